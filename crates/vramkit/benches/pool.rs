@@ -1,0 +1,185 @@
+//! The pool against its peers on one random trace, in one run: 1 M operations, sizes log-uniform from 256 B to
+//! 64 MiB, at most 4,096 live. `cargo bench -p vramkit --bench pool`.
+//!
+//! Each allocator runs the trace several times, in turns; the fastest run counts. Times are of use as ratios
+//! only.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::Instant;
+
+use offset_allocator::{Allocation as OffsetAllocation, Allocator};
+use vramkit::ByteSize;
+use vramkit::device::SimulatedDevice;
+use vramkit::pool::{Allocation, DeviceMemoryPool, Request};
+
+const OPERATIONS: usize = 1_000_000;
+const LIVE: usize = 4096;
+const CAPACITY: u64 = 96 << 30;
+const ROUNDS: usize = 7;
+
+#[derive(Clone, Copy)]
+enum Operation {
+    Allocate { slot: u32, size: u64 },
+    Free { slot: u32 },
+}
+
+/// The trace and the most bytes that are live at once in it.
+fn trace() -> (Vec<Operation>, u64) {
+    let mut state = 42u64;
+    let mut random = move || {
+        state = state.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let z = (state ^ (state >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        let z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        (z ^ (z >> 31)) >> 11
+    };
+    let (mut vacant, mut taken): (Vec<u32>, Vec<(u32, u64)>) = ((0..LIVE as u32).rev().collect(), Vec::new());
+    let (mut live, mut peak) = (0, 0);
+    let trace = (0..OPERATIONS)
+        .map(|_| {
+            // Two in three, so that the number of live allocations stays near its limit.
+            let allocate = taken.is_empty() || (!vacant.is_empty() && random() % 3 < 2);
+            if allocate {
+                let slot = vacant.pop().expect("there is a vacant slot");
+                let size = (256.0 * 2f64.powf(random() as f64 / (1u64 << 53) as f64 * 18.0)) as u64;
+                taken.push((slot, size));
+                live += size;
+                peak = peak.max(live);
+                Operation::Allocate { slot, size }
+            } else {
+                let (slot, size) = taken.swap_remove(random() as usize % taken.len());
+                vacant.push(slot);
+                live -= size;
+                Operation::Free { slot }
+            }
+        })
+        .collect();
+    (trace, peak)
+}
+
+/// Runs the trace; returns nanoseconds per operation and the highest end of anything placed.
+fn run<T>(trace: &[Operation], mut allocate: impl FnMut(u64) -> (T, u64), mut free: impl FnMut(T)) -> (f64, u64) {
+    let mut slots: Vec<Option<T>> = (0..LIVE).map(|_| None).collect();
+    let mut arena = 0;
+    let start = Instant::now();
+    for &operation in trace {
+        match operation {
+            Operation::Allocate { slot, size } => {
+                let (handle, end) = allocate(size);
+                arena = arena.max(end);
+                slots[slot as usize] = Some(handle);
+            }
+            Operation::Free { slot } => free(slots[slot as usize].take().expect("allocated before")),
+        }
+    }
+    (start.elapsed().as_nanos() as f64 / trace.len() as f64, arena)
+}
+
+fn vramkit_pool(trace: &[Operation]) -> (f64, u64) {
+    let capacity = ByteSize::new(CAPACITY);
+    let pool = DeviceMemoryPool::new(Arc::new(SimulatedDevice::new(capacity)), capacity).expect("a fresh device");
+    let allocate = |size| -> (Allocation, u64) {
+        let allocation = pool.allocate(Request::new(ByteSize::new(size))).expect("the capacity is ample");
+        let end = allocation.offset() + size.next_multiple_of(256);
+        (allocation, end)
+    };
+    run(trace, allocate, drop)
+}
+
+fn vramkit_pool_ids(trace: &[Operation]) -> (f64, u64) {
+    let capacity = ByteSize::new(CAPACITY);
+    let pool = DeviceMemoryPool::new(Arc::new(SimulatedDevice::new(capacity)), capacity).expect("a fresh device");
+    let base = pool.range().base;
+    let allocate = |size| {
+        let (id, range) = pool.allocate_id(Request::new(ByteSize::new(size))).expect("the capacity is ample");
+        (id, (range.end() - base).next_multiple_of(256))
+    };
+    run(trace, allocate, |id| pool.release(id).expect("it is live"))
+}
+
+fn offset_allocator(trace: &[Operation]) -> (f64, u64) {
+    let allocator = std::cell::RefCell::new(Allocator::<u32>::with_max_allocs((CAPACITY / 256) as u32, 1 << 16));
+    let allocate = |size: u64| -> (OffsetAllocation<u32>, u64) {
+        let units = size.div_ceil(256) as u32;
+        let allocation = allocator.borrow_mut().allocate(units).expect("the capacity is ample");
+        (allocation, (u64::from(allocation.offset) + u64::from(units)) * 256)
+    };
+    run(trace, allocate, |allocation| allocator.borrow_mut().free(allocation))
+}
+
+/// Exact best fit over two B-trees: free blocks by size and by address.
+#[derive(Default)]
+struct BestFit {
+    by_size: BTreeSet<(u64, u64)>,
+    by_offset: BTreeMap<u64, u64>,
+}
+
+impl BestFit {
+    fn insert(&mut self, offset: u64, size: u64) {
+        self.by_size.insert((size, offset));
+        self.by_offset.insert(offset, size);
+    }
+
+    fn remove(&mut self, offset: u64, size: u64) {
+        self.by_size.remove(&(size, offset));
+        self.by_offset.remove(&offset);
+    }
+
+    fn allocate(&mut self, size: u64) -> u64 {
+        let &(found, offset) = self.by_size.range((size, 0)..).next().expect("the capacity is ample");
+        self.remove(offset, found);
+        if found > size {
+            self.insert(offset + size, found - size);
+        }
+        offset
+    }
+
+    fn free(&mut self, mut offset: u64, mut size: u64) {
+        if let Some((&below, &length)) = self.by_offset.range(..offset).next_back()
+            && below + length == offset
+        {
+            self.remove(below, length);
+            (offset, size) = (below, size + length);
+        }
+        if let Some(&length) = self.by_offset.get(&(offset + size)) {
+            self.remove(offset + size, length);
+            size += length;
+        }
+        self.insert(offset, size);
+    }
+}
+
+fn best_fit(trace: &[Operation]) -> (f64, u64) {
+    let book = std::cell::RefCell::new(BestFit::default());
+    book.borrow_mut().insert(0, CAPACITY);
+    let allocate = |size: u64| {
+        let size = size.next_multiple_of(256);
+        let offset = book.borrow_mut().allocate(size);
+        ((offset, size), offset + size)
+    };
+    run(trace, allocate, |(offset, size)| book.borrow_mut().free(offset, size))
+}
+
+type Peer = (&'static str, fn(&[Operation]) -> (f64, u64));
+
+fn main() {
+    let (trace, peak) = trace();
+    let peers: [Peer; 4] = [
+        ("vramkit pool, ids", vramkit_pool_ids),
+        ("vramkit pool, handles", vramkit_pool),
+        ("offset-allocator 0.2", offset_allocator),
+        ("best fit over B-trees", best_fit),
+    ];
+    let mut best = [(f64::INFINITY, 0); 4];
+    for _ in 0..ROUNDS {
+        for (best, (_, run)) in best.iter_mut().zip(&peers) {
+            let (ns, arena) = run(&trace);
+            *best = (best.0.min(ns), arena);
+        }
+    }
+    println!("random trace: {OPERATIONS} operations, at most {LIVE} live, peak live {}", ByteSize::new(peak));
+    println!("{:<24}{:>12}{:>22}{:>20}", "allocator", "ns per op", "ratio to ours", "arena / peak live");
+    for ((ns, arena), (name, _)) in best.iter().zip(&peers) {
+        println!("{name:<24}{ns:>12.1}{:>22.2}{:>20.3}", ns / best[0].0, *arena as f64 / peak as f64);
+    }
+}

@@ -1,0 +1,286 @@
+//! Where memory comes from.
+//!
+//! In: address ranges to reserve, granules to commit and decommit, bytes to move. Out: addresses, errors with
+//! numbers, and [readings](Reading) that say where they come from. A device never decides who gets memory and
+//! keeps no allocations: that is the [pool](crate::pool)'s job.
+//!
+//! The primitive is virtual memory: *reserve* takes addresses and no memory, *commit* puts physical granules
+//! behind part of them, *decommit* takes the granules away again. Each device checks every access against
+//! what is committed, so an access out of bounds is an error and never a fault.
+
+mod host;
+mod regions;
+mod simulated;
+mod system;
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+pub use host::HostDevice;
+pub use simulated::{Fault, SimulatedDevice, SimulatedDeviceBuilder};
+
+use crate::units::ByteSize;
+
+/// A half-open range of device addresses, in bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct AddressRange {
+    /// The first address.
+    pub base: u64,
+    /// How many bytes follow it.
+    pub size: ByteSize,
+}
+
+impl AddressRange {
+    /// The range of `size` bytes from `base`.
+    pub const fn new(base: u64, size: ByteSize) -> Self {
+        Self { base, size }
+    }
+
+    /// One past the last address, saturating at 2^64 - 1.
+    pub const fn end(self) -> u64 {
+        self.base.saturating_add(self.size.bytes())
+    }
+
+    /// The part of `size` bytes that starts `offset` bytes into this range; `None` when it does not lie inside.
+    pub fn part(self, offset: u64, size: ByteSize) -> Option<Self> {
+        let end = offset.checked_add(size.bytes())?;
+        (end <= self.size.bytes()).then(|| Self::new(self.base + offset, size))
+    }
+}
+
+impl fmt::Display for AddressRange {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "[{:#x}, {:#x})", self.base, self.end())
+    }
+}
+
+/// What kind of memory a device has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[serde(rename_all = "snake_case")]
+pub enum DeviceKind {
+    /// This machine's main memory.
+    Host,
+    /// Book-keeping only.
+    Simulated,
+}
+
+/// Where a number comes from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[serde(rename_all = "snake_case")]
+pub enum Source {
+    /// The operating system of this machine.
+    System,
+    /// A limit that the user set.
+    Configured,
+    /// The simulation's own book-keeping.
+    Simulation,
+}
+
+/// A number that may be missing, with its origin; a missing one says why and is never shown as zero.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+pub struct Reading<T> {
+    /// The number; `None` when the source does not give it.
+    pub value: Option<T>,
+    /// Who was asked.
+    pub source: Source,
+    /// Why there is no number.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub unavailable: Option<String>,
+}
+
+impl<T> Reading<T> {
+    /// A number that `source` gave.
+    pub fn known(value: T, source: Source) -> Self {
+        Self { value: Some(value), source, unavailable: None }
+    }
+
+    /// No number, because of `reason`.
+    pub fn unavailable(source: Source, reason: impl Into<String>) -> Self {
+        Self { value: None, source, unavailable: Some(reason.into()) }
+    }
+}
+
+impl<T: fmt::Display> fmt::Display for Reading<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.value {
+            Some(value) => value.fmt(f),
+            None => f.pad("not available"),
+        }
+    }
+}
+
+/// What a device is.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+pub struct DeviceInfo {
+    /// How the command line names it: `host`, `sim`.
+    pub id: String,
+    /// What its maker calls it.
+    pub name: String,
+    /// The kind of memory.
+    pub kind: DeviceKind,
+    /// The unit of committing, in bytes.
+    #[serde(rename = "granularity_bytes")]
+    pub granularity: ByteSize,
+    /// Whether the device shares its memory with the host's processor.
+    pub unified: Reading<bool>,
+    /// Processors that compute at once (streaming multiprocessors, cores).
+    pub multiprocessors: Reading<u32>,
+    /// Second-level cache, in bytes.
+    pub l2_cache_bytes: Reading<ByteSize>,
+    /// Width of the memory bus, in bits.
+    pub bus_width_bits: Reading<u32>,
+    /// Compute capability, as `major.minor`.
+    pub compute_capability: Reading<String>,
+}
+
+/// How much memory a device has, read once.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+pub struct DeviceMemory {
+    /// All of it, as far as this program may use it.
+    pub total_bytes: Reading<ByteSize>,
+    /// What could be committed now, given every other process.
+    pub free_bytes: Reading<ByteSize>,
+    /// What this program has committed through this device.
+    pub committed_bytes: Reading<ByteSize>,
+}
+
+/// Why a device did not do what it was asked.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum DeviceError {
+    /// Committing failed for lack of memory.
+    #[error("{device} has no memory for {requested} more: {available} available of {total}")]
+    OutOfMemory {
+        /// The device asked.
+        device: String,
+        /// Bytes that were to be committed.
+        requested: ByteSize,
+        /// Bytes that could have been committed.
+        available: ByteSize,
+        /// The device's capacity.
+        total: ByteSize,
+    },
+    /// No address range of that size is to be had.
+    #[error("{device} cannot reserve {requested} of addresses: {reason}")]
+    AddressSpace {
+        /// The device asked.
+        device: String,
+        /// Size of the range.
+        requested: ByteSize,
+        /// What the system said.
+        reason: String,
+    },
+    /// The range is not part of a reservation, or not on granule boundaries where it must be.
+    #[error("{device}: {operation} of {range}: {reason}")]
+    InvalidRange {
+        /// The device asked.
+        device: String,
+        /// What was to be done.
+        operation: &'static str,
+        /// Where.
+        range: AddressRange,
+        /// What is wrong with the range.
+        reason: &'static str,
+    },
+    /// The driver or system refused for another reason.
+    #[error("{device}: {operation} failed: {reason}")]
+    Driver {
+        /// The device asked.
+        device: String,
+        /// What was to be done.
+        operation: &'static str,
+        /// What the driver said.
+        reason: String,
+    },
+    /// The device went away; everything on it is gone.
+    #[error("{device} is lost: its memory is gone; restart the program to use it again")]
+    Lost {
+        /// The device asked.
+        device: String,
+    },
+}
+
+/// A place that memory comes from.
+///
+/// Addresses are numbers: on the host they are pointers, elsewhere they mean something to the device alone.
+/// Every method may be called from any thread. Ranges given to [`commit`](Self::commit) and
+/// [`decommit`](Self::decommit) are on granule boundaries.
+pub trait Device: Send + Sync + fmt::Debug {
+    /// What the device is.
+    fn info(&self) -> DeviceInfo;
+
+    /// How much memory it has now.
+    fn memory(&self) -> DeviceMemory;
+
+    /// Reserves at least `size` bytes of addresses, without memory behind them; the range returned is `size`
+    /// rounded up to granules.
+    fn reserve(&self, size: ByteSize) -> Result<AddressRange, DeviceError>;
+
+    /// Gives a reservation back, with whatever is still committed in it. `range` is what
+    /// [`reserve`](Self::reserve) returned.
+    fn release(&self, range: AddressRange) -> Result<(), DeviceError>;
+
+    /// Puts memory behind a range none of which is committed. On an error nothing has changed.
+    fn commit(&self, range: AddressRange) -> Result<(), DeviceError>;
+
+    /// Takes the memory behind a range away, all of which is committed; its content is lost.
+    fn decommit(&self, range: AddressRange) -> Result<(), DeviceError>;
+
+    /// Fills a committed range with a pattern of four bytes: the byte at address `a` becomes byte `a mod 4` of
+    /// `pattern`, least significant first.
+    fn fill(&self, range: AddressRange, pattern: u32) -> Result<(), DeviceError>;
+
+    /// Copies bytes of this process to a committed range.
+    fn write(&self, to: u64, bytes: &[u8]) -> Result<(), DeviceError>;
+
+    /// Copies a committed range to bytes of this process.
+    fn read(&self, from: u64, into: &mut [u8]) -> Result<(), DeviceError>;
+
+    /// Copies a committed range to another one that it does not overlap.
+    fn copy(&self, from: AddressRange, to: u64) -> Result<(), DeviceError>;
+
+    /// How much memory the system says is behind a reservation, measured apart from this device's own
+    /// book-keeping.
+    fn resident(&self, range: AddressRange) -> Reading<ByteSize>;
+}
+
+/// Checks that a committed range still holds a [`fill`](Device::fill) of `pattern`, looking at every byte, or
+/// (`stride`) at 64 bytes at its start, at its end and every `stride` bytes between. Returns the offset of the
+/// first byte that differs.
+pub fn find_mismatch(
+    device: &dyn Device,
+    range: AddressRange,
+    pattern: u32,
+    stride: Option<ByteSize>,
+) -> Result<Option<u64>, DeviceError> {
+    const WINDOW: u64 = 64;
+    let size = range.size.bytes();
+    let (window, step) = match stride {
+        Some(stride) => (WINDOW, stride.bytes().max(WINDOW)),
+        None => (1 << 16, 1 << 16),
+    };
+    let mut buffer = vec![0; window.min(size) as usize];
+    let mut check = |offset: u64| -> Result<Option<u64>, DeviceError> {
+        let bytes = &mut buffer[..window.min(size - offset) as usize];
+        device.read(range.base + offset, bytes)?;
+        let expected = pattern.rotate_right(8 * ((range.base + offset) % 4) as u32).to_le_bytes();
+        let wrong = bytes.iter().zip(expected.iter().cycle()).position(|(found, expected)| found != expected);
+        Ok(wrong.map(|i| offset + i as u64))
+    };
+    let mut offset = 0;
+    while offset < size {
+        if let Some(wrong) = check(offset)? {
+            return Ok(Some(wrong));
+        }
+        offset += step;
+    }
+    if size > WINDOW { check(size - WINDOW) } else { Ok(None) }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,393 @@
+//! A device of any size without memory behind it: an 80 GiB card on a laptop, with faults on demand.
+//!
+//! It keeps the same book as a real device, remembers what was written as a map of ranges, and fails as its
+//! schedule says: the n-th commit, a seeded share of all commits, other processes taking memory, a slow or
+//! lost driver. The same calls in the same order from the same seed give the same results.
+
+use std::collections::BTreeMap;
+use std::sync::Mutex;
+use std::time::Duration;
+
+use super::regions::Regions;
+use super::{AddressRange, Device, DeviceError, DeviceInfo, DeviceKind, DeviceMemory, Reading, Source};
+use crate::units::ByteSize;
+
+const ID: &str = "sim";
+
+/// Something that goes wrong. Operations and commits are counted from 1; reserving, releasing, committing,
+/// decommitting and moving bytes are operations, reading numbers is not.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Fault {
+    /// The n-th commit is refused for lack of memory.
+    CommitFails {
+        /// Which one.
+        nth: u64,
+    },
+    /// Each commit is refused with this probability, drawn from the device's seed.
+    CommitsFailAtRandom {
+        /// Between 0 and 1.
+        ratio: f64,
+    },
+    /// From this operation on, other processes hold this much (a later entry replaces an earlier one).
+    OthersHold {
+        /// The operation before which the change takes place.
+        from_operation: u64,
+        /// What they hold.
+        bytes: ByteSize,
+    },
+    /// Every operation takes this long.
+    SlowDriver {
+        /// The time added.
+        delay: Duration,
+    },
+    /// From this operation on the device is gone.
+    Lost {
+        /// The first operation that fails.
+        from_operation: u64,
+    },
+}
+
+/// Sets up a [`SimulatedDevice`].
+#[derive(Clone, Debug)]
+pub struct SimulatedDeviceBuilder {
+    capacity: ByteSize,
+    granularity: ByteSize,
+    seed: u64,
+    faults: Vec<Fault>,
+}
+
+impl SimulatedDeviceBuilder {
+    /// The unit of committing; 2 MiB unless set. Rounded up to a power of two.
+    pub fn granularity(mut self, granularity: ByteSize) -> Self {
+        self.granularity = ByteSize::new(granularity.bytes().max(1).next_power_of_two());
+        self
+    }
+
+    /// Where random faults are drawn from; 0 unless set.
+    pub fn seed(mut self, seed: u64) -> Self {
+        self.seed = seed;
+        self
+    }
+
+    /// Adds a fault to the schedule.
+    pub fn fault(mut self, fault: Fault) -> Self {
+        self.faults.push(fault);
+        self
+    }
+
+    /// The device.
+    pub fn build(self) -> SimulatedDevice {
+        let state = State {
+            regions: Regions::new(ID, self.granularity),
+            next_base: 1 << 44,
+            contents: BTreeMap::new(),
+            operations: 0,
+            commits: 0,
+            random: self.seed,
+        };
+        SimulatedDevice {
+            capacity: self.capacity,
+            granularity: self.granularity,
+            faults: self.faults,
+            state: Mutex::new(state),
+        }
+    }
+}
+
+/// A device without memory behind it; see the [module](self).
+#[derive(Debug)]
+pub struct SimulatedDevice {
+    capacity: ByteSize,
+    granularity: ByteSize,
+    faults: Vec<Fault>,
+    state: Mutex<State>,
+}
+
+#[derive(Debug)]
+struct State {
+    regions: Regions,
+    /// Addresses are never handed out twice, so a stale one is always noticed.
+    next_base: u64,
+    /// What committed ranges hold, by first address; ranges do not overlap. Bytes never written read as 0.
+    contents: BTreeMap<u64, Piece>,
+    operations: u64,
+    commits: u64,
+    random: u64,
+}
+
+#[derive(Clone, Debug)]
+struct Piece {
+    end: u64,
+    content: Content,
+}
+
+#[derive(Clone, Debug)]
+enum Content {
+    Fill(u32),
+    Bytes(Box<[u8]>),
+}
+
+impl SimulatedDevice {
+    /// A device of this capacity that never fails.
+    pub fn new(capacity: ByteSize) -> Self {
+        Self::builder(capacity).build()
+    }
+
+    /// A device of this capacity, to be set up.
+    pub fn builder(capacity: ByteSize) -> SimulatedDeviceBuilder {
+        SimulatedDeviceBuilder { capacity, granularity: ByteSize::mib(2), seed: 0, faults: Vec::new() }
+    }
+
+    /// How many commits have been asked for; the faults' `nth` counts the same way.
+    pub fn commits(&self) -> u64 {
+        self.lock().commits
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+    }
+
+    /// Counts an operation and applies what the schedule has for it.
+    fn begin(&self) -> Result<std::sync::MutexGuard<'_, State>, DeviceError> {
+        for fault in &self.faults {
+            if let Fault::SlowDriver { delay } = fault {
+                std::thread::sleep(*delay);
+            }
+        }
+        let mut state = self.lock();
+        state.operations += 1;
+        let lost = |fault: &Fault| matches!(fault, Fault::Lost { from_operation } if *from_operation <= state.operations);
+        if self.faults.iter().any(lost) {
+            return Err(DeviceError::Lost { device: ID.to_owned() });
+        }
+        Ok(state)
+    }
+
+    /// What other processes hold now.
+    fn others(&self, operations: u64) -> ByteSize {
+        let held = self.faults.iter().filter_map(|fault| match fault {
+            Fault::OthersHold { from_operation, bytes } if *from_operation <= operations => {
+                Some((*from_operation, *bytes))
+            }
+            _ => None,
+        });
+        held.max_by_key(|(from, _)| *from).map_or(ByteSize::ZERO, |(_, bytes)| bytes)
+    }
+
+    fn free(&self, state: &State) -> ByteSize {
+        self.capacity.saturating_sub(state.regions.committed()).saturating_sub(self.others(state.operations))
+    }
+}
+
+impl State {
+    /// The next number of the seeded sequence (SplitMix64), as a fraction of 1.
+    fn draw(&mut self) -> f64 {
+        self.random = self.random.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut z = self.random;
+        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        ((z ^ (z >> 31)) >> 11) as f64 / (1u64 << 53) as f64
+    }
+
+    /// Forgets what `range` holds, keeping what lies beside it.
+    fn clear(&mut self, range: AddressRange) {
+        let (start, end) = (range.base, range.end());
+        let before = self.contents.range(..start).next_back().map(|(&at, piece)| (at, piece.clone()));
+        if let Some((at, piece)) = before
+            && piece.end > start
+        {
+            self.contents.insert(at, piece.cut(at, at, start));
+            if piece.end > end {
+                self.contents.insert(end, piece.cut(at, end, piece.end));
+            }
+        }
+        let inside: Vec<u64> = self.contents.range(start..end).map(|(&at, _)| at).collect();
+        for at in inside {
+            let piece = self.contents.remove(&at).expect("listed above");
+            if piece.end > end {
+                self.contents.insert(end, piece.cut(at, end, piece.end));
+            }
+        }
+    }
+
+    fn put(&mut self, range: AddressRange, content: Content) {
+        self.clear(range);
+        if !range.size.is_zero() {
+            self.contents.insert(range.base, Piece { end: range.end(), content });
+        }
+    }
+}
+
+impl Piece {
+    /// The part `[from, to)` of a piece that starts at `at`.
+    fn cut(&self, at: u64, from: u64, to: u64) -> Self {
+        let content = match &self.content {
+            Content::Fill(pattern) => Content::Fill(*pattern),
+            Content::Bytes(bytes) => Content::Bytes(bytes[(from - at) as usize..(to - at) as usize].into()),
+        };
+        Self { end: to, content }
+    }
+}
+
+impl Device for SimulatedDevice {
+    fn info(&self) -> DeviceInfo {
+        const WHY: &str = "a simulated device computes nothing";
+        DeviceInfo {
+            id: ID.to_owned(),
+            name: format!("simulated device of {}", self.capacity),
+            kind: DeviceKind::Simulated,
+            granularity: self.granularity,
+            unified: Reading::known(false, Source::Simulation),
+            multiprocessors: Reading::unavailable(Source::Simulation, WHY),
+            l2_cache_bytes: Reading::unavailable(Source::Simulation, WHY),
+            bus_width_bits: Reading::unavailable(Source::Simulation, WHY),
+            compute_capability: Reading::unavailable(Source::Simulation, WHY),
+        }
+    }
+
+    fn memory(&self) -> DeviceMemory {
+        let state = self.lock();
+        DeviceMemory {
+            total_bytes: Reading::known(self.capacity, Source::Configured),
+            free_bytes: Reading::known(self.free(&state), Source::Simulation),
+            committed_bytes: Reading::known(state.regions.committed(), Source::Simulation),
+        }
+    }
+
+    fn reserve(&self, size: ByteSize) -> Result<AddressRange, DeviceError> {
+        let mut state = self.begin()?;
+        let unable = || DeviceError::AddressSpace {
+            device: ID.to_owned(),
+            requested: size,
+            reason: "the simulated address space has 2^47 bytes".to_owned(),
+        };
+        let rounded = ByteSize::new(size.bytes().max(1)).checked_align_up(self.granularity.bytes());
+        let rounded = rounded.filter(|size| size.bytes() <= 1 << 47).ok_or_else(unable)?;
+        let range = AddressRange::new(state.next_base.next_multiple_of(self.granularity.bytes()), rounded);
+        state.next_base = range.base.checked_add(rounded.bytes()).ok_or_else(unable)?;
+        state.regions.insert(range);
+        Ok(range)
+    }
+
+    fn release(&self, range: AddressRange) -> Result<(), DeviceError> {
+        let mut state = self.begin()?;
+        state.regions.remove(range)?;
+        state.clear(range);
+        Ok(())
+    }
+
+    fn commit(&self, range: AddressRange) -> Result<(), DeviceError> {
+        let mut state = self.begin()?;
+        state.regions.check_change(range, true)?;
+        state.commits += 1;
+        let mut refused = range.size > self.free(&state);
+        for fault in &self.faults {
+            refused |= match *fault {
+                Fault::CommitFails { nth } => nth == state.commits,
+                Fault::CommitsFailAtRandom { ratio } => state.draw() < ratio,
+                _ => false,
+            };
+        }
+        if refused {
+            return Err(DeviceError::OutOfMemory {
+                device: ID.to_owned(),
+                requested: range.size,
+                available: self.free(&state),
+                total: self.capacity,
+            });
+        }
+        state.regions.change(range, true);
+        Ok(())
+    }
+
+    fn decommit(&self, range: AddressRange) -> Result<(), DeviceError> {
+        let mut state = self.begin()?;
+        state.regions.check_change(range, false)?;
+        state.regions.change(range, false);
+        state.clear(range);
+        Ok(())
+    }
+
+    fn fill(&self, range: AddressRange, pattern: u32) -> Result<(), DeviceError> {
+        let mut state = self.begin()?;
+        state.regions.check_access("fill", range)?;
+        state.put(range, Content::Fill(pattern));
+        Ok(())
+    }
+
+    fn write(&self, to: u64, bytes: &[u8]) -> Result<(), DeviceError> {
+        let range = AddressRange::new(to, ByteSize::new(bytes.len() as u64));
+        let mut state = self.begin()?;
+        state.regions.check_access("write", range)?;
+        state.put(range, Content::Bytes(bytes.into()));
+        Ok(())
+    }
+
+    fn read(&self, from: u64, into: &mut [u8]) -> Result<(), DeviceError> {
+        let range = AddressRange::new(from, ByteSize::new(into.len() as u64));
+        let state = self.begin()?;
+        state.regions.check_access("read", range)?;
+        into.fill(0);
+        let first = state.contents.range(..=from).next_back().map_or(from, |(&at, _)| at);
+        for (&at, piece) in state.contents.range(first..range.end()) {
+            let (start, end) = (at.max(from), piece.end.min(range.end()));
+            for address in start..end {
+                into[(address - from) as usize] = match &piece.content {
+                    Content::Fill(pattern) => pattern.to_le_bytes()[(address % 4) as usize],
+                    Content::Bytes(bytes) => bytes[(address - at) as usize],
+                };
+            }
+        }
+        Ok(())
+    }
+
+    fn copy(&self, from: AddressRange, to: u64) -> Result<(), DeviceError> {
+        let mut state = self.begin()?;
+        let target = AddressRange::new(to, from.size);
+        state.regions.check_access("copy", from)?;
+        state.regions.check_access("copy", target)?;
+        if from.base < target.end() && to < from.end() {
+            return Err(DeviceError::InvalidRange {
+                device: ID.to_owned(),
+                operation: "copy",
+                range: from,
+                reason: "it overlaps its target",
+            });
+        }
+        let first = state.contents.range(..=from.base).next_back().map_or(from.base, |(&at, _)| at);
+        let pieces: Vec<(u64, Piece)> = state
+            .contents
+            .range(first..from.end())
+            .map(|(&at, piece)| (at, piece.clone()))
+            .filter(|(_, piece)| piece.end > from.base)
+            .collect();
+        state.clear(target);
+        for (at, piece) in pieces {
+            let (start, end) = (at.max(from.base), piece.end.min(from.end()));
+            if start >= end {
+                continue;
+            }
+            let mut moved = piece.cut(at, start, end);
+            let shift = (to % 4 + 4 - from.base % 4) % 4;
+            if let Content::Fill(pattern) = &mut moved.content {
+                // The pattern is tied to addresses: moved by `shift` mod 4, the same bytes are its rotation.
+                *pattern = pattern.rotate_left(8 * shift as u32);
+            }
+            let base = to + (start - from.base);
+            moved.end = base + (end - start);
+            state.contents.insert(base, moved);
+        }
+        Ok(())
+    }
+
+    fn resident(&self, range: AddressRange) -> Reading<ByteSize> {
+        let mut bytes = 0;
+        let state = self.lock();
+        let step = self.granularity;
+        for base in (range.base..range.end()).step_by(step.bytes() as usize) {
+            let granule = AddressRange::new(base, step);
+            bytes += u64::from(state.regions.check_access("count", granule).is_ok()) * step.bytes();
+        }
+        Reading::known(ByteSize::new(bytes), Source::Simulation)
+    }
+}

@@ -1,0 +1,28 @@
+//! GPU memory for engine authors.
+//!
+//! Data flows left to right, and each stage is a module with one job:
+//!
+//! ```text
+//! lifetimes ──► plan ──► bind ──► run ──► watch ──► act
+//!  (plan)      offsets   pool     gate,   pressure  evict, reject, compact,
+//!              in one    memory   verify            degrade, log
+//!              arena     of a device                    │
+//!                          ▲                            │
+//!                          └────────────────────────────┘ orchestrator
+//! ```
+//!
+//! * [`device`]: where memory comes from (reserve, commit, decommit).
+//! * [`pool`]: allocations in one reserved range, with owners and a leak report.
+//! * [`plan`]: tensor lifetimes become offsets in one arena, with a lower bound.
+//! * [`pressure`]: how full, as a ladder of rungs with hysteresis.
+//! * [`orchestrator`]: binds plans to a pool, acts under pressure, executes under the plan's schedule.
+//! * [`trace`]: every decision with its numbers.
+//!
+//! Nothing here prints; results are values with a JSON form (see [`report`]).
+
+pub mod device;
+pub mod pool;
+mod sync;
+pub mod units;
+
+pub use units::{ByteSize, Step};

@@ -1,0 +1,174 @@
+//! Which granules of a pool's range have memory behind them.
+//!
+//! A range that was just granted comes in; the granules of it that lack memory are committed. Free ranges come
+//! in; the granules wholly inside them are decommitted. The bits are atomic so that the common case, where
+//! everything is committed already, takes no lock: bits are only cleared for granules in which nothing is
+//! granted, before anything new can be granted there (see [`super::Inner::trim`]).
+
+use std::ops::Range;
+
+use crate::device::{AddressRange, Device, DeviceError};
+use crate::sync::{AtomicU64, Mutex, MutexGuard, Ordering, lock};
+use crate::units::ByteSize;
+
+/// The commit state of a pool's range.
+#[derive(Debug)]
+pub(super) struct Granules {
+    range: AddressRange,
+    granularity: u64,
+    /// The granularity as a power of two.
+    shift: u32,
+    /// One bit a granule. Set after a commit; cleared before a decommit.
+    committed: Box<[AtomicU64]>,
+    /// Held while the device is asked: one commit or decommit at a time.
+    device: Mutex<Counts>,
+    /// Bytes committed, for readers without the lock.
+    bytes: AtomicU64,
+}
+
+/// Counted under the lock.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Counts {
+    /// Most bytes ever committed.
+    pub(super) peak: ByteSize,
+}
+
+impl Granules {
+    pub(super) fn new(range: AddressRange, granularity: ByteSize) -> Self {
+        let granules = range.size.bytes() / granularity.bytes();
+        Self {
+            range,
+            granularity: granularity.bytes(),
+            shift: granularity.bytes().ilog2(),
+            committed: (0..granules.div_ceil(64)).map(|_| AtomicU64::new(0)).collect(),
+            device: Mutex::new(Counts::default()),
+            bytes: AtomicU64::new(0),
+        }
+    }
+
+    /// Bytes committed now.
+    pub(super) fn committed(&self) -> ByteSize {
+        ByteSize::new(self.bytes.load(Ordering::Relaxed))
+    }
+
+    /// Most bytes ever committed.
+    pub(super) fn peak(&self) -> ByteSize {
+        lock(&self.device).peak
+    }
+
+    /// Whether every byte of `[offset, offset + size)`, which is not empty, has memory behind it.
+    pub(super) fn has(&self, offset: u64, size: u64) -> bool {
+        let Range { start, end } = self.touched(offset, size);
+        let (first, last) = (start / 64, (end - 1) / 64);
+        (first..=last).all(|word| {
+            let from = if word == first { u64::MAX << (start % 64) } else { u64::MAX };
+            let to = if word == last { u64::MAX >> (63 - (end - 1) % 64) } else { u64::MAX };
+            let mask = from & to;
+            self.committed[word as usize].load(Ordering::Acquire) & mask == mask
+        })
+    }
+
+    /// Puts memory behind every granule that `[offset, offset + size)` touches. On an error nothing has changed:
+    /// the bits are set last, so nobody relies on a granule that may have to be given back.
+    pub(super) fn commit(&self, device: &dyn Device, offset: u64, size: u64) -> Result<(), DeviceError> {
+        let mut counts = lock(&self.device);
+        let missing = runs(self.touched(offset, size).filter(|&granule| !self.is_committed(granule)));
+        for (i, run) in missing.iter().enumerate() {
+            if let Err(error) = device.commit(self.bytes_of(run)) {
+                for run in &missing[..i] {
+                    device.decommit(self.bytes_of(run))?;
+                }
+                return Err(error);
+            }
+        }
+        missing.iter().for_each(|run| self.mark(run, true));
+        counts.peak = counts.peak.max(self.committed());
+        Ok(())
+    }
+
+    /// Stops anyone else from changing what is committed, for a [`Trim`].
+    pub(super) fn begin_trim(&self) -> Trim<'_> {
+        Trim { granules: self, _counts: lock(&self.device), runs: Vec::new() }
+    }
+
+    fn is_committed(&self, granule: u64) -> bool {
+        self.committed[(granule / 64) as usize].load(Ordering::Acquire) & (1 << (granule % 64)) != 0
+    }
+
+    fn mark(&self, run: &Range<u64>, committed: bool) {
+        for granule in run.clone() {
+            let (word, bit) = (&self.committed[(granule / 64) as usize], 1 << (granule % 64));
+            if committed {
+                word.fetch_or(bit, Ordering::Release);
+            } else {
+                word.fetch_and(!bit, Ordering::Release);
+            }
+        }
+        let bytes = (run.end - run.start) * self.granularity;
+        if committed {
+            self.bytes.fetch_add(bytes, Ordering::Relaxed);
+        } else {
+            self.bytes.fetch_sub(bytes, Ordering::Relaxed);
+        }
+    }
+
+    /// The granules of a range that is not empty.
+    fn touched(&self, offset: u64, size: u64) -> Range<u64> {
+        offset >> self.shift..((offset + size - 1) >> self.shift) + 1
+    }
+
+    fn bytes_of(&self, run: &Range<u64>) -> AddressRange {
+        AddressRange::new(
+            self.range.base + run.start * self.granularity,
+            ByteSize::new((run.end - run.start) * self.granularity),
+        )
+    }
+}
+
+/// A trim under way: first the granules to give up are noted while nothing can be granted, then the device is
+/// asked, which may be slow and hinders nobody who stays within what is committed.
+pub(super) struct Trim<'a> {
+    granules: &'a Granules,
+    _counts: MutexGuard<'a, Counts>,
+    runs: Vec<Range<u64>>,
+}
+
+impl Trim<'_> {
+    /// Notes the committed granules wholly inside a free range.
+    pub(super) fn give_up(&mut self, offset: u64, size: u64) {
+        let granularity = self.granules.granularity;
+        // The last granule may reach past the pool's capacity, where nothing is ever granted.
+        let inside = offset.div_ceil(granularity)..(offset + size) / granularity;
+        for run in runs(inside.filter(|&granule| self.granules.is_committed(granule))) {
+            self.granules.mark(&run, false);
+            self.runs.push(run);
+        }
+    }
+
+    /// Decommits what was noted. Returns the bytes and the calls that it took. What the device refuses to take
+    /// back counts as committed again.
+    pub(super) fn finish(self, device: &dyn Device) -> Result<(ByteSize, u64), DeviceError> {
+        let mut freed = ByteSize::ZERO;
+        for (i, run) in self.runs.iter().enumerate() {
+            let range = self.granules.bytes_of(run);
+            if let Err(error) = device.decommit(range) {
+                self.runs[i..].iter().for_each(|run| self.granules.mark(run, true));
+                return Err(error);
+            }
+            freed += range.size;
+        }
+        Ok((freed, self.runs.len() as u64))
+    }
+}
+
+/// Joins ascending numbers into runs.
+fn runs(numbers: impl Iterator<Item = u64>) -> Vec<Range<u64>> {
+    let mut runs: Vec<Range<u64>> = Vec::new();
+    for n in numbers {
+        match runs.last_mut() {
+            Some(run) if run.end == n => run.end += 1,
+            _ => runs.push(n..n + 1),
+        }
+    }
+    runs
+}

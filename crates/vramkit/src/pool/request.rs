@@ -1,0 +1,168 @@
+//! What is asked of a pool, and what comes back: a size with its owner and tag in, a handle that gives the
+//! memory back when dropped out.
+
+use std::fmt;
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+
+use super::segregated::BlockId;
+use super::Inner;
+use crate::device::{AddressRange, Device};
+use crate::units::ByteSize;
+
+/// What memory is used for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[serde(rename_all = "snake_case")]
+pub enum Purpose {
+    /// Parameters of a model.
+    Weights,
+    /// Keys and values of past tokens.
+    Kv,
+    /// Tensors that live for part of a run.
+    Activation,
+    /// Scratch memory of a kernel.
+    Workspace,
+    /// Anything else.
+    #[default]
+    Other,
+}
+
+impl fmt::Display for Purpose {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Self::Weights => "weights",
+            Self::Kv => "kv",
+            Self::Activation => "activation",
+            Self::Workspace => "workspace",
+            Self::Other => "other",
+        })
+    }
+}
+
+/// An owner that a pool has been told of; see [`DeviceMemoryPool::owner`](super::DeviceMemoryPool::owner).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct OwnerId(pub(super) u32);
+
+impl OwnerId {
+    /// Nobody in particular.
+    pub const NONE: Self = Self(0);
+}
+
+/// A tag that a pool has been told of; see [`DeviceMemoryPool::tag`](super::DeviceMemoryPool::tag).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct TagId(pub(super) u32);
+
+impl TagId {
+    /// No tag.
+    pub const NONE: Self = Self(0);
+}
+
+/// How much memory, aligned how, for whom.
+#[derive(Clone, Copy, Debug)]
+pub struct Request {
+    pub(super) size: ByteSize,
+    pub(super) alignment: u64,
+    pub(super) owner: OwnerId,
+    pub(super) tag: TagId,
+}
+
+impl Request {
+    /// The alignment of every allocation that does not ask for more, in bytes.
+    pub const ALIGNMENT: u64 = super::segregated::UNIT;
+
+    /// `size` bytes at a multiple of [`ALIGNMENT`](Self::ALIGNMENT), for nobody in particular.
+    pub const fn new(size: ByteSize) -> Self {
+        Self { size, alignment: Self::ALIGNMENT, owner: OwnerId::NONE, tag: TagId::NONE }
+    }
+
+    /// At a multiple of `alignment` bytes, a power of two; one below [`ALIGNMENT`](Self::ALIGNMENT) has no
+    /// effect. Addresses are aligned up to the device's granularity, offsets in the pool beyond it.
+    pub const fn alignment(mut self, alignment: u64) -> Self {
+        self.alignment = alignment;
+        self
+    }
+
+    /// On behalf of this owner, an id of the same pool (one that the pool does not know counts as nobody).
+    pub const fn owner(mut self, owner: OwnerId) -> Self {
+        self.owner = owner;
+        self
+    }
+
+    /// Named so in reports.
+    pub const fn tag(mut self, tag: TagId) -> Self {
+        self.tag = tag;
+        self
+    }
+}
+
+/// Names an allocation without keeping it: for engines that carry plain numbers. Once released, an id stays
+/// unknown for the next 2^32 uses of its place.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct AllocationId(pub(super) BlockId);
+
+impl fmt::Display for AllocationId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}.{}", self.0.index, self.0.generation)
+    }
+}
+
+/// Memory of a pool, given back when dropped.
+pub struct Allocation {
+    pub(super) pool: Arc<Inner>,
+    /// `None` once the memory is no longer this handle's to release.
+    pub(super) id: Option<AllocationId>,
+    pub(super) offset: u64,
+    pub(super) requested: ByteSize,
+}
+
+impl Allocation {
+    /// Where it is on the device; as long as was requested.
+    pub fn range(&self) -> AddressRange {
+        AddressRange::new(self.pool.range.base + self.offset, self.requested)
+    }
+
+    /// Where it is in the pool, in bytes from its start.
+    pub fn offset(&self) -> u64 {
+        self.offset
+    }
+
+    /// Bytes asked for.
+    pub fn requested(&self) -> ByteSize {
+        self.requested
+    }
+
+    /// Bytes taken from the pool: what was requested, rounded up.
+    pub fn granted(&self) -> ByteSize {
+        self.id.map_or(ByteSize::ZERO, |id| self.pool.granted(id))
+    }
+
+    /// The device that the memory is on.
+    pub fn device(&self) -> &dyn Device {
+        &*self.pool.device
+    }
+
+    /// Turns the handle into a plain id, to be released by
+    /// [`DeviceMemoryPool::release`](super::DeviceMemoryPool::release).
+    pub fn into_id(mut self) -> AllocationId {
+        self.id.take().expect("a handle has its id until it is consumed")
+    }
+}
+
+impl Drop for Allocation {
+    fn drop(&mut self) {
+        if let Some(id) = self.id
+            && let Err(error) = self.pool.release(id)
+        {
+            // Only a release of the same id can have come first; the pool is unchanged by the second.
+            tracing::error!(%error, "an allocation had been released before its handle was dropped");
+        }
+    }
+}
+
+impl fmt::Debug for Allocation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Allocation").field("id", &self.id).field("range", &self.range()).finish()
+    }
+}

@@ -1,0 +1,248 @@
+use std::sync::atomic::AtomicUsize;
+
+use super::*;
+use crate::device::{Fault, HostDevice, SimulatedDevice};
+use proptest::prelude::*;
+
+fn simulated(capacity: ByteSize) -> DeviceMemoryPool {
+    DeviceMemoryPool::new(Arc::new(SimulatedDevice::new(capacity)), capacity).unwrap()
+}
+
+fn mib(n: u64) -> Request {
+    Request::new(ByteSize::mib(n))
+}
+
+#[test]
+fn counts_balance_and_return_to_zero() {
+    let pool = simulated(ByteSize::mib(64));
+    let (a, b) = (pool.owner("a", Purpose::Weights), pool.owner("b", Purpose::Kv));
+    assert_eq!(pool.owner("a", Purpose::Weights), a);
+    let first = pool.allocate(mib(10).owner(a)).unwrap();
+    let second = pool.allocate(Request::new(ByteSize::new(1000)).owner(b).tag(pool.tag("block"))).unwrap();
+    assert_eq!(second.granted(), ByteSize::new(1024));
+    let stats = pool.stats();
+    assert_eq!(stats.used_bytes, ByteSize::new((10 << 20) + 1024));
+    assert_eq!(stats.requested_bytes, ByteSize::new((10 << 20) + 1000));
+    assert_eq!(stats.used_bytes + stats.available_bytes(), stats.capacity_bytes);
+    assert_eq!(stats.committed_bytes, ByteSize::mib(12));
+    assert_eq!((stats.live, stats.granted, stats.hits, stats.misses), (2, 2, 0, 2));
+    assert_eq!(pool.owners()[0].model, "a");
+    drop(first);
+    let again = pool.allocate(mib(1).owner(a)).unwrap();
+    assert_eq!(pool.stats().hits, 1, "its memory was committed already");
+    drop((second, again));
+    let stats = pool.stats();
+    assert_eq!((stats.used_bytes, stats.requested_bytes, stats.live), (ByteSize::ZERO, ByteSize::ZERO, 0));
+    assert_eq!(stats.largest_free_bytes, stats.capacity_bytes);
+    assert!(pool.owners().is_empty());
+    assert_eq!(stats.external_fragmentation_ratio(), 0.0);
+}
+
+#[test]
+fn alignment_is_kept_and_nonsense_is_refused() {
+    let pool = simulated(ByteSize::mib(64));
+    let _odd = pool.allocate(Request::new(ByteSize::new(1))).unwrap();
+    for shift in 0..22 {
+        let allocation = pool.allocate(Request::new(ByteSize::new(300)).alignment(1 << shift)).unwrap();
+        assert!(allocation.range().base.is_multiple_of(1 << shift), "{shift}");
+    }
+    assert!(matches!(pool.allocate(Request::new(ByteSize::ZERO)), Err(PoolError::ZeroSize)));
+    assert!(matches!(pool.allocate(mib(1).alignment(48)), Err(PoolError::Alignment(48))));
+    assert!(matches!(pool.allocate(mib(1).alignment(0)), Err(PoolError::Alignment(0))));
+    for size in [u64::MAX, 1 << 63, u64::MAX - 255] {
+        assert!(matches!(pool.allocate(Request::new(ByteSize::new(size))), Err(PoolError::OutOfMemory(_))));
+    }
+    assert_eq!(pool.stats().failures, 3, "refused for lack of memory; malformed requests are not counted");
+}
+
+#[test]
+fn an_error_names_the_numbers_and_the_way_out() {
+    let pool = simulated(ByteSize::mib(16));
+    let llama = pool.owner("llama", Purpose::Weights);
+    let _low = pool.allocate(mib(6).owner(llama)).unwrap();
+    let gap = pool.allocate(mib(4)).unwrap();
+    let _high = pool.allocate(mib(4)).unwrap();
+    drop(gap);
+    let Err(PoolError::OutOfMemory(error)) = pool.allocate(mib(5)) else { panic!("4 + 2 MiB are free") };
+    assert_eq!((error.requested, error.free), (ByteSize::mib(5), ByteSize::mib(6)));
+    assert_eq!(error.largest_free, ByteSize::mib(4));
+    assert_eq!((error.owners[0].model.as_str(), error.owners[0].granted_bytes), ("llama", ByteSize::mib(6)));
+    assert!(error.to_string().contains("in pieces"), "{error}");
+    let error = pool.allocate(mib(9)).unwrap_err().to_string();
+    assert!(error.contains("release 3 MiB more; llama (weights) holds the most"), "{error}");
+    assert!(pool.allocate(mib(99)).unwrap_err().to_string().contains("larger pool"));
+}
+
+#[test]
+fn a_second_release_is_an_error_that_changes_nothing() {
+    let pool = simulated(ByteSize::mib(16));
+    let other = simulated(ByteSize::mib(16));
+    let id = pool.allocate(mib(1)).unwrap().into_id();
+    assert_eq!(pool.used(), ByteSize::mib(1));
+    assert_eq!(pool.resolve(id).unwrap().size, ByteSize::mib(1));
+    assert!(other.release(id).is_err());
+    pool.release(id).unwrap();
+    assert_eq!(pool.release(id), Err(PoolError::UnknownAllocation(id)));
+    let reused = pool.allocate(mib(1)).unwrap();
+    assert!(pool.release(id).is_err(), "the place is in use again, by another");
+    assert!(pool.resolve(id).is_err());
+    assert_eq!(pool.used(), ByteSize::mib(1));
+    drop(reused);
+}
+
+#[test]
+fn trim_leaves_live_bytes_rounded_to_granules_on_real_memory() {
+    let pool = DeviceMemoryPool::new(Arc::new(HostDevice::new(ByteSize::mib(64))), ByteSize::new(41_000_000)).unwrap();
+    let blocks: Vec<_> = (0..10).map(|_| pool.allocate(Request::new(ByteSize::mb(4))).unwrap()).collect();
+    assert_eq!(pool.resident().value, Some(pool.committed()));
+    assert_eq!(pool.committed(), ByteSize::mib(40));
+    for (i, block) in blocks.iter().enumerate() {
+        pool.device().fill(block.range(), i as u32).unwrap();
+    }
+    let kept: Vec<_> = blocks.into_iter().enumerate().filter(|(i, _)| i % 5 == 2).collect();
+    let report = pool.trim().unwrap();
+    let touched: u64 = kept.iter().map(|(_, b)| (b.offset() + 4_000_000).div_ceil(2 << 20) - b.offset() / (2 << 20)).sum();
+    assert_eq!(pool.committed(), ByteSize::mib(2 * touched));
+    assert_eq!(report.freed_bytes, ByteSize::mib(40) - pool.committed());
+    assert_eq!(pool.resident().value, Some(pool.committed()));
+    for (i, block) in &kept {
+        let wrong = crate::device::find_mismatch(&**pool.device(), block.range(), *i as u32, None).unwrap();
+        assert_eq!(wrong, None, "trimming moved or lost a live byte");
+    }
+    drop(kept);
+    pool.trim().unwrap();
+    assert_eq!((pool.committed(), pool.resident().value), (ByteSize::ZERO, Some(ByteSize::ZERO)));
+}
+
+#[test]
+fn a_reclaimer_runs_without_locks_and_saves_a_request_once() {
+    let pool = Arc::new(simulated(ByteSize::mib(16)));
+    let cache = Arc::new(std::sync::Mutex::new(vec![pool.allocate(mib(12)).unwrap()]));
+    let calls = Arc::new(AtomicUsize::new(0));
+    let guard = pool.add_reclaimer({
+        let (cache, calls, pool) = (cache.clone(), calls.clone(), Arc::downgrade(&pool));
+        move |request| {
+            calls.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+            assert_eq!(request.requested, ByteSize::mib(8));
+            let pool = pool.upgrade().unwrap();
+            assert!(pool.stats().used_bytes >= ByteSize::mib(8), "the pool answers during the callback");
+            cache.lock().unwrap().pop();
+        }
+    });
+    let saved = pool.allocate(mib(8)).unwrap();
+    assert_eq!((calls.load(std::sync::atomic::Ordering::Relaxed), pool.stats().failures), (1, 0));
+    drop(guard);
+    drop(saved);
+    let _hold = pool.allocate(mib(12)).unwrap();
+    assert!(pool.allocate(mib(8)).is_err());
+}
+
+#[test]
+fn a_refused_commit_is_retried_and_otherwise_changes_nothing() {
+    let device = SimulatedDevice::builder(ByteSize::mib(64)).fault(Fault::CommitFails { nth: 1 }).build();
+    let pool = DeviceMemoryPool::new(Arc::new(device), ByteSize::mib(64)).unwrap();
+    let _saved = pool.allocate(mib(4)).expect("the second try is not refused");
+    let device = SimulatedDevice::builder(ByteSize::mib(64))
+        .fault(Fault::OthersHold { from_operation: 0, bytes: ByteSize::mib(62) })
+        .build();
+    let pool = DeviceMemoryPool::new(Arc::new(device), ByteSize::mib(64)).unwrap();
+    let Err(PoolError::OutOfMemory(error)) = pool.allocate(mib(4)) else { panic!("2 MiB are left") };
+    assert!(matches!(error.device_error, Some(DeviceError::OutOfMemory { .. })));
+    assert_eq!((pool.used(), pool.committed(), pool.stats().granted), (ByteSize::ZERO, ByteSize::ZERO, 0));
+    let _fits = pool.allocate(mib(2)).unwrap();
+}
+
+#[test]
+fn live_allocations_of_a_dropped_pool_are_reported_and_stay_usable() {
+    let seen = Arc::new(std::sync::Mutex::new(LeakReport::default()));
+    let pool = DeviceMemoryPool::new(Arc::new(HostDevice::new(ByteSize::mib(8))), ByteSize::mib(8)).unwrap();
+    let pool = pool.on_leak({
+        let seen = seen.clone();
+        move |report| *seen.lock().unwrap() = report.clone()
+    });
+    let owner = pool.owner("bert", Purpose::Activation);
+    let kept = pool.allocate(Request::new(ByteSize::new(5000)).owner(owner).tag(pool.tag("attention"))).unwrap();
+    drop(pool);
+    let report = seen.lock().unwrap().clone();
+    assert_eq!(report.leaks.len(), 1);
+    assert_eq!((report.leaks[0].tag.as_str(), report.leaks[0].requested_bytes), ("attention", ByteSize::new(5000)));
+    assert!(report.to_string().contains("attention: 4.88 KiB of bert (activation)"), "{report}");
+    kept.device().fill(kept.range(), 7).unwrap();
+}
+
+#[test]
+fn many_threads_leave_nothing_behind() {
+    let pool = Arc::new(simulated(ByteSize::mib(256)));
+    std::thread::scope(|scope| {
+        for seed in 0..8u64 {
+            let pool = &pool;
+            scope.spawn(move || {
+                let (mut live, mut x) = (Vec::new(), seed * 2 + 1);
+                for _ in 0..2000 {
+                    x = x.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+                    if x >> 63 == 0 || live.is_empty() {
+                        live.extend(pool.allocate(Request::new(ByteSize::new((x >> 40) % 400_000 + 1))));
+                    } else {
+                        live.swap_remove((x >> 33) as usize % live.len());
+                    }
+                    if x >> 58 == 0 {
+                        pool.trim().unwrap();
+                    }
+                    assert!(pool.used() <= pool.capacity());
+                }
+            });
+        }
+    });
+    assert_eq!((pool.used(), pool.stats().live), (ByteSize::ZERO, 0));
+    pool.trim().unwrap();
+    assert_eq!(pool.committed(), ByteSize::ZERO);
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(48))]
+
+    /// Whatever is asked in whatever order, under commits that fail at random: live allocations never overlap,
+    /// have memory behind them, keep their content, and the counts balance.
+    #[test]
+    fn live_memory_is_disjoint_committed_and_intact(
+        seed: u64,
+        operations in prop::collection::vec((0u8..8, 1u64..40_000, any::<prop::sample::Index>()), 1..150),
+    ) {
+        let device = SimulatedDevice::builder(ByteSize::mib(1))
+            .granularity(ByteSize::new(4096))
+            .seed(seed)
+            .fault(Fault::CommitsFailAtRandom { ratio: 0.2 })
+            .build();
+        let pool = DeviceMemoryPool::new(Arc::new(device), ByteSize::new(300_001)).unwrap();
+        let mut live: Vec<(Allocation, u32)> = Vec::new();
+        for (i, (kind, size, pick)) in operations.into_iter().enumerate() {
+            match kind {
+                0..=4 => {
+                    if let Ok(allocation) = pool.allocate(Request::new(ByteSize::new(size))) {
+                        pool.device().fill(allocation.range(), i as u32).unwrap();
+                        live.push((allocation, i as u32));
+                    }
+                }
+                5 | 6 if !live.is_empty() => {
+                    live.swap_remove(pick.index(live.len()));
+                }
+                _ => {
+                    pool.trim().unwrap();
+                }
+            }
+            let stats = pool.stats();
+            prop_assert_eq!(stats.live, live.len() as u64);
+            prop_assert_eq!(stats.used_bytes, live.iter().map(|(a, _)| a.granted()).sum());
+            prop_assert_eq!(stats.requested_bytes, live.iter().map(|(a, _)| a.requested()).sum());
+            prop_assert_eq!(pool.used() + pool.available(), pool.capacity());
+            prop_assert_eq!(pool.resident().value, Some(pool.committed()));
+        }
+        for (allocation, pattern) in &live {
+            let wrong = crate::device::find_mismatch(&**pool.device(), allocation.range(), *pattern, None);
+            prop_assert_eq!(wrong, Ok(None));
+        }
+        live.clear();
+        pool.trim().unwrap();
+        prop_assert_eq!(pool.stats().used_bytes + pool.committed(), ByteSize::ZERO);
+    }
+}

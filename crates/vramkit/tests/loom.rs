@@ -1,0 +1,71 @@
+//! Every interleaving of small programs, by a model checker. Run with
+//! `RUSTFLAGS="--cfg loom" cargo test -p vramkit --release --test loom`.
+#![cfg(loom)]
+
+use std::sync::Arc;
+
+use loom::thread;
+use vramkit::ByteSize;
+use vramkit::device::SimulatedDevice;
+use vramkit::pool::{DeviceMemoryPool, Request};
+
+const GRANULE: ByteSize = ByteSize::new(1024);
+
+fn pool(granules: u64) -> Arc<DeviceMemoryPool> {
+    let capacity = ByteSize::new(granules * GRANULE.bytes());
+    let device = SimulatedDevice::builder(capacity).granularity(GRANULE).build();
+    Arc::new(DeviceMemoryPool::new(Arc::new(device), capacity).unwrap())
+}
+
+/// Takes memory, uses all of it, gives it back. The device refuses access to what is not committed.
+fn use_memory(pool: &DeviceMemoryPool, bytes: u64, pattern: u32) {
+    if let Ok(allocation) = pool.allocate(Request::new(ByteSize::new(bytes))) {
+        pool.device().fill(allocation.range(), pattern).expect("granted memory is committed");
+        let found = vramkit::device::find_mismatch(&**pool.device(), allocation.range(), pattern, None);
+        assert_eq!(found, Ok(None), "granted memory is nobody else's");
+    }
+}
+
+#[test]
+fn two_threads_share_a_granule() {
+    loom::model(|| {
+        let pool = pool(2);
+        let other = pool.clone();
+        let thread = thread::spawn(move || use_memory(&other, 768, 1));
+        use_memory(&pool, 512, 2);
+        thread.join().unwrap();
+        assert_eq!(pool.used(), ByteSize::ZERO);
+        pool.trim().unwrap();
+        assert_eq!(pool.committed(), ByteSize::ZERO);
+    });
+}
+
+#[test]
+fn trimming_never_takes_what_is_being_granted() {
+    loom::model(|| {
+        let pool = pool(2);
+        drop(pool.allocate(Request::new(ByteSize::new(2048))).unwrap());
+        let other = pool.clone();
+        let thread = thread::spawn(move || {
+            other.trim().unwrap();
+        });
+        use_memory(&pool, 1280, 3);
+        thread.join().unwrap();
+        pool.trim().unwrap();
+        assert_eq!(pool.committed(), ByteSize::ZERO);
+    });
+}
+
+#[test]
+fn a_failed_commit_is_undone_without_harm_to_a_neighbour() {
+    loom::model(|| {
+        // Memory for two granules, addresses for four: one of the two requests may fail, none may be hurt.
+        let device = SimulatedDevice::builder(ByteSize::new(2 * 1024)).granularity(GRANULE).build();
+        let pool = Arc::new(DeviceMemoryPool::new(Arc::new(device), ByteSize::new(4 * 1024)).unwrap());
+        let other = pool.clone();
+        let thread = thread::spawn(move || use_memory(&other, 512, 4));
+        use_memory(&pool, 2304, 5);
+        thread.join().unwrap();
+        assert_eq!(pool.used(), ByteSize::ZERO);
+    });
+}
