@@ -21,8 +21,13 @@
 //! Nothing here prints; results are values with a JSON form (see [`report`]).
 
 pub mod device;
+pub mod orchestrator;
+pub mod plan;
 pub mod pool;
+pub mod pressure;
+pub mod report;
 mod sync;
+pub mod trace;
 pub mod units;
 
 pub use units::{ByteSize, Step};

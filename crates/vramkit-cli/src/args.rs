@@ -1,0 +1,216 @@
+//! The command line: every option with its help and its reading.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::builder::styling::{AnsiColor, Styles};
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use vramkit::ByteSize;
+use vramkit::orchestrator::Verify;
+use vramkit::plan::Schedule;
+
+const STYLES: Styles = Styles::styled()
+    .header(AnsiColor::Green.on_default().bold())
+    .usage(AnsiColor::Green.on_default().bold())
+    .literal(AnsiColor::Cyan.on_default().bold())
+    .placeholder(AnsiColor::Cyan.on_default());
+
+/// GPU memory: will it fit, what can be shared, who holds it, what happens when it fills.
+#[derive(Debug, Parser)]
+#[command(name = "vramkit", version, styles = STYLES, max_term_width = 100, after_help = EXIT)]
+pub struct Cli {
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+const EXIT: &str = "Exit status: 0 done and the answer is yes; 1 done and the answer is no; 2 bad usage or bad input; \
+                    3 the device asked for is not here.";
+
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    Plan(PlanOptions),
+    Run(RunOptions),
+    Devices(DevicesOptions),
+    Schema(SchemaOptions),
+    Completions(CompletionsOptions),
+}
+
+/// Place the tensors of one or several models in one arena
+///
+/// Files are ONNX graphs, lifetime tables (MiniMalloc CSV: id,lower,upper,size) and workloads (TOML, JSON). Takes
+/// no memory: the answer is an offset for each tensor, the arena that holds them, and a lower bound that says how
+/// far it can be from the optimum.
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  vramkit plan examples/three-models.toml
+  vramkit plan examples/three-models.toml --schedule sequential --svg plan.svg
+  vramkit plan examples/vision.toml --capacity 12MiB --json")]
+pub struct PlanOptions {
+    /// ONNX graphs, lifetime tables, workloads
+    #[arg(required = true, value_name = "FILE")]
+    pub files: Vec<PathBuf>,
+    /// How the models run beside one another [default: the workload's; else fixed for one file, sequential for several]
+    #[arg(long, value_enum)]
+    pub schedule: Option<ScheduleArg>,
+    /// Stop at the first plan that fits; exit with 1 if there is none
+    #[arg(long, value_name = "SIZE")]
+    pub capacity: Option<ByteSize>,
+    /// How long to search for a better plan than the first answers
+    #[arg(long, value_name = "SECONDS", default_value = "1", value_parser = seconds)]
+    pub deadline: Duration,
+    /// Where the search's random choices start
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    pub seed: u64,
+    /// Alignment of tensors without one of their own [default: 1 in lifetime tables, else 256]
+    #[arg(long, value_name = "BYTES", value_parser = alignment)]
+    pub alignment: Option<u64>,
+    /// Size of a graph's symbolic dimension; repeat for several
+    #[arg(long = "dim", value_name = "NAME=N", value_parser = dimension)]
+    pub dims: Vec<(String, u64)>,
+    /// Let operators of ONNX graphs that can work in place write over their input
+    #[arg(long)]
+    pub in_place: bool,
+    /// Write the lifetimes with their offsets as a table
+    #[arg(long, value_name = "FILE.csv")]
+    pub output: Option<PathBuf>,
+    /// Draw the plan
+    #[arg(long, value_name = "FILE.svg")]
+    pub svg: Option<PathBuf>,
+    /// Write the lifetimes as a workload, to be run or edited
+    #[arg(long, value_name = "FILE.toml")]
+    pub export: Option<PathBuf>,
+    /// Print the result as JSON (vramkit.plan/1)
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// Plan a workload, bind it to real memory, execute and verify it
+///
+/// Every step of every model writes its tensors' patterns and checks those that it reads, on the memory that the
+/// plan gives them, models on threads under the plan's schedule.
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  vramkit run examples/three-models.toml
+  vramkit run examples/three-models.toml --schedule concurrent --report run.html
+  vramkit run examples/vision.toml --device sim --capacity 8GiB --perfetto trace.json")]
+pub struct RunOptions {
+    /// A workload (TOML, JSON)
+    #[arg(value_name = "WORKLOAD")]
+    pub workload: PathBuf,
+    /// How the models run beside one another [default: the workload's]
+    #[arg(long, value_enum)]
+    pub schedule: Option<ScheduleArg>,
+    /// Where the memory comes from: host, sim or cuda:N
+    #[arg(long, value_name = "DEVICE", default_value = "host")]
+    pub device: String,
+    /// Most bytes of the pool [default: the workload's, else what the device has free]
+    #[arg(long, value_name = "SIZE")]
+    pub capacity: Option<ByteSize>,
+    /// Check every byte of every tensor, or some of each page
+    #[arg(long, value_enum, default_value_t = VerifyArg::Stride)]
+    pub verify: VerifyArg,
+    /// Write every decision, a JSON object a line
+    #[arg(long, value_name = "FILE.jsonl")]
+    pub trace: Option<PathBuf>,
+    /// Write a trace for ui.perfetto.dev
+    #[arg(long, value_name = "FILE.json")]
+    pub perfetto: Option<PathBuf>,
+    /// Write a page with the plan, memory over time and decisions
+    #[arg(long, value_name = "FILE.html")]
+    pub report: Option<PathBuf>,
+    /// Decide everything, take no memory
+    #[arg(long)]
+    pub dry_run: bool,
+    /// Print the result as JSON (vramkit.run/1)
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// Show what is here and how much memory it has
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:\n  vramkit devices\n  vramkit devices --json")]
+pub struct DevicesOptions {
+    /// Print the result as JSON (vramkit.devices/1)
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// Print the JSON Schema of a result
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:\n  vramkit schema plan\n  vramkit schema run")]
+pub struct SchemaOptions {
+    /// The result's name
+    #[arg(value_enum)]
+    pub name: SchemaName,
+}
+
+/// Print a completion script for a shell
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  vramkit completions bash > ~/.local/share/bash-completion/completions/vramkit
+  vramkit completions zsh > ~/.zfunc/_vramkit")]
+pub struct CompletionsOptions {
+    /// The shell
+    #[arg(value_enum)]
+    pub shell: clap_complete::Shell,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub enum ScheduleArg {
+    /// On one clock, each model from its start step
+    Fixed,
+    /// One model at a time
+    Sequential,
+    /// In any interleaving
+    Concurrent,
+}
+
+impl From<ScheduleArg> for Schedule {
+    fn from(schedule: ScheduleArg) -> Self {
+        match schedule {
+            ScheduleArg::Fixed => Self::Fixed,
+            ScheduleArg::Sequential => Self::Sequential,
+            ScheduleArg::Concurrent => Self::Concurrent,
+        }
+    }
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub enum VerifyArg {
+    /// The ends of each tensor and 64 bytes of each page
+    Stride,
+    /// Every byte
+    Full,
+}
+
+impl From<VerifyArg> for Verify {
+    fn from(verify: VerifyArg) -> Self {
+        match verify {
+            VerifyArg::Stride => Self::Stride,
+            VerifyArg::Full => Self::Full,
+        }
+    }
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub enum SchemaName {
+    Plan,
+    Run,
+    Devices,
+}
+
+fn seconds(text: &str) -> Result<Duration, String> {
+    let seconds: f64 = text.parse().map_err(|_| "not a number of seconds".to_owned())?;
+    Duration::try_from_secs_f64(seconds).map_err(|error| error.to_string())
+}
+
+fn alignment(text: &str) -> Result<u64, String> {
+    let bytes: u64 = text.parse().map_err(|_| "not a number of bytes".to_owned())?;
+    if bytes.is_power_of_two() { Ok(bytes) } else { Err("not a power of two".to_owned()) }
+}
+
+fn dimension(text: &str) -> Result<(String, u64), String> {
+    let (name, size) = text.rsplit_once('=').ok_or("expected NAME=N, such as batch=8")?;
+    let size = size.parse().map_err(|_| format!("`{size}` is not a whole number"))?;
+    Ok((name.to_owned(), size))
+}

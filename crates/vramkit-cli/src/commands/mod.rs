@@ -1,0 +1,7 @@
+//! One file a command.
+
+pub mod completions;
+pub mod devices;
+pub mod plan;
+pub mod run;
+pub mod schema;

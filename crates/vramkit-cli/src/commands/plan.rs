@@ -1,0 +1,110 @@
+//! `vramkit plan`.
+
+use std::fmt::Write as _;
+
+use vramkit::plan::{AllocationPlan, MemoryPlanner, Schedule};
+use vramkit::report::PlanReport;
+use vramkit_models::workload::to_toml;
+use vramkit_models::{Demand, ReadError, ReadOptions, read_all, table};
+
+use crate::args::PlanOptions;
+use crate::failure::Failure;
+use crate::output::{self, BAD, BOLD, GOOD};
+use crate::progress::Progress;
+
+pub fn run(options: &PlanOptions) -> Result<bool, Failure> {
+    let read = ReadOptions {
+        alignment: options.alignment,
+        dims: options.dims.iter().cloned().collect(),
+        in_place: options.in_place,
+    };
+    let mut demand = read_all(&options.files, &read)?;
+    let several = if options.files.len() > 1 { Schedule::Sequential } else { Schedule::Fixed };
+    let schedule = options.schedule.map(Schedule::from).or(demand.schedule).unwrap_or(several);
+    demand.schedule = Some(schedule);
+    let mut planner = MemoryPlanner::new().deadline(options.deadline).seed(options.seed);
+    if let Some(capacity) = options.capacity {
+        planner = planner.capacity(capacity);
+    }
+    let progress = Progress::new("planning", None);
+    let plan = planner.plan(&demand.models, schedule).map_err(|error| {
+        let files: Vec<String> = options.files.iter().map(|file| file.display().to_string()).collect();
+        ReadError::Lifetimes { file: files.join(", "), error }
+    })?;
+    drop(progress);
+    write_files(options, &demand, &plan)?;
+    let report = PlanReport::new(&plan, options.capacity, options.json);
+    if options.json {
+        output::json(&report)?;
+    } else {
+        let mut text = describe(&report);
+        if let Some(capacity) = options.capacity {
+            text += &match report.feasible {
+                Some(true) => format!("{GOOD}fits{GOOD:#} a capacity of {capacity}\n"),
+                Some(false) => {
+                    format!("{BAD}does not fit{BAD:#} a capacity of {capacity}: {} are live at one time\n", plan.lower_bound)
+                }
+                None => format!("{BAD}not found{BAD:#} within a capacity of {capacity}, nor proven impossible\n"),
+            };
+        }
+        output::text(&text)?;
+    }
+    Ok(report.feasible == Some(true))
+}
+
+fn write_files(options: &PlanOptions, demand: &Demand, plan: &AllocationPlan) -> Result<(), Failure> {
+    if let Some(path) = &options.output {
+        output::file(path, |out| match &demand.table {
+            Some(rows) => rows.write_with_offsets(&plan.offsets, out),
+            None => table::write_plan(plan, out),
+        })?;
+    }
+    if let Some(path) = &options.svg {
+        let svg = vramkit_report::plan_svg(&PlanReport::new(plan, options.capacity, true));
+        output::file(path, |out| std::io::Write::write_all(out, svg.as_bytes()))?;
+    }
+    if let Some(path) = &options.export {
+        let files: Vec<String> = options.files.iter().map(|file| file.display().to_string()).collect();
+        let heading = format!("Made by: vramkit plan {} --export {}", files.join(" "), path.display());
+        let toml = to_toml(demand, &heading);
+        output::file(path, |out| std::io::Write::write_all(out, toml.as_bytes()))?;
+    }
+    Ok(())
+}
+
+/// A plan in a few lines and a table.
+pub fn describe(report: &PlanReport) -> String {
+    let mut text = String::new();
+    let verdict = match report.proven_optimal {
+        true => format!("{GOOD}proven optimal{GOOD:#}"),
+        false => format!("{:.3} % over the lower bound of {}", report.gap_ratio * 100.0, report.lower_bound_bytes),
+    };
+    let arena = report.arena_bytes;
+    let _ = writeln!(text, "{BOLD}{arena}{BOLD:#} arena ({} bytes), {verdict}", arena.grouped());
+    let tensors: usize = report.models.iter().map(|model| model.tensors).sum();
+    let less = |whole: vramkit::ByteSize| 100.0 * (1.0 - arena.ratio_of(whole));
+    if !report.sum_of_sizes_bytes.is_zero() {
+        let (sum, peaks) = (report.sum_of_sizes_bytes, report.sum_of_peaks_bytes);
+        let _ = writeln!(text, "  {:.2} % less than {sum}, the sum of {tensors} tensors", less(sum));
+        let _ = writeln!(text, "  {:.2} % less than {peaks}, the sum of the models' live peaks", less(peaks));
+    }
+    let _ = writeln!(
+        text,
+        "  {} schedule; {} in {:.3} ms; {} pairs of tensors share addresses",
+        report.schedule,
+        report.method,
+        report.elapsed_seconds * 1e3,
+        report.shared_pairs
+    );
+    let mut rows = vec![["model", "tensors", "sum of sizes", "live peak", "weights"].map(str::to_owned).to_vec()];
+    for model in &report.models {
+        rows.push(vec![
+            model.name.clone(),
+            model.tensors.to_string(),
+            model.sum_of_sizes_bytes.to_string(),
+            model.live_peak_bytes.to_string(),
+            model.weights_bytes.to_string(),
+        ]);
+    }
+    text + &output::table(&rows)
+}

@@ -1,0 +1,18 @@
+//! `vramkit schema`.
+
+use schemars::{Schema, schema_for};
+use vramkit::report::{DevicesReport, PlanReport, RunReport};
+
+use crate::args::{SchemaName, SchemaOptions};
+use crate::failure::Failure;
+use crate::output;
+
+pub fn run(options: &SchemaOptions) -> Result<bool, Failure> {
+    let schema: Schema = match options.name {
+        SchemaName::Plan => schema_for!(PlanReport),
+        SchemaName::Run => schema_for!(RunReport),
+        SchemaName::Devices => schema_for!(DevicesReport),
+    };
+    output::json(&schema)?;
+    Ok(true)
+}

@@ -1,0 +1,60 @@
+//! Why the program ends without an answer, and with which exit status.
+
+use std::io;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use anstyle::{AnsiColor, Style};
+use vramkit::orchestrator::RunError;
+use vramkit_models::ReadError;
+
+/// See the exit statuses in [`main`](crate).
+#[derive(Debug, thiserror::Error)]
+pub enum Failure {
+    /// A file is not what it should be.
+    #[error(transparent)]
+    Read(#[from] ReadError),
+    /// A workload cannot be run.
+    #[error(transparent)]
+    Run(#[from] RunError),
+    /// What was asked for cannot be done.
+    #[error("{0}")]
+    Input(String),
+    /// The device is not here.
+    #[error("{0}")]
+    NoDevice(String),
+    /// A file cannot be written.
+    #[error("cannot write `{}`: {error}", path.display())]
+    Write {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        error: io::Error,
+    },
+    /// Standard output cannot be written.
+    #[error("cannot write to standard output: {0}")]
+    Stdout(#[from] io::Error),
+}
+
+impl Failure {
+    fn is_broken_pipe(&self) -> bool {
+        matches!(self, Self::Stdout(error) if error.kind() == io::ErrorKind::BrokenPipe)
+    }
+
+    /// The exit status.
+    pub fn exit_code(&self) -> ExitCode {
+        match self {
+            failure if failure.is_broken_pipe() => ExitCode::SUCCESS,
+            Self::NoDevice(_) => ExitCode::from(3),
+            _ => ExitCode::from(2),
+        }
+    }
+
+    /// Says why, on stderr.
+    pub fn print(&self) {
+        if !self.is_broken_pipe() {
+            let red = Style::new().bold().fg_color(Some(AnsiColor::Red.into()));
+            anstream::eprintln!("{red}error:{red:#} {self}");
+        }
+    }
+}

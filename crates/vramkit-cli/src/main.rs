@@ -1,0 +1,36 @@
+//! The `vramkit` program: reads options, calls the libraries, prints.
+//!
+//! Data goes to stdout, everything else to stderr. Exit status: 0 done and the answer is yes; 1 done and the
+//! answer is no; 2 bad usage or bad input; 3 the device or driver asked for is not here. A reader that closes the
+//! pipe early is not an error.
+
+mod args;
+mod commands;
+mod failure;
+mod output;
+mod progress;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+use args::{Cli, Command};
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    let outcome = match cli.command {
+        Command::Plan(options) => commands::plan::run(&options),
+        Command::Run(options) => commands::run::run(&options),
+        Command::Devices(options) => commands::devices::run(&options),
+        Command::Schema(options) => commands::schema::run(&options),
+        Command::Completions(options) => commands::completions::run(&options),
+    };
+    match outcome {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::from(1),
+        Err(failure) => {
+            failure.print();
+            failure.exit_code()
+        }
+    }
+}

@@ -1,0 +1,19 @@
+//! Reads files into a memory demand: how many bytes of weights, and which tensors live when.
+//!
+//! ```text
+//! .onnx ──► onnx: shapes of every tensor ──► lifetimes ─┐
+//! .csv ───► table ───────────────────────► lifetimes ──┼──► Demand ──► vramkit::plan
+//! .toml, .json ──► workload (inline, or naming files) ──┘
+//! ```
+//!
+//! Files are hostile until read: every length and offset is checked, and what is wrong is an error that names
+//! the file and the place. Nothing here takes memory for a model or knows a device.
+
+mod error;
+pub mod onnx;
+mod read;
+pub mod table;
+pub mod workload;
+
+pub use error::ReadError;
+pub use read::{Demand, ReadOptions, Settings, read, read_all};

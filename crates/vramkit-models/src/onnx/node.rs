@@ -1,0 +1,122 @@
+//! One operator of a graph as the shape rules see it: its attributes, and what is known of its inputs.
+
+use super::fact::{Fact, Value};
+use super::proto::{AttributeProto, GraphProto, NodeProto, TensorProto};
+
+/// A node with facts for its inputs.
+pub(super) struct Node<'a> {
+    pub(super) proto: &'a NodeProto,
+    pub(super) inputs: Vec<Option<&'a Fact>>,
+}
+
+/// Facts of a node's outputs, in order; `None` for one whose shape the rule cannot tell. Or why nothing can be
+/// told.
+pub(super) type Outputs = Result<Vec<Option<Fact>>, String>;
+
+impl<'a> Node<'a> {
+    /// An input that must be there.
+    pub(super) fn input(&self, i: usize) -> Result<&'a Fact, String> {
+        self.optional(i).ok_or_else(|| format!("input {i} is missing"))
+    }
+
+    /// An input that may be left out.
+    pub(super) fn optional(&self, i: usize) -> Option<&'a Fact> {
+        self.inputs.get(i).copied().flatten()
+    }
+
+    fn attribute(&self, name: &str) -> Option<&'a AttributeProto> {
+        self.proto.attribute.iter().find(|attribute| attribute.name == name)
+    }
+
+    pub(super) fn int(&self, name: &str) -> Option<i64> {
+        self.attribute(name).map(|attribute| attribute.i)
+    }
+
+    pub(super) fn int_or(&self, name: &str, default: i64) -> i64 {
+        self.int(name).unwrap_or(default)
+    }
+
+    pub(super) fn ints(&self, name: &str) -> Option<&'a [i64]> {
+        self.attribute(name).map(|attribute| attribute.ints.as_slice())
+    }
+
+    pub(super) fn floats(&self, name: &str) -> Option<&'a [f32]> {
+        self.attribute(name).map(|attribute| attribute.floats.as_slice())
+    }
+
+    pub(super) fn float(&self, name: &str) -> Option<f32> {
+        self.attribute(name).map(|attribute| attribute.f)
+    }
+
+    pub(super) fn text(&self, name: &str) -> Option<&'a str> {
+        self.attribute(name).and_then(|attribute| std::str::from_utf8(&attribute.s).ok())
+    }
+
+    pub(super) fn tensor(&self, name: &str) -> Option<&'a TensorProto> {
+        self.attribute(name).and_then(|attribute| attribute.t.as_ref())
+    }
+
+    pub(super) fn graph(&self, name: &str) -> Option<&'a GraphProto> {
+        self.attribute(name).and_then(|attribute| attribute.g.as_ref())
+    }
+
+    pub(super) fn has(&self, name: &str) -> bool {
+        self.attribute(name).is_some()
+    }
+
+    /// The integers that an input holds, on which the shape depends.
+    pub(super) fn known(&self, i: usize) -> Result<&'a [i64], String> {
+        self.input(i)?.known_ints().ok_or_else(|| self.depends_on(i))
+    }
+
+    /// The numbers that an input holds, on which the shape depends.
+    pub(super) fn known_floats(&self, i: usize) -> Result<Vec<f64>, String> {
+        self.input(i)?.value.as_ref().map(Value::floats).ok_or_else(|| self.depends_on(i))
+    }
+
+    fn depends_on(&self, i: usize) -> String {
+        let name = self.proto.input.get(i).map_or("", String::as_str);
+        format!("its shape depends on the values of `{name}`, which are not in the file")
+    }
+
+    /// Integers from an attribute (older operator sets) or else an input (newer ones); `None` when neither is
+    /// there.
+    pub(super) fn ints_or_input(&self, name: &str, i: usize) -> Result<Option<Vec<i64>>, String> {
+        match (self.ints(name), self.optional(i)) {
+            (Some(ints), _) => Ok(Some(ints.to_vec())),
+            (None, Some(_)) => self.known(i).map(|ints| Some(ints.to_vec())),
+            (None, None) => Ok(None),
+        }
+    }
+
+    /// Whether output `i` is wanted.
+    pub(super) fn wants(&self, i: usize) -> bool {
+        self.proto.output.get(i).is_some_and(|name| !name.is_empty())
+    }
+}
+
+/// An axis of a tensor of this rank; negative ones count from the end.
+pub(super) fn axis(axis: i64, rank: usize) -> Result<usize, String> {
+    let n = rank as i64;
+    let at = if axis < 0 { axis + n } else { axis };
+    if (0..n).contains(&at) { Ok(at as usize) } else { Err(format!("axis {axis} of a tensor of rank {rank}")) }
+}
+
+/// The shape of tensors combined element by element, after the rules of NumPy.
+pub(super) fn broadcast<'a>(shapes: impl IntoIterator<Item = &'a [i64]>) -> Result<Vec<i64>, String> {
+    let mut result: Vec<i64> = Vec::new();
+    for shape in shapes {
+        while result.len() < shape.len() {
+            result.insert(0, 1);
+        }
+        let lead = result.len() - shape.len();
+        for (have, &want) in result[lead..].iter_mut().zip(shape) {
+            if *have == 1 {
+                *have = want;
+            } else if want != 1 && want != *have {
+                return Err(format!("{have} and {want} elements along one axis do not go together"));
+            }
+        }
+    }
+    Ok(result)
+}

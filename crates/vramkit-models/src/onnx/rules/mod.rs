@@ -1,0 +1,128 @@
+//! The shape rules: for each operator of the standard, what its outputs look like given its inputs.
+//!
+//! One file a family of operators; this one is the table. A rule that needs values (a reshape's target, a
+//! slice's bounds) takes them from [`Fact::value`](super::fact::Fact), which the rules carry along for small
+//! tensors. The rules follow the operators' texts in the ONNX standard (Operators.md, opset 1 to 23).
+
+mod control;
+mod elementwise;
+mod generate;
+mod linear;
+mod movement;
+mod pick;
+mod recurrent;
+mod reduce;
+mod window;
+
+use super::infer::Scope;
+use super::node::{Node, Outputs};
+
+/// Applies an operator's rule; `None` for an operator that has none.
+pub(super) fn apply(node: &Node<'_>, scope: &Scope<'_>) -> Option<Outputs> {
+    let standard = matches!(node.proto.domain.as_str(), "" | "ai.onnx");
+    let op = node.proto.op_type.as_str();
+    if !standard {
+        return contributed(node, op);
+    }
+    Some(match op {
+        "Abs" | "Acos" | "Acosh" | "Asin" | "Asinh" | "Atan" | "Atanh" | "BitwiseNot" | "Ceil" | "Celu" | "Clip"
+        | "Cos" | "Cosh" | "CumSum" | "Elu" | "Erf" | "Exp" | "Floor" | "Gelu" | "HardSigmoid" | "HardSwish"
+        | "Hardmax" | "Identity" | "InstanceNormalization" | "GroupNormalization" | "LRN" | "LeakyRelu" | "Log"
+        | "LogSoftmax" | "LpNormalization" | "MeanVarianceNormalization" | "Mish" | "Neg" | "Not" | "PRelu"
+        | "RMSNormalization" | "Reciprocal" | "Relu" | "ReverseSequence" | "RotaryEmbedding" | "Round" | "Scatter"
+        | "ScatterElements" | "ScatterND" | "TensorScatter" | "Selu" | "Shrink" | "Sigmoid" | "Sign" | "Sin" | "Sinh" | "Softmax"
+        | "Softplus" | "Softsign" | "Sqrt" | "Swish" | "Tan" | "Tanh" | "ThresholdedRelu" | "Trilu" => {
+            elementwise::unary(node, op)
+        }
+        "IsInf" | "IsNaN" => elementwise::predicate(node),
+        "Add" | "Sub" | "Mul" | "Div" | "Mod" | "Pow" | "BitShift" | "BitwiseAnd" | "BitwiseOr" | "BitwiseXor" => {
+            elementwise::binary(node, op)
+        }
+        "And" | "Or" | "Xor" | "Equal" | "Greater" | "GreaterOrEqual" | "Less" | "LessOrEqual" => {
+            elementwise::comparison(node, op)
+        }
+        "Max" | "Min" | "Mean" | "Sum" => elementwise::variadic(node, op),
+        "Where" => elementwise::select(node),
+        "Cast" | "CastLike" => elementwise::cast(node, op),
+        "QuantizeLinear" | "DequantizeLinear" | "DynamicQuantizeLinear" => elementwise::quantize(node, op),
+        "BatchNormalization" => elementwise::batch_normalization(node),
+        "LayerNormalization" => elementwise::layer_normalization(node),
+        "Dropout" => elementwise::dropout(node, scope.opset),
+        "Conv" | "ConvInteger" | "QLinearConv" | "DeformConv" => window::convolution(node, op),
+        "ConvTranspose" => window::transposed_convolution(node),
+        "AveragePool" | "LpPool" | "MaxPool" => window::pool(node),
+        "GlobalAveragePool" | "GlobalLpPool" | "GlobalMaxPool" => window::global_pool(node),
+        "MaxUnpool" => window::unpool(node),
+        "MaxRoiPool" | "RoiAlign" => window::region_pool(node, op),
+        "Col2Im" => window::columns_to_image(node),
+        "Gemm" => linear::gemm(node),
+        "MatMul" | "MatMulInteger" | "QLinearMatMul" => linear::matmul(node, op),
+        "Einsum" => linear::einsum(node),
+        "Det" => linear::determinant(node),
+        "Attention" => linear::attention(node),
+        "Reshape" => movement::reshape(node),
+        "Flatten" => movement::flatten(node),
+        "Squeeze" => movement::squeeze(node),
+        "Unsqueeze" => movement::unsqueeze(node),
+        "Transpose" => movement::transpose(node),
+        "Concat" => movement::concat(node),
+        "Split" => movement::split(node),
+        "Expand" => movement::expand(node),
+        "Tile" => movement::tile(node),
+        "Pad" => movement::pad(node),
+        "SpaceToDepth" | "DepthToSpace" => movement::space_and_depth(node, op),
+        "Upsample" | "Resize" => movement::resize(node, op),
+        "AffineGrid" => movement::affine_grid(node),
+        "GridSample" => movement::grid_sample(node),
+        "CenterCropPad" => movement::center_crop_pad(node),
+        "Slice" => pick::slice(node),
+        "Gather" => pick::gather(node),
+        "GatherElements" => pick::gather_elements(node),
+        "GatherND" => pick::gather_nd(node),
+        "OneHot" => pick::one_hot(node),
+        "TopK" => pick::top_k(node),
+        "Compress" => pick::compress(node),
+        "NonZero" => pick::non_zero(node),
+        "ArgMax" | "ArgMin" => reduce::arg(node),
+        "ReduceL1" | "ReduceL2" | "ReduceLogSum" | "ReduceLogSumExp" | "ReduceMax" | "ReduceMean" | "ReduceMin"
+        | "ReduceProd" | "ReduceSum" | "ReduceSumSquare" => reduce::reduce(node, op),
+        "NegativeLogLikelihoodLoss" | "SoftmaxCrossEntropyLoss" => reduce::loss(node, op),
+        "RNN" => recurrent::recurrent(node, 1),
+        "GRU" => recurrent::recurrent(node, 3),
+        "LSTM" => recurrent::recurrent(node, 4),
+        "Shape" => generate::shape(node),
+        "Size" => generate::size(node),
+        "Constant" => generate::constant(node),
+        "ConstantOfShape" => generate::constant_of_shape(node),
+        "Range" => generate::range(node),
+        "EyeLike" | "RandomNormalLike" | "RandomUniformLike" | "Bernoulli" => generate::like(node, op),
+        "RandomNormal" | "RandomUniform" => generate::random(node),
+        "Multinomial" => generate::multinomial(node),
+        "BlackmanWindow" | "HannWindow" | "HammingWindow" => generate::window(node),
+        "MelWeightMatrix" => generate::mel_weight_matrix(node),
+        "DFT" => generate::fourier(node),
+        "STFT" => generate::short_time_fourier(node),
+        "If" => control::choice(node, scope),
+        "Loop" => control::repeat(node, scope),
+        "Scan" => control::scan(node, scope),
+        _ => return None,
+    })
+}
+
+/// Operators that exporters commonly use from outside the standard.
+fn contributed(node: &Node<'_>, op: &str) -> Option<Outputs> {
+    Some(match op {
+        "FusedConv" => window::convolution(node, "Conv"),
+        "BiasGelu" | "FastGelu" | "Gelu" | "QuickGelu" | "RotaryEmbedding" => elementwise::unary(node, op),
+        "FusedMatMul" if node.int_or("transA", 0) == 0 && node.int_or("transB", 0) == 0 => {
+            linear::matmul(node, "MatMul")
+        }
+        "FusedGemm" => linear::gemm(node),
+        "SimplifiedLayerNormalization" | "SkipLayerNormalization" | "SkipSimplifiedLayerNormalization"
+            if !(1..3).any(|i| node.wants(i)) =>
+        {
+            elementwise::unary(node, op)
+        }
+        _ => return None,
+    })
+}

@@ -1,0 +1,55 @@
+//! Operators that make one number of many along some axes.
+
+use crate::onnx::fact::{DataType, Fact, Value};
+use crate::onnx::node::{Node, Outputs, axis};
+
+/// A shape without (or with one element along) these axes.
+fn without(shape: &[i64], axes: &[usize], keep: bool) -> Vec<i64> {
+    let kept = shape.iter().enumerate().filter_map(|(i, &dim)| match (axes.contains(&i), keep) {
+        (true, true) => Some(1),
+        (true, false) => None,
+        (false, _) => Some(dim),
+    });
+    kept.collect()
+}
+
+pub(super) fn reduce(node: &Node<'_>, op: &str) -> Outputs {
+    let input = node.input(0)?;
+    let axes = node.ints_or_input("axes", 1)?.unwrap_or_default();
+    if axes.is_empty() && node.int_or("noop_with_empty_axes", 0) != 0 {
+        return Ok(vec![Some(input.clone())]);
+    }
+    let axes: Vec<usize> = match axes.as_slice() {
+        [] => (0..input.rank()).collect(),
+        axes => axes.iter().map(|&a| axis(a, input.rank())).collect::<Result<_, _>>()?,
+    };
+    let keep = node.int_or("keepdims", 1) != 0;
+    let all = axes.len() == input.rank();
+    let value = input.known_ints().filter(|ints| all && !ints.is_empty()).and_then(|ints| match op {
+        "ReduceProd" => ints.iter().try_fold(1i64, |product, &i| product.checked_mul(i)),
+        "ReduceSum" => ints.iter().try_fold(0i64, |sum, &i| sum.checked_add(i)),
+        "ReduceMax" => ints.iter().max().copied(),
+        "ReduceMin" => ints.iter().min().copied(),
+        _ => None,
+    });
+    let shape = without(&input.shape, &axes, keep);
+    Ok(vec![Some(Fact::with(input.dtype, shape, value.map(|value| Value::Ints(vec![value]))))])
+}
+
+pub(super) fn arg(node: &Node<'_>) -> Outputs {
+    let input = node.input(0)?;
+    let along = axis(node.int_or("axis", 0), input.rank())?;
+    let shape = without(&input.shape, &[along], node.int_or("keepdims", 1) != 0);
+    Ok(vec![Some(Fact::new(DataType::INT64, shape))])
+}
+
+pub(super) fn loss(node: &Node<'_>, op: &str) -> Outputs {
+    let (input, target) = (node.input(0)?, node.input(1)?);
+    let reduced = node.text("reduction").is_none_or(|reduction| reduction != "none");
+    let shape = if reduced { Vec::new() } else { target.shape.clone() };
+    let mut outputs = vec![Some(Fact::new(input.dtype, shape))];
+    if op == "SoftmaxCrossEntropyLoss" {
+        outputs.push(Some(Fact::new(input.dtype, input.shape.clone())));
+    }
+    Ok(outputs)
+}

@@ -1,0 +1,235 @@
+//! Lifetimes as comma-separated values, in MiniMalloc's format: a header, then a tensor a row.
+//!
+//! Columns `id,lower,upper,size` (MiniMalloc also writes `buffer`, `start`, `end` for the first three) and, where
+//! wanted, `alignment`, `offset` (a pin) and `group` (aliases); empty cells say nothing. What comes out is a
+//! [`Table`]: the tensors, and the rows as they were, to be written back with an `offset` column.
+
+use std::collections::HashSet;
+
+use vramkit::ByteSize;
+use vramkit::plan::TensorLifetime;
+use vramkit::units::Step;
+
+use crate::error::{ReadError, nearest};
+
+/// A file of lifetimes.
+#[derive(Clone, Debug)]
+pub struct Table {
+    /// The tensors, a row each; those without an `alignment` of their own have the one given to [`parse`].
+    pub tensors: Vec<TensorLifetime>,
+    headers: Vec<String>,
+    rows: Vec<csv::StringRecord>,
+}
+
+/// What a column means, by its header.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Column {
+    Id,
+    Lower,
+    Upper,
+    Size,
+    Alignment,
+    Offset,
+    Group,
+}
+
+/// Every header that is known.
+const HEADERS: [(&str, Column); 11] = [
+    ("id", Column::Id),
+    ("lower", Column::Lower),
+    ("upper", Column::Upper),
+    ("size", Column::Size),
+    ("alignment", Column::Alignment),
+    ("offset", Column::Offset),
+    ("group", Column::Group),
+    ("buffer", Column::Id),
+    ("buffer_id", Column::Id),
+    ("start", Column::Lower),
+    ("end", Column::Upper),
+];
+
+/// Reads a table. Errors name the line.
+pub fn parse(name: &str, text: &[u8], model: &str, alignment: u64) -> Result<Table, ReadError> {
+    let at = |line: u64, reason: String| ReadError::At { file: name.to_owned(), line, reason };
+    let mut reader = csv::ReaderBuilder::new().trim(csv::Trim::All).from_reader(text);
+    let broken = |error: csv::Error| {
+        let line = error.position().map_or(1, csv::Position::line);
+        match error.kind() {
+            csv::ErrorKind::UnequalLengths { expected_len, len, .. } => {
+                at(line, format!("{len} cells where the header has {expected_len}"))
+            }
+            csv::ErrorKind::Utf8 { .. } => at(line, "not UTF-8 text; a lifetime table is plain text".to_owned()),
+            _ => at(line, error.to_string()),
+        }
+    };
+    let headers: Vec<String> = reader.headers().map_err(broken)?.iter().map(str::to_owned).collect();
+    let columns = columns(&headers).map_err(|reason| at(1, reason))?;
+    let mut table = Table { tensors: Vec::new(), headers, rows: Vec::new() };
+    let mut ids = HashSet::new();
+    for row in reader.records() {
+        let row = row.map_err(broken)?;
+        let line = row.position().map_or(0, csv::Position::line);
+        let tensor = tensor(&row, &columns, model, alignment).map_err(|reason| at(line, reason))?;
+        if !ids.insert(tensor.id.clone()) {
+            return Err(at(line, format!("id `{}` is there twice; ids name one tensor each", tensor.id)));
+        }
+        table.tensors.push(tensor);
+        table.rows.push(row);
+    }
+    Ok(table)
+}
+
+/// The meaning of each column, or why the header is not one of a lifetime table.
+fn columns(headers: &[String]) -> Result<Vec<Column>, String> {
+    let mut columns = Vec::new();
+    for header in headers {
+        let known = HEADERS.iter().find(|(name, _)| name.eq_ignore_ascii_case(header));
+        let Some(&(name, column)) = known else {
+            let hint = nearest(header, HEADERS.iter().map(|(name, _)| *name));
+            return Err(format!("unknown column `{header}`{hint}"));
+        };
+        if columns.contains(&column) {
+            return Err(format!("column `{name}` is there twice"));
+        }
+        columns.push(column);
+    }
+    for (name, column) in &HEADERS[..4] {
+        if !columns.contains(column) {
+            return Err(format!("no column `{name}`; a lifetime table has the columns id,lower,upper,size"));
+        }
+    }
+    Ok(columns)
+}
+
+fn tensor(row: &csv::StringRecord, columns: &[Column], model: &str, alignment: u64) -> Result<TensorLifetime, String> {
+    let mut tensor = TensorLifetime::new(model, "", 0, 0, ByteSize::ZERO);
+    tensor.alignment = alignment;
+    for (cell, column) in row.iter().zip(columns) {
+        let optional = matches!(column, Column::Alignment | Column::Offset | Column::Group);
+        if optional && cell.is_empty() {
+            continue;
+        }
+        let name = HEADERS.iter().find(|(_, known)| known == column).map_or("", |(name, _)| name);
+        let number = || whole_number(cell).map_err(|reason| format!("{name} `{cell}` {reason}"));
+        match column {
+            Column::Id if cell.is_empty() => return Err("a row without an id".to_owned()),
+            Column::Id => tensor.id = cell.into(),
+            Column::Lower => tensor.start = Step(number()?),
+            Column::Upper => tensor.end = Step(number()?),
+            Column::Size => tensor.size = ByteSize::new(number()?),
+            Column::Alignment => tensor.alignment = number()?,
+            Column::Offset => tensor.pinned = Some(ByteSize::new(number()?)),
+            Column::Group => tensor.alias_group = Some(cell.into()),
+        }
+    }
+    if tensor.end < tensor.start {
+        return Err(format!("`{}` ends at {}, before its start at {}", tensor.id, tensor.end.0, tensor.start.0));
+    }
+    if !tensor.alignment.is_power_of_two() {
+        return Err(format!("alignment {} of `{}` is not a power of two", tensor.alignment, tensor.id));
+    }
+    Ok(tensor)
+}
+
+/// A number of 64 bits without sign, or what is wrong with it.
+fn whole_number(cell: &str) -> Result<u64, &'static str> {
+    cell.parse().map_err(|_| {
+        let digits = cell.strip_prefix('-').unwrap_or(cell);
+        let whole = !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit());
+        match (whole, cell.starts_with('-')) {
+            (true, true) => "is negative",
+            (true, false) => "is more than 2^64 - 1",
+            _ => "is not a whole number",
+        }
+    })
+}
+
+impl Table {
+    /// The rows as they were read, with each tensor's offset in a column `offset` (the last, unless there was
+    /// one).
+    pub fn write_with_offsets(&self, offsets: &[ByteSize], into: impl std::io::Write) -> std::io::Result<()> {
+        let mut writer = csv::Writer::from_writer(into);
+        let column = self.headers.iter().position(|header| header.eq_ignore_ascii_case("offset"));
+        let with = |cells: &mut Vec<String>, cell: String| match column {
+            Some(column) => cells[column] = cell,
+            None => cells.push(cell),
+        };
+        let mut headers = self.headers.clone();
+        with(&mut headers, "offset".to_owned());
+        writer.write_record(&headers)?;
+        for (row, offset) in self.rows.iter().zip(offsets) {
+            let mut cells: Vec<String> = row.iter().map(str::to_owned).collect();
+            with(&mut cells, offset.bytes().to_string());
+            writer.write_record(&cells)?;
+        }
+        writer.flush()
+    }
+}
+
+/// Lifetimes of any origin as a table with offsets: `id,lower,upper,size,alignment,offset`, the id led by the
+/// model's name where there are several.
+pub fn write_plan(plan: &vramkit::plan::AllocationPlan, into: impl std::io::Write) -> std::io::Result<()> {
+    let mut writer = csv::Writer::from_writer(into);
+    writer.write_record(["id", "lower", "upper", "size", "alignment", "offset"])?;
+    for (tensor, offset) in plan.tensors.iter().zip(&plan.offsets) {
+        let id = match plan.models.len() {
+            1 => tensor.id.to_string(),
+            _ => format!("{}/{}", tensor.model, tensor.id),
+        };
+        let numbers = [tensor.start.0, tensor.end.0, tensor.size.bytes(), tensor.alignment, offset.bytes()];
+        writer.write_record(std::iter::once(id).chain(numbers.map(|n| n.to_string())))?;
+    }
+    writer.flush()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn read(text: &str) -> Result<Table, String> {
+        parse("t.csv", text.as_bytes(), "t", 1).map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn rows_become_tensors_and_go_back_with_offsets() {
+        let table = read("id,lower,upper,size,alignment\nb1, 0,3,4,\nb2,3,9,4,8\n").unwrap();
+        assert_eq!(table.tensors.len(), 2);
+        assert_eq!((table.tensors[0].alignment, table.tensors[1].alignment), (1, 8));
+        let mut out = Vec::new();
+        table.write_with_offsets(&[ByteSize::new(0), ByteSize::new(16)], &mut out).unwrap();
+        let text = String::from_utf8(out).unwrap();
+        assert_eq!(text, "id,lower,upper,size,alignment,offset\nb1,0,3,4,,0\nb2,3,9,4,8,16\n");
+        let again = read(&text).unwrap();
+        assert_eq!(again.tensors[1].pinned, Some(ByteSize::new(16)), "an offset read back is a pin");
+    }
+
+    #[test]
+    fn every_fault_names_its_line() {
+        for (text, line, reason) in [
+            ("id,lower,upper,size\na,0,3\n", 2, "3 cells where the header has 4"),
+            ("id,lower,upper,size\na,0,3,4\nb,0,3,4,5\n", 3, "5 cells"),
+            ("id,lower,upper,size\na,0,3,-4\n", 2, "size `-4` is negative"),
+            ("id,lower,upper,size\na,0,3,18446744073709551616\n", 2, "more than 2^64"),
+            ("id,lower,upper,size\na,0,3,1e3\n", 2, "not a whole number"),
+            ("id,lower,upper,size\na,5,3,4\n", 2, "before its start"),
+            ("id,lower,upper,size\na,0,3,4\na,0,3,4\n", 3, "twice"),
+            ("id,lower,upper,sise\na,0,3,4\n", 1, "unknown column `sise`; did you mean `size`?"),
+            ("id,lower,size\na,0,3\n", 1, "no column `upper`"),
+            ("id,lower,upper,size,alignment\na,0,3,4,3\n", 2, "not a power of two"),
+        ] {
+            let error = read(text).unwrap_err();
+            assert!(error.contains(&format!("line {line}")) && error.contains(reason), "{text:?}: {error}");
+        }
+        assert!(read("").is_err());
+    }
+
+    proptest! {
+        #[test]
+        fn no_bytes_panic(bytes in prop::collection::vec(any::<u8>(), 0..200), header: bool) {
+            let mut text = if header { b"id,lower,upper,size\n".to_vec() } else { Vec::new() };
+            text.extend(bytes);
+            let _ = parse("t.csv", &text, "t", 1);
+        }
+    }
+}

@@ -1,0 +1,152 @@
+//! The page of a run: one file without links to others, for a browser.
+
+use std::fmt::Write as _;
+
+use vramkit::ByteSize;
+use vramkit::report::{PlanReport, RunReport};
+
+use crate::chart::memory_svg;
+use crate::draw::escape;
+use crate::plan::plan_svg;
+
+const STYLE: &str = "
+:root { color-scheme: light dark; --line: #8884; --soft: #777; --bar: #0072b2; }
+body { font: 15px/1.5 system-ui, sans-serif; max-width: 1240px; margin: 2rem auto; padding: 0 1rem; }
+h1 { font-size: 1.6rem; margin: 0 0 .2rem; } h2 { font-size: 1.15rem; margin: 2rem 0 .6rem; }
+p.lead { font-size: 1.1rem; margin: .2rem 0 1rem; } .soft { color: var(--soft); }
+.cards { display: grid; grid-template-columns: repeat(auto-fit, minmax(190px, 1fr)); gap: .8rem; }
+.card { border: 1px solid var(--line); border-radius: 8px; padding: .7rem .9rem; }
+.card b { display: block; font-size: 1.25rem; } .good b { color: #00845f; } .bad b { color: #c00000; }
+.bars { display: grid; grid-template-columns: max-content 1fr max-content; gap: .35rem .8rem; align-items: center; }
+.bar { background: var(--bar); height: 1.1rem; border-radius: 3px; min-width: 2px; }
+.bar.whole { background: #999; }
+figure { margin: 0; border: 1px solid var(--line); border-radius: 8px; overflow: hidden; }
+figure svg { display: block; width: 100%; height: auto; } svg text { fill: currentColor; }
+figure.paper { background: #fff; color: #111; } .grid { stroke: var(--line); }
+table { border-collapse: collapse; width: 100%; font-variant-numeric: tabular-nums; }
+th, td { text-align: left; padding: .3rem .6rem; border-bottom: 1px solid var(--line); vertical-align: top; }
+td.number { text-align: right; white-space: nowrap; }
+.wide { overflow-x: auto; }
+";
+
+/// A run as a self-contained page. `plan` is the run's plan with its tensors, to be drawn.
+pub fn run_page(run: &RunReport, plan: &PlanReport) -> String {
+    let mut page = String::new();
+    let title = escape(&run.name);
+    let _ = write!(
+        page,
+        "<!doctype html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n<meta name=\"viewport\" \
+         content=\"width=device-width, initial-scale=1\">\n<title>{title}: vramkit run</title>\n<style>{STYLE}</style>\n\
+         </head>\n<body>\n<h1>{title}</h1>\n"
+    );
+    let how = if run.dry_run { "planned (dry run, no memory taken)" } else { "ran" };
+    let _ = writeln!(
+        page,
+        "<p class=\"lead\">{} model{} {how} in {} on {}: {:.1} % less than without sharing.</p>",
+        run.plan.models.len(),
+        if run.plan.models.len() == 1 { "" } else { "s" },
+        run.plan.arena_bytes,
+        escape(&run.device.name),
+        run.reduction_of_sum_of_sizes_ratio * 100.0
+    );
+    cards(&mut page, run);
+    savings(&mut page, run);
+    let _ = write!(page, "<h2>Plan</h2>\n<figure class=\"paper\">{}</figure>\n", plan_svg(plan));
+    let _ = write!(page, "<h2>Memory over time</h2>\n<figure>{}</figure>\n", memory_svg(run));
+    page.push_str("<p class=\"soft\">Behind the lines, the level of pressure: none is normal, orange elevated, red critical.</p>\n");
+    violations(&mut page, run);
+    models(&mut page, run);
+    decisions(&mut page, run);
+    page.push_str("</body>\n</html>\n");
+    page
+}
+
+fn cards(page: &mut String, run: &RunReport) {
+    page.push_str("<div class=\"cards\">\n");
+    let mut card = |class: &str, value: String, label: &str| {
+        let _ = writeln!(page, "<div class=\"card {class}\"><b>{}</b>{label}</div>", escape(&value));
+    };
+    let good = |yes: bool| if yes { "good" } else { "bad" };
+    let verdict = if run.plan.proven_optimal {
+        "proven optimal".to_owned()
+    } else {
+        format!("{:.2} % over the bound", run.plan.gap_ratio * 100.0)
+    };
+    card(if run.plan.proven_optimal { "good" } else { "" }, run.plan.arena_bytes.to_string(), &format!("arena, {verdict}"));
+    card("", run.peak_committed_bytes.to_string(), "peak committed by the pool");
+    card("", run.system_peak_bytes.map_or("not available".to_owned(), |b| b.to_string()), "peak resident, as the system saw it");
+    card("", run.verified_tensors.to_string(), "tensors verified intact");
+    card(good(run.aliasing_violations == 0), run.aliasing_violations.to_string(), "aliasing violations");
+    card(good(run.used_after_release_bytes.is_zero()), run.used_after_release_bytes.to_string(), "in use after release");
+    card("", format!("{:.3} s", run.stall_seconds), "waiting for memory");
+    card("", format!("{:.3} s", run.elapsed_seconds), "in all");
+    page.push_str("</div>\n");
+}
+
+fn savings(page: &mut String, run: &RunReport) {
+    page.push_str("<h2>Savings</h2>\n<div class=\"bars\">\n");
+    let plan = &run.plan;
+    let widest = plan.sum_of_sizes_bytes.max(plan.arena_bytes);
+    let mut bar = |label: &str, bytes: ByteSize, class: &str, note: String| {
+        let width = bytes.ratio_of(widest) * 100.0;
+        let _ = writeln!(
+            page,
+            "<span>{label}</span><div class=\"bar {class}\" style=\"width:{width:.2}%\"></div><span>{bytes}{note}</span>"
+        );
+    };
+    let less = |ratio: f64| format!(" (the arena is {:.1} % less)", ratio * 100.0);
+    bar("every tensor its own", plan.sum_of_sizes_bytes, "whole", less(run.reduction_of_sum_of_sizes_ratio));
+    bar("every model its own, at best", plan.sum_of_peaks_bytes, "whole", less(run.reduction_of_sum_of_peaks_ratio));
+    bar("one arena", plan.arena_bytes, "", String::new());
+    bar("lower bound", plan.lower_bound_bytes, "", String::new());
+    page.push_str("</div>\n");
+}
+
+fn violations(page: &mut String, run: &RunReport) {
+    if run.violations.is_empty() {
+        return;
+    }
+    page.push_str("<h2>Tensors that were not intact</h2>\n<div class=\"wide\"><table><tr><th>Model<th>Tensor<th>Step<th>First wrong byte</tr>\n");
+    for v in &run.violations {
+        let _ = writeln!(
+            page,
+            "<tr><td>{}<td>{}<td class=\"number\">{}<td class=\"number\">{}</tr>",
+            escape(&v.model),
+            escape(&v.tensor),
+            v.step.0,
+            v.at_bytes.grouped()
+        );
+    }
+    page.push_str("</table></div>\n");
+}
+
+fn models(page: &mut String, run: &RunReport) {
+    page.push_str("<h2>Models</h2>\n<div class=\"wide\"><table><tr><th>Model<th>Tensors<th>Sum of sizes<th>Live peak<th>Weights</tr>\n");
+    for model in &run.plan.models {
+        let _ = writeln!(
+            page,
+            "<tr><td>{}<td class=\"number\">{}<td class=\"number\">{}<td class=\"number\">{}<td class=\"number\">{}</tr>",
+            escape(&model.name),
+            model.tensors,
+            model.sum_of_sizes_bytes,
+            model.live_peak_bytes,
+            model.weights_bytes
+        );
+    }
+    page.push_str("</table></div>\n");
+}
+
+fn decisions(page: &mut String, run: &RunReport) {
+    page.push_str("<h2>Decisions</h2>\n<div class=\"wide\"><table><tr><th>At<th>What<th>Numbers</tr>\n");
+    for decision in &run.decisions {
+        let (kind, details) = decision.event.describe();
+        let _ = writeln!(
+            page,
+            "<tr><td class=\"number\">{:.3} ms<td>{}<td>{}</tr>",
+            decision.at_seconds * 1e3,
+            escape(&kind),
+            escape(&details)
+        );
+    }
+    page.push_str("</table></div>\n");
+}

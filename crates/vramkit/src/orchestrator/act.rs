@@ -1,0 +1,305 @@
+//! What the policies do. Each works out what it would free, and does it unless this is a dry run.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::book::{Held, TakenGroup};
+use super::{MemoryOrchestrator, PressurePolicy};
+use crate::plan::{AllocationPlan, Model};
+use crate::pool::{Purpose, Request};
+use crate::pressure::PressureLevel;
+use crate::sync::lock;
+use crate::trace::Event;
+use crate::units::ByteSize;
+
+/// What a model is asked when it is to make do with less.
+#[derive(Clone, Debug)]
+pub struct DegradeRequest {
+    /// The model.
+    pub model: Arc<str>,
+    /// Its demand as planned now.
+    pub current: Model,
+    /// Bytes wanted, of it and the others together.
+    pub wanted: ByteSize,
+}
+
+/// What a policy did, or in a dry run would have done.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Action {
+    /// There was no pressure.
+    NoPressure,
+    /// The rung's cooldown has not passed.
+    CoolingDown,
+    /// It was written down.
+    Logged,
+    /// New bindings are refused until the level falls.
+    Rejecting,
+    /// These bindings were released.
+    Evicted(Vec<Arc<str>>),
+    /// No idle binding would free anything.
+    NothingToEvict,
+    /// The arenas of these models were planned again, and the pool trimmed.
+    Compacted(Vec<Arc<str>>),
+    /// No arena would shrink.
+    NothingToCompact,
+    /// These models make do with less.
+    Degraded(Vec<Arc<str>>),
+    /// No idle model can make do with less.
+    NothingToDegrade,
+}
+
+impl std::fmt::Display for Action {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let list = |verb: &str, models: &[Arc<str>]| format!("{verb} {}", models.join(", "));
+        f.write_str(&match self {
+            Self::NoPressure => "no pressure".to_owned(),
+            Self::CoolingDown => "cooling down".to_owned(),
+            Self::Logged => "logged".to_owned(),
+            Self::Rejecting => "new bindings are refused".to_owned(),
+            Self::Evicted(models) => list("evicted", models),
+            Self::NothingToEvict => "nothing to evict".to_owned(),
+            Self::Compacted(models) => list("compacted", models),
+            Self::NothingToCompact => "nothing to compact".to_owned(),
+            Self::Degraded(models) => list("degraded", models),
+            Self::NothingToDegrade => "nothing to degrade".to_owned(),
+        })
+    }
+}
+
+/// What came of handling pressure.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PolicyOutcome {
+    /// The policy whose turn it was; `None` when there was nothing to do.
+    pub policy: Option<PressurePolicy>,
+    /// The level that it was handled at.
+    pub level: PressureLevel,
+    /// Bytes that were wanted.
+    pub wanted: ByteSize,
+    /// Bytes of the pool that were freed, or in a dry run would have been.
+    pub freed: ByteSize,
+    /// What was done.
+    pub action: Action,
+}
+
+impl MemoryOrchestrator {
+    /// Reads the pressure and lets the policy whose turn it is on that rung act: enough to leave the rung, if it
+    /// can. A policy that frees too little several times in a row gives way to the next.
+    pub fn handle_pressure(&self) -> PolicyOutcome {
+        let level = self.read_pressure();
+        let nothing = |action| PolicyOutcome { policy: None, level, wanted: ByteSize::ZERO, freed: ByteSize::ZERO, action };
+        let Some(rung) = self.ladder.rung(level) else { return nothing(Action::NoPressure) };
+        let now = self.trace.now();
+        let policy = {
+            let mut gauge = lock(&self.gauge);
+            let cooldown = Duration::from_secs_f64(rung.cooldown_seconds);
+            if gauge.last_action.is_some_and(|last| now.saturating_sub(last) < cooldown) {
+                return nothing(Action::CoolingDown);
+            }
+            let Some(&policy) = rung.policies.get(gauge.turn) else { return nothing(Action::NoPressure) };
+            gauge.last_action = Some(now);
+            policy
+        };
+        // Used bytes just below the exit threshold.
+        let capacity = self.pool.capacity().bytes() as f64;
+        let target = (rung.exit.unwrap_or(rung.enter) * capacity).ceil().max(1.0) as u64 - 1;
+        let wanted = self.pool.used().saturating_sub(ByteSize::new(target));
+        let outcome = self.apply(policy, wanted);
+        let too_little = policy != PressurePolicy::Log && policy != PressurePolicy::Reject && outcome.freed < wanted;
+        let mut gauge = lock(&self.gauge);
+        gauge.short = if too_little { gauge.short + 1 } else { 0 };
+        let next = rung.policies.get(gauge.turn + 1).copied().filter(|_| gauge.short >= self.ladder.patience);
+        if let Some(next) = next {
+            (gauge.turn, gauge.short) = (gauge.turn + 1, 0);
+            drop(gauge);
+            self.trace.record(Event::Escalated { level, from: policy, to: next });
+        }
+        outcome
+    }
+
+    /// Lets one policy act at the present level, to free `wanted` bytes.
+    pub fn apply(&self, policy: PressurePolicy, wanted: ByteSize) -> PolicyOutcome {
+        let level = lock(&self.gauge).gauge.level();
+        let (action, freed) = match policy {
+            PressurePolicy::Log => (Action::Logged, ByteSize::ZERO),
+            PressurePolicy::Reject => {
+                if !self.dry_run {
+                    lock(&self.gauge).rejecting = Some(level).filter(|&level| level > PressureLevel::Normal);
+                }
+                (Action::Rejecting, ByteSize::ZERO)
+            }
+            PressurePolicy::Evict => self.evict(wanted),
+            PressurePolicy::Compact => self.compact(),
+            PressurePolicy::Degrade => self.degrade(wanted),
+        };
+        self.trace.record(Event::PolicyApplied {
+            policy,
+            level,
+            wanted_bytes: wanted,
+            freed_bytes: freed,
+            outcome: action.to_string(),
+            dry_run: self.dry_run,
+        });
+        if !self.dry_run {
+            self.read_pressure();
+        }
+        PolicyOutcome { policy: Some(policy), level, wanted, freed, action }
+    }
+
+    /// Makes `needed` bytes free with the policies of the highest rung, in order, and lifts a refusal that no
+    /// longer stands. Returns whether they are free and anything has changed.
+    pub(super) fn make_room(&self, needed: ByteSize) -> bool {
+        if self.dry_run {
+            return false;
+        }
+        let rejected_before = lock(&self.gauge).rejecting.is_some();
+        let policies = self.ladder.rungs.last().map_or(&[][..], |rung| rung.policies.as_slice());
+        for &policy in policies.iter().filter(|&&policy| policy != PressurePolicy::Reject) {
+            let missing = needed.saturating_sub(self.pool.available());
+            if missing.is_zero() && !rejected_before {
+                break;
+            }
+            // A refusal is lifted by falling below its rung.
+            self.apply(policy, missing.max(ByteSize::new(1)));
+        }
+        let rejected = lock(&self.gauge).rejecting.is_some();
+        needed <= self.pool.available() && !rejected
+    }
+
+    fn evict(&self, wanted: ByteSize) -> (Action, ByteSize) {
+        let victims = lock(&self.book).victims(wanted);
+        let (mut models, mut freed) = (Vec::new(), ByteSize::ZERO);
+        for victim in victims {
+            let frees = if self.dry_run { victim.frees } else { self.release_quietly(&victim.model).freed };
+            if !self.dry_run {
+                self.trace.record(Event::Evicted { model: victim.model.to_string(), freed_bytes: frees });
+            }
+            freed += frees;
+            models.push(victim.model);
+        }
+        if models.is_empty() { (Action::NothingToEvict, freed) } else { (Action::Evicted(models), freed) }
+    }
+
+    /// Plans again for the models of each arena that are still bound, when some of its plan's models are not.
+    fn compact(&self) -> (Action, ByteSize) {
+        let (mut models, mut freed) = (Vec::new(), ByteSize::ZERO);
+        let groups = lock(&self.book).idle_groups();
+        for (id, plan, members) in groups {
+            if members.len() == plan.models.len() {
+                continue;
+            }
+            let remaining = plan.models_named(|name| members.iter().any(|member| **member == *name));
+            let Some((before, after)) = self.replan(id, &plan, &members, &remaining) else { continue };
+            freed += before.saturating_sub(after);
+            if !self.dry_run {
+                self.trace.record(Event::Compacted {
+                    models: members.iter().map(|member| member.to_string()).collect(),
+                    before_bytes: before,
+                    after_bytes: after,
+                });
+            }
+            models.extend(members);
+        }
+        if !self.dry_run
+            && let Err(error) = self.trim()
+        {
+            tracing::warn!(%error, "trimming after a compaction failed");
+        }
+        if models.is_empty() { (Action::NothingToCompact, freed) } else { (Action::Compacted(models), freed) }
+    }
+
+    /// Asks idle models for smaller footprints until enough is free.
+    fn degrade(&self, wanted: ByteSize) -> (Action, ByteSize) {
+        let (mut models, mut freed) = (Vec::new(), ByteSize::ZERO);
+        let groups = lock(&self.book).idle_groups();
+        for (id, plan, members) in groups {
+            if freed >= wanted {
+                break;
+            }
+            let mut demands = plan.models_named(|name| members.iter().any(|member| **member == *name));
+            let mut smaller = Vec::new();
+            for demand in &mut demands {
+                let Some(degrader) = lock(&self.book).degrader(&demand.name) else { continue };
+                let request = DegradeRequest {
+                    model: demand.name.clone(),
+                    current: demand.clone(),
+                    wanted: wanted.saturating_sub(freed),
+                };
+                if let Some(degraded) = degrader(&request).filter(|degraded| degraded.name == demand.name) {
+                    smaller.push(demand.name.clone());
+                    demand.tensors = degraded.tensors;
+                }
+            }
+            if smaller.is_empty() {
+                continue;
+            }
+            let Some((before, after)) = self.replan(id, &plan, &members, &demands) else { continue };
+            freed += before.saturating_sub(after);
+            for model in &smaller {
+                if !self.dry_run {
+                    let model = model.to_string();
+                    self.trace.record(Event::Degraded { model, before_bytes: before, after_bytes: after });
+                }
+            }
+            models.extend(smaller);
+        }
+        if models.is_empty() { (Action::NothingToDegrade, freed) } else { (Action::Degraded(models), freed) }
+    }
+
+    /// Gives a group a new plan and a smaller arena. Returns the arena before and after (in a dry run: as it
+    /// would be); `None` when it would not shrink, or the group is in use by now.
+    fn replan(
+        &self,
+        id: u64,
+        old: &Arc<AllocationPlan>,
+        members: &[Arc<str>],
+        models: &[Model],
+    ) -> Option<(ByteSize, ByteSize)> {
+        let plan = match self.planner.plan(models, old.schedule) {
+            Ok(plan) => Arc::new(plan),
+            Err(error) => {
+                tracing::warn!(%error, "a smaller footprint could not be planned");
+                return None;
+            }
+        };
+        let sizes = (old.arena_size, plan.arena_size);
+        if plan.arena_size >= old.arena_size {
+            return None;
+        }
+        if self.dry_run {
+            return Some(sizes);
+        }
+        let taken = lock(&self.book).take_group(id, members)?;
+        let (plan, arena) = self.remake(taken, plan);
+        // What the book does not want back (its models were released meanwhile) is dropped here, unlocked.
+        let unwanted = lock(&self.book).put_back(id, plan, arena);
+        drop(unwanted);
+        self.changed.notify_all();
+        Some(sizes)
+    }
+
+    /// A smaller arena in place of a larger one. Nobody runs in it, so its content is of no use and it goes first:
+    /// the room that it leaves holds the smaller one. Should another take that room meanwhile, or the device fail,
+    /// the group is left with no arena, and its models are released.
+    fn remake(&self, taken: TakenGroup, plan: Arc<AllocationPlan>) -> (Arc<AllocationPlan>, Option<Held>) {
+        let TakenGroup { plan: old, arena, members } = taken;
+        drop(arena);
+        let allocate = |plan: &AllocationPlan| -> Option<Held> {
+            let alignment = plan.tensors.iter().map(|tensor| tensor.alignment).max().unwrap_or(1);
+            let owner = self.pool.owner(&members.join("+"), Purpose::Activation);
+            let request = Request::new(plan.arena_size).alignment(alignment).owner(owner);
+            self.pool.allocate(request).map_err(|error| tracing::warn!(%error, "remaking an arena failed")).ok()
+        };
+        if plan.arena_size.is_zero() {
+            return (plan, None);
+        }
+        match allocate(&plan) {
+            Some(arena) => (plan, Some(arena)),
+            None => {
+                for member in &members {
+                    self.release(member);
+                }
+                (old, None)
+            }
+        }
+    }
+}

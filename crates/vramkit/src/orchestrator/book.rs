@@ -1,0 +1,281 @@
+//! The book of bindings: who is bound, by which plan, used when. Pure book-keeping under the orchestrator's
+//! lock; allocations are put in and taken out, and dropped by the caller without the lock.
+
+use std::cmp::Ordering;
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use super::Degrader;
+use super::binding::{BindError, MemoryBinding};
+use crate::plan::AllocationPlan;
+use crate::pool::Allocation;
+use crate::units::ByteSize;
+
+/// Memory of the pool that a binding holds.
+pub(super) type Held = Allocation;
+
+/// How a model stands when victims are chosen.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Standing {
+    /// Lower goes first.
+    pub priority: i32,
+    /// Never a victim.
+    pub pinned: bool,
+    /// What it costs to bind it again, in any unit; among equals in priority the cheapest a byte goes first.
+    pub cost: Option<f64>,
+}
+
+/// A model's place in the book.
+struct Entry {
+    group: u64,
+    weights: Option<Held>,
+    last_used: u64,
+    /// How many runs are under way.
+    running: u32,
+    /// Whether its memory is there.
+    complete: bool,
+}
+
+/// The models that share one plan's arena.
+struct Group {
+    plan: Arc<AllocationPlan>,
+    arena: Option<Held>,
+    members: Vec<Arc<str>>,
+    /// Whether the arena is there, or being made or remade.
+    ready: bool,
+}
+
+/// What joining a plan's group means.
+pub(super) enum Join {
+    /// The arena is being made by another thread: wait and ask again.
+    Wait,
+    /// The arena is to be made.
+    First,
+    /// The arena is there.
+    Shared,
+}
+
+/// A group that a policy has taken to change it; given back by [`Book::put_back`].
+pub(super) struct TakenGroup {
+    pub(super) plan: Arc<AllocationPlan>,
+    pub(super) arena: Option<Held>,
+    pub(super) members: Vec<Arc<str>>,
+}
+
+/// A binding that could be released to make room.
+pub(super) struct Victim {
+    pub(super) model: Arc<str>,
+    pub(super) frees: ByteSize,
+}
+
+#[derive(Default)]
+pub(super) struct Book {
+    entries: HashMap<Arc<str>, Entry>,
+    groups: HashMap<u64, Group>,
+    standings: HashMap<Arc<str>, Standing>,
+    degraders: HashMap<Arc<str>, Degrader>,
+    next_group: u64,
+    /// Counts uses, for "least recently".
+    clock: u64,
+    /// Counts what can end a wait for memory.
+    changes: u64,
+}
+
+impl Book {
+    pub(super) fn set_standing(&mut self, model: &str, standing: Standing) {
+        self.standings.insert(model.into(), standing);
+    }
+
+    pub(super) fn set_degrader(&mut self, model: &str, degrader: Degrader) {
+        self.degraders.insert(model.into(), degrader);
+    }
+
+    pub(super) fn degrader(&self, model: &str) -> Option<Degrader> {
+        self.degraders.get(model).cloned()
+    }
+
+    pub(super) fn changes(&self) -> u64 {
+        self.changes
+    }
+
+    fn group_of(&self, plan: &Arc<AllocationPlan>) -> Option<u64> {
+        self.groups.iter().find(|(_, group)| Arc::ptr_eq(&group.plan, plan)).map(|(&id, _)| id)
+    }
+
+    pub(super) fn has_arena(&self, plan: &Arc<AllocationPlan>) -> bool {
+        self.group_of(plan).is_some()
+    }
+
+    /// Notes that a model is being bound.
+    pub(super) fn join(&mut self, model: &Arc<str>, plan: &Arc<AllocationPlan>) -> Result<Join, BindError> {
+        if self.entries.contains_key(model) {
+            return Err(BindError::AlreadyBound(model.clone()));
+        }
+        let (id, join) = match self.group_of(plan) {
+            Some(id) if !self.groups[&id].ready => return Ok(Join::Wait),
+            Some(id) => (id, Join::Shared),
+            None => {
+                self.next_group += 1;
+                let group = Group { plan: plan.clone(), arena: None, members: Vec::new(), ready: false };
+                self.groups.insert(self.next_group, group);
+                (self.next_group, Join::First)
+            }
+        };
+        if let Some(group) = self.groups.get_mut(&id) {
+            group.members.push(model.clone());
+        }
+        let entry = Entry { group: id, weights: None, last_used: self.tick(), running: 0, complete: false };
+        self.entries.insert(model.clone(), entry);
+        Ok(join)
+    }
+
+    /// Puts a model's memory in. `arena` is for the group that the model was the first of.
+    pub(super) fn complete(&mut self, model: &Arc<str>, arena: Option<Held>, weights: Option<Held>) -> MemoryBinding {
+        let entry = self.entries.get_mut(model).expect("it joined");
+        (entry.weights, entry.complete) = (weights, true);
+        let group = self.groups.get_mut(&entry.group).expect("an entry's group is there");
+        if !group.ready {
+            (group.arena, group.ready) = (arena, true);
+        }
+        self.binding(model).expect("it is complete")
+    }
+
+    /// Takes back what [`join`](Self::join) noted.
+    pub(super) fn abandon(&mut self, model: &Arc<str>) {
+        let Some(entry) = self.entries.remove(model) else { return };
+        self.changes += 1;
+        if let Some(group) = self.groups.get_mut(&entry.group) {
+            group.members.retain(|member| member != model);
+            if group.members.is_empty() {
+                self.groups.remove(&entry.group);
+            }
+        }
+    }
+
+    pub(super) fn binding(&self, model: &str) -> Option<MemoryBinding> {
+        let (model, entry) = self.entries.get_key_value(model).filter(|(_, entry)| entry.complete)?;
+        let group = self.groups.get(&entry.group)?;
+        Some(MemoryBinding {
+            model: model.clone(),
+            plan: group.plan.clone(),
+            arena: group.arena.as_ref().map(Allocation::range),
+            weights: entry.weights.as_ref().map(Allocation::range),
+        })
+    }
+
+    /// Takes a binding out, with what nobody else holds; `None` when the model is not bound.
+    pub(super) fn remove(&mut self, model: &str) -> Option<Vec<Held>> {
+        self.entries.get(model).filter(|entry| entry.complete)?;
+        let entry = self.entries.remove(model)?;
+        self.changes += 1;
+        let mut held: Vec<Held> = entry.weights.into_iter().collect();
+        if let Some(group) = self.groups.get_mut(&entry.group) {
+            group.members.retain(|member| &**member != model);
+            if group.members.is_empty() {
+                held.extend(self.groups.remove(&entry.group).and_then(|group| group.arena));
+            }
+        }
+        Some(held)
+    }
+
+    /// Notes the beginning of a run. `None` when the model is not bound, or its arena is being remade.
+    pub(super) fn begin(&mut self, model: &str) -> Option<MemoryBinding> {
+        let binding = self.binding(model)?;
+        let now = self.tick();
+        let entry = self.entries.get_mut(model)?;
+        if !self.groups.get(&entry.group)?.ready {
+            return None;
+        }
+        (entry.last_used, entry.running) = (now, entry.running + 1);
+        Some(binding)
+    }
+
+    /// Notes the end of a run.
+    pub(super) fn end(&mut self, model: &str) {
+        let now = self.tick();
+        self.changes += 1;
+        if let Some(entry) = self.entries.get_mut(model) {
+            (entry.last_used, entry.running) = (now, entry.running.saturating_sub(1));
+        }
+    }
+
+    fn tick(&mut self) -> u64 {
+        self.clock += 1;
+        self.clock
+    }
+
+    pub(super) fn by_last_use(&self) -> Vec<Arc<str>> {
+        let mut models: Vec<(&u64, &Arc<str>)> =
+            self.entries.iter().filter(|(_, e)| e.complete).map(|(model, e)| (&e.last_used, model)).collect();
+        models.sort();
+        models.into_iter().map(|(_, model)| model.clone()).collect()
+    }
+
+    fn is_idle(&self, model: &str) -> bool {
+        self.entries.get(model).is_some_and(|entry| entry.complete && entry.running == 0)
+    }
+
+    /// The bindings to release, in order, until `wanted` bytes are free: by priority, cost a byte, and last use.
+    /// An idle model whose release would free nothing, because a running one shares its arena, stays.
+    pub(super) fn victims(&self, wanted: ByteSize) -> Vec<Victim> {
+        let standing = |model: &Arc<str>| self.standings.get(model).copied().unwrap_or_default();
+        let free_to_go = |model: &Arc<str>| self.is_idle(model) && !standing(model).pinned;
+        let mut idle: Vec<(&Arc<str>, &Entry)> = self.entries.iter().filter(|(model, _)| free_to_go(model)).collect();
+        let cost = |model: &Arc<str>, entry: &Entry| {
+            let share = self.groups.get(&entry.group).map_or(0, |group| {
+                group.arena.as_ref().map_or(0, |a| a.granted().bytes()) / group.members.len().max(1) as u64
+            });
+            let bytes = share + entry.weights.as_ref().map_or(0, |weights| weights.granted().bytes());
+            standing(model).cost.unwrap_or(0.0) / bytes.max(1) as f64
+        };
+        idle.sort_by(|a, b| {
+            let by_cost = cost(a.0, a.1).partial_cmp(&cost(b.0, b.1)).unwrap_or(Ordering::Equal);
+            standing(a.0).priority.cmp(&standing(b.0).priority).then(by_cost).then(a.1.last_used.cmp(&b.1.last_used))
+        });
+        let mut left: HashMap<u64, usize> = HashMap::new();
+        let (mut victims, mut freed) = (Vec::new(), ByteSize::ZERO);
+        for (model, entry) in idle {
+            if freed >= wanted {
+                break;
+            }
+            let Some(group) = self.groups.get(&entry.group) else { continue };
+            let all_idle = group.ready && group.members.iter().all(free_to_go);
+            let own = entry.weights.as_ref().map_or(ByteSize::ZERO, Allocation::granted);
+            if own.is_zero() && !all_idle {
+                continue;
+            }
+            let left = left.entry(entry.group).or_insert(group.members.len());
+            *left -= 1;
+            let arena = if *left == 0 { group.arena.as_ref().map_or(ByteSize::ZERO, Allocation::granted) } else { ByteSize::ZERO };
+            let frees = own + arena;
+            freed += frees;
+            victims.push(Victim { model: model.clone(), frees });
+        }
+        victims
+    }
+
+    /// Ids of the groups none of whose models runs, with their models and plans.
+    pub(super) fn idle_groups(&self) -> Vec<(u64, Arc<AllocationPlan>, Vec<Arc<str>>)> {
+        let idle = self.groups.iter().filter(|(_, g)| g.ready && g.members.iter().all(|member| self.is_idle(member)));
+        let mut groups: Vec<_> = idle.map(|(&id, group)| (id, group.plan.clone(), group.members.clone())).collect();
+        groups.sort_by_key(|(id, ..)| *id);
+        groups
+    }
+
+    /// Takes a group to change it, if it is still as it was: nobody runs in it or joins it until it is put back.
+    pub(super) fn take_group(&mut self, id: u64, members: &[Arc<str>]) -> Option<TakenGroup> {
+        let idle = self.groups.get(&id)?.members.iter().all(|member| self.is_idle(member));
+        let group = self.groups.get_mut(&id).filter(|group| idle && group.ready && group.members == members)?;
+        group.ready = false;
+        Some(TakenGroup { plan: group.plan.clone(), arena: group.arena.take(), members: group.members.clone() })
+    }
+
+    /// Puts a group back, with the plan and arena that it has now.
+    pub(super) fn put_back(&mut self, id: u64, plan: Arc<AllocationPlan>, arena: Option<Held>) -> Option<Held> {
+        self.changes += 1;
+        let Some(group) = self.groups.get_mut(&id) else { return arena };
+        group.ready = true;
+        group.plan = plan;
+        std::mem::replace(&mut group.arena, arena)
+    }
+}

@@ -1,0 +1,297 @@
+//! A workload from plan to report: what `vramkit run` does.
+//!
+//! Plan, check the capacity, make a pool, bind, execute, release, trim; sample memory and read pressure on the
+//! way. However it ends, everything is released and the pool is at zero.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use super::execute::{ExecutionError, ExecutionReport, Verify, execute};
+use super::{BindError, DegradeRequest, MemoryOrchestrator, PolicyLadder, Standing};
+use crate::device::Device;
+use crate::plan::{AllocationPlan, LifetimeError, MemoryPlanner, Model, Schedule};
+use crate::pool::{DeviceMemoryPool, PoolError, Request};
+use crate::pressure::{LadderError, PressureLevel};
+use crate::report::{PlanReport, RunReport, SampleReport, ViolationReport};
+use crate::trace::{Event, TraceCollector};
+use crate::units::ByteSize;
+
+/// How many violations a report lists.
+const LISTED_VIOLATIONS: usize = 20;
+
+/// A model with what it asks for beside memory.
+#[derive(Clone, Debug)]
+pub struct SessionModel {
+    /// Its demand.
+    pub model: Model,
+    /// How it stands when victims are chosen.
+    pub standing: Standing,
+    /// When asked to degrade, it makes do with this part of its tensors' sizes.
+    pub degrade_to_ratio: Option<f64>,
+}
+
+/// A workload and how to run it.
+pub struct Session {
+    /// What to call it.
+    pub name: String,
+    /// The models.
+    pub models: Vec<SessionModel>,
+    /// How they run beside one another.
+    pub schedule: Schedule,
+    /// Where the memory comes from.
+    pub device: Arc<dyn Device>,
+    /// Most bytes of the pool; what the device has free when not given.
+    pub capacity: Option<ByteSize>,
+    /// When to act on pressure, and how.
+    pub ladder: PolicyLadder,
+    /// How often every model runs.
+    pub repetitions: u32,
+    /// How thoroughly tensors are checked.
+    pub verify: Verify,
+    /// Decide everything, take no memory.
+    pub dry_run: bool,
+    /// What plans.
+    pub planner: MemoryPlanner,
+}
+
+/// Why a run did not end. Everything was released.
+#[derive(Debug, thiserror::Error)]
+pub enum RunError {
+    /// The lifetimes cannot be planned.
+    #[error(transparent)]
+    Lifetimes(#[from] LifetimeError),
+    /// The ladder makes no sense.
+    #[error("pressure: {0}")]
+    Ladder(#[from] LadderError),
+    /// The plan does not fit.
+    #[error("the {schedule} plan needs {} ({arena} arena, {weights} weights), capacity is {capacity}: {hint}", arena.checked_add(*weights).unwrap_or(ByteSize::MAX))]
+    Capacity {
+        /// The schedule planned for.
+        schedule: Schedule,
+        /// The plan's arena.
+        arena: ByteSize,
+        /// The weights that must be there at once.
+        weights: ByteSize,
+        /// The capacity given.
+        capacity: ByteSize,
+        /// What would fit.
+        hint: String,
+    },
+    /// The pool could not be made, or not trimmed.
+    #[error(transparent)]
+    Pool(#[from] PoolError),
+    /// A model could not be bound or executed.
+    #[error(transparent)]
+    Execution(#[from] ExecutionError),
+}
+
+impl Session {
+    /// Runs the workload, recording into `trace`. `progress` is told of every step done, of
+    /// [`steps`](Self::steps) in all.
+    pub fn run(self, trace: &Arc<TraceCollector>, progress: &(dyn Fn(u64) + Sync)) -> Result<RunReport, RunError> {
+        let (report, _) = self.run_keeping_plan(trace, progress)?;
+        Ok(report)
+    }
+
+    /// As [`run`](Self::run); the plan comes back too, to be drawn.
+    pub fn run_keeping_plan(
+        self,
+        trace: &Arc<TraceCollector>,
+        progress: &(dyn Fn(u64) + Sync),
+    ) -> Result<(RunReport, Arc<AllocationPlan>), RunError> {
+        let start = Instant::now();
+        self.ladder.check()?;
+        let free = self.device.memory().free_bytes.value;
+        let capacity = self.capacity.or(free).unwrap_or(ByteSize::gib(1));
+        let models: Vec<Model> = self.models.iter().map(|entry| entry.model.clone()).collect();
+        let pool = Arc::new(DeviceMemoryPool::new(self.device.clone(), capacity)?);
+        let orchestrator = MemoryOrchestrator::new(pool.clone())
+            .with_ladder(self.ladder)?
+            .with_planner(self.planner)
+            .with_trace(trace.clone())
+            .with_dry_run(self.dry_run);
+        let plan = orchestrator.plan(&models, self.schedule)?;
+        check_capacity(&models, &plan, capacity)?;
+        for entry in &self.models {
+            // Models that run beside one another are all needed to the end.
+            let pinned = entry.standing.pinned || self.schedule != Schedule::Sequential;
+            orchestrator.set_standing(&entry.model.name, Standing { pinned, ..entry.standing });
+            if let Some(ratio) = entry.degrade_to_ratio {
+                orchestrator.on_degrade(&entry.model.name, move |request| Some(scaled(request, ratio)));
+            }
+        }
+        orchestrator.sample();
+        let executed = match self.dry_run {
+            true => Ok(ExecutionReport::default()),
+            false => bind_and_execute(&orchestrator, &plan, self.repetitions, self.verify, progress),
+        };
+        for model in &models {
+            orchestrator.release(&model.name);
+        }
+        let peak = pool.stats();
+        let used_after_release = pool.used();
+        for leak in pool.live().leaks {
+            trace.record(Event::Leak { model: leak.model, tag: leak.tag, requested_bytes: leak.requested_bytes });
+        }
+        let trimmed = orchestrator.trim();
+        orchestrator.sample();
+        let executed = executed.inspect_err(|error| trace.record(Event::Failed { error: error.to_string() }))?;
+        trimmed?;
+        let (readings, level_changes) = orchestrator.readings();
+        let samples = trace.samples();
+        let report = RunReport {
+            schema: "vramkit.run/1",
+            name: self.name,
+            plan: PlanReport::new(&plan, Some(capacity), false),
+            device: self.device.info(),
+            capacity_bytes: capacity,
+            dry_run: self.dry_run,
+            repetitions: self.repetitions,
+            reduction_of_sum_of_sizes_ratio: plan.reduction_of(plan.sum_of_sizes()),
+            reduction_of_sum_of_peaks_ratio: plan.reduction_of(plan.sum_of_peaks()),
+            peak_used_bytes: peak.peak_used_bytes,
+            peak_committed_bytes: peak.peak_committed_bytes,
+            system_peak_bytes: samples.iter().filter_map(|sample| sample.system).max(),
+            used_after_release_bytes: used_after_release,
+            committed_after_trim_bytes: pool.committed(),
+            verified_tensors: executed.verified_tensors,
+            aliasing_violations: executed.violations.len() as u64,
+            violations: executed.violations.iter().take(LISTED_VIOLATIONS).map(ViolationReport::new).collect(),
+            stall_seconds: executed.stalled.as_secs_f64(),
+            elapsed_seconds: start.elapsed().as_secs_f64(),
+            levels: PressureLevel::ALL.into_iter().zip(readings).collect::<BTreeMap<_, _>>(),
+            level_changes,
+            samples: samples.iter().map(SampleReport::new).collect(),
+            decisions: trace.events(),
+        };
+        Ok((report, plan))
+    }
+
+    /// Steps of all models over all repetitions, for a progress bar.
+    pub fn steps(&self) -> u64 {
+        let steps = |model: &Model| {
+            let tensors = model.tensors.iter().filter(|tensor| !tensor.size.is_zero() && tensor.end > tensor.start);
+            let steps: std::collections::BTreeSet<_> =
+                tensors.flat_map(|tensor| tensor.read_steps().chain([tensor.start])).collect();
+            steps.len() as u64
+        };
+        self.models.iter().map(|entry| steps(&entry.model)).sum::<u64>() * u64::from(self.repetitions)
+    }
+}
+
+/// Binds everything (a sequential plan's models one by one, as their turn comes), then executes.
+fn bind_and_execute(
+    orchestrator: &MemoryOrchestrator,
+    plan: &Arc<AllocationPlan>,
+    repetitions: u32,
+    verify: Verify,
+    progress: &(dyn Fn(u64) + Sync),
+) -> Result<ExecutionReport, ExecutionError> {
+    if plan.schedule != Schedule::Sequential {
+        for model in &plan.models {
+            orchestrator.admit(&model.name, plan, Duration::ZERO).map_err(ExecutionError::Bind)?;
+            orchestrator.sample();
+        }
+        if orchestrator.current_pressure() > PressureLevel::Normal {
+            orchestrator.handle_pressure();
+            orchestrator.sample();
+        }
+    }
+    let report = execute(orchestrator, plan, repetitions, verify, progress)?;
+    orchestrator.sample();
+    Ok(report)
+}
+
+/// A model with all of its tensors scaled down.
+fn scaled(request: &DegradeRequest, ratio: f64) -> Model {
+    let mut model = request.current.clone();
+    for tensor in &mut model.tensors {
+        tensor.size = ByteSize::new((tensor.size.bytes() as f64 * ratio).ceil() as u64);
+    }
+    model
+}
+
+/// Whether the plan can be bound at all: its arena with the weights that must be there at once, which under the
+/// sequential schedule are one model's.
+fn check_capacity(models: &[Model], plan: &AllocationPlan, capacity: ByteSize) -> Result<(), RunError> {
+    let need = |plan: &AllocationPlan, schedule: Schedule| {
+        let round = |size: ByteSize| size.checked_align_up(Request::ALIGNMENT).unwrap_or(ByteSize::MAX);
+        let weights = plan.models.iter().map(|model| round(model.weights));
+        let weights = match schedule {
+            Schedule::Sequential => weights.max().unwrap_or_default(),
+            Schedule::Fixed | Schedule::Concurrent => {
+                weights.fold(ByteSize::ZERO, |sum, w| sum.checked_add(w).unwrap_or(ByteSize::MAX))
+            }
+        };
+        (round(plan.arena_size), weights)
+    };
+    let fits = |(arena, weights): (ByteSize, ByteSize)| arena.checked_add(weights).is_some_and(|sum| sum <= capacity);
+    let (arena, weights) = need(plan, plan.schedule);
+    if fits((arena, weights)) {
+        return Ok(());
+    }
+    let planner = MemoryPlanner::new();
+    let other = [Schedule::Fixed, Schedule::Sequential].into_iter().filter(|&other| other != plan.schedule);
+    let mut hints: Vec<String> = other
+        .filter_map(|other| {
+            let plan = planner.plan(models, other).ok()?;
+            let (arena, weights) = need(&plan, other);
+            fits((arena, weights)).then(|| format!("--schedule {other} would fit ({})", arena + weights))
+        })
+        .collect();
+    let mut alone = ByteSize::ZERO;
+    let fitting: Vec<&str> = plan
+        .models
+        .iter()
+        .filter(|model| {
+            let sum = alone.checked_add(model.live_peak).and_then(|sum| sum.checked_add(model.weights));
+            let fits = sum.is_some_and(|sum| sum <= capacity);
+            if fits {
+                alone = sum.unwrap_or(ByteSize::MAX);
+            }
+            fits
+        })
+        .map(|model| &*model.name)
+        .collect();
+    if !fitting.is_empty() && fitting.len() < plan.models.len() {
+        hints.push(format!("{} alone would fit ({alone})", fitting.join(" and ")));
+    }
+    hints.push(format!("a capacity of {} bytes would do", arena.checked_add(weights).unwrap_or(ByteSize::MAX).bytes()));
+    Err(RunError::Capacity {
+        schedule: plan.schedule,
+        arena: plan.arena_size,
+        weights,
+        capacity,
+        hint: hints.join("; "),
+    })
+}
+
+impl From<BindError> for RunError {
+    fn from(error: BindError) -> Self {
+        Self::Execution(error.into())
+    }
+}
+
+impl ViolationReport {
+    fn new(violation: &super::execute::Violation) -> Self {
+        Self {
+            model: violation.model.to_string(),
+            tensor: violation.tensor.to_string(),
+            step: violation.step,
+            at_bytes: ByteSize::new(violation.at),
+        }
+    }
+}
+
+impl SampleReport {
+    fn new(sample: &crate::trace::Sample) -> Self {
+        Self {
+            at_seconds: sample.at.as_secs_f64(),
+            used_bytes: sample.used,
+            committed_bytes: sample.committed,
+            system_bytes: sample.system,
+            level: sample.level,
+        }
+    }
+}

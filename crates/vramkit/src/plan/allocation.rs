@@ -1,0 +1,243 @@
+//! The answer of the planner: an offset for each tensor, the arena, and how far it can be from the optimum.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::analyzer::{pairs_apart, takes_part};
+use super::lifetime::{Model, Schedule, TensorLifetime};
+use super::problem::{Buffer, collect};
+use super::validity::first_clash;
+use crate::units::{ByteSize, Step};
+
+/// One model's share of a plan.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ModelSummary {
+    /// Its name.
+    pub name: Arc<str>,
+    /// How many tensors it has.
+    pub tensors: usize,
+    /// Bytes of all of them: what it takes when nothing is shared.
+    pub sum_of_sizes: ByteSize,
+    /// Most bytes live at one time: what it takes alone, at best.
+    pub live_peak: ByteSize,
+    /// Bytes of parameters, which no plan shares.
+    pub weights: ByteSize,
+}
+
+/// Offsets for the tensors of one or several models in one arena, for one schedule.
+#[derive(Clone, Debug, PartialEq)]
+pub struct AllocationPlan {
+    /// What the plan is sound under.
+    pub schedule: Schedule,
+    /// The tensors, on the schedule's clock.
+    pub tensors: Arc<[TensorLifetime]>,
+    /// The offset of each, in bytes from the arena's start.
+    pub offsets: Vec<ByteSize>,
+    /// The highest end of any tensor.
+    pub arena_size: ByteSize,
+    /// Most bytes live at one time.
+    pub lower_bound: ByteSize,
+    /// Whether no smaller arena exists.
+    pub proven_optimal: bool,
+    /// The models, in the order given.
+    pub models: Vec<ModelSummary>,
+    /// What found the plan.
+    pub method: String,
+    /// How long planning took.
+    pub elapsed: Duration,
+}
+
+/// What is wrong with a plan.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum PlanFault {
+    /// The plan has no place for a tensor.
+    #[error("tensor `{id}` of `{model}` is not in the plan")]
+    Missing {
+        /// The model.
+        model: Arc<str>,
+        /// The tensor.
+        id: Arc<str>,
+    },
+    /// The plan was made for another life or size of a tensor.
+    #[error("tensor `{id}` of `{model}` is not the one that the plan was made for")]
+    Changed {
+        /// The model.
+        model: Arc<str>,
+        /// The tensor.
+        id: Arc<str>,
+    },
+    /// A tensor does not end inside the arena.
+    #[error("tensor `{id}` of `{model}` ends outside the arena of {arena}")]
+    OutOfBounds {
+        /// The model.
+        model: Arc<str>,
+        /// The tensor.
+        id: Arc<str>,
+        /// The arena.
+        arena: ByteSize,
+    },
+    /// An offset is not a multiple of its tensor's alignment, or not where its pin or alias group has it.
+    #[error("tensor `{id}` of `{model}` is at {offset}, against its alignment, its pin or its alias group")]
+    Misplaced {
+        /// The model.
+        model: Arc<str>,
+        /// The tensor.
+        id: Arc<str>,
+        /// Its offset, in bytes.
+        offset: u64,
+    },
+    /// Two tensors are live together and overlap in addresses.
+    #[error("`{}` of `{}` and `{}` of `{}` are live together and overlap in addresses", .0.1, .0.0, .1.1, .1.0)]
+    Overlap((Arc<str>, Arc<str>), (Arc<str>, Arc<str>)),
+}
+
+impl AllocationPlan {
+    /// Bytes of all tensors: what it takes when nothing is shared.
+    pub fn sum_of_sizes(&self) -> ByteSize {
+        self.models.iter().map(|model| model.sum_of_sizes).sum()
+    }
+
+    /// Bytes of all models' live peaks: what it takes when each model shares with itself alone, at best.
+    pub fn sum_of_peaks(&self) -> ByteSize {
+        self.models.iter().map(|model| model.live_peak).sum()
+    }
+
+    /// Bytes of all models' parameters.
+    pub fn weights(&self) -> ByteSize {
+        self.models.iter().map(|model| model.weights).sum()
+    }
+
+    /// How far the arena is above the lower bound, as a fraction of the bound; 0 for an empty plan.
+    pub fn gap_ratio(&self) -> f64 {
+        (self.arena_size.saturating_sub(self.lower_bound)).ratio_of(self.lower_bound)
+    }
+
+    /// The part of `whole` that the arena saves, 0..1; negative when it is larger.
+    pub fn reduction_of(&self, whole: ByteSize) -> f64 {
+        if whole.is_zero() { 0.0 } else { 1.0 - self.arena_size.ratio_of(whole) }
+    }
+
+    /// The place of a model's tensors in [`tensors`](Self::tensors).
+    pub fn tensors_of<'a>(&'a self, model: &'a str) -> impl Iterator<Item = (&'a TensorLifetime, ByteSize)> + 'a {
+        self.tensors.iter().zip(self.offsets.iter().copied()).filter(move |(tensor, _)| &*tensor.model == model)
+    }
+
+    /// Some of the models as they were planned, on the plan's clock, to be planned again.
+    pub fn models_named(&self, wanted: impl Fn(&str) -> bool) -> Vec<Model> {
+        let model = |summary: &ModelSummary| Model {
+            name: summary.name.clone(),
+            weights: summary.weights,
+            start: Step(0),
+            tensors: self.tensors_of(&summary.name).map(|(tensor, _)| tensor.clone()).collect(),
+        };
+        self.models.iter().filter(|summary| wanted(&summary.name)).map(model).collect()
+    }
+
+    /// Pairs of tensors that have addresses in common (and so, in a valid plan, are never live together, or are
+    /// of one alias group): a count, in O(n log n).
+    pub fn shared_pairs(&self) -> u64 {
+        let placed = self.tensors.iter().zip(&self.offsets).filter(|(tensor, _)| takes_part(tensor));
+        let starts: Vec<u64> = placed.clone().map(|(_, offset)| offset.bytes()).collect();
+        let ends = placed.map(|(tensor, offset)| offset.bytes() + tensor.size.bytes()).collect();
+        let n = starts.len() as u64;
+        (n * n.saturating_sub(1) / 2).saturating_sub(pairs_apart(starts, ends))
+    }
+
+    /// Whether the plan is sound for these lifetimes; see [`check`](Self::check).
+    pub fn is_valid(&self, lifetimes: &[TensorLifetime]) -> bool {
+        self.check(lifetimes).is_ok()
+    }
+
+    /// Checks that every lifetime is in the plan as it was planned, inside the arena and where its alignment
+    /// and pin want it, and that no two that may be live together under the plan's schedule overlap (tensors of
+    /// one alias group excepted). O(n log n).
+    pub fn check(&self, lifetimes: &[TensorLifetime]) -> Result<(), PlanFault> {
+        let places: HashMap<(&str, &str), usize> = (0..self.tensors.len())
+            .map(|i| ((&*self.tensors[i].model, &*self.tensors[i].id), i))
+            .collect();
+        let mut offsets = Vec::with_capacity(lifetimes.len());
+        for tensor in lifetimes {
+            let (model, id) = (tensor.model.clone(), tensor.id.clone());
+            let Some(&place) = places.get(&(&*model, &*id)) else {
+                return Err(PlanFault::Missing { model, id });
+            };
+            let planned = &self.tensors[place];
+            if (planned.start, planned.end, planned.size) != (tensor.start, tensor.end, tensor.size) {
+                return Err(PlanFault::Changed { model, id });
+            }
+            let offset = self.offsets[place];
+            if tensor.pinned.is_some_and(|pin| pin != offset) || !offset.bytes().is_multiple_of(tensor.alignment) {
+                return Err(PlanFault::Misplaced { model, id, offset: offset.bytes() });
+            }
+            if offset.checked_add(tensor.size).is_none_or(|end| end > self.arena_size) {
+                return Err(PlanFault::OutOfBounds { model, id, arena: self.arena_size });
+            }
+            offsets.push(offset.bytes());
+        }
+        self.check_overlaps(lifetimes, &offsets)
+    }
+
+    fn check_overlaps(&self, lifetimes: &[TensorLifetime], offsets: &[u64]) -> Result<(), PlanFault> {
+        let all: Vec<usize> = (0..lifetimes.len()).collect();
+        let mut groups: Vec<Vec<usize>> = vec![all];
+        if self.schedule == Schedule::Concurrent {
+            let mut models: HashMap<&str, Vec<usize>> = HashMap::new();
+            for (i, tensor) in lifetimes.iter().enumerate() {
+                models.entry(&tensor.model).or_default().push(i);
+            }
+            groups = models.into_values().collect();
+        }
+        let name = |i: usize| (lifetimes[i].model.clone(), lifetimes[i].id.clone());
+        for group in &groups {
+            // Aliases whose constraints contradict one another cannot have been planned.
+            let Ok((compiled, _)) = collect(group.iter().map(|&i| &lifetimes[i])) else { continue };
+            let mut placed: Vec<(Buffer, u64)> = Vec::with_capacity(compiled.problem.buffers.len());
+            let mut tensor_of: Vec<usize> = Vec::with_capacity(compiled.problem.buffers.len());
+            for (&i, buffer) in group.iter().zip(&compiled.buffer_of) {
+                let Some(buffer) = buffer.map(|buffer| buffer as usize) else { continue };
+                if buffer == placed.len() {
+                    placed.push((compiled.problem.buffers[buffer], offsets[i]));
+                    tensor_of.push(i);
+                } else if placed[buffer].1 != offsets[i] {
+                    let (model, id) = name(i);
+                    return Err(PlanFault::Misplaced { model, id, offset: offsets[i] });
+                }
+            }
+            if let Some((a, b)) = first_clash(&placed) {
+                return Err(PlanFault::Overlap(name(tensor_of[a]), name(tensor_of[b])));
+            }
+        }
+        if groups.len() > 1 {
+            // Models may be live together at any time: as if all of one model's tensors lived always.
+            let spans = groups.iter().flat_map(|group| merged(group, lifetimes, offsets));
+            let mut spans: Vec<(u64, u64, usize)> = spans.collect();
+            spans.sort_unstable();
+            for pair in spans.windows(2) {
+                if pair[1].0 < pair[0].1 {
+                    return Err(PlanFault::Overlap(name(pair[0].2), name(pair[1].2)));
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+/// The addresses that a model's tensors take at any time: ranges that do not overlap, each with one of its
+/// tensors.
+fn merged(group: &[usize], lifetimes: &[TensorLifetime], offsets: &[u64]) -> Vec<(u64, u64, usize)> {
+    let mut spans: Vec<(u64, u64, usize)> = group
+        .iter()
+        .filter(|&&i| takes_part(&lifetimes[i]))
+        .map(|&i| (offsets[i], offsets[i] + lifetimes[i].size.bytes(), i))
+        .collect();
+    spans.sort_unstable();
+    spans.dedup_by(|next, last| {
+        let joins = next.0 <= last.1;
+        if joins {
+            last.1 = last.1.max(next.1);
+        }
+        joins
+    });
+    spans
+}

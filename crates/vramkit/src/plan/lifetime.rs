@@ -1,0 +1,258 @@
+//! What is to be planned: tensor lifetimes of models, put on one clock by a schedule.
+//!
+//! Models come in as a reader left them; out comes a flat list of lifetimes on one clock, checked: every error
+//! names the model and the tensor.
+
+use std::collections::HashSet;
+use std::fmt;
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+
+use crate::units::{ByteSize, Step};
+
+/// When a tensor lives and how much room it takes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TensorLifetime {
+    /// Its name, unique in its model.
+    pub id: Arc<str>,
+    /// The model that it belongs to.
+    pub model: Arc<str>,
+    /// The step that makes it.
+    pub start: Step,
+    /// The first step that no longer needs it: it lives in `[start, end)`.
+    pub end: Step,
+    /// Its size.
+    pub size: ByteSize,
+    /// Its offset is a multiple of this many bytes, a power of two.
+    pub alignment: u64,
+    /// The offset that it must have, where it must have one.
+    pub pinned: Option<ByteSize>,
+    /// Tensors of one model with the same group share one place although they may be live together (an operator
+    /// that works in place).
+    pub alias_group: Option<Arc<str>>,
+    /// The steps that read it, ascending; empty where only its end is known, which is then its one read.
+    pub reads: Vec<Step>,
+}
+
+impl TensorLifetime {
+    /// A tensor of `[start, end)` without constraints, aligned to one byte.
+    pub fn new(model: &str, id: &str, start: u64, end: u64, size: ByteSize) -> Self {
+        Self {
+            id: id.into(),
+            model: model.into(),
+            start: Step(start),
+            end: Step(end),
+            size,
+            alignment: 1,
+            pinned: None,
+            alias_group: None,
+            reads: Vec::new(),
+        }
+    }
+
+    /// Whether it lives during a step.
+    pub fn is_live_at(&self, step: Step) -> bool {
+        self.start <= step && step < self.end
+    }
+
+    /// Whether there is a step during which both live.
+    pub fn overlaps(&self, other: &Self) -> bool {
+        self.start.max(other.start) < self.end.min(other.end)
+    }
+
+    /// The steps that read it: those that are known, or the last one of its life.
+    pub fn read_steps(&self) -> impl Iterator<Item = Step> + '_ {
+        let last = (self.reads.is_empty() && self.end > self.start).then(|| Step(self.end.0 - 1));
+        self.reads.iter().copied().chain(last)
+    }
+}
+
+/// One model's demand.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Model {
+    /// Its name, unique in a workload.
+    pub name: Arc<str>,
+    /// Bytes of parameters, held for as long as the model is bound and never shared.
+    pub weights: ByteSize,
+    /// When it starts under the fixed schedule: added to every step of its tensors.
+    pub start: Step,
+    /// Its tensors, on its own clock.
+    pub tensors: Vec<TensorLifetime>,
+}
+
+/// How models run beside one another, which decides what they may share.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[serde(rename_all = "snake_case")]
+pub enum Schedule {
+    /// On one clock, each model from its start step.
+    #[default]
+    Fixed,
+    /// One model at a time, in any order.
+    Sequential,
+    /// In any interleaving: only tensors of one model share.
+    Concurrent,
+}
+
+impl fmt::Display for Schedule {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Self::Fixed => "fixed",
+            Self::Sequential => "sequential",
+            Self::Concurrent => "concurrent",
+        })
+    }
+}
+
+/// Why lifetimes cannot be planned.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum LifetimeError {
+    /// A lifetime ends before it starts.
+    #[error("tensor `{id}` of `{model}` ends at step {end}, before its start at step {start}")]
+    EndBeforeStart {
+        /// The model.
+        model: Arc<str>,
+        /// The tensor.
+        id: Arc<str>,
+        /// Its first step.
+        start: u64,
+        /// One past its last step.
+        end: u64,
+    },
+    /// Two tensors of one model have the same id.
+    #[error("tensor `{id}` of `{model}` is there twice; ids name one tensor each")]
+    DuplicateId {
+        /// The model.
+        model: Arc<str>,
+        /// The id.
+        id: Arc<str>,
+    },
+    /// Two models have the same name.
+    #[error("model `{0}` is there twice; give each its own name")]
+    DuplicateModel(Arc<str>),
+    /// An alignment is not a power of two.
+    #[error("tensor `{id}` of `{model}` has alignment {alignment}, which is not a power of two")]
+    Alignment {
+        /// The model.
+        model: Arc<str>,
+        /// The tensor.
+        id: Arc<str>,
+        /// The alignment.
+        alignment: u64,
+    },
+    /// A read lies outside the lifetime.
+    #[error("tensor `{id}` of `{model}` is read at step {read}, outside its life [{start}, {end})")]
+    ReadOutsideLife {
+        /// The model.
+        model: Arc<str>,
+        /// The tensor.
+        id: Arc<str>,
+        /// The step of the read.
+        read: u64,
+        /// Its first step.
+        start: u64,
+        /// One past its last step.
+        end: u64,
+    },
+    /// The sizes, with what alignment may add, pass 2^64 bytes.
+    #[error("the sizes add up to more than 2^64 - 1 bytes (at tensor `{id}` of `{model}`)")]
+    TooLarge {
+        /// The model.
+        model: Arc<str>,
+        /// The tensor at which the sum passed the limit.
+        id: Arc<str>,
+    },
+    /// A step passes 2^64 when models are put on one clock.
+    #[error("the steps of model `{0}` pass 2^64 on the common clock; lower its start")]
+    ClockOverflow(Arc<str>),
+    /// A pinned offset contradicts the tensor's alignment, its group's other pins, or another pinned tensor.
+    #[error("tensor `{id}` of `{model}` cannot be pinned at offset {offset}: {reason}")]
+    Pin {
+        /// The model.
+        model: Arc<str>,
+        /// The tensor.
+        id: Arc<str>,
+        /// Where it is pinned, in bytes.
+        offset: u64,
+        /// What is in the way.
+        reason: String,
+    },
+}
+
+impl LifetimeError {
+    pub(super) fn pin(tensor: &TensorLifetime, offset: u64, reason: impl Into<String>) -> Self {
+        Self::Pin { model: tensor.model.clone(), id: tensor.id.clone(), offset, reason: reason.into() }
+    }
+}
+
+/// Puts models on one clock. Under [`Schedule::Fixed`] each starts at its own step; under
+/// [`Schedule::Sequential`] each starts where the one before has ended; under [`Schedule::Concurrent`] each
+/// keeps its own clock, and steps of different models cannot be compared.
+///
+/// Checks everything that planning relies on; see [`LifetimeError`].
+pub fn on_one_clock(models: &[Model], schedule: Schedule) -> Result<Vec<TensorLifetime>, LifetimeError> {
+    let mut names = HashSet::new();
+    let mut all = Vec::with_capacity(models.iter().map(|model| model.tensors.len()).sum());
+    let mut clock = 0u64;
+    let mut total = 0u64;
+    for model in models {
+        if !names.insert(&model.name) {
+            return Err(LifetimeError::DuplicateModel(model.name.clone()));
+        }
+        let mut ids = HashSet::with_capacity(model.tensors.len());
+        let first = model.tensors.iter().map(|tensor| tensor.start.0).min().unwrap_or(0);
+        let mut last = clock;
+        for tensor in &model.tensors {
+            check(tensor)?;
+            if !ids.insert(&tensor.id) {
+                return Err(LifetimeError::DuplicateId { model: model.name.clone(), id: tensor.id.clone() });
+            }
+            let padded = tensor.size.bytes().checked_add(tensor.alignment - 1);
+            let padded = padded.and_then(|padded| padded.checked_add(tensor.pinned.map_or(0, ByteSize::bytes)));
+            total = padded.and_then(|padded| total.checked_add(padded)).ok_or_else(|| LifetimeError::TooLarge {
+                model: model.name.clone(),
+                id: tensor.id.clone(),
+            })?;
+            let shift = |step: Step| {
+                let moved = match schedule {
+                    Schedule::Fixed => step.0.checked_add(model.start.0),
+                    Schedule::Sequential => clock.checked_add(step.0 - first),
+                    Schedule::Concurrent => Some(step.0),
+                };
+                moved.map(Step).ok_or_else(|| LifetimeError::ClockOverflow(model.name.clone()))
+            };
+            let mut moved = tensor.clone();
+            moved.model = model.name.clone();
+            (moved.start, moved.end) = (shift(tensor.start)?, shift(tensor.end)?);
+            moved.reads = tensor.reads.iter().map(|&read| shift(read)).collect::<Result<_, _>>()?;
+            last = last.max(moved.end.0);
+            all.push(moved);
+        }
+        clock = last;
+    }
+    Ok(all)
+}
+
+/// What must hold for one tensor alone.
+fn check(tensor: &TensorLifetime) -> Result<(), LifetimeError> {
+    let (model, id) = (tensor.model.clone(), tensor.id.clone());
+    let (start, end) = (tensor.start.0, tensor.end.0);
+    if end < start {
+        return Err(LifetimeError::EndBeforeStart { model, id, start, end });
+    }
+    if !tensor.alignment.is_power_of_two() {
+        return Err(LifetimeError::Alignment { model, id, alignment: tensor.alignment });
+    }
+    if let Some(read) = tensor.reads.iter().find(|&&read| !tensor.is_live_at(read)) {
+        return Err(LifetimeError::ReadOutsideLife { model, id, read: read.0, start, end });
+    }
+    match tensor.pinned {
+        Some(at) if !at.bytes().is_multiple_of(tensor.alignment) => Err(LifetimeError::pin(
+            tensor,
+            at.bytes(),
+            format!("it is not a multiple of its alignment, {}", tensor.alignment),
+        )),
+        _ => Ok(()),
+    }
+}

@@ -1,0 +1,28 @@
+//! Tensor lifetimes become offsets in one arena.
+//!
+//! ```text
+//! models ──► one clock ──► buffers ──► parts between dead points ──► greedy portfolio ──► search ──► plan
+//! (lifetime)  (schedule)   (problem)                                  (greedy, index)    (Search)   (allocation)
+//! ```
+//!
+//! Planning takes no memory and knows no device. A plan says how far it can be from the optimum: its arena
+//! stands beside a lower bound, and where they meet the plan is proven optimal.
+
+mod allocation;
+mod analyzer;
+mod greedy;
+mod index;
+mod lifetime;
+mod planner;
+mod problem;
+mod validity;
+
+pub use allocation::{AllocationPlan, ModelSummary, PlanFault};
+pub use analyzer::{LifetimeAnalyzer, SharingOpportunity};
+pub use greedy::Placement;
+pub use lifetime::{LifetimeError, Model, Schedule, TensorLifetime, on_one_clock};
+pub use planner::{Found, Goal, MemoryPlanner, Search};
+pub use problem::{Buffer, Problem};
+
+#[cfg(all(test, not(loom)))]
+mod tests;

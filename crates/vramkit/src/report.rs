@@ -1,0 +1,254 @@
+//! Results as plain data: what the program prints with `--json`, and what figures are drawn from.
+//!
+//! Every object names its schema; sizes are bytes in fields ending `_bytes`, ratios 0..1 in fields ending
+//! `_ratio`, durations seconds in fields ending `_seconds`. Fields may be added and are never renamed.
+
+use std::collections::BTreeMap;
+
+use serde::Serialize;
+
+use crate::device::{DeviceInfo, DeviceMemory};
+use crate::plan::{AllocationPlan, LifetimeAnalyzer, Schedule};
+use crate::pressure::PressureLevel;
+use crate::trace::TraceEvent;
+use crate::units::{ByteSize, Step};
+
+/// A plan: `vramkit.plan/1`.
+#[derive(Clone, Debug, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+pub struct PlanReport {
+    /// `vramkit.plan/1`.
+    pub schema: &'static str,
+    /// What the plan is sound under.
+    pub schedule: Schedule,
+    /// The highest end of any tensor.
+    pub arena_bytes: ByteSize,
+    /// Most bytes live at one time: no arena is smaller.
+    pub lower_bound_bytes: ByteSize,
+    /// How far the arena is above the bound, as a fraction of the bound.
+    pub gap_ratio: f64,
+    /// Bytes of all tensors.
+    pub sum_of_sizes_bytes: ByteSize,
+    /// Bytes of all models' live peaks.
+    pub sum_of_peaks_bytes: ByteSize,
+    /// Bytes of all models' parameters, which are beside the arena.
+    pub weights_bytes: ByteSize,
+    /// Whether no smaller arena exists.
+    pub proven_optimal: bool,
+    /// Whether the arena is within the capacity: `false` when none can be, `null` when none was found. `true`
+    /// where no capacity was given.
+    pub feasible: Option<bool>,
+    /// How long planning took.
+    pub elapsed_seconds: f64,
+    /// What found the plan.
+    pub method: String,
+    /// Pairs of tensors that have addresses in common.
+    pub shared_pairs: u64,
+    /// Pairs of tensors of different models that are never live together, and so could have.
+    pub shareable_pairs_across_models: u64,
+    /// Pairs of tensors of one model that are never live together.
+    pub shareable_pairs_within_models: u64,
+    /// The models.
+    pub models: Vec<ModelReport>,
+    /// The tensors; left out where a plan is part of something larger.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tensors: Option<Vec<TensorReport>>,
+}
+
+/// One model of a plan.
+#[derive(Clone, Debug, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+pub struct ModelReport {
+    /// Its name.
+    pub name: String,
+    /// How many tensors it has.
+    pub tensors: usize,
+    /// Bytes of all of them.
+    pub sum_of_sizes_bytes: ByteSize,
+    /// Most bytes live at one time.
+    pub live_peak_bytes: ByteSize,
+    /// Bytes of parameters.
+    pub weights_bytes: ByteSize,
+}
+
+/// One tensor of a plan.
+#[derive(Clone, Debug, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+pub struct TensorReport {
+    /// Its name, unique in its model.
+    pub id: String,
+    /// Its model.
+    pub model: String,
+    /// The first step of its life.
+    pub start: Step,
+    /// One past the last.
+    pub end: Step,
+    /// Its size.
+    pub size_bytes: ByteSize,
+    /// Its alignment, in bytes.
+    pub alignment: u64,
+    /// Its place in the arena.
+    pub offset_bytes: ByteSize,
+}
+
+impl PlanReport {
+    /// Of a plan, against a capacity where there is one, with its tensors when asked for.
+    pub fn new(plan: &AllocationPlan, capacity: Option<ByteSize>, with_tensors: bool) -> Self {
+        let analyzer = LifetimeAnalyzer::new(&plan.tensors, plan.schedule);
+        let within = analyzer.shareable_within_models();
+        Self {
+            schema: "vramkit.plan/1",
+            schedule: plan.schedule,
+            arena_bytes: plan.arena_size,
+            lower_bound_bytes: plan.lower_bound,
+            gap_ratio: plan.gap_ratio(),
+            sum_of_sizes_bytes: plan.sum_of_sizes(),
+            sum_of_peaks_bytes: plan.sum_of_peaks(),
+            weights_bytes: plan.weights(),
+            proven_optimal: plan.proven_optimal,
+            feasible: match capacity {
+                None => Some(true),
+                Some(capacity) if plan.arena_size <= capacity => Some(true),
+                Some(capacity) if plan.lower_bound > capacity || plan.proven_optimal => Some(false),
+                Some(_) => None,
+            },
+            elapsed_seconds: plan.elapsed.as_secs_f64(),
+            method: plan.method.clone(),
+            shared_pairs: plan.shared_pairs(),
+            shareable_pairs_across_models: analyzer.shareable_pairs() - within,
+            shareable_pairs_within_models: within,
+            models: plan.models.iter().map(ModelReport::new).collect(),
+            tensors: with_tensors.then(|| tensors(plan)),
+        }
+    }
+}
+
+impl ModelReport {
+    fn new(model: &crate::plan::ModelSummary) -> Self {
+        Self {
+            name: model.name.to_string(),
+            tensors: model.tensors,
+            sum_of_sizes_bytes: model.sum_of_sizes,
+            live_peak_bytes: model.live_peak,
+            weights_bytes: model.weights,
+        }
+    }
+}
+
+fn tensors(plan: &AllocationPlan) -> Vec<TensorReport> {
+    let report = |(tensor, &offset): (&crate::plan::TensorLifetime, &ByteSize)| TensorReport {
+        id: tensor.id.to_string(),
+        model: tensor.model.to_string(),
+        start: tensor.start,
+        end: tensor.end,
+        size_bytes: tensor.size,
+        alignment: tensor.alignment,
+        offset_bytes: offset,
+    };
+    plan.tensors.iter().zip(&plan.offsets).map(report).collect()
+}
+
+/// A run: `vramkit.run/1`.
+#[derive(Clone, Debug, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+pub struct RunReport {
+    /// `vramkit.run/1`.
+    pub schema: &'static str,
+    /// What the workload is called.
+    pub name: String,
+    /// The plan that was run.
+    pub plan: PlanReport,
+    /// The device that it ran on.
+    pub device: DeviceInfo,
+    /// Most bytes that the pool might grant.
+    pub capacity_bytes: ByteSize,
+    /// Whether everything was decided and nothing done.
+    pub dry_run: bool,
+    /// How often every model ran.
+    pub repetitions: u32,
+    /// What the arena saves of the sum of all tensors' sizes.
+    pub reduction_of_sum_of_sizes_ratio: f64,
+    /// What the arena saves of the sum of the models' live peaks.
+    pub reduction_of_sum_of_peaks_ratio: f64,
+    /// Most bytes that the pool granted at one time.
+    pub peak_used_bytes: ByteSize,
+    /// Most bytes that the pool held from the device.
+    pub peak_committed_bytes: ByteSize,
+    /// Most bytes that the system saw behind the pool's addresses; `null` where it does not tell.
+    pub system_peak_bytes: Option<ByteSize>,
+    /// Bytes granted after everything was released.
+    pub used_after_release_bytes: ByteSize,
+    /// Bytes held from the device after everything was released and trimmed.
+    pub committed_after_trim_bytes: ByteSize,
+    /// Tensors written and found intact at every read, over all repetitions.
+    pub verified_tensors: u64,
+    /// Reads that found something else than was written.
+    pub aliasing_violations: u64,
+    /// The first of them.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub violations: Vec<ViolationReport>,
+    /// Time that models waited for memory, all together.
+    pub stall_seconds: f64,
+    /// How long the run took.
+    pub elapsed_seconds: f64,
+    /// How many readings were at each level.
+    pub levels: BTreeMap<PressureLevel, u64>,
+    /// How often the level changed.
+    pub level_changes: u64,
+    /// Memory over time.
+    pub samples: Vec<SampleReport>,
+    /// What was decided, in order.
+    pub decisions: Vec<TraceEvent>,
+}
+
+/// A tensor that was not intact.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+pub struct ViolationReport {
+    /// The model.
+    pub model: String,
+    /// The tensor.
+    pub tensor: String,
+    /// The step that read it.
+    pub step: Step,
+    /// The first byte of it that was wrong.
+    pub at_bytes: ByteSize,
+}
+
+/// Memory at one time.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+pub struct SampleReport {
+    /// Since the run began.
+    pub at_seconds: f64,
+    /// Granted.
+    pub used_bytes: ByteSize,
+    /// Held from the device.
+    pub committed_bytes: ByteSize,
+    /// Behind the pool's addresses, as the system saw it; `null` where it does not tell.
+    pub system_bytes: Option<ByteSize>,
+    /// The level of pressure.
+    pub level: PressureLevel,
+}
+
+/// The devices of this machine: `vramkit.devices/1`.
+#[derive(Clone, Debug, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+pub struct DevicesReport {
+    /// `vramkit.devices/1`.
+    pub schema: &'static str,
+    /// The devices.
+    pub devices: Vec<DeviceReport>,
+}
+
+/// One device of this machine.
+#[derive(Clone, Debug, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+pub struct DeviceReport {
+    /// What it is.
+    #[serde(flatten)]
+    pub info: DeviceInfo,
+    /// How much memory it has.
+    #[serde(flatten)]
+    pub memory: DeviceMemory,
+}
