@@ -1,7 +1,8 @@
 //! A portfolio of orders: buffers are taken in an order, each put at its first or best fit. Cheap enough to try
 //! many and keep the best; a pass is given up as soon as it cannot beat the best so far.
 
-use super::index::{Coverage, Fit, Scratch};
+use super::index::{Coverage, Fit};
+use super::linear::Linear;
 use super::problem::{Buffer, Problem};
 
 /// Offsets of a problem's buffers.
@@ -32,59 +33,108 @@ enum Order {
 }
 
 /// What is tried, the most often successful first.
-const PORTFOLIO: [(Order, Fit); 10] = [
+const PORTFOLIO: [(Order, Fit); 8] = [
     (Order::Breadth, Fit::First),
     (Order::Size, Fit::First),
     (Order::Duration, Fit::First),
     (Order::Area, Fit::First),
     (Order::Load, Fit::First),
     (Order::Start, Fit::Best),
-    (Order::Size, Fit::Best),
-    (Order::Area, Fit::Best),
     (Order::Duration, Fit::Best),
     (Order::Load, Fit::Best),
 ];
+
+/// Places the buffers of one problem in any number of orders.
+pub(super) struct Placer<'a> {
+    problem: &'a Problem,
+    index: Index,
+    offsets: Vec<u64>,
+}
+
+/// What is taken where and when, by whichever means is faster for the problem's size.
+enum Index {
+    Linear(Linear),
+    Tree(Coverage),
+}
+
+/// Problems of up to this many buffers are looked through.
+const LINEAR: usize = 1024;
+
+/// Ranges that the portfolio may compare before it stops trying further orders: about a third of a second. Counted
+/// rather than timed, so that the answer is the same everywhere.
+const WORK: u64 = 150_000_000;
 
 /// The best of the portfolio, and what found it. Stops early at an arena of `enough`, which nothing can or
 /// need beat.
 pub(super) fn best(problem: &Problem, enough: u64) -> (Placement, String) {
     let loads = problem.loads();
-    let mut best: Option<(Placement, String)> = None;
+    let mut placer = Placer::new(problem);
+    let mut best = Placement { offsets: Vec::new(), arena: u64::MAX };
+    let mut method = String::new();
     for (order, fit) in PORTFOLIO {
-        let limit = best.as_ref().map_or(u64::MAX, |(placement, _)| placement.arena);
-        if limit <= enough {
+        if best.arena <= enough || placer.work() > WORK {
             break;
         }
-        if let Some(placement) = place(problem, &order.of(problem, &loads), fit, limit) {
-            best = Some((placement, format!("{order:?} {fit:?} fit").to_lowercase()));
+        if let Some(arena) = placer.place(&order.of(problem, &loads), fit, best.arena) {
+            best = Placement { offsets: placer.offsets.clone(), arena };
+            method = format!("{order:?} {fit:?} fit").to_lowercase();
         }
     }
-    best.expect("the first pass has no limit")
+    (best, method)
 }
 
-/// One pass over the buffers in an order, pinned ones first; `None` as soon as its arena reaches `limit`.
-pub(super) fn place(problem: &Problem, order: &[u32], fit: Fit, limit: u64) -> Option<Placement> {
-    let mut coverage = Coverage::new(problem.ranks);
-    let mut scratch = Scratch::default();
-    let mut placement = Placement { offsets: vec![0; problem.buffers.len()], arena: 0 };
-    let pinned = (0..problem.buffers.len() as u32).filter(|&i| problem.buffers[i as usize].pinned.is_some());
-    let free = order.iter().copied().filter(|&i| problem.buffers[i as usize].pinned.is_none());
-    for i in pinned.chain(free) {
-        let buffer = &problem.buffers[i as usize];
-        let span = (buffer.start, buffer.end);
-        let offset = match buffer.pinned {
-            Some(offset) => offset,
-            None => coverage.find(&mut scratch, span, buffer.size, buffer.alignment, fit),
+impl<'a> Placer<'a> {
+    pub(super) fn new(problem: &'a Problem) -> Self {
+        let offsets = vec![0; problem.buffers.len()];
+        let longest = problem.buffers.iter().map(|buffer| buffer.end - buffer.start).max().unwrap_or(1);
+        let index = match problem.buffers.len() {
+            ..=LINEAR => Index::Linear(Linear::default()),
+            _ => Index::Tree(Coverage::new(problem.ranks, longest)),
         };
-        let end = offset + buffer.size;
-        if end >= limit {
-            return None;
-        }
-        coverage.take(buffer.start, buffer.end, (offset, end));
-        placement.offsets[i as usize] = offset;
-        placement.arena = placement.arena.max(end);
+        Self { problem, index, offsets }
     }
-    Some(placement)
+
+    /// What placing has cost, in ranges compared; not counted for small problems.
+    fn work(&self) -> u64 {
+        match &self.index {
+            Index::Linear(_) => 0,
+            Index::Tree(coverage) => coverage.compared,
+        }
+    }
+
+    /// One pass over the buffers in an order, pinned ones first. Returns the arena; `None` as soon as it reaches
+    /// `limit`.
+    fn place(&mut self, order: &[u32], fit: Fit, limit: u64) -> Option<u64> {
+        match &mut self.index {
+            Index::Linear(linear) => linear.clear(),
+            Index::Tree(coverage) => coverage.clear(),
+        }
+        let buffers = &self.problem.buffers;
+        let mut arena = 0;
+        let is_pinned = |i: &u32| buffers[*i as usize].pinned.is_some();
+        let pinned = (0..buffers.len() as u32).filter(is_pinned);
+        let free = order.iter().copied().filter(|i| !is_pinned(i));
+        for i in pinned.chain(free) {
+            let buffer = &buffers[i as usize];
+            let span = (buffer.start, buffer.end);
+            let offset = match (buffer.pinned, &mut self.index) {
+                (Some(offset), _) => offset,
+                (None, Index::Linear(linear)) => linear.find(span, buffer.size, buffer.alignment, fit),
+                (None, Index::Tree(coverage)) => coverage.find(span, buffer.size, buffer.alignment, fit),
+            };
+            let end = offset + buffer.size;
+            if end >= limit {
+                return None;
+            }
+            match &mut self.index {
+                Index::Linear(linear) => linear.take(buffer.start, buffer.end, (offset, end)),
+                Index::Tree(coverage) => coverage.take(buffer.start, buffer.end, (offset, end)),
+            }
+            self.offsets[i as usize] = offset;
+            arena = arena.max(end);
+        }
+        Some(arena)
+    }
 }
 
 impl Order {

@@ -13,6 +13,7 @@ mod analyzer;
 mod greedy;
 mod index;
 mod lifetime;
+mod linear;
 mod planner;
 mod problem;
 mod validity;
