@@ -265,6 +265,9 @@ pub fn to_toml(demand: &Demand, heading: &str) -> String {
     if let Some(capacity) = demand.capacity {
         let _ = writeln!(out, "capacity = {}", capacity.bytes());
     }
+    // Ids name one tensor of a workload; those of graphs that share names are led by the model's.
+    let mut seen = std::collections::HashSet::new();
+    let clash = demand.models.iter().flat_map(|model| &model.tensors).any(|tensor| !seen.insert(&tensor.id));
     let alignments: Vec<u64> = demand.models.iter().flat_map(|m| m.tensors.iter().map(|t| t.alignment)).collect();
     let common = alignments.first().copied().unwrap_or(ALIGNMENT);
     let _ = writeln!(out, "alignment = {common}");
@@ -279,7 +282,8 @@ pub fn to_toml(demand: &Demand, heading: &str) -> String {
         let _ = writeln!(out, "tensors = [");
         for tensor in &model.tensors {
             let (start, end) = (tensor.start.0, tensor.end.0);
-            let _ = write!(out, "  {{ id = {}, size = {}", text(&tensor.id), tensor.size.bytes());
+            let id = if clash { format!("{}/{}", model.name, tensor.id) } else { tensor.id.to_string() };
+            let _ = write!(out, "  {{ id = {}, size = {}", text(&id), tensor.size.bytes());
             let _ = write!(out, ", start = {start}, end = {end}");
             if tensor.alignment != common {
                 let _ = write!(out, ", alignment = {}", tensor.alignment);

@@ -21,11 +21,11 @@ p.lead { font-size: 1.1rem; margin: .2rem 0 1rem; } .soft { color: var(--soft); 
 .bar { background: var(--bar); height: 1.1rem; border-radius: 3px; min-width: 2px; }
 .bar.whole { background: #999; }
 figure { margin: 0; border: 1px solid var(--line); border-radius: 8px; overflow: hidden; }
-figure svg { display: block; width: 100%; height: auto; } svg text { fill: currentColor; }
+figure svg { display: block; width: 100%; height: auto; } .screen svg text { fill: currentColor; }
 figure.paper { background: #fff; color: #111; } .grid { stroke: var(--line); }
 table { border-collapse: collapse; width: 100%; font-variant-numeric: tabular-nums; }
 th, td { text-align: left; padding: .3rem .6rem; border-bottom: 1px solid var(--line); vertical-align: top; }
-td.number { text-align: right; white-space: nowrap; }
+td.number, th.number { text-align: right; white-space: nowrap; }
 .wide { overflow-x: auto; }
 ";
 
@@ -42,7 +42,7 @@ pub fn run_page(run: &RunReport, plan: &PlanReport) -> String {
     let how = if run.dry_run { "planned (dry run, no memory taken)" } else { "ran" };
     let _ = writeln!(
         page,
-        "<p class=\"lead\">{} model{} {how} in {} on {}: {:.1} % less than without sharing.</p>",
+        "<p class=\"lead\">{} model{} {how} in {} on {}: {:.2} % less than without sharing.</p>",
         run.plan.models.len(),
         if run.plan.models.len() == 1 { "" } else { "s" },
         run.plan.arena_bytes,
@@ -52,7 +52,7 @@ pub fn run_page(run: &RunReport, plan: &PlanReport) -> String {
     cards(&mut page, run);
     savings(&mut page, run);
     let _ = write!(page, "<h2>Plan</h2>\n<figure class=\"paper\">{}</figure>\n", plan_svg(plan));
-    let _ = write!(page, "<h2>Memory over time</h2>\n<figure>{}</figure>\n", memory_svg(run));
+    let _ = write!(page, "<h2>Memory over time</h2>\n<figure class=\"screen\">{}</figure>\n", memory_svg(run));
     page.push_str("<p class=\"soft\">Behind the lines, the level of pressure: none is normal, orange elevated, red critical.</p>\n");
     violations(&mut page, run);
     models(&mut page, run);
@@ -94,7 +94,7 @@ fn savings(page: &mut String, run: &RunReport) {
             "<span>{label}</span><div class=\"bar {class}\" style=\"width:{width:.2}%\"></div><span>{bytes}{note}</span>"
         );
     };
-    let less = |ratio: f64| format!(" (the arena is {:.1} % less)", ratio * 100.0);
+    let less = |ratio: f64| format!(" (the arena is {:.2} % less)", ratio * 100.0);
     bar("every tensor its own", plan.sum_of_sizes_bytes, "whole", less(run.reduction_of_sum_of_sizes_ratio));
     bar("every model its own, at best", plan.sum_of_peaks_bytes, "whole", less(run.reduction_of_sum_of_peaks_ratio));
     bar("one arena", plan.arena_bytes, "", String::new());
@@ -106,7 +106,7 @@ fn violations(page: &mut String, run: &RunReport) {
     if run.violations.is_empty() {
         return;
     }
-    page.push_str("<h2>Tensors that were not intact</h2>\n<div class=\"wide\"><table><tr><th>Model<th>Tensor<th>Step<th>First wrong byte</tr>\n");
+    page.push_str("<h2>Tensors that were not intact</h2>\n<div class=\"wide\"><table><tr><th>Model<th>Tensor<th class=\"number\">Step<th class=\"number\">First wrong byte</tr>\n");
     for v in &run.violations {
         let _ = writeln!(
             page,
@@ -121,7 +121,7 @@ fn violations(page: &mut String, run: &RunReport) {
 }
 
 fn models(page: &mut String, run: &RunReport) {
-    page.push_str("<h2>Models</h2>\n<div class=\"wide\"><table><tr><th>Model<th>Tensors<th>Sum of sizes<th>Live peak<th>Weights</tr>\n");
+    page.push_str("<h2>Models</h2>\n<div class=\"wide\"><table><tr><th>Model<th class=\"number\">Tensors<th class=\"number\">Sum of sizes<th class=\"number\">Live peak<th class=\"number\">Weights</tr>\n");
     for model in &run.plan.models {
         let _ = writeln!(
             page,
@@ -137,7 +137,7 @@ fn models(page: &mut String, run: &RunReport) {
 }
 
 fn decisions(page: &mut String, run: &RunReport) {
-    page.push_str("<h2>Decisions</h2>\n<div class=\"wide\"><table><tr><th>At<th>What<th>Numbers</tr>\n");
+    page.push_str("<h2>Decisions</h2>\n<div class=\"wide\"><table><tr><th class=\"number\">At<th>What<th>Numbers</tr>\n");
     for decision in &run.decisions {
         let (kind, details) = decision.event.describe();
         let _ = writeln!(

@@ -78,7 +78,7 @@ impl<'a> Picture<'a> {
         let saved = |whole: ByteSize| 100.0 * (1.0 - plan.arena_bytes.ratio_of(whole));
         let title = format!("{} arena, {verdict}", plan.arena_bytes);
         let subtitle = format!(
-            "{} bytes, {} schedule; {:.1} % less than the sum of {} tensors ({}), {:.1} % less than the sum of peaks ({})",
+            "{} bytes, {} schedule; {:.2} % less than the sum of {} tensors ({}), {:.2} % less than the sum of peaks ({})",
             plan.arena_bytes.grouped(),
             plan.schedule,
             saved(plan.sum_of_sizes_bytes),

@@ -27,6 +27,7 @@ pub mod pool;
 pub mod pressure;
 pub mod report;
 mod sync;
+pub mod testing;
 pub mod trace;
 pub mod units;
 

@@ -66,7 +66,11 @@ fn write_files(options: &PlanOptions, demand: &Demand, plan: &AllocationPlan) ->
     if let Some(path) = &options.export {
         let files: Vec<String> = options.files.iter().map(|file| file.display().to_string()).collect();
         let heading = format!("Made by: vramkit plan {} --export {}", files.join(" "), path.display());
-        let toml = to_toml(demand, &heading);
+        let mut demand = demand.clone();
+        if let Some(name) = path.file_stem().filter(|_| options.files.len() > 1) {
+            demand.name = name.to_string_lossy().into_owned();
+        }
+        let toml = to_toml(&demand, &heading);
         output::file(path, |out| std::io::Write::write_all(out, toml.as_bytes()))?;
     }
     Ok(())

@@ -171,15 +171,12 @@ impl<'a> Scope<'a> {
 /// Most bytes that a node's bodies hold at one time while it runs, whichever of them runs; 0 without bodies.
 pub(super) fn body_peak(node: &NodeProto, scope: &Scope<'_>, around: &Inferred<'_>) -> Result<u64, String> {
     let mut peak = 0;
-    for attribute in &node.attribute {
-        let Some(body) = &attribute.g else { continue };
+    let find = |name: &String| around.facts.get(name.as_str());
+    let facts = Node { proto: node, inputs: node.input.iter().map(find).collect() };
+    for (body, inputs) in rules::bodies(&facts).map_err(|reason| format!("{}: {reason}", title(node)))? {
         let inner = Scope { opset: scope.opset, dims: scope.dims, outer: Some(&around.facts), depth: scope.depth + 1 };
-        // A body's inputs look like what the node is given; those that cannot be told are as declared.
-        let scanned = node.op_type == "Scan" || node.op_type == "Loop";
-        let inputs = body.input.iter().map(|input| inner.declared(input).unwrap_or(Fact::new(DataType::FLOAT, Vec::new())));
-        let inputs = scanned.then(|| inputs.collect());
         let named = |reason: String| format!("{}: in its body: {reason}", title(node));
-        let inferred = inner.infer(body, inputs).map_err(named)?;
+        let inferred = inner.infer(body, Some(inputs)).map_err(named)?;
         let (mut activations, _) = super::lifetimes::activations(body, &inferred).map_err(named)?;
         // What goes out is counted where it goes to.
         activations.retain(|activation| !activation.boundary);

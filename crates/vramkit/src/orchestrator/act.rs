@@ -261,7 +261,9 @@ impl MemoryOrchestrator {
                 return None;
             }
         };
-        let sizes = (old.arena_size, plan.arena_size);
+        // As the pool grants them.
+        let granted = |plan: &AllocationPlan| plan.arena_size.checked_align_up(Request::ALIGNMENT).unwrap_or(ByteSize::MAX);
+        let sizes = (granted(old), granted(&plan));
         if plan.arena_size >= old.arena_size {
             return None;
         }

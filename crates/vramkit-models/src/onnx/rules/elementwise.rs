@@ -153,6 +153,7 @@ pub(super) fn cast(node: &Node<'_>, op: &str) -> Outputs {
         Some(Value::Ints(ints)) if !whole => Some(Value::Floats(ints.iter().map(|&i| i as f64).collect())),
         value => value.clone(),
     };
+    let value = value.filter(|_| op != "BitCast");
     Ok(vec![Some(Fact::with(to, input.shape.clone(), value))])
 }
 

@@ -14,6 +14,8 @@ mod recurrent;
 mod reduce;
 mod window;
 
+pub(super) use control::bodies;
+
 use super::infer::Scope;
 use super::node::{Node, Outputs};
 
@@ -26,7 +28,7 @@ pub(super) fn apply(node: &Node<'_>, scope: &Scope<'_>) -> Option<Outputs> {
     }
     Some(match op {
         "Abs" | "Acos" | "Acosh" | "Asin" | "Asinh" | "Atan" | "Atanh" | "BitwiseNot" | "Ceil" | "Celu" | "Clip"
-        | "Cos" | "Cosh" | "CumSum" | "Elu" | "Erf" | "Exp" | "Floor" | "Gelu" | "HardSigmoid" | "HardSwish"
+        | "Cos" | "Cosh" | "CumProd" | "CumSum" | "Elu" | "Erf" | "Exp" | "Floor" | "Gelu" | "HardSigmoid" | "HardSwish"
         | "Hardmax" | "Identity" | "InstanceNormalization" | "GroupNormalization" | "LRN" | "LeakyRelu" | "Log"
         | "LogSoftmax" | "LpNormalization" | "MeanVarianceNormalization" | "Mish" | "Neg" | "Not" | "PRelu"
         | "RMSNormalization" | "Reciprocal" | "Relu" | "ReverseSequence" | "RotaryEmbedding" | "Round" | "Scatter"
@@ -43,7 +45,7 @@ pub(super) fn apply(node: &Node<'_>, scope: &Scope<'_>) -> Option<Outputs> {
         }
         "Max" | "Min" | "Mean" | "Sum" => elementwise::variadic(node, op),
         "Where" => elementwise::select(node),
-        "Cast" | "CastLike" => elementwise::cast(node, op),
+        "BitCast" | "Cast" | "CastLike" => elementwise::cast(node, op),
         "QuantizeLinear" | "DequantizeLinear" | "DynamicQuantizeLinear" => elementwise::quantize(node, op),
         "BatchNormalization" => elementwise::batch_normalization(node),
         "LayerNormalization" => elementwise::layer_normalization(node),
@@ -83,6 +85,8 @@ pub(super) fn apply(node: &Node<'_>, scope: &Scope<'_>) -> Option<Outputs> {
         "TopK" => pick::top_k(node),
         "Compress" => pick::compress(node),
         "NonZero" => pick::non_zero(node),
+        // How many boxes or values are left is known only once they are.
+        "NonMaxSuppression" | "Unique" => Ok(Vec::new()),
         "ArgMax" | "ArgMin" => reduce::arg(node),
         "ReduceL1" | "ReduceL2" | "ReduceLogSum" | "ReduceLogSumExp" | "ReduceMax" | "ReduceMean" | "ReduceMin"
         | "ReduceProd" | "ReduceSum" | "ReduceSumSquare" => reduce::reduce(node, op),
