@@ -53,7 +53,12 @@ impl<'a> Picture<'a> {
         let first = tensors.iter().map(|tensor| tensor.start.0).min().unwrap_or(0);
         let last = tensors.iter().map(|tensor| tensor.end.0).max().unwrap_or(1);
         let most = plan.arena_bytes.max(plan.lower_bound_bytes);
-        Self { plan, first, steps: (last - first).max(1) as f64, bytes: most.bytes().max(1) as f64 * 1.06 }
+        Self {
+            plan,
+            first,
+            steps: (last - first).max(1) as f64,
+            bytes: most.bytes().max(1) as f64 * 1.06,
+        }
     }
 
     fn x(&self, step: u64) -> f64 {
@@ -65,7 +70,11 @@ impl<'a> Picture<'a> {
     }
 
     fn model(&self, name: &str) -> usize {
-        self.plan.models.iter().position(|model| model.name == name).unwrap_or(0)
+        self.plan
+            .models
+            .iter()
+            .position(|model| model.name == name)
+            .unwrap_or(0)
     }
 
     fn heading(&self, svg: &mut String) {
@@ -87,29 +96,57 @@ impl<'a> Picture<'a> {
             saved(plan.sum_of_peaks_bytes),
             plan.sum_of_peaks_bytes,
         );
-        let _ = writeln!(svg, "<text x=\"{LEFT}\" y=\"30\" font-size=\"20\" font-weight=\"600\">{title}</text>");
-        let _ = writeln!(svg, "<text x=\"{LEFT}\" y=\"52\" fill=\"#444444\">{subtitle}</text>");
+        let _ = writeln!(
+            svg,
+            "<text x=\"{LEFT}\" y=\"30\" font-size=\"20\" font-weight=\"600\">{title}</text>"
+        );
+        let _ = writeln!(
+            svg,
+            "<text x=\"{LEFT}\" y=\"52\" fill=\"#444444\">{subtitle}</text>"
+        );
     }
 
     fn axes(&self, svg: &mut String) {
         let (left, right, bottom) = (LEFT, WIDTH - RIGHT, HEIGHT - BOTTOM);
         for tick in byte_ticks(self.plan.arena_bytes, 7.0) {
             let y = n(self.y(tick.bytes()));
-            let _ = writeln!(svg, "<line x1=\"{left}\" y1=\"{y}\" x2=\"{right}\" y2=\"{y}\" stroke=\"#e4e4e4\"/>");
-            let _ = writeln!(svg, "<text x=\"{}\" y=\"{y}\" dy=\"4\" text-anchor=\"end\">{tick}</text>", left - 8.0);
+            let _ = writeln!(
+                svg,
+                "<line x1=\"{left}\" y1=\"{y}\" x2=\"{right}\" y2=\"{y}\" stroke=\"#e4e4e4\"/>"
+            );
+            let _ = writeln!(
+                svg,
+                "<text x=\"{}\" y=\"{y}\" dy=\"4\" text-anchor=\"end\">{tick}</text>",
+                left - 8.0
+            );
         }
         for tick in ticks(self.steps, 10.0) {
             let step = self.first + tick as u64;
             let x = n(self.x(step));
-            let _ = writeln!(svg, "<line x1=\"{x}\" y1=\"{bottom}\" x2=\"{x}\" y2=\"{}\" stroke=\"#888888\"/>", bottom + 5.0);
-            let _ = writeln!(svg, "<text x=\"{x}\" y=\"{}\" text-anchor=\"middle\">{step}</text>", bottom + 19.0);
+            let _ = writeln!(
+                svg,
+                "<line x1=\"{x}\" y1=\"{bottom}\" x2=\"{x}\" y2=\"{}\" stroke=\"#888888\"/>",
+                bottom + 5.0
+            );
+            let _ = writeln!(
+                svg,
+                "<text x=\"{x}\" y=\"{}\" text-anchor=\"middle\">{step}</text>",
+                bottom + 19.0
+            );
         }
-        let _ = writeln!(svg, "<line x1=\"{left}\" y1=\"{bottom}\" x2=\"{right}\" y2=\"{bottom}\" stroke=\"#888888\"/>");
+        let _ = writeln!(
+            svg,
+            "<line x1=\"{left}\" y1=\"{bottom}\" x2=\"{right}\" y2=\"{bottom}\" stroke=\"#888888\"/>"
+        );
         let clock = match self.plan.schedule {
             Schedule::Concurrent => "step of each model's own clock",
             Schedule::Fixed | Schedule::Sequential => "step",
         };
-        let _ = writeln!(svg, "<text x=\"{right}\" y=\"{}\" text-anchor=\"end\" fill=\"#444444\">{clock}</text>", bottom + 36.0);
+        let _ = writeln!(
+            svg,
+            "<text x=\"{right}\" y=\"{}\" text-anchor=\"end\" fill=\"#444444\">{clock}</text>",
+            bottom + 36.0
+        );
         let middle = (TOP + bottom) / 2.0;
         let _ = writeln!(
             svg,
@@ -119,7 +156,10 @@ impl<'a> Picture<'a> {
     }
 
     fn tensor(&self, svg: &mut String, tensor: &TensorReport) {
-        let (x, y) = (self.x(tensor.start.0), self.y(tensor.offset_bytes.bytes() + tensor.size_bytes.bytes()));
+        let (x, y) = (
+            self.x(tensor.start.0),
+            self.y(tensor.offset_bytes.bytes() + tensor.size_bytes.bytes()),
+        );
         let width = self.x(tensor.end.0) - x;
         let height = self.y(tensor.offset_bytes.bytes()) - y;
         if width <= 0.0 || height <= 0.0 {
@@ -127,7 +167,11 @@ impl<'a> Picture<'a> {
         }
         let fill = colour(self.model(&tensor.model));
         // Outlines would fill a thin box.
-        let outline = if width > 4.0 && height > 4.0 { " stroke=\"#ffffff\"" } else { "" };
+        let outline = if width > 4.0 && height > 4.0 {
+            " stroke=\"#ffffff\""
+        } else {
+            ""
+        };
         let _ = write!(
             svg,
             "<rect x=\"{}\" y=\"{}\" width=\"{}\" height=\"{}\" fill=\"{fill}\" fill-opacity=\"0.8\"{outline}>",
@@ -147,7 +191,9 @@ impl<'a> Picture<'a> {
             tensor.offset_bytes.grouped()
         );
         let full = format!("{} ({})", tensor.id, tensor.size_bytes);
-        let fitting = [full, tensor.id.clone()].into_iter().find(|label| label.chars().count() as f64 * LETTER < width - 8.0);
+        let fitting = [full, tensor.id.clone()]
+            .into_iter()
+            .find(|label| label.chars().count() as f64 * LETTER < width - 8.0);
         if let Some(label) = fitting.filter(|_| height > 15.0) {
             let _ = writeln!(
                 svg,
@@ -175,9 +221,17 @@ impl<'a> Picture<'a> {
         let mut live = 0i128;
         for step in changes.chunk_by(|a, b| a.0 == b.0) {
             live += step.iter().map(|(_, change)| change).sum::<i128>();
-            let _ = write!(path, "H{}V{}", n(self.x(step[0].0)), n(self.y(live.max(0) as u64)));
+            let _ = write!(
+                path,
+                "H{}V{}",
+                n(self.x(step[0].0)),
+                n(self.y(live.max(0) as u64))
+            );
         }
-        let _ = writeln!(svg, "<path d=\"{path}\" fill=\"none\" stroke=\"#111111\" stroke-width=\"1.5\"/>");
+        let _ = writeln!(
+            svg,
+            "<path d=\"{path}\" fill=\"none\" stroke=\"#111111\" stroke-width=\"1.5\"/>"
+        );
     }
 
     fn bound(&self, svg: &mut String) {
@@ -197,7 +251,14 @@ impl<'a> Picture<'a> {
             );
         };
         line(self.plan.arena_bytes, "#111111", "", "arena", "start", LEFT + 6.0);
-        line(self.plan.lower_bound_bytes, "#c00000", " stroke-dasharray=\"6 4\"", "lower bound", "end", WIDTH - RIGHT - 6.0);
+        line(
+            self.plan.lower_bound_bytes,
+            "#c00000",
+            " stroke-dasharray=\"6 4\"",
+            "lower bound",
+            "end",
+            WIDTH - RIGHT - 6.0,
+        );
     }
 
     fn legend(&self, svg: &mut String) {
@@ -207,12 +268,28 @@ impl<'a> Picture<'a> {
             let label = format!("{} (peak {})", model.name, model.live_peak_bytes);
             let width = 24.0 + label.chars().count() as f64 * (LETTER + 0.4);
             if x + width > WIDTH - 200.0 {
-                let _ = writeln!(svg, "<text x=\"{}\" y=\"{y}\">and {} more</text>", n(x), self.plan.models.len() - i);
+                let _ = writeln!(
+                    svg,
+                    "<text x=\"{}\" y=\"{y}\">and {} more</text>",
+                    n(x),
+                    self.plan.models.len() - i
+                );
                 x += 90.0;
                 break;
             }
-            let _ = writeln!(svg, "<rect x=\"{}\" y=\"{}\" width=\"12\" height=\"12\" fill=\"{}\"/>", n(x), y - 10.0, colour(i));
-            let _ = writeln!(svg, "<text x=\"{}\" y=\"{y}\">{}</text>", n(x + 17.0), escape(&label));
+            let _ = writeln!(
+                svg,
+                "<rect x=\"{}\" y=\"{}\" width=\"12\" height=\"12\" fill=\"{}\"/>",
+                n(x),
+                y - 10.0,
+                colour(i)
+            );
+            let _ = writeln!(
+                svg,
+                "<text x=\"{}\" y=\"{y}\">{}</text>",
+                n(x + 17.0),
+                escape(&label)
+            );
             x += width;
         }
         if self.plan.schedule != Schedule::Concurrent {

@@ -4,6 +4,8 @@
 //! Each allocator runs the trace several times, in turns; the fastest run counts. Times are of use as ratios
 //! only.
 
+#![allow(clippy::print_stdout)]
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Instant;
@@ -58,7 +60,11 @@ fn trace() -> (Vec<Operation>, u64) {
 }
 
 /// Runs the trace; returns nanoseconds per operation and the highest end of anything placed.
-fn run<T>(trace: &[Operation], mut allocate: impl FnMut(u64) -> (T, u64), mut free: impl FnMut(T)) -> (f64, u64) {
+fn run<T>(
+    trace: &[Operation],
+    mut allocate: impl FnMut(u64) -> (T, u64),
+    mut free: impl FnMut(T),
+) -> (f64, u64) {
     let mut slots: Vec<Option<T>> = (0..LIVE).map(|_| None).collect();
     let mut arena = 0;
     let start = Instant::now();
@@ -77,9 +83,12 @@ fn run<T>(trace: &[Operation], mut allocate: impl FnMut(u64) -> (T, u64), mut fr
 
 fn vramkit_pool(trace: &[Operation]) -> (f64, u64) {
     let capacity = ByteSize::new(CAPACITY);
-    let pool = DeviceMemoryPool::new(Arc::new(SimulatedDevice::new(capacity)), capacity).expect("a fresh device");
+    let pool =
+        DeviceMemoryPool::new(Arc::new(SimulatedDevice::new(capacity)), capacity).expect("a fresh device");
     let allocate = |size| -> (Allocation, u64) {
-        let allocation = pool.allocate(Request::new(ByteSize::new(size))).expect("the capacity is ample");
+        let allocation = pool
+            .allocate(Request::new(ByteSize::new(size)))
+            .expect("the capacity is ample");
         let end = allocation.offset() + size.next_multiple_of(256);
         (allocation, end)
     };
@@ -88,23 +97,37 @@ fn vramkit_pool(trace: &[Operation]) -> (f64, u64) {
 
 fn vramkit_pool_ids(trace: &[Operation]) -> (f64, u64) {
     let capacity = ByteSize::new(CAPACITY);
-    let pool = DeviceMemoryPool::new(Arc::new(SimulatedDevice::new(capacity)), capacity).expect("a fresh device");
+    let pool =
+        DeviceMemoryPool::new(Arc::new(SimulatedDevice::new(capacity)), capacity).expect("a fresh device");
     let base = pool.range().base;
     let allocate = |size| {
-        let (id, range) = pool.allocate_id(Request::new(ByteSize::new(size))).expect("the capacity is ample");
+        let (id, range) = pool
+            .allocate_id(Request::new(ByteSize::new(size)))
+            .expect("the capacity is ample");
         (id, (range.end() - base).next_multiple_of(256))
     };
     run(trace, allocate, |id| pool.release(id).expect("it is live"))
 }
 
 fn offset_allocator(trace: &[Operation]) -> (f64, u64) {
-    let allocator = std::cell::RefCell::new(Allocator::<u32>::with_max_allocs((CAPACITY / 256) as u32, 1 << 16));
+    let allocator = std::cell::RefCell::new(Allocator::<u32>::with_max_allocs(
+        (CAPACITY / 256) as u32,
+        1 << 16,
+    ));
     let allocate = |size: u64| -> (OffsetAllocation<u32>, u64) {
         let units = size.div_ceil(256) as u32;
-        let allocation = allocator.borrow_mut().allocate(units).expect("the capacity is ample");
-        (allocation, (u64::from(allocation.offset) + u64::from(units)) * 256)
+        let allocation = allocator
+            .borrow_mut()
+            .allocate(units)
+            .expect("the capacity is ample");
+        (
+            allocation,
+            (u64::from(allocation.offset) + u64::from(units)) * 256,
+        )
     };
-    run(trace, allocate, |allocation| allocator.borrow_mut().free(allocation))
+    run(trace, allocate, |allocation| {
+        allocator.borrow_mut().free(allocation)
+    })
 }
 
 /// Exact best fit over two B-trees: free blocks by size and by address.
@@ -126,7 +149,11 @@ impl BestFit {
     }
 
     fn allocate(&mut self, size: u64) -> u64 {
-        let &(found, offset) = self.by_size.range((size, 0)..).next().expect("the capacity is ample");
+        let &(found, offset) = self
+            .by_size
+            .range((size, 0)..)
+            .next()
+            .expect("the capacity is ample");
         self.remove(offset, found);
         if found > size {
             self.insert(offset + size, found - size);
@@ -157,7 +184,9 @@ fn best_fit(trace: &[Operation]) -> (f64, u64) {
         let offset = book.borrow_mut().allocate(size);
         ((offset, size), offset + size)
     };
-    run(trace, allocate, |(offset, size)| book.borrow_mut().free(offset, size))
+    run(trace, allocate, |(offset, size)| {
+        book.borrow_mut().free(offset, size)
+    })
 }
 
 type Peer = (&'static str, fn(&[Operation]) -> (f64, u64));
@@ -177,9 +206,19 @@ fn main() {
             *best = (best.0.min(ns), arena);
         }
     }
-    println!("random trace: {OPERATIONS} operations, at most {LIVE} live, peak live {}", ByteSize::new(peak));
-    println!("{:<24}{:>12}{:>22}{:>20}", "allocator", "ns per op", "ratio to ours", "arena / peak live");
+    println!(
+        "random trace: {OPERATIONS} operations, at most {LIVE} live, peak live {}",
+        ByteSize::new(peak)
+    );
+    println!(
+        "{:<24}{:>12}{:>22}{:>20}",
+        "allocator", "ns per op", "ratio to ours", "arena / peak live"
+    );
     for ((ns, arena), (name, _)) in best.iter().zip(&peers) {
-        println!("{name:<24}{ns:>12.1}{:>22.2}{:>20.3}", ns / best[0].0, *arena as f64 / peak as f64);
+        println!(
+            "{name:<24}{ns:>12.1}{:>22.2}{:>20.3}",
+            ns / best[0].0,
+            *arena as f64 / peak as f64
+        );
     }
 }

@@ -185,7 +185,6 @@ pub struct RunReport {
     /// Reads that found something else than was written.
     pub aliasing_violations: u64,
     /// The first of them.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
     pub violations: Vec<ViolationReport>,
     /// Time that models waited for memory, all together.
     pub stall_seconds: f64,

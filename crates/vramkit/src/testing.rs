@@ -19,13 +19,24 @@ pub enum FillError {
 
 /// A model of one tensor, for as long as the model runs.
 pub fn filler(name: &str, size: ByteSize) -> Model {
-    let tensor = TensorLifetime { alignment: 256, ..TensorLifetime::new(name, &format!("{name}.all"), 0, 1, size) };
-    Model { name: name.into(), weights: ByteSize::ZERO, start: Step(0), tensors: vec![tensor] }
+    let tensor = TensorLifetime {
+        alignment: 256,
+        ..TensorLifetime::new(name, &format!("{name}.all"), 0, 1, size)
+    };
+    Model {
+        name: name.into(),
+        weights: ByteSize::ZERO,
+        start: Step(0),
+        tensors: vec![tensor],
+    }
 }
 
 /// Binds `filler-0`, `filler-1`… (about a twentieth of the capacity each, the last one smaller) until `fraction`
 /// of the pool is used, to the nearest 256 bytes. Returns their names, the least recently used first.
-pub fn fill_pool_to_fraction(orchestrator: &MemoryOrchestrator, fraction: f64) -> Result<Vec<Arc<str>>, FillError> {
+pub fn fill_pool_to_fraction(
+    orchestrator: &MemoryOrchestrator,
+    fraction: f64,
+) -> Result<Vec<Arc<str>>, FillError> {
     let pool = orchestrator.pool();
     let target = (pool.capacity().bytes() as f64 * fraction / 256.0).round() as u64 * 256;
     let each = (pool.capacity().bytes() / 20 / 256).max(1) * 256;

@@ -20,7 +20,9 @@ pub struct ByteSize(u64);
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ParseSizeError {
     /// The text does not start with a number.
-    #[error("`{0}` is not a size: write a number of bytes or a number with a unit, such as 1048576, 700MB or 24GiB")]
+    #[error(
+        "`{0}` is not a size: write a number of bytes or a number with a unit, such as 1048576, 700MB or 24GiB"
+    )]
     NoNumber(String),
     /// The unit is not known.
     #[error("`{unit}` in `{text}` is not a unit of size: use B, kB, KiB, MB, MiB, GB, GiB, TB or TiB")]
@@ -106,7 +108,11 @@ impl ByteSize {
 
     /// This size as a fraction of `whole`; 0 when `whole` is zero.
     pub fn ratio_of(self, whole: Self) -> f64 {
-        if whole.0 == 0 { 0.0 } else { self.0 as f64 / whole.0 as f64 }
+        if whole.0 == 0 {
+            0.0
+        } else {
+            self.0 as f64 / whole.0 as f64
+        }
     }
 
     /// The exact number with thousands separated: `350,000,000`.
@@ -127,17 +133,22 @@ impl fmt::Display for ByteSize {
     /// For people: decimal units for sizes that are round in them (`350 MB`), binary units otherwise
     /// (`9.19 MiB`).
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (base, names) = if self.0 != 0 && self.0.is_multiple_of(100_000) && !self.0.is_multiple_of(1 << 20) {
-            (1000.0, ["B", "kB", "MB", "GB", "TB", "PB", "EB"])
-        } else {
-            (1024.0, ["B", "KiB", "MiB", "GiB", "TiB", "PiB", "EiB"])
-        };
+        let (base, names) =
+            if self.0 != 0 && self.0.is_multiple_of(100_000) && !self.0.is_multiple_of(1 << 20) {
+                (1000.0, ["B", "kB", "MB", "GB", "TB", "PB", "EB"])
+            } else {
+                (1024.0, ["B", "KiB", "MiB", "GiB", "TiB", "PiB", "EiB"])
+            };
         let (mut value, mut unit) = (self.0 as f64, 0);
         while value >= base && unit + 1 < names.len() {
             value /= base;
             unit += 1;
         }
-        let mut text = if unit == 0 || value >= 1000.0 { format!("{value:.0}") } else { format!("{value:.2}") };
+        let mut text = if unit == 0 || value >= 1000.0 {
+            format!("{value:.0}")
+        } else {
+            format!("{value:.2}")
+        };
         if text.contains('.') {
             text.truncate(text.trim_end_matches('0').trim_end_matches('.').len());
         }
@@ -151,7 +162,9 @@ impl FromStr for ByteSize {
     /// Reads `1048576`, `24GiB`, `1.5 GiB`, `700MB`. A fraction of a byte is rounded to the nearest byte.
     fn from_str(text: &str) -> Result<Self, ParseSizeError> {
         let trimmed = text.trim();
-        let split = trimmed.find(|c: char| !c.is_ascii_digit() && c != '.' && c != '_').unwrap_or(trimmed.len());
+        let split = trimmed
+            .find(|c: char| !c.is_ascii_digit() && c != '.' && c != '_')
+            .unwrap_or(trimmed.len());
         let (number, unit) = trimmed.split_at(split);
         let number = number.replace('_', "");
         let (whole, fraction) = number.split_once('.').unwrap_or((&number, ""));
@@ -161,15 +174,28 @@ impl FromStr for ByteSize {
         let unit = unit.trim();
         let scale = match unit {
             "" => 1,
-            _ => UNITS.iter().find(|(name, _)| *name == unit).map(|&(_, scale)| scale).ok_or_else(|| {
-                ParseSizeError::UnknownUnit { text: text.to_owned(), unit: unit.to_owned() }
-            })?,
+            _ => UNITS
+                .iter()
+                .find(|(name, _)| *name == unit)
+                .map(|&(_, scale)| scale)
+                .ok_or_else(|| ParseSizeError::UnknownUnit {
+                    text: text.to_owned(),
+                    unit: unit.to_owned(),
+                })?,
         };
         let too_large = || ParseSizeError::TooLarge(text.to_owned());
-        let whole: u64 = if whole.is_empty() { 0 } else { whole.parse().map_err(|_| too_large())? };
+        let whole: u64 = if whole.is_empty() {
+            0
+        } else {
+            whole.parse().map_err(|_| too_large())?
+        };
         // 18 digits of a fraction say more than 64 bits can hold; the rest cannot change the nearest byte.
         let fraction = &fraction[..fraction.len().min(18)];
-        let numerator: u128 = if fraction.is_empty() { 0 } else { fraction.parse().map_err(|_| too_large())? };
+        let numerator: u128 = if fraction.is_empty() {
+            0
+        } else {
+            fraction.parse().map_err(|_| too_large())?
+        };
         let denominator = 10u128.pow(fraction.len() as u32);
         let bytes = u128::from(whole) * u128::from(scale)
             + (numerator * u128::from(scale) + denominator / 2) / denominator;
@@ -241,9 +267,7 @@ impl From<u64> for ByteSize {
 }
 
 /// An instant of a plan's clock: the index of a step, not a duration in seconds.
-#[derive(
-    Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
-)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(transparent)]
 pub struct Step(pub u64);
@@ -276,7 +300,17 @@ mod tests {
 
     #[test]
     fn what_is_not_a_size_is_refused_with_a_reason() {
-        for text in ["", "MB", "1.2.3MB", "-5", "nan", "5 parsecs", "99999999999999999999", "20000000TiB", "5G"] {
+        for text in [
+            "",
+            "MB",
+            "1.2.3MB",
+            "-5",
+            "nan",
+            "5 parsecs",
+            "99999999999999999999",
+            "20000000TiB",
+            "5G",
+        ] {
             assert!(text.parse::<ByteSize>().is_err(), "{text}");
         }
         assert!(serde_json::from_str::<ByteSize>("-1").is_err());

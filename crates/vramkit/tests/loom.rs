@@ -7,6 +7,8 @@ use std::sync::Arc;
 use loom::thread;
 use vramkit::ByteSize;
 use vramkit::device::SimulatedDevice;
+use vramkit::orchestrator::ExecutionGate;
+use vramkit::plan::Schedule;
 use vramkit::pool::{DeviceMemoryPool, Request};
 
 const GRANULE: ByteSize = ByteSize::new(1024);
@@ -20,7 +22,9 @@ fn pool(granules: u64) -> Arc<DeviceMemoryPool> {
 /// Takes memory, uses all of it, gives it back. The device refuses access to what is not committed.
 fn use_memory(pool: &DeviceMemoryPool, bytes: u64, pattern: u32) {
     if let Ok(allocation) = pool.allocate(Request::new(ByteSize::new(bytes))) {
-        pool.device().fill(allocation.range(), pattern).expect("granted memory is committed");
+        pool.device()
+            .fill(allocation.range(), pattern)
+            .expect("granted memory is committed");
         let found = vramkit::device::find_mismatch(&**pool.device(), allocation.range(), pattern, None);
         assert_eq!(found, Ok(None), "granted memory is nobody else's");
     }
@@ -60,12 +64,46 @@ fn trimming_never_takes_what_is_being_granted() {
 fn a_failed_commit_is_undone_without_harm_to_a_neighbour() {
     loom::model(|| {
         // Memory for two granules, addresses for four: one of the two requests may fail, none may be hurt.
-        let device = SimulatedDevice::builder(ByteSize::new(2 * 1024)).granularity(GRANULE).build();
+        let device = SimulatedDevice::builder(ByteSize::new(2 * 1024))
+            .granularity(GRANULE)
+            .build();
         let pool = Arc::new(DeviceMemoryPool::new(Arc::new(device), ByteSize::new(4 * 1024)).unwrap());
         let other = pool.clone();
         let thread = thread::spawn(move || use_memory(&other, 512, 4));
         use_memory(&pool, 2304, 5);
         thread.join().unwrap();
         assert_eq!(pool.used(), ByteSize::ZERO);
+    });
+}
+
+#[test]
+fn the_gate_keeps_two_models_to_one_clock() {
+    loom::model(|| {
+        let gate = Arc::new(ExecutionGate::new(Schedule::Fixed, 2));
+        let written = Arc::new(loom::sync::atomic::AtomicU64::new(0));
+        let (other, seen) = (gate.clone(), written.clone());
+        // The place that the one leaves after step 0, the other takes at step 1.
+        let thread = thread::spawn(move || {
+            other.begin_step(1, 1).unwrap();
+            assert_eq!(seen.load(loom::sync::atomic::Ordering::Relaxed), 1);
+            other.finish(1);
+        });
+        gate.begin_step(0, 0).unwrap();
+        written.store(1, loom::sync::atomic::Ordering::Relaxed);
+        gate.begin_step(0, 2).unwrap();
+        gate.finish(0);
+        thread.join().unwrap();
+    });
+}
+
+#[test]
+fn a_failure_ends_every_wait() {
+    loom::model(|| {
+        let gate = Arc::new(ExecutionGate::new(Schedule::Sequential, 2));
+        let other = gate.clone();
+        let thread = thread::spawn(move || other.begin_turn(1));
+        gate.begin_turn(0).unwrap();
+        gate.fail();
+        assert!(thread.join().unwrap().is_err());
     });
 }

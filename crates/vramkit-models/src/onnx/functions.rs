@@ -15,8 +15,10 @@ pub(super) fn inline(graph: &mut GraphProto, functions: &[FunctionProto]) -> Res
     if functions.is_empty() {
         return Ok(());
     }
-    let table: HashMap<(&str, &str), &FunctionProto> =
-        functions.iter().map(|function| ((function.domain.as_str(), function.name.as_str()), function)).collect();
+    let table: HashMap<(&str, &str), &FunctionProto> = functions
+        .iter()
+        .map(|function| ((function.domain.as_str(), function.name.as_str()), function))
+        .collect();
     let mut done = Vec::with_capacity(graph.node.len());
     let mut calls = 0;
     for node in std::mem::take(&mut graph.node) {
@@ -41,7 +43,10 @@ fn expand(
         return Ok(());
     };
     if depth >= DEPTH {
-        return Err(format!("{}: functions call one another more than {DEPTH} deep", title(&node)));
+        return Err(format!(
+            "{}: functions call one another more than {DEPTH} deep",
+            title(&node)
+        ));
     }
     *calls += 1;
     let call = *calls;
@@ -62,7 +67,11 @@ fn expand(
         let mut inner = inner.clone();
         inner.input = inner.input.iter().map(rename).collect();
         inner.output = inner.output.iter().map(rename).collect();
-        inner.attribute = inner.attribute.iter().filter_map(|a| resolve(a, &node, function)).collect();
+        inner.attribute = inner
+            .attribute
+            .iter()
+            .filter_map(|a| resolve(a, &node, function))
+            .collect();
         if !inner.name.is_empty() {
             inner.name = format!("{}#{call}/{}", function.name, inner.name);
         }
@@ -72,12 +81,19 @@ fn expand(
 }
 
 /// An attribute of a function's node: its own, or the caller's, or the function's default.
-fn resolve(attribute: &AttributeProto, caller: &NodeProto, function: &FunctionProto) -> Option<AttributeProto> {
+fn resolve(
+    attribute: &AttributeProto,
+    caller: &NodeProto,
+    function: &FunctionProto,
+) -> Option<AttributeProto> {
     if attribute.ref_attr_name.is_empty() {
         return Some(attribute.clone());
     }
     let given = caller.attribute.iter().chain(&function.attribute_proto);
-    let mut found = given.into_iter().find(|given| given.name == attribute.ref_attr_name)?.clone();
+    let mut found = given
+        .into_iter()
+        .find(|given| given.name == attribute.ref_attr_name)?
+        .clone();
     found.name.clone_from(&attribute.name);
     Some(found)
 }

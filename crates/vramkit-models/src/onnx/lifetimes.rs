@@ -31,16 +31,25 @@ pub(super) struct Activation {
 
 /// Whether a node's outputs are there before the graph runs.
 fn makes_weights(node: &NodeProto) -> bool {
-    matches!(node.op_type.as_str(), "Constant" | "ConstantOfShape") && matches!(node.domain.as_str(), "" | "ai.onnx")
+    matches!(node.op_type.as_str(), "Constant" | "ConstantOfShape")
+        && matches!(node.domain.as_str(), "" | "ai.onnx")
 }
 
 /// Every activation of a graph and the bytes that its constant nodes make.
-pub(super) fn activations(graph: &GraphProto, inferred: &Inferred<'_>) -> Result<(Vec<Activation>, u64), String> {
+pub(super) fn activations(
+    graph: &GraphProto,
+    inferred: &Inferred<'_>,
+) -> Result<(Vec<Activation>, u64), String> {
     let stored: HashSet<&str> = graph
         .initializer
         .iter()
         .map(|tensor| tensor.name.as_str())
-        .chain(graph.sparse_initializer.iter().filter_map(|sparse| Some(sparse.values.as_ref()?.name.as_str())))
+        .chain(
+            graph
+                .sparse_initializer
+                .iter()
+                .filter_map(|sparse| Some(sparse.values.as_ref()?.name.as_str())),
+        )
         .collect();
     let last = inferred.nodes.len() as u64;
     let mut all: Vec<Activation> = Vec::new();
@@ -48,9 +57,20 @@ pub(super) fn activations(graph: &GraphProto, inferred: &Inferred<'_>) -> Result
     let mut constants = 0u64;
     let bytes = |name: &str| inferred.facts.get(name).map_or(Ok(0), |fact| fact.bytes());
     let add = |name: &str, start: u64, boundary: bool| -> Result<Activation, String> {
-        Ok(Activation { id: name.to_owned(), start, end: start + 1, bytes: bytes(name)?, reads: Vec::new(), boundary })
+        Ok(Activation {
+            id: name.to_owned(),
+            start,
+            end: start + 1,
+            bytes: bytes(name)?,
+            reads: Vec::new(),
+            boundary,
+        })
     };
-    for input in graph.input.iter().filter(|input| !stored.contains(input.name.as_str())) {
+    for input in graph
+        .input
+        .iter()
+        .filter(|input| !stored.contains(input.name.as_str()))
+    {
         if places.insert(&input.name, all.len()).is_some() {
             return Err(format!("input `{}` is there twice", input.name));
         }
@@ -59,7 +79,9 @@ pub(super) fn activations(graph: &GraphProto, inferred: &Inferred<'_>) -> Result
     for (i, node) in inferred.nodes.iter().enumerate() {
         for output in node.output.iter().filter(|name| !name.is_empty()) {
             if makes_weights(node) {
-                constants = constants.checked_add(bytes(output)?).ok_or("the constants have more than 2^64 bytes")?;
+                constants = constants
+                    .checked_add(bytes(output)?)
+                    .ok_or("the constants have more than 2^64 bytes")?;
             } else {
                 places.insert(output, all.len());
                 all.push(add(output, i as u64, false)?);
@@ -86,7 +108,9 @@ pub(super) fn activations(graph: &GraphProto, inferred: &Inferred<'_>) -> Result
 /// Most bytes that the activations hold at one time.
 pub(super) fn live_peak(activations: &[Activation]) -> Result<u64, String> {
     let lifetimes = lifetimes(activations, &"body".into(), 1);
-    let peak = LifetimeAnalyzer::new(&lifetimes, Schedule::Fixed).peak().map_err(|error| error.to_string())?;
+    let peak = LifetimeAnalyzer::new(&lifetimes, Schedule::Fixed)
+        .peak()
+        .map_err(|error| error.to_string())?;
     Ok(peak.bytes())
 }
 

@@ -43,11 +43,23 @@ pub struct OnnxGraph {
 }
 
 /// Reads a graph. `folder` is where weights beside the file are; `dims` gives symbolic dimensions their sizes.
-pub fn read(file: &str, content: Bytes, folder: &Path, dims: &BTreeMap<String, u64>) -> Result<OnnxGraph, ReadError> {
+pub fn read(
+    file: &str,
+    content: Bytes,
+    folder: &Path,
+    dims: &BTreeMap<String, u64>,
+) -> Result<OnnxGraph, ReadError> {
     let within = |reason: String| ReadError::within(file, reason);
     let model = ModelProto::decode(content).map_err(|error| within(format!("not an ONNX model: {error}")))?;
-    let mut graph = model.graph.ok_or_else(|| within("not an ONNX model: it holds no graph".to_owned()))?;
-    let opset = model.opset_import.iter().filter(|set| matches!(set.domain.as_str(), "" | "ai.onnx")).map(|set| set.version).max();
+    let mut graph = model
+        .graph
+        .ok_or_else(|| within("not an ONNX model: it holds no graph".to_owned()))?;
+    let opset = model
+        .opset_import
+        .iter()
+        .filter(|set| matches!(set.domain.as_str(), "" | "ai.onnx"))
+        .map(|set| set.version)
+        .max();
     functions::inline(&mut graph, &model.functions).map_err(within)?;
     let weights = weights::bytes(&graph, folder).map_err(within)?;
     let scope = Scope::new(opset.unwrap_or(1), dims);
@@ -58,12 +70,25 @@ pub fn read(file: &str, content: Bytes, folder: &Path, dims: &BTreeMap<String, u
         if bytes > 0 {
             let step = step as u64;
             let id = format!("{} (body)", infer::title(node));
-            activations.push(Activation { id, start: step, end: step + 1, bytes, reads: Vec::new(), boundary: false });
+            activations.push(Activation {
+                id,
+                start: step,
+                end: step + 1,
+                bytes,
+                reads: Vec::new(),
+                boundary: false,
+            });
         }
     }
-    let weights = weights.checked_add(constants).ok_or_else(|| within("the weights have more than 2^64 bytes".to_owned()))?;
+    let weights = weights
+        .checked_add(constants)
+        .ok_or_else(|| within("the weights have more than 2^64 bytes".to_owned()))?;
     let nodes = inferred.nodes.into_iter().cloned().collect();
-    Ok(OnnxGraph { nodes, activations, weights })
+    Ok(OnnxGraph {
+        nodes,
+        activations,
+        weights,
+    })
 }
 
 impl OnnxGraph {
@@ -77,9 +102,18 @@ impl OnnxGraph {
     pub fn model(&self, name: &Arc<str>, alignment: u64, in_place: bool) -> Model {
         let mut tensors = lifetimes::lifetimes(&self.activations, name, alignment);
         if in_place {
-            in_place::alias(&self.nodes.iter().collect::<Vec<_>>(), &self.activations, &mut tensors);
+            in_place::alias(
+                &self.nodes.iter().collect::<Vec<_>>(),
+                &self.activations,
+                &mut tensors,
+            );
         }
-        Model { name: name.clone(), weights: self.weights(), start: Step(0), tensors }
+        Model {
+            name: name.clone(),
+            weights: self.weights(),
+            start: Step(0),
+            tensors,
+        }
     }
 }
 

@@ -25,7 +25,10 @@ impl<'a> Node<'a> {
     }
 
     fn attribute(&self, name: &str) -> Option<&'a AttributeProto> {
-        self.proto.attribute.iter().find(|attribute| attribute.name == name)
+        self.proto
+            .attribute
+            .iter()
+            .find(|attribute| attribute.name == name)
     }
 
     pub(super) fn int(&self, name: &str) -> Option<i64> {
@@ -49,7 +52,8 @@ impl<'a> Node<'a> {
     }
 
     pub(super) fn text(&self, name: &str) -> Option<&'a str> {
-        self.attribute(name).and_then(|attribute| std::str::from_utf8(&attribute.s).ok())
+        self.attribute(name)
+            .and_then(|attribute| std::str::from_utf8(&attribute.s).ok())
     }
 
     pub(super) fn tensor(&self, name: &str) -> Option<&'a TensorProto> {
@@ -71,7 +75,11 @@ impl<'a> Node<'a> {
 
     /// The numbers that an input holds, on which the shape depends.
     pub(super) fn known_floats(&self, i: usize) -> Result<Vec<f64>, String> {
-        self.input(i)?.value.as_ref().map(Value::floats).ok_or_else(|| self.depends_on(i))
+        self.input(i)?
+            .value
+            .as_ref()
+            .map(Value::floats)
+            .ok_or_else(|| self.depends_on(i))
     }
 
     fn depends_on(&self, i: usize) -> String {
@@ -99,7 +107,11 @@ impl<'a> Node<'a> {
 pub(super) fn axis(axis: i64, rank: usize) -> Result<usize, String> {
     let n = rank as i64;
     let at = if axis < 0 { axis + n } else { axis };
-    if (0..n).contains(&at) { Ok(at as usize) } else { Err(format!("axis {axis} of a tensor of rank {rank}")) }
+    if (0..n).contains(&at) {
+        Ok(at as usize)
+    } else {
+        Err(format!("axis {axis} of a tensor of rank {rank}"))
+    }
 }
 
 /// The shape of tensors combined element by element, after the rules of NumPy.
@@ -114,7 +126,9 @@ pub(super) fn broadcast<'a>(shapes: impl IntoIterator<Item = &'a [i64]>) -> Resu
             if *have == 1 {
                 *have = want;
             } else if want != 1 && want != *have {
-                return Err(format!("{have} and {want} elements along one axis do not go together"));
+                return Err(format!(
+                    "{have} and {want} elements along one axis do not go together"
+                ));
             }
         }
     }

@@ -1,0 +1,441 @@
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use proptest::prelude::*;
+use prost::Message as _;
+
+use super::proto::*;
+use super::{OnnxGraph, read};
+
+fn value(name: &str, dims: &[i64]) -> ValueInfoProto {
+    let dim = |&size: &i64| Dimension {
+        dim_value: Some(size),
+        dim_param: None,
+    };
+    let shape = TensorShapeProto {
+        dim: dims.iter().map(dim).collect(),
+    };
+    let tensor_type = TensorTypeProto {
+        elem_type: 1,
+        shape: Some(shape),
+    };
+    ValueInfoProto {
+        name: name.to_owned(),
+        r#type: Some(TypeProto {
+            tensor_type: Some(tensor_type),
+        }),
+    }
+}
+
+fn symbolic(name: &str, symbol: &str) -> ValueInfoProto {
+    let mut info = value(name, &[1, 3, 8, 8]);
+    let shape = info
+        .r#type
+        .as_mut()
+        .unwrap()
+        .tensor_type
+        .as_mut()
+        .unwrap()
+        .shape
+        .as_mut()
+        .unwrap();
+    shape.dim[0] = Dimension {
+        dim_value: None,
+        dim_param: Some(symbol.to_owned()),
+    };
+    info
+}
+
+fn node(op: &str, inputs: &[&str], outputs: &[&str]) -> NodeProto {
+    let names = |names: &[&str]| names.iter().map(|&name| name.to_owned()).collect();
+    NodeProto {
+        input: names(inputs),
+        output: names(outputs),
+        op_type: op.to_owned(),
+        ..NodeProto::default()
+    }
+}
+
+fn with(mut node: NodeProto, name: &str, ints: &[i64]) -> NodeProto {
+    let i = if let [one] = ints { *one } else { 0 };
+    node.attribute.push(AttributeProto {
+        name: name.to_owned(),
+        i,
+        ints: ints.to_vec(),
+        ..AttributeProto::default()
+    });
+    node
+}
+
+fn stored(name: &str, dims: &[i64]) -> TensorProto {
+    TensorProto {
+        name: name.to_owned(),
+        dims: dims.to_vec(),
+        data_type: 1,
+        ..TensorProto::default()
+    }
+}
+
+fn model(
+    input: ValueInfoProto,
+    nodes: Vec<NodeProto>,
+    weights: Vec<TensorProto>,
+    output: &str,
+) -> ModelProto {
+    let output = ValueInfoProto {
+        name: output.to_owned(),
+        r#type: None,
+    };
+    let graph = GraphProto {
+        node: nodes,
+        initializer: weights,
+        input: vec![input],
+        output: vec![output],
+        ..GraphProto::default()
+    };
+    ModelProto {
+        graph: Some(graph),
+        ..ModelProto::default()
+    }
+}
+
+fn infer(model: &ModelProto, dims: &[(&str, u64)]) -> Result<OnnxGraph, String> {
+    let dims: BTreeMap<String, u64> = dims.iter().map(|&(name, size)| (name.to_owned(), size)).collect();
+    read("g.onnx", model.encode_to_vec().into(), Path::new("."), &dims).map_err(|error| error.to_string())
+}
+
+/// conv, relu, a skip round a second conv, addition, flattening through a computed shape.
+fn network() -> ModelProto {
+    model(
+        symbolic("x", "batch"),
+        vec![
+            with(node("Conv", &["x", "w"], &["c"]), "pads", &[1, 1, 1, 1]),
+            node("Relu", &["c"], &["r"]),
+            with(node("Conv", &["r", "v"], &["d"]), "pads", &[1, 1, 1, 1]),
+            node("Add", &["d", "r"], &["a"]),
+            node("Shape", &["a"], &["s"]),
+            with(node("Gather", &["s", "zero"], &["n"]), "axis", &[0]),
+            with(node("Concat", &["n", "rest"], &["t"]), "axis", &[0]),
+            node("Reshape", &["a", "t"], &["y"]),
+        ],
+        vec![
+            stored("w", &[4, 3, 3, 3]),
+            stored("v", &[4, 4, 3, 3]),
+            TensorProto {
+                data_type: 7,
+                int64_data: vec![0],
+                ..stored("zero", &[1])
+            },
+            TensorProto {
+                data_type: 7,
+                int64_data: vec![-1],
+                ..stored("rest", &[1])
+            },
+        ],
+        "y",
+    )
+}
+
+#[test]
+fn lifetimes_follow_the_graph() {
+    let graph = infer(&network(), &[("batch", 2)]).unwrap();
+    let model = graph.model(&"g".into(), 256, false);
+    let found: Vec<(&str, u64, u64, u64)> = model
+        .tensors
+        .iter()
+        .map(|t| (&*t.id, t.start.0, t.end.0, t.size.bytes()))
+        .collect();
+    let image = 2 * 4 * 8 * 8 * 4;
+    assert_eq!(
+        found,
+        [
+            ("x", 0, 1, 2 * 3 * 8 * 8 * 4),
+            ("c", 0, 2, image),
+            ("r", 1, 4, image),
+            ("d", 2, 4, image),
+            ("a", 3, 8, image),
+            ("s", 4, 6, 32),
+            ("n", 5, 7, 8),
+            ("t", 6, 8, 16),
+            ("y", 7, 8, image),
+        ]
+    );
+    assert_eq!(graph.weights().bytes(), (4 * 3 * 9 + 4 * 4 * 9) * 4 + 16);
+    assert_eq!(
+        model.tensors[2].reads.iter().map(|r| r.0).collect::<Vec<_>>(),
+        [2, 3]
+    );
+}
+
+#[test]
+fn operators_in_place_are_aliased_only_when_asked_for() {
+    let graph = infer(&network(), &[("batch", 1)]).unwrap();
+    assert!(
+        graph
+            .model(&"g".into(), 256, false)
+            .tensors
+            .iter()
+            .all(|tensor| tensor.alias_group.is_none())
+    );
+    let model = graph.model(&"g".into(), 256, true);
+    let group = |id: &str| {
+        model
+            .tensors
+            .iter()
+            .find(|tensor| &*tensor.id == id)
+            .unwrap()
+            .alias_group
+            .as_deref()
+    };
+    assert_eq!((group("c"), group("r")), (Some("c"), Some("c")));
+    assert_eq!(
+        (group("d"), group("a")),
+        (Some("d"), Some("d")),
+        "r is read twice, d once"
+    );
+    assert_eq!((group("x"), group("y")), (None, None), "a is read by Shape too");
+}
+
+#[test]
+fn what_is_missing_is_named() {
+    let error = infer(&network(), &[]).unwrap_err();
+    assert!(
+        error.contains("input `x`: its axis 0 is symbolic; give its size with --dim batch=N"),
+        "{error}"
+    );
+    let mut unknown = network();
+    let nodes = &mut unknown.graph.as_mut().unwrap().node;
+    nodes[1] = NodeProto {
+        name: "act".to_owned(),
+        domain: "my.ops".to_owned(),
+        ..node("Fancy", &["c"], &["r"])
+    };
+    let error = infer(&unknown, &[("batch", 1)]).unwrap_err();
+    assert!(
+        error.contains("node `act` (my.ops.Fancy): no rule is known"),
+        "{error}"
+    );
+    unknown
+        .graph
+        .as_mut()
+        .unwrap()
+        .value_info
+        .push(value("r", &[1, 4, 8, 8]));
+    assert!(
+        infer(&unknown, &[("batch", 1)]).is_ok(),
+        "the file carries the shape itself"
+    );
+    let mut dangling = network();
+    dangling.graph.as_mut().unwrap().node[3].input[0] = "ghost".to_owned();
+    let error = infer(&dangling, &[("batch", 1)]).unwrap_err();
+    assert!(
+        error.contains("the node that makes `a` (Add): nothing makes its input `ghost`"),
+        "{error}"
+    );
+}
+
+#[test]
+fn cycles_are_found_and_careless_orders_sorted() {
+    let mut cyclic = network();
+    cyclic.graph.as_mut().unwrap().node[1].input[0] = "a".to_owned();
+    let error = infer(&cyclic, &[("batch", 1)]).unwrap_err();
+    assert!(error.contains("the graph has a cycle"), "{error}");
+    let mut shuffled = network();
+    shuffled.graph.as_mut().unwrap().node.swap(0, 2);
+    let sorted = infer(&shuffled, &[("batch", 1)]).unwrap();
+    let straight = infer(&network(), &[("batch", 1)]).unwrap();
+    assert_eq!(
+        sorted.model(&"g".into(), 1, false),
+        straight.model(&"g".into(), 1, false)
+    );
+}
+
+#[test]
+fn weights_beside_the_file_must_be_there_and_inside_its_folder() {
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::create_dir(folder.path().join("model")).unwrap();
+    std::fs::write(folder.path().join("model/w.bin"), vec![0; 4 * 3 * 9 * 4 + 8]).unwrap();
+    std::fs::write(folder.path().join("outside.bin"), vec![0; 1000]).unwrap();
+    let external = |location: &str, offset: &str| {
+        let mut model = network();
+        let entry = |key: &str, value: &str| StringStringEntry {
+            key: key.to_owned(),
+            value: value.to_owned(),
+        };
+        let weights = &mut model.graph.as_mut().unwrap().initializer[0];
+        weights.data_location = 1;
+        weights.external_data = vec![entry("location", location), entry("offset", offset)];
+        let dims = BTreeMap::from([("batch".to_owned(), 1)]);
+        read(
+            "g.onnx",
+            model.encode_to_vec().into(),
+            &folder.path().join("model"),
+            &dims,
+        )
+        .map_err(|e| e.to_string())
+    };
+    assert!(external("w.bin", "8").is_ok());
+    for (location, offset, reason) in [
+        ("w.bin", "9", "440 bytes; 432 from 9 on are wanted"),
+        ("w.bin", "-1", "offset `-1`"),
+        ("w.bin", "18446744073709551615", "are wanted"),
+        ("missing.bin", "0", "cannot be read"),
+        ("../outside.bin", "0", "outside the model's folder"),
+        ("/etc/passwd", "0", "outside the model's folder"),
+        ("", "0", "outside the model's folder"),
+    ] {
+        let error = external(location, offset).unwrap_err();
+        assert!(
+            error.contains(reason) && error.contains("initialiser `w`"),
+            "{location}: {error}"
+        );
+    }
+    #[cfg(unix)]
+    {
+        std::os::unix::fs::symlink(
+            folder.path().join("outside.bin"),
+            folder.path().join("model/link.bin"),
+        )
+        .unwrap();
+        assert!(
+            external("link.bin", "0")
+                .unwrap_err()
+                .contains("outside the model's folder")
+        );
+    }
+}
+
+#[test]
+fn functions_of_the_file_are_put_in_place_of_their_calls() {
+    let mut model = network();
+    let function = FunctionProto {
+        name: "Act".to_owned(),
+        domain: "local".to_owned(),
+        input: vec!["in".to_owned()],
+        output: vec!["out".to_owned()],
+        node: vec![
+            node("Sigmoid", &["in"], &["gate"]),
+            node("Mul", &["in", "gate"], &["out"]),
+        ],
+        ..FunctionProto::default()
+    };
+    model.graph.as_mut().unwrap().node[1] = NodeProto {
+        domain: "local".to_owned(),
+        ..node("Act", &["c"], &["r"])
+    };
+    model.functions.push(function.clone());
+    let graph = infer(&model, &[("batch", 1)]).unwrap();
+    let tensors = graph.model(&"g".into(), 1, false).tensors;
+    let gate = tensors
+        .iter()
+        .find(|tensor| tensor.id.contains("gate"))
+        .expect("the function's own tensor is counted");
+    assert_eq!((gate.start.0, gate.end.0), (1, 3));
+    let mut endless = function;
+    endless.node[0] = NodeProto {
+        domain: "local".to_owned(),
+        ..node("Act", &["in"], &["gate"])
+    };
+    model.functions = vec![endless];
+    assert!(
+        infer(&model, &[("batch", 1)])
+            .unwrap_err()
+            .contains("more than 32 deep")
+    );
+}
+
+#[test]
+fn a_branch_holds_memory_while_it_runs() {
+    let branch = |name: &str, size: i64| AttributeProto {
+        name: name.to_owned(),
+        g: Some(GraphProto {
+            node: vec![
+                with(node("RandomNormal", &[], &["big"]), "shape", &[size, 2]),
+                node("Neg", &["big"], &["bigger"]),
+                with(node("ReduceSum", &["bigger"], &["out"]), "keepdims", &[0]),
+            ],
+            output: vec![ValueInfoProto {
+                name: "out".to_owned(),
+                r#type: None,
+            }],
+            ..GraphProto::default()
+        }),
+        ..AttributeProto::default()
+    };
+    let mut choice = node("If", &["x"], &["y"]);
+    choice.attribute = vec![branch("then_branch", 10), branch("else_branch", 100)];
+    let mut model = model(value("x", &[]), vec![choice], vec![], "y");
+    model.graph.as_mut().unwrap().input[0]
+        .r#type
+        .as_mut()
+        .unwrap()
+        .tensor_type
+        .as_mut()
+        .unwrap()
+        .elem_type = 9;
+    let tensors = infer(&model, &[]).unwrap().model(&"g".into(), 1, false).tensors;
+    let sizes: Vec<u64> = tensors.iter().map(|tensor| tensor.size.bytes()).collect();
+    assert_eq!(
+        sizes,
+        [1, 4, 2 * 100 * 2 * 4],
+        "input, result, and both tensors of the larger branch"
+    );
+}
+
+#[test]
+fn hostile_sizes_are_errors() {
+    let vast = |dims: &[i64]| {
+        infer(
+            &model(value("x", dims), vec![node("Relu", &["x"], &["y"])], vec![], "y"),
+            &[],
+        )
+    };
+    assert!(
+        vast(&[i64::MAX, i64::MAX])
+            .unwrap_err()
+            .contains("more than 2^64 elements")
+    );
+    assert!(vast(&[i64::MAX, 2]).unwrap_err().contains("more than 2^64 bytes"));
+    assert!(vast(&[-3]).is_err());
+    assert!(vast(&[0, i64::MAX]).is_ok());
+    for (name, ints) in [
+        ("strides", &[i64::MAX, i64::MAX][..]),
+        ("dilations", &[i64::MAX, 2]),
+        ("pads", &[i64::MIN, 0, 0, i64::MAX]),
+        ("strides", &[0, 0]),
+        ("kernel_shape", &[-1, 3]),
+    ] {
+        let mut model = network();
+        let conv = &mut model.graph.as_mut().unwrap().node[0];
+        conv.attribute.clear();
+        *conv = with(conv.clone(), name, ints);
+        let _ = infer(&model, &[("batch", 1)]);
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(400))]
+
+    /// Bytes of a real model, some changed, some cut off: an error or a graph, never a panic.
+    #[test]
+    fn no_bytes_panic(changes in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 0..6), cut in any::<prop::sample::Index>(), whole: bool) {
+        let mut bytes = network().encode_to_vec();
+        for (at, byte) in changes {
+            let at = at.index(bytes.len());
+            bytes[at] = byte;
+        }
+        if !whole {
+            bytes.truncate(cut.index(bytes.len()));
+        }
+        let dims = BTreeMap::from([("batch".to_owned(), 3)]);
+        if let Ok(graph) = read("g.onnx", bytes.into(), Path::new("."), &dims) {
+            let model = graph.model(&"g".into(), 256, true);
+            let _ = vramkit::plan::MemoryPlanner::new().plan(&[model], vramkit::plan::Schedule::Fixed);
+        }
+    }
+
+    #[test]
+    fn no_noise_panics(bytes in prop::collection::vec(any::<u8>(), 0..300)) {
+        let _ = read("g.onnx", bytes.into(), Path::new("."), &BTreeMap::new());
+    }
+}

@@ -14,7 +14,9 @@ use rustix::io::Errno;
 use rustix::mm::{Advice, MapFlags, MprotectFlags, ProtFlags};
 
 use super::regions::Regions;
-use super::{AddressRange, Device, DeviceError, DeviceInfo, DeviceKind, DeviceMemory, Reading, Source, system};
+use super::{
+    AddressRange, Device, DeviceError, DeviceInfo, DeviceKind, DeviceMemory, Reading, Source, system,
+};
 use crate::sync::{read, write};
 use crate::units::ByteSize;
 
@@ -35,7 +37,10 @@ impl HostDevice {
 
     /// A device that may commit up to `capacity` (more than the machine has is refused by the system, later).
     pub fn new(capacity: ByteSize) -> Self {
-        Self { capacity, regions: RwLock::new(Regions::new(ID, Self::GRANULARITY)) }
+        Self {
+            capacity,
+            regions: RwLock::new(Regions::new(ID, Self::GRANULARITY)),
+        }
     }
 
     /// A device that may commit what the system says is available now; 1 GiB where it says nothing.
@@ -52,7 +57,11 @@ impl HostDevice {
 
 /// A system call's error in the device's words.
 fn refused(operation: &'static str, errno: Errno) -> DeviceError {
-    DeviceError::Driver { device: ID.to_owned(), operation, reason: errno.to_string() }
+    DeviceError::Driver {
+        device: ID.to_owned(),
+        operation,
+        reason: errno.to_string(),
+    }
 }
 
 /// The guard around a reservation: a page on each side that is never accessible, so that the kernel cannot
@@ -66,7 +75,11 @@ impl Device for HostDevice {
         let system = |what: &str| format!("main memory has no {what}");
         DeviceInfo {
             id: ID.to_owned(),
-            name: format!("main memory ({}, {})", std::env::consts::OS, std::env::consts::ARCH),
+            name: format!(
+                "main memory ({}, {})",
+                std::env::consts::OS,
+                std::env::consts::ARCH
+            ),
             kind: DeviceKind::Host,
             granularity: Self::GRANULARITY,
             unified: Reading::known(true, Source::System),
@@ -98,7 +111,11 @@ impl Device for HostDevice {
     }
 
     fn reserve(&self, size: ByteSize) -> Result<AddressRange, DeviceError> {
-        let unable = |reason: String| DeviceError::AddressSpace { device: ID.to_owned(), requested: size, reason };
+        let unable = |reason: String| DeviceError::AddressSpace {
+            device: ID.to_owned(),
+            requested: size,
+            reason,
+        };
         let granule = Self::GRANULARITY.bytes();
         let rounded = ByteSize::new(size.bytes().max(1))
             .checked_align_up(granule)
@@ -109,12 +126,20 @@ impl Device for HostDevice {
         let span = span.ok_or_else(|| unable("the size passes the address space".to_owned()))?;
         // SAFETY: a fresh anonymous mapping at an address of the kernel's choice touches no existing object.
         let start = unsafe {
-            rustix::mm::mmap_anonymous(ptr::null_mut(), span, ProtFlags::empty(), MapFlags::PRIVATE | MapFlags::NORESERVE)
+            rustix::mm::mmap_anonymous(
+                ptr::null_mut(),
+                span,
+                ProtFlags::empty(),
+                MapFlags::PRIVATE | MapFlags::NORESERVE,
+            )
         }
         .map_err(|errno| unable(errno.to_string()))? as u64;
         let base = (start + guard()).next_multiple_of(granule);
         let range = AddressRange::new(base, rounded);
-        let (head, tail) = (base - guard() - start, start + span as u64 - range.end() - guard());
+        let (head, tail) = (
+            base - guard() - start,
+            start + span as u64 - range.end() - guard(),
+        );
         for (at, length) in [(start, head), (range.end() + guard(), tail)] {
             if length > 0 {
                 // SAFETY: both ends of the mapping made above, outside the guards, which nobody else knows of.
@@ -126,7 +151,11 @@ impl Device for HostDevice {
         // SAFETY: advice on our own mapping that changes no content. It makes committing a granule one fault;
         // where the kernel does not know it, committing is merely slower.
         let _ = unsafe {
-            rustix::mm::madvise(base as *mut c_void, rounded.bytes() as usize, Advice::LinuxHugepage)
+            rustix::mm::madvise(
+                base as *mut c_void,
+                rounded.bytes() as usize,
+                Advice::LinuxHugepage,
+            )
         };
         write(&self.regions).insert(range);
         Ok(range)
@@ -164,7 +193,9 @@ impl Device for HostDevice {
             Err(errno) => {
                 drop_and_forbid(range).map_err(|errno| refused("undoing a commit", errno))?;
                 Err(match errno {
-                    Errno::NOMEM | Errno::FAULT | Errno::AGAIN => out_of_memory(self.available(regions.committed())),
+                    Errno::NOMEM | Errno::FAULT | Errno::AGAIN => {
+                        out_of_memory(self.available(regions.committed()))
+                    }
                     errno => refused("committing", errno),
                 })
             }
@@ -258,7 +289,10 @@ impl Drop for HostDevice {
         // its addresses may still be in use elsewhere.
         let regions = read(&self.regions);
         if !regions.committed().is_zero() {
-            tracing::warn!(bytes = regions.committed().bytes(), "host device dropped with memory committed");
+            tracing::warn!(
+                bytes = regions.committed().bytes(),
+                "host device dropped with memory committed"
+            );
         }
     }
 }

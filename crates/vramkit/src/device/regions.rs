@@ -25,7 +25,12 @@ pub(super) struct Regions {
 
 impl Regions {
     pub(super) fn new(device: &'static str, granularity: ByteSize) -> Self {
-        Self { device, granularity: granularity.bytes(), regions: BTreeMap::new(), committed: ByteSize::ZERO }
+        Self {
+            device,
+            granularity: granularity.bytes(),
+            regions: BTreeMap::new(),
+            committed: ByteSize::ZERO,
+        }
     }
 
     /// Bytes committed in all reservations.
@@ -36,7 +41,10 @@ impl Regions {
     /// Notes a reservation whose base and size are on granule boundaries.
     pub(super) fn insert(&mut self, range: AddressRange) {
         let granules = range.size.bytes() / self.granularity;
-        let region = Region { size: range.size, committed: vec![0; granules.div_ceil(64) as usize] };
+        let region = Region {
+            size: range.size,
+            committed: vec![0; granules.div_ceil(64) as usize],
+        };
         self.regions.insert(range.base, region);
     }
 
@@ -47,7 +55,11 @@ impl Regions {
             _ => return Err(self.invalid("release", range, "this is not a reservation")),
         }
         let region = self.regions.remove(&range.base).expect("found above");
-        let granules: u64 = region.committed.iter().map(|word| u64::from(word.count_ones())).sum();
+        let granules: u64 = region
+            .committed
+            .iter()
+            .map(|word| u64::from(word.count_ones()))
+            .sum();
         let bytes = ByteSize::new(granules * self.granularity);
         self.committed -= bytes;
         Ok(bytes)
@@ -57,13 +69,19 @@ impl Regions {
     /// reservation, no granule already in that state.
     pub(super) fn check_change(&self, range: AddressRange, to: bool) -> Result<(), DeviceError> {
         let operation = if to { "commit" } else { "decommit" };
-        if !range.base.is_multiple_of(self.granularity) || !range.size.bytes().is_multiple_of(self.granularity) {
+        if !range.base.is_multiple_of(self.granularity)
+            || !range.size.bytes().is_multiple_of(self.granularity)
+        {
             return Err(self.invalid(operation, range, "not on granule boundaries"));
         }
         let (region, granules) = self.locate(operation, range)?;
         for granule in granules {
             if region.is_committed(granule) == to {
-                let reason = if to { "part of it is committed already" } else { "part of it is not committed" };
+                let reason = if to {
+                    "part of it is committed already"
+                } else {
+                    "part of it is not committed"
+                };
                 return Err(self.invalid(operation, range, reason));
             }
         }
@@ -73,7 +91,9 @@ impl Regions {
     /// Notes a change that [`check_change`](Self::check_change) has allowed.
     pub(super) fn change(&mut self, range: AddressRange, to: bool) {
         let granularity = self.granularity;
-        let Some((base, region)) = self.regions.range_mut(..=range.base).next_back() else { return };
+        let Some((base, region)) = self.regions.range_mut(..=range.base).next_back() else {
+            return;
+        };
         let first = (range.base - base) / granularity;
         for granule in first..first + range.size.bytes() / granularity {
             let bit = 1 << (granule % 64);
@@ -88,7 +108,11 @@ impl Regions {
     }
 
     /// Checks that every byte of `range` is committed.
-    pub(super) fn check_access(&self, operation: &'static str, range: AddressRange) -> Result<(), DeviceError> {
+    pub(super) fn check_access(
+        &self,
+        operation: &'static str,
+        range: AddressRange,
+    ) -> Result<(), DeviceError> {
         let (region, mut granules) = self.locate(operation, range)?;
         if granules.all(|granule| region.is_committed(granule)) {
             Ok(())
@@ -105,7 +129,11 @@ impl Regions {
     ) -> Result<(&Region, std::ops::Range<u64>), DeviceError> {
         let outside = || self.invalid(operation, range, "not inside one reservation");
         let end = range.base.checked_add(range.size.bytes()).ok_or_else(outside)?;
-        let (base, region) = self.regions.range(..=range.base).next_back().ok_or_else(outside)?;
+        let (base, region) = self
+            .regions
+            .range(..=range.base)
+            .next_back()
+            .ok_or_else(outside)?;
         if end > base + region.size.bytes() {
             return Err(outside());
         }
@@ -114,7 +142,12 @@ impl Regions {
     }
 
     fn invalid(&self, operation: &'static str, range: AddressRange, reason: &'static str) -> DeviceError {
-        DeviceError::InvalidRange { device: self.device.to_owned(), operation, range, reason }
+        DeviceError::InvalidRange {
+            device: self.device.to_owned(),
+            operation,
+            range,
+            reason,
+        }
     }
 }
 

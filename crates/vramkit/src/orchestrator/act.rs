@@ -86,16 +86,29 @@ impl MemoryOrchestrator {
     /// can. A policy that frees too little several times in a row gives way to the next.
     pub fn handle_pressure(&self) -> PolicyOutcome {
         let level = self.read_pressure();
-        let nothing = |action| PolicyOutcome { policy: None, level, wanted: ByteSize::ZERO, freed: ByteSize::ZERO, action };
-        let Some(rung) = self.ladder.rung(level) else { return nothing(Action::NoPressure) };
+        let nothing = |action| PolicyOutcome {
+            policy: None,
+            level,
+            wanted: ByteSize::ZERO,
+            freed: ByteSize::ZERO,
+            action,
+        };
+        let Some(rung) = self.ladder.rung(level) else {
+            return nothing(Action::NoPressure);
+        };
         let now = self.trace.now();
         let policy = {
             let mut gauge = lock(&self.gauge);
             let cooldown = Duration::from_secs_f64(rung.cooldown_seconds);
-            if gauge.last_action.is_some_and(|last| now.saturating_sub(last) < cooldown) {
+            if gauge
+                .last_action
+                .is_some_and(|last| now.saturating_sub(last) < cooldown)
+            {
                 return nothing(Action::CoolingDown);
             }
-            let Some(&policy) = rung.policies.get(gauge.turn) else { return nothing(Action::NoPressure) };
+            let Some(&policy) = rung.policies.get(gauge.turn) else {
+                return nothing(Action::NoPressure);
+            };
             gauge.last_action = Some(now);
             policy
         };
@@ -104,14 +117,23 @@ impl MemoryOrchestrator {
         let target = (rung.exit.unwrap_or(rung.enter) * capacity).ceil().max(1.0) as u64 - 1;
         let wanted = self.pool.used().saturating_sub(ByteSize::new(target));
         let outcome = self.apply(policy, wanted);
-        let too_little = policy != PressurePolicy::Log && policy != PressurePolicy::Reject && outcome.freed < wanted;
+        let too_little =
+            policy != PressurePolicy::Log && policy != PressurePolicy::Reject && outcome.freed < wanted;
         let mut gauge = lock(&self.gauge);
         gauge.short = if too_little { gauge.short + 1 } else { 0 };
-        let next = rung.policies.get(gauge.turn + 1).copied().filter(|_| gauge.short >= self.ladder.patience);
+        let next = rung
+            .policies
+            .get(gauge.turn + 1)
+            .copied()
+            .filter(|_| gauge.short >= self.ladder.patience);
         if let Some(next) = next {
             (gauge.turn, gauge.short) = (gauge.turn + 1, 0);
             drop(gauge);
-            self.trace.record(Event::Escalated { level, from: policy, to: next });
+            self.trace.record(Event::Escalated {
+                level,
+                from: policy,
+                to: next,
+            });
         }
         outcome
     }
@@ -142,7 +164,13 @@ impl MemoryOrchestrator {
         if !self.dry_run {
             self.read_pressure();
         }
-        PolicyOutcome { policy: Some(policy), level, wanted, freed, action }
+        PolicyOutcome {
+            policy: Some(policy),
+            level,
+            wanted,
+            freed,
+            action,
+        }
     }
 
     /// Makes `needed` bytes free with the policies of the highest rung, in order, and lifts a refusal that no
@@ -152,8 +180,15 @@ impl MemoryOrchestrator {
             return false;
         }
         let rejected_before = lock(&self.gauge).rejecting.is_some();
-        let policies = self.ladder.rungs.last().map_or(&[][..], |rung| rung.policies.as_slice());
-        for &policy in policies.iter().filter(|&&policy| policy != PressurePolicy::Reject) {
+        let policies = self
+            .ladder
+            .rungs
+            .last()
+            .map_or(&[][..], |rung| rung.policies.as_slice());
+        for &policy in policies
+            .iter()
+            .filter(|&&policy| policy != PressurePolicy::Reject)
+        {
             let missing = needed.saturating_sub(self.pool.available());
             if missing.is_zero() && !rejected_before {
                 break;
@@ -169,14 +204,25 @@ impl MemoryOrchestrator {
         let victims = lock(&self.book).victims(wanted);
         let (mut models, mut freed) = (Vec::new(), ByteSize::ZERO);
         for victim in victims {
-            let frees = if self.dry_run { victim.frees } else { self.release_quietly(&victim.model).freed };
+            let frees = if self.dry_run {
+                victim.frees
+            } else {
+                self.release_quietly(&victim.model).freed
+            };
             if !self.dry_run {
-                self.trace.record(Event::Evicted { model: victim.model.to_string(), freed_bytes: frees });
+                self.trace.record(Event::Evicted {
+                    model: victim.model.to_string(),
+                    freed_bytes: frees,
+                });
             }
             freed += frees;
             models.push(victim.model);
         }
-        if models.is_empty() { (Action::NothingToEvict, freed) } else { (Action::Evicted(models), freed) }
+        if models.is_empty() {
+            (Action::NothingToEvict, freed)
+        } else {
+            (Action::Evicted(models), freed)
+        }
     }
 
     /// Plans again for the models of each arena that are still bound, when some of its plan's models are not.
@@ -188,7 +234,9 @@ impl MemoryOrchestrator {
                 continue;
             }
             let remaining = plan.models_named(|name| members.iter().any(|member| **member == *name));
-            let Some((before, after)) = self.replan(id, &plan, &members, &remaining) else { continue };
+            let Some((before, after)) = self.replan(id, &plan, &members, &remaining) else {
+                continue;
+            };
             freed += before.saturating_sub(after);
             if !self.dry_run {
                 self.trace.record(Event::Compacted {
@@ -204,7 +252,11 @@ impl MemoryOrchestrator {
         {
             tracing::warn!(%error, "trimming after a compaction failed");
         }
-        if models.is_empty() { (Action::NothingToCompact, freed) } else { (Action::Compacted(models), freed) }
+        if models.is_empty() {
+            (Action::NothingToCompact, freed)
+        } else {
+            (Action::Compacted(models), freed)
+        }
     }
 
     /// Asks idle models for smaller footprints until enough is free.
@@ -218,7 +270,9 @@ impl MemoryOrchestrator {
             let mut demands = plan.models_named(|name| members.iter().any(|member| **member == *name));
             let mut smaller = Vec::new();
             for demand in &mut demands {
-                let Some(degrader) = lock(&self.book).degrader(&demand.name) else { continue };
+                let Some(degrader) = lock(&self.book).degrader(&demand.name) else {
+                    continue;
+                };
                 let request = DegradeRequest {
                     model: demand.name.clone(),
                     current: demand.clone(),
@@ -232,17 +286,27 @@ impl MemoryOrchestrator {
             if smaller.is_empty() {
                 continue;
             }
-            let Some((before, after)) = self.replan(id, &plan, &members, &demands) else { continue };
+            let Some((before, after)) = self.replan(id, &plan, &members, &demands) else {
+                continue;
+            };
             freed += before.saturating_sub(after);
             for model in &smaller {
                 if !self.dry_run {
                     let model = model.to_string();
-                    self.trace.record(Event::Degraded { model, before_bytes: before, after_bytes: after });
+                    self.trace.record(Event::Degraded {
+                        model,
+                        before_bytes: before,
+                        after_bytes: after,
+                    });
                 }
             }
             models.extend(smaller);
         }
-        if models.is_empty() { (Action::NothingToDegrade, freed) } else { (Action::Degraded(models), freed) }
+        if models.is_empty() {
+            (Action::NothingToDegrade, freed)
+        } else {
+            (Action::Degraded(models), freed)
+        }
     }
 
     /// Gives a group a new plan and a smaller arena. Returns the arena before and after (in a dry run: as it
@@ -262,7 +326,11 @@ impl MemoryOrchestrator {
             }
         };
         // As the pool grants them.
-        let granted = |plan: &AllocationPlan| plan.arena_size.checked_align_up(Request::ALIGNMENT).unwrap_or(ByteSize::MAX);
+        let granted = |plan: &AllocationPlan| {
+            plan.arena_size
+                .checked_align_up(Request::ALIGNMENT)
+                .unwrap_or(ByteSize::MAX)
+        };
         let sizes = (granted(old), granted(&plan));
         if plan.arena_size >= old.arena_size {
             return None;
@@ -283,13 +351,25 @@ impl MemoryOrchestrator {
     /// the room that it leaves holds the smaller one. Should another take that room meanwhile, or the device fail,
     /// the group is left with no arena, and its models are released.
     fn remake(&self, taken: TakenGroup, plan: Arc<AllocationPlan>) -> (Arc<AllocationPlan>, Option<Held>) {
-        let TakenGroup { plan: old, arena, members } = taken;
+        let TakenGroup {
+            plan: old,
+            arena,
+            members,
+        } = taken;
         drop(arena);
         let allocate = |plan: &AllocationPlan| -> Option<Held> {
-            let alignment = plan.tensors.iter().map(|tensor| tensor.alignment).max().unwrap_or(1);
+            let alignment = plan
+                .tensors
+                .iter()
+                .map(|tensor| tensor.alignment)
+                .max()
+                .unwrap_or(1);
             let owner = self.pool.owner(&members.join("+"), Purpose::Activation);
             let request = Request::new(plan.arena_size).alignment(alignment).owner(owner);
-            self.pool.allocate(request).map_err(|error| tracing::warn!(%error, "remaking an arena failed")).ok()
+            self.pool
+                .allocate(request)
+                .map_err(|error| tracing::warn!(%error, "remaking an arena failed"))
+                .ok()
         };
         if plan.arena_size.is_zero() {
             return (plan, None);

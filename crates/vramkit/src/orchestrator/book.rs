@@ -99,7 +99,10 @@ impl Book {
     }
 
     fn group_of(&self, plan: &Arc<AllocationPlan>) -> Option<u64> {
-        self.groups.iter().find(|(_, group)| Arc::ptr_eq(&group.plan, plan)).map(|(&id, _)| id)
+        self.groups
+            .iter()
+            .find(|(_, group)| Arc::ptr_eq(&group.plan, plan))
+            .map(|(&id, _)| id)
     }
 
     pub(super) fn has_arena(&self, plan: &Arc<AllocationPlan>) -> bool {
@@ -116,7 +119,12 @@ impl Book {
             Some(id) => (id, Join::Shared),
             None => {
                 self.next_group += 1;
-                let group = Group { plan: plan.clone(), arena: None, members: Vec::new(), ready: false };
+                let group = Group {
+                    plan: plan.clone(),
+                    arena: None,
+                    members: Vec::new(),
+                    ready: false,
+                };
                 self.groups.insert(self.next_group, group);
                 (self.next_group, Join::First)
             }
@@ -124,16 +132,30 @@ impl Book {
         if let Some(group) = self.groups.get_mut(&id) {
             group.members.push(model.clone());
         }
-        let entry = Entry { group: id, weights: None, last_used: self.tick(), running: 0, complete: false };
+        let entry = Entry {
+            group: id,
+            weights: None,
+            last_used: self.tick(),
+            running: 0,
+            complete: false,
+        };
         self.entries.insert(model.clone(), entry);
         Ok(join)
     }
 
     /// Puts a model's memory in. `arena` is for the group that the model was the first of.
-    pub(super) fn complete(&mut self, model: &Arc<str>, arena: Option<Held>, weights: Option<Held>) -> MemoryBinding {
+    pub(super) fn complete(
+        &mut self,
+        model: &Arc<str>,
+        arena: Option<Held>,
+        weights: Option<Held>,
+    ) -> MemoryBinding {
         let entry = self.entries.get_mut(model).expect("it joined");
         (entry.weights, entry.complete) = (weights, true);
-        let group = self.groups.get_mut(&entry.group).expect("an entry's group is there");
+        let group = self
+            .groups
+            .get_mut(&entry.group)
+            .expect("an entry's group is there");
         if !group.ready {
             (group.arena, group.ready) = (arena, true);
         }
@@ -142,7 +164,9 @@ impl Book {
 
     /// Takes back what [`join`](Self::join) noted.
     pub(super) fn abandon(&mut self, model: &Arc<str>) {
-        let Some(entry) = self.entries.remove(model) else { return };
+        let Some(entry) = self.entries.remove(model) else {
+            return;
+        };
         self.changes += 1;
         if let Some(group) = self.groups.get_mut(&entry.group) {
             group.members.retain(|member| member != model);
@@ -153,7 +177,10 @@ impl Book {
     }
 
     pub(super) fn binding(&self, model: &str) -> Option<MemoryBinding> {
-        let (model, entry) = self.entries.get_key_value(model).filter(|(_, entry)| entry.complete)?;
+        let (model, entry) = self
+            .entries
+            .get_key_value(model)
+            .filter(|(_, entry)| entry.complete)?;
         let group = self.groups.get(&entry.group)?;
         Some(MemoryBinding {
             model: model.clone(),
@@ -205,14 +232,20 @@ impl Book {
     }
 
     pub(super) fn by_last_use(&self) -> Vec<Arc<str>> {
-        let mut models: Vec<(&u64, &Arc<str>)> =
-            self.entries.iter().filter(|(_, e)| e.complete).map(|(model, e)| (&e.last_used, model)).collect();
+        let mut models: Vec<(&u64, &Arc<str>)> = self
+            .entries
+            .iter()
+            .filter(|(_, e)| e.complete)
+            .map(|(model, e)| (&e.last_used, model))
+            .collect();
         models.sort();
         models.into_iter().map(|(_, model)| model.clone()).collect()
     }
 
     fn is_idle(&self, model: &str) -> bool {
-        self.entries.get(model).is_some_and(|entry| entry.complete && entry.running == 0)
+        self.entries
+            .get(model)
+            .is_some_and(|entry| entry.complete && entry.running == 0)
     }
 
     /// The bindings to release, in order, until `wanted` bytes are free: by priority, cost a byte, and last use.
@@ -220,17 +253,31 @@ impl Book {
     pub(super) fn victims(&self, wanted: ByteSize) -> Vec<Victim> {
         let standing = |model: &Arc<str>| self.standings.get(model).copied().unwrap_or_default();
         let free_to_go = |model: &Arc<str>| self.is_idle(model) && !standing(model).pinned;
-        let mut idle: Vec<(&Arc<str>, &Entry)> = self.entries.iter().filter(|(model, _)| free_to_go(model)).collect();
+        let mut idle: Vec<(&Arc<str>, &Entry)> = self
+            .entries
+            .iter()
+            .filter(|(model, _)| free_to_go(model))
+            .collect();
         let cost = |model: &Arc<str>, entry: &Entry| {
             let share = self.groups.get(&entry.group).map_or(0, |group| {
                 group.arena.as_ref().map_or(0, |a| a.granted().bytes()) / group.members.len().max(1) as u64
             });
-            let bytes = share + entry.weights.as_ref().map_or(0, |weights| weights.granted().bytes());
+            let bytes = share
+                + entry
+                    .weights
+                    .as_ref()
+                    .map_or(0, |weights| weights.granted().bytes());
             standing(model).cost.unwrap_or(0.0) / bytes.max(1) as f64
         };
         idle.sort_by(|a, b| {
-            let by_cost = cost(a.0, a.1).partial_cmp(&cost(b.0, b.1)).unwrap_or(Ordering::Equal);
-            standing(a.0).priority.cmp(&standing(b.0).priority).then(by_cost).then(a.1.last_used.cmp(&b.1.last_used))
+            let by_cost = cost(a.0, a.1)
+                .partial_cmp(&cost(b.0, b.1))
+                .unwrap_or(Ordering::Equal);
+            standing(a.0)
+                .priority
+                .cmp(&standing(b.0).priority)
+                .then(by_cost)
+                .then(a.1.last_used.cmp(&b.1.last_used))
         });
         let mut left: HashMap<u64, usize> = HashMap::new();
         let (mut victims, mut freed) = (Vec::new(), ByteSize::ZERO);
@@ -238,7 +285,9 @@ impl Book {
             if freed >= wanted {
                 break;
             }
-            let Some(group) = self.groups.get(&entry.group) else { continue };
+            let Some(group) = self.groups.get(&entry.group) else {
+                continue;
+            };
             let all_idle = group.ready && group.members.iter().all(free_to_go);
             let own = entry.weights.as_ref().map_or(ByteSize::ZERO, Allocation::granted);
             if own.is_zero() && !all_idle {
@@ -246,34 +295,65 @@ impl Book {
             }
             let left = left.entry(entry.group).or_insert(group.members.len());
             *left -= 1;
-            let arena = if *left == 0 { group.arena.as_ref().map_or(ByteSize::ZERO, Allocation::granted) } else { ByteSize::ZERO };
+            let arena = if *left == 0 {
+                group.arena.as_ref().map_or(ByteSize::ZERO, Allocation::granted)
+            } else {
+                ByteSize::ZERO
+            };
             let frees = own + arena;
             freed += frees;
-            victims.push(Victim { model: model.clone(), frees });
+            victims.push(Victim {
+                model: model.clone(),
+                frees,
+            });
         }
         victims
     }
 
     /// Ids of the groups none of whose models runs, with their models and plans.
     pub(super) fn idle_groups(&self) -> Vec<(u64, Arc<AllocationPlan>, Vec<Arc<str>>)> {
-        let idle = self.groups.iter().filter(|(_, g)| g.ready && g.members.iter().all(|member| self.is_idle(member)));
-        let mut groups: Vec<_> = idle.map(|(&id, group)| (id, group.plan.clone(), group.members.clone())).collect();
+        let idle = self
+            .groups
+            .iter()
+            .filter(|(_, g)| g.ready && g.members.iter().all(|member| self.is_idle(member)));
+        let mut groups: Vec<_> = idle
+            .map(|(&id, group)| (id, group.plan.clone(), group.members.clone()))
+            .collect();
         groups.sort_by_key(|(id, ..)| *id);
         groups
     }
 
     /// Takes a group to change it, if it is still as it was: nobody runs in it or joins it until it is put back.
     pub(super) fn take_group(&mut self, id: u64, members: &[Arc<str>]) -> Option<TakenGroup> {
-        let idle = self.groups.get(&id)?.members.iter().all(|member| self.is_idle(member));
-        let group = self.groups.get_mut(&id).filter(|group| idle && group.ready && group.members == members)?;
+        let idle = self
+            .groups
+            .get(&id)?
+            .members
+            .iter()
+            .all(|member| self.is_idle(member));
+        let group = self
+            .groups
+            .get_mut(&id)
+            .filter(|group| idle && group.ready && group.members == members)?;
         group.ready = false;
-        Some(TakenGroup { plan: group.plan.clone(), arena: group.arena.take(), members: group.members.clone() })
+        Some(TakenGroup {
+            plan: group.plan.clone(),
+            arena: group.arena.take(),
+            members: group.members.clone(),
+        })
     }
 
     /// Puts a group back, with the plan and arena that it has now.
-    pub(super) fn put_back(&mut self, id: u64, plan: Arc<AllocationPlan>, arena: Option<Held>) -> Option<Held> {
+    pub(super) fn put_back(
+        &mut self,
+        id: u64,
+        plan: Arc<AllocationPlan>,
+        arena: Option<Held>,
+    ) -> Option<Held> {
         self.changes += 1;
-        let Some(group) = self.groups.get_mut(&id) else { return arena };
+        let Some(group) = self.groups.get_mut(&id) else {
+            return arena;
+        };
         group.ready = true;
         group.plan = plan;
         std::mem::replace(&mut group.arena, arena)

@@ -11,9 +11,9 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use super::MemoryOrchestrator;
 use super::binding::{BindError, MemoryBinding};
 use super::gate::{Aborted, ExecutionGate};
-use super::MemoryOrchestrator;
 use crate::device::{AddressRange, Device, DeviceError, find_mismatch};
 use crate::plan::{AllocationPlan, Schedule};
 use crate::pressure::PressureLevel;
@@ -116,7 +116,14 @@ pub fn execute(
     progress: &(dyn Fn(u64) + Sync),
 ) -> Result<ExecutionReport, ExecutionError> {
     let gate = ExecutionGate::new(plan.schedule, plan.models.len());
-    let runner = Runner { orchestrator, plan, gate: &gate, repetitions, verify, progress };
+    let runner = Runner {
+        orchestrator,
+        plan,
+        gate: &gate,
+        repetitions,
+        verify,
+        progress,
+    };
     let results: Vec<Result<ExecutionReport, ExecutionError>> = std::thread::scope(|scope| {
         let threads: Vec<_> = (0..plan.models.len())
             .map(|model| {
@@ -124,7 +131,14 @@ pub fn execute(
                 scope.spawn(move || runner.run(model))
             })
             .collect();
-        threads.into_iter().map(|thread| thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))).collect()
+        threads
+            .into_iter()
+            .map(|thread| {
+                thread
+                    .join()
+                    .unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+            })
+            .collect()
     });
     let mut report = ExecutionReport::default();
     let mut aborted = None;
@@ -168,7 +182,13 @@ impl Runner<'_> {
         let mut guard = FailOnDrop(Some(self.gate));
         let mut report = ExecutionReport::default();
         // The length of the clock: repetitions follow one another on it.
-        let period = self.plan.tensors.iter().map(|tensor| tensor.end.0).max().unwrap_or(0);
+        let period = self
+            .plan
+            .tensors
+            .iter()
+            .map(|tensor| tensor.end.0)
+            .max()
+            .unwrap_or(0);
         for repetition in 0..self.repetitions {
             let turn = u64::from(repetition) * self.plan.models.len() as u64 + model as u64;
             self.gate.begin_turn(turn)?;
@@ -202,12 +222,21 @@ impl Runner<'_> {
             let (_, waited) = self.orchestrator.admit(name, self.plan, Duration::ZERO)?;
             report.stalled += waited;
         }
-        let running = self.orchestrator.begin(name).ok_or_else(|| ExecutionError::NotBound(name.clone()))?;
+        let running = self
+            .orchestrator
+            .begin(name)
+            .ok_or_else(|| ExecutionError::NotBound(name.clone()))?;
         let binding = running.binding();
         let (mut tensors, steps) = schedule(binding, repetition);
         let device = &**self.orchestrator.pool().device();
         let weights = binding.weights.map(|place| (place, pattern(name, "weights", 0)));
-        let failed = |step: Step| move |error| ExecutionError::Device { model: name.clone(), step, error };
+        let failed = |step: Step| {
+            move |error| ExecutionError::Device {
+                model: name.clone(),
+                step,
+                error,
+            }
+        };
         if let Some((place, pattern)) = weights.filter(|_| fresh) {
             device.fill(place, pattern).map_err(failed(Step(0)))?;
         }
@@ -215,7 +244,8 @@ impl Runner<'_> {
             // Gate by the workload's clock; the steps of a degraded or compacted plan are on the same one.
             self.gate.begin_step(model, clock.saturating_add(step.0))?;
             let start = self.orchestrator.trace().now();
-            self.step(device, &mut tensors, step, &work, name, report).map_err(failed(step))?;
+            self.step(device, &mut tensors, step, &work, name, report)
+                .map_err(failed(step))?;
             (self.progress)(1);
             self.orchestrator.trace().span(Span {
                 model: name.to_string(),
@@ -225,9 +255,18 @@ impl Runner<'_> {
             });
         }
         if let Some((place, pattern)) = weights
-            && let Some(at) = find_mismatch(device, place, pattern, self.verify.stride()).map_err(failed(Step(clock)))?
+            && let Some(at) =
+                find_mismatch(device, place, pattern, self.verify.stride()).map_err(failed(Step(clock)))?
         {
-            self.violation(report, Violation { model: name.clone(), tensor: "weights".into(), step: Step(clock), at });
+            self.violation(
+                report,
+                Violation {
+                    model: name.clone(),
+                    tensor: "weights".into(),
+                    step: Step(clock),
+                    at,
+                },
+            );
         }
         report.verified_tensors += tensors.iter().filter(|tensor| tensor.intact).count() as u64;
         Ok(())
@@ -243,14 +282,27 @@ impl Runner<'_> {
         model: &Arc<str>,
         report: &mut ExecutionReport,
     ) -> Result<(), DeviceError> {
-        for (order, places) in [&work.reads, &work.writes, &work.reads_own].into_iter().enumerate() {
+        for (order, places) in [&work.reads, &work.writes, &work.reads_own]
+            .into_iter()
+            .enumerate()
+        {
             for &i in places {
                 let tensor = &mut tensors[i];
                 if order == 1 {
                     device.fill(tensor.place, tensor.pattern)?;
-                } else if let Some(at) = find_mismatch(device, tensor.place, tensor.pattern, self.verify.stride())? {
+                } else if let Some(at) =
+                    find_mismatch(device, tensor.place, tensor.pattern, self.verify.stride())?
+                {
                     tensor.intact = false;
-                    self.violation(report, Violation { model: model.clone(), tensor: tensor.id.clone(), step, at });
+                    self.violation(
+                        report,
+                        Violation {
+                            model: model.clone(),
+                            tensor: tensor.id.clone(),
+                            step,
+                            at,
+                        },
+                    );
                 }
             }
         }
@@ -280,11 +332,21 @@ fn schedule(binding: &MemoryBinding, repetition: u32) -> (Vec<Placed<'_>>, BTree
         steps.entry(tensor.start).or_default().writes.push(i);
         for read in tensor.read_steps() {
             let work = steps.entry(read).or_default();
-            if read == tensor.start { &mut work.reads_own } else { &mut work.reads }.push(i);
+            if read == tensor.start {
+                &mut work.reads_own
+            } else {
+                &mut work.reads
+            }
+            .push(i);
         }
         let name = tensor.alias_group.as_ref().unwrap_or(&tensor.id);
         let pattern = pattern(&binding.model, name, repetition);
-        tensors.push(Placed { id: &tensor.id, place, pattern, intact: true });
+        tensors.push(Placed {
+            id: &tensor.id,
+            place,
+            pattern,
+            intact: true,
+        });
     }
     (tensors, steps)
 }

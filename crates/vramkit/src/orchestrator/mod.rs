@@ -148,7 +148,11 @@ impl MemoryOrchestrator {
 
     /// Whom to ask when a model is to make do with less. The callback returns the model with smaller tensors, or
     /// `None` when it cannot; it runs without locks.
-    pub fn on_degrade(&self, model: &str, callback: impl Fn(&DegradeRequest) -> Option<Model> + Send + Sync + 'static) {
+    pub fn on_degrade(
+        &self,
+        model: &str,
+        callback: impl Fn(&DegradeRequest) -> Option<Model> + Send + Sync + 'static,
+    ) {
         lock(&self.book).set_degrader(model, Arc::new(callback));
     }
 
@@ -172,7 +176,10 @@ impl MemoryOrchestrator {
     fn try_bind(&self, model: &str, plan: &Arc<AllocationPlan>) -> Result<MemoryBinding, BindError> {
         let Some(summary) = plan.models.iter().find(|summary| &*summary.name == model) else {
             let names: Vec<&str> = plan.models.iter().map(|summary| &*summary.name).collect();
-            return Err(BindError::NotInPlan { model: model.into(), planned: names.join(", ") });
+            return Err(BindError::NotInPlan {
+                model: model.into(),
+                planned: names.join(", "),
+            });
         };
         let name = summary.name.clone();
         self.refuse_under_pressure(&name)?;
@@ -208,15 +215,25 @@ impl MemoryOrchestrator {
 
     /// What binding a model would take from the pool now.
     fn needed(&self, model: &str, plan: &Arc<AllocationPlan>) -> ByteSize {
-        let weights = plan.models.iter().find(|summary| &*summary.name == model).map_or(ByteSize::ZERO, |s| s.weights);
-        let arena = if lock(&self.book).has_arena(plan) { ByteSize::ZERO } else { plan.arena_size };
+        let weights = plan
+            .models
+            .iter()
+            .find(|summary| &*summary.name == model)
+            .map_or(ByteSize::ZERO, |s| s.weights);
+        let arena = if lock(&self.book).has_arena(plan) {
+            ByteSize::ZERO
+        } else {
+            plan.arena_size
+        };
         let round = |size: ByteSize| size.checked_align_up(Request::ALIGNMENT).unwrap_or(ByteSize::MAX);
         round(weights).checked_add(round(arena)).unwrap_or(ByteSize::MAX)
     }
 
     fn refuse_under_pressure(&self, model: &Arc<str>) -> Result<(), BindError> {
         let level = lock(&self.gauge).rejecting;
-        let Some((level, rung)) = level.and_then(|level| Some((level, self.ladder.rung(level)?))) else { return Ok(()) };
+        let Some((level, rung)) = level.and_then(|level| Some((level, self.ladder.rung(level)?))) else {
+            return Ok(());
+        };
         Err(BindError::Rejected {
             model: model.clone(),
             used: self.pool.used(),
@@ -234,33 +251,61 @@ impl MemoryOrchestrator {
         weights: ByteSize,
         first: bool,
     ) -> Result<(Option<Held>, Option<Held>, ByteSize), BindError> {
-        let alignment = plan.tensors.iter().map(|tensor| tensor.alignment).max().unwrap_or(1);
-        let allocate = |size: ByteSize, purpose: Purpose, owner: &str, alignment: u64| -> Result<Option<Held>, BindError> {
+        let alignment = plan
+            .tensors
+            .iter()
+            .map(|tensor| tensor.alignment)
+            .max()
+            .unwrap_or(1);
+        let allocate = |size: ByteSize,
+                        purpose: Purpose,
+                        owner: &str,
+                        alignment: u64|
+         -> Result<Option<Held>, BindError> {
             if size.is_zero() {
                 return Ok(None);
             }
-            let request = Request::new(size).alignment(alignment).owner(self.pool.owner(owner, purpose));
-            self.pool.allocate(request.tag(self.pool.tag(model))).map(Some).map_err(|error| match error {
-                PoolError::OutOfMemory(error) if error.device_error.is_none() => BindError::InsufficientMemory {
-                    model: model.clone(),
-                    needed: error.requested,
-                    available: error.free,
-                    capacity: error.capacity,
-                },
-                error => BindError::Pool { model: model.clone(), error },
-            })
+            let request = Request::new(size)
+                .alignment(alignment)
+                .owner(self.pool.owner(owner, purpose));
+            self.pool
+                .allocate(request.tag(self.pool.tag(model)))
+                .map(Some)
+                .map_err(|error| match error {
+                    PoolError::OutOfMemory(error) if error.device_error.is_none() => {
+                        BindError::InsufficientMemory {
+                            model: model.clone(),
+                            needed: error.requested,
+                            available: error.free,
+                            capacity: error.capacity,
+                        }
+                    }
+                    error => BindError::Pool {
+                        model: model.clone(),
+                        error,
+                    },
+                })
         };
         let available = self.pool.available();
         let arena_size = if first { plan.arena_size } else { ByteSize::ZERO };
         let needed = arena_size.checked_add(weights).unwrap_or(ByteSize::MAX);
         if needed > available {
             let capacity = self.pool.capacity();
-            return Err(BindError::InsufficientMemory { model: model.clone(), needed, available, capacity });
+            return Err(BindError::InsufficientMemory {
+                model: model.clone(),
+                needed,
+                available,
+                capacity,
+            });
         }
         let names: Vec<&str> = plan.models.iter().map(|summary| &*summary.name).collect();
         let arena = allocate(arena_size, Purpose::Activation, &names.join("+"), alignment)?;
         let weights = allocate(weights, Purpose::Weights, model, Request::ALIGNMENT)?;
-        let granted = [&arena, &weights].into_iter().flatten().map(|held| held.granted()).sum();
+        let granted = [&arena, &weights]
+            .into_iter()
+            .flatten()
+            .map(|held| held.granted())
+            .sum();
         Ok((arena, weights, granted))
     }
 
@@ -289,7 +334,9 @@ impl MemoryOrchestrator {
                 continue;
             }
             stalled = true;
-            if start.elapsed() >= patience || !self.wait_for_change(before, patience.saturating_sub(start.elapsed())) {
+            if start.elapsed() >= patience
+                || !self.wait_for_change(before, patience.saturating_sub(start.elapsed()))
+            {
                 self.stalled(model, start.elapsed(), false);
                 let used_bytes = self.pool.used();
                 self.trace.record(Event::Rejected {
@@ -307,7 +354,11 @@ impl MemoryOrchestrator {
     fn stalled(&self, model: &str, waited: Duration, recovered: bool) {
         if !waited.is_zero() {
             let waited_seconds = waited.as_secs_f64();
-            self.trace.record(Event::Stalled { model: model.to_owned(), waited_seconds, recovered });
+            self.trace.record(Event::Stalled {
+                model: model.to_owned(),
+                waited_seconds,
+                recovered,
+            });
         }
     }
 
@@ -315,8 +366,13 @@ impl MemoryOrchestrator {
     #[cfg(not(loom))]
     fn wait_for_change(&self, before: u64, at_most: Duration) -> bool {
         let book = lock(&self.book);
-        let waited = self.changed.wait_timeout_while(book, at_most, |book| book.changes() == before);
-        !waited.unwrap_or_else(std::sync::PoisonError::into_inner).1.timed_out()
+        let waited = self
+            .changed
+            .wait_timeout_while(book, at_most, |book| book.changes() == before);
+        !waited
+            .unwrap_or_else(std::sync::PoisonError::into_inner)
+            .1
+            .timed_out()
     }
 
     #[cfg(loom)]
@@ -329,7 +385,11 @@ impl MemoryOrchestrator {
         let released = self.release_quietly(model);
         if released.was_bound {
             let (model, used_bytes) = (model.to_owned(), self.pool.used());
-            self.trace.record(Event::Released { model, freed_bytes: released.freed, used_bytes });
+            self.trace.record(Event::Released {
+                model,
+                freed_bytes: released.freed,
+                used_bytes,
+            });
             self.read_pressure();
         }
         released
@@ -337,13 +397,19 @@ impl MemoryOrchestrator {
 
     fn release_quietly(&self, model: &str) -> Release {
         let Some(held) = lock(&self.book).remove(model) else {
-            return Release { freed: ByteSize::ZERO, was_bound: false };
+            return Release {
+                freed: ByteSize::ZERO,
+                was_bound: false,
+            };
         };
         let freed = held.iter().map(|held| held.granted()).sum();
         // Dropped without the lock: this calls the pool.
         drop(held);
         self.changed.notify_all();
-        Release { freed, was_bound: true }
+        Release {
+            freed,
+            was_bound: true,
+        }
     }
 
     /// Where a bound model's memory is; `None` when it is not bound.
@@ -362,7 +428,10 @@ impl MemoryOrchestrator {
         let mut book = lock(&self.book);
         loop {
             if let Some(binding) = book.begin(model) {
-                return Some(RunGuard { orchestrator: self, binding });
+                return Some(RunGuard {
+                    orchestrator: self,
+                    binding,
+                });
             }
             // Bound, but its arena is being remade by a policy: that ends.
             book.binding(model)?;
@@ -395,7 +464,12 @@ impl MemoryOrchestrator {
         }
         drop(gauge);
         if let Some(change) = change {
-            self.trace.record(Event::PressureChanged { from: change.from, to: change.to, used_bytes: used, used_ratio });
+            self.trace.record(Event::PressureChanged {
+                from: change.from,
+                to: change.to,
+                used_bytes: used,
+                used_ratio,
+            });
             self.changed.notify_all();
         }
         level
@@ -417,7 +491,10 @@ impl MemoryOrchestrator {
     /// Gives free granules back to the device.
     pub fn trim(&self) -> Result<ByteSize, PoolError> {
         let report = self.pool.trim()?;
-        self.trace.record(Event::Trimmed { freed_bytes: report.freed_bytes, committed_bytes: self.pool.committed() });
+        self.trace.record(Event::Trimmed {
+            freed_bytes: report.freed_bytes,
+            committed_bytes: self.pool.committed(),
+        });
         Ok(report.freed_bytes)
     }
 }
@@ -442,5 +519,6 @@ impl Drop for RunGuard<'_> {
     }
 }
 
-#[cfg(all(test, not(loom)))]
+#[cfg(test)]
+#[cfg(not(loom))]
 mod tests;

@@ -89,7 +89,11 @@ pub enum RunError {
 impl Session {
     /// Runs the workload, recording into `trace`. `progress` is told of every step done, of
     /// [`steps`](Self::steps) in all.
-    pub fn run(self, trace: &Arc<TraceCollector>, progress: &(dyn Fn(u64) + Sync)) -> Result<RunReport, RunError> {
+    pub fn run(
+        self,
+        trace: &Arc<TraceCollector>,
+        progress: &(dyn Fn(u64) + Sync),
+    ) -> Result<RunReport, RunError> {
         let (report, _) = self.run_keeping_plan(trace, progress)?;
         Ok(report)
     }
@@ -116,7 +120,13 @@ impl Session {
         for entry in &self.models {
             // Models that run beside one another are all needed to the end.
             let pinned = entry.standing.pinned || self.schedule != Schedule::Sequential;
-            orchestrator.set_standing(&entry.model.name, Standing { pinned, ..entry.standing });
+            orchestrator.set_standing(
+                &entry.model.name,
+                Standing {
+                    pinned,
+                    ..entry.standing
+                },
+            );
             if let Some(ratio) = entry.degrade_to_ratio {
                 orchestrator.on_degrade(&entry.model.name, move |request| Some(scaled(request, ratio)));
             }
@@ -132,11 +142,19 @@ impl Session {
         let peak = pool.stats();
         let used_after_release = pool.used();
         for leak in pool.live().leaks {
-            trace.record(Event::Leak { model: leak.model, tag: leak.tag, requested_bytes: leak.requested_bytes });
+            trace.record(Event::Leak {
+                model: leak.model,
+                tag: leak.tag,
+                requested_bytes: leak.requested_bytes,
+            });
         }
         let trimmed = orchestrator.trim();
         orchestrator.sample();
-        let executed = executed.inspect_err(|error| trace.record(Event::Failed { error: error.to_string() }))?;
+        let executed = executed.inspect_err(|error| {
+            trace.record(Event::Failed {
+                error: error.to_string(),
+            })
+        })?;
         trimmed?;
         let (readings, level_changes) = orchestrator.readings();
         let samples = trace.samples();
@@ -157,10 +175,18 @@ impl Session {
             committed_after_trim_bytes: pool.committed(),
             verified_tensors: executed.verified_tensors,
             aliasing_violations: executed.violations.len() as u64,
-            violations: executed.violations.iter().take(LISTED_VIOLATIONS).map(ViolationReport::new).collect(),
+            violations: executed
+                .violations
+                .iter()
+                .take(LISTED_VIOLATIONS)
+                .map(ViolationReport::new)
+                .collect(),
             stall_seconds: executed.stalled.as_secs_f64(),
             elapsed_seconds: start.elapsed().as_secs_f64(),
-            levels: PressureLevel::ALL.into_iter().zip(readings).collect::<BTreeMap<_, _>>(),
+            levels: PressureLevel::ALL
+                .into_iter()
+                .zip(readings)
+                .collect::<BTreeMap<_, _>>(),
             level_changes,
             samples: samples.iter().map(SampleReport::new).collect(),
             decisions: trace.events(),
@@ -171,9 +197,13 @@ impl Session {
     /// Steps of all models over all repetitions, for a progress bar.
     pub fn steps(&self) -> u64 {
         let steps = |model: &Model| {
-            let tensors = model.tensors.iter().filter(|tensor| !tensor.size.is_zero() && tensor.end > tensor.start);
-            let steps: std::collections::BTreeSet<_> =
-                tensors.flat_map(|tensor| tensor.read_steps().chain([tensor.start])).collect();
+            let tensors = model
+                .tensors
+                .iter()
+                .filter(|tensor| !tensor.size.is_zero() && tensor.end > tensor.start);
+            let steps: std::collections::BTreeSet<_> = tensors
+                .flat_map(|tensor| tensor.read_steps().chain([tensor.start]))
+                .collect();
             steps.len() as u64
         };
         self.models.iter().map(|entry| steps(&entry.model)).sum::<u64>() * u64::from(self.repetitions)
@@ -190,7 +220,9 @@ fn bind_and_execute(
 ) -> Result<ExecutionReport, ExecutionError> {
     if plan.schedule != Schedule::Sequential {
         for model in &plan.models {
-            orchestrator.admit(&model.name, plan, Duration::ZERO).map_err(ExecutionError::Bind)?;
+            orchestrator
+                .admit(&model.name, plan, Duration::ZERO)
+                .map_err(ExecutionError::Bind)?;
             orchestrator.sample();
         }
         if orchestrator.current_pressure() > PressureLevel::Normal {
@@ -220,19 +252,23 @@ fn check_capacity(models: &[Model], plan: &AllocationPlan, capacity: ByteSize) -
         let weights = plan.models.iter().map(|model| round(model.weights));
         let weights = match schedule {
             Schedule::Sequential => weights.max().unwrap_or_default(),
-            Schedule::Fixed | Schedule::Concurrent => {
-                weights.fold(ByteSize::ZERO, |sum, w| sum.checked_add(w).unwrap_or(ByteSize::MAX))
-            }
+            Schedule::Fixed | Schedule::Concurrent => weights.fold(ByteSize::ZERO, |sum, w| {
+                sum.checked_add(w).unwrap_or(ByteSize::MAX)
+            }),
         };
         (round(plan.arena_size), weights)
     };
-    let fits = |(arena, weights): (ByteSize, ByteSize)| arena.checked_add(weights).is_some_and(|sum| sum <= capacity);
+    let fits = |(arena, weights): (ByteSize, ByteSize)| {
+        arena.checked_add(weights).is_some_and(|sum| sum <= capacity)
+    };
     let (arena, weights) = need(plan, plan.schedule);
     if fits((arena, weights)) {
         return Ok(());
     }
     let planner = MemoryPlanner::new();
-    let other = [Schedule::Fixed, Schedule::Sequential].into_iter().filter(|&other| other != plan.schedule);
+    let other = [Schedule::Fixed, Schedule::Sequential]
+        .into_iter()
+        .filter(|&other| other != plan.schedule);
     let mut hints: Vec<String> = other
         .filter_map(|other| {
             let plan = planner.plan(models, other).ok()?;
@@ -245,7 +281,9 @@ fn check_capacity(models: &[Model], plan: &AllocationPlan, capacity: ByteSize) -
         .models
         .iter()
         .filter(|model| {
-            let sum = alone.checked_add(model.live_peak).and_then(|sum| sum.checked_add(model.weights));
+            let sum = alone
+                .checked_add(model.live_peak)
+                .and_then(|sum| sum.checked_add(model.weights));
             let fits = sum.is_some_and(|sum| sum <= capacity);
             if fits {
                 alone = sum.unwrap_or(ByteSize::MAX);
@@ -257,7 +295,10 @@ fn check_capacity(models: &[Model], plan: &AllocationPlan, capacity: ByteSize) -
     if !fitting.is_empty() && fitting.len() < plan.models.len() {
         hints.push(format!("{} alone would fit ({alone})", fitting.join(" and ")));
     }
-    hints.push(format!("a capacity of {} bytes would do", arena.checked_add(weights).unwrap_or(ByteSize::MAX).bytes()));
+    hints.push(format!(
+        "a capacity of {} bytes would do",
+        arena.checked_add(weights).unwrap_or(ByteSize::MAX).bytes()
+    ));
     Err(RunError::Capacity {
         schedule: plan.schedule,
         arena: plan.arena_size,

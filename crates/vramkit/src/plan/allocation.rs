@@ -115,12 +115,22 @@ impl AllocationPlan {
 
     /// The part of `whole` that the arena saves, 0..1; negative when it is larger.
     pub fn reduction_of(&self, whole: ByteSize) -> f64 {
-        if whole.is_zero() { 0.0 } else { 1.0 - self.arena_size.ratio_of(whole) }
+        if whole.is_zero() {
+            0.0
+        } else {
+            1.0 - self.arena_size.ratio_of(whole)
+        }
     }
 
     /// The place of a model's tensors in [`tensors`](Self::tensors).
-    pub fn tensors_of<'a>(&'a self, model: &'a str) -> impl Iterator<Item = (&'a TensorLifetime, ByteSize)> + 'a {
-        self.tensors.iter().zip(self.offsets.iter().copied()).filter(move |(tensor, _)| &*tensor.model == model)
+    pub fn tensors_of<'a>(
+        &'a self,
+        model: &'a str,
+    ) -> impl Iterator<Item = (&'a TensorLifetime, ByteSize)> + 'a {
+        self.tensors
+            .iter()
+            .zip(self.offsets.iter().copied())
+            .filter(move |(tensor, _)| &*tensor.model == model)
     }
 
     /// Some of the models as they were planned, on the plan's clock, to be planned again.
@@ -129,17 +139,30 @@ impl AllocationPlan {
             name: summary.name.clone(),
             weights: summary.weights,
             start: Step(0),
-            tensors: self.tensors_of(&summary.name).map(|(tensor, _)| tensor.clone()).collect(),
+            tensors: self
+                .tensors_of(&summary.name)
+                .map(|(tensor, _)| tensor.clone())
+                .collect(),
         };
-        self.models.iter().filter(|summary| wanted(&summary.name)).map(model).collect()
+        self.models
+            .iter()
+            .filter(|summary| wanted(&summary.name))
+            .map(model)
+            .collect()
     }
 
     /// Pairs of tensors that have addresses in common (and so, in a valid plan, are never live together, or are
     /// of one alias group): a count, in O(n log n).
     pub fn shared_pairs(&self) -> u64 {
-        let placed = self.tensors.iter().zip(&self.offsets).filter(|(tensor, _)| takes_part(tensor));
+        let placed = self
+            .tensors
+            .iter()
+            .zip(&self.offsets)
+            .filter(|(tensor, _)| takes_part(tensor));
         let starts: Vec<u64> = placed.clone().map(|(_, offset)| offset.bytes()).collect();
-        let ends = placed.map(|(tensor, offset)| offset.bytes() + tensor.size.bytes()).collect();
+        let ends = placed
+            .map(|(tensor, offset)| offset.bytes() + tensor.size.bytes())
+            .collect();
         let n = starts.len() as u64;
         (n * n.saturating_sub(1) / 2).saturating_sub(pairs_apart(starts, ends))
     }
@@ -167,11 +190,24 @@ impl AllocationPlan {
                 return Err(PlanFault::Changed { model, id });
             }
             let offset = self.offsets[place];
-            if tensor.pinned.is_some_and(|pin| pin != offset) || !offset.bytes().is_multiple_of(tensor.alignment) {
-                return Err(PlanFault::Misplaced { model, id, offset: offset.bytes() });
+            if tensor.pinned.is_some_and(|pin| pin != offset)
+                || !offset.bytes().is_multiple_of(tensor.alignment)
+            {
+                return Err(PlanFault::Misplaced {
+                    model,
+                    id,
+                    offset: offset.bytes(),
+                });
             }
-            if offset.checked_add(tensor.size).is_none_or(|end| end > self.arena_size) {
-                return Err(PlanFault::OutOfBounds { model, id, arena: self.arena_size });
+            if offset
+                .checked_add(tensor.size)
+                .is_none_or(|end| end > self.arena_size)
+            {
+                return Err(PlanFault::OutOfBounds {
+                    model,
+                    id,
+                    arena: self.arena_size,
+                });
             }
             offsets.push(offset.bytes());
         }
@@ -191,17 +227,25 @@ impl AllocationPlan {
         let name = |i: usize| (lifetimes[i].model.clone(), lifetimes[i].id.clone());
         for group in &groups {
             // Aliases whose constraints contradict one another cannot have been planned.
-            let Ok((compiled, _)) = collect(group.iter().map(|&i| &lifetimes[i])) else { continue };
+            let Ok((compiled, _)) = collect(group.iter().map(|&i| &lifetimes[i])) else {
+                continue;
+            };
             let mut placed: Vec<(Buffer, u64)> = Vec::with_capacity(compiled.problem.buffers.len());
             let mut tensor_of: Vec<usize> = Vec::with_capacity(compiled.problem.buffers.len());
             for (&i, buffer) in group.iter().zip(&compiled.buffer_of) {
-                let Some(buffer) = buffer.map(|buffer| buffer as usize) else { continue };
+                let Some(buffer) = buffer.map(|buffer| buffer as usize) else {
+                    continue;
+                };
                 if buffer == placed.len() {
                     placed.push((compiled.problem.buffers[buffer], offsets[i]));
                     tensor_of.push(i);
                 } else if placed[buffer].1 != offsets[i] {
                     let (model, id) = name(i);
-                    return Err(PlanFault::Misplaced { model, id, offset: offsets[i] });
+                    return Err(PlanFault::Misplaced {
+                        model,
+                        id,
+                        offset: offsets[i],
+                    });
                 }
             }
             if let Some((a, b)) = first_clash(&placed) {

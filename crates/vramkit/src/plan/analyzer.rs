@@ -27,7 +27,10 @@ pub struct SharingOpportunity {
 impl SharingOpportunity {
     /// Why sharing is safe, in words.
     pub fn reason(&self) -> String {
-        format!("`{}` ends at {}, `{}` starts at {}", self.first, self.hand_over.0, self.second, self.hand_over.1)
+        format!(
+            "`{}` ends at {}, `{}` starts at {}",
+            self.first, self.hand_over.0, self.second, self.hand_over.1
+        )
     }
 
     /// Whether the two belong to different models.
@@ -73,7 +76,11 @@ impl<'a> LifetimeAnalyzer<'a> {
     pub fn peak(&self) -> Result<ByteSize, LifetimeError> {
         match self.schedule {
             Schedule::Fixed | Schedule::Sequential => load(self.lifetimes.iter()),
-            Schedule::Concurrent => self.by_model().iter().map(|tensors| load(tensors.iter().copied())).sum(),
+            Schedule::Concurrent => self
+                .by_model()
+                .iter()
+                .map(|tensors| load(tensors.iter().copied()))
+                .sum(),
         }
     }
 
@@ -87,7 +94,10 @@ impl<'a> LifetimeAnalyzer<'a> {
 
     /// Of the [shareable pairs](Self::shareable_pairs), those within one model.
     pub fn shareable_within_models(&self) -> u64 {
-        self.by_model().iter().map(|tensors| disjoint_pairs(&mut tensors.iter().copied())).sum()
+        self.by_model()
+            .iter()
+            .map(|tensors| disjoint_pairs(&mut tensors.iter().copied()))
+            .sum()
     }
 
     /// Every pair that is never live together, each once. There are O(n²) of them: for small workloads.
@@ -149,4 +159,3 @@ pub(super) fn pairs_apart(mut starts: Vec<u64>, mut ends: Vec<u64>) -> u64 {
     }
     pairs
 }
-

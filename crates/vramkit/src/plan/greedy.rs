@@ -69,14 +69,20 @@ const WORK: u64 = 150_000_000;
 pub(super) fn best(problem: &Problem, enough: u64) -> (Placement, String) {
     let loads = problem.loads();
     let mut placer = Placer::new(problem);
-    let mut best = Placement { offsets: Vec::new(), arena: u64::MAX };
+    let mut best = Placement {
+        offsets: Vec::new(),
+        arena: u64::MAX,
+    };
     let mut method = String::new();
     for (order, fit) in PORTFOLIO {
         if best.arena <= enough || placer.work() > WORK {
             break;
         }
         if let Some(arena) = placer.place(&order.of(problem, &loads), fit, best.arena) {
-            best = Placement { offsets: placer.offsets.clone(), arena };
+            best = Placement {
+                offsets: placer.offsets.clone(),
+                arena,
+            };
             method = format!("{order:?} {fit:?} fit").to_lowercase();
         }
     }
@@ -86,12 +92,21 @@ pub(super) fn best(problem: &Problem, enough: u64) -> (Placement, String) {
 impl<'a> Placer<'a> {
     pub(super) fn new(problem: &'a Problem) -> Self {
         let offsets = vec![0; problem.buffers.len()];
-        let longest = problem.buffers.iter().map(|buffer| buffer.end - buffer.start).max().unwrap_or(1);
+        let longest = problem
+            .buffers
+            .iter()
+            .map(|buffer| buffer.end - buffer.start)
+            .max()
+            .unwrap_or(1);
         let index = match problem.buffers.len() {
             ..=LINEAR => Index::Linear(Linear::default()),
             _ => Index::Tree(Coverage::new(problem.ranks, longest)),
         };
-        Self { problem, index, offsets }
+        Self {
+            problem,
+            index,
+            offsets,
+        }
     }
 
     /// What placing has cost, in ranges compared; not counted for small problems.
@@ -163,7 +178,13 @@ impl Order {
             }
             Self::Breadth | Self::Load => {
                 let peaks = peaks(problem, loads);
-                let second = |b: &Buffer| if self == Self::Breadth { b.size } else { duration(b) };
+                let second = |b: &Buffer| {
+                    if self == Self::Breadth {
+                        b.size
+                    } else {
+                        duration(b)
+                    }
+                };
                 order.sort_by_cached_key(|&i| {
                     let b = &buffers[i as usize];
                     std::cmp::Reverse((peaks[i as usize], second(b), b.size))

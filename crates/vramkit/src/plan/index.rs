@@ -72,12 +72,22 @@ impl Coverage {
         let leaves = (ranks as usize).next_power_of_two();
         let widest = 1 << (longest.max(1)).ilog2();
         let highest = (leaves / widest).max(1);
-        Self { leaves, highest, inside: vec![Ranges::default(); 2 * leaves], across: vec![Ranges::default(); 2 * leaves], scratch: Scratch::default(), compared: 0 }
+        Self {
+            leaves,
+            highest,
+            inside: vec![Ranges::default(); 2 * leaves],
+            across: vec![Ranges::default(); 2 * leaves],
+            scratch: Scratch::default(),
+            compared: 0,
+        }
     }
 
     /// Everything is free again; the room that the lists take is kept for the next pass.
     pub(super) fn clear(&mut self) {
-        self.inside.iter_mut().chain(&mut self.across).for_each(|ranges| ranges.0.clear());
+        self.inside
+            .iter_mut()
+            .chain(&mut self.across)
+            .for_each(|ranges| ranges.0.clear());
     }
 
     /// Takes the addresses `range` during `[start, end)`, which is not empty.
@@ -142,7 +152,11 @@ impl Coverage {
     }
 
     fn list(&self, node: u32, inside: bool) -> &[Range] {
-        if inside { &self.inside[node as usize].0 } else { &self.across[node as usize].0 }
+        if inside {
+            &self.inside[node as usize].0
+        } else {
+            &self.across[node as usize].0
+        }
     }
 
     /// An offset at a multiple of `alignment` where `size` bytes are free during `[start, end)`.
@@ -158,7 +172,13 @@ impl Coverage {
     }
 
     /// Raises a candidate over whatever is in its way until nothing is; each list is passed once.
-    fn first_fit(&self, scratch: &mut Scratch, (start, end): (u32, u32), size: u64, alignment: u64) -> (u64, u64) {
+    fn first_fit(
+        &self,
+        scratch: &mut Scratch,
+        (start, end): (u32, u32),
+        size: u64,
+        alignment: u64,
+    ) -> (u64, u64) {
         let cursors = &mut scratch.cursors;
         cursors.clear();
         self.lists(start, end, |node, inside| {
@@ -186,13 +206,27 @@ impl Coverage {
             quiet = if offset == before { quiet + 1 } else { 1 };
             at = if at + 1 == cursors.len() { 0 } else { at + 1 };
         }
-        (offset, cursors.iter().map(|&(_, _, position)| u64::from(position) + 1).sum())
+        (
+            offset,
+            cursors
+                .iter()
+                .map(|&(_, _, position)| u64::from(position) + 1)
+                .sum(),
+        )
     }
 
-    fn best_fit(&self, scratch: &mut Scratch, (start, end): (u32, u32), size: u64, alignment: u64) -> (u64, u64) {
+    fn best_fit(
+        &self,
+        scratch: &mut Scratch,
+        (start, end): (u32, u32),
+        size: u64,
+        alignment: u64,
+    ) -> (u64, u64) {
         let ranges = &mut scratch.ranges;
         ranges.clear();
-        self.lists(start, end, |node, inside| ranges.extend_from_slice(self.list(node as u32, inside)));
+        self.lists(start, end, |node, inside| {
+            ranges.extend_from_slice(self.list(node as u32, inside))
+        });
         // The stable sort finds the ascending runs that the lists are, and merges them.
         ranges.sort();
         let mut top = 0;
@@ -206,7 +240,11 @@ impl Coverage {
             }
             top = top.max(high);
         }
-        let offset = if best.0 < u64::MAX { best.1 } else { align_up(top, alignment) };
+        let offset = if best.0 < u64::MAX {
+            best.1
+        } else {
+            align_up(top, alignment)
+        };
         // Sorting costs a few looks at each.
         (offset, 4 * ranges.len() as u64)
     }

@@ -25,5 +25,6 @@ pub use lifetime::{LifetimeError, Model, Schedule, TensorLifetime, on_one_clock}
 pub use planner::{Found, Goal, MemoryPlanner, Search};
 pub use problem::{Buffer, Problem};
 
-#[cfg(all(test, not(loom)))]
+#[cfg(test)]
+#[cfg(not(loom))]
 mod tests;

@@ -55,7 +55,10 @@ impl OutOfMemory {
             return format!("ask for at most {} or create a larger pool", self.capacity);
         }
         if self.free >= self.requested {
-            return format!("the free memory is in pieces; release or compact, or ask for at most {}", self.largest_free);
+            return format!(
+                "the free memory is in pieces; release or compact, or ask for at most {}",
+                self.largest_free
+            );
         }
         match self.owners.first() {
             Some(owner) => format!(

@@ -135,7 +135,10 @@ impl DeviceMemoryPool {
             reclaimers: Mutex::new(Vec::new()),
             start: coarse_clock(),
         };
-        Ok(Self { inner: Arc::new(inner), on_leak: None })
+        Ok(Self {
+            inner: Arc::new(inner),
+            on_leak: None,
+        })
     }
 
     /// What to do with the report when the pool is dropped with live allocations, instead of logging it.
@@ -185,7 +188,10 @@ impl DeviceMemoryPool {
     /// [released](Self::release) by the caller, and where the memory is on the device.
     pub fn allocate_id(&self, request: Request) -> Result<(AllocationId, AddressRange), PoolError> {
         let placed = self.inner.allocate(request)?;
-        Ok((placed.id, AddressRange::new(self.inner.range.base + placed.offset, request.size)))
+        Ok((
+            placed.id,
+            AddressRange::new(self.inner.range.base + placed.offset, request.size),
+        ))
     }
 
     /// Releases what [`Allocation::into_id`] left to plain numbers. An id that is not live is an error and
@@ -198,7 +204,10 @@ impl DeviceMemoryPool {
     pub fn resolve(&self, id: AllocationId) -> Result<AddressRange, PoolError> {
         let found = lock(&self.inner.book).fit.get(id.0);
         let (offset, _, label) = found.ok_or(PoolError::UnknownAllocation(id))?;
-        Ok(AddressRange::new(self.inner.range.base + offset, ByteSize::new(label.requested)))
+        Ok(AddressRange::new(
+            self.inner.range.base + offset,
+            ByteSize::new(label.requested),
+        ))
     }
 
     /// Gives every granule in which nothing is granted back to the device. Moves nothing.
@@ -210,11 +219,17 @@ impl DeviceMemoryPool {
     /// without any lock of the pool; it may call the pool, except for requests of its own that need
     /// reclaiming, which would call it again. Dropping the guard takes the callback out.
     #[must_use = "the callback is taken out when the guard is dropped"]
-    pub fn add_reclaimer(&self, callback: impl Fn(&ReclaimRequest) + Send + Sync + 'static) -> ReclaimerGuard {
+    pub fn add_reclaimer(
+        &self,
+        callback: impl Fn(&ReclaimRequest) + Send + Sync + 'static,
+    ) -> ReclaimerGuard {
         let mut reclaimers = lock(&self.inner.reclaimers);
         let id = reclaimers.last().map_or(0, |(id, _)| id + 1);
         reclaimers.push((id, Arc::new(callback)));
-        ReclaimerGuard { inner: self.inner.clone(), id }
+        ReclaimerGuard {
+            inner: self.inner.clone(),
+            id,
+        }
     }
 
     /// The device that the memory is on.
@@ -375,7 +390,11 @@ impl Inner {
         let (id, offset) = book.fit.allocate(granted, request.alignment.max(UNIT), label)?;
         book.grant(offset, granted, label);
         self.used.store(book.used, Ordering::Release);
-        Some(Placed { id: AllocationId(id), offset, granted })
+        Some(Placed {
+            id: AllocationId(id),
+            offset,
+            granted,
+        })
     }
 
     /// Puts memory behind a block. When the device has none (the inner error) or fails otherwise, the block is
@@ -412,10 +431,16 @@ impl Inner {
         if let Err(error) = self.trim() {
             tracing::warn!(%error, "trimming for a request failed");
         }
-        let callbacks: Vec<Reclaimer> = lock(&self.reclaimers).iter().map(|(_, callback)| callback.clone()).collect();
+        let callbacks: Vec<Reclaimer> = lock(&self.reclaimers)
+            .iter()
+            .map(|(_, callback)| callback.clone())
+            .collect();
         let free = ByteSize::new(self.capacity.bytes() - self.used.load(Ordering::Acquire));
         for callback in callbacks {
-            callback(&ReclaimRequest { requested: request.size, free });
+            callback(&ReclaimRequest {
+                requested: request.size,
+                free,
+            });
         }
     }
 
@@ -464,7 +489,11 @@ impl Inner {
             trim.give_up(last_free_from, end - last_free_from);
         }
         let (freed_bytes, device_calls) = trim.finish(&*self.device)?;
-        Ok(TrimReport { freed_bytes, device_calls, elapsed: start.elapsed() })
+        Ok(TrimReport {
+            freed_bytes,
+            device_calls,
+            elapsed: start.elapsed(),
+        })
     }
 
     fn live(&self) -> LeakReport {
@@ -481,7 +510,9 @@ impl Inner {
                 age: Duration::from_millis(u64::from(now.saturating_sub(label.born)) * CLOCK_MS),
             })
         });
-        LeakReport { leaks: leaks.collect() }
+        LeakReport {
+            leaks: leaks.collect(),
+        }
     }
 
     /// The pool's clock, for ages.
@@ -514,9 +545,22 @@ impl Drop for Inner {
 impl Book {
     /// The label of a request; an owner or tag of another pool counts as none.
     fn label(&self, request: Request, born: u32) -> Label {
-        let owner = if (request.owner.0 as usize) < self.owners.len() { request.owner } else { OwnerId::NONE };
-        let tag = if (request.tag.0 as usize) < self.tags.len() { request.tag } else { TagId::NONE };
-        Label { requested: request.size.bytes(), owner, tag, born }
+        let owner = if (request.owner.0 as usize) < self.owners.len() {
+            request.owner
+        } else {
+            OwnerId::NONE
+        };
+        let tag = if (request.tag.0 as usize) < self.tags.len() {
+            request.tag
+        } else {
+            TagId::NONE
+        };
+        Label {
+            requested: request.size.bytes(),
+            owner,
+            tag,
+            born,
+        }
     }
 
     fn grant(&mut self, offset: u64, granted: u64, label: Label) {
@@ -546,7 +590,11 @@ impl Book {
         let mut holding: Vec<&OwnerBook> = self.owners.iter().filter(|owner| owner.granted > 0).collect();
         holding.sort_by_key(|owner| std::cmp::Reverse(owner.granted));
         let owners = holding.into_iter().take(most).map(|owner| OwnerUse {
-            model: if owner.model.is_empty() { "nobody in particular".to_owned() } else { owner.model.to_string() },
+            model: if owner.model.is_empty() {
+                "nobody in particular".to_owned()
+            } else {
+                owner.model.to_string()
+            },
             purpose: owner.purpose,
             granted_bytes: ByteSize::new(owner.granted),
             peak_bytes: ByteSize::new(owner.peak),
@@ -558,9 +606,16 @@ impl Book {
 
 impl OwnerBook {
     fn new(model: Arc<str>, purpose: Purpose) -> Self {
-        Self { model, purpose, granted: 0, peak: 0, allocations: 0 }
+        Self {
+            model,
+            purpose,
+            granted: 0,
+            peak: 0,
+            allocations: 0,
+        }
     }
 }
 
-#[cfg(all(test, not(loom)))]
+#[cfg(test)]
+#[cfg(not(loom))]
 mod tests;

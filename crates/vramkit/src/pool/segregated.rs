@@ -145,7 +145,13 @@ impl SegregatedFit {
         (block.offset, block.size, block.requested) = (offset, size, label.requested);
         block.link = [label.owner.0, label.tag.0];
         block.born = label.born;
-        Some((BlockId { index, generation: block.generation }, offset))
+        Some((
+            BlockId {
+                index,
+                generation: block.generation,
+            },
+            offset,
+        ))
     }
 
     /// Gives a live block back; it joins free neighbours. Returns its offset, size and label; `None` for an id
@@ -181,21 +187,33 @@ impl SegregatedFit {
     /// Every block by address: offset, size, and its label when it is live.
     pub(super) fn iter(&self) -> impl Iterator<Item = (u64, u64, Option<Label>)> + '_ {
         let mut vacant = vec![false; self.blocks.len()];
-        self.vacant.iter().for_each(|&index| vacant[index as usize] = true);
+        self.vacant
+            .iter()
+            .for_each(|&index| vacant[index as usize] = true);
         let lowest = (0..self.blocks.len()).find(|&i| !vacant[i] && self.blocks[i].below == NONE);
         let mut next = lowest.map_or(NONE, |i| i as u32);
         std::iter::from_fn(move || {
             let block = self.blocks.get(next as usize)?;
             next = block.above;
-            Some((block.offset, block.size, (block.requested != 0).then(|| block.label())))
+            Some((
+                block.offset,
+                block.size,
+                (block.requested != 0).then(|| block.label()),
+            ))
         })
     }
 
     /// The largest size that a request at the smallest alignment would be granted.
     pub(super) fn largest_free(&self) -> u64 {
-        let Some(row) = self.rows.checked_ilog2() else { return 0 };
+        let Some(row) = self.rows.checked_ilog2() else {
+            return 0;
+        };
         let column = self.columns[row as usize].ilog2();
-        self.bin(row as usize, column).iter().map(|free| free.size).max().unwrap_or(0)
+        self.bin(row as usize, column)
+            .iter()
+            .map(|free| free.size)
+            .max()
+            .unwrap_or(0)
     }
 
     /// The block to take for a request: the tightest of the last few that hold it in the first bin that has
@@ -257,7 +275,11 @@ impl SegregatedFit {
 
     /// Takes a free block out of its bin.
     fn unhang(&mut self, index: u32) {
-        let Block { size, link: [place, _], .. } = self.blocks[index as usize];
+        let Block {
+            size,
+            link: [place, _],
+            ..
+        } = self.blocks[index as usize];
         let (row, column) = bin(size / UNIT);
         let bin = &mut self.bins[row * SUB_BINS as usize + column as usize];
         bin.swap_remove(place as usize);
@@ -332,7 +354,12 @@ enum Side {
 
 impl Block {
     fn label(&self) -> Label {
-        Label { requested: self.requested, owner: OwnerId(self.link[0]), tag: TagId(self.link[1]), born: self.born }
+        Label {
+            requested: self.requested,
+            owner: OwnerId(self.link[0]),
+            tag: TagId(self.link[1]),
+            born: self.born,
+        }
     }
 }
 
@@ -341,12 +368,18 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    const LABEL: Label = Label { requested: 1, owner: OwnerId::NONE, tag: TagId::NONE, born: 0 };
+    const LABEL: Label = Label {
+        requested: 1,
+        owner: OwnerId::NONE,
+        tag: TagId::NONE,
+        born: 0,
+    };
 
     #[test]
     fn bins_are_in_order_of_size_and_every_size_has_one() {
         let mut last = (0, 0);
-        for units in (1..5000).chain((13..56).flat_map(|e| [(1 << e) - 1, 1 << e, (1 << e) + (1 << (e - 1))])) {
+        for units in (1..5000).chain((13..56).flat_map(|e| [(1 << e) - 1, 1 << e, (1 << e) + (1 << (e - 1))]))
+        {
             let at = bin(units);
             assert!(at.0 < ROWS && at.1 < SUB_BINS);
             assert!(at >= last, "{units}");
@@ -384,7 +417,11 @@ mod tests {
             }
         }
         assert_eq!(hung, free, "each free block hangs in one bin");
-        let largest = fit.iter().filter(|(_, _, label)| label.is_none()).map(|(_, size, _)| size).max();
+        let largest = fit
+            .iter()
+            .filter(|(_, _, label)| label.is_none())
+            .map(|(_, size, _)| size)
+            .max();
         assert_eq!(fit.largest_free(), largest.unwrap_or(0));
     }
 

@@ -236,7 +236,10 @@ impl Default for TraceCollector {
 impl TraceCollector {
     /// An empty collector, whose clock starts now.
     pub fn new() -> Self {
-        Self { start: Instant::now(), records: Mutex::new(Records::default()) }
+        Self {
+            start: Instant::now(),
+            records: Mutex::new(Records::default()),
+        }
     }
 
     /// Since the collector was made.
@@ -250,7 +253,11 @@ impl TraceCollector {
         let at_seconds = self.now().as_secs_f64();
         let mut records = lock(&self.records);
         let sequence = records.events.len() as u64;
-        records.events.push(TraceEvent { sequence, at_seconds, event });
+        records.events.push(TraceEvent {
+            sequence,
+            at_seconds,
+            event,
+        });
     }
 
     /// Records a stretch of execution.
@@ -286,7 +293,11 @@ impl TraceCollector {
     /// steps, decisions as instants, memory as counters.
     pub fn write_perfetto(&self, into: impl Write) -> io::Result<()> {
         let records = lock(&self.records);
-        let (events, spans, samples) = (records.events.clone(), records.spans.clone(), records.samples.clone());
+        let (events, spans, samples) = (
+            records.events.clone(),
+            records.spans.clone(),
+            records.samples.clone(),
+        );
         drop(records);
         perfetto::write(&events, &spans, &samples, into)
     }
@@ -297,47 +308,131 @@ impl Event {
     pub fn describe(&self) -> (String, String) {
         let dry = |dry_run: &bool| if *dry_run { " (dry run)" } else { "" };
         let (kind, details) = match self {
-            Self::PlanGenerated { schedule, models, tensors, arena_bytes, lower_bound_bytes, proven_optimal, .. } => {
-                let verdict = if *proven_optimal { "proven optimal" } else { "not proven optimal" };
+            Self::PlanGenerated {
+                schedule,
+                models,
+                tensors,
+                arena_bytes,
+                lower_bound_bytes,
+                proven_optimal,
+                ..
+            } => {
+                let verdict = if *proven_optimal {
+                    "proven optimal"
+                } else {
+                    "not proven optimal"
+                };
                 let of = format!("{tensors} tensors of {models} models, {schedule} schedule");
-                ("plan generated", format!("{of}: arena {arena_bytes}, bound {lower_bound_bytes}, {verdict}"))
+                (
+                    "plan generated",
+                    format!("{of}: arena {arena_bytes}, bound {lower_bound_bytes}, {verdict}"),
+                )
             }
-            Self::Bound { model, granted_bytes, used_bytes } if granted_bytes.is_zero() => {
-                ("bound", format!("{model} shares what is there; {used_bytes} in use"))
-            }
-            Self::Bound { model, granted_bytes, used_bytes } => {
-                ("bound", format!("{model} took {granted_bytes}; {used_bytes} in use"))
-            }
-            Self::Rejected { model, needed_bytes, reason, .. } => ("rejected", format!("{model} needs {needed_bytes}: {reason}")),
-            Self::Released { model, freed_bytes, used_bytes } => {
-                ("released", format!("{model} freed {freed_bytes}; {used_bytes} in use"))
-            }
-            Self::PressureChanged { from, to, used_bytes, used_ratio } => {
-                ("pressure changed", format!("{from} to {to} at {used_bytes}, {:.1} %", used_ratio * 100.0))
-            }
-            Self::PolicyApplied { policy, level, wanted_bytes, freed_bytes, outcome, dry_run } => {
+            Self::Bound {
+                model,
+                granted_bytes,
+                used_bytes,
+            } if granted_bytes.is_zero() => (
+                "bound",
+                format!("{model} shares what is there; {used_bytes} in use"),
+            ),
+            Self::Bound {
+                model,
+                granted_bytes,
+                used_bytes,
+            } => (
+                "bound",
+                format!("{model} took {granted_bytes}; {used_bytes} in use"),
+            ),
+            Self::Rejected {
+                model,
+                needed_bytes,
+                reason,
+                ..
+            } => ("rejected", format!("{model} needs {needed_bytes}: {reason}")),
+            Self::Released {
+                model,
+                freed_bytes,
+                used_bytes,
+            } => (
+                "released",
+                format!("{model} freed {freed_bytes}; {used_bytes} in use"),
+            ),
+            Self::PressureChanged {
+                from,
+                to,
+                used_bytes,
+                used_ratio,
+            } => (
+                "pressure changed",
+                format!("{from} to {to} at {used_bytes}, {:.1} %", used_ratio * 100.0),
+            ),
+            Self::PolicyApplied {
+                policy,
+                level,
+                wanted_bytes,
+                freed_bytes,
+                outcome,
+                dry_run,
+            } => {
                 let numbers = format!("wanted {wanted_bytes}, freed {freed_bytes}");
-                ("policy applied", format!("{policy} at {level}{}: {outcome}; {numbers}", dry(dry_run)))
+                (
+                    "policy applied",
+                    format!("{policy} at {level}{}: {outcome}; {numbers}", dry(dry_run)),
+                )
             }
-            Self::Escalated { level, from, to } => ("escalated", format!("{from} gives way to {to} at {level}")),
+            Self::Escalated { level, from, to } => {
+                ("escalated", format!("{from} gives way to {to} at {level}"))
+            }
             Self::Evicted { model, freed_bytes } => ("evicted", format!("{model} freed {freed_bytes}")),
-            Self::Compacted { models, before_bytes, after_bytes } => {
-                ("compacted", format!("arena of {}: {before_bytes} to {after_bytes}", models.join(", ")))
-            }
-            Self::Degraded { model, before_bytes, after_bytes } => {
-                ("degraded", format!("{model}: arena {before_bytes} to {after_bytes}"))
-            }
-            Self::Trimmed { freed_bytes, committed_bytes } => {
-                ("trimmed", format!("{freed_bytes} given back, {committed_bytes} held"))
-            }
-            Self::Stalled { model, waited_seconds, recovered } => {
+            Self::Compacted {
+                models,
+                before_bytes,
+                after_bytes,
+            } => (
+                "compacted",
+                format!("arena of {}: {before_bytes} to {after_bytes}", models.join(", ")),
+            ),
+            Self::Degraded {
+                model,
+                before_bytes,
+                after_bytes,
+            } => (
+                "degraded",
+                format!("{model}: arena {before_bytes} to {after_bytes}"),
+            ),
+            Self::Trimmed {
+                freed_bytes,
+                committed_bytes,
+            } => (
+                "trimmed",
+                format!("{freed_bytes} given back, {committed_bytes} held"),
+            ),
+            Self::Stalled {
+                model,
+                waited_seconds,
+                recovered,
+            } => {
                 let end = if *recovered { "got memory" } else { "gave up" };
-                ("stalled", format!("{model} waited {waited_seconds:.3} s and {end}"))
+                (
+                    "stalled",
+                    format!("{model} waited {waited_seconds:.3} s and {end}"),
+                )
             }
-            Self::AliasingViolation { model, tensor, step, at_bytes } => {
-                ("aliasing violation", format!("{tensor} of {model} at {step}, byte {}", at_bytes.grouped()))
-            }
-            Self::Leak { model, tag, requested_bytes } => ("leak", format!("{requested_bytes} of {model} ({tag})")),
+            Self::AliasingViolation {
+                model,
+                tensor,
+                step,
+                at_bytes,
+            } => (
+                "aliasing violation",
+                format!("{tensor} of {model} at {step}, byte {}", at_bytes.grouped()),
+            ),
+            Self::Leak {
+                model,
+                tag,
+                requested_bytes,
+            } => ("leak", format!("{requested_bytes} of {model} ({tag})")),
             Self::Failed { error } => ("failed", error.clone()),
         };
         (kind.to_owned(), details)

@@ -11,12 +11,15 @@ use super::{Sample, Span, TraceEvent};
 /// The one process; thread 0 carries the decisions, models follow.
 const PROCESS: u64 = 1;
 
-pub(super) fn write(events: &[TraceEvent], spans: &[Span], samples: &[Sample], into: impl Write) -> io::Result<()> {
+pub(super) fn write(
+    events: &[TraceEvent],
+    spans: &[Span],
+    samples: &[Sample],
+    into: impl Write,
+) -> io::Result<()> {
     let micros = |seconds: f64| seconds * 1e6;
     let mut all: Vec<Value> = Vec::with_capacity(events.len() + spans.len() + samples.len() + 8);
-    let name_thread = |thread: usize, name: &str| {
-        json!({"ph": "M", "name": "thread_name", "pid": PROCESS, "tid": thread, "args": {"name": name}})
-    };
+    let name_thread = |thread: usize, name: &str| json!({"ph": "M", "name": "thread_name", "pid": PROCESS, "tid": thread, "args": {"name": name}});
     all.push(json!({"ph": "M", "name": "process_name", "pid": PROCESS, "args": {"name": "vramkit"}}));
     all.push(name_thread(0, "decisions"));
     let mut threads: BTreeMap<&str, usize> = BTreeMap::new();
@@ -33,7 +36,11 @@ pub(super) fn write(events: &[TraceEvent], spans: &[Span], samples: &[Sample], i
     }
     for event in events {
         let mut arguments = serde_json::to_value(event)?;
-        let name = arguments.get("kind").and_then(Value::as_str).unwrap_or("event").to_owned();
+        let name = arguments
+            .get("kind")
+            .and_then(Value::as_str)
+            .unwrap_or("event")
+            .to_owned();
         if let Some(fields) = arguments.as_object_mut() {
             fields.remove("kind");
             fields.remove("at_seconds");

@@ -9,10 +9,22 @@ pub(super) fn unary(node: &Node<'_>, op: &str) -> Outputs {
     let input = node.input(0)?;
     let value = match (&input.value, op) {
         (value, "Identity") => value.clone(),
-        (Some(Value::Ints(ints)), "Neg") => ints.iter().map(|i| i.checked_neg()).collect::<Option<_>>().map(Value::Ints),
-        (Some(Value::Ints(ints)), "Abs") => ints.iter().map(|i| i.checked_abs()).collect::<Option<_>>().map(Value::Ints),
-        (Some(Value::Ints(ints)), "Not") => Some(Value::Ints(ints.iter().map(|&i| i64::from(i == 0)).collect())),
-        (Some(Value::Floats(floats)), _) => float_rule(op).map(|f| Value::Floats(floats.iter().map(|&x| f(x)).collect())),
+        (Some(Value::Ints(ints)), "Neg") => ints
+            .iter()
+            .map(|i| i.checked_neg())
+            .collect::<Option<_>>()
+            .map(Value::Ints),
+        (Some(Value::Ints(ints)), "Abs") => ints
+            .iter()
+            .map(|i| i.checked_abs())
+            .collect::<Option<_>>()
+            .map(Value::Ints),
+        (Some(Value::Ints(ints)), "Not") => {
+            Some(Value::Ints(ints.iter().map(|&i| i64::from(i == 0)).collect()))
+        }
+        (Some(Value::Floats(floats)), _) => {
+            float_rule(op).map(|f| Value::Floats(floats.iter().map(|&x| f(x)).collect()))
+        }
         _ => None,
     };
     Ok(vec![Some(Fact::with(input.dtype, input.shape.clone(), value))])
@@ -32,7 +44,10 @@ fn float_rule(op: &str) -> Option<fn(f64) -> f64> {
 }
 
 pub(super) fn predicate(node: &Node<'_>) -> Outputs {
-    Ok(vec![Some(Fact::new(DataType::BOOL, node.input(0)?.shape.clone()))])
+    Ok(vec![Some(Fact::new(
+        DataType::BOOL,
+        node.input(0)?.shape.clone(),
+    ))])
 }
 
 /// The common shape of two inputs. Before operator set 7, `broadcast` meant that the second is stretched to the
@@ -51,7 +66,11 @@ fn combine<T>(a: &Fact, b: &Fact, f: impl Fn(i64, i64) -> Option<T>) -> Option<V
     if a.shape != b.shape && x.len() != 1 && y.len() != 1 {
         return None;
     }
-    let n = if x.is_empty() || y.is_empty() { 0 } else { x.len().max(y.len()) };
+    let n = if x.is_empty() || y.is_empty() {
+        0
+    } else {
+        x.len().max(y.len())
+    };
     (0..n).map(|i| f(x[i % x.len()], y[i % y.len()])).collect()
 }
 
@@ -73,7 +92,9 @@ pub(super) fn binary(node: &Node<'_>, op: &str) -> Outputs {
 /// As [`combine`], for numbers of which at least one is not whole.
 fn floats(a: &Fact, b: &Fact, op: &str) -> Option<Value> {
     let (x, y) = (a.value.as_ref()?.floats(), b.value.as_ref()?.floats());
-    if a.known_ints().is_some() && b.known_ints().is_some() || (x.len() != y.len() && x.len() != 1 && y.len() != 1) {
+    if a.known_ints().is_some() && b.known_ints().is_some()
+        || (x.len() != y.len() && x.len() != 1 && y.len() != 1)
+    {
         return None;
     }
     let f: fn(f64, f64) -> f64 = match op {
@@ -84,8 +105,14 @@ fn floats(a: &Fact, b: &Fact, op: &str) -> Option<Value> {
         "Pow" => f64::powf,
         _ => return None,
     };
-    let n = if x.is_empty() || y.is_empty() { 0 } else { x.len().max(y.len()) };
-    Some(Value::Floats((0..n).map(|i| f(x[i % x.len()], y[i % y.len()])).collect()))
+    let n = if x.is_empty() || y.is_empty() {
+        0
+    } else {
+        x.len().max(y.len())
+    };
+    Some(Value::Floats(
+        (0..n).map(|i| f(x[i % x.len()], y[i % y.len()])).collect(),
+    ))
 }
 
 pub(super) fn comparison(node: &Node<'_>, op: &str) -> Outputs {
@@ -102,7 +129,11 @@ pub(super) fn comparison(node: &Node<'_>, op: &str) -> Outputs {
             _ => x <= y,
         }))
     });
-    Ok(vec![Some(Fact::with(DataType::BOOL, together(node)?, value.map(Value::Ints)))])
+    Ok(vec![Some(Fact::with(
+        DataType::BOOL,
+        together(node)?,
+        value.map(Value::Ints),
+    ))])
 }
 
 pub(super) fn variadic(node: &Node<'_>, op: &str) -> Outputs {
@@ -125,7 +156,13 @@ pub(super) fn select(node: &Node<'_>) -> Outputs {
         let fits = |list: &[i64]| list.len() == n || list.len() == 1;
         let all_fit = n <= 4096 && fits(condition) && fits(x) && fits(y);
         all_fit.then(|| {
-            let pick = |i: usize| if condition[i % condition.len()] != 0 { x[i % x.len()] } else { y[i % y.len()] };
+            let pick = |i: usize| {
+                if condition[i % condition.len()] != 0 {
+                    x[i % x.len()]
+                } else {
+                    y[i % y.len()]
+                }
+            };
             Value::Ints((0..n).map(pick).collect())
         })
     })();
@@ -162,12 +199,23 @@ pub(super) fn quantize(node: &Node<'_>, op: &str) -> Outputs {
     let like = |dtype| Some(Fact::new(dtype, shape.clone()));
     Ok(match op {
         "DequantizeLinear" => {
-            let named = node.int("output_dtype").filter(|&dtype| dtype != 0).map(|dtype| DataType(dtype as i32));
+            let named = node
+                .int("output_dtype")
+                .filter(|&dtype| dtype != 0)
+                .map(|dtype| DataType(dtype as i32));
             vec![like(named.unwrap_or(node.input(1)?.dtype))]
         }
         "QuantizeLinear" => {
-            let named = node.int("output_dtype").filter(|&dtype| dtype != 0).map(|dtype| DataType(dtype as i32));
-            vec![like(node.optional(2).map(|zero| zero.dtype).or(named).unwrap_or(DataType::UINT8))]
+            let named = node
+                .int("output_dtype")
+                .filter(|&dtype| dtype != 0)
+                .map(|dtype| DataType(dtype as i32));
+            vec![like(
+                node.optional(2)
+                    .map(|zero| zero.dtype)
+                    .or(named)
+                    .unwrap_or(DataType::UINT8),
+            )]
         }
         _ => vec![
             like(DataType::UINT8),
