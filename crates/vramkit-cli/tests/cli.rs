@@ -1,5 +1,7 @@
 //! The program as scripts and people use it.
 
+#![allow(clippy::unwrap_used)]
+
 use std::fs;
 use std::path::{Path, PathBuf};
 
