@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use vramkit::plan::{AllocationPlan, MemoryPlanner, Schedule};
+use vramkit::plan::{AllocationPlan, MemoryPlanner, Promotion, Schedule};
 use vramkit::report::PlanReport;
 use vramkit_models::workload::to_toml;
 use vramkit_models::{Demand, ReadError, ReadOptions, read_all, table};
@@ -30,7 +30,8 @@ pub fn run(options: &PlanOptions) -> Result<bool, Failure> {
         .or(demand.schedule)
         .unwrap_or(several);
     demand.schedule = Some(schedule);
-    let mut planner = MemoryPlanner::new().deadline(options.deadline).seed(options.seed);
+    let planner = MemoryPlanner::new().search(Box::new(Promotion));
+    let mut planner = planner.deadline(options.deadline).seed(options.seed);
     if let Some(capacity) = options.capacity {
         planner = planner.capacity(capacity);
     }

@@ -109,6 +109,11 @@ impl<'a> Placer<'a> {
         }
     }
 
+    /// Where the last complete pass put each buffer.
+    pub(super) fn offsets(&self) -> &[u64] {
+        &self.offsets
+    }
+
     /// What placing has cost, in ranges compared; not counted for small problems.
     fn work(&self) -> u64 {
         match &self.index {
@@ -119,7 +124,7 @@ impl<'a> Placer<'a> {
 
     /// One pass over the buffers in an order, pinned ones first. Returns the arena; `None` as soon as it reaches
     /// `limit`.
-    fn place(&mut self, order: &[u32], fit: Fit, limit: u64) -> Option<u64> {
+    pub(super) fn place(&mut self, order: &[u32], fit: Fit, limit: u64) -> Option<u64> {
         match &mut self.index {
             Index::Linear(linear) => linear.clear(),
             Index::Tree(coverage) => coverage.clear(),

@@ -1,8 +1,8 @@
 //! Tensor lifetimes become offsets in one arena.
 //!
 //! ```text
-//! models ──► one clock ──► buffers ──► parts between dead points ──► greedy portfolio ──► search ──► plan
-//! (lifetime)  (schedule)   (problem)                                  (greedy, index)    (Search)   (allocation)
+//! models ──► one clock ──► buffers ──► parts between dead points ──► greedy portfolio ──► search ───► plan
+//! (lifetime)  (schedule)   (problem)                                  (greedy, index)    (promote)  (allocation)
 //! ```
 //!
 //! Planning takes no memory and knows no device. A plan says how far it can be from the optimum: its arena
@@ -16,6 +16,7 @@ mod lifetime;
 mod linear;
 mod planner;
 mod problem;
+mod promote;
 mod validity;
 
 pub use allocation::{AllocationPlan, ModelSummary, PlanFault};
@@ -24,6 +25,7 @@ pub use greedy::Placement;
 pub use lifetime::{LifetimeError, Model, Schedule, TensorLifetime, on_one_clock};
 pub use planner::{Found, Goal, MemoryPlanner, Search};
 pub use problem::{Buffer, Problem};
+pub use promote::Promotion;
 
 #[cfg(test)]
 #[cfg(not(loom))]

@@ -1,0 +1,89 @@
+//! Local search around first fit: what ends at the top is placed earlier.
+//!
+//! Buffers in order of their offsets, each put at its first fit, give an arena no larger than before (each finds
+//! its old place free, at worst). So an order stands for a placement, and a better one is sought among its
+//! neighbours: one of the buffers that end at the top of the arena moves to a random earlier place in the order.
+//! What is not worse is kept. Stops at the goal, at the deadline, or when many neighbours in a row were worse.
+//! Large problems are left alone: a pass over them costs too much for moving one buffer.
+
+use std::time::Instant;
+
+use super::greedy::{Placement, Placer};
+use super::index::Fit;
+use super::planner::{Found, Goal, Search};
+use super::problem::Problem;
+
+/// Problems of more buffers than this are left as they are.
+const LARGEST: usize = 4096;
+
+/// See the [module](self).
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Promotion;
+
+impl Search for Promotion {
+    fn name(&self) -> &str {
+        "promotion"
+    }
+
+    fn improve(&self, problem: &Problem, incumbent: &Placement, goal: &Goal) -> Found {
+        if problem.buffers.len() > LARGEST {
+            return Found::Nothing;
+        }
+        let mut random = Random(goal.seed);
+        let mut worse = 0;
+        let mut placer = Placer::new(problem);
+        let mut best = incumbent.clone();
+        let mut order = by_offset(&best);
+        while best.arena > goal.enough && worse < 100 + 2 * order.len() && Instant::now() < goal.deadline {
+            let ends_at_top = |&i: &usize| {
+                let i = order[i] as usize;
+                best.offsets[i] + problem.buffers[i].size == best.arena && problem.buffers[i].pinned.is_none()
+            };
+            let top: Vec<usize> = (1..order.len()).filter(ends_at_top).collect();
+            // Only pinned buffers, or the first of the order, are at the top: no order helps.
+            let Some(&from) = top.get(random.below(top.len())) else {
+                break;
+            };
+            let to = random.below(from);
+            order[to..=from].rotate_right(1);
+            match placer.place(&order, Fit::First, best.arena + 1) {
+                Some(arena) => {
+                    worse = if arena < best.arena { 0 } else { worse + 1 };
+                    best = Placement {
+                        offsets: placer.offsets().to_vec(),
+                        arena,
+                    };
+                    order = by_offset(&best);
+                }
+                None => {
+                    worse += 1;
+                    order[to..=from].rotate_left(1);
+                }
+            }
+        }
+        if best.arena < incumbent.arena {
+            Found::Better(best, false)
+        } else {
+            Found::Nothing
+        }
+    }
+}
+
+fn by_offset(placement: &Placement) -> Vec<u32> {
+    let mut order: Vec<u32> = (0..placement.offsets.len() as u32).collect();
+    order.sort_by_key(|&i| placement.offsets[i as usize]);
+    order
+}
+
+/// SplitMix64 (Steele, Lea, Flood: "Fast splittable pseudorandom number generators", 2014).
+struct Random(u64);
+
+impl Random {
+    /// A number below `n`; 0 for 0.
+    fn below(&mut self, n: usize) -> usize {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let z = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        let z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        ((u128::from(z ^ (z >> 31)) * n as u128) >> 64) as usize
+    }
+}
