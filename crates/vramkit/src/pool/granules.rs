@@ -57,6 +57,7 @@ impl Granules {
     }
 
     /// Whether every byte of `[offset, offset + size)`, which is not empty, has memory behind it.
+    #[inline]
     pub(super) fn has(&self, offset: u64, size: u64) -> bool {
         let Range { start, end } = self.touched(offset, size);
         let (first, last) = (start / 64, (end - 1) / 64);

@@ -31,7 +31,7 @@ use crate::device::{AddressRange, Device, DeviceError, Reading};
 use crate::sync::{AtomicU64, Mutex, Ordering, lock};
 use crate::units::ByteSize;
 use granules::Granules;
-use segregated::{Label, SegregatedFit, UNIT};
+use segregated::{Freed, Label, SegregatedFit, UNIT};
 
 /// How many owners an out-of-memory error names.
 const OWNERS_IN_ERRORS: usize = 5;
@@ -68,7 +68,7 @@ pub(crate) struct Inner {
     failures: AtomicU64,
     reclaimers: Mutex<Vec<(u64, Reclaimer)>>,
     /// When the pool was made, on the coarse clock.
-    start: Duration,
+    start: u32,
 }
 
 /// Everything that changes with a grant or a release, under one lock.
@@ -348,6 +348,7 @@ impl Drop for ReclaimerGuard {
 }
 
 impl Inner {
+    #[inline]
     fn allocate(&self, request: Request) -> Result<Placed, PoolError> {
         if request.size.is_zero() {
             return Err(PoolError::ZeroSize);
@@ -382,6 +383,7 @@ impl Inner {
     }
 
     /// A block, with or without memory behind it; `None` when none fits.
+    #[inline]
     fn place(&self, request: Request) -> Option<Placed> {
         let granted = request.size.checked_align_up(UNIT)?.bytes();
         let born = self.now();
@@ -409,8 +411,8 @@ impl Inner {
                 return Ok(Ok(()));
             }
             Err(_) => {
-                if let Some((_, granted, label)) = book.fit.free(placed.id.0) {
-                    book.take_back(granted, label);
+                if let Some(freed) = book.fit.free(placed.id.0) {
+                    book.take_back(freed);
                     book.granted -= 1;
                 }
                 self.used.store(book.used, Ordering::Release);
@@ -460,8 +462,8 @@ impl Inner {
 
     pub(crate) fn release(&self, id: AllocationId) -> Result<(), PoolError> {
         let mut book = lock(&self.book);
-        let (_, granted, label) = book.fit.free(id.0).ok_or(PoolError::UnknownAllocation(id))?;
-        book.take_back(granted, label);
+        let freed = book.fit.free(id.0).ok_or(PoolError::UnknownAllocation(id))?;
+        book.take_back(freed);
         self.used.store(book.used, Ordering::Release);
         Ok(())
     }
@@ -507,7 +509,7 @@ impl Inner {
                 model: owner.model.to_string(),
                 purpose: owner.purpose,
                 requested_bytes: ByteSize::new(label.requested),
-                age: Duration::from_millis(u64::from(now.saturating_sub(label.born)) * CLOCK_MS),
+                age: Duration::from_millis(u64::from(now.wrapping_sub(label.born)) * CLOCK_MS),
             })
         });
         LeakReport {
@@ -517,21 +519,24 @@ impl Inner {
 
     /// The pool's clock, for ages.
     fn now(&self) -> u32 {
-        (coarse_clock().saturating_sub(self.start).as_millis() as u64 / CLOCK_MS) as u32
+        coarse_clock().wrapping_sub(self.start)
     }
 }
 
 /// A tick of the clock of ages, in milliseconds; 32 bits of it last over a year.
 const CLOCK_MS: u64 = 10;
 
-/// The system's coarse clock: a few milliseconds of resolution at a quarter of the cost, because a grant reads
-/// it.
-fn coarse_clock() -> Duration {
+/// The system's coarse clock in ticks of [`CLOCK_MS`]: a few milliseconds of resolution at a quarter of the cost,
+/// because a grant reads it.
+fn coarse_clock() -> u32 {
     #[cfg(target_os = "linux")]
     let time = rustix::time::clock_gettime(rustix::time::ClockId::MonotonicCoarse);
     #[cfg(not(target_os = "linux"))]
     let time = rustix::time::clock_gettime(rustix::time::ClockId::Monotonic);
-    Duration::new(time.tv_sec.unsigned_abs(), time.tv_nsec.unsigned_abs() as u32)
+    // Wraps, as the differences that ages are do.
+    (time.tv_sec as u32)
+        .wrapping_mul(1000 / CLOCK_MS as u32)
+        .wrapping_add(time.tv_nsec as u32 / (CLOCK_MS as u32 * 1_000_000))
 }
 
 impl Drop for Inner {
@@ -563,6 +568,7 @@ impl Book {
         }
     }
 
+    #[inline]
     fn grant(&mut self, offset: u64, granted: u64, label: Label) {
         self.used += granted;
         self.peak_used = self.peak_used.max(self.used);
@@ -577,12 +583,12 @@ impl Book {
         owner.allocations += 1;
     }
 
-    fn take_back(&mut self, granted: u64, label: Label) {
-        self.used -= granted;
-        self.requested -= label.requested;
+    fn take_back(&mut self, freed: Freed) {
+        self.used -= freed.granted;
+        self.requested -= freed.requested;
         self.live -= 1;
-        let owner = &mut self.owners[label.owner.0 as usize];
-        owner.granted -= granted;
+        let owner = &mut self.owners[freed.owner.0 as usize];
+        owner.granted -= freed.granted;
         owner.allocations -= 1;
     }
 
