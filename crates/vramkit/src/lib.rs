@@ -32,3 +32,8 @@ pub mod trace;
 pub mod units;
 
 pub use units::{ByteSize, Step};
+
+// The README's example compiles and runs with the tests.
+#[cfg(doctest)]
+#[doc = include_str!("../../../README.md")]
+mod readme {}
