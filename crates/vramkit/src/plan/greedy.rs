@@ -60,9 +60,9 @@ enum Index {
 /// Problems of up to this many buffers are looked through.
 const LINEAR: usize = 1024;
 
-/// Ranges that the portfolio may compare before it stops trying further orders: about a third of a second. Counted
+/// Ranges that the portfolio may compare before it stops trying further orders: well under a second. Counted
 /// rather than timed, so that the answer is the same everywhere.
-const WORK: u64 = 150_000_000;
+const WORK: u64 = 40_000_000;
 
 /// The best of the portfolio, and what found it. Stops early at an arena of `enough`, which nothing can or
 /// need beat.
