@@ -189,6 +189,14 @@ fn a_capacity_is_a_question_with_an_exit_status() {
         )["feasible"],
         Value::Null
     );
+    let exact = json(
+        &["run", &three, "--capacity", "350MB", "--device", "sim", "--json"],
+        0,
+    );
+    assert_eq!(
+        exact["peak_used_bytes"], 350_000_128,
+        "granted in units of 256 bytes"
+    );
     let error = refused(&["run", &three, "--capacity", "320MB"]);
     assert!(
         error.contains("--schedule sequential would fit (300 MB)"),

@@ -5,11 +5,11 @@ use std::sync::Arc;
 
 use vramkit::ByteSize;
 use vramkit::device::{Device, HostDevice, SimulatedDevice};
-use vramkit::orchestrator::{PolicyLadder, Session, SessionModel, Standing};
+use vramkit::orchestrator::{PolicyLadder, RunError, Session, SessionModel, Standing};
 use vramkit::plan::{MemoryPlanner, Schedule};
 use vramkit::report::{PlanReport, RunReport};
 use vramkit::trace::TraceCollector;
-use vramkit_models::{Demand, ReadOptions, read};
+use vramkit_models::{Demand, ReadError, ReadOptions, read};
 
 use crate::args::RunOptions;
 use crate::commands::plan::describe;
@@ -36,7 +36,13 @@ pub fn run(options: &RunOptions) -> Result<bool, Failure> {
     if let Some(path) = &options.perfetto {
         output::file(path, |out| trace.write_perfetto(out))?;
     }
-    let (report, plan) = outcome?;
+    let (report, plan) = outcome.map_err(|error| match error {
+        RunError::Lifetimes(error) => Failure::from(ReadError::Lifetimes {
+            file: options.workload.display().to_string(),
+            error,
+        }),
+        error => error.into(),
+    })?;
     if let Some(path) = &options.report {
         let page = vramkit_report::run_page(&report, &PlanReport::new(&plan, None, true));
         output::file(path, |out| std::io::Write::write_all(out, page.as_bytes()))?;

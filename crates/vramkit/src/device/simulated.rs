@@ -94,7 +94,8 @@ impl SimulatedDeviceBuilder {
     }
 }
 
-/// A device without memory behind it; see the [module](self).
+/// A device of any size without memory behind it, with faults on demand: the same calls in the same order from the
+/// same seed give the same results.
 #[derive(Debug)]
 pub struct SimulatedDevice {
     capacity: ByteSize,

@@ -8,7 +8,7 @@
 use crate::plan::Schedule;
 use crate::sync::{Condvar, Mutex, lock, wait};
 
-/// See the [module](self).
+/// Keeps the models of a run, each on a thread, to the schedule that their plan was made for.
 #[derive(Debug)]
 pub struct ExecutionGate {
     schedule: Schedule,

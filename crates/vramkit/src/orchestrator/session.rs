@@ -116,7 +116,7 @@ impl Session {
             .with_trace(trace.clone())
             .with_dry_run(self.dry_run);
         let plan = orchestrator.plan(&models, self.schedule)?;
-        check_capacity(&models, &plan, capacity)?;
+        check_capacity(&models, &plan, pool.capacity())?;
         for entry in &self.models {
             // Models that run beside one another are all needed to the end.
             let pinned = entry.standing.pinned || self.schedule != Schedule::Sequential;

@@ -16,7 +16,7 @@ use super::problem::Problem;
 /// Problems of more buffers than this are left as they are.
 const LARGEST: usize = 4096;
 
-/// See the [module](self).
+/// Local search around first fit: buffers that end at the top of the arena move to earlier places in the order.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Promotion;
 

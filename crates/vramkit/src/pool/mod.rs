@@ -7,7 +7,7 @@
 //!                  └──► trim, reclaim callbacks ──► once more ──► error with the numbers
 //! ```
 //!
-//! The book is out of band ([`segregated`]), memory is committed by the granule on demand ([`granules`]) and
+//! The book is out of band (`segregated`), memory is committed by the granule on demand (`granules`) and
 //! given back by [`trim`](DeviceMemoryPool::trim), which moves nothing. Two locks, never both taken by the
 //! common case: the book's, held for tens of nanoseconds, and the device's, held while it commits. Neither is
 //! held while user code runs.
@@ -105,8 +105,10 @@ struct Placed {
 }
 
 impl DeviceMemoryPool {
-    /// A pool of `capacity` bytes on a device. Takes addresses; memory is committed as it is granted.
+    /// A pool of `capacity` bytes on a device, rounded up to a multiple of 256. Takes addresses; memory is
+    /// committed as it is granted.
     pub fn new(device: Arc<dyn Device>, capacity: ByteSize) -> Result<Self, PoolError> {
+        let capacity = capacity.checked_align_up(UNIT).unwrap_or(capacity);
         let range = device.reserve(capacity)?;
         let nobody: Arc<str> = "".into();
         let book = Book {
@@ -483,7 +485,7 @@ impl Inner {
             for (offset, size, label) in book.fit.iter() {
                 if label.is_some() {
                     last_free_from = offset + size;
-                } else if offset + size < self.capacity.bytes() / UNIT * UNIT {
+                } else if offset + size < self.capacity.bytes() {
                     trim.give_up(offset, size);
                 }
             }
