@@ -32,15 +32,8 @@ fn root() -> std::path::PathBuf {
 }
 
 fn run(schedule: Schedule) -> Result<RunReport, Box<dyn std::error::Error>> {
-    let demand = read(
-        &root().join("examples/three-models.toml"),
-        &ReadOptions::default(),
-    )?;
-    let model = |model| SessionModel {
-        model,
-        standing: Standing::default(),
-        degrade_to_ratio: None,
-    };
+    let demand = read(&root().join("examples/three-models.toml"), &ReadOptions::default())?;
+    let model = |model| SessionModel { model, standing: Standing::default(), degrade_to_ratio: None };
     let capacity = demand.capacity.ok_or("the example names a capacity")?;
     let session = Session {
         name: demand.name,
@@ -69,10 +62,7 @@ fn shortcomings(fixed: &RunReport, all: &[RunReport]) -> Vec<String> {
         ("sum of sizes", fixed.reduction_of_sum_of_sizes_ratio),
         ("sum of peaks", fixed.reduction_of_sum_of_peaks_ratio),
     ] {
-        require(
-            ratio >= REQUIRED_REDUCTION,
-            format!("only {:.2} % less than the {name}", ratio * 100.0),
-        );
+        require(ratio >= REQUIRED_REDUCTION, format!("only {:.2} % less than the {name}", ratio * 100.0));
     }
     require(
         fixed.plan.arena_bytes == OPTIMUM,
@@ -80,10 +70,7 @@ fn shortcomings(fixed: &RunReport, all: &[RunReport]) -> Vec<String> {
     );
     for run in all {
         let schedule = run.plan.schedule;
-        require(
-            run.plan.proven_optimal,
-            format!("{schedule}: the arena is not proven optimal"),
-        );
+        require(run.plan.proven_optimal, format!("{schedule}: the arena is not proven optimal"));
         require(
             run.verified_tensors == 7,
             format!("{schedule}: {} of 7 tensors verified", run.verified_tensors),
@@ -92,26 +79,17 @@ fn shortcomings(fixed: &RunReport, all: &[RunReport]) -> Vec<String> {
             run.aliasing_violations == 0,
             format!("{schedule}: {} aliasing violations", run.aliasing_violations),
         );
-        require(
-            run.used_after_release_bytes.is_zero(),
-            format!("{schedule}: memory in use after release"),
-        );
+        require(run.used_after_release_bytes.is_zero(), format!("{schedule}: memory in use after release"));
         let system = run.system_peak_bytes.unwrap_or(run.peak_committed_bytes);
         let apart = system.max(run.peak_committed_bytes) - system.min(run.peak_committed_bytes);
-        require(
-            apart <= HostDevice::GRANULARITY,
-            format!("{schedule}: pool and system differ by {apart}"),
-        );
+        require(apart <= HostDevice::GRANULARITY, format!("{schedule}: pool and system differ by {apart}"));
     }
     found
 }
 
 /// The document. Holds no times: the same on every machine.
 fn document(runs: &[RunReport]) -> Result<String, Box<dyn std::error::Error>> {
-    let demand = read(
-        &root().join("examples/three-models.toml"),
-        &ReadOptions::default(),
-    )?;
+    let demand = read(&root().join("examples/three-models.toml"), &ReadOptions::default())?;
     let plan = MemoryPlanner::new().plan(&demand.models, Schedule::Fixed)?;
     let fixed = &runs[0];
     let mut text = String::from(
@@ -121,10 +99,7 @@ fn document(runs: &[RunReport]) -> Result<String, Box<dyn std::error::Error>> {
          fails when a reduction falls below 15 %, when the arena is not the proven optimum of 350,000,000 bytes, or when\n\
          this file is not what the command writes.\n\n",
     );
-    let _ = writeln!(
-        text,
-        "| model | tensor | size | lives | offset in the arena |\n|---|---|---|---|---|"
-    );
+    let _ = writeln!(text, "| model | tensor | size | lives | offset in the arena |\n|---|---|---|---|---|");
     for (tensor, offset) in plan.tensors.iter().zip(&plan.offsets) {
         let (start, end) = (tensor.start.0, tensor.end.0);
         let _ = writeln!(
@@ -145,14 +120,7 @@ fn document(runs: &[RunReport]) -> Result<String, Box<dyn std::error::Error>> {
         across.len()
     );
     for pair in across {
-        let _ = writeln!(
-            text,
-            "| {}, {} | {} | {} |",
-            pair.first,
-            pair.second,
-            pair.saved,
-            pair.reason()
-        );
+        let _ = writeln!(text, "| {}, {} | {} | {} |", pair.first, pair.second, pair.saved, pair.reason());
     }
     let _ = writeln!(
         text,
@@ -179,8 +147,7 @@ fn document(runs: &[RunReport]) -> Result<String, Box<dyn std::error::Error>> {
             run.plan.arena_bytes.grouped(),
             if run.plan.proven_optimal { "yes" } else { "no" },
             run.peak_committed_bytes.grouped(),
-            run.system_peak_bytes
-                .map_or("not available".to_owned(), ByteSize::grouped),
+            run.system_peak_bytes.map_or("not available".to_owned(), ByteSize::grouped),
             run.verified_tensors,
             run.aliasing_violations,
             run.used_after_release_bytes.grouped()
@@ -194,14 +161,8 @@ fn document(runs: &[RunReport]) -> Result<String, Box<dyn std::error::Error>> {
 }
 
 fn main() -> Result<ExitCode, Box<dyn std::error::Error>> {
-    let check = std::env::args()
-        .nth(1)
-        .is_some_and(|argument| argument == "--check");
-    let runs = [
-        run(Schedule::Fixed)?,
-        run(Schedule::Sequential)?,
-        run(Schedule::Concurrent)?,
-    ];
+    let check = std::env::args().nth(1).is_some_and(|argument| argument == "--check");
+    let runs = [run(Schedule::Fixed)?, run(Schedule::Sequential)?, run(Schedule::Concurrent)?];
     let path = root().join("docs/PHASE2_VALIDATION.md");
     let text = document(&runs)?;
     let mut shortcomings = shortcomings(&runs[0], &runs);
@@ -215,9 +176,5 @@ fn main() -> Result<ExitCode, Box<dyn std::error::Error>> {
     for shortcoming in &shortcomings {
         eprintln!("not met: {shortcoming}");
     }
-    Ok(if shortcomings.is_empty() {
-        ExitCode::SUCCESS
-    } else {
-        ExitCode::FAILURE
-    })
+    Ok(if shortcomings.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }

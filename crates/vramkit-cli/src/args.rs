@@ -206,17 +206,11 @@ fn seconds(text: &str) -> Result<Duration, String> {
 
 fn alignment(text: &str) -> Result<u64, String> {
     let bytes: u64 = text.parse().map_err(|_| "not a number of bytes".to_owned())?;
-    if bytes.is_power_of_two() {
-        Ok(bytes)
-    } else {
-        Err("not a power of two".to_owned())
-    }
+    if bytes.is_power_of_two() { Ok(bytes) } else { Err("not a power of two".to_owned()) }
 }
 
 fn dimension(text: &str) -> Result<(String, u64), String> {
     let (name, size) = text.rsplit_once('=').ok_or("expected NAME=N, such as batch=8")?;
-    let size = size
-        .parse()
-        .map_err(|_| format!("`{size}` is not a whole number"))?;
+    let size = size.parse().map_err(|_| format!("`{size}` is not a whole number"))?;
     Ok((name.to_owned(), size))
 }

@@ -38,40 +38,25 @@ pub fn text(text: &str) -> Result<(), Failure> {
 /// Rows in columns, the first one of headers; all but the first column to the right.
 pub fn table(rows: &[Vec<String>]) -> String {
     let columns = rows.iter().map(Vec::len).max().unwrap_or(0);
-    let width = |column: usize| {
-        rows.iter()
-            .filter_map(|row| row.get(column))
-            .map(|cell| cell.chars().count())
-            .max()
-    };
+    let width =
+        |column: usize| rows.iter().filter_map(|row| row.get(column)).map(|cell| cell.chars().count()).max();
     let widths: Vec<usize> = (0..columns).map(|column| width(column).unwrap_or(0)).collect();
     let mut out = String::new();
     for (i, row) in rows.iter().enumerate() {
-        let cells = row
-            .iter()
-            .zip(&widths)
-            .enumerate()
-            .map(|(column, (cell, &width))| match column {
-                0 => format!("{cell:<width$}"),
-                _ => format!("{cell:>width$}"),
-            });
+        let cells = row.iter().zip(&widths).enumerate().map(|(column, (cell, &width))| match column {
+            0 => format!("{cell:<width$}"),
+            _ => format!("{cell:>width$}"),
+        });
         let line = cells.collect::<Vec<_>>().join("  ");
         let line = line.trim_end();
-        out += &if i == 0 {
-            format!("  {DIM}{line}{DIM:#}\n")
-        } else {
-            format!("  {line}\n")
-        };
+        out += &if i == 0 { format!("  {DIM}{line}{DIM:#}\n") } else { format!("  {line}\n") };
     }
     out
 }
 
 /// Writes a file through a closure.
 pub fn file(path: &Path, write: impl FnOnce(&mut BufWriter<File>) -> io::Result<()>) -> Result<(), Failure> {
-    let failed = |error| Failure::Write {
-        path: path.to_owned(),
-        error,
-    };
+    let failed = |error| Failure::Write { path: path.to_owned(), error };
     let mut out = BufWriter::new(File::create(path).map_err(failed)?);
     write(&mut out).and_then(|()| out.flush()).map_err(failed)
 }

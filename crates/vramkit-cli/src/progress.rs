@@ -21,21 +21,14 @@ impl Progress {
             Some(steps) => ProgressBar::with_draw_target(Some(steps), ProgressDrawTarget::hidden()),
             None => ProgressBar::with_draw_target(None, ProgressDrawTarget::hidden()),
         };
-        let template = if steps.is_some() {
-            "{msg} {wide_bar} {pos}/{len} {eta}"
-        } else {
-            "{spinner} {msg} {elapsed}"
-        };
+        let template =
+            if steps.is_some() { "{msg} {wide_bar} {pos}/{len} {eta}" } else { "{spinner} {msg} {elapsed}" };
         if let Ok(style) = ProgressStyle::with_template(template) {
             bar.set_style(style);
         }
         bar.set_message(message);
         if !std::io::stderr().is_terminal() {
-            return Self {
-                bar,
-                stop: None,
-                thread: None,
-            };
+            return Self { bar, stop: None, thread: None };
         }
         let (stop, stopped) = channel();
         let shown = bar.clone();
@@ -45,11 +38,7 @@ impl Progress {
                 shown.enable_steady_tick(Duration::from_millis(100));
             }
         });
-        Self {
-            bar,
-            stop: Some(stop),
-            thread: Some(thread),
-        }
+        Self { bar, stop: Some(stop), thread: Some(thread) }
     }
 
     /// So many steps more are done.

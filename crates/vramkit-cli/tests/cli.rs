@@ -25,12 +25,7 @@ fn example(name: &str) -> String {
 /// Runs and parses what is printed; checks the exit status.
 fn json(arguments: &[&str], status: i32) -> Value {
     let output = vramkit().args(arguments).output().unwrap();
-    assert_eq!(
-        output.status.code(),
-        Some(status),
-        "{}",
-        String::from_utf8_lossy(&output.stderr)
-    );
+    assert_eq!(output.status.code(), Some(status), "{}", String::from_utf8_lossy(&output.stderr));
     serde_json::from_slice(&output.stdout).unwrap()
 }
 
@@ -65,10 +60,7 @@ fn plan_keeps_its_contract() {
     }
     assert_eq!(plan["schema"], "vramkit.plan/1");
     assert_eq!(plan["sum_of_peaks_bytes"], 700_000_000);
-    assert_eq!(
-        (&plan["proven_optimal"], &plan["feasible"]),
-        (&Value::Bool(true), &Value::Bool(true))
-    );
+    assert_eq!((&plan["proven_optimal"], &plan["feasible"]), (&Value::Bool(true), &Value::Bool(true)));
     assert_eq!(plan["shareable_pairs_across_models"], 11);
     assert!(
         plan["method"].is_string() && plan["elapsed_seconds"].is_number() && plan["shared_pairs"].is_number()
@@ -79,67 +71,37 @@ fn plan_keeps_its_contract() {
     );
     let tensors = plan["tensors"].as_array().unwrap();
     assert_eq!(tensors.len(), 7);
-    for key in [
-        "id",
-        "model",
-        "start",
-        "end",
-        "size_bytes",
-        "alignment",
-        "offset_bytes",
-    ] {
+    for key in ["id", "model", "start", "end", "size_bytes", "alignment", "offset_bytes"] {
         assert!(!tensors[0][key].is_null(), "{key}");
     }
 }
 
 #[test]
 fn run_keeps_its_contract() {
-    for (schedule, arena) in [
-        ("fixed", 350_000_000u64),
-        ("sequential", 300_000_000),
-        ("concurrent", 700_000_000),
-    ] {
-        let run = json(
-            &[
-                "run",
-                &example("three-models"),
-                "--schedule",
-                schedule,
-                "--device",
-                "sim",
-                "--json",
-            ],
-            0,
-        );
+    for (schedule, arena) in
+        [("fixed", 350_000_000u64), ("sequential", 300_000_000), ("concurrent", 700_000_000)]
+    {
+        let run =
+            json(&["run", &example("three-models"), "--schedule", schedule, "--device", "sim", "--json"], 0);
         assert_eq!(run["schema"], "vramkit.run/1");
         assert_eq!(
             (&run["plan"]["arena_bytes"], &run["plan"]["proven_optimal"]),
             (&arena.into(), &true.into())
         );
         assert!(run["plan"]["tensors"].is_null());
-        assert_eq!(
-            (&run["verified_tensors"], &run["aliasing_violations"]),
-            (&7.into(), &0.into())
-        );
+        assert_eq!((&run["verified_tensors"], &run["aliasing_violations"]), (&7.into(), &0.into()));
         assert_eq!(run["used_after_release_bytes"], 0);
         let committed = run["peak_committed_bytes"].as_u64().unwrap();
         assert!(committed >= arena && committed - arena < 2 << 20);
         assert_eq!(run["system_peak_bytes"], run["peak_committed_bytes"]);
         assert!(run["stall_seconds"].is_number() && run["levels"]["normal"].is_number());
-        let kinds: Vec<&str> = run["decisions"]
-            .as_array()
-            .unwrap()
-            .iter()
-            .map(|d| d["kind"].as_str().unwrap())
-            .collect();
+        let kinds: Vec<&str> =
+            run["decisions"].as_array().unwrap().iter().map(|d| d["kind"].as_str().unwrap()).collect();
         assert_eq!((kinds[0], kinds[1]), ("plan_generated", "bound"));
     }
     let run = json(&["run", &example("three-models"), "--device", "sim", "--json"], 0);
     assert_eq!(
-        (
-            &run["reduction_of_sum_of_sizes_ratio"],
-            &run["reduction_of_sum_of_peaks_ratio"]
-        ),
+        (&run["reduction_of_sum_of_sizes_ratio"], &run["reduction_of_sum_of_peaks_ratio"]),
         (&0.5625.into(), &0.5.into())
     );
 }
@@ -147,10 +109,7 @@ fn run_keeps_its_contract() {
 #[test]
 fn real_graphs_run_on_real_memory() {
     let run = json(&["run", &example("vision"), "--json"], 0);
-    assert_eq!(
-        (&run["verified_tensors"], &run["aliasing_violations"]),
-        (&449.into(), &0.into())
-    );
+    assert_eq!((&run["verified_tensors"], &run["aliasing_violations"]), (&449.into(), &0.into()));
     assert_eq!(run["plan"]["arena_bytes"], 9_633_792);
     let peak = run["peak_committed_bytes"].as_u64().unwrap();
     assert_eq!(run["system_peak_bytes"].as_u64().unwrap_or(peak), peak);
@@ -159,49 +118,28 @@ fn real_graphs_run_on_real_memory() {
 #[test]
 fn a_dry_run_takes_nothing() {
     let run = json(&["run", &example("three-models"), "--dry-run", "--json"], 0);
-    assert_eq!(
-        (&run["peak_committed_bytes"], &run["verified_tensors"]),
-        (&0.into(), &0.into())
-    );
+    assert_eq!((&run["peak_committed_bytes"], &run["verified_tensors"]), (&0.into(), &0.into()));
     assert_eq!(run["dry_run"], true);
 }
 
 #[test]
 fn a_capacity_is_a_question_with_an_exit_status() {
     let three = example("three-models");
-    assert_eq!(
-        json(&["plan", &three, "--capacity", "350MB", "--json"], 0)["feasible"],
-        true
-    );
-    assert_eq!(
-        json(&["plan", &three, "--capacity", "349MB", "--json"], 1)["feasible"],
-        false
-    );
+    assert_eq!(json(&["plan", &three, "--capacity", "350MB", "--json"], 0)["feasible"], true);
+    assert_eq!(json(&["plan", &three, "--capacity", "349MB", "--json"], 1)["feasible"], false);
     // Cut from a full rectangle of height 6: greedy does not put it together again, and nothing proves that it cannot be.
     let (_folder, hard) = file(
         "hard.csv",
         "id,lower,upper,size\n0,10,12,4\n1,1,7,2\n2,0,1,5\n3,0,1,1\n4,1,8,1\n5,8,10,1\n6,1,10,1\n7,1,10,2\n8,7,12,1\n9,7,12,1\n",
     );
     assert_eq!(
-        json(
-            &["plan", &hard, "--capacity", "6", "--deadline", "0", "--json"],
-            1
-        )["feasible"],
+        json(&["plan", &hard, "--capacity", "6", "--deadline", "0", "--json"], 1)["feasible"],
         Value::Null
     );
-    let exact = json(
-        &["run", &three, "--capacity", "350MB", "--device", "sim", "--json"],
-        0,
-    );
-    assert_eq!(
-        exact["peak_used_bytes"], 350_000_128,
-        "granted in units of 256 bytes"
-    );
+    let exact = json(&["run", &three, "--capacity", "350MB", "--device", "sim", "--json"], 0);
+    assert_eq!(exact["peak_used_bytes"], 350_000_128, "granted in units of 256 bytes");
     let error = refused(&["run", &three, "--capacity", "320MB"]);
-    assert!(
-        error.contains("--schedule sequential would fit (300 MB)"),
-        "{error}"
-    );
+    assert!(error.contains("--schedule sequential would fit (300 MB)"), "{error}");
 }
 
 #[test]
@@ -210,22 +148,12 @@ fn several_files_are_sequential_and_tables_go_back_with_offsets() {
     let b = folder.path().join("b.csv").display().to_string();
     fs::write(&b, "id,lower,upper,size\nx,0,4,7\n").unwrap();
     let plan = json(&["plan", &a, &b, "--json"], 0);
-    assert_eq!(
-        (&plan["schedule"], &plan["arena_bytes"]),
-        (&"sequential".into(), &14.into())
-    );
+    assert_eq!((&plan["schedule"], &plan["arena_bytes"]), (&"sequential".into(), &14.into()));
     assert_eq!(plan["tensors"][2]["model"], "b");
     let out = folder.path().join("out.csv").display().to_string();
     vramkit().args(["plan", &a, "--output", &out]).assert().success();
-    assert_eq!(
-        fs::read_to_string(&out).unwrap(),
-        "id,lower,upper,size,offset\nx,0,4,10,0\ny,3,9,4,10\n"
-    );
-    assert_eq!(
-        json(&["plan", &out, "--json"], 0)["arena_bytes"],
-        14,
-        "the offsets read back are kept"
-    );
+    assert_eq!(fs::read_to_string(&out).unwrap(), "id,lower,upper,size,offset\nx,0,4,10,0\ny,3,9,4,10\n");
+    assert_eq!(json(&["plan", &out, "--json"], 0)["arena_bytes"], 14, "the offsets read back are kept");
     let same = json(&["plan", &a, &a, "--json"], 0);
     assert_eq!(same["models"][1]["name"], "a-2");
 }
@@ -236,31 +164,16 @@ fn an_export_is_a_workload_that_plans_alike() {
     let copy = folder.path().join("copy.toml").display().to_string();
     let first = json(&["plan", &example("vision"), "--export", &copy, "--json"], 0);
     let second = json(&["plan", &copy, "--json"], 0);
-    assert_eq!(
-        (&first["tensors"], &first["models"]),
-        (&second["tensors"], &second["models"])
-    );
+    assert_eq!((&first["tensors"], &first["models"]), (&second["tensors"], &second["models"]));
 }
 
 #[test]
 fn bad_input_is_refused_with_its_place() {
     for (name, content, reason) in [
-        (
-            "w.csv",
-            "id,lower,upper,size\na,0,3\n",
-            "line 2: 3 cells where the header has 4",
-        ),
-        (
-            "w.csv",
-            "id,lower,upper,size\na,0,3,-1\n",
-            "line 2: size `-1` is negative",
-        ),
+        ("w.csv", "id,lower,upper,size\na,0,3\n", "line 2: 3 cells where the header has 4"),
+        ("w.csv", "id,lower,upper,size\na,0,3,-1\n", "line 2: size `-1` is negative"),
         ("w.csv", "id,lower,upper,size\na,9,3,1\n", "before its start"),
-        (
-            "w.csv",
-            "id,lower,upper,size\na,0,3,18446744073709551615\nb,0,3,1\n",
-            "more than 2^64",
-        ),
+        ("w.csv", "id,lower,upper,size\na,0,3,18446744073709551615\nb,0,3,1\n", "more than 2^64"),
         (
             "w.toml",
             "models = [{ name = \"m\", tensors = [{ id = \"a\", size = nan, start = 0, end = 1 }] }]",
@@ -276,21 +189,9 @@ fn bad_input_is_refused_with_its_place() {
             "models = [{ name = \"m\", tensors = [{ id = \"a\", size = \"5XB\", start = 0, end = 1 }] }]",
             "`XB` in `5XB` is not a unit",
         ),
-        (
-            "w.toml",
-            "\nmodels = [{ name = \"m\", tensers = [] }]",
-            "line 2: unknown field `tensers`",
-        ),
-        (
-            "w.toml",
-            "shedule = \"fixed\"\nmodels = []",
-            "did you mean `schedule`?",
-        ),
-        (
-            "w.toml",
-            "models = [{ name = \"m\" }, { name = \"m\" }]",
-            "model `m` is there twice",
-        ),
+        ("w.toml", "\nmodels = [{ name = \"m\", tensers = [] }]", "line 2: unknown field `tensers`"),
+        ("w.toml", "shedule = \"fixed\"\nmodels = []", "did you mean `schedule`?"),
+        ("w.toml", "models = [{ name = \"m\" }, { name = \"m\" }]", "model `m` is there twice"),
         ("w.toml", "models = [{ file = \"missing.onnx\" }]", "missing.onnx"),
         ("w.toml", "models = [{ file = \"w.toml\" }]", "no known kind"),
         (
@@ -303,11 +204,7 @@ fn bad_input_is_refused_with_its_place() {
             "models = []\n[pressure]\nrungs = [{ level = \"high\", enter = 1.5 }]",
             "must be within (0, 1]",
         ),
-        (
-            "w.json",
-            "{\"models\": [{\"name\": \"m\", \"wieghts\": 3}]}",
-            "did you mean `weights`?",
-        ),
+        ("w.json", "{\"models\": [{\"name\": \"m\", \"wieghts\": 3}]}", "did you mean `weights`?"),
         ("w.json", "{\"models\": ", "line 1"),
         ("w.onnx", "certainly not a graph", "not an ONNX model"),
         ("w.onnx", "", "it holds no graph"),
@@ -323,22 +220,12 @@ fn bad_input_is_refused_with_its_place() {
     refused(&["plan", &example("three-models"), "--deadline", "-1"]);
     refused(&["plan", &example("three-models"), "--alignment", "3"]);
     refused(&["run", &example("three-models"), "--device", "gpu"]);
-    refused(&[
-        "run",
-        &example("three-models"),
-        "--device",
-        "sim",
-        "--report",
-        "/nowhere/at/all.html",
-    ]);
+    refused(&["run", &example("three-models"), "--device", "sim", "--report", "/nowhere/at/all.html"]);
 }
 
 #[test]
 fn a_device_that_is_not_here_has_its_own_exit_status() {
-    let output = vramkit()
-        .args(["run", &example("three-models"), "--device", "cuda:0"])
-        .output()
-        .unwrap();
+    let output = vramkit().args(["run", &example("three-models"), "--device", "cuda:0"]).output().unwrap();
     assert_eq!(output.status.code(), Some(3));
     assert!(String::from_utf8_lossy(&output.stderr).contains("`cuda:0` is not here"));
 }
@@ -347,20 +234,14 @@ fn a_device_that_is_not_here_has_its_own_exit_status() {
 fn results_agree_with_their_schemas() {
     for (name, arguments) in [
         ("plan", &["plan", "examples/three-models.toml", "--json"][..]),
-        (
-            "run",
-            &["run", "examples/three-models.toml", "--device", "sim", "--json"],
-        ),
+        ("run", &["run", "examples/three-models.toml", "--device", "sim", "--json"]),
         ("devices", &["devices", "--json"]),
     ] {
         let (schema, result) = (json(&["schema", name], 0), json(arguments, 0));
         let properties = schema["properties"].as_object().unwrap();
         let fields = result.as_object().unwrap();
         for field in fields.keys() {
-            assert!(
-                properties.contains_key(field),
-                "{name}: `{field}` is not in the schema"
-            );
+            assert!(properties.contains_key(field), "{name}: `{field}` is not in the schema");
         }
         for required in schema["required"].as_array().unwrap() {
             assert!(
@@ -377,44 +258,20 @@ fn every_page_and_picture_is_whole() {
     let folder = tempfile::tempdir().unwrap();
     let path = |name: &str| folder.path().join(name).display().to_string();
     let (svg, html, trace, perfetto) = (path("p.svg"), path("r.html"), path("t.jsonl"), path("p.json"));
-    vramkit()
-        .args(["plan", &example("three-models"), "--svg", &svg])
-        .assert()
-        .success();
+    vramkit().args(["plan", &example("three-models"), "--svg", &svg]).assert().success();
     let files = ["--report", &html, "--trace", &trace, "--perfetto", &perfetto];
-    vramkit()
-        .args(["run", &example("three-models"), "--device", "sim"])
-        .args(files)
-        .assert()
-        .success();
+    vramkit().args(["run", &example("three-models"), "--device", "sim"]).args(files).assert().success();
     let svg = fs::read_to_string(svg).unwrap();
-    for text in [
-        "350 MB arena, proven optimal",
-        "T3 (200 MB)",
-        "lower bound",
-        "A (peak 250 MB)",
-    ] {
+    for text in ["350 MB arena, proven optimal", "T3 (200 MB)", "lower bound", "A (peak 250 MB)"] {
         assert!(svg.contains(text), "{text}");
     }
     let html = fs::read_to_string(html).unwrap();
-    for text in [
-        "56.25 % less",
-        "aliasing violations",
-        "Memory over time",
-        "Decisions",
-        "plan generated",
-    ] {
+    for text in ["56.25 % less", "aliasing violations", "Memory over time", "Decisions", "plan generated"] {
         assert!(html.contains(text), "{text}");
     }
+    assert!(!html.contains("src=") && !html.contains("href="), "the page needs no other file");
     assert!(
-        !html.contains("src=") && !html.contains("href="),
-        "the page needs no other file"
-    );
-    assert!(
-        fs::read_to_string(trace)
-            .unwrap()
-            .lines()
-            .all(|line| serde_json::from_str::<Value>(line).is_ok())
+        fs::read_to_string(trace).unwrap().lines().all(|line| serde_json::from_str::<Value>(line).is_ok())
     );
     assert!(
         serde_json::from_str::<Value>(&fs::read_to_string(perfetto).unwrap()).unwrap()["traceEvents"]
@@ -430,17 +287,11 @@ fn completions_help_and_devices_are_there() {
     }
     for command in ["plan", "run", "devices", "schema", "completions"] {
         let output = vramkit().args([command, "--help"]).output().unwrap();
-        assert!(
-            String::from_utf8(output.stdout).unwrap().contains("Examples:"),
-            "{command}"
-        );
+        assert!(String::from_utf8(output.stdout).unwrap().contains("Examples:"), "{command}");
     }
     let output = vramkit().arg("devices").output().unwrap();
     let text = String::from_utf8(output.stdout).unwrap();
-    assert!(
-        text.contains("host") && text.contains("compute capability not available"),
-        "{text}"
-    );
+    assert!(text.contains("host") && text.contains("compute capability not available"), "{text}");
 }
 
 #[test]
@@ -451,11 +302,7 @@ fn a_reader_that_leaves_early_is_not_an_error() {
         "set -o pipefail; {} plan examples/vision.toml --json | head -c 10 >/dev/null",
         program.display()
     );
-    Command::new("bash")
-        .current_dir(root())
-        .args(["-c", &script])
-        .assert()
-        .success();
+    Command::new("bash").current_dir(root()).args(["-c", &script]).assert().success();
 }
 
 /// What a person reads, times aside.
@@ -473,22 +320,10 @@ fn people_read_this() {
                 .is_some_and(|next| matches!(next.trim_end_matches([',', ';', '\n', ' ']), "ms" | "s"))
         };
         (0..words.len())
-            .map(|i| {
-                if timed(i) {
-                    "[time] ".to_owned()
-                } else {
-                    words[i].to_owned()
-                }
-            })
+            .map(|i| if timed(i) { "[time] ".to_owned() } else { words[i].to_owned() })
             .collect::<String>()
     };
     insta::assert_snapshot!("plan", text(&["plan", "examples/three-models.toml"]));
-    insta::assert_snapshot!(
-        "run",
-        text(&["run", "examples/three-models.toml", "--device", "sim"])
-    );
-    insta::assert_snapshot!(
-        "run_vision",
-        text(&["run", "examples/vision.toml", "--device", "sim"])
-    );
+    insta::assert_snapshot!("run", text(&["run", "examples/three-models.toml", "--device", "sim"]));
+    insta::assert_snapshot!("run_vision", text(&["run", "examples/vision.toml", "--device", "sim"]));
 }

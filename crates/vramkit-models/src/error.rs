@@ -48,19 +48,14 @@ pub enum ReadError {
 
 impl ReadError {
     pub(crate) fn within(file: &str, reason: impl Into<String>) -> Self {
-        Self::In {
-            file: file.to_owned(),
-            reason: reason.into(),
-        }
+        Self::In { file: file.to_owned(), reason: reason.into() }
     }
 }
 
 /// `; did you mean …?` when one of the known names is near enough to be meant.
 pub(crate) fn nearest<'a>(name: &str, known: impl Iterator<Item = &'a str>) -> String {
     let lower = name.to_lowercase();
-    let best = known
-        .map(|known| (strsim::damerau_levenshtein(&lower, known), known))
-        .min();
+    let best = known.map(|known| (strsim::damerau_levenshtein(&lower, known), known)).min();
     match best {
         Some((distance, known)) if distance <= 1 + name.len() / 3 => format!("; did you mean `{known}`?"),
         _ => String::new(),

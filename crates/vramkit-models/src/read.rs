@@ -75,21 +75,15 @@ impl Demand {
 
 /// The last part of a path, without its ending.
 pub(crate) fn stem(path: &str) -> String {
-    Path::new(path)
-        .file_stem()
-        .map_or_else(|| path.to_owned(), |stem| stem.to_string_lossy().into_owned())
+    Path::new(path).file_stem().map_or_else(|| path.to_owned(), |stem| stem.to_string_lossy().into_owned())
 }
 
 fn bytes(path: &Path) -> Result<Vec<u8>, ReadError> {
-    fs::read(path).map_err(|error| ReadError::Io {
-        path: path.to_owned(),
-        error,
-    })
+    fs::read(path).map_err(|error| ReadError::Io { path: path.to_owned(), error })
 }
 
 fn kind(path: &Path) -> String {
-    path.extension()
-        .map_or_else(String::new, |ending| ending.to_string_lossy().to_lowercase())
+    path.extension().map_or_else(String::new, |ending| ending.to_string_lossy().to_lowercase())
 }
 
 /// Reads a workload, a lifetime table or a graph.
@@ -101,10 +95,7 @@ pub fn read(path: &Path, options: &ReadOptions) -> Result<Demand, ReadError> {
         _ => {
             let (model, table) = read_model(path, &stem(&name).into(), options)?;
             let mut demand = Demand::new(stem(&name));
-            demand.settings.push(Settings {
-                from_file: true,
-                ..Settings::default()
-            });
+            demand.settings.push(Settings { from_file: true, ..Settings::default() });
             demand.models.push(model);
             demand.table = table;
             return Ok(demand);
@@ -127,9 +118,7 @@ pub fn read_all(paths: &[impl AsRef<Path>], options: &ReadOptions) -> Result<Dem
         for model in &mut demand.models {
             let taken = |name: &str| all.models.iter().any(|other| &*other.name == name);
             if taken(&model.name) {
-                let free = (2..)
-                    .map(|n| format!("{}-{n}", model.name))
-                    .find(|name| !taken(name));
+                let free = (2..).map(|n| format!("{}-{n}", model.name)).find(|name| !taken(name));
                 rename(model, free.expect("there are more numbers than models").into());
             }
         }
@@ -143,10 +132,7 @@ pub fn read_all(paths: &[impl AsRef<Path>], options: &ReadOptions) -> Result<Dem
 }
 
 fn rename(model: &mut Model, name: Arc<str>) {
-    model
-        .tensors
-        .iter_mut()
-        .for_each(|tensor| tensor.model = name.clone());
+    model.tensors.iter_mut().for_each(|tensor| tensor.model = name.clone());
     model.name = name;
 }
 
@@ -162,15 +148,7 @@ pub(crate) fn read_model(
             let alignment = options.alignment.unwrap_or(1);
             let table = table::parse(&file, &bytes(path)?, name, alignment)?;
             let tensors = table.tensors.clone();
-            Ok((
-                Model {
-                    name: name.clone(),
-                    weights: ByteSize::ZERO,
-                    start: Step(0),
-                    tensors,
-                },
-                Some(table),
-            ))
+            Ok((Model { name: name.clone(), weights: ByteSize::ZERO, start: Step(0), tensors }, Some(table)))
         }
         "onnx" => {
             let folder = path.parent().unwrap_or(Path::new("."));

@@ -50,46 +50,30 @@ const HEADERS: [(&str, Column); 11] = [
 
 /// Reads a table. Errors name the line.
 pub fn parse(name: &str, text: &[u8], model: &str, alignment: u64) -> Result<Table, ReadError> {
-    let at = |line: u64, reason: String| ReadError::At {
-        file: name.to_owned(),
-        line,
-        reason,
-    };
+    let at = |line: u64, reason: String| ReadError::At { file: name.to_owned(), line, reason };
     let mut reader = csv::ReaderBuilder::new().trim(csv::Trim::All).from_reader(text);
     let broken = |error: csv::Error| {
         let line = error.position().map_or(1, csv::Position::line);
         match error.kind() {
-            csv::ErrorKind::UnequalLengths {
-                expected_len, len, ..
-            } => at(line, format!("{len} cells where the header has {expected_len}")),
+            csv::ErrorKind::UnequalLengths { expected_len, len, .. } => {
+                at(line, format!("{len} cells where the header has {expected_len}"))
+            }
             csv::ErrorKind::Utf8 { .. } => {
                 at(line, "not UTF-8 text; a lifetime table is plain text".to_owned())
             }
             _ => at(line, error.to_string()),
         }
     };
-    let headers: Vec<String> = reader
-        .headers()
-        .map_err(broken)?
-        .iter()
-        .map(str::to_owned)
-        .collect();
+    let headers: Vec<String> = reader.headers().map_err(broken)?.iter().map(str::to_owned).collect();
     let columns = columns(&headers).map_err(|reason| at(1, reason))?;
-    let mut table = Table {
-        tensors: Vec::new(),
-        headers,
-        rows: Vec::new(),
-    };
+    let mut table = Table { tensors: Vec::new(), headers, rows: Vec::new() };
     let mut ids = HashSet::new();
     for row in reader.records() {
         let row = row.map_err(broken)?;
         let line = row.position().map_or(0, csv::Position::line);
         let tensor = tensor(&row, &columns, model, alignment).map_err(|reason| at(line, reason))?;
         if !ids.insert(tensor.id.clone()) {
-            return Err(at(
-                line,
-                format!("id `{}` is there twice; ids name one tensor each", tensor.id),
-            ));
+            return Err(at(line, format!("id `{}` is there twice; ids name one tensor each", tensor.id)));
         }
         table.tensors.push(tensor);
         table.rows.push(row);
@@ -113,9 +97,7 @@ fn columns(headers: &[String]) -> Result<Vec<Column>, String> {
     }
     for (name, column) in &HEADERS[..4] {
         if !columns.contains(column) {
-            return Err(format!(
-                "no column `{name}`; a lifetime table has the columns id,lower,upper,size"
-            ));
+            return Err(format!("no column `{name}`; a lifetime table has the columns id,lower,upper,size"));
         }
     }
     Ok(columns)
@@ -134,10 +116,7 @@ fn tensor(
         if optional && cell.is_empty() {
             continue;
         }
-        let name = HEADERS
-            .iter()
-            .find(|(_, known)| known == column)
-            .map_or("", |(name, _)| name);
+        let name = HEADERS.iter().find(|(_, known)| known == column).map_or("", |(name, _)| name);
         let number = || whole_number(cell).map_err(|reason| format!("{name} `{cell}` {reason}"));
         match column {
             Column::Id if cell.is_empty() => return Err("a row without an id".to_owned()),
@@ -157,10 +136,7 @@ fn tensor(
         ));
     }
     if !tensor.alignment.is_power_of_two() {
-        return Err(format!(
-            "alignment {} of `{}` is not a power of two",
-            tensor.alignment, tensor.id
-        ));
+        return Err(format!("alignment {} of `{}` is not a power of two", tensor.alignment, tensor.id));
     }
     Ok(tensor)
 }
@@ -183,10 +159,7 @@ impl Table {
     /// one).
     pub fn write_with_offsets(&self, offsets: &[ByteSize], into: impl std::io::Write) -> std::io::Result<()> {
         let mut writer = csv::Writer::from_writer(into);
-        let column = self
-            .headers
-            .iter()
-            .position(|header| header.eq_ignore_ascii_case("offset"));
+        let column = self.headers.iter().position(|header| header.eq_ignore_ascii_case("offset"));
         let with = |cells: &mut Vec<String>, cell: String| match column {
             Some(column) => cells[column] = cell,
             None => cells.push(cell),
@@ -213,13 +186,7 @@ pub fn write_plan(plan: &vramkit::plan::AllocationPlan, into: impl std::io::Writ
             1 => tensor.id.to_string(),
             _ => format!("{}/{}", tensor.model, tensor.id),
         };
-        let numbers = [
-            tensor.start.0,
-            tensor.end.0,
-            tensor.size.bytes(),
-            tensor.alignment,
-            offset.bytes(),
-        ];
+        let numbers = [tensor.start.0, tensor.end.0, tensor.size.bytes(), tensor.alignment, offset.bytes()];
         writer.write_record(std::iter::once(id).chain(numbers.map(|n| n.to_string())))?;
     }
     writer.flush()
@@ -240,57 +207,29 @@ mod tests {
         assert_eq!(table.tensors.len(), 2);
         assert_eq!((table.tensors[0].alignment, table.tensors[1].alignment), (1, 8));
         let mut out = Vec::new();
-        table
-            .write_with_offsets(&[ByteSize::new(0), ByteSize::new(16)], &mut out)
-            .unwrap();
+        table.write_with_offsets(&[ByteSize::new(0), ByteSize::new(16)], &mut out).unwrap();
         let text = String::from_utf8(out).unwrap();
-        assert_eq!(
-            text,
-            "id,lower,upper,size,alignment,offset\nb1,0,3,4,,0\nb2,3,9,4,8,16\n"
-        );
+        assert_eq!(text, "id,lower,upper,size,alignment,offset\nb1,0,3,4,,0\nb2,3,9,4,8,16\n");
         let again = read(&text).unwrap();
-        assert_eq!(
-            again.tensors[1].pinned,
-            Some(ByteSize::new(16)),
-            "an offset read back is a pin"
-        );
+        assert_eq!(again.tensors[1].pinned, Some(ByteSize::new(16)), "an offset read back is a pin");
     }
 
     #[test]
     fn every_fault_names_its_line() {
         for (text, line, reason) in [
-            (
-                "id,lower,upper,size\na,0,3\n",
-                2,
-                "3 cells where the header has 4",
-            ),
+            ("id,lower,upper,size\na,0,3\n", 2, "3 cells where the header has 4"),
             ("id,lower,upper,size\na,0,3,4\nb,0,3,4,5\n", 3, "5 cells"),
             ("id,lower,upper,size\na,0,3,-4\n", 2, "size `-4` is negative"),
-            (
-                "id,lower,upper,size\na,0,3,18446744073709551616\n",
-                2,
-                "more than 2^64",
-            ),
+            ("id,lower,upper,size\na,0,3,18446744073709551616\n", 2, "more than 2^64"),
             ("id,lower,upper,size\na,0,3,1e3\n", 2, "not a whole number"),
             ("id,lower,upper,size\na,5,3,4\n", 2, "before its start"),
             ("id,lower,upper,size\na,0,3,4\na,0,3,4\n", 3, "twice"),
-            (
-                "id,lower,upper,sise\na,0,3,4\n",
-                1,
-                "unknown column `sise`; did you mean `size`?",
-            ),
+            ("id,lower,upper,sise\na,0,3,4\n", 1, "unknown column `sise`; did you mean `size`?"),
             ("id,lower,size\na,0,3\n", 1, "no column `upper`"),
-            (
-                "id,lower,upper,size,alignment\na,0,3,4,3\n",
-                2,
-                "not a power of two",
-            ),
+            ("id,lower,upper,size,alignment\na,0,3,4,3\n", 2, "not a power of two"),
         ] {
             let error = read(text).unwrap_err();
-            assert!(
-                error.contains(&format!("line {line}")) && error.contains(reason),
-                "{text:?}: {error}"
-            );
+            assert!(error.contains(&format!("line {line}")) && error.contains(reason), "{text:?}: {error}");
         }
         assert!(read("").is_err());
     }

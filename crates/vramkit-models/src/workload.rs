@@ -119,26 +119,14 @@ pub(crate) fn parse(
 ) -> Result<Demand, ReadError> {
     let workload: WorkloadFile = match syntax {
         Syntax::Toml => toml::from_str(text).map_err(|error| {
-            let before = error
-                .span()
-                .map_or("", |span| &text[..span.start.min(text.len())]);
+            let before = error.span().map_or("", |span| &text[..span.start.min(text.len())]);
             let line = before.matches('\n').count() as u64 + 1;
-            ReadError::At {
-                file: file.to_owned(),
-                line,
-                reason: with_hint(error.message()),
-            }
+            ReadError::At { file: file.to_owned(), line, reason: with_hint(error.message()) }
         })?,
         Syntax::Json => serde_json::from_str(text).map_err(|error| {
             let message = error.to_string();
-            let message = message
-                .rsplit_once(" at line ")
-                .map_or(message.as_str(), |(message, _)| message);
-            ReadError::At {
-                file: file.to_owned(),
-                line: error.line() as u64,
-                reason: with_hint(message),
-            }
+            let message = message.rsplit_once(" at line ").map_or(message.as_str(), |(message, _)| message);
+            ReadError::At { file: file.to_owned(), line: error.line() as u64, reason: with_hint(message) }
         })?,
     };
     demand(file, workload, folder, options)
@@ -162,18 +150,13 @@ fn demand(
     options: &ReadOptions,
 ) -> Result<Demand, ReadError> {
     let within = |reason: String| ReadError::within(file, reason);
-    let lifetimes = |error: LifetimeError| ReadError::Lifetimes {
-        file: file.to_owned(),
-        error,
-    };
+    let lifetimes = |error: LifetimeError| ReadError::Lifetimes { file: file.to_owned(), error };
     let alignment = options.alignment.or(workload.alignment).unwrap_or(ALIGNMENT);
     if !alignment.is_power_of_two() {
         return Err(within(format!("alignment {alignment} is not a power of two")));
     }
     if let Some(ladder) = &workload.pressure {
-        ladder
-            .check()
-            .map_err(|error| within(format!("pressure: {error}")))?;
+        ladder.check().map_err(|error| within(format!("pressure: {error}")))?;
     }
     if workload.repetitions == Some(0) {
         return Err(within("repetitions must be at least 1".to_owned()));
@@ -189,10 +172,8 @@ fn demand(
         if !settings.from_file {
             for tensor in &model.tensors {
                 if let Some(other) = ids.insert(tensor.id.to_string(), model.name.to_string()) {
-                    let reason = format!(
-                        "tensor `{}` is in `{other}` and again in `{}`",
-                        tensor.id, model.name
-                    );
+                    let reason =
+                        format!("tensor `{}` is in `{other}` and again in `{}`", tensor.id, model.name);
                     return Err(within(format!("{reason}; ids name one tensor of a workload")));
                 }
             }
@@ -214,21 +195,17 @@ fn model(
     folder: &std::path::Path,
     options: &ReadOptions,
 ) -> Result<(Model, Settings), ReadError> {
-    let label = entry.name.clone().or_else(|| {
-        entry
-            .file
-            .as_ref()
-            .map(|file| crate::read::stem(&file.to_string_lossy()))
-    });
+    let label = entry
+        .name
+        .clone()
+        .or_else(|| entry.file.as_ref().map(|file| crate::read::stem(&file.to_string_lossy())));
     let Some(name) = label.filter(|name| !name.is_empty()) else {
         return Err(within("a model has neither a `name` nor a `file`".to_owned()));
     };
     if let Some(ratio) = entry.degrade_to_ratio
         && !(ratio > 0.0 && ratio < 1.0)
     {
-        return Err(within(format!(
-            "model `{name}`: degrade_to_ratio {ratio} must be within (0, 1)"
-        )));
+        return Err(within(format!("model `{name}`: degrade_to_ratio {ratio} must be within (0, 1)")));
     }
     let settings = Settings {
         priority: entry.priority,
@@ -238,9 +215,7 @@ fn model(
     let name: Arc<str> = name.into();
     let mut model = match &entry.file {
         Some(_) if !entry.tensors.is_empty() => {
-            return Err(within(format!(
-                "model `{name}` has both a `file` and `tensors`; give one of them"
-            )));
+            return Err(within(format!("model `{name}` has both a `file` and `tensors`; give one of them")));
         }
         Some(file) => {
             let mut options = options.clone();
@@ -249,19 +224,13 @@ fn model(
             read_model(&folder.join(file), &name, &options)?.0
         }
         None if !entry.dims.is_empty() => {
-            return Err(within(format!(
-                "model `{name}` has `dims` but no `file` to use them on"
-            )));
+            return Err(within(format!("model `{name}` has `dims` but no `file` to use them on")));
         }
         None => Model {
             name: name.clone(),
             weights: ByteSize::ZERO,
             start: Step(0),
-            tensors: entry
-                .tensors
-                .into_iter()
-                .map(|tensor| lifetime(tensor, &name, alignment))
-                .collect(),
+            tensors: entry.tensors.into_iter().map(|tensor| lifetime(tensor, &name, alignment)).collect(),
         },
     };
     model.start = Step(entry.start);
@@ -302,16 +271,9 @@ pub fn to_toml(demand: &Demand, heading: &str) -> String {
     }
     // Ids name one tensor of a workload; those of graphs that share names are led by the model's.
     let mut seen = std::collections::HashSet::new();
-    let clash = demand
-        .models
-        .iter()
-        .flat_map(|model| &model.tensors)
-        .any(|tensor| !seen.insert(&tensor.id));
-    let alignments: Vec<u64> = demand
-        .models
-        .iter()
-        .flat_map(|m| m.tensors.iter().map(|t| t.alignment))
-        .collect();
+    let clash = demand.models.iter().flat_map(|model| &model.tensors).any(|tensor| !seen.insert(&tensor.id));
+    let alignments: Vec<u64> =
+        demand.models.iter().flat_map(|m| m.tensors.iter().map(|t| t.alignment)).collect();
     let common = alignments.first().copied().unwrap_or(ALIGNMENT);
     let _ = writeln!(out, "alignment = {common}");
     for model in &demand.models {
@@ -325,11 +287,7 @@ pub fn to_toml(demand: &Demand, heading: &str) -> String {
         let _ = writeln!(out, "tensors = [");
         for tensor in &model.tensors {
             let (start, end) = (tensor.start.0, tensor.end.0);
-            let id = if clash {
-                format!("{}/{}", model.name, tensor.id)
-            } else {
-                tensor.id.to_string()
-            };
+            let id = if clash { format!("{}/{}", model.name, tensor.id) } else { tensor.id.to_string() };
             let _ = write!(out, "  {{ id = {}, size = {}", text(&id), tensor.size.bytes());
             let _ = write!(out, ", start = {start}, end = {end}");
             if tensor.alignment != common {

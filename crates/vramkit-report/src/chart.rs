@@ -50,18 +50,11 @@ pub(crate) fn memory_svg(run: &RunReport) -> String {
             "<line x1=\"{LEFT}\" y1=\"{at}\" x2=\"{}\" y2=\"{at}\" class=\"grid\"/>",
             WIDTH - RIGHT
         );
-        let _ = writeln!(
-            svg,
-            "<text x=\"{}\" y=\"{at}\" dy=\"4\" text-anchor=\"end\">{tick}</text>",
-            LEFT - 8.0
-        );
+        let _ =
+            writeln!(svg, "<text x=\"{}\" y=\"{at}\" dy=\"4\" text-anchor=\"end\">{tick}</text>", LEFT - 8.0);
     }
     for tick in ticks(seconds, 8.0) {
-        let label = if seconds < 1.0 {
-            format!("{} ms", n(tick * 1e3))
-        } else {
-            format!("{} s", n(tick))
-        };
+        let label = if seconds < 1.0 { format!("{} ms", n(tick * 1e3)) } else { format!("{} s", n(tick)) };
         let _ = writeln!(
             svg,
             "<text x=\"{}\" y=\"{}\" text-anchor=\"middle\">{label}</text>",
@@ -69,46 +62,26 @@ pub(crate) fn memory_svg(run: &RunReport) -> String {
             HEIGHT - BOTTOM + 18.0
         );
     }
-    type Series = (
-        &'static str,
-        &'static str,
-        &'static str,
-        fn(&SampleReport) -> Option<ByteSize>,
-    );
+    type Series = (&'static str, &'static str, &'static str, fn(&SampleReport) -> Option<ByteSize>);
     let series: [Series; 3] = [
-        ("committed by the pool", "#0072b2", "", |s| {
-            Some(s.committed_bytes)
-        }),
+        ("committed by the pool", "#0072b2", "", |s| Some(s.committed_bytes)),
         ("granted", "#e69f00", "", |s| Some(s.used_bytes)),
-        (
-            "resident, as the system says",
-            "#c00000",
-            " stroke-dasharray=\"5 4\"",
-            |s| s.system_bytes,
-        ),
+        ("resident, as the system says", "#c00000", " stroke-dasharray=\"5 4\"", |s| s.system_bytes),
     ];
     let mut legend = LEFT;
     for (label, colour, dash, value) in series {
-        let points = samples
-            .iter()
-            .filter_map(|sample| Some((sample.at_seconds, value(sample)?)));
+        let points = samples.iter().filter_map(|sample| Some((sample.at_seconds, value(sample)?)));
         // A value holds until the next is read.
         let mut path = String::new();
         for (i, (at, bytes)) in points.enumerate() {
             let (px, py) = (n(x(at)), n(y(bytes)));
-            let _ = if i == 0 {
-                write!(path, "M{px},{py}")
-            } else {
-                write!(path, "H{px}V{py}")
-            };
+            let _ = if i == 0 { write!(path, "M{px},{py}") } else { write!(path, "H{px}V{py}") };
         }
         if path.is_empty() {
             continue;
         }
-        let _ = writeln!(
-            svg,
-            "<path d=\"{path}\" fill=\"none\" stroke=\"{colour}\" stroke-width=\"2\"{dash}/>"
-        );
+        let _ =
+            writeln!(svg, "<path d=\"{path}\" fill=\"none\" stroke=\"{colour}\" stroke-width=\"2\"{dash}/>");
         let base = HEIGHT - 14.0;
         let _ = writeln!(
             svg,

@@ -4,9 +4,8 @@ use vramkit::ByteSize;
 
 /// Colours that people with any colour vision tell apart (Okabe and Ito, 2008), for up to eight models; more
 /// start again.
-pub(crate) const COLOURS: [&str; 8] = [
-    "#0072b2", "#e69f00", "#009e73", "#cc79a7", "#56b4e9", "#d55e00", "#f0e442", "#999999",
-];
+pub(crate) const COLOURS: [&str; 8] =
+    ["#0072b2", "#e69f00", "#009e73", "#cc79a7", "#56b4e9", "#d55e00", "#f0e442", "#999999"];
 
 pub(crate) fn colour(model: usize) -> &'static str {
     COLOURS[model % COLOURS.len()]
@@ -37,11 +36,8 @@ pub(crate) fn ticks(most: f64, count: f64) -> Vec<f64> {
     }
     let rough = most / count;
     let magnitude = 10f64.powf(rough.log10().floor());
-    let step = [1.0, 2.0, 5.0, 10.0]
-        .into_iter()
-        .map(|m| m * magnitude)
-        .find(|&step| step >= rough)
-        .unwrap_or(rough);
+    let step =
+        [1.0, 2.0, 5.0, 10.0].into_iter().map(|m| m * magnitude).find(|&step| step >= rough).unwrap_or(rough);
     (0..=(most / step) as u32).map(|i| f64::from(i) * step).collect()
 }
 
@@ -51,10 +47,7 @@ pub(crate) fn byte_ticks(most: ByteSize, count: f64) -> Vec<ByteSize> {
     let base: f64 = if decimal { 1000.0 } else { 1024.0 };
     let bytes = most.bytes() as f64;
     let unit = base.powf((bytes.max(1.0).ln() / base.ln()).floor());
-    ticks(bytes / unit, count)
-        .into_iter()
-        .map(|tick| ByteSize::new((tick * unit) as u64))
-        .collect()
+    ticks(bytes / unit, count).into_iter().map(|tick| ByteSize::new((tick * unit) as u64)).collect()
 }
 
 /// A number with at most two decimals, as coordinates need.
@@ -72,10 +65,7 @@ mod tests {
         assert_eq!(ticks(35.0, 7.0), [0.0, 5.0, 10.0, 15.0, 20.0, 25.0, 30.0, 35.0]);
         assert_eq!(ticks(0.0, 5.0), [0.0]);
         let bytes = byte_ticks(ByteSize::mb(350), 7.0);
-        assert_eq!(
-            (bytes[1], bytes[bytes.len() - 1]),
-            (ByteSize::mb(50), ByteSize::mb(350))
-        );
+        assert_eq!((bytes[1], bytes[bytes.len() - 1]), (ByteSize::mb(50), ByteSize::mb(350)));
     }
 
     #[test]

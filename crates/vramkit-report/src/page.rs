@@ -39,11 +39,7 @@ pub fn run_page(run: &RunReport, plan: &PlanReport) -> String {
          content=\"width=device-width, initial-scale=1\">\n<title>{title}: vramkit run</title>\n<style>{STYLE}</style>\n\
          </head>\n<body>\n<h1>{title}</h1>\n"
     );
-    let how = if run.dry_run {
-        "planned (dry run, no memory taken)"
-    } else {
-        "ran"
-    };
+    let how = if run.dry_run { "planned (dry run, no memory taken)" } else { "ran" };
     let _ = writeln!(
         page,
         "<p class=\"lead\">{} model{} {how} in {} on {}: {:.2} % less than without sharing.</p>",
@@ -55,16 +51,9 @@ pub fn run_page(run: &RunReport, plan: &PlanReport) -> String {
     );
     cards(&mut page, run);
     savings(&mut page, run);
-    let _ = write!(
-        page,
-        "<h2>Plan</h2>\n<figure class=\"paper\">{}</figure>\n",
-        plan_svg(plan)
-    );
-    let _ = write!(
-        page,
-        "<h2>Memory over time</h2>\n<figure class=\"screen\">{}</figure>\n",
-        memory_svg(run)
-    );
+    let _ = write!(page, "<h2>Plan</h2>\n<figure class=\"paper\">{}</figure>\n", plan_svg(plan));
+    let _ =
+        write!(page, "<h2>Memory over time</h2>\n<figure class=\"screen\">{}</figure>\n", memory_svg(run));
     page.push_str("<p class=\"soft\">Behind the lines, the level of pressure: none is normal, orange elevated, red critical.</p>\n");
     violations(&mut page, run);
     models(&mut page, run);
@@ -76,11 +65,7 @@ pub fn run_page(run: &RunReport, plan: &PlanReport) -> String {
 fn cards(page: &mut String, run: &RunReport) {
     page.push_str("<div class=\"cards\">\n");
     let mut card = |class: &str, value: String, label: &str| {
-        let _ = writeln!(
-            page,
-            "<div class=\"card {class}\"><b>{}</b>{label}</div>",
-            escape(&value)
-        );
+        let _ = writeln!(page, "<div class=\"card {class}\"><b>{}</b>{label}</div>", escape(&value));
     };
     let good = |yes: bool| if yes { "good" } else { "bad" };
     let verdict = if run.plan.proven_optimal {
@@ -93,23 +78,14 @@ fn cards(page: &mut String, run: &RunReport) {
         run.plan.arena_bytes.to_string(),
         &format!("arena, {verdict}"),
     );
+    card("", run.peak_committed_bytes.to_string(), "peak committed by the pool");
     card(
         "",
-        run.peak_committed_bytes.to_string(),
-        "peak committed by the pool",
-    );
-    card(
-        "",
-        run.system_peak_bytes
-            .map_or("not available".to_owned(), |b| b.to_string()),
+        run.system_peak_bytes.map_or("not available".to_owned(), |b| b.to_string()),
         "peak resident, as the system saw it",
     );
     card("", run.verified_tensors.to_string(), "tensors verified intact");
-    card(
-        good(run.aliasing_violations == 0),
-        run.aliasing_violations.to_string(),
-        "aliasing violations",
-    );
+    card(good(run.aliasing_violations == 0), run.aliasing_violations.to_string(), "aliasing violations");
     card(
         good(run.used_after_release_bytes.is_zero()),
         run.used_after_release_bytes.to_string(),
@@ -132,12 +108,7 @@ fn savings(page: &mut String, run: &RunReport) {
         );
     };
     let less = |ratio: f64| format!(" (the arena is {:.2} % less)", ratio * 100.0);
-    bar(
-        "every tensor its own",
-        plan.sum_of_sizes_bytes,
-        "whole",
-        less(run.reduction_of_sum_of_sizes_ratio),
-    );
+    bar("every tensor its own", plan.sum_of_sizes_bytes, "whole", less(run.reduction_of_sum_of_sizes_ratio));
     bar(
         "every model its own, at best",
         plan.sum_of_peaks_bytes,

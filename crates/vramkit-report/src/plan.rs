@@ -53,12 +53,7 @@ impl<'a> Picture<'a> {
         let first = tensors.iter().map(|tensor| tensor.start.0).min().unwrap_or(0);
         let last = tensors.iter().map(|tensor| tensor.end.0).max().unwrap_or(1);
         let most = plan.arena_bytes.max(plan.lower_bound_bytes);
-        Self {
-            plan,
-            first,
-            steps: (last - first).max(1) as f64,
-            bytes: most.bytes().max(1) as f64 * 1.06,
-        }
+        Self { plan, first, steps: (last - first).max(1) as f64, bytes: most.bytes().max(1) as f64 * 1.06 }
     }
 
     fn x(&self, step: u64) -> f64 {
@@ -70,11 +65,7 @@ impl<'a> Picture<'a> {
     }
 
     fn model(&self, name: &str) -> usize {
-        self.plan
-            .models
-            .iter()
-            .position(|model| model.name == name)
-            .unwrap_or(0)
+        self.plan.models.iter().position(|model| model.name == name).unwrap_or(0)
     }
 
     fn heading(&self, svg: &mut String) {
@@ -96,14 +87,9 @@ impl<'a> Picture<'a> {
             saved(plan.sum_of_peaks_bytes),
             plan.sum_of_peaks_bytes,
         );
-        let _ = writeln!(
-            svg,
-            "<text x=\"{LEFT}\" y=\"30\" font-size=\"20\" font-weight=\"600\">{title}</text>"
-        );
-        let _ = writeln!(
-            svg,
-            "<text x=\"{LEFT}\" y=\"52\" fill=\"#444444\">{subtitle}</text>"
-        );
+        let _ =
+            writeln!(svg, "<text x=\"{LEFT}\" y=\"30\" font-size=\"20\" font-weight=\"600\">{title}</text>");
+        let _ = writeln!(svg, "<text x=\"{LEFT}\" y=\"52\" fill=\"#444444\">{subtitle}</text>");
     }
 
     fn axes(&self, svg: &mut String) {
@@ -128,11 +114,8 @@ impl<'a> Picture<'a> {
                 "<line x1=\"{x}\" y1=\"{bottom}\" x2=\"{x}\" y2=\"{}\" stroke=\"#888888\"/>",
                 bottom + 5.0
             );
-            let _ = writeln!(
-                svg,
-                "<text x=\"{x}\" y=\"{}\" text-anchor=\"middle\">{step}</text>",
-                bottom + 19.0
-            );
+            let _ =
+                writeln!(svg, "<text x=\"{x}\" y=\"{}\" text-anchor=\"middle\">{step}</text>", bottom + 19.0);
         }
         let _ = writeln!(
             svg,
@@ -156,10 +139,8 @@ impl<'a> Picture<'a> {
     }
 
     fn tensor(&self, svg: &mut String, tensor: &TensorReport) {
-        let (x, y) = (
-            self.x(tensor.start.0),
-            self.y(tensor.offset_bytes.bytes() + tensor.size_bytes.bytes()),
-        );
+        let (x, y) =
+            (self.x(tensor.start.0), self.y(tensor.offset_bytes.bytes() + tensor.size_bytes.bytes()));
         let width = self.x(tensor.end.0) - x;
         let height = self.y(tensor.offset_bytes.bytes()) - y;
         if width <= 0.0 || height <= 0.0 {
@@ -167,11 +148,7 @@ impl<'a> Picture<'a> {
         }
         let fill = colour(self.model(&tensor.model));
         // Outlines would fill a thin box.
-        let outline = if width > 4.0 && height > 4.0 {
-            " stroke=\"#ffffff\""
-        } else {
-            ""
-        };
+        let outline = if width > 4.0 && height > 4.0 { " stroke=\"#ffffff\"" } else { "" };
         let _ = write!(
             svg,
             "<rect x=\"{}\" y=\"{}\" width=\"{}\" height=\"{}\" fill=\"{fill}\" fill-opacity=\"0.8\"{outline}>",
@@ -221,17 +198,9 @@ impl<'a> Picture<'a> {
         let mut live = 0i128;
         for step in changes.chunk_by(|a, b| a.0 == b.0) {
             live += step.iter().map(|(_, change)| change).sum::<i128>();
-            let _ = write!(
-                path,
-                "H{}V{}",
-                n(self.x(step[0].0)),
-                n(self.y(live.max(0) as u64))
-            );
+            let _ = write!(path, "H{}V{}", n(self.x(step[0].0)), n(self.y(live.max(0) as u64)));
         }
-        let _ = writeln!(
-            svg,
-            "<path d=\"{path}\" fill=\"none\" stroke=\"#111111\" stroke-width=\"1.5\"/>"
-        );
+        let _ = writeln!(svg, "<path d=\"{path}\" fill=\"none\" stroke=\"#111111\" stroke-width=\"1.5\"/>");
     }
 
     fn bound(&self, svg: &mut String) {
@@ -284,12 +253,7 @@ impl<'a> Picture<'a> {
                 y - 10.0,
                 colour(i)
             );
-            let _ = writeln!(
-                svg,
-                "<text x=\"{}\" y=\"{y}\">{}</text>",
-                n(x + 17.0),
-                escape(&label)
-            );
+            let _ = writeln!(svg, "<text x=\"{}\" y=\"{y}\">{}</text>", n(x + 17.0), escape(&label));
             x += width;
         }
         if self.plan.schedule != Schedule::Concurrent {

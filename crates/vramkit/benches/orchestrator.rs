@@ -39,16 +39,10 @@ fn main() {
         alignment: 256,
         ..TensorLifetime::new("m", &i.to_string(), i, i + 2 + i % 5, size(i))
     });
-    let model = Model {
-        name: "m".into(),
-        weights: ByteSize::mib(500),
-        start: Step(0),
-        tensors: tensors.collect(),
-    };
+    let model =
+        Model { name: "m".into(), weights: ByteSize::mib(500), start: Step(0), tensors: tensors.collect() };
     let models = [model];
-    let plan = orchestrator
-        .plan(&models, Schedule::Fixed)
-        .expect("the lifetimes are sound");
+    let plan = orchestrator.plan(&models, Schedule::Fixed).expect("the lifetimes are sound");
     let planning =
         fastest(|| timed(|| drop(orchestrator.plan(&models, Schedule::Fixed).expect("as before"))));
     let binding = fastest(|| {
@@ -64,9 +58,8 @@ fn main() {
     });
     let separately = fastest(|| {
         timed(|| {
-            let all: Vec<_> = (0..TENSORS)
-                .map(|i| pool.allocate(Request::new(size(i))).expect("ample"))
-                .collect();
+            let all: Vec<_> =
+                (0..TENSORS).map(|i| pool.allocate(Request::new(size(i))).expect("ample")).collect();
             drop(all);
         })
     });

@@ -27,11 +27,7 @@ impl Random {
 fn network(n: u64) -> Vec<TensorLifetime> {
     let mut random = Random(n);
     let tensor = |i: u64| {
-        let skip = if random.below(8) == 0 {
-            2 + random.below(40)
-        } else {
-            2
-        };
+        let skip = if random.below(8) == 0 { 2 + random.below(40) } else { 2 };
         let size = ByteSize::new((1 + random.below(64)) << (10 + random.below(8)));
         TensorLifetime {
             alignment: 256,
@@ -47,24 +43,13 @@ fn scattered(n: u64) -> Vec<TensorLifetime> {
     let tensor = |i: u64| {
         let start = random.below(n);
         let size = ByteSize::new(1 + random.below(1 << 20));
-        TensorLifetime::new(
-            "m",
-            &i.to_string(),
-            start,
-            start + 1 + random.below(n / 10 + 1),
-            size,
-        )
+        TensorLifetime::new("m", &i.to_string(), start, start + 1 + random.below(n / 10 + 1), size)
     };
     (0..n).map(tensor).collect()
 }
 
 fn models(tensors: Vec<TensorLifetime>) -> Vec<Model> {
-    vec![Model {
-        name: "m".into(),
-        weights: ByteSize::ZERO,
-        start: Step(0),
-        tensors,
-    }]
+    vec![Model { name: "m".into(), weights: ByteSize::ZERO, start: Step(0), tensors }]
 }
 
 /// First fit by size, each tensor against every placed one.
@@ -101,17 +86,12 @@ fn main() {
         "{:<12}{:>8}{:>12}{:>12}{:>12}{:>12}{:>10}",
         "workload", "tensors", "plan", "analyse", "check", "quadratic", "gap"
     );
-    for (name, make) in [
-        ("network", network as fn(u64) -> Vec<TensorLifetime>),
-        ("scattered", scattered),
-    ] {
+    for (name, make) in [("network", network as fn(u64) -> Vec<TensorLifetime>), ("scattered", scattered)] {
         for n in [500, 1_000, 20_000, 60_000] {
             let models = models(make(n));
             let rounds = if n <= 1_000 { 50 } else { 3 };
             let planner = MemoryPlanner::new();
-            let plan = planner
-                .plan(&models, Schedule::Fixed)
-                .expect("the lifetimes are sound");
+            let plan = planner.plan(&models, Schedule::Fixed).expect("the lifetimes are sound");
             let planning = fastest(rounds, || {
                 std::hint::black_box(planner.plan(&models, Schedule::Fixed).expect("as before"));
             });

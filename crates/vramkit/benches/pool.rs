@@ -86,9 +86,7 @@ fn vramkit_pool(trace: &[Operation]) -> (f64, u64) {
     let pool =
         DeviceMemoryPool::new(Arc::new(SimulatedDevice::new(capacity)), capacity).expect("a fresh device");
     let allocate = |size| -> (Allocation, u64) {
-        let allocation = pool
-            .allocate(Request::new(ByteSize::new(size)))
-            .expect("the capacity is ample");
+        let allocation = pool.allocate(Request::new(ByteSize::new(size))).expect("the capacity is ample");
         let end = allocation.offset() + size.next_multiple_of(256);
         (allocation, end)
     };
@@ -101,33 +99,21 @@ fn vramkit_pool_ids(trace: &[Operation]) -> (f64, u64) {
         DeviceMemoryPool::new(Arc::new(SimulatedDevice::new(capacity)), capacity).expect("a fresh device");
     let base = pool.range().base;
     let allocate = |size| {
-        let (id, range) = pool
-            .allocate_id(Request::new(ByteSize::new(size)))
-            .expect("the capacity is ample");
+        let (id, range) = pool.allocate_id(Request::new(ByteSize::new(size))).expect("the capacity is ample");
         (id, (range.end() - base).next_multiple_of(256))
     };
     run(trace, allocate, |id| pool.release(id).expect("it is live"))
 }
 
 fn offset_allocator(trace: &[Operation]) -> (f64, u64) {
-    let allocator = std::cell::RefCell::new(Allocator::<u32>::with_max_allocs(
-        (CAPACITY / 256) as u32,
-        1 << 16,
-    ));
+    let allocator =
+        std::cell::RefCell::new(Allocator::<u32>::with_max_allocs((CAPACITY / 256) as u32, 1 << 16));
     let allocate = |size: u64| -> (OffsetAllocation<u32>, u64) {
         let units = size.div_ceil(256) as u32;
-        let allocation = allocator
-            .borrow_mut()
-            .allocate(units)
-            .expect("the capacity is ample");
-        (
-            allocation,
-            (u64::from(allocation.offset) + u64::from(units)) * 256,
-        )
+        let allocation = allocator.borrow_mut().allocate(units).expect("the capacity is ample");
+        (allocation, (u64::from(allocation.offset) + u64::from(units)) * 256)
     };
-    run(trace, allocate, |allocation| {
-        allocator.borrow_mut().free(allocation)
-    })
+    run(trace, allocate, |allocation| allocator.borrow_mut().free(allocation))
 }
 
 /// Exact best fit over two B-trees: free blocks by size and by address.
@@ -149,11 +135,7 @@ impl BestFit {
     }
 
     fn allocate(&mut self, size: u64) -> u64 {
-        let &(found, offset) = self
-            .by_size
-            .range((size, 0)..)
-            .next()
-            .expect("the capacity is ample");
+        let &(found, offset) = self.by_size.range((size, 0)..).next().expect("the capacity is ample");
         self.remove(offset, found);
         if found > size {
             self.insert(offset + size, found - size);
@@ -184,9 +166,7 @@ fn best_fit(trace: &[Operation]) -> (f64, u64) {
         let offset = book.borrow_mut().allocate(size);
         ((offset, size), offset + size)
     };
-    run(trace, allocate, |(offset, size)| {
-        book.borrow_mut().free(offset, size)
-    })
+    run(trace, allocate, |(offset, size)| book.borrow_mut().free(offset, size))
 }
 
 type Peer = (&'static str, fn(&[Operation]) -> (f64, u64));
@@ -206,19 +186,9 @@ fn main() {
             *best = (best.0.min(ns), arena);
         }
     }
-    println!(
-        "random trace: {OPERATIONS} operations, at most {LIVE} live, peak live {}",
-        ByteSize::new(peak)
-    );
-    println!(
-        "{:<24}{:>12}{:>22}{:>20}",
-        "allocator", "ns per op", "ratio to ours", "arena / peak live"
-    );
+    println!("random trace: {OPERATIONS} operations, at most {LIVE} live, peak live {}", ByteSize::new(peak));
+    println!("{:<24}{:>12}{:>22}{:>20}", "allocator", "ns per op", "ratio to ours", "arena / peak live");
     for ((ns, arena), (name, _)) in best.iter().zip(&peers) {
-        println!(
-            "{name:<24}{ns:>12.1}{:>22.2}{:>20.3}",
-            ns / best[0].0,
-            *arena as f64 / peak as f64
-        );
+        println!("{name:<24}{ns:>12.1}{:>22.2}{:>20.3}", ns / best[0].0, *arena as f64 / peak as f64);
     }
 }

@@ -104,12 +104,8 @@ impl<P> Ladder<P> {
     pub fn check(&self) -> Result<(), LadderError> {
         let mut below = (PressureLevel::Normal, 0.0);
         for rung in &self.rungs {
-            let fraction = |name, value, range| LadderError::Fraction {
-                level: rung.level,
-                name,
-                value,
-                range,
-            };
+            let fraction =
+                |name, value, range| LadderError::Fraction { level: rung.level, name, value, range };
             // Written so that NaN fails.
             if !(rung.enter > 0.0 && rung.enter <= 1.0) {
                 return Err(fraction("enter", rung.enter, "(0, 1]"));
@@ -119,10 +115,9 @@ impl<P> Ladder<P> {
             {
                 return Err(fraction("exit", exit, "[0, enter]"));
             }
-            for (name, value) in [
-                ("dwell_seconds", rung.dwell_seconds),
-                ("cooldown_seconds", rung.cooldown_seconds),
-            ] {
+            for (name, value) in
+                [("dwell_seconds", rung.dwell_seconds), ("cooldown_seconds", rung.cooldown_seconds)]
+            {
                 if !(0.0..=1e9).contains(&value) {
                     return Err(fraction(name, value, "[0, 1e9]"));
                 }
@@ -168,12 +163,7 @@ impl Default for PressureGauge {
 impl PressureGauge {
     /// On the ground.
     pub fn new() -> Self {
-        Self {
-            level: PressureLevel::Normal,
-            entered: Duration::ZERO,
-            readings: [0; 4],
-            changes: 0,
-        }
+        Self { level: PressureLevel::Normal, entered: Duration::ZERO, readings: [0; 4], changes: 0 }
     }
 
     /// Takes a reading in: `fraction` of the capacity in use at the time `now` (of any clock that does not go
@@ -181,12 +171,8 @@ impl PressureGauge {
     pub fn read<P>(&mut self, ladder: &Ladder<P>, fraction: f64, now: Duration) -> Option<LevelChange> {
         let from = self.level;
         let entered = |rung: &&Rung<P>| fraction >= rung.enter;
-        let reached = ladder
-            .rungs
-            .iter()
-            .rev()
-            .find(entered)
-            .map_or(PressureLevel::Normal, |rung| rung.level);
+        let reached =
+            ladder.rungs.iter().rev().find(entered).map_or(PressureLevel::Normal, |rung| rung.level);
         if reached > from {
             self.level = reached;
         } else if let Some(rung) = ladder.rung(from)
@@ -194,12 +180,8 @@ impl PressureGauge {
         {
             // Down to the highest rung that one has not yet left.
             let held = |rung: &&Rung<P>| rung.level <= from && fraction >= rung.exit.unwrap_or(rung.enter);
-            self.level = ladder
-                .rungs
-                .iter()
-                .rev()
-                .find(held)
-                .map_or(PressureLevel::Normal, |rung| rung.level);
+            self.level =
+                ladder.rungs.iter().rev().find(held).map_or(PressureLevel::Normal, |rung| rung.level);
         }
         self.readings[self.level as usize] += 1;
         if self.level == from {
@@ -241,10 +223,7 @@ mod tests {
             cooldown_seconds: 0.0,
         };
         Ladder {
-            rungs: vec![
-                rung(PressureLevel::Elevated, 0.7, 0.6),
-                rung(PressureLevel::Critical, 0.9, 0.8),
-            ],
+            rungs: vec![rung(PressureLevel::Elevated, 0.7, 0.6), rung(PressureLevel::Critical, 0.9, 0.8)],
             patience: 2,
         }
     }
@@ -278,13 +257,7 @@ mod tests {
         assert!(gauge.read(&ladder, 0.8, at(10)).is_some());
         assert_eq!(gauge.read(&ladder, 0.1, at(14)), None);
         let change = gauge.read(&ladder, 0.1, at(15)).unwrap();
-        assert_eq!(
-            change,
-            LevelChange {
-                from: PressureLevel::Elevated,
-                to: PressureLevel::Normal
-            }
-        );
+        assert_eq!(change, LevelChange { from: PressureLevel::Elevated, to: PressureLevel::Normal });
     }
 
     #[test]

@@ -19,16 +19,9 @@ pub enum FillError {
 
 /// A model of one tensor, for as long as the model runs.
 pub fn filler(name: &str, size: ByteSize) -> Model {
-    let tensor = TensorLifetime {
-        alignment: 256,
-        ..TensorLifetime::new(name, &format!("{name}.all"), 0, 1, size)
-    };
-    Model {
-        name: name.into(),
-        weights: ByteSize::ZERO,
-        start: Step(0),
-        tensors: vec![tensor],
-    }
+    let tensor =
+        TensorLifetime { alignment: 256, ..TensorLifetime::new(name, &format!("{name}.all"), 0, 1, size) };
+    Model { name: name.into(), weights: ByteSize::ZERO, start: Step(0), tensors: vec![tensor] }
 }
 
 /// Binds `filler-0`, `filler-1`… (about a twentieth of the capacity each, the last one smaller) until `fraction`

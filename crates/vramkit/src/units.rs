@@ -108,11 +108,7 @@ impl ByteSize {
 
     /// This size as a fraction of `whole`; 0 when `whole` is zero.
     pub fn ratio_of(self, whole: Self) -> f64 {
-        if whole.0 == 0 {
-            0.0
-        } else {
-            self.0 as f64 / whole.0 as f64
-        }
+        if whole.0 == 0 { 0.0 } else { self.0 as f64 / whole.0 as f64 }
     }
 
     /// The exact number with thousands separated: `350,000,000`.
@@ -144,11 +140,8 @@ impl fmt::Display for ByteSize {
             value /= base;
             unit += 1;
         }
-        let mut text = if unit == 0 || value >= 1000.0 {
-            format!("{value:.0}")
-        } else {
-            format!("{value:.2}")
-        };
+        let mut text =
+            if unit == 0 || value >= 1000.0 { format!("{value:.0}") } else { format!("{value:.2}") };
         if text.contains('.') {
             text.truncate(text.trim_end_matches('0').trim_end_matches('.').len());
         }
@@ -162,9 +155,8 @@ impl FromStr for ByteSize {
     /// Reads `1048576`, `24GiB`, `1.5 GiB`, `700MB`. A fraction of a byte is rounded to the nearest byte.
     fn from_str(text: &str) -> Result<Self, ParseSizeError> {
         let trimmed = text.trim();
-        let split = trimmed
-            .find(|c: char| !c.is_ascii_digit() && c != '.' && c != '_')
-            .unwrap_or(trimmed.len());
+        let split =
+            trimmed.find(|c: char| !c.is_ascii_digit() && c != '.' && c != '_').unwrap_or(trimmed.len());
         let (number, unit) = trimmed.split_at(split);
         let number = number.replace('_', "");
         let (whole, fraction) = number.split_once('.').unwrap_or((&number, ""));
@@ -174,28 +166,16 @@ impl FromStr for ByteSize {
         let unit = unit.trim();
         let scale = match unit {
             "" => 1,
-            _ => UNITS
-                .iter()
-                .find(|(name, _)| *name == unit)
-                .map(|&(_, scale)| scale)
-                .ok_or_else(|| ParseSizeError::UnknownUnit {
-                    text: text.to_owned(),
-                    unit: unit.to_owned(),
-                })?,
+            _ => UNITS.iter().find(|(name, _)| *name == unit).map(|&(_, scale)| scale).ok_or_else(|| {
+                ParseSizeError::UnknownUnit { text: text.to_owned(), unit: unit.to_owned() }
+            })?,
         };
         let too_large = || ParseSizeError::TooLarge(text.to_owned());
-        let whole: u64 = if whole.is_empty() {
-            0
-        } else {
-            whole.parse().map_err(|_| too_large())?
-        };
+        let whole: u64 = if whole.is_empty() { 0 } else { whole.parse().map_err(|_| too_large())? };
         // 18 digits of a fraction say more than 64 bits can hold; the rest cannot change the nearest byte.
         let fraction = &fraction[..fraction.len().min(18)];
-        let numerator: u128 = if fraction.is_empty() {
-            0
-        } else {
-            fraction.parse().map_err(|_| too_large())?
-        };
+        let numerator: u128 =
+            if fraction.is_empty() { 0 } else { fraction.parse().map_err(|_| too_large())? };
         let denominator = 10u128.pow(fraction.len() as u32);
         let bytes = u128::from(whole) * u128::from(scale)
             + (numerator * u128::from(scale) + denominator / 2) / denominator;
@@ -300,17 +280,9 @@ mod tests {
 
     #[test]
     fn what_is_not_a_size_is_refused_with_a_reason() {
-        for text in [
-            "",
-            "MB",
-            "1.2.3MB",
-            "-5",
-            "nan",
-            "5 parsecs",
-            "99999999999999999999",
-            "20000000TiB",
-            "5G",
-        ] {
+        for text in
+            ["", "MB", "1.2.3MB", "-5", "nan", "5 parsecs", "99999999999999999999", "20000000TiB", "5G"]
+        {
             assert!(text.parse::<ByteSize>().is_err(), "{text}");
         }
         assert!(serde_json::from_str::<ByteSize>("-1").is_err());

@@ -22,9 +22,7 @@ fn pool(granules: u64) -> Arc<DeviceMemoryPool> {
 /// Takes memory, uses all of it, gives it back. The device refuses access to what is not committed.
 fn use_memory(pool: &DeviceMemoryPool, bytes: u64, pattern: u32) {
     if let Ok(allocation) = pool.allocate(Request::new(ByteSize::new(bytes))) {
-        pool.device()
-            .fill(allocation.range(), pattern)
-            .expect("granted memory is committed");
+        pool.device().fill(allocation.range(), pattern).expect("granted memory is committed");
         let found = vramkit::device::find_mismatch(&**pool.device(), allocation.range(), pattern, None);
         assert_eq!(found, Ok(None), "granted memory is nobody else's");
     }
@@ -64,9 +62,7 @@ fn trimming_never_takes_what_is_being_granted() {
 fn a_failed_commit_is_undone_without_harm_to_a_neighbour() {
     loom::model(|| {
         // Memory for two granules, addresses for four: one of the two requests may fail, none may be hurt.
-        let device = SimulatedDevice::builder(ByteSize::new(2 * 1024))
-            .granularity(GRANULE)
-            .build();
+        let device = SimulatedDevice::builder(ByteSize::new(2 * 1024)).granularity(GRANULE).build();
         let pool = Arc::new(DeviceMemoryPool::new(Arc::new(device), ByteSize::new(4 * 1024)).unwrap());
         let other = pool.clone();
         let thread = thread::spawn(move || use_memory(&other, 512, 4));

@@ -11,14 +11,8 @@ use crate::output::{self, BOLD};
 
 pub fn run(options: &DevicesOptions) -> Result<bool, Failure> {
     let host = HostDevice::with_available_memory();
-    let devices = vec![DeviceReport {
-        info: host.info(),
-        memory: host.memory(),
-    }];
-    let report = DevicesReport {
-        schema: "vramkit.devices/1",
-        devices,
-    };
+    let devices = vec![DeviceReport { info: host.info(), memory: host.memory() }];
+    let report = DevicesReport { schema: "vramkit.devices/1", devices };
     if options.json {
         output::json(&report)?;
         return Ok(true);

@@ -19,16 +19,8 @@ pub fn run(options: &PlanOptions) -> Result<bool, Failure> {
         in_place: options.in_place,
     };
     let mut demand = read_all(&options.files, &read)?;
-    let several = if options.files.len() > 1 {
-        Schedule::Sequential
-    } else {
-        Schedule::Fixed
-    };
-    let schedule = options
-        .schedule
-        .map(Schedule::from)
-        .or(demand.schedule)
-        .unwrap_or(several);
+    let several = if options.files.len() > 1 { Schedule::Sequential } else { Schedule::Fixed };
+    let schedule = options.schedule.map(Schedule::from).or(demand.schedule).unwrap_or(several);
     demand.schedule = Some(schedule);
     let planner = MemoryPlanner::new().search(Box::new(Promotion));
     let mut planner = planner.deadline(options.deadline).seed(options.seed);
@@ -37,15 +29,8 @@ pub fn run(options: &PlanOptions) -> Result<bool, Failure> {
     }
     let progress = Progress::new("planning", None);
     let plan = planner.plan(&demand.models, schedule).map_err(|error| {
-        let files: Vec<String> = options
-            .files
-            .iter()
-            .map(|file| file.display().to_string())
-            .collect();
-        ReadError::Lifetimes {
-            file: files.join(", "),
-            error,
-        }
+        let files: Vec<String> = options.files.iter().map(|file| file.display().to_string()).collect();
+        ReadError::Lifetimes { file: files.join(", "), error }
     })?;
     drop(progress);
     write_files(options, &demand, &plan)?;
@@ -85,16 +70,8 @@ fn write_files(options: &PlanOptions, demand: &Demand, plan: &AllocationPlan) ->
         output::file(path, |out| std::io::Write::write_all(out, svg.as_bytes()))?;
     }
     if let Some(path) = &options.export {
-        let files: Vec<String> = options
-            .files
-            .iter()
-            .map(|file| file.display().to_string())
-            .collect();
-        let heading = format!(
-            "Made by: vramkit plan {} --export {}",
-            files.join(" "),
-            path.display()
-        );
+        let files: Vec<String> = options.files.iter().map(|file| file.display().to_string()).collect();
+        let heading = format!("Made by: vramkit plan {} --export {}", files.join(" "), path.display());
         let mut demand = demand.clone();
         if let Some(name) = path.file_stem().filter(|_| options.files.len() > 1) {
             demand.name = name.to_string_lossy().into_owned();
@@ -110,32 +87,18 @@ pub fn describe(report: &PlanReport) -> String {
     let mut text = String::new();
     let verdict = match report.proven_optimal {
         true => format!("{GOOD}proven optimal{GOOD:#}"),
-        false => format!(
-            "{:.3} % over the lower bound of {}",
-            report.gap_ratio * 100.0,
-            report.lower_bound_bytes
-        ),
+        false => {
+            format!("{:.3} % over the lower bound of {}", report.gap_ratio * 100.0, report.lower_bound_bytes)
+        }
     };
     let arena = report.arena_bytes;
-    let _ = writeln!(
-        text,
-        "{BOLD}{arena}{BOLD:#} arena ({} bytes), {verdict}",
-        arena.grouped()
-    );
+    let _ = writeln!(text, "{BOLD}{arena}{BOLD:#} arena ({} bytes), {verdict}", arena.grouped());
     let tensors: usize = report.models.iter().map(|model| model.tensors).sum();
     let less = |whole: vramkit::ByteSize| 100.0 * (1.0 - arena.ratio_of(whole));
     if !report.sum_of_sizes_bytes.is_zero() {
         let (sum, peaks) = (report.sum_of_sizes_bytes, report.sum_of_peaks_bytes);
-        let _ = writeln!(
-            text,
-            "  {:.2} % less than {sum}, the sum of {tensors} tensors",
-            less(sum)
-        );
-        let _ = writeln!(
-            text,
-            "  {:.2} % less than {peaks}, the sum of the models' live peaks",
-            less(peaks)
-        );
+        let _ = writeln!(text, "  {:.2} % less than {sum}, the sum of {tensors} tensors", less(sum));
+        let _ = writeln!(text, "  {:.2} % less than {peaks}, the sum of the models' live peaks", less(peaks));
     }
     let _ = writeln!(
         text,
@@ -145,11 +108,8 @@ pub fn describe(report: &PlanReport) -> String {
         report.elapsed_seconds * 1e3,
         report.shared_pairs
     );
-    let mut rows = vec![
-        ["model", "tensors", "sum of sizes", "live peak", "weights"]
-            .map(str::to_owned)
-            .to_vec(),
-    ];
+    let mut rows =
+        vec![["model", "tensors", "sum of sizes", "live peak", "weights"].map(str::to_owned).to_vec()];
     for model in &report.models {
         rows.push(vec![
             model.name.clone(),

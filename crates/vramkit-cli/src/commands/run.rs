@@ -37,10 +37,9 @@ pub fn run(options: &RunOptions) -> Result<bool, Failure> {
         output::file(path, |out| trace.write_perfetto(out))?;
     }
     let (report, plan) = outcome.map_err(|error| match error {
-        RunError::Lifetimes(error) => Failure::from(ReadError::Lifetimes {
-            file: options.workload.display().to_string(),
-            error,
-        }),
+        RunError::Lifetimes(error) => {
+            Failure::from(ReadError::Lifetimes { file: options.workload.display().to_string(), error })
+        }
         error => error.into(),
     })?;
     if let Some(path) = &options.report {
@@ -57,29 +56,17 @@ pub fn run(options: &RunOptions) -> Result<bool, Failure> {
 
 /// The device of a name. Its capacity is at least the pool's, which needs whole granules.
 fn device(name: &str, capacity: Option<ByteSize>) -> Result<Arc<dyn Device>, Failure> {
-    let granules = |size: ByteSize| {
-        size.checked_align_up(HostDevice::GRANULARITY.bytes())
-            .unwrap_or(size)
-    };
+    let granules = |size: ByteSize| size.checked_align_up(HostDevice::GRANULARITY.bytes()).unwrap_or(size);
     match name {
         "host" => Ok(match capacity {
             Some(capacity) => Arc::new(HostDevice::new(granules(capacity))),
             None => Arc::new(HostDevice::with_available_memory()),
         }),
-        "sim" => Ok(Arc::new(SimulatedDevice::new(granules(
-            capacity.unwrap_or(SIMULATED_CAPACITY),
-        )))),
-        _ if name
-            .strip_prefix("cuda:")
-            .is_some_and(|n| n.parse::<u32>().is_ok()) =>
-        {
-            Err(Failure::NoDevice(format!(
-                "device `{name}` is not here: this version has no CUDA support; try host or sim"
-            )))
-        }
-        _ => Err(Failure::Input(format!(
-            "`{name}` is not a device: use host, sim or cuda:N"
-        ))),
+        "sim" => Ok(Arc::new(SimulatedDevice::new(granules(capacity.unwrap_or(SIMULATED_CAPACITY))))),
+        _ if name.strip_prefix("cuda:").is_some_and(|n| n.parse::<u32>().is_ok()) => Err(Failure::NoDevice(
+            format!("device `{name}` is not here: this version has no CUDA support; try host or sim"),
+        )),
+        _ => Err(Failure::Input(format!("`{name}` is not a device: use host, sim or cuda:N"))),
     }
 }
 
@@ -89,26 +76,15 @@ fn session(
     capacity: Option<ByteSize>,
     device: Arc<dyn Device>,
 ) -> Session {
-    let models = demand
-        .models
-        .into_iter()
-        .zip(demand.settings)
-        .map(|(model, settings)| SessionModel {
-            model,
-            standing: Standing {
-                priority: settings.priority,
-                ..Standing::default()
-            },
-            degrade_to_ratio: settings.degrade_to_ratio,
-        });
+    let models = demand.models.into_iter().zip(demand.settings).map(|(model, settings)| SessionModel {
+        model,
+        standing: Standing { priority: settings.priority, ..Standing::default() },
+        degrade_to_ratio: settings.degrade_to_ratio,
+    });
     Session {
         name: demand.name,
         models: models.collect(),
-        schedule: options
-            .schedule
-            .map(Schedule::from)
-            .or(demand.schedule)
-            .unwrap_or_default(),
+        schedule: options.schedule.map(Schedule::from).or(demand.schedule).unwrap_or_default(),
         device,
         capacity,
         ladder: demand.ladder.unwrap_or_else(PolicyLadder::orchestrator),
@@ -126,28 +102,17 @@ fn text(report: &RunReport) -> String {
         let _ = writeln!(text, "dry run on {}: no memory was taken", report.device.name);
         return text;
     }
-    let (clean, empty) = (
-        good(report.aliasing_violations == 0),
-        good(report.used_after_release_bytes.is_zero()),
-    );
-    let times = if report.repetitions == 1 {
-        String::new()
-    } else {
-        format!(", {} times", report.repetitions)
-    };
-    let _ = writeln!(
-        text,
-        "executed on {}{times} in {:.3} s",
-        report.device.name, report.elapsed_seconds
-    );
+    let (clean, empty) =
+        (good(report.aliasing_violations == 0), good(report.used_after_release_bytes.is_zero()));
+    let times =
+        if report.repetitions == 1 { String::new() } else { format!(", {} times", report.repetitions) };
+    let _ = writeln!(text, "executed on {}{times} in {:.3} s", report.device.name, report.elapsed_seconds);
     let _ = writeln!(
         text,
         "  {clean}{} tensors verified, {} aliasing violations{clean:#}",
         report.verified_tensors, report.aliasing_violations
     );
-    let system = report
-        .system_peak_bytes
-        .map_or("not available".to_owned(), ByteSize::grouped);
+    let system = report.system_peak_bytes.map_or("not available".to_owned(), ByteSize::grouped);
     let _ = writeln!(
         text,
         "  peak {} bytes committed by the pool, {system} resident as the system says",

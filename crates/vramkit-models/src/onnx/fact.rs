@@ -86,11 +86,7 @@ pub(super) struct Fact {
 
 impl Fact {
     pub(super) fn new(dtype: DataType, shape: Vec<i64>) -> Self {
-        Self {
-            dtype,
-            shape,
-            value: None,
-        }
+        Self { dtype, shape, value: None }
     }
 
     /// With values, unless they are not as many as the shape has elements.
@@ -102,11 +98,7 @@ impl Fact {
 
     /// A list of 64-bit integers.
     pub(super) fn ints(values: Vec<i64>) -> Self {
-        Self::with(
-            DataType::INT64,
-            vec![values.len() as i64],
-            Some(Value::Ints(values)),
-        )
+        Self::with(DataType::INT64, vec![values.len() as i64], Some(Value::Ints(values)))
     }
 
     pub(super) fn rank(&self) -> usize {
@@ -135,9 +127,7 @@ pub(super) fn elements(shape: &[i64]) -> Result<u64, String> {
     shape.iter().try_fold(1u64, |product, &dim| {
         let dim =
             u64::try_from(dim).map_err(|_| format!("a dimension of its shape {shape:?} is negative"))?;
-        product
-            .checked_mul(dim)
-            .ok_or_else(|| format!("its shape {shape:?} has more than 2^64 elements"))
+        product.checked_mul(dim).ok_or_else(|| format!("its shape {shape:?} has more than 2^64 elements"))
     })
 }
 
@@ -157,9 +147,7 @@ pub(super) fn stored(tensor: &TensorProto) -> Result<Fact, String> {
 fn values(tensor: &TensorProto) -> Option<Value> {
     let raw = &tensor.raw_data;
     fn list<const N: usize, T>(raw: &[u8], from: impl Fn([u8; N]) -> T) -> Vec<T> {
-        raw.chunks_exact(N)
-            .map(|chunk| from(chunk.try_into().expect("of this length")))
-            .collect()
+        raw.chunks_exact(N).map(|chunk| from(chunk.try_into().expect("of this length"))).collect()
     }
     let wide = |ints: &[i32]| ints.iter().map(|&i| i64::from(i)).collect();
     Some(match (tensor.data_type, raw.is_empty()) {

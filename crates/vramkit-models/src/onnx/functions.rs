@@ -43,10 +43,7 @@ fn expand(
         return Ok(());
     };
     if depth >= DEPTH {
-        return Err(format!(
-            "{}: functions call one another more than {DEPTH} deep",
-            title(&node)
-        ));
+        return Err(format!("{}: functions call one another more than {DEPTH} deep", title(&node)));
     }
     *calls += 1;
     let call = *calls;
@@ -67,11 +64,7 @@ fn expand(
         let mut inner = inner.clone();
         inner.input = inner.input.iter().map(rename).collect();
         inner.output = inner.output.iter().map(rename).collect();
-        inner.attribute = inner
-            .attribute
-            .iter()
-            .filter_map(|a| resolve(a, &node, function))
-            .collect();
+        inner.attribute = inner.attribute.iter().filter_map(|a| resolve(a, &node, function)).collect();
         if !inner.name.is_empty() {
             inner.name = format!("{}#{call}/{}", function.name, inner.name);
         }
@@ -90,10 +83,7 @@ fn resolve(
         return Some(attribute.clone());
     }
     let given = caller.attribute.iter().chain(&function.attribute_proto);
-    let mut found = given
-        .into_iter()
-        .find(|given| given.name == attribute.ref_attr_name)?
-        .clone();
+    let mut found = given.into_iter().find(|given| given.name == attribute.ref_attr_name)?.clone();
     found.name.clone_from(&attribute.name);
     Some(found)
 }

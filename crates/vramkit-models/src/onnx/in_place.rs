@@ -69,11 +69,8 @@ fn can_work_in_place(node: &NodeProto) -> bool {
 /// Puts outputs that can take their input's place into its alias group. `tensors` stand for `activations`, one
 /// each.
 pub(super) fn alias(nodes: &[&NodeProto], activations: &[Activation], tensors: &mut [TensorLifetime]) {
-    let places: HashMap<&str, usize> = activations
-        .iter()
-        .enumerate()
-        .map(|(i, a)| (a.id.as_str(), i))
-        .collect();
+    let places: HashMap<&str, usize> =
+        activations.iter().enumerate().map(|(i, a)| (a.id.as_str(), i)).collect();
     for (step, node) in nodes.iter().enumerate() {
         let Some(&output) = node.output.first().and_then(|name| places.get(name.as_str())) else {
             continue;
@@ -81,11 +78,8 @@ pub(super) fn alias(nodes: &[&NodeProto], activations: &[Activation], tensors: &
         if !can_work_in_place(node) {
             continue;
         }
-        let candidate = node
-            .input
-            .iter()
-            .filter_map(|name| places.get(name.as_str()).copied())
-            .find(|&input| {
+        let candidate =
+            node.input.iter().filter_map(|name| places.get(name.as_str()).copied()).find(|&input| {
                 let source = &activations[input];
                 !source.boundary && source.reads == [step as u64] && source.bytes == activations[output].bytes
             });

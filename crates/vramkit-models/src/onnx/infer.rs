@@ -30,26 +30,16 @@ const DEPTH: usize = 16;
 
 impl<'a> Scope<'a> {
     pub(super) fn new(opset: i64, dims: &'a BTreeMap<String, u64>) -> Self {
-        Self {
-            opset,
-            dims,
-            outer: None,
-            depth: 0,
-        }
+        Self { opset, dims, outer: None, depth: 0 }
     }
 
     /// The facts of a body's outputs, given those of its inputs.
     pub(super) fn outputs_of(&self, graph: &GraphProto, inputs: Vec<Fact>) -> Result<Vec<Fact>, String> {
-        let inferred = self
-            .infer(graph, Some(inputs))
-            .map_err(|reason| format!("in its body: {reason}"))?;
+        let inferred = self.infer(graph, Some(inputs)).map_err(|reason| format!("in its body: {reason}"))?;
         let outputs = graph.output.iter().map(|output| {
-            let fact = inferred
-                .facts
-                .get(output.name.as_str())
-                .or_else(|| self.outer?.get(output.name.as_str()));
-            fact.cloned()
-                .ok_or_else(|| format!("nothing makes the output `{}` of its body", output.name))
+            let fact =
+                inferred.facts.get(output.name.as_str()).or_else(|| self.outer?.get(output.name.as_str()));
+            fact.cloned().ok_or_else(|| format!("nothing makes the output `{}` of its body", output.name))
         });
         outputs.collect()
     }
@@ -70,10 +60,7 @@ impl<'a> Scope<'a> {
         }
         for sparse in &graph.sparse_initializer {
             if let Some(values) = &sparse.values {
-                facts.insert(
-                    &values.name,
-                    Fact::new(DataType(values.data_type), sparse.dims.clone()),
-                );
+                facts.insert(&values.name, Fact::new(DataType(values.data_type), sparse.dims.clone()));
             }
         }
         match inputs {
@@ -92,19 +79,14 @@ impl<'a> Scope<'a> {
             }
         }
         // What the file says of tensors that the rules may not know.
-        let declared: HashMap<&str, &ValueInfoProto> = graph
-            .value_info
-            .iter()
-            .chain(&graph.output)
-            .map(|info| (info.name.as_str(), info))
-            .collect();
+        let declared: HashMap<&str, &ValueInfoProto> =
+            graph.value_info.iter().chain(&graph.output).map(|info| (info.name.as_str(), info)).collect();
         let known =
             |name: &str| facts.contains_key(name) || self.outer.is_some_and(|outer| outer.contains_key(name));
         let nodes = order::topological(&graph.node, known)?;
         for node in &nodes {
-            let outputs = self
-                .node(node, &facts, &declared)
-                .map_err(|reason| format!("{}: {reason}", title(node)))?;
+            let outputs =
+                self.node(node, &facts, &declared).map_err(|reason| format!("{}: {reason}", title(node)))?;
             for (name, fact) in node.output.iter().zip(outputs) {
                 if !name.is_empty() {
                     facts.insert(name, fact);
@@ -122,39 +104,25 @@ impl<'a> Scope<'a> {
         declared: &HashMap<&str, &ValueInfoProto>,
     ) -> Result<Vec<Fact>, String> {
         let find = |name: &String| {
-            let fact = facts
-                .get(name.as_str())
-                .or_else(|| self.outer?.get(name.as_str()));
+            let fact = facts.get(name.as_str()).or_else(|| self.outer?.get(name.as_str()));
             match fact {
                 Some(fact) => Ok(Some(fact)),
                 None if name.is_empty() => Ok(None),
                 None => Err(format!("nothing makes its input `{name}`")),
             }
         };
-        let node = Node {
-            proto,
-            inputs: proto.input.iter().map(find).collect::<Result<_, _>>()?,
-        };
+        let node = Node { proto, inputs: proto.input.iter().map(find).collect::<Result<_, _>>()? };
         let has_body = proto.attribute.iter().any(|attribute| attribute.g.is_some());
         let merged: HashMap<&str, Fact>;
         let outer = match (has_body, self.outer) {
             (false, _) => None,
             (true, None) => Some(facts),
             (true, Some(outer)) => {
-                merged = outer
-                    .iter()
-                    .chain(facts)
-                    .map(|(&name, fact)| (name, fact.clone()))
-                    .collect();
+                merged = outer.iter().chain(facts).map(|(&name, fact)| (name, fact.clone())).collect();
                 Some(&merged)
             }
         };
-        let inner = Scope {
-            opset: self.opset,
-            dims: self.dims,
-            outer,
-            depth: self.depth + 1,
-        };
+        let inner = Scope { opset: self.opset, dims: self.dims, outer, depth: self.depth + 1 };
         let ruled = rules::apply(&node, &inner);
         let mut outputs = match &ruled {
             Some(Ok(outputs)) => outputs.clone(),
@@ -163,9 +131,7 @@ impl<'a> Scope<'a> {
         outputs.resize(proto.output.len(), None);
         for (name, output) in proto.output.iter().zip(&mut outputs) {
             if output.is_none() && !name.is_empty() {
-                *output = declared
-                    .get(name.as_str())
-                    .and_then(|info| self.declared(info).ok());
+                *output = declared.get(name.as_str()).and_then(|info| self.declared(info).ok());
             }
         }
         let nothing = Fact::new(DataType::FLOAT, vec![0]);
@@ -174,8 +140,13 @@ impl<'a> Scope<'a> {
             None if name.is_empty() => Ok(nothing.clone()),
             None => Err(match &ruled {
                 Some(Err(reason)) => reason.clone(),
-                Some(Ok(_)) => format!("the shape of its output `{name}` depends on values that are not in the file"),
-                None => "no rule is known for this operator, and the file does not carry the shape of its output".to_owned(),
+                Some(Ok(_)) => {
+                    format!("the shape of its output `{name}` depends on values that are not in the file")
+                }
+                None => {
+                    "no rule is known for this operator, and the file does not carry the shape of its output"
+                        .to_owned()
+                }
             }),
         });
         wanted.collect()
@@ -183,17 +154,12 @@ impl<'a> Scope<'a> {
 
     /// What the file says of a graph's input, which must be all of it.
     fn declared_input(&self, info: &ValueInfoProto) -> Result<Fact, String> {
-        self.declared(info)
-            .map_err(|reason| format!("input `{}`: {reason}", info.name))
+        self.declared(info).map_err(|reason| format!("input `{}`: {reason}", info.name))
     }
 
     /// What the file says of a tensor, with symbolic sizes from the user.
     fn declared(&self, info: &ValueInfoProto) -> Result<Fact, String> {
-        let tensor = info
-            .r#type
-            .as_ref()
-            .and_then(|t| t.tensor_type.as_ref())
-            .ok_or("it is not a tensor")?;
+        let tensor = info.r#type.as_ref().and_then(|t| t.tensor_type.as_ref()).ok_or("it is not a tensor")?;
         let shape = tensor.shape.as_ref().ok_or("the file does not carry its shape")?;
         let dim = |(i, dim): (usize, &super::proto::Dimension)| {
             let place = format!("{}[{i}]", info.name);
@@ -220,10 +186,7 @@ impl<'a> Scope<'a> {
 pub(super) fn body_peak(node: &NodeProto, scope: &Scope<'_>, around: &Inferred<'_>) -> Result<u64, String> {
     let mut peak = 0;
     let find = |name: &String| around.facts.get(name.as_str());
-    let facts = Node {
-        proto: node,
-        inputs: node.input.iter().map(find).collect(),
-    };
+    let facts = Node { proto: node, inputs: node.input.iter().map(find).collect() };
     for (body, inputs) in rules::bodies(&facts).map_err(|reason| format!("{}: {reason}", title(node)))? {
         let inner = Scope {
             opset: scope.opset,
@@ -244,11 +207,7 @@ pub(super) fn body_peak(node: &NodeProto, scope: &Scope<'_>, around: &Inferred<'
 /// How a node is named in messages.
 pub(super) fn title(node: &NodeProto) -> String {
     let output = node.output.first().map_or("", String::as_str);
-    let domain = if node.domain.is_empty() {
-        String::new()
-    } else {
-        format!("{}.", node.domain)
-    };
+    let domain = if node.domain.is_empty() { String::new() } else { format!("{}.", node.domain) };
     match node.name.as_str() {
         "" => format!("the node that makes `{output}` ({domain}{})", node.op_type),
         name => format!("node `{name}` ({domain}{})", node.op_type),

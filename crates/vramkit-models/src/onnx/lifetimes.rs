@@ -45,10 +45,7 @@ pub(super) fn activations(
         .iter()
         .map(|tensor| tensor.name.as_str())
         .chain(
-            graph
-                .sparse_initializer
-                .iter()
-                .filter_map(|sparse| Some(sparse.values.as_ref()?.name.as_str())),
+            graph.sparse_initializer.iter().filter_map(|sparse| Some(sparse.values.as_ref()?.name.as_str())),
         )
         .collect();
     let last = inferred.nodes.len() as u64;
@@ -66,11 +63,7 @@ pub(super) fn activations(
             boundary,
         })
     };
-    for input in graph
-        .input
-        .iter()
-        .filter(|input| !stored.contains(input.name.as_str()))
-    {
+    for input in graph.input.iter().filter(|input| !stored.contains(input.name.as_str())) {
         if places.insert(&input.name, all.len()).is_some() {
             return Err(format!("input `{}` is there twice", input.name));
         }
@@ -79,9 +72,8 @@ pub(super) fn activations(
     for (i, node) in inferred.nodes.iter().enumerate() {
         for output in node.output.iter().filter(|name| !name.is_empty()) {
             if makes_weights(node) {
-                constants = constants
-                    .checked_add(bytes(output)?)
-                    .ok_or("the constants have more than 2^64 bytes")?;
+                constants =
+                    constants.checked_add(bytes(output)?).ok_or("the constants have more than 2^64 bytes")?;
             } else {
                 places.insert(output, all.len());
                 all.push(add(output, i as u64, false)?);
@@ -108,9 +100,8 @@ pub(super) fn activations(
 /// Most bytes that the activations hold at one time.
 pub(super) fn live_peak(activations: &[Activation]) -> Result<u64, String> {
     let lifetimes = lifetimes(activations, &"body".into(), 1);
-    let peak = LifetimeAnalyzer::new(&lifetimes, Schedule::Fixed)
-        .peak()
-        .map_err(|error| error.to_string())?;
+    let peak =
+        LifetimeAnalyzer::new(&lifetimes, Schedule::Fixed).peak().map_err(|error| error.to_string())?;
     Ok(peak.bytes())
 }
 

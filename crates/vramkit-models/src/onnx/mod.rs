@@ -51,9 +51,7 @@ pub fn read(
 ) -> Result<OnnxGraph, ReadError> {
     let within = |reason: String| ReadError::within(file, reason);
     let model = ModelProto::decode(content).map_err(|error| within(format!("not an ONNX model: {error}")))?;
-    let mut graph = model
-        .graph
-        .ok_or_else(|| within("not an ONNX model: it holds no graph".to_owned()))?;
+    let mut graph = model.graph.ok_or_else(|| within("not an ONNX model: it holds no graph".to_owned()))?;
     let opset = model
         .opset_import
         .iter()
@@ -84,11 +82,7 @@ pub fn read(
         .checked_add(constants)
         .ok_or_else(|| within("the weights have more than 2^64 bytes".to_owned()))?;
     let nodes = inferred.nodes.into_iter().cloned().collect();
-    Ok(OnnxGraph {
-        nodes,
-        activations,
-        weights,
-    })
+    Ok(OnnxGraph { nodes, activations, weights })
 }
 
 impl OnnxGraph {
@@ -102,18 +96,9 @@ impl OnnxGraph {
     pub fn model(&self, name: &Arc<str>, alignment: u64, in_place: bool) -> Model {
         let mut tensors = lifetimes::lifetimes(&self.activations, name, alignment);
         if in_place {
-            in_place::alias(
-                &self.nodes.iter().collect::<Vec<_>>(),
-                &self.activations,
-                &mut tensors,
-            );
+            in_place::alias(&self.nodes.iter().collect::<Vec<_>>(), &self.activations, &mut tensors);
         }
-        Model {
-            name: name.clone(),
-            weights: self.weights(),
-            start: Step(0),
-            tensors,
-        }
+        Model { name: name.clone(), weights: self.weights(), start: Step(0), tensors }
     }
 }
 

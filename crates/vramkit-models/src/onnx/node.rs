@@ -25,10 +25,7 @@ impl<'a> Node<'a> {
     }
 
     fn attribute(&self, name: &str) -> Option<&'a AttributeProto> {
-        self.proto
-            .attribute
-            .iter()
-            .find(|attribute| attribute.name == name)
+        self.proto.attribute.iter().find(|attribute| attribute.name == name)
     }
 
     pub(super) fn int(&self, name: &str) -> Option<i64> {
@@ -52,8 +49,7 @@ impl<'a> Node<'a> {
     }
 
     pub(super) fn text(&self, name: &str) -> Option<&'a str> {
-        self.attribute(name)
-            .and_then(|attribute| std::str::from_utf8(&attribute.s).ok())
+        self.attribute(name).and_then(|attribute| std::str::from_utf8(&attribute.s).ok())
     }
 
     pub(super) fn tensor(&self, name: &str) -> Option<&'a TensorProto> {
@@ -75,11 +71,7 @@ impl<'a> Node<'a> {
 
     /// The numbers that an input holds, on which the shape depends.
     pub(super) fn known_floats(&self, i: usize) -> Result<Vec<f64>, String> {
-        self.input(i)?
-            .value
-            .as_ref()
-            .map(Value::floats)
-            .ok_or_else(|| self.depends_on(i))
+        self.input(i)?.value.as_ref().map(Value::floats).ok_or_else(|| self.depends_on(i))
     }
 
     fn depends_on(&self, i: usize) -> String {
@@ -126,9 +118,7 @@ pub(super) fn broadcast<'a>(shapes: impl IntoIterator<Item = &'a [i64]>) -> Resu
             if *have == 1 {
                 *have = want;
             } else if want != 1 && want != *have {
-                return Err(format!(
-                    "{have} and {want} elements along one axis do not go together"
-                ));
+                return Err(format!("{have} and {want} elements along one axis do not go together"));
             }
         }
     }

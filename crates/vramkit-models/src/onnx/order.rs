@@ -30,11 +30,7 @@ pub(super) fn topological(
                 .collect()
         })
         .collect();
-    if reads
-        .iter()
-        .enumerate()
-        .all(|(i, reads)| reads.iter().all(|&made_by| made_by < i))
-    {
+    if reads.iter().enumerate().all(|(i, reads)| reads.iter().all(|&made_by| made_by < i)) {
         return Ok(nodes.iter().collect());
     }
     let mut readers: Vec<Vec<usize>> = vec![Vec::new(); nodes.len()];
@@ -65,26 +61,15 @@ pub(super) fn topological(
     let mut at = (0..nodes.len()).find(|&i| waits[i] > 0).unwrap_or(0);
     let mut seen = HashSet::new();
     while seen.insert(at) {
-        at = reads[at]
-            .iter()
-            .copied()
-            .find(|&made_by| waits[made_by] > 0)
-            .unwrap_or(at);
+        at = reads[at].iter().copied().find(|&made_by| waits[made_by] > 0).unwrap_or(at);
     }
-    Err(format!(
-        "{} reads what depends on its own output: the graph has a cycle",
-        title(&nodes[at])
-    ))
+    Err(format!("{} reads what depends on its own output: the graph has a cycle", title(&nodes[at])))
 }
 
 /// Every tensor that a node reads, the ones that its bodies take from around them included; each once.
 pub(super) fn reads(node: &NodeProto) -> Vec<&str> {
-    let mut names: Vec<&str> = node
-        .input
-        .iter()
-        .map(String::as_str)
-        .filter(|name| !name.is_empty())
-        .collect();
+    let mut names: Vec<&str> =
+        node.input.iter().map(String::as_str).filter(|name| !name.is_empty()).collect();
     for attribute in &node.attribute {
         for graph in attribute.g.iter().chain(&attribute.graphs) {
             captured(graph, &mut names);
@@ -99,19 +84,7 @@ pub(super) fn reads(node: &NodeProto) -> Vec<&str> {
 fn captured<'g>(graph: &'g GraphProto, names: &mut Vec<&'g str>) {
     let mut own: HashSet<&str> = graph.input.iter().map(|input| input.name.as_str()).collect();
     own.extend(graph.initializer.iter().map(|tensor| tensor.name.as_str()));
-    own.extend(
-        graph
-            .node
-            .iter()
-            .flat_map(|node| node.output.iter().map(String::as_str)),
-    );
+    own.extend(graph.node.iter().flat_map(|node| node.output.iter().map(String::as_str)));
     let outputs = graph.output.iter().map(|output| output.name.as_str());
-    names.extend(
-        graph
-            .node
-            .iter()
-            .flat_map(reads)
-            .chain(outputs)
-            .filter(|name| !own.contains(name)),
-    );
+    names.extend(graph.node.iter().flat_map(reads).chain(outputs).filter(|name| !own.contains(name)));
 }

@@ -8,52 +8,22 @@ use super::proto::*;
 use super::{OnnxGraph, read};
 
 fn value(name: &str, dims: &[i64]) -> ValueInfoProto {
-    let dim = |&size: &i64| Dimension {
-        dim_value: Some(size),
-        dim_param: None,
-    };
-    let shape = TensorShapeProto {
-        dim: dims.iter().map(dim).collect(),
-    };
-    let tensor_type = TensorTypeProto {
-        elem_type: 1,
-        shape: Some(shape),
-    };
-    ValueInfoProto {
-        name: name.to_owned(),
-        r#type: Some(TypeProto {
-            tensor_type: Some(tensor_type),
-        }),
-    }
+    let dim = |&size: &i64| Dimension { dim_value: Some(size), dim_param: None };
+    let shape = TensorShapeProto { dim: dims.iter().map(dim).collect() };
+    let tensor_type = TensorTypeProto { elem_type: 1, shape: Some(shape) };
+    ValueInfoProto { name: name.to_owned(), r#type: Some(TypeProto { tensor_type: Some(tensor_type) }) }
 }
 
 fn symbolic(name: &str, symbol: &str) -> ValueInfoProto {
     let mut info = value(name, &[1, 3, 8, 8]);
-    let shape = info
-        .r#type
-        .as_mut()
-        .unwrap()
-        .tensor_type
-        .as_mut()
-        .unwrap()
-        .shape
-        .as_mut()
-        .unwrap();
-    shape.dim[0] = Dimension {
-        dim_value: None,
-        dim_param: Some(symbol.to_owned()),
-    };
+    let shape = info.r#type.as_mut().unwrap().tensor_type.as_mut().unwrap().shape.as_mut().unwrap();
+    shape.dim[0] = Dimension { dim_value: None, dim_param: Some(symbol.to_owned()) };
     info
 }
 
 fn node(op: &str, inputs: &[&str], outputs: &[&str]) -> NodeProto {
     let names = |names: &[&str]| names.iter().map(|&name| name.to_owned()).collect();
-    NodeProto {
-        input: names(inputs),
-        output: names(outputs),
-        op_type: op.to_owned(),
-        ..NodeProto::default()
-    }
+    NodeProto { input: names(inputs), output: names(outputs), op_type: op.to_owned(), ..NodeProto::default() }
 }
 
 fn with(mut node: NodeProto, name: &str, ints: &[i64]) -> NodeProto {
@@ -68,12 +38,7 @@ fn with(mut node: NodeProto, name: &str, ints: &[i64]) -> NodeProto {
 }
 
 fn stored(name: &str, dims: &[i64]) -> TensorProto {
-    TensorProto {
-        name: name.to_owned(),
-        dims: dims.to_vec(),
-        data_type: 1,
-        ..TensorProto::default()
-    }
+    TensorProto { name: name.to_owned(), dims: dims.to_vec(), data_type: 1, ..TensorProto::default() }
 }
 
 fn model(
@@ -82,10 +47,7 @@ fn model(
     weights: Vec<TensorProto>,
     output: &str,
 ) -> ModelProto {
-    let output = ValueInfoProto {
-        name: output.to_owned(),
-        r#type: None,
-    };
+    let output = ValueInfoProto { name: output.to_owned(), r#type: None };
     let graph = GraphProto {
         node: nodes,
         initializer: weights,
@@ -93,10 +55,7 @@ fn model(
         output: vec![output],
         ..GraphProto::default()
     };
-    ModelProto {
-        graph: Some(graph),
-        ..ModelProto::default()
-    }
+    ModelProto { graph: Some(graph), ..ModelProto::default() }
 }
 
 fn infer(model: &ModelProto, dims: &[(&str, u64)]) -> Result<OnnxGraph, String> {
@@ -121,16 +80,8 @@ fn network() -> ModelProto {
         vec![
             stored("w", &[4, 3, 3, 3]),
             stored("v", &[4, 4, 3, 3]),
-            TensorProto {
-                data_type: 7,
-                int64_data: vec![0],
-                ..stored("zero", &[1])
-            },
-            TensorProto {
-                data_type: 7,
-                int64_data: vec![-1],
-                ..stored("rest", &[1])
-            },
+            TensorProto { data_type: 7, int64_data: vec![0], ..stored("zero", &[1]) },
+            TensorProto { data_type: 7, int64_data: vec![-1], ..stored("rest", &[1]) },
         ],
         "y",
     )
@@ -140,11 +91,8 @@ fn network() -> ModelProto {
 fn lifetimes_follow_the_graph() {
     let graph = infer(&network(), &[("batch", 2)]).unwrap();
     let model = graph.model(&"g".into(), 256, false);
-    let found: Vec<(&str, u64, u64, u64)> = model
-        .tensors
-        .iter()
-        .map(|t| (&*t.id, t.start.0, t.end.0, t.size.bytes()))
-        .collect();
+    let found: Vec<(&str, u64, u64, u64)> =
+        model.tensors.iter().map(|t| (&*t.id, t.start.0, t.end.0, t.size.bytes())).collect();
     let image = 2 * 4 * 8 * 8 * 4;
     assert_eq!(
         found,
@@ -161,77 +109,37 @@ fn lifetimes_follow_the_graph() {
         ]
     );
     assert_eq!(graph.weights().bytes(), (4 * 3 * 9 + 4 * 4 * 9) * 4 + 16);
-    assert_eq!(
-        model.tensors[2].reads.iter().map(|r| r.0).collect::<Vec<_>>(),
-        [2, 3]
-    );
+    assert_eq!(model.tensors[2].reads.iter().map(|r| r.0).collect::<Vec<_>>(), [2, 3]);
 }
 
 #[test]
 fn operators_in_place_are_aliased_only_when_asked_for() {
     let graph = infer(&network(), &[("batch", 1)]).unwrap();
-    assert!(
-        graph
-            .model(&"g".into(), 256, false)
-            .tensors
-            .iter()
-            .all(|tensor| tensor.alias_group.is_none())
-    );
+    assert!(graph.model(&"g".into(), 256, false).tensors.iter().all(|tensor| tensor.alias_group.is_none()));
     let model = graph.model(&"g".into(), 256, true);
-    let group = |id: &str| {
-        model
-            .tensors
-            .iter()
-            .find(|tensor| &*tensor.id == id)
-            .unwrap()
-            .alias_group
-            .as_deref()
-    };
+    let group =
+        |id: &str| model.tensors.iter().find(|tensor| &*tensor.id == id).unwrap().alias_group.as_deref();
     assert_eq!((group("c"), group("r")), (Some("c"), Some("c")));
-    assert_eq!(
-        (group("d"), group("a")),
-        (Some("d"), Some("d")),
-        "r is read twice, d once"
-    );
+    assert_eq!((group("d"), group("a")), (Some("d"), Some("d")), "r is read twice, d once");
     assert_eq!((group("x"), group("y")), (None, None), "a is read by Shape too");
 }
 
 #[test]
 fn what_is_missing_is_named() {
     let error = infer(&network(), &[]).unwrap_err();
-    assert!(
-        error.contains("input `x`: its axis 0 is symbolic; give its size with --dim batch=N"),
-        "{error}"
-    );
+    assert!(error.contains("input `x`: its axis 0 is symbolic; give its size with --dim batch=N"), "{error}");
     let mut unknown = network();
     let nodes = &mut unknown.graph.as_mut().unwrap().node;
-    nodes[1] = NodeProto {
-        name: "act".to_owned(),
-        domain: "my.ops".to_owned(),
-        ..node("Fancy", &["c"], &["r"])
-    };
+    nodes[1] =
+        NodeProto { name: "act".to_owned(), domain: "my.ops".to_owned(), ..node("Fancy", &["c"], &["r"]) };
     let error = infer(&unknown, &[("batch", 1)]).unwrap_err();
-    assert!(
-        error.contains("node `act` (my.ops.Fancy): no rule is known"),
-        "{error}"
-    );
-    unknown
-        .graph
-        .as_mut()
-        .unwrap()
-        .value_info
-        .push(value("r", &[1, 4, 8, 8]));
-    assert!(
-        infer(&unknown, &[("batch", 1)]).is_ok(),
-        "the file carries the shape itself"
-    );
+    assert!(error.contains("node `act` (my.ops.Fancy): no rule is known"), "{error}");
+    unknown.graph.as_mut().unwrap().value_info.push(value("r", &[1, 4, 8, 8]));
+    assert!(infer(&unknown, &[("batch", 1)]).is_ok(), "the file carries the shape itself");
     let mut dangling = network();
     dangling.graph.as_mut().unwrap().node[3].input[0] = "ghost".to_owned();
     let error = infer(&dangling, &[("batch", 1)]).unwrap_err();
-    assert!(
-        error.contains("the node that makes `a` (Add): nothing makes its input `ghost`"),
-        "{error}"
-    );
+    assert!(error.contains("the node that makes `a` (Add): nothing makes its input `ghost`"), "{error}");
 }
 
 #[test]
@@ -244,10 +152,7 @@ fn cycles_are_found_and_careless_orders_sorted() {
     shuffled.graph.as_mut().unwrap().node.swap(0, 2);
     let sorted = infer(&shuffled, &[("batch", 1)]).unwrap();
     let straight = infer(&network(), &[("batch", 1)]).unwrap();
-    assert_eq!(
-        sorted.model(&"g".into(), 1, false),
-        straight.model(&"g".into(), 1, false)
-    );
+    assert_eq!(sorted.model(&"g".into(), 1, false), straight.model(&"g".into(), 1, false));
 }
 
 #[test]
@@ -258,21 +163,14 @@ fn weights_beside_the_file_must_be_there_and_inside_its_folder() {
     std::fs::write(folder.path().join("outside.bin"), vec![0; 1000]).unwrap();
     let external = |location: &str, offset: &str| {
         let mut model = network();
-        let entry = |key: &str, value: &str| StringStringEntry {
-            key: key.to_owned(),
-            value: value.to_owned(),
-        };
+        let entry =
+            |key: &str, value: &str| StringStringEntry { key: key.to_owned(), value: value.to_owned() };
         let weights = &mut model.graph.as_mut().unwrap().initializer[0];
         weights.data_location = 1;
         weights.external_data = vec![entry("location", location), entry("offset", offset)];
         let dims = BTreeMap::from([("batch".to_owned(), 1)]);
-        read(
-            "g.onnx",
-            model.encode_to_vec().into(),
-            &folder.path().join("model"),
-            &dims,
-        )
-        .map_err(|e| e.to_string())
+        read("g.onnx", model.encode_to_vec().into(), &folder.path().join("model"), &dims)
+            .map_err(|e| e.to_string())
     };
     assert!(external("w.bin", "8").is_ok());
     for (location, offset, reason) in [
@@ -285,23 +183,13 @@ fn weights_beside_the_file_must_be_there_and_inside_its_folder() {
         ("", "0", "outside the model's folder"),
     ] {
         let error = external(location, offset).unwrap_err();
-        assert!(
-            error.contains(reason) && error.contains("initialiser `w`"),
-            "{location}: {error}"
-        );
+        assert!(error.contains(reason) && error.contains("initialiser `w`"), "{location}: {error}");
     }
     #[cfg(unix)]
     {
-        std::os::unix::fs::symlink(
-            folder.path().join("outside.bin"),
-            folder.path().join("model/link.bin"),
-        )
-        .unwrap();
-        assert!(
-            external("link.bin", "0")
-                .unwrap_err()
-                .contains("outside the model's folder")
-        );
+        std::os::unix::fs::symlink(folder.path().join("outside.bin"), folder.path().join("model/link.bin"))
+            .unwrap();
+        assert!(external("link.bin", "0").unwrap_err().contains("outside the model's folder"));
     }
 }
 
@@ -313,16 +201,11 @@ fn functions_of_the_file_are_put_in_place_of_their_calls() {
         domain: "local".to_owned(),
         input: vec!["in".to_owned()],
         output: vec!["out".to_owned()],
-        node: vec![
-            node("Sigmoid", &["in"], &["gate"]),
-            node("Mul", &["in", "gate"], &["out"]),
-        ],
+        node: vec![node("Sigmoid", &["in"], &["gate"]), node("Mul", &["in", "gate"], &["out"])],
         ..FunctionProto::default()
     };
-    model.graph.as_mut().unwrap().node[1] = NodeProto {
-        domain: "local".to_owned(),
-        ..node("Act", &["c"], &["r"])
-    };
+    model.graph.as_mut().unwrap().node[1] =
+        NodeProto { domain: "local".to_owned(), ..node("Act", &["c"], &["r"]) };
     model.functions.push(function.clone());
     let graph = infer(&model, &[("batch", 1)]).unwrap();
     let tensors = graph.model(&"g".into(), 1, false).tensors;
@@ -332,16 +215,9 @@ fn functions_of_the_file_are_put_in_place_of_their_calls() {
         .expect("the function's own tensor is counted");
     assert_eq!((gate.start.0, gate.end.0), (1, 3));
     let mut endless = function;
-    endless.node[0] = NodeProto {
-        domain: "local".to_owned(),
-        ..node("Act", &["in"], &["gate"])
-    };
+    endless.node[0] = NodeProto { domain: "local".to_owned(), ..node("Act", &["in"], &["gate"]) };
     model.functions = vec![endless];
-    assert!(
-        infer(&model, &[("batch", 1)])
-            .unwrap_err()
-            .contains("more than 32 deep")
-    );
+    assert!(infer(&model, &[("batch", 1)]).unwrap_err().contains("more than 32 deep"));
 }
 
 #[test]
@@ -354,10 +230,7 @@ fn a_branch_holds_memory_while_it_runs() {
                 node("Neg", &["big"], &["bigger"]),
                 with(node("ReduceSum", &["bigger"], &["out"]), "keepdims", &[0]),
             ],
-            output: vec![ValueInfoProto {
-                name: "out".to_owned(),
-                r#type: None,
-            }],
+            output: vec![ValueInfoProto { name: "out".to_owned(), r#type: None }],
             ..GraphProto::default()
         }),
         ..AttributeProto::default()
@@ -365,36 +238,18 @@ fn a_branch_holds_memory_while_it_runs() {
     let mut choice = node("If", &["x"], &["y"]);
     choice.attribute = vec![branch("then_branch", 10), branch("else_branch", 100)];
     let mut model = model(value("x", &[]), vec![choice], vec![], "y");
-    model.graph.as_mut().unwrap().input[0]
-        .r#type
-        .as_mut()
-        .unwrap()
-        .tensor_type
-        .as_mut()
-        .unwrap()
-        .elem_type = 9;
+    model.graph.as_mut().unwrap().input[0].r#type.as_mut().unwrap().tensor_type.as_mut().unwrap().elem_type =
+        9;
     let tensors = infer(&model, &[]).unwrap().model(&"g".into(), 1, false).tensors;
     let sizes: Vec<u64> = tensors.iter().map(|tensor| tensor.size.bytes()).collect();
-    assert_eq!(
-        sizes,
-        [1, 4, 2 * 100 * 2 * 4],
-        "input, result, and both tensors of the larger branch"
-    );
+    assert_eq!(sizes, [1, 4, 2 * 100 * 2 * 4], "input, result, and both tensors of the larger branch");
 }
 
 #[test]
 fn hostile_sizes_are_errors() {
-    let vast = |dims: &[i64]| {
-        infer(
-            &model(value("x", dims), vec![node("Relu", &["x"], &["y"])], vec![], "y"),
-            &[],
-        )
-    };
-    assert!(
-        vast(&[i64::MAX, i64::MAX])
-            .unwrap_err()
-            .contains("more than 2^64 elements")
-    );
+    let vast =
+        |dims: &[i64]| infer(&model(value("x", dims), vec![node("Relu", &["x"], &["y"])], vec![], "y"), &[]);
+    assert!(vast(&[i64::MAX, i64::MAX]).unwrap_err().contains("more than 2^64 elements"));
     assert!(vast(&[i64::MAX, 2]).unwrap_err().contains("more than 2^64 bytes"));
     assert!(vast(&[-3]).is_err());
     assert!(vast(&[0, i64::MAX]).is_ok());

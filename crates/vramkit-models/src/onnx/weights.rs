@@ -22,18 +22,12 @@ pub(super) fn bytes(graph: &GraphProto, folder: &Path) -> Result<u64, String> {
                 tensor.raw_data.len()
             )));
         }
-        total = total
-            .checked_add(bytes)
-            .ok_or("the initialisers have more than 2^64 bytes")?;
+        total = total.checked_add(bytes).ok_or("the initialisers have more than 2^64 bytes")?;
         Ok(())
     };
     graph.initializer.iter().try_for_each(&mut add)?;
     for sparse in &graph.sparse_initializer {
-        sparse
-            .values
-            .iter()
-            .chain(&sparse.indices)
-            .try_for_each(&mut add)?;
+        sparse.values.iter().chain(&sparse.indices).try_for_each(&mut add)?;
     }
     Ok(total)
 }
@@ -41,18 +35,13 @@ pub(super) fn bytes(graph: &GraphProto, folder: &Path) -> Result<u64, String> {
 /// Checks that a tensor's bytes are where the graph says, inside the model's folder.
 fn check_external(tensor: &TensorProto, bytes: u64, folder: &Path) -> Result<(), String> {
     let entry = |key: &str| {
-        tensor
-            .external_data
-            .iter()
-            .find(|entry| entry.key == key)
-            .map(|entry| entry.value.as_str())
+        tensor.external_data.iter().find(|entry| entry.key == key).map(|entry| entry.value.as_str())
     };
     let location = entry("location").ok_or("its external data has no location")?;
     let number = |key: &str| match entry(key) {
-        Some(text) => text
-            .parse::<u64>()
-            .map(Some)
-            .map_err(|_| format!("its external data has {key} `{text}`")),
+        Some(text) => {
+            text.parse::<u64>().map(Some).map_err(|_| format!("its external data has {key} `{text}`"))
+        }
         None => Ok(None),
     };
     let (offset, length) = (number("offset")?.unwrap_or(0), number("length")?);
@@ -63,9 +52,7 @@ fn check_external(tensor: &TensorProto, bytes: u64, folder: &Path) -> Result<(),
         ));
     }
     let path = Path::new(location);
-    let inside = path
-        .components()
-        .all(|part| matches!(part, Component::Normal(_) | Component::CurDir));
+    let inside = path.components().all(|part| matches!(part, Component::Normal(_) | Component::CurDir));
     let outside = || format!("its external data `{location}` is outside the model's folder");
     if location.is_empty() || !inside {
         return Err(outside());
@@ -73,11 +60,7 @@ fn check_external(tensor: &TensorProto, bytes: u64, folder: &Path) -> Result<(),
     let missing = |error: std::io::Error| format!("its external data `{location}` cannot be read: {error}");
     let file = folder.join(path).canonicalize().map_err(missing)?;
     // A link may lead out of the folder though the name does not.
-    let folder = if folder.as_os_str().is_empty() {
-        Path::new(".")
-    } else {
-        folder
-    };
+    let folder = if folder.as_os_str().is_empty() { Path::new(".") } else { folder };
     if !file.starts_with(folder.canonicalize().map_err(missing)?) {
         return Err(outside());
     }

@@ -37,10 +37,7 @@ impl HostDevice {
 
     /// A device that may commit up to `capacity` (more than the machine has is refused by the system, later).
     pub fn new(capacity: ByteSize) -> Self {
-        Self {
-            capacity,
-            regions: RwLock::new(Regions::new(ID, Self::GRANULARITY)),
-        }
+        Self { capacity, regions: RwLock::new(Regions::new(ID, Self::GRANULARITY)) }
     }
 
     /// A device that may commit what the system says is available now; 1 GiB where it says nothing.
@@ -57,11 +54,7 @@ impl HostDevice {
 
 /// A system call's error in the device's words.
 fn refused(operation: &'static str, errno: Errno) -> DeviceError {
-    DeviceError::Driver {
-        device: ID.to_owned(),
-        operation,
-        reason: errno.to_string(),
-    }
+    DeviceError::Driver { device: ID.to_owned(), operation, reason: errno.to_string() }
 }
 
 /// The guard around a reservation: a page on each side that is never accessible, so that the kernel cannot
@@ -75,11 +68,7 @@ impl Device for HostDevice {
         let system = |what: &str| format!("main memory has no {what}");
         DeviceInfo {
             id: ID.to_owned(),
-            name: format!(
-                "main memory ({}, {})",
-                std::env::consts::OS,
-                std::env::consts::ARCH
-            ),
+            name: format!("main memory ({}, {})", std::env::consts::OS, std::env::consts::ARCH),
             kind: DeviceKind::Host,
             granularity: Self::GRANULARITY,
             unified: Reading::known(true, Source::System),
@@ -111,11 +100,8 @@ impl Device for HostDevice {
     }
 
     fn reserve(&self, size: ByteSize) -> Result<AddressRange, DeviceError> {
-        let unable = |reason: String| DeviceError::AddressSpace {
-            device: ID.to_owned(),
-            requested: size,
-            reason,
-        };
+        let unable =
+            |reason: String| DeviceError::AddressSpace { device: ID.to_owned(), requested: size, reason };
         let granule = Self::GRANULARITY.bytes();
         let rounded = ByteSize::new(size.bytes().max(1))
             .checked_align_up(granule)
@@ -136,10 +122,7 @@ impl Device for HostDevice {
         .map_err(|errno| unable(errno.to_string()))? as u64;
         let base = (start + guard()).next_multiple_of(granule);
         let range = AddressRange::new(base, rounded);
-        let (head, tail) = (
-            base - guard() - start,
-            start + span as u64 - range.end() - guard(),
-        );
+        let (head, tail) = (base - guard() - start, start + span as u64 - range.end() - guard());
         for (at, length) in [(start, head), (range.end() + guard(), tail)] {
             if length > 0 {
                 // SAFETY: both ends of the mapping made above, outside the guards, which nobody else knows of.
@@ -151,11 +134,7 @@ impl Device for HostDevice {
         // SAFETY: advice on our own mapping that changes no content. It makes committing a granule one fault;
         // where the kernel does not know it, committing is merely slower.
         let _ = unsafe {
-            rustix::mm::madvise(
-                base as *mut c_void,
-                rounded.bytes() as usize,
-                Advice::LinuxHugepage,
-            )
+            rustix::mm::madvise(base as *mut c_void, rounded.bytes() as usize, Advice::LinuxHugepage)
         };
         write(&self.regions).insert(range);
         Ok(range)
@@ -289,10 +268,7 @@ impl Drop for HostDevice {
         // its addresses may still be in use elsewhere.
         let regions = read(&self.regions);
         if !regions.committed().is_zero() {
-            tracing::warn!(
-                bytes = regions.committed().bytes(),
-                "host device dropped with memory committed"
-            );
+            tracing::warn!(bytes = regions.committed().bytes(), "host device dropped with memory committed");
         }
     }
 }

@@ -95,20 +95,12 @@ pub struct Reading<T> {
 impl<T> Reading<T> {
     /// A number that `source` gave.
     pub fn known(value: T, source: Source) -> Self {
-        Self {
-            value: Some(value),
-            source,
-            unavailable: None,
-        }
+        Self { value: Some(value), source, unavailable: None }
     }
 
     /// No number, because of `reason`.
     pub fn unavailable(source: Source, reason: impl Into<String>) -> Self {
-        Self {
-            value: None,
-            source,
-            unavailable: Some(reason.into()),
-        }
+        Self { value: None, source, unavailable: Some(reason.into()) }
     }
 }
 
@@ -276,13 +268,8 @@ pub fn find_mismatch(
     let mut check = |offset: u64| -> Result<Option<u64>, DeviceError> {
         let bytes = &mut buffer[..window.min(size - offset) as usize];
         device.read(range.base + offset, bytes)?;
-        let expected = pattern
-            .rotate_right(8 * ((range.base + offset) % 4) as u32)
-            .to_le_bytes();
-        let wrong = bytes
-            .iter()
-            .zip(expected.iter().cycle())
-            .position(|(found, expected)| found != expected);
+        let expected = pattern.rotate_right(8 * ((range.base + offset) % 4) as u32).to_le_bytes();
+        let wrong = bytes.iter().zip(expected.iter().cycle()).position(|(found, expected)| found != expected);
         Ok(wrong.map(|i| offset + i as u64))
     };
     let mut offset = 0;
@@ -292,11 +279,7 @@ pub fn find_mismatch(
         }
         offset += step;
     }
-    if size > WINDOW {
-        check(size - WINDOW)
-    } else {
-        Ok(None)
-    }
+    if size > WINDOW { check(size - WINDOW) } else { Ok(None) }
 }
 
 #[cfg(test)]

@@ -25,12 +25,7 @@ pub(super) struct Regions {
 
 impl Regions {
     pub(super) fn new(device: &'static str, granularity: ByteSize) -> Self {
-        Self {
-            device,
-            granularity: granularity.bytes(),
-            regions: BTreeMap::new(),
-            committed: ByteSize::ZERO,
-        }
+        Self { device, granularity: granularity.bytes(), regions: BTreeMap::new(), committed: ByteSize::ZERO }
     }
 
     /// Bytes committed in all reservations.
@@ -41,10 +36,7 @@ impl Regions {
     /// Notes a reservation whose base and size are on granule boundaries.
     pub(super) fn insert(&mut self, range: AddressRange) {
         let granules = range.size.bytes() / self.granularity;
-        let region = Region {
-            size: range.size,
-            committed: vec![0; granules.div_ceil(64) as usize],
-        };
+        let region = Region { size: range.size, committed: vec![0; granules.div_ceil(64) as usize] };
         self.regions.insert(range.base, region);
     }
 
@@ -55,11 +47,7 @@ impl Regions {
             _ => return Err(self.invalid("release", range, "this is not a reservation")),
         }
         let region = self.regions.remove(&range.base).expect("found above");
-        let granules: u64 = region
-            .committed
-            .iter()
-            .map(|word| u64::from(word.count_ones()))
-            .sum();
+        let granules: u64 = region.committed.iter().map(|word| u64::from(word.count_ones())).sum();
         let bytes = ByteSize::new(granules * self.granularity);
         self.committed -= bytes;
         Ok(bytes)
@@ -77,11 +65,8 @@ impl Regions {
         let (region, granules) = self.locate(operation, range)?;
         for granule in granules {
             if region.is_committed(granule) == to {
-                let reason = if to {
-                    "part of it is committed already"
-                } else {
-                    "part of it is not committed"
-                };
+                let reason =
+                    if to { "part of it is committed already" } else { "part of it is not committed" };
                 return Err(self.invalid(operation, range, reason));
             }
         }
@@ -129,11 +114,7 @@ impl Regions {
     ) -> Result<(&Region, std::ops::Range<u64>), DeviceError> {
         let outside = || self.invalid(operation, range, "not inside one reservation");
         let end = range.base.checked_add(range.size.bytes()).ok_or_else(outside)?;
-        let (base, region) = self
-            .regions
-            .range(..=range.base)
-            .next_back()
-            .ok_or_else(outside)?;
+        let (base, region) = self.regions.range(..=range.base).next_back().ok_or_else(outside)?;
         if end > base + region.size.bytes() {
             return Err(outside());
         }
@@ -142,12 +123,7 @@ impl Regions {
     }
 
     fn invalid(&self, operation: &'static str, range: AddressRange, reason: &'static str) -> DeviceError {
-        DeviceError::InvalidRange {
-            device: self.device.to_owned(),
-            operation,
-            range,
-            reason,
-        }
+        DeviceError::InvalidRange { device: self.device.to_owned(), operation, range, reason }
     }
 }
 

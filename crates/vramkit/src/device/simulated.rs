@@ -136,12 +136,7 @@ impl SimulatedDevice {
 
     /// A device of this capacity, to be set up.
     pub fn builder(capacity: ByteSize) -> SimulatedDeviceBuilder {
-        SimulatedDeviceBuilder {
-            capacity,
-            granularity: ByteSize::mib(2),
-            seed: 0,
-            faults: Vec::new(),
-        }
+        SimulatedDeviceBuilder { capacity, granularity: ByteSize::mib(2), seed: 0, faults: Vec::new() }
     }
 
     /// How many commits have been asked for; the faults' `nth` counts the same way.
@@ -150,9 +145,7 @@ impl SimulatedDevice {
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, State> {
-        self.state
-            .lock()
-            .unwrap_or_else(std::sync::PoisonError::into_inner)
+        self.state.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
     }
 
     /// Counts an operation and applies what the schedule has for it.
@@ -166,9 +159,7 @@ impl SimulatedDevice {
         state.operations += 1;
         let lost = |fault: &Fault| matches!(fault, Fault::Lost { from_operation } if *from_operation <= state.operations);
         if self.faults.iter().any(lost) {
-            return Err(DeviceError::Lost {
-                device: ID.to_owned(),
-            });
+            return Err(DeviceError::Lost { device: ID.to_owned() });
         }
         Ok(state)
     }
@@ -176,20 +167,16 @@ impl SimulatedDevice {
     /// What other processes hold now.
     fn others(&self, operations: u64) -> ByteSize {
         let held = self.faults.iter().filter_map(|fault| match fault {
-            Fault::OthersHold {
-                from_operation,
-                bytes,
-            } if *from_operation <= operations => Some((*from_operation, *bytes)),
+            Fault::OthersHold { from_operation, bytes } if *from_operation <= operations => {
+                Some((*from_operation, *bytes))
+            }
             _ => None,
         });
-        held.max_by_key(|(from, _)| *from)
-            .map_or(ByteSize::ZERO, |(_, bytes)| bytes)
+        held.max_by_key(|(from, _)| *from).map_or(ByteSize::ZERO, |(_, bytes)| bytes)
     }
 
     fn free(&self, state: &State) -> ByteSize {
-        self.capacity
-            .saturating_sub(state.regions.committed())
-            .saturating_sub(self.others(state.operations))
+        self.capacity.saturating_sub(state.regions.committed()).saturating_sub(self.others(state.operations))
     }
 }
 
@@ -206,11 +193,7 @@ impl State {
     /// Forgets what `range` holds, keeping what lies beside it.
     fn clear(&mut self, range: AddressRange) {
         let (start, end) = (range.base, range.end());
-        let before = self
-            .contents
-            .range(..start)
-            .next_back()
-            .map(|(&at, piece)| (at, piece.clone()));
+        let before = self.contents.range(..start).next_back().map(|(&at, piece)| (at, piece.clone()));
         if let Some((at, piece)) = before
             && piece.end > start
         {
@@ -231,13 +214,7 @@ impl State {
     fn put(&mut self, range: AddressRange, content: Content) {
         self.clear(range);
         if !range.size.is_zero() {
-            self.contents.insert(
-                range.base,
-                Piece {
-                    end: range.end(),
-                    content,
-                },
-            );
+            self.contents.insert(range.base, Piece { end: range.end(), content });
         }
     }
 }
@@ -286,13 +263,8 @@ impl Device for SimulatedDevice {
             reason: "the simulated address space has 2^47 bytes".to_owned(),
         };
         let rounded = ByteSize::new(size.bytes().max(1)).checked_align_up(self.granularity.bytes());
-        let rounded = rounded
-            .filter(|size| size.bytes() <= 1 << 47)
-            .ok_or_else(unable)?;
-        let range = AddressRange::new(
-            state.next_base.next_multiple_of(self.granularity.bytes()),
-            rounded,
-        );
+        let rounded = rounded.filter(|size| size.bytes() <= 1 << 47).ok_or_else(unable)?;
+        let range = AddressRange::new(state.next_base.next_multiple_of(self.granularity.bytes()), rounded);
         state.next_base = range.base.checked_add(rounded.bytes()).ok_or_else(unable)?;
         state.regions.insert(range);
         Ok(range)
@@ -357,11 +329,7 @@ impl Device for SimulatedDevice {
         let state = self.begin()?;
         state.regions.check_access("read", range)?;
         into.fill(0);
-        let first = state
-            .contents
-            .range(..=from)
-            .next_back()
-            .map_or(from, |(&at, _)| at);
+        let first = state.contents.range(..=from).next_back().map_or(from, |(&at, _)| at);
         for (&at, piece) in state.contents.range(first..range.end()) {
             let (start, end) = (at.max(from), piece.end.min(range.end()));
             for address in start..end {
@@ -387,11 +355,7 @@ impl Device for SimulatedDevice {
                 reason: "it overlaps its target",
             });
         }
-        let first = state
-            .contents
-            .range(..=from.base)
-            .next_back()
-            .map_or(from.base, |(&at, _)| at);
+        let first = state.contents.range(..=from.base).next_back().map_or(from.base, |(&at, _)| at);
         let pieces: Vec<(u64, Piece)> = state
             .contents
             .range(first..from.end())

@@ -5,9 +5,7 @@ use crate::units::ByteSize;
 
 /// A `Name:   123 kB` line of one of the kernel's files.
 fn kib_field(text: &str, name: &str) -> Option<ByteSize> {
-    let line = text
-        .lines()
-        .find_map(|line| line.strip_prefix(name)?.strip_prefix(':'))?;
+    let line = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':'))?;
     let kib: u64 = line.trim().strip_suffix("kB")?.trim().parse().ok()?;
     kib.checked_mul(1024).map(ByteSize::new)
 }
@@ -54,10 +52,7 @@ pub(super) fn resident_between(start: u64, end: u64) -> Option<ByteSize> {
 /// The addresses of a mapping's headline, such as `7f00-7f10 rw-p …`.
 fn mapping_bounds(line: &str) -> Option<(u64, u64)> {
     let (from, to) = line.split_whitespace().next()?.split_once('-')?;
-    Some((
-        u64::from_str_radix(from, 16).ok()?,
-        u64::from_str_radix(to, 16).ok()?,
-    ))
+    Some((u64::from_str_radix(from, 16).ok()?, u64::from_str_radix(to, 16).ok()?))
 }
 
 #[cfg(test)]
@@ -66,10 +61,7 @@ mod tests {
 
     #[test]
     fn the_kernels_lines_are_read() {
-        assert_eq!(
-            kib_field("A: 1 kB\nMemTotal:       24 kB\n", "MemTotal"),
-            Some(ByteSize::new(24 << 10))
-        );
+        assert_eq!(kib_field("A: 1 kB\nMemTotal:       24 kB\n", "MemTotal"), Some(ByteSize::new(24 << 10)));
         assert_eq!(kib_field("MemTotal: lots\n", "MemTotal"), None);
         assert_eq!(mapping_bounds("7f00-7f10 rw-p 00000000"), Some((0x7f00, 0x7f10)));
         assert_eq!(mapping_bounds("Rss:  4 kB"), None);

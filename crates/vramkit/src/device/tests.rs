@@ -4,16 +4,11 @@ use proptest::prelude::*;
 const GRANULE: ByteSize = HostDevice::GRANULARITY;
 
 fn both(capacity: ByteSize) -> Vec<Box<dyn Device>> {
-    vec![
-        Box::new(HostDevice::new(capacity)),
-        Box::new(SimulatedDevice::new(capacity)),
-    ]
+    vec![Box::new(HostDevice::new(capacity)), Box::new(SimulatedDevice::new(capacity))]
 }
 
 fn granules(range: AddressRange, first: u64, count: u64) -> AddressRange {
-    range
-        .part(first * GRANULE.bytes(), ByteSize::new(count * GRANULE.bytes()))
-        .unwrap()
+    range.part(first * GRANULE.bytes(), ByteSize::new(count * GRANULE.bytes())).unwrap()
 }
 
 #[test]
@@ -22,11 +17,7 @@ fn resident_memory_follows_what_is_committed_to_the_granule() {
         let range = device.reserve(ByteSize::mib(32)).unwrap();
         assert_eq!(device.resident(range).value, Some(ByteSize::ZERO));
         device.commit(granules(range, 2, 5)).unwrap();
-        assert_eq!(
-            device.resident(range).value,
-            Some(ByteSize::mib(10)),
-            "{device:?}"
-        );
+        assert_eq!(device.resident(range).value, Some(ByteSize::mib(10)), "{device:?}");
         device.commit(granules(range, 8, 1)).unwrap();
         assert_eq!(device.resident(range).value, Some(ByteSize::mib(12)));
         assert_eq!(device.memory().committed_bytes.value, Some(ByteSize::mib(12)));
@@ -47,18 +38,11 @@ fn what_was_written_is_read_back_and_a_decommit_loses_it() {
         device.fill(odd, 0x0403_0201).unwrap();
         assert_eq!(find_mismatch(&*device, odd, 0x0403_0201, None).unwrap(), None);
         device.write(range.base + 500, &[9, 9]).unwrap();
-        assert_eq!(
-            find_mismatch(&*device, odd, 0x0403_0201, None).unwrap(),
-            Some(497)
-        );
+        assert_eq!(find_mismatch(&*device, odd, 0x0403_0201, None).unwrap(), Some(497));
         device.copy(odd, range.base + 2_000_001).unwrap();
         let mut bytes = [0; 1000];
         device.read(range.base + 2_000_001, &mut bytes).unwrap();
-        assert_eq!(
-            &bytes[..3],
-            &[4, 1, 2],
-            "byte 3 of the pattern stands at an address of 3 mod 4"
-        );
+        assert_eq!(&bytes[..3], &[4, 1, 2], "byte 3 of the pattern stands at an address of 3 mod 4");
         assert_eq!(bytes[497..499], [9, 9]);
         let mut outside = [1; 4];
         device.read(range.base + 1003, &mut outside).unwrap();
@@ -77,32 +61,18 @@ fn a_wrong_range_is_an_error_and_changes_nothing() {
         let range = device.reserve(ByteSize::mib(8)).unwrap();
         device.commit(granules(range, 1, 1)).unwrap();
         let before = device.memory().committed_bytes;
-        assert!(
-            device.commit(granules(range, 0, 2)).is_err(),
-            "a granule is committed already"
-        );
-        assert!(
-            device.decommit(granules(range, 1, 2)).is_err(),
-            "a granule is not committed"
-        );
+        assert!(device.commit(granules(range, 0, 2)).is_err(), "a granule is committed already");
+        assert!(device.decommit(granules(range, 1, 2)).is_err(), "a granule is not committed");
         assert!(device.commit(AddressRange::new(range.base + 1, GRANULE)).is_err());
         assert!(device.commit(AddressRange::new(range.end(), GRANULE)).is_err());
         assert!(device.fill(granules(range, 0, 2), 1).is_err());
-        assert!(
-            device
-                .fill(AddressRange::new(u64::MAX - 1, ByteSize::new(9)), 1)
-                .is_err()
-        );
+        assert!(device.fill(AddressRange::new(u64::MAX - 1, ByteSize::new(9)), 1).is_err());
         assert!(device.write(range.end() - 1, &[0, 0]).is_err());
         assert!(device.read(8, &mut [0]).is_err());
         assert!(device.release(AddressRange::new(range.base, GRANULE)).is_err());
         assert!(device.release(AddressRange::new(0, GRANULE)).is_err());
         assert!(device.reserve(ByteSize::MAX).is_err());
-        assert!(
-            device
-                .copy(granules(range, 1, 1), range.base + GRANULE.bytes() + 5)
-                .is_err()
-        );
+        assert!(device.copy(granules(range, 1, 1), range.base + GRANULE.bytes() + 5).is_err());
         assert_eq!(device.memory().committed_bytes, before);
         device.release(range).unwrap();
     }
@@ -114,12 +84,7 @@ fn the_capacity_is_a_limit_with_numbers() {
         let range = device.reserve(ByteSize::mib(8)).unwrap();
         device.commit(granules(range, 0, 1)).unwrap();
         match device.commit(granules(range, 1, 2)) {
-            Err(DeviceError::OutOfMemory {
-                requested,
-                available,
-                total,
-                ..
-            }) => {
+            Err(DeviceError::OutOfMemory { requested, available, total, .. }) => {
                 assert_eq!(
                     (requested, available, total),
                     (ByteSize::mib(4), ByteSize::mib(2), ByteSize::mib(4))
@@ -136,23 +101,14 @@ fn the_capacity_is_a_limit_with_numbers() {
 fn the_schedule_of_faults_is_kept() {
     let device = SimulatedDevice::builder(ByteSize::gib(80))
         .fault(Fault::CommitFails { nth: 2 })
-        .fault(Fault::OthersHold {
-            from_operation: 5,
-            bytes: ByteSize::gib(80),
-        })
+        .fault(Fault::OthersHold { from_operation: 5, bytes: ByteSize::gib(80) })
         .fault(Fault::Lost { from_operation: 7 })
         .build();
     let range = device.reserve(ByteSize::gib(80)).unwrap(); // operation 1
     device.commit(granules(range, 0, 1)).unwrap();
-    assert!(matches!(
-        device.commit(granules(range, 1, 1)),
-        Err(DeviceError::OutOfMemory { .. })
-    ));
+    assert!(matches!(device.commit(granules(range, 1, 1)), Err(DeviceError::OutOfMemory { .. })));
     device.commit(granules(range, 1, 1)).unwrap();
-    assert!(
-        device.commit(granules(range, 2, 1)).is_err(),
-        "other processes took the rest"
-    );
+    assert!(device.commit(granules(range, 2, 1)).is_err(), "other processes took the rest");
     assert_eq!(device.memory().free_bytes.value, Some(ByteSize::ZERO));
     device.decommit(granules(range, 0, 1)).unwrap();
     assert!(matches!(device.release(range), Err(DeviceError::Lost { .. })));
@@ -166,9 +122,7 @@ fn random_faults_come_from_the_seed() {
             .fault(Fault::CommitsFailAtRandom { ratio: 0.5 })
             .build();
         let range = device.reserve(ByteSize::gib(1)).unwrap();
-        (0..64)
-            .map(|i| device.commit(granules(range, i, 1)).is_ok())
-            .collect()
+        (0..64).map(|i| device.commit(granules(range, i, 1)).is_ok()).collect()
     };
     assert_eq!(run(7), run(7));
     assert_ne!(run(7), run(8));

@@ -100,10 +100,7 @@ impl MemoryOrchestrator {
         let policy = {
             let mut gauge = lock(&self.gauge);
             let cooldown = Duration::from_secs_f64(rung.cooldown_seconds);
-            if gauge
-                .last_action
-                .is_some_and(|last| now.saturating_sub(last) < cooldown)
-            {
+            if gauge.last_action.is_some_and(|last| now.saturating_sub(last) < cooldown) {
                 return nothing(Action::CoolingDown);
             }
             let Some(&policy) = rung.policies.get(gauge.turn) else {
@@ -121,19 +118,11 @@ impl MemoryOrchestrator {
             policy != PressurePolicy::Log && policy != PressurePolicy::Reject && outcome.freed < wanted;
         let mut gauge = lock(&self.gauge);
         gauge.short = if too_little { gauge.short + 1 } else { 0 };
-        let next = rung
-            .policies
-            .get(gauge.turn + 1)
-            .copied()
-            .filter(|_| gauge.short >= self.ladder.patience);
+        let next = rung.policies.get(gauge.turn + 1).copied().filter(|_| gauge.short >= self.ladder.patience);
         if let Some(next) = next {
             (gauge.turn, gauge.short) = (gauge.turn + 1, 0);
             drop(gauge);
-            self.trace.record(Event::Escalated {
-                level,
-                from: policy,
-                to: next,
-            });
+            self.trace.record(Event::Escalated { level, from: policy, to: next });
         }
         outcome
     }
@@ -164,13 +153,7 @@ impl MemoryOrchestrator {
         if !self.dry_run {
             self.read_pressure();
         }
-        PolicyOutcome {
-            policy: Some(policy),
-            level,
-            wanted,
-            freed,
-            action,
-        }
+        PolicyOutcome { policy: Some(policy), level, wanted, freed, action }
     }
 
     /// Makes `needed` bytes free with the policies of the highest rung, in order, and lifts a refusal that no
@@ -180,15 +163,8 @@ impl MemoryOrchestrator {
             return false;
         }
         let rejected_before = lock(&self.gauge).rejecting.is_some();
-        let policies = self
-            .ladder
-            .rungs
-            .last()
-            .map_or(&[][..], |rung| rung.policies.as_slice());
-        for &policy in policies
-            .iter()
-            .filter(|&&policy| policy != PressurePolicy::Reject)
-        {
+        let policies = self.ladder.rungs.last().map_or(&[][..], |rung| rung.policies.as_slice());
+        for &policy in policies.iter().filter(|&&policy| policy != PressurePolicy::Reject) {
             let missing = needed.saturating_sub(self.pool.available());
             if missing.is_zero() && !rejected_before {
                 break;
@@ -204,25 +180,14 @@ impl MemoryOrchestrator {
         let victims = lock(&self.book).victims(wanted);
         let (mut models, mut freed) = (Vec::new(), ByteSize::ZERO);
         for victim in victims {
-            let frees = if self.dry_run {
-                victim.frees
-            } else {
-                self.release_quietly(&victim.model).freed
-            };
+            let frees = if self.dry_run { victim.frees } else { self.release_quietly(&victim.model).freed };
             if !self.dry_run {
-                self.trace.record(Event::Evicted {
-                    model: victim.model.to_string(),
-                    freed_bytes: frees,
-                });
+                self.trace.record(Event::Evicted { model: victim.model.to_string(), freed_bytes: frees });
             }
             freed += frees;
             models.push(victim.model);
         }
-        if models.is_empty() {
-            (Action::NothingToEvict, freed)
-        } else {
-            (Action::Evicted(models), freed)
-        }
+        if models.is_empty() { (Action::NothingToEvict, freed) } else { (Action::Evicted(models), freed) }
     }
 
     /// Plans again for the models of each arena that are still bound, when some of its plan's models are not.
@@ -252,11 +217,7 @@ impl MemoryOrchestrator {
         {
             tracing::warn!(%error, "trimming after a compaction failed");
         }
-        if models.is_empty() {
-            (Action::NothingToCompact, freed)
-        } else {
-            (Action::Compacted(models), freed)
-        }
+        if models.is_empty() { (Action::NothingToCompact, freed) } else { (Action::Compacted(models), freed) }
     }
 
     /// Asks idle models for smaller footprints until enough is free.
@@ -293,20 +254,12 @@ impl MemoryOrchestrator {
             for model in &smaller {
                 if !self.dry_run {
                     let model = model.to_string();
-                    self.trace.record(Event::Degraded {
-                        model,
-                        before_bytes: before,
-                        after_bytes: after,
-                    });
+                    self.trace.record(Event::Degraded { model, before_bytes: before, after_bytes: after });
                 }
             }
             models.extend(smaller);
         }
-        if models.is_empty() {
-            (Action::NothingToDegrade, freed)
-        } else {
-            (Action::Degraded(models), freed)
-        }
+        if models.is_empty() { (Action::NothingToDegrade, freed) } else { (Action::Degraded(models), freed) }
     }
 
     /// Gives a group a new plan and a smaller arena. Returns the arena before and after (in a dry run: as it
@@ -327,9 +280,7 @@ impl MemoryOrchestrator {
         };
         // As the pool grants them.
         let granted = |plan: &AllocationPlan| {
-            plan.arena_size
-                .checked_align_up(Request::ALIGNMENT)
-                .unwrap_or(ByteSize::MAX)
+            plan.arena_size.checked_align_up(Request::ALIGNMENT).unwrap_or(ByteSize::MAX)
         };
         let sizes = (granted(old), granted(&plan));
         if plan.arena_size >= old.arena_size {
@@ -351,19 +302,10 @@ impl MemoryOrchestrator {
     /// the room that it leaves holds the smaller one. Should another take that room meanwhile, or the device fail,
     /// the group is left with no arena, and its models are released.
     fn remake(&self, taken: TakenGroup, plan: Arc<AllocationPlan>) -> (Arc<AllocationPlan>, Option<Held>) {
-        let TakenGroup {
-            plan: old,
-            arena,
-            members,
-        } = taken;
+        let TakenGroup { plan: old, arena, members } = taken;
         drop(arena);
         let allocate = |plan: &AllocationPlan| -> Option<Held> {
-            let alignment = plan
-                .tensors
-                .iter()
-                .map(|tensor| tensor.alignment)
-                .max()
-                .unwrap_or(1);
+            let alignment = plan.tensors.iter().map(|tensor| tensor.alignment).max().unwrap_or(1);
             let owner = self.pool.owner(&members.join("+"), Purpose::Activation);
             let request = Request::new(plan.arena_size).alignment(alignment).owner(owner);
             self.pool

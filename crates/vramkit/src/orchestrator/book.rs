@@ -99,10 +99,7 @@ impl Book {
     }
 
     fn group_of(&self, plan: &Arc<AllocationPlan>) -> Option<u64> {
-        self.groups
-            .iter()
-            .find(|(_, group)| Arc::ptr_eq(&group.plan, plan))
-            .map(|(&id, _)| id)
+        self.groups.iter().find(|(_, group)| Arc::ptr_eq(&group.plan, plan)).map(|(&id, _)| id)
     }
 
     pub(super) fn has_arena(&self, plan: &Arc<AllocationPlan>) -> bool {
@@ -119,12 +116,7 @@ impl Book {
             Some(id) => (id, Join::Shared),
             None => {
                 self.next_group += 1;
-                let group = Group {
-                    plan: plan.clone(),
-                    arena: None,
-                    members: Vec::new(),
-                    ready: false,
-                };
+                let group = Group { plan: plan.clone(), arena: None, members: Vec::new(), ready: false };
                 self.groups.insert(self.next_group, group);
                 (self.next_group, Join::First)
             }
@@ -132,13 +124,7 @@ impl Book {
         if let Some(group) = self.groups.get_mut(&id) {
             group.members.push(model.clone());
         }
-        let entry = Entry {
-            group: id,
-            weights: None,
-            last_used: self.tick(),
-            running: 0,
-            complete: false,
-        };
+        let entry = Entry { group: id, weights: None, last_used: self.tick(), running: 0, complete: false };
         self.entries.insert(model.clone(), entry);
         Ok(join)
     }
@@ -152,10 +138,7 @@ impl Book {
     ) -> MemoryBinding {
         let entry = self.entries.get_mut(model).expect("it joined");
         (entry.weights, entry.complete) = (weights, true);
-        let group = self
-            .groups
-            .get_mut(&entry.group)
-            .expect("an entry's group is there");
+        let group = self.groups.get_mut(&entry.group).expect("an entry's group is there");
         if !group.ready {
             (group.arena, group.ready) = (arena, true);
         }
@@ -177,10 +160,7 @@ impl Book {
     }
 
     pub(super) fn binding(&self, model: &str) -> Option<MemoryBinding> {
-        let (model, entry) = self
-            .entries
-            .get_key_value(model)
-            .filter(|(_, entry)| entry.complete)?;
+        let (model, entry) = self.entries.get_key_value(model).filter(|(_, entry)| entry.complete)?;
         let group = self.groups.get(&entry.group)?;
         Some(MemoryBinding {
             model: model.clone(),
@@ -232,20 +212,14 @@ impl Book {
     }
 
     pub(super) fn by_last_use(&self) -> Vec<Arc<str>> {
-        let mut models: Vec<(&u64, &Arc<str>)> = self
-            .entries
-            .iter()
-            .filter(|(_, e)| e.complete)
-            .map(|(model, e)| (&e.last_used, model))
-            .collect();
+        let mut models: Vec<(&u64, &Arc<str>)> =
+            self.entries.iter().filter(|(_, e)| e.complete).map(|(model, e)| (&e.last_used, model)).collect();
         models.sort();
         models.into_iter().map(|(_, model)| model.clone()).collect()
     }
 
     fn is_idle(&self, model: &str) -> bool {
-        self.entries
-            .get(model)
-            .is_some_and(|entry| entry.complete && entry.running == 0)
+        self.entries.get(model).is_some_and(|entry| entry.complete && entry.running == 0)
     }
 
     /// The bindings to release, in order, until `wanted` bytes are free: by priority, cost a byte, and last use.
@@ -253,26 +227,17 @@ impl Book {
     pub(super) fn victims(&self, wanted: ByteSize) -> Vec<Victim> {
         let standing = |model: &Arc<str>| self.standings.get(model).copied().unwrap_or_default();
         let free_to_go = |model: &Arc<str>| self.is_idle(model) && !standing(model).pinned;
-        let mut idle: Vec<(&Arc<str>, &Entry)> = self
-            .entries
-            .iter()
-            .filter(|(model, _)| free_to_go(model))
-            .collect();
+        let mut idle: Vec<(&Arc<str>, &Entry)> =
+            self.entries.iter().filter(|(model, _)| free_to_go(model)).collect();
         let cost = |model: &Arc<str>, entry: &Entry| {
             let share = self.groups.get(&entry.group).map_or(0, |group| {
                 group.arena.as_ref().map_or(0, |a| a.granted().bytes()) / group.members.len().max(1) as u64
             });
-            let bytes = share
-                + entry
-                    .weights
-                    .as_ref()
-                    .map_or(0, |weights| weights.granted().bytes());
+            let bytes = share + entry.weights.as_ref().map_or(0, |weights| weights.granted().bytes());
             standing(model).cost.unwrap_or(0.0) / bytes.max(1) as f64
         };
         idle.sort_by(|a, b| {
-            let by_cost = cost(a.0, a.1)
-                .partial_cmp(&cost(b.0, b.1))
-                .unwrap_or(Ordering::Equal);
+            let by_cost = cost(a.0, a.1).partial_cmp(&cost(b.0, b.1)).unwrap_or(Ordering::Equal);
             standing(a.0)
                 .priority
                 .cmp(&standing(b.0).priority)
@@ -302,10 +267,7 @@ impl Book {
             };
             let frees = own + arena;
             freed += frees;
-            victims.push(Victim {
-                model: model.clone(),
-                frees,
-            });
+            victims.push(Victim { model: model.clone(), frees });
         }
         victims
     }
@@ -316,25 +278,17 @@ impl Book {
             .groups
             .iter()
             .filter(|(_, g)| g.ready && g.members.iter().all(|member| self.is_idle(member)));
-        let mut groups: Vec<_> = idle
-            .map(|(&id, group)| (id, group.plan.clone(), group.members.clone()))
-            .collect();
+        let mut groups: Vec<_> =
+            idle.map(|(&id, group)| (id, group.plan.clone(), group.members.clone())).collect();
         groups.sort_by_key(|(id, ..)| *id);
         groups
     }
 
     /// Takes a group to change it, if it is still as it was: nobody runs in it or joins it until it is put back.
     pub(super) fn take_group(&mut self, id: u64, members: &[Arc<str>]) -> Option<TakenGroup> {
-        let idle = self
-            .groups
-            .get(&id)?
-            .members
-            .iter()
-            .all(|member| self.is_idle(member));
-        let group = self
-            .groups
-            .get_mut(&id)
-            .filter(|group| idle && group.ready && group.members == members)?;
+        let idle = self.groups.get(&id)?.members.iter().all(|member| self.is_idle(member));
+        let group =
+            self.groups.get_mut(&id).filter(|group| idle && group.ready && group.members == members)?;
         group.ready = false;
         Some(TakenGroup {
             plan: group.plan.clone(),

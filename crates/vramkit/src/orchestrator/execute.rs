@@ -116,14 +116,7 @@ pub fn execute(
     progress: &(dyn Fn(u64) + Sync),
 ) -> Result<ExecutionReport, ExecutionError> {
     let gate = ExecutionGate::new(plan.schedule, plan.models.len());
-    let runner = Runner {
-        orchestrator,
-        plan,
-        gate: &gate,
-        repetitions,
-        verify,
-        progress,
-    };
+    let runner = Runner { orchestrator, plan, gate: &gate, repetitions, verify, progress };
     let results: Vec<Result<ExecutionReport, ExecutionError>> = std::thread::scope(|scope| {
         let threads: Vec<_> = (0..plan.models.len())
             .map(|model| {
@@ -133,11 +126,7 @@ pub fn execute(
             .collect();
         threads
             .into_iter()
-            .map(|thread| {
-                thread
-                    .join()
-                    .unwrap_or_else(|panic| std::panic::resume_unwind(panic))
-            })
+            .map(|thread| thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)))
             .collect()
     });
     let mut report = ExecutionReport::default();
@@ -182,13 +171,7 @@ impl Runner<'_> {
         let mut guard = FailOnDrop(Some(self.gate));
         let mut report = ExecutionReport::default();
         // The length of the clock: repetitions follow one another on it.
-        let period = self
-            .plan
-            .tensors
-            .iter()
-            .map(|tensor| tensor.end.0)
-            .max()
-            .unwrap_or(0);
+        let period = self.plan.tensors.iter().map(|tensor| tensor.end.0).max().unwrap_or(0);
         for repetition in 0..self.repetitions {
             let turn = u64::from(repetition) * self.plan.models.len() as u64 + model as u64;
             self.gate.begin_turn(turn)?;
@@ -222,21 +205,12 @@ impl Runner<'_> {
             let (_, waited) = self.orchestrator.admit(name, self.plan, Duration::ZERO)?;
             report.stalled += waited;
         }
-        let running = self
-            .orchestrator
-            .begin(name)
-            .ok_or_else(|| ExecutionError::NotBound(name.clone()))?;
+        let running = self.orchestrator.begin(name).ok_or_else(|| ExecutionError::NotBound(name.clone()))?;
         let binding = running.binding();
         let (mut tensors, steps) = schedule(binding, repetition);
         let device = &**self.orchestrator.pool().device();
         let weights = binding.weights.map(|place| (place, pattern(name, "weights", 0)));
-        let failed = |step: Step| {
-            move |error| ExecutionError::Device {
-                model: name.clone(),
-                step,
-                error,
-            }
-        };
+        let failed = |step: Step| move |error| ExecutionError::Device { model: name.clone(), step, error };
         if let Some((place, pattern)) = weights.filter(|_| fresh) {
             device.fill(place, pattern).map_err(failed(Step(0)))?;
         }
@@ -244,8 +218,7 @@ impl Runner<'_> {
             // Gate by the workload's clock; the steps of a degraded or compacted plan are on the same one.
             self.gate.begin_step(model, clock.saturating_add(step.0))?;
             let start = self.orchestrator.trace().now();
-            self.step(device, &mut tensors, step, &work, name, report)
-                .map_err(failed(step))?;
+            self.step(device, &mut tensors, step, &work, name, report).map_err(failed(step))?;
             (self.progress)(1);
             self.orchestrator.trace().span(Span {
                 model: name.to_string(),
@@ -260,12 +233,7 @@ impl Runner<'_> {
         {
             self.violation(
                 report,
-                Violation {
-                    model: name.clone(),
-                    tensor: "weights".into(),
-                    step: Step(clock),
-                    at,
-                },
+                Violation { model: name.clone(), tensor: "weights".into(), step: Step(clock), at },
             );
         }
         report.verified_tensors += tensors.iter().filter(|tensor| tensor.intact).count() as u64;
@@ -282,10 +250,7 @@ impl Runner<'_> {
         model: &Arc<str>,
         report: &mut ExecutionReport,
     ) -> Result<(), DeviceError> {
-        for (order, places) in [&work.reads, &work.writes, &work.reads_own]
-            .into_iter()
-            .enumerate()
-        {
+        for (order, places) in [&work.reads, &work.writes, &work.reads_own].into_iter().enumerate() {
             for &i in places {
                 let tensor = &mut tensors[i];
                 if order == 1 {
@@ -296,12 +261,7 @@ impl Runner<'_> {
                     tensor.intact = false;
                     self.violation(
                         report,
-                        Violation {
-                            model: model.clone(),
-                            tensor: tensor.id.clone(),
-                            step,
-                            at,
-                        },
+                        Violation { model: model.clone(), tensor: tensor.id.clone(), step, at },
                     );
                 }
             }
@@ -332,21 +292,11 @@ fn schedule(binding: &MemoryBinding, repetition: u32) -> (Vec<Placed<'_>>, BTree
         steps.entry(tensor.start).or_default().writes.push(i);
         for read in tensor.read_steps() {
             let work = steps.entry(read).or_default();
-            if read == tensor.start {
-                &mut work.reads_own
-            } else {
-                &mut work.reads
-            }
-            .push(i);
+            if read == tensor.start { &mut work.reads_own } else { &mut work.reads }.push(i);
         }
         let name = tensor.alias_group.as_ref().unwrap_or(&tensor.id);
         let pattern = pattern(&binding.model, name, repetition);
-        tensors.push(Placed {
-            id: &tensor.id,
-            place,
-            pattern,
-            intact: true,
-        });
+        tensors.push(Placed { id: &tensor.id, place, pattern, intact: true });
     }
     (tensors, steps)
 }

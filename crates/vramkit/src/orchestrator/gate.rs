@@ -33,16 +33,8 @@ pub struct Aborted;
 impl ExecutionGate {
     /// For this many models.
     pub fn new(schedule: Schedule, models: usize) -> Self {
-        let state = State {
-            steps: vec![0; models],
-            turn: 0,
-            failed: false,
-        };
-        Self {
-            schedule,
-            state: Mutex::new(state),
-            changed: Condvar::new(),
-        }
+        let state = State { steps: vec![0; models], turn: 0, failed: false };
+        Self { schedule, state: Mutex::new(state), changed: Condvar::new() }
     }
 
     /// Waits until `turn` has come: turns are numbered from 0 over all models and repetitions. Under the other

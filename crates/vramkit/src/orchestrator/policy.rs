@@ -44,20 +44,13 @@ impl Ladder<PressurePolicy> {
     pub fn orchestrator() -> Self {
         Self::of(&[
             (PressureLevel::Elevated, 0.70, &[PressurePolicy::Log]),
-            (
-                PressureLevel::Critical,
-                0.90,
-                &[PressurePolicy::Compact, PressurePolicy::Evict],
-            ),
+            (PressureLevel::Critical, 0.90, &[PressurePolicy::Compact, PressurePolicy::Evict]),
         ])
     }
 
     /// The same policy on both rungs of the [`orchestrator`](Self::orchestrator) preset.
     pub fn always(policy: PressurePolicy) -> Self {
-        Self::of(&[
-            (PressureLevel::Elevated, 0.70, &[policy]),
-            (PressureLevel::Critical, 0.90, &[policy]),
-        ])
+        Self::of(&[(PressureLevel::Elevated, 0.70, &[policy]), (PressureLevel::Critical, 0.90, &[policy])])
     }
 
     /// Elevated from 0.60, High from 0.80, Critical from 0.90; all only logged.
@@ -79,9 +72,6 @@ impl Ladder<PressurePolicy> {
             policies: policies.to_vec(),
             cooldown_seconds: 0.0,
         });
-        Self {
-            rungs: rungs.collect(),
-            patience: 2,
-        }
+        Self { rungs: rungs.collect(), patience: 2 }
     }
 }

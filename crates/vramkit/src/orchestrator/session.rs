@@ -120,13 +120,7 @@ impl Session {
         for entry in &self.models {
             // Models that run beside one another are all needed to the end.
             let pinned = entry.standing.pinned || self.schedule != Schedule::Sequential;
-            orchestrator.set_standing(
-                &entry.model.name,
-                Standing {
-                    pinned,
-                    ..entry.standing
-                },
-            );
+            orchestrator.set_standing(&entry.model.name, Standing { pinned, ..entry.standing });
             if let Some(ratio) = entry.degrade_to_ratio {
                 orchestrator.on_degrade(&entry.model.name, move |request| Some(scaled(request, ratio)));
             }
@@ -150,11 +144,8 @@ impl Session {
         }
         let trimmed = orchestrator.trim();
         orchestrator.sample();
-        let executed = executed.inspect_err(|error| {
-            trace.record(Event::Failed {
-                error: error.to_string(),
-            })
-        })?;
+        let executed =
+            executed.inspect_err(|error| trace.record(Event::Failed { error: error.to_string() }))?;
         trimmed?;
         let (readings, level_changes) = orchestrator.readings();
         let samples = trace.samples();
@@ -183,10 +174,7 @@ impl Session {
                 .collect(),
             stall_seconds: executed.stalled.as_secs_f64(),
             elapsed_seconds: start.elapsed().as_secs_f64(),
-            levels: PressureLevel::ALL
-                .into_iter()
-                .zip(readings)
-                .collect::<BTreeMap<_, _>>(),
+            levels: PressureLevel::ALL.into_iter().zip(readings).collect::<BTreeMap<_, _>>(),
             level_changes,
             samples: samples.iter().map(SampleReport::new).collect(),
             decisions: trace.events(),
@@ -197,13 +185,10 @@ impl Session {
     /// Steps of all models over all repetitions, for a progress bar.
     pub fn steps(&self) -> u64 {
         let steps = |model: &Model| {
-            let tensors = model
-                .tensors
-                .iter()
-                .filter(|tensor| !tensor.size.is_zero() && tensor.end > tensor.start);
-            let steps: std::collections::BTreeSet<_> = tensors
-                .flat_map(|tensor| tensor.read_steps().chain([tensor.start]))
-                .collect();
+            let tensors =
+                model.tensors.iter().filter(|tensor| !tensor.size.is_zero() && tensor.end > tensor.start);
+            let steps: std::collections::BTreeSet<_> =
+                tensors.flat_map(|tensor| tensor.read_steps().chain([tensor.start])).collect();
             steps.len() as u64
         };
         self.models.iter().map(|entry| steps(&entry.model)).sum::<u64>() * u64::from(self.repetitions)
@@ -220,9 +205,7 @@ fn bind_and_execute(
 ) -> Result<ExecutionReport, ExecutionError> {
     if plan.schedule != Schedule::Sequential {
         for model in &plan.models {
-            orchestrator
-                .admit(&model.name, plan, Duration::ZERO)
-                .map_err(ExecutionError::Bind)?;
+            orchestrator.admit(&model.name, plan, Duration::ZERO).map_err(ExecutionError::Bind)?;
             orchestrator.sample();
         }
         if orchestrator.current_pressure() > PressureLevel::Normal {
@@ -252,9 +235,9 @@ fn check_capacity(models: &[Model], plan: &AllocationPlan, capacity: ByteSize) -
         let weights = plan.models.iter().map(|model| round(model.weights));
         let weights = match schedule {
             Schedule::Sequential => weights.max().unwrap_or_default(),
-            Schedule::Fixed | Schedule::Concurrent => weights.fold(ByteSize::ZERO, |sum, w| {
-                sum.checked_add(w).unwrap_or(ByteSize::MAX)
-            }),
+            Schedule::Fixed | Schedule::Concurrent => {
+                weights.fold(ByteSize::ZERO, |sum, w| sum.checked_add(w).unwrap_or(ByteSize::MAX))
+            }
         };
         (round(plan.arena_size), weights)
     };
@@ -266,9 +249,7 @@ fn check_capacity(models: &[Model], plan: &AllocationPlan, capacity: ByteSize) -
         return Ok(());
     }
     let planner = MemoryPlanner::new();
-    let other = [Schedule::Fixed, Schedule::Sequential]
-        .into_iter()
-        .filter(|&other| other != plan.schedule);
+    let other = [Schedule::Fixed, Schedule::Sequential].into_iter().filter(|&other| other != plan.schedule);
     let mut hints: Vec<String> = other
         .filter_map(|other| {
             let plan = planner.plan(models, other).ok()?;
@@ -281,9 +262,7 @@ fn check_capacity(models: &[Model], plan: &AllocationPlan, capacity: ByteSize) -
         .models
         .iter()
         .filter(|model| {
-            let sum = alone
-                .checked_add(model.live_peak)
-                .and_then(|sum| sum.checked_add(model.weights));
+            let sum = alone.checked_add(model.live_peak).and_then(|sum| sum.checked_add(model.weights));
             let fits = sum.is_some_and(|sum| sum <= capacity);
             if fits {
                 alone = sum.unwrap_or(ByteSize::MAX);

@@ -4,6 +4,7 @@ use std::time::Duration;
 use super::*;
 use crate::device::{Device, Fault, HostDevice, SimulatedDevice};
 use crate::plan::TensorLifetime;
+use crate::pool::Purpose;
 use crate::pressure::Rung;
 use crate::testing::{fill_pool_to_fraction, filler};
 use crate::units::Step;
@@ -40,11 +41,7 @@ fn names(models: &[Arc<str>]) -> Vec<&str> {
 }
 
 fn session(device: Arc<dyn Device>, models: Vec<Model>, schedule: Schedule, capacity: ByteSize) -> Session {
-    let entry = |model| SessionModel {
-        model,
-        standing: Standing::default(),
-        degrade_to_ratio: None,
-    };
+    let entry = |model| SessionModel { model, standing: Standing::default(), degrade_to_ratio: None };
     Session {
         name: "test".to_owned(),
         models: models.into_iter().map(entry).collect(),
@@ -69,60 +66,25 @@ fn planning_takes_nothing_binding_takes_the_arena_once_and_release_gives_it_back
         orchestrator.bind(model, &plan).unwrap();
         assert_eq!(orchestrator.pool().used(), arena, "one arena for all");
     }
-    assert_eq!(
-        orchestrator.release("A"),
-        Release {
-            freed: ByteSize::ZERO,
-            was_bound: true
-        }
-    );
-    assert_eq!(
-        orchestrator.release("A"),
-        Release {
-            freed: ByteSize::ZERO,
-            was_bound: false
-        }
-    );
+    assert_eq!(orchestrator.release("A"), Release { freed: ByteSize::ZERO, was_bound: true });
+    assert_eq!(orchestrator.release("A"), Release { freed: ByteSize::ZERO, was_bound: false });
     assert_eq!(orchestrator.release("B").freed, ByteSize::ZERO);
-    assert_eq!(
-        orchestrator.release("C").freed,
-        arena,
-        "with its last model the arena goes"
-    );
+    assert_eq!(orchestrator.release("C").freed, arena, "with its last model the arena goes");
     assert_eq!(orchestrator.pool().used(), ByteSize::ZERO);
-    assert_eq!(
-        orchestrator.release("nobody"),
-        Release {
-            freed: ByteSize::ZERO,
-            was_bound: false
-        }
-    );
+    assert_eq!(orchestrator.release("nobody"), Release { freed: ByteSize::ZERO, was_bound: false });
 }
 
 #[test]
 fn what_cannot_be_bound_is_a_typed_error_that_changes_nothing() {
     let orchestrator = orchestrator(ByteSize::mb(400));
     let plan = orchestrator.plan(&three_models(), Schedule::Fixed).unwrap();
-    let other = orchestrator
-        .plan(&[filler("big", ByteSize::mb(100))], Schedule::Fixed)
-        .unwrap();
+    let other = orchestrator.plan(&[filler("big", ByteSize::mb(100))], Schedule::Fixed).unwrap();
     orchestrator.bind("A", &plan).unwrap();
     let used = orchestrator.pool().used();
-    assert!(matches!(
-        orchestrator.bind("A", &plan),
-        Err(BindError::AlreadyBound(_))
-    ));
-    assert!(matches!(
-        orchestrator.bind("A", &other),
-        Err(BindError::NotInPlan { .. })
-    ));
+    assert!(matches!(orchestrator.bind("A", &plan), Err(BindError::AlreadyBound(_))));
+    assert!(matches!(orchestrator.bind("A", &other), Err(BindError::NotInPlan { .. })));
     match orchestrator.bind("big", &other) {
-        Err(BindError::InsufficientMemory {
-            needed,
-            available,
-            capacity,
-            ..
-        }) => {
+        Err(BindError::InsufficientMemory { needed, available, capacity, .. }) => {
             assert_eq!((needed, capacity), (ByteSize::mb(100), ByteSize::mb(400)));
             assert_eq!(available, capacity - used);
         }
@@ -137,9 +99,7 @@ fn what_cannot_be_bound_is_a_typed_error_that_changes_nothing() {
 fn weights_are_each_models_own() {
     let orchestrator = orchestrator(ByteSize::mb(100));
     let mut models = vec![filler("x", ByteSize::mb(8)), filler("y", ByteSize::mb(8))];
-    models
-        .iter_mut()
-        .for_each(|model| model.weights = ByteSize::mb(16));
+    models.iter_mut().for_each(|model| model.weights = ByteSize::mb(16));
     let plan = orchestrator.plan(&models, Schedule::Sequential).unwrap();
     let x = orchestrator.bind("x", &plan).unwrap();
     let y = orchestrator.bind("y", &plan).unwrap();
@@ -147,36 +107,23 @@ fn weights_are_each_models_own() {
     assert_ne!(x.weights, y.weights);
     assert_eq!(orchestrator.pool().used(), ByteSize::mb(8 + 32));
     let owners = orchestrator.pool().owners();
-    assert_eq!(
-        owners
-            .iter()
-            .filter(|owner| owner.purpose == Purpose::Weights)
-            .count(),
-        2
-    );
+    assert_eq!(owners.iter().filter(|owner| owner.purpose == Purpose::Weights).count(), 2);
     orchestrator.release("x");
     assert_eq!(orchestrator.pool().used(), ByteSize::mb(8 + 16));
 }
 
 #[test]
 fn from_85_percent_evicting_brings_the_used_fraction_below() {
-    let orchestrator = orchestrator(ByteSize::mib(64))
-        .with_ladder(PolicyLadder::always(PressurePolicy::Evict))
-        .unwrap();
+    let orchestrator =
+        orchestrator(ByteSize::mib(64)).with_ladder(PolicyLadder::always(PressurePolicy::Evict)).unwrap();
     let fillers = fill_pool_to_fraction(&orchestrator, 0.85).unwrap();
     assert_eq!(orchestrator.current_pressure(), PressureLevel::Elevated);
     assert!((orchestrator.pool().used_fraction() - 0.85).abs() < 1e-4);
     let outcome = orchestrator.handle_pressure();
     assert!(orchestrator.pool().used_fraction() < 0.85);
     assert_eq!(orchestrator.current_pressure(), PressureLevel::Normal);
-    let Action::Evicted(victims) = outcome.action else {
-        panic!("{outcome:?}")
-    };
-    assert_eq!(
-        victims,
-        fillers[..victims.len()],
-        "the least recently used went first"
-    );
+    let Action::Evicted(victims) = outcome.action else { panic!("{outcome:?}") };
+    assert_eq!(victims, fillers[..victims.len()], "the least recently used went first");
     assert!(outcome.freed >= outcome.wanted);
 }
 
@@ -191,21 +138,16 @@ fn every_policy_acts_at_every_level() {
             PressurePolicy::Evict,
             PressurePolicy::Reject,
         ] {
-            let orchestrator = orchestrator(ByteSize::mib(100))
-                .with_ladder(PolicyLadder::always(policy))
-                .unwrap();
+            let orchestrator =
+                orchestrator(ByteSize::mib(100)).with_ladder(PolicyLadder::always(policy)).unwrap();
             // A pair that shares an arena, of which one has gone, and a model that can make do with half.
-            let pair = [
-                filler("small", ByteSize::mib(5)),
-                filler("large", ByteSize::mib(40)),
-            ];
+            let pair = [filler("small", ByteSize::mib(5)), filler("large", ByteSize::mib(40))];
             let plan = orchestrator.plan(&pair, Schedule::Sequential).unwrap();
             orchestrator.bind("small", &plan).unwrap();
             orchestrator.bind("large", &plan).unwrap();
             orchestrator.release("large");
-            let flexible = orchestrator
-                .plan(&[filler("flexible", ByteSize::mib(20))], Schedule::Fixed)
-                .unwrap();
+            let flexible =
+                orchestrator.plan(&[filler("flexible", ByteSize::mib(20))], Schedule::Fixed).unwrap();
             orchestrator.bind("flexible", &flexible).unwrap();
             orchestrator.on_degrade("flexible", |_| Some(filler("flexible", ByteSize::mib(10))));
             fill_pool_to_fraction(&orchestrator, fraction).unwrap();
@@ -213,32 +155,21 @@ fn every_policy_acts_at_every_level() {
             let used = orchestrator.pool().used();
             let outcome = orchestrator.handle_pressure();
             assert_eq!((outcome.policy, outcome.level), (Some(policy), level));
-            assert_eq!(
-                orchestrator.pool().used(),
-                used - outcome.freed,
-                "{policy} freed what it says"
-            );
-            let newcomer = orchestrator
-                .plan(&[filler("newcomer", ByteSize::mib(1))], Schedule::Fixed)
-                .unwrap();
+            assert_eq!(orchestrator.pool().used(), used - outcome.freed, "{policy} freed what it says");
+            let newcomer =
+                orchestrator.plan(&[filler("newcomer", ByteSize::mib(1))], Schedule::Fixed).unwrap();
             let bound = orchestrator.bind("newcomer", &newcomer);
             match (policy, outcome.action) {
                 (PressurePolicy::Log, Action::Logged) => assert!(bound.is_ok()),
                 (PressurePolicy::Degrade, Action::Degraded(models)) => {
                     assert_eq!(names(&models), ["flexible"]);
                     assert_eq!(outcome.freed, ByteSize::mib(10));
-                    assert_eq!(
-                        orchestrator.binding("flexible").unwrap().plan.arena_size,
-                        ByteSize::mib(10)
-                    );
+                    assert_eq!(orchestrator.binding("flexible").unwrap().plan.arena_size, ByteSize::mib(10));
                 }
                 (PressurePolicy::Compact, Action::Compacted(models)) => {
                     assert_eq!(names(&models), ["small"]);
                     assert_eq!(outcome.freed, ByteSize::mib(35));
-                    assert_eq!(
-                        orchestrator.binding("small").unwrap().plan.arena_size,
-                        ByteSize::mib(5)
-                    );
+                    assert_eq!(orchestrator.binding("small").unwrap().plan.arena_size, ByteSize::mib(5));
                 }
                 (PressurePolicy::Evict, Action::Evicted(models)) => {
                     assert_eq!(&*models[0], "small", "bound first, used least recently");
@@ -252,10 +183,7 @@ fn every_policy_acts_at_every_level() {
                     for name in names(&orchestrator.bound()) {
                         orchestrator.release(name);
                     }
-                    assert!(
-                        orchestrator.bind("newcomer", &newcomer).is_ok(),
-                        "refused only while it lasts"
-                    );
+                    assert!(orchestrator.bind("newcomer", &newcomer).is_ok(), "refused only while it lasts");
                 }
                 (policy, action) => panic!("{policy}: {action:?}"),
             }
@@ -269,12 +197,9 @@ fn every_policy_acts_at_every_level() {
 
 #[test]
 fn a_dry_run_says_what_it_would_do_and_does_nothing() {
-    for policy in [
-        PressurePolicy::Evict,
-        PressurePolicy::Compact,
-        PressurePolicy::Degrade,
-        PressurePolicy::Reject,
-    ] {
+    for policy in
+        [PressurePolicy::Evict, PressurePolicy::Compact, PressurePolicy::Degrade, PressurePolicy::Reject]
+    {
         let orchestrator = orchestrator(ByteSize::mb(100))
             .with_ladder(PolicyLadder::always(policy))
             .unwrap()
@@ -284,9 +209,7 @@ fn a_dry_run_says_what_it_would_do_and_does_nothing() {
         let outcome = orchestrator.handle_pressure();
         assert_eq!(outcome.freed > ByteSize::ZERO, policy == PressurePolicy::Evict);
         assert_eq!(orchestrator.pool().used(), used);
-        let plan = orchestrator
-            .plan(&[filler("more", ByteSize::mb(1))], Schedule::Fixed)
-            .unwrap();
+        let plan = orchestrator.plan(&[filler("more", ByteSize::mb(1))], Schedule::Fixed).unwrap();
         orchestrator.bind("more", &plan).unwrap();
         assert!(
             orchestrator
@@ -302,44 +225,18 @@ fn a_dry_run_says_what_it_would_do_and_does_nothing() {
 fn victims_go_by_priority_cost_and_last_use_and_running_or_pinned_ones_stay() {
     let orchestrator = orchestrator(ByteSize::mb(100));
     for name in ["old", "new", "precious", "dear", "busy", "pinned"] {
-        let plan = orchestrator
-            .plan(&[filler(name, ByteSize::mb(10))], Schedule::Fixed)
-            .unwrap();
+        let plan = orchestrator.plan(&[filler(name, ByteSize::mb(10))], Schedule::Fixed).unwrap();
         orchestrator.bind(name, &plan).unwrap();
     }
-    orchestrator.set_standing(
-        "precious",
-        Standing {
-            priority: 5,
-            ..Standing::default()
-        },
-    );
-    orchestrator.set_standing(
-        "dear",
-        Standing {
-            cost: Some(3.0),
-            ..Standing::default()
-        },
-    );
-    orchestrator.set_standing(
-        "pinned",
-        Standing {
-            pinned: true,
-            priority: -9,
-            ..Standing::default()
-        },
-    );
+    orchestrator.set_standing("precious", Standing { priority: 5, ..Standing::default() });
+    orchestrator.set_standing("dear", Standing { cost: Some(3.0), ..Standing::default() });
+    orchestrator.set_standing("pinned", Standing { pinned: true, priority: -9, ..Standing::default() });
     drop(orchestrator.begin("old").unwrap()); // Used after "new".
     let busy = orchestrator.begin("busy").unwrap();
     let outcome = orchestrator.apply(PressurePolicy::Evict, ByteSize::mb(1000));
-    let Action::Evicted(victims) = outcome.action else {
-        panic!()
-    };
+    let Action::Evicted(victims) = outcome.action else { panic!() };
     assert_eq!(names(&victims), ["new", "old", "dear", "precious"]);
-    assert_eq!(
-        orchestrator.apply(PressurePolicy::Evict, ByteSize::mb(1)).action,
-        Action::NothingToEvict
-    );
+    assert_eq!(orchestrator.apply(PressurePolicy::Evict, ByteSize::mb(1)).action, Action::NothingToEvict);
     drop(busy);
     let outcome = orchestrator.apply(PressurePolicy::Evict, ByteSize::mb(1));
     assert_eq!(outcome.action, Action::Evicted(vec!["busy".into()]));
@@ -355,27 +252,13 @@ fn a_policy_that_frees_too_little_gives_way_and_cooldowns_are_kept() {
         policies: vec![PressurePolicy::Compact, PressurePolicy::Evict],
         cooldown_seconds: 0.0,
     };
-    let mut ladder = PolicyLadder {
-        rungs: vec![rung],
-        patience: 2,
-    };
-    let orchestrator = orchestrator(ByteSize::mb(100))
-        .with_ladder(ladder.clone())
-        .unwrap();
+    let mut ladder = PolicyLadder { rungs: vec![rung], patience: 2 };
+    let orchestrator = orchestrator(ByteSize::mb(100)).with_ladder(ladder.clone()).unwrap();
     fill_pool_to_fraction(&orchestrator, 0.8).unwrap();
     assert_eq!(orchestrator.handle_pressure().action, Action::NothingToCompact);
     assert_eq!(orchestrator.handle_pressure().action, Action::NothingToCompact);
-    assert!(matches!(
-        orchestrator.handle_pressure().action,
-        Action::Evicted(_)
-    ));
-    assert!(
-        orchestrator
-            .trace()
-            .events()
-            .iter()
-            .any(|e| matches!(e.event, Event::Escalated { .. }))
-    );
+    assert!(matches!(orchestrator.handle_pressure().action, Action::Evicted(_)));
+    assert!(orchestrator.trace().events().iter().any(|e| matches!(e.event, Event::Escalated { .. })));
     assert_eq!(orchestrator.handle_pressure().action, Action::NoPressure);
 
     ladder.rungs[0].cooldown_seconds = 3600.0;
@@ -389,29 +272,16 @@ fn a_policy_that_frees_too_little_gives_way_and_cooldowns_are_kept() {
 fn admission_makes_room_and_waits_for_a_release() {
     let orchestrator = orchestrator(ByteSize::mb(100));
     for name in ["a", "b"] {
-        let plan = orchestrator
-            .plan(&[filler(name, ByteSize::mb(45))], Schedule::Fixed)
-            .unwrap();
+        let plan = orchestrator.plan(&[filler(name, ByteSize::mb(45))], Schedule::Fixed).unwrap();
         orchestrator.bind(name, &plan).unwrap();
     }
-    let plan = orchestrator
-        .plan(&[filler("c", ByteSize::mb(45))], Schedule::Fixed)
-        .unwrap();
+    let plan = orchestrator.plan(&[filler("c", ByteSize::mb(45))], Schedule::Fixed).unwrap();
     let (_, waited) = orchestrator.admit("c", &plan, Duration::ZERO).unwrap();
     assert_eq!(waited, Duration::ZERO);
-    assert_eq!(
-        names(&orchestrator.bound()),
-        ["b", "c"],
-        "the least recently used made room"
-    );
+    assert_eq!(names(&orchestrator.bound()), ["b", "c"], "the least recently used made room");
     let running = (orchestrator.begin("b").unwrap(), orchestrator.begin("c").unwrap());
-    let plan = orchestrator
-        .plan(&[filler("d", ByteSize::mb(45))], Schedule::Fixed)
-        .unwrap();
-    assert!(
-        orchestrator.admit("d", &plan, Duration::ZERO).is_err(),
-        "nobody can make room"
-    );
+    let plan = orchestrator.plan(&[filler("d", ByteSize::mb(45))], Schedule::Fixed).unwrap();
+    assert!(orchestrator.admit("d", &plan, Duration::ZERO).is_err(), "nobody can make room");
     std::thread::scope(|scope| {
         scope.spawn(|| {
             std::thread::sleep(Duration::from_millis(50));
@@ -432,14 +302,10 @@ fn admission_makes_room_and_waits_for_a_release() {
 
 #[test]
 fn the_three_models_run_verified_under_every_schedule() {
-    for (schedule, arena) in [
-        (Schedule::Fixed, 350),
-        (Schedule::Sequential, 300),
-        (Schedule::Concurrent, 700),
-    ] {
-        let device = Arc::new(SimulatedDevice::new(
-            ByteSize::mb(800).checked_align_up(2 << 20).unwrap(),
-        ));
+    for (schedule, arena) in
+        [(Schedule::Fixed, 350), (Schedule::Sequential, 300), (Schedule::Concurrent, 700)]
+    {
+        let device = Arc::new(SimulatedDevice::new(ByteSize::mb(800).checked_align_up(2 << 20).unwrap()));
         let mut session = session(device, three_models(), schedule, ByteSize::mb(800));
         session.repetitions = 3;
         session.verify = Verify::Stride; // Without memory behind it, each byte read costs a look-up.
@@ -493,11 +359,7 @@ fn a_broken_plan_is_caught() {
             let good = orchestrator.plan(&models, Schedule::Fixed).unwrap();
             assert!(good.is_valid(&good.tensors));
             let mut broken = (*good).clone();
-            let i = broken
-                .tensors
-                .iter()
-                .position(|tensor| &*tensor.id == victim)
-                .unwrap();
+            let i = broken.tensors.iter().position(|tensor| &*tensor.id == victim).unwrap();
             broken.offsets[i] = ByteSize::new(offset / 100 / 128 * 128);
             assert!(!broken.is_valid(&good.tensors), "{victim}");
             let broken = Arc::new(broken);
@@ -508,10 +370,7 @@ fn a_broken_plan_is_caught() {
             assert!(!report.violations.is_empty(), "{victim} at {offset}, {verify:?}");
             assert!(report.verified_tensors < 7);
             let seen = orchestrator.trace().events();
-            assert!(
-                seen.iter()
-                    .any(|e| matches!(e.event, Event::AliasingViolation { .. }))
-            );
+            assert!(seen.iter().any(|e| matches!(e.event, Event::AliasingViolation { .. })));
         }
     }
 }
@@ -520,10 +379,7 @@ fn a_broken_plan_is_caught() {
 fn operators_in_place_share_a_pattern() {
     let orchestrator = orchestrator(ByteSize::mib(16));
     let mut model = model("m", &[("in", 0, 2, 1), ("out", 1, 3, 1)]);
-    model
-        .tensors
-        .iter_mut()
-        .for_each(|tensor| tensor.alias_group = Some("g".into()));
+    model.tensors.iter_mut().for_each(|tensor| tensor.alias_group = Some("g".into()));
     let plan = orchestrator.plan(&[model], Schedule::Fixed).unwrap();
     assert_eq!(plan.arena_size, ByteSize::mb(1));
     orchestrator.bind("m", &plan).unwrap();
@@ -534,20 +390,14 @@ fn operators_in_place_share_a_pattern() {
 #[test]
 fn models_too_many_for_the_memory_take_turns_in_it() {
     let mut models: Vec<Model> = ["x", "y", "z"].map(|name| filler(name, ByteSize::mb(4))).to_vec();
-    models
-        .iter_mut()
-        .for_each(|model| model.weights = ByteSize::mb(30));
+    models.iter_mut().for_each(|model| model.weights = ByteSize::mb(30));
     let device = Arc::new(SimulatedDevice::new(ByteSize::mib(80)));
     let mut session = session(device, models, Schedule::Sequential, ByteSize::mb(70));
     session.repetitions = 2;
     session.verify = Verify::Stride;
     let report = session.run(&Arc::new(TraceCollector::new()), &|_| {}).unwrap();
     assert_eq!((report.verified_tensors, report.aliasing_violations), (6, 0));
-    let evictions = report
-        .decisions
-        .iter()
-        .filter(|e| matches!(e.event, Event::Evicted { .. }))
-        .count();
+    let evictions = report.decisions.iter().filter(|e| matches!(e.event, Event::Evicted { .. })).count();
     assert!(evictions >= 4, "two of three fit: {evictions} evictions");
     assert!(report.peak_used_bytes <= ByteSize::mb(70));
     assert_eq!(report.used_after_release_bytes, ByteSize::ZERO);
@@ -558,17 +408,12 @@ fn a_capacity_below_the_plan_is_refused_with_what_would_fit() {
     let run = |schedule, capacity| {
         let device = Arc::new(SimulatedDevice::new(ByteSize::gib(1)));
         let session = session(device, three_models(), schedule, capacity);
-        session
-            .run(&Arc::new(TraceCollector::new()), &|_| {})
-            .unwrap_err()
+        session.run(&Arc::new(TraceCollector::new()), &|_| {}).unwrap_err()
     };
     let error = run(Schedule::Fixed, ByteSize::mb(320));
     assert!(matches!(error, RunError::Capacity { .. }));
     let text = error.to_string();
-    assert!(
-        text.contains("needs 350 MB") && text.contains("--schedule sequential would fit"),
-        "{text}"
-    );
+    assert!(text.contains("needs 350 MB") && text.contains("--schedule sequential would fit"), "{text}");
     let text = run(Schedule::Sequential, ByteSize::mb(200)).to_string();
     assert!(text.contains("B alone would fit (150 MB)"), "{text}");
 }
@@ -577,9 +422,7 @@ fn a_capacity_below_the_plan_is_refused_with_what_would_fit() {
 #[test]
 fn a_fault_at_every_commit_in_turn_leaves_the_pool_at_zero() {
     let mut models: Vec<Model> = ["x", "y", "z"].map(|name| filler(name, ByteSize::mb(4))).to_vec();
-    models
-        .iter_mut()
-        .for_each(|model| model.weights = ByteSize::mb(30));
+    models.iter_mut().for_each(|model| model.weights = ByteSize::mb(30));
     for schedule in [Schedule::Fixed, Schedule::Sequential, Schedule::Concurrent] {
         let mut ended = 0;
         for nth in 1.. {
@@ -600,10 +443,7 @@ fn a_fault_at_every_commit_in_turn_leaves_the_pool_at_zero() {
                     }
                     Err(error) => {
                         ended += 1;
-                        assert!(
-                            matches!(error, RunError::Execution(ExecutionError::Bind(_))),
-                            "{error}"
-                        );
+                        assert!(matches!(error, RunError::Execution(ExecutionError::Bind(_))), "{error}");
                     }
                 }
                 let last = trace.events().iter().rev().find_map(|e| match e.event {
@@ -627,15 +467,8 @@ fn a_fault_at_every_commit_in_turn_leaves_the_pool_at_zero() {
 #[test]
 fn a_lost_device_ends_a_run_with_an_error_not_a_hang() {
     for from_operation in 1..40 {
-        let device = SimulatedDevice::builder(ByteSize::gib(1))
-            .fault(Fault::Lost { from_operation })
-            .build();
-        let session = session(
-            Arc::new(device),
-            three_models(),
-            Schedule::Fixed,
-            ByteSize::mb(800),
-        );
+        let device = SimulatedDevice::builder(ByteSize::gib(1)).fault(Fault::Lost { from_operation }).build();
+        let session = session(Arc::new(device), three_models(), Schedule::Fixed, ByteSize::mb(800));
         let mut session = session;
         session.verify = Verify::Stride;
         let outcome = session.run(&Arc::new(TraceCollector::new()), &|_| {});
@@ -648,25 +481,12 @@ fn a_lost_device_ends_a_run_with_an_error_not_a_hang() {
 #[test]
 fn other_processes_taking_memory_is_an_error_with_numbers() {
     let device = SimulatedDevice::builder(ByteSize::gib(1))
-        .fault(Fault::OthersHold {
-            from_operation: 0,
-            bytes: ByteSize::mib(900),
-        })
+        .fault(Fault::OthersHold { from_operation: 0, bytes: ByteSize::mib(900) })
         .build();
-    let session = session(
-        Arc::new(device),
-        three_models(),
-        Schedule::Fixed,
-        ByteSize::mb(800),
-    );
-    let error = session
-        .run(&Arc::new(TraceCollector::new()), &|_| {})
-        .unwrap_err();
+    let session = session(Arc::new(device), three_models(), Schedule::Fixed, ByteSize::mb(800));
+    let error = session.run(&Arc::new(TraceCollector::new()), &|_| {}).unwrap_err();
     let text = error.to_string();
-    assert!(
-        text.contains("sim has no memory for 334 MiB more: 124 MiB available of 1 GiB"),
-        "{text}"
-    );
+    assert!(text.contains("sim has no memory for 334 MiB more: 124 MiB available of 1 GiB"), "{text}");
 }
 
 #[test]
@@ -693,18 +513,8 @@ fn the_trace_is_json_lines_and_a_file_that_perfetto_opens() {
             event["kind"].as_str().unwrap().to_owned()
         })
         .collect();
-    for kind in [
-        "plan_generated",
-        "bound",
-        "pressure_changed",
-        "policy_applied",
-        "released",
-        "trimmed",
-    ] {
-        assert!(
-            kinds.iter().any(|found| found == kind),
-            "{kind} is not among {kinds:?}"
-        );
+    for kind in ["plan_generated", "bound", "pressure_changed", "policy_applied", "released", "trimmed"] {
+        assert!(kinds.iter().any(|found| found == kind), "{kind} is not among {kinds:?}");
     }
     let mut perfetto = Vec::new();
     trace.write_perfetto(&mut perfetto).unwrap();

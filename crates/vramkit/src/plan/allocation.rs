@@ -115,11 +115,7 @@ impl AllocationPlan {
 
     /// The part of `whole` that the arena saves, 0..1; negative when it is larger.
     pub fn reduction_of(&self, whole: ByteSize) -> f64 {
-        if whole.is_zero() {
-            0.0
-        } else {
-            1.0 - self.arena_size.ratio_of(whole)
-        }
+        if whole.is_zero() { 0.0 } else { 1.0 - self.arena_size.ratio_of(whole) }
     }
 
     /// The place of a model's tensors in [`tensors`](Self::tensors).
@@ -139,30 +135,17 @@ impl AllocationPlan {
             name: summary.name.clone(),
             weights: summary.weights,
             start: Step(0),
-            tensors: self
-                .tensors_of(&summary.name)
-                .map(|(tensor, _)| tensor.clone())
-                .collect(),
+            tensors: self.tensors_of(&summary.name).map(|(tensor, _)| tensor.clone()).collect(),
         };
-        self.models
-            .iter()
-            .filter(|summary| wanted(&summary.name))
-            .map(model)
-            .collect()
+        self.models.iter().filter(|summary| wanted(&summary.name)).map(model).collect()
     }
 
     /// Pairs of tensors that have addresses in common (and so, in a valid plan, are never live together, or are
     /// of one alias group): a count, in O(n log n).
     pub fn shared_pairs(&self) -> u64 {
-        let placed = self
-            .tensors
-            .iter()
-            .zip(&self.offsets)
-            .filter(|(tensor, _)| takes_part(tensor));
+        let placed = self.tensors.iter().zip(&self.offsets).filter(|(tensor, _)| takes_part(tensor));
         let starts: Vec<u64> = placed.clone().map(|(_, offset)| offset.bytes()).collect();
-        let ends = placed
-            .map(|(tensor, offset)| offset.bytes() + tensor.size.bytes())
-            .collect();
+        let ends = placed.map(|(tensor, offset)| offset.bytes() + tensor.size.bytes()).collect();
         let n = starts.len() as u64;
         (n * n.saturating_sub(1) / 2).saturating_sub(pairs_apart(starts, ends))
     }
@@ -176,9 +159,8 @@ impl AllocationPlan {
     /// and pin want it, and that no two that may be live together under the plan's schedule overlap (tensors of
     /// one alias group excepted). O(n log n).
     pub fn check(&self, lifetimes: &[TensorLifetime]) -> Result<(), PlanFault> {
-        let places: HashMap<(&str, &str), usize> = (0..self.tensors.len())
-            .map(|i| ((&*self.tensors[i].model, &*self.tensors[i].id), i))
-            .collect();
+        let places: HashMap<(&str, &str), usize> =
+            (0..self.tensors.len()).map(|i| ((&*self.tensors[i].model, &*self.tensors[i].id), i)).collect();
         let mut offsets = Vec::with_capacity(lifetimes.len());
         for tensor in lifetimes {
             let (model, id) = (tensor.model.clone(), tensor.id.clone());
@@ -193,21 +175,10 @@ impl AllocationPlan {
             if tensor.pinned.is_some_and(|pin| pin != offset)
                 || !offset.bytes().is_multiple_of(tensor.alignment)
             {
-                return Err(PlanFault::Misplaced {
-                    model,
-                    id,
-                    offset: offset.bytes(),
-                });
+                return Err(PlanFault::Misplaced { model, id, offset: offset.bytes() });
             }
-            if offset
-                .checked_add(tensor.size)
-                .is_none_or(|end| end > self.arena_size)
-            {
-                return Err(PlanFault::OutOfBounds {
-                    model,
-                    id,
-                    arena: self.arena_size,
-                });
+            if offset.checked_add(tensor.size).is_none_or(|end| end > self.arena_size) {
+                return Err(PlanFault::OutOfBounds { model, id, arena: self.arena_size });
             }
             offsets.push(offset.bytes());
         }
@@ -241,11 +212,7 @@ impl AllocationPlan {
                     tensor_of.push(i);
                 } else if placed[buffer].1 != offsets[i] {
                     let (model, id) = name(i);
-                    return Err(PlanFault::Misplaced {
-                        model,
-                        id,
-                        offset: offsets[i],
-                    });
+                    return Err(PlanFault::Misplaced { model, id, offset: offsets[i] });
                 }
             }
             if let Some((a, b)) = first_clash(&placed) {

@@ -76,11 +76,7 @@ impl<'a> LifetimeAnalyzer<'a> {
     pub fn peak(&self) -> Result<ByteSize, LifetimeError> {
         match self.schedule {
             Schedule::Fixed | Schedule::Sequential => load(self.lifetimes.iter()),
-            Schedule::Concurrent => self
-                .by_model()
-                .iter()
-                .map(|tensors| load(tensors.iter().copied()))
-                .sum(),
+            Schedule::Concurrent => self.by_model().iter().map(|tensors| load(tensors.iter().copied())).sum(),
         }
     }
 
@@ -94,10 +90,7 @@ impl<'a> LifetimeAnalyzer<'a> {
 
     /// Of the [shareable pairs](Self::shareable_pairs), those within one model.
     pub fn shareable_within_models(&self) -> u64 {
-        self.by_model()
-            .iter()
-            .map(|tensors| disjoint_pairs(&mut tensors.iter().copied()))
-            .sum()
+        self.by_model().iter().map(|tensors| disjoint_pairs(&mut tensors.iter().copied())).sum()
     }
 
     /// Every pair that is never live together, each once. There are O(n²) of them: for small workloads.

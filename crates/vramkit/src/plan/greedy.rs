@@ -69,20 +69,14 @@ const WORK: u64 = 40_000_000;
 pub(super) fn best(problem: &Problem, enough: u64) -> (Placement, String) {
     let loads = problem.loads();
     let mut placer = Placer::new(problem);
-    let mut best = Placement {
-        offsets: Vec::new(),
-        arena: u64::MAX,
-    };
+    let mut best = Placement { offsets: Vec::new(), arena: u64::MAX };
     let mut method = String::new();
     for (order, fit) in PORTFOLIO {
         if best.arena <= enough || placer.work() > WORK {
             break;
         }
         if let Some(arena) = placer.place(&order.of(problem, &loads), fit, best.arena) {
-            best = Placement {
-                offsets: placer.offsets.clone(),
-                arena,
-            };
+            best = Placement { offsets: placer.offsets.clone(), arena };
             method = format!("{order:?} {fit:?} fit").to_lowercase();
         }
     }
@@ -92,21 +86,12 @@ pub(super) fn best(problem: &Problem, enough: u64) -> (Placement, String) {
 impl<'a> Placer<'a> {
     pub(super) fn new(problem: &'a Problem) -> Self {
         let offsets = vec![0; problem.buffers.len()];
-        let longest = problem
-            .buffers
-            .iter()
-            .map(|buffer| buffer.end - buffer.start)
-            .max()
-            .unwrap_or(1);
+        let longest = problem.buffers.iter().map(|buffer| buffer.end - buffer.start).max().unwrap_or(1);
         let index = match problem.buffers.len() {
             ..=LINEAR => Index::Linear(Linear::default()),
             _ => Index::Tree(Coverage::new(problem.ranks, longest)),
         };
-        Self {
-            problem,
-            index,
-            offsets,
-        }
+        Self { problem, index, offsets }
     }
 
     /// Where the last complete pass put each buffer.
@@ -184,11 +169,7 @@ impl Order {
             Self::Breadth | Self::Load => {
                 let peaks = peaks(problem, loads);
                 let second = |b: &Buffer| {
-                    if self == Self::Breadth {
-                        b.size
-                    } else {
-                        duration(b)
-                    }
+                    if self == Self::Breadth { b.size } else { duration(b) }
                 };
                 order.sort_by_cached_key(|&i| {
                     let b = &buffers[i as usize];

@@ -84,79 +84,22 @@ impl Coverage {
 
     /// Everything is free again; the room that the lists take is kept for the next pass.
     pub(super) fn clear(&mut self) {
-        self.inside
-            .iter_mut()
-            .chain(&mut self.across)
-            .for_each(|ranges| ranges.0.clear());
+        self.inside.iter_mut().chain(&mut self.across).for_each(|ranges| ranges.0.clear());
     }
 
     /// Takes the addresses `range` during `[start, end)`, which is not empty.
     pub(super) fn take(&mut self, start: u32, end: u32, range: Range) {
-        let (mut left, mut right) = (start as usize + self.leaves, end as usize + self.leaves);
-        // The ancestors of both ends: everything hung below them is inside their spans.
-        let (first, last) = (left, right - 1);
-        while left < right {
-            if left & 1 == 1 {
-                self.hang(left, range);
-                left += 1;
+        let Self { inside, across, .. } = self;
+        walk(self.leaves, self.highest, (start, end), |node, whole| {
+            inside[node].insert(range);
+            if whole {
+                across[node].insert(range);
             }
-            if right & 1 == 1 {
-                right -= 1;
-                self.hang(right, range);
-            }
-            left /= 2;
-            right /= 2;
-        }
-        let (mut a, mut b) = (first / 2, last / 2);
-        while a >= self.highest {
-            self.inside[a].insert(range);
-            if b != a {
-                self.inside[b].insert(range);
-            }
-            a /= 2;
-            b /= 2;
-        }
-    }
-
-    fn hang(&mut self, node: usize, range: Range) {
-        self.inside[node].insert(range);
-        self.across[node].insert(range);
-    }
-
-    /// The lists whose union is what is taken during `[start, end)`.
-    fn lists(&self, start: u32, end: u32, mut visit: impl FnMut(usize, bool)) {
-        let (mut left, mut right) = (start as usize + self.leaves, end as usize + self.leaves);
-        let (mut a, mut b) = (left, right - 1);
-        while left < right {
-            if left & 1 == 1 {
-                visit(left, true);
-                left += 1;
-            }
-            if right & 1 == 1 {
-                right -= 1;
-                visit(right, true);
-            }
-            left /= 2;
-            right /= 2;
-        }
-        a /= 2;
-        b /= 2;
-        while a >= self.highest {
-            visit(a, false);
-            if b != a {
-                visit(b, false);
-            }
-            a /= 2;
-            b /= 2;
-        }
+        });
     }
 
     fn list(&self, node: u32, inside: bool) -> &[Range] {
-        if inside {
-            &self.inside[node as usize].0
-        } else {
-            &self.across[node as usize].0
-        }
+        if inside { &self.inside[node as usize].0 } else { &self.across[node as usize].0 }
     }
 
     /// An offset at a multiple of `alignment` where `size` bytes are free during `[start, end)`.
@@ -181,7 +124,7 @@ impl Coverage {
     ) -> (u64, u64) {
         let cursors = &mut scratch.cursors;
         cursors.clear();
-        self.lists(start, end, |node, inside| {
+        walk(self.leaves, self.highest, (start, end), |node, inside| {
             if !self.list(node as u32, inside).is_empty() {
                 cursors.push((node as u32, inside, 0));
             }
@@ -206,13 +149,7 @@ impl Coverage {
             quiet = if offset == before { quiet + 1 } else { 1 };
             at = if at + 1 == cursors.len() { 0 } else { at + 1 };
         }
-        (
-            offset,
-            cursors
-                .iter()
-                .map(|&(_, _, position)| u64::from(position) + 1)
-                .sum(),
-        )
+        (offset, cursors.iter().map(|&(_, _, position)| u64::from(position) + 1).sum())
     }
 
     fn best_fit(
@@ -224,7 +161,7 @@ impl Coverage {
     ) -> (u64, u64) {
         let ranges = &mut scratch.ranges;
         ranges.clear();
-        self.lists(start, end, |node, inside| {
+        walk(self.leaves, self.highest, (start, end), |node, inside| {
             ranges.extend_from_slice(self.list(node as u32, inside))
         });
         // The stable sort finds the ascending runs that the lists are, and merges them.
@@ -240,13 +177,36 @@ impl Coverage {
             }
             top = top.max(high);
         }
-        let offset = if best.0 < u64::MAX {
-            best.1
-        } else {
-            align_up(top, alignment)
-        };
+        let offset = if best.0 < u64::MAX { best.1 } else { align_up(top, alignment) };
         // Sorting costs a few looks at each.
         (offset, 4 * ranges.len() as u64)
+    }
+}
+
+/// Visits the nodes that make up an interval of time, which is not empty (`true`), and their ancestors, with some
+/// that lie inside the interval (`false`).
+fn walk(leaves: usize, highest: usize, (start, end): (u32, u32), mut visit: impl FnMut(usize, bool)) {
+    let (mut left, mut right) = (start as usize + leaves, end as usize + leaves);
+    let (mut a, mut b) = (left / 2, (right - 1) / 2);
+    while left < right {
+        if left & 1 == 1 {
+            visit(left, true);
+            left += 1;
+        }
+        if right & 1 == 1 {
+            right -= 1;
+            visit(right, true);
+        }
+        left /= 2;
+        right /= 2;
+    }
+    while a >= highest {
+        visit(a, false);
+        if b != a {
+            visit(b, false);
+        }
+        a /= 2;
+        b /= 2;
     }
 }
 

@@ -182,12 +182,7 @@ pub enum LifetimeError {
 
 impl LifetimeError {
     pub(super) fn pin(tensor: &TensorLifetime, offset: u64, reason: impl Into<String>) -> Self {
-        Self::Pin {
-            model: tensor.model.clone(),
-            id: tensor.id.clone(),
-            offset,
-            reason: reason.into(),
-        }
+        Self::Pin { model: tensor.model.clone(), id: tensor.id.clone(), offset, reason: reason.into() }
     }
 }
 
@@ -206,48 +201,31 @@ pub fn on_one_clock(models: &[Model], schedule: Schedule) -> Result<Vec<TensorLi
             return Err(LifetimeError::DuplicateModel(model.name.clone()));
         }
         let mut ids = HashSet::with_capacity(model.tensors.len());
-        let first = model
-            .tensors
-            .iter()
-            .map(|tensor| tensor.start.0)
-            .min()
-            .unwrap_or(0);
+        let first = model.tensors.iter().map(|tensor| tensor.start.0).min().unwrap_or(0);
         let mut last = clock;
         for tensor in &model.tensors {
             check(tensor)?;
             if !ids.insert(&tensor.id) {
-                return Err(LifetimeError::DuplicateId {
-                    model: model.name.clone(),
-                    id: tensor.id.clone(),
-                });
+                return Err(LifetimeError::DuplicateId { model: model.name.clone(), id: tensor.id.clone() });
             }
             let padded = tensor.size.bytes().checked_add(tensor.alignment - 1);
             let padded =
                 padded.and_then(|padded| padded.checked_add(tensor.pinned.map_or(0, ByteSize::bytes)));
-            total = padded
-                .and_then(|padded| total.checked_add(padded))
-                .ok_or_else(|| LifetimeError::TooLarge {
-                    model: model.name.clone(),
-                    id: tensor.id.clone(),
-                })?;
+            total = padded.and_then(|padded| total.checked_add(padded)).ok_or_else(|| {
+                LifetimeError::TooLarge { model: model.name.clone(), id: tensor.id.clone() }
+            })?;
             let shift = |step: Step| {
                 let moved = match schedule {
                     Schedule::Fixed => step.0.checked_add(model.start.0),
                     Schedule::Sequential => clock.checked_add(step.0 - first),
                     Schedule::Concurrent => Some(step.0),
                 };
-                moved
-                    .map(Step)
-                    .ok_or_else(|| LifetimeError::ClockOverflow(model.name.clone()))
+                moved.map(Step).ok_or_else(|| LifetimeError::ClockOverflow(model.name.clone()))
             };
             let mut moved = tensor.clone();
             moved.model = model.name.clone();
             (moved.start, moved.end) = (shift(tensor.start)?, shift(tensor.end)?);
-            moved.reads = tensor
-                .reads
-                .iter()
-                .map(|&read| shift(read))
-                .collect::<Result<_, _>>()?;
+            moved.reads = tensor.reads.iter().map(|&read| shift(read)).collect::<Result<_, _>>()?;
             last = last.max(moved.end.0);
             all.push(moved);
         }
@@ -261,28 +239,13 @@ fn check(tensor: &TensorLifetime) -> Result<(), LifetimeError> {
     let (model, id) = (tensor.model.clone(), tensor.id.clone());
     let (start, end) = (tensor.start.0, tensor.end.0);
     if end < start {
-        return Err(LifetimeError::EndBeforeStart {
-            model,
-            id,
-            start,
-            end,
-        });
+        return Err(LifetimeError::EndBeforeStart { model, id, start, end });
     }
     if !tensor.alignment.is_power_of_two() {
-        return Err(LifetimeError::Alignment {
-            model,
-            id,
-            alignment: tensor.alignment,
-        });
+        return Err(LifetimeError::Alignment { model, id, alignment: tensor.alignment });
     }
     if let Some(read) = tensor.reads.iter().find(|&&read| !tensor.is_live_at(read)) {
-        return Err(LifetimeError::ReadOutsideLife {
-            model,
-            id,
-            read: read.0,
-            start,
-            end,
-        });
+        return Err(LifetimeError::ReadOutsideLife { model, id, read: read.0, start, end });
     }
     match tensor.pinned {
         Some(at) if !at.bytes().is_multiple_of(tensor.alignment) => Err(LifetimeError::pin(

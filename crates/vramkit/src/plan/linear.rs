@@ -56,11 +56,7 @@ impl Linear {
                 top = top.max(self.high[i]);
             }
         }
-        if best.0 < u64::MAX {
-            best.1
-        } else {
-            align_up(top, alignment)
-        }
+        if best.0 < u64::MAX { best.1 } else { align_up(top, alignment) }
     }
 }
 
@@ -80,12 +76,8 @@ fn overlaps(starts: &[u32], ends: &[u32], start: u32, end: u32) -> u32 {
             let word = u64::from_le_bytes(lanes.try_into().expect("eight lanes"));
             (word.wrapping_mul(0x0102_0408_1020_4080) >> 56) as u32
         });
-        return words
-            .enumerate()
-            .fold(0, |mask, (i, byte)| mask | byte << (8 * i));
+        return words.enumerate().fold(0, |mask, (i, byte)| mask | byte << (8 * i));
     }
     let pairs = starts.iter().zip(ends).enumerate();
-    pairs.fold(0, |mask, (i, (&s, &e))| {
-        mask | u32::from(s < end && e > start) << i
-    })
+    pairs.fold(0, |mask, (i, (&s, &e))| mask | u32::from(s < end && e > start) << i)
 }

@@ -107,20 +107,14 @@ impl MemoryPlanner {
                 live_peak: ByteSize::new(compiled.problem.max_load()),
                 weights: model.weights,
             });
-            own.push(Own {
-                tensors: first,
-                compiled,
-            });
+            own.push(Own { tensors: first, compiled });
         }
         let deadline = start + self.deadline;
         let (solved, offsets, lower_bound) = match schedule {
             Schedule::Fixed | Schedule::Sequential => {
                 let all = match own.as_slice() {
                     [_] => own.remove(0),
-                    _ => Own {
-                        tensors: &tensors,
-                        compiled: compile(tensors.iter())?,
-                    },
+                    _ => Own { tensors: &tensors, compiled: compile(tensors.iter())? },
                 };
                 let solved = self.solve(&all.compiled.problem, deadline);
                 let offsets = all.offsets(&solved.placement.offsets, 0);
@@ -129,11 +123,7 @@ impl MemoryPlanner {
             Schedule::Concurrent => self.stack(&own, deadline)?,
         };
         // Tensors that take no room or no time have no buffer, but may be pinned above all others.
-        let highest = tensors
-            .iter()
-            .zip(&offsets)
-            .map(|(tensor, &offset)| offset + tensor.size)
-            .max();
+        let highest = tensors.iter().zip(&offsets).map(|(tensor, &offset)| offset + tensor.size).max();
         let arena = highest.unwrap_or_default();
         Ok(AllocationPlan {
             schedule,
@@ -162,10 +152,7 @@ impl MemoryPlanner {
         let highest = parts.first().map_or(0, |(bound, ..)| *bound);
         let capacity = self.capacity.map_or(0, ByteSize::bytes);
         let mut whole = Solved {
-            placement: Placement {
-                offsets: vec![0; problem.buffers.len()],
-                arena: 0,
-            },
+            placement: Placement { offsets: vec![0; problem.buffers.len()], arena: 0 },
             method: "nothing to place".to_owned(),
             optimal: true,
         };
@@ -189,17 +176,8 @@ impl MemoryPlanner {
     fn solve_part(&self, problem: &Problem, bound: u64, enough: u64, deadline: Instant) -> Solved {
         let (placement, method) = greedy::best(problem, enough);
         let optimal = placement.arena <= bound;
-        let mut solved = Solved {
-            placement,
-            method,
-            optimal,
-        };
-        let goal = Goal {
-            bound,
-            enough,
-            deadline,
-            seed: self.seed,
-        };
+        let mut solved = Solved { placement, method, optimal };
+        let goal = Goal { bound, enough, deadline, seed: self.seed };
         for search in &self.searches {
             if solved.optimal || solved.placement.arena <= enough || Instant::now() >= deadline {
                 break;
@@ -207,11 +185,7 @@ impl MemoryPlanner {
             match search.improve(problem, &solved.placement, &goal) {
                 Found::Better(placement, optimal) => {
                     let optimal = optimal || placement.arena <= bound;
-                    solved = Solved {
-                        placement,
-                        method: search.name().to_owned(),
-                        optimal,
-                    };
+                    solved = Solved { placement, method: search.name().to_owned(), optimal };
                 }
                 Found::Optimal => solved.optimal = true,
                 Found::Nothing => {}
@@ -229,28 +203,17 @@ impl MemoryPlanner {
     ) -> Result<(Solved, Vec<ByteSize>, u64), LifetimeError> {
         if let Some(tensor) = models.iter().filter_map(Own::first_pinned).nth(1) {
             let reason = "under the concurrent schedule one model alone can have pinned tensors";
-            return Err(LifetimeError::pin(
-                tensor,
-                tensor.pinned.map_or(0, ByteSize::bytes),
-                reason,
-            ));
+            return Err(LifetimeError::pin(tensor, tensor.pinned.map_or(0, ByteSize::bytes), reason));
         }
-        let mut solved: Vec<(usize, Solved)> = models
-            .iter()
-            .map(|model| self.solve(&model.compiled.problem, deadline))
-            .enumerate()
-            .collect();
+        let mut solved: Vec<(usize, Solved)> =
+            models.iter().map(|model| self.solve(&model.compiled.problem, deadline)).enumerate().collect();
         let alignment = |i: usize| {
             let buffers = models[i].compiled.problem.buffers.iter();
             buffers.map(|buffer| buffer.alignment).max().unwrap_or(1)
         };
         let common = (0..models.len()).map(alignment).max().unwrap_or(1);
         solved.sort_by_key(|(i, solved)| {
-            (
-                models[*i].first_pinned().is_none(),
-                !solved.placement.arena.is_multiple_of(common),
-                *i,
-            )
+            (models[*i].first_pinned().is_none(), !solved.placement.arena.is_multiple_of(common), *i)
         });
         let mut bases = vec![0; models.len()];
         let (mut top, mut bound) = (0u64, 0);
@@ -262,15 +225,11 @@ impl MemoryPlanner {
             bound += models[*i].compiled.problem.max_load();
         }
         solved.sort_by_key(|(i, _)| *i);
-        let offsets = solved
-            .iter()
-            .flat_map(|(i, solved)| models[*i].offsets(&solved.placement.offsets, bases[*i]));
+        let offsets =
+            solved.iter().flat_map(|(i, solved)| models[*i].offsets(&solved.placement.offsets, bases[*i]));
         let methods: Vec<&str> = solved.iter().map(|(_, solved)| solved.method.as_str()).collect();
         let whole = Solved {
-            placement: Placement {
-                offsets: Vec::new(),
-                arena: top,
-            },
+            placement: Placement { offsets: Vec::new(), arena: top },
             method: format!("stacked: {}", methods.join(", ")),
             optimal: top <= bound,
         };

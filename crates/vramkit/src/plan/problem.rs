@@ -87,10 +87,7 @@ pub(super) fn collect<'a>(
         alignment: unit.alignment,
         pinned: unit.pinned,
     });
-    let problem = Problem {
-        buffers: buffers.collect(),
-        ranks: starts.len() as u32,
-    };
+    let problem = Problem { buffers: buffers.collect(), ranks: starts.len() as u32 };
     Ok((Compiled { problem, buffer_of }, units))
 }
 
@@ -145,22 +142,15 @@ impl<'a> Unit<'a> {
 /// Pinned buffers that are live together must not touch.
 fn check_pins(problem: &Problem, units: &[Unit<'_>]) -> Result<(), LifetimeError> {
     let pinned = |i: usize| problem.buffers[i].pinned.map(|at| (problem.buffers[i], at));
-    let placed: Vec<(usize, Buffer, u64)> = (0..units.len())
-        .filter_map(|i| pinned(i).map(|(buffer, at)| (i, buffer, at)))
-        .collect();
-    let clash = super::validity::first_clash(
-        &placed
-            .iter()
-            .map(|&(_, buffer, at)| (buffer, at))
-            .collect::<Vec<_>>(),
-    );
+    let placed: Vec<(usize, Buffer, u64)> =
+        (0..units.len()).filter_map(|i| pinned(i).map(|(buffer, at)| (i, buffer, at))).collect();
+    let clash =
+        super::validity::first_clash(&placed.iter().map(|&(_, buffer, at)| (buffer, at)).collect::<Vec<_>>());
     match clash {
         Some((a, b)) => {
             let (first, second) = (placed[a].0, placed[b].0);
-            let reason = format!(
-                "`{}` is pinned over it at {} and live with it",
-                units[first].tensor.id, placed[a].2
-            );
+            let reason =
+                format!("`{}` is pinned over it at {} and live with it", units[first].tensor.id, placed[a].2);
             Err(LifetimeError::pin(units[second].tensor, placed[b].2, reason))
         }
         None => Ok(()),
@@ -180,18 +170,9 @@ impl Problem {
             return 0;
         };
         let round = |size: u64| size.checked_next_multiple_of(g).unwrap_or(size);
-        let slack = self
-            .buffers
-            .iter()
-            .map(|buffer| round(buffer.size) - buffer.size)
-            .max()
-            .unwrap_or(0);
-        let pinned = self
-            .buffers
-            .iter()
-            .filter_map(|buffer| Some(buffer.pinned? + buffer.size))
-            .max()
-            .unwrap_or(0);
+        let slack = self.buffers.iter().map(|buffer| round(buffer.size) - buffer.size).max().unwrap_or(0);
+        let pinned =
+            self.buffers.iter().filter_map(|buffer| Some(buffer.pinned? + buffer.size)).max().unwrap_or(0);
         let rounded = self.max_sum(|buffer| round(buffer.size)).saturating_sub(slack);
         self.max_load().max(rounded).max(pinned)
     }
@@ -247,15 +228,8 @@ impl Problem {
         let rank = |time: u32| starts.partition_point(|&start| start < time) as u32;
         let buffers = part.iter().map(|&i| {
             let buffer = self.buffers[i as usize];
-            Buffer {
-                start: rank(buffer.start),
-                end: rank(buffer.end),
-                ..buffer
-            }
+            Buffer { start: rank(buffer.start), end: rank(buffer.end), ..buffer }
         });
-        Self {
-            buffers: buffers.collect(),
-            ranks: starts.len() as u32,
-        }
+        Self { buffers: buffers.collect(), ranks: starts.len() as u32 }
     }
 }

@@ -49,10 +49,7 @@ impl Search for Promotion {
             match placer.place(&order, Fit::First, best.arena + 1) {
                 Some(arena) => {
                     worse = if arena < best.arena { 0 } else { worse + 1 };
-                    best = Placement {
-                        offsets: placer.offsets().to_vec(),
-                        arena,
-                    };
+                    best = Placement { offsets: placer.offsets().to_vec(), arena };
                     order = by_offset(&best);
                 }
                 None => {
@@ -61,11 +58,7 @@ impl Search for Promotion {
                 }
             }
         }
-        if best.arena < incumbent.arena {
-            Found::Better(best, false)
-        } else {
-            Found::Nothing
-        }
+        if best.arena < incumbent.arena { Found::Better(best, false) } else { Found::Nothing }
     }
 }
 

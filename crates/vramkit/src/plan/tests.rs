@@ -7,12 +7,7 @@ fn tensor(model: &str, id: &str, start: u64, end: u64, bytes: u64) -> TensorLife
 }
 
 fn model(name: &str, tensors: Vec<TensorLifetime>) -> Model {
-    Model {
-        name: name.into(),
-        weights: ByteSize::ZERO,
-        start: Step(0),
-        tensors,
-    }
+    Model { name: name.into(), weights: ByteSize::ZERO, start: Step(0), tensors }
 }
 
 fn plan(models: &[Model], schedule: Schedule) -> AllocationPlan {
@@ -28,40 +23,21 @@ fn three_models() -> Vec<Model> {
     vec![
         model(
             "A",
-            vec![
-                tensor("A", "T1", 0, 10, 100),
-                tensor("A", "T2", 5, 15, 50),
-                tensor("A", "T3", 10, 20, 200),
-            ],
+            vec![tensor("A", "T1", 0, 10, 100), tensor("A", "T2", 5, 15, 50), tensor("A", "T3", 10, 20, 200)],
         ),
-        model(
-            "B",
-            vec![tensor("B", "T4", 12, 22, 100), tensor("B", "T5", 18, 28, 50)],
-        ),
-        model(
-            "C",
-            vec![tensor("C", "T6", 22, 32, 200), tensor("C", "T7", 25, 35, 100)],
-        ),
+        model("B", vec![tensor("B", "T4", 12, 22, 100), tensor("B", "T5", 18, 28, 50)]),
+        model("C", vec![tensor("C", "T6", 22, 32, 200), tensor("C", "T7", 25, 35, 100)]),
     ]
 }
 
 #[test]
 fn the_three_models_reach_the_optimum_under_every_schedule() {
-    for (schedule, arena) in [
-        (Schedule::Fixed, 350),
-        (Schedule::Sequential, 300),
-        (Schedule::Concurrent, 700),
-    ] {
+    for (schedule, arena) in
+        [(Schedule::Fixed, 350), (Schedule::Sequential, 300), (Schedule::Concurrent, 700)]
+    {
         let plan = plan(&three_models(), schedule);
-        assert_eq!(
-            (plan.arena_size, plan.proven_optimal),
-            (ByteSize::mb(arena), true),
-            "{schedule}"
-        );
-        assert_eq!(
-            (plan.sum_of_sizes(), plan.sum_of_peaks()),
-            (ByteSize::mb(800), ByteSize::mb(700))
-        );
+        assert_eq!((plan.arena_size, plan.proven_optimal), (ByteSize::mb(arena), true), "{schedule}");
+        assert_eq!((plan.sum_of_sizes(), plan.sum_of_peaks()), (ByteSize::mb(800), ByteSize::mb(700)));
     }
     let plan = plan(&three_models(), Schedule::Fixed);
     assert_eq!(plan.reduction_of(plan.sum_of_sizes()), 0.5625);
@@ -76,11 +52,7 @@ fn shareable_pairs_are_counted_and_listed_with_reasons() {
     let across: Vec<_> = all.iter().filter(|pair| pair.across_models()).collect();
     assert_eq!((all.len() as u64, across.len()), (analyzer.shareable_pairs(), 11));
     for (first, second) in [("T1", "T4"), ("T3", "T6")] {
-        assert!(
-            across
-                .iter()
-                .any(|pair| (&*pair.first, &*pair.second) == (first, second))
-        );
+        assert!(across.iter().any(|pair| (&*pair.first, &*pair.second) == (first, second)));
     }
     let pair = across.iter().find(|pair| &*pair.first == "T3").unwrap();
     assert_eq!(pair.saved, ByteSize::mb(200));
@@ -90,35 +62,18 @@ fn shareable_pairs_are_counted_and_listed_with_reasons() {
 #[test]
 fn edge_cases_have_plans() {
     assert_eq!(plan(&[], Schedule::Fixed).arena_size, ByteSize::ZERO);
-    assert_eq!(
-        plan(&[model("m", vec![])], Schedule::Concurrent).arena_size,
-        ByteSize::ZERO
-    );
+    assert_eq!(plan(&[model("m", vec![])], Schedule::Concurrent).arena_size, ByteSize::ZERO);
     assert_eq!(
         plan(&[model("m", vec![tensor("m", "a", 0, 1, 7)])], Schedule::Fixed).arena_size,
         ByteSize::new(7)
     );
-    let idle = plan(
-        &[model(
-            "m",
-            vec![tensor("m", "a", 3, 3, 7), tensor("m", "b", 0, 9, 0)],
-        )],
-        Schedule::Fixed,
-    );
+    let idle =
+        plan(&[model("m", vec![tensor("m", "a", 3, 3, 7), tensor("m", "b", 0, 9, 0)])], Schedule::Fixed);
     assert!(idle.arena_size <= ByteSize::new(7) && idle.lower_bound.is_zero());
     let all: Vec<_> = (0..20).map(|i| tensor("m", &i.to_string(), 0, 5, 3)).collect();
-    assert_eq!(
-        plan(&[model("m", all)], Schedule::Fixed).arena_size,
-        ByteSize::new(60)
-    );
+    assert_eq!(plan(&[model("m", all)], Schedule::Fixed).arena_size, ByteSize::new(60));
     let huge = plan(
-        &[model(
-            "m",
-            vec![
-                tensor("m", "a", 0, 5, 1 << 63),
-                tensor("m", "b", 0, 5, (1 << 62) + 1),
-            ],
-        )],
+        &[model("m", vec![tensor("m", "a", 0, 5, 1 << 63), tensor("m", "b", 0, 5, (1 << 62) + 1)])],
         Schedule::Fixed,
     );
     assert_eq!(huge.arena_size, ByteSize::new((1 << 63) + (1 << 62) + 1));
@@ -128,104 +83,48 @@ fn edge_cases_have_plans() {
 fn nonsense_is_refused_with_the_tensor_named() {
     let refuse = |models: &[Model], schedule| MemoryPlanner::new().plan(models, schedule).unwrap_err();
     let one = |tensors| refuse(&[model("m", tensors)], Schedule::Fixed);
-    assert!(matches!(
-        one(vec![tensor("m", "a", 5, 4, 1)]),
-        LifetimeError::EndBeforeStart { .. }
-    ));
+    assert!(matches!(one(vec![tensor("m", "a", 5, 4, 1)]), LifetimeError::EndBeforeStart { .. }));
     assert!(matches!(
         one(vec![tensor("m", "a", 0, 4, 1), tensor("m", "a", 5, 6, 1)]),
         LifetimeError::DuplicateId { .. }
     ));
     assert!(matches!(
-        one(vec![TensorLifetime {
-            alignment: 3,
-            ..tensor("m", "a", 0, 4, 1)
-        }]),
+        one(vec![TensorLifetime { alignment: 3, ..tensor("m", "a", 0, 4, 1) }]),
         LifetimeError::Alignment { .. }
     ));
     assert!(matches!(
-        one(vec![TensorLifetime {
-            reads: vec![Step(4)],
-            ..tensor("m", "a", 0, 4, 1)
-        }]),
+        one(vec![TensorLifetime { reads: vec![Step(4)], ..tensor("m", "a", 0, 4, 1) }]),
         LifetimeError::ReadOutsideLife { .. }
     ));
     let too_large = one(vec![tensor("m", "a", 0, 4, u64::MAX), tensor("m", "b", 7, 8, 1)]);
     assert!(matches!(too_large, LifetimeError::TooLarge { .. }));
     let twice = [model("m", vec![]), model("m", vec![])];
-    assert!(matches!(
-        refuse(&twice, Schedule::Fixed),
-        LifetimeError::DuplicateModel(_)
-    ));
-    let late = Model {
-        start: Step(u64::MAX - 2),
-        ..model("m", vec![tensor("m", "a", 0, 4, 1)])
-    };
-    assert!(matches!(
-        refuse(&[late], Schedule::Fixed),
-        LifetimeError::ClockOverflow(_)
-    ));
-    let pin = |id: &str, at| TensorLifetime {
-        pinned: Some(ByteSize::new(at)),
-        ..tensor("m", id, 0, 4, 10)
-    };
+    assert!(matches!(refuse(&twice, Schedule::Fixed), LifetimeError::DuplicateModel(_)));
+    let late = Model { start: Step(u64::MAX - 2), ..model("m", vec![tensor("m", "a", 0, 4, 1)]) };
+    assert!(matches!(refuse(&[late], Schedule::Fixed), LifetimeError::ClockOverflow(_)));
+    let pin = |id: &str, at| TensorLifetime { pinned: Some(ByteSize::new(at)), ..tensor("m", id, 0, 4, 10) };
     let clash = one(vec![pin("a", 0), pin("b", 9)]).to_string();
-    assert!(
-        clash.contains("`b`") && clash.contains("`a` is pinned over it"),
-        "{clash}"
-    );
-    assert!(matches!(
-        one(vec![TensorLifetime {
-            alignment: 4,
-            ..pin("a", 6)
-        }]),
-        LifetimeError::Pin { .. }
-    ));
+    assert!(clash.contains("`b`") && clash.contains("`a` is pinned over it"), "{clash}");
+    assert!(matches!(one(vec![TensorLifetime { alignment: 4, ..pin("a", 6) }]), LifetimeError::Pin { .. }));
 }
 
 #[test]
 fn pins_and_alias_groups_are_kept() {
-    let pinned = TensorLifetime {
-        pinned: Some(ByteSize::new(100)),
-        ..tensor("m", "p", 0, 10, 50)
-    };
+    let pinned = TensorLifetime { pinned: Some(ByteSize::new(100)), ..tensor("m", "p", 0, 10, 50) };
     let group = |id: &str, start, end| TensorLifetime {
         alias_group: Some("g".into()),
         ..tensor("m", id, start, end, 40)
     };
-    let models = [model(
-        "m",
-        vec![
-            pinned,
-            group("x", 0, 4),
-            group("y", 3, 8),
-            tensor("m", "z", 2, 9, 60),
-        ],
-    )];
+    let models = [model("m", vec![pinned, group("x", 0, 4), group("y", 3, 8), tensor("m", "z", 2, 9, 60)])];
     let plan = plan(&models, Schedule::Fixed);
     let at = |id: &str| plan.offsets[plan.tensors.iter().position(|tensor| &*tensor.id == id).unwrap()];
     assert_eq!(at("p"), ByteSize::new(100));
     assert_eq!(at("x"), at("y"));
-    assert_eq!(
-        (plan.arena_size, plan.lower_bound),
-        (ByteSize::new(150), ByteSize::new(150))
-    );
-    let two = [
-        models[0].clone(),
-        Model {
-            name: "n".into(),
-            ..models[0].clone()
-        },
-    ];
-    assert!(matches!(
-        MemoryPlanner::new().plan(&two, Schedule::Concurrent),
-        Err(LifetimeError::Pin { .. })
-    ));
+    assert_eq!((plan.arena_size, plan.lower_bound), (ByteSize::new(150), ByteSize::new(150)));
+    let two = [models[0].clone(), Model { name: "n".into(), ..models[0].clone() }];
+    assert!(matches!(MemoryPlanner::new().plan(&two, Schedule::Concurrent), Err(LifetimeError::Pin { .. })));
     let one = [model("n", vec![tensor("n", "a", 0, 1, 9)]), models[0].clone()];
-    assert_eq!(
-        self::plan(&one, Schedule::Concurrent).arena_size,
-        ByteSize::new(159)
-    );
+    assert_eq!(self::plan(&one, Schedule::Concurrent).arena_size, ByteSize::new(159));
 }
 
 #[test]
@@ -237,18 +136,9 @@ fn a_wrong_plan_is_found_out() {
         assert!(!bad.is_valid(&good.tensors));
         bad.check(&good.tensors).unwrap_err()
     };
-    assert!(matches!(
-        spoil(&|p| p.offsets[1] = p.offsets[0]),
-        PlanFault::Overlap(..)
-    ));
-    assert!(matches!(
-        spoil(&|p| p.arena_size = ByteSize::new(1)),
-        PlanFault::OutOfBounds { .. }
-    ));
-    assert!(matches!(
-        spoil(&|p| p.offsets[3] = ByteSize::new(u64::MAX)),
-        PlanFault::OutOfBounds { .. }
-    ));
+    assert!(matches!(spoil(&|p| p.offsets[1] = p.offsets[0]), PlanFault::Overlap(..)));
+    assert!(matches!(spoil(&|p| p.arena_size = ByteSize::new(1)), PlanFault::OutOfBounds { .. }));
+    assert!(matches!(spoil(&|p| p.offsets[3] = ByteSize::new(u64::MAX)), PlanFault::OutOfBounds { .. }));
     let mut others = good.tensors.to_vec();
     others[0].size = ByteSize::new(1);
     assert!(matches!(good.check(&others), Err(PlanFault::Changed { .. })));
@@ -258,10 +148,7 @@ fn a_wrong_plan_is_found_out() {
     let mut bad = concurrent.clone();
     bad.offsets.swap(0, 3);
     bad.offsets[0] = bad.offsets[5];
-    assert!(matches!(
-        bad.check(&concurrent.tensors),
-        Err(PlanFault::Overlap(..))
-    ));
+    assert!(matches!(bad.check(&concurrent.tensors), Err(PlanFault::Overlap(..))));
 }
 
 #[test]
@@ -290,18 +177,13 @@ fn a_search_is_asked_where_a_gap_is_left_and_may_close_it() {
         (7, 12, 1),
         (7, 12, 1),
     ];
-    let tensors: Vec<_> = rows
-        .iter()
-        .enumerate()
-        .map(|(i, &(s, e, n))| tensor("m", &i.to_string(), s, e, n))
-        .collect();
+    let tensors: Vec<_> =
+        rows.iter().enumerate().map(|(i, &(s, e, n))| tensor("m", &i.to_string(), s, e, n)).collect();
     let models = [model("m", tensors)];
     let greedy = plan(&models, Schedule::Fixed);
     assert!(!greedy.proven_optimal, "greedy leaves a gap here");
-    let planner = MemoryPlanner::new()
-        .search(Box::new(Exact))
-        .deadline(std::time::Duration::from_secs(1))
-        .seed(5);
+    let planner =
+        MemoryPlanner::new().search(Box::new(Exact)).deadline(std::time::Duration::from_secs(1)).seed(5);
     let searched = planner.plan(&models, Schedule::Fixed).unwrap();
     assert_eq!(searched.arena_size, greedy.arena_size);
     assert!(searched.proven_optimal);
@@ -312,40 +194,24 @@ fn promotion_improves_what_greedy_leaves_and_stays_sound() {
     // 150 buffers scattered at random: no order of the portfolio is near the load.
     let mut x = 7u64;
     let mut random = |n: u64| {
-        x = x
-            .wrapping_mul(6_364_136_223_846_793_005)
-            .wrapping_add(1_442_695_040_888_963_407);
+        x = x.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
         (x >> 33) % n
     };
     let tensors: Vec<_> = (0..150)
         .map(|i| {
             let start = random(100);
-            tensor(
-                "m",
-                &i.to_string(),
-                start,
-                start + 1 + random(40),
-                1 + random(1000),
-            )
+            tensor("m", &i.to_string(), start, start + 1 + random(40), 1 + random(1000))
         })
         .collect();
     let models = [model("m", tensors)];
     let greedy = plan(&models, Schedule::Fixed);
     assert!(!greedy.proven_optimal);
     let planner = || {
-        MemoryPlanner::new()
-            .search(Box::new(Promotion))
-            .deadline(std::time::Duration::from_secs(20))
-            .seed(3)
+        MemoryPlanner::new().search(Box::new(Promotion)).deadline(std::time::Duration::from_secs(20)).seed(3)
     };
     let promoted = planner().plan(&models, Schedule::Fixed).unwrap();
     assert_eq!(promoted.check(&promoted.tensors), Ok(()));
-    assert!(
-        promoted.arena_size < greedy.arena_size,
-        "{} {}",
-        promoted.arena_size,
-        greedy.arena_size
-    );
+    assert!(promoted.arena_size < greedy.arena_size, "{} {}", promoted.arena_size, greedy.arena_size);
     assert_eq!(
         promoted.offsets,
         planner().plan(&models, Schedule::Fixed).unwrap().offsets,
@@ -356,25 +222,18 @@ fn promotion_improves_what_greedy_leaves_and_stays_sound() {
 
 /// Any workload: models, tensors with alignments, some groups.
 fn workloads() -> impl Strategy<Value = Vec<Model>> {
-    let tensor = (
-        0u64..40,
-        0u64..15,
-        0u64..1000,
-        0u32..9,
-        prop::option::weighted(0.2, 0u8..3),
-    );
+    let tensor = (0u64..40, 0u64..15, 0u64..1000, 0u32..9, prop::option::weighted(0.2, 0u8..3));
     prop::collection::vec(prop::collection::vec(tensor, 0..25), 0..4).prop_map(|models| {
         type Row = (u64, u64, u64, u32, Option<u8>);
         let model = |(m, tensors): (usize, Vec<Row>)| {
             let name = format!("m{m}");
-            let tensors = tensors
-                .into_iter()
-                .enumerate()
-                .map(|(i, (start, length, size, shift, group))| TensorLifetime {
+            let tensors = tensors.into_iter().enumerate().map(|(i, (start, length, size, shift, group))| {
+                TensorLifetime {
                     alignment: 1 << shift,
                     alias_group: group.map(|g| g.to_string().into()),
                     ..self::tensor(&name, &i.to_string(), start, start + length, size)
-                });
+                }
+            });
             self::model(&name, tensors.collect())
         };
         models.into_iter().enumerate().map(model).collect()

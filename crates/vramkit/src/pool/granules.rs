@@ -62,16 +62,8 @@ impl Granules {
         let Range { start, end } = self.touched(offset, size);
         let (first, last) = (start / 64, (end - 1) / 64);
         (first..=last).all(|word| {
-            let from = if word == first {
-                u64::MAX << (start % 64)
-            } else {
-                u64::MAX
-            };
-            let to = if word == last {
-                u64::MAX >> (63 - (end - 1) % 64)
-            } else {
-                u64::MAX
-            };
+            let from = if word == first { u64::MAX << (start % 64) } else { u64::MAX };
+            let to = if word == last { u64::MAX >> (63 - (end - 1) % 64) } else { u64::MAX };
             let mask = from & to;
             self.committed[word as usize].load(Ordering::Acquire) & mask == mask
         })
@@ -81,10 +73,7 @@ impl Granules {
     /// the bits are set last, so nobody relies on a granule that may have to be given back.
     pub(super) fn commit(&self, device: &dyn Device, offset: u64, size: u64) -> Result<(), DeviceError> {
         let mut counts = lock(&self.device);
-        let missing = runs(
-            self.touched(offset, size)
-                .filter(|&granule| !self.is_committed(granule)),
-        );
+        let missing = runs(self.touched(offset, size).filter(|&granule| !self.is_committed(granule)));
         for (i, run) in missing.iter().enumerate() {
             if let Err(error) = device.commit(self.bytes_of(run)) {
                 for run in &missing[..i] {
@@ -100,11 +89,7 @@ impl Granules {
 
     /// Stops anyone else from changing what is committed, for a [`Trim`].
     pub(super) fn begin_trim(&self) -> Trim<'_> {
-        Trim {
-            granules: self,
-            _counts: lock(&self.device),
-            runs: Vec::new(),
-        }
+        Trim { granules: self, _counts: lock(&self.device), runs: Vec::new() }
     }
 
     fn is_committed(&self, granule: u64) -> bool {
@@ -168,9 +153,7 @@ impl Trim<'_> {
         for (i, run) in self.runs.iter().enumerate() {
             let range = self.granules.bytes_of(run);
             if let Err(error) = device.decommit(range) {
-                self.runs[i..]
-                    .iter()
-                    .for_each(|run| self.granules.mark(run, true));
+                self.runs[i..].iter().for_each(|run| self.granules.mark(run, true));
                 return Err(error);
             }
             freed += range.size;

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use super::Inner;
+use super::core::Inner;
 use super::segregated::BlockId;
 use crate::device::{AddressRange, Device};
 use crate::units::ByteSize;
@@ -74,12 +74,7 @@ impl Request {
 
     /// `size` bytes at a multiple of [`ALIGNMENT`](Self::ALIGNMENT), for nobody in particular.
     pub const fn new(size: ByteSize) -> Self {
-        Self {
-            size,
-            alignment: Self::ALIGNMENT,
-            owner: OwnerId::NONE,
-            tag: TagId::NONE,
-        }
+        Self { size, alignment: Self::ALIGNMENT, owner: OwnerId::NONE, tag: TagId::NONE }
     }
 
     /// At a multiple of `alignment` bytes, a power of two; one below [`ALIGNMENT`](Self::ALIGNMENT) has no
@@ -168,9 +163,6 @@ impl Drop for Allocation {
 
 impl fmt::Debug for Allocation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Allocation")
-            .field("id", &self.id)
-            .field("range", &self.range())
-            .finish()
+        f.debug_struct("Allocation").field("id", &self.id).field("range", &self.range()).finish()
     }
 }

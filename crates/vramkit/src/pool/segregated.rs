@@ -150,12 +150,7 @@ impl SegregatedFit {
     pub(super) fn allocate(&mut self, size: u64, alignment: u64, label: Label) -> Option<(BlockId, u64)> {
         debug_assert!(size > 0 && size.is_multiple_of(UNIT) && alignment.is_power_of_two());
         debug_assert!(label.requested > 0);
-        let Place {
-            index,
-            row,
-            column,
-            place,
-        } = self.find(size, alignment)?;
+        let Place { index, row, column, place } = self.find(size, alignment)?;
         self.take_out(row, column, place);
         let block = self.blocks[index as usize];
         let offset = align_up(block.offset, alignment);
@@ -170,13 +165,7 @@ impl SegregatedFit {
         (block.offset, block.size, block.requested) = (offset, size, label.requested);
         block.link = [label.owner.0, label.tag.0];
         block.born = label.born;
-        Some((
-            BlockId {
-                index,
-                generation: block.generation,
-            },
-            offset,
-        ))
+        Some((BlockId { index, generation: block.generation }, offset))
     }
 
     /// Gives a live block back; it joins free neighbours. `None` for an id that is not live, which changes nothing.
@@ -187,11 +176,7 @@ impl SegregatedFit {
             return None;
         }
         // Both neighbours are looked at before either is joined, so that the processor fetches them at once.
-        let is_free = |index: u32| {
-            self.blocks
-                .get(index as usize)
-                .is_some_and(|block| block.requested == 0)
-        };
+        let is_free = |index: u32| self.blocks.get(index as usize).is_some_and(|block| block.requested == 0);
         let (below_is_free, above_is_free) = (is_free(block.below), is_free(block.above));
         let mut index = id.index;
         self.blocks[index as usize].requested = 0;
@@ -206,11 +191,7 @@ impl SegregatedFit {
             index = block.below;
         }
         self.hang(index);
-        Some(Freed {
-            granted: block.size,
-            requested: block.requested,
-            owner: OwnerId(block.link[0]),
-        })
+        Some(Freed { granted: block.size, requested: block.requested, owner: OwnerId(block.link[0]) })
     }
 
     /// Offset, size and label of a live block.
@@ -223,19 +204,13 @@ impl SegregatedFit {
     /// Every block by address: offset, size, and its label when it is live.
     pub(super) fn iter(&self) -> impl Iterator<Item = (u64, u64, Option<Label>)> + '_ {
         let mut vacant = vec![false; self.blocks.len()];
-        self.vacant
-            .iter()
-            .for_each(|&index| vacant[index as usize] = true);
+        self.vacant.iter().for_each(|&index| vacant[index as usize] = true);
         let lowest = (0..self.blocks.len()).find(|&i| !vacant[i] && self.blocks[i].below == NONE);
         let mut next = lowest.map_or(NONE, |i| i as u32);
         std::iter::from_fn(move || {
             let block = self.blocks.get(next as usize)?;
             next = block.above;
-            Some((
-                block.offset,
-                block.size,
-                (block.requested != 0).then(|| block.label()),
-            ))
+            Some((block.offset, block.size, (block.requested != 0).then(|| block.label())))
         })
     }
 
@@ -245,11 +220,7 @@ impl SegregatedFit {
             return 0;
         };
         let column = self.columns[row as usize].ilog2();
-        self.bin(row as usize, column)
-            .iter()
-            .map(|free| free.size)
-            .max()
-            .unwrap_or(0)
+        self.bin(row as usize, column).iter().map(|free| free.size).max().unwrap_or(0)
     }
 
     /// The block to take for a request: the lowest of the last few that hold it in the first bin that has one. Before it gives up, it has looked at every block that could hold it.
@@ -279,12 +250,7 @@ impl SegregatedFit {
             place = if better { i } else { place };
         }
         let free = bin.get(place)?;
-        Some(Place {
-            index: free.index,
-            row,
-            column,
-            place,
-        })
+        Some(Place { index: free.index, row, column, place })
     }
 
     #[cold]
@@ -293,12 +259,7 @@ impl SegregatedFit {
         while let Some((row, column)) = at {
             let fits = |free: &Free| free.size >= size && self.fits_aligned(free, size, alignment);
             if let Some(place) = self.bin(row, column).iter().position(fits) {
-                return Some(Place {
-                    index: self.bin(row, column)[place].index,
-                    row,
-                    column,
-                    place,
-                });
+                return Some(Place { index: self.bin(row, column)[place].index, row, column, place });
             }
             at = self.next_bin((row, column + 1));
         }
@@ -338,11 +299,7 @@ impl SegregatedFit {
 
     /// Takes a free block out of its bin.
     fn unhang(&mut self, index: u32) {
-        let Block {
-            size,
-            link: [place, _],
-            ..
-        } = self.blocks[index as usize];
+        let Block { size, link: [place, _], .. } = self.blocks[index as usize];
         let (row, column) = bin(size / UNIT);
         self.take_out(row, column, place as usize);
     }
@@ -436,12 +393,7 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    const LABEL: Label = Label {
-        requested: 1,
-        owner: OwnerId::NONE,
-        tag: TagId::NONE,
-        born: 0,
-    };
+    const LABEL: Label = Label { requested: 1, owner: OwnerId::NONE, tag: TagId::NONE, born: 0 };
 
     #[test]
     fn bins_are_in_order_of_size_and_every_size_has_one() {
@@ -485,11 +437,7 @@ mod tests {
             }
         }
         assert_eq!(hung, free, "each free block hangs in one bin");
-        let largest = fit
-            .iter()
-            .filter(|(_, _, label)| label.is_none())
-            .map(|(_, size, _)| size)
-            .max();
+        let largest = fit.iter().filter(|(_, _, label)| label.is_none()).map(|(_, size, _)| size).max();
         assert_eq!(fit.largest_free(), largest.unwrap_or(0));
     }
 

@@ -58,20 +58,12 @@ impl PoolStats {
     /// How much of the free memory is not in one piece, 0..1: `1 - largest_free / free`.
     pub fn external_fragmentation_ratio(&self) -> f64 {
         let free = self.available_bytes();
-        if free.is_zero() {
-            0.0
-        } else {
-            1.0 - self.largest_free_bytes.ratio_of(free)
-        }
+        if free.is_zero() { 0.0 } else { 1.0 - self.largest_free_bytes.ratio_of(free) }
     }
 
     /// How much of what is granted was not asked for, 0..1: `1 - requested / granted`.
     pub fn internal_fragmentation_ratio(&self) -> f64 {
-        if self.used_bytes.is_zero() {
-            0.0
-        } else {
-            1.0 - self.requested_bytes.ratio_of(self.used_bytes)
-        }
+        if self.used_bytes.is_zero() { 0.0 } else { 1.0 - self.requested_bytes.ratio_of(self.used_bytes) }
     }
 }
 
@@ -103,11 +95,7 @@ impl fmt::Display for LeakReport {
         write!(f, "{} live allocations of {total}", self.leaks.len())?;
         for leak in &self.leaks {
             let or = |text: &str, none: &str| {
-                if text.is_empty() {
-                    none.to_owned()
-                } else {
-                    text.to_owned()
-                }
+                if text.is_empty() { none.to_owned() } else { text.to_owned() }
             };
             write!(
                 f,

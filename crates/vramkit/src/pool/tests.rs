@@ -1,7 +1,7 @@
 use std::sync::atomic::AtomicUsize;
 
 use super::*;
-use crate::device::{Fault, HostDevice, SimulatedDevice};
+use crate::device::{DeviceError, Fault, HostDevice, SimulatedDevice};
 use proptest::prelude::*;
 
 fn simulated(capacity: ByteSize) -> DeviceMemoryPool {
@@ -18,29 +18,21 @@ fn counts_balance_and_return_to_zero() {
     let (a, b) = (pool.owner("a", Purpose::Weights), pool.owner("b", Purpose::Kv));
     assert_eq!(pool.owner("a", Purpose::Weights), a);
     let first = pool.allocate(mib(10).owner(a)).unwrap();
-    let second = pool
-        .allocate(Request::new(ByteSize::new(1000)).owner(b).tag(pool.tag("block")))
-        .unwrap();
+    let second = pool.allocate(Request::new(ByteSize::new(1000)).owner(b).tag(pool.tag("block"))).unwrap();
     assert_eq!(second.granted(), ByteSize::new(1024));
     let stats = pool.stats();
     assert_eq!(stats.used_bytes, ByteSize::new((10 << 20) + 1024));
     assert_eq!(stats.requested_bytes, ByteSize::new((10 << 20) + 1000));
     assert_eq!(stats.used_bytes + stats.available_bytes(), stats.capacity_bytes);
     assert_eq!(stats.committed_bytes, ByteSize::mib(12));
-    assert_eq!(
-        (stats.live, stats.granted, stats.hits, stats.misses),
-        (2, 2, 0, 2)
-    );
+    assert_eq!((stats.live, stats.granted, stats.hits, stats.misses), (2, 2, 0, 2));
     assert_eq!(pool.owners()[0].model, "a");
     drop(first);
     let again = pool.allocate(mib(1).owner(a)).unwrap();
     assert_eq!(pool.stats().hits, 1, "its memory was committed already");
     drop((second, again));
     let stats = pool.stats();
-    assert_eq!(
-        (stats.used_bytes, stats.requested_bytes, stats.live),
-        (ByteSize::ZERO, ByteSize::ZERO, 0)
-    );
+    assert_eq!((stats.used_bytes, stats.requested_bytes, stats.live), (ByteSize::ZERO, ByteSize::ZERO, 0));
     assert_eq!(stats.largest_free_bytes, stats.capacity_bytes);
     assert!(pool.owners().is_empty());
     assert_eq!(stats.external_fragmentation_ratio(), 0.0);
@@ -51,34 +43,16 @@ fn alignment_is_kept_and_nonsense_is_refused() {
     let pool = simulated(ByteSize::mib(64));
     let _odd = pool.allocate(Request::new(ByteSize::new(1))).unwrap();
     for shift in 0..22 {
-        let allocation = pool
-            .allocate(Request::new(ByteSize::new(300)).alignment(1 << shift))
-            .unwrap();
+        let allocation = pool.allocate(Request::new(ByteSize::new(300)).alignment(1 << shift)).unwrap();
         assert!(allocation.range().base.is_multiple_of(1 << shift), "{shift}");
     }
-    assert!(matches!(
-        pool.allocate(Request::new(ByteSize::ZERO)),
-        Err(PoolError::ZeroSize)
-    ));
-    assert!(matches!(
-        pool.allocate(mib(1).alignment(48)),
-        Err(PoolError::Alignment(48))
-    ));
-    assert!(matches!(
-        pool.allocate(mib(1).alignment(0)),
-        Err(PoolError::Alignment(0))
-    ));
+    assert!(matches!(pool.allocate(Request::new(ByteSize::ZERO)), Err(PoolError::ZeroSize)));
+    assert!(matches!(pool.allocate(mib(1).alignment(48)), Err(PoolError::Alignment(48))));
+    assert!(matches!(pool.allocate(mib(1).alignment(0)), Err(PoolError::Alignment(0))));
     for size in [u64::MAX, 1 << 63, u64::MAX - 255] {
-        assert!(matches!(
-            pool.allocate(Request::new(ByteSize::new(size))),
-            Err(PoolError::OutOfMemory(_))
-        ));
+        assert!(matches!(pool.allocate(Request::new(ByteSize::new(size))), Err(PoolError::OutOfMemory(_))));
     }
-    assert_eq!(
-        pool.stats().failures,
-        3,
-        "refused for lack of memory; malformed requests are not counted"
-    );
+    assert_eq!(pool.stats().failures, 3, "refused for lack of memory; malformed requests are not counted");
 }
 
 #[test]
@@ -89,30 +63,14 @@ fn an_error_names_the_numbers_and_the_way_out() {
     let gap = pool.allocate(mib(4)).unwrap();
     let _high = pool.allocate(mib(4)).unwrap();
     drop(gap);
-    let Err(PoolError::OutOfMemory(error)) = pool.allocate(mib(5)) else {
-        panic!("4 + 2 MiB are free")
-    };
-    assert_eq!(
-        (error.requested, error.free),
-        (ByteSize::mib(5), ByteSize::mib(6))
-    );
+    let Err(PoolError::OutOfMemory(error)) = pool.allocate(mib(5)) else { panic!("4 + 2 MiB are free") };
+    assert_eq!((error.requested, error.free), (ByteSize::mib(5), ByteSize::mib(6)));
     assert_eq!(error.largest_free, ByteSize::mib(4));
-    assert_eq!(
-        (error.owners[0].model.as_str(), error.owners[0].granted_bytes),
-        ("llama", ByteSize::mib(6))
-    );
+    assert_eq!((error.owners[0].model.as_str(), error.owners[0].granted_bytes), ("llama", ByteSize::mib(6)));
     assert!(error.to_string().contains("in pieces"), "{error}");
     let error = pool.allocate(mib(9)).unwrap_err().to_string();
-    assert!(
-        error.contains("release 3 MiB more; llama (weights) holds the most"),
-        "{error}"
-    );
-    assert!(
-        pool.allocate(mib(99))
-            .unwrap_err()
-            .to_string()
-            .contains("larger pool")
-    );
+    assert!(error.contains("release 3 MiB more; llama (weights) holds the most"), "{error}");
+    assert!(pool.allocate(mib(99)).unwrap_err().to_string().contains("larger pool"));
 }
 
 #[test]
@@ -134,29 +92,18 @@ fn a_second_release_is_an_error_that_changes_nothing() {
 
 #[test]
 fn trim_leaves_live_bytes_rounded_to_granules_on_real_memory() {
-    let pool = DeviceMemoryPool::new(
-        Arc::new(HostDevice::new(ByteSize::mib(64))),
-        ByteSize::new(41_000_000),
-    )
-    .unwrap();
-    let blocks: Vec<_> = (0..10)
-        .map(|_| pool.allocate(Request::new(ByteSize::mb(4))).unwrap())
-        .collect();
+    let pool = DeviceMemoryPool::new(Arc::new(HostDevice::new(ByteSize::mib(64))), ByteSize::new(41_000_000))
+        .unwrap();
+    let blocks: Vec<_> = (0..10).map(|_| pool.allocate(Request::new(ByteSize::mb(4))).unwrap()).collect();
     assert_eq!(pool.resident().value, Some(pool.committed()));
     assert_eq!(pool.committed(), ByteSize::mib(40));
     for (i, block) in blocks.iter().enumerate() {
         pool.device().fill(block.range(), i as u32).unwrap();
     }
-    let kept: Vec<_> = blocks
-        .into_iter()
-        .enumerate()
-        .filter(|(i, _)| i % 5 == 2)
-        .collect();
+    let kept: Vec<_> = blocks.into_iter().enumerate().filter(|(i, _)| i % 5 == 2).collect();
     let report = pool.trim().unwrap();
-    let touched: u64 = kept
-        .iter()
-        .map(|(_, b)| (b.offset() + 4_000_000).div_ceil(2 << 20) - b.offset() / (2 << 20))
-        .sum();
+    let touched: u64 =
+        kept.iter().map(|(_, b)| (b.offset() + 4_000_000).div_ceil(2 << 20) - b.offset() / (2 << 20)).sum();
     assert_eq!(pool.committed(), ByteSize::mib(2 * touched));
     assert_eq!(report.freed_bytes, ByteSize::mib(40) - pool.committed());
     assert_eq!(pool.resident().value, Some(pool.committed()));
@@ -166,10 +113,7 @@ fn trim_leaves_live_bytes_rounded_to_granules_on_real_memory() {
     }
     drop(kept);
     pool.trim().unwrap();
-    assert_eq!(
-        (pool.committed(), pool.resident().value),
-        (ByteSize::ZERO, Some(ByteSize::ZERO))
-    );
+    assert_eq!((pool.committed(), pool.resident().value), (ByteSize::ZERO, Some(ByteSize::ZERO)));
 }
 
 #[test]
@@ -183,21 +127,12 @@ fn a_reclaimer_runs_without_locks_and_saves_a_request_once() {
             calls.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
             assert_eq!(request.requested, ByteSize::mib(8));
             let pool = pool.upgrade().unwrap();
-            assert!(
-                pool.stats().used_bytes >= ByteSize::mib(8),
-                "the pool answers during the callback"
-            );
+            assert!(pool.stats().used_bytes >= ByteSize::mib(8), "the pool answers during the callback");
             cache.lock().unwrap().pop();
         }
     });
     let saved = pool.allocate(mib(8)).unwrap();
-    assert_eq!(
-        (
-            calls.load(std::sync::atomic::Ordering::Relaxed),
-            pool.stats().failures
-        ),
-        (1, 0)
-    );
+    assert_eq!((calls.load(std::sync::atomic::Ordering::Relaxed), pool.stats().failures), (1, 0));
     drop(guard);
     drop(saved);
     let _hold = pool.allocate(mib(12)).unwrap();
@@ -206,29 +141,16 @@ fn a_reclaimer_runs_without_locks_and_saves_a_request_once() {
 
 #[test]
 fn a_refused_commit_is_retried_and_otherwise_changes_nothing() {
-    let device = SimulatedDevice::builder(ByteSize::mib(64))
-        .fault(Fault::CommitFails { nth: 1 })
-        .build();
+    let device = SimulatedDevice::builder(ByteSize::mib(64)).fault(Fault::CommitFails { nth: 1 }).build();
     let pool = DeviceMemoryPool::new(Arc::new(device), ByteSize::mib(64)).unwrap();
     let _saved = pool.allocate(mib(4)).expect("the second try is not refused");
     let device = SimulatedDevice::builder(ByteSize::mib(64))
-        .fault(Fault::OthersHold {
-            from_operation: 0,
-            bytes: ByteSize::mib(62),
-        })
+        .fault(Fault::OthersHold { from_operation: 0, bytes: ByteSize::mib(62) })
         .build();
     let pool = DeviceMemoryPool::new(Arc::new(device), ByteSize::mib(64)).unwrap();
-    let Err(PoolError::OutOfMemory(error)) = pool.allocate(mib(4)) else {
-        panic!("2 MiB are left")
-    };
-    assert!(matches!(
-        error.device_error,
-        Some(DeviceError::OutOfMemory { .. })
-    ));
-    assert_eq!(
-        (pool.used(), pool.committed(), pool.stats().granted),
-        (ByteSize::ZERO, ByteSize::ZERO, 0)
-    );
+    let Err(PoolError::OutOfMemory(error)) = pool.allocate(mib(4)) else { panic!("2 MiB are left") };
+    assert!(matches!(error.device_error, Some(DeviceError::OutOfMemory { .. })));
+    assert_eq!((pool.used(), pool.committed(), pool.stats().granted), (ByteSize::ZERO, ByteSize::ZERO, 0));
     let _fits = pool.allocate(mib(2)).unwrap();
 }
 
@@ -241,13 +163,8 @@ fn live_allocations_of_a_dropped_pool_are_reported_and_stay_usable() {
         move |report| *seen.lock().unwrap() = report.clone()
     });
     let owner = pool.owner("bert", Purpose::Activation);
-    let kept = pool
-        .allocate(
-            Request::new(ByteSize::new(5000))
-                .owner(owner)
-                .tag(pool.tag("attention")),
-        )
-        .unwrap();
+    let kept =
+        pool.allocate(Request::new(ByteSize::new(5000)).owner(owner).tag(pool.tag("attention"))).unwrap();
     drop(pool);
     let report = seen.lock().unwrap().clone();
     assert_eq!(report.leaks.len(), 1);
@@ -255,12 +172,7 @@ fn live_allocations_of_a_dropped_pool_are_reported_and_stay_usable() {
         (report.leaks[0].tag.as_str(), report.leaks[0].requested_bytes),
         ("attention", ByteSize::new(5000))
     );
-    assert!(
-        report
-            .to_string()
-            .contains("attention: 4.88 KiB of bert (activation)"),
-        "{report}"
-    );
+    assert!(report.to_string().contains("attention: 4.88 KiB of bert (activation)"), "{report}");
     kept.device().fill(kept.range(), 7).unwrap();
 }
 
@@ -273,9 +185,7 @@ fn many_threads_leave_nothing_behind() {
             scope.spawn(move || {
                 let (mut live, mut x) = (Vec::new(), seed * 2 + 1);
                 for _ in 0..2000 {
-                    x = x
-                        .wrapping_mul(6_364_136_223_846_793_005)
-                        .wrapping_add(1_442_695_040_888_963_407);
+                    x = x.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
                     if x >> 63 == 0 || live.is_empty() {
                         live.extend(pool.allocate(Request::new(ByteSize::new((x >> 40) % 400_000 + 1))));
                     } else {

@@ -36,11 +36,7 @@ pub(super) fn write(
     }
     for event in events {
         let mut arguments = serde_json::to_value(event)?;
-        let name = arguments
-            .get("kind")
-            .and_then(Value::as_str)
-            .unwrap_or("event")
-            .to_owned();
+        let name = arguments.get("kind").and_then(Value::as_str).unwrap_or("event").to_owned();
         if let Some(fields) = arguments.as_object_mut() {
             fields.remove("kind");
             fields.remove("at_seconds");

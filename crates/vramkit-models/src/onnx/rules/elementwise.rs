@@ -9,16 +9,12 @@ pub(super) fn unary(node: &Node<'_>, op: &str) -> Outputs {
     let input = node.input(0)?;
     let value = match (&input.value, op) {
         (value, "Identity") => value.clone(),
-        (Some(Value::Ints(ints)), "Neg") => ints
-            .iter()
-            .map(|i| i.checked_neg())
-            .collect::<Option<_>>()
-            .map(Value::Ints),
-        (Some(Value::Ints(ints)), "Abs") => ints
-            .iter()
-            .map(|i| i.checked_abs())
-            .collect::<Option<_>>()
-            .map(Value::Ints),
+        (Some(Value::Ints(ints)), "Neg") => {
+            ints.iter().map(|i| i.checked_neg()).collect::<Option<_>>().map(Value::Ints)
+        }
+        (Some(Value::Ints(ints)), "Abs") => {
+            ints.iter().map(|i| i.checked_abs()).collect::<Option<_>>().map(Value::Ints)
+        }
         (Some(Value::Ints(ints)), "Not") => {
             Some(Value::Ints(ints.iter().map(|&i| i64::from(i == 0)).collect()))
         }
@@ -44,10 +40,7 @@ fn float_rule(op: &str) -> Option<fn(f64) -> f64> {
 }
 
 pub(super) fn predicate(node: &Node<'_>) -> Outputs {
-    Ok(vec![Some(Fact::new(
-        DataType::BOOL,
-        node.input(0)?.shape.clone(),
-    ))])
+    Ok(vec![Some(Fact::new(DataType::BOOL, node.input(0)?.shape.clone()))])
 }
 
 /// The common shape of two inputs. Before operator set 7, `broadcast` meant that the second is stretched to the
@@ -66,11 +59,7 @@ fn combine<T>(a: &Fact, b: &Fact, f: impl Fn(i64, i64) -> Option<T>) -> Option<V
     if a.shape != b.shape && x.len() != 1 && y.len() != 1 {
         return None;
     }
-    let n = if x.is_empty() || y.is_empty() {
-        0
-    } else {
-        x.len().max(y.len())
-    };
+    let n = if x.is_empty() || y.is_empty() { 0 } else { x.len().max(y.len()) };
     (0..n).map(|i| f(x[i % x.len()], y[i % y.len()])).collect()
 }
 
@@ -105,14 +94,8 @@ fn floats(a: &Fact, b: &Fact, op: &str) -> Option<Value> {
         "Pow" => f64::powf,
         _ => return None,
     };
-    let n = if x.is_empty() || y.is_empty() {
-        0
-    } else {
-        x.len().max(y.len())
-    };
-    Some(Value::Floats(
-        (0..n).map(|i| f(x[i % x.len()], y[i % y.len()])).collect(),
-    ))
+    let n = if x.is_empty() || y.is_empty() { 0 } else { x.len().max(y.len()) };
+    Some(Value::Floats((0..n).map(|i| f(x[i % x.len()], y[i % y.len()])).collect()))
 }
 
 pub(super) fn comparison(node: &Node<'_>, op: &str) -> Outputs {
@@ -129,11 +112,7 @@ pub(super) fn comparison(node: &Node<'_>, op: &str) -> Outputs {
             _ => x <= y,
         }))
     });
-    Ok(vec![Some(Fact::with(
-        DataType::BOOL,
-        together(node)?,
-        value.map(Value::Ints),
-    ))])
+    Ok(vec![Some(Fact::with(DataType::BOOL, together(node)?, value.map(Value::Ints)))])
 }
 
 pub(super) fn variadic(node: &Node<'_>, op: &str) -> Outputs {
@@ -157,11 +136,7 @@ pub(super) fn select(node: &Node<'_>) -> Outputs {
         let all_fit = n <= 4096 && fits(condition) && fits(x) && fits(y);
         all_fit.then(|| {
             let pick = |i: usize| {
-                if condition[i % condition.len()] != 0 {
-                    x[i % x.len()]
-                } else {
-                    y[i % y.len()]
-                }
+                if condition[i % condition.len()] != 0 { x[i % x.len()] } else { y[i % y.len()] }
             };
             Value::Ints((0..n).map(pick).collect())
         })
@@ -199,23 +174,14 @@ pub(super) fn quantize(node: &Node<'_>, op: &str) -> Outputs {
     let like = |dtype| Some(Fact::new(dtype, shape.clone()));
     Ok(match op {
         "DequantizeLinear" => {
-            let named = node
-                .int("output_dtype")
-                .filter(|&dtype| dtype != 0)
-                .map(|dtype| DataType(dtype as i32));
+            let named =
+                node.int("output_dtype").filter(|&dtype| dtype != 0).map(|dtype| DataType(dtype as i32));
             vec![like(named.unwrap_or(node.input(1)?.dtype))]
         }
         "QuantizeLinear" => {
-            let named = node
-                .int("output_dtype")
-                .filter(|&dtype| dtype != 0)
-                .map(|dtype| DataType(dtype as i32));
-            vec![like(
-                node.optional(2)
-                    .map(|zero| zero.dtype)
-                    .or(named)
-                    .unwrap_or(DataType::UINT8),
-            )]
+            let named =
+                node.int("output_dtype").filter(|&dtype| dtype != 0).map(|dtype| DataType(dtype as i32));
+            vec![like(node.optional(2).map(|zero| zero.dtype).or(named).unwrap_or(DataType::UINT8))]
         }
         _ => vec![
             like(DataType::UINT8),

@@ -8,27 +8,17 @@ pub(super) fn shape(node: &Node<'_>) -> Outputs {
     let n = shape.len() as i64;
     let clamp = |at: i64| if at < 0 { at.saturating_add(n) } else { at }.clamp(0, n) as usize;
     let (start, end) = (clamp(node.int_or("start", 0)), clamp(node.int_or("end", n)));
-    Ok(vec![Some(Fact::ints(
-        shape.get(start..end).unwrap_or_default().to_vec(),
-    ))])
+    Ok(vec![Some(Fact::ints(shape.get(start..end).unwrap_or_default().to_vec()))])
 }
 
 pub(super) fn size(node: &Node<'_>) -> Outputs {
     let count = elements(&node.input(0)?.shape)? as i64;
-    Ok(vec![Some(Fact::with(
-        DataType::INT64,
-        Vec::new(),
-        Some(Value::Ints(vec![count])),
-    ))])
+    Ok(vec![Some(Fact::with(DataType::INT64, Vec::new(), Some(Value::Ints(vec![count]))))])
 }
 
 pub(super) fn constant(node: &Node<'_>) -> Outputs {
     let list = |dtype, values: Value, scalar: bool| {
-        let shape = if scalar {
-            Vec::new()
-        } else {
-            vec![values.len() as i64]
-        };
+        let shape = if scalar { Vec::new() } else { vec![values.len() as i64] };
         Some(Fact::with(dtype, shape, Some(values)))
     };
     let float = |value: f32| f64::from(value);
@@ -41,11 +31,7 @@ pub(super) fn constant(node: &Node<'_>) -> Outputs {
     } else if let Some(value) = node.float("value_float") {
         list(DataType::FLOAT, Value::Floats(vec![float(value)]), true)
     } else if let Some(values) = node.floats("value_floats") {
-        list(
-            DataType::FLOAT,
-            Value::Floats(values.iter().map(|&value| float(value)).collect()),
-            false,
-        )
+        list(DataType::FLOAT, Value::Floats(values.iter().map(|&value| float(value)).collect()), false)
     } else {
         None
     }])
@@ -68,10 +54,7 @@ pub(super) fn constant_of_shape(node: &Node<'_>) -> Outputs {
 
 pub(super) fn range(node: &Node<'_>) -> Outputs {
     let one = |i: usize| -> Result<f64, String> {
-        node.known_floats(i)?
-            .first()
-            .copied()
-            .ok_or_else(|| "a bound without elements".to_owned())
+        node.known_floats(i)?.first().copied().ok_or_else(|| "a bound without elements".to_owned())
     };
     let (start, limit, delta) = (one(0)?, one(1)?, one(2)?);
     if delta == 0.0 {
@@ -81,65 +64,39 @@ pub(super) fn range(node: &Node<'_>) -> Outputs {
     if count.is_nan() || count > 2f64.powi(53) {
         return Err(format!("a range of {count} elements"));
     }
-    let value = (node.input(0)?.known_ints().is_some() && count <= 4096.0).then(|| {
-        Value::Ints(
-            (0..count as i64)
-                .map(|i| start as i64 + i * delta as i64)
-                .collect(),
-        )
-    });
-    Ok(vec![Some(Fact::with(
-        node.input(0)?.dtype,
-        vec![count as i64],
-        value,
-    ))])
+    let value = (node.input(0)?.known_ints().is_some() && count <= 4096.0)
+        .then(|| Value::Ints((0..count as i64).map(|i| start as i64 + i * delta as i64).collect()));
+    Ok(vec![Some(Fact::with(node.input(0)?.dtype, vec![count as i64], value))])
 }
 
 pub(super) fn like(node: &Node<'_>, _op: &str) -> Outputs {
     let input = node.input(0)?;
-    let dtype = node
-        .int("dtype")
-        .map_or(input.dtype, |dtype| DataType(dtype as i32));
+    let dtype = node.int("dtype").map_or(input.dtype, |dtype| DataType(dtype as i32));
     Ok(vec![Some(Fact::new(dtype, input.shape.clone()))])
 }
 
 pub(super) fn random(node: &Node<'_>) -> Outputs {
     let shape = node.ints("shape").ok_or("attribute `shape` is missing")?.to_vec();
-    Ok(vec![Some(Fact::new(
-        DataType(node.int_or("dtype", 1) as i32),
-        shape,
-    ))])
+    Ok(vec![Some(Fact::new(DataType(node.int_or("dtype", 1) as i32), shape))])
 }
 
 pub(super) fn multinomial(node: &Node<'_>) -> Outputs {
     let batch = *node.input(0)?.shape.first().ok_or("an input without axes")?;
     let dtype = DataType(node.int_or("dtype", 6) as i32);
-    Ok(vec![Some(Fact::new(
-        dtype,
-        vec![batch, node.int_or("sample_size", 1)],
-    ))])
+    Ok(vec![Some(Fact::new(dtype, vec![batch, node.int_or("sample_size", 1)]))])
 }
 
 pub(super) fn window(node: &Node<'_>) -> Outputs {
     let size = *node.known(0)?.first().ok_or("a size without elements")?;
-    Ok(vec![Some(Fact::new(
-        DataType(node.int_or("output_datatype", 1) as i32),
-        vec![size],
-    ))])
+    Ok(vec![Some(Fact::new(DataType(node.int_or("output_datatype", 1) as i32), vec![size]))])
 }
 
 pub(super) fn mel_weight_matrix(node: &Node<'_>) -> Outputs {
     let one = |i: usize| -> Result<i64, String> {
-        node.known(i)?
-            .first()
-            .copied()
-            .ok_or_else(|| "a size without elements".to_owned())
+        node.known(i)?.first().copied().ok_or_else(|| "a size without elements".to_owned())
     };
     let shape = vec![one(1)? / 2 + 1, one(0)?];
-    Ok(vec![Some(Fact::new(
-        DataType(node.int_or("output_datatype", 1) as i32),
-        shape,
-    ))])
+    Ok(vec![Some(Fact::new(DataType(node.int_or("output_datatype", 1) as i32), shape))])
 }
 
 pub(super) fn fourier(node: &Node<'_>) -> Outputs {
@@ -183,13 +140,6 @@ pub(super) fn short_time_fourier(node: &Node<'_>) -> Outputs {
     if step < 1 || length < 1 || length > samples {
         return Err(format!("frames of {length} every {step} of {samples} samples"));
     }
-    let bins = if node.int_or("onesided", 1) != 0 {
-        length / 2 + 1
-    } else {
-        length
-    };
-    Ok(vec![Some(Fact::new(
-        signal.dtype,
-        vec![batch, (samples - length) / step + 1, bins, 2],
-    ))])
+    let bins = if node.int_or("onesided", 1) != 0 { length / 2 + 1 } else { length };
+    Ok(vec![Some(Fact::new(signal.dtype, vec![batch, (samples - length) / step + 1, bins, 2]))])
 }

@@ -8,16 +8,8 @@ pub(super) fn gemm(node: &Node<'_>) -> Outputs {
     let (&[m, k], &[k2, n]) = (a.shape.as_slice(), b.shape.as_slice()) else {
         return Err(format!("matrices of {:?} and {:?}", a.shape, b.shape));
     };
-    let (m, k) = if node.int_or("transA", 0) != 0 {
-        (k, m)
-    } else {
-        (m, k)
-    };
-    let (k2, n) = if node.int_or("transB", 0) != 0 {
-        (n, k2)
-    } else {
-        (k2, n)
-    };
+    let (m, k) = if node.int_or("transA", 0) != 0 { (k, m) } else { (m, k) };
+    let (k2, n) = if node.int_or("transB", 0) != 0 { (n, k2) } else { (k2, n) };
     if k != k2 {
         return Err(format!("{k} columns meet {k2} rows"));
     }
@@ -28,10 +20,7 @@ pub(super) fn gemm(node: &Node<'_>) -> Outputs {
 /// right.
 pub(super) fn matmul(node: &Node<'_>, op: &str) -> Outputs {
     // Quantised: a, scale, zero point, b, scale, zero point, scale, zero point.
-    let (a, b) = (
-        node.input(0)?,
-        node.input(if op == "QLinearMatMul" { 3 } else { 1 })?,
-    );
+    let (a, b) = (node.input(0)?, node.input(if op == "QLinearMatMul" { 3 } else { 1 })?);
     let dtype = match op {
         "MatMulInteger" => DataType::INT32,
         "QLinearMatMul" => node.input(7)?.dtype,
@@ -63,11 +52,8 @@ pub(super) fn matmul(node: &Node<'_>, op: &str) -> Outputs {
 
 /// An equation such as `bij,bjk->bik`; `...` stands for axes that are broadcast.
 pub(super) fn einsum(node: &Node<'_>) -> Outputs {
-    let equation: String = node
-        .text("equation")
-        .ok_or("attribute `equation` is missing")?
-        .split_whitespace()
-        .collect();
+    let equation: String =
+        node.text("equation").ok_or("attribute `equation` is missing")?.split_whitespace().collect();
     let (left, right) = match equation.split_once("->") {
         Some((left, right)) => (left, Some(right.to_owned())),
         None => (equation.as_str(), None),
@@ -107,12 +93,8 @@ pub(super) fn einsum(node: &Node<'_>) -> Outputs {
         (if left.contains("...") { "..." } else { "" }).to_owned() + &once.collect::<String>()
     });
     let (before, after) = right.split_once("...").unwrap_or((&right, ""));
-    let size = |letter: char| {
-        sizes
-            .get(&letter)
-            .copied()
-            .ok_or_else(|| format!("`{letter}` stands for nothing"))
-    };
+    let size =
+        |letter: char| sizes.get(&letter).copied().ok_or_else(|| format!("`{letter}` stands for nothing"));
     let mut shape: Vec<i64> = before.chars().map(size).collect::<Result<_, _>>()?;
     if right.contains("...") {
         shape.extend(&rest);
@@ -146,9 +128,7 @@ pub(super) fn attention(node: &Node<'_>) -> Outputs {
     let [batch, h, length, _] = heads(query, q_heads)?;
     let [_, kv, key_length, key_size] = heads(key, kv_heads)?;
     let [_, _, _, value_size] = heads(value, kv_heads)?;
-    let past = node
-        .optional(4)
-        .map_or(0, |past| past.shape.get(2).copied().unwrap_or(0));
+    let past = node.optional(4).map_or(0, |past| past.shape.get(2).copied().unwrap_or(0));
     let total = key_length + past;
     let output = match query.rank() {
         4 => vec![batch, h, length, value_size],

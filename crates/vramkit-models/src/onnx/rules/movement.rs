@@ -11,10 +11,9 @@ pub(super) fn reshape(node: &Node<'_>) -> Outputs {
     let mut open = None;
     for (i, &dim) in target.iter().enumerate() {
         shape.push(match dim {
-            0 if !zero_is_zero => *input
-                .shape
-                .get(i)
-                .ok_or_else(|| format!("axis {i} of {:?} is kept", input.shape))?,
+            0 if !zero_is_zero => {
+                *input.shape.get(i).ok_or_else(|| format!("axis {i} of {:?} is kept", input.shape))?
+            }
             -1 if open.replace(i).is_some() => return Err(format!("two open axes in {target:?}")),
             -1 => 1,
             dim => dim,
@@ -42,11 +41,7 @@ pub(super) fn reshape(node: &Node<'_>) -> Outputs {
 pub(super) fn flatten(node: &Node<'_>) -> Outputs {
     let input = node.input(0)?;
     let at = node.int_or("axis", 1);
-    let at = if at == input.rank() as i64 {
-        input.rank()
-    } else {
-        axis(at, input.rank())?
-    };
+    let at = if at == input.rank() as i64 { input.rank() } else { axis(at, input.rank())? };
     let (rows, columns) = (elements(&input.shape[..at])?, elements(&input.shape[at..])?);
     let shape = vec![rows as i64, columns as i64];
     Ok(vec![Some(Fact::with(input.dtype, shape, input.value.clone()))])
@@ -55,23 +50,14 @@ pub(super) fn flatten(node: &Node<'_>) -> Outputs {
 pub(super) fn squeeze(node: &Node<'_>) -> Outputs {
     let input = node.input(0)?;
     let axes: Vec<usize> = match node.ints_or_input("axes", 1)? {
-        Some(axes) => axes
-            .iter()
-            .map(|&a| axis(a, input.rank()))
-            .collect::<Result<_, _>>()?,
+        Some(axes) => axes.iter().map(|&a| axis(a, input.rank())).collect::<Result<_, _>>()?,
         None => (0..input.rank()).filter(|&i| input.shape[i] == 1).collect(),
     };
     if let Some(&i) = axes.iter().find(|&&i| input.shape[i] != 1) {
         return Err(format!("axis {i} of {:?} is not of length 1", input.shape));
     }
-    let kept = (0..input.rank())
-        .filter(|i| !axes.contains(i))
-        .map(|i| input.shape[i]);
-    Ok(vec![Some(Fact::with(
-        input.dtype,
-        kept.collect(),
-        input.value.clone(),
-    ))])
+    let kept = (0..input.rank()).filter(|i| !axes.contains(i)).map(|i| input.shape[i]);
+    Ok(vec![Some(Fact::with(input.dtype, kept.collect(), input.value.clone()))])
 }
 
 pub(super) fn unsqueeze(node: &Node<'_>) -> Outputs {
@@ -80,15 +66,8 @@ pub(super) fn unsqueeze(node: &Node<'_>) -> Outputs {
     let rank = input.rank() + axes.len();
     let axes: Vec<usize> = axes.iter().map(|&a| axis(a, rank)).collect::<Result<_, _>>()?;
     let mut own = input.shape.iter();
-    let dims: Vec<i64> = (0..rank)
-        .filter_map(|i| {
-            if axes.contains(&i) {
-                Some(1)
-            } else {
-                own.next().copied()
-            }
-        })
-        .collect();
+    let dims: Vec<i64> =
+        (0..rank).filter_map(|i| if axes.contains(&i) { Some(1) } else { own.next().copied() }).collect();
     if dims.len() != rank || own.next().is_some() {
         return Err(format!("axes {axes:?} name one axis twice"));
     }
@@ -98,19 +77,15 @@ pub(super) fn unsqueeze(node: &Node<'_>) -> Outputs {
 pub(super) fn transpose(node: &Node<'_>) -> Outputs {
     let input = node.input(0)?;
     let order: Vec<usize> = match node.ints("perm") {
-        Some(order) if !order.is_empty() => order
-            .iter()
-            .map(|&a| axis(a, input.rank()))
-            .collect::<Result<_, _>>()?,
+        Some(order) if !order.is_empty() => {
+            order.iter().map(|&a| axis(a, input.rank())).collect::<Result<_, _>>()?
+        }
         _ => (0..input.rank()).rev().collect(),
     };
     let mut sorted = order.clone();
     sorted.sort_unstable();
     if !sorted.into_iter().eq(0..input.rank()) {
-        return Err(format!(
-            "{order:?} is not an order of the axes of {:?}",
-            input.shape
-        ));
+        return Err(format!("{order:?} is not an order of the axes of {:?}", input.shape));
     }
     let shape = order.iter().map(|&i| input.shape[i]).collect();
     // Values of a list stay in order; those of anything else are not carried.
@@ -130,22 +105,15 @@ pub(super) fn concat(node: &Node<'_>) -> Outputs {
         let same = fact.rank() == first.rank()
             && (0..first.rank()).all(|a| a == along || fact.shape[a] == first.shape[a]);
         if !same {
-            return Err(format!(
-                "{:?} and {:?} along axis {along}",
-                first.shape, fact.shape
-            ));
+            return Err(format!("{:?} and {:?} along axis {along}", first.shape, fact.shape));
         }
-        shape[along] = shape[along]
-            .checked_add(fact.shape[along])
-            .ok_or("too many elements")?;
+        shape[along] = shape[along].checked_add(fact.shape[along]).ok_or("too many elements")?;
         values = values.zip(fact.known_ints()).map(|(mut values, more)| {
             values.extend_from_slice(more);
             values
         });
     }
-    let value = values
-        .filter(|_| first.rank() == 1)
-        .map(crate::onnx::fact::Value::Ints);
+    let value = values.filter(|_| first.rank() == 1).map(crate::onnx::fact::Value::Ints);
     Ok(vec![Some(Fact::with(first.dtype, shape, value))])
 }
 
@@ -159,9 +127,7 @@ pub(super) fn split(node: &Node<'_>) -> Outputs {
         None => {
             let parts = node.int_or("num_outputs", count).max(1);
             let each = (length + parts - 1) / parts;
-            (0..parts)
-                .map(|i| each.min(length - (i * each).min(length)))
-                .collect()
+            (0..parts).map(|i| each.min(length - (i * each).min(length))).collect()
         }
     };
     if lengths.iter().try_fold(0i64, |sum, &part| sum.checked_add(part)) != Some(length) {
@@ -173,11 +139,7 @@ pub(super) fn split(node: &Node<'_>) -> Outputs {
         shape[along] = part;
         let range = from..from + part.max(0) as usize;
         from = range.end;
-        let value = input
-            .value
-            .as_ref()
-            .filter(|_| input.rank() == 1)
-            .map(|value| value.pick(range));
+        let value = input.value.as_ref().filter(|_| input.rank() == 1).map(|value| value.pick(range));
         Some(Fact::with(input.dtype, shape, value))
     };
     Ok(lengths.into_iter().map(part).collect())
@@ -188,10 +150,7 @@ pub(super) fn expand(node: &Node<'_>) -> Outputs {
     let shape = broadcast([input.shape.as_slice(), node.known(1)?])?;
     let count = elements(&shape)?;
     // One element repeated, as exporters fill lists with it.
-    let value = input
-        .value
-        .as_ref()
-        .filter(|value| value.len() == 1 && count <= 4096);
+    let value = input.value.as_ref().filter(|value| value.len() == 1 && count <= 4096);
     let value = value.map(|value| value.pick((0..count as usize).map(|_| 0)));
     Ok(vec![Some(Fact::with(input.dtype, shape, value))])
 }
@@ -209,23 +168,11 @@ pub(super) fn tile(node: &Node<'_>) -> Outputs {
         return Ok(vec![Some(Fact::new(input.dtype, shape))]);
     }
     if repeats.len() != input.rank() {
-        return Err(format!(
-            "{} repeats for a tensor of {:?}",
-            repeats.len(),
-            input.shape
-        ));
+        return Err(format!("{} repeats for a tensor of {:?}", repeats.len(), input.shape));
     }
     let product = |(&dim, &n): (&i64, &i64)| dim.checked_mul(n).ok_or_else(|| "too many elements".to_owned());
-    let shape: Vec<i64> = input
-        .shape
-        .iter()
-        .zip(repeats)
-        .map(product)
-        .collect::<Result<_, _>>()?;
-    let value = input
-        .value
-        .as_ref()
-        .filter(|value| input.rank() == 1 && value.len() > 0 && repeats[0] >= 0);
+    let shape: Vec<i64> = input.shape.iter().zip(repeats).map(product).collect::<Result<_, _>>()?;
+    let value = input.value.as_ref().filter(|value| input.rank() == 1 && value.len() > 0 && repeats[0] >= 0);
     let value = value
         .filter(|_| shape[0] <= 4096)
         .map(|value| value.pick((0..shape[0] as usize).map(|i| i % value.len())));
@@ -239,11 +186,7 @@ pub(super) fn pad(node: &Node<'_>) -> Outputs {
         None => node.known(1)?,
     };
     let axes: Vec<usize> = match node.optional(3) {
-        Some(_) => node
-            .known(3)?
-            .iter()
-            .map(|&a| axis(a, input.rank()))
-            .collect::<Result<_, _>>()?,
+        Some(_) => node.known(3)?.iter().map(|&a| axis(a, input.rank())).collect::<Result<_, _>>()?,
         None => (0..input.rank()).collect(),
     };
     if pads.len() != 2 * axes.len() {
@@ -251,9 +194,7 @@ pub(super) fn pad(node: &Node<'_>) -> Outputs {
     }
     let mut shape = input.shape.clone();
     for (i, &a) in axes.iter().enumerate() {
-        let padded = shape[a]
-            .checked_add(pads[i])
-            .and_then(|dim| dim.checked_add(pads[i + axes.len()]));
+        let padded = shape[a].checked_add(pads[i]).and_then(|dim| dim.checked_add(pads[i + axes.len()]));
         shape[a] = padded.ok_or("too many elements")?;
     }
     Ok(vec![Some(Fact::new(input.dtype, shape))])
@@ -288,10 +229,7 @@ pub(super) fn resize(node: &Node<'_>, op: &str) -> Outputs {
     let modern = op == "Resize" && node.inputs.len() > 2;
     let given = |i: usize| node.optional(i).filter(|fact| fact.shape != [0]).map(|_| i);
     let axes: Vec<usize> = match node.ints("axes") {
-        Some(axes) => axes
-            .iter()
-            .map(|&a| axis(a, input.rank()))
-            .collect::<Result<_, _>>()?,
+        Some(axes) => axes.iter().map(|&a| axis(a, input.rank())).collect::<Result<_, _>>()?,
         None => (0..input.rank()).collect(),
     };
     let mut shape = input.shape.clone();
@@ -301,10 +239,7 @@ pub(super) fn resize(node: &Node<'_>, op: &str) -> Outputs {
             return Err(format!("{} sizes for {} axes", sizes.len(), axes.len()));
         }
         let policy = node.text("keep_aspect_ratio_policy").unwrap_or("stretch");
-        let scales = axes
-            .iter()
-            .zip(sizes)
-            .map(|(&a, &size)| size as f64 / input.shape[a] as f64);
+        let scales = axes.iter().zip(sizes).map(|(&a, &size)| size as f64 / input.shape[a] as f64);
         let scale = match policy {
             "not_larger" => scales.reduce(f64::min),
             "not_smaller" => scales.reduce(f64::max),
@@ -343,10 +278,7 @@ pub(super) fn affine_grid(node: &Node<'_>) -> Outputs {
 pub(super) fn grid_sample(node: &Node<'_>) -> Outputs {
     let (image, grid) = (node.input(0)?, node.input(1)?);
     let (Some(lead), true) = (image.shape.get(..2), grid.rank() >= 2) else {
-        return Err(format!(
-            "an image of {:?} and a grid of {:?}",
-            image.shape, grid.shape
-        ));
+        return Err(format!("an image of {:?} and a grid of {:?}", image.shape, grid.shape));
     };
     let mut shape = lead.to_vec();
     shape.extend(&grid.shape[1..grid.rank() - 1]);
@@ -356,10 +288,7 @@ pub(super) fn grid_sample(node: &Node<'_>) -> Outputs {
 pub(super) fn center_crop_pad(node: &Node<'_>) -> Outputs {
     let (input, target) = (node.input(0)?, node.known(1)?);
     let axes: Vec<usize> = match node.ints("axes") {
-        Some(axes) => axes
-            .iter()
-            .map(|&a| axis(a, input.rank()))
-            .collect::<Result<_, _>>()?,
+        Some(axes) => axes.iter().map(|&a| axis(a, input.rank())).collect::<Result<_, _>>()?,
         None => (0..input.rank()).collect(),
     };
     if target.len() != axes.len() {

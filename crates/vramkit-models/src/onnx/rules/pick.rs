@@ -28,9 +28,7 @@ pub(super) fn slice(node: &Node<'_>) -> Outputs {
     let input = node.input(0)?;
     let starts = node.ints_or_input("starts", 1)?.ok_or("the starts are missing")?;
     let ends = node.ints_or_input("ends", 2)?.ok_or("the ends are missing")?;
-    let axes = node
-        .ints_or_input("axes", 3)?
-        .unwrap_or_else(|| (0..starts.len() as i64).collect());
+    let axes = node.ints_or_input("axes", 3)?.unwrap_or_else(|| (0..starts.len() as i64).collect());
     let steps = match node.optional(4) {
         Some(_) => node.known(4)?.to_vec(),
         None => vec![1; starts.len()],
@@ -55,38 +53,28 @@ pub(super) fn gather(node: &Node<'_>) -> Outputs {
     let mut shape = input.shape[..along].to_vec();
     shape.extend(&indices.shape);
     shape.extend(&input.shape[along + 1..]);
-    let value = input
-        .value
-        .as_ref()
-        .filter(|_| input.rank() == 1)
-        .zip(indices.known_ints())
-        .and_then(|(value, at)| {
+    let value = input.value.as_ref().filter(|_| input.rank() == 1).zip(indices.known_ints()).and_then(
+        |(value, at)| {
             let n = value.len() as i64;
-            let places = at.iter().map(|&i| {
-                usize::try_from(if i < 0 { i + n } else { i })
-                    .ok()
-                    .filter(|&i| (i as i64) < n)
-            });
+            let places = at
+                .iter()
+                .map(|&i| usize::try_from(if i < 0 { i + n } else { i }).ok().filter(|&i| (i as i64) < n));
             let places: Option<Vec<usize>> = places.collect();
             Some(value.pick(places?.into_iter()))
-        });
+        },
+    );
     Ok(vec![Some(Fact::with(input.dtype, shape, value))])
 }
 
 pub(super) fn gather_elements(node: &Node<'_>) -> Outputs {
-    Ok(vec![Some(Fact::new(
-        node.input(0)?.dtype,
-        node.input(1)?.shape.clone(),
-    ))])
+    Ok(vec![Some(Fact::new(node.input(0)?.dtype, node.input(1)?.shape.clone()))])
 }
 
 pub(super) fn gather_nd(node: &Node<'_>) -> Outputs {
     let (input, indices) = (node.input(0)?, node.input(1)?);
     let batch = usize::try_from(node.int_or("batch_dims", 0)).map_err(|_| "batch_dims is negative")?;
     let (&depth, lead) = indices.shape.split_last().ok_or("indices without axes")?;
-    let rest = usize::try_from(depth)
-        .ok()
-        .and_then(|depth| input.shape.get(batch.checked_add(depth)?..));
+    let rest = usize::try_from(depth).ok().and_then(|depth| input.shape.get(batch.checked_add(depth)?..));
     let rest = rest.ok_or_else(|| format!("{depth} indices into a tensor of {:?}", input.shape))?;
     let shape = lead.iter().chain(rest).copied().collect();
     Ok(vec![Some(Fact::new(input.dtype, shape))])
@@ -94,11 +82,7 @@ pub(super) fn gather_nd(node: &Node<'_>) -> Outputs {
 
 pub(super) fn one_hot(node: &Node<'_>) -> Outputs {
     let (indices, values) = (node.input(0)?, node.input(2)?);
-    let depth = node
-        .known_floats(1)?
-        .first()
-        .copied()
-        .ok_or("a depth without elements")? as i64;
+    let depth = node.known_floats(1)?.first().copied().ok_or("a depth without elements")? as i64;
     let at = axis(node.int_or("axis", -1), indices.rank() + 1)?;
     let mut shape = indices.shape.clone();
     shape.insert(at, depth);
@@ -114,10 +98,7 @@ pub(super) fn top_k(node: &Node<'_>) -> Outputs {
     };
     let mut shape = input.shape.clone();
     shape[along] = k;
-    Ok(vec![
-        Some(Fact::new(input.dtype, shape.clone())),
-        Some(Fact::new(DataType::INT64, shape)),
-    ])
+    Ok(vec![Some(Fact::new(input.dtype, shape.clone())), Some(Fact::new(DataType::INT64, shape))])
 }
 
 pub(super) fn compress(node: &Node<'_>) -> Outputs {
@@ -136,13 +117,6 @@ pub(super) fn compress(node: &Node<'_>) -> Outputs {
 
 pub(super) fn non_zero(node: &Node<'_>) -> Outputs {
     let input = node.input(0)?;
-    let count = node
-        .known_floats(0)?
-        .iter()
-        .filter(|&&value| value != 0.0)
-        .count() as i64;
-    Ok(vec![Some(Fact::new(
-        DataType::INT64,
-        vec![input.rank() as i64, count],
-    ))])
+    let count = node.known_floats(0)?.iter().filter(|&&value| value != 0.0).count() as i64;
+    Ok(vec![Some(Fact::new(DataType::INT64, vec![input.rank() as i64, count]))])
 }

@@ -5,14 +5,11 @@ use crate::onnx::node::{Node, Outputs, axis};
 
 /// A shape without (or with one element along) these axes.
 fn without(shape: &[i64], axes: &[usize], keep: bool) -> Vec<i64> {
-    let kept = shape
-        .iter()
-        .enumerate()
-        .filter_map(|(i, &dim)| match (axes.contains(&i), keep) {
-            (true, true) => Some(1),
-            (true, false) => None,
-            (false, _) => Some(dim),
-        });
+    let kept = shape.iter().enumerate().filter_map(|(i, &dim)| match (axes.contains(&i), keep) {
+        (true, true) => Some(1),
+        (true, false) => None,
+        (false, _) => Some(dim),
+    });
     kept.collect()
 }
 
@@ -24,29 +21,19 @@ pub(super) fn reduce(node: &Node<'_>, op: &str) -> Outputs {
     }
     let axes: Vec<usize> = match axes.as_slice() {
         [] => (0..input.rank()).collect(),
-        axes => axes
-            .iter()
-            .map(|&a| axis(a, input.rank()))
-            .collect::<Result<_, _>>()?,
+        axes => axes.iter().map(|&a| axis(a, input.rank())).collect::<Result<_, _>>()?,
     };
     let keep = node.int_or("keepdims", 1) != 0;
     let all = axes.len() == input.rank();
-    let value = input
-        .known_ints()
-        .filter(|ints| all && !ints.is_empty())
-        .and_then(|ints| match op {
-            "ReduceProd" => ints.iter().try_fold(1i64, |product, &i| product.checked_mul(i)),
-            "ReduceSum" => ints.iter().try_fold(0i64, |sum, &i| sum.checked_add(i)),
-            "ReduceMax" => ints.iter().max().copied(),
-            "ReduceMin" => ints.iter().min().copied(),
-            _ => None,
-        });
+    let value = input.known_ints().filter(|ints| all && !ints.is_empty()).and_then(|ints| match op {
+        "ReduceProd" => ints.iter().try_fold(1i64, |product, &i| product.checked_mul(i)),
+        "ReduceSum" => ints.iter().try_fold(0i64, |sum, &i| sum.checked_add(i)),
+        "ReduceMax" => ints.iter().max().copied(),
+        "ReduceMin" => ints.iter().min().copied(),
+        _ => None,
+    });
     let shape = without(&input.shape, &axes, keep);
-    Ok(vec![Some(Fact::with(
-        input.dtype,
-        shape,
-        value.map(|value| Value::Ints(vec![value])),
-    ))])
+    Ok(vec![Some(Fact::with(input.dtype, shape, value.map(|value| Value::Ints(vec![value]))))])
 }
 
 pub(super) fn arg(node: &Node<'_>) -> Outputs {

@@ -24,10 +24,8 @@ impl Window {
     fn of(node: &Node<'_>, kernel: Vec<i64>) -> Result<Self, String> {
         let n = kernel.len();
         let list = |name: &str, default: i64| -> Result<Vec<i64>, String> {
-            let list = node
-                .ints(name)
-                .filter(|list| !list.is_empty())
-                .map_or(vec![default; n], <[i64]>::to_vec);
+            let list =
+                node.ints(name).filter(|list| !list.is_empty()).map_or(vec![default; n], <[i64]>::to_vec);
             if list.len() != n || list.iter().any(|&v| v < default.min(1)) {
                 return Err(format!("attribute `{name}` is {list:?} for an image of {n} axes"));
             }
@@ -48,13 +46,7 @@ impl Window {
         if kernel.iter().any(|&k| k < 1) {
             return Err(format!("a window of {kernel:?}"));
         }
-        Ok(Self {
-            kernel,
-            strides: list("strides", 1)?,
-            dilations: list("dilations", 1)?,
-            pads,
-            auto,
-        })
+        Ok(Self { kernel, strides: list("strides", 1)?, dilations: list("dilations", 1)?, pads, auto })
     }
 
     /// How many places the window has along axis `i` of an image of this length.
@@ -70,9 +62,7 @@ impl Window {
             Auto::Valid => Some(length),
             Auto::NotSet => length.checked_add(before).and_then(|l| l.checked_add(after)),
         };
-        let room = padded
-            .and_then(|padded| padded.checked_sub(span))
-            .ok_or_else(overflow)?;
+        let room = padded.and_then(|padded| padded.checked_sub(span)).ok_or_else(overflow)?;
         if room < 0 {
             return Err(format!(
                 "a window of {span} does not fit an image of {length} with pads {before}, {after}"
@@ -90,11 +80,7 @@ impl Window {
     }
 
     fn image(&self, shape: &[i64], ceil: bool) -> Result<Vec<i64>, String> {
-        shape
-            .iter()
-            .enumerate()
-            .map(|(i, &length)| self.places(i, length, ceil))
-            .collect()
+        shape.iter().enumerate().map(|(i, &length)| self.places(i, length, ceil)).collect()
     }
 }
 
@@ -108,20 +94,14 @@ fn spatial(fact: &Fact) -> Result<&[i64], String> {
 
 pub(super) fn convolution(node: &Node<'_>, op: &str) -> Outputs {
     // Quantised: x, scale, zero point, w, scale, zero point, scale, zero point.
-    let (image, weights) = (
-        node.input(0)?,
-        node.input(if op == "QLinearConv" { 3 } else { 1 })?,
-    );
+    let (image, weights) = (node.input(0)?, node.input(if op == "QLinearConv" { 3 } else { 1 })?);
     let axes = spatial(image)?;
     let kernel = match node.ints("kernel_shape").filter(|kernel| !kernel.is_empty()) {
         Some(kernel) => kernel.to_vec(),
         None => spatial(weights)?.to_vec(),
     };
     if kernel.len() != axes.len() || weights.rank() != image.rank() {
-        return Err(format!(
-            "a kernel of {:?} for an image of {:?}",
-            weights.shape, image.shape
-        ));
+        return Err(format!("a kernel of {:?} for an image of {:?}", weights.shape, image.shape));
     }
     let groups = node.int_or("group", 1);
     if weights.shape[1].checked_mul(groups) != Some(image.shape[1]) {
@@ -148,14 +128,9 @@ pub(super) fn transposed_convolution(node: &Node<'_>) -> Outputs {
         None => spatial(weights)?.to_vec(),
     };
     if kernel.len() != axes.len() || weights.rank() != image.rank() {
-        return Err(format!(
-            "a kernel of {:?} for an image of {:?}",
-            weights.shape, image.shape
-        ));
+        return Err(format!("a kernel of {:?} for an image of {:?}", weights.shape, image.shape));
     }
-    let channels = weights.shape[1]
-        .checked_mul(node.int_or("group", 1))
-        .ok_or("too many channels")?;
+    let channels = weights.shape[1].checked_mul(node.int_or("group", 1)).ok_or("too many channels")?;
     let mut shape = vec![image.shape[0], channels];
     let window = Window::of(node, kernel)?;
     let given = node.ints("output_shape").filter(|given| !given.is_empty());
@@ -167,11 +142,7 @@ pub(super) fn transposed_convolution(node: &Node<'_>) -> Outputs {
     }
     for (i, &length) in axes.iter().enumerate() {
         let at_end = |list: &[i64]| list[list.len() - axes.len() + i];
-        let (before, after) = if window.auto == Auto::NotSet {
-            window.pads[i]
-        } else {
-            (0, 0)
-        };
+        let (before, after) = if window.auto == Auto::NotSet { window.pads[i] } else { (0, 0) };
         shape.push(match (given, window.auto) {
             (Some(given), _) => at_end(given),
             (None, Auto::Same { .. }) => length * window.strides[i],
@@ -192,22 +163,13 @@ pub(super) fn transposed_convolution(node: &Node<'_>) -> Outputs {
 pub(super) fn pool(node: &Node<'_>) -> Outputs {
     let image = node.input(0)?;
     let axes = spatial(image)?;
-    let kernel = node
-        .ints("kernel_shape")
-        .ok_or("attribute `kernel_shape` is missing")?
-        .to_vec();
+    let kernel = node.ints("kernel_shape").ok_or("attribute `kernel_shape` is missing")?.to_vec();
     if kernel.len() != axes.len() {
-        return Err(format!(
-            "a window of {kernel:?} over an image of {:?}",
-            image.shape
-        ));
+        return Err(format!("a window of {kernel:?} over an image of {:?}", image.shape));
     }
     let mut shape = image.shape[..2].to_vec();
     shape.extend(Window::of(node, kernel)?.image(axes, node.int_or("ceil_mode", 0) != 0)?);
-    Ok(vec![
-        Some(Fact::new(image.dtype, shape.clone())),
-        Some(Fact::new(DataType::INT64, shape)),
-    ])
+    Ok(vec![Some(Fact::new(image.dtype, shape.clone())), Some(Fact::new(DataType::INT64, shape))])
 }
 
 pub(super) fn global_pool(node: &Node<'_>) -> Outputs {
@@ -222,16 +184,10 @@ pub(super) fn unpool(node: &Node<'_>) -> Outputs {
     if node.optional(2).is_some() {
         return Ok(vec![Some(Fact::new(image.dtype, node.known(2)?.to_vec()))]);
     }
-    let kernel = node
-        .ints("kernel_shape")
-        .ok_or("attribute `kernel_shape` is missing")?
-        .to_vec();
+    let kernel = node.ints("kernel_shape").ok_or("attribute `kernel_shape` is missing")?.to_vec();
     let axes = spatial(image)?;
     if kernel.len() != axes.len() {
-        return Err(format!(
-            "a window of {kernel:?} over an image of {:?}",
-            image.shape
-        ));
+        return Err(format!("a window of {kernel:?} over an image of {:?}", image.shape));
     }
     let window = Window::of(node, kernel)?;
     let mut shape = image.shape[..2].to_vec();
@@ -251,10 +207,7 @@ pub(super) fn region_pool(node: &Node<'_>, op: &str) -> Outputs {
         ("MaxRoiPool", _) => return Err("attribute `pooled_shape` is missing".to_owned()),
         _ => (node.int_or("output_height", 1), node.int_or("output_width", 1)),
     };
-    Ok(vec![Some(Fact::new(
-        image.dtype,
-        vec![count, channels, height, width],
-    ))])
+    Ok(vec![Some(Fact::new(image.dtype, vec![count, channels, height, width]))])
 }
 
 pub(super) fn columns_to_image(node: &Node<'_>) -> Outputs {

@@ -1,0 +1,220 @@
+//! Taking memory for a model and giving it back: exact admission, room made by the ladder, waiting.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use super::binding::{BindError, MemoryBinding};
+use super::book::{Held, Join};
+use super::{MemoryOrchestrator, Release};
+use crate::plan::AllocationPlan;
+use crate::pool::{PoolError, Purpose, Request};
+use crate::sync::lock;
+use crate::trace::Event;
+use crate::units::ByteSize;
+
+impl MemoryOrchestrator {
+    /// Takes memory for a model of a plan: its parameters, and the plan's arena unless another of its models
+    /// holds that already. An error has changed nothing.
+    pub fn bind(&self, model: &str, plan: &Arc<AllocationPlan>) -> Result<MemoryBinding, BindError> {
+        let outcome = self.try_bind(model, plan);
+        if let Err(error) = &outcome {
+            let stats = (self.pool.used(), self.pool.capacity());
+            self.trace.record(Event::Rejected {
+                model: model.to_owned(),
+                needed_bytes: self.needed(model, plan),
+                used_bytes: stats.0,
+                capacity_bytes: stats.1,
+                reason: error.to_string(),
+            });
+        }
+        outcome
+    }
+
+    fn try_bind(&self, model: &str, plan: &Arc<AllocationPlan>) -> Result<MemoryBinding, BindError> {
+        let Some(summary) = plan.models.iter().find(|summary| &*summary.name == model) else {
+            let names: Vec<&str> = plan.models.iter().map(|summary| &*summary.name).collect();
+            return Err(BindError::NotInPlan { model: model.into(), planned: names.join(", ") });
+        };
+        let name = summary.name.clone();
+        self.refuse_under_pressure(&name)?;
+        let mut book = lock(&self.book);
+        let join = loop {
+            match book.join(&name, plan)? {
+                Join::Wait => book = crate::sync::wait(&self.changed, book),
+                join => break join,
+            }
+        };
+        drop(book);
+        // From here on the book says that the model is being bound, and that the arena is being made.
+        let taken = self.take(&name, plan, summary.weights, matches!(join, Join::First));
+        let mut book = lock(&self.book);
+        let binding = match taken {
+            Ok((arena, weights, granted)) => Ok((book.complete(&name, arena, weights), granted)),
+            Err(error) => {
+                book.abandon(&name);
+                Err(error)
+            }
+        };
+        drop(book);
+        self.changed.notify_all();
+        let (binding, granted) = binding?;
+        self.trace.record(Event::Bound {
+            model: name.to_string(),
+            granted_bytes: granted,
+            used_bytes: self.pool.used(),
+        });
+        self.read_pressure();
+        Ok(binding)
+    }
+
+    /// What binding a model would take from the pool now.
+    pub(super) fn needed(&self, model: &str, plan: &Arc<AllocationPlan>) -> ByteSize {
+        let weights =
+            plan.models.iter().find(|summary| &*summary.name == model).map_or(ByteSize::ZERO, |s| s.weights);
+        let arena = if lock(&self.book).has_arena(plan) { ByteSize::ZERO } else { plan.arena_size };
+        let round = |size: ByteSize| size.checked_align_up(Request::ALIGNMENT).unwrap_or(ByteSize::MAX);
+        round(weights).checked_add(round(arena)).unwrap_or(ByteSize::MAX)
+    }
+
+    fn refuse_under_pressure(&self, model: &Arc<str>) -> Result<(), BindError> {
+        let level = lock(&self.gauge).rejecting;
+        let Some((level, rung)) = level.and_then(|level| Some((level, self.ladder.rung(level)?))) else {
+            return Ok(());
+        };
+        Err(BindError::Rejected {
+            model: model.clone(),
+            used: self.pool.used(),
+            capacity: self.pool.capacity(),
+            level,
+            threshold: rung.enter,
+        })
+    }
+
+    /// Allocates what a binding needs; on an error, what was allocated is dropped again.
+    fn take(
+        &self,
+        model: &Arc<str>,
+        plan: &AllocationPlan,
+        weights: ByteSize,
+        first: bool,
+    ) -> Result<(Option<Held>, Option<Held>, ByteSize), BindError> {
+        let alignment = plan.tensors.iter().map(|tensor| tensor.alignment).max().unwrap_or(1);
+        let allocate = |size: ByteSize,
+                        purpose: Purpose,
+                        owner: &str,
+                        alignment: u64|
+         -> Result<Option<Held>, BindError> {
+            if size.is_zero() {
+                return Ok(None);
+            }
+            let request = Request::new(size).alignment(alignment).owner(self.pool.owner(owner, purpose));
+            self.pool.allocate(request.tag(self.pool.tag(model))).map(Some).map_err(|error| match error {
+                PoolError::OutOfMemory(error) if error.device_error.is_none() => {
+                    BindError::InsufficientMemory {
+                        model: model.clone(),
+                        needed: error.requested,
+                        available: error.free,
+                        capacity: error.capacity,
+                    }
+                }
+                error => BindError::Pool { model: model.clone(), error },
+            })
+        };
+        let available = self.pool.available();
+        let arena_size = if first { plan.arena_size } else { ByteSize::ZERO };
+        let needed = arena_size.checked_add(weights).unwrap_or(ByteSize::MAX);
+        if needed > available {
+            let capacity = self.pool.capacity();
+            return Err(BindError::InsufficientMemory { model: model.clone(), needed, available, capacity });
+        }
+        let names: Vec<&str> = plan.models.iter().map(|summary| &*summary.name).collect();
+        let arena = allocate(arena_size, Purpose::Activation, &names.join("+"), alignment)?;
+        let weights = allocate(weights, Purpose::Weights, model, Request::ALIGNMENT)?;
+        let granted = [&arena, &weights].into_iter().flatten().map(|held| held.granted()).sum();
+        Ok((arena, weights, granted))
+    }
+
+    /// Binds, making room by the ladder's policies when there is none, and waiting up to `patience` for others to
+    /// release. Returns the binding and the time waited.
+    pub fn admit(
+        &self,
+        model: &str,
+        plan: &Arc<AllocationPlan>,
+        patience: Duration,
+    ) -> Result<(MemoryBinding, Duration), BindError> {
+        let start = Instant::now();
+        let mut stalled = false;
+        loop {
+            let before = lock(&self.book).changes();
+            let refused = match self.try_bind(model, plan) {
+                Ok(binding) => {
+                    let waited = if stalled { start.elapsed() } else { Duration::ZERO };
+                    self.stalled(model, waited, true);
+                    return Ok((binding, waited));
+                }
+                Err(error @ (BindError::InsufficientMemory { .. } | BindError::Rejected { .. })) => error,
+                Err(error) => return Err(error),
+            };
+            if self.make_room(self.needed(model, plan)) {
+                continue;
+            }
+            stalled = true;
+            if start.elapsed() >= patience
+                || !self.wait_for_change(before, patience.saturating_sub(start.elapsed()))
+            {
+                self.stalled(model, start.elapsed(), false);
+                let used_bytes = self.pool.used();
+                self.trace.record(Event::Rejected {
+                    model: model.to_owned(),
+                    needed_bytes: self.needed(model, plan),
+                    used_bytes,
+                    capacity_bytes: self.pool.capacity(),
+                    reason: refused.to_string(),
+                });
+                return Err(refused);
+            }
+        }
+    }
+
+    fn stalled(&self, model: &str, waited: Duration, recovered: bool) {
+        if !waited.is_zero() {
+            let waited_seconds = waited.as_secs_f64();
+            self.trace.record(Event::Stalled { model: model.to_owned(), waited_seconds, recovered });
+        }
+    }
+
+    /// Waits until a binding changes after the change that `before` counts; false when time ran out.
+    #[cfg(not(loom))]
+    fn wait_for_change(&self, before: u64, at_most: Duration) -> bool {
+        let book = lock(&self.book);
+        let waited = self.changed.wait_timeout_while(book, at_most, |book| book.changes() == before);
+        !waited.unwrap_or_else(std::sync::PoisonError::into_inner).1.timed_out()
+    }
+
+    #[cfg(loom)]
+    fn wait_for_change(&self, _before: u64, _at_most: Duration) -> bool {
+        false
+    }
+
+    /// Gives a model's memory back. Releasing a model that is not bound is not an error and changes nothing.
+    pub fn release(&self, model: &str) -> Release {
+        let released = self.release_quietly(model);
+        if released.was_bound {
+            let (model, used_bytes) = (model.to_owned(), self.pool.used());
+            self.trace.record(Event::Released { model, freed_bytes: released.freed, used_bytes });
+            self.read_pressure();
+        }
+        released
+    }
+
+    pub(super) fn release_quietly(&self, model: &str) -> Release {
+        let Some(held) = lock(&self.book).remove(model) else {
+            return Release { freed: ByteSize::ZERO, was_bound: false };
+        };
+        let freed = held.iter().map(|held| held.granted()).sum();
+        // Dropped without the lock: this calls the pool.
+        drop(held);
+        self.changed.notify_all();
+        Release { freed, was_bound: true }
+    }
+}
