@@ -18,7 +18,7 @@ use vramkit::pool::{Allocation, DeviceMemoryPool, Request};
 const OPERATIONS: usize = 1_000_000;
 const LIVE: usize = 4096;
 const CAPACITY: u64 = 96 << 30;
-const ROUNDS: usize = 7;
+const ROUNDS: usize = 3;
 
 #[derive(Clone, Copy)]
 enum Operation {

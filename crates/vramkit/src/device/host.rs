@@ -2,7 +2,7 @@
 //! back, so that the resident size that the system reports follows what is committed.
 //!
 //! Reserving maps addresses without access; committing allows access and faults every page in; decommitting
-//! drops the pages and the access. This is one of the two places in the library that may be `unsafe`.
+//! drops the pages and the access. This is the one place in the library that may be `unsafe`.
 #![allow(unsafe_code)]
 
 use std::ffi::c_void;
