@@ -24,6 +24,9 @@ pub(super) struct Granules {
     device: Mutex<Counts>,
     /// Bytes committed, for readers without the lock.
     bytes: AtomicU64,
+    /// Every byte below this offset has memory behind it: a shorter look than at the bits, and enough for a pool
+    /// that has been filled once. Lowered before bits are cleared, raised after they are set.
+    solid: AtomicU64,
 }
 
 /// Counted under the lock.
@@ -43,6 +46,7 @@ impl Granules {
             committed: (0..granules.div_ceil(64)).map(|_| AtomicU64::new(0)).collect(),
             device: Mutex::new(Counts::default()),
             bytes: AtomicU64::new(0),
+            solid: AtomicU64::new(0),
         }
     }
 
@@ -59,6 +63,9 @@ impl Granules {
     /// Whether every byte of `[offset, offset + size)`, which is not empty, has memory behind it.
     #[inline]
     pub(super) fn has(&self, offset: u64, size: u64) -> bool {
+        if offset + size <= self.solid.load(Ordering::Acquire) {
+            return true;
+        }
         let Range { start, end } = self.touched(offset, size);
         let (first, last) = (start / 64, (end - 1) / 64);
         (first..=last).all(|word| {
@@ -96,7 +103,12 @@ impl Granules {
         self.committed[(granule / 64) as usize].load(Ordering::Acquire) & (1 << (granule % 64)) != 0
     }
 
+    /// Notes what the device has done, or is about to undo. Called under the lock of `device`.
     fn mark(&self, run: &Range<u64>, committed: bool) {
+        let solid = self.solid.load(Ordering::Relaxed);
+        if !committed {
+            self.solid.store(solid.min(run.start * self.granularity), Ordering::Release);
+        }
         for granule in run.clone() {
             let (word, bit) = (&self.committed[(granule / 64) as usize], 1 << (granule % 64));
             if committed {
@@ -108,6 +120,10 @@ impl Granules {
         let bytes = (run.end - run.start) * self.granularity;
         if committed {
             self.bytes.fetch_add(bytes, Ordering::Relaxed);
+            let granules = self.range.size.bytes() / self.granularity;
+            let from = solid / self.granularity;
+            let end = (from..granules).find(|&granule| !self.is_committed(granule)).unwrap_or(granules);
+            self.solid.store(end * self.granularity, Ordering::Release);
         } else {
             self.bytes.fetch_sub(bytes, Ordering::Relaxed);
         }

@@ -179,19 +179,32 @@ impl SegregatedFit {
         // Both neighbours are looked at before either is joined, so that the processor fetches them at once.
         let is_free = |index: u32| self.blocks.get(index as usize).is_some_and(|block| block.requested == 0);
         let (below_is_free, above_is_free) = (is_free(block.below), is_free(block.above));
-        let mut index = id.index;
+        let index = id.index;
         self.blocks[index as usize].requested = 0;
         self.blocks[index as usize].generation = block.generation.checked_add(1).unwrap_or(NonZeroU32::MIN);
-        if above_is_free {
-            self.unhang(block.above);
-            self.join(index, block.above);
+        match (below_is_free, above_is_free) {
+            (false, false) => self.hang(index),
+            (true, false) => {
+                self.join(block.below, index);
+                self.grow(block.below, 0, block.size);
+            }
+            (false, true) => {
+                // The free block stays and grows downwards; the freed one's place goes.
+                self.blocks[block.above as usize].below = block.below;
+                if block.below != NONE {
+                    self.blocks[block.below as usize].above = block.above;
+                }
+                self.vacant.push(index);
+                self.grow(block.above, block.size, block.size);
+            }
+            (true, true) => {
+                let size = block.size + self.blocks[block.above as usize].size;
+                self.unhang(block.above);
+                self.join(index, block.above);
+                self.join(block.below, index);
+                self.grow(block.below, 0, size);
+            }
         }
-        if below_is_free {
-            self.unhang(block.below);
-            self.join(block.below, index);
-            index = block.below;
-        }
-        self.hang(index);
         Some(Freed { granted: block.size, requested: block.requested, owner: OwnerId(block.link[0]) })
     }
 
@@ -347,15 +360,29 @@ impl SegregatedFit {
         self.hang(piece);
     }
 
-    /// Joins a block and the one above it, neither of which hangs in a bin.
+    /// Takes the block above another out of the chain of addresses; its place is vacant.
     fn join(&mut self, lower: u32, upper: u32) {
-        let Block { size, above, .. } = self.blocks[upper as usize];
-        self.blocks[lower as usize].size += size;
+        let above = self.blocks[upper as usize].above;
         self.blocks[lower as usize].above = above;
         if above != NONE {
             self.blocks[above as usize].below = lower;
         }
         self.vacant.push(upper);
+    }
+
+    /// Moves a free block's start down and adds to its size. It often stays in its bin, where it keeps its place.
+    fn grow(&mut self, index: u32, down: u64, more: u64) {
+        let Block { offset, size, link: [place, _], .. } = self.blocks[index as usize];
+        let (old, new) = (bin(size / UNIT), bin((size + more) / UNIT));
+        let block = &mut self.blocks[index as usize];
+        (block.offset, block.size) = (offset - down, size + more);
+        if old == new {
+            let free = Free { size: size + more, offset: offset - down, index };
+            self.bins[old.0 * SUB_BINS as usize + old.1 as usize][place as usize] = free;
+        } else {
+            self.take_out(old.0, old.1, place as usize);
+            self.hang(index);
+        }
     }
 
     /// Finds a place in the book. The place keeps counting its generations.
