@@ -1,10 +1,9 @@
 //! What the policies do. Each works out what it would free, and does it unless this is a dry run.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use super::book::{Held, TakenGroup};
-use super::{MemoryOrchestrator, PressurePolicy};
+use super::{MemoryOrchestrator, PressurePolicy, Turn};
 use crate::plan::{AllocationPlan, Model};
 use crate::pool::{Purpose, Request};
 use crate::pressure::PressureLevel;
@@ -93,35 +92,18 @@ impl MemoryOrchestrator {
             freed: ByteSize::ZERO,
             action,
         };
-        let Some(rung) = self.ladder.rung(level) else {
-            return nothing(Action::NoPressure);
+        let (policy, leave_below) = match lock(&self.handler).next(self.trace.now()) {
+            Turn::Act(policy, leave_below) => (policy, leave_below),
+            Turn::CoolingDown => return nothing(Action::CoolingDown),
+            Turn::NoPressure => return nothing(Action::NoPressure),
         };
-        let now = self.trace.now();
-        let policy = {
-            let mut gauge = lock(&self.gauge);
-            let cooldown = Duration::from_secs_f64(rung.cooldown_seconds);
-            if gauge.last_action.is_some_and(|last| now.saturating_sub(last) < cooldown) {
-                return nothing(Action::CoolingDown);
-            }
-            let Some(&policy) = rung.policies.get(gauge.turn) else {
-                return nothing(Action::NoPressure);
-            };
-            gauge.last_action = Some(now);
-            policy
-        };
-        // Used bytes just below the exit threshold.
-        let capacity = self.pool.capacity().bytes() as f64;
-        let target = (rung.exit.unwrap_or(rung.enter) * capacity).ceil().max(1.0) as u64 - 1;
+        // Used bytes just below the fraction.
+        let target = (leave_below * self.pool.capacity().bytes() as f64).ceil().max(1.0) as u64 - 1;
         let wanted = self.pool.used().saturating_sub(ByteSize::new(target));
         let outcome = self.apply(policy, wanted);
-        let too_little =
-            policy != PressurePolicy::Log && policy != PressurePolicy::Reject && outcome.freed < wanted;
-        let mut gauge = lock(&self.gauge);
-        gauge.short = if too_little { gauge.short + 1 } else { 0 };
-        let next = rung.policies.get(gauge.turn + 1).copied().filter(|_| gauge.short >= self.ladder.patience);
+        let frees = !matches!(policy, PressurePolicy::Log | PressurePolicy::Reject);
+        let next = lock(&self.handler).acted(level, !frees || outcome.freed >= wanted);
         if let Some(next) = next {
-            (gauge.turn, gauge.short) = (gauge.turn + 1, 0);
-            drop(gauge);
             self.trace.record(Event::Escalated { level, from: policy, to: next });
         }
         outcome
@@ -129,12 +111,12 @@ impl MemoryOrchestrator {
 
     /// Lets one policy act at the present level, to free `wanted` bytes.
     pub fn apply(&self, policy: PressurePolicy, wanted: ByteSize) -> PolicyOutcome {
-        let level = lock(&self.gauge).gauge.level();
+        let level = lock(&self.handler).gauge().level();
         let (action, freed) = match policy {
             PressurePolicy::Log => (Action::Logged, ByteSize::ZERO),
             PressurePolicy::Reject => {
                 if !self.dry_run {
-                    lock(&self.gauge).rejecting = Some(level).filter(|&level| level > PressureLevel::Normal);
+                    lock(&self.handler).reject();
                 }
                 (Action::Rejecting, ByteSize::ZERO)
             }
@@ -162,9 +144,11 @@ impl MemoryOrchestrator {
         if self.dry_run {
             return false;
         }
-        let rejected_before = lock(&self.gauge).rejecting.is_some();
-        let policies = self.ladder.rungs.last().map_or(&[][..], |rung| rung.policies.as_slice());
-        for &policy in policies.iter().filter(|&&policy| policy != PressurePolicy::Reject) {
+        let handler = lock(&self.handler);
+        let rejected_before = handler.rejecting().is_some();
+        let policies = handler.ladder().rungs.last().map_or_else(Vec::new, |rung| rung.policies.clone());
+        drop(handler);
+        for policy in policies.into_iter().filter(|&policy| policy != PressurePolicy::Reject) {
             let missing = needed.saturating_sub(self.pool.available());
             if missing.is_zero() && !rejected_before {
                 break;
@@ -172,7 +156,7 @@ impl MemoryOrchestrator {
             // A refusal is lifted by falling below its rung.
             self.apply(policy, missing.max(ByteSize::new(1)));
         }
-        let rejected = lock(&self.gauge).rejecting.is_some();
+        let rejected = lock(&self.handler).rejecting().is_some();
         needed <= self.pool.available() && !rejected
     }
 

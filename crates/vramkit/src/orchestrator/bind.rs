@@ -77,16 +77,17 @@ impl MemoryOrchestrator {
     }
 
     fn refuse_under_pressure(&self, model: &Arc<str>) -> Result<(), BindError> {
-        let level = lock(&self.gauge).rejecting;
-        let Some((level, rung)) = level.and_then(|level| Some((level, self.ladder.rung(level)?))) else {
+        let handler = lock(&self.handler);
+        let Some((level, threshold)) = handler.rejecting().map(|rung| (rung.level, rung.enter)) else {
             return Ok(());
         };
+        drop(handler);
         Err(BindError::Rejected {
             model: model.clone(),
             used: self.pool.used(),
             capacity: self.pool.capacity(),
             level,
-            threshold: rung.enter,
+            threshold,
         })
     }
 

@@ -18,23 +18,24 @@ mod binding;
 mod book;
 mod execute;
 mod gate;
+mod handler;
 mod policy;
 mod session;
 
 use std::sync::Arc;
-use std::time::Duration;
 
 pub use act::{Action, DegradeRequest, PolicyOutcome};
 pub use binding::{BindError, MemoryBinding};
 pub use book::Standing;
 pub use execute::{ExecutionError, ExecutionReport, Verify, execute};
 pub use gate::{Aborted, ExecutionGate};
+pub use handler::{PressureHandler, Turn};
 pub use policy::{PolicyLadder, PressurePolicy};
 pub use session::{RunError, Session, SessionModel};
 
 use crate::plan::{AllocationPlan, LifetimeError, MemoryPlanner, Model, Schedule};
 use crate::pool::{DeviceMemoryPool, PoolError};
-use crate::pressure::{LadderError, PressureGauge, PressureLevel};
+use crate::pressure::{LadderError, PressureLevel};
 use crate::sync::{Condvar, Mutex, lock};
 use crate::trace::{Event, Sample, TraceCollector};
 use crate::units::ByteSize;
@@ -47,24 +48,11 @@ pub struct MemoryOrchestrator {
     pool: Arc<DeviceMemoryPool>,
     planner: MemoryPlanner,
     trace: Arc<TraceCollector>,
-    ladder: PolicyLadder,
     dry_run: bool,
     book: Mutex<Book>,
     /// Notified whenever memory or a binding's state changes.
     changed: Condvar,
-    gauge: Mutex<Gauge>,
-}
-
-/// Where pressure stands, and what has been tried.
-#[derive(Default)]
-struct Gauge {
-    gauge: PressureGauge,
-    /// The level whose rung has refused new bindings.
-    rejecting: Option<PressureLevel>,
-    /// On the current rung: which policy's turn it is, and how often in a row it freed too little.
-    turn: usize,
-    short: u32,
-    last_action: Option<Duration>,
+    handler: Mutex<PressureHandler>,
 }
 
 /// What a release gave back.
@@ -80,22 +68,21 @@ pub struct Release {
 impl MemoryOrchestrator {
     /// For a pool, with the [`orchestrator`](PolicyLadder::orchestrator) ladder.
     pub fn new(pool: Arc<DeviceMemoryPool>) -> Self {
+        let handler = PressureHandler::new(PolicyLadder::orchestrator()).expect("the preset is sound");
         Self {
             pool,
             planner: MemoryPlanner::new(),
             trace: Arc::new(TraceCollector::new()),
-            ladder: PolicyLadder::orchestrator(),
             dry_run: false,
             book: Mutex::new(Book::default()),
             changed: Condvar::new(),
-            gauge: Mutex::new(Gauge::default()),
+            handler: Mutex::new(handler),
         }
     }
 
     /// Acts by this ladder.
     pub fn with_ladder(mut self, ladder: PolicyLadder) -> Result<Self, LadderError> {
-        ladder.check()?;
-        self.ladder = ladder;
+        self.handler = Mutex::new(PressureHandler::new(ladder)?);
         Ok(self)
     }
 
@@ -188,23 +175,17 @@ impl MemoryOrchestrator {
 
     /// How many readings were at each level, by [`PressureLevel::ALL`], and how often it changed.
     pub fn readings(&self) -> ([u64; 4], u64) {
-        let gauge = lock(&self.gauge);
-        (gauge.gauge.readings(), gauge.gauge.changes())
+        let handler = lock(&self.handler);
+        (handler.gauge().readings(), handler.gauge().changes())
     }
 
     fn read_pressure(&self) -> PressureLevel {
         let (now, used) = (self.trace.now(), self.pool.used());
         let used_ratio = used.ratio_of(self.pool.capacity());
-        let mut gauge = lock(&self.gauge);
-        let change = gauge.gauge.read(&self.ladder, used_ratio, now);
-        let level = gauge.gauge.level();
-        if change.is_some() {
-            (gauge.turn, gauge.short) = (0, 0);
-            if gauge.rejecting.is_some_and(|rejecting| level < rejecting) {
-                gauge.rejecting = None;
-            }
-        }
-        drop(gauge);
+        let mut handler = lock(&self.handler);
+        let change = handler.read(used_ratio, now);
+        let level = handler.gauge().level();
+        drop(handler);
         if let Some(change) = change {
             self.trace.record(Event::PressureChanged {
                 from: change.from,
@@ -224,7 +205,7 @@ impl MemoryOrchestrator {
             used: self.pool.used(),
             committed: self.pool.committed(),
             system: self.pool.resident().value,
-            level: lock(&self.gauge).gauge.level(),
+            level: lock(&self.handler).gauge().level(),
         };
         self.trace.sample(sample);
         sample
