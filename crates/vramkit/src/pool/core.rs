@@ -92,7 +92,7 @@ impl Inner {
     }
 
     /// A block, with or without memory behind it; `None` when none fits.
-    #[inline]
+    #[inline(always)]
     pub(super) fn place(&self, request: Request) -> Option<Placed> {
         let granted = request.size.checked_align_up(UNIT)?.bytes();
         let born = self.now();
