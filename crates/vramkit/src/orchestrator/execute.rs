@@ -285,7 +285,7 @@ fn schedule(binding: &MemoryBinding, repetition: u32) -> (Vec<Placed<'_>>, BTree
     let mut tensors = Vec::new();
     let mut steps: BTreeMap<Step, Work> = BTreeMap::new();
     for (tensor, place) in binding.tensors() {
-        if tensor.end <= tensor.start {
+        if !tensor.takes_room() {
             continue;
         }
         let i = tensors.len();

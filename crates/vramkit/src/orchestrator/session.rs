@@ -185,8 +185,7 @@ impl Session {
     /// Steps of all models over all repetitions, for a progress bar.
     pub fn steps(&self) -> u64 {
         let steps = |model: &Model| {
-            let tensors =
-                model.tensors.iter().filter(|tensor| !tensor.size.is_zero() && tensor.end > tensor.start);
+            let tensors = model.tensors.iter().filter(|tensor| tensor.takes_room());
             let steps: std::collections::BTreeSet<_> =
                 tensors.flat_map(|tensor| tensor.read_steps().chain([tensor.start])).collect();
             steps.len() as u64

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::analyzer::{pairs_apart, takes_part};
+use super::analyzer::pairs_apart;
 use super::lifetime::{Model, Schedule, TensorLifetime};
 use super::problem::{Buffer, collect};
 use super::validity::first_clash;
@@ -143,7 +143,7 @@ impl AllocationPlan {
     /// Pairs of tensors that have addresses in common (and so, in a valid plan, are never live together, or are
     /// of one alias group): a count, in O(n log n).
     pub fn shared_pairs(&self) -> u64 {
-        let placed = self.tensors.iter().zip(&self.offsets).filter(|(tensor, _)| takes_part(tensor));
+        let placed = self.tensors.iter().zip(&self.offsets).filter(|(tensor, _)| tensor.takes_room());
         let starts: Vec<u64> = placed.clone().map(|(_, offset)| offset.bytes()).collect();
         let ends = placed.map(|(tensor, offset)| offset.bytes() + tensor.size.bytes()).collect();
         let n = starts.len() as u64;
@@ -239,7 +239,7 @@ impl AllocationPlan {
 fn merged(group: &[usize], lifetimes: &[TensorLifetime], offsets: &[u64]) -> Vec<(u64, u64, usize)> {
     let mut spans: Vec<(u64, u64, usize)> = group
         .iter()
-        .filter(|&&i| takes_part(&lifetimes[i]))
+        .filter(|&&i| lifetimes[i].takes_room())
         .map(|&i| (offsets[i], offsets[i] + lifetimes[i].size.bytes(), i))
         .collect();
     spans.sort_unstable();

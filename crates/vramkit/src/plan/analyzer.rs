@@ -99,7 +99,7 @@ impl<'a> LifetimeAnalyzer<'a> {
         for (i, a) in self.lifetimes.iter().enumerate() {
             for b in &self.lifetimes[i + 1..] {
                 let comparable = self.schedule != Schedule::Concurrent || a.model == b.model;
-                if !comparable || !takes_part(a) || !takes_part(b) || a.overlaps(b) {
+                if !comparable || !a.takes_room() || !b.takes_room() || a.overlaps(b) {
                     continue;
                 }
                 let (first, second) = if a.end <= b.start { (a, b) } else { (b, a) };
@@ -117,11 +117,6 @@ impl<'a> LifetimeAnalyzer<'a> {
     }
 }
 
-/// Whether a tensor takes room at all.
-pub(super) fn takes_part(tensor: &TensorLifetime) -> bool {
-    !tensor.size.is_zero() && tensor.end > tensor.start
-}
-
 /// Most bytes live at one time.
 fn load<'a>(tensors: impl ExactSizeIterator<Item = &'a TensorLifetime>) -> Result<ByteSize, LifetimeError> {
     Ok(ByteSize::new(compile(tensors)?.problem.max_load()))
@@ -131,7 +126,7 @@ fn load<'a>(tensors: impl ExactSizeIterator<Item = &'a TensorLifetime>) -> Resul
 fn disjoint_pairs(tensors: &mut dyn Iterator<Item = &TensorLifetime>) -> u64 {
     let mut starts = Vec::new();
     let mut ends = Vec::new();
-    for tensor in tensors.filter(|tensor| takes_part(tensor)) {
+    for tensor in tensors.filter(|tensor| tensor.takes_room()) {
         starts.push(tensor.start.0);
         ends.push(tensor.end.0);
     }

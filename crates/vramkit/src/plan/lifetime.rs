@@ -56,6 +56,11 @@ impl TensorLifetime {
         self.start <= step && step < self.end
     }
 
+    /// Whether it takes any room at any time; a tensor without bytes or without steps goes anywhere.
+    pub fn takes_room(&self) -> bool {
+        !self.size.is_zero() && self.end > self.start
+    }
+
     /// Whether there is a step during which both live.
     pub fn overlaps(&self, other: &Self) -> bool {
         self.start.max(other.start) < self.end.min(other.end)

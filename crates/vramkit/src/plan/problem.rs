@@ -57,7 +57,7 @@ pub(super) fn collect<'a>(
     let mut groups: HashMap<(&str, &str), u32> = HashMap::new();
     let mut buffer_of = Vec::with_capacity(tensors.len());
     for tensor in tensors {
-        if tensor.size.is_zero() || tensor.end <= tensor.start {
+        if !tensor.takes_room() {
             buffer_of.push(None);
             continue;
         }

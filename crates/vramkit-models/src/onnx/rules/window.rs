@@ -92,17 +92,23 @@ fn spatial(fact: &Fact) -> Result<&[i64], String> {
         .ok_or_else(|| format!("an image of rank {}", fact.rank()))
 }
 
-pub(super) fn convolution(node: &Node<'_>, op: &str) -> Outputs {
-    // Quantised: x, scale, zero point, w, scale, zero point, scale, zero point.
-    let (image, weights) = (node.input(0)?, node.input(if op == "QLinearConv" { 3 } else { 1 })?);
-    let axes = spatial(image)?;
+/// The window of a convolution: an attribute, or what the weights have after their channels.
+fn kernel(node: &Node<'_>, image: &Fact, weights: &Fact) -> Result<Vec<i64>, String> {
     let kernel = match node.ints("kernel_shape").filter(|kernel| !kernel.is_empty()) {
         Some(kernel) => kernel.to_vec(),
         None => spatial(weights)?.to_vec(),
     };
-    if kernel.len() != axes.len() || weights.rank() != image.rank() {
+    if kernel.len() != spatial(image)?.len() || weights.rank() != image.rank() {
         return Err(format!("a kernel of {:?} for an image of {:?}", weights.shape, image.shape));
     }
+    Ok(kernel)
+}
+
+pub(super) fn convolution(node: &Node<'_>, op: &str) -> Outputs {
+    // Quantised: x, scale, zero point, w, scale, zero point, scale, zero point.
+    let (image, weights) = (node.input(0)?, node.input(if op == "QLinearConv" { 3 } else { 1 })?);
+    let axes = spatial(image)?;
+    let kernel = kernel(node, image, weights)?;
     let groups = node.int_or("group", 1);
     if weights.shape[1].checked_mul(groups) != Some(image.shape[1]) {
         return Err(format!(
@@ -123,13 +129,7 @@ pub(super) fn convolution(node: &Node<'_>, op: &str) -> Outputs {
 pub(super) fn transposed_convolution(node: &Node<'_>) -> Outputs {
     let (image, weights) = (node.input(0)?, node.input(1)?);
     let axes = spatial(image)?;
-    let kernel = match node.ints("kernel_shape").filter(|kernel| !kernel.is_empty()) {
-        Some(kernel) => kernel.to_vec(),
-        None => spatial(weights)?.to_vec(),
-    };
-    if kernel.len() != axes.len() || weights.rank() != image.rank() {
-        return Err(format!("a kernel of {:?} for an image of {:?}", weights.shape, image.shape));
-    }
+    let kernel = kernel(node, image, weights)?;
     let channels = weights.shape[1].checked_mul(node.int_or("group", 1)).ok_or("too many channels")?;
     let mut shape = vec![image.shape[0], channels];
     let window = Window::of(node, kernel)?;
