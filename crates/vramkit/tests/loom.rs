@@ -1,5 +1,6 @@
 //! Every interleaving of small programs, by a model checker. Run with
-//! `RUSTFLAGS="--cfg loom" cargo test -p vramkit --release --test loom`.
+//! `LOOM_MAX_PREEMPTIONS=3 RUSTFLAGS="--cfg loom" cargo test -p vramkit --release --test loom`; without the bound on
+//! preemptions, which finds no more here in practice, the larger ones take hours.
 #![cfg(loom)]
 
 use std::sync::Arc;
@@ -69,6 +70,74 @@ fn a_failed_commit_is_undone_without_harm_to_a_neighbour() {
         use_memory(&pool, 2304, 5);
         thread.join().unwrap();
         assert_eq!(pool.used(), ByteSize::ZERO);
+    });
+}
+
+/// A pool whose threads have met at the book's lock, which is when they begin to keep blocks.
+fn pool_with_fronts(granules: u64) -> Arc<DeviceMemoryPool> {
+    let pool = pool(granules);
+    pool.use_fronts();
+    pool
+}
+
+#[test]
+fn a_block_that_a_thread_keeps_is_nobody_elses() {
+    loom::model(|| {
+        let pool = pool_with_fronts(2);
+        let other = pool.clone();
+        let thread = thread::spawn(move || {
+            use_memory(&other, 512, 6);
+            use_memory(&other, 500, 7);
+        });
+        use_memory(&pool, 512, 8);
+        assert!(pool.used() <= pool.capacity());
+        thread.join().unwrap();
+        assert_eq!((pool.used(), pool.stats().requested_bytes), (ByteSize::ZERO, ByteSize::ZERO));
+    });
+}
+
+#[test]
+fn what_a_thread_keeps_is_there_for_another_that_needs_it() {
+    loom::model(|| {
+        let pool = pool_with_fronts(2);
+        let other = pool.clone();
+        let thread = thread::spawn(move || use_memory(&other, 768, 9));
+        thread.join().unwrap();
+        // All of the pool: only there when what the other thread kept comes back.
+        let whole = pool.allocate(Request::new(ByteSize::new(2048))).expect("everything is free");
+        assert_eq!(pool.used(), ByteSize::new(2048));
+        drop(whole);
+        assert_eq!(pool.stats().largest_free_bytes, ByteSize::new(2048));
+    });
+}
+
+#[test]
+fn of_two_releases_of_an_id_one_wins() {
+    loom::model(|| {
+        let pool = pool_with_fronts(2);
+        let id = pool.allocate(Request::new(ByteSize::new(512))).unwrap().into_id();
+        let other = pool.clone();
+        let thread = thread::spawn(move || other.release(id).is_ok());
+        let here = pool.release(id).is_ok();
+        assert!(here ^ thread.join().unwrap());
+        assert_eq!((pool.stats().live, pool.used()), (0, ByteSize::ZERO));
+    });
+}
+
+#[test]
+fn threads_may_begin_to_keep_blocks_while_others_release() {
+    loom::model(|| {
+        let pool = pool(2);
+        let (first, second) = (
+            pool.allocate(Request::new(ByteSize::new(256))).unwrap().into_id(),
+            pool.allocate(Request::new(ByteSize::new(256))).unwrap().into_id(),
+        );
+        let other = pool.clone();
+        let thread = thread::spawn(move || other.release(first).is_ok());
+        pool.release(second).unwrap();
+        let here = pool.release(first).is_ok();
+        assert!(here ^ thread.join().unwrap());
+        assert_eq!((pool.stats().live, pool.used()), (0, ByteSize::ZERO));
     });
 }
 

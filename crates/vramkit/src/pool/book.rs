@@ -4,26 +4,29 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use super::blocks::{Blocks, Label};
 use super::error::OwnerUse;
-use super::request::{OwnerId, Purpose, Request, TagId};
-use super::segregated::{Freed, Label, SegregatedFit};
+use super::front::Fronts;
+use super::request::{OwnerId, Purpose, TagId};
+use super::segregated::SegregatedFit;
 use crate::units::ByteSize;
 
-/// Everything that changes with a grant or a release, under one lock.
+/// Everything that changes with a grant or a release, under one lock. Blocks that [fronts](Fronts) keep count as
+/// taken until they are [recalled](Book::recall). Bytes, where nothing else is said.
 pub(super) struct Book {
     pub(super) fit: SegregatedFit,
+    /// The pool's unit, as a power of two.
+    shift: u32,
     pub(super) used: u64,
-    pub(super) peak_used: u64,
     pub(super) requested: u64,
-    pub(super) peak_requested: u64,
     pub(super) arena: u64,
     pub(super) live: u64,
     pub(super) granted: u64,
     pub(super) misses: u64,
     pub(super) owners: Vec<OwnerBook>,
-    pub(super) tags: Vec<Arc<str>>,
-    pub(super) owner_ids: HashMap<(Arc<str>, Purpose), OwnerId>,
-    pub(super) tag_ids: HashMap<Arc<str>, TagId>,
+    tags: Vec<Arc<str>>,
+    owner_ids: HashMap<(Arc<str>, Purpose), OwnerId>,
+    tag_ids: HashMap<Arc<str>, TagId>,
 }
 
 /// What the book knows of one owner.
@@ -33,18 +36,30 @@ pub(super) struct OwnerBook {
     pub(super) granted: u64,
     pub(super) peak: u64,
     pub(super) allocations: u64,
+    pub(super) priority: u8,
+    /// Whether this owner or its model has a budget.
+    pub(super) capped: bool,
+    pub(super) budget: Option<u64>,
+    pub(super) model_budget: Option<u64>,
+}
+
+/// A budget that a grant would pass.
+pub(super) struct Excess {
+    /// Of the whole model, not of one purpose.
+    pub(super) whole_model: bool,
+    pub(super) held: u64,
+    pub(super) budget: u64,
 }
 
 impl Book {
-    /// Everything free, nobody known but [`OwnerId::NONE`].
-    pub(super) fn new(capacity: ByteSize) -> Self {
+    /// Everything free, nobody known but [`OwnerId::NONE`]. `capacity` in units of `1 << shift` bytes.
+    pub(super) fn new(blocks: &Blocks, capacity: u32, shift: u32) -> Self {
         let nobody: Arc<str> = "".into();
         Self {
-            fit: SegregatedFit::new(capacity.bytes()),
+            fit: SegregatedFit::new(blocks, capacity),
+            shift,
             used: 0,
-            peak_used: 0,
             requested: 0,
-            peak_requested: 0,
             arena: 0,
             live: 0,
             granted: 0,
@@ -56,59 +71,131 @@ impl Book {
         }
     }
 
+    /// The id of an owner; nobody's when there are too many.
     pub(super) fn owner(&mut self, model: &str, purpose: Purpose) -> OwnerId {
         let model: Arc<str> = model.into();
         if let Some(&id) = self.owner_ids.get(&(model.clone(), purpose)) {
             return id;
         }
-        let id = OwnerId(self.owners.len() as u32);
-        self.owners.push(OwnerBook::new(model.clone(), purpose));
+        let Ok(number) = u16::try_from(self.owners.len()) else {
+            return OwnerId::NONE;
+        };
+        let id = OwnerId(number);
+        let mut owner = OwnerBook::new(model.clone(), purpose);
+        owner.model_budget =
+            self.owners.iter().find(|other| other.model == model).and_then(|other| other.model_budget);
+        owner.capped = owner.model_budget.is_some();
+        self.owners.push(owner);
         self.owner_ids.insert((model, purpose), id);
         id
     }
 
+    /// The id of a tag; that of no tag when there are too many.
     pub(super) fn tag(&mut self, name: &str) -> TagId {
         if let Some(&id) = self.tag_ids.get(name) {
             return id;
         }
-        let (id, name) = (TagId(self.tags.len() as u32), Arc::<str>::from(name));
+        let Ok(number) = u16::try_from(self.tags.len()) else {
+            return TagId::NONE;
+        };
+        let (id, name) = (TagId(number), Arc::<str>::from(name));
         self.tags.push(name.clone());
         self.tag_ids.insert(name, id);
         id
     }
 
-    /// The label of a request; an owner or tag of another pool counts as none.
-    pub(super) fn label(&self, request: Request, born: u32) -> Label {
-        let owner =
-            if (request.owner.0 as usize) < self.owners.len() { request.owner } else { OwnerId::NONE };
-        let tag = if (request.tag.0 as usize) < self.tags.len() { request.tag } else { TagId::NONE };
-        Label { requested: request.size.bytes(), owner, tag, born }
+    /// A tag's name; empty for no tag, and for one of another pool.
+    pub(super) fn tag_name(&self, tag: TagId) -> &str {
+        self.tags.get(usize::from(tag.0)).map_or("", |name| name)
     }
 
+    /// The owner that is meant: nobody for an id of another pool.
+    pub(super) fn known(&self, owner: OwnerId) -> OwnerId {
+        if usize::from(owner.0) < self.owners.len() { owner } else { OwnerId::NONE }
+    }
+
+    pub(super) fn set_budget(&mut self, owner: OwnerId, budget: Option<u64>) {
+        let owner = self.known(owner);
+        let owner = &mut self.owners[usize::from(owner.0)];
+        owner.budget = budget;
+        owner.capped = budget.is_some() || owner.model_budget.is_some();
+    }
+
+    pub(super) fn set_priority(&mut self, owner: OwnerId, priority: u8) {
+        let owner = self.known(owner);
+        self.owners[usize::from(owner.0)].priority = priority;
+    }
+
+    /// Caps what every purpose of a model may hold together.
+    pub(super) fn set_model_budget(&mut self, model: &str, budget: Option<u64>) {
+        self.owner(model, Purpose::Other);
+        for owner in self.owners.iter_mut().filter(|owner| &*owner.model == model) {
+            owner.model_budget = budget;
+            owner.capped = owner.budget.is_some() || budget.is_some();
+        }
+    }
+
+    /// Whether an owner may be granted so many bytes more.
+    #[inline]
+    pub(super) fn check_budget(&self, owner: OwnerId, granted: u64) -> Result<(), Excess> {
+        let owner = &self.owners[usize::from(owner.0)];
+        if owner.capped { self.check_budgets(owner, granted) } else { Ok(()) }
+    }
+
+    #[cold]
+    fn check_budgets(&self, owner: &OwnerBook, granted: u64) -> Result<(), Excess> {
+        let check = |whole_model, held: u64, budget: Option<u64>| match budget {
+            Some(budget) if held.saturating_add(granted) > budget => {
+                Err(Excess { whole_model, held, budget })
+            }
+            _ => Ok(()),
+        };
+        check(false, owner.granted, owner.budget)?;
+        let same_model = self.owners.iter().filter(|other| other.model == owner.model);
+        check(true, same_model.map(|other| other.granted).sum(), owner.model_budget)
+    }
+
+    /// Counts a block that has been made live.
     #[inline]
     pub(super) fn grant(&mut self, offset: u64, granted: u64, label: Label) {
         self.used += granted;
-        self.peak_used = self.peak_used.max(self.used);
-        self.requested += label.requested;
-        self.peak_requested = self.peak_requested.max(self.requested);
+        self.requested += granted - u64::from(label.slack);
         self.arena = self.arena.max(offset + granted);
         self.live += 1;
         self.granted += 1;
-        let owner = &mut self.owners[label.owner.0 as usize];
+        let owner = &mut self.owners[usize::from(label.owner.0)];
         owner.granted += granted;
         owner.peak = owner.peak.max(owner.granted);
         owner.allocations += 1;
     }
 
-    pub(super) fn take_back(&mut self, freed: Freed) {
-        self.used -= freed.granted;
-        self.requested -= freed.requested;
+    /// Frees a block that the caller alone holds, and takes it off the counts.
+    #[inline]
+    pub(super) fn take_back(&mut self, blocks: &Blocks, index: u32) {
+        let block = blocks.at(index);
+        let (granted, label) = (u64::from(block.size()) << self.shift, block.label());
+        self.fit.free(blocks, index);
+        self.used -= granted;
+        // What reuses of kept blocks have added or saved is settled when they are recalled.
+        self.requested = self.requested.wrapping_sub(granted - u64::from(label.slack));
         self.live -= 1;
-        let owner = &mut self.owners[freed.owner.0 as usize];
-        owner.granted -= freed.granted;
+        let owner = &mut self.owners[usize::from(label.owner.0)];
+        owner.granted -= granted;
         owner.allocations -= 1;
     }
 
+    /// Frees what the fronts keep; from then on the book says what is true.
+    pub(super) fn recall(&mut self, blocks: &Blocks, fronts: &Fronts) {
+        let mut slack = 0;
+        let tally = fronts.drain(|index| {
+            slack += i64::from(blocks.at(index).label().slack);
+            self.take_back(blocks, index);
+        });
+        self.requested = self.requested.wrapping_add_signed(tally.slack - slack);
+        self.granted += tally.granted;
+    }
+
+    /// What owners hold that hold anything, most first. After a [recall](Self::recall).
     pub(super) fn owners(&self, most: usize) -> Vec<OwnerUse> {
         let mut holding: Vec<&OwnerBook> = self.owners.iter().filter(|owner| owner.granted > 0).collect();
         holding.sort_by_key(|owner| std::cmp::Reverse(owner.granted));
@@ -122,13 +209,25 @@ impl Book {
             granted_bytes: ByteSize::new(owner.granted),
             peak_bytes: ByteSize::new(owner.peak),
             allocations: owner.allocations,
+            priority: owner.priority,
+            budget_bytes: owner.budget.map(ByteSize::new),
         });
         owners.collect()
     }
 }
 
 impl OwnerBook {
-    pub(super) fn new(model: Arc<str>, purpose: Purpose) -> Self {
-        Self { model, purpose, granted: 0, peak: 0, allocations: 0 }
+    fn new(model: Arc<str>, purpose: Purpose) -> Self {
+        Self {
+            model,
+            purpose,
+            granted: 0,
+            peak: 0,
+            allocations: 0,
+            priority: 0,
+            capped: false,
+            budget: None,
+            model_budget: None,
+        }
     }
 }

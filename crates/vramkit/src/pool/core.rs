@@ -5,13 +5,17 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::book::Book;
+use super::blocks::{BlockId, Blocks, Label};
+use super::book::{Book, Excess};
+use super::classes::SizeClasses;
+use super::front::Fronts;
 use super::granules::Granules;
 use super::request::{AllocationId, Request};
-use super::segregated::UNIT;
-use super::{Leak, LeakReport, OutOfMemory, PoolError, ReclaimRequest, Reclaimer, TrimReport};
+use super::{
+    Leak, LeakReport, OutOfMemory, OverBudget, PoolConfig, PoolError, ReclaimRequest, Reclaimer, TrimReport,
+};
 use crate::device::{AddressRange, Device, DeviceError};
-use crate::sync::{AtomicU64, Mutex, Ordering, lock};
+use crate::sync::{AtomicU64, Mutex, MutexGuard, Ordering, lock};
 use crate::units::ByteSize;
 
 /// How many owners an out-of-memory error names.
@@ -22,10 +26,18 @@ pub(crate) struct Inner {
     pub(super) device: Arc<dyn Device>,
     pub(super) range: AddressRange,
     pub(super) capacity: ByteSize,
+    /// Offsets and granted sizes are multiples of `1 << shift` bytes.
+    pub(super) shift: u32,
+    pub(super) classes: SizeClasses,
     pub(super) granules: Granules,
+    pub(super) blocks: Blocks,
+    pub(super) fronts: Fronts,
     pub(super) book: Mutex<Book>,
-    /// A copy of the book's count, for readers without the lock.
+    /// Copies of the book's counts, for readers without the lock.
     pub(super) used: AtomicU64,
+    requested: AtomicU64,
+    pub(super) peak_used: AtomicU64,
+    pub(super) peak_requested: AtomicU64,
     /// Requests that neither a block nor reclaiming could serve.
     pub(super) failures: AtomicU64,
     pub(super) reclaimers: Mutex<Vec<(u64, Reclaimer)>>,
@@ -34,23 +46,52 @@ pub(crate) struct Inner {
 }
 
 /// A grant before memory is behind it.
+#[derive(Clone, Copy)]
 pub(super) struct Placed {
     pub(super) id: AllocationId,
     pub(super) offset: u64,
     pub(super) granted: u64,
 }
 
+/// Why no block was placed.
+enum Refusal {
+    /// None fits.
+    NoRoom,
+    /// One fits, and the device has no memory for it.
+    NoMemory(Box<DeviceError>),
+    Budget(Box<Excess>),
+}
+
 impl Inner {
-    /// Takes addresses for `capacity` bytes, a multiple of [`UNIT`].
-    pub(super) fn new(device: Arc<dyn Device>, capacity: ByteSize) -> Result<Self, PoolError> {
+    /// Takes addresses for `capacity` bytes, rounded up to units.
+    pub(super) fn new(
+        device: Arc<dyn Device>,
+        capacity: ByteSize,
+        config: PoolConfig,
+    ) -> Result<Self, PoolError> {
+        // Units are counted in 32 bits.
+        let mut shift = UNIT_SHIFT;
+        while capacity.bytes().div_ceil(1 << shift) > u64::from(u32::MAX) {
+            shift += 1;
+        }
+        let capacity = capacity.checked_align_up(1 << shift).unwrap_or(capacity);
         let range = device.reserve(capacity)?;
+        let blocks = Blocks::new(capacity.bytes());
+        let units = (capacity.bytes() >> shift) as u32;
         Ok(Self {
             granules: Granules::new(range, device.info().granularity),
             device,
             range,
             capacity,
-            book: Mutex::new(Book::new(capacity)),
+            shift,
+            classes: config.classes,
+            book: Mutex::new(Book::new(&blocks, units, shift)),
+            blocks,
+            fronts: Fronts::new(units),
             used: AtomicU64::new(0),
+            requested: AtomicU64::new(0),
+            peak_used: AtomicU64::new(0),
+            peak_requested: AtomicU64::new(0),
             failures: AtomicU64::new(0),
             reclaimers: Mutex::new(Vec::new()),
             start: coarse_clock(),
@@ -65,94 +106,208 @@ impl Inner {
         if !request.alignment.is_power_of_two() {
             return Err(PoolError::Alignment(request.alignment));
         }
-        if let Some(placed) = self.place(request) {
-            if self.granules.has(placed.offset, placed.granted) {
-                return Ok(placed);
-            }
-            if self.commit(&placed)?.is_ok() {
-                return Ok(placed);
+        let placed = self.place(request);
+        if let Ok(placed) = placed
+            && self.granules.has(placed.offset, placed.granted)
+        {
+            return Ok(placed);
+        }
+        self.allocate_slowly(request, placed)
+    }
+
+    /// A block without memory behind it, or none yet: the last tries are with what fronts keep, which may be
+    /// all that is missing, and with what can be reclaimed.
+    #[cold]
+    fn allocate_slowly(
+        &self,
+        request: Request,
+        placed: Result<Placed, Refusal>,
+    ) -> Result<Placed, PoolError> {
+        let mut refusal = match self.commit(placed)? {
+            Ok(placed) => return Ok(placed),
+            Err(refusal) => refusal,
+        };
+        if self.fronts.units() > 0 {
+            drop(self.recalled());
+            match self.commit(self.place(request))? {
+                Ok(placed) => return Ok(placed),
+                Err(again) => refusal = again,
             }
         }
-        self.allocate_reclaiming(request)
-    }
-
-    /// The second and last try.
-    #[cold]
-    pub(super) fn allocate_reclaiming(&self, request: Request) -> Result<Placed, PoolError> {
-        self.reclaim(request);
-        let refused = match self.place(request) {
-            Some(placed) => match self.commit(&placed)? {
-                Ok(()) => return Ok(placed),
-                Err(error) => Some(error),
-            },
-            None => None,
-        };
+        if !matches!(refusal, Refusal::Budget(_)) {
+            self.reclaim(request);
+            match self.commit(self.place(request))? {
+                Ok(placed) => return Ok(placed),
+                Err(again) => refusal = again,
+            }
+        }
         self.failures.fetch_add(1, Ordering::Relaxed);
-        Err(self.out_of_memory(request, refused))
+        Err(match refusal {
+            Refusal::NoRoom => self.out_of_memory(request, None),
+            Refusal::NoMemory(error) => self.out_of_memory(request, Some(*error)),
+            Refusal::Budget(over) => self.over_budget(request, &over),
+        })
     }
 
-    /// A block, with or without memory behind it; `None` when none fits.
+    /// What a request is granted: bytes, and units. `None` when that cannot be counted.
+    #[inline]
+    fn granted(&self, size: u64) -> Option<(u64, u32)> {
+        let mask = (1u64 << self.shift) - 1;
+        let mut granted = size.checked_add(mask)? & !mask;
+        if self.classes != SizeClasses::Exact {
+            let rounded = self.classes.round(size)?.checked_add(mask)? & !mask;
+            if rounded - size <= u64::from(u32::MAX) {
+                granted = rounded;
+            }
+        }
+        Some((granted, u32::try_from(granted >> self.shift).ok()?))
+    }
+
+    /// A block, with or without memory behind it.
     #[inline(always)]
-    pub(super) fn place(&self, request: Request) -> Option<Placed> {
-        let granted = request.size.checked_align_up(UNIT)?.bytes();
-        let born = self.now();
-        let mut book = lock(&self.book);
-        let label = book.label(request, born);
-        let (id, offset) = book.fit.allocate(granted, request.alignment.max(UNIT), label)?;
+    fn place(&self, request: Request) -> Result<Placed, Refusal> {
+        let size = request.size.bytes();
+        let (granted, units) = self.granted(size).ok_or(Refusal::NoRoom)?;
+        let alignment = if request.alignment == Request::ALIGNMENT {
+            1
+        } else {
+            u32::try_from(request.alignment >> self.shift).map_err(|_| Refusal::NoRoom)?.max(1)
+        };
+        let slack = (granted - size) as u32;
+        let mut label = Label { owner: request.owner, tag: request.tag, slack, born: self.now() };
+        if self.fronts.are_active()
+            && alignment == 1
+            && let Some(placed) = self.place_from_front(units, granted, label)
+        {
+            return Ok(placed);
+        }
+        let mut book = self.lock_book();
+        label.owner = book.known(label.owner);
+        book.check_budget(label.owner, granted).map_err(|over| Refusal::Budget(Box::new(over)))?;
+        let index = book.fit.allocate(&self.blocks, units, alignment).ok_or(Refusal::NoRoom)?;
+        let block = self.blocks.at(index);
+        let stamp = block.set_live(label);
+        let offset = u64::from(block.offset()) << self.shift;
         book.grant(offset, granted, label);
-        self.used.store(book.used, Ordering::Release);
-        Some(Placed { id: AllocationId(id), offset, granted })
+        self.publish(&book);
+        self.note_peaks(book.used, book.requested);
+        Ok(Placed { id: AllocationId(BlockId { index, stamp }), offset, granted })
     }
 
-    /// Puts memory behind a block. When the device has none (the inner error) or fails otherwise, the block is
-    /// given back.
+    /// A block that this thread kept.
+    fn place_from_front(&self, units: u32, granted: u64, label: Label) -> Option<Placed> {
+        let index = self.fronts.take(&self.blocks, units, label)?;
+        let block = self.blocks.at(index);
+        let offset = u64::from(block.offset()) << self.shift;
+        let stamp = block.set_live(label);
+        self.note_peaks(self.used.load(Ordering::Relaxed), self.requested.load(Ordering::Relaxed));
+        Some(Placed { id: AllocationId(BlockId { index, stamp }), offset, granted })
+    }
+
+    /// The book's lock, on the paths that many threads take.
+    #[inline(always)]
+    fn lock_book(&self) -> MutexGuard<'_, Book> {
+        match self.book.try_lock() {
+            Ok(book) => book,
+            Err(_) => self.wait_for_book(),
+        }
+    }
+
     #[cold]
-    pub(super) fn commit(&self, placed: &Placed) -> Result<Result<(), DeviceError>, PoolError> {
+    fn wait_for_book(&self) -> MutexGuard<'_, Book> {
+        let book = lock(&self.book);
+        self.fronts.note_meeting();
+        book
+    }
+
+    /// Copies the book's counts to where they are read without its lock.
+    #[inline]
+    fn publish(&self, book: &Book) {
+        self.used.store(book.used, Ordering::Release);
+        self.requested.store(book.requested, Ordering::Relaxed);
+    }
+
+    /// Peaks are exact for one thread; with several they may be over by what other threads' fronts keep.
+    #[inline]
+    fn note_peaks(&self, mut used: u64, mut requested: u64) {
+        if self.fronts.are_active() {
+            (used, requested) = self.without_own(used, requested);
+        }
+        if used > self.peak_used.load(Ordering::Relaxed) {
+            self.peak_used.fetch_max(used, Ordering::Relaxed);
+        }
+        if requested > self.peak_requested.load(Ordering::Relaxed) {
+            self.peak_requested.fetch_max(requested, Ordering::Relaxed);
+        }
+    }
+
+    /// The book's counts without what this thread's front keeps.
+    #[cold]
+    fn without_own(&self, used: u64, requested: u64) -> (u64, u64) {
+        let (units, slack) = self.fronts.own_tally();
+        let used = used.saturating_sub(units << self.shift);
+        (used, requested.wrapping_sub(units << self.shift).wrapping_add_signed(slack).min(used))
+    }
+
+    /// The book, with everything in it that fronts kept.
+    pub(super) fn recalled(&self) -> MutexGuard<'_, Book> {
+        let mut book = lock(&self.book);
+        book.recall(&self.blocks, &self.fronts);
+        self.publish(&book);
+        book
+    }
+
+    /// Granted to live allocations now.
+    pub(super) fn used(&self) -> u64 {
+        let kept = self.fronts.units() << self.shift;
+        self.used.load(Ordering::Acquire).saturating_sub(kept)
+    }
+
+    /// Puts memory behind a block, if there is one. When the device has none or fails otherwise (the outer error),
+    /// the block is given back.
+    #[cold]
+    fn commit(&self, placed: Result<Placed, Refusal>) -> Result<Result<Placed, Refusal>, PoolError> {
+        let placed = match placed {
+            Ok(placed) if !self.granules.has(placed.offset, placed.granted) => placed,
+            settled => return Ok(settled),
+        };
         let outcome = self.granules.commit(&*self.device, placed.offset, placed.granted);
         let mut book = lock(&self.book);
-        match outcome {
-            Ok(()) => {
-                book.misses += 1;
-                return Ok(Ok(()));
-            }
-            Err(_) => {
-                if let Some(freed) = book.fit.free(placed.id.0) {
-                    book.take_back(freed);
-                    book.granted -= 1;
-                }
-                self.used.store(book.used, Ordering::Release);
-            }
-        }
+        let Err(error) = outcome else {
+            book.misses += 1;
+            return Ok(Ok(placed));
+        };
+        book.take_back(&self.blocks, placed.id.0.index);
+        book.granted -= 1;
+        self.publish(&book);
         drop(book);
-        match outcome {
-            Err(error) if !matches!(error, DeviceError::OutOfMemory { .. }) => {
-                self.failures.fetch_add(1, Ordering::Relaxed);
-                Err(error.into())
-            }
-            outcome => Ok(outcome),
+        if matches!(error, DeviceError::OutOfMemory { .. }) {
+            return Ok(Err(Refusal::NoMemory(Box::new(error))));
         }
+        self.failures.fetch_add(1, Ordering::Relaxed);
+        Err(error.into())
     }
 
     /// Makes room: free granules go back to the device, then callbacks may release more.
-    pub(super) fn reclaim(&self, request: Request) {
+    fn reclaim(&self, request: Request) {
         if let Err(error) = self.trim() {
             tracing::warn!(%error, "trimming for a request failed");
         }
         let callbacks: Vec<Reclaimer> =
             lock(&self.reclaimers).iter().map(|(_, callback)| callback.clone()).collect();
-        let free = ByteSize::new(self.capacity.bytes() - self.used.load(Ordering::Acquire));
+        let free = ByteSize::new(self.capacity.bytes() - self.used());
         for callback in callbacks {
             callback(&ReclaimRequest { requested: request.size, free });
         }
     }
 
-    pub(super) fn out_of_memory(&self, request: Request, device_error: Option<DeviceError>) -> PoolError {
-        let book = lock(&self.book);
+    fn out_of_memory(&self, request: Request, device_error: Option<DeviceError>) -> PoolError {
+        let book = self.recalled();
         PoolError::OutOfMemory(Box::new(OutOfMemory {
             device: self.device.info().id,
             requested: request.size,
             alignment: request.alignment,
-            largest_free: ByteSize::new(book.fit.largest_free()),
+            largest_free: ByteSize::new(u64::from(book.fit.largest_free()) << self.shift),
             free: ByteSize::new(self.capacity.bytes() - book.used),
             capacity: self.capacity,
             owners: book.owners(OWNERS_IN_ERRORS),
@@ -160,28 +315,83 @@ impl Inner {
         }))
     }
 
+    fn over_budget(&self, request: Request, over: &Excess) -> PoolError {
+        let book = lock(&self.book);
+        let owner = &book.owners[usize::from(book.known(request.owner).0)];
+        PoolError::OverBudget(Box::new(OverBudget {
+            model: owner.model.to_string(),
+            purpose: (!over.whole_model).then_some(owner.purpose),
+            requested: request.size,
+            held: ByteSize::new(over.held),
+            budget: ByteSize::new(over.budget),
+        }))
+    }
+
+    /// The block of an id, when it is live.
+    #[inline]
+    fn find(&self, id: AllocationId) -> Result<&super::blocks::Block, PoolError> {
+        let block = self.blocks.get(id.0.index).filter(|block| block.is(id.0.stamp));
+        block.ok_or(PoolError::UnknownAllocation(id))
+    }
+
+    #[inline]
     pub(super) fn release(&self, id: AllocationId) -> Result<(), PoolError> {
-        let mut book = lock(&self.book);
-        let freed = book.fit.free(id.0).ok_or(PoolError::UnknownAllocation(id))?;
-        book.take_back(freed);
-        self.used.store(book.used, Ordering::Release);
+        // A live block keeps its size, so every release of an id goes the same way.
+        let may_keep = self.fronts.may_keep(self.find(id)?.size());
+        if may_keep && self.fronts.are_active() {
+            return self.release_to_front(id);
+        }
+        let BlockId { index, stamp } = id.0;
+        let block = self.blocks.at(index);
+        let mut book = self.lock_book();
+        // As long as fronts are not in use, all releases come by this lock; they may be since the look above.
+        let ours = if may_keep && self.fronts.are_active() { block.keep(stamp) } else { block.is(stamp) };
+        if !ours {
+            return Err(PoolError::UnknownAllocation(id));
+        }
+        book.take_back(&self.blocks, index);
+        self.publish(&book);
         Ok(())
     }
 
-    pub(super) fn granted(&self, id: AllocationId) -> ByteSize {
-        let found = lock(&self.book).fit.get(id.0);
-        found.map_or(ByteSize::ZERO, |(_, granted, _)| ByteSize::new(granted))
+    /// Leaves a block with this thread, when there is a place for it.
+    fn release_to_front(&self, id: AllocationId) -> Result<(), PoolError> {
+        let BlockId { index, stamp } = id.0;
+        if !self.blocks.at(index).keep(stamp) {
+            return Err(PoolError::UnknownAllocation(id));
+        }
+        if let Some(left_over) = self.fronts.keep(&self.blocks, index) {
+            let mut book = self.lock_book();
+            book.take_back(&self.blocks, left_over);
+            self.publish(&book);
+        }
+        Ok(())
+    }
+
+    pub(super) fn granted_to(&self, id: AllocationId) -> ByteSize {
+        self.find(id).map_or(ByteSize::ZERO, |block| ByteSize::new(u64::from(block.size()) << self.shift))
+    }
+
+    pub(super) fn resolve(&self, id: AllocationId) -> Result<AddressRange, PoolError> {
+        let block = self.find(id)?;
+        let offset = u64::from(block.offset()) << self.shift;
+        let requested = (u64::from(block.size()) << self.shift) - u64::from(block.label().slack);
+        // Still the same use: what was read belongs together.
+        self.find(id)?;
+        Ok(AddressRange::new(self.range.base + offset, ByteSize::new(requested)))
     }
 
     pub(super) fn trim(&self) -> Result<TrimReport, DeviceError> {
         let start = Instant::now();
         let mut trim = self.granules.begin_trim();
         {
-            let book = lock(&self.book);
+            let book = self.recalled();
             let end = self.range.size.bytes();
             let mut last_free_from = 0;
-            for (offset, size, label) in book.fit.iter() {
-                if label.is_some() {
+            for block in book.fit.iter(&self.blocks) {
+                let (offset, size) =
+                    (u64::from(block.offset()) << self.shift, u64::from(block.size()) << self.shift);
+                if !block.is_free() {
                     last_free_from = offset + size;
                 } else if offset + size < self.capacity.bytes() {
                     trim.give_up(offset, size);
@@ -196,17 +406,18 @@ impl Inner {
 
     pub(super) fn live(&self) -> LeakReport {
         let now = self.now();
-        let book = lock(&self.book);
-        let leaks = book.fit.iter().filter_map(|(_, _, label)| {
-            let label = label?;
-            let owner = &book.owners[label.owner.0 as usize];
-            Some(Leak {
-                tag: book.tags[label.tag.0 as usize].to_string(),
+        let book = self.recalled();
+        let leaks = book.fit.iter(&self.blocks).filter(|block| block.is_live()).map(|block| {
+            let label = block.label();
+            let owner = &book.owners[usize::from(label.owner.0)];
+            let granted = u64::from(block.size()) << self.shift;
+            Leak {
+                tag: book.tag_name(label.tag).to_owned(),
                 model: owner.model.to_string(),
                 purpose: owner.purpose,
-                requested_bytes: ByteSize::new(label.requested),
+                requested_bytes: ByteSize::new(granted - u64::from(label.slack)),
                 age: Duration::from_millis(u64::from(now.wrapping_sub(label.born)) * CLOCK_MS),
-            })
+            }
         });
         LeakReport { leaks: leaks.collect() }
     }
@@ -216,6 +427,9 @@ impl Inner {
         coarse_clock().wrapping_sub(self.start)
     }
 }
+
+/// The smallest unit of a pool, as a power of two: 256 bytes.
+pub(super) const UNIT_SHIFT: u32 = 8;
 
 /// A tick of the clock of ages, in milliseconds; 32 bits of it last over a year.
 const CLOCK_MS: u64 = 10;

@@ -22,6 +22,11 @@ pub struct OwnerUse {
     pub peak_bytes: ByteSize,
     /// Allocations that it holds now.
     pub allocations: u64,
+    /// The higher, the later it should be asked to make room.
+    pub priority: u8,
+    /// Most that it may hold; `None` when there is no such limit.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub budget_bytes: Option<ByteSize>,
 }
 
 /// A request that a pool could not grant.
@@ -88,6 +93,26 @@ impl fmt::Display for OutOfMemory {
     }
 }
 
+/// A request that its owner's budget does not allow.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "needs {requested} for {model}{}, which holds {held} of its budget of {budget}: release {}, or raise the budget",
+    .purpose.map_or(String::new(), |purpose| format!(" ({purpose})")),
+    (*held + *requested).saturating_sub(*budget)
+)]
+pub struct OverBudget {
+    /// The model.
+    pub model: String,
+    /// What for; `None` when the budget is that of the whole model.
+    pub purpose: Option<Purpose>,
+    /// Bytes asked for.
+    pub requested: ByteSize,
+    /// Bytes held already, rounded as granted.
+    pub held: ByteSize,
+    /// Most that may be held.
+    pub budget: ByteSize,
+}
+
 /// Why a pool did not do what it was asked. Nothing has changed.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum PoolError {
@@ -100,6 +125,9 @@ pub enum PoolError {
     /// The alignment is not a power of two.
     #[error("alignment {0} is not a power of two")]
     Alignment(u64),
+    /// The owner would hold more than it may.
+    #[error(transparent)]
+    OverBudget(Box<OverBudget>),
     /// The id was released before, or is of another pool.
     #[error("allocation {0} is not live in this pool: released twice, or of another pool")]
     UnknownAllocation(AllocationId),

@@ -12,9 +12,12 @@
 //! common case: the book's, held for tens of nanoseconds, and the device's, held while it commits. Neither is
 //! held while user code runs.
 
+mod blocks;
 mod book;
+mod classes;
 mod core;
 mod error;
+mod front;
 mod granules;
 mod request;
 mod segregated;
@@ -23,7 +26,8 @@ mod stats;
 use std::fmt;
 use std::sync::Arc;
 
-pub use error::{OutOfMemory, OwnerUse, PoolError};
+pub use classes::SizeClasses;
+pub use error::{OutOfMemory, OverBudget, OwnerUse, PoolError};
 pub use request::{Allocation, AllocationId, OwnerId, Purpose, Request, TagId};
 pub use stats::{Leak, LeakReport, PoolStats, TrimReport};
 
@@ -31,7 +35,13 @@ use self::core::Inner;
 use crate::device::{AddressRange, Device, Reading};
 use crate::sync::{Ordering, lock};
 use crate::units::ByteSize;
-use segregated::UNIT;
+
+/// How a pool behaves.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct PoolConfig {
+    /// To which sizes requests are rounded up.
+    pub classes: SizeClasses,
+}
 
 /// What a reclaim callback is told.
 #[derive(Clone, Copy, Debug)]
@@ -56,8 +66,17 @@ impl DeviceMemoryPool {
     /// A pool of `capacity` bytes on a device, rounded up to a multiple of 256. Takes addresses; memory is
     /// committed as it is granted.
     pub fn new(device: Arc<dyn Device>, capacity: ByteSize) -> Result<Self, PoolError> {
-        let capacity = capacity.checked_align_up(UNIT).unwrap_or(capacity);
-        Ok(Self { inner: Arc::new(Inner::new(device, capacity)?), on_leak: None })
+        Self::with_config(device, capacity, PoolConfig::default())
+    }
+
+    /// As [`new`](Self::new), configured. Beyond 1 TiB of capacity, 256 bytes is too fine a unit: it doubles with the
+    /// capacity.
+    pub fn with_config(
+        device: Arc<dyn Device>,
+        capacity: ByteSize,
+        config: PoolConfig,
+    ) -> Result<Self, PoolError> {
+        Ok(Self { inner: Arc::new(Inner::new(device, capacity, config)?), on_leak: None })
     }
 
     /// What to do with the report when the pool is dropped with live allocations, instead of logging it.
@@ -74,6 +93,21 @@ impl DeviceMemoryPool {
     /// The id for requests named so in reports.
     pub fn tag(&self, name: &str) -> TagId {
         lock(&self.inner.book).tag(name)
+    }
+
+    /// Caps what an owner may hold, granted bytes; `None` lifts the cap. What it holds already stays.
+    pub fn set_budget(&self, owner: OwnerId, budget: Option<ByteSize>) {
+        lock(&self.inner.book).set_budget(owner, budget.map(ByteSize::bytes));
+    }
+
+    /// Caps what all purposes of a model may hold together; `None` lifts the cap.
+    pub fn set_model_budget(&self, model: &str, budget: Option<ByteSize>) {
+        lock(&self.inner.book).set_model_budget(model, budget.map(ByteSize::bytes));
+    }
+
+    /// Says how late an owner should be asked to make room for others: 0, as at first, is the first to go.
+    pub fn set_priority(&self, owner: OwnerId, priority: u8) {
+        lock(&self.inner.book).set_priority(owner, priority);
     }
 
     /// Grants memory, with what is missing behind it committed. When no block fits or the device has none
@@ -103,9 +137,7 @@ impl DeviceMemoryPool {
 
     /// Where an allocation is on the device; an error when the id is not live.
     pub fn resolve(&self, id: AllocationId) -> Result<AddressRange, PoolError> {
-        let found = lock(&self.inner.book).fit.get(id.0);
-        let (offset, _, label) = found.ok_or(PoolError::UnknownAllocation(id))?;
-        Ok(AddressRange::new(self.inner.range.base + offset, ByteSize::new(label.requested)))
+        self.inner.resolve(id)
     }
 
     /// Gives every granule in which nothing is granted back to the device. Moves nothing.
@@ -127,6 +159,13 @@ impl DeviceMemoryPool {
         ReclaimerGuard { inner: self.inner.clone(), id }
     }
 
+    /// Lets threads keep blocks from now on, as they begin to of themselves once they have met often enough at the
+    /// book's lock.
+    pub fn use_fronts(&self) {
+        let _book = lock(&self.inner.book);
+        self.inner.fronts.activate();
+    }
+
     /// The device that the memory is on.
     pub fn device(&self) -> &Arc<dyn Device> {
         &self.inner.device
@@ -144,7 +183,7 @@ impl DeviceMemoryPool {
 
     /// Granted now. `used() + available() == capacity()` whenever nothing is granted or released between.
     pub fn used(&self) -> ByteSize {
-        ByteSize::new(self.inner.used.load(Ordering::Acquire))
+        ByteSize::new(self.inner.used())
     }
 
     /// Not granted now.
@@ -171,28 +210,28 @@ impl DeviceMemoryPool {
     pub fn stats(&self) -> PoolStats {
         let inner = &self.inner;
         let (committed, peak_committed) = (inner.granules.committed(), inner.granules.peak());
-        let book = lock(&inner.book);
+        let book = inner.recalled();
         PoolStats {
             capacity_bytes: inner.capacity,
             committed_bytes: committed,
             peak_committed_bytes: peak_committed.max(committed),
             used_bytes: ByteSize::new(book.used),
-            peak_used_bytes: ByteSize::new(book.peak_used),
+            peak_used_bytes: ByteSize::new(inner.peak_used.load(Ordering::Relaxed)),
             requested_bytes: ByteSize::new(book.requested),
-            peak_requested_bytes: ByteSize::new(book.peak_requested),
+            peak_requested_bytes: ByteSize::new(inner.peak_requested.load(Ordering::Relaxed)),
             arena_bytes: ByteSize::new(book.arena),
             live: book.live,
             granted: book.granted,
             hits: book.granted - book.misses,
             misses: book.misses,
             failures: inner.failures.load(Ordering::Relaxed),
-            largest_free_bytes: ByteSize::new(book.fit.largest_free()),
+            largest_free_bytes: ByteSize::new(u64::from(book.fit.largest_free()) << inner.shift),
         }
     }
 
     /// What each owner holds that holds anything, most first.
     pub fn owners(&self) -> Vec<OwnerUse> {
-        lock(&self.inner.book).owners(usize::MAX)
+        self.inner.recalled().owners(usize::MAX)
     }
 
     /// What is live, by address.

@@ -6,8 +6,8 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
+use super::blocks::BlockId;
 use super::core::Inner;
-use super::segregated::BlockId;
 use crate::device::{AddressRange, Device};
 use crate::units::ByteSize;
 
@@ -43,7 +43,7 @@ impl fmt::Display for Purpose {
 
 /// An owner that a pool has been told of; see [`DeviceMemoryPool::owner`](super::DeviceMemoryPool::owner).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct OwnerId(pub(super) u32);
+pub struct OwnerId(pub(super) u16);
 
 impl OwnerId {
     /// Nobody in particular.
@@ -52,7 +52,7 @@ impl OwnerId {
 
 /// A tag that a pool has been told of; see [`DeviceMemoryPool::tag`](super::DeviceMemoryPool::tag).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct TagId(pub(super) u32);
+pub struct TagId(pub(super) u16);
 
 impl TagId {
     /// No tag.
@@ -70,7 +70,7 @@ pub struct Request {
 
 impl Request {
     /// The alignment of every allocation that does not ask for more, in bytes.
-    pub const ALIGNMENT: u64 = super::segregated::UNIT;
+    pub const ALIGNMENT: u64 = 1 << super::core::UNIT_SHIFT;
 
     /// `size` bytes at a multiple of [`ALIGNMENT`](Self::ALIGNMENT), for nobody in particular.
     pub const fn new(size: ByteSize) -> Self {
@@ -98,13 +98,13 @@ impl Request {
 }
 
 /// Names an allocation without keeping it: for engines that carry plain numbers. Once released, an id stays
-/// unknown for the next 2^32 uses of its place.
+/// unknown for the next 2^30 uses of its place.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct AllocationId(pub(super) BlockId);
 
 impl fmt::Display for AllocationId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}.{}", self.0.index, self.0.generation)
+        write!(f, "{}.{}", self.0.index, self.0.stamp.get() >> 2)
     }
 }
 
@@ -135,7 +135,7 @@ impl Allocation {
 
     /// Bytes taken from the pool: what was requested, rounded up.
     pub fn granted(&self) -> ByteSize {
-        self.id.map_or(ByteSize::ZERO, |id| self.pool.granted(id))
+        self.id.map_or(ByteSize::ZERO, |id| self.pool.granted_to(id))
     }
 
     /// The device that the memory is on.

@@ -1,4 +1,4 @@
-//! Which offset does a request get? A segregated fit whose book is kept out of band, so that it works for
+//! Which place does a request get? A segregated fit whose book is kept out of band, so that it works for
 //! memory that the processor cannot touch.
 //!
 //! Free blocks hang in bins: 8 bins for every power of two (the two-level bitmap of TLSF: Masmano et al.,
@@ -9,503 +9,402 @@
 //! exact best fit (`cargo bench --bench pool`). Blocks are also chained by address, so that a freed one joins
 //! its neighbours at once: two free blocks are never adjacent.
 //!
-//! Sizes and offsets come in and go out; nothing here knows devices, owners' names or locks.
+//! Sizes and offsets come in and go out, in units; nothing here knows bytes, devices, owners or locks. All
+//! methods that change something are called under the book's lock, with the pool's one table of blocks.
 
-use std::num::NonZeroU32;
+use std::sync::atomic::Ordering::Relaxed;
 
-use super::request::{OwnerId, TagId};
+use super::blocks::{Block, Blocks, NONE};
 
-/// Every offset and every granted size is a multiple of this many bytes.
-pub(super) const UNIT: u64 = 256;
-
-/// How many blocks of a bin are compared. On the random trace of `cargo bench --bench pool`, 3 of 8 bins a power of two
-/// waste 1.099 in 47 ns an operation, 2 waste 1.128 in 45.5 ns.
+/// How many blocks of a bin are compared. See `docs/pool.md` for what other numbers cost and waste.
 const PROBES: usize = 3;
+
+/// What every bin begins with, `PROBES - 1` times: so there are always enough to compare, without a branch.
+const SENTINEL: Free = Free { size: 0, offset: u32::MAX, index: NONE };
+const SENTINELS: usize = PROBES - 1;
+/// Above every place that fits.
+const NOT: u64 = 1 << 63;
 
 /// Bins for each power of two, as a power of two.
 const SUB_BITS: u32 = 3;
-const SUB_BINS: u32 = 1 << SUB_BITS;
-/// Sizes are below 2^64 bytes, hence below 2^56 units.
-const ROWS: usize = 56 - SUB_BITS as usize + 1;
-
-const NONE: u32 = u32::MAX;
-
-/// A block's place in the book; of use only together with its generation.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(super) struct BlockId {
-    pub(super) index: u32,
-    /// Counts the uses of the place, so that an id of an earlier use is noticed.
-    pub(super) generation: NonZeroU32,
-}
-
-/// What a live block is for.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Label {
-    pub(super) requested: u64,
-    pub(super) owner: OwnerId,
-    pub(super) tag: TagId,
-    /// On the pool's clock.
-    pub(super) born: u32,
-}
-
-/// What a block was that was given back.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Freed {
-    pub(super) granted: u64,
-    pub(super) requested: u64,
-    pub(super) owner: OwnerId,
-}
-
-/// 48 bytes for each block, live or free.
-#[derive(Clone, Copy, Debug)]
-struct Block {
-    offset: u64,
-    size: u64,
-    /// Live: bytes asked for. Free: 0, which no live block has.
-    requested: u64,
-    /// Neighbours by address.
-    below: u32,
-    above: u32,
-    /// Free: its place in its bin, and nothing. Live: owner and tag.
-    link: [u32; 2],
-    generation: NonZeroU32,
-    born: u32,
-}
+/// No size of 32 bits has a bin from here on; a power of two, so that a bin's number needs no check.
+const BINS: usize = 256;
 
 /// A free block as its bin knows it.
 #[derive(Clone, Copy, Debug)]
 struct Free {
-    size: u64,
-    offset: u64,
+    size: u32,
+    offset: u32,
     index: u32,
 }
 
 /// A free block, and where it hangs.
 struct Place {
-    index: u32,
-    row: usize,
-    column: u32,
+    free: Free,
+    bin: usize,
     place: usize,
 }
 
-/// Free and live blocks of `[0, capacity)`.
+/// Free and taken blocks of `[0, capacity)`.
 #[derive(Debug)]
 pub(super) struct SegregatedFit {
-    blocks: Vec<Block>,
-    /// Places in `blocks` that are not in use.
+    /// Places of the table that have ever been in use are those below.
+    used: u32,
+    /// Those of them that are not in use.
     vacant: Vec<u32>,
     /// The free blocks of each bin. Kept together, so that comparing some of them touches one
     /// or two cache lines where a list would touch one for each.
-    bins: Box<[Vec<Free>]>,
-    /// Which bins of a row have blocks, and which rows have bins that do.
-    columns: [u32; ROWS],
-    rows: u64,
+    bins: Box<[Vec<Free>; BINS]>,
+    /// Which bins have blocks.
+    filled: [u64; BINS / 64],
 }
 
-/// The bin of a size in units, which is at least 1.
-fn bin(units: u64) -> (usize, u32) {
-    let top = 63 - units.leading_zeros();
-    if top < SUB_BITS {
-        (0, units as u32)
-    } else {
-        let shift = top - SUB_BITS;
-        ((shift + 1) as usize, (units >> shift) as u32 & (SUB_BINS - 1))
-    }
+/// The bin of a size, which is at least 1.
+#[inline(always)]
+fn bin_of(size: u32) -> usize {
+    // Sizes below one step each are their own bins; from there on a row of bins for each power of two.
+    let shift = size.ilog2().saturating_sub(SUB_BITS);
+    ((shift << SUB_BITS) + (size >> shift)) as usize % BINS
 }
 
-/// The next multiple of a power of two. Neither passes 2^63: the one is an offset, the other at most 2^63.
-fn align_up(offset: u64, alignment: u64) -> u64 {
-    (offset + (alignment - 1)) & !(alignment - 1)
+/// The next multiple of a power of two, which may be past 32 bits.
+fn align_up(offset: u32, alignment: u32) -> u64 {
+    let mask = u64::from(alignment) - 1;
+    (u64::from(offset) + mask) & !mask
 }
 
 impl SegregatedFit {
-    /// One free block of `capacity` bytes, rounded down to units.
-    pub(super) fn new(capacity: u64) -> Self {
+    /// One free block of `capacity` units.
+    pub(super) fn new(blocks: &Blocks, capacity: u32) -> Self {
         let mut fit = Self {
-            blocks: Vec::new(),
+            used: 0,
             vacant: Vec::new(),
-            bins: vec![Vec::new(); ROWS * SUB_BINS as usize].into(),
-            columns: [0; ROWS],
-            rows: 0,
+            bins: Box::new(std::array::from_fn(|_| vec![SENTINEL; SENTINELS])),
+            filled: [0; BINS / 64],
         };
-        let size = capacity / UNIT * UNIT;
-        if size > 0 {
-            let whole = fit.place(Block {
-                offset: 0,
-                size,
-                requested: 0,
-                below: NONE,
-                above: NONE,
-                link: [NONE; 2],
-                generation: NonZeroU32::MIN,
-                born: 0,
-            });
-            fit.hang(whole);
+        if capacity > 0 {
+            let whole = fit.place(blocks, 0, capacity, NONE, NONE);
+            fit.hang(blocks, whole);
         }
         fit
     }
 
-    /// Takes a block of at least `size` bytes (a multiple of [`UNIT`], not 0) at a multiple of `alignment` (a
-    /// power of two). Returns it with its offset; `None` when no free block holds it.
+    /// Takes a block of `size` units (not 0) at a multiple of `alignment` units (a power of two): its place in the
+    /// table, still to be made live. `None` when no free block holds it.
     #[inline]
-    pub(super) fn allocate(&mut self, size: u64, alignment: u64, label: Label) -> Option<(BlockId, u64)> {
-        debug_assert!(size > 0 && size.is_multiple_of(UNIT) && alignment.is_power_of_two());
-        debug_assert!(label.requested > 0);
-        let Place { index, row, column, place } = self.find(size, alignment)?;
-        self.take_out(row, column, place);
-        let block = self.blocks[index as usize];
-        let offset = align_up(block.offset, alignment);
-        let (front, back) = (offset - block.offset, block.offset + block.size - offset - size);
+    pub(super) fn allocate(&mut self, blocks: &Blocks, size: u32, alignment: u32) -> Option<u32> {
+        debug_assert!(size > 0 && alignment.is_power_of_two());
+        let Place { free, bin, place } = self.find(size, alignment)?;
+        self.take_out(blocks, bin, place);
+        self.carve(blocks, free, size, alignment);
+        Some(free.index)
+    }
+
+    /// Cuts a block that hangs nowhere down to what was asked for; what is left over at its ends becomes free
+    /// blocks.
+    #[inline(always)]
+    fn carve(&mut self, blocks: &Blocks, free: Free, size: u32, alignment: u32) {
+        let Free { index, offset: start, size: whole } = free;
+        let block = blocks.at(index);
+        // It fits, so it is below the block's end.
+        let offset = if alignment == 1 { start } else { align_up(start, alignment) as u32 };
+        let (front, back) = (offset - start, start + whole - offset - size);
         if front > 0 {
-            self.cut(index, Side::Below, block.offset, front);
+            let below = self.place(blocks, start, front, block.below(), index);
+            if let Some(neighbour) = blocks.get(block.below()) {
+                neighbour.above.store(below, Relaxed);
+            }
+            block.below.store(below, Relaxed);
+            block.offset.store(offset, Relaxed);
+            self.hang(blocks, below);
         }
         if back > 0 {
-            self.cut(index, Side::Above, offset + size, back);
+            let above = self.place(blocks, offset + size, back, index, block.above());
+            if let Some(neighbour) = blocks.get(block.above()) {
+                neighbour.below.store(above, Relaxed);
+            }
+            block.above.store(above, Relaxed);
+            self.hang(blocks, above);
         }
-        let block = &mut self.blocks[index as usize];
-        (block.offset, block.size, block.requested) = (offset, size, label.requested);
-        block.link = [label.owner.0, label.tag.0];
-        block.born = label.born;
-        Some((BlockId { index, generation: block.generation }, offset))
+        block.size.store(size, Relaxed);
     }
 
-    /// Gives a live block back; it joins free neighbours. `None` for an id that is not live, which changes nothing.
+    /// Gives back a block that the caller alone holds; it joins free neighbours.
     #[inline]
-    pub(super) fn free(&mut self, id: BlockId) -> Option<Freed> {
-        let block = *self.blocks.get(id.index as usize)?;
-        if block.requested == 0 || block.generation != id.generation {
-            return None;
-        }
+    pub(super) fn free(&mut self, blocks: &Blocks, index: u32) {
+        let block = blocks.at(index);
+        let (below, above, size) = (block.below(), block.above(), block.size());
         // Both neighbours are looked at before either is joined, so that the processor fetches them at once.
-        let is_free = |index: u32| self.blocks.get(index as usize).is_some_and(|block| block.requested == 0);
-        let (below_is_free, above_is_free) = (is_free(block.below), is_free(block.above));
-        let index = id.index;
-        self.blocks[index as usize].requested = 0;
-        self.blocks[index as usize].generation = block.generation.checked_add(1).unwrap_or(NonZeroU32::MIN);
-        match (below_is_free, above_is_free) {
-            (false, false) => self.hang(index),
-            (true, false) => {
-                self.join(block.below, index);
-                self.grow(block.below, 0, block.size);
+        let lower = blocks.get(below).filter(|block| block.is_free());
+        let upper = blocks.get(above).filter(|block| block.is_free());
+        block.set_free();
+        match (lower, upper) {
+            (None, None) => self.hang(blocks, index),
+            (Some(lower), None) => {
+                self.join(blocks, below, index);
+                self.grow(blocks, below, lower, 0, size);
             }
-            (false, true) => {
+            (None, Some(upper)) => {
                 // The free block stays and grows downwards; the freed one's place goes.
-                self.blocks[block.above as usize].below = block.below;
-                if block.below != NONE {
-                    self.blocks[block.below as usize].above = block.above;
+                upper.below.store(below, Relaxed);
+                if let Some(neighbour) = blocks.get(below) {
+                    neighbour.above.store(above, Relaxed);
                 }
                 self.vacant.push(index);
-                self.grow(block.above, block.size, block.size);
+                self.grow(blocks, above, upper, size, size);
             }
-            (true, true) => {
-                let size = block.size + self.blocks[block.above as usize].size;
-                self.unhang(block.above);
-                self.join(index, block.above);
-                self.join(block.below, index);
-                self.grow(block.below, 0, size);
+            (Some(lower), Some(upper)) => {
+                let more = size + upper.size();
+                self.unhang(blocks, upper);
+                self.join(blocks, index, above);
+                self.join(blocks, below, index);
+                self.grow(blocks, below, lower, 0, more);
             }
         }
-        Some(Freed { granted: block.size, requested: block.requested, owner: OwnerId(block.link[0]) })
     }
 
-    /// Offset, size and label of a live block.
-    pub(super) fn get(&self, id: BlockId) -> Option<(u64, u64, Label)> {
-        let block = self.blocks.get(id.index as usize)?;
-        (block.requested != 0 && block.generation == id.generation)
-            .then(|| (block.offset, block.size, block.label()))
-    }
-
-    /// Every block by address: offset, size, and its label when it is live.
-    pub(super) fn iter(&self) -> impl Iterator<Item = (u64, u64, Option<Label>)> + '_ {
-        let mut vacant = vec![false; self.blocks.len()];
+    /// Every block by address.
+    pub(super) fn iter<'a>(&self, blocks: &'a Blocks) -> impl Iterator<Item = &'a Block> + use<'a> {
+        let mut vacant = vec![false; self.used as usize];
         self.vacant.iter().for_each(|&index| vacant[index as usize] = true);
-        let lowest = (0..self.blocks.len()).find(|&i| !vacant[i] && self.blocks[i].below == NONE);
-        let mut next = lowest.map_or(NONE, |i| i as u32);
+        let lowest = (0..self.used).find(|&i| !vacant[i as usize] && blocks.at(i).below() == NONE);
+        let mut next = lowest.unwrap_or(NONE);
         std::iter::from_fn(move || {
-            let block = self.blocks.get(next as usize)?;
-            next = block.above;
-            Some((block.offset, block.size, (block.requested != 0).then(|| block.label())))
+            let block = (next != NONE).then(|| blocks.at(next))?;
+            next = block.above();
+            Some(block)
         })
     }
 
-    /// The largest size that a request at the smallest alignment would be granted.
-    pub(super) fn largest_free(&self) -> u64 {
-        let Some(row) = self.rows.checked_ilog2() else {
+    /// The largest free block.
+    pub(super) fn largest_free(&self) -> u32 {
+        let Some(word) = self.filled.iter().rposition(|&word| word != 0) else {
             return 0;
         };
-        let column = self.columns[row as usize].ilog2();
-        self.bin(row as usize, column).iter().map(|free| free.size).max().unwrap_or(0)
+        let bin = word * 64 + self.filled[word].ilog2() as usize;
+        self.bins[bin].iter().map(|free| free.size).max().unwrap_or(0)
     }
 
-    /// The block to take for a request: the lowest of the last few that hold it in the first bin that has one. Before it gives up, it has looked at every block that could hold it.
-    fn find(&self, size: u64, alignment: u64) -> Option<Place> {
-        let first = bin(size / UNIT);
+    /// The block to take for a request: the lowest of the last few that hold it in the first bin that has one.
+    /// Before it gives up, it has looked at every block that could hold it.
+    #[inline(always)]
+    fn find(&self, size: u32, alignment: u32) -> Option<Place> {
+        let first = bin_of(size);
         let mut at = self.next_bin(first);
-        while let Some((row, column)) = at {
-            if let Some(place) = self.lowest(row, column, size, alignment) {
+        while let Some(bin) = at {
+            if let Some(place) = self.lowest(bin, size, alignment) {
                 return Some(place);
             }
-            at = self.next_bin((row, column + 1));
+            at = self.next_bin(bin + 1);
         }
         self.find_anywhere(first, size, alignment)
     }
 
     /// The lowest of the last few blocks of a bin that hold a request.
-    fn lowest(&self, row: usize, column: u32, size: u64, alignment: u64) -> Option<Place> {
-        let bin = self.bin(row, column);
-        let from = bin.len().saturating_sub(PROBES);
-        let (mut best, mut place) = (u64::MAX, usize::MAX);
-        for (i, free) in bin.iter().enumerate().skip(from) {
-            // Offsets are multiples of the unit: a smaller alignment needs no look at the block. Selected, not
-            // branched: which one is lowest cannot be predicted.
-            let fits = free.size >= size && (alignment <= UNIT || self.fits_aligned(free, size, alignment));
-            let better = fits & (free.offset < best);
-            best = if better { free.offset } else { best };
-            place = if better { i } else { place };
-        }
-        let free = bin.get(place)?;
-        Some(Place { index: free.index, row, column, place })
+    #[inline(always)]
+    fn lowest(&self, bin: usize, size: u32, alignment: u32) -> Option<Place> {
+        let frees = &self.bins[bin % BINS];
+        let last: &[Free; PROBES] = frees.last_chunk()?;
+        // The lowest address wins by a minimum, not by branches: which one it is cannot be predicted.
+        let key = |i: usize| {
+            let free = &last[i];
+            let fits = (free.size >= size) & (alignment == 1 || free.fits_aligned(size, alignment));
+            u64::from(free.offset) << 2 | i as u64 | u64::from(!fits) << 63
+        };
+        let best = (1..PROBES).fold(key(0), |best, i| best.min(key(i)));
+        let i = (best & 3) as usize;
+        (best < NOT).then(|| Place { free: last[i], bin, place: i + frees.len() - PROBES })
     }
 
     #[cold]
-    fn find_anywhere(&self, first: (usize, u32), size: u64, alignment: u64) -> Option<Place> {
+    fn find_anywhere(&self, first: usize, size: u32, alignment: u32) -> Option<Place> {
         let mut at = self.next_bin(first);
-        while let Some((row, column)) = at {
-            let fits = |free: &Free| free.size >= size && self.fits_aligned(free, size, alignment);
-            if let Some(place) = self.bin(row, column).iter().position(fits) {
-                return Some(Place { index: self.bin(row, column)[place].index, row, column, place });
+        while let Some(bin) = at {
+            let fits = |free: &Free| free.size >= size && free.fits_aligned(size, alignment);
+            if let Some(place) = self.bins[bin].iter().position(fits) {
+                return Some(Place { free: self.bins[bin][place], bin, place });
             }
-            at = self.next_bin((row, column + 1));
+            at = self.next_bin(bin + 1);
         }
         None
     }
 
-    fn fits_aligned(&self, free: &Free, size: u64, alignment: u64) -> bool {
-        let offset = self.blocks[free.index as usize].offset;
-        align_up(offset, alignment) - offset <= free.size - size
-    }
-
-    /// The first bin from this one on (a column may be one past the row's last) that has a block.
-    fn next_bin(&self, (row, column): (usize, u32)) -> Option<(usize, u32)> {
-        let here = self.columns[row] & u32::MAX.checked_shl(column).unwrap_or(0);
-        if here != 0 {
-            return Some((row, here.trailing_zeros()));
+    /// The first bin from this one on that has a block.
+    #[inline(always)]
+    fn next_bin(&self, from: usize) -> Option<usize> {
+        let mut word = from / 64;
+        let mut bits = self.filled.get(word)? & u64::MAX << (from % 64);
+        while bits == 0 {
+            word += 1;
+            bits = *self.filled.get(word)?;
         }
-        let rows = self.rows & u64::MAX.checked_shl(row as u32 + 1).unwrap_or(0);
-        let row = (rows != 0).then(|| rows.trailing_zeros() as usize)?;
-        Some((row, self.columns[row].trailing_zeros()))
-    }
-
-    fn bin(&self, row: usize, column: u32) -> &[Free] {
-        &self.bins[row * SUB_BINS as usize + column as usize]
+        Some(word * 64 + bits.trailing_zeros() as usize)
     }
 
     /// Puts a free block into its bin.
     #[inline(always)]
-    fn hang(&mut self, index: u32) {
-        let Block { size, offset, .. } = self.blocks[index as usize];
-        let (row, column) = bin(size / UNIT);
-        let bin = &mut self.bins[row * SUB_BINS as usize + column as usize];
-        self.blocks[index as usize].link[0] = bin.len() as u32;
+    fn hang(&mut self, blocks: &Blocks, index: u32) {
+        let block = blocks.at(index);
+        let (offset, size) = (block.offset(), block.size());
+        let at = bin_of(size);
+        let bin = &mut self.bins[at];
+        block.set_place(bin.len() as u32);
         bin.push(Free { size, offset, index });
-        self.columns[row] |= 1 << column;
-        self.rows |= 1 << row;
+        self.filled[at / 64] |= 1 << (at % 64);
     }
 
     /// Takes a free block out of its bin.
-    fn unhang(&mut self, index: u32) {
-        let Block { size, link: [place, _], .. } = self.blocks[index as usize];
-        let (row, column) = bin(size / UNIT);
-        self.take_out(row, column, place as usize);
+    fn unhang(&mut self, blocks: &Blocks, block: &Block) {
+        self.take_out(blocks, bin_of(block.size()), block.place() as usize);
     }
 
     /// Takes what stands at a place of a bin out of it.
     #[inline(always)]
-    fn take_out(&mut self, row: usize, column: u32, place: usize) {
-        let bin = &mut self.bins[row * SUB_BINS as usize + column as usize];
-        bin.swap_remove(place);
-        if let Some(moved) = bin.get(place) {
-            self.blocks[moved.index as usize].link[0] = place as u32;
-        } else if bin.is_empty() {
-            self.columns[row] &= !(1 << column);
-            if self.columns[row] == 0 {
-                self.rows &= !(1 << row);
-            }
-        }
+    fn take_out(&mut self, blocks: &Blocks, at: usize, place: usize) {
+        let bin = &mut self.bins[at];
+        // Without branches, which could not be predicted: the block moved may be the one taken out.
+        let moved = *bin.last().expect("something stands there");
+        bin[place] = moved;
+        bin.pop();
+        blocks.at(moved.index).set_place(place as u32);
+        self.filled[at / 64] &= !(u64::from(bin.len() == SENTINELS) << (at % 64));
     }
 
-    /// Makes `[offset, offset + size)`, the part of a block that its new use leaves over at one side, a free
-    /// block of its own.
-    fn cut(&mut self, index: u32, side: Side, offset: u64, size: u64) {
-        let Block { below, above, .. } = self.blocks[index as usize];
-        let (below, above) = match side {
-            Side::Below => (below, index),
-            Side::Above => (index, above),
-        };
-        let piece = Block {
-            offset,
-            size,
-            requested: 0,
-            below,
-            above,
-            link: [NONE; 2],
-            generation: NonZeroU32::MIN,
-            born: 0,
-        };
-        let piece = self.place(piece);
-        if below != NONE {
-            self.blocks[below as usize].above = piece;
-        }
-        if above != NONE {
-            self.blocks[above as usize].below = piece;
-        }
-        self.hang(piece);
-    }
-
-    /// Takes the block above another out of the chain of addresses; its place is vacant.
-    fn join(&mut self, lower: u32, upper: u32) {
-        let above = self.blocks[upper as usize].above;
-        self.blocks[lower as usize].above = above;
-        if above != NONE {
-            self.blocks[above as usize].below = lower;
+    /// Takes the upper one of two adjacent blocks out of the chain of addresses. Its size is the caller's to add.
+    fn join(&mut self, blocks: &Blocks, lower: u32, upper: u32) {
+        let above = blocks.at(upper).above();
+        blocks.at(lower).above.store(above, Relaxed);
+        if let Some(neighbour) = blocks.get(above) {
+            neighbour.below.store(lower, Relaxed);
         }
         self.vacant.push(upper);
     }
 
     /// Moves a free block's start down and adds to its size. It often stays in its bin, where it keeps its place.
-    fn grow(&mut self, index: u32, down: u64, more: u64) {
-        let Block { offset, size, link: [place, _], .. } = self.blocks[index as usize];
-        let (old, new) = (bin(size / UNIT), bin((size + more) / UNIT));
-        let block = &mut self.blocks[index as usize];
-        (block.offset, block.size) = (offset - down, size + more);
+    #[inline(always)]
+    fn grow(&mut self, blocks: &Blocks, index: u32, block: &Block, down: u32, more: u32) {
+        let size = block.size();
+        let (offset, new_size) = (block.offset() - down, size + more);
+        let (old, new, place) = (bin_of(size), bin_of(new_size), block.place() as usize);
+        block.offset.store(offset, Relaxed);
+        block.size.store(new_size, Relaxed);
         if old == new {
-            let free = Free { size: size + more, offset: offset - down, index };
-            self.bins[old.0 * SUB_BINS as usize + old.1 as usize][place as usize] = free;
+            self.bins[old][place] = Free { size: new_size, offset, index };
         } else {
-            self.take_out(old.0, old.1, place as usize);
-            self.hang(index);
+            self.take_out(blocks, old, place);
+            self.hang(blocks, index);
         }
     }
 
-    /// Finds a place in the book. The place keeps counting its generations.
-    fn place(&mut self, block: Block) -> u32 {
-        if let Some(index) = self.vacant.pop() {
-            let generation = self.blocks[index as usize].generation;
-            self.blocks[index as usize] = Block { generation, ..block };
-            index
-        } else {
-            self.blocks.push(block);
-            (self.blocks.len() - 1) as u32
-        }
+    /// Finds a place in the table for a block that is neither live nor hangs anywhere.
+    #[inline(always)]
+    fn place(&mut self, blocks: &Blocks, offset: u32, size: u32, below: u32, above: u32) -> u32 {
+        let index = self.vacant.pop().unwrap_or_else(|| self.grow_table(blocks));
+        let block = blocks.at(index);
+        block.offset.store(offset, Relaxed);
+        block.size.store(size, Relaxed);
+        block.below.store(below, Relaxed);
+        block.above.store(above, Relaxed);
+        index
+    }
+
+    fn grow_table(&mut self, blocks: &Blocks) -> u32 {
+        blocks.grow_to(self.used);
+        self.used += 1;
+        self.used - 1
     }
 }
 
-/// Which end of a block is cut off.
-#[derive(Clone, Copy)]
-enum Side {
-    Below,
-    Above,
-}
-
-impl Block {
-    fn label(&self) -> Label {
-        Label {
-            requested: self.requested,
-            owner: OwnerId(self.link[0]),
-            tag: TagId(self.link[1]),
-            born: self.born,
-        }
+impl Free {
+    fn fits_aligned(&self, size: u32, alignment: u32) -> bool {
+        align_up(self.offset, alignment) - u64::from(self.offset) + u64::from(size) <= u64::from(self.size)
     }
 }
 
 #[cfg(test)]
+#[cfg(not(loom))]
 mod tests {
     use super::*;
+    use crate::pool::blocks::Label;
+    use crate::pool::{OwnerId, TagId};
     use proptest::prelude::*;
 
-    const LABEL: Label = Label { requested: 1, owner: OwnerId::NONE, tag: TagId::NONE, born: 0 };
+    const LABEL: Label = Label { owner: OwnerId::NONE, tag: TagId::NONE, slack: 0, born: 0 };
 
     #[test]
     fn bins_are_in_order_of_size_and_every_size_has_one() {
-        let mut last = (0, 0);
-        for units in (1..5000).chain((13..56).flat_map(|e| [(1 << e) - 1, 1 << e, (1 << e) + (1 << (e - 1))]))
+        let mut last = 0;
+        for size in (1..5000).chain((13..32).flat_map(|e| [(1 << e) - 1, 1 << e, (1 << e) + (1 << (e - 1))]))
         {
-            let at = bin(units);
-            assert!(at.0 < ROWS && at.1 < SUB_BINS);
-            assert!(at >= last, "{units}");
+            let at = bin_of(size);
+            assert!(at < BINS && at >= last, "{size}");
             last = at;
         }
-        assert!(bin(u64::MAX / UNIT).0 < ROWS);
+        assert!(bin_of(u32::MAX) < BINS);
     }
 
     /// What must hold after every operation.
-    fn check(fit: &SegregatedFit, capacity: u64) {
-        let mut end = 0;
-        let mut free_before = false;
-        let mut free = 0;
-        for (offset, size, label) in fit.iter() {
-            assert_eq!(offset, end, "blocks are adjacent");
-            assert!(size > 0);
-            end = offset + size;
-            assert!(!(free_before && label.is_none()), "free neighbours have joined");
-            free_before = label.is_none();
-            free += u64::from(free_before);
+    fn check(fit: &SegregatedFit, blocks: &Blocks, capacity: u32) {
+        let (mut end, mut free, mut free_before) = (0, 0, false);
+        for block in fit.iter(blocks) {
+            assert_eq!(block.offset(), end, "blocks are adjacent");
+            assert!(block.size() > 0);
+            end = block.end();
+            assert!(!(free_before && block.is_free()), "free neighbours have joined");
+            free_before = block.is_free();
+            free += usize::from(free_before);
         }
         assert_eq!(end, capacity);
-        let mut hung = 0;
-        for row in 0..ROWS {
-            assert_eq!(fit.rows >> row & 1 == 1, fit.columns[row] != 0);
-            for column in 0..SUB_BINS {
-                let list = fit.bin(row, column);
-                assert_eq!(fit.columns[row] >> column & 1 == 1, !list.is_empty());
-                for (place, free) in list.iter().enumerate() {
-                    let block = &fit.blocks[free.index as usize];
-                    assert_eq!((bin(free.size / UNIT), free.size), ((row, column), block.size));
-                    assert_eq!((block.link[0], block.requested), (place as u32, 0));
-                }
-                hung += list.len() as u64;
+        for (at, list) in fit.bins.iter().enumerate() {
+            assert_eq!(fit.filled[at / 64] >> (at % 64) & 1 == 1, list.len() > SENTINELS);
+            for (place, free) in list.iter().enumerate().skip(SENTINELS) {
+                let block = blocks.at(free.index);
+                assert_eq!((bin_of(free.size), free.size, free.offset), (at, block.size(), block.offset()));
+                assert_eq!((block.place(), block.is_free()), (place as u32, true));
             }
         }
-        assert_eq!(hung, free, "each free block hangs in one bin");
-        let largest = fit.iter().filter(|(_, _, label)| label.is_none()).map(|(_, size, _)| size).max();
+        assert_eq!(
+            fit.bins.iter().map(|bin| bin.len() - SENTINELS).sum::<usize>(),
+            free,
+            "each free block hangs in one bin"
+        );
+        let largest = fit.iter(blocks).filter(|block| block.is_free()).map(Block::size).max();
         assert_eq!(fit.largest_free(), largest.unwrap_or(0));
     }
 
     proptest! {
         #[test]
         fn blocks_tile_the_range_and_failure_means_that_nothing_fits(
-            capacity in 1u64..300,
-            operations in prop::collection::vec((any::<bool>(), 1u64..40, 0u32..5, any::<prop::sample::Index>()), 1..120),
+            capacity in 1u32..300,
+            operations in prop::collection::vec((any::<bool>(), 1u32..40, 0u32..5, any::<prop::sample::Index>()), 1..120),
         ) {
-            let capacity = capacity * UNIT;
-            let mut fit = SegregatedFit::new(capacity);
-            let mut live: Vec<(BlockId, u64, u64)> = Vec::new();
-            for (free, units, shift, pick) in operations {
+            let blocks = Blocks::new(0);
+            let mut fit = SegregatedFit::new(&blocks, capacity);
+            let mut live: Vec<u32> = Vec::new();
+            for (free, size, shift, pick) in operations {
                 if free && !live.is_empty() {
-                    let (id, offset, size) = live.swap_remove(pick.index(live.len()));
-                    prop_assert_eq!(fit.get(id).map(|(o, s, _)| (o, s)), Some((offset, size)));
-                    prop_assert_eq!(fit.free(id).unwrap().granted, size);
-                    prop_assert!(fit.free(id).is_none(), "a second release changes nothing");
+                    fit.free(&blocks, live.swap_remove(pick.index(live.len())));
                 } else {
-                    let (size, alignment) = (units * UNIT, UNIT << shift);
-                    let fitting = fit.iter().filter(|(_, _, label)| label.is_none()).any(|(offset, free, _)| {
-                        offset.next_multiple_of(alignment) + size <= offset + free
+                    let alignment = 1 << shift;
+                    let fitting = fit.iter(&blocks).filter(|block| block.is_free()).any(|block| {
+                        block.offset().next_multiple_of(alignment) + size <= block.end()
                     });
-                    match fit.allocate(size, alignment, LABEL) {
-                        Some((id, offset)) => {
-                            prop_assert!(offset.is_multiple_of(alignment));
-                            prop_assert!(live.iter().all(|&(_, o, s)| offset >= o + s || o >= offset + size));
-                            live.push((id, offset, size));
+                    match fit.allocate(&blocks, size, alignment) {
+                        Some(index) => {
+                            let block = blocks.at(index);
+                            block.set_live(LABEL);
+                            prop_assert_eq!((block.size(), block.offset() % alignment), (size, 0));
+                            live.push(index);
                         }
                         None => prop_assert!(!fitting, "a block would have held it"),
                     }
                 }
-                check(&fit, capacity);
+                check(&fit, &blocks, capacity);
             }
-            for (id, ..) in live {
-                fit.free(id).unwrap();
+            for index in live {
+                fit.free(&blocks, index);
             }
-            check(&fit, capacity);
+            check(&fit, &blocks, capacity);
             prop_assert_eq!(fit.largest_free(), capacity);
         }
     }

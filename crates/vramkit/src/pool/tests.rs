@@ -204,6 +204,126 @@ fn many_threads_leave_nothing_behind() {
     assert_eq!(pool.committed(), ByteSize::ZERO);
 }
 
+/// Threads with sizes of their own and sizes in common, with and without fronts: at every step the memory granted is
+/// nobody else's, and the counts make sense; at the end everything is back.
+#[test]
+fn threads_that_keep_blocks_share_none() {
+    for fronts in [false, true] {
+        let pool = Arc::new(
+            DeviceMemoryPool::new(Arc::new(HostDevice::new(ByteSize::gib(64))), ByteSize::gib(64)).unwrap(),
+        );
+        if fronts {
+            pool.use_fronts();
+        }
+        let owners = ["a", "b"].map(|name| pool.owner(name, Purpose::Other));
+        std::thread::scope(|scope| {
+            for thread in 0..8u64 {
+                let pool = &pool;
+                scope.spawn(move || {
+                    let (mut live, mut x) = (Vec::new(), thread * 2 + 1);
+                    for step in 0..3000u32 {
+                        x = x.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+                        let r = x >> 33;
+                        if r & 1 == 0 || live.is_empty() {
+                            let size = (512 << (r >> 1 & 3)) + if r & 64 == 0 { 256 * thread } else { 0 }
+                                - (r >> 8 & 63);
+                            let owner = owners[(r >> 20 & 1) as usize];
+                            let id =
+                                pool.allocate_id(Request::new(ByteSize::new(size)).owner(owner)).unwrap();
+                            let pattern = (thread as u32) << 16 | step;
+                            pool.device().fill(id.1, pattern).unwrap();
+                            live.push((id, pattern));
+                        } else {
+                            let ((id, range), pattern) = live.swap_remove(r as usize % live.len());
+                            assert_eq!(pool.resolve(id), Ok(range));
+                            let wrong = crate::device::find_mismatch(&**pool.device(), range, pattern, None);
+                            assert_eq!(wrong, Ok(None), "thread {thread}, step {step}");
+                            pool.release(id).unwrap();
+                            assert_eq!(pool.release(id), Err(PoolError::UnknownAllocation(id)));
+                        }
+                        assert!(pool.used() <= pool.capacity());
+                        if r >> 24 & 255 == 0 {
+                            let stats = pool.stats();
+                            assert!(stats.requested_bytes <= stats.used_bytes && stats.live > 0);
+                            assert!(stats.largest_free_bytes <= stats.available_bytes());
+                        }
+                        if r >> 24 & 511 == 1 {
+                            pool.trim().unwrap();
+                        }
+                    }
+                    live.into_iter().for_each(|((id, _), _)| pool.release(id).unwrap());
+                });
+            }
+        });
+        let stats = pool.stats();
+        assert_eq!(
+            (stats.live, stats.used_bytes, stats.requested_bytes),
+            (0, ByteSize::ZERO, ByteSize::ZERO)
+        );
+        assert_eq!(stats.largest_free_bytes, stats.capacity_bytes);
+        assert!(pool.owners().is_empty());
+        pool.trim().unwrap();
+        assert_eq!(pool.committed(), ByteSize::ZERO);
+    }
+}
+
+#[test]
+fn budgets_of_owners_and_models_are_kept() {
+    let pool = simulated(ByteSize::gib(1));
+    let (kv, weights) = (pool.owner("llama", Purpose::Kv), pool.owner("llama", Purpose::Weights));
+    pool.set_budget(kv, Some(ByteSize::mib(10)));
+    pool.set_model_budget("llama", Some(ByteSize::mib(16)));
+    let _eight = pool.allocate(mib(8).owner(kv)).unwrap();
+    let Err(PoolError::OverBudget(error)) = pool.allocate(mib(3).owner(kv)) else { panic!("11 of 10 MiB") };
+    assert_eq!(
+        (error.held, error.budget, error.purpose),
+        (ByteSize::mib(8), ByteSize::mib(10), Some(Purpose::Kv))
+    );
+    assert!(error.to_string().contains("release 1 MiB"), "{error}");
+    let _six = pool.allocate(mib(6).owner(weights)).unwrap();
+    let Err(PoolError::OverBudget(error)) = pool.allocate(mib(4).owner(weights)) else {
+        panic!("18 of 16 MiB")
+    };
+    assert_eq!((error.held, error.purpose), (ByteSize::mib(14), None));
+    // A purpose named later is under its model's budget too, and others are not.
+    let workspace = pool.owner("llama", Purpose::Workspace);
+    assert!(pool.allocate(mib(3).owner(workspace)).is_err());
+    let _other = pool.allocate(mib(100)).unwrap();
+    pool.set_model_budget("llama", None);
+    let _workspace = pool.allocate(mib(3).owner(workspace)).unwrap();
+    assert_eq!(pool.stats().failures, 3);
+}
+
+#[test]
+fn size_classes_waste_what_they_say() {
+    let waste = |classes, size| {
+        let config = PoolConfig { classes };
+        let device = Arc::new(SimulatedDevice::new(ByteSize::gib(1)));
+        let pool = DeviceMemoryPool::with_config(device, ByteSize::gib(1), config).unwrap();
+        let allocation = pool.allocate(Request::new(ByteSize::new(size))).unwrap();
+        assert_eq!(allocation.requested(), ByteSize::new(size));
+        let stats = pool.stats();
+        assert_eq!(stats.used_bytes, allocation.granted());
+        stats.internal_fragmentation_ratio()
+    };
+    assert_eq!(waste(SizeClasses::Exact, 1 << 20), 0.0);
+    assert_eq!(waste(SizeClasses::Stepped, 3 << 19), 0.25);
+    assert_eq!(waste(SizeClasses::PyTorch, 256), 0.5);
+    assert_eq!(waste(SizeClasses::PowersOfTwo { steps: 1 }, 3 << 19), 0.25);
+}
+
+#[test]
+fn pools_of_many_tebibytes_count_in_coarser_units() {
+    let capacity = ByteSize::gib(8 << 10);
+    let pool = simulated(capacity);
+    assert_eq!(pool.capacity(), capacity);
+    let one = pool.allocate(Request::new(ByteSize::new(1))).unwrap();
+    assert!(one.granted() > ByteSize::new(256) && one.granted() < ByteSize::mib(1));
+    let rest = pool.allocate(Request::new(capacity - one.granted())).unwrap();
+    assert_eq!(pool.available(), ByteSize::ZERO);
+    drop((one, rest));
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(48))]
 

@@ -1,0 +1,258 @@
+//! The table of blocks: what a place of the pool's range is now, live, free or kept in a thread's front.
+//!
+//! A block is eight 32-bit words, two blocks to a cache line. Sizes and offsets are in the pool's units. The
+//! table grows by chunks that never move, so that an id leads to its block without the book's lock. Who may
+//! touch what:
+//!
+//! * offset, size, neighbours and the place in a bin change under the book's lock only, and the first two not
+//!   while the block is live, unless it is movable;
+//! * the label (owner, tag, slack, age) is written by whoever holds the block alone: the thread that has just
+//!   got it from the book or from a front;
+//! * `state` hands it over: it is stored last when a block becomes live, and taken first, by an exchange,
+//!   when it stops being live. Of two releases of one id, one wins.
+
+use std::num::NonZeroU32;
+// Handed over by `state` and the locks, never used to hand over: the model checker need not branch on them.
+use std::sync::atomic::{AtomicU32 as Word, Ordering::Relaxed};
+
+use super::request::{OwnerId, TagId};
+use crate::sync::{AtomicU32, OnceLock, Ordering};
+
+/// No block.
+pub(super) const NONE: u32 = u32::MAX;
+
+/// The first chunk has a block for every so many bytes of the pool, within limits, rounded to a power of two.
+const BYTES_FOR_A_BLOCK: u64 = 4 << 20;
+const FIRST: std::ops::RangeInclusive<u64> = if cfg!(loom) { 4..=4 } else { 256..=16384 };
+
+/// The two low bits of a state; the others count the uses of the place.
+const KIND: u32 = 3;
+const FREE: u32 = 0;
+const LIVE: u32 = 1;
+const KEPT: u32 = 2;
+
+/// A live block, as its holder knows it: its place in the table, and its state, which no later use of the place
+/// has (until 2^30 of them have passed).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(super) struct BlockId {
+    pub(super) index: u32,
+    pub(super) stamp: NonZeroU32,
+}
+
+/// What a live block is for.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Label {
+    pub(super) owner: OwnerId,
+    pub(super) tag: TagId,
+    /// Bytes granted that were not asked for.
+    pub(super) slack: u32,
+    /// On the pool's clock.
+    pub(super) born: u32,
+}
+
+/// One place of the table.
+#[derive(Debug, Default)]
+pub(super) struct Block {
+    pub(super) offset: Word,
+    pub(super) size: Word,
+    /// Neighbours by address.
+    pub(super) below: Word,
+    pub(super) above: Word,
+    /// Free: the place in its bin. Otherwise: owner and tag, 16 bits each.
+    link: Word,
+    slack: Word,
+    born: Word,
+    state: AtomicU32,
+}
+
+impl Block {
+    pub(super) fn offset(&self) -> u32 {
+        self.offset.load(Relaxed)
+    }
+
+    pub(super) fn size(&self) -> u32 {
+        self.size.load(Relaxed)
+    }
+
+    pub(super) fn below(&self) -> u32 {
+        self.below.load(Relaxed)
+    }
+
+    pub(super) fn above(&self) -> u32 {
+        self.above.load(Relaxed)
+    }
+
+    /// One past its last unit.
+    #[cfg(test)]
+    pub(super) fn end(&self) -> u32 {
+        self.offset() + self.size()
+    }
+
+    /// Free: its place in its bin.
+    pub(super) fn place(&self) -> u32 {
+        self.link.load(Relaxed)
+    }
+
+    pub(super) fn set_place(&self, place: u32) {
+        self.link.store(place, Relaxed);
+    }
+
+    pub(super) fn label(&self) -> Label {
+        let link = self.link.load(Relaxed);
+        Label {
+            owner: OwnerId((link >> 16) as u16),
+            tag: TagId(link as u16),
+            slack: self.slack.load(Relaxed),
+            born: self.born.load(Relaxed),
+        }
+    }
+
+    pub(super) fn is_free(&self) -> bool {
+        self.state.load(Ordering::Relaxed) & KIND == FREE
+    }
+
+    pub(super) fn is_live(&self) -> bool {
+        self.state.load(Ordering::Acquire) & KIND == LIVE
+    }
+
+    /// Whether this is the live block that `stamp` was given for.
+    #[inline]
+    pub(super) fn is(&self, stamp: NonZeroU32) -> bool {
+        self.state.load(Ordering::Acquire) == stamp.get() && stamp.get() & KIND == LIVE
+    }
+
+    /// Makes a block that the caller alone holds live.
+    #[inline]
+    pub(super) fn set_live(&self, label: Label) -> NonZeroU32 {
+        self.link.store(u32::from(label.owner.0) << 16 | u32::from(label.tag.0), Relaxed);
+        self.slack.store(label.slack, Relaxed);
+        self.born.store(label.born, Relaxed);
+        let live = self.state.load(Ordering::Relaxed) & !KIND | LIVE;
+        self.state.store(live, Ordering::Release);
+        NonZeroU32::new(live).unwrap_or(NonZeroU32::MIN)
+    }
+
+    /// Ends a live block's life; from now on the caller alone holds it. False when the id is not live, or another
+    /// release of it came first.
+    #[inline]
+    pub(super) fn keep(&self, stamp: NonZeroU32) -> bool {
+        let live = stamp.get();
+        let kept = (live & !KIND).wrapping_add(KIND + 1) | KEPT;
+        live & KIND == LIVE
+            && self.state.compare_exchange(live, kept, Ordering::Acquire, Ordering::Relaxed).is_ok()
+    }
+
+    /// Makes a block that the caller alone holds free. Under the book's lock.
+    #[inline]
+    pub(super) fn set_free(&self) {
+        let state = self.state.load(Ordering::Relaxed);
+        // A kept block's uses were counted when it was kept.
+        let next = if state & KIND == LIVE { (state & !KIND).wrapping_add(KIND + 1) } else { state & !KIND };
+        self.state.store(next, Ordering::Relaxed);
+    }
+}
+
+/// Every block of a pool. The first chunk has most that are ever in use; a look past it takes longer. Four chunks
+/// of one size follow each other before it doubles.
+#[derive(Debug)]
+pub(super) struct Blocks {
+    first: Box<[Block]>,
+    rest: Box<[OnceLock<Box<[Block]>>]>,
+}
+
+impl Blocks {
+    /// For a pool of `capacity` bytes.
+    pub(super) fn new(capacity: u64) -> Self {
+        let first = (capacity / BYTES_FOR_A_BLOCK).clamp(*FIRST.start(), *FIRST.end()).next_power_of_two();
+        let chunks = 4 * (32 - first.ilog2());
+        Self { first: chunk(first as usize), rest: (1..chunks).map(|_| OnceLock::new()).collect() }
+    }
+
+    /// The block at a place; `None` for a place that the table has never had.
+    #[inline]
+    pub(super) fn get(&self, index: u32) -> Option<&Block> {
+        match self.first.get(index as usize) {
+            Some(block) => Some(block),
+            None => self.further(index),
+        }
+    }
+
+    /// The block at a place that the caller knows to be in use.
+    #[inline]
+    pub(super) fn at(&self, index: u32) -> &Block {
+        self.get(index).expect("the book names places of its own table")
+    }
+
+    /// Makes room for a place. Under the book's lock.
+    pub(super) fn grow_to(&self, index: u32) {
+        let (number, _, size) = locate(index, self.first.len());
+        if number > 0 {
+            self.rest[number - 1].get_or_init(|| chunk(size));
+        }
+    }
+
+    #[cold]
+    fn further(&self, index: u32) -> Option<&Block> {
+        let (number, place, _) = locate(index, self.first.len());
+        self.rest.get(number - 1)?.get()?.get(place)
+    }
+}
+
+fn chunk(size: usize) -> Box<[Block]> {
+    (0..size).map(|_| Block::default()).collect()
+}
+
+/// Which chunk a place is in, where in it, and how many blocks the chunk has.
+fn locate(index: u32, first: usize) -> (usize, usize, usize) {
+    let shifted = u64::from(index) + 4 * first as u64;
+    let doubling = shifted.ilog2() - 2;
+    let number = (shifted >> doubling) as usize - 4 + 4 * (doubling - first.ilog2()) as usize;
+    (number, (shifted & ((1 << doubling) - 1)) as usize, 1 << doubling)
+}
+
+#[cfg(test)]
+#[cfg(not(loom))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn places_fill_one_chunk_after_another() {
+        let first = 256;
+        let (mut number, mut place, mut size) = (0, 0, first);
+        for index in 0..40 * first as u32 {
+            if place == size {
+                (number, place) = (number + 1, 0);
+                size = locate(index, first).2;
+            }
+            assert_eq!(locate(index, first), (number, place, size));
+            place += 1;
+        }
+        assert!(size > 4 * first && size <= 10 * first, "a chunk adds about a quarter");
+        assert!(locate(NONE, first).0 < 4 * (32 - first.ilog2() as usize));
+    }
+
+    #[test]
+    fn the_table_grows_and_places_stay() {
+        let blocks = Blocks::new(0);
+        for index in 0..5000 {
+            blocks.grow_to(index);
+            blocks.at(index).set_place(index);
+        }
+        assert!((0..5000).all(|index| blocks.at(index).place() == index));
+        assert!(blocks.get(NONE).is_none() && blocks.get(1 << 20).is_none());
+    }
+
+    #[test]
+    fn one_of_two_releases_wins_and_no_later_use_has_the_stamp() {
+        let blocks = Blocks::new(0);
+        let block = blocks.at(7);
+        let label = Label { owner: OwnerId(3), tag: TagId(9), slack: 5, born: 1 };
+        let stamp = block.set_live(label);
+        assert_eq!((block.label().owner, block.label().tag), (OwnerId(3), TagId(9)));
+        assert!(block.is(stamp) && block.keep(stamp) && !block.keep(stamp));
+        let second = block.set_live(label);
+        assert!(!block.is(stamp) && block.is(second));
+        block.set_free();
+        assert!(block.is_free() && !block.keep(second));
+    }
+}

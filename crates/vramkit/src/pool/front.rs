@@ -1,0 +1,241 @@
+//! Blocks that a thread has released and will soon ask for again, kept apart from the book.
+//!
+//! Once threads have met at the book's lock often enough, a release of a block that is not too large leaves it
+//! here, still taken as far as the book knows; a request of the same size by the same owner takes it without the
+//! book's lock. Threads are spread over fronts, so that a front's lock is as good as free. What a front keeps is
+//! bounded, counts as free, and goes back to the book when the book has no block for a request, on a trim and
+//! whenever the whole picture is asked for. A pool that one thread uses never gets here, so it wastes nothing.
+
+use super::blocks::{Blocks, Label};
+use crate::sync::{AtomicU64, Mutex, Ordering, lock};
+
+/// Fronts of a pool; threads beyond share.
+const FRONTS: usize = if cfg!(loom) { 2 } else { 16 };
+/// Sets of a front, of this many blocks each at most. A size has its set.
+const SETS: usize = if cfg!(loom) { 1 } else { 128 };
+const WAYS: usize = if cfg!(loom) { 2 } else { 32 };
+/// A front keeps at most this part of the pool's capacity, and no block larger than this part of that.
+const PART: u32 = if cfg!(loom) { 2 } else { 128 };
+const BLOCK_PART: u32 = if cfg!(loom) { 1 } else { 16 };
+/// How often threads have met at the book's lock before blocks are kept.
+const MEETINGS: u64 = if cfg!(loom) { 1 } else { 64 };
+
+/// What the book counts as taken, and is not.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Tally {
+    /// Units of the blocks that are kept.
+    pub(super) units: u64,
+    /// Bytes of them that had not been asked for. A kept block's next user asks for a little more or less than its
+    /// last one, whose number is the book's.
+    pub(super) slack: i64,
+    /// Grants that the book has not seen.
+    pub(super) granted: u64,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Kept {
+    size: u32,
+    index: u32,
+}
+
+/// The blocks that some threads keep.
+#[derive(Debug)]
+struct Front {
+    /// The last one kept comes last.
+    sets: [Vec<Kept>; SETS],
+    tally: Tally,
+}
+
+/// A front, on cache lines of its own.
+#[derive(Debug)]
+#[repr(align(128))]
+struct Slot {
+    front: Mutex<Front>,
+    /// Copies of the tally's units and slack (as two's complement), for readers without the lock.
+    units: AtomicU64,
+    slack: AtomicU64,
+}
+
+impl Slot {
+    fn new() -> Self {
+        let front = Front { sets: std::array::from_fn(|_| Vec::new()), tally: Tally::default() };
+        Self { front: Mutex::new(front), units: AtomicU64::new(0), slack: AtomicU64::new(0) }
+    }
+
+    #[inline]
+    fn publish(&self, tally: Tally) {
+        self.units.store(tally.units, Ordering::Release);
+        self.slack.store(tally.slack as u64, Ordering::Relaxed);
+    }
+}
+
+/// All fronts of a pool, apart from what changes with every grant of the book.
+#[derive(Debug)]
+#[repr(align(128))]
+pub(super) struct Fronts {
+    /// Made when they come into use.
+    slots: std::sync::OnceLock<Box<[Slot]>>,
+    /// 0 until the fronts are in use; changes once, under the book's lock.
+    active: AtomicU64,
+    meetings: AtomicU64,
+    /// Most units that a front keeps.
+    most: u64,
+    /// Blocks up to this many units are kept; 0 for a pool too small for it.
+    limit: u32,
+}
+
+impl Fronts {
+    /// For a pool of `capacity` units.
+    pub(super) fn new(capacity: u32) -> Self {
+        Self {
+            slots: std::sync::OnceLock::new(),
+            active: AtomicU64::new(0),
+            meetings: AtomicU64::new(0),
+            most: u64::from(capacity / PART),
+            limit: capacity / PART / BLOCK_PART,
+        }
+    }
+
+    /// Whether a block of this size may be kept, once fronts are in use.
+    #[inline]
+    pub(super) fn may_keep(&self, size: u32) -> bool {
+        size <= self.limit
+    }
+
+    /// Whether fronts are in use. An answer under the book's lock stays true as long as that is held.
+    #[inline]
+    pub(super) fn are_active(&self) -> bool {
+        self.active.load(Ordering::Acquire) != 0
+    }
+
+    /// Notes that a thread had to wait for the book's lock. Under that lock.
+    #[cold]
+    pub(super) fn note_meeting(&self) {
+        let meetings = self.meetings.load(Ordering::Relaxed) + 1;
+        self.meetings.store(meetings, Ordering::Relaxed);
+        if meetings == MEETINGS {
+            self.activate();
+        }
+    }
+
+    /// Under the book's lock.
+    pub(super) fn activate(&self) {
+        if self.limit > 0 {
+            self.slots.get_or_init(|| (0..FRONTS).map(|_| Slot::new()).collect());
+            self.active.store(1, Ordering::Release);
+        }
+    }
+
+    fn all(&self) -> &[Slot] {
+        if self.are_active() { self.slots.get().map_or(&[], |slots| slots) } else { &[] }
+    }
+
+    #[inline]
+    fn own(&self) -> Option<&Slot> {
+        Some(&self.slots.get()?[thread_number() % FRONTS])
+    }
+
+    /// Takes a block of exactly `size` units that an owner released. The block is still to be made live with this
+    /// label.
+    #[inline]
+    pub(super) fn take(&self, blocks: &Blocks, size: u32, label: Label) -> Option<u32> {
+        let slot = self.own()?;
+        let mut guard = lock(&slot.front);
+        let front = &mut *guard;
+        let kept = &mut front.sets[set_of(size)];
+        let found = kept
+            .iter()
+            .rposition(|kept| kept.size == size && blocks.at(kept.index).label().owner == label.owner)?;
+        let index = kept.remove(found).index;
+        front.tally.units -= u64::from(size);
+        front.tally.slack -= i64::from(label.slack);
+        front.tally.granted += 1;
+        slot.publish(front.tally);
+        Some(index)
+    }
+
+    /// Keeps a block that its holder has ended the life of. Returns one for which there is no place: this one,
+    /// or one of another size or owner that has been kept for longer.
+    #[inline]
+    pub(super) fn keep(&self, blocks: &Blocks, index: u32) -> Option<u32> {
+        let Some(slot) = self.own() else {
+            return Some(index);
+        };
+        let block = blocks.at(index);
+        let (size, label) = (block.size(), block.label());
+        let mut guard = lock(&slot.front);
+        let front = &mut *guard;
+        let kept = &mut front.sets[set_of(size)];
+        let mut left_over = None;
+        if kept.len() == WAYS {
+            let oldest = kept[0];
+            let oldest_label = blocks.at(oldest.index).label();
+            if oldest.size == size && oldest_label.owner == label.owner {
+                return Some(index);
+            }
+            left_over = Some(oldest.index);
+            kept.remove(0);
+            front.tally.units -= u64::from(oldest.size);
+            front.tally.slack -= i64::from(oldest_label.slack);
+        } else if front.tally.units + u64::from(size) > self.most {
+            return Some(index);
+        }
+        kept.push(Kept { size, index });
+        front.tally.units += u64::from(size);
+        front.tally.slack += i64::from(label.slack);
+        slot.publish(front.tally);
+        left_over
+    }
+
+    /// Takes everything out. Under the book's lock, so that nobody sees a block that is nowhere.
+    pub(super) fn drain(&self, mut taken: impl FnMut(u32)) -> Tally {
+        let mut sum = Tally::default();
+        for slot in self.all() {
+            let mut guard = lock(&slot.front);
+            let Front { sets, tally } = &mut *guard;
+            sets.iter_mut().flat_map(|kept| kept.drain(..)).for_each(|kept| taken(kept.index));
+            let Tally { units, slack, granted } = std::mem::take(tally);
+            slot.publish(*tally);
+            sum.units += units;
+            sum.slack += slack;
+            sum.granted += granted;
+        }
+        sum
+    }
+
+    /// Units kept in all fronts.
+    #[inline]
+    pub(super) fn units(&self) -> u64 {
+        self.all().iter().map(|slot| slot.units.load(Ordering::Acquire)).sum()
+    }
+
+    /// Units kept in the calling thread's front, and their slack.
+    #[inline]
+    pub(super) fn own_tally(&self) -> (u64, i64) {
+        match self.own() {
+            Some(slot) => (slot.units.load(Ordering::Relaxed), slot.slack.load(Ordering::Relaxed) as i64),
+            None => (0, 0),
+        }
+    }
+}
+
+/// Multiplication spreads sizes that are multiples of powers of two.
+fn set_of(size: u32) -> usize {
+    (size.wrapping_mul(0x9e37_79b1) >> 16) as usize % SETS
+}
+
+/// A small number for the calling thread, ever the same.
+#[cfg(not(loom))]
+fn thread_number() -> usize {
+    static NEXT: std::sync::atomic::AtomicUsize = std::sync::atomic::AtomicUsize::new(0);
+    thread_local! {
+        static NUMBER: usize = NEXT.fetch_add(1, Ordering::Relaxed);
+    }
+    NUMBER.with(|number| *number)
+}
+
+/// Under the model checker: the same in every run.
+#[cfg(loom)]
+fn thread_number() -> usize {
+    usize::from(format!("{:?}", loom::thread::current().id()) != "ThreadId(0)")
+}
