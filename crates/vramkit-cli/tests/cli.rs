@@ -230,6 +230,48 @@ fn a_device_that_is_not_here_has_its_own_exit_status() {
     assert!(String::from_utf8_lossy(&output.stderr).contains("`cuda:0` is not here"));
 }
 
+/// The stand-in for the driver, built beside this test.
+fn stand_in() -> std::path::PathBuf {
+    let _ = vramkit_standin::standin_reset as extern "C" fn();
+    std::env::current_exe().unwrap().parent().unwrap().join("libvramkit_standin.so")
+}
+
+#[test]
+fn a_card_runs_a_workload_and_is_listed() {
+    let with_card = || {
+        let mut command = vramkit();
+        command.env("VRAMKIT_CUDA_DRIVER", stand_in());
+        command
+    };
+    let output = with_card().args(["devices", "--json"]).output().unwrap();
+    let report: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(report["devices"][1]["id"], "cuda:0");
+    assert_eq!(report["devices"][1]["stream_pool"]["used_bytes"]["value"], 64 << 20);
+    assert_eq!(report["unavailable"], serde_json::json!([]));
+    let run = ["run", &example("three-models"), "--device", "cuda:0", "--verify", "full", "--json"];
+    let output = with_card().args(run).output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let report: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!((&report["verified_tensors"], &report["aliasing_violations"]), (&7.into(), &0.into()));
+    assert_eq!(report["used_after_release_bytes"], 0);
+    // A card that is not there, a driver without cards, one that is lost in mid-run, and one that is too small.
+    let run = ["run", &example("three-models"), "--device", "cuda:1"];
+    assert_eq!(with_card().args(run).output().unwrap().status.code(), Some(3));
+    let run = ["run", &example("three-models"), "--device", "cuda:0"];
+    let none = with_card().env("VRAMKIT_STANDIN_CARDS", "0").args(run).output().unwrap();
+    assert_eq!(none.status.code(), Some(3));
+    let lost = with_card().env("VRAMKIT_STANDIN_FAULTS", "cuMemcpyDtoH_v2:2=719").args(run).output().unwrap();
+    assert!(!lost.status.success());
+    assert!(String::from_utf8_lossy(&lost.stderr).contains("cuda:0 is lost"));
+    let small = with_card().env("VRAMKIT_STANDIN_BYTES", "200000000").args(run).output().unwrap();
+    assert!(!small.status.success());
+    let text = String::from_utf8_lossy(&small.stderr).into_owned();
+    assert!(text.contains("needs 350 MB") || text.contains("out of memory"), "{text}");
+    let other = vramkit().env("VRAMKIT_CUDA_DRIVER", "libm.so.6").arg("devices").output().unwrap();
+    assert!(other.status.success());
+    assert!(String::from_utf8_lossy(&other.stdout).contains("lacks the function cuInit"));
+}
+
 #[test]
 fn results_agree_with_their_schemas() {
     for (name, arguments) in [

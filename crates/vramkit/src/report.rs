@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 
-use crate::device::{DeviceInfo, DeviceMemory};
+use crate::device::{DeviceInfo, DeviceKind, DeviceMemory, StreamPoolMemory};
 use crate::plan::{AllocationPlan, LifetimeAnalyzer, Schedule};
 use crate::pressure::PressureLevel;
 use crate::trace::TraceEvent;
@@ -238,6 +238,18 @@ pub struct DevicesReport {
     pub schema: &'static str,
     /// The devices.
     pub devices: Vec<DeviceReport>,
+    /// Kinds of device of which there is none, and why.
+    pub unavailable: Vec<UnavailableReport>,
+}
+
+/// A kind of device that is not here.
+#[derive(Clone, Debug, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+pub struct UnavailableReport {
+    /// The kind.
+    pub kind: DeviceKind,
+    /// Why there is none.
+    pub reason: String,
 }
 
 /// One device of this machine.
@@ -250,4 +262,7 @@ pub struct DeviceReport {
     /// How much memory it has.
     #[serde(flatten)]
     pub memory: DeviceMemory,
+    /// What the driver's default stream-ordered pool holds; absent for a device without one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub stream_pool: Option<StreamPoolMemory>,
 }

@@ -2,8 +2,8 @@
 
 use std::fmt::Write as _;
 
-use vramkit::device::{Device, HostDevice};
-use vramkit::report::{DeviceReport, DevicesReport};
+use vramkit::device::{CudaDevice, Device, DeviceKind, HostDevice};
+use vramkit::report::{DeviceReport, DevicesReport, UnavailableReport};
 
 use crate::args::DevicesOptions;
 use crate::failure::Failure;
@@ -11,8 +11,19 @@ use crate::output::{self, BOLD};
 
 pub fn run(options: &DevicesOptions) -> Result<bool, Failure> {
     let host = HostDevice::with_available_memory();
-    let devices = vec![DeviceReport { info: host.info(), memory: host.memory() }];
-    let report = DevicesReport { schema: "vramkit.devices/1", devices };
+    let mut devices = vec![DeviceReport { info: host.info(), memory: host.memory(), stream_pool: None }];
+    let mut unavailable = Vec::new();
+    match CudaDevice::all() {
+        Ok(cards) => devices.extend(cards.iter().map(|card| DeviceReport {
+            info: card.info(),
+            memory: card.memory(),
+            stream_pool: Some(card.stream_pool()),
+        })),
+        Err(error) => {
+            unavailable.push(UnavailableReport { kind: DeviceKind::Cuda, reason: error.to_string() });
+        }
+    }
+    let report = DevicesReport { schema: "vramkit.devices/1", devices, unavailable };
     if options.json {
         output::json(&report)?;
         return Ok(true);
@@ -30,6 +41,16 @@ pub fn run(options: &DevicesOptions) -> Result<bool, Failure> {
         let _ = writeln!(text, "  level-2 cache {}", info.l2_cache_bytes);
         let _ = writeln!(text, "  bus width {}", info.bus_width_bits);
         let _ = writeln!(text, "  compute capability {}", info.compute_capability);
+        if let Some(pool) = &device.stream_pool {
+            let _ = writeln!(
+                text,
+                "  stream-ordered pool {} used of {} reserved, at most {} of {}",
+                pool.used_bytes, pool.reserved_bytes, pool.used_high_bytes, pool.reserved_high_bytes
+            );
+        }
+    }
+    for absent in &report.unavailable {
+        let _ = writeln!(text, "{BOLD}cuda{BOLD:#}  {}", absent.reason);
     }
     output::text(&text)?;
     Ok(true)

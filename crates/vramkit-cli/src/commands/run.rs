@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 use std::sync::Arc;
 
 use vramkit::ByteSize;
-use vramkit::device::{Device, HostDevice, SimulatedDevice};
+use vramkit::device::{CudaDevice, Device, HostDevice, SimulatedDevice};
 use vramkit::orchestrator::{PolicyLadder, RunError, Session, SessionModel, Standing};
 use vramkit::plan::{MemoryPlanner, Schedule};
 use vramkit::report::{PlanReport, RunReport};
@@ -63,10 +63,13 @@ fn device(name: &str, capacity: Option<ByteSize>) -> Result<Arc<dyn Device>, Fai
             None => Arc::new(HostDevice::with_available_memory()),
         }),
         "sim" => Ok(Arc::new(SimulatedDevice::new(granules(capacity.unwrap_or(SIMULATED_CAPACITY))))),
-        _ if name.strip_prefix("cuda:").is_some_and(|n| n.parse::<u32>().is_ok()) => Err(Failure::NoDevice(
-            format!("device `{name}` is not here: this version has no CUDA support; try host or sim"),
-        )),
-        _ => Err(Failure::Input(format!("`{name}` is not a device: use host, sim or cuda:N"))),
+        _ => match name.strip_prefix("cuda:").and_then(|index| index.parse().ok()) {
+            Some(index) => match CudaDevice::new(index) {
+                Ok(card) => Ok(Arc::new(card)),
+                Err(error) => Err(Failure::NoDevice(format!("device `{name}` is not here: {error}"))),
+            },
+            None => Err(Failure::Input(format!("`{name}` is not a device: use host, sim or cuda:N"))),
+        },
     }
 }
 

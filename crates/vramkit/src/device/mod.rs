@@ -8,17 +8,21 @@
 //! behind part of them, *decommit* takes the granules away again. Each device checks every access against
 //! what is committed, so an access out of bounds is an error and never a fault.
 
+mod cuda;
 mod host;
 mod regions;
 mod simulated;
+mod stream;
 mod system;
 
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
+pub use cuda::{CudaDevice, CudaError, CudaStream, StreamPoolMemory};
 pub use host::HostDevice;
 pub use simulated::{Fault, SimulatedDevice, SimulatedDeviceBuilder};
+pub use stream::{Event, Stream, StreamId};
 
 use crate::units::ByteSize;
 
@@ -62,6 +66,8 @@ impl fmt::Display for AddressRange {
 pub enum DeviceKind {
     /// This machine's main memory.
     Host,
+    /// A card of NVIDIA's.
+    Cuda,
     /// Book-keeping only.
     Simulated,
 }
@@ -73,6 +79,8 @@ pub enum DeviceKind {
 pub enum Source {
     /// The operating system of this machine.
     System,
+    /// The card's driver.
+    Driver,
     /// A limit that the user set.
     Configured,
     /// The simulation's own book-keeping.
@@ -102,6 +110,11 @@ impl<T> Reading<T> {
     pub fn unavailable(source: Source, reason: impl Into<String>) -> Self {
         Self { value: None, source, unavailable: Some(reason.into()) }
     }
+
+    /// The same reading in another form.
+    pub fn map<U>(self, form: impl FnOnce(T) -> U) -> Reading<U> {
+        Reading { value: self.value.map(form), source: self.source, unavailable: self.unavailable }
+    }
 }
 
 impl<T: fmt::Display> fmt::Display for Reading<T> {
@@ -117,7 +130,7 @@ impl<T: fmt::Display> fmt::Display for Reading<T> {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct DeviceInfo {
-    /// How the command line names it: `host`, `sim`.
+    /// How the command line names it: `host`, `sim`, `cuda:0`.
     pub id: String,
     /// What its maker calls it.
     pub name: String,

@@ -17,15 +17,20 @@ struct Region {
 /// Every reservation of a device.
 #[derive(Debug)]
 pub(super) struct Regions {
-    device: &'static str,
+    device: String,
     granularity: u64,
     regions: BTreeMap<u64, Region>,
     committed: ByteSize,
 }
 
 impl Regions {
-    pub(super) fn new(device: &'static str, granularity: ByteSize) -> Self {
-        Self { device, granularity: granularity.bytes(), regions: BTreeMap::new(), committed: ByteSize::ZERO }
+    pub(super) fn new(device: &str, granularity: ByteSize) -> Self {
+        Self {
+            device: device.to_owned(),
+            granularity: granularity.bytes(),
+            regions: BTreeMap::new(),
+            committed: ByteSize::ZERO,
+        }
     }
 
     /// Bytes committed in all reservations.
@@ -123,7 +128,7 @@ impl Regions {
     }
 
     fn invalid(&self, operation: &'static str, range: AddressRange, reason: &'static str) -> DeviceError {
-        DeviceError::InvalidRange { device: self.device.to_owned(), operation, range, reason }
+        DeviceError::InvalidRange { device: self.device.clone(), operation, range, reason }
     }
 }
 

@@ -1,0 +1,565 @@
+//! A CUDA card as a device, by its driver, which is loaded at run time.
+//!
+//! ```text
+//! reserve ──► cuMemAddressReserve      commit ──► a page from the cache, or cuMemCreate ──► cuMemMap, cuMemSetAccess
+//!                                    decommit ──► cuMemUnmap ──► the cache, or cuMemRelease
+//! ```
+//!
+//! A page is a granule: the driver undoes mappings whole only, and creating one takes a hundred times as long as
+//! mapping it, hence the cache. Where the card or driver has no virtual memory management, reserving allocates
+//! (`cuMemAlloc`), and committing is book-keeping. Every access is checked against the book first, because an
+//! access out of bounds would lose the context for the whole process.
+#![allow(unsafe_code)]
+
+mod driver;
+mod stream;
+
+use std::collections::BTreeMap;
+use std::ffi::{c_int, c_void};
+use std::path::Path;
+use std::sync::{Arc, RwLock};
+
+pub use driver::CudaError;
+pub use stream::CudaStream;
+
+use self::driver::{AccessDescription, AllocationProperties, Code, Driver, Location, Virtual};
+use super::regions::Regions;
+use super::{AddressRange, Device, DeviceError, DeviceInfo, DeviceKind, DeviceMemory, Reading, Source};
+use crate::sync::{read, write};
+use crate::units::ByteSize;
+
+/// `CUdevice_attribute`.
+mod attribute {
+    pub(super) const MULTIPROCESSORS: i32 = 16;
+    pub(super) const INTEGRATED: i32 = 18;
+    pub(super) const BUS_WIDTH: i32 = 37;
+    pub(super) const L2_CACHE: i32 = 38;
+    pub(super) const CAPABILITY_MAJOR: i32 = 75;
+    pub(super) const CAPABILITY_MINOR: i32 = 76;
+    pub(super) const VIRTUAL_MEMORY: i32 = 102;
+}
+
+/// What the driver's default stream-ordered pool of a card holds (`cudaMallocAsync` of any library in the process).
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+pub struct StreamPoolMemory {
+    /// Held from the card now.
+    pub reserved_bytes: Reading<ByteSize>,
+    /// Most ever held.
+    pub reserved_high_bytes: Reading<ByteSize>,
+    /// Allocated now.
+    pub used_bytes: Reading<ByteSize>,
+    /// Most ever allocated.
+    pub used_high_bytes: Reading<ByteSize>,
+}
+
+/// One card.
+#[derive(Debug)]
+pub struct CudaDevice {
+    card: Card,
+    /// As the command line names it.
+    id: String,
+    name: String,
+    total: ByteSize,
+    granularity: ByteSize,
+    /// Most created pages to keep.
+    cached_pages: usize,
+    /// Read-locked while bytes are accessed, write-locked while mappings change.
+    state: RwLock<State>,
+}
+
+/// A card's number and context, in the driver.
+#[derive(Clone, Debug)]
+struct Card {
+    driver: Arc<Driver>,
+    device: c_int,
+    context: Context,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Context(*mut c_void);
+
+// SAFETY: a context is a token of the driver, which is thread-safe; nothing is read through the pointer here.
+unsafe impl Send for Context {}
+// SAFETY: as above.
+unsafe impl Sync for Context {}
+
+/// What is reserved and mapped.
+#[derive(Debug)]
+struct State {
+    regions: Regions,
+    /// The page behind each mapped granule, by address.
+    pages: BTreeMap<u64, u64>,
+    /// Created pages behind nothing.
+    cache: Vec<u64>,
+    /// Without virtual memory management: the allocation that a reservation lies in.
+    allocations: BTreeMap<u64, u64>,
+}
+
+impl Card {
+    /// Calls the driver with this card's context current on the thread, and leaves the thread's own as it was.
+    fn call(&self, act: impl FnOnce(&Driver) -> c_int) -> Result<(), Code> {
+        let driver = &*self.driver;
+        // SAFETY: the context was retained when the card was opened and is released when it is dropped.
+        driver.check(unsafe { (driver.base.context_push)(self.context.0) })?;
+        let outcome = driver.check(act(driver));
+        let mut popped = std::ptr::null_mut();
+        // SAFETY: pops what was pushed above.
+        let restored = driver.check(unsafe { (driver.base.context_pop)(&mut popped) });
+        outcome.and(restored)
+    }
+
+    fn attribute(&self, attribute: c_int) -> Reading<i32> {
+        let mut value = 0;
+        // SAFETY: the pointer is valid for a write.
+        let code = unsafe { (self.driver.base.device_attribute)(&mut value, attribute, self.device) };
+        match self.driver.check(code) {
+            Ok(()) => Reading::known(value, Source::Driver),
+            Err(code) => Reading::unavailable(Source::Driver, self.driver.name(code)),
+        }
+    }
+
+    fn location(&self) -> Location {
+        Location { kind: 1, id: self.device }
+    }
+
+    fn properties(&self) -> AllocationProperties {
+        // Pinned memory on the card, shared with nobody.
+        AllocationProperties {
+            kind: 1,
+            handle_types: 0,
+            location: self.location(),
+            metadata: std::ptr::null_mut(),
+            flags: [0; 8],
+        }
+    }
+}
+
+impl CudaDevice {
+    /// Every card that the driver lists; an error says why there is none.
+    pub fn all() -> Result<Vec<Self>, CudaError> {
+        let driver = Driver::load(None)?;
+        (0..card_count(&driver)?).map(|index| Self::open(driver.clone(), index)).collect()
+    }
+
+    /// The card `cuda:index`.
+    pub fn new(index: u32) -> Result<Self, CudaError> {
+        Self::by(None, index)
+    }
+
+    /// As [`new`](Self::new), by the driver library at a path.
+    pub fn with_driver(library: &Path, index: u32) -> Result<Self, CudaError> {
+        Self::by(Some(library), index)
+    }
+
+    fn by(library: Option<&Path>, index: u32) -> Result<Self, CudaError> {
+        let driver = Driver::load(library)?;
+        let count = card_count(&driver)?;
+        if index >= count {
+            return Err(CudaError::NoSuchCard { index, count });
+        }
+        Self::open(driver, index)
+    }
+
+    fn open(driver: Arc<Driver>, index: u32) -> Result<Self, CudaError> {
+        let base = &driver.base;
+        let refused = |operation| move |code| (operation, code);
+        let opened = (|| {
+            let mut device = 0;
+            // SAFETY: here and below, pointers to locals are valid for writes of the sizes that are told.
+            driver
+                .check(unsafe { (base.device)(&mut device, index as c_int) })
+                .map_err(refused("cuDeviceGet"))?;
+            let mut name = [0; 256];
+            // SAFETY: as above.
+            driver
+                .check(unsafe { (base.device_name)(name.as_mut_ptr(), name.len() as c_int, device) })
+                .map_err(refused("cuDeviceGetName"))?;
+            let mut total = 0;
+            // SAFETY: as above.
+            driver
+                .check(unsafe { (base.device_total)(&mut total, device) })
+                .map_err(refused("cuDeviceTotalMem"))?;
+            let mut context = std::ptr::null_mut();
+            // SAFETY: as above; released when the device is dropped.
+            driver
+                .check(unsafe { (base.context_retain)(&mut context, device) })
+                .map_err(refused("cuDevicePrimaryCtxRetain"))?;
+            Ok((device, name, total, context))
+        })();
+        let (device, name, total, context) =
+            opened.map_err(|(operation, code)| driver.refused(operation, code))?;
+        let name: Vec<u8> = name.iter().map(|&c| c as u8).take_while(|&c| c != 0).collect();
+        let card = Card { driver, device, context: Context(context) };
+        let granularity = Self::granularity(&card);
+        let id = format!("cuda:{index}");
+        Ok(Self {
+            state: RwLock::new(State {
+                regions: Regions::new(&id, granularity),
+                pages: BTreeMap::new(),
+                cache: Vec::new(),
+                allocations: BTreeMap::new(),
+            }),
+            card,
+            id,
+            name: String::from_utf8_lossy(&name).into_owned(),
+            total: ByteSize::new(total as u64),
+            granularity,
+            cached_pages: 32,
+        })
+    }
+
+    /// The driver's smallest page; 2 MiB, which all cards have had so far, where it has none.
+    fn granularity(card: &Card) -> ByteSize {
+        let mut bytes = 0;
+        let asked = card.driver.vmm.as_ref().map(|vmm| {
+            // SAFETY: both pointers are valid; 0 asks for the minimum.
+            card.driver.check(unsafe { (vmm.granularity)(&mut bytes, &card.properties(), 0) })
+        });
+        let given = matches!(asked, Ok(Ok(()))) && bytes.is_power_of_two();
+        ByteSize::new(if given { bytes as u64 } else { 2 << 20 })
+    }
+
+    /// Keeps up to this many created pages for the next commit instead of giving them back to the driver.
+    pub fn with_cached_pages(mut self, pages: usize) -> Self {
+        self.cached_pages = pages;
+        self
+    }
+
+    /// Virtual memory management, where the driver and the card have it.
+    fn vmm(&self) -> Option<&Virtual> {
+        let supported = self.card.attribute(attribute::VIRTUAL_MEMORY).value == Some(1);
+        self.card.driver.vmm.as_ref().ok().filter(|_| supported)
+    }
+
+    /// What the driver's default stream-ordered pool holds.
+    pub fn stream_pool(&self) -> StreamPoolMemory {
+        let driver = &*self.card.driver;
+        // CU_MEMPOOL_ATTR_RESERVED_MEM_CURRENT and the three after it.
+        let reading = |attribute: c_int| {
+            let pools = match &driver.pools {
+                Ok(pools) => pools,
+                Err(symbol) => {
+                    return Reading::unavailable(Source::Driver, format!("the driver lacks {symbol}"));
+                }
+            };
+            let (mut pool, mut value) = (std::ptr::null_mut(), 0u64);
+            // SAFETY: the pointer is valid for a write.
+            let found = driver.check(unsafe { (pools.default_pool)(&mut pool, self.card.device) });
+            let read = found.and_then(|()| {
+                // SAFETY: these attributes are of 64 bits; the pool is the driver's own.
+                driver.check(unsafe { (pools.attribute)(pool, attribute, (&raw mut value).cast()) })
+            });
+            match read {
+                Ok(()) => Reading::known(ByteSize::new(value), Source::Driver),
+                Err(code) => Reading::unavailable(Source::Driver, driver.name(code)),
+            }
+        };
+        StreamPoolMemory {
+            reserved_bytes: reading(5),
+            reserved_high_bytes: reading(6),
+            used_bytes: reading(7),
+            used_high_bytes: reading(8),
+        }
+    }
+
+    /// Free and all memory of the card, as the driver says.
+    fn memory_info(&self) -> Result<(ByteSize, ByteSize), Code> {
+        let (mut free, mut total) = (0, 0);
+        // SAFETY: both pointers are valid for writes.
+        self.card.call(|driver| unsafe { (driver.base.memory_info)(&mut free, &mut total) })?;
+        Ok((ByteSize::new(free as u64), ByteSize::new(total as u64)))
+    }
+
+    /// A driver's refusal in the device's words.
+    fn refused(&self, operation: &'static str, code: Code) -> DeviceError {
+        if code.is_loss() {
+            return DeviceError::Lost { device: self.id.clone() };
+        }
+        DeviceError::Driver { device: self.id.clone(), operation, reason: self.card.driver.name(code) }
+    }
+
+    fn out_of_memory(&self, state: &State, requested: ByteSize) -> DeviceError {
+        let (free, total) = self.memory_info().unwrap_or((ByteSize::ZERO, self.total));
+        let available = free + self.cached(state);
+        DeviceError::OutOfMemory { device: self.id.clone(), requested, available, total }
+    }
+
+    /// Bytes of the pages that are kept.
+    fn cached(&self, state: &State) -> ByteSize {
+        ByteSize::new(state.cache.len() as u64 * self.granularity.bytes())
+    }
+
+    /// Runs what needs no lock but a check that all of a range may be accessed.
+    fn access(
+        &self,
+        operation: &'static str,
+        ranges: &[AddressRange],
+        act: impl FnOnce(&Driver) -> c_int,
+    ) -> Result<(), DeviceError> {
+        let state = read(&self.state);
+        for &range in ranges {
+            state.regions.check_access(operation, range)?;
+        }
+        self.card.call(act).map_err(|code| self.refused(operation, code))
+    }
+
+    /// Undoes the mappings of granules, as far as they exist, and keeps or releases their pages.
+    fn unmap(&self, state: &mut State, vmm: &Virtual, range: AddressRange) -> Result<(), Code> {
+        let granule = self.granularity.bytes();
+        let mapped: Vec<(u64, u64)> =
+            state.pages.range(range.base..range.end()).map(|(&at, &page)| (at, page)).collect();
+        for (at, page) in mapped {
+            // SAFETY: a mapping that this device made, of this size, with no access under way: the lock is held.
+            self.card.call(|_| unsafe { (vmm.unmap)(at, granule as usize) })?;
+            state.pages.remove(&at);
+            if state.cache.len() < self.cached_pages {
+                state.cache.push(page);
+            } else {
+                // SAFETY: a page that this device created, and that is behind nothing.
+                self.card.call(|_| unsafe { (vmm.release)(page) })?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Creates a page, or takes one from the cache.
+    fn page(&self, state: &mut State, vmm: &Virtual) -> Result<u64, Code> {
+        if let Some(page) = state.cache.pop() {
+            return Ok(page);
+        }
+        let (mut page, size) = (0, self.granularity.bytes() as usize);
+        // SAFETY: both pointers are valid; the size is the granularity.
+        self.card.call(|_| unsafe { (vmm.create)(&mut page, size, &self.card.properties(), 0) })?;
+        Ok(page)
+    }
+
+    fn map(&self, state: &mut State, vmm: &Virtual, range: AddressRange) -> Result<(), Code> {
+        let granule = self.granularity.bytes();
+        for at in (range.base..range.end()).step_by(granule as usize) {
+            let page = self.page(state, vmm)?;
+            // SAFETY: the address is in a reservation of ours with nothing behind it, as the book says.
+            if let Err(code) = self.card.call(|_| unsafe { (vmm.map)(at, granule as usize, 0, page, 0) }) {
+                state.cache.push(page);
+                return Err(code);
+            }
+            state.pages.insert(at, page);
+        }
+        let access = AccessDescription { location: self.card.location(), flags: 3 };
+        let size = range.size.bytes() as usize;
+        // SAFETY: the range has been mapped above; the description is valid for the call.
+        self.card.call(|_| unsafe { (vmm.set_access)(range.base, size, &access, 1) })
+    }
+
+    fn wait_for_all_work(&self, operation: &'static str) -> Result<(), DeviceError> {
+        // SAFETY: no arguments.
+        let waited = self.card.call(|driver| unsafe { (driver.base.synchronize)() });
+        waited.map_err(|code| self.refused(operation, code))
+    }
+}
+
+fn card_count(driver: &Driver) -> Result<u32, CudaError> {
+    let mut count = 0;
+    // SAFETY: the pointer is valid for a write.
+    let counted = driver.check(unsafe { (driver.base.device_count)(&mut count) });
+    counted.map_err(|code| driver.refused("cuDeviceGetCount", code))?;
+    Ok(u32::try_from(count).unwrap_or(0))
+}
+
+impl Device for CudaDevice {
+    fn info(&self) -> DeviceInfo {
+        let number = |attribute| self.card.attribute(attribute);
+        let capability = match (number(attribute::CAPABILITY_MAJOR), number(attribute::CAPABILITY_MINOR)) {
+            (Reading { value: Some(major), .. }, Reading { value: Some(minor), .. }) => {
+                Reading::known(format!("{major}.{minor}"), Source::Driver)
+            }
+            (major, _) => major.map(|major| major.to_string()),
+        };
+        DeviceInfo {
+            id: self.id.clone(),
+            name: self.name.clone(),
+            kind: DeviceKind::Cuda,
+            granularity: self.granularity,
+            unified: number(attribute::INTEGRATED).map(|integrated| integrated != 0),
+            multiprocessors: number(attribute::MULTIPROCESSORS).map(|n| n as u32),
+            l2_cache_bytes: number(attribute::L2_CACHE).map(|bytes| ByteSize::new(bytes as u64)),
+            bus_width_bits: number(attribute::BUS_WIDTH).map(|bits| bits as u32),
+            compute_capability: capability,
+        }
+    }
+
+    fn memory(&self) -> DeviceMemory {
+        let state = read(&self.state);
+        let committed = state.regions.committed();
+        let (free, total) = match self.memory_info() {
+            Ok((free, total)) => (
+                Reading::known(free + self.cached(&state), Source::Driver),
+                Reading::known(total, Source::Driver),
+            ),
+            Err(code) => (
+                Reading::unavailable(Source::Driver, self.card.driver.name(code)),
+                Reading::known(self.total, Source::Driver),
+            ),
+        };
+        DeviceMemory {
+            total_bytes: total,
+            free_bytes: free,
+            committed_bytes: Reading::known(committed, Source::Driver),
+        }
+    }
+
+    fn reserve(&self, size: ByteSize) -> Result<AddressRange, DeviceError> {
+        let unable =
+            |reason: String| DeviceError::AddressSpace { device: self.id.clone(), requested: size, reason };
+        let granule = self.granularity.bytes();
+        let rounded = ByteSize::new(size.bytes().max(1)).checked_align_up(granule);
+        let rounded = rounded.filter(|size| size.bytes() < 1 << 47);
+        let rounded = rounded.ok_or_else(|| unable("the card's addresses have 47 bits".to_owned()))?;
+        let mut state = write(&self.state);
+        let mut base = 0;
+        if let Some(vmm) = self.vmm() {
+            let size = rounded.bytes() as usize;
+            // SAFETY: the pointer is valid for a write.
+            let reserved =
+                self.card.call(|_| unsafe { (vmm.reserve)(&mut base, size, granule as usize, 0, 0) });
+            reserved.map_err(|code| match code {
+                code if code.is_loss() => self.refused("reserving", code),
+                code => unable(self.card.driver.name(code)),
+            })?;
+        } else {
+            // A granule more than asked leaves room to start on a granule boundary.
+            let (mut start, span) = (0, (rounded.bytes() + granule) as usize);
+            // SAFETY: the pointer is valid for a write.
+            let allocated = self.card.call(|driver| unsafe { (driver.base.allocate)(&mut start, span) });
+            allocated.map_err(|code| match code {
+                Code::OUT_OF_MEMORY => self.out_of_memory(&state, rounded),
+                code => self.refused("allocating", code),
+            })?;
+            base = start.next_multiple_of(granule);
+            state.allocations.insert(base, start);
+        }
+        let range = AddressRange::new(base, rounded);
+        state.regions.insert(range);
+        Ok(range)
+    }
+
+    fn release(&self, range: AddressRange) -> Result<(), DeviceError> {
+        self.wait_for_all_work("releasing")?;
+        let mut state = write(&self.state);
+        state.regions.remove(range)?;
+        let released = if let Some(start) = state.allocations.remove(&range.base) {
+            // SAFETY: an allocation of ours, which nobody can reach any more: it is out of the book.
+            self.card.call(|driver| unsafe { (driver.base.free)(start) })
+        } else if let Some(vmm) = self.vmm() {
+            self.unmap(&mut state, vmm, range).and_then(|()| {
+                // SAFETY: a reservation of ours, in which nothing is mapped any more.
+                self.card.call(|_| unsafe { (vmm.unreserve)(range.base, range.size.bytes() as usize) })
+            })
+        } else {
+            Ok(())
+        };
+        released.map_err(|code| self.refused("releasing", code))
+    }
+
+    fn commit(&self, range: AddressRange) -> Result<(), DeviceError> {
+        let mut state = write(&self.state);
+        state.regions.check_change(range, true)?;
+        if let Some(vmm) = self.vmm()
+            && let Err(code) = self.map(&mut state, vmm, range)
+        {
+            let undone = self.unmap(&mut state, vmm, range);
+            return Err(match undone {
+                Err(code) => self.refused("undoing a commit", code),
+                Ok(()) if code == Code::OUT_OF_MEMORY => self.out_of_memory(&state, range.size),
+                Ok(()) => self.refused("committing", code),
+            });
+        }
+        state.regions.change(range, true);
+        Ok(())
+    }
+
+    fn decommit(&self, range: AddressRange) -> Result<(), DeviceError> {
+        self.wait_for_all_work("decommitting")?;
+        let mut state = write(&self.state);
+        state.regions.check_change(range, false)?;
+        if let Some(vmm) = self.vmm() {
+            self.unmap(&mut state, vmm, range).map_err(|code| self.refused("decommitting", code))?;
+        }
+        state.regions.change(range, false);
+        Ok(())
+    }
+
+    fn fill(&self, range: AddressRange, pattern: u32) -> Result<(), DeviceError> {
+        // Words in the middle; bytes up to the first and from the last word boundary.
+        let first = range.base.saturating_add(3) / 4 * 4;
+        let (first, last) = (first.min(range.end()), (range.end() / 4 * 4).max(first.min(range.end())));
+        let byte = |at: u64| pattern.to_le_bytes()[(at % 4) as usize];
+        self.access("fill", &[range], |driver| {
+            for at in (range.base..first).chain(last..range.end()) {
+                // SAFETY: every byte of the range is committed.
+                let code = unsafe { (driver.base.fill_bytes)(at, byte(at), 1) };
+                if code != 0 {
+                    return code;
+                }
+            }
+            if last > first {
+                // SAFETY: as above; `first` is a multiple of 4.
+                return unsafe { (driver.base.fill_words)(first, pattern, ((last - first) / 4) as usize) };
+            }
+            0
+        })
+    }
+
+    fn write(&self, to: u64, bytes: &[u8]) -> Result<(), DeviceError> {
+        let range = AddressRange::new(to, ByteSize::new(bytes.len() as u64));
+        self.access("write", &[range], |driver| {
+            // SAFETY: every byte of the range is committed, and the slice is as long.
+            unsafe { (driver.base.to_device)(to, bytes.as_ptr().cast(), bytes.len()) }
+        })
+    }
+
+    fn read(&self, from: u64, into: &mut [u8]) -> Result<(), DeviceError> {
+        let range = AddressRange::new(from, ByteSize::new(into.len() as u64));
+        self.access("read", &[range], |driver| {
+            // SAFETY: every byte of the range is committed, and the slice is as long.
+            unsafe { (driver.base.to_host)(into.as_mut_ptr().cast(), from, into.len()) }
+        })
+    }
+
+    fn copy(&self, from: AddressRange, to: u64) -> Result<(), DeviceError> {
+        let target = AddressRange::new(to, from.size);
+        if from.base < target.end() && to < from.end() {
+            return Err(DeviceError::InvalidRange {
+                device: self.id.clone(),
+                operation: "copy",
+                range: from,
+                reason: "it overlaps its target",
+            });
+        }
+        self.access("copy", &[from, target], |driver| {
+            // SAFETY: every byte of both ranges is committed.
+            unsafe { (driver.base.on_device)(to, from.base, from.size.bytes() as usize) }
+        })
+    }
+
+    fn resident(&self, _: AddressRange) -> Reading<ByteSize> {
+        Reading::unavailable(Source::Driver, "the driver does not say what is behind an address range")
+    }
+}
+
+impl Drop for CudaDevice {
+    fn drop(&mut self) {
+        // A lost device's memory is gone already: nothing to report, nothing to repeat.
+        let mut state = write(&self.state);
+        if let Some(vmm) = self.vmm() {
+            self.unmap(&mut state, vmm, AddressRange::new(0, ByteSize::MAX)).ok();
+            for page in std::mem::take(&mut state.cache) {
+                // SAFETY: pages that this device created, behind nothing.
+                self.card.call(|_| unsafe { (vmm.release)(page) }).ok();
+            }
+        }
+        drop(state);
+        // SAFETY: balances the retain of `open`.
+        unsafe { (self.card.driver.base.context_release)(self.card.device) };
+    }
+}

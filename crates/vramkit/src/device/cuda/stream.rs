@@ -1,0 +1,124 @@
+//! Streams and events of a card.
+
+use std::ffi::c_void;
+use std::sync::Arc;
+
+use super::driver::{Code, Driver};
+use super::{Card, CudaDevice};
+use crate::device::{DeviceError, Event, Stream, StreamId};
+
+/// `CU_STREAM_NON_BLOCKING`: does not wait for the default stream.
+const NON_BLOCKING: u32 = 1;
+/// `CU_EVENT_DISABLE_TIMING`: no time stamps, which makes events cheap.
+const NO_TIMING: u32 = 2;
+
+/// A stream of a card: one of its own, or one of another library's in the same process.
+#[derive(Debug)]
+pub struct CudaStream {
+    device: Arc<CudaDevice>,
+    handle: Handle,
+    owned: bool,
+}
+
+/// A stream's or event's token in the driver.
+#[derive(Clone, Copy, Debug)]
+struct Handle(*mut c_void);
+
+// SAFETY: a token of the driver, which is thread-safe; nothing is read through the pointer here.
+unsafe impl Send for Handle {}
+// SAFETY: as above.
+unsafe impl Sync for Handle {}
+
+impl CudaStream {
+    /// A new stream, destroyed when dropped.
+    pub fn new(device: Arc<CudaDevice>) -> Result<Self, DeviceError> {
+        let mut stream = std::ptr::null_mut();
+        // SAFETY: the pointer is valid for a write.
+        let created =
+            device.card.call(|driver| unsafe { (driver.base.stream_create)(&mut stream, NON_BLOCKING) });
+        created.map_err(|code| device.refused("creating a stream", code))?;
+        Ok(Self { device, handle: Handle(stream), owned: true })
+    }
+
+    /// The stream of another library: `handle` is its `CUstream` (in PyTorch, `torch.cuda.current_stream().cuda_stream`;
+    /// 0 is the default stream). It must outlive this value; one that does not is an error of the driver's, later.
+    pub fn of(device: Arc<CudaDevice>, handle: u64) -> Self {
+        Self { device, handle: Handle(handle as usize as *mut c_void), owned: false }
+    }
+}
+
+impl Stream for CudaStream {
+    fn id(&self) -> StreamId {
+        StreamId(self.handle.0 as usize as u64)
+    }
+
+    fn record(&self) -> Result<Arc<dyn Event>, DeviceError> {
+        let mut event = std::ptr::null_mut();
+        let card = self.device.card.clone();
+        let recorded = card.call(|driver| {
+            // SAFETY: the pointer is valid for a write.
+            match unsafe { (driver.base.event_create)(&mut event, NO_TIMING) } {
+                // SAFETY: the event was just created; the stream is alive by this type's contract.
+                0 => unsafe { (driver.base.event_record)(event, self.handle.0) },
+                code => code,
+            }
+        });
+        let event = CudaEvent { card, id: self.device.id.clone(), handle: Handle(event) };
+        recorded.map_err(|code| self.device.refused("recording an event", code))?;
+        Ok(Arc::new(event))
+    }
+}
+
+impl Drop for CudaStream {
+    fn drop(&mut self) {
+        if self.owned {
+            // SAFETY: a stream that this value created, and nobody else destroys; work in it is still done.
+            self.device.card.call(|driver| unsafe { (driver.base.stream_destroy)(self.handle.0) }).ok();
+        }
+    }
+}
+
+/// A mark in a card's stream.
+#[derive(Debug)]
+struct CudaEvent {
+    card: Card,
+    id: String,
+    handle: Handle,
+}
+
+impl CudaEvent {
+    fn ask(&self, operation: &'static str, act: impl FnOnce(&Driver) -> i32) -> Result<bool, DeviceError> {
+        match self.card.call(act) {
+            Ok(()) => Ok(true),
+            Err(Code::NOT_READY) => Ok(false),
+            Err(code) if code.is_loss() => Err(DeviceError::Lost { device: self.id.clone() }),
+            Err(code) => Err(DeviceError::Driver {
+                device: self.id.clone(),
+                operation,
+                reason: self.card.driver.name(code),
+            }),
+        }
+    }
+}
+
+impl Event for CudaEvent {
+    fn is_done(&self) -> Result<bool, DeviceError> {
+        // SAFETY: the event is alive until this value is dropped.
+        self.ask("asking an event", |driver| unsafe { (driver.base.event_query)(self.handle.0) })
+    }
+
+    fn wait(&self) -> Result<(), DeviceError> {
+        // SAFETY: as above.
+        self.ask("waiting for an event", |driver| unsafe { (driver.base.event_wait)(self.handle.0) })
+            .map(drop)
+    }
+}
+
+impl Drop for CudaEvent {
+    fn drop(&mut self) {
+        if !self.handle.0.is_null() {
+            // SAFETY: an event that this value owns.
+            self.card.call(|driver| unsafe { (driver.base.event_destroy)(self.handle.0) }).ok();
+        }
+    }
+}
