@@ -30,6 +30,7 @@ const EXIT: &str = "Exit status: 0 done and the answer is yes; 1 done and the an
 pub enum Command {
     Plan(PlanOptions),
     Run(RunOptions),
+    Replay(ReplayOptions),
     Devices(DevicesOptions),
     Schema(SchemaOptions),
     Completions(CompletionsOptions),
@@ -126,6 +127,35 @@ pub struct RunOptions {
     pub json: bool,
 }
 
+/// Replay allocation traces against pool policies
+///
+/// Traces are text (a ID BYTES, f ID), RMM's CSV logs, what vramkit's pools record (JSON Lines) and PyTorch's CUDA
+/// memory snapshots (pickles, read without running anything in them), gzip or not. Takes no memory: each policy
+/// says how much it would have taken. Policies: default, exact, stepped, pow2 (vramkit's pool), best-fit, first-fit,
+/// pytorch, pytorch-expandable, offline (a plan of the whole trace, the floor), all.
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  vramkit replay examples/training.trace --policy all
+  vramkit replay snapshot.pickle --policy default,pytorch --svg memory.svg
+  vramkit replay rmm_log.csv --policy default --capacity 16GiB --json")]
+pub struct ReplayOptions {
+    /// Allocation traces
+    #[arg(required = true, value_name = "TRACE")]
+    pub traces: Vec<PathBuf>,
+    /// Policies to replay against; several with commas
+    #[arg(long, value_name = "P", value_delimiter = ',', default_value = "default,best-fit,pytorch,offline")]
+    pub policy: Vec<String>,
+    /// Most bytes that there are; exit with 1 if no policy gets through a trace with them
+    #[arg(long, value_name = "SIZE")]
+    pub capacity: Option<ByteSize>,
+    /// Draw addresses over time, for the first trace and the first policy
+    #[arg(long, value_name = "FILE.svg")]
+    pub svg: Option<PathBuf>,
+    /// Print the result as JSON (vramkit.replay/1)
+    #[arg(long)]
+    pub json: bool,
+}
+
 /// Show what is here and how much memory it has
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:\n  vramkit devices\n  vramkit devices --json")]
@@ -196,6 +226,7 @@ impl From<VerifyArg> for Verify {
 pub enum SchemaName {
     Plan,
     Run,
+    Replay,
     Devices,
 }
 

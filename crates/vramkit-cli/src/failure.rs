@@ -7,6 +7,7 @@ use std::process::ExitCode;
 use anstyle::{AnsiColor, Style};
 use vramkit::orchestrator::RunError;
 use vramkit_models::ReadError;
+use vramkit_replay::ReadTraceError;
 
 /// See the exit statuses in [`main`](crate).
 #[derive(Debug, thiserror::Error)]
@@ -14,6 +15,9 @@ pub enum Failure {
     /// A file is not what it should be.
     #[error(transparent)]
     Read(#[from] ReadError),
+    /// A file is no allocation trace.
+    #[error(transparent)]
+    Trace(#[from] ReadTraceError),
     /// A workload cannot be run.
     #[error(transparent)]
     Run(#[from] RunError),

@@ -21,6 +21,7 @@ fn main() -> ExitCode {
     let outcome = match cli.command {
         Command::Plan(options) => commands::plan::run(&options),
         Command::Run(options) => commands::run::run(&options),
+        Command::Replay(options) => commands::replay::run(&options),
         Command::Devices(options) => commands::devices::run(&options),
         Command::Schema(options) => commands::schema::run(&options),
         Command::Completions(options) => commands::completions::run(&options),

@@ -7,6 +7,8 @@ mod chart;
 mod draw;
 mod page;
 mod plan;
+mod trace;
 
 pub use page::run_page;
 pub use plan::plan_svg;
+pub use trace::{TraceBox, TracePicture, trace_svg};

@@ -3,5 +3,6 @@
 pub mod completions;
 pub mod devices;
 pub mod plan;
+pub mod replay;
 pub mod run;
 pub mod schema;

@@ -2,6 +2,7 @@
 
 use schemars::{Schema, schema_for};
 use vramkit::report::{DevicesReport, PlanReport, RunReport};
+use vramkit_replay::ReplayReport;
 
 use crate::args::{SchemaName, SchemaOptions};
 use crate::failure::Failure;
@@ -11,6 +12,7 @@ pub fn run(options: &SchemaOptions) -> Result<bool, Failure> {
     let schema: Schema = match options.name {
         SchemaName::Plan => schema_for!(PlanReport),
         SchemaName::Run => schema_for!(RunReport),
+        SchemaName::Replay => schema_for!(ReplayReport),
         SchemaName::Devices => schema_for!(DevicesReport),
     };
     output::json(&schema)?;

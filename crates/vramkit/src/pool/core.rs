@@ -10,7 +10,8 @@ use super::book::{Book, Excess};
 use super::classes::SizeClasses;
 use super::front::Fronts;
 use super::granules::Granules;
-use super::request::{AllocationId, Request};
+use super::record::{Recorded, Recorder};
+use super::request::{AllocationId, Purpose, Request};
 use super::{
     Leak, LeakReport, OutOfMemory, OverBudget, PoolConfig, PoolError, ReclaimRequest, Reclaimer, TrimReport,
 };
@@ -41,6 +42,7 @@ pub(crate) struct Inner {
     /// Requests that neither a block nor reclaiming could serve.
     pub(super) failures: AtomicU64,
     pub(super) reclaimers: Mutex<Vec<(u64, Reclaimer)>>,
+    pub(super) recorder: std::sync::OnceLock<Recorder>,
     /// When the pool was made, on the coarse clock.
     pub(super) start: u32,
 }
@@ -94,6 +96,7 @@ impl Inner {
             peak_requested: AtomicU64::new(0),
             failures: AtomicU64::new(0),
             reclaimers: Mutex::new(Vec::new()),
+            recorder: std::sync::OnceLock::new(),
             start: coarse_clock(),
         })
     }
@@ -107,12 +110,30 @@ impl Inner {
             return Err(PoolError::Alignment(request.alignment));
         }
         let placed = self.place(request);
-        if let Ok(placed) = placed
-            && self.granules.has(placed.offset, placed.granted)
-        {
-            return Ok(placed);
+        let placed = match placed {
+            Ok(placed) if self.granules.has(placed.offset, placed.granted) => placed,
+            placed => self.allocate_slowly(request, placed)?,
+        };
+        if let Some(recorder) = self.recorder.get() {
+            recorder(&self.recorded(placed.id, request));
         }
-        self.allocate_slowly(request, placed)
+        Ok(placed)
+    }
+
+    #[cold]
+    fn recorded(&self, id: AllocationId, request: Request) -> Recorded {
+        let book = lock(&self.book);
+        let owner = &book.owners[usize::from(book.known(request.owner).0)];
+        let owner = match (&*owner.model, owner.purpose) {
+            ("", Purpose::Other) => String::new(),
+            (model, purpose) => format!("{model} ({purpose})"),
+        };
+        Recorded::Allocate {
+            id: id.to_string(),
+            bytes: request.size,
+            owner,
+            tag: book.tag_name(request.tag).to_owned(),
+        }
     }
 
     /// A block without memory behind it, or none yet: the last tries are with what fronts keep, which may be
@@ -338,6 +359,9 @@ impl Inner {
     pub(super) fn release(&self, id: AllocationId) -> Result<(), PoolError> {
         // A live block keeps its size, so every release of an id goes the same way.
         let may_keep = self.fronts.may_keep(self.find(id)?.size());
+        if let Some(recorder) = self.recorder.get() {
+            recorder(&Recorded::Release { id: id.to_string() });
+        }
         if may_keep && self.fronts.are_active() {
             return self.release_to_front(id);
         }

@@ -19,6 +19,7 @@ mod core;
 mod error;
 mod front;
 mod granules;
+mod record;
 mod request;
 mod segregated;
 mod stats;
@@ -28,6 +29,7 @@ use std::sync::Arc;
 
 pub use classes::SizeClasses;
 pub use error::{OutOfMemory, OverBudget, OwnerUse, PoolError};
+pub use record::{Recorded, json_lines};
 pub use request::{Allocation, AllocationId, OwnerId, Purpose, Request, TagId};
 pub use stats::{Leak, LeakReport, PoolStats, TrimReport};
 
@@ -83,6 +85,12 @@ impl DeviceMemoryPool {
     pub fn on_leak(mut self, sink: impl Fn(&LeakReport) + Send + Sync + 'static) -> Self {
         self.on_leak = Some(Box::new(sink));
         self
+    }
+
+    /// Calls a function with every allocation and release from now on, outside the pool's locks; see [`json_lines`]. A
+    /// pool records to one place: `false` when it does already.
+    pub fn record(&self, recorder: impl Fn(&Recorded) + Send + Sync + 'static) -> bool {
+        self.inner.recorder.set(Box::new(recorder)).is_ok()
     }
 
     /// The id for requests on behalf of a model and purpose.

@@ -163,32 +163,20 @@ impl CudaDevice {
 
     fn open(driver: Arc<Driver>, index: u32) -> Result<Self, CudaError> {
         let base = &driver.base;
-        let refused = |operation| move |code| (operation, code);
-        let opened = (|| {
-            let mut device = 0;
-            // SAFETY: here and below, pointers to locals are valid for writes of the sizes that are told.
-            driver
-                .check(unsafe { (base.device)(&mut device, index as c_int) })
-                .map_err(refused("cuDeviceGet"))?;
-            let mut name = [0; 256];
-            // SAFETY: as above.
-            driver
-                .check(unsafe { (base.device_name)(name.as_mut_ptr(), name.len() as c_int, device) })
-                .map_err(refused("cuDeviceGetName"))?;
-            let mut total = 0;
-            // SAFETY: as above.
-            driver
-                .check(unsafe { (base.device_total)(&mut total, device) })
-                .map_err(refused("cuDeviceTotalMem"))?;
-            let mut context = std::ptr::null_mut();
-            // SAFETY: as above; released when the device is dropped.
-            driver
-                .check(unsafe { (base.context_retain)(&mut context, device) })
-                .map_err(refused("cuDevicePrimaryCtxRetain"))?;
-            Ok((device, name, total, context))
-        })();
-        let (device, name, total, context) =
-            opened.map_err(|(operation, code)| driver.refused(operation, code))?;
+        let check = |operation, code| driver.check(code).map_err(|code| driver.refused(operation, code));
+        let (mut device, mut name, mut total, mut context) = (0, [0; 256], 0, std::ptr::null_mut());
+        // SAFETY: the pointer is valid for a write.
+        let code = unsafe { (base.device)(&mut device, index as c_int) };
+        check("cuDeviceGet", code)?;
+        // SAFETY: the pointer is valid for writes of the length told.
+        let code = unsafe { (base.device_name)(name.as_mut_ptr(), name.len() as c_int, device) };
+        check("cuDeviceGetName", code)?;
+        // SAFETY: the pointer is valid for a write.
+        let code = unsafe { (base.device_total)(&mut total, device) };
+        check("cuDeviceTotalMem", code)?;
+        // SAFETY: the pointer is valid for a write; the context is released when the device is dropped.
+        let code = unsafe { (base.context_retain)(&mut context, device) };
+        check("cuDevicePrimaryCtxRetain", code)?;
         let name: Vec<u8> = name.iter().map(|&c| c as u8).take_while(|&c| c != 0).collect();
         let card = Card { driver, device, context: Context(context) };
         let granularity = Self::granularity(&card);

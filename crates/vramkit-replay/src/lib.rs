@@ -1,0 +1,23 @@
+//! Allocation traces: read from what programs recorded, replayed against pool policies without a device.
+//!
+//! ```text
+//! file ──► read (text, CSV, JSON Lines, pickle) ──► Trace ──► replay ──► how much memory each policy took
+//!                                                               ▲
+//!                                              policy (vramkit's pool, best fit, PyTorch's, a plan)
+//! ```
+//!
+//! A reader treats every length in a file as hostile and runs nothing that is in it; a policy places and frees and
+//! knows nothing of files.
+
+mod pickle;
+mod policy;
+mod pytorch;
+mod read;
+mod replay;
+mod snapshot;
+mod trace;
+
+pub use policy::PolicyName;
+pub use read::{ReadTraceError, read_traces};
+pub use replay::{Placement, PolicyReport, ReplayReport, TraceReport, place, replay};
+pub use trace::{Operation, Trace, TraceError};

@@ -1,0 +1,477 @@
+//! Python pickles of plain data: dictionaries, lists, tuples, texts, bytes, numbers, booleans and nothing.
+//!
+//! An opcode that would look up or call something is an error, so nothing in a file is ever run. Values live in one
+//! table and refer to each other by number: a million lists inside each other, or a list inside itself, are as
+//! good as any other. Every length is checked against what is left of the file. (The format: `pickletools.py` in
+//! Python's library.)
+
+use std::collections::HashMap;
+
+/// A value's number in its [`Pickle`].
+pub(crate) type Id = u32;
+
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) enum Value {
+    None,
+    Bool(bool),
+    Int(i64),
+    Float(f64),
+    Text(Box<str>),
+    Bytes(Box<[u8]>),
+    /// Lists, tuples and sets.
+    List(Vec<Id>),
+    Dict(Vec<(Id, Id)>),
+}
+
+/// A file's values.
+#[derive(Debug)]
+pub(crate) struct Pickle {
+    values: Vec<Value>,
+    pub(crate) root: Id,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("byte {at}: {what}")]
+pub(crate) struct PickleError {
+    at: usize,
+    what: String,
+}
+
+impl Pickle {
+    pub(crate) fn get(&self, id: Id) -> &Value {
+        &self.values[id as usize]
+    }
+
+    /// What a dictionary has under a text.
+    pub(crate) fn field(&self, dict: Id, name: &str) -> Option<&Value> {
+        self.field_id(dict, name).map(|id| self.get(id))
+    }
+
+    pub(crate) fn field_id(&self, dict: Id, name: &str) -> Option<Id> {
+        let Value::Dict(items) = self.get(dict) else { return None };
+        // The last one set counts.
+        let is_it = |id: Id| matches!(self.get(id), Value::Text(text) if **text == *name);
+        items.iter().rev().find(|(key, _)| is_it(*key)).map(|&(_, value)| value)
+    }
+
+    /// What a dictionary has under a text, as a list's items.
+    pub(crate) fn list(&self, dict: Id, name: &str) -> Option<&[Id]> {
+        match self.field(dict, name)? {
+            Value::List(items) => Some(items),
+            _ => None,
+        }
+    }
+
+    pub(crate) fn int(&self, dict: Id, name: &str) -> Option<i64> {
+        match self.field(dict, name)? {
+            Value::Int(number) => Some(*number),
+            _ => None,
+        }
+    }
+
+    pub(crate) fn text(&self, dict: Id, name: &str) -> Option<&str> {
+        match self.field(dict, name)? {
+            Value::Text(text) => Some(text),
+            _ => None,
+        }
+    }
+
+    /// Reads a file.
+    pub(crate) fn read(bytes: &[u8]) -> Result<Self, PickleError> {
+        let mut reader = Reader {
+            bytes,
+            at: 0,
+            values: Vec::new(),
+            stack: Vec::new(),
+            marks: Vec::new(),
+            memo: HashMap::new(),
+        };
+        let root = reader.run()?;
+        Ok(Self { values: reader.values, root })
+    }
+}
+
+struct Reader<'a> {
+    bytes: &'a [u8],
+    at: usize,
+    values: Vec<Value>,
+    stack: Vec<Id>,
+    /// Heights of the stack.
+    marks: Vec<usize>,
+    memo: HashMap<u64, Id>,
+}
+
+impl<'a> Reader<'a> {
+    fn error<T>(&self, what: impl Into<String>) -> Result<T, PickleError> {
+        Err(PickleError { at: self.at, what: what.into() })
+    }
+
+    fn take(&mut self, count: u64) -> Result<&'a [u8], PickleError> {
+        let rest = &self.bytes[self.at..];
+        if count > rest.len() as u64 {
+            return self.error(format!("{count} bytes are announced, {} are left", rest.len()));
+        }
+        self.at += count as usize;
+        Ok(&rest[..count as usize])
+    }
+
+    fn number(&mut self, bytes: u64) -> Result<u64, PickleError> {
+        Ok(self.take(bytes)?.iter().rev().fold(0, |number, &byte| number << 8 | u64::from(byte)))
+    }
+
+    /// Bytes up to the end of the line, which is dropped.
+    fn line(&mut self) -> Result<&'a [u8], PickleError> {
+        let rest = &self.bytes[self.at..];
+        let Some(end) = rest.iter().position(|&byte| byte == b'\n') else {
+            return self.error("a line has no end");
+        };
+        self.at += end + 1;
+        Ok(&rest[..end])
+    }
+
+    fn line_of<T: std::str::FromStr>(&mut self) -> Result<T, PickleError> {
+        let line = self.line()?;
+        match std::str::from_utf8(line).ok().and_then(|text| text.trim_end_matches('L').parse().ok()) {
+            Some(value) => Ok(value),
+            None => self.error("a line that is not a number"),
+        }
+    }
+
+    fn push(&mut self, value: Value) -> Result<(), PickleError> {
+        let Ok(id) = Id::try_from(self.values.len()) else {
+            return self.error("more than 2^32 values");
+        };
+        self.values.push(value);
+        self.stack.push(id);
+        Ok(())
+    }
+
+    fn pop(&mut self) -> Result<Id, PickleError> {
+        let floor = self.marks.last().copied().unwrap_or(0);
+        if self.stack.len() <= floor {
+            return self.error("the stack is empty");
+        }
+        Ok(self.stack.remove(self.stack.len() - 1))
+    }
+
+    fn top(&mut self) -> Result<Id, PickleError> {
+        match self.stack.last() {
+            Some(&id) => Ok(id),
+            None => self.error("the stack is empty"),
+        }
+    }
+
+    /// Everything since the last mark.
+    fn marked(&mut self) -> Result<Vec<Id>, PickleError> {
+        match self.marks.pop() {
+            Some(mark) => Ok(self.stack.split_off(mark)),
+            None => self.error("there is no mark"),
+        }
+    }
+
+    fn text(&mut self, length: u64) -> Result<(), PickleError> {
+        let bytes = self.take(length)?;
+        // Python writes lone surrogates; they are no text of ours and nothing that is looked for.
+        self.push(Value::Text(String::from_utf8_lossy(bytes).into()))
+    }
+
+    fn blob(&mut self, length: u64) -> Result<(), PickleError> {
+        let bytes = self.take(length)?;
+        self.push(Value::Bytes(bytes.into()))
+    }
+
+    /// A number of any length, two's complement; what passes 64 bits becomes a fraction.
+    fn long(&mut self, length: u64) -> Result<(), PickleError> {
+        let bytes = self.take(length)?;
+        let negative = bytes.last().is_some_and(|byte| byte & 0x80 != 0);
+        let fill = if negative { 0xff } else { 0 };
+        let significant = bytes.iter().rposition(|&byte| byte != fill).map_or(0, |at| at + 1);
+        let value = if significant <= 8 {
+            let mut word = [fill; 8];
+            word[..significant].copy_from_slice(&bytes[..significant]);
+            let word = i64::from_le_bytes(word);
+            if (word < 0) == negative { Value::Int(word) } else { Value::Float(word as u64 as f64) }
+        } else {
+            Value::Float(if negative { f64::NEG_INFINITY } else { f64::INFINITY })
+        };
+        self.push(value)
+    }
+
+    fn pairs(&self, items: &[Id]) -> Result<Vec<(Id, Id)>, PickleError> {
+        if !items.len().is_multiple_of(2) {
+            return self.error("a key without a value");
+        }
+        Ok(items.chunks_exact(2).map(|pair| (pair[0], pair[1])).collect())
+    }
+
+    fn extend_list(&mut self, items: Vec<Id>) -> Result<(), PickleError> {
+        let list = self.top()?;
+        match &mut self.values[list as usize] {
+            Value::List(list) => list.extend(items),
+            _ => return self.error("items for something that is not a list"),
+        }
+        Ok(())
+    }
+
+    fn extend_dict(&mut self, items: &[Id]) -> Result<(), PickleError> {
+        let pairs = self.pairs(items)?;
+        let dict = self.top()?;
+        match &mut self.values[dict as usize] {
+            Value::Dict(dict) => dict.extend(pairs),
+            _ => return self.error("items for something that is not a dictionary"),
+        }
+        Ok(())
+    }
+
+    fn remember(&mut self, key: u64) -> Result<(), PickleError> {
+        let id = self.top()?;
+        self.memo.insert(key, id);
+        Ok(())
+    }
+
+    fn recall(&mut self, key: u64) -> Result<(), PickleError> {
+        match self.memo.get(&key) {
+            Some(&id) => {
+                self.stack.push(id);
+                Ok(())
+            }
+            None => self.error(format!("memo {key} was never set")),
+        }
+    }
+
+    fn tuple(&mut self, count: usize) -> Result<(), PickleError> {
+        let mut items = Vec::with_capacity(count);
+        for _ in 0..count {
+            items.push(self.pop()?);
+        }
+        items.reverse();
+        self.push(Value::List(items))
+    }
+
+    fn run(&mut self) -> Result<Id, PickleError> {
+        loop {
+            let opcode = self.take(1)?[0];
+            match opcode {
+                0x80 => match self.number(1)? {
+                    0..=5 => {}
+                    version => return self.error(format!("protocol {version} is not known")),
+                },
+                // A frame's length is a hint for readers that buffer.
+                0x95 => drop(self.number(8)?),
+                b'.' => return self.pop(),
+                b'(' => self.marks.push(self.stack.len()),
+                b'0' => match self.pop() {
+                    Ok(_) => {}
+                    Err(_) if self.marks.last() == Some(&self.stack.len()) => drop(self.marks.pop()),
+                    Err(error) => return Err(error),
+                },
+                b'1' => drop(self.marked()?),
+                b'2' => {
+                    let id = self.top()?;
+                    self.stack.push(id);
+                }
+                b'N' => self.push(Value::None)?,
+                0x88 => self.push(Value::Bool(true))?,
+                0x89 => self.push(Value::Bool(false))?,
+                b'K' => {
+                    let number = self.number(1)?;
+                    self.push(Value::Int(number as i64))?;
+                }
+                b'M' => {
+                    let number = self.number(2)?;
+                    self.push(Value::Int(number as i64))?;
+                }
+                b'J' => {
+                    let number = self.number(4)?;
+                    self.push(Value::Int(i64::from(number as u32 as i32)))?;
+                }
+                b'I' => {
+                    let number: i64 = self.line_of()?;
+                    self.push(Value::Int(number))?;
+                }
+                b'L' => {
+                    let number: i64 = self.line_of()?;
+                    self.push(Value::Int(number))?;
+                }
+                b'F' => {
+                    let number: f64 = self.line_of()?;
+                    self.push(Value::Float(number))?;
+                }
+                b'G' => {
+                    let bits = self.number(8)?.swap_bytes();
+                    self.push(Value::Float(f64::from_bits(bits)))?;
+                }
+                0x8a => {
+                    let length = self.number(1)?;
+                    self.long(length)?;
+                }
+                0x8b => {
+                    let length = self.number(4)?;
+                    self.long(length)?;
+                }
+                b'V' | b'S' => {
+                    let line = self.line()?;
+                    let quotes: &[char] = if opcode == b'S' { &['\'', '"'] } else { &[] };
+                    let text = String::from_utf8_lossy(line).trim_matches(quotes).into();
+                    self.push(Value::Text(text))?;
+                }
+                0x8c | b'U' => {
+                    let length = self.number(1)?;
+                    self.text(length)?;
+                }
+                b'X' | b'T' => {
+                    let length = self.number(4)?;
+                    self.text(length)?;
+                }
+                0x8d => {
+                    let length = self.number(8)?;
+                    self.text(length)?;
+                }
+                b'C' => {
+                    let length = self.number(1)?;
+                    self.blob(length)?;
+                }
+                b'B' => {
+                    let length = self.number(4)?;
+                    self.blob(length)?;
+                }
+                0x8e | 0x96 => {
+                    let length = self.number(8)?;
+                    self.blob(length)?;
+                }
+                b']' | b')' | 0x8f => self.push(Value::List(Vec::new()))?,
+                b'}' => self.push(Value::Dict(Vec::new()))?,
+                b't' | b'l' | 0x91 => {
+                    let items = self.marked()?;
+                    self.push(Value::List(items))?;
+                }
+                b'd' => {
+                    let items = self.marked()?;
+                    let pairs = self.pairs(&items)?;
+                    self.push(Value::Dict(pairs))?;
+                }
+                0x85..=0x87 => self.tuple(usize::from(opcode - 0x84))?,
+                b'a' => {
+                    let item = self.pop()?;
+                    self.extend_list(vec![item])?;
+                }
+                b'e' | 0x90 => {
+                    let items = self.marked()?;
+                    self.extend_list(items)?;
+                }
+                b's' => {
+                    let (value, key) = (self.pop()?, self.pop()?);
+                    self.extend_dict(&[key, value])?;
+                }
+                b'u' => {
+                    let items = self.marked()?;
+                    self.extend_dict(&items)?;
+                }
+                0x94 => self.remember(self.memo.len() as u64)?,
+                b'q' => {
+                    let key = self.number(1)?;
+                    self.remember(key)?;
+                }
+                b'r' => {
+                    let key = self.number(4)?;
+                    self.remember(key)?;
+                }
+                b'p' => {
+                    let key = self.line_of()?;
+                    self.remember(key)?;
+                }
+                b'h' => {
+                    let key = self.number(1)?;
+                    self.recall(key)?;
+                }
+                b'j' => {
+                    let key = self.number(4)?;
+                    self.recall(key)?;
+                }
+                b'g' => {
+                    let key = self.line_of()?;
+                    self.recall(key)?;
+                }
+                _ => {
+                    self.at -= 1;
+                    return self.error(match name_of_call(opcode) {
+                        Some(name) => format!("opcode {name} would run code; only plain data is read"),
+                        None => format!("{opcode:#04x} is not an opcode"),
+                    });
+                }
+            }
+        }
+    }
+}
+
+/// Opcodes that import, build or call.
+fn name_of_call(opcode: u8) -> Option<&'static str> {
+    Some(match opcode {
+        b'c' => "GLOBAL",
+        0x93 => "STACK_GLOBAL",
+        b'R' => "REDUCE",
+        b'b' => "BUILD",
+        b'i' => "INST",
+        b'o' => "OBJ",
+        0x81 => "NEWOBJ",
+        0x92 => "NEWOBJ_EX",
+        0x82..=0x84 => "EXT",
+        b'P' | b'Q' => "PERSID",
+        0x97 | 0x98 => "BUFFER",
+        _ => return None,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn plain_data_of_old_and_new_protocols() {
+        // {'a': [1, -2, 2.5, None, True], 'b': ('x', b'yz', 1 << 40)} by Python's pickle, protocols 4 and 0.
+        let four = b"\x80\x04\x95\x31\x00\x00\x00\x00\x00\x00\x00}\x94(\x8c\x01a\x94]\x94(K\x01J\xfe\xff\xff\xffG@\x04\x00\x00\x00\x00\x00\x00N\x88e\x8c\x01b\x94\x8c\x01x\x94C\x02yz\x94\x8a\x06\x00\x00\x00\x00\x00\x01\x87\x94u.";
+        let zero =
+            b"(dp0\nVa\np1\n(lp2\nI1\naI-2\naF2.5\naNaI01\nasVb\np3\n(Vx\np4\nVyz\nL1099511627776L\ntp5\ns.";
+        for bytes in [&four[..], &zero[..]] {
+            let pickle = Pickle::read(bytes).unwrap();
+            let list: Vec<&Value> =
+                pickle.list(pickle.root, "a").unwrap().iter().map(|&id| pickle.get(id)).collect();
+            assert_eq!(list[..4], [&Value::Int(1), &Value::Int(-2), &Value::Float(2.5), &Value::None]);
+            let last = *pickle.list(pickle.root, "b").unwrap().last().unwrap();
+            assert_eq!(pickle.get(last), &Value::Int(1 << 40));
+        }
+    }
+
+    #[test]
+    fn nothing_is_called_and_nothing_overflows() {
+        let refused = |bytes: &[u8]| Pickle::read(bytes).unwrap_err().to_string();
+        assert!(refused(b"cos\nsystem\n(S'ls'\ntR.").contains("opcode GLOBAL would run code"));
+        assert!(refused(b"\x80\x04\x8c\x02os\x8c\x06system\x93.").contains("STACK_GLOBAL"));
+        assert!(refused(b"X\xff\xff\xff\xff").contains("4294967295 bytes are announced, 0 are left"));
+        assert!(refused(b"\x8d\xff\xff\xff\xff\xff\xff\xff\xff").contains("announced"));
+        assert!(refused(b".").contains("stack is empty"));
+        assert!(refused(b"\x80\x09.").contains("protocol 9"));
+        assert!(refused(b"h\x07.").contains("memo 7"));
+        assert!(refused(b"").contains("1 bytes are announced"));
+        let mut deep = vec![b']'; 1_000_000];
+        deep.extend(vec![b'a'; 999_999]);
+        deep.push(b'.');
+        Pickle::read(&deep).expect("a million lists inside each other");
+        // A list inside itself.
+        Pickle::read(b"]\x94h\x00a.").unwrap();
+    }
+
+    proptest! {
+        #[test]
+        fn no_bytes_are_a_panic(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
+            let _ = Pickle::read(&bytes);
+        }
+
+        #[test]
+        fn opcodes_in_any_order_are_no_panic(bytes in prop::collection::vec(prop::sample::select(
+            &b"](}){t)aeus012.NK\x88\x85\x86\x87\x94q\x00h\x01dl"[..]), 0..80)) {
+            let _ = Pickle::read(&bytes);
+        }
+    }
+}

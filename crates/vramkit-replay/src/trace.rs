@@ -1,0 +1,156 @@
+//! A trace: allocations and frees in order, checked as they are added.
+
+use std::collections::HashMap;
+
+use vramkit::ByteSize;
+
+/// No program has allocated more at once: the address space of a device.
+const MOST: u64 = 1 << 47;
+
+/// One step of a trace.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Operation {
+    /// Memory is asked for.
+    Allocate {
+        /// Which allocation of the trace this is, from 0 in order.
+        number: u32,
+        /// Bytes asked for, at least 1.
+        size: u64,
+    },
+    /// Memory is given back.
+    Free {
+        /// Which allocation.
+        number: u32,
+    },
+}
+
+/// What cannot be replayed.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum TraceError {
+    /// An allocation of nothing.
+    #[error("an allocation of 0 bytes")]
+    ZeroSize,
+    /// A size that no device has.
+    #[error("an allocation of {0} bytes: no device has more than {MOST}")]
+    TooLarge(u64),
+    /// An id that is in use.
+    #[error("id {0} is allocated again before it is freed")]
+    StillLive(String),
+    /// A free of something that is not live.
+    #[error("id {0} is freed and is not live: freed twice, or never allocated")]
+    Unknown(String),
+    /// More than 2^32 allocations.
+    #[error("more than 2^32 allocations")]
+    TooLong,
+}
+
+/// Allocations and frees of a program, in order.
+#[derive(Clone, Debug, Default)]
+pub struct Trace {
+    /// Where it comes from.
+    pub name: String,
+    /// The steps.
+    pub operations: Vec<Operation>,
+    /// What each allocation is for, by number, as an index into `owners`.
+    pub owner_of: Vec<u16>,
+    /// Who allocates: the names that the recording gives, `""` first.
+    pub owners: Vec<String>,
+    /// Most bytes that the recorded program held from its device, where the recording says.
+    pub recorded_reserved: Option<ByteSize>,
+    live: HashMap<String, (u32, u64)>,
+    live_bytes: u64,
+    peak_live: u64,
+    peak_at: usize,
+}
+
+impl Trace {
+    /// An empty trace.
+    pub fn new(name: impl Into<String>) -> Self {
+        Self { name: name.into(), owners: vec![String::new()], ..Self::default() }
+    }
+
+    /// Adds an allocation.
+    pub fn allocate(&mut self, id: &str, size: u64, owner: &str) -> Result<(), TraceError> {
+        if size == 0 {
+            return Err(TraceError::ZeroSize);
+        }
+        if size > MOST {
+            return Err(TraceError::TooLarge(size));
+        }
+        let number = u32::try_from(self.owner_of.len()).map_err(|_| TraceError::TooLong)?;
+        if self.live.contains_key(id) {
+            return Err(TraceError::StillLive(id.to_owned()));
+        }
+        self.live_bytes = self.live_bytes.checked_add(size).ok_or(TraceError::TooLarge(size))?;
+        self.live.insert(id.to_owned(), (number, size));
+        let owner = self.owner(owner);
+        self.owner_of.push(owner);
+        self.operations.push(Operation::Allocate { number, size });
+        if self.live_bytes > self.peak_live {
+            (self.peak_live, self.peak_at) = (self.live_bytes, self.operations.len() - 1);
+        }
+        Ok(())
+    }
+
+    /// Adds a free.
+    pub fn free(&mut self, id: &str) -> Result<(), TraceError> {
+        let (number, size) = self.live.remove(id).ok_or_else(|| TraceError::Unknown(id.to_owned()))?;
+        self.live_bytes -= size;
+        self.operations.push(Operation::Free { number });
+        Ok(())
+    }
+
+    /// Whether an id is live at the end of what has been added.
+    pub fn is_live(&self, id: &str) -> bool {
+        self.live.contains_key(id)
+    }
+
+    /// Most bytes live at once.
+    pub fn peak_live(&self) -> ByteSize {
+        ByteSize::new(self.peak_live)
+    }
+
+    /// The step at which most bytes are live.
+    pub fn peak_at(&self) -> usize {
+        self.peak_at
+    }
+
+    /// Allocations in the trace.
+    pub fn allocations(&self) -> usize {
+        self.owner_of.len()
+    }
+
+    fn owner(&mut self, name: &str) -> u16 {
+        // The last few are the likeliest; beyond 2^16 names, nobody.
+        if let Some(at) = self.owners.iter().rposition(|owner| owner == name) {
+            return at as u16;
+        }
+        match u16::try_from(self.owners.len()) {
+            Ok(number) => {
+                self.owners.push(name.to_owned());
+                number
+            }
+            Err(_) => 0,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_cannot_be_replayed_is_refused() {
+        let mut trace = Trace::new("t");
+        assert_eq!(trace.allocate("a", 0, ""), Err(TraceError::ZeroSize));
+        assert_eq!(trace.allocate("a", 1 << 63, ""), Err(TraceError::TooLarge(1 << 63)));
+        trace.allocate("a", 100, "x").unwrap();
+        assert_eq!(trace.allocate("a", 1, ""), Err(TraceError::StillLive("a".to_owned())));
+        trace.allocate("b", 50, "x").unwrap();
+        trace.free("a").unwrap();
+        assert_eq!(trace.free("a"), Err(TraceError::Unknown("a".to_owned())));
+        trace.allocate("a", 60, "y").unwrap();
+        assert_eq!((trace.peak_live(), trace.peak_at(), trace.allocations()), (ByteSize::new(150), 1, 3));
+        assert_eq!(trace.owner_of, [1, 1, 2]);
+    }
+}
