@@ -1,6 +1,6 @@
 //! The CUDA device against a driver: the stand-in over main memory, or, with `VRAMKIT_GPU=1`, the real one (then the
 //! tests that make the driver fail are left out).
-#![allow(unsafe_code)]
+#![allow(unsafe_code, clippy::unwrap_used)]
 #![cfg(all(target_os = "linux", not(loom)))]
 
 use std::ffi::{CString, c_char, c_int, c_uint};

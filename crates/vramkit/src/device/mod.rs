@@ -10,6 +10,7 @@
 
 mod cuda;
 mod host;
+mod manual;
 mod regions;
 mod simulated;
 mod stream;
@@ -21,6 +22,7 @@ use serde::{Deserialize, Serialize};
 
 pub use cuda::{CudaDevice, CudaError, CudaStream, StreamPoolMemory};
 pub use host::HostDevice;
+pub use manual::ManualStream;
 pub use simulated::{Fault, SimulatedDevice, SimulatedDeviceBuilder};
 pub use stream::{Event, Stream, StreamId};
 

@@ -30,6 +30,8 @@ const KIND: u32 = 3;
 const FREE: u32 = 0;
 const LIVE: u32 = 1;
 const KEPT: u32 = 2;
+/// Live, and may be moved.
+const MOVABLE: u32 = 3;
 
 /// A live block, as its holder knows it: its place in the table, and its state, which no later use of the place
 /// has (until 2^30 of them have passed).
@@ -37,6 +39,12 @@ const KEPT: u32 = 2;
 pub(super) struct BlockId {
     pub(super) index: u32,
     pub(super) stamp: NonZeroU32,
+}
+
+impl BlockId {
+    pub(super) fn is_movable(self) -> bool {
+        self.stamp.get() & KIND == MOVABLE
+    }
 }
 
 /// What a live block is for.
@@ -83,7 +91,6 @@ impl Block {
     }
 
     /// One past its last unit.
-    #[cfg(test)]
     pub(super) fn end(&self) -> u32 {
         self.offset() + self.size()
     }
@@ -112,13 +119,17 @@ impl Block {
     }
 
     pub(super) fn is_live(&self) -> bool {
-        self.state.load(Ordering::Acquire) & KIND == LIVE
+        matches!(self.state.load(Ordering::Acquire) & KIND, LIVE | MOVABLE)
+    }
+
+    pub(super) fn is_movable(&self) -> bool {
+        self.state.load(Ordering::Acquire) & KIND == MOVABLE
     }
 
     /// Whether this is the live block that `stamp` was given for.
     #[inline]
     pub(super) fn is(&self, stamp: NonZeroU32) -> bool {
-        self.state.load(Ordering::Acquire) == stamp.get() && stamp.get() & KIND == LIVE
+        self.state.load(Ordering::Acquire) == stamp.get() && stamp.get() & 1 == 1
     }
 
     /// Makes a block that the caller alone holds live.
@@ -132,14 +143,26 @@ impl Block {
         NonZeroU32::new(live).unwrap_or(NonZeroU32::MIN)
     }
 
+    /// Lets a block that has just been made live be moved. Under the book's lock.
+    pub(super) fn set_movable(&self) -> NonZeroU32 {
+        let movable = self.state.load(Ordering::Relaxed) | MOVABLE;
+        self.state.store(movable, Ordering::Release);
+        NonZeroU32::new(movable).unwrap_or(NonZeroU32::MIN)
+    }
+
     /// Ends a live block's life; from now on the caller alone holds it. False when the id is not live, or another
     /// release of it came first.
     #[inline]
     pub(super) fn keep(&self, stamp: NonZeroU32) -> bool {
         let live = stamp.get();
         let kept = (live & !KIND).wrapping_add(KIND + 1) | KEPT;
-        live & KIND == LIVE
-            && self.state.compare_exchange(live, kept, Ordering::Acquire, Ordering::Relaxed).is_ok()
+        live & 1 == 1 && self.state.compare_exchange(live, kept, Ordering::Acquire, Ordering::Relaxed).is_ok()
+    }
+
+    /// Lets the caller alone hold a free block. Under the book's lock.
+    pub(super) fn set_held(&self) {
+        let state = self.state.load(Ordering::Relaxed);
+        self.state.store(state & !KIND | KEPT, Ordering::Relaxed);
     }
 
     /// Makes a block that the caller alone holds free. Under the book's lock.
@@ -147,7 +170,7 @@ impl Block {
     pub(super) fn set_free(&self) {
         let state = self.state.load(Ordering::Relaxed);
         // A kept block's uses were counted when it was kept.
-        let next = if state & KIND == LIVE { (state & !KIND).wrapping_add(KIND + 1) } else { state & !KIND };
+        let next = if state & 1 == 1 { (state & !KIND).wrapping_add(KIND + 1) } else { state & !KIND };
         self.state.store(next, Ordering::Relaxed);
     }
 }

@@ -169,6 +169,19 @@ impl Book {
         owner.allocations += 1;
     }
 
+    /// Counts a block as somebody else's, for a request of another size that is granted the same.
+    pub(super) fn hand_over(&mut self, from: Label, to: Label, granted: u64) {
+        self.requested = self.requested.wrapping_add(u64::from(from.slack)).wrapping_sub(u64::from(to.slack));
+        self.granted += 1;
+        let old = &mut self.owners[usize::from(from.owner.0)];
+        old.granted -= granted;
+        old.allocations -= 1;
+        let new = &mut self.owners[usize::from(to.owner.0)];
+        new.granted += granted;
+        new.peak = new.peak.max(new.granted);
+        new.allocations += 1;
+    }
+
     /// Frees a block that the caller alone holds, and takes it off the counts.
     #[inline]
     pub(super) fn take_back(&mut self, blocks: &Blocks, index: u32) {
@@ -213,6 +226,26 @@ impl Book {
             budget_bytes: owner.budget.map(ByteSize::new),
         });
         owners.collect()
+    }
+}
+
+impl Book {
+    /// Who would have to give up everything for so many bytes to be free: the lowest priority first, of those
+    /// who hold the most. Empty when that would not be enough. After a [recall](Self::recall).
+    pub(super) fn least_to_evict(&self, needed: u64) -> Vec<OwnerUse> {
+        let capacity = u64::from(self.fit.capacity()) << self.shift;
+        let mut free = capacity - self.used;
+        let mut owners = self.owners(usize::MAX);
+        owners.sort_by_key(|owner| owner.priority);
+        let mut chosen = Vec::new();
+        for owner in owners {
+            if free >= needed {
+                break;
+            }
+            free += owner.granted_bytes.bytes();
+            chosen.push(owner);
+        }
+        if free >= needed { chosen } else { Vec::new() }
     }
 }
 

@@ -2,7 +2,7 @@
 //!
 //! See the pool's first lines for the order of steps and locks.
 
-use std::sync::Arc;
+use std::sync::{Arc, RwLock};
 use std::time::{Duration, Instant};
 
 use super::blocks::{BlockId, Blocks, Label};
@@ -12,6 +12,7 @@ use super::front::Fronts;
 use super::granules::Granules;
 use super::record::{Recorded, Recorder};
 use super::request::{AllocationId, Purpose, Request};
+use super::streams::Line;
 use super::{
     Leak, LeakReport, OutOfMemory, OverBudget, PoolConfig, PoolError, ReclaimRequest, Reclaimer, TrimReport,
 };
@@ -43,6 +44,10 @@ pub(crate) struct Inner {
     pub(super) failures: AtomicU64,
     pub(super) reclaimers: Mutex<Vec<(u64, Reclaimer)>>,
     pub(super) recorder: std::sync::OnceLock<Recorder>,
+    /// Released on streams, not yet free.
+    pub(super) line: Line,
+    /// Read while movable memory is pinned or released, written while it moves.
+    pub(super) moves: RwLock<()>,
     /// When the pool was made, on the coarse clock.
     pub(super) start: u32,
 }
@@ -97,6 +102,8 @@ impl Inner {
             failures: AtomicU64::new(0),
             reclaimers: Mutex::new(Vec::new()),
             recorder: std::sync::OnceLock::new(),
+            line: Line::default(),
+            moves: RwLock::new(()),
             start: coarse_clock(),
         })
     }
@@ -114,10 +121,22 @@ impl Inner {
             Ok(placed) if self.granules.has(placed.offset, placed.granted) => placed,
             placed => self.allocate_slowly(request, placed)?,
         };
-        if let Some(recorder) = self.recorder.get() {
-            recorder(&self.recorded(placed.id, request));
-        }
+        self.record_allocation(placed.id, request);
         Ok(placed)
+    }
+
+    #[inline]
+    pub(super) fn record_allocation(&self, id: AllocationId, request: Request) {
+        if let Some(recorder) = self.recorder.get() {
+            recorder(&self.recorded(id, request));
+        }
+    }
+
+    #[inline]
+    pub(super) fn record_release(&self, id: AllocationId) {
+        if let Some(recorder) = self.recorder.get() {
+            recorder(&Recorded::Release { id: id.to_string() });
+        }
     }
 
     #[cold]
@@ -155,6 +174,22 @@ impl Inner {
                 Err(again) => refusal = again,
             }
         }
+        if self.wait_for_line()? {
+            match self.commit(self.place(request))? {
+                Ok(placed) => return Ok(placed),
+                Err(again) => refusal = again,
+            }
+        }
+        if matches!(refusal, Refusal::NoRoom) && self.could_compact(request) {
+            let enough = self.granted(request.size.bytes()).map_or(u32::MAX, |(_, units)| units);
+            if let Err(error) = self.compact(enough) {
+                tracing::warn!(%error, "compacting for a request failed");
+            }
+            match self.commit(self.place(request))? {
+                Ok(placed) => return Ok(placed),
+                Err(again) => refusal = again,
+            }
+        }
         if !matches!(refusal, Refusal::Budget(_)) {
             self.reclaim(request);
             match self.commit(self.place(request))? {
@@ -170,9 +205,15 @@ impl Inner {
         })
     }
 
+    /// Whether moving what is movable would make a block for a request.
+    fn could_compact(&self, request: Request) -> bool {
+        let units = self.granted(request.size.bytes()).map(|(_, units)| units);
+        units.is_some_and(|units| lock(&self.book).fit.largest_after_compacting(&self.blocks) >= units)
+    }
+
     /// What a request is granted: bytes, and units. `None` when that cannot be counted.
     #[inline]
-    fn granted(&self, size: u64) -> Option<(u64, u32)> {
+    pub(super) fn granted(&self, size: u64) -> Option<(u64, u32)> {
         let mask = (1u64 << self.shift) - 1;
         let mut granted = size.checked_add(mask)? & !mask;
         if self.classes != SizeClasses::Exact {
@@ -198,6 +239,7 @@ impl Inner {
         let mut label = Label { owner: request.owner, tag: request.tag, slack, born: self.now() };
         if self.fronts.are_active()
             && alignment == 1
+            && !request.movable
             && let Some(placed) = self.place_from_front(units, granted, label)
         {
             return Ok(placed);
@@ -207,7 +249,10 @@ impl Inner {
         book.check_budget(label.owner, granted).map_err(|over| Refusal::Budget(Box::new(over)))?;
         let index = book.fit.allocate(&self.blocks, units, alignment).ok_or(Refusal::NoRoom)?;
         let block = self.blocks.at(index);
-        let stamp = block.set_live(label);
+        let mut stamp = block.set_live(label);
+        if request.movable {
+            stamp = block.set_movable();
+        }
         let offset = u64::from(block.offset()) << self.shift;
         book.grant(offset, granted, label);
         self.publish(&book);
@@ -243,7 +288,7 @@ impl Inner {
 
     /// Copies the book's counts to where they are read without its lock.
     #[inline]
-    fn publish(&self, book: &Book) {
+    pub(super) fn publish(&self, book: &Book) {
         self.used.store(book.used, Ordering::Release);
         self.requested.store(book.requested, Ordering::Relaxed);
     }
@@ -331,6 +376,11 @@ impl Inner {
             largest_free: ByteSize::new(u64::from(book.fit.largest_free()) << self.shift),
             free: ByteSize::new(self.capacity.bytes() - book.used),
             capacity: self.capacity,
+            trim_frees: ByteSize::new(self.granules.committed().bytes().saturating_sub(book.used)),
+            largest_after_compacting: ByteSize::new(
+                u64::from(book.fit.largest_after_compacting(&self.blocks)) << self.shift,
+            ),
+            evict: book.least_to_evict(request.size.bytes()),
             owners: book.owners(OWNERS_IN_ERRORS),
             device_error,
         }))
@@ -350,7 +400,7 @@ impl Inner {
 
     /// The block of an id, when it is live.
     #[inline]
-    fn find(&self, id: AllocationId) -> Result<&super::blocks::Block, PoolError> {
+    pub(super) fn find(&self, id: AllocationId) -> Result<&super::blocks::Block, PoolError> {
         let block = self.blocks.get(id.0.index).filter(|block| block.is(id.0.stamp));
         block.ok_or(PoolError::UnknownAllocation(id))
     }
@@ -359,8 +409,9 @@ impl Inner {
     pub(super) fn release(&self, id: AllocationId) -> Result<(), PoolError> {
         // A live block keeps its size, so every release of an id goes the same way.
         let may_keep = self.fronts.may_keep(self.find(id)?.size());
-        if let Some(recorder) = self.recorder.get() {
-            recorder(&Recorded::Release { id: id.to_string() });
+        self.record_release(id);
+        if id.0.is_movable() {
+            return self.release_movable(id);
         }
         if may_keep && self.fronts.are_active() {
             return self.release_to_front(id);
@@ -374,6 +425,19 @@ impl Inner {
             return Err(PoolError::UnknownAllocation(id));
         }
         book.take_back(&self.blocks, index);
+        self.publish(&book);
+        Ok(())
+    }
+
+    /// Memory that may be moved is not released while it moves.
+    #[cold]
+    fn release_movable(&self, id: AllocationId) -> Result<(), PoolError> {
+        let _moves = crate::sync::read(&self.moves);
+        let mut book = lock(&self.book);
+        if !self.find(id)?.keep(id.0.stamp) {
+            return Err(PoolError::UnknownAllocation(id));
+        }
+        book.take_back(&self.blocks, id.0.index);
         self.publish(&book);
         Ok(())
     }
@@ -407,6 +471,7 @@ impl Inner {
 
     pub(super) fn trim(&self) -> Result<TrimReport, DeviceError> {
         let start = Instant::now();
+        self.free_finished();
         let mut trim = self.granules.begin_trim();
         {
             let book = self.recalled();

@@ -29,28 +29,83 @@ pub struct OwnerUse {
     pub budget_bytes: Option<ByteSize>,
 }
 
-/// A request that a pool could not grant.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// A request that a pool could not grant: who holds the memory, and what would help.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct OutOfMemory {
     /// The device's name, such as `host`.
     pub device: String,
     /// Bytes asked for.
+    #[serde(rename = "requested_bytes")]
     pub requested: ByteSize,
     /// Alignment asked for, in bytes.
+    #[serde(rename = "alignment_bytes")]
     pub alignment: u64,
     /// The largest block that could have been granted.
+    #[serde(rename = "largest_free_bytes")]
     pub largest_free: ByteSize,
     /// All bytes not granted to anyone.
+    #[serde(rename = "free_bytes")]
     pub free: ByteSize,
     /// The pool's capacity.
+    #[serde(rename = "capacity_bytes")]
     pub capacity: ByteSize,
+    /// What trimming would give back to the device, at most.
+    #[serde(rename = "trim_frees_bytes")]
+    pub trim_frees: ByteSize,
+    /// The largest free block if everything movable were moved together.
+    #[serde(rename = "largest_after_compacting_bytes")]
+    pub largest_after_compacting: ByteSize,
+    /// Who would have to give up everything for the request to have its bytes free, the lowest priority first; empty
+    /// when none need to, or all would not be enough.
+    pub evict: Vec<OwnerUse>,
     /// Who holds the most, most first.
     pub owners: Vec<OwnerUse>,
     /// Set when the device, not the pool's capacity, was the limit.
+    #[serde(serialize_with = "in_words", skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "schema", schemars(with = "String"))]
     pub device_error: Option<DeviceError>,
 }
 
+fn in_words<S: serde::Serializer>(error: &Option<DeviceError>, serializer: S) -> Result<S::Ok, S::Error> {
+    error.as_ref().map(ToString::to_string).serialize(serializer)
+}
+
 impl OutOfMemory {
+    /// Everything that is known, in several lines, for a log: the numbers, who holds the memory, what would help.
+    pub fn report(&self) -> String {
+        use fmt::Write as _;
+        let mut text = format!("{self}\n");
+        let held = |owner: &OwnerUse| {
+            let budget = owner.budget_bytes.map_or(String::new(), |budget| format!(", budget {budget}"));
+            let (bytes, count) = (owner.granted_bytes, owner.allocations);
+            let name = format!("{} ({})", owner.model, owner.purpose);
+            format!(
+                "  {name}: {bytes} in {count}, at most {}, priority {}{budget}\n",
+                owner.peak_bytes, owner.priority
+            )
+        };
+        if !self.owners.is_empty() {
+            text += "who holds it:\n";
+            self.owners.iter().for_each(|owner| text += &held(owner));
+        }
+        text += "what would help:\n";
+        let _ = writeln!(text, "  trimming gives {} back to the device", self.trim_frees);
+        let _ = writeln!(
+            text,
+            "  compacting makes the largest free block {}{}",
+            self.largest_after_compacting,
+            if self.largest_after_compacting >= self.requested { ", which is enough" } else { "" }
+        );
+        if !self.evict.is_empty() {
+            text += "  evicting all of these makes enough free:\n";
+            self.evict.iter().for_each(|owner| text += &format!("  {}", held(owner)));
+        } else if self.free < self.requested {
+            text += "  evicting everybody would not be enough\n";
+        }
+        text
+    }
+
     /// What would help, in words.
     fn hint(&self) -> String {
         if let Some(error) = &self.device_error {

@@ -14,7 +14,9 @@
 
 mod blocks;
 mod book;
+mod caching;
 mod classes;
+mod compact;
 mod core;
 mod error;
 mod front;
@@ -23,18 +25,21 @@ mod record;
 mod request;
 mod segregated;
 mod stats;
+mod streams;
 
 use std::fmt;
 use std::sync::Arc;
 
+pub use caching::{CachedAllocation, CachingConfig, CachingPool, CachingStats};
 pub use classes::SizeClasses;
+pub use compact::{CompactReport, MovableAllocation, Pinned};
 pub use error::{OutOfMemory, OverBudget, OwnerUse, PoolError};
 pub use record::{Recorded, json_lines};
 pub use request::{Allocation, AllocationId, OwnerId, Purpose, Request, TagId};
 pub use stats::{Leak, LeakReport, PoolStats, TrimReport};
 
 use self::core::Inner;
-use crate::device::{AddressRange, Device, Reading};
+use crate::device::{AddressRange, Device, Reading, Stream};
 use crate::sync::{Ordering, lock};
 use crate::units::ByteSize;
 
@@ -148,6 +153,34 @@ impl DeviceMemoryPool {
         self.inner.resolve(id)
     }
 
+    /// As [`allocate_id`](Self::allocate_id), for work that will be queued on a stream: memory of the same size that the
+    /// stream itself [released](Allocation::release_on) is taken at once, without waiting for the work that uses it.
+    pub fn allocate_on(
+        &self,
+        request: Request,
+        stream: &dyn Stream,
+    ) -> Result<(AllocationId, AddressRange), PoolError> {
+        let placed = self.inner.allocate_on(request, stream)?;
+        Ok((placed.id, AddressRange::new(self.inner.range.base + placed.offset, request.size)))
+    }
+
+    /// Releases memory while work queued on a stream up to now may still use it; see [`Allocation::release_on`].
+    pub fn release_on(&self, id: AllocationId, stream: &dyn Stream) -> Result<(), PoolError> {
+        self.inner.release_on(id, stream)
+    }
+
+    /// Grants memory that the pool may move while it is not pinned.
+    pub fn allocate_movable(&self, request: Request) -> Result<MovableAllocation, PoolError> {
+        let placed = self.inner.allocate_movable(request)?;
+        Ok(MovableAllocation { pool: self.inner.clone(), id: placed.id, requested: request.size })
+    }
+
+    /// Moves everything movable down as far as it goes, unless some of it is pinned. A request that fails for
+    /// fragmentation alone does as much of this as it needs by itself.
+    pub fn compact(&self) -> Result<CompactReport, PoolError> {
+        self.inner.compact(u32::MAX)
+    }
+
     /// Gives every granule in which nothing is granted back to the device. Moves nothing.
     pub fn trim(&self) -> Result<TrimReport, PoolError> {
         Ok(self.inner.trim()?)
@@ -218,6 +251,7 @@ impl DeviceMemoryPool {
     pub fn stats(&self) -> PoolStats {
         let inner = &self.inner;
         let (committed, peak_committed) = (inner.granules.committed(), inner.granules.peak());
+        let pending = inner.pending_units() << inner.shift;
         let book = inner.recalled();
         PoolStats {
             capacity_bytes: inner.capacity,
@@ -228,6 +262,7 @@ impl DeviceMemoryPool {
             requested_bytes: ByteSize::new(book.requested),
             peak_requested_bytes: ByteSize::new(inner.peak_requested.load(Ordering::Relaxed)),
             arena_bytes: ByteSize::new(book.arena),
+            pending_bytes: ByteSize::new(pending),
             live: book.live,
             granted: book.granted,
             hits: book.granted - book.misses,

@@ -6,9 +6,10 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
+use super::PoolError;
 use super::blocks::BlockId;
 use super::core::Inner;
-use crate::device::{AddressRange, Device};
+use crate::device::{AddressRange, Device, Stream};
 use crate::units::ByteSize;
 
 /// What memory is used for.
@@ -66,6 +67,7 @@ pub struct Request {
     pub(super) alignment: u64,
     pub(super) owner: OwnerId,
     pub(super) tag: TagId,
+    pub(super) movable: bool,
 }
 
 impl Request {
@@ -74,7 +76,7 @@ impl Request {
 
     /// `size` bytes at a multiple of [`ALIGNMENT`](Self::ALIGNMENT), for nobody in particular.
     pub const fn new(size: ByteSize) -> Self {
-        Self { size, alignment: Self::ALIGNMENT, owner: OwnerId::NONE, tag: TagId::NONE }
+        Self { size, alignment: Self::ALIGNMENT, owner: OwnerId::NONE, tag: TagId::NONE, movable: false }
     }
 
     /// At a multiple of `alignment` bytes, a power of two; one below [`ALIGNMENT`](Self::ALIGNMENT) has no
@@ -141,6 +143,13 @@ impl Allocation {
     /// The device that the memory is on.
     pub fn device(&self) -> &dyn Device {
         &*self.pool.device
+    }
+
+    /// Releases the memory while work queued on a stream up to now may still use it: the stream itself may get it
+    /// again at once, others when that work is done. On an error the memory is still live, without a handle.
+    pub fn release_on(mut self, stream: &dyn Stream) -> Result<(), PoolError> {
+        let id = self.id.take().expect("a handle has its id until it is consumed");
+        self.pool.release_on(id, stream)
     }
 
     /// Turns the handle into a plain id, to be released by

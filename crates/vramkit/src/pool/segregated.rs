@@ -48,6 +48,7 @@ struct Place {
 /// Free and taken blocks of `[0, capacity)`.
 #[derive(Debug)]
 pub(super) struct SegregatedFit {
+    capacity: u32,
     /// Places of the table that have ever been in use are those below.
     used: u32,
     /// Those of them that are not in use.
@@ -77,6 +78,7 @@ impl SegregatedFit {
     /// One free block of `capacity` units.
     pub(super) fn new(blocks: &Blocks, capacity: u32) -> Self {
         let mut fit = Self {
+            capacity,
             used: 0,
             vacant: Vec::new(),
             bins: Box::new(std::array::from_fn(|_| vec![SENTINEL; SENTINELS])),
@@ -163,6 +165,56 @@ impl SegregatedFit {
         }
     }
 
+    /// Takes the free block below a block out of its bin, if there is one: its place in the table. Until the two have
+    /// [changed places](Self::slide), nobody else gets it.
+    pub(super) fn hold_below(&mut self, blocks: &Blocks, index: u32) -> Option<u32> {
+        let below = blocks.at(index).below();
+        let free = blocks.get(below).filter(|block| block.is_free())?;
+        self.unhang(blocks, free);
+        free.set_held();
+        Some(below)
+    }
+
+    /// Moves a block down to where the held block below it begins, which moves up behind it.
+    pub(super) fn slide(&mut self, blocks: &Blocks, held: u32, index: u32) {
+        let (lower, upper) = (blocks.at(held), blocks.at(index));
+        let (below, above) = (lower.below(), upper.above());
+        if let Some(neighbour) = blocks.get(below) {
+            neighbour.above.store(index, Relaxed);
+        }
+        if let Some(neighbour) = blocks.get(above) {
+            neighbour.below.store(held, Relaxed);
+        }
+        upper.below.store(below, Relaxed);
+        upper.above.store(held, Relaxed);
+        lower.below.store(index, Relaxed);
+        lower.above.store(above, Relaxed);
+        upper.offset.store(lower.offset(), Relaxed);
+        lower.offset.store(upper.end(), Relaxed);
+    }
+
+    /// The lowest block at or above an offset that may be moved into free units below it.
+    pub(super) fn lowest_movable(&self, blocks: &Blocks, from: u32) -> Option<u32> {
+        let below_is_free = |block: &Block| blocks.get(block.below()).is_some_and(Block::is_free);
+        self.iter(blocks)
+            .find(|block| block.offset() >= from && block.is_movable() && below_is_free(block))
+            .and_then(|block| blocks.get(block.below()).map(Block::above))
+    }
+
+    /// The largest free block that there would be if everything movable moved down.
+    pub(super) fn largest_after_compacting(&self, blocks: &Blocks) -> u32 {
+        let (mut largest, mut free) = (0, 0);
+        for block in self.iter(blocks) {
+            if block.is_free() {
+                free += block.size();
+            } else if !block.is_movable() {
+                free = 0;
+            }
+            largest = largest.max(free);
+        }
+        largest
+    }
+
     /// Every block by address.
     pub(super) fn iter<'a>(&self, blocks: &'a Blocks) -> impl Iterator<Item = &'a Block> + use<'a> {
         let mut vacant = vec![false; self.used as usize];
@@ -174,6 +226,11 @@ impl SegregatedFit {
             next = block.above();
             Some(block)
         })
+    }
+
+    /// In units.
+    pub(super) fn capacity(&self) -> u32 {
+        self.capacity
     }
 
     /// The largest free block.

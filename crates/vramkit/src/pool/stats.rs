@@ -24,6 +24,8 @@ pub struct PoolStats {
     pub used_bytes: ByteSize,
     /// Most ever granted.
     pub peak_used_bytes: ByteSize,
+    /// Of the granted bytes: released on streams whose work is not done.
+    pub pending_bytes: ByteSize,
     /// Asked for by what is live.
     pub requested_bytes: ByteSize,
     /// Most ever asked for by what was live.

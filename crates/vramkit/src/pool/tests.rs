@@ -1,7 +1,7 @@
 use std::sync::atomic::AtomicUsize;
 
 use super::*;
-use crate::device::{DeviceError, Fault, HostDevice, SimulatedDevice};
+use crate::device::{DeviceError, Fault, HostDevice, ManualStream, SimulatedDevice};
 use proptest::prelude::*;
 
 fn simulated(capacity: ByteSize) -> DeviceMemoryPool {
@@ -295,6 +295,172 @@ fn budgets_of_owners_and_models_are_kept() {
 }
 
 #[test]
+fn memory_released_on_a_stream_is_its_own_at_once_and_others_when_its_work_is_done() {
+    let pool = simulated(ByteSize::mib(64));
+    let (one, two) = (ManualStream::new(1), ManualStream::new(2));
+    let owners = ["a", "b"].map(|name| pool.owner(name, Purpose::Activation));
+    let (id, range) = pool.allocate_on(mib(40).owner(owners[0]), &one).unwrap();
+    pool.release_on(id, &one).unwrap();
+    assert_eq!(pool.release_on(id, &one), Err(PoolError::UnknownAllocation(id)));
+    assert!(pool.release(id).is_err());
+    assert_eq!((pool.used(), pool.stats().pending_bytes), (ByteSize::mib(40), ByteSize::mib(40)));
+    let (other, elsewhere) = pool.allocate_on(mib(20), &two).unwrap();
+    assert!(elsewhere.base >= range.end() || elsewhere.end() <= range.base);
+    // The same stream, the same size: the same memory, for another owner.
+    let (again, same) = pool.allocate_on(mib(40).owner(owners[1]), &one).unwrap();
+    assert_eq!((same, pool.stats().pending_bytes), (range, ByteSize::ZERO));
+    assert_eq!(pool.owners()[0].model, "b");
+    pool.release_on(again, &one).unwrap();
+    one.finish();
+    pool.release_on(other, &two).unwrap();
+    assert_eq!(pool.used(), ByteSize::mib(20), "what was done is free in passing; the second stream is not");
+    // A request that needs all of it waits for the work.
+    std::thread::scope(|scope| {
+        let pool = &pool;
+        let waiting = scope.spawn(move || pool.allocate(mib(64)).map(|allocation| allocation.granted()));
+        std::thread::sleep(std::time::Duration::from_millis(20));
+        assert!(!waiting.is_finished());
+        two.finish();
+        assert_eq!(waiting.join().unwrap(), Ok(ByteSize::mib(64)));
+    });
+    let handle = pool.allocate(mib(1)).unwrap();
+    handle.release_on(&two).unwrap();
+    two.finish();
+    pool.trim().unwrap();
+    assert_eq!((pool.used(), pool.committed(), pool.stats().requested_bytes), Default::default());
+}
+
+#[test]
+fn fragmentation_alone_moves_what_may_be_moved() {
+    let pool =
+        DeviceMemoryPool::new(Arc::new(HostDevice::new(ByteSize::mib(32))), ByteSize::mib(32)).unwrap();
+    let movable: Vec<_> = (0..16).map(|_| pool.allocate_movable(mib(2)).unwrap()).collect();
+    for (i, block) in movable.iter().enumerate() {
+        pool.device().fill(block.pin().range(), i as u32).unwrap();
+    }
+    let kept: Vec<_> = movable.into_iter().enumerate().filter(|(i, _)| i % 2 == 1).collect();
+    let pinned = kept[0].1.pin();
+    let Err(PoolError::OutOfMemory(error)) = pool.allocate(mib(8)) else { panic!("pinned memory stays") };
+    assert_eq!((error.largest_free, error.largest_after_compacting), (ByteSize::mib(2), ByteSize::mib(16)));
+    assert!(error.report().contains("compacting makes the largest free block 16 MiB, which is enough"));
+    assert!(pool.compact().unwrap().pinned);
+    drop(pinned);
+    let eight = pool.allocate(mib(8)).expect("moving makes room");
+    pool.device().fill(eight.range(), 99).unwrap();
+    let report = pool.compact().unwrap();
+    assert!(!report.pinned && report.largest_after_bytes == ByteSize::mib(8), "{report:?}");
+    for (i, block) in &kept {
+        let pinned = block.pin();
+        let wrong = crate::device::find_mismatch(&**pool.device(), pinned.range(), *i as u32, None);
+        assert_eq!(wrong, Ok(None), "block {i}");
+    }
+    drop((kept, eight));
+    assert_eq!((pool.used(), pool.stats().largest_free_bytes), (ByteSize::ZERO, pool.capacity()));
+}
+
+#[test]
+fn the_out_of_memory_report_says_who_and_what_would_help() {
+    let pool = simulated(ByteSize::mib(64));
+    let (llama, bert) = (pool.owner("llama", Purpose::Weights), pool.owner("bert", Purpose::Kv));
+    pool.set_priority(llama, 9);
+    let _weights = pool.allocate(mib(40).owner(llama)).unwrap();
+    let _kv = pool.allocate(mib(16).owner(bert)).unwrap();
+    let Err(PoolError::OutOfMemory(error)) = pool.allocate(mib(20)) else { panic!("8 MiB are free") };
+    assert_eq!(error.evict.iter().map(|owner| owner.model.as_str()).collect::<Vec<_>>(), ["bert"]);
+    let report = error.report();
+    assert!(report.contains("bert (kv): 16 MiB in 1, at most 16 MiB, priority 0"), "{report}");
+    let json = serde_json::to_value(&*error).unwrap();
+    assert_eq!(
+        (&json["requested_bytes"], &json["evict"][0]["granted_bytes"]),
+        (&(20 << 20).into(), &(16 << 20).into())
+    );
+    let Err(PoolError::OutOfMemory(error)) = pool.allocate(mib(65)) else { panic!("more than there is") };
+    assert!(error.evict.is_empty() && error.report().contains("evicting everybody would not be enough"));
+}
+
+#[test]
+fn what_is_idle_is_used_again_expires_and_makes_room() {
+    let device = Arc::new(SimulatedDevice::new(ByteSize::mib(100)));
+    let config = CachingConfig { max_cached: ByteSize::mib(60), ..CachingConfig::default() };
+    let pool = CachingPool::new(device.clone(), ByteSize::mib(100), config).unwrap();
+    let first = pool.allocate(ByteSize::new(1_500_000)).unwrap();
+    let range = first.range();
+    drop(first);
+    assert_eq!((pool.stats().idle, pool.stats().cached_bytes), (1, ByteSize::mib(2)));
+    let again = pool.allocate(ByteSize::mib(2)).unwrap();
+    assert_eq!(again.range().base, range.base, "the same class, asked for a little more");
+    assert_eq!((pool.stats().hit_ratio(), pool.stats().idle), (Some(0.5), 0));
+    drop(again);
+    // More idle than allowed: the least recently used goes.
+    let blocks: Vec<_> = (0..3).map(|_| pool.allocate(ByteSize::mib(20)).unwrap()).collect();
+    drop(blocks);
+    assert_eq!((pool.stats().evicted, pool.stats().cached_bytes), (1, ByteSize::mib(60)));
+    // Only as many as a request needs.
+    let large = pool.allocate(ByteSize::mib(40)).unwrap();
+    assert_eq!((pool.stats().evicted, pool.stats().idle), (3, 1));
+    // Time alone, without a request.
+    let now = std::time::Instant::now();
+    let due = pool.sweep(now).expect("one block is idle");
+    assert!(due > now + std::time::Duration::from_secs(290));
+    assert_eq!(pool.sweep(due), None);
+    assert_eq!((pool.stats().expired, pool.stats().cached_bytes), (1, ByteSize::ZERO));
+    assert_eq!(device.memory().committed_bytes.value, Some(pool.pool().committed()));
+    assert!(matches!(pool.allocate(ByteSize::ZERO), Err(PoolError::ZeroSize)));
+    assert!(matches!(pool.allocate(ByteSize::mib(61)), Err(PoolError::OutOfMemory(_))));
+    drop(large);
+    pool.clear();
+    assert_eq!(device.memory().committed_bytes.value, Some(ByteSize::ZERO));
+}
+
+#[test]
+fn the_sweeper_comes_by_itself() {
+    let device = Arc::new(SimulatedDevice::new(ByteSize::mib(100)));
+    let config =
+        CachingConfig { idle_timeout: std::time::Duration::from_millis(30), ..CachingConfig::default() };
+    let pool = CachingPool::new(device, ByteSize::mib(100), config).unwrap();
+    drop(pool.allocate(ByteSize::mib(5)).unwrap());
+    let start = std::time::Instant::now();
+    while pool.stats().expired == 0 {
+        assert!(start.elapsed() < std::time::Duration::from_secs(20), "nothing swept the idle block");
+        std::thread::sleep(std::time::Duration::from_millis(5));
+    }
+    assert_eq!(pool.pool().used(), ByteSize::ZERO);
+}
+
+#[test]
+fn what_a_pool_records_can_be_read_back() {
+    let lines = Arc::new(std::sync::Mutex::new(Vec::<Recorded>::new()));
+    let pool = simulated(ByteSize::mib(8));
+    let sink = lines.clone();
+    assert!(pool.record(move |recorded| sink.lock().unwrap().push(recorded.clone())));
+    assert!(!pool.record(|_| {}), "a pool records to one place");
+    let owner = pool.owner("m", Purpose::Kv);
+    let block = pool.allocate(Request::new(ByteSize::new(100)).owner(owner).tag(pool.tag("t"))).unwrap();
+    drop(block);
+    let lines = lines.lock().unwrap();
+    let Recorded::Allocate { id, bytes, owner, tag } = &lines[0] else { panic!("{lines:?}") };
+    assert_eq!((bytes, owner.as_str(), tag.as_str()), (&ByteSize::new(100), "m (kv)", "t"));
+    assert_eq!(lines[1], Recorded::Release { id: id.clone() });
+    #[derive(Clone, Default)]
+    struct Shared(Arc<std::sync::Mutex<Vec<u8>>>);
+    impl std::io::Write for Shared {
+        fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+            self.0.lock().unwrap().extend(bytes);
+            Ok(bytes.len())
+        }
+        fn flush(&mut self) -> std::io::Result<()> {
+            Ok(())
+        }
+    }
+    let written = Shared::default();
+    let write = json_lines(written.clone());
+    lines.iter().for_each(write);
+    let text = String::from_utf8(written.0.lock().unwrap().clone()).unwrap();
+    let read: Vec<Recorded> = text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    assert_eq!(read, *lines);
+}
+
+#[test]
 fn size_classes_waste_what_they_say() {
     let waste = |classes, size| {
         let config = PoolConfig { classes };
@@ -370,5 +536,70 @@ proptest! {
         live.clear();
         pool.trim().unwrap();
         prop_assert_eq!(pool.stats().used_bytes + pool.committed(), ByteSize::ZERO);
+    }
+
+    /// Whatever is movable and whatever is not: compacting keeps every content, and the largest free block is then as
+    /// large as was foretold.
+    #[test]
+    fn compacting_keeps_content_and_does_what_it_says(
+        operations in prop::collection::vec((0u8..4, 1u64..30_000, any::<prop::sample::Index>()), 1..80),
+        enough in 0u32..400,
+    ) {
+        enum Live {
+            Fixed(Allocation),
+            Movable(MovableAllocation),
+        }
+        let device = SimulatedDevice::builder(ByteSize::mib(1)).granularity(ByteSize::new(4096)).build();
+        let pool = DeviceMemoryPool::new(Arc::new(device), ByteSize::new(300_000)).unwrap();
+        let mut live: Vec<(Live, u32)> = Vec::new();
+        let check = |live: &[(Live, u32)]| {
+            for (allocation, pattern) in live {
+                // A pattern is tied to addresses: moved memory is looked at as it was written, word for word.
+                let (range, pinned);
+                match allocation {
+                    Live::Fixed(fixed) => range = fixed.range(),
+                    Live::Movable(movable) => {
+                        pinned = movable.pin();
+                        range = pinned.range();
+                    }
+                }
+                let wrong = crate::device::find_mismatch(&**pool.device(), range, *pattern, None);
+                assert_eq!(wrong, Ok(None));
+            }
+        };
+        for (i, (kind, size, pick)) in operations.into_iter().enumerate() {
+            let request = Request::new(ByteSize::new(size));
+            let allocation = match kind {
+                0 => pool.allocate(request).ok().map(Live::Fixed),
+                1 | 2 => pool.allocate_movable(request).ok().map(Live::Movable),
+                _ if live.is_empty() => None,
+                _ => {
+                    live.swap_remove(pick.index(live.len()));
+                    None
+                }
+            };
+            if let Some(allocation) = allocation {
+                let range = match &allocation {
+                    Live::Fixed(fixed) => fixed.range(),
+                    Live::Movable(movable) => movable.pin().range(),
+                };
+                pool.device().fill(range, i as u32).unwrap();
+                live.push((allocation, i as u32));
+            }
+        }
+        check(&live);
+        let foretold = {
+            let book = pool.inner.recalled();
+            ByteSize::new(u64::from(book.fit.largest_after_compacting(&pool.inner.blocks)) * 256)
+        };
+        pool.inner.compact(enough).unwrap();
+        check(&live);
+        let report = pool.compact().unwrap();
+        prop_assert_eq!(report.largest_after_bytes, foretold);
+        check(&live);
+        pool.trim().unwrap();
+        check(&live);
+        live.clear();
+        prop_assert_eq!(pool.stats().largest_free_bytes, pool.capacity());
     }
 }

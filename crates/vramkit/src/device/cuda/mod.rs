@@ -526,7 +526,12 @@ impl Device for CudaDevice {
         }
         self.access("copy", &[from, target], |driver| {
             // SAFETY: every byte of both ranges is committed.
-            unsafe { (driver.base.on_device)(to, from.base, from.size.bytes() as usize) }
+            match unsafe { (driver.base.on_device)(to, from.base, from.size.bytes() as usize) } {
+                // A copy on the card goes on after the call; what follows may rely on it.
+                // SAFETY: no arguments.
+                0 => unsafe { (driver.base.synchronize)() },
+                code => code,
+            }
         })
     }
 
