@@ -136,8 +136,8 @@ pub struct RunOptions {
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
   vramkit replay examples/training.trace --policy all
-  vramkit replay snapshot.pickle --policy default,pytorch --svg memory.svg
-  vramkit replay rmm_log.csv --policy default --capacity 16GiB --json")]
+  vramkit replay examples/training.trace --policy default,pytorch --svg memory.svg
+  vramkit replay examples/rmm_log.csv --capacity 100MiB --json")]
 pub struct ReplayOptions {
     /// Allocation traces
     #[arg(required = true, value_name = "TRACE")]

@@ -96,7 +96,8 @@ fn parse(bytes: &[u8], name: &str) -> Result<Vec<Trace>, Fault> {
         let text = std::str::from_utf8(bytes).map_err(|error| {
             Fault::at(format!("byte {}", error.valid_up_to()), "not text, and no format known")
         })?;
-        let first = text.trim_start().lines().next().unwrap_or("");
+        let first =
+            text.lines().map(str::trim).find(|line| !line.is_empty() && !line.starts_with('#')).unwrap_or("");
         let mut trace = Trace::new(name);
         if first.starts_with('{') {
             json_lines(text, &mut trace)?;
@@ -190,7 +191,7 @@ mod tests {
 
     #[test]
     fn the_formats() {
-        assert_eq!(peak("a 1 100\na 2 50\nf 1\na 1 10\n"), Ok(150));
+        assert_eq!(peak("# a step, or two\na 1 100\na 2 50\nf 1\na 1 10\n"), Ok(150));
         let rmm = "Thread,Time,Action,Pointer,Size,Stream\n1,10:00:00,allocate,0x10,100,0x0\n1,10:00:01,free,0x10,100,0x0\n1,10:00:02,allocate failure,0x0,9,0x0\n";
         assert_eq!(peak(rmm), Ok(100));
         let lines = [

@@ -21,8 +21,11 @@ fn on_a_real_card() -> bool {
     std::env::var_os("VRAMKIT_GPU").is_some()
 }
 
-/// Where the stand-in's library was built to: beside this test.
+/// Where the stand-in's library is: where the environment says, else beside this test, where it was built to.
 fn stand_in() -> PathBuf {
+    if let Some(path) = std::env::var_os("VRAMKIT_CUDA_DRIVER") {
+        return path.into();
+    }
     // Built because this package depends on it; named so that it is.
     let _ = vramkit_standin::standin_bytes_created as extern "C" fn() -> u64;
     let directory = std::env::current_exe().unwrap().parent().unwrap().to_path_buf();
