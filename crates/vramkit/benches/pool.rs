@@ -102,7 +102,12 @@ fn vramkit_pool_ids(trace: &[Operation]) -> (f64, u64) {
         let (id, range) = pool.allocate_id(Request::new(ByteSize::new(size))).expect("the capacity is ample");
         (id, (range.end() - base).next_multiple_of(256))
     };
-    run(trace, allocate, |id| pool.release(id).expect("it is live"))
+    let outcome = run(trace, allocate, |id| pool.release(id).expect("it is live"));
+    if std::env::args().any(|argument| argument == "book") {
+        let stats = pool.stats();
+        println!("book: {} for {} live allocations", stats.book_bytes, stats.live);
+    }
+    outcome
 }
 
 fn offset_allocator(trace: &[Operation]) -> (f64, u64) {

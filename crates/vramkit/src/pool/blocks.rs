@@ -22,8 +22,8 @@ use crate::sync::{AtomicU32, OnceLock, Ordering};
 pub(super) const NONE: u32 = u32::MAX;
 
 /// The first chunk has a block for every so many bytes of the pool, within limits, rounded to a power of two.
-const BYTES_FOR_A_BLOCK: u64 = 4 << 20;
-const FIRST: std::ops::RangeInclusive<u64> = if cfg!(loom) { 4..=4 } else { 256..=16384 };
+const BYTES_FOR_A_BLOCK: u64 = 8 << 20;
+const FIRST: std::ops::RangeInclusive<u64> = if cfg!(loom) { 4..=4 } else { 256..=8192 };
 
 /// The two low bits of a state; the others count the uses of the place.
 const KIND: u32 = 3;
@@ -189,6 +189,12 @@ impl Blocks {
         let first = (capacity / BYTES_FOR_A_BLOCK).clamp(*FIRST.start(), *FIRST.end()).next_power_of_two();
         let chunks = 4 * (32 - first.ilog2());
         Self { first: chunk(first as usize), rest: (1..chunks).map(|_| OnceLock::new()).collect() }
+    }
+
+    /// Bytes that the table takes.
+    pub(super) fn bytes(&self) -> usize {
+        let rest = self.rest.iter().filter_map(OnceLock::get).map(|chunk| chunk.len()).sum::<usize>();
+        (self.first.len() + rest) * size_of::<Block>() + self.rest.len() * size_of::<OnceLock<Box<[Block]>>>()
     }
 
     /// The block at a place; `None` for a place that the table has never had.

@@ -407,6 +407,24 @@ impl Inner {
 
     #[inline]
     pub(super) fn release(&self, id: AllocationId) -> Result<(), PoolError> {
+        if self.fronts.are_active() || id.0.is_movable() || self.recorder.get().is_some() {
+            return self.release_with_care(id);
+        }
+        let mut guard = self.lock_book();
+        let book = &mut *guard;
+        let block = self.find(id)?;
+        // As long as fronts are not in use, all releases come by this lock, and a look is enough; they may have come
+        // into use since the first one.
+        if self.fronts.are_active() && self.fronts.may_keep(block.size()) && !block.keep(id.0.stamp) {
+            return Err(PoolError::UnknownAllocation(id));
+        }
+        book.take_back(&self.blocks, id.0.index);
+        self.publish(book);
+        Ok(())
+    }
+
+    /// As [`release`](Self::release), where others may be about to do the same, or have to be told.
+    fn release_with_care(&self, id: AllocationId) -> Result<(), PoolError> {
         // A live block keeps its size, so every release of an id goes the same way.
         let may_keep = self.fronts.may_keep(self.find(id)?.size());
         self.record_release(id);
@@ -416,15 +434,12 @@ impl Inner {
         if may_keep && self.fronts.are_active() {
             return self.release_to_front(id);
         }
-        let BlockId { index, stamp } = id.0;
-        let block = self.blocks.at(index);
         let mut book = self.lock_book();
-        // As long as fronts are not in use, all releases come by this lock; they may be since the look above.
-        let ours = if may_keep && self.fronts.are_active() { block.keep(stamp) } else { block.is(stamp) };
-        if !ours {
+        let block = self.find(id)?;
+        if may_keep && !block.keep(id.0.stamp) {
             return Err(PoolError::UnknownAllocation(id));
         }
-        book.take_back(&self.blocks, index);
+        book.take_back(&self.blocks, id.0.index);
         self.publish(&book);
         Ok(())
     }

@@ -269,6 +269,7 @@ impl DeviceMemoryPool {
             misses: book.misses,
             failures: inner.failures.load(Ordering::Relaxed),
             largest_free_bytes: ByteSize::new(u64::from(book.fit.largest_free()) << inner.shift),
+            book_bytes: ByteSize::new((inner.blocks.bytes() + book.fit.bytes()) as u64),
         }
     }
 

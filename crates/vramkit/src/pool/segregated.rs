@@ -228,6 +228,12 @@ impl SegregatedFit {
         })
     }
 
+    /// Bytes that the bins take.
+    pub(super) fn bytes(&self) -> usize {
+        let frees = self.bins.iter().map(Vec::capacity).sum::<usize>() * size_of::<Free>();
+        size_of_val(&*self.bins) + frees + self.vacant.capacity() * size_of::<u32>()
+    }
+
     /// In units.
     pub(super) fn capacity(&self) -> u32 {
         self.capacity

@@ -44,6 +44,8 @@ pub struct PoolStats {
     pub failures: u64,
     /// The largest block that could be granted.
     pub largest_free_bytes: ByteSize,
+    /// Memory of the program that the pool's book takes.
+    pub book_bytes: ByteSize,
 }
 
 impl PoolStats {

@@ -479,6 +479,20 @@ fn size_classes_waste_what_they_say() {
 }
 
 #[test]
+fn the_book_is_small() {
+    let pool = simulated(ByteSize::gib(64));
+    let mut live: Vec<_> = (0..200_000).map(|i| pool.allocate_id(Request::new(ByteSize::new(256 + i % 5000))).unwrap().0).collect();
+    let bytes_each = |live: usize| pool.stats().book_bytes.bytes() as f64 / live as f64;
+    assert!(bytes_each(live.len()) <= 48.0, "{}", bytes_each(live.len()));
+    // A third of them gone, here and there: free blocks between live ones count too.
+    for i in (0..66_000).rev() {
+        pool.release(live.swap_remove(i * 3)).unwrap();
+    }
+    assert!(bytes_each(live.len()) <= 64.0, "{}", bytes_each(live.len()));
+    live.into_iter().for_each(|id| pool.release(id).unwrap());
+}
+
+#[test]
 fn pools_of_many_tebibytes_count_in_coarser_units() {
     let capacity = ByteSize::gib(8 << 10);
     let pool = simulated(capacity);
