@@ -198,6 +198,7 @@ mod tests {
             Recorded::Allocate {
                 id: "0.1".into(),
                 bytes: ByteSize::new(7),
+                address: 0,
                 owner: "m (kv)".into(),
                 tag: String::new(),
             },

@@ -10,7 +10,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use libloading::{Library, Symbol};
 use vramkit::ByteSize;
 use vramkit::device::{
-    AddressRange, CudaDevice, CudaError, CudaStream, Device, DeviceError, Stream, find_mismatch,
+    AddressRange, CudaDevice, CudaError, CudaStream, Device, DeviceError, HostDevice, SimulatedDevice,
+    Stream, find_mismatch,
 };
 use vramkit::pool::{DeviceMemoryPool, PoolError, Request};
 
@@ -155,31 +156,125 @@ fn a_wrong_range_is_an_error_of_ours_and_loses_nothing() {
     card.release(range).unwrap();
 }
 
-#[test]
-fn a_pool_on_a_card_keeps_its_promises() {
-    let driver = Driver::new();
-    let card: Arc<dyn Device> = Arc::new(driver.card());
-    let pool = DeviceMemoryPool::new(card.clone(), ByteSize::mib(64)).unwrap();
+/// What a pool promises, whatever it is on.
+fn check_pool(device: Arc<dyn Device>) {
+    let pool = DeviceMemoryPool::new(device.clone(), ByteSize::mib(64)).unwrap();
     let blocks: Vec<_> = (0..12)
         .map(|i| {
             let block = pool.allocate(Request::new(ByteSize::new(3_000_000))).unwrap();
-            card.fill(block.range(), i).unwrap();
+            device.fill(block.range(), i).unwrap();
             block
         })
         .collect();
     let kept: Vec<_> = blocks.into_iter().enumerate().filter(|(i, _)| i % 3 == 1).collect();
     let report = pool.trim().unwrap();
     assert!(report.freed_bytes > ByteSize::ZERO);
-    let granule = card.info().granularity.bytes();
-    let touched: u64 =
-        kept.iter().map(|(_, b)| (b.offset() + 3_000_000).div_ceil(granule) - b.offset() / granule).sum();
-    assert_eq!(pool.committed(), ByteSize::new(touched * granule));
+    let granule = device.info().granularity.bytes();
+    let touched = |offset: u64| (offset + 3_000_000).div_ceil(granule) - offset / granule;
+    let live: u64 = kept.iter().map(|(_, block)| touched(block.offset())).sum();
+    assert_eq!(pool.committed(), ByteSize::new(live * granule));
     for (i, block) in &kept {
-        assert_eq!(find_mismatch(&*card, block.range(), *i as u32, None), Ok(None));
+        assert_eq!(find_mismatch(&*device, block.range(), *i as u32, None), Ok(None));
+    }
+    // Movable memory goes together and keeps its content.
+    let movable: Vec<_> =
+        (0..10).map(|_| pool.allocate_movable(Request::new(ByteSize::mib(2))).unwrap()).collect();
+    for (i, block) in movable.iter().enumerate() {
+        device.fill(block.pin().range(), 100 + i as u32).unwrap();
     }
     drop(kept);
+    let movable: Vec<_> = movable.into_iter().enumerate().filter(|(i, _)| i % 2 == 0).collect();
+    let report = pool.compact().unwrap();
+    assert_eq!(report.largest_after_bytes, pool.capacity() - ByteSize::mib(10));
+    for (i, block) in &movable {
+        assert_eq!(find_mismatch(&*device, block.pin().range(), 100 + *i as u32, None), Ok(None));
+    }
+    drop(movable);
+    // Random work, checked at every step.
+    let (mut live, mut x) = (Vec::new(), 7u64);
+    for step in 0..400u32 {
+        x = x.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        if x >> 63 == 0 || live.is_empty() {
+            let size = ByteSize::new((x >> 40) % 2_000_000 + 1);
+            if let Ok((id, range)) = pool.allocate_id(Request::new(size)) {
+                device.fill(range, step).unwrap();
+                live.push((id, range, step));
+            }
+        } else {
+            let (id, range, pattern) = live.swap_remove((x >> 33) as usize % live.len());
+            let stride = Some(ByteSize::new(65_536));
+            assert_eq!(find_mismatch(&*device, range, pattern, stride), Ok(None));
+            pool.release(id).unwrap();
+        }
+        assert_eq!(pool.used() + pool.available(), pool.capacity());
+    }
+    live.into_iter().for_each(|(id, ..)| pool.release(id).unwrap());
     pool.trim().unwrap();
     assert_eq!((pool.used(), pool.committed()), (ByteSize::ZERO, ByteSize::ZERO));
+}
+
+#[test]
+fn a_pool_keeps_its_promises_on_every_device() {
+    check_pool(Arc::new(HostDevice::new(ByteSize::mib(64))));
+    check_pool(Arc::new(SimulatedDevice::new(ByteSize::mib(64))));
+    let driver = Driver::new();
+    check_pool(Arc::new(driver.card()));
+    assert!(driver.created().is_none_or(|created| created == 0));
+}
+
+#[test]
+fn memory_released_on_a_cards_stream_waits_for_its_work() {
+    let driver = Driver::new();
+    let card = Arc::new(driver.card());
+    let pool = DeviceMemoryPool::new(card.clone(), ByteSize::mib(16)).unwrap();
+    let (one, two) = (CudaStream::new(card.clone()).unwrap(), CudaStream::new(card).unwrap());
+    driver.hold_streams(true);
+    let request = Request::new(ByteSize::mib(10));
+    let (id, range) = pool.allocate_on(request, &one).unwrap();
+    pool.release_on(id, &one).unwrap();
+    if !on_a_real_card() {
+        assert_eq!(pool.stats().pending_bytes, ByteSize::mib(10));
+        let (again, same) = pool.allocate_on(request, &one).unwrap();
+        assert_eq!(same, range, "the same stream's next work comes after");
+        pool.release_on(again, &one).unwrap();
+    }
+    std::thread::scope(|scope| {
+        let waiting = scope.spawn(|| pool.allocate_on(request, &two));
+        std::thread::sleep(std::time::Duration::from_millis(20));
+        assert!(on_a_real_card() || !waiting.is_finished());
+        driver.hold_streams(false);
+        pool.release(waiting.join().unwrap().unwrap().0).unwrap();
+    });
+    assert_eq!(pool.used(), ByteSize::ZERO);
+}
+
+/// The stand-in keeps to the driver's rules, so that what passes against it has a meaning.
+#[test]
+fn the_stand_in_refuses_what_a_driver_refuses() {
+    let driver = Driver::new();
+    if on_a_real_card() {
+        return;
+    }
+    let _card = driver.card();
+    type Two = unsafe extern "C" fn(u64, usize) -> c_int;
+    type One = unsafe extern "C" fn(u64) -> c_int;
+    // SAFETY: addresses that the driver does not know, which it must refuse without touching them.
+    let two =
+        |name: &str, address, size| driver.call(|f: Symbol<Two>| unsafe { f(address, size) }, name).unwrap();
+    // SAFETY: as above.
+    let one = |name: &str, value| driver.call(|f: Symbol<One>| unsafe { f(value) }, name).unwrap();
+    assert_eq!(two("cuMemUnmap", 0x20_0000, 0x20_0000), 211, "unmapping what is not mapped");
+    assert_eq!(two("cuMemAddressFree", 0x20_0000, 0x20_0000), 1);
+    assert_eq!((one("cuMemRelease", 77), one("cuMemFree_v2", 77)), (1, 1));
+    let mut address = 0u64;
+    let reserved = driver.call(
+        |f: Symbol<unsafe extern "C" fn(*mut u64, usize, usize, u64, u64) -> c_int>| {
+            // SAFETY: the pointer is valid for a write.
+            unsafe { f(&mut address, 1000, 0, 0, 0) }
+        },
+        "cuMemAddressReserve",
+    );
+    assert_eq!(reserved, Some(1), "a size off the granularity");
 }
 
 #[test]

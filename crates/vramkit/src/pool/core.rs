@@ -147,9 +147,11 @@ impl Inner {
             ("", Purpose::Other) => String::new(),
             (model, purpose) => format!("{model} ({purpose})"),
         };
+        let offset = u64::from(self.blocks.at(id.0.index).offset()) << self.shift;
         Recorded::Allocate {
             id: id.to_string(),
             bytes: request.size,
+            address: self.range.base + offset,
             owner,
             tag: book.tag_name(request.tag).to_owned(),
         }

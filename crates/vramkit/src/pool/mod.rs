@@ -34,7 +34,7 @@ pub use caching::{CachedAllocation, CachingConfig, CachingPool, CachingStats};
 pub use classes::SizeClasses;
 pub use compact::{CompactReport, MovableAllocation, Pinned};
 pub use error::{OutOfMemory, OverBudget, OwnerUse, PoolError};
-pub use record::{Recorded, json_lines};
+pub use record::{Recorded, json_lines, rmm_csv};
 pub use request::{Allocation, AllocationId, OwnerId, Purpose, Request, TagId};
 pub use stats::{Leak, LeakReport, PoolStats, TrimReport};
 
@@ -92,7 +92,8 @@ impl DeviceMemoryPool {
         self
     }
 
-    /// Calls a function with every allocation and release from now on, outside the pool's locks; see [`json_lines`]. A
+    /// Calls a function with every allocation and release from now on, outside the pool's locks; see [`json_lines`] and
+    /// [`rmm_csv`]. A
     /// pool records to one place: `false` when it does already.
     pub fn record(&self, recorder: impl Fn(&Recorded) + Send + Sync + 'static) -> bool {
         self.inner.recorder.set(Box::new(recorder)).is_ok()

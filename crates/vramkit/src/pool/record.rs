@@ -1,10 +1,13 @@
 //! Every allocation and release of a pool as it happens, to be replayed later.
 //!
 //! A pool that records calls a function with each, outside its locks: a release before it is done, an allocation after,
-//! so that what one thread passes to another is in order. The form is that of JSON Lines, one object a line.
+//! so that what one thread passes to another is in order. Two forms are written: JSON Lines, and the CSV of RMM's
+//! logging adaptor, which its own tools read.
 
-use std::io::Write;
+use std::collections::HashMap;
+use std::io::{self, Write};
 use std::sync::Mutex;
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use serde::{Deserialize, Serialize};
 
@@ -21,6 +24,9 @@ pub enum Recorded {
         id: String,
         /// Bytes asked for.
         bytes: ByteSize,
+        /// Where they are on the device.
+        #[serde(default)]
+        address: u64,
         /// For whom: the model and, in brackets, what for; empty for nobody in particular.
         #[serde(default, skip_serializing_if = "String::is_empty")]
         owner: String,
@@ -40,17 +46,56 @@ pub(super) type Recorder = Box<dyn Fn(&Recorded) + Send + Sync>;
 
 /// A recorder that writes JSON Lines. The first error ends the recording, and is logged.
 pub fn json_lines(writer: impl Write + Send + 'static) -> impl Fn(&Recorded) + Send + Sync + 'static {
-    let writer = Mutex::new(Some(writer));
+    lines(writer, |out, recorded| {
+        serde_json::to_writer(&mut *out, recorded)?;
+        out.write_all(b"\n")
+    })
+}
+
+/// A recorder that writes `Thread,Time,Action,Pointer,Size,Stream`, times in UTC. The first error ends the recording,
+/// and is logged.
+pub fn rmm_csv(writer: impl Write + Send + 'static) -> impl Fn(&Recorded) + Send + Sync + 'static {
+    // RMM's rows of frees have the pointer and the size again.
+    let mut live: HashMap<String, (u64, ByteSize)> = HashMap::new();
+    let mut begun = false;
+    lines(writer, move |out, recorded| {
+        if !begun {
+            writeln!(out, "Thread,Time,Action,Pointer,Size,Stream")?;
+            begun = true;
+        }
+        let (action, (address, size)) = match recorded {
+            Recorded::Allocate { id, bytes, address, .. } => {
+                live.insert(id.clone(), (*address, *bytes));
+                ("allocate", (*address, *bytes))
+            }
+            // What was live before the recording began has no row of its own.
+            Recorded::Release { id } => match live.remove(id) {
+                Some(found) => ("free", found),
+                None => return Ok(()),
+            },
+        };
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        let seconds = now.as_secs() % 86_400;
+        let (hour, minute, second) = (seconds / 3600, seconds / 60 % 60, seconds % 60);
+        let (thread, micros, bytes) = (std::process::id(), now.subsec_micros(), size.bytes());
+        writeln!(
+            out,
+            "{thread},{hour:02}:{minute:02}:{second:02}.{micros:06},{action},{address:#x},{bytes},0x0"
+        )
+    })
+}
+
+fn lines<W: Write + Send + 'static>(
+    writer: W,
+    write: impl FnMut(&mut W, &Recorded) -> io::Result<()> + Send + 'static,
+) -> impl Fn(&Recorded) + Send + Sync + 'static {
+    let state = Mutex::new(Some((writer, write)));
     move |recorded| {
-        let mut writer = lock_std(&writer);
-        let Some(out) = writer.as_mut() else { return };
-        let written = serde_json::to_vec(recorded).map_err(std::io::Error::other).and_then(|mut line| {
-            line.push(b'\n');
-            out.write_all(&line)
-        });
-        if let Err(error) = written {
+        let mut state = lock_std(&state);
+        let Some((writer, write)) = state.as_mut() else { return };
+        if let Err(error) = write(writer, recorded) {
             tracing::error!(%error, "recording a pool ends: a line could not be written");
-            *writer = None;
+            *state = None;
         }
     }
 }

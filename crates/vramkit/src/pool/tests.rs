@@ -438,7 +438,8 @@ fn what_a_pool_records_can_be_read_back() {
     let block = pool.allocate(Request::new(ByteSize::new(100)).owner(owner).tag(pool.tag("t"))).unwrap();
     drop(block);
     let lines = lines.lock().unwrap();
-    let Recorded::Allocate { id, bytes, owner, tag } = &lines[0] else { panic!("{lines:?}") };
+    let Recorded::Allocate { id, bytes, address, owner, tag } = &lines[0] else { panic!("{lines:?}") };
+    assert_eq!(*address, pool.range().base);
     assert_eq!((bytes, owner.as_str(), tag.as_str()), (&ByteSize::new(100), "m (kv)", "t"));
     assert_eq!(lines[1], Recorded::Release { id: id.clone() });
     #[derive(Clone, Default)]
@@ -458,6 +459,16 @@ fn what_a_pool_records_can_be_read_back() {
     let text = String::from_utf8(written.0.lock().unwrap().clone()).unwrap();
     let read: Vec<Recorded> = text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
     assert_eq!(read, *lines);
+    let written = Shared::default();
+    let write = rmm_csv(written.clone());
+    write(&Recorded::Release { id: "before".to_owned() });
+    lines.iter().for_each(write);
+    let text = String::from_utf8(written.0.lock().unwrap().clone()).unwrap();
+    let rows: Vec<Vec<&str>> = text.lines().map(|line| line.split(',').collect()).collect();
+    assert_eq!(rows[0], ["Thread", "Time", "Action", "Pointer", "Size", "Stream"]);
+    let pointer = format!("{address:#x}");
+    assert_eq!(rows[1][2..], ["allocate", &pointer, "100", "0x0"]);
+    assert_eq!((rows[2][2], rows[2][3], rows.len()), ("free", pointer.as_str(), 3));
 }
 
 #[test]
@@ -481,7 +492,9 @@ fn size_classes_waste_what_they_say() {
 #[test]
 fn the_book_is_small() {
     let pool = simulated(ByteSize::gib(64));
-    let mut live: Vec<_> = (0..200_000).map(|i| pool.allocate_id(Request::new(ByteSize::new(256 + i % 5000))).unwrap().0).collect();
+    let mut live: Vec<_> = (0..200_000)
+        .map(|i| pool.allocate_id(Request::new(ByteSize::new(256 + i % 5000))).unwrap().0)
+        .collect();
     let bytes_each = |live: usize| pool.stats().book_bytes.bytes() as f64 / live as f64;
     assert!(bytes_each(live.len()) <= 48.0, "{}", bytes_each(live.len()));
     // A third of them gone, here and there: free blocks between live ones count too.
