@@ -113,7 +113,7 @@ impl Inner {
         if request.size.is_zero() {
             return Err(PoolError::ZeroSize);
         }
-        if !request.alignment.is_power_of_two() {
+        if request.alignment != Request::ALIGNMENT && !request.alignment.is_power_of_two() {
             return Err(PoolError::Alignment(request.alignment));
         }
         let placed = self.place(request);

@@ -22,8 +22,8 @@ const PROBES: usize = 3;
 /// What every bin begins with, `PROBES - 1` times: so there are always enough to compare, without a branch.
 const SENTINEL: Free = Free { size: 0, offset: u32::MAX, index: NONE };
 const SENTINELS: usize = PROBES - 1;
-/// Above every place that fits.
-const NOT: u64 = 1 << 63;
+/// A key's bit.
+const TOO_SMALL: u64 = 1 << 63;
 
 /// Bins for each power of two, as a power of two.
 const SUB_BITS: u32 = 3;
@@ -68,12 +68,6 @@ fn bin_of(size: u32) -> usize {
     ((shift << SUB_BITS) + (size >> shift)) as usize % BINS
 }
 
-/// The next multiple of a power of two, which may be past 32 bits.
-fn align_up(offset: u32, alignment: u32) -> u64 {
-    let mask = u64::from(alignment) - 1;
-    (u64::from(offset) + mask) & !mask
-}
-
 impl SegregatedFit {
     /// One free block of `capacity` units.
     pub(super) fn new(blocks: &Blocks, capacity: u32) -> Self {
@@ -108,8 +102,8 @@ impl SegregatedFit {
     fn carve(&mut self, blocks: &Blocks, free: Free, size: u32, alignment: u32) {
         let Free { index, offset: start, size: whole } = free;
         let block = blocks.at(index);
-        // It fits, so it is below the block's end.
-        let offset = if alignment == 1 { start } else { align_up(start, alignment) as u32 };
+        // It fits, so the sum is below the block's end.
+        let offset = start + (start.wrapping_neg() & (alignment - 1));
         let (front, back) = (offset - start, start + whole - offset - size);
         if front > 0 {
             let below = self.place(blocks, start, front, block.below(), index);
@@ -268,22 +262,22 @@ impl SegregatedFit {
     fn lowest(&self, bin: usize, size: u32, alignment: u32) -> Option<Place> {
         let frees = &self.bins[bin % BINS];
         let last: &[Free; PROBES] = frees.last_chunk()?;
-        // The lowest address wins by a minimum, not by branches: which one it is cannot be predicted.
+        // Arithmetic, not branches: which block fits and which is lowest cannot be predicted. The key of one that is
+        // too small has the top bit, which the difference borrows.
         let key = |i: usize| {
-            let free = &last[i];
-            let fits = (free.size >= size) & (alignment == 1 || free.fits_aligned(size, alignment));
-            u64::from(free.offset) << 2 | i as u64 | u64::from(!fits) << 63
+            let short = u64::from(last[i].size).wrapping_sub(last[i].needed(size, alignment)) & TOO_SMALL;
+            short | u64::from(last[i].offset) << 2 | i as u64
         };
         let best = (1..PROBES).fold(key(0), |best, i| best.min(key(i)));
         let i = (best & 3) as usize;
-        (best < NOT).then(|| Place { free: last[i], bin, place: i + frees.len() - PROBES })
+        (best < TOO_SMALL).then(|| Place { free: last[i], bin, place: i + frees.len() - PROBES })
     }
 
     #[cold]
     fn find_anywhere(&self, first: usize, size: u32, alignment: u32) -> Option<Place> {
         let mut at = self.next_bin(first);
         while let Some(bin) = at {
-            let fits = |free: &Free| free.size >= size && free.fits_aligned(size, alignment);
+            let fits = |free: &Free| u64::from(free.size) >= free.needed(size, alignment);
             if let Some(place) = self.bins[bin].iter().position(fits) {
                 return Some(Place { free: self.bins[bin][place], bin, place });
             }
@@ -379,8 +373,10 @@ impl SegregatedFit {
 }
 
 impl Free {
-    fn fits_aligned(&self, size: u32, alignment: u32) -> bool {
-        align_up(self.offset, alignment) - u64::from(self.offset) + u64::from(size) <= u64::from(self.size)
+    /// What it must have for `size` units at a multiple of `alignment`: the size, and what lies before the multiple.
+    #[inline(always)]
+    fn needed(&self, size: u32, alignment: u32) -> u64 {
+        u64::from(size) + u64::from(self.offset.wrapping_neg() & (alignment - 1))
     }
 }
 
