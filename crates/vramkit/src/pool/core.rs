@@ -3,7 +3,6 @@
 //! See the pool's first lines for the order of steps and locks.
 
 use std::sync::{Arc, RwLock};
-use std::time::{Duration, Instant};
 
 use super::blocks::{BlockId, Blocks, Label};
 use super::book::{Book, Excess};
@@ -13,15 +12,10 @@ use super::granules::Granules;
 use super::record::{Recorded, Recorder};
 use super::request::{AllocationId, Purpose, Request};
 use super::streams::Line;
-use super::{
-    Leak, LeakReport, OutOfMemory, OverBudget, PoolConfig, PoolError, ReclaimRequest, Reclaimer, TrimReport,
-};
+use super::{PoolConfig, PoolError, Reclaimer};
 use crate::device::{AddressRange, Device, DeviceError};
 use crate::sync::{AtomicU64, Mutex, MutexGuard, Ordering, lock};
 use crate::units::ByteSize;
-
-/// How many owners an out-of-memory error names.
-const OWNERS_IN_ERRORS: usize = 5;
 
 /// What handles and the pool share.
 pub(crate) struct Inner {
@@ -61,7 +55,7 @@ pub(super) struct Placed {
 }
 
 /// Why no block was placed.
-enum Refusal {
+pub(super) enum Refusal {
     /// None fits.
     NoRoom,
     /// One fits, and the device has no memory for it.
@@ -157,62 +151,6 @@ impl Inner {
         }
     }
 
-    /// A block without memory behind it, or none yet: the last tries are with what fronts keep, which may be
-    /// all that is missing, and with what can be reclaimed.
-    #[cold]
-    fn allocate_slowly(
-        &self,
-        request: Request,
-        placed: Result<Placed, Refusal>,
-    ) -> Result<Placed, PoolError> {
-        let mut refusal = match self.commit(placed)? {
-            Ok(placed) => return Ok(placed),
-            Err(refusal) => refusal,
-        };
-        if self.fronts.units() > 0 {
-            drop(self.recalled());
-            match self.commit(self.place(request))? {
-                Ok(placed) => return Ok(placed),
-                Err(again) => refusal = again,
-            }
-        }
-        if self.wait_for_line()? {
-            match self.commit(self.place(request))? {
-                Ok(placed) => return Ok(placed),
-                Err(again) => refusal = again,
-            }
-        }
-        if matches!(refusal, Refusal::NoRoom) && self.could_compact(request) {
-            let enough = self.granted(request.size.bytes()).map_or(u32::MAX, |(_, units)| units);
-            if let Err(error) = self.compact(enough) {
-                tracing::warn!(%error, "compacting for a request failed");
-            }
-            match self.commit(self.place(request))? {
-                Ok(placed) => return Ok(placed),
-                Err(again) => refusal = again,
-            }
-        }
-        if !matches!(refusal, Refusal::Budget(_)) {
-            self.reclaim(request);
-            match self.commit(self.place(request))? {
-                Ok(placed) => return Ok(placed),
-                Err(again) => refusal = again,
-            }
-        }
-        self.failures.fetch_add(1, Ordering::Relaxed);
-        Err(match refusal {
-            Refusal::NoRoom => self.out_of_memory(request, None),
-            Refusal::NoMemory(error) => self.out_of_memory(request, Some(*error)),
-            Refusal::Budget(over) => self.over_budget(request, &over),
-        })
-    }
-
-    /// Whether moving what is movable would make a block for a request.
-    fn could_compact(&self, request: Request) -> bool {
-        let units = self.granted(request.size.bytes()).map(|(_, units)| units);
-        units.is_some_and(|units| lock(&self.book).fit.largest_after_compacting(&self.blocks) >= units)
-    }
-
     /// What a request is granted: bytes, and units. `None` when that cannot be counted.
     #[inline]
     pub(super) fn granted(&self, size: u64) -> Option<(u64, u32)> {
@@ -229,7 +167,7 @@ impl Inner {
 
     /// A block, with or without memory behind it.
     #[inline(always)]
-    fn place(&self, request: Request) -> Result<Placed, Refusal> {
+    pub(super) fn place(&self, request: Request) -> Result<Placed, Refusal> {
         let size = request.size.bytes();
         let (granted, units) = self.granted(size).ok_or(Refusal::NoRoom)?;
         let alignment = if request.alignment == Request::ALIGNMENT {
@@ -331,75 +269,6 @@ impl Inner {
         self.used.load(Ordering::Acquire).saturating_sub(kept)
     }
 
-    /// Puts memory behind a block, if there is one. When the device has none or fails otherwise (the outer error),
-    /// the block is given back.
-    #[cold]
-    fn commit(&self, placed: Result<Placed, Refusal>) -> Result<Result<Placed, Refusal>, PoolError> {
-        let placed = match placed {
-            Ok(placed) if !self.granules.has(placed.offset, placed.granted) => placed,
-            settled => return Ok(settled),
-        };
-        let outcome = self.granules.commit(&*self.device, placed.offset, placed.granted);
-        let mut book = lock(&self.book);
-        let Err(error) = outcome else {
-            book.misses += 1;
-            return Ok(Ok(placed));
-        };
-        book.take_back(&self.blocks, placed.id.0.index);
-        book.granted -= 1;
-        self.publish(&book);
-        drop(book);
-        if matches!(error, DeviceError::OutOfMemory { .. }) {
-            return Ok(Err(Refusal::NoMemory(Box::new(error))));
-        }
-        self.failures.fetch_add(1, Ordering::Relaxed);
-        Err(error.into())
-    }
-
-    /// Makes room: free granules go back to the device, then callbacks may release more.
-    fn reclaim(&self, request: Request) {
-        if let Err(error) = self.trim() {
-            tracing::warn!(%error, "trimming for a request failed");
-        }
-        let callbacks: Vec<Reclaimer> =
-            lock(&self.reclaimers).iter().map(|(_, callback)| callback.clone()).collect();
-        let free = ByteSize::new(self.capacity.bytes() - self.used());
-        for callback in callbacks {
-            callback(&ReclaimRequest { requested: request.size, free });
-        }
-    }
-
-    fn out_of_memory(&self, request: Request, device_error: Option<DeviceError>) -> PoolError {
-        let book = self.recalled();
-        PoolError::OutOfMemory(Box::new(OutOfMemory {
-            device: self.device.info().id,
-            requested: request.size,
-            alignment: request.alignment,
-            largest_free: ByteSize::new(u64::from(book.fit.largest_free()) << self.shift),
-            free: ByteSize::new(self.capacity.bytes() - book.used),
-            capacity: self.capacity,
-            trim_frees: ByteSize::new(self.granules.committed().bytes().saturating_sub(book.used)),
-            largest_after_compacting: ByteSize::new(
-                u64::from(book.fit.largest_after_compacting(&self.blocks)) << self.shift,
-            ),
-            evict: book.least_to_evict(request.size.bytes()),
-            owners: book.owners(OWNERS_IN_ERRORS),
-            device_error,
-        }))
-    }
-
-    fn over_budget(&self, request: Request, over: &Excess) -> PoolError {
-        let book = lock(&self.book);
-        let owner = &book.owners[usize::from(book.known(request.owner).0)];
-        PoolError::OverBudget(Box::new(OverBudget {
-            model: owner.model.to_string(),
-            purpose: (!over.whole_model).then_some(owner.purpose),
-            requested: request.size,
-            held: ByteSize::new(over.held),
-            budget: ByteSize::new(over.budget),
-        }))
-    }
-
     /// The block of an id, when it is live.
     #[inline]
     pub(super) fn find(&self, id: AllocationId) -> Result<&super::blocks::Block, PoolError> {
@@ -486,48 +355,6 @@ impl Inner {
         Ok(AddressRange::new(self.range.base + offset, ByteSize::new(requested)))
     }
 
-    pub(super) fn trim(&self) -> Result<TrimReport, DeviceError> {
-        let start = Instant::now();
-        self.free_finished();
-        let mut trim = self.granules.begin_trim();
-        {
-            let book = self.recalled();
-            let end = self.range.size.bytes();
-            let mut last_free_from = 0;
-            for block in book.fit.iter(&self.blocks) {
-                let (offset, size) =
-                    (u64::from(block.offset()) << self.shift, u64::from(block.size()) << self.shift);
-                if !block.is_free() {
-                    last_free_from = offset + size;
-                } else if offset + size < self.capacity.bytes() {
-                    trim.give_up(offset, size);
-                }
-            }
-            // The free end of the pool takes the rest of its last granule along.
-            trim.give_up(last_free_from, end - last_free_from);
-        }
-        let (freed_bytes, device_calls) = trim.finish(&*self.device)?;
-        Ok(TrimReport { freed_bytes, device_calls, elapsed: start.elapsed() })
-    }
-
-    pub(super) fn live(&self) -> LeakReport {
-        let now = self.now();
-        let book = self.recalled();
-        let leaks = book.fit.iter(&self.blocks).filter(|block| block.is_live()).map(|block| {
-            let label = block.label();
-            let owner = &book.owners[usize::from(label.owner.0)];
-            let granted = u64::from(block.size()) << self.shift;
-            Leak {
-                tag: book.tag_name(label.tag).to_owned(),
-                model: owner.model.to_string(),
-                purpose: owner.purpose,
-                requested_bytes: ByteSize::new(granted - u64::from(label.slack)),
-                age: Duration::from_millis(u64::from(now.wrapping_sub(label.born)) * CLOCK_MS),
-            }
-        });
-        LeakReport { leaks: leaks.collect() }
-    }
-
     /// The pool's clock, for ages.
     pub(super) fn now(&self) -> u32 {
         coarse_clock().wrapping_sub(self.start)
@@ -538,7 +365,7 @@ impl Inner {
 pub(super) const UNIT_SHIFT: u32 = 8;
 
 /// A tick of the clock of ages, in milliseconds; 32 bits of it last over a year.
-const CLOCK_MS: u64 = 10;
+pub(super) const CLOCK_MS: u64 = 10;
 
 /// The system's coarse clock in ticks of [`CLOCK_MS`]: a few milliseconds of resolution at a quarter of the cost,
 /// because a grant reads it.

@@ -1,16 +1,17 @@
 //! One contiguous range of a device's memory, granted in pieces.
 //!
 //! ```text
-//! request ──► segregated fit ──► offset ──► granules ──► memory behind it ──► handle
-//!             (which block?)                (commit what is missing)
-//!                  │ none fits, or the device refuses
-//!                  └──► trim, reclaim callbacks ──► once more ──► error with the numbers
+//! request ──► size class ──► segregated fit ──► offset ──► granules ──► memory behind it ──► handle
+//!                            (which block?)                (commit what is missing)
+//!                                 │ none fits, or the device refuses
+//!                                 └──► what fronts keep, streams, compacting, trim, callbacks ──► error with the numbers
 //! ```
 //!
-//! The book is out of band (`segregated`), memory is committed by the granule on demand (`granules`) and
+//! The book is out of band (`segregated`, `blocks`), memory is committed by the granule on demand (`granules`) and
 //! given back by [`trim`](DeviceMemoryPool::trim), which moves nothing. Two locks, never both taken by the
 //! common case: the book's, held for tens of nanoseconds, and the device's, held while it commits. Neither is
-//! held while user code runs.
+//! held while user code runs. Threads that meet at the book's lock keep blocks in fronts of their own (`front`).
+//! `docs/pool.md` has the design in full, with measurements.
 
 mod blocks;
 mod book;
@@ -23,9 +24,11 @@ mod front;
 mod granules;
 mod record;
 mod request;
+mod room;
 mod segregated;
 mod stats;
 mod streams;
+mod whole;
 
 use std::fmt;
 use std::sync::Arc;

@@ -11,33 +11,24 @@
 //! access out of bounds would lose the context for the whole process.
 #![allow(unsafe_code)]
 
+mod card;
 mod driver;
 mod stream;
 
 use std::collections::BTreeMap;
-use std::ffi::{c_int, c_void};
+use std::ffi::c_int;
 use std::path::Path;
 use std::sync::{Arc, RwLock};
 
 pub use driver::CudaError;
 pub use stream::CudaStream;
 
-use self::driver::{AccessDescription, AllocationProperties, Code, Driver, Location, Virtual};
+use self::card::{Card, attribute, card_count};
+use self::driver::{AccessDescription, Code, Driver, Virtual};
 use super::regions::Regions;
 use super::{AddressRange, Device, DeviceError, DeviceInfo, DeviceKind, DeviceMemory, Reading, Source};
 use crate::sync::{read, write};
 use crate::units::ByteSize;
-
-/// `CUdevice_attribute`.
-mod attribute {
-    pub(super) const MULTIPROCESSORS: i32 = 16;
-    pub(super) const INTEGRATED: i32 = 18;
-    pub(super) const BUS_WIDTH: i32 = 37;
-    pub(super) const L2_CACHE: i32 = 38;
-    pub(super) const CAPABILITY_MAJOR: i32 = 75;
-    pub(super) const CAPABILITY_MINOR: i32 = 76;
-    pub(super) const VIRTUAL_MEMORY: i32 = 102;
-}
 
 /// What the driver's default stream-ordered pool of a card holds (`cudaMallocAsync` of any library in the process).
 #[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
@@ -68,22 +59,6 @@ pub struct CudaDevice {
     state: RwLock<State>,
 }
 
-/// A card's number and context, in the driver.
-#[derive(Clone, Debug)]
-struct Card {
-    driver: Arc<Driver>,
-    device: c_int,
-    context: Context,
-}
-
-#[derive(Clone, Copy, Debug)]
-struct Context(*mut c_void);
-
-// SAFETY: a context is a token of the driver, which is thread-safe; nothing is read through the pointer here.
-unsafe impl Send for Context {}
-// SAFETY: as above.
-unsafe impl Sync for Context {}
-
 /// What is reserved and mapped.
 #[derive(Debug)]
 struct State {
@@ -94,45 +69,6 @@ struct State {
     cache: Vec<u64>,
     /// Without virtual memory management: the allocation that a reservation lies in.
     allocations: BTreeMap<u64, u64>,
-}
-
-impl Card {
-    /// Calls the driver with this card's context current on the thread, and leaves the thread's own as it was.
-    fn call(&self, act: impl FnOnce(&Driver) -> c_int) -> Result<(), Code> {
-        let driver = &*self.driver;
-        // SAFETY: the context was retained when the card was opened and is released when it is dropped.
-        driver.check(unsafe { (driver.base.context_push)(self.context.0) })?;
-        let outcome = driver.check(act(driver));
-        let mut popped = std::ptr::null_mut();
-        // SAFETY: pops what was pushed above.
-        let restored = driver.check(unsafe { (driver.base.context_pop)(&mut popped) });
-        outcome.and(restored)
-    }
-
-    fn attribute(&self, attribute: c_int) -> Reading<i32> {
-        let mut value = 0;
-        // SAFETY: the pointer is valid for a write.
-        let code = unsafe { (self.driver.base.device_attribute)(&mut value, attribute, self.device) };
-        match self.driver.check(code) {
-            Ok(()) => Reading::known(value, Source::Driver),
-            Err(code) => Reading::unavailable(Source::Driver, self.driver.name(code)),
-        }
-    }
-
-    fn location(&self) -> Location {
-        Location { kind: 1, id: self.device }
-    }
-
-    fn properties(&self) -> AllocationProperties {
-        // Pinned memory on the card, shared with nobody.
-        AllocationProperties {
-            kind: 1,
-            handle_types: 0,
-            location: self.location(),
-            metadata: std::ptr::null_mut(),
-            flags: [0; 8],
-        }
-    }
 }
 
 impl CudaDevice {
@@ -162,24 +98,8 @@ impl CudaDevice {
     }
 
     fn open(driver: Arc<Driver>, index: u32) -> Result<Self, CudaError> {
-        let base = &driver.base;
-        let check = |operation, code| driver.check(code).map_err(|code| driver.refused(operation, code));
-        let (mut device, mut name, mut total, mut context) = (0, [0; 256], 0, std::ptr::null_mut());
-        // SAFETY: the pointer is valid for a write.
-        let code = unsafe { (base.device)(&mut device, index as c_int) };
-        check("cuDeviceGet", code)?;
-        // SAFETY: the pointer is valid for writes of the length told.
-        let code = unsafe { (base.device_name)(name.as_mut_ptr(), name.len() as c_int, device) };
-        check("cuDeviceGetName", code)?;
-        // SAFETY: the pointer is valid for a write.
-        let code = unsafe { (base.device_total)(&mut total, device) };
-        check("cuDeviceTotalMem", code)?;
-        // SAFETY: the pointer is valid for a write; the context is released when the device is dropped.
-        let code = unsafe { (base.context_retain)(&mut context, device) };
-        check("cuDevicePrimaryCtxRetain", code)?;
-        let name: Vec<u8> = name.iter().map(|&c| c as u8).take_while(|&c| c != 0).collect();
-        let card = Card { driver, device, context: Context(context) };
-        let granularity = Self::granularity(&card);
+        let (card, name, total) = Card::open(driver, index)?;
+        let granularity = card.granularity();
         let id = format!("cuda:{index}");
         Ok(Self {
             state: RwLock::new(State {
@@ -190,22 +110,11 @@ impl CudaDevice {
             }),
             card,
             id,
-            name: String::from_utf8_lossy(&name).into_owned(),
-            total: ByteSize::new(total as u64),
+            name,
+            total,
             granularity,
             cached_pages: 32,
         })
-    }
-
-    /// The driver's smallest page; 2 MiB, which all cards have had so far, where it has none.
-    fn granularity(card: &Card) -> ByteSize {
-        let mut bytes = 0;
-        let asked = card.driver.vmm.as_ref().map(|vmm| {
-            // SAFETY: both pointers are valid; 0 asks for the minimum.
-            card.driver.check(unsafe { (vmm.granularity)(&mut bytes, &card.properties(), 0) })
-        });
-        let given = matches!(asked, Ok(Ok(()))) && bytes.is_power_of_two();
-        ByteSize::new(if given { bytes as u64 } else { 2 << 20 })
     }
 
     /// Keeps up to this many created pages for the next commit instead of giving them back to the driver.
@@ -344,14 +253,6 @@ impl CudaDevice {
         let waited = self.card.call(|driver| unsafe { (driver.base.synchronize)() });
         waited.map_err(|code| self.refused(operation, code))
     }
-}
-
-fn card_count(driver: &Driver) -> Result<u32, CudaError> {
-    let mut count = 0;
-    // SAFETY: the pointer is valid for a write.
-    let counted = driver.check(unsafe { (driver.base.device_count)(&mut count) });
-    counted.map_err(|code| driver.refused("cuDeviceGetCount", code))?;
-    Ok(u32::try_from(count).unwrap_or(0))
 }
 
 impl Device for CudaDevice {

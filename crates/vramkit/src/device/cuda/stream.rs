@@ -3,8 +3,8 @@
 use std::ffi::c_void;
 use std::sync::Arc;
 
+use super::CudaDevice;
 use super::driver::{Code, Driver};
-use super::{Card, CudaDevice};
 use crate::device::{DeviceError, Event, Stream, StreamId};
 
 /// `CU_STREAM_NON_BLOCKING`: does not wait for the default stream.
@@ -54,8 +54,7 @@ impl Stream for CudaStream {
 
     fn record(&self) -> Result<Arc<dyn Event>, DeviceError> {
         let mut event = std::ptr::null_mut();
-        let card = self.device.card.clone();
-        let recorded = card.call(|driver| {
+        let recorded = self.device.card.call(|driver| {
             // SAFETY: the pointer is valid for a write.
             match unsafe { (driver.base.event_create)(&mut event, NO_TIMING) } {
                 // SAFETY: the event was just created; the stream is alive by this type's contract.
@@ -63,7 +62,7 @@ impl Stream for CudaStream {
                 code => code,
             }
         });
-        let event = CudaEvent { card, id: self.device.id.clone(), handle: Handle(event) };
+        let event = CudaEvent { device: self.device.clone(), handle: Handle(event) };
         recorded.map_err(|code| self.device.refused("recording an event", code))?;
         Ok(Arc::new(event))
     }
@@ -81,22 +80,17 @@ impl Drop for CudaStream {
 /// A mark in a card's stream.
 #[derive(Debug)]
 struct CudaEvent {
-    card: Card,
-    id: String,
+    /// Kept, so that the context outlives the event.
+    device: Arc<CudaDevice>,
     handle: Handle,
 }
 
 impl CudaEvent {
     fn ask(&self, operation: &'static str, act: impl FnOnce(&Driver) -> i32) -> Result<bool, DeviceError> {
-        match self.card.call(act) {
+        match self.device.card.call(act) {
             Ok(()) => Ok(true),
             Err(Code::NOT_READY) => Ok(false),
-            Err(code) if code.is_loss() => Err(DeviceError::Lost { device: self.id.clone() }),
-            Err(code) => Err(DeviceError::Driver {
-                device: self.id.clone(),
-                operation,
-                reason: self.card.driver.name(code),
-            }),
+            Err(code) => Err(self.device.refused(operation, code)),
         }
     }
 }
@@ -118,7 +112,7 @@ impl Drop for CudaEvent {
     fn drop(&mut self) {
         if !self.handle.0.is_null() {
             // SAFETY: an event that this value owns.
-            self.card.call(|driver| unsafe { (driver.base.event_destroy)(self.handle.0) }).ok();
+            self.device.card.call(|driver| unsafe { (driver.base.event_destroy)(self.handle.0) }).ok();
         }
     }
 }
