@@ -241,8 +241,8 @@ fn join_ranges(placements: &mut [Placement]) {
     }
 }
 
-/// One plan for the whole trace: each allocation lives from its step to its free's. What does not fit into the
-/// capacity counts as refused.
+/// One plan for the whole trace, the best one at hand: each allocation lives from its step to its free's. What does not
+/// fit into the capacity counts as refused.
 fn offline(trace: &Trace, capacity: Option<ByteSize>) -> Placed {
     let mut placements: Vec<Placement> = Vec::with_capacity(trace.allocations());
     for (step, &operation) in trace.operations.iter().enumerate() {
@@ -273,11 +273,25 @@ fn offline(trace: &Trace, capacity: Option<ByteSize>) -> Placed {
     for (placed, &offset) in placements.iter_mut().zip(&plan.offsets) {
         placed.offset = offset;
     }
+    // Where a policy that sees one allocation at a time has put them is a plan too: on long random traces the planner's
+    // greedy orders may end higher.
+    for name in [PolicyName::Default, PolicyName::BestFit] {
+        if let Some(online) = with_policy(trace, name, None, Place(trace))
+            && end_of(&online.placements) < end_of(&placements)
+        {
+            placements = online.placements;
+        }
+    }
     let all = placements.len();
     if let Some(capacity) = capacity {
         placements.retain(|placed| placed.offset + placed.granted <= capacity);
     }
     Placed { failures: (all - placements.len()) as u64, placements, peak_committed: None, time }
+}
+
+/// The highest end of anything placed.
+fn end_of(placements: &[Placement]) -> ByteSize {
+    placements.iter().map(|placed| placed.offset + placed.granted).max().unwrap_or_default()
 }
 
 /// External and internal fragmentation at a step.
