@@ -183,7 +183,7 @@ impl Book {
     }
 
     /// Frees a block that the caller alone holds, and takes it off the counts.
-    #[inline]
+    #[inline(always)]
     pub(super) fn take_back(&mut self, blocks: &Blocks, index: u32) {
         let block = blocks.at(index);
         let (granted, label) = (u64::from(block.size()) << self.shift, block.label());

@@ -102,7 +102,7 @@ impl Inner {
         })
     }
 
-    #[inline]
+    #[inline(always)]
     pub(super) fn allocate(&self, request: Request) -> Result<Placed, PoolError> {
         if request.size.is_zero() {
             return Err(PoolError::ZeroSize);
@@ -276,7 +276,7 @@ impl Inner {
         block.ok_or(PoolError::UnknownAllocation(id))
     }
 
-    #[inline]
+    #[inline(always)]
     pub(super) fn release(&self, id: AllocationId) -> Result<(), PoolError> {
         if self.fronts.are_active() || id.0.is_movable() || self.recorder.get().is_some() {
             return self.release_with_care(id);

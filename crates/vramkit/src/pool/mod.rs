@@ -141,6 +141,7 @@ impl DeviceMemoryPool {
 
     /// As [`allocate`](Self::allocate), for engines that carry plain numbers: the id, to be
     /// [released](Self::release) by the caller, and where the memory is on the device.
+    #[inline]
     pub fn allocate_id(&self, request: Request) -> Result<(AllocationId, AddressRange), PoolError> {
         let placed = self.inner.allocate(request)?;
         Ok((placed.id, AddressRange::new(self.inner.range.base + placed.offset, request.size)))
@@ -148,6 +149,7 @@ impl DeviceMemoryPool {
 
     /// Releases what [`Allocation::into_id`] left to plain numbers. An id that is not live is an error and
     /// changes nothing.
+    #[inline]
     pub fn release(&self, id: AllocationId) -> Result<(), PoolError> {
         self.inner.release(id)
     }

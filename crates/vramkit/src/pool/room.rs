@@ -16,6 +16,7 @@ impl Inner {
     /// A block without memory behind it, or none yet: the last tries are with what fronts keep, which may be
     /// all that is missing, and with what can be reclaimed.
     #[cold]
+    #[inline(never)]
     pub(super) fn allocate_slowly(
         &self,
         request: Request,
