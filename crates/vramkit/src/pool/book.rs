@@ -23,6 +23,8 @@ pub(super) struct Book {
     pub(super) live: u64,
     pub(super) granted: u64,
     pub(super) misses: u64,
+    /// Who had the lock last.
+    pub(super) last_thread: usize,
     pub(super) owners: Vec<OwnerBook>,
     tags: Vec<Arc<str>>,
     owner_ids: HashMap<(Arc<str>, Purpose), OwnerId>,
@@ -64,6 +66,7 @@ impl Book {
             live: 0,
             granted: 0,
             misses: 0,
+            last_thread: 0,
             owners: vec![OwnerBook::new(nobody.clone(), Purpose::Other)],
             tags: vec![nobody.clone()],
             owner_ids: HashMap::from([((nobody.clone(), Purpose::Other), OwnerId::NONE)]),

@@ -7,7 +7,7 @@ use std::sync::{Arc, RwLock};
 use super::blocks::{BlockId, Blocks, Label};
 use super::book::{Book, Excess};
 use super::classes::SizeClasses;
-use super::front::Fronts;
+use super::front::{self, Fronts};
 use super::granules::Granules;
 use super::record::{Recorded, Recorder};
 use super::request::{AllocationId, Purpose, Request};
@@ -210,19 +210,15 @@ impl Inner {
         Some(Placed { id: AllocationId(BlockId { index, stamp }), offset, granted })
     }
 
-    /// The book's lock, on the paths that many threads take.
+    /// The book's lock, on the paths that many threads take; notes when it passes from one to another.
     #[inline(always)]
     fn lock_book(&self) -> MutexGuard<'_, Book> {
-        match self.book.try_lock() {
-            Ok(book) => book,
-            Err(_) => self.wait_for_book(),
+        let mut book = lock(&self.book);
+        let thread = front::thread();
+        if book.last_thread != thread {
+            book.last_thread = thread;
+            self.fronts.note_meeting();
         }
-    }
-
-    #[cold]
-    fn wait_for_book(&self) -> MutexGuard<'_, Book> {
-        let book = lock(&self.book);
-        self.fronts.note_meeting();
         book
     }
 

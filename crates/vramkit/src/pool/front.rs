@@ -1,6 +1,6 @@
 //! Blocks that a thread has released and will soon ask for again, kept apart from the book.
 //!
-//! Once threads have met at the book's lock often enough, a release of a block that is not too large leaves it
+//! Once the book's lock has passed from thread to thread often enough, a release of a block that is not too large leaves it
 //! here, still taken as far as the book knows; a request of the same size by the same owner takes it without the
 //! book's lock. Threads are spread over fronts, so that a front's lock is as good as free. What a front keeps is
 //! bounded, counts as free, and goes back to the book when the book has no block for a request, on a trim and
@@ -17,8 +17,8 @@ const WAYS: usize = if cfg!(loom) { 2 } else { 32 };
 /// A front keeps at most this part of the pool's capacity, and no block larger than this part of that.
 const PART: u32 = if cfg!(loom) { 2 } else { 128 };
 const BLOCK_PART: u32 = if cfg!(loom) { 1 } else { 16 };
-/// How often threads have met at the book's lock before blocks are kept.
-const MEETINGS: u64 = if cfg!(loom) { 1 } else { 64 };
+/// How often the book's lock has passed from thread to thread before blocks are kept.
+const MEETINGS: u64 = if cfg!(loom) { 2 } else { 256 };
 
 /// What the book counts as taken, and is not.
 #[derive(Clone, Copy, Debug, Default)]
@@ -108,7 +108,7 @@ impl Fronts {
         self.active.load(Ordering::Acquire) != 0
     }
 
-    /// Notes that a thread had to wait for the book's lock. Under that lock.
+    /// Notes that the book's lock has passed to another thread. Under that lock.
     #[cold]
     pub(super) fn note_meeting(&self) {
         let meetings = self.meetings.load(Ordering::Relaxed) + 1;
@@ -222,6 +222,21 @@ impl Fronts {
 /// Multiplication spreads sizes that are multiples of powers of two.
 fn set_of(size: u32) -> usize {
     (size.wrapping_mul(0x9e37_79b1) >> 16) as usize % SETS
+}
+
+/// Something that tells the calling thread from the others that exist, and is not 0.
+#[cfg(not(loom))]
+#[inline(always)]
+pub(super) fn thread() -> usize {
+    thread_local! {
+        static MARK: u8 = const { 0 };
+    }
+    MARK.with(|mark| std::ptr::from_ref(mark) as usize)
+}
+
+#[cfg(loom)]
+pub(super) fn thread() -> usize {
+    thread_number() + 1
 }
 
 /// A small number for the calling thread, ever the same.
