@@ -20,8 +20,9 @@ pub(super) struct Book {
     pub(super) used: u64,
     pub(super) requested: u64,
     pub(super) arena: u64,
-    pub(super) live: u64,
+    /// Grants ever, and how many of them have ended.
     pub(super) granted: u64,
+    pub(super) ended: u64,
     pub(super) misses: u64,
     /// Who had the lock last.
     pub(super) last_thread: usize,
@@ -63,8 +64,8 @@ impl Book {
             used: 0,
             requested: 0,
             arena: 0,
-            live: 0,
             granted: 0,
+            ended: 0,
             misses: 0,
             last_thread: 0,
             owners: vec![OwnerBook::new(nobody.clone(), Purpose::Other)],
@@ -113,6 +114,7 @@ impl Book {
     }
 
     /// The owner that is meant: nobody for an id of another pool.
+    #[inline]
     pub(super) fn known(&self, owner: OwnerId) -> OwnerId {
         if usize::from(owner.0) < self.owners.len() { owner } else { OwnerId::NONE }
     }
@@ -158,13 +160,17 @@ impl Book {
         check(true, same_model.map(|other| other.granted).sum(), owner.model_budget)
     }
 
+    /// Allocations that are live. After a [recall](Self::recall).
+    pub(super) fn live(&self) -> u64 {
+        self.granted - self.ended
+    }
+
     /// Counts a block that has been made live.
     #[inline]
     pub(super) fn grant(&mut self, offset: u64, granted: u64, label: Label) {
         self.used += granted;
         self.requested += granted - u64::from(label.slack);
         self.arena = self.arena.max(offset + granted);
-        self.live += 1;
         self.granted += 1;
         let owner = &mut self.owners[usize::from(label.owner.0)];
         owner.granted += granted;
@@ -176,6 +182,7 @@ impl Book {
     pub(super) fn hand_over(&mut self, from: Label, to: Label, granted: u64) {
         self.requested = self.requested.wrapping_add(u64::from(from.slack)).wrapping_sub(u64::from(to.slack));
         self.granted += 1;
+        self.ended += 1;
         let old = &mut self.owners[usize::from(from.owner.0)];
         old.granted -= granted;
         old.allocations -= 1;
@@ -194,7 +201,7 @@ impl Book {
         self.used -= granted;
         // What reuses of kept blocks have added or saved is settled when they are recalled.
         self.requested = self.requested.wrapping_sub(granted - u64::from(label.slack));
-        self.live -= 1;
+        self.ended += 1;
         let owner = &mut self.owners[usize::from(label.owner.0)];
         owner.granted -= granted;
         owner.allocations -= 1;
@@ -208,7 +215,9 @@ impl Book {
             self.take_back(blocks, index);
         });
         self.requested = self.requested.wrapping_add_signed(tally.slack - slack);
+        // Each of the fronts' grants ended another one, which left the block with them.
         self.granted += tally.granted;
+        self.ended += tally.granted;
     }
 
     /// What owners hold that hold anything, most first. After a [recall](Self::recall).

@@ -269,7 +269,7 @@ impl DeviceMemoryPool {
             peak_requested_bytes: ByteSize::new(inner.peak_requested.load(Ordering::Relaxed)),
             arena_bytes: ByteSize::new(book.arena),
             pending_bytes: ByteSize::new(pending),
-            live: book.live,
+            live: book.live(),
             granted: book.granted,
             hits: book.granted - book.misses,
             misses: book.misses,

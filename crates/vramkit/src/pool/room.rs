@@ -85,7 +85,9 @@ impl Inner {
             return Ok(Ok(placed));
         };
         book.take_back(&self.blocks, placed.id.0.index);
+        // It was never anybody's.
         book.granted -= 1;
+        book.ended -= 1;
         self.publish(&book);
         drop(book);
         if matches!(error, DeviceError::OutOfMemory { .. }) {
