@@ -3,6 +3,7 @@
 //! See the pool's first lines for the order of steps and locks.
 
 use std::sync::{Arc, RwLock};
+use std::time::Duration;
 
 use super::blocks::{BlockId, Blocks, Label};
 use super::book::{Book, Excess};
@@ -42,8 +43,6 @@ pub(crate) struct Inner {
     pub(super) line: Line,
     /// Read while movable memory is pinned or released, written while it moves.
     pub(super) moves: RwLock<()>,
-    /// When the pool was made, on the coarse clock.
-    pub(super) start: u32,
 }
 
 /// A grant before memory is behind it.
@@ -98,7 +97,6 @@ impl Inner {
             recorder: std::sync::OnceLock::new(),
             line: Line::default(),
             moves: RwLock::new(()),
-            start: coarse_clock(),
         })
     }
 
@@ -168,6 +166,8 @@ impl Inner {
     /// A block, with or without memory behind it.
     #[inline(always)]
     pub(super) fn place(&self, request: Request) -> Result<Placed, Refusal> {
+        // First, because it is a call: nothing has to be kept over it.
+        let born = self.now();
         let size = request.size.bytes();
         let (granted, units) = self.granted(size).ok_or(Refusal::NoRoom)?;
         let alignment = if request.alignment == Request::ALIGNMENT {
@@ -176,7 +176,7 @@ impl Inner {
             u32::try_from(request.alignment >> self.shift).map_err(|_| Refusal::NoRoom)?.max(1)
         };
         let slack = (granted - size) as u32;
-        let mut label = Label { owner: request.owner, tag: request.tag, slack, born: self.now() };
+        let mut label = Label { owner: request.owner, tag: request.tag, slack, born };
         if self.fronts.are_active()
             && alignment == 1
             && !request.movable
@@ -352,28 +352,32 @@ impl Inner {
     }
 
     /// The pool's clock, for ages.
+    #[inline(always)]
     pub(super) fn now(&self) -> u32 {
-        coarse_clock().wrapping_sub(self.start)
+        coarse_clock()
     }
 }
 
 /// The smallest unit of a pool, as a power of two: 256 bytes.
 pub(super) const UNIT_SHIFT: u32 = 8;
 
-/// A tick of the clock of ages, in milliseconds; 32 bits of it last over a year.
-pub(super) const CLOCK_MS: u64 = 10;
-
-/// The system's coarse clock in ticks of [`CLOCK_MS`]: a few milliseconds of resolution at a quarter of the cost,
-/// because a grant reads it.
+/// The system's coarse clock: seconds, and in the low 7 bits 2^-7ths of 2^30 nanoseconds. A few milliseconds of
+/// resolution at a quarter of the cost, because a grant reads it; wraps after a year.
+#[inline(always)]
 fn coarse_clock() -> u32 {
     #[cfg(target_os = "linux")]
     let time = rustix::time::clock_gettime(rustix::time::ClockId::MonotonicCoarse);
     #[cfg(not(target_os = "linux"))]
     let time = rustix::time::clock_gettime(rustix::time::ClockId::Monotonic);
-    // Wraps, as the differences that ages are do.
-    (time.tv_sec as u32)
-        .wrapping_mul(1000 / CLOCK_MS as u32)
-        .wrapping_add(time.tv_nsec as u32 / (CLOCK_MS as u32 * 1_000_000))
+    (time.tv_sec as u32) << 7 | (time.tv_nsec as u32) >> 23
+}
+
+/// The time from one reading of the coarse clock to a later one.
+pub(super) fn between(earlier: u32, later: u32) -> Duration {
+    let nanoseconds = |time: u32| u64::from(time >> 7) * 1_000_000_000 + (u64::from(time & 127) << 23);
+    let year = nanoseconds(!127) + 1_000_000_000;
+    let (earlier, later) = (nanoseconds(earlier), nanoseconds(later));
+    Duration::from_nanos(if later >= earlier { later - earlier } else { later + year - earlier })
 }
 
 impl Drop for Inner {
@@ -381,5 +385,25 @@ impl Drop for Inner {
         if let Err(error) = self.device.release(self.range) {
             tracing::error!(%error, "a pool's range could not be given back");
         }
+    }
+}
+
+#[cfg(test)]
+#[cfg(not(loom))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ages_are_exact_to_a_reading_and_survive_the_wrap() {
+        let reading = |seconds: u32, parts: u32| seconds << 7 | parts;
+        assert_eq!(between(reading(5, 0), reading(7, 0)), Duration::from_secs(2));
+        assert_eq!(
+            between(reading(5, 119), reading(6, 0)),
+            Duration::from_nanos(1_000_000_000 - (119 << 23))
+        );
+        let last = (1 << 25) - 1;
+        assert_eq!(between(reading(last, 0), reading(1, 0)), Duration::from_secs(2));
+        let now = coarse_clock();
+        assert!(between(now, coarse_clock()) < Duration::from_secs(5));
     }
 }

@@ -206,8 +206,8 @@ impl DeviceMemoryPool {
         ReclaimerGuard { inner: self.inner.clone(), id }
     }
 
-    /// Lets threads keep blocks from now on, as they begin to of themselves once they have met often enough at the
-    /// book's lock.
+    /// Lets threads keep blocks from now on, as they begin to of themselves once the book's lock has passed between
+    /// them often enough.
     pub fn use_fronts(&self) {
         let _book = lock(&self.inner.book);
         self.inner.fronts.activate();

@@ -1,8 +1,8 @@
 //! The whole pool at once: what is live, and what can go back to the device.
 
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
-use super::core::{CLOCK_MS, Inner};
+use super::core::{Inner, between};
 use super::{Leak, LeakReport, TrimReport};
 use crate::device::DeviceError;
 use crate::units::ByteSize;
@@ -44,7 +44,7 @@ impl Inner {
                 model: owner.model.to_string(),
                 purpose: owner.purpose,
                 requested_bytes: ByteSize::new(granted - u64::from(label.slack)),
-                age: Duration::from_millis(u64::from(now.wrapping_sub(label.born)) * CLOCK_MS),
+                age: between(label.born, now),
             }
         });
         LeakReport { leaks: leaks.collect() }
