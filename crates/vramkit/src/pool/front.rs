@@ -15,7 +15,7 @@ const FRONTS: usize = if cfg!(loom) { 2 } else { 16 };
 const SETS: usize = if cfg!(loom) { 1 } else { 128 };
 const WAYS: usize = if cfg!(loom) { 2 } else { 32 };
 /// A front keeps at most this part of the pool's capacity, and no block larger than this part of that.
-const PART: u32 = if cfg!(loom) { 2 } else { 128 };
+const PART: u32 = if cfg!(loom) { 2 } else { 1024 };
 const BLOCK_PART: u32 = if cfg!(loom) { 1 } else { 16 };
 /// How often the book's lock has passed from thread to thread before blocks are kept.
 const MEETINGS: u64 = if cfg!(loom) { 2 } else { 256 };
