@@ -24,8 +24,9 @@ pub(super) struct Book {
     pub(super) granted: u64,
     pub(super) ended: u64,
     pub(super) misses: u64,
-    /// Who had the lock last.
+    /// Who had the lock last, and how often it has passed from thread to thread.
     pub(super) last_thread: usize,
+    pub(super) meetings: u64,
     pub(super) owners: Vec<OwnerBook>,
     tags: Vec<Arc<str>>,
     owner_ids: HashMap<(Arc<str>, Purpose), OwnerId>,
@@ -40,8 +41,6 @@ pub(super) struct OwnerBook {
     pub(super) peak: u64,
     pub(super) allocations: u64,
     pub(super) priority: u8,
-    /// Whether this owner or its model has a budget.
-    pub(super) capped: bool,
     pub(super) budget: Option<u64>,
     pub(super) model_budget: Option<u64>,
 }
@@ -68,6 +67,7 @@ impl Book {
             ended: 0,
             misses: 0,
             last_thread: 0,
+            meetings: 0,
             owners: vec![OwnerBook::new(nobody.clone(), Purpose::Other)],
             tags: vec![nobody.clone()],
             owner_ids: HashMap::from([((nobody.clone(), Purpose::Other), OwnerId::NONE)]),
@@ -88,7 +88,6 @@ impl Book {
         let mut owner = OwnerBook::new(model.clone(), purpose);
         owner.model_budget =
             self.owners.iter().find(|other| other.model == model).and_then(|other| other.model_budget);
-        owner.capped = owner.model_budget.is_some();
         self.owners.push(owner);
         self.owner_ids.insert((model, purpose), id);
         id
@@ -121,9 +120,7 @@ impl Book {
 
     pub(super) fn set_budget(&mut self, owner: OwnerId, budget: Option<u64>) {
         let owner = self.known(owner);
-        let owner = &mut self.owners[usize::from(owner.0)];
-        owner.budget = budget;
-        owner.capped = budget.is_some() || owner.model_budget.is_some();
+        self.owners[usize::from(owner.0)].budget = budget;
     }
 
     pub(super) fn set_priority(&mut self, owner: OwnerId, priority: u8) {
@@ -136,7 +133,6 @@ impl Book {
         self.owner(model, Purpose::Other);
         for owner in self.owners.iter_mut().filter(|owner| &*owner.model == model) {
             owner.model_budget = budget;
-            owner.capped = owner.budget.is_some() || budget.is_some();
         }
     }
 
@@ -144,7 +140,10 @@ impl Book {
     #[inline]
     pub(super) fn check_budget(&self, owner: OwnerId, granted: u64) -> Result<(), Excess> {
         let owner = &self.owners[usize::from(owner.0)];
-        if owner.capped { self.check_budgets(owner, granted) } else { Ok(()) }
+        if owner.budget.is_none() && owner.model_budget.is_none() {
+            return Ok(());
+        }
+        self.check_budgets(owner, granted)
     }
 
     #[cold]
@@ -239,14 +238,11 @@ impl Book {
         });
         owners.collect()
     }
-}
 
-impl Book {
     /// Who would have to give up everything for so many bytes to be free: the lowest priority first, of those
-    /// who hold the most. Empty when that would not be enough. After a [recall](Self::recall).
-    pub(super) fn least_to_evict(&self, needed: u64) -> Vec<OwnerUse> {
-        let capacity = u64::from(self.fit.capacity()) << self.shift;
-        let mut free = capacity - self.used;
+    /// who hold the most; so many are free already. Empty when that would not be enough. After a
+    /// [recall](Self::recall).
+    pub(super) fn least_to_evict(&self, needed: u64, mut free: u64) -> Vec<OwnerUse> {
         let mut owners = self.owners(usize::MAX);
         owners.sort_by_key(|owner| owner.priority);
         let mut chosen = Vec::new();
@@ -270,7 +266,6 @@ impl OwnerBook {
             peak: 0,
             allocations: 0,
             priority: 0,
-            capped: false,
             budget: None,
             model_budget: None,
         }

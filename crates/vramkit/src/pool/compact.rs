@@ -93,7 +93,7 @@ impl Inner {
     /// Slides movable blocks down until there is a free block of `enough` units, or no more can be moved.
     pub(super) fn compact(&self, enough: u32) -> Result<CompactReport, PoolError> {
         let start = Instant::now();
-        let bytes = |units: u32| ByteSize::new(u64::from(units) << self.shift);
+        let bytes = |units| ByteSize::new(self.bytes(units));
         let mut report = CompactReport {
             largest_before_bytes: bytes(self.recalled().fit.largest_free()),
             ..Default::default()
@@ -104,14 +104,14 @@ impl Inner {
             report.elapsed = start.elapsed();
             return Ok(report);
         };
-        let mut from = 0;
+        let mut last = None;
         loop {
             let mut book = lock(&self.book);
             if book.fit.largest_free() >= enough {
                 break;
             }
             // Releases of movable memory wait for `moves`: what is found here stays.
-            let Some(index) = book.fit.lowest_movable(&self.blocks, from) else { break };
+            let Some(index) = book.fit.next_to_move(&self.blocks, last) else { break };
             let Some(held) = book.fit.hold_below(&self.blocks, index) else { break };
             drop(book);
             let outcome = self.copy_down(held, index);
@@ -120,7 +120,7 @@ impl Inner {
                 book.fit.slide(&self.blocks, held, index);
                 report.moved += 1;
                 report.moved_bytes += bytes(self.blocks.at(index).size());
-                from = self.blocks.at(index).end();
+                last = Some(index);
             }
             book.fit.free(&self.blocks, held);
             drop(book);
@@ -134,8 +134,7 @@ impl Inner {
     /// Copies a block to where the free block below it begins, in pieces that do not overlap their target.
     fn copy_down(&self, held: u32, index: u32) -> Result<(), PoolError> {
         let (free, block) = (self.blocks.at(held), self.blocks.at(index));
-        let bytes = |units: u32| u64::from(units) << self.shift;
-        let (to, gap, size) = (bytes(free.offset()), bytes(free.size()), bytes(block.size()));
+        let (to, gap, size) = (self.bytes(free.offset()), self.bytes(free.size()), self.bytes(block.size()));
         self.granules.commit(&*self.device, to, size.min(gap))?;
         let base = self.range.base;
         let mut done = 0;

@@ -3,11 +3,11 @@
 //! See the pool's first lines for the order of steps and locks.
 
 use std::sync::{Arc, RwLock};
-use std::time::Duration;
 
 use super::blocks::{BlockId, Blocks, Label};
 use super::book::{Book, Excess};
 use super::classes::SizeClasses;
+use super::clock;
 use super::front::{self, Fronts};
 use super::granules::Granules;
 use super::record::{Recorded, Recorder};
@@ -102,19 +102,31 @@ impl Inner {
 
     #[inline(always)]
     pub(super) fn allocate(&self, request: Request) -> Result<Placed, PoolError> {
+        Self::check(request)?;
+        let placed = match self.place(request) {
+            Ok(placed) if self.granules.has(placed.offset, placed.granted) => placed,
+            placed => self.allocate_slowly(request, placed)?,
+        };
+        self.record_allocation(placed.id, request);
+        Ok(placed)
+    }
+
+    /// Whether a request makes sense.
+    #[inline(always)]
+    pub(super) fn check(request: Request) -> Result<(), PoolError> {
         if request.size.is_zero() {
             return Err(PoolError::ZeroSize);
         }
         if request.alignment != Request::ALIGNMENT && !request.alignment.is_power_of_two() {
             return Err(PoolError::Alignment(request.alignment));
         }
-        let placed = self.place(request);
-        let placed = match placed {
-            Ok(placed) if self.granules.has(placed.offset, placed.granted) => placed,
-            placed => self.allocate_slowly(request, placed)?,
-        };
-        self.record_allocation(placed.id, request);
-        Ok(placed)
+        Ok(())
+    }
+
+    /// Units in bytes.
+    #[inline(always)]
+    pub(super) fn bytes(&self, units: u32) -> u64 {
+        u64::from(units) << self.shift
     }
 
     #[inline]
@@ -139,7 +151,7 @@ impl Inner {
             ("", Purpose::Other) => String::new(),
             (model, purpose) => format!("{model} ({purpose})"),
         };
-        let offset = u64::from(self.blocks.at(id.0.index).offset()) << self.shift;
+        let offset = self.bytes(self.blocks.at(id.0.index).offset());
         Recorded::Allocate {
             id: id.to_string(),
             bytes: request.size,
@@ -167,7 +179,7 @@ impl Inner {
     #[inline(always)]
     pub(super) fn place(&self, request: Request) -> Result<Placed, Refusal> {
         // First, because it is a call: nothing has to be kept over it.
-        let born = self.now();
+        let born = clock::now();
         let size = request.size.bytes();
         let (granted, units) = self.granted(size).ok_or(Refusal::NoRoom)?;
         let alignment = if request.alignment == Request::ALIGNMENT {
@@ -193,7 +205,7 @@ impl Inner {
         if request.movable {
             stamp = block.set_movable();
         }
-        let offset = u64::from(block.offset()) << self.shift;
+        let offset = self.bytes(block.offset());
         book.grant(offset, granted, label);
         self.publish(&book);
         self.note_peaks(book.used, book.requested);
@@ -204,7 +216,7 @@ impl Inner {
     fn place_from_front(&self, units: u32, granted: u64, label: Label) -> Option<Placed> {
         let index = self.fronts.take(&self.blocks, units, label)?;
         let block = self.blocks.at(index);
-        let offset = u64::from(block.offset()) << self.shift;
+        let offset = self.bytes(block.offset());
         let stamp = block.set_live(label);
         self.note_peaks(self.used.load(Ordering::Relaxed), self.requested.load(Ordering::Relaxed));
         Some(Placed { id: AllocationId(BlockId { index, stamp }), offset, granted })
@@ -216,10 +228,18 @@ impl Inner {
         let mut book = lock(&self.book);
         let thread = front::thread();
         if book.last_thread != thread {
-            book.last_thread = thread;
-            self.fronts.note_meeting();
+            self.note_meeting(&mut book, thread);
         }
         book
+    }
+
+    #[cold]
+    fn note_meeting(&self, book: &mut Book, thread: usize) {
+        book.last_thread = thread;
+        book.meetings += 1;
+        if book.meetings == front::MEETINGS {
+            self.fronts.activate();
+        }
     }
 
     /// Copies the book's counts to where they are read without its lock.
@@ -277,17 +297,7 @@ impl Inner {
         if self.fronts.are_active() || id.0.is_movable() || self.recorder.get().is_some() {
             return self.release_with_care(id);
         }
-        let mut guard = self.lock_book();
-        let book = &mut *guard;
-        let block = self.find(id)?;
-        // As long as fronts are not in use, all releases come by this lock, and a look is enough; they may have come
-        // into use since the first one.
-        if self.fronts.are_active() && self.fronts.may_keep(block.size()) && !block.keep(id.0.stamp) {
-            return Err(PoolError::UnknownAllocation(id));
-        }
-        book.take_back(&self.blocks, id.0.index);
-        self.publish(book);
-        Ok(())
+        self.release_to_book(id)
     }
 
     /// As [`release`](Self::release), where others may be about to do the same, or have to be told.
@@ -295,33 +305,32 @@ impl Inner {
         // A live block keeps its size, so every release of an id goes the same way.
         let may_keep = self.fronts.may_keep(self.find(id)?.size());
         self.record_release(id);
-        if id.0.is_movable() {
-            return self.release_movable(id);
-        }
-        if may_keep && self.fronts.are_active() {
+        // Memory that may be moved is not released while it moves.
+        let _moves = id.0.is_movable().then(|| crate::sync::read(&self.moves));
+        if may_keep && self.fronts.are_active() && !id.0.is_movable() {
             return self.release_to_front(id);
         }
+        self.release_to_book(id)
+    }
+
+    #[inline(always)]
+    fn release_to_book(&self, id: AllocationId) -> Result<(), PoolError> {
         let mut book = self.lock_book();
         let block = self.find(id)?;
-        if may_keep && !block.keep(id.0.stamp) {
+        // As long as fronts are not in use, all releases come by this lock, and a look is enough; they may have come
+        // into use since the last one.
+        if self.fronts.are_active() && self.fronts.may_keep(block.size()) && !block.keep(id.0.stamp) {
             return Err(PoolError::UnknownAllocation(id));
         }
-        book.take_back(&self.blocks, id.0.index);
-        self.publish(&book);
+        self.take_back(&mut book, id.0.index);
         Ok(())
     }
 
-    /// Memory that may be moved is not released while it moves.
-    #[cold]
-    fn release_movable(&self, id: AllocationId) -> Result<(), PoolError> {
-        let _moves = crate::sync::read(&self.moves);
-        let mut book = lock(&self.book);
-        if !self.find(id)?.keep(id.0.stamp) {
-            return Err(PoolError::UnknownAllocation(id));
-        }
-        book.take_back(&self.blocks, id.0.index);
-        self.publish(&book);
-        Ok(())
+    /// Frees a block that the caller alone holds.
+    #[inline(always)]
+    pub(super) fn take_back(&self, book: &mut Book, index: u32) {
+        book.take_back(&self.blocks, index);
+        self.publish(book);
     }
 
     /// Leaves a block with this thread, when there is a place for it.
@@ -331,79 +340,32 @@ impl Inner {
             return Err(PoolError::UnknownAllocation(id));
         }
         if let Some(left_over) = self.fronts.keep(&self.blocks, index) {
-            let mut book = self.lock_book();
-            book.take_back(&self.blocks, left_over);
-            self.publish(&book);
+            self.take_back(&mut self.lock_book(), left_over);
         }
         Ok(())
     }
 
     pub(super) fn granted_to(&self, id: AllocationId) -> ByteSize {
-        self.find(id).map_or(ByteSize::ZERO, |block| ByteSize::new(u64::from(block.size()) << self.shift))
+        self.find(id).map_or(ByteSize::ZERO, |block| ByteSize::new(self.bytes(block.size())))
     }
 
     pub(super) fn resolve(&self, id: AllocationId) -> Result<AddressRange, PoolError> {
         let block = self.find(id)?;
-        let offset = u64::from(block.offset()) << self.shift;
-        let requested = (u64::from(block.size()) << self.shift) - u64::from(block.label().slack);
+        let offset = self.bytes(block.offset());
+        let requested = (self.bytes(block.size())) - u64::from(block.label().slack);
         // Still the same use: what was read belongs together.
         self.find(id)?;
         Ok(AddressRange::new(self.range.base + offset, ByteSize::new(requested)))
-    }
-
-    /// The pool's clock, for ages.
-    #[inline(always)]
-    pub(super) fn now(&self) -> u32 {
-        coarse_clock()
     }
 }
 
 /// The smallest unit of a pool, as a power of two: 256 bytes.
 pub(super) const UNIT_SHIFT: u32 = 8;
 
-/// The system's coarse clock: seconds, and in the low 7 bits 2^-7ths of 2^30 nanoseconds. A few milliseconds of
-/// resolution at a quarter of the cost, because a grant reads it; wraps after a year.
-#[inline(always)]
-fn coarse_clock() -> u32 {
-    #[cfg(target_os = "linux")]
-    let time = rustix::time::clock_gettime(rustix::time::ClockId::MonotonicCoarse);
-    #[cfg(not(target_os = "linux"))]
-    let time = rustix::time::clock_gettime(rustix::time::ClockId::Monotonic);
-    (time.tv_sec as u32) << 7 | (time.tv_nsec as u32) >> 23
-}
-
-/// The time from one reading of the coarse clock to a later one.
-pub(super) fn between(earlier: u32, later: u32) -> Duration {
-    let nanoseconds = |time: u32| u64::from(time >> 7) * 1_000_000_000 + (u64::from(time & 127) << 23);
-    let year = nanoseconds(!127) + 1_000_000_000;
-    let (earlier, later) = (nanoseconds(earlier), nanoseconds(later));
-    Duration::from_nanos(if later >= earlier { later - earlier } else { later + year - earlier })
-}
-
 impl Drop for Inner {
     fn drop(&mut self) {
         if let Err(error) = self.device.release(self.range) {
             tracing::error!(%error, "a pool's range could not be given back");
         }
-    }
-}
-
-#[cfg(test)]
-#[cfg(not(loom))]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn ages_are_exact_to_a_reading_and_survive_the_wrap() {
-        let reading = |seconds: u32, parts: u32| seconds << 7 | parts;
-        assert_eq!(between(reading(5, 0), reading(7, 0)), Duration::from_secs(2));
-        assert_eq!(
-            between(reading(5, 119), reading(6, 0)),
-            Duration::from_nanos(1_000_000_000 - (119 << 23))
-        );
-        let last = (1 << 25) - 1;
-        assert_eq!(between(reading(last, 0), reading(1, 0)), Duration::from_secs(2));
-        let now = coarse_clock();
-        assert!(between(now, coarse_clock()) < Duration::from_secs(5));
     }
 }

@@ -18,7 +18,7 @@ const WAYS: usize = if cfg!(loom) { 2 } else { 32 };
 const PART: u32 = if cfg!(loom) { 2 } else { 1024 };
 const BLOCK_PART: u32 = if cfg!(loom) { 1 } else { 16 };
 /// How often the book's lock has passed from thread to thread before blocks are kept.
-const MEETINGS: u64 = if cfg!(loom) { 2 } else { 256 };
+pub(super) const MEETINGS: u64 = if cfg!(loom) { 2 } else { 256 };
 
 /// What the book counts as taken, and is not.
 #[derive(Clone, Copy, Debug, Default)]
@@ -77,7 +77,6 @@ pub(super) struct Fronts {
     slots: std::sync::OnceLock<Box<[Slot]>>,
     /// 0 until the fronts are in use; changes once, under the book's lock.
     active: AtomicU64,
-    meetings: AtomicU64,
     /// Most units that a front keeps.
     most: u64,
     /// Blocks up to this many units are kept; 0 for a pool too small for it.
@@ -90,7 +89,6 @@ impl Fronts {
         Self {
             slots: std::sync::OnceLock::new(),
             active: AtomicU64::new(0),
-            meetings: AtomicU64::new(0),
             most: u64::from(capacity / PART),
             limit: capacity / PART / BLOCK_PART,
         }
@@ -108,17 +106,7 @@ impl Fronts {
         self.active.load(Ordering::Acquire) != 0
     }
 
-    /// Notes that the book's lock has passed to another thread. Under that lock.
-    #[cold]
-    pub(super) fn note_meeting(&self) {
-        let meetings = self.meetings.load(Ordering::Relaxed) + 1;
-        self.meetings.store(meetings, Ordering::Relaxed);
-        if meetings == MEETINGS {
-            self.activate();
-        }
-    }
-
-    /// Under the book's lock.
+    /// Brings fronts into use. Under the book's lock.
     pub(super) fn activate(&self) {
         if self.limit > 0 {
             self.slots.get_or_init(|| (0..FRONTS).map(|_| Slot::new()).collect());

@@ -17,6 +17,7 @@ mod blocks;
 mod book;
 mod caching;
 mod classes;
+mod clock;
 mod compact;
 mod core;
 mod error;
@@ -274,7 +275,7 @@ impl DeviceMemoryPool {
             hits: book.granted - book.misses,
             misses: book.misses,
             failures: inner.failures.load(Ordering::Relaxed),
-            largest_free_bytes: ByteSize::new(u64::from(book.fit.largest_free()) << inner.shift),
+            largest_free_bytes: ByteSize::new(inner.bytes(book.fit.largest_free())),
             book_bytes: ByteSize::new((inner.blocks.bytes() + book.fit.bytes()) as u64),
         }
     }

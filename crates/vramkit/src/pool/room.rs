@@ -13,8 +13,7 @@ use crate::units::ByteSize;
 const OWNERS_IN_ERRORS: usize = 5;
 
 impl Inner {
-    /// A block without memory behind it, or none yet: the last tries are with what fronts keep, which may be
-    /// all that is missing, and with what can be reclaimed.
+    /// A block without memory behind it, or none yet. Each remedy that changes something is followed by a try.
     #[cold]
     #[inline(never)]
     pub(super) fn allocate_slowly(
@@ -26,34 +25,12 @@ impl Inner {
             Ok(placed) => return Ok(placed),
             Err(refusal) => refusal,
         };
-        if self.fronts.units() > 0 {
-            drop(self.recalled());
-            match self.commit(self.place(request))? {
-                Ok(placed) => return Ok(placed),
-                Err(again) => refusal = again,
-            }
-        }
-        if self.wait_for_line()? {
-            match self.commit(self.place(request))? {
-                Ok(placed) => return Ok(placed),
-                Err(again) => refusal = again,
-            }
-        }
-        if matches!(refusal, Refusal::NoRoom) && self.could_compact(request) {
-            let enough = self.granted(request.size.bytes()).map_or(u32::MAX, |(_, units)| units);
-            if let Err(error) = self.compact(enough) {
-                tracing::warn!(%error, "compacting for a request failed");
-            }
-            match self.commit(self.place(request))? {
-                Ok(placed) => return Ok(placed),
-                Err(again) => refusal = again,
-            }
-        }
-        if !matches!(refusal, Refusal::Budget(_)) {
-            self.reclaim(request);
-            match self.commit(self.place(request))? {
-                Ok(placed) => return Ok(placed),
-                Err(again) => refusal = again,
+        for remedy in [Self::recall, Self::wait_for_streams, Self::compact_for, Self::reclaim] {
+            if remedy(self, request, &refusal)? {
+                match self.commit(self.place(request))? {
+                    Ok(placed) => return Ok(placed),
+                    Err(again) => refusal = again,
+                }
             }
         }
         self.failures.fetch_add(1, Ordering::Relaxed);
@@ -64,10 +41,30 @@ impl Inner {
         })
     }
 
-    /// Whether moving what is movable would make a block for a request.
-    fn could_compact(&self, request: Request) -> bool {
-        let units = self.granted(request.size.bytes()).map(|(_, units)| units);
-        units.is_some_and(|units| lock(&self.book).fit.largest_after_compacting(&self.blocks) >= units)
+    /// What fronts keep may be all that is missing.
+    fn recall(&self, _: Request, _: &Refusal) -> Result<bool, PoolError> {
+        let kept = self.fronts.units() > 0;
+        if kept {
+            drop(self.recalled());
+        }
+        Ok(kept)
+    }
+
+    fn wait_for_streams(&self, _: Request, _: &Refusal) -> Result<bool, PoolError> {
+        self.wait_for_line()
+    }
+
+    /// Moves what is movable, when that would make a block for the request.
+    fn compact_for(&self, request: Request, refusal: &Refusal) -> Result<bool, PoolError> {
+        let Some((_, units)) = self.granted(request.size.bytes()) else { return Ok(false) };
+        let would_help = || lock(&self.book).fit.largest_after_compacting(&self.blocks) >= units;
+        if !matches!(refusal, Refusal::NoRoom) || !would_help() {
+            return Ok(false);
+        }
+        if let Err(error) = self.compact(units) {
+            tracing::warn!(%error, "compacting for a request failed");
+        }
+        Ok(true)
     }
 
     /// Puts memory behind a block, if there is one. When the device has none or fails otherwise (the outer error),
@@ -84,11 +81,10 @@ impl Inner {
             book.misses += 1;
             return Ok(Ok(placed));
         };
-        book.take_back(&self.blocks, placed.id.0.index);
+        self.take_back(&mut book, placed.id.0.index);
         // It was never anybody's.
         book.granted -= 1;
         book.ended -= 1;
-        self.publish(&book);
         drop(book);
         if matches!(error, DeviceError::OutOfMemory { .. }) {
             return Ok(Err(Refusal::NoMemory(Box::new(error))));
@@ -98,7 +94,10 @@ impl Inner {
     }
 
     /// Makes room: free granules go back to the device, then callbacks may release more.
-    fn reclaim(&self, request: Request) {
+    fn reclaim(&self, request: Request, refusal: &Refusal) -> Result<bool, PoolError> {
+        if matches!(refusal, Refusal::Budget(_)) {
+            return Ok(false);
+        }
         if let Err(error) = self.trim() {
             tracing::warn!(%error, "trimming for a request failed");
         }
@@ -108,22 +107,24 @@ impl Inner {
         for callback in callbacks {
             callback(&ReclaimRequest { requested: request.size, free });
         }
+        Ok(true)
     }
 
     fn out_of_memory(&self, request: Request, device_error: Option<DeviceError>) -> PoolError {
         let book = self.recalled();
+        let free = self.capacity.bytes() - book.used;
         PoolError::OutOfMemory(Box::new(OutOfMemory {
             device: self.device.info().id,
             requested: request.size,
             alignment: request.alignment,
-            largest_free: ByteSize::new(u64::from(book.fit.largest_free()) << self.shift),
-            free: ByteSize::new(self.capacity.bytes() - book.used),
+            largest_free: ByteSize::new(self.bytes(book.fit.largest_free())),
+            free: ByteSize::new(free),
             capacity: self.capacity,
             trim_frees: ByteSize::new(self.granules.committed().bytes().saturating_sub(book.used)),
             largest_after_compacting: ByteSize::new(
-                u64::from(book.fit.largest_after_compacting(&self.blocks)) << self.shift,
+                self.bytes(book.fit.largest_after_compacting(&self.blocks)),
             ),
-            evict: book.least_to_evict(request.size.bytes()),
+            evict: book.least_to_evict(request.size.bytes(), free),
             owners: book.owners(OWNERS_IN_ERRORS),
             device_error,
         }))

@@ -48,7 +48,6 @@ struct Place {
 /// Free and taken blocks of `[0, capacity)`.
 #[derive(Debug)]
 pub(super) struct SegregatedFit {
-    capacity: u32,
     /// Places of the table that have ever been in use are those below.
     used: u32,
     /// Those of them that are not in use.
@@ -72,7 +71,6 @@ impl SegregatedFit {
     /// One free block of `capacity` units.
     pub(super) fn new(blocks: &Blocks, capacity: u32) -> Self {
         let mut fit = Self {
-            capacity,
             used: 0,
             vacant: Vec::new(),
             bins: Box::new(std::array::from_fn(|_| vec![SENTINEL; SENTINELS])),
@@ -187,12 +185,14 @@ impl SegregatedFit {
         lower.offset.store(upper.end(), Relaxed);
     }
 
-    /// The lowest block at or above an offset that may be moved into free units below it.
-    pub(super) fn lowest_movable(&self, blocks: &Blocks, from: u32) -> Option<u32> {
+    /// The lowest block above another one, or of all, that may be moved into free units below it.
+    pub(super) fn next_to_move(&self, blocks: &Blocks, last: Option<u32>) -> Option<u32> {
         let below_is_free = |block: &Block| blocks.get(block.below()).is_some_and(Block::is_free);
-        self.iter(blocks)
-            .find(|block| block.offset() >= from && block.is_movable() && below_is_free(block))
-            .and_then(|block| blocks.get(block.below()).map(Block::above))
+        let first = last.map_or_else(|| self.lowest(blocks), |last| blocks.at(last).above());
+        places(blocks, first).find(|&index| {
+            let block = blocks.at(index);
+            block.is_movable() && below_is_free(block)
+        })
     }
 
     /// The largest free block that there would be if everything movable moved down.
@@ -211,26 +211,20 @@ impl SegregatedFit {
 
     /// Every block by address.
     pub(super) fn iter<'a>(&self, blocks: &'a Blocks) -> impl Iterator<Item = &'a Block> + use<'a> {
+        places(blocks, self.lowest(blocks)).map(|index| blocks.at(index))
+    }
+
+    /// The place of the block with the lowest address.
+    fn lowest(&self, blocks: &Blocks) -> u32 {
         let mut vacant = vec![false; self.used as usize];
         self.vacant.iter().for_each(|&index| vacant[index as usize] = true);
-        let lowest = (0..self.used).find(|&i| !vacant[i as usize] && blocks.at(i).below() == NONE);
-        let mut next = lowest.unwrap_or(NONE);
-        std::iter::from_fn(move || {
-            let block = (next != NONE).then(|| blocks.at(next))?;
-            next = block.above();
-            Some(block)
-        })
+        (0..self.used).find(|&i| !vacant[i as usize] && blocks.at(i).below() == NONE).unwrap_or(NONE)
     }
 
     /// Bytes that the bins take.
     pub(super) fn bytes(&self) -> usize {
         let frees = self.bins.iter().map(Vec::capacity).sum::<usize>() * size_of::<Free>();
         size_of_val(&*self.bins) + frees + self.vacant.capacity() * size_of::<u32>()
-    }
-
-    /// In units.
-    pub(super) fn capacity(&self) -> u32 {
-        self.capacity
     }
 
     /// The largest free block.
@@ -249,7 +243,7 @@ impl SegregatedFit {
         let first = bin_of(size);
         let mut at = self.next_bin(first);
         while let Some(bin) = at {
-            if let Some(place) = self.lowest(bin, size, alignment) {
+            if let Some(place) = self.lowest_in(bin, size, alignment) {
                 return Some(place);
             }
             at = self.next_bin(bin + 1);
@@ -259,7 +253,7 @@ impl SegregatedFit {
 
     /// The lowest of the last few blocks of a bin that hold a request.
     #[inline(always)]
-    fn lowest(&self, bin: usize, size: u32, alignment: u32) -> Option<Place> {
+    fn lowest_in(&self, bin: usize, size: u32, alignment: u32) -> Option<Place> {
         let frees = &self.bins[bin % BINS];
         let last: &[Free; PROBES] = frees.last_chunk()?;
         // Arithmetic, not branches: which block fits and which is lowest cannot be predicted. The key of one that is
@@ -370,6 +364,12 @@ impl SegregatedFit {
         self.used += 1;
         self.used - 1
     }
+}
+
+/// From one place on, the places of the blocks above.
+fn places(blocks: &Blocks, first: u32) -> impl Iterator<Item = u32> + use<'_> {
+    let above = |&index: &u32| Some(blocks.at(index).above()).filter(|&above| above != NONE);
+    std::iter::successors(Some(first).filter(|&first| first != NONE), above)
 }
 
 impl Free {

@@ -2,12 +2,13 @@
 //!
 //! A release records an event and puts the block in line. The same stream gets it at once, since its next work comes
 //! after; everybody else when the event is done, which is looked at in order and in passing, and waited for when a
-//! request would fail otherwise. Until then the memory counts as used.
+//! request would fail otherwise. Until then the memory counts as used. Locks: the line's, then the book's.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
 
 use super::blocks::{BlockId, Label};
+use super::clock;
 use super::core::{Inner, Placed};
 use super::request::AllocationId;
 use super::{PoolError, Request};
@@ -55,6 +56,7 @@ impl Inner {
 
     /// Grants memory to work on a stream: a block of the same size that the stream itself has released, else any.
     pub(super) fn allocate_on(&self, request: Request, stream: &dyn Stream) -> Result<Placed, PoolError> {
+        Self::check(request)?;
         if let Some(placed) = self.take_from_line(request, stream.id()) {
             return Ok(placed);
         }
@@ -62,28 +64,31 @@ impl Inner {
         self.allocate(request)
     }
 
+    /// `None` also when the block would be another owner's, whose budget it does not fit.
     fn take_from_line(&self, request: Request, stream: StreamId) -> Option<Placed> {
         let (granted, units) = self.granted(request.size.bytes())?;
-        let index = {
-            let mut line = lock_std(&self.line.0);
-            let fits = |waiting: &Waiting| {
-                let aligned = u64::from(self.blocks.at(waiting.index).offset()) << self.shift;
-                waiting.stream == stream
-                    && waiting.size == units
-                    && aligned.is_multiple_of(request.alignment.max(1))
-            };
-            let at = line.iter().rposition(fits)?;
-            line.remove(at)?.index
+        let mut line = lock_std(&self.line.0);
+        let fits = |waiting: &Waiting| {
+            let offset = self.bytes(self.blocks.at(waiting.index).offset());
+            waiting.stream == stream && waiting.size == units && offset.is_multiple_of(request.alignment)
         };
+        let at = line.iter().rposition(fits)?;
+        let index = line[at].index;
         let block = self.blocks.at(index);
         let mut book = lock(&self.book);
         let slack = (granted - request.size.bytes()) as u32;
-        let label = Label { owner: book.known(request.owner), tag: request.tag, slack, born: self.now() };
-        book.hand_over(block.label(), label, granted);
+        let label = Label { owner: book.known(request.owner), tag: request.tag, slack, born: clock::now() };
+        let from = block.label();
+        if from.owner != label.owner && book.check_budget(label.owner, granted).is_err() {
+            return None;
+        }
+        book.hand_over(from, label, granted);
         let stamp = block.set_live(label);
         self.publish(&book);
-        let offset = u64::from(block.offset()) << self.shift;
         drop(book);
+        line.remove(at);
+        drop(line);
+        let offset = self.bytes(block.offset());
         let placed = Placed { id: AllocationId(BlockId { index, stamp }), offset, granted };
         self.record_allocation(placed.id, request);
         Some(placed)
@@ -133,8 +138,6 @@ impl Inner {
     }
 
     fn free_waiting(&self, waiting: &Waiting) {
-        let mut book = lock(&self.book);
-        book.take_back(&self.blocks, waiting.index);
-        self.publish(&book);
+        self.take_back(&mut lock(&self.book), waiting.index);
     }
 }

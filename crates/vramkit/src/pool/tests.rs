@@ -331,6 +331,20 @@ fn memory_released_on_a_stream_is_its_own_at_once_and_others_when_its_work_is_do
 }
 
 #[test]
+fn a_streams_own_memory_is_subject_to_budgets_and_checks_too() {
+    let pool = simulated(ByteSize::mib(64));
+    let (stream, capped) = (ManualStream::new(1), pool.owner("capped", Purpose::Kv));
+    pool.set_budget(capped, Some(ByteSize::mib(4)));
+    let (id, _) = pool.allocate_on(mib(8), &stream).unwrap();
+    pool.release_on(id, &stream).unwrap();
+    assert!(matches!(pool.allocate_on(mib(8).alignment(48), &stream), Err(PoolError::Alignment(48))));
+    assert_eq!(pool.stats().pending_bytes, ByteSize::mib(8), "it stayed in line");
+    stream.finish();
+    assert!(matches!(pool.allocate_on(mib(8).owner(capped), &stream), Err(PoolError::OverBudget(_))));
+    assert_eq!(pool.used(), ByteSize::ZERO);
+}
+
+#[test]
 fn fragmentation_alone_moves_what_may_be_moved() {
     let pool =
         DeviceMemoryPool::new(Arc::new(HostDevice::new(ByteSize::mib(32))), ByteSize::mib(32)).unwrap();

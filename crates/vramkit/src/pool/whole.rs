@@ -2,7 +2,8 @@
 
 use std::time::Instant;
 
-use super::core::{Inner, between};
+use super::clock;
+use super::core::Inner;
 use super::{Leak, LeakReport, TrimReport};
 use crate::device::DeviceError;
 use crate::units::ByteSize;
@@ -17,8 +18,7 @@ impl Inner {
             let end = self.range.size.bytes();
             let mut last_free_from = 0;
             for block in book.fit.iter(&self.blocks) {
-                let (offset, size) =
-                    (u64::from(block.offset()) << self.shift, u64::from(block.size()) << self.shift);
+                let (offset, size) = (self.bytes(block.offset()), self.bytes(block.size()));
                 if !block.is_free() {
                     last_free_from = offset + size;
                 } else if offset + size < self.capacity.bytes() {
@@ -33,18 +33,18 @@ impl Inner {
     }
 
     pub(super) fn live(&self) -> LeakReport {
-        let now = self.now();
+        let now = clock::now();
         let book = self.recalled();
         let leaks = book.fit.iter(&self.blocks).filter(|block| block.is_live()).map(|block| {
             let label = block.label();
             let owner = &book.owners[usize::from(label.owner.0)];
-            let granted = u64::from(block.size()) << self.shift;
+            let granted = self.bytes(block.size());
             Leak {
                 tag: book.tag_name(label.tag).to_owned(),
                 model: owner.model.to_string(),
                 purpose: owner.purpose,
                 requested_bytes: ByteSize::new(granted - u64::from(label.slack)),
-                age: between(label.born, now),
+                age: clock::between(label.born, now),
             }
         });
         LeakReport { leaks: leaks.collect() }
