@@ -169,20 +169,30 @@ impl<'a> Reader<'a> {
         }
     }
 
-    fn text(&mut self, length: u64) -> Result<(), PickleError> {
-        let bytes = self.take(length)?;
+    /// The bytes whose length stands before them, in so many bytes.
+    fn counted(&mut self, width: u64) -> Result<&'a [u8], PickleError> {
+        let length = self.number(width)?;
+        self.take(length)
+    }
+
+    fn int(&mut self, number: i64) -> Result<(), PickleError> {
+        self.push(Value::Int(number))
+    }
+
+    fn text(&mut self, width: u64) -> Result<(), PickleError> {
+        let bytes = self.counted(width)?;
         // Python writes lone surrogates; they are no text of ours and nothing that is looked for.
         self.push(Value::Text(String::from_utf8_lossy(bytes).into()))
     }
 
-    fn blob(&mut self, length: u64) -> Result<(), PickleError> {
-        let bytes = self.take(length)?;
+    fn blob(&mut self, width: u64) -> Result<(), PickleError> {
+        let bytes = self.counted(width)?;
         self.push(Value::Bytes(bytes.into()))
     }
 
     /// A number of any length, two's complement; what passes 64 bits becomes a fraction.
-    fn long(&mut self, length: u64) -> Result<(), PickleError> {
-        let bytes = self.take(length)?;
+    fn long(&mut self, width: u64) -> Result<(), PickleError> {
+        let bytes = self.counted(width)?;
         let negative = bytes.last().is_some_and(|byte| byte & 0x80 != 0);
         let fill = if negative { 0xff } else { 0 };
         let significant = bytes.iter().rposition(|&byte| byte != fill).map_or(0, |at| at + 1);
@@ -275,23 +285,19 @@ impl<'a> Reader<'a> {
                 0x89 => self.push(Value::Bool(false))?,
                 b'K' => {
                     let number = self.number(1)?;
-                    self.push(Value::Int(number as i64))?;
+                    self.int(number as i64)?;
                 }
                 b'M' => {
                     let number = self.number(2)?;
-                    self.push(Value::Int(number as i64))?;
+                    self.int(number as i64)?;
                 }
                 b'J' => {
                     let number = self.number(4)?;
-                    self.push(Value::Int(i64::from(number as u32 as i32)))?;
+                    self.int(i64::from(number as u32 as i32))?;
                 }
-                b'I' => {
-                    let number: i64 = self.line_of()?;
-                    self.push(Value::Int(number))?;
-                }
-                b'L' => {
-                    let number: i64 = self.line_of()?;
-                    self.push(Value::Int(number))?;
+                b'I' | b'L' => {
+                    let number = self.line_of()?;
+                    self.int(number)?;
                 }
                 b'F' => {
                     let number: f64 = self.line_of()?;
@@ -301,44 +307,20 @@ impl<'a> Reader<'a> {
                     let bits = self.number(8)?.swap_bytes();
                     self.push(Value::Float(f64::from_bits(bits)))?;
                 }
-                0x8a => {
-                    let length = self.number(1)?;
-                    self.long(length)?;
-                }
-                0x8b => {
-                    let length = self.number(4)?;
-                    self.long(length)?;
-                }
+                0x8a => self.long(1)?,
+                0x8b => self.long(4)?,
                 b'V' | b'S' => {
                     let line = self.line()?;
                     let quotes: &[char] = if opcode == b'S' { &['\'', '"'] } else { &[] };
                     let text = String::from_utf8_lossy(line).trim_matches(quotes).into();
                     self.push(Value::Text(text))?;
                 }
-                0x8c | b'U' => {
-                    let length = self.number(1)?;
-                    self.text(length)?;
-                }
-                b'X' | b'T' => {
-                    let length = self.number(4)?;
-                    self.text(length)?;
-                }
-                0x8d => {
-                    let length = self.number(8)?;
-                    self.text(length)?;
-                }
-                b'C' => {
-                    let length = self.number(1)?;
-                    self.blob(length)?;
-                }
-                b'B' => {
-                    let length = self.number(4)?;
-                    self.blob(length)?;
-                }
-                0x8e | 0x96 => {
-                    let length = self.number(8)?;
-                    self.blob(length)?;
-                }
+                0x8c | b'U' => self.text(1)?,
+                b'X' | b'T' => self.text(4)?,
+                0x8d => self.text(8)?,
+                b'C' => self.blob(1)?,
+                b'B' => self.blob(4)?,
+                0x8e | 0x96 => self.blob(8)?,
                 b']' | b')' | 0x8f => self.push(Value::List(Vec::new()))?,
                 b'}' => self.push(Value::Dict(Vec::new()))?,
                 b't' | b'l' | 0x91 => {

@@ -1,6 +1,5 @@
 //! Where each policy places an allocation: vramkit's pool in its presets, and the peers it is measured against.
 
-use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::str::FromStr;
 use std::sync::Arc;
@@ -9,6 +8,7 @@ use serde::Serialize;
 use vramkit::ByteSize;
 use vramkit::device::SimulatedDevice;
 use vramkit::pool::{AllocationId, DeviceMemoryPool, PoolConfig, Request, SizeClasses};
+use vramkit::testing::BestFit;
 
 /// A pool policy that a trace can be replayed against.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -81,9 +81,6 @@ impl FromStr for PolicyName {
     }
 }
 
-/// Offsets and sizes of all policies but PyTorch's are multiples of this.
-const UNIT: u64 = 256;
-
 /// A block that a policy has granted.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Granted<H> {
@@ -131,7 +128,7 @@ impl Policy for Pool {
     #[inline]
     fn allocate(&mut self, size: u64) -> Option<Granted<AllocationId>> {
         let (handle, range) = self.pool.allocate_id(Request::new(ByteSize::new(size))).ok()?;
-        let granted = self.classes.round(size).unwrap_or(size).next_multiple_of(UNIT);
+        let granted = self.classes.round(size).unwrap_or(size).next_multiple_of(Request::ALIGNMENT);
         Some(Granted { handle, offset: range.base - self.pool.range().base, size: granted })
     }
 
@@ -145,64 +142,20 @@ impl Policy for Pool {
     }
 }
 
-/// Exact best fit over two B-trees: free blocks by size and by address.
-pub(crate) struct BestFit {
-    by_size: BTreeSet<(u64, u64)>,
-    by_offset: BTreeMap<u64, u64>,
-}
-
-impl BestFit {
-    pub(crate) fn new(capacity: u64) -> Self {
-        let mut fit = Self { by_size: BTreeSet::new(), by_offset: BTreeMap::new() };
-        fit.insert(0, capacity / UNIT * UNIT);
-        fit
-    }
-
-    fn insert(&mut self, offset: u64, size: u64) {
-        if size > 0 {
-            self.by_size.insert((size, offset));
-            self.by_offset.insert(offset, size);
-        }
-    }
-
-    fn remove(&mut self, offset: u64, size: u64) {
-        self.by_size.remove(&(size, offset));
-        self.by_offset.remove(&offset);
-    }
-
-    fn take(&mut self, offset: u64, found: u64, size: u64) -> Granted<(u64, u64)> {
-        self.remove(offset, found);
-        self.insert(offset + size, found - size);
-        Granted { handle: (offset, size), offset, size }
-    }
-
-    fn give_back(&mut self, (mut offset, mut size): (u64, u64)) {
-        if let Some((&below, &length)) = self.by_offset.range(..offset).next_back()
-            && below + length == offset
-        {
-            self.remove(below, length);
-            (offset, size) = (below, size + length);
-        }
-        if let Some(&length) = self.by_offset.get(&(offset + size)) {
-            self.remove(offset + size, length);
-            size += length;
-        }
-        self.insert(offset, size);
-    }
-}
-
 impl Policy for BestFit {
     type Handle = (u64, u64);
 
     fn allocate(&mut self, size: u64) -> Option<Granted<(u64, u64)>> {
-        let size = size.next_multiple_of(UNIT);
-        let &(found, offset) = self.by_size.range((size, 0)..).next()?;
-        Some(self.take(offset, found, size))
+        self.take_smallest(size).map(granted)
     }
 
     fn free(&mut self, block: (u64, u64)) {
         self.give_back(block);
     }
+}
+
+fn granted((offset, size): (u64, u64)) -> Granted<(u64, u64)> {
+    Granted { handle: (offset, size), offset, size }
 }
 
 /// The lowest free block that fits, by a walk over the addresses.
@@ -212,9 +165,7 @@ impl Policy for FirstFit {
     type Handle = (u64, u64);
 
     fn allocate(&mut self, size: u64) -> Option<Granted<(u64, u64)>> {
-        let size = size.next_multiple_of(UNIT);
-        let (&offset, &found) = self.0.by_offset.iter().find(|(_, found)| **found >= size)?;
-        Some(self.0.take(offset, found, size))
+        self.0.take_lowest(size).map(granted)
     }
 
     fn free(&mut self, block: (u64, u64)) {

@@ -5,9 +5,10 @@ use std::time::{Duration, Instant};
 use serde::Serialize;
 use vramkit::plan::{MemoryPlanner, Model, Schedule, TensorLifetime};
 use vramkit::pool::SizeClasses;
+use vramkit::testing::BestFit;
 use vramkit::{ByteSize, Step};
 
-use crate::policy::{BestFit, FirstFit, Policy, PolicyName, Pool};
+use crate::policy::{FirstFit, Policy, PolicyName, Pool};
 use crate::pytorch::{self, Expandable, Native};
 use crate::trace::{Operation, Trace};
 

@@ -11,6 +11,15 @@ pub(crate) fn colour(model: usize) -> &'static str {
     COLOURS[model % COLOURS.len()]
 }
 
+/// The beginning of a standalone SVG on white.
+pub(crate) fn open_svg(width: f64, height: f64, label: &str) -> String {
+    format!(
+        "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 {width} {height}\" width=\"{width}\" \
+         height=\"{height}\" font-family=\"system-ui, sans-serif\" font-size=\"12\" role=\"img\" \
+         aria-label=\"{label}\">\n<rect width=\"100%\" height=\"100%\" fill=\"#ffffff\"/>\n"
+    )
+}
+
 /// Text as it may stand in XML and HTML, in elements and in quoted attributes. Control characters, which XML
 /// cannot hold, become a replacement character.
 pub(crate) fn escape(text: &str) -> String {

@@ -7,7 +7,7 @@ use vramkit::ByteSize;
 use vramkit::plan::Schedule;
 use vramkit::report::{PlanReport, TensorReport};
 
-use crate::draw::{byte_ticks, colour, escape, n, ticks};
+use crate::draw::{byte_ticks, colour, escape, n, open_svg, ticks};
 
 const WIDTH: f64 = 1200.0;
 const HEIGHT: f64 = 640.0;
@@ -22,13 +22,7 @@ const LETTER: f64 = 6.4;
 pub fn plan_svg(plan: &PlanReport) -> String {
     let tensors = plan.tensors.as_deref().unwrap_or_default();
     let picture = Picture::new(plan, tensors);
-    let mut svg = String::new();
-    let _ = writeln!(
-        svg,
-        "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 {WIDTH} {HEIGHT}\" width=\"{WIDTH}\" \
-         height=\"{HEIGHT}\" font-family=\"system-ui, sans-serif\" font-size=\"12\" role=\"img\" \
-         aria-label=\"memory plan\">\n<rect width=\"100%\" height=\"100%\" fill=\"#ffffff\"/>"
-    );
+    let mut svg = open_svg(WIDTH, HEIGHT, "memory plan");
     picture.heading(&mut svg);
     picture.axes(&mut svg);
     for tensor in tensors {

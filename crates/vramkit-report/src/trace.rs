@@ -6,7 +6,7 @@ use std::fmt::Write as _;
 
 use vramkit::ByteSize;
 
-use crate::draw::{byte_ticks, colour, escape, n, ticks};
+use crate::draw::{byte_ticks, colour, escape, n, open_svg, ticks};
 
 const WIDTH: f64 = 1200.0;
 const HEIGHT: f64 = 640.0;
@@ -65,13 +65,10 @@ pub fn trace_svg(picture: &TracePicture) -> String {
         owners.iter().take(OWNERS).enumerate().map(|(i, (owner, ..))| (*owner, colour(i))).collect();
     let fill = |owner: &str| colours.get(owner).copied().unwrap_or("#999999");
 
-    let mut svg = String::new();
+    let mut svg = open_svg(WIDTH, HEIGHT, "addresses over time");
     let _ = writeln!(
         svg,
-        "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 {WIDTH} {HEIGHT}\" width=\"{WIDTH}\" \
-         height=\"{HEIGHT}\" font-family=\"system-ui, sans-serif\" font-size=\"12\" role=\"img\" \
-         aria-label=\"addresses over time\">\n<rect width=\"100%\" height=\"100%\" fill=\"#ffffff\"/>\n\
-         <text x=\"{LEFT}\" y=\"30\" font-size=\"18\" font-weight=\"600\">{}</text>\n\
+        "<text x=\"{LEFT}\" y=\"30\" font-size=\"18\" font-weight=\"600\">{}</text>\n\
          <text x=\"{LEFT}\" y=\"52\" fill=\"#555555\">arena {arena}, most live {} (arena / live {:.3})</text>",
         escape(&picture.title),
         picture.peak_live,

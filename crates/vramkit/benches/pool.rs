@@ -6,7 +6,6 @@
 
 #![allow(clippy::print_stdout)]
 
-use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -14,6 +13,7 @@ use offset_allocator::{Allocation as OffsetAllocation, Allocator};
 use vramkit::ByteSize;
 use vramkit::device::SimulatedDevice;
 use vramkit::pool::{Allocation, DeviceMemoryPool, Request};
+use vramkit::testing::BestFit;
 
 const OPERATIONS: usize = 1_000_000;
 const LIVE: usize = 4096;
@@ -121,57 +121,13 @@ fn offset_allocator(trace: &[Operation]) -> (f64, u64) {
     run(trace, allocate, |allocation| allocator.borrow_mut().free(allocation))
 }
 
-/// Exact best fit over two B-trees: free blocks by size and by address.
-#[derive(Default)]
-struct BestFit {
-    by_size: BTreeSet<(u64, u64)>,
-    by_offset: BTreeMap<u64, u64>,
-}
-
-impl BestFit {
-    fn insert(&mut self, offset: u64, size: u64) {
-        self.by_size.insert((size, offset));
-        self.by_offset.insert(offset, size);
-    }
-
-    fn remove(&mut self, offset: u64, size: u64) {
-        self.by_size.remove(&(size, offset));
-        self.by_offset.remove(&offset);
-    }
-
-    fn allocate(&mut self, size: u64) -> u64 {
-        let &(found, offset) = self.by_size.range((size, 0)..).next().expect("the capacity is ample");
-        self.remove(offset, found);
-        if found > size {
-            self.insert(offset + size, found - size);
-        }
-        offset
-    }
-
-    fn free(&mut self, mut offset: u64, mut size: u64) {
-        if let Some((&below, &length)) = self.by_offset.range(..offset).next_back()
-            && below + length == offset
-        {
-            self.remove(below, length);
-            (offset, size) = (below, size + length);
-        }
-        if let Some(&length) = self.by_offset.get(&(offset + size)) {
-            self.remove(offset + size, length);
-            size += length;
-        }
-        self.insert(offset, size);
-    }
-}
-
 fn best_fit(trace: &[Operation]) -> (f64, u64) {
-    let book = std::cell::RefCell::new(BestFit::default());
-    book.borrow_mut().insert(0, CAPACITY);
+    let book = std::cell::RefCell::new(BestFit::new(CAPACITY));
     let allocate = |size: u64| {
-        let size = size.next_multiple_of(256);
-        let offset = book.borrow_mut().allocate(size);
+        let (offset, size) = book.borrow_mut().take_smallest(size).expect("the capacity is ample");
         ((offset, size), offset + size)
     };
-    run(trace, allocate, |(offset, size)| book.borrow_mut().free(offset, size))
+    run(trace, allocate, |block| book.borrow_mut().give_back(block))
 }
 
 type Peer = (&'static str, fn(&[Operation]) -> (f64, u64));

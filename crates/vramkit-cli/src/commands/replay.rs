@@ -52,18 +52,17 @@ pub fn run(options: &ReplayOptions) -> Result<bool, Failure> {
 fn policies(names: &[String]) -> Result<Vec<PolicyName>, Failure> {
     let mut policies = Vec::new();
     for name in names {
-        match name.as_str() {
-            "all" => policies.extend(PolicyName::ALL),
-            name => policies.push(name.parse().map_err(Failure::Input)?),
+        let named = if name == "all" {
+            PolicyName::ALL.to_vec()
+        } else {
+            vec![name.parse().map_err(Failure::Input)?]
+        };
+        for policy in named {
+            if !policies.contains(&policy) {
+                policies.push(policy);
+            }
         }
     }
-    let mut seen = Vec::new();
-    policies.retain(|policy| {
-        !seen.contains(policy) && {
-            seen.push(*policy);
-            true
-        }
-    });
     Ok(policies)
 }
 

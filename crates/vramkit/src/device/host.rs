@@ -232,15 +232,7 @@ impl Device for HostDevice {
     }
 
     fn copy(&self, from: AddressRange, to: u64) -> Result<(), DeviceError> {
-        let target = AddressRange::new(to, from.size);
-        if from.base < target.end() && to < from.end() {
-            return Err(DeviceError::InvalidRange {
-                device: ID.to_owned(),
-                operation: "copy",
-                range: from,
-                reason: "it overlaps its target",
-            });
-        }
+        read(&self.regions).check_copy(from, to)?;
         let mut buffer = vec![0; from.size.bytes().min(1 << 20) as usize];
         let mut done = 0;
         while done < from.size.bytes() {

@@ -111,6 +111,17 @@ impl Regions {
         }
     }
 
+    /// Checks that every byte of `from`, and of as many from `to` on, is committed, and that the two do not overlap.
+    pub(super) fn check_copy(&self, from: AddressRange, to: u64) -> Result<(), DeviceError> {
+        let target = AddressRange::new(to, from.size);
+        self.check_access("copy", from)?;
+        self.check_access("copy", target)?;
+        if from.base < target.end() && to < from.end() {
+            return Err(self.invalid("copy", from, "it overlaps its target"));
+        }
+        Ok(())
+    }
+
     /// The reservation around `range` and the granules that it touches.
     fn locate(
         &self,

@@ -345,16 +345,7 @@ impl Device for SimulatedDevice {
     fn copy(&self, from: AddressRange, to: u64) -> Result<(), DeviceError> {
         let mut state = self.begin()?;
         let target = AddressRange::new(to, from.size);
-        state.regions.check_access("copy", from)?;
-        state.regions.check_access("copy", target)?;
-        if from.base < target.end() && to < from.end() {
-            return Err(DeviceError::InvalidRange {
-                device: ID.to_owned(),
-                operation: "copy",
-                range: from,
-                reason: "it overlaps its target",
-            });
-        }
+        state.regions.check_copy(from, to)?;
         let first = state.contents.range(..=from.base).next_back().map_or(from.base, |(&at, _)| at);
         let pieces: Vec<(u64, Piece)> = state
             .contents

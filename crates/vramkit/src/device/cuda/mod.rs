@@ -53,6 +53,8 @@ pub struct CudaDevice {
     name: String,
     total: ByteSize,
     granularity: ByteSize,
+    /// Whether the card has virtual memory management.
+    virtual_memory: bool,
     /// Most created pages to keep.
     cached_pages: usize,
     /// Read-locked while bytes are accessed, write-locked while mappings change.
@@ -100,6 +102,7 @@ impl CudaDevice {
     fn open(driver: Arc<Driver>, index: u32) -> Result<Self, CudaError> {
         let (card, name, total) = Card::open(driver, index)?;
         let granularity = card.granularity();
+        let virtual_memory = card.attribute(attribute::VIRTUAL_MEMORY).value == Some(1);
         let id = format!("cuda:{index}");
         Ok(Self {
             state: RwLock::new(State {
@@ -113,6 +116,7 @@ impl CudaDevice {
             name,
             total,
             granularity,
+            virtual_memory,
             cached_pages: 32,
         })
     }
@@ -125,31 +129,30 @@ impl CudaDevice {
 
     /// Virtual memory management, where the driver and the card have it.
     fn vmm(&self) -> Option<&Virtual> {
-        let supported = self.card.attribute(attribute::VIRTUAL_MEMORY).value == Some(1);
-        self.card.driver.vmm.as_ref().ok().filter(|_| supported)
+        self.card.driver.vmm.as_ref().ok().filter(|_| self.virtual_memory)
     }
 
     /// What the driver's default stream-ordered pool holds.
     pub fn stream_pool(&self) -> StreamPoolMemory {
         let driver = &*self.card.driver;
-        // CU_MEMPOOL_ATTR_RESERVED_MEM_CURRENT and the three after it.
-        let reading = |attribute: c_int| {
-            let pools = match &driver.pools {
-                Ok(pools) => pools,
-                Err(symbol) => {
-                    return Reading::unavailable(Source::Driver, format!("the driver lacks {symbol}"));
-                }
-            };
-            let (mut pool, mut value) = (std::ptr::null_mut(), 0u64);
+        let pool = driver.pools.as_ref().map_err(|symbol| format!("the driver lacks {symbol}"));
+        let pool = pool.and_then(|pools| {
+            let mut pool = std::ptr::null_mut();
             // SAFETY: the pointer is valid for a write.
             let found = driver.check(unsafe { (pools.default_pool)(&mut pool, self.card.device) });
-            let read = found.and_then(|()| {
+            found.map(|()| (pools, pool)).map_err(|code| driver.name(code))
+        });
+        // CU_MEMPOOL_ATTR_RESERVED_MEM_CURRENT and the three after it.
+        let reading = |attribute: c_int| {
+            let read = pool.as_ref().map_err(Clone::clone).and_then(|&(pools, pool)| {
+                let mut value = 0u64;
                 // SAFETY: these attributes are of 64 bits; the pool is the driver's own.
-                driver.check(unsafe { (pools.attribute)(pool, attribute, (&raw mut value).cast()) })
+                let code = unsafe { (pools.attribute)(pool, attribute, (&raw mut value).cast()) };
+                driver.check(code).map(|()| value).map_err(|code| driver.name(code))
             });
             match read {
-                Ok(()) => Reading::known(ByteSize::new(value), Source::Driver),
-                Err(code) => Reading::unavailable(Source::Driver, driver.name(code)),
+                Ok(value) => Reading::known(ByteSize::new(value), Source::Driver),
+                Err(reason) => Reading::unavailable(Source::Driver, reason),
             }
         };
         StreamPoolMemory {
@@ -187,17 +190,15 @@ impl CudaDevice {
         ByteSize::new(state.cache.len() as u64 * self.granularity.bytes())
     }
 
-    /// Runs what needs no lock but a check that all of a range may be accessed.
+    /// Moves bytes, after a look at the book; what is mapped stays so meanwhile.
     fn access(
         &self,
+        check: impl FnOnce(&Regions) -> Result<(), DeviceError>,
         operation: &'static str,
-        ranges: &[AddressRange],
         act: impl FnOnce(&Driver) -> c_int,
     ) -> Result<(), DeviceError> {
         let state = read(&self.state);
-        for &range in ranges {
-            state.regions.check_access(operation, range)?;
-        }
+        check(&state.regions)?;
         self.card.call(act).map_err(|code| self.refused(operation, code))
     }
 
@@ -383,57 +384,66 @@ impl Device for CudaDevice {
         let first = range.base.saturating_add(3) / 4 * 4;
         let (first, last) = (first.min(range.end()), (range.end() / 4 * 4).max(first.min(range.end())));
         let byte = |at: u64| pattern.to_le_bytes()[(at % 4) as usize];
-        self.access("fill", &[range], |driver| {
-            for at in (range.base..first).chain(last..range.end()) {
-                // SAFETY: every byte of the range is committed.
-                let code = unsafe { (driver.base.fill_bytes)(at, byte(at), 1) };
-                if code != 0 {
-                    return code;
+        self.access(
+            |regions| regions.check_access("fill", range),
+            "fill",
+            |driver| {
+                for at in (range.base..first).chain(last..range.end()) {
+                    // SAFETY: every byte of the range is committed.
+                    let code = unsafe { (driver.base.fill_bytes)(at, byte(at), 1) };
+                    if code != 0 {
+                        return code;
+                    }
                 }
-            }
-            if last > first {
-                // SAFETY: as above; `first` is a multiple of 4.
-                return unsafe { (driver.base.fill_words)(first, pattern, ((last - first) / 4) as usize) };
-            }
-            0
-        })
+                if last > first {
+                    // SAFETY: as above; `first` is a multiple of 4.
+                    return unsafe {
+                        (driver.base.fill_words)(first, pattern, ((last - first) / 4) as usize)
+                    };
+                }
+                0
+            },
+        )
     }
 
     fn write(&self, to: u64, bytes: &[u8]) -> Result<(), DeviceError> {
         let range = AddressRange::new(to, ByteSize::new(bytes.len() as u64));
-        self.access("write", &[range], |driver| {
-            // SAFETY: every byte of the range is committed, and the slice is as long.
-            unsafe { (driver.base.to_device)(to, bytes.as_ptr().cast(), bytes.len()) }
-        })
+        self.access(
+            |regions| regions.check_access("write", range),
+            "write",
+            |driver| {
+                // SAFETY: every byte of the range is committed, and the slice is as long.
+                unsafe { (driver.base.to_device)(to, bytes.as_ptr().cast(), bytes.len()) }
+            },
+        )
     }
 
     fn read(&self, from: u64, into: &mut [u8]) -> Result<(), DeviceError> {
         let range = AddressRange::new(from, ByteSize::new(into.len() as u64));
-        self.access("read", &[range], |driver| {
-            // SAFETY: every byte of the range is committed, and the slice is as long.
-            unsafe { (driver.base.to_host)(into.as_mut_ptr().cast(), from, into.len()) }
-        })
+        self.access(
+            |regions| regions.check_access("read", range),
+            "read",
+            |driver| {
+                // SAFETY: every byte of the range is committed, and the slice is as long.
+                unsafe { (driver.base.to_host)(into.as_mut_ptr().cast(), from, into.len()) }
+            },
+        )
     }
 
     fn copy(&self, from: AddressRange, to: u64) -> Result<(), DeviceError> {
-        let target = AddressRange::new(to, from.size);
-        if from.base < target.end() && to < from.end() {
-            return Err(DeviceError::InvalidRange {
-                device: self.id.clone(),
-                operation: "copy",
-                range: from,
-                reason: "it overlaps its target",
-            });
-        }
-        self.access("copy", &[from, target], |driver| {
-            // SAFETY: every byte of both ranges is committed.
-            match unsafe { (driver.base.on_device)(to, from.base, from.size.bytes() as usize) } {
-                // A copy on the card goes on after the call; what follows may rely on it.
-                // SAFETY: no arguments.
-                0 => unsafe { (driver.base.synchronize)() },
-                code => code,
-            }
-        })
+        self.access(
+            |regions| regions.check_copy(from, to),
+            "copy",
+            |driver| {
+                // SAFETY: every byte of both ranges is committed.
+                match unsafe { (driver.base.on_device)(to, from.base, from.size.bytes() as usize) } {
+                    // A copy on the card goes on after the call; what follows may rely on it.
+                    // SAFETY: no arguments.
+                    0 => unsafe { (driver.base.synchronize)() },
+                    code => code,
+                }
+            },
+        )
     }
 
     fn resident(&self, _: AddressRange) -> Reading<ByteSize> {

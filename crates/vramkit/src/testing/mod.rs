@@ -1,4 +1,8 @@
-//! Helpers for tests of programs that use an orchestrator.
+//! Helpers for tests and benchmarks of programs that use a pool or an orchestrator.
+
+mod best_fit;
+
+pub use best_fit::BestFit;
 
 use std::sync::Arc;
 
