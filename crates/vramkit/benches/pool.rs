@@ -12,13 +12,13 @@ use std::time::Instant;
 use offset_allocator::{Allocation as OffsetAllocation, Allocator};
 use vramkit::ByteSize;
 use vramkit::device::SimulatedDevice;
-use vramkit::pool::{Allocation, DeviceMemoryPool, Request};
+use vramkit::pool::{Allocation, DeviceMemoryPool, PoolConfig, Request};
 use vramkit::testing::BestFit;
 
 const OPERATIONS: usize = 1_000_000;
 const LIVE: usize = 4096;
 const CAPACITY: u64 = 96 << 30;
-const ROUNDS: usize = 3;
+const ROUNDS: usize = 9;
 
 #[derive(Clone, Copy)]
 enum Operation {
@@ -94,9 +94,17 @@ fn vramkit_pool(trace: &[Operation]) -> (f64, u64) {
 }
 
 fn vramkit_pool_ids(trace: &[Operation]) -> (f64, u64) {
+    with_ids(trace, PoolConfig::default())
+}
+
+fn vramkit_pool_without_ages(trace: &[Operation]) -> (f64, u64) {
+    with_ids(trace, PoolConfig { ages: false, ..PoolConfig::default() })
+}
+
+fn with_ids(trace: &[Operation], config: PoolConfig) -> (f64, u64) {
     let capacity = ByteSize::new(CAPACITY);
-    let pool =
-        DeviceMemoryPool::new(Arc::new(SimulatedDevice::new(capacity)), capacity).expect("a fresh device");
+    let device = Arc::new(SimulatedDevice::new(capacity));
+    let pool = DeviceMemoryPool::with_config(device, capacity, config).expect("a fresh device");
     let base = pool.range().base;
     let allocate = |size| {
         let (id, range) = pool.allocate_id(Request::new(ByteSize::new(size))).expect("the capacity is ample");
@@ -134,13 +142,14 @@ type Peer = (&'static str, fn(&[Operation]) -> (f64, u64));
 
 fn main() {
     let (trace, peak) = trace();
-    let peers: [Peer; 4] = [
+    let peers: [Peer; 5] = [
         ("vramkit pool, ids", vramkit_pool_ids),
+        ("the same without ages", vramkit_pool_without_ages),
         ("vramkit pool, handles", vramkit_pool),
         ("offset-allocator 0.2", offset_allocator),
         ("best fit over B-trees", best_fit),
     ];
-    let mut best = [(f64::INFINITY, 0); 4];
+    let mut best = [(f64::INFINITY, 0); 5];
     for _ in 0..ROUNDS {
         for (best, (_, run)) in best.iter_mut().zip(&peers) {
             let (ns, arena) = run(&trace);

@@ -26,6 +26,8 @@ pub(crate) struct Inner {
     /// Offsets and granted sizes are multiples of `1 << shift` bytes.
     pub(super) shift: u32,
     pub(super) classes: SizeClasses,
+    /// Whether grants note the time.
+    pub(super) ages: bool,
     pub(super) granules: Granules,
     pub(super) blocks: Blocks,
     pub(super) fronts: Fronts,
@@ -85,6 +87,7 @@ impl Inner {
             capacity,
             shift,
             classes: config.classes,
+            ages: config.ages,
             book: Mutex::new(Book::new(&blocks, units, shift)),
             blocks,
             fronts: Fronts::new(units),
@@ -121,6 +124,12 @@ impl Inner {
             return Err(PoolError::Alignment(request.alignment));
         }
         Ok(())
+    }
+
+    /// What a grant notes as its time.
+    #[inline(always)]
+    pub(super) fn now(&self) -> u32 {
+        if self.ages { clock::now() } else { 0 }
     }
 
     /// Units in bytes.
@@ -179,7 +188,7 @@ impl Inner {
     #[inline(always)]
     pub(super) fn place(&self, request: Request) -> Result<Placed, Refusal> {
         // First, because it is a call: nothing has to be kept over it.
-        let born = clock::now();
+        let born = self.now();
         let size = request.size.bytes();
         let (granted, units) = self.granted(size).ok_or(Refusal::NoRoom)?;
         let alignment = if request.alignment == Request::ALIGNMENT {

@@ -48,10 +48,19 @@ use crate::sync::{Ordering, lock};
 use crate::units::ByteSize;
 
 /// How a pool behaves.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug)]
 pub struct PoolConfig {
     /// To which sizes requests are rounded up.
     pub classes: SizeClasses,
+    /// Whether every grant notes the time, for leak reports: a reading of the system's coarse clock, about a
+    /// twentieth of a grant's cost.
+    pub ages: bool,
+}
+
+impl Default for PoolConfig {
+    fn default() -> Self {
+        Self { classes: SizeClasses::Exact, ages: true }
+    }
 }
 
 /// What a reclaim callback is told.

@@ -82,8 +82,8 @@ pub struct Leak {
     pub purpose: Purpose,
     /// Bytes asked for.
     pub requested_bytes: ByteSize,
-    /// Since it was granted, to about a hundredth of a second.
-    pub age: Duration,
+    /// Since it was granted, to about a hundredth of a second; `None` when the pool keeps no ages.
+    pub age: Option<Duration>,
 }
 
 /// What was live when a pool was dropped.
@@ -103,13 +103,15 @@ impl fmt::Display for LeakReport {
             };
             write!(
                 f,
-                "\n  {}: {} of {} ({}), {:.2} s old",
+                "\n  {}: {} of {} ({})",
                 or(&leak.tag, "untagged"),
                 leak.requested_bytes,
                 or(&leak.model, "no model"),
-                leak.purpose,
-                leak.age.as_secs_f64()
+                leak.purpose
             )?;
+            if let Some(age) = leak.age {
+                write!(f, ", {:.2} s old", age.as_secs_f64())?;
+            }
         }
         Ok(())
     }

@@ -8,7 +8,6 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use super::blocks::{BlockId, Label};
-use super::clock;
 use super::core::{Inner, Placed};
 use super::request::AllocationId;
 use super::{PoolError, Request};
@@ -77,7 +76,7 @@ impl Inner {
         let block = self.blocks.at(index);
         let mut book = lock(&self.book);
         let slack = (granted - request.size.bytes()) as u32;
-        let label = Label { owner: book.known(request.owner), tag: request.tag, slack, born: clock::now() };
+        let label = Label { owner: book.known(request.owner), tag: request.tag, slack, born: self.now() };
         let from = block.label();
         if from.owner != label.owner && book.check_budget(label.owner, granted).is_err() {
             return None;

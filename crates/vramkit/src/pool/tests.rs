@@ -488,7 +488,7 @@ fn what_a_pool_records_can_be_read_back() {
 #[test]
 fn size_classes_waste_what_they_say() {
     let waste = |classes, size| {
-        let config = PoolConfig { classes };
+        let config = PoolConfig { classes, ..PoolConfig::default() };
         let device = Arc::new(SimulatedDevice::new(ByteSize::gib(1)));
         let pool = DeviceMemoryPool::with_config(device, ByteSize::gib(1), config).unwrap();
         let allocation = pool.allocate(Request::new(ByteSize::new(size))).unwrap();

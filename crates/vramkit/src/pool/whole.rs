@@ -44,7 +44,7 @@ impl Inner {
                 model: owner.model.to_string(),
                 purpose: owner.purpose,
                 requested_bytes: ByteSize::new(granted - u64::from(label.slack)),
-                age: clock::between(label.born, now),
+                age: self.ages.then(|| clock::between(label.born, now)),
             }
         });
         LeakReport { leaks: leaks.collect() }
