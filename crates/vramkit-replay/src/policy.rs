@@ -116,7 +116,8 @@ impl Pool {
         // Whole granules, so that the last block is not refused for the rounding of the device.
         let rounded = capacity.checked_align_up(2 << 20).unwrap_or(capacity);
         let device = Arc::new(SimulatedDevice::new(rounded));
-        let pool = DeviceMemoryPool::with_config(device, capacity, PoolConfig { classes, ..PoolConfig::default() });
+        let pool =
+            DeviceMemoryPool::with_config(device, capacity, PoolConfig { classes, ..PoolConfig::default() });
         let pool = pool.expect("the simulated device reserves any range that a trace can need");
         Self { pool, classes }
     }

@@ -21,6 +21,7 @@
 //! Nothing here prints; results are values with a JSON form (see [`report`]).
 
 pub mod device;
+pub mod monitor;
 pub mod orchestrator;
 pub mod plan;
 pub mod pool;

@@ -126,6 +126,16 @@ impl Block {
         self.state.load(Ordering::Acquire) & KIND == MOVABLE
     }
 
+    /// What a live block is for and its size, all of one use of it; without the book's lock.
+    pub(super) fn look(&self) -> Option<(Label, u32)> {
+        let state = self.state.load(Ordering::Acquire);
+        let found = (self.label(), self.size());
+        // What was read comes before the second look at the state.
+        std::sync::atomic::fence(Ordering::Acquire);
+        (matches!(state & KIND, LIVE | MOVABLE) && self.state.load(Ordering::Acquire) == state)
+            .then_some(found)
+    }
+
     /// Whether this is the live block that `stamp` was given for.
     #[inline]
     pub(super) fn is(&self, stamp: NonZeroU32) -> bool {

@@ -112,6 +112,11 @@ impl Book {
         self.tags.get(usize::from(tag.0)).map_or("", |name| name)
     }
 
+    /// Every tag, by its number.
+    pub(super) fn tags(&self) -> &[Arc<str>] {
+        &self.tags
+    }
+
     /// The owner that is meant: nobody for an id of another pool.
     #[inline]
     pub(super) fn known(&self, owner: OwnerId) -> OwnerId {

@@ -176,7 +176,11 @@ impl CachingPool {
         capacity: ByteSize,
         config: CachingConfig,
     ) -> Result<Arc<Self>, PoolError> {
-        let pool = DeviceMemoryPool::with_config(device, capacity, PoolConfig { classes: config.classes, ..PoolConfig::default() })?;
+        let pool = DeviceMemoryPool::with_config(
+            device,
+            capacity,
+            PoolConfig { classes: config.classes, ..PoolConfig::default() },
+        )?;
         let bell = Arc::new(Bell::default());
         let caching = Arc::new(Self { pool, config, cache: Mutex::default(), bell: bell.clone() });
         let weak = Arc::downgrade(&caching);

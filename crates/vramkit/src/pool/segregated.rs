@@ -221,6 +221,11 @@ impl SegregatedFit {
         (0..self.used).find(|&i| !vacant[i as usize] && blocks.at(i).below() == NONE).unwrap_or(NONE)
     }
 
+    /// Places of the table that have ever been in use are those below.
+    pub(super) fn places(&self) -> u32 {
+        self.used
+    }
+
     /// Bytes that the bins take.
     pub(super) fn bytes(&self) -> usize {
         let frees = self.bins.iter().map(Vec::capacity).sum::<usize>() * size_of::<Free>();

@@ -1,8 +1,14 @@
 //! Helpers for tests and benchmarks of programs that use a pool or an orchestrator.
 
 mod best_fit;
+mod programs;
+mod random;
+mod series;
 
 pub use best_fit::BestFit;
+pub use programs::Program;
+pub use random::Random;
+pub use series::{Healthy, Leaking, Series, series};
 
 use std::sync::Arc;
 

@@ -1,0 +1,131 @@
+//! Who holds what, since when: live allocations summed by owner and tag, with their ages. Read without holding the book
+//! up: only names are copied under its lock.
+
+use std::collections::HashMap;
+use std::time::Duration;
+
+use serde::Serialize;
+
+use super::clock;
+use super::core::Inner;
+use super::request::Purpose;
+use crate::sync::lock;
+use crate::units::ByteSize;
+
+/// How many classes of age a [`LedgerEntry`] tells apart.
+pub const AGE_CLASSES: usize = 20;
+
+/// What is live of one owner and tag.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+pub struct LedgerEntry {
+    /// The model; empty when nobody in particular.
+    pub model: String,
+    /// What for.
+    pub purpose: Purpose,
+    /// The tag; empty when there is none.
+    pub tag: String,
+    /// Allocations.
+    pub allocations: u64,
+    /// Bytes granted.
+    pub granted_bytes: ByteSize,
+    /// Of them, by age: below one second, then from 2^(i-1) seconds to below 2^i, the last without an end. All in the
+    /// first class when the pool keeps no ages.
+    pub by_age_bytes: [ByteSize; AGE_CLASSES],
+}
+
+impl LedgerEntry {
+    /// Bytes at least so old, as far as the classes tell: those of the classes that begin there or later.
+    pub fn older_than(&self, age: Duration) -> ByteSize {
+        // A class `i` begins at 2^(i-1) seconds.
+        let class = if age.is_zero() { 0 } else { (age.as_secs_f64().log2().ceil().max(0.0) as usize) + 1 };
+        self.by_age_bytes.iter().skip(class).copied().sum()
+    }
+}
+
+/// The class of an age.
+fn class(age: Duration) -> usize {
+    let seconds = age.as_secs();
+    if seconds == 0 { 0 } else { (seconds.ilog2() as usize + 1).min(AGE_CLASSES - 1) }
+}
+
+impl Inner {
+    /// Allocations that come or go meanwhile may or may not be in it.
+    pub(super) fn ledger(&self) -> Vec<LedgerEntry> {
+        let (places, owners, tags) = {
+            let book = lock(&self.book);
+            let owners: Vec<_> =
+                book.owners.iter().map(|owner| (owner.model.clone(), owner.purpose)).collect();
+            (book.fit.places(), owners, book.tags().to_vec())
+        };
+        let now = clock::now();
+        let mut entries: Vec<LedgerEntry> = Vec::new();
+        let mut known: HashMap<(u16, u16), usize> = HashMap::new();
+        for (label, size) in (0..places).filter_map(|index| self.blocks.get(index)?.look()) {
+            let (owner, tag) = (usize::from(label.owner.0), usize::from(label.tag.0));
+            // Whoever came after the names were copied is in the next ledger.
+            let (Some((model, purpose)), Some(tag_name)) = (owners.get(owner), tags.get(tag)) else {
+                continue;
+            };
+            let at = *known.entry((label.owner.0, label.tag.0)).or_insert_with(|| {
+                entries.push(LedgerEntry {
+                    model: model.to_string(),
+                    purpose: *purpose,
+                    tag: tag_name.to_string(),
+                    allocations: 0,
+                    granted_bytes: ByteSize::ZERO,
+                    by_age_bytes: [ByteSize::ZERO; AGE_CLASSES],
+                });
+                entries.len() - 1
+            });
+            let (entry, granted) = (&mut entries[at], ByteSize::new(self.bytes(size)));
+            let age = if self.ages { clock::between(label.born, now) } else { Duration::ZERO };
+            // The two clocks of processors may differ by a reading: an allocation is not a year old.
+            let age = if age > Duration::from_secs(1 << 24) { Duration::ZERO } else { age };
+            entry.allocations += 1;
+            entry.granted_bytes += granted;
+            entry.by_age_bytes[class(age)] += granted;
+        }
+        entries.sort_by_key(|entry| std::cmp::Reverse(entry.granted_bytes));
+        entries
+    }
+}
+
+#[cfg(test)]
+#[cfg(not(loom))]
+mod tests {
+    use super::*;
+    use crate::device::SimulatedDevice;
+    use crate::pool::{DeviceMemoryPool, Request};
+    use std::sync::Arc;
+
+    #[test]
+    fn the_ledger_sums_by_owner_and_tag() {
+        let capacity = ByteSize::mib(64);
+        let pool = DeviceMemoryPool::new(Arc::new(SimulatedDevice::new(capacity)), capacity).unwrap();
+        let kv =
+            Request::new(ByteSize::mib(1)).owner(pool.owner("llama", Purpose::Kv)).tag(pool.tag("blocks"));
+        let held: Vec<_> = (0..3).map(|_| pool.allocate(kv).unwrap()).collect();
+        let other = pool.allocate(Request::new(ByteSize::new(1000))).unwrap();
+        let ledger = pool.ledger();
+        assert_eq!(ledger.len(), 2);
+        assert_eq!(
+            (ledger[0].model.as_str(), ledger[0].tag.as_str(), ledger[0].allocations),
+            ("llama", "blocks", 3)
+        );
+        assert_eq!(ledger[0].granted_bytes, ByteSize::mib(3));
+        assert_eq!(ledger[1].granted_bytes, ByteSize::new(1024));
+        assert_eq!(ledger[0].by_age_bytes.iter().copied().sum::<ByteSize>(), ByteSize::mib(3));
+        assert_eq!(ledger[0].older_than(Duration::ZERO), ByteSize::mib(3));
+        assert_eq!(ledger[0].older_than(Duration::from_secs(64)), ByteSize::ZERO);
+        drop((held, other));
+        assert!(pool.ledger().is_empty());
+    }
+
+    #[test]
+    fn classes_of_age_begin_at_powers_of_two() {
+        for (seconds, expected) in [(0, 0), (1, 1), (2, 2), (3, 2), (4, 3), (63, 6), (64, 7), (1 << 40, 19)] {
+            assert_eq!(class(Duration::from_secs(seconds)), expected, "{seconds}");
+        }
+    }
+}
