@@ -136,6 +136,27 @@ impl<P> Ladder<P> {
     }
 }
 
+impl Ladder<()> {
+    /// Elevated from 0.60, High from 0.80, Critical from 0.90, each left 0.05 lower and not within five seconds. For
+    /// watching: nothing is done on a rung.
+    pub fn watch() -> Self {
+        let rung = |level, enter: f64, exit| Rung {
+            level,
+            enter,
+            exit: Some(exit),
+            dwell_seconds: 5.0,
+            policies: Vec::new(),
+            cooldown_seconds: 0.0,
+        };
+        let rungs = vec![
+            rung(PressureLevel::Elevated, 0.60, 0.55),
+            rung(PressureLevel::High, 0.80, 0.75),
+            rung(PressureLevel::Critical, 0.90, 0.85),
+        ];
+        Self { rungs, patience: default_patience() }
+    }
+}
+
 /// A change of level.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct LevelChange {

@@ -87,10 +87,20 @@ pub enum Source {
     Configured,
     /// The simulation's own book-keeping.
     Simulation,
+    /// A pool's own counts.
+    Pool,
+    /// NVIDIA's management library.
+    Nvml,
+    /// The kernel's files of a card.
+    Sysfs,
+    /// The control group that this process is in.
+    Cgroup,
+    /// The sum over processes.
+    Processes,
 }
 
 /// A number that may be missing, with its origin; a missing one says why and is never shown as zero.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Reading<T> {
     /// The number; `None` when the source does not give it.
@@ -98,7 +108,7 @@ pub struct Reading<T> {
     /// Who was asked.
     pub source: Source,
     /// Why there is no number.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub unavailable: Option<String>,
 }
 

@@ -1,6 +1,33 @@
-//! Watching.
+//! Who holds it, how full is it, does it leak?
+//!
+//! ```text
+//! sources ──► snapshot ──┬──► level (a ladder with hysteresis), limits, cleanup      [VramMonitor]
+//!  (pool,     (bytes      ├──► growth of bytes, generations, owners                   [leak]
+//!   device)    with their ├──► when will it be full, when to look again               [Forecaster]
+//!              origin)    └──► time lost waiting                                      [StallMeter]
+//! ```
+//!
+//! Nothing here decides what to do about it (that is the [`orchestrator`](crate::orchestrator)'s job) and nothing waits
+//! for a reader: a process that wants to be seen from outside makes a [`Publisher`](publish::Publisher).
+
 mod forecast;
 pub mod leak;
+mod limits;
+pub mod names;
+#[cfg(unix)]
+pub mod publish;
+mod snapshot;
 mod stall;
+mod vram;
+
 pub use forecast::{Forecast, Forecaster, sampling_period};
+pub use limits::{Limits, LimitsError, MemoryPressureError, MemoryPressureWarning, Passed};
+pub use snapshot::{DeviceName, DeviceSource, MemorySource, PoolUse, ProcessUse, Snapshot, Usage, utc};
 pub use stall::{Stall, StallMeter, StallTimes, Waiting, Working};
+pub use vram::{
+    AdmissionError, CleanupReason, CleanupReport, ModelUse, MonitorConfig, MonitorStats, VramMonitor,
+};
+
+#[cfg(test)]
+#[cfg(not(loom))]
+mod tests;

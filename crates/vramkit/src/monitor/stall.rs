@@ -5,7 +5,7 @@
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::sync::lock_std;
 
@@ -13,7 +13,7 @@ use crate::sync::lock_std;
 const WINDOWS: [f64; 3] = [10.0, 60.0, 300.0];
 
 /// Time lost of one kind.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Stall {
     /// Of the last 10 seconds, 0..1.
@@ -27,7 +27,7 @@ pub struct Stall {
 }
 
 /// Time lost waiting for memory.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct StallTimes {
     /// At least one worker waited.

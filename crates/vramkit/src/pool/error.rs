@@ -2,14 +2,14 @@
 
 use std::fmt;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::request::{AllocationId, Purpose};
 use crate::device::DeviceError;
 use crate::units::ByteSize;
 
 /// What one owner holds.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct OwnerUse {
     /// The model.
@@ -25,7 +25,7 @@ pub struct OwnerUse {
     /// The higher, the later it should be asked to make room.
     pub priority: u8,
     /// Most that it may hold; `None` when there is no such limit.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub budget_bytes: Option<ByteSize>,
 }
 

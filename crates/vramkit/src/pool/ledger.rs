@@ -4,7 +4,7 @@
 use std::collections::HashMap;
 use std::time::Duration;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::clock;
 use super::core::Inner;
@@ -16,7 +16,7 @@ use crate::units::ByteSize;
 pub const AGE_CLASSES: usize = 20;
 
 /// What is live of one owner and tag.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct LedgerEntry {
     /// The model; empty when nobody in particular.

@@ -4,14 +4,14 @@
 use std::fmt;
 use std::time::Duration;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::request::Purpose;
 use crate::units::ByteSize;
 
 /// A pool at one instant. Every size says its scope: *requested* by the callers, *used* (granted, after
 /// rounding), *committed* (held from the device).
-#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct PoolStats {
     /// Most that can be granted.

@@ -1,0 +1,82 @@
+//! Plain functions on one monitor of the process, under the names that people know, and the snapshot's JSON of that
+//! preset.
+
+use std::sync::{Arc, OnceLock};
+
+use serde::Serialize;
+
+use super::snapshot::{DeviceSource, MemorySource, Snapshot, utc};
+use super::vram::{CleanupReport, MonitorStats, VramMonitor};
+use crate::device::{CudaDevice, HostDevice};
+use crate::units::ByteSize;
+
+/// A snapshot as a line of a log; sizes in GB of 10^9 bytes, null where they are not known.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct VramSnapshot {
+    /// RFC 3339, in UTC.
+    pub timestamp: String,
+    /// What the program was at.
+    pub event: String,
+    /// Its job's number.
+    pub slot: Option<u64>,
+    /// Held by every process.
+    pub vram_usage_gb: Option<f64>,
+    /// In allocations.
+    pub vram_allocated_gb: Option<f64>,
+    /// Held from the device by the pool or framework.
+    pub vram_reserved_gb: Option<f64>,
+    /// Loaded models.
+    pub models: Vec<String>,
+}
+
+impl From<&Snapshot> for VramSnapshot {
+    fn from(snapshot: &Snapshot) -> Self {
+        let gb = |size: Option<ByteSize>| size.map(|size| size.bytes() as f64 / 1e9);
+        Self {
+            timestamp: utc(snapshot.time),
+            event: snapshot.event.clone(),
+            slot: snapshot.slot,
+            vram_usage_gb: gb(snapshot.usage.used_bytes.value),
+            vram_allocated_gb: gb(snapshot.usage.allocated_bytes.value),
+            vram_reserved_gb: gb(snapshot.usage.reserved_bytes.value),
+            models: snapshot.models.clone(),
+        }
+    }
+}
+
+/// The process's own monitor: of the first card, or of the host's memory where there is none.
+pub fn process_monitor() -> &'static VramMonitor {
+    static MONITOR: OnceLock<VramMonitor> = OnceLock::new();
+    MONITOR.get_or_init(|| {
+        let source: Arc<dyn MemorySource> = match CudaDevice::new(0) {
+            Ok(card) => Arc::new(DeviceSource(Arc::new(card))),
+            Err(_) => Arc::new(DeviceSource(Arc::new(HostDevice::with_available_memory()))),
+        };
+        VramMonitor::new(source)
+    })
+}
+
+/// Bytes that every process together holds of the monitored device; `None` when that is not known.
+pub fn get_current_vram_usage() -> Option<ByteSize> {
+    process_monitor().log_snapshot("usage", None, &[]).usage.used_bytes.value
+}
+
+/// The counts of the [`process_monitor`].
+pub fn get_vram_stats() -> MonitorStats {
+    process_monitor().stats()
+}
+
+/// A snapshot of the [`process_monitor`].
+pub fn log_vram_snapshot(event: &str, slot: Option<u64>, models: &[&str]) -> VramSnapshot {
+    VramSnapshot::from(&process_monitor().log_snapshot(event, slot, models))
+}
+
+/// Gives back what the [`process_monitor`]'s callbacks and source can.
+pub fn clear_cuda_cache() -> CleanupReport {
+    process_monitor().cleanup()
+}
+
+/// A size for people: `9.19 MiB`.
+pub fn format_bytes(bytes: u64) -> String {
+    ByteSize::new(bytes).to_string()
+}

@@ -1,0 +1,218 @@
+//! Lets other processes see this one's pools: a socket in the user's runtime folder, which answers every connection with
+//! one JSON document and hangs up. Nothing happens while nobody asks; when the process ends, nobody answers.
+//!
+//! Opt-in: a program makes a [`Publisher`] and keeps it. `vramkit top` and `vramkit serve` read all that they may.
+
+use std::fs;
+use std::io::{self, Read, Write};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt};
+use std::os::unix::net::{UnixListener, UnixStream};
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Weak};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use super::snapshot::PoolUse;
+use super::stall::StallMeter;
+use crate::pool::DeviceMemoryPool;
+
+/// What a process publishes.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Published {
+    /// `vramkit.published/1`.
+    pub schema: String,
+    /// The process.
+    pub pid: u32,
+    /// Its pools.
+    pub pools: Vec<PoolUse>,
+}
+
+const SCHEMA: &str = "vramkit.published/1";
+/// How long a peer may take.
+const PATIENCE: Duration = Duration::from_millis(500);
+/// Most bytes of a document, and most sockets that are asked.
+const LARGEST: u64 = 8 << 20;
+const MOST: usize = 256;
+
+/// Answers for some pools until it is dropped. Pools that are gone are left out.
+#[derive(Debug)]
+pub struct Publisher {
+    path: PathBuf,
+    ended: Arc<AtomicBool>,
+    thread: Option<JoinHandle<()>>,
+}
+
+/// A pool to publish, and its name.
+struct Shown {
+    name: String,
+    pool: Weak<DeviceMemoryPool>,
+    stall: Option<Arc<StallMeter>>,
+}
+
+impl Publisher {
+    /// Publishes pools under their names, in [`folder`].
+    pub fn new(pools: &[(&str, &Arc<DeviceMemoryPool>)]) -> io::Result<Self> {
+        Self::with_stall(&folder(), pools, None)
+    }
+
+    /// As [`new`](Self::new), in a folder of the caller's, with the time that its threads wait for memory.
+    pub fn with_stall(
+        folder: &Path,
+        pools: &[(&str, &Arc<DeviceMemoryPool>)],
+        stall: Option<Arc<StallMeter>>,
+    ) -> io::Result<Self> {
+        static NUMBER: AtomicU64 = AtomicU64::new(0);
+        prepare(folder)?;
+        let number = NUMBER.fetch_add(1, Ordering::Relaxed);
+        let path = folder.join(format!("{}.{number}.sock", std::process::id()));
+        // Left over from a process of the same number.
+        let _ = fs::remove_file(&path);
+        let listener = UnixListener::bind(&path)?;
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o600))?;
+        let shown: Vec<Shown> = pools
+            .iter()
+            .map(|(name, pool)| Shown {
+                name: (*name).to_owned(),
+                pool: Arc::downgrade(pool),
+                stall: stall.clone(),
+            })
+            .collect();
+        let ended = Arc::new(AtomicBool::new(false));
+        let flag = ended.clone();
+        let thread = std::thread::Builder::new()
+            .name("vramkit-publish".into())
+            .spawn(move || answer(&listener, &shown, &flag))?;
+        Ok(Self { path, ended, thread: Some(thread) })
+    }
+}
+
+impl Drop for Publisher {
+    fn drop(&mut self) {
+        self.ended.store(true, Ordering::Release);
+        // Wakes the thread.
+        let _ = UnixStream::connect(&self.path);
+        if let Some(thread) = self.thread.take() {
+            let _ = thread.join();
+        }
+        let _ = fs::remove_file(&self.path);
+    }
+}
+
+fn answer(listener: &UnixListener, shown: &[Shown], ended: &AtomicBool) {
+    for stream in listener.incoming() {
+        if ended.load(Ordering::Acquire) {
+            return;
+        }
+        let Ok(mut stream) = stream else {
+            // Out of descriptors, most likely: not to be asked again at once.
+            std::thread::sleep(PATIENCE);
+            continue;
+        };
+        let pools = shown.iter().filter_map(|shown| {
+            let mut pool = PoolUse::of(&shown.name, &*shown.pool.upgrade()?);
+            pool.stall = shown.stall.as_ref().map(|meter| meter.times());
+            Some(pool)
+        });
+        let document = Published { schema: SCHEMA.into(), pid: std::process::id(), pools: pools.collect() };
+        let sent = stream.set_write_timeout(Some(PATIENCE)).and_then(|()| {
+            let text = serde_json::to_vec(&document)?;
+            stream.write_all(&text)
+        });
+        if let Err(error) = sent {
+            tracing::debug!(%error, "a reader of published pools went away");
+        }
+    }
+}
+
+/// Where this user's processes publish: `vramkit` in the runtime folder (`XDG_RUNTIME_DIR`), or `/tmp/vramkit-UID`.
+/// `VRAMKIT_RUNTIME_DIR` names another one.
+pub fn folder() -> PathBuf {
+    if let Some(named) = std::env::var_os("VRAMKIT_RUNTIME_DIR") {
+        return named.into();
+    }
+    match std::env::var_os("XDG_RUNTIME_DIR") {
+        Some(runtime) if !runtime.is_empty() => Path::new(&runtime).join("vramkit"),
+        _ => PathBuf::from(format!("/tmp/vramkit-{}", user())),
+    }
+}
+
+/// Every folder that processes may publish in, as far as this user may read them: its own, and those of others for root.
+pub fn folders() -> Vec<PathBuf> {
+    let mut folders = vec![folder()];
+    if std::env::var_os("VRAMKIT_RUNTIME_DIR").is_none() {
+        let others =
+            fs::read_dir("/run/user").into_iter().flatten().flatten().map(|user| user.path().join("vramkit"));
+        let temporary = fs::read_dir("/tmp").into_iter().flatten().flatten().map(|entry| entry.path());
+        let named = |path: &PathBuf| {
+            path.file_name().is_some_and(|name| name.to_string_lossy().starts_with("vramkit-"))
+        };
+        folders.extend(others.chain(temporary.filter(named)).filter(|path| path.is_dir()));
+    }
+    folders.sort();
+    folders.dedup();
+    folders
+}
+
+fn user() -> u32 {
+    rustix::process::getuid().as_raw()
+}
+
+/// Makes the folder for this user alone, or refuses one that somebody else owns.
+fn prepare(folder: &Path) -> io::Result<()> {
+    if let Err(error) = fs::DirBuilder::new().recursive(true).mode(0o700).create(folder)
+        && error.kind() != io::ErrorKind::AlreadyExists
+    {
+        return Err(error);
+    }
+    let found = fs::symlink_metadata(folder)?;
+    if !found.is_dir() || found.uid() != user() {
+        return Err(io::Error::new(
+            io::ErrorKind::PermissionDenied,
+            format!("`{}` is not this user's folder", folder.display()),
+        ));
+    }
+    Ok(())
+}
+
+/// Asks every process that publishes in a folder. Whoever does not answer in time, or not with such a document, is left
+/// out; sockets that nobody listens on are removed.
+pub fn published(folder: &Path) -> Vec<Published> {
+    let entries = fs::read_dir(folder).into_iter().flatten().flatten().map(|entry| entry.path());
+    let mut sockets: Vec<PathBuf> = entries
+        .filter(|path| path.extension().is_some_and(|extension| extension == "sock"))
+        .take(MOST)
+        .collect();
+    sockets.sort();
+    sockets.iter().filter_map(|path| ask(path)).collect()
+}
+
+fn ask(path: &Path) -> Option<Published> {
+    let stream = match UnixStream::connect(path) {
+        Ok(stream) => stream,
+        Err(error) => {
+            if error.kind() == io::ErrorKind::ConnectionRefused {
+                let _ = fs::remove_file(path);
+            }
+            return None;
+        }
+    };
+    stream.set_read_timeout(Some(PATIENCE)).ok()?;
+    let started = std::time::Instant::now();
+    let (mut text, mut stream, mut buffer) = (Vec::new(), stream, vec![0; 1 << 16]);
+    loop {
+        let read = stream.read(&mut buffer).ok()?;
+        if read == 0 {
+            break;
+        }
+        text.extend_from_slice(&buffer[..read]);
+        // One that sends a byte at a time does not hold its reader up for long either.
+        if text.len() as u64 > LARGEST || started.elapsed() > PATIENCE * 2 {
+            return None;
+        }
+    }
+    let found: Published = serde_json::from_slice(&text).ok()?;
+    (found.schema == SCHEMA).then_some(found)
+}

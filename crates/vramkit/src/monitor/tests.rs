@@ -1,0 +1,265 @@
+//! The monitor of one source, driven on a simulated device through every level, limit and recovery.
+
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use super::publish::{Publisher, published};
+use super::*;
+use crate::device::{Reading, SimulatedDevice, Source};
+use crate::pool::{Allocation, DeviceMemoryPool, Purpose, Request};
+use crate::pressure::PressureLevel;
+use crate::units::ByteSize;
+
+const CAPACITY: ByteSize = ByteSize::mib(1000);
+
+fn pool() -> Arc<DeviceMemoryPool> {
+    Arc::new(DeviceMemoryPool::new(Arc::new(SimulatedDevice::new(CAPACITY)), CAPACITY).unwrap())
+}
+
+fn take(pool: &DeviceMemoryPool, mib: u64) -> Allocation {
+    pool.allocate(Request::new(ByteSize::mib(mib))).unwrap()
+}
+
+fn monitor(pool: &Arc<DeviceMemoryPool>, change: impl FnOnce(&mut MonitorConfig)) -> VramMonitor {
+    let mut config = MonitorConfig { cleanup_threshold: None, ..MonitorConfig::default() };
+    change(&mut config);
+    VramMonitor::with_config(pool.clone(), config).unwrap()
+}
+
+fn wait_until(ready: impl Fn() -> bool) {
+    let start = Instant::now();
+    while !ready() {
+        assert!(start.elapsed() < Duration::from_secs(20), "it never came");
+        std::thread::sleep(Duration::from_millis(2));
+    }
+}
+
+#[test]
+fn limits_warn_then_clean_up_then_fail_and_count() {
+    let pool = pool();
+    let limits = Limits::new(ByteSize::mib(500), ByteSize::mib(800)).unwrap();
+    let monitor = monitor(&pool, |config| config.limits = Some(limits));
+    let _base = take(&pool, 400);
+    assert_eq!(monitor.check_limits("load"), Ok(None));
+    let warning = monitor.preflight(ByteSize::mib(101), "kv").unwrap().unwrap();
+    assert_eq!((warning.0.current_bytes, warning.0.excess_bytes), (ByteSize::mib(400), ByteSize::mib(1)));
+    assert!(warning.to_string().contains("kv: 400 MiB held and 101 MiB about to be asked for"), "{warning}");
+    // Nothing to clean up: an error with the numbers.
+    let error = monitor.preflight(ByteSize::mib(401), "kv").unwrap_err();
+    assert!(
+        matches!(&error, MemoryPressureError::Passed(p) if p.limit_bytes == ByteSize::mib(800)),
+        "{error}"
+    );
+    // A callback that frees enough cures it.
+    let cache = Arc::new(Mutex::new(Some(take(&pool, 450))));
+    let freeing = cache.clone();
+    monitor.register_cleanup_callback(move |reason| {
+        assert_eq!(reason, CleanupReason::HardLimit);
+        freeing.lock().unwrap().take();
+    });
+    assert_eq!(monitor.check_limits("decode"), Ok(None));
+    let stats = monitor.stats();
+    assert_eq!((stats.soft_violations, stats.hard_violations, stats.cleanups), (1, 1, 2));
+    monitor.reset();
+    assert_eq!((monitor.stats().soft_violations, monitor.stats().cleanups), (0, 0));
+}
+
+#[test]
+fn limits_out_of_order_are_refused() {
+    for (soft, hard) in [(0, 5), (5, 5), (6, 5)] {
+        assert!(Limits::new(ByteSize::new(soft), ByteSize::new(hard)).is_err());
+    }
+    let pool = pool();
+    let mut config = MonitorConfig::default();
+    config.ladder.rungs.swap(0, 1);
+    assert!(VramMonitor::with_config(pool, config).is_err());
+}
+
+#[test]
+fn every_level_is_reached_and_left_with_hysteresis_and_counted() {
+    let pool = pool();
+    let monitor = monitor(&pool, |config| {
+        config.ladder.rungs.iter_mut().for_each(|rung| rung.dwell_seconds = 0.0);
+    });
+    let mut held = Vec::new();
+    let mut seen = Vec::new();
+    for mib in [590, 10, 199, 1, 100] {
+        held.push(take(&pool, mib));
+        seen.push(monitor.log_snapshot("fill", Some(7), &["llama"]).level.unwrap());
+    }
+    use PressureLevel::{Critical, Elevated, High, Normal};
+    assert_eq!(seen, [Normal, Elevated, Elevated, High, Critical]);
+    held.pop();
+    held.push(take(&pool, 60));
+    assert_eq!(monitor.log_snapshot("", None, &[]).level, Some(Critical), "0.86 is above its exit");
+    held.clear();
+    assert_eq!(monitor.log_snapshot("", None, &[]).level, Some(Normal));
+    let stats = monitor.stats();
+    assert_eq!((stats.snapshots, stats.level_changes), ([2, 2, 1, 2], 4));
+    assert_eq!(stats.peak_used_bytes, ByteSize::mib(900));
+    let snapshot = &monitor.history(100)[0];
+    assert_eq!((snapshot.slot, snapshot.models.as_slice()), (Some(7), &["llama".to_owned()][..]));
+}
+
+#[test]
+fn history_is_bounded_and_survives_json() {
+    let pool = pool();
+    let monitor = monitor(&pool, |config| config.history = 3);
+    for event in ["a", "b", "c", "d"] {
+        monitor.log_snapshot(event, None, &[]);
+    }
+    let history = monitor.history(2);
+    assert_eq!(history.iter().map(|s| s.event.as_str()).collect::<Vec<_>>(), ["c", "d"]);
+    assert_eq!(monitor.history(9).len(), 3);
+    let text = serde_json::to_string(&history[0]).unwrap();
+    let read: Snapshot = serde_json::from_str(&text).unwrap();
+    assert_eq!(serde_json::to_string(&read).unwrap(), text);
+    let line = names::VramSnapshot::from(&history[1]);
+    let json = serde_json::to_value(&line).unwrap();
+    assert_eq!(json["vram_usage_gb"], 0.0);
+    assert!(json["timestamp"].as_str().unwrap().ends_with('Z'));
+}
+
+#[test]
+fn a_full_source_is_cleaned_up_elsewhere_once_in_a_cooldown() {
+    let pool = pool();
+    let monitor = monitor(&pool, |config| config.cleanup_threshold = Some(0.85));
+    let calls = Arc::new(AtomicUsize::new(0));
+    let (counted, held) = (calls.clone(), Arc::new(Mutex::new(vec![take(&pool, 500), take(&pool, 400)])));
+    let (freed, recursive) = (held.clone(), monitor.clone());
+    monitor.register_cleanup_callback(move |_| {
+        freed.lock().unwrap().pop();
+        counted.fetch_add(1, Ordering::SeqCst);
+        // Recording from within a cleanup neither waits nor cleans up again.
+        recursive.log_snapshot("in a cleanup", None, &[]);
+    });
+    monitor.log_snapshot("full", None, &[]);
+    wait_until(|| monitor.stats().cleanups == 1);
+    assert_eq!(pool.used(), ByteSize::mib(500));
+    assert_eq!(pool.committed(), ByteSize::mib(500), "what is free goes back to the device");
+    held.lock().unwrap().push(take(&pool, 450));
+    monitor.log_snapshot("full again", None, &[]);
+    std::thread::sleep(Duration::from_millis(30));
+    assert_eq!(calls.load(Ordering::SeqCst), 1, "within the cooldown");
+    let report = monitor.cleanup();
+    assert_eq!(report.freed_allocated_bytes, ByteSize::mib(450));
+    assert_eq!(report.freed_reserved_bytes, ByteSize::mib(450));
+    assert!(monitor.stats().seconds_since_cleanup.unwrap() < 5.0);
+}
+
+#[test]
+fn generations_that_leave_memory_behind_are_told_once() {
+    let pool = pool();
+    let monitor = monitor(&pool, |config| {
+        config.generations = leak::GenerationConfig { warm_up: 1, every: 2, threshold: ByteSize::mib(50) };
+    });
+    let mut kept = Vec::new();
+    let mut told = Vec::new();
+    for _ in 0..20 {
+        kept.push(take(&pool, 10));
+        monitor.increment_generation_count();
+        told.extend(monitor.detect_memory_leak());
+    }
+    assert_eq!(told.len(), 1);
+    assert!(told[0].to_string().contains("memory grew by 60 MiB over 6 generations"), "{}", told[0]);
+    monitor.rebase();
+    monitor.increment_generation_count();
+    assert_eq!(monitor.detect_memory_leak(), None);
+}
+
+#[test]
+fn models_are_admitted_by_what_is_left_and_compared_with_what_they_hold() {
+    let pool = pool();
+    let limits = Limits::new(ByteSize::mib(600), ByteSize::mib(900)).unwrap();
+    let monitor = monitor(&pool, |config| config.limits = Some(limits));
+    monitor.register_model("a", ByteSize::mib(600)).unwrap();
+    let error = monitor.register_model("b", ByteSize::mib(400)).unwrap_err();
+    assert_eq!((error.required, error.available), (ByteSize::mib(400), ByteSize::mib(300)));
+    let held =
+        pool.allocate(Request::new(ByteSize::mib(650)).owner(pool.owner("a", Purpose::Weights))).unwrap();
+    let uses = monitor.models();
+    assert_eq!(
+        (uses[0].measured_bytes, uses[0].difference_bytes),
+        (Some(ByteSize::mib(650)), Some(50 << 20))
+    );
+    // What a holds beyond its word counts too.
+    assert_eq!(monitor.register_model("b", ByteSize::mib(260)).unwrap_err().available, ByteSize::mib(250));
+    monitor.register_model("b", ByteSize::mib(250)).unwrap();
+    assert!(monitor.forget_model("b") && !monitor.forget_model("b"));
+    assert_eq!(
+        (monitor.can_allocate(ByteSize::mib(300), 0.1), monitor.can_allocate(ByteSize::mib(340), 0.1)),
+        (Some(true), Some(false))
+    );
+    assert_eq!((monitor.is_low(0.4), monitor.is_low(0.3)), (Some(true), Some(false)));
+    drop(held);
+}
+
+/// A source whose driver has gone.
+struct Gone;
+
+impl MemorySource for Gone {
+    fn device(&self) -> DeviceName {
+        DeviceName { id: "cuda:0".into(), name: "gone".into(), uuid: None }
+    }
+
+    fn read(&self) -> Usage {
+        Usage::unavailable(Source::Driver, "the driver does not answer")
+    }
+}
+
+#[test]
+fn what_is_not_known_is_neither_zero_nor_a_level() {
+    let limits = Limits::new(ByteSize::mib(1), ByteSize::mib(2)).unwrap();
+    let config = MonitorConfig { limits: Some(limits), ..MonitorConfig::default() };
+    let monitor = VramMonitor::with_config(Arc::new(Gone), config).unwrap();
+    let snapshot = monitor.log_snapshot("", None, &[]);
+    assert_eq!((snapshot.level, snapshot.usage.used_bytes.value), (None, None));
+    let error = monitor.check_limits("x").unwrap_err();
+    assert_eq!(error.to_string(), "cuda:0: limits cannot be checked: the driver does not answer");
+    assert_eq!(monitor.stats().failures, 2);
+    assert_eq!(monitor.stats().snapshots, [0; 4]);
+    assert_eq!(monitor.can_allocate(ByteSize::new(1), 0.1), None);
+    assert_eq!(serde_json::to_value(&snapshot).unwrap()["used_bytes"]["value"], serde_json::Value::Null);
+    let _: Reading<ByteSize> = snapshot.usage.used_bytes;
+}
+
+#[test]
+fn published_pools_are_seen_by_name_and_only_while_they_live() {
+    let folder = std::env::temp_dir().join(format!("vramkit-test-{}", std::process::id()));
+    let pool = pool();
+    let held = pool
+        .allocate(
+            Request::new(ByteSize::mib(3)).owner(pool.owner("llama", Purpose::Kv)).tag(pool.tag("blocks")),
+        )
+        .unwrap();
+    let stall = Arc::new(StallMeter::default());
+    let publisher = Publisher::with_stall(&folder, &[("main", &pool)], Some(stall)).unwrap();
+    for _ in 0..3 {
+        let found = published(&folder);
+        assert_eq!(found.len(), 1);
+        let seen = &found[0].pools[0];
+        assert_eq!(
+            (seen.name.as_str(), seen.pid, seen.stats.used_bytes),
+            ("main", std::process::id(), ByteSize::mib(3))
+        );
+        assert_eq!((seen.owners[0].model.as_str(), seen.ledger[0].tag.as_str()), ("llama", "blocks"));
+        assert!(seen.stall.is_some());
+    }
+    drop((held, pool));
+    assert_eq!(published(&folder)[0].pools.len(), 0);
+    drop(publisher);
+    assert!(published(&folder).is_empty());
+    // What is no such document is left out, and a socket that nobody listens on removed.
+    let dead = folder.join("1.0.sock");
+    drop(std::os::unix::net::UnixListener::bind(&dead).unwrap());
+    assert!(published(&folder).is_empty() && !dead.exists());
+    let liar = std::os::unix::net::UnixListener::bind(folder.join("2.0.sock")).unwrap();
+    let lying = std::thread::spawn(move || {
+        use std::io::Write;
+        liar.accept().unwrap().0.write_all(b"{\"schema\": \"vramkit.published/1\", \"pid\": -1}").unwrap();
+    });
+    assert!(published(&folder).is_empty());
+    lying.join().unwrap();
+    std::fs::remove_dir_all(&folder).unwrap();
+}

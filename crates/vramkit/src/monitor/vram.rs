@@ -1,0 +1,535 @@
+//! A monitor of one source: checks limits, keeps snapshots, cleans up, counts generations, knows which models should need
+//! how much.
+//!
+//! ```text
+//! check_limits ──► counters of the source ──► within │ soft: warning, cleanup on another thread
+//!                  (or one reading of it)            │ hard: cleanup, look again, error
+//! log_snapshot ──► one reading ──► level, history ──► cleanup from a threshold on
+//! ```
+//!
+//! Counters are atomics; one lock guards history, levels and baselines, and none is held while the source is read or a
+//! callback runs.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant, SystemTime};
+
+use serde::Serialize;
+
+use super::leak::{GenerationBaseline, GenerationConfig, MemoryLeakWarning};
+use super::limits::{Limits, MemoryPressureError, MemoryPressureWarning, Passed};
+use super::snapshot::{MemorySource, Snapshot, Usage};
+use crate::device::{Reading, Source};
+use crate::pressure::{Ladder, LadderError, LevelChange, PressureGauge, PressureLevel};
+use crate::sync::lock_std;
+use crate::units::ByteSize;
+
+/// Why memory is cleaned up.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum CleanupReason {
+    /// Somebody asked.
+    Asked,
+    /// A snapshot found the source fuller than the threshold.
+    Threshold,
+    /// The soft limit was passed.
+    SoftLimit,
+    /// The hard limit was passed.
+    HardLimit,
+}
+
+/// What a cleanup did.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub struct CleanupReport {
+    /// Why.
+    pub reason: CleanupReason,
+    /// In allocations, before and after.
+    pub allocated_bytes: [Option<ByteSize>; 2],
+    /// Held from the device, before and after.
+    pub reserved_bytes: [Option<ByteSize>; 2],
+    /// Less in allocations than before.
+    pub freed_allocated_bytes: ByteSize,
+    /// Less held from the device than before.
+    pub freed_reserved_bytes: ByteSize,
+}
+
+/// How a monitor behaves; all can be left as it is.
+#[derive(Clone, Debug)]
+pub struct MonitorConfig {
+    /// Limits, when there are any.
+    pub limits: Option<Limits>,
+    /// Levels.
+    pub ladder: Ladder<()>,
+    /// A snapshot at this fraction or above cleans up; `None` for never.
+    pub cleanup_threshold: Option<f64>,
+    /// Between two cleanups that nobody asked for.
+    pub cleanup_cooldown: Duration,
+    /// Whether passing the soft limit cleans up too, on a thread of its own.
+    pub cleanup_at_soft_limit: bool,
+    /// How generations are compared.
+    pub generations: GenerationConfig,
+    /// Snapshots kept.
+    pub history: usize,
+}
+
+impl Default for MonitorConfig {
+    fn default() -> Self {
+        Self {
+            limits: None,
+            ladder: Ladder::watch(),
+            cleanup_threshold: Some(0.85),
+            cleanup_cooldown: Duration::from_secs(30),
+            cleanup_at_soft_limit: false,
+            generations: GenerationConfig::default(),
+            history: 1000,
+        }
+    }
+}
+
+/// A monitor's counts.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct MonitorStats {
+    /// Passings of the soft limit.
+    pub soft_violations: u64,
+    /// Of the hard one, after a cleanup.
+    pub hard_violations: u64,
+    /// Cleanups.
+    pub cleanups: u64,
+    /// Generations.
+    pub generations: u64,
+    /// Readings that gave no number.
+    pub failures: u64,
+    /// Snapshots at each level, by [`PressureLevel::ALL`].
+    pub snapshots: [u64; 4],
+    /// Changes of level.
+    pub level_changes: u64,
+    /// The level of the last snapshot.
+    pub level: PressureLevel,
+    /// Most used in any snapshot.
+    pub peak_used_bytes: ByteSize,
+    /// Mean of used over the snapshots that are kept; `None` before the first.
+    pub mean_used_bytes: Option<ByteSize>,
+    /// Since the last cleanup; `None` before the first.
+    pub seconds_since_cleanup: Option<f64>,
+}
+
+/// A model that was announced.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct ModelUse {
+    /// Its name.
+    pub model: String,
+    /// What it was said to need.
+    pub expected_bytes: ByteSize,
+    /// What it holds; `None` when the source does not say.
+    pub measured_bytes: Option<ByteSize>,
+    /// Measured less expected.
+    pub difference_bytes: Option<i64>,
+}
+
+/// A model cannot be started.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("model `{model}` cannot be started: needs {required}, {available} available; {reason}")]
+pub struct AdmissionError {
+    /// The model.
+    pub model: String,
+    /// What it needs.
+    pub required: ByteSize,
+    /// What could be had.
+    pub available: ByteSize,
+    /// What stands in the way.
+    pub reason: &'static str,
+}
+
+type Callback = Arc<dyn Fn(CleanupReason) + Send + Sync>;
+
+/// See the module's first lines. Cheap to clone; clones are the same monitor.
+#[derive(Clone)]
+pub struct VramMonitor {
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    source: Arc<dyn MemorySource>,
+    config: MonitorConfig,
+    started: Instant,
+    soft_violations: AtomicU64,
+    hard_violations: AtomicU64,
+    cleanups: AtomicU64,
+    generations: AtomicU64,
+    failures: AtomicU64,
+    peak_used: AtomicU64,
+    cleaning: AtomicBool,
+    callbacks: Mutex<Vec<Callback>>,
+    state: Mutex<State>,
+}
+
+struct State {
+    gauge: PressureGauge,
+    history: VecDeque<Snapshot>,
+    baseline: GenerationBaseline,
+    last_cleanup: Option<Instant>,
+    models: BTreeMap<String, ByteSize>,
+}
+
+impl VramMonitor {
+    /// Watches a source as the defaults say.
+    pub fn new(source: Arc<dyn MemorySource>) -> Self {
+        Self::build(source, MonitorConfig::default())
+    }
+
+    /// Watches a source; an error when the ladder makes no sense.
+    pub fn with_config(source: Arc<dyn MemorySource>, config: MonitorConfig) -> Result<Self, LadderError> {
+        config.ladder.check()?;
+        Ok(Self::build(source, config))
+    }
+
+    fn build(source: Arc<dyn MemorySource>, config: MonitorConfig) -> Self {
+        let state = State {
+            gauge: PressureGauge::new(),
+            history: VecDeque::new(),
+            baseline: GenerationBaseline::default(),
+            last_cleanup: None,
+            models: BTreeMap::new(),
+        };
+        let shared = Shared {
+            source,
+            config,
+            started: Instant::now(),
+            soft_violations: AtomicU64::new(0),
+            hard_violations: AtomicU64::new(0),
+            cleanups: AtomicU64::new(0),
+            generations: AtomicU64::new(0),
+            failures: AtomicU64::new(0),
+            peak_used: AtomicU64::new(0),
+            cleaning: AtomicBool::new(false),
+            callbacks: Mutex::new(Vec::new()),
+            state: Mutex::new(state),
+        };
+        Self { shared: Arc::new(shared) }
+    }
+
+    /// Calls a function that may free memory at every cleanup, without any lock of the monitor.
+    pub fn register_cleanup_callback(&self, callback: impl Fn(CleanupReason) + Send + Sync + 'static) {
+        lock_std(&self.shared.callbacks).push(Arc::new(callback));
+    }
+
+    /// Whether the source holds more than it may: within the limits, a warning past the soft one, an error past the hard
+    /// one that a cleanup does not cure. Without limits, never. `context` says what the program is at.
+    #[inline]
+    pub fn check_limits(&self, context: &str) -> Result<Option<MemoryPressureWarning>, MemoryPressureError> {
+        self.preflight(ByteSize::ZERO, context)
+    }
+
+    /// As [`check_limits`](Self::check_limits), for when `bytes` more are about to be asked for.
+    #[inline]
+    pub fn preflight(
+        &self,
+        bytes: ByteSize,
+        context: &str,
+    ) -> Result<Option<MemoryPressureWarning>, MemoryPressureError> {
+        let Some(limits) = self.shared.config.limits else { return Ok(None) };
+        let held = self.held()?;
+        if held.bytes().saturating_add(bytes.bytes()) <= limits.soft().bytes() {
+            return Ok(None);
+        }
+        self.over(limits, held, bytes, context)
+    }
+
+    fn held(&self) -> Result<ByteSize, MemoryPressureError> {
+        if let Some(held) = self.shared.source.held() {
+            return Ok(held);
+        }
+        let used = self.shared.source.read().used_bytes;
+        used.value.ok_or_else(|| {
+            self.shared.failures.fetch_add(1, Relaxed);
+            MemoryPressureError::Unavailable {
+                device: self.shared.source.device().id,
+                reason: used.unavailable.unwrap_or_default(),
+            }
+        })
+    }
+
+    #[cold]
+    fn over(
+        &self,
+        limits: Limits,
+        held: ByteSize,
+        bytes: ByteSize,
+        context: &str,
+    ) -> Result<Option<MemoryPressureWarning>, MemoryPressureError> {
+        let passed = |limit: ByteSize, held: ByteSize| {
+            let excess = held.bytes().saturating_add(bytes.bytes()).saturating_sub(limit.bytes());
+            (excess > 0).then(|| Passed {
+                context: context.to_owned(),
+                current_bytes: held,
+                requested_bytes: bytes,
+                limit_bytes: limit,
+                excess_bytes: ByteSize::new(excess),
+            })
+        };
+        let mut held = held;
+        if passed(limits.hard(), held).is_some() {
+            self.run_cleanup(CleanupReason::HardLimit);
+            held = self.held()?;
+            if let Some(passed) = passed(limits.hard(), held) {
+                self.shared.hard_violations.fetch_add(1, Relaxed);
+                tracing::error!(%passed, "hard limit");
+                return Err(MemoryPressureError::Passed(passed));
+            }
+        }
+        let Some(passed) = passed(limits.soft(), held) else { return Ok(None) };
+        self.shared.soft_violations.fetch_add(1, Relaxed);
+        tracing::warn!(%passed, "soft limit");
+        if self.shared.config.cleanup_at_soft_limit {
+            self.clean_up_elsewhere(CleanupReason::SoftLimit);
+        }
+        Ok(Some(MemoryPressureWarning(passed)))
+    }
+
+    /// Reads the source once and keeps what it says. Cleans up, on a thread of its own, when the source is fuller than the
+    /// threshold.
+    pub fn log_snapshot(&self, event: &str, slot: Option<u64>, models: &[&str]) -> Snapshot {
+        let usage = self.shared.source.read();
+        let mut snapshot = Snapshot {
+            time: SystemTime::now(),
+            device: self.shared.source.device(),
+            event: event.to_owned(),
+            slot,
+            models: models.iter().map(|model| (*model).to_owned()).collect(),
+            processes: Reading::unavailable(Source::Pool, "not asked for"),
+            pools: Vec::new(),
+            level: None,
+            usage,
+        };
+        let ratio = snapshot.usage.used_ratio();
+        match snapshot.usage.used_bytes.value {
+            Some(used) => drop(self.shared.peak_used.fetch_max(used.bytes(), Relaxed)),
+            None => drop(self.shared.failures.fetch_add(1, Relaxed)),
+        }
+        let change = self.keep(&mut snapshot, ratio);
+        if let Some(change) = change {
+            tracing::info!(from = %change.from, to = %change.to, device = snapshot.device.id, "level of memory");
+        }
+        if self.shared.config.cleanup_threshold.zip(ratio).is_some_and(|(from, ratio)| ratio >= from) {
+            self.clean_up_elsewhere(CleanupReason::Threshold);
+        }
+        snapshot
+    }
+
+    fn keep(&self, snapshot: &mut Snapshot, ratio: Option<f64>) -> Option<LevelChange> {
+        let mut state = lock_std(&self.shared.state);
+        let now = self.shared.started.elapsed();
+        let change = ratio.and_then(|ratio| state.gauge.read(&self.shared.config.ladder, ratio, now));
+        snapshot.level = ratio.map(|_| state.gauge.level());
+        while state.history.len() >= self.shared.config.history.max(1) {
+            state.history.pop_front();
+        }
+        state.history.push_back(snapshot.clone());
+        change
+    }
+
+    /// Frees what can be freed: the callbacks, then the source itself.
+    pub fn cleanup(&self) -> CleanupReport {
+        self.run_cleanup(CleanupReason::Asked)
+    }
+
+    fn run_cleanup(&self, reason: CleanupReason) -> CleanupReport {
+        let before = self.shared.source.read();
+        let callbacks = lock_std(&self.shared.callbacks).clone();
+        callbacks.iter().for_each(|callback| callback(reason));
+        self.shared.source.reclaim();
+        let after = self.shared.source.read();
+        self.shared.cleanups.fetch_add(1, Relaxed);
+        lock_std(&self.shared.state).last_cleanup = Some(Instant::now());
+        let pair = |of: fn(&Usage) -> &Reading<ByteSize>| [of(&before).value, of(&after).value];
+        let freed = |pair: [Option<ByteSize>; 2]| match pair {
+            [Some(before), Some(after)] => before.saturating_sub(after),
+            _ => ByteSize::ZERO,
+        };
+        let (allocated, reserved) =
+            (pair(|usage| &usage.allocated_bytes), pair(|usage| &usage.reserved_bytes));
+        let report = CleanupReport {
+            reason,
+            allocated_bytes: allocated,
+            reserved_bytes: reserved,
+            freed_allocated_bytes: freed(allocated),
+            freed_reserved_bytes: freed(reserved),
+        };
+        tracing::info!(?report, "cleanup");
+        report
+    }
+
+    /// One at a time, and not within the cooldown.
+    fn clean_up_elsewhere(&self, reason: CleanupReason) {
+        let cooling = lock_std(&self.shared.state)
+            .last_cleanup
+            .is_some_and(|last| last.elapsed() < self.shared.config.cleanup_cooldown);
+        if cooling || self.shared.cleaning.swap(true, Relaxed) {
+            return;
+        }
+        let monitor = self.clone();
+        let spawned = std::thread::Builder::new().name("vramkit-cleanup".into()).spawn(move || {
+            // Also when a callback panics.
+            struct Done(VramMonitor);
+            impl Drop for Done {
+                fn drop(&mut self) {
+                    self.0.shared.cleaning.store(false, Relaxed);
+                }
+            }
+            let done = Done(monitor);
+            done.0.run_cleanup(reason);
+        });
+        if let Err(error) = spawned {
+            self.shared.cleaning.store(false, Relaxed);
+            tracing::warn!(%error, "no thread for a cleanup");
+        }
+    }
+
+    /// A generation of work has ended: its number.
+    pub fn increment_generation_count(&self) -> u64 {
+        self.shared.generations.fetch_add(1, Relaxed) + 1
+    }
+
+    /// Whether memory has grown over generations past the threshold, said once; see [`GenerationConfig`].
+    pub fn detect_memory_leak(&self) -> Option<MemoryLeakWarning> {
+        let held = self.held().ok()?;
+        let generation = self.shared.generations.load(Relaxed);
+        let config = &self.shared.config.generations;
+        let warning = lock_std(&self.shared.state).baseline.check(config, generation, held);
+        if let Some(warning) = &warning {
+            tracing::warn!(%warning, "generations leave memory behind");
+        }
+        warning
+    }
+
+    /// What is held now is as it should be: growth counts from here.
+    pub fn rebase(&self) {
+        if let Ok(held) = self.held() {
+            lock_std(&self.shared.state).baseline.rebase(self.shared.generations.load(Relaxed), held);
+        }
+    }
+
+    /// Whether `bytes` could be had with `margin` of them (0.10 for a tenth) to spare; `None` when that is not known.
+    pub fn can_allocate(&self, bytes: ByteSize, margin: f64) -> Option<bool> {
+        let needed = bytes.bytes() as f64 * (1.0 + margin.max(0.0));
+        Some(self.shared.source.read().free_bytes.value?.bytes() as f64 >= needed)
+    }
+
+    /// Whether less than `threshold` of the memory (0..1) is free; `None` when that is not known.
+    pub fn is_low(&self, threshold: f64) -> Option<bool> {
+        let usage = self.shared.source.read();
+        Some(usage.free_bytes.value?.ratio_of(usage.total_bytes.value?) < threshold)
+    }
+
+    /// Announces a model before it is started: an error when the limit, the other models that were announced, or what is
+    /// free does not leave enough. Announced again, it replaces itself.
+    pub fn register_model(&self, model: &str, expected: ByteSize) -> Result<(), AdmissionError> {
+        let usage = self.shared.source.read();
+        let measured: BTreeMap<String, ByteSize> = self.shared.source.models().into_iter().collect();
+        let mut state = lock_std(&self.shared.state);
+        let allowed = match (self.shared.config.limits, usage.total_bytes.value) {
+            (Some(limits), Some(total)) => limits.hard().min(total),
+            (Some(limits), None) => limits.hard(),
+            (None, Some(total)) => total,
+            (None, None) => ByteSize::MAX,
+        };
+        let others = state.models.iter().filter(|(name, _)| *name != model);
+        // A model that holds more than it was said to need counts with what it holds.
+        let promised = others.fold(0u64, |sum, (name, bytes)| {
+            sum.saturating_add(bytes.bytes().max(measured.get(name).map_or(0, |held| held.bytes())))
+        });
+        let left = allowed.bytes().saturating_sub(promised);
+        let refuse = |available: u64, reason| {
+            Err(AdmissionError {
+                model: model.to_owned(),
+                required: expected,
+                available: ByteSize::new(available),
+                reason,
+            })
+        };
+        if expected.bytes() > left {
+            return refuse(left, "other models were announced first: release one, or raise the limit");
+        }
+        let own = measured.get(model).map_or(0, |held| held.bytes());
+        if let Some(free) = usage.free_bytes.value
+            && expected.bytes().saturating_sub(own) > free.bytes()
+        {
+            return refuse(free.bytes() + own, "memory is held by others: see `vramkit top`");
+        }
+        state.models.insert(model.to_owned(), expected);
+        Ok(())
+    }
+
+    /// Forgets a model; whether it was known.
+    pub fn forget_model(&self, model: &str) -> bool {
+        lock_std(&self.shared.state).models.remove(model).is_some()
+    }
+
+    /// What models were said to need against what they hold.
+    pub fn models(&self) -> Vec<ModelUse> {
+        let measured: BTreeMap<String, ByteSize> = self.shared.source.models().into_iter().collect();
+        let state = lock_std(&self.shared.state);
+        let models = state.models.iter().map(|(model, expected)| {
+            let measured = measured.get(model).copied();
+            ModelUse {
+                model: model.clone(),
+                expected_bytes: *expected,
+                measured_bytes: measured,
+                difference_bytes: measured
+                    .map(|measured| measured.bytes().wrapping_sub(expected.bytes()) as i64),
+            }
+        });
+        models.collect()
+    }
+
+    /// The last `n` snapshots, oldest first.
+    pub fn history(&self, n: usize) -> Vec<Snapshot> {
+        let state = lock_std(&self.shared.state);
+        state.history.iter().skip(state.history.len().saturating_sub(n)).cloned().collect()
+    }
+
+    /// All counts.
+    pub fn stats(&self) -> MonitorStats {
+        let shared = &self.shared;
+        let state = lock_std(&shared.state);
+        let used: Vec<u64> = state
+            .history
+            .iter()
+            .filter_map(|snapshot| Some(snapshot.usage.used_bytes.value?.bytes()))
+            .collect();
+        let mean = used.iter().map(|&bytes| u128::from(bytes)).sum::<u128>() / used.len().max(1) as u128;
+        MonitorStats {
+            soft_violations: shared.soft_violations.load(Relaxed),
+            hard_violations: shared.hard_violations.load(Relaxed),
+            cleanups: shared.cleanups.load(Relaxed),
+            generations: shared.generations.load(Relaxed),
+            failures: shared.failures.load(Relaxed),
+            snapshots: state.gauge.readings(),
+            level_changes: state.gauge.changes(),
+            level: state.gauge.level(),
+            peak_used_bytes: ByteSize::new(shared.peak_used.load(Relaxed)),
+            mean_used_bytes: (!used.is_empty()).then(|| ByteSize::new(mean as u64)),
+            seconds_since_cleanup: state.last_cleanup.map(|last| last.elapsed().as_secs_f64()),
+        }
+    }
+
+    /// Forgets counts, history and baselines; limits, callbacks and models stay.
+    pub fn reset(&self) {
+        let shared = &self.shared;
+        let counts = [
+            &shared.soft_violations,
+            &shared.hard_violations,
+            &shared.cleanups,
+            &shared.generations,
+            &shared.failures,
+            &shared.peak_used,
+        ];
+        counts.into_iter().for_each(|count| count.store(0, Relaxed));
+        let mut state = lock_std(&shared.state);
+        state.gauge = PressureGauge::new();
+        state.history.clear();
+        state.baseline = GenerationBaseline::default();
+        state.last_cleanup = None;
+    }
+}
