@@ -16,6 +16,7 @@
 #![allow(unsafe_code, non_snake_case, missing_docs)]
 #![allow(clippy::missing_safety_doc)]
 
+mod nvml;
 mod state;
 
 use std::ffi::{CStr, c_char, c_int, c_uint, c_void};

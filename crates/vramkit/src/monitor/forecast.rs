@@ -6,7 +6,7 @@
 use std::collections::VecDeque;
 use std::time::Duration;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::leak::{median, slopes};
 use crate::units::ByteSize;
@@ -19,7 +19,7 @@ const LEAST: usize = 6;
 const Z: f64 = 1.96;
 
 /// When the memory will be full, should it go on as it did.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Forecast {
     /// The median slope, in bytes a second; negative when memory empties.

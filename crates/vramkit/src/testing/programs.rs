@@ -124,7 +124,7 @@ impl Tag {
                     let end = now + random.exponential(*mean_seconds) as u64;
                     self.live.push((now, end));
                 }
-                self.live.retain(|(_, end)| *end >= now + 1);
+                self.live.retain(|(_, end)| *end > now);
             }
             Life::Cache { bound, arrivals, keys } => {
                 let kept = self.live.iter().filter(|(_, end)| *end != u64::MAX).count();

@@ -117,8 +117,8 @@ fn healthy(class: Healthy, seconds: usize, random: &mut Random) -> Vec<f64> {
                 let height = random.between(0.05, 0.5);
                 // Loading takes a few seconds.
                 let ramp = random.between(1.0, 20.0);
-                for second in from..to {
-                    level[second] += height * ((second - from + 1) as f64 / ramp).min(1.0);
+                for (second, level) in level[from..to].iter_mut().enumerate() {
+                    *level += height * ((second + 1) as f64 / ramp).min(1.0);
                 }
             }
             level

@@ -10,7 +10,7 @@
 use std::collections::{HashMap, VecDeque};
 use std::time::Duration;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::shape;
 use crate::pool::{LedgerEntry, Purpose};
@@ -39,7 +39,7 @@ const TOGETHER: f64 = 0.5;
 const OVER: f64 = 0.25;
 
 /// A tag that seems to leak.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct TagLeak {
     /// The model; empty when nobody in particular.

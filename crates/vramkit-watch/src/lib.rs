@@ -1,0 +1,27 @@
+//! Everything that this machine says about the memory of its devices, read together and judged.
+//!
+//! ```text
+//! NVML ───────┐
+//! AMD (sysfs) ┤                      ┌─► level, growth, forecast for each device
+//! host, group ┼──► readings ──► tick ┼─► leaks by owner for each published pool
+//! pools of    ┘    (sources)   (watcher)  └─► events, once each
+//! processes (sockets)
+//! ```
+//!
+//! A [`Source`] never fails as a whole: what it cannot read is a missing number with a reason, or an entry in the tick's
+//! list of what is unavailable. [`record`] keeps ticks on disk.
+
+pub mod amd;
+pub mod host;
+mod nvml;
+mod pools;
+mod processes;
+pub mod record;
+mod source;
+mod watcher;
+
+pub use nvml::NvmlSource;
+pub use pools::PublishedPools;
+pub use processes::Processes;
+pub use source::{DeviceReading, Readings, Source, Unavailable};
+pub use watcher::{DeviceTick, Event, EventKind, Growing, Holder, Sample, Tick, WatchConfig, Watcher};

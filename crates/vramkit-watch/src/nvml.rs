@@ -1,0 +1,277 @@
+//! NVIDIA's cards through the management library, loaded by its name at run time. It takes no device memory.
+//!
+//! Faults of the field that are looked for here: sentinels (2^64 - 1) where there is no number, cards without memory of
+//! their own whose figures are not supported, a driver that goes away between two calls, process numbers of another
+//! namespace, the old form of a call where the new one is missing.
+
+use std::collections::BTreeMap;
+use std::ffi::{OsStr, OsString};
+use std::time::{Duration, Instant};
+
+use nvml_wrapper::enums::device::UsedGpuMemory;
+use nvml_wrapper::error::NvmlError;
+use nvml_wrapper::struct_wrappers::device::ProcessInfo;
+use nvml_wrapper::{Device, Nvml};
+use nvml_wrapper_sys::bindings::nvmlMemory_t;
+use vramkit::ByteSize;
+use vramkit::device::{Reading, Source as Origin};
+use vramkit::monitor::{DeviceName, ProcessUse, Usage};
+
+use crate::processes::Processes;
+use crate::source::{DeviceReading, Readings, Source, Unavailable};
+
+/// The library's name, with the version that programs link.
+const LIBRARY: &str = "libnvidia-ml.so.1";
+/// Names another one.
+const VARIABLE: &str = "VRAMKIT_NVML";
+/// After a failure to load it, how long to wait before trying again.
+const RETRY: Duration = Duration::from_secs(30);
+/// Cards and parts of cards that are believed to exist.
+const MOST: u32 = 64;
+
+/// See the module's first lines.
+pub struct NvmlSource {
+    path: OsString,
+    library: Result<Nvml, String>,
+    tried: Instant,
+    processes: Processes,
+    names: BTreeMap<String, DeviceName>,
+}
+
+impl Default for NvmlSource {
+    /// The library by its usual name, or the one that `VRAMKIT_NVML` names.
+    fn default() -> Self {
+        Self::of(&std::env::var_os(VARIABLE).unwrap_or_else(|| LIBRARY.into()))
+    }
+}
+
+impl NvmlSource {
+    /// A library of the caller's.
+    pub fn of(path: &OsStr) -> Self {
+        Self {
+            path: path.to_owned(),
+            library: load(path),
+            tried: Instant::now(),
+            processes: Processes::default(),
+            names: BTreeMap::new(),
+        }
+    }
+}
+
+fn load(path: &OsStr) -> Result<Nvml, String> {
+    Nvml::builder().lib_path(path).init().map_err(|error| match error {
+        NvmlError::LibloadingError(_) => format!("`{}` is not here", path.to_string_lossy()),
+        NvmlError::FailedToLoadSymbol(symbol) => format!("`{}` is no NVML: {symbol}", path.to_string_lossy()),
+        error => error.to_string(),
+    })
+}
+
+/// Whether an error says that the driver has gone, rather than that it has no such number.
+fn is_gone(error: &NvmlError) -> bool {
+    matches!(error, NvmlError::Uninitialized | NvmlError::DriverNotLoaded | NvmlError::LibRmVersionMismatch)
+}
+
+fn is_missing(error: &NvmlError) -> bool {
+    matches!(error, NvmlError::FailedToLoadSymbol(_) | NvmlError::FunctionNotFound)
+}
+
+/// A size, unless it is a sentinel.
+fn size(bytes: u64) -> Reading<ByteSize> {
+    // 2^64 - 1 is the library's "not available"; nothing has more than an exbibyte.
+    if bytes >= 1 << 60 {
+        Reading::unavailable(Origin::Nvml, "the driver gives no number")
+    } else {
+        Reading::known(ByteSize::new(bytes), Origin::Nvml)
+    }
+}
+
+fn none<T>(error: &NvmlError) -> Reading<T> {
+    Reading::unavailable(Origin::Nvml, error.to_string())
+}
+
+impl Source for NvmlSource {
+    fn read(&mut self) -> Readings {
+        let mut readings = Readings::default();
+        if self.library.is_err() && self.tried.elapsed() > RETRY {
+            self.tried = Instant::now();
+            self.library = load(&self.path);
+        }
+        self.processes.begin();
+        let outcome = match &self.library {
+            Ok(nvml) => read_all(nvml, &mut self.processes, &mut self.names, &mut readings),
+            Err(reason) => {
+                readings.unavailable.push(Unavailable { source: "nvml".into(), reason: reason.clone() });
+                Ok(())
+            }
+        };
+        if let Err(error) = outcome {
+            readings.unavailable.push(Unavailable { source: "nvml".into(), reason: error.to_string() });
+            if is_gone(&error) {
+                // Whoever reloads the driver gets a library that knows it.
+                self.library = Err(error.to_string());
+                self.tried = Instant::now();
+                self.names.clear();
+            }
+        }
+        readings
+    }
+}
+
+fn read_all(
+    nvml: &Nvml,
+    processes: &mut Processes,
+    names: &mut BTreeMap<String, DeviceName>,
+    readings: &mut Readings,
+) -> Result<(), NvmlError> {
+    for index in 0..nvml.device_count()?.min(MOST) {
+        let id = format!("cuda:{index}");
+        let device = match nvml.device_by_index(index) {
+            Ok(device) => device,
+            Err(error) if is_gone(&error) => return Err(error),
+            Err(error) => {
+                readings.unavailable.push(Unavailable { source: id, reason: error.to_string() });
+                continue;
+            }
+        };
+        let reading = read_device(nvml, &device, id.clone(), processes, names)?;
+        readings.devices.push(reading);
+        if device.mig_mode().is_ok_and(|mode| mode.current == 1) {
+            for part in 0..device.mig_device_count().unwrap_or(0).min(MOST) {
+                // Places of parts that do not exist are errors.
+                if let Ok(part_of_it) = device.mig_device_by_index(part) {
+                    let id = format!("{id}/mig:{part}");
+                    readings.devices.push(read_device(nvml, &part_of_it, id, processes, names)?);
+                }
+            }
+        }
+    }
+    Ok(())
+}
+
+fn read_device(
+    nvml: &Nvml,
+    device: &Device<'_>,
+    id: String,
+    processes: &mut Processes,
+    names: &mut BTreeMap<String, DeviceName>,
+) -> Result<DeviceReading, NvmlError> {
+    let name = names.entry(id.clone()).or_insert_with(|| DeviceName {
+        name: device.name().unwrap_or_else(|error| format!("a card without a name ({error})")),
+        uuid: device.uuid().ok(),
+        id,
+    });
+    let list = process_list(device);
+    if let Err(error) = &list
+        && is_gone(error)
+    {
+        return Err(list.err().unwrap_or(NvmlError::Unknown));
+    }
+    let accounting = device.is_accounting_enabled().unwrap_or(false);
+    let peak = |pid: u32| {
+        if !accounting {
+            return Reading::unavailable(Origin::Nvml, "accounting is off (nvidia-smi -am 1)");
+        }
+        match device.accounting_stats_for(pid) {
+            Ok(stats) => match stats.max_memory_usage {
+                Some(bytes) => size(bytes),
+                None => Reading::unavailable(Origin::Nvml, "the driver gives no number"),
+            },
+            Err(error) => none(&error),
+        }
+    };
+    let uses = match list {
+        Ok(list) => {
+            let uses = list.into_iter().map(|(pid, used)| {
+                let (name, container) = processes.describe(pid);
+                ProcessUse { pid, name, container, used_bytes: used, peak_bytes: peak(pid) }
+            });
+            Reading::known(uses.collect::<Vec<_>>(), Origin::Nvml)
+        }
+        Err(error) => none(&error),
+    };
+    let usage = match memory(nvml, device) {
+        Ok(usage) => usage,
+        Err(error) if is_gone(&error) => return Err(error),
+        Err(error) => {
+            // A card that shares the host's memory: what its processes hold is what is known.
+            let mut usage = Usage::unavailable(Origin::Nvml, &error.to_string());
+            let sum = uses.value.as_ref().and_then(|uses| {
+                uses.iter().map(|process| process.used_bytes.value).sum::<Option<ByteSize>>()
+            });
+            if let Some(sum) = sum {
+                usage.used_bytes = Reading::known(sum, Origin::Processes);
+            }
+            usage
+        }
+    };
+    Ok(DeviceReading { device: name.clone(), usage, processes: uses, stall: None })
+}
+
+/// Bytes of the card, with what the driver keeps where it says so.
+fn memory(nvml: &Nvml, device: &Device<'_>) -> Result<Usage, NvmlError> {
+    let (total, free, used, driver) = match device.memory_info() {
+        Ok(memory) => (memory.total, memory.free, memory.used, size(memory.reserved)),
+        Err(error) if is_missing(&error) => {
+            let memory = old_memory(nvml, device)?;
+            let reason = "this driver does not say what it keeps for itself";
+            (memory.total, memory.free, memory.used, Reading::unavailable(Origin::Nvml, reason))
+        }
+        Err(error) => return Err(error),
+    };
+    if total == 0 {
+        // A card without memory of its own: zero is no size.
+        return Err(NvmlError::NotSupported);
+    }
+    let none = |reason: &str| Reading::unavailable(Origin::Nvml, reason);
+    Ok(Usage {
+        total_bytes: size(total),
+        free_bytes: size(free),
+        used_bytes: size(used),
+        driver_bytes: driver,
+        allocated_bytes: none("the driver does not say what programs use of what they hold"),
+        reserved_bytes: none("see the pools"),
+    })
+}
+
+/// The first version of the call, which `nvml-wrapper` leaves out.
+#[allow(unsafe_code)]
+fn old_memory(nvml: &Nvml, device: &Device<'_>) -> Result<nvmlMemory_t, NvmlError> {
+    let Ok(call) = nvml.lib().nvmlDeviceGetMemoryInfo.as_ref() else {
+        return Err(NvmlError::FunctionNotFound);
+    };
+    let mut memory = nvmlMemory_t { total: 0, free: 0, used: 0 };
+    // SAFETY: the function has this signature in every version of the library, the handle is a device's of the same
+    // library, which outlives the call, and the structure is valid for the write.
+    let code = unsafe { call(device.handle(), &raw mut memory) };
+    nvml_wrapper::error::nvml_try(code).map(|()| memory)
+}
+
+/// Who computes or draws on it, each process once.
+fn process_list(device: &Device<'_>) -> Result<BTreeMap<u32, Reading<ByteSize>>, NvmlError> {
+    let newer_or_older = |newer: Result<Vec<ProcessInfo>, NvmlError>,
+                          older: &dyn Fn() -> Result<Vec<ProcessInfo>, NvmlError>| {
+        match newer {
+            Err(error) if is_missing(&error) => older(),
+            other => other,
+        }
+    };
+    let compute =
+        newer_or_older(device.running_compute_processes(), &|| device.running_compute_processes_v2())?;
+    // Cards that only compute do not list who draws.
+    let graphics =
+        newer_or_older(device.running_graphics_processes(), &|| device.running_graphics_processes_v2())
+            .unwrap_or_default();
+    let mut list: BTreeMap<u32, Reading<ByteSize>> = BTreeMap::new();
+    for process in compute.into_iter().chain(graphics) {
+        let used = match process.used_gpu_memory {
+            UsedGpuMemory::Used(bytes) => size(bytes),
+            UsedGpuMemory::Unavailable => Reading::unavailable(Origin::Nvml, "the driver gives no number"),
+        };
+        // One that computes and draws is in both lists with the same number.
+        match list.get_mut(&process.pid) {
+            Some(known) if known.value >= used.value => {}
+            _ => drop(list.insert(process.pid, used)),
+        }
+    }
+    Ok(list)
+}

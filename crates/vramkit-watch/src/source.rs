@@ -1,0 +1,45 @@
+//! What a source gives: devices with numbers, pools on them, and what it could not find.
+
+use serde::{Deserialize, Serialize};
+use vramkit::device::Reading;
+use vramkit::monitor::{DeviceName, PoolUse, ProcessUse, StallTimes, Usage};
+
+/// One device as a source sees it now.
+#[derive(Clone, Debug, PartialEq)]
+pub struct DeviceReading {
+    /// Which one.
+    pub device: DeviceName,
+    /// Its numbers.
+    pub usage: Usage,
+    /// Who holds it.
+    pub processes: Reading<Vec<ProcessUse>>,
+    /// Time lost waiting for its memory, where the system measures it.
+    pub stall: Option<StallTimes>,
+}
+
+/// Something that was looked for and is not here.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+pub struct Unavailable {
+    /// What.
+    pub source: String,
+    /// Why.
+    pub reason: String,
+}
+
+/// All that a source says at once.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Readings {
+    /// Devices.
+    pub devices: Vec<DeviceReading>,
+    /// Pools, each with the id of its device.
+    pub pools: Vec<PoolUse>,
+    /// What is not here.
+    pub unavailable: Vec<Unavailable>,
+}
+
+/// Where readings come from.
+pub trait Source: Send {
+    /// Reads everything once.
+    fn read(&mut self) -> Readings;
+}

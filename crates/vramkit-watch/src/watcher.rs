@@ -1,0 +1,548 @@
+//! One tick: every source is read once, and what was read is judged.
+//!
+//! For each device a level, growth of its used bytes, a forecast and a short history; for each published pool, leaks by
+//! owner. What changed becomes events, each told once. Everything kept is bounded: devices and pools that have not been
+//! seen for a while are forgotten.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::time::{Duration, SystemTime};
+
+use serde::{Deserialize, Serialize};
+use vramkit::ByteSize;
+use vramkit::device::{Reading, Source as Origin};
+use vramkit::monitor::leak::{Growth, GrowthDetector, GrowthEvent, OwnerLeaks, TagEvent, TagLeak};
+use vramkit::monitor::{DeviceName, Forecast, Forecaster, Snapshot, StallTimes, Usage, sampling_period, utc};
+use vramkit::pressure::{Ladder, PressureGauge, PressureLevel};
+
+use crate::source::{DeviceReading, Readings, Source, Unavailable};
+
+/// Events kept, and holders told apart in a sample.
+const EVENTS: usize = 500;
+const HOLDERS: usize = 8;
+/// Devices and pools that are watched at most, and for how long one that is not seen is remembered.
+const MOST: usize = 256;
+const FORGET: Duration = Duration::from_secs(600);
+/// Owners are looked at no more often.
+const OWNERS_EVERY: Duration = Duration::from_secs(10);
+
+/// How a watcher behaves.
+#[derive(Clone, Debug)]
+pub struct WatchConfig {
+    /// Levels.
+    pub ladder: Ladder<()>,
+    /// Samples kept for each device.
+    pub history: usize,
+}
+
+impl Default for WatchConfig {
+    fn default() -> Self {
+        Self { ladder: Ladder::watch(), history: 1200 }
+    }
+}
+
+/// What kind of event it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[serde(rename_all = "snake_case")]
+pub enum EventKind {
+    /// Another level.
+    LevelChanged,
+    /// More than a fifth in five minutes, evenly.
+    GrowingFast,
+    /// The floor rises and does not slow.
+    SustainedGrowth,
+    /// A tag's old bytes grow without end.
+    LeakSuspected,
+    /// What was said before is over.
+    Cleared,
+    /// A device was not there before.
+    Appeared,
+    /// A device is not there any more.
+    Lost,
+}
+
+/// Something that changed.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+pub struct Event {
+    /// When, in UTC.
+    pub time: String,
+    /// On which device.
+    pub device: String,
+    /// What kind.
+    pub kind: EventKind,
+    /// In words.
+    pub text: String,
+}
+
+/// Who holds a part of a device.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+pub struct Holder {
+    /// A model and purpose of a pool, or a process.
+    pub name: String,
+    /// What it holds.
+    pub bytes: ByteSize,
+}
+
+/// A device at one instant, for drawing.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+pub struct Sample {
+    /// Seconds since 1970, in UTC.
+    pub unix_seconds: f64,
+    /// Held by every process; none when not known.
+    pub used_bytes: Option<ByteSize>,
+    /// The level; none when not known.
+    pub level: Option<PressureLevel>,
+    /// The largest holders.
+    pub holders: Vec<Holder>,
+}
+
+/// What is known of growth.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+pub struct Growing {
+    /// Fast (over five minutes) or sustained.
+    pub fast: bool,
+    /// Over the window, of the level at its start.
+    pub growth_ratio: f64,
+    /// In seconds.
+    pub window_seconds: f64,
+    /// A second.
+    pub bytes_per_second: f64,
+}
+
+/// A device in a tick.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+pub struct DeviceTick {
+    /// What was read, and the level.
+    #[serde(flatten)]
+    pub snapshot: Snapshot,
+    /// Readings at each level so far: normal, elevated, high, critical.
+    pub level_readings: [u64; 4],
+    /// Changes of level so far.
+    pub level_changes: u64,
+    /// Time lost waiting for its memory, where it is measured.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stall: Option<StallTimes>,
+    /// When it will be full, once there is enough to say so.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub forecast: Option<Forecast>,
+    /// Growth that has been told and not taken back.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub growing: Option<Growing>,
+    /// Tags of its pools that are suspected to leak.
+    #[serde(default)]
+    pub suspected: Vec<TagLeak>,
+    /// Who holds it, most first: owners of pools, then processes with what is not in their pools.
+    pub holders: Vec<Holder>,
+}
+
+/// Everything at one instant.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+pub struct Tick {
+    /// `vramkit.top/1`.
+    pub schema: String,
+    /// When, in UTC.
+    pub time: String,
+    /// Every device.
+    pub devices: Vec<DeviceTick>,
+    /// What was looked for and is not here.
+    pub unavailable: Vec<Unavailable>,
+    /// What changed since the tick before.
+    pub events: Vec<Event>,
+}
+
+/// What is kept of a device from tick to tick.
+struct Watched {
+    gauge: PressureGauge,
+    growth: GrowthDetector,
+    growing: Option<Growing>,
+    forecaster: Forecaster,
+    history: VecDeque<Sample>,
+    last_used: Option<(Duration, ByteSize)>,
+    /// The fastest filling seen of late, in bytes a second.
+    fastest: f64,
+    seen: Duration,
+    present: bool,
+}
+
+struct WatchedPool {
+    leaks: OwnerLeaks,
+    looked: Option<Duration>,
+    seen: Duration,
+}
+
+/// Reads sources and judges what they say.
+pub struct Watcher {
+    config: WatchConfig,
+    sources: Vec<Box<dyn Source>>,
+    devices: BTreeMap<String, Watched>,
+    pools: BTreeMap<(String, u32, String), WatchedPool>,
+    events: VecDeque<Event>,
+    first: bool,
+}
+
+impl Watcher {
+    /// Of these sources. A ladder that makes no sense is an error.
+    pub fn new(
+        sources: Vec<Box<dyn Source>>,
+        config: WatchConfig,
+    ) -> Result<Self, vramkit::pressure::LadderError> {
+        config.ladder.check()?;
+        Ok(Self {
+            config,
+            sources,
+            devices: BTreeMap::new(),
+            pools: BTreeMap::new(),
+            events: VecDeque::new(),
+            first: true,
+        })
+    }
+
+    /// Of everything that this machine may have.
+    pub fn of_this_machine(config: WatchConfig) -> Result<Self, vramkit::pressure::LadderError> {
+        let sources: Vec<Box<dyn Source>> = vec![
+            Box::new(crate::NvmlSource::default()),
+            Box::new(crate::amd::AmdSource::default()),
+            Box::new(crate::host::HostSource::default()),
+            Box::new(crate::PublishedPools::default()),
+        ];
+        Self::new(sources, config)
+    }
+
+    /// Reads everything. `now` is of a clock that does not go back.
+    pub fn tick(&mut self, now: Duration) -> Tick {
+        let time = SystemTime::now();
+        let mut all = Readings::default();
+        for source in &mut self.sources {
+            let readings = source.read();
+            all.devices.extend(readings.devices);
+            all.pools.extend(readings.pools);
+            all.unavailable.extend(readings.unavailable);
+        }
+        self.judge(now, time, all)
+    }
+
+    fn judge(&mut self, now: Duration, time: SystemTime, mut all: Readings) -> Tick {
+        // A pool on a device that no source knows still has one.
+        for pool in &all.pools {
+            if !all.devices.iter().any(|reading| reading.device.id == pool.device) {
+                let why = "only pools are seen of this device";
+                all.devices.push(DeviceReading {
+                    device: DeviceName {
+                        id: pool.device.clone(),
+                        name: "a program's own".into(),
+                        uuid: None,
+                    },
+                    usage: Usage::unavailable(Origin::Pool, why),
+                    processes: Reading::unavailable(Origin::Pool, why),
+                    stall: None,
+                });
+            }
+        }
+        all.devices.truncate(MOST);
+        let mut events = Vec::new();
+        let mut devices = Vec::new();
+        for reading in all.devices {
+            let id = reading.device.id.clone();
+            let (on_it, rest): (Vec<_>, Vec<_>) = all.pools.into_iter().partition(|pool| pool.device == id);
+            all.pools = rest;
+            let mut snapshot = Snapshot {
+                time,
+                device: reading.device,
+                event: String::new(),
+                slot: None,
+                models: Vec::new(),
+                usage: reading.usage,
+                processes: reading.processes,
+                pools: on_it,
+                level: None,
+            };
+            let suspected = self.judge_pools(now, &snapshot, &mut events);
+            devices.push(self.judge_device(now, &mut snapshot, reading.stall, suspected, &mut events));
+        }
+        self.note_absent(now, &devices, &mut events);
+        self.first = false;
+        let text = utc(time);
+        let events: Vec<Event> = events
+            .into_iter()
+            .map(|(device, kind, words)| Event { time: text.clone(), device, kind, text: words })
+            .collect();
+        self.events.extend(events.iter().cloned());
+        while self.events.len() > EVENTS {
+            self.events.pop_front();
+        }
+        Tick { schema: "vramkit.top/1".into(), time: text, devices, unavailable: all.unavailable, events }
+    }
+
+    fn judge_pools(
+        &mut self,
+        now: Duration,
+        snapshot: &Snapshot,
+        events: &mut Vec<(String, EventKind, String)>,
+    ) -> Vec<TagLeak> {
+        let mut suspected = Vec::new();
+        for pool in &snapshot.pools {
+            let key = (pool.device.clone(), pool.pid, pool.name.clone());
+            if self.pools.len() >= MOST && !self.pools.contains_key(&key) {
+                continue;
+            }
+            let watched = self.pools.entry(key).or_insert_with(|| WatchedPool {
+                leaks: OwnerLeaks::default(),
+                looked: None,
+                seen: now,
+            });
+            watched.seen = now;
+            if watched.looked.is_none_or(|looked| now.saturating_sub(looked) >= OWNERS_EVERY) {
+                watched.looked = Some(now);
+                for owner in &pool.owners {
+                    watched.leaks.set_budget(&owner.model, owner.purpose, owner.budget_bytes);
+                }
+                for event in watched.leaks.check(now, &pool.ledger) {
+                    let (kind, leak, words) = match &event {
+                        TagEvent::Suspected(leak) => (EventKind::LeakSuspected, leak, "leak suspected"),
+                        TagEvent::Cleared(leak) => (EventKind::Cleared, leak, "no longer growing"),
+                    };
+                    let tag = if leak.tag.is_empty() { "untagged" } else { &leak.tag };
+                    let model = if leak.model.is_empty() { "no model" } else { &leak.model };
+                    events.push((
+                        pool.device.clone(),
+                        kind,
+                        format!(
+                            "{words}: tag `{tag}` of {model} ({}) in pool {} of process {}: {} older than {:.0} min, {}/min more",
+                            leak.purpose,
+                            pool.name,
+                            pool.pid,
+                            leak.old_bytes,
+                            leak.old_seconds / 60.0,
+                            size(leak.bytes_per_second * 60.0),
+                        ),
+                    ));
+                }
+            }
+            suspected.extend(watched.leaks.suspected().cloned());
+        }
+        suspected
+    }
+
+    fn judge_device(
+        &mut self,
+        now: Duration,
+        snapshot: &mut Snapshot,
+        stall: Option<StallTimes>,
+        suspected: Vec<TagLeak>,
+        events: &mut Vec<(String, EventKind, String)>,
+    ) -> DeviceTick {
+        let id = snapshot.device.id.clone();
+        let known = self.devices.contains_key(&id);
+        let watched = self.devices.entry(id.clone()).or_insert_with(Watched::new);
+        if !self.first && (!known || !watched.present) {
+            events.push((id.clone(), EventKind::Appeared, format!("{} is here", snapshot.device.name)));
+        }
+        (watched.seen, watched.present) = (now, true);
+        let ratio = snapshot.usage.used_ratio();
+        if let Some(ratio) = ratio {
+            if let Some(change) = watched.gauge.read(&self.config.ladder, ratio, now) {
+                let words = format!("{} to {} at {:.0} %", change.from, change.to, 100.0 * ratio);
+                events.push((id.clone(), EventKind::LevelChanged, words));
+            }
+            snapshot.level = Some(watched.gauge.level());
+        }
+        let mut forecast = None;
+        if let Some(used) = snapshot.usage.used_bytes.value {
+            watched.note_rate(now, used);
+            watched.forecaster.push(now, used);
+            forecast = snapshot.usage.total_bytes.value.and_then(|total| watched.forecaster.forecast(total));
+            if let Some(event) = watched.growth.push(now, used) {
+                let full = forecast.and_then(|forecast| forecast.full_in_seconds);
+                events.push(watched.note_growth(&id, event, full));
+            }
+        }
+        let holders = holders(snapshot);
+        watched.history.push_back(Sample {
+            unix_seconds: snapshot
+                .time
+                .duration_since(SystemTime::UNIX_EPOCH)
+                .map_or(0.0, |since| since.as_secs_f64()),
+            used_bytes: snapshot.usage.used_bytes.value,
+            level: snapshot.level,
+            holders: holders.iter().take(HOLDERS).cloned().collect(),
+        });
+        while watched.history.len() > self.config.history.max(1) {
+            watched.history.pop_front();
+        }
+        DeviceTick {
+            level_readings: watched.gauge.readings(),
+            level_changes: watched.gauge.changes(),
+            stall,
+            forecast,
+            growing: watched.growing,
+            suspected,
+            holders,
+            snapshot: snapshot.clone(),
+        }
+    }
+
+    fn note_absent(
+        &mut self,
+        now: Duration,
+        devices: &[DeviceTick],
+        events: &mut Vec<(String, EventKind, String)>,
+    ) {
+        for (id, watched) in &mut self.devices {
+            if watched.present && !devices.iter().any(|device| device.snapshot.device.id == *id) {
+                watched.present = false;
+                events.push((id.clone(), EventKind::Lost, "is not here any more".into()));
+            }
+        }
+        self.devices.retain(|_, watched| now.saturating_sub(watched.seen) < FORGET);
+        self.pools.retain(|_, watched| now.saturating_sub(watched.seen) < FORGET);
+    }
+
+    /// The last samples of every device, oldest first.
+    pub fn history(&self) -> impl Iterator<Item = (&str, &VecDeque<Sample>)> {
+        self.devices.iter().map(|(id, watched)| (id.as_str(), &watched.history))
+    }
+
+    /// The last events, oldest first.
+    pub fn events(&self) -> &VecDeque<Event> {
+        &self.events
+    }
+
+    /// How long to wait before the next tick: shorter as some device's headroom shrinks at the rate at which it has been
+    /// seen to fill, within bounds.
+    pub fn period(&self, tick: &Tick, bounds: (Duration, Duration)) -> Duration {
+        let periods = tick.devices.iter().filter_map(|device| {
+            let usage = &device.snapshot.usage;
+            let headroom = usage.total_bytes.value?.saturating_sub(usage.used_bytes.value?);
+            let fastest = self.devices.get(&device.snapshot.device.id)?.fastest;
+            Some(sampling_period(headroom, fastest, bounds))
+        });
+        periods.min().unwrap_or(bounds.1)
+    }
+}
+
+impl Watched {
+    fn new() -> Self {
+        Self {
+            gauge: PressureGauge::new(),
+            growth: GrowthDetector::new(),
+            growing: None,
+            forecaster: Forecaster::new(Duration::from_secs(2), Duration::from_secs(60)),
+            history: VecDeque::new(),
+            last_used: None,
+            fastest: 0.0,
+            seen: Duration::ZERO,
+            present: false,
+        }
+    }
+
+    /// The fastest rate is forgotten by half in a minute.
+    fn note_rate(&mut self, now: Duration, used: ByteSize) {
+        if let Some((then, before)) = self.last_used {
+            let seconds = now.saturating_sub(then).as_secs_f64();
+            if seconds > 0.0 {
+                let rate = used.saturating_sub(before).bytes() as f64 / seconds;
+                self.fastest = rate.max(self.fastest * 0.5f64.powf(seconds / 60.0));
+            }
+        }
+        self.last_used = Some((now, used));
+    }
+
+    fn note_growth(
+        &mut self,
+        id: &str,
+        event: GrowthEvent,
+        full_in_seconds: Option<f64>,
+    ) -> (String, EventKind, String) {
+        let note = |growth: Growth, fast| Growing {
+            fast,
+            growth_ratio: growth.growth_ratio,
+            window_seconds: growth.window_seconds,
+            bytes_per_second: growth.bytes_per_second,
+        };
+        let full =
+            full_in_seconds.map_or(String::new(), |seconds| format!(", full in {}", duration(seconds)));
+        let (kind, words) = match event {
+            GrowthEvent::Fast(growth) => {
+                self.growing = Some(note(growth, true));
+                let percent = 100.0 * growth.growth_ratio;
+                let window = duration(growth.window_seconds);
+                (EventKind::GrowingFast, format!("growing fast: +{percent:.0} % in {window}{full}"))
+            }
+            GrowthEvent::Sustained(growth) => {
+                self.growing = Some(note(growth, false));
+                let percent = 100.0 * growth.growth_ratio;
+                let window = duration(growth.window_seconds);
+                let words =
+                    format!("sustained growth: floor up {percent:.0} % over {window}, not slowing{full}");
+                (EventKind::SustainedGrowth, words)
+            }
+            GrowthEvent::Stopped => {
+                self.growing = None;
+                (EventKind::Cleared, "growth stopped".into())
+            }
+        };
+        (id.to_owned(), kind, words)
+    }
+}
+
+/// Bytes a time, for people.
+fn size(bytes: f64) -> ByteSize {
+    ByteSize::new(bytes.max(0.0) as u64)
+}
+
+/// A time, for people.
+fn duration(seconds: f64) -> String {
+    match seconds {
+        s if s < 90.0 => format!("{s:.0} s"),
+        s if s < 5400.0 => format!("{:.0} min", s / 60.0),
+        s if s < 172_800.0 => format!("{:.1} h", s / 3600.0),
+        s => format!("{:.0} days", s / 86400.0),
+    }
+}
+
+/// Owners of pools; processes, with what is not in the pools that they publish; what is left.
+fn holders(snapshot: &Snapshot) -> Vec<Holder> {
+    let mut holders: Vec<Holder> = Vec::new();
+    let mut add = |name: String, bytes: ByteSize| {
+        if bytes.is_zero() {
+            return;
+        }
+        match holders.iter_mut().find(|holder| holder.name == name) {
+            Some(holder) => holder.bytes = ByteSize::new(holder.bytes.bytes().saturating_add(bytes.bytes())),
+            None => holders.push(Holder { name, bytes }),
+        }
+    };
+    let mut pooled: BTreeMap<u32, u64> = BTreeMap::new();
+    let mut shown = 0u64;
+    for pool in &snapshot.pools {
+        for owner in &pool.owners {
+            add(format!("{} {}", owner.model, owner.purpose), owner.granted_bytes);
+        }
+        let committed = pool.stats.committed_bytes;
+        let idle = committed.saturating_sub(pool.stats.used_bytes);
+        add(format!("pool {}, idle", pool.name), idle);
+        *pooled.entry(pool.pid).or_default() += committed.bytes();
+        shown = shown.saturating_add(committed.bytes());
+    }
+    for process in snapshot.processes.value.iter().flatten() {
+        let Some(used) = process.used_bytes.value else { continue };
+        let rest = used.bytes().saturating_sub(pooled.get(&process.pid).copied().unwrap_or(0));
+        let name = process.name.value.clone().unwrap_or_else(|| "process".into());
+        add(format!("{name} {}", process.pid), ByteSize::new(rest));
+        shown = shown.saturating_add(rest);
+    }
+    if let Some(used) = snapshot.usage.used_bytes.value {
+        add("others".into(), ByteSize::new(used.bytes().saturating_sub(shown)));
+    }
+    holders.sort_by(|a, b| b.bytes.cmp(&a.bytes).then_with(|| a.name.cmp(&b.name)));
+    holders
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,143 @@
+//! A scripted source through the watcher.
+
+use std::sync::{Arc, Mutex};
+
+use vramkit::monitor::PoolUse;
+use vramkit::pool::{DeviceMemoryPool, Purpose, Request};
+
+use super::*;
+
+type Script = Arc<Mutex<Readings>>;
+
+struct Scripted(Script);
+
+impl Source for Scripted {
+    fn read(&mut self) -> Readings {
+        self.0.lock().unwrap().clone()
+    }
+}
+
+fn device(id: &str, used: u64) -> DeviceReading {
+    let known = |mib| Reading::known(ByteSize::mib(mib), Origin::Nvml);
+    let mut usage = Usage::unavailable(Origin::Nvml, "not scripted");
+    usage.total_bytes = known(1000);
+    usage.free_bytes = known(1000 - used);
+    usage.used_bytes = known(used);
+    DeviceReading {
+        device: DeviceName { id: id.into(), name: "scripted".into(), uuid: None },
+        usage,
+        processes: Reading::known(Vec::new(), Origin::Nvml),
+        stall: None,
+    }
+}
+
+fn watcher() -> (Script, Watcher) {
+    let script = Script::default();
+    let watcher = Watcher::new(vec![Box::new(Scripted(script.clone()))], WatchConfig::default()).unwrap();
+    (script, watcher)
+}
+
+fn kinds(tick: &Tick) -> Vec<EventKind> {
+    tick.events.iter().map(|event| event.kind).collect()
+}
+
+#[test]
+fn levels_change_once_and_devices_come_and_go() {
+    let (script, mut watcher) = watcher();
+    let mut at = |second: u64, devices: Vec<DeviceReading>| {
+        script.lock().unwrap().devices = devices;
+        let tick = watcher.tick(Duration::from_secs(second));
+        (kinds(&tick), tick)
+    };
+    assert_eq!(at(0, vec![device("cuda:0", 100)]).0, []);
+    assert_eq!(at(10, vec![device("cuda:0", 850)]).0, [EventKind::LevelChanged]);
+    assert_eq!(at(20, vec![device("cuda:0", 851)]).0, []);
+    let (found, tick) = at(30, vec![device("cuda:0", 950), device("cuda:1", 1)]);
+    assert_eq!(found, [EventKind::LevelChanged, EventKind::Appeared]);
+    assert_eq!(tick.devices[0].snapshot.level, Some(PressureLevel::Critical));
+    assert_eq!((tick.devices[0].level_readings, tick.devices[0].level_changes), ([1, 0, 2, 1], 2));
+    let (found, tick) = at(40, vec![device("cuda:1", 1)]);
+    assert_eq!((found, tick.devices.len()), (vec![EventKind::Lost], 1));
+    assert_eq!(
+        at(50, vec![device("cuda:0", 1), device("cuda:1", 1)]).0,
+        [EventKind::LevelChanged, EventKind::Appeared].into_iter().rev().collect::<Vec<_>>()
+    );
+    assert_eq!(watcher.events().len(), 6);
+}
+
+#[test]
+fn growth_is_told_in_words_with_a_forecast_and_taken_back() {
+    let (script, mut watcher) = watcher();
+    let mut words = Vec::new();
+    for second in 0..3000u64 {
+        script.lock().unwrap().devices = vec![device("cuda:0", 200 + (second / 4).min(300))];
+        let tick = watcher.tick(Duration::from_secs(second));
+        words.extend(
+            tick.events
+                .into_iter()
+                .filter(|event| event.kind != EventKind::LevelChanged)
+                .map(|event| event.text),
+        );
+    }
+    assert!(words[0].starts_with("growing fast: +") && words[0].contains("full in"), "{words:?}");
+    assert!(words.iter().any(|text| text.starts_with("sustained growth: floor up")), "{words:?}");
+    assert_eq!(words.last().map(String::as_str), Some("growth stopped"));
+}
+
+#[test]
+fn a_leak_in_a_pool_is_told_with_its_tag() {
+    let (script, mut watcher) = watcher();
+    let capacity = ByteSize::gib(8);
+    let pool =
+        DeviceMemoryPool::new(Arc::new(vramkit::device::SimulatedDevice::new(capacity)), capacity).unwrap();
+    let request =
+        Request::new(ByteSize::mib(1)).owner(pool.owner("llama", Purpose::Kv)).tag(pool.tag("blocks"));
+    let _one = pool.allocate(request).unwrap();
+    let mut seen = PoolUse::of("main", &pool);
+    let mut found = Vec::new();
+    for second in (10..3000u64).step_by(10) {
+        // As if one had been granted every second, and nothing released.
+        let entry = &mut seen.ledger[0];
+        entry.by_age_bytes = Default::default();
+        (1..=second).for_each(|age| entry.by_age_bytes[age.ilog2() as usize + 1] += ByteSize::mib(1));
+        entry.granted_bytes = ByteSize::mib(second);
+        script.lock().unwrap().pools = vec![seen.clone()];
+        let tick = watcher.tick(Duration::from_secs(second));
+        assert_eq!(tick.devices[0].snapshot.device.id, "sim");
+        assert_eq!(tick.devices[0].snapshot.level, None, "nothing is known of the device");
+        found.extend(tick.events.into_iter().filter(|event| event.kind == EventKind::LeakSuspected));
+        if second > 2900 {
+            assert_eq!(tick.devices[0].suspected[0].tag, "blocks");
+        }
+    }
+    assert_eq!(found.len(), 1);
+    assert!(found[0].text.contains("tag `blocks` of llama (kv) in pool main"), "{}", found[0].text);
+}
+
+#[test]
+fn one_looks_sooner_when_it_fills_fast_and_little_is_left() {
+    let (script, mut watcher) = watcher();
+    let bounds = (Duration::from_millis(100), Duration::from_secs(5));
+    script.lock().unwrap().devices = vec![device("cuda:0", 100)];
+    let tick = watcher.tick(Duration::ZERO);
+    assert_eq!(watcher.period(&tick, bounds), bounds.1);
+    script.lock().unwrap().devices = vec![device("cuda:0", 900)];
+    let tick = watcher.tick(Duration::from_secs(8));
+    // 100 MiB a second, and as many are left: a quarter of a second.
+    assert_eq!(watcher.period(&tick, bounds), Duration::from_millis(250));
+}
+
+#[test]
+fn what_is_kept_is_bounded() {
+    let script = Script::default();
+    let config = WatchConfig { history: 10, ..WatchConfig::default() };
+    let mut watcher = Watcher::new(vec![Box::new(Scripted(script.clone()))], config).unwrap();
+    for second in 0..2000u64 {
+        // Another name at every tick, and one that stays.
+        script.lock().unwrap().devices =
+            vec![device(&format!("cuda:{second}"), 1), device("host", 1 + second % 990)];
+        watcher.tick(Duration::from_secs(second));
+        assert!(watcher.events().len() <= EVENTS && watcher.devices.len() <= 602);
+    }
+    assert_eq!(watcher.history().find(|(id, _)| *id == "host").unwrap().1.len(), 10);
+}

@@ -1,0 +1,176 @@
+//! The source over the stand-in for NVIDIA's library: every fault of the field, scripted.
+#![allow(unsafe_code)]
+
+use std::path::PathBuf;
+use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
+
+use serde_json::{Value, json};
+use vramkit::ByteSize;
+use vramkit::device::Source as Origin;
+use vramkit_watch::{NvmlSource, Readings, Source};
+
+/// The stand-in's script is the process's: one test at a time.
+struct Machine {
+    _one: MutexGuard<'static, ()>,
+}
+
+fn script() -> &'static PathBuf {
+    static PATH: OnceLock<PathBuf> = OnceLock::new();
+    PATH.get_or_init(|| {
+        let path = std::env::temp_dir().join(format!("vramkit-nvml-{}.json", std::process::id()));
+        // SAFETY: called once, before this process's only other reader of the environment, which it hands it to.
+        unsafe { std::env::set_var("VRAMKIT_STANDIN_NVML", &path) };
+        path
+    })
+}
+
+impl Machine {
+    fn new(script: Value) -> Self {
+        static ONE: Mutex<()> = Mutex::new(());
+        let machine = Self { _one: ONE.lock().unwrap_or_else(PoisonError::into_inner) };
+        machine.becomes(script);
+        machine
+    }
+
+    fn becomes(&self, value: Value) {
+        std::fs::write(script(), value.to_string()).unwrap();
+    }
+
+    fn source(&self) -> NvmlSource {
+        let directory = std::env::current_exe().unwrap().parent().unwrap().to_path_buf();
+        NvmlSource::of(directory.join("libvramkit_standin.so").as_os_str())
+    }
+}
+
+fn card(change: impl FnOnce(&mut Value)) -> Value {
+    let mut card = json!({
+        "name": "Stand-in A100", "uuid": "GPU-5a", "total": 80u64 << 30, "free": 60u64 << 30, "used": 19u64 << 30,
+        "reserved": 1u64 << 30, "accounting": true,
+        "processes": [{"pid": std::process::id(), "used": 12u64 << 30, "peak": 15u64 << 30}]
+    });
+    change(&mut card);
+    card
+}
+
+fn reasons(readings: &Readings) -> Vec<&str> {
+    readings.unavailable.iter().map(|absent| absent.reason.as_str()).collect()
+}
+
+#[test]
+fn a_card_is_read_with_what_its_driver_keeps_and_its_processes() {
+    let machine = Machine::new(json!({"cards": [card(|_| ())]}));
+    let readings = machine.source().read();
+    let device = &readings.devices[0];
+    assert_eq!((device.device.id.as_str(), device.device.uuid.as_deref()), ("cuda:0", Some("GPU-5a")));
+    assert_eq!(device.usage.total_bytes.value, Some(ByteSize::gib(80)));
+    assert_eq!(device.usage.driver_bytes.value, Some(ByteSize::gib(1)));
+    assert_eq!(device.usage.used_bytes.source, Origin::Nvml);
+    let process = &device.processes.value.as_ref().unwrap()[0];
+    assert_eq!(
+        (process.used_bytes.value, process.peak_bytes.value),
+        (Some(ByteSize::gib(12)), Some(ByteSize::gib(15)))
+    );
+    // The thread's name is what the kernel shows of a test.
+    assert!(process.name.value.is_some());
+}
+
+#[test]
+fn sentinels_are_missing_numbers_and_zero_is_no_size() {
+    let machine = Machine::new(json!({"cards": [
+        card(|card| { card["used"] = json!(u64::MAX); card["reserved"] = json!(u64::MAX);
+                      card["processes"][0] = json!({"pid": 4_000_000}); }),
+        card(|card| card["total"] = json!(0)),
+    ]}));
+    let readings = machine.source().read();
+    let (first, second) = (&readings.devices[0], &readings.devices[1]);
+    assert_eq!((first.usage.used_bytes.value, first.usage.driver_bytes.value), (None, None));
+    assert_eq!(first.usage.used_ratio(), None);
+    let process = &first.processes.value.as_ref().unwrap()[0];
+    assert_eq!((process.used_bytes.value, process.peak_bytes.value), (None, None));
+    assert!(process.name.unavailable.as_deref().unwrap().contains("outside this container"));
+    assert_eq!((second.usage.total_bytes.value, second.usage.free_bytes.value), (None, None));
+}
+
+#[test]
+fn a_card_that_shares_the_hosts_memory_is_known_by_its_processes() {
+    let machine = Machine::new(json!({"cards": [card(|card| {
+        card["memory"] = json!(3);
+        card["processes"] = json!([{"pid": 1, "used": 5u64 << 30}, {"pid": 2, "used": 2u64 << 30}]);
+    })]}));
+    let usage = &machine.source().read().devices[0].usage;
+    assert_eq!(usage.total_bytes.value, None);
+    assert_eq!(
+        (usage.used_bytes.value, usage.used_bytes.source),
+        (Some(ByteSize::gib(7)), Origin::Processes)
+    );
+    assert!(usage.total_bytes.unavailable.is_some());
+}
+
+#[test]
+fn an_older_driver_is_asked_in_the_old_form() {
+    let machine = Machine::new(json!({"cards": [card(|card| card["memory_v2"] = json!(13))]}));
+    let usage = &machine.source().read().devices[0].usage;
+    assert_eq!(usage.total_bytes.value, Some(ByteSize::gib(80)));
+    assert_eq!(usage.driver_bytes.value, None);
+}
+
+#[test]
+fn parts_of_a_card_are_devices_and_a_process_counts_once() {
+    let machine = Machine::new(json!({"cards": [card(|whole| {
+        whole["parts"] = json!([card(|part| part["uuid"] = json!("MIG-1")), card(|part| part["total"] = json!(10u64 << 30))]);
+        whole["graphics"] = json!([{"pid": std::process::id(), "used": 12u64 << 30}, {"pid": 9, "used": 1}]);
+    })]}));
+    let readings = machine.source().read();
+    let ids: Vec<&str> = readings.devices.iter().map(|device| device.device.id.as_str()).collect();
+    assert_eq!(ids, ["cuda:0", "cuda:0/mig:0", "cuda:0/mig:1"]);
+    assert_eq!(readings.devices[2].usage.total_bytes.value, Some(ByteSize::gib(10)));
+    assert_eq!(readings.devices[0].processes.value.as_ref().unwrap().len(), 2);
+}
+
+#[test]
+fn a_driver_that_goes_away_between_two_ticks_is_told_and_nothing_old_is_shown() {
+    let machine = Machine::new(json!({"cards": [card(|_| ())]}));
+    let mut source = machine.source();
+    assert_eq!(source.read().devices.len(), 1);
+    for code in [1, 9, 18] {
+        machine.becomes(json!({"count": code, "cards": [card(|_| ())]}));
+        let readings = source.read();
+        assert!(readings.devices.is_empty() && reasons(&readings).len() == 1, "{readings:?}");
+        machine.becomes(json!({"cards": [card(|_| ())]}));
+        source = machine.source();
+        assert_eq!(source.read().devices.len(), 1);
+    }
+    // In the middle of a card.
+    machine.becomes(json!({"cards": [card(|card| card["list"] = json!(1))]}));
+    assert!(source.read().devices.is_empty());
+}
+
+#[test]
+fn an_unplugged_card_leaves_the_others() {
+    let machine = Machine::new(json!({"cards": [card(|card| card["handle"] = json!(15)), card(|_| ())]}));
+    let readings = machine.source().read();
+    assert_eq!(readings.devices.len(), 1);
+    assert_eq!(
+        (readings.devices[0].device.id.as_str(), readings.unavailable[0].source.as_str()),
+        ("cuda:1", "cuda:0")
+    );
+}
+
+#[test]
+fn who_may_not_see_processes_still_sees_memory() {
+    let machine = Machine::new(json!({"cards": [card(|card| card["list"] = json!(4))]}));
+    let device = &machine.source().read().devices[0];
+    assert_eq!(device.usage.used_bytes.value, Some(ByteSize::gib(19)));
+    assert!(device.processes.unavailable.is_some());
+}
+
+#[test]
+fn no_library_a_library_of_another_kind_and_no_driver_are_reasons() {
+    let machine = Machine::new(json!({"init": 9}));
+    for (path, says) in [("libnot-here.so.1", "is not here"), ("libc.so.6", "is no NVML")] {
+        let readings = NvmlSource::of(path.as_ref()).read();
+        assert!(readings.devices.is_empty() && reasons(&readings)[0].contains(says), "{readings:?}");
+    }
+    let readings = machine.source().read();
+    assert!(readings.devices.is_empty() && reasons(&readings).len() == 1, "{readings:?}");
+}
