@@ -1,5 +1,6 @@
 //! The command line: every option with its help and its reading.
 
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -8,6 +9,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use vramkit::ByteSize;
 use vramkit::orchestrator::Verify;
 use vramkit::plan::Schedule;
+use vramkit::pressure::Ladder;
 
 const STYLES: Styles = Styles::styled()
     .header(AnsiColor::Green.on_default().bold())
@@ -32,6 +34,8 @@ pub enum Command {
     Run(RunOptions),
     Replay(ReplayOptions),
     Devices(DevicesOptions),
+    Top(TopOptions),
+    Serve(ServeOptions),
     Schema(SchemaOptions),
     Completions(CompletionsOptions),
 }
@@ -165,6 +169,71 @@ pub struct DevicesOptions {
     pub json: bool,
 }
 
+/// Watch who holds the memory of every device, how full it is and whether it leaks
+///
+/// Reads NVIDIA's and AMD's cards, this machine's memory (within its control group) and every pool that a process
+/// publishes, by model and purpose. A screen on a terminal, one reading as text or JSON otherwise. Exit status 1 with
+/// --once when a device is at level critical or a leak is suspected.
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  vramkit top
+  vramkit top --once --json
+  vramkit top --interval 0.5 --record memory.jsonl
+  vramkit top --replay memory.jsonl")]
+pub struct TopOptions {
+    /// Read once, print, end
+    #[arg(long)]
+    pub once: bool,
+    /// Between two readings at most; they come sooner as headroom shrinks
+    #[arg(long, value_name = "S", default_value = "1", value_parser = interval)]
+    pub interval: Duration,
+    /// Fractions from which on memory is elevated, high, critical
+    #[arg(long, value_name = "F,F,F", value_parser = levels)]
+    pub levels: Option<Levels>,
+    /// Keep readings in a file, without a screen
+    #[arg(long, value_name = "FILE.jsonl", conflicts_with_all = ["replay", "once"])]
+    pub record: Option<PathBuf>,
+    /// Most bytes of it and its older part
+    #[arg(long, value_name = "SIZE", default_value = "64MiB", requires = "record")]
+    pub record_size: ByteSize,
+    /// Show what was recorded
+    #[arg(long, value_name = "FILE.jsonl", conflicts_with = "once")]
+    pub replay: Option<PathBuf>,
+    /// Print readings as JSON (vramkit.top/1), one object a line without --once
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// Serve what top shows: OpenMetrics, JSON, events, a page
+///
+/// On loopback, only requests that name a loopback host are served. Any other address needs --token-file. SIGTERM ends it
+/// with exit status 0.
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  vramkit serve
+  vramkit serve --listen 0.0.0.0:9835 --token-file /etc/vramkit/token
+  curl http://127.0.0.1:9835/metrics")]
+pub struct ServeOptions {
+    /// Where to listen
+    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:9835")]
+    pub listen: SocketAddr,
+    /// A file with the token that requests must carry (Authorization: Bearer TOKEN)
+    #[arg(long, value_name = "FILE")]
+    pub token_file: Option<PathBuf>,
+    /// Between two readings at most; they come sooner as headroom shrinks
+    #[arg(long, value_name = "S", default_value = "1", value_parser = interval)]
+    pub interval: Duration,
+    /// Fractions from which on memory is elevated, high, critical
+    #[arg(long, value_name = "F,F,F", value_parser = levels)]
+    pub levels: Option<Levels>,
+    /// Keep readings in a file
+    #[arg(long, value_name = "FILE.jsonl")]
+    pub record: Option<PathBuf>,
+    /// Most bytes of it and its older part
+    #[arg(long, value_name = "SIZE", default_value = "64MiB", requires = "record")]
+    pub record_size: ByteSize,
+}
+
 /// Print the JSON Schema of a result
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:\n  vramkit schema plan\n  vramkit schema run")]
@@ -228,6 +297,32 @@ pub enum SchemaName {
     Run,
     Replay,
     Devices,
+    Top,
+}
+
+/// A ladder for watching.
+#[derive(Clone, Debug)]
+pub struct Levels(pub Ladder<()>);
+
+fn levels(text: &str) -> Result<Levels, String> {
+    let mut ladder = Ladder::watch();
+    let mut given = text.split(',');
+    for rung in &mut ladder.rungs {
+        let number = given.next().ok_or("three fractions are needed, such as 0.6,0.8,0.9")?;
+        rung.enter = number.trim().parse().map_err(|_| format!("`{number}` is not a fraction"))?;
+        rung.exit = Some((rung.enter - 0.05).max(0.0));
+    }
+    if given.next().is_some() {
+        return Err("three fractions are needed, such as 0.6,0.8,0.9".into());
+    }
+    ladder.check().map_err(|error| error.to_string())?;
+    Ok(Levels(ladder))
+}
+
+fn interval(text: &str) -> Result<Duration, String> {
+    let interval = seconds(text)?;
+    let bounds = Duration::from_millis(50)..=Duration::from_secs(3600);
+    if bounds.contains(&interval) { Ok(interval) } else { Err("between 0.05 and 3600 seconds".into()) }
 }
 
 fn seconds(text: &str) -> Result<Duration, String> {

@@ -8,6 +8,8 @@ use anstyle::{AnsiColor, Style};
 use vramkit::orchestrator::RunError;
 use vramkit_models::ReadError;
 use vramkit_replay::ReadTraceError;
+use vramkit_serve::ServeError;
+use vramkit_watch::record::ReadRecordError;
 
 /// See the exit statuses in [`main`](crate).
 #[derive(Debug, thiserror::Error)]
@@ -21,6 +23,12 @@ pub enum Failure {
     /// A workload cannot be run.
     #[error(transparent)]
     Run(#[from] RunError),
+    /// A recording cannot be read.
+    #[error(transparent)]
+    Record(#[from] ReadRecordError),
+    /// Nothing can be served.
+    #[error(transparent)]
+    Serve(#[from] ServeError),
     /// What was asked for cannot be done.
     #[error("{0}")]
     Input(String),

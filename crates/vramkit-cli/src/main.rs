@@ -23,6 +23,8 @@ fn main() -> ExitCode {
         Command::Run(options) => commands::run::run(&options),
         Command::Replay(options) => commands::replay::run(&options),
         Command::Devices(options) => commands::devices::run(&options),
+        Command::Top(options) => commands::top::run(&options),
+        Command::Serve(options) => commands::serve::run(&options),
         Command::Schema(options) => commands::schema::run(&options),
         Command::Completions(options) => commands::completions::run(&options),
     };

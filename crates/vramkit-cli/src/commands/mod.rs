@@ -6,3 +6,5 @@ pub mod plan;
 pub mod replay;
 pub mod run;
 pub mod schema;
+pub mod serve;
+pub mod top;

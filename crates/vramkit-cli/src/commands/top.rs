@@ -1,0 +1,128 @@
+//! `vramkit top`.
+
+use std::fmt::Write as _;
+use std::io::{IsTerminal, Write as _};
+use std::time::Instant;
+
+use vramkit::device::Reading;
+use vramkit::pressure::PressureLevel;
+use vramkit_top::Feed;
+use vramkit_watch::record::{self, Recorder};
+use vramkit_watch::{Tick, WatchConfig, Watcher};
+
+use crate::args::{Levels, TopOptions};
+use crate::failure::Failure;
+use crate::output::{self, BAD, BOLD, DIM};
+
+pub fn run(options: &TopOptions) -> Result<bool, Failure> {
+    let on_a_terminal = std::io::stdout().is_terminal() && std::io::stdin().is_terminal() && !options.json;
+    if let Some(path) = &options.replay {
+        let ticks = record::read(path)?;
+        if on_a_terminal {
+            vramkit_top::run(Feed::Recorded(ticks, options.interval))?;
+        } else {
+            ticks.iter().try_for_each(|tick| print(tick, options.json, false))?;
+        }
+        return Ok(true);
+    }
+    let mut watcher = watcher(options.levels.as_ref())?;
+    let start = Instant::now();
+    if let Some(path) = &options.record {
+        let failed = |error| Failure::Write { path: path.clone(), error };
+        let mut recorder = Recorder::open(path, options.record_size.bytes()).map_err(failed)?;
+        loop {
+            let tick = watcher.tick(start.elapsed());
+            recorder.write(&tick).map_err(failed)?;
+            std::thread::sleep(watcher.period(&tick, (options.interval / 10, options.interval)));
+        }
+    }
+    if on_a_terminal && !options.once {
+        vramkit_top::run(Feed::Live(Box::new(watcher), options.interval))?;
+        return Ok(true);
+    }
+    // Piped without --json: one reading, as a person would want it.
+    if options.once || !options.json {
+        let tick = watcher.tick(start.elapsed());
+        print(&tick, options.json, true)?;
+        let critical = |device: &vramkit_watch::DeviceTick| {
+            device.snapshot.level == Some(PressureLevel::Critical) || !device.suspected.is_empty()
+        };
+        return Ok(!tick.devices.iter().any(critical));
+    }
+    loop {
+        let tick = watcher.tick(start.elapsed());
+        print(&tick, true, false)?;
+        std::thread::sleep(watcher.period(&tick, (options.interval / 10, options.interval)));
+    }
+}
+
+/// Of everything that this machine may have.
+pub fn watcher(levels: Option<&Levels>) -> Result<Watcher, Failure> {
+    let mut config = WatchConfig::default();
+    if let Some(Levels(ladder)) = levels {
+        config.ladder = ladder.clone();
+    }
+    Watcher::of_this_machine(config).map_err(|error| Failure::Input(error.to_string()))
+}
+
+fn print(tick: &Tick, json: bool, pretty: bool) -> Result<(), Failure> {
+    if json && pretty {
+        return output::json(tick);
+    }
+    if json {
+        let mut out = std::io::stdout().lock();
+        let mut line = serde_json::to_vec(tick).map_err(std::io::Error::from)?;
+        line.push(b'\n');
+        out.write_all(&line)?;
+        return Ok(out.flush()?);
+    }
+    output::text(&text(tick))
+}
+
+fn text(tick: &Tick) -> String {
+    let mut text = String::new();
+    for device in &tick.devices {
+        let (snapshot, usage) = (&device.snapshot, &device.snapshot.usage);
+        let level =
+            snapshot.level.map_or_else(|| "level not available".to_owned(), |level| level.to_string());
+        let percent =
+            usage.used_ratio().map_or_else(String::new, |ratio| format!(", {:.1} % used", 100.0 * ratio));
+        let _ = writeln!(
+            text,
+            "{BOLD}{}{BOLD:#}  {}  {level}{percent}",
+            snapshot.device.id, snapshot.device.name
+        );
+        let _ =
+            writeln!(text, "  {} used of {}, {} free", usage.used_bytes, usage.total_bytes, usage.free_bytes);
+        if let Some(stall) = device.stall {
+            let _ = writeln!(
+                text,
+                "  waiting for memory: {:.1} % of 10 s, {:.1} % of 60 s, {:.1} % of 300 s",
+                100.0 * stall.some.avg10_ratio,
+                100.0 * stall.some.avg60_ratio,
+                100.0 * stall.some.avg300_ratio
+            );
+        }
+        if let Reading { value: None, unavailable: Some(reason), .. } = &snapshot.processes {
+            let _ = writeln!(text, "  {DIM}processes: {reason}{DIM:#}");
+        }
+        if !device.holders.is_empty() {
+            let rows = std::iter::once(vec!["holder".to_owned(), "holds".to_owned(), "of all".to_owned()])
+                .chain(device.holders.iter().map(|holder| {
+                    let part = usage
+                        .total_bytes
+                        .value
+                        .map(|total| format!("{:.1} %", 100.0 * holder.bytes.ratio_of(total)));
+                    vec![holder.name.clone(), holder.bytes.to_string(), part.unwrap_or_default()]
+                }));
+            text += &output::table(&rows.collect::<Vec<_>>());
+        }
+        for leak in &device.suspected {
+            let _ = writeln!(text, "  {BAD}leak suspected{BAD:#}: tag `{}` of {}", leak.tag, leak.model);
+        }
+    }
+    for absent in &tick.unavailable {
+        let _ = writeln!(text, "{DIM}{}: {}{DIM:#}", absent.source, absent.reason);
+    }
+    text
+}

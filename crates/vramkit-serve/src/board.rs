@@ -1,0 +1,92 @@
+//! The watcher behind a lock, and what was last read: many readers, one reading.
+
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use tokio::sync::broadcast;
+use vramkit_watch::record::Recorder;
+use vramkit_watch::{Tick, Watcher};
+
+use crate::metrics;
+
+/// Ticks that a slow reader of events may be behind before it is dropped.
+const BEHIND: usize = 16;
+
+/// One reading, in the forms that readers want.
+#[derive(Debug)]
+pub(crate) struct Page {
+    pub(crate) tick: Arc<Tick>,
+    pub(crate) json: String,
+    pub(crate) metrics: String,
+    made: Instant,
+}
+
+pub(crate) struct Board {
+    watcher: Mutex<(Watcher, Option<Recorder>)>,
+    started: Instant,
+    last: Mutex<Option<Arc<Page>>>,
+    news: broadcast::Sender<Arc<Page>>,
+}
+
+impl Board {
+    pub(crate) fn new(watcher: Watcher, recorder: Option<Recorder>) -> Self {
+        Self {
+            watcher: Mutex::new((watcher, recorder)),
+            started: Instant::now(),
+            last: Mutex::new(None),
+            news: broadcast::channel(BEHIND).0,
+        }
+    }
+
+    /// A reading no older than `age`; made now when there is none. May ask drivers: not for the thread that serves.
+    pub(crate) fn page(&self, age: Duration) -> Arc<Page> {
+        if let Some(page) = self.recent(age) {
+            return page;
+        }
+        let mut watcher = self.watcher.lock().unwrap_or_else(PoisonError::into_inner);
+        // Somebody else may have read while this one waited.
+        if let Some(page) = self.recent(age) {
+            return page;
+        }
+        let tick = Arc::new(watcher.0.tick(self.started.elapsed()));
+        if let Some(recorder) = &mut watcher.1
+            && let Err(error) = recorder.write(&tick)
+        {
+            tracing::error!(%error, "recording ends");
+            watcher.1 = None;
+        }
+        let page = Arc::new(Page {
+            json: serde_json::to_string(&*tick).unwrap_or_default(),
+            metrics: metrics::openmetrics(&tick).unwrap_or_default(),
+            tick,
+            made: Instant::now(),
+        });
+        *self.last.lock().unwrap_or_else(PoisonError::into_inner) = Some(page.clone());
+        // Nobody may be listening.
+        let _ = self.news.send(page.clone());
+        page
+    }
+
+    /// The last reading, if it is no older than `age`.
+    pub(crate) fn recent(&self, age: Duration) -> Option<Arc<Page>> {
+        let last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
+        last.as_ref().filter(|page| page.made.elapsed() <= age).cloned()
+    }
+
+    pub(crate) fn news(&self) -> broadcast::Receiver<Arc<Page>> {
+        self.news.subscribe()
+    }
+
+    /// Until the next reading.
+    pub(crate) fn period(&self, tick: &Tick, bounds: (Duration, Duration)) -> Duration {
+        self.watcher.lock().unwrap_or_else(PoisonError::into_inner).0.period(tick, bounds)
+    }
+
+    /// The history of every device and the last events, as JSON.
+    pub(crate) fn history(&self) -> serde_json::Value {
+        let watcher = self.watcher.lock().unwrap_or_else(PoisonError::into_inner);
+        let devices: serde_json::Map<String, serde_json::Value> =
+            watcher.0.history().map(|(id, samples)| (id.to_owned(), serde_json::json!(samples))).collect();
+        serde_json::json!({ "schema": "vramkit.history/1", "devices": devices, "events": watcher.0.events() })
+    }
+}

@@ -1,0 +1,16 @@
+//! vramkit's monitor as a terminal screen.
+//!
+//! ```text
+//! feed (a watcher, a recording) ──► app (what is chosen, sorted, filtered) ──► screen
+//!                         keys, mouse ──┘
+//! ```
+//!
+//! The app is plain state that events change and the screen draws; neither knows a terminal, so both are tested without one.
+
+mod app;
+mod screen;
+mod terminal;
+
+pub use app::{App, Input, Sort, View};
+pub use screen::draw;
+pub use terminal::{Feed, run};
