@@ -55,24 +55,30 @@ impl Collector for OfTick {
         };
         let bytes = |size: Option<ByteSize>| size.map(|size| size.bytes() as f64);
 
-        let used = gauge(&|device| bytes(device.snapshot.usage.used_bytes.value));
-        family(
-            "hw_gpu_memory_usage",
-            "Memory that every process together holds",
-            Some(Unit::Bytes),
-            MetricType::Gauge,
-            used,
-        )?;
-        let total = gauge(&|device| bytes(device.snapshot.usage.total_bytes.value));
-        family("hw_gpu_memory_limit", "Memory that there is", Some(Unit::Bytes), MetricType::Gauge, total)?;
-        let ratio = gauge(&|device| device.snapshot.usage.used_ratio());
-        family(
-            "hw_gpu_memory_utilization",
-            "Held of what there is",
-            Some(Unit::Other("ratio".into())),
-            MetricType::Gauge,
-            ratio,
-        )?;
+        // The conventions have names of their own for a machine's main memory.
+        for (prefix, is_host) in [("hw_gpu_memory", false), ("system_memory", true)] {
+            let of = |device: &DeviceTick| ((device.snapshot.device.id == "host") == is_host).then_some(());
+            let used = gauge(&|device| of(device).and(bytes(device.snapshot.usage.used_bytes.value)));
+            let help = "Memory that every process together holds";
+            family(&format!("{prefix}_usage"), help, Some(Unit::Bytes), MetricType::Gauge, used)?;
+            let total = gauge(&|device| of(device).and(bytes(device.snapshot.usage.total_bytes.value)));
+            family(
+                &format!("{prefix}_limit"),
+                "Memory that there is",
+                Some(Unit::Bytes),
+                MetricType::Gauge,
+                total,
+            )?;
+            let ratio = gauge(&|device| of(device).and(device.snapshot.usage.used_ratio()));
+            let unit = Some(Unit::Other("ratio".into()));
+            family(
+                &format!("{prefix}_utilization"),
+                "Held of what there is",
+                unit,
+                MetricType::Gauge,
+                ratio,
+            )?;
+        }
         let free = gauge(&|device| bytes(device.snapshot.usage.free_bytes.value));
         family(
             "vramkit_memory_free",

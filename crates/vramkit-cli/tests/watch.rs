@@ -1,0 +1,445 @@
+//! `top` and `serve` as programs: over the stand-in for NVML, in a pseudo-terminal, over sockets.
+
+use std::io::{Read, Write};
+use std::net::TcpStream;
+use std::path::PathBuf;
+use std::process::{Child, Command, Stdio};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use portable_pty::{CommandBuilder, PtySize, native_pty_system};
+use serde_json::{Value, json};
+
+fn program() -> PathBuf {
+    env!("CARGO_BIN_EXE_vramkit").into()
+}
+
+fn stand_in() -> PathBuf {
+    let folder = std::env::current_exe().unwrap().parent().unwrap().to_path_buf();
+    folder.join("libvramkit_standin.so")
+}
+
+/// A machine with these cards, in a folder of its own.
+struct Machine {
+    folder: tempfile::TempDir,
+}
+
+impl Machine {
+    fn new(script: &Value) -> Self {
+        let machine = Self { folder: tempfile::tempdir().unwrap() };
+        machine.becomes(script);
+        machine
+    }
+
+    fn becomes(&self, script: &Value) {
+        // In one step: the program reads it at any time.
+        let (written, path) = (self.path("cards.new"), self.path("cards.json"));
+        std::fs::write(&written, script.to_string()).unwrap();
+        std::fs::rename(written, path).unwrap();
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    fn environment(&self) -> [(&'static str, PathBuf); 3] {
+        [
+            ("VRAMKIT_NVML", stand_in()),
+            ("VRAMKIT_STANDIN_NVML", self.path("cards.json")),
+            ("VRAMKIT_RUNTIME_DIR", self.path("pools")),
+        ]
+    }
+
+    fn command(&self, arguments: &[&str]) -> Command {
+        let mut command = Command::new(program());
+        command.args(arguments).envs(self.environment()).env("NO_COLOR", "1");
+        command
+    }
+
+    fn json(&self, arguments: &[&str]) -> (Value, Option<i32>) {
+        let done = self.command(arguments).output().unwrap();
+        let text = String::from_utf8(done.stdout).unwrap();
+        let value = serde_json::from_str(&text);
+        (
+            value.unwrap_or_else(|error| panic!("{error}: {text}{}", String::from_utf8_lossy(&done.stderr))),
+            done.status.code(),
+        )
+    }
+}
+
+fn cards(used_gib: u64) -> Value {
+    json!({"cards": [{
+        "name": "Stand-in H100", "uuid": "GPU-1", "total": 80u64 << 30, "free": (80 - used_gib) << 30,
+        "used": used_gib << 30, "reserved": 1u64 << 30, "accounting": true,
+        "processes": [{"pid": std::process::id(), "used": used_gib << 29, "peak": 70u64 << 30}, {"pid": 4_100_000, "used": 1u64 << 30}]
+    }]})
+}
+
+#[test]
+fn top_once_says_what_the_driver_says_and_its_exit_status_is_the_answer() {
+    let machine = Machine::new(&cards(40));
+    let (tick, status) = machine.json(&["top", "--once", "--json"]);
+    assert_eq!((tick["schema"].as_str(), status), (Some("vramkit.top/1"), Some(0)));
+    let card = &tick["devices"][0];
+    assert_eq!((card["device"]["id"].as_str(), card["level"].as_str()), (Some("cuda:0"), Some("normal")));
+    assert_eq!(
+        (card["used_bytes"]["value"].as_u64(), card["used_bytes"]["source"].as_str()),
+        (Some(40 << 30), Some("nvml"))
+    );
+    assert_eq!(card["processes"]["value"][0]["peak_bytes"]["value"].as_u64(), Some(70 << 30));
+    assert_eq!(tick["devices"][1]["device"]["id"], "host");
+    machine.becomes(&cards(76));
+    let (tick, status) = machine.json(&["top", "--once", "--json"]);
+    assert_eq!((tick["devices"][0]["level"].as_str(), status), (Some("critical"), Some(1)));
+    let (tick, status) = machine.json(&["top", "--once", "--json", "--levels", "0.96,0.97,0.98"]);
+    assert_eq!((tick["devices"][0]["level"].as_str(), status), (Some("normal"), Some(0)));
+    let text = machine.command(&["top", "--once"]).output().unwrap();
+    let text = String::from_utf8(text.stdout).unwrap();
+    assert!(
+        text.contains("cuda:0  Stand-in H100  critical, 95.0 % used") && text.contains("process 4100000"),
+        "{text}"
+    );
+    assert!(!text.contains('\u{1b}'), "no colours when piped");
+}
+
+#[test]
+fn a_machine_without_cards_still_has_its_own_memory_and_says_why() {
+    let machine = Machine::new(&json!({"init": 9}));
+    let (tick, status) = machine.json(&["top", "--once", "--json"]);
+    assert_eq!((tick["devices"].as_array().unwrap().len(), status), (1, Some(0)));
+    assert_eq!(tick["unavailable"][0]["source"], "nvml");
+}
+
+#[test]
+fn options_that_make_no_sense_are_refused() {
+    let machine = Machine::new(&json!({}));
+    for (arguments, says) in [
+        (vec!["top", "--levels", "0.9,0.8,0.7"], "above the rung before it"),
+        (vec!["top", "--levels", "0.5,nan,0.9"], "enter"),
+        (vec!["top", "--levels", "0.5,0.6"], "three fractions"),
+        (vec!["top", "--interval", "0"], "between 0.05 and 3600"),
+        (vec!["top", "--replay", "/nowhere/x.jsonl"], "cannot read"),
+        (vec!["serve", "--listen", "0.0.0.0:0"], "--token-file"),
+        (vec!["serve", "--listen", "nowhere"], "invalid"),
+        (vec!["serve", "--token-file", "/nowhere/token"], "cannot read"),
+        (vec!["serve", "--record", "/nowhere/x.jsonl"], "cannot write"),
+    ] {
+        let done = machine.command(&arguments).output().unwrap();
+        let error = String::from_utf8_lossy(&done.stderr).into_owned();
+        assert_eq!(done.status.code(), Some(2), "{arguments:?}: {error}");
+        assert!(error.contains(says), "{arguments:?}: {error}");
+    }
+}
+
+#[test]
+fn what_is_recorded_can_be_replayed_after_a_kill() {
+    let machine = Machine::new(&cards(40));
+    let file = machine.path("ticks.jsonl");
+    let record = ["top", "--record", file.to_str().unwrap(), "--interval", "0.05"];
+    let mut child = machine.command(&record).spawn().unwrap();
+    wait_until(|| std::fs::read_to_string(&file).is_ok_and(|text| text.lines().count() >= 4));
+    child.kill().unwrap();
+    child.wait().unwrap();
+    let done = machine.command(&["top", "--replay", file.to_str().unwrap(), "--json"]).output().unwrap();
+    let lines: Vec<Value> = String::from_utf8(done.stdout)
+        .unwrap()
+        .lines()
+        .map(|line| serde_json::from_str(line).unwrap())
+        .collect();
+    assert!(lines.len() >= 3 && done.status.success());
+    assert_eq!(lines[0]["devices"][0]["used_bytes"]["value"].as_u64(), Some(40 << 30));
+}
+
+fn wait_until(ready: impl Fn() -> bool) {
+    let start = Instant::now();
+    while !ready() {
+        assert!(start.elapsed() < Duration::from_secs(30), "it never came");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+}
+
+/// A server that is ended when it is dropped.
+struct Server {
+    child: Child,
+    address: String,
+}
+
+impl Server {
+    fn start(machine: &Machine, arguments: &[&str]) -> Self {
+        let mut all = vec!["serve", "--interval", "0.1"];
+        all.extend(arguments);
+        if !arguments.contains(&"--listen") {
+            all.extend(["--listen", "127.0.0.1:0"]);
+        }
+        let mut child = machine.command(&all).stderr(Stdio::piped()).spawn().unwrap();
+        let mut said = Vec::new();
+        let stderr = child.stderr.as_mut().unwrap();
+        while said.last() != Some(&b'\n') {
+            let mut byte = [0];
+            assert_eq!(stderr.read(&mut byte).unwrap(), 1, "{}", String::from_utf8_lossy(&said));
+            said.push(byte[0]);
+        }
+        let said = String::from_utf8(said).unwrap();
+        let address =
+            said.trim().strip_prefix("listening on http://").unwrap().trim_end_matches('/').to_owned();
+        Self { child, address }
+    }
+
+    fn connect(&self) -> TcpStream {
+        let stream = TcpStream::connect(&self.address).unwrap();
+        stream.set_read_timeout(Some(Duration::from_secs(30))).unwrap();
+        stream
+    }
+
+    /// The whole answer to a request as it is.
+    fn raw(&self, request: &[u8]) -> String {
+        let mut stream = self.connect();
+        // It may have been refused before it was all sent.
+        let _ = stream.write_all(request);
+        let mut answer = Vec::new();
+        let _ = stream.read_to_end(&mut answer);
+        String::from_utf8_lossy(&answer).into_owned()
+    }
+
+    fn get(&self, path: &str, headers: &str) -> (u16, String) {
+        let host =
+            if headers.contains("Host:") { String::new() } else { format!("Host: {}\r\n", self.address) };
+        let answer =
+            self.raw(format!("GET {path} HTTP/1.1\r\n{host}{headers}Connection: close\r\n\r\n").as_bytes());
+        let status =
+            answer.get(9..12).and_then(|status| status.parse().ok()).unwrap_or_else(|| panic!("{answer}"));
+        (status, answer.split_once("\r\n\r\n").map_or(String::new(), |(_, body)| body.to_owned()))
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+#[test]
+fn serve_answers_on_every_path_and_ends_on_sigterm() {
+    let machine = Machine::new(&cards(72));
+    let mut server = Server::start(&machine, &[]);
+    wait_until(|| server.get("/readyz", "").0 == 200);
+    assert_eq!(server.get("/healthz", ""), (200, "ok\n".into()));
+    let (status, metrics) = server.get("/metrics", "");
+    assert_eq!(status, 200);
+    for line in [
+        "hw_gpu_memory_usage_bytes{hw_id=\"GPU-1\",hw_name=\"Stand-in H100\",device=\"cuda:0\"} 77309411328.0",
+        "vramkit_memory_pressure_level{hw_id=\"GPU-1\",hw_name=\"Stand-in H100\",device=\"cuda:0\"} 3.0",
+    ] {
+        assert!(metrics.lines().any(|found| found == line), "{line}\n{metrics}");
+    }
+    assert!(metrics.contains("system_memory_usage_bytes{") && metrics.ends_with("# EOF\n"));
+    assert!(metrics.contains("pid=\"4100000\"") && !metrics.contains(&u64::MAX.to_string()), "{metrics}");
+    let (_, snapshot) = server.get("/api/snapshot", "");
+    assert_eq!(serde_json::from_str::<Value>(&snapshot).unwrap()["schema"], "vramkit.top/1");
+    let (_, history) = server.get("/api/history", "");
+    let history: Value = serde_json::from_str(&history).unwrap();
+    assert!(!history["devices"]["cuda:0"].as_array().unwrap().is_empty(), "{history}");
+    assert!(server.get("/", "").1.contains("<title>vramkit</title>"));
+    assert_eq!(server.get("/nothing", "").0, 404);
+    // A process that ends has no sample any more, and a card that is unknown none either.
+    let mut gone = cards(10);
+    gone["cards"][0]["processes"] = json!([]);
+    machine.becomes(&gone);
+    wait_until(|| !server.get("/metrics", "").1.contains("vramkit_process_memory"));
+    machine.becomes(&json!({"count": 9}));
+    wait_until(|| !server.get("/metrics", "").1.contains("hw_gpu_memory"));
+    let term = Command::new("kill").args(["-TERM", &server.child.id().to_string()]).status().unwrap();
+    assert!(term.success());
+    assert_eq!(server.child.wait().unwrap().code(), Some(0));
+}
+
+#[test]
+fn events_stream_ticks_and_changes() {
+    let machine = Machine::new(&cards(10));
+    let server = Server::start(&machine, &[]);
+    wait_until(|| server.get("/readyz", "").0 == 200);
+    let mut stream = server.connect();
+    write!(stream, "GET /events HTTP/1.1\r\nHost: localhost\r\n\r\n").unwrap();
+    machine.becomes(&cards(78));
+    let (mut text, mut buffer) = (String::new(), [0; 4096]);
+    let start = Instant::now();
+    while !text.contains("normal to critical at 98 %") {
+        assert!(start.elapsed() < Duration::from_secs(30), "{text}");
+        let read = stream.read(&mut buffer).unwrap();
+        text += &String::from_utf8_lossy(&buffer[..read]);
+    }
+    assert!(text.contains("content-type: text/event-stream") && text.contains("event: tick"));
+}
+
+#[test]
+fn only_those_who_may_are_answered() {
+    let machine = Machine::new(&cards(10));
+    let server = Server::start(&machine, &[]);
+    for host in ["evil.example", "localhost.evil.example", "10.1.2.3:80"] {
+        let (status, body) = server.get("/api/snapshot", &format!("Host: {host}\r\n"));
+        assert_eq!(status, 403, "{body}");
+    }
+    assert_eq!(server.get("/api/snapshot", "Host: localhost:1\r\n").0, 200);
+    assert_eq!(server.get("/api/snapshot", "Host: localhost\r\nHost: evil.example\r\n").0 / 100, 4);
+    let token = machine.path("token");
+    std::fs::write(&token, "correct-horse\n").unwrap();
+    let arguments = ["--listen", "0.0.0.0:0", "--token-file", token.to_str().unwrap()];
+    let mut server = Server::start(&machine, &arguments);
+    server.address = server.address.replace("0.0.0.0", "127.0.0.1");
+    assert_eq!(server.get("/metrics", "").0, 401);
+    assert_eq!(server.get("/metrics", "Authorization: Bearer wrong-horse00\r\n").0, 401);
+    assert_eq!(server.get("/metrics", "Host: gpu7\r\nAuthorization: Bearer correct-horse\r\n").0, 200);
+    assert_eq!(server.get("/?token=correct-horse", "").0, 200);
+    assert_eq!(server.get("/healthz", "").0, 200);
+}
+
+#[test]
+fn hostile_clients_are_refused_or_dropped_and_others_served() {
+    let machine = Machine::new(&cards(10));
+    let server = Server::start(&machine, &[]);
+    let oversized = format!("GET / HTTP/1.1\r\nHost: localhost\r\nX: {}\r\n\r\n", "x".repeat(1 << 20));
+    assert!(
+        server.raw(oversized.as_bytes()).starts_with("HTTP/1.1 431")
+            || server.raw(oversized.as_bytes()).is_empty()
+    );
+    for malformed in [
+        &b"\x00\x01\x02\r\n\r\n"[..],
+        b"GET / HTTP/9.9\r\n\r\n",
+        b"GET /\xff HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n",
+        b"POST /metrics HTTP/1.1\r\nHost: localhost\r\nContent-Length: 99999999999999999999\r\n\r\n",
+    ] {
+        let answer = server.raw(malformed);
+        assert!(
+            answer.is_empty() || answer.starts_with("HTTP/1.1 4") || answer.starts_with("HTTP/1.1 5"),
+            "{answer}"
+        );
+    }
+    assert!(server.raw(b"POST /metrics HTTP/1.1\r\nHost: localhost\r\nContent-Length: 0\r\nConnection: close\r\n\r\n").starts_with("HTTP/1.1 405"));
+    // Many that say nothing: they take places, and are dropped in the end; nobody's place is taken for good.
+    let idle: Vec<TcpStream> = (0..200).map(|_| server.connect()).collect();
+    drop(idle);
+    wait_until(|| {
+        std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| server.get("/healthz", "").0 == 200))
+            .unwrap_or(false)
+    });
+    // Slow: no headers for longer than the server's patience.
+    let mut slow = server.connect();
+    write!(slow, "GET / HT").unwrap();
+    let start = Instant::now();
+    let mut answer = Vec::new();
+    let _ = slow.read_to_end(&mut answer);
+    assert!(start.elapsed() < Duration::from_secs(20), "dropped after ten seconds");
+    assert_eq!(server.get("/healthz", "").0, 200);
+}
+
+#[test]
+fn a_port_in_use_is_an_error_with_a_way_out() {
+    let machine = Machine::new(&cards(10));
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = taken.local_addr().unwrap().to_string();
+    let done = machine.command(&["serve", "--listen", &address]).output().unwrap();
+    let error = String::from_utf8_lossy(&done.stderr).into_owned();
+    assert_eq!(done.status.code(), Some(2));
+    assert!(error.contains(&address) && error.contains("127.0.0.1:0"), "{error}");
+}
+
+/// A program in a pseudo-terminal of 80 × 24.
+struct Terminal {
+    screen: Arc<Mutex<vt100::Parser>>,
+    keys: Box<dyn Write + Send>,
+    child: Box<dyn portable_pty::Child + Send + Sync>,
+}
+
+impl Terminal {
+    fn run(machine: &Machine, arguments: &[&str]) -> Self {
+        let size = PtySize { rows: 24, cols: 80, pixel_width: 0, pixel_height: 0 };
+        let pair = native_pty_system().openpty(size).unwrap();
+        let mut command = CommandBuilder::new(program());
+        command.args(arguments);
+        command.env("TERM", "xterm-256color");
+        command.env_remove("NO_COLOR");
+        machine.environment().iter().for_each(|(name, value)| command.env(name, value));
+        let child = pair.slave.spawn_command(command).unwrap();
+        drop(pair.slave);
+        let (mut output, keys) =
+            (pair.master.try_clone_reader().unwrap(), pair.master.take_writer().unwrap());
+        let screen = Arc::new(Mutex::new(vt100::Parser::new(24, 80, 0)));
+        let shown = screen.clone();
+        std::thread::spawn(move || {
+            let _master = pair.master;
+            let mut buffer = [0; 4096];
+            while let Ok(read @ 1..) = output.read(&mut buffer) {
+                shown.lock().unwrap().process(&buffer[..read]);
+            }
+        });
+        Self { screen, keys, child }
+    }
+
+    fn text(&self) -> String {
+        self.screen.lock().unwrap().screen().contents()
+    }
+
+    fn shows(&self, text: &str) {
+        let start = Instant::now();
+        while !self.text().contains(text) {
+            assert!(start.elapsed() < Duration::from_secs(30), "no `{text}` in\n{}", self.text());
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    }
+
+    fn press(&mut self, keys: &str) {
+        self.keys.write_all(keys.as_bytes()).unwrap();
+        self.keys.flush().unwrap();
+    }
+}
+
+#[test]
+fn top_is_a_screen_on_a_terminal_and_puts_the_terminal_back() {
+    let machine = Machine::new(&cards(68));
+    let mut terminal = Terminal::run(&machine, &["top", "--interval", "0.1"]);
+    terminal.shows("cuda:0     high");
+    terminal.shows("68 GiB     80 GiB");
+    assert!(terminal.screen.lock().unwrap().screen().alternate_screen());
+    terminal.press("\t");
+    terminal.shows("processes, by bytes");
+    terminal.shows("4100000 not available");
+    terminal.press("/41");
+    terminal.shows("filter: 41");
+    terminal.press("\r");
+    terminal.shows("filter `41`");
+    terminal.press("?");
+    terminal.shows("next table: holders, processes, pools, models");
+    terminal.press("?d");
+    terminal.shows("▶ host");
+    terminal.press("p");
+    terminal.shows("paused");
+    terminal.press("p");
+    machine.becomes(&cards(79));
+    terminal.shows("high to critical at 99 %");
+    terminal.press("q");
+    assert!(terminal.child.wait().unwrap().success());
+    wait_until(|| !terminal.screen.lock().unwrap().screen().alternate_screen());
+}
+
+#[test]
+fn a_recording_is_stepped_through_on_a_terminal() {
+    let machine = Machine::new(&cards(10));
+    let file = machine.path("ticks.jsonl");
+    let mut lines = String::new();
+    for used in [10, 20, 30] {
+        machine.becomes(&cards(used));
+        let (tick, _) = machine.json(&["top", "--once", "--json"]);
+        lines += &(tick.to_string() + "\n");
+    }
+    std::fs::write(&file, lines).unwrap();
+    let mut terminal =
+        Terminal::run(&machine, &["top", "--replay", file.to_str().unwrap(), "--interval", "0.1"]);
+    terminal.shows("recording, 3 of 3");
+    terminal.shows("30 GiB");
+    terminal.press(" \u{1b}[D\u{1b}[D");
+    terminal.shows("recording, 1 of 3");
+    terminal.shows("10 GiB");
+    terminal.press("\u{3}");
+    assert!(terminal.child.wait().unwrap().success());
+}
