@@ -2,7 +2,7 @@
 //! count of devices, so that a test changes the machine between two ticks by writing it.
 //!
 //! ```json
-//! {"init": 0, "count": 0, "cards": [{"name": "Card", "uuid": "GPU-1", "total": 1073741824, "free": 0, "used": 0,
+//! {"once": false, "init": 0, "count": 0, "cards": [{"name": "Card", "uuid": "GPU-1", "total": 1073741824, "free": 0, "used": 0,
 //!   "reserved": 0, "memory": 0, "memory_v2": 0, "list": 0, "handle": 0, "accounting": true,
 //!   "processes": [{"pid": 1, "used": 5, "peak": 9}], "graphics": [], "parts": [{...}]}]}
 //! ```
@@ -29,6 +29,8 @@ fn sentinel() -> u64 {
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(default)]
 struct Script {
+    /// Read the file at the start alone, for benchmarks.
+    once: bool,
     init: c_int,
     count: c_int,
     cards: Vec<Card>,
@@ -69,6 +71,9 @@ struct Process {
 static SCRIPT: Mutex<Option<Script>> = Mutex::new(None);
 
 fn load() {
+    if SCRIPT.lock().unwrap_or_else(PoisonError::into_inner).as_ref().is_some_and(|script| script.once) {
+        return;
+    }
     let script = std::env::var_os("VRAMKIT_STANDIN_NVML")
         .and_then(|path| std::fs::read_to_string(path).ok())
         .and_then(|text| serde_json::from_str(&text).ok());

@@ -18,10 +18,12 @@ mod pools;
 mod processes;
 pub mod record;
 mod source;
+mod tick;
 mod watcher;
 
 pub use nvml::NvmlSource;
 pub use pools::PublishedPools;
 pub use processes::Processes;
 pub use source::{DeviceReading, Readings, Source, Unavailable};
-pub use watcher::{DeviceTick, Event, EventKind, Growing, Holder, Sample, Tick, WatchConfig, Watcher};
+pub use tick::{DeviceTick, Event, EventKind, Growing, Holder, Sample, Tick};
+pub use watcher::{WatchConfig, Watcher};

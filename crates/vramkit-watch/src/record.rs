@@ -7,7 +7,7 @@ use std::fs::{self, File, OpenOptions};
 use std::io::{self, BufRead, BufReader, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 
-use crate::watcher::Tick;
+use crate::tick::Tick;
 
 /// A longer line is no tick.
 const LONGEST: u64 = 16 << 20;

@@ -7,14 +7,15 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::time::{Duration, SystemTime};
 
-use serde::{Deserialize, Serialize};
 use vramkit::ByteSize;
 use vramkit::device::{Reading, Source as Origin};
 use vramkit::monitor::leak::{Growth, GrowthDetector, GrowthEvent, OwnerLeaks, TagEvent, TagLeak};
-use vramkit::monitor::{DeviceName, Forecast, Forecaster, Snapshot, StallTimes, Usage, sampling_period, utc};
-use vramkit::pressure::{Ladder, PressureGauge, PressureLevel};
+use vramkit::monitor::{DeviceName, Forecaster, Snapshot, StallTimes, Usage, sampling_period, utc};
+use vramkit::pool::PoolStats;
+use vramkit::pressure::{Ladder, PressureGauge};
 
-use crate::source::{DeviceReading, Readings, Source, Unavailable};
+use crate::source::{DeviceReading, Readings, Source};
+use crate::tick::{DeviceTick, Event, EventKind, Growing, Holder, Sample, Tick};
 
 /// Events kept, and holders told apart in a sample.
 const EVENTS: usize = 500;
@@ -38,122 +39,6 @@ impl Default for WatchConfig {
     fn default() -> Self {
         Self { ladder: Ladder::watch(), history: 1200 }
     }
-}
-
-/// What kind of event it is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
-#[serde(rename_all = "snake_case")]
-pub enum EventKind {
-    /// Another level.
-    LevelChanged,
-    /// More than a fifth in five minutes, evenly.
-    GrowingFast,
-    /// The floor rises and does not slow.
-    SustainedGrowth,
-    /// A tag's old bytes grow without end.
-    LeakSuspected,
-    /// What was said before is over.
-    Cleared,
-    /// A device was not there before.
-    Appeared,
-    /// A device is not there any more.
-    Lost,
-}
-
-/// Something that changed.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
-pub struct Event {
-    /// When, in UTC.
-    pub time: String,
-    /// On which device.
-    pub device: String,
-    /// What kind.
-    pub kind: EventKind,
-    /// In words.
-    pub text: String,
-}
-
-/// Who holds a part of a device.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
-pub struct Holder {
-    /// A model and purpose of a pool, or a process.
-    pub name: String,
-    /// What it holds.
-    pub bytes: ByteSize,
-}
-
-/// A device at one instant, for drawing.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
-pub struct Sample {
-    /// Seconds since 1970, in UTC.
-    pub unix_seconds: f64,
-    /// Held by every process; none when not known.
-    pub used_bytes: Option<ByteSize>,
-    /// The level; none when not known.
-    pub level: Option<PressureLevel>,
-    /// The largest holders.
-    pub holders: Vec<Holder>,
-}
-
-/// What is known of growth.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
-#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
-pub struct Growing {
-    /// Fast (over five minutes) or sustained.
-    pub fast: bool,
-    /// Over the window, of the level at its start.
-    pub growth_ratio: f64,
-    /// In seconds.
-    pub window_seconds: f64,
-    /// A second.
-    pub bytes_per_second: f64,
-}
-
-/// A device in a tick.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
-pub struct DeviceTick {
-    /// What was read, and the level.
-    #[serde(flatten)]
-    pub snapshot: Snapshot,
-    /// Readings at each level so far: normal, elevated, high, critical.
-    pub level_readings: [u64; 4],
-    /// Changes of level so far.
-    pub level_changes: u64,
-    /// Time lost waiting for its memory, where it is measured.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub stall: Option<StallTimes>,
-    /// When it will be full, once there is enough to say so.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub forecast: Option<Forecast>,
-    /// Growth that has been told and not taken back.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub growing: Option<Growing>,
-    /// Tags of its pools that are suspected to leak.
-    #[serde(default)]
-    pub suspected: Vec<TagLeak>,
-    /// Who holds it, most first: owners of pools, then processes with what is not in their pools.
-    pub holders: Vec<Holder>,
-}
-
-/// Everything at one instant.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
-pub struct Tick {
-    /// `vramkit.top/1`.
-    pub schema: String,
-    /// When, in UTC.
-    pub time: String,
-    /// Every device.
-    pub devices: Vec<DeviceTick>,
-    /// What was looked for and is not here.
-    pub unavailable: Vec<Unavailable>,
-    /// What changed since the tick before.
-    pub events: Vec<Event>,
 }
 
 /// What is kept of a device from tick to tick.
@@ -228,22 +113,16 @@ impl Watcher {
     }
 
     fn judge(&mut self, now: Duration, time: SystemTime, mut all: Readings) -> Tick {
-        // A pool on a device that no source knows still has one.
+        // A device that no source knows is what its pools say it is.
+        let mut only_pools: BTreeMap<&str, Vec<&PoolStats>> = BTreeMap::new();
         for pool in &all.pools {
             if !all.devices.iter().any(|reading| reading.device.id == pool.device) {
-                let why = "only pools are seen of this device";
-                all.devices.push(DeviceReading {
-                    device: DeviceName {
-                        id: pool.device.clone(),
-                        name: "a program's own".into(),
-                        uuid: None,
-                    },
-                    usage: Usage::unavailable(Origin::Pool, why),
-                    processes: Reading::unavailable(Origin::Pool, why),
-                    stall: None,
-                });
+                only_pools.entry(&pool.device).or_default().push(&pool.stats);
             }
         }
+        let of_pools: Vec<_> =
+            only_pools.into_iter().map(|(id, pools)| device_of_pools(id, &pools)).collect();
+        all.devices.extend(of_pools);
         all.devices.truncate(MOST);
         let mut events = Vec::new();
         let mut devices = Vec::new();
@@ -491,6 +370,29 @@ impl Watched {
     }
 }
 
+/// A device as the sum of its pools.
+fn device_of_pools(id: &str, pools: &[&PoolStats]) -> DeviceReading {
+    let sum = |of: fn(&PoolStats) -> ByteSize| {
+        let sum = pools.iter().fold(0u64, |sum, stats| sum.saturating_add(of(stats).bytes()));
+        Reading::known(ByteSize::new(sum), Origin::Pool)
+    };
+    let why = "only pools are seen of this device";
+    let used = sum(|stats| stats.used_bytes);
+    DeviceReading {
+        device: DeviceName { id: id.to_owned(), name: "pools of programs".into(), uuid: None },
+        usage: Usage {
+            total_bytes: sum(|stats| stats.capacity_bytes),
+            free_bytes: sum(|stats| stats.capacity_bytes.saturating_sub(stats.used_bytes)),
+            used_bytes: used.clone(),
+            driver_bytes: Reading::unavailable(Origin::Pool, why),
+            allocated_bytes: used,
+            reserved_bytes: sum(|stats| stats.committed_bytes),
+        },
+        processes: Reading::unavailable(Origin::Pool, why),
+        stall: None,
+    }
+}
+
 /// Bytes a time, for people.
 fn size(bytes: f64) -> ByteSize {
     ByteSize::new(bytes.max(0.0) as u64)
@@ -526,6 +428,8 @@ fn holders(snapshot: &Snapshot) -> Vec<Holder> {
         }
         let committed = pool.stats.committed_bytes;
         let idle = committed.saturating_sub(pool.stats.used_bytes);
+        // Where used means granted, what is not granted is not a part of it.
+        let idle = if snapshot.usage.used_bytes.source == Origin::Pool { ByteSize::ZERO } else { idle };
         add(format!("pool {}, idle", pool.name), idle);
         *pooled.entry(pool.pid).or_default() += committed.bytes();
         shown = shown.saturating_add(committed.bytes());

@@ -4,6 +4,7 @@ use std::sync::{Arc, Mutex};
 
 use vramkit::monitor::PoolUse;
 use vramkit::pool::{DeviceMemoryPool, Purpose, Request};
+use vramkit::pressure::PressureLevel;
 
 use super::*;
 
@@ -104,7 +105,7 @@ fn a_leak_in_a_pool_is_told_with_its_tag() {
         script.lock().unwrap().pools = vec![seen.clone()];
         let tick = watcher.tick(Duration::from_secs(second));
         assert_eq!(tick.devices[0].snapshot.device.id, "sim");
-        assert_eq!(tick.devices[0].snapshot.level, None, "nothing is known of the device");
+        assert_eq!(tick.devices[0].snapshot.usage.total_bytes, Reading::known(capacity, Origin::Pool));
         found.extend(tick.events.into_iter().filter(|event| event.kind == EventKind::LeakSuspected));
         if second > 2900 {
             assert_eq!(tick.devices[0].suspected[0].tag, "blocks");

@@ -22,7 +22,9 @@ mod vram;
 
 pub use forecast::{Forecast, Forecaster, sampling_period};
 pub use limits::{Limits, LimitsError, MemoryPressureError, MemoryPressureWarning, Passed};
-pub use snapshot::{DeviceName, DeviceSource, MemorySource, PoolUse, ProcessUse, Snapshot, Usage, utc};
+pub use snapshot::{
+    CudaSource, DeviceName, DeviceSource, MemorySource, PoolUse, ProcessUse, Snapshot, Usage, utc,
+};
 pub use stall::{Stall, StallMeter, StallTimes, Waiting, Working};
 pub use vram::{
     AdmissionError, CleanupReason, CleanupReport, ModelUse, MonitorConfig, MonitorStats, VramMonitor,

@@ -5,7 +5,7 @@ use std::sync::{Arc, OnceLock};
 
 use serde::Serialize;
 
-use super::snapshot::{DeviceSource, MemorySource, Snapshot, utc};
+use super::snapshot::{CudaSource, DeviceSource, MemorySource, Snapshot, utc};
 use super::vram::{CleanupReport, MonitorStats, VramMonitor};
 use crate::device::{CudaDevice, HostDevice};
 use crate::units::ByteSize;
@@ -49,7 +49,7 @@ pub fn process_monitor() -> &'static VramMonitor {
     static MONITOR: OnceLock<VramMonitor> = OnceLock::new();
     MONITOR.get_or_init(|| {
         let source: Arc<dyn MemorySource> = match CudaDevice::new(0) {
-            Ok(card) => Arc::new(DeviceSource(Arc::new(card))),
+            Ok(card) => Arc::new(CudaSource(card)),
             Err(_) => Arc::new(DeviceSource(Arc::new(HostDevice::with_available_memory()))),
         };
         VramMonitor::new(source)

@@ -8,7 +8,7 @@ use std::time::SystemTime;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use super::StallTimes;
-use crate::device::{Device, Reading, Source};
+use crate::device::{CudaDevice, Device, Reading, Source};
 use crate::pool::{DeviceMemoryPool, LedgerEntry, OwnerUse, PoolStats};
 use crate::pressure::PressureLevel;
 use crate::units::ByteSize;
@@ -238,19 +238,40 @@ impl MemorySource for DeviceSource {
     }
 
     fn read(&self) -> Usage {
-        let memory = self.0.memory();
-        let used = match (memory.total_bytes.value, memory.free_bytes.value) {
-            (Some(total), Some(free)) => Reading::known(total.saturating_sub(free), memory.free_bytes.source),
-            _ => Reading::unavailable(memory.free_bytes.source, "total or free is not known"),
-        };
-        let none = |reason: &str| Reading::unavailable(memory.committed_bytes.source, reason);
-        Usage {
-            driver_bytes: none("not read from a device"),
-            allocated_bytes: none("a device keeps no allocations"),
-            reserved_bytes: memory.committed_bytes.clone(),
-            total_bytes: memory.total_bytes,
-            free_bytes: memory.free_bytes,
-            used_bytes: used,
-        }
+        usage_of(&*self.0)
+    }
+}
+
+/// A device's numbers from one reading.
+fn usage_of(device: &dyn Device) -> Usage {
+    let memory = device.memory();
+    let used = match (memory.total_bytes.value, memory.free_bytes.value) {
+        (Some(total), Some(free)) => Reading::known(total.saturating_sub(free), memory.free_bytes.source),
+        _ => Reading::unavailable(memory.free_bytes.source, "total or free is not known"),
+    };
+    let none = |reason: &str| Reading::unavailable(memory.committed_bytes.source, reason);
+    Usage {
+        driver_bytes: none("not read from a device"),
+        allocated_bytes: none("a device keeps no allocations"),
+        reserved_bytes: memory.committed_bytes.clone(),
+        total_bytes: memory.total_bytes,
+        free_bytes: memory.free_bytes,
+        used_bytes: used,
+    }
+}
+
+/// A card as a source: what every process together holds of it, and what this process has in its stream-ordered pool.
+#[derive(Debug)]
+pub struct CudaSource(pub CudaDevice);
+
+impl MemorySource for CudaSource {
+    fn device(&self) -> DeviceName {
+        let info = self.0.info();
+        DeviceName { id: info.id, name: info.name, uuid: None }
+    }
+
+    fn read(&self) -> Usage {
+        let pool = self.0.stream_pool();
+        Usage { allocated_bytes: pool.used_bytes, reserved_bytes: pool.reserved_bytes, ..usage_of(&self.0) }
     }
 }

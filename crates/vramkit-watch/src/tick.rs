@@ -1,0 +1,125 @@
+//! What a watcher says: plain data, the same on the screen, in JSON and on disk.
+
+use serde::{Deserialize, Serialize};
+use vramkit::ByteSize;
+use vramkit::monitor::leak::TagLeak;
+use vramkit::monitor::{Forecast, Snapshot, StallTimes};
+use vramkit::pressure::PressureLevel;
+
+use crate::source::Unavailable;
+
+/// What kind of event it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[serde(rename_all = "snake_case")]
+pub enum EventKind {
+    /// Another level.
+    LevelChanged,
+    /// More than a fifth in five minutes, evenly.
+    GrowingFast,
+    /// The floor rises and does not slow.
+    SustainedGrowth,
+    /// A tag's old bytes grow without end.
+    LeakSuspected,
+    /// What was said before is over.
+    Cleared,
+    /// A device was not there before.
+    Appeared,
+    /// A device is not there any more.
+    Lost,
+}
+
+/// Something that changed.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+pub struct Event {
+    /// When, in UTC.
+    pub time: String,
+    /// On which device.
+    pub device: String,
+    /// What kind.
+    pub kind: EventKind,
+    /// In words.
+    pub text: String,
+}
+
+/// Who holds a part of a device.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+pub struct Holder {
+    /// A model and purpose of a pool, or a process.
+    pub name: String,
+    /// What it holds.
+    pub bytes: ByteSize,
+}
+
+/// A device at one instant, for drawing.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+pub struct Sample {
+    /// Seconds since 1970, in UTC.
+    pub unix_seconds: f64,
+    /// Held by every process; none when not known.
+    pub used_bytes: Option<ByteSize>,
+    /// The level; none when not known.
+    pub level: Option<PressureLevel>,
+    /// The largest holders.
+    pub holders: Vec<Holder>,
+}
+
+/// What is known of growth.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+pub struct Growing {
+    /// Fast (over five minutes) or sustained.
+    pub fast: bool,
+    /// Over the window, of the level at its start.
+    pub growth_ratio: f64,
+    /// In seconds.
+    pub window_seconds: f64,
+    /// A second.
+    pub bytes_per_second: f64,
+}
+
+/// A device in a tick.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+pub struct DeviceTick {
+    /// What was read, and the level.
+    #[serde(flatten)]
+    pub snapshot: Snapshot,
+    /// Readings at each level so far: normal, elevated, high, critical.
+    pub level_readings: [u64; 4],
+    /// Changes of level so far.
+    pub level_changes: u64,
+    /// Time lost waiting for its memory, where it is measured.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stall: Option<StallTimes>,
+    /// When it will be full, once there is enough to say so.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub forecast: Option<Forecast>,
+    /// Growth that has been told and not taken back.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub growing: Option<Growing>,
+    /// Tags of its pools that are suspected to leak.
+    #[serde(default)]
+    pub suspected: Vec<TagLeak>,
+    /// Who holds it, most first: owners of pools, then processes with what is not in their pools.
+    pub holders: Vec<Holder>,
+}
+
+/// Everything at one instant.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+pub struct Tick {
+    /// `vramkit.top/1`.
+    pub schema: String,
+    /// When, in UTC.
+    pub time: String,
+    /// Every device.
+    pub devices: Vec<DeviceTick>,
+    /// What was looked for and is not here.
+    pub unavailable: Vec<Unavailable>,
+    /// What changed since the tick before.
+    pub events: Vec<Event>,
+}
