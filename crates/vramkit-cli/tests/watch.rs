@@ -1,4 +1,5 @@
 //! `top` and `serve` as programs: over the stand-in for NVML, in a pseudo-terminal, over sockets.
+#![allow(clippy::unwrap_used)]
 
 use std::io::{Read, Write};
 use std::net::TcpStream;

@@ -79,7 +79,7 @@ fn draw_devices(app: &App, frame: &mut Frame<'_>, area: Rect) {
     let Some(tick) = &app.tick else { return };
     let mut lines = vec![Line::styled(
         format!(
-            "  {:<10} {:<9} {:<20} {:>10} {:>10} {:>6} {:>9}",
+            "  {:<10} {:<9} {:<10} {:>10} {:>10} {:>6} {:>9}",
             "device", "level", "", "used", "total", "stall", "full in"
         ),
         SOFT,
@@ -97,13 +97,13 @@ fn draw_devices(app: &App, frame: &mut Frame<'_>, area: Rect) {
 }
 
 fn device_line(device: &DeviceTick, chosen: bool) -> Line<'static> {
-    const WIDTH: usize = 20;
+    const WIDTH: usize = 10;
     let snapshot = &device.snapshot;
     let filled =
         snapshot.usage.used_ratio().map(|ratio| (ratio.clamp(0.0, 1.0) * WIDTH as f64).round() as usize);
     let bar = match filled {
         Some(filled) => format!("{}{}", "█".repeat(filled), "░".repeat(WIDTH - filled)),
-        None => format!("{:^WIDTH$}", "not available"),
+        None => "·".repeat(WIDTH),
     };
     let size = |reading: &Reading<vramkit::ByteSize>| {
         reading.value.map_or_else(|| "–".to_owned(), |size| size.to_string())
@@ -129,11 +129,11 @@ fn device_line(device: &DeviceTick, chosen: bool) -> Line<'static> {
         )),
     ];
     if let Some(growing) = device.growing {
-        let words = if growing.fast { " growing fast" } else { " growing" };
+        let words = if growing.fast { " ⇑" } else { " ↑" };
         spans.push(Span::styled(words, Style::new().fg(Color::LightRed)));
     }
     if !device.suspected.is_empty() {
-        spans.push(Span::styled(" leak?", Style::new().fg(Color::Red)));
+        spans.push(Span::styled(" leak", Style::new().fg(Color::Red)));
     }
     Line::from(spans)
 }
@@ -273,8 +273,9 @@ space    pause; in a recording, left and right step
 level    normal, elevated, high, critical: thresholds with hysteresis
 stall    time lost waiting for memory in the last 10 s
 full in  at the rate of the last minutes
+↑ ⇑      growing, growing fast; leak: suspected, see events
 –        not available: nobody gives that number";
-    let (width, height) = (area.width.min(68), area.height.min(17));
+    let (width, height) = (area.width.min(68), area.height.min(18));
     let place = Rect::new((area.width - width) / 2, (area.height - height) / 2, width, height);
     frame.render_widget(Clear, place);
     frame.render_widget(

@@ -1,4 +1,5 @@
 //! Sources that read the kernel's files, over folders that tests make; and recordings.
+#![allow(clippy::unwrap_used)]
 
 use std::fs;
 use std::path::Path;

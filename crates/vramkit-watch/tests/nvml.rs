@@ -1,5 +1,5 @@
 //! The source over the stand-in for NVIDIA's library: every fault of the field, scripted.
-#![allow(unsafe_code)]
+#![allow(clippy::unwrap_used, unsafe_code)]
 
 use std::path::PathBuf;
 use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};

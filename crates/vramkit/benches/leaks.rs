@@ -174,7 +174,7 @@ fn main() {
         }
         let part = |flags: &[bool]| flags.iter().filter(|flag| **flag).count() as f64 / flags.len() as f64;
         println!(
-            "{name:<26}{:>7.3}{:>10.3}{:>13.4}{:>8.3}{:>8.1}{:>11.3}{:>13.1}",
+            "{name:<26}{:>7.3}{:>10.3}{:>13.4}{:>8.3}{:>8.2}{:>11.3}{:>13.2}",
             count / alarms.len() as f64,
             count / hours,
             part(&rest),

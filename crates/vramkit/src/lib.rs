@@ -15,6 +15,7 @@
 //! * [`pool`]: allocations in one reserved range, with owners and a leak report.
 //! * [`plan`]: tensor lifetimes become offsets in one arena, with a lower bound.
 //! * [`pressure`]: how full, as a ladder of rungs with hysteresis.
+//! * [`monitor`]: who holds it, limits, leaks, and letting others see it.
 //! * [`orchestrator`]: binds plans to a pool, acts under pressure, executes under the plan's schedule.
 //! * [`trace`]: every decision with its numbers.
 //!
@@ -38,3 +39,7 @@ pub use units::{ByteSize, Step};
 #[cfg(doctest)]
 #[doc = include_str!("../../../README.md")]
 mod readme {}
+
+#[cfg(doctest)]
+#[doc = include_str!("../../../docs/monitoring.md")]
+mod monitoring {}

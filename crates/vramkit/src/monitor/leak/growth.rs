@@ -38,8 +38,8 @@ struct Gate {
 }
 
 /// Fast growth, over the first lane: nearly at once, but the more even.
-const FAST: Gate = Gate { growth: 0.21, hold: 3 };
-const FAST_EVENNESS: f64 = 0.55;
+const FAST: Gate = Gate { growth: 0.20, hold: 3 };
+const FAST_EVENNESS: f64 = 0.5;
 
 /// Sustained growth, by lane.
 const fn gate(lane: usize) -> Gate {
