@@ -298,6 +298,7 @@ pub enum SchemaName {
     Replay,
     Devices,
     Top,
+    History,
 }
 
 /// A ladder for watching.

@@ -82,11 +82,9 @@ impl Board {
         self.watcher.lock().unwrap_or_else(PoisonError::into_inner).0.period(tick, bounds)
     }
 
-    /// The history of every device and the last events, as JSON.
-    pub(crate) fn history(&self) -> serde_json::Value {
-        let watcher = self.watcher.lock().unwrap_or_else(PoisonError::into_inner);
-        let devices: serde_json::Map<String, serde_json::Value> =
-            watcher.0.history().map(|(id, samples)| (id.to_owned(), serde_json::json!(samples))).collect();
-        serde_json::json!({ "schema": "vramkit.history/1", "devices": devices, "events": watcher.0.events() })
+    /// What the watcher keeps, as JSON.
+    pub(crate) fn history(&self) -> String {
+        let history = self.watcher.lock().unwrap_or_else(PoisonError::into_inner).0.history();
+        serde_json::to_string(&history).unwrap_or_default()
     }
 }

@@ -267,7 +267,7 @@ async fn snapshot(State(board): State<Arc<Board>>) -> Result<Response, StatusCod
 }
 
 async fn history(State(board): State<Arc<Board>>) -> Result<Response, StatusCode> {
-    let text = tokio::task::spawn_blocking(move || board.history().to_string()).await;
+    let text = tokio::task::spawn_blocking(move || board.history()).await;
     text.map(json).map_err(|_| StatusCode::INTERNAL_SERVER_ERROR)
 }
 

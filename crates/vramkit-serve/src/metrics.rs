@@ -231,13 +231,12 @@ impl Collector for OfTick {
             MetricType::Gauge,
             owners.collect(),
         )?;
-        let stalls = pools.iter().filter_map(|(device, pool)| Some((device, pool, pool.stall?))).flat_map(
-            |(device, pool, stall)| {
-                [("some", stall.some), ("full", stall.full)].map(|(kind, stall)| {
-                    (with(pool_labels(device, pool), "kind", kind.into()), stall.total_seconds)
-                })
-            },
-        );
+        let stalls = pools.iter().flat_map(|(device, pool)| {
+            let kinds = [("some", pool.stall.some), ("full", pool.stall.full)];
+            kinds.map(|(kind, stall)| {
+                (with(pool_labels(device, pool), "kind", kind.into()), stall.total_seconds)
+            })
+        });
         family(
             "vramkit_pool_stall",
             "Time lost waiting for a pool",

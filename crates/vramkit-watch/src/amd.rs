@@ -94,7 +94,8 @@ fn look(root: &Path, pid: u32, holdings: &mut Holdings) -> bool {
     let entries = match fs::read_dir(root.join(format!("proc/{pid}/fdinfo"))) {
         Ok(entries) => entries,
         Err(error) => {
-            let denied = error.kind() == std::io::ErrorKind::PermissionDenied;
+            // It has ended, or it may not be asked.
+            let denied = error.kind() != std::io::ErrorKind::NotFound;
             holdings.denied += usize::from(denied);
             return denied;
         }

@@ -1,5 +1,7 @@
 //! What a watcher says: plain data, the same on the screen, in JSON and on disk.
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 use vramkit::ByteSize;
 use vramkit::monitor::leak::TagLeak;
@@ -121,5 +123,17 @@ pub struct Tick {
     /// What was looked for and is not here.
     pub unavailable: Vec<Unavailable>,
     /// What changed since the tick before.
+    pub events: Vec<Event>,
+}
+
+/// What a watcher keeps: samples of every device and events, oldest first.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+pub struct History {
+    /// `vramkit.history/1`.
+    pub schema: String,
+    /// By device.
+    pub devices: BTreeMap<String, Vec<Sample>>,
+    /// Of all devices.
     pub events: Vec<Event>,
 }

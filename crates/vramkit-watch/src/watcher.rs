@@ -15,7 +15,7 @@ use vramkit::pool::PoolStats;
 use vramkit::pressure::{Ladder, PressureGauge};
 
 use crate::source::{DeviceReading, Readings, Source};
-use crate::tick::{DeviceTick, Event, EventKind, Growing, Holder, Sample, Tick};
+use crate::tick::{DeviceTick, Event, EventKind, Growing, History, Holder, Sample, Tick};
 
 /// Events kept, and holders told apart in a sample.
 const EVENTS: usize = 500;
@@ -282,14 +282,16 @@ impl Watcher {
         self.pools.retain(|_, watched| now.saturating_sub(watched.seen) < FORGET);
     }
 
-    /// The last samples of every device, oldest first.
-    pub fn history(&self) -> impl Iterator<Item = (&str, &VecDeque<Sample>)> {
-        self.devices.iter().map(|(id, watched)| (id.as_str(), &watched.history))
-    }
-
-    /// The last events, oldest first.
-    pub fn events(&self) -> &VecDeque<Event> {
-        &self.events
+    /// The last samples of every device and the last events.
+    pub fn history(&self) -> History {
+        let devices = self.devices.iter();
+        History {
+            schema: "vramkit.history/1".into(),
+            devices: devices
+                .map(|(id, watched)| (id.clone(), watched.history.iter().cloned().collect()))
+                .collect(),
+            events: self.events.iter().cloned().collect(),
+        }
     }
 
     /// How long to wait before the next tick: shorter as some device's headroom shrinks at the rate at which it has been

@@ -102,6 +102,12 @@ fn amds_cards_and_their_processes_are_read_from_the_kernel() {
     assert_eq!(processes.len(), 1);
     assert_eq!((processes[0].pid, processes[0].used_bytes.value), (42, Some(ByteSize::mib(3))));
     assert_eq!(processes[0].name.value.as_deref(), Some("llama-server"));
+    // A process that may not be asked is counted, not left out in silence.
+    put(root.path(), "proc/44/fdinfo", "");
+    let mut careful = AmdSource::at(root.path());
+    let readings = careful.read();
+    assert!(readings.unavailable[0].reason.starts_with("1 processes' files may not be read"), "{readings:?}");
+    assert_eq!(readings.devices[0].processes.value.as_ref().unwrap().len(), 1);
     // The card stops giving numbers; the process ends.
     put(root.path(), &format!("{folder}/mem_info_vram_used"), "18446744073709551615\n");
     fs::remove_dir_all(root.path().join("proc/42")).unwrap();

@@ -15,6 +15,7 @@
 //! * [`pool`]: allocations in one reserved range, with owners and a leak report.
 //! * [`plan`]: tensor lifetimes become offsets in one arena, with a lower bound.
 //! * [`pressure`]: how full, as a ladder of rungs with hysteresis.
+//! * [`stall`]: time lost waiting for memory.
 //! * [`monitor`]: who holds it, limits, leaks, and letting others see it.
 //! * [`orchestrator`]: binds plans to a pool, acts under pressure, executes under the plan's schedule.
 //! * [`trace`]: every decision with its numbers.
@@ -28,6 +29,7 @@ pub mod plan;
 pub mod pool;
 pub mod pressure;
 pub mod report;
+pub mod stall;
 mod sync;
 pub mod testing;
 pub mod trace;

@@ -14,6 +14,7 @@ pub fn run(options: &SchemaOptions) -> Result<bool, Failure> {
         SchemaName::Run => schema_for!(RunReport),
         SchemaName::Replay => schema_for!(ReplayReport),
         SchemaName::Top => schema_for!(vramkit_watch::Tick),
+        SchemaName::History => schema_for!(vramkit_watch::History),
         SchemaName::Devices => schema_for!(DevicesReport),
     };
     output::json(&schema)?;

@@ -63,7 +63,7 @@ fn levels_change_once_and_devices_come_and_go() {
         at(50, vec![device("cuda:0", 1), device("cuda:1", 1)]).0,
         [EventKind::LevelChanged, EventKind::Appeared].into_iter().rev().collect::<Vec<_>>()
     );
-    assert_eq!(watcher.events().len(), 6);
+    assert_eq!(watcher.history().events.len(), 6);
 }
 
 #[test]
@@ -138,7 +138,7 @@ fn what_is_kept_is_bounded() {
         script.lock().unwrap().devices =
             vec![device(&format!("cuda:{second}"), 1), device("host", 1 + second % 990)];
         watcher.tick(Duration::from_secs(second));
-        assert!(watcher.events().len() <= EVENTS && watcher.devices.len() <= 602);
+        assert!(watcher.events.len() <= EVENTS && watcher.devices.len() <= 602);
     }
-    assert_eq!(watcher.history().find(|(id, _)| *id == "host").unwrap().1.len(), 10);
+    assert_eq!(watcher.history().devices["host"].len(), 10);
 }

@@ -4,7 +4,7 @@
 //! sources ──► snapshot ──┬──► level (a ladder with hysteresis), limits, cleanup      [VramMonitor]
 //!  (pool,     (bytes      ├──► growth of bytes, generations, owners                   [leak]
 //!   device)    with their ├──► when will it be full, when to look again               [Forecaster]
-//!              origin)    └──► time lost waiting                                      [StallMeter]
+//!              origin)    └──► time lost waiting                                      [stall]
 //! ```
 //!
 //! Nothing here decides what to do about it (that is the [`orchestrator`](crate::orchestrator)'s job) and nothing waits
@@ -17,15 +17,14 @@ pub mod names;
 #[cfg(unix)]
 pub mod publish;
 mod snapshot;
-mod stall;
 mod vram;
 
+pub use crate::stall::{Stall, StallMeter, StallTimes};
 pub use forecast::{Forecast, Forecaster, sampling_period};
 pub use limits::{Limits, LimitsError, MemoryPressureError, MemoryPressureWarning, Passed};
 pub use snapshot::{
     CudaSource, DeviceName, DeviceSource, MemorySource, PoolUse, ProcessUse, Snapshot, Usage, utc,
 };
-pub use stall::{Stall, StallMeter, StallTimes, Waiting, Working};
 pub use vram::{
     AdmissionError, CleanupReason, CleanupReport, ModelUse, MonitorConfig, MonitorStats, VramMonitor,
 };

@@ -16,7 +16,6 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use super::snapshot::PoolUse;
-use super::stall::StallMeter;
 use crate::pool::DeviceMemoryPool;
 
 /// What a process publishes.
@@ -49,21 +48,16 @@ pub struct Publisher {
 struct Shown {
     name: String,
     pool: Weak<DeviceMemoryPool>,
-    stall: Option<Arc<StallMeter>>,
 }
 
 impl Publisher {
     /// Publishes pools under their names, in [`folder`].
     pub fn new(pools: &[(&str, &Arc<DeviceMemoryPool>)]) -> io::Result<Self> {
-        Self::with_stall(&folder(), pools, None)
+        Self::within(&folder(), pools)
     }
 
-    /// As [`new`](Self::new), in a folder of the caller's, with the time that its threads wait for memory.
-    pub fn with_stall(
-        folder: &Path,
-        pools: &[(&str, &Arc<DeviceMemoryPool>)],
-        stall: Option<Arc<StallMeter>>,
-    ) -> io::Result<Self> {
+    /// As [`new`](Self::new), in a folder of the caller's.
+    pub fn within(folder: &Path, pools: &[(&str, &Arc<DeviceMemoryPool>)]) -> io::Result<Self> {
         static NUMBER: AtomicU64 = AtomicU64::new(0);
         prepare(folder)?;
         let number = NUMBER.fetch_add(1, Ordering::Relaxed);
@@ -74,11 +68,7 @@ impl Publisher {
         fs::set_permissions(&path, fs::Permissions::from_mode(0o600))?;
         let shown: Vec<Shown> = pools
             .iter()
-            .map(|(name, pool)| Shown {
-                name: (*name).to_owned(),
-                pool: Arc::downgrade(pool),
-                stall: stall.clone(),
-            })
+            .map(|(name, pool)| Shown { name: (*name).to_owned(), pool: Arc::downgrade(pool) })
             .collect();
         let ended = Arc::new(AtomicBool::new(false));
         let flag = ended.clone();
@@ -111,11 +101,7 @@ fn answer(listener: &UnixListener, shown: &[Shown], ended: &AtomicBool) {
             std::thread::sleep(PATIENCE);
             continue;
         };
-        let pools = shown.iter().filter_map(|shown| {
-            let mut pool = PoolUse::of(&shown.name, &*shown.pool.upgrade()?);
-            pool.stall = shown.stall.as_ref().map(|meter| meter.times());
-            Some(pool)
-        });
+        let pools = shown.iter().filter_map(|shown| Some(PoolUse::of(&shown.name, &*shown.pool.upgrade()?)));
         let document = Published { schema: SCHEMA.into(), pid: std::process::id(), pools: pools.collect() };
         let sent = stream.set_write_timeout(Some(PATIENCE)).and_then(|()| {
             let text = serde_json::to_vec(&document)?;

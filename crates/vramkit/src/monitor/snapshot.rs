@@ -98,9 +98,9 @@ pub struct PoolUse {
     pub owners: Vec<OwnerUse>,
     /// Who holds what since when, by tag.
     pub ledger: Vec<LedgerEntry>,
-    /// Time lost waiting for it, where that is measured.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub stall: Option<StallTimes>,
+    /// Time lost waiting for it.
+    #[serde(default)]
+    pub stall: StallTimes,
 }
 
 impl PoolUse {
@@ -113,7 +113,7 @@ impl PoolUse {
             stats: pool.stats(),
             owners: pool.owners(),
             ledger: pool.ledger(),
-            stall: None,
+            stall: pool.stall().times(),
         }
     }
 }

@@ -15,6 +15,7 @@ use super::request::{AllocationId, Purpose, Request};
 use super::streams::Line;
 use super::{PoolConfig, PoolError, Reclaimer};
 use crate::device::{AddressRange, Device, DeviceError};
+use crate::stall::StallMeter;
 use crate::sync::{AtomicU64, Mutex, MutexGuard, Ordering, lock};
 use crate::units::ByteSize;
 
@@ -37,6 +38,8 @@ pub(crate) struct Inner {
     requested: AtomicU64,
     pub(super) peak_used: AtomicU64,
     pub(super) peak_requested: AtomicU64,
+    /// Time that requests wait for memory.
+    pub(super) stall: StallMeter,
     /// Requests that neither a block nor reclaiming could serve.
     pub(super) failures: AtomicU64,
     pub(super) reclaimers: Mutex<Vec<(u64, Reclaimer)>>,
@@ -95,6 +98,7 @@ impl Inner {
             requested: AtomicU64::new(0),
             peak_used: AtomicU64::new(0),
             peak_requested: AtomicU64::new(0),
+            stall: StallMeter::default(),
             failures: AtomicU64::new(0),
             reclaimers: Mutex::new(Vec::new()),
             recorder: std::sync::OnceLock::new(),

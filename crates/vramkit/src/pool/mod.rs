@@ -46,6 +46,7 @@ pub use stats::{Leak, LeakReport, PoolStats, TrimReport};
 
 use self::core::Inner;
 use crate::device::{AddressRange, Device, Reading, Stream};
+use crate::stall::StallMeter;
 use crate::sync::{Ordering, lock};
 use crate::units::ByteSize;
 
@@ -294,6 +295,12 @@ impl DeviceMemoryPool {
     /// What each owner holds that holds anything, most first.
     pub fn owners(&self) -> Vec<OwnerUse> {
         self.inner.recalled().owners(usize::MAX)
+    }
+
+    /// The time that requests have waited for memory: for granules to be committed, for streams, for room to be made. A
+    /// program whose threads say that they [work](StallMeter::work) with the pool learns how much of it was all of them.
+    pub fn stall(&self) -> &StallMeter {
+        &self.inner.stall
     }
 
     /// What is live by owner and tag, with ages, most bytes first. Takes about 10 ns an allocation and holds nobody up.

@@ -21,6 +21,7 @@ impl Inner {
         request: Request,
         placed: Result<Placed, Refusal>,
     ) -> Result<Placed, PoolError> {
+        let _waiting = self.stall.wait();
         let mut refusal = match self.commit(placed)? {
             Ok(placed) => return Ok(placed),
             Err(refusal) => refusal,
