@@ -1,6 +1,6 @@
 //! The command line: every option with its help and its reading.
 
-use std::net::SocketAddr;
+use std::net::{SocketAddr, ToSocketAddrs};
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -215,7 +215,7 @@ pub struct TopOptions {
   curl http://127.0.0.1:9835/metrics")]
 pub struct ServeOptions {
     /// Where to listen
-    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:9835")]
+    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:9835", value_parser = address)]
     pub listen: SocketAddr,
     /// A file with the token that requests must carry (Authorization: Bearer TOKEN)
     #[arg(long, value_name = "FILE")]
@@ -318,6 +318,14 @@ fn levels(text: &str) -> Result<Levels, String> {
     }
     ladder.check().map_err(|error| error.to_string())?;
     Ok(Levels(ladder))
+}
+
+/// Numbers, or a name of this machine.
+fn address(text: &str) -> Result<SocketAddr, String> {
+    let found = text
+        .to_socket_addrs()
+        .map_err(|error| format!("{error}; write ADDRESS:PORT, such as 127.0.0.1:9835"))?;
+    found.into_iter().next().ok_or_else(|| "no such address".to_owned())
 }
 
 fn interval(text: &str) -> Result<Duration, String> {

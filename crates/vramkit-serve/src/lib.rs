@@ -117,7 +117,7 @@ pub fn serve(
         .max_blocking_threads(2)
         .thread_stack_size(512 << 10)
         .build()?;
-    runtime.block_on(async {
+    let outcome = runtime.block_on(async {
         let failed = |error| ServeError::Listen { address: config.listen, error };
         let listener = TcpListener::bind(config.listen).await.map_err(failed)?;
         let address = listener.local_addr()?;
@@ -137,7 +137,10 @@ pub fn serve(
         }
         sampling.abort();
         Ok(())
-    })
+    });
+    // A driver that hangs does not hold the end up.
+    runtime.shutdown_background();
+    outcome
 }
 
 /// Reads again and again.

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use vramkit::monitor::publish::{folders, published};
+use vramkit::monitor::publish::{PublishedReader, folders};
 
 use crate::source::{Readings, Source};
 
@@ -10,19 +10,20 @@ use crate::source::{Readings, Source};
 #[derive(Clone, Debug, Default)]
 pub struct PublishedPools {
     only: Option<PathBuf>,
+    reader: PublishedReader,
 }
 
 impl PublishedPools {
     /// Of one folder, instead of all that this user may read.
     pub fn of(folder: PathBuf) -> Self {
-        Self { only: Some(folder) }
+        Self { only: Some(folder), ..Self::default() }
     }
 }
 
 impl Source for PublishedPools {
     fn read(&mut self) -> Readings {
         let folders = self.only.clone().map_or_else(folders, |only| vec![only]);
-        let pools = folders.iter().flat_map(|folder| published(folder)).flat_map(|found| {
+        let pools = folders.iter().flat_map(|folder| self.reader.read(folder)).flat_map(|found| {
             // The document says whose pools they are; a pool does not say otherwise.
             found.pools.into_iter().map(move |mut pool| {
                 pool.pid = found.pid;

@@ -3,6 +3,7 @@
 //!
 //! Opt-in: a program makes a [`Publisher`] and keeps it. `vramkit top` and `vramkit serve` read all that they may.
 
+use std::collections::HashMap;
 use std::fs;
 use std::io::{self, Read, Write};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt};
@@ -11,12 +12,17 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Weak};
 use std::thread::JoinHandle;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
 
 use super::snapshot::PoolUse;
 use crate::pool::DeviceMemoryPool;
+
+/// Whether a folder is a real one of this user's.
+fn is_own(folder: &Path) -> bool {
+    fs::symlink_metadata(folder).is_ok_and(|found| found.is_dir() && found.uid() == user())
+}
 
 /// What a process publishes.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -32,6 +38,8 @@ pub struct Published {
 const SCHEMA: &str = "vramkit.published/1";
 /// How long a peer may take.
 const PATIENCE: Duration = Duration::from_millis(500);
+/// How long one that took longer is left alone.
+const REST: Duration = Duration::from_secs(30);
 /// Most bytes of a document, and most sockets that are asked.
 const LARGEST: u64 = 8 << 20;
 const MOST: usize = 256;
@@ -135,7 +143,9 @@ pub fn folders() -> Vec<PathBuf> {
         let named = |path: &PathBuf| {
             path.file_name().is_some_and(|name| name.to_string_lossy().starts_with("vramkit-"))
         };
-        folders.extend(others.chain(temporary.filter(named)).filter(|path| path.is_dir()));
+        // Not what only points to a folder: those may be anybody's.
+        let is_real = |path: &PathBuf| fs::symlink_metadata(path).is_ok_and(|found| found.is_dir());
+        folders.extend(others.chain(temporary.filter(named)).filter(is_real));
     }
     folders.sort();
     folders.dedup();
@@ -153,8 +163,7 @@ fn prepare(folder: &Path) -> io::Result<()> {
     {
         return Err(error);
     }
-    let found = fs::symlink_metadata(folder)?;
-    if !found.is_dir() || found.uid() != user() {
+    if !is_own(folder) {
         return Err(io::Error::new(
             io::ErrorKind::PermissionDenied,
             format!("`{}` is not this user's folder", folder.display()),
@@ -163,42 +172,81 @@ fn prepare(folder: &Path) -> io::Result<()> {
     Ok(())
 }
 
-/// Asks every process that publishes in a folder. Whoever does not answer in time, or not with such a document, is left
-/// out; sockets that nobody listens on are removed.
-pub fn published(folder: &Path) -> Vec<Published> {
-    let entries = fs::read_dir(folder).into_iter().flatten().flatten().map(|entry| entry.path());
-    let mut sockets: Vec<PathBuf> = entries
-        .filter(|path| path.extension().is_some_and(|extension| extension == "sock"))
-        .take(MOST)
-        .collect();
-    sockets.sort();
-    sockets.iter().filter_map(|path| ask(path)).collect()
+/// Asks processes what they publish. One that did not answer in time is left alone for a while, so that a stopped process
+/// costs its reader no second patience at every look.
+#[derive(Clone, Debug, Default)]
+pub struct PublishedReader {
+    slow: HashMap<PathBuf, Instant>,
 }
 
-fn ask(path: &Path) -> Option<Published> {
-    let stream = match UnixStream::connect(path) {
+/// What came of asking.
+enum Answer {
+    Document(Box<Published>),
+    /// It took too long.
+    Slow,
+    /// Nobody, or nothing that is such a document.
+    None,
+}
+
+impl PublishedReader {
+    /// What every process in a folder publishes. Whoever does not answer in time, or not with such a document, is left
+    /// out; in this user's own folder, sockets that nobody listens on are removed.
+    pub fn read(&mut self, folder: &Path) -> Vec<Published> {
+        let entries = fs::read_dir(folder).into_iter().flatten().flatten().map(|entry| entry.path());
+        let is_socket = |path: &PathBuf| path.extension().is_some_and(|extension| extension == "sock");
+        let mut sockets: Vec<PathBuf> = entries.filter(is_socket).take(MOST).collect();
+        sockets.sort();
+        self.slow.retain(|_, since| since.elapsed() < REST);
+        let own = is_own(folder);
+        let mut found = Vec::new();
+        for path in sockets {
+            if self.slow.contains_key(&path) {
+                continue;
+            }
+            match ask(&path, own) {
+                Answer::Document(document) => found.push(*document),
+                Answer::Slow => drop(self.slow.insert(path, Instant::now())),
+                Answer::None => {}
+            }
+        }
+        found
+    }
+}
+
+/// As [`PublishedReader::read`], once.
+pub fn published(folder: &Path) -> Vec<Published> {
+    PublishedReader::default().read(folder)
+}
+
+fn ask(path: &Path, may_remove: bool) -> Answer {
+    let mut stream = match UnixStream::connect(path) {
         Ok(stream) => stream,
         Err(error) => {
-            if error.kind() == io::ErrorKind::ConnectionRefused {
+            if error.kind() == io::ErrorKind::ConnectionRefused && may_remove {
                 let _ = fs::remove_file(path);
             }
-            return None;
+            return Answer::None;
         }
     };
-    stream.set_read_timeout(Some(PATIENCE)).ok()?;
-    let started = std::time::Instant::now();
-    let (mut text, mut stream, mut buffer) = (Vec::new(), stream, vec![0; 1 << 16]);
+    if stream.set_read_timeout(Some(PATIENCE)).is_err() {
+        return Answer::None;
+    }
+    let started = Instant::now();
+    let (mut text, mut buffer) = (Vec::new(), vec![0; 1 << 16]);
     loop {
-        let read = stream.read(&mut buffer).ok()?;
-        if read == 0 {
-            break;
+        match stream.read(&mut buffer) {
+            Ok(0) => break,
+            Ok(read) => text.extend_from_slice(&buffer[..read]),
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(_) => return Answer::Slow,
         }
-        text.extend_from_slice(&buffer[..read]);
         // One that sends a byte at a time does not hold its reader up for long either.
         if text.len() as u64 > LARGEST || started.elapsed() > PATIENCE * 2 {
-            return None;
+            return Answer::Slow;
         }
     }
-    let found: Published = serde_json::from_slice(&text).ok()?;
-    (found.schema == SCHEMA).then_some(found)
+    match serde_json::from_slice::<Published>(&text) {
+        Ok(found) if found.schema == SCHEMA => Answer::Document(Box::new(found)),
+        _ => Answer::None,
+    }
 }

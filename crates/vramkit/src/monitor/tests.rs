@@ -260,5 +260,11 @@ fn published_pools_are_seen_by_name_and_only_while_they_live() {
     });
     assert!(published(&folder).is_empty());
     lying.join().unwrap();
+    // One that listens and says nothing is waited for once.
+    let _silent = std::os::unix::net::UnixListener::bind(folder.join("3.0.sock")).unwrap();
+    let mut reader = publish::PublishedReader::default();
+    assert!(reader.read(&folder).is_empty());
+    let start = Instant::now();
+    assert!(reader.read(&folder).is_empty() && start.elapsed() < Duration::from_millis(200));
     std::fs::remove_dir_all(&folder).unwrap();
 }
