@@ -7,7 +7,7 @@ use ratatui::text::{Line, Span};
 use ratatui::widgets::{Block, Borders, Clear, Paragraph, Sparkline, Wrap};
 use vramkit::device::Reading;
 use vramkit::pressure::PressureLevel;
-use vramkit_watch::DeviceTick;
+use vramkit_watch::{DeviceTick, duration};
 
 use crate::app::{App, Sort, View};
 
@@ -111,8 +111,10 @@ fn device_line(device: &DeviceTick, chosen: bool) -> Line<'static> {
     let stall = device
         .stall
         .map_or_else(|| "–".to_owned(), |stall| format!("{:.1} %", 100.0 * stall.some.avg10_ratio));
-    let full =
-        device.forecast.and_then(|forecast| forecast.full_in_seconds).map_or_else(|| "–".to_owned(), time);
+    let full = device
+        .forecast
+        .and_then(|forecast| forecast.full_in_seconds)
+        .map_or_else(|| "–".to_owned(), duration);
     let style = level_style(snapshot.level);
     let mark = if chosen { "▶ " } else { "  " };
     let mut spans = vec![
@@ -144,15 +146,6 @@ fn cut(text: &str, width: usize) -> String {
         return text.to_owned();
     }
     text.chars().take(width.saturating_sub(1)).chain(std::iter::once('…')).collect()
-}
-
-fn time(seconds: f64) -> String {
-    match seconds {
-        s if s < 90.0 => format!("{s:.0} s"),
-        s if s < 5400.0 => format!("{:.0} min", s / 60.0),
-        s if s < 172_800.0 => format!("{:.1} h", s / 3600.0),
-        s => format!("{:.0} days", s / 86400.0),
-    }
 }
 
 fn draw_graph(app: &App, frame: &mut Frame<'_>, area: Rect) {

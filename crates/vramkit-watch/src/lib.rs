@@ -25,5 +25,5 @@ pub use nvml::NvmlSource;
 pub use pools::PublishedPools;
 pub use processes::Processes;
 pub use source::{DeviceReading, Readings, Source, Unavailable};
-pub use tick::{DeviceTick, Event, EventKind, Growing, History, Holder, Sample, Tick};
+pub use tick::{DeviceTick, Event, EventKind, Growing, History, Holder, Sample, Tick, duration};
 pub use watcher::{WatchConfig, Watcher};

@@ -137,3 +137,13 @@ pub struct History {
     /// Of all devices.
     pub events: Vec<Event>,
 }
+
+/// A time in seconds for people: `34 s`, `12 min`, `5.0 h`.
+pub fn duration(seconds: f64) -> String {
+    match seconds {
+        s if s < 90.0 => format!("{s:.0} s"),
+        s if s < 5400.0 => format!("{:.0} min", s / 60.0),
+        s if s < 172_800.0 => format!("{:.1} h", s / 3600.0),
+        s => format!("{:.0} days", s / 86400.0),
+    }
+}

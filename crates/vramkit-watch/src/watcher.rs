@@ -15,7 +15,7 @@ use vramkit::pool::PoolStats;
 use vramkit::pressure::{Ladder, PressureGauge};
 
 use crate::source::{DeviceReading, Readings, Source};
-use crate::tick::{DeviceTick, Event, EventKind, Growing, History, Holder, Sample, Tick};
+use crate::tick::{DeviceTick, Event, EventKind, Growing, History, Holder, Sample, Tick, duration};
 
 /// Events kept, and holders told apart in a sample.
 const EVENTS: usize = 500;
@@ -398,16 +398,6 @@ fn device_of_pools(id: &str, pools: &[&PoolStats]) -> DeviceReading {
 /// Bytes a time, for people.
 fn size(bytes: f64) -> ByteSize {
     ByteSize::new(bytes.max(0.0) as u64)
-}
-
-/// A time, for people.
-fn duration(seconds: f64) -> String {
-    match seconds {
-        s if s < 90.0 => format!("{s:.0} s"),
-        s if s < 5400.0 => format!("{:.0} min", s / 60.0),
-        s if s < 172_800.0 => format!("{:.1} h", s / 3600.0),
-        s => format!("{:.0} days", s / 86400.0),
-    }
 }
 
 /// Owners of pools; processes, with what is not in the pools that they publish; what is left.
