@@ -1,5 +1,6 @@
 //! Leak detectors on labelled series: 2,000 healthy ones and their 2,000 leaking twins, 200 of each class, from seeds
-//! that nothing was tuned on (`tune` as an argument: those that it was). `cargo bench -p vramkit --bench leaks`.
+//! that nothing was tuned on (`tune` as an argument: those that it was; `long`: five times as many
+//! programs). `cargo bench -p vramkit --bench leaks`.
 
 #![allow(clippy::print_stdout)]
 
@@ -124,7 +125,8 @@ fn main() {
     } else {
         1_000_000..1_000_000 + EACH
     };
-    ledgers(seeds.start..seeds.start + 5 * EACH);
+    let times = if std::env::args().any(|argument| argument == "long") { 5 } else { 1 };
+    ledgers(seeds.start..seeds.start + times * EACH);
     let of = |leaking: bool| -> Vec<Series> {
         let classes = Healthy::ALL.iter();
         classes.flat_map(|&class| seeds.clone().map(move |seed| series(class, leaking, seed))).collect()
