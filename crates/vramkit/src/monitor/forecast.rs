@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::leak::{median, slopes};
+use super::leak::slopes;
 use crate::units::ByteSize;
 
 /// Tops that a forecast looks at.
@@ -109,8 +109,8 @@ impl Forecaster {
             return None;
         }
         let mut slopes = slopes(&tops);
-        let middle = median(&mut slopes);
         slopes.sort_by(f64::total_cmp);
+        let middle = slopes[slopes.len() / 2];
         // Sen 1968: ranks that a normal approximation of Kendall's statistic gives.
         let (n, pairs) = (tops.len() as f64, slopes.len() as f64);
         let spread = Z * (n * (n - 1.0) * (2.0 * n + 5.0) / 18.0).sqrt();

@@ -10,9 +10,11 @@
 //! Nothing here decides what to do about it (that is the [`orchestrator`](crate::orchestrator)'s job) and nothing waits
 //! for a reader: a process that wants to be seen from outside makes a [`Publisher`](publish::Publisher).
 
+mod cleanup;
 mod forecast;
 pub mod leak;
 mod limits;
+mod models;
 pub mod names;
 #[cfg(unix)]
 pub mod publish;
@@ -20,14 +22,14 @@ mod snapshot;
 mod vram;
 
 pub use crate::stall::{Stall, StallMeter, StallTimes};
+pub use cleanup::{CleanupReason, CleanupReport};
 pub use forecast::{Forecast, Forecaster, sampling_period};
 pub use limits::{Limits, LimitsError, MemoryPressureError, MemoryPressureWarning, Passed};
+pub use models::{AdmissionError, ModelUse};
 pub use snapshot::{
     CudaSource, DeviceName, DeviceSource, MemorySource, PoolUse, ProcessUse, Snapshot, Usage, utc,
 };
-pub use vram::{
-    AdmissionError, CleanupReason, CleanupReport, ModelUse, MonitorConfig, MonitorStats, VramMonitor,
-};
+pub use vram::{MonitorConfig, MonitorStats, VramMonitor};
 
 #[cfg(test)]
 #[cfg(not(loom))]

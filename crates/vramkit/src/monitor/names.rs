@@ -5,8 +5,9 @@ use std::sync::{Arc, OnceLock};
 
 use serde::Serialize;
 
+use super::cleanup::CleanupReport;
 use super::snapshot::{CudaSource, DeviceSource, MemorySource, Snapshot, utc};
-use super::vram::{CleanupReport, MonitorStats, VramMonitor};
+use super::vram::{MonitorStats, VramMonitor};
 use crate::device::{CudaDevice, HostDevice};
 use crate::units::ByteSize;
 

@@ -213,11 +213,6 @@ impl PublishedReader {
     }
 }
 
-/// As [`PublishedReader::read`], once.
-pub fn published(folder: &Path) -> Vec<Published> {
-    PublishedReader::default().read(folder)
-}
-
 fn ask(path: &Path, may_remove: bool) -> Answer {
     let mut stream = match UnixStream::connect(path) {
         Ok(stream) => stream,

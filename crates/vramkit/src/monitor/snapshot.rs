@@ -8,7 +8,7 @@ use std::time::SystemTime;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use super::StallTimes;
-use crate::device::{CudaDevice, Device, Reading, Source};
+use crate::device::{CudaDevice, Device, DeviceInfo, Reading, Source};
 use crate::pool::{DeviceMemoryPool, LedgerEntry, OwnerUse, PoolStats};
 use crate::pressure::PressureLevel;
 use crate::units::ByteSize;
@@ -24,6 +24,12 @@ pub struct DeviceName {
     /// Its identity wherever it is plugged in, where the driver gives one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub uuid: Option<String>,
+}
+
+impl From<DeviceInfo> for DeviceName {
+    fn from(info: DeviceInfo) -> Self {
+        Self { id: info.id, name: info.name, uuid: None }
+    }
 }
 
 /// How much memory there is and who has it, from one reading.
@@ -188,20 +194,18 @@ pub trait MemorySource: Send + Sync {
 
 impl MemorySource for DeviceMemoryPool {
     fn device(&self) -> DeviceName {
-        let info = self.device().info();
-        DeviceName { id: info.id, name: info.name, uuid: None }
+        self.device().info().into()
     }
 
     fn read(&self) -> Usage {
-        let memory = self.device().memory();
-        let total = Reading::known(self.capacity(), Source::Pool);
+        let known = |size| Reading::known(size, Source::Pool);
         Usage {
-            free_bytes: Reading::known(self.available(), Source::Pool),
-            used_bytes: Reading::known(self.used(), Source::Pool),
-            total_bytes: total,
+            total_bytes: known(self.capacity()),
+            free_bytes: known(self.available()),
+            used_bytes: known(self.used()),
             driver_bytes: Reading::unavailable(Source::Pool, "a pool has no driver of its own"),
-            allocated_bytes: Reading::known(self.used(), Source::Pool),
-            reserved_bytes: memory.committed_bytes.map(|_| self.committed()),
+            allocated_bytes: known(self.used()),
+            reserved_bytes: known(self.committed()),
         }
     }
 
@@ -233,8 +237,7 @@ pub struct DeviceSource(pub std::sync::Arc<dyn Device>);
 
 impl MemorySource for DeviceSource {
     fn device(&self) -> DeviceName {
-        let info = self.0.info();
-        DeviceName { id: info.id, name: info.name, uuid: None }
+        self.0.info().into()
     }
 
     fn read(&self) -> Usage {
@@ -266,8 +269,7 @@ pub struct CudaSource(pub CudaDevice);
 
 impl MemorySource for CudaSource {
     fn device(&self) -> DeviceName {
-        let info = self.0.info();
-        DeviceName { id: info.id, name: info.name, uuid: None }
+        self.0.info().into()
     }
 
     fn read(&self) -> Usage {

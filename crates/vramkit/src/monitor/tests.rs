@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use super::publish::{Publisher, published};
+use super::publish::{Published, PublishedReader, Publisher};
 use super::*;
 use crate::device::{Reading, SimulatedDevice, Source};
 use crate::pool::{Allocation, DeviceMemoryPool, Purpose, Request};
@@ -25,6 +25,10 @@ fn monitor(pool: &Arc<DeviceMemoryPool>, change: impl FnOnce(&mut MonitorConfig)
     let mut config = MonitorConfig { cleanup_threshold: None, ..MonitorConfig::default() };
     change(&mut config);
     VramMonitor::with_config(pool.clone(), config).unwrap()
+}
+
+fn published(folder: &std::path::Path) -> Vec<Published> {
+    PublishedReader::default().read(folder)
 }
 
 fn wait_until(ready: impl Fn() -> bool) {
@@ -262,7 +266,7 @@ fn published_pools_are_seen_by_name_and_only_while_they_live() {
     lying.join().unwrap();
     // One that listens and says nothing is waited for once.
     let _silent = std::os::unix::net::UnixListener::bind(folder.join("3.0.sock")).unwrap();
-    let mut reader = publish::PublishedReader::default();
+    let mut reader = PublishedReader::default();
     assert!(reader.read(&folder).is_empty());
     let start = Instant::now();
     assert!(reader.read(&folder).is_empty() && start.elapsed() < Duration::from_millis(200));

@@ -17,42 +17,14 @@ use std::time::{Duration, Instant, SystemTime};
 
 use serde::Serialize;
 
+use super::cleanup::{Callback, CleanupReason};
 use super::leak::{GenerationBaseline, GenerationConfig, MemoryLeakWarning};
 use super::limits::{Limits, MemoryPressureError, MemoryPressureWarning, Passed};
-use super::snapshot::{MemorySource, Snapshot, Usage};
+use super::snapshot::{MemorySource, Snapshot};
 use crate::device::{Reading, Source};
 use crate::pressure::{Ladder, LadderError, LevelChange, PressureGauge, PressureLevel};
 use crate::sync::lock_std;
 use crate::units::ByteSize;
-
-/// Why memory is cleaned up.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "snake_case")]
-pub enum CleanupReason {
-    /// Somebody asked.
-    Asked,
-    /// A snapshot found the source fuller than the threshold.
-    Threshold,
-    /// The soft limit was passed.
-    SoftLimit,
-    /// The hard limit was passed.
-    HardLimit,
-}
-
-/// What a cleanup did.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
-pub struct CleanupReport {
-    /// Why.
-    pub reason: CleanupReason,
-    /// In allocations, before and after.
-    pub allocated_bytes: [Option<ByteSize>; 2],
-    /// Held from the device, before and after.
-    pub reserved_bytes: [Option<ByteSize>; 2],
-    /// Less in allocations than before.
-    pub freed_allocated_bytes: ByteSize,
-    /// Less held from the device than before.
-    pub freed_reserved_bytes: ByteSize,
-}
 
 /// How a monitor behaves; all can be left as it is.
 #[derive(Clone, Debug)]
@@ -114,62 +86,33 @@ pub struct MonitorStats {
     pub seconds_since_cleanup: Option<f64>,
 }
 
-/// A model that was announced.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct ModelUse {
-    /// Its name.
-    pub model: String,
-    /// What it was said to need.
-    pub expected_bytes: ByteSize,
-    /// What it holds; `None` when the source does not say.
-    pub measured_bytes: Option<ByteSize>,
-    /// Measured less expected.
-    pub difference_bytes: Option<i64>,
-}
-
-/// A model cannot be started.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("model `{model}` cannot be started: needs {required}, {available} available; {reason}")]
-pub struct AdmissionError {
-    /// The model.
-    pub model: String,
-    /// What it needs.
-    pub required: ByteSize,
-    /// What could be had.
-    pub available: ByteSize,
-    /// What stands in the way.
-    pub reason: &'static str,
-}
-
-type Callback = Arc<dyn Fn(CleanupReason) + Send + Sync>;
-
 /// See the module's first lines. Cheap to clone; clones are the same monitor.
 #[derive(Clone)]
 pub struct VramMonitor {
-    shared: Arc<Shared>,
+    pub(super) shared: Arc<Shared>,
 }
 
-struct Shared {
-    source: Arc<dyn MemorySource>,
-    config: MonitorConfig,
+pub(super) struct Shared {
+    pub(super) source: Arc<dyn MemorySource>,
+    pub(super) config: MonitorConfig,
     started: Instant,
     soft_violations: AtomicU64,
     hard_violations: AtomicU64,
-    cleanups: AtomicU64,
+    pub(super) cleanups: AtomicU64,
     generations: AtomicU64,
     failures: AtomicU64,
     peak_used: AtomicU64,
-    cleaning: AtomicBool,
-    callbacks: Mutex<Vec<Callback>>,
-    state: Mutex<State>,
+    pub(super) cleaning: AtomicBool,
+    pub(super) callbacks: Mutex<Vec<Callback>>,
+    pub(super) state: Mutex<State>,
 }
 
-struct State {
+pub(super) struct State {
     gauge: PressureGauge,
     history: VecDeque<Snapshot>,
     baseline: GenerationBaseline,
-    last_cleanup: Option<Instant>,
-    models: BTreeMap<String, ByteSize>,
+    pub(super) last_cleanup: Option<Instant>,
+    pub(super) models: BTreeMap<String, ByteSize>,
 }
 
 impl VramMonitor {
@@ -207,11 +150,6 @@ impl VramMonitor {
             state: Mutex::new(state),
         };
         Self { shared: Arc::new(shared) }
-    }
-
-    /// Calls a function that may free memory at every cleanup, without any lock of the monitor.
-    pub fn register_cleanup_callback(&self, callback: impl Fn(CleanupReason) + Send + Sync + 'static) {
-        lock_std(&self.shared.callbacks).push(Arc::new(callback));
     }
 
     /// Whether the source holds more than it may: within the limits, a warning past the soft one, an error past the hard
@@ -329,63 +267,6 @@ impl VramMonitor {
         change
     }
 
-    /// Frees what can be freed: the callbacks, then the source itself.
-    pub fn cleanup(&self) -> CleanupReport {
-        self.run_cleanup(CleanupReason::Asked)
-    }
-
-    fn run_cleanup(&self, reason: CleanupReason) -> CleanupReport {
-        let before = self.shared.source.read();
-        let callbacks = lock_std(&self.shared.callbacks).clone();
-        callbacks.iter().for_each(|callback| callback(reason));
-        self.shared.source.reclaim();
-        let after = self.shared.source.read();
-        self.shared.cleanups.fetch_add(1, Relaxed);
-        lock_std(&self.shared.state).last_cleanup = Some(Instant::now());
-        let pair = |of: fn(&Usage) -> &Reading<ByteSize>| [of(&before).value, of(&after).value];
-        let freed = |pair: [Option<ByteSize>; 2]| match pair {
-            [Some(before), Some(after)] => before.saturating_sub(after),
-            _ => ByteSize::ZERO,
-        };
-        let (allocated, reserved) =
-            (pair(|usage| &usage.allocated_bytes), pair(|usage| &usage.reserved_bytes));
-        let report = CleanupReport {
-            reason,
-            allocated_bytes: allocated,
-            reserved_bytes: reserved,
-            freed_allocated_bytes: freed(allocated),
-            freed_reserved_bytes: freed(reserved),
-        };
-        tracing::info!(?report, "cleanup");
-        report
-    }
-
-    /// One at a time, and not within the cooldown.
-    fn clean_up_elsewhere(&self, reason: CleanupReason) {
-        let cooling = lock_std(&self.shared.state)
-            .last_cleanup
-            .is_some_and(|last| last.elapsed() < self.shared.config.cleanup_cooldown);
-        if cooling || self.shared.cleaning.swap(true, Relaxed) {
-            return;
-        }
-        let monitor = self.clone();
-        let spawned = std::thread::Builder::new().name("vramkit-cleanup".into()).spawn(move || {
-            // Also when a callback panics.
-            struct Done(VramMonitor);
-            impl Drop for Done {
-                fn drop(&mut self) {
-                    self.0.shared.cleaning.store(false, Relaxed);
-                }
-            }
-            let done = Done(monitor);
-            done.0.run_cleanup(reason);
-        });
-        if let Err(error) = spawned {
-            self.shared.cleaning.store(false, Relaxed);
-            tracing::warn!(%error, "no thread for a cleanup");
-        }
-    }
-
     /// A generation of work has ended: its number.
     pub fn increment_generation_count(&self) -> u64 {
         self.shared.generations.fetch_add(1, Relaxed) + 1
@@ -420,67 +301,6 @@ impl VramMonitor {
     pub fn is_low(&self, threshold: f64) -> Option<bool> {
         let usage = self.shared.source.read();
         Some(usage.free_bytes.value?.ratio_of(usage.total_bytes.value?) < threshold)
-    }
-
-    /// Announces a model before it is started: an error when the limit, the other models that were announced, or what is
-    /// free does not leave enough. Announced again, it replaces itself.
-    pub fn register_model(&self, model: &str, expected: ByteSize) -> Result<(), AdmissionError> {
-        let usage = self.shared.source.read();
-        let measured: BTreeMap<String, ByteSize> = self.shared.source.models().into_iter().collect();
-        let mut state = lock_std(&self.shared.state);
-        let allowed = match (self.shared.config.limits, usage.total_bytes.value) {
-            (Some(limits), Some(total)) => limits.hard().min(total),
-            (Some(limits), None) => limits.hard(),
-            (None, Some(total)) => total,
-            (None, None) => ByteSize::MAX,
-        };
-        let others = state.models.iter().filter(|(name, _)| *name != model);
-        // A model that holds more than it was said to need counts with what it holds.
-        let promised = others.fold(0u64, |sum, (name, bytes)| {
-            sum.saturating_add(bytes.bytes().max(measured.get(name).map_or(0, |held| held.bytes())))
-        });
-        let left = allowed.bytes().saturating_sub(promised);
-        let refuse = |available: u64, reason| {
-            Err(AdmissionError {
-                model: model.to_owned(),
-                required: expected,
-                available: ByteSize::new(available),
-                reason,
-            })
-        };
-        if expected.bytes() > left {
-            return refuse(left, "other models were announced first: release one, or raise the limit");
-        }
-        let own = measured.get(model).map_or(0, |held| held.bytes());
-        if let Some(free) = usage.free_bytes.value
-            && expected.bytes().saturating_sub(own) > free.bytes()
-        {
-            return refuse(free.bytes() + own, "memory is held by others: see `vramkit top`");
-        }
-        state.models.insert(model.to_owned(), expected);
-        Ok(())
-    }
-
-    /// Forgets a model; whether it was known.
-    pub fn forget_model(&self, model: &str) -> bool {
-        lock_std(&self.shared.state).models.remove(model).is_some()
-    }
-
-    /// What models were said to need against what they hold.
-    pub fn models(&self) -> Vec<ModelUse> {
-        let measured: BTreeMap<String, ByteSize> = self.shared.source.models().into_iter().collect();
-        let state = lock_std(&self.shared.state);
-        let models = state.models.iter().map(|(model, expected)| {
-            let measured = measured.get(model).copied();
-            ModelUse {
-                model: model.clone(),
-                expected_bytes: *expected,
-                measured_bytes: measured,
-                difference_bytes: measured
-                    .map(|measured| measured.bytes().wrapping_sub(expected.bytes()) as i64),
-            }
-        });
-        models.collect()
     }
 
     /// The last `n` snapshots, oldest first.

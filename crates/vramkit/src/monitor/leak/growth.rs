@@ -14,15 +14,13 @@
 use std::collections::VecDeque;
 use std::time::Duration;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
-use super::shape;
+use super::{FLOORS, keep, shape};
 use crate::units::ByteSize;
 
 /// The shortest block.
 const BLOCK: Duration = Duration::from_secs(10);
-/// Floors of a lane.
-const FLOORS: usize = 30;
 /// Lanes; the last one looks at 42 hours.
 const LANES: usize = 10;
 /// Blocks without a sample that are bridged by the last floor; after more, everything begins anew.
@@ -59,7 +57,7 @@ const SATURATION: f64 = 0.7;
 const OVER: f64 = 0.3;
 
 /// How bytes grow.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Growth {
     /// Over the window, of the level at its start.
@@ -156,10 +154,7 @@ impl GrowthDetector {
         let mut event = None;
         for lane in 0..LANES {
             let floors = &mut self.lanes[lane].floors;
-            if floors.len() == FLOORS {
-                floors.pop_front();
-            }
-            floors.push_back(floor);
+            keep(floors, floor);
             if floors.len() == FLOORS {
                 event = self.judge(lane).or(event);
             }

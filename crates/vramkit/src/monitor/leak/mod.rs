@@ -10,7 +10,20 @@ mod shape;
 pub use generation::{GenerationBaseline, GenerationConfig, MemoryLeakWarning};
 pub use growth::{Growth, GrowthDetector, GrowthEvent};
 pub use owners::{OwnerLeaks, TagEvent, TagLeak};
-pub(crate) use shape::{median, slopes};
+pub(crate) use shape::slopes;
+
+use std::collections::VecDeque;
+
+/// Floors that are kept of a series at one scale.
+const FLOORS: usize = 30;
+
+/// Keeps a floor, in place of the oldest when there are enough.
+fn keep(floors: &mut VecDeque<f64>, floor: f64) {
+    if floors.len() == FLOORS {
+        floors.pop_front();
+    }
+    floors.push_back(floor);
+}
 
 #[cfg(test)]
 #[cfg(not(loom))]

@@ -3,23 +3,22 @@
 //!
 //! For every owner and tag, lanes of 30 floors (20 min, 40 min, …) keep the bytes that are at least about a quarter of the
 //! lane's window old, and all of its bytes. A tag is suspect when the old ones rise evenly, are at their highest and do
-//! not slow, and those twice as old and all of them rise with them. Batches die young, so they leave nothing old; a cache at its bound grows old
-//! without growing; a model's weights are a step. A cache that fills evenly for longer than the shortest lane cannot be
-//! told from a leak until it stops: give its owner a budget, and it will be left alone below it.
+//! not slow, and those twice as old and all of them rise with them. Batches die young, so they leave nothing old; a cache
+//! at its bound grows old without growing; a model's weights are a step. A cache that fills evenly for longer than the
+//! shortest lane cannot be told from a leak until it stops: give its owner a budget, and it will be left alone below it.
 
 use std::collections::{HashMap, VecDeque};
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::shape;
+use super::{FLOORS, keep, shape};
 use crate::pool::{LedgerEntry, Purpose};
 use crate::units::ByteSize;
 
 /// The block of the first lane, and how old its old bytes are; both double from lane to lane.
 const BLOCK: Duration = Duration::from_secs(40);
 const OLD: Duration = Duration::from_secs(256);
-const FLOORS: usize = 30;
 /// 20, 40, 80, 160 and 320 minutes.
 const LANES: usize = 5;
 /// Blocks without a sample that are bridged.
@@ -83,6 +82,8 @@ pub struct OwnerLeaks {
 #[derive(Clone, Debug, Default)]
 struct Track {
     lanes: [Lane; LANES],
+    /// When it was last in the ledger.
+    seen: Duration,
     suspected: Option<(usize, TagLeak)>,
 }
 
@@ -125,7 +126,6 @@ impl OwnerLeaks {
             *held.entry((&entry.model, entry.purpose)).or_default() += entry.granted_bytes;
         }
         let mut events = Vec::new();
-        let mut seen: std::collections::HashSet<Key> = std::collections::HashSet::new();
         for entry in ledger {
             let key = (entry.model.clone(), entry.purpose, entry.tag.clone());
             if !self.tags.contains_key(&key) && self.tags.len() >= MOST {
@@ -134,13 +134,13 @@ impl OwnerLeaks {
             let owner = (entry.model.clone(), entry.purpose);
             let within =
                 self.bounded.get(&owner).is_some_and(|budget| held[&(&*owner.0, owner.1)] <= *budget);
-            let track = self.tags.entry(key.clone()).or_default();
+            let track = self.tags.entry(key).or_default();
+            track.seen = now;
             events.extend(track.take(now, entry, self.least, within));
-            seen.insert(key);
         }
         // What holds nothing any more leaks nothing.
-        self.tags.retain(|key, track| {
-            let stays = seen.contains(key);
+        self.tags.retain(|_, track| {
+            let stays = track.seen == now;
             if !stays && let Some((_, leak)) = track.suspected.take() {
                 events.push(TagEvent::Cleared(leak));
             }
@@ -218,10 +218,7 @@ impl Lane {
         }
         for _ in open..block {
             for (floors, least) in self.floors.iter_mut().zip(least) {
-                if floors.len() == FLOORS {
-                    floors.pop_front();
-                }
-                floors.push_back(least);
+                keep(floors, least);
             }
         }
         self.floors[0].len() == FLOORS

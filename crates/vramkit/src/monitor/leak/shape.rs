@@ -24,7 +24,7 @@ pub(crate) fn slopes(floors: &[f64]) -> Vec<f64> {
 }
 
 /// The middle value (the upper one of two); 0 of none.
-pub(crate) fn median(values: &mut [f64]) -> f64 {
+pub(super) fn median(values: &mut [f64]) -> f64 {
     if values.is_empty() {
         return 0.0;
     }
