@@ -167,8 +167,11 @@ struct Server {
 
 impl Server {
     fn start(machine: &Machine, arguments: &[&str]) -> Self {
-        let mut all = vec!["serve", "--interval", "0.1"];
+        let mut all = vec!["serve"];
         all.extend(arguments);
+        if !arguments.contains(&"--interval") {
+            all.extend(["--interval", "0.1"]);
+        }
         if !arguments.contains(&"--listen") {
             all.extend(["--listen", "127.0.0.1:0"]);
         }
@@ -331,6 +334,26 @@ fn hostile_clients_are_refused_or_dropped_and_others_served() {
     let mut answer = Vec::new();
     let _ = slow.read_to_end(&mut answer);
     assert!(start.elapsed() < Duration::from_secs(20), "dropped after ten seconds");
+    assert_eq!(server.get("/healthz", "").0, 200);
+}
+
+#[test]
+fn a_reader_of_events_that_does_not_read_is_dropped() {
+    let mut many = cards(10);
+    let processes: Vec<Value> = (1..200).map(|pid| json!({"pid": pid, "used": 1})).collect();
+    many["cards"][0]["processes"] = json!(processes);
+    many["cards"] = json!(vec![many["cards"][0].clone(); 8]);
+    let machine = Machine::new(&many);
+    let server = Server::start(&machine, &["--interval", "0.05"]);
+    let mut stream = server.connect();
+    write!(stream, "GET /events HTTP/1.1\r\nHost: localhost\r\n\r\n").unwrap();
+    // Its buffers fill within a second or two; then the server waits ten seconds for it.
+    std::thread::sleep(Duration::from_secs(16));
+    stream.set_read_timeout(Some(Duration::from_secs(5))).unwrap();
+    let (start, mut buffer) = (Instant::now(), vec![0; 1 << 20]);
+    while stream.read(&mut buffer).is_ok_and(|read| read > 0) {
+        assert!(start.elapsed() < Duration::from_secs(20), "still served after not reading for long");
+    }
     assert_eq!(server.get("/healthz", "").0, 200);
 }
 

@@ -1,6 +1,6 @@
 //! The watcher behind a lock, and what was last read: many readers, one reading.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
 use tokio::sync::broadcast;
@@ -12,13 +12,23 @@ use crate::metrics;
 /// Ticks that a slow reader of events may be behind before it is dropped.
 const BEHIND: usize = 16;
 
-/// One reading, in the forms that readers want.
+/// One reading, in the forms that readers want, made when the first of them asks.
 #[derive(Debug)]
 pub(crate) struct Page {
     pub(crate) tick: Arc<Tick>,
-    pub(crate) json: String,
-    pub(crate) metrics: String,
+    json: OnceLock<String>,
+    metrics: OnceLock<String>,
     made: Instant,
+}
+
+impl Page {
+    pub(crate) fn json(&self) -> &str {
+        self.json.get_or_init(|| serde_json::to_string(&*self.tick).unwrap_or_default())
+    }
+
+    pub(crate) fn metrics(&self) -> &str {
+        self.metrics.get_or_init(|| metrics::openmetrics(&self.tick).unwrap_or_default())
+    }
 }
 
 pub(crate) struct Board {
@@ -55,12 +65,8 @@ impl Board {
             tracing::error!(%error, "recording ends");
             watcher.1 = None;
         }
-        let page = Arc::new(Page {
-            json: serde_json::to_string(&*tick).unwrap_or_default(),
-            metrics: metrics::openmetrics(&tick).unwrap_or_default(),
-            tick,
-            made: Instant::now(),
-        });
+        let page =
+            Arc::new(Page { tick, json: OnceLock::new(), metrics: OnceLock::new(), made: Instant::now() });
         *self.last.lock().unwrap_or_else(PoisonError::into_inner) = Some(page.clone());
         // Nobody may be listening.
         let _ = self.news.send(page.clone());
@@ -78,8 +84,8 @@ impl Board {
     }
 
     /// Until the next reading.
-    pub(crate) fn period(&self, tick: &Tick, bounds: (Duration, Duration)) -> Duration {
-        self.watcher.lock().unwrap_or_else(PoisonError::into_inner).0.period(tick, bounds)
+    pub(crate) fn period(&self, tick: &Tick, longest: Duration) -> Duration {
+        self.watcher.lock().unwrap_or_else(PoisonError::into_inner).0.period(tick, longest)
     }
 
     /// What the watcher keeps, as JSON.

@@ -145,12 +145,11 @@ pub fn serve(
 
 /// Reads again and again.
 async fn sample(board: Arc<Board>, interval: Duration) {
-    let least = (interval / 10).max(Duration::from_millis(50)).min(interval);
     loop {
         let reader = board.clone();
         let period = tokio::task::spawn_blocking(move || {
             let page = reader.page(Duration::ZERO);
-            reader.period(&page.tick, (least, interval))
+            reader.period(&page.tick, interval)
         });
         tokio::time::sleep(period.await.unwrap_or(interval)).await;
     }
@@ -258,7 +257,7 @@ async fn page(board: Arc<Board>, age: Duration) -> Result<Arc<Page>, StatusCode>
 
 async fn scrape(State(board): State<Arc<Board>>) -> Result<Response, StatusCode> {
     let page = page(board, SCRAPED).await?;
-    Ok(([(header::CONTENT_TYPE, metrics::CONTENT_TYPE)], page.metrics.clone()).into_response())
+    Ok(([(header::CONTENT_TYPE, metrics::CONTENT_TYPE)], page.metrics().to_owned()).into_response())
 }
 
 fn json(body: String) -> Response {
@@ -266,7 +265,7 @@ fn json(body: String) -> Response {
 }
 
 async fn snapshot(State(board): State<Arc<Board>>) -> Result<Response, StatusCode> {
-    Ok(json(page(board, SCRAPED).await?.json.clone()))
+    Ok(json(page(board, SCRAPED).await?.json().to_owned()))
 }
 
 async fn history(State(board): State<Arc<Board>>) -> Result<Response, StatusCode> {
@@ -295,7 +294,7 @@ async fn events(State(board): State<Arc<Board>>) -> Sse<impl Stream<Item = Resul
                 }
             },
         };
-        Some((Ok(Event::default().event("tick").data(&page.json)), (None, news)))
+        Some((Ok(Event::default().event("tick").data(page.json())), (None, news)))
     });
     Sse::new(ticks).keep_alive(KeepAlive::default())
 }

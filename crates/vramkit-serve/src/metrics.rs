@@ -10,6 +10,9 @@ use prometheus_client::encoding::{DescriptorEncoder, NoLabelSet, text};
 use prometheus_client::metrics::MetricType;
 use prometheus_client::registry::{Registry, Unit};
 use vramkit::ByteSize;
+use vramkit::device::Reading;
+use vramkit::monitor::{PoolUse, ProcessUse, StallTimes, Usage};
+use vramkit::pool::{PoolStats, Purpose};
 use vramkit::pressure::PressureLevel;
 use vramkit_watch::{DeviceTick, Tick};
 
@@ -32,234 +35,198 @@ type Labels = Vec<(&'static str, String)>;
 type Samples = Vec<(Labels, f64)>;
 
 impl Collector for OfTick {
-    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), fmt::Error> {
-        let tick = &self.0;
-        let mut family = |name: &str, help: &str, unit: Option<Unit>, kind: MetricType, samples: Samples| {
-            if samples.is_empty() {
-                return Ok(());
-            }
-            let counts = matches!(kind, MetricType::Counter);
-            let mut metric = encoder.encode_descriptor(name, help, unit.as_ref(), kind)?;
-            for (labels, value) in samples.into_iter().filter(|(_, value)| value.is_finite()) {
-                let mut metric = metric.encode_family(&labels)?;
-                if counts {
-                    metric.encode_counter::<NoLabelSet, _, u64>(&value, None)?;
-                } else {
-                    metric.encode_gauge(&value)?;
-                }
-            }
-            Ok(())
-        };
-        let gauge = |of: &dyn Fn(&DeviceTick) -> Option<f64>| -> Samples {
-            tick.devices.iter().filter_map(|device| Some((labels(device), of(device)?))).collect()
-        };
-        let bytes = |size: Option<ByteSize>| size.map(|size| size.bytes() as f64);
+    fn encode(&self, encoder: DescriptorEncoder<'_>) -> Result<(), fmt::Error> {
+        let mut families = Families(encoder);
+        families.devices(&self.0.devices)?;
+        families.processes(&self.0.devices)?;
+        families.pools(&self.0.devices)
+    }
+}
 
+/// Families of samples, written one after the other; one without samples is not written.
+struct Families<'a>(DescriptorEncoder<'a>);
+
+impl Families<'_> {
+    fn gauge(
+        &mut self,
+        name: &str,
+        help: &str,
+        unit: Option<Unit>,
+        samples: Samples,
+    ) -> Result<(), fmt::Error> {
+        self.family(name, help, unit, MetricType::Gauge, samples)
+    }
+
+    fn bytes(&mut self, name: &str, help: &str, samples: Samples) -> Result<(), fmt::Error> {
+        self.gauge(name, help, Some(Unit::Bytes), samples)
+    }
+
+    fn count(
+        &mut self,
+        name: &str,
+        help: &str,
+        unit: Option<Unit>,
+        samples: Samples,
+    ) -> Result<(), fmt::Error> {
+        self.family(name, help, unit, MetricType::Counter, samples)
+    }
+
+    fn family(
+        &mut self,
+        name: &str,
+        help: &str,
+        unit: Option<Unit>,
+        kind: MetricType,
+        samples: Samples,
+    ) -> Result<(), fmt::Error> {
+        if samples.is_empty() {
+            return Ok(());
+        }
+        let counts = matches!(kind, MetricType::Counter);
+        let mut family = self.0.encode_descriptor(name, help, unit.as_ref(), kind)?;
+        for (labels, value) in samples.into_iter().filter(|(_, value)| value.is_finite()) {
+            let mut metric = family.encode_family(&labels)?;
+            if counts {
+                metric.encode_counter::<NoLabelSet, _, u64>(&value, None)?;
+            } else {
+                metric.encode_gauge(&value)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn devices(&mut self, devices: &[DeviceTick]) -> Result<(), fmt::Error> {
+        let each = |of: &dyn Fn(&DeviceTick) -> Option<f64>| -> Samples {
+            devices.iter().filter_map(|device| Some((labels(device), of(device)?))).collect()
+        };
         // The conventions have names of their own for a machine's main memory.
         for (prefix, is_host) in [("hw_gpu_memory", false), ("system_memory", true)] {
-            let of = |device: &DeviceTick| ((device.snapshot.device.id == "host") == is_host).then_some(());
-            let used = gauge(&|device| of(device).and(bytes(device.snapshot.usage.used_bytes.value)));
-            let help = "Memory that every process together holds";
-            family(&format!("{prefix}_usage"), help, Some(Unit::Bytes), MetricType::Gauge, used)?;
-            let total = gauge(&|device| of(device).and(bytes(device.snapshot.usage.total_bytes.value)));
-            family(
-                &format!("{prefix}_limit"),
-                "Memory that there is",
-                Some(Unit::Bytes),
-                MetricType::Gauge,
-                total,
-            )?;
-            let ratio = gauge(&|device| of(device).and(device.snapshot.usage.used_ratio()));
-            let unit = Some(Unit::Other("ratio".into()));
-            family(
-                &format!("{prefix}_utilization"),
-                "Held of what there is",
-                unit,
-                MetricType::Gauge,
-                ratio,
-            )?;
+            let each = |of: &dyn Fn(&Usage) -> Option<f64>| {
+                let of_kind = |device: &&DeviceTick| (device.snapshot.device.id == "host") == is_host;
+                let kind = devices.iter().filter(of_kind);
+                kind.filter_map(|device| Some((labels(device), of(&device.snapshot.usage)?))).collect()
+            };
+            let used = each(&|usage| bytes(&usage.used_bytes));
+            self.bytes(&format!("{prefix}_usage"), "Memory that every process together holds", used)?;
+            let total = each(&|usage| bytes(&usage.total_bytes));
+            self.bytes(&format!("{prefix}_limit"), "Memory that there is", total)?;
+            let ratio = Some(Unit::Other("ratio".into()));
+            let used = each(&Usage::used_ratio);
+            self.gauge(&format!("{prefix}_utilization"), "Held of what there is", ratio, used)?;
         }
-        let free = gauge(&|device| bytes(device.snapshot.usage.free_bytes.value));
-        family(
-            "vramkit_memory_free",
-            "Memory that could be had",
-            Some(Unit::Bytes),
-            MetricType::Gauge,
-            free,
-        )?;
-        let driver = gauge(&|device| bytes(device.snapshot.usage.driver_bytes.value));
-        family(
-            "vramkit_memory_driver",
-            "Memory that the driver keeps for itself",
-            Some(Unit::Bytes),
-            MetricType::Gauge,
-            driver,
-        )?;
-
-        let level = gauge(&|device| device.snapshot.level.map(|level| f64::from(level as u8)));
-        family(
-            "vramkit_memory_pressure_level",
-            "0 normal, 1 elevated, 2 high, 3 critical",
-            None,
-            MetricType::Gauge,
-            level,
-        )?;
-        let changes = gauge(&|device| device.snapshot.level.map(|_| device.level_changes as f64));
-        family("vramkit_memory_pressure_changes", "Changes of level", None, MetricType::Counter, changes)?;
-        let readings =
-            tick.devices.iter().filter(|device| device.snapshot.level.is_some()).flat_map(|device| {
-                PressureLevel::ALL
-                    .into_iter()
-                    .zip(device.level_readings)
-                    .map(|(level, count)| (with(labels(device), "level", level.to_string()), count as f64))
-            });
-        family(
-            "vramkit_memory_pressure_readings",
-            "Readings at each level",
-            None,
-            MetricType::Counter,
-            readings.collect(),
-        )?;
-        let growing = gauge(&|device| Some(f64::from(u8::from(device.growing.is_some()))));
-        family(
-            "vramkit_memory_growing",
-            "1 while used bytes grow fast or sustainedly",
-            None,
-            MetricType::Gauge,
-            growing,
-        )?;
-        let full = gauge(&|device| device.forecast.and_then(|forecast| forecast.full_in_seconds));
-        family(
-            "vramkit_memory_full_in",
-            "Until it is full at the rate of late",
-            Some(Unit::Seconds),
-            MetricType::Gauge,
-            full,
-        )?;
-        let stalls = tick.devices.iter().filter_map(|device| Some((device, device.stall?))).flat_map(
-            |(device, stall)| {
-                [("some", stall.some), ("full", stall.full)]
-                    .map(|(kind, stall)| (with(labels(device), "kind", kind.into()), stall.total_seconds))
-            },
-        );
-        family(
-            "vramkit_memory_stall",
-            "Time lost waiting for memory",
-            Some(Unit::Seconds),
-            MetricType::Counter,
-            stalls.collect(),
-        )?;
-
-        let processes: Vec<_> = tick
-            .devices
-            .iter()
-            .flat_map(|device| {
-                device.snapshot.processes.value.iter().flatten().map(move |process| (device, process))
-            })
-            .collect();
-        let of_processes = |of: &dyn Fn(&vramkit::monitor::ProcessUse) -> Option<ByteSize>| -> Samples {
-            let samples = processes.iter().filter_map(|(device, process)| {
-                let mut labels = with(labels(device), "pid", process.pid.to_string());
-                labels.push(("process", process.name.value.clone().unwrap_or_default()));
-                labels.push(("container", process.container.clone().unwrap_or_default()));
-                Some((labels, bytes(of(process))?))
-            });
-            samples.collect()
-        };
-        family(
-            "vramkit_process_memory",
-            "Memory that a process holds",
-            Some(Unit::Bytes),
-            MetricType::Gauge,
-            of_processes(&|process| process.used_bytes.value),
-        )?;
-        family(
-            "vramkit_process_memory_peak",
-            "Most memory that a process ever held",
-            Some(Unit::Bytes),
-            MetricType::Gauge,
-            of_processes(&|process| process.peak_bytes.value),
-        )?;
-
-        let pools: Vec<_> = tick
-            .devices
-            .iter()
-            .flat_map(|device| device.snapshot.pools.iter().map(move |pool| (device, pool)))
-            .collect();
-        let pool_labels = |device: &DeviceTick, pool: &vramkit::monitor::PoolUse| {
-            let mut labels = with(labels(device), "pool", pool.name.clone());
-            labels.push(("pid", pool.pid.to_string()));
-            labels
-        };
-        type OfPool = fn(&vramkit::pool::PoolStats) -> ByteSize;
-        let sizes: [(&str, &str, OfPool); 5] = [
-            ("vramkit_pool_capacity", "Most that a pool grants", |stats| stats.capacity_bytes),
-            ("vramkit_pool_committed", "Held from the device", |stats| stats.committed_bytes),
-            ("vramkit_pool_used", "Granted", |stats| stats.used_bytes),
-            ("vramkit_pool_requested", "Asked for by what is live", |stats| stats.requested_bytes),
-            ("vramkit_pool_largest_free", "The largest block that could be granted", |stats| {
-                stats.largest_free_bytes
-            }),
-        ];
-        for (name, help, of) in sizes {
-            let samples = pools
-                .iter()
-                .map(|(device, pool)| (pool_labels(device, pool), of(&pool.stats).bytes() as f64));
-            family(name, help, Some(Unit::Bytes), MetricType::Gauge, samples.collect())?;
-        }
-        type CountOfPool = fn(&vramkit::pool::PoolStats) -> u64;
-        let counts: [(&str, &str, CountOfPool); 2] = [
-            ("vramkit_pool_allocations", "Allocations granted", |stats| stats.granted),
-            ("vramkit_pool_failures", "Requests refused", |stats| stats.failures),
-        ];
-        for (name, help, of) in counts {
-            let samples =
-                pools.iter().map(|(device, pool)| (pool_labels(device, pool), of(&pool.stats) as f64));
-            family(name, help, None, MetricType::Counter, samples.collect())?;
-        }
-        let owners = pools.iter().flat_map(|(device, pool)| {
-            pool.owners.iter().map(move |owner| {
-                let mut labels = with(pool_labels(device, pool), "model", owner.model.clone());
-                labels.push(("purpose", owner.purpose.to_string()));
-                (labels, owner.granted_bytes.bytes() as f64)
-            })
+        let free = each(&|device| bytes(&device.snapshot.usage.free_bytes));
+        self.bytes("vramkit_memory_free", "Memory that could be had", free)?;
+        let driver = each(&|device| bytes(&device.snapshot.usage.driver_bytes));
+        self.bytes("vramkit_memory_driver", "Memory that the driver keeps for itself", driver)?;
+        let level = each(&|device| device.snapshot.level.map(|level| f64::from(level as u8)));
+        let levels = "0 normal, 1 elevated, 2 high, 3 critical";
+        self.gauge("vramkit_memory_pressure_level", levels, None, level)?;
+        let changes = each(&|device| device.snapshot.level.map(|_| device.level_changes as f64));
+        self.count("vramkit_memory_pressure_changes", "Changes of level", None, changes)?;
+        let known = devices.iter().filter(|device| device.snapshot.level.is_some());
+        let readings = known.flat_map(|device| {
+            let levels = PressureLevel::ALL.into_iter().zip(device.level_readings);
+            levels.map(|(level, count)| (with(labels(device), "level", level.to_string()), count as f64))
         });
-        family(
-            "vramkit_pool_owner",
-            "Granted to a model for a purpose",
-            Some(Unit::Bytes),
-            MetricType::Gauge,
-            owners.collect(),
-        )?;
-        let stalls = pools.iter().flat_map(|(device, pool)| {
-            let kinds = [("some", pool.stall.some), ("full", pool.stall.full)];
-            kinds.map(|(kind, stall)| {
-                (with(pool_labels(device, pool), "kind", kind.into()), stall.total_seconds)
-            })
-        });
-        family(
-            "vramkit_pool_stall",
-            "Time lost waiting for a pool",
-            Some(Unit::Seconds),
-            MetricType::Counter,
-            stalls.collect(),
-        )?;
-        let suspected = tick.devices.iter().flat_map(|device| {
+        let readings = readings.collect();
+        self.count("vramkit_memory_pressure_readings", "Readings at each level", None, readings)?;
+        let growing = each(&|device| Some(f64::from(u8::from(device.growing.is_some()))));
+        self.gauge("vramkit_memory_growing", "1 while used bytes grow fast or sustainedly", None, growing)?;
+        let full = each(&|device| device.forecast.and_then(|forecast| forecast.full_in_seconds));
+        let help = "Until it is full at the rate of late";
+        self.gauge("vramkit_memory_full_in", help, Some(Unit::Seconds), full)?;
+        let stalls = devices.iter().filter_map(|device| Some((labels(device), device.stall?)));
+        self.stall("vramkit_memory_stall", "Time lost waiting for memory", stalls)?;
+        let suspected = devices.iter().flat_map(|device| {
             device.suspected.iter().map(|leak| {
-                let mut labels = with(labels(device), "model", leak.model.clone());
-                labels.push(("purpose", leak.purpose.to_string()));
+                let mut labels = owner(labels(device), &leak.model, leak.purpose);
                 labels.push(("tag", leak.tag.clone()));
                 (labels, 1.0)
             })
         });
-        family(
-            "vramkit_leak_suspected",
-            "1 while a tag's old bytes grow without end",
-            None,
-            MetricType::Gauge,
-            suspected.collect(),
-        )
+        let help = "1 while a tag's old bytes grow without end";
+        self.gauge("vramkit_leak_suspected", help, None, suspected.collect())
     }
+
+    fn stall(
+        &mut self,
+        name: &str,
+        help: &str,
+        stalls: impl Iterator<Item = (Labels, StallTimes)>,
+    ) -> Result<(), fmt::Error> {
+        let samples = stalls.flat_map(|(labels, stall)| {
+            [("some", stall.some), ("full", stall.full)]
+                .map(|(kind, stall)| (with(labels.clone(), "kind", kind.into()), stall.total_seconds))
+        });
+        self.count(name, help, Some(Unit::Seconds), samples.collect())
+    }
+
+    fn processes(&mut self, devices: &[DeviceTick]) -> Result<(), fmt::Error> {
+        let each = |of: fn(&ProcessUse) -> Option<f64>| -> Samples {
+            let processes = devices.iter().flat_map(|device| {
+                device.snapshot.processes.value.iter().flatten().map(move |process| (device, process))
+            });
+            let samples = processes.filter_map(|(device, process)| {
+                let value = of(process)?;
+                let mut labels = with(labels(device), "pid", process.pid.to_string());
+                labels.push(("process", process.name.value.clone().unwrap_or_default()));
+                labels.push(("container", process.container.clone().unwrap_or_default()));
+                Some((labels, value))
+            });
+            samples.collect()
+        };
+        let used = each(|process| bytes(&process.used_bytes));
+        self.bytes("vramkit_process_memory", "Memory that a process holds", used)?;
+        let peak = each(|process| bytes(&process.peak_bytes));
+        self.bytes("vramkit_process_memory_peak", "Most memory that a process ever held", peak)
+    }
+
+    fn pools(&mut self, devices: &[DeviceTick]) -> Result<(), fmt::Error> {
+        let pools: Vec<(Labels, &PoolUse)> = devices
+            .iter()
+            .flat_map(|device| {
+                device.snapshot.pools.iter().map(move |pool| (pool_labels(device, pool), pool))
+            })
+            .collect();
+        let each = |of: fn(&PoolStats) -> u64| -> Samples {
+            pools.iter().map(|(labels, pool)| (labels.clone(), of(&pool.stats) as f64)).collect()
+        };
+        let capacity = each(|stats| stats.capacity_bytes.bytes());
+        self.bytes("vramkit_pool_capacity", "Most that a pool grants", capacity)?;
+        let committed = each(|stats| stats.committed_bytes.bytes());
+        self.bytes("vramkit_pool_committed", "Held from the device", committed)?;
+        self.bytes("vramkit_pool_used", "Granted", each(|stats| stats.used_bytes.bytes()))?;
+        let requested = each(|stats| stats.requested_bytes.bytes());
+        self.bytes("vramkit_pool_requested", "Asked for by what is live", requested)?;
+        let largest = each(|stats| stats.largest_free_bytes.bytes());
+        self.bytes("vramkit_pool_largest_free", "The largest block that could be granted", largest)?;
+        self.count("vramkit_pool_allocations", "Allocations granted", None, each(|stats| stats.granted))?;
+        self.count("vramkit_pool_failures", "Requests refused", None, each(|stats| stats.failures))?;
+        let owners = pools.iter().flat_map(|(labels, pool)| {
+            pool.owners.iter().map(move |held| {
+                (owner(labels.clone(), &held.model, held.purpose), held.granted_bytes.bytes() as f64)
+            })
+        });
+        self.bytes("vramkit_pool_owner", "Granted to a model for a purpose", owners.collect())?;
+        let stalls = pools.iter().map(|(labels, pool)| (labels.clone(), pool.stall));
+        self.stall("vramkit_pool_stall", "Time lost waiting for a pool", stalls)
+    }
+}
+
+fn bytes(reading: &Reading<ByteSize>) -> Option<f64> {
+    reading.value.map(|size| size.bytes() as f64)
+}
+
+fn pool_labels(device: &DeviceTick, pool: &PoolUse) -> Labels {
+    let mut labels = with(labels(device), "pool", pool.name.clone());
+    labels.push(("pid", pool.pid.to_string()));
+    labels
+}
+
+fn owner(labels: Labels, model: &str, purpose: Purpose) -> Labels {
+    let mut labels = with(labels, "model", model.to_owned());
+    labels.push(("purpose", purpose.to_string()));
+    labels
 }
 
 fn labels(device: &DeviceTick) -> Labels {

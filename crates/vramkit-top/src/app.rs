@@ -54,6 +54,8 @@ pub enum Input {
     Backspace,
     /// On the device of this number.
     Device(usize),
+    /// Ends the program, whatever is being typed.
+    Quit,
 }
 
 /// Everything that the screen shows.
@@ -140,6 +142,9 @@ impl App {
 
     /// Reacts to a key; `false` ends the program.
     pub fn input(&mut self, input: Input) -> bool {
+        if input == Input::Quit {
+            return false;
+        }
         if self.typing {
             match input {
                 Input::Char(c) if !c.is_control() && self.filter.len() < 64 => self.filter.push(c),

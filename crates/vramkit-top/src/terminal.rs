@@ -50,8 +50,7 @@ fn show_live(terminal: &mut DefaultTerminal, mut watcher: Watcher, interval: Dur
         let start = Instant::now();
         loop {
             let tick = watcher.tick(start.elapsed());
-            let period = watcher
-                .period(&tick, ((interval / 10).max(Duration::from_millis(50)).min(interval), interval));
+            let period = watcher.period(&tick, interval);
             if sender.send(tick).is_err() {
                 return;
             }
@@ -93,10 +92,9 @@ fn show_recorded(terminal: &mut DefaultTerminal, ticks: &[Tick], interval: Durat
         }
         if wanted < next {
             app.restart();
-            ticks[..wanted].iter().for_each(|tick| app.take(tick.clone()));
-        } else {
-            ticks[next..wanted].iter().for_each(|tick| app.take(tick.clone()));
+            next = 0;
         }
+        ticks[next..wanted].iter().for_each(|tick| app.take(tick.clone()));
         next = wanted;
     }
 }
@@ -107,7 +105,6 @@ fn keys(app: &mut App, mut also: impl FnMut(&App, Input)) -> io::Result<bool> {
     while event::poll(wait)? {
         wait = Duration::ZERO;
         let Some(input) = input(&event::read()?) else { continue };
-        let Some(input) = input else { return Ok(false) };
         also(app, input);
         if !app.input(input) {
             return Ok(false);
@@ -116,32 +113,31 @@ fn keys(app: &mut App, mut also: impl FnMut(&App, Input)) -> io::Result<bool> {
     Ok(true)
 }
 
-/// What an event means: nothing, the end, or an input.
-fn input(event: &Event) -> Option<Option<Input>> {
+/// What an event means to the app, if anything.
+fn input(event: &Event) -> Option<Input> {
     match event {
-        Event::Key(key) if key.kind != KeyEventKind::Release => {
-            if key.modifiers.contains(KeyModifiers::CONTROL) {
-                return matches!(key.code, KeyCode::Char('c' | 'd')).then_some(None);
-            }
-            Some(Some(match key.code {
-                KeyCode::Char(c) => Input::Char(c),
-                KeyCode::Up => Input::Up,
-                KeyCode::Down => Input::Down,
-                KeyCode::Left => Input::Left,
-                KeyCode::Right => Input::Right,
-                KeyCode::Tab => Input::Tab,
-                KeyCode::Enter => Input::Enter,
-                KeyCode::Esc => Input::Escape,
-                KeyCode::Backspace => Input::Backspace,
-                _ => return None,
-            }))
+        Event::Key(key) if key.kind == KeyEventKind::Release => None,
+        Event::Key(key) if key.modifiers.contains(KeyModifiers::CONTROL) => {
+            matches!(key.code, KeyCode::Char('c' | 'd')).then_some(Input::Quit)
         }
+        Event::Key(key) => Some(match key.code {
+            KeyCode::Char(c) => Input::Char(c),
+            KeyCode::Up => Input::Up,
+            KeyCode::Down => Input::Down,
+            KeyCode::Left => Input::Left,
+            KeyCode::Right => Input::Right,
+            KeyCode::Tab => Input::Tab,
+            KeyCode::Enter => Input::Enter,
+            KeyCode::Esc => Input::Escape,
+            KeyCode::Backspace => Input::Backspace,
+            _ => return None,
+        }),
         Event::Mouse(mouse) => match mouse.kind {
-            MouseEventKind::ScrollUp => Some(Some(Input::Up)),
-            MouseEventKind::ScrollDown => Some(Some(Input::Down)),
+            MouseEventKind::ScrollUp => Some(Input::Up),
+            MouseEventKind::ScrollDown => Some(Input::Down),
             MouseEventKind::Down(MouseButton::Left) => {
-                let line = mouse.row.checked_sub(screen::FIRST_DEVICE)?;
-                ((line as usize) < screen::DEVICES).then_some(Some(Input::Device(line as usize)))
+                let line = mouse.row.checked_sub(screen::FIRST_DEVICE)? as usize;
+                (line < screen::DEVICES).then_some(Input::Device(line))
             }
             _ => None,
         },

@@ -160,12 +160,10 @@ fn read_device(
         uuid: device.uuid().ok(),
         id,
     });
-    let list = process_list(device);
-    if let Err(error) = &list
-        && is_gone(error)
-    {
-        return Err(list.err().unwrap_or(NvmlError::Unknown));
-    }
+    let list = match process_list(device) {
+        Err(error) if is_gone(&error) => return Err(error),
+        list => list,
+    };
     let accounting = device.is_accounting_enabled().unwrap_or(false);
     let peak = |pid: u32| {
         if !accounting {

@@ -50,30 +50,26 @@ impl Processes {
 
     /// A process's name and container.
     pub fn describe(&mut self, pid: u32) -> (Reading<String>, Option<String>) {
-        let fresh = self.known.get(&pid).is_some_and(|known| self.tick - known.looked < FRESH);
-        if !fresh {
-            let started = self.started(pid);
-            let stale =
-                self.known.get(&pid).is_none_or(|known| known.started != started || started.is_none());
-            if stale {
-                let known = self.look(pid, started);
-                if self.known.len() >= MOST {
-                    return (known.name, known.container);
-                }
-                self.known.insert(pid, known);
-            }
-        }
         let tick = self.tick;
-        match self.known.get_mut(&pid) {
-            Some(known) => {
-                known.seen = tick;
-                if !fresh {
-                    known.looked = tick;
-                }
-                (known.name.clone(), known.container.clone())
-            }
-            None => (Reading::unavailable(Origin::System, "not known"), None),
+        if let Some(known) = self.known.get_mut(&pid)
+            && tick - known.looked < FRESH
+        {
+            known.seen = tick;
+            return (known.name.clone(), known.container.clone());
         }
+        // The number may have been given to another process meanwhile.
+        let started = self.started(pid);
+        let known = match self.known.remove(&pid) {
+            Some(known) if started.is_some() && known.started == started => {
+                Known { looked: tick, seen: tick, ..known }
+            }
+            _ => self.look(pid, started),
+        };
+        let described = (known.name.clone(), known.container.clone());
+        if self.known.len() < MOST {
+            self.known.insert(pid, known);
+        }
+        described
     }
 
     fn file(&self, pid: u32, name: &str) -> std::io::Result<Vec<u8>> {

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 use vramkit::ByteSize;
-use vramkit::monitor::leak::TagLeak;
+use vramkit::monitor::leak::{Growth, TagLeak};
 use vramkit::monitor::{Forecast, Snapshot, StallTimes};
 use vramkit::pressure::PressureLevel;
 
@@ -75,12 +75,9 @@ pub struct Sample {
 pub struct Growing {
     /// Fast (over five minutes) or sustained.
     pub fast: bool,
-    /// Over the window, of the level at its start.
-    pub growth_ratio: f64,
-    /// In seconds.
-    pub window_seconds: f64,
-    /// A second.
-    pub bytes_per_second: f64,
+    /// How much, over which window.
+    #[serde(flatten)]
+    pub growth: Growth,
 }
 
 /// A device in a tick.

@@ -10,7 +10,7 @@ use std::time::{Duration, SystemTime};
 use vramkit::ByteSize;
 use vramkit::device::{Reading, Source as Origin};
 use vramkit::monitor::leak::{Growth, GrowthDetector, GrowthEvent, OwnerLeaks, TagEvent, TagLeak};
-use vramkit::monitor::{DeviceName, Forecaster, Snapshot, StallTimes, Usage, sampling_period, utc};
+use vramkit::monitor::{DeviceName, Forecaster, PoolUse, Snapshot, StallTimes, Usage, sampling_period, utc};
 use vramkit::pool::PoolStats;
 use vramkit::pressure::{Ladder, PressureGauge};
 
@@ -23,6 +23,8 @@ const HOLDERS: usize = 8;
 /// Devices and pools that are watched at most, and for how long one that is not seen is remembered.
 const MOST: usize = 256;
 const FORGET: Duration = Duration::from_secs(600);
+/// Ticks come no closer, unless they are asked to.
+const SHORTEST: Duration = Duration::from_millis(50);
 /// Owners are looked at no more often.
 const OWNERS_EVERY: Duration = Duration::from_secs(10);
 
@@ -112,25 +114,24 @@ impl Watcher {
         self.judge(now, time, all)
     }
 
-    fn judge(&mut self, now: Duration, time: SystemTime, mut all: Readings) -> Tick {
-        // A device that no source knows is what its pools say it is.
-        let mut only_pools: BTreeMap<&str, Vec<&PoolStats>> = BTreeMap::new();
-        for pool in &all.pools {
-            if !all.devices.iter().any(|reading| reading.device.id == pool.device) {
-                only_pools.entry(&pool.device).or_default().push(&pool.stats);
-            }
+    fn judge(&mut self, now: Duration, time: SystemTime, all: Readings) -> Tick {
+        let mut pools: BTreeMap<String, Vec<PoolUse>> = BTreeMap::new();
+        for pool in all.pools {
+            pools.entry(pool.device.clone()).or_default().push(pool);
         }
-        let of_pools: Vec<_> =
-            only_pools.into_iter().map(|(id, pools)| device_of_pools(id, &pools)).collect();
-        all.devices.extend(of_pools);
-        all.devices.truncate(MOST);
+        let mut readings: Vec<(DeviceReading, Vec<PoolUse>)> = Vec::new();
+        for reading in all.devices {
+            let on_it = pools.remove(&reading.device.id).unwrap_or_default();
+            readings.push((reading, on_it));
+        }
+        // A device that no source knows is what its pools say it is.
+        readings.extend(pools.into_iter().map(|(id, on_it)| (device_of_pools(id, &on_it), on_it)));
+        readings.truncate(MOST);
         let mut events = Vec::new();
         let mut devices = Vec::new();
-        for reading in all.devices {
-            let id = reading.device.id.clone();
-            let (on_it, rest): (Vec<_>, Vec<_>) = all.pools.into_iter().partition(|pool| pool.device == id);
-            all.pools = rest;
-            let mut snapshot = Snapshot {
+        for (reading, on_it) in readings {
+            let suspected = self.judge_pools(now, &on_it, &mut events);
+            let snapshot = Snapshot {
                 time,
                 device: reading.device,
                 event: String::new(),
@@ -141,8 +142,7 @@ impl Watcher {
                 pools: on_it,
                 level: None,
             };
-            let suspected = self.judge_pools(now, &snapshot, &mut events);
-            devices.push(self.judge_device(now, &mut snapshot, reading.stall, suspected, &mut events));
+            devices.push(self.judge_device(now, snapshot, reading.stall, suspected, &mut events));
         }
         self.note_absent(now, &devices, &mut events);
         self.first = false;
@@ -161,11 +161,11 @@ impl Watcher {
     fn judge_pools(
         &mut self,
         now: Duration,
-        snapshot: &Snapshot,
+        pools: &[PoolUse],
         events: &mut Vec<(String, EventKind, String)>,
     ) -> Vec<TagLeak> {
         let mut suspected = Vec::new();
-        for pool in &snapshot.pools {
+        for pool in pools {
             let key = (pool.device.clone(), pool.pid, pool.name.clone());
             if self.pools.len() >= MOST && !self.pools.contains_key(&key) {
                 continue;
@@ -211,7 +211,7 @@ impl Watcher {
     fn judge_device(
         &mut self,
         now: Duration,
-        snapshot: &mut Snapshot,
+        mut snapshot: Snapshot,
         stall: Option<StallTimes>,
         suspected: Vec<TagLeak>,
         events: &mut Vec<(String, EventKind, String)>,
@@ -241,7 +241,7 @@ impl Watcher {
                 events.push(watched.note_growth(&id, event, full));
             }
         }
-        let holders = holders(snapshot);
+        let holders = holders(&snapshot);
         watched.history.push_back(Sample {
             unix_seconds: snapshot
                 .time
@@ -262,7 +262,7 @@ impl Watcher {
             growing: watched.growing,
             suspected,
             holders,
-            snapshot: snapshot.clone(),
+            snapshot,
         }
     }
 
@@ -294,16 +294,17 @@ impl Watcher {
         }
     }
 
-    /// How long to wait before the next tick: shorter as some device's headroom shrinks at the rate at which it has been
-    /// seen to fill, within bounds.
-    pub fn period(&self, tick: &Tick, bounds: (Duration, Duration)) -> Duration {
+    /// How long to wait before the next tick: `longest`, or as little as a tenth of it (but not under 50 ms), the shorter
+    /// as some device's headroom shrinks at the rate at which it has been seen to fill.
+    pub fn period(&self, tick: &Tick, longest: Duration) -> Duration {
+        let bounds = ((longest / 10).max(SHORTEST).min(longest), longest);
         let periods = tick.devices.iter().filter_map(|device| {
             let usage = &device.snapshot.usage;
             let headroom = usage.total_bytes.value?.saturating_sub(usage.used_bytes.value?);
             let fastest = self.devices.get(&device.snapshot.device.id)?.fastest;
             Some(sampling_period(headroom, fastest, bounds))
         });
-        periods.min().unwrap_or(bounds.1)
+        periods.min().unwrap_or(longest)
     }
 }
 
@@ -340,48 +341,38 @@ impl Watched {
         event: GrowthEvent,
         full_in_seconds: Option<f64>,
     ) -> (String, EventKind, String) {
-        let note = |growth: Growth, fast| Growing {
-            fast,
-            growth_ratio: growth.growth_ratio,
-            window_seconds: growth.window_seconds,
-            bytes_per_second: growth.bytes_per_second,
-        };
         let full =
             full_in_seconds.map_or(String::new(), |seconds| format!(", full in {}", duration(seconds)));
-        let (kind, words) = match event {
+        let numbers = |growth: &Growth| (100.0 * growth.growth_ratio, duration(growth.window_seconds));
+        let (growing, kind, words) = match event {
             GrowthEvent::Fast(growth) => {
-                self.growing = Some(note(growth, true));
-                let percent = 100.0 * growth.growth_ratio;
-                let window = duration(growth.window_seconds);
-                (EventKind::GrowingFast, format!("growing fast: +{percent:.0} % in {window}{full}"))
+                let (percent, window) = numbers(&growth);
+                let words = format!("growing fast: +{percent:.0} % in {window}{full}");
+                (Some(Growing { fast: true, growth }), EventKind::GrowingFast, words)
             }
             GrowthEvent::Sustained(growth) => {
-                self.growing = Some(note(growth, false));
-                let percent = 100.0 * growth.growth_ratio;
-                let window = duration(growth.window_seconds);
+                let (percent, window) = numbers(&growth);
                 let words =
                     format!("sustained growth: floor up {percent:.0} % over {window}, not slowing{full}");
-                (EventKind::SustainedGrowth, words)
+                (Some(Growing { fast: false, growth }), EventKind::SustainedGrowth, words)
             }
-            GrowthEvent::Stopped => {
-                self.growing = None;
-                (EventKind::Cleared, "growth stopped".into())
-            }
+            GrowthEvent::Stopped => (None, EventKind::Cleared, "growth stopped".into()),
         };
+        self.growing = growing;
         (id.to_owned(), kind, words)
     }
 }
 
 /// A device as the sum of its pools.
-fn device_of_pools(id: &str, pools: &[&PoolStats]) -> DeviceReading {
+fn device_of_pools(id: String, pools: &[PoolUse]) -> DeviceReading {
     let sum = |of: fn(&PoolStats) -> ByteSize| {
-        let sum = pools.iter().fold(0u64, |sum, stats| sum.saturating_add(of(stats).bytes()));
+        let sum = pools.iter().fold(0u64, |sum, pool| sum.saturating_add(of(&pool.stats).bytes()));
         Reading::known(ByteSize::new(sum), Origin::Pool)
     };
     let why = "only pools are seen of this device";
     let used = sum(|stats| stats.used_bytes);
     DeviceReading {
-        device: DeviceName { id: id.to_owned(), name: "pools of programs".into(), uuid: None },
+        device: DeviceName { id, name: "pools of programs".into(), uuid: None },
         usage: Usage {
             total_bytes: sum(|stats| stats.capacity_bytes),
             free_bytes: sum(|stats| stats.capacity_bytes.saturating_sub(stats.used_bytes)),

@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 use std::io::{IsTerminal, Write as _};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use vramkit::device::Reading;
 use vramkit::pressure::PressureLevel;
@@ -26,15 +26,10 @@ pub fn run(options: &TopOptions) -> Result<bool, Failure> {
         return Ok(true);
     }
     let mut watcher = watcher(options.levels.as_ref())?;
-    let start = Instant::now();
     if let Some(path) = &options.record {
         let failed = |error| Failure::Write { path: path.clone(), error };
         let mut recorder = Recorder::open(path, options.record_size.bytes()).map_err(failed)?;
-        loop {
-            let tick = watcher.tick(start.elapsed());
-            recorder.write(&tick).map_err(failed)?;
-            std::thread::sleep(watcher.period(&tick, (options.interval / 10, options.interval)));
-        }
+        return watch(watcher, options.interval, |tick| recorder.write(tick).map_err(failed));
     }
     if on_a_terminal && !options.once {
         vramkit_top::run(Feed::Live(Box::new(watcher), options.interval))?;
@@ -42,17 +37,27 @@ pub fn run(options: &TopOptions) -> Result<bool, Failure> {
     }
     // Piped without --json: one reading, as a person would want it.
     if options.once || !options.json {
-        let tick = watcher.tick(start.elapsed());
+        let tick = watcher.tick(Duration::ZERO);
         print(&tick, options.json, true)?;
         let critical = |device: &vramkit_watch::DeviceTick| {
             device.snapshot.level == Some(PressureLevel::Critical) || !device.suspected.is_empty()
         };
         return Ok(!tick.devices.iter().any(critical));
     }
+    watch(watcher, options.interval, |tick| print(tick, true, false))
+}
+
+/// Reads again and again, until what is done with it fails.
+fn watch(
+    mut watcher: Watcher,
+    interval: Duration,
+    mut take: impl FnMut(&Tick) -> Result<(), Failure>,
+) -> Result<bool, Failure> {
+    let start = Instant::now();
     loop {
         let tick = watcher.tick(start.elapsed());
-        print(&tick, true, false)?;
-        std::thread::sleep(watcher.period(&tick, (options.interval / 10, options.interval)));
+        take(&tick)?;
+        std::thread::sleep(watcher.period(&tick, interval));
     }
 }
 

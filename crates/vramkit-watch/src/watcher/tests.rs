@@ -2,7 +2,6 @@
 
 use std::sync::{Arc, Mutex};
 
-use vramkit::monitor::PoolUse;
 use vramkit::pool::{DeviceMemoryPool, Purpose, Request};
 use vramkit::pressure::PressureLevel;
 
@@ -118,14 +117,15 @@ fn a_leak_in_a_pool_is_told_with_its_tag() {
 #[test]
 fn one_looks_sooner_when_it_fills_fast_and_little_is_left() {
     let (script, mut watcher) = watcher();
-    let bounds = (Duration::from_millis(100), Duration::from_secs(5));
+    // From a tenth of a second on.
+    let longest = Duration::from_secs(1);
     script.lock().unwrap().devices = vec![device("cuda:0", 100)];
     let tick = watcher.tick(Duration::ZERO);
-    assert_eq!(watcher.period(&tick, bounds), bounds.1);
+    assert_eq!(watcher.period(&tick, longest), longest);
     script.lock().unwrap().devices = vec![device("cuda:0", 900)];
     let tick = watcher.tick(Duration::from_secs(8));
     // 100 MiB a second, and as many are left: a quarter of a second.
-    assert_eq!(watcher.period(&tick, bounds), Duration::from_millis(250));
+    assert_eq!(watcher.period(&tick, longest), Duration::from_millis(250));
 }
 
 #[test]
@@ -141,4 +141,26 @@ fn what_is_kept_is_bounded() {
         assert!(watcher.events.len() <= EVENTS && watcher.devices.len() <= 602);
     }
     assert_eq!(watcher.history().devices["host"].len(), 10);
+}
+
+#[test]
+fn clocks_and_counters_that_go_back_do_no_harm() {
+    let (script, mut watcher) = watcher();
+    let mut stalled = device("cuda:0", 100);
+    let times = |seconds: f64| {
+        let stall = vramkit::monitor::Stall { total_seconds: seconds, ..Default::default() };
+        Some(StallTimes { some: stall, full: stall })
+    };
+    for (second, used, lost) in
+        [(100, 100, 50.0), (101, 120, 51.0), (20, 110, 3.0), (0, 900, 0.0), (102, 130, 0.5)]
+    {
+        (stalled.stall, stalled.usage.used_bytes) = (times(lost), device("cuda:0", used).usage.used_bytes);
+        script.lock().unwrap().devices = vec![stalled.clone()];
+        let tick = watcher.tick(Duration::from_secs(second));
+        assert_eq!(tick.devices[0].stall.unwrap().some.total_seconds, lost, "as it was read");
+        assert_eq!(tick.devices[0].snapshot.usage.used_bytes.value, Some(ByteSize::mib(used)));
+        assert_eq!(tick.devices[0].forecast, None);
+        let period = watcher.period(&tick, Duration::from_secs(1));
+        assert!((Duration::from_millis(100)..=Duration::from_secs(1)).contains(&period));
+    }
 }
