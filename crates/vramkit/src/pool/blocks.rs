@@ -11,6 +11,8 @@
 //! * `state` hands it over: it is stored last when a block becomes live, and taken first, by an exchange,
 //!   when it stops being live. Of two releases of one id, one wins.
 
+#[cfg(not(loom))]
+use std::alloc::{Layout, alloc_zeroed, handle_alloc_error};
 use std::num::NonZeroU32;
 // Handed over by `state` and the locks, never used to hand over: the model checker need not branch on them.
 use std::sync::atomic::{AtomicU32 as Word, Ordering::Relaxed};
@@ -24,6 +26,9 @@ pub(super) const NONE: u32 = u32::MAX;
 /// The first chunk has a block for every so many bytes of the pool, within limits, rounded to a power of two.
 const BYTES_FOR_A_BLOCK: u64 = 8 << 20;
 const FIRST: std::ops::RangeInclusive<u64> = if cfg!(loom) { 4..=4 } else { 256..=8192 };
+
+/// What the system puts memory behind at once.
+const PAGE: usize = 4096;
 
 /// The two low bits of a state; the others count the uses of the place.
 const KIND: u32 = 3;
@@ -201,10 +206,13 @@ impl Blocks {
         Self { first: chunk(first as usize), rest: (1..chunks).map(|_| OnceLock::new()).collect() }
     }
 
-    /// Bytes that the table takes.
-    pub(super) fn bytes(&self) -> usize {
-        let rest = self.rest.iter().filter_map(OnceLock::get).map(|chunk| chunk.len()).sum::<usize>();
-        (self.first.len() + rest) * size_of::<Block>() + self.rest.len() * size_of::<OnceLock<Box<[Block]>>>()
+    /// Bytes that the table takes when places below `used` have ever been in use. What lies above in its last chunk
+    /// has never been touched, so the system has put no memory behind it.
+    pub(super) fn bytes(&self, used: u32) -> usize {
+        let touched = (used as usize * size_of::<Block>()).next_multiple_of(PAGE);
+        let all = self.rest.iter().filter_map(OnceLock::get).map(|chunk| chunk.len()).sum::<usize>()
+            + self.first.len();
+        touched.min(all * size_of::<Block>()) + self.rest.len() * size_of::<OnceLock<Box<[Block]>>>()
     }
 
     /// The block at a place; `None` for a place that the table has never had.
@@ -237,6 +245,23 @@ impl Blocks {
     }
 }
 
+/// Unused blocks, all zero, in memory that is not touched before they are.
+#[cfg(not(loom))]
+#[allow(unsafe_code)]
+fn chunk(size: usize) -> Box<[Block]> {
+    let layout = Layout::array::<Block>(size).expect("a chunk is smaller than memory");
+    assert!(layout.size() > 0);
+    // SAFETY: the layout's size is not zero.
+    let memory = unsafe { alloc_zeroed(layout) };
+    if memory.is_null() {
+        handle_alloc_error(layout);
+    }
+    // SAFETY: the memory comes from the global allocator with the layout of a slice of `size` blocks, nobody else has
+    // it, and zero bytes are a valid block: it consists of `AtomicU32`, which has `u32`'s representation.
+    unsafe { Box::from_raw(std::ptr::slice_from_raw_parts_mut(memory.cast(), size)) }
+}
+
+#[cfg(loom)]
 fn chunk(size: usize) -> Box<[Block]> {
     (0..size).map(|_| Block::default()).collect()
 }

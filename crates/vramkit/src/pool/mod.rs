@@ -288,7 +288,7 @@ impl DeviceMemoryPool {
             misses: book.misses,
             failures: inner.failures.load(Ordering::Relaxed),
             largest_free_bytes: ByteSize::new(inner.bytes(book.fit.largest_free())),
-            book_bytes: ByteSize::new((inner.blocks.bytes() + book.fit.bytes()) as u64),
+            book_bytes: ByteSize::new((inner.blocks.bytes(book.fit.places()) + book.fit.bytes()) as u64),
         }
     }
 

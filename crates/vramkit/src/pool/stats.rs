@@ -44,7 +44,7 @@ pub struct PoolStats {
     pub failures: u64,
     /// The largest block that could be granted.
     pub largest_free_bytes: ByteSize,
-    /// Memory of the program that the pool's book takes.
+    /// Memory of the program that the pool's book takes. Of its table, the pages that have ever been used.
     pub book_bytes: ByteSize,
 }
 
