@@ -1,0 +1,334 @@
+//! Threshold batching by Monte-Carlo, for any law of lengths.
+//!
+//! A cycle: every sequence gains a token a step, until at least `threshold` of `seats` have ended; then all that ended
+//! are replaced at once. Nothing happens between two endings but growth, so a cycle costs its endings and not its
+//! steps. Independent replicas run side by side, each with its own stream of random numbers; what they differ in gives
+//! the standard errors, in which the likeness of one cycle to the next is thus contained.
+
+use rayon::prelude::*;
+use serde::{Deserialize, Serialize};
+
+use crate::error::{OccupancyError, finite};
+use crate::lengths::Lengths;
+use crate::random::Stream;
+
+/// Replicas of a simulation.
+const REPLICAS: u64 = 32;
+
+/// How a batch is refilled: all ended sequences at once, when `threshold` of `seats` have ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Batch {
+    seats: u32,
+    threshold: u32,
+}
+
+impl Batch {
+    /// A batch of `seats` sequences (N), refilled when `threshold` (k) have ended.
+    ///
+    /// # Errors
+    /// No seats or over 2^20 of them, a threshold of 0 or over the seats.
+    pub fn new(seats: u32, threshold: u32) -> Result<Self, OccupancyError> {
+        finite("the batch", seats.into(), 1.0..=f64::from(1 << 20), "it must be 1 to 1,048,576 sequences")?;
+        if threshold == 0 || threshold > seats {
+            return Err(OccupancyError::Threshold { threshold, seats });
+        }
+        Ok(Self { seats, threshold })
+    }
+
+    /// The batch whose threshold is the same part of it, for another number of seats.
+    #[must_use]
+    pub fn with_seats(self, seats: u32) -> Self {
+        let threshold = (self.theta() * f64::from(seats)).round() as u32;
+        Self { seats, threshold: threshold.clamp(1, seats) }
+    }
+
+    /// N.
+    pub fn seats(self) -> u32 {
+        self.seats
+    }
+
+    /// k.
+    pub fn threshold(self) -> u32 {
+        self.threshold
+    }
+
+    /// k / N.
+    pub fn theta(self) -> f64 {
+        f64::from(self.threshold) / f64::from(self.seats)
+    }
+
+    /// Cycles after which one in a thousand of the first sequences is still there.
+    fn memory(self) -> u64 {
+        let lasting = 1.0 - self.theta();
+        if lasting <= 0.0 { 1 } else { (1e-3f64.ln() / lasting.ln()).ceil() as u64 }
+    }
+}
+
+/// What the peak of a cycle is taken to be.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[serde(rename_all = "snake_case")]
+pub enum Convention {
+    /// What must be there in a step: its tokens are written before anything that ends in it is released.
+    #[default]
+    BeforeFree,
+    /// What is held between steps.
+    AfterFree,
+}
+
+/// An estimate with its standard error.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+pub struct Estimate {
+    /// The estimate.
+    pub mean: f64,
+    /// Its standard error.
+    pub standard_error: f64,
+}
+
+impl Estimate {
+    /// From values that are independent and alike.
+    pub(crate) fn of(values: impl ExactSizeIterator<Item = f64> + Clone) -> Self {
+        let count = values.len() as f64;
+        let mean = values.clone().sum::<f64>() / count;
+        let squares: f64 = values.map(|value| (value - mean).powi(2)).sum();
+        Self { mean, standard_error: (squares / (count * (count - 1.0).max(1.0))).sqrt() }
+    }
+}
+
+/// How much to simulate.
+#[derive(Clone, Copy, Debug)]
+pub struct Effort {
+    /// Cycles counted, over all replicas.
+    pub cycles: u64,
+    /// Where the random numbers start.
+    pub seed: u64,
+}
+
+impl Default for Effort {
+    fn default() -> Self {
+        Self { cycles: 20_000, seed: 0 }
+    }
+}
+
+/// Cycles that were simulated.
+#[derive(Clone, Debug)]
+pub struct Cycles {
+    batch: Batch,
+    replicas: Vec<Replica>,
+}
+
+#[derive(Clone, Debug, Default)]
+struct Replica {
+    x0: f64,
+    x0_squares: f64,
+    steps: f64,
+    ended: f64,
+    after: f64,
+    /// Of each cycle in order.
+    peaks: Vec<f64>,
+}
+
+/// Simulates threshold batching: at least as many cycles as asked for, after enough that the start is forgotten.
+/// The same for any number of threads. `effort.cycles` may be 1,000 to 10^8.
+///
+/// # Errors
+/// Too few or too many cycles.
+pub fn simulate(batch: Batch, lengths: &Lengths, effort: Effort) -> Result<Cycles, OccupancyError> {
+    simulate_with(batch, lengths, effort, &|_| {})
+}
+
+/// [`simulate`], which tells how many cycles more are done as it goes.
+///
+/// # Errors
+/// Too few or too many cycles.
+pub fn simulate_with(
+    batch: Batch,
+    lengths: &Lengths,
+    effort: Effort,
+    progress: &(dyn Fn(u64) + Sync),
+) -> Result<Cycles, OccupancyError> {
+    finite("the cycles", effort.cycles as f64, 1e3..=1e8, "simulate 1,000 to 100,000,000 cycles")?;
+    let cycles = effort.cycles.div_ceil(REPLICAS);
+    let replica = |number| {
+        let mut seats = Seats::new(batch, lengths, Stream::new(effort.seed, number));
+        for _ in 0..batch.memory() {
+            seats.cycle();
+        }
+        let mut replica = Replica { peaks: Vec::with_capacity(cycles as usize), ..Replica::default() };
+        for done in 1..=cycles {
+            replica.x0 += seats.held;
+            replica.x0_squares += seats.held * seats.held;
+            let cycle = seats.cycle();
+            replica.steps += cycle.steps as f64;
+            replica.ended += cycle.ended as f64;
+            replica.after += cycle.after;
+            replica.peaks.push(cycle.before);
+            if done % 1024 == 0 || done == cycles {
+                progress((done - 1) % 1024 + 1);
+            }
+        }
+        replica
+    };
+    Ok(Cycles { batch, replicas: (0..REPLICAS).into_par_iter().map(replica).collect() })
+}
+
+impl Cycles {
+    /// How many there are.
+    pub fn count(&self) -> u64 {
+        self.replicas.iter().map(|replica| replica.peaks.len() as u64).sum()
+    }
+
+    fn mean_of(&self, sum: impl Fn(&Replica) -> f64 + Clone) -> Estimate {
+        Estimate::of(self.replicas.iter().map(move |replica| sum(replica) / replica.peaks.len() as f64))
+    }
+
+    /// E\[X0\]: tokens held as decoding starts.
+    pub fn x0(&self) -> Estimate {
+        self.mean_of(|replica| replica.x0)
+    }
+
+    /// Var\[X0\], square tokens.
+    pub fn x0_variance(&self) -> f64 {
+        let mean = self.x0().mean;
+        self.mean_of(|replica| replica.x0_squares).mean - mean * mean
+    }
+
+    /// E\[Xmax\]: the most tokens of a cycle.
+    pub fn peak(&self, convention: Convention) -> Estimate {
+        match convention {
+            Convention::BeforeFree => self.mean_of(|replica| replica.peaks.iter().sum()),
+            Convention::AfterFree => self.mean_of(|replica| replica.after),
+        }
+    }
+
+    /// κ = E\[Xmax\] − E\[X0\].
+    pub fn kappa(&self, convention: Convention) -> Estimate {
+        match convention {
+            Convention::BeforeFree => self.mean_of(|replica| replica.peaks.iter().sum::<f64>() - replica.x0),
+            Convention::AfterFree => self.mean_of(|replica| replica.after - replica.x0),
+        }
+    }
+
+    /// E\[τ\]: steps of a cycle.
+    pub fn steps(&self) -> Estimate {
+        self.mean_of(|replica| replica.steps)
+    }
+
+    /// Sequences that ended in a cycle, on average.
+    pub fn ended(&self) -> Estimate {
+        self.mean_of(|replica| replica.ended)
+    }
+
+    /// The probability that a cycle's peak (before free) is over a capacity.
+    pub fn exceeding(&self, capacity: f64) -> Estimate {
+        self.mean_of(move |replica| replica.peaks.iter().filter(|&&peak| peak > capacity).count() as f64)
+    }
+
+    /// How often a run of exceeding cycles begins, per cycle: exceedances follow each other, because what one cycle
+    /// holds the next mostly holds too. A run has ended when as many cycles pass without one as it takes to forget.
+    pub fn runs_exceeding(&self, capacity: f64) -> Estimate {
+        let quiet = self.batch.memory().div_ceil(2) as usize;
+        self.mean_of(move |replica| {
+            let over = replica.peaks.iter().enumerate().filter(|&(_, &peak)| peak > capacity);
+            let mut last = None;
+            over.filter(|&(i, _)| last.replace(i).is_none_or(|last| i - last > quiet)).count() as f64
+        })
+    }
+
+    /// The capacity that a share of the cycles exceeds: the estimate, and how far a standard error's worth of
+    /// exceedances more and fewer would move it.
+    pub fn quantile(&self, risk: f64) -> (f64, f64, f64) {
+        let mut peaks: Vec<f64> = self.replicas.iter().flat_map(|replica| replica.peaks.iter().copied()).collect();
+        peaks.sort_unstable_by(f64::total_cmp);
+        let at = |share: f64| {
+            let place = ((1.0 - share) * peaks.len() as f64).ceil() as usize;
+            peaks[place.clamp(1, peaks.len()) - 1]
+        };
+        let capacity = at(risk);
+        let error = self.exceeding(capacity).standard_error.max(1.0 / peaks.len() as f64);
+        (capacity, at(risk + 2.0 * error), at((risk - 2.0 * error).max(0.0)))
+    }
+}
+
+struct Cycle {
+    steps: u64,
+    ended: usize,
+    before: f64,
+    after: f64,
+}
+
+/// The seats of a batch, between two cycles.
+struct Seats<'a> {
+    batch: Batch,
+    lengths: &'a Lengths,
+    stream: Stream,
+    now: u64,
+    /// The step in which each sequence ends, and above it, in the low bits, its seat.
+    ends: Vec<u64>,
+    /// What each seat's sequence will hold when it ends.
+    full: Vec<f64>,
+    /// Tokens held by all.
+    held: f64,
+}
+
+const SEAT_BITS: u32 = 20;
+const SEAT: u64 = (1 << SEAT_BITS) - 1;
+
+impl<'a> Seats<'a> {
+    /// As a batch refilled seat by seat would be, which is near where it settles.
+    fn new(batch: Batch, lengths: &'a Lengths, mut stream: Stream) -> Self {
+        let draws = lengths.draws();
+        let (mut ends, mut full, mut held) = (Vec::new(), Vec::new(), 0.0);
+        for seat in 0..u64::from(batch.seats) {
+            let (prompt, output, age) = draws.under_way(&mut stream);
+            ends.push(u64::from(output - age + 1) << SEAT_BITS | seat);
+            full.push(prompt + f64::from(output));
+            held += prompt + f64::from(age - 1);
+        }
+        Self { batch, lengths, stream, now: 0, ends, full, held }
+    }
+
+    fn cycle(&mut self) -> Cycle {
+        let seats = self.ends.len();
+        let threshold = self.batch.threshold as usize;
+        let (_, last, later) = self.ends.select_nth_unstable(threshold - 1);
+        let last = *last >> SEAT_BITS;
+        // Those that end in the same step as the last one that was waited for.
+        let mut ended = threshold;
+        for i in 0..later.len() {
+            if later[i] >> SEAT_BITS == last {
+                later.swap(i, ended - threshold);
+                ended += 1;
+            }
+        }
+        self.ends[..ended].sort_unstable();
+        let (mut held, mut at) = (self.held, self.now);
+        let (mut before, mut after) = (f64::MIN, held);
+        let mut i = 0;
+        while i < ended {
+            let step = self.ends[i] >> SEAT_BITS;
+            let alive = (seats - i) as f64;
+            after = after.max(held + alive * (step - at - 1) as f64);
+            held += alive * (step - at) as f64;
+            before = before.max(held);
+            while i < ended && self.ends[i] >> SEAT_BITS == step {
+                held -= self.full[(self.ends[i] & SEAT) as usize];
+                i += 1;
+            }
+            after = after.max(held);
+            at = step;
+        }
+        let draws = self.lengths.draws();
+        for end in &mut self.ends[..ended] {
+            let seat = *end & SEAT;
+            let (prompt, output) = draws.request(&mut self.stream);
+            *end = (at + u64::from(output)) << SEAT_BITS | seat;
+            self.full[seat as usize] = prompt + f64::from(output);
+            held += prompt;
+        }
+        let steps = at - self.now;
+        (self.now, self.held) = (at, held);
+        Cycle { steps, ended, before, after }
+    }
+}

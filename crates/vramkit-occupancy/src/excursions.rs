@@ -1,0 +1,333 @@
+//! Peaks of threshold batching that no simulation would meet: multilevel splitting, for geometric outputs.
+//!
+//! An excursion begins with a cycle that starts at or below the mean occupancy and ends with the next that does. Among
+//! many, those that reach the highest are kept at the moment they cross a level, and run on several times each with new
+//! random numbers, which a geometric output allows at any step because it has no memory; of these the highest are kept at
+//! the next level, and so on. The shares kept multiply to the rate of excursions over any level, however rare (Garvels,
+//! "The splitting method in rare event simulation", 2000; levels chosen on the way as in Cérou and Guyader, "Adaptive
+//! multilevel splitting for rare event analysis", 2007). Independent runs give the standard error.
+
+use rayon::prelude::*;
+
+use crate::cycles::{Batch, Estimate};
+use crate::error::{OccupancyError, finite};
+use crate::exact::Exact;
+use crate::random::Stream;
+
+/// Independent runs of the whole, for the standard error.
+const RUNS: u64 = 8;
+/// Excursions run on from each level, in each run.
+const TRIES: usize = 1024;
+/// Of them, one in so many is kept at the next.
+const KEPT: usize = 4;
+/// No deeper than 4^-200.
+const LEVELS: usize = 200;
+
+/// How often cycles are over a level.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Rarity {
+    /// Tokens.
+    pub level: f64,
+    /// ln P(the peak of a cycle is over the level), before free.
+    pub ln_probability: f64,
+    /// ln of the rate of excursions over the level, per cycle: runs of cycles over it count once.
+    pub ln_runs: f64,
+    /// The standard error of either logarithm.
+    pub error: f64,
+}
+
+/// The batch whose excursions are looked at.
+#[derive(Clone, Copy, Debug)]
+pub struct Excursions {
+    batch: Batch,
+    prompt: f64,
+    ln_q: f64,
+    base: f64,
+    seed: u64,
+}
+
+/// When to stop looking further.
+#[derive(Clone, Copy)]
+enum Goal {
+    /// At this level.
+    Level(f64),
+    /// Where cycles are over it with this probability, or runs of them begin at this rate; its logarithm.
+    Cycles(f64),
+    Runs(f64),
+}
+
+/// What one run has found of one level.
+#[derive(Clone, Copy, Debug)]
+struct Rung {
+    level: f64,
+    /// ln of excursions over it a cycle.
+    ln_runs: f64,
+    /// Cycles over it in such an excursion.
+    cycles: f64,
+}
+
+impl Excursions {
+    /// Of a batch whose prompts all have `prompt` tokens and whose outputs end with probability `termination` a token.
+    ///
+    /// # Errors
+    /// A prompt or probability outside its range.
+    pub fn new(batch: Batch, prompt: f64, termination: f64, seed: u64) -> Result<Self, OccupancyError> {
+        finite("the prompt", prompt, 0.0..=1e9, "it must be 0 to 1e9 tokens")?;
+        finite("the termination probability", termination, 1e-7..=1.0, "it must be in [1e-7, 1]")?;
+        let base = Exact::new(batch, prompt, 0.0, termination).x0() * (1.0 + 1e-12);
+        Ok(Self { batch, prompt, ln_q: (-termination).ln_1p(), base, seed })
+    }
+
+    /// How often the peak of a cycle is over a level, in tokens.
+    ///
+    /// # Errors
+    /// Refused for a level that is not above the mean occupancy: simulate.
+    pub fn over(&self, level: f64) -> Result<Rarity, OccupancyError> {
+        finite("the capacity", level, 1.0..=1e15, "it must be 1 to 1e15 tokens")?;
+        let runs = self.runs(Goal::Level(level))?;
+        let cycles: Vec<f64> = runs.iter().map(|rung| rung.ln_runs + rung.cycles.ln()).collect();
+        let each: Vec<f64> = runs.iter().map(|rung| rung.ln_runs).collect();
+        let (ln_probability, error) = mean_of_logarithms(&cycles);
+        let (ln_runs, _) = mean_of_logarithms(&each);
+        Ok(Rarity { level, ln_probability: ln_probability.min(0.0), ln_runs: ln_runs.min(0.0), error })
+    }
+
+    /// The level, in tokens, that a share `risk` of the cycles is over.
+    ///
+    /// # Errors
+    /// A risk outside (0, 0.2].
+    pub fn level_for_cycles(&self, risk: f64) -> Result<Estimate, OccupancyError> {
+        finite("the risk", risk, 1e-100..=0.2, "it must be more than 0 and at most 0.2")?;
+        self.level(Goal::Cycles(risk.ln()))
+    }
+
+    /// The level, in tokens, that excursions cross at this rate a cycle.
+    ///
+    /// # Errors
+    /// A rate outside (0, 0.2].
+    pub fn level_for_runs(&self, rate: f64) -> Result<Estimate, OccupancyError> {
+        finite("the rate", rate, 1e-100..=0.2, "it must be more than 0 and at most 0.2")?;
+        self.level(Goal::Runs(rate.ln()))
+    }
+
+    fn level(&self, goal: Goal) -> Result<Estimate, OccupancyError> {
+        Ok(Estimate::of(self.runs(goal)?.iter().map(|rung| rung.level)))
+    }
+
+    fn runs(&self, goal: Goal) -> Result<Vec<Rung>, OccupancyError> {
+        (0..RUNS).into_par_iter().map(|run| self.run(run, goal)).collect()
+    }
+
+    /// One run, down to the goal.
+    fn run(&self, number: u64, goal: Goal) -> Result<Rung, OccupancyError> {
+        let (mut starts, visits) = self.visits(number);
+        let mut ln_runs = visits.ln();
+        let mut level = f64::NEG_INFINITY;
+        for depth in 1..=LEVELS {
+            let stream = |i: usize| Stream::new(self.seed ^ (number << 32), (depth * TRIES + i) as u64 + 1);
+            let tries: Vec<Try> = (0..TRIES)
+                .map(|i| {
+                    let mut state = starts[i % starts.len()].clone();
+                    let mut found = Try { peak: state.reached, over: 0 };
+                    self.go(&mut state, &mut stream(i), f64::INFINITY, level, &mut found);
+                    found
+                })
+                .collect();
+            let cycles = tries.iter().map(|t| t.over as f64).sum::<f64>() / TRIES as f64;
+            let mut peaks: Vec<f64> = tries.iter().map(|t| t.peak).collect();
+            peaks.sort_unstable_by(|a, b| b.total_cmp(a));
+            let share = |count: f64| (count / TRIES as f64).ln();
+            // Cycles over a level are counted at the level before; it changes slowly.
+            let wanted = match goal {
+                Goal::Level(goal) => peaks.partition_point(|&peak| peak > goal) as f64,
+                Goal::Runs(goal) => (goal - ln_runs).exp() * TRIES as f64,
+                Goal::Cycles(goal) => (goal - ln_runs).exp() * TRIES as f64 / cycles.max(1.0),
+            };
+            let next = match goal {
+                Goal::Level(goal) if wanted >= (TRIES / KEPT) as f64 => goal,
+                Goal::Level(_) => peaks[TRIES / KEPT],
+                _ if wanted >= (TRIES / KEPT) as f64 => {
+                    let at = (wanted as usize).min(TRIES - 1);
+                    return Ok(Rung { level: peaks[at], ln_runs: ln_runs + share(wanted), cycles });
+                }
+                _ => peaks[TRIES / KEPT],
+            };
+            let reached = peaks.partition_point(|&peak| peak > next);
+            if reached == 0 || next <= level {
+                break;
+            }
+            ln_runs += share(reached as f64);
+            // Once more with the same random numbers, up to the crossing.
+            let kept = (0..TRIES).filter(|&i| tries[i].peak > next).map(|i| {
+                let mut state = starts[i % starts.len()].clone();
+                self.go(&mut state, &mut stream(i), next, level, &mut Try::default());
+                state
+            });
+            starts = kept.collect();
+            level = next;
+            if matches!(goal, Goal::Level(goal) if goal == level) {
+                let over = (0..TRIES).map(|i| {
+                    let mut state = starts[i % starts.len()].clone();
+                    let mut found = Try::default();
+                    let mut stream = Stream::new(self.seed ^ (number << 32), (LEVELS + 2) as u64 * TRIES as u64 + i as u64);
+                    self.go(&mut state, &mut stream, f64::INFINITY, level, &mut found);
+                    found.over as f64
+                });
+                return Ok(Rung { level, ln_runs, cycles: over.sum::<f64>() / TRIES as f64 });
+            }
+        }
+        Err(OccupancyError::Refused {
+            what: "a probability this small".to_owned(),
+            why: format!("the peaks of a cycle do not get beyond {level:.0} tokens in any way that splitting finds"),
+            instead: "ask for a larger risk or a smaller capacity".to_owned(),
+        })
+    }
+
+    /// States in which an excursion begins, as many as there are tries, and how many of them there are a cycle.
+    fn visits(&self, number: u64) -> (Vec<State>, f64) {
+        let mut stream = Stream::new(self.seed ^ (number << 32), 0);
+        let mut state = State::new(self.batch.seats(), self.prompt);
+        let mut found = Try::default();
+        // Until the start is forgotten; then a few visits apart, so that they differ.
+        let cycles = (7.0 / self.batch.theta()).ceil() as u64 + 10;
+        let (mut counted, mut visited) = (0u64, 0u64);
+        (0..cycles).for_each(|_| self.cycle(&mut state, &mut stream, &mut found));
+        let apart = (0.5 / self.batch.theta()).ceil() as u64;
+        let mut starts = Vec::with_capacity(TRIES);
+        while starts.len() < TRIES {
+            self.cycle(&mut state, &mut stream, &mut found);
+            counted += 1;
+            if state.total <= self.base {
+                visited += 1;
+                // Every so many visits, not cycles: the first visit after a while is not any visit.
+                if visited.is_multiple_of(apart) {
+                    state.reached = state.total;
+                    starts.push(state.clone());
+                }
+            }
+        }
+        (starts, visited as f64 / counted as f64)
+    }
+
+    fn cycle(&self, state: &mut State, stream: &mut Stream, found: &mut Try) {
+        while !self.event(state, stream, f64::INFINITY, found) {}
+    }
+
+    /// Runs on until the occupancy is over `stop` in some step, or a cycle begins at or below the base.
+    fn go(&self, state: &mut State, stream: &mut Stream, stop: f64, count_over: f64, found: &mut Try) {
+        let mut over = state.reached > count_over;
+        loop {
+            if state.total > stop && state.pending {
+                return;
+            }
+            let before = found.peak;
+            found.peak = f64::MIN;
+            let ended = self.event(state, stream, stop, found);
+            over |= found.peak > count_over;
+            found.peak = found.peak.max(before);
+            if ended {
+                found.over += u64::from(over);
+                over = false;
+                if state.total <= self.base {
+                    return;
+                }
+            }
+        }
+    }
+
+    /// On to the next step in which something ends, and the ends in it; true if that began a new cycle. Stops short of it in
+    /// the step in which the occupancy is over `stop`, whose ends are then still to be drawn.
+    fn event(&self, state: &mut State, stream: &mut Stream, stop: f64, found: &mut Try) -> bool {
+        let alive = state.alive as f64;
+        let quiet = (stream.unit().ln() / (alive * self.ln_q)).floor().min(1e12);
+        // What a step holds counts once its tokens are written, as they are not yet just after a refill.
+        let least = f64::from(u8::from(!state.pending));
+        let steps = quiet + least;
+        if state.total + alive * steps > stop {
+            let until = ((stop - state.total) / alive).floor() + 1.0;
+            state.write(until.clamp(least, steps));
+            found.peak = found.peak.max(state.total);
+            (state.pending, state.reached) = (true, state.total);
+            return false;
+        }
+        state.write(steps);
+        found.peak = found.peak.max(state.total);
+        state.pending = false;
+        // At least one ends: the first in order is of a geometric law cut off, those behind it are free.
+        let some = -(alive * self.ln_q).exp_m1();
+        let mut at = ((-stream.unit() * some).ln_1p() / self.ln_q).floor().clamp(0.0, alive - 1.0);
+        while at < alive {
+            state.end(stream, self.prompt);
+            at += 1.0 + (stream.unit().ln() / self.ln_q).floor();
+        }
+        let seats = state.births.len();
+        if seats - state.alive < self.batch.threshold() as usize {
+            return false;
+        }
+        state.total += self.prompt * (seats - state.alive) as f64;
+        state.births[state.alive..].fill(state.clock);
+        state.alive = seats;
+        true
+    }
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Try {
+    peak: f64,
+    /// Cycles over the level that it started from.
+    over: u64,
+}
+
+impl Default for Try {
+    fn default() -> Self {
+        Self { peak: f64::MIN, over: 0 }
+    }
+}
+
+/// A batch in mid-cycle.
+#[derive(Clone, Debug)]
+struct State {
+    /// Steps in which the sequences began: first those that are there, then those that ended in this cycle.
+    births: Vec<f64>,
+    alive: usize,
+    clock: f64,
+    /// Tokens held.
+    total: f64,
+    /// The step's tokens are written, but what ends in it is not drawn.
+    pending: bool,
+    /// The occupancy at which it was kept.
+    reached: f64,
+}
+
+impl State {
+    /// All begin: the first cycles are not looked at.
+    fn new(seats: u32, prompt: f64) -> Self {
+        Self {
+            births: vec![0.0; seats as usize],
+            alive: seats as usize,
+            clock: 0.0,
+            total: prompt * f64::from(seats),
+            pending: false,
+            reached: f64::MIN,
+        }
+    }
+
+    fn write(&mut self, steps: f64) {
+        self.clock += steps;
+        self.total += self.alive as f64 * steps;
+    }
+
+    fn end(&mut self, stream: &mut Stream, prompt: f64) {
+        let seat = stream.below(self.alive);
+        self.total -= prompt + self.clock - self.births[seat];
+        self.alive -= 1;
+        self.births.swap(seat, self.alive);
+    }
+}
+
+/// The logarithm of the mean of e^x, and its standard error.
+fn mean_of_logarithms(values: &[f64]) -> (f64, f64) {
+    let most = values.iter().copied().fold(f64::NEG_INFINITY, f64::max);
+    let estimate = Estimate::of(values.iter().map(|value| (value - most).exp()));
+    (estimate.mean.ln() + most, estimate.standard_error / estimate.mean)
+}

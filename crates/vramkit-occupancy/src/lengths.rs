@@ -1,0 +1,248 @@
+//! The traffic: a joint law of prompt and output lengths, in tokens.
+//!
+//! Either prompts of one length with geometric outputs, which is what closed forms are about, or the requests
+//! of a log, each as likely as any other, with whatever their prompts and outputs have to do with each other.
+
+use std::sync::Arc;
+
+use crate::error::{OccupancyError, finite};
+use crate::random::Stream;
+
+/// The longest prompt and the longest output, tokens.
+pub const MAX_TOKENS: u32 = 1 << 24;
+
+/// One request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Request {
+    /// Tokens of the prompt.
+    pub prompt: u32,
+    /// Tokens generated.
+    pub output: u32,
+}
+
+#[derive(Clone, Debug)]
+pub(crate) enum Law {
+    /// Every prompt is `prompt` tokens; an output ends after each token with probability `termination`.
+    Geometric { prompt: f64, termination: f64 },
+    /// Requests of a log, each equally likely.
+    Log(Arc<[Request]>),
+}
+
+/// A joint law of prompt and output lengths.
+#[derive(Clone, Debug)]
+pub struct Lengths {
+    pub(crate) law: Law,
+    pub(crate) max_output: Option<u32>,
+}
+
+impl Lengths {
+    /// Prompts of exactly `prompt` tokens (a mean need not be whole); an output ends after each of its tokens with
+    /// probability `termination`, so its mean is `1 / termination`.
+    ///
+    /// # Errors
+    /// A prompt outside 0 to [`MAX_TOKENS`], a probability outside (0, 1] or below 1e-7, anything not finite.
+    pub fn geometric(prompt: f64, termination: f64) -> Result<Self, OccupancyError> {
+        finite("the prompt's mean length", prompt, 0.0..=f64::from(MAX_TOKENS), "it must be 0 to 16,777,216 tokens")?;
+        finite(
+            "the termination probability",
+            termination,
+            1e-7..=1.0,
+            "it must be in (0, 1], and at least 1e-7: one over the mean output in tokens",
+        )?;
+        Ok(Self { law: Law::Geometric { prompt, termination }, max_output: None })
+    }
+
+    /// The requests of a log, each as likely as any other.
+    ///
+    /// # Errors
+    /// None at all, or one with a prompt or an output of 0 or over [`MAX_TOKENS`].
+    pub fn from_requests(requests: impl Into<Arc<[Request]>>) -> Result<Self, OccupancyError> {
+        let requests = requests.into();
+        if requests.is_empty() {
+            return Err(OccupancyError::NoRequests);
+        }
+        let bad = |length: u32| length == 0 || length > MAX_TOKENS;
+        if let Some(at) = requests.iter().position(|r| bad(r.prompt) || bad(r.output)) {
+            let Request { prompt, output } = requests[at];
+            return Err(OccupancyError::Request { number: at + 1, prompt: prompt.into(), output: output.into() });
+        }
+        Ok(Self { law: Law::Log(requests), max_output: None })
+    }
+
+    /// Outputs are cut off at so many tokens.
+    ///
+    /// # Errors
+    /// A cap of 0.
+    pub fn capped(mut self, max_output: u32) -> Result<Self, OccupancyError> {
+        if max_output == 0 {
+            let expected = "outputs of at least one token must be allowed";
+            return Err(OccupancyError::OutOfRange { name: "the largest output", value: 0.0, expected });
+        }
+        let cap = self.max_output.map_or(max_output, |cap| cap.min(max_output));
+        if let Law::Log(requests) = &self.law {
+            self.law = Law::Log(requests.iter().map(|r| Request { output: r.output.min(cap), ..*r }).collect());
+        }
+        self.max_output = Some(cap);
+        Ok(self)
+    }
+
+    /// The prompt and the termination probability, if that is all there is to the law: the closed forms' case.
+    pub fn as_geometric(&self) -> Option<(f64, f64)> {
+        match self.law {
+            Law::Geometric { prompt, termination } if self.max_output.is_none() => Some((prompt, termination)),
+            _ => None,
+        }
+    }
+
+    /// How many requests the law was learned from; `None` for a formula.
+    pub fn requests(&self) -> Option<&[Request]> {
+        match &self.law {
+            Law::Geometric { .. } => None,
+            Law::Log(requests) => Some(requests),
+        }
+    }
+
+    /// Mean prompt, tokens.
+    pub fn mean_prompt(&self) -> f64 {
+        match &self.law {
+            Law::Geometric { prompt, .. } => *prompt,
+            Law::Log(requests) => mean(requests, |r| f64::from(r.prompt)),
+        }
+    }
+
+    /// Variance of the prompt, square tokens.
+    pub fn prompt_variance(&self) -> f64 {
+        match &self.law {
+            Law::Geometric { .. } => 0.0,
+            Law::Log(requests) => {
+                let average = self.mean_prompt();
+                mean(requests, |r| (f64::from(r.prompt) - average).powi(2))
+            }
+        }
+    }
+
+    /// Mean output as served (after the cap), tokens.
+    pub fn mean_output(&self) -> f64 {
+        match &self.law {
+            Law::Geometric { termination, .. } => match self.max_output {
+                Some(cap) => -(f64::from(cap) * (-termination).ln_1p()).exp_m1() / termination,
+                None => 1.0 / termination,
+            },
+            Law::Log(requests) => mean(requests, |r| f64::from(r.output)),
+        }
+    }
+
+    /// The termination probability a step, estimated as endings over decode steps. An output that the cap cut off did
+    /// not end, but its steps count (the maximum-likelihood estimate of a censored geometric law).
+    pub fn termination(&self) -> f64 {
+        match &self.law {
+            Law::Geometric { termination, .. } => *termination,
+            Law::Log(requests) => {
+                let cap = self.max_output.unwrap_or(u32::MAX);
+                let ended = requests.iter().filter(|r| r.output < cap).count();
+                // If every one was cut off, the next to come is taken to end.
+                ended.max(1) as f64 / requests.iter().map(|r| f64::from(r.output)).sum::<f64>()
+            }
+        }
+    }
+
+    /// The most tokens that one request can hold; `None` when there is no limit.
+    pub fn largest(&self) -> Option<f64> {
+        match &self.law {
+            Law::Geometric { prompt, termination } if *termination == 1.0 => Some(prompt + 1.0),
+            Law::Geometric { prompt, .. } => self.max_output.map(|cap| prompt + f64::from(cap)),
+            Law::Log(requests) => requests.iter().map(|r| f64::from(r.prompt) + f64::from(r.output)).reduce(f64::max),
+        }
+    }
+
+    /// The least that the largest request needs: what a memory must hold to be of use.
+    pub(crate) fn check_capacity(&self, capacity: f64) -> Result<(), OccupancyError> {
+        finite("the capacity", capacity, 1.0..=1e15, "it must be 1 to 1e15 tokens")?;
+        let needed = match &self.law {
+            Law::Geometric { prompt, .. } => prompt + 1.0,
+            Law::Log(requests) => {
+                requests.iter().map(|r| f64::from(r.prompt) + f64::from(r.output)).fold(0.0, f64::max)
+            }
+        };
+        if capacity < needed { Err(OccupancyError::RequestTooLarge { capacity, needed }) } else { Ok(()) }
+    }
+
+    pub(crate) fn draws(&self) -> Draws<'_> {
+        let ln_q = match self.law {
+            Law::Geometric { termination, .. } => (-termination).ln_1p(),
+            Law::Log(_) => 0.0,
+        };
+        Draws { law: &self.law, ln_q, cap: self.max_output.unwrap_or(u32::MAX) }
+    }
+}
+
+fn mean(requests: &[Request], value: impl Fn(&Request) -> f64) -> f64 {
+    requests.iter().map(value).sum::<f64>() / requests.len() as f64
+}
+
+/// Draws requests.
+#[derive(Clone, Copy)]
+pub(crate) struct Draws<'a> {
+    law: &'a Law,
+    ln_q: f64,
+    cap: u32,
+}
+
+impl Draws<'_> {
+    /// A new request: its prompt and output.
+    #[inline]
+    pub(crate) fn request(&self, stream: &mut Stream) -> (f64, u32) {
+        match self.law {
+            Law::Geometric { prompt, .. } => (*prompt, self.geometric(stream)),
+            Law::Log(requests) => {
+                let request = requests[stream.below(requests.len())];
+                (f64::from(request.prompt), request.output)
+            }
+        }
+    }
+
+    /// The same with a prompt of a whole number of tokens, whose mean is right.
+    pub(crate) fn whole_request(&self, stream: &mut Stream) -> (u64, u32) {
+        let (prompt, output) = self.request(stream);
+        let part = prompt.fract();
+        let more = part > 0.0 && stream.unit() <= part;
+        (prompt as u64 + u64::from(more), output)
+    }
+
+    /// An output of the geometric law, before or at the cap.
+    #[inline]
+    pub(crate) fn geometric(&self, stream: &mut Stream) -> u32 {
+        // With p = 1, ln q is minus infinity and the quotient 0.
+        let whole = (stream.unit().ln() / self.ln_q).ceil().max(1.0);
+        (whole.min(f64::from(MAX_TOKENS) * 64.0) as u32).min(self.cap)
+    }
+
+    /// A request that is under way at a moment drawn at random: its prompt, its output, and how many of its tokens are
+    /// there, 1 to output. Long outputs are met more often than they begin.
+    pub(crate) fn under_way(&self, stream: &mut Stream) -> (f64, u32, u32) {
+        match self.law {
+            Law::Geometric { prompt, .. } => loop {
+                // Without a cap, what is there and what is still to come are independent and both geometric.
+                let age = self.geometric_uncapped(stream);
+                let output = age.saturating_add(self.geometric_uncapped(stream) - 1);
+                if age <= self.cap {
+                    return (*prompt, output.min(self.cap), age);
+                }
+            },
+            Law::Log(requests) => {
+                let longest = requests.iter().map(|r| r.output).max().unwrap_or(1);
+                loop {
+                    let request = requests[stream.below(requests.len())];
+                    let age = stream.below(longest as usize) as u32 + 1;
+                    if age <= request.output {
+                        return (f64::from(request.prompt), request.output, age);
+                    }
+                }
+            }
+        }
+    }
+
+    fn geometric_uncapped(&self, stream: &mut Stream) -> u32 {
+        Draws { cap: u32::MAX, ..*self }.geometric(stream)
+    }
+}

@@ -1,0 +1,376 @@
+//! The four questions, for either kind of batching: how likely is it to run out, which batch has a risk, which memory has
+//! it, and by which method each answer was found.
+
+use serde::{Deserialize, Serialize};
+
+use crate::cycles::{Batch, Convention, Cycles, Effort, simulate_with};
+use crate::demand::{Demand, Population};
+use crate::error::{OccupancyError, finite};
+use crate::exact::Exact;
+use crate::excursions::Excursions;
+use crate::horizon::HorizonMethod;
+use crate::inversion::{Exposure, Inverse, largest, least, ln_exposure};
+use crate::lengths::Lengths;
+
+/// Exceedances that a simulation must have met for its count to stand.
+const ENOUGH: f64 = 50.0;
+
+/// How sequences are replaced.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Batching {
+    /// All that ended at once, when this part of the batch has ended.
+    Threshold(Batch),
+    /// Each at once.
+    Continuous {
+        /// Sequences in the batch.
+        seats: u32,
+    },
+}
+
+impl Batching {
+    /// N.
+    pub fn seats(self) -> u32 {
+        match self {
+            Self::Threshold(batch) => batch.seats(),
+            Self::Continuous { seats } => seats,
+        }
+    }
+
+    /// The same with another number of seats.
+    #[must_use]
+    pub fn with_seats(self, seats: u32) -> Self {
+        match self {
+            Self::Threshold(batch) => Self::Threshold(batch.with_seats(seats)),
+            Self::Continuous { .. } => Self::Continuous { seats },
+        }
+    }
+}
+
+/// For how long it must not run out.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Horizon {
+    /// One cycle of threshold batching; under continuous batching, one step drawn at random.
+    Cycle,
+    /// So many decode steps.
+    Steps(f64),
+}
+
+/// How a risk was found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[serde(rename_all = "snake_case")]
+pub enum RiskMethod {
+    /// It is 0 or 1 whatever happens.
+    Certain,
+    /// The exact law of the total, by a tilted Fourier transform.
+    ExactLaw,
+    /// Clumps of exceedances by importance sampling from the exact law.
+    Clumps,
+    /// Counted in a simulation.
+    Simulated,
+    /// Multilevel splitting of excursions.
+    Splitting,
+}
+
+impl std::fmt::Display for RiskMethod {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Certain => "certain",
+            Self::ExactLaw => "exact law of the total",
+            Self::Clumps => "clumps by importance sampling",
+            Self::Simulated => "simulation",
+            Self::Splitting => "multilevel splitting",
+        })
+    }
+}
+
+/// How likely it is to run out.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+pub struct Risk {
+    /// The probability.
+    pub probability: f64,
+    /// Within two standard errors of all that is uncertain about it.
+    pub low: f64,
+    /// The upper end.
+    pub high: f64,
+    /// How it was found.
+    pub method: RiskMethod,
+}
+
+/// What is asked about: traffic, memory and time.
+pub struct Service<'a> {
+    /// The traffic.
+    pub lengths: &'a Lengths,
+    /// Tokens that a block of memory holds; 1 when it is granted by the token. Threshold batching counts in tokens.
+    pub block: u32,
+    /// For how long.
+    pub horizon: Horizon,
+    /// Cycles or samples to draw, and where the random numbers start.
+    pub effort: Effort,
+    /// Told how much work is done, in cycles.
+    pub progress: &'a (dyn Fn(u64) + Sync),
+}
+
+impl Service<'_> {
+    fn check(&self, capacity: f64) -> Result<(), OccupancyError> {
+        if let Horizon::Steps(steps) = self.horizon {
+            finite("the horizon", steps, 1.0..=1e15, "it must be at least one step")?;
+        }
+        self.lengths.check_capacity(capacity)
+    }
+
+    fn demand(&self, seats: u32) -> Result<Demand, OccupancyError> {
+        Demand::new(self.lengths, Population::Seats(seats), self.block)
+    }
+
+    /// Simulated cycles of a batch, enough for a risk of this size to be met often.
+    ///
+    /// # Errors
+    /// Bad input.
+    pub fn cycles(&self, batch: Batch, risk: f64) -> Result<Cycles, OccupancyError> {
+        let cycles = ((4.0 * ENOUGH / risk.max(1e-12)) as u64).clamp(self.effort.cycles, self.effort.cycles * 20);
+        simulate_with(batch, self.lengths, Effort { cycles, ..self.effort }, self.progress)
+    }
+
+    /// The probability of running out of `capacity` tokens.
+    ///
+    /// # Errors
+    /// Bad input; a capacity below one request; refused for threshold batching with lengths that are not geometric when
+    /// a simulation meets too few exceedances to count.
+    pub fn risk(&self, batching: Batching, capacity: f64) -> Result<Risk, OccupancyError> {
+        self.check(capacity)?;
+        match batching {
+            Batching::Continuous { seats } => self.continuous_risk(seats, capacity, self.effort.cycles / 2),
+            Batching::Threshold(batch) => {
+                let cycles = simulate_with(batch, self.lengths, self.effort, self.progress)?;
+                self.threshold_risk(batch, &cycles, capacity)
+            }
+        }
+    }
+
+    fn continuous_risk(&self, seats: u32, capacity: f64, samples: u64) -> Result<Risk, OccupancyError> {
+        let demand = self.demand(seats)?;
+        let risk = demand.horizon(capacity, self.steps(), samples, self.effort.seed)?;
+        if let Horizon::Cycle = self.horizon {
+            let exposure = -(-risk.at_a_moment).ln_1p();
+            let bound = |side: f64| -(-exposure * (side * 2.0 * risk.log_error_ratio).exp()).exp_m1();
+            let probability = risk.at_a_moment;
+            return Ok(Risk { probability, low: bound(-1.0), high: bound(1.0), method: RiskMethod::ExactLaw });
+        }
+        let method = match risk.method {
+            HorizonMethod::Certain => RiskMethod::Certain,
+            HorizonMethod::Clumps => RiskMethod::Clumps,
+            HorizonMethod::Simulated => RiskMethod::Simulated,
+        };
+        Ok(Risk { probability: risk.probability, low: risk.low, high: risk.high, method })
+    }
+
+    fn steps(&self) -> f64 {
+        match self.horizon {
+            Horizon::Cycle => 1.0,
+            Horizon::Steps(steps) => steps,
+        }
+    }
+
+    /// Cycles of a horizon.
+    fn cycles_within(&self, steps_of_a_cycle: f64) -> f64 {
+        match self.horizon {
+            Horizon::Cycle => 1.0,
+            Horizon::Steps(steps) => (steps / steps_of_a_cycle).max(1.0),
+        }
+    }
+
+    /// [`risk`](Self::risk) from cycles of the batch that have been simulated.
+    ///
+    /// # Errors
+    /// As for `risk`.
+    pub fn threshold_risk(&self, batch: Batch, cycles: &Cycles, capacity: f64) -> Result<Risk, OccupancyError> {
+        self.check(capacity)?;
+        let within = self.cycles_within(cycles.steps().mean);
+        // Over in the first cycle, or in a run that begins later.
+        let exposure = |cycle: f64, runs: f64| -(-cycle.min(1.0)).ln_1p() + runs * (within - 1.0);
+        let over = cycles.exceeding(capacity);
+        let met = over.mean * cycles.count() as f64;
+        if met >= ENOUGH || over.mean >= 1.0 {
+            let runs = cycles.runs_exceeding(capacity);
+            let exposure = exposure(over.mean, runs.mean);
+            let ratio = match self.horizon {
+                Horizon::Cycle => over.standard_error / over.mean / (1.0 - over.mean).max(1e-9),
+                Horizon::Steps(_) => (runs.standard_error / runs.mean).max(over.standard_error / over.mean),
+            };
+            return Ok(bounded(exposure, ratio, RiskMethod::Simulated));
+        }
+        if let Some((prompt, termination)) = self.lengths.as_geometric() {
+            let rarity = Excursions::new(batch, prompt, termination, self.effort.seed)?.over(capacity)?;
+            let exposure = exposure(rarity.ln_probability.exp(), rarity.ln_runs.exp());
+            return Ok(bounded(exposure, rarity.error, RiskMethod::Splitting));
+        }
+        let count = cycles.count();
+        Err(OccupancyError::Refused {
+            what: format!("the probability of more than {capacity:.0} tokens in a cycle"),
+            why: format!(
+                "of {count} simulated cycles {met:.0} were over it, too few to count, and lengths from a log have no \
+                 formula under threshold batching; all that is known is that it is below {:.1e} a cycle",
+                (met + 3.0 + 2.0 * met.sqrt()) / count as f64
+            ),
+            instead: "simulate more cycles, ask for continuous batching, or give a mean prompt and a termination \
+                      probability"
+                .to_owned(),
+        })
+    }
+
+    /// The largest batch whose risk is at most `risk`; a threshold stays the same part of it. 0 when not even one sequence
+    /// is safe.
+    ///
+    /// # Errors
+    /// As for [`risk`](Self::risk); a risk outside (0, 1).
+    pub fn largest_batch(&self, batching: Batching, capacity: f64, risk: f64) -> Result<Inverse, OccupancyError> {
+        check_risk(risk)?;
+        self.check(capacity)?;
+        let target = ln_exposure(risk);
+        let one = self.lengths.mean_prompt() + 1.0;
+        // No more than have room for their prompts; no fewer than always fit.
+        let high = (capacity / one).floor().min(f64::from(1 << 20)) as u64;
+        let low = self.lengths.largest().map_or(0, |most| self.worst_case(capacity, most)).min(high);
+        let found = largest(low, high, target, |seats| {
+            let batching = batching.with_seats(seats as u32);
+            self.exposure(batching, capacity, risk)
+        })?;
+        Ok(found)
+    }
+
+    /// Sequences that fit however long they get.
+    fn worst_case(&self, capacity: f64, largest: f64) -> u64 {
+        let block = f64::from(self.block);
+        (capacity / ((largest / block).ceil() * block)).floor() as u64
+    }
+
+    fn exposure(&self, batching: Batching, capacity: f64, risk: f64) -> Result<Exposure, OccupancyError> {
+        let found = match batching {
+            Batching::Continuous { seats } => {
+                let demand = self.demand(seats)?;
+                let moment = demand.tail(capacity)?.probability();
+                // Far too likely or, even as a union over all steps, far too rare: no need for samples.
+                if moment > 4.0 * risk || moment > 0.5 {
+                    return Ok(Exposure { ln: ln_exposure(moment.min(1.0 - 1e-12)), error: 0.0 });
+                }
+                self.continuous_risk(seats, capacity, (self.effort.cycles / 10).max(512))?
+            }
+            Batching::Threshold(batch) => {
+                let exact = self.lengths.as_geometric().map(|(l, p)| Exact::new(batch, l, 0.0, p));
+                // The mean alone does not fit.
+                if exact.is_some_and(|exact| exact.x0() > capacity) {
+                    return Ok(Exposure { ln: 1.0, error: 0.0 });
+                }
+                let cycles = simulate_with(batch, self.lengths, self.effort, self.progress)?;
+                match self.threshold_risk(batch, &cycles, capacity) {
+                    // Known to be below what was asked: that is enough to go on.
+                    Err(refused @ OccupancyError::Refused { .. }) => {
+                        let cycles_within = self.cycles_within(cycles.steps().mean);
+                        if 6.0 * cycles_within / cycles.count() as f64 * 10.0 > risk {
+                            return Err(refused);
+                        }
+                        return Ok(Exposure { ln: f64::NEG_INFINITY, error: 0.0 });
+                    }
+                    found => found?,
+                }
+            }
+        };
+        let spread = ln_exposure(found.high.min(1.0 - 1e-12)) - ln_exposure(found.probability.min(1.0 - 1e-12));
+        let error = if spread.is_finite() { 0.5 * spread.max(0.0) } else { 0.0 };
+        Ok(Exposure { ln: ln_exposure(found.probability.min(1.0 - 1e-12)), error })
+    }
+
+    /// The least memory, in tokens, with which a batch has at most this risk.
+    ///
+    /// # Errors
+    /// As for [`risk`](Self::risk); a risk outside (0, 1).
+    pub fn least_capacity(&self, batching: Batching, risk: f64) -> Result<Inverse, OccupancyError> {
+        check_risk(risk)?;
+        match batching {
+            Batching::Continuous { seats } => {
+                let demand = self.demand(seats)?;
+                let (mean, spread) = (demand.mean(), demand.variance().sqrt().max(1.0));
+                let floor = self.lengths.check_capacity(mean).err().and_then(|error| match error {
+                    OccupancyError::RequestTooLarge { needed, .. } => Some(needed),
+                    _ => None,
+                });
+                let tolerance = (2e-3 * spread).max(f64::from(self.block));
+                let found = least(mean, spread, tolerance, ln_exposure(risk), |capacity| {
+                    self.exposure(batching, capacity.floor(), risk)
+                })?;
+                let least = floor.unwrap_or(0.0);
+                Ok(Inverse { value: found.value.floor().max(least), low: found.low.max(least), high: found.high.max(least) })
+            }
+            Batching::Threshold(batch) => self.least_threshold_capacity(batch, risk),
+        }
+    }
+
+    fn least_threshold_capacity(&self, batch: Batch, risk: f64) -> Result<Inverse, OccupancyError> {
+        let cycles = self.cycles(batch, risk)?;
+        let within = self.cycles_within(cycles.steps().mean);
+        let count = cycles.count() as f64;
+        if within <= 1.0 {
+            if risk * count >= ENOUGH {
+                let (value, low, high) = cycles.quantile(risk);
+                return Ok(Inverse { value, low, high });
+            }
+        } else {
+            // Where runs begin at the right rate: the peaks are few, so by halving.
+            let rate = -(-risk).ln_1p() / within;
+            if rate * count >= ENOUGH {
+                let at = |rate: f64| {
+                    let (mut low, mut high) = (cycles.x0().mean, cycles.quantile(0.0).0);
+                    while high - low > 0.5 {
+                        let middle = 0.5 * (low + high);
+                        let here = cycles.runs_exceeding(middle).mean;
+                        if here > rate || cycles.exceeding(middle).mean > 0.2 { low = middle } else { high = middle }
+                    }
+                    high
+                };
+                let error = 2.0 * cycles.runs_exceeding(at(rate)).standard_error;
+                return Ok(Inverse { value: at(rate), low: at(rate + error), high: at((rate - error).max(0.0)) });
+            }
+        }
+        let Some((prompt, termination)) = self.lengths.as_geometric() else {
+            return Err(OccupancyError::Refused {
+                what: format!("the memory for a risk of {risk:e}"),
+                why: format!("{count} simulated cycles are too few to meet it {ENOUGH} times, and lengths from a log have no \
+                              formula under threshold batching"),
+                instead: "simulate more cycles, ask for a larger risk, or for continuous batching".to_owned(),
+            });
+        };
+        let excursions = Excursions::new(batch, prompt, termination, self.effort.seed)?;
+        let found = match self.horizon {
+            Horizon::Cycle => excursions.level_for_cycles(risk)?,
+            Horizon::Steps(_) => excursions.level_for_runs((-(-risk).ln_1p() / within).min(0.2))?,
+        };
+        let reach = 2.0 * found.standard_error;
+        Ok(Inverse { value: found.mean, low: found.mean - reach, high: found.mean + reach })
+    }
+}
+
+/// A risk that may be asked for.
+///
+/// # Errors
+/// Anything outside (0, 1), or below 1e-100.
+pub fn check_risk(risk: f64) -> Result<f64, OccupancyError> {
+    finite("the risk", risk, 1e-100..=1.0 - 1e-9, "it must be more than 0 and less than 1")
+}
+
+fn bounded(exposure: f64, error: f64, method: RiskMethod) -> Risk {
+    let within = |exposure: f64| -(-exposure).exp_m1();
+    let reach = (2.0 * error).min(700.0).exp();
+    Risk { probability: within(exposure), low: within(exposure / reach), high: within(exposure * reach), method }
+}
+
+/// κ and the peak without simulation where that is sound, and by simulation where it is not: the figure, and whether it
+/// was simulated.
+pub fn peak(exact: &Exact, cycles: &Cycles) -> (f64, bool) {
+    if exact.peak_is_sound() {
+        (exact.x0() + exact.kappa(), false)
+    } else {
+        (cycles.peak(Convention::BeforeFree).mean, true)
+    }
+}
