@@ -5,6 +5,8 @@
 //! the transform is exact to about 10 digits, and the known factor is taken out afterwards.
 //! With a load driven by arrivals instead of a fixed number of seats the total is compound Poisson, with the same seat.
 
+use std::sync::{LazyLock, Mutex, MutexGuard, PoisonError};
+
 use realfft::RealFftPlanner;
 
 use crate::error::{OccupancyError, finite};
@@ -106,7 +108,7 @@ impl Demand {
     }
 
     /// The least and the most blocks that there can be.
-    fn range(&self) -> (f64, f64) {
+    pub(crate) fn range(&self) -> (f64, f64) {
         let (low, high) = self.seat.range();
         match self.population {
             Population::Seats(seats) => (f64::from(seats) * low, f64::from(seats) * high),
@@ -168,13 +170,14 @@ impl Demand {
         let t = self.tilt_to((blocks + 0.5).min(most - 0.25).max(least + 0.25));
         let here = self.total(t);
         let size = self.window(t, here, most - least)?;
-        let mut planner = RealFftPlanner::<f64>::new();
-        let forward = planner.plan_fft_forward(size);
+        let forward = planner().plan_fft_forward(size);
         let mut spectrum = self.seat.transform(t, size, &*forward);
         match self.population {
             Population::Seats(seats) => {
+                // Most of the spectrum of a sum of many is nothing.
+                let least = (-90.0 / f64::from(seats)).exp();
                 for value in &mut spectrum {
-                    *value = value.powu(seats);
+                    *value = if value.norm_sqr() < least { 0.0.into() } else { value.powu(seats) };
                 }
             }
             Population::Arrivals { .. } => {
@@ -187,21 +190,39 @@ impl Demand {
         // The two ends of a real signal's spectrum are real; rounding has left them almost so.
         spectrum[0].im = 0.0;
         spectrum[size / 2].im = 0.0;
-        let backward = planner.plan_fft_inverse(size);
+        let backward = planner().plan_fft_inverse(size);
         let mut law = backward.make_output_vec();
         backward.process(&mut spectrum, &mut law).expect("both have the plan's lengths");
-        let at = |d: f64| law[d.rem_euclid(size as f64) as usize].max(0.0) / size as f64;
+        // The length is a power of two.
+        let at = |d: f64| law[d as i64 as usize & (size - 1)].max(0.0) / size as f64;
         let half = (size / 2) as f64;
         let factor = here.k - t * blocks;
         if t >= 0.0 {
             let last = half.min(most - blocks);
-            let sum = sum_while_it_matters(1.0, last, |j| (-t * j).exp() * at(blocks + j));
-            Ok(Tail { ln: (factor + sum.ln()).min(0.0) })
+            let above = sum(1.0, last, |j| (-t * j).exp() * at(blocks + j));
+            Ok(Tail { ln: (factor + above.ln()).min(0.0) })
         } else {
             let last = half.min(blocks - least);
-            let below = (factor + sum_while_it_matters(0.0, last, |j| (t * j).exp() * at(blocks - j)).ln()).exp();
+            let below = (factor + sum(0.0, last, |j| (t * j).exp() * at(blocks - j)).ln()).exp();
             Ok(Tail { ln: (-below.min(1.0)).ln_1p() })
         }
+    }
+
+    /// ln P(D > capacity) to some per cent, from the tilt alone (Bahadur and Rao, "On deviations of the sample mean", 1960):
+    /// to begin a search with. Minus infinity for the impossible, 0 below the mean.
+    pub(crate) fn rough_tail(&self, capacity: f64) -> f64 {
+        let blocks = (capacity / f64::from(self.block)).floor();
+        let (least, most) = self.range();
+        if blocks >= most {
+            return f64::NEG_INFINITY;
+        }
+        if blocks < least || blocks <= self.total(0.0).mean {
+            return 0.0;
+        }
+        let t = self.tilt_to((blocks + 0.5).min(most - 0.25).max(least + 0.25));
+        let here = self.total(t);
+        let width = t * here.variance.sqrt() * std::f64::consts::TAU.sqrt();
+        here.k - t * blocks - width.max(1.0).ln()
     }
 
     /// How many values to compute, a power of two: so many that what lies further from the mean has under 1e-13, by
@@ -242,11 +263,12 @@ impl Demand {
     }
 }
 
-fn sum_while_it_matters(first: f64, last: f64, term: impl Fn(f64) -> f64) -> f64 {
-    let (mut sum, mut j) = (0.0, first);
-    while j <= last {
-        sum += term(j);
-        j += 1.0;
-    }
-    sum
+fn sum(first: f64, last: f64, term: impl Fn(f64) -> f64) -> f64 {
+    (first as u64..=last as u64).map(|j| term(j as f64)).sum()
+}
+
+/// Transforms' tables, which take longer to make than to use.
+fn planner() -> MutexGuard<'static, RealFftPlanner<f64>> {
+    static PLANNER: LazyLock<Mutex<RealFftPlanner<f64>>> = LazyLock::new(|| Mutex::new(RealFftPlanner::new()));
+    PLANNER.lock().unwrap_or_else(PoisonError::into_inner)
 }

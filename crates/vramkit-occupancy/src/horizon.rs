@@ -137,7 +137,7 @@ impl Demand {
             let exposure = -(-at_a_moment).ln_1p() + ratio(ended) * steps;
             (exposure, error, (at_a_moment + steps * ratio(crossed)).min(1.0))
         };
-        let log_error_ratio = self.log_error(&tilted);
+        let log_error_ratio = self.log_error(capacity);
         let within = |exposure: f64| -(-exposure).exp_m1();
         let error = (2.0 * sampling_error_ratio.hypot(log_error_ratio)).min(700.0);
         Ok(HorizonRisk {
@@ -168,8 +168,9 @@ impl Demand {
 
     /// The standard error of ln P from a log's finite number of requests, by the delta method: how much K(t), times the
     /// sequences, would differ if the log were drawn again.
-    fn log_error(&self, tilted: &Tilted) -> f64 {
+    pub(crate) fn log_error(&self, capacity: f64) -> f64 {
         let Some(requests) = self.lengths.requests() else { return 0.0 };
+        let tilted = Tilted::new(&self.lengths, self.tilt_for(capacity));
         let count = requests.len() as f64;
         let output = self.lengths.mean_output();
         let mean = tilted.weights().sum::<f64>() / count;

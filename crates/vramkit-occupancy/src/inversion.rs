@@ -31,35 +31,36 @@ pub(crate) fn ln_exposure(risk: f64) -> f64 {
 }
 
 /// The largest whole number in `low..=high` whose exposure, which grows with it, is at most `target`. `low` is known to
-/// be good and is not evaluated; when `high` is good too it is the answer.
+/// be good and is not evaluated. Begins at `guess` and goes out from there in growing strides.
 pub(crate) fn largest(
     low: u64,
     high: u64,
+    guess: u64,
     target: f64,
     mut exposure: impl FnMut(u64) -> Result<Exposure, OccupancyError>,
 ) -> Result<Inverse, OccupancyError> {
     let (mut good, mut bad) = (low, high + 1);
     let (mut at_good, mut at_bad): (Option<Exposure>, Option<Exposure>) = (None, None);
-    let mut halve = true;
+    let mut next = guess;
+    let mut stride = 1 + guess / 64;
     while bad - good > 1 {
-        let middle = good + (bad - good) / 2;
-        let guess = match (at_good, at_bad) {
-            (Some(below), Some(above)) if !halve && below.ln.is_finite() && above.ln.is_finite() => {
-                let part = (target - below.ln) / (above.ln - below.ln).max(1e-9);
-                good + ((bad - good) as f64 * part).round() as u64
-            }
-            _ => middle,
-        };
-        // Every other step halves, so that a crooked curve cannot make it slow.
-        halve = !halve;
-        let next = guess.clamp(good + 1, bad - 1);
+        next = next.clamp(good + 1, bad - 1);
         let here = exposure(next)?;
         if here.ln <= target { (good, at_good) = (next, Some(here)) } else { (bad, at_bad) = (next, Some(here)) }
+        next = match (at_good, at_bad) {
+            (Some(below), Some(above)) if below.ln.is_finite() && above.ln > below.ln => {
+                let part = (target - below.ln) / (above.ln - below.ln);
+                // Not nearer to either end than an eighth, so that a crooked curve cannot make it slow.
+                good + ((bad - good) as f64 * part.clamp(0.125, 0.875)).round() as u64
+            }
+            (Some(_), Some(_)) => good + (bad - good) / 2,
+            (Some(_), None) => good + stride,
+            _ => bad.saturating_sub(stride),
+        };
+        stride *= 4;
     }
     let slope = match (at_good, at_bad) {
-        (Some(below), Some(above)) if above.ln > below.ln && below.ln.is_finite() => {
-            (above.ln - below.ln) / (bad - good) as f64
-        }
+        (Some(below), Some(above)) if above.ln > below.ln && below.ln.is_finite() => above.ln - below.ln,
         _ => f64::INFINITY,
     };
     let error = at_good.or(at_bad).map_or(0.0, |exposure| exposure.error);
@@ -68,46 +69,34 @@ pub(crate) fn largest(
     Ok(Inverse { value, low: (value - reach.ceil()).max(low as f64), high: (value + reach.floor()).min(high as f64) })
 }
 
-/// The least value whose exposure, which falls with it, is at most `target`: to `tolerance`. `low` is known to be too little.
+/// The least value whose exposure, which falls with it, is at most `target`, to `tolerance`; and the error of its
+/// exposure. `low` is known to be too little; `step` is about how much more it takes.
 pub(crate) fn least(
     low: f64,
     step: f64,
     tolerance: f64,
     target: f64,
     mut exposure: impl FnMut(f64) -> Result<Exposure, OccupancyError>,
-) -> Result<Inverse, OccupancyError> {
+) -> Result<(f64, f64), OccupancyError> {
     let (mut bad, mut at_bad) = (low, f64::INFINITY);
-    let mut good = low + step;
+    let (mut good, mut step) = (low + step, step);
     let mut at_good = exposure(good)?;
-    let mut step = step;
     while at_good.ln > target {
         (bad, at_bad) = (good, at_good.ln);
         step *= 1.5;
         good += step;
         at_good = exposure(good)?;
     }
-    let mut halve = !at_bad.is_finite();
-    let mut slope = f64::INFINITY;
-    while good - bad > tolerance {
-        let straight = good - (good - bad) * (target - at_good.ln) / (at_bad - at_good.ln);
-        let guess = if halve || !straight.is_finite() { 0.5 * (good + bad) } else { straight };
-        let next = guess.clamp(bad + 0.02 * (good - bad), good - 0.02 * (good - bad));
-        let here = exposure(next)?;
-        if here.ln <= target {
-            // Two on the same side, or nothing above to draw a line from: halve next.
-            halve = !halve && !at_bad.is_finite();
-            (good, at_good) = (next, here);
+    while good - bad > tolerance && at_good.ln < target - 0.01 {
+        let part = if at_bad.is_finite() && at_good.ln.is_finite() {
+            (target - at_good.ln) / (at_bad - at_good.ln)
         } else {
-            halve = false;
-            (bad, at_bad) = (next, here.ln);
-        }
-        if at_bad.is_finite() && at_good.ln.is_finite() {
-            slope = (at_bad - at_good.ln) / (good - bad);
-            if at_good.ln > target - 0.01 {
-                break;
-            }
-        }
+            0.5
+        };
+        // A little to the safe side of the straight line, and never much nearer to one end than to the other.
+        let next = good - (good - bad) * (0.98 * part).clamp(0.05, 0.95);
+        let here = exposure(next)?;
+        if here.ln <= target { (good, at_good) = (next, here) } else { (bad, at_bad) = (next, here.ln) }
     }
-    let reach = if slope.is_finite() && slope > 0.0 { 2.0 * at_good.error / slope } else { 0.0 };
-    Ok(Inverse { value: good, low: (good - reach).max(0.0), high: good + reach })
+    Ok((good, at_good.error))
 }

@@ -10,6 +10,7 @@ mod lengths;
 mod published;
 mod random;
 mod risk;
+mod scheduler;
 mod seat;
 mod tilted;
 
@@ -23,3 +24,4 @@ pub use inversion::Inverse;
 pub use lengths::{Lengths, MAX_TOKENS, Request};
 pub use published::Published;
 pub use risk::{Batching, Horizon, Risk, RiskMethod, Service, check_risk, peak};
+pub use scheduler::{Moment, Replayed, Scheduler};

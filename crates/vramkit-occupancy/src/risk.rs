@@ -151,13 +151,15 @@ impl Service<'_> {
 
     fn continuous_risk(&self, seats: u32, capacity: f64, samples: u64) -> Result<Risk, OccupancyError> {
         let demand = self.demand(seats)?;
-        let risk = demand.horizon(capacity, self.steps(), samples, self.effort.seed)?;
-        if let Horizon::Cycle = self.horizon {
-            let exposure = -(-risk.at_a_moment).ln_1p();
-            let bound = |side: f64| -(-exposure * (side * 2.0 * risk.log_error_ratio).exp()).exp_m1();
-            let probability = risk.at_a_moment;
-            return Ok(Risk { probability, low: bound(-1.0), high: bound(1.0), method: RiskMethod::ExactLaw });
-        }
+        let Horizon::Steps(steps) = self.horizon else {
+            let tail = demand.tail(capacity)?;
+            let certain = tail.ln == f64::NEG_INFINITY || tail.ln == 0.0;
+            let method = if certain { RiskMethod::Certain } else { RiskMethod::ExactLaw };
+            let exposure = -(-tail.probability().min(1.0 - 1e-15)).ln_1p();
+            let error = if certain { 0.0 } else { demand.log_error(capacity) };
+            return Ok(bounded(exposure, error, method));
+        };
+        let risk = demand.horizon(capacity, steps, samples, self.effort.seed)?;
         let method = match risk.method {
             HorizonMethod::Certain => RiskMethod::Certain,
             HorizonMethod::Clumps => RiskMethod::Clumps,
@@ -186,6 +188,16 @@ impl Service<'_> {
     /// # Errors
     /// As for `risk`.
     pub fn threshold_risk(&self, batch: Batch, cycles: &Cycles, capacity: f64) -> Result<Risk, OccupancyError> {
+        self.threshold_risk_with(batch, cycles, capacity, false)
+    }
+
+    fn threshold_risk_with(
+        &self,
+        batch: Batch,
+        cycles: &Cycles,
+        capacity: f64,
+        quick: bool,
+    ) -> Result<Risk, OccupancyError> {
         self.check(capacity)?;
         let within = self.cycles_within(cycles.steps().mean);
         // Over in the first cycle, or in a run that begins later.
@@ -202,7 +214,8 @@ impl Service<'_> {
             return Ok(bounded(exposure, ratio, RiskMethod::Simulated));
         }
         if let Some((prompt, termination)) = self.lengths.as_geometric() {
-            let rarity = Excursions::new(batch, prompt, termination, self.effort.seed)?.over(capacity)?;
+            let excursions = Excursions::new(batch, prompt, termination, self.effort.seed)?;
+            let rarity = if quick { excursions.quick() } else { excursions }.over(capacity)?;
             let exposure = exposure(rarity.ln_probability.exp(), rarity.ln_runs.exp());
             return Ok(bounded(exposure, rarity.error, RiskMethod::Splitting));
         }
@@ -233,11 +246,38 @@ impl Service<'_> {
         // No more than have room for their prompts; no fewer than always fit.
         let high = (capacity / one).floor().min(f64::from(1 << 20)) as u64;
         let low = self.lengths.largest().map_or(0, |most| self.worst_case(capacity, most)).min(high);
-        let found = largest(low, high, target, |seats| {
-            let batching = batching.with_seats(seats as u32);
-            self.exposure(batching, capacity, risk)
-        })?;
-        Ok(found)
+        let guess = self.rough_batch(batching, capacity, risk, low, high)?;
+        largest(low, high, guess, target, |seats| self.exposure(batching.with_seats(seats as u32), capacity, risk))
+    }
+
+    /// A batch with about this risk, from formulas.
+    fn rough_batch(&self, batching: Batching, capacity: f64, risk: f64, low: u64, high: u64) -> Result<u64, OccupancyError> {
+        let is_good = |seats: u32| -> Result<bool, OccupancyError> {
+            Ok(match batching.with_seats(seats) {
+                Batching::Continuous { seats } => {
+                    // Clumps are some eight steps long.
+                    let clumps = (self.steps() / 8.0).max(1.0);
+                    self.demand(seats)?.rough_tail(capacity) + clumps.ln() <= ln_exposure(risk)
+                }
+                Batching::Threshold(batch) => {
+                    let exact = self.exact(batch);
+                    -(-exact.tail(capacity)).ln_1p() * self.cycles_within(exact.steps()) <= -(-risk).ln_1p()
+                }
+            })
+        };
+        let (mut good, mut bad) = (low, high + 1);
+        while bad - good > 1 {
+            let middle = good + (bad - good) / 2;
+            if is_good(middle as u32)? { good = middle } else { bad = middle }
+        }
+        Ok(good)
+    }
+
+    /// The closed forms with a log's means: exact for geometric lengths, a place to begin for others.
+    fn exact(&self, batch: Batch) -> Exact {
+        let lengths = self.lengths;
+        let termination = 1.0 / lengths.mean_output();
+        Exact::new(batch, lengths.mean_prompt(), lengths.prompt_variance(), termination)
     }
 
     /// Sequences that fit however long they get.
@@ -250,21 +290,21 @@ impl Service<'_> {
         let found = match batching {
             Batching::Continuous { seats } => {
                 let demand = self.demand(seats)?;
-                let moment = demand.tail(capacity)?.probability();
-                // Far too likely or, even as a union over all steps, far too rare: no need for samples.
-                if moment > 4.0 * risk || moment > 0.5 {
-                    return Ok(Exposure { ln: ln_exposure(moment.min(1.0 - 1e-12)), error: 0.0 });
+                // Far too likely even at a moment: no need for samples.
+                let rough = demand.rough_tail(capacity);
+                if rough > (4.0 * risk).ln() || rough > -0.7 {
+                    return Ok(Exposure { ln: ln_exposure(rough.exp().min(1.0 - 1e-12)), error: 0.0 });
                 }
                 self.continuous_risk(seats, capacity, (self.effort.cycles / 10).max(512))?
             }
             Batching::Threshold(batch) => {
-                let exact = self.lengths.as_geometric().map(|(l, p)| Exact::new(batch, l, 0.0, p));
+                let exact = self.lengths.as_geometric().map(|_| self.exact(batch));
                 // The mean alone does not fit.
                 if exact.is_some_and(|exact| exact.x0() > capacity) {
                     return Ok(Exposure { ln: 1.0, error: 0.0 });
                 }
                 let cycles = simulate_with(batch, self.lengths, self.effort, self.progress)?;
-                match self.threshold_risk(batch, &cycles, capacity) {
+                match self.threshold_risk_with(batch, &cycles, capacity, true) {
                     // Known to be below what was asked: that is enough to go on.
                     Err(refused @ OccupancyError::Refused { .. }) => {
                         let cycles_within = self.cycles_within(cycles.steps().mean);
@@ -292,16 +332,21 @@ impl Service<'_> {
             Batching::Continuous { seats } => {
                 let demand = self.demand(seats)?;
                 let (mean, spread) = (demand.mean(), demand.variance().sqrt().max(1.0));
-                let floor = self.lengths.check_capacity(mean).err().and_then(|error| match error {
-                    OccupancyError::RequestTooLarge { needed, .. } => Some(needed),
-                    _ => None,
-                });
-                let tolerance = (2e-3 * spread).max(f64::from(self.block));
-                let found = least(mean, spread, tolerance, ln_exposure(risk), |capacity| {
-                    self.exposure(batching, capacity.floor(), risk)
+                let needed = match self.lengths.check_capacity(mean.max(1.0)) {
+                    Err(OccupancyError::RequestTooLarge { needed, .. }) => needed,
+                    _ => 0.0,
+                };
+                let tolerance = (1e-3 * spread).max(f64::from(self.block));
+                let ln_risk = ln_exposure(risk);
+                let (value, error) = least(mean, 3.0 * spread, tolerance, ln_risk, |capacity| {
+                    self.exposure(batching, capacity.floor().max(needed), risk)
                 })?;
-                let least = floor.unwrap_or(0.0);
-                Ok(Inverse { value: found.value.floor().max(least), low: found.low.max(least), high: found.high.max(least) })
+                // How fast the risk falls with the memory, from the formula.
+                let aside = 0.05 * spread;
+                let slope = (demand.rough_tail(value) - demand.rough_tail(value + aside)) / aside;
+                let reach = if slope > 0.0 { 2.0 * error / slope } else { 0.0 };
+                let bounded = |value: f64| value.floor().max(needed);
+                Ok(Inverse { value: bounded(value), low: bounded(value - reach), high: bounded(value + reach) })
             }
             Batching::Threshold(batch) => self.least_threshold_capacity(batch, risk),
         }
