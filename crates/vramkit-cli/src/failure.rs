@@ -7,6 +7,7 @@ use std::process::ExitCode;
 use anstyle::{AnsiColor, Style};
 use vramkit::orchestrator::RunError;
 use vramkit_models::ReadError;
+use vramkit_occupancy::OccupancyError;
 use vramkit_replay::ReadTraceError;
 use vramkit_serve::ServeError;
 use vramkit_watch::record::ReadRecordError;
@@ -29,6 +30,9 @@ pub enum Failure {
     /// Nothing can be served.
     #[error(transparent)]
     Serve(#[from] ServeError),
+    /// No risk can be told.
+    #[error(transparent)]
+    Occupancy(#[from] OccupancyError),
     /// What was asked for cannot be done.
     #[error("{0}")]
     Input(String),

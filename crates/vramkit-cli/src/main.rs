@@ -22,6 +22,7 @@ fn main() -> ExitCode {
         Command::Plan(options) => commands::plan::run(&options),
         Command::Run(options) => commands::run::run(&options),
         Command::Replay(options) => commands::replay::run(&options),
+        Command::Capacity(options) => commands::capacity::run(&options),
         Command::Devices(options) => commands::devices::run(&options),
         Command::Top(options) => commands::top::run(&options),
         Command::Serve(options) => commands::serve::run(&options),

@@ -4,15 +4,20 @@
 //! .onnx ──► onnx: shapes of every tensor ──► lifetimes ─┐
 //! .csv ───► table ───────────────────────► lifetimes ──┼──► Demand ──► vramkit::plan
 //! .toml, .json ──► workload (inline, or naming files) ──┘
+//!
+//! config.json, .gguf ──► kv: bytes of cache for a token ─┐
+//! .csv, .jsonl, .json ─► traffic: lengths of requests ───┴─► vramkit-occupancy
 //! ```
 //!
 //! Files are hostile until read: every length and offset is checked, and what is wrong is an error that names
 //! the file and the place. Nothing here takes memory for a model or knows a device.
 
 mod error;
+pub mod kv;
 pub mod onnx;
 mod read;
 pub mod table;
+pub mod traffic;
 pub mod workload;
 
 pub use error::ReadError;

@@ -168,12 +168,6 @@ impl Exact {
     fn steps_that_matter(&self) -> f64 {
         ((f64::from(self.batch.seats())).ln() + 36.0) / -(-self.termination).ln_1p()
     }
-
-    /// Whether the peak's sum is to be trusted to 2 %: not where a cycle is long and prompts are short, because its early
-    /// growth is not that of a walk.
-    pub fn peak_is_sound(&self) -> bool {
-        self.kappa() < 0.04 * self.x0() || (self.batch.theta() < 0.15 && self.termination * self.prompt >= 0.05)
-    }
 }
 
 impl CycleMoments {

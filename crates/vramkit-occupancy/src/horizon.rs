@@ -13,6 +13,7 @@
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
+use crate::cycles::Estimate;
 use crate::demand::{Demand, Population};
 use crate::error::{OccupancyError, finite};
 use crate::lengths::{Draws, Law};
@@ -91,13 +92,8 @@ impl Demand {
         }
         let often = at_a_moment > OFTEN;
         let tilted = Tilted::new(&self.lengths, if often { 0.0 } else { self.tilt_for(capacity) });
-        let run = Run {
-            demand: self,
-            draws: self.lengths.draws(),
-            tilted: &tilted,
-            capacity: (capacity / f64::from(self.block)).floor() * f64::from(self.block),
-            steps: if often { steps as u64 } else { self.memory().min(steps.ceil() as u64) },
-        };
+        let steps_ahead = if often { steps as u64 } else { self.memory().min(steps.ceil() as u64) };
+        let run = self.run(&tilted, capacity, steps_ahead);
         // Whole horizons are dear and need no more.
         let pieces = if often { samples.min(512) } else { samples }.div_ceil(PIECE);
         let found: Vec<Found> = (0..pieces)
@@ -150,6 +146,43 @@ impl Demand {
             sampling_error_ratio,
             log_error_ratio,
         })
+    }
+
+    /// The same by running whole horizons and counting those that run out: for risks that `runs` of them would meet. With 0
+    /// steps, moments drawn at random.
+    ///
+    /// # Errors
+    /// A capacity, a number of steps or of runs outside its range.
+    pub fn simulate_horizon(
+        &self,
+        capacity: f64,
+        steps: f64,
+        runs: u64,
+        seed: u64,
+    ) -> Result<Estimate, OccupancyError> {
+        finite("the capacity", capacity, 1.0..=1e15, "it must be 1 to 1e15 tokens")?;
+        finite("the horizon", steps, 0.0..=1e12, "it must be 0 to 1e12 steps")?;
+        finite("the runs", runs as f64, 1.0..=1e8, "run 1 to 100,000,000 horizons")?;
+        let tilted = Tilted::new(&self.lengths, 0.0);
+        let run = self.run(&tilted, capacity, steps as u64);
+        let piece = runs.div_ceil(64).clamp(1, PIECE);
+        let pieces = runs.div_ceil(piece);
+        let out: u64 = (0..pieces)
+            .into_par_iter()
+            .map(|number| {
+                let (mut stream, mut room) = (Stream::new(seed ^ 0x51, number), Room::default());
+                (0..piece).filter(|_| run.runs_out(&mut stream, &mut room)).count() as u64
+            })
+            .sum();
+        let count = (pieces * piece) as f64;
+        let mean = out as f64 / count;
+        Ok(Estimate { mean, standard_error: (mean * (1.0 - mean) / count).sqrt().max(0.5 / count) })
+    }
+
+    fn run<'a>(&'a self, tilted: &'a Tilted<'a>, capacity: f64, steps: u64) -> Run<'a> {
+        let block = f64::from(self.block);
+        let capacity = (capacity / block).floor() * block;
+        Run { demand: self, draws: self.lengths.draws(), tilted, capacity, steps }
     }
 
     /// Steps after which what was held before hardly matters: three times the mean time that a sequence under way has

@@ -1,7 +1,7 @@
 //! From a risk back to the batch or the memory that has it, with an interval.
 //!
 //! Risks differ by orders of magnitude from one batch to the next, so all is done on the logarithm of the exposure,
-//! ln(−ln(1 − risk)), which is nearly straight in the batch and in the memory: a few evaluations suffice.
+//! ln(−ln(1 − risk)), which is nearly straight in the batch: a few evaluations suffice.
 
 use serde::{Deserialize, Serialize};
 
@@ -67,36 +67,4 @@ pub(crate) fn largest(
     let reach = if error > 0.0 && slope.is_finite() { 2.0 * error / slope } else { 0.0 };
     let value = good as f64;
     Ok(Inverse { value, low: (value - reach.ceil()).max(low as f64), high: (value + reach.floor()).min(high as f64) })
-}
-
-/// The least value whose exposure, which falls with it, is at most `target`, to `tolerance`; and the error of its
-/// exposure. `low` is known to be too little; `step` is about how much more it takes.
-pub(crate) fn least(
-    low: f64,
-    step: f64,
-    tolerance: f64,
-    target: f64,
-    mut exposure: impl FnMut(f64) -> Result<Exposure, OccupancyError>,
-) -> Result<(f64, f64), OccupancyError> {
-    let (mut bad, mut at_bad) = (low, f64::INFINITY);
-    let (mut good, mut step) = (low + step, step);
-    let mut at_good = exposure(good)?;
-    while at_good.ln > target {
-        (bad, at_bad) = (good, at_good.ln);
-        step *= 1.5;
-        good += step;
-        at_good = exposure(good)?;
-    }
-    while good - bad > tolerance && at_good.ln < target - 0.01 {
-        let part = if at_bad.is_finite() && at_good.ln.is_finite() {
-            (target - at_good.ln) / (at_bad - at_good.ln)
-        } else {
-            0.5
-        };
-        // A little to the safe side of the straight line, and never much nearer to one end than to the other.
-        let next = good - (good - bad) * (0.98 * part).clamp(0.05, 0.95);
-        let here = exposure(next)?;
-        if here.ln <= target { (good, at_good) = (next, here) } else { (bad, at_bad) = (next, here.ln) }
-    }
-    Ok((good, at_good.error))
 }

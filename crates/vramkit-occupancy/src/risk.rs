@@ -3,13 +3,13 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::cycles::{Batch, Convention, Cycles, Effort, simulate_with};
+use crate::cycles::{Batch, Cycles, Effort, simulate_with};
 use crate::demand::{Demand, Population};
 use crate::error::{OccupancyError, finite};
 use crate::exact::Exact;
 use crate::excursions::Excursions;
 use crate::horizon::HorizonMethod;
-use crate::inversion::{Exposure, Inverse, largest, least, ln_exposure};
+use crate::inversion::{Exposure, Inverse, largest, ln_exposure};
 use crate::lengths::Lengths;
 
 /// Exceedances that a simulation must have met for its count to stand.
@@ -99,6 +99,7 @@ pub struct Risk {
 }
 
 /// What is asked about: traffic, memory and time.
+#[derive(Clone, Copy)]
 pub struct Service<'a> {
     /// The traffic.
     pub lengths: &'a Lengths,
@@ -141,7 +142,7 @@ impl Service<'_> {
     pub fn risk(&self, batching: Batching, capacity: f64) -> Result<Risk, OccupancyError> {
         self.check(capacity)?;
         match batching {
-            Batching::Continuous { seats } => self.continuous_risk(seats, capacity, self.effort.cycles / 2),
+            Batching::Continuous { seats } => self.continuous_risk(seats, capacity, self.effort.cycles / 4),
             Batching::Threshold(batch) => {
                 let cycles = simulate_with(batch, self.lengths, self.effort, self.progress)?;
                 self.threshold_risk(batch, &cycles, capacity)
@@ -274,7 +275,7 @@ impl Service<'_> {
     }
 
     /// The closed forms with a log's means: exact for geometric lengths, a place to begin for others.
-    fn exact(&self, batch: Batch) -> Exact {
+    pub(crate) fn exact(&self, batch: Batch) -> Exact {
         let lengths = self.lengths;
         let termination = 1.0 / lengths.mean_output();
         Exact::new(batch, lengths.mean_prompt(), lengths.prompt_variance(), termination)
@@ -295,7 +296,7 @@ impl Service<'_> {
                 if rough > (4.0 * risk).ln() || rough > -0.7 {
                     return Ok(Exposure { ln: ln_exposure(rough.exp().min(1.0 - 1e-12)), error: 0.0 });
                 }
-                self.continuous_risk(seats, capacity, (self.effort.cycles / 10).max(512))?
+                self.continuous_risk(seats, capacity, (self.effort.cycles / 16).max(512))?
             }
             Batching::Threshold(batch) => {
                 let exact = self.lengths.as_geometric().map(|_| self.exact(batch));
@@ -329,27 +330,49 @@ impl Service<'_> {
     pub fn least_capacity(&self, batching: Batching, risk: f64) -> Result<Inverse, OccupancyError> {
         check_risk(risk)?;
         match batching {
-            Batching::Continuous { seats } => {
-                let demand = self.demand(seats)?;
-                let (mean, spread) = (demand.mean(), demand.variance().sqrt().max(1.0));
-                let needed = match self.lengths.check_capacity(mean.max(1.0)) {
-                    Err(OccupancyError::RequestTooLarge { needed, .. }) => needed,
-                    _ => 0.0,
-                };
-                let tolerance = (1e-3 * spread).max(f64::from(self.block));
-                let ln_risk = ln_exposure(risk);
-                let (value, error) = least(mean, 3.0 * spread, tolerance, ln_risk, |capacity| {
-                    self.exposure(batching, capacity.floor().max(needed), risk)
-                })?;
-                // How fast the risk falls with the memory, from the formula.
-                let aside = 0.05 * spread;
-                let slope = (demand.rough_tail(value) - demand.rough_tail(value + aside)) / aside;
-                let reach = if slope > 0.0 { 2.0 * error / slope } else { 0.0 };
-                let bounded = |value: f64| value.floor().max(needed);
-                Ok(Inverse { value: bounded(value), low: bounded(value - reach), high: bounded(value + reach) })
-            }
+            Batching::Continuous { seats } => self.least_continuous_capacity(seats, risk),
             Batching::Threshold(batch) => self.least_threshold_capacity(batch, risk),
         }
+    }
+
+    /// From the formula to where the exact law and the clumps put it, along the formula's slope.
+    fn least_continuous_capacity(&self, seats: u32, risk: f64) -> Result<Inverse, OccupancyError> {
+        let demand = self.demand(seats)?;
+        let (mean, spread) = (demand.mean(), demand.variance().sqrt().max(1.0));
+        let needed = match self.lengths.check_capacity(1.0) {
+            Err(OccupancyError::RequestTooLarge { needed, .. }) => needed,
+            _ => 1.0,
+        };
+        let most = demand.range().1 * f64::from(self.block);
+        let target = ln_exposure(risk);
+        let rough = |capacity: f64| demand.rough_tail(capacity) + (self.steps() / 8.0).max(1.0).ln();
+        let (mut low, mut high) = (mean, mean + 4.0 * spread);
+        while rough(high) > target {
+            (low, high) = (high, high + (high - mean));
+        }
+        while high - low > 0.02 * spread {
+            let middle = 0.5 * (low + high);
+            if rough(middle) > target { low = middle } else { high = middle }
+        }
+        let (mut value, mut error) = (high.max(needed), 0.0);
+        let mut slope = f64::INFINITY;
+        for _ in 0..8 {
+            if value >= most {
+                return Ok(Inverse { value: most, low: most, high: most });
+            }
+            let here = self.exposure(Batching::Continuous { seats }, value.floor(), risk)?;
+            error = here.error;
+            let aside = 0.05 * spread;
+            slope = ((rough(value) - rough(value + aside)) / aside).max(1e-3 / spread);
+            if !here.ln.is_finite() || (here.ln - target).abs() < 0.02 {
+                break;
+            }
+            value += ((here.ln - target) / slope).clamp(-spread, spread);
+            value = value.max(needed);
+        }
+        let bounded = |value: f64| value.ceil().clamp(needed, most);
+        let reach = if slope.is_finite() { 2.0 * error / slope } else { 0.0 };
+        Ok(Inverse { value: bounded(value), low: bounded(value - reach), high: bounded(value + reach) })
     }
 
     fn least_threshold_capacity(&self, batch: Batch, risk: f64) -> Result<Inverse, OccupancyError> {
@@ -408,14 +431,4 @@ fn bounded(exposure: f64, error: f64, method: RiskMethod) -> Risk {
     let within = |exposure: f64| -(-exposure).exp_m1();
     let reach = (2.0 * error).min(700.0).exp();
     Risk { probability: within(exposure), low: within(exposure / reach), high: within(exposure * reach), method }
-}
-
-/// κ and the peak without simulation where that is sound, and by simulation where it is not: the figure, and whether it
-/// was simulated.
-pub fn peak(exact: &Exact, cycles: &Cycles) -> (f64, bool) {
-    if exact.peak_is_sound() {
-        (exact.x0() + exact.kappa(), false)
-    } else {
-        (cycles.peak(Convention::BeforeFree).mean, true)
-    }
 }

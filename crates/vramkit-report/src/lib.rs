@@ -7,8 +7,10 @@ mod chart;
 mod draw;
 mod page;
 mod plan;
+mod risk;
 mod trace;
 
 pub use page::run_page;
 pub use plan::plan_svg;
+pub use risk::{RiskCurve, RiskPicture, risk_svg};
 pub use trace::{TraceBox, TracePicture, trace_svg};

@@ -1,5 +1,6 @@
 //! One file a command.
 
+pub mod capacity;
 pub mod completions;
 pub mod devices;
 pub mod plan;

@@ -13,6 +13,7 @@ pub fn run(options: &SchemaOptions) -> Result<bool, Failure> {
         SchemaName::Plan => schema_for!(PlanReport),
         SchemaName::Run => schema_for!(RunReport),
         SchemaName::Replay => schema_for!(ReplayReport),
+        SchemaName::Capacity => schema_for!(super::capacity::Answer),
         SchemaName::Top => schema_for!(vramkit_watch::Tick),
         SchemaName::History => schema_for!(vramkit_watch::History),
         SchemaName::Devices => schema_for!(DevicesReport),

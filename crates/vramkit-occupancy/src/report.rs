@@ -1,0 +1,305 @@
+//! One question with all its predictions beside each other: what `vramkit capacity` answers.
+
+use serde::{Deserialize, Serialize};
+
+use crate::cycles::{Batch, Convention, Cycles, Estimate};
+use crate::error::OccupancyError;
+use crate::exact::Exact;
+use crate::inversion::Inverse;
+use crate::published::Published;
+use crate::risk::{Batching, Horizon, Risk, RiskMethod, Service, check_risk};
+
+/// The name and version of [`CapacityReport`]'s JSON.
+pub const SCHEMA: &str = "vramkit.capacity/1";
+
+/// What is asked.
+#[derive(Clone, Copy, Debug)]
+pub struct Question {
+    /// How many sequences, and how they are replaced.
+    pub batching: Batching,
+    /// Memory, tokens.
+    pub capacity: Option<f64>,
+    /// The risk that would do.
+    pub risk: f64,
+}
+
+/// One figure by each model; `None` where a model has nothing to say, or nothing it can stand behind.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+pub struct Predictions {
+    /// By the published formulas.
+    pub published: Option<f64>,
+    /// By the corrected closed forms.
+    pub corrected: Option<f64>,
+    /// Exactly, or simulated where no closed form is sound.
+    pub exact: Option<f64>,
+    /// By simulation.
+    pub simulated: Option<f64>,
+    /// The standard error of the simulation.
+    pub standard_error: Option<f64>,
+}
+
+/// The probability that the peak of a cycle is over the capacity, by each model.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+pub struct TailPredictions {
+    /// The published bound, from its own E\[X0\].
+    pub published: Option<f64>,
+    /// By a Gamma law with the corrected moments.
+    pub corrected: Option<f64>,
+    /// By simulation, splitting, or the exact law.
+    pub exact: Option<f64>,
+}
+
+/// The largest batch for one risk.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+pub struct BatchForRisk {
+    /// The risk over the horizon.
+    pub risk: f64,
+    /// The batch; `None` where refused.
+    pub max_batch: Option<u32>,
+    /// It may be as small as this.
+    pub max_batch_low: Option<u32>,
+    /// Or as large as this.
+    pub max_batch_high: Option<u32>,
+}
+
+/// The traffic that was asked about.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+pub struct TrafficReport {
+    /// How many requests it was learned from; `None` for a formula.
+    pub requests: Option<u64>,
+    /// Mean prompt, tokens.
+    pub mean_prompt: f64,
+    /// Mean output, tokens.
+    pub mean_output: f64,
+    /// Endings over decode steps.
+    pub termination: f64,
+    /// The longest that a request can get, tokens; `None` without a limit.
+    pub largest: Option<f64>,
+}
+
+/// The answer. Sizes are in tokens; probabilities are for the horizon asked about, `tail` for a cycle.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+pub struct CapacityReport {
+    /// `vramkit.capacity/1`.
+    pub schema: String,
+    /// N.
+    pub batch: u32,
+    /// k; 1 under continuous batching.
+    pub threshold: u32,
+    /// Whether each seat is refilled at once.
+    pub continuous: bool,
+    /// What was asked about.
+    pub traffic: TrafficReport,
+    /// Tokens of memory; `None` when none was given.
+    pub capacity_tokens: Option<f64>,
+    /// Bytes that a token takes, when a model was given.
+    pub kv_bytes_per_token: Option<u64>,
+    /// Steps of the horizon; `None` for a cycle (threshold batching) or a step drawn at random (continuous).
+    pub horizon_steps: Option<f64>,
+    /// Tokens held as decoding starts, on average.
+    pub x0: Predictions,
+    /// How much the peak of a cycle is above that, on average.
+    pub kappa: Predictions,
+    /// The peak of a cycle, on average.
+    pub xmax: Predictions,
+    /// The peak of one cycle over the capacity.
+    pub tail: TailPredictions,
+    /// Steps of a cycle, on average.
+    pub cycle_steps: f64,
+    /// Of running out within the horizon; `None` without a capacity, or refused.
+    pub probability: Option<f64>,
+    /// Within two standard errors of what was sampled and of the log's finite number of requests.
+    pub probability_low: Option<f64>,
+    /// The upper end.
+    pub probability_high: Option<f64>,
+    /// How it was found.
+    pub probability_method: Option<RiskMethod>,
+    /// The risk asked about.
+    pub risk: f64,
+    /// The largest batch with this risk.
+    pub max_batch: Option<u32>,
+    /// Largest batches for this and other risks.
+    pub batches: Vec<BatchForRisk>,
+    /// Sequences that would fit if each were of mean length: half the time too many.
+    pub mean_fit_batch: Option<u32>,
+    /// Sequences that always fit; `None` when lengths have no limit.
+    pub worst_case_batch: Option<u32>,
+    /// The least memory with which the batch has the risk; `None` where refused.
+    pub capacity_tokens_needed: Option<f64>,
+    /// It may be as little as this.
+    pub capacity_tokens_needed_low: Option<f64>,
+    /// Or as much as this.
+    pub capacity_tokens_needed_high: Option<f64>,
+    /// The same in bytes, when a model was given.
+    pub capacity_bytes_needed: Option<u64>,
+    /// What the peak of a cycle is taken to be.
+    pub convention: Convention,
+    /// What was refused and why, and where the published model does not hold.
+    pub notes: Vec<String>,
+}
+
+/// Answers a question, with largest batches for `risks` beside the one asked about.
+///
+/// # Errors
+/// Bad input. What is refused is `None` in the answer, and a note says why.
+pub fn answer(service: &Service, question: Question, risks: &[f64]) -> Result<CapacityReport, OccupancyError> {
+    let Question { batching, capacity, risk } = question;
+    check_risk(risk)?;
+    let lengths = service.lengths;
+    let batch = match batching {
+        Batching::Threshold(batch) => batch,
+        Batching::Continuous { seats } => Batch::new(seats, 1)?,
+    };
+    let continuous = matches!(batching, Batching::Continuous { .. });
+    let mut notes = Vec::new();
+    let cycles = service.cycles(batch, 1.0)?;
+    let exact = lengths.as_geometric().map(|_| service.exact(batch));
+    let published = match Published::new(batch, lengths) {
+        Ok(published) => Some(published),
+        Err(refused) => {
+            notes.push(refused.to_string());
+            None
+        }
+    };
+    let moments = moments(published.as_ref(), exact.as_ref(), &service.exact(batch), &cycles, &mut notes);
+    if let (Some(said), simulated) = (moments.1.published, cycles.kappa(Convention::BeforeFree).mean)
+        && !(0.5..=2.0).contains(&(said / simulated))
+    {
+        notes.push(format!("the published kappa is {:.2} x what is simulated", said / simulated));
+    }
+    let (mut tail, mut found) = (TailPredictions::default(), None);
+    if let Some(capacity) = capacity {
+        found = allowed(service.risk(batching, capacity), &mut notes)?;
+        tail.published = published.map(|published| published.tail(capacity - published.x0()));
+        tail.corrected = exact.map(|exact| exact.tail(capacity));
+        let cycle = Service { horizon: Horizon::Cycle, ..*service };
+        let exact = match (service.horizon, continuous) {
+            (Horizon::Cycle, _) => found,
+            (_, true) => cycle.risk(batching, capacity).ok(),
+            (_, false) => cycle.threshold_risk(batch, &cycles, capacity).ok(),
+        };
+        tail.exact = exact.map(|risk| risk.probability);
+    }
+    let mut batches = Vec::new();
+    if let Some(capacity) = capacity {
+        let others = risks.iter().copied().filter(|&other| other != risk);
+        for risk in std::iter::once(risk).chain(others) {
+            let largest = allowed(service.largest_batch(batching, capacity, risk), &mut notes)?;
+            let whole = |value: fn(Inverse) -> f64| largest.map(|largest| value(largest) as u32);
+            batches.push(BatchForRisk {
+                risk,
+                max_batch: whole(|l| l.value),
+                max_batch_low: whole(|l| l.low),
+                max_batch_high: whole(|l| l.high),
+            });
+        }
+    }
+    let needed = allowed(service.least_capacity(batching, risk), &mut notes)?;
+    let mean_seat = match exact {
+        Some(exact) => exact.x0() / f64::from(batch.seats()) + 1.0,
+        None => cycles.x0().mean / f64::from(batch.seats()) + 1.0,
+    };
+    let fit = |each: f64| capacity.map(|capacity| (capacity / each).floor().min(f64::from(u32::MAX)) as u32);
+    notes.dedup();
+    Ok(CapacityReport {
+        schema: SCHEMA.to_owned(),
+        batch: batch.seats(),
+        threshold: batch.threshold(),
+        continuous,
+        traffic: TrafficReport {
+            requests: lengths.requests().map(|requests| requests.len() as u64),
+            mean_prompt: lengths.mean_prompt(),
+            mean_output: lengths.mean_output(),
+            termination: lengths.termination(),
+            largest: lengths.largest(),
+        },
+        capacity_tokens: capacity,
+        kv_bytes_per_token: None,
+        horizon_steps: match service.horizon {
+            Horizon::Cycle => None,
+            Horizon::Steps(steps) => Some(steps),
+        },
+        x0: moments.0,
+        kappa: moments.1,
+        xmax: moments.2,
+        tail,
+        cycle_steps: exact.map_or(cycles.steps().mean, |exact| exact.steps()),
+        probability: found.map(|risk| risk.probability),
+        probability_low: found.map(|risk| risk.low),
+        probability_high: found.map(|risk| risk.high),
+        probability_method: found.map(|risk: Risk| risk.method),
+        risk,
+        max_batch: batches.first().and_then(|batch| batch.max_batch),
+        batches,
+        mean_fit_batch: fit(mean_seat),
+        worst_case_batch: lengths.largest().and_then(fit),
+        capacity_tokens_needed: needed.map(|needed| needed.value),
+        capacity_tokens_needed_low: needed.map(|needed| needed.low),
+        capacity_tokens_needed_high: needed.map(|needed| needed.high),
+        capacity_bytes_needed: None,
+        convention: Convention::BeforeFree,
+        notes,
+    })
+}
+
+/// X0, κ and Xmax by each model.
+fn moments(
+    published: Option<&Published>,
+    exact: Option<&Exact>,
+    by_means: &Exact,
+    cycles: &Cycles,
+    notes: &mut Vec<String>,
+) -> (Predictions, Predictions, Predictions) {
+    let predictions = |published: Option<f64>, corrected: f64, exact: Option<f64>, simulated: Estimate| Predictions {
+        published,
+        corrected: Some(corrected),
+        exact,
+        simulated: Some(simulated.mean),
+        standard_error: Some(simulated.standard_error),
+    };
+    let (kappa, xmax) = (cycles.kappa(Convention::BeforeFree), cycles.peak(Convention::BeforeFree));
+    // The peak's sum is an approximation: it stands where the simulation agrees with it.
+    let sound = exact.map(|exact| {
+        let off = (exact.kappa() - kappa.mean).abs();
+        off <= (0.02 * kappa.mean).max(3.0 * kappa.standard_error)
+    });
+    if let (Some(false), Some(exact)) = (sound, exact) {
+        notes.push(format!(
+            "kappa and E[Xmax] under `exact` are simulated: the closed form's kappa of {:.1} does not hold for this batch",
+            exact.kappa()
+        ));
+    }
+    let peak = |formula: f64, simulated: f64| if sound == Some(true) { formula } else { simulated };
+    (
+        predictions(published.map(Published::x0), by_means.fluid_x0(), exact.map(Exact::x0), cycles.x0()),
+        predictions(
+            published.map(Published::kappa),
+            by_means.kappa(),
+            exact.map(|exact| peak(exact.kappa(), kappa.mean)),
+            kappa,
+        ),
+        predictions(
+            published.map(Published::xmax),
+            by_means.fluid_x0() + by_means.kappa(),
+            exact.map(|exact| exact.x0() + peak(exact.kappa(), kappa.mean)),
+            xmax,
+        ),
+    )
+}
+
+/// What was refused becomes a note.
+fn allowed<T>(result: Result<T, OccupancyError>, notes: &mut Vec<String>) -> Result<Option<T>, OccupancyError> {
+    match result {
+        Ok(value) => Ok(Some(value)),
+        Err(refused @ OccupancyError::Refused { .. }) => {
+            notes.push(refused.to_string());
+            Ok(None)
+        }
+        Err(error) => Err(error),
+    }
+}
