@@ -186,7 +186,7 @@ pub struct CapacityOptions {
     #[arg(long)]
     pub continuous: bool,
     /// Exact length of every prompt, tokens
-    #[arg(long, value_name = "L", requires = "termination", required_unless_present = "lengths")]
+    #[arg(long, value_name = "L", requires = "termination")]
     pub prompt_mean: Option<f64>,
     /// Probability that an output ends after a token: one over its mean length
     #[arg(long, value_name = "P", requires = "prompt_mean")]

@@ -1,4 +1,36 @@
-//! How full a KV cache gets, and how likely it is to run out.
+//! How full a KV cache gets, how likely it is to run out, and which batch or memory has a given risk: any risk, down to
+//! one in a billion and beyond.
+//!
+//! ```text
+//! a log of lengths ─┐              ┌─ threshold: published, exact, cycles (simulated), excursions (splitting) ─┐
+//!                   ├─► Lengths ──►┤                                                                           ├─► Service ──► answer
+//! mean prompt, p ───┘              └─ continuous: seat ─► demand (exact law) ─► horizon (clumps) ───────────────┘
+//! requests ──────────────────────────► Scheduler: who runs, waits and is preempted, step by step
+//! ```
+//!
+//! Two ways of batching: **threshold** (all ended sequences are replaced at once, when k of N have ended) and
+//! **continuous** (each at once), beside load that is driven by arrivals ([`Population::Arrivals`]). Units are tokens and
+//! decode steps. A peak counts what a step writes before anything that ends in it is freed ([`Convention::BeforeFree`]).
+//!
+//! Pure functions: no device, no clock, no `unsafe`, nothing printed. The same seed gives the same result on any number of
+//! threads. What can be computed but not stood behind is [`OccupancyError::Refused`], with the way out. The derivations and
+//! the errors over a grid are in `docs/occupancy.md`.
+//!
+//! ```
+//! use vramkit_occupancy::{Batching, Effort, Horizon, Lengths, Service};
+//!
+//! # fn main() -> Result<(), vramkit_occupancy::OccupancyError> {
+//! let lengths = Lengths::geometric(1000.0, 0.005)?;
+//! let hour = Horizon::Steps(144_000.0);
+//! let service = Service { lengths: &lengths, block: 16, horizon: hour, effort: Effort::default(), progress: &|_| {} };
+//! let seats = Batching::Continuous { seats: 200 };
+//! let risk = service.risk(seats, 290_000.0)?;
+//! let largest = service.largest_batch(seats, 290_000.0, 1e-6)?;
+//! assert!(risk.probability > 1e-6 && largest.value < 200.0);
+//! # Ok(())
+//! # }
+//! ```
+
 mod cycles;
 mod demand;
 mod error;
@@ -24,6 +56,8 @@ pub use horizon::{HorizonMethod, HorizonRisk};
 pub use inversion::Inverse;
 pub use lengths::{Lengths, MAX_TOKENS, Request};
 pub use published::Published;
-pub use report::{BatchForRisk, CapacityReport, Predictions, Question, SCHEMA, TailPredictions, TrafficReport, answer};
+pub use report::{
+    BatchForRisk, CapacityReport, Predictions, Question, SCHEMA, TailPredictions, TrafficReport, answer,
+};
 pub use risk::{Batching, Horizon, Risk, RiskMethod, Service, check_risk};
 pub use scheduler::{Moment, Replayed, Scheduler};

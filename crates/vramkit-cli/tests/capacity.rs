@@ -1,0 +1,180 @@
+//! `vramkit capacity` as scripts and people use it.
+
+#![allow(clippy::unwrap_used)]
+
+use std::fs;
+use std::path::Path;
+
+use assert_cmd::Command;
+use serde_json::Value;
+
+fn vramkit() -> Command {
+    let mut command = Command::cargo_bin("vramkit").unwrap();
+    command.current_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join("../..")).arg("capacity");
+    command
+}
+
+fn run(arguments: &str) -> std::process::Output {
+    vramkit().args(arguments.split_whitespace()).output().unwrap()
+}
+
+fn json(arguments: &str, status: i32) -> Value {
+    let output = run(&format!("{arguments} --json"));
+    assert_eq!(output.status.code(), Some(status), "{arguments}: {}", String::from_utf8_lossy(&output.stderr));
+    serde_json::from_slice(&output.stdout).unwrap()
+}
+
+fn refused(arguments: &str) -> String {
+    let output = run(arguments);
+    let error = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(2), "{arguments}: {error}");
+    assert!(output.stdout.is_empty() && error.starts_with("error:") && !error.contains("panicked"), "{error}");
+    error
+}
+
+const GEOMETRIC: &str = "--prompt-mean 20 --termination 0.01";
+const LOG: &str = "--lengths examples/requests.csv";
+
+#[test]
+fn the_contract_is_kept() {
+    let answer = json(&format!("--batch 128 --threshold 26 {GEOMETRIC} --capacity-tokens 17000 --risk 0.02"), 0);
+    assert_eq!(answer["schema"], "vramkit.capacity/1");
+    assert_eq!(answer["convention"], "before_free");
+    for (figure, published, exact, margin) in
+        [("x0", 11_645.8, 13_826.5, 5.0), ("kappa", 500.0, 469.0, 5.0), ("xmax", 12_145.8, 14_297.0, 40.0)]
+    {
+        let figure = &answer[figure];
+        assert!((figure["published"].as_f64().unwrap() - published).abs() < 0.1, "{figure}");
+        assert!((figure["exact"].as_f64().unwrap() - exact).abs() < margin, "{figure}");
+        for key in ["corrected", "simulated", "standard_error"] {
+            assert!(figure[key].as_f64().unwrap() > 0.0, "{figure}");
+        }
+    }
+    for key in ["published", "corrected", "exact"] {
+        let tail = answer["tail"][key].as_f64().unwrap();
+        assert!((0.0..0.02).contains(&tail), "{key} {tail}");
+    }
+    let of = |key: &str| answer[key].as_f64().unwrap();
+    assert!(of("probability_low") <= of("probability") && of("probability") <= of("probability_high"));
+    assert!((0.007..0.014).contains(&of("probability")), "{}", of("probability"));
+    assert!((128.0..=132.0).contains(&of("max_batch")), "{}", of("max_batch"));
+    assert!((16_300.0..16_900.0).contains(&of("capacity_tokens_needed")), "{}", of("capacity_tokens_needed"));
+}
+
+#[test]
+fn the_exit_status_is_the_answer() {
+    let question = format!("--batch 128 --threshold 26 {GEOMETRIC} --capacity-tokens 16000");
+    json(&question, 0);
+    json(&format!("{question} --risk 0.2"), 0);
+    let no = json(&format!("{question} --risk 0.001"), 1);
+    assert!(no["probability"].as_f64().unwrap() > 0.001);
+    // Without a capacity nothing can be too little.
+    let needed = json(&format!("--batch 128 --threshold 26 {GEOMETRIC} --risk 0.001"), 0);
+    assert!(needed["probability"].is_null() && needed["max_batch"].is_null());
+    assert!(needed["capacity_tokens_needed"].as_f64().unwrap() > 17_000.0);
+    // What nothing can stand behind is null, said, and no yes.
+    let unknown = json(&format!("--batch 40 --threshold 8 {LOG} --capacity-tokens 200000 --risk 0.01"), 1);
+    assert!(unknown["probability"].is_null());
+    let notes = unknown["notes"].as_array().unwrap();
+    assert!(notes.iter().any(|note| note.as_str().unwrap().contains("tokens in a cycle: refused")), "{notes:?}");
+}
+
+#[test]
+fn logs_and_horizons() {
+    let hour = json(&format!("--batch 40 {LOG} --capacity-tokens 60000 --horizon 1h --step-seconds 0.025"), 0);
+    let steps = json(&format!("--batch 40 {LOG} --capacity-tokens 60000 --horizon 144000"), 0);
+    assert_eq!(hour, steps);
+    assert_eq!(hour["horizon_steps"], 144_000.0);
+    assert_eq!(hour["traffic"]["requests"], 2000);
+    assert_eq!(hour["probability_method"], "clumps");
+    let moment = json(&format!("--batch 40 {LOG} --capacity-tokens 60000"), 0);
+    assert!(moment["probability"].as_f64().unwrap() < 0.01 * hour["probability"].as_f64().unwrap());
+    // The largest batch is used when none is given; the same seed gives the same, another nearly so.
+    let largest = json(&format!("{LOG} --capacity-tokens 60000 --horizon 144000"), 0);
+    assert_eq!(largest["batch"], largest["max_batch"]);
+    let other = json(&format!("--batch 40 {LOG} --capacity-tokens 60000 --horizon 144000 --seed 5"), 0);
+    let ratio = other["probability"].as_f64().unwrap() / steps["probability"].as_f64().unwrap();
+    assert!(ratio != 1.0 && (0.5..2.0).contains(&ratio), "{ratio}");
+    let capped = json(&format!("--batch 40 {LOG} --capacity-tokens 60000 --horizon 144000 --max-output 100"), 0);
+    assert!(capped["traffic"]["mean_output"].as_f64().unwrap() < 100.0);
+}
+
+#[test]
+fn memory_in_bytes_needs_a_shape() {
+    let folder = tempfile::tempdir().unwrap();
+    let config = folder.path().join("config.json");
+    let shape = r#"{"num_hidden_layers": 32, "num_attention_heads": 32, "num_key_value_heads": 8, "hidden_size": 4096}"#;
+    fs::write(&config, shape).unwrap();
+    let model = json(&format!("--batch 40 {LOG} --capacity 8GiB --model {}", config.display()), 0);
+    let same = json(&format!("--batch 40 {LOG} --capacity 8GiB --layers 32 --kv-heads 8 --head-dim 128"), 0);
+    assert_eq!(model, same);
+    assert_eq!(model["kv_bytes_per_token"], 131_072);
+    assert_eq!(model["capacity_tokens"], 65_536.0);
+    let needed = model["capacity_tokens_needed"].as_f64().unwrap().ceil() as u64;
+    assert_eq!(model["capacity_bytes_needed"], needed * 131_072);
+    let quantised = json(&format!("--batch 40 {LOG} --capacity 8GiB --model {} --cache-type q8_0", folder.path().display()), 0);
+    assert_eq!(quantised["kv_bytes_per_token"], 69_632);
+    assert!(refused(&format!("--batch 40 {LOG} --capacity 8GiB")).contains("--model"));
+    assert!(refused(&format!("--batch 40 {LOG} --capacity 8GiB --model examples/requests.csv")).contains("--layers"));
+}
+
+#[test]
+fn bad_questions_are_told_what_is_wrong() {
+    for (arguments, say) in [
+        ("--batch 8 --threshold 0 --prompt-mean 20 --termination 0.1", "threshold of 0"),
+        ("--batch 8 --threshold 9 --prompt-mean 20 --termination 0.1", "threshold of 9"),
+        ("--batch 8 --prompt-mean 20 --termination 0", "(0, 1]"),
+        ("--batch 8 --prompt-mean 20 --termination 1.5", "(0, 1]"),
+        ("--batch 8 --prompt-mean 20 --termination NaN", "NaN"),
+        ("--batch 8 --prompt-mean inf --termination 0.1", "inf"),
+        ("--batch 8 --prompt-mean 1000000000 --termination 0.1", "16,777,216"),
+        ("--batch 8 --prompt-mean 20 --termination 0.1 --capacity-tokens 10", "cannot hold one request"),
+        ("--batch 8 --prompt-mean 20 --termination 0.1 --capacity-tokens NaN", "capacity"),
+        ("--batch 8 --prompt-mean 20 --termination 0.1 --capacity-tokens 900 --risk 0", "risk"),
+        ("--batch 8 --prompt-mean 20 --termination 0.1 --capacity-tokens 900 --risk 1", "risk"),
+        ("--batch 8 --prompt-mean 20 --termination 0.1 --capacity-tokens 900 --horizon 0", "horizon"),
+        ("--batch 8 --prompt-mean 20 --termination 0.1 --capacity-tokens 900 --horizon 0s --step-seconds 1", "horizon"),
+        ("--batch 8 --prompt-mean 20 --termination 0.1 --capacity-tokens 900 --horizon 1h", "--step-seconds"),
+        ("--batch 8 --prompt-mean 20 --termination 0.1 --horizon 1h --step-seconds 0", "more than 0"),
+        ("--batch 8 --prompt-mean 20 --termination 0.1 --horizon soon", "soon"),
+        ("--batch 0 --prompt-mean 20 --termination 0.1", "--batch"),
+        ("--batch 8 --prompt-mean 20 --termination 0.1 --max-output 0", "largest output"),
+        ("--batch 8 --prompt-mean 20", "--termination"),
+        ("--batch 8", "--lengths"),
+        ("--prompt-mean 20 --termination 0.1", "--batch"),
+        ("--batch 8 --prompt-mean 20 --termination 0.1 --svg /tmp/never.svg", "capacity"),
+        ("--batch 8 --prompt-mean 20 --termination 0.1 --cycles 3", "cycles"),
+        ("--batch 8 --prompt-mean 20 --termination 0.1 --capacity 1GiB --layers 0 --kv-heads 8 --head-dim 128", "no shape"),
+        ("--batch 8 --lengths examples/none.csv", "examples/none.csv"),
+        ("--batch 8 --lengths examples/rmm_log.csv", "no columns of lengths"),
+        ("--batch 8 --lengths README.md", "no known kind"),
+    ] {
+        let error = refused(arguments);
+        assert!(error.contains(say), "{arguments}: {error}");
+    }
+}
+
+#[test]
+fn a_person_sees_the_answer() {
+    let output = run(&format!("--batch 40 {LOG} --capacity-tokens 60000 --horizon 1h --step-seconds 0.025 --replay --block 16"));
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    insta::assert_snapshot!("capacity", String::from_utf8(output.stdout).unwrap());
+    let folder = tempfile::tempdir().unwrap();
+    let svg = folder.path().join("risk.svg");
+    let drawn = run(&format!("--batch 32 --threshold 8 --prompt-mean 20 --termination 0.05 --capacity-tokens 1500 --svg {}", svg.display()));
+    assert!(drawn.status.success());
+    let svg = fs::read_to_string(svg).unwrap();
+    for part in ["published formulas", "simulated", "<polyline", "<circle", "risk of running out in a cycle"] {
+        assert!(svg.contains(part), "{part}");
+    }
+}
+
+#[test]
+fn the_schema_describes_the_answer() {
+    let mut command = Command::cargo_bin("vramkit").unwrap();
+    let schema: Value = serde_json::from_slice(&command.args(["schema", "capacity"]).output().unwrap().stdout).unwrap();
+    let answer = json(&format!("--batch 8 {GEOMETRIC}"), 0);
+    for key in answer.as_object().unwrap().keys() {
+        assert!(schema["properties"][key].is_object(), "{key}");
+    }
+}
