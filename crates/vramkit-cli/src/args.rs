@@ -171,7 +171,7 @@ pub struct ReplayOptions {
 /// risk is above --risk.
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
-  vramkit capacity --batch 200 --prompt-mean 1000 --termination 0.005 --capacity-tokens 300000
+  vramkit capacity --batch 200 --prompt-mean 1000 --termination 0.005 --capacity-tokens 250000
   vramkit capacity --batch 128 --threshold 26 --prompt-mean 100 --termination 0.01 --capacity-tokens 28000
   vramkit capacity --batch 40 --lengths examples/requests.csv --capacity-tokens 60000 --horizon 1h --step-seconds 0.025
   vramkit capacity --batch 40 --lengths examples/requests.csv --capacity 8GiB --layers 32 --kv-heads 8 --head-dim 128")]
@@ -271,8 +271,9 @@ fn horizon(text: &str) -> Result<HorizonArg, String> {
     if let Ok(steps) = text.parse::<f64>() {
         return Ok(HorizonArg::Steps(steps));
     }
-    let time = humantime::parse_duration(text)
-        .map_err(|error| format!("neither `cycle`, a number of steps nor a time such as 90s or 1h: {error}"))?;
+    let time = humantime::parse_duration(text).map_err(|error| {
+        format!("neither `cycle`, a number of steps nor a time such as 90s or 1h: {error}")
+    })?;
     Ok(HorizonArg::Time(time))
 }
 

@@ -20,7 +20,12 @@ fn run(arguments: &str) -> std::process::Output {
 
 fn json(arguments: &str, status: i32) -> Value {
     let output = run(&format!("{arguments} --json"));
-    assert_eq!(output.status.code(), Some(status), "{arguments}: {}", String::from_utf8_lossy(&output.stderr));
+    assert_eq!(
+        output.status.code(),
+        Some(status),
+        "{arguments}: {}",
+        String::from_utf8_lossy(&output.stderr)
+    );
     serde_json::from_slice(&output.stdout).unwrap()
 }
 
@@ -28,7 +33,10 @@ fn refused(arguments: &str) -> String {
     let output = run(arguments);
     let error = String::from_utf8(output.stderr).unwrap();
     assert_eq!(output.status.code(), Some(2), "{arguments}: {error}");
-    assert!(output.stdout.is_empty() && error.starts_with("error:") && !error.contains("panicked"), "{error}");
+    assert!(
+        output.stdout.is_empty() && error.starts_with("error:") && !error.contains("panicked"),
+        "{error}"
+    );
     error
 }
 
@@ -37,7 +45,8 @@ const LOG: &str = "--lengths examples/requests.csv";
 
 #[test]
 fn the_contract_is_kept() {
-    let answer = json(&format!("--batch 128 --threshold 26 {GEOMETRIC} --capacity-tokens 17000 --risk 0.02"), 0);
+    let answer =
+        json(&format!("--batch 128 --threshold 26 {GEOMETRIC} --capacity-tokens 17000 --risk 0.02"), 0);
     assert_eq!(answer["schema"], "vramkit.capacity/1");
     assert_eq!(answer["convention"], "before_free");
     for (figure, published, exact, margin) in
@@ -76,12 +85,16 @@ fn the_exit_status_is_the_answer() {
     let unknown = json(&format!("--batch 40 --threshold 8 {LOG} --capacity-tokens 200000 --risk 0.01"), 1);
     assert!(unknown["probability"].is_null());
     let notes = unknown["notes"].as_array().unwrap();
-    assert!(notes.iter().any(|note| note.as_str().unwrap().contains("tokens in a cycle: refused")), "{notes:?}");
+    assert!(
+        notes.iter().any(|note| note.as_str().unwrap().contains("tokens in a cycle: refused")),
+        "{notes:?}"
+    );
 }
 
 #[test]
 fn logs_and_horizons() {
-    let hour = json(&format!("--batch 40 {LOG} --capacity-tokens 60000 --horizon 1h --step-seconds 0.025"), 0);
+    let hour =
+        json(&format!("--batch 40 {LOG} --capacity-tokens 60000 --horizon 1h --step-seconds 0.025"), 0);
     let steps = json(&format!("--batch 40 {LOG} --capacity-tokens 60000 --horizon 144000"), 0);
     assert_eq!(hour, steps);
     assert_eq!(hour["horizon_steps"], 144_000.0);
@@ -95,7 +108,8 @@ fn logs_and_horizons() {
     let other = json(&format!("--batch 40 {LOG} --capacity-tokens 60000 --horizon 144000 --seed 5"), 0);
     let ratio = other["probability"].as_f64().unwrap() / steps["probability"].as_f64().unwrap();
     assert!(ratio != 1.0 && (0.5..2.0).contains(&ratio), "{ratio}");
-    let capped = json(&format!("--batch 40 {LOG} --capacity-tokens 60000 --horizon 144000 --max-output 100"), 0);
+    let capped =
+        json(&format!("--batch 40 {LOG} --capacity-tokens 60000 --horizon 144000 --max-output 100"), 0);
     assert!(capped["traffic"]["mean_output"].as_f64().unwrap() < 100.0);
 }
 
@@ -112,10 +126,16 @@ fn memory_in_bytes_needs_a_shape() {
     assert_eq!(model["capacity_tokens"], 65_536.0);
     let needed = model["capacity_tokens_needed"].as_f64().unwrap().ceil() as u64;
     assert_eq!(model["capacity_bytes_needed"], needed * 131_072);
-    let quantised = json(&format!("--batch 40 {LOG} --capacity 8GiB --model {} --cache-type q8_0", folder.path().display()), 0);
+    let quantised = json(
+        &format!("--batch 40 {LOG} --capacity 8GiB --model {} --cache-type q8_0", folder.path().display()),
+        0,
+    );
     assert_eq!(quantised["kv_bytes_per_token"], 69_632);
     assert!(refused(&format!("--batch 40 {LOG} --capacity 8GiB")).contains("--model"));
-    assert!(refused(&format!("--batch 40 {LOG} --capacity 8GiB --model examples/requests.csv")).contains("--layers"));
+    assert!(
+        refused(&format!("--batch 40 {LOG} --capacity 8GiB --model examples/requests.csv"))
+            .contains("--layers")
+    );
 }
 
 #[test]
@@ -133,7 +153,10 @@ fn bad_questions_are_told_what_is_wrong() {
         ("--batch 8 --prompt-mean 20 --termination 0.1 --capacity-tokens 900 --risk 0", "risk"),
         ("--batch 8 --prompt-mean 20 --termination 0.1 --capacity-tokens 900 --risk 1", "risk"),
         ("--batch 8 --prompt-mean 20 --termination 0.1 --capacity-tokens 900 --horizon 0", "horizon"),
-        ("--batch 8 --prompt-mean 20 --termination 0.1 --capacity-tokens 900 --horizon 0s --step-seconds 1", "horizon"),
+        (
+            "--batch 8 --prompt-mean 20 --termination 0.1 --capacity-tokens 900 --horizon 0s --step-seconds 1",
+            "horizon",
+        ),
         ("--batch 8 --prompt-mean 20 --termination 0.1 --capacity-tokens 900 --horizon 1h", "--step-seconds"),
         ("--batch 8 --prompt-mean 20 --termination 0.1 --horizon 1h --step-seconds 0", "more than 0"),
         ("--batch 8 --prompt-mean 20 --termination 0.1 --horizon soon", "soon"),
@@ -144,7 +167,10 @@ fn bad_questions_are_told_what_is_wrong() {
         ("--prompt-mean 20 --termination 0.1", "--batch"),
         ("--batch 8 --prompt-mean 20 --termination 0.1 --svg /tmp/never.svg", "capacity"),
         ("--batch 8 --prompt-mean 20 --termination 0.1 --cycles 3", "cycles"),
-        ("--batch 8 --prompt-mean 20 --termination 0.1 --capacity 1GiB --layers 0 --kv-heads 8 --head-dim 128", "no shape"),
+        (
+            "--batch 8 --prompt-mean 20 --termination 0.1 --capacity 1GiB --layers 0 --kv-heads 8 --head-dim 128",
+            "no shape",
+        ),
         ("--batch 8 --lengths examples/none.csv", "examples/none.csv"),
         ("--batch 8 --lengths examples/rmm_log.csv", "no columns of lengths"),
         ("--batch 8 --lengths README.md", "no known kind"),
@@ -156,15 +182,21 @@ fn bad_questions_are_told_what_is_wrong() {
 
 #[test]
 fn a_person_sees_the_answer() {
-    let output = run(&format!("--batch 40 {LOG} --capacity-tokens 60000 --horizon 1h --step-seconds 0.025 --replay --block 16"));
+    let output = run(&format!(
+        "--batch 40 {LOG} --capacity-tokens 60000 --horizon 1h --step-seconds 0.025 --replay --block 16"
+    ));
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     insta::assert_snapshot!("capacity", String::from_utf8(output.stdout).unwrap());
     let folder = tempfile::tempdir().unwrap();
     let svg = folder.path().join("risk.svg");
-    let drawn = run(&format!("--batch 32 --threshold 8 --prompt-mean 20 --termination 0.05 --capacity-tokens 1500 --svg {}", svg.display()));
+    let drawn = run(&format!(
+        "--batch 32 --threshold 8 --prompt-mean 20 --termination 0.05 --capacity-tokens 1500 --svg {}",
+        svg.display()
+    ));
     assert!(drawn.status.success());
     let svg = fs::read_to_string(svg).unwrap();
-    for part in ["published formulas", "simulated", "<polyline", "<circle", "risk of running out in a cycle"] {
+    for part in ["published formulas", "simulated", "<polyline", "<circle", "risk of running out in a cycle"]
+    {
         assert!(svg.contains(part), "{part}");
     }
 }
@@ -172,7 +204,8 @@ fn a_person_sees_the_answer() {
 #[test]
 fn the_schema_describes_the_answer() {
     let mut command = Command::cargo_bin("vramkit").unwrap();
-    let schema: Value = serde_json::from_slice(&command.args(["schema", "capacity"]).output().unwrap().stdout).unwrap();
+    let schema: Value =
+        serde_json::from_slice(&command.args(["schema", "capacity"]).output().unwrap().stdout).unwrap();
     let answer = json(&format!("--batch 8 {GEOMETRIC}"), 0);
     for key in answer.as_object().unwrap().keys() {
         assert!(schema["properties"][key].is_object(), "{key}");

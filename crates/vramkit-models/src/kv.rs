@@ -65,7 +65,8 @@ impl KvShape {
     /// # Errors
     /// A shape without numbers, or with impossibly many.
     pub fn new(layers: u64, kv_heads: u64, head: u64) -> Result<Self, String> {
-        let elements = layers.checked_mul(kv_heads).and_then(|n| n.checked_mul(head)).and_then(|n| n.checked_mul(2));
+        let elements =
+            layers.checked_mul(kv_heads).and_then(|n| n.checked_mul(head)).and_then(|n| n.checked_mul(2));
         Self::of(elements).ok_or_else(|| {
             format!("{layers} layers of {kv_heads} KV heads of {head} numbers: no shape of a KV cache")
         })
@@ -117,7 +118,9 @@ fn from_config(config: &Value) -> Result<KvShape, String> {
         .find_map(|name| config.get(name).filter(|inner| inner.is_object()))
         .unwrap_or(config);
     let number = |names: &[&str]| names.iter().find_map(|&name| config.get(name)?.as_u64());
-    let need = |names: &[&str]| number(names).ok_or_else(|| format!("no `{}` in it: no model's configuration", names[0]));
+    let need = |names: &[&str]| {
+        number(names).ok_or_else(|| format!("no `{}` in it: no model's configuration", names[0]))
+    };
     let layers = need(&["num_hidden_layers", "n_layer", "num_layers", "n_layers"])?;
     let shape = if let Some(rank) = number(&["kv_lora_rank"]) {
         let rope = number(&["qk_rope_head_dim"]).unwrap_or(0);
@@ -125,7 +128,8 @@ fn from_config(config: &Value) -> Result<KvShape, String> {
     } else {
         let heads = need(&["num_attention_heads", "n_head", "num_heads", "n_heads"])?;
         let multi_query = config.get("multi_query").and_then(Value::as_bool).unwrap_or(false);
-        let kv_heads = number(&["num_key_value_heads", "num_kv_heads", "n_head_kv"]).unwrap_or(if multi_query { 1 } else { heads });
+        let kv_heads = number(&["num_key_value_heads", "num_kv_heads", "n_head_kv"])
+            .unwrap_or(if multi_query { 1 } else { heads });
         let head = match number(&["head_dim", "kv_channels"]) {
             Some(head) => head,
             None if heads > 0 => need(&["hidden_size", "n_embd", "d_model"])? / heads,
@@ -209,17 +213,18 @@ impl Header<'_> {
     }
 
     fn spend(&mut self, bytes: u64) -> Result<(), ReadError> {
-        self.left = self
-            .left
-            .checked_sub(bytes)
-            .ok_or_else(|| self.wrong(format!("cut off: {bytes} bytes more are named in the header than there are")))?;
+        self.left = self.left.checked_sub(bytes).ok_or_else(|| {
+            self.wrong(format!("cut off: {bytes} bytes more are named in the header than there are"))
+        })?;
         Ok(())
     }
 
     fn take<const N: usize>(&mut self) -> Result<[u8; N], ReadError> {
         self.spend(N as u64)?;
         let mut bytes = [0; N];
-        self.reader.read_exact(&mut bytes).map_err(|error| self.wrong(format!("cut off in its header: {error}")))?;
+        self.reader
+            .read_exact(&mut bytes)
+            .map_err(|error| self.wrong(format!("cut off in its header: {error}")))?;
         Ok(bytes)
     }
 
@@ -230,11 +235,15 @@ impl Header<'_> {
     fn text(&mut self) -> Result<String, ReadError> {
         let length = self.u64()?;
         if length > TEXT {
-            return Err(self.wrong(format!("a name of {length} bytes in the header; at most {TEXT} are read")));
+            return Err(
+                self.wrong(format!("a name of {length} bytes in the header; at most {TEXT} are read"))
+            );
         }
         self.spend(length)?;
         let mut bytes = vec![0; length as usize];
-        self.reader.read_exact(&mut bytes).map_err(|error| self.wrong(format!("cut off in its header: {error}")))?;
+        self.reader
+            .read_exact(&mut bytes)
+            .map_err(|error| self.wrong(format!("cut off in its header: {error}")))?;
         Ok(String::from_utf8_lossy(&bytes).into_owned())
     }
 
@@ -271,7 +280,9 @@ impl Header<'_> {
                         Ok(Some(values))
                     }
                     Some(width) => {
-                        self.skip(count.checked_mul(width).ok_or_else(|| self.wrong("a length over the file's"))?)?;
+                        self.skip(
+                            count.checked_mul(width).ok_or_else(|| self.wrong("a length over the file's"))?,
+                        )?;
                         Ok(None)
                     }
                     None => {

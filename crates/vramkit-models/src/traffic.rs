@@ -162,10 +162,13 @@ fn csv_rows(rows: &mut Rows, file: File) -> Result<bool, ReadError> {
     };
     let header = reader.headers().map_err(|error| wrong(rows, &error))?.clone();
     let find = |known: &[(&str, Unit)]| {
-        let place = |name: &str| header.iter().position(|column| column.trim_start_matches('\u{feff}').eq_ignore_ascii_case(name));
+        let place = |name: &str| {
+            header.iter().position(|column| column.trim_start_matches('\u{feff}').eq_ignore_ascii_case(name))
+        };
         known.iter().find_map(|&(name, unit)| Some((place(name)?, unit)))
     };
-    let (Some((prompt_at, prompt_unit)), Some((output_at, output_unit))) = (find(&PROMPTS), find(&OUTPUTS)) else {
+    let (Some((prompt_at, prompt_unit)), Some((output_at, output_unit))) = (find(&PROMPTS), find(&OUTPUTS))
+    else {
         let columns = header.iter().collect::<Vec<_>>().join(",");
         let reason = format!(
             "no columns of lengths among `{columns}`; expected prompt_tokens,output_tokens or \
@@ -211,10 +214,15 @@ fn json_lines(rows: &mut Rows, file: File) -> Result<bool, ReadError> {
             .map_err(|error| rows.at(number, format!("no JSON object: {error}")))?;
         let find = |known: &[(&str, Unit)]| {
             let named = |name: &str| object.iter().find(|(key, _)| key.eq_ignore_ascii_case(name));
-            known.iter().filter(|(_, unit)| *unit == Unit::Tokens).find_map(|&(name, _)| named(name)).map(|(_, v)| v.clone())
+            known
+                .iter()
+                .filter(|(_, unit)| *unit == Unit::Tokens)
+                .find_map(|&(name, _)| named(name))
+                .map(|(_, v)| v.clone())
         };
         let (Some(prompt), Some(output)) = (find(&PROMPTS), find(&OUTPUTS)) else {
-            let reason = "no lengths in it; expected prompt_tokens and output_tokens, or input_toks and output_toks";
+            let reason =
+                "no lengths in it; expected prompt_tokens and output_tokens, or input_toks and output_toks";
             return Err(rows.at(number, reason));
         };
         let whole = |value: &serde_json::Value| length(&value.to_string());
@@ -228,8 +236,15 @@ fn json_lines(rows: &mut Rows, file: File) -> Result<bool, ReadError> {
 #[derive(Deserialize)]
 #[serde(untagged)]
 enum Entry {
-    ShareGpt { conversations: Vec<Turn> },
-    Alpaca { instruction: String, #[serde(default)] input: String, output: String },
+    ShareGpt {
+        conversations: Vec<Turn>,
+    },
+    Alpaca {
+        instruction: String,
+        #[serde(default)]
+        input: String,
+        output: String,
+    },
 }
 
 #[derive(Deserialize)]
@@ -242,7 +257,8 @@ struct Turn {
 fn data_set(rows: &mut Rows, file: File) -> Result<bool, ReadError> {
     let size = file.metadata().map_or(0, |metadata| metadata.len());
     if size > MOST_BYTES {
-        let reason = format!("{size} bytes of JSON; at most {MOST_BYTES} are read: make it JSON Lines with counts");
+        let reason =
+            format!("{size} bytes of JSON; at most {MOST_BYTES} are read: make it JSON Lines with counts");
         return Err(ReadError::within(rows.file, reason));
     }
     let entries: Vec<serde_json::Value> = serde_json::from_reader(BufReader::new(file))
@@ -272,7 +288,8 @@ fn data_set(rows: &mut Rows, file: File) -> Result<bool, ReadError> {
                 let mut said = 0.0;
                 for turn in conversations {
                     let tokens = count(&turn.value);
-                    let answers = matches!(turn.from.as_str(), "gpt" | "chatgpt" | "assistant" | "bing" | "bard");
+                    let answers =
+                        matches!(turn.from.as_str(), "gpt" | "chatgpt" | "assistant" | "bing" | "bard");
                     if answers && said >= 1.0 && tokens >= 1.0 {
                         rows.add(number, said, tokens)?;
                     } else if answers {

@@ -36,16 +36,24 @@ fn lengths(name: &str, content: &str) -> Vec<(u32, u32)> {
 fn the_headers_that_logs_have() {
     let expected = [(374, 44), (396, 109)];
     assert_eq!(lengths("a.csv", "prompt_tokens,output_tokens\n374,44\n396,109\n"), expected);
-    let azure = "TIMESTAMP,ContextTokens,GeneratedTokens\n2023-11-16 18:15:46,374,44\n2023-11-16 18:15:50,396,109";
+    let azure =
+        "TIMESTAMP,ContextTokens,GeneratedTokens\n2023-11-16 18:15:46,374,44\n2023-11-16 18:15:50,396,109";
     assert_eq!(lengths("azure.csv", azure), expected);
-    assert_eq!(lengths("b.CSV", "\u{feff}input_toks, output_toks ,arrival_ns\n374, 44,1\n396,109,2\n"), expected);
+    assert_eq!(
+        lengths("b.CSV", "\u{feff}input_toks, output_toks ,arrival_ns\n374, 44,1\n396,109,2\n"),
+        expected
+    );
     let lines = "{\"request_id\": \"a\", \"input_toks\": 374, \"output_toks\": 44}\n\n{\"prompt_tokens\": 396.0, \"completion_tokens\": 109}\n";
     assert_eq!(lengths("a.jsonl", lines), expected);
     assert!(!read("a.jsonl", lines).unwrap().estimated);
     // Characters, four to a token.
-    let text = read("c.csv", "prompt_words,prompt_chars,output_words,output_chars\n26,138,1,2\n8,43,3,7\n").unwrap();
+    let text =
+        read("c.csv", "prompt_words,prompt_chars,output_words,output_chars\n26,138,1,2\n8,43,3,7\n").unwrap();
     assert!(text.estimated);
-    assert_eq!(text.requests, [LoggedRequest { prompt: 35, output: 1 }, LoggedRequest { prompt: 11, output: 2 }]);
+    assert_eq!(
+        text.requests,
+        [LoggedRequest { prompt: 35, output: 1 }, LoggedRequest { prompt: 11, output: 2 }]
+    );
 }
 
 #[test]
@@ -54,7 +62,10 @@ fn the_data_sets_of_experiments() {
                      {"instruction": "say nothing", "input": "", "output": ""}]"#;
     let read_alpaca = read("alpaca.json", alpaca).unwrap();
     assert!(read_alpaca.estimated);
-    assert_eq!((read_alpaca.requests.as_slice(), read_alpaca.left_out), (&[LoggedRequest { prompt: 3, output: 2 }][..], 1));
+    assert_eq!(
+        (read_alpaca.requests.as_slice(), read_alpaca.left_out),
+        (&[LoggedRequest { prompt: 3, output: 2 }][..], 1)
+    );
     // Each answer is a request, with all that was said before it as its prompt.
     let sharegpt = r#"[{"id": "x", "conversations": [{"from": "human", "value": "12345678"}, {"from": "gpt", "value": "1234"},
                        {"from": "human", "value": "1234"}, {"from": "gpt", "value": "123456789012"}]}]"#;
@@ -64,7 +75,11 @@ fn the_data_sets_of_experiments() {
 #[test]
 fn a_row_that_is_no_request_is_named() {
     for (name, content, say) in [
-        ("a.csv", "prompt_tokens,output_tokens\n1,1\n5,0\n", "line 3: a request of 5 prompt and 0 output tokens"),
+        (
+            "a.csv",
+            "prompt_tokens,output_tokens\n1,1\n5,0\n",
+            "line 3: a request of 5 prompt and 0 output tokens",
+        ),
         ("a.csv", "prompt_tokens,output_tokens\n1000000000,1\n", "line 2: a request of 1000000000 prompt"),
         ("a.csv", "prompt_tokens,output_tokens\n1,1\n1,x\n", "line 3: `x` is no whole number"),
         ("a.csv", "prompt_tokens,output_tokens\n1,NaN\n", "line 2: `NaN`"),
@@ -75,7 +90,11 @@ fn a_row_that_is_no_request_is_named() {
         ("a.csv", "a,b\n1,1\n", "no columns of lengths among `a,b`"),
         ("a.csv", "prompt_tokens,output_tokens\n", "no requests"),
         ("a.csv", "", "line 1"),
-        ("a.jsonl", "{\"prompt_tokens\": 1, \"output_tokens\": 1}\n{\"prompt_tokens\": 1}\n", "line 2: no lengths"),
+        (
+            "a.jsonl",
+            "{\"prompt_tokens\": 1, \"output_tokens\": 1}\n{\"prompt_tokens\": 1}\n",
+            "line 2: no lengths",
+        ),
         ("a.jsonl", "{\"prompt_tokens\": 1, \"output_tokens\": \"many\"}\n", "line 1"),
         ("a.jsonl", "[1, 2]\n", "line 1: no JSON object"),
         ("a.jsonl", "", "no requests"),
@@ -117,7 +136,10 @@ fn configurations_of_real_models() {
     for (broken, say) in [
         ("{}", "num_hidden_layers"),
         (r#"{"num_hidden_layers": 2, "num_attention_heads": 0, "hidden_size": 8}"#, "no shape"),
-        (r#"{"num_hidden_layers": 18446744073709551615, "num_attention_heads": 8, "head_dim": 128}"#, "no shape"),
+        (
+            r#"{"num_hidden_layers": 18446744073709551615, "num_attention_heads": 8, "head_dim": 128}"#,
+            "no shape",
+        ),
         ("[", "no JSON"),
     ] {
         assert!(shape(broken).unwrap_err().contains(say), "{broken}");
@@ -178,7 +200,8 @@ fn gguf_headers() {
     assert_eq!(gguf_shape(&gguf(&llama())), Ok(131_072));
     let mut each = llama();
     // Eight layers keep a cache, the others none.
-    let heads: Vec<u8> = (0..32u32).flat_map(|layer| (if layer % 4 == 0 { 8u32 } else { 0 }).to_le_bytes()).collect();
+    let heads: Vec<u8> =
+        (0..32u32).flat_map(|layer| (if layer % 4 == 0 { 8u32 } else { 0 }).to_le_bytes()).collect();
     each[7].2 = array(4, 32, heads);
     each[7].1 = 9;
     each.push(("llama.attention.key_length", 4, number(64)));

@@ -1,33 +1,155 @@
-//! b
+//! What answers cost, and how that grows with seats, tokens and the depth of the tail; simulation beside a plain one.
+//!
+//! `cargo bench -p vramkit-occupancy`; `-- scale` adds 10,000 seats and a million requests.
+
 #![allow(clippy::print_stdout, clippy::unwrap_used)]
-use vramkit_occupancy::*;
+
+#[path = "../tests/plain/mod.rs"]
+mod plain;
+
+use std::hint::black_box;
+use std::time::Instant;
+
+use vramkit_occupancy::{
+    Batch, Batching, Demand, Effort, Excursions, Horizon, Lengths, Population, Request, Scheduler, Service,
+    simulate,
+};
+
+/// Milliseconds: the median of some runs.
+fn milliseconds<T>(runs: usize, mut work: impl FnMut() -> T) -> f64 {
+    let mut times: Vec<f64> = (0..runs)
+        .map(|_| {
+            let start = Instant::now();
+            black_box(work());
+            start.elapsed().as_secs_f64() * 1e3
+        })
+        .collect();
+    times.sort_by(f64::total_cmp);
+    times[runs / 2]
+}
+
+/// Lengths like those of chats: many short, some long, up to some thousand tokens.
+fn chats(largest: u32) -> Vec<Request> {
+    let mut random = plain::Random(1);
+    let mut length = |mean: f64, most: f64| -> u32 {
+        let normal: f64 = (0..12).map(|_| random.unit()).sum::<f64>() - 6.0;
+        (mean * normal.exp()).clamp(1.0, most) as u32
+    };
+    (0..20_000)
+        .map(|_| Request { prompt: length(700.0, f64::from(largest)), output: length(130.0, 1000.0) })
+        .collect()
+}
+
 fn main() {
-    for seed in 0..3u64 {
-    let mut x = seed * 77 + 12345;
-    let mut r = || { x ^= x << 13; x ^= x >> 7; x ^= x << 17; (x >> 11) as f64 / (1u64 << 53) as f64 };
-    let requests: Vec<Request> = (0..450).map(|_| Request { prompt: (800.0 + 400.0 * r()) as u32, output: (4000.0 + 2000.0 * r()) as u32 }).collect();
-    for (w, seen) in [(0.0, 1065), (0.02, 400), (0.05, 187), (0.1, 168), (0.15, 168)] {
-        let t = std::time::Instant::now();
-        let s = Scheduler { watermark: w, ..Scheduler::new(299_584, 128) };
-        let out = s.replay(&requests, None).unwrap();
-        println!("{w} seen {seen} got {} steps {} peak {} of {} {:?}", out.preemptions, out.steps, out.peak_blocks, s.blocks, t.elapsed());
-    } }
-    let text = std::fs::read_to_string("/work/shared/data/lengths/AzureLLMInferenceTrace_conv.csv").unwrap();
-    let r: Vec<Request> = text.lines().skip(1).map(|l| { let f: Vec<&str> = l.split(',').collect(); Request { prompt: f[1].parse().unwrap(), output: f[2].trim().parse().unwrap() } }).collect();
-    let big: Vec<Request> = (0..1_000_000).map(|i| r[(i * 7919) % r.len()]).collect();
-    let t = std::time::Instant::now();
-    let s = Scheduler { token_budget: 1 << 20, ..Scheduler::new(15_000_000, 10_000) };
-    let out = s.replay(&big, None).unwrap();
-    println!("big {} {} {} {:?}", out.preemptions, out.steps, out.peak_blocks as f64 / s.blocks as f64, t.elapsed());
-    let l = Lengths::from_requests(r).unwrap();
-    for horizon in [Horizon::Steps(144_000.0), Horizon::Cycle] {
-    let s = Service { lengths: &l, block: 1, horizon, effort: Effort::default(), progress: &|_| {} };
-    for risk in [0.01, 1e-4, 1e-6, 1e-9] {
-        let t = std::time::Instant::now();
-        println!("{risk} {:?} in {:?}", s.largest_batch(Batching::Continuous { seats: 1 }, 305175.0, risk), t.elapsed());
-        let t = std::time::Instant::now();
-        let c = s.least_capacity(Batching::Continuous { seats: 201 }, risk);
-        let e = t.elapsed(); let t = std::time::Instant::now();
-        println!("{risk} {c:?} in {:?}: {:?} in {:?}", e, s.risk(Batching::Continuous { seats: 201 }, c.clone().unwrap().value), t.elapsed());
-    } }
+    println!("simulation, 20,000 cycles (threshold a fifth of the batch), ms");
+    println!("{:>6} {:>6} {:>6} {:>10} {:>10} {:>8}", "N", "p", "L", "vramkit", "plain", "ratio");
+    for (n, p, prompt) in [(32, 0.01, 100u32), (128, 0.01, 20), (512, 0.01, 100), (128, 0.002, 100)] {
+        let batch = Batch::new(n, n / 5).unwrap();
+        let lengths = Lengths::geometric(f64::from(prompt), p).unwrap();
+        let ours = milliseconds(5, || simulate(batch, &lengths, Effort::default()).unwrap());
+        let plain =
+            milliseconds(1, || plain::threshold(n as usize, n as usize / 5, prompt.into(), p, 20_000, 1));
+        println!("{n:>6} {p:>6} {prompt:>6} {ours:>10.1} {plain:>10.1} {:>8.1}", plain / ours);
+    }
+
+    println!("\nthe exact law of the total at a moment (lengths of 20,000 chats), ms");
+    println!("{:>6} {:>10} {:>10} {:>10} {:>10} {:>10}", "N", "mean", "1e-2", "1e-6", "1e-9", "1e-30");
+    let requests = chats(8000);
+    let lengths = Lengths::from_requests(requests.clone()).unwrap();
+    for n in [8, 32, 128, 512, 2048] {
+        let demand = Demand::new(&lengths, Population::Seats(n), 1).unwrap();
+        let times = [1e-2, 1e-6, 1e-9, 1e-30].map(|risk| {
+            let capacity = capacity_for(&demand, risk);
+            format!("{:>10.2}", milliseconds(5, || demand.tail(capacity).unwrap()))
+        });
+        println!("{n:>6} {:>10.0} {}", demand.mean(), times.join(" "));
+    }
+    println!("\nthe same for 128 seats by the longest prompt, at 1e-6, ms");
+    println!("{:>8} {:>12} {:>12}", "longest", "by tokens", "by blocks of 16");
+    for largest in [500, 2000, 8000, 32_000] {
+        let lengths = Lengths::from_requests(chats(largest)).unwrap();
+        let times = [1, 16].map(|block| {
+            let demand = Demand::new(&lengths, Population::Seats(128), block).unwrap();
+            let capacity = capacity_for(&demand, 1e-6);
+            milliseconds(5, || demand.tail(capacity).unwrap())
+        });
+        println!("{largest:>8} {:>12.2} {:>12.2}", times[0], times[1]);
+    }
+
+    println!("\nan hour of 144,000 steps: risk, largest batch and least memory, ms");
+    println!("{:>6} {:>8} {:>10} {:>10} {:>10}", "N", "risk", "risk", "batch", "memory");
+    let hour = Horizon::Steps(144_000.0);
+    let service =
+        Service { lengths: &lengths, block: 1, horizon: hour, effort: Effort::default(), progress: &|_| {} };
+    for n in [32, 128, 512] {
+        for risk in [1e-2, 1e-6, 1e-9] {
+            let batching = Batching::Continuous { seats: n };
+            let capacity = service.least_capacity(batching, risk).unwrap().value;
+            let found = milliseconds(3, || service.risk(batching, capacity).unwrap());
+            let batch = milliseconds(3, || service.largest_batch(batching, capacity, risk).unwrap());
+            let memory = milliseconds(3, || service.least_capacity(batching, risk).unwrap());
+            println!("{n:>6} {risk:>8.0e} {found:>10.1} {batch:>10.1} {memory:>10.1}");
+        }
+    }
+
+    println!("\nsplitting: memory for a risk a cycle (N 128, k 26, p .01, L 20), ms");
+    let excursions = Excursions::new(Batch::new(128, 26).unwrap(), 20.0, 0.01, 0).unwrap();
+    for risk in [1e-3, 1e-6, 1e-9, 1e-12] {
+        println!("{risk:>8.0e} {:>10.1}", milliseconds(1, || excursions.level_for_cycles(risk).unwrap()));
+    }
+
+    if std::env::args().any(|argument| argument == "scale") {
+        scale(&requests);
+    }
+}
+
+/// The tokens that are passed with about this probability at a moment.
+fn capacity_for(demand: &Demand, risk: f64) -> f64 {
+    let (mut low, mut high) = (demand.mean(), demand.mean() + 14.0 * demand.variance().sqrt());
+    while high - low > 1e-3 * demand.variance().sqrt() {
+        let middle = 0.5 * (low + high);
+        if demand.tail(middle).unwrap().ln > f64::ln(risk) { low = middle } else { high = middle }
+    }
+    high.floor()
+}
+
+/// 10,000 seats, a million requests with long answers, that come over hours; some 9,500 are there at a time.
+fn scale(requests: &[Request]) {
+    let mut random = plain::Random(2);
+    let long = |request: Request| Request { output: request.output * 10, ..request };
+    let many: Vec<Request> = (0..1_000_000).map(|_| long(requests[random.below(requests.len())])).collect();
+    let mean_output = many.iter().map(|request| f64::from(request.output)).sum::<f64>() / many.len() as f64;
+    let per_step = 9500.0 / mean_output;
+    let mut at = 0.0;
+    let arrivals: Vec<f64> = many
+        .iter()
+        .map(|_| {
+            at -= (1.0 - random.unit()).ln() / per_step;
+            at
+        })
+        .collect();
+    let lengths = Lengths::from_requests(many.clone()).unwrap();
+    let mean = Demand::new(&lengths, Population::Arrivals { per_step }, 16).unwrap();
+    println!(
+        "\n10,000 seats, 1,000,000 requests, {per_step:.1} a step; mean demand {:.0} tokens",
+        mean.mean()
+    );
+    for spare in [1.01, 1.02, 1.03] {
+        let capacity = (mean.mean() * spare) as u64;
+        let scheduler = Scheduler { token_budget: 1 << 20, ..Scheduler::new(capacity, 10_000) };
+        let start = Instant::now();
+        let replayed = scheduler.replay(&many, Some(&arrivals)).unwrap();
+        let took = start.elapsed().as_secs_f64();
+        let risk = mean.horizon(capacity as f64, replayed.steps as f64, 256, 0).unwrap();
+        println!(
+            "{spare} x the mean: {} steps ({:.1} h at 25 ms) in {took:.1} s; {} preemptions, most running {}, peak {:.2} % of the \
+             blocks; predicted risk of running out {:.3}",
+            replayed.steps,
+            replayed.steps as f64 * 0.025 / 3600.0,
+            replayed.preemptions,
+            replayed.peak_running,
+            100.0 * replayed.peak_blocks as f64 / scheduler.blocks as f64,
+            risk.probability
+        );
+    }
 }

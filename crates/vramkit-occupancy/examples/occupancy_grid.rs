@@ -13,7 +13,8 @@ use std::fmt::Write as _;
 
 use rayon::prelude::*;
 use vramkit_occupancy::{
-    Batch, Batching, Demand, Effort, Horizon, Lengths, Population, Published, Question, Request, Service, answer,
+    Batch, Batching, Demand, Effort, Horizon, Lengths, Population, Published, Question, Request, Service,
+    answer,
 };
 
 const RISKS: [f64; 3] = [0.05, 0.01, 0.001];
@@ -58,7 +59,12 @@ fn main() {
     let broken: Vec<String> = rows
         .iter()
         .filter(|row| !(row.x0_holds && row.xmax_holds && row.sizing_holds.iter().all(|&holds| holds)))
-        .map(|row| format!("{}: X0 {:+.2e}, Xmax {:+.2e}, realised {:?}", row.name, row.x0[2], row.xmax[2], row.realised))
+        .map(|row| {
+            format!(
+                "{}: X0 {:+.2e}, Xmax {:+.2e}, realised {:?}",
+                row.name, row.x0[2], row.xmax[2], row.realised
+            )
+        })
         .collect();
     broken.iter().for_each(|row| println!("outside its limits: {row}"));
     if arguments.iter().any(|argument| argument == "--write") {
@@ -85,7 +91,8 @@ fn setting(n: u32, k: u32, p: f64, prompt: u64) -> Row {
     let batching = Batching::Threshold(batch);
     let report = answer(&service, Question { batching, capacity: None, risk: 0.01 }, &[]).unwrap();
     let error = |predictions: &vramkit_occupancy::Predictions, truth: f64| {
-        [predictions.published, predictions.corrected, predictions.exact].map(|value| value.unwrap() / truth - 1.0)
+        [predictions.published, predictions.corrected, predictions.exact]
+            .map(|value| value.unwrap() / truth - 1.0)
     };
     let kappa = truth.before - truth.x0;
     let x0 = error(&report.x0, truth.x0);
@@ -95,21 +102,16 @@ fn setting(n: u32, k: u32, p: f64, prompt: u64) -> Row {
     let exact = vramkit_occupancy::Exact::new(batch, prompt as f64, 0.0, p);
     let (mut realised, mut sizing_holds) = ([[0.0; 3]; 3], [true; 3]);
     for (i, risk) in RISKS.into_iter().enumerate() {
-        // Where the published bound is the risk; where the Gamma law is, by halving.
-        let by_bound = published.x0() + published.kappa() * -risk.ln();
-        let (mut low, mut high) = (f64::from(n) * prompt as f64, 20.0 * (exact.x0() + exact.kappa()));
-        while high - low > 0.5 {
-            let middle = 0.5 * (low + high);
-            if exact.tail(middle) > risk { low = middle } else { high = middle }
-        }
         let ours = service.least_capacity(batching, risk).unwrap().value;
-        realised[i] = [by_bound, high, ours].map(|capacity| plain::over(&truth, capacity) / risk);
+        realised[i] = [published.capacity(risk), exact.capacity(risk), ours]
+            .map(|capacity| plain::over(&truth, capacity) / risk);
         // The count's own error: cycles that follow each other are alike.
         let over: Vec<f64> = truth.peaks.iter().map(|&peak| f64::from(u8::from(peak > ours))).collect();
         let pieces: Vec<f64> = over.chunks(400).map(|chunk| chunk.iter().sum::<f64>() / 400.0).collect();
         let mean = over.iter().sum::<f64>() / over.len() as f64;
         let count = pieces.len() as f64;
-        let spread = (pieces.iter().map(|piece| (piece - mean).powi(2)).sum::<f64>() / count / (count - 1.0)).sqrt();
+        let spread =
+            (pieces.iter().map(|piece| (piece - mean).powi(2)).sum::<f64>() / count / (count - 1.0)).sqrt();
         let spread = spread.max((risk / over.len() as f64).sqrt());
         // Peaks of few whole tokens cannot meet every risk: one token less must be over it.
         let coarse = plain::over(&truth, ours - 1.0 - f64::from(n)) >= risk && realised[i][2] <= 1.5;
@@ -122,7 +124,8 @@ fn setting(n: u32, k: u32, p: f64, prompt: u64) -> Row {
         kappa: error(&report.kappa, kappa),
         xmax,
         x0_holds: x0[2].abs() < 0.01 || x0[2].abs() * truth.x0 < 3.0 * truth.x0_error,
-        xmax_holds: xmax[2].abs() < 0.02 || xmax[2].abs() * truth.before < 3.0 * truth.before_error.hypot(simulated_error),
+        xmax_holds: xmax[2].abs() < 0.02
+            || xmax[2].abs() * truth.before < 3.0 * truth.before_error.hypot(simulated_error),
         realised,
         sizing_holds,
     }
@@ -142,7 +145,8 @@ fn threshold_table(rows: &[Row]) -> String {
         rows.len()
     );
     type Errors = fn(&Row) -> &[f64; 3];
-    let lines: [(&str, Errors); 3] = [("E[X0]", |row| &row.x0), ("kappa", |row| &row.kappa), ("E[Xmax]", |row| &row.xmax)];
+    let lines: [(&str, Errors); 3] =
+        [("E[X0]", |row| &row.x0), ("kappa", |row| &row.kappa), ("E[Xmax]", |row| &row.xmax)];
     for (name, errors) in lines {
         let cells = (0..3).map(|model| {
             let [median, most, worst] = quantiles(rows.iter().map(|row| errors(row)[model]));
@@ -167,7 +171,12 @@ fn threshold_table(rows: &[Row]) -> String {
             format!("{:.2}, {:.2}, {:.1}", ratios[0], ratios[ratios.len() / 2], ratios[ratios.len() - 1])
         });
         let held = rows.iter().filter(|row| row.sizing_holds[i]).count();
-        let _ = writeln!(text, "| {risk} | {} | {held} of {} |", cells.collect::<Vec<_>>().join(" | "), rows.len());
+        let _ = writeln!(
+            text,
+            "| {risk} | {} | {held} of {} |",
+            cells.collect::<Vec<_>>().join(" | "),
+            rows.len()
+        );
     }
     text
 }
@@ -176,9 +185,12 @@ fn threshold_table(rows: &[Row]) -> String {
 fn continuous_table(check: bool) -> (String, bool) {
     let geometric: Vec<(u32, u32)> = {
         let mut random = plain::Random(1);
-        (0..20_000).map(|_| (200, ((1.0 - random.unit()).ln() / 0.98f64.ln()).ceil().max(1.0) as u32)).collect()
+        (0..20_000)
+            .map(|_| (200, ((1.0 - random.unit()).ln() / 0.98f64.ln()).ceil().max(1.0) as u32))
+            .collect()
     };
-    let logs = [("prompts 200, outputs geometric", geometric), ("long prompts, short answers", plain::log(5, 5000))];
+    let logs =
+        [("prompts 200, outputs geometric", geometric), ("long prompts, short answers", plain::log(5, 5000))];
     let steps = if check { 4_000_000 } else { 200_000_000 };
     let mut text = "\nContinuous batching: the risk by vramkit over the share of steps, and of horizons of 2,000 steps, that a plain \
                     simulation finds over the capacity:\n\n| traffic | seats | capacity | a moment | seen | ratio | a horizon | seen | \
@@ -190,7 +202,8 @@ fn continuous_table(check: bool) -> (String, bool) {
             jobs.push((*name, log, seats));
         }
     }
-    let rows: Vec<(String, bool)> = jobs.par_iter().map(|(name, log, seats)| continuous_rows(name, log, *seats, steps)).collect();
+    let rows: Vec<(String, bool)> =
+        jobs.par_iter().map(|(name, log, seats)| continuous_rows(name, log, *seats, steps)).collect();
     rows.iter().for_each(|row| text += &row.0);
     (text, rows.iter().all(|row| row.1))
 }

@@ -239,7 +239,8 @@ impl Cycles {
     /// The capacity that a share of the cycles exceeds: the estimate, and how far a standard error's worth of
     /// exceedances more and fewer would move it.
     pub fn quantile(&self, risk: f64) -> (f64, f64, f64) {
-        let mut peaks: Vec<f64> = self.replicas.iter().flat_map(|replica| replica.peaks.iter().copied()).collect();
+        let mut peaks: Vec<f64> =
+            self.replicas.iter().flat_map(|replica| replica.peaks.iter().copied()).collect();
         peaks.sort_unstable_by(f64::total_cmp);
         let at = |share: f64| {
             let place = ((1.0 - share) * peaks.len() as f64).ceil() as usize;

@@ -56,10 +56,20 @@ impl Demand {
     pub fn new(lengths: &Lengths, population: Population, block: u32) -> Result<Self, OccupancyError> {
         match population {
             Population::Seats(seats) => {
-                finite("the batch", seats.into(), 1.0..=f64::from(1 << 20), "it must be 1 to 1,048,576 sequences")?;
+                finite(
+                    "the batch",
+                    seats.into(),
+                    1.0..=f64::from(1 << 20),
+                    "it must be 1 to 1,048,576 sequences",
+                )?;
             }
             Population::Arrivals { per_step } => {
-                finite("arrivals a step", per_step, 1e-9..=1e6, "they must be more than 0 and at most a million")?;
+                finite(
+                    "arrivals a step",
+                    per_step,
+                    1e-9..=1e6,
+                    "they must be more than 0 and at most a million",
+                )?;
             }
         }
         finite("the block", block.into(), 1.0..=65_536.0, "it must be 1 to 65,536 tokens")?;
@@ -125,7 +135,11 @@ impl Demand {
         // Out until the mean is on the other side.
         for _ in 0..200 {
             let t = if up { if scale < limit { scale } else { limit } } else { -scale };
-            if up { (low, high) = (high, t) } else { (high, low) = (low, t) }
+            if up {
+                (low, high) = (high, t)
+            } else {
+                (high, low) = (low, t)
+            }
             let there = t >= limit || {
                 let mean = self.total(t).mean;
                 !mean.is_finite() || (mean >= blocks) == up
@@ -142,7 +156,11 @@ impl Demand {
             if error.abs() < 1e-9 * blocks.abs().max(1.0) {
                 break;
             }
-            if error > 0.0 || !error.is_finite() { high = t } else { low = t }
+            if error > 0.0 || !error.is_finite() {
+                high = t
+            } else {
+                low = t
+            }
             let newton = t - error / here.variance;
             t = if newton > low && newton < high { newton } else { 0.5 * (low + high) };
             if high - low <= 1e-14 * high.abs().max(low.abs()) {
@@ -269,6 +287,7 @@ fn sum(first: f64, last: f64, term: impl Fn(f64) -> f64) -> f64 {
 
 /// Transforms' tables, which take longer to make than to use.
 fn planner() -> MutexGuard<'static, RealFftPlanner<f64>> {
-    static PLANNER: LazyLock<Mutex<RealFftPlanner<f64>>> = LazyLock::new(|| Mutex::new(RealFftPlanner::new()));
+    static PLANNER: LazyLock<Mutex<RealFftPlanner<f64>>> =
+        LazyLock::new(|| Mutex::new(RealFftPlanner::new()));
     PLANNER.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -26,7 +26,10 @@ pub enum OccupancyError {
     #[error("no requests: lengths need at least one")]
     NoRequests,
     /// A request that cannot be served.
-    #[error("request {number}: {prompt} prompt tokens and {output} output tokens; each must be 1 to {}", crate::MAX_TOKENS)]
+    #[error(
+        "request {number}: {prompt} prompt tokens and {output} output tokens; each must be 1 to {}",
+        crate::MAX_TOKENS
+    )]
     Request {
         /// Which, from 1.
         number: usize,
@@ -57,6 +60,11 @@ pub enum OccupancyError {
     },
 }
 
-pub(crate) fn finite(name: &'static str, value: f64, range: std::ops::RangeInclusive<f64>, expected: &'static str) -> Result<f64, OccupancyError> {
+pub(crate) fn finite(
+    name: &'static str,
+    value: f64,
+    range: std::ops::RangeInclusive<f64>,
+    expected: &'static str,
+) -> Result<f64, OccupancyError> {
     if range.contains(&value) { Ok(value) } else { Err(OccupancyError::OutOfRange { name, value, expected }) }
 }

@@ -116,6 +116,48 @@ impl Exact {
         checked_gamma_ur(mean * mean / variance, beyond * mean / variance).unwrap_or(0.0)
     }
 
+    /// The memory, in tokens, at which [`tail`](Self::tail) is a risk in (0, 1): sizing by the corrected moments.
+    pub fn capacity(&self, risk: f64) -> f64 {
+        let (mut low, mut high) = (self.n() * self.prompt, self.x0() + self.kappa());
+        while self.tail(high) > risk {
+            high += high - low;
+        }
+        while high - low > 1e-9 * high + 1e-6 {
+            let middle = 0.5 * (low + high);
+            if self.tail(middle) > risk { low = middle } else { high = middle }
+        }
+        high
+    }
+
+    /// The exponent r with which peaks above X0 become rare, P(Y > x) ≈ e^(−rx): the positive root of
+    /// e^r(1 − p + p·E[e^(−r(L+A))]) = 1 with A geometric from 1. The seats cancel. For large batches at θ = .5 the first cycles
+    /// are worse than it says.
+    pub fn tail_exponent(&self) -> f64 {
+        let (p, q, prompt) = (self.termination, 1.0 - self.termination, self.prompt);
+        // ln of the left side; it is 0 at 0, falls with the drift and rises beyond.
+        let side = |r: f64| {
+            let ended = (-r * (prompt + 1.0)).exp() * p / (1.0 - q * (-r).exp());
+            r + (q + p * ended).ln()
+        };
+        let (mut low, mut high) = (1e-12, 1.0);
+        while side(high) < 0.0 {
+            high *= 2.0;
+        }
+        // Down to where it is below 0: the root lies above.
+        while low < high && side(low) > 0.0 {
+            high = high.min(low);
+            low *= 0.1;
+            if low < 1e-300 {
+                return 0.0;
+            }
+        }
+        for _ in 0..200 {
+            let middle = (low * high).sqrt();
+            if side(middle) < 0.0 { low = middle } else { high = middle }
+        }
+        high
+    }
+
     /// κ before free: the Spitzer-type sum after free, and the N tokens of a step on top.
     pub fn kappa(&self) -> f64 {
         self.kappa_after_free() + self.n()

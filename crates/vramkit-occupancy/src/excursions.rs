@@ -132,33 +132,44 @@ impl Excursions {
         let mut ln_runs = visits.ln();
         let mut level = f64::NEG_INFINITY;
         for depth in 1..=LEVELS {
-            let stream = |i: usize| Stream::new(self.seed ^ (number << 32), (depth * self.tries + i) as u64 + 1);
+            let stream =
+                |i: usize| Stream::new(self.seed ^ (number << 32), (depth * self.tries + i) as u64 + 1);
             let tries: Vec<Try> = (0..self.tries)
                 .map(|i| {
                     let mut state = starts[i % starts.len()].clone();
-                    let mut found = Try { peak: state.reached, over: 0 };
+                    let mut found = Try { peak: state.reached, ..Try::default() };
                     self.go(&mut state, &mut stream(i), f64::INFINITY, level, &mut found);
                     found
                 })
                 .collect();
-            let cycles = tries.iter().map(|t| t.over as f64).sum::<f64>() / self.tries as f64;
-            let mut peaks: Vec<f64> = tries.iter().map(|t| t.peak).collect();
-            peaks.sort_unstable_by(|a, b| b.total_cmp(a));
-            let share = |count: f64| (count / self.tries as f64).ln();
-            // Cycles over a level are counted at the level before; it changes slowly.
-            let wanted = match goal {
-                Goal::Level(goal) => peaks.partition_point(|&peak| peak > goal) as f64,
-                Goal::Runs(goal) => (goal - ln_runs).exp() * self.tries as f64,
-                Goal::Cycles(goal) => (goal - ln_runs).exp() * self.tries as f64 / cycles.max(1.0),
+            let descending = |mut values: Vec<f64>| {
+                values.sort_unstable_by(|a, b| b.total_cmp(a));
+                values
             };
+            let peaks = descending(tries.iter().map(|t| t.peak).collect());
+            let share = |count: f64| (count / self.tries as f64).ln();
+            let quarter = peaks[self.tries / KEPT];
+            // The level at which as many excursions, or cycles of them, are over it as is wanted: good where a quarter is.
+            let wanted = |goal: f64| (goal - ln_runs).exp() * self.tries as f64;
             let next = match goal {
-                Goal::Level(goal) if wanted >= (self.tries / KEPT) as f64 => goal,
-                Goal::Level(_) => peaks[self.tries / KEPT],
-                _ if wanted >= (self.tries / KEPT) as f64 => {
-                    let at = (wanted as usize).min(self.tries - 1);
-                    return Ok(Rung { level: peaks[at], ln_runs: ln_runs + share(wanted), cycles });
+                Goal::Level(goal) => goal.min(quarter),
+                Goal::Runs(goal) => {
+                    let at = wanted(goal);
+                    if at >= (self.tries / KEPT) as f64 {
+                        let level = peaks[(at as usize).min(self.tries - 1)];
+                        return Ok(Rung { level, ln_runs: goal, cycles: 1.0 });
+                    }
+                    quarter
                 }
-                _ => peaks[self.tries / KEPT],
+                Goal::Cycles(goal) => {
+                    let of_cycles = descending(tries.iter().flat_map(|t| t.cycles.iter().copied()).collect());
+                    // Fewer than wanted: by chance, the level that these start from is already a little too high.
+                    let at = of_cycles.get(wanted(goal) as usize).copied().unwrap_or(level);
+                    if at <= quarter && at.is_finite() {
+                        return Ok(Rung { level: at, ln_runs, cycles: 1.0 });
+                    }
+                    quarter
+                }
             };
             let reached = peaks.partition_point(|&peak| peak > next);
             if reached == 0 || next <= level {
@@ -177,16 +188,21 @@ impl Excursions {
                 let over = (0..self.tries).map(|i| {
                     let mut state = starts[i % starts.len()].clone();
                     let mut found = Try::default();
-                    let mut stream = Stream::new(self.seed ^ (number << 32), (LEVELS + 2) as u64 * self.tries as u64 + i as u64);
+                    let mut stream = Stream::new(
+                        self.seed ^ (number << 32),
+                        (LEVELS + 2) as u64 * self.tries as u64 + i as u64,
+                    );
                     self.go(&mut state, &mut stream, f64::INFINITY, level, &mut found);
-                    found.over as f64
+                    found.cycles.len() as f64
                 });
                 return Ok(Rung { level, ln_runs, cycles: over.sum::<f64>() / self.tries as f64 });
             }
         }
         Err(OccupancyError::Refused {
             what: "a probability this small".to_owned(),
-            why: format!("the peaks of a cycle do not get beyond {level:.0} tokens in any way that splitting finds"),
+            why: format!(
+                "the peaks of a cycle do not get beyond {level:.0} tokens in any way that splitting finds"
+            ),
             instead: "ask for a larger risk or a smaller capacity".to_owned(),
         })
     }
@@ -221,21 +237,21 @@ impl Excursions {
         while !self.event(state, stream, f64::INFINITY, found) {}
     }
 
-    /// Runs on until the occupancy is over `stop` in some step, or a cycle begins at or below the base.
-    fn go(&self, state: &mut State, stream: &mut Stream, stop: f64, count_over: f64, found: &mut Try) {
-        let mut over = state.reached > count_over;
+    /// Runs on until the occupancy is over `stop` in some step, or a cycle begins at or below the base. Notes the peaks of
+    /// cycles that are over `level`.
+    fn go(&self, state: &mut State, stream: &mut Stream, stop: f64, level: f64, found: &mut Try) {
+        let mut cycle = Try { peak: state.reached, ..Try::default() };
         loop {
             if state.total > stop && state.pending {
                 return;
             }
-            let before = found.peak;
-            found.peak = f64::MIN;
-            let ended = self.event(state, stream, stop, found);
-            over |= found.peak > count_over;
-            found.peak = found.peak.max(before);
+            let ended = self.event(state, stream, stop, &mut cycle);
+            found.peak = found.peak.max(cycle.peak);
             if ended {
-                found.over += u64::from(over);
-                over = false;
+                if cycle.peak > level {
+                    found.cycles.push(cycle.peak);
+                }
+                cycle.peak = f64::MIN;
                 if state.total <= self.base {
                     return;
                 }
@@ -279,16 +295,16 @@ impl Excursions {
     }
 }
 
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 struct Try {
     peak: f64,
-    /// Cycles over the level that it started from.
-    over: u64,
+    /// Peaks of the cycles that are over the level that it started from.
+    cycles: Vec<f64>,
 }
 
 impl Default for Try {
     fn default() -> Self {
-        Self { peak: f64::MIN, over: 0 }
+        Self { peak: f64::MIN, cycles: Vec::new() }
     }
 }
 

@@ -365,7 +365,14 @@ impl Run<'_> {
     }
 
     /// Follows a seat on from step `at`, for as many steps after `from` as there are changes. False when it is empty then.
-    fn follow(&self, stream: &mut Stream, changes: &mut [f64], from: u64, at: u64, seat: &mut Running) -> bool {
+    fn follow(
+        &self,
+        stream: &mut Stream,
+        changes: &mut [f64],
+        from: u64,
+        at: u64,
+        seat: &mut Running,
+    ) -> bool {
         let to = from + changes.len() as u64;
         let block = u64::from(self.demand.block);
         let mut at = at;

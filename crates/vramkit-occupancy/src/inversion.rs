@@ -46,7 +46,11 @@ pub(crate) fn largest(
     while bad - good > 1 {
         next = next.clamp(good + 1, bad - 1);
         let here = exposure(next)?;
-        if here.ln <= target { (good, at_good) = (next, Some(here)) } else { (bad, at_bad) = (next, Some(here)) }
+        if here.ln <= target {
+            (good, at_good) = (next, Some(here))
+        } else {
+            (bad, at_bad) = (next, Some(here))
+        }
         next = match (at_good, at_bad) {
             (Some(below), Some(above)) if below.ln.is_finite() && above.ln > below.ln => {
                 let part = (target - below.ln) / (above.ln - below.ln);
@@ -66,5 +70,9 @@ pub(crate) fn largest(
     let error = at_good.or(at_bad).map_or(0.0, |exposure| exposure.error);
     let reach = if error > 0.0 && slope.is_finite() { 2.0 * error / slope } else { 0.0 };
     let value = good as f64;
-    Ok(Inverse { value, low: (value - reach.ceil()).max(low as f64), high: (value + reach.floor()).min(high as f64) })
+    Ok(Inverse {
+        value,
+        low: (value - reach.ceil()).max(low as f64),
+        high: (value + reach.floor()).min(high as f64),
+    })
 }

@@ -42,7 +42,12 @@ impl Lengths {
     /// # Errors
     /// A prompt outside 0 to [`MAX_TOKENS`], a probability outside (0, 1] or below 1e-7, anything not finite.
     pub fn geometric(prompt: f64, termination: f64) -> Result<Self, OccupancyError> {
-        finite("the prompt's mean length", prompt, 0.0..=f64::from(MAX_TOKENS), "it must be 0 to 16,777,216 tokens")?;
+        finite(
+            "the prompt's mean length",
+            prompt,
+            0.0..=f64::from(MAX_TOKENS),
+            "it must be 0 to 16,777,216 tokens",
+        )?;
         finite(
             "the termination probability",
             termination,
@@ -64,7 +69,11 @@ impl Lengths {
         let bad = |length: u32| length == 0 || length > MAX_TOKENS;
         if let Some(at) = requests.iter().position(|r| bad(r.prompt) || bad(r.output)) {
             let Request { prompt, output } = requests[at];
-            return Err(OccupancyError::Request { number: at + 1, prompt: prompt.into(), output: output.into() });
+            return Err(OccupancyError::Request {
+                number: at + 1,
+                prompt: prompt.into(),
+                output: output.into(),
+            });
         }
         Ok(Self { law: Law::Log(requests), max_output: None })
     }
@@ -80,7 +89,8 @@ impl Lengths {
         }
         let cap = self.max_output.map_or(max_output, |cap| cap.min(max_output));
         if let Law::Log(requests) = &self.law {
-            self.law = Law::Log(requests.iter().map(|r| Request { output: r.output.min(cap), ..*r }).collect());
+            self.law =
+                Law::Log(requests.iter().map(|r| Request { output: r.output.min(cap), ..*r }).collect());
         }
         self.max_output = Some(cap);
         Ok(self)
@@ -89,7 +99,9 @@ impl Lengths {
     /// The prompt and the termination probability, if that is all there is to the law: the closed forms' case.
     pub fn as_geometric(&self) -> Option<(f64, f64)> {
         match self.law {
-            Law::Geometric { prompt, termination } if self.max_output.is_none() => Some((prompt, termination)),
+            Law::Geometric { prompt, termination } if self.max_output.is_none() => {
+                Some((prompt, termination))
+            }
             _ => None,
         }
     }
@@ -151,7 +163,9 @@ impl Lengths {
         match &self.law {
             Law::Geometric { prompt, termination } if *termination == 1.0 => Some(prompt + 1.0),
             Law::Geometric { prompt, .. } => self.max_output.map(|cap| prompt + f64::from(cap)),
-            Law::Log(requests) => requests.iter().map(|r| f64::from(r.prompt) + f64::from(r.output)).reduce(f64::max),
+            Law::Log(requests) => {
+                requests.iter().map(|r| f64::from(r.prompt) + f64::from(r.output)).reduce(f64::max)
+            }
         }
     }
 

@@ -79,6 +79,11 @@ impl Published {
         (-2.0 * self.drift().abs() * above.max(0.0) / self.variance()).exp()
     }
 
+    /// The memory, in tokens, at which the published bound is a risk: what sizing by it would choose.
+    pub fn capacity(&self, risk: f64) -> f64 {
+        self.x0() + self.variance() / (2.0 * self.drift().abs()) * -risk.ln()
+    }
+
     /// The same bound with the finite variance.
     pub fn finite_tail(&self, above: f64) -> f64 {
         (-2.0 * self.drift().abs() * above.max(0.0) / self.finite_variance()).exp()

@@ -119,6 +119,8 @@ pub struct CapacityReport {
     pub probability_high: Option<f64>,
     /// How it was found.
     pub probability_method: Option<RiskMethod>,
+    /// Why by that.
+    pub probability_reason: Option<String>,
     /// The risk asked about.
     pub risk: f64,
     /// The largest batch with this risk.
@@ -147,7 +149,11 @@ pub struct CapacityReport {
 ///
 /// # Errors
 /// Bad input. What is refused is `None` in the answer, and a note says why.
-pub fn answer(service: &Service, question: Question, risks: &[f64]) -> Result<CapacityReport, OccupancyError> {
+pub fn answer(
+    service: &Service,
+    question: Question,
+    risks: &[f64],
+) -> Result<CapacityReport, OccupancyError> {
     let Question { batching, capacity, risk } = question;
     check_risk(risk)?;
     let lengths = service.lengths;
@@ -233,6 +239,7 @@ pub fn answer(service: &Service, question: Question, risks: &[f64]) -> Result<Ca
         probability_low: found.map(|risk| risk.low),
         probability_high: found.map(|risk| risk.high),
         probability_method: found.map(|risk: Risk| risk.method),
+        probability_reason: found.map(|risk| risk.method.why().to_owned()),
         risk,
         max_batch: batches.first().and_then(|batch| batch.max_batch),
         batches,
@@ -255,13 +262,14 @@ fn moments(
     cycles: &Cycles,
     notes: &mut Vec<String>,
 ) -> (Predictions, Predictions, Predictions) {
-    let predictions = |published: Option<f64>, corrected: f64, exact: Option<f64>, simulated: Estimate| Predictions {
-        published,
-        corrected: Some(corrected),
-        exact,
-        simulated: Some(simulated.mean),
-        standard_error: Some(simulated.standard_error),
-    };
+    let predictions =
+        |published: Option<f64>, corrected: f64, exact: Option<f64>, simulated: Estimate| Predictions {
+            published,
+            corrected: Some(corrected),
+            exact,
+            simulated: Some(simulated.mean),
+            standard_error: Some(simulated.standard_error),
+        };
     let (kappa, xmax) = (cycles.kappa(Convention::BeforeFree), cycles.peak(Convention::BeforeFree));
     // The peak's sum is an approximation: it stands where the simulation agrees with it.
     let sound = exact.map(|exact| {
@@ -293,7 +301,10 @@ fn moments(
 }
 
 /// What was refused becomes a note.
-fn allowed<T>(result: Result<T, OccupancyError>, notes: &mut Vec<String>) -> Result<Option<T>, OccupancyError> {
+fn allowed<T>(
+    result: Result<T, OccupancyError>,
+    notes: &mut Vec<String>,
+) -> Result<Option<T>, OccupancyError> {
     match result {
         Ok(value) => Ok(Some(value)),
         Err(refused @ OccupancyError::Refused { .. }) => {

@@ -72,6 +72,21 @@ pub enum RiskMethod {
     Splitting,
 }
 
+impl RiskMethod {
+    /// Why it was the one to use.
+    pub fn why(self) -> &'static str {
+        match self {
+            Self::Certain => "no sequence can get long enough, or even the shortest do not fit",
+            Self::ExactLaw => "seats refilled one by one are independent",
+            Self::Clumps => "running out is rare, so they are far apart",
+            Self::Simulated => "a simulation meets it often enough to count",
+            Self::Splitting => {
+                "too rare for a simulation to count, and geometric outputs can be split at any step"
+            }
+        }
+    }
+}
+
 impl std::fmt::Display for RiskMethod {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str(match self {
@@ -130,7 +145,8 @@ impl Service<'_> {
     /// # Errors
     /// Bad input.
     pub fn cycles(&self, batch: Batch, risk: f64) -> Result<Cycles, OccupancyError> {
-        let cycles = ((4.0 * ENOUGH / risk.max(1e-12)) as u64).clamp(self.effort.cycles, self.effort.cycles * 20);
+        let cycles =
+            ((4.0 * ENOUGH / risk.max(1e-12)) as u64).clamp(self.effort.cycles, self.effort.cycles * 20);
         simulate_with(batch, self.lengths, Effort { cycles, ..self.effort }, self.progress)
     }
 
@@ -188,7 +204,12 @@ impl Service<'_> {
     ///
     /// # Errors
     /// As for `risk`.
-    pub fn threshold_risk(&self, batch: Batch, cycles: &Cycles, capacity: f64) -> Result<Risk, OccupancyError> {
+    pub fn threshold_risk(
+        &self,
+        batch: Batch,
+        cycles: &Cycles,
+        capacity: f64,
+    ) -> Result<Risk, OccupancyError> {
         self.threshold_risk_with(batch, cycles, capacity, false)
     }
 
@@ -203,10 +224,12 @@ impl Service<'_> {
         let within = self.cycles_within(cycles.steps().mean);
         // Over in the first cycle, or in a run that begins later.
         let exposure = |cycle: f64, runs: f64| -(-cycle.min(1.0)).ln_1p() + runs * (within - 1.0);
-        let over = cycles.exceeding(capacity);
-        let met = over.mean * cycles.count() as f64;
-        if met >= ENOUGH || over.mean >= 1.0 {
-            let runs = cycles.runs_exceeding(capacity);
+        let (over, runs) = (cycles.exceeding(capacity), cycles.runs_exceeding(capacity));
+        let count = cycles.count() as f64;
+        let (met, met_runs) = (over.mean * count, runs.mean * count);
+        // Exceedances come in runs; how many runs there are is what a count can be trusted by.
+        let is_geometric = self.lengths.as_geometric().is_some();
+        if met_runs >= ENOUGH || over.mean >= 0.2 || (!is_geometric && met >= ENOUGH) {
             let exposure = exposure(over.mean, runs.mean);
             let ratio = match self.horizon {
                 Horizon::Cycle => over.standard_error / over.mean / (1.0 - over.mean).max(1e-9),
@@ -220,17 +243,17 @@ impl Service<'_> {
             let exposure = exposure(rarity.ln_probability.exp(), rarity.ln_runs.exp());
             return Ok(bounded(exposure, rarity.error, RiskMethod::Splitting));
         }
-        let count = cycles.count();
         Err(OccupancyError::Refused {
             what: format!("the probability of more than {capacity:.0} tokens in a cycle"),
             why: format!(
                 "of {count} simulated cycles {met:.0} were over it, too few to count, and lengths from a log have no \
                  formula under threshold batching; all that is known is that it is below {:.1e} a cycle",
-                (met + 3.0 + 2.0 * met.sqrt()) / count as f64
+                (met + 3.0 + 2.0 * met.sqrt()) / count
             ),
-            instead: "simulate more cycles, ask for continuous batching, or give a mean prompt and a termination \
+            instead:
+                "simulate more cycles, ask for continuous batching, or give a mean prompt and a termination \
                       probability"
-                .to_owned(),
+                    .to_owned(),
         })
     }
 
@@ -239,7 +262,12 @@ impl Service<'_> {
     ///
     /// # Errors
     /// As for [`risk`](Self::risk); a risk outside (0, 1).
-    pub fn largest_batch(&self, batching: Batching, capacity: f64, risk: f64) -> Result<Inverse, OccupancyError> {
+    pub fn largest_batch(
+        &self,
+        batching: Batching,
+        capacity: f64,
+        risk: f64,
+    ) -> Result<Inverse, OccupancyError> {
         check_risk(risk)?;
         self.check(capacity)?;
         let target = ln_exposure(risk);
@@ -248,11 +276,20 @@ impl Service<'_> {
         let high = (capacity / one).floor().min(f64::from(1 << 20)) as u64;
         let low = self.lengths.largest().map_or(0, |most| self.worst_case(capacity, most)).min(high);
         let guess = self.rough_batch(batching, capacity, risk, low, high)?;
-        largest(low, high, guess, target, |seats| self.exposure(batching.with_seats(seats as u32), capacity, risk))
+        largest(low, high, guess, target, |seats| {
+            self.exposure(batching.with_seats(seats as u32), capacity, risk)
+        })
     }
 
     /// A batch with about this risk, from formulas.
-    fn rough_batch(&self, batching: Batching, capacity: f64, risk: f64, low: u64, high: u64) -> Result<u64, OccupancyError> {
+    fn rough_batch(
+        &self,
+        batching: Batching,
+        capacity: f64,
+        risk: f64,
+        low: u64,
+        high: u64,
+    ) -> Result<u64, OccupancyError> {
         let is_good = |seats: u32| -> Result<bool, OccupancyError> {
             Ok(match batching.with_seats(seats) {
                 Batching::Continuous { seats } => {
@@ -318,7 +355,8 @@ impl Service<'_> {
                 }
             }
         };
-        let spread = ln_exposure(found.high.min(1.0 - 1e-12)) - ln_exposure(found.probability.min(1.0 - 1e-12));
+        let spread =
+            ln_exposure(found.high.min(1.0 - 1e-12)) - ln_exposure(found.probability.min(1.0 - 1e-12));
         let error = if spread.is_finite() { 0.5 * spread.max(0.0) } else { 0.0 };
         Ok(Exposure { ln: ln_exposure(found.probability.min(1.0 - 1e-12)), error })
     }
@@ -379,33 +417,45 @@ impl Service<'_> {
         let cycles = self.cycles(batch, risk)?;
         let within = self.cycles_within(cycles.steps().mean);
         let count = cycles.count() as f64;
+        let is_geometric = self.lengths.as_geometric().is_some();
         if within <= 1.0 {
-            if risk * count >= ENOUGH {
-                let (value, low, high) = cycles.quantile(risk);
+            let (value, low, high) = cycles.quantile(risk);
+            let runs = cycles.runs_exceeding(value).mean * count;
+            if runs >= 4.0 * ENOUGH || risk >= 0.2 || (!is_geometric && risk * count >= ENOUGH) {
                 return Ok(Inverse { value, low, high });
             }
         } else {
             // Where runs begin at the right rate: the peaks are few, so by halving.
             let rate = -(-risk).ln_1p() / within;
-            if rate * count >= ENOUGH {
+            if rate * count >= if is_geometric { 4.0 * ENOUGH } else { ENOUGH } {
                 let at = |rate: f64| {
                     let (mut low, mut high) = (cycles.x0().mean, cycles.quantile(0.0).0);
                     while high - low > 0.5 {
                         let middle = 0.5 * (low + high);
                         let here = cycles.runs_exceeding(middle).mean;
-                        if here > rate || cycles.exceeding(middle).mean > 0.2 { low = middle } else { high = middle }
+                        if here > rate || cycles.exceeding(middle).mean > 0.2 {
+                            low = middle
+                        } else {
+                            high = middle
+                        }
                     }
                     high
                 };
                 let error = 2.0 * cycles.runs_exceeding(at(rate)).standard_error;
-                return Ok(Inverse { value: at(rate), low: at(rate + error), high: at((rate - error).max(0.0)) });
+                return Ok(Inverse {
+                    value: at(rate),
+                    low: at(rate + error),
+                    high: at((rate - error).max(0.0)),
+                });
             }
         }
         let Some((prompt, termination)) = self.lengths.as_geometric() else {
             return Err(OccupancyError::Refused {
                 what: format!("the memory for a risk of {risk:e}"),
-                why: format!("{count} simulated cycles are too few to meet it {ENOUGH} times, and lengths from a log have no \
-                              formula under threshold batching"),
+                why: format!(
+                    "{count} simulated cycles are too few to meet it {ENOUGH} times, and lengths from a log have no \
+                              formula under threshold batching"
+                ),
                 instead: "simulate more cycles, ask for a larger risk, or for continuous batching".to_owned(),
             });
         };
@@ -430,5 +480,10 @@ pub fn check_risk(risk: f64) -> Result<f64, OccupancyError> {
 fn bounded(exposure: f64, error: f64, method: RiskMethod) -> Risk {
     let within = |exposure: f64| -(-exposure).exp_m1();
     let reach = (2.0 * error).min(700.0).exp();
-    Risk { probability: within(exposure), low: within(exposure / reach), high: within(exposure * reach), method }
+    Risk {
+        probability: within(exposure),
+        low: within(exposure / reach),
+        high: within(exposure * reach),
+        method,
+    }
 }

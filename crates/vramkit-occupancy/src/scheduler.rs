@@ -34,7 +34,14 @@ impl Scheduler {
     /// prompts in pieces.
     pub fn new(capacity: u64, seats: u32) -> Self {
         let block = 16;
-        Self { blocks: capacity / 16, block, seats, watermark: 0.0, token_budget: 8192, chunked_prefill: true }
+        Self {
+            blocks: capacity / 16,
+            block,
+            seats,
+            watermark: 0.0,
+            token_budget: 8192,
+            chunked_prefill: true,
+        }
     }
 }
 
@@ -135,9 +142,19 @@ impl Scheduler {
     fn check(&self, requests: &[Request], arrivals: Option<&[f64]>) -> Result<(), OccupancyError> {
         finite("the blocks", self.blocks as f64, 1.0..=1e12, "there must be at least one")?;
         finite("the block", self.block.into(), 1.0..=65_536.0, "it must be 1 to 65,536 tokens")?;
-        finite("the batch", self.seats.into(), 1.0..=f64::from(1 << 20), "it must be 1 to 1,048,576 sequences")?;
+        finite(
+            "the batch",
+            self.seats.into(),
+            1.0..=f64::from(1 << 20),
+            "it must be 1 to 1,048,576 sequences",
+        )?;
         finite("the watermark", self.watermark, 0.0..=0.99, "it must be 0 to 0.99")?;
-        finite("the token budget", self.token_budget.into(), 1.0..=1e9, "it must be at least one token a step")?;
+        finite(
+            "the token budget",
+            self.token_budget.into(),
+            1.0..=1e9,
+            "it must be at least one token a step",
+        )?;
         let reserve = (self.watermark * self.blocks as f64) as u64;
         for (number, request) in requests.iter().enumerate() {
             let Request { prompt, output } = *request;
@@ -154,16 +171,25 @@ impl Scheduler {
             if !self.chunked_prefill && needed > self.token_budget.into() {
                 return Err(OccupancyError::Refused {
                     what: format!("request {} of up to {needed} tokens", number + 1),
-                    why: format!("a step computes {} tokens and prompts are not taken in pieces", self.token_budget),
+                    why: format!(
+                        "a step computes {} tokens and prompts are not taken in pieces",
+                        self.token_budget
+                    ),
                     instead: "allow chunked prefill or a larger token budget".to_owned(),
                 });
             }
         }
         if let Some(at) = arrivals
-            && (at.len() != requests.len() || !at.is_sorted() || at.iter().any(|at| !at.is_finite() || *at < 0.0))
+            && (at.len() != requests.len()
+                || !at.is_sorted()
+                || at.iter().any(|at| !at.is_finite() || *at < 0.0))
         {
             let expected = "there must be one for each request, in ascending order";
-            return Err(OccupancyError::OutOfRange { name: "the number of arrivals", value: at.len() as f64, expected });
+            return Err(OccupancyError::OutOfRange {
+                name: "the number of arrivals",
+                value: at.len() as f64,
+                expected,
+            });
         }
         Ok(())
     }
@@ -176,7 +202,13 @@ impl Scheduler {
         while i < state.running.len() && budget > 0 {
             let sequence = state.running[i];
             let new = (sequence.prompt + sequence.generated - sequence.computed).min(budget);
-            let needed = (sequence.computed + new).div_ceil(self.block) - sequence.blocks;
+            let after = sequence.computed + new;
+            // Mostly there is room in the last block.
+            let needed = if after <= sequence.blocks * self.block {
+                0
+            } else {
+                after.div_ceil(self.block) - sequence.blocks
+            };
             let mut gone = false;
             while u64::from(needed) > state.free {
                 let Some(last) = state.running.pop() else { break };

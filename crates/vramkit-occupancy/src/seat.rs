@@ -132,7 +132,12 @@ impl Seat {
     }
 
     /// The Fourier transform of the tilted law at the first `size / 2 + 1` multiples of 2π/`size`.
-    pub(crate) fn transform(&self, t: f64, size: usize, fft: &dyn realfft::RealToComplex<f64>) -> Vec<Complex<f64>> {
+    pub(crate) fn transform(
+        &self,
+        t: f64,
+        size: usize,
+        fft: &dyn realfft::RealToComplex<f64>,
+    ) -> Vec<Complex<f64>> {
         match self {
             Self::Table { base, pi } => {
                 let k = self.cumulants(t).k;
@@ -155,7 +160,8 @@ impl Seat {
                 };
                 let at = |j: usize| {
                     let one = turn(1.0, j);
-                    turn(prompt + 1.0, j) * (1.0 - tilted + one * tilted) * (1.0 - ratio) / (1.0 - one * ratio)
+                    turn(prompt + 1.0, j) * (1.0 - tilted + one * tilted) * (1.0 - ratio)
+                        / (1.0 - one * ratio)
                 };
                 (0..=size / 2).map(at).collect()
             }

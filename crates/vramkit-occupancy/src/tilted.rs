@@ -12,18 +12,32 @@ pub(crate) struct Tilted<'a> {
     origin: f64,
     /// For a log: sums of its requests' weights.
     sums: Vec<f64>,
+    /// For each of as many equal parts of all the weight, the first request whose sum reaches it: where to begin looking
+    /// (Chen and Asau, "On generating random variates from an empirical distribution", 1974).
+    guide: Vec<u32>,
 }
 
 impl<'a> Tilted<'a> {
     pub(crate) fn new(lengths: &'a Lengths, tilt: f64) -> Self {
         let origin = lengths.largest().unwrap_or(0.0);
-        let mut tilted = Self { lengths, draws: lengths.draws(), tilt, origin, sums: Vec::new() };
+        let mut tilted =
+            Self { lengths, draws: lengths.draws(), tilt, origin, sums: Vec::new(), guide: Vec::new() };
         let mut sum = 0.0;
         tilted.sums = tilted
             .weights()
             .map(|weight| {
                 sum += weight;
                 sum
+            })
+            .collect();
+        let count = tilted.sums.len();
+        let mut first = 0;
+        tilted.guide = (0..count)
+            .map(|part| {
+                while tilted.sums[first] < sum * part as f64 / count as f64 {
+                    first += 1;
+                }
+                first as u32
             })
             .collect();
         tilted
@@ -72,9 +86,15 @@ impl<'a> Tilted<'a> {
     pub(crate) fn draw(&self, stream: &mut Stream) -> (u64, u32, u32) {
         match &self.lengths.law {
             Law::Log(requests) => {
-                let all = self.sums.last().copied().unwrap_or(0.0);
-                let at = stream.unit() * all;
-                let i = self.sums.partition_point(|&sum| sum < at).min(requests.len() - 1);
+                let last = requests.len() - 1;
+                let part = stream.unit();
+                let at = part * self.sums[last];
+                let mut i = self.guide[((part * requests.len() as f64) as usize).min(last)] as usize;
+                // Rounding may have put the beginning one too far.
+                i = i.saturating_sub(usize::from(i > 0 && self.sums[i - 1] >= at));
+                while i < last && self.sums[i] < at {
+                    i += 1;
+                }
                 let request = requests[i];
                 (request.prompt.into(), request.output, age(stream, self.tilt, request.output))
             }

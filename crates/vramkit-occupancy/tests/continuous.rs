@@ -8,7 +8,8 @@ use proptest::prelude::*;
 use statrs::function::beta::beta_reg;
 use statrs::function::gamma::gamma_lr;
 use vramkit_occupancy::{
-    Batching, Demand, Effort, Horizon, HorizonMethod, Lengths, OccupancyError, Population, Request, RiskMethod, Service,
+    Batching, Demand, Effort, Horizon, HorizonMethod, Lengths, OccupancyError, Population, Request,
+    RiskMethod, Service,
 };
 
 fn lengths(log: &[(u32, u32)]) -> Lengths {
@@ -45,7 +46,8 @@ fn geometric_outputs_have_the_negative_binomial_tail_at_any_depth() {
     // One in a billion, and one in 10^12, on the spot.
     let lengths = Lengths::geometric(0.0, 0.01).unwrap();
     for target in [1e-9, 1e-12] {
-        let c = (12_800..40_000).find(|&c| negative_binomial_tail(128.0, 0.01, f64::from(c)) < target).unwrap();
+        let c =
+            (12_800..40_000).find(|&c| negative_binomial_tail(128.0, 0.01, f64::from(c)) < target).unwrap();
         let found = demand(&lengths, 128).tail(f64::from(c)).unwrap().probability();
         assert!((found / negative_binomial_tail(128.0, 0.01, f64::from(c)) - 1.0).abs() < 1e-7);
     }
@@ -137,7 +139,10 @@ fn horizons_run_out_as_often_as_long_runs_do() {
         let near = (risk.probability - seen).abs() < 0.2 * seen + 3.0 * error;
         assert!(near && risk.union_bound >= seen - 3.0 * error, "{capacity}: {risk:?} {seen} +- {error}");
         let simulated = demand.simulate_horizon(capacity, f64::from(steps), 1500, 3).unwrap();
-        assert!((simulated.mean - seen).abs() < 4.0 * error.hypot(simulated.standard_error), "{simulated:?} {seen}");
+        assert!(
+            (simulated.mean - seen).abs() < 4.0 * error.hypot(simulated.standard_error),
+            "{simulated:?} {seen}"
+        );
     }
 }
 
@@ -192,7 +197,8 @@ fn arrivals_are_compound_poisson() {
 fn the_batch_and_the_memory_for_a_risk_have_it() {
     let law = lengths(&plain::log(5, 3000));
     for horizon in [Horizon::Cycle, Horizon::Steps(20_000.0)] {
-        let service = Service { lengths: &law, block: 1, horizon, effort: Effort::default(), progress: &|_| {} };
+        let service =
+            Service { lengths: &law, block: 1, horizon, effort: Effort::default(), progress: &|_| {} };
         for risk in [1e-2, 1e-5, 1e-9] {
             let batching = Batching::Continuous { seats: 40 };
             let memory = service.least_capacity(batching, risk).unwrap();
@@ -222,8 +228,13 @@ fn a_short_log_says_how_little_it_knows() {
     let truth = truth.tail(capacity).unwrap().probability();
     let held = (0..40).filter(|&seed| {
         let law = lengths(&plain::log(100 + seed, 1000));
-        let service =
-            Service { lengths: &law, block: 1, horizon: Horizon::Cycle, effort: Effort::default(), progress: &|_| {} };
+        let service = Service {
+            lengths: &law,
+            block: 1,
+            horizon: Horizon::Cycle,
+            effort: Effort::default(),
+            progress: &|_| {},
+        };
         let risk = service.risk(Batching::Continuous { seats: 40 }, capacity).unwrap();
         assert_eq!(risk.method, RiskMethod::ExactLaw);
         risk.low <= truth && truth <= risk.high

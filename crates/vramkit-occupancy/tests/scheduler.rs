@@ -9,7 +9,8 @@ use vramkit_occupancy::{OccupancyError, Request, Scheduler};
 
 /// vLLM's pull request 44594: 450 requests of 1,000 and 5,000 tokens give or take a fifth, 128 at a time, 299,584 tokens of KV
 /// cache. Preemptions that it printed, by watermark.
-const PUBLISHED: [(f64, f64); 5] = [(0.0, 1065.0), (0.02, 400.0), (0.05, 187.0), (0.10, 168.0), (0.15, 168.0)];
+const PUBLISHED: [(f64, f64); 5] =
+    [(0.0, 1065.0), (0.02, 400.0), (0.05, 187.0), (0.10, 168.0), (0.15, 168.0)];
 
 #[test]
 fn preempts_as_often_as_vllm_did() {

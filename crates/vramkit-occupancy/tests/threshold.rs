@@ -6,8 +6,8 @@ mod plain;
 
 use proptest::prelude::*;
 use vramkit_occupancy::{
-    Batch, Batching, Convention, Effort, Exact, Excursions, Horizon, Lengths, OccupancyError, Published, Request,
-    RiskMethod, Service, simulate,
+    Batch, Batching, Convention, Effort, Exact, Excursions, Horizon, Lengths, OccupancyError, Published,
+    Request, RiskMethod, Service, simulate,
 };
 
 fn batch(seats: u32, threshold: u32) -> Batch {
@@ -42,16 +42,26 @@ fn the_published_formulas_are_as_printed() {
 
 #[test]
 fn exact_moments_and_the_simulation_agree_with_a_plain_one() {
-    for (n, k, p, prompt) in
-        [(8, 1, 0.05, 20), (8, 8, 0.05, 100), (32, 6, 0.01, 100), (32, 16, 0.05, 500), (64, 13, 0.02, 20), (5, 3, 1.0, 10)]
-    {
+    for (n, k, p, prompt) in [
+        (8, 1, 0.05, 20),
+        (8, 8, 0.05, 100),
+        (32, 6, 0.01, 100),
+        (32, 16, 0.05, 500),
+        (64, 13, 0.02, 20),
+        (5, 3, 1.0, 10),
+    ] {
         let plain = plain::threshold(n, k, prompt, p, 20_000, 1);
         let batch = batch(n as u32, k as u32);
         let lengths = Lengths::geometric(prompt as f64, p).unwrap();
         let exact = Exact::new(batch, prompt as f64, 0.0, p);
         let near = |a: f64, b: f64, error: f64| (a - b).abs() <= (0.01 * b).max(4.0 * error);
         assert!(near(exact.x0(), plain.x0, plain.x0_error), "{n} {k} {p}: {} {}", exact.x0(), plain.x0);
-        assert!((exact.steps() - plain.steps).abs() < 0.02 * plain.steps, "{} {}", exact.steps(), plain.steps);
+        assert!(
+            (exact.steps() - plain.steps).abs() < 0.02 * plain.steps,
+            "{} {}",
+            exact.steps(),
+            plain.steps
+        );
         let cycles = simulate(batch, &lengths, Effort { cycles: 40_000, seed: 3 }).unwrap();
         let (peak, x0) = (cycles.peak(Convention::BeforeFree), cycles.x0());
         assert!(near(peak.mean, plain.before, plain.before_error.hypot(peak.standard_error)));
@@ -60,19 +70,27 @@ fn exact_moments_and_the_simulation_agree_with_a_plain_one() {
         assert!((cycles.steps().mean - plain.steps).abs() < 0.02 * plain.steps);
         // Wherever the variance is not that of nothing.
         let variance = exact.x0_variance();
-        assert!(variance < 1.0 || (cycles.x0_variance() / variance - 1.0).abs() < 0.12, "{variance} {}", cycles.x0_variance());
+        assert!(
+            variance < 1.0 || (cycles.x0_variance() / variance - 1.0).abs() < 0.12,
+            "{variance} {}",
+            cycles.x0_variance()
+        );
     }
 }
 
 #[test]
 fn the_corrected_peak_is_the_one_of_the_literature_table() {
     // N, k, p, L: kappa published, corrected, simulated, before free.
-    for (n, k, p, prompt, published, corrected, simulated) in
-        [(128, 26, 0.01, 20.0, 500.0, 502.0, 469.0), (32, 6, 0.01, 100.0, 100.0, 155.0, 153.0), (32, 16, 0.05, 2000.0, 0.2, 39.7, 39.7)]
-    {
+    for (n, k, p, prompt, published, corrected, simulated) in [
+        (128, 26, 0.01, 20.0, 500.0, 502.0, 469.0),
+        (32, 6, 0.01, 100.0, 100.0, 155.0, 153.0),
+        (32, 16, 0.05, 2000.0, 0.2, 39.7, 39.7),
+    ] {
         let lengths = Lengths::geometric(prompt, p).unwrap();
         let batch = batch(n, k);
-        assert!((Published::new(batch, &lengths).unwrap().kappa() - published).abs() < 0.01 + 0.001 * published);
+        assert!(
+            (Published::new(batch, &lengths).unwrap().kappa() - published).abs() < 0.01 + 0.001 * published
+        );
         let kappa = Exact::new(batch, prompt, 0.0, p).kappa();
         assert!((kappa - corrected).abs() < 0.01 * corrected, "{kappa} {corrected}");
         let cycles = simulate(batch, &lengths, Effort::default()).unwrap();
@@ -87,6 +105,45 @@ fn slow_traffic_in_larger_steps_is_the_same() {
     let fast = Exact::new(batch(64, 13), 0.0, 0.0, 1e-3);
     assert!((slow.x0() / fast.x0() / 100.0 - 1.0).abs() < 2e-3, "{} {}", slow.x0(), fast.x0());
     assert!((slow.x0_variance() / fast.x0_variance() / 10_000.0 - 1.0).abs() < 5e-3);
+}
+
+#[test]
+fn the_tail_exponent_is_the_continuous_one_where_steps_are_short() {
+    // e^(rL)(1 − r²/p²) = 1 with short steps; 1/r tends to the published kappa as pL goes to 0.
+    for (p, prompt) in [(1e-4, 1000.0), (1e-3, 50.0), (1e-4, 30_000.0)] {
+        let exact = Exact::new(batch(64, 13), prompt, 0.0, p);
+        let r = exact.tail_exponent();
+        let side = (r * prompt).exp() * (1.0 - (r / p).powi(2));
+        assert!((side - 1.0).abs() < 0.02 && r > 0.0 && r < p, "{p} {prompt}: {r} {side}");
+    }
+    let exact = Exact::new(batch(64, 13), 10.0, 0.0, 1e-4);
+    let kappa = Published::new(batch(64, 13), &Lengths::geometric(10.0, 1e-4).unwrap()).unwrap().kappa();
+    assert!((1.0 / exact.tail_exponent() / kappa - 1.0).abs() < 0.01);
+    // Peaks of a cycle get rarer at least so fast.
+    let (p, prompt) = (0.01, 100);
+    let plain = plain::threshold(32, 6, prompt, p, 50_000, 3);
+    let exact = Exact::new(batch(32, 6), prompt as f64, 0.0, p);
+    let capacity = exact.capacity(0.01);
+    assert!((exact.tail(capacity) - 0.01).abs() < 1e-6);
+    let realised = plain::over(&plain, capacity);
+    assert!((0.003..0.03).contains(&realised), "{realised}");
+    // The published rule runs out far more often than it says.
+    let lengths = Lengths::geometric(prompt as f64, p).unwrap();
+    assert!(plain::over(&plain, Published::new(batch(32, 6), &lengths).unwrap().capacity(0.01)) > 0.1);
+}
+
+#[test]
+fn a_threshold_of_one_is_continuous_batching() {
+    // Two ways that share nothing: splitting of simulated cycles, and clumps drawn from the exact law.
+    let lengths = Lengths::geometric(30.0, 0.02).unwrap();
+    let service = service(&lengths, Horizon::Steps(10_000.0));
+    for capacity in [4400.0, 5200.0] {
+        let splitting = service.risk(Batching::Threshold(batch(32, 1)), capacity).unwrap();
+        let clumps = service.risk(Batching::Continuous { seats: 32 }, capacity).unwrap();
+        assert_eq!((splitting.method, clumps.method), (RiskMethod::Splitting, RiskMethod::Clumps));
+        let ratio = splitting.probability / clumps.probability;
+        assert!(clumps.probability < 0.02 && (0.6..1.6).contains(&ratio), "{splitting:?} {clumps:?}");
+    }
 }
 
 #[test]
@@ -160,7 +217,9 @@ fn a_horizon_of_many_cycles_is_what_a_long_run_meets() {
     let plain = plain::threshold(n, k, prompt, p, 400_000, 2);
     let capacity = 5600.0;
     // Horizons of 100 cycles laid end to end.
-    let met = plain.peaks.chunks(100).filter(|chunk| chunk.iter().any(|&peak| peak > capacity)).count() as f64 / 4000.0;
+    let met = plain.peaks.chunks(100).filter(|chunk| chunk.iter().any(|&peak| peak > capacity)).count()
+        as f64
+        / 4000.0;
     let steps = Horizon::Steps(100.0 * plain.steps);
     let risk = service(&lengths, steps).risk(Batching::Threshold(batch(32, 6)), capacity).unwrap();
     assert!((0.8..1.25).contains(&(risk.probability / met)), "{risk:?} {met}");
@@ -212,7 +271,10 @@ fn bad_input_is_named() {
         assert!(matches!(Lengths::geometric(10.0, p), Err(OccupancyError::OutOfRange { .. })), "{p}");
     }
     for prompt in [-1.0, f64::NAN, f64::INFINITY, 1e12] {
-        assert!(matches!(Lengths::geometric(prompt, 0.1), Err(OccupancyError::OutOfRange { .. })), "{prompt}");
+        assert!(
+            matches!(Lengths::geometric(prompt, 0.1), Err(OccupancyError::OutOfRange { .. })),
+            "{prompt}"
+        );
     }
     assert!(matches!(Lengths::from_requests(Vec::new()), Err(OccupancyError::NoRequests)));
     for (prompt, output) in [(0, 1), (1, 0), (1_000_000_000, 1), (1, 1_000_000_000)] {

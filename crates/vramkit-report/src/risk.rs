@@ -49,7 +49,11 @@ pub fn risk_svg(picture: &RiskPicture) -> String {
     let x = |batch: f64| LEFT + (batch - first) / (last - first) * (WIDTH - LEFT - RIGHT);
     let y = |risk: f64| TOP + risk.max(1e-300).log10().max(floor) / floor * (HEIGHT - TOP - BOTTOM);
     let mut svg = open_svg(WIDTH, HEIGHT, "risk of running out against batch");
-    let _ = writeln!(svg, "<text x=\"{LEFT}\" y=\"24\" font-size=\"15\" font-weight=\"600\">{}</text>", escape(&picture.title));
+    let _ = writeln!(
+        svg,
+        "<text x=\"{LEFT}\" y=\"24\" font-size=\"15\" font-weight=\"600\">{}</text>",
+        escape(&picture.title)
+    );
     for decade in 0..=(-floor) as i32 {
         let at = n(y(10f64.powi(-decade)));
         let label = match decade {
@@ -57,13 +61,26 @@ pub fn risk_svg(picture: &RiskPicture) -> String {
             1 | 2 => format!("{} %", 100 / 10i32.pow(decade as u32)),
             _ => format!("1e-{decade}"),
         };
-        let _ = writeln!(svg, "<line x1=\"{LEFT}\" y1=\"{at}\" x2=\"{}\" y2=\"{at}\" stroke=\"#e4e4e4\"/>", WIDTH - RIGHT);
-        let _ = writeln!(svg, "<text x=\"{}\" y=\"{at}\" dy=\"4\" text-anchor=\"end\">{label}</text>", LEFT - 8.0);
+        let _ = writeln!(
+            svg,
+            "<line x1=\"{LEFT}\" y1=\"{at}\" x2=\"{}\" y2=\"{at}\" stroke=\"#e4e4e4\"/>",
+            WIDTH - RIGHT
+        );
+        let _ = writeln!(
+            svg,
+            "<text x=\"{}\" y=\"{at}\" dy=\"4\" text-anchor=\"end\">{label}</text>",
+            LEFT - 8.0
+        );
     }
     for tick in ticks(last, 12.0 * last / (last - first)).into_iter().filter(|&tick| tick >= first) {
         let (at, base) = (n(x(tick)), HEIGHT - BOTTOM);
-        let _ = writeln!(svg, "<line x1=\"{at}\" y1=\"{base}\" x2=\"{at}\" y2=\"{}\" stroke=\"#888\"/>", base + 5.0);
-        let _ = writeln!(svg, "<text x=\"{at}\" y=\"{}\" text-anchor=\"middle\">{}</text>", base + 20.0, n(tick));
+        let _ = writeln!(
+            svg,
+            "<line x1=\"{at}\" y1=\"{base}\" x2=\"{at}\" y2=\"{}\" stroke=\"#888\"/>",
+            base + 5.0
+        );
+        let _ =
+            writeln!(svg, "<text x=\"{at}\" y=\"{}\" text-anchor=\"middle\">{}</text>", base + 20.0, n(tick));
     }
     let middle = TOP + (HEIGHT - TOP - BOTTOM) / 2.0;
     let _ = writeln!(
@@ -93,21 +110,42 @@ pub fn risk_svg(picture: &RiskPicture) -> String {
         if curve.bars {
             for &(batch, risk, low, high) in &curve.points {
                 let (at, top, bottom) = (n(x(batch)), n(y(high)), n(y(low)));
-                let _ = writeln!(svg, "<line x1=\"{at}\" y1=\"{top}\" x2=\"{at}\" y2=\"{bottom}\" stroke=\"{colour}\" stroke-width=\"2\"/>");
-                let _ = writeln!(svg, "<circle cx=\"{at}\" cy=\"{}\" r=\"4\" fill=\"{colour}\"/>", n(y(risk)));
+                let _ = writeln!(
+                    svg,
+                    "<line x1=\"{at}\" y1=\"{top}\" x2=\"{at}\" y2=\"{bottom}\" stroke=\"{colour}\" stroke-width=\"2\"/>"
+                );
+                let _ =
+                    writeln!(svg, "<circle cx=\"{at}\" cy=\"{}\" r=\"4\" fill=\"{colour}\"/>", n(y(risk)));
             }
-            let _ = writeln!(svg, "<circle cx=\"{}\" cy=\"46\" r=\"4\" fill=\"{colour}\"/>", n(legend + 10.0));
+            let _ =
+                writeln!(svg, "<circle cx=\"{}\" cy=\"46\" r=\"4\" fill=\"{colour}\"/>", n(legend + 10.0));
         } else {
-            let shown: Vec<_> = curve.points.iter().filter(|point| point.1 > 0.0 && point.1.log10() >= floor).collect();
+            let shown: Vec<_> =
+                curve.points.iter().filter(|point| point.1 > 0.0 && point.1.log10() >= floor).collect();
             let there = |value: fn(&(f64, f64, f64, f64)) -> f64| {
-                shown.iter().map(move |point| format!("{},{}", n(x(point.0)), n(y(value(point))))).collect::<Vec<_>>()
+                shown
+                    .iter()
+                    .map(move |point| format!("{},{}", n(x(point.0)), n(y(value(point)))))
+                    .collect::<Vec<_>>()
             };
             let mut band = there(|point| point.2);
             band.extend(there(|point| point.3).into_iter().rev());
-            let _ = writeln!(svg, "<polygon points=\"{}\" fill=\"{colour}\" fill-opacity=\".15\"/>", band.join(" "));
+            let _ = writeln!(
+                svg,
+                "<polygon points=\"{}\" fill=\"{colour}\" fill-opacity=\".15\"/>",
+                band.join(" ")
+            );
             let line = there(|point| point.1).join(" ");
-            let _ = writeln!(svg, "<polyline points=\"{line}\" fill=\"none\" stroke=\"{colour}\" stroke-width=\"2.5\"/>");
-            let _ = writeln!(svg, "<line x1=\"{}\" y1=\"46\" x2=\"{}\" y2=\"46\" stroke=\"{colour}\" stroke-width=\"2.5\"/>", n(legend), n(legend + 20.0));
+            let _ = writeln!(
+                svg,
+                "<polyline points=\"{line}\" fill=\"none\" stroke=\"{colour}\" stroke-width=\"2.5\"/>"
+            );
+            let _ = writeln!(
+                svg,
+                "<line x1=\"{}\" y1=\"46\" x2=\"{}\" y2=\"46\" stroke=\"{colour}\" stroke-width=\"2.5\"/>",
+                n(legend),
+                n(legend + 20.0)
+            );
         }
         let _ = writeln!(svg, "<text x=\"{}\" y=\"50\">{}</text>", n(legend + 26.0), escape(&curve.name));
         legend += 52.0 + curve.name.len() as f64 * 6.6;

@@ -9,8 +9,8 @@ use vramkit::ByteSize;
 use vramkit_models::kv::{KvShape, read_kv_shape};
 use vramkit_models::traffic::{BadRows, CHARACTERS_A_TOKEN, Traffic, read_traffic};
 use vramkit_occupancy::{
-    Batch, Batching, CapacityReport, Demand, Effort, Horizon, Lengths, OccupancyError, Population, Published, Question,
-    Replayed, Request, Scheduler, Service, answer,
+    Batch, Batching, CapacityReport, Demand, Effort, Horizon, Lengths, OccupancyError, Population, Published,
+    Question, Replayed, Request, Scheduler, Service, answer,
 };
 use vramkit_report::{RiskCurve, RiskPicture, risk_svg};
 
@@ -78,7 +78,11 @@ pub fn run(options: &CapacityOptions) -> Result<bool, Failure> {
         rows_left_out: traffic.as_ref().map_or(0, |traffic| traffic.left_out),
         replay,
     };
-    if options.json { output::json(&answer)? } else { output::text(&text(options, &answer))? }
+    if options.json {
+        output::json(&answer)?
+    } else {
+        output::text(&text(options, &answer))?
+    }
     Ok(yes)
 }
 
@@ -101,7 +105,9 @@ fn lengths(options: &CapacityOptions, traffic: Option<&Traffic>) -> Result<Lengt
 fn kv_bytes(options: &CapacityOptions) -> Result<Option<u64>, Failure> {
     let shape = match (&options.model, options.layers, options.kv_heads, options.head_dim) {
         (Some(model), ..) => Some(read_kv_shape(model)?),
-        (None, Some(layers), Some(heads), Some(head)) => Some(KvShape::new(layers, heads, head).map_err(Failure::Input)?),
+        (None, Some(layers), Some(heads), Some(head)) => {
+            Some(KvShape::new(layers, heads, head).map_err(Failure::Input)?)
+        }
         _ => None,
     };
     Ok(shape.map(|shape| shape.bytes_per_token(options.cache_type)))
@@ -155,7 +161,9 @@ fn batching(
             }
             Ok(Batching::Continuous { seats: largest.value as u32 })
         }
-        (None, _, None) => Err(Failure::Input("give --batch, or a capacity to find the largest batch for".to_owned())),
+        (None, _, None) => {
+            Err(Failure::Input("give --batch, or a capacity to find the largest batch for".to_owned()))
+        }
     }
 }
 
@@ -189,14 +197,16 @@ fn picture(
         return Err(Failure::Input("--svg draws risk against batch: it needs a capacity".to_owned()));
     };
     let asked = f64::from(batching.seats());
-    let largest = f64::from(report.batches.iter().filter_map(|batch| batch.max_batch).max().unwrap_or(batching.seats()));
+    let largest = f64::from(
+        report.batches.iter().filter_map(|batch| batch.max_batch).max().unwrap_or(batching.seats()),
+    );
     let fit = f64::from(report.mean_fit_batch.unwrap_or(batching.seats()));
     let (low, high) = (0.8 * largest.min(asked).min(fit), 1.04 * largest.max(asked).max(fit));
     let mut batches: Vec<u32> =
         (0..=24).map(|i| (low + (high - low) * f64::from(i) / 24.0).round().max(1.0) as u32).collect();
     batches.dedup();
     let (mut exact, mut simulated, mut published) = (Vec::new(), Vec::new(), Vec::new());
-    for (i, &seats) in batches.iter().enumerate() {
+    for &seats in &batches {
         let batching = batching.with_seats(seats);
         let at = f64::from(seats);
         let batch = match batching {
@@ -219,13 +229,13 @@ fn picture(
         };
         exact.push((at, found.probability, found.low, found.high));
         // Where a simulation of some seconds can meet it.
-        if i % 2 == 0 && (1e-2..=0.98).contains(&found.probability) {
+        if (5e-3..=0.99).contains(&found.probability) {
             let mean = match batching {
                 Batching::Continuous { seats } => {
                     let demand = Demand::new(service.lengths, Population::Seats(seats), service.block)?;
                     let (steps, runs) = match service.horizon {
                         Horizon::Cycle => (0.0, 20_000),
-                        Horizon::Steps(steps) => (steps, (2e7 / steps).clamp(64.0, 4096.0) as u64),
+                        Horizon::Steps(steps) => (steps, (5e7 / steps).clamp(128.0, 4096.0) as u64),
                     };
                     demand.simulate_horizon(capacity, steps, runs, service.effort.seed)?
                 }
@@ -238,8 +248,11 @@ fn picture(
                     cycles.exceeding(capacity)
                 }
             };
-            let reach = 2.0 * mean.standard_error;
-            simulated.push((at, mean.mean, (mean.mean - reach).max(1e-9), (mean.mean + reach).min(1.0)));
+            // Two standard errors on the scale of logarithms, where a risk cannot be below 0.
+            let reach = (2.0 * mean.standard_error / mean.mean.max(1e-12)).min(20.0).exp();
+            if mean.mean > 0.0 {
+                simulated.push((at, mean.mean, mean.mean / reach, (mean.mean * reach).min(1.0)));
+            }
         }
     }
     let curve = |name: &str, points, bars| RiskCurve { name: name.to_owned(), points, bars };
@@ -290,7 +303,10 @@ fn text(options: &CapacityOptions, answer: &Answer) -> String {
     }
     text.push('\n');
     if answer.lengths_estimated {
-        let _ = writeln!(text, "            {DIM}estimated from text, {CHARACTERS_A_TOKEN} characters a token{DIM:#}");
+        let _ = writeln!(
+            text,
+            "            {DIM}estimated from text, {CHARACTERS_A_TOKEN} characters a token{DIM:#}"
+        );
     }
     if answer.rows_left_out > 0 {
         let _ = writeln!(text, "            {DIM}{} rows left out{DIM:#}", answer.rows_left_out);
@@ -302,19 +318,21 @@ fn text(options: &CapacityOptions, answer: &Answer) -> String {
         }
         text.push('\n');
     }
-    if let (Some(p), Some(low), Some(high)) = (report.probability, report.probability_low, report.probability_high) {
+    if let (Some(p), Some(low), Some(high)) =
+        (report.probability, report.probability_low, report.probability_high)
+    {
         let style = if p <= report.risk { GOOD } else { BAD };
         let _ = write!(text, "  risk      {style}{}{style:#} {}", chance(p), within(report));
-        let _ = write!(text, ", {} to {}", chance(low), chance(high));
-        if let Some(method) = report.probability_method {
-            let _ = write!(text, "  {DIM}{method}{DIM:#}");
-        }
-        text.push('\n');
+        let _ = writeln!(text, ", {} to {}", chance(low), chance(high));
+    }
+    if let (Some(method), Some(reason)) = (report.probability_method, &report.probability_reason) {
+        let _ = writeln!(text, "            {DIM}{method}: {reason}{DIM:#}");
     }
     if let (Some(needed), Some(low), Some(high)) =
         (report.capacity_tokens_needed, report.capacity_tokens_needed_low, report.capacity_tokens_needed_high)
     {
-        let _ = write!(text, "  needs     {} tokens for a risk of {}", thousands(needed), chance(report.risk));
+        let _ =
+            write!(text, "  needs     {} tokens for a risk of {}", thousands(needed), chance(report.risk));
         let _ = write!(text, ", {} to {}", thousands(low), thousands(high));
         if let Some(bytes) = report.capacity_bytes_needed {
             let _ = write!(text, " ({})", ByteSize::new(bytes));
@@ -352,7 +370,11 @@ fn batches(report: &CapacityReport) -> String {
             (Some(low), Some(high)) => format!("{low} to {high}"),
             _ => String::new(),
         };
-        rows.push(vec![format!("{} {}", chance(batch.risk), within(report)), whole(batch.max_batch), between]);
+        rows.push(vec![
+            format!("{} {}", chance(batch.risk), within(report)),
+            whole(batch.max_batch),
+            between,
+        ]);
     }
     let none = || "none".to_owned();
     rows.push(vec!["mean fits".into(), report.mean_fit_batch.map_or_else(none, |n| n.to_string())]);
@@ -362,7 +384,8 @@ fn batches(report: &CapacityReport) -> String {
 
 /// The models beside one another.
 fn models(report: &CapacityReport) -> String {
-    let mut rows = vec![["tokens", "published", "corrected", "exact", "simulated", "+-"].map(str::to_owned).to_vec()];
+    let mut rows =
+        vec![["tokens", "published", "corrected", "exact", "simulated", "+-"].map(str::to_owned).to_vec()];
     let number = |value: Option<f64>| value.map_or_else(|| "-".to_owned(), |value| format!("{value:.1}"));
     for (name, of) in [("E[X0]", &report.x0), ("kappa", &report.kappa), ("E[Xmax]", &report.xmax)] {
         rows.push(

@@ -115,11 +115,13 @@ pub fn continuous(
     // A moment drawn at random: a request with a chance proportional to its output, and any of its tokens.
     let longest = requests.iter().map(|request| request.1).max().unwrap_or(1);
     let mut batch: Vec<(u64, u64, u64)> = (0..seats)
-        .map(|_| loop {
-            let (prompt, output) = requests[random.below(requests.len())];
-            let age = random.below(longest as usize) as u64 + 1;
-            if age <= u64::from(output) {
-                break (u64::from(prompt), age, u64::from(output));
+        .map(|_| {
+            loop {
+                let (prompt, output) = requests[random.below(requests.len())];
+                let age = random.below(longest as usize) as u64 + 1;
+                if age <= u64::from(output) {
+                    break (u64::from(prompt), age, u64::from(output));
+                }
             }
         })
         .collect();
