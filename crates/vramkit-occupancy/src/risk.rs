@@ -276,9 +276,19 @@ impl Service<'_> {
         let high = (capacity / one).floor().min(f64::from(1 << 20)) as u64;
         let low = self.lengths.largest().map_or(0, |most| self.worst_case(capacity, most)).min(high);
         let guess = self.rough_batch(batching, capacity, risk, low, high)?;
-        largest(low, high, guess, target, |seats| {
+        let mut found = largest(low, high, guess, target, |seats| {
             self.exposure(batching.with_seats(seats as u32), capacity, risk)
-        })
+        })?;
+        // The search drew fewer samples than `risk` does: what that says of the answer must hold.
+        while found.value > low as f64 {
+            match self.risk(batching.with_seats(found.value as u32), capacity) {
+                Ok(here) if here.probability > risk => found.value -= 1.0,
+                Ok(_) | Err(OccupancyError::Refused { .. }) => break,
+                Err(error) => return Err(error),
+            }
+        }
+        found.low = found.low.min(found.value);
+        Ok(found)
     }
 
     /// A batch with about this risk, from formulas.
