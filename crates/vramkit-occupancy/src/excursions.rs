@@ -22,6 +22,8 @@ const TRIES: usize = 1024;
 const KEPT: usize = 4;
 /// No deeper than 4^-200.
 const LEVELS: usize = 200;
+/// Levels whose cycles are rarer than this are all the same: ln 1e-20.
+const BOTTOM: f64 = -46.0;
 
 /// How often cycles are over a level.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -34,6 +36,8 @@ pub struct Rarity {
     pub ln_runs: f64,
     /// The standard error of either logarithm.
     pub error: f64,
+    /// The probability is at most that: it was not looked for below 1e-20.
+    pub is_bound: bool,
 }
 
 /// The batch whose excursions are looked at.
@@ -79,10 +83,17 @@ impl Excursions {
         Ok(Self { batch, prompt, ln_q: (-termination).ln_1p(), base, seed, tries: TRIES })
     }
 
-    /// With a quarter of the work and twice the error: to search with.
+    /// With an eighth of the work and nearly three times the error: to search with.
     #[must_use]
     pub fn quick(mut self) -> Self {
-        self.tries = TRIES / 4;
+        self.tries = TRIES / 8;
+        self
+    }
+
+    /// With a sixteenth of the work: where only the order of magnitude matters.
+    #[must_use]
+    pub fn coarse(mut self) -> Self {
+        self.tries = TRIES / 16;
         self
     }
 
@@ -97,7 +108,14 @@ impl Excursions {
         let each: Vec<f64> = runs.iter().map(|rung| rung.ln_runs).collect();
         let (ln_probability, error) = mean_of_logarithms(&cycles);
         let (ln_runs, _) = mean_of_logarithms(&each);
-        Ok(Rarity { level, ln_probability: ln_probability.min(0.0), ln_runs: ln_runs.min(0.0), error })
+        let is_bound = runs.iter().any(|rung| rung.level < level);
+        Ok(Rarity {
+            level,
+            ln_probability: ln_probability.min(0.0),
+            ln_runs: ln_runs.min(0.0),
+            error,
+            is_bound,
+        })
     }
 
     /// The level, in tokens, that a share `risk` of the cycles is over.
@@ -171,9 +189,19 @@ impl Excursions {
                     quarter
                 }
             };
+            // Tries of one origin may have the same peak: then the next lower one that others reach.
+            let next = if peaks[0] > next {
+                next
+            } else {
+                peaks[peaks.partition_point(|&peak| peak >= next).min(self.tries - 1)]
+            };
             let reached = peaks.partition_point(|&peak| peak > next);
             if reached == 0 || next <= level {
-                break;
+                // All alike: nothing above is known but that it is rarer.
+                match goal {
+                    Goal::Level(_) if level.is_finite() => return Ok(Rung { level, ln_runs, cycles: 1.0 }),
+                    _ => break,
+                }
             }
             ln_runs += share(reached as f64);
             // Once more with the same random numbers, up to the crossing.
@@ -184,6 +212,9 @@ impl Excursions {
             });
             starts = kept.collect();
             level = next;
+            if let (Goal::Level(_), true) = (goal, ln_runs < BOTTOM) {
+                return Ok(Rung { level, ln_runs, cycles: 1.0 });
+            }
             if matches!(goal, Goal::Level(goal) if goal == level) {
                 let over = (0..self.tries).map(|i| {
                     let mut state = starts[i % starts.len()].clone();

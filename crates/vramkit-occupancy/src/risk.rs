@@ -167,6 +167,8 @@ impl Service<'_> {
     }
 
     fn continuous_risk(&self, seats: u32, capacity: f64, samples: u64) -> Result<Risk, OccupancyError> {
+        // A sample costs its seats.
+        let samples = (samples as f64 * (512.0 / f64::from(seats)).clamp(0.2, 1.0)) as u64;
         let demand = self.demand(seats)?;
         let Horizon::Steps(steps) = self.horizon else {
             let tail = demand.tail(capacity)?;
@@ -239,9 +241,17 @@ impl Service<'_> {
         }
         if let Some((prompt, termination)) = self.lengths.as_geometric() {
             let excursions = Excursions::new(batch, prompt, termination, self.effort.seed)?;
-            let rarity = if quick { excursions.quick() } else { excursions }.over(capacity)?;
+            // Where the formula is far below what is looked for, that it is below is enough to know.
+            let hopeless = self.exact(batch).tail(capacity) < 1e-30;
+            let excursions = match (hopeless, quick) {
+                (true, _) => excursions.coarse(),
+                (false, true) => excursions.quick(),
+                (false, false) => excursions,
+            };
+            let rarity = excursions.over(capacity)?;
             let exposure = exposure(rarity.ln_probability.exp(), rarity.ln_runs.exp());
-            return Ok(bounded(exposure, rarity.error, RiskMethod::Splitting));
+            let risk = bounded(exposure, rarity.error, RiskMethod::Splitting);
+            return Ok(if rarity.is_bound { Risk { low: 0.0, ..risk } } else { risk });
         }
         Err(OccupancyError::Refused {
             what: format!("the probability of more than {capacity:.0} tokens in a cycle"),
@@ -280,10 +290,10 @@ impl Service<'_> {
             self.exposure(batching.with_seats(seats as u32), capacity, risk)
         })?;
         // The search drew fewer samples than `risk` does: what that says of the answer must hold.
-        while found.value > low as f64 {
+        while matches!(batching, Batching::Continuous { .. }) && found.value > low as f64 {
             match self.risk(batching.with_seats(found.value as u32), capacity) {
                 Ok(here) if here.probability > risk => found.value -= 1.0,
-                Ok(_) | Err(OccupancyError::Refused { .. }) => break,
+                Ok(_) => break,
                 Err(error) => return Err(error),
             }
         }
@@ -424,20 +434,32 @@ impl Service<'_> {
     }
 
     fn least_threshold_capacity(&self, batch: Batch, risk: f64) -> Result<Inverse, OccupancyError> {
+        if let Some((prompt, termination)) = self.lengths.as_geometric() {
+            let within = self.cycles_within(self.exact(batch).steps());
+            let rate = -(-risk).ln_1p() / within;
+            // Deeper than a simulation of a moment can count.
+            if rate < 4e-3 {
+                let excursions = Excursions::new(batch, prompt, termination, self.effort.seed)?;
+                let found = match self.horizon {
+                    Horizon::Cycle => excursions.level_for_cycles(risk)?,
+                    Horizon::Steps(_) => excursions.level_for_runs(rate)?,
+                };
+                let reach = 2.0 * found.standard_error;
+                return Ok(Inverse { value: found.mean, low: found.mean - reach, high: found.mean + reach });
+            }
+        }
         let cycles = self.cycles(batch, risk)?;
         let within = self.cycles_within(cycles.steps().mean);
         let count = cycles.count() as f64;
-        let is_geometric = self.lengths.as_geometric().is_some();
         if within <= 1.0 {
-            let (value, low, high) = cycles.quantile(risk);
-            let runs = cycles.runs_exceeding(value).mean * count;
-            if runs >= 4.0 * ENOUGH || risk >= 0.2 || (!is_geometric && risk * count >= ENOUGH) {
+            if risk * count >= ENOUGH {
+                let (value, low, high) = cycles.quantile(risk);
                 return Ok(Inverse { value, low, high });
             }
         } else {
             // Where runs begin at the right rate: the peaks are few, so by halving.
             let rate = -(-risk).ln_1p() / within;
-            if rate * count >= if is_geometric { 4.0 * ENOUGH } else { ENOUGH } {
+            if rate * count >= ENOUGH {
                 let at = |rate: f64| {
                     let (mut low, mut high) = (cycles.x0().mean, cycles.quantile(0.0).0);
                     while high - low > 0.5 {
@@ -459,23 +481,14 @@ impl Service<'_> {
                 });
             }
         }
-        let Some((prompt, termination)) = self.lengths.as_geometric() else {
-            return Err(OccupancyError::Refused {
-                what: format!("the memory for a risk of {risk:e}"),
-                why: format!(
-                    "{count} simulated cycles are too few to meet it {ENOUGH} times, and lengths from a log have no \
-                              formula under threshold batching"
-                ),
-                instead: "simulate more cycles, ask for a larger risk, or for continuous batching".to_owned(),
-            });
-        };
-        let excursions = Excursions::new(batch, prompt, termination, self.effort.seed)?;
-        let found = match self.horizon {
-            Horizon::Cycle => excursions.level_for_cycles(risk)?,
-            Horizon::Steps(_) => excursions.level_for_runs((-(-risk).ln_1p() / within).min(0.2))?,
-        };
-        let reach = 2.0 * found.standard_error;
-        Ok(Inverse { value: found.mean, low: found.mean - reach, high: found.mean + reach })
+        Err(OccupancyError::Refused {
+            what: format!("the memory for a risk of {risk:e}"),
+            why: format!(
+                "{count} simulated cycles are too few to meet it {ENOUGH} times, and lengths from a log have no formula \
+                 under threshold batching"
+            ),
+            instead: "simulate more cycles, ask for a larger risk, or for continuous batching".to_owned(),
+        })
     }
 }
 

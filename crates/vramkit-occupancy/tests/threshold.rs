@@ -204,7 +204,7 @@ fn the_largest_batch_has_the_risk_and_the_next_has_not() {
             let batching = Batching::Threshold(batch(40, 8));
             let largest = service.largest_batch(batching, 6000.0, risk).unwrap();
             let at = |seats: f64| service.risk(batching.with_seats(seats as u32), 6000.0).unwrap();
-            assert!(at(largest.value).low <= risk, "{largest:?} {:?}", at(largest.value));
+            assert!(at(largest.low).low <= risk, "{largest:?} {:?}", at(largest.low));
             assert!(at(largest.high + 2.0).probability > risk, "{largest:?} {:?}", at(largest.high + 2.0));
         }
     }
