@@ -15,6 +15,9 @@ use crate::random::Stream;
 /// Replicas of a simulation.
 const REPLICAS: u64 = 32;
 
+/// Most work that is begun: some minutes.
+const MOST_WORK: f64 = 3e11;
+
 /// How a batch is refilled: all ended sequences at once, when `threshold` of `seats` have ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Batch {
@@ -129,11 +132,16 @@ struct Replica {
     peaks: Vec<f64>,
 }
 
+/// What a simulation costs, in seats looked at: some 2 ns each.
+pub(crate) fn work(batch: Batch, effort: Effort) -> f64 {
+    (batch.memory() * REPLICAS + effort.cycles) as f64 * f64::from(batch.seats)
+}
+
 /// Simulates threshold batching: at least as many cycles as asked for, after enough that the start is forgotten.
 /// The same for any number of threads. `effort.cycles` may be 1,000 to 10^8.
 ///
 /// # Errors
-/// Too few or too many cycles.
+/// Too few or too many cycles; refused when it would take hours.
 pub fn simulate(batch: Batch, lengths: &Lengths, effort: Effort) -> Result<Cycles, OccupancyError> {
     simulate_with(batch, lengths, effort, &|_| {})
 }
@@ -141,7 +149,7 @@ pub fn simulate(batch: Batch, lengths: &Lengths, effort: Effort) -> Result<Cycle
 /// [`simulate`], which tells how many cycles more are done as it goes.
 ///
 /// # Errors
-/// Too few or too many cycles.
+/// Too few or too many cycles; refused when it would take hours.
 pub fn simulate_with(
     batch: Batch,
     lengths: &Lengths,
@@ -149,6 +157,13 @@ pub fn simulate_with(
     progress: &(dyn Fn(u64) + Sync),
 ) -> Result<Cycles, OccupancyError> {
     finite("the cycles", effort.cycles as f64, 1e3..=1e8, "simulate 1,000 to 100,000,000 cycles")?;
+    if work(batch, effort) > MOST_WORK {
+        return Err(OccupancyError::Refused {
+            what: format!("a simulation of {} seats refilled {} at a time", batch.seats, batch.threshold),
+            why: format!("a cycle takes all seats, and one is like the next for {} cycles", batch.memory()),
+            instead: "ask for continuous batching, a larger threshold or fewer cycles".to_owned(),
+        });
+    }
     let cycles = effort.cycles.div_ceil(REPLICAS);
     let replica = |number| {
         let mut seats = Seats::new(batch, lengths, Stream::new(effort.seed, number));

@@ -73,10 +73,7 @@ impl Demand {
             }
         }
         finite("the block", block.into(), 1.0..=65_536.0, "it must be 1 to 65,536 tokens")?;
-        // Numbers that vary need whole prompts.
-        let varying = matches!(population, Population::Arrivals { .. });
-        let seat = Seat::new(lengths, block)?;
-        debug_assert!(!varying || seat.range().0 >= 1.0);
+        let seat = Seat::new(lengths, block);
         Ok(Self { lengths: lengths.clone(), population, block, seat })
     }
 

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::cycles::{Batch, Convention, Cycles, Estimate};
+use crate::cycles::{Batch, Convention, Cycles, Estimate, work};
 use crate::error::OccupancyError;
 use crate::exact::Exact;
 use crate::inversion::Inverse;
@@ -11,6 +11,9 @@ use crate::risk::{Batching, Horizon, Risk, RiskMethod, Service, check_risk};
 
 /// The name and version of [`CapacityReport`]'s JSON.
 pub const SCHEMA: &str = "vramkit.capacity/1";
+
+/// Work of a simulation that is only to be seen: about a second's.
+const WORK_TO_SEE: f64 = 5e8;
 
 /// What is asked.
 #[derive(Clone, Copy, Debug)]
@@ -163,7 +166,16 @@ pub fn answer(
     };
     let continuous = matches!(batching, Batching::Continuous { .. });
     let mut notes = Vec::new();
-    let cycles = service.cycles(batch, 1.0)?;
+    // Of continuous batching a simulation is only there to be seen beside the formulas.
+    let cycles = if continuous && work(batch, service.effort) > WORK_TO_SEE {
+        notes.push(
+            "not simulated: the batch is large, and continuous batching needs no simulation".to_owned(),
+        );
+        None
+    } else {
+        allowed(service.cycles(batch, 1.0), &mut notes)?
+    };
+    let by_means = service.exact(batch);
     let exact = lengths.as_geometric().map(|_| service.exact(batch));
     let published = match Published::new(batch, lengths) {
         Ok(published) => Some(published),
@@ -172,8 +184,8 @@ pub fn answer(
             None
         }
     };
-    let moments = moments(published.as_ref(), exact.as_ref(), &service.exact(batch), &cycles, &mut notes);
-    if let (Some(said), simulated) = (moments.1.published, cycles.kappa(Convention::BeforeFree).mean)
+    let moments = moments(published.as_ref(), exact.as_ref(), &by_means, cycles.as_ref(), &mut notes);
+    if let (Some(said), Some(simulated)) = (moments.1.published, moments.1.simulated)
         && !(0.5..=2.0).contains(&(said / simulated))
     {
         notes.push(format!("the published kappa is {:.2} x what is simulated", said / simulated));
@@ -187,7 +199,9 @@ pub fn answer(
         let exact = match (service.horizon, continuous) {
             (Horizon::Cycle, _) => found,
             (_, true) => cycle.risk(batching, capacity).ok(),
-            (_, false) => cycle.threshold_risk(batch, &cycles, capacity).ok(),
+            (_, false) => {
+                cycles.as_ref().and_then(|cycles| cycle.threshold_risk(batch, cycles, capacity).ok())
+            }
         };
         tail.exact = exact.map(|risk| risk.probability);
     }
@@ -206,9 +220,11 @@ pub fn answer(
         }
     }
     let needed = allowed(service.least_capacity(batching, risk), &mut notes)?;
-    let mean_seat = match exact {
-        Some(exact) => exact.x0() / f64::from(batch.seats()) + 1.0,
-        None => cycles.x0().mean / f64::from(batch.seats()) + 1.0,
+    let seats = f64::from(batch.seats());
+    let mean_seat = match (batching, &cycles) {
+        (Batching::Continuous { seats }, _) => service.demand(seats)?.mean() / f64::from(seats),
+        (_, Some(cycles)) => cycles.peak(Convention::BeforeFree).mean / seats,
+        _ => (by_means.x0() + by_means.kappa()) / seats,
     };
     let fit = |each: f64| capacity.map(|capacity| (capacity / each).floor().min(f64::from(u32::MAX)) as u32);
     notes.dedup();
@@ -234,7 +250,10 @@ pub fn answer(
         kappa: moments.1,
         xmax: moments.2,
         tail,
-        cycle_steps: exact.map_or(cycles.steps().mean, |exact| exact.steps()),
+        cycle_steps: match (&exact, &cycles) {
+            (None, Some(cycles)) => cycles.steps().mean,
+            _ => by_means.steps(),
+        },
         probability: found.map(|risk| risk.probability),
         probability_low: found.map(|risk| risk.low),
         probability_high: found.map(|risk| risk.high),
@@ -259,43 +278,44 @@ fn moments(
     published: Option<&Published>,
     exact: Option<&Exact>,
     by_means: &Exact,
-    cycles: &Cycles,
+    cycles: Option<&Cycles>,
     notes: &mut Vec<String>,
 ) -> (Predictions, Predictions, Predictions) {
-    let predictions =
-        |published: Option<f64>, corrected: f64, exact: Option<f64>, simulated: Estimate| Predictions {
-            published,
-            corrected: Some(corrected),
-            exact,
-            simulated: Some(simulated.mean),
-            standard_error: Some(simulated.standard_error),
-        };
-    let (kappa, xmax) = (cycles.kappa(Convention::BeforeFree), cycles.peak(Convention::BeforeFree));
+    let predictions = |published: Option<f64>,
+                       corrected: f64,
+                       exact: Option<f64>,
+                       simulated: Option<Estimate>| Predictions {
+        published,
+        corrected: Some(corrected),
+        exact,
+        simulated: simulated.map(|simulated| simulated.mean),
+        standard_error: simulated.map(|simulated| simulated.standard_error),
+    };
+    let kappa = cycles.map(|cycles| cycles.kappa(Convention::BeforeFree));
     // The peak's sum is an approximation: it stands where the simulation agrees with it.
-    let sound = exact.map(|exact| {
-        let off = (exact.kappa() - kappa.mean).abs();
-        off <= (0.02 * kappa.mean).max(3.0 * kappa.standard_error)
-    });
-    if let (Some(false), Some(exact)) = (sound, exact) {
-        notes.push(format!(
-            "kappa and E[Xmax] under `exact` are simulated: the closed form's kappa of {:.1} does not hold for this batch",
-            exact.kappa()
-        ));
+    let mut exact_kappa = None;
+    if let (Some(exact), Some(simulated)) = (exact, kappa) {
+        let off = (exact.kappa() - simulated.mean).abs();
+        if off <= (0.02 * simulated.mean).max(3.0 * simulated.standard_error) {
+            exact_kappa = Some(exact.kappa());
+        } else {
+            exact_kappa = Some(simulated.mean);
+            notes.push(format!(
+                "kappa and E[Xmax] under `exact` are simulated: the closed form's kappa of {:.1} does not hold for this \
+                 batch",
+                exact.kappa()
+            ));
+        }
     }
-    let peak = |formula: f64, simulated: f64| if sound == Some(true) { formula } else { simulated };
+    let x0 = exact.map(Exact::x0);
     (
-        predictions(published.map(Published::x0), by_means.fluid_x0(), exact.map(Exact::x0), cycles.x0()),
-        predictions(
-            published.map(Published::kappa),
-            by_means.kappa(),
-            exact.map(|exact| peak(exact.kappa(), kappa.mean)),
-            kappa,
-        ),
+        predictions(published.map(Published::x0), by_means.fluid_x0(), x0, cycles.map(Cycles::x0)),
+        predictions(published.map(Published::kappa), by_means.kappa(), exact_kappa, kappa),
         predictions(
             published.map(Published::xmax),
             by_means.fluid_x0() + by_means.kappa(),
-            exact.map(|exact| exact.x0() + peak(exact.kappa(), kappa.mean)),
-            xmax,
+            x0.zip(exact_kappa).map(|(x0, kappa)| x0 + kappa),
+            cycles.map(|cycles| cycles.peak(Convention::BeforeFree)),
         ),
     )
 }

@@ -136,7 +136,7 @@ impl Service<'_> {
         self.lengths.check_capacity(capacity)
     }
 
-    fn demand(&self, seats: u32) -> Result<Demand, OccupancyError> {
+    pub(crate) fn demand(&self, seats: u32) -> Result<Demand, OccupancyError> {
         Demand::new(self.lengths, Population::Seats(seats), self.block)
     }
 
@@ -445,7 +445,12 @@ impl Service<'_> {
                     Horizon::Steps(_) => excursions.level_for_runs(rate)?,
                 };
                 let reach = 2.0 * found.standard_error;
-                return Ok(Inverse { value: found.mean, low: found.mean - reach, high: found.mean + reach });
+                let whole = |level: f64| level.ceil();
+                return Ok(Inverse {
+                    value: whole(found.mean),
+                    low: whole(found.mean - reach),
+                    high: whole(found.mean + reach),
+                });
             }
         }
         let cycles = self.cycles(batch, risk)?;

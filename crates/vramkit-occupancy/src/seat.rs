@@ -11,7 +11,6 @@
 
 use realfft::num_complex::Complex;
 
-use crate::error::OccupancyError;
 use crate::lengths::{Law, Lengths, MAX_TOKENS};
 
 /// K(t) and its first two derivatives: the mean and the variance under the tilt.
@@ -33,9 +32,9 @@ pub(crate) enum Seat {
 
 impl Seat {
     /// Of a traffic, counted in blocks of so many tokens.
-    pub(crate) fn new(lengths: &Lengths, block: u32) -> Result<Self, OccupancyError> {
+    pub(crate) fn new(lengths: &Lengths, block: u32) -> Self {
         if let (Some((prompt, termination)), 1) = (lengths.as_geometric(), block) {
-            return Ok(Self::Geometric { prompt: prompt.floor(), part: prompt.fract(), termination });
+            return Self::Geometric { prompt: prompt.floor(), part: prompt.fract(), termination };
         }
         let tokens = match &lengths.law {
             Law::Geometric { prompt, termination } => {
@@ -77,7 +76,7 @@ impl Seat {
         let last = blocks.iter().rposition(|&weight| weight > 0.0).unwrap_or(0);
         let total: f64 = blocks.iter().sum();
         let pi = blocks[first..=last].iter().map(|weight| weight / total).collect();
-        Ok(Self::Table { base: first as f64 - 1.0, pi })
+        Self::Table { base: first as f64 - 1.0, pi }
     }
 
     /// The least and the most that one sequence holds.
