@@ -193,6 +193,9 @@ pub fn answer(
     let (mut tail, mut found) = (TailPredictions::default(), None);
     if let Some(capacity) = capacity {
         found = allowed(service.risk(batching, capacity), &mut notes)?;
+        if found.is_some_and(|risk| risk.low == 0.0 && risk.probability > 0.0) {
+            notes.push("the risk is at most what is said: it was not followed further down".to_owned());
+        }
         tail.published = published.map(|published| published.tail(capacity - published.x0()));
         tail.corrected = exact.map(|exact| exact.tail(capacity));
         let cycle = Service { horizon: Horizon::Cycle, ..*service };

@@ -146,7 +146,7 @@ impl Service<'_> {
     /// Bad input.
     pub fn cycles(&self, batch: Batch, risk: f64) -> Result<Cycles, OccupancyError> {
         let cycles =
-            ((4.0 * ENOUGH / risk.max(1e-12)) as u64).clamp(self.effort.cycles, self.effort.cycles * 20);
+            ((16.0 * ENOUGH / risk.max(1e-12)) as u64).clamp(self.effort.cycles, self.effort.cycles * 20);
         simulate_with(batch, self.lengths, Effort { cycles, ..self.effort }, self.progress)
     }
 

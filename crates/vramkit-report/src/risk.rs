@@ -44,7 +44,9 @@ pub fn risk_svg(picture: &RiskPicture) -> String {
     let points = || picture.curves.iter().flat_map(|curve| &curve.points);
     let first = points().map(|point| point.0).fold(f64::INFINITY, f64::min);
     let last = points().map(|point| point.0).fold(first + 1.0, f64::max);
-    let least = points().map(|point| point.1).filter(|&risk| risk > 0.0).fold(0.1, f64::min);
+    // As deep as the first curve goes.
+    let least = picture.curves.iter().take(1).flat_map(|curve| &curve.points).map(|point| point.1);
+    let least = least.filter(|&risk| risk > 0.0).fold(0.1, f64::min);
     let floor = least.log10().floor().max(-DEPTH);
     let x = |batch: f64| LEFT + (batch - first) / (last - first) * (WIDTH - LEFT - RIGHT);
     let y = |risk: f64| TOP + risk.max(1e-300).log10().max(floor) / floor * (HEIGHT - TOP - BOTTOM);

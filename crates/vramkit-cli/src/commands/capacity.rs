@@ -229,7 +229,8 @@ fn picture(
         };
         exact.push((at, found.probability, found.low, found.high));
         // Where a simulation of some seconds can meet it.
-        if (5e-3..=0.99).contains(&found.probability) {
+        let short = !matches!(service.horizon, Horizon::Steps(steps) if steps > 1e6);
+        if short && (5e-3..=0.99).contains(&found.probability) {
             let mean = match batching {
                 Batching::Continuous { seats } => {
                     let demand = Demand::new(service.lengths, Population::Seats(seats), service.block)?;
