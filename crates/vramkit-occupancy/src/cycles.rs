@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 use crate::error::{OccupancyError, finite};
 use crate::lengths::Lengths;
 use crate::random::Stream;
+use crate::tilted::Tilted;
 
 /// Replicas of a simulation.
 const REPLICAS: u64 = 32;
@@ -294,10 +295,11 @@ const SEAT: u64 = (1 << SEAT_BITS) - 1;
 impl<'a> Seats<'a> {
     /// As a batch refilled seat by seat would be, which is near where it settles.
     fn new(batch: Batch, lengths: &'a Lengths, mut stream: Stream) -> Self {
-        let draws = lengths.draws();
+        let under_way = Tilted::new(lengths, 0.0);
         let (mut ends, mut full, mut held) = (Vec::new(), Vec::new(), 0.0);
         for seat in 0..u64::from(batch.seats) {
-            let (prompt, output, age) = draws.under_way(&mut stream);
+            let (prompt, output, age) = under_way.draw(&mut stream);
+            let prompt = prompt as f64;
             ends.push(u64::from(output - age + 1) << SEAT_BITS | seat);
             full.push(prompt + f64::from(output));
             held += prompt + f64::from(age - 1);

@@ -230,33 +230,4 @@ impl Draws<'_> {
         let whole = (stream.unit().ln() / self.ln_q).ceil().max(1.0);
         (whole.min(f64::from(MAX_TOKENS) * 64.0) as u32).min(self.cap)
     }
-
-    /// A request that is under way at a moment drawn at random: its prompt, its output, and how many of its tokens are
-    /// there, 1 to output. Long outputs are met more often than they begin.
-    pub(crate) fn under_way(&self, stream: &mut Stream) -> (f64, u32, u32) {
-        match self.law {
-            Law::Geometric { prompt, .. } => loop {
-                // Without a cap, what is there and what is still to come are independent and both geometric.
-                let age = self.geometric_uncapped(stream);
-                let output = age.saturating_add(self.geometric_uncapped(stream) - 1);
-                if age <= self.cap {
-                    return (*prompt, output.min(self.cap), age);
-                }
-            },
-            Law::Log(requests) => {
-                let longest = requests.iter().map(|r| r.output).max().unwrap_or(1);
-                loop {
-                    let request = requests[stream.below(requests.len())];
-                    let age = stream.below(longest as usize) as u32 + 1;
-                    if age <= request.output {
-                        return (f64::from(request.prompt), request.output, age);
-                    }
-                }
-            }
-        }
-    }
-
-    fn geometric_uncapped(&self, stream: &mut Stream) -> u32 {
-        Draws { cap: u32::MAX, ..*self }.geometric(stream)
-    }
 }
