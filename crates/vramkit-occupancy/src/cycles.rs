@@ -9,7 +9,7 @@ use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
 use crate::error::{OccupancyError, finite};
-use crate::lengths::Lengths;
+use crate::lengths::{Draws, Lengths};
 use crate::random::Stream;
 use crate::tilted::Tilted;
 
@@ -127,7 +127,6 @@ struct Replica {
     x0: f64,
     x0_squares: f64,
     steps: f64,
-    ended: f64,
     after: f64,
     /// Of each cycle in order.
     peaks: Vec<f64>,
@@ -166,8 +165,9 @@ pub fn simulate_with(
         });
     }
     let cycles = effort.cycles.div_ceil(REPLICAS);
+    let under_way = Tilted::new(lengths, 0.0);
     let replica = |number| {
-        let mut seats = Seats::new(batch, lengths, Stream::new(effort.seed, number));
+        let mut seats = Seats::new(batch, lengths.draws(), &under_way, Stream::new(effort.seed, number));
         for _ in 0..batch.memory() {
             seats.cycle();
         }
@@ -177,7 +177,6 @@ pub fn simulate_with(
             replica.x0_squares += seats.held * seats.held;
             let cycle = seats.cycle();
             replica.steps += cycle.steps as f64;
-            replica.ended += cycle.ended as f64;
             replica.after += cycle.after;
             replica.peaks.push(cycle.before);
             if done % 1024 == 0 || done == cycles {
@@ -231,11 +230,6 @@ impl Cycles {
         self.mean_of(|replica| replica.steps)
     }
 
-    /// Sequences that ended in a cycle, on average.
-    pub fn ended(&self) -> Estimate {
-        self.mean_of(|replica| replica.ended)
-    }
-
     /// The probability that a cycle's peak (before free) is over a capacity.
     pub fn exceeding(&self, capacity: f64) -> Estimate {
         self.mean_of(move |replica| replica.peaks.iter().filter(|&&peak| peak > capacity).count() as f64)
@@ -270,7 +264,6 @@ impl Cycles {
 
 struct Cycle {
     steps: u64,
-    ended: usize,
     before: f64,
     after: f64,
 }
@@ -278,7 +271,7 @@ struct Cycle {
 /// The seats of a batch, between two cycles.
 struct Seats<'a> {
     batch: Batch,
-    lengths: &'a Lengths,
+    draws: Draws<'a>,
     stream: Stream,
     now: u64,
     /// The step in which each sequence ends, and above it, in the low bits, its seat.
@@ -294,8 +287,7 @@ const SEAT: u64 = (1 << SEAT_BITS) - 1;
 
 impl<'a> Seats<'a> {
     /// As a batch refilled seat by seat would be, which is near where it settles.
-    fn new(batch: Batch, lengths: &'a Lengths, mut stream: Stream) -> Self {
-        let under_way = Tilted::new(lengths, 0.0);
+    fn new(batch: Batch, draws: Draws<'a>, under_way: &Tilted, mut stream: Stream) -> Self {
         let (mut ends, mut full, mut held) = (Vec::new(), Vec::new(), 0.0);
         for seat in 0..u64::from(batch.seats) {
             let (prompt, output, age) = under_way.draw(&mut stream);
@@ -304,7 +296,7 @@ impl<'a> Seats<'a> {
             full.push(prompt + f64::from(output));
             held += prompt + f64::from(age - 1);
         }
-        Self { batch, lengths, stream, now: 0, ends, full, held }
+        Self { batch, draws, stream, now: 0, ends, full, held }
     }
 
     fn cycle(&mut self) -> Cycle {
@@ -337,16 +329,15 @@ impl<'a> Seats<'a> {
             after = after.max(held);
             at = step;
         }
-        let draws = self.lengths.draws();
         for end in &mut self.ends[..ended] {
             let seat = *end & SEAT;
-            let (prompt, output) = draws.request(&mut self.stream);
+            let (prompt, output) = self.draws.request(&mut self.stream);
             *end = (at + u64::from(output)) << SEAT_BITS | seat;
             self.full[seat as usize] = prompt + f64::from(output);
             held += prompt;
         }
         let steps = at - self.now;
         (self.now, self.held) = (at, held);
-        Cycle { steps, ended, before, after }
+        Cycle { steps, before, after }
     }
 }

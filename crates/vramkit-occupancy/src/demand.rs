@@ -167,6 +167,12 @@ impl Demand {
         t
     }
 
+    /// The tilt under which the mean lies just over so many blocks: between two values, so that even the outermost has one.
+    fn tilt_over(&self, blocks: f64) -> f64 {
+        let (least, most) = self.range();
+        self.tilt_to((blocks + 0.5).min(most - 0.25).max(least + 0.25))
+    }
+
     /// P(D > capacity), tokens: exact but for some 1e-9 of itself, at any depth.
     ///
     /// # Errors
@@ -181,8 +187,7 @@ impl Demand {
         if blocks < least {
             return Ok(Tail { ln: 0.0 });
         }
-        // Between the two values on either side, so that even the outermost has a tilt.
-        let t = self.tilt_to((blocks + 0.5).min(most - 0.25).max(least + 0.25));
+        let t = self.tilt_over(blocks);
         let here = self.total(t);
         let size = self.window(t, here, most - least)?;
         let forward = planner().plan_fft_forward(size);
@@ -234,7 +239,7 @@ impl Demand {
         if blocks < least || blocks <= self.total(0.0).mean {
             return 0.0;
         }
-        let t = self.tilt_to((blocks + 0.5).min(most - 0.25).max(least + 0.25));
+        let t = self.tilt_over(blocks);
         let here = self.total(t);
         let width = t * here.variance.sqrt() * std::f64::consts::TAU.sqrt();
         here.k - t * blocks - width.max(1.0).ln()
@@ -272,9 +277,7 @@ impl Demand {
     /// The tilt by which samples are drawn where the demand is about the capacity.
     pub(crate) fn tilt_for(&self, capacity: f64) -> f64 {
         let blocks = (capacity / f64::from(self.block)).floor();
-        let (least, most) = self.range();
-        let t = self.tilt_to((blocks + 0.5).min(most - 0.25).max(least + 0.25));
-        t.max(0.0) / f64::from(self.block)
+        self.tilt_over(blocks).max(0.0) / f64::from(self.block)
     }
 }
 

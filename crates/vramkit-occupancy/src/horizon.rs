@@ -16,6 +16,7 @@ use serde::{Deserialize, Serialize};
 use crate::cycles::Estimate;
 use crate::demand::{Demand, Population};
 use crate::error::{OccupancyError, finite};
+use crate::inversion::{exposure, risk_of};
 use crate::lengths::{Draws, Law};
 use crate::random::Stream;
 use crate::tilted::Tilted;
@@ -91,9 +92,11 @@ impl Demand {
             });
         }
         let often = at_a_moment > OFTEN;
-        let tilted = Tilted::new(&self.lengths, if often { 0.0 } else { self.tilt_for(capacity) });
+        let saddle = self.saddle(capacity);
+        let as_it_is = often.then(|| Tilted::new(&self.lengths, 0.0));
+        let tilted = as_it_is.as_ref().unwrap_or(&saddle);
         let steps_ahead = if often { steps as u64 } else { self.memory().min(steps.ceil() as u64) };
-        let run = self.run(&tilted, capacity, steps_ahead);
+        let run = self.run(tilted, capacity, steps_ahead);
         // Whole horizons are dear and need no more.
         let pieces = if often { samples.min(512) } else { samples }.div_ceil(PIECE);
         let found: Vec<Found> = (0..pieces)
@@ -119,7 +122,7 @@ impl Demand {
             // Half a horizon that did not run out more than were seen, so that none is certain.
             let count = (pieces * PIECE) as f64;
             let ran_out = over / (count + 0.5);
-            let exposure = -(-ran_out).ln_1p();
+            let exposure = exposure(ran_out);
             let error = (ran_out * (1.0 - ran_out) / count).sqrt() / (1.0 - ran_out) / exposure.max(1e-9);
             (exposure, error, 1.0)
         } else {
@@ -130,16 +133,15 @@ impl Demand {
             } else {
                 f64::INFINITY
             };
-            let exposure = -(-at_a_moment).ln_1p() + ratio(ended) * steps;
+            let exposure = exposure(at_a_moment) + ratio(ended) * steps;
             (exposure, error, (at_a_moment + steps * ratio(crossed)).min(1.0))
         };
-        let log_error_ratio = self.log_error(capacity);
-        let within = |exposure: f64| -(-exposure).exp_m1();
+        let log_error_ratio = self.log_error(&saddle);
         let error = (2.0 * sampling_error_ratio.hypot(log_error_ratio)).min(700.0);
         Ok(HorizonRisk {
-            probability: within(exposure),
-            low: within(exposure * (-error).exp()),
-            high: within(exposure * error.exp()),
+            probability: risk_of(exposure),
+            low: risk_of(exposure * (-error).exp()),
+            high: risk_of(exposure * error.exp()),
             union_bound,
             at_a_moment,
             method: if often { HorizonMethod::Simulated } else { HorizonMethod::Clumps },
@@ -179,6 +181,11 @@ impl Demand {
         Ok(Estimate { mean, standard_error: (mean * (1.0 - mean) / count).sqrt().max(0.5 / count) })
     }
 
+    /// Requests under way, tilted so that the mean of the total is the capacity.
+    pub(crate) fn saddle(&self, capacity: f64) -> Tilted<'_> {
+        Tilted::new(&self.lengths, self.tilt_for(capacity))
+    }
+
     fn run<'a>(&'a self, tilted: &'a Tilted<'a>, capacity: f64, steps: u64) -> Run<'a> {
         let block = f64::from(self.block);
         let capacity = (capacity / block).floor() * block;
@@ -201,9 +208,8 @@ impl Demand {
 
     /// The standard error of ln P from a log's finite number of requests, by the delta method: how much K(t), times the
     /// sequences, would differ if the log were drawn again.
-    pub(crate) fn log_error(&self, capacity: f64) -> f64 {
+    pub(crate) fn log_error(&self, tilted: &Tilted) -> f64 {
         let Some(requests) = self.lengths.requests() else { return 0.0 };
-        let tilted = Tilted::new(&self.lengths, self.tilt_for(capacity));
         let count = requests.len() as f64;
         let output = self.lengths.mean_output();
         let mean = tilted.weights().sum::<f64>() / count;

@@ -26,8 +26,18 @@ pub(crate) struct Exposure {
     pub(crate) error: f64,
 }
 
+/// −ln(1 − risk): what adds up where chances of staying within multiply.
+pub(crate) fn exposure(risk: f64) -> f64 {
+    -(-risk).ln_1p()
+}
+
+/// The risk of an exposure, which stays a probability whatever is added or multiplied.
+pub(crate) fn risk_of(exposure: f64) -> f64 {
+    -(-exposure).exp_m1()
+}
+
 pub(crate) fn ln_exposure(risk: f64) -> f64 {
-    (-(-risk).ln_1p()).ln()
+    exposure(risk).ln()
 }
 
 /// The largest whole number in `low..=high` whose exposure, which grows with it, is at most `target`. `low` is known to
@@ -37,7 +47,7 @@ pub(crate) fn largest(
     high: u64,
     guess: u64,
     target: f64,
-    mut exposure: impl FnMut(u64) -> Result<Exposure, OccupancyError>,
+    mut exposure_at: impl FnMut(u64) -> Result<Exposure, OccupancyError>,
 ) -> Result<Inverse, OccupancyError> {
     let (mut good, mut bad) = (low, high + 1);
     let (mut at_good, mut at_bad): (Option<Exposure>, Option<Exposure>) = (None, None);
@@ -45,7 +55,7 @@ pub(crate) fn largest(
     let mut stride = 1 + guess / 64;
     while bad - good > 1 {
         next = next.clamp(good + 1, bad - 1);
-        let here = exposure(next)?;
+        let here = exposure_at(next)?;
         if here.ln <= target {
             (good, at_good) = (next, Some(here))
         } else {

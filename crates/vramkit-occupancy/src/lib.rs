@@ -45,6 +45,7 @@ mod report;
 mod risk;
 mod scheduler;
 mod seat;
+mod sizing;
 mod tilted;
 
 pub use cycles::{Batch, Convention, Cycles, Effort, Estimate, simulate, simulate_with};

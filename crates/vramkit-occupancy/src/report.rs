@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::cycles::{Batch, Convention, Cycles, Estimate, work};
+use crate::cycles::{Convention, Cycles, Estimate, work};
 use crate::error::OccupancyError;
 use crate::exact::Exact;
 use crate::inversion::Inverse;
@@ -160,10 +160,7 @@ pub fn answer(
     let Question { batching, capacity, risk } = question;
     check_risk(risk)?;
     let lengths = service.lengths;
-    let batch = match batching {
-        Batching::Threshold(batch) => batch,
-        Batching::Continuous { seats } => Batch::new(seats, 1)?,
-    };
+    let batch = batching.batch()?;
     let continuous = matches!(batching, Batching::Continuous { .. });
     let mut notes = Vec::new();
     // Of continuous batching a simulation is only there to be seen beside the formulas.
@@ -176,7 +173,7 @@ pub fn answer(
         allowed(service.cycles(batch, 1.0), &mut notes)?
     };
     let by_means = service.exact(batch);
-    let exact = lengths.as_geometric().map(|_| service.exact(batch));
+    let exact = lengths.as_geometric().map(|_| by_means);
     let published = match Published::new(batch, lengths) {
         Ok(published) => Some(published),
         Err(refused) => {
@@ -192,7 +189,12 @@ pub fn answer(
     }
     let (mut tail, mut found) = (TailPredictions::default(), None);
     if let Some(capacity) = capacity {
-        found = allowed(service.risk(batching, capacity), &mut notes)?;
+        found = match (batching, &cycles) {
+            (Batching::Threshold(batch), Some(cycles)) => {
+                allowed(service.threshold_risk(batch, cycles, capacity), &mut notes)?
+            }
+            _ => allowed(service.risk(batching, capacity), &mut notes)?,
+        };
         if found.is_some_and(|risk| risk.low == 0.0 && risk.probability > 0.0) {
             notes.push("the risk is at most what is said: it was not followed further down".to_owned());
         }
@@ -298,25 +300,25 @@ fn moments(
     // The peak's sum is an approximation: it stands where the simulation agrees with it.
     let mut exact_kappa = None;
     if let (Some(exact), Some(simulated)) = (exact, kappa) {
-        let off = (exact.kappa() - simulated.mean).abs();
+        let formula = exact.kappa();
+        let off = (formula - simulated.mean).abs();
         if off <= (0.02 * simulated.mean).max(3.0 * simulated.standard_error) {
-            exact_kappa = Some(exact.kappa());
+            exact_kappa = Some(formula);
         } else {
             exact_kappa = Some(simulated.mean);
             notes.push(format!(
-                "kappa and E[Xmax] under `exact` are simulated: the closed form's kappa of {:.1} does not hold for this \
-                 batch",
-                exact.kappa()
+                "kappa and E[Xmax] under `exact` are simulated: the closed form's kappa of {formula:.1} does not hold for \
+                 this batch"
             ));
         }
     }
-    let x0 = exact.map(Exact::x0);
+    let (x0, by_means_kappa) = (exact.map(Exact::x0), by_means.kappa());
     (
         predictions(published.map(Published::x0), by_means.fluid_x0(), x0, cycles.map(Cycles::x0)),
-        predictions(published.map(Published::kappa), by_means.kappa(), exact_kappa, kappa),
+        predictions(published.map(Published::kappa), by_means_kappa, exact_kappa, kappa),
         predictions(
             published.map(Published::xmax),
-            by_means.fluid_x0() + by_means.kappa(),
+            by_means.fluid_x0() + by_means_kappa,
             x0.zip(exact_kappa).map(|(x0, kappa)| x0 + kappa),
             cycles.map(|cycles| cycles.peak(Convention::BeforeFree)),
         ),

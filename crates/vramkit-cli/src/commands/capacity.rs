@@ -6,6 +6,7 @@ use std::io::Write as _;
 use schemars::JsonSchema;
 use serde::Serialize;
 use vramkit::ByteSize;
+use vramkit::units::grouped;
 use vramkit_models::kv::{KvShape, read_kv_shape};
 use vramkit_models::traffic::{BadRows, CHARACTERS_A_TOKEN, Traffic, read_traffic};
 use vramkit_occupancy::{
@@ -209,11 +210,7 @@ fn picture(
     for &seats in &batches {
         let batching = batching.with_seats(seats);
         let at = f64::from(seats);
-        let batch = match batching {
-            Batching::Threshold(batch) => batch,
-            Batching::Continuous { seats } => Batch::new(seats, 1)?,
-        };
-        if let Ok(formulas) = Published::new(batch, service.lengths) {
+        if let Ok(formulas) = Published::new(batching.batch()?, service.lengths) {
             let tail = formulas.tail(capacity - formulas.x0());
             let cycles = match service.horizon {
                 Horizon::Cycle => 1.0,
@@ -229,7 +226,11 @@ fn picture(
         };
         exact.push((at, found.probability, found.low, found.high));
         // Where a simulation of some seconds can meet it.
-        let short = !matches!(service.horizon, Horizon::Steps(steps) if steps > 1e6);
+        let short = match (batching, service.horizon) {
+            (_, Horizon::Cycle) => true,
+            (Batching::Continuous { .. }, Horizon::Steps(steps)) => steps <= 1e6,
+            (Batching::Threshold(_), Horizon::Steps(_)) => false,
+        };
         if short && (5e-3..=0.99).contains(&found.probability) {
             let mean = match batching {
                 Batching::Continuous { seats } => {
@@ -242,11 +243,7 @@ fn picture(
                 }
                 Batching::Threshold(batch) => {
                     let effort = Effort { seed: service.effort.seed ^ 0x51, ..service.effort };
-                    let cycles = vramkit_occupancy::simulate(batch, service.lengths, effort)?;
-                    if service.horizon != Horizon::Cycle {
-                        continue;
-                    }
-                    cycles.exceeding(capacity)
+                    vramkit_occupancy::simulate(batch, service.lengths, effort)?.exceeding(capacity)
                 }
             };
             // Two standard errors on the scale of logarithms, where a risk cannot be below 0.
@@ -423,13 +420,5 @@ fn significant(value: f64) -> String {
 }
 
 fn thousands(value: f64) -> String {
-    let digits = format!("{value:.0}");
-    let mut text = String::new();
-    for (i, digit) in digits.chars().enumerate() {
-        if i > 0 && (digits.len() - i) % 3 == 0 {
-            text.push(',');
-        }
-        text.push(digit);
-    }
-    text
+    grouped(value.round_ties_even() as u64)
 }
