@@ -10,6 +10,7 @@
 
 mod allocation;
 mod analyzer;
+pub mod exact;
 mod greedy;
 mod index;
 mod lifetime;
@@ -17,6 +18,7 @@ mod linear;
 mod planner;
 mod problem;
 mod promote;
+mod random;
 mod validity;
 
 pub use allocation::{AllocationPlan, ModelSummary, PlanFault};

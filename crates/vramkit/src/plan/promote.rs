@@ -12,6 +12,7 @@ use super::greedy::{Placement, Placer};
 use super::index::Fit;
 use super::planner::{Found, Goal, Search};
 use super::problem::Problem;
+use super::random::Random;
 
 /// Problems of more buffers than this are left as they are.
 const LARGEST: usize = 4096;
@@ -29,7 +30,7 @@ impl Search for Promotion {
         if problem.buffers.len() > LARGEST {
             return Found::Nothing;
         }
-        let mut random = Random(goal.seed);
+        let mut random = Random::new(goal.seed);
         let mut worse = 0;
         let mut placer = Placer::new(problem);
         let mut best = incumbent.clone();
@@ -66,17 +67,4 @@ fn by_offset(placement: &Placement) -> Vec<u32> {
     let mut order: Vec<u32> = (0..placement.offsets.len() as u32).collect();
     order.sort_by_key(|&i| placement.offsets[i as usize]);
     order
-}
-
-/// SplitMix64 (Steele, Lea, Flood: "Fast splittable pseudorandom number generators", 2014).
-struct Random(u64);
-
-impl Random {
-    /// A number below `n`; 0 for 0.
-    fn below(&mut self, n: usize) -> usize {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let z = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        let z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        ((u128::from(z ^ (z >> 31)) * n as u128) >> 64) as usize
-    }
 }
