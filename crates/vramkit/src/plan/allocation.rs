@@ -38,6 +38,8 @@ pub struct AllocationPlan {
     pub arena_size: ByteSize,
     /// Most bytes live at one time.
     pub lower_bound: ByteSize,
+    /// No arena is smaller than this: at least the lower bound, more where a search has proven more.
+    pub proven_bound: ByteSize,
     /// Whether no smaller arena exists.
     pub proven_optimal: bool,
     /// The models, in the order given.

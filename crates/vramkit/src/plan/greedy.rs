@@ -14,6 +14,15 @@ pub struct Placement {
     pub arena: u64,
 }
 
+impl Placement {
+    /// Of the offsets of a problem's buffers.
+    pub fn new(problem: &Problem, offsets: Vec<u64>) -> Self {
+        let ends = problem.buffers.iter().zip(&offsets).map(|(buffer, offset)| offset + buffer.size);
+        let arena = ends.max().unwrap_or(0);
+        Self { offsets, arena }
+    }
+}
+
 /// An order in which buffers are placed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Order {

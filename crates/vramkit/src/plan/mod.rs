@@ -10,7 +10,7 @@
 
 mod allocation;
 mod analyzer;
-pub mod exact;
+mod exact;
 mod greedy;
 mod index;
 mod lifetime;
@@ -19,15 +19,18 @@ mod planner;
 mod problem;
 mod promote;
 mod random;
+mod search;
 mod validity;
 
 pub use allocation::{AllocationPlan, ModelSummary, PlanFault};
 pub use analyzer::{LifetimeAnalyzer, SharingOpportunity};
 pub use greedy::Placement;
 pub use lifetime::{LifetimeError, Model, Schedule, TensorLifetime, on_one_clock};
-pub use planner::{Found, Goal, MemoryPlanner, Search};
+pub use planner::MemoryPlanner;
 pub use problem::{Buffer, Problem};
 pub use promote::Promotion;
+pub use search::{Found, Goal, Observer, Search};
+pub use exact::Exact;
 
 #[cfg(test)]
 #[cfg(not(loom))]

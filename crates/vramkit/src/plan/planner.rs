@@ -1,46 +1,14 @@
 //! From models to a plan: schedule, parts, portfolio, search.
 
+use std::num::NonZero;
 use std::time::{Duration, Instant};
 
 use super::allocation::{AllocationPlan, ModelSummary};
 use super::greedy::{self, Placement};
 use super::lifetime::{LifetimeError, Model, Schedule, TensorLifetime, on_one_clock};
 use super::problem::{Compiled, Problem, compile};
+use super::search::{Goal, Observer, Search};
 use crate::units::ByteSize;
-
-/// Improves on a placement within a deadline: where exact and local searches go. Called for each part of a
-/// problem whose arena is above its bound, the fullest first.
-pub trait Search: Send + Sync {
-    /// How the search is named in [`AllocationPlan::method`].
-    fn name(&self) -> &str;
-
-    /// A placement with a smaller arena than `incumbent`'s, or proof that there is none.
-    fn improve(&self, problem: &Problem, incumbent: &Placement, goal: &Goal) -> Found;
-}
-
-/// What a [`Search`] is to reach, and by when.
-#[derive(Clone, Copy, Debug)]
-pub struct Goal {
-    /// No arena is smaller.
-    pub bound: u64,
-    /// An arena of this size, at least the bound, need not be improved.
-    pub enough: u64,
-    /// When to stop.
-    pub deadline: Instant,
-    /// Where random choices start.
-    pub seed: u64,
-}
-
-/// What a [`Search`] found.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Found {
-    /// A smaller arena, proven optimal or not.
-    Better(Placement, bool),
-    /// Nothing smaller exists.
-    Optimal,
-    /// Nothing smaller was found.
-    Nothing,
-}
 
 /// Plans; see the [module](super).
 #[derive(Default)]
@@ -49,13 +17,16 @@ pub struct MemoryPlanner {
     deadline: Duration,
     capacity: Option<ByteSize>,
     seed: u64,
+    threads: Option<usize>,
+    observer: Option<Box<dyn Observer + Send>>,
 }
 
 /// A part's placement, or a whole problem's.
 struct Solved {
     placement: Placement,
     method: String,
-    optimal: bool,
+    /// No arena is smaller.
+    bound: u64,
 }
 
 impl MemoryPlanner {
@@ -85,6 +56,19 @@ impl MemoryPlanner {
     /// Stop at the first plan whose arena is at most this.
     pub fn capacity(mut self, capacity: ByteSize) -> Self {
         self.capacity = Some(capacity);
+        self
+    }
+
+    /// How many threads searches may use; as many as the machine has unless set. For a seed and a number of threads
+    /// the answer is the same wherever searches end before the deadline.
+    pub fn threads(mut self, threads: usize) -> Self {
+        self.threads = Some(threads.max(1));
+        self
+    }
+
+    /// Who is told how searches get on, and may end them.
+    pub fn observer(mut self, observer: impl Observer + Send + 'static) -> Self {
+        self.observer = Some(Box::new(observer));
         self
     }
 
@@ -131,7 +115,8 @@ impl MemoryPlanner {
             offsets,
             arena_size: arena,
             lower_bound: ByteSize::new(lower_bound),
-            proven_optimal: solved.optimal && arena.bytes() == solved.placement.arena,
+            proven_bound: ByteSize::new(solved.bound.max(lower_bound)),
+            proven_optimal: arena.bytes() <= solved.bound,
             models: summaries,
             method: solved.method,
             elapsed: start.elapsed(),
@@ -154,41 +139,39 @@ impl MemoryPlanner {
         let mut whole = Solved {
             placement: Placement { offsets: vec![0; problem.buffers.len()], arena: 0 },
             method: "nothing to place".to_owned(),
-            optimal: true,
+            bound: highest,
         };
         for (bound, part, restricted) in &parts {
-            let enough = highest.max(whole.placement.arena).max(capacity);
+            let enough = whole.bound.max(whole.placement.arena).max(capacity);
             let solved = self.solve_part(restricted, *bound, enough, deadline);
             for (&i, &offset) in part.iter().zip(&solved.placement.offsets) {
                 whole.placement.offsets[i as usize] = offset;
             }
+            whole.bound = whole.bound.max(solved.bound);
             if solved.placement.arena > whole.placement.arena {
                 whole.placement.arena = solved.placement.arena;
                 whole.method = solved.method;
-                // The part with the largest arena decides: when that one cannot shrink, the whole cannot.
-                whole.optimal = solved.optimal;
             }
         }
-        whole.optimal |= whole.placement.arena <= highest;
         whole
     }
 
     fn solve_part(&self, problem: &Problem, bound: u64, enough: u64, deadline: Instant) -> Solved {
         let (placement, method) = greedy::best(problem, enough);
-        let optimal = placement.arena <= bound;
-        let mut solved = Solved { placement, method, optimal };
-        let goal = Goal { bound, enough, deadline, seed: self.seed };
+        let mut solved = Solved { placement, method, bound };
+        let threads =
+            self.threads.unwrap_or_else(|| std::thread::available_parallelism().map_or(1, NonZero::get));
+        let observer: &dyn Observer = self.observer.as_deref().map_or(&(), |observer| observer);
         for search in &self.searches {
-            if solved.optimal || solved.placement.arena <= enough || Instant::now() >= deadline {
+            let goal = Goal { bound: solved.bound, enough: enough.max(solved.bound), deadline, seed: self.seed, threads, observer };
+            if solved.placement.arena <= goal.enough || goal.is_over() {
                 break;
             }
-            match search.improve(problem, &solved.placement, &goal) {
-                Found::Better(placement, optimal) => {
-                    let optimal = optimal || placement.arena <= bound;
-                    solved = Solved { placement, method: search.name().to_owned(), optimal };
-                }
-                Found::Optimal => solved.optimal = true,
-                Found::Nothing => {}
+            let found = search.improve(problem, &solved.placement, &goal);
+            solved.bound = found.bound;
+            if let Some(placement) = found.placement {
+                solved.placement = placement;
+                solved.method = search.name().to_owned();
             }
         }
         solved
@@ -216,13 +199,14 @@ impl MemoryPlanner {
             (models[*i].first_pinned().is_none(), !solved.placement.arena.is_multiple_of(common), *i)
         });
         let mut bases = vec![0; models.len()];
-        let (mut top, mut bound) = (0u64, 0);
+        let (mut top, mut load, mut bound) = (0u64, 0, 0);
         for (i, solved) in &solved {
             bases[*i] = top.next_multiple_of(alignment(*i));
             if solved.placement.arena > 0 {
                 top = bases[*i] + solved.placement.arena;
             }
-            bound += models[*i].compiled.problem.max_load();
+            load += models[*i].compiled.problem.max_load();
+            bound += solved.bound;
         }
         solved.sort_by_key(|(i, _)| *i);
         let offsets =
@@ -231,9 +215,9 @@ impl MemoryPlanner {
         let whole = Solved {
             placement: Placement { offsets: Vec::new(), arena: top },
             method: format!("stacked: {}", methods.join(", ")),
-            optimal: top <= bound,
+            bound,
         };
-        Ok((whole, offsets.collect(), bound))
+        Ok((whole, offsets.collect(), load))
     }
 }
 

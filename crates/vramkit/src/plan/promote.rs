@@ -6,11 +6,9 @@
 //! What is not worse is kept. Stops at the goal, at the deadline, or when many neighbours in a row were worse.
 //! Large problems are left alone: a pass over them costs too much for moving one buffer.
 
-use std::time::Instant;
-
 use super::greedy::{Placement, Placer};
 use super::index::Fit;
-use super::planner::{Found, Goal, Search};
+use super::search::{Found, Goal, Search};
 use super::problem::Problem;
 use super::random::Random;
 
@@ -26,16 +24,16 @@ impl Search for Promotion {
         "promotion"
     }
 
-    fn improve(&self, problem: &Problem, incumbent: &Placement, goal: &Goal) -> Found {
+    fn improve(&self, problem: &Problem, incumbent: &Placement, goal: &Goal<'_>) -> Found {
         if problem.buffers.len() > LARGEST {
-            return Found::Nothing;
+            return Found { placement: None, bound: goal.bound };
         }
         let mut random = Random::new(goal.seed);
         let mut worse = 0;
         let mut placer = Placer::new(problem);
         let mut best = incumbent.clone();
         let mut order = by_offset(&best);
-        while best.arena > goal.enough && worse < 100 + 2 * order.len() && Instant::now() < goal.deadline {
+        while best.arena > goal.enough && worse < 100 + 2 * order.len() && !goal.is_over() {
             let ends_at_top = |&i: &usize| {
                 let i = order[i] as usize;
                 best.offsets[i] + problem.buffers[i].size == best.arena && problem.buffers[i].pinned.is_none()
@@ -59,7 +57,8 @@ impl Search for Promotion {
                 }
             }
         }
-        if best.arena < incumbent.arena { Found::Better(best, false) } else { Found::Nothing }
+        let better = best.arena < incumbent.arena;
+        Found { placement: better.then_some(best), bound: goal.bound }
     }
 }
 

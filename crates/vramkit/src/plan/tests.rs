@@ -153,15 +153,15 @@ fn a_wrong_plan_is_found_out() {
 
 #[test]
 fn a_search_is_asked_where_a_gap_is_left_and_may_close_it() {
-    struct Exact;
-    impl Search for Exact {
+    struct Prover;
+    impl Search for Prover {
         fn name(&self) -> &str {
-            "exact"
+            "prover"
         }
-        fn improve(&self, problem: &Problem, incumbent: &Placement, goal: &Goal) -> Found {
+        fn improve(&self, problem: &Problem, incumbent: &Placement, goal: &Goal<'_>) -> Found {
             assert!(incumbent.arena > goal.enough && goal.enough >= goal.bound && goal.seed == 5);
             assert!(problem.max_load() <= goal.bound);
-            Found::Optimal
+            Found { placement: None, bound: incumbent.arena }
         }
     }
     // Cut from a full rectangle of height 6; no order of the portfolio puts it together again.
@@ -183,7 +183,7 @@ fn a_search_is_asked_where_a_gap_is_left_and_may_close_it() {
     let greedy = plan(&models, Schedule::Fixed);
     assert!(!greedy.proven_optimal, "greedy leaves a gap here");
     let planner =
-        MemoryPlanner::new().search(Box::new(Exact)).deadline(std::time::Duration::from_secs(1)).seed(5);
+        MemoryPlanner::new().search(Box::new(Prover)).deadline(std::time::Duration::from_secs(1)).seed(5);
     let searched = planner.plan(&models, Schedule::Fixed).unwrap();
     assert_eq!(searched.arena_size, greedy.arena_size);
     assert!(searched.proven_optimal);

@@ -21,6 +21,9 @@ pub(super) enum Outcome {
     Limit,
 }
 
+/// Nodes between two looks at the clock.
+const PATIENCE: u64 = 256;
+
 /// No frame.
 const NONE: usize = usize::MAX;
 
@@ -80,14 +83,15 @@ pub(super) struct Stack {
 }
 
 impl Stack {
-    /// Searches from a state in which nothing is placed, for up to `limit` nodes, which are counted down. Leaves
-    /// the state as it was unless a placement is found.
+    /// Searches from a state in which nothing is placed, for up to `limit` nodes, which are counted down, or until
+    /// it is time to stop. Leaves the state as it was unless a placement is found.
     pub(super) fn dive(
         &mut self,
         state: &mut State<'_>,
         chooser: &mut Chooser,
         failures: &mut Failures,
         limit: &mut u64,
+        stop: &dyn Fn() -> bool,
     ) -> Outcome {
         self.frames.clear();
         self.candidates.clear();
@@ -115,7 +119,7 @@ impl Stack {
                         state.undo(branch.mark);
                         self.candidates.truncate(branch.candidates.1);
                         self.parts.truncate(branch.parts);
-                        if *limit == 0 {
+                        if *limit == 0 || *limit % PATIENCE == 0 && stop() {
                             state.undo(start);
                             return Outcome::Limit;
                         }

@@ -8,15 +8,19 @@
 
 use super::key::Key;
 
+/// Slots of a new table, and most slots of a full one (32 MiB).
+const FIRST: usize = 1 << 12;
+const MOST: usize = 1 << 22;
+
 /// See the [module](self).
 pub(super) struct Failures {
     slots: Vec<u64>,
+    inserted: usize,
 }
 
 impl Failures {
-    /// Room for `slots` failures, a power of two, eight bytes each.
-    pub(super) fn new(slots: usize) -> Self {
-        Self { slots: vec![0; slots.next_power_of_two()] }
+    pub(super) fn new() -> Self {
+        Self { slots: vec![0; FIRST], inserted: 0 }
     }
 
     fn place(&self, key: Key) -> (usize, u64) {
@@ -32,9 +36,20 @@ impl Failures {
     pub(super) fn insert(&mut self, key: Key) {
         let (slot, tag) = self.place(key);
         self.slots[slot] = tag;
+        self.inserted += 1;
+    }
+
+    /// Makes room where the table has filled up; what it held is forgotten, and soon found again.
+    pub(super) fn grow(&mut self) {
+        if self.inserted > self.slots.len() && self.slots.len() < MOST {
+            *self = Self { slots: vec![0; self.slots.len() * 8], inserted: 0 };
+        }
     }
 
     pub(super) fn clear(&mut self) {
-        self.slots.fill(0);
+        if self.inserted > 0 {
+            self.slots.fill(0);
+            self.inserted = 0;
+        }
     }
 }

@@ -7,7 +7,7 @@
 
 use std::ops::{Add, Sub};
 
-use super::super::random::Random;
+use crate::plan::random::Random;
 use super::sections::Units;
 
 /// See the [module](self).

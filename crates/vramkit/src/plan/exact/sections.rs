@@ -6,11 +6,11 @@
 //! it) and divided by what all have in common. Tensors are numbered in the order in which they are tried: widest
 //! lifetime first, then largest area, so that the answer does not hang on the order of the input.
 
-use super::super::problem::{Buffer, Problem};
+use crate::plan::problem::{Buffer, Problem};
 use super::bits::Bits;
 
-/// Scaled bytes: below 2^31 together, see [`Sections::new`].
-pub(super) type Units = i32;
+/// Scaled bytes: below 2^60 together, see [`Sections::new`].
+pub(super) type Units = i64;
 
 /// See the [module](self).
 #[derive(Debug)]
@@ -49,7 +49,7 @@ pub(super) struct Sections {
 }
 
 impl Sections {
-    /// `None` where the sum of sizes passes 2^30 units: larger numbers are rounded by whoever asks.
+    /// `None` where the sum of sizes passes 2^60 units.
     pub(super) fn new(problem: &Problem) -> Option<Self> {
         let buffers = &problem.buffers;
         let grain = buffers.iter().map(|buffer| buffer.alignment).min().unwrap_or(1);
@@ -68,7 +68,7 @@ impl Sections {
         }
         let unit = unit.max(1);
         let units = |bytes: u64| Units::try_from(bytes / unit).ok();
-        units(total).filter(|&total| total < 1 << 30)?;
+        units(total).filter(|&total| total < 1 << 60)?;
 
         let mut order: Vec<u32> = (0..buffers.len() as u32).collect();
         let width = |buffer: &Buffer| u64::from(buffer.end - buffer.start);
@@ -129,6 +129,12 @@ impl Sections {
             sections.twin[t] = (0..t).rev().find(same).map(|other| other as u32);
         }
         Some(sections)
+    }
+
+    /// Every arena of a placement is a multiple of this many bytes.
+    pub(super) fn grid(&self) -> u64 {
+        let exact = self.bytes.iter().all(|bytes| bytes.is_multiple_of(self.unit));
+        if exact { self.unit } else { 1 }
     }
 
     /// How many tensors there are.
