@@ -26,7 +26,7 @@ fn main() {
             if v % 2 == 1 { let m = rows.iter().map(|r| r.1).max().unwrap(); for r in &mut rows { *r = (m - r.1, m - r.0, r.2); } }
             let tensors = rows.iter().enumerate().map(|(i,r)| TensorLifetime::new("m", &i.to_string(), r.0, r.1, ByteSize::new(r.2))).collect();
             let models = vec![Model { name: "m".into(), weights: ByteSize::ZERO, start: vramkit::units::Step(0), tensors }];
-            let mut p = MemoryPlanner::new().search(Box::new(Exact)).deadline(Duration::from_secs_f64(deadline)).observer(Show(Instant::now(), Default::default())).seed(v);
+            let mut p = MemoryPlanner::new().search(Box::new(Squeaky)).search(Box::new(Exact)).deadline(Duration::from_secs_f64(deadline)).observer(Show(Instant::now(), Default::default())).seed(v);
             if let Ok(t) = std::env::var("THREADS") { p = p.threads(t.parse().unwrap()); }
             if mode == "decide" { p = p.capacity(ByteSize::new(1048576)); }
             let t0 = Instant::now();

@@ -92,6 +92,12 @@ pub(super) fn best(problem: &Problem, enough: u64) -> (Placement, String) {
     (best, method)
 }
 
+/// Every order of the portfolio.
+pub(super) fn orders(problem: &Problem) -> Vec<(Vec<u32>, Fit)> {
+    let loads = problem.loads();
+    PORTFOLIO.iter().map(|(order, fit)| (order.of(problem, &loads), *fit)).collect()
+}
+
 impl<'a> Placer<'a> {
     pub(super) fn new(problem: &'a Problem) -> Self {
         let offsets = vec![0; problem.buffers.len()];

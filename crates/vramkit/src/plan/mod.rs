@@ -17,9 +17,9 @@ mod lifetime;
 mod linear;
 mod planner;
 mod problem;
-mod promote;
 mod random;
 mod search;
+mod squeaky;
 mod validity;
 
 pub use allocation::{AllocationPlan, ModelSummary, PlanFault};
@@ -28,8 +28,8 @@ pub use greedy::Placement;
 pub use lifetime::{LifetimeError, Model, Schedule, TensorLifetime, on_one_clock};
 pub use planner::MemoryPlanner;
 pub use problem::{Buffer, Problem};
-pub use promote::Promotion;
 pub use search::{Found, Goal, Observer, Search};
+pub use squeaky::Squeaky;
 pub use exact::Exact;
 
 #[cfg(test)]

@@ -9,7 +9,7 @@
 use super::key::Key;
 
 /// Slots of a new table, and most slots of a full one (32 MiB).
-const FIRST: usize = 1 << 12;
+const FIRST: usize = 1 << 14;
 const MOST: usize = 1 << 22;
 
 /// See the [module](self).

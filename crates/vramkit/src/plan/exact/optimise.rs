@@ -12,7 +12,7 @@ use crate::plan::problem::Problem;
 use crate::plan::search::{Found, Goal, Search};
 
 /// Problems of more buffers than this are left as they are: every pair has a bit.
-const LARGEST: usize = 8192;
+const LARGEST: usize = 4096;
 
 /// Where between the bound (0) and just below the best (1) targets lie.
 const TARGETS: [f64; 7] = [0.5, 0.25, 0.75, 0.1, 0.9, 0.0, 1.0];
