@@ -24,13 +24,13 @@ mod validity;
 
 pub use allocation::{AllocationPlan, ModelSummary, PlanFault};
 pub use analyzer::{LifetimeAnalyzer, SharingOpportunity};
+pub use exact::Exact;
 pub use greedy::Placement;
 pub use lifetime::{LifetimeError, Model, Schedule, TensorLifetime, on_one_clock};
 pub use planner::MemoryPlanner;
 pub use problem::{Buffer, Problem};
 pub use search::{Found, Goal, Observer, Search};
 pub use squeaky::Squeaky;
-pub use exact::Exact;
 
 #[cfg(test)]
 #[cfg(not(loom))]

@@ -163,7 +163,14 @@ impl MemoryPlanner {
             self.threads.unwrap_or_else(|| std::thread::available_parallelism().map_or(1, NonZero::get));
         let observer: &dyn Observer = self.observer.as_deref().map_or(&(), |observer| observer);
         for search in &self.searches {
-            let goal = Goal { bound: solved.bound, enough: enough.max(solved.bound), deadline, seed: self.seed, threads, observer };
+            let goal = Goal {
+                bound: solved.bound,
+                enough: enough.max(solved.bound),
+                deadline,
+                seed: self.seed,
+                threads,
+                observer,
+            };
             if solved.placement.arena <= goal.enough || goal.is_over() {
                 break;
             }

@@ -33,11 +33,6 @@ impl Bits {
         self.0.iter_mut().zip(&other.0).for_each(|(a, b)| *a |= b);
     }
 
-    /// What is in it, ascending.
-    pub(super) fn iter(&self) -> impl Iterator<Item = usize> + '_ {
-        self.0.iter().enumerate().flat_map(|(at, &word)| Ones { word, base: 64 * at })
-    }
-
     /// Removes all from `first` to before `end`; may remove others of the same words.
     pub(super) fn clear_between(&mut self, first: usize, end: usize) {
         self.0[first / 64..end.div_ceil(64)].fill(0);

@@ -7,8 +7,9 @@
 //! from one restart to the next. Without the weights the hard instances take seconds to hours, with them
 //! milliseconds.
 
-use super::sections::Units;
-use super::state::{DONE, State};
+use super::state::State;
+use super::units::Units;
+use crate::plan::random::Random;
 
 /// How sections are compared; the least score is branched on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -37,17 +38,23 @@ pub(super) struct Chooser {
 }
 
 impl Chooser {
-    pub(super) fn new(rule: Rule, sections: usize) -> Self {
+    /// The first weights differ by up to a percent, so that ties fall differently.
+    pub(super) fn new(rule: Rule, sections: usize, random: &mut Random) -> Self {
         let (steps, valley) = (vec![0; sections + 1], vec![false; sections]);
-        Self { rule, weight: vec![1.0; sections], steps, valley }
+        Self {
+            rule,
+            weight: (0..sections).map(|_| 1.0 + 1e-4 * random.below(100) as f32).collect(),
+            steps,
+            valley,
+        }
     }
 
     /// The section to branch on, between two sections that nothing unplaced crosses, with at least one unplaced
     /// tensor between them.
-    pub(super) fn choose(&mut self, state: &State<'_>, (first, end): (usize, usize)) -> usize {
+    pub(super) fn choose<U: Units>(&mut self, state: &State<'_, U>, (first, end): (usize, usize)) -> usize {
         let floor = &state.floor[first..end];
         let local = matches!(self.rule, Rule::Local | Rule::LocalRoot);
-        let lowest = floor.iter().copied().min().unwrap_or(DONE);
+        let lowest = floor.iter().copied().min().unwrap_or(U::DONE);
         let valley = &mut self.valley[first..end];
         if local {
             mark_valleys(floor, valley);
@@ -71,20 +78,20 @@ impl Chooser {
         }
         let mut best = (f32::INFINITY, first);
         let mut starting = 0;
-        let scale = 1.0 / state.capacity as f32;
+        let scale = 1.0 / state.capacity.approximate();
         for (i, &f) in floor.iter().enumerate() {
             starting += steps[i];
             if !valley[i] {
                 continue;
             }
             let slack = state.slack(first + i);
-            let alternatives = starting as f32 + if slack > 0 { 1.0 } else { 0.0 };
+            let alternatives = starting as f32 + if slack > U::ZERO { 1.0 } else { 0.0 };
             let weight = self.weight[first + i];
             let score = match self.rule {
-                Rule::Local => (alternatives - 0.9) / weight + f as f32 * scale,
+                Rule::Local => (alternatives - 0.9) / weight + f.approximate() * scale,
                 Rule::Lowest => alternatives / weight,
-                Rule::LocalRoot => (alternatives - 0.9) / weight.sqrt() + f as f32 * scale,
-                Rule::Slack => (slack + 1) as f32 / weight,
+                Rule::LocalRoot => (alternatives - 0.9) / weight.sqrt() + f.approximate() * scale,
+                Rule::Slack => (slack + U::ONE).approximate() / weight,
             };
             if score < best.0 {
                 best = (score, first + i);
@@ -95,13 +102,14 @@ impl Chooser {
 }
 
 /// Marks the runs of equal floors that have higher ones on both sides.
-fn mark_valleys(floor: &[Units], valley: &mut [bool]) {
-    let mut before = DONE;
+fn mark_valleys<U: Units>(floor: &[U], valley: &mut [bool]) {
+    let mut before = U::DONE;
     let mut i = 0;
     while i < floor.len() {
         let run = floor[i..].iter().take_while(|&&other| other == floor[i]).count();
-        let after = floor.get(i + run).copied().unwrap_or(DONE);
-        let is_valley = floor[i] < before && (floor[i] < after || (i + run == floor.len() && floor[i] < DONE));
+        let after = floor.get(i + run).copied().unwrap_or(U::DONE);
+        let is_valley =
+            floor[i] < before && (floor[i] < after || (i + run == floor.len() && floor[i] < U::DONE));
         valley[i..i + run].fill(is_valley);
         before = floor[i];
         i += run;

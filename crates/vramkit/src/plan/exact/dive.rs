@@ -7,8 +7,8 @@
 use super::choice::Chooser;
 use super::failures::Failures;
 use super::key::Key;
-use super::sections::Units;
-use super::state::{DONE, Mark, State};
+use super::state::{Mark, State};
+use super::units::Units;
 
 /// How a dive ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -30,21 +30,21 @@ const NONE: usize = usize::MAX;
 /// A range of sections.
 type Scope = (usize, usize);
 
-enum Frame {
-    Branch(Branch),
+enum Frame<U> {
+    Branch(Branch<U>),
     Split(Split),
 }
 
 /// A section with alternatives, of which some were tried.
 #[derive(Clone, Copy)]
-struct Branch {
+struct Branch<U> {
     /// The frame that this one hangs on.
     parent: usize,
     /// The split that its scope is a part of.
     split: usize,
     scope: Scope,
     section: usize,
-    floor: Units,
+    floor: U,
     mark: Mark,
     /// Its tensors at the floor, in the list of all frames' candidates.
     candidates: (usize, usize),
@@ -75,19 +75,24 @@ struct Place {
 }
 
 /// What dives keep between them: room for the stack, and the parts and candidates on it.
-#[derive(Default)]
-pub(super) struct Stack {
-    frames: Vec<Frame>,
+pub(super) struct Stack<U> {
+    frames: Vec<Frame<U>>,
     candidates: Vec<u32>,
     parts: Vec<(Scope, Key)>,
 }
 
-impl Stack {
+impl<U> Default for Stack<U> {
+    fn default() -> Self {
+        Self { frames: Vec::new(), candidates: Vec::new(), parts: Vec::new() }
+    }
+}
+
+impl<U: Units> Stack<U> {
     /// Searches from a state in which nothing is placed, for up to `limit` nodes, which are counted down, or until
     /// it is time to stop. Leaves the state as it was unless a placement is found.
     pub(super) fn dive(
         &mut self,
-        state: &mut State<'_>,
+        state: &mut State<'_, U>,
         chooser: &mut Chooser,
         failures: &mut Failures,
         limit: &mut u64,
@@ -143,7 +148,7 @@ impl Stack {
 
     /// Narrows the scope to what is left in it, splits it where nothing crosses, and goes on to the next part
     /// where nothing is left. `false` when nothing is left anywhere.
-    fn enter_part(&mut self, state: &mut State<'_>, place: &mut Place) -> bool {
+    fn enter_part(&mut self, state: &mut State<'_, U>, place: &mut Place) -> bool {
         let before = self.parts.len();
         find_parts(state, place.scope, &mut self.parts);
         if self.parts.len() == before {
@@ -173,7 +178,8 @@ impl Stack {
             *key = state.key_of(*scope);
         }
         self.parts[before..].sort_by_key(|&((first, end), _)| end - first);
-        let split = Split { parent: place.parent, outer: place.split, next: before + 1, end: self.parts.len() };
+        let split =
+            Split { parent: place.parent, outer: place.split, next: before + 1, end: self.parts.len() };
         self.frames.push(Frame::Split(split));
         let (scope, key) = self.parts[before];
         state.set_key(key);
@@ -182,7 +188,7 @@ impl Stack {
     }
 
     /// Chooses a section and lists its candidates.
-    fn branch(&mut self, state: &State<'_>, chooser: &mut Chooser, place: &mut Place) {
+    fn branch(&mut self, state: &State<'_, U>, chooser: &mut Chooser, place: &mut Place) {
         let section = chooser.choose(state, place.scope);
         let floor = state.floor[section];
         let first = self.candidates.len();
@@ -205,8 +211,9 @@ impl Stack {
             floor,
             mark: state.mark(),
             candidates: (first, self.candidates.len()),
-            next: first, tried: false,
-            may_pass: forced.is_none() && state.slack(section) > 0,
+            next: first,
+            tried: false,
+            may_pass: forced.is_none() && state.slack(section) > U::ZERO,
             parts: self.parts.len(),
         };
         self.frames.push(Frame::Branch(branch));
@@ -214,9 +221,14 @@ impl Stack {
     }
 }
 
-impl Branch {
+impl<U: Units> Branch<U> {
     /// Makes the next alternative so: whether all else is still possible, `None` when there is no alternative left.
-    fn advance(&mut self, state: &mut State<'_>, chooser: &mut Chooser, candidates: &[u32]) -> Option<bool> {
+    fn advance(
+        &mut self,
+        state: &mut State<'_, U>,
+        chooser: &mut Chooser,
+        candidates: &[u32],
+    ) -> Option<bool> {
         let (first, end) = self.candidates;
         while self.next < end {
             let t = candidates[self.next] as usize;
@@ -224,12 +236,16 @@ impl Branch {
             // Of two that differ in nothing, the one first in the list starts first.
             let twin = state.sections.twin[t].is_some_and(|twin| candidates[first..end].contains(&twin));
             if state.can_start(t) && !twin {
-                self.tried = true; return Some(state.place(t, self.floor, &mut chooser.weight));
+                self.tried = true;
+                return Some(state.place(t, self.floor, &mut chooser.weight));
             }
         }
-        if !self.tried && !self.may_pass { chooser.weight[self.section] += 1.0; }
+        if !self.tried && !self.may_pass {
+            chooser.weight[self.section] += 1.0;
+        }
         if self.may_pass {
-            self.may_pass = false; self.tried = true;
+            self.may_pass = false;
+            self.tried = true;
             return Some(state.pass(&candidates[first..end], &mut chooser.weight));
         }
         None
@@ -237,10 +253,10 @@ impl Branch {
 }
 
 /// The parts of a scope in which something is unplaced, with nothing unplaced from one to the next.
-fn find_parts(state: &State<'_>, (first, end): Scope, parts: &mut Vec<(Scope, Key)>) {
+fn find_parts<U: Units>(state: &State<'_, U>, (first, end): Scope, parts: &mut Vec<(Scope, Key)>) {
     let mut s = first;
     while s < end {
-        if state.floor[s] == DONE {
+        if state.floor[s] == U::DONE {
             s += 1;
             continue;
         }

@@ -7,8 +7,8 @@
 
 use std::ops::{Add, Sub};
 
+use super::units::Units;
 use crate::plan::random::Random;
-use super::sections::Units;
 
 /// See the [module](self).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -56,17 +56,17 @@ impl Keys {
 
     /// An unplaced tensor's part of the key.
     #[inline]
-    pub(super) fn of(&self, tensor: usize, support: Units, bound: Units) -> Key {
+    pub(super) fn of<U: Units>(&self, tensor: usize, support: U, bound: U) -> Key {
         Key(self.0[tensor][2]) + self.change(tensor, support, bound)
     }
 
     /// What a tensor's part changes by when its support and bound do.
     #[inline]
-    pub(super) fn change(&self, tensor: usize, support: Units, bound: Units) -> Key {
+    pub(super) fn change<U: Units>(&self, tensor: usize, support: U, bound: U) -> Key {
         let [together, apart, _] = &self.0[tensor];
-        let mut sum = together.wrapping_mul(bound as u128);
+        let mut sum = together.wrapping_mul(bound.wide());
         if support != bound {
-            sum = sum.wrapping_add(apart.wrapping_mul((bound - support) as i128 as u128));
+            sum = sum.wrapping_add(apart.wrapping_mul((bound - support).wide()));
         }
         Key(sum)
     }

@@ -20,5 +20,6 @@ mod optimise;
 mod restart;
 mod sections;
 mod state;
+mod units;
 
 pub use optimise::Exact;

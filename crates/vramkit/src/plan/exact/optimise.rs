@@ -4,9 +4,9 @@
 //! Where between them the answer lies is not known, so several targets are tried in turn, each with a budget of
 //! nodes that doubles while nothing changes.
 
-use super::dive::Outcome;
-use super::restart::Restarts;
+use super::restart::{Answer, Restarts};
 use super::sections::Sections;
+use super::units::Units;
 use crate::plan::greedy::Placement;
 use crate::plan::problem::Problem;
 use crate::plan::search::{Found, Goal, Search};
@@ -20,6 +20,9 @@ const TARGETS: [f64; 7] = [0.5, 0.25, 0.75, 0.1, 0.9, 0.0, 1.0];
 /// Nodes of the first budget, for each buffer.
 const FIRST: u64 = 8;
 
+/// Nodes that one thread searches before others help: what takes less is over before they would pay.
+const ALONE: u64 = 100_000;
+
 /// Complete search; see the [module](super).
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Exact;
@@ -30,50 +33,92 @@ impl Search for Exact {
     }
 
     fn improve(&self, problem: &Problem, incumbent: &Placement, goal: &Goal<'_>) -> Found {
-        let mut found = Found { placement: None, bound: goal.bound };
         if problem.buffers.len() > LARGEST {
-            return found;
+            return Found { placement: None, bound: goal.bound };
         }
-        let Some(sections) = Sections::new(problem) else {
-            return found;
-        };
-        let grid = sections.grid();
-        let mut search = Restarts::new(&sections, incumbent.arena);
-        let mut arena = incumbent.arena;
-        let mut budget = FIRST * problem.buffers.len() as u64;
-        found.bound = found.bound.next_multiple_of(grid);
-        while arena > goal.enough.max(found.bound) && !goal.is_over() {
-            // An arena that would be enough is asked for first; what else is to be had, only when that one is not.
-            let asked = Some(goal.enough).filter(|&enough| enough > goal.bound && enough >= found.bound);
-            let (low, room) = (found.bound, arena - 1 - found.bound);
-            let between = TARGETS.iter().map(|q| low + (q * room as f64) as u64);
-            let targets: Vec<u64> = asked.map_or_else(|| between.collect(), |enough| vec![enough]);
-            let mut changed = false;
-            for target in targets {
-                search.set_capacity(target / grid * grid);
-                match search.search(budget, &|| goal.is_over()) {
-                    (Outcome::Found, Some(offsets)) => {
+        if let Some(sections) = Sections::<i32>::new(problem) {
+            return improve(&sections, problem, incumbent, goal);
+        }
+        match Sections::<i64>::new(problem) {
+            Some(sections) => improve(&sections, problem, incumbent, goal),
+            None => Found { placement: None, bound: goal.bound },
+        }
+    }
+}
+
+fn improve<U: Units>(
+    sections: &Sections<U>,
+    problem: &Problem,
+    incumbent: &Placement,
+    goal: &Goal<'_>,
+) -> Found {
+    let mut found = Found { placement: None, bound: goal.bound };
+    let grid = sections.grid();
+    let mut arena = incumbent.arena;
+    let mut budget = FIRST * problem.buffers.len() as u64;
+    let mut nodes = 0;
+    found.bound = found.bound.next_multiple_of(grid);
+    let mut searchers: Vec<Restarts<'_, U>> = Vec::new();
+    'changed: while arena > goal.enough.max(found.bound) && !goal.is_over() {
+        // An arena that would be enough is asked for first; what else is to be had, only when that one is not.
+        let asked = Some(goal.enough).filter(|&enough| enough > goal.bound && enough >= found.bound);
+        let threads = if nodes < ALONE { 1 } else { goal.threads.max(1) };
+        let (low, room) = (found.bound, arena - 1 - found.bound);
+        let between = TARGETS.iter().map(|q| low + (q * room as f64) as u64);
+        let targets: Vec<u64> = asked.map_or_else(|| between.collect(), |enough| vec![enough; threads]);
+        let targets: Vec<u64> = targets.into_iter().map(|target| target / grid * grid).collect();
+        while searchers.len() < threads {
+            let seed = goal.seed.wrapping_mul(64) + searchers.len() as u64;
+            searchers.push(Restarts::new(sections, arena, seed));
+        }
+        for targets in targets.chunks(threads) {
+            let before = (found.bound, arena);
+            for (target, answer) in ask(&mut searchers, targets, budget, goal) {
+                match answer {
+                    Answer::Found(offsets) => {
                         let placement = Placement::new(problem, offsets);
                         debug_assert!(placement.arena <= target);
-                        arena = placement.arena;
-                        found.placement = Some(placement);
-                        changed = true;
+                        if placement.arena < arena {
+                            arena = placement.arena;
+                            found.placement = Some(placement);
+                        }
                     }
-                    (Outcome::Exhausted, _) => {
-                        found.bound = (target + 1).next_multiple_of(grid);
-                        changed = true;
-                    }
-                    _ => {}
+                    Answer::Refuted => found.bound = found.bound.max((target + 1).next_multiple_of(grid)),
+                    Answer::Open => {}
                 }
-                if changed || goal.is_over() {
-                    break;
-                }
+                nodes += budget;
             }
-            goal.observer.progress(found.bound, arena);
-            if !changed {
-                budget *= 2;
+            if before != (found.bound, arena) {
+                goal.observer.progress(found.bound, arena);
+                continue 'changed;
+            }
+            if goal.is_over() {
+                break 'changed;
             }
         }
-        found
+        budget *= 2;
     }
+    found
+}
+
+/// Asks each searcher about a target, on a thread of its own where there are several.
+fn ask<U: Units>(
+    searchers: &mut [Restarts<'_, U>],
+    targets: &[u64],
+    budget: u64,
+    goal: &Goal<'_>,
+) -> Vec<(u64, Answer)> {
+    let one = |searcher: &mut Restarts<'_, U>, target: u64| {
+        searcher.set_capacity(target);
+        (target, searcher.search(budget, &|| goal.is_over()))
+    };
+    if let ([searcher, ..], &[target]) = (&mut *searchers, targets) {
+        return vec![one(searcher, target)];
+    }
+    std::thread::scope(|scope| {
+        let pairs = searchers.iter_mut().zip(targets);
+        let threads: Vec<_> =
+            pairs.map(|(searcher, &target)| scope.spawn(move || one(searcher, target))).collect();
+        threads.into_iter().map(|thread| thread.join().expect("a search does not panic")).collect()
+    })
 }

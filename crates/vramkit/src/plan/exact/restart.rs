@@ -8,29 +8,43 @@ use super::dive::{Outcome, Stack};
 use super::failures::Failures;
 use super::sections::Sections;
 use super::state::State;
+use super::units::Units;
+use crate::plan::random::Random;
 
 /// Nodes of the first dives, for each tensor.
 const FIRST: f64 = 2.5;
 /// What the limit grows by with each rotation.
 const GROWTH: f64 = 1.3;
 
+/// Whether there is a placement within a capacity.
+pub(super) enum Answer {
+    /// There is: the offset of each buffer.
+    Found(Vec<u64>),
+    /// There is none.
+    Refuted,
+    /// Nobody knows yet.
+    Open,
+}
+
 /// A search for placements of one problem within capacities that may change; what it learns it keeps.
-pub(super) struct Restarts<'a> {
-    state: State<'a>,
+pub(super) struct Restarts<'a, U> {
+    state: State<'a, U>,
     choosers: Vec<Chooser>,
     failures: Failures,
-    stack: Stack,
+    stack: Stack<U>,
     bytes: u64,
     dives: u32,
     /// Nodes so far.
-    pub(super) nodes: u64,
+    nodes: u64,
 }
 
-impl<'a> Restarts<'a> {
-    pub(super) fn new(sections: &'a Sections, capacity: u64) -> Self {
+impl<'a, U: Units> Restarts<'a, U> {
+    /// Searches with different seeds learn differently.
+    pub(super) fn new(sections: &'a Sections<U>, capacity: u64, seed: u64) -> Self {
+        let mut random = Random::new(seed);
         Self {
             state: State::new(sections, capacity),
-            choosers: RULES.iter().map(|&rule| Chooser::new(rule, sections.count)).collect(),
+            choosers: RULES.iter().map(|&rule| Chooser::new(rule, sections.count, &mut random)).collect(),
             failures: Failures::new(),
             stack: Stack::default(),
             bytes: capacity,
@@ -53,21 +67,19 @@ impl<'a> Restarts<'a> {
         self.dives = 0;
     }
 
-    /// Searches for about `nodes` nodes, or until it is time to stop. Where a placement is found: the offset of each
-    /// buffer.
-    pub(super) fn search(&mut self, nodes: u64, stop: &dyn Fn() -> bool) -> (Outcome, Option<Vec<u64>>) {
-        let sections = self.state.sections;
+    /// Searches for about `nodes` nodes, or until it is time to stop.
+    pub(super) fn search(&mut self, nodes: u64, stop: &dyn Fn() -> bool) -> Answer {
+        let first = FIRST * self.state.sections.tensors() as f64;
         if self.state.is_overfull() {
-            return (Outcome::Exhausted, None);
+            return Answer::Refuted;
         }
         let end = self.nodes + nodes;
         while self.nodes < end && !stop() {
             self.failures.grow();
             let rotation = self.dives / RULES.len() as u32;
-            let rule = self.dives as usize % RULES.len();
-            let limit = (FIRST * sections.tensors() as f64 * GROWTH.powf(f64::from(rotation))) as u64;
+            let limit = (first * GROWTH.powi(rotation as i32)) as u64;
             let mut left = limit;
-            let chooser = &mut self.choosers[rule];
+            let chooser = &mut self.choosers[self.dives as usize % RULES.len()];
             let outcome = self.stack.dive(&mut self.state, chooser, &mut self.failures, &mut left, stop);
             self.nodes += limit - left;
             self.dives += 1;
@@ -75,12 +87,12 @@ impl<'a> Restarts<'a> {
                 Outcome::Found => {
                     let offsets = self.state.offsets();
                     self.state.clear();
-                    return (outcome, Some(offsets));
+                    return Answer::Found(offsets);
                 }
-                Outcome::Exhausted => return (outcome, None),
+                Outcome::Exhausted => return Answer::Refuted,
                 Outcome::Limit => {}
             }
         }
-        (Outcome::Limit, None)
+        Answer::Open
     }
 }

@@ -6,15 +6,13 @@
 //! it) and divided by what all have in common. Tensors are numbered in the order in which they are tried: widest
 //! lifetime first, then largest area, so that the answer does not hang on the order of the input.
 
-use crate::plan::problem::{Buffer, Problem};
 use super::bits::Bits;
-
-/// Scaled bytes: below 2^60 together, see [`Sections::new`].
-pub(super) type Units = i64;
+use super::units::Units;
+use crate::plan::problem::{Buffer, Problem};
 
 /// See the [module](self).
 #[derive(Debug)]
-pub(super) struct Sections {
+pub(super) struct Sections<U> {
     /// How many.
     pub(super) count: usize,
     /// Bytes of one unit.
@@ -33,13 +31,13 @@ pub(super) struct Sections {
     first_starting: Vec<u32>,
     starting: Vec<u32>,
     /// Units of each tensor.
-    pub(super) size: Vec<Units>,
+    pub(super) size: Vec<U>,
     /// Units that each tensor's offset is a multiple of; 1 for most.
-    pub(super) alignment: Vec<Units>,
+    pub(super) alignment: Vec<U>,
     /// Bytes of each tensor, not rounded: where it may start at the latest depends on them.
     pub(super) bytes: Vec<u64>,
     /// Where a tensor must start.
-    pub(super) pinned: Vec<Option<Units>>,
+    pub(super) pinned: Vec<Option<U>>,
     /// The tensor before this one that differs from it in nothing.
     pub(super) twin: Vec<Option<u32>>,
     /// For each tensor those that are live together with it.
@@ -48,8 +46,8 @@ pub(super) struct Sections {
     pub(super) members: Vec<Bits>,
 }
 
-impl Sections {
-    /// `None` where the sum of sizes passes 2^60 units.
+impl<U: Units> Sections<U> {
+    /// `None` where the sum of sizes is more than `U` holds.
     pub(super) fn new(problem: &Problem) -> Option<Self> {
         let buffers = &problem.buffers;
         let grain = buffers.iter().map(|buffer| buffer.alignment).min().unwrap_or(1);
@@ -67,8 +65,8 @@ impl Sections {
             total = total.max(buffer.pinned.unwrap_or(0).checked_add(size)?);
         }
         let unit = unit.max(1);
-        let units = |bytes: u64| Units::try_from(bytes / unit).ok();
-        units(total).filter(|&total| total < 1 << 60)?;
+        let units = |bytes: u64| U::new(bytes / unit);
+        units(total)?;
 
         let mut order: Vec<u32> = (0..buffers.len() as u32).collect();
         let width = |buffer: &Buffer| u64::from(buffer.end - buffer.start);
@@ -91,14 +89,17 @@ impl Sections {
             first_starting: Vec::with_capacity(count + 1),
             starting: Vec::with_capacity(n),
             size: tensors.iter().map(|b| units(rounded(b)?)).collect::<Option<_>>()?,
-            alignment: tensors.iter().map(|b| units(b.alignment).map(|a| a.max(1))).collect::<Option<_>>()?,
+            alignment: tensors
+                .iter()
+                .map(|b| units(b.alignment).map(|a| a.max(U::ONE)))
+                .collect::<Option<_>>()?,
             bytes: tensors.iter().map(|b| b.size).collect(),
             pinned: tensors.iter().map(|b| b.pinned.and_then(units)).collect(),
             twin: vec![None; n],
             neighbours: vec![Bits::new(n); n],
             members: vec![Bits::new(n); count],
         };
-        sections.is_aligned = sections.alignment.iter().any(|&alignment| alignment > 1);
+        sections.is_aligned = sections.alignment.iter().any(|&alignment| alignment > U::ONE);
         let mut by_start: Vec<u32> = (0..n as u32).collect();
         by_start.sort_by_key(|&t| sections.hull[t as usize].0);
         for s in 0..=count as u32 {
@@ -122,7 +123,8 @@ impl Sections {
             sections.neighbours[t] = all;
             let same = |&other: &usize| {
                 sections.spans(other) == sections.spans(t)
-                    && (sections.bytes[other], sections.alignment[other]) == (sections.bytes[t], sections.alignment[t])
+                    && (sections.bytes[other], sections.alignment[other])
+                        == (sections.bytes[t], sections.alignment[t])
                     && sections.pinned[other].is_none()
                     && sections.pinned[t].is_none()
             };

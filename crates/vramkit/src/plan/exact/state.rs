@@ -8,35 +8,33 @@
 
 use super::bits::Bits;
 use super::key::{Key, Keys};
-use super::sections::{Sections, Units};
-
-/// The floor of a section without unplaced tensors.
-pub(super) const DONE: Units = Units::MAX / 2;
+use super::sections::Sections;
+use super::units::Units;
 
 /// See the [module](self).
-pub(super) struct State<'a> {
-    pub(super) sections: &'a Sections,
+pub(super) struct State<'a, U> {
+    pub(super) sections: &'a Sections<U>,
     /// No tensor ends above this.
-    pub(super) capacity: Units,
+    pub(super) capacity: U,
     /// The highest offset that each tensor may take, where the capacity does not say it all.
-    highest: Vec<Units>,
+    highest: Vec<Option<U>>,
     is_limited: bool,
     pub(super) unplaced: Bits,
-    support: Vec<Units>,
+    support: Vec<U>,
     /// Of a placed tensor: its offset.
-    pub(super) bound: Vec<Units>,
-    pub(super) floor: Vec<Units>,
-    pub(super) remaining: Vec<Units>,
+    pub(super) bound: Vec<U>,
+    pub(super) floor: Vec<U>,
+    pub(super) remaining: Vec<U>,
     /// Unplaced tensors that live on both sides of the end of each section.
     pub(super) crossing: Vec<u32>,
     keys: Keys,
     key: Key,
-    tensor_trail: Vec<(u32, Units, Units)>,
-    floor_trail: Vec<(u32, Units)>,
+    tensor_trail: Vec<(u32, U, U)>,
+    floor_trail: Vec<(u32, U)>,
     /// Sections whose floor is to be found again, all between two ends.
     dirty: Bits,
     dirty_ends: (usize, usize),
-    raised: Vec<(u32, Units)>,
+    raised: Vec<(u32, U)>,
     start: Mark,
 }
 
@@ -48,23 +46,23 @@ pub(super) struct Mark {
     key: Key,
 }
 
-impl<'a> State<'a> {
+impl<'a, U: Units> State<'a, U> {
     /// Nothing placed, in an arena of `capacity` bytes.
-    pub(super) fn new(sections: &'a Sections, capacity: u64) -> Self {
+    pub(super) fn new(sections: &'a Sections<U>, capacity: u64) -> Self {
         let n = sections.tensors();
         let keys = Keys::new(n);
-        let bound: Vec<Units> = (0..n).map(|t| sections.pinned[t].unwrap_or(0)).collect();
-        let key = (0..n).fold(Key::default(), |key, t| key + keys.of(t, 0, bound[t]));
+        let bound: Vec<U> = (0..n).map(|t| sections.pinned[t].unwrap_or(U::ZERO)).collect();
+        let key = (0..n).fold(Key::default(), |key, t| key + keys.of(t, U::ZERO, bound[t]));
         let mut state = Self {
             sections,
-            capacity: 0,
-            highest: vec![0; n],
+            capacity: U::ZERO,
+            highest: vec![None; n],
             is_limited: false,
             unplaced: Bits::all(n),
-            support: vec![0; n],
+            support: vec![U::ZERO; n],
             bound,
-            floor: vec![DONE; sections.count],
-            remaining: vec![0; sections.count],
+            floor: vec![U::DONE; sections.count],
+            remaining: vec![U::ZERO; sections.count],
             crossing: vec![0; sections.count],
             keys,
             key,
@@ -92,31 +90,32 @@ impl<'a> State<'a> {
     /// Changes the capacity of a state in which nothing is placed.
     pub(super) fn set_capacity(&mut self, bytes: u64) {
         let sections = self.sections;
-        // Sizes are rounded up, so the capacity is too; `highest` knows the bytes.
-        self.capacity = Units::try_from(bytes.div_ceil(sections.unit)).unwrap_or(DONE).min(DONE - 1);
+        // Sizes are rounded up, so the capacity is too; `highest` knows the bytes. What is never full is `DONE`.
+        let units = |bytes: u64| U::new(bytes / sections.unit).unwrap_or(U::DONE).min(U::DONE - U::ONE);
+        self.capacity = units(bytes.next_multiple_of(sections.unit));
         self.is_limited = false;
         for t in 0..sections.tensors() {
-            let latest = bytes.checked_sub(sections.bytes[t]).map_or(-1, |latest| {
-                let units = Units::try_from(latest / sections.unit).unwrap_or(DONE);
-                units - units % sections.alignment[t]
-            });
+            let latest = bytes.checked_sub(sections.bytes[t]);
+            let latest = latest.map(|latest| units(latest).align_down(sections.alignment[t]));
             self.highest[t] = match sections.pinned[t] {
-                Some(pin) if pin <= latest => pin,
-                Some(_) => -1,
+                Some(pin) => latest.filter(|&latest| pin <= latest).map(|_| pin),
                 None => latest,
             };
-            self.is_limited |= self.highest[t] < self.capacity - sections.size[t];
+            self.is_limited |=
+                self.highest[t].is_none_or(|highest| highest + sections.size[t] < self.capacity);
         }
     }
 
     /// Whether a section cannot hold what it must, before anything is placed.
     pub(super) fn is_overfull(&self) -> bool {
-        let full = |s: usize| self.remaining[s] > 0 && self.floor[s] + self.remaining[s] > self.capacity;
-        (0..self.sections.count).any(full) || (0..self.highest.len()).any(|t| self.highest[t] < self.bound[t])
+        let full =
+            |s: usize| self.remaining[s] > U::ZERO && self.floor[s] + self.remaining[s] > self.capacity;
+        (0..self.sections.count).any(full)
+            || (0..self.highest.len()).any(|t| self.highest[t].is_none_or(|highest| highest < self.bound[t]))
     }
 
     /// Bytes that may stay empty in a section.
-    pub(super) fn slack(&self, section: usize) -> Units {
+    pub(super) fn slack(&self, section: usize) -> U {
         self.capacity - self.floor[section] - self.remaining[section]
     }
 
@@ -124,7 +123,8 @@ impl<'a> State<'a> {
     #[inline]
     pub(super) fn can_start(&self, t: usize) -> bool {
         self.bound[t] == self.support[t]
-            || self.sections.is_aligned && self.bound[t] == align_up(self.support[t], self.sections.alignment[t])
+            || self.sections.is_aligned
+                && self.bound[t] == self.support[t].align_up(self.sections.alignment[t])
             || self.sections.pinned[t].is_some()
     }
 
@@ -151,7 +151,7 @@ impl<'a> State<'a> {
 
     /// Puts an unplaced tensor at `offset`, the floor of all its sections. Returns whether everything else can
     /// still be placed as far as is known; sections that cannot hold what remains gain weight.
-    pub(super) fn place(&mut self, t: usize, offset: Units, weight: &mut [f32]) -> bool {
+    pub(super) fn place(&mut self, t: usize, offset: U, weight: &mut [f32]) -> bool {
         let sections = self.sections;
         let size = sections.size[t];
         let top = offset + size;
@@ -163,11 +163,12 @@ impl<'a> State<'a> {
         self.crossing[first as usize..end as usize - 1].iter_mut().for_each(|count| *count -= 1);
         for &(lo, hi) in sections.spans(t) {
             let range = lo as usize..hi as usize;
-            self.floor_trail.extend(range.clone().zip(&self.floor[range.clone()]).map(|(s, &floor)| (s as u32, floor)));
-            self.floor[range.clone()].fill(DONE);
+            self.floor_trail
+                .extend(range.clone().zip(&self.floor[range.clone()]).map(|(s, &floor)| (s as u32, floor)));
+            self.floor[range.clone()].fill(U::DONE);
             self.remaining[range].iter_mut().for_each(|units| *units -= size);
         }
-        let mut possible = offset <= self.highest[t];
+        let mut possible = self.highest[t].is_some_and(|highest| offset <= highest);
         let Self { support, bound, floor, key: state_key, keys, tensor_trail, dirty, dirty_ends, .. } = self;
         let (mut dirty_first, mut dirty_end) = *dirty_ends;
         let (highest, is_limited) = (&self.highest, self.is_limited);
@@ -176,10 +177,10 @@ impl<'a> State<'a> {
             let mut new = old;
             if old_support < top {
                 support[u] = top;
-                let aligned = if sections.is_aligned { align_up(top, sections.alignment[u]) } else { top };
+                let aligned = if sections.is_aligned { top.align_up(sections.alignment[u]) } else { top };
                 new = old.max(aligned);
                 bound[u] = new;
-                possible &= !is_limited || new <= highest[u];
+                possible &= !is_limited || highest[u].is_some_and(|highest| new <= highest);
                 *state_key = *state_key + keys.change(u, top - old_support, new - old);
                 tensor_trail.push((u as u32, old_support, old));
             }
@@ -227,7 +228,7 @@ impl<'a> State<'a> {
             self.unplaced.remove(t as usize);
         }
         for &t in candidates {
-            let mut lowest = DONE;
+            let mut lowest = U::DONE;
             let bound = &self.bound;
             self.unplaced.for_each_common(&sections.neighbours[t as usize], |u| {
                 lowest = lowest.min(bound[u] + sections.size[u]);
@@ -242,17 +243,21 @@ impl<'a> State<'a> {
             let (t, lowest) = self.raised[done];
             let t = t as usize;
             self.unplaced.insert(t);
-            let new = align_up(lowest, sections.alignment[t]).min(DONE);
+            let new = if lowest < U::DONE { lowest.align_up(sections.alignment[t]) } else { lowest };
             let top = new + sections.size[t];
             self.raised[done + 1..].iter_mut().for_each(|(_, other)| *other = (*other).min(top));
-            possible &= new <= self.highest[t];
+            possible &= self.highest[t].is_some_and(|highest| new <= highest);
             let (support, old) = (self.support[t], self.bound[t]);
             self.tensor_trail.push((t as u32, support, old));
-            self.key = self.key + self.keys.change(t, 0, new - old);
+            self.key = self.key + self.keys.change(t, U::ZERO, new - old);
             self.bound[t] = new;
             for &(lo, hi) in sections.spans(t) {
                 let (lo, hi) = (lo as usize, hi as usize);
-                (lo..hi).for_each(|s| self.dirty.insert(s));
+                for s in lo..hi {
+                    if self.floor[s] == old {
+                        self.dirty.insert(s);
+                    }
+                }
                 (first, end) = (first.min(lo), end.max(hi));
             }
         }
@@ -273,11 +278,16 @@ impl<'a> State<'a> {
             if !self.dirty.contains(s) {
                 continue;
             }
-            let mut lowest = DONE;
-            let bound = &self.bound;
-            self.unplaced.for_each_common(&self.sections.members[s], |u| lowest = lowest.min(bound[u]));
-            if lowest != self.floor[s] {
-                self.floor_trail.push((s as u32, self.floor[s]));
+            // Floors only rise: one tensor that is still at the old one says that it stays.
+            let (mut lowest, old) = (U::DONE, self.floor[s]);
+            for u in self.unplaced.common(&self.sections.members[s]) {
+                lowest = lowest.min(self.bound[u]);
+                if lowest == old {
+                    break;
+                }
+            }
+            if lowest != old {
+                self.floor_trail.push((s as u32, old));
                 self.floor[s] = lowest;
             }
         }
@@ -288,7 +298,8 @@ impl<'a> State<'a> {
     /// Whether sections can hold what remains; those that cannot gain weight.
     fn check(&self, (lo, hi): (usize, usize), weight: &mut [f32]) -> bool {
         let sections = self.floor[lo..hi].iter().zip(&self.remaining[lo..hi]);
-        let full = |(&floor, &remaining): (&Units, &Units)| (floor + remaining > self.capacity) & (remaining > 0);
+        let full =
+            |(&floor, &remaining): (&U, &U)| (floor + remaining > self.capacity) & (remaining > U::ZERO);
         let possible = !sections.clone().fold(false, |any, section| any | full(section));
         if !possible {
             for (section, weight) in sections.zip(&mut weight[lo..hi]) {
@@ -302,7 +313,7 @@ impl<'a> State<'a> {
     pub(super) fn offsets(&self) -> Vec<u64> {
         let mut offsets = vec![0; self.bound.len()];
         for (&buffer, &bound) in self.sections.buffer.iter().zip(&self.bound) {
-            offsets[buffer as usize] = bound as u64 * self.sections.unit;
+            offsets[buffer as usize] = bound.get() * self.sections.unit;
         }
         offsets
     }
@@ -338,8 +349,3 @@ impl<'a> State<'a> {
 
 /// Marks the entry of a tensor that was placed, in the trail.
 const PLACED: u32 = 1 << 31;
-
-#[inline]
-fn align_up(units: Units, alignment: Units) -> Units {
-    (units + alignment - 1) & -alignment
-}
