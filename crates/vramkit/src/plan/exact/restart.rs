@@ -14,7 +14,7 @@ use crate::plan::random::Random;
 /// Nodes of the first dives, for each tensor.
 const FIRST: f64 = 2.5;
 /// What the limit grows by with each rotation.
-const GROWTH: f64 = 1.3;
+const GROWTH: f64 = 1.2;
 
 /// Whether there is a placement within a capacity.
 pub(super) enum Answer {
