@@ -1,7 +1,8 @@
 //! Lifetimes as comma-separated values, in MiniMalloc's format: a header, then a tensor a row.
 //!
 //! Columns `id,lower,upper,size` (MiniMalloc also writes `buffer`, `start`, `end` for the first three) and, where
-//! wanted, `alignment`, `offset` (a pin) and `group` (aliases); empty cells say nothing. What comes out is a
+//! wanted, `alignment`, `offset` (a pin), `group` (aliases) and `gaps` (`10-12 20-25`: from the first step of each
+//! to before the second the content does not matter); empty cells say nothing. What comes out is a
 //! [`Table`]: the tensors, and the rows as they were, to be written back with an `offset` column.
 
 use std::collections::HashSet;
@@ -31,10 +32,11 @@ enum Column {
     Alignment,
     Offset,
     Group,
+    Gaps,
 }
 
 /// Every header that is known.
-const HEADERS: [(&str, Column); 11] = [
+const HEADERS: [(&str, Column); 12] = [
     ("id", Column::Id),
     ("lower", Column::Lower),
     ("upper", Column::Upper),
@@ -42,6 +44,7 @@ const HEADERS: [(&str, Column); 11] = [
     ("alignment", Column::Alignment),
     ("offset", Column::Offset),
     ("group", Column::Group),
+    ("gaps", Column::Gaps),
     ("buffer", Column::Id),
     ("buffer_id", Column::Id),
     ("start", Column::Lower),
@@ -112,7 +115,7 @@ fn tensor(
     let mut tensor = TensorLifetime::new(model, "", 0, 0, ByteSize::ZERO);
     tensor.alignment = alignment;
     for (cell, column) in row.iter().zip(columns) {
-        let optional = matches!(column, Column::Alignment | Column::Offset | Column::Group);
+        let optional = matches!(column, Column::Alignment | Column::Offset | Column::Group | Column::Gaps);
         if optional && cell.is_empty() {
             continue;
         }
@@ -127,6 +130,7 @@ fn tensor(
             Column::Alignment => tensor.alignment = number()?,
             Column::Offset => tensor.pinned = Some(ByteSize::new(number()?)),
             Column::Group => tensor.alias_group = Some(cell.into()),
+            Column::Gaps => tensor.gaps = cell.split_whitespace().map(gap).collect::<Result<_, _>>()?,
         }
     }
     if tensor.end < tensor.start {
@@ -139,6 +143,18 @@ fn tensor(
         return Err(format!("alignment {} of `{}` is not a power of two", tensor.alignment, tensor.id));
     }
     Ok(tensor)
+}
+
+/// A gap, `first-end`. (MiniMalloc's windows, which leave a part of the bytes in use, are refused.)
+fn gap(text: &str) -> Result<(Step, Step), String> {
+    let refuse = |reason: &str| format!("gap `{text}` {reason}");
+    if text.contains('@') {
+        return Err(refuse("leaves a window of bytes in use; give the window a row of its own"));
+    }
+    let (start, end) = text.split_once('-').ok_or_else(|| refuse("is not of the form first-end"))?;
+    let step =
+        |cell: &str| whole_number(cell).map(Step).map_err(|reason| refuse(&format!("{reason}: `{cell}`")));
+    Ok((step(start)?, step(end)?))
 }
 
 /// A number of 64 bits without sign, or what is wrong with it.
@@ -227,6 +243,9 @@ mod tests {
             ("id,lower,upper,sise\na,0,3,4\n", 1, "unknown column `sise`; did you mean `size`?"),
             ("id,lower,size\na,0,3\n", 1, "no column `upper`"),
             ("id,lower,upper,size,alignment\na,0,3,4,3\n", 2, "not a power of two"),
+            ("id,lower,upper,size,gaps\na,0,9,4,3\n", 2, "gap `3` is not of the form"),
+            ("id,lower,upper,size,gaps\na,0,9,4,3-5@0:2\n", 2, "window"),
+            ("id,lower,upper,size,gaps\na,0,9,4,3-x\n", 2, "not a whole number"),
         ] {
             let error = read(text).unwrap_err();
             assert!(error.contains(&format!("line {line}")) && error.contains(reason), "{text:?}: {error}");

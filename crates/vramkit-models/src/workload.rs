@@ -100,6 +100,9 @@ pub struct TensorEntry {
     /// The steps that read it; its last one otherwise.
     #[serde(default)]
     pub reads: Vec<u64>,
+    /// Steps, from the first of each pair to before the second, during which its content does not matter.
+    #[serde(default)]
+    pub gaps: Vec<(u64, u64)>,
 }
 
 /// How a workload is written.
@@ -247,6 +250,7 @@ fn lifetime(entry: TensorEntry, model: &Arc<str>, alignment: u64) -> TensorLifet
         model: model.clone(),
         start: Step(entry.start),
         end: Step(entry.end),
+        gaps: entry.gaps.into_iter().map(|(start, end)| (Step(start), Step(end))).collect(),
         size: entry.size,
         alignment: entry.alignment.unwrap_or(alignment),
         pinned: entry.offset,
@@ -298,6 +302,11 @@ pub fn to_toml(demand: &Demand, heading: &str) -> String {
             }
             if let Some(group) = &tensor.alias_group {
                 let _ = write!(out, ", group = {}", text(group));
+            }
+            if !tensor.gaps.is_empty() {
+                let gaps: Vec<String> =
+                    tensor.gaps.iter().map(|(start, end)| format!("[{}, {}]", start.0, end.0)).collect();
+                let _ = write!(out, ", gaps = [{}]", gaps.join(", "));
             }
             // A single read in the last step is what no reads mean.
             if tensor.reads.len() > 1 || tensor.reads.first().is_some_and(|read| read.0 + 1 != end) {

@@ -289,10 +289,13 @@ fn schedule(binding: &MemoryBinding, repetition: u32) -> (Vec<Placed<'_>>, BTree
             continue;
         }
         let i = tensors.len();
-        steps.entry(tensor.start).or_default().writes.push(i);
+        for (start, _) in tensor.runs() {
+            steps.entry(start).or_default().writes.push(i);
+        }
         for read in tensor.read_steps() {
             let work = steps.entry(read).or_default();
-            if read == tensor.start { &mut work.reads_own } else { &mut work.reads }.push(i);
+            if tensor.runs().any(|(start, _)| start == read) { &mut work.reads_own } else { &mut work.reads }
+                .push(i);
         }
         let name = tensor.alias_group.as_ref().unwrap_or(&tensor.id);
         let pattern = pattern(&binding.model, name, repetition);

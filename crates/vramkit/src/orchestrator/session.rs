@@ -186,8 +186,9 @@ impl Session {
     pub fn steps(&self) -> u64 {
         let steps = |model: &Model| {
             let tensors = model.tensors.iter().filter(|tensor| tensor.takes_room());
-            let steps: std::collections::BTreeSet<_> =
-                tensors.flat_map(|tensor| tensor.read_steps().chain([tensor.start])).collect();
+            let steps: std::collections::BTreeSet<_> = tensors
+                .flat_map(|tensor| tensor.read_steps().chain(tensor.runs().map(|(start, _)| start)))
+                .collect();
             steps.len() as u64
         };
         self.models.iter().map(|entry| steps(&entry.model)).sum::<u64>() * u64::from(self.repetitions)

@@ -6,8 +6,7 @@ use std::time::Duration;
 
 use super::analyzer::pairs_apart;
 use super::lifetime::{Model, Schedule, TensorLifetime};
-use super::problem::{Buffer, collect};
-use super::validity::first_clash;
+use super::problem::collect;
 use crate::units::{ByteSize, Step};
 
 /// One model's share of a plan.
@@ -170,7 +169,8 @@ impl AllocationPlan {
                 return Err(PlanFault::Missing { model, id });
             };
             let planned = &self.tensors[place];
-            if (planned.start, planned.end, planned.size) != (tensor.start, tensor.end, tensor.size) {
+            let life = |tensor: &TensorLifetime| (tensor.start, tensor.end, tensor.size);
+            if life(planned) != life(tensor) || planned.gaps != tensor.gaps {
                 return Err(PlanFault::Changed { model, id });
             }
             let offset = self.offsets[place];
@@ -203,21 +203,21 @@ impl AllocationPlan {
             let Ok((compiled, _)) = collect(group.iter().map(|&i| &lifetimes[i])) else {
                 continue;
             };
-            let mut placed: Vec<(Buffer, u64)> = Vec::with_capacity(compiled.problem.buffers.len());
+            let mut placed: Vec<Option<u64>> = Vec::with_capacity(compiled.problem.buffers.len());
             let mut tensor_of: Vec<usize> = Vec::with_capacity(compiled.problem.buffers.len());
             for (&i, buffer) in group.iter().zip(&compiled.buffer_of) {
                 let Some(buffer) = buffer.map(|buffer| buffer as usize) else {
                     continue;
                 };
                 if buffer == placed.len() {
-                    placed.push((compiled.problem.buffers[buffer], offsets[i]));
+                    placed.push(Some(offsets[i]));
                     tensor_of.push(i);
-                } else if placed[buffer].1 != offsets[i] {
+                } else if placed[buffer] != Some(offsets[i]) {
                     let (model, id) = name(i);
                     return Err(PlanFault::Misplaced { model, id, offset: offsets[i] });
                 }
             }
-            if let Some((a, b)) = first_clash(&placed) {
+            if let Some((a, b)) = compiled.problem.first_clash(&placed) {
                 return Err(PlanFault::Overlap(name(tensor_of[a]), name(tensor_of[b])));
             }
         }

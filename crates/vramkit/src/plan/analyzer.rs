@@ -7,7 +7,8 @@ use super::lifetime::{LifetimeError, Schedule, TensorLifetime};
 use super::problem::compile;
 use crate::units::{ByteSize, Step};
 
-/// Two tensors that are never live together, and so may have the same place.
+/// Two tensors of which one ends before the other starts, and so may have the same place. (Those that share only
+/// through a gap in one's life are not counted.)
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SharingOpportunity {
     /// The one that ends first (by its id where the schedule leaves that open).
@@ -99,7 +100,11 @@ impl<'a> LifetimeAnalyzer<'a> {
         for (i, a) in self.lifetimes.iter().enumerate() {
             for b in &self.lifetimes[i + 1..] {
                 let comparable = self.schedule != Schedule::Concurrent || a.model == b.model;
-                if !comparable || !a.takes_room() || !b.takes_room() || a.overlaps(b) {
+                if !comparable
+                    || !a.takes_room()
+                    || !b.takes_room()
+                    || !(a.end <= b.start || b.end <= a.start)
+                {
                     continue;
                 }
                 let (first, second) = if a.end <= b.start { (a, b) } else { (b, a) };

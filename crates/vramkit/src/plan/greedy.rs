@@ -134,21 +134,29 @@ impl<'a> Placer<'a> {
         let is_pinned = |i: &u32| buffers[*i as usize].pinned.is_some();
         let pinned = (0..buffers.len() as u32).filter(is_pinned);
         let free = order.iter().copied().filter(|i| !is_pinned(i));
+        let mut runs: Vec<(u32, u32)> = Vec::new();
         for i in pinned.chain(free) {
             let buffer = &buffers[i as usize];
-            let span = (buffer.start, buffer.end);
+            runs.clear();
+            if self.problem.gaps.is_empty() {
+                runs.push((buffer.start, buffer.end));
+            } else {
+                runs.extend(self.problem.runs(i as usize));
+            }
             let offset = match (buffer.pinned, &mut self.index) {
                 (Some(offset), _) => offset,
-                (None, Index::Linear(linear)) => linear.find(span, buffer.size, buffer.alignment, fit),
-                (None, Index::Tree(coverage)) => coverage.find(span, buffer.size, buffer.alignment, fit),
+                (None, Index::Linear(linear)) => linear.find(&runs, buffer.size, buffer.alignment, fit),
+                (None, Index::Tree(coverage)) => coverage.find(&runs, buffer.size, buffer.alignment, fit),
             };
             let end = offset + buffer.size;
             if end >= limit {
                 return None;
             }
-            match &mut self.index {
-                Index::Linear(linear) => linear.take(buffer.start, buffer.end, (offset, end)),
-                Index::Tree(coverage) => coverage.take(buffer.start, buffer.end, (offset, end)),
+            for &(start, last) in &runs {
+                match &mut self.index {
+                    Index::Linear(linear) => linear.take(start, last, (offset, end)),
+                    Index::Tree(coverage) => coverage.take(start, last, (offset, end)),
+                }
             }
             self.offsets[i as usize] = offset;
             arena = arena.max(end);

@@ -102,12 +102,12 @@ impl Coverage {
         if inside { &self.inside[node as usize].0 } else { &self.across[node as usize].0 }
     }
 
-    /// An offset at a multiple of `alignment` where `size` bytes are free during `[start, end)`.
-    pub(super) fn find(&mut self, span: (u32, u32), size: u64, alignment: u64, fit: Fit) -> u64 {
+    /// An offset at a multiple of `alignment` where `size` bytes are free during all of the runs of ranks.
+    pub(super) fn find(&mut self, runs: &[(u32, u32)], size: u64, alignment: u64, fit: Fit) -> u64 {
         let mut scratch = std::mem::take(&mut self.scratch);
         let (offset, compared) = match fit {
-            Fit::First => self.first_fit(&mut scratch, span, size, alignment),
-            Fit::Best => self.best_fit(&mut scratch, span, size, alignment),
+            Fit::First => self.first_fit(&mut scratch, runs, size, alignment),
+            Fit::Best => self.best_fit(&mut scratch, runs, size, alignment),
         };
         self.scratch = scratch;
         self.compared += compared;
@@ -115,20 +115,16 @@ impl Coverage {
     }
 
     /// Raises a candidate over whatever is in its way until nothing is; each list is passed once.
-    fn first_fit(
-        &self,
-        scratch: &mut Scratch,
-        (start, end): (u32, u32),
-        size: u64,
-        alignment: u64,
-    ) -> (u64, u64) {
+    fn first_fit(&self, scratch: &mut Scratch, runs: &[(u32, u32)], size: u64, alignment: u64) -> (u64, u64) {
         let cursors = &mut scratch.cursors;
         cursors.clear();
-        walk(self.leaves, self.highest, (start, end), |node, inside| {
-            if !self.list(node as u32, inside).is_empty() {
-                cursors.push((node as u32, inside, 0));
-            }
-        });
+        for &run in runs {
+            walk(self.leaves, self.highest, run, |node, inside| {
+                if !self.list(node as u32, inside).is_empty() {
+                    cursors.push((node as u32, inside, 0));
+                }
+            });
+        }
         let mut offset = 0u64;
         let mut quiet = 0;
         let mut at = 0;
@@ -152,18 +148,14 @@ impl Coverage {
         (offset, cursors.iter().map(|&(_, _, position)| u64::from(position) + 1).sum())
     }
 
-    fn best_fit(
-        &self,
-        scratch: &mut Scratch,
-        (start, end): (u32, u32),
-        size: u64,
-        alignment: u64,
-    ) -> (u64, u64) {
+    fn best_fit(&self, scratch: &mut Scratch, runs: &[(u32, u32)], size: u64, alignment: u64) -> (u64, u64) {
         let ranges = &mut scratch.ranges;
         ranges.clear();
-        walk(self.leaves, self.highest, (start, end), |node, inside| {
-            ranges.extend_from_slice(self.list(node as u32, inside))
-        });
+        for &run in runs {
+            walk(self.leaves, self.highest, run, |node, inside| {
+                ranges.extend_from_slice(self.list(node as u32, inside))
+            });
+        }
         // The stable sort finds the ascending runs that the lists are, and merges them.
         ranges.sort();
         let mut top = 0;
@@ -241,8 +233,8 @@ mod tests {
                 let free = |offset: u64| taken.iter().all(|&(low, high)| offset >= high || low >= offset + size);
                 let lowest = (0..).step_by(alignment as usize).find(|&offset| free(offset)).unwrap();
                 let fit = if first { Fit::First } else { Fit::Best };
-                let offset = coverage.find((start, end), size, alignment, fit);
-                prop_assert_eq!(offset, linear.find((start, end), size, alignment, fit));
+                let offset = coverage.find(&[(start, end)], size, alignment, fit);
+                prop_assert_eq!(offset, linear.find(&[(start, end)], size, alignment, fit));
                 linear.take(start, end, (offset, offset + size));
                 prop_assert!(free(offset) && offset.is_multiple_of(alignment));
                 let top = taken.iter().map(|t| t.1).max().unwrap_or(0);

@@ -22,6 +22,9 @@ pub struct TensorLifetime {
     pub start: Step,
     /// The first step that no longer needs it: it lives in `[start, end)`.
     pub end: Step,
+    /// Steps of its life, ascending and apart from one another, during which its content does not matter: what
+    /// lives only then may have its place, and what it holds must be made again at the end of each.
+    pub gaps: Vec<(Step, Step)>,
     /// Its size.
     pub size: ByteSize,
     /// Its offset is a multiple of this many bytes, a power of two.
@@ -43,6 +46,7 @@ impl TensorLifetime {
             model: model.into(),
             start: Step(start),
             end: Step(end),
+            gaps: Vec::new(),
             size,
             alignment: 1,
             pinned: None,
@@ -53,7 +57,15 @@ impl TensorLifetime {
 
     /// Whether it lives during a step.
     pub fn is_live_at(&self, step: Step) -> bool {
-        self.start <= step && step < self.end
+        let in_gap = |&(start, end): &(Step, Step)| start <= step && step < end;
+        self.start <= step && step < self.end && !self.gaps.iter().any(in_gap)
+    }
+
+    /// The runs of steps, half-open, during which it lives: its whole life, without its gaps.
+    pub fn runs(&self) -> impl Iterator<Item = (Step, Step)> + '_ {
+        let starts = std::iter::once(self.start).chain(self.gaps.iter().map(|gap| gap.1));
+        let ends = self.gaps.iter().map(|gap| gap.0).chain(std::iter::once(self.end));
+        starts.zip(ends)
     }
 
     /// Whether it takes any room at any time; a tensor without bytes or without steps goes anywhere.
@@ -63,7 +75,9 @@ impl TensorLifetime {
 
     /// Whether there is a step during which both live.
     pub fn overlaps(&self, other: &Self) -> bool {
-        self.start.max(other.start) < self.end.min(other.end)
+        let meet = |a: (Step, Step), b: (Step, Step)| a.0.max(b.0) < a.1.min(b.1);
+        meet((self.start, self.end), (other.start, other.end))
+            && self.runs().any(|run| other.runs().any(|other| meet(run, other)))
     }
 
     /// The steps that read it: those that are known, or the last one of its life.
@@ -146,8 +160,24 @@ pub enum LifetimeError {
         /// The alignment.
         alignment: u64,
     },
-    /// A read lies outside the lifetime.
-    #[error("tensor `{id}` of `{model}` is read at step {read}, outside its life [{start}, {end})")]
+    /// A gap lies outside the lifetime, touches another, or begins or ends it.
+    #[error(
+        "tensor `{id}` of `{model}` has a gap [{start}, {end}); gaps lie inside the life, ascending and apart"
+    )]
+    Gap {
+        /// The model.
+        model: Arc<str>,
+        /// The tensor.
+        id: Arc<str>,
+        /// The gap's first step.
+        start: u64,
+        /// One past its last step.
+        end: u64,
+    },
+    /// A read lies outside the lifetime, or in a gap of it.
+    #[error(
+        "tensor `{id}` of `{model}` is read at step {read}, outside its life [{start}, {end}) or in a gap of it"
+    )]
     ReadOutsideLife {
         /// The model.
         model: Arc<str>,
@@ -230,6 +260,9 @@ pub fn on_one_clock(models: &[Model], schedule: Schedule) -> Result<Vec<TensorLi
             let mut moved = tensor.clone();
             moved.model = model.name.clone();
             (moved.start, moved.end) = (shift(tensor.start)?, shift(tensor.end)?);
+            for gap in &mut moved.gaps {
+                *gap = (shift(gap.0)?, shift(gap.1)?);
+            }
             moved.reads = tensor.reads.iter().map(|&read| shift(read)).collect::<Result<_, _>>()?;
             last = last.max(moved.end.0);
             all.push(moved);
@@ -248,6 +281,13 @@ fn check(tensor: &TensorLifetime) -> Result<(), LifetimeError> {
     }
     if !tensor.alignment.is_power_of_two() {
         return Err(LifetimeError::Alignment { model, id, alignment: tensor.alignment });
+    }
+    let mut before = tensor.start;
+    for &(first, last) in &tensor.gaps {
+        if first <= before || last <= first || last >= tensor.end {
+            return Err(LifetimeError::Gap { model, id, start: first.0, end: last.0 });
+        }
+        before = last;
     }
     if let Some(read) = tensor.reads.iter().find(|&&read| !tensor.is_live_at(read)) {
         return Err(LifetimeError::ReadOutsideLife { model, id, read: read.0, start, end });

@@ -31,13 +31,14 @@ impl Linear {
         self.high.insert(at, high);
     }
 
-    /// An offset at a multiple of `alignment` where `size` bytes are free during `[start, end)`.
-    pub(super) fn find(&self, (start, end): (u32, u32), size: u64, alignment: u64, fit: Fit) -> u64 {
+    /// An offset at a multiple of `alignment` where `size` bytes are free during all of the runs of ranks.
+    pub(super) fn find(&self, runs: &[(u32, u32)], size: u64, alignment: u64, fit: Fit) -> u64 {
         let mut top = 0u64;
         let mut best = (u64::MAX, 0);
         let times = self.start.chunks(LANES).zip(self.end.chunks(LANES));
         for (chunk, (starts, ends)) in times.enumerate() {
-            let mut overlapping = overlaps(starts, ends, start, end);
+            let masks = runs.iter().map(|&(start, end)| overlaps(starts, ends, start, end));
+            let mut overlapping = masks.fold(0, |all, mask| all | mask);
             while overlapping != 0 {
                 let i = chunk * LANES + overlapping.trailing_zeros() as usize;
                 overlapping &= overlapping - 1;

@@ -28,7 +28,7 @@ pub use exact::Exact;
 pub use greedy::Placement;
 pub use lifetime::{LifetimeError, Model, Schedule, TensorLifetime, on_one_clock};
 pub use planner::MemoryPlanner;
-pub use problem::{Buffer, Problem};
+pub use problem::{Buffer, Gap, Problem};
 pub use search::{Found, Goal, Observer, Search};
 pub use squeaky::Squeaky;
 

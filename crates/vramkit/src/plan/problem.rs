@@ -7,6 +7,7 @@
 use std::collections::HashMap;
 
 use super::lifetime::{LifetimeError, TensorLifetime};
+use crate::units::Step;
 
 /// Something to be placed: one tensor, or an alias group's tensors together.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -23,11 +24,24 @@ pub struct Buffer {
     pub pinned: Option<u64>,
 }
 
+/// Ranks, half-open, inside a buffer's life during which its place is free.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Gap {
+    /// The buffer.
+    pub buffer: u32,
+    /// First rank.
+    pub start: u32,
+    /// One past the last rank; larger than `start`.
+    pub end: u32,
+}
+
 /// Buffers to be placed in one arena.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Problem {
     /// Every buffer.
     pub buffers: Vec<Buffer>,
+    /// Gaps in their lives, in the order of the buffers and of time.
+    pub gaps: Vec<Gap>,
     /// Number of ranks of time.
     pub ranks: u32,
 }
@@ -77,6 +91,7 @@ pub(super) fn collect<'a>(
         buffer_of.push(Some(unit));
     }
     starts.extend(units.iter().map(|unit| unit.start));
+    starts.extend(units.iter().flat_map(|unit| unit.gaps.iter().map(|gap| gap.1.0)));
     starts.sort_unstable();
     starts.dedup();
     let rank = |step: u64| starts.partition_point(|&start| start < step) as u32;
@@ -87,7 +102,12 @@ pub(super) fn collect<'a>(
         alignment: unit.alignment,
         pinned: unit.pinned,
     });
-    let problem = Problem { buffers: buffers.collect(), ranks: starts.len() as u32 };
+    let gaps = units.iter().zip(0..).flat_map(|(unit, buffer)| {
+        let ranked = unit.gaps.iter().map(|gap| (rank(gap.0.0), rank(gap.1.0)));
+        // Nothing starts in an empty one, so nothing can use it.
+        ranked.filter(|(start, end)| start < end).map(move |(start, end)| Gap { buffer, start, end })
+    });
+    let problem = Problem { gaps: gaps.collect(), buffers: buffers.collect(), ranks: starts.len() as u32 };
     Ok((Compiled { problem, buffer_of }, units))
 }
 
@@ -98,6 +118,7 @@ pub(super) struct Unit<'a> {
     size: u64,
     alignment: u64,
     pinned: Option<u64>,
+    gaps: &'a [(Step, Step)],
     /// The tensor to name in an error.
     tensor: &'a TensorLifetime,
 }
@@ -110,6 +131,7 @@ impl<'a> Unit<'a> {
             size: tensor.size.bytes(),
             alignment: tensor.alignment,
             pinned: tensor.pinned.map(|at| at.bytes()),
+            gaps: &tensor.gaps,
             tensor,
         }
     }
@@ -123,6 +145,8 @@ impl<'a> Unit<'a> {
             let reason = format!("its alias group is pinned at {a} by `{}`", self.tensor.id);
             return Err(LifetimeError::pin(tensor, b, reason));
         }
+        // What one leaves free the other may hold.
+        self.gaps = &[];
         self.start = self.start.min(tensor.start.0);
         self.end = self.end.max(tensor.end.0);
         self.size = self.size.max(tensor.size.bytes());
@@ -141,17 +165,13 @@ impl<'a> Unit<'a> {
 
 /// Pinned buffers that are live together must not touch.
 fn check_pins(problem: &Problem, units: &[Unit<'_>]) -> Result<(), LifetimeError> {
-    let pinned = |i: usize| problem.buffers[i].pinned.map(|at| (problem.buffers[i], at));
-    let placed: Vec<(usize, Buffer, u64)> =
-        (0..units.len()).filter_map(|i| pinned(i).map(|(buffer, at)| (i, buffer, at))).collect();
-    let clash =
-        super::validity::first_clash(&placed.iter().map(|&(_, buffer, at)| (buffer, at)).collect::<Vec<_>>());
-    match clash {
+    let pins: Vec<Option<u64>> = problem.buffers.iter().map(|buffer| buffer.pinned).collect();
+    match problem.first_clash(&pins) {
         Some((a, b)) => {
-            let (first, second) = (placed[a].0, placed[b].0);
-            let reason =
-                format!("`{}` is pinned over it at {} and live with it", units[first].tensor.id, placed[a].2);
-            Err(LifetimeError::pin(units[second].tensor, placed[b].2, reason))
+            let (first, second) = (&units[a], &units[b]);
+            let at = |unit: &Unit| unit.pinned.unwrap_or(0);
+            let reason = format!("`{}` is pinned over it at {} and live with it", first.tensor.id, at(first));
+            Err(LifetimeError::pin(second.tensor, at(second), reason))
         }
         None => Ok(()),
     }
@@ -182,6 +202,21 @@ impl Problem {
         self.sums(|buffer| buffer.size)
     }
 
+    /// The runs of ranks, half-open, during which a buffer is live.
+    pub fn runs(&self, buffer: usize) -> impl Iterator<Item = (u32, u32)> + Clone + '_ {
+        let gaps = self.gaps_of(buffer);
+        let Buffer { start, end, .. } = self.buffers[buffer];
+        let starts = std::iter::once(start).chain(gaps.iter().map(|gap| gap.end));
+        let ends = gaps.iter().map(|gap| gap.start).chain(std::iter::once(end));
+        starts.zip(ends)
+    }
+
+    fn gaps_of(&self, buffer: usize) -> &[Gap] {
+        let first = self.gaps.partition_point(|gap| (gap.buffer as usize) < buffer);
+        let end = first + self.gaps[first..].iter().take_while(|gap| gap.buffer as usize == buffer).count();
+        &self.gaps[first..end]
+    }
+
     fn max_sum(&self, weight: impl Fn(&Buffer) -> u64) -> u64 {
         self.sums(weight).into_iter().max().unwrap_or(0)
     }
@@ -193,6 +228,11 @@ impl Problem {
             let bytes = weight(buffer);
             delta[buffer.start as usize] = delta[buffer.start as usize].wrapping_add(bytes);
             delta[buffer.end as usize] = delta[buffer.end as usize].wrapping_sub(bytes);
+        }
+        for gap in &self.gaps {
+            let bytes = weight(&self.buffers[gap.buffer as usize]);
+            delta[gap.start as usize] = delta[gap.start as usize].wrapping_sub(bytes);
+            delta[gap.end as usize] = delta[gap.end as usize].wrapping_add(bytes);
         }
         delta.pop();
         let mut load = 0u64;
@@ -222,7 +262,8 @@ impl Problem {
 
     /// Some of the buffers as a problem of their own, with ranks of its own.
     pub fn restrict(&self, part: &[u32]) -> Self {
-        let mut starts: Vec<u32> = part.iter().map(|&i| self.buffers[i as usize].start).collect();
+        let mut starts: Vec<u32> =
+            part.iter().flat_map(|&i| self.runs(i as usize)).map(|(start, _)| start).collect();
         starts.sort_unstable();
         starts.dedup();
         let rank = |time: u32| starts.partition_point(|&start| start < time) as u32;
@@ -230,6 +271,10 @@ impl Problem {
             let buffer = self.buffers[i as usize];
             Buffer { start: rank(buffer.start), end: rank(buffer.end), ..buffer }
         });
-        Self { buffers: buffers.collect(), ranks: starts.len() as u32 }
+        let gaps = part.iter().zip(0..).flat_map(|(&i, buffer)| {
+            let ranked = self.gaps_of(i as usize).iter().map(|gap| (rank(gap.start), rank(gap.end)));
+            ranked.filter(|(start, end)| start < end).map(move |(start, end)| Gap { buffer, start, end })
+        });
+        Self { gaps: gaps.collect(), buffers: buffers.collect(), ranks: starts.len() as u32 }
     }
 }

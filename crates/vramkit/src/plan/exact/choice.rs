@@ -53,7 +53,8 @@ impl Chooser {
     /// tensor between them.
     pub(super) fn choose<U: Units>(&mut self, state: &State<'_, U>, (first, end): (usize, usize)) -> usize {
         let floor = &state.floor[first..end];
-        let local = matches!(self.rule, Rule::Local | Rule::LocalRoot);
+        // What has a gap may lie in several valleys: all of it is on one floor only in the lowest.
+        let local = matches!(self.rule, Rule::Local | Rule::LocalRoot) && !state.sections.is_gapped;
         let lowest = floor.iter().copied().min().unwrap_or(U::DONE);
         let valley = &mut self.valley[first..end];
         if local {

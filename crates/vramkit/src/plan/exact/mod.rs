@@ -23,3 +23,7 @@ mod state;
 mod units;
 
 pub use optimise::Exact;
+
+#[cfg(test)]
+#[cfg(not(loom))]
+mod tests;

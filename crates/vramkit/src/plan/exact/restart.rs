@@ -55,15 +55,14 @@ impl<'a, U: Units> Restarts<'a, U> {
 
     /// Asks about a capacity from here on.
     pub(super) fn set_capacity(&mut self, bytes: u64) {
-        let before = self.state.capacity;
         if self.bytes == bytes {
             return;
         }
-        self.bytes = bytes;
-        self.state.set_capacity(bytes);
-        if self.state.capacity > before {
+        if self.bytes < bytes {
             self.failures.clear();
         }
+        self.bytes = bytes;
+        self.state.set_capacity(bytes);
         self.dives = 0;
     }
 

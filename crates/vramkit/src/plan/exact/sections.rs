@@ -76,16 +76,20 @@ impl<U: Units> Sections<U> {
             (std::cmp::Reverse((width(buffer), area)), buffer.start, buffer.alignment, buffer.pinned)
         });
         let tensors: Vec<Buffer> = order.iter().map(|&i| buffers[i as usize]).collect();
-        let (count, section_of) = merge(&tensors, problem.ranks);
+        let runs: Vec<Vec<(u32, u32)>> = order.iter().map(|&i| problem.runs(i as usize).collect()).collect();
+        let section = merge(runs.iter().flatten(), problem.ranks);
+        let count = section.last().map_or(0, |last| *last as usize + 1);
+        let span = |(start, end): (u32, u32)| (section[start as usize], section[end as usize - 1] + 1);
         let n = tensors.len();
         let mut sections = Self {
             count,
             unit,
             buffer: order,
-            hull: tensors.iter().map(|b| (section_of(b.start), section_of(b.end))).collect(),
-            spans: None,
+            hull: tensors.iter().map(|b| span((b.start, b.end))).collect(),
+            spans: (!problem.gaps.is_empty())
+                .then(|| runs.iter().map(|runs| runs.iter().copied().map(span).collect()).collect()),
             is_aligned: false,
-            is_gapped: false,
+            is_gapped: !problem.gaps.is_empty(),
             first_starting: Vec::with_capacity(count + 1),
             starting: Vec::with_capacity(n),
             size: tensors.iter().map(|b| units(rounded(b)?)).collect::<Option<_>>()?,
@@ -158,30 +162,26 @@ impl<U: Units> Sections<U> {
     }
 }
 
-/// The number of sections, and the section that a rank of time falls into (for an end: the first after it).
-fn merge(tensors: &[Buffer], ranks: u32) -> (usize, impl Fn(u32) -> u32 + use<>) {
+/// The section that each rank of time falls into.
+fn merge<'a>(runs: impl Iterator<Item = &'a (u32, u32)>, ranks: u32) -> Vec<u32> {
     // A section ends where a start follows an end: until then the set of one rank contains the one before or the
     // one after.
-    let mut starts = vec![false; ranks as usize + 1];
+    let mut starts = vec![false; ranks as usize];
     let mut ends = vec![false; ranks as usize + 1];
-    for tensor in tensors {
-        starts[tensor.start as usize] = true;
-        ends[tensor.end as usize] = true;
+    for &(start, end) in runs {
+        starts[start as usize] = true;
+        ends[end as usize] = true;
     }
-    let mut section = vec![0u32; ranks as usize + 1];
-    let mut current = 0u32;
-    let mut ended = false;
-    for rank in 0..=ranks as usize {
-        ended |= ends[rank];
-        if ended && starts[rank] {
+    let (mut current, mut ended) = (0, false);
+    let section = starts.iter().zip(&ends).map(|(&starts, &ends)| {
+        ended |= ends;
+        if ended && starts {
             current += 1;
             ended = false;
         }
-        section[rank] = current;
-    }
-    let count = if tensors.is_empty() { 0 } else { current + 1 };
-    section[ranks as usize] = count;
-    (count as usize, move |rank| section[rank as usize])
+        current
+    });
+    section.collect()
 }
 
 fn gcd(a: u64, b: u64) -> u64 {
