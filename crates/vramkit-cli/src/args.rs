@@ -51,7 +51,8 @@ pub enum Command {
 #[command(after_help = "Examples:
   vramkit plan examples/three-models.toml
   vramkit plan examples/three-models.toml --schedule sequential --svg plan.svg
-  vramkit plan examples/vision.toml --capacity 12MiB --json")]
+  vramkit plan examples/vision.toml --capacity 12MiB --json
+  vramkit plan examples/three-models.toml --capacity 320MB --explain")]
 pub struct PlanOptions {
     /// ONNX graphs, lifetime tables, workloads
     #[arg(required = true, value_name = "FILE")]
@@ -68,6 +69,9 @@ pub struct PlanOptions {
     /// Where the search's random choices start
     #[arg(long, value_name = "N", default_value_t = 0)]
     pub seed: u64,
+    /// Threads that search [default: as many as there are]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
+    pub threads: Option<u16>,
     /// Alignment of tensors without one of their own [default: 1 in lifetime tables, else 256]
     #[arg(long, value_name = "BYTES", value_parser = alignment)]
     pub alignment: Option<u64>,
@@ -86,6 +90,9 @@ pub struct PlanOptions {
     /// Write the lifetimes as a workload, to be run or edited
     #[arg(long, value_name = "FILE.toml")]
     pub export: Option<PathBuf>,
+    /// Say how the plan came about, where the bound comes from, and why a capacity cannot be met
+    #[arg(long)]
+    pub explain: bool,
     /// Print the result as JSON (vramkit.plan/1)
     #[arg(long)]
     pub json: bool,

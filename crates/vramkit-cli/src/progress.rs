@@ -41,6 +41,12 @@ impl Progress {
         Self { bar, stop: Some(stop), thread: Some(thread) }
     }
 
+    /// Another message, and where it can be set from any thread.
+    pub fn messages(&self) -> impl Fn(String) + Send + Sync + 'static {
+        let bar = self.bar.clone();
+        move |message| bar.set_message(message)
+    }
+
     /// So many steps more are done.
     pub fn advance(&self, steps: u64) {
         self.bar.inc(steps);

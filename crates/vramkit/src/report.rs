@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use serde::Serialize;
 
 use crate::device::{DeviceInfo, DeviceKind, DeviceMemory, StreamPoolMemory};
-use crate::plan::{AllocationPlan, LifetimeAnalyzer, Schedule};
+use crate::plan::{AllocationPlan, Conflict, LifetimeAnalyzer, PlanStep, Schedule};
 use crate::pressure::PressureLevel;
 use crate::trace::TraceEvent;
 use crate::units::{ByteSize, Step};
@@ -33,6 +33,8 @@ pub struct PlanReport {
     pub sum_of_peaks_bytes: ByteSize,
     /// Bytes of all models' parameters, which are beside the arena.
     pub weights_bytes: ByteSize,
+    /// No arena is smaller than this: the lower bound, or more where a search has proven more.
+    pub proven_bound_bytes: ByteSize,
     /// Whether no smaller arena exists.
     pub proven_optimal: bool,
     /// Whether the arena is within the capacity: `false` when none can be, `null` when none was found. `true`
@@ -50,6 +52,11 @@ pub struct PlanReport {
     pub shareable_pairs_within_models: u64,
     /// The models.
     pub models: Vec<ModelReport>,
+    /// How planning got on: the first answers, and whatever improved on them.
+    pub steps: Vec<PlanStepReport>,
+    /// Why the capacity cannot be met, when that is proven.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub conflict: Option<ConflictReport>,
     /// The tensors; left out where a plan is part of something larger.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub tensors: Option<Vec<TensorReport>>,
@@ -69,6 +76,38 @@ pub struct ModelReport {
     pub live_peak_bytes: ByteSize,
     /// Bytes of parameters.
     pub weights_bytes: ByteSize,
+}
+
+/// A moment of planning.
+#[derive(Clone, Debug, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+pub struct PlanStepReport {
+    /// Since planning began.
+    pub elapsed_seconds: f64,
+    /// Which part: parts are times between which nothing is live, and models under the concurrent schedule.
+    pub part: usize,
+    /// How many tensors (or alias groups) the part has.
+    pub tensors: usize,
+    /// What was at work.
+    pub method: String,
+    /// No arena of the part is smaller, as was known then.
+    pub bound_bytes: ByteSize,
+    /// The smallest arena of the part that was known then.
+    pub arena_bytes: ByteSize,
+}
+
+/// Tensors that alone cannot be placed within the capacity.
+#[derive(Clone, Debug, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+pub struct ConflictReport {
+    /// Their names.
+    pub tensors: Vec<String>,
+    /// The step at which all of them are live, when that is the reason; `null` when no single step is.
+    pub step: Option<Step>,
+    /// No arena for them is smaller.
+    pub needs_bytes: ByteSize,
+    /// Whether it is known that without any one of them the others would fit.
+    pub irreducible: bool,
 }
 
 /// One tensor of a plan.
@@ -105,11 +144,12 @@ impl PlanReport {
             sum_of_sizes_bytes: plan.sum_of_sizes(),
             sum_of_peaks_bytes: plan.sum_of_peaks(),
             weights_bytes: plan.weights(),
+            proven_bound_bytes: plan.proven_bound,
             proven_optimal: plan.proven_optimal,
             feasible: match capacity {
                 None => Some(true),
                 Some(capacity) if plan.arena_size <= capacity => Some(true),
-                Some(capacity) if plan.lower_bound > capacity || plan.proven_optimal => Some(false),
+                Some(capacity) if plan.proven_bound > capacity => Some(false),
                 Some(_) => None,
             },
             elapsed_seconds: plan.elapsed.as_secs_f64(),
@@ -118,6 +158,8 @@ impl PlanReport {
             shareable_pairs_across_models: analyzer.shareable_pairs() - within,
             shareable_pairs_within_models: within,
             models: plan.models.iter().map(ModelReport::new).collect(),
+            steps: plan.steps.iter().map(PlanStepReport::new).collect(),
+            conflict: plan.conflict.as_ref().map(|conflict| ConflictReport::new(plan, conflict)),
             tensors: with_tensors.then(|| tensors(plan)),
         }
     }
@@ -131,6 +173,35 @@ impl ModelReport {
             sum_of_sizes_bytes: model.sum_of_sizes,
             live_peak_bytes: model.live_peak,
             weights_bytes: model.weights,
+        }
+    }
+}
+
+impl PlanStepReport {
+    fn new(step: &PlanStep) -> Self {
+        Self {
+            elapsed_seconds: step.elapsed.as_secs_f64(),
+            part: step.part,
+            tensors: step.tensors,
+            method: step.method.clone(),
+            bound_bytes: step.bound,
+            arena_bytes: step.arena,
+        }
+    }
+}
+
+impl ConflictReport {
+    fn new(plan: &AllocationPlan, conflict: &Conflict) -> Self {
+        let several = plan.models.len() > 1;
+        let name = |&i: &usize| match &plan.tensors[i] {
+            tensor if several => format!("{}/{}", tensor.model, tensor.id),
+            tensor => tensor.id.to_string(),
+        };
+        Self {
+            tensors: conflict.tensors.iter().map(name).collect(),
+            step: conflict.step,
+            needs_bytes: conflict.needs,
+            irreducible: conflict.irreducible,
         }
     }
 }

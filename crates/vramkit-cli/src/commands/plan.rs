@@ -1,14 +1,17 @@
 //! `vramkit plan`.
 
 use std::fmt::Write as _;
+use std::sync::atomic::{AtomicBool, Ordering};
 
-use vramkit::plan::{AllocationPlan, MemoryPlanner, Promotion, Schedule};
-use vramkit::report::PlanReport;
+use vramkit::ByteSize;
+use vramkit::plan::{AllocationPlan, Exact, MemoryPlanner, Observer, Schedule, Squeaky};
+use vramkit::report::{ConflictReport, PlanReport};
 use vramkit_models::workload::to_toml;
 use vramkit_models::{Demand, ReadError, ReadOptions, read_all, table};
 
 use crate::args::PlanOptions;
 use crate::failure::Failure;
+use crate::interrupt;
 use crate::output::{self, BAD, BOLD, GOOD};
 use crate::progress::Progress;
 
@@ -22,12 +25,16 @@ pub fn run(options: &PlanOptions) -> Result<bool, Failure> {
     let several = if options.files.len() > 1 { Schedule::Sequential } else { Schedule::Fixed };
     let schedule = options.schedule.map(Schedule::from).or(demand.schedule).unwrap_or(several);
     demand.schedule = Some(schedule);
-    let planner = MemoryPlanner::new().search(Box::new(Promotion));
+    let planner = MemoryPlanner::new().search(Box::new(Squeaky)).search(Box::new(Exact));
     let mut planner = planner.deadline(options.deadline).seed(options.seed);
+    if let Some(threads) = options.threads {
+        planner = planner.threads(threads.into());
+    }
     if let Some(capacity) = options.capacity {
         planner = planner.capacity(capacity);
     }
     let progress = Progress::new("planning", None);
+    planner = planner.observer(Watch { show: Box::new(progress.messages()), interrupted: interrupt::flag() });
     let plan = planner.plan(&demand.models, schedule).map_err(|error| {
         let files: Vec<String> = options.files.iter().map(|file| file.display().to_string()).collect();
         ReadError::Lifetimes { file: files.join(", "), error }
@@ -39,14 +46,18 @@ pub fn run(options: &PlanOptions) -> Result<bool, Failure> {
         output::json(&report)?;
     } else {
         let mut text = describe(&report);
+        if options.explain {
+            text += &explain(&report, &plan);
+        }
         if let Some(capacity) = options.capacity {
             text += &match report.feasible {
                 Some(true) => format!("{GOOD}fits{GOOD:#} a capacity of {capacity}\n"),
                 Some(false) => {
-                    format!(
-                        "{BAD}does not fit{BAD:#} a capacity of {capacity}: {} are live at one time\n",
-                        plan.lower_bound
-                    )
+                    let reason = report.conflict.as_ref().map_or_else(
+                        || format!("at least {} are needed", plan.proven_bound),
+                        |conflict| because(conflict, options.explain),
+                    );
+                    format!("{BAD}does not fit{BAD:#} a capacity of {capacity}: {reason}\n")
                 }
                 None => {
                     format!("{BAD}not found{BAD:#} within a capacity of {capacity}, nor proven impossible\n")
@@ -82,6 +93,23 @@ fn write_files(options: &PlanOptions, demand: &Demand, plan: &AllocationPlan) ->
     Ok(())
 }
 
+/// Shows how far planning is, and ends it with the best so far on Ctrl-C.
+struct Watch {
+    show: Box<dyn Fn(String) + Send + Sync>,
+    interrupted: &'static AtomicBool,
+}
+
+impl Observer for Watch {
+    fn progress(&self, bound: u64, arena: u64) {
+        let (bound, arena) = (ByteSize::new(bound), ByteSize::new(arena));
+        (self.show)(format!("planning: {arena} so far, {bound} at least"));
+    }
+
+    fn is_cancelled(&self) -> bool {
+        self.interrupted.load(Ordering::Relaxed)
+    }
+}
+
 /// A plan in a few lines and a table.
 pub fn describe(report: &PlanReport) -> String {
     let mut text = String::new();
@@ -94,7 +122,7 @@ pub fn describe(report: &PlanReport) -> String {
     let arena = report.arena_bytes;
     let _ = writeln!(text, "{BOLD}{arena}{BOLD:#} arena ({} bytes), {verdict}", arena.grouped());
     let tensors: usize = report.models.iter().map(|model| model.tensors).sum();
-    let less = |whole: vramkit::ByteSize| 100.0 * (1.0 - arena.ratio_of(whole));
+    let less = |whole: ByteSize| 100.0 * (1.0 - arena.ratio_of(whole));
     if !report.sum_of_sizes_bytes.is_zero() {
         let (sum, peaks) = (report.sum_of_sizes_bytes, report.sum_of_peaks_bytes);
         let _ = writeln!(text, "  {:.2} % less than {sum}, the sum of {tensors} tensors", less(sum));
@@ -117,6 +145,60 @@ pub fn describe(report: &PlanReport) -> String {
             model.sum_of_sizes_bytes.to_string(),
             model.live_peak_bytes.to_string(),
             model.weights_bytes.to_string(),
+        ]);
+    }
+    text + &output::table(&rows)
+}
+
+/// Why a capacity cannot be met, in words.
+fn because(conflict: &ConflictReport, all: bool) -> String {
+    let n = conflict.tensors.len();
+    let needs = conflict.needs_bytes;
+    let mut text = match (conflict.step, n) {
+        (Some(step), 1) => format!("one tensor needs {needs} at {step}"),
+        (Some(step), _) => format!("{n} tensors need {needs} at {step}"),
+        (None, _) if conflict.irreducible => {
+            format!("{n} tensors together need more, though any {} of them would fit", n - 1)
+        }
+        (None, _) => format!("{n} tensors together need more"),
+    };
+    let shown = if all { n } else { n.min(5) };
+    text += &format!(" ({}", conflict.tensors[..shown].join(", "));
+    text += if shown < n { ", ...; --explain names all)" } else { ")" };
+    text
+}
+
+/// Where the bound comes from, and how planning got on.
+fn explain(report: &PlanReport, plan: &AllocationPlan) -> String {
+    let mut text = String::new();
+    if let Some((step, live)) = plan.fullest_step() {
+        let bound = report.lower_bound_bytes;
+        let mut live: Vec<_> = live.iter().map(|&i| &plan.tensors[i]).collect();
+        live.sort_by_key(|tensor| std::cmp::Reverse(tensor.size));
+        let _ = writeln!(
+            text,
+            "{BOLD}lower bound{BOLD:#}: {bound}, live at {step} in {} tensors",
+            live.len()
+        );
+        for tensor in live.iter().take(5) {
+            let share = 100.0 * tensor.size.ratio_of(bound);
+            let _ = writeln!(text, "  {} {share:.1} %: {} of {}", tensor.size, tensor.id, tensor.model);
+        }
+    }
+    if report.proven_bound_bytes > report.lower_bound_bytes {
+        let _ = writeln!(text, "{BOLD}proven bound{BOLD:#}: {}, by search", report.proven_bound_bytes);
+    }
+    let parts = report.steps.iter().map(|step| step.part + 1).max().unwrap_or(0);
+    let _ = writeln!(text, "{BOLD}search{BOLD:#}: {parts} part{}", if parts == 1 { "" } else { "s" });
+    let mut rows = vec![["part", "tensors", "time", "method", "arena", "bound"].map(str::to_owned).to_vec()];
+    for step in &report.steps {
+        rows.push(vec![
+            step.part.to_string(),
+            step.tensors.to_string(),
+            format!("{:.3} ms", step.elapsed_seconds * 1e3),
+            step.method.clone(),
+            step.arena_bytes.grouped(),
+            step.bound_bytes.grouped(),
         ]);
     }
     text + &output::table(&rows)

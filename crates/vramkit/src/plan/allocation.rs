@@ -45,8 +45,42 @@ pub struct AllocationPlan {
     pub models: Vec<ModelSummary>,
     /// What found the plan.
     pub method: String,
+    /// How planning got on: every part's first answer, and whatever improved on it.
+    pub steps: Vec<PlanStep>,
+    /// Why the capacity that was asked for cannot be met, when that is proven.
+    pub conflict: Option<Conflict>,
     /// How long planning took.
     pub elapsed: Duration,
+}
+
+/// A moment of planning.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PlanStep {
+    /// Since planning began.
+    pub elapsed: Duration,
+    /// Which part: parts are times between which nothing is live, and models under the concurrent schedule.
+    pub part: usize,
+    /// How many tensors (or alias groups) it has.
+    pub tensors: usize,
+    /// What was at work.
+    pub method: String,
+    /// No arena of the part is smaller, as was known then.
+    pub bound: ByteSize,
+    /// The smallest arena of the part that was known then.
+    pub arena: ByteSize,
+}
+
+/// Tensors that alone cannot be placed within a capacity.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Conflict {
+    /// Their places in [`AllocationPlan::tensors`].
+    pub tensors: Vec<usize>,
+    /// The step at which all of them are live, when that is the reason; else no single step is.
+    pub step: Option<Step>,
+    /// No arena for them is smaller.
+    pub needs: ByteSize,
+    /// Whether it is known that without any one of them the others would fit.
+    pub irreducible: bool,
 }
 
 /// What is wrong with a plan.
@@ -117,6 +151,32 @@ impl AllocationPlan {
     /// The part of `whole` that the arena saves, 0..1; negative when it is larger.
     pub fn reduction_of(&self, whole: ByteSize) -> f64 {
         if whole.is_zero() { 0.0 } else { 1.0 - self.arena_size.ratio_of(whole) }
+    }
+
+    /// The step at which most bytes are live, and the places in [`tensors`](Self::tensors) of those that are. `None`
+    /// for an empty plan, and under the concurrent schedule, where every model has its own.
+    pub fn fullest_step(&self) -> Option<(Step, Vec<usize>)> {
+        if self.schedule == Schedule::Concurrent {
+            return None;
+        }
+        let mut changes: Vec<(Step, bool, u64)> = Vec::with_capacity(2 * self.tensors.len());
+        for tensor in self.tensors.iter().filter(|tensor| tensor.takes_room()) {
+            for (start, end) in tensor.runs() {
+                changes.push((start, true, tensor.size.bytes()));
+                changes.push((end, false, tensor.size.bytes()));
+            }
+        }
+        changes.sort_unstable();
+        let (mut load, mut most, mut fullest) = (0u64, 0, None);
+        for (step, starts, size) in changes {
+            load = if starts { load.saturating_add(size) } else { load.saturating_sub(size) };
+            if load > most {
+                (most, fullest) = (load, Some(step));
+            }
+        }
+        let step = fullest?;
+        let live = |&i: &usize| self.tensors[i].takes_room() && self.tensors[i].is_live_at(step);
+        Some((step, (0..self.tensors.len()).filter(live).collect()))
     }
 
     /// The place of a model's tensors in [`tensors`](Self::tensors).

@@ -10,6 +10,7 @@
 
 mod allocation;
 mod analyzer;
+mod conflict;
 mod exact;
 mod greedy;
 mod index;
@@ -18,11 +19,12 @@ mod linear;
 mod planner;
 mod problem;
 mod random;
+mod recorder;
 mod search;
 mod squeaky;
 mod validity;
 
-pub use allocation::{AllocationPlan, ModelSummary, PlanFault};
+pub use allocation::{AllocationPlan, Conflict, ModelSummary, PlanFault, PlanStep};
 pub use analyzer::{LifetimeAnalyzer, SharingOpportunity};
 pub use exact::Exact;
 pub use greedy::Placement;

@@ -3,12 +3,17 @@
 use std::num::NonZero;
 use std::time::{Duration, Instant};
 
-use super::allocation::{AllocationPlan, ModelSummary};
+use super::allocation::{AllocationPlan, Conflict, ModelSummary};
+use super::conflict;
 use super::greedy::{self, Placement};
 use super::lifetime::{LifetimeError, Model, Schedule, TensorLifetime, on_one_clock};
 use super::problem::{Compiled, Problem, compile};
+use super::recorder::Recorder;
 use super::search::{Goal, Observer, Search};
 use crate::units::ByteSize;
+
+/// How long the reason for a refusal is looked for.
+const PATIENCE: Duration = Duration::from_millis(500);
 
 /// Plans; see the [module](super).
 #[derive(Default)]
@@ -27,6 +32,8 @@ struct Solved {
     method: String,
     /// No arena is smaller.
     bound: u64,
+    /// The buffers of the part that the bound is from.
+    tightest: Vec<u32>,
 }
 
 impl MemoryPlanner {
@@ -93,18 +100,21 @@ impl MemoryPlanner {
             });
             own.push(Own { tensors: first, compiled });
         }
+        let recorder = Recorder::new(start, self.observer.as_deref().map_or(&(), |observer| observer));
         let deadline = start + self.deadline;
+        let mut conflict = None;
         let (solved, offsets, lower_bound) = match schedule {
             Schedule::Fixed | Schedule::Sequential => {
                 let all = match own.as_slice() {
                     [_] => own.remove(0),
                     _ => Own { tensors: &tensors, compiled: compile(tensors.iter())? },
                 };
-                let solved = self.solve(&all.compiled.problem, deadline);
+                let solved = self.solve(&all.compiled.problem, deadline, &recorder);
+                conflict = self.conflict(&all, &solved, &recorder);
                 let offsets = all.offsets(&solved.placement.offsets, 0);
                 (solved, offsets, all.compiled.problem.max_load())
             }
-            Schedule::Concurrent => self.stack(&own, deadline)?,
+            Schedule::Concurrent => self.stack(&own, deadline, &recorder)?,
         };
         // Tensors that take no room or no time have no buffer, but may be pinned above all others.
         let highest = tensors.iter().zip(&offsets).map(|(tensor, &offset)| offset + tensor.size).max();
@@ -119,12 +129,14 @@ impl MemoryPlanner {
             proven_optimal: arena.bytes() <= solved.bound,
             models: summaries,
             method: solved.method,
+            steps: recorder.into_steps(),
+            conflict,
             elapsed: start.elapsed(),
         })
     }
 
     /// Parts first, the fullest first: once one has an arena, no other needs a smaller one.
-    fn solve(&self, problem: &Problem, deadline: Instant) -> Solved {
+    fn solve(&self, problem: &Problem, deadline: Instant, recorder: &Recorder<'_>) -> Solved {
         let mut parts: Vec<(u64, Vec<u32>, Problem)> = problem
             .parts()
             .into_iter()
@@ -140,14 +152,18 @@ impl MemoryPlanner {
             placement: Placement { offsets: vec![0; problem.buffers.len()], arena: 0 },
             method: "nothing to place".to_owned(),
             bound: highest,
+            tightest: parts.first().map_or_else(Vec::new, |(_, part, _)| part.clone()),
         };
         for (bound, part, restricted) in &parts {
             let enough = whole.bound.max(whole.placement.arena).max(capacity);
-            let solved = self.solve_part(restricted, *bound, enough, deadline);
+            let solved = self.solve_part(restricted, *bound, enough, deadline, recorder);
             for (&i, &offset) in part.iter().zip(&solved.placement.offsets) {
                 whole.placement.offsets[i as usize] = offset;
             }
-            whole.bound = whole.bound.max(solved.bound);
+            if solved.bound > whole.bound {
+                whole.bound = solved.bound;
+                whole.tightest = part.clone();
+            }
             if solved.placement.arena > whole.placement.arena {
                 whole.placement.arena = solved.placement.arena;
                 whole.method = solved.method;
@@ -156,12 +172,21 @@ impl MemoryPlanner {
         whole
     }
 
-    fn solve_part(&self, problem: &Problem, bound: u64, enough: u64, deadline: Instant) -> Solved {
+    fn solve_part(
+        &self,
+        problem: &Problem,
+        bound: u64,
+        enough: u64,
+        deadline: Instant,
+        recorder: &Recorder<'_>,
+    ) -> Solved {
         let (placement, method) = greedy::best(problem, enough);
-        let mut solved = Solved { placement, method, bound };
+        let part = recorder.parts();
+        recorder.begin(part, problem.buffers.len(), &method);
+        recorder.progress(bound, placement.arena);
+        let mut solved = Solved { placement, method, bound, tightest: Vec::new() };
         let threads =
             self.threads.unwrap_or_else(|| std::thread::available_parallelism().map_or(1, NonZero::get));
-        let observer: &dyn Observer = self.observer.as_deref().map_or(&(), |observer| observer);
         for search in &self.searches {
             let goal = Goal {
                 bound: solved.bound,
@@ -169,11 +194,12 @@ impl MemoryPlanner {
                 deadline,
                 seed: self.seed,
                 threads,
-                observer,
+                observer: recorder,
             };
             if solved.placement.arena <= goal.enough || goal.is_over() {
                 break;
             }
+            recorder.begin(part, problem.buffers.len(), search.name());
             let found = search.improve(problem, &solved.placement, &goal);
             solved.bound = found.bound;
             if let Some(placement) = found.placement {
@@ -181,7 +207,34 @@ impl MemoryPlanner {
                 solved.method = search.name().to_owned();
             }
         }
+        recorder.progress(solved.bound, solved.placement.arena);
         solved
+    }
+
+    /// Which tensors are to blame when the capacity is proven to be too small.
+    fn conflict(&self, all: &Own<'_>, solved: &Solved, recorder: &Recorder<'_>) -> Option<Conflict> {
+        let capacity = self.capacity?.bytes();
+        let problem = &all.compiled.problem;
+        if solved.bound <= capacity {
+            return None;
+        }
+        let core = conflict::at_one_rank(problem, capacity).unwrap_or_else(|| {
+            let deadline = Instant::now() + PATIENCE;
+            let goal =
+                Goal { bound: 0, enough: 0, deadline, seed: self.seed, threads: 1, observer: recorder };
+            conflict::refuted(problem, &solved.tightest, capacity, &goal)
+        });
+        // Of an alias group the first tensor stands for all.
+        let mut first_of = vec![None; problem.buffers.len()];
+        for (tensor, buffer) in all.compiled.buffer_of.iter().enumerate() {
+            if let Some(buffer) = buffer {
+                first_of[*buffer as usize].get_or_insert(tensor);
+            }
+        }
+        let tensors: Vec<usize> = core.buffers.iter().filter_map(|&i| first_of[i as usize]).collect();
+        let mut steps = tensors.iter().flat_map(|&i| all.tensors[i].runs()).map(|(start, _)| start);
+        let step = steps.find(|&step| tensors.iter().all(|&i| all.tensors[i].is_live_at(step)));
+        Some(Conflict { step, tensors, needs: ByteSize::new(core.needs), irreducible: core.irreducible })
     }
 
     /// Models beside one another: each in a range of its own. One model with pins goes to the bottom; those
@@ -190,13 +243,17 @@ impl MemoryPlanner {
         &self,
         models: &[Own<'_>],
         deadline: Instant,
+        recorder: &Recorder<'_>,
     ) -> Result<(Solved, Vec<ByteSize>, u64), LifetimeError> {
         if let Some(tensor) = models.iter().filter_map(Own::first_pinned).nth(1) {
             let reason = "under the concurrent schedule one model alone can have pinned tensors";
             return Err(LifetimeError::pin(tensor, tensor.pinned.map_or(0, ByteSize::bytes), reason));
         }
-        let mut solved: Vec<(usize, Solved)> =
-            models.iter().map(|model| self.solve(&model.compiled.problem, deadline)).enumerate().collect();
+        let mut solved: Vec<(usize, Solved)> = models
+            .iter()
+            .map(|model| self.solve(&model.compiled.problem, deadline, recorder))
+            .enumerate()
+            .collect();
         let alignment = |i: usize| {
             let buffers = models[i].compiled.problem.buffers.iter();
             buffers.map(|buffer| buffer.alignment).max().unwrap_or(1)
@@ -223,6 +280,7 @@ impl MemoryPlanner {
             placement: Placement { offsets: Vec::new(), arena: top },
             method: format!("stacked: {}", methods.join(", ")),
             bound,
+            tightest: Vec::new(),
         };
         Ok((whole, offsets.collect(), load))
     }

@@ -23,6 +23,8 @@ mod state;
 mod units;
 
 pub use optimise::Exact;
+pub(super) use optimise::decide;
+pub(super) use restart::Answer;
 
 #[cfg(test)]
 #[cfg(not(loom))]

@@ -46,6 +46,20 @@ impl Search for Exact {
     }
 }
 
+/// Whether there is a placement within a capacity, as far as some nodes can tell; an empty problem fits.
+pub(in crate::plan) fn decide(problem: &Problem, capacity: u64, nodes: u64, goal: &Goal<'_>) -> Answer {
+    fn ask<U: Units>(sections: &Sections<U>, capacity: u64, nodes: u64, goal: &Goal<'_>) -> Answer {
+        Restarts::new(sections, capacity, goal.seed).search(nodes, &|| goal.is_over())
+    }
+    if problem.buffers.len() > LARGEST {
+        return Answer::Open;
+    }
+    if let Some(sections) = Sections::<i32>::new(problem) {
+        return ask(&sections, capacity, nodes, goal);
+    }
+    Sections::<i64>::new(problem).map_or(Answer::Open, |sections| ask(&sections, capacity, nodes, goal))
+}
+
 fn improve<U: Units>(
     sections: &Sections<U>,
     problem: &Problem,

@@ -17,7 +17,7 @@ const FIRST: f64 = 2.5;
 const GROWTH: f64 = 1.2;
 
 /// Whether there is a placement within a capacity.
-pub(super) enum Answer {
+pub(in crate::plan) enum Answer {
     /// There is: the offset of each buffer.
     Found(Vec<u64>),
     /// There is none.
