@@ -35,6 +35,12 @@ pub fn text(text: &str) -> Result<(), Failure> {
     Ok(())
 }
 
+/// Prints text beside the data, on standard error.
+pub fn note(text: &str) -> Result<(), Failure> {
+    anstream::stderr().lock().write_all(text.as_bytes())?;
+    Ok(())
+}
+
 /// Rows in columns, the first one of headers; all but the first column to the right.
 pub fn table(rows: &[Vec<String>]) -> String {
     let columns = rows.iter().map(Vec::len).max().unwrap_or(0);

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use vramkit::ByteSize;
 use vramkit::orchestrator::PolicyLadder;
-use vramkit::plan::{Model, Schedule};
+use vramkit::plan::{Model, PoolLimit, Schedule};
 use vramkit::units::Step;
 
 use crate::error::ReadError;
@@ -50,6 +50,8 @@ pub struct Demand {
     pub schedule: Option<Schedule>,
     /// The capacity that the file names.
     pub capacity: Option<ByteSize>,
+    /// Kinds of memory, the preferred first; empty for one without a limit.
+    pub pools: Vec<PoolLimit>,
     /// How often every model runs.
     pub repetitions: u32,
     /// The ladder that the file names.
@@ -66,6 +68,7 @@ impl Demand {
             settings: Vec::new(),
             schedule: None,
             capacity: None,
+            pools: Vec::new(),
             repetitions: 1,
             ladder: None,
             table: None,
@@ -125,6 +128,7 @@ pub fn read_all(paths: &[impl AsRef<Path>], options: &ReadOptions) -> Result<Dem
         all.models.append(&mut demand.models);
         all.settings.append(&mut demand.settings);
         all.capacity = all.capacity.or(demand.capacity);
+        all.pools.append(&mut demand.pools);
         all.ladder = all.ladder.or(demand.ladder);
         all.repetitions = all.repetitions.max(demand.repetitions);
     }

@@ -208,6 +208,24 @@ pub fn write_plan(plan: &vramkit::plan::AllocationPlan, into: impl std::io::Writ
     writer.flush()
 }
 
+/// As [`write_plan`], with the pool that each tensor is in.
+pub fn write_pools(plan: &vramkit::plan::PooledPlan, into: impl std::io::Write) -> std::io::Result<()> {
+    let mut writer = csv::Writer::from_writer(into);
+    writer.write_record(["id", "lower", "upper", "size", "alignment", "pool", "offset"])?;
+    for (pool, plan) in &plan.pools {
+        for (tensor, offset) in plan.tensors.iter().zip(&plan.offsets) {
+            let id = match plan.models.len() {
+                1 => tensor.id.to_string(),
+                _ => format!("{}/{}", tensor.model, tensor.id),
+            };
+            let numbers = [tensor.start.0, tensor.end.0, tensor.size.bytes(), tensor.alignment];
+            let cells = std::iter::once(id).chain(numbers.map(|n| n.to_string()));
+            writer.write_record(cells.chain([pool.name.to_string(), offset.bytes().to_string()]))?;
+        }
+    }
+    writer.flush()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -11,7 +11,7 @@ use std::sync::Arc;
 use serde::Deserialize;
 use vramkit::ByteSize;
 use vramkit::orchestrator::PolicyLadder;
-use vramkit::plan::{LifetimeError, Model, Schedule, TensorLifetime};
+use vramkit::plan::{LifetimeError, Model, PoolLimit, Schedule, TensorLifetime};
 use vramkit::units::Step;
 
 use crate::error::{ReadError, nearest};
@@ -42,6 +42,9 @@ pub struct WorkloadFile {
     /// When to act on pressure, and how; the `orchestrator` preset otherwise.
     #[serde(default)]
     pub pressure: Option<PolicyLadder>,
+    /// Kinds of memory, the preferred first, over which tensors are distributed; one without a limit otherwise.
+    #[serde(default)]
+    pub pools: Vec<PoolEntry>,
     /// The models.
     pub models: Vec<ModelEntry>,
 }
@@ -103,6 +106,19 @@ pub struct TensorEntry {
     /// Steps, from the first of each pair to before the second, during which its content does not matter.
     #[serde(default)]
     pub gaps: Vec<(u64, u64)>,
+    /// The pools that it may be in, the preferred first; any otherwise.
+    #[serde(default)]
+    pub pools: Vec<String>,
+}
+
+/// A pool of a workload.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PoolEntry {
+    /// Its name, which tensors mention.
+    pub name: String,
+    /// Most bytes of its arena.
+    pub capacity: ByteSize,
 }
 
 /// How a workload is written.
@@ -186,6 +202,8 @@ fn demand(
     }
     demand.schedule = workload.schedule;
     demand.capacity = workload.capacity;
+    let limit = |pool: PoolEntry| PoolLimit { name: pool.name.into(), capacity: pool.capacity };
+    demand.pools = workload.pools.into_iter().map(limit).collect();
     demand.repetitions = workload.repetitions.unwrap_or(1);
     demand.ladder = workload.pressure;
     Ok(demand)
@@ -255,6 +273,7 @@ fn lifetime(entry: TensorEntry, model: &Arc<str>, alignment: u64) -> TensorLifet
         alignment: entry.alignment.unwrap_or(alignment),
         pinned: entry.offset,
         alias_group: entry.group.map(Into::into),
+        pools: entry.pools.into_iter().map(Into::into).collect(),
         reads,
     }
 }
@@ -280,6 +299,10 @@ pub fn to_toml(demand: &Demand, heading: &str) -> String {
         demand.models.iter().flat_map(|m| m.tensors.iter().map(|t| t.alignment)).collect();
     let common = alignments.first().copied().unwrap_or(ALIGNMENT);
     let _ = writeln!(out, "alignment = {common}");
+    for pool in &demand.pools {
+        let _ =
+            writeln!(out, "\n[[pools]]\nname = {}\ncapacity = {}", text(&pool.name), pool.capacity.bytes());
+    }
     for model in &demand.models {
         let _ = writeln!(out, "\n[[models]]\nname = {}", text(&model.name));
         if model.start.0 > 0 {
@@ -307,6 +330,10 @@ pub fn to_toml(demand: &Demand, heading: &str) -> String {
                 let gaps: Vec<String> =
                     tensor.gaps.iter().map(|(start, end)| format!("[{}, {}]", start.0, end.0)).collect();
                 let _ = write!(out, ", gaps = [{}]", gaps.join(", "));
+            }
+            if !tensor.pools.is_empty() {
+                let pools: Vec<String> = tensor.pools.iter().map(|pool| text(pool)).collect();
+                let _ = write!(out, ", pools = [{}]", pools.join(", "));
             }
             // A single read in the last step is what no reads mean.
             if tensor.reads.len() > 1 || tensor.reads.first().is_some_and(|read| read.0 + 1 != end) {

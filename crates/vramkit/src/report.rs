@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use serde::Serialize;
 
 use crate::device::{DeviceInfo, DeviceKind, DeviceMemory, StreamPoolMemory};
-use crate::plan::{AllocationPlan, Conflict, LifetimeAnalyzer, PlanStep, Schedule};
+use crate::plan::{AllocationPlan, Conflict, LifetimeAnalyzer, PlanStep, PooledPlan, Schedule};
 use crate::pressure::PressureLevel;
 use crate::trace::TraceEvent;
 use crate::units::{ByteSize, Step};
@@ -57,6 +57,12 @@ pub struct PlanReport {
     /// Why the capacity cannot be met, when that is proven.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub conflict: Option<ConflictReport>,
+    /// The pools, where there are several; the arena is then the sum of theirs.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub pools: Vec<PoolReport>,
+    /// Bytes of tensors that are not in the pool that they prefer.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub displaced_bytes: Option<ByteSize>,
     /// The tensors; left out where a plan is part of something larger.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub tensors: Option<Vec<TensorReport>>,
@@ -76,6 +82,22 @@ pub struct ModelReport {
     pub live_peak_bytes: ByteSize,
     /// Bytes of parameters.
     pub weights_bytes: ByteSize,
+}
+
+/// One pool of a plan over several.
+#[derive(Clone, Debug, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+pub struct PoolReport {
+    /// Its name.
+    pub name: String,
+    /// Most bytes of its arena.
+    pub capacity_bytes: ByteSize,
+    /// The highest end of any of its tensors.
+    pub arena_bytes: ByteSize,
+    /// Most bytes of its tensors that are live at one time.
+    pub lower_bound_bytes: ByteSize,
+    /// How many tensors are in it.
+    pub tensors: usize,
 }
 
 /// A moment of planning.
@@ -128,6 +150,9 @@ pub struct TensorReport {
     pub alignment: u64,
     /// Its place in the arena.
     pub offset_bytes: ByteSize,
+    /// The pool that it is in, where there are several.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub pool: Option<String>,
 }
 
 impl PlanReport {
@@ -160,8 +185,62 @@ impl PlanReport {
             models: plan.models.iter().map(ModelReport::new).collect(),
             steps: plan.steps.iter().map(PlanStepReport::new).collect(),
             conflict: plan.conflict.as_ref().map(|conflict| ConflictReport::new(plan, conflict)),
+            pools: Vec::new(),
+            displaced_bytes: None,
             tensors: with_tensors.then(|| tensors(plan)),
         }
+    }
+
+    /// Of a plan over several pools: sizes are sums over them.
+    pub fn of_pools(pooled: &PooledPlan, with_tensors: bool) -> Self {
+        let reports = pooled.pools.iter().map(|(pool, plan)| {
+            let mut report = Self::new(plan, None, with_tensors);
+            for tensor in report.tensors.iter_mut().flatten() {
+                tensor.pool = Some(pool.name.to_string());
+            }
+            report.pools = vec![PoolReport {
+                name: pool.name.to_string(),
+                capacity_bytes: pool.capacity,
+                arena_bytes: plan.arena_size,
+                lower_bound_bytes: plan.lower_bound,
+                tensors: plan.tensors.len(),
+            }];
+            report
+        });
+        let mut whole =
+            reports.reduce(Self::beside).unwrap_or_else(|| unreachable!("there is a pool at least"));
+        // Which tensors go where was not searched through.
+        whole.proven_optimal &= pooled.displaced.is_zero();
+        whole.displaced_bytes = Some(pooled.displaced);
+        whole
+    }
+
+    /// Two plans of the same models beside one another.
+    fn beside(mut self, other: Self) -> Self {
+        self.arena_bytes += other.arena_bytes;
+        self.lower_bound_bytes += other.lower_bound_bytes;
+        self.proven_bound_bytes += other.proven_bound_bytes;
+        self.gap_ratio =
+            self.arena_bytes.saturating_sub(self.lower_bound_bytes).ratio_of(self.lower_bound_bytes);
+        self.sum_of_sizes_bytes += other.sum_of_sizes_bytes;
+        self.sum_of_peaks_bytes += other.sum_of_peaks_bytes;
+        self.proven_optimal &= other.proven_optimal;
+        self.elapsed_seconds += other.elapsed_seconds;
+        self.method = format!("{}; {}", self.method, other.method);
+        self.shared_pairs += other.shared_pairs;
+        self.shareable_pairs_across_models += other.shareable_pairs_across_models;
+        self.shareable_pairs_within_models += other.shareable_pairs_within_models;
+        for (model, other) in self.models.iter_mut().zip(other.models) {
+            model.tensors += other.tensors;
+            model.sum_of_sizes_bytes += other.sum_of_sizes_bytes;
+            model.live_peak_bytes += other.live_peak_bytes;
+        }
+        self.steps.extend(other.steps);
+        self.pools.extend(other.pools);
+        if let (Some(tensors), Some(others)) = (&mut self.tensors, other.tensors) {
+            tensors.extend(others);
+        }
+        self
     }
 }
 
@@ -215,6 +294,7 @@ fn tensors(plan: &AllocationPlan) -> Vec<TensorReport> {
         size_bytes: tensor.size,
         alignment: tensor.alignment,
         offset_bytes: offset,
+        pool: None,
     };
     plan.tensors.iter().zip(&plan.offsets).map(report).collect()
 }

@@ -4,7 +4,9 @@ use std::fmt::Write as _;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use vramkit::ByteSize;
-use vramkit::plan::{AllocationPlan, Exact, MemoryPlanner, Observer, Schedule, Squeaky};
+use vramkit::plan::{
+    AllocationPlan, Exact, MemoryPlanner, Observer, PoolError, PooledPlan, Schedule, Squeaky,
+};
 use vramkit::report::{ConflictReport, PlanReport};
 use vramkit_models::workload::to_toml;
 use vramkit_models::{Demand, ReadError, ReadOptions, read_all, table};
@@ -35,10 +37,16 @@ pub fn run(options: &PlanOptions) -> Result<bool, Failure> {
     }
     let progress = Progress::new("planning", None);
     planner = planner.observer(Watch { show: Box::new(progress.messages()), interrupted: interrupt::flag() });
-    let plan = planner.plan(&demand.models, schedule).map_err(|error| {
-        let files: Vec<String> = options.files.iter().map(|file| file.display().to_string()).collect();
-        ReadError::Lifetimes { file: files.join(", "), error }
-    })?;
+    let files: Vec<String> = options.files.iter().map(|file| file.display().to_string()).collect();
+    let files = files.join(", ");
+    if !demand.pools.is_empty() {
+        let pooled = planner.plan_pools(&demand.models, schedule, &demand.pools);
+        drop(progress);
+        return over_pools(options, &demand, &files, pooled);
+    }
+    let plan = planner
+        .plan(&demand.models, schedule)
+        .map_err(|error| ReadError::Lifetimes { file: files, error })?;
     drop(progress);
     write_files(options, &demand, &plan)?;
     let report = PlanReport::new(&plan, options.capacity, options.json);
@@ -69,6 +77,56 @@ pub fn run(options: &PlanOptions) -> Result<bool, Failure> {
     Ok(report.feasible == Some(true))
 }
 
+/// A plan over several pools.
+fn over_pools(
+    options: &PlanOptions,
+    demand: &Demand,
+    files: &str,
+    pooled: Result<PooledPlan, PoolError>,
+) -> Result<bool, Failure> {
+    let pooled = match pooled {
+        Ok(pooled) => pooled,
+        // There is no plan: an answer, not a fault of the input.
+        Err(full @ PoolError::Full { .. }) => {
+            output::note(&format!("{BAD}does not fit{BAD:#}: {full}\n"))?;
+            return Ok(false);
+        }
+        Err(error) => return Err(ReadError::In { file: files.to_owned(), reason: error.to_string() }.into()),
+    };
+    if let Some(path) = &options.output {
+        output::file(path, |out| table::write_pools(&pooled, out))?;
+    }
+    if let Some(path) = &options.svg {
+        for (pool, plan) in &pooled.pools {
+            let stem = path.file_stem().unwrap_or_default().to_string_lossy();
+            let own = path.with_file_name(format!("{stem}-{}.svg", pool.name));
+            let svg = vramkit_report::plan_svg(&PlanReport::new(plan, Some(pool.capacity), true));
+            output::file(&own, |out| std::io::Write::write_all(out, svg.as_bytes()))?;
+        }
+    }
+    write_export(options, demand)?;
+    let report = PlanReport::of_pools(&pooled, options.json);
+    if options.json {
+        output::json(&report)?;
+        return Ok(true);
+    }
+    let mut text = describe(&report);
+    let mut rows = vec![["pool", "tensors", "arena", "capacity", "live peak"].map(str::to_owned).to_vec()];
+    for pool in &report.pools {
+        rows.push(vec![
+            pool.name.clone(),
+            pool.tensors.to_string(),
+            pool.arena_bytes.to_string(),
+            pool.capacity_bytes.to_string(),
+            pool.lower_bound_bytes.to_string(),
+        ]);
+    }
+    text += &output::table(&rows);
+    let _ = writeln!(text, "{} are not in the pool that they prefer", pooled.displaced);
+    output::text(&text)?;
+    Ok(true)
+}
+
 fn write_files(options: &PlanOptions, demand: &Demand, plan: &AllocationPlan) -> Result<(), Failure> {
     if let Some(path) = &options.output {
         output::file(path, |out| match &demand.table {
@@ -80,6 +138,10 @@ fn write_files(options: &PlanOptions, demand: &Demand, plan: &AllocationPlan) ->
         let svg = vramkit_report::plan_svg(&PlanReport::new(plan, options.capacity, true));
         output::file(path, |out| std::io::Write::write_all(out, svg.as_bytes()))?;
     }
+    write_export(options, demand)
+}
+
+fn write_export(options: &PlanOptions, demand: &Demand) -> Result<(), Failure> {
     if let Some(path) = &options.export {
         let files: Vec<String> = options.files.iter().map(|file| file.display().to_string()).collect();
         let heading = format!("Made by: vramkit plan {} --export {}", files.join(" "), path.display());
@@ -175,11 +237,8 @@ fn explain(report: &PlanReport, plan: &AllocationPlan) -> String {
         let bound = report.lower_bound_bytes;
         let mut live: Vec<_> = live.iter().map(|&i| &plan.tensors[i]).collect();
         live.sort_by_key(|tensor| std::cmp::Reverse(tensor.size));
-        let _ = writeln!(
-            text,
-            "{BOLD}lower bound{BOLD:#}: {bound}, live at {step} in {} tensors",
-            live.len()
-        );
+        let _ =
+            writeln!(text, "{BOLD}lower bound{BOLD:#}: {bound}, live at {step} in {} tensors", live.len());
         for tensor in live.iter().take(5) {
             let share = 100.0 * tensor.size.ratio_of(bound);
             let _ = writeln!(text, "  {} {share:.1} %: {} of {}", tensor.size, tensor.id, tensor.model);

@@ -22,6 +22,13 @@ const SIMULATED_CAPACITY: ByteSize = ByteSize::gib(80);
 
 pub fn run(options: &RunOptions) -> Result<bool, Failure> {
     let demand = read(&options.workload, &ReadOptions::default())?;
+    if !demand.pools.is_empty() {
+        let name = options.workload.display();
+        return Err(Failure::Input(format!(
+            "{name} distributes tensors over {} pools, and a run binds one; `vramkit plan {name}` places them",
+            demand.pools.len()
+        )));
+    }
     let capacity = options.capacity.or(demand.capacity);
     let device = device(&options.device, capacity)?;
     let session = session(options, demand, capacity, device);

@@ -109,6 +109,7 @@ pub(super) fn live_peak(activations: &[Activation]) -> Result<u64, String> {
 pub(super) fn lifetimes(activations: &[Activation], model: &Arc<str>, alignment: u64) -> Vec<TensorLifetime> {
     let lifetime = |activation: &Activation| TensorLifetime {
         gaps: Vec::new(),
+        pools: Vec::new(),
         id: activation.id.as_str().into(),
         model: model.clone(),
         start: Step(activation.start),

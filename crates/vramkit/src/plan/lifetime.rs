@@ -34,6 +34,9 @@ pub struct TensorLifetime {
     /// Tensors of one model with the same group share one place although they may be live together (an operator
     /// that works in place).
     pub alias_group: Option<Arc<str>>,
+    /// The pools that it may be in, the preferred first; any where there are none. See
+    /// [`plan_pools`](super::MemoryPlanner::plan_pools).
+    pub pools: Vec<Arc<str>>,
     /// The steps that read it, ascending; empty where only its end is known, which is then its one read.
     pub reads: Vec<Step>,
 }
@@ -51,6 +54,7 @@ impl TensorLifetime {
             alignment: 1,
             pinned: None,
             alias_group: None,
+            pools: Vec::new(),
             reads: Vec::new(),
         }
     }

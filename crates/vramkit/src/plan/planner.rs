@@ -81,6 +81,16 @@ impl MemoryPlanner {
 
     /// Plans models for a schedule. The result is deterministic unless a search runs into its deadline.
     pub fn plan(&self, models: &[Model], schedule: Schedule) -> Result<AllocationPlan, LifetimeError> {
+        self.plan_within(models, schedule, self.capacity)
+    }
+
+    /// As [`plan`](Self::plan), with another capacity.
+    pub(super) fn plan_within(
+        &self,
+        models: &[Model],
+        schedule: Schedule,
+        capacity: Option<ByteSize>,
+    ) -> Result<AllocationPlan, LifetimeError> {
         let start = Instant::now();
         let tensors = on_one_clock(models, schedule)?;
         // The tensors stand in the order of their models.
@@ -109,12 +119,12 @@ impl MemoryPlanner {
                     [_] => own.remove(0),
                     _ => Own { tensors: &tensors, compiled: compile(tensors.iter())? },
                 };
-                let solved = self.solve(&all.compiled.problem, deadline, &recorder);
-                conflict = self.conflict(&all, &solved, &recorder);
+                let solved = self.solve(&all.compiled.problem, capacity, deadline, &recorder);
+                conflict = capacity.and_then(|capacity| self.conflict(&all, &solved, capacity, &recorder));
                 let offsets = all.offsets(&solved.placement.offsets, 0);
                 (solved, offsets, all.compiled.problem.max_load())
             }
-            Schedule::Concurrent => self.stack(&own, deadline, &recorder)?,
+            Schedule::Concurrent => self.stack(&own, capacity, deadline, &recorder)?,
         };
         // Tensors that take no room or no time have no buffer, but may be pinned above all others.
         let highest = tensors.iter().zip(&offsets).map(|(tensor, &offset)| offset + tensor.size).max();
@@ -136,7 +146,13 @@ impl MemoryPlanner {
     }
 
     /// Parts first, the fullest first: once one has an arena, no other needs a smaller one.
-    fn solve(&self, problem: &Problem, deadline: Instant, recorder: &Recorder<'_>) -> Solved {
+    fn solve(
+        &self,
+        problem: &Problem,
+        capacity: Option<ByteSize>,
+        deadline: Instant,
+        recorder: &Recorder<'_>,
+    ) -> Solved {
         let mut parts: Vec<(u64, Vec<u32>, Problem)> = problem
             .parts()
             .into_iter()
@@ -147,7 +163,7 @@ impl MemoryPlanner {
             .collect();
         parts.sort_by_key(|(bound, ..)| std::cmp::Reverse(*bound));
         let highest = parts.first().map_or(0, |(bound, ..)| *bound);
-        let capacity = self.capacity.map_or(0, ByteSize::bytes);
+        let capacity = capacity.map_or(0, ByteSize::bytes);
         let mut whole = Solved {
             placement: Placement { offsets: vec![0; problem.buffers.len()], arena: 0 },
             method: "nothing to place".to_owned(),
@@ -212,8 +228,14 @@ impl MemoryPlanner {
     }
 
     /// Which tensors are to blame when the capacity is proven to be too small.
-    fn conflict(&self, all: &Own<'_>, solved: &Solved, recorder: &Recorder<'_>) -> Option<Conflict> {
-        let capacity = self.capacity?.bytes();
+    fn conflict(
+        &self,
+        all: &Own<'_>,
+        solved: &Solved,
+        capacity: ByteSize,
+        recorder: &Recorder<'_>,
+    ) -> Option<Conflict> {
+        let capacity = capacity.bytes();
         let problem = &all.compiled.problem;
         if solved.bound <= capacity {
             return None;
@@ -242,6 +264,7 @@ impl MemoryPlanner {
     fn stack(
         &self,
         models: &[Own<'_>],
+        capacity: Option<ByteSize>,
         deadline: Instant,
         recorder: &Recorder<'_>,
     ) -> Result<(Solved, Vec<ByteSize>, u64), LifetimeError> {
@@ -251,7 +274,7 @@ impl MemoryPlanner {
         }
         let mut solved: Vec<(usize, Solved)> = models
             .iter()
-            .map(|model| self.solve(&model.compiled.problem, deadline, recorder))
+            .map(|model| self.solve(&model.compiled.problem, capacity, deadline, recorder))
             .enumerate()
             .collect();
         let alignment = |i: usize| {

@@ -215,6 +215,80 @@ fn what_sticks_out_goes_first_next_time() {
     assert_eq!(better.offsets, again.offsets, "whatever the number of threads");
 }
 
+#[test]
+fn gaps_are_used_and_their_faults_named() {
+    let gap = |start, end| (Step(start), Step(end));
+    let holed = TensorLifetime { gaps: vec![gap(2, 8)], ..tensor("m", "holed", 0, 10, 70) };
+    let models = [model("m", vec![holed.clone(), tensor("m", "inside", 2, 8, 60)])];
+    let plan = plan(&models, Schedule::Fixed);
+    assert_eq!((plan.arena_size, plan.lower_bound), (ByteSize::new(70), ByteSize::new(70)));
+    let longer = [model("m", vec![holed.clone(), tensor("m", "longer", 2, 9, 60)])];
+    assert_eq!(self::plan(&longer, Schedule::Fixed).arena_size, ByteSize::new(130));
+    let wrong: [&[(u64, u64)]; 5] = [&[(0, 2)], &[(3, 3)], &[(8, 10)], &[(2, 4), (4, 6)], &[(5, 6), (2, 3)]];
+    for gaps in wrong {
+        let gaps = gaps.iter().map(|&(start, end)| gap(start, end)).collect();
+        let tensors = vec![TensorLifetime { gaps, ..holed.clone() }];
+        let error = MemoryPlanner::new().plan(&[model("m", tensors)], Schedule::Fixed).unwrap_err();
+        assert!(matches!(error, LifetimeError::Gap { .. }), "{error}");
+    }
+    let read = vec![TensorLifetime { reads: vec![Step(5)], ..holed }];
+    let error = MemoryPlanner::new().plan(&[model("m", read)], Schedule::Fixed).unwrap_err();
+    assert!(matches!(error, LifetimeError::ReadOutsideLife { .. }), "{error}");
+}
+
+#[test]
+fn what_cannot_fit_is_named_and_irreducible() {
+    let planner = |capacity| {
+        let planner =
+            MemoryPlanner::new().search(Box::new(Exact)).deadline(std::time::Duration::from_secs(60));
+        planner.capacity(ByteSize::new(capacity))
+    };
+    // One step is too full: T3, T4 and T2 at step 12.
+    let plan = planner(320_000_000).plan(&three_models(), Schedule::Fixed).unwrap();
+    let conflict = plan.conflict.unwrap();
+    assert_eq!((conflict.step, conflict.needs), (Some(Step(12)), ByteSize::mb(350)));
+    assert_eq!((conflict.tensors, conflict.irreducible), (vec![2, 3, 1], true));
+    assert_eq!(planner(350_000_000).plan(&three_models(), Schedule::Fixed).unwrap().conflict, None);
+
+    // Nine bytes are live at most, but alignment makes ten of them: two tensors, whatever the others do.
+    let aligned = |alignment, tensor| TensorLifetime { alignment, ..tensor };
+    let mut tensors: Vec<_> = (0..20).map(|i| tensor("m", &i.to_string(), i % 7, i % 7 + 1, 1)).collect();
+    tensors.push(aligned(2, tensor("m", "two", 7, 9, 2)));
+    tensors.push(aligned(4, tensor("m", "seven", 8, 10, 7)));
+    let plan = planner(9).plan(&[model("m", tensors)], Schedule::Fixed).unwrap();
+    assert_eq!((plan.lower_bound, plan.proven_bound), (ByteSize::new(9), ByteSize::new(10)));
+    let conflict = plan.conflict.unwrap();
+    assert_eq!((conflict.tensors, conflict.irreducible), (vec![20, 21], true));
+    assert_eq!((conflict.step, conflict.needs), (Some(Step(8)), ByteSize::new(10)));
+}
+
+#[test]
+fn pools_take_what_they_are_allowed_and_can_hold() {
+    let pool = |name: &str, capacity| PoolLimit { name: name.into(), capacity: ByteSize::new(capacity) };
+    let allowed = |pools: &[&str], tensor| TensorLifetime {
+        pools: pools.iter().map(|&pool| pool.into()).collect(),
+        ..tensor
+    };
+    let often = TensorLifetime { reads: (1..9).map(Step).collect(), ..tensor("m", "often", 0, 10, 60) };
+    let models = [model(
+        "m",
+        vec![often, tensor("m", "seldom", 0, 10, 60), allowed(&["slow"], tensor("m", "cold", 0, 10, 10))],
+    )];
+    let planner = MemoryPlanner::new();
+    let pools = [pool("fast", 100), pool("slow", 80)];
+    let plan = planner.plan_pools(&models, Schedule::Fixed, &pools).unwrap();
+    let ids =
+        |i: usize| plan.pools[i].1.tensors.iter().map(|tensor| tensor.id.to_string()).collect::<Vec<_>>();
+    assert_eq!((ids(0), ids(1)), (vec!["often".to_owned()], vec!["seldom".to_owned(), "cold".to_owned()]));
+    assert_eq!(plan.displaced, ByteSize::new(60));
+    let tight = planner.plan_pools(&models, Schedule::Fixed, &[pool("fast", 100), pool("slow", 60)]);
+    assert!(matches!(tight, Err(PoolError::Full { .. })), "{tight:?}");
+    let unknown = planner.plan_pools(&models, Schedule::Fixed, &[pool("fast", 100)]);
+    assert!(matches!(unknown, Err(PoolError::Unknown { .. })), "{unknown:?}");
+    let none = planner.plan_pools(&models, Schedule::Fixed, &[]);
+    assert!(matches!(none, Err(PoolError::Pools)), "{none:?}");
+}
+
 /// Any workload: models, tensors with alignments, some groups.
 fn workloads() -> impl Strategy<Value = Vec<Model>> {
     let tensor = (0u64..40, 0u64..15, 0u64..1000, 0u32..9, prop::option::weighted(0.2, 0u8..3));
@@ -280,5 +354,19 @@ proptest! {
         });
         let inside = plan.tensors.iter().zip(&plan.offsets).all(|(t, at)| *at + t.size <= plan.arena_size);
         prop_assert_eq!(plan.is_valid(&plan.tensors.clone()), sound && inside);
+    }
+
+    /// Over pools too every tensor has a place, in a pool that it is allowed in, and every pool's plan is sound.
+    #[test]
+    fn every_pooled_plan_is_sound(models in workloads(), small in 500u64..4000) {
+        let pool = |name: &str, capacity| PoolLimit { name: name.into(), capacity: ByteSize::new(capacity) };
+        let pools = [pool("small", small), pool("middle", 2 * small), pool("large", u64::MAX / 4)];
+        let plan = MemoryPlanner::new().plan_pools(&models, Schedule::Fixed, &pools).unwrap();
+        let all: usize = plan.pools.iter().map(|(_, plan)| plan.tensors.len()).sum();
+        prop_assert_eq!(all, models.iter().map(|model| model.tensors.len()).sum::<usize>());
+        for (pool, plan) in &plan.pools {
+            prop_assert!(plan.arena_size <= pool.capacity);
+            prop_assert_eq!(plan.check(&plan.tensors), Ok(()));
+        }
     }
 }

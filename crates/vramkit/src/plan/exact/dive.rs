@@ -124,7 +124,7 @@ impl<U: Units> Stack<U> {
                         state.undo(branch.mark);
                         self.candidates.truncate(branch.candidates.1);
                         self.parts.truncate(branch.parts);
-                        if *limit == 0 || *limit % PATIENCE == 0 && stop() {
+                        if *limit == 0 || limit.is_multiple_of(PATIENCE) && stop() {
                             state.undo(start);
                             return Outcome::Limit;
                         }

@@ -17,7 +17,7 @@ fn fault(problem: &Problem, offsets: &[u64]) -> Option<String> {
         buffer.start <= rank && rank < buffer.end && problem.gaps.iter().find(inside).is_none()
     };
     for (i, a) in problem.buffers.iter().enumerate() {
-        if offsets[i] % a.alignment != 0 || a.pinned.is_some_and(|pin| pin != offsets[i]) {
+        if !offsets[i].is_multiple_of(a.alignment) || a.pinned.is_some_and(|pin| pin != offsets[i]) {
             return Some(format!("{i} is at {}", offsets[i]));
         }
         for (j, b) in problem.buffers.iter().enumerate().take(i) {
