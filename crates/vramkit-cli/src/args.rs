@@ -52,7 +52,9 @@ pub enum Command {
   vramkit plan examples/three-models.toml
   vramkit plan examples/three-models.toml --schedule sequential --svg plan.svg
   vramkit plan examples/vision.toml --capacity 12MiB --json
-  vramkit plan examples/three-models.toml --capacity 320MB --explain")]
+  vramkit plan examples/three-models.toml --capacity 320MB --explain
+  vramkit plan examples/three-models.toml --makespan 45
+  vramkit plan model.onnx --order memory --recompute")]
 pub struct PlanOptions {
     /// ONNX graphs, lifetime tables, workloads
     #[arg(required = true, value_name = "FILE")]
@@ -78,6 +80,15 @@ pub struct PlanOptions {
     /// Size of a graph's symbolic dimension; repeat for several
     #[arg(long = "dim", value_name = "NAME=N", value_parser = dimension)]
     pub dims: Vec<(String, u64)>,
+    /// Run the nodes of ONNX graphs in the file's order, or in the one that has least live at most
+    #[arg(long, value_enum, default_value_t = OrderArg::File)]
+    pub order: OrderArg,
+    /// Run cheap operators of ONNX graphs again rather than keep what they made, where that has less live at most
+    #[arg(long)]
+    pub recompute: bool,
+    /// Choose when each model starts, so that all end within so many steps and least is live at most (fixed schedule)
+    #[arg(long, value_name = "STEPS")]
+    pub makespan: Option<u64>,
     /// Let operators of ONNX graphs that can work in place write over their input
     #[arg(long)]
     pub in_place: bool,
@@ -96,6 +107,15 @@ pub struct PlanOptions {
     /// Print the result as JSON (vramkit.plan/1)
     #[arg(long)]
     pub json: bool,
+}
+
+/// The order in which graphs run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum OrderArg {
+    /// The file's own
+    File,
+    /// The one that has least live at most
+    Memory,
 }
 
 /// Plan a workload, bind it to real memory, execute and verify it

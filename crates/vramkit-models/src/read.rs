@@ -11,7 +11,7 @@ use vramkit::plan::{Model, PoolLimit, Schedule};
 use vramkit::units::Step;
 
 use crate::error::ReadError;
-use crate::onnx;
+use crate::onnx::{self, OrderSaving};
 use crate::table::{self, Table};
 use crate::workload::{self, ALIGNMENT, Syntax};
 
@@ -24,6 +24,10 @@ pub struct ReadOptions {
     pub dims: BTreeMap<String, u64>,
     /// Whether operators that can work in place are taken to do so.
     pub in_place: bool,
+    /// Whether graphs run in the file's order or in the one that has least live at most.
+    pub reorder: bool,
+    /// Whether cheap operators of reordered graphs are run again where that has less live at most.
+    pub recompute: bool,
 }
 
 /// What one model of a workload asks for beside its memory.
@@ -35,6 +39,8 @@ pub struct Settings {
     pub degrade_to_ratio: Option<f64>,
     /// Whether its tensors come from a model file.
     pub from_file: bool,
+    /// What another order of its steps saved, where one was looked for.
+    pub order: Option<OrderSaving>,
 }
 
 /// What files ask for.
@@ -96,9 +102,9 @@ pub fn read(path: &Path, options: &ReadOptions) -> Result<Demand, ReadError> {
         "toml" => Syntax::Toml,
         "json" => Syntax::Json,
         _ => {
-            let (model, table) = read_model(path, &stem(&name).into(), options)?;
+            let (model, table, order) = read_model(path, &stem(&name).into(), options)?;
             let mut demand = Demand::new(stem(&name));
-            demand.settings.push(Settings { from_file: true, ..Settings::default() });
+            demand.settings.push(Settings { from_file: true, order, ..Settings::default() });
             demand.models.push(model);
             demand.table = table;
             return Ok(demand);
@@ -140,25 +146,28 @@ fn rename(model: &mut Model, name: Arc<str>) {
     model.name = name;
 }
 
-/// Reads one model: a graph or a lifetime table (which comes back too).
+/// Reads one model: a graph or a lifetime table (which comes back too), and what another order saved.
 pub(crate) fn read_model(
     path: &Path,
     name: &Arc<str>,
     options: &ReadOptions,
-) -> Result<(Model, Option<Table>), ReadError> {
+) -> Result<(Model, Option<Table>, Option<OrderSaving>), ReadError> {
     let file = path.display().to_string();
     match kind(path).as_str() {
         "csv" => {
             let alignment = options.alignment.unwrap_or(1);
             let table = table::parse(&file, &bytes(path)?, name, alignment)?;
             let tensors = table.tensors.clone();
-            Ok((Model { name: name.clone(), weights: ByteSize::ZERO, start: Step(0), tensors }, Some(table)))
+            let model = Model { name: name.clone(), weights: ByteSize::ZERO, start: Step(0), tensors };
+            Ok((model, Some(table), None))
         }
         "onnx" => {
             let folder = path.parent().unwrap_or(Path::new("."));
             let alignment = options.alignment.unwrap_or(ALIGNMENT);
-            let graph = onnx::read(&file, bytes(path)?.into(), folder, &options.dims)?;
-            Ok((graph.model(name, alignment, options.in_place), None))
+            let mut graph = onnx::read(&file, bytes(path)?.into(), folder, &options.dims)?;
+            let wanted = options.reorder || options.recompute;
+            let saving = wanted.then(|| graph.reorder(options.recompute));
+            Ok((graph.model(name, alignment, options.in_place), None, saving))
         }
         _ => Err(ReadError::UnknownKind(file)),
     }

@@ -228,10 +228,11 @@ fn model(
     {
         return Err(within(format!("model `{name}`: degrade_to_ratio {ratio} must be within (0, 1)")));
     }
-    let settings = Settings {
+    let mut settings = Settings {
         priority: entry.priority,
         degrade_to_ratio: entry.degrade_to_ratio,
         from_file: entry.file.is_some(),
+        order: None,
     };
     let name: Arc<str> = name.into();
     let mut model = match &entry.file {
@@ -242,7 +243,9 @@ fn model(
             let mut options = options.clone();
             options.alignment = Some(alignment);
             options.dims.extend(entry.dims.clone());
-            read_model(&folder.join(file), &name, &options)?.0
+            let (model, _, order) = read_model(&folder.join(file), &name, &options)?;
+            settings.order = order;
+            model
         }
         None if !entry.dims.is_empty() => {
             return Err(within(format!("model `{name}` has `dims` but no `file` to use them on")));

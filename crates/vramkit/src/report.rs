@@ -57,6 +57,9 @@ pub struct PlanReport {
     /// Why the capacity cannot be met, when that is proven.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub conflict: Option<ConflictReport>,
+    /// What choosing the models' starts saved, where that was asked for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub starts: Option<StartsReport>,
     /// The pools, where there are several; the arena is then the sum of theirs.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub pools: Vec<PoolReport>,
@@ -82,6 +85,42 @@ pub struct ModelReport {
     pub live_peak_bytes: ByteSize,
     /// Bytes of parameters.
     pub weights_bytes: ByteSize,
+    /// What another order of its steps saved, where one was asked for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub order: Option<OrderReport>,
+    /// When it starts, where that was to be chosen.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub start: Option<Step>,
+}
+
+/// What another order of a model's steps saves, and what doing some of them again saves beyond that.
+#[derive(Clone, Debug, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+pub struct OrderReport {
+    /// Most bytes live in the file's order.
+    pub file_peak_bytes: ByteSize,
+    /// Most bytes live in the order chosen.
+    pub reordered_peak_bytes: ByteSize,
+    /// Whether no order has less.
+    pub proven: bool,
+    /// Most bytes live in that order with steps done again.
+    pub recomputed_peak_bytes: ByteSize,
+    /// How many steps are done again.
+    pub repeated_steps: usize,
+}
+
+/// What choosing the models' starts saves.
+#[derive(Clone, Debug, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+pub struct StartsReport {
+    /// The steps within which all models end.
+    pub makespan: Step,
+    /// Most bytes live together with the starts given.
+    pub given_peak_bytes: ByteSize,
+    /// Most bytes live together with the starts chosen.
+    pub chosen_peak_bytes: ByteSize,
+    /// No starts have less.
+    pub bound_bytes: ByteSize,
 }
 
 /// One pool of a plan over several.
@@ -185,6 +224,7 @@ impl PlanReport {
             models: plan.models.iter().map(ModelReport::new).collect(),
             steps: plan.steps.iter().map(PlanStepReport::new).collect(),
             conflict: plan.conflict.as_ref().map(|conflict| ConflictReport::new(plan, conflict)),
+            starts: None,
             pools: Vec::new(),
             displaced_bytes: None,
             tensors: with_tensors.then(|| tensors(plan)),
@@ -252,6 +292,8 @@ impl ModelReport {
             sum_of_sizes_bytes: model.sum_of_sizes,
             live_peak_bytes: model.live_peak,
             weights_bytes: model.weights,
+            order: None,
+            start: None,
         }
     }
 }

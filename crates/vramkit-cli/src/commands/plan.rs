@@ -5,13 +5,14 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use vramkit::ByteSize;
 use vramkit::plan::{
-    AllocationPlan, Exact, MemoryPlanner, Observer, PoolError, PooledPlan, Schedule, Squeaky,
+    AllocationPlan, Exact, MemoryPlanner, Observer, PoolError, PooledPlan, Schedule, Squeaky, choose_starts,
 };
-use vramkit::report::{ConflictReport, PlanReport};
+use vramkit::report::{ConflictReport, OrderReport, PlanReport, StartsReport};
+use vramkit::units::Step;
 use vramkit_models::workload::to_toml;
 use vramkit_models::{Demand, ReadError, ReadOptions, read_all, table};
 
-use crate::args::PlanOptions;
+use crate::args::{OrderArg, PlanOptions};
 use crate::failure::Failure;
 use crate::interrupt;
 use crate::output::{self, BAD, BOLD, GOOD};
@@ -22,11 +23,17 @@ pub fn run(options: &PlanOptions) -> Result<bool, Failure> {
         alignment: options.alignment,
         dims: options.dims.iter().cloned().collect(),
         in_place: options.in_place,
+        reorder: options.order == OrderArg::Memory,
+        recompute: options.recompute,
     };
     let mut demand = read_all(&options.files, &read)?;
     let several = if options.files.len() > 1 { Schedule::Sequential } else { Schedule::Fixed };
     let schedule = options.schedule.map(Schedule::from).or(demand.schedule).unwrap_or(several);
     demand.schedule = Some(schedule);
+    let starts = match options.makespan {
+        Some(makespan) => Some(choose(&mut demand, schedule, Step(makespan), options.seed)?),
+        None => None,
+    };
     let planner = MemoryPlanner::new().search(Box::new(Squeaky)).search(Box::new(Exact));
     let mut planner = planner.deadline(options.deadline).seed(options.seed);
     if let Some(threads) = options.threads {
@@ -42,14 +49,15 @@ pub fn run(options: &PlanOptions) -> Result<bool, Failure> {
     if !demand.pools.is_empty() {
         let pooled = planner.plan_pools(&demand.models, schedule, &demand.pools);
         drop(progress);
-        return over_pools(options, &demand, &files, pooled);
+        return over_pools(options, &demand, starts, &files, pooled);
     }
     let plan = planner
         .plan(&demand.models, schedule)
         .map_err(|error| ReadError::Lifetimes { file: files, error })?;
     drop(progress);
     write_files(options, &demand, &plan)?;
-    let report = PlanReport::new(&plan, options.capacity, options.json);
+    let mut report = PlanReport::new(&plan, options.capacity, options.json);
+    savings(&mut report, &demand, starts);
     if options.json {
         output::json(&report)?;
     } else {
@@ -81,6 +89,7 @@ pub fn run(options: &PlanOptions) -> Result<bool, Failure> {
 fn over_pools(
     options: &PlanOptions,
     demand: &Demand,
+    starts: Option<StartsReport>,
     files: &str,
     pooled: Result<PooledPlan, PoolError>,
 ) -> Result<bool, Failure> {
@@ -105,7 +114,8 @@ fn over_pools(
         }
     }
     write_export(options, demand)?;
-    let report = PlanReport::of_pools(&pooled, options.json);
+    let mut report = PlanReport::of_pools(&pooled, options.json);
+    savings(&mut report, demand, starts);
     if options.json {
         output::json(&report)?;
         return Ok(true);
@@ -155,6 +165,46 @@ fn write_export(options: &PlanOptions, demand: &Demand) -> Result<(), Failure> {
     Ok(())
 }
 
+/// Sets the models' starts, and says what that saves.
+fn choose(
+    demand: &mut Demand,
+    schedule: Schedule,
+    makespan: Step,
+    seed: u64,
+) -> Result<StartsReport, Failure> {
+    if schedule != Schedule::Fixed {
+        return Err(Failure::Input(format!(
+            "--makespan chooses when models start on one clock; the {schedule} schedule has none (--schedule fixed)"
+        )));
+    }
+    let chosen =
+        choose_starts(&demand.models, makespan, seed).map_err(|error| Failure::Input(error.to_string()))?;
+    for (model, start) in demand.models.iter_mut().zip(&chosen.starts) {
+        model.start = *start;
+    }
+    Ok(StartsReport {
+        makespan,
+        given_peak_bytes: chosen.before,
+        chosen_peak_bytes: chosen.peak,
+        bound_bytes: chosen.bound,
+    })
+}
+
+/// Adds what orders and starts saved.
+fn savings(report: &mut PlanReport, demand: &Demand, starts: Option<StartsReport>) {
+    for ((model, own), settings) in report.models.iter_mut().zip(&demand.models).zip(&demand.settings) {
+        model.start = starts.is_some().then_some(own.start);
+        model.order = settings.order.map(|saving| OrderReport {
+            file_peak_bytes: saving.before,
+            reordered_peak_bytes: saving.reordered,
+            proven: saving.proven,
+            recomputed_peak_bytes: saving.recomputed,
+            repeated_steps: saving.repeated,
+        });
+    }
+    report.starts = starts;
+}
+
 /// Shows how far planning is, and ends it with the best so far on Ctrl-C.
 struct Watch {
     show: Box<dyn Fn(String) + Send + Sync>,
@@ -198,6 +248,34 @@ pub fn describe(report: &PlanReport) -> String {
         report.elapsed_seconds * 1e3,
         report.shared_pairs
     );
+    for model in &report.models {
+        let Some(order) = &model.order else { continue };
+        let (before, after) = (order.file_peak_bytes, order.reordered_peak_bytes);
+        let proven = if order.proven { "no order has less" } else { "not proven lowest" };
+        let less = |after: ByteSize, before: ByteSize| 100.0 * (1.0 - after.ratio_of(before));
+        let saved = less(after, before);
+        let _ = writeln!(
+            text,
+            "  order of {}: {before} live at most become {after}, {saved:.2} % less; {proven}",
+            model.name
+        );
+        if order.repeated_steps > 0 {
+            let (steps, again) = (order.repeated_steps, order.recomputed_peak_bytes);
+            let _ =
+                writeln!(text, "    {again} with {steps} steps done again, {:.2} % less", less(again, after));
+        }
+    }
+    if let Some(starts) = &report.starts {
+        let (before, after, bound) = (starts.given_peak_bytes, starts.chosen_peak_bytes, starts.bound_bytes);
+        let _ = writeln!(
+            text,
+            "  starts: {before} live at most become {after} within {}; {bound} at least",
+            starts.makespan
+        );
+        let own =
+            report.models.iter().filter_map(|model| Some(format!("{} at {}", model.name, model.start?.0)));
+        let _ = writeln!(text, "    {}", own.collect::<Vec<_>>().join(", "));
+    }
     let mut rows =
         vec![["model", "tensors", "sum of sizes", "live peak", "weights"].map(str::to_owned).to_vec()];
     for model in &report.models {

@@ -12,7 +12,7 @@ use vramkit::plan::TensorLifetime;
 use super::lifetimes::Activation;
 use super::proto::NodeProto;
 
-fn can_work_in_place(node: &NodeProto) -> bool {
+pub(super) fn can_work_in_place(node: &NodeProto) -> bool {
     let standard = matches!(node.domain.as_str(), "" | "ai.onnx");
     standard
         && matches!(

@@ -17,7 +17,7 @@ use super::order;
 use super::proto::{GraphProto, NodeProto};
 
 /// A tensor that lives for part of a run.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct Activation {
     pub(super) id: String,
     pub(super) start: u64,
@@ -27,6 +27,10 @@ pub(super) struct Activation {
     pub(super) reads: Vec<u64>,
     /// Whether it comes from outside, or goes there.
     pub(super) boundary: bool,
+    /// Whether it is there before the graph runs.
+    pub(super) given: bool,
+    /// Whether it is wanted after it has run.
+    pub(super) stays: bool,
 }
 
 /// Whether a node's outputs are there before the graph runs.
@@ -61,6 +65,8 @@ pub(super) fn activations(
             bytes: bytes(name)?,
             reads: Vec::new(),
             boundary,
+            given: boundary,
+            stays: false,
         })
     };
     for input in graph.input.iter().filter(|input| !stored.contains(input.name.as_str())) {
@@ -92,6 +98,7 @@ pub(super) fn activations(
         if let Some(&place) = places.get(output.name.as_str()) {
             all[place].end = all[place].end.max(last);
             all[place].boundary = true;
+            all[place].stays = true;
         }
     }
     Ok((all, constants))

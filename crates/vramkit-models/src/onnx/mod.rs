@@ -1,7 +1,7 @@
 //! ONNX graphs: what they hold and when.
 //!
 //! ```text
-//! bytes ──► proto ──► inlined functions ──► order ──► infer (rules, facts) ──► lifetimes ──► model
+//! bytes ──► proto ──► inlined functions ──► order ──► infer (rules, facts) ──► lifetimes ──► (reorder) ──► model
 //!                                                                         └──► weights
 //! ```
 //!
@@ -16,6 +16,7 @@ mod lifetimes;
 mod node;
 mod order;
 mod proto;
+mod reorder;
 mod rules;
 mod weights;
 
@@ -33,6 +34,7 @@ use crate::error::ReadError;
 use infer::Scope;
 use lifetimes::Activation;
 use proto::{ModelProto, NodeProto};
+pub use reorder::OrderSaving;
 
 /// A graph whose shapes are all known.
 #[derive(Clone, Debug)]
@@ -68,14 +70,7 @@ pub fn read(
         if bytes > 0 {
             let step = step as u64;
             let id = format!("{} (body)", infer::title(node));
-            activations.push(Activation {
-                id,
-                start: step,
-                end: step + 1,
-                bytes,
-                reads: Vec::new(),
-                boundary: false,
-            });
+            activations.push(Activation { id, start: step, end: step + 1, bytes, ..Activation::default() });
         }
     }
     let weights = weights
@@ -89,6 +84,14 @@ impl OnnxGraph {
     /// Bytes of parameters: initialisers, and what constant nodes make.
     pub fn weights(&self) -> ByteSize {
         ByteSize::new(self.weights)
+    }
+
+    /// Runs the nodes in the order that has least live at most, and with `recompute` cheap ones again rather than
+    /// keeping what they made, where that lowers it further.
+    pub fn reorder(&mut self, recompute: bool) -> OrderSaving {
+        let (saving, activations) = reorder::reorder(&mut self.nodes, &mut self.activations, recompute);
+        self.activations = activations;
+        saving
     }
 
     /// The graph as a model: a step a node. With `in_place`, operators that can are taken to write over their

@@ -16,6 +16,7 @@ mod greedy;
 mod index;
 mod lifetime;
 mod linear;
+mod order;
 mod planner;
 mod pools;
 mod problem;
@@ -23,6 +24,7 @@ mod random;
 mod recorder;
 mod search;
 mod squeaky;
+mod starts;
 mod validity;
 
 pub use allocation::{AllocationPlan, Conflict, ModelSummary, PlanFault, PlanStep};
@@ -30,11 +32,13 @@ pub use analyzer::{LifetimeAnalyzer, SharingOpportunity};
 pub use exact::Exact;
 pub use greedy::Placement;
 pub use lifetime::{LifetimeError, Model, Schedule, TensorLifetime, on_one_clock};
+pub use order::{Dataflow, StepOrder, Value};
 pub use planner::MemoryPlanner;
 pub use pools::{PoolError, PoolLimit, PooledPlan};
 pub use problem::{Buffer, Gap, Problem};
 pub use search::{Found, Goal, Observer, Search};
 pub use squeaky::Squeaky;
+pub use starts::{Starts, StartsError, choose_starts};
 
 #[cfg(test)]
 #[cfg(not(loom))]

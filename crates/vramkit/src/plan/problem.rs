@@ -136,6 +136,13 @@ impl<'a> Unit<'a> {
         }
     }
 
+    /// The runs of steps, half-open, during which it is live.
+    pub(super) fn runs(&self) -> impl Iterator<Item = (u64, u64)> + '_ {
+        let starts = std::iter::once(self.start).chain(self.gaps.iter().map(|gap| gap.1.0));
+        let ends = self.gaps.iter().map(|gap| gap.0.0).chain(std::iter::once(self.end));
+        starts.zip(ends)
+    }
+
     /// Takes another tensor of the same alias group in: one place for as long as any of them lives.
     fn join(&mut self, tensor: &'a TensorLifetime) -> Result<(), LifetimeError> {
         let pinned = tensor.pinned.map(|at| at.bytes());

@@ -1,0 +1,117 @@
+//! Another order of a graph's nodes, and doing cheap ones twice, where that lowers what is live at most.
+//!
+//! The graph becomes a [`Dataflow`] of bytes; the order and the repeated steps that come back become nodes and
+//! lifetimes again. A repeated node, and what it makes, are named after the first with ` (again)`.
+
+use std::collections::HashMap;
+
+use vramkit::ByteSize;
+use vramkit::plan::{Dataflow, Value};
+
+use super::in_place;
+use super::lifetimes::Activation;
+use super::order;
+use super::proto::NodeProto;
+
+/// What another order saves, and what repeating steps saves beyond that.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct OrderSaving {
+    /// Most bytes live in the file's order.
+    pub before: ByteSize,
+    /// Most bytes live in the best order found.
+    pub reordered: ByteSize,
+    /// Whether no order has less.
+    pub proven: bool,
+    /// Most bytes live in that order with steps repeated.
+    pub recomputed: ByteSize,
+    /// How many steps are repeated.
+    pub repeated: usize,
+}
+
+/// Reorders nodes, and repeats some when `recompute` says so; activations follow.
+pub(super) fn reorder(
+    nodes: &mut Vec<NodeProto>,
+    activations: &mut [Activation],
+    recompute: bool,
+) -> (OrderSaving, Vec<Activation>) {
+    let flow = dataflow(nodes, activations);
+    let given: Vec<usize> = (0..nodes.len()).collect();
+    let before = flow.peak_of(&given);
+    let best = flow.best_order(&given);
+    let (again, order, repeats) = match recompute {
+        true => flow.recompute(&best.order),
+        false => (flow.clone(), best.order.clone(), Vec::new()),
+    };
+    let saving = OrderSaving {
+        before: ByteSize::new(before),
+        reordered: ByteSize::new(best.peak),
+        proven: best.proven,
+        recomputed: ByteSize::new(again.peak_of(&order)),
+        repeated: repeats.len(),
+    };
+    // Values after the dataflow's own were added one a repeated step.
+    let added = again.values.len() - repeats.len();
+    let mut all: Vec<Activation> = activations.to_vec();
+    for (i, &of) in repeats.iter().enumerate() {
+        let value = &again.values[added + i];
+        let mut node = nodes[of].clone();
+        let fresh: Vec<(String, String)> =
+            node.output.iter().map(|name| (name.clone(), format!("{name} (again{})", nodes.len()))).collect();
+        node.output = fresh.iter().map(|(_, new)| new.clone()).collect();
+        node.name = if node.name.is_empty() { String::new() } else { format!("{} (again)", node.name) };
+        for &reader in &value.readers {
+            let inputs = nodes.get_mut(reader).map(|node| node.input.iter_mut());
+            for input in inputs.into_iter().flatten() {
+                if let Some((_, new)) = fresh.iter().find(|(old, _)| old == input) {
+                    *input = new.clone();
+                }
+            }
+        }
+        all.push(Activation {
+            id: fresh.first().map_or_else(String::new, |(_, new)| new.clone()),
+            bytes: value.bytes,
+            ..Activation::default()
+        });
+        nodes.push(node);
+    }
+    let mut position = vec![0u64; order.len()];
+    order.iter().zip(0..).for_each(|(&step, at)| position[step] = at);
+    let lives = again.lives(&order);
+    let own = (0..activations.len()).chain(added..again.values.len());
+    for (activation, v) in all.iter_mut().zip(own) {
+        (activation.start, activation.end) = (lives[v].0 as u64, lives[v].1 as u64);
+        activation.reads = again.values[v].readers.iter().map(|&reader| position[reader]).collect();
+        activation.reads.sort_unstable();
+    }
+    *nodes = order.iter().map(|&step| nodes[step].clone()).collect();
+    (saving, all)
+}
+
+/// The first values are the activations, in their order; then nothing but dependencies on constants.
+fn dataflow(nodes: &[NodeProto], activations: &[Activation]) -> Dataflow {
+    let mut values: Vec<Value> = activations
+        .iter()
+        .map(|activation| Value {
+            bytes: activation.bytes,
+            maker: (!activation.given).then_some(activation.start as usize),
+            readers: activation.reads.iter().map(|&read| read as usize).collect(),
+            stays: activation.stays,
+        })
+        .collect();
+    let known: HashMap<&str, ()> =
+        activations.iter().map(|activation| (activation.id.as_str(), ())).collect();
+    let mut makers: HashMap<&str, usize> = HashMap::new();
+    for (i, node) in nodes.iter().enumerate() {
+        let constants =
+            node.output.iter().filter(|name| !name.is_empty() && !known.contains_key(name.as_str()));
+        constants.for_each(|name| {
+            makers.insert(name, i);
+        });
+    }
+    for (i, node) in nodes.iter().enumerate() {
+        for &maker in order::reads(node).iter().filter_map(|name| makers.get(name)) {
+            values.push(Value { bytes: 0, maker: Some(maker), readers: vec![i], stays: false });
+        }
+    }
+    Dataflow { cheap: nodes.iter().map(in_place::can_work_in_place).collect(), values }
+}
