@@ -451,3 +451,91 @@ fn people_read_this() {
     insta::assert_snapshot!("run", text(&["run", "examples/three-models.toml", "--device", "sim"]));
     insta::assert_snapshot!("run_vision", text(&["run", "examples/vision.toml", "--device", "sim"]));
 }
+
+#[test]
+fn a_capacity_that_cannot_be_met_is_explained() {
+    let arguments = ["plan", "examples/three-models.toml", "--capacity", "320MB"];
+    let plan = json(&[&arguments[..], &["--json"]].concat(), 1);
+    assert_eq!(plan["feasible"], false);
+    let conflict = &plan["conflict"];
+    assert_eq!(conflict["tensors"], serde_json::json!(["A/T3", "B/T4", "A/T2"]));
+    assert_eq!((&conflict["step"], &conflict["needs_bytes"]), (&12.into(), &350_000_000.into()));
+    assert_eq!(conflict["irreducible"], true);
+    let output = vramkit().args(arguments).arg("--explain").output().unwrap();
+    let text = String::from_utf8(output.stdout).unwrap();
+    for part in [
+        "lower bound: 350 MB, live at step 12 in 3 tensors\n  200 MB 57.1 %: T3 of A",
+        "search: 1 part\n",
+        "does not fit a capacity of 320 MB: 3 tensors need 350 MB at step 12 (A/T3, B/T4, A/T2)",
+    ] {
+        assert!(text.contains(part), "{part} is not in\n{text}");
+    }
+}
+
+#[test]
+fn exact_search_closes_what_greedy_leaves_open() {
+    // Cut from a rectangle of height 6; no order of the portfolio puts it together again.
+    let rows = "id,lower,upper,size\na,10,12,4\nb,1,7,2\ne,1,8,1\nf,8,10,1\ng,1,10,1\nh,1,10,2\ni,7,12,1\nj,7,12,1\n";
+    let (_folder, path) = file("cut.csv", rows);
+    let greedy = json(&["plan", &path, "--deadline", "0", "--json"], 0);
+    assert_eq!((&greedy["arena_bytes"], &greedy["proven_optimal"]), (&7.into(), &false.into()));
+    let plan = json(&["plan", &path, "--json", "--threads", "2", "--seed", "3"], 0);
+    assert_eq!((&plan["arena_bytes"], &plan["proven_optimal"]), (&6.into(), &true.into()));
+    assert_eq!(plan["method"], "exact search");
+    let steps = plan["steps"].as_array().unwrap();
+    assert!(steps.len() >= 2 && steps[0]["arena_bytes"] == 7 && steps.last().unwrap()["arena_bytes"] == 6);
+    let not_found = json(&["plan", &path, "--capacity", "6", "--deadline", "0", "--json"], 1);
+    assert_eq!(not_found["feasible"], Value::Null);
+}
+
+#[test]
+fn tensors_are_distributed_over_pools() {
+    let folder = tempfile::tempdir().unwrap();
+    let table = folder.path().join("out.csv").display().to_string();
+    let picture = folder.path().join("out.svg").display().to_string();
+    let plan =
+        json(&["plan", "examples/fast-and-slow.toml", "--json", "--output", &table, "--svg", &picture], 0);
+    let pools = plan["pools"].as_array().unwrap();
+    assert_eq!((pools.len(), &pools[0]["name"]), (2, &"fast".into()));
+    for pool in pools {
+        assert!(pool["arena_bytes"].as_u64() <= pool["capacity_bytes"].as_u64(), "{pool}");
+    }
+    let tensor =
+        |id: &str| plan["tensors"].as_array().unwrap().iter().find(|t| t["id"] == id).unwrap().clone();
+    assert_eq!((&tensor("input")["pool"], &tensor("hidden")["pool"]), (&"slow".into(), &"fast".into()));
+    assert!(fs::read_to_string(table).unwrap().starts_with("id,lower,upper,size,alignment,pool,offset\n"));
+    assert!(folder.path().join("out-fast.svg").exists() && folder.path().join("out-slow.svg").exists());
+    let workload = fs::read_to_string(root().join("examples/fast-and-slow.toml")).unwrap();
+    let (_folder, path) = file("small.toml", &workload.replace("1GB", "40MB"));
+    let output = vramkit().args(["plan", &path]).output().unwrap();
+    assert_eq!(output.status.code(), Some(1));
+    assert!(String::from_utf8_lossy(&output.stderr).contains("pool `slow` has 40 MB, and "));
+    let (_folder, path) = file("typo.toml", &workload.replace("\"slow\"] }", "\"slwo\"] }"));
+    assert!(refused(&["plan", &path]).contains("allowed in pool `slwo`, which is not there"));
+    assert!(refused(&["run", "examples/fast-and-slow.toml"]).contains("a run binds one"));
+}
+
+#[test]
+fn gaps_of_a_table_are_used() {
+    let (_folder, path) = file("gaps.csv", "id,lower,upper,size,gaps\na,0,10,70,2-8\nb,2,8,60,\n");
+    let plan = json(&["plan", &path, "--json"], 0);
+    assert_eq!((&plan["arena_bytes"], &plan["proven_optimal"]), (&70.into(), &true.into()));
+    let (_folder, path) = file("wrong.csv", "id,lower,upper,size,gaps\na,0,10,70,8-12\n");
+    assert!(refused(&["plan", &path]).contains("has a gap [8, 12)"));
+}
+
+#[test]
+fn starts_are_chosen_within_a_makespan() {
+    let plan = json(&["plan", "examples/three-models.toml", "--makespan", "60", "--json"], 0);
+    let starts = &plan["starts"];
+    assert_eq!(
+        (&starts["given_peak_bytes"], &starts["chosen_peak_bytes"]),
+        (&350_000_000.into(), &300_000_000.into())
+    );
+    assert_eq!(plan["arena_bytes"], 300_000_000);
+    assert!(plan["models"].as_array().unwrap().iter().all(|model| model["start"].is_u64()));
+    let short = refused(&["plan", "examples/three-models.toml", "--makespan", "20"]);
+    assert!(short.contains("takes 28 steps") || short.contains("takes 35 steps"), "{short}");
+    let sequential = ["plan", "examples/three-models.toml", "--makespan", "60", "--schedule", "sequential"];
+    assert!(refused(&sequential).contains("--schedule fixed"));
+}

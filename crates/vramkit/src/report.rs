@@ -61,8 +61,8 @@ pub struct PlanReport {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub starts: Option<StartsReport>,
     /// The pools, where there are several; the arena is then the sum of theirs.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub pools: Vec<PoolReport>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub pools: Option<Vec<PoolReport>>,
     /// Bytes of tensors that are not in the pool that they prefer.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub displaced_bytes: Option<ByteSize>,
@@ -225,7 +225,7 @@ impl PlanReport {
             steps: plan.steps.iter().map(PlanStepReport::new).collect(),
             conflict: plan.conflict.as_ref().map(|conflict| ConflictReport::new(plan, conflict)),
             starts: None,
-            pools: Vec::new(),
+            pools: None,
             displaced_bytes: None,
             tensors: with_tensors.then(|| tensors(plan)),
         }
@@ -238,13 +238,13 @@ impl PlanReport {
             for tensor in report.tensors.iter_mut().flatten() {
                 tensor.pool = Some(pool.name.to_string());
             }
-            report.pools = vec![PoolReport {
+            report.pools = Some(vec![PoolReport {
                 name: pool.name.to_string(),
                 capacity_bytes: pool.capacity,
                 arena_bytes: plan.arena_size,
                 lower_bound_bytes: plan.lower_bound,
                 tensors: plan.tensors.len(),
-            }];
+            }]);
             report
         });
         let mut whole =
@@ -276,7 +276,9 @@ impl PlanReport {
             model.live_peak_bytes += other.live_peak_bytes;
         }
         self.steps.extend(other.steps);
-        self.pools.extend(other.pools);
+        if let (Some(pools), Some(others)) = (&mut self.pools, other.pools) {
+            pools.extend(others);
+        }
         if let (Some(tensors), Some(others)) = (&mut self.tensors, other.tensors) {
             tensors.extend(others);
         }

@@ -122,7 +122,7 @@ fn over_pools(
     }
     let mut text = describe(&report);
     let mut rows = vec![["pool", "tensors", "arena", "capacity", "live peak"].map(str::to_owned).to_vec()];
-    for pool in &report.pools {
+    for pool in report.pools.iter().flatten() {
         rows.push(vec![
             pool.name.clone(),
             pool.tensors.to_string(),

@@ -124,6 +124,77 @@ fn operators_in_place_are_aliased_only_when_asked_for() {
     assert_eq!((group("x"), group("y")), (None, None), "a is read by Shape too");
 }
 
+/// Two wide branches, both begun before either is reduced; a constant that one of them needs first.
+fn branches() -> ModelProto {
+    model(
+        value("x", &[1, 4, 16, 16]),
+        vec![
+            with(node("Conv", &["x", "w"], &["a"]), "pads", &[0, 0, 0, 0]),
+            with(node("Conv", &["x", "w"], &["b"]), "pads", &[0, 0, 0, 0]),
+            node("GlobalAveragePool", &["a"], &["p"]),
+            node("GlobalAveragePool", &["b"], &["q"]),
+            node("Add", &["p", "q"], &["y"]),
+        ],
+        vec![stored("w", &[64, 4, 1, 1])],
+        "y",
+    )
+}
+
+#[test]
+fn another_order_holds_one_branch_at_a_time() {
+    let mut graph = infer(&branches(), &[]).unwrap();
+    let before = graph.model(&"g".into(), 1, false);
+    let saving = graph.reorder(false);
+    let wide = 64 * 16 * 16 * 4;
+    assert_eq!(saving.before.bytes(), 4 * 16 * 16 * 4 + 2 * wide);
+    assert_eq!((saving.reordered.bytes(), saving.proven), (4 * 16 * 16 * 4 + wide + 64 * 4, true));
+    assert_eq!((saving.recomputed, saving.repeated), (saving.reordered, 0));
+    let after = graph.model(&"g".into(), 1, false);
+    let peak = |model: &vramkit::plan::Model| {
+        vramkit::plan::LifetimeAnalyzer::new(&model.tensors, Default::default()).peak().unwrap()
+    };
+    assert_eq!((peak(&before), peak(&after)), (saving.before, saving.reordered));
+    let named = |model: &vramkit::plan::Model| {
+        let mut ids: Vec<_> = model.tensors.iter().map(|t| (t.id.clone(), t.size)).collect();
+        ids.sort_unstable();
+        ids
+    };
+    assert_eq!(named(&before), named(&after), "the same tensors, at other times");
+    // An order that is best already stays.
+    let again = graph.reorder(true);
+    assert_eq!((again.before, again.reordered), (saving.reordered, saving.reordered));
+}
+
+#[test]
+fn cheap_operators_run_again_where_that_holds_less() {
+    // A skip over a wide middle, made by a Relu from what is wanted again anyway.
+    let mut graph = infer(
+        &model(
+            value("x", &[1, 4, 16, 16]),
+            vec![
+                node("Relu", &["x"], &["r"]),
+                with(node("Conv", &["r", "w"], &["wide"]), "pads", &[0, 0, 0, 0]),
+                node("Sigmoid", &["wide"], &["s"]),
+                with(node("Conv", &["s", "v"], &["n"]), "pads", &[0, 0, 0, 0]),
+                node("Add", &["n", "r"], &["m"]),
+                node("Add", &["m", "x"], &["y"]),
+            ],
+            vec![stored("w", &[64, 4, 1, 1]), stored("v", &[4, 64, 1, 1])],
+            "y",
+        ),
+        &[],
+    )
+    .unwrap();
+    let saving = graph.reorder(true);
+    assert_eq!(saving.repeated, 1);
+    assert_eq!(saving.reordered.bytes() - saving.recomputed.bytes(), 4 * 16 * 16 * 4);
+    let tensors = graph.model(&"g".into(), 1, false).tensors;
+    let life =
+        |id: &str| tensors.iter().find(|t| t.id.starts_with(id)).map(|t| (t.start.0, t.end.0)).unwrap();
+    let (first, again) = (life("r"), life("r (again"));
+    assert!(first.1 < again.0, "{first:?} {again:?}");
+}
+
 #[test]
 fn what_is_missing_is_named() {
     let error = infer(&network(), &[]).unwrap_err();

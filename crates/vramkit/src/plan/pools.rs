@@ -11,7 +11,7 @@ use std::sync::Arc;
 use super::allocation::AllocationPlan;
 use super::lifetime::{LifetimeError, Model, Schedule, TensorLifetime, on_one_clock};
 use super::planner::MemoryPlanner;
-use super::problem::compile;
+use super::problem::{Compiled, compile};
 use crate::units::ByteSize;
 
 /// A kind of memory of limited size.
@@ -84,7 +84,8 @@ struct Unit {
 }
 
 impl MemoryPlanner {
-    /// Plans models over pools. Tensors without a list of pools are allowed in all, in the order given.
+    /// Plans models over pools. Tensors without a list of pools are allowed in all, in the order given. The capacity of
+    /// the planner itself plays no part.
     pub fn plan_pools(
         &self,
         models: &[Model],
@@ -92,178 +93,156 @@ impl MemoryPlanner {
         pools: &[PoolLimit],
     ) -> Result<PooledPlan, PoolError> {
         let tensors = on_one_clock(models, schedule)?;
-        let mut units = units(&tensors, pools)?;
+        let units = units(&tensors, pools)?;
+        let mut distribution = Distribution { planner: self, models, schedule, pools, tensors, units };
         for pool in 0..pools.len() {
-            self.fit(models, schedule, pools, pool, &tensors, &mut units)?;
+            distribution.fit(pool)?;
         }
-        self.bring_back(models, schedule, pools, &tensors, &mut units)?;
-        let plans = (0..pools.len()).map(|pool| {
-            let plan = self.plan_of(models, schedule, pools, pool, &units)?;
-            Ok((pools[pool].clone(), plan))
-        });
+        distribution.bring_back()?;
+        let plans = (0..pools.len()).map(|pool| Ok((pools[pool].clone(), distribution.plan(pool)?)));
         let plans: Vec<(PoolLimit, AllocationPlan)> = plans.collect::<Result<_, PoolError>>()?;
         if let Some((limit, plan)) = plans.iter().find(|(limit, plan)| plan.arena_size > limit.capacity) {
-            return Err(full(limit, plan));
+            return Err(full(limit, plan.arena_size));
         }
-        let displaced = units.iter().filter(|unit| unit.choice > 0).flat_map(|unit| &unit.tensors);
-        let displaced = displaced.map(|&i| tensors[i].size).sum();
-        Ok(PooledPlan { pools: plans, displaced })
+        Ok(PooledPlan { pools: plans, displaced: distribution.displaced() })
     }
+}
 
+/// Which unit is in which pool, and all that is needed to judge it.
+struct Distribution<'a> {
+    planner: &'a MemoryPlanner,
+    models: &'a [Model],
+    schedule: Schedule,
+    pools: &'a [PoolLimit],
+    tensors: Vec<TensorLifetime>,
+    units: Vec<Unit>,
+}
+
+impl Distribution<'_> {
     /// Moves units out of a pool, to their next one, until the rest has a plan within its capacity.
-    fn fit(
-        &self,
-        models: &[Model],
-        schedule: Schedule,
-        pools: &[PoolLimit],
-        pool: usize,
-        tensors: &[TensorLifetime],
-        units: &mut [Unit],
-    ) -> Result<(), PoolError> {
-        let capacity = pools[pool].capacity.bytes();
+    fn fit(&mut self, pool: usize) -> Result<(), PoolError> {
+        let limit = &self.pools[pool];
+        let capacity = limit.capacity.bytes();
         loop {
-            let inside: Vec<usize> =
-                (0..units.len()).filter(|&u| units[u].allowed[units[u].choice] == pool).collect();
-            let members: Vec<&TensorLifetime> =
-                inside.iter().flat_map(|&u| &units[u].tensors).map(|&i| &tensors[i]).collect();
-            let compiled = compile(members.into_iter())?;
+            let inside = self.inside(pool);
+            let compiled = self.compile(&inside)?;
             let problem = compiled.problem;
             let loads = problem.loads();
             let over: Vec<u64> = loads.iter().map(|load| load.saturating_sub(capacity)).collect();
-            // How much of what is too much each unit is.
-            let mut buffers = compiled.buffer_of.iter();
-            let mut relief: Vec<(usize, u64)> = Vec::new();
-            for &u in &inside {
-                let own = buffers.by_ref().take(units[u].tensors.len());
-                let Some(buffer) = own.flatten().fold(None, |_, &buffer| Some(buffer as usize)) else {
-                    relief.push((u, 0));
-                    continue;
-                };
-                let size = problem.buffers[buffer].size;
-                let ranks = problem.runs(buffer).flat_map(|(start, end)| &over[start as usize..end as usize]);
-                relief.push((u, ranks.fold(0, |sum, &over| sum.saturating_add(over.min(size)))));
-            }
-            if over.iter().all(|&over| over == 0) {
-                let plan = self.plan_of(models, schedule, pools, pool, units)?;
-                if plan.arena_size.bytes() <= capacity {
+            let mut relief: Vec<(usize, u64)> = Vec::with_capacity(inside.len());
+            let mut needs = ByteSize::new(loads.iter().copied().max().unwrap_or(0));
+            if over.iter().any(|&over| over > 0) {
+                // How much of what is too much each unit is.
+                let mut buffers = compiled.buffer_of.iter();
+                for &u in &inside {
+                    let own = buffers.by_ref().take(self.units[u].tensors.len());
+                    let buffer =
+                        own.fold(None, |found, &buffer| found.or(buffer)).map(|buffer| buffer as usize);
+                    let size = buffer.map_or(0, |buffer| problem.buffers[buffer].size);
+                    let runs = buffer.into_iter().flat_map(|buffer| problem.runs(buffer));
+                    let ranks = runs.flat_map(|(start, end)| &over[start as usize..end as usize]);
+                    relief.push((u, ranks.fold(0, |sum, &over| sum.saturating_add(over.min(size)))));
+                }
+            } else {
+                let plan = self.plan(pool)?;
+                if plan.arena_size <= limit.capacity {
                     return Ok(());
                 }
                 // Every step fits, but no plan was found: what ends above the capacity is in the way.
-                let above: HashMap<(&str, &str), u64> = plan
-                    .tensors
-                    .iter()
-                    .zip(&plan.offsets)
-                    .map(|(tensor, &at)| {
-                        let end = (at + tensor.size).bytes();
-                        ((&*tensor.model, &*tensor.id), end.saturating_sub(capacity))
-                    })
-                    .collect();
-                for (u, relief) in &mut relief {
-                    let name = |&i: &usize| (&*tensors[i].model, &*tensors[i].id);
-                    *relief = units[*u].tensors.iter().filter_map(|i| above.get(&name(i))).sum();
+                needs = plan.arena_size;
+                let mut ends: HashMap<(&str, &str), u64> = HashMap::new();
+                for (tensor, &at) in plan.tensors.iter().zip(&plan.offsets) {
+                    ends.insert((&tensor.model, &tensor.id), (at + tensor.size).bytes());
                 }
-                let stuck = || full(&pools[pool], &plan);
-                self.move_on(&relief, tensors, units).ok_or_else(stuck)?;
-            } else {
-                let needs = ByteSize::new(loads.iter().copied().max().unwrap_or(0));
-                let limit = &pools[pool];
-                let stuck = || PoolError::Full { pool: limit.name.clone(), capacity: limit.capacity, needs };
-                self.move_on(&relief, tensors, units).ok_or_else(stuck)?;
+                for &u in &inside {
+                    let own = self.units[u].tensors.iter().map(|&i| &self.tensors[i]);
+                    let end = own.filter_map(|tensor| ends.get(&(&*tensor.model, &*tensor.id))).max();
+                    relief.push((u, end.map_or(0, |end| end.saturating_sub(capacity))));
+                }
             }
+            self.move_on(&relief).ok_or_else(|| full(limit, needs))?;
         }
     }
 
     /// Moves on the unit that gives most relief for what it costs: its bytes, as often as they are touched.
-    fn move_on(&self, relief: &[(usize, u64)], tensors: &[TensorLifetime], units: &mut [Unit]) -> Option<()> {
-        let movable =
-            relief.iter().filter(|&&(u, relief)| relief > 0 && units[u].choice + 1 < units[u].allowed.len());
-        let worth = |&&(u, relief): &&(usize, u64)| relief as f64 / traffic(&units[u], tensors);
+    fn move_on(&mut self, relief: &[(usize, u64)]) -> Option<()> {
+        let can_move = |u: usize| self.units[u].choice + 1 < self.units[u].allowed.len();
+        let movable = relief.iter().filter(|&&(u, relief)| relief > 0 && can_move(u));
+        let worth = |&&(u, relief): &&(usize, u64)| relief as f64 / self.traffic(u);
         let &(unit, _) = movable.max_by(|a, b| worth(a).total_cmp(&worth(b)).then(b.0.cmp(&a.0)))?;
-        units[unit].choice += 1;
+        self.units[unit].choice += 1;
         Some(())
     }
 
     /// Gives units their preferred pools back where a plan still fits, the most touched first.
-    fn bring_back(
-        &self,
-        models: &[Model],
-        schedule: Schedule,
-        pools: &[PoolLimit],
-        tensors: &[TensorLifetime],
-        units: &mut [Unit],
-    ) -> Result<(), PoolError> {
-        let mut displaced: Vec<usize> = (0..units.len()).filter(|&u| units[u].choice > 0).collect();
-        displaced.sort_by(|&a, &b| traffic(&units[b], tensors).total_cmp(&traffic(&units[a], tensors)));
+    fn bring_back(&mut self) -> Result<(), PoolError> {
+        let mut displaced: Vec<usize> = (0..self.units.len()).filter(|&u| self.units[u].choice > 0).collect();
+        displaced.sort_by(|&a, &b| self.traffic(b).total_cmp(&self.traffic(a)));
         for u in displaced {
-            let now = units[u].choice;
+            let now = self.units[u].choice;
             for choice in 0..now {
-                units[u].choice = choice;
+                self.units[u].choice = choice;
                 // The pool that it leaves is planned anew as well, and may come out worse.
-                let both = [units[u].allowed[choice], units[u].allowed[now]];
-                let mut fits = true;
-                for pool in both {
-                    fits = fits && self.fits(models, schedule, pools, pool, tensors, units)?;
-                }
-                if fits {
+                if self.fits(self.units[u].allowed[choice])? && self.fits(self.units[u].allowed[now])? {
                     break;
                 }
-                units[u].choice = now;
+                self.units[u].choice = now;
             }
         }
         Ok(())
     }
 
     /// Whether what is in a pool has a plan within its capacity.
-    fn fits(
-        &self,
-        models: &[Model],
-        schedule: Schedule,
-        pools: &[PoolLimit],
-        pool: usize,
-        tensors: &[TensorLifetime],
-        units: &[Unit],
-    ) -> Result<bool, LifetimeError> {
-        let inside = units.iter().filter(|unit| unit.allowed[unit.choice] == pool);
-        let members: Vec<&TensorLifetime> =
-            inside.flat_map(|unit| &unit.tensors).map(|&i| &tensors[i]).collect();
-        let capacity = pools[pool].capacity;
-        Ok(compile(members.into_iter())?.problem.max_load() <= capacity.bytes()
-            && self.plan_of(models, schedule, pools, pool, units)?.arena_size <= capacity)
+    fn fits(&self, pool: usize) -> Result<bool, LifetimeError> {
+        let capacity = self.pools[pool].capacity;
+        let load = self.compile(&self.inside(pool))?.problem.max_load();
+        Ok(load <= capacity.bytes() && self.plan(pool)?.arena_size <= capacity)
     }
 
-    fn plan_of(
-        &self,
-        models: &[Model],
-        schedule: Schedule,
-        pools: &[PoolLimit],
-        pool: usize,
-        units: &[Unit],
-    ) -> Result<AllocationPlan, LifetimeError> {
-        let mut inside = vec![false; models.iter().map(|model| model.tensors.len()).sum()];
-        for unit in units.iter().filter(|unit| unit.allowed[unit.choice] == pool) {
-            unit.tensors.iter().for_each(|&i| inside[i] = true);
+    /// The units in a pool.
+    fn inside(&self, pool: usize) -> Vec<usize> {
+        let is_inside = |&u: &usize| self.units[u].allowed[self.units[u].choice] == pool;
+        (0..self.units.len()).filter(is_inside).collect()
+    }
+
+    /// The tensors of units as numbers, in their order.
+    fn compile(&self, units: &[usize]) -> Result<Compiled, LifetimeError> {
+        let members = units.iter().flat_map(|&u| &self.units[u].tensors).map(|&i| &self.tensors[i]);
+        let members: Vec<&TensorLifetime> = members.collect();
+        compile(members.into_iter())
+    }
+
+    fn plan(&self, pool: usize) -> Result<AllocationPlan, LifetimeError> {
+        let mut is_inside = vec![false; self.tensors.len()];
+        for u in self.inside(pool) {
+            self.units[u].tensors.iter().for_each(|&i| is_inside[i] = true);
         }
-        let mut next = inside.into_iter();
-        let kept = models.iter().map(|model| Model {
+        let mut next = is_inside.into_iter();
+        let kept = self.models.iter().map(|model| Model {
             tensors: model.tensors.iter().filter(|_| next.next() == Some(true)).cloned().collect(),
             ..model.clone()
         });
         let kept: Vec<Model> = kept.collect();
-        self.plan_within(&kept, schedule, Some(pools[pool].capacity))
+        self.planner.plan_within(&kept, self.schedule, Some(self.pools[pool].capacity))
+    }
+
+    /// Bytes touched over a unit's life: written at the start of every run, and read.
+    fn traffic(&self, unit: usize) -> f64 {
+        let touched = |&i: &usize| {
+            let tensor = &self.tensors[i];
+            tensor.size.bytes() as f64 * (tensor.read_steps().count() + tensor.runs().count()) as f64
+        };
+        self.units[unit].tensors.iter().map(touched).sum::<f64>().max(1.0)
+    }
+
+    fn displaced(&self) -> ByteSize {
+        let displaced = self.units.iter().filter(|unit| unit.choice > 0).flat_map(|unit| &unit.tensors);
+        displaced.map(|&i| self.tensors[i].size).sum()
     }
 }
 
-fn full(limit: &PoolLimit, plan: &AllocationPlan) -> PoolError {
-    PoolError::Full { pool: limit.name.clone(), capacity: limit.capacity, needs: plan.arena_size }
-}
-
-/// Bytes touched over a unit's life: written at the start of every run, and read.
-fn traffic(unit: &Unit, tensors: &[TensorLifetime]) -> f64 {
-    let touched = |&i: &usize| {
-        let times = tensors[i].read_steps().count() + tensors[i].runs().count();
-        tensors[i].size.bytes() as f64 * times as f64
-    };
-    unit.tensors.iter().map(touched).sum::<f64>().max(1.0)
+fn full(limit: &PoolLimit, needs: ByteSize) -> PoolError {
+    PoolError::Full { pool: limit.name.clone(), capacity: limit.capacity, needs }
 }
 
 fn units(tensors: &[TensorLifetime], pools: &[PoolLimit]) -> Result<Vec<Unit>, PoolError> {
