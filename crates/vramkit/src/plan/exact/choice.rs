@@ -38,15 +38,14 @@ pub(super) struct Chooser {
 }
 
 impl Chooser {
-    /// The first weights differ by up to a percent, so that ties fall differently.
-    pub(super) fn new(rule: Rule, sections: usize, random: &mut Random) -> Self {
+    pub(super) fn new(rule: Rule, sections: usize) -> Self {
         let (steps, valley) = (vec![0; sections + 1], vec![false; sections]);
-        Self {
-            rule,
-            weight: (0..sections).map(|_| 1.0 + 1e-4 * random.below(100) as f32).collect(),
-            steps,
-            valley,
-        }
+        Self { rule, weight: vec![1.0; sections], steps, valley }
+    }
+
+    /// Lets the first weights differ by up to a percent, so that ties fall elsewhere than to the earliest section.
+    pub(super) fn shake(&mut self, random: &mut Random) {
+        self.weight.iter_mut().for_each(|weight| *weight += 1e-4 * random.below(100) as f32);
     }
 
     /// The section to branch on, between two sections that nothing unplaced crosses, with at least one unplaced

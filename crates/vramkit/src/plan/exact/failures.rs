@@ -8,8 +8,9 @@
 
 use super::key::Key;
 
-/// Slots of a new table, and most slots of a full one (32 MiB).
-const FIRST: usize = 1 << 14;
+/// Slots of a new table for each tensor, most of them, and most slots of a table that has grown (32 MiB).
+const EACH: usize = 256;
+const FIRST: usize = 1 << 16;
 const MOST: usize = 1 << 22;
 
 /// See the [module](self).
@@ -19,8 +20,8 @@ pub(super) struct Failures {
 }
 
 impl Failures {
-    pub(super) fn new() -> Self {
-        Self { slots: vec![0; FIRST], inserted: 0 }
+    pub(super) fn new(tensors: usize) -> Self {
+        Self { slots: vec![0; (EACH * tensors).next_power_of_two().min(FIRST)], inserted: 0 }
     }
 
     fn place(&self, key: Key) -> (usize, u64) {
