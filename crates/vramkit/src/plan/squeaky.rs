@@ -18,6 +18,10 @@ const SMALL: usize = 1024;
 const MEDIUM: usize = 4096;
 const ROUNDS: usize = 12;
 
+/// Between what is enough (0) and the best (100): buffers that end above are blamed. Another height blames others,
+/// where the same few have been blamed for a while.
+const HEIGHTS: [u64; 5] = [50, 75, 25, 90, 0];
+
 /// Rounds after which half of the lines are given up, until two are left.
 const TRIAL: usize = 3;
 
@@ -56,7 +60,7 @@ impl Search for Squeaky {
                 break;
             }
             // All lines aim at the same height, so the answer does not hang on the number of threads.
-            let wanted = goal.enough + (arena - goal.enough) / 2;
+            let wanted = goal.enough + (arena - goal.enough) / 100 * HEIGHTS[round / TRIAL % HEIGHTS.len()];
             let share = lines.len().div_ceil(goal.threads.max(1));
             std::thread::scope(|scope| {
                 for lines in lines.chunks_mut(share) {
