@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use vramkit::ByteSize;
 use vramkit::plan::{
-    AllocationPlan, Exact, MemoryPlanner, Observer, PoolError, PooledPlan, Schedule, Squeaky, choose_starts,
+    AllocationPlan, MemoryPlanner, Observer, PoolError, PooledPlan, Schedule, choose_starts,
 };
 use vramkit::report::{ConflictReport, OrderReport, PlanReport, StartsReport};
 use vramkit::units::Step;
@@ -34,8 +34,7 @@ pub fn run(options: &PlanOptions) -> Result<bool, Failure> {
         Some(makespan) => Some(choose(&mut demand, schedule, Step(makespan), options.seed)?),
         None => None,
     };
-    let planner = MemoryPlanner::new().search(Box::new(Squeaky)).search(Box::new(Exact));
-    let mut planner = planner.deadline(options.deadline).seed(options.seed);
+    let mut planner = MemoryPlanner::thorough(options.deadline).seed(options.seed);
     if let Some(threads) = options.threads {
         planner = planner.threads(threads.into());
     }

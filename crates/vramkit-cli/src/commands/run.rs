@@ -20,6 +20,9 @@ use crate::progress::Progress;
 /// A card that many know, for the simulated device without a capacity.
 const SIMULATED_CAPACITY: ByteSize = ByteSize::gib(80);
 
+/// How long a better plan than the first answers is searched for.
+const PLANNING: std::time::Duration = std::time::Duration::from_secs(1);
+
 pub fn run(options: &RunOptions) -> Result<bool, Failure> {
     let demand = read(&options.workload, &ReadOptions::default())?;
     if !demand.pools.is_empty() {
@@ -101,7 +104,7 @@ fn session(
         repetitions: demand.repetitions,
         verify: options.verify.into(),
         dry_run: options.dry_run,
-        planner: MemoryPlanner::new(),
+        planner: MemoryPlanner::thorough(PLANNING),
     }
 }
 

@@ -1,8 +1,10 @@
 //! Tensor lifetimes become offsets in one arena.
 //!
 //! ```text
-//! models ──► one clock ──► buffers ──► parts between dead points ──► greedy portfolio ──► search ───► plan
-//! (lifetime)  (schedule)   (problem)                                  (greedy, index)    (promote)  (allocation)
+//! models ──► one clock ──► buffers ──► parts between dead points ──► greedy portfolio ──► searches ─────────► plan
+//! (lifetime)  (schedule)   (problem)                                  (greedy, index)    (squeaky, exact)  (allocation)
+//!
+//! before: order (of a graph's steps), starts (of models);   around: pools;   after: conflict (why nothing fits)
 //! ```
 //!
 //! Planning takes no memory and knows no device. A plan says how far it can be from the optimum: its arena

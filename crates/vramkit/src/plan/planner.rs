@@ -5,11 +5,13 @@ use std::time::{Duration, Instant};
 
 use super::allocation::{AllocationPlan, Conflict, ModelSummary};
 use super::conflict;
+use super::exact::Exact;
 use super::greedy::{self, Placement};
 use super::lifetime::{LifetimeError, Model, Schedule, TensorLifetime, on_one_clock};
 use super::problem::{Compiled, Problem, compile};
 use super::recorder::Recorder;
 use super::search::{Goal, Observer, Search};
+use super::squeaky::Squeaky;
 use crate::units::ByteSize;
 
 /// How long the reason for a refusal is looked for.
@@ -40,6 +42,11 @@ impl MemoryPlanner {
     /// The greedy portfolio alone.
     pub fn new() -> Self {
         Self::default()
+    }
+
+    /// The portfolio, and every search of this crate for up to a deadline.
+    pub fn thorough(deadline: Duration) -> Self {
+        Self::new().search(Box::new(Squeaky)).search(Box::new(Exact)).deadline(deadline)
     }
 
     /// Adds a search, to be used for up to [`deadline`](Self::deadline) when the portfolio leaves a gap.

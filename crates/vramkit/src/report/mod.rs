@@ -1,0 +1,139 @@
+//! Results as plain data: what the program prints with `--json`, and what figures are drawn from.
+//!
+//! Every object names its schema; sizes are bytes in fields ending `_bytes`, ratios 0..1 in fields ending
+//! `_ratio`, durations seconds in fields ending `_seconds`. Fields may be added and are never renamed.
+
+mod plan;
+
+pub use plan::{
+    ConflictReport, ModelReport, OrderReport, PlanReport, PlanStepReport, PoolReport, StartsReport,
+    TensorReport,
+};
+
+use std::collections::BTreeMap;
+
+use serde::Serialize;
+
+use crate::device::{DeviceInfo, DeviceKind, DeviceMemory, StreamPoolMemory};
+use crate::pressure::PressureLevel;
+use crate::trace::TraceEvent;
+use crate::units::{ByteSize, Step};
+
+/// A run: `vramkit.run/1`.
+#[derive(Clone, Debug, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+pub struct RunReport {
+    /// `vramkit.run/1`.
+    pub schema: &'static str,
+    /// What the workload is called.
+    pub name: String,
+    /// The plan that was run.
+    pub plan: PlanReport,
+    /// The device that it ran on.
+    pub device: DeviceInfo,
+    /// Most bytes that the pool might grant.
+    pub capacity_bytes: ByteSize,
+    /// Whether everything was decided and nothing done.
+    pub dry_run: bool,
+    /// How often every model ran.
+    pub repetitions: u32,
+    /// What the arena saves of the sum of all tensors' sizes.
+    pub reduction_of_sum_of_sizes_ratio: f64,
+    /// What the arena saves of the sum of the models' live peaks.
+    pub reduction_of_sum_of_peaks_ratio: f64,
+    /// Most bytes that the pool granted at one time.
+    pub peak_used_bytes: ByteSize,
+    /// Most bytes that the pool held from the device.
+    pub peak_committed_bytes: ByteSize,
+    /// Most bytes that the system saw behind the pool's addresses; `null` where it does not tell.
+    pub system_peak_bytes: Option<ByteSize>,
+    /// Bytes granted after everything was released.
+    pub used_after_release_bytes: ByteSize,
+    /// Bytes held from the device after everything was released and trimmed.
+    pub committed_after_trim_bytes: ByteSize,
+    /// Tensors written and found intact at every read, over all repetitions.
+    pub verified_tensors: u64,
+    /// Reads that found something else than was written.
+    pub aliasing_violations: u64,
+    /// The first of them.
+    pub violations: Vec<ViolationReport>,
+    /// Time that models waited for memory, all together.
+    pub stall_seconds: f64,
+    /// How long the run took.
+    pub elapsed_seconds: f64,
+    /// How many readings were at each level.
+    pub levels: BTreeMap<PressureLevel, u64>,
+    /// How often the level changed.
+    pub level_changes: u64,
+    /// Memory over time.
+    pub samples: Vec<SampleReport>,
+    /// What was decided, in order.
+    pub decisions: Vec<TraceEvent>,
+}
+
+/// A tensor that was not intact.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+pub struct ViolationReport {
+    /// The model.
+    pub model: String,
+    /// The tensor.
+    pub tensor: String,
+    /// The step that read it.
+    pub step: Step,
+    /// The first byte of it that was wrong.
+    pub at_bytes: ByteSize,
+}
+
+/// Memory at one time.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+pub struct SampleReport {
+    /// Since the run began.
+    pub at_seconds: f64,
+    /// Granted.
+    pub used_bytes: ByteSize,
+    /// Held from the device.
+    pub committed_bytes: ByteSize,
+    /// Behind the pool's addresses, as the system saw it; `null` where it does not tell.
+    pub system_bytes: Option<ByteSize>,
+    /// The level of pressure.
+    pub level: PressureLevel,
+}
+
+/// The devices of this machine: `vramkit.devices/1`.
+#[derive(Clone, Debug, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+pub struct DevicesReport {
+    /// `vramkit.devices/1`.
+    pub schema: &'static str,
+    /// The devices.
+    pub devices: Vec<DeviceReport>,
+    /// Kinds of device of which there is none, and why.
+    pub unavailable: Vec<UnavailableReport>,
+}
+
+/// A kind of device that is not here.
+#[derive(Clone, Debug, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+pub struct UnavailableReport {
+    /// The kind.
+    pub kind: DeviceKind,
+    /// Why there is none.
+    pub reason: String,
+}
+
+/// One device of this machine.
+#[derive(Clone, Debug, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+pub struct DeviceReport {
+    /// What it is.
+    #[serde(flatten)]
+    pub info: DeviceInfo,
+    /// How much memory it has.
+    #[serde(flatten)]
+    pub memory: DeviceMemory,
+    /// What the driver's default stream-ordered pool holds; absent for a device without one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub stream_pool: Option<StreamPoolMemory>,
+}
