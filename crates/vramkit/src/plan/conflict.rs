@@ -1,6 +1,6 @@
 //! Why a capacity cannot be met: an irreducible set of tensors that alone cannot.
 //!
-//! Where more bytes are live at one step than there are, the largest of them that together are too many are such a
+//! A tensor that is pinned above the capacity is such a set of its own. Where more bytes are live at one step than there are, the largest of them that together are too many are such a
 //! set: without any one of them the rest would fit. Where every step fits and search has proven that all steps
 //! together do not, tensors are left out, in ever smaller groups, for as long as the rest is still refuted
 //! (deletion filtering: Chinneck and Dravnieks, "Locating minimal infeasible constraint sets in linear programs",
@@ -22,6 +22,13 @@ pub(super) struct Core {
     pub(super) needs: u64,
     /// Whether all others together fit without any one of them, as far as was shown.
     pub(super) irreducible: bool,
+}
+
+/// The buffer that is pinned highest, if it ends above the capacity.
+pub(super) fn pinned_above(problem: &Problem, capacity: u64) -> Option<Core> {
+    let ends = (0..).zip(&problem.buffers).filter_map(|(i, buffer)| Some((buffer.pinned? + buffer.size, i)));
+    let (needs, highest) = ends.max()?;
+    (needs > capacity).then(|| Core { buffers: vec![highest], needs, irreducible: true })
 }
 
 /// The buffers live at the fullest rank that cannot be there together, if there are such.

@@ -247,7 +247,9 @@ impl MemoryPlanner {
         if solved.bound <= capacity {
             return None;
         }
-        let core = conflict::at_one_rank(problem, capacity).unwrap_or_else(|| {
+        let certain =
+            conflict::at_one_rank(problem, capacity).or_else(|| conflict::pinned_above(problem, capacity));
+        let core = certain.unwrap_or_else(|| {
             let deadline = Instant::now() + PATIENCE;
             let goal =
                 Goal { bound: 0, enough: 0, deadline, seed: self.seed, threads: 1, observer: recorder };

@@ -250,6 +250,11 @@ fn what_cannot_fit_is_named_and_irreducible() {
     assert_eq!((conflict.tensors, conflict.irreducible), (vec![2, 3, 1], true));
     assert_eq!(planner(350_000_000).plan(&three_models(), Schedule::Fixed).unwrap().conflict, None);
 
+    // One is pinned where there is nothing.
+    let high = TensorLifetime { pinned: Some(ByteSize::new(1 << 62)), ..tensor("m", "high", 0, 9, 10) };
+    let tensors = vec![tensor("m", "a", 0, 9, 10), high, tensor("m", "b", 1, 5, 20)];
+    let conflict = planner(100).plan(&[model("m", tensors)], Schedule::Fixed).unwrap().conflict.unwrap();
+    assert_eq!((conflict.tensors, conflict.needs), (vec![1], ByteSize::new((1 << 62) + 10)));
     // Nine bytes are live at most, but alignment makes ten of them: two tensors, whatever the others do.
     let aligned = |alignment, tensor| TensorLifetime { alignment, ..tensor };
     let mut tensors: Vec<_> = (0..20).map(|i| tensor("m", &i.to_string(), i % 7, i % 7 + 1, 1)).collect();

@@ -62,7 +62,8 @@ impl<U: Units> Sections<U> {
             if buffer.alignment > 1 {
                 unit = gcd(unit, buffer.alignment);
             }
-            total = total.max(buffer.pinned.unwrap_or(0).checked_add(size)?);
+            // What is not pinned may have to go above what is.
+            total = total.checked_add(buffer.pinned.unwrap_or(0))?;
         }
         let unit = unit.max(1);
         let units = |bytes: u64| U::new(bytes / unit);
