@@ -51,6 +51,7 @@ struct Branch<U> {
     next: usize,
     /// Whether it may be that none of them starts there, and was not tried yet.
     may_pass: bool,
+    /// Whether there was an alternative at all; where there is none the section gains weight.
     tried: bool,
     /// How many parts there were.
     parts: usize,

@@ -23,7 +23,9 @@ const FIRST: u64 = 8;
 /// Nodes that one thread searches before others help: what takes less is over before they would pay.
 const ALONE: u64 = 100_000;
 
-/// Complete search; see the [module](super).
+/// Complete search by section branching with learned conflict weights, for parts of up to 4,096 buffers: the
+/// smallest arena and the proof that none is smaller, or the best of both by the deadline. `docs/planning.md` has the
+/// method and its sources.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Exact;
 
