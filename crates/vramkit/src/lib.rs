@@ -23,6 +23,7 @@
 //! Nothing here prints; results are values with a JSON form (see [`report`]).
 
 pub mod device;
+mod latch;
 pub mod monitor;
 pub mod orchestrator;
 pub mod plan;

@@ -1,6 +1,6 @@
 //! Interleavings of small programs, by a model checker. Run with
-//! `LOOM_MAX_PREEMPTIONS=3 RUSTFLAGS="--cfg loom" cargo test -p vramkit --release --test loom`: every interleaving with
-//! up to three preemptions in a run; without that bound the larger programs take hours.
+//! `LOOM_MAX_PREEMPTIONS=5 RUSTFLAGS="--cfg loom" cargo test -p vramkit --release --test loom`: every interleaving with
+//! up to five preemptions in a run; without that bound the larger programs take hours.
 #![cfg(loom)]
 
 use std::sync::Arc;

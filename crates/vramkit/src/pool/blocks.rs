@@ -215,33 +215,48 @@ impl Blocks {
         touched.min(all * size_of::<Block>()) + self.rest.len() * size_of::<OnceLock<Box<[Block]>>>()
     }
 
-    /// The block at a place; `None` for a place that the table has never had.
-    #[inline]
-    pub(super) fn get(&self, index: u32) -> Option<&Block> {
-        match self.first.get(index as usize) {
-            Some(block) => Some(block),
-            None => self.further(index),
-        }
-    }
-
-    /// The block at a place that the caller knows to be in use.
-    #[inline]
-    pub(super) fn at(&self, index: u32) -> &Block {
-        self.get(index).expect("the book names places of its own table")
-    }
-
-    /// Makes room for a place. Under the book's lock.
-    pub(super) fn grow_to(&self, index: u32) {
-        let (number, _, size) = locate(index, self.first.len());
-        if number > 0 {
-            self.rest[number - 1].get_or_init(|| chunk(size));
-        }
+    /// The table, to look at blocks.
+    #[inline(always)]
+    pub(super) fn table(&self) -> Table<'_> {
+        Table { first: &self.first, blocks: self }
     }
 
     #[cold]
     fn further(&self, index: u32) -> Option<&Block> {
         let (number, place, _) = locate(index, self.first.len());
         self.rest.get(number - 1)?.get()?.get(place)
+    }
+}
+
+/// A table of blocks by value: where its first chunk is stays in registers for all looks of one operation.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Table<'a> {
+    first: &'a [Block],
+    blocks: &'a Blocks,
+}
+
+impl<'a> Table<'a> {
+    /// The block at a place; `None` for a place that the table has never had.
+    #[inline(always)]
+    pub(super) fn get(self, index: u32) -> Option<&'a Block> {
+        match self.first.get(index as usize) {
+            Some(block) => Some(block),
+            None => self.blocks.further(index),
+        }
+    }
+
+    /// The block at a place that the caller knows to be in use.
+    #[inline(always)]
+    pub(super) fn at(self, index: u32) -> &'a Block {
+        self.get(index).expect("the book names places of its own table")
+    }
+
+    /// Makes room for a place. Under the book's lock.
+    pub(super) fn grow_to(self, index: u32) {
+        let (number, _, size) = locate(index, self.first.len());
+        if number > 0 {
+            self.blocks.rest[number - 1].get_or_init(|| chunk(size));
+        }
     }
 }
 
@@ -298,18 +313,20 @@ mod tests {
     #[test]
     fn the_table_grows_and_places_stay() {
         let blocks = Blocks::new(0);
+        let table = blocks.table();
         for index in 0..5000 {
-            blocks.grow_to(index);
-            blocks.at(index).set_place(index);
+            table.grow_to(index);
+            table.at(index).set_place(index);
         }
-        assert!((0..5000).all(|index| blocks.at(index).place() == index));
-        assert!(blocks.get(NONE).is_none() && blocks.get(1 << 20).is_none());
+        assert!((0..5000).all(|index| table.at(index).place() == index));
+        assert!(table.get(NONE).is_none() && table.get(1 << 20).is_none());
     }
 
     #[test]
     fn one_of_two_releases_wins_and_no_later_use_has_the_stamp() {
         let blocks = Blocks::new(0);
-        let block = blocks.at(7);
+        let table = blocks.table();
+        let block = table.at(7);
         let label = Label { owner: OwnerId(3), tag: TagId(9), slack: 5, born: 1 };
         let stamp = block.set_live(label);
         assert_eq!((block.label().owner, block.label().tag), (OwnerId(3), TagId(9)));

@@ -4,7 +4,8 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use super::blocks::{Blocks, Label};
+use super::blocks::{Block, Label, Table};
+use super::counts::Counts;
 use super::error::OwnerUse;
 use super::front::Fronts;
 use super::request::{OwnerId, Purpose, TagId};
@@ -17,12 +18,9 @@ pub(super) struct Book {
     pub(super) fit: SegregatedFit,
     /// The pool's unit, as a power of two.
     shift: u32,
-    pub(super) used: u64,
-    pub(super) requested: u64,
     pub(super) arena: u64,
-    /// Grants ever, and how many of them have ended.
+    /// Grants ever.
     pub(super) granted: u64,
-    pub(super) ended: u64,
     pub(super) misses: u64,
     /// Who had the lock last, and how often it has passed from thread to thread.
     pub(super) last_thread: usize,
@@ -55,16 +53,13 @@ pub(super) struct Excess {
 
 impl Book {
     /// Everything free, nobody known but [`OwnerId::NONE`]. `capacity` in units of `1 << shift` bytes.
-    pub(super) fn new(blocks: &Blocks, capacity: u32, shift: u32) -> Self {
+    pub(super) fn new(table: Table<'_>, capacity: u32, shift: u32) -> Self {
         let nobody: Arc<str> = "".into();
         Self {
-            fit: SegregatedFit::new(blocks, capacity),
+            fit: SegregatedFit::new(table, capacity),
             shift,
-            used: 0,
-            requested: 0,
             arena: 0,
             granted: 0,
-            ended: 0,
             misses: 0,
             last_thread: 0,
             meetings: 0,
@@ -166,27 +161,29 @@ impl Book {
 
     /// Allocations that are live. After a [recall](Self::recall).
     pub(super) fn live(&self) -> u64 {
-        self.granted - self.ended
+        self.owners.iter().map(|owner| owner.allocations).sum()
     }
 
     /// Counts a block that has been made live.
-    #[inline]
-    pub(super) fn grant(&mut self, offset: u64, granted: u64, label: Label) {
-        self.used += granted;
-        self.requested += granted - u64::from(label.slack);
-        self.arena = self.arena.max(offset + granted);
+    #[inline(always)]
+    pub(super) fn grant(&mut self, counts: &Counts, offset: u64, granted: u64, label: Label) {
+        counts.add(granted, label.slack);
+        if offset + granted > self.arena {
+            self.arena = offset + granted;
+        }
         self.granted += 1;
         let owner = &mut self.owners[usize::from(label.owner.0)];
         owner.granted += granted;
-        owner.peak = owner.peak.max(owner.granted);
+        if owner.granted > owner.peak {
+            owner.peak = owner.granted;
+        }
         owner.allocations += 1;
     }
 
     /// Counts a block as somebody else's, for a request of another size that is granted the same.
-    pub(super) fn hand_over(&mut self, from: Label, to: Label, granted: u64) {
-        self.requested = self.requested.wrapping_add(u64::from(from.slack)).wrapping_sub(u64::from(to.slack));
+    pub(super) fn hand_over(&mut self, counts: &Counts, from: Label, to: Label, granted: u64) {
+        counts.change_slack(i64::from(to.slack) - i64::from(from.slack));
         self.granted += 1;
-        self.ended += 1;
         let old = &mut self.owners[usize::from(from.owner.0)];
         old.granted -= granted;
         old.allocations -= 1;
@@ -198,30 +195,26 @@ impl Book {
 
     /// Frees a block that the caller alone holds, and takes it off the counts.
     #[inline(always)]
-    pub(super) fn take_back(&mut self, blocks: &Blocks, index: u32) {
-        let block = blocks.at(index);
+    pub(super) fn take_back(&mut self, counts: &Counts, table: Table<'_>, index: u32, block: &Block) {
         let (granted, label) = (u64::from(block.size()) << self.shift, block.label());
-        self.fit.free(blocks, index);
-        self.used -= granted;
-        // What reuses of kept blocks have added or saved is settled when they are recalled.
-        self.requested = self.requested.wrapping_sub(granted - u64::from(label.slack));
-        self.ended += 1;
+        self.fit.free(table, index, block);
+        counts.subtract(granted, label.slack);
         let owner = &mut self.owners[usize::from(label.owner.0)];
         owner.granted -= granted;
         owner.allocations -= 1;
     }
 
-    /// Frees what the fronts keep; from then on the book says what is true.
-    pub(super) fn recall(&mut self, blocks: &Blocks, fronts: &Fronts) {
+    /// Frees what the fronts keep; from then on the counts say what is true.
+    pub(super) fn recall(&mut self, counts: &Counts, table: Table<'_>, fronts: &Fronts) {
         let mut slack = 0;
         let tally = fronts.drain(|index| {
-            slack += i64::from(blocks.at(index).label().slack);
-            self.take_back(blocks, index);
+            let block = table.at(index);
+            slack += i64::from(block.label().slack);
+            self.take_back(counts, table, index, block);
         });
-        self.requested = self.requested.wrapping_add_signed(tally.slack - slack);
-        // Each of the fronts' grants ended another one, which left the block with them.
+        // What reuses of kept blocks have added or saved.
+        counts.change_slack(slack - tally.slack);
         self.granted += tally.granted;
-        self.ended += tally.granted;
     }
 
     /// What owners hold that hold anything, most first. After a [recall](Self::recall).

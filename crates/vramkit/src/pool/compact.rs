@@ -14,7 +14,7 @@ use serde::Serialize;
 use super::core::{Inner, Placed};
 use super::{AllocationId, PoolError, Request};
 use crate::device::AddressRange;
-use crate::sync::{lock, read};
+use crate::sync::read;
 use crate::units::ByteSize;
 
 /// What compacting did.
@@ -87,7 +87,7 @@ impl Pinned<'_> {
 impl Inner {
     /// Grants memory that may be moved.
     pub(super) fn allocate_movable(&self, request: Request) -> Result<Placed, PoolError> {
-        self.allocate(Request { movable: true, ..request })
+        self.allocate(&Request { movable: true, ..request })
     }
 
     /// Slides movable blocks down until there is a free block of `enough` units, or no more can be moved.
@@ -106,34 +106,34 @@ impl Inner {
         };
         let mut last = None;
         loop {
-            let mut book = lock(&self.book);
+            let mut book = self.book.lock();
             if book.fit.largest_free() >= enough {
                 break;
             }
             // Releases of movable memory wait for `moves`: what is found here stays.
-            let Some(index) = book.fit.next_to_move(&self.blocks, last) else { break };
-            let Some(held) = book.fit.hold_below(&self.blocks, index) else { break };
+            let Some(index) = book.fit.next_to_move(self.table(), last) else { break };
+            let Some(held) = book.fit.hold_below(self.table(), index) else { break };
             drop(book);
             let outcome = self.copy_down(held, index);
-            let mut book = lock(&self.book);
+            let mut book = self.book.lock();
             if outcome.is_ok() {
-                book.fit.slide(&self.blocks, held, index);
+                book.fit.slide(self.table(), held, index);
                 report.moved += 1;
-                report.moved_bytes += bytes(self.blocks.at(index).size());
+                report.moved_bytes += bytes(self.table().at(index).size());
                 last = Some(index);
             }
-            book.fit.free(&self.blocks, held);
+            book.fit.free(self.table(), held, self.table().at(held));
             drop(book);
             outcome?;
         }
-        report.largest_after_bytes = bytes(lock(&self.book).fit.largest_free());
+        report.largest_after_bytes = bytes(self.book.lock().fit.largest_free());
         report.elapsed = start.elapsed();
         Ok(report)
     }
 
     /// Copies a block to where the free block below it begins, in pieces that do not overlap their target.
     fn copy_down(&self, held: u32, index: u32) -> Result<(), PoolError> {
-        let (free, block) = (self.blocks.at(held), self.blocks.at(index));
+        let (free, block) = (self.table().at(held), self.table().at(index));
         let (to, gap, size) = (self.bytes(free.offset()), self.bytes(free.size()), self.bytes(block.size()));
         self.granules.commit(&*self.device, to, size.min(gap))?;
         let base = self.range.base;

@@ -4,10 +4,11 @@
 
 use std::sync::{Arc, RwLock};
 
-use super::blocks::{BlockId, Blocks, Label};
+use super::blocks::{Block, BlockId, Blocks, Label, Table};
 use super::book::{Book, Excess};
 use super::classes::SizeClasses;
 use super::clock;
+use super::counts::Counts;
 use super::front::{self, Fronts};
 use super::granules::Granules;
 use super::record::{Recorded, Recorder};
@@ -15,8 +16,9 @@ use super::request::{AllocationId, Purpose, Request};
 use super::streams::Line;
 use super::{PoolConfig, PoolError, Reclaimer};
 use crate::device::{AddressRange, Device, DeviceError};
+use crate::latch::{Latch, LatchGuard};
 use crate::stall::StallMeter;
-use crate::sync::{AtomicU64, Mutex, MutexGuard, Ordering, lock};
+use crate::sync::{AtomicU64, Mutex};
 use crate::units::ByteSize;
 
 /// What handles and the pool share.
@@ -32,12 +34,8 @@ pub(crate) struct Inner {
     pub(super) granules: Granules,
     pub(super) blocks: Blocks,
     pub(super) fronts: Fronts,
-    pub(super) book: Mutex<Book>,
-    /// Copies of the book's counts, for readers without the lock.
-    pub(super) used: AtomicU64,
-    requested: AtomicU64,
-    pub(super) peak_used: AtomicU64,
-    pub(super) peak_requested: AtomicU64,
+    pub(super) book: Latch<Book>,
+    pub(super) counts: Counts,
     /// Time that requests wait for memory.
     pub(super) stall: StallMeter,
     /// Requests that neither a block nor reclaiming could serve.
@@ -91,13 +89,10 @@ impl Inner {
             shift,
             classes: config.classes,
             ages: config.ages,
-            book: Mutex::new(Book::new(&blocks, units, shift)),
+            book: Latch::new(Book::new(blocks.table(), units, shift)),
             blocks,
             fronts: Fronts::new(units),
-            used: AtomicU64::new(0),
-            requested: AtomicU64::new(0),
-            peak_used: AtomicU64::new(0),
-            peak_requested: AtomicU64::new(0),
+            counts: Counts::default(),
             stall: StallMeter::default(),
             failures: AtomicU64::new(0),
             reclaimers: Mutex::new(Vec::new()),
@@ -107,8 +102,10 @@ impl Inner {
         })
     }
 
+    /// Requests go by reference all the way: the caller has just written them field by field, and to copy one as a
+    /// whole would wait for that.
     #[inline(always)]
-    pub(super) fn allocate(&self, request: Request) -> Result<Placed, PoolError> {
+    pub(super) fn allocate(&self, request: &Request) -> Result<Placed, PoolError> {
         Self::check(request)?;
         let placed = match self.place(request) {
             Ok(placed) if self.granules.has(placed.offset, placed.granted) => placed,
@@ -120,14 +117,19 @@ impl Inner {
 
     /// Whether a request makes sense.
     #[inline(always)]
-    pub(super) fn check(request: Request) -> Result<(), PoolError> {
+    pub(super) fn check(request: &Request) -> Result<(), PoolError> {
         if request.size.is_zero() {
             return Err(PoolError::ZeroSize);
         }
-        if request.alignment != Request::ALIGNMENT && !request.alignment.is_power_of_two() {
+        if !request.is_plain() && !request.alignment.is_power_of_two() {
             return Err(PoolError::Alignment(request.alignment));
         }
         Ok(())
+    }
+
+    #[inline(always)]
+    pub(super) fn table(&self) -> Table<'_> {
+        self.blocks.table()
     }
 
     /// What a grant notes as its time.
@@ -143,7 +145,7 @@ impl Inner {
     }
 
     #[inline]
-    pub(super) fn record_allocation(&self, id: AllocationId, request: Request) {
+    pub(super) fn record_allocation(&self, id: AllocationId, request: &Request) {
         if let Some(recorder) = self.recorder.get() {
             recorder(&self.recorded(id, request));
         }
@@ -157,14 +159,14 @@ impl Inner {
     }
 
     #[cold]
-    fn recorded(&self, id: AllocationId, request: Request) -> Recorded {
-        let book = lock(&self.book);
+    fn recorded(&self, id: AllocationId, request: &Request) -> Recorded {
+        let book = self.book.lock();
         let owner = &book.owners[usize::from(book.known(request.owner).0)];
         let owner = match (&*owner.model, owner.purpose) {
             ("", Purpose::Other) => String::new(),
             (model, purpose) => format!("{model} ({purpose})"),
         };
-        let offset = self.bytes(self.blocks.at(id.0.index).offset());
+        let offset = self.bytes(self.table().at(id.0.index).offset());
         Recorded::Allocate {
             id: id.to_string(),
             bytes: request.size,
@@ -190,55 +192,67 @@ impl Inner {
 
     /// A block, with or without memory behind it.
     #[inline(always)]
-    pub(super) fn place(&self, request: Request) -> Result<Placed, Refusal> {
+    pub(super) fn place(&self, request: &Request) -> Result<Placed, Refusal> {
+        if request.is_plain() && !self.fronts.are_active() {
+            // Nearly all requests: compiled for themselves, without what the others need.
+            return self.place_in_book(request, 1, false);
+        }
+        self.place_with_care(request)
+    }
+
+    /// A block for a request that wants something special, or one that this thread may have kept.
+    #[inline(never)]
+    fn place_with_care(&self, request: &Request) -> Result<Placed, Refusal> {
+        let alignment = u32::try_from(request.alignment >> self.shift).map_err(|_| Refusal::NoRoom)?.max(1);
+        if self.fronts.are_active()
+            && alignment == 1
+            && !request.movable
+            && let Some(placed) = self.place_from_front(request)
+        {
+            return Ok(placed);
+        }
+        self.place_in_book(request, alignment, request.movable)
+    }
+
+    #[inline(always)]
+    fn place_in_book(&self, request: &Request, alignment: u32, movable: bool) -> Result<Placed, Refusal> {
         // First, because it is a call: nothing has to be kept over it.
         let born = self.now();
         let size = request.size.bytes();
         let (granted, units) = self.granted(size).ok_or(Refusal::NoRoom)?;
-        let alignment = if request.alignment == Request::ALIGNMENT {
-            1
-        } else {
-            u32::try_from(request.alignment >> self.shift).map_err(|_| Refusal::NoRoom)?.max(1)
-        };
-        let slack = (granted - size) as u32;
-        let mut label = Label { owner: request.owner, tag: request.tag, slack, born };
-        if self.fronts.are_active()
-            && alignment == 1
-            && !request.movable
-            && let Some(placed) = self.place_from_front(units, granted, label)
-        {
-            return Ok(placed);
-        }
         let mut book = self.lock_book();
-        label.owner = book.known(label.owner);
-        book.check_budget(label.owner, granted).map_err(|over| Refusal::Budget(Box::new(over)))?;
-        let index = book.fit.allocate(&self.blocks, units, alignment).ok_or(Refusal::NoRoom)?;
-        let block = self.blocks.at(index);
+        let owner = book.known(request.owner);
+        book.check_budget(owner, granted).map_err(|over| Refusal::Budget(Box::new(over)))?;
+        let (index, block) = book.fit.allocate(self.table(), units, alignment).ok_or(Refusal::NoRoom)?;
+        let label = Label { owner, tag: request.tag, slack: (granted - size) as u32, born };
         let mut stamp = block.set_live(label);
-        if request.movable {
+        if movable {
             stamp = block.set_movable();
         }
         let offset = self.bytes(block.offset());
-        book.grant(offset, granted, label);
-        self.publish(&book);
-        self.note_peaks(book.used, book.requested);
+        book.grant(&self.counts, offset, granted, label);
+        self.note_peaks();
         Ok(Placed { id: AllocationId(BlockId { index, stamp }), offset, granted })
     }
 
     /// A block that this thread kept.
-    fn place_from_front(&self, units: u32, granted: u64, label: Label) -> Option<Placed> {
-        let index = self.fronts.take(&self.blocks, units, label)?;
-        let block = self.blocks.at(index);
+    fn place_from_front(&self, request: &Request) -> Option<Placed> {
+        let size = request.size.bytes();
+        let (granted, units) = self.granted(size)?;
+        let slack = (granted - size) as u32;
+        let label = Label { owner: request.owner, tag: request.tag, slack, born: self.now() };
+        let index = self.fronts.take(self.table(), units, label)?;
+        let block = self.table().at(index);
         let offset = self.bytes(block.offset());
         let stamp = block.set_live(label);
-        self.note_peaks(self.used.load(Ordering::Relaxed), self.requested.load(Ordering::Relaxed));
+        self.note_peaks();
         Some(Placed { id: AllocationId(BlockId { index, stamp }), offset, granted })
     }
 
     /// The book's lock, on the paths that many threads take; notes when it passes from one to another.
     #[inline(always)]
-    fn lock_book(&self) -> MutexGuard<'_, Book> {
-        let mut book = lock(&self.book);
+    fn lock_book(&self) -> LatchGuard<'_, Book> {
+        let mut book = self.book.lock();
         let thread = front::thread();
         if book.last_thread != thread {
             self.note_meeting(&mut book, thread);
@@ -255,28 +269,17 @@ impl Inner {
         }
     }
 
-    /// Copies the book's counts to where they are read without its lock.
-    #[inline]
-    pub(super) fn publish(&self, book: &Book) {
-        self.used.store(book.used, Ordering::Release);
-        self.requested.store(book.requested, Ordering::Relaxed);
-    }
-
     /// Peaks are exact for one thread; with several they may be over by what other threads' fronts keep.
-    #[inline]
-    fn note_peaks(&self, mut used: u64, mut requested: u64) {
+    #[inline(always)]
+    fn note_peaks(&self) {
+        let (mut used, mut requested) = (self.counts.used(), self.counts.requested());
         if self.fronts.are_active() {
             (used, requested) = self.without_own(used, requested);
         }
-        if used > self.peak_used.load(Ordering::Relaxed) {
-            self.peak_used.fetch_max(used, Ordering::Relaxed);
-        }
-        if requested > self.peak_requested.load(Ordering::Relaxed) {
-            self.peak_requested.fetch_max(requested, Ordering::Relaxed);
-        }
+        self.counts.note_peaks(used, requested);
     }
 
-    /// The book's counts without what this thread's front keeps.
+    /// Counts without what this thread's front keeps.
     #[cold]
     fn without_own(&self, used: u64, requested: u64) -> (u64, u64) {
         let (units, slack) = self.fronts.own_tally();
@@ -285,24 +288,25 @@ impl Inner {
     }
 
     /// The book, with everything in it that fronts kept.
-    pub(super) fn recalled(&self) -> MutexGuard<'_, Book> {
-        let mut book = lock(&self.book);
-        book.recall(&self.blocks, &self.fronts);
-        self.publish(&book);
+    pub(super) fn recalled(&self) -> LatchGuard<'_, Book> {
+        let mut book = self.book.lock();
+        book.recall(&self.counts, self.table(), &self.fronts);
         book
     }
 
     /// Granted to live allocations now.
     pub(super) fn used(&self) -> u64 {
         let kept = self.fronts.units() << self.shift;
-        self.used.load(Ordering::Acquire).saturating_sub(kept)
+        self.counts.used().saturating_sub(kept)
     }
 
     /// The block of an id, when it is live.
     #[inline]
-    pub(super) fn find(&self, id: AllocationId) -> Result<&super::blocks::Block, PoolError> {
-        let block = self.blocks.get(id.0.index).filter(|block| block.is(id.0.stamp));
-        block.ok_or(PoolError::UnknownAllocation(id))
+    pub(super) fn find(&self, id: AllocationId) -> Result<&Block, PoolError> {
+        match self.table().get(id.0.index) {
+            Some(block) if block.is(id.0.stamp) => Ok(block),
+            _ => Err(PoolError::UnknownAllocation(id)),
+        }
     }
 
     #[inline(always)]
@@ -335,24 +339,24 @@ impl Inner {
         if self.fronts.are_active() && self.fronts.may_keep(block.size()) && !block.keep(id.0.stamp) {
             return Err(PoolError::UnknownAllocation(id));
         }
-        self.take_back(&mut book, id.0.index);
+        book.take_back(&self.counts, self.table(), id.0.index, block);
         Ok(())
     }
 
     /// Frees a block that the caller alone holds.
-    #[inline(always)]
+    #[inline(never)]
     pub(super) fn take_back(&self, book: &mut Book, index: u32) {
-        book.take_back(&self.blocks, index);
-        self.publish(book);
+        let table = self.table();
+        book.take_back(&self.counts, table, index, table.at(index));
     }
 
     /// Leaves a block with this thread, when there is a place for it.
     fn release_to_front(&self, id: AllocationId) -> Result<(), PoolError> {
         let BlockId { index, stamp } = id.0;
-        if !self.blocks.at(index).keep(stamp) {
+        if !self.table().at(index).keep(stamp) {
             return Err(PoolError::UnknownAllocation(id));
         }
-        if let Some(left_over) = self.fronts.keep(&self.blocks, index) {
+        if let Some(left_over) = self.fronts.keep(self.table(), index) {
             self.take_back(&mut self.lock_book(), left_over);
         }
         Ok(())

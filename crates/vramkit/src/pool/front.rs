@@ -6,8 +6,9 @@
 //! bounded, counts as free, and goes back to the book when the book has no block for a request, on a trim and
 //! whenever the whole picture is asked for. A pool that one thread uses never gets here, so it wastes nothing.
 
-use super::blocks::{Blocks, Label};
-use crate::sync::{AtomicU64, Mutex, Ordering, lock};
+use super::blocks::{Label, Table};
+use crate::latch::Latch;
+use crate::sync::{AtomicU64, Ordering};
 
 /// Fronts of a pool; threads beyond share.
 const FRONTS: usize = if cfg!(loom) { 2 } else { 16 };
@@ -47,10 +48,9 @@ struct Front {
 }
 
 /// A front, on cache lines of its own.
-#[derive(Debug)]
 #[repr(align(128))]
 struct Slot {
-    front: Mutex<Front>,
+    front: Latch<Front>,
     /// Copies of the tally's units and slack (as two's complement), for readers without the lock.
     units: AtomicU64,
     slack: AtomicU64,
@@ -59,7 +59,7 @@ struct Slot {
 impl Slot {
     fn new() -> Self {
         let front = Front { sets: std::array::from_fn(|_| Vec::new()), tally: Tally::default() };
-        Self { front: Mutex::new(front), units: AtomicU64::new(0), slack: AtomicU64::new(0) }
+        Self { front: Latch::new(front), units: AtomicU64::new(0), slack: AtomicU64::new(0) }
     }
 
     #[inline]
@@ -70,7 +70,6 @@ impl Slot {
 }
 
 /// All fronts of a pool, apart from what changes with every grant of the book.
-#[derive(Debug)]
 #[repr(align(128))]
 pub(super) struct Fronts {
     /// Made when they come into use.
@@ -126,14 +125,14 @@ impl Fronts {
     /// Takes a block of exactly `size` units that an owner released. The block is still to be made live with this
     /// label.
     #[inline]
-    pub(super) fn take(&self, blocks: &Blocks, size: u32, label: Label) -> Option<u32> {
+    pub(super) fn take(&self, table: Table<'_>, size: u32, label: Label) -> Option<u32> {
         let slot = self.own()?;
-        let mut guard = lock(&slot.front);
+        let mut guard = slot.front.lock();
         let front = &mut *guard;
         let kept = &mut front.sets[set_of(size)];
         let found = kept
             .iter()
-            .rposition(|kept| kept.size == size && blocks.at(kept.index).label().owner == label.owner)?;
+            .rposition(|kept| kept.size == size && table.at(kept.index).label().owner == label.owner)?;
         let index = kept.remove(found).index;
         front.tally.units -= u64::from(size);
         front.tally.slack -= i64::from(label.slack);
@@ -145,19 +144,19 @@ impl Fronts {
     /// Keeps a block that its holder has ended the life of. Returns one for which there is no place: this one,
     /// or one of another size or owner that has been kept for longer.
     #[inline]
-    pub(super) fn keep(&self, blocks: &Blocks, index: u32) -> Option<u32> {
+    pub(super) fn keep(&self, table: Table<'_>, index: u32) -> Option<u32> {
         let Some(slot) = self.own() else {
             return Some(index);
         };
-        let block = blocks.at(index);
+        let block = table.at(index);
         let (size, label) = (block.size(), block.label());
-        let mut guard = lock(&slot.front);
+        let mut guard = slot.front.lock();
         let front = &mut *guard;
         let kept = &mut front.sets[set_of(size)];
         let mut left_over = None;
         if kept.len() == WAYS {
             let oldest = kept[0];
-            let oldest_label = blocks.at(oldest.index).label();
+            let oldest_label = table.at(oldest.index).label();
             if oldest.size == size && oldest_label.owner == label.owner {
                 return Some(index);
             }
@@ -179,7 +178,7 @@ impl Fronts {
     pub(super) fn drain(&self, mut taken: impl FnMut(u32)) -> Tally {
         let mut sum = Tally::default();
         for slot in self.all() {
-            let mut guard = lock(&slot.front);
+            let mut guard = slot.front.lock();
             let Front { sets, tally } = &mut *guard;
             sets.iter_mut().flat_map(|kept| kept.drain(..)).for_each(|kept| taken(kept.index));
             let Tally { units, slack, granted } = std::mem::take(tally);

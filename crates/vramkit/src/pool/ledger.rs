@@ -9,7 +9,6 @@ use serde::{Deserialize, Serialize};
 use super::clock;
 use super::core::Inner;
 use super::request::Purpose;
-use crate::sync::lock;
 use crate::units::ByteSize;
 
 /// How many classes of age a [`LedgerEntry`] tells apart.
@@ -53,7 +52,7 @@ impl Inner {
     /// Allocations that come or go meanwhile may or may not be in it.
     pub(super) fn ledger(&self) -> Vec<LedgerEntry> {
         let (places, owners, tags) = {
-            let book = lock(&self.book);
+            let book = self.book.lock();
             let owners: Vec<_> =
                 book.owners.iter().map(|owner| (owner.model.clone(), owner.purpose)).collect();
             (book.fit.places(), owners, book.tags().to_vec())
@@ -61,7 +60,7 @@ impl Inner {
         let now = clock::now();
         let mut entries: Vec<LedgerEntry> = Vec::new();
         let mut known: HashMap<(u16, u16), usize> = HashMap::new();
-        for (label, size) in (0..places).filter_map(|index| self.blocks.get(index)?.look()) {
+        for (label, size) in (0..places).filter_map(|index| self.table().get(index)?.look()) {
             let (owner, tag) = (usize::from(label.owner.0), usize::from(label.tag.0));
             // Whoever came after the names were copied is in the next ledger.
             let (Some((model, purpose)), Some(tag_name)) = (owners.get(owner), tags.get(tag)) else {

@@ -20,6 +20,7 @@ mod classes;
 mod clock;
 mod compact;
 mod core;
+mod counts;
 mod error;
 mod front;
 mod granules;
@@ -117,33 +118,33 @@ impl DeviceMemoryPool {
 
     /// The id for requests on behalf of a model and purpose.
     pub fn owner(&self, model: &str, purpose: Purpose) -> OwnerId {
-        lock(&self.inner.book).owner(model, purpose)
+        self.inner.book.lock().owner(model, purpose)
     }
 
     /// The id for requests named so in reports.
     pub fn tag(&self, name: &str) -> TagId {
-        lock(&self.inner.book).tag(name)
+        self.inner.book.lock().tag(name)
     }
 
     /// Caps what an owner may hold, granted bytes; `None` lifts the cap. What it holds already stays.
     pub fn set_budget(&self, owner: OwnerId, budget: Option<ByteSize>) {
-        lock(&self.inner.book).set_budget(owner, budget.map(ByteSize::bytes));
+        self.inner.book.lock().set_budget(owner, budget.map(ByteSize::bytes));
     }
 
     /// Caps what all purposes of a model may hold together; `None` lifts the cap.
     pub fn set_model_budget(&self, model: &str, budget: Option<ByteSize>) {
-        lock(&self.inner.book).set_model_budget(model, budget.map(ByteSize::bytes));
+        self.inner.book.lock().set_model_budget(model, budget.map(ByteSize::bytes));
     }
 
     /// Says how late an owner should be asked to make room for others: 0, as at first, is the first to go.
     pub fn set_priority(&self, owner: OwnerId, priority: u8) {
-        lock(&self.inner.book).set_priority(owner, priority);
+        self.inner.book.lock().set_priority(owner, priority);
     }
 
     /// Grants memory, with what is missing behind it committed. When no block fits or the device has none
     /// left, free granules are trimmed, the [reclaimers](Self::add_reclaimer) run, and it is tried once more.
     pub fn allocate(&self, request: Request) -> Result<Allocation, PoolError> {
-        let placed = self.inner.allocate(request)?;
+        let placed = self.inner.allocate(&request)?;
         Ok(Allocation {
             pool: self.inner.clone(),
             id: Some(placed.id),
@@ -156,13 +157,12 @@ impl DeviceMemoryPool {
     /// [released](Self::release) by the caller, and where the memory is on the device.
     #[inline]
     pub fn allocate_id(&self, request: Request) -> Result<(AllocationId, AddressRange), PoolError> {
-        let placed = self.inner.allocate(request)?;
+        let placed = self.inner.allocate(&request)?;
         Ok((placed.id, AddressRange::new(self.inner.range.base + placed.offset, request.size)))
     }
 
     /// Releases what [`Allocation::into_id`] left to plain numbers. An id that is not live is an error and
     /// changes nothing.
-    #[inline]
     pub fn release(&self, id: AllocationId) -> Result<(), PoolError> {
         self.inner.release(id)
     }
@@ -179,7 +179,7 @@ impl DeviceMemoryPool {
         request: Request,
         stream: &dyn Stream,
     ) -> Result<(AllocationId, AddressRange), PoolError> {
-        let placed = self.inner.allocate_on(request, stream)?;
+        let placed = self.inner.allocate_on(&request, stream)?;
         Ok((placed.id, AddressRange::new(self.inner.range.base + placed.offset, request.size)))
     }
 
@@ -222,7 +222,7 @@ impl DeviceMemoryPool {
     /// Lets threads keep blocks from now on, as they begin to of themselves once the book's lock has passed between
     /// them often enough.
     pub fn use_fronts(&self) {
-        let _book = lock(&self.inner.book);
+        let _book = self.inner.book.lock();
         self.inner.fronts.activate();
     }
 
@@ -276,10 +276,10 @@ impl DeviceMemoryPool {
             capacity_bytes: inner.capacity,
             committed_bytes: committed,
             peak_committed_bytes: peak_committed.max(committed),
-            used_bytes: ByteSize::new(book.used),
-            peak_used_bytes: ByteSize::new(inner.peak_used.load(Ordering::Relaxed)),
-            requested_bytes: ByteSize::new(book.requested),
-            peak_requested_bytes: ByteSize::new(inner.peak_requested.load(Ordering::Relaxed)),
+            used_bytes: ByteSize::new(inner.counts.used()),
+            peak_used_bytes: ByteSize::new(inner.counts.peak_used()),
+            requested_bytes: ByteSize::new(inner.counts.requested()),
+            peak_requested_bytes: ByteSize::new(inner.counts.peak_requested()),
             arena_bytes: ByteSize::new(book.arena),
             pending_bytes: ByteSize::new(pending),
             live: book.live(),

@@ -86,6 +86,12 @@ impl Request {
         self
     }
 
+    /// Whether any block that is large enough will do.
+    #[inline(always)]
+    pub(super) fn is_plain(&self) -> bool {
+        self.alignment == Self::ALIGNMENT && !self.movable
+    }
+
     /// On behalf of this owner, an id of the same pool (one that the pool does not know counts as nobody).
     pub const fn owner(mut self, owner: OwnerId) -> Self {
         self.owner = owner;

@@ -18,7 +18,7 @@ impl Inner {
     #[inline(never)]
     pub(super) fn allocate_slowly(
         &self,
-        request: Request,
+        request: &Request,
         placed: Result<Placed, Refusal>,
     ) -> Result<Placed, PoolError> {
         let _waiting = self.stall.wait();
@@ -43,7 +43,7 @@ impl Inner {
     }
 
     /// What fronts keep may be all that is missing.
-    fn recall(&self, _: Request, _: &Refusal) -> Result<bool, PoolError> {
+    fn recall(&self, _: &Request, _: &Refusal) -> Result<bool, PoolError> {
         let kept = self.fronts.units() > 0;
         if kept {
             drop(self.recalled());
@@ -51,14 +51,14 @@ impl Inner {
         Ok(kept)
     }
 
-    fn wait_for_streams(&self, _: Request, _: &Refusal) -> Result<bool, PoolError> {
+    fn wait_for_streams(&self, _: &Request, _: &Refusal) -> Result<bool, PoolError> {
         self.wait_for_line()
     }
 
     /// Moves what is movable, when that would make a block for the request.
-    fn compact_for(&self, request: Request, refusal: &Refusal) -> Result<bool, PoolError> {
+    fn compact_for(&self, request: &Request, refusal: &Refusal) -> Result<bool, PoolError> {
         let Some((_, units)) = self.granted(request.size.bytes()) else { return Ok(false) };
-        let would_help = || lock(&self.book).fit.largest_after_compacting(&self.blocks) >= units;
+        let would_help = || self.book.lock().fit.largest_after_compacting(self.table()) >= units;
         if !matches!(refusal, Refusal::NoRoom) || !would_help() {
             return Ok(false);
         }
@@ -77,7 +77,7 @@ impl Inner {
             settled => return Ok(settled),
         };
         let outcome = self.granules.commit(&*self.device, placed.offset, placed.granted);
-        let mut book = lock(&self.book);
+        let mut book = self.book.lock();
         let Err(error) = outcome else {
             book.misses += 1;
             return Ok(Ok(placed));
@@ -85,7 +85,6 @@ impl Inner {
         self.take_back(&mut book, placed.id.0.index);
         // It was never anybody's.
         book.granted -= 1;
-        book.ended -= 1;
         drop(book);
         if matches!(error, DeviceError::OutOfMemory { .. }) {
             return Ok(Err(Refusal::NoMemory(Box::new(error))));
@@ -95,7 +94,7 @@ impl Inner {
     }
 
     /// Makes room: free granules go back to the device, then callbacks may release more.
-    fn reclaim(&self, request: Request, refusal: &Refusal) -> Result<bool, PoolError> {
+    fn reclaim(&self, request: &Request, refusal: &Refusal) -> Result<bool, PoolError> {
         if matches!(refusal, Refusal::Budget(_)) {
             return Ok(false);
         }
@@ -111,9 +110,10 @@ impl Inner {
         Ok(true)
     }
 
-    fn out_of_memory(&self, request: Request, device_error: Option<DeviceError>) -> PoolError {
+    fn out_of_memory(&self, request: &Request, device_error: Option<DeviceError>) -> PoolError {
         let book = self.recalled();
-        let free = self.capacity.bytes() - book.used;
+        let used = self.counts.used();
+        let free = self.capacity.bytes() - used;
         PoolError::OutOfMemory(Box::new(OutOfMemory {
             device: self.device.info().id,
             requested: request.size,
@@ -121,9 +121,9 @@ impl Inner {
             largest_free: ByteSize::new(self.bytes(book.fit.largest_free())),
             free: ByteSize::new(free),
             capacity: self.capacity,
-            trim_frees: ByteSize::new(self.granules.committed().bytes().saturating_sub(book.used)),
+            trim_frees: ByteSize::new(self.granules.committed().bytes().saturating_sub(used)),
             largest_after_compacting: ByteSize::new(
-                self.bytes(book.fit.largest_after_compacting(&self.blocks)),
+                self.bytes(book.fit.largest_after_compacting(self.table())),
             ),
             evict: book.least_to_evict(request.size.bytes(), free),
             owners: book.owners(OWNERS_IN_ERRORS),
@@ -131,8 +131,8 @@ impl Inner {
         }))
     }
 
-    fn over_budget(&self, request: Request, over: &Excess) -> PoolError {
-        let book = lock(&self.book);
+    fn over_budget(&self, request: &Request, over: &Excess) -> PoolError {
+        let book = self.book.lock();
         let owner = &book.owners[usize::from(book.known(request.owner).0)];
         PoolError::OverBudget(Box::new(OverBudget {
             model: owner.model.to_string(),

@@ -14,7 +14,7 @@
 
 use std::sync::atomic::Ordering::Relaxed;
 
-use super::blocks::{Block, Blocks, NONE};
+use super::blocks::{Block, NONE, Table};
 
 /// How many blocks of a bin are compared. See `docs/pool.md` for what other numbers cost and waste.
 const PROBES: usize = 3;
@@ -38,20 +38,13 @@ struct Free {
     index: u32,
 }
 
-/// A free block, and where it hangs.
-struct Place {
-    free: Free,
-    bin: usize,
-    place: usize,
-}
-
 /// Free and taken blocks of `[0, capacity)`.
 #[derive(Debug)]
 pub(super) struct SegregatedFit {
     /// Places of the table that have ever been in use are those below.
     used: u32,
-    /// Those of them that are not in use.
-    vacant: Vec<u32>,
+    /// The first of those that are not in use; each one's neighbour above is the next.
+    vacant: u32,
     /// The free blocks of each bin. Kept together, so that comparing some of them touches one
     /// or two cache lines where a list would touch one for each.
     bins: Box<[Vec<Free>; BINS]>,
@@ -69,112 +62,114 @@ fn bin_of(size: u32) -> usize {
 
 impl SegregatedFit {
     /// One free block of `capacity` units.
-    pub(super) fn new(blocks: &Blocks, capacity: u32) -> Self {
+    pub(super) fn new(table: Table<'_>, capacity: u32) -> Self {
         let mut fit = Self {
             used: 0,
-            vacant: Vec::new(),
+            vacant: NONE,
             bins: Box::new(std::array::from_fn(|_| vec![SENTINEL; SENTINELS])),
             filled: [0; BINS / 64],
         };
         if capacity > 0 {
-            let whole = fit.place(blocks, 0, capacity, NONE, NONE);
-            fit.hang(blocks, whole);
+            fit.add(table, 0, capacity, NONE, NONE);
         }
         fit
     }
 
     /// Takes a block of `size` units (not 0) at a multiple of `alignment` units (a power of two): its place in the
-    /// table, still to be made live. `None` when no free block holds it.
-    #[inline]
-    pub(super) fn allocate(&mut self, blocks: &Blocks, size: u32, alignment: u32) -> Option<u32> {
+    /// table, and the block, still to be made live. `None` when no free block holds it.
+    #[inline(always)]
+    pub(super) fn allocate<'a>(
+        &mut self,
+        table: Table<'a>,
+        size: u32,
+        alignment: u32,
+    ) -> Option<(u32, &'a Block)> {
         debug_assert!(size > 0 && alignment.is_power_of_two());
-        let Place { free, bin, place } = self.find(size, alignment)?;
-        self.take_out(blocks, bin, place);
-        self.carve(blocks, free, size, alignment);
-        Some(free.index)
+        let free = self.take(table, size, alignment)?;
+        Some((free.index, self.carve(table, free, size, alignment)))
     }
 
     /// Cuts a block that hangs nowhere down to what was asked for; what is left over at its ends becomes free
     /// blocks.
     #[inline(always)]
-    fn carve(&mut self, blocks: &Blocks, free: Free, size: u32, alignment: u32) {
+    fn carve<'a>(&mut self, table: Table<'a>, free: Free, size: u32, alignment: u32) -> &'a Block {
         let Free { index, offset: start, size: whole } = free;
-        let block = blocks.at(index);
+        let block = table.at(index);
         // It fits, so the sum is below the block's end.
         let offset = start + (start.wrapping_neg() & (alignment - 1));
         let (front, back) = (offset - start, start + whole - offset - size);
         if front > 0 {
-            let below = self.place(blocks, start, front, block.below(), index);
-            if let Some(neighbour) = blocks.get(block.below()) {
+            let neighbour = block.below();
+            let below = self.add(table, start, front, neighbour, index);
+            if let Some(neighbour) = table.get(neighbour) {
                 neighbour.above.store(below, Relaxed);
             }
             block.below.store(below, Relaxed);
             block.offset.store(offset, Relaxed);
-            self.hang(blocks, below);
         }
         if back > 0 {
-            let above = self.place(blocks, offset + size, back, index, block.above());
-            if let Some(neighbour) = blocks.get(block.above()) {
+            let neighbour = block.above();
+            let above = self.add(table, offset + size, back, index, neighbour);
+            if let Some(neighbour) = table.get(neighbour) {
                 neighbour.below.store(above, Relaxed);
             }
             block.above.store(above, Relaxed);
-            self.hang(blocks, above);
         }
         block.size.store(size, Relaxed);
+        block
     }
 
     /// Gives back a block that the caller alone holds; it joins free neighbours.
-    #[inline]
-    pub(super) fn free(&mut self, blocks: &Blocks, index: u32) {
-        let block = blocks.at(index);
+    #[inline(always)]
+    pub(super) fn free(&mut self, table: Table<'_>, index: u32, block: &Block) {
         let (below, above, size) = (block.below(), block.above(), block.size());
         // Both neighbours are looked at before either is joined, so that the processor fetches them at once.
-        let lower = blocks.get(below).filter(|block| block.is_free());
-        let upper = blocks.get(above).filter(|block| block.is_free());
+        let lower = table.get(below).filter(|block| block.is_free());
+        let upper = table.get(above).filter(|block| block.is_free());
         block.set_free();
         match (lower, upper) {
-            (None, None) => self.hang(blocks, index),
+            (None, None) => self.hang(block, Free { size, offset: block.offset(), index }),
             (Some(lower), None) => {
-                self.join(blocks, below, index);
-                self.grow(blocks, below, lower, 0, size);
+                self.join(table, (below, lower), (index, block));
+                self.grow(table, below, lower, 0, size);
             }
             (None, Some(upper)) => {
                 // The free block stays and grows downwards; the freed one's place goes.
                 upper.below.store(below, Relaxed);
-                if let Some(neighbour) = blocks.get(below) {
+                if let Some(neighbour) = table.get(below) {
                     neighbour.above.store(above, Relaxed);
                 }
-                self.vacant.push(index);
-                self.grow(blocks, above, upper, size, size);
+                self.vacate(index, block);
+                self.grow(table, above, upper, size, size);
             }
             (Some(lower), Some(upper)) => {
                 let more = size + upper.size();
-                self.unhang(blocks, upper);
-                self.join(blocks, index, above);
-                self.join(blocks, below, index);
-                self.grow(blocks, below, lower, 0, more);
+                self.unhang(table, upper);
+                self.join(table, (index, block), (above, upper));
+                self.join(table, (below, lower), (index, block));
+                self.grow(table, below, lower, 0, more);
             }
         }
     }
 
     /// Takes the free block below a block out of its bin, if there is one: its place in the table. Until the two have
     /// [changed places](Self::slide), nobody else gets it.
-    pub(super) fn hold_below(&mut self, blocks: &Blocks, index: u32) -> Option<u32> {
-        let below = blocks.at(index).below();
-        let free = blocks.get(below).filter(|block| block.is_free())?;
-        self.unhang(blocks, free);
+    pub(super) fn hold_below(&mut self, table: Table<'_>, index: u32) -> Option<u32> {
+        let below = table.at(index).below();
+        let free = table.get(below).filter(|block| block.is_free())?;
+        self.unhang(table, free);
         free.set_held();
         Some(below)
     }
 
     /// Moves a block down to where the held block below it begins, which moves up behind it.
-    pub(super) fn slide(&mut self, blocks: &Blocks, held: u32, index: u32) {
-        let (lower, upper) = (blocks.at(held), blocks.at(index));
+    pub(super) fn slide(&mut self, table: Table<'_>, held: u32, index: u32) {
+        let (lower, upper) = (table.at(held), table.at(index));
         let (below, above) = (lower.below(), upper.above());
-        if let Some(neighbour) = blocks.get(below) {
+        if let Some(neighbour) = table.get(below) {
             neighbour.above.store(index, Relaxed);
         }
-        if let Some(neighbour) = blocks.get(above) {
+        if let Some(neighbour) = table.get(above) {
             neighbour.below.store(held, Relaxed);
         }
         upper.below.store(below, Relaxed);
@@ -186,19 +181,19 @@ impl SegregatedFit {
     }
 
     /// The lowest block above another one, or of all, that may be moved into free units below it.
-    pub(super) fn next_to_move(&self, blocks: &Blocks, last: Option<u32>) -> Option<u32> {
-        let below_is_free = |block: &Block| blocks.get(block.below()).is_some_and(Block::is_free);
-        let first = last.map_or_else(|| self.lowest(blocks), |last| blocks.at(last).above());
-        places(blocks, first).find(|&index| {
-            let block = blocks.at(index);
+    pub(super) fn next_to_move(&self, table: Table<'_>, last: Option<u32>) -> Option<u32> {
+        let below_is_free = |block: &Block| table.get(block.below()).is_some_and(Block::is_free);
+        let first = last.map_or_else(|| self.lowest(table), |last| table.at(last).above());
+        places(table, first).find(|&index| {
+            let block = table.at(index);
             block.is_movable() && below_is_free(block)
         })
     }
 
     /// The largest free block that there would be if everything movable moved down.
-    pub(super) fn largest_after_compacting(&self, blocks: &Blocks) -> u32 {
+    pub(super) fn largest_after_compacting(&self, table: Table<'_>) -> u32 {
         let (mut largest, mut free) = (0, 0);
-        for block in self.iter(blocks) {
+        for block in self.iter(table) {
             if block.is_free() {
                 free += block.size();
             } else if !block.is_movable() {
@@ -210,15 +205,13 @@ impl SegregatedFit {
     }
 
     /// Every block by address.
-    pub(super) fn iter<'a>(&self, blocks: &'a Blocks) -> impl Iterator<Item = &'a Block> + use<'a> {
-        places(blocks, self.lowest(blocks)).map(|index| blocks.at(index))
+    pub(super) fn iter<'a>(&self, table: Table<'a>) -> impl Iterator<Item = &'a Block> + use<'a> {
+        places(table, self.lowest(table)).map(move |index| table.at(index))
     }
 
     /// The place of the block with the lowest address.
-    fn lowest(&self, blocks: &Blocks) -> u32 {
-        let mut vacant = vec![false; self.used as usize];
-        self.vacant.iter().for_each(|&index| vacant[index as usize] = true);
-        (0..self.used).find(|&i| !vacant[i as usize] && blocks.at(i).below() == NONE).unwrap_or(NONE)
+    fn lowest(&self, table: Table<'_>) -> u32 {
+        (0..self.used).find(|&index| table.at(index).below() == NONE).unwrap_or(NONE)
     }
 
     /// Places of the table that have ever been in use are those below.
@@ -229,7 +222,7 @@ impl SegregatedFit {
     /// Bytes that the bins take.
     pub(super) fn bytes(&self) -> usize {
         let frees = self.bins.iter().map(Vec::capacity).sum::<usize>() * size_of::<Free>();
-        size_of_val(&*self.bins) + frees + self.vacant.capacity() * size_of::<u32>()
+        size_of_val(&*self.bins) + frees
     }
 
     /// The largest free block.
@@ -241,26 +234,35 @@ impl SegregatedFit {
         self.bins[bin].iter().map(|free| free.size).max().unwrap_or(0)
     }
 
-    /// The block to take for a request: the lowest of the last few that hold it in the first bin that has one.
-    /// Before it gives up, it has looked at every block that could hold it.
+    /// Takes the block for a request out of its bin: the lowest of the last few that hold it, in the first bin that has
+    /// one. Before it gives up, it has looked at every block that could hold it.
     #[inline(always)]
-    fn find(&self, size: u32, alignment: u32) -> Option<Place> {
+    fn take(&mut self, table: Table<'_>, size: u32, alignment: u32) -> Option<Free> {
         let first = bin_of(size);
-        let mut at = self.next_bin(first);
-        while let Some(bin) = at {
-            if let Some(place) = self.lowest_in(bin, size, alignment) {
-                return Some(place);
+        let mut word = first / 64;
+        let mut bits = self.filled[word] & u64::MAX << (first % 64);
+        loop {
+            while bits == 0 {
+                word += 1;
+                let Some(&next) = self.filled.get(word) else {
+                    return self.take_any(table, first, size, alignment);
+                };
+                bits = next;
             }
-            at = self.next_bin(bin + 1);
+            let bin = word * 64 + bits.trailing_zeros() as usize;
+            if let Some(free) = self.take_lowest(table, bin, size, alignment) {
+                return Some(free);
+            }
+            bits &= bits - 1;
         }
-        self.find_anywhere(first, size, alignment)
     }
 
-    /// The lowest of the last few blocks of a bin that hold a request.
+    /// Takes the lowest of the last few blocks of a bin that hold a request.
     #[inline(always)]
-    fn lowest_in(&self, bin: usize, size: u32, alignment: u32) -> Option<Place> {
-        let frees = &self.bins[bin % BINS];
-        let last: &[Free; PROBES] = frees.last_chunk()?;
+    fn take_lowest(&mut self, table: Table<'_>, at: usize, size: u32, alignment: u32) -> Option<Free> {
+        let bin = &mut self.bins[at % BINS];
+        let before = bin.len().checked_sub(PROBES)?;
+        let last: &mut [Free; PROBES] = bin.last_chunk_mut()?;
         // Arithmetic, not branches: which block fits and which is lowest cannot be predicted. The key of one that is
         // too small has the top bit, which the difference borrows.
         let key = |i: usize| {
@@ -268,112 +270,136 @@ impl SegregatedFit {
             short | u64::from(last[i].offset) << 2 | i as u64
         };
         let best = (1..PROBES).fold(key(0), |best, i| best.min(key(i)));
+        if best >= TOO_SMALL {
+            return None;
+        }
         let i = (best & 3) as usize;
-        (best < TOO_SMALL).then(|| Place { free: last[i], bin, place: i + frees.len() - PROBES })
+        let (taken, moved) = (last[i], last[PROBES - 1]);
+        last[i] = moved;
+        self.shorten(table, at, moved.index, before + i);
+        Some(taken)
     }
 
     #[cold]
-    fn find_anywhere(&self, first: usize, size: u32, alignment: u32) -> Option<Place> {
-        let mut at = self.next_bin(first);
-        while let Some(bin) = at {
-            let fits = |free: &Free| u64::from(free.size) >= free.needed(size, alignment);
-            if let Some(place) = self.bins[bin].iter().position(fits) {
-                return Some(Place { free: self.bins[bin][place], bin, place });
-            }
-            at = self.next_bin(bin + 1);
-        }
-        None
-    }
-
-    /// The first bin from this one on that has a block.
-    #[inline(always)]
-    fn next_bin(&self, from: usize) -> Option<usize> {
-        let mut word = from / 64;
-        let mut bits = self.filled.get(word)? & u64::MAX << (from % 64);
-        while bits == 0 {
-            word += 1;
-            bits = *self.filled.get(word)?;
-        }
-        Some(word * 64 + bits.trailing_zeros() as usize)
+    #[inline(never)]
+    fn take_any(&mut self, table: Table<'_>, first: usize, size: u32, alignment: u32) -> Option<Free> {
+        let fits = |free: &Free| u64::from(free.size) >= free.needed(size, alignment);
+        let find = |at: usize| Some((at, self.bins[at].iter().position(fits)?));
+        let (at, place) = (first..BINS).find_map(find)?;
+        let free = self.bins[at][place];
+        self.take_out(table, at, place);
+        Some(free)
     }
 
     /// Puts a free block into its bin.
     #[inline(always)]
-    fn hang(&mut self, blocks: &Blocks, index: u32) {
-        let block = blocks.at(index);
-        let (offset, size) = (block.offset(), block.size());
-        let at = bin_of(size);
+    fn hang(&mut self, block: &Block, free: Free) {
+        let at = bin_of(free.size);
         let bin = &mut self.bins[at];
         block.set_place(bin.len() as u32);
-        bin.push(Free { size, offset, index });
-        self.filled[at / 64] |= 1 << (at % 64);
+        bin.push(free);
+        if bin.len() == SENTINELS + 1 {
+            self.filled[at / 64] |= 1 << (at % 64);
+        }
     }
 
     /// Takes a free block out of its bin.
-    fn unhang(&mut self, blocks: &Blocks, block: &Block) {
-        self.take_out(blocks, bin_of(block.size()), block.place() as usize);
+    #[inline(always)]
+    fn unhang(&mut self, table: Table<'_>, block: &Block) {
+        self.take_out(table, bin_of(block.size()), block.place() as usize);
     }
 
     /// Takes what stands at a place of a bin out of it.
     #[inline(always)]
-    fn take_out(&mut self, blocks: &Blocks, at: usize, place: usize) {
+    fn take_out(&mut self, table: Table<'_>, at: usize, place: usize) {
         let bin = &mut self.bins[at];
         // Without branches, which could not be predicted: the block moved may be the one taken out.
         let moved = *bin.last().expect("something stands there");
         bin[place] = moved;
+        self.shorten(table, at, moved.index, place);
+    }
+
+    /// Takes the last of a bin off its end, which has been moved to another place of it.
+    #[inline(always)]
+    fn shorten(&mut self, table: Table<'_>, at: usize, moved: u32, place: usize) {
+        let bin = &mut self.bins[at % BINS];
         bin.pop();
-        blocks.at(moved.index).set_place(place as u32);
-        self.filled[at / 64] &= !(u64::from(bin.len() == SENTINELS) << (at % 64));
+        table.at(moved).set_place(place as u32);
+        if bin.len() == SENTINELS {
+            self.filled[at / 64] &= !(1 << (at % 64));
+        }
     }
 
     /// Takes the upper one of two adjacent blocks out of the chain of addresses. Its size is the caller's to add.
-    fn join(&mut self, blocks: &Blocks, lower: u32, upper: u32) {
-        let above = blocks.at(upper).above();
-        blocks.at(lower).above.store(above, Relaxed);
-        if let Some(neighbour) = blocks.get(above) {
+    #[inline(always)]
+    fn join(
+        &mut self,
+        table: Table<'_>,
+        (lower, lower_block): (u32, &Block),
+        (upper, upper_block): (u32, &Block),
+    ) {
+        let above = upper_block.above();
+        lower_block.above.store(above, Relaxed);
+        if let Some(neighbour) = table.get(above) {
             neighbour.below.store(lower, Relaxed);
         }
-        self.vacant.push(upper);
+        self.vacate(upper, upper_block);
+    }
+
+    /// Notes that a place of the table is not in use.
+    #[inline(always)]
+    fn vacate(&mut self, index: u32, block: &Block) {
+        // Not the lowest block, whatever it was.
+        block.below.store(index, Relaxed);
+        block.above.store(self.vacant, Relaxed);
+        self.vacant = index;
     }
 
     /// Moves a free block's start down and adds to its size. It often stays in its bin, where it keeps its place.
     #[inline(always)]
-    fn grow(&mut self, blocks: &Blocks, index: u32, block: &Block, down: u32, more: u32) {
+    fn grow(&mut self, table: Table<'_>, index: u32, block: &Block, down: u32, more: u32) {
         let size = block.size();
         let (offset, new_size) = (block.offset() - down, size + more);
         let (old, new, place) = (bin_of(size), bin_of(new_size), block.place() as usize);
         block.offset.store(offset, Relaxed);
         block.size.store(new_size, Relaxed);
+        let free = Free { size: new_size, offset, index };
         if old == new {
-            self.bins[old][place] = Free { size: new_size, offset, index };
+            self.bins[old][place] = free;
         } else {
-            self.take_out(blocks, old, place);
-            self.hang(blocks, index);
+            self.take_out(table, old, place);
+            self.hang(block, free);
         }
     }
 
-    /// Finds a place in the table for a block that is neither live nor hangs anywhere.
+    /// Adds a free block between two neighbours, which are still to be told: its place in the table.
     #[inline(always)]
-    fn place(&mut self, blocks: &Blocks, offset: u32, size: u32, below: u32, above: u32) -> u32 {
-        let index = self.vacant.pop().unwrap_or_else(|| self.grow_table(blocks));
-        let block = blocks.at(index);
+    fn add(&mut self, table: Table<'_>, offset: u32, size: u32, below: u32, above: u32) -> u32 {
+        let index = if self.vacant == NONE { self.grow_table(table) } else { self.vacant };
+        let block = table.at(index);
+        self.vacant = block.above();
         block.offset.store(offset, Relaxed);
         block.size.store(size, Relaxed);
         block.below.store(below, Relaxed);
         block.above.store(above, Relaxed);
+        self.hang(block, Free { size, offset, index });
         index
     }
 
-    fn grow_table(&mut self, blocks: &Blocks) -> u32 {
-        blocks.grow_to(self.used);
+    /// A place that has never been in use, and is followed by none that is not.
+    #[cold]
+    fn grow_table(&mut self, table: Table<'_>) -> u32 {
+        let index = self.used;
+        table.grow_to(index);
+        table.at(index).above.store(NONE, Relaxed);
         self.used += 1;
-        self.used - 1
+        index
     }
 }
 
 /// From one place on, the places of the blocks above.
-fn places(blocks: &Blocks, first: u32) -> impl Iterator<Item = u32> + use<'_> {
-    let above = |&index: &u32| Some(blocks.at(index).above()).filter(|&above| above != NONE);
+fn places(table: Table<'_>, first: u32) -> impl Iterator<Item = u32> + use<'_> {
+    let above = move |&index: &u32| Some(table.at(index).above()).filter(|&above| above != NONE);
     std::iter::successors(Some(first).filter(|&first| first != NONE), above)
 }
 
@@ -389,7 +415,7 @@ impl Free {
 #[cfg(not(loom))]
 mod tests {
     use super::*;
-    use crate::pool::blocks::Label;
+    use crate::pool::blocks::{Blocks, Label};
     use crate::pool::{OwnerId, TagId};
     use proptest::prelude::*;
 
@@ -408,9 +434,9 @@ mod tests {
     }
 
     /// What must hold after every operation.
-    fn check(fit: &SegregatedFit, blocks: &Blocks, capacity: u32) {
+    fn check(fit: &SegregatedFit, table: Table<'_>, capacity: u32) {
         let (mut end, mut free, mut free_before) = (0, 0, false);
-        for block in fit.iter(blocks) {
+        for block in fit.iter(table) {
             assert_eq!(block.offset(), end, "blocks are adjacent");
             assert!(block.size() > 0);
             end = block.end();
@@ -422,7 +448,7 @@ mod tests {
         for (at, list) in fit.bins.iter().enumerate() {
             assert_eq!(fit.filled[at / 64] >> (at % 64) & 1 == 1, list.len() > SENTINELS);
             for (place, free) in list.iter().enumerate().skip(SENTINELS) {
-                let block = blocks.at(free.index);
+                let block = table.at(free.index);
                 assert_eq!((bin_of(free.size), free.size, free.offset), (at, block.size(), block.offset()));
                 assert_eq!((block.place(), block.is_free()), (place as u32, true));
             }
@@ -432,7 +458,7 @@ mod tests {
             free,
             "each free block hangs in one bin"
         );
-        let largest = fit.iter(blocks).filter(|block| block.is_free()).map(Block::size).max();
+        let largest = fit.iter(table).filter(|block| block.is_free()).map(Block::size).max();
         assert_eq!(fit.largest_free(), largest.unwrap_or(0));
     }
 
@@ -443,19 +469,20 @@ mod tests {
             operations in prop::collection::vec((any::<bool>(), 1u32..40, 0u32..5, any::<prop::sample::Index>()), 1..120),
         ) {
             let blocks = Blocks::new(0);
-            let mut fit = SegregatedFit::new(&blocks, capacity);
+            let table = blocks.table();
+            let mut fit = SegregatedFit::new(table, capacity);
             let mut live: Vec<u32> = Vec::new();
             for (free, size, shift, pick) in operations {
                 if free && !live.is_empty() {
-                    fit.free(&blocks, live.swap_remove(pick.index(live.len())));
+                    let index = live.swap_remove(pick.index(live.len()));
+                    fit.free(table, index, table.at(index));
                 } else {
                     let alignment = 1 << shift;
-                    let fitting = fit.iter(&blocks).filter(|block| block.is_free()).any(|block| {
+                    let fitting = fit.iter(table).filter(|block| block.is_free()).any(|block| {
                         block.offset().next_multiple_of(alignment) + size <= block.end()
                     });
-                    match fit.allocate(&blocks, size, alignment) {
-                        Some(index) => {
-                            let block = blocks.at(index);
+                    match fit.allocate(table, size, alignment) {
+                        Some((index, block)) => {
                             block.set_live(LABEL);
                             prop_assert_eq!((block.size(), block.offset() % alignment), (size, 0));
                             live.push(index);
@@ -463,12 +490,12 @@ mod tests {
                         None => prop_assert!(!fitting, "a block would have held it"),
                     }
                 }
-                check(&fit, &blocks, capacity);
+                check(&fit, table, capacity);
             }
             for index in live {
-                fit.free(&blocks, index);
+                fit.free(table, index, table.at(index));
             }
-            check(&fit, &blocks, capacity);
+            check(&fit, table, capacity);
             prop_assert_eq!(fit.largest_free(), capacity);
         }
     }

@@ -12,7 +12,7 @@ use super::core::{Inner, Placed};
 use super::request::AllocationId;
 use super::{PoolError, Request};
 use crate::device::{DeviceError, Event, Stream, StreamId};
-use crate::sync::{lock, lock_std};
+use crate::sync::lock_std;
 
 /// A block in line.
 struct Waiting {
@@ -41,7 +41,7 @@ impl Inner {
         let BlockId { index, stamp } = id.0;
         let size = {
             let _moves = id.0.is_movable().then(|| crate::sync::read(&self.moves));
-            let _book = lock(&self.book);
+            let _book = self.book.lock();
             let block = self.find(id)?;
             if !block.keep(stamp) {
                 return Err(PoolError::UnknownAllocation(id));
@@ -54,7 +54,7 @@ impl Inner {
     }
 
     /// Grants memory to work on a stream: a block of the same size that the stream itself has released, else any.
-    pub(super) fn allocate_on(&self, request: Request, stream: &dyn Stream) -> Result<Placed, PoolError> {
+    pub(super) fn allocate_on(&self, request: &Request, stream: &dyn Stream) -> Result<Placed, PoolError> {
         Self::check(request)?;
         if let Some(placed) = self.take_from_line(request, stream.id()) {
             return Ok(placed);
@@ -64,26 +64,25 @@ impl Inner {
     }
 
     /// `None` also when the block would be another owner's, whose budget it does not fit.
-    fn take_from_line(&self, request: Request, stream: StreamId) -> Option<Placed> {
+    fn take_from_line(&self, request: &Request, stream: StreamId) -> Option<Placed> {
         let (granted, units) = self.granted(request.size.bytes())?;
         let mut line = lock_std(&self.line.0);
         let fits = |waiting: &Waiting| {
-            let offset = self.bytes(self.blocks.at(waiting.index).offset());
+            let offset = self.bytes(self.table().at(waiting.index).offset());
             waiting.stream == stream && waiting.size == units && offset.is_multiple_of(request.alignment)
         };
         let at = line.iter().rposition(fits)?;
         let index = line[at].index;
-        let block = self.blocks.at(index);
-        let mut book = lock(&self.book);
+        let block = self.table().at(index);
+        let mut book = self.book.lock();
         let slack = (granted - request.size.bytes()) as u32;
         let label = Label { owner: book.known(request.owner), tag: request.tag, slack, born: self.now() };
         let from = block.label();
         if from.owner != label.owner && book.check_budget(label.owner, granted).is_err() {
             return None;
         }
-        book.hand_over(from, label, granted);
+        book.hand_over(&self.counts, from, label, granted);
         let stamp = block.set_live(label);
-        self.publish(&book);
         drop(book);
         line.remove(at);
         drop(line);
@@ -137,6 +136,6 @@ impl Inner {
     }
 
     fn free_waiting(&self, waiting: &Waiting) {
-        self.take_back(&mut lock(&self.book), waiting.index);
+        self.take_back(&mut self.book.lock(), waiting.index);
     }
 }

@@ -631,7 +631,7 @@ proptest! {
         check(&live);
         let foretold = {
             let book = pool.inner.recalled();
-            ByteSize::new(u64::from(book.fit.largest_after_compacting(&pool.inner.blocks)) * 256)
+            ByteSize::new(u64::from(book.fit.largest_after_compacting(pool.inner.table())) * 256)
         };
         pool.inner.compact(enough).unwrap();
         check(&live);

@@ -17,7 +17,7 @@ impl Inner {
             let book = self.recalled();
             let end = self.range.size.bytes();
             let mut last_free_from = 0;
-            for block in book.fit.iter(&self.blocks) {
+            for block in book.fit.iter(self.table()) {
                 let (offset, size) = (self.bytes(block.offset()), self.bytes(block.size()));
                 if !block.is_free() {
                     last_free_from = offset + size;
@@ -35,7 +35,7 @@ impl Inner {
     pub(super) fn live(&self) -> LeakReport {
         let now = clock::now();
         let book = self.recalled();
-        let leaks = book.fit.iter(&self.blocks).filter(|block| block.is_live()).map(|block| {
+        let leaks = book.fit.iter(self.table()).filter(|block| block.is_live()).map(|block| {
             let label = block.label();
             let owner = &book.owners[usize::from(label.owner.0)];
             let granted = self.bytes(block.size());
