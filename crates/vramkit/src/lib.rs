@@ -29,6 +29,7 @@ pub mod orchestrator;
 pub mod plan;
 pub mod pool;
 pub mod pressure;
+mod random;
 pub mod report;
 pub mod stall;
 mod sync;

@@ -1,6 +1,7 @@
 //! `vramkit plan`.
 
 use std::fmt::Write as _;
+use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use vramkit::ByteSize;
@@ -108,8 +109,7 @@ fn over_pools(
         for (pool, plan) in &pooled.pools {
             let stem = path.file_stem().unwrap_or_default().to_string_lossy();
             let own = path.with_file_name(format!("{stem}-{}.svg", pool.name));
-            let svg = vramkit_report::plan_svg(&PlanReport::new(plan, Some(pool.capacity), true));
-            output::file(&own, |out| std::io::Write::write_all(out, svg.as_bytes()))?;
+            draw(plan, Some(pool.capacity), &own)?;
         }
     }
     write_export(options, demand)?;
@@ -144,10 +144,14 @@ fn write_files(options: &PlanOptions, demand: &Demand, plan: &AllocationPlan) ->
         })?;
     }
     if let Some(path) = &options.svg {
-        let svg = vramkit_report::plan_svg(&PlanReport::new(plan, options.capacity, true));
-        output::file(path, |out| std::io::Write::write_all(out, svg.as_bytes()))?;
+        draw(plan, options.capacity, path)?;
     }
     write_export(options, demand)
+}
+
+fn draw(plan: &AllocationPlan, capacity: Option<ByteSize>, path: &Path) -> Result<(), Failure> {
+    let svg = vramkit_report::plan_svg(&PlanReport::new(plan, capacity, true));
+    output::file(path, |out| std::io::Write::write_all(out, svg.as_bytes()))
 }
 
 fn write_export(options: &PlanOptions, demand: &Demand) -> Result<(), Failure> {
@@ -233,11 +237,14 @@ pub fn describe(report: &PlanReport) -> String {
     let arena = report.arena_bytes;
     let _ = writeln!(text, "{BOLD}{arena}{BOLD:#} arena ({} bytes), {verdict}", arena.grouped());
     let tensors: usize = report.models.iter().map(|model| model.tensors).sum();
-    let less = |whole: ByteSize| 100.0 * (1.0 - arena.ratio_of(whole));
     if !report.sum_of_sizes_bytes.is_zero() {
         let (sum, peaks) = (report.sum_of_sizes_bytes, report.sum_of_peaks_bytes);
-        let _ = writeln!(text, "  {:.2} % less than {sum}, the sum of {tensors} tensors", less(sum));
-        let _ = writeln!(text, "  {:.2} % less than {peaks}, the sum of the models' live peaks", less(peaks));
+        let _ = writeln!(text, "  {:.2} % less than {sum}, the sum of {tensors} tensors", less(arena, sum));
+        let _ = writeln!(
+            text,
+            "  {:.2} % less than {peaks}, the sum of the models' live peaks",
+            less(arena, peaks)
+        );
     }
     let _ = writeln!(
         text,
@@ -251,7 +258,6 @@ pub fn describe(report: &PlanReport) -> String {
         let Some(order) = &model.order else { continue };
         let (before, after) = (order.file_peak_bytes, order.reordered_peak_bytes);
         let proven = if order.proven { "no order has less" } else { "not proven lowest" };
-        let less = |after: ByteSize, before: ByteSize| 100.0 * (1.0 - after.ratio_of(before));
         let saved = less(after, before);
         let _ = writeln!(
             text,
@@ -268,8 +274,8 @@ pub fn describe(report: &PlanReport) -> String {
         let (before, after, bound) = (starts.given_peak_bytes, starts.chosen_peak_bytes, starts.bound_bytes);
         let _ = writeln!(
             text,
-            "  starts: {before} live at most become {after} within {}; {bound} at least",
-            starts.makespan
+            "  starts: {before} live at most become {after} within {} steps; {bound} at least",
+            starts.makespan.0
         );
         let own =
             report.models.iter().filter_map(|model| Some(format!("{} at {}", model.name, model.start?.0)));
@@ -287,6 +293,11 @@ pub fn describe(report: &PlanReport) -> String {
         ]);
     }
     text + &output::table(&rows)
+}
+
+/// How much less one number is than another, in percent.
+fn less(after: ByteSize, before: ByteSize) -> f64 {
+    100.0 * (1.0 - after.ratio_of(before))
 }
 
 /// Why a capacity cannot be met, in words.

@@ -89,7 +89,7 @@ impl OnnxGraph {
     /// Runs the nodes in the order that has least live at most, and with `recompute` cheap ones again rather than
     /// keeping what they made, where that lowers it further.
     pub fn reorder(&mut self, recompute: bool) -> OrderSaving {
-        let (saving, activations) = reorder::reorder(&mut self.nodes, &mut self.activations, recompute);
+        let (saving, activations) = reorder::reorder(&mut self.nodes, &self.activations, recompute);
         self.activations = activations;
         saving
     }

@@ -1,9 +1,10 @@
 //! Another order of a graph's nodes, and doing cheap ones twice, where that lowers what is live at most.
 //!
 //! The graph becomes a [`Dataflow`] of bytes; the order and the repeated steps that come back become nodes and
-//! lifetimes again. A repeated node, and what it makes, are named after the first with ` (again)`.
+//! lifetimes again. A repeated node is named after the first with ` (again)`; what it makes, with a number of its own
+//! besides.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use vramkit::ByteSize;
 use vramkit::plan::{Dataflow, Value};
@@ -31,7 +32,7 @@ pub struct OrderSaving {
 /// Reorders nodes, and repeats some when `recompute` says so; activations follow.
 pub(super) fn reorder(
     nodes: &mut Vec<NodeProto>,
-    activations: &mut [Activation],
+    activations: &[Activation],
     recompute: bool,
 ) -> (OrderSaving, Vec<Activation>) {
     let flow = dataflow(nodes, activations);
@@ -98,12 +99,10 @@ fn dataflow(nodes: &[NodeProto], activations: &[Activation]) -> Dataflow {
             stays: activation.stays,
         })
         .collect();
-    let known: HashMap<&str, ()> =
-        activations.iter().map(|activation| (activation.id.as_str(), ())).collect();
+    let known: HashSet<&str> = activations.iter().map(|activation| activation.id.as_str()).collect();
     let mut makers: HashMap<&str, usize> = HashMap::new();
     for (i, node) in nodes.iter().enumerate() {
-        let constants =
-            node.output.iter().filter(|name| !name.is_empty() && !known.contains_key(name.as_str()));
+        let constants = node.output.iter().filter(|name| !name.is_empty() && !known.contains(name.as_str()));
         constants.for_each(|name| {
             makers.insert(name, i);
         });

@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use super::regions::Regions;
 use super::{AddressRange, Device, DeviceError, DeviceInfo, DeviceKind, DeviceMemory, Reading, Source};
+use crate::random::SplitMix64;
 use crate::units::ByteSize;
 
 const ID: &str = "sim";
@@ -83,7 +84,7 @@ impl SimulatedDeviceBuilder {
             contents: BTreeMap::new(),
             operations: 0,
             commits: 0,
-            random: self.seed,
+            random: SplitMix64::new(self.seed),
         };
         SimulatedDevice {
             capacity: self.capacity,
@@ -113,7 +114,7 @@ struct State {
     contents: BTreeMap<u64, Piece>,
     operations: u64,
     commits: u64,
-    random: u64,
+    random: SplitMix64,
 }
 
 #[derive(Clone, Debug)]
@@ -181,15 +182,6 @@ impl SimulatedDevice {
 }
 
 impl State {
-    /// The next number of the seeded sequence (SplitMix64), as a fraction of 1.
-    fn draw(&mut self) -> f64 {
-        self.random = self.random.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.random;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        ((z ^ (z >> 31)) >> 11) as f64 / (1u64 << 53) as f64
-    }
-
     /// Forgets what `range` holds, keeping what lies beside it.
     fn clear(&mut self, range: AddressRange) {
         let (start, end) = (range.base, range.end());
@@ -285,7 +277,7 @@ impl Device for SimulatedDevice {
         for fault in &self.faults {
             refused |= match *fault {
                 Fault::CommitFails { nth } => nth == state.commits,
-                Fault::CommitsFailAtRandom { ratio } => state.draw() < ratio,
+                Fault::CommitsFailAtRandom { ratio } => state.random.unit() < ratio,
                 _ => false,
             };
         }

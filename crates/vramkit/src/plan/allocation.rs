@@ -159,22 +159,11 @@ impl AllocationPlan {
         if self.schedule == Schedule::Concurrent {
             return None;
         }
-        let mut changes: Vec<(Step, bool, u64)> = Vec::with_capacity(2 * self.tensors.len());
-        for tensor in self.tensors.iter().filter(|tensor| tensor.takes_room()) {
-            for (start, end) in tensor.runs() {
-                changes.push((start, true, tensor.size.bytes()));
-                changes.push((end, false, tensor.size.bytes()));
-            }
-        }
-        changes.sort_unstable();
-        let (mut load, mut most, mut fullest) = (0u64, 0, None);
-        for (step, starts, size) in changes {
-            load = if starts { load.saturating_add(size) } else { load.saturating_sub(size) };
-            if load > most {
-                (most, fullest) = (load, Some(step));
-            }
-        }
-        let step = fullest?;
+        let compiled = collect(self.tensors.iter()).ok()?.0;
+        let loads = compiled.problem.loads();
+        // The first of equals.
+        let rank = (0..loads.len()).rev().max_by_key(|&rank| loads[rank])?;
+        let step = Step(compiled.steps[rank]);
         let live = |&i: &usize| self.tensors[i].takes_room() && self.tensors[i].is_live_at(step);
         Some((step, (0..self.tensors.len()).filter(live).collect()))
     }

@@ -138,11 +138,7 @@ impl<'a> Placer<'a> {
         for i in pinned.chain(free) {
             let buffer = &buffers[i as usize];
             runs.clear();
-            if self.problem.gaps.is_empty() {
-                runs.push((buffer.start, buffer.end));
-            } else {
-                runs.extend(self.problem.runs(i as usize));
-            }
+            runs.extend(self.problem.runs(i as usize));
             let offset = match (buffer.pinned, &mut self.index) {
                 (Some(offset), _) => offset,
                 (None, Index::Linear(linear)) => linear.find(&runs, buffer.size, buffer.alignment, fit),

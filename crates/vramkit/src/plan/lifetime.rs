@@ -67,9 +67,7 @@ impl TensorLifetime {
 
     /// The runs of steps, half-open, during which it lives: its whole life, without its gaps.
     pub fn runs(&self) -> impl Iterator<Item = (Step, Step)> + '_ {
-        let starts = std::iter::once(self.start).chain(self.gaps.iter().map(|gap| gap.1));
-        let ends = self.gaps.iter().map(|gap| gap.0).chain(std::iter::once(self.end));
-        starts.zip(ends)
+        without(self.start, self.end, self.gaps.iter().copied())
     }
 
     /// Whether it takes any room at any time; a tensor without bytes or without steps goes anywhere.
@@ -223,6 +221,16 @@ impl LifetimeError {
     pub(super) fn pin(tensor: &TensorLifetime, offset: u64, reason: impl Into<String>) -> Self {
         Self::Pin { model: tensor.model.clone(), id: tensor.id.clone(), offset, reason: reason.into() }
     }
+}
+
+/// What is left of `[start, end)` without gaps in it that are in order.
+pub(super) fn without<T: Copy>(
+    start: T,
+    end: T,
+    gaps: impl Iterator<Item = (T, T)> + Clone,
+) -> impl Iterator<Item = (T, T)> + Clone {
+    let starts = std::iter::once(start).chain(gaps.clone().map(|gap| gap.1));
+    starts.zip(gaps.map(|gap| gap.0).chain(std::iter::once(end)))
 }
 
 /// Puts models on one clock. Under [`Schedule::Fixed`] each starts at its own step; under

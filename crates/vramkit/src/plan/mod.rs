@@ -22,7 +22,6 @@ mod order;
 mod planner;
 mod pools;
 mod problem;
-mod random;
 mod recorder;
 mod search;
 mod squeaky;

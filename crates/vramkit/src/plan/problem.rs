@@ -6,7 +6,7 @@
 
 use std::collections::HashMap;
 
-use super::lifetime::{LifetimeError, TensorLifetime};
+use super::lifetime::{LifetimeError, TensorLifetime, without};
 use crate::units::Step;
 
 /// Something to be placed: one tensor, or an alias group's tensors together.
@@ -51,6 +51,8 @@ pub(super) struct Compiled {
     pub(super) problem: Problem,
     /// For each tensor its buffer; `None` for one that takes no room or no time.
     pub(super) buffer_of: Vec<Option<u32>>,
+    /// The step at which each rank begins.
+    pub(super) steps: Vec<u64>,
 }
 
 /// Makes numbers of lifetimes. Errors name tensors whose pins contradict one another.
@@ -103,12 +105,15 @@ pub(super) fn collect<'a>(
         pinned: unit.pinned,
     });
     let gaps = units.iter().zip(0..).flat_map(|(unit, buffer)| {
-        let ranked = unit.gaps.iter().map(|gap| (rank(gap.0.0), rank(gap.1.0)));
-        // Nothing starts in an empty one, so nothing can use it.
-        ranked.filter(|(start, end)| start < end).map(move |(start, end)| Gap { buffer, start, end })
+        ranked(buffer, unit.gaps.iter().map(|gap| (rank(gap.0.0), rank(gap.1.0))))
     });
     let problem = Problem { gaps: gaps.collect(), buffers: buffers.collect(), ranks: starts.len() as u32 };
-    Ok((Compiled { problem, buffer_of }, units))
+    Ok((Compiled { problem, buffer_of, steps: starts }, units))
+}
+
+/// A buffer's gaps from their ranks, without empty ones: nothing starts in those, so nothing can use them.
+fn ranked(buffer: u32, gaps: impl Iterator<Item = (u32, u32)>) -> impl Iterator<Item = Gap> {
+    gaps.filter(|(start, end)| start < end).map(move |(start, end)| Gap { buffer, start, end })
 }
 
 /// A buffer under construction, in steps.
@@ -138,9 +143,7 @@ impl<'a> Unit<'a> {
 
     /// The runs of steps, half-open, during which it is live.
     pub(super) fn runs(&self) -> impl Iterator<Item = (u64, u64)> + '_ {
-        let starts = std::iter::once(self.start).chain(self.gaps.iter().map(|gap| gap.1.0));
-        let ends = self.gaps.iter().map(|gap| gap.0.0).chain(std::iter::once(self.end));
-        starts.zip(ends)
+        without(self.start, self.end, self.gaps.iter().map(|gap| (gap.0.0, gap.1.0)))
     }
 
     /// Takes another tensor of the same alias group in: one place for as long as any of them lives.
@@ -211,11 +214,8 @@ impl Problem {
 
     /// The runs of ranks, half-open, during which a buffer is live.
     pub fn runs(&self, buffer: usize) -> impl Iterator<Item = (u32, u32)> + Clone + '_ {
-        let gaps = self.gaps_of(buffer);
         let Buffer { start, end, .. } = self.buffers[buffer];
-        let starts = std::iter::once(start).chain(gaps.iter().map(|gap| gap.end));
-        let ends = gaps.iter().map(|gap| gap.start).chain(std::iter::once(end));
-        starts.zip(ends)
+        without(start, end, self.gaps_of(buffer).iter().map(|gap| (gap.start, gap.end)))
     }
 
     fn gaps_of(&self, buffer: usize) -> &[Gap] {
@@ -279,8 +279,7 @@ impl Problem {
             Buffer { start: rank(buffer.start), end: rank(buffer.end), ..buffer }
         });
         let gaps = part.iter().zip(0..).flat_map(|(&i, buffer)| {
-            let ranked = self.gaps_of(i as usize).iter().map(|gap| (rank(gap.start), rank(gap.end)));
-            ranked.filter(|(start, end)| start < end).map(move |(start, end)| Gap { buffer, start, end })
+            ranked(buffer, self.gaps_of(i as usize).iter().map(|gap| (rank(gap.start), rank(gap.end))))
         });
         Self { gaps: gaps.collect(), buffers: buffers.collect(), ranks: starts.len() as u32 }
     }

@@ -55,20 +55,20 @@ impl Search for Squeaky {
             greedy::orders(problem).into_iter().map(|(order, fit)| Line::new(order, fit)).collect();
         let rounds = if n <= MEDIUM { ROUNDS } else { usize::MAX };
         let mut arena = incumbent.arena;
+        let mut placers: Vec<Placer<'_>> = (0..goal.threads.max(1)).map(|_| Placer::new(problem)).collect();
         for round in 0..rounds {
             if arena <= goal.enough || goal.is_over() {
                 break;
             }
             // All lines aim at the same height, so the answer does not hang on the number of threads.
             let wanted = goal.enough + (arena - goal.enough) / 100 * HEIGHTS[round / TRIAL % HEIGHTS.len()];
-            let share = lines.len().div_ceil(goal.threads.max(1));
+            let share = lines.len().div_ceil(placers.len());
             std::thread::scope(|scope| {
-                for lines in lines.chunks_mut(share) {
+                for (lines, placer) in lines.chunks_mut(share).zip(&mut placers) {
                     scope.spawn(move || {
-                        let mut placer = Placer::new(problem);
                         for line in lines {
                             if !goal.is_over() {
-                                line.pass(problem, &mut placer, wanted);
+                                line.pass(problem, placer, wanted);
                             }
                         }
                     });

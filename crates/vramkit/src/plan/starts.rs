@@ -8,7 +8,7 @@
 
 use super::lifetime::{LifetimeError, Model, Schedule, on_one_clock};
 use super::problem::collect;
-use super::random::Random;
+use crate::random::SplitMix64;
 use crate::units::{ByteSize, Step};
 
 /// Beginnings that are tried.
@@ -75,7 +75,7 @@ pub fn choose_starts(models: &[Model], makespan: Step, seed: u64) -> Result<Star
     let even = area.div_ceil(u128::from(makespan.0.max(1)));
     let bound = alone.max(u64::try_from(even).unwrap_or(u64::MAX));
 
-    let mut random = Random::new(seed);
+    let mut random = SplitMix64::new(seed);
     let mut best: Option<((u64, u64), Vec<u64>)> = None;
     for beginning in 0..BEGINNINGS {
         let mut next = 0;

@@ -109,6 +109,16 @@ fn nonsense_is_refused_with_the_tensor_named() {
 }
 
 #[test]
+fn the_fullest_step_counts_an_alias_group_once() {
+    let view =
+        |id, start, end| TensorLifetime { alias_group: Some("g".into()), ..tensor("m", id, start, end, 10) };
+    let tensors =
+        vec![view("a", 0, 2), view("b", 0, 2), tensor("m", "c", 4, 6, 15), tensor("m", "d", 5, 6, 1)];
+    let plan = plan(&[model("m", tensors)], Schedule::Fixed);
+    assert_eq!(plan.fullest_step(), Some((Step(5), vec![2, 3])));
+}
+
+#[test]
 fn pins_and_alias_groups_are_kept() {
     let pinned = TensorLifetime { pinned: Some(ByteSize::new(100)), ..tensor("m", "p", 0, 10, 50) };
     let group = |id: &str, start, end| TensorLifetime {
@@ -192,7 +202,7 @@ fn a_search_is_asked_where_a_gap_is_left_and_may_close_it() {
 #[test]
 fn what_sticks_out_goes_first_next_time() {
     // 1,500 buffers scattered at random, among many that live long: no order of the portfolio is near the load.
-    let mut random = random::Random::new(7);
+    let mut random = crate::random::SplitMix64::new(7);
     let tensors: Vec<_> = (0..1500)
         .map(|i| {
             let start = random.below(3000) as u64;

@@ -9,7 +9,7 @@
 
 use super::state::State;
 use super::units::Units;
-use crate::plan::random::Random;
+use crate::random::SplitMix64;
 
 /// How sections are compared; the least score is branched on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -44,7 +44,7 @@ impl Chooser {
     }
 
     /// Lets the first weights differ by up to a percent, so that ties fall elsewhere than to the earliest section.
-    pub(super) fn shake(&mut self, random: &mut Random) {
+    pub(super) fn shake(&mut self, random: &mut SplitMix64) {
         self.weight.iter_mut().for_each(|weight| *weight += 1e-4 * random.below(100) as f32);
     }
 

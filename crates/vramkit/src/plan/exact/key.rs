@@ -8,7 +8,7 @@
 use std::ops::{Add, Sub};
 
 use super::units::Units;
-use crate::plan::random::Random;
+use crate::random::SplitMix64;
 
 /// See the [module](self).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -49,7 +49,7 @@ pub(super) struct Keys(Vec<[u128; 3]>);
 
 impl Keys {
     pub(super) fn new(tensors: usize) -> Self {
-        let mut random = Random::new(0x5eed);
+        let mut random = SplitMix64::new(0x5eed);
         let mut wide = || u128::from(random.next()) << 64 | u128::from(random.next());
         Self((0..tensors).map(|_| [wide(), wide(), wide()]).collect())
     }

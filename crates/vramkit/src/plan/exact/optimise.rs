@@ -35,14 +35,9 @@ impl Search for Exact {
     }
 
     fn improve(&self, problem: &Problem, incumbent: &Placement, goal: &Goal<'_>) -> Found {
-        if problem.buffers.len() > LARGEST {
-            return Found { placement: None, bound: goal.bound };
-        }
-        if let Some(sections) = Sections::<i32>::new(problem) {
-            return improve(&sections, problem, incumbent, goal);
-        }
-        match Sections::<i64>::new(problem) {
-            Some(sections) => improve(&sections, problem, incumbent, goal),
+        match AnySections::of(problem) {
+            Some(AnySections::Narrow(sections)) => improve(&sections, problem, incumbent, goal),
+            Some(AnySections::Wide(sections)) => improve(&sections, problem, incumbent, goal),
             None => Found { placement: None, bound: goal.bound },
         }
     }
@@ -53,13 +48,28 @@ pub(in crate::plan) fn decide(problem: &Problem, capacity: u64, nodes: u64, goal
     fn ask<U: Units>(sections: &Sections<U>, capacity: u64, nodes: u64, goal: &Goal<'_>) -> Answer {
         Restarts::new(sections, capacity, goal.seed).search(nodes, &|| goal.is_over())
     }
-    if problem.buffers.len() > LARGEST {
-        return Answer::Open;
+    match AnySections::of(problem) {
+        Some(AnySections::Narrow(sections)) => ask(&sections, capacity, nodes, goal),
+        Some(AnySections::Wide(sections)) => ask(&sections, capacity, nodes, goal),
+        None => Answer::Open,
     }
-    if let Some(sections) = Sections::<i32>::new(problem) {
-        return ask(&sections, capacity, nodes, goal);
+}
+
+/// Sections in the narrowest numbers that hold a problem's sizes.
+enum AnySections {
+    Narrow(Sections<i32>),
+    Wide(Sections<i64>),
+}
+
+impl AnySections {
+    /// `None` for a problem that is left as it is.
+    fn of(problem: &Problem) -> Option<Self> {
+        if problem.buffers.len() > LARGEST {
+            return None;
+        }
+        let narrow = Sections::new(problem).map(Self::Narrow);
+        narrow.or_else(|| Sections::new(problem).map(Self::Wide))
     }
-    Sections::<i64>::new(problem).map_or(Answer::Open, |sections| ask(&sections, capacity, nodes, goal))
 }
 
 fn improve<U: Units>(

@@ -9,7 +9,7 @@ use super::failures::Failures;
 use super::sections::Sections;
 use super::state::State;
 use super::units::Units;
-use crate::plan::random::Random;
+use crate::random::SplitMix64;
 
 /// Nodes of the first dives, for each tensor.
 const FIRST: f64 = 2.5;
@@ -45,7 +45,7 @@ impl<'a, U: Units> Restarts<'a, U> {
         let mut choosers: Vec<Chooser> =
             RULES.iter().map(|&rule| Chooser::new(rule, sections.count)).collect();
         if seed > 0 {
-            let mut random = Random::new(seed);
+            let mut random = SplitMix64::new(seed);
             choosers.iter_mut().for_each(|chooser| chooser.shake(&mut random));
         }
         Self {

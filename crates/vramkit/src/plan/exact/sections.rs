@@ -102,7 +102,7 @@ impl<U: Units> Sections<U> {
             pinned: tensors.iter().map(|b| b.pinned.and_then(units)).collect(),
             twin: vec![None; n],
             neighbours: vec![Bits::new(n); n],
-            members: vec![Bits::new(n); count],
+            members: Vec::new(),
         };
         sections.is_aligned = sections.alignment.iter().any(|&alignment| alignment > U::ONE);
         let mut by_start: Vec<u32> = (0..n as u32).collect();
@@ -112,13 +112,13 @@ impl<U: Units> Sections<U> {
             sections.first_starting.push(first as u32);
         }
         sections.starting = by_start;
+        let mut members = vec![Bits::new(n); count];
         for t in 0..n {
-            for &(lo, hi) in sections.spans.as_ref().map_or(&[sections.hull[t]][..], |spans| &spans[t]) {
-                for members in &mut sections.members[lo as usize..hi as usize] {
-                    members.insert(t);
-                }
+            for &(lo, hi) in sections.spans(t) {
+                members[lo as usize..hi as usize].iter_mut().for_each(|members| members.insert(t));
             }
         }
+        sections.members = members;
         for t in 0..n {
             let mut all = Bits::new(n);
             for &(lo, hi) in sections.spans(t) {

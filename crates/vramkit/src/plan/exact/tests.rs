@@ -158,7 +158,7 @@ proptest! {
 
 /// Rows of a full rectangle, cut at random: the optimum is its height, and no order of the portfolio reaches it.
 fn cut_rectangle(pieces: usize, seed: u64) -> (Problem, u64) {
-    let mut random = crate::plan::random::Random::new(seed);
+    let mut random = crate::random::SplitMix64::new(seed);
     let (width, height) = (200u32, 1000u64);
     let mut boxes = vec![(0u32, width, 0u64, height)];
     while boxes.len() < pieces {

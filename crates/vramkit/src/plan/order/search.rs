@@ -96,7 +96,12 @@ impl<'a> Graph<'a> {
 
     fn ready(&self, done: &Set) -> Vec<usize> {
         let waiting = (0..self.flow.steps()).filter(|&step| !Self::is_done(done, step));
-        waiting.filter(|&step| self.waits[step].iter().all(|&other| Self::is_done(done, other))).collect()
+        waiting.filter(|&step| self.is_ready(done, step)).collect()
+    }
+
+    /// Whether all that a step waits for is done.
+    fn is_ready(&self, done: &Set, step: usize) -> bool {
+        self.waits[step].iter().all(|&other| Self::is_done(done, other))
     }
 
     /// What is live during a step that is done next, and after it.
@@ -130,11 +135,9 @@ impl<'a> Graph<'a> {
             let step = ready.remove(at);
             state = self.with(&state, step);
             done.push(step);
-            let freed = self.next[step].iter().copied().filter(|&next| {
-                !ready.contains(&next)
-                    && self.waits[next].iter().all(|&other| Self::is_done(&state.done, other))
-            });
-            let mut freed: Vec<usize> = freed.collect();
+            let freed = self.next[step].iter().copied();
+            let mut freed: Vec<usize> =
+                freed.filter(|next| !ready.contains(next) && self.is_ready(&state.done, *next)).collect();
             freed.sort_unstable();
             freed.dedup();
             ready.extend(freed);

@@ -1,43 +1,25 @@
 //! `vramkit capacity` as scripts and people use it.
 
-#![allow(clippy::unwrap_used)]
-
 use std::fs;
-use std::path::Path;
 
-use assert_cmd::Command;
 use serde_json::Value;
 
-fn vramkit() -> Command {
-    let mut command = Command::cargo_bin("vramkit").unwrap();
-    command.current_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join("../..")).arg("capacity");
-    command
+use crate::common;
+
+fn words(arguments: &str) -> Vec<&str> {
+    std::iter::once("capacity").chain(arguments.split_whitespace()).collect()
 }
 
 fn run(arguments: &str) -> std::process::Output {
-    vramkit().args(arguments.split_whitespace()).output().unwrap()
+    common::vramkit().args(words(arguments)).output().unwrap()
 }
 
 fn json(arguments: &str, status: i32) -> Value {
-    let output = run(&format!("{arguments} --json"));
-    assert_eq!(
-        output.status.code(),
-        Some(status),
-        "{arguments}: {}",
-        String::from_utf8_lossy(&output.stderr)
-    );
-    serde_json::from_slice(&output.stdout).unwrap()
+    common::json(&words(&format!("{arguments} --json")), status)
 }
 
 fn refused(arguments: &str) -> String {
-    let output = run(arguments);
-    let error = String::from_utf8(output.stderr).unwrap();
-    assert_eq!(output.status.code(), Some(2), "{arguments}: {error}");
-    assert!(
-        output.stdout.is_empty() && error.starts_with("error:") && !error.contains("panicked"),
-        "{error}"
-    );
-    error
+    common::refused(&words(arguments))
 }
 
 const GEOMETRIC: &str = "--prompt-mean 20 --termination 0.01";
@@ -203,9 +185,7 @@ fn a_person_sees_the_answer() {
 
 #[test]
 fn the_schema_describes_the_answer() {
-    let mut command = Command::cargo_bin("vramkit").unwrap();
-    let schema: Value =
-        serde_json::from_slice(&command.args(["schema", "capacity"]).output().unwrap().stdout).unwrap();
+    let schema = common::json(&["schema", "capacity"], 0);
     let answer = json(&format!("--batch 8 {GEOMETRIC}"), 0);
     for key in answer.as_object().unwrap().keys() {
         assert!(schema["properties"][key].is_object(), "{key}");

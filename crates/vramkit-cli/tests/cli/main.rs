@@ -1,0 +1,10 @@
+//! The program as scripts and people use it.
+
+#![allow(clippy::unwrap_used)]
+
+mod capacity;
+mod common;
+mod output;
+mod plan;
+mod replay;
+mod run;

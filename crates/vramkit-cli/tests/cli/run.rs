@@ -1,0 +1,99 @@
+//! `vramkit run` and `vramkit devices` as scripts use them, on host memory, the simulated device and the stand-in for a
+//! card.
+
+use crate::common::{example, json, vramkit};
+
+#[test]
+fn run_keeps_its_contract() {
+    for (schedule, arena) in
+        [("fixed", 350_000_000u64), ("sequential", 300_000_000), ("concurrent", 700_000_000)]
+    {
+        let run =
+            json(&["run", &example("three-models"), "--schedule", schedule, "--device", "sim", "--json"], 0);
+        assert_eq!(run["schema"], "vramkit.run/1");
+        assert_eq!(
+            (&run["plan"]["arena_bytes"], &run["plan"]["proven_optimal"]),
+            (&arena.into(), &true.into())
+        );
+        assert!(run["plan"]["tensors"].is_null());
+        assert_eq!((&run["verified_tensors"], &run["aliasing_violations"]), (&7.into(), &0.into()));
+        assert_eq!(run["used_after_release_bytes"], 0);
+        let committed = run["peak_committed_bytes"].as_u64().unwrap();
+        assert!(committed >= arena && committed - arena < 2 << 20);
+        assert_eq!(run["system_peak_bytes"], run["peak_committed_bytes"]);
+        assert!(run["stall_seconds"].is_number() && run["levels"]["normal"].is_number());
+        let kinds: Vec<&str> =
+            run["decisions"].as_array().unwrap().iter().map(|d| d["kind"].as_str().unwrap()).collect();
+        assert_eq!((kinds[0], kinds[1]), ("plan_generated", "bound"));
+    }
+    let run = json(&["run", &example("three-models"), "--device", "sim", "--json"], 0);
+    assert_eq!(
+        (&run["reduction_of_sum_of_sizes_ratio"], &run["reduction_of_sum_of_peaks_ratio"]),
+        (&0.5625.into(), &0.5.into())
+    );
+}
+
+#[test]
+fn real_graphs_run_on_real_memory() {
+    let run = json(&["run", &example("vision"), "--json"], 0);
+    assert_eq!((&run["verified_tensors"], &run["aliasing_violations"]), (&449.into(), &0.into()));
+    assert_eq!(run["plan"]["arena_bytes"], 9_633_792);
+    let peak = run["peak_committed_bytes"].as_u64().unwrap();
+    assert_eq!(run["system_peak_bytes"].as_u64().unwrap_or(peak), peak);
+}
+
+#[test]
+fn a_dry_run_takes_nothing() {
+    let run = json(&["run", &example("three-models"), "--dry-run", "--json"], 0);
+    assert_eq!((&run["peak_committed_bytes"], &run["verified_tensors"]), (&0.into(), &0.into()));
+    assert_eq!(run["dry_run"], true);
+}
+
+#[test]
+fn a_device_that_is_not_here_has_its_own_exit_status() {
+    let output = vramkit().args(["run", &example("three-models"), "--device", "cuda:0"]).output().unwrap();
+    assert_eq!(output.status.code(), Some(3));
+    assert!(String::from_utf8_lossy(&output.stderr).contains("`cuda:0` is not here"));
+}
+
+/// The stand-in for the driver, built beside this test.
+fn stand_in() -> std::path::PathBuf {
+    let _ = vramkit_standin::standin_reset as extern "C" fn();
+    std::env::current_exe().unwrap().parent().unwrap().join("libvramkit_standin.so")
+}
+
+#[test]
+fn a_card_runs_a_workload_and_is_listed() {
+    let with_card = || {
+        let mut command = vramkit();
+        command.env("VRAMKIT_CUDA_DRIVER", stand_in());
+        command
+    };
+    let output = with_card().args(["devices", "--json"]).output().unwrap();
+    let report: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(report["devices"][1]["id"], "cuda:0");
+    assert_eq!(report["devices"][1]["stream_pool"]["used_bytes"]["value"], 64 << 20);
+    assert_eq!(report["unavailable"], serde_json::json!([]));
+    let run = ["run", &example("three-models"), "--device", "cuda:0", "--verify", "full", "--json"];
+    let output = with_card().args(run).output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let report: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!((&report["verified_tensors"], &report["aliasing_violations"]), (&7.into(), &0.into()));
+    assert_eq!(report["used_after_release_bytes"], 0);
+    // A card that is not there, a driver without cards, one that is lost in mid-run, and one that is too small.
+    let run = ["run", &example("three-models"), "--device", "cuda:1"];
+    assert_eq!(with_card().args(run).output().unwrap().status.code(), Some(3));
+    let run = ["run", &example("three-models"), "--device", "cuda:0"];
+    let none = with_card().env("VRAMKIT_STANDIN_CARDS", "0").args(run).output().unwrap();
+    assert_eq!(none.status.code(), Some(3));
+    let lost = with_card().env("VRAMKIT_STANDIN_FAULTS", "cuMemcpyDtoH_v2:2=719").args(run).output().unwrap();
+    assert!(!lost.status.success());
+    assert!(String::from_utf8_lossy(&lost.stderr).contains("cuda:0 is lost"));
+    let small = with_card().env("VRAMKIT_STANDIN_BYTES", "200000000").args(run).output().unwrap();
+    assert!(!small.status.success());
+    let text = String::from_utf8_lossy(&small.stderr).into_owned();
+    assert!(text.contains("needs 350 MB") || text.contains("out of memory"), "{text}");
+    let other = vramkit().env("VRAMKIT_CUDA_DRIVER", "libm.so.6").arg("devices").output().unwrap();
+    assert!(other.status.success());
+    assert!(String::from_utf8_lossy(&other.stdout).contains("lacks the function cuInit"));
+}
