@@ -20,6 +20,9 @@ const RUNS: u64 = 8;
 const TRIES: usize = 1024;
 /// Of them, one in so many is kept at the next.
 const KEPT: usize = 4;
+/// Fewer that get beyond a level say little about it: then more are run, up to so many times as many.
+const FEW: usize = 4;
+const MORE: usize = 64;
 /// No deeper than 4^-200.
 const LEVELS: usize = 200;
 /// Levels whose cycles are rarer than this are all the same: ln 1e-20.
@@ -150,34 +153,35 @@ impl Excursions {
         let mut ln_runs = visits.ln();
         let mut level = f64::NEG_INFINITY;
         for depth in 1..=LEVELS {
-            let stream =
-                |i: usize| Stream::new(self.seed ^ (number << 32), (depth * self.tries + i) as u64 + 1);
-            let tries: Vec<Try> = (0..self.tries)
-                .map(|i| {
-                    let mut state = starts[i % starts.len()].clone();
-                    let mut found = Try { peak: state.reached, ..Try::default() };
-                    self.go(&mut state, &mut stream(i), f64::INFINITY, level, &mut found);
-                    found
-                })
-                .collect();
-            let descending = |mut values: Vec<f64>| {
-                values.sort_unstable_by(|a, b| b.total_cmp(a));
-                values
+            let stream = |i: usize| {
+                // Those of further tries are far from those of the next levels.
+                let block = if i < self.tries { depth * self.tries } else { depth << 32 };
+                Stream::new(self.seed ^ (number << 32), (block + i) as u64 + 1)
             };
-            let peaks = descending(tries.iter().map(|t| t.peak).collect());
-            let share = |count: f64| (count / self.tries as f64).ln();
-            let quarter = peaks[self.tries / KEPT];
+            let attempt = |i: usize| {
+                let mut state = starts[i % starts.len()].clone();
+                let mut found = Try { peak: state.reached, ..Try::default() };
+                self.go(&mut state, &mut stream(i), f64::INFINITY, level, &mut found);
+                found
+            };
+            let mut tries: Vec<Try> = (0..self.tries).map(attempt).collect();
+            let mut peaks = peaks_of(&tries);
+            while crossing(&peaks, goal).1 < FEW && tries.len() < MORE * self.tries {
+                tries.extend((tries.len()..2 * tries.len()).map(attempt));
+                peaks = peaks_of(&tries);
+            }
+            let count = tries.len();
+            let quarter = peaks[count / KEPT];
             // The level at which as many excursions, or cycles of them, are over it as is wanted: good where a quarter is.
-            let wanted = |goal: f64| (goal - ln_runs).exp() * self.tries as f64;
-            let next = match goal {
-                Goal::Level(goal) => goal.min(quarter),
+            let wanted = |goal: f64| (goal - ln_runs).exp() * count as f64;
+            match goal {
+                Goal::Level(_) => {}
                 Goal::Runs(goal) => {
                     let at = wanted(goal);
-                    if at >= (self.tries / KEPT) as f64 {
-                        let level = peaks[(at as usize).min(self.tries - 1)];
+                    if at >= (count / KEPT) as f64 {
+                        let level = peaks[(at as usize).min(count - 1)];
                         return Ok(Rung { level, ln_runs: goal, cycles: 1.0 });
                     }
-                    quarter
                 }
                 Goal::Cycles(goal) => {
                     let of_cycles = descending(tries.iter().flat_map(|t| t.cycles.iter().copied()).collect());
@@ -186,26 +190,21 @@ impl Excursions {
                     if at <= quarter && at.is_finite() {
                         return Ok(Rung { level: at, ln_runs, cycles: 1.0 });
                     }
-                    quarter
                 }
-            };
-            // Tries of one origin may have the same peak: then the next lower one that others reach.
-            let next = if peaks[0] > next {
-                next
-            } else {
-                peaks[peaks.partition_point(|&peak| peak >= next).min(self.tries - 1)]
-            };
-            let reached = peaks.partition_point(|&peak| peak > next);
+            }
+            let (next, reached) = crossing(&peaks, goal);
             if reached == 0 || next <= level {
-                // All alike: nothing above is known but that it is rarer.
+                // All alike: nothing above is known but that it is rarer, most likely than three in all tries.
                 match goal {
-                    Goal::Level(_) if level.is_finite() => return Ok(Rung { level, ln_runs, cycles: 1.0 }),
+                    Goal::Level(_) if level.is_finite() => {
+                        return Ok(Rung { level, ln_runs: ln_runs + (3.0 / count as f64).ln(), cycles: 1.0 });
+                    }
                     _ => break,
                 }
             }
-            ln_runs += share(reached as f64);
+            ln_runs += (reached as f64 / count as f64).ln();
             // Once more with the same random numbers, up to the crossing.
-            let kept = (0..self.tries).filter(|&i| tries[i].peak > next).map(|i| {
+            let kept = (0..count).filter(|&i| tries[i].peak > next).map(|i| {
                 let mut state = starts[i % starts.len()].clone();
                 self.go(&mut state, &mut stream(i), next, level, &mut Try::default());
                 state
@@ -324,6 +323,29 @@ impl Excursions {
         state.alive = seats;
         true
     }
+}
+
+/// The highest first.
+fn descending(mut values: Vec<f64>) -> Vec<f64> {
+    values.sort_unstable_by(|a, b| b.total_cmp(a));
+    values
+}
+
+fn peaks_of(tries: &[Try]) -> Vec<f64> {
+    descending(tries.iter().map(|t| t.peak).collect())
+}
+
+/// The next level: the goal, or what a quarter of the tries get to. How many of them get beyond it.
+fn crossing(peaks: &[f64], goal: Goal) -> (f64, usize) {
+    let quarter = peaks[peaks.len() / KEPT];
+    let wanted = if let Goal::Level(goal) = goal { goal.min(quarter) } else { quarter };
+    // Tries of one origin may have the same peak: then the next lower one that others reach.
+    let next = if peaks[0] > wanted {
+        wanted
+    } else {
+        peaks[peaks.partition_point(|&peak| peak >= wanted).min(peaks.len() - 1)]
+    };
+    (next, peaks.partition_point(|&peak| peak > next))
 }
 
 #[derive(Clone, Debug)]

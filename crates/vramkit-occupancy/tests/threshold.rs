@@ -299,6 +299,17 @@ fn bad_input_is_named() {
     assert!(simulate(batch(4, 2), &lengths, Effort { cycles: 3, seed: 0 }).is_err());
 }
 
+/// Peaks here are whole numbers, a few outputs apart: of the tries from one level, hardly any get to the next.
+#[test]
+fn splitting_gets_past_levels_that_few_tries_do() {
+    let lengths = Lengths::geometric(97.0, 0.3406).unwrap();
+    let here = service(&lengths, Horizon::Cycle);
+    let risk = |capacity| here.risk(Batching::Threshold(batch(13, 4)), capacity).unwrap();
+    let (near, far) = (risk(1370.0), risk(2000.0));
+    assert!((1e-9..1e-8).contains(&near.probability), "{near:?}");
+    assert!(far.high < 1e-19, "{far:?}");
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(24))]
 
@@ -314,7 +325,7 @@ proptest! {
         let n = f64::from(seats);
         prop_assert!(exact.x0() >= n * f64::from(prompt) - 1e-6);
         prop_assert!(exact.x0() <= n * (f64::from(prompt) + 1.0 / termination) + 1e-6, "{}", exact.x0());
-        prop_assert!(exact.kappa() >= n - 1e-9 && exact.x0_variance() > -1e-3 * exact.x0().powi(2));
+        prop_assert!(exact.kappa() >= n - 1e-9 && exact.x0_variance() >= -1e-3 * exact.x0().powi(2));
         let effort = Effort { cycles: 2000, seed: 1 };
         let service = Service { lengths: &lengths, block: 1, horizon: Horizon::Cycle, effort, progress: &|_| {} };
         let little = ((exact.x0() + exact.kappa()) * room).max(f64::from(prompt) + 1.0);
@@ -325,7 +336,8 @@ proptest! {
             prop_assert!((0.0..=1.0).contains(&risk.probability), "{risk:?}");
             prop_assert!(risk.low <= risk.probability && risk.probability <= risk.high, "{risk:?}");
             if let Ok(more) = service.risk(batching, little * 1.5) {
-                prop_assert!(more.probability <= risk.probability * 1.5 + 1e-300, "{risk:?} {more:?}");
+                // Below 1e-20 both are bounds.
+                prop_assert!(more.probability <= risk.high.max(1e-20), "{risk:?} {more:?}");
             }
         }
     }

@@ -242,6 +242,9 @@ fn join_ranges(placements: &mut [Placement]) {
     }
 }
 
+/// How long the plan of a whole trace is searched for, unless it is proven the best before.
+const TIME_TO_PLAN: Duration = Duration::from_secs(1);
+
 /// One plan for the whole trace, the best one at hand: each allocation lives from its step to its free's. What does not
 /// fit into the capacity counts as refused.
 fn offline(trace: &Trace, capacity: Option<ByteSize>) -> Placed {
@@ -268,14 +271,14 @@ fn offline(trace: &Trace, capacity: Option<ByteSize>) -> Placed {
         .collect();
     let model = Model { name: "trace".into(), weights: ByteSize::ZERO, start: Step(0), tensors: lifetimes };
     let start = Instant::now();
-    let plan = MemoryPlanner::new().plan(&[model], Schedule::Fixed);
+    let plan = MemoryPlanner::thorough(TIME_TO_PLAN).plan(&[model], Schedule::Fixed);
     let time = start.elapsed();
     let plan = plan.expect("the steps of a trace are lifetimes");
     for (placed, &offset) in placements.iter_mut().zip(&plan.offsets) {
         placed.offset = offset;
     }
-    // Where a policy that sees one allocation at a time has put them is a plan too: on long random traces the planner's
-    // greedy orders may end higher.
+    // Where a policy that sees one allocation at a time has put them is a plan too: on long random traces the planner
+    // may end higher.
     for name in [PolicyName::Default, PolicyName::BestFit] {
         if let Some(online) = with_policy(trace, name, None, Place(trace))
             && end_of(&online.placements) < end_of(&placements)

@@ -280,6 +280,7 @@ impl SegregatedFit {
         Some(taken)
     }
 
+    /// As [`take`](Self::take), where none of the last few of any bin holds the request: looks at all.
     #[cold]
     #[inline(never)]
     fn take_any(&mut self, table: Table<'_>, first: usize, size: u32, alignment: u32) -> Option<Free> {
