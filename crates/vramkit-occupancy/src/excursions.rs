@@ -165,11 +165,14 @@ impl Excursions {
                 found
             };
             let mut tries: Vec<Try> = (0..self.tries).map(attempt).collect();
-            let mut peaks = peaks_of(&tries);
-            while crossing(&peaks, goal).1 < FEW && tries.len() < MORE * self.tries {
+            let (peaks, next, reached) = loop {
+                let peaks = descending(tries.iter().map(|t| t.peak).collect());
+                let (next, reached) = crossing(&peaks, goal);
+                if reached >= FEW || tries.len() >= MORE * self.tries {
+                    break (peaks, next, reached);
+                }
                 tries.extend((tries.len()..2 * tries.len()).map(attempt));
-                peaks = peaks_of(&tries);
-            }
+            };
             let count = tries.len();
             let quarter = peaks[count / KEPT];
             // The level at which as many excursions, or cycles of them, are over it as is wanted: good where a quarter is.
@@ -192,7 +195,6 @@ impl Excursions {
                     }
                 }
             }
-            let (next, reached) = crossing(&peaks, goal);
             if reached == 0 || next <= level {
                 // All alike: nothing above is known but that it is rarer, most likely than three in all tries.
                 match goal {
@@ -329,10 +331,6 @@ impl Excursions {
 fn descending(mut values: Vec<f64>) -> Vec<f64> {
     values.sort_unstable_by(|a, b| b.total_cmp(a));
     values
-}
-
-fn peaks_of(tries: &[Try]) -> Vec<f64> {
-    descending(tries.iter().map(|t| t.peak).collect())
 }
 
 /// The next level: the goal, or what a quarter of the tries get to. How many of them get beyond it.
