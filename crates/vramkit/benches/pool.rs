@@ -166,6 +166,8 @@ type Peer = (&'static str, fn(&[Operation]) -> Outcome);
 
 fn main() {
     let (trace, peak) = trace();
+    // Which of them ratios are to.
+    const OFFSET_ALLOCATOR: usize = 3;
     let peers: [Peer; 5] = [
         ("vramkit pool, ids", vramkit_pool_ids),
         ("the same without ages", vramkit_pool_without_ages),
@@ -179,7 +181,7 @@ fn main() {
             best.best_of(run(&trace));
         }
     }
-    let peer = best[3].per_operation();
+    let peer = best[OFFSET_ALLOCATOR].per_operation();
     println!("random trace: {OPERATIONS} operations, at most {LIVE} live, peak live {}", ByteSize::new(peak));
     println!(
         "{:<24}{:>12}{:>30}{:>20}",

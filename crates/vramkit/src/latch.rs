@@ -41,10 +41,10 @@ pub(crate) struct Latch<T> {
     value: UnsafeCell<T>,
 }
 
-// SAFETY: a `&Latch<T>` leads to the value through a `LatchGuard` alone, of which there is one at a time: it is made
-// after `state` has been exchanged from free to taken, which one thread succeeds in before the guard's drop stores
-// free again. Acquire at the exchange and release at the store order the uses of one holder before those of the next.
-// So sharing a latch hands the value from thread to thread, which `T: Send` allows.
+// A `&Latch<T>` leads to the value through a `LatchGuard` alone, of which there is one at a time: it is made after
+// `state` has been exchanged from free to taken, which one thread succeeds in before the guard's drop stores free again.
+// SAFETY: so sharing a latch hands the value from thread to thread, which `T: Send` allows. Acquire at the exchange and
+// release at the store order the uses of one holder before those of the next.
 unsafe impl<T: Send> Sync for Latch<T> {}
 
 impl<T> Latch<T> {

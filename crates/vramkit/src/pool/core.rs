@@ -12,7 +12,7 @@ use super::counts::Counts;
 use super::front::{self, Fronts};
 use super::granules::Granules;
 use super::record::{Recorded, Recorder};
-use super::request::{AllocationId, Purpose, Request};
+use super::request::{AllocationId, OwnerId, Purpose, Request};
 use super::streams::Line;
 use super::{PoolConfig, PoolError, Reclaimer};
 use crate::device::{AddressRange, Device, DeviceError};
@@ -235,12 +235,16 @@ impl Inner {
         Ok(Placed { id: AllocationId(BlockId { index, stamp }), offset, granted })
     }
 
+    /// What a block granted now is for.
+    pub(super) fn label(&self, request: &Request, owner: OwnerId, granted: u64) -> Label {
+        let slack = (granted - request.size.bytes()) as u32;
+        Label { owner, tag: request.tag, slack, born: self.now() }
+    }
+
     /// A block that this thread kept.
     fn place_from_front(&self, request: &Request) -> Option<Placed> {
-        let size = request.size.bytes();
-        let (granted, units) = self.granted(size)?;
-        let slack = (granted - size) as u32;
-        let label = Label { owner: request.owner, tag: request.tag, slack, born: self.now() };
+        let (granted, units) = self.granted(request.size.bytes())?;
+        let label = self.label(request, request.owner, granted);
         let index = self.fronts.take(self.table(), units, label)?;
         let block = self.table().at(index);
         let offset = self.bytes(block.offset());

@@ -13,6 +13,7 @@
 //! held while user code runs. Threads that meet at the book's lock keep blocks in fronts of their own (`front`).
 //! `docs/pool.md` has the design in full, with measurements.
 
+mod bins;
 mod blocks;
 mod book;
 mod caching;

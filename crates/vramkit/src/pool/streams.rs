@@ -7,7 +7,7 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use super::blocks::{BlockId, Label};
+use super::blocks::BlockId;
 use super::core::{Inner, Placed};
 use super::request::AllocationId;
 use super::{PoolError, Request};
@@ -75,8 +75,7 @@ impl Inner {
         let index = line[at].index;
         let block = self.table().at(index);
         let mut book = self.book.lock();
-        let slack = (granted - request.size.bytes()) as u32;
-        let label = Label { owner: book.known(request.owner), tag: request.tag, slack, born: self.now() };
+        let label = self.label(request, book.known(request.owner), granted);
         let from = block.label();
         if from.owner != label.owner && book.check_budget(label.owner, granted).is_err() {
             return None;
