@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::request::Purpose;
+use super::request::{Holder, Purpose};
 use crate::units::ByteSize;
 
 /// A pool at one instant. Every size says its scope: *requested* by the callers, *used* (granted, after
@@ -42,6 +42,15 @@ pub struct PoolStats {
     pub misses: u64,
     /// Requests refused.
     pub failures: u64,
+    /// Requests that wait for streams now.
+    #[serde(default)]
+    pub waiting: u64,
+    /// Allocations moved by compacting, ever.
+    #[serde(default)]
+    pub moved: u64,
+    /// Their bytes.
+    #[serde(default)]
+    pub moved_bytes: ByteSize,
     /// The largest block that could be granted.
     pub largest_free_bytes: ByteSize,
     /// Memory of the program that the pool's book takes. Of its table, the pages that have ever been used.
@@ -76,8 +85,8 @@ impl PoolStats {
 pub struct Leak {
     /// Its tag; empty when it has none.
     pub tag: String,
-    /// The model that it was granted to; empty when nobody in particular.
-    pub model: String,
+    /// For whom it was granted.
+    pub model: Holder,
     /// What for.
     pub purpose: Purpose,
     /// Bytes asked for.
