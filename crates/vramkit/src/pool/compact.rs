@@ -46,9 +46,18 @@ impl MovableAllocation {
     /// Where it is, until the guard is dropped; work that uses the address must be done by then. Guards are for
     /// short: no memory of the pool moves while one is out.
     pub fn pin(&self) -> Pinned<'_> {
+        self.pinned()
+    }
+
+    /// As [`pin`](Self::pin), by the one who may change what is there.
+    pub fn pin_mut(&mut self) -> PinnedMut<'_> {
+        PinnedMut(self.pinned())
+    }
+
+    fn pinned(&self) -> Pinned<'_> {
         let guard = read(&self.pool.moves);
         let range = self.pool.resolve(self.id).expect("a handle's allocation is live");
-        Pinned { range, _guard: guard }
+        Pinned { pool: &self.pool, range, _guard: guard }
     }
 
     /// Bytes asked for.
@@ -73,7 +82,8 @@ impl fmt::Debug for MovableAllocation {
 
 /// Keeps movable memory where it is.
 pub struct Pinned<'a> {
-    range: AddressRange,
+    pub(super) pool: &'a Inner,
+    pub(super) range: AddressRange,
     _guard: RwLockReadGuard<'a, ()>,
 }
 
@@ -81,6 +91,17 @@ impl Pinned<'_> {
     /// Where the memory is on the device; as long as was requested.
     pub fn range(&self) -> AddressRange {
         self.range
+    }
+}
+
+/// As [`Pinned`], for the one who may change what is there.
+pub struct PinnedMut<'a>(pub(super) Pinned<'a>);
+
+impl<'a> std::ops::Deref for PinnedMut<'a> {
+    type Target = Pinned<'a>;
+
+    fn deref(&self) -> &Pinned<'a> {
+        &self.0
     }
 }
 
@@ -135,13 +156,13 @@ impl Inner {
     fn copy_down(&self, held: u32, index: u32) -> Result<(), PoolError> {
         let (free, block) = (self.table().at(held), self.table().at(index));
         let (to, gap, size) = (self.bytes(free.offset()), self.bytes(free.size()), self.bytes(block.size()));
-        self.granules.commit(&*self.device, to, size.min(gap))?;
+        self.granules.commit(&*self.memory, to, size.min(gap))?;
         let base = self.range.base;
         let mut done = 0;
         while done < size {
             let piece = gap.min(size - done);
             let from = AddressRange::new(base + to + gap + done, ByteSize::new(piece));
-            self.device.copy(from, base + to + done)?;
+            self.memory.copy(from, base + to + done)?;
             done += piece;
         }
         Ok(())

@@ -15,7 +15,7 @@ use super::record::{Recorded, Recorder};
 use super::request::{AllocationId, OwnerId, Purpose, Request};
 use super::streams::Line;
 use super::{PoolConfig, PoolError, Reclaimer};
-use crate::device::{AddressRange, Device, DeviceError};
+use crate::device::{AddressRange, Backing, Device, DeviceError, Reservation};
 use crate::latch::{Latch, LatchGuard};
 use crate::stall::StallMeter;
 use crate::sync::{AtomicU64, Mutex};
@@ -23,7 +23,10 @@ use crate::units::ByteSize;
 
 /// What handles and the pool share.
 pub(crate) struct Inner {
+    /// What readers may ask.
     pub(super) device: Arc<dyn Device>,
+    /// The addresses, and the only way to the memory behind them.
+    pub(super) memory: Box<dyn Reservation>,
     pub(super) range: AddressRange,
     pub(super) capacity: ByteSize,
     /// Offsets and granted sizes are multiples of `1 << shift` bytes.
@@ -46,6 +49,8 @@ pub(crate) struct Inner {
     pub(super) line: Line,
     /// Read while movable memory is pinned or released, written while it moves.
     pub(super) moves: RwLock<()>,
+    /// Read while memory is reached by id.
+    pub(super) accesses: RwLock<()>,
 }
 
 /// A grant before memory is behind it.
@@ -68,7 +73,7 @@ pub(super) enum Refusal {
 impl Inner {
     /// Takes addresses for `capacity` bytes, rounded up to units.
     pub(super) fn new(
-        device: Arc<dyn Device>,
+        device: Arc<dyn Backing>,
         capacity: ByteSize,
         config: PoolConfig,
     ) -> Result<Self, PoolError> {
@@ -78,12 +83,14 @@ impl Inner {
             shift += 1;
         }
         let capacity = capacity.checked_align_up(1 << shift).unwrap_or(capacity);
-        let range = device.reserve(capacity)?;
+        let memory = device.reserve(capacity)?;
+        let range = memory.range();
         let blocks = Blocks::new(capacity.bytes());
         let units = (capacity.bytes() >> shift) as u32;
         Ok(Self {
             granules: Granules::new(range, device.info().granularity),
             device,
+            memory,
             range,
             capacity,
             shift,
@@ -99,6 +106,7 @@ impl Inner {
             recorder: std::sync::OnceLock::new(),
             line: Line::default(),
             moves: RwLock::new(()),
+            accesses: RwLock::new(()),
         })
     }
 
@@ -382,11 +390,3 @@ impl Inner {
 
 /// The smallest unit of a pool, as a power of two: 256 bytes.
 pub(super) const UNIT_SHIFT: u32 = 8;
-
-impl Drop for Inner {
-    fn drop(&mut self) {
-        if let Err(error) = self.device.release(self.range) {
-            tracing::error!(%error, "a pool's range could not be given back");
-        }
-    }
-}

@@ -5,7 +5,7 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 
 use super::request::{AllocationId, Purpose};
-use crate::device::DeviceError;
+use crate::device::{AddressRange, DeviceError};
 use crate::units::ByteSize;
 
 /// What one owner holds.
@@ -168,6 +168,16 @@ pub struct OverBudget {
     pub budget: ByteSize,
 }
 
+/// An access that does not lie inside what was granted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{range} ({} bytes) is not inside the allocation at {allocation}, of which {} bytes were requested", range.size.bytes(), allocation.size.bytes())]
+pub struct OutOfBounds {
+    /// What was to be reached.
+    pub range: AddressRange,
+    /// Where the memory is that was granted.
+    pub allocation: AddressRange,
+}
+
 /// Why a pool did not do what it was asked. Nothing has changed.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum PoolError {
@@ -186,6 +196,9 @@ pub enum PoolError {
     /// The id was released before, or is of another pool.
     #[error("allocation {0} is not live in this pool: released twice, or of another pool")]
     UnknownAllocation(AllocationId),
+    /// An access past the end of an allocation.
+    #[error(transparent)]
+    OutOfBounds(Box<OutOfBounds>),
     /// The device refused for a reason other than lack of memory.
     #[error(transparent)]
     Device(Box<DeviceError>),

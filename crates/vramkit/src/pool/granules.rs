@@ -7,7 +7,7 @@
 
 use std::ops::Range;
 
-use crate::device::{AddressRange, Device, DeviceError};
+use crate::device::{AddressRange, DeviceError, Reservation};
 use crate::sync::{AtomicU64, Mutex, MutexGuard, Ordering, lock};
 use crate::units::ByteSize;
 
@@ -78,13 +78,13 @@ impl Granules {
 
     /// Puts memory behind every granule that `[offset, offset + size)` touches. On an error nothing has changed:
     /// the bits are set last, so nobody relies on a granule that may have to be given back.
-    pub(super) fn commit(&self, device: &dyn Device, offset: u64, size: u64) -> Result<(), DeviceError> {
+    pub(super) fn commit(&self, memory: &dyn Reservation, offset: u64, size: u64) -> Result<(), DeviceError> {
         let mut counts = lock(&self.device);
         let missing = runs(self.touched(offset, size).filter(|&granule| !self.is_committed(granule)));
         for (i, run) in missing.iter().enumerate() {
-            if let Err(error) = device.commit(self.bytes_of(run)) {
+            if let Err(error) = memory.commit(self.bytes_of(run)) {
                 for run in &missing[..i] {
-                    device.decommit(self.bytes_of(run))?;
+                    memory.decommit(self.bytes_of(run))?;
                 }
                 return Err(error);
             }
@@ -164,11 +164,11 @@ impl Trim<'_> {
 
     /// Decommits what was noted. Returns the bytes and the calls that it took. What the device refuses to take
     /// back counts as committed again.
-    pub(super) fn finish(self, device: &dyn Device) -> Result<(ByteSize, u64), DeviceError> {
+    pub(super) fn finish(self, memory: &dyn Reservation) -> Result<(ByteSize, u64), DeviceError> {
         let mut freed = ByteSize::ZERO;
         for (i, run) in self.runs.iter().enumerate() {
             let range = self.granules.bytes_of(run);
-            if let Err(error) = device.decommit(range) {
+            if let Err(error) = memory.decommit(range) {
                 self.runs[i..].iter().for_each(|run| self.granules.mark(run, true));
                 return Err(error);
             }

@@ -13,6 +13,7 @@
 //! held while user code runs. Threads that meet at the book's lock keep blocks in fronts of their own (`front`).
 //! `docs/pool.md` has the design in full, with measurements.
 
+mod access;
 mod bins;
 mod blocks;
 mod book;
@@ -39,15 +40,15 @@ use std::sync::Arc;
 
 pub use caching::{CachedAllocation, CachingConfig, CachingPool, CachingStats};
 pub use classes::SizeClasses;
-pub use compact::{CompactReport, MovableAllocation, Pinned};
-pub use error::{OutOfMemory, OverBudget, OwnerUse, PoolError};
+pub use compact::{CompactReport, MovableAllocation, Pinned, PinnedMut};
+pub use error::{OutOfBounds, OutOfMemory, OverBudget, OwnerUse, PoolError};
 pub use ledger::{AGE_CLASSES, LedgerEntry};
 pub use record::{Recorded, json_lines, rmm_csv};
 pub use request::{Allocation, AllocationId, OwnerId, Purpose, Request, TagId};
 pub use stats::{Leak, LeakReport, PoolStats, TrimReport};
 
 use self::core::Inner;
-use crate::device::{AddressRange, Device, Reading, Stream};
+use crate::device::{AddressRange, Backing, Device, Reading, Stream};
 use crate::stall::StallMeter;
 use crate::sync::{Ordering, lock};
 use crate::units::ByteSize;
@@ -90,14 +91,14 @@ pub struct DeviceMemoryPool {
 impl DeviceMemoryPool {
     /// A pool of `capacity` bytes on a device, rounded up to a multiple of 256. Takes addresses; memory is
     /// committed as it is granted.
-    pub fn new(device: Arc<dyn Device>, capacity: ByteSize) -> Result<Self, PoolError> {
+    pub fn new(device: Arc<dyn Backing>, capacity: ByteSize) -> Result<Self, PoolError> {
         Self::with_config(device, capacity, PoolConfig::default())
     }
 
     /// As [`new`](Self::new), configured. Beyond 1 TiB of capacity, 256 bytes is too fine a unit: it doubles with the
     /// capacity.
     pub fn with_config(
-        device: Arc<dyn Device>,
+        device: Arc<dyn Backing>,
         capacity: ByteSize,
         config: PoolConfig,
     ) -> Result<Self, PoolError> {
@@ -227,7 +228,7 @@ impl DeviceMemoryPool {
         self.inner.fronts.activate();
     }
 
-    /// The device that the memory is on.
+    /// The device that the memory is on, to be asked; its memory is the pool's alone.
     pub fn device(&self) -> &Arc<dyn Device> {
         &self.inner.device
     }
@@ -264,7 +265,7 @@ impl DeviceMemoryPool {
 
     /// Behind the pool's addresses now, as the system says.
     pub fn resident(&self) -> Reading<ByteSize> {
-        self.inner.device.resident(self.inner.range)
+        self.inner.memory.resident()
     }
 
     /// All numbers at one instant.

@@ -76,7 +76,7 @@ impl Inner {
             Ok(placed) if !self.granules.has(placed.offset, placed.granted) => placed,
             settled => return Ok(settled),
         };
-        let outcome = self.granules.commit(&*self.device, placed.offset, placed.granted);
+        let outcome = self.granules.commit(&*self.memory, placed.offset, placed.granted);
         let mut book = self.book.lock();
         let Err(error) = outcome else {
             book.misses += 1;

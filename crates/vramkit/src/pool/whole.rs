@@ -28,7 +28,7 @@ impl Inner {
             // The free end of the pool takes the rest of its last granule along.
             trim.give_up(last_free_from, end - last_free_from);
         }
-        let (freed_bytes, device_calls) = trim.finish(&*self.device)?;
+        let (freed_bytes, device_calls) = trim.finish(&*self.memory)?;
         Ok(TrimReport { freed_bytes, device_calls, elapsed: start.elapsed() })
     }
 
