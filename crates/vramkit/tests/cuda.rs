@@ -10,8 +10,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use libloading::{Library, Symbol};
 use vramkit::ByteSize;
 use vramkit::device::{
-    AddressRange, CudaDevice, CudaError, CudaStream, Device, DeviceError, HostDevice, SimulatedDevice,
-    Stream, find_mismatch,
+    AddressRange, Backing, CudaDevice, CudaError, CudaStream, Device, DeviceError, HostDevice,
+    SimulatedDevice, Stream, find_mismatch,
 };
 use vramkit::pool::{DeviceMemoryPool, PoolError, Request};
 
@@ -106,33 +106,34 @@ fn memory_is_mapped_used_and_unmapped() {
     let driver = Driver::new();
     let card = driver.card().with_cached_pages(1);
     let before = card.memory().free_bytes.value.unwrap();
-    let range = card.reserve(ByteSize::mib(64)).unwrap();
-    card.commit(granules(&card, range, 0, 4)).unwrap();
+    let memory = card.reserve(ByteSize::mib(64)).unwrap();
+    let range = memory.range();
+    memory.commit(granules(&card, range, 0, 4)).unwrap();
     let odd = range.part(3, ByteSize::new(5001)).unwrap();
-    card.fill(odd, 0x0403_0201).unwrap();
-    assert_eq!(find_mismatch(&card, odd, 0x0403_0201, None), Ok(None));
-    card.write(range.base + 500, &[9, 9]).unwrap();
-    assert_eq!(find_mismatch(&card, odd, 0x0403_0201, None), Ok(Some(497)));
-    card.copy(odd, range.base + 3_000_001).unwrap();
+    memory.fill(odd, 0x0403_0201).unwrap();
+    assert_eq!(find_mismatch(&*memory, odd, 0x0403_0201, None), Ok(None));
+    memory.write(range.base + 500, &[9, 9]).unwrap();
+    assert_eq!(find_mismatch(&*memory, odd, 0x0403_0201, None), Ok(Some(497)));
+    memory.copy(odd, range.base + 3_000_001).unwrap();
     let mut bytes = [0; 5001];
-    card.read(range.base + 3_000_001, &mut bytes).unwrap();
+    memory.read(range.base + 3_000_001, &mut bytes).unwrap();
     assert_eq!((&bytes[..2], &bytes[497..499]), (&[4, 1][..], &[9, 9][..]));
     for n in 0..9 {
         let small = range.part(7 + n, ByteSize::new(n)).unwrap();
-        card.fill(small, 0xdead_beef).unwrap();
-        assert_eq!(find_mismatch(&card, small, 0xdead_beef, None), Ok(None));
+        memory.fill(small, 0xdead_beef).unwrap();
+        assert_eq!(find_mismatch(&*memory, small, 0xdead_beef, None), Ok(None));
     }
     let granule = card.info().granularity.bytes();
     if let Some(created) = driver.created() {
         assert_eq!(created, 4 * granule);
         assert_eq!(card.memory().free_bytes.value, Some(before - ByteSize::new(4 * granule)));
     }
-    card.decommit(granules(&card, range, 1, 2)).unwrap();
+    memory.decommit(granules(&card, range, 1, 2)).unwrap();
     // Of the two pages given up, one is kept.
     assert!(driver.created().is_none_or(|created| created == 3 * granule));
-    card.commit(granules(&card, range, 2, 1)).unwrap();
+    memory.commit(granules(&card, range, 2, 1)).unwrap();
     assert!(driver.created().is_none_or(|created| created == 3 * granule), "the page kept is used again");
-    card.release(range).unwrap();
+    drop(memory);
     assert_eq!(card.memory().committed_bytes.value, Some(ByteSize::ZERO));
     drop(card);
     assert!(driver.created().is_none_or(|created| created == 0));
@@ -142,27 +143,27 @@ fn memory_is_mapped_used_and_unmapped() {
 fn a_wrong_range_is_an_error_of_ours_and_loses_nothing() {
     let driver = Driver::new();
     let card = driver.card();
-    let range = card.reserve(ByteSize::mib(16)).unwrap();
-    card.commit(granules(&card, range, 1, 1)).unwrap();
-    assert!(card.commit(granules(&card, range, 0, 2)).is_err());
-    assert!(card.decommit(granules(&card, range, 1, 2)).is_err());
-    assert!(card.fill(granules(&card, range, 0, 2), 1).is_err());
-    assert!(card.write(range.end() - 1, &[0, 0]).is_err());
-    assert!(card.read(8, &mut [0]).is_err());
-    assert!(card.copy(granules(&card, range, 1, 1), range.base).is_err());
+    let memory = card.reserve(ByteSize::mib(16)).unwrap();
+    let range = memory.range();
+    memory.commit(granules(&card, range, 1, 1)).unwrap();
+    assert!(memory.commit(granules(&card, range, 0, 2)).is_err());
+    assert!(memory.decommit(granules(&card, range, 1, 2)).is_err());
+    assert!(memory.fill(granules(&card, range, 0, 2), 1).is_err());
+    assert!(memory.write(range.end() - 1, &[0, 0]).is_err());
+    assert!(memory.read(8, &mut [0]).is_err());
+    assert!(memory.copy(granules(&card, range, 1, 1), range.base).is_err());
     assert!(card.reserve(ByteSize::MAX).is_err());
-    assert!(card.release(AddressRange::new(range.base, ByteSize::mib(2))).is_err());
-    card.fill(granules(&card, range, 1, 1), 5).expect("the context is as it was");
-    card.release(range).unwrap();
+    memory.fill(granules(&card, range, 1, 1), 5).expect("the context is as it was");
+    drop(memory);
 }
 
 /// What a pool promises, whatever it is on.
-fn check_pool(device: Arc<dyn Device>) {
+fn check_pool(device: Arc<dyn Backing>) {
     let pool = DeviceMemoryPool::new(device.clone(), ByteSize::mib(64)).unwrap();
     let blocks: Vec<_> = (0..12)
         .map(|i| {
-            let block = pool.allocate(Request::new(ByteSize::new(3_000_000))).unwrap();
-            device.fill(block.range(), i).unwrap();
+            let mut block = pool.allocate(Request::new(ByteSize::new(3_000_000))).unwrap();
+            block.fill(i).unwrap();
             block
         })
         .collect();
@@ -174,20 +175,20 @@ fn check_pool(device: Arc<dyn Device>) {
     let live: u64 = kept.iter().map(|(_, block)| touched(block.offset())).sum();
     assert_eq!(pool.committed(), ByteSize::new(live * granule));
     for (i, block) in &kept {
-        assert_eq!(find_mismatch(&*device, block.range(), *i as u32, None), Ok(None));
+        assert_eq!(block.find_mismatch(*i as u32, None), Ok(None));
     }
     // Movable memory goes together and keeps its content.
-    let movable: Vec<_> =
+    let mut movable: Vec<_> =
         (0..10).map(|_| pool.allocate_movable(Request::new(ByteSize::mib(2))).unwrap()).collect();
-    for (i, block) in movable.iter().enumerate() {
-        device.fill(block.pin().range(), 100 + i as u32).unwrap();
+    for (i, block) in movable.iter_mut().enumerate() {
+        block.pin_mut().fill(100 + i as u32).unwrap();
     }
     drop(kept);
     let movable: Vec<_> = movable.into_iter().enumerate().filter(|(i, _)| i % 2 == 0).collect();
     let report = pool.compact().unwrap();
     assert_eq!(report.largest_after_bytes, pool.capacity() - ByteSize::mib(10));
     for (i, block) in &movable {
-        assert_eq!(find_mismatch(&*device, block.pin().range(), 100 + *i as u32, None), Ok(None));
+        assert_eq!(block.pin().find_mismatch(100 + *i as u32, None), Ok(None));
     }
     drop(movable);
     // Random work, checked at every step.
@@ -196,14 +197,14 @@ fn check_pool(device: Arc<dyn Device>) {
         x = x.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
         if x >> 63 == 0 || live.is_empty() {
             let size = ByteSize::new((x >> 40) % 2_000_000 + 1);
-            if let Ok((id, range)) = pool.allocate_id(Request::new(size)) {
-                device.fill(range, step).unwrap();
-                live.push((id, range, step));
+            if let Ok((id, _)) = pool.allocate_id(Request::new(size)) {
+                pool.fill(id, step).unwrap();
+                live.push((id, step));
             }
         } else {
-            let (id, range, pattern) = live.swap_remove((x >> 33) as usize % live.len());
+            let (id, pattern) = live.swap_remove((x >> 33) as usize % live.len());
             let stride = Some(ByteSize::new(65_536));
-            assert_eq!(find_mismatch(&*device, range, pattern, stride), Ok(None));
+            assert_eq!(pool.find_mismatch(id, pattern, stride), Ok(None));
             pool.release(id).unwrap();
         }
         assert_eq!(pool.used() + pool.available(), pool.capacity());
@@ -282,19 +283,20 @@ fn more_than_there_is_is_an_error_with_the_drivers_numbers() {
     let driver = Driver::new();
     let card = driver.card();
     let total = card.memory().total_bytes.value.unwrap();
-    let range = card.reserve(total + ByteSize::gib(1)).unwrap();
+    let memory = card.reserve(total + ByteSize::gib(1)).unwrap();
+    let range = memory.range();
     if !on_a_real_card() {
         driver.others_hold(total.bytes() - (8 << 20));
-        match card.commit(granules(&card, range, 0, 5)) {
+        match memory.commit(granules(&card, range, 0, 5)) {
             Err(DeviceError::OutOfMemory { requested, available, .. }) => {
                 assert_eq!((requested, available), (ByteSize::mib(10), ByteSize::mib(8)));
             }
             other => panic!("{other:?}"),
         }
         assert_eq!(card.memory().committed_bytes.value, Some(ByteSize::ZERO));
-        card.commit(granules(&card, range, 0, 4)).expect("what fits is there");
+        memory.commit(granules(&card, range, 0, 4)).expect("what fits is there");
     }
-    card.release(range).unwrap();
+    drop(memory);
 }
 
 #[test]
@@ -309,7 +311,7 @@ fn a_failure_at_every_call_of_the_driver_is_typed_and_leaks_nothing() {
         for nth in 1..8 {
             for code in [2, 1, 719] {
                 driver.call(|reset: Symbol<extern "C" fn()>| reset(), "standin_reset");
-                let card: Arc<dyn Device> = Arc::new(driver.card().with_cached_pages(2));
+                let card: Arc<dyn Backing> = Arc::new(driver.card().with_cached_pages(2));
                 let pool = DeviceMemoryPool::new(card.clone(), ByteSize::mib(32)).unwrap();
                 driver.fail(function, nth, code);
                 let mut live = Vec::new();
@@ -325,7 +327,9 @@ fn a_failure_at_every_call_of_the_driver_is_typed_and_leaks_nothing() {
                 assert_eq!(pool.used(), ByteSize::ZERO);
                 let trimmed = (0..3).any(|_| pool.trim().is_ok());
                 assert!(trimmed || lost || code == 719, "{function} {nth} {code}");
-                drop((pool, card));
+                drop(pool);
+                assert_eq!(card.memory().committed_bytes.value, Some(ByteSize::ZERO), "gone, lost or not");
+                drop(card);
                 let left = driver.created().unwrap();
                 // A page whose release itself failed is the driver's to keep.
                 assert!(
@@ -357,12 +361,12 @@ fn without_virtual_memory_reserving_allocates() {
         assert!(status.status.success(), "{}", String::from_utf8_lossy(&status.stdout));
         return;
     }
-    let card: Arc<dyn Device> = Arc::new(driver.card());
+    let card: Arc<dyn Backing> = Arc::new(driver.card());
     let pool = DeviceMemoryPool::new(card.clone(), ByteSize::mib(32)).unwrap();
     assert!(driver.created().unwrap() >= 32 << 20);
-    let block = pool.allocate(Request::new(ByteSize::mib(5))).unwrap();
-    card.fill(block.range(), 3).unwrap();
-    assert_eq!(find_mismatch(&*card, block.range(), 3, None), Ok(None));
+    let mut block = pool.allocate(Request::new(ByteSize::mib(5))).unwrap();
+    block.fill(3).unwrap();
+    assert_eq!(block.find_mismatch(3, None), Ok(None));
     assert!(matches!(DeviceMemoryPool::new(card.clone(), ByteSize::gib(2)), Err(PoolError::Device(_))));
     drop((block, pool));
     assert_eq!(driver.created(), Some(0));

@@ -22,10 +22,9 @@ fn pool(granules: u64) -> Arc<DeviceMemoryPool> {
 
 /// Takes memory, uses all of it, gives it back. The device refuses access to what is not committed.
 fn use_memory(pool: &DeviceMemoryPool, bytes: u64, pattern: u32) {
-    if let Ok(allocation) = pool.allocate(Request::new(ByteSize::new(bytes))) {
-        pool.device().fill(allocation.range(), pattern).expect("granted memory is committed");
-        let found = vramkit::device::find_mismatch(&**pool.device(), allocation.range(), pattern, None);
-        assert_eq!(found, Ok(None), "granted memory is nobody else's");
+    if let Ok(mut allocation) = pool.allocate(Request::new(ByteSize::new(bytes))) {
+        allocation.fill(pattern).expect("granted memory is committed");
+        assert_eq!(allocation.find_mismatch(pattern, None), Ok(None), "granted memory is nobody else's");
     }
 }
 

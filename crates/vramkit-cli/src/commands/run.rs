@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 use std::sync::Arc;
 
 use vramkit::ByteSize;
-use vramkit::device::{CudaDevice, Device, HostDevice, SimulatedDevice};
+use vramkit::device::{Backing, CudaDevice, HostDevice, SimulatedDevice};
 use vramkit::orchestrator::{PolicyLadder, RunError, Session, SessionModel, Standing};
 use vramkit::plan::{MemoryPlanner, Schedule};
 use vramkit::report::{PlanReport, RunReport};
@@ -65,7 +65,7 @@ pub fn run(options: &RunOptions) -> Result<bool, Failure> {
 }
 
 /// The device of a name. Its capacity is at least the pool's, which needs whole granules.
-fn device(name: &str, capacity: Option<ByteSize>) -> Result<Arc<dyn Device>, Failure> {
+fn device(name: &str, capacity: Option<ByteSize>) -> Result<Arc<dyn Backing>, Failure> {
     let granules = |size: ByteSize| size.checked_align_up(HostDevice::GRANULARITY.bytes()).unwrap_or(size);
     match name {
         "host" => Ok(match capacity {
@@ -87,7 +87,7 @@ fn session(
     options: &RunOptions,
     demand: Demand,
     capacity: Option<ByteSize>,
-    device: Arc<dyn Device>,
+    device: Arc<dyn Backing>,
 ) -> Session {
     let models = demand.models.into_iter().zip(demand.settings).map(|(model, settings)| SessionModel {
         model,

@@ -2,33 +2,32 @@
 //! back, so that the resident size that the system reports follows what is committed.
 //!
 //! Reserving maps addresses without access; committing allows access and faults every page in; decommitting
-//! drops the pages and the access. This is the one place in the library that may be `unsafe`.
+//! drops the pages and the access.
 #![allow(unsafe_code)]
 
 use std::ffi::c_void;
 use std::ptr;
-use std::sync::RwLock;
 use std::sync::atomic::{AtomicU8, AtomicU64, Ordering::Relaxed};
 
 use rustix::io::Errno;
 use rustix::mm::{Advice, MapFlags, MprotectFlags, ProtFlags};
 
-use super::regions::Regions;
 use super::{
-    AddressRange, Device, DeviceError, DeviceInfo, DeviceKind, DeviceMemory, Reading, Source, system,
+    AddressRange, Allowed, Backing, Booked, Device, DeviceError, DeviceInfo, DeviceKind, DeviceMemory,
+    RawMemory, Reading, Reservation, Source, system,
 };
-use crate::sync::{read, write};
 use crate::units::ByteSize;
 
 const ID: &str = "host";
 
 /// The embedded default device: memory of this machine, up to a capacity.
 #[derive(Debug)]
-pub struct HostDevice {
+pub struct HostDevice(Booked<Mappings>);
+
+/// The system calls. Private, so that every range that they get is one of ours, allowed by our book.
+#[derive(Debug)]
+struct Mappings {
     capacity: ByteSize,
-    /// Read-locked while bytes are accessed, write-locked while access rights change: an access never meets a
-    /// granule that is going away.
-    regions: RwLock<Regions>,
 }
 
 impl HostDevice {
@@ -37,14 +36,36 @@ impl HostDevice {
 
     /// A device that may commit up to `capacity` (more than the machine has is refused by the system, later).
     pub fn new(capacity: ByteSize) -> Self {
-        Self { capacity, regions: RwLock::new(Regions::new(ID, Self::GRANULARITY)) }
+        Self(Booked::new(Mappings { capacity }))
     }
 
     /// A device that may commit what the system says is available now; 1 GiB where it says nothing.
     pub fn with_available_memory() -> Self {
         Self::new(system::available_memory().unwrap_or(ByteSize::gib(1)))
     }
+}
 
+impl Device for HostDevice {
+    fn info(&self) -> DeviceInfo {
+        self.0.info()
+    }
+
+    fn memory(&self) -> DeviceMemory {
+        self.0.memory()
+    }
+}
+
+impl Backing for HostDevice {
+    fn reserve(&self, size: ByteSize) -> Result<Box<dyn Reservation>, DeviceError> {
+        self.0.reserve(size)
+    }
+
+    fn has_virtual_memory(&self) -> bool {
+        true
+    }
+}
+
+impl Mappings {
     /// What the capacity leaves, and no more than the system has available.
     fn available(&self, committed: ByteSize) -> ByteSize {
         let left = self.capacity.saturating_sub(committed);
@@ -63,14 +84,14 @@ fn guard() -> u64 {
     rustix::param::page_size() as u64
 }
 
-impl Device for HostDevice {
+impl RawMemory for Mappings {
     fn info(&self) -> DeviceInfo {
         let system = |what: &str| format!("main memory has no {what}");
         DeviceInfo {
             id: ID.to_owned(),
             name: format!("main memory ({}, {})", std::env::consts::OS, std::env::consts::ARCH),
             kind: DeviceKind::Host,
-            granularity: Self::GRANULARITY,
+            granularity: HostDevice::GRANULARITY,
             unified: Reading::known(true, Source::System),
             multiprocessors: match std::thread::available_parallelism() {
                 Ok(cores) => Reading::known(cores.get() as u32, Source::System),
@@ -82,8 +103,7 @@ impl Device for HostDevice {
         }
     }
 
-    fn memory(&self) -> DeviceMemory {
-        let committed = read(&self.regions).committed();
+    fn memory(&self, committed: ByteSize) -> DeviceMemory {
         let total = match system::total_memory() {
             Some(machine) if machine <= self.capacity => Reading::known(machine, Source::System),
             _ => Reading::known(self.capacity, Source::Configured),
@@ -99,15 +119,12 @@ impl Device for HostDevice {
         }
     }
 
-    fn reserve(&self, size: ByteSize) -> Result<AddressRange, DeviceError> {
+    fn reserve(&self, size: ByteSize) -> Result<u64, DeviceError> {
         let unable =
             |reason: String| DeviceError::AddressSpace { device: ID.to_owned(), requested: size, reason };
-        let granule = Self::GRANULARITY.bytes();
-        let rounded = ByteSize::new(size.bytes().max(1))
-            .checked_align_up(granule)
-            .ok_or_else(|| unable("the size passes 2^64 bytes".to_owned()))?;
+        let granule = HostDevice::GRANULARITY.bytes();
         // A granule more than asked leaves room to start on a granule boundary, a guard page on each side.
-        let span = rounded.bytes().checked_add(granule + 2 * guard());
+        let span = size.bytes().checked_add(granule + 2 * guard());
         let span = span.and_then(|span| usize::try_from(span).ok());
         let span = span.ok_or_else(|| unable("the size passes the address space".to_owned()))?;
         // SAFETY: a fresh anonymous mapping at an address of the kernel's choice touches no existing object.
@@ -121,7 +138,7 @@ impl Device for HostDevice {
         }
         .map_err(|errno| unable(errno.to_string()))? as u64;
         let base = (start + guard()).next_multiple_of(granule);
-        let range = AddressRange::new(base, rounded);
+        let range = AddressRange::new(base, size);
         let (head, tail) = (base - guard() - start, start + span as u64 - range.end() - guard());
         for (at, length) in [(start, head), (range.end() + guard(), tail)] {
             if length > 0 {
@@ -133,65 +150,43 @@ impl Device for HostDevice {
         #[cfg(target_os = "linux")]
         // SAFETY: advice on our own mapping that changes no content. It makes committing a granule one fault;
         // where the kernel does not know it, committing is merely slower.
-        let _ = unsafe {
-            rustix::mm::madvise(base as *mut c_void, rounded.bytes() as usize, Advice::LinuxHugepage)
-        };
-        write(&self.regions).insert(range);
-        Ok(range)
+        let _ =
+            unsafe { rustix::mm::madvise(base as *mut c_void, size.bytes() as usize, Advice::LinuxHugepage) };
+        Ok(base)
     }
 
-    fn release(&self, range: AddressRange) -> Result<(), DeviceError> {
-        let mut regions = write(&self.regions);
-        regions.remove(range)?;
-        let (start, length) = (range.base - guard(), range.size.bytes() + 2 * guard());
-        // SAFETY: the book held this range, so it is a mapping of ours with its guards; the write lock is held,
-        // so no access is under way, and with the range out of the book none can begin.
+    fn release(&self, reservation: Allowed<'_>) -> Result<(), DeviceError> {
+        let (start, length) = (reservation.base() - guard(), reservation.size().bytes() + 2 * guard());
+        // SAFETY: a reservation, so a mapping of ours with its guards; it is being dropped, so nobody accesses it.
         unsafe { rustix::mm::munmap(start as *mut c_void, length as usize) }
             .map_err(|errno| refused("releasing a reservation", errno))
     }
 
-    fn commit(&self, range: AddressRange) -> Result<(), DeviceError> {
-        let mut regions = write(&self.regions);
-        regions.check_change(range, true)?;
+    fn commit(&self, granules: Allowed<'_>, committed: ByteSize) -> Result<(), DeviceError> {
         let out_of_memory = |available| DeviceError::OutOfMemory {
             device: ID.to_owned(),
-            requested: range.size,
+            requested: granules.size(),
             available,
             total: self.capacity,
         };
         // Asked before the pages are touched: under overcommit the kernel would rather end a process than refuse.
-        let available = self.available(regions.committed());
-        if range.size > available {
+        let available = self.available(committed);
+        if granules.size() > available {
             return Err(out_of_memory(available));
         }
-        match allow_and_populate(range) {
-            Ok(()) => {
-                regions.change(range, true);
-                Ok(())
-            }
-            Err(errno) => {
-                drop_and_forbid(range).map_err(|errno| refused("undoing a commit", errno))?;
-                Err(match errno {
-                    Errno::NOMEM | Errno::FAULT | Errno::AGAIN => {
-                        out_of_memory(self.available(regions.committed()))
-                    }
-                    errno => refused("committing", errno),
-                })
-            }
-        }
+        let Err(errno) = allow_and_populate(granules) else { return Ok(()) };
+        drop_and_forbid(granules).map_err(|errno| refused("undoing a commit", errno))?;
+        Err(match errno {
+            Errno::NOMEM | Errno::FAULT | Errno::AGAIN => out_of_memory(self.available(committed)),
+            errno => refused("committing", errno),
+        })
     }
 
-    fn decommit(&self, range: AddressRange) -> Result<(), DeviceError> {
-        let mut regions = write(&self.regions);
-        regions.check_change(range, false)?;
-        drop_and_forbid(range).map_err(|errno| refused("decommitting", errno))?;
-        regions.change(range, false);
-        Ok(())
+    fn decommit(&self, granules: Allowed<'_>) -> Result<(), DeviceError> {
+        drop_and_forbid(granules).map_err(|errno| refused("decommitting", errno))
     }
 
-    fn fill(&self, range: AddressRange, pattern: u32) -> Result<(), DeviceError> {
-        let regions = read(&self.regions);
-        regions.check_access("fill", range)?;
+    fn fill(&self, range: Allowed<'_>, pattern: u32) -> Result<(), DeviceError> {
         let byte = |at: u64| pattern.to_le_bytes()[(at % 4) as usize];
         let word = u64::from(pattern) << 32 | u64::from(pattern);
         for_each_cell(range, |cell| match cell {
@@ -202,14 +197,12 @@ impl Device for HostDevice {
         Ok(())
     }
 
-    fn write(&self, to: u64, bytes: &[u8]) -> Result<(), DeviceError> {
-        let range = AddressRange::new(to, ByteSize::new(bytes.len() as u64));
-        let regions = read(&self.regions);
-        regions.check_access("write", range)?;
-        for_each_cell(range, |cell| match cell {
-            Cell::Byte(at, cell) => cell.store(bytes[(at - to) as usize], Relaxed),
+    fn write(&self, to: Allowed<'_>, bytes: &[u8]) -> Result<(), DeviceError> {
+        let base = to.base();
+        for_each_cell(to, |cell| match cell {
+            Cell::Byte(at, cell) => cell.store(bytes[(at - base) as usize], Relaxed),
             Cell::Word(at, cell) => {
-                let at = (at - to) as usize;
+                let at = (at - base) as usize;
                 let word: [u8; 8] = bytes[at..at + 8].try_into().expect("eight bytes");
                 cell.store(u64::from_ne_bytes(word), Relaxed);
             }
@@ -217,59 +210,31 @@ impl Device for HostDevice {
         Ok(())
     }
 
-    fn read(&self, from: u64, into: &mut [u8]) -> Result<(), DeviceError> {
-        let range = AddressRange::new(from, ByteSize::new(into.len() as u64));
-        let regions = read(&self.regions);
-        regions.check_access("read", range)?;
-        for_each_cell(range, |cell| match cell {
-            Cell::Byte(at, cell) => into[(at - from) as usize] = cell.load(Relaxed),
+    fn read(&self, from: Allowed<'_>, into: &mut [u8]) -> Result<(), DeviceError> {
+        let base = from.base();
+        for_each_cell(from, |cell| match cell {
+            Cell::Byte(at, cell) => into[(at - base) as usize] = cell.load(Relaxed),
             Cell::Word(at, cell) => {
-                let at = (at - from) as usize;
+                let at = (at - base) as usize;
                 into[at..at + 8].copy_from_slice(&cell.load(Relaxed).to_ne_bytes());
             }
         });
         Ok(())
     }
 
-    fn copy(&self, from: AddressRange, to: u64) -> Result<(), DeviceError> {
-        read(&self.regions).check_copy(from, to)?;
-        let mut buffer = vec![0; from.size.bytes().min(1 << 20) as usize];
-        let mut done = 0;
-        while done < from.size.bytes() {
-            let part = (from.size.bytes() - done).min(buffer.len() as u64) as usize;
-            self.read(from.base + done, &mut buffer[..part])?;
-            self.write(to + done, &buffer[..part])?;
-            done += part as u64;
-        }
-        Ok(())
-    }
-
-    fn resident(&self, range: AddressRange) -> Reading<ByteSize> {
-        // Not while rights change: the kernel would be read half-way through.
-        let _regions = read(&self.regions);
-        match system::resident_between(range.base, range.end()) {
+    fn resident(&self, reservation: Allowed<'_>, _committed: ByteSize) -> Reading<ByteSize> {
+        match system::resident_between(reservation.base(), reservation.end()) {
             Some(bytes) => Reading::known(bytes, Source::System),
             None => Reading::unavailable(Source::System, "this system does not list a process's mappings"),
         }
     }
 }
 
-impl Drop for HostDevice {
-    fn drop(&mut self) {
-        // Reservations belong to pools, which hold the device; one that is left here was leaked on purpose, and
-        // its addresses may still be in use elsewhere.
-        let regions = read(&self.regions);
-        if !regions.committed().is_zero() {
-            tracing::warn!(bytes = regions.committed().bytes(), "host device dropped with memory committed");
-        }
-    }
-}
-
 /// Allows access to a range and faults all of its pages in.
-fn allow_and_populate(range: AddressRange) -> Result<(), Errno> {
-    let (start, length) = (range.base as *mut c_void, range.size.bytes() as usize);
-    // SAFETY: the caller holds the write lock and has checked that the range lies in a reservation of ours and
-    // is not committed: there is nothing in it that a change of rights could harm.
+fn allow_and_populate(granules: Allowed<'_>) -> Result<(), Errno> {
+    let (start, length) = (granules.base() as *mut c_void, granules.size().bytes() as usize);
+    // SAFETY: the book has allowed it: the range lies in a reservation of ours and is not committed, so there is
+    // nothing in it that a change of rights could harm.
     unsafe { rustix::mm::mprotect(start, length, MprotectFlags::READ | MprotectFlags::WRITE)? };
     #[cfg(target_os = "linux")]
     // SAFETY: as above, and the range is now accessible; populating changes no content.
@@ -277,7 +242,7 @@ fn allow_and_populate(range: AddressRange) -> Result<(), Errno> {
         Err(Errno::INVAL) => {} // A kernel before 5.14: touched page by page below.
         done => return done,
     }
-    for at in (range.base..range.end()).step_by(rustix::param::page_size()) {
+    for at in (granules.base()..granules.end()).step_by(rustix::param::page_size()) {
         // SAFETY: `at` lies in the range that was just made accessible, and a fresh page holds zeros.
         unsafe { AtomicU8::from_ptr(at as *mut u8) }.store(0, Relaxed);
     }
@@ -285,10 +250,10 @@ fn allow_and_populate(range: AddressRange) -> Result<(), Errno> {
 }
 
 /// Drops the pages of a range and forbids access to it.
-fn drop_and_forbid(range: AddressRange) -> Result<(), Errno> {
-    let (start, length) = (range.base as *mut c_void, range.size.bytes() as usize);
-    // SAFETY: the caller holds the write lock and has checked that the range lies in a reservation of ours; no
-    // access is under way and none begins before the book says that it is committed again. `LinuxDontNeed` is
+fn drop_and_forbid(granules: Allowed<'_>) -> Result<(), Errno> {
+    let (start, length) = (granules.base() as *mut c_void, granules.size().bytes() as usize);
+    // SAFETY: the book has allowed it: the range lies in a reservation of ours, no access is under way, and none
+    // begins before the book says that it is committed again. `LinuxDontNeed` is
     // the advice that drops anonymous pages at once.
     unsafe {
         #[cfg(target_os = "linux")]
@@ -305,17 +270,17 @@ enum Cell<'a> {
     Word(u64, &'a AtomicU64),
 }
 
-/// Walks over a range that [`Regions::check_access`] has allowed, the lock on the book still held.
+/// Walks over committed memory.
 ///
 /// Cells are atomic because models run on threads, and a wrong plan may make two of them write to one place:
 /// that must show as wrong content, not as undefined behaviour.
-fn for_each_cell(range: AddressRange, mut visit: impl FnMut(Cell<'_>)) {
-    let (mut at, end) = (range.base, range.end());
+fn for_each_cell(range: Allowed<'_>, mut visit: impl FnMut(Cell<'_>)) {
+    let (mut at, end) = (range.base(), range.end());
     let head = at.next_multiple_of(8).min(end);
     let body = head + (end - head) / 8 * 8;
     while at < head {
-        // SAFETY: committed memory of our own mapping, kept so by the lock that the caller holds; only ever
-        // accessed through atomics.
+        // SAFETY: committed memory of our own mapping, which stays so for as long as the book allows the call; only
+        // ever accessed through atomics.
         visit(Cell::Byte(at, unsafe { AtomicU8::from_ptr(at as *mut u8) }));
         at += 1;
     }

@@ -7,7 +7,14 @@
 //! The primitive is virtual memory: *reserve* takes addresses and no memory, *commit* puts physical granules
 //! behind part of them, *decommit* takes the granules away again. Each device checks every access against
 //! what is committed, so an access out of bounds is an error and never a fault.
+//!
+//! ```text
+//! RawMemory ──► Booked ──► Backing ──► Reservation     owned by a pool: commit, decommit, bytes
+//! (raw calls)   (checks)      └── is a Device          for readers: what it is, how much it has
+//! ```
 
+mod backing;
+mod booked;
 mod cuda;
 mod host;
 mod manual;
@@ -20,6 +27,9 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
+pub(crate) use backing::find_mismatch_by;
+pub use backing::{Backing, Reservation, find_mismatch};
+pub use booked::{Allowed, Booked, RawMemory};
 pub use cuda::{CudaDevice, CudaError, CudaStream, StreamPoolMemory};
 pub use host::HostDevice;
 pub use manual::ManualStream;
@@ -230,81 +240,14 @@ pub enum DeviceError {
     },
 }
 
-/// A place that memory comes from.
-///
-/// Addresses are numbers: on the host they are pointers, elsewhere they mean something to the device alone.
-/// Every method may be called from any thread. Ranges given to [`commit`](Self::commit) and
-/// [`decommit`](Self::decommit) are on granule boundaries.
+/// A place that memory comes from, as readers see it: nothing here changes anything. Memory is taken by
+/// [`Backing`]. Every method may be called from any thread.
 pub trait Device: Send + Sync + fmt::Debug {
     /// What the device is.
     fn info(&self) -> DeviceInfo;
 
     /// How much memory it has now.
     fn memory(&self) -> DeviceMemory;
-
-    /// Reserves at least `size` bytes of addresses, without memory behind them; the range returned is `size`
-    /// rounded up to granules.
-    fn reserve(&self, size: ByteSize) -> Result<AddressRange, DeviceError>;
-
-    /// Gives a reservation back, with whatever is still committed in it. `range` is what
-    /// [`reserve`](Self::reserve) returned.
-    fn release(&self, range: AddressRange) -> Result<(), DeviceError>;
-
-    /// Puts memory behind a range none of which is committed. On an error nothing has changed.
-    fn commit(&self, range: AddressRange) -> Result<(), DeviceError>;
-
-    /// Takes the memory behind a range away, all of which is committed; its content is lost.
-    fn decommit(&self, range: AddressRange) -> Result<(), DeviceError>;
-
-    /// Fills a committed range with a pattern of four bytes: the byte at address `a` becomes byte `a mod 4` of
-    /// `pattern`, least significant first.
-    fn fill(&self, range: AddressRange, pattern: u32) -> Result<(), DeviceError>;
-
-    /// Copies bytes of this process to a committed range.
-    fn write(&self, to: u64, bytes: &[u8]) -> Result<(), DeviceError>;
-
-    /// Copies a committed range to bytes of this process.
-    fn read(&self, from: u64, into: &mut [u8]) -> Result<(), DeviceError>;
-
-    /// Copies a committed range to another one that it does not overlap.
-    fn copy(&self, from: AddressRange, to: u64) -> Result<(), DeviceError>;
-
-    /// How much memory the system says is behind a reservation, measured apart from this device's own
-    /// book-keeping.
-    fn resident(&self, range: AddressRange) -> Reading<ByteSize>;
-}
-
-/// Checks that a committed range still holds a [`fill`](Device::fill) of `pattern`, looking at every byte, or
-/// (`stride`) at 64 bytes at its start, at its end and every `stride` bytes between. Returns the offset of the
-/// first byte that differs.
-pub fn find_mismatch(
-    device: &dyn Device,
-    range: AddressRange,
-    pattern: u32,
-    stride: Option<ByteSize>,
-) -> Result<Option<u64>, DeviceError> {
-    const WINDOW: u64 = 64;
-    let size = range.size.bytes();
-    let (window, step) = match stride {
-        Some(stride) => (WINDOW, stride.bytes().max(WINDOW)),
-        None => (1 << 16, 1 << 16),
-    };
-    let mut buffer = vec![0; window.min(size) as usize];
-    let mut check = |offset: u64| -> Result<Option<u64>, DeviceError> {
-        let bytes = &mut buffer[..window.min(size - offset) as usize];
-        device.read(range.base + offset, bytes)?;
-        let expected = pattern.rotate_right(8 * ((range.base + offset) % 4) as u32).to_le_bytes();
-        let wrong = bytes.iter().zip(expected.iter().cycle()).position(|(found, expected)| found != expected);
-        Ok(wrong.map(|i| offset + i as u64))
-    };
-    let mut offset = 0;
-    while offset < size {
-        if let Some(wrong) = check(offset)? {
-            return Ok(Some(wrong));
-        }
-        offset += step;
-    }
-    if size > WINDOW { check(size - WINDOW) } else { Ok(None) }
 }
 
 #[cfg(test)]

@@ -8,15 +8,17 @@ use std::collections::BTreeMap;
 use std::sync::Mutex;
 use std::time::Duration;
 
-use super::regions::Regions;
-use super::{AddressRange, Device, DeviceError, DeviceInfo, DeviceKind, DeviceMemory, Reading, Source};
+use super::{
+    AddressRange, Allowed, Backing, Booked, Device, DeviceError, DeviceInfo, DeviceKind, DeviceMemory,
+    RawMemory, Reading, Reservation, Source,
+};
 use crate::random::SplitMix64;
 use crate::units::ByteSize;
 
 const ID: &str = "sim";
 
 /// Something that goes wrong. Operations and commits are counted from 1; reserving, releasing, committing,
-/// decommitting and moving bytes are operations, reading numbers is not.
+/// decommitting and moving bytes are operations, reading numbers and what the book refuses are not.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Fault {
     /// The n-th commit is refused for lack of memory.
@@ -79,26 +81,28 @@ impl SimulatedDeviceBuilder {
     /// The device.
     pub fn build(self) -> SimulatedDevice {
         let state = State {
-            regions: Regions::new(ID, self.granularity),
             next_base: 1 << 44,
             contents: BTreeMap::new(),
             operations: 0,
             commits: 0,
             random: SplitMix64::new(self.seed),
         };
-        SimulatedDevice {
+        SimulatedDevice(Booked::new(Simulation {
             capacity: self.capacity,
             granularity: self.granularity,
             faults: self.faults,
             state: Mutex::new(state),
-        }
+        }))
     }
 }
 
 /// A device of any size without memory behind it, with faults on demand: the same calls in the same order from the
 /// same seed give the same results.
 #[derive(Debug)]
-pub struct SimulatedDevice {
+pub struct SimulatedDevice(Booked<Simulation>);
+
+#[derive(Debug)]
+struct Simulation {
     capacity: ByteSize,
     granularity: ByteSize,
     faults: Vec<Fault>,
@@ -107,7 +111,6 @@ pub struct SimulatedDevice {
 
 #[derive(Debug)]
 struct State {
-    regions: Regions,
     /// Addresses are never handed out twice, so a stale one is always noticed.
     next_base: u64,
     /// What committed ranges hold, by first address; ranges do not overlap. Bytes never written read as 0.
@@ -142,9 +145,31 @@ impl SimulatedDevice {
 
     /// How many commits have been asked for; the faults' `nth` counts the same way.
     pub fn commits(&self) -> u64 {
-        self.lock().commits
+        self.0.raw().lock().commits
+    }
+}
+
+impl Device for SimulatedDevice {
+    fn info(&self) -> DeviceInfo {
+        self.0.info()
     }
 
+    fn memory(&self) -> DeviceMemory {
+        self.0.memory()
+    }
+}
+
+impl Backing for SimulatedDevice {
+    fn reserve(&self, size: ByteSize) -> Result<Box<dyn Reservation>, DeviceError> {
+        self.0.reserve(size)
+    }
+
+    fn has_virtual_memory(&self) -> bool {
+        true
+    }
+}
+
+impl Simulation {
     fn lock(&self) -> std::sync::MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
     }
@@ -176,8 +201,8 @@ impl SimulatedDevice {
         held.max_by_key(|(from, _)| *from).map_or(ByteSize::ZERO, |(_, bytes)| bytes)
     }
 
-    fn free(&self, state: &State) -> ByteSize {
-        self.capacity.saturating_sub(state.regions.committed()).saturating_sub(self.others(state.operations))
+    fn free(&self, state: &State, committed: ByteSize) -> ByteSize {
+        self.capacity.saturating_sub(committed).saturating_sub(self.others(state.operations))
     }
 }
 
@@ -222,7 +247,7 @@ impl Piece {
     }
 }
 
-impl Device for SimulatedDevice {
+impl RawMemory for Simulation {
     fn info(&self) -> DeviceInfo {
         const WHY: &str = "a simulated device computes nothing";
         DeviceInfo {
@@ -238,42 +263,41 @@ impl Device for SimulatedDevice {
         }
     }
 
-    fn memory(&self) -> DeviceMemory {
+    fn memory(&self, committed: ByteSize) -> DeviceMemory {
         let state = self.lock();
         DeviceMemory {
             total_bytes: Reading::known(self.capacity, Source::Configured),
-            free_bytes: Reading::known(self.free(&state), Source::Simulation),
-            committed_bytes: Reading::known(state.regions.committed(), Source::Simulation),
+            free_bytes: Reading::known(self.free(&state, committed), Source::Simulation),
+            committed_bytes: Reading::known(committed, Source::Simulation),
         }
     }
 
-    fn reserve(&self, size: ByteSize) -> Result<AddressRange, DeviceError> {
+    fn reserve(&self, size: ByteSize) -> Result<u64, DeviceError> {
         let mut state = self.begin()?;
         let unable = || DeviceError::AddressSpace {
             device: ID.to_owned(),
             requested: size,
             reason: "the simulated address space has 2^47 bytes".to_owned(),
         };
-        let rounded = ByteSize::new(size.bytes().max(1)).checked_align_up(self.granularity.bytes());
-        let rounded = rounded.filter(|size| size.bytes() <= 1 << 47).ok_or_else(unable)?;
-        let range = AddressRange::new(state.next_base.next_multiple_of(self.granularity.bytes()), rounded);
-        state.next_base = range.base.checked_add(rounded.bytes()).ok_or_else(unable)?;
-        state.regions.insert(range);
-        Ok(range)
+        if size.bytes() > 1 << 47 {
+            return Err(unable());
+        }
+        let base = state.next_base.next_multiple_of(self.granularity.bytes());
+        state.next_base = base.checked_add(size.bytes()).ok_or_else(unable)?;
+        Ok(base)
     }
 
-    fn release(&self, range: AddressRange) -> Result<(), DeviceError> {
-        let mut state = self.begin()?;
-        state.regions.remove(range)?;
-        state.clear(range);
-        Ok(())
+    fn release(&self, reservation: Allowed<'_>) -> Result<(), DeviceError> {
+        let counted = self.begin().map(drop);
+        // What a lost device held is gone as well.
+        self.lock().clear(reservation.range());
+        counted
     }
 
-    fn commit(&self, range: AddressRange) -> Result<(), DeviceError> {
+    fn commit(&self, granules: Allowed<'_>, committed: ByteSize) -> Result<(), DeviceError> {
         let mut state = self.begin()?;
-        state.regions.check_change(range, true)?;
         state.commits += 1;
-        let mut refused = range.size > self.free(&state);
+        let mut refused = granules.size() > self.free(&state, committed);
         for fault in &self.faults {
             refused |= match *fault {
                 Fault::CommitFails { nth } => nth == state.commits,
@@ -284,46 +308,35 @@ impl Device for SimulatedDevice {
         if refused {
             return Err(DeviceError::OutOfMemory {
                 device: ID.to_owned(),
-                requested: range.size,
-                available: self.free(&state),
+                requested: granules.size(),
+                available: self.free(&state, committed),
                 total: self.capacity,
             });
         }
-        state.regions.change(range, true);
         Ok(())
     }
 
-    fn decommit(&self, range: AddressRange) -> Result<(), DeviceError> {
-        let mut state = self.begin()?;
-        state.regions.check_change(range, false)?;
-        state.regions.change(range, false);
-        state.clear(range);
+    fn decommit(&self, granules: Allowed<'_>) -> Result<(), DeviceError> {
+        self.begin()?.clear(granules.range());
         Ok(())
     }
 
-    fn fill(&self, range: AddressRange, pattern: u32) -> Result<(), DeviceError> {
-        let mut state = self.begin()?;
-        state.regions.check_access("fill", range)?;
-        state.put(range, Content::Fill(pattern));
+    fn fill(&self, range: Allowed<'_>, pattern: u32) -> Result<(), DeviceError> {
+        self.begin()?.put(range.range(), Content::Fill(pattern));
         Ok(())
     }
 
-    fn write(&self, to: u64, bytes: &[u8]) -> Result<(), DeviceError> {
-        let range = AddressRange::new(to, ByteSize::new(bytes.len() as u64));
-        let mut state = self.begin()?;
-        state.regions.check_access("write", range)?;
-        state.put(range, Content::Bytes(bytes.into()));
+    fn write(&self, to: Allowed<'_>, bytes: &[u8]) -> Result<(), DeviceError> {
+        self.begin()?.put(to.range(), Content::Bytes(bytes.into()));
         Ok(())
     }
 
-    fn read(&self, from: u64, into: &mut [u8]) -> Result<(), DeviceError> {
-        let range = AddressRange::new(from, ByteSize::new(into.len() as u64));
-        let state = self.begin()?;
-        state.regions.check_access("read", range)?;
+    fn read(&self, from: Allowed<'_>, into: &mut [u8]) -> Result<(), DeviceError> {
+        let (state, from, to) = (self.begin()?, from.base(), from.end());
         into.fill(0);
         let first = state.contents.range(..=from).next_back().map_or(from, |(&at, _)| at);
-        for (&at, piece) in state.contents.range(first..range.end()) {
-            let (start, end) = (at.max(from), piece.end.min(range.end()));
+        for (&at, piece) in state.contents.range(first..to) {
+            let (start, end) = (at.max(from), piece.end.min(to));
             for address in start..end {
                 into[(address - from) as usize] = match &piece.content {
                     Content::Fill(pattern) => pattern.to_le_bytes()[(address % 4) as usize],
@@ -334,10 +347,10 @@ impl Device for SimulatedDevice {
         Ok(())
     }
 
-    fn copy(&self, from: AddressRange, to: u64) -> Result<(), DeviceError> {
+    fn copy(&self, from: Allowed<'_>, to: Allowed<'_>) -> Result<(), DeviceError> {
         let mut state = self.begin()?;
-        let target = AddressRange::new(to, from.size);
-        state.regions.check_copy(from, to)?;
+        let (from, target) = (from.range(), to.range());
+        let to = target.base;
         let first = state.contents.range(..=from.base).next_back().map_or(from.base, |(&at, _)| at);
         let pieces: Vec<(u64, Piece)> = state
             .contents
@@ -364,14 +377,7 @@ impl Device for SimulatedDevice {
         Ok(())
     }
 
-    fn resident(&self, range: AddressRange) -> Reading<ByteSize> {
-        let mut bytes = 0;
-        let state = self.lock();
-        let step = self.granularity;
-        for base in (range.base..range.end()).step_by(step.bytes() as usize) {
-            let granule = AddressRange::new(base, step);
-            bytes += u64::from(state.regions.check_access("count", granule).is_ok()) * step.bytes();
-        }
-        Reading::known(ByteSize::new(bytes), Source::Simulation)
+    fn resident(&self, _reservation: Allowed<'_>, committed: ByteSize) -> Reading<ByteSize> {
+        Reading::known(committed, Source::Simulation)
     }
 }

@@ -3,7 +3,7 @@ use proptest::prelude::*;
 
 const GRANULE: ByteSize = HostDevice::GRANULARITY;
 
-fn both(capacity: ByteSize) -> Vec<Box<dyn Device>> {
+fn both(capacity: ByteSize) -> Vec<Box<dyn Backing>> {
     vec![Box::new(HostDevice::new(capacity)), Box::new(SimulatedDevice::new(capacity))]
 }
 
@@ -14,17 +14,17 @@ fn granules(range: AddressRange, first: u64, count: u64) -> AddressRange {
 #[test]
 fn resident_memory_follows_what_is_committed_to_the_granule() {
     for device in both(ByteSize::mib(64)) {
-        let range = device.reserve(ByteSize::mib(32)).unwrap();
-        assert_eq!(device.resident(range).value, Some(ByteSize::ZERO));
-        device.commit(granules(range, 2, 5)).unwrap();
-        assert_eq!(device.resident(range).value, Some(ByteSize::mib(10)), "{device:?}");
-        device.commit(granules(range, 8, 1)).unwrap();
-        assert_eq!(device.resident(range).value, Some(ByteSize::mib(12)));
+        let memory = device.reserve(ByteSize::mib(32)).unwrap();
+        let range = memory.range();
+        assert_eq!(memory.resident().value, Some(ByteSize::ZERO));
+        memory.commit(granules(range, 2, 5)).unwrap();
+        assert_eq!(memory.resident().value, Some(ByteSize::mib(10)), "{device:?}");
+        memory.commit(granules(range, 8, 1)).unwrap();
+        assert_eq!(memory.resident().value, Some(ByteSize::mib(12)));
         assert_eq!(device.memory().committed_bytes.value, Some(ByteSize::mib(12)));
-        device.decommit(granules(range, 3, 2)).unwrap();
-        assert_eq!(device.resident(range).value, Some(ByteSize::mib(8)));
-        device.release(range).unwrap();
-        assert_eq!(device.resident(range).value, Some(ByteSize::ZERO));
+        memory.decommit(granules(range, 3, 2)).unwrap();
+        assert_eq!(memory.resident().value, Some(ByteSize::mib(8)));
+        drop(memory);
         assert_eq!(device.memory().committed_bytes.value, Some(ByteSize::ZERO));
     }
 }
@@ -32,58 +32,61 @@ fn resident_memory_follows_what_is_committed_to_the_granule() {
 #[test]
 fn what_was_written_is_read_back_and_a_decommit_loses_it() {
     for device in both(ByteSize::mib(64)) {
-        let range = device.reserve(ByteSize::mib(8)).unwrap();
-        device.commit(granules(range, 0, 2)).unwrap();
+        let memory = device.reserve(ByteSize::mib(8)).unwrap();
+        let range = memory.range();
+        memory.commit(granules(range, 0, 2)).unwrap();
         let odd = range.part(3, ByteSize::new(1000)).unwrap();
-        device.fill(odd, 0x0403_0201).unwrap();
-        assert_eq!(find_mismatch(&*device, odd, 0x0403_0201, None).unwrap(), None);
-        device.write(range.base + 500, &[9, 9]).unwrap();
-        assert_eq!(find_mismatch(&*device, odd, 0x0403_0201, None).unwrap(), Some(497));
-        device.copy(odd, range.base + 2_000_001).unwrap();
+        memory.fill(odd, 0x0403_0201).unwrap();
+        assert_eq!(find_mismatch(&*memory, odd, 0x0403_0201, None).unwrap(), None);
+        memory.write(range.base + 500, &[9, 9]).unwrap();
+        assert_eq!(find_mismatch(&*memory, odd, 0x0403_0201, None).unwrap(), Some(497));
+        memory.copy(odd, range.base + 2_000_001).unwrap();
         let mut bytes = [0; 1000];
-        device.read(range.base + 2_000_001, &mut bytes).unwrap();
+        memory.read(range.base + 2_000_001, &mut bytes).unwrap();
         assert_eq!(&bytes[..3], &[4, 1, 2], "byte 3 of the pattern stands at an address of 3 mod 4");
         assert_eq!(bytes[497..499], [9, 9]);
         let mut outside = [1; 4];
-        device.read(range.base + 1003, &mut outside).unwrap();
+        memory.read(range.base + 1003, &mut outside).unwrap();
         assert_eq!(outside, [0; 4]);
-        device.decommit(granules(range, 0, 1)).unwrap();
-        device.commit(granules(range, 0, 1)).unwrap();
-        device.read(odd.base, &mut bytes).unwrap();
+        memory.decommit(granules(range, 0, 1)).unwrap();
+        memory.commit(granules(range, 0, 1)).unwrap();
+        memory.read(odd.base, &mut bytes).unwrap();
         assert_eq!(bytes, [0; 1000]);
-        device.release(range).unwrap();
+        drop(memory);
+        assert_eq!(device.memory().committed_bytes.value, Some(ByteSize::ZERO));
     }
 }
 
 #[test]
 fn a_wrong_range_is_an_error_and_changes_nothing() {
     for device in both(ByteSize::mib(64)) {
-        let range = device.reserve(ByteSize::mib(8)).unwrap();
-        device.commit(granules(range, 1, 1)).unwrap();
+        let memory = device.reserve(ByteSize::mib(8)).unwrap();
+        let range = memory.range();
+        memory.commit(granules(range, 1, 1)).unwrap();
         let before = device.memory().committed_bytes;
-        assert!(device.commit(granules(range, 0, 2)).is_err(), "a granule is committed already");
-        assert!(device.decommit(granules(range, 1, 2)).is_err(), "a granule is not committed");
-        assert!(device.commit(AddressRange::new(range.base + 1, GRANULE)).is_err());
-        assert!(device.commit(AddressRange::new(range.end(), GRANULE)).is_err());
-        assert!(device.fill(granules(range, 0, 2), 1).is_err());
-        assert!(device.fill(AddressRange::new(u64::MAX - 1, ByteSize::new(9)), 1).is_err());
-        assert!(device.write(range.end() - 1, &[0, 0]).is_err());
-        assert!(device.read(8, &mut [0]).is_err());
-        assert!(device.release(AddressRange::new(range.base, GRANULE)).is_err());
-        assert!(device.release(AddressRange::new(0, GRANULE)).is_err());
+        assert!(memory.commit(granules(range, 0, 2)).is_err(), "a granule is committed already");
+        assert!(memory.decommit(granules(range, 1, 2)).is_err(), "a granule is not committed");
+        assert!(memory.commit(AddressRange::new(range.base + 1, GRANULE)).is_err());
+        assert!(memory.commit(AddressRange::new(range.end(), GRANULE)).is_err());
+        assert!(memory.fill(granules(range, 0, 2), 1).is_err());
+        assert!(memory.fill(AddressRange::new(u64::MAX - 1, ByteSize::new(9)), 1).is_err());
+        assert!(memory.write(range.end() - 1, &[0, 0]).is_err());
+        assert!(memory.read(8, &mut [0]).is_err());
         assert!(device.reserve(ByteSize::MAX).is_err());
-        assert!(device.copy(granules(range, 1, 1), range.base + GRANULE.bytes() + 5).is_err());
+        assert!(memory.copy(granules(range, 1, 1), range.base + GRANULE.bytes() + 5).is_err());
         assert_eq!(device.memory().committed_bytes, before);
-        device.release(range).unwrap();
+        drop(memory);
+        assert_eq!(device.memory().committed_bytes.value, Some(ByteSize::ZERO));
     }
 }
 
 #[test]
 fn the_capacity_is_a_limit_with_numbers() {
     for device in both(ByteSize::mib(4)) {
-        let range = device.reserve(ByteSize::mib(8)).unwrap();
-        device.commit(granules(range, 0, 1)).unwrap();
-        match device.commit(granules(range, 1, 2)) {
+        let memory = device.reserve(ByteSize::mib(8)).unwrap();
+        let range = memory.range();
+        memory.commit(granules(range, 0, 1)).unwrap();
+        match memory.commit(granules(range, 1, 2)) {
             Err(DeviceError::OutOfMemory { requested, available, total, .. }) => {
                 assert_eq!(
                     (requested, available, total),
@@ -93,7 +96,8 @@ fn the_capacity_is_a_limit_with_numbers() {
             other => panic!("{other:?}"),
         }
         assert_eq!(device.memory().free_bytes.value, Some(ByteSize::mib(2)));
-        device.release(range).unwrap();
+        drop(memory);
+        assert_eq!(device.memory().committed_bytes.value, Some(ByteSize::ZERO));
     }
 }
 
@@ -104,14 +108,18 @@ fn the_schedule_of_faults_is_kept() {
         .fault(Fault::OthersHold { from_operation: 5, bytes: ByteSize::gib(80) })
         .fault(Fault::Lost { from_operation: 7 })
         .build();
-    let range = device.reserve(ByteSize::gib(80)).unwrap(); // operation 1
-    device.commit(granules(range, 0, 1)).unwrap();
-    assert!(matches!(device.commit(granules(range, 1, 1)), Err(DeviceError::OutOfMemory { .. })));
-    device.commit(granules(range, 1, 1)).unwrap();
-    assert!(device.commit(granules(range, 2, 1)).is_err(), "other processes took the rest");
+    let memory = device.reserve(ByteSize::gib(80)).unwrap();
+    let range = memory.range(); // operation 1
+    memory.commit(granules(range, 0, 1)).unwrap();
+    assert!(matches!(memory.commit(granules(range, 1, 1)), Err(DeviceError::OutOfMemory { .. })));
+    memory.commit(granules(range, 1, 1)).unwrap();
+    assert!(memory.commit(granules(range, 2, 1)).is_err(), "other processes took the rest");
     assert_eq!(device.memory().free_bytes.value, Some(ByteSize::ZERO));
-    device.decommit(granules(range, 0, 1)).unwrap();
-    assert!(matches!(device.release(range), Err(DeviceError::Lost { .. })));
+    memory.decommit(granules(range, 0, 1)).unwrap();
+    assert!(matches!(memory.commit(granules(range, 0, 1)), Err(DeviceError::Lost { .. })));
+    assert_eq!(device.memory().committed_bytes.value, Some(GRANULE));
+    drop(memory);
+    assert_eq!(device.memory().committed_bytes.value, Some(ByteSize::ZERO), "gone with the device");
 }
 
 #[test]
@@ -121,8 +129,9 @@ fn random_faults_come_from_the_seed() {
             .seed(seed)
             .fault(Fault::CommitsFailAtRandom { ratio: 0.5 })
             .build();
-        let range = device.reserve(ByteSize::gib(1)).unwrap();
-        (0..64).map(|i| device.commit(granules(range, i, 1)).is_ok()).collect()
+        let memory = device.reserve(ByteSize::gib(1)).unwrap();
+        let range = memory.range();
+        (0..64).map(|i| memory.commit(granules(range, i, 1)).is_ok()).collect()
     };
     assert_eq!(run(7), run(7));
     assert_ne!(run(7), run(8));
@@ -138,32 +147,33 @@ proptest! {
         operations in prop::collection::vec((0u8..3, 0u64..200, 0u64..60, any::<u32>(), 0u64..200), 1..60)
     ) {
         let device = SimulatedDevice::builder(ByteSize::mib(1)).granularity(ByteSize::new(256)).build();
-        let range = device.reserve(ByteSize::new(256)).unwrap();
-        device.commit(range).unwrap();
+        let memory = device.reserve(ByteSize::new(256)).unwrap();
+        let range = memory.range();
+        memory.commit(range).unwrap();
         let mut model = [0u8; 256];
         for (kind, at, size, pattern, target) in operations {
             let part = range.part(at, ByteSize::new(size.min(256 - at))).unwrap();
             let bytes = at as usize..(part.end() - range.base) as usize;
             match kind {
                 0 => {
-                    device.fill(part, pattern).unwrap();
+                    memory.fill(part, pattern).unwrap();
                     for i in bytes {
                         model[i] = pattern.to_le_bytes()[i % 4];
                     }
                 }
                 1 => {
                     let data: Vec<u8> = bytes.clone().map(|i| (i as u32 ^ pattern) as u8).collect();
-                    device.write(part.base, &data).unwrap();
+                    memory.write(part.base, &data).unwrap();
                     model[bytes].copy_from_slice(&data);
                 }
                 _ => {
-                    if device.copy(part, range.base + target).is_ok() {
+                    if memory.copy(part, range.base + target).is_ok() {
                         model.copy_within(bytes, target as usize);
                     }
                 }
             }
             let mut found = [0; 256];
-            device.read(range.base, &mut found).unwrap();
+            memory.read(range.base, &mut found).unwrap();
             prop_assert_eq!(found, model);
         }
     }

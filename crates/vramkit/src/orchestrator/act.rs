@@ -2,7 +2,8 @@
 
 use std::sync::Arc;
 
-use super::book::{Held, TakenGroup};
+use super::book::TakenGroup;
+use super::held::Held;
 use super::{MemoryOrchestrator, PressurePolicy, Turn};
 use crate::plan::{AllocationPlan, Model};
 use crate::pool::{Purpose, Request};
@@ -295,6 +296,7 @@ impl MemoryOrchestrator {
             self.pool
                 .allocate(request)
                 .map_err(|error| tracing::warn!(%error, "remaking an arena failed"))
+                .map(|allocation| Held::new(self.pool.clone(), allocation))
                 .ok()
         };
         if plan.arena_size.is_zero() {

@@ -4,7 +4,8 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::binding::{BindError, MemoryBinding};
-use super::book::{Held, Join};
+use super::book::Join;
+use super::held::Held;
 use super::{MemoryOrchestrator, Release};
 use crate::plan::AllocationPlan;
 use crate::pool::{PoolError, Purpose, Request};
@@ -109,7 +110,9 @@ impl MemoryOrchestrator {
                 return Ok(None);
             }
             let request = Request::new(size).alignment(alignment).owner(self.pool.owner(owner, purpose));
-            self.pool.allocate(request.tag(self.pool.tag(model))).map(Some).map_err(|error| match error {
+            let allocation = self.pool.allocate(request.tag(self.pool.tag(model)));
+            let held = allocation.map(|allocation| Held::new(self.pool.clone(), allocation));
+            held.map(Some).map_err(|error| match error {
                 PoolError::OutOfMemory(error) if error.device_error.is_none() => {
                     BindError::InsufficientMemory {
                         model: model.clone(),

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use super::held::Place;
 use crate::device::AddressRange;
 use crate::plan::AllocationPlan;
 use crate::pool::PoolError;
@@ -20,6 +21,8 @@ pub struct MemoryBinding {
     pub arena: Option<AddressRange>,
     /// The model's parameters; `None` when it has none.
     pub weights: Option<AddressRange>,
+    /// Both, as the pool knows them.
+    pub(super) places: [Option<Place>; 2],
 }
 
 impl MemoryBinding {

@@ -7,12 +7,9 @@ use std::sync::Arc;
 
 use super::Degrader;
 use super::binding::{BindError, MemoryBinding};
+use super::held::Held;
 use crate::plan::AllocationPlan;
-use crate::pool::Allocation;
 use crate::units::ByteSize;
-
-/// Memory of the pool that a binding holds.
-pub(super) type Held = Allocation;
 
 /// How a model stands when victims are chosen.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
@@ -162,11 +159,14 @@ impl Book {
     pub(super) fn binding(&self, model: &str) -> Option<MemoryBinding> {
         let (model, entry) = self.entries.get_key_value(model).filter(|(_, entry)| entry.complete)?;
         let group = self.groups.get(&entry.group)?;
+        let places @ [arena, weights] =
+            [&group.arena, &entry.weights].map(|held| held.as_ref().map(Held::place));
         Some(MemoryBinding {
             model: model.clone(),
             plan: group.plan.clone(),
-            arena: group.arena.as_ref().map(Allocation::range),
-            weights: entry.weights.as_ref().map(Allocation::range),
+            arena: arena.map(|place| place.range),
+            weights: weights.map(|place| place.range),
+            places,
         })
     }
 
@@ -254,14 +254,14 @@ impl Book {
                 continue;
             };
             let all_idle = group.ready && group.members.iter().all(free_to_go);
-            let own = entry.weights.as_ref().map_or(ByteSize::ZERO, Allocation::granted);
+            let own = entry.weights.as_ref().map_or(ByteSize::ZERO, Held::granted);
             if own.is_zero() && !all_idle {
                 continue;
             }
             let left = left.entry(entry.group).or_insert(group.members.len());
             *left -= 1;
             let arena = if *left == 0 {
-                group.arena.as_ref().map_or(ByteSize::ZERO, Allocation::granted)
+                group.arena.as_ref().map_or(ByteSize::ZERO, Held::granted)
             } else {
                 ByteSize::ZERO
             };

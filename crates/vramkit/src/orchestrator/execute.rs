@@ -14,8 +14,10 @@ use serde::{Deserialize, Serialize};
 use super::MemoryOrchestrator;
 use super::binding::{BindError, MemoryBinding};
 use super::gate::{Aborted, ExecutionGate};
-use crate::device::{AddressRange, Device, DeviceError, find_mismatch};
+use super::running::RunGuard;
+use crate::device::AddressRange;
 use crate::plan::{AllocationPlan, Schedule};
+use crate::pool::PoolError;
 use crate::pressure::PressureLevel;
 use crate::trace::{Event, Span};
 use crate::units::{ByteSize, Step};
@@ -73,15 +75,15 @@ pub enum ExecutionError {
     /// A model is not bound.
     #[error("model `{0}` is not bound; it was released or evicted before its turn")]
     NotBound(Arc<str>),
-    /// The device failed while a model ran.
+    /// The memory failed while a model ran.
     #[error("model `{model}`, {step}: {error}")]
     Device {
         /// The model.
         model: Arc<str>,
         /// The step.
         step: Step,
-        /// What the device said.
-        error: DeviceError,
+        /// What the pool or the device said.
+        error: PoolError,
     },
     /// Another model failed first.
     #[error(transparent)]
@@ -208,17 +210,16 @@ impl Runner<'_> {
         let running = self.orchestrator.begin(name).ok_or_else(|| ExecutionError::NotBound(name.clone()))?;
         let binding = running.binding();
         let (mut tensors, steps) = schedule(binding, repetition);
-        let device = &**self.orchestrator.pool().device();
         let weights = binding.weights.map(|place| (place, pattern(name, "weights", 0)));
         let failed = |step: Step| move |error| ExecutionError::Device { model: name.clone(), step, error };
         if let Some((place, pattern)) = weights.filter(|_| fresh) {
-            device.fill(place, pattern).map_err(failed(Step(0)))?;
+            running.fill(place, pattern).map_err(failed(Step(0)))?;
         }
         for (step, work) in steps {
             // Gate by the workload's clock; the steps of a degraded or compacted plan are on the same one.
             self.gate.begin_step(model, clock.saturating_add(step.0))?;
             let start = self.orchestrator.trace().now();
-            self.step(device, &mut tensors, step, &work, name, report).map_err(failed(step))?;
+            self.step(&running, &mut tensors, step, &work, name, report).map_err(failed(step))?;
             (self.progress)(1);
             self.orchestrator.trace().span(Span {
                 model: name.to_string(),
@@ -229,7 +230,7 @@ impl Runner<'_> {
         }
         if let Some((place, pattern)) = weights
             && let Some(at) =
-                find_mismatch(device, place, pattern, self.verify.stride()).map_err(failed(Step(clock)))?
+                running.find_mismatch(place, pattern, self.verify.stride()).map_err(failed(Step(clock)))?
         {
             self.violation(
                 report,
@@ -243,20 +244,20 @@ impl Runner<'_> {
     /// Reads before writes: an operator that works in place overwrites its input.
     fn step(
         &self,
-        device: &dyn Device,
+        running: &RunGuard<'_>,
         tensors: &mut [Placed<'_>],
         step: Step,
         work: &Work,
         model: &Arc<str>,
         report: &mut ExecutionReport,
-    ) -> Result<(), DeviceError> {
+    ) -> Result<(), PoolError> {
         for (order, places) in [&work.reads, &work.writes, &work.reads_own].into_iter().enumerate() {
             for &i in places {
                 let tensor = &mut tensors[i];
                 if order == 1 {
-                    device.fill(tensor.place, tensor.pattern)?;
+                    running.fill(tensor.place, tensor.pattern)?;
                 } else if let Some(at) =
-                    find_mismatch(device, tensor.place, tensor.pattern, self.verify.stride())?
+                    running.find_mismatch(tensor.place, tensor.pattern, self.verify.stride())?
                 {
                     tensor.intact = false;
                     self.violation(

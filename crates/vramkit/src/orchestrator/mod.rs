@@ -19,7 +19,9 @@ mod book;
 mod execute;
 mod gate;
 mod handler;
+mod held;
 mod policy;
+mod running;
 mod session;
 
 use std::sync::Arc;
@@ -31,6 +33,7 @@ pub use execute::{ExecutionError, ExecutionReport, Verify, execute};
 pub use gate::{Aborted, ExecutionGate};
 pub use handler::{PressureHandler, Turn};
 pub use policy::{PolicyLadder, PressurePolicy};
+pub use running::RunGuard;
 pub use session::{RunError, Session, SessionModel};
 
 use crate::plan::{AllocationPlan, LifetimeError, MemoryPlanner, Model, Schedule};
@@ -219,26 +222,6 @@ impl MemoryOrchestrator {
             committed_bytes: self.pool.committed(),
         });
         Ok(report.freed_bytes)
-    }
-}
-
-/// A model that is running; see [`MemoryOrchestrator::begin`].
-pub struct RunGuard<'a> {
-    orchestrator: &'a MemoryOrchestrator,
-    binding: MemoryBinding,
-}
-
-impl RunGuard<'_> {
-    /// Where the model's memory is, for as long as the guard lives.
-    pub fn binding(&self) -> &MemoryBinding {
-        &self.binding
-    }
-}
-
-impl Drop for RunGuard<'_> {
-    fn drop(&mut self) {
-        lock(&self.orchestrator.book).end(&self.binding.model);
-        self.orchestrator.changed.notify_all();
     }
 }
 

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use super::execute::{ExecutionError, ExecutionReport, Verify, execute};
 use super::{BindError, DegradeRequest, MemoryOrchestrator, PolicyLadder, Standing};
-use crate::device::Device;
+use crate::device::Backing;
 use crate::plan::{AllocationPlan, LifetimeError, MemoryPlanner, Model, Schedule};
 use crate::pool::{DeviceMemoryPool, PoolError, Request};
 use crate::pressure::{LadderError, PressureLevel};
@@ -40,7 +40,7 @@ pub struct Session {
     /// How they run beside one another.
     pub schedule: Schedule,
     /// Where the memory comes from.
-    pub device: Arc<dyn Device>,
+    pub device: Arc<dyn Backing>,
     /// Most bytes of the pool; what the device has free when not given.
     pub capacity: Option<ByteSize>,
     /// When to act on pressure, and how.
@@ -137,7 +137,7 @@ impl Session {
         let used_after_release = pool.used();
         for leak in pool.live().leaks {
             trace.record(Event::Leak {
-                model: leak.model,
+                model: leak.model.to_string(),
                 tag: leak.tag,
                 requested_bytes: leak.requested_bytes,
             });

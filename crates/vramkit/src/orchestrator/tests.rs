@@ -2,7 +2,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::*;
-use crate::device::{Device, Fault, HostDevice, SimulatedDevice};
+use crate::device::{Backing, Device, Fault, HostDevice, SimulatedDevice};
 use crate::plan::TensorLifetime;
 use crate::pool::Purpose;
 use crate::pressure::Rung;
@@ -40,7 +40,7 @@ fn names(models: &[Arc<str>]) -> Vec<&str> {
     models.iter().map(|name| &**name).collect()
 }
 
-fn session(device: Arc<dyn Device>, models: Vec<Model>, schedule: Schedule, capacity: ByteSize) -> Session {
+fn session(device: Arc<dyn Backing>, models: Vec<Model>, schedule: Schedule, capacity: ByteSize) -> Session {
     let entry = |model| SessionModel { model, standing: Standing::default(), degrade_to_ratio: None };
     Session {
         name: "test".to_owned(),

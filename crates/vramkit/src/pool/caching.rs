@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use serde::Serialize;
 
 use super::{AllocationId, DeviceMemoryPool, PoolConfig, PoolError, Request, SizeClasses};
-use crate::device::{AddressRange, Device};
+use crate::device::{AddressRange, Backing};
 use crate::sync::lock_std;
 use crate::units::ByteSize;
 
@@ -172,7 +172,7 @@ impl Cache {
 impl CachingPool {
     /// A pool of `capacity` bytes on a device, with a thread that gives up what has been idle for too long.
     pub fn new(
-        device: Arc<dyn Device>,
+        device: Arc<dyn Backing>,
         capacity: ByteSize,
         config: CachingConfig,
     ) -> Result<Arc<Self>, PoolError> {

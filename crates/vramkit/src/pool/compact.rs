@@ -11,6 +11,7 @@
 
 use std::collections::VecDeque;
 use std::fmt;
+use std::marker::PhantomData;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -18,9 +19,9 @@ use serde::Serialize;
 
 use super::blocks::Block;
 use super::book::Book;
-use super::core::Inner;
+use super::core::{Inner, Refusal};
 use super::moves::Move;
-use super::{AllocationId, PoolError, Request};
+use super::{AllocationId, PoolError};
 use crate::device::{AddressRange, Stream};
 use crate::units::ByteSize;
 
@@ -112,6 +113,15 @@ impl MovableAllocation {
         Pinned { range, held: self.held.clone() }
     }
 
+    /// As [`pin`](Self::pin), by the one who may change what is there, which is nobody while other pins are out.
+    pub fn pin_mut(&mut self) -> Result<PinnedMut<'_>, PoolError> {
+        // Nobody else gets a pin while the handle is borrowed mutably.
+        match Arc::get_mut(&mut self.held) {
+            Some(_) => Ok(PinnedMut { pinned: self.pin(), _handle: PhantomData }),
+            None => Err(PoolError::Pinned(self.id())),
+        }
+    }
+
     /// Bytes asked for.
     pub fn requested(&self) -> ByteSize {
         self.requested
@@ -147,6 +157,25 @@ impl Pinned {
     /// Where the memory is on the device; as long as was requested.
     pub fn range(&self) -> AddressRange {
         self.range
+    }
+
+    pub(super) fn pool(&self) -> &Inner {
+        &self.held.pool
+    }
+}
+
+/// As [`Pinned`], for the one who may change what is there.
+#[derive(Debug)]
+pub struct PinnedMut<'a> {
+    pinned: Pinned,
+    _handle: PhantomData<&'a mut MovableAllocation>,
+}
+
+impl std::ops::Deref for PinnedMut<'_> {
+    type Target = Pinned;
+
+    fn deref(&self) -> &Pinned {
+        &self.pinned
     }
 }
 
@@ -285,7 +314,10 @@ impl Inner {
     fn copy_down(&self, held: u32, index: u32, way: Way) -> Result<u64, PoolError> {
         let (free, block) = (self.table().at(held), self.table().at(index));
         let (to, gap, size) = (self.bytes(free.offset()), self.bytes(free.size()), self.bytes(block.size()));
-        self.put_memory_behind(to, size.min(gap))?.map_err(|refusal| self.refused_while_moving(refusal))?;
+        self.put_memory_behind(to, size.min(gap))?.map_err(|refusal| match refusal {
+            Refusal::NoMemory(error) => PoolError::Device(error),
+            _ => PoolError::NoGranules,
+        })?;
         let base = self.range.base;
         let piece = way.piece();
         let mut buffer = match way {

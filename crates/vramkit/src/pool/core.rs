@@ -2,7 +2,7 @@
 //!
 //! See the pool's first lines for the order of steps and locks.
 
-use std::sync::Arc;
+use std::sync::{Arc, RwLock};
 
 use super::blocks::{Block, BlockId, Blocks, Kind, Label, Seen, Table};
 use super::book::Book;
@@ -52,6 +52,8 @@ pub(crate) struct Inner {
     /// Requests that wait for streams.
     pub(super) waiting: AtomicU64,
     pub(super) moves: Moves,
+    /// Read while memory is reached by id.
+    pub(super) accesses: RwLock<()>,
 }
 
 /// A grant before memory is behind it.
@@ -121,6 +123,7 @@ impl Inner {
             pending: AtomicU64::new(0),
             waiting: AtomicU64::new(0),
             moves: Moves::default(),
+            accesses: RwLock::new(()),
         })
     }
 

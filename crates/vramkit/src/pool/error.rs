@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::compact::CompactReport;
 use super::request::{AllocationId, Holder, Purpose};
-use crate::device::DeviceError;
+use crate::device::{AddressRange, DeviceError};
 use crate::units::ByteSize;
 
 /// What one owner holds.
@@ -180,6 +180,16 @@ pub struct OverBudget {
     pub budget: ByteSize,
 }
 
+/// An access that does not lie inside what was granted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{range} ({} bytes) is not inside the allocation at {allocation}, of which {} bytes were requested", range.size.bytes(), allocation.size.bytes())]
+pub struct OutOfBounds {
+    /// What was to be reached.
+    pub range: AddressRange,
+    /// Where the memory is that was granted.
+    pub allocation: AddressRange,
+}
+
 /// Why a pool did not do what it was asked. Nothing has changed.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum PoolError {
@@ -198,6 +208,9 @@ pub enum PoolError {
     /// The id was released before, or is of another pool.
     #[error("allocation {0} is not live in this pool: released twice, or of another pool")]
     UnknownAllocation(AllocationId),
+    /// An access past the end of an allocation.
+    #[error(transparent)]
+    OutOfBounds(Box<OutOfBounds>),
     /// There are more owners than a pool can tell apart; [forgetting](super::DeviceMemoryPool::forget_owner) some makes
     /// room.
     #[error("65,534 owners are registered, and there is no number for another one: forget owners that hold nothing")]
@@ -218,8 +231,8 @@ pub enum PoolError {
         /// What it holds, memory that streams still use included.
         held: ByteSize,
     },
-    /// Movable memory that is pinned cannot be released on a stream.
-    #[error("allocation {0} is pinned: it is released when its last pin is dropped")]
+    /// Movable memory that is pinned can be neither changed by its handle nor released on a stream.
+    #[error("allocation {0} is pinned: drop its pins first")]
     Pinned(AllocationId),
     /// Memory that grows in place cannot be released on a stream.
     #[error("allocation {0} grows in place: wait for the streams that use it, then drop it")]
@@ -243,6 +256,9 @@ pub enum PoolError {
         /// All that the pool has.
         addresses: ByteSize,
     },
+    /// To move memory, the pool would have to commit more than its capacity.
+    #[error("all granules of the pool are in use, so nothing can be moved; release something first")]
+    NoGranules,
     /// A recorder asked the pool for memory that it was to record.
     #[error("a recorder of this pool asked it for memory: it would be called again, without end")]
     Reentrant,

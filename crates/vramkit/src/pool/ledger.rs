@@ -76,7 +76,7 @@ impl Inner {
                 entries.len() - 1
             });
             let (entry, granted) = (&mut entries[at], ByteSize::new(self.granted_of(&seen)));
-            let age = if self.ages { clock::between(label.born, now) } else { Duration::ZERO };
+            let age = if self.config.ages { clock::between(label.born, now) } else { Duration::ZERO };
             // The two clocks of processors may differ by a reading: an allocation is not a year old.
             let age = if age > Duration::from_secs(1 << 24) { Duration::ZERO } else { age };
             entry.allocations += 1;

@@ -13,6 +13,7 @@
 //! held while user code runs. Threads that meet at the book's lock keep blocks in fronts of their own (`front`).
 //! `docs/pool.md` has the design in full, with measurements.
 
+mod access;
 mod bins;
 mod blocks;
 mod book;
@@ -44,9 +45,9 @@ use std::sync::Arc;
 
 pub use caching::{CachedAllocation, CachingConfig, CachingPool, CachingStats};
 pub use classes::SizeClasses;
-pub use compact::{CompactBudget, CompactReport, MovableAllocation, Pinned};
+pub use compact::{CompactBudget, CompactReport, MovableAllocation, Pinned, PinnedMut};
 pub use growing::GrowingAllocation;
-pub use error::{OutOfMemory, OverBudget, OwnerUse, PoolError};
+pub use error::{OutOfBounds, OutOfMemory, OverBudget, OwnerUse, PoolError};
 pub use ledger::{AGE_CLASSES, LedgerEntry};
 pub use record::{Recorded, json_lines, rmm_csv};
 pub use request::{Allocation, AllocationId, Holder, OwnerId, Purpose, Request, TagId};
@@ -318,7 +319,7 @@ impl DeviceMemoryPool {
         self.inner.fronts.activate();
     }
 
-    /// The device that the memory is on.
+    /// The device that the memory is on, to be asked; its memory is the pool's alone.
     pub fn device(&self) -> &Arc<dyn Device> {
         &self.inner.device
     }

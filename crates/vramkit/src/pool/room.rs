@@ -1,14 +1,14 @@
 //! What happens when no block with memory behind it is at hand: memory is committed, room is made in every way there is,
 //! and at last the error says why not and what would help.
 
-use super::blocks::{Block, BlockId, Kind, Label};
+use super::blocks::Block;
 use super::book::Book;
 use super::compact::CompactReport;
 use super::core::{Inner, Placed, Refusal};
 use super::granules::Refused;
 use super::inside::Inside;
 use super::owners::{Excess, Unknown};
-use super::request::{AllocationId, Request};
+use super::request::Request;
 use super::segregated::whole_granules;
 use super::{OutOfMemory, OverBudget, PoolError, ReclaimRequest, Reclaimer};
 use crate::device::DeviceError;
@@ -196,6 +196,10 @@ impl Inner {
 
     /// As [`grantable`](Self::grantable), if everything movable were moved together.
     fn grantable_after_compacting(&self, book: &Book) -> u32 {
+        self.grantable(book, self.room_after_compacting(book))
+    }
+
+    pub(super) fn room_after_compacting(&self, book: &Book) -> Room {
         let granule = self.granule();
         let (mut room, mut free, mut end) = (Room::default(), 0u32, 0u32);
         let mut stretch = |free: &mut u32, end: u32| {
@@ -212,7 +216,7 @@ impl Inner {
             end = block.end();
         }
         stretch(&mut free, end);
-        self.grantable(book, room)
+        room
     }
 
     /// Units of a granule; a unit where granules are smaller.

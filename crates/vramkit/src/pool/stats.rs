@@ -107,17 +107,8 @@ impl fmt::Display for LeakReport {
         let total: ByteSize = self.leaks.iter().map(|leak| leak.requested_bytes).sum();
         write!(f, "{} live allocations of {total}", self.leaks.len())?;
         for leak in &self.leaks {
-            let or = |text: &str, none: &str| {
-                if text.is_empty() { none.to_owned() } else { text.to_owned() }
-            };
-            write!(
-                f,
-                "\n  {}: {} of {} ({})",
-                or(&leak.tag, "untagged"),
-                leak.requested_bytes,
-                or(&leak.model, "no model"),
-                leak.purpose
-            )?;
+            let tag = if leak.tag.is_empty() { "untagged" } else { &leak.tag };
+            write!(f, "\n  {tag}: {} of {} ({})", leak.requested_bytes, leak.model, leak.purpose)?;
             if let Some(age) = leak.age {
                 write!(f, ", {:.2} s old", age.as_secs_f64())?;
             }

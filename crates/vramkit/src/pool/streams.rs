@@ -19,9 +19,9 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
-use super::blocks::{Block, BlockId, Label, NONE, Table};
+use super::blocks::{Block, BlockId, NONE, Table};
 use super::book::Book;
-use super::core::{Inner, Placed, Refusal};
+use super::core::{Inner, Placed};
 use super::request::AllocationId;
 use super::segregated::SegregatedFit;
 use super::{PoolError, Request};
@@ -54,10 +54,10 @@ struct Entry {
 
 /// What a block was made of that was cut out of a lane.
 struct Part {
-    /// With its event, which is dropped outside the book's lock.
-    entry: Entry,
     units: u32,
     owner: u16,
+    /// Dropped outside the book's lock.
+    _event: Arc<dyn Event>,
 }
 
 /// One stream's blocks. Sizes and offsets in units.
@@ -269,7 +269,7 @@ impl Deferred {
         loop {
             let block = table.at(index);
             let (units, owner) = (block.size(), block.label().owner);
-            parts.extend(self.unlink(block.entry()).map(|entry| Part { entry, units, owner }));
+            parts.extend(self.unlink(block.entry()).map(|entry| Part { units, owner, _event: entry.event }));
             if index == last {
                 break;
             }

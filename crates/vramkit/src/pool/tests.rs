@@ -94,11 +94,11 @@ fn a_second_release_is_an_error_that_changes_nothing() {
 fn trim_leaves_live_bytes_rounded_to_granules_on_real_memory() {
     let pool = DeviceMemoryPool::new(Arc::new(HostDevice::new(ByteSize::mib(64))), ByteSize::new(41_000_000))
         .unwrap();
-    let blocks: Vec<_> = (0..10).map(|_| pool.allocate(Request::new(ByteSize::mb(4))).unwrap()).collect();
+    let mut blocks: Vec<_> = (0..10).map(|_| pool.allocate(Request::new(ByteSize::mb(4))).unwrap()).collect();
     assert_eq!(pool.resident().value, Some(pool.committed()));
     assert_eq!(pool.committed(), ByteSize::mib(40));
-    for (i, block) in blocks.iter().enumerate() {
-        pool.device().fill(block.range(), i as u32).unwrap();
+    for (i, block) in blocks.iter_mut().enumerate() {
+        block.fill(i as u32).unwrap();
     }
     let kept: Vec<_> = blocks.into_iter().enumerate().filter(|(i, _)| i % 5 == 2).collect();
     let report = pool.trim().unwrap();
@@ -108,7 +108,7 @@ fn trim_leaves_live_bytes_rounded_to_granules_on_real_memory() {
     assert_eq!(report.freed_bytes, ByteSize::mib(40) - pool.committed());
     assert_eq!(pool.resident().value, Some(pool.committed()));
     for (i, block) in &kept {
-        let wrong = crate::device::find_mismatch(&**pool.device(), block.range(), *i as u32, None).unwrap();
+        let wrong = block.find_mismatch(*i as u32, None).unwrap();
         assert_eq!(wrong, None, "trimming moved or lost a live byte");
     }
     drop(kept);
@@ -163,7 +163,7 @@ fn live_allocations_of_a_dropped_pool_are_reported_and_stay_usable() {
         move |report| *seen.lock().unwrap() = report.clone()
     });
     let owner = pool.owner("bert", Purpose::Activation);
-    let kept =
+    let mut kept =
         pool.allocate(Request::new(ByteSize::new(5000)).owner(owner).tag(pool.tag("attention"))).unwrap();
     drop(pool);
     let report = seen.lock().unwrap().clone();
@@ -173,7 +173,8 @@ fn live_allocations_of_a_dropped_pool_are_reported_and_stay_usable() {
         ("attention", ByteSize::new(5000))
     );
     assert!(report.to_string().contains("attention: 4.88 KiB of bert (activation)"), "{report}");
-    kept.device().fill(kept.range(), 7).unwrap();
+    kept.fill(7).unwrap();
+    assert_eq!(kept.find_mismatch(7, None), Ok(None));
 }
 
 #[test]
@@ -231,12 +232,12 @@ fn threads_that_keep_blocks_share_none() {
                             let id =
                                 pool.allocate_id(Request::new(ByteSize::new(size)).owner(owner)).unwrap();
                             let pattern = (thread as u32) << 16 | step;
-                            pool.device().fill(id.1, pattern).unwrap();
+                            pool.fill(id.0, pattern).unwrap();
                             live.push((id, pattern));
                         } else {
                             let ((id, range), pattern) = live.swap_remove(r as usize % live.len());
                             assert_eq!(pool.resolve(id), Ok(range));
-                            let wrong = crate::device::find_mismatch(&**pool.device(), range, pattern, None);
+                            let wrong = pool.find_mismatch(id, pattern, None);
                             assert_eq!(wrong, Ok(None), "thread {thread}, step {step}");
                             pool.release(id).unwrap();
                             assert_eq!(pool.release(id), Err(PoolError::UnknownAllocation(id)));
@@ -271,7 +272,7 @@ fn threads_that_keep_blocks_share_none() {
 fn budgets_of_owners_and_models_are_kept() {
     let pool = simulated(ByteSize::gib(1));
     let (kv, weights) = (pool.owner("llama", Purpose::Kv), pool.owner("llama", Purpose::Weights));
-    pool.set_budget(kv, Some(ByteSize::mib(10)));
+    pool.set_budget(kv, Some(ByteSize::mib(10))).unwrap();
     pool.set_model_budget("llama", Some(ByteSize::mib(16)));
     let _eight = pool.allocate(mib(8).owner(kv)).unwrap();
     let Err(PoolError::OverBudget(error)) = pool.allocate(mib(3).owner(kv)) else { panic!("11 of 10 MiB") };
@@ -334,7 +335,7 @@ fn memory_released_on_a_stream_is_its_own_at_once_and_others_when_its_work_is_do
 fn a_streams_own_memory_is_subject_to_budgets_and_checks_too() {
     let pool = simulated(ByteSize::mib(64));
     let (stream, capped) = (ManualStream::new(1), pool.owner("capped", Purpose::Kv));
-    pool.set_budget(capped, Some(ByteSize::mib(4)));
+    pool.set_budget(capped, Some(ByteSize::mib(4))).unwrap();
     let (id, _) = pool.allocate_on(mib(8), &stream).unwrap();
     pool.release_on(id, &stream).unwrap();
     assert!(matches!(pool.allocate_on(mib(8).alignment(48), &stream), Err(PoolError::Alignment(48))));
@@ -348,9 +349,9 @@ fn a_streams_own_memory_is_subject_to_budgets_and_checks_too() {
 fn fragmentation_alone_moves_what_may_be_moved() {
     let pool =
         DeviceMemoryPool::new(Arc::new(HostDevice::new(ByteSize::mib(32))), ByteSize::mib(32)).unwrap();
-    let movable: Vec<_> = (0..16).map(|_| pool.allocate_movable(mib(2)).unwrap()).collect();
-    for (i, block) in movable.iter().enumerate() {
-        pool.device().fill(block.pin().range(), i as u32).unwrap();
+    let mut movable: Vec<_> = (0..16).map(|_| pool.allocate_movable(mib(2)).unwrap()).collect();
+    for (i, block) in movable.iter_mut().enumerate() {
+        block.pin_mut().unwrap().fill(i as u32).unwrap();
     }
     let kept: Vec<_> = movable.into_iter().enumerate().filter(|(i, _)| i % 2 == 1).collect();
     let pinned = kept[0].1.pin();
@@ -359,14 +360,12 @@ fn fragmentation_alone_moves_what_may_be_moved() {
     assert!(error.report().contains("compacting makes the largest free block 16 MiB, which is enough"));
     assert!(pool.compact().unwrap().pinned);
     drop(pinned);
-    let eight = pool.allocate(mib(8)).expect("moving makes room");
-    pool.device().fill(eight.range(), 99).unwrap();
+    let mut eight = pool.allocate(mib(8)).expect("moving makes room");
+    eight.fill(99).unwrap();
     let report = pool.compact().unwrap();
     assert!(!report.pinned && report.largest_after_bytes == ByteSize::mib(8), "{report:?}");
     for (i, block) in &kept {
-        let pinned = block.pin();
-        let wrong = crate::device::find_mismatch(&**pool.device(), pinned.range(), *i as u32, None);
-        assert_eq!(wrong, Ok(None), "block {i}");
+        assert_eq!(block.pin().find_mismatch(*i as u32, None), Ok(None), "block {i}");
     }
     drop((kept, eight));
     assert_eq!((pool.used(), pool.stats().largest_free_bytes), (ByteSize::ZERO, pool.capacity()));
@@ -376,7 +375,7 @@ fn fragmentation_alone_moves_what_may_be_moved() {
 fn the_out_of_memory_report_says_who_and_what_would_help() {
     let pool = simulated(ByteSize::mib(64));
     let (llama, bert) = (pool.owner("llama", Purpose::Weights), pool.owner("bert", Purpose::Kv));
-    pool.set_priority(llama, 9);
+    pool.set_priority(llama, 9).unwrap();
     let _weights = pool.allocate(mib(40).owner(llama)).unwrap();
     let _kv = pool.allocate(mib(16).owner(bert)).unwrap();
     let Err(PoolError::OutOfMemory(error)) = pool.allocate(mib(20)) else { panic!("8 MiB are free") };
@@ -551,8 +550,8 @@ proptest! {
         for (i, (kind, size, pick)) in operations.into_iter().enumerate() {
             match kind {
                 0..=4 => {
-                    if let Ok(allocation) = pool.allocate(Request::new(ByteSize::new(size))) {
-                        pool.device().fill(allocation.range(), i as u32).unwrap();
+                    if let Ok(mut allocation) = pool.allocate(Request::new(ByteSize::new(size))) {
+                        allocation.fill(i as u32).unwrap();
                         live.push((allocation, i as u32));
                     }
                 }
@@ -571,8 +570,7 @@ proptest! {
             prop_assert_eq!(pool.resident().value, Some(pool.committed()));
         }
         for (allocation, pattern) in &live {
-            let wrong = crate::device::find_mismatch(&**pool.device(), allocation.range(), *pattern, None);
-            prop_assert_eq!(wrong, Ok(None));
+            prop_assert_eq!(allocation.find_mismatch(*pattern, None), Ok(None));
         }
         live.clear();
         pool.trim().unwrap();
@@ -596,15 +594,10 @@ proptest! {
         let check = |live: &[(Live, u32)]| {
             for (allocation, pattern) in live {
                 // A pattern is tied to addresses: moved memory is looked at as it was written, word for word.
-                let (range, pinned);
-                match allocation {
-                    Live::Fixed(fixed) => range = fixed.range(),
-                    Live::Movable(movable) => {
-                        pinned = movable.pin();
-                        range = pinned.range();
-                    }
-                }
-                let wrong = crate::device::find_mismatch(&**pool.device(), range, *pattern, None);
+                let wrong = match allocation {
+                    Live::Fixed(fixed) => fixed.find_mismatch(*pattern, None),
+                    Live::Movable(movable) => movable.pin().find_mismatch(*pattern, None),
+                };
                 assert_eq!(wrong, Ok(None));
             }
         };
@@ -619,21 +612,20 @@ proptest! {
                     None
                 }
             };
-            if let Some(allocation) = allocation {
-                let range = match &allocation {
-                    Live::Fixed(fixed) => fixed.range(),
-                    Live::Movable(movable) => movable.pin().range(),
-                };
-                pool.device().fill(range, i as u32).unwrap();
+            if let Some(mut allocation) = allocation {
+                match &mut allocation {
+                    Live::Fixed(fixed) => fixed.fill(i as u32).unwrap(),
+                    Live::Movable(movable) => movable.pin_mut().unwrap().fill(i as u32).unwrap(),
+                }
                 live.push((allocation, i as u32));
             }
         }
         check(&live);
         let foretold = {
             let book = pool.inner.recalled();
-            ByteSize::new(u64::from(book.fit.largest_after_compacting(pool.inner.table())) * 256)
+            ByteSize::new(u64::from(pool.inner.room_after_compacting(&book).largest) * 256)
         };
-        pool.inner.compact(enough).unwrap();
+        pool.inner.compact(Some(enough), CompactBudget::UNLIMITED).unwrap();
         check(&live);
         let report = pool.compact().unwrap();
         prop_assert_eq!(report.largest_after_bytes, foretold);

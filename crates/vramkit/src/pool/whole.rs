@@ -40,8 +40,8 @@ impl Inner {
                 tag: book.tags.name(label.tag).to_owned(),
                 model,
                 purpose,
-                requested_bytes: self.requested(&seen),
-                age: self.ages.then(|| clock::between(label.born, now)),
+                requested_bytes: ByteSize::new(self.requested_of(&seen)),
+                age: self.config.ages.then(|| clock::between(label.born, now)),
             }
         });
         LeakReport { leaks: leaks.collect() }

@@ -18,16 +18,19 @@ mod stream;
 use std::collections::BTreeMap;
 use std::ffi::c_int;
 use std::path::Path;
-use std::sync::{Arc, RwLock};
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+use std::sync::{Arc, Mutex};
 
 pub use driver::CudaError;
 pub use stream::CudaStream;
 
 use self::card::{Card, attribute, card_count};
 use self::driver::{AccessDescription, Code, Driver, Virtual};
-use super::regions::Regions;
-use super::{AddressRange, Device, DeviceError, DeviceInfo, DeviceKind, DeviceMemory, Reading, Source};
-use crate::sync::{read, write};
+use super::{
+    AddressRange, Allowed, Backing, Booked, Device, DeviceError, DeviceInfo, DeviceKind, DeviceMemory,
+    RawMemory, Reading, Reservation, Source,
+};
+use crate::sync::lock_std;
 use crate::units::ByteSize;
 
 /// What the driver's default stream-ordered pool of a card holds (`cudaMallocAsync` of any library in the process).
@@ -46,7 +49,12 @@ pub struct StreamPoolMemory {
 
 /// One card.
 #[derive(Debug)]
-pub struct CudaDevice {
+pub struct CudaDevice(Booked<CardMemory>);
+
+/// A card's memory by the driver's calls. Private to the CUDA path, so that every range that it gets is one of ours,
+/// allowed by our book.
+#[derive(Debug)]
+struct CardMemory {
     card: Card,
     /// As the command line names it.
     id: String,
@@ -56,15 +64,13 @@ pub struct CudaDevice {
     /// Whether the card has virtual memory management.
     virtual_memory: bool,
     /// Most created pages to keep.
-    cached_pages: usize,
-    /// Read-locked while bytes are accessed, write-locked while mappings change.
-    state: RwLock<State>,
+    cached_pages: AtomicUsize,
+    state: Mutex<State>,
 }
 
-/// What is reserved and mapped.
-#[derive(Debug)]
+/// What is mapped.
+#[derive(Debug, Default)]
 struct State {
-    regions: Regions,
     /// The page behind each mapped granule, by address.
     pages: BTreeMap<u64, u64>,
     /// Created pages behind nothing.
@@ -103,43 +109,37 @@ impl CudaDevice {
         let (card, name, total) = Card::open(driver, index)?;
         let granularity = card.granularity();
         let virtual_memory = card.attribute(attribute::VIRTUAL_MEMORY).value == Some(1);
-        let id = format!("cuda:{index}");
-        Ok(Self {
-            state: RwLock::new(State {
-                regions: Regions::new(&id, granularity),
-                pages: BTreeMap::new(),
-                cache: Vec::new(),
-                allocations: BTreeMap::new(),
-            }),
+        Ok(Self(Booked::new(CardMemory {
             card,
-            id,
+            id: format!("cuda:{index}"),
             name,
             total,
             granularity,
             virtual_memory,
-            cached_pages: 32,
-        })
+            cached_pages: AtomicUsize::new(32),
+            state: Mutex::default(),
+        })))
     }
 
     /// Keeps up to this many created pages for the next commit instead of giving them back to the driver.
-    pub fn with_cached_pages(mut self, pages: usize) -> Self {
-        self.cached_pages = pages;
+    pub fn with_cached_pages(self, pages: usize) -> Self {
+        self.raw().cached_pages.store(pages, Relaxed);
         self
     }
 
-    /// Virtual memory management, where the driver and the card have it.
-    fn vmm(&self) -> Option<&Virtual> {
-        self.card.driver.vmm.as_ref().ok().filter(|_| self.virtual_memory)
+    fn raw(&self) -> &CardMemory {
+        self.0.raw()
     }
 
     /// What the driver's default stream-ordered pool holds.
     pub fn stream_pool(&self) -> StreamPoolMemory {
-        let driver = &*self.card.driver;
+        let card = &self.raw().card;
+        let driver = &*card.driver;
         let pool = driver.pools.as_ref().map_err(|symbol| format!("the driver lacks {symbol}"));
         let pool = pool.and_then(|pools| {
             let mut pool = std::ptr::null_mut();
             // SAFETY: the pointer is valid for a write.
-            let found = driver.check(unsafe { (pools.default_pool)(&mut pool, self.card.device) });
+            let found = driver.check(unsafe { (pools.default_pool)(&mut pool, card.device) });
             found.map(|()| (pools, pool)).map_err(|code| driver.name(code))
         });
         // CU_MEMPOOL_ATTR_RESERVED_MEM_CURRENT and the three after it.
@@ -161,6 +161,33 @@ impl CudaDevice {
             used_bytes: reading(7),
             used_high_bytes: reading(8),
         }
+    }
+}
+
+impl Device for CudaDevice {
+    fn info(&self) -> DeviceInfo {
+        self.0.info()
+    }
+
+    fn memory(&self) -> DeviceMemory {
+        self.0.memory()
+    }
+}
+
+impl Backing for CudaDevice {
+    fn reserve(&self, size: ByteSize) -> Result<Box<dyn Reservation>, DeviceError> {
+        self.0.reserve(size)
+    }
+
+    fn has_virtual_memory(&self) -> bool {
+        self.0.raw().vmm().is_some()
+    }
+}
+
+impl CardMemory {
+    /// Virtual memory management, where the driver and the card have it.
+    fn vmm(&self) -> Option<&Virtual> {
+        self.card.driver.vmm.as_ref().ok().filter(|_| self.virtual_memory)
     }
 
     /// Free and all memory of the card, as the driver says.
@@ -190,28 +217,16 @@ impl CudaDevice {
         ByteSize::new(state.cache.len() as u64 * self.granularity.bytes())
     }
 
-    /// Moves bytes, after a look at the book; what is mapped stays so meanwhile.
-    fn access(
-        &self,
-        check: impl FnOnce(&Regions) -> Result<(), DeviceError>,
-        operation: &'static str,
-        act: impl FnOnce(&Driver) -> c_int,
-    ) -> Result<(), DeviceError> {
-        let state = read(&self.state);
-        check(&state.regions)?;
-        self.card.call(act).map_err(|code| self.refused(operation, code))
-    }
-
     /// Undoes the mappings of granules, as far as they exist, and keeps or releases their pages.
     fn unmap(&self, state: &mut State, vmm: &Virtual, range: AddressRange) -> Result<(), Code> {
         let granule = self.granularity.bytes();
         let mapped: Vec<(u64, u64)> =
             state.pages.range(range.base..range.end()).map(|(&at, &page)| (at, page)).collect();
         for (at, page) in mapped {
-            // SAFETY: a mapping that this device made, of this size, with no access under way: the lock is held.
+            // SAFETY: a mapping that this device made, of this size, with no access under way: the book says so.
             self.card.call(|_| unsafe { (vmm.unmap)(at, granule as usize) })?;
             state.pages.remove(&at);
-            if state.cache.len() < self.cached_pages {
+            if state.cache.len() < self.cached_pages.load(Relaxed) {
                 state.cache.push(page);
             } else {
                 // SAFETY: a page that this device created, and that is behind nothing.
@@ -249,14 +264,13 @@ impl CudaDevice {
         self.card.call(|_| unsafe { (vmm.set_access)(range.base, size, &access, 1) })
     }
 
-    fn wait_for_all_work(&self, operation: &'static str) -> Result<(), DeviceError> {
-        // SAFETY: no arguments.
-        let waited = self.card.call(|driver| unsafe { (driver.base.synchronize)() });
-        waited.map_err(|code| self.refused(operation, code))
+    /// Asks the driver to move bytes.
+    fn access(&self, operation: &'static str, act: impl FnOnce(&Driver) -> c_int) -> Result<(), DeviceError> {
+        self.card.call(act).map_err(|code| self.refused(operation, code))
     }
 }
 
-impl Device for CudaDevice {
+impl RawMemory for CardMemory {
     fn info(&self) -> DeviceInfo {
         let number = |attribute| self.card.attribute(attribute);
         let capability = match (number(attribute::CAPABILITY_MAJOR), number(attribute::CAPABILITY_MINOR)) {
@@ -278,14 +292,12 @@ impl Device for CudaDevice {
         }
     }
 
-    fn memory(&self) -> DeviceMemory {
-        let state = read(&self.state);
-        let committed = state.regions.committed();
+    fn memory(&self, committed: ByteSize) -> DeviceMemory {
+        let cached = self.cached(&lock_std(&self.state));
         let (free, total) = match self.memory_info() {
-            Ok((free, total)) => (
-                Reading::known(free + self.cached(&state), Source::Driver),
-                Reading::known(total, Source::Driver),
-            ),
+            Ok((free, total)) => {
+                (Reading::known(free + cached, Source::Driver), Reading::known(total, Source::Driver))
+            }
             Err(code) => (
                 Reading::unavailable(Source::Driver, self.card.driver.name(code)),
                 Reading::known(self.total, Source::Driver),
@@ -298,47 +310,44 @@ impl Device for CudaDevice {
         }
     }
 
-    fn reserve(&self, size: ByteSize) -> Result<AddressRange, DeviceError> {
+    fn reserve(&self, size: ByteSize) -> Result<u64, DeviceError> {
         let unable =
             |reason: String| DeviceError::AddressSpace { device: self.id.clone(), requested: size, reason };
         let granule = self.granularity.bytes();
-        let rounded = ByteSize::new(size.bytes().max(1)).checked_align_up(granule);
-        let rounded = rounded.filter(|size| size.bytes() < 1 << 47);
-        let rounded = rounded.ok_or_else(|| unable("the card's addresses have 47 bits".to_owned()))?;
-        let mut state = write(&self.state);
-        let mut base = 0;
+        if size.bytes() >= 1 << 47 {
+            return Err(unable("the card's addresses have 47 bits".to_owned()));
+        }
         if let Some(vmm) = self.vmm() {
-            let size = rounded.bytes() as usize;
+            let mut base = 0;
+            let size = size.bytes() as usize;
             // SAFETY: the pointer is valid for a write.
             let reserved =
                 self.card.call(|_| unsafe { (vmm.reserve)(&mut base, size, granule as usize, 0, 0) });
-            reserved.map_err(|code| match code {
-                code if code.is_loss() => self.refused("reserving", code),
-                code => unable(self.card.driver.name(code)),
-            })?;
-        } else {
-            // A granule more than asked leaves room to start on a granule boundary.
-            let (mut start, span) = (0, (rounded.bytes() + granule) as usize);
-            // SAFETY: the pointer is valid for a write.
-            let allocated = self.card.call(|driver| unsafe { (driver.base.allocate)(&mut start, span) });
-            allocated.map_err(|code| match code {
-                Code::OUT_OF_MEMORY => self.out_of_memory(&state, rounded),
-                code => self.refused("allocating", code),
-            })?;
-            base = start.next_multiple_of(granule);
-            state.allocations.insert(base, start);
+            return match reserved {
+                Ok(()) => Ok(base),
+                Err(code) if code.is_loss() => Err(self.refused("reserving", code)),
+                Err(code) => Err(unable(self.card.driver.name(code))),
+            };
         }
-        let range = AddressRange::new(base, rounded);
-        state.regions.insert(range);
-        Ok(range)
+        // A granule more than asked leaves room to start on a granule boundary.
+        let (mut start, span) = (0, (size.bytes() + granule) as usize);
+        // SAFETY: the pointer is valid for a write.
+        let allocated = self.card.call(|driver| unsafe { (driver.base.allocate)(&mut start, span) });
+        let mut state = lock_std(&self.state);
+        allocated.map_err(|code| match code {
+            Code::OUT_OF_MEMORY => self.out_of_memory(&state, size),
+            code => self.refused("allocating", code),
+        })?;
+        let base = start.next_multiple_of(granule);
+        state.allocations.insert(base, start);
+        Ok(base)
     }
 
-    fn release(&self, range: AddressRange) -> Result<(), DeviceError> {
-        self.wait_for_all_work("releasing")?;
-        let mut state = write(&self.state);
-        state.regions.remove(range)?;
+    fn release(&self, reservation: Allowed<'_>) -> Result<(), DeviceError> {
+        let range = reservation.range();
+        let mut state = lock_std(&self.state);
         let released = if let Some(start) = state.allocations.remove(&range.base) {
-            // SAFETY: an allocation of ours, which nobody can reach any more: it is out of the book.
+            // SAFETY: an allocation of ours, which nobody can reach any more: its reservation is being dropped.
             self.card.call(|driver| unsafe { (driver.base.free)(start) })
         } else if let Some(vmm) = self.vmm() {
             self.unmap(&mut state, vmm, range).and_then(|()| {
@@ -351,9 +360,9 @@ impl Device for CudaDevice {
         released.map_err(|code| self.refused("releasing", code))
     }
 
-    fn commit(&self, range: AddressRange) -> Result<(), DeviceError> {
-        let mut state = write(&self.state);
-        state.regions.check_change(range, true)?;
+    fn commit(&self, granules: Allowed<'_>, _committed: ByteSize) -> Result<(), DeviceError> {
+        let range = granules.range();
+        let mut state = lock_std(&self.state);
         if let Some(vmm) = self.vmm()
             && let Err(code) = self.map(&mut state, vmm, range)
         {
@@ -364,105 +373,85 @@ impl Device for CudaDevice {
                 Ok(()) => self.refused("committing", code),
             });
         }
-        state.regions.change(range, true);
         Ok(())
     }
 
-    fn decommit(&self, range: AddressRange) -> Result<(), DeviceError> {
-        self.wait_for_all_work("decommitting")?;
-        let mut state = write(&self.state);
-        state.regions.check_change(range, false)?;
-        if let Some(vmm) = self.vmm() {
-            self.unmap(&mut state, vmm, range).map_err(|code| self.refused("decommitting", code))?;
-        }
-        state.regions.change(range, false);
-        Ok(())
+    fn decommit(&self, granules: Allowed<'_>) -> Result<(), DeviceError> {
+        let mut state = lock_std(&self.state);
+        let Some(vmm) = self.vmm() else { return Ok(()) };
+        self.unmap(&mut state, vmm, granules.range()).map_err(|code| self.refused("decommitting", code))
     }
 
-    fn fill(&self, range: AddressRange, pattern: u32) -> Result<(), DeviceError> {
+    fn settle(&self, operation: &'static str) -> Result<(), DeviceError> {
+        // SAFETY: no arguments.
+        self.access(operation, |driver| unsafe { (driver.base.synchronize)() })
+    }
+
+    fn fill(&self, range: Allowed<'_>, pattern: u32) -> Result<(), DeviceError> {
         // Words in the middle; bytes up to the first and from the last word boundary.
-        let first = range.base.saturating_add(3) / 4 * 4;
-        let (first, last) = (first.min(range.end()), (range.end() / 4 * 4).max(first.min(range.end())));
+        let (base, end) = (range.base(), range.end());
+        let first = (base.saturating_add(3) / 4 * 4).min(end);
+        let last = (end / 4 * 4).max(first);
         let byte = |at: u64| pattern.to_le_bytes()[(at % 4) as usize];
-        self.access(
-            |regions| regions.check_access("fill", range),
-            "fill",
-            |driver| {
-                for at in (range.base..first).chain(last..range.end()) {
-                    // SAFETY: every byte of the range is committed.
-                    let code = unsafe { (driver.base.fill_bytes)(at, byte(at), 1) };
-                    if code != 0 {
-                        return code;
-                    }
+        self.access("fill", |driver| {
+            for at in (base..first).chain(last..end) {
+                // SAFETY: every byte of the range is committed.
+                let code = unsafe { (driver.base.fill_bytes)(at, byte(at), 1) };
+                if code != 0 {
+                    return code;
                 }
-                if last > first {
-                    // SAFETY: as above; `first` is a multiple of 4.
-                    return unsafe {
-                        (driver.base.fill_words)(first, pattern, ((last - first) / 4) as usize)
-                    };
-                }
-                0
-            },
-        )
+            }
+            if last > first {
+                // SAFETY: as above; `first` is a multiple of 4.
+                return unsafe { (driver.base.fill_words)(first, pattern, ((last - first) / 4) as usize) };
+            }
+            0
+        })
     }
 
-    fn write(&self, to: u64, bytes: &[u8]) -> Result<(), DeviceError> {
-        let range = AddressRange::new(to, ByteSize::new(bytes.len() as u64));
-        self.access(
-            |regions| regions.check_access("write", range),
-            "write",
-            |driver| {
-                // SAFETY: every byte of the range is committed, and the slice is as long.
-                unsafe { (driver.base.to_device)(to, bytes.as_ptr().cast(), bytes.len()) }
-            },
-        )
+    fn write(&self, to: Allowed<'_>, bytes: &[u8]) -> Result<(), DeviceError> {
+        self.access("write", |driver| {
+            // SAFETY: every byte of the range is committed, and the slice is as long.
+            unsafe { (driver.base.to_device)(to.base(), bytes.as_ptr().cast(), bytes.len()) }
+        })
     }
 
-    fn read(&self, from: u64, into: &mut [u8]) -> Result<(), DeviceError> {
-        let range = AddressRange::new(from, ByteSize::new(into.len() as u64));
-        self.access(
-            |regions| regions.check_access("read", range),
-            "read",
-            |driver| {
-                // SAFETY: every byte of the range is committed, and the slice is as long.
-                unsafe { (driver.base.to_host)(into.as_mut_ptr().cast(), from, into.len()) }
-            },
-        )
+    fn read(&self, from: Allowed<'_>, into: &mut [u8]) -> Result<(), DeviceError> {
+        self.access("read", |driver| {
+            // SAFETY: every byte of the range is committed, and the slice is as long.
+            unsafe { (driver.base.to_host)(into.as_mut_ptr().cast(), from.base(), into.len()) }
+        })
     }
 
-    fn copy(&self, from: AddressRange, to: u64) -> Result<(), DeviceError> {
-        self.access(
-            |regions| regions.check_copy(from, to),
-            "copy",
-            |driver| {
-                // SAFETY: every byte of both ranges is committed.
-                match unsafe { (driver.base.on_device)(to, from.base, from.size.bytes() as usize) } {
-                    // A copy on the card goes on after the call; what follows may rely on it.
-                    // SAFETY: no arguments.
-                    0 => unsafe { (driver.base.synchronize)() },
-                    code => code,
-                }
-            },
-        )
+    fn copy(&self, from: Allowed<'_>, to: Allowed<'_>) -> Result<(), DeviceError> {
+        self.access("copy", |driver| {
+            // SAFETY: every byte of both ranges is committed.
+            match unsafe { (driver.base.on_device)(to.base(), from.base(), from.size().bytes() as usize) } {
+                // A copy on the card goes on after the call; what follows may rely on it.
+                // SAFETY: no arguments.
+                0 => unsafe { (driver.base.synchronize)() },
+                code => code,
+            }
+        })
     }
 
-    fn resident(&self, _: AddressRange) -> Reading<ByteSize> {
+    fn resident(&self, _reservation: Allowed<'_>, _committed: ByteSize) -> Reading<ByteSize> {
         Reading::unavailable(Source::Driver, "the driver does not say what is behind an address range")
     }
 }
 
-impl Drop for CudaDevice {
+impl Drop for CardMemory {
     fn drop(&mut self) {
-        // A lost device's memory is gone already: nothing to report, nothing to repeat.
-        let mut state = write(&self.state);
+        // Every reservation is gone. A lost device's memory is gone as well: nothing to report, nothing to repeat.
+        let mut state = std::mem::take(&mut *lock_std(&self.state));
         if let Some(vmm) = self.vmm() {
+            // What releasing a reservation could not unmap.
             self.unmap(&mut state, vmm, AddressRange::new(0, ByteSize::MAX)).ok();
-            for page in std::mem::take(&mut state.cache) {
+            for page in state.cache {
                 // SAFETY: pages that this device created, behind nothing.
                 self.card.call(|_| unsafe { (vmm.release)(page) }).ok();
             }
         }
-        drop(state);
         // SAFETY: balances the retain of `open`.
         unsafe { (self.card.driver.base.context_release)(self.card.device) };
     }

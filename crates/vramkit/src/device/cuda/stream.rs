@@ -34,9 +34,11 @@ impl CudaStream {
     pub fn new(device: Arc<CudaDevice>) -> Result<Self, DeviceError> {
         let mut stream = std::ptr::null_mut();
         // SAFETY: the pointer is valid for a write.
-        let created =
-            device.card.call(|driver| unsafe { (driver.base.stream_create)(&mut stream, NON_BLOCKING) });
-        created.map_err(|code| device.refused("creating a stream", code))?;
+        let created = device
+            .raw()
+            .card
+            .call(|driver| unsafe { (driver.base.stream_create)(&mut stream, NON_BLOCKING) });
+        created.map_err(|code| device.raw().refused("creating a stream", code))?;
         Ok(Self { device, handle: Handle(stream), owned: true })
     }
 
@@ -54,7 +56,7 @@ impl Stream for CudaStream {
 
     fn record(&self) -> Result<Arc<dyn Event>, DeviceError> {
         let mut event = std::ptr::null_mut();
-        let recorded = self.device.card.call(|driver| {
+        let recorded = self.device.raw().card.call(|driver| {
             // SAFETY: the pointer is valid for a write.
             match unsafe { (driver.base.event_create)(&mut event, NO_TIMING) } {
                 // SAFETY: the event was just created; the stream is alive by this type's contract.
@@ -63,7 +65,7 @@ impl Stream for CudaStream {
             }
         });
         let event = CudaEvent { device: self.device.clone(), handle: Handle(event) };
-        recorded.map_err(|code| self.device.refused("recording an event", code))?;
+        recorded.map_err(|code| self.device.raw().refused("recording an event", code))?;
         Ok(Arc::new(event))
     }
 }
@@ -72,7 +74,7 @@ impl Drop for CudaStream {
     fn drop(&mut self) {
         if self.owned {
             // SAFETY: a stream that this value created, and nobody else destroys; work in it is still done.
-            self.device.card.call(|driver| unsafe { (driver.base.stream_destroy)(self.handle.0) }).ok();
+            self.device.raw().card.call(|driver| unsafe { (driver.base.stream_destroy)(self.handle.0) }).ok();
         }
     }
 }
@@ -87,10 +89,10 @@ struct CudaEvent {
 
 impl CudaEvent {
     fn ask(&self, operation: &'static str, act: impl FnOnce(&Driver) -> i32) -> Result<bool, DeviceError> {
-        match self.device.card.call(act) {
+        match self.device.raw().card.call(act) {
             Ok(()) => Ok(true),
             Err(Code::NOT_READY) => Ok(false),
-            Err(code) => Err(self.device.refused(operation, code)),
+            Err(code) => Err(self.device.raw().refused(operation, code)),
         }
     }
 }
@@ -112,7 +114,7 @@ impl Drop for CudaEvent {
     fn drop(&mut self) {
         if !self.handle.0.is_null() {
             // SAFETY: an event that this value owns.
-            self.device.card.call(|driver| unsafe { (driver.base.event_destroy)(self.handle.0) }).ok();
+            self.device.raw().card.call(|driver| unsafe { (driver.base.event_destroy)(self.handle.0) }).ok();
         }
     }
 }
