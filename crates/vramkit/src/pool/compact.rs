@@ -65,7 +65,7 @@ pub struct CompactReport {
     pub largest_after_bytes: ByteSize,
     /// Whether something could not be moved because it was pinned.
     pub pinned: bool,
-    /// Whether the budget ended it; the next pass goes on.
+    /// Whether the budget ended it, or the lack of memory to move into within the pool's capacity; the next pass goes on.
     pub unfinished: bool,
     /// How long it took.
     #[serde(skip)]
@@ -299,7 +299,11 @@ impl Inner {
         let Some(held) = book.fit.hold_below(table, index) else { return Ok(None) };
         drop(book);
         let mut undo = GiveBack { pool: self, held, slid: None };
-        report.copies += self.copy_down(held, index, way)?;
+        let Some(copies) = self.copy_down(held, index, way)? else {
+            report.unfinished = true;
+            return Ok(None);
+        };
+        report.copies += copies;
         undo.slid = Some(index);
         drop(undo);
         report.moved += 1;
@@ -310,14 +314,16 @@ impl Inner {
         Ok(Some(moving))
     }
 
-    /// Copies a block to where the free block below it begins. Returns how many copies it took.
-    fn copy_down(&self, held: u32, index: u32, way: Way) -> Result<u64, PoolError> {
+    /// Copies a block to where the free block below it begins. Returns how many copies it took; `None` when there is no
+    /// memory for it within the pool's capacity.
+    fn copy_down(&self, held: u32, index: u32, way: Way) -> Result<Option<u64>, PoolError> {
         let (free, block) = (self.table().at(held), self.table().at(index));
         let (to, gap, size) = (self.bytes(free.offset()), self.bytes(free.size()), self.bytes(block.size()));
-        self.put_memory_behind(to, size.min(gap))?.map_err(|refusal| match refusal {
-            Refusal::NoMemory(error) => PoolError::Device(error),
-            _ => PoolError::NoGranules,
-        })?;
+        match self.put_memory_behind(to, size.min(gap))? {
+            Ok(()) => {}
+            Err(Refusal::NoMemory(error)) => return Err(PoolError::Device(error)),
+            Err(_) => return Ok(None),
+        }
         let base = self.range.base;
         let piece = way.piece();
         let mut buffer = match way {
@@ -337,7 +343,7 @@ impl Inner {
             }
             done += length;
         }
-        Ok(way.copies(size))
+        Ok(Some(way.copies(size)))
     }
 }
 

@@ -256,9 +256,6 @@ pub enum PoolError {
         /// All that the pool has.
         addresses: ByteSize,
     },
-    /// To move memory, the pool would have to commit more than its capacity.
-    #[error("all granules of the pool are in use, so nothing can be moved; release something first")]
-    NoGranules,
     /// A recorder asked the pool for memory that it was to record.
     #[error("a recorder of this pool asked it for memory: it would be called again, without end")]
     Reentrant,
