@@ -6,7 +6,8 @@
 //!   the driver's error 700 and loses the context for good, as on a card.
 //! * A mapping is undone whole or not at all; mapping over a mapping, undoing none, freeing what is not there and
 //!   sizes off the granularity are errors.
-//! * Streams can be held by a test: events recorded on a held stream are not ready until it is let go.
+//! * Streams can be held by a test: events recorded on a held stream are not ready until it is let go. The handle of a
+//!   stream that was destroyed is the next one's.
 //!
 //! What it has is read from the environment when it is initialised, so that a program under test needs no
 //! changes: `VRAMKIT_STANDIN_CARDS` (1), `VRAMKIT_STANDIN_BYTES` a card (1 GiB), `VRAMKIT_STANDIN_PLAIN` (set: no virtual

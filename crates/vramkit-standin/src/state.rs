@@ -60,6 +60,9 @@ pub struct State {
     streams: Vec<usize>,
     /// Whether an event is done.
     events: HashMap<usize, bool>,
+    /// Handles of streams and events that are no more: given to the next ones at once, as drivers do.
+    old_streams: Vec<usize>,
+    old_events: Vec<usize>,
     next: u64,
     others: u64,
     held: bool,
@@ -140,6 +143,8 @@ pub fn initialise() -> Result<(), Code> {
             allocations: BTreeMap::new(),
             streams: Vec::new(),
             events: HashMap::new(),
+            old_streams: Vec::new(),
+            old_events: Vec::new(),
             next: 0x1000,
             others: global.others,
             held: global.held,
@@ -423,26 +428,33 @@ impl State {
         Ok(())
     }
 
-    pub fn new_stream(&mut self) -> usize {
+    fn new_handle(&mut self) -> usize {
         self.next += 1;
-        self.streams.push(self.next as usize);
         self.next as usize
+    }
+
+    pub fn new_stream(&mut self) -> usize {
+        let handle = self.old_streams.pop().unwrap_or_else(|| self.new_handle());
+        self.streams.push(handle);
+        handle
     }
 
     pub fn end_stream(&mut self, stream: usize) -> Result<(), Code> {
         let at = self.streams.iter().position(|&known| known == stream).ok_or(INVALID_HANDLE)?;
-        self.streams.swap_remove(at);
+        self.old_streams.push(self.streams.swap_remove(at));
         Ok(())
     }
 
     pub fn new_event(&mut self) -> usize {
-        self.next += 1;
-        self.events.insert(self.next as usize, true);
-        self.next as usize
+        let handle = self.old_events.pop().unwrap_or_else(|| self.new_handle());
+        self.events.insert(handle, true);
+        handle
     }
 
     pub fn end_event(&mut self, event: usize) -> Result<(), Code> {
-        self.events.remove(&event).map(drop).ok_or(INVALID_HANDLE)
+        self.events.remove(&event).ok_or(INVALID_HANDLE)?;
+        self.old_events.push(event);
+        Ok(())
     }
 
     pub fn record(&mut self, event: usize, stream: usize) -> Result<(), Code> {

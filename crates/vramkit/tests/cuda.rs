@@ -386,7 +386,39 @@ fn events_are_done_when_their_stream_is() {
         assert_eq!(waiting.join().unwrap(), Ok(()));
     });
     assert_eq!(event.is_done(), Ok(true));
-    assert_ne!(stream.id(), CudaStream::of(card, 0).id());
+    assert_ne!(stream.id(), CudaStream::default_of(card).id());
+}
+
+#[test]
+fn a_stream_with_a_handle_of_the_past_waits_for_the_past() {
+    let driver = Driver::new();
+    let card = Arc::new(driver.card());
+    let pool = DeviceMemoryPool::new(card.clone(), ByteSize::mib(16)).unwrap();
+    let request = Request::new(ByteSize::mib(4));
+    let first = CudaStream::new(card.clone()).unwrap();
+    let (id, range) = pool.allocate_on(request, &first).unwrap();
+    driver.hold_streams(true);
+    pool.release_on(id, &first).unwrap();
+    let (handle, name) = (first.handle(), first.id());
+    // Destroyed with work in it, which goes on.
+    drop(first);
+    let second = CudaStream::new(card.clone()).unwrap();
+    assert_ne!(second.id(), name);
+    if !on_a_real_card() {
+        assert_eq!(second.handle(), handle, "the driver uses handles again at once");
+        let (other, elsewhere) = pool.allocate_on(request, &second).unwrap();
+        assert_ne!(elsewhere, range, "the first stream's work may still use it");
+        assert_eq!(pool.stats().pending_bytes, ByteSize::mib(4));
+        // By name as another library would: the same handle, and still not the first stream.
+        // SAFETY: `second` has the handle, and outlives this value.
+        let foreign = unsafe { CudaStream::of(card.clone(), second.handle()) };
+        assert_ne!(foreign.id(), second.id());
+        pool.release(other).unwrap();
+    }
+    driver.hold_streams(false);
+    drop(second);
+    pool.trim().unwrap();
+    assert_eq!(pool.used(), ByteSize::ZERO);
 }
 
 #[test]

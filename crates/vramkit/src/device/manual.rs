@@ -20,9 +20,9 @@ struct Progress {
 }
 
 impl ManualStream {
-    /// A stream of this name with nothing in it.
+    /// A stream with nothing in it, shown by this name. Two streams of one name are two streams.
     pub fn new(id: u64) -> Self {
-        Self { id: StreamId(id), progress: Arc::default() }
+        Self { id: StreamId::named(id), progress: Arc::default() }
     }
 
     /// Everything queued up to now is done.

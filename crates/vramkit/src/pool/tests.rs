@@ -338,6 +338,23 @@ fn memory_released_on_a_stream_is_its_own_at_once_and_others_when_its_work_is_do
 }
 
 #[test]
+fn streams_of_one_name_are_two_streams() {
+    let pool = simulated(ByteSize::mib(16));
+    let (one, two) = (ManualStream::new(7), ManualStream::new(7));
+    assert_ne!(one.id(), two.id());
+    assert_eq!(one.id().name(), two.id().name());
+    assert!(one.id().to_string().starts_with("stream 7 (#"), "{}", one.id());
+    let (id, range) = pool.allocate_on(mib(4), &one).unwrap();
+    pool.release_on(id, &one).unwrap();
+    let (other, elsewhere) = pool.allocate_on(mib(4), &two).unwrap();
+    assert_ne!(range, elsewhere, "the first stream's work may still use it");
+    let (again, same) = pool.allocate_on(mib(4), &one).unwrap();
+    assert_eq!(range, same);
+    pool.release(other).unwrap();
+    pool.release(again).unwrap();
+}
+
+#[test]
 fn a_streams_own_memory_is_subject_to_budgets_and_checks_too() {
     let pool = simulated(ByteSize::mib(64));
     let (stream, capped) = (ManualStream::new(1), pool.owner("capped", Purpose::Kv));

@@ -16,6 +16,8 @@ const NO_TIMING: u32 = 2;
 #[derive(Debug)]
 pub struct CudaStream {
     device: Arc<CudaDevice>,
+    /// Ours, because the driver uses handles again.
+    id: StreamId,
     handle: Handle,
     owned: bool,
 }
@@ -39,19 +41,40 @@ impl CudaStream {
             .card
             .call(|driver| unsafe { (driver.base.stream_create)(&mut stream, NON_BLOCKING) });
         created.map_err(|code| device.raw().refused("creating a stream", code))?;
-        Ok(Self { device, handle: Handle(stream), owned: true })
+        Ok(Self { device, id: StreamId::issue(), handle: Handle(stream), owned: true })
     }
 
-    /// The stream of another library: `handle` is its `CUstream` (in PyTorch, `torch.cuda.current_stream().cuda_stream`;
-    /// 0 is the default stream). It must outlive this value; one that does not is an error of the driver's, later.
-    pub fn of(device: Arc<CudaDevice>, handle: u64) -> Self {
-        Self { device, handle: Handle(handle as usize as *mut c_void), owned: false }
+    /// The default stream of the card's primary context, which other libraries use when they are told of no other.
+    pub fn default_of(device: Arc<CudaDevice>) -> Self {
+        // SAFETY: handle 0 is the default stream of the context that is current, which it is on every call; it is never
+        // destroyed while the device retains the context.
+        unsafe { Self::of(device, 0) }
+    }
+
+    /// The stream of another library: `handle` is its `CUstream` (in PyTorch, `torch.cuda.current_stream().cuda_stream`).
+    /// Each value counts as a stream of its own: keep one for as long as the stream is used, so that memory it releases
+    /// comes back to it at once.
+    ///
+    /// # Safety
+    ///
+    /// * `handle` is a stream of the card's primary context, which is the one that CUDA's runtime and all libraries over
+    ///   it use, or 0, its default stream; it is not the default stream of each thread (2), which is many queues.
+    /// * The stream is not destroyed before this value is dropped. The driver reads through the handle, and gives it to
+    ///   the next stream once the first is gone: a stale one is memory read after it was freed, or somebody else's
+    ///   queue, whose progress says nothing about the work that was meant.
+    pub unsafe fn of(device: Arc<CudaDevice>, handle: u64) -> Self {
+        Self { device, id: StreamId::issue(), handle: Handle(handle as usize as *mut c_void), owned: false }
+    }
+
+    /// Its `CUstream`, to queue work by.
+    pub fn handle(&self) -> u64 {
+        self.handle.0 as usize as u64
     }
 }
 
 impl Stream for CudaStream {
     fn id(&self) -> StreamId {
-        StreamId(self.handle.0 as usize as u64)
+        self.id
     }
 
     fn record(&self) -> Result<Arc<dyn Event>, DeviceError> {
@@ -59,7 +82,7 @@ impl Stream for CudaStream {
         let recorded = self.device.raw().card.call(|driver| {
             // SAFETY: the pointer is valid for a write.
             match unsafe { (driver.base.event_create)(&mut event, NO_TIMING) } {
-                // SAFETY: the event was just created; the stream is alive by this type's contract.
+                // SAFETY: the event was just created; the stream is alive: ours, or by the contract of `of`.
                 0 => unsafe { (driver.base.event_record)(event, self.handle.0) },
                 code => code,
             }
