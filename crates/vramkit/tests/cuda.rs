@@ -181,7 +181,7 @@ fn check_pool(device: Arc<dyn Backing>) {
     let mut movable: Vec<_> =
         (0..10).map(|_| pool.allocate_movable(Request::new(ByteSize::mib(2))).unwrap()).collect();
     for (i, block) in movable.iter_mut().enumerate() {
-        block.pin_mut().fill(100 + i as u32).unwrap();
+        block.pin_mut().unwrap().fill(100 + i as u32).unwrap();
     }
     drop(kept);
     let movable: Vec<_> = movable.into_iter().enumerate().filter(|(i, _)| i % 2 == 0).collect();

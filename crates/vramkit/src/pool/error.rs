@@ -51,6 +51,9 @@ pub struct OutOfMemory {
     /// The pool's capacity.
     #[serde(rename = "capacity_bytes")]
     pub capacity: ByteSize,
+    /// What streams may still use, and was waited for if it would have been enough.
+    #[serde(rename = "pending_bytes")]
+    pub pending: ByteSize,
     /// What trimming would give back to the device, at most.
     #[serde(rename = "trim_frees_bytes")]
     pub trim_frees: ByteSize,
@@ -125,6 +128,13 @@ impl OutOfMemory {
         }
         if self.requested > self.capacity {
             return format!("ask for at most {} or create a larger pool", self.capacity);
+        }
+        if !self.pending.is_zero() && self.free + self.pending >= self.requested {
+            return format!(
+                "streams that are not done still use {}; wait for them, or release {} more",
+                self.pending,
+                self.requested.saturating_sub(self.free)
+            );
         }
         if self.free >= self.requested {
             return format!(

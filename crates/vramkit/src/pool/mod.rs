@@ -42,6 +42,7 @@ mod whole;
 
 use std::fmt;
 use std::sync::Arc;
+use std::time::Duration;
 
 pub use caching::{CachedAllocation, CachingConfig, CachingPool, CachingStats};
 pub use classes::SizeClasses;
@@ -71,6 +72,9 @@ pub struct PoolConfig {
     /// Bytes of addresses, where the device has virtual memory; `None` for many times the capacity. Where it has not,
     /// addresses are memory, and a pool has those of its capacity.
     pub addresses: Option<ByteSize>,
+    /// How long one request waits for streams whose memory would be enough for it. Then it is refused, and the error says
+    /// what is still busy: without an end, a program that waits for what it has yet to start would hang without a word.
+    pub patience: Duration,
     /// How much may be moved for one request that fails for fragmentation alone.
     pub compact_budget: CompactBudget,
 }
@@ -81,6 +85,7 @@ impl Default for PoolConfig {
             classes: SizeClasses::Exact,
             ages: true,
             addresses: None,
+            patience: Duration::from_secs(60),
             compact_budget: CompactBudget::default(),
         }
     }

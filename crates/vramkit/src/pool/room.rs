@@ -66,7 +66,8 @@ impl Inner {
                 }
             }
         }
-        while self.could_wait(request, &refusal) {
+        let mut patience = Patience::new(self.config.patience);
+        while self.could_wait(request, &refusal) && patience.lasts() {
             self.wait_for_streams()?;
             self.add_addresses(request, &refusal);
             match again()? {
@@ -374,6 +375,7 @@ impl Inner {
             largest_free: ByteSize::new(self.bytes(self.grantable_now(&book))),
             free: ByteSize::new(free),
             capacity: self.capacity,
+            pending: ByteSize::new(self.pending()),
             trim_frees: ByteSize::new(self.granules.committed().bytes().saturating_sub(used)),
             largest_after_compacting: ByteSize::new(self.bytes(self.grantable_after_compacting(&book))),
             compacted,
@@ -394,6 +396,45 @@ impl Inner {
             held: ByteSize::new(over.held),
             budget: ByteSize::new(over.budget),
         }))
+    }
+}
+
+/// How long a request waits for streams.
+struct Patience {
+    #[cfg(not(loom))]
+    start: std::time::Instant,
+    #[cfg(not(loom))]
+    longest: std::time::Duration,
+    #[cfg(not(loom))]
+    said: bool,
+}
+
+#[cfg(not(loom))]
+impl Patience {
+    fn new(longest: std::time::Duration) -> Self {
+        Self { start: std::time::Instant::now(), longest, said: false }
+    }
+
+    /// Says in the log that there is a wait, once it has gone on for a while.
+    fn lasts(&mut self) -> bool {
+        let waited = self.start.elapsed();
+        if waited > std::time::Duration::from_secs(1) && !self.said {
+            self.said = true;
+            tracing::warn!("a request has waited a second for streams to be done with memory, and goes on");
+        }
+        waited < self.longest
+    }
+}
+
+/// The model checker has no time.
+#[cfg(loom)]
+impl Patience {
+    fn new(_: std::time::Duration) -> Self {
+        Self {}
+    }
+
+    fn lasts(&mut self) -> bool {
+        true
     }
 }
 
