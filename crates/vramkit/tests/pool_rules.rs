@@ -97,7 +97,11 @@ fn every_way_counts_once_in_the_ledger_and_the_statistics() {
         grants += 4;
         let ledger = pool.ledger();
         assert_eq!((ledger.len(), ledger[0].allocations), (1, 4), "round {round}");
-        assert_eq!(ledger[0].granted_bytes, ByteSize::mib(1 + 2 + 4 + 4), "a growing one counts whole granules");
+        assert_eq!(
+            ledger[0].granted_bytes,
+            ByteSize::mib(1 + 2 + 4 + 4),
+            "a growing one counts whole granules"
+        );
         assert_eq!(pool.stats().granted, grants);
         assert_eq!(pool.stats().requested_bytes, ByteSize::mib(10));
         assert_eq!(pool.owners()[0].allocations, 4);
@@ -164,7 +168,10 @@ fn nobody_has_one_name() {
     pool.set_budget(OwnerId::NONE, Some(ByteSize::mib(8))).unwrap();
     assert_eq!(pool.owner("", Purpose::Other), OwnerId::NONE);
     let _held = pool.allocate(mib(1)).unwrap();
-    assert_eq!((pool.owners()[0].model.clone(), pool.ledger()[0].model.clone()), (Holder::Nobody, Holder::Nobody));
+    assert_eq!(
+        (pool.owners()[0].model.clone(), pool.ledger()[0].model.clone()),
+        (Holder::Nobody, Holder::Nobody)
+    );
     assert_eq!(pool.live().leaks[0].model, Holder::Nobody);
     assert_eq!(serde_json::to_value(&pool.ledger()[0]).unwrap()["model"], serde_json::Value::Null);
     assert_eq!(serde_json::to_value(&pool.owners()[0]).unwrap()["model"], serde_json::Value::Null);
@@ -369,7 +376,10 @@ fn a_device_that_panics_leaks_nothing() {
     assert_eq!((pool.used(), pool.committed(), pool.stats().granted), (ByteSize::ZERO, ByteSize::ZERO, 0));
     let mut growing = pool.reserve(mib(2), ByteSize::mib(32)).unwrap();
     panicking(&mut || drop(growing.resize(ByteSize::mib(20))));
-    assert_eq!((growing.requested(), growing.granted(), pool.used()), (ByteSize::mib(2), ByteSize::mib(2), ByteSize::mib(2)));
+    assert_eq!(
+        (growing.requested(), growing.granted(), pool.used()),
+        (ByteSize::mib(2), ByteSize::mib(2), ByteSize::mib(2))
+    );
     growing.resize(ByteSize::mib(20)).unwrap();
     drop(growing);
     let below = pool.allocate(Request::new(ByteSize::mib(3))).unwrap();

@@ -223,7 +223,9 @@ pub enum PoolError {
     OutOfBounds(Box<OutOfBounds>),
     /// There are more owners than a pool can tell apart; [forgetting](super::DeviceMemoryPool::forget_owner) some makes
     /// room.
-    #[error("65,534 owners are registered, and there is no number for another one: forget owners that hold nothing")]
+    #[error(
+        "65,534 owners are registered, and there is no number for another one: forget owners that hold nothing"
+    )]
     TooManyOwners,
     /// There are more tags than a pool can tell apart.
     #[error("65,534 tags are registered, and there is no number for another one: use fewer names")]

@@ -94,7 +94,8 @@ impl Inner {
         }
         let (id, offset, reserved) = self.take_addresses(&request, most)?;
         let range = AddressRange::new(self.range.base + offset, reserved);
-        let mut growing = GrowingAllocation { pool: self.clone(), id, requested: ByteSize::ZERO, reserved: range };
+        let mut growing =
+            GrowingAllocation { pool: self.clone(), id, requested: ByteSize::ZERO, reserved: range };
         growing.resize(request.size)?;
         if self.recording.is_on() {
             self.record_allocation(id, &request)?;
@@ -115,6 +116,8 @@ impl Inner {
         let granule = (granularity >> self.shift) as u32;
         let alignment = self.alignment(request).ok_or_else(none)?.max(granule);
         let table = self.table();
+        // What is committed behind addresses counts, so none of it stays behind those that are reserved.
+        let mut trim = self.granules.begin_trim();
         let mut book = self.recalled();
         let owner = match book.owners.known(request.owner) {
             Ok(owner) => owner,
@@ -125,21 +128,29 @@ impl Inner {
         let mut found = book.fit.allocate_above(table, capacity, units, alignment);
         if found.is_none() {
             let left = (self.range.size.bytes() >> self.shift).saturating_sub(u64::from(book.fit.end(table)));
-            let needed = u64::from(units) + u64::from(alignment - 1);
+            // Units are whole granules, and so is what lies before them.
+            let needed =
+                (u64::from(units) + u64::from(alignment - 1)).next_multiple_of(u64::from(granule.max(1)));
             if needed <= left {
                 book.fit.extend(table, needed as u32);
                 found = book.fit.allocate_above(table, capacity, units, alignment);
             }
         }
-        let (index, block) =
-            found.or_else(|| book.fit.allocate(table, units, alignment)).ok_or_else(none)?;
+        let (index, block) = found.or_else(|| book.fit.allocate(table, units, alignment)).ok_or_else(none)?;
         let label = Label { owner, tag: request.tag.0, slack: units, born: self.now() };
         let stamp = block.set_live_as(Kind::Growing, label);
         let offset = self.bytes(block.offset());
         book.granted += 1;
         book.reserved += reserved.bytes();
         book.owners.at(owner).allocations += 1;
-        Ok((AllocationId(BlockId { index, stamp }), offset, reserved))
+        trim.give_up(offset, reserved.bytes());
+        drop(book);
+        let id = AllocationId(BlockId { index, stamp });
+        if let Err(error) = trim.finish(&*self.memory) {
+            self.release_growing(id)?;
+            return Err(error.into());
+        }
+        Ok((id, offset, reserved))
     }
 
     fn grow(&self, id: AllocationId, from: ByteSize, size: ByteSize) -> Result<(), PoolError> {

@@ -47,8 +47,8 @@ use std::time::Duration;
 pub use caching::{CachedAllocation, CachingConfig, CachingPool, CachingStats};
 pub use classes::SizeClasses;
 pub use compact::{CompactBudget, CompactReport, MovableAllocation, Pinned, PinnedMut};
-pub use growing::GrowingAllocation;
 pub use error::{OutOfBounds, OutOfMemory, OverBudget, OwnerUse, PoolError};
+pub use growing::GrowingAllocation;
 pub use ledger::{AGE_CLASSES, LedgerEntry};
 pub use record::{Recorded, json_lines, rmm_csv};
 pub use request::{Allocation, AllocationId, Holder, OwnerId, Purpose, Request, TagId};
@@ -261,11 +261,7 @@ impl DeviceMemoryPool {
     }
 
     /// As [`allocate_on`](Self::allocate_on), with a handle.
-    pub fn allocate_handle_on(
-        &self,
-        request: Request,
-        stream: &dyn Stream,
-    ) -> Result<Allocation, PoolError> {
+    pub fn allocate_handle_on(&self, request: Request, stream: &dyn Stream) -> Result<Allocation, PoolError> {
         let placed = self.inner.allocate_on(&request, stream)?;
         Ok(self.handle(placed, &request))
     }

@@ -132,8 +132,7 @@ impl OwnerLeaks {
                 continue;
             }
             let owner = (entry.model.clone(), entry.purpose);
-            let within =
-                self.bounded.get(&owner).is_some_and(|budget| held[&(&owner.0, owner.1)] <= *budget);
+            let within = self.bounded.get(&owner).is_some_and(|budget| held[&(&owner.0, owner.1)] <= *budget);
             let track = self.tags.entry(key).or_default();
             track.seen = now;
             events.extend(track.take(now, entry, self.least, within));
