@@ -30,16 +30,22 @@ const FIRST: std::ops::RangeInclusive<u64> = if cfg!(loom) { 4..=4 } else { 256.
 /// What the system puts memory behind at once.
 const PAGE: usize = 4096;
 
-/// The two low bits of a state; the others count the uses of the place.
+/// The two low bits of a state; above them is [`HANDLE`], the others count the uses of the place.
 const KIND: u32 = 3;
 const FREE: u32 = 0;
 const LIVE: u32 = 1;
 const KEPT: u32 = 2;
 /// Live, and may be moved.
 const MOVABLE: u32 = 3;
+/// Beside `LIVE`: held by a handle, whose id nobody else has. A plain id never has this bit, so that none, however it
+/// was come by (from another pool, or from this place so long ago that the uses have wrapped), releases a handle's
+/// memory.
+const HANDLE: u32 = 4;
+/// What each use of the place adds.
+const USE: u32 = 8;
 
 /// A live block, as its holder knows it: its place in the table, and its state, which no later use of the place
-/// has (until 2^30 of them have passed).
+/// has (until 2^29 of them have passed).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) struct BlockId {
     pub(super) index: u32,
@@ -49,6 +55,11 @@ pub(super) struct BlockId {
 impl BlockId {
     pub(super) fn is_movable(self) -> bool {
         self.stamp.get() & KIND == MOVABLE
+    }
+
+    /// How often the place had been used before, for people.
+    pub(super) fn uses(self) -> u32 {
+        self.stamp.get() / USE
     }
 }
 
@@ -147,15 +158,22 @@ impl Block {
         self.state.load(Ordering::Acquire) == stamp.get() && stamp.get() & 1 == 1
     }
 
-    /// Makes a block that the caller alone holds live.
+    /// Makes a block that the caller alone holds live, for a handle or for a plain id.
     #[inline]
-    pub(super) fn set_live(&self, label: Label) -> NonZeroU32 {
+    pub(super) fn set_live(&self, label: Label, handle: bool) -> NonZeroU32 {
         self.link.store(u32::from(label.owner.0) << 16 | u32::from(label.tag.0), Relaxed);
         self.slack.store(label.slack, Relaxed);
         self.born.store(label.born, Relaxed);
-        let live = self.state.load(Ordering::Relaxed) & !KIND | LIVE;
+        let live = self.state.load(Ordering::Relaxed) & !KIND | LIVE | if handle { HANDLE } else { 0 };
         self.state.store(live, Ordering::Release);
         NonZeroU32::new(live).unwrap_or(NonZeroU32::MIN)
+    }
+
+    /// Makes a handle's block one of a plain id. The caller is the handle.
+    pub(super) fn set_plain(&self, stamp: NonZeroU32) -> NonZeroU32 {
+        let plain = stamp.get() & !HANDLE;
+        self.state.store(plain, Ordering::Release);
+        NonZeroU32::new(plain).unwrap_or(NonZeroU32::MIN)
     }
 
     /// Lets a block that has just been made live be moved. Under the book's lock.
@@ -170,7 +188,7 @@ impl Block {
     #[inline]
     pub(super) fn keep(&self, stamp: NonZeroU32) -> bool {
         let live = stamp.get();
-        let kept = (live & !KIND).wrapping_add(KIND + 1) | KEPT;
+        let kept = (live & !(KIND | HANDLE)).wrapping_add(USE) | KEPT;
         live & 1 == 1 && self.state.compare_exchange(live, kept, Ordering::Acquire, Ordering::Relaxed).is_ok()
     }
 
@@ -185,7 +203,7 @@ impl Block {
     pub(super) fn set_free(&self) {
         let state = self.state.load(Ordering::Relaxed);
         // A kept block's uses were counted when it was kept.
-        let next = if state & 1 == 1 { (state & !KIND).wrapping_add(KIND + 1) } else { state & !KIND };
+        let next = if state & 1 == 1 { (state & !(KIND | HANDLE)).wrapping_add(USE) } else { state & !KIND };
         self.state.store(next, Ordering::Relaxed);
     }
 }
@@ -328,12 +346,20 @@ mod tests {
         let table = blocks.table();
         let block = table.at(7);
         let label = Label { owner: OwnerId(3), tag: TagId(9), slack: 5, born: 1 };
-        let stamp = block.set_live(label);
+        let stamp = block.set_live(label, false);
         assert_eq!((block.label().owner, block.label().tag), (OwnerId(3), TagId(9)));
         assert!(block.is(stamp) && block.keep(stamp) && !block.keep(stamp));
-        let second = block.set_live(label);
+        let second = block.set_live(label, false);
         assert!(!block.is(stamp) && block.is(second));
         block.set_free();
         assert!(block.is_free() && !block.keep(second));
+        let handle = block.set_live(label, true);
+        let plain = NonZeroU32::new(handle.get() & !HANDLE).unwrap();
+        assert!(
+            !block.is(plain) && !block.keep(plain) && block.is_live(),
+            "a handle's block has no plain id"
+        );
+        assert_eq!(block.set_plain(handle), plain);
+        assert!(block.is(plain) && !block.is(handle) && block.keep(plain));
     }
 }

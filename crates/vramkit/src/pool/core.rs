@@ -15,7 +15,7 @@ use super::record::{Recorded, Recorder};
 use super::request::{AllocationId, OwnerId, Purpose, Request};
 use super::streams::Line;
 use super::{PoolConfig, PoolError, Reclaimer};
-use crate::device::{AddressRange, Backing, Device, DeviceError, Reservation};
+use crate::device::{AddressRange, Backing, Device, DeviceError, HostMemory, Reservation, asker};
 use crate::latch::{Latch, LatchGuard};
 use crate::stall::StallMeter;
 use crate::sync::{AtomicU64, Mutex};
@@ -27,6 +27,8 @@ pub(crate) struct Inner {
     pub(super) device: Arc<dyn Device>,
     /// The addresses, and the only way to the memory behind them.
     pub(super) memory: Box<dyn Reservation>,
+    /// Where that memory is in this process, on devices of the host's memory.
+    pub(super) host: Option<HostMemory>,
     pub(super) range: AddressRange,
     pub(super) capacity: ByteSize,
     /// Offsets and granted sizes are multiples of `1 << shift` bytes.
@@ -49,7 +51,7 @@ pub(crate) struct Inner {
     pub(super) line: Line,
     /// Read while movable memory is pinned or released, written while it moves.
     pub(super) moves: RwLock<()>,
-    /// Read while memory is reached by id.
+    /// Read while memory is reached by id; written, for an instant, before a slice of it is made.
     pub(super) accesses: RwLock<()>,
 }
 
@@ -85,11 +87,19 @@ impl Inner {
         let capacity = capacity.checked_align_up(1 << shift).unwrap_or(capacity);
         let memory = device.reserve(capacity)?;
         let range = memory.range();
+        let granularity = device.info().granularity;
+        check(&range, capacity, granularity).map_err(|reason| DeviceError::InvalidRange {
+            device: device.info().id,
+            operation: "reserving",
+            range,
+            reason,
+        })?;
         let blocks = Blocks::new(capacity.bytes());
         let units = (capacity.bytes() >> shift) as u32;
         Ok(Self {
-            granules: Granules::new(range, device.info().granularity),
+            granules: Granules::new(range, granularity),
             device,
+            host: memory.host(asker::Pool),
             memory,
             range,
             capacity,
@@ -233,7 +243,7 @@ impl Inner {
         book.check_budget(owner, granted).map_err(|over| Refusal::Budget(Box::new(over)))?;
         let (index, block) = book.fit.allocate(self.table(), units, alignment).ok_or(Refusal::NoRoom)?;
         let label = Label { owner, tag: request.tag, slack: (granted - size) as u32, born };
-        let mut stamp = block.set_live(label);
+        let mut stamp = block.set_live(label, request.handle);
         if movable {
             stamp = block.set_movable();
         }
@@ -256,7 +266,7 @@ impl Inner {
         let index = self.fronts.take(self.table(), units, label)?;
         let block = self.table().at(index);
         let offset = self.bytes(block.offset());
-        let stamp = block.set_live(label);
+        let stamp = block.set_live(label, request.handle);
         self.note_peaks();
         Some(Placed { id: AllocationId(BlockId { index, stamp }), offset, granted })
     }
@@ -386,6 +396,18 @@ impl Inner {
         self.find(id)?;
         Ok(AddressRange::new(self.range.base + offset, ByteSize::new(requested)))
     }
+}
+
+/// Whether a reservation is what granules can be counted in. All that is said of memory behind addresses rests on it.
+fn check(range: &AddressRange, capacity: ByteSize, granularity: ByteSize) -> Result<(), &'static str> {
+    if !granularity.bytes().is_power_of_two() {
+        return Err("the device's granularity is not a power of two");
+    }
+    if range.size < capacity || range.base.checked_add(range.size.bytes()).is_none() {
+        return Err("it is smaller than was asked");
+    }
+    let whole = |bytes: u64| bytes.is_multiple_of(granularity.bytes());
+    if whole(range.base) && whole(range.size.bytes()) { Ok(()) } else { Err("not on granule boundaries") }
 }
 
 /// The smallest unit of a pool, as a power of two: 256 bytes.

@@ -33,6 +33,7 @@ mod room;
 mod segregated;
 mod stats;
 mod streams;
+mod view;
 mod whole;
 
 use std::fmt;
@@ -46,6 +47,7 @@ pub use ledger::{AGE_CLASSES, LedgerEntry};
 pub use record::{Recorded, json_lines, rmm_csv};
 pub use request::{Allocation, AllocationId, OwnerId, Purpose, Request, TagId};
 pub use stats::{Leak, LeakReport, PoolStats, TrimReport};
+pub use view::{DevicePtr, Pod, ViewError};
 
 use self::core::Inner;
 use crate::device::{AddressRange, Backing, Device, Reading, Stream};
@@ -145,7 +147,8 @@ impl DeviceMemoryPool {
 
     /// Grants memory, with what is missing behind it committed. When no block fits or the device has none
     /// left, free granules are trimmed, the [reclaimers](Self::add_reclaimer) run, and it is tried once more.
-    pub fn allocate(&self, request: Request) -> Result<Allocation, PoolError> {
+    pub fn allocate(&self, mut request: Request) -> Result<Allocation, PoolError> {
+        request.handle = true;
         let placed = self.inner.allocate(&request)?;
         Ok(Allocation {
             pool: self.inner.clone(),
@@ -228,7 +231,14 @@ impl DeviceMemoryPool {
         self.inner.fronts.activate();
     }
 
-    /// The device that the memory is on, to be asked; its memory is the pool's alone.
+    /// The device that the memory is on, to be asked. Its memory is the pool's alone:
+    ///
+    /// ```compile_fail,E0599
+    /// # use std::sync::Arc;
+    /// # use vramkit::{ByteSize, device::{Backing, Device, HostDevice, Reservation}, pool::DeviceMemoryPool};
+    /// # let pool = DeviceMemoryPool::new(Arc::new(HostDevice::new(ByteSize::mib(2))), ByteSize::mib(2)).unwrap();
+    /// pool.device().decommit(pool.range()).unwrap();
+    /// ```
     pub fn device(&self) -> &Arc<dyn Device> {
         &self.inner.device
     }

@@ -68,6 +68,8 @@ pub struct Request {
     pub(super) owner: OwnerId,
     pub(super) tag: TagId,
     pub(super) movable: bool,
+    /// Whether a handle is to hold it. Set by the pool.
+    pub(super) handle: bool,
 }
 
 impl Request {
@@ -76,7 +78,14 @@ impl Request {
 
     /// `size` bytes at a multiple of [`ALIGNMENT`](Self::ALIGNMENT), for nobody in particular.
     pub const fn new(size: ByteSize) -> Self {
-        Self { size, alignment: Self::ALIGNMENT, owner: OwnerId::NONE, tag: TagId::NONE, movable: false }
+        Self {
+            size,
+            alignment: Self::ALIGNMENT,
+            owner: OwnerId::NONE,
+            tag: TagId::NONE,
+            movable: false,
+            handle: false,
+        }
     }
 
     /// At a multiple of `alignment` bytes, a power of two; one below [`ALIGNMENT`](Self::ALIGNMENT) has no
@@ -106,13 +115,14 @@ impl Request {
 }
 
 /// Names an allocation without keeping it: for engines that carry plain numbers. Once released, an id stays
-/// unknown for the next 2^30 uses of its place.
+/// unknown for the next 2^29 uses of its place. The memory of a handle has none: an id is for those who may release
+/// at any time, and a handle for those who [view](Allocation::view) the memory meanwhile.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct AllocationId(pub(super) BlockId);
 
 impl fmt::Display for AllocationId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}.{}", self.0.index, self.0.stamp.get() >> 2)
+        write!(f, "{}.{}", self.0.index, self.0.uses())
     }
 }
 
@@ -161,7 +171,10 @@ impl Allocation {
     /// Turns the handle into a plain id, to be released by
     /// [`DeviceMemoryPool::release`](super::DeviceMemoryPool::release).
     pub fn into_id(mut self) -> AllocationId {
-        self.id.take().expect("a handle has its id until it is consumed")
+        let AllocationId(BlockId { index, stamp }) =
+            self.id.take().expect("a handle has its id until it is consumed");
+        let stamp = self.pool.table().at(index).set_plain(stamp);
+        AllocationId(BlockId { index, stamp })
     }
 }
 

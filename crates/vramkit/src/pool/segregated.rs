@@ -297,7 +297,7 @@ mod tests {
                     });
                     match fit.allocate(table, size, alignment) {
                         Some((index, block)) => {
-                            block.set_live(LABEL);
+                            block.set_live(LABEL, false);
                             prop_assert_eq!((block.size(), block.offset() % alignment), (size, 0));
                             live.push(index);
                         }

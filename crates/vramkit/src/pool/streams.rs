@@ -81,7 +81,7 @@ impl Inner {
             return None;
         }
         book.hand_over(&self.counts, from, label, granted);
-        let stamp = block.set_live(label);
+        let stamp = block.set_live(label, false);
         drop(book);
         line.remove(at);
         drop(line);
