@@ -14,6 +14,7 @@ use vramkit::device::{
     SimulatedDevice, Stream, find_mismatch,
 };
 use vramkit::pool::{DeviceMemoryPool, PoolError, Request};
+use vramkit::testing::{check_device, check_pool};
 
 /// The stand-in has one state for the process: one test at a time.
 static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
@@ -157,68 +158,12 @@ fn a_wrong_range_is_an_error_of_ours_and_loses_nothing() {
     drop(memory);
 }
 
-/// What a pool promises, whatever it is on.
-fn check_pool(device: Arc<dyn Backing>) {
-    let pool = DeviceMemoryPool::new(device.clone(), ByteSize::mib(64)).unwrap();
-    let blocks: Vec<_> = (0..12)
-        .map(|i| {
-            let mut block = pool.allocate(Request::new(ByteSize::new(3_000_000))).unwrap();
-            block.fill(i).unwrap();
-            block
-        })
-        .collect();
-    let kept: Vec<_> = blocks.into_iter().enumerate().filter(|(i, _)| i % 3 == 1).collect();
-    let report = pool.trim().unwrap();
-    assert!(report.freed_bytes > ByteSize::ZERO);
-    let granule = device.info().granularity.bytes();
-    let touched = |offset: u64| (offset + 3_000_000).div_ceil(granule) - offset / granule;
-    let live: u64 = kept.iter().map(|(_, block)| touched(block.offset())).sum();
-    assert_eq!(pool.committed(), ByteSize::new(live * granule));
-    for (i, block) in &kept {
-        assert_eq!(block.find_mismatch(*i as u32, None), Ok(None));
-    }
-    // Movable memory goes together and keeps its content.
-    let mut movable: Vec<_> =
-        (0..10).map(|_| pool.allocate_movable(Request::new(ByteSize::mib(2))).unwrap()).collect();
-    for (i, block) in movable.iter_mut().enumerate() {
-        block.pin_mut().unwrap().fill(100 + i as u32).unwrap();
-    }
-    drop(kept);
-    let movable: Vec<_> = movable.into_iter().enumerate().filter(|(i, _)| i % 2 == 0).collect();
-    let report = pool.compact().unwrap();
-    assert_eq!(report.largest_after_bytes, pool.capacity() - ByteSize::mib(10));
-    for (i, block) in &movable {
-        assert_eq!(block.pin().find_mismatch(100 + *i as u32, None), Ok(None));
-    }
-    drop(movable);
-    // Random work, checked at every step.
-    let (mut live, mut x) = (Vec::new(), 7u64);
-    for step in 0..400u32 {
-        x = x.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-        if x >> 63 == 0 || live.is_empty() {
-            let size = ByteSize::new((x >> 40) % 2_000_000 + 1);
-            if let Ok((id, _)) = pool.allocate_id(Request::new(size)) {
-                pool.fill(id, step).unwrap();
-                live.push((id, step));
-            }
-        } else {
-            let (id, pattern) = live.swap_remove((x >> 33) as usize % live.len());
-            let stride = Some(ByteSize::new(65_536));
-            assert_eq!(pool.find_mismatch(id, pattern, stride), Ok(None));
-            pool.release(id).unwrap();
-        }
-        assert_eq!(pool.used() + pool.available(), pool.capacity());
-    }
-    live.into_iter().for_each(|(id, ..)| pool.release(id).unwrap());
-    pool.trim().unwrap();
-    assert_eq!((pool.used(), pool.committed()), (ByteSize::ZERO, ByteSize::ZERO));
-}
-
 #[test]
 fn a_pool_keeps_its_promises_on_every_device() {
     check_pool(Arc::new(HostDevice::new(ByteSize::mib(64))));
     check_pool(Arc::new(SimulatedDevice::new(ByteSize::mib(64))));
     let driver = Driver::new();
+    check_device(&driver.card().with_cached_pages(3));
     check_pool(Arc::new(driver.card()));
     assert!(driver.created().is_none_or(|created| created == 0));
 }

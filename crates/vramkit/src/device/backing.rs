@@ -3,7 +3,10 @@
 //! In: sizes, ranges, bytes. Out: a [`Reservation`], which its owner alone can commit, decommit and reach into. There
 //! is no other way to a device's memory, so nobody but the owner can take it away from under whoever uses it.
 
+#![allow(unsafe_code)]
+
 use std::fmt;
+use std::ptr::NonNull;
 
 use super::{AddressRange, Device, DeviceError, Reading};
 use crate::units::ByteSize;
@@ -51,6 +54,53 @@ pub trait Reservation: Send + Sync + fmt::Debug {
     /// How much memory the system says is behind the reservation, measured apart from the device's own book-keeping
     /// where that is possible.
     fn resident(&self) -> Reading<ByteSize>;
+
+    /// Where the memory is in this process, when it is plain memory of it. What is promised of a reservation does not
+    /// hold for another one that wraps it, so nobody outside of this crate can pass the answer on: a device gives it as
+    /// [`RawMemory::host`](super::RawMemory::host).
+    #[doc(hidden)]
+    fn host(&self, asker: asker::Pool) -> Option<HostMemory> {
+        let _ = asker;
+        None
+    }
+}
+
+/// Who may ask where memory is; not to be named outside of this crate.
+pub(crate) mod asker {
+    /// A pool.
+    #[derive(Clone, Copy, Debug)]
+    pub struct Pool;
+}
+
+/// The promise that a reservation is plain memory of this process.
+#[derive(Clone, Copy, Debug)]
+pub struct HostMemory {
+    pub(crate) base: NonNull<u8>,
+}
+
+// SAFETY: the pointer is followed only by what the pool hands out, which is bound to its allocations' owners; what may
+// be done through it from which thread is said by `promise`.
+unsafe impl Send for HostMemory {}
+// SAFETY: as above.
+unsafe impl Sync for HostMemory {}
+
+impl HostMemory {
+    /// Promises that the memory of the reservation that a device is asked about can be reached through a pointer to its
+    /// first byte.
+    ///
+    /// # Safety
+    ///
+    /// For as long as the reservation lives:
+    ///
+    /// * `base` points to where [`range`](Reservation::range) begins, for all of that range, which never changes;
+    /// * every part of it that a [`commit`](Reservation::commit) has returned `Ok` for, and no
+    ///   [`decommit`](Reservation::decommit) has been asked for since, can be read and written through `base` by any
+    ///   thread, and holds initialised bytes;
+    /// * nothing reads or writes it but through `base`, and the reservation's methods, each within the range that it was
+    ///   called for.
+    pub const unsafe fn promise(base: NonNull<u8>) -> Self {
+        Self { base }
+    }
 }
 
 /// Checks that a committed range still holds a [`fill`](Reservation::fill) of `pattern`, looking at every byte, or

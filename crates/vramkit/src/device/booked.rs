@@ -9,9 +9,11 @@ use std::marker::PhantomData;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, RwLock};
 
+use super::backing::asker;
 use super::regions::Region;
 use super::{
-    AddressRange, Backing, Device, DeviceError, DeviceInfo, DeviceMemory, Reading, Reservation, Source,
+    AddressRange, Backing, Device, DeviceError, DeviceInfo, DeviceMemory, HostMemory, Reading, Reservation,
+    Source,
 };
 use crate::sync::{lock_std, read, write};
 use crate::units::ByteSize;
@@ -80,7 +82,7 @@ pub trait RawMemory: Send + Sync + fmt::Debug + 'static {
     /// commit is asked for at a time.
     fn commit(&self, granules: Allowed<'_>, committed: ByteSize) -> Result<(), DeviceError>;
 
-    /// Takes the memory behind granules away; when they are committed again, nothing of their content may be left.
+    /// Takes the memory behind granules away. What they hold when they are committed again is anything.
     fn decommit(&self, granules: Allowed<'_>) -> Result<(), DeviceError>;
 
     /// Copies bytes to committed memory of the same length.
@@ -114,6 +116,12 @@ pub trait RawMemory: Send + Sync + fmt::Debug + 'static {
     fn settle(&self, operation: &'static str) -> Result<(), DeviceError> {
         let _ = operation;
         Ok(())
+    }
+
+    /// Where a reservation is in this process, when it is plain memory of it.
+    fn host(&self, reservation: Allowed<'_>) -> Option<HostMemory> {
+        let _ = reservation;
+        None
     }
 
     /// What is behind a reservation as somebody else counts it; the book says that it is `committed`.
@@ -260,6 +268,10 @@ impl<R: RawMemory> Reservation for Booking<R> {
         // Not while granules come and go: the system would be read half-way through.
         let region = read(&self.region);
         self.shared.raw.resident(Allowed::new(self.range), region.committed())
+    }
+
+    fn host(&self, _: asker::Pool) -> Option<HostMemory> {
+        self.shared.raw.host(Allowed::new(self.range))
     }
 }
 

@@ -14,7 +14,7 @@ use rustix::mm::{Advice, MapFlags, MprotectFlags, ProtFlags};
 
 use super::{
     AddressRange, Allowed, Backing, Booked, Device, DeviceError, DeviceInfo, DeviceKind, DeviceMemory,
-    RawMemory, Reading, Reservation, Source, system,
+    HostMemory, RawMemory, Reading, Reservation, Source, system,
 };
 use crate::units::ByteSize;
 
@@ -220,6 +220,13 @@ impl RawMemory for Mappings {
             }
         });
         Ok(())
+    }
+
+    fn host(&self, reservation: Allowed<'_>) -> Option<HostMemory> {
+        let base = ptr::NonNull::new(reservation.base() as *mut u8)?;
+        // SAFETY: a reservation is one mapping of ours. What is committed allows access and holds zeros at first, or what
+        // was written since; it is left alone until it is decommitted or released, which only the reservation does.
+        Some(unsafe { HostMemory::promise(base) })
     }
 
     fn resident(&self, reservation: Allowed<'_>, _committed: ByteSize) -> Reading<ByteSize> {

@@ -27,8 +27,8 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-pub(crate) use backing::find_mismatch_by;
-pub use backing::{Backing, Reservation, find_mismatch};
+pub use backing::{Backing, HostMemory, Reservation, find_mismatch};
+pub(crate) use backing::{asker, find_mismatch_by};
 pub use booked::{Allowed, Booked, RawMemory};
 pub use cuda::{CudaDevice, CudaError, CudaStream, StreamPoolMemory};
 pub use host::HostDevice;
@@ -72,7 +72,7 @@ impl fmt::Display for AddressRange {
 }
 
 /// What kind of memory a device has.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum DeviceKind {
@@ -82,6 +82,9 @@ pub enum DeviceKind {
     Cuda,
     /// Book-keeping only.
     Simulated,
+    /// A device that others have [written](RawMemory): its own name for the kind, such as `rocm`.
+    #[serde(untagged)]
+    Other(String),
 }
 
 /// Where a number comes from.
@@ -171,6 +174,24 @@ pub struct DeviceInfo {
     pub bus_width_bits: Reading<u32>,
     /// Compute capability, as `major.minor`.
     pub compute_capability: Reading<String>,
+}
+
+impl DeviceInfo {
+    /// A device of which no more is known.
+    pub fn new(id: &str, name: &str, kind: DeviceKind, granularity: ByteSize) -> Self {
+        const WHY: &str = "this device does not say";
+        Self {
+            id: id.to_owned(),
+            name: name.to_owned(),
+            kind,
+            granularity,
+            unified: Reading::unavailable(Source::Driver, WHY),
+            multiprocessors: Reading::unavailable(Source::Driver, WHY),
+            l2_cache_bytes: Reading::unavailable(Source::Driver, WHY),
+            bus_width_bits: Reading::unavailable(Source::Driver, WHY),
+            compute_capability: Reading::unavailable(Source::Driver, WHY),
+        }
+    }
 }
 
 /// How much memory a device has, read once.

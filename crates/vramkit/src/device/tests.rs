@@ -12,71 +12,28 @@ fn granules(range: AddressRange, first: u64, count: u64) -> AddressRange {
 }
 
 #[test]
-fn resident_memory_follows_what_is_committed_to_the_granule() {
+fn every_device_passes_the_checks() {
     for device in both(ByteSize::mib(64)) {
-        let memory = device.reserve(ByteSize::mib(32)).unwrap();
-        let range = memory.range();
-        assert_eq!(memory.resident().value, Some(ByteSize::ZERO));
-        memory.commit(granules(range, 2, 5)).unwrap();
-        assert_eq!(memory.resident().value, Some(ByteSize::mib(10)), "{device:?}");
-        memory.commit(granules(range, 8, 1)).unwrap();
-        assert_eq!(memory.resident().value, Some(ByteSize::mib(12)));
-        assert_eq!(device.memory().committed_bytes.value, Some(ByteSize::mib(12)));
-        memory.decommit(granules(range, 3, 2)).unwrap();
-        assert_eq!(memory.resident().value, Some(ByteSize::mib(8)));
-        drop(memory);
-        assert_eq!(device.memory().committed_bytes.value, Some(ByteSize::ZERO));
+        crate::testing::check_device(&*device);
+    }
+    for granularity in [256, 4096, 16 << 20] {
+        let device = SimulatedDevice::builder(ByteSize::gib(1)).granularity(ByteSize::new(granularity));
+        crate::testing::check_device(&device.build());
     }
 }
 
 #[test]
-fn what_was_written_is_read_back_and_a_decommit_loses_it() {
+fn memory_is_zero_when_it_comes_and_when_it_comes_again() {
     for device in both(ByteSize::mib(64)) {
-        let memory = device.reserve(ByteSize::mib(8)).unwrap();
-        let range = memory.range();
-        memory.commit(granules(range, 0, 2)).unwrap();
-        let odd = range.part(3, ByteSize::new(1000)).unwrap();
-        memory.fill(odd, 0x0403_0201).unwrap();
-        assert_eq!(find_mismatch(&*memory, odd, 0x0403_0201, None).unwrap(), None);
-        memory.write(range.base + 500, &[9, 9]).unwrap();
-        assert_eq!(find_mismatch(&*memory, odd, 0x0403_0201, None).unwrap(), Some(497));
-        memory.copy(odd, range.base + 2_000_001).unwrap();
-        let mut bytes = [0; 1000];
-        memory.read(range.base + 2_000_001, &mut bytes).unwrap();
-        assert_eq!(&bytes[..3], &[4, 1, 2], "byte 3 of the pattern stands at an address of 3 mod 4");
-        assert_eq!(bytes[497..499], [9, 9]);
-        let mut outside = [1; 4];
-        memory.read(range.base + 1003, &mut outside).unwrap();
-        assert_eq!(outside, [0; 4]);
-        memory.decommit(granules(range, 0, 1)).unwrap();
-        memory.commit(granules(range, 0, 1)).unwrap();
-        memory.read(odd.base, &mut bytes).unwrap();
-        assert_eq!(bytes, [0; 1000]);
-        drop(memory);
-        assert_eq!(device.memory().committed_bytes.value, Some(ByteSize::ZERO));
-    }
-}
-
-#[test]
-fn a_wrong_range_is_an_error_and_changes_nothing() {
-    for device in both(ByteSize::mib(64)) {
-        let memory = device.reserve(ByteSize::mib(8)).unwrap();
-        let range = memory.range();
-        memory.commit(granules(range, 1, 1)).unwrap();
-        let before = device.memory().committed_bytes;
-        assert!(memory.commit(granules(range, 0, 2)).is_err(), "a granule is committed already");
-        assert!(memory.decommit(granules(range, 1, 2)).is_err(), "a granule is not committed");
-        assert!(memory.commit(AddressRange::new(range.base + 1, GRANULE)).is_err());
-        assert!(memory.commit(AddressRange::new(range.end(), GRANULE)).is_err());
-        assert!(memory.fill(granules(range, 0, 2), 1).is_err());
-        assert!(memory.fill(AddressRange::new(u64::MAX - 1, ByteSize::new(9)), 1).is_err());
-        assert!(memory.write(range.end() - 1, &[0, 0]).is_err());
-        assert!(memory.read(8, &mut [0]).is_err());
-        assert!(device.reserve(ByteSize::MAX).is_err());
-        assert!(memory.copy(granules(range, 1, 1), range.base + GRANULE.bytes() + 5).is_err());
-        assert_eq!(device.memory().committed_bytes, before);
-        drop(memory);
-        assert_eq!(device.memory().committed_bytes.value, Some(ByteSize::ZERO));
+        let memory = device.reserve(GRANULE).unwrap();
+        let (range, mut bytes) = (memory.range(), [1; 100]);
+        for _ in 0..2 {
+            memory.commit(range).unwrap();
+            memory.read(range.base + 7, &mut bytes).unwrap();
+            assert_eq!(bytes, [0; 100], "{device:?}");
+            memory.fill(range, 0x0101_0101).unwrap();
+            memory.decommit(range).unwrap();
+        }
     }
 }
 

@@ -7,7 +7,7 @@
 use super::compact::{Pinned, PinnedMut};
 use super::core::Inner;
 use super::error::OutOfBounds;
-use super::{Allocation, AllocationId, DeviceMemoryPool, PoolError};
+use super::{Allocation, AllocationId, CachedAllocation, DeviceMemoryPool, GrowingAllocation, PoolError};
 use crate::device::{AddressRange, find_mismatch_by};
 use crate::sync::read;
 use crate::units::ByteSize;
@@ -54,7 +54,8 @@ impl Inner {
         id: AllocationId,
         act: impl FnOnce(AddressRange) -> Result<R, PoolError>,
     ) -> Result<R, PoolError> {
-        let _access = read(&self.accesses);
+        // Nobody has host memory for itself alone where there is none.
+        let _access = self.host.is_some().then(|| read(&self.accesses));
         act(self.resolve(id)?)
     }
 }
@@ -83,6 +84,29 @@ impl Allocation {
     }
 }
 
+/// What it has grown to.
+impl GrowingAllocation {
+    /// As [`Allocation::fill`].
+    pub fn fill(&mut self, pattern: u32) -> Result<(), PoolError> {
+        self.pool().fill(self.range(), pattern)
+    }
+
+    /// Copies bytes to `offset` and on.
+    pub fn write(&mut self, offset: u64, bytes: &[u8]) -> Result<(), PoolError> {
+        self.pool().write(self.range(), offset, bytes)
+    }
+
+    /// Copies what is at `offset` and on.
+    pub fn read(&self, offset: u64, into: &mut [u8]) -> Result<(), PoolError> {
+        self.pool().read(self.range(), offset, into)
+    }
+
+    /// As [`Allocation::find_mismatch`].
+    pub fn find_mismatch(&self, pattern: u32, stride: Option<ByteSize>) -> Result<Option<u64>, PoolError> {
+        self.pool().find_mismatch(self.range(), pattern, stride)
+    }
+}
+
 impl Pinned {
     /// Copies what is at `offset` and on.
     pub fn read(&self, offset: u64, into: &mut [u8]) -> Result<(), PoolError> {
@@ -104,6 +128,28 @@ impl PinnedMut<'_> {
     /// Copies bytes to `offset` and on.
     pub fn write(&mut self, offset: u64, bytes: &[u8]) -> Result<(), PoolError> {
         self.pool().write(self.range(), offset, bytes)
+    }
+}
+
+impl CachedAllocation {
+    /// As [`Allocation::fill`].
+    pub fn fill(&mut self, pattern: u32) -> Result<(), PoolError> {
+        let (pool, id) = self.held();
+        pool.fill_part(id, 0, self.range().size, pattern)
+    }
+
+    /// Copies bytes to `offset` and on.
+    pub fn write(&mut self, offset: u64, bytes: &[u8]) -> Result<(), PoolError> {
+        part(self.range(), offset, length(bytes))?;
+        let (pool, id) = self.held();
+        pool.write(id, offset, bytes)
+    }
+
+    /// Copies what is at `offset` and on.
+    pub fn read(&self, offset: u64, into: &mut [u8]) -> Result<(), PoolError> {
+        part(self.range(), offset, length(into))?;
+        let (pool, id) = self.held();
+        pool.read(id, offset, into)
     }
 }
 

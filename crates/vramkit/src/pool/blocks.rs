@@ -47,6 +47,9 @@ const KEPT: u32 = 2;
 const MOVABLE: u32 = 3;
 /// Live, and grows in place.
 const GROWING: u32 = 5;
+/// Live, and held by a handle, whose id nobody else has. A plain id never says so, so that none, however it was come by
+/// (from another pool, or from this place so long ago that the uses have wrapped), releases a handle's memory.
+const HANDLE: u32 = 7;
 
 /// A live block, as its holder knows it: its place in the table, and its state, which no later use of the place
 /// has (until 2^29 of them have passed).
@@ -65,10 +68,11 @@ impl BlockId {
         self.stamp.get() & KIND == GROWING
     }
 
-    /// Of the kind that most are: it stays where it is, as large as it is.
+    /// Of the kinds that most are: it stays where it is, as large as it is.
     #[inline(always)]
-    pub(super) fn is_plain(self) -> bool {
-        self.stamp.get() & KIND == LIVE
+    pub(super) fn stays(self) -> bool {
+        const _: () = assert!(LIVE >> 1 == 0 && HANDLE >> 1 == 3 && MOVABLE >> 1 == 1 && GROWING >> 1 == 2);
+        (self.stamp.get() >> 1 ^ self.stamp.get() >> 2) & 1 == 0
     }
 
     /// Which use of its place it is.
@@ -77,13 +81,16 @@ impl BlockId {
     }
 }
 
-/// What a live block may be asked to do.
+/// Who holds a live block, and what it may be asked to do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u32)]
 pub(super) enum Kind {
-    /// Nothing.
-    Plain,
-    Movable,
-    Growing,
+    /// Somebody with its id.
+    Plain = LIVE,
+    /// A handle alone, as all that follow.
+    Handle = HANDLE,
+    Movable = MOVABLE,
+    Growing = GROWING,
 }
 
 /// What a live block is for.
@@ -207,24 +214,20 @@ impl Block {
         self.state.seen() == stamp.get() && stamp.get() & 1 == 1
     }
 
-    /// Makes a block that the caller alone holds live.
-    #[inline(always)]
-    pub(super) fn set_live(&self, label: Label) -> NonZeroU32 {
-        self.set_live_as(Kind::Plain, label)
+    /// Makes a handle's block one of a plain id. The caller is the handle.
+    pub(super) fn set_plain(&self, stamp: NonZeroU32) -> NonZeroU32 {
+        let plain = stamp.get() & !KIND | LIVE;
+        self.state.publish(plain);
+        NonZeroU32::new(plain).unwrap_or(NonZeroU32::MIN)
     }
 
-    /// As [`set_live`](Self::set_live), of any kind.
+    /// Makes a block that the caller alone holds live.
     #[inline(always)]
-    pub(super) fn set_live_as(&self, kind: Kind, label: Label) -> NonZeroU32 {
+    pub(super) fn set_live(&self, kind: Kind, label: Label) -> NonZeroU32 {
         self.link.store(u32::from(label.owner) << 16 | u32::from(label.tag), Relaxed);
         self.slack.store(label.slack, Relaxed);
         self.born.store(label.born, Relaxed);
-        let kind = match kind {
-            Kind::Plain => LIVE,
-            Kind::Movable => MOVABLE,
-            Kind::Growing => GROWING,
-        };
-        let live = self.state.get() & !KIND | kind;
+        let live = self.state.get() & !KIND | kind as u32;
         self.state.publish(live);
         NonZeroU32::new(live).unwrap_or(NonZeroU32::MIN)
     }
@@ -412,10 +415,10 @@ mod tests {
         let table = blocks.table();
         let block = table.at(7);
         let label = Label { owner: 3, tag: 9, slack: 5, born: 1 };
-        let stamp = block.set_live(label);
+        let stamp = block.set_live(Kind::Plain, label);
         assert_eq!((block.label().owner, block.label().tag), (3, 9));
         assert!(block.is(stamp) && block.keep(stamp) && !block.keep(stamp));
-        let second = block.set_live(label);
+        let second = block.set_live(Kind::Plain, label);
         assert!(!block.is(stamp) && block.is(second));
         block.set_free();
         assert!(block.is_free() && !block.keep(second));

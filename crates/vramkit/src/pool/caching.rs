@@ -125,6 +125,11 @@ impl CachedAllocation {
     pub fn range(&self) -> AddressRange {
         AddressRange::new(self.range.base, self.requested)
     }
+
+    /// The pool that it is of, and its id there.
+    pub(super) fn held(&self) -> (&DeviceMemoryPool, AllocationId) {
+        (&self.pool.pool, self.id)
+    }
 }
 
 impl Drop for CachedAllocation {

@@ -17,7 +17,7 @@ use super::owners::{Excess, Unknown};
 use super::record::{Recorded, Recording};
 use super::request::{AllocationId, Holder, Purpose, Request};
 use super::{PoolConfig, PoolError, Reclaimer};
-use crate::device::{AddressRange, Backing, Device, DeviceError, Reservation};
+use crate::device::{AddressRange, Backing, Device, DeviceError, HostMemory, Reservation, asker};
 use crate::latch::{Latch, LatchGuard};
 use crate::stall::StallMeter;
 use crate::sync::{AtomicU64, Mutex};
@@ -29,6 +29,8 @@ pub(crate) struct Inner {
     pub(super) device: Arc<dyn Device>,
     /// The addresses, and the only way to the memory behind them.
     pub(super) memory: Box<dyn Reservation>,
+    /// Where that memory is in this process, on devices of the host's memory.
+    pub(super) host: Option<HostMemory>,
     pub(super) range: AddressRange,
     pub(super) capacity: ByteSize,
     /// Whether addresses cost nothing, so that requests may have some beyond the capacity.
@@ -52,7 +54,7 @@ pub(crate) struct Inner {
     /// Requests that wait for streams.
     pub(super) waiting: AtomicU64,
     pub(super) moves: Moves,
-    /// Read while memory is reached by id.
+    /// Read while memory is reached by id; written, for an instant, before a slice of it is made.
     pub(super) accesses: RwLock<()>,
 }
 
@@ -103,6 +105,12 @@ impl Inner {
         let blocks = Blocks::new(capacity.bytes());
         let units = (capacity.bytes() >> shift) as u32;
         let granularity = device.info().granularity;
+        check(&range, capacity, granularity).map_err(|reason| DeviceError::InvalidRange {
+            device: device.info().id,
+            operation: "reserving",
+            range,
+            reason,
+        })?;
         let (limit, end) = match addresses_are_free {
             // Whole granules, so that none is left in pieces at the end.
             true => (capacity, (capacity.bytes().next_multiple_of(granularity.bytes()) >> shift) as u32),
@@ -111,6 +119,7 @@ impl Inner {
         Ok(Self {
             granules: Granules::new(range, granularity, limit),
             device,
+            host: memory.host(asker::Pool),
             memory,
             range,
             capacity,
@@ -247,7 +256,7 @@ impl Inner {
     pub(super) fn place(&self, request: &Request) -> Result<Placed, Refusal> {
         if request.is_plain() && !self.fronts.are_active() {
             // Nearly all requests: compiled for themselves, without what the others need.
-            return self.place_in_book(request, 1, Kind::Plain);
+            return self.place_in_book(request, 1);
         }
         self.place_with_care(request)
     }
@@ -258,16 +267,16 @@ impl Inner {
         let alignment = self.alignment(request).ok_or(Refusal::NoRoom)?;
         if self.fronts.are_active()
             && alignment == 1
-            && !request.movable
+            && request.kind != Kind::Movable
             && let Some(placed) = self.place_from_front(request)
         {
             return Ok(placed);
         }
-        self.place_in_book(request, alignment, request.kind())
+        self.place_in_book(request, alignment)
     }
 
     #[inline(always)]
-    fn place_in_book(&self, request: &Request, alignment: u32, kind: Kind) -> Result<Placed, Refusal> {
+    fn place_in_book(&self, request: &Request, alignment: u32) -> Result<Placed, Refusal> {
         // First, because it is a call: nothing has to be kept over it.
         let born = self.now();
         let size = request.size.bytes();
@@ -281,7 +290,7 @@ impl Inner {
         }
         let (index, block) = book.fit.allocate(self.table(), units, alignment).ok_or(Refusal::NoRoom)?;
         let label = Label { owner, tag: request.tag.0, slack: (granted - size) as u32, born };
-        let stamp = block.set_live_as(kind, label);
+        let stamp = block.set_live(request.kind, label);
         let offset = self.bytes(block.offset());
         book.grant(&self.counts, offset, granted, label);
         self.note_peaks();
@@ -299,7 +308,7 @@ impl Inner {
         block: &Block,
     ) -> Placed {
         let label = self.label(request, owner, granted);
-        let stamp = block.set_live_as(request.kind(), label);
+        let stamp = block.set_live(request.kind, label);
         let offset = self.bytes(block.offset());
         book.grant(&self.counts, offset, granted, label);
         self.note_peaks();
@@ -319,7 +328,7 @@ impl Inner {
         let index = self.fronts.take(self.table(), units, request.owner, label)?;
         let block = self.table().at(index);
         let offset = self.bytes(block.offset());
-        let stamp = block.set_live(label);
+        let stamp = block.set_live(request.kind, label);
         self.note_peaks();
         Some(Placed { id: AllocationId(BlockId { index, stamp }), offset, granted })
     }
@@ -387,7 +396,7 @@ impl Inner {
 
     #[inline(always)]
     pub(super) fn release(&self, id: AllocationId) -> Result<(), PoolError> {
-        if self.fronts.are_active() || !id.0.is_plain() || self.recording.is_on() {
+        if self.fronts.are_active() || !id.0.stays() || self.recording.is_on() {
             return self.release_with_care(id);
         }
         self.release_to_book(id)
@@ -475,6 +484,18 @@ impl Inner {
         let requested = ByteSize::new(self.requested_of(&seen));
         Ok(AddressRange::new(self.range.base + self.bytes(seen.offset), requested))
     }
+}
+
+/// Whether a reservation is what granules can be counted in. All that is said of memory behind addresses rests on it.
+fn check(range: &AddressRange, capacity: ByteSize, granularity: ByteSize) -> Result<(), &'static str> {
+    if !granularity.bytes().is_power_of_two() {
+        return Err("the device's granularity is not a power of two");
+    }
+    if range.size < capacity || range.base.checked_add(range.size.bytes()).is_none() {
+        return Err("it is smaller than was asked");
+    }
+    let whole = |bytes: u64| bytes.is_multiple_of(granularity.bytes());
+    if whole(range.base) && whole(range.size.bytes()) { Ok(()) } else { Err("not on granule boundaries") }
 }
 
 /// Gives an allocation back that its caller will not hear of.

@@ -38,6 +38,7 @@ mod room;
 mod segregated;
 mod stats;
 mod streams;
+mod view;
 mod whole;
 
 use std::fmt;
@@ -53,7 +54,9 @@ pub use ledger::{AGE_CLASSES, LedgerEntry};
 pub use record::{Recorded, json_lines, rmm_csv};
 pub use request::{Allocation, AllocationId, Holder, OwnerId, Purpose, Request, TagId};
 pub use stats::{Leak, LeakReport, PoolStats, TrimReport};
+pub use view::{DevicePtr, Pod, ViewError};
 
+use self::blocks::Kind;
 use self::core::{Inner, Placed};
 use self::owners::Unknown;
 use crate::device::{AddressRange, Backing, Device, Reading, Stream};
@@ -214,7 +217,8 @@ impl DeviceMemoryPool {
 
     /// Grants memory, with what is missing behind it committed. When no block fits or the device has none
     /// left, free granules are trimmed, the [reclaimers](Self::add_reclaimer) run, and it is tried once more.
-    pub fn allocate(&self, request: Request) -> Result<Allocation, PoolError> {
+    pub fn allocate(&self, mut request: Request) -> Result<Allocation, PoolError> {
+        request.kind = Kind::Handle;
         let placed = self.inner.allocate(&request)?;
         Ok(self.handle(placed, &request))
     }
@@ -273,7 +277,7 @@ impl DeviceMemoryPool {
 
     /// Grants memory that the pool may move while it is not pinned.
     pub fn allocate_movable(&self, request: Request) -> Result<MovableAllocation, PoolError> {
-        let placed = self.inner.allocate(&Request { movable: true, ..request })?;
+        let placed = self.inner.allocate(&Request { kind: Kind::Movable, ..request })?;
         Ok(MovableAllocation::new(self.inner.clone(), placed.id, request.size))
     }
 
@@ -320,7 +324,14 @@ impl DeviceMemoryPool {
         self.inner.fronts.activate();
     }
 
-    /// The device that the memory is on, to be asked; its memory is the pool's alone.
+    /// The device that the memory is on, to be asked. Its memory is the pool's alone:
+    ///
+    /// ```compile_fail,E0599
+    /// # use std::sync::Arc;
+    /// # use vramkit::{ByteSize, device::{Backing, Device, HostDevice, Reservation}, pool::DeviceMemoryPool};
+    /// # let pool = DeviceMemoryPool::new(Arc::new(HostDevice::new(ByteSize::mib(2))), ByteSize::mib(2)).unwrap();
+    /// pool.device().decommit(pool.range()).unwrap();
+    /// ```
     pub fn device(&self) -> &Arc<dyn Device> {
         &self.inner.device
     }

@@ -137,7 +137,8 @@ pub struct Request {
     pub(super) alignment: u64,
     pub(super) owner: OwnerId,
     pub(super) tag: TagId,
-    pub(super) movable: bool,
+    /// Set by the pool.
+    pub(super) kind: Kind,
 }
 
 impl Request {
@@ -146,7 +147,7 @@ impl Request {
 
     /// `size` bytes at a multiple of [`ALIGNMENT`](Self::ALIGNMENT), for nobody in particular.
     pub const fn new(size: ByteSize) -> Self {
-        Self { size, alignment: Self::ALIGNMENT, owner: OwnerId::NONE, tag: TagId::NONE, movable: false }
+        Self { size, alignment: Self::ALIGNMENT, owner: OwnerId::NONE, tag: TagId::NONE, kind: Kind::Plain }
     }
 
     /// At a multiple of `alignment` bytes, a power of two; one below [`ALIGNMENT`](Self::ALIGNMENT) has no
@@ -156,14 +157,10 @@ impl Request {
         self
     }
 
-    pub(super) fn kind(&self) -> Kind {
-        if self.movable { Kind::Movable } else { Kind::Plain }
-    }
-
     /// Whether any block that is large enough will do.
     #[inline(always)]
     pub(super) fn is_plain(&self) -> bool {
-        self.alignment == Self::ALIGNMENT && !self.movable
+        self.alignment == Self::ALIGNMENT && matches!(self.kind, Kind::Plain | Kind::Handle)
     }
 
     /// On behalf of this owner, an id of the same pool.
@@ -180,7 +177,8 @@ impl Request {
 }
 
 /// Names an allocation without keeping it: for engines that carry plain numbers. Once released, an id stays
-/// unknown for the next 2^29 uses of its place.
+/// unknown for the next 2^29 uses of its place. The memory of a handle has none: an id is for those who may release
+/// at any time, and a handle for those who [view](Allocation::view) the memory meanwhile.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct AllocationId(pub(super) BlockId);
 
@@ -235,7 +233,10 @@ impl Allocation {
     /// Turns the handle into a plain id, to be released by
     /// [`DeviceMemoryPool::release`](super::DeviceMemoryPool::release).
     pub fn into_id(mut self) -> AllocationId {
-        self.id.take().expect("a handle has its id until it is consumed")
+        let AllocationId(BlockId { index, stamp }) =
+            self.id.take().expect("a handle has its id until it is consumed");
+        let stamp = self.pool.table().at(index).set_plain(stamp);
+        AllocationId(BlockId { index, stamp })
     }
 }
 

@@ -1,11 +1,13 @@
 //! Helpers for tests and benchmarks of programs that use a pool or an orchestrator.
 
 mod best_fit;
+mod device;
 mod programs;
 mod random;
 mod series;
 
 pub use best_fit::BestFit;
+pub use device::{check_device, check_pool};
 pub use programs::Program;
 pub use random::Random;
 pub use series::{Healthy, Leaking, Series, series};
