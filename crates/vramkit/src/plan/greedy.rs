@@ -78,18 +78,19 @@ const WORK: u64 = 40_000_000;
 pub(super) fn best(problem: &Problem, enough: u64) -> (Placement, String) {
     let loads = problem.loads();
     let mut placer = Placer::new(problem);
-    let mut best = Placement { offsets: Vec::new(), arena: u64::MAX };
-    let mut method = String::new();
+    // Any arena will do at first, that of 2^64 - 1 bytes too.
+    let mut best: Option<(u64, Vec<u64>, String)> = None;
     for (order, fit) in PORTFOLIO {
-        if best.arena <= enough || placer.work() > WORK {
+        let limit = best.as_ref().map(|(arena, ..)| *arena);
+        if limit.is_some_and(|arena| arena <= enough) || placer.work() > WORK {
             break;
         }
-        if let Some(arena) = placer.place(&order.of(problem, &loads), fit, best.arena) {
-            best = Placement { offsets: placer.offsets.clone(), arena };
-            method = format!("{order:?} {fit:?} fit").to_lowercase();
+        if let Some(arena) = placer.place(&order.of(problem, &loads), fit, limit) {
+            best = Some((arena, placer.offsets.clone(), format!("{order:?} {fit:?} fit").to_lowercase()));
         }
     }
-    (best, method)
+    let (arena, offsets, method) = best.unwrap_or_else(|| unreachable!("a pass without a limit ends"));
+    (Placement { offsets, arena }, method)
 }
 
 /// Every order of the portfolio.
@@ -123,8 +124,8 @@ impl<'a> Placer<'a> {
     }
 
     /// One pass over the buffers in an order, pinned ones first. Returns the arena; `None` as soon as it reaches
-    /// `limit`.
-    pub(super) fn place(&mut self, order: &[u32], fit: Fit, limit: u64) -> Option<u64> {
+    /// `limit`, where there is one.
+    pub(super) fn place(&mut self, order: &[u32], fit: Fit, limit: Option<u64>) -> Option<u64> {
         match &mut self.index {
             Index::Linear(linear) => linear.clear(),
             Index::Tree(coverage) => coverage.clear(),
@@ -145,7 +146,7 @@ impl<'a> Placer<'a> {
                 (None, Index::Tree(coverage)) => coverage.find(&runs, buffer.size, buffer.alignment, fit),
             };
             let end = offset + buffer.size;
-            if end >= limit {
+            if limit.is_some_and(|limit| end >= limit) {
                 return None;
             }
             for &(start, last) in &runs {

@@ -69,7 +69,23 @@ fn edge_cases_have_plans() {
     );
     let idle =
         plan(&[model("m", vec![tensor("m", "a", 3, 3, 7), tensor("m", "b", 0, 9, 0)])], Schedule::Fixed);
-    assert!(idle.arena_size <= ByteSize::new(7) && idle.lower_bound.is_zero());
+    assert_eq!(
+        (idle.arena_size, idle.lower_bound, idle.proven_optimal),
+        (ByteSize::ZERO, ByteSize::ZERO, true)
+    );
+    let high = TensorLifetime { pinned: Some(ByteSize::new(4096)), ..tensor("m", "high", 2, 2, 7) };
+    let pinned = plan(&[model("m", vec![high])], Schedule::Fixed);
+    assert_eq!((pinned.arena_size, pinned.offsets[0]), (ByteSize::ZERO, ByteSize::new(4096)));
+    // The largest arena that there is; exact search leaves it to the portfolio.
+    for bytes in [1 << 63, (1 << 63) - 1] {
+        let halves = vec![tensor("m", "a", 0, 2, bytes), tensor("m", "b", 1, 3, u64::MAX - bytes)];
+        for schedule in [Schedule::Fixed, Schedule::Sequential, Schedule::Concurrent] {
+            let planner = MemoryPlanner::thorough(std::time::Duration::MAX);
+            let full = planner.plan(&[model("m", halves.clone())], schedule).unwrap();
+            assert_eq!((full.arena_size, full.proven_optimal), (ByteSize::MAX, true));
+            assert!(full.offsets.contains(&ByteSize::ZERO) && full.is_valid(&full.tensors));
+        }
+    }
     let all: Vec<_> = (0..20).map(|i| tensor("m", &i.to_string(), 0, 5, 3)).collect();
     assert_eq!(plan(&[model("m", all)], Schedule::Fixed).arena_size, ByteSize::new(60));
     let huge = plan(
@@ -133,8 +149,70 @@ fn pins_and_alias_groups_are_kept() {
     assert_eq!((plan.arena_size, plan.lower_bound), (ByteSize::new(150), ByteSize::new(150)));
     let two = [models[0].clone(), Model { name: "n".into(), ..models[0].clone() }];
     assert!(matches!(MemoryPlanner::new().plan(&two, Schedule::Concurrent), Err(LifetimeError::Pin { .. })));
+    // Several models may be pinned, where they do not touch.
+    let beside = TensorLifetime { pinned: Some(ByteSize::new(20)), ..tensor("n", "q", 0, 10, 50) };
+    let beside = [models[0].clone(), model("n", vec![beside])];
+    assert_eq!(self::plan(&beside, Schedule::Concurrent).lower_bound, ByteSize::new(200));
     let one = [model("n", vec![tensor("n", "a", 0, 1, 9)]), models[0].clone()];
     assert_eq!(self::plan(&one, Schedule::Concurrent).arena_size, ByteSize::new(159));
+}
+
+#[test]
+fn concurrent_models_fill_what_alignments_and_pins_leave() {
+    let aligned = |id| TensorLifetime { alignment: 256, ..tensor("A", id, 0, 1, 1) };
+    let models =
+        [model("A", vec![aligned("a0"), aligned("a1")]), model("B", vec![tensor("B", "b0", 0, 1, 255)])];
+    let filled = plan(&models, Schedule::Concurrent);
+    assert_eq!((filled.arena_size, filled.proven_optimal), (ByteSize::new(257), true));
+    let io = TensorLifetime { pinned: Some(ByteSize::mib(1)), ..tensor("A", "io", 0, 2, 4096) };
+    let models = [
+        model("A", vec![io, tensor("A", "x", 0, 2, 4096)]),
+        model("B", vec![tensor("B", "b", 0, 2, 65_536)]),
+    ];
+    let filled = plan(&models, Schedule::Concurrent);
+    assert_eq!((filled.arena_size, filled.proven_optimal), (ByteSize::new(1_052_672), true));
+}
+
+#[test]
+fn an_unsound_plan_is_an_error() {
+    struct Rogue;
+    impl Search for Rogue {
+        fn name(&self) -> &str {
+            "rogue"
+        }
+        fn improve(&self, problem: &Problem, _: &Placement, goal: &Goal<'_>) -> Found {
+            let placement = Placement::new(problem, vec![0; problem.buffers.len()]);
+            Found { placement: Some(placement), bound: goal.bound }
+        }
+    }
+    // Alignment leaves a gap that the portfolio cannot close.
+    let aligned = |id| TensorLifetime { alignment: 4, ..tensor("m", id, 0, 2, 1) };
+    let models = [model(
+        "m",
+        vec![
+            aligned("a"),
+            TensorLifetime { alignment: 8, ..aligned("b") },
+            aligned("c"),
+            tensor("m", "d", 0, 2, 9),
+        ],
+    )];
+    let planner = MemoryPlanner::new().search(Box::new(Rogue)).deadline(std::time::Duration::from_secs(1));
+    for schedule in [Schedule::Fixed, Schedule::Sequential, Schedule::Concurrent] {
+        let error = planner.plan(&models, schedule).unwrap_err();
+        assert!(
+            matches!(&error, LifetimeError::Unsound { method, .. } if method.contains("rogue")),
+            "{error}"
+        );
+        assert!(error.to_string().contains("live together and overlap in addresses"), "{error}");
+    }
+}
+
+#[test]
+fn weights_and_sizes_are_of_64_bits_together() {
+    let heavy = |name: &str, weights| Model { weights: ByteSize::new(weights), ..model(name, vec![]) };
+    let error =
+        MemoryPlanner::new().plan(&[heavy("a", u64::MAX), heavy("b", 1)], Schedule::Fixed).unwrap_err();
+    assert!(matches!(error, LifetimeError::WeightsTooLarge { .. }), "{error}");
 }
 
 #[test]
@@ -298,10 +376,34 @@ fn pools_take_what_they_are_allowed_and_can_hold() {
     assert_eq!(plan.displaced, ByteSize::new(60));
     let tight = planner.plan_pools(&models, Schedule::Fixed, &[pool("fast", 100), pool("slow", 60)]);
     assert!(matches!(tight, Err(PoolError::Full { .. })), "{tight:?}");
+    let Err(PoolError::Full { proven, closest, needs, .. }) = &tight else { unreachable!() };
+    assert!(*proven && closest.is_some() && *needs == ByteSize::new(70), "{tight:?}");
     let unknown = planner.plan_pools(&models, Schedule::Fixed, &[pool("fast", 100)]);
     assert!(matches!(unknown, Err(PoolError::Unknown { .. })), "{unknown:?}");
     let none = planner.plan_pools(&models, Schedule::Fixed, &[]);
     assert!(matches!(none, Err(PoolError::Pools)), "{none:?}");
+}
+
+#[test]
+fn a_distribution_is_found_where_relieving_pools_gives_up() {
+    let tensor = |id, start, bytes, pools: &[&str]| TensorLifetime {
+        pools: pools.iter().map(|&pool| pool.into()).collect(),
+        ..tensor("m", id, start, 4, bytes)
+    };
+    let tensors = vec![
+        tensor("t0", 3, 6, &["p2", "p0", "p1"]),
+        tensor("t1", 3, 7, &[]),
+        tensor("t2", 2, 8, &["p1", "p2"]),
+    ];
+    let pool = |name: &str, capacity| PoolLimit { name: name.into(), capacity: ByteSize::new(capacity) };
+    let pools = [pool("p0", 8), pool("p1", 6), pool("p2", 10)];
+    let plan = MemoryPlanner::new().plan_pools(&[model("m", tensors)], Schedule::Fixed, &pools).unwrap();
+    let ids =
+        |p: usize| plan.pools[p].1.tensors.iter().map(|tensor| tensor.id.to_string()).collect::<Vec<_>>();
+    assert_eq!(
+        (ids(0), ids(1), ids(2)),
+        (vec!["t1".to_owned()], vec!["t0".to_owned()], vec!["t2".to_owned()])
+    );
 }
 
 /// Any workload: models, tensors with alignments, some groups.
@@ -332,7 +434,7 @@ proptest! {
         prop_assert_eq!(plan.check(&plan.tensors), Ok(()));
         for (i, (a, at)) in plan.tensors.iter().zip(&plan.offsets).enumerate() {
             prop_assert!(at.bytes().is_multiple_of(a.alignment));
-            prop_assert!(*at + a.size <= plan.arena_size);
+            prop_assert!(!a.takes_room() || *at + a.size <= plan.arena_size);
             for (b, bt) in plan.tensors.iter().zip(&plan.offsets).skip(i + 1) {
                 let one_group = a.model == b.model && a.alias_group.is_some() && a.alias_group == b.alias_group;
                 let both_take_room = a.size.bytes().min(b.size.bytes()) > 0 && a.start < a.end && b.start < b.end;
@@ -367,7 +469,8 @@ proptest! {
         let sound = all.iter().enumerate().all(|(i, (a, at))| {
             all[i + 1..].iter().all(|(b, bt)| !a.overlaps(b) || **at + a.size <= **bt || **bt + b.size <= **at)
         });
-        let inside = plan.tensors.iter().zip(&plan.offsets).all(|(t, at)| *at + t.size <= plan.arena_size);
+        let mut inside = plan.tensors.iter().zip(&plan.offsets).filter(|(tensor, _)| tensor.takes_room());
+        let inside = inside.all(|(t, at)| *at + t.size <= plan.arena_size);
         prop_assert_eq!(plan.is_valid(&plan.tensors.clone()), sound && inside);
     }
 
