@@ -295,13 +295,20 @@ pub fn on_one_clock(models: &[Model], schedule: Schedule) -> Result<Vec<TensorLi
                 };
                 moved.map(Step).ok_or_else(|| LifetimeError::ClockOverflow(model.name.clone()))
             };
-            let mut moved = tensor.clone();
-            moved.model = model.name.clone();
-            (moved.start, moved.end) = (shift(tensor.start)?, shift(tensor.end)?);
-            for gap in &mut moved.gaps {
-                *gap = (shift(gap.0)?, shift(gap.1)?);
-            }
-            moved.reads = tensor.reads.iter().map(|&read| shift(read)).collect::<Result<_, _>>()?;
+            let gaps = tensor.gaps.iter().map(|gap| Ok((shift(gap.0)?, shift(gap.1)?)));
+            let moved = TensorLifetime {
+                id: tensor.id.clone(),
+                model: model.name.clone(),
+                start: shift(tensor.start)?,
+                end: shift(tensor.end)?,
+                gaps: gaps.collect::<Result<_, _>>()?,
+                size: tensor.size,
+                alignment: tensor.alignment,
+                pinned: tensor.pinned,
+                alias_group: tensor.alias_group.clone(),
+                pools: tensor.pools.clone(),
+                reads: tensor.reads.iter().map(|&read| shift(read)).collect::<Result<_, _>>()?,
+            };
             last = last.max(moved.end.0);
             all.push(moved);
         }
@@ -312,22 +319,26 @@ pub fn on_one_clock(models: &[Model], schedule: Schedule) -> Result<Vec<TensorLi
 
 /// What must hold for one tensor alone.
 fn check(tensor: &TensorLifetime) -> Result<(), LifetimeError> {
-    let (model, id) = (tensor.model.clone(), tensor.id.clone());
+    let name = || (tensor.model.clone(), tensor.id.clone());
     let (start, end) = (tensor.start.0, tensor.end.0);
     if end < start {
+        let (model, id) = name();
         return Err(LifetimeError::EndBeforeStart { model, id, start, end });
     }
     if !tensor.alignment.is_power_of_two() {
+        let (model, id) = name();
         return Err(LifetimeError::Alignment { model, id, alignment: tensor.alignment });
     }
     let mut before = tensor.start;
     for &(first, last) in &tensor.gaps {
         if first <= before || last <= first || last >= tensor.end {
+            let (model, id) = name();
             return Err(LifetimeError::Gap { model, id, start: first.0, end: last.0 });
         }
         before = last;
     }
     if let Some(read) = tensor.reads.iter().find(|&&read| !tensor.is_live_at(read)) {
+        let (model, id) = name();
         return Err(LifetimeError::ReadOutsideLife { model, id, read: read.0, start, end });
     }
     match tensor.pinned {

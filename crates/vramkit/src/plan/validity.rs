@@ -14,18 +14,17 @@ impl Problem {
     /// Two buffers that are live together and overlap in addresses; `None` when there are none. Those without an
     /// offset are left out. Offsets and sizes do not pass 2^64 together.
     pub(super) fn first_clash(&self, offsets: &[Option<u64>]) -> Option<(usize, usize)> {
-        let placed = offsets.iter().zip(0u32..).filter_map(|(offset, i)| Some(((*offset)?, i)));
-        let mut order: Vec<(u64, u32)> = placed.collect();
+        let order = from_the_lowest(offsets);
         if order.len() < 2 {
             return None;
         }
-        order.sort_unstable();
         let lengths = self.buffers.iter().map(|buffer| u64::from(buffer.end - buffer.start));
         let mut taken = match lengths.sum::<u64>() <= SHORT * self.buffers.len() as u64 {
             true => Taken::List(vec![0; self.ranks as usize]),
             false => Taken::tree(self.ranks),
         };
-        for &(offset, i) in &order {
+        for i in order {
+            let offset = offsets[i as usize].unwrap_or_default();
             let end = offset + self.buffers[i as usize].size;
             for run in self.runs(i as usize) {
                 if taken.highest(run) > offset {
@@ -47,6 +46,22 @@ impl Problem {
             j != i && offsets[j].is_some_and(overlaps) && self.meet(i, j)
         })
     }
+}
+
+/// The buffers that have an offset, the lowest first.
+fn from_the_lowest(offsets: &[Option<u64>]) -> Vec<u32> {
+    let placed = offsets.iter().zip(0u32..).filter_map(|(offset, i)| Some(((*offset)?, i)));
+    let bits = offsets.len().checked_ilog2().unwrap_or(0) + 1;
+    // Offset and number in one word are sorted in half the time; there is room for both in all but the largest arenas.
+    if placed.clone().all(|(offset, _)| offset.leading_zeros() >= bits) {
+        let mut order: Vec<u64> = placed.map(|(offset, i)| offset << bits | u64::from(i)).collect();
+        order.sort_unstable();
+        let mask = (1 << bits) - 1;
+        return order.into_iter().map(|both| (both & mask) as u32).collect();
+    }
+    let mut order: Vec<(u64, u32)> = placed.collect();
+    order.sort_unstable();
+    order.into_iter().map(|(_, i)| i).collect()
 }
 
 /// The highest end of anything so far, at each rank of time.
