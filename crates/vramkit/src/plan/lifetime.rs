@@ -194,7 +194,9 @@ pub enum LifetimeError {
         end: u64,
     },
     /// The sizes and weights, with what alignments and pins may add, pass 2^64 bytes.
-    #[error("the sizes add up to more than 2^64 - 1 bytes (at tensor `{id}` of `{model}`)")]
+    #[error(
+        "the sizes, with what alignments and pins may add, come to more than 2^64 - 1 bytes (at tensor `{id}` of `{model}`)"
+    )]
     TooLarge {
         /// The model.
         model: Arc<str>,
