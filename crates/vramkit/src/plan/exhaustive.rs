@@ -189,7 +189,8 @@ fn check(models: &[Model], schedule: Schedule, planner: &MemoryPlanner, is_thoro
     let offsets: Vec<u64> = plan.offsets.iter().map(|offset| offset.bytes()).collect();
     let arena = plan.arena_size.bytes();
     assert_eq!(fault(&pieces, &offsets, arena, schedule), None, "{label}\n{models:?}");
-    assert!(plan.is_valid(&plan.tensors) && plan.is_valid(&plan.tensors.to_vec()), "{label}");
+    let others = plan.tensors.to_vec();
+    assert!(plan.is_valid(&plan.tensors) && plan.is_valid(&others), "{label}");
     assert!(plan.proven_bound.bytes() <= best, "{label}: {best} {plan:?}");
     assert!(plan.lower_bound <= plan.proven_bound, "{label}: {plan:?}");
     assert!(!plan.proven_optimal || arena == best, "{label}: {best} does, {arena} is claimed\n{models:?}");
