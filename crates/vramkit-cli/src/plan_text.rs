@@ -12,8 +12,13 @@ use crate::output::{self, BOLD, GOOD};
 
 /// The arena, and how far it can be from the optimum.
 fn arena(report: &PlanReport) -> String {
+    let mut pools = report.pools.iter().flatten();
     let verdict = match report.proven_optimal {
         true => format!("{GOOD}proven optimal{GOOD:#}"),
+        // Where tensors go is decided by what they prefer, and one pool for all may well take less.
+        false if report.pools.is_some() && pools.all(|pool| pool.arena_bytes == pool.lower_bound_bytes) => {
+            "each pool's optimal for what is in it".to_owned()
+        }
         false => {
             format!("{:.3} % over the lower bound of {}", report.gap_ratio * 100.0, report.lower_bound_bytes)
         }

@@ -1,5 +1,6 @@
 //! From models to a plan: schedule, parts, portfolio, search.
 
+use std::borrow::Cow;
 use std::num::NonZero;
 use std::time::{Duration, Instant};
 
@@ -190,12 +191,14 @@ impl MemoryPlanner {
 
     /// Parts first, the fullest first: once one has an arena, no other needs a smaller one.
     pub(super) fn solve(&self, problem: &Problem, task: Task<'_>) -> Solved {
-        let mut parts: Vec<(u64, Vec<u32>, Problem)> = problem
+        let mut parts: Vec<(u64, Vec<u32>, Cow<'_, Problem>)> = problem
             .parts()
             .into_iter()
             .map(|part| {
-                let restricted = problem.restrict(&part);
-                (restricted.lower_bound(), part, restricted)
+                // One part in its own order is the problem itself.
+                let is_all = part.len() == problem.buffers.len() && part.is_sorted();
+                let own = if is_all { Cow::Borrowed(problem) } else { Cow::Owned(problem.restrict(&part)) };
+                (own.lower_bound(), part, own)
             })
             .collect();
         parts.sort_by_key(|(bound, ..)| std::cmp::Reverse(*bound));
