@@ -45,6 +45,10 @@ fn what_takes_no_room_takes_no_arena() {
     }
     let text = String::from_utf8(vramkit().args(["plan", &path]).output().unwrap().stdout).unwrap();
     assert!(text.contains("0 B arena (0 bytes), proven optimal"), "{text}");
+    let rows = "id,lower,upper,size,offset\na,3,3,100,18446744073709551615\nb,0,4,10,\n";
+    let (folder, path) = file("pinned.csv", rows);
+    let picture = folder.path().join("p.svg").display().to_string();
+    assert_eq!(json(&["plan", &path, "--json", "--svg", &picture], 0)["arena_bytes"], 10);
 }
 
 #[test]
