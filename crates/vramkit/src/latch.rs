@@ -20,7 +20,7 @@ use loom::cell::{MutPtr, UnsafeCell};
 #[cfg(not(loom))]
 use std::cell::UnsafeCell;
 
-use crate::sync::{AtomicU32, Ordering};
+use crate::sync::{AtomicU32, Ordering, fence};
 
 const FREE: u32 = 0;
 const TAKEN: u32 = 1;
@@ -63,6 +63,9 @@ impl<T> Latch<T> {
         if !self.try_to_take() {
             self.wait();
         }
+        // What the holder writes for readers without the latch comes after what earlier holders wrote for them: the
+        // exchange orders it for the next holder only.
+        fence(Ordering::Release);
         LatchGuard {
             latch: self,
             _value: PhantomData,

@@ -102,7 +102,7 @@ fn movable_memory_is_viewed_while_it_is_pinned() {
     let below = take(&pool, 1 << 20);
     let mut movable = pool.allocate_movable(Request::new(ByteSize::mib(1))).unwrap();
     let place = movable.pin().range();
-    movable.pin_mut().view_mut::<u64>().unwrap().fill(42);
+    movable.pin_mut().unwrap().view_mut::<u64>().unwrap().fill(42);
     drop(below);
     let pinned = movable.pin();
     assert!(pool.compact().unwrap().pinned);
@@ -112,6 +112,10 @@ fn movable_memory_is_viewed_while_it_is_pinned() {
     assert_eq!(pool.compact().unwrap().moved, 1);
     let pinned = movable.pin();
     assert_ne!(pinned.range(), place);
+    // The id that an error names is the handle's own.
+    let Err(PoolError::Pinned(id)) = movable.pin_mut() else { panic!("a pin is out") };
+    assert_eq!(pool.release(id), Err(PoolError::UnknownAllocation(id)));
+    assert_eq!(pool.fill(id, 1), Err(PoolError::UnknownAllocation(id)));
     assert!(pinned.view::<u64>().unwrap().iter().all(|&word| word == 42));
 }
 

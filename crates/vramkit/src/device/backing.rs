@@ -16,6 +16,12 @@ pub trait Backing: Device {
     /// Takes at least `size` bytes of addresses, `size` rounded up to granules, without memory behind them. The range
     /// begins on a granule boundary, and is the caller's until it is dropped.
     fn reserve(&self, size: ByteSize) -> Result<Box<dyn Reservation>, DeviceError>;
+
+    /// Whether addresses without memory behind them cost nothing, so that a pool may take many more than it has memory.
+    /// Not so unless a device says it.
+    fn has_virtual_memory(&self) -> bool {
+        false
+    }
 }
 
 /// A range of a device's addresses, owned: dropped, it goes back with whatever is committed in it.

@@ -59,6 +59,10 @@ impl Backing for HostDevice {
     fn reserve(&self, size: ByteSize) -> Result<Box<dyn Reservation>, DeviceError> {
         self.0.reserve(size)
     }
+
+    fn has_virtual_memory(&self) -> bool {
+        true
+    }
 }
 
 impl Mappings {

@@ -55,6 +55,7 @@ pub enum Fault {
 pub struct SimulatedDeviceBuilder {
     capacity: ByteSize,
     granularity: ByteSize,
+    virtual_memory: bool,
     seed: u64,
     faults: Vec<Fault>,
 }
@@ -63,6 +64,13 @@ impl SimulatedDeviceBuilder {
     /// The unit of committing; 2 MiB unless set. Rounded up to a power of two.
     pub fn granularity(mut self, granularity: ByteSize) -> Self {
         self.granularity = ByteSize::new(granularity.bytes().max(1).next_power_of_two());
+        self
+    }
+
+    /// Whether addresses cost nothing, as they do unless this says otherwise. Where they do, a pool has those of its
+    /// capacity alone, as on a card whose driver has no virtual memory management.
+    pub fn virtual_memory(mut self, virtual_memory: bool) -> Self {
+        self.virtual_memory = virtual_memory;
         self
     }
 
@@ -90,6 +98,7 @@ impl SimulatedDeviceBuilder {
         SimulatedDevice(Booked::new(Simulation {
             capacity: self.capacity,
             granularity: self.granularity,
+            virtual_memory: self.virtual_memory,
             faults: self.faults,
             state: Mutex::new(state),
         }))
@@ -105,6 +114,7 @@ pub struct SimulatedDevice(Booked<Simulation>);
 struct Simulation {
     capacity: ByteSize,
     granularity: ByteSize,
+    virtual_memory: bool,
     faults: Vec<Fault>,
     state: Mutex<State>,
 }
@@ -140,7 +150,13 @@ impl SimulatedDevice {
 
     /// A device of this capacity, to be set up.
     pub fn builder(capacity: ByteSize) -> SimulatedDeviceBuilder {
-        SimulatedDeviceBuilder { capacity, granularity: ByteSize::mib(2), seed: 0, faults: Vec::new() }
+        SimulatedDeviceBuilder {
+            capacity,
+            granularity: ByteSize::mib(2),
+            virtual_memory: true,
+            seed: 0,
+            faults: Vec::new(),
+        }
     }
 
     /// How many commits have been asked for; the faults' `nth` counts the same way.
@@ -162,6 +178,10 @@ impl Device for SimulatedDevice {
 impl Backing for SimulatedDevice {
     fn reserve(&self, size: ByteSize) -> Result<Box<dyn Reservation>, DeviceError> {
         self.0.reserve(size)
+    }
+
+    fn has_virtual_memory(&self) -> bool {
+        self.0.raw().virtual_memory
     }
 }
 

@@ -222,9 +222,9 @@ impl MemorySource for DeviceMemoryPool {
     fn models(&self) -> Vec<(String, ByteSize)> {
         let mut models: Vec<(String, ByteSize)> = Vec::new();
         for owner in self.owners() {
-            match models.iter_mut().find(|(model, _)| *model == owner.model) {
+            match models.iter_mut().find(|(model, _)| model == owner.model.as_str()) {
                 Some((_, bytes)) => *bytes += owner.granted_bytes,
-                None => models.push((owner.model, owner.granted_bytes)),
+                None => models.push((owner.model.to_string(), owner.granted_bytes)),
             }
         }
         models

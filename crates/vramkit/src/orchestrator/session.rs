@@ -137,7 +137,7 @@ impl Session {
         let used_after_release = pool.used();
         for leak in pool.live().leaks {
             trace.record(Event::Leak {
-                model: leak.model,
+                model: leak.model.to_string(),
                 tag: leak.tag,
                 requested_bytes: leak.requested_bytes,
             });

@@ -54,6 +54,10 @@ impl Inner {
         id: AllocationId,
         act: impl FnOnce(AddressRange) -> Result<R, PoolError>,
     ) -> Result<R, PoolError> {
+        // Those of handles are their own, wherever one was seen.
+        if !id.0.is_plain() {
+            return Err(PoolError::UnknownAllocation(id));
+        }
         // Nobody has host memory for itself alone where there is none.
         let _access = self.host.is_some().then(|| read(&self.accesses));
         act(self.resolve(id)?)
@@ -84,27 +88,27 @@ impl Allocation {
     }
 }
 
-impl Pinned<'_> {
+impl Pinned {
     /// Copies what is at `offset` and on.
     pub fn read(&self, offset: u64, into: &mut [u8]) -> Result<(), PoolError> {
-        self.pool.read(self.range, offset, into)
+        self.pool().read(self.range(), offset, into)
     }
 
     /// As [`Allocation::find_mismatch`].
     pub fn find_mismatch(&self, pattern: u32, stride: Option<ByteSize>) -> Result<Option<u64>, PoolError> {
-        self.pool.find_mismatch(self.range, pattern, stride)
+        self.pool().find_mismatch(self.range(), pattern, stride)
     }
 }
 
 impl PinnedMut<'_> {
     /// As [`Allocation::fill`]. The pattern is tied to addresses: after a move it is where it was in the allocation.
     pub fn fill(&mut self, pattern: u32) -> Result<(), PoolError> {
-        self.0.pool.fill(self.0.range, pattern)
+        self.pool().fill(self.range(), pattern)
     }
 
     /// Copies bytes to `offset` and on.
     pub fn write(&mut self, offset: u64, bytes: &[u8]) -> Result<(), PoolError> {
-        self.0.pool.write(self.0.range, offset, bytes)
+        self.pool().write(self.range(), offset, bytes)
     }
 }
 

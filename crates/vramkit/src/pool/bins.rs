@@ -18,11 +18,16 @@ const SENTINEL: Free = Free { size: 0, offset: u32::MAX, index: NONE };
 const SENTINELS: usize = PROBES - 1;
 /// A key's bit.
 const TOO_SMALL: u64 = 1 << 63;
+/// A key's low bits say which of the blocks it is of; above them is the offset, below the bit.
+const WHICH_BITS: u32 = 2;
+const _: () = assert!(PROBES <= 1 << WHICH_BITS, "a key says which of the blocks it is of");
+const _: () = assert!(u32::BITS + WHICH_BITS < 63, "a key has room for an offset");
 
 /// Bins for each power of two, as a power of two.
 const SUB_BITS: u32 = 3;
 /// No size of 32 bits has a bin from here on; a power of two, so that a bin's number needs no check.
 const BINS: usize = 256;
+const _: () = assert!(BINS.is_power_of_two() && ((32 - SUB_BITS as usize + 1) << SUB_BITS) <= BINS);
 
 /// A free block as its bin knows it.
 #[derive(Clone, Copy, Debug)]
@@ -88,13 +93,13 @@ impl Bins {
         // too small has the top bit, which the difference borrows.
         let key = |i: usize| {
             let short = u64::from(last[i].size).wrapping_sub(last[i].needed(size, alignment)) & TOO_SMALL;
-            short | u64::from(last[i].offset) << 2 | i as u64
+            short | u64::from(last[i].offset) << WHICH_BITS | i as u64
         };
         let best = (1..PROBES).fold(key(0), |best, i| best.min(key(i)));
         if best >= TOO_SMALL {
             return None;
         }
-        let i = (best & 3) as usize;
+        let i = (best & ((1 << WHICH_BITS) - 1)) as usize % PROBES;
         let (taken, moved) = (last[i], last[PROBES - 1]);
         last[i] = moved;
         self.shorten(table, at, moved.index, before + i);
@@ -111,6 +116,28 @@ impl Bins {
         let free = self.lists[at][place];
         self.take_out(table, at, place);
         Some(free)
+    }
+
+    /// As [`take`](Self::take), of the blocks that begin at `floor` or above.
+    pub(super) fn take_above(
+        &mut self,
+        table: Table<'_>,
+        floor: u32,
+        size: u32,
+        alignment: u32,
+    ) -> Option<Free> {
+        let fits = |free: &Free| free.offset >= floor && u64::from(free.size) >= free.needed(size, alignment);
+        let find = |at: usize| Some((at, self.lists[at].iter().skip(SENTINELS).position(fits)? + SENTINELS));
+        let (at, place) = (bin_of(size)..BINS).find_map(find)?;
+        let free = self.lists[at][place];
+        self.take_out(table, at, place);
+        Some(free)
+    }
+
+    /// Every block of at least so many units.
+    pub(super) fn at_least(&self, size: u32) -> impl Iterator<Item = &Free> + '_ {
+        let lists = self.lists[bin_of(size.max(1))..].iter();
+        lists.flat_map(|list| &list[SENTINELS..]).filter(move |free| free.size >= size)
     }
 
     /// Puts a free block into its bin.

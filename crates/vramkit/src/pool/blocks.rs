@@ -8,17 +8,23 @@
 //!   while the block is live, unless it is movable;
 //! * the label (owner, tag, slack, age) is written by whoever holds the block alone: the thread that has just
 //!   got it from the book or from a front;
-//! * `state` hands it over: it is stored last when a block becomes live, and taken first, by an exchange,
-//!   when it stops being live. Of two releases of one id, one wins.
+//! * `state` [hands it over](super::handover): it is published last when a block becomes live, and retired first, by an
+//!   exchange, when it stops being live. Of two releases of one id, one wins.
 
 #[cfg(not(loom))]
 use std::alloc::{Layout, alloc_zeroed, handle_alloc_error};
 use std::num::NonZeroU32;
-// Handed over by `state` and the locks, never used to hand over: the model checker need not branch on them.
-use std::sync::atomic::{AtomicU32 as Word, Ordering::Relaxed};
+use std::sync::atomic::Ordering::Relaxed;
 
-use super::request::{OwnerId, TagId};
-use crate::sync::{AtomicU32, OnceLock, Ordering};
+// Handed over by `state` and the locks, never used to hand over: the model checker sees them in the tests of that alone
+// (`--cfg words`), since it would take years to branch on them everywhere.
+#[cfg(all(loom, words))]
+use crate::sync::AtomicU32 as Word;
+#[cfg(not(all(loom, words)))]
+use std::sync::atomic::AtomicU32 as Word;
+
+use super::handover::Handover;
+use crate::sync::OnceLock;
 
 /// No block.
 pub(super) const NONE: u32 = u32::MAX;
@@ -30,19 +36,22 @@ const FIRST: std::ops::RangeInclusive<u64> = if cfg!(loom) { 4..=4 } else { 256.
 /// What the system puts memory behind at once.
 const PAGE: usize = 4096;
 
-/// The two low bits of a state; above them is [`HANDLE`], the others count the uses of the place.
-const KIND: u32 = 3;
+/// The low bits of a state; the others count the uses of the place. A live one's lowest bit is set.
+const KIND_BITS: u32 = 3;
+const KIND: u32 = (1 << KIND_BITS) - 1;
 const FREE: u32 = 0;
 const LIVE: u32 = 1;
+/// Held by a front, by a stream or by whoever is at work on it.
 const KEPT: u32 = 2;
+/// Live, plain, and held by a handle, whose id nobody else has. No plain id is of this kind, so that none, however it was
+/// come by (from another pool, or from this place so long ago that the uses have wrapped), releases a handle's memory.
+const HELD: u32 = 3;
 /// Live, and may be moved.
-const MOVABLE: u32 = 3;
-/// Beside `LIVE`: held by a handle, whose id nobody else has. A plain id never has this bit, so that none, however it
-/// was come by (from another pool, or from this place so long ago that the uses have wrapped), releases a handle's
-/// memory.
-const HANDLE: u32 = 4;
-/// What each use of the place adds.
-const USE: u32 = 8;
+const MOVABLE: u32 = 5;
+/// Live, and grows in place.
+const GROWING: u32 = 7;
+/// Of a live block: it moves or grows.
+const CHANGES: u32 = 4;
 
 /// A live block, as its holder knows it: its place in the table, and its state, which no later use of the place
 /// has (until 2^29 of them have passed).
@@ -57,25 +66,69 @@ impl BlockId {
         self.stamp.get() & KIND == MOVABLE
     }
 
-    /// How often the place had been used before, for people.
-    pub(super) fn uses(self) -> u32 {
-        self.stamp.get() / USE
+    pub(super) fn is_growing(self) -> bool {
+        self.stamp.get() & KIND == GROWING
     }
+
+    /// Of the kind that most are: it stays where it is, as large as it is.
+    #[inline(always)]
+    pub(super) fn stays(self) -> bool {
+        self.stamp.get() & (CHANGES | 1) == 1
+    }
+
+    /// One that people may have, who release the block and reach into it by its id. All others are for handles alone.
+    #[inline(always)]
+    pub(super) fn is_plain(self) -> bool {
+        self.stamp.get() & KIND == LIVE
+    }
+
+    /// Which use of its place it is.
+    pub(super) fn use_of_place(self) -> u32 {
+        self.stamp.get() >> KIND_BITS
+    }
+}
+
+/// What a live block may be asked to do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Kind {
+    /// Nothing.
+    Plain,
+    /// Nothing but by a handle.
+    Held,
+    Movable,
+    Growing,
 }
 
 /// What a live block is for.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Label {
-    pub(super) owner: OwnerId,
-    pub(super) tag: TagId,
-    /// Bytes granted that were not asked for.
+    /// The owner's number.
+    pub(super) owner: u16,
+    pub(super) tag: u16,
+    /// Bytes granted that were not asked for; of memory that grows in place, units reserved beyond what is asked for.
     pub(super) slack: u32,
     /// On the pool's clock.
     pub(super) born: u32,
 }
 
-/// One place of the table.
+/// A live block as somebody saw it who held no lock.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Seen {
+    stamp: u32,
+    pub(super) label: Label,
+    pub(super) offset: u32,
+    pub(super) size: u32,
+}
+
+impl Seen {
+    pub(super) fn is_growing(&self) -> bool {
+        self.stamp & KIND == GROWING
+    }
+}
+
+/// One place of the table. Aligned to its size, so that no block lies across two cache lines.
 #[derive(Debug, Default)]
+#[cfg_attr(not(loom), repr(align(32)))]
 pub(super) struct Block {
     pub(super) offset: Word,
     pub(super) size: Word,
@@ -86,8 +139,11 @@ pub(super) struct Block {
     link: Word,
     slack: Word,
     born: Word,
-    state: AtomicU32,
+    state: Handover,
 }
+
+#[cfg(not(loom))]
+const _: () = assert!(size_of::<Block>() == 32 && align_of::<Block>() == 32, "two blocks to a cache line");
 
 impl Block {
     pub(super) fn offset(&self) -> u32 {
@@ -123,64 +179,95 @@ impl Block {
     pub(super) fn label(&self) -> Label {
         let link = self.link.load(Relaxed);
         Label {
-            owner: OwnerId((link >> 16) as u16),
-            tag: TagId(link as u16),
+            owner: (link >> 16) as u16,
+            tag: link as u16,
             slack: self.slack.load(Relaxed),
             born: self.born.load(Relaxed),
         }
     }
 
     pub(super) fn is_free(&self) -> bool {
-        self.state.load(Ordering::Relaxed) & KIND == FREE
+        self.state.get() & KIND == FREE
     }
 
     pub(super) fn is_live(&self) -> bool {
-        matches!(self.state.load(Ordering::Acquire) & KIND, LIVE | MOVABLE)
+        self.state.seen() & 1 == 1
     }
 
     pub(super) fn is_movable(&self) -> bool {
-        self.state.load(Ordering::Acquire) & KIND == MOVABLE
+        self.state.seen() & KIND == MOVABLE
     }
 
-    /// What a live block is for and its size, all of one use of it; without the book's lock.
-    pub(super) fn look(&self) -> Option<(Label, u32)> {
-        let state = self.state.load(Ordering::Acquire);
-        let found = (self.label(), self.size());
-        // What was read comes before the second look at the state.
-        std::sync::atomic::fence(Ordering::Acquire);
-        (matches!(state & KIND, LIVE | MOVABLE) && self.state.load(Ordering::Acquire) == state)
-            .then_some(found)
+    /// What a live block is for, its offset and its size, all of one use of it; without the book's lock.
+    pub(super) fn look(&self) -> Option<Seen> {
+        self.state.read(|state| self.words(state))?
+    }
+
+    /// As [`look`](Self::look), when this is the live block that `stamp` was given for.
+    #[inline]
+    pub(super) fn look_at(&self, stamp: NonZeroU32) -> Option<Seen> {
+        self.look().filter(|seen| seen.stamp == stamp.get())
+    }
+
+    fn words(&self, stamp: u32) -> Option<Seen> {
+        let (label, offset, size) = (self.label(), self.offset(), self.size());
+        (stamp & 1 == 1).then_some(Seen { stamp, label, offset, size })
     }
 
     /// Whether this is the live block that `stamp` was given for.
     #[inline]
     pub(super) fn is(&self, stamp: NonZeroU32) -> bool {
-        self.state.load(Ordering::Acquire) == stamp.get() && stamp.get() & 1 == 1
+        self.state.seen() == stamp.get() && stamp.get() & 1 == 1
     }
 
-    /// Makes a block that the caller alone holds live, for a handle or for a plain id.
-    #[inline]
-    pub(super) fn set_live(&self, label: Label, handle: bool) -> NonZeroU32 {
-        self.link.store(u32::from(label.owner.0) << 16 | u32::from(label.tag.0), Relaxed);
+    #[cfg(test)]
+    pub(super) fn set_live(&self, label: Label) -> NonZeroU32 {
+        self.set_live_as(Kind::Plain, label)
+    }
+
+    /// Makes a block that the caller alone holds live.
+    #[inline(always)]
+    pub(super) fn set_live_as(&self, kind: Kind, label: Label) -> NonZeroU32 {
+        self.link.store(u32::from(label.owner) << 16 | u32::from(label.tag), Relaxed);
         self.slack.store(label.slack, Relaxed);
         self.born.store(label.born, Relaxed);
-        let live = self.state.load(Ordering::Relaxed) & !KIND | LIVE | if handle { HANDLE } else { 0 };
-        self.state.store(live, Ordering::Release);
+        let kind = match kind {
+            Kind::Plain => LIVE,
+            Kind::Held => HELD,
+            Kind::Movable => MOVABLE,
+            Kind::Growing => GROWING,
+        };
+        let live = self.state.get() & !KIND | kind;
+        self.state.publish(live);
         NonZeroU32::new(live).unwrap_or(NonZeroU32::MIN)
     }
 
     /// Makes a handle's block one of a plain id. The caller is the handle.
     pub(super) fn set_plain(&self, stamp: NonZeroU32) -> NonZeroU32 {
-        let plain = stamp.get() & !HANDLE;
-        self.state.store(plain, Ordering::Release);
+        let plain = stamp.get() & !KIND | LIVE;
+        self.state.publish(plain);
         NonZeroU32::new(plain).unwrap_or(NonZeroU32::MIN)
     }
 
-    /// Lets a block that has just been made live be moved. Under the book's lock.
-    pub(super) fn set_movable(&self) -> NonZeroU32 {
-        let movable = self.state.load(Ordering::Relaxed) | MOVABLE;
-        self.state.store(movable, Ordering::Release);
-        NonZeroU32::new(movable).unwrap_or(NonZeroU32::MIN)
+    /// Of a live block that grows in place, what it has reserved beyond what is asked for, in units. Under the book's
+    /// lock.
+    pub(super) fn set_slack(&self, slack: u32) {
+        self.slack.store(slack, Relaxed);
+    }
+
+    /// Notes for whom a held block was, in its stead.
+    pub(super) fn set_owner(&self, label: Label) {
+        self.link.store(u32::from(label.owner) << 16 | u32::from(label.tag), Relaxed);
+    }
+
+    /// Of a block that a stream may still use, where it stands among those; in the place of its age. Under the book's
+    /// lock.
+    pub(super) fn entry(&self) -> u32 {
+        self.born.load(Relaxed)
+    }
+
+    pub(super) fn set_entry(&self, entry: u32) {
+        self.born.store(entry, Relaxed);
     }
 
     /// Ends a live block's life; from now on the caller alone holds it. False when the id is not live, or another
@@ -188,23 +275,22 @@ impl Block {
     #[inline]
     pub(super) fn keep(&self, stamp: NonZeroU32) -> bool {
         let live = stamp.get();
-        let kept = (live & !(KIND | HANDLE)).wrapping_add(USE) | KEPT;
-        live & 1 == 1 && self.state.compare_exchange(live, kept, Ordering::Acquire, Ordering::Relaxed).is_ok()
+        let kept = (live & !KIND).wrapping_add(KIND + 1) | KEPT;
+        live & 1 == 1 && self.state.retire_from(live, kept)
     }
 
-    /// Lets the caller alone hold a free block. Under the book's lock.
+    /// Lets the caller alone hold a block that was free, or none. Under the book's lock.
     pub(super) fn set_held(&self) {
-        let state = self.state.load(Ordering::Relaxed);
-        self.state.store(state & !KIND | KEPT, Ordering::Relaxed);
+        self.state.retire(self.state.get() & !KIND | KEPT);
     }
 
     /// Makes a block that the caller alone holds free. Under the book's lock.
     #[inline]
     pub(super) fn set_free(&self) {
-        let state = self.state.load(Ordering::Relaxed);
+        let state = self.state.get();
         // A kept block's uses were counted when it was kept.
-        let next = if state & 1 == 1 { (state & !(KIND | HANDLE)).wrapping_add(USE) } else { state & !KIND };
-        self.state.store(next, Ordering::Relaxed);
+        let next = if state & 1 == 1 { (state & !KIND).wrapping_add(KIND + 1) } else { state & !KIND };
+        self.state.retire(next);
     }
 }
 
@@ -345,16 +431,16 @@ mod tests {
         let blocks = Blocks::new(0);
         let table = blocks.table();
         let block = table.at(7);
-        let label = Label { owner: OwnerId(3), tag: TagId(9), slack: 5, born: 1 };
-        let stamp = block.set_live(label, false);
-        assert_eq!((block.label().owner, block.label().tag), (OwnerId(3), TagId(9)));
+        let label = Label { owner: 3, tag: 9, slack: 5, born: 1 };
+        let stamp = block.set_live(label);
+        assert_eq!((block.label().owner, block.label().tag), (3, 9));
         assert!(block.is(stamp) && block.keep(stamp) && !block.keep(stamp));
-        let second = block.set_live(label, false);
+        let second = block.set_live(label);
         assert!(!block.is(stamp) && block.is(second));
         block.set_free();
         assert!(block.is_free() && !block.keep(second));
-        let handle = block.set_live(label, true);
-        let plain = NonZeroU32::new(handle.get() & !HANDLE).unwrap();
+        let handle = block.set_live_as(Kind::Held, label);
+        let plain = NonZeroU32::new(handle.get() & !KIND | LIVE).unwrap();
         assert!(
             !block.is(plain) && !block.keep(plain) && block.is_live(),
             "a handle's block has no plain id"

@@ -4,16 +4,18 @@
 
 use std::sync::{Arc, RwLock};
 
-use super::blocks::{Block, BlockId, Blocks, Label, Table};
-use super::book::{Book, Excess};
+use super::blocks::{Block, BlockId, Blocks, Kind, Label, Seen, Table};
+use super::book::Book;
 use super::classes::SizeClasses;
 use super::clock;
 use super::counts::Counts;
 use super::front::{self, Fronts};
 use super::granules::Granules;
-use super::record::{Recorded, Recorder};
-use super::request::{AllocationId, OwnerId, Purpose, Request};
-use super::streams::Line;
+use super::inside::Inside;
+use super::moves::Moves;
+use super::owners::{Excess, Unknown};
+use super::record::{Recorded, Recording};
+use super::request::{AllocationId, Holder, Purpose, Request};
 use super::{PoolConfig, PoolError, Reclaimer};
 use crate::device::{AddressRange, Backing, Device, DeviceError, HostMemory, Reservation, asker};
 use crate::latch::{Latch, LatchGuard};
@@ -31,11 +33,11 @@ pub(crate) struct Inner {
     pub(super) host: Option<HostMemory>,
     pub(super) range: AddressRange,
     pub(super) capacity: ByteSize,
+    /// Whether addresses cost nothing, so that requests may have some beyond the capacity.
+    pub(super) addresses_are_free: bool,
     /// Offsets and granted sizes are multiples of `1 << shift` bytes.
     pub(super) shift: u32,
-    pub(super) classes: SizeClasses,
-    /// Whether grants note the time.
-    pub(super) ages: bool,
+    pub(super) config: PoolConfig,
     pub(super) granules: Granules,
     pub(super) blocks: Blocks,
     pub(super) fronts: Fronts,
@@ -46,11 +48,12 @@ pub(crate) struct Inner {
     /// Requests that neither a block nor reclaiming could serve.
     pub(super) failures: AtomicU64,
     pub(super) reclaimers: Mutex<Vec<(u64, Reclaimer)>>,
-    pub(super) recorder: std::sync::OnceLock<Recorder>,
-    /// Released on streams, not yet free.
-    pub(super) line: Line,
-    /// Read while movable memory is pinned or released, written while it moves.
-    pub(super) moves: RwLock<()>,
+    pub(super) recording: Recording,
+    /// Bytes released on streams, not yet free.
+    pub(super) pending: AtomicU64,
+    /// Requests that wait for streams.
+    pub(super) waiting: AtomicU64,
+    pub(super) moves: Moves,
     /// Read while memory is reached by id; written, for an instant, before a slice of it is made.
     pub(super) accesses: RwLock<()>,
 }
@@ -69,11 +72,12 @@ pub(super) enum Refusal {
     NoRoom,
     /// One fits, and the device has no memory for it.
     NoMemory(Box<DeviceError>),
-    Budget(Box<Excess>),
+    Budget(Excess),
+    Owner(Unknown),
 }
 
 impl Inner {
-    /// Takes addresses for `capacity` bytes, rounded up to units.
+    /// Takes addresses for `capacity` bytes, rounded up to units, and for more where they cost nothing.
     pub(super) fn new(
         device: Arc<dyn Backing>,
         capacity: ByteSize,
@@ -81,11 +85,22 @@ impl Inner {
     ) -> Result<Self, PoolError> {
         // Units are counted in 32 bits.
         let mut shift = UNIT_SHIFT;
-        while capacity.bytes().div_ceil(1 << shift) > u64::from(u32::MAX) {
+        let addresses_are_free = device.has_virtual_memory();
+        let wanted = config.addresses.filter(|_| addresses_are_free).unwrap_or(capacity).max(capacity);
+        while wanted.bytes().div_ceil(1 << shift) > u64::from(u32::MAX) {
             shift += 1;
         }
-        let capacity = capacity.checked_align_up(1 << shift).unwrap_or(capacity);
-        let memory = device.reserve(capacity)?;
+        let unit = 1 << shift;
+        let capacity = capacity.checked_align_up(unit).unwrap_or(capacity);
+        let most = u64::from(u32::MAX) << shift;
+        let memory = match config.addresses {
+            None if addresses_are_free => {
+                let many = capacity.bytes().saturating_mul(ADDRESSES_PER_BYTE).min(most);
+                // Fewer will do where the system is short even of addresses.
+                device.reserve(ByteSize::new(many)).or_else(|_| device.reserve(capacity))?
+            }
+            _ => device.reserve(wanted.checked_align_up(unit).unwrap_or(capacity))?,
+        };
         let range = memory.range();
         let granularity = device.info().granularity;
         check(&range, capacity, granularity).map_err(|reason| DeviceError::InvalidRange {
@@ -96,16 +111,17 @@ impl Inner {
         })?;
         let blocks = Blocks::new(capacity.bytes());
         let units = (capacity.bytes() >> shift) as u32;
+        let limit = if addresses_are_free { capacity } else { ByteSize::MAX };
         Ok(Self {
-            granules: Granules::new(range, granularity),
+            granules: Granules::new(range, granularity, limit),
             device,
             host: memory.host(asker::Pool),
             memory,
             range,
             capacity,
+            addresses_are_free,
             shift,
-            classes: config.classes,
-            ages: config.ages,
+            config,
             book: Latch::new(Book::new(blocks.table(), units, shift)),
             blocks,
             fronts: Fronts::new(units),
@@ -113,9 +129,10 @@ impl Inner {
             stall: StallMeter::default(),
             failures: AtomicU64::new(0),
             reclaimers: Mutex::new(Vec::new()),
-            recorder: std::sync::OnceLock::new(),
-            line: Line::default(),
-            moves: RwLock::new(()),
+            recording: Recording::default(),
+            pending: AtomicU64::new(0),
+            waiting: AtomicU64::new(0),
+            moves: Moves::default(),
             accesses: RwLock::new(()),
         })
     }
@@ -129,7 +146,9 @@ impl Inner {
             Ok(placed) if self.granules.has(placed.offset, placed.granted) => placed,
             placed => self.allocate_slowly(request, placed)?,
         };
-        self.record_allocation(placed.id, request);
+        if self.recording.is_on() {
+            self.record_allocation(placed.id, request)?;
+        }
         Ok(placed)
     }
 
@@ -153,7 +172,7 @@ impl Inner {
     /// What a grant notes as its time.
     #[inline(always)]
     pub(super) fn now(&self) -> u32 {
-        if self.ages { clock::now() } else { 0 }
+        if self.config.ages { clock::now() } else { 0 }
     }
 
     /// Units in bytes.
@@ -162,35 +181,55 @@ impl Inner {
         u64::from(units) << self.shift
     }
 
-    #[inline]
-    pub(super) fn record_allocation(&self, id: AllocationId, request: &Request) {
-        if let Some(recorder) = self.recorder.get() {
-            recorder(&self.recorded(id, request));
-        }
+    /// An alignment in units; `None` when it is more than a pool has.
+    pub(super) fn alignment(&self, request: &Request) -> Option<u32> {
+        u32::try_from(request.alignment >> self.shift).ok().map(|units| units.max(1))
     }
 
-    #[inline]
-    pub(super) fn record_release(&self, id: AllocationId) {
-        if let Some(recorder) = self.recorder.get() {
-            recorder(&Recorded::Release { id: id.to_string() });
-        }
-    }
-
+    /// Tells the recorder of a grant. When it panics, or asked for the memory itself, the memory is given back.
     #[cold]
+    pub(super) fn record_allocation(&self, id: AllocationId, request: &Request) -> Result<(), PoolError> {
+        let Some(recorder) = self.recording.recorder() else { return Ok(()) };
+        let unrecorded = GiveBack { pool: self, id };
+        let Some(_inside) = Inside::enter(self) else { return Err(PoolError::Reentrant) };
+        recorder(&self.recorded(id, request));
+        std::mem::forget(unrecorded);
+        Ok(())
+    }
+
+    /// Tells the recorder of a release, and then does it: also when the recorder panics.
+    pub(super) fn recording_release<T>(&self, id: AllocationId, release: impl FnOnce() -> T) -> T {
+        if !self.recording.is_on() {
+            return release();
+        }
+        let recorder = self.recording.recorder();
+        let (Some(recorder), Some(_inside)) = (recorder, Inside::enter(self)) else {
+            // What a recorder itself releases is released; to record it would call the recorder again, without end.
+            return release();
+        };
+        let called = std::panic::AssertUnwindSafe(|| recorder(&Recorded::Release { id: id.to_string() }));
+        let outcome = std::panic::catch_unwind(called);
+        let released = release();
+        match outcome {
+            Ok(()) => released,
+            Err(_) if std::thread::panicking() => released,
+            Err(panic) => std::panic::resume_unwind(panic),
+        }
+    }
+
     fn recorded(&self, id: AllocationId, request: &Request) -> Recorded {
         let book = self.book.lock();
-        let owner = &book.owners[usize::from(book.known(request.owner).0)];
-        let owner = match (&*owner.model, owner.purpose) {
-            ("", Purpose::Other) => String::new(),
+        let block = self.table().at(id.0.index);
+        let owner = match book.owners.name(block.label().owner) {
+            (Holder::Nobody, Purpose::Other) => String::new(),
             (model, purpose) => format!("{model} ({purpose})"),
         };
-        let offset = self.bytes(self.table().at(id.0.index).offset());
         Recorded::Allocate {
             id: id.to_string(),
             bytes: request.size,
-            address: self.range.base + offset,
+            address: self.range.base + self.bytes(block.offset()),
             owner,
-            tag: book.tag_name(request.tag).to_owned(),
+            tag: book.tags.name(request.tag.0).to_owned(),
         }
     }
 
@@ -199,8 +238,8 @@ impl Inner {
     pub(super) fn granted(&self, size: u64) -> Option<(u64, u32)> {
         let mask = (1u64 << self.shift) - 1;
         let mut granted = size.checked_add(mask)? & !mask;
-        if self.classes != SizeClasses::Exact {
-            let rounded = self.classes.round(size)?.checked_add(mask)? & !mask;
+        if self.config.classes != SizeClasses::Exact {
+            let rounded = self.config.classes.round(size)?.checked_add(mask)? & !mask;
             if rounded - size <= u64::from(u32::MAX) {
                 granted = rounded;
             }
@@ -213,7 +252,7 @@ impl Inner {
     pub(super) fn place(&self, request: &Request) -> Result<Placed, Refusal> {
         if request.is_plain() && !self.fronts.are_active() {
             // Nearly all requests: compiled for themselves, without what the others need.
-            return self.place_in_book(request, 1, false);
+            return self.place_in_book(request, 1, request.kind());
         }
         self.place_with_care(request)
     }
@@ -221,7 +260,7 @@ impl Inner {
     /// A block for a request that wants something special, or one that this thread may have kept.
     #[inline(never)]
     fn place_with_care(&self, request: &Request) -> Result<Placed, Refusal> {
-        let alignment = u32::try_from(request.alignment >> self.shift).map_err(|_| Refusal::NoRoom)?.max(1);
+        let alignment = self.alignment(request).ok_or(Refusal::NoRoom)?;
         if self.fronts.are_active()
             && alignment == 1
             && !request.movable
@@ -229,24 +268,25 @@ impl Inner {
         {
             return Ok(placed);
         }
-        self.place_in_book(request, alignment, request.movable)
+        self.place_in_book(request, alignment, request.kind())
     }
 
     #[inline(always)]
-    fn place_in_book(&self, request: &Request, alignment: u32, movable: bool) -> Result<Placed, Refusal> {
+    fn place_in_book(&self, request: &Request, alignment: u32, kind: Kind) -> Result<Placed, Refusal> {
         // First, because it is a call: nothing has to be kept over it.
         let born = self.now();
         let size = request.size.bytes();
         let (granted, units) = self.granted(size).ok_or(Refusal::NoRoom)?;
         let mut book = self.lock_book();
-        let owner = book.known(request.owner);
-        book.check_budget(owner, granted).map_err(|over| Refusal::Budget(Box::new(over)))?;
-        let (index, block) = book.fit.allocate(self.table(), units, alignment).ok_or(Refusal::NoRoom)?;
-        let label = Label { owner, tag: request.tag, slack: (granted - size) as u32, born };
-        let mut stamp = block.set_live(label, request.handle);
-        if movable {
-            stamp = block.set_movable();
+        let owner = book.owners.known(request.owner).map_err(Refusal::Owner)?;
+        book.owners.check(owner, granted).map_err(Refusal::Budget)?;
+        // There may be more free addresses than memory.
+        if granted > self.capacity.bytes() - self.counts.used() {
+            return Err(Refusal::NoRoom);
         }
+        let (index, block) = book.fit.allocate(self.table(), units, alignment).ok_or(Refusal::NoRoom)?;
+        let label = Label { owner, tag: request.tag.0, slack: (granted - size) as u32, born };
+        let stamp = block.set_live_as(kind, label);
         let offset = self.bytes(block.offset());
         book.grant(&self.counts, offset, granted, label);
         self.note_peaks();
@@ -254,19 +294,19 @@ impl Inner {
     }
 
     /// What a block granted now is for.
-    pub(super) fn label(&self, request: &Request, owner: OwnerId, granted: u64) -> Label {
+    pub(super) fn label(&self, request: &Request, owner: u16, granted: u64) -> Label {
         let slack = (granted - request.size.bytes()) as u32;
-        Label { owner, tag: request.tag, slack, born: self.now() }
+        Label { owner, tag: request.tag.0, slack, born: self.now() }
     }
 
     /// A block that this thread kept.
     fn place_from_front(&self, request: &Request) -> Option<Placed> {
         let (granted, units) = self.granted(request.size.bytes())?;
-        let label = self.label(request, request.owner, granted);
-        let index = self.fronts.take(self.table(), units, label)?;
+        let label = self.label(request, request.owner.number, granted);
+        let index = self.fronts.take(self.table(), units, request.owner, label)?;
         let block = self.table().at(index);
         let offset = self.bytes(block.offset());
-        let stamp = block.set_live(label, request.handle);
+        let stamp = block.set_live_as(request.kind(), label);
         self.note_peaks();
         Some(Placed { id: AllocationId(BlockId { index, stamp }), offset, granted })
     }
@@ -293,7 +333,7 @@ impl Inner {
 
     /// Peaks are exact for one thread; with several they may be over by what other threads' fronts keep.
     #[inline(always)]
-    fn note_peaks(&self) {
+    pub(super) fn note_peaks(&self) {
         let (mut used, mut requested) = (self.counts.used(), self.counts.requested());
         if self.fronts.are_active() {
             (used, requested) = self.without_own(used, requested);
@@ -316,8 +356,9 @@ impl Inner {
         book
     }
 
-    /// Granted to live allocations now.
+    /// Granted to live allocations, or still in use by streams, now.
     pub(super) fn used(&self) -> u64 {
+        self.free_finished();
         let kept = self.fronts.units() << self.shift;
         self.counts.used().saturating_sub(kept)
     }
@@ -333,23 +374,28 @@ impl Inner {
 
     #[inline(always)]
     pub(super) fn release(&self, id: AllocationId) -> Result<(), PoolError> {
-        if self.fronts.are_active() || id.0.is_movable() || self.recorder.get().is_some() {
+        if self.fronts.are_active() || !id.0.stays() || self.recording.is_on() {
             return self.release_with_care(id);
         }
         self.release_to_book(id)
     }
 
     /// As [`release`](Self::release), where others may be about to do the same, or have to be told.
+    #[inline(never)]
     fn release_with_care(&self, id: AllocationId) -> Result<(), PoolError> {
         // A live block keeps its size, so every release of an id goes the same way.
         let may_keep = self.fronts.may_keep(self.find(id)?.size());
-        self.record_release(id);
-        // Memory that may be moved is not released while it moves.
-        let _moves = id.0.is_movable().then(|| crate::sync::read(&self.moves));
-        if may_keep && self.fronts.are_active() && !id.0.is_movable() {
-            return self.release_to_front(id);
-        }
-        self.release_to_book(id)
+        self.recording_release(id, || {
+            if id.0.is_growing() {
+                return self.release_growing(id);
+            }
+            // Memory that may be moved is not released while it moves.
+            let _still = id.0.is_movable().then(|| self.moves.hold(id.0.index));
+            if may_keep && self.fronts.are_active() && !id.0.is_movable() {
+                return self.release_to_front(id);
+            }
+            self.release_to_book(id)
+        })
     }
 
     #[inline(always)]
@@ -384,17 +430,54 @@ impl Inner {
         Ok(())
     }
 
+    /// A live allocation's block, as it is at one instant.
+    #[inline]
+    pub(super) fn look_at(&self, id: AllocationId) -> Result<Seen, PoolError> {
+        let block = self.table().get(id.0.index);
+        block.and_then(|block| block.look_at(id.0.stamp)).ok_or(PoolError::UnknownAllocation(id))
+    }
+
+    /// Bytes that a live block was asked for.
+    pub(super) fn requested_of(&self, seen: &Seen) -> u64 {
+        match seen.is_growing() {
+            true => self.bytes(seen.size - seen.label.slack),
+            false => self.bytes(seen.size) - u64::from(seen.label.slack),
+        }
+    }
+
+    /// Bytes that a live block counts for.
+    pub(super) fn granted_of(&self, seen: &Seen) -> u64 {
+        match seen.is_growing() {
+            true => self.requested_of(seen).next_multiple_of(self.granules.granularity()),
+            false => self.bytes(seen.size),
+        }
+    }
+
     pub(super) fn granted_to(&self, id: AllocationId) -> ByteSize {
-        self.find(id).map_or(ByteSize::ZERO, |block| ByteSize::new(self.bytes(block.size())))
+        self.look_at(id).map_or(ByteSize::ZERO, |seen| ByteSize::new(self.granted_of(&seen)))
     }
 
     pub(super) fn resolve(&self, id: AllocationId) -> Result<AddressRange, PoolError> {
-        let block = self.find(id)?;
-        let offset = self.bytes(block.offset());
-        let requested = (self.bytes(block.size())) - u64::from(block.label().slack);
-        // Still the same use: what was read belongs together.
-        self.find(id)?;
-        Ok(AddressRange::new(self.range.base + offset, ByteSize::new(requested)))
+        let seen = self.look_at(id)?;
+        let requested = ByteSize::new(self.requested_of(&seen));
+        Ok(AddressRange::new(self.range.base + self.bytes(seen.offset), requested))
+    }
+}
+
+/// Gives an allocation back that its caller will not hear of.
+struct GiveBack<'a> {
+    pool: &'a Inner,
+    id: AllocationId,
+}
+
+impl Drop for GiveBack<'_> {
+    fn drop(&mut self) {
+        let book = &mut self.pool.book.lock();
+        if self.pool.find(self.id).is_ok_and(|block| block.keep(self.id.0.stamp)) {
+            self.pool.take_back(book, self.id.0.index);
+            // It was never anybody's.
+            book.granted -= 1;
+        }
     }
 }
 
@@ -412,3 +495,8 @@ fn check(range: &AddressRange, capacity: ByteSize, granularity: ByteSize) -> Res
 
 /// The smallest unit of a pool, as a power of two: 256 bytes.
 pub(super) const UNIT_SHIFT: u32 = 8;
+
+/// Where addresses cost nothing, a pool has so many for each byte of its capacity, as far as units can be counted: more
+/// than the worst order of requests and releases can scatter (Robson, "Bounds for some functions concerning dynamic
+/// storage allocation", JACM 1974: half the logarithm of the ratio of the largest size to the smallest).
+const ADDRESSES_PER_BYTE: u64 = if cfg!(loom) { 2 } else { 16 };

@@ -48,6 +48,28 @@ impl Counts {
         self.requested.store(requested.wrapping_sub(granted - u64::from(slack)), Ordering::Relaxed);
     }
 
+    /// Counts the end of a life whose memory is still in use. Under the book's lock.
+    pub(super) fn defer(&self, granted: u64, slack: u32) {
+        self.requested.store(self.requested().wrapping_sub(granted - u64::from(slack)), Ordering::Relaxed);
+    }
+
+    /// Counts the end of such a use. Under the book's lock.
+    pub(super) fn settle(&self, granted: u64) {
+        self.used.store(self.used.load(Ordering::Relaxed) - granted, Ordering::Release);
+    }
+
+    /// Counts that something live has become larger. Under the book's lock.
+    pub(super) fn grow(&self, granted: u64, requested: u64) {
+        self.used.store(self.used.load(Ordering::Relaxed) + granted, Ordering::Release);
+        self.requested.store(self.requested().wrapping_add(requested), Ordering::Relaxed);
+    }
+
+    /// Counts that something live has become smaller. Under the book's lock.
+    pub(super) fn shrink(&self, granted: u64, requested: u64) {
+        self.used.store(self.used.load(Ordering::Relaxed) - granted, Ordering::Release);
+        self.requested.store(self.requested().wrapping_sub(requested), Ordering::Relaxed);
+    }
+
     /// So many bytes more, or fewer, of those granted were not asked for. Under the book's lock.
     pub(super) fn change_slack(&self, more: i64) {
         self.requested.store(self.requested().wrapping_add_signed(-more), Ordering::Relaxed);

@@ -4,7 +4,8 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use super::request::{AllocationId, Purpose};
+use super::compact::CompactReport;
+use super::request::{AllocationId, Holder, Purpose};
 use crate::device::{AddressRange, DeviceError};
 use crate::units::ByteSize;
 
@@ -12,8 +13,8 @@ use crate::units::ByteSize;
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct OwnerUse {
-    /// The model.
-    pub model: String,
+    /// For whom.
+    pub model: Holder,
     /// What for.
     pub purpose: Purpose,
     /// Bytes granted to it now.
@@ -50,12 +51,18 @@ pub struct OutOfMemory {
     /// The pool's capacity.
     #[serde(rename = "capacity_bytes")]
     pub capacity: ByteSize,
+    /// What streams may still use, and was waited for if it would have been enough.
+    #[serde(rename = "pending_bytes")]
+    pub pending: ByteSize,
     /// What trimming would give back to the device, at most.
     #[serde(rename = "trim_frees_bytes")]
     pub trim_frees: ByteSize,
     /// The largest free block if everything movable were moved together.
     #[serde(rename = "largest_after_compacting_bytes")]
     pub largest_after_compacting: ByteSize,
+    /// What was moved for the request, and was not enough.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub compacted: Option<CompactReport>,
     /// Who would have to give up everything for the request to have its bytes free, the lowest priority first; empty
     /// when none need to, or all would not be enough.
     pub evict: Vec<OwnerUse>,
@@ -97,6 +104,14 @@ impl OutOfMemory {
             self.largest_after_compacting,
             if self.largest_after_compacting >= self.requested { ", which is enough" } else { "" }
         );
+        if let Some(done) = &self.compacted {
+            let rest = match (done.unfinished, done.pinned) {
+                (true, _) => "; more would have passed its budget: compact in passes",
+                (false, true) => "; some of it is pinned",
+                (false, false) => "",
+            };
+            let _ = writeln!(text, "  moved for this request: {}{rest}", done.moved_bytes);
+        }
         if !self.evict.is_empty() {
             text += "  evicting all of these makes enough free:\n";
             self.evict.iter().for_each(|owner| text += &format!("  {}", held(owner)));
@@ -113,6 +128,13 @@ impl OutOfMemory {
         }
         if self.requested > self.capacity {
             return format!("ask for at most {} or create a larger pool", self.capacity);
+        }
+        if !self.pending.is_zero() && self.free + self.pending >= self.requested {
+            return format!(
+                "streams that are not done still use {}; wait for them, or release {} more",
+                self.pending,
+                self.requested.saturating_sub(self.free)
+            );
         }
         if self.free >= self.requested {
             return format!(
@@ -156,8 +178,8 @@ impl fmt::Display for OutOfMemory {
     (*held + *requested).saturating_sub(*budget)
 )]
 pub struct OverBudget {
-    /// The model.
-    pub model: String,
+    /// For whom.
+    pub model: Holder,
     /// What for; `None` when the budget is that of the whole model.
     pub purpose: Option<Purpose>,
     /// Bytes asked for.
@@ -199,6 +221,56 @@ pub enum PoolError {
     /// An access past the end of an allocation.
     #[error(transparent)]
     OutOfBounds(Box<OutOfBounds>),
+    /// There are more owners than a pool can tell apart; [forgetting](super::DeviceMemoryPool::forget_owner) some makes
+    /// room.
+    #[error(
+        "65,534 owners are registered, and there is no number for another one: forget owners that hold nothing"
+    )]
+    TooManyOwners,
+    /// There are more tags than a pool can tell apart.
+    #[error("65,534 tags are registered, and there is no number for another one: use fewer names")]
+    TooManyTags,
+    /// The owner was forgotten, or is another pool's.
+    #[error("the owner is not registered in this pool: it was forgotten, or is of another pool")]
+    UnknownOwner,
+    /// An owner that still holds memory cannot be forgotten.
+    #[error("{model} ({purpose}) still holds {held}: release it before the owner is forgotten")]
+    OwnerHolds {
+        /// For whom.
+        model: Holder,
+        /// What for.
+        purpose: Purpose,
+        /// What it holds, memory that streams still use included.
+        held: ByteSize,
+    },
+    /// Movable memory that is pinned can be neither changed by its handle nor released on a stream.
+    #[error("allocation {0} is pinned: drop its pins first")]
+    Pinned(AllocationId),
+    /// Memory that grows in place cannot be released on a stream.
+    #[error("allocation {0} grows in place: wait for the streams that use it, then drop it")]
+    Growing(AllocationId),
+    /// More was asked of memory that grows in place than it has addresses for.
+    #[error("{requested} is more than the {reserved} reserved for it: reserve more when it is made")]
+    BeyondReserve {
+        /// Bytes asked for.
+        requested: ByteSize,
+        /// Bytes reserved.
+        reserved: ByteSize,
+    },
+    /// The pool's addresses, not its memory, are used up.
+    #[error(
+        "no {requested} of addresses in one piece are left of the pool's {addresses}: reserve less for each, or make the \
+         pool with more addresses"
+    )]
+    NoAddresses {
+        /// Bytes of addresses asked for.
+        requested: ByteSize,
+        /// All that the pool has.
+        addresses: ByteSize,
+    },
+    /// A recorder asked the pool for memory that it was to record.
+    #[error("a recorder of this pool asked it for memory: it would be called again, without end")]
+    Reentrant,
     /// The device refused for a reason other than lack of memory.
     #[error(transparent)]
     Device(Box<DeviceError>),

@@ -7,8 +7,9 @@
 //! whenever the whole picture is asked for. A pool that one thread uses never gets here, so it wastes nothing.
 
 use super::blocks::{Label, Table};
+use super::request::OwnerId;
 use crate::latch::Latch;
-use crate::sync::{AtomicU64, Ordering};
+use crate::sync::{AtomicU32, AtomicU64, Ordering};
 
 /// Fronts of a pool; threads beyond share.
 const FRONTS: usize = if cfg!(loom) { 2 } else { 16 };
@@ -80,7 +81,13 @@ pub(super) struct Fronts {
     most: u64,
     /// Blocks up to this many units are kept; 0 for a pool too small for it.
     limit: u32,
+    /// By an owner's number, the generation of the id that is served, or [`BARRED`]. Made when there is something to say:
+    /// until then the first generation of each is. Changed under the book's lock.
+    served: std::sync::OnceLock<Box<[AtomicU32]>>,
 }
+
+/// No id of an owner is served: it has been forgotten, or holds more than it may.
+const BARRED: u32 = u32::MAX;
 
 impl Fronts {
     /// For a pool of `capacity` units.
@@ -90,6 +97,7 @@ impl Fronts {
             active: AtomicU64::new(0),
             most: u64::from(capacity / PART),
             limit: capacity / PART / BLOCK_PART,
+            served: std::sync::OnceLock::new(),
         }
     }
 
@@ -113,6 +121,30 @@ impl Fronts {
         }
     }
 
+    /// Serves no request of an owner from now on. Under the book's lock; what is kept for it stays until a recall.
+    pub(super) fn bar(&self, number: u16) {
+        self.set_served(number, BARRED);
+    }
+
+    /// Serves requests by an owner's id of this generation. Under the book's lock.
+    pub(super) fn serve(&self, number: u16, generation: u16) {
+        self.set_served(number, u32::from(generation));
+    }
+
+    fn set_served(&self, number: u16, value: u32) {
+        let served = self.served.get_or_init(|| (0..=u16::MAX).map(|_| AtomicU32::new(0)).collect());
+        served[usize::from(number)].store(value, Ordering::Release);
+    }
+
+    #[inline]
+    fn serves(&self, owner: OwnerId) -> bool {
+        let generation = match self.served.get() {
+            Some(served) => served[usize::from(owner.number)].load(Ordering::Acquire),
+            None => 0,
+        };
+        generation == u32::from(owner.generation)
+    }
+
     fn all(&self) -> &[Slot] {
         if self.are_active() { self.slots.get().map_or(&[], |slots| slots) } else { &[] }
     }
@@ -125,9 +157,12 @@ impl Fronts {
     /// Takes a block of exactly `size` units that an owner released. The block is still to be made live with this
     /// label.
     #[inline]
-    pub(super) fn take(&self, table: Table<'_>, size: u32, label: Label) -> Option<u32> {
+    pub(super) fn take(&self, table: Table<'_>, size: u32, owner: OwnerId, label: Label) -> Option<u32> {
         let slot = self.own()?;
         let mut guard = slot.front.lock();
+        if !self.serves(owner) {
+            return None;
+        }
         let front = &mut *guard;
         let kept = &mut front.sets[set_of(size)];
         let found = kept

@@ -16,6 +16,8 @@ use crate::units::ByteSize;
 pub(super) struct Granules {
     range: AddressRange,
     granularity: u64,
+    /// Most bytes that may be committed.
+    limit: u64,
     /// The granularity as a power of two.
     shift: u32,
     /// One bit a granule. Set after a commit; cleared before a decommit.
@@ -29,6 +31,32 @@ pub(super) struct Granules {
     solid: AtomicU64,
 }
 
+/// Why memory was not put behind a range.
+pub(super) enum Refused {
+    /// The limit would be passed by so many bytes.
+    Full {
+        missing: u64,
+    },
+    Device(DeviceError),
+}
+
+/// Takes away what a commit that did not come to its end has committed: also when the device panics.
+struct Undo<'a> {
+    granules: &'a Granules,
+    memory: &'a dyn Reservation,
+    runs: &'a [Range<u64>],
+}
+
+impl Drop for Undo<'_> {
+    fn drop(&mut self) {
+        for run in self.runs {
+            if let Err(error) = self.memory.decommit(self.granules.bytes_of(run)) {
+                tracing::error!(%error, "memory that a failed commit had committed could not be given back");
+            }
+        }
+    }
+}
+
 /// Counted under the lock.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Counts {
@@ -37,11 +65,13 @@ pub(super) struct Counts {
 }
 
 impl Granules {
-    pub(super) fn new(range: AddressRange, granularity: ByteSize) -> Self {
+    /// For a range of which `most` bytes may be committed at once, rounded up to granules.
+    pub(super) fn new(range: AddressRange, granularity: ByteSize, most: ByteSize) -> Self {
         let granules = range.size.bytes() / granularity.bytes();
         Self {
             range,
             granularity: granularity.bytes(),
+            limit: most.checked_align_up(granularity.bytes()).unwrap_or(ByteSize::MAX).bytes(),
             shift: granularity.bytes().ilog2(),
             committed: (0..granules.div_ceil(64)).map(|_| AtomicU64::new(0)).collect(),
             device: Mutex::new(Counts::default()),
@@ -78,20 +108,33 @@ impl Granules {
 
     /// Puts memory behind every granule that `[offset, offset + size)` touches. On an error nothing has changed:
     /// the bits are set last, so nobody relies on a granule that may have to be given back.
-    pub(super) fn commit(&self, memory: &dyn Reservation, offset: u64, size: u64) -> Result<(), DeviceError> {
+    pub(super) fn commit(&self, memory: &dyn Reservation, offset: u64, size: u64) -> Result<(), Refused> {
         let mut counts = lock(&self.device);
         let missing = runs(self.touched(offset, size).filter(|&granule| !self.is_committed(granule)));
-        for (i, run) in missing.iter().enumerate() {
-            if let Err(error) = memory.commit(self.bytes_of(run)) {
-                for run in &missing[..i] {
-                    memory.decommit(self.bytes_of(run))?;
-                }
-                return Err(error);
-            }
+        let granules: u64 = missing.iter().map(|run| run.end - run.start).sum();
+        let after = self.committed().bytes().saturating_add(granules * self.granularity);
+        if after > self.limit {
+            return Err(Refused::Full { missing: after - self.limit });
         }
+        let mut done = Undo { granules: self, memory, runs: &[] };
+        for (i, run) in missing.iter().enumerate() {
+            memory.commit(self.bytes_of(run)).map_err(Refused::Device)?;
+            done.runs = &missing[..=i];
+        }
+        done.runs = &[];
         missing.iter().for_each(|run| self.mark(run, true));
         counts.peak = counts.peak.max(self.committed());
         Ok(())
+    }
+
+    /// Bytes of a granule.
+    pub(super) fn granularity(&self) -> u64 {
+        self.granularity
+    }
+
+    /// Most bytes that may be committed.
+    pub(super) fn limit(&self) -> u64 {
+        self.limit
     }
 
     /// Stops anyone else from changing what is committed, for a [`Trim`].
@@ -153,13 +196,23 @@ pub(super) struct Trim<'a> {
 impl Trim<'_> {
     /// Notes the committed granules wholly inside a free range.
     pub(super) fn give_up(&mut self, offset: u64, size: u64) {
+        // The last granule may reach past the pool's end, where nothing is ever granted.
+        self.give_up_some(offset, size, u64::MAX);
+    }
+
+    /// As [`give_up`](Self::give_up), up to so many bytes, from the upper end. Returns how many.
+    pub(super) fn give_up_some(&mut self, offset: u64, size: u64, most: u64) -> u64 {
         let granularity = self.granules.granularity;
-        // The last granule may reach past the pool's capacity, where nothing is ever granted.
         let inside = offset.div_ceil(granularity)..(offset + size) / granularity;
-        for run in runs(inside.filter(|&granule| self.granules.is_committed(granule))) {
+        let committed = inside.rev().filter(|&granule| self.granules.is_committed(granule));
+        let mut some: Vec<u64> = committed.take(most.div_ceil(granularity) as usize).collect();
+        some.reverse();
+        let given = some.len() as u64 * granularity;
+        for run in runs(some.into_iter()) {
             self.granules.mark(&run, false);
             self.runs.push(run);
         }
+        given
     }
 
     /// Decommits what was noted. Returns the bytes and the calls that it took. What the device refuses to take

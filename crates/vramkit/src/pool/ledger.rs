@@ -8,7 +8,8 @@ use serde::{Deserialize, Serialize};
 
 use super::clock;
 use super::core::Inner;
-use super::request::Purpose;
+use super::owners::UNKNOWN_TAG;
+use super::request::{Holder, Purpose};
 use crate::units::ByteSize;
 
 /// How many classes of age a [`LedgerEntry`] tells apart.
@@ -18,8 +19,8 @@ pub const AGE_CLASSES: usize = 20;
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct LedgerEntry {
-    /// The model; empty when nobody in particular.
-    pub model: String,
+    /// For whom.
+    pub model: Holder,
     /// What for.
     pub purpose: Purpose,
     /// The tag; empty when there is none.
@@ -53,32 +54,29 @@ impl Inner {
     pub(super) fn ledger(&self) -> Vec<LedgerEntry> {
         let (places, owners, tags) = {
             let book = self.book.lock();
-            let owners: Vec<_> =
-                book.owners.iter().map(|owner| (owner.model.clone(), owner.purpose)).collect();
-            (book.fit.places(), owners, book.tags().to_vec())
+            (book.fit.places(), book.owners.names(), book.tags.names().to_vec())
         };
         let now = clock::now();
         let mut entries: Vec<LedgerEntry> = Vec::new();
         let mut known: HashMap<(u16, u16), usize> = HashMap::new();
-        for (label, size) in (0..places).filter_map(|index| self.table().get(index)?.look()) {
-            let (owner, tag) = (usize::from(label.owner.0), usize::from(label.tag.0));
+        for seen in (0..places).filter_map(|index| self.table().get(index)?.look()) {
+            let label = seen.label;
             // Whoever came after the names were copied is in the next ledger.
-            let (Some((model, purpose)), Some(tag_name)) = (owners.get(owner), tags.get(tag)) else {
-                continue;
-            };
-            let at = *known.entry((label.owner.0, label.tag.0)).or_insert_with(|| {
+            let Some((model, purpose)) = owners.get(usize::from(label.owner)) else { continue };
+            let at = *known.entry((label.owner, label.tag)).or_insert_with(|| {
+                let tag = tags.get(usize::from(label.tag)).map_or(UNKNOWN_TAG, |tag| tag);
                 entries.push(LedgerEntry {
-                    model: model.to_string(),
+                    model: model.clone(),
                     purpose: *purpose,
-                    tag: tag_name.to_string(),
+                    tag: tag.to_owned(),
                     allocations: 0,
                     granted_bytes: ByteSize::ZERO,
                     by_age_bytes: [ByteSize::ZERO; AGE_CLASSES],
                 });
                 entries.len() - 1
             });
-            let (entry, granted) = (&mut entries[at], ByteSize::new(self.bytes(size)));
-            let age = if self.ages { clock::between(label.born, now) } else { Duration::ZERO };
+            let (entry, granted) = (&mut entries[at], ByteSize::new(self.granted_of(&seen)));
+            let age = if self.config.ages { clock::between(label.born, now) } else { Duration::ZERO };
             // The two clocks of processors may differ by a reading: an allocation is not a year old.
             let age = if age > Duration::from_secs(1 << 24) { Duration::ZERO } else { age };
             entry.allocations += 1;

@@ -26,7 +26,12 @@ mod counts;
 mod error;
 mod front;
 mod granules;
+mod growing;
+mod handover;
+mod inside;
 mod ledger;
+mod moves;
+mod owners;
 mod record;
 mod request;
 mod room;
@@ -38,18 +43,21 @@ mod whole;
 
 use std::fmt;
 use std::sync::Arc;
+use std::time::Duration;
 
 pub use caching::{CachedAllocation, CachingConfig, CachingPool, CachingStats};
 pub use classes::SizeClasses;
-pub use compact::{CompactReport, MovableAllocation, Pinned, PinnedMut};
+pub use compact::{CompactBudget, CompactReport, MovableAllocation, Pinned, PinnedMut};
 pub use error::{OutOfBounds, OutOfMemory, OverBudget, OwnerUse, PoolError};
+pub use growing::GrowingAllocation;
 pub use ledger::{AGE_CLASSES, LedgerEntry};
 pub use record::{Recorded, json_lines, rmm_csv};
-pub use request::{Allocation, AllocationId, OwnerId, Purpose, Request, TagId};
+pub use request::{Allocation, AllocationId, Holder, OwnerId, Purpose, Request, TagId};
 pub use stats::{Leak, LeakReport, PoolStats, TrimReport};
 pub use view::{DevicePtr, Pod, ViewError};
 
-use self::core::Inner;
+use self::core::{Inner, Placed};
+use self::owners::Unknown;
 use crate::device::{AddressRange, Backing, Device, Reading, Stream};
 use crate::stall::StallMeter;
 use crate::sync::{Ordering, lock};
@@ -63,11 +71,25 @@ pub struct PoolConfig {
     /// Whether every grant notes the time, for leak reports: a reading of the system's coarse clock, about a
     /// twentieth of a grant's cost.
     pub ages: bool,
+    /// Bytes of addresses, where the device has virtual memory; `None` for many times the capacity. Where it has not,
+    /// addresses are memory, and a pool has those of its capacity.
+    pub addresses: Option<ByteSize>,
+    /// How long one request waits for streams whose memory would be enough for it. Then it is refused, and the error says
+    /// what is still busy: without an end, a program that waits for what it has yet to start would hang without a word.
+    pub patience: Duration,
+    /// How much may be moved for one request that fails for fragmentation alone.
+    pub compact_budget: CompactBudget,
 }
 
 impl Default for PoolConfig {
     fn default() -> Self {
-        Self { classes: SizeClasses::Exact, ages: true }
+        Self {
+            classes: SizeClasses::Exact,
+            ages: true,
+            addresses: None,
+            patience: Duration::from_secs(60),
+            compact_budget: CompactBudget::default(),
+        }
     }
 }
 
@@ -114,35 +136,82 @@ impl DeviceMemoryPool {
     }
 
     /// Calls a function with every allocation and release from now on, outside the pool's locks; see [`json_lines`] and
-    /// [`rmm_csv`]. A
-    /// pool records to one place: `false` when it does already.
+    /// [`rmm_csv`]. A pool records to one place: `false` when it does already. A recorder that asks the pool for memory is
+    /// refused it ([`PoolError::Reentrant`]); what it releases is not recorded.
     pub fn record(&self, recorder: impl Fn(&Recorded) + Send + Sync + 'static) -> bool {
-        self.inner.recorder.set(Box::new(recorder)).is_ok()
+        self.inner.recording.start(Arc::new(recorder))
     }
 
-    /// The id for requests on behalf of a model and purpose.
+    /// Takes the recorder out; `false` when there is none. Calls that other threads are in come to their end.
+    pub fn stop_recording(&self) -> bool {
+        self.inner.recording.stop().is_some()
+    }
+
+    /// The id for requests on behalf of a model (or nobody, when the name is empty) and a purpose. Where 65,534 owners are
+    /// registered already, the id is refused wherever it is used, with [`PoolError::TooManyOwners`]; see
+    /// [`try_owner`](Self::try_owner) for that error at once.
     pub fn owner(&self, model: &str, purpose: Purpose) -> OwnerId {
-        self.inner.book.lock().owner(model, purpose)
+        self.try_owner(model, purpose).unwrap_or(OwnerId::TOO_MANY)
     }
 
-    /// The id for requests named so in reports.
+    /// As [`owner`](Self::owner), with the error at once.
+    pub fn try_owner(&self, model: &str, purpose: Purpose) -> Result<OwnerId, PoolError> {
+        let holder = Holder::from(model);
+        let mut book = self.inner.book.lock();
+        let id = book.owners.register(holder, purpose).ok_or(PoolError::TooManyOwners)?;
+        book.introduce(id, &self.inner.fronts);
+        Ok(id)
+    }
+
+    /// Forgets an owner that holds nothing, with its budget, priority and peak: its number is free for another one, its id
+    /// is refused from now on. Nobody cannot be forgotten; to try changes nothing.
+    pub fn forget_owner(&self, owner: OwnerId) -> Result<(), PoolError> {
+        self.inner.free_finished();
+        let mut book = self.inner.recalled();
+        let number = known(&book, owner)?;
+        if owner == OwnerId::NONE {
+            return Ok(());
+        }
+        book.forget_owner(number, &self.inner.fronts).map_err(|held| {
+            let (model, purpose) = book.owners.name(number);
+            PoolError::OwnerHolds { model, purpose, held: ByteSize::new(held) }
+        })
+    }
+
+    /// The id for requests named so in reports. Where 65,534 tags are registered already, reports say so in its place; see
+    /// [`try_tag`](Self::try_tag).
     pub fn tag(&self, name: &str) -> TagId {
-        self.inner.book.lock().tag(name)
+        self.try_tag(name).unwrap_or(TagId::TOO_MANY)
     }
 
-    /// Caps what an owner may hold, granted bytes; `None` lifts the cap. What it holds already stays.
-    pub fn set_budget(&self, owner: OwnerId, budget: Option<ByteSize>) {
-        self.inner.book.lock().set_budget(owner, budget.map(ByteSize::bytes));
+    /// As [`tag`](Self::tag), with an error when there are too many.
+    pub fn try_tag(&self, name: &str) -> Result<TagId, PoolError> {
+        self.inner.book.lock().tags.register(name).map(TagId).ok_or(PoolError::TooManyTags)
     }
 
-    /// Caps what all purposes of a model may hold together; `None` lifts the cap.
+    /// Caps what an owner may hold, granted bytes, memory that streams still use included; `None` lifts the cap. What it
+    /// holds already stays.
+    pub fn set_budget(&self, owner: OwnerId, budget: Option<ByteSize>) -> Result<(), PoolError> {
+        let mut book = self.inner.recalled();
+        let number = known(&book, owner)?;
+        book.owners.set_budget(number, budget.map(ByteSize::bytes));
+        book.bar_if_over(&[number], &self.inner.fronts);
+        Ok(())
+    }
+
+    /// Caps what all purposes of a model may hold together, those that are named later included; `None` lifts the cap.
     pub fn set_model_budget(&self, model: &str, budget: Option<ByteSize>) {
-        self.inner.book.lock().set_model_budget(model, budget.map(ByteSize::bytes));
+        let mut book = self.inner.recalled();
+        let numbers = book.owners.set_model_budget(&Holder::from(model), budget.map(ByteSize::bytes));
+        book.bar_if_over(&numbers, &self.inner.fronts);
     }
 
     /// Says how late an owner should be asked to make room for others: 0, as at first, is the first to go.
-    pub fn set_priority(&self, owner: OwnerId, priority: u8) {
-        self.inner.book.lock().set_priority(owner, priority);
+    pub fn set_priority(&self, owner: OwnerId, priority: u8) -> Result<(), PoolError> {
+        let mut book = self.inner.book.lock();
+        let number = known(&book, owner)?;
+        book.owners.set_priority(number, priority);
+        Ok(())
     }
 
     /// Grants memory, with what is missing behind it committed. When no block fits or the device has none
@@ -150,12 +219,17 @@ impl DeviceMemoryPool {
     pub fn allocate(&self, mut request: Request) -> Result<Allocation, PoolError> {
         request.handle = true;
         let placed = self.inner.allocate(&request)?;
-        Ok(Allocation {
+        Ok(self.handle(placed, &request))
+    }
+
+    #[inline(always)]
+    fn handle(&self, placed: Placed, request: &Request) -> Allocation {
+        Allocation {
             pool: self.inner.clone(),
             id: Some(placed.id),
             offset: placed.offset,
             requested: request.size,
-        })
+        }
     }
 
     /// As [`allocate`](Self::allocate), for engines that carry plain numbers: the id, to be
@@ -169,6 +243,10 @@ impl DeviceMemoryPool {
     /// Releases what [`Allocation::into_id`] left to plain numbers. An id that is not live is an error and
     /// changes nothing.
     pub fn release(&self, id: AllocationId) -> Result<(), PoolError> {
+        // Those of handles are their own, wherever one was seen.
+        if !id.0.is_plain() {
+            return Err(PoolError::UnknownAllocation(id));
+        }
         self.inner.release(id)
     }
 
@@ -177,8 +255,9 @@ impl DeviceMemoryPool {
         self.inner.resolve(id)
     }
 
-    /// As [`allocate_id`](Self::allocate_id), for work that will be queued on a stream: memory of the same size that the
-    /// stream itself [released](Allocation::release_on) is taken at once, without waiting for the work that uses it.
+    /// As [`allocate_id`](Self::allocate_id), for work that will be queued on a stream: memory that the stream itself
+    /// [released](Allocation::release_on) is cut up and joined for it as free memory is, without waiting for the work that
+    /// uses it.
     pub fn allocate_on(
         &self,
         request: Request,
@@ -188,21 +267,41 @@ impl DeviceMemoryPool {
         Ok((placed.id, AddressRange::new(self.inner.range.base + placed.offset, request.size)))
     }
 
+    /// As [`allocate_on`](Self::allocate_on), with a handle.
+    pub fn allocate_handle_on(&self, request: Request, stream: &dyn Stream) -> Result<Allocation, PoolError> {
+        let placed = self.inner.allocate_on(&request, stream)?;
+        Ok(self.handle(placed, &request))
+    }
+
     /// Releases memory while work queued on a stream up to now may still use it; see [`Allocation::release_on`].
     pub fn release_on(&self, id: AllocationId, stream: &dyn Stream) -> Result<(), PoolError> {
+        if !id.0.is_plain() {
+            return Err(PoolError::UnknownAllocation(id));
+        }
         self.inner.release_on(id, stream)
     }
 
     /// Grants memory that the pool may move while it is not pinned.
     pub fn allocate_movable(&self, request: Request) -> Result<MovableAllocation, PoolError> {
-        let placed = self.inner.allocate_movable(request)?;
-        Ok(MovableAllocation { pool: self.inner.clone(), id: placed.id, requested: request.size })
+        let placed = self.inner.allocate(&Request { movable: true, ..request })?;
+        Ok(MovableAllocation::new(self.inner.clone(), placed.id, request.size))
     }
 
-    /// Moves everything movable down as far as it goes, unless some of it is pinned. A request that fails for
-    /// fragmentation alone does as much of this as it needs by itself.
+    /// Grants memory that grows in place up to `most` bytes: addresses for all of it, memory for what is asked for, which
+    /// may be nothing at first. It begins on a granule and counts for whole ones.
+    pub fn reserve(&self, request: Request, most: ByteSize) -> Result<GrowingAllocation, PoolError> {
+        self.inner.allocate_growing(request, most)
+    }
+
+    /// Moves everything movable that is not pinned down as far as it goes. A request that fails for fragmentation alone
+    /// does as much of this as it needs by itself, within [a budget](PoolConfig::compact_budget).
     pub fn compact(&self) -> Result<CompactReport, PoolError> {
-        self.inner.compact(u32::MAX)
+        self.compact_within(CompactBudget::UNLIMITED)
+    }
+
+    /// As [`compact`](Self::compact), as far as a budget goes; the next pass goes on where this one ended.
+    pub fn compact_within(&self, budget: CompactBudget) -> Result<CompactReport, PoolError> {
+        self.inner.compact(None, budget)
     }
 
     /// Gives every granule in which nothing is granted back to the device. Moves nothing.
@@ -281,8 +380,8 @@ impl DeviceMemoryPool {
     /// All numbers at one instant.
     pub fn stats(&self) -> PoolStats {
         let inner = &self.inner;
+        inner.free_finished();
         let (committed, peak_committed) = (inner.granules.committed(), inner.granules.peak());
-        let pending = inner.pending_units() << inner.shift;
         let book = inner.recalled();
         PoolStats {
             capacity_bytes: inner.capacity,
@@ -293,20 +392,24 @@ impl DeviceMemoryPool {
             requested_bytes: ByteSize::new(inner.counts.requested()),
             peak_requested_bytes: ByteSize::new(inner.counts.peak_requested()),
             arena_bytes: ByteSize::new(book.arena),
-            pending_bytes: ByteSize::new(pending),
-            live: book.live(),
+            pending_bytes: ByteSize::new(inner.pending()),
+            live: book.owners.allocations(),
             granted: book.granted,
-            hits: book.granted - book.misses,
+            hits: book.granted.saturating_sub(book.misses),
             misses: book.misses,
             failures: inner.failures.load(Ordering::Relaxed),
-            largest_free_bytes: ByteSize::new(inner.bytes(book.fit.largest_free())),
+            waiting: inner.waiting.load(Ordering::Relaxed),
+            moved: book.compacted.moves,
+            moved_bytes: ByteSize::new(book.compacted.bytes),
+            largest_free_bytes: ByteSize::new(inner.bytes(inner.grantable_now(&book))),
             book_bytes: ByteSize::new((inner.blocks.bytes(book.fit.places()) + book.fit.bytes()) as u64),
         }
     }
 
     /// What each owner holds that holds anything, most first.
     pub fn owners(&self) -> Vec<OwnerUse> {
-        self.inner.recalled().owners(usize::MAX)
+        self.inner.free_finished();
+        self.inner.recalled().owners.holding(usize::MAX)
     }
 
     /// The time that requests have waited for memory: for granules to be committed, for streams, for room to be made. A
@@ -324,6 +427,14 @@ impl DeviceMemoryPool {
     pub fn live(&self) -> LeakReport {
         self.inner.live()
     }
+}
+
+/// The number of an owner's id.
+fn known(book: &book::Book, owner: OwnerId) -> Result<u16, PoolError> {
+    book.owners.known(owner).map_err(|unknown| match unknown {
+        Unknown::TooMany => PoolError::TooManyOwners,
+        Unknown::Forgotten => PoolError::UnknownOwner,
+    })
 }
 
 impl fmt::Debug for DeviceMemoryPool {

@@ -6,12 +6,12 @@
 
 use std::collections::HashMap;
 use std::io::{self, Write};
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use serde::{Deserialize, Serialize};
 
-use crate::sync::lock_std;
+use crate::sync::{AtomicU32, Ordering, lock_std};
 use crate::units::ByteSize;
 
 /// One allocation or release.
@@ -42,7 +42,44 @@ pub enum Recorded {
 }
 
 /// What a recording pool calls.
-pub(super) type Recorder = Box<dyn Fn(&Recorded) + Send + Sync>;
+pub(super) type Recorder = Arc<dyn Fn(&Recorded) + Send + Sync>;
+
+/// Whether a pool records, and to what. Nobody holds the lock while the recorder runs.
+#[derive(Default)]
+pub(super) struct Recording {
+    /// 0 while there is no recorder: all that a request looks at.
+    on: AtomicU32,
+    recorder: Mutex<Option<Recorder>>,
+}
+
+impl Recording {
+    #[inline(always)]
+    pub(super) fn is_on(&self) -> bool {
+        self.on.load(Ordering::Acquire) != 0
+    }
+
+    /// Records to this from now on; false when the pool records to something already.
+    pub(super) fn start(&self, recorder: Recorder) -> bool {
+        let mut current = lock_std(&self.recorder);
+        if current.is_some() {
+            return false;
+        }
+        *current = Some(recorder);
+        self.on.store(1, Ordering::Release);
+        true
+    }
+
+    /// Takes the recorder out; it is the caller's to drop.
+    pub(super) fn stop(&self) -> Option<Recorder> {
+        let mut current = lock_std(&self.recorder);
+        self.on.store(0, Ordering::Release);
+        current.take()
+    }
+
+    pub(super) fn recorder(&self) -> Option<Recorder> {
+        lock_std(&self.recorder).clone()
+    }
+}
 
 /// A recorder that writes JSON Lines. The first error ends the recording, and is logged.
 pub fn json_lines(writer: impl Write + Send + 'static) -> impl Fn(&Recorded) + Send + Sync + 'static {

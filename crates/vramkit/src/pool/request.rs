@@ -7,7 +7,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use super::PoolError;
-use super::blocks::BlockId;
+use super::blocks::{BlockId, Kind};
 use super::core::Inner;
 use crate::device::{AddressRange, Device, Stream};
 use crate::units::ByteSize;
@@ -42,13 +42,80 @@ impl fmt::Display for Purpose {
     }
 }
 
+/// For whom memory is held. `null` and a string in data, one word for each on screens.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[serde(from = "Option<String>", into = "Option<String>")]
+#[cfg_attr(feature = "schema", schemars(with = "Option<String>"))]
+pub enum Holder {
+    /// Nobody in particular.
+    #[default]
+    Nobody,
+    /// A model of this name, which is not empty.
+    Model(Arc<str>),
+}
+
+impl Holder {
+    /// As screens show it: the model's name, or `nobody`.
+    pub fn as_str(&self) -> &str {
+        match self {
+            Self::Nobody => "nobody",
+            Self::Model(name) => name,
+        }
+    }
+
+    /// The model's name.
+    pub fn model(&self) -> Option<&str> {
+        match self {
+            Self::Nobody => None,
+            Self::Model(name) => Some(name),
+        }
+    }
+}
+
+impl fmt::Display for Holder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.as_str())
+    }
+}
+
+impl From<&str> for Holder {
+    fn from(model: &str) -> Self {
+        if model.is_empty() { Self::Nobody } else { Self::Model(model.into()) }
+    }
+}
+
+impl From<Option<String>> for Holder {
+    fn from(model: Option<String>) -> Self {
+        model.map_or(Self::Nobody, |model| model.as_str().into())
+    }
+}
+
+impl From<Holder> for Option<String> {
+    fn from(holder: Holder) -> Self {
+        holder.model().map(str::to_owned)
+    }
+}
+
+impl PartialEq<&str> for Holder {
+    fn eq(&self, other: &&str) -> bool {
+        self.model() == Some(*other)
+    }
+}
+
 /// An owner that a pool has been told of; see [`DeviceMemoryPool::owner`](super::DeviceMemoryPool::owner).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct OwnerId(pub(super) u16);
+pub struct OwnerId {
+    pub(super) number: u16,
+    pub(super) generation: u16,
+}
 
 impl OwnerId {
     /// Nobody in particular.
-    pub const NONE: Self = Self(0);
+    pub const NONE: Self = Self { number: 0, generation: 0 };
+
+    /// There was no number left for the owner: refused wherever it is used.
+    pub(super) const TOO_MANY: Self = Self { number: u16::MAX, generation: 0 };
 }
 
 /// A tag that a pool has been told of; see [`DeviceMemoryPool::tag`](super::DeviceMemoryPool::tag).
@@ -58,6 +125,9 @@ pub struct TagId(pub(super) u16);
 impl TagId {
     /// No tag.
     pub const NONE: Self = Self(0);
+
+    /// There was no number left for the tag.
+    pub(super) const TOO_MANY: Self = Self(u16::MAX);
 }
 
 /// How much memory, aligned how, for whom.
@@ -95,13 +165,22 @@ impl Request {
         self
     }
 
+    #[inline(always)]
+    pub(super) fn kind(&self) -> Kind {
+        match (self.movable, self.handle) {
+            (true, _) => Kind::Movable,
+            (false, true) => Kind::Held,
+            (false, false) => Kind::Plain,
+        }
+    }
+
     /// Whether any block that is large enough will do.
     #[inline(always)]
     pub(super) fn is_plain(&self) -> bool {
         self.alignment == Self::ALIGNMENT && !self.movable
     }
 
-    /// On behalf of this owner, an id of the same pool (one that the pool does not know counts as nobody).
+    /// On behalf of this owner, an id of the same pool.
     pub const fn owner(mut self, owner: OwnerId) -> Self {
         self.owner = owner;
         self
@@ -122,7 +201,7 @@ pub struct AllocationId(pub(super) BlockId);
 
 impl fmt::Display for AllocationId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}.{}", self.0.index, self.0.uses())
+        write!(f, "{}.{}", self.0.index, self.0.use_of_place())
     }
 }
 

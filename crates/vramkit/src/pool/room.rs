@@ -1,9 +1,15 @@
 //! What happens when no block with memory behind it is at hand: memory is committed, room is made in every way there is,
 //! and at last the error says why not and what would help.
 
-use super::book::Excess;
+use super::blocks::Block;
+use super::book::Book;
+use super::compact::CompactReport;
 use super::core::{Inner, Placed, Refusal};
+use super::granules::Refused;
+use super::inside::Inside;
+use super::owners::{Excess, Unknown};
 use super::request::Request;
+use super::segregated::whole_granules;
 use super::{OutOfMemory, OverBudget, PoolError, ReclaimRequest, Reclaimer};
 use crate::device::DeviceError;
 use crate::sync::{Ordering, lock};
@@ -12,8 +18,22 @@ use crate::units::ByteSize;
 /// How many owners an out-of-memory error names.
 const OWNERS_IN_ERRORS: usize = 5;
 
+/// What a request tries again after each remedy: the outer error ends it.
+type Outcome<T> = Result<Result<T, Refusal>, PoolError>;
+
+/// What there would be if some blocks were free.
+#[derive(Clone, Copy, Default)]
+pub(super) struct Room {
+    /// The most units in one piece.
+    pub(super) largest: u32,
+    /// Whether a piece holds what was asked.
+    fits: bool,
+    /// Granules without anything else in them.
+    granules: u64,
+}
+
 impl Inner {
-    /// A block without memory behind it, or none yet. Each remedy that changes something is followed by a try.
+    /// A block without memory behind it, or none yet.
     #[cold]
     #[inline(never)]
     pub(super) fn allocate_slowly(
@@ -22,82 +42,305 @@ impl Inner {
         placed: Result<Placed, Refusal>,
     ) -> Result<Placed, PoolError> {
         let _waiting = self.stall.wait();
-        let mut refusal = match self.commit(placed)? {
-            Ok(placed) => return Ok(placed),
+        let first = self.commit(placed)?;
+        self.make_room(request, first, || self.commit(self.place(request)))
+    }
+
+    /// Tries again after each remedy that changes something.
+    pub(super) fn make_room<T>(
+        &self,
+        request: &Request,
+        first: Result<T, Refusal>,
+        again: impl Fn() -> Outcome<T>,
+    ) -> Result<T, PoolError> {
+        let mut refusal = match first {
+            Ok(granted) => return Ok(granted),
             Err(refusal) => refusal,
         };
-        for remedy in [Self::recall, Self::wait_for_streams, Self::compact_for, Self::reclaim] {
-            if remedy(self, request, &refusal)? {
-                match self.commit(self.place(request))? {
-                    Ok(placed) => return Ok(placed),
-                    Err(again) => refusal = again,
+        let mut compacted = None;
+        for remedy in [Self::recall, Self::look_at_streams, Self::add_addresses] {
+            if remedy(self, request, &refusal) {
+                match again()? {
+                    Ok(granted) => return Ok(granted),
+                    Err(refused) => refusal = refused,
                 }
+            }
+        }
+        let mut patience = Patience::new(self.config.patience);
+        while self.could_wait(request, &refusal) && patience.lasts() {
+            self.wait_for_streams()?;
+            self.add_addresses(request, &refusal);
+            match again()? {
+                Ok(granted) => return Ok(granted),
+                Err(refused) => refusal = refused,
+            }
+        }
+        if let Some(report) = self.compact_for(request, &refusal) {
+            compacted = Some(report);
+            match again()? {
+                Ok(granted) => return Ok(granted),
+                Err(refused) => refusal = refused,
+            }
+        }
+        if self.reclaim(request, &refusal) {
+            self.add_addresses(request, &refusal);
+            match again()? {
+                Ok(granted) => return Ok(granted),
+                Err(refused) => refusal = refused,
             }
         }
         self.failures.fetch_add(1, Ordering::Relaxed);
         Err(match refusal {
-            Refusal::NoRoom => self.out_of_memory(request, None),
-            Refusal::NoMemory(error) => self.out_of_memory(request, Some(*error)),
-            Refusal::Budget(over) => self.over_budget(request, &over),
+            Refusal::NoRoom => self.out_of_memory(request, None, compacted),
+            Refusal::NoMemory(error) => self.out_of_memory(request, Some(*error), compacted),
+            Refusal::Budget(over) => self.over_budget(request, over),
+            Refusal::Owner(Unknown::TooMany) => PoolError::TooManyOwners,
+            Refusal::Owner(Unknown::Forgotten) => PoolError::UnknownOwner,
         })
     }
 
     /// What fronts keep may be all that is missing.
-    fn recall(&self, _: &Request, _: &Refusal) -> Result<bool, PoolError> {
+    fn recall(&self, _: &Request, _: &Refusal) -> bool {
         let kept = self.fronts.units() > 0;
         if kept {
             drop(self.recalled());
         }
-        Ok(kept)
+        kept
     }
 
-    fn wait_for_streams(&self, _: &Request, _: &Refusal) -> Result<bool, PoolError> {
-        self.wait_for_line()
+    fn look_at_streams(&self, _: &Request, _: &Refusal) -> bool {
+        self.free_finished() > 0
+    }
+
+    /// Where addresses cost nothing, what is free in pieces is as good as one piece, by the granule: new addresses for
+    /// the request, as long as there are enough granules without anything in them.
+    fn add_addresses(&self, request: &Request, refusal: &Refusal) -> bool {
+        if !self.addresses_are_free || !matches!(refusal, Refusal::NoRoom) {
+            return false;
+        }
+        let (Some((granted, units)), Some(alignment)) =
+            (self.granted(request.size.bytes()), self.alignment(request))
+        else {
+            return false;
+        };
+        let table = self.table();
+        let mut book = self.book.lock();
+        // When it is memory that it lacks, addresses are of no use.
+        if granted > self.capacity.bytes() - self.counts.used() || units > self.grantable_now(&book) {
+            return false;
+        }
+        let needed = u64::from(units) + u64::from(alignment - 1);
+        let left = (self.range.size.bytes() >> self.shift).saturating_sub(u64::from(book.fit.end(table)));
+        let missing = needed.saturating_sub(u64::from(book.fit.free_at_end(table)));
+        let Some(missing) = u32::try_from(missing).ok().filter(|_| missing <= left) else { return false };
+        book.fit.extend(table, missing);
+        true
+    }
+
+    /// What there would be if the blocks for which `free` holds were free.
+    pub(super) fn room(&self, book: &Book, request: &Request, free: impl Fn(u32, &Block) -> bool) -> Room {
+        let granule = self.granule();
+        let wanted = self.granted(request.size.bytes()).map(|(_, units)| units).zip(self.alignment(request));
+        let mut room = Room::default();
+        let mut run: Option<(u32, u32)> = None;
+        let mut end = |run: &mut Option<(u32, u32)>| {
+            let Some((offset, end)) = run.take() else { return };
+            room.largest = room.largest.max(end - offset);
+            room.granules += whole_granules(offset, end - offset, granule);
+            room.fits |= wanted.is_some_and(|(units, alignment)| {
+                let at = u64::from(offset).next_multiple_of(u64::from(alignment));
+                at + u64::from(units) <= u64::from(end)
+            });
+        };
+        for (index, block) in book.fit.iter(self.table()) {
+            if free(index, block) {
+                run = Some((run.map_or(block.offset(), |(from, _)| from), block.end()));
+            } else {
+                end(&mut run);
+            }
+        }
+        end(&mut run);
+        room
+    }
+
+    /// The most units that could be granted in one piece, given what there would be.
+    pub(super) fn grantable(&self, book: &Book, room: Room) -> u32 {
+        let free = self.capacity.bytes() - self.counts.used();
+        (self.bytes(room.largest).max(self.in_new_addresses(book, room)).min(free) >> self.shift) as u32
+    }
+
+    /// The most bytes that could be granted at new addresses: all granules without anything in them together.
+    fn in_new_addresses(&self, book: &Book, room: Room) -> u64 {
+        if !self.addresses_are_free {
+            return 0;
+        }
+        let granule = self.granules.granularity();
+        let all = self.bytes(book.fit.end(self.table())).div_ceil(granule);
+        let taken = all.saturating_sub(room.granules).saturating_sub(book.reserved / granule);
+        (self.granules.limit() / granule).saturating_sub(taken) * granule
+    }
+
+    /// As [`grantable`](Self::grantable), with what is free now; found without a look at every block.
+    pub(super) fn grantable_now(&self, book: &Book) -> u32 {
+        let room = Room {
+            largest: book.fit.largest_free(),
+            granules: book.fit.whole_granules(self.granule()),
+            fits: false,
+        };
+        self.grantable(book, room)
+    }
+
+    /// As [`grantable`](Self::grantable), if everything movable were moved together.
+    fn grantable_after_compacting(&self, book: &Book) -> u32 {
+        self.grantable(book, self.room_after_compacting(book))
+    }
+
+    pub(super) fn room_after_compacting(&self, book: &Book) -> Room {
+        let granule = self.granule();
+        let (mut room, mut free, mut end) = (Room::default(), 0u32, 0u32);
+        let mut stretch = |free: &mut u32, end: u32| {
+            room.largest = room.largest.max(*free);
+            room.granules += whole_granules(end - *free, *free, granule);
+            *free = 0;
+        };
+        for (index, block) in book.fit.iter(self.table()) {
+            if block.is_free() {
+                free += block.size();
+            } else if !self.may_move(index, block) {
+                stretch(&mut free, end);
+            }
+            end = block.end();
+        }
+        stretch(&mut free, end);
+        room
+    }
+
+    /// Units of a granule; a unit where granules are smaller.
+    fn granule(&self) -> u32 {
+        ((self.granules.granularity() >> self.shift) as u32).max(1)
+    }
+
+    /// Whether a request could be granted once streams have finished, given why it is not now.
+    fn could_wait(&self, request: &Request, refusal: &Refusal) -> bool {
+        let Some((granted, units)) = self.granted(request.size.bytes()) else { return false };
+        let pending = self.pending();
+        if pending == 0 || granted > self.capacity.bytes() {
+            return false;
+        }
+        let book = self.book.lock();
+        let Ok(owner) = book.owners.known(request.owner) else { return false };
+        match refusal {
+            Refusal::Budget(excess) => {
+                let own: u64 = match excess.whole_model {
+                    false => book.owners.get(owner).pending,
+                    true => book.owners.of_model(owner).iter().map(|&o| book.owners.get(o).pending).sum(),
+                };
+                excess.held.saturating_sub(own).saturating_add(granted) <= excess.budget
+            }
+            Refusal::NoRoom | Refusal::NoMemory(_) => {
+                let used = self.counts.used().saturating_sub(pending);
+                if used.saturating_add(granted) > self.capacity.bytes() {
+                    return false;
+                }
+                let is_free = |index, block: &Block| block.is_free() || book.deferred.has(index, block);
+                let room = self.room(&book, request, is_free);
+                // What streams use still counts as used, so this looks at places alone.
+                room.fits || self.bytes(units) <= self.in_new_addresses(&book, room)
+            }
+            Refusal::Owner(_) => false,
+        }
     }
 
     /// Moves what is movable, when that would make a block for the request.
-    fn compact_for(&self, request: &Request, refusal: &Refusal) -> Result<bool, PoolError> {
-        let Some((_, units)) = self.granted(request.size.bytes()) else { return Ok(false) };
-        let would_help = || self.book.lock().fit.largest_after_compacting(self.table()) >= units;
-        if !matches!(refusal, Refusal::NoRoom) || !would_help() {
-            return Ok(false);
+    fn compact_for(&self, request: &Request, refusal: &Refusal) -> Option<CompactReport> {
+        let (_, units) = self.granted(request.size.bytes())?;
+        if !matches!(refusal, Refusal::NoRoom) {
+            return None;
         }
-        if let Err(error) = self.compact(units) {
-            tracing::warn!(%error, "compacting for a request failed");
+        {
+            let book = self.book.lock();
+            let free = (self.capacity.bytes() - self.counts.used()) >> self.shift;
+            if u64::from(units) > free || self.grantable_after_compacting(&book) < units {
+                return None;
+            }
         }
-        Ok(true)
+        match self.compact(Some(units), self.config.compact_budget) {
+            Ok(report) => Some(report),
+            Err(error) => {
+                tracing::warn!(%error, "compacting for a request failed");
+                None
+            }
+        }
     }
 
     /// Puts memory behind a block, if there is one. When the device has none or fails otherwise (the outer error),
     /// the block is given back.
     #[cold]
-    fn commit(&self, placed: Result<Placed, Refusal>) -> Result<Result<Placed, Refusal>, PoolError> {
+    fn commit(&self, placed: Result<Placed, Refusal>) -> Outcome<Placed> {
         let placed = match placed {
             Ok(placed) if !self.granules.has(placed.offset, placed.granted) => placed,
             settled => return Ok(settled),
         };
-        let outcome = self.granules.commit(&*self.memory, placed.offset, placed.granted);
-        let mut book = self.book.lock();
-        let Err(error) = outcome else {
-            book.misses += 1;
-            return Ok(Ok(placed));
-        };
-        self.take_back(&mut book, placed.id.0.index);
-        // It was never anybody's.
-        book.granted -= 1;
-        drop(book);
-        if matches!(error, DeviceError::OutOfMemory { .. }) {
-            return Ok(Err(Refusal::NoMemory(Box::new(error))));
+        let unbacked = Unbacked { pool: self, index: placed.id.0.index };
+        if let Err(refusal) = self.put_memory_behind(placed.offset, placed.granted)? {
+            return Ok(Err(refusal));
         }
-        self.failures.fetch_add(1, Ordering::Relaxed);
-        Err(error.into())
+        std::mem::forget(unbacked);
+        self.book.lock().misses += 1;
+        Ok(Ok(placed))
     }
 
-    /// Makes room: free granules go back to the device, then callbacks may release more.
-    fn reclaim(&self, request: &Request, refusal: &Refusal) -> Result<bool, PoolError> {
-        if matches!(refusal, Refusal::Budget(_)) {
-            return Ok(false);
+    /// Commits what is missing behind `[offset, offset + size)`. Where that would be more than the capacity, free
+    /// granules elsewhere are given up first.
+    pub(super) fn put_memory_behind(&self, offset: u64, size: u64) -> Outcome<()> {
+        // Others commit meanwhile; who has given up enough thrice and still lost it has met too many of them.
+        for _ in 0..3 {
+            match self.granules.commit(&*self.memory, offset, size) {
+                Ok(()) => return Ok(Ok(())),
+                Err(Refused::Full { missing }) => {
+                    if self.give_up_granules(missing)? < missing {
+                        return Ok(Err(Refusal::NoRoom));
+                    }
+                }
+                Err(Refused::Device(error @ DeviceError::OutOfMemory { .. })) => {
+                    return Ok(Err(Refusal::NoMemory(Box::new(error))));
+                }
+                Err(Refused::Device(error)) => {
+                    self.failures.fetch_add(1, Ordering::Relaxed);
+                    return Err(error.into());
+                }
+            }
         }
+        Ok(Err(Refusal::NoRoom))
+    }
+
+    /// Gives free granules back to the device, so many bytes of them if there are; those highest up in the largest
+    /// blocks first. Returns how many bytes.
+    fn give_up_granules(&self, bytes: u64) -> Result<u64, PoolError> {
+        let mut trim = self.granules.begin_trim();
+        let mut given = 0;
+        {
+            let book = self.book.lock();
+            let mut free: Vec<(u32, u32)> = book.fit.free_at_least(self.granule()).collect();
+            free.sort_unstable_by_key(|&(offset, _)| std::cmp::Reverse(offset));
+            for (offset, size) in free {
+                if given >= bytes {
+                    break;
+                }
+                given += trim.give_up_some(self.bytes(offset), self.bytes(size), bytes - given);
+            }
+        }
+        trim.finish(&*self.memory)?;
+        Ok(given)
+    }
+
+    /// Makes room: free granules go back to the device, then callbacks may release more. Not for a request that such a
+    /// callback makes, which would call it again.
+    fn reclaim(&self, request: &Request, refusal: &Refusal) -> bool {
+        if matches!(refusal, Refusal::Budget(_) | Refusal::Owner(_)) {
+            return false;
+        }
+        let Some(_inside) = Inside::enter(self) else { return false };
         if let Err(error) = self.trim() {
             tracing::warn!(%error, "trimming for a request failed");
         }
@@ -107,10 +350,16 @@ impl Inner {
         for callback in callbacks {
             callback(&ReclaimRequest { requested: request.size, free });
         }
-        Ok(true)
+        true
     }
 
-    fn out_of_memory(&self, request: &Request, device_error: Option<DeviceError>) -> PoolError {
+    fn out_of_memory(
+        &self,
+        request: &Request,
+        device_error: Option<DeviceError>,
+        compacted: Option<CompactReport>,
+    ) -> PoolError {
+        self.free_finished();
         let book = self.recalled();
         let used = self.counts.used();
         let free = self.capacity.bytes() - used;
@@ -118,28 +367,83 @@ impl Inner {
             device: self.device.info().id,
             requested: request.size,
             alignment: request.alignment,
-            largest_free: ByteSize::new(self.bytes(book.fit.largest_free())),
+            largest_free: ByteSize::new(self.bytes(self.grantable_now(&book))),
             free: ByteSize::new(free),
             capacity: self.capacity,
+            pending: ByteSize::new(self.pending()),
             trim_frees: ByteSize::new(self.granules.committed().bytes().saturating_sub(used)),
-            largest_after_compacting: ByteSize::new(
-                self.bytes(book.fit.largest_after_compacting(self.table())),
-            ),
-            evict: book.least_to_evict(request.size.bytes(), free),
-            owners: book.owners(OWNERS_IN_ERRORS),
+            largest_after_compacting: ByteSize::new(self.bytes(self.grantable_after_compacting(&book))),
+            compacted,
+            evict: book.owners.least_to_evict(request.size.bytes(), free),
+            owners: book.owners.holding(OWNERS_IN_ERRORS),
             device_error,
         }))
     }
 
-    fn over_budget(&self, request: &Request, over: &Excess) -> PoolError {
+    fn over_budget(&self, request: &Request, over: Excess) -> PoolError {
         let book = self.book.lock();
-        let owner = &book.owners[usize::from(book.known(request.owner).0)];
+        let Ok(owner) = book.owners.known(request.owner) else { return PoolError::UnknownOwner };
+        let (model, purpose) = book.owners.name(owner);
         PoolError::OverBudget(Box::new(OverBudget {
-            model: owner.model.to_string(),
-            purpose: (!over.whole_model).then_some(owner.purpose),
+            model,
+            purpose: (!over.whole_model).then_some(purpose),
             requested: request.size,
             held: ByteSize::new(over.held),
             budget: ByteSize::new(over.budget),
         }))
+    }
+}
+
+/// How long a request waits for streams.
+struct Patience {
+    #[cfg(not(loom))]
+    start: std::time::Instant,
+    #[cfg(not(loom))]
+    longest: std::time::Duration,
+    #[cfg(not(loom))]
+    said: bool,
+}
+
+#[cfg(not(loom))]
+impl Patience {
+    fn new(longest: std::time::Duration) -> Self {
+        Self { start: std::time::Instant::now(), longest, said: false }
+    }
+
+    /// Says in the log that there is a wait, once it has gone on for a while.
+    fn lasts(&mut self) -> bool {
+        let waited = self.start.elapsed();
+        if waited > std::time::Duration::from_secs(1) && !self.said {
+            self.said = true;
+            tracing::warn!("a request has waited a second for streams to be done with memory, and goes on");
+        }
+        waited < self.longest
+    }
+}
+
+/// The model checker has no time.
+#[cfg(loom)]
+impl Patience {
+    fn new(_: std::time::Duration) -> Self {
+        Self {}
+    }
+
+    fn lasts(&mut self) -> bool {
+        true
+    }
+}
+
+/// Frees a block that no memory was put behind: also when the device panics.
+struct Unbacked<'a> {
+    pool: &'a Inner,
+    index: u32,
+}
+
+impl Drop for Unbacked<'_> {
+    fn drop(&mut self) {
+        let mut book = self.pool.book.lock();
+        self.pool.take_back(&mut book, self.index);
+        // It was never anybody's.
+        book.granted -= 1;
     }
 }

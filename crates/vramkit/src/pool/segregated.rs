@@ -12,7 +12,7 @@ use std::sync::atomic::Ordering::Relaxed;
 use super::bins::{Bins, Free};
 use super::blocks::{Block, NONE, Table};
 
-/// Free and taken blocks of `[0, capacity)`.
+/// Free and taken blocks of `[0, end)`.
 #[derive(Debug)]
 pub(super) struct SegregatedFit {
     /// Places of the table that have ever been in use are those below.
@@ -22,14 +22,52 @@ pub(super) struct SegregatedFit {
     bins: Bins,
 }
 
+/// The place of a block of no units at the end, above the highest block and below the lowest: so every block has two
+/// neighbours, and the ends are found at once. It is never free.
+const END: u32 = 0;
+
 impl SegregatedFit {
     /// One free block of `capacity` units.
     pub(super) fn new(table: Table<'_>, capacity: u32) -> Self {
         let mut fit = Self { used: 0, vacant: NONE, bins: Bins::new() };
-        if capacity > 0 {
-            fit.add(table, 0, capacity, NONE, NONE);
-        }
+        let end = fit.grow_table(table);
+        debug_assert_eq!(end, END);
+        let block = table.at(END);
+        fit.vacant = NONE;
+        block.below.store(END, Relaxed);
+        block.above.store(END, Relaxed);
+        block.set_held();
+        fit.extend(table, capacity);
         fit
+    }
+
+    /// One past the last unit.
+    pub(super) fn end(&self, table: Table<'_>) -> u32 {
+        table.at(END).offset()
+    }
+
+    /// Adds free units at the end.
+    pub(super) fn extend(&mut self, table: Table<'_>, units: u32) {
+        if units == 0 {
+            return;
+        }
+        let end = table.at(END);
+        let (top, offset) = (end.below(), end.offset());
+        end.offset.store(offset + units, Relaxed);
+        let highest = table.at(top);
+        if highest.is_free() {
+            self.grow(table, top, highest, 0, units);
+        } else {
+            let added = self.add(table, offset, units, top, END);
+            table.at(top).above.store(added, Relaxed);
+            end.below.store(added, Relaxed);
+        }
+    }
+
+    /// Free units at the end.
+    pub(super) fn free_at_end(&self, table: Table<'_>) -> u32 {
+        let highest = table.at(table.at(END).below());
+        if highest.is_free() { highest.size() } else { 0 }
     }
 
     /// Takes a block of `size` units (not 0) at a multiple of `alignment` units (a power of two): its place in the
@@ -58,18 +96,14 @@ impl SegregatedFit {
         if front > 0 {
             let neighbour = block.below();
             let below = self.add(table, start, front, neighbour, index);
-            if let Some(neighbour) = table.get(neighbour) {
-                neighbour.above.store(below, Relaxed);
-            }
+            table.at(neighbour).above.store(below, Relaxed);
             block.below.store(below, Relaxed);
             block.offset.store(offset, Relaxed);
         }
         if back > 0 {
             let neighbour = block.above();
             let above = self.add(table, offset + size, back, index, neighbour);
-            if let Some(neighbour) = table.get(neighbour) {
-                neighbour.below.store(above, Relaxed);
-            }
+            table.at(neighbour).below.store(above, Relaxed);
             block.above.store(above, Relaxed);
         }
         block.size.store(size, Relaxed);
@@ -81,8 +115,8 @@ impl SegregatedFit {
     pub(super) fn free(&mut self, table: Table<'_>, index: u32, block: &Block) {
         let (below, above, size) = (block.below(), block.above(), block.size());
         // Both neighbours are looked at before either is joined, so that the processor fetches them at once.
-        let lower = table.get(below).filter(|block| block.is_free());
-        let upper = table.get(above).filter(|block| block.is_free());
+        let lower = Some(table.at(below)).filter(|block| block.is_free());
+        let upper = Some(table.at(above)).filter(|block| block.is_free());
         block.set_free();
         match (lower, upper) {
             (None, None) => self.bins.hang(block, Free { size, offset: block.offset(), index }),
@@ -93,9 +127,7 @@ impl SegregatedFit {
             (None, Some(upper)) => {
                 // The free block stays and grows downwards; the freed one's place goes.
                 upper.below.store(below, Relaxed);
-                if let Some(neighbour) = table.get(below) {
-                    neighbour.above.store(above, Relaxed);
-                }
+                table.at(below).above.store(above, Relaxed);
                 self.vacate(index, block);
                 self.grow(table, above, upper, size, size);
             }
@@ -109,11 +141,52 @@ impl SegregatedFit {
         }
     }
 
+    /// Takes a free block from a given unit upwards, as [`allocate`](Self::allocate) does from anywhere.
+    pub(super) fn allocate_above<'a>(
+        &mut self,
+        table: Table<'a>,
+        floor: u32,
+        size: u32,
+        alignment: u32,
+    ) -> Option<(u32, &'a Block)> {
+        let free = self.bins.take_above(table, floor, size, alignment)?;
+        Some((free.index, self.carve(table, free, size, alignment)))
+    }
+
+    /// Cuts a taken block in two, of which the lower one has `size` units and keeps its place: the place of the upper
+    /// one, which is held too.
+    pub(super) fn split_taken(&mut self, table: Table<'_>, index: u32, size: u32) -> u32 {
+        let block = table.at(index);
+        let (above, rest) = (block.above(), block.size() - size);
+        let upper = self.place(table);
+        let upper_block = table.at(upper);
+        upper_block.set_held();
+        upper_block.offset.store(block.offset() + size, Relaxed);
+        upper_block.size.store(rest, Relaxed);
+        upper_block.below.store(index, Relaxed);
+        upper_block.above.store(above, Relaxed);
+        table.at(above).below.store(upper, Relaxed);
+        block.above.store(upper, Relaxed);
+        block.size.store(size, Relaxed);
+        upper
+    }
+
+    /// Makes one block of a taken one and the taken one above it, both held by the caller alone.
+    pub(super) fn join_taken(&mut self, table: Table<'_>, index: u32) {
+        let block = table.at(index);
+        let upper = block.above();
+        let upper_block = table.at(upper);
+        let size = block.size() + upper_block.size();
+        upper_block.set_free();
+        self.join(table, (index, block), (upper, upper_block));
+        block.size.store(size, Relaxed);
+    }
+
     /// Takes the free block below a block out of its bin, if there is one: its place in the table. Until the two have
     /// [changed places](Self::slide), nobody else gets it.
     pub(super) fn hold_below(&mut self, table: Table<'_>, index: u32) -> Option<u32> {
         let below = table.at(index).below();
-        let free = table.get(below).filter(|block| block.is_free())?;
+        let free = Some(table.at(below)).filter(|block| block.is_free())?;
         self.bins.unhang(table, free);
         free.set_held();
         Some(below)
@@ -123,12 +196,8 @@ impl SegregatedFit {
     pub(super) fn slide(&mut self, table: Table<'_>, held: u32, index: u32) {
         let (lower, upper) = (table.at(held), table.at(index));
         let (below, above) = (lower.below(), upper.above());
-        if let Some(neighbour) = table.get(below) {
-            neighbour.above.store(index, Relaxed);
-        }
-        if let Some(neighbour) = table.get(above) {
-            neighbour.below.store(held, Relaxed);
-        }
+        table.at(below).above.store(index, Relaxed);
+        table.at(above).below.store(held, Relaxed);
         upper.below.store(below, Relaxed);
         upper.above.store(held, Relaxed);
         lower.below.store(index, Relaxed);
@@ -137,38 +206,30 @@ impl SegregatedFit {
         lower.offset.store(upper.end(), Relaxed);
     }
 
-    /// The lowest block above another one, or of all, that may be moved into free units below it.
-    pub(super) fn next_to_move(&self, table: Table<'_>, last: Option<u32>) -> Option<u32> {
-        let below_is_free = |block: &Block| table.get(block.below()).is_some_and(Block::is_free);
-        let first = last.map_or_else(|| self.lowest(table), |last| table.at(last).above());
-        places(table, first).find(|&index| {
-            let block = table.at(index);
-            block.is_movable() && below_is_free(block)
-        })
+    /// Every block by address, with its place.
+    pub(super) fn iter<'a>(&self, table: Table<'a>) -> impl Iterator<Item = (u32, &'a Block)> + use<'a> {
+        self.iter_from(table, table.at(END).above())
     }
 
-    /// The largest free block that there would be if everything movable moved down.
-    pub(super) fn largest_after_compacting(&self, table: Table<'_>) -> u32 {
-        let (mut largest, mut free) = (0, 0);
-        for block in self.iter(table) {
-            if block.is_free() {
-                free += block.size();
-            } else if !block.is_movable() {
-                free = 0;
-            }
-            largest = largest.max(free);
-        }
-        largest
+    /// As [`iter`](Self::iter), from the block at a place on.
+    pub(super) fn iter_from<'a>(
+        &self,
+        table: Table<'a>,
+        first: u32,
+    ) -> impl Iterator<Item = (u32, &'a Block)> + use<'a> {
+        let some = |index: u32| (index != END).then_some(index);
+        std::iter::successors(some(first), move |&index| some(table.at(index).above()))
+            .map(move |index| (index, table.at(index)))
     }
 
-    /// Every block by address.
-    pub(super) fn iter<'a>(&self, table: Table<'a>) -> impl Iterator<Item = &'a Block> + use<'a> {
-        places(table, self.lowest(table)).map(move |index| table.at(index))
+    /// How many granules, of so many units each, lie wholly in free blocks.
+    pub(super) fn whole_granules(&self, granule: u32) -> u64 {
+        self.bins.at_least(granule).map(|free| whole_granules(free.offset, free.size, granule)).sum()
     }
 
-    /// The place of the block with the lowest address.
-    fn lowest(&self, table: Table<'_>) -> u32 {
-        (0..self.used).find(|&index| table.at(index).below() == NONE).unwrap_or(NONE)
+    /// Free blocks of at least so many units, with their offsets and sizes.
+    pub(super) fn free_at_least(&self, size: u32) -> impl Iterator<Item = (u32, u32)> + '_ {
+        self.bins.at_least(size).map(|free| (free.offset, free.size))
     }
 
     /// Places of the table that have ever been in use are those below.
@@ -196,17 +257,13 @@ impl SegregatedFit {
     ) {
         let above = upper_block.above();
         lower_block.above.store(above, Relaxed);
-        if let Some(neighbour) = table.get(above) {
-            neighbour.below.store(lower, Relaxed);
-        }
+        table.at(above).below.store(lower, Relaxed);
         self.vacate(upper, upper_block);
     }
 
     /// Notes that a place of the table is not in use.
     #[inline(always)]
     fn vacate(&mut self, index: u32, block: &Block) {
-        // Not the lowest block, whatever it was.
-        block.below.store(index, Relaxed);
         block.above.store(self.vacant, Relaxed);
         self.vacant = index;
     }
@@ -221,14 +278,21 @@ impl SegregatedFit {
     /// Adds a free block between two neighbours, which are still to be told: its place in the table.
     #[inline(always)]
     fn add(&mut self, table: Table<'_>, offset: u32, size: u32, below: u32, above: u32) -> u32 {
-        let index = if self.vacant == NONE { self.grow_table(table) } else { self.vacant };
+        let index = self.place(table);
         let block = table.at(index);
-        self.vacant = block.above();
         block.offset.store(offset, Relaxed);
         block.size.store(size, Relaxed);
         block.below.store(below, Relaxed);
         block.above.store(above, Relaxed);
         self.bins.hang(block, Free { size, offset, index });
+        index
+    }
+
+    /// A place that is not in use, from now on in use.
+    #[inline(always)]
+    fn place(&mut self, table: Table<'_>) -> u32 {
+        let index = if self.vacant == NONE { self.grow_table(table) } else { self.vacant };
+        self.vacant = table.at(index).above();
         index
     }
 
@@ -243,10 +307,10 @@ impl SegregatedFit {
     }
 }
 
-/// From one place on, the places of the blocks above.
-fn places(table: Table<'_>, first: u32) -> impl Iterator<Item = u32> + use<'_> {
-    let above = move |&index: &u32| Some(table.at(index).above()).filter(|&above| above != NONE);
-    std::iter::successors(Some(first).filter(|&first| first != NONE), above)
+/// How many granules, of so many units each, lie wholly in `[offset, offset + size)`.
+pub(super) fn whole_granules(offset: u32, size: u32, granule: u32) -> u64 {
+    let (start, end, granule) = (u64::from(offset), u64::from(offset) + u64::from(size), u64::from(granule));
+    (end / granule).saturating_sub(start.div_ceil(granule))
 }
 
 #[cfg(test)]
@@ -254,15 +318,15 @@ fn places(table: Table<'_>, first: u32) -> impl Iterator<Item = u32> + use<'_> {
 mod tests {
     use super::*;
     use crate::pool::blocks::{Blocks, Label};
-    use crate::pool::{OwnerId, TagId};
     use proptest::prelude::*;
 
-    const LABEL: Label = Label { owner: OwnerId::NONE, tag: TagId::NONE, slack: 0, born: 0 };
+    const LABEL: Label = Label { owner: 0, tag: 0, slack: 0, born: 0 };
 
     /// What must hold after every operation.
     fn check(fit: &SegregatedFit, table: Table<'_>, capacity: u32) {
         let (mut end, mut free, mut free_before) = (0, 0, false);
-        for block in fit.iter(table) {
+        for (index, block) in fit.iter(table) {
+            assert_eq!(table.at(block.below()).above(), index);
             assert_eq!(block.offset(), end, "blocks are adjacent");
             assert!(block.size() > 0);
             end = block.end();
@@ -270,9 +334,10 @@ mod tests {
             free_before = block.is_free();
             free += usize::from(free_before);
         }
-        assert_eq!(end, capacity);
+        assert_eq!((end, fit.end(table)), (capacity, capacity));
         assert_eq!(fit.bins.check(table), free, "each free block hangs in one bin");
-        let largest = fit.iter(table).filter(|block| block.is_free()).map(Block::size).max();
+        let largest =
+            fit.iter(table).filter(|(_, block)| block.is_free()).map(|(_, block)| block.size()).max();
         assert_eq!(fit.largest_free(), largest.unwrap_or(0));
     }
 
@@ -292,12 +357,12 @@ mod tests {
                     fit.free(table, index, table.at(index));
                 } else {
                     let alignment = 1 << shift;
-                    let fitting = fit.iter(table).filter(|block| block.is_free()).any(|block| {
+                    let fitting = fit.iter(table).filter(|(_, block)| block.is_free()).any(|(_, block)| {
                         block.offset().next_multiple_of(alignment) + size <= block.end()
                     });
                     match fit.allocate(table, size, alignment) {
                         Some((index, block)) => {
-                            block.set_live(LABEL, false);
+                            block.set_live(LABEL);
                             prop_assert_eq!((block.size(), block.offset() % alignment), (size, 0));
                             live.push(index);
                         }

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::request::Purpose;
+use super::request::{Holder, Purpose};
 use crate::units::ByteSize;
 
 /// A pool at one instant. Every size says its scope: *requested* by the callers, *used* (granted, after
@@ -42,6 +42,15 @@ pub struct PoolStats {
     pub misses: u64,
     /// Requests refused.
     pub failures: u64,
+    /// Requests that wait for streams now.
+    #[serde(default)]
+    pub waiting: u64,
+    /// Allocations moved by compacting, ever.
+    #[serde(default)]
+    pub moved: u64,
+    /// Their bytes.
+    #[serde(default)]
+    pub moved_bytes: ByteSize,
     /// The largest block that could be granted.
     pub largest_free_bytes: ByteSize,
     /// Memory of the program that the pool's book takes. Of its table, the pages that have ever been used.
@@ -76,8 +85,8 @@ impl PoolStats {
 pub struct Leak {
     /// Its tag; empty when it has none.
     pub tag: String,
-    /// The model that it was granted to; empty when nobody in particular.
-    pub model: String,
+    /// For whom it was granted.
+    pub model: Holder,
     /// What for.
     pub purpose: Purpose,
     /// Bytes asked for.
@@ -98,17 +107,8 @@ impl fmt::Display for LeakReport {
         let total: ByteSize = self.leaks.iter().map(|leak| leak.requested_bytes).sum();
         write!(f, "{} live allocations of {total}", self.leaks.len())?;
         for leak in &self.leaks {
-            let or = |text: &str, none: &str| {
-                if text.is_empty() { none.to_owned() } else { text.to_owned() }
-            };
-            write!(
-                f,
-                "\n  {}: {} of {} ({})",
-                or(&leak.tag, "untagged"),
-                leak.requested_bytes,
-                or(&leak.model, "no model"),
-                leak.purpose
-            )?;
+            let tag = if leak.tag.is_empty() { "untagged" } else { &leak.tag };
+            write!(f, "\n  {tag}: {} of {} ({})", leak.requested_bytes, leak.model, leak.purpose)?;
             if let Some(age) = leak.age {
                 write!(f, ", {:.2} s old", age.as_secs_f64())?;
             }

@@ -8,6 +8,12 @@ fn simulated(capacity: ByteSize) -> DeviceMemoryPool {
     DeviceMemoryPool::new(Arc::new(SimulatedDevice::new(capacity)), capacity).unwrap()
 }
 
+/// A device whose addresses are its memory: what is free in pieces is in pieces.
+fn without_virtual_memory(capacity: ByteSize) -> DeviceMemoryPool {
+    let device = SimulatedDevice::builder(capacity).virtual_memory(false).build();
+    DeviceMemoryPool::new(Arc::new(device), capacity).unwrap()
+}
+
 fn mib(n: u64) -> Request {
     Request::new(ByteSize::mib(n))
 }
@@ -57,7 +63,7 @@ fn alignment_is_kept_and_nonsense_is_refused() {
 
 #[test]
 fn an_error_names_the_numbers_and_the_way_out() {
-    let pool = simulated(ByteSize::mib(16));
+    let pool = without_virtual_memory(ByteSize::mib(16));
     let llama = pool.owner("llama", Purpose::Weights);
     let _low = pool.allocate(mib(6).owner(llama)).unwrap();
     let gap = pool.allocate(mib(4)).unwrap();
@@ -272,7 +278,7 @@ fn threads_that_keep_blocks_share_none() {
 fn budgets_of_owners_and_models_are_kept() {
     let pool = simulated(ByteSize::gib(1));
     let (kv, weights) = (pool.owner("llama", Purpose::Kv), pool.owner("llama", Purpose::Weights));
-    pool.set_budget(kv, Some(ByteSize::mib(10)));
+    pool.set_budget(kv, Some(ByteSize::mib(10))).unwrap();
     pool.set_model_budget("llama", Some(ByteSize::mib(16)));
     let _eight = pool.allocate(mib(8).owner(kv)).unwrap();
     let Err(PoolError::OverBudget(error)) = pool.allocate(mib(3).owner(kv)) else { panic!("11 of 10 MiB") };
@@ -352,7 +358,7 @@ fn streams_of_one_name_are_two_streams() {
 fn a_streams_own_memory_is_subject_to_budgets_and_checks_too() {
     let pool = simulated(ByteSize::mib(64));
     let (stream, capped) = (ManualStream::new(1), pool.owner("capped", Purpose::Kv));
-    pool.set_budget(capped, Some(ByteSize::mib(4)));
+    pool.set_budget(capped, Some(ByteSize::mib(4))).unwrap();
     let (id, _) = pool.allocate_on(mib(8), &stream).unwrap();
     pool.release_on(id, &stream).unwrap();
     assert!(matches!(pool.allocate_on(mib(8).alignment(48), &stream), Err(PoolError::Alignment(48))));
@@ -364,23 +370,30 @@ fn a_streams_own_memory_is_subject_to_budgets_and_checks_too() {
 
 #[test]
 fn fragmentation_alone_moves_what_may_be_moved() {
-    let pool =
-        DeviceMemoryPool::new(Arc::new(HostDevice::new(ByteSize::mib(32))), ByteSize::mib(32)).unwrap();
+    let pool = without_virtual_memory(ByteSize::mib(32));
     let mut movable: Vec<_> = (0..16).map(|_| pool.allocate_movable(mib(2)).unwrap()).collect();
     for (i, block) in movable.iter_mut().enumerate() {
-        block.pin_mut().fill(i as u32).unwrap();
+        block.pin_mut().unwrap().fill(i as u32).unwrap();
     }
     let kept: Vec<_> = movable.into_iter().enumerate().filter(|(i, _)| i % 2 == 1).collect();
-    let pinned = kept[0].1.pin();
+    let mut pins: Vec<Pinned> = kept.iter().map(|(_, block)| block.pin()).collect();
     let Err(PoolError::OutOfMemory(error)) = pool.allocate(mib(8)) else { panic!("pinned memory stays") };
-    assert_eq!((error.largest_free, error.largest_after_compacting), (ByteSize::mib(2), ByteSize::mib(16)));
-    assert!(error.report().contains("compacting makes the largest free block 16 MiB, which is enough"));
-    assert!(pool.compact().unwrap().pinned);
-    drop(pinned);
-    let mut eight = pool.allocate(mib(8)).expect("moving makes room");
-    eight.fill(99).unwrap();
+    assert_eq!((error.largest_free, error.largest_after_compacting), (ByteSize::mib(2), ByteSize::mib(2)));
     let report = pool.compact().unwrap();
-    assert!(!report.pinned && report.largest_after_bytes == ByteSize::mib(8), "{report:?}");
+    assert!(report.pinned && report.moved == 0);
+    // A pin may be kept anywhere, and outlives its handle: others move, this block stays.
+    let first = pins.swap_remove(0);
+    let stays = first.range();
+    drop(pins);
+    let first = std::thread::spawn(move || first).join().unwrap();
+    let mut eight = pool.allocate(mib(8)).expect("moving makes room");
+    assert_eq!(pool.stats().moved_bytes, ByteSize::mib(6), "as few as make room");
+    eight.fill(99).unwrap();
+    assert_eq!((first.range(), first.find_mismatch(1, None)), (stays, Ok(None)));
+    drop(first);
+    let report = pool.compact().unwrap();
+    // What moved for the request is on one side of it, what did not on the other.
+    assert!(!report.pinned && report.largest_after_bytes == ByteSize::mib(6), "{report:?}");
     for (i, block) in &kept {
         assert_eq!(block.pin().find_mismatch(*i as u32, None), Ok(None), "block {i}");
     }
@@ -392,7 +405,7 @@ fn fragmentation_alone_moves_what_may_be_moved() {
 fn the_out_of_memory_report_says_who_and_what_would_help() {
     let pool = simulated(ByteSize::mib(64));
     let (llama, bert) = (pool.owner("llama", Purpose::Weights), pool.owner("bert", Purpose::Kv));
-    pool.set_priority(llama, 9);
+    pool.set_priority(llama, 9).unwrap();
     let _weights = pool.allocate(mib(40).owner(llama)).unwrap();
     let _kv = pool.allocate(mib(16).owner(bert)).unwrap();
     let Err(PoolError::OutOfMemory(error)) = pool.allocate(mib(20)) else { panic!("8 MiB are free") };
@@ -426,7 +439,7 @@ fn what_is_idle_is_used_again_expires_and_makes_room() {
     drop(blocks);
     assert_eq!((pool.stats().evicted, pool.stats().cached_bytes), (1, ByteSize::mib(60)));
     // Only as many as a request needs.
-    let large = pool.allocate(ByteSize::mib(40)).unwrap();
+    let large = pool.allocate(ByteSize::mib(80)).unwrap();
     assert_eq!((pool.stats().evicted, pool.stats().idle), (3, 1));
     // Time alone, without a request.
     let now = std::time::Instant::now();
@@ -600,13 +613,15 @@ proptest! {
     fn compacting_keeps_content_and_does_what_it_says(
         operations in prop::collection::vec((0u8..4, 1u64..30_000, any::<prop::sample::Index>()), 1..80),
         enough in 0u32..400,
+        virtual_memory: bool,
     ) {
         enum Live {
             Fixed(Allocation),
             Movable(MovableAllocation),
         }
-        let device = SimulatedDevice::builder(ByteSize::mib(1)).granularity(ByteSize::new(4096)).build();
-        let pool = DeviceMemoryPool::new(Arc::new(device), ByteSize::new(300_000)).unwrap();
+        let device = SimulatedDevice::builder(ByteSize::mib(1)).granularity(ByteSize::new(4096));
+        let device = Arc::new(device.virtual_memory(virtual_memory).build());
+        let pool = DeviceMemoryPool::new(device, ByteSize::new(300_000)).unwrap();
         let mut live: Vec<(Live, u32)> = Vec::new();
         let check = |live: &[(Live, u32)]| {
             for (allocation, pattern) in live {
@@ -632,7 +647,7 @@ proptest! {
             if let Some(mut allocation) = allocation {
                 match &mut allocation {
                     Live::Fixed(fixed) => fixed.fill(i as u32).unwrap(),
-                    Live::Movable(movable) => movable.pin_mut().fill(i as u32).unwrap(),
+                    Live::Movable(movable) => movable.pin_mut().unwrap().fill(i as u32).unwrap(),
                 }
                 live.push((allocation, i as u32));
             }
@@ -640,12 +655,13 @@ proptest! {
         check(&live);
         let foretold = {
             let book = pool.inner.recalled();
-            ByteSize::new(u64::from(book.fit.largest_after_compacting(pool.inner.table())) * 256)
+            ByteSize::new(u64::from(pool.inner.room_after_compacting(&book).largest) * 256)
         };
-        pool.inner.compact(enough).unwrap();
+        pool.inner.compact(Some(enough), CompactBudget::UNLIMITED).unwrap();
         check(&live);
         let report = pool.compact().unwrap();
-        prop_assert_eq!(report.largest_after_bytes, foretold);
+        // Within its capacity's granules a pool may be unable to move something, and says so.
+        prop_assert!(report.largest_after_bytes == foretold || virtual_memory && report.unfinished);
         check(&live);
         pool.trim().unwrap();
         check(&live);

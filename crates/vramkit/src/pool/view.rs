@@ -230,7 +230,7 @@ impl Allocation {
     pub fn view_part<T: Pod>(&self, offset: u64, len: usize) -> Result<&[T], ViewError> {
         // SAFETY: a handle's memory is live until the handle is dropped, released on a stream or turned into an id,
         // none of which can happen while the slice borrows it: nobody else has its id, and the id of something else
-        // cannot pass for it, because the states of blocks with handles are apart (`HANDLE` in `blocks`). It is not
+        // cannot pass for it, because blocks with handles are of a kind of their own (`HELD` in `blocks`). It is not
         // movable. Changing it takes the handle mutably, and accesses by an earlier id are over (`host_pointer`).
         unsafe { self.pool.slice(self.range(), offset, len) }
     }
@@ -259,35 +259,36 @@ impl Allocation {
 /// drop(pinned); // now it may move
 /// assert_eq!(view[0], 0.0);
 /// ```
-impl Pinned<'_> {
+impl Pinned {
     /// All of it, as elements.
     pub fn view<T: Pod>(&self) -> Result<&[T], ViewError> {
-        self.view_part(0, count::<T>(self.range)?)
+        self.view_part(0, count::<T>(self.range())?)
     }
 
     /// The `len` elements from the byte `offset` on.
     pub fn view_part<T: Pod>(&self, offset: u64, len: usize) -> Result<&[T], ViewError> {
-        // SAFETY: the guard borrows the handle, so the memory is live, and keeps it from moving; both for as long as
-        // the slice borrows the guard. A movable block has no id outside of its handle, and no other id passes for it.
-        // Changing it takes the handle mutably, by `pin_mut`.
-        unsafe { self.pool.slice(self.range, offset, len) }
+        // SAFETY: the guard shares the memory with its handle, so it is live, and keeps it from moving; both for as long as
+        // the slice borrows the guard. No id that people may use is of a movable block's kind. Changing it takes a
+        // `PinnedMut`, of which there is none while another pin is out.
+        unsafe { self.pool().slice(self.range(), offset, len) }
     }
 
     /// All of it, as elements on its device, for as long as the guard is held.
     pub fn device_ptr<T>(&self) -> Result<DevicePtr<T>, ViewError> {
-        place(self.range, 0, count::<T>(self.range)?)
+        place(self.range(), 0, count::<T>(self.range())?)
     }
 }
 
 impl PinnedMut<'_> {
     /// All of it, as elements to change.
     pub fn view_mut<T: Pod>(&mut self) -> Result<&mut [T], ViewError> {
-        self.view_part_mut(0, count::<T>(self.0.range)?)
+        self.view_part_mut(0, count::<T>(self.range())?)
     }
 
     /// The `len` elements from the byte `offset` on, to change.
     pub fn view_part_mut<T: Pod>(&mut self, offset: u64, len: usize) -> Result<&mut [T], ViewError> {
-        // SAFETY: as in `Pinned::view_part`, and the guard borrows the handle mutably, as the slice does the guard.
-        unsafe { self.0.pool.slice_mut(self.0.range, offset, len) }
+        // SAFETY: as in `Pinned::view_part`; the guard is the only one (`pin_mut`), no other can be had while it borrows the
+        // handle mutably, and the slice borrows the guard so.
+        unsafe { self.pool().slice_mut(self.range(), offset, len) }
     }
 }

@@ -15,18 +15,15 @@ impl Inner {
         let mut trim = self.granules.begin_trim();
         {
             let book = self.recalled();
-            let end = self.range.size.bytes();
-            let mut last_free_from = 0;
-            for block in book.fit.iter(self.table()) {
-                let (offset, size) = (self.bytes(block.offset()), self.bytes(block.size()));
-                if !block.is_free() {
-                    last_free_from = offset + size;
-                } else if offset + size < self.capacity.bytes() {
-                    trim.give_up(offset, size);
-                }
+            let table = self.table();
+            for (offset, size) in book.fit.free_at_least(1) {
+                trim.give_up(self.bytes(offset), self.bytes(size));
             }
-            // The free end of the pool takes the rest of its last granule along.
-            trim.give_up(last_free_from, end - last_free_from);
+            // The free end takes the rest of its last granule along.
+            let end = self.bytes(book.fit.end(table));
+            let free_from = end - self.bytes(book.fit.free_at_end(table));
+            let granularity = self.granules.granularity();
+            trim.give_up(free_from, end.next_multiple_of(granularity) - free_from);
         }
         let (freed_bytes, device_calls) = trim.finish(&*self.memory)?;
         Ok(TrimReport { freed_bytes, device_calls, elapsed: start.elapsed() })
@@ -35,16 +32,16 @@ impl Inner {
     pub(super) fn live(&self) -> LeakReport {
         let now = clock::now();
         let book = self.recalled();
-        let leaks = book.fit.iter(self.table()).filter(|block| block.is_live()).map(|block| {
-            let label = block.label();
-            let owner = &book.owners[usize::from(label.owner.0)];
-            let granted = self.bytes(block.size());
+        let live = book.fit.iter(self.table()).filter_map(|(_, block)| block.look());
+        let leaks = live.map(|seen| {
+            let label = seen.label;
+            let (model, purpose) = book.owners.name(label.owner);
             Leak {
-                tag: book.tag_name(label.tag).to_owned(),
-                model: owner.model.to_string(),
-                purpose: owner.purpose,
-                requested_bytes: ByteSize::new(granted - u64::from(label.slack)),
-                age: self.ages.then(|| clock::between(label.born, now)),
+                tag: book.tags.name(label.tag).to_owned(),
+                model,
+                purpose,
+                requested_bytes: ByteSize::new(self.requested_of(&seen)),
+                age: self.config.ages.then(|| clock::between(label.born, now)),
             }
         });
         LeakReport { leaks: leaks.collect() }

@@ -164,7 +164,7 @@ fn check_moves(pool: &DeviceMemoryPool) -> Result<(), PoolError> {
     let mut movable = Vec::new();
     for pattern in 100..110 {
         let mut block = pool.allocate_movable(Request::new(ByteSize::mib(2)))?;
-        block.pin_mut().fill(pattern)?;
+        block.pin_mut()?.fill(pattern)?;
         movable.push((pattern, block));
     }
     movable.retain(|(pattern, _)| pattern % 2 == 1);

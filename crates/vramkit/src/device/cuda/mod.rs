@@ -178,6 +178,10 @@ impl Backing for CudaDevice {
     fn reserve(&self, size: ByteSize) -> Result<Box<dyn Reservation>, DeviceError> {
         self.0.reserve(size)
     }
+
+    fn has_virtual_memory(&self) -> bool {
+        self.0.raw().vmm().is_some()
+    }
 }
 
 impl CardMemory {

@@ -13,7 +13,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use super::{FLOORS, keep, shape};
-use crate::pool::{LedgerEntry, Purpose};
+use crate::pool::{Holder, LedgerEntry, Purpose};
 use crate::units::ByteSize;
 
 /// The block of the first lane, and how old its old bytes are; both double from lane to lane.
@@ -41,8 +41,8 @@ const OVER: f64 = 0.25;
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct TagLeak {
-    /// The model; empty when nobody in particular.
-    pub model: String,
+    /// For whom.
+    pub model: Holder,
     /// What for.
     pub purpose: Purpose,
     /// The tag; empty when there is none.
@@ -68,14 +68,14 @@ pub enum TagEvent {
     Cleared(TagLeak),
 }
 
-type Key = (String, Purpose, String);
+type Key = (Holder, Purpose, String);
 
 /// Watches a pool's ledger.
 #[derive(Clone, Debug)]
 pub struct OwnerLeaks {
     least: ByteSize,
     tags: HashMap<Key, Track>,
-    bounded: HashMap<(String, Purpose), ByteSize>,
+    bounded: HashMap<(Holder, Purpose), ByteSize>,
     last: Option<Duration>,
 }
 
@@ -107,10 +107,10 @@ impl OwnerLeaks {
     }
 
     /// Leaves an owner alone while it holds less than its budget: it fills what it may. `None` takes that back.
-    pub fn set_budget(&mut self, model: &str, purpose: Purpose, budget: Option<ByteSize>) {
+    pub fn set_budget(&mut self, model: &Holder, purpose: Purpose, budget: Option<ByteSize>) {
         match budget {
-            Some(budget) => self.bounded.insert((model.to_owned(), purpose), budget),
-            None => self.bounded.remove(&(model.to_owned(), purpose)),
+            Some(budget) => self.bounded.insert((model.clone(), purpose), budget),
+            None => self.bounded.remove(&(model.clone(), purpose)),
         };
     }
 
@@ -121,7 +121,7 @@ impl OwnerLeaks {
             return Vec::new();
         }
         self.last = Some(now);
-        let mut held: HashMap<(&str, Purpose), ByteSize> = HashMap::new();
+        let mut held: HashMap<(&Holder, Purpose), ByteSize> = HashMap::new();
         for entry in ledger {
             *held.entry((&entry.model, entry.purpose)).or_default() += entry.granted_bytes;
         }
@@ -132,8 +132,7 @@ impl OwnerLeaks {
                 continue;
             }
             let owner = (entry.model.clone(), entry.purpose);
-            let within =
-                self.bounded.get(&owner).is_some_and(|budget| held[&(&*owner.0, owner.1)] <= *budget);
+            let within = self.bounded.get(&owner).is_some_and(|budget| held[&(&owner.0, owner.1)] <= *budget);
             let track = self.tags.entry(key).or_default();
             track.seen = now;
             events.extend(track.take(now, entry, self.least, within));

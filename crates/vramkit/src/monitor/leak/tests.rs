@@ -138,7 +138,7 @@ fn an_owner_below_its_budget_fills_what_it_may() {
     };
     let suspicions = |budget: Option<ByteSize>| {
         let mut leaks = OwnerLeaks::default();
-        leaks.set_budget("cache", crate::pool::Purpose::Other, budget);
+        leaks.set_budget(&"cache".into(), crate::pool::Purpose::Other, budget);
         let at = |second| leaks.check(Duration::from_secs(second), &[entry(second)]).len();
         (10..4000).step_by(10).map(at).sum::<usize>()
     };
