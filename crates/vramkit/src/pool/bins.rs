@@ -118,19 +118,19 @@ impl Bins {
         Some(free)
     }
 
-    /// As [`take`](Self::take), of the blocks that begin at `floor` or above.
-    pub(super) fn take_above(
+    /// As [`take`](Self::take), of all blocks the one for which `cost` is least.
+    pub(super) fn take_cheapest(
         &mut self,
         table: Table<'_>,
-        floor: u32,
         size: u32,
         alignment: u32,
+        cost: impl Fn(&Free) -> Option<u64>,
     ) -> Option<Free> {
-        let fits = |free: &Free| free.offset >= floor && u64::from(free.size) >= free.needed(size, alignment);
-        let find = |at: usize| Some((at, self.lists[at].iter().skip(SENTINELS).position(fits)? + SENTINELS));
-        let (at, place) = (bin_of(size)..BINS).find_map(find)?;
-        let free = self.lists[at][place];
-        self.take_out(table, at, place);
+        let holds = |free: &Free| u64::from(free.size) >= free.needed(size, alignment);
+        let cheapest =
+            self.at_least(size).filter(|free| holds(free)).filter_map(|free| Some((cost(free)?, free)));
+        let free = *cheapest.min_by_key(|(cost, _)| *cost)?.1;
+        self.take_out(table, bin_of(free.size), table.at(free.index).place() as usize);
         Some(free)
     }
 

@@ -111,7 +111,12 @@ impl Inner {
         })?;
         let blocks = Blocks::new(capacity.bytes());
         let units = (capacity.bytes() >> shift) as u32;
-        let limit = if addresses_are_free { capacity } else { ByteSize::MAX };
+        let granularity = device.info().granularity;
+        let (limit, end) = match addresses_are_free {
+            // Whole granules, so that none is left in pieces at the end.
+            true => (capacity, (capacity.bytes().next_multiple_of(granularity.bytes()) >> shift) as u32),
+            false => (ByteSize::MAX, units),
+        };
         Ok(Self {
             granules: Granules::new(range, granularity, limit),
             device,
@@ -122,7 +127,7 @@ impl Inner {
             addresses_are_free,
             shift,
             config,
-            book: Latch::new(Book::new(blocks.table(), units, shift)),
+            book: Latch::new(Book::new(blocks.table(), end, shift)),
             blocks,
             fronts: Fronts::new(units),
             counts: Counts::default(),
@@ -291,6 +296,24 @@ impl Inner {
         book.grant(&self.counts, offset, granted, label);
         self.note_peaks();
         Ok(Placed { id: AllocationId(BlockId { index, stamp }), offset, granted })
+    }
+
+    /// Makes a block live and counts it. Under the book's lock.
+    pub(super) fn grant(
+        &self,
+        book: &mut Book,
+        request: &Request,
+        owner: u16,
+        granted: u64,
+        index: u32,
+        block: &Block,
+    ) -> Placed {
+        let label = self.label(request, owner, granted);
+        let stamp = block.set_live_as(request.kind(), label);
+        let offset = self.bytes(block.offset());
+        book.grant(&self.counts, offset, granted, label);
+        self.note_peaks();
+        Placed { id: AllocationId(BlockId { index, stamp }), offset, granted }
     }
 
     /// What a block granted now is for.
@@ -472,8 +495,9 @@ struct GiveBack<'a> {
 
 impl Drop for GiveBack<'_> {
     fn drop(&mut self) {
+        // What grows in place is its handle's to give back.
         let book = &mut self.pool.book.lock();
-        if self.pool.find(self.id).is_ok_and(|block| block.keep(self.id.0.stamp)) {
+        if !self.id.0.is_growing() && self.pool.find(self.id).is_ok_and(|block| block.keep(self.id.0.stamp)) {
             self.pool.take_back(book, self.id.0.index);
             // It was never anybody's.
             book.granted -= 1;

@@ -116,6 +116,8 @@ impl Inner {
         let granule = (granularity >> self.shift) as u32;
         let alignment = self.alignment(request).ok_or_else(none)?.max(granule);
         let table = self.table();
+        // What is committed behind addresses counts, so none of it stays behind those that are reserved.
+        let mut trim = self.granules.begin_trim();
         let mut book = self.recalled();
         let owner = match book.owners.known(request.owner) {
             Ok(owner) => owner,
@@ -126,7 +128,9 @@ impl Inner {
         let mut found = book.fit.allocate_above(table, capacity, units, alignment);
         if found.is_none() {
             let left = (self.range.size.bytes() >> self.shift).saturating_sub(u64::from(book.fit.end(table)));
-            let needed = u64::from(units) + u64::from(alignment - 1);
+            // Units are whole granules, and so is what lies before them.
+            let needed =
+                (u64::from(units) + u64::from(alignment - 1)).next_multiple_of(u64::from(granule.max(1)));
             if needed <= left {
                 book.fit.extend(table, needed as u32);
                 found = book.fit.allocate_above(table, capacity, units, alignment);
@@ -139,7 +143,14 @@ impl Inner {
         book.granted += 1;
         book.reserved += reserved.bytes();
         book.owners.at(owner).allocations += 1;
-        Ok((AllocationId(BlockId { index, stamp }), offset, reserved))
+        trim.give_up(offset, reserved.bytes());
+        drop(book);
+        let id = AllocationId(BlockId { index, stamp });
+        if let Err(error) = trim.finish(&*self.memory) {
+            self.release_growing(id)?;
+            return Err(error.into());
+        }
+        Ok((id, offset, reserved))
     }
 
     fn grow(&self, id: AllocationId, from: ByteSize, size: ByteSize) -> Result<(), PoolError> {

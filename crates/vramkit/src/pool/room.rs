@@ -42,8 +42,8 @@ impl Inner {
         placed: Result<Placed, Refusal>,
     ) -> Result<Placed, PoolError> {
         let _waiting = self.stall.wait();
-        let first = self.commit(placed)?;
-        self.make_room(request, first, || self.commit(self.place(request)))
+        let first = self.commit(request, placed)?;
+        self.make_room(request, first, || self.commit(request, self.place(request)))
     }
 
     /// Tries again after each remedy that changes something.
@@ -129,9 +129,11 @@ impl Inner {
         if granted > self.capacity.bytes() - self.counts.used() || units > self.grantable_now(&book) {
             return false;
         }
-        let needed = u64::from(units) + u64::from(alignment - 1);
+        // From a granule's start to a granule's end, so that no granule is left in pieces.
+        let granule = u64::from(self.granule());
+        let needed = (u64::from(units) + u64::from(alignment - 1)).next_multiple_of(granule) + granule;
         let left = (self.range.size.bytes() >> self.shift).saturating_sub(u64::from(book.fit.end(table)));
-        let missing = needed.saturating_sub(u64::from(book.fit.free_at_end(table)));
+        let missing = needed.saturating_sub(u64::from(book.fit.free_at_end(table))).next_multiple_of(granule);
         let Some(missing) = u32::try_from(missing).ok().filter(|_| missing <= left) else { return false };
         book.fit.extend(table, missing);
         true
@@ -171,23 +173,57 @@ impl Inner {
 
     /// The most bytes that could be granted at new addresses: all granules without anything in them together.
     fn in_new_addresses(&self, book: &Book, room: Room) -> u64 {
-        if !self.addresses_are_free {
-            return 0;
+        match self.addresses_are_free {
+            true => self.granules_left(book, room.granules) * self.granules.granularity(),
+            false => 0,
         }
-        let granule = self.granules.granularity();
-        let all = self.bytes(book.fit.end(self.table())).div_ceil(granule);
-        let taken = all.saturating_sub(room.granules).saturating_sub(book.reserved / granule);
-        (self.granules.limit() / granule).saturating_sub(taken) * granule
     }
 
-    /// As [`grantable`](Self::grantable), with what is free now; found without a look at every block.
+    /// How many granules may have something new in them within the capacity, when so many of those that the pool has
+    /// addresses of have nothing in them.
+    fn granules_left(&self, book: &Book, empty: u64) -> u64 {
+        let granule = self.granules.granularity();
+        let all = self.bytes(book.fit.end(self.table())) / granule;
+        let taken = all.saturating_sub(empty).saturating_sub(book.reserved / granule);
+        (self.granules.limit() / granule).saturating_sub(taken)
+    }
+
+    /// The most units that could be granted now.
     pub(super) fn grantable_now(&self, book: &Book) -> u32 {
-        let room = Room {
-            largest: book.fit.largest_free(),
-            granules: book.fit.whole_granules(self.granule()),
-            fits: false,
+        let granule = self.granule();
+        let largest = match self.addresses_are_free {
+            false => self.bytes(book.fit.largest_free()),
+            true => {
+                let left = self.granules_left(book, book.fit.whole_granules(granule));
+                let room = left * self.granules.granularity();
+                // Of a free block with more granules than there is memory for, what is in its first one and in those.
+                let of_block =
+                    |(offset, size): (u32, u32)| match whole_granules(offset, size, granule) <= left {
+                        true => self.bytes(size),
+                        false => self.bytes(offset.next_multiple_of(granule) - offset) + room,
+                    };
+                let large = book.fit.free_at_least(granule).map(of_block).max().unwrap_or(0);
+                large.max(room).max(self.bytes(book.fit.largest_below(granule)))
+            }
         };
-        self.grantable(book, room)
+        (largest.min(self.capacity.bytes() - self.counts.used()) >> self.shift) as u32
+    }
+
+    /// A block for a request whose own choice would have taken more granules than the capacity leaves.
+    fn place_sparingly(&self, request: &Request) -> Result<Placed, Refusal> {
+        let (granted, units) = self.granted(request.size.bytes()).ok_or(Refusal::NoRoom)?;
+        let alignment = self.alignment(request).ok_or(Refusal::NoRoom)?;
+        let granule = self.granule();
+        let mut book = self.book.lock();
+        let owner = book.owners.known(request.owner).map_err(Refusal::Owner)?;
+        book.owners.check(owner, granted).map_err(Refusal::Budget)?;
+        if granted > self.capacity.bytes() - self.counts.used() {
+            return Err(Refusal::NoRoom);
+        }
+        let left = self.granules_left(&book, book.fit.whole_granules(granule));
+        let found = book.fit.allocate_sparingly(self.table(), units, alignment, granule, left);
+        let (index, block) = found.ok_or(Refusal::NoRoom)?;
+        Ok(self.grant(&mut book, request, owner, granted, index, block))
     }
 
     /// As [`grantable`](Self::grantable), if everything movable were moved together.
@@ -276,11 +312,21 @@ impl Inner {
     /// Puts memory behind a block, if there is one. When the device has none or fails otherwise (the outer error),
     /// the block is given back.
     #[cold]
-    fn commit(&self, placed: Result<Placed, Refusal>) -> Outcome<Placed> {
+    fn commit(&self, request: &Request, placed: Result<Placed, Refusal>) -> Outcome<Placed> {
         let placed = match placed {
             Ok(placed) if !self.granules.has(placed.offset, placed.granted) => placed,
             settled => return Ok(settled),
         };
+        match self.back(placed)? {
+            Err(Refusal::NoRoom) if self.addresses_are_free => match self.place_sparingly(request) {
+                Ok(placed) => self.back(placed),
+                Err(refusal) => Ok(Err(refusal)),
+            },
+            settled => Ok(settled),
+        }
+    }
+
+    fn back(&self, placed: Placed) -> Outcome<Placed> {
         let unbacked = Unbacked { pool: self, index: placed.id.0.index };
         if let Err(refusal) = self.put_memory_behind(placed.offset, placed.granted)? {
             return Ok(Err(refusal));

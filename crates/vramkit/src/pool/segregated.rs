@@ -149,8 +149,44 @@ impl SegregatedFit {
         size: u32,
         alignment: u32,
     ) -> Option<(u32, &'a Block)> {
-        let free = self.bins.take_above(table, floor, size, alignment)?;
+        let lowest = |free: &Free| (free.offset >= floor).then_some(u64::from(free.offset));
+        let free = self.bins.take_cheapest(table, size, alignment, lowest)?;
         Some((free.index, self.carve(table, free, size, alignment)))
+    }
+
+    /// As [`allocate`](Self::allocate), where the fewest granules of so many units each have nothing else in them, `most`
+    /// at most.
+    pub(super) fn allocate_sparingly<'a>(
+        &mut self,
+        table: Table<'a>,
+        size: u32,
+        alignment: u32,
+        granule: u32,
+        most: u64,
+    ) -> Option<(u32, &'a Block)> {
+        let new_granules = |free: &Free| {
+            let start = u64::from(free.offset).next_multiple_of(u64::from(alignment));
+            let (end, granule) = (start + u64::from(size), u64::from(granule));
+            let first = start / granule;
+            let last = (end - 1) / granule;
+            // What lies before the free block in its first granule is taken, and so it is behind it in the last.
+            let shared_first = first * granule < u64::from(free.offset);
+            let shared_last = (last + 1) * granule > u64::from(free.offset) + u64::from(free.size);
+            let touched = last - first + 1;
+            let shared = if touched == 1 {
+                u64::from(shared_first || shared_last)
+            } else {
+                u64::from(shared_first) + u64::from(shared_last)
+            };
+            Some(touched - shared).filter(|&new| new <= most)
+        };
+        let free = self.bins.take_cheapest(table, size, alignment, new_granules)?;
+        Some((free.index, self.carve(table, free, size, alignment)))
+    }
+
+    /// The largest free block of fewer than so many units.
+    pub(super) fn largest_below(&self, size: u32) -> u32 {
+        self.bins.at_least(1).map(|free| free.size).filter(|&free| free < size).max().unwrap_or(0)
     }
 
     /// Cuts a taken block in two, of which the lower one has `size` units and keeps its place: the place of the upper

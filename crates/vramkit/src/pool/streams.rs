@@ -388,14 +388,10 @@ impl Inner {
         for part in &parts {
             book.settle(self, self.bytes(part.units), part.owner);
         }
-        let block = table.at(index);
-        let label = self.label(request, owner, granted);
-        let offset = self.bytes(block.offset());
-        let stamp = block.set_live_as(request.kind(), label);
-        book.grant(&self.counts, offset, granted, label);
+        let placed = self.grant(&mut book, request, owner, granted, index, table.at(index));
         drop(book);
         drop(parts);
-        Some(Placed { id: AllocationId(BlockId { index, stamp }), offset, granted })
+        Some(placed)
     }
 
     /// Frees what is finished, of all streams. Returns the bytes.
