@@ -44,9 +44,10 @@ pub enum Command {
 
 /// Place the tensors of one or several models in one arena
 ///
-/// Files are ONNX graphs, lifetime tables (MiniMalloc CSV: id,lower,upper,size) and workloads (TOML, JSON). Takes
-/// no memory: the answer is an offset for each tensor, the arena that holds them, and a lower bound that says how
-/// far it can be from the optimum.
+/// Files are ONNX graphs, lifetime tables (MiniMalloc CSV: id,lower,upper,size, where upper is the first step after a
+/// life; or id,start,end,size, where end is the last step of it) and workloads (TOML, JSON). Takes no memory:
+/// the answer is an offset for each tensor, the arena that holds them, and a lower bound that says how far it can be from
+/// the optimum.
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
   vramkit plan examples/three-models.toml
@@ -62,16 +63,16 @@ pub struct PlanOptions {
     /// How the models run beside one another [default: the workload's; else fixed for one file, sequential for several]
     #[arg(long, value_enum)]
     pub schedule: Option<ScheduleArg>,
-    /// Stop at the first plan that fits; exit with 1 if there is none
+    /// Stop at the first plan that fits; exit with 1 if there is none, or none was found
     #[arg(long, value_name = "SIZE")]
     pub capacity: Option<ByteSize>,
-    /// How long to search for a better plan than the first answers
+    /// How long to search for a better plan than the first answers; Ctrl-C and SIGTERM end it with the best so far
     #[arg(long, value_name = "SECONDS", default_value = "1", value_parser = seconds)]
     pub deadline: Duration,
     /// Where the search's random choices start
     #[arg(long, value_name = "N", default_value_t = 0)]
     pub seed: u64,
-    /// Threads that search [default: as many as there are]
+    /// Threads that search, up to 64 [default: as many as there are]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
     pub threads: Option<u16>,
     /// Alignment of tensors without one of their own [default: 1 in lifetime tables, else 256]
@@ -481,7 +482,12 @@ fn interval(text: &str) -> Result<Duration, String> {
 
 fn seconds(text: &str) -> Result<Duration, String> {
     let seconds: f64 = text.parse().map_err(|_| "not a number of seconds".to_owned())?;
-    Duration::try_from_secs_f64(seconds).map_err(|error| error.to_string())
+    match seconds {
+        _ if seconds.is_nan() => Err("not a number of seconds".to_owned()),
+        _ if seconds < 0.0 => Err("a time is not negative".to_owned()),
+        // More than can be told is no limit.
+        _ => Ok(Duration::try_from_secs_f64(seconds).unwrap_or(Duration::MAX)),
+    }
 }
 
 fn alignment(text: &str) -> Result<u64, String> {

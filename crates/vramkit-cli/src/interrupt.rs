@@ -1,16 +1,25 @@
-//! Ctrl-C ends a search, not the program: what was found so far is still the answer. A second one ends the program.
+//! Ctrl-C and SIGTERM end a search, not the program: what was found so far is still the answer. A second one ends the
+//! program. Commands that have no such answer do not ask for this, and end as usual.
 
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::AtomicBool;
+use std::sync::{Arc, LazyLock};
 
-static INTERRUPTED: AtomicBool = AtomicBool::new(false);
+use signal_hook::consts::{SIGINT, SIGTERM};
+use signal_hook::flag;
 
-/// Raised by the first Ctrl-C from now on.
-pub fn flag() -> &'static AtomicBool {
-    // A handler that is there already is this one.
-    let _ = ctrlc::set_handler(|| {
-        if INTERRUPTED.swap(true, Ordering::Relaxed) {
-            std::process::exit(130);
+static INTERRUPTED: LazyLock<Arc<AtomicBool>> = LazyLock::new(|| {
+    let raised = Arc::new(AtomicBool::new(false));
+    for signal in [SIGINT, SIGTERM] {
+        // In this order: what ends the program looks at the flag before this signal raises it. Where a handler cannot be
+        // had the signal ends the program, as without.
+        if flag::register_conditional_shutdown(signal, 128 + signal, raised.clone()).is_ok() {
+            let _ = flag::register(signal, raised.clone());
         }
-    });
+    }
+    raised
+});
+
+/// Raised by the first signal from now on.
+pub fn flag() -> &'static AtomicBool {
     &INTERRUPTED
 }

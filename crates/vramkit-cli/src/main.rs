@@ -9,6 +9,7 @@ mod commands;
 mod failure;
 mod interrupt;
 mod output;
+mod plan_text;
 mod progress;
 
 use std::process::ExitCode;

@@ -1,9 +1,11 @@
 //! Lifetimes as comma-separated values, in MiniMalloc's format: a header, then a tensor a row.
 //!
-//! Columns `id,lower,upper,size` (MiniMalloc also writes `buffer`, `start`, `end` for the first three) and, where
-//! wanted, `alignment`, `offset` (a pin), `group` (aliases) and `gaps` (`10-12 20-25`: from the first step of each
-//! to before the second the content does not matter); empty cells say nothing. What comes out is a
-//! [`Table`]: the tensors, and the rows as they were, to be written back with an `offset` column.
+//! Columns `id,lower,upper,size` and, where wanted, `alignment`, `offset` (a pin), `group` (aliases) and `gaps`
+//! (`10-12 20-25`: from the first step of each to before the second the content does not matter); empty cells say
+//! nothing. MiniMalloc also writes `buffer` or `buffer_id` for `id`, `start` or `begin` for `lower`, and `end` for
+//! `upper`: as in its own reader, `end` names the last step of a life, and gaps beside it the last of theirs, where
+//! `upper` names the first step after. Other names change nothing. What comes out is a [`Table`]: the tensors, and the
+//! rows as they were, to be written back with an `offset` column.
 
 use std::collections::HashSet;
 
@@ -27,7 +29,10 @@ pub struct Table {
 enum Column {
     Id,
     Lower,
+    /// The first step after a life.
     Upper,
+    /// The last step of a life.
+    Last,
     Size,
     Alignment,
     Offset,
@@ -36,7 +41,7 @@ enum Column {
 }
 
 /// Every header that is known.
-const HEADERS: [(&str, Column); 12] = [
+const HEADERS: [(&str, Column); 13] = [
     ("id", Column::Id),
     ("lower", Column::Lower),
     ("upper", Column::Upper),
@@ -48,7 +53,8 @@ const HEADERS: [(&str, Column); 12] = [
     ("buffer", Column::Id),
     ("buffer_id", Column::Id),
     ("start", Column::Lower),
-    ("end", Column::Upper),
+    ("begin", Column::Lower),
+    ("end", Column::Last),
 ];
 
 /// Reads a table. Errors name the line.
@@ -98,8 +104,14 @@ fn columns(headers: &[String]) -> Result<Vec<Column>, String> {
         }
         columns.push(column);
     }
+    if columns.contains(&Column::Upper) && columns.contains(&Column::Last) {
+        return Err(
+            "columns `upper` (the first step after) and `end` (the last step); give one of them".to_owned()
+        );
+    }
     for (name, column) in &HEADERS[..4] {
-        if !columns.contains(column) {
+        let ends = *column == Column::Upper && columns.contains(&Column::Last);
+        if !ends && !columns.contains(column) {
             return Err(format!("no column `{name}`; a lifetime table has the columns id,lower,upper,size"));
         }
     }
@@ -114,6 +126,8 @@ fn tensor(
 ) -> Result<TensorLifetime, String> {
     let mut tensor = TensorLifetime::new(model, "", 0, 0, ByteSize::ZERO);
     tensor.alignment = alignment;
+    // What a last step lacks to the first step after it.
+    let beyond = u64::from(columns.contains(&Column::Last));
     for (cell, column) in row.iter().zip(columns) {
         let optional = matches!(column, Column::Alignment | Column::Offset | Column::Group | Column::Gaps);
         if optional && cell.is_empty() {
@@ -126,11 +140,17 @@ fn tensor(
             Column::Id => tensor.id = cell.into(),
             Column::Lower => tensor.start = Step(number()?),
             Column::Upper => tensor.end = Step(number()?),
+            Column::Last => {
+                tensor.end = after(number()?, 1).map_err(|reason| format!("end `{cell}` {reason}"))?
+            }
             Column::Size => tensor.size = ByteSize::new(number()?),
             Column::Alignment => tensor.alignment = number()?,
             Column::Offset => tensor.pinned = Some(ByteSize::new(number()?)),
             Column::Group => tensor.alias_group = Some(cell.into()),
-            Column::Gaps => tensor.gaps = cell.split_whitespace().map(gap).collect::<Result<_, _>>()?,
+            Column::Gaps => {
+                let gaps = cell.split_whitespace().map(|text| gap(text, beyond));
+                tensor.gaps = gaps.collect::<Result<_, _>>()?;
+            }
         }
     }
     if tensor.end < tensor.start {
@@ -145,16 +165,24 @@ fn tensor(
     Ok(tensor)
 }
 
-/// A gap, `first-end`. (MiniMalloc's windows, which leave a part of the bytes in use, are refused.)
-fn gap(text: &str) -> Result<(Step, Step), String> {
+/// The step so many after another.
+fn after(step: u64, beyond: u64) -> Result<Step, &'static str> {
+    step.checked_add(beyond).map(Step).ok_or("is the last step that there is, and none is after it")
+}
+
+/// A gap, `first-end`, its end so many steps before the first one after it. (MiniMalloc's windows, which leave a part of
+/// the bytes in use, are refused.)
+fn gap(text: &str, beyond: u64) -> Result<(Step, Step), String> {
     let refuse = |reason: &str| format!("gap `{text}` {reason}");
     if text.contains('@') {
         return Err(refuse("leaves a window of bytes in use; give the window a row of its own"));
     }
     let (start, end) = text.split_once('-').ok_or_else(|| refuse("is not of the form first-end"))?;
-    let step =
-        |cell: &str| whole_number(cell).map(Step).map_err(|reason| refuse(&format!("{reason}: `{cell}`")));
-    Ok((step(start)?, step(end)?))
+    let step = |cell: &str, beyond: u64| {
+        let step = whole_number(cell).and_then(|step| after(step, beyond));
+        step.map_err(|reason| refuse(&format!("{reason}: `{cell}`")))
+    };
+    Ok((step(start, 0)?, step(end, beyond)?))
 }
 
 /// A number of 64 bits without sign, or what is wrong with it.
@@ -249,6 +277,21 @@ mod tests {
     }
 
     #[test]
+    fn an_end_is_the_last_step_of_a_life() {
+        let life = |tensor: &TensorLifetime| (tensor.start.0, tensor.end.0);
+        let lives = |text: &str| read(text).unwrap().tensors.iter().map(life).collect::<Vec<_>>();
+        assert_eq!(lives("buffer,start,end,size\na,0,2,4\nb,2,4,4\n"), [(0, 3), (2, 5)]);
+        assert_eq!(lives("buffer_id,begin,upper,size\na,0,2,4\nb,2,4,4\n"), [(0, 2), (2, 4)]);
+        assert_eq!(lives("id,lower,END,size\na,3,3,4\n"), [(3, 4)]);
+        assert_eq!(lives("id,start,end,size\na,3,2,4\n"), [(3, 3)]);
+        let table = read("id,start,end,size,gaps\na,0,9,4,2-4\n").unwrap();
+        assert_eq!(table.tensors[0].gaps, [(Step(2), Step(5))]);
+        let mut out = Vec::new();
+        table.write_with_offsets(&[ByteSize::new(8)], &mut out).unwrap();
+        assert_eq!(out, b"id,start,end,size,gaps,offset\na,0,9,4,2-4,8\n");
+    }
+
+    #[test]
     fn every_fault_names_its_line() {
         for (text, line, reason) in [
             ("id,lower,upper,size\na,0,3\n", 2, "3 cells where the header has 4"),
@@ -260,6 +303,9 @@ mod tests {
             ("id,lower,upper,size\na,0,3,4\na,0,3,4\n", 3, "twice"),
             ("id,lower,upper,sise\na,0,3,4\n", 1, "unknown column `sise`; did you mean `size`?"),
             ("id,lower,size\na,0,3\n", 1, "no column `upper`"),
+            ("id,lower,upper,end,size\na,0,3,3,1\n", 1, "give one of them"),
+            ("id,start,end,size\na,0,18446744073709551615,1\n", 2, "none is after it"),
+            ("id,start,end,size\na,5,3,1\n", 2, "before its start"),
             ("id,lower,upper,size,alignment\na,0,3,4,3\n", 2, "not a power of two"),
             ("id,lower,upper,size,gaps\na,0,9,4,3\n", 2, "gap `3` is not of the form"),
             ("id,lower,upper,size,gaps\na,0,9,4,3-5@0:2\n", 2, "window"),

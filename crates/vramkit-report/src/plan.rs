@@ -133,6 +133,10 @@ impl<'a> Picture<'a> {
     }
 
     fn tensor(&self, svg: &mut String, tensor: &TensorReport) {
+        // What takes no room may be pinned anywhere, beyond the arena and all numbers too.
+        if tensor.size_bytes.is_zero() || tensor.end <= tensor.start {
+            return;
+        }
         let (x, y) =
             (self.x(tensor.start.0), self.y(tensor.offset_bytes.bytes() + tensor.size_bytes.bytes()));
         let width = self.x(tensor.end.0) - x;

@@ -187,7 +187,7 @@ impl Watcher {
                         TagEvent::Cleared(leak) => (EventKind::Cleared, leak, "no longer growing"),
                     };
                     let tag = if leak.tag.is_empty() { "untagged" } else { &leak.tag };
-                    let model = if leak.model.is_empty() { "no model" } else { &leak.model };
+                    let model = leak.model.model().unwrap_or("no model");
                     events.push((
                         pool.device.clone(),
                         kind,

@@ -8,7 +8,7 @@ use vramkit::ByteSize;
 use vramkit::plan::{
     AllocationPlan, MemoryPlanner, Observer, PoolError, PooledPlan, Schedule, choose_starts,
 };
-use vramkit::report::{ConflictReport, OrderReport, PlanReport, StartsReport};
+use vramkit::report::{OrderReport, PlanReport, StartsReport};
 use vramkit::units::Step;
 use vramkit_models::workload::to_toml;
 use vramkit_models::{Demand, ReadError, ReadOptions, read_all, table};
@@ -16,7 +16,9 @@ use vramkit_models::{Demand, ReadError, ReadOptions, read_all, table};
 use crate::args::{OrderArg, PlanOptions};
 use crate::failure::Failure;
 use crate::interrupt;
-use crate::output::{self, BAD, BOLD, GOOD};
+use crate::output::{self, BAD, GOOD};
+pub use crate::plan_text::describe;
+use crate::plan_text::{because, describe_plan, explain};
 use crate::progress::Progress;
 
 pub fn run(options: &PlanOptions) -> Result<bool, Failure> {
@@ -61,7 +63,7 @@ pub fn run(options: &PlanOptions) -> Result<bool, Failure> {
     if options.json {
         output::json(&report)?;
     } else {
-        let mut text = describe(&report);
+        let mut text = describe_plan(&report);
         if options.explain {
             text += &explain(&report, &plan);
         }
@@ -95,9 +97,14 @@ fn over_pools(
 ) -> Result<bool, Failure> {
     let pooled = match pooled {
         Ok(pooled) => pooled,
-        // There is no plan: an answer, not a fault of the input.
-        Err(full @ PoolError::Full { .. }) => {
-            output::note(&format!("{BAD}does not fit{BAD:#}: {full}\n"))?;
+        // There is no plan, or none was found: an answer, not a fault of the input.
+        Err(ref full @ PoolError::Full { proven, ref closest, .. }) => {
+            let reason = full.to_string();
+            let word = if proven { "does not fit" } else { "not found" };
+            output::note(&format!("{BAD}{word}{BAD:#}: {reason}\n"))?;
+            if options.json {
+                output::json(&refused(closest.as_deref(), demand, proven, reason)?)?;
+            }
             return Ok(false);
         }
         Err(error) => return Err(ReadError::In { file: files.to_owned(), reason: error.to_string() }.into()),
@@ -119,7 +126,7 @@ fn over_pools(
         output::json(&report)?;
         return Ok(true);
     }
-    let mut text = describe(&report);
+    let mut text = describe_plan(&report);
     let mut rows = vec![["pool", "tensors", "arena", "capacity", "live peak"].map(str::to_owned).to_vec()];
     for pool in report.pools.iter().flatten() {
         rows.push(vec![
@@ -208,7 +215,26 @@ fn savings(report: &mut PlanReport, demand: &Demand, starts: Option<StartsReport
     report.starts = starts;
 }
 
-/// Shows how far planning is, and ends it with the best so far on Ctrl-C.
+/// What there is to say where no distribution over pools fits: the closest one, or nothing placed at all.
+fn refused(
+    closest: Option<&PooledPlan>,
+    demand: &Demand,
+    proven: bool,
+    reason: String,
+) -> Result<PlanReport, Failure> {
+    let report = match closest {
+        Some(closest) => PlanReport::of_pools(closest, true),
+        None => {
+            let schedule = demand.schedule.unwrap_or_default();
+            let nothing = MemoryPlanner::new().plan(&[], schedule);
+            let nothing = nothing.map_err(|error| Failure::Input(error.to_string()))?;
+            PlanReport::new(&nothing, None, true)
+        }
+    };
+    Ok(report.refused(proven, reason))
+}
+
+/// Shows how far planning is, and ends it with the best so far on Ctrl-C and SIGTERM.
 struct Watch {
     show: Box<dyn Fn(String) + Send + Sync>,
     interrupted: &'static AtomicBool,
@@ -223,130 +249,4 @@ impl Observer for Watch {
     fn is_cancelled(&self) -> bool {
         self.interrupted.load(Ordering::Relaxed)
     }
-}
-
-/// A plan in a few lines and a table.
-pub fn describe(report: &PlanReport) -> String {
-    let mut text = String::new();
-    let verdict = match report.proven_optimal {
-        true => format!("{GOOD}proven optimal{GOOD:#}"),
-        false => {
-            format!("{:.3} % over the lower bound of {}", report.gap_ratio * 100.0, report.lower_bound_bytes)
-        }
-    };
-    let arena = report.arena_bytes;
-    let _ = writeln!(text, "{BOLD}{arena}{BOLD:#} arena ({} bytes), {verdict}", arena.grouped());
-    let tensors: usize = report.models.iter().map(|model| model.tensors).sum();
-    if !report.sum_of_sizes_bytes.is_zero() {
-        let (sum, peaks) = (report.sum_of_sizes_bytes, report.sum_of_peaks_bytes);
-        let _ = writeln!(text, "  {:.2} % less than {sum}, the sum of {tensors} tensors", less(arena, sum));
-        let _ = writeln!(
-            text,
-            "  {:.2} % less than {peaks}, the sum of the models' live peaks",
-            less(arena, peaks)
-        );
-    }
-    let _ = writeln!(
-        text,
-        "  {} schedule; {} in {:.3} ms; {} pairs of tensors share addresses",
-        report.schedule,
-        report.method,
-        report.elapsed_seconds * 1e3,
-        report.shared_pairs
-    );
-    for model in &report.models {
-        let Some(order) = &model.order else { continue };
-        let (before, after) = (order.file_peak_bytes, order.reordered_peak_bytes);
-        let proven = if order.proven { "no order has less" } else { "not proven lowest" };
-        let saved = less(after, before);
-        let _ = writeln!(
-            text,
-            "  order of {}: {before} live at most become {after}, {saved:.2} % less; {proven}",
-            model.name
-        );
-        if order.repeated_steps > 0 {
-            let (steps, again) = (order.repeated_steps, order.recomputed_peak_bytes);
-            let _ =
-                writeln!(text, "    {again} with {steps} steps done again, {:.2} % less", less(again, after));
-        }
-    }
-    if let Some(starts) = &report.starts {
-        let (before, after, bound) = (starts.given_peak_bytes, starts.chosen_peak_bytes, starts.bound_bytes);
-        let _ = writeln!(
-            text,
-            "  starts: {before} live at most become {after} within {} steps; {bound} at least",
-            starts.makespan.0
-        );
-        let own =
-            report.models.iter().filter_map(|model| Some(format!("{} at {}", model.name, model.start?.0)));
-        let _ = writeln!(text, "    {}", own.collect::<Vec<_>>().join(", "));
-    }
-    let mut rows =
-        vec![["model", "tensors", "sum of sizes", "live peak", "weights"].map(str::to_owned).to_vec()];
-    for model in &report.models {
-        rows.push(vec![
-            model.name.clone(),
-            model.tensors.to_string(),
-            model.sum_of_sizes_bytes.to_string(),
-            model.live_peak_bytes.to_string(),
-            model.weights_bytes.to_string(),
-        ]);
-    }
-    text + &output::table(&rows)
-}
-
-/// How much less one number is than another, in percent.
-fn less(after: ByteSize, before: ByteSize) -> f64 {
-    100.0 * (1.0 - after.ratio_of(before))
-}
-
-/// Why a capacity cannot be met, in words.
-fn because(conflict: &ConflictReport, all: bool) -> String {
-    let n = conflict.tensors.len();
-    let needs = conflict.needs_bytes;
-    let mut text = match (conflict.step, n) {
-        (Some(step), 1) => format!("one tensor needs {needs} at {step}"),
-        (Some(step), _) => format!("{n} tensors need {needs} at {step}"),
-        (None, _) if conflict.irreducible => {
-            format!("{n} tensors together need more, though any {} of them would fit", n - 1)
-        }
-        (None, _) => format!("{n} tensors together need more"),
-    };
-    let shown = if all { n } else { n.min(5) };
-    text += &format!(" ({}", conflict.tensors[..shown].join(", "));
-    text += if shown < n { ", ...; --explain names all)" } else { ")" };
-    text
-}
-
-/// Where the bound comes from, and how planning got on.
-fn explain(report: &PlanReport, plan: &AllocationPlan) -> String {
-    let mut text = String::new();
-    if let Some((step, live)) = plan.fullest_step() {
-        let bound = report.lower_bound_bytes;
-        let mut live: Vec<_> = live.iter().map(|&i| &plan.tensors[i]).collect();
-        live.sort_by_key(|tensor| std::cmp::Reverse(tensor.size));
-        let _ =
-            writeln!(text, "{BOLD}lower bound{BOLD:#}: {bound}, live at {step} in {} tensors", live.len());
-        for tensor in live.iter().take(5) {
-            let share = 100.0 * tensor.size.ratio_of(bound);
-            let _ = writeln!(text, "  {} {share:.1} %: {} of {}", tensor.size, tensor.id, tensor.model);
-        }
-    }
-    if report.proven_bound_bytes > report.lower_bound_bytes {
-        let _ = writeln!(text, "{BOLD}proven bound{BOLD:#}: {}, by search", report.proven_bound_bytes);
-    }
-    let parts = report.steps.iter().map(|step| step.part + 1).max().unwrap_or(0);
-    let _ = writeln!(text, "{BOLD}search{BOLD:#}: {parts} part{}", if parts == 1 { "" } else { "s" });
-    let mut rows = vec![["part", "tensors", "time", "method", "arena", "bound"].map(str::to_owned).to_vec()];
-    for step in &report.steps {
-        rows.push(vec![
-            step.part.to_string(),
-            step.tensors.to_string(),
-            format!("{:.3} ms", step.elapsed_seconds * 1e3),
-            step.method.clone(),
-            step.arena_bytes.grouped(),
-            step.bound_bytes.grouped(),
-        ]);
-    }
-    text + &output::table(&rows)
 }

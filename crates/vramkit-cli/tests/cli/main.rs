@@ -6,5 +6,6 @@ mod capacity;
 mod common;
 mod output;
 mod plan;
+mod plan_limits;
 mod replay;
 mod run;

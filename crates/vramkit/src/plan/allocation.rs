@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use super::analyzer::pairs_apart;
 use super::lifetime::{Model, Schedule, TensorLifetime};
-use super::problem::collect;
+use super::problem::{Compiled, collect};
 use crate::units::{ByteSize, Step};
 
 /// One model's share of a plan.
@@ -24,6 +24,19 @@ pub struct ModelSummary {
     pub weights: ByteSize,
 }
 
+impl ModelSummary {
+    /// Of a model whose tensors are at most so many bytes together at one time.
+    pub(super) fn new(model: &Model, live_peak: ByteSize) -> Self {
+        Self {
+            name: model.name.clone(),
+            tensors: model.tensors.len(),
+            sum_of_sizes: model.tensors.iter().map(|tensor| tensor.size).sum(),
+            live_peak,
+            weights: model.weights,
+        }
+    }
+}
+
 /// Offsets for the tensors of one or several models in one arena, for one schedule.
 #[derive(Clone, Debug, PartialEq)]
 pub struct AllocationPlan {
@@ -33,7 +46,7 @@ pub struct AllocationPlan {
     pub tensors: Arc<[TensorLifetime]>,
     /// The offset of each, in bytes from the arena's start.
     pub offsets: Vec<ByteSize>,
-    /// The highest end of any tensor.
+    /// The highest end of any tensor that takes room: one without bytes or without steps takes none.
     pub arena_size: ByteSize,
     /// Most bytes live at one time.
     pub lower_bound: ByteSize,
@@ -58,7 +71,8 @@ pub struct AllocationPlan {
 pub struct PlanStep {
     /// Since planning began.
     pub elapsed: Duration,
-    /// Which part: parts are times between which nothing is live, and models under the concurrent schedule.
+    /// Which part: parts are times between which nothing is live; under the concurrent schedule each model's, then all
+    /// models together.
     pub part: usize,
     /// How many tensors (or alias groups) it has.
     pub tensors: usize,
@@ -207,8 +221,12 @@ impl AllocationPlan {
 
     /// Checks that every lifetime is in the plan as it was planned, inside the arena and where its alignment
     /// and pin want it, and that no two that may be live together under the plan's schedule overlap (tensors of
-    /// one alias group excepted). O(n log n).
+    /// one alias group excepted). O(n log n). Every plan that a planner gives out has passed it.
     pub fn check(&self, lifetimes: &[TensorLifetime]) -> Result<(), PlanFault> {
+        if std::ptr::eq(lifetimes, &*self.tensors) && lifetimes.len() == self.offsets.len() {
+            self.check_places()?;
+            return self.check_overlaps(lifetimes, &self.offsets);
+        }
         let places: HashMap<(&str, &str), usize> =
             (0..self.tensors.len()).map(|i| ((&*self.tensors[i].model, &*self.tensors[i].id), i)).collect();
         let mut offsets = Vec::with_capacity(lifetimes.len());
@@ -223,20 +241,52 @@ impl AllocationPlan {
                 return Err(PlanFault::Changed { model, id });
             }
             let offset = self.offsets[place];
-            if tensor.pinned.is_some_and(|pin| pin != offset)
-                || !offset.bytes().is_multiple_of(tensor.alignment)
-            {
-                return Err(PlanFault::Misplaced { model, id, offset: offset.bytes() });
-            }
-            if offset.checked_add(tensor.size).is_none_or(|end| end > self.arena_size) {
-                return Err(PlanFault::OutOfBounds { model, id, arena: self.arena_size });
-            }
-            offsets.push(offset.bytes());
+            self.check_place(tensor, offset)?;
+            offsets.push(offset);
         }
         self.check_overlaps(lifetimes, &offsets)
     }
 
-    fn check_overlaps(&self, lifetimes: &[TensorLifetime], offsets: &[u64]) -> Result<(), PlanFault> {
+    /// As [`check`](Self::check) with the plan's own tensors, whose groups were compiled already: all of them, or each
+    /// model's.
+    pub(super) fn check_compiled(&self, groups: &[&Compiled]) -> Result<(), PlanFault> {
+        self.check_places()?;
+        let mut first = 0;
+        let ranges: Vec<std::ops::Range<usize>> = groups
+            .iter()
+            .map(|group| {
+                let range = first..first + group.buffer_of.len();
+                first = range.end;
+                range
+            })
+            .collect();
+        for (range, compiled) in ranges.iter().zip(groups) {
+            check_group(range.clone(), compiled, &self.tensors, &self.offsets)?;
+        }
+        check_apart(ranges, &self.tensors, &self.offsets)
+    }
+
+    /// Whether every tensor of the plan is inside the arena, where its alignment and pin want it.
+    fn check_places(&self) -> Result<(), PlanFault> {
+        self.tensors.iter().zip(&self.offsets).try_for_each(|(tensor, &at)| self.check_place(tensor, at))
+    }
+
+    fn check_place(&self, tensor: &TensorLifetime, offset: ByteSize) -> Result<(), PlanFault> {
+        let name = || (tensor.model.clone(), tensor.id.clone());
+        if tensor.pinned.is_some_and(|pin| pin != offset) || !offset.bytes().is_multiple_of(tensor.alignment)
+        {
+            let (model, id) = name();
+            return Err(PlanFault::Misplaced { model, id, offset: offset.bytes() });
+        }
+        let ends_inside = || offset.checked_add(tensor.size).is_some_and(|end| end <= self.arena_size);
+        if tensor.takes_room() && !ends_inside() {
+            let (model, id) = name();
+            return Err(PlanFault::OutOfBounds { model, id, arena: self.arena_size });
+        }
+        Ok(())
+    }
+
+    fn check_overlaps(&self, lifetimes: &[TensorLifetime], offsets: &[ByteSize]) -> Result<(), PlanFault> {
         let all: Vec<usize> = (0..lifetimes.len()).collect();
         let mut groups: Vec<Vec<usize>> = vec![all];
         if self.schedule == Schedule::Concurrent {
@@ -246,52 +296,82 @@ impl AllocationPlan {
             }
             groups = models.into_values().collect();
         }
-        let name = |i: usize| (lifetimes[i].model.clone(), lifetimes[i].id.clone());
         for group in &groups {
             // Aliases whose constraints contradict one another cannot have been planned.
-            let Ok((compiled, _)) = collect(group.iter().map(|&i| &lifetimes[i])) else {
-                continue;
-            };
-            let mut placed: Vec<Option<u64>> = Vec::with_capacity(compiled.problem.buffers.len());
-            let mut tensor_of: Vec<usize> = Vec::with_capacity(compiled.problem.buffers.len());
-            for (&i, buffer) in group.iter().zip(&compiled.buffer_of) {
-                let Some(buffer) = buffer.map(|buffer| buffer as usize) else {
-                    continue;
-                };
-                if buffer == placed.len() {
-                    placed.push(Some(offsets[i]));
-                    tensor_of.push(i);
-                } else if placed[buffer] != Some(offsets[i]) {
-                    let (model, id) = name(i);
-                    return Err(PlanFault::Misplaced { model, id, offset: offsets[i] });
-                }
-            }
-            if let Some((a, b)) = compiled.problem.first_clash(&placed) {
-                return Err(PlanFault::Overlap(name(tensor_of[a]), name(tensor_of[b])));
+            if let Ok((compiled, _)) = collect(group.iter().map(|&i| &lifetimes[i])) {
+                check_group(group.iter().copied(), &compiled, lifetimes, offsets)?;
             }
         }
-        if groups.len() > 1 {
-            // Models may be live together at any time: as if all of one model's tensors lived always.
-            let spans = groups.iter().flat_map(|group| merged(group, lifetimes, offsets));
-            let mut spans: Vec<(u64, u64, usize)> = spans.collect();
-            spans.sort_unstable();
-            for pair in spans.windows(2) {
-                if pair[1].0 < pair[0].1 {
-                    return Err(PlanFault::Overlap(name(pair[0].2), name(pair[1].2)));
-                }
-            }
-        }
-        Ok(())
+        check_apart(groups, lifetimes, offsets)
     }
+}
+
+fn name(tensor: &TensorLifetime) -> (Arc<str>, Arc<str>) {
+    (tensor.model.clone(), tensor.id.clone())
+}
+
+/// Whether no two tensors of a group on one clock are live together and overlap, and alias groups are in one place.
+fn check_group(
+    group: impl Iterator<Item = usize>,
+    compiled: &Compiled,
+    lifetimes: &[TensorLifetime],
+    offsets: &[ByteSize],
+) -> Result<(), PlanFault> {
+    let mut placed: Vec<Option<u64>> = Vec::with_capacity(compiled.problem.buffers.len());
+    let mut tensor_of: Vec<usize> = Vec::with_capacity(compiled.problem.buffers.len());
+    for (i, buffer) in group.zip(&compiled.buffer_of) {
+        let Some(buffer) = buffer.map(|buffer| buffer as usize) else {
+            continue;
+        };
+        let offset = offsets[i].bytes();
+        if buffer == placed.len() {
+            placed.push(Some(offset));
+            tensor_of.push(i);
+        } else if placed[buffer] != Some(offset) {
+            let (model, id) = name(&lifetimes[i]);
+            return Err(PlanFault::Misplaced { model, id, offset });
+        }
+    }
+    match compiled.problem.first_clash(&placed) {
+        Some((a, b)) => {
+            Err(PlanFault::Overlap(name(&lifetimes[tensor_of[a]]), name(&lifetimes[tensor_of[b]])))
+        }
+        None => Ok(()),
+    }
+}
+
+/// Whether groups that may be live together at any time have no addresses in common: as if all of each group's
+/// tensors lived always.
+fn check_apart(
+    groups: Vec<impl IntoIterator<Item = usize>>,
+    lifetimes: &[TensorLifetime],
+    offsets: &[ByteSize],
+) -> Result<(), PlanFault> {
+    if groups.len() < 2 {
+        return Ok(());
+    }
+    let spans = groups.into_iter().flat_map(|group| merged(group, lifetimes, offsets));
+    let mut spans: Vec<(u64, u64, usize)> = spans.collect();
+    spans.sort_unstable();
+    for pair in spans.windows(2) {
+        if pair[1].0 < pair[0].1 {
+            return Err(PlanFault::Overlap(name(&lifetimes[pair[0].2]), name(&lifetimes[pair[1].2])));
+        }
+    }
+    Ok(())
 }
 
 /// The addresses that a model's tensors take at any time: ranges that do not overlap, each with one of its
 /// tensors.
-fn merged(group: &[usize], lifetimes: &[TensorLifetime], offsets: &[u64]) -> Vec<(u64, u64, usize)> {
+pub(super) fn merged(
+    group: impl IntoIterator<Item = usize>,
+    lifetimes: &[TensorLifetime],
+    offsets: &[ByteSize],
+) -> Vec<(u64, u64, usize)> {
     let mut spans: Vec<(u64, u64, usize)> = group
-        .iter()
-        .filter(|&&i| lifetimes[i].takes_room())
-        .map(|&i| (offsets[i], offsets[i] + lifetimes[i].size.bytes(), i))
+        .into_iter()
+        .filter(|&i| lifetimes[i].takes_room())
+        .map(|i| (offsets[i].bytes(), (offsets[i] + lifetimes[i].size).bytes(), i))
         .collect();
     spans.sort_unstable();
     spans.dedup_by(|next, last| {

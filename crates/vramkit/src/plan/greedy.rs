@@ -76,26 +76,53 @@ const WORK: u64 = 40_000_000;
 /// The best of the portfolio, and what found it. Stops early at an arena of `enough`, which nothing can or
 /// need beat.
 pub(super) fn best(problem: &Problem, enough: u64) -> (Placement, String) {
-    let loads = problem.loads();
+    let mut orders = Orders::new(problem);
     let mut placer = Placer::new(problem);
-    let mut best = Placement { offsets: Vec::new(), arena: u64::MAX };
-    let mut method = String::new();
+    // Any arena will do at first, that of 2^64 - 1 bytes too.
+    let mut best: Option<(u64, Vec<u64>, String)> = None;
     for (order, fit) in PORTFOLIO {
-        if best.arena <= enough || placer.work() > WORK {
+        let limit = best.as_ref().map(|(arena, ..)| *arena);
+        if limit.is_some_and(|arena| arena <= enough) || placer.work() > WORK {
             break;
         }
-        if let Some(arena) = placer.place(&order.of(problem, &loads), fit, best.arena) {
-            best = Placement { offsets: placer.offsets.clone(), arena };
-            method = format!("{order:?} {fit:?} fit").to_lowercase();
+        if let Some(arena) = placer.place(orders.get(order), fit, limit) {
+            best = Some((arena, placer.offsets.clone(), format!("{order:?} {fit:?} fit").to_lowercase()));
         }
     }
-    (best, method)
+    let (arena, offsets, method) = best.unwrap_or_else(|| unreachable!("a pass without a limit ends"));
+    (Placement { offsets, arena }, method)
 }
 
 /// Every order of the portfolio.
 pub(super) fn orders(problem: &Problem) -> Vec<(Vec<u32>, Fit)> {
-    let loads = problem.loads();
-    PORTFOLIO.iter().map(|(order, fit)| (order.of(problem, &loads), *fit)).collect()
+    let mut orders = Orders::new(problem);
+    PORTFOLIO.iter().map(|(order, fit)| (orders.get(*order).to_vec(), *fit)).collect()
+}
+
+/// The orders of a problem's buffers, each made once.
+struct Orders<'a> {
+    problem: &'a Problem,
+    /// The highest load that each buffer meets, once it is wanted.
+    peaks: Vec<u64>,
+    made: Vec<(Order, Vec<u32>)>,
+}
+
+impl<'a> Orders<'a> {
+    fn new(problem: &'a Problem) -> Self {
+        Self { problem, peaks: Vec::new(), made: Vec::new() }
+    }
+
+    fn get(&mut self, order: Order) -> &[u32] {
+        let known = self.made.iter().position(|(other, _)| *other == order);
+        let at = known.unwrap_or_else(|| {
+            if order.needs_peaks() && self.peaks.is_empty() {
+                self.peaks = peaks(self.problem, &self.problem.loads());
+            }
+            self.made.push((order, order.of(self.problem, &self.peaks)));
+            self.made.len() - 1
+        });
+        &self.made[at].1
+    }
 }
 
 impl<'a> Placer<'a> {
@@ -123,8 +150,8 @@ impl<'a> Placer<'a> {
     }
 
     /// One pass over the buffers in an order, pinned ones first. Returns the arena; `None` as soon as it reaches
-    /// `limit`.
-    pub(super) fn place(&mut self, order: &[u32], fit: Fit, limit: u64) -> Option<u64> {
+    /// `limit`, where there is one.
+    pub(super) fn place(&mut self, order: &[u32], fit: Fit, limit: Option<u64>) -> Option<u64> {
         match &mut self.index {
             Index::Linear(linear) => linear.clear(),
             Index::Tree(coverage) => coverage.clear(),
@@ -145,7 +172,7 @@ impl<'a> Placer<'a> {
                 (None, Index::Tree(coverage)) => coverage.find(&runs, buffer.size, buffer.alignment, fit),
             };
             let end = offset + buffer.size;
-            if end >= limit {
+            if limit.is_some_and(|limit| end >= limit) {
                 return None;
             }
             for &(start, last) in &runs {
@@ -162,8 +189,13 @@ impl<'a> Placer<'a> {
 }
 
 impl Order {
+    /// Whether it is by the highest load that each buffer meets.
+    fn needs_peaks(self) -> bool {
+        matches!(self, Self::Breadth | Self::Load)
+    }
+
     /// The buffers in this order; ties in the order given, so that the result is always the same.
-    fn of(self, problem: &Problem, loads: &[u64]) -> Vec<u32> {
+    fn of(self, problem: &Problem, peaks: &[u64]) -> Vec<u32> {
         let buffers = &problem.buffers;
         let mut order: Vec<u32> = (0..buffers.len() as u32).collect();
         let duration = |buffer: &Buffer| u64::from(buffer.end - buffer.start);
@@ -186,7 +218,6 @@ impl Order {
                 });
             }
             Self::Breadth | Self::Load => {
-                let peaks = peaks(problem, loads);
                 let second = |b: &Buffer| {
                     if self == Self::Breadth { b.size } else { duration(b) }
                 };

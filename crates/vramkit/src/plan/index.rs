@@ -177,7 +177,12 @@ impl Coverage {
 
 /// Visits the nodes that make up an interval of time, which is not empty (`true`), and their ancestors, with some
 /// that lie inside the interval (`false`).
-fn walk(leaves: usize, highest: usize, (start, end): (u32, u32), mut visit: impl FnMut(usize, bool)) {
+pub(super) fn walk(
+    leaves: usize,
+    highest: usize,
+    (start, end): (u32, u32),
+    mut visit: impl FnMut(usize, bool),
+) {
     let (mut left, mut right) = (start as usize + leaves, end as usize + leaves);
     let (mut a, mut b) = (left / 2, (right - 1) / 2);
     while left < right {

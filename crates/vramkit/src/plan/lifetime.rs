@@ -9,6 +9,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
+use super::allocation::PlanFault;
 use crate::units::{ByteSize, Step};
 
 /// When a tensor lives and how much room it takes.
@@ -192,13 +193,25 @@ pub enum LifetimeError {
         /// One past its last step.
         end: u64,
     },
-    /// The sizes, with what alignment may add, pass 2^64 bytes.
-    #[error("the sizes add up to more than 2^64 - 1 bytes (at tensor `{id}` of `{model}`)")]
+    /// The sizes and weights, with what alignments and pins may add, pass 2^64 bytes.
+    #[error(
+        "the sizes, with what alignments and pins may add, come to more than 2^64 - 1 bytes (at tensor `{id}` of `{model}`)"
+    )]
     TooLarge {
         /// The model.
         model: Arc<str>,
         /// The tensor at which the sum passed the limit.
         id: Arc<str>,
+    },
+    /// The weights, with all sizes before them, pass 2^64 bytes.
+    #[error(
+        "the weights of model `{model}`, {weights} bytes, and all sizes before them add up to more than 2^64 - 1 bytes"
+    )]
+    WeightsTooLarge {
+        /// The model.
+        model: Arc<str>,
+        /// Its weights, in bytes.
+        weights: u64,
     },
     /// A step passes 2^64 when models are put on one clock.
     #[error("the steps of model `{0}` pass 2^64 on the common clock; lower its start")]
@@ -214,6 +227,14 @@ pub enum LifetimeError {
         offset: u64,
         /// What is in the way.
         reason: String,
+    },
+    /// A plan was made that fails its own check, and is not given out. Nothing is wrong with the lifetimes.
+    #[error("internal error: the plan by {method} fails its check: {fault}; please report it with the input")]
+    Unsound {
+        /// What made the plan.
+        method: String,
+        /// What is wrong with it.
+        fault: Box<PlanFault>,
     },
 }
 
@@ -247,6 +268,10 @@ pub fn on_one_clock(models: &[Model], schedule: Schedule) -> Result<Vec<TensorLi
         if !names.insert(&model.name) {
             return Err(LifetimeError::DuplicateModel(model.name.clone()));
         }
+        total = total.checked_add(model.weights.bytes()).ok_or_else(|| LifetimeError::WeightsTooLarge {
+            model: model.name.clone(),
+            weights: model.weights.bytes(),
+        })?;
         let mut ids = HashSet::with_capacity(model.tensors.len());
         let first = model.tensors.iter().map(|tensor| tensor.start.0).min().unwrap_or(0);
         let mut last = clock;
@@ -255,9 +280,12 @@ pub fn on_one_clock(models: &[Model], schedule: Schedule) -> Result<Vec<TensorLi
             if !ids.insert(&tensor.id) {
                 return Err(LifetimeError::DuplicateId { model: model.name.clone(), id: tensor.id.clone() });
             }
-            let padded = tensor.size.bytes().checked_add(tensor.alignment - 1);
-            let padded =
-                padded.and_then(|padded| padded.checked_add(tensor.pinned.map_or(0, ByteSize::bytes)));
+            // What takes no room is not placed: its alignment and pin add nothing.
+            let beside = match tensor.takes_room() {
+                true => tensor.pinned.map_or(0, ByteSize::bytes).checked_add(tensor.alignment - 1),
+                false => Some(0),
+            };
+            let padded = beside.and_then(|beside| beside.checked_add(tensor.size.bytes()));
             total = padded.and_then(|padded| total.checked_add(padded)).ok_or_else(|| {
                 LifetimeError::TooLarge { model: model.name.clone(), id: tensor.id.clone() }
             })?;
@@ -269,13 +297,20 @@ pub fn on_one_clock(models: &[Model], schedule: Schedule) -> Result<Vec<TensorLi
                 };
                 moved.map(Step).ok_or_else(|| LifetimeError::ClockOverflow(model.name.clone()))
             };
-            let mut moved = tensor.clone();
-            moved.model = model.name.clone();
-            (moved.start, moved.end) = (shift(tensor.start)?, shift(tensor.end)?);
-            for gap in &mut moved.gaps {
-                *gap = (shift(gap.0)?, shift(gap.1)?);
-            }
-            moved.reads = tensor.reads.iter().map(|&read| shift(read)).collect::<Result<_, _>>()?;
+            let gaps = tensor.gaps.iter().map(|gap| Ok((shift(gap.0)?, shift(gap.1)?)));
+            let moved = TensorLifetime {
+                id: tensor.id.clone(),
+                model: model.name.clone(),
+                start: shift(tensor.start)?,
+                end: shift(tensor.end)?,
+                gaps: gaps.collect::<Result<_, _>>()?,
+                size: tensor.size,
+                alignment: tensor.alignment,
+                pinned: tensor.pinned,
+                alias_group: tensor.alias_group.clone(),
+                pools: tensor.pools.clone(),
+                reads: tensor.reads.iter().map(|&read| shift(read)).collect::<Result<_, _>>()?,
+            };
             last = last.max(moved.end.0);
             all.push(moved);
         }
@@ -286,22 +321,26 @@ pub fn on_one_clock(models: &[Model], schedule: Schedule) -> Result<Vec<TensorLi
 
 /// What must hold for one tensor alone.
 fn check(tensor: &TensorLifetime) -> Result<(), LifetimeError> {
-    let (model, id) = (tensor.model.clone(), tensor.id.clone());
+    let name = || (tensor.model.clone(), tensor.id.clone());
     let (start, end) = (tensor.start.0, tensor.end.0);
     if end < start {
+        let (model, id) = name();
         return Err(LifetimeError::EndBeforeStart { model, id, start, end });
     }
     if !tensor.alignment.is_power_of_two() {
+        let (model, id) = name();
         return Err(LifetimeError::Alignment { model, id, alignment: tensor.alignment });
     }
     let mut before = tensor.start;
     for &(first, last) in &tensor.gaps {
         if first <= before || last <= first || last >= tensor.end {
+            let (model, id) = name();
             return Err(LifetimeError::Gap { model, id, start: first.0, end: last.0 });
         }
         before = last;
     }
     if let Some(read) = tensor.reads.iter().find(|&&read| !tensor.is_live_at(read)) {
+        let (model, id) = name();
         return Err(LifetimeError::ReadOutsideLife { model, id, read: read.0, start, end });
     }
     match tensor.pinned {

@@ -12,7 +12,9 @@
 
 mod allocation;
 mod analyzer;
+mod assignment;
 mod conflict;
+mod distribution;
 mod exact;
 mod greedy;
 mod index;
@@ -26,6 +28,8 @@ mod recorder;
 mod search;
 mod squeaky;
 mod starts;
+mod threads;
+mod union;
 mod validity;
 
 pub use allocation::{AllocationPlan, Conflict, ModelSummary, PlanFault, PlanStep};
@@ -41,6 +45,9 @@ pub use search::{Found, Goal, Observer, Search};
 pub use squeaky::Squeaky;
 pub use starts::{Starts, StartsError, choose_starts};
 
+#[cfg(test)]
+#[cfg(not(loom))]
+mod exhaustive;
 #[cfg(test)]
 #[cfg(not(loom))]
 mod tests;

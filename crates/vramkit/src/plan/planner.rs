@@ -1,5 +1,6 @@
 //! From models to a plan: schedule, parts, portfolio, search.
 
+use std::borrow::Cow;
 use std::num::NonZero;
 use std::time::{Duration, Instant};
 
@@ -12,7 +13,14 @@ use super::problem::{Compiled, Problem, compile};
 use super::recorder::Recorder;
 use super::search::{Goal, Observer, Search};
 use super::squeaky::Squeaky;
+use super::union::Union;
 use crate::units::ByteSize;
+
+/// Most threads that searches use: each takes some memory of its own.
+const THREADS: usize = 64;
+
+/// A deadline that passes what the system's clock can tell is this far away, which is never.
+const NEVER: Duration = Duration::from_secs(100 * 365 * 24 * 3600);
 
 /// How long the reason for a refusal is looked for.
 const PATIENCE: Duration = Duration::from_millis(500);
@@ -29,13 +37,21 @@ pub struct MemoryPlanner {
 }
 
 /// A part's placement, or a whole problem's.
-struct Solved {
-    placement: Placement,
-    method: String,
+pub(super) struct Solved {
+    pub(super) placement: Placement,
+    pub(super) method: String,
     /// No arena is smaller.
-    bound: u64,
+    pub(super) bound: u64,
     /// The buffers of the part that the bound is from.
-    tightest: Vec<u32>,
+    pub(super) tightest: Vec<u32>,
+}
+
+/// What a plan is to reach, by when, and who is told.
+#[derive(Clone, Copy)]
+pub(super) struct Task<'a> {
+    pub(super) capacity: Option<ByteSize>,
+    pub(super) deadline: Instant,
+    pub(super) recorder: &'a Recorder<'a>,
 }
 
 impl MemoryPlanner {
@@ -73,10 +89,10 @@ impl MemoryPlanner {
         self
     }
 
-    /// How many threads searches may use; as many as the machine has unless set. For a seed and a number of threads
+    /// How many threads searches may use, up to 64; as many as the machine has unless set. For a seed and a number of threads
     /// the answer is the same wherever searches end before the deadline.
     pub fn threads(mut self, threads: usize) -> Self {
-        self.threads = Some(threads.max(1));
+        self.threads = Some(threads.clamp(1, THREADS));
         self
     }
 
@@ -88,15 +104,26 @@ impl MemoryPlanner {
 
     /// Plans models for a schedule. The result is deterministic unless a search runs into its deadline.
     pub fn plan(&self, models: &[Model], schedule: Schedule) -> Result<AllocationPlan, LifetimeError> {
-        self.plan_within(models, schedule, self.capacity)
+        self.plan_within(models, schedule, self.capacity, self.end(Instant::now()))
     }
 
-    /// As [`plan`](Self::plan), with another capacity.
+    /// Who watches, if anybody.
+    pub(super) fn watcher(&self) -> &dyn Observer {
+        self.observer.as_deref().map_or(&(), |observer| observer)
+    }
+
+    /// When searches that begin now are to end.
+    pub(super) fn end(&self, start: Instant) -> Instant {
+        start.checked_add(self.deadline).unwrap_or_else(|| start + NEVER)
+    }
+
+    /// As [`plan`](Self::plan), with another capacity and deadline.
     pub(super) fn plan_within(
         &self,
         models: &[Model],
         schedule: Schedule,
         capacity: Option<ByteSize>,
+        deadline: Instant,
     ) -> Result<AllocationPlan, LifetimeError> {
         let start = Instant::now();
         let tensors = on_one_clock(models, schedule)?;
@@ -108,69 +135,75 @@ impl MemoryPlanner {
             let (first, others) = rest.split_at(model.tensors.len());
             rest = others;
             let compiled = compile(first.iter())?;
-            summaries.push(ModelSummary {
-                name: model.name.clone(),
-                tensors: first.len(),
-                sum_of_sizes: first.iter().map(|tensor| tensor.size).sum(),
-                live_peak: ByteSize::new(compiled.problem.max_load()),
-                weights: model.weights,
-            });
+            summaries.push(ModelSummary::new(model, ByteSize::new(compiled.problem.max_load())));
             own.push(Own { tensors: first, compiled });
         }
-        let recorder = Recorder::new(start, self.observer.as_deref().map_or(&(), |observer| observer));
-        let deadline = start + self.deadline;
+        let recorder = Recorder::new(start, self.watcher());
+        let task = Task { capacity, deadline, recorder: &recorder };
         let mut conflict = None;
         let (solved, offsets, lower_bound) = match schedule {
             Schedule::Fixed | Schedule::Sequential => {
-                let all = match own.as_slice() {
-                    [_] => own.remove(0),
-                    _ => Own { tensors: &tensors, compiled: compile(tensors.iter())? },
-                };
-                let solved = self.solve(&all.compiled.problem, capacity, deadline, &recorder);
-                conflict = capacity.and_then(|capacity| self.conflict(&all, &solved, capacity, &recorder));
-                let offsets = all.offsets(&solved.placement.offsets, 0);
+                if own.len() != 1 {
+                    own = vec![Own { tensors: &tensors, compiled: compile(tensors.iter())? }];
+                }
+                let all = &own[0];
+                let solved = self.solve(&all.compiled.problem, task);
+                conflict = self.conflict(all, &solved, task);
+                let offsets = all.offsets(&solved.placement.offsets);
                 (solved, offsets, all.compiled.problem.max_load())
             }
-            Schedule::Concurrent => self.stack(&own, capacity, deadline, &recorder)?,
+            Schedule::Concurrent => {
+                let problems: Vec<&Problem> = own.iter().map(|own| &own.compiled.problem).collect();
+                let union = Union::new(&problems);
+                check_pins(&own, &union)?;
+                let solved = self.solve_union(&union, task);
+                let offsets = own.iter().zip(union.split(&solved.placement.offsets));
+                let offsets = offsets.flat_map(|(own, buffers)| own.offsets(buffers)).collect();
+                (solved, offsets, union.max_load())
+            }
         };
-        // Tensors that take no room or no time have no buffer, but may be pinned above all others.
-        let highest = tensors.iter().zip(&offsets).map(|(tensor, &offset)| offset + tensor.size).max();
-        let arena = highest.unwrap_or_default();
-        Ok(AllocationPlan {
+        // What takes no room or no time has no buffer, and takes no arena wherever it is pinned.
+        let taken = tensors.iter().zip(&offsets).filter(|(tensor, _)| tensor.takes_room());
+        let arena =
+            taken.map(|(tensor, &offset): (_, &ByteSize)| offset + tensor.size).max().unwrap_or_default();
+        let compiled: Vec<Compiled> = own.into_iter().map(|own| own.compiled).collect();
+        let mut plan = AllocationPlan {
             schedule,
             tensors: tensors.into(),
             offsets,
             arena_size: arena,
             lower_bound: ByteSize::new(lower_bound),
             proven_bound: ByteSize::new(solved.bound.max(lower_bound)),
-            proven_optimal: arena.bytes() <= solved.bound,
+            proven_optimal: arena.bytes() <= solved.bound.max(lower_bound),
             models: summaries,
             method: solved.method,
             steps: recorder.into_steps(),
             conflict,
-            elapsed: start.elapsed(),
-        })
+            elapsed: Duration::ZERO,
+        };
+        // Whatever made the plan, it is not given out unchecked.
+        if let Err(fault) = plan.check_compiled(&compiled.iter().collect::<Vec<_>>()) {
+            return Err(LifetimeError::Unsound { method: plan.method, fault: Box::new(fault) });
+        }
+        plan.elapsed = start.elapsed();
+        Ok(plan)
     }
 
     /// Parts first, the fullest first: once one has an arena, no other needs a smaller one.
-    fn solve(
-        &self,
-        problem: &Problem,
-        capacity: Option<ByteSize>,
-        deadline: Instant,
-        recorder: &Recorder<'_>,
-    ) -> Solved {
-        let mut parts: Vec<(u64, Vec<u32>, Problem)> = problem
+    pub(super) fn solve(&self, problem: &Problem, task: Task<'_>) -> Solved {
+        let mut parts: Vec<(u64, Vec<u32>, Cow<'_, Problem>)> = problem
             .parts()
             .into_iter()
             .map(|part| {
-                let restricted = problem.restrict(&part);
-                (restricted.lower_bound(), part, restricted)
+                // One part in its own order is the problem itself.
+                let is_all = part.len() == problem.buffers.len() && part.is_sorted();
+                let own = if is_all { Cow::Borrowed(problem) } else { Cow::Owned(problem.restrict(&part)) };
+                (own.lower_bound(), part, own)
             })
             .collect();
         parts.sort_by_key(|(bound, ..)| std::cmp::Reverse(*bound));
         let highest = parts.first().map_or(0, |(bound, ..)| *bound);
-        let capacity = capacity.map_or(0, ByteSize::bytes);
+        let capacity = task.capacity.map_or(0, ByteSize::bytes);
         let mut whole = Solved {
             placement: Placement { offsets: vec![0; problem.buffers.len()], arena: 0 },
             method: "nothing to place".to_owned(),
@@ -179,7 +212,9 @@ impl MemoryPlanner {
         };
         for (bound, part, restricted) in &parts {
             let enough = whole.bound.max(whole.placement.arena).max(capacity);
-            let solved = self.solve_part(restricted, *bound, enough, deadline, recorder);
+            let (placement, method) = greedy::best(restricted, enough);
+            let first = Solved { placement, method, bound: *bound, tightest: Vec::new() };
+            let solved = self.improve(restricted, first, enough, task);
             for (&i, &offset) in part.iter().zip(&solved.placement.offsets) {
                 whole.placement.offsets[i as usize] = offset;
             }
@@ -195,19 +230,13 @@ impl MemoryPlanner {
         whole
     }
 
-    fn solve_part(
-        &self,
-        problem: &Problem,
-        bound: u64,
-        enough: u64,
-        deadline: Instant,
-        recorder: &Recorder<'_>,
-    ) -> Solved {
-        let (placement, method) = greedy::best(problem, enough);
+    /// Lets the searches improve on a part's first answer until it is enough.
+    pub(super) fn improve(&self, problem: &Problem, first: Solved, enough: u64, task: Task<'_>) -> Solved {
+        let mut solved = first;
+        let Task { deadline, recorder, .. } = task;
         let part = recorder.parts();
-        recorder.begin(part, problem.buffers.len(), &method);
-        recorder.progress(bound, placement.arena);
-        let mut solved = Solved { placement, method, bound, tightest: Vec::new() };
+        recorder.begin(part, problem.buffers.len(), &solved.method);
+        recorder.progress(solved.bound, solved.placement.arena);
         let threads =
             self.threads.unwrap_or_else(|| std::thread::available_parallelism().map_or(1, NonZero::get));
         for search in &self.searches {
@@ -235,14 +264,8 @@ impl MemoryPlanner {
     }
 
     /// Which tensors are to blame when the capacity is proven to be too small.
-    fn conflict(
-        &self,
-        all: &Own<'_>,
-        solved: &Solved,
-        capacity: ByteSize,
-        recorder: &Recorder<'_>,
-    ) -> Option<Conflict> {
-        let capacity = capacity.bytes();
+    fn conflict(&self, all: &Own<'_>, solved: &Solved, task: Task<'_>) -> Option<Conflict> {
+        let capacity = task.capacity?.bytes();
         let problem = &all.compiled.problem;
         if solved.bound <= capacity {
             return None;
@@ -252,7 +275,7 @@ impl MemoryPlanner {
         let core = certain.unwrap_or_else(|| {
             let deadline = Instant::now() + PATIENCE;
             let goal =
-                Goal { bound: 0, enough: 0, deadline, seed: self.seed, threads: 1, observer: recorder };
+                Goal { bound: 0, enough: 0, deadline, seed: self.seed, threads: 1, observer: task.recorder };
             conflict::refuted(problem, &solved.tightest, capacity, &goal)
         });
         // Of an alias group the first tensor stands for all.
@@ -267,55 +290,6 @@ impl MemoryPlanner {
         let step = steps.find(|&step| tensors.iter().all(|&i| all.tensors[i].is_live_at(step)));
         Some(Conflict { step, tensors, needs: ByteSize::new(core.needs), irreducible: core.irreducible })
     }
-
-    /// Models beside one another: each in a range of its own. One model with pins goes to the bottom; those
-    /// whose arenas end off the common alignment go last, where they cost no padding.
-    fn stack(
-        &self,
-        models: &[Own<'_>],
-        capacity: Option<ByteSize>,
-        deadline: Instant,
-        recorder: &Recorder<'_>,
-    ) -> Result<(Solved, Vec<ByteSize>, u64), LifetimeError> {
-        if let Some(tensor) = models.iter().filter_map(Own::first_pinned).nth(1) {
-            let reason = "under the concurrent schedule one model alone can have pinned tensors";
-            return Err(LifetimeError::pin(tensor, tensor.pinned.map_or(0, ByteSize::bytes), reason));
-        }
-        let mut solved: Vec<(usize, Solved)> = models
-            .iter()
-            .map(|model| self.solve(&model.compiled.problem, capacity, deadline, recorder))
-            .enumerate()
-            .collect();
-        let alignment = |i: usize| {
-            let buffers = models[i].compiled.problem.buffers.iter();
-            buffers.map(|buffer| buffer.alignment).max().unwrap_or(1)
-        };
-        let common = (0..models.len()).map(alignment).max().unwrap_or(1);
-        solved.sort_by_key(|(i, solved)| {
-            (models[*i].first_pinned().is_none(), !solved.placement.arena.is_multiple_of(common), *i)
-        });
-        let mut bases = vec![0; models.len()];
-        let (mut top, mut load, mut bound) = (0u64, 0, 0);
-        for (i, solved) in &solved {
-            bases[*i] = top.next_multiple_of(alignment(*i));
-            if solved.placement.arena > 0 {
-                top = bases[*i] + solved.placement.arena;
-            }
-            load += models[*i].compiled.problem.max_load();
-            bound += solved.bound;
-        }
-        solved.sort_by_key(|(i, _)| *i);
-        let offsets =
-            solved.iter().flat_map(|(i, solved)| models[*i].offsets(&solved.placement.offsets, bases[*i]));
-        let methods: Vec<&str> = solved.iter().map(|(_, solved)| solved.method.as_str()).collect();
-        let whole = Solved {
-            placement: Placement { offsets: Vec::new(), arena: top },
-            method: format!("stacked: {}", methods.join(", ")),
-            bound,
-            tightest: Vec::new(),
-        };
-        Ok((whole, offsets.collect(), load))
-    }
 }
 
 /// Tensors with the buffers that they became.
@@ -324,18 +298,31 @@ struct Own<'a> {
     compiled: Compiled,
 }
 
-impl<'a> Own<'a> {
-    fn first_pinned(&self) -> Option<&'a TensorLifetime> {
-        self.tensors.iter().find(|tensor| tensor.pinned.is_some())
-    }
-
+impl Own<'_> {
     /// Offsets of buffers as offsets of the tensors that they are made of.
-    fn offsets(&self, buffers: &[u64], base: u64) -> Vec<ByteSize> {
+    fn offsets(&self, buffers: &[u64]) -> Vec<ByteSize> {
         let own = self.tensors.iter().zip(&self.compiled.buffer_of);
         own.map(|(tensor, buffer)| match buffer {
-            Some(buffer) => ByteSize::new(base + buffers[*buffer as usize]),
+            Some(buffer) => ByteSize::new(buffers[*buffer as usize]),
             None => tensor.pinned.unwrap_or_default(),
         })
         .collect()
     }
+}
+
+/// Pinned tensors of models that may be live together at any time must not touch.
+fn check_pins(models: &[Own<'_>], union: &Union<'_>) -> Result<(), LifetimeError> {
+    let Some((first, second)) = union.pins_that_clash() else { return Ok(()) };
+    // Of an alias group the first tensor stands for all.
+    let tensor = |(model, buffer): (usize, u32)| {
+        let own = &models[model];
+        let place = own.compiled.buffer_of.iter().position(|&other| other == Some(buffer))?;
+        Some((&own.tensors[place], own.compiled.problem.buffers[buffer as usize].pinned?))
+    };
+    let (Some((first, at)), Some((second, own_at))) = (tensor(first), tensor(second)) else { return Ok(()) };
+    let reason = format!(
+        "`{}` of `{}` is pinned over it at {at}, and under the concurrent schedule both may be live together",
+        first.id, first.model
+    );
+    Err(LifetimeError::pin(second, own_at, reason))
 }

@@ -1,17 +1,21 @@
 //! Several pools, each with a capacity: fast and slow memory.
 //!
-//! Tensors want the first of the pools that they are allowed in. A pool that is too full gives up those whose
-//! absence relieves it most for what they cost elsewhere, until what is left has a plan within its capacity; what
-//! was given up too eagerly comes back where it still fits. Each pool then has an ordinary plan of its own: every
-//! constraint that plans keep is kept in every pool.
+//! Tensors want the first of the pools that they are allowed in. They are distributed by what relieves a full pool most
+//! ([`distribution`](super::distribution)); where that gives up, distributions are searched through one after the
+//! other ([`assignment`](super::assignment)), which for small workloads ends with a plan or the proof that there is
+//! none. Each pool then has an ordinary plan of its own: every constraint that plans keep is kept in every pool. What is
+//! called impossible was proven to be; what was only not found is called that.
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::time::Instant;
 
-use super::allocation::AllocationPlan;
+use super::allocation::{AllocationPlan, ModelSummary};
+use super::assignment::{Assigned, assign};
+use super::distribution::Distribution;
 use super::lifetime::{LifetimeError, Model, Schedule, TensorLifetime, on_one_clock};
 use super::planner::MemoryPlanner;
-use super::problem::{Compiled, compile};
+use super::problem::compile;
 use crate::units::ByteSize;
 
 /// A kind of memory of limited size.
@@ -30,10 +34,14 @@ pub struct PooledPlan {
     pub pools: Vec<(PoolLimit, AllocationPlan)>,
     /// Bytes of tensors that are not in the first pool that they are allowed in.
     pub displaced: ByteSize,
+    /// Most bytes live at one time in all pools: no distribution has arenas of less together.
+    pub lower_bound: ByteSize,
+    /// The models, each as a whole.
+    pub models: Vec<ModelSummary>,
 }
 
 /// Why there is no pooled plan.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[derive(Clone, Debug, PartialEq, thiserror::Error)]
 pub enum PoolError {
     /// The lifetimes themselves cannot be planned.
     #[error(transparent)]
@@ -59,190 +67,96 @@ pub enum PoolError {
         /// The tensor.
         id: Arc<str>,
     },
-    /// A pool cannot hold what is allowed nowhere else, or no plan that does was found.
-    #[error(
-        "pool `{pool}` has {capacity}, and {needs} were needed for what can be nowhere else; \
-         give it more, or allow some tensors in another pool"
-    )]
+    /// No distribution over the pools has plans within their capacities, or none was found.
+    #[error("{}", refusal(pool, *capacity, *needs, *proven))]
     Full {
-        /// The pool.
+        /// A pool that is too small in the closest distribution that was tried.
         pool: Arc<str>,
         /// Its capacity.
         capacity: ByteSize,
-        /// The smallest arena found.
+        /// The smallest arena found there for what was in it.
         needs: ByteSize,
+        /// Whether there is no distribution that fits; else none was found, and there may be one.
+        proven: bool,
+        /// The closest distribution, of which at least one arena is above its pool's capacity; `None` where not even that
+        /// could be planned.
+        closest: Option<Box<PooledPlan>>,
     },
 }
 
+fn refusal(pool: &str, capacity: ByteSize, needs: ByteSize, proven: bool) -> String {
+    let what = match proven {
+        true => "no distribution over the pools fits",
+        false => "no distribution over the pools that fits was found, nor that there is none",
+    };
+    let more = if proven { "" } else { ", search longer" };
+    if needs.is_zero() {
+        return format!(
+            "{what}: in the closest one tensors are pinned over one another in pool `{pool}`; pin them apart, or allow \
+             some of them in another pool"
+        );
+    }
+    format!(
+        "{what}: in the closest one pool `{pool}` has {capacity}, and {needs} were needed; give it more{more}, or \
+         allow some tensors in another pool"
+    )
+}
+
 /// Tensors that go together: one, or an alias group.
-struct Unit {
-    tensors: Vec<usize>,
+pub(super) struct Unit {
+    pub(super) tensors: Vec<usize>,
     /// Allowed pools, the preferred first.
-    allowed: Vec<usize>,
+    pub(super) allowed: Vec<usize>,
     /// Which of them it is in.
-    choice: usize,
+    pub(super) choice: usize,
 }
 
 impl MemoryPlanner {
     /// Plans models over pools. Tensors without a list of pools are allowed in all, in the order given. The capacity of
-    /// the planner itself plays no part.
+    /// the planner itself plays no part; its deadline is for all pools together.
     pub fn plan_pools(
         &self,
         models: &[Model],
         schedule: Schedule,
         pools: &[PoolLimit],
     ) -> Result<PooledPlan, PoolError> {
+        let end = self.end(Instant::now());
         let tensors = on_one_clock(models, schedule)?;
         let units = units(&tensors, pools)?;
-        let mut distribution = Distribution { planner: self, models, schedule, pools, tensors, units };
-        for pool in 0..pools.len() {
-            distribution.fit(pool)?;
+        for unit in &units {
+            // Faults of a tensor or group alone; that pins touch one another is no fault while there are other pools.
+            let own: Vec<&TensorLifetime> = unit.tensors.iter().map(|&i| &tensors[i]).collect();
+            compile(own.into_iter())?;
         }
-        distribution.bring_back()?;
-        let plans = (0..pools.len()).map(|pool| Ok((pools[pool].clone(), distribution.plan(pool)?)));
-        let plans: Vec<(PoolLimit, AllocationPlan)> = plans.collect::<Result<_, PoolError>>()?;
-        if let Some((limit, plan)) = plans.iter().find(|(limit, plan)| plan.arena_size > limit.capacity) {
-            return Err(full(limit, plan.arena_size));
+        if pools.len() == 1 && schedule != Schedule::Concurrent {
+            compile(tensors.iter())?;
         }
-        Ok(PooledPlan { pools: plans, displaced: distribution.displaced() })
-    }
-}
-
-/// Which unit is in which pool, and all that is needed to judge it.
-struct Distribution<'a> {
-    planner: &'a MemoryPlanner,
-    models: &'a [Model],
-    schedule: Schedule,
-    pools: &'a [PoolLimit],
-    tensors: Vec<TensorLifetime>,
-    units: Vec<Unit>,
-}
-
-impl Distribution<'_> {
-    /// Moves units out of a pool, to their next one, until the rest has a plan within its capacity.
-    fn fit(&mut self, pool: usize) -> Result<(), PoolError> {
-        let limit = &self.pools[pool];
-        let capacity = limit.capacity.bytes();
-        loop {
-            let inside = self.inside(pool);
-            let compiled = self.compile(&inside)?;
-            let problem = compiled.problem;
-            let loads = problem.loads();
-            let over: Vec<u64> = loads.iter().map(|load| load.saturating_sub(capacity)).collect();
-            let mut relief: Vec<(usize, u64)> = Vec::with_capacity(inside.len());
-            let mut needs = ByteSize::new(loads.iter().copied().max().unwrap_or(0));
-            if over.iter().any(|&over| over > 0) {
-                // How much of what is too much each unit is.
-                let mut buffers = compiled.buffer_of.iter();
-                for &u in &inside {
-                    let own = buffers.by_ref().take(self.units[u].tensors.len());
-                    let buffer =
-                        own.fold(None, |found, &buffer| found.or(buffer)).map(|buffer| buffer as usize);
-                    let size = buffer.map_or(0, |buffer| problem.buffers[buffer].size);
-                    let runs = buffer.into_iter().flat_map(|buffer| problem.runs(buffer));
-                    let ranks = runs.flat_map(|(start, end)| &over[start as usize..end as usize]);
-                    relief.push((u, ranks.fold(0, |sum, &over| sum.saturating_add(over.min(size)))));
-                }
-            } else {
-                let plan = self.plan(pool)?;
-                if plan.arena_size <= limit.capacity {
-                    return Ok(());
-                }
-                // Every step fits, but no plan was found: what ends above the capacity is in the way.
-                needs = plan.arena_size;
-                let mut ends: HashMap<(&str, &str), u64> = HashMap::new();
-                for (tensor, &at) in plan.tensors.iter().zip(&plan.offsets) {
-                    ends.insert((&tensor.model, &tensor.id), (at + tensor.size).bytes());
-                }
-                for &u in &inside {
-                    let own = self.units[u].tensors.iter().map(|&i| &self.tensors[i]);
-                    let end = own.filter_map(|tensor| ends.get(&(&*tensor.model, &*tensor.id))).max();
-                    relief.push((u, end.map_or(0, |end| end.saturating_sub(capacity))));
-                }
-            }
-            self.move_on(&relief).ok_or_else(|| full(limit, needs))?;
-        }
-    }
-
-    /// Moves on the unit that gives most relief for what it costs: its bytes, as often as they are touched.
-    fn move_on(&mut self, relief: &[(usize, u64)]) -> Option<()> {
-        let can_move = |u: usize| self.units[u].choice + 1 < self.units[u].allowed.len();
-        let movable = relief.iter().filter(|&&(u, relief)| relief > 0 && can_move(u));
-        let worth = |&&(u, relief): &&(usize, u64)| relief as f64 / self.traffic(u);
-        let &(unit, _) = movable.max_by(|a, b| worth(a).total_cmp(&worth(b)).then(b.0.cmp(&a.0)))?;
-        self.units[unit].choice += 1;
-        Some(())
-    }
-
-    /// Gives units their preferred pools back where a plan still fits, the most touched first.
-    fn bring_back(&mut self) -> Result<(), PoolError> {
-        let mut displaced: Vec<usize> = (0..self.units.len()).filter(|&u| self.units[u].choice > 0).collect();
-        displaced.sort_by(|&a, &b| self.traffic(b).total_cmp(&self.traffic(a)));
-        for u in displaced {
-            let now = self.units[u].choice;
-            for choice in 0..now {
-                self.units[u].choice = choice;
-                // The pool that it leaves is planned anew as well, and may come out worse.
-                if self.fits(self.units[u].allowed[choice])? && self.fits(self.units[u].allowed[now])? {
-                    break;
-                }
-                self.units[u].choice = now;
-            }
-        }
-        Ok(())
-    }
-
-    /// Whether what is in a pool has a plan within its capacity.
-    fn fits(&self, pool: usize) -> Result<bool, LifetimeError> {
-        let capacity = self.pools[pool].capacity;
-        let load = self.compile(&self.inside(pool))?.problem.max_load();
-        Ok(load <= capacity.bytes() && self.plan(pool)?.arena_size <= capacity)
-    }
-
-    /// The units in a pool.
-    fn inside(&self, pool: usize) -> Vec<usize> {
-        let is_inside = |&u: &usize| self.units[u].allowed[self.units[u].choice] == pool;
-        (0..self.units.len()).filter(is_inside).collect()
-    }
-
-    /// The tensors of units as numbers, in their order.
-    fn compile(&self, units: &[usize]) -> Result<Compiled, LifetimeError> {
-        let members = units.iter().flat_map(|&u| &self.units[u].tensors).map(|&i| &self.tensors[i]);
-        let members: Vec<&TensorLifetime> = members.collect();
-        compile(members.into_iter())
-    }
-
-    fn plan(&self, pool: usize) -> Result<AllocationPlan, LifetimeError> {
-        let mut is_inside = vec![false; self.tensors.len()];
-        for u in self.inside(pool) {
-            self.units[u].tensors.iter().for_each(|&i| is_inside[i] = true);
-        }
-        let mut next = is_inside.into_iter();
-        let kept = self.models.iter().map(|model| Model {
-            tensors: model.tensors.iter().filter(|_| next.next() == Some(true)).cloned().collect(),
-            ..model.clone()
-        });
-        let kept: Vec<Model> = kept.collect();
-        self.planner.plan_within(&kept, self.schedule, Some(self.pools[pool].capacity))
-    }
-
-    /// Bytes touched over a unit's life: written at the start of every run, and read.
-    fn traffic(&self, unit: usize) -> f64 {
-        let touched = |&i: &usize| {
-            let tensor = &self.tensors[i];
-            tensor.size.bytes() as f64 * (tensor.read_steps().count() + tensor.runs().count()) as f64
+        let mut distribution = Distribution::new(self, models, schedule, pools, tensors, units, end);
+        let failed = match distribution.relieve() {
+            None => None,
+            Some(full) => match assign(&mut distribution)? {
+                Assigned::Found => None,
+                Assigned::Refuted => Some((full, true)),
+                Assigned::Open => Some((full, false)),
+            },
         };
-        self.units[unit].tensors.iter().map(touched).sum::<f64>().max(1.0)
+        if let Some((pool, proven)) = failed {
+            let closest = distribution.pooled_anyhow();
+            let over = |(limit, plan): &&(PoolLimit, AllocationPlan)| plan.arena_size > limit.capacity;
+            let full = closest.as_ref().and_then(|closest| closest.pools.iter().find(over));
+            let (limit, needs) =
+                full.map_or((&pools[pool], ByteSize::ZERO), |(l, plan)| (l, plan.arena_size));
+            return Err(PoolError::Full {
+                pool: limit.name.clone(),
+                capacity: limit.capacity,
+                needs,
+                proven,
+                closest: closest.map(Box::new),
+            });
+        }
+        distribution.bring_back();
+        Ok(distribution.pooled())
     }
-
-    fn displaced(&self) -> ByteSize {
-        let displaced = self.units.iter().filter(|unit| unit.choice > 0).flat_map(|unit| &unit.tensors);
-        displaced.map(|&i| self.tensors[i].size).sum()
-    }
-}
-
-fn full(limit: &PoolLimit, needs: ByteSize) -> PoolError {
-    PoolError::Full { pool: limit.name.clone(), capacity: limit.capacity, needs }
 }
 
 fn units(tensors: &[TensorLifetime], pools: &[PoolLimit]) -> Result<Vec<Unit>, PoolError> {

@@ -218,13 +218,21 @@ impl Problem {
         without(start, end, self.gaps_of(buffer).iter().map(|gap| (gap.start, gap.end)))
     }
 
+    /// Whether two buffers are live together.
+    pub(super) fn meet(&self, i: usize, j: usize) -> bool {
+        let meet = |a: (u32, u32), b: (u32, u32)| a.0.max(b.0) < a.1.min(b.1);
+        let (a, b) = (&self.buffers[i], &self.buffers[j]);
+        meet((a.start, a.end), (b.start, b.end))
+            && (self.gaps.is_empty() || self.runs(i).any(|run| self.runs(j).any(|other| meet(run, other))))
+    }
+
     fn gaps_of(&self, buffer: usize) -> &[Gap] {
         let first = self.gaps.partition_point(|gap| (gap.buffer as usize) < buffer);
         let end = first + self.gaps[first..].iter().take_while(|gap| gap.buffer as usize == buffer).count();
         &self.gaps[first..end]
     }
 
-    fn max_sum(&self, weight: impl Fn(&Buffer) -> u64) -> u64 {
+    pub(super) fn max_sum(&self, weight: impl Fn(&Buffer) -> u64) -> u64 {
         self.sums(weight).into_iter().max().unwrap_or(0)
     }
 

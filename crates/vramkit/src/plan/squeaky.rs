@@ -10,6 +10,7 @@ use super::greedy::{self, Placement, Placer};
 use super::index::Fit;
 use super::problem::Problem;
 use super::search::{Found, Goal, Search};
+use super::threads;
 
 /// Problems of up to this many buffers are left to exact search.
 const SMALL: usize = 1024;
@@ -36,8 +37,8 @@ struct Line {
     rank: Vec<u32>,
     blame: Vec<u32>,
     fit: Fit,
-    /// Its best.
-    best: Placement,
+    /// Its best; `None` before its first pass.
+    best: Option<Placement>,
 }
 
 impl Search for Squeaky {
@@ -55,7 +56,9 @@ impl Search for Squeaky {
             greedy::orders(problem).into_iter().map(|(order, fit)| Line::new(order, fit)).collect();
         let rounds = if n <= MEDIUM { ROUNDS } else { usize::MAX };
         let mut arena = incumbent.arena;
-        let mut placers: Vec<Placer<'_>> = (0..goal.threads.max(1)).map(|_| Placer::new(problem)).collect();
+        // More threads than lines would have nothing to do, and a placer takes memory.
+        let threads = goal.threads.clamp(1, lines.len());
+        let mut placers: Vec<Placer<'_>> = (0..threads).map(|_| Placer::new(problem)).collect();
         for round in 0..rounds {
             if arena <= goal.enough || goal.is_over() {
                 break;
@@ -63,20 +66,18 @@ impl Search for Squeaky {
             // All lines aim at the same height, so the answer does not hang on the number of threads.
             let wanted = goal.enough + (arena - goal.enough) / 100 * HEIGHTS[round / TRIAL % HEIGHTS.len()];
             let share = lines.len().div_ceil(placers.len());
-            std::thread::scope(|scope| {
-                for (lines, placer) in lines.chunks_mut(share).zip(&mut placers) {
-                    scope.spawn(move || {
-                        for line in lines {
-                            if !goal.is_over() {
-                                line.pass(problem, placer, wanted);
-                            }
-                        }
-                    });
+            threads::spread(lines.chunks_mut(share).zip(&mut placers).collect(), |(lines, placer)| {
+                for line in lines {
+                    if !goal.is_over() {
+                        line.pass(problem, placer, wanted);
+                    }
                 }
             });
-            lines.sort_by_key(|line| line.best.arena);
-            if lines[0].best.arena < arena {
-                arena = lines[0].best.arena;
+            lines.sort_by_key(Line::height);
+            if let Some(best) = &lines[0].best
+                && best.arena < arena
+            {
+                arena = best.arena;
                 goal.observer.progress(goal.bound, arena);
             }
             if (round + 1) % TRIAL == 0 {
@@ -84,7 +85,7 @@ impl Search for Squeaky {
             }
         }
         if arena < incumbent.arena {
-            found.placement = lines.into_iter().map(|line| line.best).next();
+            found.placement = lines.into_iter().find_map(|line| line.best);
         }
         found
     }
@@ -94,17 +95,21 @@ impl Line {
     fn new(order: Vec<u32>, fit: Fit) -> Self {
         let mut rank = vec![0; order.len()];
         order.iter().zip(0..).for_each(|(&i, place)| rank[i as usize] = place);
-        let best = Placement { offsets: Vec::new(), arena: u64::MAX };
-        Self { blame: vec![0; order.len()], order, rank, fit, best }
+        Self { blame: vec![0; order.len()], order, rank, fit, best: None }
+    }
+
+    /// Lower for a better line; highest for one that has had no pass yet.
+    fn height(&self) -> (bool, u64) {
+        (self.best.is_none(), self.best.as_ref().map_or(0, |best| best.arena))
     }
 
     /// Places everything, and blames what ends above `wanted`.
     fn pass(&mut self, problem: &Problem, placer: &mut Placer<'_>, wanted: u64) {
-        let Some(arena) = placer.place(&self.order, self.fit, u64::MAX) else {
+        let Some(arena) = placer.place(&self.order, self.fit, None) else {
             return;
         };
-        if arena < self.best.arena {
-            self.best = Placement { offsets: placer.offsets().to_vec(), arena };
+        if self.best.as_ref().is_none_or(|best| arena < best.arena) {
+            self.best = Some(Placement { offsets: placer.offsets().to_vec(), arena });
         }
         let ends = problem.buffers.iter().zip(placer.offsets()).map(|(buffer, offset)| offset + buffer.size);
         for (blame, end) in self.blame.iter_mut().zip(ends) {

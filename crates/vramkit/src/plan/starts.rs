@@ -71,7 +71,7 @@ pub fn choose_starts(models: &[Model], makespan: Step, seed: u64) -> Result<Star
     let given: Vec<u64> = models.iter().map(|model| model.start.0).collect();
     let before = height(&profiles, &given).0;
     let alone = (0..models.len()).map(|i| height(&profiles[i..=i], &[0]).0).max().unwrap_or(0);
-    let area: u128 = profiles.iter().map(Profile::area).sum();
+    let area = profiles.iter().map(Profile::area).fold(0, u128::saturating_add);
     let even = area.div_ceil(u128::from(makespan.0.max(1)));
     let bound = alone.max(u64::try_from(even).unwrap_or(u64::MAX));
 
@@ -86,7 +86,7 @@ pub fn choose_starts(models: &[Model], makespan: Step, seed: u64) -> Result<Star
                 2 => next,
                 _ => random.below(usize::try_from(latest).unwrap_or(usize::MAX).saturating_add(1)) as u64,
             };
-            next += profile.steps;
+            next = next.saturating_add(profile.steps);
             at.min(latest)
         });
         let mut starts: Vec<u64> = starts.collect();
@@ -185,15 +185,16 @@ fn height(profiles: &[Profile], starts: &[u64]) -> (u64, u64) {
 }
 
 impl Profile {
-    /// Bytes times steps.
+    /// Bytes times steps, or the most that can be said.
     fn area(&self) -> u128 {
-        let (mut load, mut sum, mut last) = (0i128, 0i128, 0u64);
+        let (mut load, mut sum, mut last) = (0i128, 0u128, 0u64);
         for &(step, change) in &self.changes {
-            sum += load * i128::from(step - last);
+            // A load is of 64 bits, and never negative.
+            sum = sum.saturating_add(load.unsigned_abs().saturating_mul(u128::from(step - last)));
             load += change;
             last = step;
         }
-        sum.unsigned_abs()
+        sum
     }
 }
 

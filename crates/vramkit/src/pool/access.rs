@@ -7,7 +7,7 @@
 use super::compact::{Pinned, PinnedMut};
 use super::core::Inner;
 use super::error::OutOfBounds;
-use super::{Allocation, AllocationId, CachedAllocation, DeviceMemoryPool, PoolError};
+use super::{Allocation, AllocationId, CachedAllocation, DeviceMemoryPool, GrowingAllocation, PoolError};
 use crate::device::{AddressRange, find_mismatch_by};
 use crate::sync::read;
 use crate::units::ByteSize;
@@ -85,6 +85,29 @@ impl Allocation {
     /// [`find_mismatch`](crate::device::find_mismatch) does.
     pub fn find_mismatch(&self, pattern: u32, stride: Option<ByteSize>) -> Result<Option<u64>, PoolError> {
         self.pool.find_mismatch(self.range(), pattern, stride)
+    }
+}
+
+/// What it has grown to.
+impl GrowingAllocation {
+    /// As [`Allocation::fill`].
+    pub fn fill(&mut self, pattern: u32) -> Result<(), PoolError> {
+        self.pool().fill(self.range(), pattern)
+    }
+
+    /// Copies bytes to `offset` and on.
+    pub fn write(&mut self, offset: u64, bytes: &[u8]) -> Result<(), PoolError> {
+        self.pool().write(self.range(), offset, bytes)
+    }
+
+    /// Copies what is at `offset` and on.
+    pub fn read(&self, offset: u64, into: &mut [u8]) -> Result<(), PoolError> {
+        self.pool().read(self.range(), offset, into)
+    }
+
+    /// As [`Allocation::find_mismatch`].
+    pub fn find_mismatch(&self, pattern: u32, stride: Option<ByteSize>) -> Result<Option<u64>, PoolError> {
+        self.pool().find_mismatch(self.range(), pattern, stride)
     }
 }
 

@@ -43,15 +43,13 @@ const FREE: u32 = 0;
 const LIVE: u32 = 1;
 /// Held by a front, by a stream or by whoever is at work on it.
 const KEPT: u32 = 2;
-/// Live, plain, and held by a handle, whose id nobody else has. No plain id is of this kind, so that none, however it was
-/// come by (from another pool, or from this place so long ago that the uses have wrapped), releases a handle's memory.
-const HELD: u32 = 3;
 /// Live, and may be moved.
-const MOVABLE: u32 = 5;
+const MOVABLE: u32 = 3;
 /// Live, and grows in place.
-const GROWING: u32 = 7;
-/// Of a live block: it moves or grows.
-const CHANGES: u32 = 4;
+const GROWING: u32 = 5;
+/// Live, and held by a handle, whose id nobody else has. A plain id never says so, so that none, however it was come by
+/// (from another pool, or from this place so long ago that the uses have wrapped), releases a handle's memory.
+const HANDLE: u32 = 7;
 
 /// A live block, as its holder knows it: its place in the table, and its state, which no later use of the place
 /// has (until 2^29 of them have passed).
@@ -70,13 +68,14 @@ impl BlockId {
         self.stamp.get() & KIND == GROWING
     }
 
-    /// Of the kind that most are: it stays where it is, as large as it is.
+    /// Of the kinds that most are: it stays where it is, as large as it is.
     #[inline(always)]
     pub(super) fn stays(self) -> bool {
-        self.stamp.get() & (CHANGES | 1) == 1
+        const _: () = assert!(LIVE >> 1 == 0 && HANDLE >> 1 == 3 && MOVABLE >> 1 == 1 && GROWING >> 1 == 2);
+        (self.stamp.get() >> 1 ^ self.stamp.get() >> 2) & 1 == 0
     }
 
-    /// One that people may have, who release the block and reach into it by its id. All others are for handles alone.
+    /// Of the one kind whose ids people may use, to release the block and to reach into it.
     #[inline(always)]
     pub(super) fn is_plain(self) -> bool {
         self.stamp.get() & KIND == LIVE
@@ -88,15 +87,16 @@ impl BlockId {
     }
 }
 
-/// What a live block may be asked to do.
+/// Who holds a live block, and what it may be asked to do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u32)]
 pub(super) enum Kind {
-    /// Nothing.
-    Plain,
-    /// Nothing but by a handle.
-    Held,
-    Movable,
-    Growing,
+    /// Somebody with its id.
+    Plain = LIVE,
+    /// A handle alone, as all that follow.
+    Handle = HANDLE,
+    Movable = MOVABLE,
+    Growing = GROWING,
 }
 
 /// What a live block is for.
@@ -220,33 +220,22 @@ impl Block {
         self.state.seen() == stamp.get() && stamp.get() & 1 == 1
     }
 
-    #[cfg(test)]
-    pub(super) fn set_live(&self, label: Label) -> NonZeroU32 {
-        self.set_live_as(Kind::Plain, label)
-    }
-
-    /// Makes a block that the caller alone holds live.
-    #[inline(always)]
-    pub(super) fn set_live_as(&self, kind: Kind, label: Label) -> NonZeroU32 {
-        self.link.store(u32::from(label.owner) << 16 | u32::from(label.tag), Relaxed);
-        self.slack.store(label.slack, Relaxed);
-        self.born.store(label.born, Relaxed);
-        let kind = match kind {
-            Kind::Plain => LIVE,
-            Kind::Held => HELD,
-            Kind::Movable => MOVABLE,
-            Kind::Growing => GROWING,
-        };
-        let live = self.state.get() & !KIND | kind;
-        self.state.publish(live);
-        NonZeroU32::new(live).unwrap_or(NonZeroU32::MIN)
-    }
-
     /// Makes a handle's block one of a plain id. The caller is the handle.
     pub(super) fn set_plain(&self, stamp: NonZeroU32) -> NonZeroU32 {
         let plain = stamp.get() & !KIND | LIVE;
         self.state.publish(plain);
         NonZeroU32::new(plain).unwrap_or(NonZeroU32::MIN)
+    }
+
+    /// Makes a block that the caller alone holds live.
+    #[inline(always)]
+    pub(super) fn set_live(&self, kind: Kind, label: Label) -> NonZeroU32 {
+        self.link.store(u32::from(label.owner) << 16 | u32::from(label.tag), Relaxed);
+        self.slack.store(label.slack, Relaxed);
+        self.born.store(label.born, Relaxed);
+        let live = self.state.get() & !KIND | kind as u32;
+        self.state.publish(live);
+        NonZeroU32::new(live).unwrap_or(NonZeroU32::MIN)
     }
 
     /// Of a live block that grows in place, what it has reserved beyond what is asked for, in units. Under the book's
@@ -432,17 +421,17 @@ mod tests {
         let table = blocks.table();
         let block = table.at(7);
         let label = Label { owner: 3, tag: 9, slack: 5, born: 1 };
-        let stamp = block.set_live(label);
+        let stamp = block.set_live(Kind::Plain, label);
         assert_eq!((block.label().owner, block.label().tag), (3, 9));
         assert!(block.is(stamp) && block.keep(stamp) && !block.keep(stamp));
-        let second = block.set_live(label);
+        let second = block.set_live(Kind::Plain, label);
         assert!(!block.is(stamp) && block.is(second));
         block.set_free();
         assert!(block.is_free() && !block.keep(second));
-        let handle = block.set_live_as(Kind::Held, label);
+        let handle = block.set_live(Kind::Handle, label);
         let plain = NonZeroU32::new(handle.get() & !KIND | LIVE).unwrap();
         assert!(
-            !block.is(plain) && !block.keep(plain) && block.is_live(),
+            !block.is(plain) && !block.keep(plain) && block.is(handle),
             "a handle's block has no plain id"
         );
         assert_eq!(block.set_plain(handle), plain);

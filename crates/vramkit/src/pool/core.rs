@@ -102,6 +102,8 @@ impl Inner {
             _ => device.reserve(wanted.checked_align_up(unit).unwrap_or(capacity))?,
         };
         let range = memory.range();
+        let blocks = Blocks::new(capacity.bytes());
+        let units = (capacity.bytes() >> shift) as u32;
         let granularity = device.info().granularity;
         check(&range, capacity, granularity).map_err(|reason| DeviceError::InvalidRange {
             device: device.info().id,
@@ -109,9 +111,6 @@ impl Inner {
             range,
             reason,
         })?;
-        let blocks = Blocks::new(capacity.bytes());
-        let units = (capacity.bytes() >> shift) as u32;
-        let granularity = device.info().granularity;
         let (limit, end) = match addresses_are_free {
             // Whole granules, so that none is left in pieces at the end.
             true => (capacity, (capacity.bytes().next_multiple_of(granularity.bytes()) >> shift) as u32),
@@ -257,7 +256,7 @@ impl Inner {
     pub(super) fn place(&self, request: &Request) -> Result<Placed, Refusal> {
         if request.is_plain() && !self.fronts.are_active() {
             // Nearly all requests: compiled for themselves, without what the others need.
-            return self.place_in_book(request, 1, request.kind());
+            return self.place_in_book(request, 1);
         }
         self.place_with_care(request)
     }
@@ -268,16 +267,16 @@ impl Inner {
         let alignment = self.alignment(request).ok_or(Refusal::NoRoom)?;
         if self.fronts.are_active()
             && alignment == 1
-            && !request.movable
+            && request.kind != Kind::Movable
             && let Some(placed) = self.place_from_front(request)
         {
             return Ok(placed);
         }
-        self.place_in_book(request, alignment, request.kind())
+        self.place_in_book(request, alignment)
     }
 
     #[inline(always)]
-    fn place_in_book(&self, request: &Request, alignment: u32, kind: Kind) -> Result<Placed, Refusal> {
+    fn place_in_book(&self, request: &Request, alignment: u32) -> Result<Placed, Refusal> {
         // First, because it is a call: nothing has to be kept over it.
         let born = self.now();
         let size = request.size.bytes();
@@ -291,7 +290,7 @@ impl Inner {
         }
         let (index, block) = book.fit.allocate(self.table(), units, alignment).ok_or(Refusal::NoRoom)?;
         let label = Label { owner, tag: request.tag.0, slack: (granted - size) as u32, born };
-        let stamp = block.set_live_as(kind, label);
+        let stamp = block.set_live(request.kind, label);
         let offset = self.bytes(block.offset());
         book.grant(&self.counts, offset, granted, label);
         self.note_peaks();
@@ -309,7 +308,7 @@ impl Inner {
         block: &Block,
     ) -> Placed {
         let label = self.label(request, owner, granted);
-        let stamp = block.set_live_as(request.kind(), label);
+        let stamp = block.set_live(request.kind, label);
         let offset = self.bytes(block.offset());
         book.grant(&self.counts, offset, granted, label);
         self.note_peaks();
@@ -329,7 +328,7 @@ impl Inner {
         let index = self.fronts.take(self.table(), units, request.owner, label)?;
         let block = self.table().at(index);
         let offset = self.bytes(block.offset());
-        let stamp = block.set_live_as(request.kind(), label);
+        let stamp = block.set_live(request.kind, label);
         self.note_peaks();
         Some(Placed { id: AllocationId(BlockId { index, stamp }), offset, granted })
     }
@@ -487,6 +486,18 @@ impl Inner {
     }
 }
 
+/// Whether a reservation is what granules can be counted in. All that is said of memory behind addresses rests on it.
+fn check(range: &AddressRange, capacity: ByteSize, granularity: ByteSize) -> Result<(), &'static str> {
+    if !granularity.bytes().is_power_of_two() {
+        return Err("the device's granularity is not a power of two");
+    }
+    if range.size < capacity || range.base.checked_add(range.size.bytes()).is_none() {
+        return Err("it is smaller than was asked");
+    }
+    let whole = |bytes: u64| bytes.is_multiple_of(granularity.bytes());
+    if whole(range.base) && whole(range.size.bytes()) { Ok(()) } else { Err("not on granule boundaries") }
+}
+
 /// Gives an allocation back that its caller will not hear of.
 struct GiveBack<'a> {
     pool: &'a Inner,
@@ -503,18 +514,6 @@ impl Drop for GiveBack<'_> {
             book.granted -= 1;
         }
     }
-}
-
-/// Whether a reservation is what granules can be counted in. All that is said of memory behind addresses rests on it.
-fn check(range: &AddressRange, capacity: ByteSize, granularity: ByteSize) -> Result<(), &'static str> {
-    if !granularity.bytes().is_power_of_two() {
-        return Err("the device's granularity is not a power of two");
-    }
-    if range.size < capacity || range.base.checked_add(range.size.bytes()).is_none() {
-        return Err("it is smaller than was asked");
-    }
-    let whole = |bytes: u64| bytes.is_multiple_of(granularity.bytes());
-    if whole(range.base) && whole(range.size.bytes()) { Ok(()) } else { Err("not on granule boundaries") }
 }
 
 /// The smallest unit of a pool, as a power of two: 256 bytes.

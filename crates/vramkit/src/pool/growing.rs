@@ -44,6 +44,10 @@ impl GrowingAllocation {
         self.reserved.size
     }
 
+    pub(super) fn pool(&self) -> &Inner {
+        &self.pool
+    }
+
     /// Grows or shrinks to so many bytes. What it keeps keeps its content, what is new has any; granules beyond go back
     /// to the device. Room is made as for an allocation; on an error nothing has changed.
     pub fn resize(&mut self, size: ByteSize) -> Result<(), PoolError> {
@@ -138,7 +142,7 @@ impl Inner {
         }
         let (index, block) = found.or_else(|| book.fit.allocate(table, units, alignment)).ok_or_else(none)?;
         let label = Label { owner, tag: request.tag.0, slack: units, born: self.now() };
-        let stamp = block.set_live_as(Kind::Growing, label);
+        let stamp = block.set_live(Kind::Growing, label);
         let offset = self.bytes(block.offset());
         book.granted += 1;
         book.reserved += reserved.bytes();

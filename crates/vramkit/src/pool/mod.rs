@@ -56,6 +56,7 @@ pub use request::{Allocation, AllocationId, Holder, OwnerId, Purpose, Request, T
 pub use stats::{Leak, LeakReport, PoolStats, TrimReport};
 pub use view::{DevicePtr, Pod, ViewError};
 
+use self::blocks::Kind;
 use self::core::{Inner, Placed};
 use self::owners::Unknown;
 use crate::device::{AddressRange, Backing, Device, Reading, Stream};
@@ -217,7 +218,7 @@ impl DeviceMemoryPool {
     /// Grants memory, with what is missing behind it committed. When no block fits or the device has none
     /// left, free granules are trimmed, the [reclaimers](Self::add_reclaimer) run, and it is tried once more.
     pub fn allocate(&self, mut request: Request) -> Result<Allocation, PoolError> {
-        request.handle = true;
+        request.kind = Kind::Handle;
         let placed = self.inner.allocate(&request)?;
         Ok(self.handle(placed, &request))
     }
@@ -283,7 +284,7 @@ impl DeviceMemoryPool {
 
     /// Grants memory that the pool may move while it is not pinned.
     pub fn allocate_movable(&self, request: Request) -> Result<MovableAllocation, PoolError> {
-        let placed = self.inner.allocate(&Request { movable: true, ..request })?;
+        let placed = self.inner.allocate(&Request { kind: Kind::Movable, ..request })?;
         Ok(MovableAllocation::new(self.inner.clone(), placed.id, request.size))
     }
 

@@ -137,9 +137,8 @@ pub struct Request {
     pub(super) alignment: u64,
     pub(super) owner: OwnerId,
     pub(super) tag: TagId,
-    pub(super) movable: bool,
-    /// Whether a handle is to hold it. Set by the pool.
-    pub(super) handle: bool,
+    /// Set by the pool.
+    pub(super) kind: Kind,
 }
 
 impl Request {
@@ -148,14 +147,7 @@ impl Request {
 
     /// `size` bytes at a multiple of [`ALIGNMENT`](Self::ALIGNMENT), for nobody in particular.
     pub const fn new(size: ByteSize) -> Self {
-        Self {
-            size,
-            alignment: Self::ALIGNMENT,
-            owner: OwnerId::NONE,
-            tag: TagId::NONE,
-            movable: false,
-            handle: false,
-        }
+        Self { size, alignment: Self::ALIGNMENT, owner: OwnerId::NONE, tag: TagId::NONE, kind: Kind::Plain }
     }
 
     /// At a multiple of `alignment` bytes, a power of two; one below [`ALIGNMENT`](Self::ALIGNMENT) has no
@@ -165,19 +157,10 @@ impl Request {
         self
     }
 
-    #[inline(always)]
-    pub(super) fn kind(&self) -> Kind {
-        match (self.movable, self.handle) {
-            (true, _) => Kind::Movable,
-            (false, true) => Kind::Held,
-            (false, false) => Kind::Plain,
-        }
-    }
-
     /// Whether any block that is large enough will do.
     #[inline(always)]
     pub(super) fn is_plain(&self) -> bool {
-        self.alignment == Self::ALIGNMENT && !self.movable
+        self.alignment == Self::ALIGNMENT && matches!(self.kind, Kind::Plain | Kind::Handle)
     }
 
     /// On behalf of this owner, an id of the same pool.

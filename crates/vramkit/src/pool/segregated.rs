@@ -353,7 +353,7 @@ pub(super) fn whole_granules(offset: u32, size: u32, granule: u32) -> u64 {
 #[cfg(not(loom))]
 mod tests {
     use super::*;
-    use crate::pool::blocks::{Blocks, Label};
+    use crate::pool::blocks::{Blocks, Kind, Label};
     use proptest::prelude::*;
 
     const LABEL: Label = Label { owner: 0, tag: 0, slack: 0, born: 0 };
@@ -398,7 +398,7 @@ mod tests {
                     });
                     match fit.allocate(table, size, alignment) {
                         Some((index, block)) => {
-                            block.set_live(LABEL);
+                            block.set_live(Kind::Plain, LABEL);
                             prop_assert_eq!((block.size(), block.offset() % alignment), (size, 0));
                             live.push(index);
                         }

@@ -15,7 +15,7 @@ pub use bytemuck::Pod;
 use super::access::part;
 use super::compact::{Pinned, PinnedMut};
 use super::core::Inner;
-use super::{Allocation, OutOfBounds, PoolError};
+use super::{Allocation, GrowingAllocation, OutOfBounds, PoolError};
 use crate::device::{AddressRange, HostMemory};
 use crate::sync::write;
 use crate::units::ByteSize;
@@ -230,7 +230,7 @@ impl Allocation {
     pub fn view_part<T: Pod>(&self, offset: u64, len: usize) -> Result<&[T], ViewError> {
         // SAFETY: a handle's memory is live until the handle is dropped, released on a stream or turned into an id,
         // none of which can happen while the slice borrows it: nobody else has its id, and the id of something else
-        // cannot pass for it, because blocks with handles are of a kind of their own (`HELD` in `blocks`). It is not
+        // cannot pass for it, because the states of blocks with handles are apart (`HANDLE` in `blocks`). It is not
         // movable. Changing it takes the handle mutably, and accesses by an earlier id are over (`host_pointer`).
         unsafe { self.pool.slice(self.range(), offset, len) }
     }
@@ -267,9 +267,9 @@ impl Pinned {
 
     /// The `len` elements from the byte `offset` on.
     pub fn view_part<T: Pod>(&self, offset: u64, len: usize) -> Result<&[T], ViewError> {
-        // SAFETY: the guard shares the memory with its handle, so it is live, and keeps it from moving; both for as long as
-        // the slice borrows the guard. No id that people may use is of a movable block's kind. Changing it takes a
-        // `PinnedMut`, of which there is none while another pin is out.
+        // SAFETY: the guard shares the memory with the handle, so it is live, and keeps it from moving; both for as long
+        // as the slice borrows the guard. A movable block has no id outside of its handle, and no other id passes for
+        // it. Changing it takes `pin_mut`, which there is only while no other pin is out, and none comes meanwhile.
         unsafe { self.pool().slice(self.range(), offset, len) }
     }
 
@@ -287,8 +287,40 @@ impl PinnedMut<'_> {
 
     /// The `len` elements from the byte `offset` on, to change.
     pub fn view_part_mut<T: Pod>(&mut self, offset: u64, len: usize) -> Result<&mut [T], ViewError> {
-        // SAFETY: as in `Pinned::view_part`; the guard is the only one (`pin_mut`), no other can be had while it borrows the
-        // handle mutably, and the slice borrows the guard so.
+        // SAFETY: as in `Pinned::view_part`, and no other pin is out: there was none when this one was made, and it
+        // borrows the handle mutably, as the slice does the guard.
         unsafe { self.pool().slice_mut(self.range(), offset, len) }
+    }
+}
+
+/// Of memory that grows in place, what it has grown to.
+impl GrowingAllocation {
+    /// All of it, as elements.
+    pub fn view<T: Pod>(&self) -> Result<&[T], ViewError> {
+        self.view_part(0, count::<T>(self.range())?)
+    }
+
+    /// All of it, as elements to change.
+    pub fn view_mut<T: Pod>(&mut self) -> Result<&mut [T], ViewError> {
+        self.view_part_mut(0, count::<T>(self.range())?)
+    }
+
+    /// The `len` elements from the byte `offset` on.
+    pub fn view_part<T: Pod>(&self, offset: u64, len: usize) -> Result<&[T], ViewError> {
+        // SAFETY: the memory is live until the handle is dropped, and what it has grown to is committed until the handle
+        // is resized; neither can happen while the slice borrows it. Nobody else has its id, and no other passes for it.
+        // It never moves; changing it takes the handle mutably.
+        unsafe { self.pool().slice(self.range(), offset, len) }
+    }
+
+    /// The `len` elements from the byte `offset` on, to change.
+    pub fn view_part_mut<T: Pod>(&mut self, offset: u64, len: usize) -> Result<&mut [T], ViewError> {
+        // SAFETY: as in `view_part`, and looking at the memory takes the handle, which the slice borrows mutably.
+        unsafe { self.pool().slice_mut(self.range(), offset, len) }
+    }
+
+    /// All of it, as elements on its device.
+    pub fn device_ptr<T>(&self) -> Result<DevicePtr<T>, ViewError> {
+        place(self.range(), 0, count::<T>(self.range())?)
     }
 }

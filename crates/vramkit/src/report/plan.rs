@@ -13,9 +13,9 @@ pub struct PlanReport {
     pub schema: &'static str,
     /// What the plan is sound under.
     pub schedule: Schedule,
-    /// The highest end of any tensor.
+    /// The highest end of any tensor; over pools, the sum of theirs.
     pub arena_bytes: ByteSize,
-    /// Most bytes live at one time: no arena is smaller.
+    /// Most bytes live at one time: no arena is smaller, and no sum of arenas over pools.
     pub lower_bound_bytes: ByteSize,
     /// How far the arena is above the bound, as a fraction of the bound.
     pub gap_ratio: f64,
@@ -25,13 +25,23 @@ pub struct PlanReport {
     pub sum_of_peaks_bytes: ByteSize,
     /// Bytes of all models' parameters, which are beside the arena.
     pub weights_bytes: ByteSize,
+    /// What the models take by this plan: its arena, and their parameters.
+    pub planned_total_bytes: ByteSize,
+    /// What the models take each for itself, at best: their live peaks, and their parameters.
+    pub separate_total_bytes: ByteSize,
+    /// What the plan saves of that; negative where it takes more.
+    pub reduction_of_separate_total_ratio: f64,
     /// No arena is smaller than this: the lower bound, or more where a search has proven more.
     pub proven_bound_bytes: ByteSize,
-    /// Whether no smaller arena exists.
+    /// Whether no smaller arena exists; over pools, whether no distribution has smaller arenas together, or every tensor is
+    /// in the pool that it prefers and no pool's arena can be smaller.
     pub proven_optimal: bool,
-    /// Whether the arena is within the capacity: `false` when none can be, `null` when none was found. `true`
-    /// where no capacity was given.
+    /// Whether the arena is within the capacity, or every pool's within its own: `false` when none can be, `null` when none
+    /// was found. `true` where no capacity was given.
     pub feasible: Option<bool>,
+    /// Why tensors could not be distributed over pools.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub refusal: Option<String>,
     /// How long planning took.
     pub elapsed_seconds: f64,
     /// What found the plan.
@@ -191,7 +201,7 @@ impl PlanReport {
     pub fn new(plan: &AllocationPlan, capacity: Option<ByteSize>, with_tensors: bool) -> Self {
         let analyzer = LifetimeAnalyzer::new(&plan.tensors, plan.schedule);
         let within = analyzer.shareable_within_models();
-        Self {
+        let report = Self {
             schema: "vramkit.plan/1",
             schedule: plan.schedule,
             arena_bytes: plan.arena_size,
@@ -200,6 +210,9 @@ impl PlanReport {
             sum_of_sizes_bytes: plan.sum_of_sizes(),
             sum_of_peaks_bytes: plan.sum_of_peaks(),
             weights_bytes: plan.weights(),
+            planned_total_bytes: ByteSize::ZERO,
+            separate_total_bytes: ByteSize::ZERO,
+            reduction_of_separate_total_ratio: 0.0,
             proven_bound_bytes: plan.proven_bound,
             proven_optimal: plan.proven_optimal,
             feasible: match capacity {
@@ -208,6 +221,7 @@ impl PlanReport {
                 Some(capacity) if plan.proven_bound > capacity => Some(false),
                 Some(_) => None,
             },
+            refusal: None,
             elapsed_seconds: plan.elapsed.as_secs_f64(),
             method: plan.method.clone(),
             shared_pairs: plan.shared_pairs(),
@@ -220,7 +234,28 @@ impl PlanReport {
             pools: None,
             displaced_bytes: None,
             tensors: with_tensors.then(|| tensors(plan)),
-        }
+        };
+        report.with_totals()
+    }
+
+    /// Fills in what follows from arena, peaks and parameters.
+    fn with_totals(mut self) -> Self {
+        let with_weights = |size: ByteSize| size.checked_add(self.weights_bytes).unwrap_or(ByteSize::MAX);
+        self.planned_total_bytes = with_weights(self.arena_bytes);
+        self.separate_total_bytes = with_weights(self.sum_of_peaks_bytes);
+        let separate = self.separate_total_bytes;
+        self.reduction_of_separate_total_ratio =
+            if separate.is_zero() { 0.0 } else { 1.0 - self.planned_total_bytes.ratio_of(separate) };
+        self
+    }
+
+    /// As it is, with the word that no distribution over pools was found, or that there is none. A plan that no pool has
+    /// room for is the best of nothing.
+    pub fn refused(mut self, proven: bool, reason: String) -> Self {
+        self.feasible = if proven { Some(false) } else { None };
+        self.proven_optimal = false;
+        self.refusal = Some(reason);
+        self
     }
 
     /// Of a plan over several pools: sizes are sums over them.
@@ -241,32 +276,29 @@ impl PlanReport {
         });
         let mut whole =
             reports.reduce(Self::beside).unwrap_or_else(|| unreachable!("there is a pool at least"));
-        // Which tensors go where was not searched through.
-        whole.proven_optimal &= pooled.displaced.is_zero();
+        // What the pools' bounds say together holds for this distribution alone, so only where each tensor is where it
+        // prefers to be is it a bound for all.
+        let own = if pooled.displaced.is_zero() { whole.proven_bound_bytes } else { ByteSize::ZERO };
+        whole.proven_bound_bytes = own.max(pooled.lower_bound);
+        whole.proven_optimal = whole.arena_bytes <= whole.proven_bound_bytes;
+        whole.lower_bound_bytes = pooled.lower_bound;
+        whole.gap_ratio = whole.arena_bytes.saturating_sub(pooled.lower_bound).ratio_of(pooled.lower_bound);
+        whole.models = pooled.models.iter().map(ModelReport::new).collect();
+        whole.sum_of_peaks_bytes = pooled.models.iter().map(|model| model.live_peak).sum();
         whole.displaced_bytes = Some(pooled.displaced);
-        whole
+        whole.with_totals()
     }
 
-    /// Two plans of the same models beside one another.
+    /// Two pools' plans of the same models beside one another; bounds and models are the whole's to say.
     fn beside(mut self, other: Self) -> Self {
         self.arena_bytes += other.arena_bytes;
-        self.lower_bound_bytes += other.lower_bound_bytes;
         self.proven_bound_bytes += other.proven_bound_bytes;
-        self.gap_ratio =
-            self.arena_bytes.saturating_sub(self.lower_bound_bytes).ratio_of(self.lower_bound_bytes);
         self.sum_of_sizes_bytes += other.sum_of_sizes_bytes;
-        self.sum_of_peaks_bytes += other.sum_of_peaks_bytes;
-        self.proven_optimal &= other.proven_optimal;
         self.elapsed_seconds += other.elapsed_seconds;
         self.method = format!("{}; {}", self.method, other.method);
         self.shared_pairs += other.shared_pairs;
         self.shareable_pairs_across_models += other.shareable_pairs_across_models;
         self.shareable_pairs_within_models += other.shareable_pairs_within_models;
-        for (model, other) in self.models.iter_mut().zip(other.models) {
-            model.tensors += other.tensors;
-            model.sum_of_sizes_bytes += other.sum_of_sizes_bytes;
-            model.live_peak_bytes += other.live_peak_bytes;
-        }
         self.steps.extend(other.steps);
         if let (Some(pools), Some(others)) = (&mut self.pools, other.pools) {
             pools.extend(others);

@@ -26,6 +26,13 @@ pub use optimise::Exact;
 pub(super) use optimise::decide;
 pub(super) use restart::Answer;
 
+/// The section of time that each rank of a problem falls into; buffers are live together in a section exactly when
+/// they are at some rank of it.
+pub(super) fn sections_of(problem: &super::problem::Problem) -> Vec<u32> {
+    let runs: Vec<(u32, u32)> = (0..problem.buffers.len()).flat_map(|i| problem.runs(i)).collect();
+    sections::merge(runs.iter(), problem.ranks)
+}
+
 #[cfg(test)]
 #[cfg(not(loom))]
 mod tests;

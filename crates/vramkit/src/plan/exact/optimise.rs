@@ -10,6 +10,7 @@ use super::units::Units;
 use crate::plan::greedy::Placement;
 use crate::plan::problem::Problem;
 use crate::plan::search::{Found, Goal, Search};
+use crate::plan::threads;
 
 /// Problems of more buffers than this are left as they are: every pair has a bit.
 const LARGEST: usize = 4096;
@@ -90,7 +91,7 @@ fn improve<U: Units>(
         let asked = Some(goal.enough).filter(|&enough| enough > goal.bound && enough >= found.bound);
         let threads = if nodes < ALONE { 1 } else { goal.threads.max(1) };
         let (low, room) = (found.bound, arena - 1 - found.bound);
-        let between = TARGETS.iter().map(|q| low + (q * room as f64) as u64);
+        let between = TARGETS.iter().map(|q| low + ((q * room as f64) as u64).min(room));
         let targets: Vec<u64> = asked.map_or_else(|| between.collect(), |enough| vec![enough; threads]);
         let targets: Vec<u64> = targets.into_iter().map(|target| target / grid * grid).collect();
         while searchers.len() < threads {
@@ -141,10 +142,9 @@ fn ask<U: Units>(
     if let ([searcher, ..], &[target]) = (&mut *searchers, targets) {
         return vec![one(searcher, target)];
     }
-    std::thread::scope(|scope| {
-        let pairs = searchers.iter_mut().zip(targets);
-        let threads: Vec<_> =
-            pairs.map(|(searcher, &target)| scope.spawn(move || one(searcher, target))).collect();
-        threads.into_iter().map(|thread| thread.join().expect("a search does not panic")).collect()
-    })
+    let mut answers: Vec<(u64, Answer)> = targets.iter().map(|&target| (target, Answer::Open)).collect();
+    threads::spread(searchers.iter_mut().zip(&mut answers).collect(), |(searcher, answer)| {
+        *answer = one(searcher, answer.0);
+    });
+    answers
 }

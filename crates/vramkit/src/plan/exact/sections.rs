@@ -66,6 +66,8 @@ impl<U: Units> Sections<U> {
             total = total.checked_add(buffer.pinned.unwrap_or(0))?;
         }
         let unit = unit.max(1);
+        // Capacities are rounded up to units.
+        total.checked_add(unit)?;
         let units = |bytes: u64| U::new(bytes / unit);
         units(total)?;
 
@@ -164,7 +166,7 @@ impl<U: Units> Sections<U> {
 }
 
 /// The section that each rank of time falls into.
-fn merge<'a>(runs: impl Iterator<Item = &'a (u32, u32)>, ranks: u32) -> Vec<u32> {
+pub(super) fn merge<'a>(runs: impl Iterator<Item = &'a (u32, u32)>, ranks: u32) -> Vec<u32> {
     // A section ends where a start follows an end: until then the set of one rank contains the one before or the
     // one after.
     let mut starts = vec![false; ranks as usize];

@@ -92,7 +92,8 @@ impl<'a, U: Units> State<'a, U> {
         let sections = self.sections;
         // Sizes are rounded up, so the capacity is too; `highest` knows the bytes. What is never full is `DONE`.
         let units = |bytes: u64| U::new(bytes / sections.unit).unwrap_or(U::DONE).min(U::DONE - U::ONE);
-        self.capacity = units(bytes.next_multiple_of(sections.unit));
+        let rounded = bytes.checked_next_multiple_of(sections.unit);
+        self.capacity = rounded.map_or(U::DONE - U::ONE, units);
         self.is_limited = false;
         for t in 0..sections.tensors() {
             let latest = bytes.checked_sub(sections.bytes[t]);

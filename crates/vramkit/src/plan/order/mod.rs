@@ -86,8 +86,18 @@ impl Dataflow {
             .collect()
     }
 
+    /// Whether no sum of values, some made again as often as is tried, passes 64 bits; what does is left as it is, and
+    /// refused when it is to be planned.
+    fn is_countable(&self) -> bool {
+        let sum: u128 = self.values.iter().map(|value| u128::from(value.bytes)).sum();
+        sum <= u128::from(u64::MAX) / 512
+    }
+
     /// The order with the lowest peak; `given`, an order that is possible, where none is better.
     pub fn best_order(&self, given: &[usize]) -> StepOrder {
+        if !self.is_countable() {
+            return StepOrder { order: given.to_vec(), peak: self.peak_of(given), proven: false };
+        }
         let graph = Graph::new(self);
         let given = StepOrder { order: given.to_vec(), peak: self.peak_of(given), proven: false };
         if given.peak <= graph.least {
@@ -193,6 +203,13 @@ mod tests {
         assert_eq!(repeats, [0]);
         assert!(is_possible(&again, &order_again));
         assert_eq!((flow.peak_of(&order), again.peak_of(&order_again)), (210, 160));
+    }
+
+    #[test]
+    fn what_no_sum_can_hold_is_left_as_it_is() {
+        let flow = flow(&[(u64::MAX, None, &[0, 1], false), (u64::MAX, Some(0), &[1], false)], 2);
+        assert_eq!(flow.best_order(&[0, 1]).order, [0, 1]);
+        assert!(flow.recompute(&[0, 1]).2.is_empty());
     }
 
     /// Dataflows of up to seven steps in which later steps read what earlier ones make.

@@ -11,7 +11,7 @@ impl Dataflow {
     /// each added step the one that it repeats.
     pub fn recompute(&self, order: &[usize]) -> (Self, Vec<usize>, Vec<usize>) {
         let (mut flow, mut order, mut repeats) = (self.clone(), order.to_vec(), Vec::new());
-        while repeats.len() < REPEATS {
+        while self.is_countable() && repeats.len() < REPEATS {
             let loads = flow.loads(&order);
             let peak = loads.iter().copied().max().unwrap_or(0);
             let Some(at) = loads.iter().position(|&load| load == peak) else {

@@ -1,0 +1,192 @@
+//! Plans in words: what `vramkit plan` and `vramkit run` say to people about a plan.
+//!
+//! A report comes in, lines go out; nothing is printed here.
+
+use std::fmt::Write as _;
+
+use vramkit::ByteSize;
+use vramkit::plan::AllocationPlan;
+use vramkit::report::{ConflictReport, PlanReport};
+
+use crate::output::{self, BOLD, GOOD};
+
+/// The arena, and how far it can be from the optimum.
+fn arena(report: &PlanReport) -> String {
+    let mut pools = report.pools.iter().flatten();
+    let verdict = match report.proven_optimal {
+        true => format!("{GOOD}proven optimal{GOOD:#}"),
+        // Where tensors go is decided by what they prefer, and one pool for all may well take less.
+        false if report.pools.is_some() && pools.all(|pool| pool.arena_bytes == pool.lower_bound_bytes) => {
+            "each pool's optimal for what is in it".to_owned()
+        }
+        false => {
+            format!("{:.3} % over the lower bound of {}", report.gap_ratio * 100.0, report.lower_bound_bytes)
+        }
+    };
+    let arena = report.arena_bytes;
+    format!("{BOLD}{arena}{BOLD:#} arena ({} bytes), {verdict}\n", arena.grouped())
+}
+
+/// A plan in a few lines and a table.
+pub fn describe(report: &PlanReport) -> String {
+    let mut text = arena(report);
+    if !report.sum_of_sizes_bytes.is_zero() {
+        let (arena, sum, peaks) = (report.arena_bytes, report.sum_of_sizes_bytes, report.sum_of_peaks_bytes);
+        let tensors = tensors(report);
+        let _ = writeln!(text, "  {:.2} % less than {sum}, the sum of {tensors} tensors", less(arena, sum));
+        let _ = writeln!(
+            text,
+            "  {:.2} % less than {peaks}, the sum of the models' live peaks",
+            less(arena, peaks)
+        );
+    }
+    text + &details(report)
+}
+
+/// As [`describe`], against what there would be without the plan: each model for itself, at its live peak and with its
+/// weights. What all tensors are at once, which nobody needs, stands beside.
+pub fn describe_plan(report: &PlanReport) -> String {
+    let mut text = arena(report);
+    if !report.sum_of_sizes_bytes.is_zero() {
+        let (arena, peaks) = (report.arena_bytes, report.sum_of_peaks_bytes);
+        let apart = match report.models.len() {
+            1 => "the model's live peak".to_owned(),
+            models => format!("the live peaks of {models} models, each for itself"),
+        };
+        if report.weights_bytes.is_zero() {
+            let _ = writeln!(text, "  {}, {apart}", compared(arena, peaks));
+        } else {
+            let (planned, separate) = (report.planned_total_bytes, report.separate_total_bytes);
+            let _ = writeln!(
+                text,
+                "  {planned} with weights: {}, {apart}, with weights",
+                compared(planned, separate)
+            );
+            let _ = writeln!(text, "  the arena alone: {}, the live peaks", compared(arena, peaks));
+        }
+        let (sum, tensors) = (report.sum_of_sizes_bytes, tensors(report));
+        let _ = writeln!(text, "  {sum} is every tensor at once ({tensors} tensors)");
+    }
+    text + &details(report)
+}
+
+fn tensors(report: &PlanReport) -> usize {
+    report.models.iter().map(|model| model.tensors).sum()
+}
+
+/// One size against another.
+fn compared(after: ByteSize, before: ByteSize) -> String {
+    match after.cmp(&before) {
+        std::cmp::Ordering::Less => format!("{:.2} % less than {before}", less(after, before)),
+        std::cmp::Ordering::Equal => format!("as much as {before}"),
+        std::cmp::Ordering::Greater => format!("{:.2} % more than {before}", -less(after, before)),
+    }
+}
+
+/// How the plan came about, what orders and starts saved, and the models.
+fn details(report: &PlanReport) -> String {
+    let mut text = String::new();
+    let _ = writeln!(
+        text,
+        "  {} schedule; {} in {:.3} ms; {} pairs of tensors share addresses",
+        report.schedule,
+        report.method,
+        report.elapsed_seconds * 1e3,
+        report.shared_pairs
+    );
+    for model in &report.models {
+        let Some(order) = &model.order else { continue };
+        let (before, after) = (order.file_peak_bytes, order.reordered_peak_bytes);
+        let proven = if order.proven { "no order has less" } else { "not proven lowest" };
+        let saved = less(after, before);
+        let _ = writeln!(
+            text,
+            "  order of {}: {before} live at most become {after}, {saved:.2} % less; {proven}",
+            model.name
+        );
+        if order.repeated_steps > 0 {
+            let (steps, again) = (order.repeated_steps, order.recomputed_peak_bytes);
+            let _ =
+                writeln!(text, "    {again} with {steps} steps done again, {:.2} % less", less(again, after));
+        }
+    }
+    if let Some(starts) = &report.starts {
+        let (before, after, bound) = (starts.given_peak_bytes, starts.chosen_peak_bytes, starts.bound_bytes);
+        let _ = writeln!(
+            text,
+            "  starts: {before} live at most become {after} within {} steps; {bound} at least",
+            starts.makespan.0
+        );
+        let own =
+            report.models.iter().filter_map(|model| Some(format!("{} at {}", model.name, model.start?.0)));
+        let _ = writeln!(text, "    {}", own.collect::<Vec<_>>().join(", "));
+    }
+    let mut rows =
+        vec![["model", "tensors", "sum of sizes", "live peak", "weights"].map(str::to_owned).to_vec()];
+    for model in &report.models {
+        rows.push(vec![
+            model.name.clone(),
+            model.tensors.to_string(),
+            model.sum_of_sizes_bytes.to_string(),
+            model.live_peak_bytes.to_string(),
+            model.weights_bytes.to_string(),
+        ]);
+    }
+    text + &output::table(&rows)
+}
+
+/// How much less one number is than another, in percent.
+fn less(after: ByteSize, before: ByteSize) -> f64 {
+    100.0 * (1.0 - after.ratio_of(before))
+}
+
+/// Why a capacity cannot be met, in words.
+pub fn because(conflict: &ConflictReport, all: bool) -> String {
+    let n = conflict.tensors.len();
+    let needs = conflict.needs_bytes;
+    let mut text = match (conflict.step, n) {
+        (Some(step), 1) => format!("one tensor needs {needs} at {step}"),
+        (Some(step), _) => format!("{n} tensors need {needs} at {step}"),
+        (None, _) if conflict.irreducible => {
+            format!("{n} tensors together need more, though any {} of them would fit", n - 1)
+        }
+        (None, _) => format!("{n} tensors together need more"),
+    };
+    let shown = if all { n } else { n.min(5) };
+    text += &format!(" ({}", conflict.tensors[..shown].join(", "));
+    text += if shown < n { ", ...; --explain names all)" } else { ")" };
+    text
+}
+
+/// Where the bound comes from, and how planning got on.
+pub fn explain(report: &PlanReport, plan: &AllocationPlan) -> String {
+    let mut text = String::new();
+    if let Some((step, live)) = plan.fullest_step() {
+        let bound = report.lower_bound_bytes;
+        let mut live: Vec<_> = live.iter().map(|&i| &plan.tensors[i]).collect();
+        live.sort_by_key(|tensor| std::cmp::Reverse(tensor.size));
+        let _ =
+            writeln!(text, "{BOLD}lower bound{BOLD:#}: {bound}, live at {step} in {} tensors", live.len());
+        for tensor in live.iter().take(5) {
+            let share = 100.0 * tensor.size.ratio_of(bound);
+            let _ = writeln!(text, "  {} {share:.1} %: {} of {}", tensor.size, tensor.id, tensor.model);
+        }
+    }
+    if report.proven_bound_bytes > report.lower_bound_bytes {
+        let _ = writeln!(text, "{BOLD}proven bound{BOLD:#}: {}, by search", report.proven_bound_bytes);
+    }
+    let parts = report.steps.iter().map(|step| step.part + 1).max().unwrap_or(0);
+    let _ = writeln!(text, "{BOLD}search{BOLD:#}: {parts} part{}", if parts == 1 { "" } else { "s" });
+    let mut rows = vec![["part", "tensors", "time", "method", "arena", "bound"].map(str::to_owned).to_vec()];
+    for step in &report.steps {
+        rows.push(vec![
+            step.part.to_string(),
+            step.tensors.to_string(),
+            format!("{:.3} ms", step.elapsed_seconds * 1e3),
+            step.method.clone(),
+            step.arena_bytes.grouped(),
+            step.bound_bytes.grouped(),
+        ]);
+    }
+    text + &output::table(&rows)
+}
