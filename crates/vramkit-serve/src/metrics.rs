@@ -12,7 +12,7 @@ use prometheus_client::registry::{Registry, Unit};
 use vramkit::ByteSize;
 use vramkit::device::Reading;
 use vramkit::monitor::{PoolUse, ProcessUse, StallTimes, Usage};
-use vramkit::pool::{PoolStats, Purpose};
+use vramkit::pool::{Holder, PoolStats, Purpose};
 use vramkit::pressure::PressureLevel;
 use vramkit_watch::{DeviceTick, Tick};
 
@@ -223,8 +223,9 @@ fn pool_labels(device: &DeviceTick, pool: &PoolUse) -> Labels {
     labels
 }
 
-fn owner(labels: Labels, model: &str, purpose: Purpose) -> Labels {
-    let mut labels = with(labels, "model", model.to_owned());
+/// Nobody has no name in a label: there an empty one means that there is none.
+fn owner(labels: Labels, model: &Holder, purpose: Purpose) -> Labels {
+    let mut labels = with(labels, "model", model.model().unwrap_or_default().to_owned());
     labels.push(("purpose", purpose.to_string()));
     labels
 }

@@ -250,7 +250,7 @@ impl App {
                     std::iter::once(of_pool).chain(pool.ledger.iter().map(|entry| Row {
                         name: format!(
                             "  {} {} {}",
-                            if entry.model.is_empty() { "no model" } else { &entry.model },
+                            entry.model,
                             entry.purpose,
                             entry.tag
                         ),
@@ -264,7 +264,7 @@ impl App {
             View::Models => {
                 let mut models: BTreeMap<&str, (ByteSize, Vec<String>)> = BTreeMap::new();
                 for owner in snapshot.pools.iter().flat_map(|pool| &pool.owners) {
-                    let model = models.entry(&owner.model).or_default();
+                    let model = models.entry(owner.model.as_str()).or_default();
                     model.0 += owner.granted_bytes;
                     model.1.push(format!("{} {}", owner.purpose, owner.granted_bytes));
                 }

@@ -187,12 +187,12 @@ impl Watcher {
                         TagEvent::Cleared(leak) => (EventKind::Cleared, leak, "no longer growing"),
                     };
                     let tag = if leak.tag.is_empty() { "untagged" } else { &leak.tag };
-                    let model = leak.model.model().unwrap_or("no model");
                     events.push((
                         pool.device.clone(),
                         kind,
                         format!(
-                            "{words}: tag `{tag}` of {model} ({}) in pool {} of process {}: {} older than {:.0} min, {}/min more",
+                            "{words}: tag `{tag}` of {} ({}) in pool {} of process {}: {} older than {:.0} min, {}/min more",
+                            leak.model,
                             leak.purpose,
                             pool.name,
                             pool.pid,
