@@ -112,6 +112,10 @@ fn movable_memory_is_viewed_while_it_is_pinned() {
     assert_eq!(pool.compact().unwrap().moved, 1);
     let pinned = movable.pin();
     assert_ne!(pinned.range(), place);
+    // The id that an error names is the handle's own.
+    let Err(PoolError::Pinned(id)) = movable.pin_mut() else { panic!("a pin is out") };
+    assert_eq!(pool.release(id), Err(PoolError::UnknownAllocation(id)));
+    assert_eq!(pool.fill(id, 1), Err(PoolError::UnknownAllocation(id)));
     assert!(pinned.view::<u64>().unwrap().iter().all(|&word| word == 42));
 }
 

@@ -118,6 +118,11 @@ pub trait RawMemory: Send + Sync + fmt::Debug + 'static {
         Ok(())
     }
 
+    /// As [`Backing::has_virtual_memory`].
+    fn has_virtual_memory(&self) -> bool {
+        false
+    }
+
     /// Where a reservation is in this process, when it is plain memory of it.
     fn host(&self, reservation: Allowed<'_>) -> Option<HostMemory> {
         let _ = reservation;
@@ -198,6 +203,10 @@ impl<R: RawMemory> Backing for Booked<R> {
         let range = AddressRange::new(raw.reserve(rounded)?, rounded);
         let region = RwLock::new(Region::new(id, range, *granularity));
         Ok(Box::new(Booking { shared: self.shared.clone(), range, region }))
+    }
+
+    fn has_virtual_memory(&self) -> bool {
+        self.shared.raw.has_virtual_memory()
     }
 }
 

@@ -54,6 +54,10 @@ impl Inner {
         id: AllocationId,
         act: impl FnOnce(AddressRange) -> Result<R, PoolError>,
     ) -> Result<R, PoolError> {
+        // Those of handles are their own, wherever one was seen.
+        if !id.0.is_plain() {
+            return Err(PoolError::UnknownAllocation(id));
+        }
         // Nobody has host memory for itself alone where there is none.
         let _access = self.host.is_some().then(|| read(&self.accesses));
         act(self.resolve(id)?)

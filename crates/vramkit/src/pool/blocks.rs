@@ -75,6 +75,12 @@ impl BlockId {
         (self.stamp.get() >> 1 ^ self.stamp.get() >> 2) & 1 == 0
     }
 
+    /// Of the one kind whose ids people may use, to release the block and to reach into it.
+    #[inline(always)]
+    pub(super) fn is_plain(self) -> bool {
+        self.stamp.get() & KIND == LIVE
+    }
+
     /// Which use of its place it is.
     pub(super) fn use_of_place(self) -> u32 {
         self.stamp.get() >> KIND_BITS
@@ -422,5 +428,13 @@ mod tests {
         assert!(!block.is(stamp) && block.is(second));
         block.set_free();
         assert!(block.is_free() && !block.keep(second));
+        let handle = block.set_live(Kind::Handle, label);
+        let plain = NonZeroU32::new(handle.get() & !KIND | LIVE).unwrap();
+        assert!(
+            !block.is(plain) && !block.keep(plain) && block.is(handle),
+            "a handle's block has no plain id"
+        );
+        assert_eq!(block.set_plain(handle), plain);
+        assert!(block.is(plain) && !block.is(handle) && block.keep(plain));
     }
 }

@@ -244,6 +244,10 @@ impl DeviceMemoryPool {
     /// Releases what [`Allocation::into_id`] left to plain numbers. An id that is not live is an error and
     /// changes nothing.
     pub fn release(&self, id: AllocationId) -> Result<(), PoolError> {
+        // Those of handles are their own, wherever one was seen.
+        if !id.0.is_plain() {
+            return Err(PoolError::UnknownAllocation(id));
+        }
         self.inner.release(id)
     }
 
@@ -272,6 +276,9 @@ impl DeviceMemoryPool {
 
     /// Releases memory while work queued on a stream up to now may still use it; see [`Allocation::release_on`].
     pub fn release_on(&self, id: AllocationId, stream: &dyn Stream) -> Result<(), PoolError> {
+        if !id.0.is_plain() {
+            return Err(PoolError::UnknownAllocation(id));
+        }
         self.inner.release_on(id, stream)
     }
 
