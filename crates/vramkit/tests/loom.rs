@@ -1,7 +1,11 @@
 //! Interleavings of small programs, by a model checker. Run with
 //! `LOOM_MAX_PREEMPTIONS=5 RUSTFLAGS="--cfg loom" cargo test -p vramkit --release --test loom`: every interleaving with
 //! up to five preemptions in a run; without that bound the larger programs take hours.
+//!
+//! With `--cfg words` the checker also sees the words of blocks that are read without a lock, in every order that a weakly
+//! ordered processor may show: then it runs the tests of those alone (`words`), with up to two preemptions.
 #![cfg(loom)]
+#![cfg_attr(words, allow(dead_code, unused_imports))]
 
 use std::sync::Arc;
 
@@ -29,6 +33,7 @@ fn use_memory(pool: &DeviceMemoryPool, bytes: u64, pattern: u32) {
 }
 
 #[test]
+#[cfg(not(words))]
 fn two_threads_share_a_granule() {
     loom::model(|| {
         let pool = pool(2);
@@ -43,6 +48,7 @@ fn two_threads_share_a_granule() {
 }
 
 #[test]
+#[cfg(not(words))]
 fn trimming_never_takes_what_is_being_granted() {
     loom::model(|| {
         let pool = pool(2);
@@ -59,6 +65,7 @@ fn trimming_never_takes_what_is_being_granted() {
 }
 
 #[test]
+#[cfg(not(words))]
 fn a_failed_commit_is_undone_without_harm_to_a_neighbour() {
     loom::model(|| {
         // Memory for two granules, addresses for four: one of the two requests may fail, none may be hurt.
@@ -80,6 +87,7 @@ fn pool_with_fronts(granules: u64) -> Arc<DeviceMemoryPool> {
 }
 
 #[test]
+#[cfg(not(words))]
 fn a_block_that_a_thread_keeps_is_nobody_elses() {
     loom::model(|| {
         let pool = pool_with_fronts(2);
@@ -96,6 +104,7 @@ fn a_block_that_a_thread_keeps_is_nobody_elses() {
 }
 
 #[test]
+#[cfg(not(words))]
 fn what_a_thread_keeps_is_there_for_another_that_needs_it() {
     loom::model(|| {
         let pool = pool_with_fronts(2);
@@ -111,6 +120,7 @@ fn what_a_thread_keeps_is_there_for_another_that_needs_it() {
 }
 
 #[test]
+#[cfg(not(words))]
 fn of_two_releases_of_an_id_one_wins() {
     loom::model(|| {
         let pool = pool_with_fronts(2);
@@ -124,6 +134,7 @@ fn of_two_releases_of_an_id_one_wins() {
 }
 
 #[test]
+#[cfg(not(words))]
 fn threads_may_begin_to_keep_blocks_while_others_release() {
     loom::model(|| {
         let pool = pool(2);
@@ -141,6 +152,7 @@ fn threads_may_begin_to_keep_blocks_while_others_release() {
 }
 
 #[test]
+#[cfg(not(words))]
 fn the_gate_keeps_two_models_to_one_clock() {
     loom::model(|| {
         let gate = Arc::new(ExecutionGate::new(Schedule::Fixed, 2));
@@ -161,6 +173,7 @@ fn the_gate_keeps_two_models_to_one_clock() {
 }
 
 #[test]
+#[cfg(not(words))]
 fn a_failure_ends_every_wait() {
     loom::model(|| {
         let gate = Arc::new(ExecutionGate::new(Schedule::Sequential, 2));
@@ -169,5 +182,130 @@ fn a_failure_ends_every_wait() {
         gate.begin_turn(0).unwrap();
         gate.fail();
         assert!(thread.join().unwrap().is_err());
+    });
+}
+
+/// A block goes from one owner and size to another while somebody looks who holds no lock.
+#[cfg(words)]
+mod words {
+    use super::*;
+    use vramkit::pool::{OwnerId, Purpose};
+
+    fn pool_of_two_owners(fronts: bool) -> (Arc<DeviceMemoryPool>, [OwnerId; 2]) {
+        let pool = if fronts { pool_with_fronts(2) } else { pool(2) };
+        let owners = ["a", "b"].map(|name| pool.owner(name, Purpose::Kv));
+        (pool, owners)
+    }
+
+    /// What each owner holds is of its own size: 512 bytes asked for by the one, 700 (768 granted) by the other.
+    fn look(pool: &DeviceMemoryPool) {
+        for entry in pool.ledger() {
+            let each = if entry.model == "a" { 512 } else { 768 };
+            assert_eq!(entry.granted_bytes.bytes(), each * entry.allocations, "{}", entry.model);
+        }
+    }
+
+    #[test]
+    fn the_ledger_sees_whole_uses_of_a_block() {
+        loom::model(|| {
+            let (pool, [a, b]) = pool_of_two_owners(false);
+            let first = pool.allocate_id(Request::new(ByteSize::new(512)).owner(a)).unwrap().0;
+            let other = pool.clone();
+            let thread = thread::spawn(move || {
+                other.release(first).unwrap();
+                other.allocate_id(Request::new(ByteSize::new(700)).owner(b)).unwrap();
+            });
+            look(&pool);
+            thread.join().unwrap();
+            look(&pool);
+        });
+    }
+
+    /// The next user of a block that a thread keeps labels it without the book's lock.
+    #[test]
+    fn an_id_leads_to_its_own_memory_or_to_none_where_a_thread_keeps_it() {
+        loom::model(|| {
+            let (pool, [a, _]) = pool_of_two_owners(true);
+            let (id, range) = pool.allocate_id(Request::new(ByteSize::new(512)).owner(a)).unwrap();
+            let other = pool.clone();
+            let thread = thread::spawn(move || {
+                other.release(id).unwrap();
+                other.allocate_id(Request::new(ByteSize::new(400)).owner(a)).unwrap();
+            });
+            if let Ok(found) = pool.resolve(id) {
+                assert_eq!(found, range, "of another use");
+            }
+            look(&pool);
+            thread.join().unwrap();
+        });
+    }
+
+    #[test]
+    fn an_id_leads_to_its_own_memory_or_to_none() {
+        loom::model(|| {
+            let (pool, [a, b]) = pool_of_two_owners(false);
+            let (id, range) = pool.allocate_id(Request::new(ByteSize::new(500)).owner(a)).unwrap();
+            let other = pool.clone();
+            let thread = thread::spawn(move || {
+                other.release(id).unwrap();
+                other.allocate_id(Request::new(ByteSize::new(700)).owner(b)).unwrap();
+            });
+            if let Ok(found) = pool.resolve(id) {
+                assert_eq!(found, range, "of another use");
+            }
+            thread.join().unwrap();
+            assert!(pool.resolve(id).is_err());
+        });
+    }
+}
+
+/// What a stream has released and finished: freed once, whoever looks, and granted to one who asks.
+#[test]
+#[cfg(not(words))]
+fn finished_memory_is_freed_once() {
+    use vramkit::device::ManualStream;
+    loom::model(|| {
+        let pool = pool(2);
+        let stream = Arc::new(ManualStream::new(1));
+        let id = pool.allocate_id(Request::new(ByteSize::new(2048))).unwrap().0;
+        pool.release_on(id, &*stream).unwrap();
+        let (other, own) = (pool.clone(), stream.clone());
+        // One finishes and looks, one asks for a part on the stream itself.
+        let thread = thread::spawn(move || {
+            own.finish();
+            other.used()
+        });
+        let (part, _) = pool.allocate_on(Request::new(ByteSize::new(1024)), &*stream).unwrap();
+        let seen = thread.join().unwrap();
+        assert!([0, 1024, 2048].contains(&seen.bytes()), "{seen}");
+        stream.finish();
+        assert_eq!(pool.used(), ByteSize::new(1024));
+        pool.release(part).unwrap();
+        let stats = pool.stats();
+        assert_eq!((stats.used_bytes, stats.pending_bytes, stats.live), Default::default());
+        assert_eq!(stats.largest_free_bytes, pool.capacity());
+    });
+}
+
+/// Two ask for memory that a stream still uses: both get it when the stream is done, neither is refused.
+#[test]
+#[cfg(not(words))]
+fn two_that_wait_for_a_stream_are_both_served() {
+    use vramkit::device::ManualStream;
+    loom::model(|| {
+        let pool = pool(2);
+        let stream = Arc::new(ManualStream::new(1));
+        for id in [0, 1].map(|_| pool.allocate_id(Request::new(ByteSize::new(1024))).unwrap().0) {
+            pool.release_on(id, &*stream).unwrap();
+        }
+        let threads = [0, 1].map(|_| {
+            let pool = pool.clone();
+            thread::spawn(move || pool.allocate_id(Request::new(ByteSize::new(1024))).is_ok())
+        });
+        stream.finish();
+        for thread in threads {
+            assert!(thread.join().unwrap(), "refused while it would have been enough to wait");
+        }
+        assert_eq!((pool.used(), pool.stats().waiting), (pool.capacity(), 0));
     });
 }
