@@ -246,6 +246,12 @@ pub fn describe(report: &PlanReport) -> String {
             less(arena, peaks)
         );
     }
+    text + &details(report)
+}
+
+/// How a plan came about, and its models in a table.
+pub fn details(report: &PlanReport) -> String {
+    let mut text = String::new();
     let _ = writeln!(
         text,
         "  {} schedule; {} in {:.3} ms; {} pairs of tensors share addresses",
