@@ -27,23 +27,7 @@ fn arena(report: &PlanReport) -> String {
     format!("{BOLD}{arena}{BOLD:#} arena ({} bytes), {verdict}\n", arena.grouped())
 }
 
-/// A plan in a few lines and a table.
-pub fn describe(report: &PlanReport) -> String {
-    let mut text = arena(report);
-    if !report.sum_of_sizes_bytes.is_zero() {
-        let (arena, sum, peaks) = (report.arena_bytes, report.sum_of_sizes_bytes, report.sum_of_peaks_bytes);
-        let tensors = tensors(report);
-        let _ = writeln!(text, "  {:.2} % less than {sum}, the sum of {tensors} tensors", less(arena, sum));
-        let _ = writeln!(
-            text,
-            "  {:.2} % less than {peaks}, the sum of the models' live peaks",
-            less(arena, peaks)
-        );
-    }
-    text + &details(report)
-}
-
-/// As [`describe`], against what there would be without the plan: each model for itself, at its live peak and with its
+/// A plan in a few lines and a table, against what there would be without it: each model for itself, at its live peak and with its
 /// weights. What all tensors are at once, which nobody needs, stands beside.
 pub fn describe_plan(report: &PlanReport) -> String {
     let mut text = arena(report);
@@ -84,7 +68,7 @@ fn compared(after: ByteSize, before: ByteSize) -> String {
 }
 
 /// How the plan came about, what orders and starts saved, and the models.
-fn details(report: &PlanReport) -> String {
+pub fn details(report: &PlanReport) -> String {
     let mut text = String::new();
     let _ = writeln!(
         text,

@@ -14,10 +14,15 @@ const LEFT: f64 = 96.0;
 const RIGHT: f64 = 24.0;
 const TOP: f64 = 16.0;
 const BOTTOM: f64 = 64.0;
+/// Most samples that are drawn.
+const MOST_SAMPLES: usize = 2000;
 
 /// Memory over time as an SVG to stand in a page.
 pub(crate) fn memory_svg(run: &RunReport) -> String {
-    let samples = &run.samples;
+    // Of many, the highest of each stretch: more than the picture has room for.
+    let stretch = run.samples.len().div_ceil(MOST_SAMPLES).max(1);
+    let highest_of = |stretch: &[SampleReport]| stretch.iter().copied().max_by_key(|sample| sample.used_bytes);
+    let samples: Vec<SampleReport> = run.samples.chunks(stretch).filter_map(highest_of).collect();
     let seconds = samples.last().map_or(1.0, |sample| sample.at_seconds).max(1e-6);
     let highest = samples
         .iter()

@@ -29,6 +29,9 @@ td.number, th.number { text-align: right; white-space: nowrap; }
 .wide { overflow-x: auto; }
 ";
 
+/// Most decisions in a page: more than anybody reads.
+const MOST_DECISIONS: usize = 1000;
+
 /// A run as a self-contained page. `plan` is the run's plan with its tensors, to be drawn.
 pub fn run_page(run: &RunReport, plan: &PlanReport) -> String {
     let mut page = String::new();
@@ -40,14 +43,17 @@ pub fn run_page(run: &RunReport, plan: &PlanReport) -> String {
          </head>\n<body>\n<h1>{title}</h1>\n"
     );
     let how = if run.dry_run { "planned (dry run, no memory taken)" } else { "ran" };
+    let alone = if run.weights_bytes.is_zero() { "live peaks" } else { "live peaks and weights" };
     let _ = writeln!(
         page,
-        "<p class=\"lead\">{} model{} {how} in {} on {}: {:.2} % less than without sharing.</p>",
+        "<p class=\"lead\">{} model{} {how} in {} on {}: {:.2} % less than {}, what {} each for itself ({alone}).</p>",
         run.plan.models.len(),
         if run.plan.models.len() == 1 { "" } else { "s" },
-        run.plan.arena_bytes,
+        run.together_bytes,
         escape(&run.device.name),
-        run.reduction_of_sum_of_sizes_ratio * 100.0
+        run.reduction_of_apart_ratio * 100.0,
+        run.apart_bytes,
+        if run.plan.models.len() == 1 { "it needs" } else { "they need" },
     );
     cards(&mut page, run);
     savings(&mut page, run);
@@ -78,12 +84,18 @@ fn cards(page: &mut String, run: &RunReport) {
         run.plan.arena_bytes.to_string(),
         &format!("arena, {verdict}"),
     );
-    card("", run.peak_committed_bytes.to_string(), "peak committed by the pool");
-    card(
-        "",
-        run.system_peak_bytes.map_or("not available".to_owned(), |b| b.to_string()),
-        "peak resident, as the system saw it",
-    );
+    card("", run.weights_bytes.to_string(), "weights, each model's own");
+    if run.dry_run {
+        card("", run.peak_used_bytes.to_string(), "most that would be in use");
+    } else {
+        card("", run.peak_committed_bytes.to_string(), "peak committed by the pool");
+    }
+    if let Some(bytes) = run.system_peak_bytes {
+        card("", bytes.to_string(), "peak resident, as the system saw it");
+    } else {
+        let reason = run.system_peak_unavailable.as_deref().unwrap_or("the system does not tell");
+        card("", "not known".to_owned(), &format!("resident: {}", escape(reason)));
+    }
     card("", run.verified_tensors.to_string(), "tensors verified intact");
     card(good(run.aliasing_violations == 0), run.aliasing_violations.to_string(), "aliasing violations");
     card(
@@ -99,7 +111,7 @@ fn cards(page: &mut String, run: &RunReport) {
 fn savings(page: &mut String, run: &RunReport) {
     page.push_str("<h2>Savings</h2>\n<div class=\"bars\">\n");
     let plan = &run.plan;
-    let widest = plan.sum_of_sizes_bytes.max(plan.arena_bytes);
+    let widest = plan.sum_of_sizes_bytes.max(run.apart_bytes).max(run.together_bytes);
     let mut bar = |label: &str, bytes: ByteSize, class: &str, note: String| {
         let width = bytes.ratio_of(widest) * 100.0;
         let _ = writeln!(
@@ -107,15 +119,15 @@ fn savings(page: &mut String, run: &RunReport) {
             "<span>{label}</span><div class=\"bar {class}\" style=\"width:{width:.2}%\"></div><span>{bytes}{note}</span>"
         );
     };
-    let less = |ratio: f64| format!(" (the arena is {:.2} % less)", ratio * 100.0);
-    bar("every tensor its own", plan.sum_of_sizes_bytes, "whole", less(run.reduction_of_sum_of_sizes_ratio));
-    bar(
-        "every model its own, at best",
-        plan.sum_of_peaks_bytes,
-        "whole",
-        less(run.reduction_of_sum_of_peaks_ratio),
-    );
+    let less = |what: &str, ratio: f64| format!(" ({what} is {:.2} % less)", ratio * 100.0);
+    let apart = less("together", run.reduction_of_apart_ratio);
+    bar("each model for itself: live peaks and weights", run.apart_bytes, "whole", apart);
+    bar("together: one arena and all weights", run.together_bytes, "", String::new());
+    let peaks = less("the arena", run.reduction_of_sum_of_peaks_ratio);
+    bar("without weights: live peaks", plan.sum_of_peaks_bytes, "whole", peaks);
     bar("one arena", plan.arena_bytes, "", String::new());
+    let sizes = less("the arena", run.reduction_of_sum_of_sizes_ratio);
+    bar("every tensor in a place of its own", plan.sum_of_sizes_bytes, "whole", sizes);
     bar("lower bound", plan.lower_bound_bytes, "", String::new());
     page.push_str("</div>\n");
 }
@@ -155,14 +167,21 @@ fn models(page: &mut String, run: &RunReport) {
 }
 
 fn decisions(page: &mut String, run: &RunReport) {
-    page.push_str("<h2>Decisions</h2>\n<div class=\"wide\"><table><tr><th class=\"number\">At<th>What<th>Numbers</tr>\n");
-    for decision in &run.decisions {
+    page.push_str("<h2>Decisions</h2>\n");
+    let first = run.decisions.len().saturating_sub(MOST_DECISIONS);
+    let older = run.dropped.events + first as u64;
+    if older > 0 {
+        let _ = writeln!(page, "<p class=\"soft\">The last ones; {older} older ones are not shown.</p>");
+    }
+    page.push_str("<div class=\"wide\"><table><tr><th class=\"number\">At<th>What<th>Numbers</tr>\n");
+    for decision in &run.decisions[first..] {
         let (kind, details) = decision.event.describe();
         let _ = writeln!(
             page,
-            "<tr><td class=\"number\">{:.3} ms<td>{}<td>{}</tr>",
+            "<tr><td class=\"number\">{:.3} ms<td>{}{}<td>{}</tr>",
             decision.at_seconds * 1e3,
             escape(&kind),
+            if decision.done { "" } else { " (not done)" },
             escape(&details)
         );
     }

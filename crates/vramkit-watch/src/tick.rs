@@ -29,6 +29,8 @@ pub enum EventKind {
     Appeared,
     /// A device is not there any more.
     Lost,
+    /// A program's orchestrator decided something.
+    Decided,
 }
 
 /// Something that changed.

@@ -17,6 +17,9 @@ use vramkit::pressure::{Ladder, PressureGauge};
 use crate::source::{DeviceReading, Readings, Source};
 use crate::tick::{DeviceTick, Event, EventKind, Growing, History, Holder, Sample, Tick, duration};
 
+mod decided;
+use decided::Decided;
+
 /// Events kept, and holders told apart in a sample.
 const EVENTS: usize = 500;
 const HOLDERS: usize = 8;
@@ -59,6 +62,7 @@ struct Watched {
 
 struct WatchedPool {
     leaks: OwnerLeaks,
+    decided: Decided,
     looked: Option<Duration>,
     seen: Duration,
 }
@@ -172,10 +176,13 @@ impl Watcher {
             }
             let watched = self.pools.entry(key).or_insert_with(|| WatchedPool {
                 leaks: OwnerLeaks::default(),
+                decided: Decided::default(),
                 looked: None,
                 seen: now,
             });
             watched.seen = now;
+            let news = watched.decided.news(pool, self.first);
+            events.extend(news.into_iter().map(|words| (pool.device.clone(), EventKind::Decided, words)));
             if watched.looked.is_none_or(|looked| now.saturating_sub(looked) >= OWNERS_EVERY) {
                 watched.looked = Some(now);
                 for owner in &pool.owners {

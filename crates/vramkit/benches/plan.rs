@@ -43,7 +43,8 @@ fn scattered(n: u64) -> Vec<TensorLifetime> {
     let tensor = |i: u64| {
         let start = random.below(n);
         let size = ByteSize::new(1 + random.below(1 << 20));
-        TensorLifetime::new("m", &i.to_string(), start, start + 1 + random.below(n / 10 + 1), size)
+        let end = start + 1 + random.below(n / 10 + 1);
+        TensorLifetime { alignment: 1, ..TensorLifetime::new("m", &i.to_string(), start, end, size) }
     };
     (0..n).map(tensor).collect()
 }

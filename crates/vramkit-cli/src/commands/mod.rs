@@ -9,3 +9,4 @@ pub mod run;
 pub mod schema;
 pub mod serve;
 pub mod top;
+mod trace_files;

@@ -8,13 +8,14 @@ use vramkit::device::{Backing, CudaDevice, HostDevice, SimulatedDevice};
 use vramkit::orchestrator::{PolicyLadder, RunError, Session, SessionModel, Standing};
 use vramkit::plan::{MemoryPlanner, Schedule};
 use vramkit::report::{PlanReport, RunReport};
-use vramkit::trace::TraceCollector;
+use vramkit::trace::{Dropped, TraceCollector};
 use vramkit_models::{Demand, ReadError, ReadOptions, read};
 
 use crate::args::RunOptions;
-use crate::commands::plan::describe;
+use crate::plan_text::details;
+use crate::commands::trace_files::TraceFiles;
 use crate::failure::Failure;
-use crate::output::{self, BAD, GOOD};
+use crate::output::{self, BAD, BOLD, GOOD};
 use crate::progress::Progress;
 
 /// A card that many know, for the simulated device without a capacity.
@@ -36,15 +37,15 @@ pub fn run(options: &RunOptions) -> Result<bool, Failure> {
     let device = device(&options.device, capacity)?;
     let session = session(options, demand, capacity, device);
     let trace = Arc::new(TraceCollector::new());
+    let files = TraceFiles::begin(&trace, options.trace.as_deref(), options.perfetto.as_deref())?;
     let progress = Progress::new("executing", Some(session.steps()));
     let outcome = session.run_keeping_plan(&trace, &|steps| progress.advance(steps));
     drop(progress);
     // The trace is of most use when a run failed.
-    if let Some(path) = &options.trace {
-        output::file(path, |out| trace.write_json_lines(out))?;
-    }
-    if let Some(path) = &options.perfetto {
-        output::file(path, |out| trace.write_perfetto(out))?;
+    if let Some(missing) = files.map(TraceFiles::finish).transpose()?
+        && missing.is_any()
+    {
+        output::note(&format!("note: {} that came too fast are not in the trace's files\n", counted(missing)))?;
     }
     let (report, plan) = outcome.map_err(|error| match error {
         RunError::Lifetimes(error) => {
@@ -108,11 +109,77 @@ fn session(
     }
 }
 
+fn counted(dropped: Dropped) -> String {
+    format!("{} events, {} steps and {} samples", dropped.events, dropped.spans, dropped.samples)
+}
+
+/// What the models take together, against what they would take apart, and what of it the arena saves.
+fn headline(report: &RunReport) -> String {
+    let plan = &report.plan;
+    let (arena, weights) = (plan.arena_bytes, report.weights_bytes);
+    let (held, alone) = match weights.is_zero() {
+        true => (format!("{BOLD}{arena}{BOLD:#} in one arena"), "live peaks"),
+        false => (
+            format!("{BOLD}{}{BOLD:#}: {arena} in one arena, {weights} of weights", report.together_bytes),
+            "live peaks and weights",
+        ),
+    };
+    let mut text = format!("{held}\n");
+    if !report.apart_bytes.is_zero() {
+        let (apart, less) = (report.apart_bytes, 100.0 * report.reduction_of_apart_ratio);
+        let _ = writeln!(text, "  {less:.2} % less than {apart}, what the models need each for itself: {alone}");
+    }
+    let verdict = match plan.proven_optimal {
+        true => format!("{GOOD}proven optimal{GOOD:#}"),
+        false => format!("{:.3} % over the lower bound of {}", plan.gap_ratio * 100.0, plan.lower_bound_bytes),
+    };
+    let _ = writeln!(text, "  arena of {} bytes, {verdict}", arena.grouped());
+    if !plan.sum_of_sizes_bytes.is_zero() {
+        let percent = |ratio: f64| format!("{:.2} %", 100.0 * ratio);
+        let tensors: usize = plan.models.iter().map(|model| model.tensors).sum();
+        let _ = writeln!(
+            text,
+            "    {} less than {}, the live peaks; {} less than {}, all {tensors} tensors in places of their own",
+            percent(report.reduction_of_sum_of_peaks_ratio),
+            plan.sum_of_peaks_bytes,
+            percent(report.reduction_of_sum_of_sizes_ratio),
+            plan.sum_of_sizes_bytes,
+        );
+    }
+    text
+}
+
+/// What a dry run would have done: how often each kind of decision, and where pressure stood.
+fn rehearsed(report: &RunReport) -> String {
+    let mut kinds: Vec<(String, usize)> = Vec::new();
+    for decision in report.decisions.iter().filter(|decision| !decision.done) {
+        let (kind, _) = decision.event.describe();
+        match kinds.iter_mut().find(|(known, _)| *known == kind) {
+            Some((_, count)) => *count += 1,
+            None => kinds.push((kind, 1)),
+        }
+    }
+    let kinds: Vec<String> = kinds.into_iter().map(|(kind, count)| format!("{kind} {count}")).collect();
+    format!(
+        "dry run for {}: no memory was taken\n  would be: {}\n  most in use {} bytes of {}\n",
+        report.device.name,
+        kinds.join(", "),
+        report.peak_used_bytes.grouped(),
+        report.capacity_bytes,
+    )
+}
+
+fn pressure(report: &RunReport) -> String {
+    let levels = report.levels.iter().filter(|(_, n)| **n > 0);
+    let levels: Vec<String> = levels.map(|(level, n)| format!("{level} {n}")).collect();
+    format!("  pressure read: {}; {} level changes", levels.join(", "), report.level_changes)
+}
+
 fn text(report: &RunReport) -> String {
-    let mut text = describe(&report.plan);
+    let mut text = headline(report) + &details(&report.plan);
     let good = |yes: bool| if yes { GOOD } else { BAD };
     if report.dry_run {
-        let _ = writeln!(text, "dry run on {}: no memory was taken", report.device.name);
+        let _ = writeln!(text, "{}{}", rehearsed(report), pressure(report));
         return text;
     }
     let (clean, empty) =
@@ -125,21 +192,17 @@ fn text(report: &RunReport) -> String {
         "  {clean}{} tensors verified, {} aliasing violations{clean:#}",
         report.verified_tensors, report.aliasing_violations
     );
-    let system = report.system_peak_bytes.map_or("not available".to_owned(), ByteSize::grouped);
-    let _ = writeln!(
-        text,
-        "  peak {} bytes committed by the pool, {system} resident as the system says",
-        report.peak_committed_bytes.grouped()
-    );
-    let levels = report.levels.iter().filter(|(_, n)| **n > 0);
-    let levels: Vec<String> = levels.map(|(level, n)| format!("{level} {n}")).collect();
-    let _ = writeln!(
-        text,
-        "  pressure read: {}; {} level changes; {:.3} s waiting for memory",
-        levels.join(", "),
-        report.level_changes,
-        report.stall_seconds
-    );
+    let system = match (report.system_peak_bytes, &report.system_peak_unavailable) {
+        (Some(bytes), _) => format!("{} resident as the system says", bytes.grouped()),
+        (None, Some(reason)) => format!("resident: not known, {reason}"),
+        (None, None) => "resident: not known".to_owned(),
+    };
+    let committed = report.peak_committed_bytes.grouped();
+    let _ = writeln!(text, "  peak {committed} bytes committed by the pool, {system}");
+    let _ = writeln!(text, "{}; {:.3} s waiting for memory", pressure(report), report.stall_seconds);
+    if report.dropped.is_any() {
+        let _ = writeln!(text, "  the report is of the last decisions: {} are not in it", counted(report.dropped));
+    }
     let _ = writeln!(
         text,
         "  {empty}{} bytes in use after release{empty:#}",

@@ -2,6 +2,7 @@
 
 use std::sync::{Arc, Mutex};
 
+use vramkit::monitor::Decision;
 use vramkit::pool::{DeviceMemoryPool, Purpose, Request};
 use vramkit::pressure::PressureLevel;
 
@@ -112,6 +113,41 @@ fn a_leak_in_a_pool_is_told_with_its_tag() {
     }
     assert_eq!(found.len(), 1);
     assert!(found[0].text.contains("tag `blocks` of llama (kv) in pool main"), "{}", found[0].text);
+}
+
+#[test]
+fn what_an_orchestrator_decides_is_told_once() {
+    let (script, mut watcher) = watcher();
+    let capacity = ByteSize::gib(8);
+    let pool =
+        DeviceMemoryPool::new(Arc::new(vramkit::device::SimulatedDevice::new(capacity)), capacity).unwrap();
+    let mut seen = PoolUse::of("main", &pool);
+    let decision = |sequence, kind: &str| Decision {
+        sequence,
+        time: "2026-01-01T00:00:00.000Z".into(),
+        kind: kind.into(),
+        model: Some("llama".into()),
+        numbers: Default::default(),
+        text: "llama freed 2 MiB".into(),
+        done: true,
+    };
+    seen.decisions = vec![decision(0, "evicted")];
+    let mut at = |second: u64, decisions: Vec<Decision>| {
+        seen.decisions = decisions;
+        script.lock().unwrap().pools = vec![seen.clone()];
+        let tick = watcher.tick(Duration::from_secs(second));
+        assert_eq!(tick.devices[0].snapshot.pools[0].decisions, seen.decisions, "they are passed on");
+        let told = tick.events.into_iter().filter(|event| event.kind == EventKind::Decided);
+        told.map(|event| event.text).collect::<Vec<_>>()
+    };
+    assert!(at(0, vec![decision(0, "evicted")]).is_empty(), "that was before");
+    let both = vec![decision(0, "evicted"), decision(1, "bound"), decision(2, "evicted")];
+    let told = at(1, both.clone());
+    assert!(told.len() == 1 && told[0].starts_with("evicted: llama freed 2 MiB, in pool main of"), "{told:?}");
+    assert!(at(2, both).is_empty());
+    assert_eq!(at(3, (3..50).map(|n| decision(n, "rejected")).collect()).len(), 9);
+    assert_eq!(at(4, vec![decision(u64::MAX, "rejected"); 3]).len(), 3);
+    assert_eq!(at(5, vec![decision(0, "rejected")]).len(), 1, "another orchestrator");
 }
 
 #[test]

@@ -11,6 +11,7 @@
 //! for a reader: a process that wants to be seen from outside makes a [`Publisher`](publish::Publisher).
 
 mod cleanup;
+mod decisions;
 mod forecast;
 pub mod leak;
 mod limits;
@@ -23,6 +24,7 @@ mod vram;
 
 pub use crate::stall::{Stall, StallMeter, StallTimes};
 pub use cleanup::{CleanupReason, CleanupReport};
+pub use decisions::Decision;
 pub use forecast::{Forecast, Forecaster, sampling_period};
 pub use limits::{Limits, LimitsError, MemoryPressureError, MemoryPressureWarning, Passed};
 pub use models::{AdmissionError, ModelUse};

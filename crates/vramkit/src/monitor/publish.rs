@@ -2,6 +2,8 @@
 //! one JSON document and hangs up. Nothing happens while nobody asks; when the process ends, nobody answers.
 //!
 //! Opt-in: a program makes a [`Publisher`] and keeps it. `vramkit top` and `vramkit serve` read all that they may.
+//!
+//! A forked child has its parent's publisher, but neither its thread nor the right to its socket: there it does nothing.
 
 use std::collections::HashMap;
 use std::fs;
@@ -10,14 +12,17 @@ use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Weak};
+use std::sync::{Arc, Mutex, Weak};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
 
+use super::decisions::Decision;
 use super::snapshot::PoolUse;
 use crate::pool::DeviceMemoryPool;
+use crate::sync::lock_std;
+use crate::trace::TraceCollector;
 
 /// Whether a folder is a real one of this user's.
 fn is_own(folder: &Path) -> bool {
@@ -48,14 +53,27 @@ const MOST: usize = 256;
 #[derive(Debug)]
 pub struct Publisher {
     path: PathBuf,
+    /// The process that made it.
+    pid: u32,
+    shown: Arc<Mutex<Vec<Shown>>>,
     ended: Arc<AtomicBool>,
     thread: Option<JoinHandle<()>>,
 }
 
-/// A pool to publish, and its name.
+/// A pool to publish, its name, and who decides about it.
+#[derive(Clone, Debug)]
 struct Shown {
     name: String,
     pool: Weak<DeviceMemoryPool>,
+    trace: Weak<TraceCollector>,
+}
+
+impl Shown {
+    fn read(&self) -> Option<PoolUse> {
+        let mut read = PoolUse::of(&self.name, &*self.pool.upgrade()?);
+        read.decisions = self.trace.upgrade().map_or_else(Vec::new, |trace| Decision::last_of(&trace));
+        Some(read)
+    }
 }
 
 impl Publisher {
@@ -76,19 +94,41 @@ impl Publisher {
         fs::set_permissions(&path, fs::Permissions::from_mode(0o600))?;
         let shown: Vec<Shown> = pools
             .iter()
-            .map(|(name, pool)| Shown { name: (*name).to_owned(), pool: Arc::downgrade(pool) })
+            .map(|(name, pool)| Shown {
+                name: (*name).to_owned(),
+                pool: Arc::downgrade(pool),
+                trace: Weak::new(),
+            })
             .collect();
+        let shown = Arc::new(Mutex::new(shown));
         let ended = Arc::new(AtomicBool::new(false));
-        let flag = ended.clone();
+        let (flag, pools) = (ended.clone(), shown.clone());
         let thread = std::thread::Builder::new()
             .name("vramkit-publish".into())
-            .spawn(move || answer(&listener, &shown, &flag))?;
-        Ok(Self { path, ended, thread: Some(thread) })
+            .spawn(move || answer(&listener, &pools, &flag))?;
+        Ok(Self { path, pid: std::process::id(), shown, ended, thread: Some(thread) })
+    }
+
+    /// Shows the last decisions of a pool's orchestrator
+    /// ([`MemoryOrchestrator::trace`](crate::orchestrator::MemoryOrchestrator::trace)) beside the pool of that name. False
+    /// when there is none of that name.
+    pub fn show_decisions(&self, pool: &str, trace: &Arc<TraceCollector>) -> bool {
+        let mut shown = lock_std(&self.shown);
+        let Some(found) = shown.iter_mut().find(|shown| shown.name == pool) else {
+            return false;
+        };
+        found.trace = Arc::downgrade(trace);
+        true
     }
 }
 
 impl Drop for Publisher {
     fn drop(&mut self) {
+        if std::process::id() != self.pid {
+            // A forked child: the socket is its parent's, and joining or detaching a thread that is not here is undefined.
+            std::mem::forget(self.thread.take());
+            return;
+        }
         self.ended.store(true, Ordering::Release);
         // Wakes the thread.
         let _ = UnixStream::connect(&self.path);
@@ -99,7 +139,7 @@ impl Drop for Publisher {
     }
 }
 
-fn answer(listener: &UnixListener, shown: &[Shown], ended: &AtomicBool) {
+fn answer(listener: &UnixListener, shown: &Mutex<Vec<Shown>>, ended: &AtomicBool) {
     for stream in listener.incoming() {
         if ended.load(Ordering::Acquire) {
             return;
@@ -109,7 +149,8 @@ fn answer(listener: &UnixListener, shown: &[Shown], ended: &AtomicBool) {
             std::thread::sleep(PATIENCE);
             continue;
         };
-        let pools = shown.iter().filter_map(|shown| Some(PoolUse::of(&shown.name, &*shown.pool.upgrade()?)));
+        let shown = lock_std(shown).clone();
+        let pools = shown.iter().filter_map(Shown::read);
         let document = Published { schema: SCHEMA.into(), pid: std::process::id(), pools: pools.collect() };
         let sent = stream.set_write_timeout(Some(PATIENCE)).and_then(|()| {
             let text = serde_json::to_vec(&document)?;
@@ -241,7 +282,10 @@ fn ask(path: &Path, may_remove: bool) -> Answer {
         }
     }
     match serde_json::from_slice::<Published>(&text) {
-        Ok(found) if found.schema == SCHEMA => Answer::Document(Box::new(found)),
+        Ok(mut found) if found.schema == SCHEMA => {
+            found.pools.iter_mut().for_each(|pool| Decision::bound_all(&mut pool.decisions));
+            Answer::Document(Box::new(found))
+        }
         _ => Answer::None,
     }
 }

@@ -7,7 +7,7 @@ use std::time::SystemTime;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-use super::StallTimes;
+use super::{Decision, StallTimes};
 use crate::device::{CudaDevice, Device, DeviceInfo, Reading, Source};
 use crate::pool::{DeviceMemoryPool, LedgerEntry, OwnerUse, PoolStats};
 use crate::pressure::PressureLevel;
@@ -107,6 +107,9 @@ pub struct PoolUse {
     /// Time lost waiting for it.
     #[serde(default)]
     pub stall: StallTimes,
+    /// The last decisions of its program's orchestrator, oldest first, where the program shows them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub decisions: Vec<Decision>,
 }
 
 impl PoolUse {
@@ -120,6 +123,7 @@ impl PoolUse {
             owners: pool.owners(),
             ledger: pool.ledger(),
             stall: pool.stall().times(),
+            decisions: Vec::new(),
         }
     }
 }

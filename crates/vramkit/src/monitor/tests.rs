@@ -238,6 +238,9 @@ fn published_pools_are_seen_by_name_and_only_while_they_live() {
         )
         .unwrap();
     let publisher = Publisher::within(&folder, &[("main", &pool)]).unwrap();
+    let trace = Arc::new(crate::trace::TraceCollector::new());
+    trace.record(crate::trace::Event::Evicted { model: "llama".into(), freed_bytes: ByteSize::mib(7) });
+    assert!(publisher.show_decisions("main", &trace) && !publisher.show_decisions("other", &trace));
     for _ in 0..3 {
         let found = published(&folder);
         assert_eq!(found.len(), 1);
@@ -246,6 +249,8 @@ fn published_pools_are_seen_by_name_and_only_while_they_live() {
             (seen.name.as_str(), seen.pid, seen.stats.used_bytes),
             ("main", std::process::id(), ByteSize::mib(3))
         );
+        let decided = &seen.decisions[0];
+        assert_eq!((decided.kind.as_str(), decided.text.as_str()), ("evicted", "llama freed 7 MiB"));
         assert_eq!((seen.owners[0].model.as_str(), seen.ledger[0].tag.as_str()), ("llama", "blocks"));
         assert!(seen.stall.some.total_seconds > 0.0, "its memory had to be committed");
     }

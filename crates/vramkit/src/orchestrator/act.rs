@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use super::book::TakenGroup;
 use super::held::Held;
+use super::stale::StaleReason;
 use super::{MemoryOrchestrator, PressurePolicy, Turn};
 use crate::plan::{AllocationPlan, Model};
 use crate::pool::{Purpose, Request};
@@ -105,7 +106,7 @@ impl MemoryOrchestrator {
         let frees = !matches!(policy, PressurePolicy::Log | PressurePolicy::Reject);
         let next = lock(&self.handler).acted(level, !frees || outcome.freed >= wanted);
         if let Some(next) = next {
-            self.trace.record(Event::Escalated { level, from: policy, to: next });
+            self.note(Event::Escalated { level, from: policy, to: next });
         }
         outcome
     }
@@ -125,14 +126,15 @@ impl MemoryOrchestrator {
             PressurePolicy::Compact => self.compact(),
             PressurePolicy::Degrade => self.degrade(wanted),
         };
-        self.trace.record(Event::PolicyApplied {
+        let event = Event::PolicyApplied {
             policy,
             level,
             wanted_bytes: wanted,
             freed_bytes: freed,
             outcome: action.to_string(),
-            dry_run: self.dry_run,
-        });
+            dry_run: self.dry_run || self.rehearsal,
+        };
+        self.trace.note(event, !self.dry_run && !self.rehearsal);
         if !self.dry_run {
             self.read_pressure();
         }
@@ -162,38 +164,45 @@ impl MemoryOrchestrator {
     }
 
     fn evict(&self, wanted: ByteSize) -> (Action, ByteSize) {
-        let victims = lock(&self.book).victims(wanted);
+        let victims = lock(&self.shared.book).victims(wanted);
         let (mut models, mut freed) = (Vec::new(), ByteSize::ZERO);
         for victim in victims {
-            let frees = if self.dry_run { victim.frees } else { self.release_quietly(&victim.model).freed };
-            if !self.dry_run {
-                self.trace.record(Event::Evicted { model: victim.model.to_string(), freed_bytes: frees });
-            }
-            freed += frees;
+            freed += if self.dry_run { victim.frees } else { self.evict_one(&victim.model) };
             models.push(victim.model);
         }
         if models.is_empty() { (Action::NothingToEvict, freed) } else { (Action::Evicted(models), freed) }
     }
 
+    fn evict_one(&self, model: &Arc<str>) -> ByteSize {
+        let released = self.release_quietly(model, StaleReason::Evicted);
+        if released.was_bound {
+            self.note(Event::Evicted { model: model.to_string(), freed_bytes: released.freed });
+            self.tell(model, StaleReason::Evicted, released.freed);
+        }
+        released.freed
+    }
+
     /// Plans again for the models of each arena that are still bound, when some of its plan's models are not.
     fn compact(&self) -> (Action, ByteSize) {
         let (mut models, mut freed) = (Vec::new(), ByteSize::ZERO);
-        let groups = lock(&self.book).idle_groups();
+        let groups = lock(&self.shared.book).idle_groups();
         for (id, plan, members) in groups {
             if members.len() == plan.models.len() {
                 continue;
             }
             let remaining = plan.models_named(|name| members.iter().any(|member| **member == *name));
-            let Some((before, after)) = self.replan(id, &plan, &members, &remaining) else {
+            let Some((before, after)) = self.replan(id, &plan, &members, &remaining, StaleReason::Compacted)
+            else {
                 continue;
             };
             freed += before.saturating_sub(after);
             if !self.dry_run {
-                self.trace.record(Event::Compacted {
+                self.note(Event::Compacted {
                     models: members.iter().map(|member| member.to_string()).collect(),
                     before_bytes: before,
                     after_bytes: after,
                 });
+                self.tell_moved(&members, StaleReason::Compacted, before.saturating_sub(after));
             }
             models.extend(members);
         }
@@ -208,7 +217,7 @@ impl MemoryOrchestrator {
     /// Asks idle models for smaller footprints until enough is free.
     fn degrade(&self, wanted: ByteSize) -> (Action, ByteSize) {
         let (mut models, mut freed) = (Vec::new(), ByteSize::ZERO);
-        let groups = lock(&self.book).idle_groups();
+        let groups = lock(&self.shared.book).idle_groups();
         for (id, plan, members) in groups {
             if freed >= wanted {
                 break;
@@ -216,7 +225,7 @@ impl MemoryOrchestrator {
             let mut demands = plan.models_named(|name| members.iter().any(|member| **member == *name));
             let mut smaller = Vec::new();
             for demand in &mut demands {
-                let Some(degrader) = lock(&self.book).degrader(&demand.name) else {
+                let Some(degrader) = lock(&self.shared.book).degrader(&demand.name) else {
                     continue;
                 };
                 let request = DegradeRequest {
@@ -232,19 +241,30 @@ impl MemoryOrchestrator {
             if smaller.is_empty() {
                 continue;
             }
-            let Some((before, after)) = self.replan(id, &plan, &members, &demands) else {
+            let Some((before, after)) = self.replan(id, &plan, &members, &demands, StaleReason::Degraded)
+            else {
                 continue;
             };
             freed += before.saturating_sub(after);
-            for model in &smaller {
-                if !self.dry_run {
+            if !self.dry_run {
+                for model in &smaller {
                     let model = model.to_string();
-                    self.trace.record(Event::Degraded { model, before_bytes: before, after_bytes: after });
+                    self.note(Event::Degraded { model, before_bytes: before, after_bytes: after });
                 }
+                self.tell_moved(&members, StaleReason::Degraded, before.saturating_sub(after));
             }
             models.extend(smaller);
         }
         if models.is_empty() { (Action::NothingToDegrade, freed) } else { (Action::Degraded(models), freed) }
+    }
+
+    /// Tells the models of an arena that was remade, as far as they are still bound.
+    fn tell_moved(&self, members: &[Arc<str>], why: StaleReason, freed: ByteSize) {
+        for member in members {
+            if self.binding(member).is_some() {
+                self.tell(member, why, freed);
+            }
+        }
     }
 
     /// Gives a group a new plan and a smaller arena. Returns the arena before and after (in a dry run: as it
@@ -255,6 +275,7 @@ impl MemoryOrchestrator {
         old: &Arc<AllocationPlan>,
         members: &[Arc<str>],
         models: &[Model],
+        why: StaleReason,
     ) -> Option<(ByteSize, ByteSize)> {
         let plan = match self.planner.plan(models, old.schedule) {
             Ok(plan) => Arc::new(plan),
@@ -274,19 +295,23 @@ impl MemoryOrchestrator {
         if self.dry_run {
             return Some(sizes);
         }
-        let taken = lock(&self.book).take_group(id, members)?;
+        let taken = lock(&self.shared.book).take_group(id, members, why)?;
         let (plan, arena) = self.remake(taken, plan);
         // What the book does not want back (its models were released meanwhile) is dropped here, unlocked.
-        let unwanted = lock(&self.book).put_back(id, plan, arena);
+        let unwanted = lock(&self.shared.book).put_back(id, plan, arena);
         drop(unwanted);
-        self.changed.notify_all();
+        self.shared.changed.notify_all();
         Some(sizes)
     }
 
     /// A smaller arena in place of a larger one. Nobody runs in it, so its content is of no use and it goes first:
     /// the room that it leaves holds the smaller one. Should another take that room meanwhile, or the device fail,
-    /// the group is left with no arena, and its models are released.
-    fn remake(&self, taken: TakenGroup, plan: Arc<AllocationPlan>) -> (Arc<AllocationPlan>, Option<Held>) {
+    /// the group is left with no arena, and its models are evicted.
+    fn remake(
+        &self,
+        taken: TakenGroup,
+        plan: Arc<AllocationPlan>,
+    ) -> (Arc<AllocationPlan>, Option<Arc<Held>>) {
         let TakenGroup { plan: old, arena, members } = taken;
         drop(arena);
         let allocate = |plan: &AllocationPlan| -> Option<Held> {
@@ -295,18 +320,18 @@ impl MemoryOrchestrator {
             let request = Request::new(plan.arena_size).alignment(alignment).owner(owner);
             self.pool
                 .allocate(request)
-                .map_err(|error| tracing::warn!(%error, "remaking an arena failed"))
                 .map(|allocation| Held::new(self.pool.clone(), allocation))
+                .map_err(|error| tracing::warn!(%error, "remaking an arena failed"))
                 .ok()
         };
         if plan.arena_size.is_zero() {
             return (plan, None);
         }
         match allocate(&plan) {
-            Some(arena) => (plan, Some(arena)),
+            Some(arena) => (plan, Some(Arc::new(arena))),
             None => {
                 for member in &members {
-                    self.release(member);
+                    self.evict_one(member);
                 }
                 (old, None)
             }

@@ -6,6 +6,8 @@ use std::time::{Duration, Instant};
 use super::binding::{BindError, MemoryBinding};
 use super::book::Join;
 use super::held::Held;
+use super::load::{Loader, WeightsLoad, load};
+use super::stale::StaleReason;
 use super::{MemoryOrchestrator, Release};
 use crate::plan::AllocationPlan;
 use crate::pool::{PoolError, Purpose, Request};
@@ -19,16 +21,19 @@ impl MemoryOrchestrator {
     pub fn bind(&self, model: &str, plan: &Arc<AllocationPlan>) -> Result<MemoryBinding, BindError> {
         let outcome = self.try_bind(model, plan);
         if let Err(error) = &outcome {
-            let stats = (self.pool.used(), self.pool.capacity());
-            self.trace.record(Event::Rejected {
-                model: model.to_owned(),
-                needed_bytes: self.needed(model, plan),
-                used_bytes: stats.0,
-                capacity_bytes: stats.1,
-                reason: error.to_string(),
-            });
+            self.refused(model, plan, error);
         }
         outcome
+    }
+
+    fn refused(&self, model: &str, plan: &Arc<AllocationPlan>, error: &BindError) {
+        self.note(Event::Rejected {
+            model: model.to_owned(),
+            needed_bytes: self.needed(model, plan),
+            used_bytes: self.pool.used(),
+            capacity_bytes: self.pool.capacity(),
+            reason: error.to_string(),
+        });
     }
 
     fn try_bind(&self, model: &str, plan: &Arc<AllocationPlan>) -> Result<MemoryBinding, BindError> {
@@ -38,28 +43,41 @@ impl MemoryOrchestrator {
         };
         let name = summary.name.clone();
         self.refuse_under_pressure(&name)?;
-        let mut book = lock(&self.book);
+        let mut book = lock(&self.shared.book);
         let join = loop {
             match book.join(&name, plan)? {
-                Join::Wait => book = crate::sync::wait(&self.changed, book),
+                Join::Wait => book = crate::sync::wait(&self.shared.changed, book),
                 join => break join,
             }
         };
         drop(book);
         // From here on the book says that the model is being bound, and that the arena is being made.
-        let taken = self.take(&name, plan, summary.weights, matches!(join, Join::First));
-        let mut book = lock(&self.book);
-        let binding = match taken {
-            Ok((arena, weights, granted)) => Ok((book.complete(&name, arena, weights), granted)),
+        let first = matches!(join, Join::First);
+        let (arena, weights, granted) = match self.take(&name, plan, summary.weights, first) {
+            Ok(taken) => taken,
             Err(error) => {
-                book.abandon(&name);
-                Err(error)
+                self.abandon(&name);
+                return Err(error);
             }
         };
+        let mut book = lock(&self.shared.book);
+        if first {
+            // Others may share it from here on, while this one's weights are being loaded.
+            book.arrive(&name, arena);
+        }
+        if let Some(held) = &weights
+            && let Some(loader) = book.loader(&name)
+        {
+            drop(book);
+            self.shared.changed.notify_all();
+            self.load(&name, held, &loader)?;
+            book = lock(&self.shared.book);
+        }
+        let seat = book.complete(&name, weights.map(Arc::new));
         drop(book);
-        self.changed.notify_all();
-        let (binding, granted) = binding?;
-        self.trace.record(Event::Bound {
+        let binding = self.binding_of(seat);
+        self.shared.changed.notify_all();
+        self.note(Event::Bound {
             model: name.to_string(),
             granted_bytes: granted,
             used_bytes: self.pool.used(),
@@ -68,11 +86,36 @@ impl MemoryOrchestrator {
         Ok(binding)
     }
 
+    /// Brings a model's weights; on an error the model is no longer being bound.
+    fn load(&self, model: &Arc<str>, weights: &Held, loader: &Loader) -> Result<(), BindError> {
+        match load(loader, &WeightsLoad::new(model, weights)) {
+            Ok(elapsed) => {
+                self.note(Event::Loaded {
+                    model: model.to_string(),
+                    loaded_bytes: weights.range().size,
+                    elapsed_seconds: elapsed.as_secs_f64(),
+                });
+                Ok(())
+            }
+            Err(reason) => {
+                self.abandon(model);
+                Err(BindError::NotLoaded { model: model.clone(), weights: weights.range().size, reason })
+            }
+        }
+    }
+
+    fn abandon(&self, model: &Arc<str>) {
+        let unwanted = lock(&self.shared.book).abandon(model);
+        // Dropped without the lock: this calls the pool.
+        drop(unwanted);
+        self.shared.changed.notify_all();
+    }
+
     /// What binding a model would take from the pool now.
     pub(super) fn needed(&self, model: &str, plan: &Arc<AllocationPlan>) -> ByteSize {
         let weights =
             plan.models.iter().find(|summary| &*summary.name == model).map_or(ByteSize::ZERO, |s| s.weights);
-        let arena = if lock(&self.book).has_arena(plan) { ByteSize::ZERO } else { plan.arena_size };
+        let arena = if lock(&self.shared.book).has_arena(plan) { ByteSize::ZERO } else { plan.arena_size };
         let round = |size: ByteSize| size.checked_align_up(Request::ALIGNMENT).unwrap_or(ByteSize::MAX);
         round(weights).checked_add(round(arena)).unwrap_or(ByteSize::MAX)
     }
@@ -110,9 +153,9 @@ impl MemoryOrchestrator {
                 return Ok(None);
             }
             let request = Request::new(size).alignment(alignment).owner(self.pool.owner(owner, purpose));
-            let allocation = self.pool.allocate(request.tag(self.pool.tag(model)));
-            let held = allocation.map(|allocation| Held::new(self.pool.clone(), allocation));
-            held.map(Some).map_err(|error| match error {
+            let granted = self.pool.allocate(request.tag(self.pool.tag(model)));
+            let held = granted.map(|allocation| Some(Held::new(self.pool.clone(), allocation)));
+            held.map_err(|error| match error {
                 PoolError::OutOfMemory(error) if error.device_error.is_none() => {
                     BindError::InsufficientMemory {
                         model: model.clone(),
@@ -149,7 +192,7 @@ impl MemoryOrchestrator {
         let start = Instant::now();
         let mut stalled = false;
         loop {
-            let before = lock(&self.book).changes();
+            let before = lock(&self.shared.book).changes();
             let refused = match self.try_bind(model, plan) {
                 Ok(binding) => {
                     let waited = if stalled { start.elapsed() } else { Duration::ZERO };
@@ -157,7 +200,10 @@ impl MemoryOrchestrator {
                     return Ok((binding, waited));
                 }
                 Err(error @ (BindError::InsufficientMemory { .. } | BindError::Rejected { .. })) => error,
-                Err(error) => return Err(error),
+                Err(error) => {
+                    self.refused(model, plan, &error);
+                    return Err(error);
+                }
             };
             if self.make_room(self.needed(model, plan)) {
                 continue;
@@ -167,14 +213,7 @@ impl MemoryOrchestrator {
                 || !self.wait_for_change(before, patience.saturating_sub(start.elapsed()))
             {
                 self.stalled(model, start.elapsed(), false);
-                let used_bytes = self.pool.used();
-                self.trace.record(Event::Rejected {
-                    model: model.to_owned(),
-                    needed_bytes: self.needed(model, plan),
-                    used_bytes,
-                    capacity_bytes: self.pool.capacity(),
-                    reason: refused.to_string(),
-                });
+                self.refused(model, plan, &refused);
                 return Err(refused);
             }
         }
@@ -183,15 +222,15 @@ impl MemoryOrchestrator {
     fn stalled(&self, model: &str, waited: Duration, recovered: bool) {
         if !waited.is_zero() {
             let waited_seconds = waited.as_secs_f64();
-            self.trace.record(Event::Stalled { model: model.to_owned(), waited_seconds, recovered });
+            self.note(Event::Stalled { model: model.to_owned(), waited_seconds, recovered });
         }
     }
 
     /// Waits until a binding changes after the change that `before` counts; false when time ran out.
     #[cfg(not(loom))]
     fn wait_for_change(&self, before: u64, at_most: Duration) -> bool {
-        let book = lock(&self.book);
-        let waited = self.changed.wait_timeout_while(book, at_most, |book| book.changes() == before);
+        let book = lock(&self.shared.book);
+        let waited = self.shared.changed.wait_timeout_while(book, at_most, |book| book.changes() == before);
         !waited.unwrap_or_else(std::sync::PoisonError::into_inner).1.timed_out()
     }
 
@@ -200,25 +239,39 @@ impl MemoryOrchestrator {
         false
     }
 
-    /// Gives a model's memory back. Releasing a model that is not bound is not an error and changes nothing.
+    /// Gives a model's memory back. Releasing a model that is not bound is not an error and changes nothing. A model that
+    /// runs keeps its memory until the run has ended.
     pub fn release(&self, model: &str) -> Release {
-        let released = self.release_quietly(model);
+        let released = self.release_quietly(model, StaleReason::Released);
         if released.was_bound {
-            let (model, used_bytes) = (model.to_owned(), self.pool.used());
-            self.trace.record(Event::Released { model, freed_bytes: released.freed, used_bytes });
+            let (name, used_bytes) = (model.to_owned(), self.pool.used());
+            self.note(Event::Released { model: name, freed_bytes: released.freed, used_bytes });
             self.read_pressure();
+            self.tell(&model.into(), StaleReason::Released, released.freed);
         }
         released
     }
 
-    pub(super) fn release_quietly(&self, model: &str) -> Release {
-        let Some(held) = lock(&self.book).remove(model) else {
-            return Release { freed: ByteSize::ZERO, was_bound: false };
+    /// Queues a notice for those who want to know.
+    pub(super) fn tell(&self, model: &Arc<str>, why: StaleReason, freed: ByteSize) {
+        self.notifier.tell(model, why, freed, &self.trace);
+    }
+
+    pub(super) fn release_quietly(&self, model: &str, why: StaleReason) -> Release {
+        let mut release = Release { freed: ByteSize::ZERO, deferred: ByteSize::ZERO, was_bound: false };
+        let Some(held) = lock(&self.shared.book).remove(model, why) else {
+            return release;
         };
-        let freed = held.iter().map(|held| held.granted()).sum();
-        // Dropped without the lock: this calls the pool.
-        drop(held);
-        self.changed.notify_all();
-        Release { freed, was_bound: true }
+        release.was_bound = true;
+        for held in held {
+            let bytes = held.granted();
+            // Dropped without the lock: this calls the pool. What a run still holds goes with the run.
+            match Arc::into_inner(held) {
+                Some(_) => release.freed += bytes,
+                None => release.deferred += bytes,
+            }
+        }
+        self.shared.changed.notify_all();
+        release
     }
 }

@@ -1,37 +1,80 @@
 //! What a model holds while it is bound, and why it could not be.
 
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 
-use super::held::Place;
-use crate::device::AddressRange;
-use crate::plan::AllocationPlan;
+use super::Shared;
+use super::access::AccessError;
+use super::guard::RunGuard;
+use super::stale::{Lease, StaleBinding, StaleReason};
+use crate::plan::{AllocationPlan, TensorLifetime};
 use crate::pool::PoolError;
 use crate::pressure::PressureLevel;
 use crate::units::ByteSize;
 
-/// Where a bound model's memory is. A description, not an owner: it is of use until the model is released,
-/// evicted, compacted or degraded, none of which happens while the model [runs](super::RunGuard).
+/// A bound model's memory, to be read and written by tensor. Not an owner: when the model is released, evicted, compacted
+/// or degraded the binding is stale, and every use of it is a [`StaleBinding`]. It never reaches what is another's by then.
+///
+/// While a read or write is under way, and while the model [runs](Self::begin), no policy touches its memory. Addresses
+/// are to be had while it runs alone.
 #[derive(Clone, Debug)]
 pub struct MemoryBinding {
     /// The model.
     pub model: Arc<str>,
     /// The plan that its offsets are in.
     pub plan: Arc<AllocationPlan>,
-    /// The arena, shared with the plan's other models; `None` when the plan needs none.
-    pub arena: Option<AddressRange>,
-    /// The model's parameters; `None` when it has none.
-    pub weights: Option<AddressRange>,
-    /// Both, as the pool knows them.
-    pub(super) places: [Option<Place>; 2],
+    pub(super) lease: Lease,
+    pub(super) shared: Weak<Shared>,
 }
 
 impl MemoryBinding {
-    /// The model's tensors, each with its place on the device. Tensors without bytes have none.
-    pub fn tensors(&self) -> impl Iterator<Item = (&crate::plan::TensorLifetime, AddressRange)> + '_ {
-        self.plan.tensors_of(&self.model).filter_map(|(tensor, offset)| {
-            let place = self.arena?.part(offset.bytes(), tensor.size)?;
-            (!tensor.size.is_zero()).then_some((tensor, place))
+    /// The model's tensors, each with its offset in the plan's arena.
+    pub fn tensors(&self) -> impl Iterator<Item = (&TensorLifetime, ByteSize)> + '_ {
+        self.plan.tensors_of(&self.model)
+    }
+
+    /// What ended this binding; `None` while it holds.
+    pub fn stale(&self) -> Option<StaleReason> {
+        let orphaned = self.shared.strong_count() == 0;
+        self.lease.ended().or_else(|| orphaned.then_some(StaleReason::Released))
+    }
+
+    /// Marks the model as running until the guard is dropped: it counts as just used, and no policy touches it.
+    pub fn begin(&self) -> Result<RunGuard, StaleBinding> {
+        let begun = self.shared.upgrade().and_then(|shared| RunGuard::begin(shared, self));
+        begun.ok_or_else(|| StaleBinding {
+            model: self.model.clone(),
+            why: self.stale().unwrap_or(StaleReason::Released),
         })
+    }
+
+    /// Writes bytes to the start of a tensor.
+    pub fn write(&self, tensor: &str, bytes: &[u8]) -> Result<(), AccessError> {
+        self.begin()?.write(tensor, 0, bytes)
+    }
+
+    /// Reads bytes from the start of a tensor.
+    pub fn read(&self, tensor: &str, into: &mut [u8]) -> Result<(), AccessError> {
+        self.begin()?.read(tensor, 0, into)
+    }
+
+    /// Fills a tensor with a pattern of four bytes.
+    pub fn fill(&self, tensor: &str, pattern: u32) -> Result<(), AccessError> {
+        self.begin()?.fill(tensor, pattern)
+    }
+
+    /// Writes bytes into the weights, from a byte of them on.
+    pub fn write_weights(&self, offset: u64, bytes: &[u8]) -> Result<(), AccessError> {
+        self.begin()?.write_weights(offset, bytes)
+    }
+
+    /// Reads bytes of the weights, from a byte of them on.
+    pub fn read_weights(&self, offset: u64, into: &mut [u8]) -> Result<(), AccessError> {
+        self.begin()?.read_weights(offset, into)
+    }
+
+    /// Fills the weights with a pattern of four bytes.
+    pub fn fill_weights(&self, pattern: u32) -> Result<(), AccessError> {
+        self.begin()?.fill_weights(pattern)
     }
 }
 
@@ -81,6 +124,19 @@ pub enum BindError {
         level: PressureLevel,
         /// The fraction from which on the level holds.
         threshold: f64,
+    },
+    /// Its loader did not bring its weights.
+    #[error(
+        "the {weights} of weights of model `{model}` were not loaded: {reason}; its memory was given back, bind it again \
+         when the loader can"
+    )]
+    NotLoaded {
+        /// The model.
+        model: Arc<str>,
+        /// Its weights.
+        weights: ByteSize,
+        /// What the loader said, or that it panicked.
+        reason: String,
     },
     /// The pool failed for another reason.
     #[error("model `{model}`: {error}")]

@@ -6,8 +6,10 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use super::Degrader;
-use super::binding::{BindError, MemoryBinding};
+use super::binding::BindError;
 use super::held::Held;
+use super::load::Loader;
+use super::stale::{Lease, StaleReason};
 use crate::plan::AllocationPlan;
 use crate::units::ByteSize;
 
@@ -25,7 +27,8 @@ pub struct Standing {
 /// A model's place in the book.
 struct Entry {
     group: u64,
-    weights: Option<Held>,
+    lease: Lease,
+    weights: Option<Arc<Held>>,
     last_used: u64,
     /// How many runs are under way.
     running: u32,
@@ -36,7 +39,7 @@ struct Entry {
 /// The models that share one plan's arena.
 struct Group {
     plan: Arc<AllocationPlan>,
-    arena: Option<Held>,
+    arena: Option<Arc<Held>>,
     members: Vec<Arc<str>>,
     /// Whether the arena is there, or being made or remade.
     ready: bool,
@@ -55,8 +58,26 @@ pub(super) enum Join {
 /// A group that a policy has taken to change it; given back by [`Book::put_back`].
 pub(super) struct TakenGroup {
     pub(super) plan: Arc<AllocationPlan>,
-    pub(super) arena: Option<Held>,
+    pub(super) arena: Option<Arc<Held>>,
     pub(super) members: Vec<Arc<str>>,
+}
+
+/// What a binding is made of.
+pub(super) struct Seat {
+    pub(super) model: Arc<str>,
+    pub(super) plan: Arc<AllocationPlan>,
+    pub(super) lease: Lease,
+    /// Whether the arena is there; if not, it is being remade, and the plan is about to be another.
+    pub(super) ready: bool,
+}
+
+/// The arena and the weights of a model that runs.
+pub(super) type Running = (Option<Arc<Held>>, Option<Arc<Held>>);
+
+/// What a share of memory would free if it were dropped: nothing while a run holds it, too.
+fn frees(held: Option<&Arc<Held>>) -> ByteSize {
+    let alone = held.filter(|held| Arc::strong_count(held) == 1);
+    alone.map_or(ByteSize::ZERO, |held| held.granted())
 }
 
 /// A binding that could be released to make room.
@@ -71,6 +92,7 @@ pub(super) struct Book {
     groups: HashMap<u64, Group>,
     standings: HashMap<Arc<str>, Standing>,
     degraders: HashMap<Arc<str>, Degrader>,
+    loaders: HashMap<Arc<str>, Loader>,
     next_group: u64,
     /// Counts uses, for "least recently".
     clock: u64,
@@ -83,8 +105,18 @@ impl Book {
         self.standings.insert(model.into(), standing);
     }
 
-    pub(super) fn set_degrader(&mut self, model: &str, degrader: Degrader) {
-        self.degraders.insert(model.into(), degrader);
+    /// Returns the one before, to be dropped without the lock.
+    pub(super) fn set_degrader(&mut self, model: &str, degrader: Degrader) -> Option<Degrader> {
+        self.degraders.insert(model.into(), degrader)
+    }
+
+    /// Returns the one before, to be dropped without the lock.
+    pub(super) fn set_loader(&mut self, model: &str, loader: Loader) -> Option<Loader> {
+        self.loaders.insert(model.into(), loader)
+    }
+
+    pub(super) fn loader(&self, model: &str) -> Option<Loader> {
+        self.loaders.get(model).cloned()
     }
 
     pub(super) fn degrader(&self, model: &str) -> Option<Degrader> {
@@ -121,87 +153,83 @@ impl Book {
         if let Some(group) = self.groups.get_mut(&id) {
             group.members.push(model.clone());
         }
-        let entry = Entry { group: id, weights: None, last_used: self.tick(), running: 0, complete: false };
+        let entry = Entry {
+            group: id,
+            lease: Lease::default(),
+            weights: None,
+            last_used: self.tick(),
+            running: 0,
+            complete: false,
+        };
         self.entries.insert(model.clone(), entry);
         Ok(join)
     }
 
-    /// Puts a model's memory in. `arena` is for the group that the model was the first of.
-    pub(super) fn complete(
-        &mut self,
-        model: &Arc<str>,
-        arena: Option<Held>,
-        weights: Option<Held>,
-    ) -> MemoryBinding {
+    /// Puts the arena of a model's group in, which it was the first of: others may share it from now on.
+    pub(super) fn arrive(&mut self, model: &Arc<str>, arena: Option<Held>) {
+        let entry = self.entries.get(model).expect("it joined");
+        let group = self.groups.get_mut(&entry.group).expect("an entry's group is there");
+        (group.arena, group.ready) = (arena.map(Arc::new), true);
+    }
+
+    /// Puts a model's own memory in: it is bound.
+    pub(super) fn complete(&mut self, model: &Arc<str>, weights: Option<Arc<Held>>) -> Seat {
         let entry = self.entries.get_mut(model).expect("it joined");
         (entry.weights, entry.complete) = (weights, true);
-        let group = self.groups.get_mut(&entry.group).expect("an entry's group is there");
-        if !group.ready {
-            (group.arena, group.ready) = (arena, true);
-        }
-        self.binding(model).expect("it is complete")
+        self.seat(model).expect("it is complete")
     }
 
-    /// Takes back what [`join`](Self::join) noted.
-    pub(super) fn abandon(&mut self, model: &Arc<str>) {
-        let Some(entry) = self.entries.remove(model) else {
-            return;
-        };
-        self.changes += 1;
-        if let Some(group) = self.groups.get_mut(&entry.group) {
-            group.members.retain(|member| member != model);
-            if group.members.is_empty() {
-                self.groups.remove(&entry.group);
-            }
-        }
-    }
-
-    pub(super) fn binding(&self, model: &str) -> Option<MemoryBinding> {
-        let (model, entry) = self.entries.get_key_value(model).filter(|(_, entry)| entry.complete)?;
-        let group = self.groups.get(&entry.group)?;
-        let places @ [arena, weights] =
-            [&group.arena, &entry.weights].map(|held| held.as_ref().map(Held::place));
-        Some(MemoryBinding {
-            model: model.clone(),
-            plan: group.plan.clone(),
-            arena: arena.map(|place| place.range),
-            weights: weights.map(|place| place.range),
-            places,
-        })
-    }
-
-    /// Takes a binding out, with what nobody else holds; `None` when the model is not bound.
-    pub(super) fn remove(&mut self, model: &str) -> Option<Vec<Held>> {
-        self.entries.get(model).filter(|entry| entry.complete)?;
+    /// Takes back what [`join`](Self::join) noted. Returns what nobody else holds, to be dropped without the lock.
+    pub(super) fn abandon(&mut self, model: &Arc<str>) -> Option<Arc<Held>> {
         let entry = self.entries.remove(model)?;
         self.changes += 1;
-        let mut held: Vec<Held> = entry.weights.into_iter().collect();
-        if let Some(group) = self.groups.get_mut(&entry.group) {
-            group.members.retain(|member| &**member != model);
-            if group.members.is_empty() {
-                held.extend(self.groups.remove(&entry.group).and_then(|group| group.arena));
-            }
-        }
-        Some(held)
+        self.leave(entry.group, model)
     }
 
-    /// Notes the beginning of a run. `None` when the model is not bound, or its arena is being remade.
-    pub(super) fn begin(&mut self, model: &str) -> Option<MemoryBinding> {
-        let binding = self.binding(model)?;
+    /// Takes a model out of its group. Returns the arena when it was the last.
+    fn leave(&mut self, id: u64, model: &str) -> Option<Arc<Held>> {
+        let group = self.groups.get_mut(&id)?;
+        group.members.retain(|member| &**member != model);
+        let last = group.members.is_empty();
+        if last { self.groups.remove(&id).and_then(|group| group.arena) } else { None }
+    }
+
+    /// How a model is bound; `None` when it is not.
+    pub(super) fn seat(&self, model: &str) -> Option<Seat> {
+        let (model, entry) = self.entries.get_key_value(model).filter(|(_, entry)| entry.complete)?;
+        let group = self.groups.get(&entry.group)?;
+        let (plan, lease) = (group.plan.clone(), entry.lease.clone());
+        Some(Seat { model: model.clone(), plan, lease, ready: group.ready })
+    }
+
+    /// Takes a binding out and ends its lease. Returns what nobody else in the book holds; `None` when the model is not
+    /// bound, or is to be evicted and runs.
+    pub(super) fn remove(&mut self, model: &str, why: StaleReason) -> Option<Vec<Arc<Held>>> {
+        // Who is to be evicted may have begun to run since it was chosen.
+        let may_go = |entry: &&Entry| entry.complete && (why != StaleReason::Evicted || entry.running == 0);
+        self.entries.get(model).filter(may_go)?;
+        let entry = self.entries.remove(model)?;
+        entry.lease.end(why);
+        self.changes += 1;
+        let arena = self.leave(entry.group, model);
+        Some(entry.weights.into_iter().chain(arena).collect())
+    }
+
+    /// Notes the beginning of a run under a lease. `None` when the lease has ended, or the arena is being remade.
+    pub(super) fn begin(&mut self, model: &str, lease: &Lease) -> Option<Running> {
         let now = self.tick();
-        let entry = self.entries.get_mut(model)?;
-        if !self.groups.get(&entry.group)?.ready {
-            return None;
-        }
+        let entry = self.entries.get_mut(model).filter(|entry| entry.complete && entry.lease.is(lease))?;
+        let group = self.groups.get(&entry.group).filter(|group| group.ready)?;
         (entry.last_used, entry.running) = (now, entry.running + 1);
-        Some(binding)
+        Some((group.arena.clone(), entry.weights.clone()))
     }
 
-    /// Notes the end of a run.
-    pub(super) fn end(&mut self, model: &str) {
+    /// Notes the end of a run under a lease.
+    pub(super) fn end(&mut self, model: &str, lease: &Lease) {
         let now = self.tick();
         self.changes += 1;
-        if let Some(entry) = self.entries.get_mut(model) {
+        // One that was released meanwhile, and perhaps bound again, has another lease.
+        if let Some(entry) = self.entries.get_mut(model).filter(|entry| entry.lease.is(lease)) {
             (entry.last_used, entry.running) = (now, entry.running.saturating_sub(1));
         }
     }
@@ -254,17 +282,13 @@ impl Book {
                 continue;
             };
             let all_idle = group.ready && group.members.iter().all(free_to_go);
-            let own = entry.weights.as_ref().map_or(ByteSize::ZERO, Held::granted);
+            let own = frees(entry.weights.as_ref());
             if own.is_zero() && !all_idle {
                 continue;
             }
             let left = left.entry(entry.group).or_insert(group.members.len());
             *left -= 1;
-            let arena = if *left == 0 {
-                group.arena.as_ref().map_or(ByteSize::ZERO, Held::granted)
-            } else {
-                ByteSize::ZERO
-            };
+            let arena = if *left == 0 { frees(group.arena.as_ref()) } else { ByteSize::ZERO };
             let frees = own + arena;
             freed += frees;
             victims.push(Victim { model: model.clone(), frees });
@@ -284,17 +308,34 @@ impl Book {
         groups
     }
 
-    /// Takes a group to change it, if it is still as it was: nobody runs in it or joins it until it is put back.
-    pub(super) fn take_group(&mut self, id: u64, members: &[Arc<str>]) -> Option<TakenGroup> {
+    /// Takes a group to change it, if it is still as it was and nobody holds its arena: nobody runs in it or joins it until
+    /// it is put back. The leases of its models end.
+    pub(super) fn take_group(
+        &mut self,
+        id: u64,
+        members: &[Arc<str>],
+        why: StaleReason,
+    ) -> Option<TakenGroup> {
         let idle = self.groups.get(&id)?.members.iter().all(|member| self.is_idle(member));
-        let group =
-            self.groups.get_mut(&id).filter(|group| idle && group.ready && group.members == members)?;
+        let group = self.groups.get_mut(&id)?;
+        // A model that was released while it ran may still hold the arena.
+        let held = group.arena.as_ref().is_some_and(|arena| Arc::strong_count(arena) > 1);
+        if !idle || held || !group.ready || group.members != members {
+            return None;
+        }
         group.ready = false;
-        Some(TakenGroup {
+        let taken = TakenGroup {
             plan: group.plan.clone(),
             arena: group.arena.take(),
             members: group.members.clone(),
-        })
+        };
+        for member in members {
+            if let Some(entry) = self.entries.get_mut(member) {
+                entry.lease.end(why);
+                entry.lease = Lease::default();
+            }
+        }
+        Some(taken)
     }
 
     /// Puts a group back, with the plan and arena that it has now.
@@ -302,8 +343,8 @@ impl Book {
         &mut self,
         id: u64,
         plan: Arc<AllocationPlan>,
-        arena: Option<Held>,
-    ) -> Option<Held> {
+        arena: Option<Arc<Held>>,
+    ) -> Option<Arc<Held>> {
         self.changes += 1;
         let Some(group) = self.groups.get_mut(&id) else {
             return arena;

@@ -12,15 +12,18 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use super::MemoryOrchestrator;
-use super::binding::{BindError, MemoryBinding};
+use super::binding::BindError;
 use super::gate::{Aborted, ExecutionGate};
-use super::running::RunGuard;
+use super::guard::RunGuard;
 use crate::device::AddressRange;
-use crate::plan::{AllocationPlan, Schedule};
 use crate::pool::PoolError;
+use crate::plan::{AllocationPlan, Schedule};
 use crate::pressure::PressureLevel;
 use crate::trace::{Event, Span};
 use crate::units::{ByteSize, Step};
+
+/// Most violations that are listed; all are counted.
+const LISTED: usize = 1000;
 
 /// How thoroughly tensors are checked.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -48,6 +51,8 @@ pub struct ExecutionReport {
     /// Tensors written and found intact at every read, over all repetitions.
     pub verified_tensors: u64,
     /// Reads that found something else than was written.
+    pub aliasing_violations: u64,
+    /// The first thousand of them.
     pub violations: Vec<Violation>,
     /// How long models waited for memory.
     pub stalled: Duration,
@@ -75,14 +80,14 @@ pub enum ExecutionError {
     /// A model is not bound.
     #[error("model `{0}` is not bound; it was released or evicted before its turn")]
     NotBound(Arc<str>),
-    /// The memory failed while a model ran.
+    /// The device failed while a model ran.
     #[error("model `{model}`, {step}: {error}")]
     Device {
         /// The model.
         model: Arc<str>,
         /// The step.
         step: Step,
-        /// What the pool or the device said.
+        /// What the device said.
         error: PoolError,
     },
     /// Another model failed first.
@@ -117,6 +122,17 @@ pub fn execute(
     verify: Verify,
     progress: &(dyn Fn(u64) + Sync),
 ) -> Result<ExecutionReport, ExecutionError> {
+    execute_or_rehearse(orchestrator, plan, repetitions, Some(verify), progress)
+}
+
+/// As [`execute`]; without `verify` everything is decided in the same order, and no tensor is written or read.
+pub(super) fn execute_or_rehearse(
+    orchestrator: &MemoryOrchestrator,
+    plan: &Arc<AllocationPlan>,
+    repetitions: u32,
+    verify: Option<Verify>,
+    progress: &(dyn Fn(u64) + Sync),
+) -> Result<ExecutionReport, ExecutionError> {
     let gate = ExecutionGate::new(plan.schedule, plan.models.len());
     let runner = Runner { orchestrator, plan, gate: &gate, repetitions, verify, progress };
     let results: Vec<Result<ExecutionReport, ExecutionError>> = std::thread::scope(|scope| {
@@ -137,7 +153,9 @@ pub fn execute(
         match result {
             Ok(own) => {
                 report.verified_tensors += own.verified_tensors;
+                report.aliasing_violations += own.aliasing_violations;
                 report.violations.extend(own.violations);
+                report.violations.truncate(LISTED);
                 report.stalled += own.stalled;
             }
             // The first cause, not those who were stopped by it.
@@ -153,7 +171,7 @@ struct Runner<'a> {
     plan: &'a Arc<AllocationPlan>,
     gate: &'a ExecutionGate,
     repetitions: u32,
-    verify: Verify,
+    verify: Option<Verify>,
     progress: &'a (dyn Fn(u64) + Sync),
 }
 
@@ -208,18 +226,20 @@ impl Runner<'_> {
             report.stalled += waited;
         }
         let running = self.orchestrator.begin(name).ok_or_else(|| ExecutionError::NotBound(name.clone()))?;
-        let binding = running.binding();
-        let (mut tensors, steps) = schedule(binding, repetition);
-        let weights = binding.weights.map(|place| (place, pattern(name, "weights", 0)));
+        let Some(verify) = self.verify else {
+            return Ok(());
+        };
+        let (mut tensors, steps) = schedule(&running, repetition);
+        let weights = running.weights().map(|_| pattern(name, "weights", 0));
         let failed = |step: Step| move |error| ExecutionError::Device { model: name.clone(), step, error };
-        if let Some((place, pattern)) = weights.filter(|_| fresh) {
-            running.fill(place, pattern).map_err(failed(Step(0)))?;
+        if let Some(pattern) = weights.filter(|_| fresh) {
+            running.fill_own(pattern).map_err(failed(Step(0)))?;
         }
         for (step, work) in steps {
             // Gate by the workload's clock; the steps of a degraded or compacted plan are on the same one.
             self.gate.begin_step(model, clock.saturating_add(step.0))?;
             let start = self.orchestrator.trace().now();
-            self.step(&running, &mut tensors, step, &work, name, report).map_err(failed(step))?;
+            self.step(&running, &mut tensors, (step, &work), verify, report).map_err(failed(step))?;
             (self.progress)(1);
             self.orchestrator.trace().span(Span {
                 model: name.to_string(),
@@ -228,9 +248,8 @@ impl Runner<'_> {
                 duration: self.orchestrator.trace().now().saturating_sub(start),
             });
         }
-        if let Some((place, pattern)) = weights
-            && let Some(at) =
-                running.find_mismatch(place, pattern, self.verify.stride()).map_err(failed(Step(clock)))?
+        if let Some(pattern) = weights
+            && let Some(at) = running.own_mismatch(pattern, verify.stride()).map_err(failed(Step(clock)))?
         {
             self.violation(
                 report,
@@ -244,26 +263,21 @@ impl Runner<'_> {
     /// Reads before writes: an operator that works in place overwrites its input.
     fn step(
         &self,
-        running: &RunGuard<'_>,
+        running: &RunGuard,
         tensors: &mut [Placed<'_>],
-        step: Step,
-        work: &Work,
-        model: &Arc<str>,
+        (step, work): (Step, &Work),
+        verify: Verify,
         report: &mut ExecutionReport,
     ) -> Result<(), PoolError> {
         for (order, places) in [&work.reads, &work.writes, &work.reads_own].into_iter().enumerate() {
             for &i in places {
                 let tensor = &mut tensors[i];
                 if order == 1 {
-                    running.fill(tensor.place, tensor.pattern)?;
-                } else if let Some(at) =
-                    running.find_mismatch(tensor.place, tensor.pattern, self.verify.stride())?
-                {
+                    running.fill_arena(tensor.place, tensor.pattern)?;
+                } else if let Some(at) = running.mismatch(tensor.place, tensor.pattern, verify.stride())? {
                     tensor.intact = false;
-                    self.violation(
-                        report,
-                        Violation { model: model.clone(), tensor: tensor.id.clone(), step, at },
-                    );
+                    let (model, tensor) = (running.binding().model.clone(), tensor.id.clone());
+                    self.violation(report, Violation { model, tensor, step, at });
                 }
             }
         }
@@ -271,21 +285,24 @@ impl Runner<'_> {
     }
 
     fn violation(&self, report: &mut ExecutionReport, violation: Violation) {
-        self.orchestrator.trace().record(Event::AliasingViolation {
+        self.orchestrator.note(Event::AliasingViolation {
             model: violation.model.to_string(),
             tensor: violation.tensor.to_string(),
             step: violation.step,
             at_bytes: ByteSize::new(violation.at),
         });
-        report.violations.push(violation);
+        report.aliasing_violations += 1;
+        if report.violations.len() < LISTED {
+            report.violations.push(violation);
+        }
     }
 }
 
-/// A bound model's tensors, and what it does with them at each of its steps.
-fn schedule(binding: &MemoryBinding, repetition: u32) -> (Vec<Placed<'_>>, BTreeMap<Step, Work>) {
+/// A running model's tensors, and what it does with them at each of its steps.
+fn schedule(running: &RunGuard, repetition: u32) -> (Vec<Placed<'_>>, BTreeMap<Step, Work>) {
     let mut tensors = Vec::new();
     let mut steps: BTreeMap<Step, Work> = BTreeMap::new();
-    for (tensor, place) in binding.tensors() {
+    for (tensor, place) in running.tensors() {
         if !tensor.takes_room() {
             continue;
         }
@@ -299,7 +316,7 @@ fn schedule(binding: &MemoryBinding, repetition: u32) -> (Vec<Placed<'_>>, BTree
                 .push(i);
         }
         let name = tensor.alias_group.as_ref().unwrap_or(&tensor.id);
-        let pattern = pattern(&binding.model, name, repetition);
+        let pattern = pattern(&running.binding().model, name, repetition);
         tensors.push(Placed { id: &tensor.id, place, pattern, intact: true });
     }
     (tensors, steps)

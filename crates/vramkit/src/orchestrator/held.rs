@@ -1,46 +1,78 @@
 //! Memory that a binding holds. Models run on threads and share an arena, so it is reached by id, from several threads
 //! at once; it goes back to the pool when dropped.
 
+use std::fmt;
 use std::sync::Arc;
 
 use crate::device::AddressRange;
-use crate::pool::{Allocation, AllocationId, DeviceMemoryPool};
+use crate::pool::{Allocation, AllocationId, DeviceMemoryPool, PoolError};
 use crate::units::ByteSize;
-
-/// Where held memory is, and its id in the pool.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Place {
-    pub(super) id: AllocationId,
-    pub(super) range: AddressRange,
-}
 
 /// Memory of the pool that a binding holds.
 pub(super) struct Held {
     pool: Arc<DeviceMemoryPool>,
-    place: Place,
+    id: AllocationId,
+    range: AddressRange,
     granted: ByteSize,
 }
 
 impl Held {
     pub(super) fn new(pool: Arc<DeviceMemoryPool>, allocation: Allocation) -> Self {
         let (range, granted) = (allocation.range(), allocation.granted());
-        Self { pool, place: Place { id: allocation.into_id(), range }, granted }
+        Self { pool, id: allocation.into_id(), range, granted }
     }
 
-    pub(super) fn place(&self) -> Place {
-        self.place
+    /// Where it is; as long as was requested.
+    pub(super) fn range(&self) -> AddressRange {
+        self.range
     }
 
     /// Bytes taken from the pool.
     pub(super) fn granted(&self) -> ByteSize {
         self.granted
     }
+
+    /// Fills a part of it.
+    pub(super) fn fill(&self, part: AddressRange, pattern: u32) -> Result<(), PoolError> {
+        self.pool.fill_part(self.id, self.offset(part), part.size, pattern)
+    }
+
+    /// Writes to a part of it, which is as long as the bytes.
+    pub(super) fn write(&self, part: AddressRange, bytes: &[u8]) -> Result<(), PoolError> {
+        self.pool.write(self.id, self.offset(part), bytes)
+    }
+
+    /// Reads a part of it, which is as long as `into`.
+    pub(super) fn read(&self, part: AddressRange, into: &mut [u8]) -> Result<(), PoolError> {
+        self.pool.read(self.id, self.offset(part), into)
+    }
+
+    /// Where a part of it no longer holds the pattern that it was filled with.
+    pub(super) fn find_mismatch(
+        &self,
+        part: AddressRange,
+        pattern: u32,
+        stride: Option<ByteSize>,
+    ) -> Result<Option<u64>, PoolError> {
+        self.pool.find_mismatch_in(self.id, self.offset(part), part.size, pattern, stride)
+    }
+
+    /// Of a part that is not in it, something that the pool refuses.
+    fn offset(&self, part: AddressRange) -> u64 {
+        part.base.checked_sub(self.range.base).unwrap_or(u64::MAX)
+    }
 }
 
 impl Drop for Held {
     fn drop(&mut self) {
-        if let Err(error) = self.pool.release(self.place.id) {
+        if let Err(error) = self.pool.release(self.id) {
             tracing::error!(%error, "a binding's memory had been released before");
         }
+    }
+}
+
+impl fmt::Debug for Held {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Held").field("id", &self.id).field("range", &self.range).finish()
     }
 }

@@ -11,38 +11,52 @@
 //! Admission is exact and comes first: a binding's bytes are known before anything is taken. Plans that several
 //! models share are bound as one arena, which stays until its last model is released. One lock guards the book
 //! of bindings; the pool, the device and callbacks are never called under it.
+//!
+//! A binding is a description that knows when it has ended: reads and writes through a stale one are errors, and whoever
+//! asked to be told ([`on_evict`](MemoryOrchestrator::on_evict)) is. What a model needs to come back is its
+//! [loader](MemoryOrchestrator::on_load).
 
+mod access;
 mod act;
 mod bind;
 mod binding;
 mod book;
 mod execute;
 mod gate;
+mod guard;
 mod handler;
 mod held;
+mod load;
+mod notice;
 mod policy;
-mod running;
 mod session;
+mod stale;
 
 use std::sync::Arc;
 
+pub use access::AccessError;
 pub use act::{Action, DegradeRequest, PolicyOutcome};
 pub use binding::{BindError, MemoryBinding};
 pub use book::Standing;
 pub use execute::{ExecutionError, ExecutionReport, Verify, execute};
 pub use gate::{Aborted, ExecutionGate};
+pub use guard::RunGuard;
 pub use handler::{PressureHandler, Turn};
+pub use load::{LoadFailure, WeightsLoad};
+pub use notice::StaleNotice;
 pub use policy::{PolicyLadder, PressurePolicy};
-pub use running::RunGuard;
 pub use session::{RunError, Session, SessionModel};
+pub use stale::{StaleBinding, StaleReason};
 
+use crate::device::Source;
 use crate::plan::{AllocationPlan, LifetimeError, MemoryPlanner, Model, Schedule};
 use crate::pool::{DeviceMemoryPool, PoolError};
 use crate::pressure::{LadderError, PressureLevel};
 use crate::sync::{Condvar, Mutex, lock};
 use crate::trace::{Event, Sample, TraceCollector};
 use crate::units::ByteSize;
-use book::Book;
+use book::{Book, Seat};
+use notice::Notifier;
 
 type Degrader = Arc<dyn Fn(&DegradeRequest) -> Option<Model> + Send + Sync>;
 
@@ -52,10 +66,24 @@ pub struct MemoryOrchestrator {
     planner: MemoryPlanner,
     trace: Arc<TraceCollector>,
     dry_run: bool,
+    /// Whether the pool is a stand-in: everything happens there, and is recorded as not done.
+    rehearsal: bool,
+    shared: Arc<Shared>,
+    handler: Mutex<PressureHandler>,
+    notifier: Notifier,
+}
+
+/// What bindings and runs keep of an orchestrator.
+struct Shared {
     book: Mutex<Book>,
     /// Notified whenever memory or a binding's state changes.
     changed: Condvar,
-    handler: Mutex<PressureHandler>,
+}
+
+impl std::fmt::Debug for Shared {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Shared").finish_non_exhaustive()
+    }
 }
 
 /// What a release gave back.
@@ -64,6 +92,8 @@ pub struct Release {
     /// What the binding gave back to the pool; 0 for a model that was not bound, and for one whose arena others
     /// still share.
     pub freed: ByteSize,
+    /// What it will give back when the runs that use it have ended.
+    pub deferred: ByteSize,
     /// Whether the model was bound.
     pub was_bound: bool,
 }
@@ -77,9 +107,10 @@ impl MemoryOrchestrator {
             planner: MemoryPlanner::new(),
             trace: Arc::new(TraceCollector::new()),
             dry_run: false,
-            book: Mutex::new(Book::default()),
-            changed: Condvar::new(),
+            rehearsal: false,
+            shared: Arc::new(Shared { book: Mutex::new(Book::default()), changed: Condvar::new() }),
             handler: Mutex::new(handler),
+            notifier: Notifier::default(),
         }
     }
 
@@ -107,6 +138,16 @@ impl MemoryOrchestrator {
         self
     }
 
+    /// Does everything on a pool that stands in for another one, and records it as not done.
+    fn with_rehearsal(mut self, rehearsal: bool) -> Self {
+        self.rehearsal = rehearsal;
+        self
+    }
+
+    fn note(&self, event: Event) {
+        self.trace.note(event, !self.rehearsal);
+    }
+
     /// The pool that bindings take from.
     pub fn pool(&self) -> &Arc<DeviceMemoryPool> {
         &self.pool
@@ -120,6 +161,7 @@ impl MemoryOrchestrator {
     /// Plans models for a schedule. Takes no memory.
     pub fn plan(&self, models: &[Model], schedule: Schedule) -> Result<Arc<AllocationPlan>, LifetimeError> {
         let plan = Arc::new(self.planner.plan(models, schedule)?);
+        // Also in a rehearsal: a plan takes nothing.
         self.trace.record(Event::PlanGenerated {
             schedule,
             models: plan.models.len(),
@@ -134,7 +176,7 @@ impl MemoryOrchestrator {
 
     /// How a model stands when victims are chosen. Kept until set again, bound or not.
     pub fn set_standing(&self, model: &str, standing: Standing) {
-        lock(&self.book).set_standing(model, standing);
+        lock(&self.shared.book).set_standing(model, standing);
     }
 
     /// Whom to ask when a model is to make do with less. The callback returns the model with smaller tensors, or
@@ -144,30 +186,66 @@ impl MemoryOrchestrator {
         model: &str,
         callback: impl Fn(&DegradeRequest) -> Option<Model> + Send + Sync + 'static,
     ) {
-        lock(&self.book).set_degrader(model, Arc::new(callback));
+        let before = lock(&self.shared.book).set_degrader(model, Arc::new(callback));
+        drop(before);
     }
 
-    /// Where a bound model's memory is; `None` when it is not bound.
+    /// Who brings a model's weights. It runs whenever the model has been given memory for them, before `bind` or `admit`
+    /// returns, on the thread that binds and without locks; so an evicted model has its weights when it is bound again. When
+    /// it fails or panics, the model is not bound ([`BindError::NotLoaded`]). Not called for a model without weights.
+    pub fn on_load(
+        &self,
+        model: &str,
+        loader: impl Fn(&WeightsLoad<'_>) -> Result<(), LoadFailure> + Send + Sync + 'static,
+    ) {
+        let before = lock(&self.shared.book).set_loader(model, Arc::new(loader));
+        drop(before);
+    }
+
+    /// Whom to tell when a model's binding has ended: evicted, released, or moved by a policy. The callback runs on a
+    /// thread of the orchestrator's own, without locks and in the order of what happened, so one that takes long holds up
+    /// those after it; it may bind and release. One that panics is logged. Replaces the model's callback before.
+    pub fn on_evict(&self, model: &str, callback: impl Fn(&StaleNotice) + Send + Sync + 'static) {
+        self.notifier.listen(Some(model), Arc::new(callback));
+    }
+
+    /// As [`on_evict`](Self::on_evict), for every model; beside those of single models and others of this kind.
+    pub fn on_every_evict(&self, callback: impl Fn(&StaleNotice) + Send + Sync + 'static) {
+        self.notifier.listen(None, Arc::new(callback));
+    }
+
+    /// A bound model's memory; `None` when it is not bound.
     pub fn binding(&self, model: &str) -> Option<MemoryBinding> {
-        lock(&self.book).binding(model)
+        let mut book = lock(&self.shared.book);
+        loop {
+            let seat = book.seat(model)?;
+            if seat.ready {
+                return Some(self.binding_of(seat));
+            }
+            // Its arena is being remade by a policy: that ends.
+            book = crate::sync::wait(&self.shared.changed, book);
+        }
+    }
+
+    fn binding_of(&self, seat: Seat) -> MemoryBinding {
+        let shared = Arc::downgrade(&self.shared);
+        MemoryBinding { model: seat.model, plan: seat.plan, lease: seat.lease, shared }
     }
 
     /// The models that are bound, least recently used first.
     pub fn bound(&self) -> Vec<Arc<str>> {
-        lock(&self.book).by_last_use()
+        lock(&self.shared.book).by_last_use()
     }
 
     /// Marks a bound model as running until the guard is dropped: it counts as just used, and no policy touches
     /// it. `None` when it is not bound.
-    pub fn begin(&self, model: &str) -> Option<RunGuard<'_>> {
-        let mut book = lock(&self.book);
+    pub fn begin(&self, model: &str) -> Option<RunGuard> {
         loop {
-            if let Some(binding) = book.begin(model) {
-                return Some(RunGuard { orchestrator: self, binding });
+            // One that is evicted or moved in between is asked for again.
+            let binding = self.binding(model)?;
+            if let Some(running) = RunGuard::begin(self.shared.clone(), &binding) {
+                return Some(running);
             }
-            // Bound, but its arena is being remade by a policy: that ends.
-            book.binding(model)?;
-            book = crate::sync::wait(&self.changed, book);
         }
     }
 
@@ -190,24 +268,26 @@ impl MemoryOrchestrator {
         let level = handler.gauge().level();
         drop(handler);
         if let Some(change) = change {
-            self.trace.record(Event::PressureChanged {
+            self.note(Event::PressureChanged {
                 from: change.from,
                 to: change.to,
                 used_bytes: used,
                 used_ratio,
             });
-            self.changed.notify_all();
+            self.shared.changed.notify_all();
         }
         level
     }
 
     /// Records memory as it is now, the system's view included.
     pub fn sample(&self) -> Sample {
+        let resident = self.pool.resident();
         let sample = Sample {
             at: self.trace.now(),
             used: self.pool.used(),
-            committed: self.pool.committed(),
-            system: self.pool.resident().value,
+            committed: if self.rehearsal { ByteSize::ZERO } else { self.pool.committed() },
+            // What a simulation says of itself is not what a system says.
+            system: resident.value.filter(|_| resident.source != Source::Simulation),
             level: lock(&self.handler).gauge().level(),
         };
         self.trace.sample(sample);
@@ -217,10 +297,7 @@ impl MemoryOrchestrator {
     /// Gives free granules back to the device.
     pub fn trim(&self) -> Result<ByteSize, PoolError> {
         let report = self.pool.trim()?;
-        self.trace.record(Event::Trimmed {
-            freed_bytes: report.freed_bytes,
-            committed_bytes: self.pool.committed(),
-        });
+        self.note(Event::Trimmed { freed_bytes: report.freed_bytes, committed_bytes: self.pool.committed() });
         Ok(report.freed_bytes)
     }
 }

@@ -2,14 +2,18 @@
 //!
 //! Plan, check the capacity, make a pool, bind, execute, release, trim; sample memory and read pressure on the
 //! way. However it ends, everything is released and the pool is at zero.
+//!
+//! A dry run is the same code on a stand-in: a simulated device of the same capacity and granularity. It takes no memory
+//! and touches no tensor; what it decides is what a run decides, recorded as not done. What depends on how long steps take
+//! (cooldowns, dwells) is decided as if they took no time.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::execute::{ExecutionError, ExecutionReport, Verify, execute};
+use super::execute::{ExecutionError, ExecutionReport, Verify, execute_or_rehearse};
 use super::{BindError, DegradeRequest, MemoryOrchestrator, PolicyLadder, Standing};
-use crate::device::Backing;
+use crate::device::{Backing, DeviceKind, SimulatedDevice};
 use crate::plan::{AllocationPlan, LifetimeError, MemoryPlanner, Model, Schedule};
 use crate::pool::{DeviceMemoryPool, PoolError, Request};
 use crate::pressure::{LadderError, PressureLevel};
@@ -109,12 +113,14 @@ impl Session {
         let free = self.device.memory().free_bytes.value;
         let capacity = self.capacity.or(free).unwrap_or(ByteSize::gib(1));
         let models: Vec<Model> = self.models.iter().map(|entry| entry.model.clone()).collect();
-        let pool = Arc::new(DeviceMemoryPool::new(self.device.clone(), capacity)?);
+        let info = self.device.info();
+        let device = if self.dry_run { stand_in(&*self.device, capacity) } else { self.device.clone() };
+        let pool = Arc::new(DeviceMemoryPool::new(device, capacity)?);
         let orchestrator = MemoryOrchestrator::new(pool.clone())
             .with_ladder(self.ladder)?
             .with_planner(self.planner)
             .with_trace(trace.clone())
-            .with_dry_run(self.dry_run);
+            .with_rehearsal(self.dry_run);
         let plan = orchestrator.plan(&models, self.schedule)?;
         check_capacity(&models, &plan, pool.capacity())?;
         for entry in &self.models {
@@ -126,17 +132,15 @@ impl Session {
             }
         }
         orchestrator.sample();
-        let executed = match self.dry_run {
-            true => Ok(ExecutionReport::default()),
-            false => bind_and_execute(&orchestrator, &plan, self.repetitions, self.verify, progress),
-        };
+        let verify = (!self.dry_run).then_some(self.verify);
+        let executed = bind_and_execute(&orchestrator, &plan, self.repetitions, verify, progress);
         for model in &models {
             orchestrator.release(&model.name);
         }
         let peak = pool.stats();
         let used_after_release = pool.used();
         for leak in pool.live().leaks {
-            trace.record(Event::Leak {
+            orchestrator.note(Event::Leak {
                 model: leak.model.to_string(),
                 tag: leak.tag,
                 requested_bytes: leak.requested_bytes,
@@ -145,27 +149,39 @@ impl Session {
         let trimmed = orchestrator.trim();
         orchestrator.sample();
         let executed =
-            executed.inspect_err(|error| trace.record(Event::Failed { error: error.to_string() }))?;
+            executed.inspect_err(|error| orchestrator.note(Event::Failed { error: error.to_string() }))?;
         trimmed?;
         let (readings, level_changes) = orchestrator.readings();
-        let samples = trace.samples();
+        let (samples, dropped) = (trace.samples(), trace.dropped());
+        let weights: ByteSize = plan.models.iter().map(|model| model.weights).sum();
+        let or_none = |bytes: ByteSize| if self.dry_run { ByteSize::ZERO } else { bytes };
+        let with_weights = |bytes: ByteSize| bytes.checked_add(weights).unwrap_or(ByteSize::MAX);
+        let (together, apart) = (with_weights(plan.arena_size), with_weights(plan.sum_of_peaks()));
         let report = RunReport {
             schema: "vramkit.run/1",
             name: self.name,
             plan: PlanReport::new(&plan, Some(capacity), false),
-            device: self.device.info(),
+            device: info.clone(),
             capacity_bytes: capacity,
             dry_run: self.dry_run,
             repetitions: self.repetitions,
             reduction_of_sum_of_sizes_ratio: plan.reduction_of(plan.sum_of_sizes()),
             reduction_of_sum_of_peaks_ratio: plan.reduction_of(plan.sum_of_peaks()),
+            weights_bytes: weights,
+            together_bytes: together,
+            apart_bytes: apart,
+            reduction_of_apart_ratio: if apart.is_zero() { 0.0 } else { 1.0 - together.ratio_of(apart) },
             peak_used_bytes: peak.peak_used_bytes,
-            peak_committed_bytes: peak.peak_committed_bytes,
-            system_peak_bytes: samples.iter().filter_map(|sample| sample.system).max(),
+            peak_committed_bytes: or_none(peak.peak_committed_bytes),
+            system_peak_bytes: trace.system_peak(),
+            system_peak_unavailable: trace
+                .system_peak()
+                .is_none()
+                .then(|| no_system(info.kind, self.dry_run)),
             used_after_release_bytes: used_after_release,
             committed_after_trim_bytes: pool.committed(),
             verified_tensors: executed.verified_tensors,
-            aliasing_violations: executed.violations.len() as u64,
+            aliasing_violations: executed.aliasing_violations,
             violations: executed
                 .violations
                 .iter()
@@ -178,6 +194,7 @@ impl Session {
             level_changes,
             samples: samples.iter().map(SampleReport::new).collect(),
             decisions: trace.events(),
+            dropped,
         };
         Ok((report, plan))
     }
@@ -195,12 +212,30 @@ impl Session {
     }
 }
 
+/// What a dry run decides on: as large as the pool, committed by the same granule, with addresses as cheap.
+fn stand_in(device: &dyn Backing, capacity: ByteSize) -> Arc<dyn Backing> {
+    let granularity = device.info().granularity;
+    let whole = capacity.checked_align_up(granularity.bytes().max(1)).unwrap_or(capacity);
+    let builder = SimulatedDevice::builder(whole).granularity(granularity);
+    Arc::new(builder.virtual_memory(device.has_virtual_memory()).build())
+}
+
+/// Why the system has no say in how much is resident.
+fn no_system(kind: DeviceKind, dry_run: bool) -> String {
+    let reason = match kind {
+        _ if dry_run => "a dry run takes no memory",
+        DeviceKind::Simulated => "a simulated device has no memory behind it",
+        DeviceKind::Host | DeviceKind::Cuda | DeviceKind::Other(_) => "the system does not tell",
+    };
+    reason.to_owned()
+}
+
 /// Binds everything (a sequential plan's models one by one, as their turn comes), then executes.
 fn bind_and_execute(
     orchestrator: &MemoryOrchestrator,
     plan: &Arc<AllocationPlan>,
     repetitions: u32,
-    verify: Verify,
+    verify: Option<Verify>,
     progress: &(dyn Fn(u64) + Sync),
 ) -> Result<ExecutionReport, ExecutionError> {
     if plan.schedule != Schedule::Sequential {
@@ -213,7 +248,7 @@ fn bind_and_execute(
             orchestrator.sample();
         }
     }
-    let report = execute(orchestrator, plan, repetitions, verify, progress)?;
+    let report = execute_or_rehearse(orchestrator, plan, repetitions, verify, progress)?;
     orchestrator.sample();
     Ok(report)
 }

@@ -43,7 +43,7 @@ pub struct TensorLifetime {
 }
 
 impl TensorLifetime {
-    /// A tensor of `[start, end)` without constraints, aligned to one byte.
+    /// A tensor of `[start, end)` without constraints, aligned to 256 bytes as allocations are.
     pub fn new(model: &str, id: &str, start: u64, end: u64, size: ByteSize) -> Self {
         Self {
             id: id.into(),
@@ -52,7 +52,7 @@ impl TensorLifetime {
             end: Step(end),
             gaps: Vec::new(),
             size,
-            alignment: 1,
+            alignment: 256,
             pinned: None,
             alias_group: None,
             pools: Vec::new(),

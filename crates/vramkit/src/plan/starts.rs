@@ -230,7 +230,11 @@ mod tests {
 
     fn model(name: &str, rows: &[(u64, u64, u64)]) -> Model {
         let tensors = rows.iter().enumerate().map(|(i, &(start, end, bytes))| {
-            TensorLifetime::new(name, &i.to_string(), start, end, ByteSize::new(bytes))
+            let id = i.to_string();
+            TensorLifetime {
+                alignment: 1,
+                ..TensorLifetime::new(name, &id, start, end, ByteSize::new(bytes))
+            }
         });
         Model { name: name.into(), weights: ByteSize::ZERO, start: Step(0), tensors: tensors.collect() }
     }

@@ -5,7 +5,7 @@ use proptest::prelude::*;
 mod shared;
 
 fn tensor(model: &str, id: &str, start: u64, end: u64, bytes: u64) -> TensorLifetime {
-    TensorLifetime::new(model, id, start, end, ByteSize::new(bytes))
+    TensorLifetime { alignment: 1, ..TensorLifetime::new(model, id, start, end, ByteSize::new(bytes)) }
 }
 
 fn model(name: &str, tensors: Vec<TensorLifetime>) -> Model {

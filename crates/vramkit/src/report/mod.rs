@@ -16,7 +16,7 @@ use serde::Serialize;
 
 use crate::device::{DeviceInfo, DeviceKind, DeviceMemory, StreamPoolMemory};
 use crate::pressure::PressureLevel;
-use crate::trace::TraceEvent;
+use crate::trace::{Dropped, TraceEvent};
 use crate::units::{ByteSize, Step};
 
 /// A run: `vramkit.run/1`.
@@ -37,16 +37,27 @@ pub struct RunReport {
     pub dry_run: bool,
     /// How often every model ran.
     pub repetitions: u32,
-    /// What the arena saves of the sum of all tensors' sizes.
+    /// The weights of all models.
+    pub weights_bytes: ByteSize,
+    /// What the models need in one arena: the arena and all weights.
+    pub together_bytes: ByteSize,
+    /// What they would need each for itself, as well as that can be done: their live peaks and all weights.
+    pub apart_bytes: ByteSize,
+    /// What being together saves of being apart.
+    pub reduction_of_apart_ratio: f64,
+    /// What the arena saves of the sum of all tensors' sizes. No model needs all of its tensors at once: see
+    /// `reduction_of_apart_ratio`.
     pub reduction_of_sum_of_sizes_ratio: f64,
     /// What the arena saves of the sum of the models' live peaks.
     pub reduction_of_sum_of_peaks_ratio: f64,
-    /// Most bytes that the pool granted at one time.
+    /// Most bytes that the pool granted at one time; in a dry run, that it would have.
     pub peak_used_bytes: ByteSize,
     /// Most bytes that the pool held from the device.
     pub peak_committed_bytes: ByteSize,
     /// Most bytes that the system saw behind the pool's addresses; `null` where it does not tell.
     pub system_peak_bytes: Option<ByteSize>,
+    /// Why the system does not tell; `null` where it does.
+    pub system_peak_unavailable: Option<String>,
     /// Bytes granted after everything was released.
     pub used_after_release_bytes: ByteSize,
     /// Bytes held from the device after everything was released and trimmed.
@@ -67,8 +78,10 @@ pub struct RunReport {
     pub level_changes: u64,
     /// Memory over time.
     pub samples: Vec<SampleReport>,
-    /// What was decided, in order.
+    /// What was decided, in order; in a dry run, what would be, each with `"done": false`.
     pub decisions: Vec<TraceEvent>,
+    /// How many older decisions and samples are not among these.
+    pub dropped: Dropped,
 }
 
 /// A tensor that was not intact.

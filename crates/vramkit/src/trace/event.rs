@@ -147,6 +147,24 @@ pub enum Event {
         /// The first byte of it that was wrong.
         at_bytes: ByteSize,
     },
+    /// A model's weights were brought by its loader, before it was bound.
+    Loaded {
+        /// The model.
+        model: String,
+        /// Its weights.
+        loaded_bytes: ByteSize,
+        /// How long the loader took.
+        elapsed_seconds: f64,
+    },
+    /// Older records went to make room, and are not here.
+    TraceDropped {
+        /// How many events.
+        events: u64,
+        /// How many stretches of execution.
+        spans: u64,
+        /// How many samples of memory.
+        samples: u64,
+    },
     /// Something was live when everything should have been released.
     Leak {
         /// The model that it was granted to.
@@ -220,6 +238,13 @@ impl Event {
             Self::AliasingViolation { model, tensor, step, at_bytes } => {
                 ("aliasing violation", format!("{tensor} of {model} at {step}, byte {}", at_bytes.grouped()))
             }
+            Self::Loaded { model, loaded_bytes, elapsed_seconds } => {
+                ("loaded", format!("{loaded_bytes} of weights of {model} in {elapsed_seconds:.3} s"))
+            }
+            Self::TraceDropped { events, spans, samples } => (
+                "trace dropped",
+                format!("{events} older events, {spans} steps and {samples} samples are not here"),
+            ),
             Self::Leak { model, tag, requested_bytes } => {
                 ("leak", format!("{requested_bytes} of {model} ({tag})"))
             }
