@@ -146,6 +146,6 @@ impl Drop for RunGuard {
         // The memory first: whoever is woken finds it free, if the model was released meanwhile.
         drop((self.arena.take(), self.weights.take()));
         lock(&self.shared.book).end(&self.binding.model, &self.binding.lease);
-        self.shared.changed.notify_all();
+        self.shared.wake();
     }
 }
