@@ -144,7 +144,7 @@ pub struct RunOptions {
     /// Check every byte of every tensor, or some of each page
     #[arg(long, value_enum, default_value_t = VerifyArg::Stride)]
     pub verify: VerifyArg,
-    /// Write every decision, a JSON object a line
+    /// Write every decision as it is made, a JSON object a line
     #[arg(long, value_name = "FILE.jsonl")]
     pub trace: Option<PathBuf>,
     /// Write a trace for ui.perfetto.dev

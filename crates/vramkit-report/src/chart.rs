@@ -21,7 +21,8 @@ const MOST_SAMPLES: usize = 2000;
 pub(crate) fn memory_svg(run: &RunReport) -> String {
     // Of many, the highest of each stretch: more than the picture has room for.
     let stretch = run.samples.len().div_ceil(MOST_SAMPLES).max(1);
-    let highest_of = |stretch: &[SampleReport]| stretch.iter().copied().max_by_key(|sample| sample.used_bytes);
+    let highest_of =
+        |stretch: &[SampleReport]| stretch.iter().copied().max_by_key(|sample| sample.used_bytes);
     let samples: Vec<SampleReport> = run.samples.chunks(stretch).filter_map(highest_of).collect();
     let seconds = samples.last().map_or(1.0, |sample| sample.at_seconds).max(1e-6);
     let highest = samples

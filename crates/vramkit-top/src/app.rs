@@ -248,12 +248,7 @@ impl App {
                         bytes: Some(stats.used_bytes),
                     };
                     std::iter::once(of_pool).chain(pool.ledger.iter().map(|entry| Row {
-                        name: format!(
-                            "  {} {} {}",
-                            entry.model,
-                            entry.purpose,
-                            entry.tag
-                        ),
+                        name: format!("  {} {} {}", entry.model, entry.purpose, entry.tag),
                         detail: format!("{} allocations", entry.allocations),
                         bytes: Some(entry.granted_bytes),
                     }))

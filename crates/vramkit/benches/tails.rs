@@ -16,8 +16,8 @@ use std::time::Instant;
 
 use offset_allocator::{Allocation as OffsetAllocation, Allocator};
 use vk_mem::{
-    VirtualAllocation, VirtualAllocationCreateFlags, VirtualAllocationCreateInfo, VirtualBlock, VirtualBlockCreateFlags,
-    VirtualBlockCreateInfo,
+    VirtualAllocation, VirtualAllocationCreateFlags, VirtualAllocationCreateInfo, VirtualBlock,
+    VirtualBlockCreateFlags, VirtualBlockCreateInfo,
 };
 use vramkit::ByteSize;
 use vramkit::device::SimulatedDevice;
@@ -28,10 +28,18 @@ const ROUNDS: usize = 7;
 
 #[derive(Clone, Copy)]
 enum Operation {
-    Allocate { name: u32, size: u64 },
+    Allocate {
+        name: u32,
+        size: u64,
+    },
     /// As a plain allocator has it: a larger place, then the old one back.
-    Grow { name: u32, size: u64 },
-    Free { name: u32 },
+    Grow {
+        name: u32,
+        size: u64,
+    },
+    Free {
+        name: u32,
+    },
 }
 
 /// Something that grants offsets.
@@ -120,7 +128,8 @@ struct InPlace {
 
 impl Subject for InPlace {
     fn allocate(&mut self, name: u32, size: u64) -> u64 {
-        let grown = self.pool.reserve(Request::new(ByteSize::new(size)), ByteSize::new(CONTEXT)).expect("ample");
+        let grown =
+            self.pool.reserve(Request::new(ByteSize::new(size)), ByteSize::new(CONTEXT)).expect("ample");
         self.live.insert(name, grown);
         0
     }
@@ -174,7 +183,12 @@ struct Vma {
 
 impl Subject for Vma {
     fn allocate(&mut self, name: u32, size: u64) -> u64 {
-        let info = VirtualAllocationCreateInfo { size, alignment: 256, flags: VirtualAllocationCreateFlags::empty(), user_data: 0 };
+        let info = VirtualAllocationCreateInfo {
+            size,
+            alignment: 256,
+            flags: VirtualAllocationCreateFlags::empty(),
+            user_data: 0,
+        };
         // SAFETY: the block lives as long as its allocations, and each is freed once.
         let (allocation, offset) = unsafe { self.block.allocate(info) }.expect("ample");
         self.live.insert(name, allocation);
@@ -208,7 +222,11 @@ fn subject(name: &str) -> Box<dyn Subject> {
             Box::new(Offset { allocator, live: Live::new() })
         }
         _ => {
-            let info = VirtualBlockCreateInfo { size: CAPACITY, flags: VirtualBlockCreateFlags::empty(), allocation_callbacks: None };
+            let info = VirtualBlockCreateInfo {
+                size: CAPACITY,
+                flags: VirtualBlockCreateFlags::empty(),
+                allocation_callbacks: None,
+            };
             Box::new(Vma { block: VirtualBlock::new(info).expect("a block"), live: Live::new() })
         }
     }
@@ -371,7 +389,8 @@ fn table(what: &str, live: u64, subjects: &[(&str, &[Operation])]) {
         "", "median", "p99.9 cold/warm", "maximum cold/warm", "committing", "p99.9 to offset's", "", "waste"
     );
     let mut peers: Option<[f64; 2]> = None;
-    let mut rows: Vec<(&str, Times)> = subjects.iter().map(|(name, trace)| (*name, run(trace, name))).collect();
+    let mut rows: Vec<(&str, Times)> =
+        subjects.iter().map(|(name, trace)| (*name, run(trace, name))).collect();
     if let Some((_, times)) = rows.iter().find(|(name, _)| name.starts_with("offset")) {
         let (cold, warm) = times.each.split_at(times.each.len() / 2);
         peers = Some([f64::from(tail(cold)[1]), f64::from(tail(warm)[1])]);
@@ -395,8 +414,9 @@ fn table(what: &str, live: u64, subjects: &[(&str, &[Operation])]) {
 
 fn main() {
     let names = ["vramkit", "offset-allocator 0.2", "VMA virtual block"];
-    let random_sizes =
-        churn(4096, 400_000, |r| (256.0 * 2f64.powf((r % (1 << 20)) as f64 / (1u64 << 20) as f64 * 18.0)) as u64);
+    let random_sizes = churn(4096, 400_000, |r| {
+        (256.0 * 2f64.powf((r % (1 << 20)) as f64 / (1u64 << 20) as f64 * 18.0)) as u64
+    });
     let with = |trace: &'static [Operation]| names.map(|name| (name, trace));
     let random_sizes: &'static [Operation] = random_sizes.leak();
     table("random sizes, 256 B to 64 MiB, at most 4,096 live", peak_live(random_sizes), &with(random_sizes));

@@ -5,7 +5,7 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
-use std::sync::mpsc::channel;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use vramkit::ByteSize;
@@ -50,7 +50,8 @@ fn what_a_child_drops_stays_its_parents() {
     let pool = DeviceMemoryPool::new(Arc::new(SimulatedDevice::new(capacity)), capacity).unwrap();
     let pool = Arc::new(pool);
     let mut publisher = Some(Publisher::within(&folder, &[("main", &pool)]).unwrap());
-    let answers = || PublishedReader::default().read(&folder).iter().map(|found| found.pid).collect::<Vec<_>>();
+    let answers =
+        || PublishedReader::default().read(&folder).iter().map(|found| found.pid).collect::<Vec<_>>();
     assert_eq!(answers(), [std::process::id()]);
     assert_eq!(in_a_child(|| drop(publisher.take())), Some(0), "dropping in a child is harmless");
     assert_eq!(answers(), [std::process::id()], "the parent still answers");
@@ -60,25 +61,28 @@ fn what_a_child_drops_stays_its_parents() {
 
     // Callbacks on evictions run in a child, too, although the parent's thread is not there.
     let orchestrator = MemoryOrchestrator::new(pool.clone());
-    let (tell, told) = channel();
-    let (block, blocked) = channel::<()>();
-    let blocked = std::sync::Mutex::new(blocked);
-    let parent = std::process::id();
-    orchestrator.on_every_evict(move |notice| {
-        tell.send(notice.model.clone()).unwrap();
-        if std::process::id() == parent {
-            let _ = blocked.lock().unwrap().recv();
+    // Plain numbers, no channels: a lock that a thread holds at the fork stays locked in the child.
+    let (told, over) = (Arc::new(AtomicU64::new(0)), Arc::new(AtomicBool::new(false)));
+    let (tell, ended, parent) = (told.clone(), over.clone(), std::process::id());
+    orchestrator.on_every_evict(move |_| {
+        tell.fetch_add(1, Ordering::SeqCst);
+        while std::process::id() == parent && !ended.load(Ordering::SeqCst) {
+            std::thread::sleep(Duration::from_millis(1));
         }
     });
     let plan = orchestrator.plan(&[filler("m", ByteSize::mib(1))], Schedule::Fixed).unwrap();
     let evict = || {
+        let (before, start) = (told.load(Ordering::SeqCst), Instant::now());
         orchestrator.bind("m", &plan).unwrap();
         orchestrator.apply(PressurePolicy::Evict, ByteSize::mib(1));
-        told.recv_timeout(Duration::from_secs(10)).unwrap();
+        while told.load(Ordering::SeqCst) == before {
+            assert!(start.elapsed() < Duration::from_secs(10), "nobody was told");
+            std::thread::sleep(Duration::from_millis(1));
+        }
     };
     evict(); // The thread is in the callback, and stays there.
     assert_eq!(in_a_child(evict), Some(0), "a child has a thread of its own for them");
-    drop(block);
+    over.store(true, Ordering::SeqCst);
     drop(publisher);
     assert!(answers().is_empty());
     std::fs::remove_dir_all(&folder).unwrap();

@@ -1,4 +1,6 @@
 //! Room for requests: addresses are cheap, memory grows in place, and what is moved for a request is bounded.
+#![allow(clippy::unwrap_used)]
+#![cfg(not(loom))]
 
 use std::sync::Arc;
 

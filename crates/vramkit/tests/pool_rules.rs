@@ -1,5 +1,7 @@
 //! What a pool keeps to whatever comes: budgets through every way to memory, names that are told apart, user code that
 //! misbehaves.
+#![allow(clippy::unwrap_used)]
+#![cfg(not(loom))]
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};

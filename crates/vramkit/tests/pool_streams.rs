@@ -1,4 +1,6 @@
 //! Memory released on streams: what is finished is free for every reader, who waits is seen, and nobody waits in vain.
+#![allow(clippy::unwrap_used)]
+#![cfg(not(loom))]
 
 use std::sync::Arc;
 use std::sync::mpsc;

@@ -17,7 +17,6 @@ use crate::args::{OrderArg, PlanOptions};
 use crate::failure::Failure;
 use crate::interrupt;
 use crate::output::{self, BAD, GOOD};
-pub use crate::plan_text::describe;
 use crate::plan_text::{because, describe_plan, explain};
 use crate::progress::Progress;
 

@@ -12,10 +12,10 @@ use vramkit::trace::{Dropped, TraceCollector};
 use vramkit_models::{Demand, ReadError, ReadOptions, read};
 
 use crate::args::RunOptions;
-use crate::plan_text::details;
 use crate::commands::trace_files::TraceFiles;
 use crate::failure::Failure;
 use crate::output::{self, BAD, BOLD, GOOD};
+use crate::plan_text::details;
 use crate::progress::Progress;
 
 /// A card that many know, for the simulated device without a capacity.
@@ -45,7 +45,10 @@ pub fn run(options: &RunOptions) -> Result<bool, Failure> {
     if let Some(missing) = files.map(TraceFiles::finish).transpose()?
         && missing.is_any()
     {
-        output::note(&format!("note: {} that came too fast are not in the trace's files\n", counted(missing)))?;
+        output::note(&format!(
+            "note: {} that came too fast are not in the trace's files\n",
+            counted(missing)
+        ))?;
     }
     let (report, plan) = outcome.map_err(|error| match error {
         RunError::Lifetimes(error) => {
@@ -127,24 +130,26 @@ fn headline(report: &RunReport) -> String {
     let mut text = format!("{held}\n");
     if !report.apart_bytes.is_zero() {
         let (apart, less) = (report.apart_bytes, 100.0 * report.reduction_of_apart_ratio);
-        let _ = writeln!(text, "  {less:.2} % less than {apart}, what the models need each for itself: {alone}");
+        let _ =
+            writeln!(text, "  {less:.2} % less than {apart}, what the models need each for itself: {alone}");
     }
     let verdict = match plan.proven_optimal {
         true => format!("{GOOD}proven optimal{GOOD:#}"),
-        false => format!("{:.3} % over the lower bound of {}", plan.gap_ratio * 100.0, plan.lower_bound_bytes),
+        false => {
+            format!("{:.3} % over the lower bound of {}", plan.gap_ratio * 100.0, plan.lower_bound_bytes)
+        }
     };
     let _ = writeln!(text, "  arena of {} bytes, {verdict}", arena.grouped());
+    let mut compare = |ratio: f64, bytes: ByteSize, what: &str| {
+        let _ = writeln!(text, "    {:.2} % less than {bytes}, {what}", 100.0 * ratio);
+    };
+    if !weights.is_zero() && !plan.sum_of_peaks_bytes.is_zero() {
+        compare(report.reduction_of_sum_of_peaks_ratio, plan.sum_of_peaks_bytes, "the models' live peaks");
+    }
     if !plan.sum_of_sizes_bytes.is_zero() {
-        let percent = |ratio: f64| format!("{:.2} %", 100.0 * ratio);
         let tensors: usize = plan.models.iter().map(|model| model.tensors).sum();
-        let _ = writeln!(
-            text,
-            "    {} less than {}, the live peaks; {} less than {}, all {tensors} tensors in places of their own",
-            percent(report.reduction_of_sum_of_peaks_ratio),
-            plan.sum_of_peaks_bytes,
-            percent(report.reduction_of_sum_of_sizes_ratio),
-            plan.sum_of_sizes_bytes,
-        );
+        let what = format!("{tensors} tensors each in a place of its own");
+        compare(report.reduction_of_sum_of_sizes_ratio, plan.sum_of_sizes_bytes, &what);
     }
     text
 }
@@ -201,7 +206,11 @@ fn text(report: &RunReport) -> String {
     let _ = writeln!(text, "  peak {committed} bytes committed by the pool, {system}");
     let _ = writeln!(text, "{}; {:.3} s waiting for memory", pressure(report), report.stall_seconds);
     if report.dropped.is_any() {
-        let _ = writeln!(text, "  the report is of the last decisions: {} are not in it", counted(report.dropped));
+        let _ = writeln!(
+            text,
+            "  the report is of the last decisions: {} are not in it",
+            counted(report.dropped)
+        );
     }
     let _ = writeln!(
         text,

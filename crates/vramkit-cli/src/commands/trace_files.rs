@@ -111,7 +111,8 @@ mod tests {
     fn a_long_run_is_whole_in_its_file_or_says_what_is_missing() {
         let folder = tempfile::tempdir().unwrap();
         let (lines, perfetto) = (folder.path().join("t.jsonl"), folder.path().join("t.json"));
-        let trace = Arc::new(TraceCollector::with_capacity(TraceCapacity { events: 16, spans: 4, samples: 4 }));
+        let trace =
+            Arc::new(TraceCollector::with_capacity(TraceCapacity { events: 16, spans: 4, samples: 4 }));
         let files = TraceFiles::begin(&trace, Some(&lines), Some(&perfetto)).unwrap().unwrap();
         for n in 0..100 {
             trace.record(Event::Failed { error: n.to_string() });

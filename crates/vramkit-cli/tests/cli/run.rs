@@ -20,7 +20,9 @@ fn run_keeps_its_contract() {
         assert_eq!(run["used_after_release_bytes"], 0);
         let committed = run["peak_committed_bytes"].as_u64().unwrap();
         assert!(committed >= arena && committed - arena < 2 << 20);
-        assert_eq!(run["system_peak_bytes"], run["peak_committed_bytes"]);
+        assert!(run["system_peak_bytes"].is_null(), "a simulation is no system");
+        assert!(run["system_peak_unavailable"].as_str().unwrap().contains("simulated"));
+        assert_eq!(run["dropped"]["events"], 0);
         assert!(run["stall_seconds"].is_number() && run["levels"]["normal"].is_number());
         let kinds: Vec<&str> =
             run["decisions"].as_array().unwrap().iter().map(|d| d["kind"].as_str().unwrap()).collect();
@@ -40,6 +42,13 @@ fn real_graphs_run_on_real_memory() {
     assert_eq!(run["plan"]["arena_bytes"], 9_633_792);
     let peak = run["peak_committed_bytes"].as_u64().unwrap();
     assert_eq!(run["system_peak_bytes"].as_u64().unwrap_or(peak), peak);
+    // What people would otherwise have against what they have: weights are there either way.
+    let bytes = |name: &str| run[name].as_u64().unwrap();
+    let peaks = run["plan"]["sum_of_peaks_bytes"].as_u64().unwrap();
+    assert_eq!(bytes("together_bytes"), 9_633_792 + bytes("weights_bytes"));
+    assert_eq!(bytes("apart_bytes"), peaks + bytes("weights_bytes"));
+    let ratio = run["reduction_of_apart_ratio"].as_f64().unwrap();
+    assert!((0.071..0.072).contains(&ratio), "{ratio}");
 }
 
 #[test]
@@ -47,6 +56,88 @@ fn a_dry_run_takes_nothing() {
     let run = json(&["run", &example("three-models"), "--dry-run", "--json"], 0);
     assert_eq!((&run["peak_committed_bytes"], &run["verified_tensors"]), (&0.into(), &0.into()));
     assert_eq!(run["dry_run"], true);
+}
+
+/// Two of three models fit; ladder with everything.
+const CROWDED: &str = r#"
+schedule = "sequential"
+capacity = "100MB"
+repetitions = 2
+[[models]]
+name = "a"
+weights = "40MB"
+tensors = [ { id = "x", size = "10MB", start = 0, end = 3 } ]
+[[models]]
+name = "b"
+weights = "40MB"
+degrade_to_ratio = 0.5
+tensors = [ { id = "y", size = "10MB", start = 0, end = 3 } ]
+[[models]]
+name = "c"
+weights = "40MB"
+tensors = [ { id = "z", size = "10MB", start = 0, end = 3 } ]
+[pressure]
+rungs = [
+  { level = "elevated", enter = 0.70, policies = ["log", "degrade"] },
+  { level = "critical", enter = 0.90, policies = ["compact", "evict"] },
+]
+"#;
+
+#[test]
+fn a_dry_run_says_what_a_run_does() {
+    let folder = tempfile::tempdir().unwrap();
+    let crowded = folder.path().join("crowded.toml");
+    std::fs::write(&crowded, CROWDED).unwrap();
+    let crowded = crowded.display().to_string();
+    for (workload, evictions) in [(crowded, 4), (example("three-models"), 0), (example("vision"), 0)] {
+        let decisions = |more: &[&str]| {
+            let run = ["run", &workload, "--device", "sim", "--schedule", "sequential", "--json"];
+            let run = json(&[&run, more].concat(), 0);
+            let fields = |decision: &serde_json::Value| {
+                let field = |name: &str| decision[name].to_string();
+                ["kind", "model", "freed_bytes", "policy", "to"].map(field)
+            };
+            let all = run["decisions"].as_array().unwrap();
+            let done = all.iter().skip(1).map(|decision| decision["done"].as_bool().unwrap());
+            assert!(done.clone().all(|done| done) || done.clone().all(|done| !done), "{workload}");
+            assert_eq!(done.clone().next(), Some(more.is_empty()));
+            (all.iter().map(fields).collect::<Vec<_>>(), run["levels"].clone())
+        };
+        let real = decisions(&[]);
+        assert_eq!(decisions(&["--dry-run"]), real, "{workload}");
+        assert_eq!(real.0.iter().filter(|fields| fields[0] == "\"evicted\"").count(), evictions);
+    }
+}
+
+/// Many times what is kept in memory.
+#[test]
+fn a_long_run_is_whole_in_its_trace_and_says_what_its_report_lacks() {
+    let folder = tempfile::tempdir().unwrap();
+    let (workload, trace) = (folder.path().join("long.toml"), folder.path().join("t.jsonl"));
+    std::fs::write(&workload, CROWDED.replace("repetitions = 2", "repetitions = 4000")).unwrap();
+    let run = json(
+        &[
+            "run",
+            &workload.display().to_string(),
+            "--device",
+            "sim",
+            "--dry-run",
+            "--trace",
+            &trace.display().to_string(),
+            "--json",
+        ],
+        0,
+    );
+    let lacking = run["dropped"]["events"].as_u64().unwrap();
+    assert_eq!(run["decisions"].as_array().unwrap().len(), 65_536);
+    let lines = std::fs::read_to_string(trace).unwrap();
+    let missing: u64 = lines
+        .lines()
+        .filter(|line| line.contains("\"trace_dropped\""))
+        .map(|line| serde_json::from_str::<serde_json::Value>(line).unwrap()["events"].as_u64().unwrap())
+        .sum();
+    let events = lines.lines().filter(|line| !line.contains("\"trace_dropped\"")).count() as u64;
+    assert_eq!(events + missing, 65_536 + lacking);
 }
 
 #[test]

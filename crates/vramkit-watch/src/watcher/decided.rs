@@ -29,7 +29,8 @@ impl Decided {
         // Numbers that begin again are of another orchestrator.
         let known = if self.next < known { 0 } else { known };
         let is_news = |kind: &str| !USUAL.contains(&kind);
-        let new = pool.decisions.iter().filter(|decision| decision.sequence >= known && is_news(&decision.kind));
+        let new =
+            pool.decisions.iter().filter(|decision| decision.sequence >= known && is_news(&decision.kind));
         let mut lines: Vec<String> = new
             .map(|decision| {
                 let kind = decision.kind.replace('_', " ");

@@ -143,11 +143,43 @@ fn what_an_orchestrator_decides_is_told_once() {
     assert!(at(0, vec![decision(0, "evicted")]).is_empty(), "that was before");
     let both = vec![decision(0, "evicted"), decision(1, "bound"), decision(2, "evicted")];
     let told = at(1, both.clone());
-    assert!(told.len() == 1 && told[0].starts_with("evicted: llama freed 2 MiB, in pool main of"), "{told:?}");
+    assert!(
+        told.len() == 1 && told[0].starts_with("evicted: llama freed 2 MiB, in pool main of"),
+        "{told:?}"
+    );
     assert!(at(2, both).is_empty());
     assert_eq!(at(3, (3..50).map(|n| decision(n, "rejected")).collect()).len(), 9);
     assert_eq!(at(4, vec![decision(u64::MAX, "rejected"); 3]).len(), 3);
     assert_eq!(at(5, vec![decision(0, "rejected")]).len(), 1, "another orchestrator");
+}
+
+#[test]
+#[cfg(unix)]
+fn decisions_come_from_the_program_to_the_tick() {
+    let folder = tempfile::tempdir().unwrap();
+    let capacity = ByteSize::gib(8);
+    let pool =
+        DeviceMemoryPool::new(Arc::new(vramkit::device::SimulatedDevice::new(capacity)), capacity).unwrap();
+    let pool = Arc::new(pool);
+    let publisher = vramkit::monitor::publish::Publisher::within(folder.path(), &[("main", &pool)]).unwrap();
+    let orchestrator = vramkit::orchestrator::MemoryOrchestrator::new(pool);
+    assert!(publisher.show_decisions("main", orchestrator.trace()));
+    let model = vramkit::testing::filler("m", ByteSize::mib(1));
+    let plan = orchestrator.plan(&[model], vramkit::plan::Schedule::Fixed).unwrap();
+    let sources: Vec<Box<dyn Source>> = vec![Box::new(crate::PublishedPools::of(folder.path().to_owned()))];
+    let mut watcher = Watcher::new(sources, WatchConfig::default()).unwrap();
+    watcher.tick(Duration::ZERO);
+    orchestrator.bind("m", &plan).unwrap();
+    orchestrator.apply(vramkit::orchestrator::PressurePolicy::Evict, ByteSize::mib(1));
+    let tick = serde_json::to_value(watcher.tick(Duration::from_secs(1))).unwrap();
+    let decisions = tick["devices"][0]["pools"][0]["decisions"].as_array().unwrap();
+    let kinds: Vec<&str> = decisions.iter().map(|decision| decision["kind"].as_str().unwrap()).collect();
+    assert_eq!(kinds, ["plan_generated", "bound", "evicted", "policy_applied"]);
+    assert_eq!(
+        (&decisions[2]["model"], &decisions[2]["numbers"]["freed_bytes"]),
+        (&"m".into(), &(1 << 20).into())
+    );
+    assert!(tick["events"][0]["text"].as_str().unwrap().starts_with("evicted: m freed 1 MiB"), "{tick}");
 }
 
 #[test]

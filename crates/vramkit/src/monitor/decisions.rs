@@ -134,7 +134,8 @@ mod tests {
         for decision in &mut hostile {
             decision.kind = "k\n".repeat(500);
             decision.model = Some("m".repeat(500));
-            decision.numbers = (0..500).map(|n| (format!("{n}{}", "x".repeat(100)), Number::from(n))).collect();
+            decision.numbers =
+                (0..500).map(|n| (format!("{n}{}", "x".repeat(100)), Number::from(n))).collect();
         }
         Decision::bound_all(&mut hostile);
         assert_eq!((hostile.len(), hostile[0].numbers.len()), (MOST, NUMBERS));

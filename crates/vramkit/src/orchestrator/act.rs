@@ -300,7 +300,7 @@ impl MemoryOrchestrator {
         // What the book does not want back (its models were released meanwhile) is dropped here, unlocked.
         let unwanted = lock(&self.shared.book).put_back(id, plan, arena);
         drop(unwanted);
-        self.shared.changed.notify_all();
+        self.shared.wake();
         Some(sizes)
     }
 

@@ -46,14 +46,14 @@ impl MemoryOrchestrator {
         let mut book = lock(&self.shared.book);
         let join = loop {
             match book.join(&name, plan)? {
-                Join::Wait => book = crate::sync::wait(&self.shared.changed, book),
+                Join::Wait => book = self.shared.wait(book),
                 join => break join,
             }
         };
         drop(book);
         // From here on the book says that the model is being bound, and that the arena is being made.
         let first = matches!(join, Join::First);
-        let (arena, weights, granted) = match self.take(&name, plan, summary.weights, first) {
+        let (arena, mut weights, granted) = match self.take(&name, plan, summary.weights, first) {
             Ok(taken) => taken,
             Err(error) => {
                 self.abandon(&name);
@@ -65,18 +65,17 @@ impl MemoryOrchestrator {
             // Others may share it from here on, while this one's weights are being loaded.
             book.arrive(&name, arena);
         }
-        if let Some(held) = &weights
-            && let Some(loader) = book.loader(&name)
-        {
+        let loader = weights.as_ref().and_then(|_| book.loader(&name));
+        if let Some(loader) = loader {
             drop(book);
-            self.shared.changed.notify_all();
-            self.load(&name, held, &loader)?;
+            self.shared.wake();
+            weights = self.load(&name, weights, &loader)?;
             book = lock(&self.shared.book);
         }
         let seat = book.complete(&name, weights.map(Arc::new));
         drop(book);
         let binding = self.binding_of(seat);
-        self.shared.changed.notify_all();
+        self.shared.wake();
         self.note(Event::Bound {
             model: name.to_string(),
             granted_bytes: granted,
@@ -86,20 +85,25 @@ impl MemoryOrchestrator {
         Ok(binding)
     }
 
-    /// Brings a model's weights; on an error the model is no longer being bound.
-    fn load(&self, model: &Arc<str>, weights: &Held, loader: &Loader) -> Result<(), BindError> {
-        match load(loader, &WeightsLoad::new(model, weights)) {
+    /// Brings a model's weights. On an error the model is no longer being bound, and they are given back.
+    fn load(
+        &self,
+        model: &Arc<str>,
+        weights: Option<Held>,
+        loader: &Loader,
+    ) -> Result<Option<Held>, BindError> {
+        let Some(held) = weights else { return Ok(None) };
+        let size = held.range().size;
+        match load(loader, &WeightsLoad::new(model, &held)) {
             Ok(elapsed) => {
-                self.note(Event::Loaded {
-                    model: model.to_string(),
-                    loaded_bytes: weights.range().size,
-                    elapsed_seconds: elapsed.as_secs_f64(),
-                });
-                Ok(())
+                let elapsed_seconds = elapsed.as_secs_f64();
+                self.note(Event::Loaded { model: model.to_string(), loaded_bytes: size, elapsed_seconds });
+                Ok(Some(held))
             }
             Err(reason) => {
+                drop(held);
                 self.abandon(model);
-                Err(BindError::NotLoaded { model: model.clone(), weights: weights.range().size, reason })
+                Err(BindError::NotLoaded { model: model.clone(), weights: size, reason })
             }
         }
     }
@@ -108,7 +112,7 @@ impl MemoryOrchestrator {
         let unwanted = lock(&self.shared.book).abandon(model);
         // Dropped without the lock: this calls the pool.
         drop(unwanted);
-        self.shared.changed.notify_all();
+        self.shared.wake();
     }
 
     /// What binding a model would take from the pool now.
@@ -191,6 +195,8 @@ impl MemoryOrchestrator {
     ) -> Result<(MemoryBinding, Duration), BindError> {
         let start = Instant::now();
         let mut stalled = false;
+        // From before it looks: what is freed after that is noted.
+        let _waiting = self.shared.waiting();
         loop {
             let before = lock(&self.shared.book).changes();
             let refused = match self.try_bind(model, plan) {
@@ -271,7 +277,7 @@ impl MemoryOrchestrator {
                 None => release.deferred += bytes,
             }
         }
-        self.shared.changed.notify_all();
+        self.shared.wake();
         release
     }
 }

@@ -127,6 +127,10 @@ impl Book {
         self.changes
     }
 
+    pub(super) fn note_change(&mut self) {
+        self.changes += 1;
+    }
+
     fn group_of(&self, plan: &Arc<AllocationPlan>) -> Option<u64> {
         self.groups.iter().find(|(_, group)| Arc::ptr_eq(&group.plan, plan)).map(|(&id, _)| id)
     }
@@ -182,7 +186,6 @@ impl Book {
     /// Takes back what [`join`](Self::join) noted. Returns what nobody else holds, to be dropped without the lock.
     pub(super) fn abandon(&mut self, model: &Arc<str>) -> Option<Arc<Held>> {
         let entry = self.entries.remove(model)?;
-        self.changes += 1;
         self.leave(entry.group, model)
     }
 
@@ -210,7 +213,6 @@ impl Book {
         self.entries.get(model).filter(may_go)?;
         let entry = self.entries.remove(model)?;
         entry.lease.end(why);
-        self.changes += 1;
         let arena = self.leave(entry.group, model);
         Some(entry.weights.into_iter().chain(arena).collect())
     }
@@ -227,7 +229,6 @@ impl Book {
     /// Notes the end of a run under a lease.
     pub(super) fn end(&mut self, model: &str, lease: &Lease) {
         let now = self.tick();
-        self.changes += 1;
         // One that was released meanwhile, and perhaps bound again, has another lease.
         if let Some(entry) = self.entries.get_mut(model).filter(|entry| entry.lease.is(lease)) {
             (entry.last_used, entry.running) = (now, entry.running.saturating_sub(1));
@@ -345,7 +346,6 @@ impl Book {
         plan: Arc<AllocationPlan>,
         arena: Option<Arc<Held>>,
     ) -> Option<Arc<Held>> {
-        self.changes += 1;
         let Some(group) = self.groups.get_mut(&id) else {
             return arena;
         };

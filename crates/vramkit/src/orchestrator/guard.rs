@@ -136,9 +136,7 @@ impl RunGuard {
         pattern: u32,
         stride: Option<ByteSize>,
     ) -> Result<Option<u64>, PoolError> {
-        self.weights
-            .as_ref()
-            .map_or(Ok(None), |held| held.find_mismatch(held.range(), pattern, stride))
+        self.weights.as_ref().map_or(Ok(None), |held| held.find_mismatch(held.range(), pattern, stride))
     }
 }
 
@@ -147,6 +145,6 @@ impl Drop for RunGuard {
         // The memory first: whoever is woken finds it free, if the model was released meanwhile.
         drop((self.arena.take(), self.weights.take()));
         lock(&self.shared.book).end(&self.binding.model, &self.binding.lease);
-        self.shared.changed.notify_all();
+        self.shared.wake();
     }
 }

@@ -52,7 +52,7 @@ use crate::device::Source;
 use crate::plan::{AllocationPlan, LifetimeError, MemoryPlanner, Model, Schedule};
 use crate::pool::{DeviceMemoryPool, PoolError};
 use crate::pressure::{LadderError, PressureLevel};
-use crate::sync::{Condvar, Mutex, lock};
+use crate::sync::{AtomicU32, Condvar, Mutex, MutexGuard, Ordering, lock, wait};
 use crate::trace::{Event, Sample, TraceCollector};
 use crate::units::ByteSize;
 use book::{Book, Seat};
@@ -76,8 +76,40 @@ pub struct MemoryOrchestrator {
 /// What bindings and runs keep of an orchestrator.
 struct Shared {
     book: Mutex<Book>,
-    /// Notified whenever memory or a binding's state changes.
+    /// Notified whenever memory or a binding's state changes, if anybody waits for that.
     changed: Condvar,
+    /// How many do.
+    waiting: AtomicU32,
+}
+
+/// Somebody who waits, or may be about to.
+struct Waiting<'a>(&'a Shared);
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        self.0.waiting.fetch_sub(1, Ordering::SeqCst);
+    }
+}
+
+impl Shared {
+    /// Until the guard goes, every change is noted. What changed before is there to be seen.
+    fn waiting(&self) -> Waiting<'_> {
+        self.waiting.fetch_add(1, Ordering::SeqCst);
+        Waiting(self)
+    }
+
+    fn wait<'a>(&self, book: MutexGuard<'a, Book>) -> MutexGuard<'a, Book> {
+        let _waiting = self.waiting();
+        wait(&self.changed, book)
+    }
+
+    /// Says that something has changed. Called after memory has gone back, so that whoever is woken finds it.
+    fn wake(&self) {
+        if self.waiting.load(Ordering::SeqCst) > 0 {
+            lock(&self.book).note_change();
+            self.changed.notify_all();
+        }
+    }
 }
 
 impl std::fmt::Debug for Shared {
@@ -108,7 +140,11 @@ impl MemoryOrchestrator {
             trace: Arc::new(TraceCollector::new()),
             dry_run: false,
             rehearsal: false,
-            shared: Arc::new(Shared { book: Mutex::new(Book::default()), changed: Condvar::new() }),
+            shared: Arc::new(Shared {
+                book: Mutex::new(Book::default()),
+                changed: Condvar::new(),
+                waiting: AtomicU32::new(0),
+            }),
             handler: Mutex::new(handler),
             notifier: Notifier::default(),
         }
@@ -223,7 +259,7 @@ impl MemoryOrchestrator {
                 return Some(self.binding_of(seat));
             }
             // Its arena is being remade by a policy: that ends.
-            book = crate::sync::wait(&self.shared.changed, book);
+            book = self.shared.wait(book);
         }
     }
 
@@ -274,7 +310,7 @@ impl MemoryOrchestrator {
                 used_bytes: used,
                 used_ratio,
             });
-            self.shared.changed.notify_all();
+            self.shared.wake();
         }
         level
     }
