@@ -268,7 +268,8 @@ impl MemoryOrchestrator {
     }
 
     /// Gives a group a new plan and a smaller arena. Returns the arena before and after (in a dry run: as it
-    /// would be); `None` when it would not shrink, or the group is in use by now.
+    /// would be); `None` when it would not shrink, the group is in use by now, or its models had to be
+    /// evicted.
     fn replan(
         &self,
         id: u64,
@@ -297,11 +298,12 @@ impl MemoryOrchestrator {
         }
         let taken = lock(&self.shared.book).take_group(id, members, why)?;
         let (plan, arena) = self.remake(taken, plan);
+        let lost = arena.is_none() && !plan.arena_size.is_zero();
         // What the book does not want back (its models were released meanwhile) is dropped here, unlocked.
         let unwanted = lock(&self.shared.book).put_back(id, plan, arena);
         drop(unwanted);
         self.shared.wake();
-        Some(sizes)
+        (!lost).then_some(sizes)
     }
 
     /// A smaller arena in place of a larger one. Nobody runs in it, so its content is of no use and it goes first:
