@@ -374,4 +374,32 @@ mod tests {
             }
         }
     }
+
+    /// Buffers that grow by a quarter and are copied scatter free memory as little else does. What is free in pieces is
+    /// free all the same: 1.05 of what is live is enough, where one range of addresses needs 1.4.
+    #[test]
+    fn growing_buffers_need_little_more_than_is_live() {
+        let (mut trace, mut next, mut random) = (Trace::new("t"), 0u32, 7u64);
+        let mut draw = |below: u64| {
+            random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            (random >> 33) % below
+        };
+        let mut allocate = |trace: &mut Trace, size: u64| {
+            next += 1;
+            trace.allocate(&next.to_string(), size, "").unwrap();
+            (next, size)
+        };
+        let mut buffers: Vec<(u32, u64)> = (0..12).map(|_| allocate(&mut trace, 1 << 20)).collect();
+        for _ in 0..3000 {
+            let at = draw(buffers.len() as u64) as usize;
+            let (old, size) = buffers[at];
+            let size = if size > 60 << 20 { (1 << 20) + draw(1 << 20) } else { size + size / 4 };
+            buffers[at] = allocate(&mut trace, size);
+            trace.free(&old.to_string()).unwrap();
+        }
+        let capacity = ByteSize::new(trace.peak_live().bytes() / 100 * 105);
+        let failures = |policy| run(&trace, policy, Some(capacity)).failures;
+        assert_eq!(failures(PolicyName::Default), 0);
+        assert!(failures(PolicyName::BestFit) > 0, "the trace is one that scatters");
+    }
 }
