@@ -202,6 +202,7 @@ impl Inner {
     }
 
     /// Tells the recorder of a release, and then does it: also when the recorder panics.
+    #[cold]
     pub(super) fn recording_release<T>(&self, id: AllocationId, release: impl FnOnce() -> T) -> T {
         if !self.recording.is_on() {
             return release();
@@ -405,19 +406,34 @@ impl Inner {
     /// As [`release`](Self::release), where others may be about to do the same, or have to be told.
     #[inline(never)]
     fn release_with_care(&self, id: AllocationId) -> Result<(), PoolError> {
+        if self.recording.is_on() {
+            self.find(id)?;
+            return self.recording_release(id, || self.release_unrecorded(id));
+        }
+        self.release_unrecorded(id)
+    }
+
+    #[inline(always)]
+    fn release_unrecorded(&self, id: AllocationId) -> Result<(), PoolError> {
+        if !id.0.stays() {
+            return self.release_special(id);
+        }
         // A live block keeps its size, so every release of an id goes the same way.
-        let may_keep = self.fronts.may_keep(self.find(id)?.size());
-        self.recording_release(id, || {
-            if id.0.is_growing() {
-                return self.release_growing(id);
-            }
-            // Memory that may be moved is not released while it moves.
-            let _still = id.0.is_movable().then(|| self.moves.hold(id.0.index));
-            if may_keep && self.fronts.are_active() && !id.0.is_movable() {
-                return self.release_to_front(id);
-            }
-            self.release_to_book(id)
-        })
+        if self.fronts.may_keep(self.find(id)?.size()) && self.fronts.are_active() {
+            return self.release_to_front(id);
+        }
+        self.release_to_book(id)
+    }
+
+    /// Of what grows in place, or may be moved.
+    #[cold]
+    fn release_special(&self, id: AllocationId) -> Result<(), PoolError> {
+        if id.0.is_growing() {
+            return self.release_growing(id);
+        }
+        // Memory that may be moved is not released while it moves.
+        let _still = self.moves.hold(id.0.index);
+        self.release_to_book(id)
     }
 
     #[inline(always)]

@@ -44,8 +44,10 @@ pub enum Recorded {
 /// What a recording pool calls.
 pub(super) type Recorder = Arc<dyn Fn(&Recorded) + Send + Sync>;
 
-/// Whether a pool records, and to what. Nobody holds the lock while the recorder runs.
+/// Whether a pool records, and to what. Nobody holds the lock while the recorder runs. Apart from what changes with every
+/// grant, since every grant looks at it.
 #[derive(Default)]
+#[repr(align(128))]
 pub(super) struct Recording {
     /// 0 while there is no recorder: all that a request looks at.
     on: AtomicU32,
