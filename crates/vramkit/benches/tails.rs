@@ -6,7 +6,7 @@
 //! memory (the device is simulated, so that costs book-keeping only) are left out of its figures, and counted. Times have
 //! the clock's own cost in them, tens of nanoseconds, and are of use as ratios only.
 //!
-//! Waste is the most bytes taken of the arena (or committed, for what grows in place) over the most bytes live.
+//! Waste is the least capacity with which nothing of the workload is refused, over the most bytes live.
 
 #![allow(clippy::print_stdout, unsafe_code)]
 
@@ -44,25 +44,21 @@ enum Operation {
 
 /// Something that grants offsets.
 trait Subject {
-    /// The end of the place granted.
-    fn allocate(&mut self, name: u32, size: u64) -> u64;
+    /// Whether there was a place.
+    fn allocate(&mut self, name: u32, size: u64) -> bool;
     fn free(&mut self, name: u32);
-    /// Makes a place larger. The end of the new one.
-    fn grow(&mut self, name: u32, size: u64) -> u64 {
+    /// Makes a place larger, if there is a larger one.
+    fn grow(&mut self, name: u32, size: u64) -> bool {
         let old = name + OLD;
         self.rename(name, old);
-        let end = self.allocate(name, size);
+        let granted = self.allocate(name, size);
         self.free(old);
-        end
+        granted
     }
     fn rename(&mut self, from: u32, to: u32);
     /// Operations so far for which memory was committed.
     fn commits(&self) -> u64 {
         0
-    }
-    /// The most bytes held, where that is not the highest end.
-    fn held(&self) -> Option<u64> {
-        None
     }
 }
 
@@ -95,16 +91,16 @@ struct Plain {
     live: Live<AllocationId>,
 }
 
-fn pool() -> DeviceMemoryPool {
-    let capacity = ByteSize::new(CAPACITY);
+fn pool(capacity: u64) -> DeviceMemoryPool {
+    let capacity = ByteSize::new(capacity);
     DeviceMemoryPool::new(Arc::new(SimulatedDevice::new(capacity)), capacity).expect("a fresh device")
 }
 
 impl Subject for Plain {
-    fn allocate(&mut self, name: u32, size: u64) -> u64 {
-        let (id, range) = self.pool.allocate_id(Request::new(ByteSize::new(size))).expect("ample");
+    fn allocate(&mut self, name: u32, size: u64) -> bool {
+        let Ok((id, _)) = self.pool.allocate_id(Request::new(ByteSize::new(size))) else { return false };
         self.live.insert(name, id);
-        range.end() - self.pool.range().base
+        true
     }
 
     fn free(&mut self, name: u32) {
@@ -127,30 +123,26 @@ struct InPlace {
 }
 
 impl Subject for InPlace {
-    fn allocate(&mut self, name: u32, size: u64) -> u64 {
-        let grown =
-            self.pool.reserve(Request::new(ByteSize::new(size)), ByteSize::new(CONTEXT)).expect("ample");
+    fn allocate(&mut self, name: u32, size: u64) -> bool {
+        let Ok(grown) = self.pool.reserve(Request::new(ByteSize::new(size)), ByteSize::new(CONTEXT)) else {
+            return false;
+        };
         self.live.insert(name, grown);
-        0
+        true
     }
 
     fn free(&mut self, name: u32) {
         drop(self.live.take(name));
     }
 
-    fn grow(&mut self, name: u32, size: u64) -> u64 {
-        self.live.0[name as usize].as_mut().expect("it is live").resize(ByteSize::new(size)).expect("ample");
-        0
+    fn grow(&mut self, name: u32, size: u64) -> bool {
+        self.live.0[name as usize].as_mut().expect("it is live").resize(ByteSize::new(size)).is_ok()
     }
 
     fn rename(&mut self, _: u32, _: u32) {}
 
     fn commits(&self) -> u64 {
         self.pool.stats().misses
-    }
-
-    fn held(&self) -> Option<u64> {
-        Some(self.pool.stats().peak_used_bytes.bytes())
     }
 }
 
@@ -160,11 +152,10 @@ struct Offset {
 }
 
 impl Subject for Offset {
-    fn allocate(&mut self, name: u32, size: u64) -> u64 {
-        let units = size.div_ceil(256) as u32;
-        let allocation = self.allocator.allocate(units).expect("ample");
+    fn allocate(&mut self, name: u32, size: u64) -> bool {
+        let Some(allocation) = self.allocator.allocate(size.div_ceil(256) as u32) else { return false };
         self.live.insert(name, allocation);
-        (u64::from(allocation.offset) + u64::from(units)) * 256
+        true
     }
 
     fn free(&mut self, name: u32) {
@@ -182,17 +173,13 @@ struct Vma {
 }
 
 impl Subject for Vma {
-    fn allocate(&mut self, name: u32, size: u64) -> u64 {
-        let info = VirtualAllocationCreateInfo {
-            size,
-            alignment: 256,
-            flags: VirtualAllocationCreateFlags::empty(),
-            user_data: 0,
-        };
+    fn allocate(&mut self, name: u32, size: u64) -> bool {
+        let flags = VirtualAllocationCreateFlags::empty();
+        let info = VirtualAllocationCreateInfo { size, alignment: 256, flags, user_data: 0 };
         // SAFETY: the block lives as long as its allocations, and each is freed once.
-        let (allocation, offset) = unsafe { self.block.allocate(info) }.expect("ample");
+        let Ok((allocation, _)) = (unsafe { self.block.allocate(info) }) else { return false };
         self.live.insert(name, allocation);
-        offset + size
+        true
     }
 
     fn free(&mut self, name: u32) {
@@ -213,17 +200,17 @@ impl Drop for Vma {
     }
 }
 
-fn subject(name: &str) -> Box<dyn Subject> {
+fn subject(name: &str, capacity: u64) -> Box<dyn Subject> {
     match name {
-        "vramkit" => Box::new(Plain { pool: pool(), live: Live::new() }),
-        "vramkit, in place" => Box::new(InPlace { pool: pool(), live: Live::new() }),
+        "vramkit" => Box::new(Plain { pool: pool(capacity), live: Live::new() }),
+        "vramkit, in place" => Box::new(InPlace { pool: pool(capacity), live: Live::new() }),
         "offset-allocator 0.2" => {
-            let allocator = Allocator::with_max_allocs((CAPACITY / 256) as u32, 1 << 16);
+            let allocator = Allocator::with_max_allocs((capacity / 256) as u32, 1 << 16);
             Box::new(Offset { allocator, live: Live::new() })
         }
         _ => {
             let info = VirtualBlockCreateInfo {
-                size: CAPACITY,
+                size: capacity,
                 flags: VirtualBlockCreateFlags::empty(),
                 allocation_callbacks: None,
             };
@@ -316,27 +303,24 @@ fn growth_by_token(operations: usize) -> Vec<Operation> {
 /// Nanoseconds of each operation, its fastest run; `u32::MAX` where memory was committed.
 struct Times {
     each: Vec<u32>,
-    held: u64,
     committing: usize,
 }
 
 fn run(trace: &[Operation], name: &str) -> Times {
-    let mut times = Times { each: vec![u32::MAX; trace.len()], held: 0, committing: 0 };
+    let mut times = Times { each: vec![u32::MAX; trace.len()], committing: 0 };
     // Once with a look at the statistics after each operation: which ones commit is the same in every run.
     let mut commits = vec![false; trace.len()];
-    let mut subject_of_counts = subject(name);
+    let mut subject_of_counts = subject(name, CAPACITY);
     let mut before = 0;
     for (commits, &operation) in commits.iter_mut().zip(trace) {
-        let end = act(&mut *subject_of_counts, operation);
-        times.held = times.held.max(end);
+        assert!(act(&mut *subject_of_counts, operation), "the capacity is ample");
         let after = subject_of_counts.commits();
         *commits = after != before;
         before = after;
     }
-    times.held = subject_of_counts.held().unwrap_or(times.held);
     times.committing = commits.iter().filter(|&&commits| commits).count();
     for _ in 0..ROUNDS {
-        let mut subject = subject(name);
+        let mut subject = subject(name, CAPACITY);
         for ((best, &operation), commits) in times.each.iter_mut().zip(trace).zip(&commits) {
             let start = Instant::now();
             act(&mut *subject, operation);
@@ -347,13 +331,27 @@ fn run(trace: &[Operation], name: &str) -> Times {
     times
 }
 
-fn act(subject: &mut dyn Subject, operation: Operation) -> u64 {
+/// The least capacity, to a thousandth, with which nothing is refused.
+fn least_capacity(trace: &[Operation], name: &str, live: u64) -> u64 {
+    let (mut below, mut enough) = (live, 2 * live);
+    while enough - below > live / 1000 {
+        let capacity = below + (enough - below) / 2;
+        let mut subject = subject(name, capacity);
+        match trace.iter().all(|&operation| act(&mut *subject, operation)) {
+            true => enough = capacity,
+            false => below = capacity,
+        }
+    }
+    enough
+}
+
+fn act(subject: &mut dyn Subject, operation: Operation) -> bool {
     match operation {
         Operation::Allocate { name, size } => subject.allocate(name, size),
         Operation::Grow { name, size } => subject.grow(name, size),
         Operation::Free { name } => {
             subject.free(name);
-            0
+            true
         }
     }
 }
@@ -385,28 +383,33 @@ fn tail(times: &[u32]) -> [u32; 3] {
 fn table(what: &str, live: u64, subjects: &[(&str, &[Operation])]) {
     println!("{what}; peak live {}", ByteSize::new(live));
     println!(
-        "{:<22}{:>8}{:>18}{:>18}{:>12}{:>22}{:>18}{:>8}",
-        "", "median", "p99.9 cold/warm", "maximum cold/warm", "committing", "p99.9 to offset's", "", "waste"
+        "{:<22}{:>10}{:>22}{:>22}{:>12}{:>20}{:>8}",
+        "",
+        "median, ns",
+        "p99.9, cold / warm",
+        "longest, cold / warm",
+        "committing",
+        "p99.9 to offset's",
+        "waste"
     );
-    let mut peers: Option<[f64; 2]> = None;
-    let mut rows: Vec<(&str, Times)> =
-        subjects.iter().map(|(name, trace)| (*name, run(trace, name))).collect();
-    if let Some((_, times)) = rows.iter().find(|(name, _)| name.starts_with("offset")) {
+    let rows: Vec<(&str, Times)> = subjects.iter().map(|(name, trace)| (*name, run(trace, name))).collect();
+    let halves = |times: &Times| {
         let (cold, warm) = times.each.split_at(times.each.len() / 2);
-        peers = Some([f64::from(tail(cold)[1]), f64::from(tail(warm)[1])]);
-    }
-    for (name, times) in &mut rows {
-        let (cold, warm) = times.each.split_at(times.each.len() / 2);
-        let ([_, cold_tail, cold_most], [median, warm_tail, warm_most]) = (tail(cold), tail(warm));
-        let [cold_peer, warm_peer] = peers.unwrap_or([1.0; 2]);
+        (tail(cold), tail(warm))
+    };
+    let peer = rows.iter().find(|(name, _)| name.starts_with("offset")).map(|(_, times)| halves(times));
+    for ((name, times), (_, trace)) in rows.iter().zip(subjects) {
+        let ([_, cold_tail, cold_most], [median, warm_tail, warm_most]) = halves(times);
+        let to_peer = peer.map_or(String::new(), |(cold, warm)| {
+            let ratio = |time: u32, of: u32| f64::from(time) / f64::from(of);
+            format!("{:.2} / {:.2}", ratio(cold_tail, cold[1]), ratio(warm_tail, warm[1]))
+        });
         println!(
-            "{name:<22}{median:>8}{:>18}{:>18}{:>12}{:>22}{:>18}{:>8.3}",
+            "{name:<22}{median:>10}{:>22}{:>22}{:>12}{to_peer:>20}{:>8.3}",
             format!("{cold_tail} / {warm_tail}"),
             format!("{cold_most} / {warm_most}"),
             times.committing,
-            format!("{:.2} / {:.2}", f64::from(cold_tail) / cold_peer, f64::from(warm_tail) / warm_peer),
-            "",
-            times.held as f64 / live as f64
+            least_capacity(trace, name, live) as f64 / live as f64
         );
     }
     println!();

@@ -86,6 +86,21 @@ fn finished_memory_is_free_for_every_reader_at_once() {
     assert_eq!(stats.largest_free_bytes, ByteSize::mib(64));
 }
 
+/// A model is not evicted for memory that a stream has given back.
+#[test]
+fn pressure_is_without_what_is_finished() {
+    use vramkit::orchestrator::MemoryOrchestrator;
+    use vramkit::pressure::PressureLevel;
+    let pool = pool(64);
+    let orchestrator = MemoryOrchestrator::new(pool.clone());
+    let stream = ManualStream::new(1);
+    let id = pool.allocate_id(mib(60)).unwrap().0;
+    pool.release_on(id, &stream).unwrap();
+    assert_eq!(orchestrator.current_pressure(), PressureLevel::Critical);
+    stream.finish();
+    assert_eq!(orchestrator.current_pressure(), PressureLevel::Normal);
+}
+
 #[test]
 fn a_stream_that_is_done_does_not_stand_behind_one_that_is_busy() {
     let pool = pool(64);
