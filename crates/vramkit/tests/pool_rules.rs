@@ -299,12 +299,15 @@ fn a_reclaimer_may_ask_the_pool_and_is_not_called_for_that() {
 struct Panicking {
     device: SimulatedDevice,
     panics: Arc<AtomicBool>,
+    /// Copies that are still done; the next one is refused.
+    copies: Arc<AtomicUsize>,
 }
 
 #[derive(Debug)]
 struct PanickingReservation {
     memory: Box<dyn Reservation>,
     panics: Arc<AtomicBool>,
+    copies: Arc<AtomicUsize>,
 }
 
 impl Device for Panicking {
@@ -320,7 +323,11 @@ impl Device for Panicking {
 impl Backing for Panicking {
     fn reserve(&self, size: ByteSize) -> Result<Box<dyn Reservation>, DeviceError> {
         let memory = self.device.reserve(size)?;
-        Ok(Box::new(PanickingReservation { memory, panics: self.panics.clone() }))
+        Ok(Box::new(PanickingReservation {
+            memory,
+            panics: self.panics.clone(),
+            copies: self.copies.clone(),
+        }))
     }
 
     fn has_virtual_memory(&self) -> bool {
@@ -356,6 +363,10 @@ impl Reservation for PanickingReservation {
 
     fn copy(&self, from: AddressRange, to: u64) -> Result<(), DeviceError> {
         assert!(!self.panics.swap(false, Ordering::Relaxed), "on purpose");
+        if self.copies.fetch_sub(1, Ordering::Relaxed) == 0 {
+            let (device, operation, reason) = ("sim".to_owned(), "copying", "on purpose".to_owned());
+            return Err(DeviceError::Driver { device, operation, reason });
+        }
         self.memory.copy(from, to)
     }
 
@@ -367,7 +378,9 @@ impl Reservation for PanickingReservation {
 #[test]
 fn a_device_that_panics_leaks_nothing() {
     let panics = Arc::new(AtomicBool::new(false));
-    let device = Panicking { device: SimulatedDevice::new(ByteSize::mib(64)), panics: panics.clone() };
+    let copies = Arc::new(AtomicUsize::new(1000));
+    let device =
+        Panicking { device: SimulatedDevice::new(ByteSize::mib(64)), panics: panics.clone(), copies };
     let pool = DeviceMemoryPool::new(Arc::new(device), ByteSize::mib(64)).unwrap();
     let panicking = |what: &mut dyn FnMut()| {
         panics.store(true, Ordering::Relaxed);
@@ -396,4 +409,33 @@ fn a_device_that_panics_leaks_nothing() {
     assert_eq!((pool.used(), pool.stats().largest_free_bytes), (ByteSize::ZERO, pool.capacity()));
     pool.trim().unwrap();
     assert_eq!(pool.committed(), ByteSize::ZERO);
+}
+
+/// Pieces of a move lie over where others came from: when one is refused, all go back.
+#[test]
+fn a_move_that_fails_half_way_loses_nothing() {
+    let copies = Arc::new(AtomicUsize::new(2));
+    let (device, panics) = (SimulatedDevice::new(ByteSize::mib(64)), Arc::default());
+    let device = Panicking { device, panics, copies: copies.clone() };
+    let pool = DeviceMemoryPool::new(Arc::new(device), ByteSize::mib(64)).unwrap();
+    let below = pool.allocate(mib(4)).unwrap();
+    let mut block = pool.allocate_movable(Request::new(ByteSize::new((18 << 20) + 700))).unwrap();
+    let content: Vec<u8> =
+        (0..block.requested().bytes()).map(|i| (i.wrapping_mul(0x9e37_79b9) >> 13) as u8).collect();
+    block.pin_mut().unwrap().write(0, &content).unwrap();
+    drop(below);
+    let check = |block: &vramkit::pool::MovableAllocation| {
+        let mut found = vec![0; content.len()];
+        block.pin().read(0, &mut found).unwrap();
+        assert!(found == content, "content was lost");
+    };
+    // The third of five copies is refused; the count of copies then goes on from the top.
+    assert!(matches!(pool.compact(), Err(PoolError::Device(_))));
+    check(&block);
+    assert_eq!(pool.stats().moved, 0);
+    copies.store(1000, Ordering::Relaxed);
+    assert_eq!(pool.compact().unwrap().moved, 1);
+    check(&block);
+    drop(block);
+    assert_eq!((pool.used(), pool.stats().largest_free_bytes), (ByteSize::ZERO, pool.capacity()));
 }

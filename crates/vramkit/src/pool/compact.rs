@@ -22,7 +22,7 @@ use super::book::Book;
 use super::core::{Inner, Refusal};
 use super::moves::Move;
 use super::{AllocationId, PoolError};
-use crate::device::{AddressRange, Stream};
+use crate::device::{AddressRange, DeviceError, Stream};
 use crate::units::ByteSize;
 
 /// The largest piece that goes by way of main memory.
@@ -324,26 +324,66 @@ impl Inner {
             Err(Refusal::NoMemory(error)) => return Err(PoolError::Device(error)),
             Err(_) => return Ok(None),
         }
-        let base = self.range.base;
-        let piece = way.piece();
-        let mut buffer = match way {
-            Way::Direct(_) => Vec::new(),
-            Way::Bounce(piece) => vec![0; piece as usize],
-        };
-        let mut done = 0;
-        while done < size {
-            let length = piece.min(size - done);
-            let from = base + to + gap + done;
-            if buffer.is_empty() {
-                self.memory.copy(AddressRange::new(from, ByteSize::new(length)), base + to + done)?;
-            } else {
-                let bytes = &mut buffer[..length as usize];
-                self.memory.read(from, bytes)?;
-                self.memory.write(base + to + done, bytes)?;
-            }
-            done += length;
+        let mut copier =
+            Copier { pool: self, to: self.range.base + to, gap, size, way, done: 0, buffer: Vec::new() };
+        if let Err(error) = copier.run() {
+            // What was copied may lie over where it came from.
+            copier.undo();
+            return Err(error.into());
         }
         Ok(Some(way.copies(size)))
+    }
+}
+
+/// A block on its way down by `gap` bytes.
+struct Copier<'a> {
+    pool: &'a Inner,
+    /// The address that it goes to.
+    to: u64,
+    gap: u64,
+    size: u64,
+    way: Way,
+    /// Bytes copied.
+    done: u64,
+    buffer: Vec<u8>,
+}
+
+impl Copier<'_> {
+    fn run(&mut self) -> Result<(), DeviceError> {
+        while self.done < self.size {
+            let length = self.way.piece().min(self.size - self.done);
+            let to = self.to + self.done;
+            self.copy(to + self.gap, to, length)?;
+            self.done += length;
+        }
+        Ok(())
+    }
+
+    /// Copies what was copied back, the last piece first.
+    fn undo(&mut self) {
+        let piece = self.way.piece();
+        while self.done > 0 {
+            let length = (self.done - 1) % piece + 1;
+            self.done -= length;
+            let to = self.to + self.done;
+            if let Err(error) = self.copy(to, to + self.gap, length) {
+                tracing::error!(%error, "a move that failed could not be undone: the content of a movable allocation is lost");
+                return;
+            }
+        }
+    }
+
+    fn copy(&mut self, from: u64, to: u64, length: u64) -> Result<(), DeviceError> {
+        let memory = &*self.pool.memory;
+        match self.way {
+            Way::Direct(_) => memory.copy(AddressRange::new(from, ByteSize::new(length)), to),
+            Way::Bounce(piece) => {
+                self.buffer.resize(piece as usize, 0);
+                let bytes = &mut self.buffer[..length as usize];
+                memory.read(from, bytes)?;
+                memory.write(to, bytes)
+            }
+        }
     }
 }
 

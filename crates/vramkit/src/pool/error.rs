@@ -246,9 +246,6 @@ pub enum PoolError {
     /// Movable memory that is pinned can be neither changed by its handle nor released on a stream.
     #[error("allocation {0} is pinned: drop its pins first")]
     Pinned(AllocationId),
-    /// Memory that grows in place cannot be released on a stream.
-    #[error("allocation {0} grows in place: wait for the streams that use it, then drop it")]
-    Growing(AllocationId),
     /// More was asked of memory that grows in place than it has addresses for.
     #[error("{requested} is more than the {reserved} reserved for it: reserve more when it is made")]
     BeyondReserve {

@@ -122,13 +122,20 @@ impl Lane {
         }
     }
 
-    /// Where a request fits best: in the smallest run that holds it.
+    /// Where a request fits: in the smallest run that holds it, of the few that may only just, and of those that hold it
+    /// wherever they begin. Says the run's first unit and the request's.
     fn find(&self, units: u32, alignment: u32) -> Option<(u32, u32)> {
-        // A run that holds it at any multiple is found among the first that are large enough for the worst case.
-        self.by_size.range((units, 0)..).find_map(|&(size, offset)| {
+        const FEW: usize = 16;
+        let fit = |&(size, offset): &(u32, u32)| {
             let at = offset.checked_next_multiple_of(alignment)?;
             (u64::from(at) + u64::from(units) <= u64::from(offset) + u64::from(size)).then_some((offset, at))
-        })
+        };
+        let surely = units.saturating_add(alignment - 1);
+        self.by_size
+            .range((units, 0)..)
+            .take(FEW)
+            .find_map(fit)
+            .or_else(|| self.by_size.range((surely, 0)..).next().and_then(fit))
     }
 }
 
@@ -341,9 +348,6 @@ impl Inner {
     /// Releases memory that work queued on a stream up to now may still use.
     pub(super) fn release_on(&self, id: AllocationId, stream: &dyn Stream) -> Result<(), PoolError> {
         self.find(id)?;
-        if id.0.is_growing() {
-            return Err(PoolError::Growing(id));
-        }
         let event = stream.record()?;
         self.recording_release(id, || {
             let _still = id.0.is_movable().then(|| self.moves.hold(id.0.index));
