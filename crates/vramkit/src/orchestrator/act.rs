@@ -142,17 +142,20 @@ impl MemoryOrchestrator {
     }
 
     /// Makes `needed` bytes free with the policies of the highest rung, in order, and lifts a refusal that no
-    /// longer stands. Returns whether they are free and anything has changed.
+    /// longer stands. Returns whether they are free. Where they are free already, and the model was refused, they are free
+    /// in pieces: then as much again is made free, and the answer is whether anything was.
     pub(super) fn make_room(&self, needed: ByteSize) -> bool {
         if self.dry_run {
             return false;
         }
+        let (free_before, in_pieces) = (self.pool.available(), needed <= self.pool.available());
         let handler = lock(&self.handler);
         let rejected_before = handler.rejecting().is_some();
         let policies = handler.ladder().rungs.last().map_or_else(Vec::new, |rung| rung.policies.clone());
         drop(handler);
         for policy in policies.into_iter().filter(|&policy| policy != PressurePolicy::Reject) {
-            let missing = needed.saturating_sub(self.pool.available());
+            let wanted = if in_pieces { free_before + needed } else { needed };
+            let missing = wanted.saturating_sub(self.pool.available());
             if missing.is_zero() && !rejected_before {
                 break;
             }
@@ -160,7 +163,8 @@ impl MemoryOrchestrator {
             self.apply(policy, missing.max(ByteSize::new(1)));
         }
         let rejected = lock(&self.handler).rejecting().is_some();
-        needed <= self.pool.available() && !rejected
+        let more = !in_pieces || rejected_before || self.pool.available() > free_before;
+        needed <= self.pool.available() && !rejected && more
     }
 
     fn evict(&self, wanted: ByteSize) -> (Action, ByteSize) {
@@ -318,11 +322,8 @@ impl MemoryOrchestrator {
         drop(arena);
         let allocate = |plan: &AllocationPlan| -> Option<Held> {
             let alignment = plan.tensors.iter().map(|tensor| tensor.alignment).max().unwrap_or(1);
-            let owner = self.pool.owner(&members.join("+"), Purpose::Activation);
-            let request = Request::new(plan.arena_size).alignment(alignment).owner(owner);
-            self.pool
-                .allocate(request)
-                .map(|allocation| Held::new(self.pool.clone(), allocation))
+            let request = Request::new(plan.arena_size).alignment(alignment);
+            Held::take(&self.pool, request, &members.join("+"), Purpose::Activation)
                 .map_err(|error| tracing::warn!(%error, "remaking an arena failed"))
                 .ok()
         };

@@ -156,10 +156,8 @@ impl MemoryOrchestrator {
             if size.is_zero() {
                 return Ok(None);
             }
-            let request = Request::new(size).alignment(alignment).owner(self.pool.owner(owner, purpose));
-            let granted = self.pool.allocate(request.tag(self.pool.tag(model)));
-            let held = granted.map(|allocation| Some(Held::new(self.pool.clone(), allocation)));
-            held.map_err(|error| match error {
+            let request = Request::new(size).alignment(alignment).tag(self.pool.tag(model));
+            Held::take(&self.pool, request, owner, purpose).map(Some).map_err(|error| match error {
                 PoolError::OutOfMemory(error) if error.device_error.is_none() => {
                     BindError::InsufficientMemory {
                         model: model.clone(),
@@ -194,7 +192,7 @@ impl MemoryOrchestrator {
         patience: Duration,
     ) -> Result<(MemoryBinding, Duration), BindError> {
         let start = Instant::now();
-        let mut stalled = false;
+        let (mut stalled, mut made_room) = (false, false);
         // From before it looks: what is freed after that is noted.
         let _waiting = self.shared.waiting();
         loop {
@@ -211,7 +209,9 @@ impl MemoryOrchestrator {
                     return Err(error);
                 }
             };
-            if self.make_room(self.needed(model, plan)) {
+            // Room that was made in vain once, for pieces or because others were faster, ends at the same time as a wait.
+            if (!made_room || start.elapsed() < patience) && self.make_room(self.needed(model, plan)) {
+                made_room = true;
                 continue;
             }
             stalled = true;

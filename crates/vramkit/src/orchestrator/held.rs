@@ -5,21 +5,39 @@ use std::fmt;
 use std::sync::Arc;
 
 use crate::device::AddressRange;
-use crate::pool::{Allocation, AllocationId, DeviceMemoryPool, PoolError};
+use crate::pool::{Allocation, AllocationId, DeviceMemoryPool, OwnerId, PoolError, Purpose, Request};
 use crate::units::ByteSize;
 
 /// Memory of the pool that a binding holds.
 pub(super) struct Held {
     pool: Arc<DeviceMemoryPool>,
     id: AllocationId,
+    owner: OwnerId,
     range: AddressRange,
     granted: ByteSize,
 }
 
 impl Held {
-    pub(super) fn new(pool: Arc<DeviceMemoryPool>, allocation: Allocation) -> Self {
+    /// Takes memory on behalf of a model, whose name the pool knows for as long as the memory is held.
+    pub(super) fn take(
+        pool: &Arc<DeviceMemoryPool>,
+        request: Request,
+        model: &str,
+        purpose: Purpose,
+    ) -> Result<Self, PoolError> {
+        let owner = pool.borrow_owner(model, purpose)?;
+        match pool.allocate(request.owner(owner)) {
+            Ok(allocation) => Ok(Self::new(pool.clone(), owner, allocation)),
+            Err(error) => {
+                pool.return_owner(owner);
+                Err(error)
+            }
+        }
+    }
+
+    fn new(pool: Arc<DeviceMemoryPool>, owner: OwnerId, allocation: Allocation) -> Self {
         let (range, granted) = (allocation.range(), allocation.granted());
-        Self { pool, id: allocation.into_id(), range, granted }
+        Self { pool, id: allocation.into_id(), owner, range, granted }
     }
 
     /// Where it is; as long as was requested.
@@ -68,6 +86,7 @@ impl Drop for Held {
         if let Err(error) = self.pool.release(self.id) {
             tracing::error!(%error, "a binding's memory had been released before");
         }
+        self.pool.return_owner(self.owner);
     }
 }
 

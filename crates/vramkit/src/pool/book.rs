@@ -138,14 +138,14 @@ impl Book {
 
     /// Frees an owner's number, when it holds nothing; else says what it holds. After a [recall](Self::recall).
     pub(super) fn forget_owner(&mut self, number: u16, fronts: &Fronts) -> Result<(), u64> {
-        match self.owners.get(number).granted {
-            0 => {
-                self.owners.forget(number);
-                fronts.bar(number);
-                Ok(())
-            }
-            held => Err(held),
+        // Memory that grows in place may be of no bytes yet, and is somebody's all the same.
+        let owner = self.owners.get(number);
+        if owner.granted > 0 || owner.allocations > 0 {
+            return Err(owner.granted);
         }
+        self.owners.forget(number);
+        fronts.bar(number);
+        Ok(())
     }
 
     /// Tells fronts of a number that is a new owner's.

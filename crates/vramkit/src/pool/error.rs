@@ -39,6 +39,9 @@ pub struct OutOfMemory {
     /// Bytes asked for.
     #[serde(rename = "requested_bytes")]
     pub requested: ByteSize,
+    /// Those bytes in the pool's size class.
+    #[serde(rename = "rounded_bytes")]
+    pub rounded: ByteSize,
     /// Alignment asked for, in bytes.
     #[serde(rename = "alignment_bytes")]
     pub alignment: u64,
@@ -134,6 +137,12 @@ impl OutOfMemory {
                 "streams that are not done still use {}; wait for them, or release {} more",
                 self.pending,
                 self.requested.saturating_sub(self.free)
+            );
+        }
+        if self.largest_free >= self.requested && self.rounded > self.largest_free {
+            return format!(
+                "its size class rounds it up to {}; ask for less, or choose other classes",
+                self.rounded
             );
         }
         if self.free >= self.requested {

@@ -89,6 +89,8 @@ impl Inner {
         request: Request,
         most: ByteSize,
     ) -> Result<GrowingAllocation, PoolError> {
+        // Finished memory is free for this as for everything.
+        self.free_finished();
         let most = most.max(request.size);
         if most.is_zero() {
             return Err(PoolError::ZeroSize);
@@ -213,6 +215,7 @@ impl Inner {
         Ok(outcome)
     }
 
+    /// What the device refuses to take back is given up when the allocation is: it is smaller in any case.
     fn shrink(&self, id: AllocationId, size: ByteSize) -> Result<(), PoolError> {
         let mut trim = self.granules.begin_trim();
         {
@@ -222,7 +225,9 @@ impl Inner {
             let (old, new) = self.set_grown(&mut book, id, block.size() - self.units(size), label.owner);
             trim.give_up(self.bytes(block.offset()) + new, old - new);
         }
-        trim.finish(&*self.memory)?;
+        if let Err(error) = trim.finish(&*self.memory) {
+            tracing::warn!(%error, "memory of an allocation that has become smaller could not be given back yet");
+        }
         Ok(())
     }
 

@@ -160,8 +160,33 @@ impl DeviceMemoryPool {
         let holder = Holder::from(model);
         let mut book = self.inner.book.lock();
         let id = book.owners.register(holder, purpose).ok_or(PoolError::TooManyOwners)?;
+        book.owners.name_it(id.number);
         book.introduce(id, &self.inner.fronts);
         Ok(id)
+    }
+
+    /// As [`try_owner`](Self::try_owner), for as long as something is held by the id; see
+    /// [`return_owner`](Self::return_owner).
+    pub(crate) fn borrow_owner(&self, model: &str, purpose: Purpose) -> Result<OwnerId, PoolError> {
+        let mut book = self.inner.book.lock();
+        let id = book.owners.register(Holder::from(model), purpose).ok_or(PoolError::TooManyOwners)?;
+        book.introduce(id, &self.inner.fronts);
+        Ok(id)
+    }
+
+    /// Forgets an owner that was borrowed, when nothing is lost by that: nobody else has asked for its id, it holds nothing,
+    /// and neither a budget nor a priority is set for it.
+    pub(crate) fn return_owner(&self, owner: OwnerId) {
+        let mut book = self.inner.book.lock();
+        if owner == OwnerId::NONE || book.owners.known(owner).is_err() {
+            return;
+        }
+        // What a front keeps for it counts as its own.
+        book.recall(&self.inner.counts, self.inner.table(), &self.inner.fronts);
+        if book.owners.is_spare(owner.number) {
+            let forgotten = book.forget_owner(owner.number, &self.inner.fronts);
+            debug_assert!(forgotten.is_ok());
+        }
     }
 
     /// Forgets an owner that holds nothing, with its budget, priority and peak: its number is free for another one, its id
@@ -282,9 +307,13 @@ impl DeviceMemoryPool {
         self.inner.release_on(id, stream)
     }
 
-    /// Grants memory that the pool may move while it is not pinned.
+    /// Grants memory that the pool may move while it is not pinned. Memory with an alignment of its own, beyond
+    /// [`Request::ALIGNMENT`], stays where it is.
     pub fn allocate_movable(&self, request: Request) -> Result<MovableAllocation, PoolError> {
-        let placed = self.inner.allocate(&Request { kind: Kind::Movable, ..request })?;
+        // Moving keeps to units alone.
+        let moves = request.alignment <= 1 << self.inner.shift;
+        let kind = if moves { Kind::Movable } else { Kind::Handle };
+        let placed = self.inner.allocate(&Request { kind, ..request })?;
         Ok(MovableAllocation::new(self.inner.clone(), placed.id, request.size))
     }
 

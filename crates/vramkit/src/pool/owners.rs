@@ -39,6 +39,8 @@ pub(super) struct Owner {
     pub(super) allocations: u64,
     pub(super) purpose: Purpose,
     priority: u8,
+    /// Whether somebody outside has its id.
+    named: bool,
     model: u32,
     budget: Option<u64>,
 }
@@ -107,6 +109,7 @@ impl Owners {
             allocations: 0,
             purpose,
             priority: 0,
+            named: false,
             model,
             budget: None,
         };
@@ -116,6 +119,18 @@ impl Owners {
         }
         self.numbers.insert(key, number);
         Some(self.id(number))
+    }
+
+    /// Notes that somebody outside has an owner's id.
+    pub(super) fn name_it(&mut self, number: u16) {
+        self.at(number).named = true;
+    }
+
+    /// Whether nothing is lost when an owner is forgotten: nobody has its id, it holds nothing and nothing is set for it.
+    pub(super) fn is_spare(&self, number: u16) -> bool {
+        let owner = self.get(number);
+        let idle = owner.granted == 0 && owner.allocations == 0;
+        idle && !owner.named && owner.budget.is_none() && owner.priority == 0
     }
 
     /// Frees an owner's number for another one. It holds nothing, and is not nobody.
@@ -234,6 +249,21 @@ impl Owners {
         check(false, owner.granted, owner.budget)?;
         let model = &self.models[owner.model as usize];
         check(true, model.owners.iter().map(|&other| self.get(other).granted).sum(), model.budget)
+    }
+
+    /// As [`check`](Self::check), when so many bytes of what is granted are the owner's already, and so many its model's.
+    pub(super) fn check_again(&self, number: u16, granted: u64, own: u64, models: u64) -> Result<(), Excess> {
+        let owner = self.get(number);
+        if !owner.capped {
+            return Ok(());
+        }
+        let model = &self.models[owner.model as usize];
+        let held: u64 = model.owners.iter().map(|&other| self.get(other).granted).sum();
+        let over = |held: u64, budget: Option<u64>| budget.is_some_and(|budget| held + granted > budget);
+        if over(owner.granted - own, owner.budget) || over(held - models, model.budget) {
+            return self.check(number, granted);
+        }
+        Ok(())
     }
 
     /// Whether an owner holds more than it may: its budget was set when it did already.

@@ -68,7 +68,7 @@ impl Inner {
         }
         let mut patience = Patience::new(self.config.patience);
         while self.could_wait(request, &refusal) && patience.lasts() {
-            self.wait_for_streams()?;
+            self.wait_for_streams();
             self.add_addresses(request, &refusal);
             match again()? {
                 Ok(granted) => return Ok(granted),
@@ -90,6 +90,11 @@ impl Inner {
             }
         }
         self.failures.fetch_add(1, Ordering::Relaxed);
+        // What a stream that cannot be asked holds may be what is missing.
+        let failing = self.book.lock().deferred.failing().cloned();
+        if let (Some(error), Refusal::NoRoom | Refusal::NoMemory(_)) = (failing, &refusal) {
+            return Err(error.into());
+        }
         Err(match refusal {
             Refusal::NoRoom => self.out_of_memory(request, None, compacted),
             Refusal::NoMemory(error) => self.out_of_memory(request, Some(*error), compacted),
@@ -173,16 +178,21 @@ impl Inner {
 
     /// The most bytes that could be granted at new addresses: all granules without anything in them together.
     fn in_new_addresses(&self, book: &Book, room: Room) -> u64 {
-        match self.addresses_are_free {
-            true => self.granules_left(book, room.granules) * self.granules.granularity(),
-            false => 0,
+        if !self.addresses_are_free {
+            return 0;
         }
+        let granule = self.bytes(self.granule());
+        let memory = self.granules_left(book, room.granules) * granule;
+        let (end, free) = (book.fit.end(self.table()), book.fit.free_at_end(self.table()));
+        let addresses = (self.range.size.bytes() - self.bytes(end) + self.bytes(free)) / granule * granule;
+        // The first granule's worth of what is left may be in pieces.
+        memory.min(addresses.saturating_sub(granule))
     }
 
     /// How many granules may have something new in them within the capacity, when so many of those that the pool has
     /// addresses of have nothing in them.
     fn granules_left(&self, book: &Book, empty: u64) -> u64 {
-        let granule = self.granules.granularity();
+        let granule = self.bytes(self.granule());
         let all = self.bytes(book.fit.end(self.table())) / granule;
         let taken = all.saturating_sub(empty).saturating_sub(book.reserved / granule);
         (self.granules.limit() / granule).saturating_sub(taken)
@@ -194,8 +204,10 @@ impl Inner {
         let largest = match self.addresses_are_free {
             false => self.bytes(book.fit.largest_free()),
             true => {
-                let left = self.granules_left(book, book.fit.whole_granules(granule));
-                let room = left * self.granules.granularity();
+                let empty = book.fit.whole_granules(granule);
+                let left = self.granules_left(book, empty);
+                let room = left * self.bytes(granule);
+                let elsewhere = self.in_new_addresses(book, Room { granules: empty, ..Room::default() });
                 // Of a free block with more granules than there is memory for, what is in its first one and in those.
                 let of_block =
                     |(offset, size): (u32, u32)| match whole_granules(offset, size, granule) <= left {
@@ -203,7 +215,7 @@ impl Inner {
                         false => self.bytes(offset.next_multiple_of(granule) - offset) + room,
                     };
                 let large = book.fit.free_at_least(granule).map(of_block).max().unwrap_or(0);
-                large.max(room).max(self.bytes(book.fit.largest_below(granule)))
+                large.max(elsewhere).max(self.bytes(book.fit.largest_below(granule)))
             }
         };
         (largest.min(self.capacity.bytes() - self.counts.used()) >> self.shift) as u32
@@ -265,6 +277,14 @@ impl Inner {
         }
         let book = self.book.lock();
         let Ok(owner) = book.owners.known(request.owner) else { return false };
+        // Nobody waits for a stream that cannot be asked.
+        let pending = match book.deferred.failing() {
+            Some(_) => pending.saturating_sub(book.deferred.failing_units() << self.shift),
+            None => pending,
+        };
+        if pending == 0 {
+            return false;
+        }
         match refusal {
             Refusal::Budget(excess) => {
                 let own: u64 = match excess.whole_model {
@@ -278,7 +298,8 @@ impl Inner {
                 if used.saturating_add(granted) > self.capacity.bytes() {
                     return false;
                 }
-                let is_free = |index, block: &Block| block.is_free() || book.deferred.has(index, block);
+                let is_free =
+                    |index, block: &Block| block.is_free() || book.deferred.may_finish(index, block);
                 let room = self.room(&book, request, is_free);
                 // What streams use still counts as used, so this looks at places alone.
                 room.fits || self.bytes(units) <= self.in_new_addresses(&book, room)
@@ -412,6 +433,9 @@ impl Inner {
         PoolError::OutOfMemory(Box::new(OutOfMemory {
             device: self.device.info().id,
             requested: request.size,
+            rounded: self
+                .granted(request.size.bytes())
+                .map_or(ByteSize::MAX, |(bytes, _)| ByteSize::new(bytes)),
             alignment: request.alignment,
             largest_free: ByteSize::new(self.bytes(self.grantable_now(&book))),
             free: ByteSize::new(free),

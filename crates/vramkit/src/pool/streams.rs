@@ -22,6 +22,7 @@ use std::sync::Arc;
 use super::blocks::{Block, BlockId, NONE, Table};
 use super::book::Book;
 use super::core::{Inner, Placed};
+use super::inside::Inside;
 use super::request::AllocationId;
 use super::segregated::SegregatedFit;
 use super::{PoolError, Request};
@@ -69,6 +70,8 @@ struct Lane {
     runs: BTreeMap<u32, (u32, u32)>,
     by_size: BTreeSet<(u32, u32)>,
     blocks: usize,
+    /// Why its oldest event could not be asked last time: nobody waits for it.
+    failing: Option<DeviceError>,
 }
 
 impl Lane {
@@ -80,6 +83,7 @@ impl Lane {
             runs: BTreeMap::new(),
             by_size: BTreeSet::new(),
             blocks: 0,
+            failing: None,
         }
     }
 
@@ -210,9 +214,21 @@ impl Deferred {
         Some(entry)
     }
 
-    /// Whether a block that is neither live nor free is in a lane.
-    pub(super) fn has(&self, index: u32, block: &Block) -> bool {
-        !block.is_free() && !block.is_live() && self.entry(block.entry()).is_some_and(|e| e.index == index)
+    /// Whether a block is in the lane of a stream that may be waited for.
+    pub(super) fn may_finish(&self, index: u32, block: &Block) -> bool {
+        let entry = (!block.is_free() && !block.is_live()).then(|| self.entry(block.entry())).flatten();
+        entry.is_some_and(|entry| entry.index == index && self.lanes[entry.lane].failing.is_none())
+    }
+
+    /// Why an event cannot be asked, if there is one.
+    pub(super) fn failing(&self) -> Option<&DeviceError> {
+        self.lanes.iter().find_map(|lane| lane.failing.as_ref())
+    }
+
+    /// Units of streams that cannot be waited for.
+    pub(super) fn failing_units(&self) -> u64 {
+        let lanes = self.lanes.iter().filter(|lane| lane.failing.is_some());
+        lanes.flat_map(|lane| lane.runs.values()).map(|&(units, _)| u64::from(units)).sum()
     }
 
     /// Adds a block that its holder has ended the life of.
@@ -286,12 +302,18 @@ impl Deferred {
         (first, parts)
     }
 
-    /// Units of an owner between two units, from the block at a place on, in which the first one is.
-    fn units_of(&self, table: Table<'_>, owner: u16, (mut index, at): (u32, u32), end: u32) -> u32 {
+    /// Units of some owners between two units, from the block at a place on, in which the first one is.
+    fn units_of(
+        &self,
+        table: Table<'_>,
+        of: impl Fn(u16) -> bool,
+        (mut index, at): (u32, u32),
+        end: u32,
+    ) -> u32 {
         let mut units = 0;
         loop {
             let block = table.at(index);
-            if block.label().owner == owner {
+            if of(block.label().owner) {
                 units += block.end().min(end) - block.offset().max(at);
             }
             if block.end() >= end {
@@ -384,9 +406,12 @@ impl Inner {
         let mut book = self.book.lock();
         let owner = book.owners.known(request.owner).ok()?;
         let found @ (_, at) = book.deferred.find(table, stream, units, alignment)?;
-        // What is the owner's already may be its own again.
-        let own = self.bytes(book.deferred.units_of(table, owner, found, at + units));
-        book.owners.check(owner, granted - own).ok()?;
+        // What is the owner's already may be its own again, and its model's.
+        let of_model = book.owners.of_model(owner);
+        let own = self.bytes(book.deferred.units_of(table, |other| other == owner, found, at + units));
+        let models =
+            self.bytes(book.deferred.units_of(table, |other| of_model.contains(&other), found, at + units));
+        book.owners.check_again(owner, granted, own, models).ok()?;
         let Book { fit, deferred, .. } = &mut *book;
         let (index, parts) = deferred.carve(fit, table, found, at + units);
         for part in &parts {
@@ -398,23 +423,23 @@ impl Inner {
         Some(placed)
     }
 
-    /// Frees what is finished, of all streams. Returns the bytes.
+    /// Frees what is finished, of all streams. Returns the bytes. In an event that asks the pool, nothing: it would be asked
+    /// again, without end.
     #[inline]
     pub(super) fn free_finished(&self) -> u64 {
-        if self.pending() == 0 { 0 } else { self.free_finished_of_all().0 }
+        if self.pending() == 0 { 0 } else { self.free_finished_of_all() }
     }
 
-    /// As [`free_finished`](Self::free_finished), with why an event could not be asked.
     #[cold]
-    fn free_finished_of_all(&self) -> (u64, Option<DeviceError>) {
+    fn free_finished_of_all(&self) -> u64 {
+        let Some(_inside) = Inside::enter(&self.pending) else { return 0 };
         let lanes = self.book.lock().deferred.lanes.len();
-        (0..lanes)
-            .map(|lane| self.free_finished_of(lane))
-            .fold((0, None), |(freed, failed), (more, error)| (freed + more, failed.or(error)))
+        (0..lanes).map(|lane| self.free_finished_of(lane)).sum()
     }
 
     /// As [`free_finished`](Self::free_finished), of a stream and of one other.
     fn free_finished_in_passing(&self, stream: StreamId) {
+        let Some(_inside) = Inside::enter(&self.pending) else { return };
         let (own, other) = {
             let mut book = self.book.lock();
             let deferred = &mut book.deferred;
@@ -429,19 +454,24 @@ impl Inner {
         }
     }
 
-    fn free_finished_of(&self, lane: usize) -> (u64, Option<DeviceError>) {
+    fn free_finished_of(&self, lane: usize) -> u64 {
         let mut freed = 0;
         loop {
             let event = self.book.lock().deferred.oldest_event(lane);
-            let Some(event) = event else { return (freed, None) };
+            let Some(event) = event else { return freed };
             // Asked outside the lock. A lost device does no more work; other errors leave the block where it is.
-            match event.is_done() {
-                Ok(true) | Err(DeviceError::Lost { .. }) => {}
-                Ok(false) => return (freed, None),
+            let done = match ask(&*event) {
+                Ok(done) => done,
+                Err(DeviceError::Lost { .. }) => true,
                 Err(error) => {
                     tracing::warn!(%error, "an event could not be asked; its memory stays a stream's");
-                    return (freed, Some(error));
+                    self.note_failing(lane, Some(error));
+                    return freed;
                 }
+            };
+            self.note_failing(lane, None);
+            if !done {
+                return freed;
             }
             let table = self.table();
             let mut dropped = Vec::new();
@@ -458,25 +488,31 @@ impl Inner {
         }
     }
 
+    fn note_failing(&self, lane: usize, error: Option<DeviceError>) {
+        // What was there is dropped outside the lock.
+        let _old = match self.book.lock().deferred.lanes.get_mut(lane) {
+            Some(lane) => std::mem::replace(&mut lane.failing, error),
+            None => error,
+        };
+    }
+
     /// Waits until a stream has finished something, or what is busy has changed, looking at all streams again and again,
-    /// and less and less often. An error when an event cannot be asked and nothing else has finished.
-    pub(super) fn wait_for_streams(&self) -> Result<(), PoolError> {
+    /// and less and less often.
+    pub(super) fn wait_for_streams(&self) {
         let _waiting = Waiting::new(&self.waiting);
         let before = self.pending();
         let mut patience = Patience::new();
-        while self.pending() == before {
-            let (freed, failed) = self.free_finished_of_all();
-            match failed {
-                Some(error) if freed == 0 => return Err(error.into()),
-                _ if freed > 0 => break,
-                _ => {}
-            }
-            if !patience.wait() {
-                break;
-            }
-        }
-        Ok(())
+        while self.pending() == before && self.free_finished() == 0 && patience.wait() {}
     }
+}
+
+/// Asks an event whether it is done; one that panics cannot be asked.
+fn ask(event: &dyn Event) -> Result<bool, DeviceError> {
+    let asked = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| event.is_done()));
+    asked.unwrap_or_else(|_| {
+        let (device, operation) = ("a stream".to_owned(), "asking an event");
+        Err(DeviceError::Driver { device, operation, reason: format!("{event:?} panicked") })
+    })
 }
 
 /// Looks at first at once and then every tenth of a millisecond, and ends now and then, since what else has changed in the
