@@ -4,10 +4,10 @@
 use super::blocks::{Block, Label, Table};
 use super::counts::Counts;
 use super::front::Fronts;
+use super::lanes::Deferred;
 use super::owners::{Owners, Tags};
 use super::request::OwnerId;
 use super::segregated::SegregatedFit;
-use super::streams::Deferred;
 
 /// Everything that changes with a grant or a release, under one lock. Blocks that [fronts](Fronts) keep count as
 /// taken until they are [recalled](Book::recall). Bytes, where nothing else is said.

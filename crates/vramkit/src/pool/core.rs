@@ -11,11 +11,10 @@ use super::clock;
 use super::counts::Counts;
 use super::front::{self, Fronts};
 use super::granules::Granules;
-use super::inside::Inside;
 use super::moves::Moves;
 use super::owners::{Excess, Unknown};
-use super::record::{Recorded, Recording};
-use super::request::{AllocationId, Holder, Purpose, Request};
+use super::record::Recording;
+use super::request::{AllocationId, Request};
 use super::{PoolConfig, PoolError, Reclaimer};
 use crate::device::{AddressRange, Backing, Device, DeviceError, HostMemory, Reservation, asker};
 use crate::latch::{Latch, LatchGuard};
@@ -188,54 +187,6 @@ impl Inner {
     /// An alignment in units; `None` when it is more than a pool has.
     pub(super) fn alignment(&self, request: &Request) -> Option<u32> {
         u32::try_from(request.alignment >> self.shift).ok().map(|units| units.max(1))
-    }
-
-    /// Tells the recorder of a grant. When it panics, or asked for the memory itself, the memory is given back.
-    #[cold]
-    pub(super) fn record_allocation(&self, id: AllocationId, request: &Request) -> Result<(), PoolError> {
-        let Some(recorder) = self.recording.recorder() else { return Ok(()) };
-        let unrecorded = GiveBack { pool: self, id };
-        let Some(_inside) = Inside::enter(self) else { return Err(PoolError::Reentrant) };
-        recorder(&self.recorded(id, request));
-        std::mem::forget(unrecorded);
-        Ok(())
-    }
-
-    /// Tells the recorder of a release, and then does it: also when the recorder panics.
-    #[cold]
-    pub(super) fn recording_release<T>(&self, id: AllocationId, release: impl FnOnce() -> T) -> T {
-        if !self.recording.is_on() {
-            return release();
-        }
-        let recorder = self.recording.recorder();
-        let (Some(recorder), Some(_inside)) = (recorder, Inside::enter(self)) else {
-            // What a recorder itself releases is released; to record it would call the recorder again, without end.
-            return release();
-        };
-        let called = std::panic::AssertUnwindSafe(|| recorder(&Recorded::Release { id: id.to_string() }));
-        let outcome = std::panic::catch_unwind(called);
-        let released = release();
-        match outcome {
-            Ok(()) => released,
-            Err(_) if std::thread::panicking() => released,
-            Err(panic) => std::panic::resume_unwind(panic),
-        }
-    }
-
-    fn recorded(&self, id: AllocationId, request: &Request) -> Recorded {
-        let book = self.book.lock();
-        let block = self.table().at(id.0.index);
-        let owner = match book.owners.name(block.label().owner) {
-            (Holder::Nobody, Purpose::Other) => String::new(),
-            (model, purpose) => format!("{model} ({purpose})"),
-        };
-        Recorded::Allocate {
-            id: id.to_string(),
-            bytes: request.size,
-            address: self.range.base + self.bytes(block.offset()),
-            owner,
-            tag: book.tags.name(request.tag.0).to_owned(),
-        }
     }
 
     /// What a request is granted: bytes, and units. `None` when that cannot be counted.
@@ -512,24 +463,6 @@ fn check(range: &AddressRange, capacity: ByteSize, granularity: ByteSize) -> Res
     }
     let whole = |bytes: u64| bytes.is_multiple_of(granularity.bytes());
     if whole(range.base) && whole(range.size.bytes()) { Ok(()) } else { Err("not on granule boundaries") }
-}
-
-/// Gives an allocation back that its caller will not hear of.
-struct GiveBack<'a> {
-    pool: &'a Inner,
-    id: AllocationId,
-}
-
-impl Drop for GiveBack<'_> {
-    fn drop(&mut self) {
-        // What grows in place is its handle's to give back.
-        let book = &mut self.pool.book.lock();
-        if !self.id.0.is_growing() && self.pool.find(self.id).is_ok_and(|block| block.keep(self.id.0.stamp)) {
-            self.pool.take_back(book, self.id.0.index);
-            // It was never anybody's.
-            book.granted -= 1;
-        }
-    }
 }
 
 /// The smallest unit of a pool, as a power of two: 256 bytes.

@@ -25,14 +25,18 @@ mod core;
 mod counts;
 mod error;
 mod front;
+mod grantable;
 mod granules;
 mod growing;
 mod handover;
 mod inside;
+mod lanes;
 mod ledger;
 mod moves;
+mod names;
 mod owners;
 mod record;
+mod recording;
 mod request;
 mod room;
 mod segregated;
@@ -58,7 +62,6 @@ pub use view::{DevicePtr, Pod, ViewError};
 
 use self::blocks::Kind;
 use self::core::{Inner, Placed};
-use self::owners::Unknown;
 use crate::device::{AddressRange, Backing, Device, Reading, Stream};
 use crate::stall::StallMeter;
 use crate::sync::{Ordering, lock};
@@ -146,98 +149,6 @@ impl DeviceMemoryPool {
     /// Takes the recorder out; `false` when there is none. Calls that other threads are in come to their end.
     pub fn stop_recording(&self) -> bool {
         self.inner.recording.stop().is_some()
-    }
-
-    /// The id for requests on behalf of a model (or nobody, when the name is empty) and a purpose. Where 65,534 owners are
-    /// registered already, the id is refused wherever it is used, with [`PoolError::TooManyOwners`]; see
-    /// [`try_owner`](Self::try_owner) for that error at once.
-    pub fn owner(&self, model: &str, purpose: Purpose) -> OwnerId {
-        self.try_owner(model, purpose).unwrap_or(OwnerId::TOO_MANY)
-    }
-
-    /// As [`owner`](Self::owner), with the error at once.
-    pub fn try_owner(&self, model: &str, purpose: Purpose) -> Result<OwnerId, PoolError> {
-        let holder = Holder::from(model);
-        let mut book = self.inner.book.lock();
-        let id = book.owners.register(holder, purpose).ok_or(PoolError::TooManyOwners)?;
-        book.owners.name_it(id.number);
-        book.introduce(id, &self.inner.fronts);
-        Ok(id)
-    }
-
-    /// As [`try_owner`](Self::try_owner), for as long as something is held by the id; see
-    /// [`return_owner`](Self::return_owner).
-    pub(crate) fn borrow_owner(&self, model: &str, purpose: Purpose) -> Result<OwnerId, PoolError> {
-        let mut book = self.inner.book.lock();
-        let id = book.owners.register(Holder::from(model), purpose).ok_or(PoolError::TooManyOwners)?;
-        book.introduce(id, &self.inner.fronts);
-        Ok(id)
-    }
-
-    /// Forgets an owner that was borrowed, when nothing is lost by that: nobody else has asked for its id, it holds nothing,
-    /// and neither a budget nor a priority is set for it.
-    pub(crate) fn return_owner(&self, owner: OwnerId) {
-        let mut book = self.inner.book.lock();
-        if owner == OwnerId::NONE || book.owners.known(owner).is_err() {
-            return;
-        }
-        // What a front keeps for it counts as its own.
-        book.recall(&self.inner.counts, self.inner.table(), &self.inner.fronts);
-        if book.owners.is_spare(owner.number) {
-            let forgotten = book.forget_owner(owner.number, &self.inner.fronts);
-            debug_assert!(forgotten.is_ok());
-        }
-    }
-
-    /// Forgets an owner that holds nothing, with its budget, priority and peak: its number is free for another one, its id
-    /// is refused from now on. Nobody cannot be forgotten; to try changes nothing.
-    pub fn forget_owner(&self, owner: OwnerId) -> Result<(), PoolError> {
-        self.inner.free_finished();
-        let mut book = self.inner.recalled();
-        let number = known(&book, owner)?;
-        if owner == OwnerId::NONE {
-            return Ok(());
-        }
-        book.forget_owner(number, &self.inner.fronts).map_err(|held| {
-            let (model, purpose) = book.owners.name(number);
-            PoolError::OwnerHolds { model, purpose, held: ByteSize::new(held) }
-        })
-    }
-
-    /// The id for requests named so in reports. Where 65,534 tags are registered already, reports say so in its place; see
-    /// [`try_tag`](Self::try_tag).
-    pub fn tag(&self, name: &str) -> TagId {
-        self.try_tag(name).unwrap_or(TagId::TOO_MANY)
-    }
-
-    /// As [`tag`](Self::tag), with an error when there are too many.
-    pub fn try_tag(&self, name: &str) -> Result<TagId, PoolError> {
-        self.inner.book.lock().tags.register(name).map(TagId).ok_or(PoolError::TooManyTags)
-    }
-
-    /// Caps what an owner may hold, granted bytes, memory that streams still use included; `None` lifts the cap. What it
-    /// holds already stays.
-    pub fn set_budget(&self, owner: OwnerId, budget: Option<ByteSize>) -> Result<(), PoolError> {
-        let mut book = self.inner.recalled();
-        let number = known(&book, owner)?;
-        book.owners.set_budget(number, budget.map(ByteSize::bytes));
-        book.bar_if_over(&[number], &self.inner.fronts);
-        Ok(())
-    }
-
-    /// Caps what all purposes of a model may hold together, those that are named later included; `None` lifts the cap.
-    pub fn set_model_budget(&self, model: &str, budget: Option<ByteSize>) {
-        let mut book = self.inner.recalled();
-        let numbers = book.owners.set_model_budget(&Holder::from(model), budget.map(ByteSize::bytes));
-        book.bar_if_over(&numbers, &self.inner.fronts);
-    }
-
-    /// Says how late an owner should be asked to make room for others: 0, as at first, is the first to go.
-    pub fn set_priority(&self, owner: OwnerId, priority: u8) -> Result<(), PoolError> {
-        let mut book = self.inner.book.lock();
-        let number = known(&book, owner)?;
-        book.owners.set_priority(number, priority);
-        Ok(())
     }
 
     /// Grants memory, with what is missing behind it committed. When no block fits or the device has none
@@ -457,14 +368,6 @@ impl DeviceMemoryPool {
     pub fn live(&self) -> LeakReport {
         self.inner.live()
     }
-}
-
-/// The number of an owner's id.
-fn known(book: &book::Book, owner: OwnerId) -> Result<u16, PoolError> {
-    book.owners.known(owner).map_err(|unknown| match unknown {
-        Unknown::TooMany => PoolError::TooManyOwners,
-        Unknown::Forgotten => PoolError::UnknownOwner,
-    })
 }
 
 impl fmt::Debug for DeviceMemoryPool {

@@ -6,7 +6,7 @@
 //!   └── allocate_on ─────┘  the same stream, at once: its next work comes after
 //! ```
 //!
-//! A release records an event and puts the block into its stream's lane, where adjacent blocks form runs; the stream's
+//! A release records an event and puts the block into its stream's [lane](super::lanes), where adjacent blocks form runs; the stream's
 //! own requests are cut out of runs as of any free memory. Everybody else gets a block when its event is done. That is
 //! looked at in the order of each stream's releases, for the stream of each release or request in passing, and for all
 //! streams whenever somebody reads the pool's numbers or a request finds no room, so what is finished is free for every
@@ -16,326 +16,16 @@
 //!
 //! Everything here is under the book's lock, but events: they are made, asked and dropped outside it.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
-use super::blocks::{Block, BlockId, NONE, Table};
+use super::blocks::BlockId;
 use super::book::Book;
 use super::core::{Inner, Placed};
 use super::inside::Inside;
 use super::request::AllocationId;
-use super::segregated::SegregatedFit;
 use super::{PoolError, Request};
 use crate::device::{DeviceError, Event, Stream, StreamId};
 use crate::sync::{AtomicU64, Ordering};
-
-/// Lanes without a block are kept for their streams' next releases, up to so many.
-const IDLE_LANES: usize = 64;
-
-/// Blocks that streams may still use.
-#[derive(Default)]
-pub(super) struct Deferred {
-    lanes: Vec<Lane>,
-    by_stream: HashMap<StreamId, usize>,
-    entries: Vec<Option<Entry>>,
-    vacant: Vec<u32>,
-    /// Whose turn it is to be looked at in passing.
-    turn: usize,
-}
-
-/// A block that a stream may still use.
-struct Entry {
-    index: u32,
-    lane: usize,
-    event: Arc<dyn Event>,
-    /// The releases before and after it on its stream.
-    older: u32,
-    newer: u32,
-}
-
-/// What a block was made of that was cut out of a lane.
-struct Part {
-    units: u32,
-    owner: u16,
-    /// Dropped outside the book's lock.
-    _event: Arc<dyn Event>,
-}
-
-/// One stream's blocks. Sizes and offsets in units.
-struct Lane {
-    stream: StreamId,
-    oldest: u32,
-    newest: u32,
-    /// Adjacent blocks, by their first unit: how many units, and the first block's place.
-    runs: BTreeMap<u32, (u32, u32)>,
-    by_size: BTreeSet<(u32, u32)>,
-    blocks: usize,
-    /// Why its oldest event could not be asked last time: nobody waits for it.
-    failing: Option<DeviceError>,
-}
-
-impl Lane {
-    fn new(stream: StreamId) -> Self {
-        Self {
-            stream,
-            oldest: NONE,
-            newest: NONE,
-            runs: BTreeMap::new(),
-            by_size: BTreeSet::new(),
-            blocks: 0,
-            failing: None,
-        }
-    }
-
-    fn add_run(&mut self, offset: u32, units: u32, first: u32) {
-        self.runs.insert(offset, (units, first));
-        self.by_size.insert((units, offset));
-    }
-
-    fn remove_run(&mut self, offset: u32) -> Option<(u32, u32)> {
-        let (units, first) = self.runs.remove(&offset)?;
-        self.by_size.remove(&(units, offset));
-        Some((units, first))
-    }
-
-    /// Adds a block to the runs beside it.
-    fn join(&mut self, table: Table<'_>, index: u32) {
-        let block = table.at(index);
-        let (mut offset, mut units, mut first) = (block.offset(), block.size(), index);
-        let below = self.runs.range(..offset).next_back().map(|(&at, &(units, _))| (at, units));
-        if let Some((at, below)) = below.filter(|&(at, units)| at + units == offset)
-            && let Some((_, lowest)) = self.remove_run(at)
-        {
-            (offset, units, first) = (at, units + below, lowest);
-        }
-        if let Some((above, _)) = self.remove_run(block.end()) {
-            units += above;
-        }
-        self.add_run(offset, units, first);
-    }
-
-    /// Takes `[offset, end)` out of the run that it lies in, before the blocks themselves change.
-    fn cut(&mut self, offset: u32, end: u32, above: u32) {
-        let Some(&at) = self.runs.range(..=offset).next_back().map(|(at, _)| at) else { return };
-        let Some((units, first)) = self.remove_run(at) else { return };
-        if at < offset {
-            self.add_run(at, offset - at, first);
-        }
-        if end < at + units {
-            self.add_run(end, at + units - end, above);
-        }
-    }
-
-    /// Where a request fits: in the smallest run that holds it, of the few that may only just, and of those that hold it
-    /// wherever they begin. Says the run's first unit and the request's.
-    fn find(&self, units: u32, alignment: u32) -> Option<(u32, u32)> {
-        const FEW: usize = 16;
-        let fit = |&(size, offset): &(u32, u32)| {
-            let at = offset.checked_next_multiple_of(alignment)?;
-            (u64::from(at) + u64::from(units) <= u64::from(offset) + u64::from(size)).then_some((offset, at))
-        };
-        let surely = units.saturating_add(alignment - 1);
-        self.by_size
-            .range((units, 0)..)
-            .take(FEW)
-            .find_map(fit)
-            .or_else(|| self.by_size.range((surely, 0)..).next().and_then(fit))
-    }
-}
-
-impl Deferred {
-    fn entry(&self, at: u32) -> Option<&Entry> {
-        self.entries.get(at as usize)?.as_ref()
-    }
-
-    fn entry_mut(&mut self, at: u32) -> Option<&mut Entry> {
-        self.entries.get_mut(at as usize)?.as_mut()
-    }
-
-    fn lane_of(&mut self, stream: StreamId) -> usize {
-        if let Some(&lane) = self.by_stream.get(&stream) {
-            return lane;
-        }
-        if self.lanes.len() >= IDLE_LANES
-            && let Some(idle) = self.lanes.iter().position(|lane| lane.blocks == 0)
-        {
-            self.by_stream.remove(&self.lanes[idle].stream);
-            self.lanes[idle] = Lane::new(stream);
-            self.by_stream.insert(stream, idle);
-            return idle;
-        }
-        self.lanes.push(Lane::new(stream));
-        self.by_stream.insert(stream, self.lanes.len() - 1);
-        self.lanes.len() - 1
-    }
-
-    /// Adds a held block behind another entry of its lane (or before all, behind none).
-    fn link(&mut self, table: Table<'_>, index: u32, lane: usize, event: Arc<dyn Event>, older: u32) {
-        let newer = match self.entry(older) {
-            Some(entry) => entry.newer,
-            None => self.lanes[lane].oldest,
-        };
-        let entry = Some(Entry { index, lane, event, older, newer });
-        let at = match self.vacant.pop() {
-            Some(at) => {
-                self.entries[at as usize] = entry;
-                at
-            }
-            None => {
-                self.entries.push(entry);
-                self.entries.len() as u32 - 1
-            }
-        };
-        table.at(index).set_entry(at);
-        match self.entry_mut(older) {
-            Some(entry) => entry.newer = at,
-            None => self.lanes[lane].oldest = at,
-        }
-        match self.entry_mut(newer) {
-            Some(entry) => entry.older = at,
-            None => self.lanes[lane].newest = at,
-        }
-        self.lanes[lane].blocks += 1;
-    }
-
-    /// Takes an entry out of its lane's order; its event is the caller's to drop.
-    fn unlink(&mut self, at: u32) -> Option<Entry> {
-        let entry = self.entries.get_mut(at as usize)?.take()?;
-        self.vacant.push(at);
-        match self.entry_mut(entry.older) {
-            Some(older) => older.newer = entry.newer,
-            None => self.lanes[entry.lane].oldest = entry.newer,
-        }
-        match self.entry_mut(entry.newer) {
-            Some(newer) => newer.older = entry.older,
-            None => self.lanes[entry.lane].newest = entry.older,
-        }
-        self.lanes[entry.lane].blocks -= 1;
-        Some(entry)
-    }
-
-    /// Whether a block is in the lane of a stream that may be waited for.
-    pub(super) fn may_finish(&self, index: u32, block: &Block) -> bool {
-        let entry = (!block.is_free() && !block.is_live()).then(|| self.entry(block.entry())).flatten();
-        entry.is_some_and(|entry| entry.index == index && self.lanes[entry.lane].failing.is_none())
-    }
-
-    /// Why an event cannot be asked, if there is one.
-    pub(super) fn failing(&self) -> Option<&DeviceError> {
-        self.lanes.iter().find_map(|lane| lane.failing.as_ref())
-    }
-
-    /// Units of streams that cannot be waited for.
-    pub(super) fn failing_units(&self) -> u64 {
-        let lanes = self.lanes.iter().filter(|lane| lane.failing.is_some());
-        lanes.flat_map(|lane| lane.runs.values()).map(|&(units, _)| u64::from(units)).sum()
-    }
-
-    /// Adds a block that its holder has ended the life of.
-    fn push(&mut self, table: Table<'_>, index: u32, stream: StreamId, event: Arc<dyn Event>) {
-        let lane = self.lane_of(stream);
-        let newest = self.lanes[lane].newest;
-        self.link(table, index, lane, event, newest);
-        self.lanes[lane].join(table, index);
-    }
-
-    /// The event that a lane's oldest block waits for.
-    fn oldest_event(&self, lane: usize) -> Option<Arc<dyn Event>> {
-        self.entry(self.lanes.get(lane)?.oldest).map(|entry| entry.event.clone())
-    }
-
-    /// Takes out a lane's oldest block when it waits for this event.
-    fn pop_if(&mut self, table: Table<'_>, lane: usize, event: &Arc<dyn Event>) -> Option<Entry> {
-        let at = self.lanes.get(lane)?.oldest;
-        let entry = self.entry(at).filter(|entry| Arc::ptr_eq(&entry.event, event))?;
-        let block = table.at(entry.index);
-        let (offset, end, above) = (block.offset(), block.end(), block.above());
-        self.lanes[lane].cut(offset, end, above);
-        self.unlink(at)
-    }
-
-    /// Where in a stream's runs a block of `units` at a multiple of `alignment` would be cut out, and the place of the
-    /// first block that it would be of.
-    fn find(&self, table: Table<'_>, stream: StreamId, units: u32, alignment: u32) -> Option<(u32, u32)> {
-        let lane = &self.lanes[*self.by_stream.get(&stream)?];
-        let (run, at) = lane.find(units, alignment)?;
-        let (_, mut index) = *lane.runs.get(&run)?;
-        while table.at(index).end() <= at {
-            index = table.at(index).above();
-        }
-        Some((index, at))
-    }
-
-    /// Cuts `[at, end)` out of the run that the block at a place, in which it begins, is of: the place of one held block,
-    /// and what it is made of. What is left of the first and last blocks stays in the lane, each with its event.
-    fn carve(
-        &mut self,
-        fit: &mut SegregatedFit,
-        table: Table<'_>,
-        (mut first, at): (u32, u32),
-        end: u32,
-    ) -> (u32, Vec<Part>) {
-        if table.at(first).offset() < at {
-            first = self.split(fit, table, first, at);
-        }
-        let mut last = first;
-        while table.at(last).end() < end {
-            last = table.at(last).above();
-        }
-        if table.at(last).end() > end {
-            self.split(fit, table, last, end);
-        }
-        if let Some(lane) = self.entry(table.at(first).entry()).map(|entry| entry.lane) {
-            self.lanes[lane].cut(at, end, table.at(last).above());
-        }
-        let (mut parts, mut index) = (Vec::new(), first);
-        loop {
-            let block = table.at(index);
-            let (units, owner) = (block.size(), block.label().owner);
-            parts.extend(self.unlink(block.entry()).map(|entry| Part { units, owner, _event: entry.event }));
-            if index == last {
-                break;
-            }
-            index = block.above();
-        }
-        (1..parts.len()).for_each(|_| fit.join_taken(table, first));
-        (first, parts)
-    }
-
-    /// Units of some owners between two units, from the block at a place on, in which the first one is.
-    fn units_of(
-        &self,
-        table: Table<'_>,
-        of: impl Fn(u16) -> bool,
-        (mut index, at): (u32, u32),
-        end: u32,
-    ) -> u32 {
-        let mut units = 0;
-        loop {
-            let block = table.at(index);
-            if of(block.label().owner) {
-                units += block.end().min(end) - block.offset().max(at);
-            }
-            if block.end() >= end {
-                return units;
-            }
-            index = block.above();
-        }
-    }
-
-    /// Cuts a block of a lane in two at a unit; both wait for its event. The place of the upper one.
-    fn split(&mut self, fit: &mut SegregatedFit, table: Table<'_>, index: u32, at: u32) -> u32 {
-        let block = table.at(index);
-        let entry = block.entry();
-        let label = block.label();
-        let upper = fit.split_taken(table, index, at - block.offset());
-        table.at(upper).set_owner(label);
-        if let Some((lane, event)) = self.entry(entry).map(|entry| (entry.lane, entry.event.clone())) {
-            self.link(table, upper, lane, event, entry);
-        }
-        upper
-    }
-}
 
 impl Book {
     /// Notes that a block's life has ended while a stream may still use it.
@@ -433,19 +123,14 @@ impl Inner {
     #[cold]
     fn free_finished_of_all(&self) -> u64 {
         let Some(_inside) = Inside::enter(&self.pending) else { return 0 };
-        let lanes = self.book.lock().deferred.lanes.len();
+        let lanes = self.book.lock().deferred.lanes();
         (0..lanes).map(|lane| self.free_finished_of(lane)).sum()
     }
 
     /// As [`free_finished`](Self::free_finished), of a stream and of one other.
     fn free_finished_in_passing(&self, stream: StreamId) {
         let Some(_inside) = Inside::enter(&self.pending) else { return };
-        let (own, other) = {
-            let mut book = self.book.lock();
-            let deferred = &mut book.deferred;
-            deferred.turn = (deferred.turn + 1) % deferred.lanes.len().max(1);
-            (deferred.by_stream.get(&stream).copied(), deferred.turn)
-        };
+        let (own, other) = self.book.lock().deferred.own_and_next(stream);
         if let Some(own) = own {
             self.free_finished_of(own);
         }
@@ -490,10 +175,7 @@ impl Inner {
 
     fn note_failing(&self, lane: usize, error: Option<DeviceError>) {
         // What was there is dropped outside the lock.
-        let _old = match self.book.lock().deferred.lanes.get_mut(lane) {
-            Some(lane) => std::mem::replace(&mut lane.failing, error),
-            None => error,
-        };
+        let _old = self.book.lock().deferred.note_failing(lane, error);
     }
 
     /// Waits until a stream has finished something, or what is busy has changed, looking at all streams again and again,
