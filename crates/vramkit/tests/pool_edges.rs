@@ -3,15 +3,15 @@
 #![allow(clippy::unwrap_used)]
 #![cfg(not(loom))]
 
+mod odd_device;
+
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
+use odd_device::OddDevice;
 use vramkit::ByteSize;
-use vramkit::device::{
-    AddressRange, Backing, Device, DeviceError, DeviceInfo, DeviceMemory, Event, ManualStream, Reading,
-    Reservation, SimulatedDevice, Stream, StreamId,
-};
+use vramkit::device::{DeviceError, Event, ManualStream, SimulatedDevice, Stream, StreamId};
 use vramkit::orchestrator::{BindError, MemoryOrchestrator};
 use vramkit::plan::{Model, Schedule, TensorLifetime};
 use vramkit::pool::{DeviceMemoryPool, PoolConfig, PoolError, Purpose, Request, SizeClasses};
@@ -261,85 +261,13 @@ fn an_event_may_ask_the_pool() {
     assert_eq!(pool.used(), ByteSize::ZERO);
 }
 
-/// A device that does not take memory back while it is told so.
-#[derive(Debug)]
-struct Keeping {
-    device: SimulatedDevice,
-    keeps: Arc<AtomicBool>,
-}
-
-#[derive(Debug)]
-struct KeepingReservation {
-    memory: Box<dyn Reservation>,
-    keeps: Arc<AtomicBool>,
-}
-
-impl Device for Keeping {
-    fn info(&self) -> DeviceInfo {
-        self.device.info()
-    }
-
-    fn memory(&self) -> DeviceMemory {
-        self.device.memory()
-    }
-}
-
-impl Backing for Keeping {
-    fn reserve(&self, size: ByteSize) -> Result<Box<dyn Reservation>, DeviceError> {
-        Ok(Box::new(KeepingReservation { memory: self.device.reserve(size)?, keeps: self.keeps.clone() }))
-    }
-
-    fn has_virtual_memory(&self) -> bool {
-        true
-    }
-}
-
-impl Reservation for KeepingReservation {
-    fn range(&self) -> AddressRange {
-        self.memory.range()
-    }
-
-    fn commit(&self, range: AddressRange) -> Result<(), DeviceError> {
-        self.memory.commit(range)
-    }
-
-    fn decommit(&self, range: AddressRange) -> Result<(), DeviceError> {
-        if self.keeps.load(Ordering::Relaxed) {
-            let (device, operation, reason) = ("sim".to_owned(), "decommitting", "on purpose".to_owned());
-            return Err(DeviceError::Driver { device, operation, reason });
-        }
-        self.memory.decommit(range)
-    }
-
-    fn fill(&self, range: AddressRange, pattern: u32) -> Result<(), DeviceError> {
-        self.memory.fill(range, pattern)
-    }
-
-    fn write(&self, to: u64, bytes: &[u8]) -> Result<(), DeviceError> {
-        self.memory.write(to, bytes)
-    }
-
-    fn read(&self, from: u64, into: &mut [u8]) -> Result<(), DeviceError> {
-        self.memory.read(from, into)
-    }
-
-    fn copy(&self, from: AddressRange, to: u64) -> Result<(), DeviceError> {
-        self.memory.copy(from, to)
-    }
-
-    fn resident(&self) -> Reading<ByteSize> {
-        self.memory.resident()
-    }
-}
-
 #[test]
 fn memory_that_a_device_does_not_take_back_is_no_ones_loss() {
-    let keeps = Arc::new(AtomicBool::new(false));
-    let device = Keeping { device: SimulatedDevice::new(ByteSize::mib(64)), keeps: keeps.clone() };
-    let pool = DeviceMemoryPool::new(Arc::new(device), ByteSize::mib(64)).unwrap();
+    let (device, wrongs) = OddDevice::new(ByteSize::mib(64));
+    let pool = DeviceMemoryPool::new(device, ByteSize::mib(64)).unwrap();
     let mut grows = pool.reserve(mib(16), ByteSize::mib(32)).unwrap();
     grows.fill(7).unwrap();
-    keeps.store(true, Ordering::Relaxed);
+    wrongs.keeps.store(true, Ordering::Relaxed);
     grows.resize(ByteSize::mib(4)).expect("it is smaller, whatever the device does");
     assert_eq!(
         (grows.requested(), grows.granted(), pool.used()),
@@ -353,7 +281,7 @@ fn memory_that_a_device_does_not_take_back_is_no_ones_loss() {
     let mut first = vec![0; 2 << 20];
     grows.read(0, &mut first).unwrap();
     assert!(first.chunks(4).all(|word| word == 7u32.to_le_bytes()));
-    keeps.store(false, Ordering::Relaxed);
+    wrongs.keeps.store(false, Ordering::Relaxed);
     drop(grows);
     pool.trim().unwrap();
     assert_eq!((pool.used(), pool.committed()), (ByteSize::ZERO, ByteSize::ZERO));

@@ -3,15 +3,15 @@
 #![allow(clippy::unwrap_used)]
 #![cfg(not(loom))]
 
+mod odd_device;
+
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
+use odd_device::OddDevice;
 use vramkit::ByteSize;
-use vramkit::device::{
-    AddressRange, Backing, Device, DeviceError, DeviceInfo, DeviceMemory, ManualStream, Reading, Reservation,
-    SimulatedDevice,
-};
+use vramkit::device::{ManualStream, SimulatedDevice};
 use vramkit::pool::{Allocation, DeviceMemoryPool, Holder, OwnerId, PoolError, Purpose, Recorded, Request};
 
 fn pool(mib: u64) -> Arc<DeviceMemoryPool> {
@@ -294,98 +294,14 @@ fn a_reclaimer_may_ask_the_pool_and_is_not_called_for_that() {
     assert_eq!((pool.used(), pool.stats().live), (ByteSize::mib(12), 1));
 }
 
-/// A device whose next commit panics when it is told so.
-#[derive(Debug)]
-struct Panicking {
-    device: SimulatedDevice,
-    panics: Arc<AtomicBool>,
-    /// Copies that are still done; the next one is refused.
-    copies: Arc<AtomicUsize>,
-}
-
-#[derive(Debug)]
-struct PanickingReservation {
-    memory: Box<dyn Reservation>,
-    panics: Arc<AtomicBool>,
-    copies: Arc<AtomicUsize>,
-}
-
-impl Device for Panicking {
-    fn info(&self) -> DeviceInfo {
-        self.device.info()
-    }
-
-    fn memory(&self) -> DeviceMemory {
-        self.device.memory()
-    }
-}
-
-impl Backing for Panicking {
-    fn reserve(&self, size: ByteSize) -> Result<Box<dyn Reservation>, DeviceError> {
-        let memory = self.device.reserve(size)?;
-        Ok(Box::new(PanickingReservation {
-            memory,
-            panics: self.panics.clone(),
-            copies: self.copies.clone(),
-        }))
-    }
-
-    fn has_virtual_memory(&self) -> bool {
-        true
-    }
-}
-
-impl Reservation for PanickingReservation {
-    fn range(&self) -> AddressRange {
-        self.memory.range()
-    }
-
-    fn commit(&self, range: AddressRange) -> Result<(), DeviceError> {
-        assert!(!self.panics.swap(false, Ordering::Relaxed), "on purpose");
-        self.memory.commit(range)
-    }
-
-    fn decommit(&self, range: AddressRange) -> Result<(), DeviceError> {
-        self.memory.decommit(range)
-    }
-
-    fn fill(&self, range: AddressRange, pattern: u32) -> Result<(), DeviceError> {
-        self.memory.fill(range, pattern)
-    }
-
-    fn write(&self, to: u64, bytes: &[u8]) -> Result<(), DeviceError> {
-        self.memory.write(to, bytes)
-    }
-
-    fn read(&self, from: u64, into: &mut [u8]) -> Result<(), DeviceError> {
-        self.memory.read(from, into)
-    }
-
-    fn copy(&self, from: AddressRange, to: u64) -> Result<(), DeviceError> {
-        assert!(!self.panics.swap(false, Ordering::Relaxed), "on purpose");
-        if self.copies.fetch_sub(1, Ordering::Relaxed) == 0 {
-            let (device, operation, reason) = ("sim".to_owned(), "copying", "on purpose".to_owned());
-            return Err(DeviceError::Driver { device, operation, reason });
-        }
-        self.memory.copy(from, to)
-    }
-
-    fn resident(&self) -> Reading<ByteSize> {
-        self.memory.resident()
-    }
-}
-
 #[test]
 fn a_device_that_panics_leaks_nothing() {
-    let panics = Arc::new(AtomicBool::new(false));
-    let copies = Arc::new(AtomicUsize::new(1000));
-    let device =
-        Panicking { device: SimulatedDevice::new(ByteSize::mib(64)), panics: panics.clone(), copies };
-    let pool = DeviceMemoryPool::new(Arc::new(device), ByteSize::mib(64)).unwrap();
+    let (device, wrongs) = OddDevice::new(ByteSize::mib(64));
+    let pool = DeviceMemoryPool::new(device, ByteSize::mib(64)).unwrap();
     let panicking = |what: &mut dyn FnMut()| {
-        panics.store(true, Ordering::Relaxed);
+        wrongs.panics.store(true, Ordering::Relaxed);
         assert!(catch_unwind(AssertUnwindSafe(what)).is_err());
-        assert!(!panics.load(Ordering::Relaxed));
+        assert!(!wrongs.panics.load(Ordering::Relaxed));
     };
     panicking(&mut || drop(pool.allocate(mib(8))));
     assert_eq!((pool.used(), pool.committed(), pool.stats().granted), (ByteSize::ZERO, ByteSize::ZERO, 0));
@@ -414,10 +330,8 @@ fn a_device_that_panics_leaks_nothing() {
 /// Pieces of a move lie over where others came from: when one is refused, all go back.
 #[test]
 fn a_move_that_fails_half_way_loses_nothing() {
-    let copies = Arc::new(AtomicUsize::new(2));
-    let (device, panics) = (SimulatedDevice::new(ByteSize::mib(64)), Arc::default());
-    let device = Panicking { device, panics, copies: copies.clone() };
-    let pool = DeviceMemoryPool::new(Arc::new(device), ByteSize::mib(64)).unwrap();
+    let (device, wrongs) = OddDevice::new(ByteSize::mib(64));
+    let pool = DeviceMemoryPool::new(device, ByteSize::mib(64)).unwrap();
     let below = pool.allocate(mib(4)).unwrap();
     let mut block = pool.allocate_movable(Request::new(ByteSize::new((18 << 20) + 700))).unwrap();
     let content: Vec<u8> =
@@ -429,11 +343,11 @@ fn a_move_that_fails_half_way_loses_nothing() {
         block.pin().read(0, &mut found).unwrap();
         assert!(found == content, "content was lost");
     };
-    // The third of five copies is refused; the count of copies then goes on from the top.
+    // The third of five copies is refused, and those that undo the first two are not.
+    wrongs.copies.store(2, Ordering::Relaxed);
     assert!(matches!(pool.compact(), Err(PoolError::Device(_))));
     check(&block);
     assert_eq!(pool.stats().moved, 0);
-    copies.store(1000, Ordering::Relaxed);
     assert_eq!(pool.compact().unwrap().moved, 1);
     check(&block);
     drop(block);
