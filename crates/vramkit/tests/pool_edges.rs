@@ -245,6 +245,7 @@ fn an_event_that_cannot_be_asked_stands_in_nobodys_way() {
         let failures = pool.stats().failures;
         assert!(matches!(pool.allocate(mib(63)), Err(PoolError::Device(_))));
         assert_eq!(pool.stats().failures, failures + 1);
+        assert!(matches!(pool.allocate(mib(65)), Err(PoolError::OutOfMemory(_))), "no stream holds so much");
         bad.0.over.store(true, Ordering::Relaxed);
         let _all = pool.allocate(mib(64)).expect("and in the end it can be asked");
     }

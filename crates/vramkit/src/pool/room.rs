@@ -77,9 +77,9 @@ impl Inner {
             }
         }
         self.failures.fetch_add(1, Ordering::Relaxed);
-        // What a stream that cannot be asked holds may be what is missing.
-        let failing = self.book.lock().deferred.failing().cloned();
-        if let (Some(error), Refusal::NoRoom | Refusal::NoMemory(_)) = (failing, &refusal) {
+        if let (Some(error), Refusal::NoRoom | Refusal::NoMemory(_)) =
+            (self.missing_stream(request), &refusal)
+        {
             return Err(error.into());
         }
         Err(match refusal {
@@ -89,6 +89,15 @@ impl Inner {
             Refusal::Owner(Unknown::TooMany) => PoolError::TooManyOwners,
             Refusal::Owner(Unknown::Forgotten) => PoolError::UnknownOwner,
         })
+    }
+
+    /// Why a stream could not be asked, when what such streams hold would be enough for a request.
+    fn missing_stream(&self, request: &Request) -> Option<DeviceError> {
+        let (granted, _) = self.granted(request.size.bytes())?;
+        let book = self.book.lock();
+        let error = book.deferred.failing()?;
+        let held = book.deferred.failing_units() << self.shift;
+        (granted <= self.capacity.bytes() - self.counts.used() + held).then(|| error.clone())
     }
 
     /// What fronts keep may be all that is missing.

@@ -6,11 +6,11 @@
 //!   └── allocate_on ─────┘  the same stream, at once: its next work comes after
 //! ```
 //!
-//! A release records an event and puts the block into its stream's [lane](super::lanes), where adjacent blocks form runs; the stream's
-//! own requests are cut out of runs as of any free memory. Everybody else gets a block when its event is done. That is
-//! looked at in the order of each stream's releases, for the stream of each release or request in passing, and for all
-//! streams whenever somebody reads the pool's numbers or a request finds no room, so what is finished is free for every
-//! reader. Busy memory counts as used, by its owner too, and no longer as live. A request that would fail waits while
+//! A release records an event and puts the block into its stream's [lane](super::lanes), where adjacent blocks form
+//! runs; the stream's own requests are cut out of runs as of any free memory. Everybody else gets a block when its event
+//! is done. That is looked at in the order of each stream's releases, for the stream of each release or request in
+//! passing, and for all streams whenever somebody reads the pool's numbers or a request finds no room, so what is finished
+//! is free for every reader. Busy memory counts as used, by its owner too, and no longer as live. A request that would fail waits while
 //! what is busy could give it room, and for nothing else; it takes nothing out of the lanes meanwhile, so others see
 //! what it waits for and may wait for it too.
 //!
@@ -60,7 +60,7 @@ impl Inner {
     /// Releases memory that work queued on a stream up to now may still use.
     pub(super) fn release_on(&self, id: AllocationId, stream: &dyn Stream) -> Result<(), PoolError> {
         self.find(id)?;
-        let event = stream.record()?;
+        let (name, event) = (stream.id(), stream.record()?);
         self.recording_release(id, || {
             let _still = id.0.is_movable().then(|| self.moves.hold(id.0.index));
             let mut book = self.book.lock();
@@ -68,10 +68,10 @@ impl Inner {
             if !self.find(id)?.keep(stamp) {
                 return Err(PoolError::UnknownAllocation(id));
             }
-            book.defer(self, index, stream.id(), event);
+            book.defer(self, index, name, event);
             Ok(())
         })?;
-        self.free_finished_in_passing(stream.id());
+        self.free_finished_in_passing(name);
         Ok(())
     }
 
