@@ -3,8 +3,15 @@
 
 use std::cell::RefCell;
 
+#[cfg(not(loom))]
 thread_local! {
     static POOLS: RefCell<Vec<usize>> = const { RefCell::new(Vec::new()) };
+}
+
+// The model checker's threads are one thread of the system.
+#[cfg(loom)]
+loom::thread_local! {
+    static POOLS: RefCell<Vec<usize>> = RefCell::new(Vec::new());
 }
 
 /// The thread is in a pool's user code until this is dropped, on unwinding too.
@@ -14,7 +21,8 @@ impl Inside {
     /// `None` when the thread is in this pool's user code already.
     pub(super) fn enter<T>(pool: &T) -> Option<Self> {
         let pool = std::ptr::from_ref(pool) as usize;
-        POOLS.with_borrow_mut(|pools| {
+        POOLS.with(|pools| {
+            let mut pools = pools.borrow_mut();
             (!pools.contains(&pool)).then(|| {
                 pools.push(pool);
                 Self(())
@@ -25,6 +33,6 @@ impl Inside {
 
 impl Drop for Inside {
     fn drop(&mut self) {
-        POOLS.with_borrow_mut(|pools| pools.pop());
+        POOLS.with(|pools| pools.borrow_mut().pop());
     }
 }

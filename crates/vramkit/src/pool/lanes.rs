@@ -220,9 +220,10 @@ impl Deferred {
         self.lanes[lane].join(table, index);
     }
 
-    /// The event that a lane's oldest block waits for.
-    pub(super) fn oldest_event(&self, lane: usize) -> Option<Arc<dyn Event>> {
-        self.entry(self.lanes.get(lane)?.oldest).map(|entry| entry.event.clone())
+    /// The event that a lane's oldest block waits for, and whether it could not be asked last time.
+    pub(super) fn oldest_event(&self, lane: usize) -> Option<(Arc<dyn Event>, bool)> {
+        let lane = self.lanes.get(lane)?;
+        self.entry(lane.oldest).map(|entry| (entry.event.clone(), lane.failing.is_some()))
     }
 
     /// Takes out a lane's oldest block when it waits for this event.

@@ -143,7 +143,7 @@ impl Inner {
         let mut freed = 0;
         loop {
             let event = self.book.lock().deferred.oldest_event(lane);
-            let Some(event) = event else { return freed };
+            let Some((event, failing)) = event else { return freed };
             // Asked outside the lock. A lost device does no more work; other errors leave the block where it is.
             let done = match ask(&*event) {
                 Ok(done) => done,
@@ -154,7 +154,9 @@ impl Inner {
                     return freed;
                 }
             };
-            self.note_failing(lane, None);
+            if failing {
+                self.note_failing(lane, None);
+            }
             if !done {
                 return freed;
             }
