@@ -429,7 +429,7 @@ impl Inner {
     /// Bytes that a live block was asked for.
     pub(super) fn requested_of(&self, seen: &Seen) -> u64 {
         match seen.is_growing() {
-            true => self.bytes(seen.size - seen.label.slack),
+            true => self.grown(seen.size, seen.label.slack).0,
             false => self.bytes(seen.size) - u64::from(seen.label.slack),
         }
     }
@@ -437,7 +437,7 @@ impl Inner {
     /// Bytes that a live block counts for.
     pub(super) fn granted_of(&self, seen: &Seen) -> u64 {
         match seen.is_growing() {
-            true => self.requested_of(seen).next_multiple_of(self.granules.granularity()),
+            true => self.grown(seen.size, seen.label.slack).1,
             false => self.bytes(seen.size),
         }
     }

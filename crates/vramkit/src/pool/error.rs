@@ -5,6 +5,7 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 
 use super::compact::CompactReport;
+use super::owners::Unknown;
 use super::request::{AllocationId, Holder, Purpose};
 use crate::device::{AddressRange, DeviceError};
 use crate::units::ByteSize;
@@ -280,6 +281,15 @@ pub enum PoolError {
     /// The device refused for a reason other than lack of memory.
     #[error(transparent)]
     Device(Box<DeviceError>),
+}
+
+impl From<Unknown> for PoolError {
+    fn from(unknown: Unknown) -> Self {
+        match unknown {
+            Unknown::TooMany => Self::TooManyOwners,
+            Unknown::Forgotten => Self::UnknownOwner,
+        }
+    }
 }
 
 impl From<DeviceError> for PoolError {

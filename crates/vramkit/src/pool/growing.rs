@@ -10,7 +10,6 @@ use std::sync::Arc;
 use super::blocks::{BlockId, Kind, Label};
 use super::book::Book;
 use super::core::{Inner, Refusal};
-use super::owners::Unknown;
 use super::{AllocationId, PoolError, Request, TagId};
 use crate::device::AddressRange;
 use crate::units::ByteSize;
@@ -125,11 +124,7 @@ impl Inner {
         // What is committed behind addresses counts, so none of it stays behind those that are reserved.
         let mut trim = self.granules.begin_trim();
         let mut book = self.recalled();
-        let owner = match book.owners.known(request.owner) {
-            Ok(owner) => owner,
-            Err(Unknown::TooMany) => return Err(PoolError::TooManyOwners),
-            Err(Unknown::Forgotten) => return Err(PoolError::UnknownOwner),
-        };
+        let owner = book.owners.known(request.owner)?;
         let capacity = (self.capacity.bytes() >> self.shift) as u32;
         let mut found = book.fit.allocate_above(table, capacity, units, alignment);
         if found.is_none() {
@@ -186,9 +181,7 @@ impl Inner {
             let block = self.find(id)?;
             let (label, units) = (block.label(), block.size());
             let (old_slack, slack) = (label.slack, units - self.units(size));
-            let (was, is) = (self.bytes(units - old_slack), self.bytes(units - slack));
-            let granularity = self.granules.granularity();
-            let (old, new) = (was.next_multiple_of(granularity), is.next_multiple_of(granularity));
+            let ((was, old), (is, new)) = (self.grown(units, old_slack), self.grown(units, slack));
             let more = new - old;
             if let Err(excess) = book.owners.check(label.owner, more) {
                 return Ok(Err(Refusal::Budget(excess)));
@@ -248,14 +241,18 @@ impl Inner {
     fn set_grown(&self, book: &mut Book, id: AllocationId, slack: u32, owner: u16) -> (u64, u64) {
         let block = self.table().at(id.0.index);
         let (units, old_slack) = (block.size(), block.label().slack);
-        let (was, is) = (self.bytes(units - old_slack), self.bytes(units - slack));
-        let granularity = self.granules.granularity();
-        let (old, new) = (was.next_multiple_of(granularity), is.next_multiple_of(granularity));
+        let ((was, old), (is, new)) = (self.grown(units, old_slack), self.grown(units, slack));
         self.counts.shrink(old - new, was - is);
         book.reserved += old - new;
         book.owners.at(owner).granted -= old - new;
         block.set_slack(slack);
         (old, new)
+    }
+
+    /// What a block of so many units, so many of them reserved alone, was asked for and counts for, in bytes.
+    pub(super) fn grown(&self, units: u32, slack: u32) -> (u64, u64) {
+        let requested = self.bytes(units - slack);
+        (requested, requested.next_multiple_of(self.granules.granularity()))
     }
 
     /// Bytes in units, rounded up.

@@ -3,8 +3,6 @@
 //! A name comes in once and an id goes out, which requests carry. There are 65,534 of each kind; to run out of them is an
 //! error, not somebody else's name.
 
-use super::book::Book;
-use super::owners::Unknown;
 use super::{DeviceMemoryPool, Holder, OwnerId, PoolError, Purpose, TagId};
 use crate::units::ByteSize;
 
@@ -55,7 +53,7 @@ impl DeviceMemoryPool {
     pub fn forget_owner(&self, owner: OwnerId) -> Result<(), PoolError> {
         self.inner.free_finished();
         let mut book = self.inner.recalled();
-        let number = known(&book, owner)?;
+        let number = book.owners.known(owner)?;
         if owner == OwnerId::NONE {
             return Ok(());
         }
@@ -80,7 +78,7 @@ impl DeviceMemoryPool {
     /// holds already stays.
     pub fn set_budget(&self, owner: OwnerId, budget: Option<ByteSize>) -> Result<(), PoolError> {
         let mut book = self.inner.recalled();
-        let number = known(&book, owner)?;
+        let number = book.owners.known(owner)?;
         book.owners.set_budget(number, budget.map(ByteSize::bytes));
         book.bar_if_over(&[number], &self.inner.fronts);
         Ok(())
@@ -96,16 +94,8 @@ impl DeviceMemoryPool {
     /// Says how late an owner should be asked to make room for others: 0, as at first, is the first to go.
     pub fn set_priority(&self, owner: OwnerId, priority: u8) -> Result<(), PoolError> {
         let mut book = self.inner.book.lock();
-        let number = known(&book, owner)?;
+        let number = book.owners.known(owner)?;
         book.owners.set_priority(number, priority);
         Ok(())
     }
-}
-
-/// The number of an owner's id.
-fn known(book: &Book, owner: OwnerId) -> Result<u16, PoolError> {
-    book.owners.known(owner).map_err(|unknown| match unknown {
-        Unknown::TooMany => PoolError::TooManyOwners,
-        Unknown::Forgotten => PoolError::UnknownOwner,
-    })
 }

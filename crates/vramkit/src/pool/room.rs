@@ -6,7 +6,7 @@ use super::compact::CompactReport;
 use super::core::{Inner, Placed, Refusal};
 use super::granules::Refused;
 use super::inside::Inside;
-use super::owners::{Excess, Unknown};
+use super::owners::Excess;
 use super::request::Request;
 use super::{OutOfMemory, OverBudget, PoolError, ReclaimRequest, Reclaimer};
 use crate::device::DeviceError;
@@ -86,8 +86,7 @@ impl Inner {
             Refusal::NoRoom => self.out_of_memory(request, None, compacted),
             Refusal::NoMemory(error) => self.out_of_memory(request, Some(*error), compacted),
             Refusal::Budget(over) => self.over_budget(request, over),
-            Refusal::Owner(Unknown::TooMany) => PoolError::TooManyOwners,
-            Refusal::Owner(Unknown::Forgotten) => PoolError::UnknownOwner,
+            Refusal::Owner(unknown) => unknown.into(),
         })
     }
 

@@ -185,8 +185,8 @@ impl Inner {
     pub(super) fn wait_for_streams(&self) {
         let _waiting = Waiting::new(&self.waiting);
         let before = self.pending();
-        let mut patience = Patience::new();
-        while self.pending() == before && self.free_finished() == 0 && patience.wait() {}
+        let mut pace = Pace::new();
+        while self.pending() == before && self.free_finished() == 0 && pace.wait() {}
     }
 }
 
@@ -201,12 +201,12 @@ fn ask(event: &dyn Event) -> Result<bool, DeviceError> {
 
 /// Looks at first at once and then every tenth of a millisecond, and ends now and then, since what else has changed in the
 /// pool meanwhile may be enough.
-struct Patience {
+struct Pace {
     #[cfg(not(loom))]
     start: std::time::Instant,
 }
 
-impl Patience {
+impl Pace {
     #[cfg(not(loom))]
     fn new() -> Self {
         Self { start: std::time::Instant::now() }
