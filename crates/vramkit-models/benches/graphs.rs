@@ -5,8 +5,8 @@
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use vramkit::plan::{MemoryPlanner, Schedule};
 use vramkit_models::{ReadOptions, read};
+use vramkit_plan::{MemoryPlanner, Schedule};
 
 fn main() {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../examples/vision.toml");

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use vramkit::plan::LifetimeError;
+use vramkit_plan::LifetimeError;
 
 /// Why a file could not be read as a demand.
 #[derive(Debug, thiserror::Error)]

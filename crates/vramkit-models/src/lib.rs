@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! .onnx ──► onnx: shapes of every tensor ──► lifetimes ─┐
-//! .csv ───► table ───────────────────────► lifetimes ──┼──► Demand ──► vramkit::plan
+//! .csv ───► table ───────────────────────► lifetimes ──┼──► Demand ──► vramkit_plan
 //! .toml, .json ──► workload (inline, or naming files) ──┘
 //!
 //! config.json, .gguf ──► kv: bytes of cache for a token ─┐

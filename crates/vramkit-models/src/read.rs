@@ -5,14 +5,14 @@ use std::fs;
 use std::path::Path;
 use std::sync::Arc;
 
-use vramkit::ByteSize;
-use vramkit::orchestrator::PolicyLadder;
-use vramkit::plan::{Model, PoolLimit, Schedule};
-use vramkit::units::Step;
+use vramkit_plan::{Model, PoolLimit, Schedule};
+use vramkit_pressure::PolicyLadder;
+use vramkit_units::ByteSize;
+use vramkit_units::Step;
 
 use crate::error::ReadError;
 use crate::onnx::{self, OrderSaving};
-use crate::table::{self, Table};
+use crate::table::{self, LifetimeTable};
 use crate::workload::{self, ALIGNMENT, Syntax};
 
 /// What the user says about files as they are read.
@@ -63,7 +63,7 @@ pub struct Demand {
     /// The ladder that the file names.
     pub ladder: Option<PolicyLadder>,
     /// The rows, when the demand is one lifetime table.
-    pub table: Option<Table>,
+    pub table: Option<LifetimeTable>,
 }
 
 impl Demand {
@@ -151,7 +151,7 @@ pub(crate) fn read_model(
     path: &Path,
     name: &Arc<str>,
     options: &ReadOptions,
-) -> Result<(Model, Option<Table>, Option<OrderSaving>), ReadError> {
+) -> Result<(Model, Option<LifetimeTable>, Option<OrderSaving>), ReadError> {
     let file = path.display().to_string();
     match kind(path).as_str() {
         "csv" => {

@@ -4,20 +4,20 @@
 //! (`10-12 20-25`: from the first step of each to before the second the content does not matter); empty cells say
 //! nothing. MiniMalloc also writes `buffer` or `buffer_id` for `id`, `start` or `begin` for `lower`, and `end` for
 //! `upper`: as in its own reader, `end` names the last step of a life, and gaps beside it the last of theirs, where
-//! `upper` names the first step after. Other names change nothing. What comes out is a [`Table`]: the tensors, and the
+//! `upper` names the first step after. Other names change nothing. What comes out is a [`LifetimeTable`]: the tensors, and the
 //! rows as they were, to be written back with an `offset` column.
 
 use std::collections::HashSet;
 
-use vramkit::ByteSize;
-use vramkit::plan::TensorLifetime;
-use vramkit::units::Step;
+use vramkit_plan::TensorLifetime;
+use vramkit_units::ByteSize;
+use vramkit_units::Step;
 
 use crate::error::{ReadError, nearest};
 
 /// A file of lifetimes.
 #[derive(Clone, Debug)]
-pub struct Table {
+pub struct LifetimeTable {
     /// The tensors, a row each; those without an `alignment` of their own have the one given to [`parse`].
     pub tensors: Vec<TensorLifetime>,
     headers: Vec<String>,
@@ -58,7 +58,7 @@ const HEADERS: [(&str, Column); 13] = [
 ];
 
 /// Reads a table. Errors name the line.
-pub fn parse(name: &str, text: &[u8], model: &str, alignment: u64) -> Result<Table, ReadError> {
+pub fn parse(name: &str, text: &[u8], model: &str, alignment: u64) -> Result<LifetimeTable, ReadError> {
     let at = |line: u64, reason: String| ReadError::At { file: name.to_owned(), line, reason };
     let mut reader = csv::ReaderBuilder::new().trim(csv::Trim::All).from_reader(text);
     let broken = |error: csv::Error| {
@@ -75,7 +75,7 @@ pub fn parse(name: &str, text: &[u8], model: &str, alignment: u64) -> Result<Tab
     };
     let headers: Vec<String> = reader.headers().map_err(broken)?.iter().map(str::to_owned).collect();
     let columns = columns(&headers).map_err(|reason| at(1, reason))?;
-    let mut table = Table { tensors: Vec::new(), headers, rows: Vec::new() };
+    let mut table = LifetimeTable { tensors: Vec::new(), headers, rows: Vec::new() };
     let mut ids = HashSet::new();
     for row in reader.records() {
         let row = row.map_err(broken)?;
@@ -198,7 +198,7 @@ fn whole_number(cell: &str) -> Result<u64, &'static str> {
     })
 }
 
-impl Table {
+impl LifetimeTable {
     /// The rows as they were read, with each tensor's offset in a column `offset` (the last, unless there was
     /// one).
     pub fn write_with_offsets(&self, offsets: &[ByteSize], into: impl std::io::Write) -> std::io::Result<()> {
@@ -222,7 +222,7 @@ impl Table {
 
 /// Lifetimes of any origin as a table with offsets: `id,lower,upper,size,alignment,offset`, the id led by the
 /// model's name where there are several.
-pub fn write_plan(plan: &vramkit::plan::AllocationPlan, into: impl std::io::Write) -> std::io::Result<()> {
+pub fn write_plan(plan: &vramkit_plan::AllocationPlan, into: impl std::io::Write) -> std::io::Result<()> {
     let mut writer = csv::Writer::from_writer(into);
     writer.write_record(["id", "lower", "upper", "size", "alignment", "offset"])?;
     for (tensor, offset) in plan.tensors.iter().zip(&plan.offsets) {
@@ -237,7 +237,7 @@ pub fn write_plan(plan: &vramkit::plan::AllocationPlan, into: impl std::io::Writ
 }
 
 /// As [`write_plan`], with the pool that each tensor is in.
-pub fn write_pools(plan: &vramkit::plan::PooledPlan, into: impl std::io::Write) -> std::io::Result<()> {
+pub fn write_pools(plan: &vramkit_plan::PooledPlan, into: impl std::io::Write) -> std::io::Result<()> {
     let mut writer = csv::Writer::from_writer(into);
     writer.write_record(["id", "lower", "upper", "size", "alignment", "pool", "offset"])?;
     for (pool, plan) in &plan.pools {
@@ -259,7 +259,7 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    fn read(text: &str) -> Result<Table, String> {
+    fn read(text: &str) -> Result<LifetimeTable, String> {
         parse("t.csv", text.as_bytes(), "t", 1).map_err(|error| error.to_string())
     }
 

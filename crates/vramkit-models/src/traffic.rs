@@ -53,34 +53,34 @@ pub enum BadRows {
 
 /// How a column of lengths is counted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Unit {
+enum LengthUnit {
     Tokens,
     Characters,
 }
 
-const PROMPTS: [(&str, Unit); 9] = [
-    ("prompt_tokens", Unit::Tokens),
-    ("contexttokens", Unit::Tokens),
-    ("input_tokens", Unit::Tokens),
-    ("input_toks", Unit::Tokens),
-    ("prompt_len", Unit::Tokens),
-    ("input_length", Unit::Tokens),
-    ("num_prefill_tokens", Unit::Tokens),
-    ("request tokens", Unit::Tokens),
-    ("prompt_chars", Unit::Characters),
+const PROMPTS: [(&str, LengthUnit); 9] = [
+    ("prompt_tokens", LengthUnit::Tokens),
+    ("contexttokens", LengthUnit::Tokens),
+    ("input_tokens", LengthUnit::Tokens),
+    ("input_toks", LengthUnit::Tokens),
+    ("prompt_len", LengthUnit::Tokens),
+    ("input_length", LengthUnit::Tokens),
+    ("num_prefill_tokens", LengthUnit::Tokens),
+    ("request tokens", LengthUnit::Tokens),
+    ("prompt_chars", LengthUnit::Characters),
 ];
 
-const OUTPUTS: [(&str, Unit); 10] = [
-    ("output_tokens", Unit::Tokens),
-    ("generatedtokens", Unit::Tokens),
-    ("completion_tokens", Unit::Tokens),
-    ("output_toks", Unit::Tokens),
-    ("output_len", Unit::Tokens),
-    ("output_length", Unit::Tokens),
-    ("generated_tokens", Unit::Tokens),
-    ("num_decode_tokens", Unit::Tokens),
-    ("response tokens", Unit::Tokens),
-    ("output_chars", Unit::Characters),
+const OUTPUTS: [(&str, LengthUnit); 10] = [
+    ("output_tokens", LengthUnit::Tokens),
+    ("generatedtokens", LengthUnit::Tokens),
+    ("completion_tokens", LengthUnit::Tokens),
+    ("output_toks", LengthUnit::Tokens),
+    ("output_len", LengthUnit::Tokens),
+    ("output_length", LengthUnit::Tokens),
+    ("generated_tokens", LengthUnit::Tokens),
+    ("num_decode_tokens", LengthUnit::Tokens),
+    ("response tokens", LengthUnit::Tokens),
+    ("output_chars", LengthUnit::Characters),
 ];
 
 /// Reads a file of lengths; its kind is told by its ending (`.csv`, `.jsonl`, `.json`).
@@ -146,11 +146,11 @@ fn length(text: &str) -> Option<f64> {
     (value.is_finite() && value.fract() == 0.0).then_some(value)
 }
 
-fn tokens(value: f64, unit: Unit) -> f64 {
+fn tokens(value: f64, unit: LengthUnit) -> f64 {
     match unit {
-        Unit::Tokens => value,
+        LengthUnit::Tokens => value,
         // Some text is at least a token; none is none.
-        Unit::Characters => (value / CHARACTERS_A_TOKEN).round().max(value.min(1.0)),
+        LengthUnit::Characters => (value / CHARACTERS_A_TOKEN).round().max(value.min(1.0)),
     }
 }
 
@@ -161,7 +161,7 @@ fn csv_rows(rows: &mut Rows, file: File) -> Result<bool, ReadError> {
         rows.at(line, format!("no CSV: {error}"))
     };
     let header = reader.headers().map_err(|error| wrong(rows, &error))?.clone();
-    let find = |known: &[(&str, Unit)]| {
+    let find = |known: &[(&str, LengthUnit)]| {
         let place = |name: &str| {
             header.iter().position(|column| column.trim_start_matches('\u{feff}').eq_ignore_ascii_case(name))
         };
@@ -191,7 +191,7 @@ fn csv_rows(rows: &mut Rows, file: File) -> Result<bool, ReadError> {
         }
         rows.add(line, tokens(lengths[0], prompt_unit), tokens(lengths[1], output_unit))?;
     }
-    Ok(prompt_unit == Unit::Characters)
+    Ok(prompt_unit == LengthUnit::Characters)
 }
 
 fn json_lines(rows: &mut Rows, file: File) -> Result<bool, ReadError> {
@@ -212,11 +212,11 @@ fn json_lines(rows: &mut Rows, file: File) -> Result<bool, ReadError> {
         }
         let object: serde_json::Map<String, serde_json::Value> = serde_json::from_slice(&line)
             .map_err(|error| rows.at(number, format!("no JSON object: {error}")))?;
-        let find = |known: &[(&str, Unit)]| {
+        let find = |known: &[(&str, LengthUnit)]| {
             let named = |name: &str| object.iter().find(|(key, _)| key.eq_ignore_ascii_case(name));
             known
                 .iter()
-                .filter(|(_, unit)| *unit == Unit::Tokens)
+                .filter(|(_, unit)| *unit == LengthUnit::Tokens)
                 .find_map(|&(name, _)| named(name))
                 .map(|(_, v)| v.clone())
         };
@@ -237,7 +237,7 @@ fn json_lines(rows: &mut Rows, file: File) -> Result<bool, ReadError> {
 #[serde(untagged)]
 enum Entry {
     ShareGpt {
-        conversations: Vec<Turn>,
+        conversations: Vec<ChatTurn>,
     },
     Alpaca {
         instruction: String,
@@ -248,7 +248,7 @@ enum Entry {
 }
 
 #[derive(Deserialize)]
-struct Turn {
+struct ChatTurn {
     from: String,
     value: String,
 }
@@ -263,7 +263,7 @@ fn data_set(rows: &mut Rows, file: File) -> Result<bool, ReadError> {
     }
     let entries: Vec<serde_json::Value> = serde_json::from_reader(BufReader::new(file))
         .map_err(|error| rows.at(error.line() as u64, format!("no JSON array of entries: {error}")))?;
-    let count = |text: &str| tokens(text.chars().count() as f64, Unit::Characters);
+    let count = |text: &str| tokens(text.chars().count() as f64, LengthUnit::Characters);
     let mut turns_without_text = 0;
     for (i, entry) in entries.into_iter().enumerate() {
         let number = i as u64 + 1;

@@ -9,10 +9,10 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use serde::Deserialize;
-use vramkit::ByteSize;
-use vramkit::orchestrator::PolicyLadder;
-use vramkit::plan::{LifetimeError, Model, PoolLimit, Schedule, TensorLifetime};
-use vramkit::units::Step;
+use vramkit_plan::{LifetimeError, Model, PoolLimit, Schedule, TensorLifetime};
+use vramkit_pressure::PolicyLadder;
+use vramkit_units::ByteSize;
+use vramkit_units::Step;
 
 use crate::error::{ReadError, nearest};
 use crate::read::{Demand, ReadOptions, Settings, read_model};

@@ -11,8 +11,8 @@ use std::hint::black_box;
 use std::time::Instant;
 
 use vramkit_occupancy::{
-    Batch, Batching, Demand, Effort, Excursions, Horizon, Lengths, Population, Request, Scheduler, Service,
-    simulate,
+    Batch, Batching, Effort, Excursions, Horizon, Lengths, Population, RequestLengths, Scheduler, Service,
+    TokenDemand, simulate,
 };
 
 /// Milliseconds: the median of some runs.
@@ -29,14 +29,14 @@ fn milliseconds<T>(runs: usize, mut work: impl FnMut() -> T) -> f64 {
 }
 
 /// Lengths like those of chats: many short, some long, up to some thousand tokens.
-fn chats(largest: u32) -> Vec<Request> {
+fn chats(largest: u32) -> Vec<RequestLengths> {
     let mut random = plain::Random(1);
     let mut length = |mean: f64, most: f64| -> u32 {
         let normal: f64 = (0..12).map(|_| random.unit()).sum::<f64>() - 6.0;
         (mean * normal.exp()).clamp(1.0, most) as u32
     };
     (0..20_000)
-        .map(|_| Request { prompt: length(700.0, f64::from(largest)), output: length(130.0, 1000.0) })
+        .map(|_| RequestLengths { prompt: length(700.0, f64::from(largest)), output: length(130.0, 1000.0) })
         .collect()
 }
 
@@ -57,7 +57,7 @@ fn main() {
     let requests = chats(8000);
     let lengths = Lengths::from_requests(requests.clone()).unwrap();
     for n in [8, 32, 128, 512, 2048] {
-        let demand = Demand::new(&lengths, Population::Seats(n), 1).unwrap();
+        let demand = TokenDemand::new(&lengths, Population::Seats(n), 1).unwrap();
         let times = [1e-2, 1e-6, 1e-9, 1e-30].map(|risk| {
             let capacity = capacity_for(&demand, risk);
             format!("{:>10.2}", milliseconds(5, || demand.tail(capacity).unwrap()))
@@ -69,7 +69,7 @@ fn main() {
     for largest in [500, 2000, 8000, 32_000] {
         let lengths = Lengths::from_requests(chats(largest)).unwrap();
         let times = [1, 16].map(|block| {
-            let demand = Demand::new(&lengths, Population::Seats(128), block).unwrap();
+            let demand = TokenDemand::new(&lengths, Population::Seats(128), block).unwrap();
             let capacity = capacity_for(&demand, 1e-6);
             milliseconds(5, || demand.tail(capacity).unwrap())
         });
@@ -104,7 +104,7 @@ fn main() {
 }
 
 /// The tokens that are passed with about this probability at a moment.
-fn capacity_for(demand: &Demand, risk: f64) -> f64 {
+fn capacity_for(demand: &TokenDemand, risk: f64) -> f64 {
     let (mut low, mut high) = (demand.mean(), demand.mean() + 14.0 * demand.variance().sqrt());
     while high - low > 1e-3 * demand.variance().sqrt() {
         let middle = 0.5 * (low + high);
@@ -114,10 +114,11 @@ fn capacity_for(demand: &Demand, risk: f64) -> f64 {
 }
 
 /// 10,000 seats, a million requests with long answers, that come over hours; some 9,500 are there at a time.
-fn scale(requests: &[Request]) {
+fn scale(requests: &[RequestLengths]) {
     let mut random = plain::Random(2);
-    let long = |request: Request| Request { output: request.output * 10, ..request };
-    let many: Vec<Request> = (0..1_000_000).map(|_| long(requests[random.below(requests.len())])).collect();
+    let long = |request: RequestLengths| RequestLengths { output: request.output * 10, ..request };
+    let many: Vec<RequestLengths> =
+        (0..1_000_000).map(|_| long(requests[random.below(requests.len())])).collect();
     let mean_output = many.iter().map(|request| f64::from(request.output)).sum::<f64>() / many.len() as f64;
     let per_step = 9500.0 / mean_output;
     let mut at = 0.0;
@@ -129,7 +130,7 @@ fn scale(requests: &[Request]) {
         })
         .collect();
     let lengths = Lengths::from_requests(many.clone()).unwrap();
-    let mean = Demand::new(&lengths, Population::Arrivals { per_step }, 16).unwrap();
+    let mean = TokenDemand::new(&lengths, Population::Arrivals { per_step }, 16).unwrap();
     println!(
         "\n10,000 seats, 1,000,000 requests, {per_step:.1} a step; mean demand {:.0} tokens",
         mean.mean()

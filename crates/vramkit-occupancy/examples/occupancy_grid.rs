@@ -13,8 +13,8 @@ use std::fmt::Write as _;
 
 use rayon::prelude::*;
 use vramkit_occupancy::{
-    Batch, Batching, Demand, Effort, Horizon, Lengths, Population, Published, Question, Request, Service,
-    answer,
+    Batch, Batching, Effort, Horizon, Lengths, Population, PublishedFormulas, Question, RequestLengths,
+    Service, TokenDemand, answer,
 };
 
 const RISKS: [f64; 3] = [0.05, 0.01, 0.001];
@@ -98,7 +98,7 @@ fn setting(n: u32, k: u32, p: f64, prompt: u64) -> Row {
     let x0 = error(&report.x0, truth.x0);
     let xmax = error(&report.xmax, truth.before);
     let simulated_error = report.xmax.standard_error.unwrap();
-    let published = Published::new(batch, &lengths).unwrap();
+    let published = PublishedFormulas::new(batch, &lengths).unwrap();
     let exact = vramkit_occupancy::Exact::new(batch, prompt as f64, 0.0, p);
     let (mut realised, mut sizing_holds) = ([[0.0; 3]; 3], [true; 3]);
     for (i, risk) in RISKS.into_iter().enumerate() {
@@ -209,9 +209,10 @@ fn continuous_table(check: bool) -> (String, bool) {
 }
 
 fn continuous_rows(name: &str, log: &[(u32, u32)], seats: u32, steps: u64) -> (String, bool) {
-    let requests: Vec<Request> = log.iter().map(|&(prompt, output)| Request { prompt, output }).collect();
+    let requests: Vec<RequestLengths> =
+        log.iter().map(|&(prompt, output)| RequestLengths { prompt, output }).collect();
     let lengths = Lengths::from_requests(requests).unwrap();
-    let demand = Demand::new(&lengths, Population::Seats(seats), 1).unwrap();
+    let demand = TokenDemand::new(&lengths, Population::Seats(seats), 1).unwrap();
     // Capacities whose risk at a moment is about what is wanted.
     let capacities: Vec<f64> = [1e-2, 1e-3, 1e-4, 1e-5]
         .into_iter()

@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::{OccupancyError, finite};
 use crate::lengths::{Draws, Lengths};
-use crate::random::Stream;
+use crate::random::RandomStream;
 use crate::tilted::Tilted;
 
 /// Replicas of a simulation.
@@ -167,7 +167,8 @@ pub fn simulate_with(
     let cycles = effort.cycles.div_ceil(REPLICAS);
     let under_way = Tilted::new(lengths, 0.0);
     let replica = |number| {
-        let mut seats = Seats::new(batch, lengths.draws(), &under_way, Stream::new(effort.seed, number));
+        let mut seats =
+            Seats::new(batch, lengths.draws(), &under_way, RandomStream::new(effort.seed, number));
         for _ in 0..batch.memory() {
             seats.cycle();
         }
@@ -272,7 +273,7 @@ struct Cycle {
 struct Seats<'a> {
     batch: Batch,
     draws: Draws<'a>,
-    stream: Stream,
+    stream: RandomStream,
     now: u64,
     /// The step in which each sequence ends, and above it, in the low bits, its seat.
     ends: Vec<u64>,
@@ -287,7 +288,7 @@ const SEAT: u64 = (1 << SEAT_BITS) - 1;
 
 impl<'a> Seats<'a> {
     /// As a batch refilled seat by seat would be, which is near where it settles.
-    fn new(batch: Batch, draws: Draws<'a>, under_way: &Tilted, mut stream: Stream) -> Self {
+    fn new(batch: Batch, draws: Draws<'a>, under_way: &Tilted, mut stream: RandomStream) -> Self {
         let (mut ends, mut full, mut held) = (Vec::new(), Vec::new(), 0.0);
         for seat in 0..u64::from(batch.seats) {
             let (prompt, output, age) = under_way.draw(&mut stream);

@@ -27,7 +27,7 @@ pub enum Population {
 
 /// The tokens held by all sequences, at a moment drawn at random.
 #[derive(Clone, Debug)]
-pub struct Demand {
+pub struct TokenDemand {
     pub(crate) lengths: Lengths,
     pub(crate) population: Population,
     pub(crate) block: u32,
@@ -48,7 +48,7 @@ impl Tail {
     }
 }
 
-impl Demand {
+impl TokenDemand {
     /// Of a population with these lengths, in memory that is granted in blocks of `block` tokens (1: by the token).
     ///
     /// # Errors

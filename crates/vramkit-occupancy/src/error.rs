@@ -30,7 +30,7 @@ pub enum OccupancyError {
         "request {number}: {prompt} prompt tokens and {output} output tokens; each must be 1 to {}",
         crate::MAX_TOKENS
     )]
-    Request {
+    RequestLengths {
         /// Which, from 1.
         number: usize,
         /// Its prompt, tokens.

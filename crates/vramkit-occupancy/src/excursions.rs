@@ -12,7 +12,7 @@ use rayon::prelude::*;
 use crate::cycles::{Batch, Estimate};
 use crate::error::{OccupancyError, finite};
 use crate::exact::Exact;
-use crate::random::Stream;
+use crate::random::RandomStream;
 
 /// Independent runs of the whole, for the standard error.
 const RUNS: u64 = 8;
@@ -56,7 +56,7 @@ pub struct Excursions {
 
 /// When to stop looking further.
 #[derive(Clone, Copy)]
-enum Goal {
+enum SplitGoal {
     /// At this level.
     Level(f64),
     /// Where cycles are over it with this probability, or runs of them begin at this rate; its logarithm.
@@ -66,7 +66,7 @@ enum Goal {
 
 /// What one run has found of one level.
 #[derive(Clone, Copy, Debug)]
-struct Rung {
+struct Split {
     level: f64,
     /// ln of excursions over it a cycle.
     ln_runs: f64,
@@ -106,7 +106,7 @@ impl Excursions {
     /// Refused for a level that is not above the mean occupancy: simulate.
     pub fn over(&self, level: f64) -> Result<Rarity, OccupancyError> {
         finite("the capacity", level, 1.0..=1e15, "it must be 1 to 1e15 tokens")?;
-        let runs = self.runs(Goal::Level(level))?;
+        let runs = self.runs(SplitGoal::Level(level))?;
         let cycles: Vec<f64> = runs.iter().map(|rung| rung.ln_runs + rung.cycles.ln()).collect();
         let each: Vec<f64> = runs.iter().map(|rung| rung.ln_runs).collect();
         let (ln_probability, error) = mean_of_logarithms(&cycles);
@@ -127,7 +127,7 @@ impl Excursions {
     /// A risk outside (0, 0.2].
     pub fn level_for_cycles(&self, risk: f64) -> Result<Estimate, OccupancyError> {
         finite("the risk", risk, 1e-100..=0.2, "it must be more than 0 and at most 0.2")?;
-        self.level(Goal::Cycles(risk.ln()))
+        self.level(SplitGoal::Cycles(risk.ln()))
     }
 
     /// The level, in tokens, that excursions cross at this rate a cycle.
@@ -136,19 +136,19 @@ impl Excursions {
     /// A rate outside (0, 0.2].
     pub fn level_for_runs(&self, rate: f64) -> Result<Estimate, OccupancyError> {
         finite("the rate", rate, 1e-100..=0.2, "it must be more than 0 and at most 0.2")?;
-        self.level(Goal::Runs(rate.ln()))
+        self.level(SplitGoal::Runs(rate.ln()))
     }
 
-    fn level(&self, goal: Goal) -> Result<Estimate, OccupancyError> {
+    fn level(&self, goal: SplitGoal) -> Result<Estimate, OccupancyError> {
         Ok(Estimate::of(self.runs(goal)?.iter().map(|rung| rung.level)))
     }
 
-    fn runs(&self, goal: Goal) -> Result<Vec<Rung>, OccupancyError> {
+    fn runs(&self, goal: SplitGoal) -> Result<Vec<Split>, OccupancyError> {
         (0..RUNS).into_par_iter().map(|run| self.run(run, goal)).collect()
     }
 
     /// One run, down to the goal.
-    fn run(&self, number: u64, goal: Goal) -> Result<Rung, OccupancyError> {
+    fn run(&self, number: u64, goal: SplitGoal) -> Result<Split, OccupancyError> {
         let (mut starts, visits) = self.visits(number);
         let mut ln_runs = visits.ln();
         let mut level = f64::NEG_INFINITY;
@@ -156,7 +156,7 @@ impl Excursions {
             let stream = |i: usize| {
                 // Those of further tries are far from those of the next levels.
                 let block = if i < self.tries { depth * self.tries } else { depth << 32 };
-                Stream::new(self.seed ^ (number << 32), (block + i) as u64 + 1)
+                RandomStream::new(self.seed ^ (number << 32), (block + i) as u64 + 1)
             };
             let attempt = |i: usize| {
                 let mut state = starts[i % starts.len()].clone();
@@ -178,28 +178,32 @@ impl Excursions {
             // The level at which as many excursions, or cycles of them, are over it as is wanted: good where a quarter is.
             let wanted = |goal: f64| (goal - ln_runs).exp() * count as f64;
             match goal {
-                Goal::Level(_) => {}
-                Goal::Runs(goal) => {
+                SplitGoal::Level(_) => {}
+                SplitGoal::Runs(goal) => {
                     let at = wanted(goal);
                     if at >= (count / KEPT) as f64 {
                         let level = peaks[(at as usize).min(count - 1)];
-                        return Ok(Rung { level, ln_runs: goal, cycles: 1.0 });
+                        return Ok(Split { level, ln_runs: goal, cycles: 1.0 });
                     }
                 }
-                Goal::Cycles(goal) => {
+                SplitGoal::Cycles(goal) => {
                     let of_cycles = descending(tries.iter().flat_map(|t| t.cycles.iter().copied()).collect());
                     // Fewer than wanted: by chance, the level that these start from is already a little too high.
                     let at = of_cycles.get(wanted(goal) as usize).copied().unwrap_or(level);
                     if at <= quarter && at.is_finite() {
-                        return Ok(Rung { level: at, ln_runs, cycles: 1.0 });
+                        return Ok(Split { level: at, ln_runs, cycles: 1.0 });
                     }
                 }
             }
             if reached == 0 || next <= level {
                 // All alike: nothing above is known but that it is rarer, most likely than three in all tries.
                 match goal {
-                    Goal::Level(_) if level.is_finite() => {
-                        return Ok(Rung { level, ln_runs: ln_runs + (3.0 / count as f64).ln(), cycles: 1.0 });
+                    SplitGoal::Level(_) if level.is_finite() => {
+                        return Ok(Split {
+                            level,
+                            ln_runs: ln_runs + (3.0 / count as f64).ln(),
+                            cycles: 1.0,
+                        });
                     }
                     _ => break,
                 }
@@ -213,21 +217,21 @@ impl Excursions {
             });
             starts = kept.collect();
             level = next;
-            if let (Goal::Level(_), true) = (goal, ln_runs < BOTTOM) {
-                return Ok(Rung { level, ln_runs, cycles: 1.0 });
+            if let (SplitGoal::Level(_), true) = (goal, ln_runs < BOTTOM) {
+                return Ok(Split { level, ln_runs, cycles: 1.0 });
             }
-            if matches!(goal, Goal::Level(goal) if goal == level) {
+            if matches!(goal, SplitGoal::Level(goal) if goal == level) {
                 let over = (0..self.tries).map(|i| {
                     let mut state = starts[i % starts.len()].clone();
                     let mut found = Try::default();
-                    let mut stream = Stream::new(
+                    let mut stream = RandomStream::new(
                         self.seed ^ (number << 32),
                         (LEVELS + 2) as u64 * self.tries as u64 + i as u64,
                     );
                     self.go(&mut state, &mut stream, f64::INFINITY, level, &mut found);
                     found.cycles.len() as f64
                 });
-                return Ok(Rung { level, ln_runs, cycles: over.sum::<f64>() / self.tries as f64 });
+                return Ok(Split { level, ln_runs, cycles: over.sum::<f64>() / self.tries as f64 });
             }
         }
         Err(OccupancyError::Refused {
@@ -241,7 +245,7 @@ impl Excursions {
 
     /// States in which an excursion begins, as many as there are tries, and how many of them there are a cycle.
     fn visits(&self, number: u64) -> (Vec<State>, f64) {
-        let mut stream = Stream::new(self.seed ^ (number << 32), 0);
+        let mut stream = RandomStream::new(self.seed ^ (number << 32), 0);
         let mut state = State::new(self.batch.seats(), self.prompt);
         let mut found = Try::default();
         // Until the start is forgotten; then a few visits apart, so that they differ.
@@ -265,13 +269,13 @@ impl Excursions {
         (starts, visited as f64 / counted as f64)
     }
 
-    fn cycle(&self, state: &mut State, stream: &mut Stream, found: &mut Try) {
+    fn cycle(&self, state: &mut State, stream: &mut RandomStream, found: &mut Try) {
         while !self.event(state, stream, f64::INFINITY, found) {}
     }
 
     /// Runs on until the occupancy is over `stop` in some step, or a cycle begins at or below the base. Notes the peaks of
     /// cycles that are over `level`.
-    fn go(&self, state: &mut State, stream: &mut Stream, stop: f64, level: f64, found: &mut Try) {
+    fn go(&self, state: &mut State, stream: &mut RandomStream, stop: f64, level: f64, found: &mut Try) {
         let mut cycle = Try { peak: state.reached, ..Try::default() };
         loop {
             if state.total > stop && state.pending {
@@ -293,7 +297,7 @@ impl Excursions {
 
     /// On to the next step in which something ends, and the ends in it; true if that began a new cycle. Stops short of it in
     /// the step in which the occupancy is over `stop`, whose ends are then still to be drawn.
-    fn event(&self, state: &mut State, stream: &mut Stream, stop: f64, found: &mut Try) -> bool {
+    fn event(&self, state: &mut State, stream: &mut RandomStream, stop: f64, found: &mut Try) -> bool {
         let alive = state.alive as f64;
         let quiet = (stream.unit().ln() / (alive * self.ln_q)).floor().min(1e12);
         // What a step holds counts once its tokens are written, as they are not yet just after a refill.
@@ -334,9 +338,9 @@ fn descending(mut values: Vec<f64>) -> Vec<f64> {
 }
 
 /// The next level: the goal, or what a quarter of the tries get to. How many of them get beyond it.
-fn crossing(peaks: &[f64], goal: Goal) -> (f64, usize) {
+fn crossing(peaks: &[f64], goal: SplitGoal) -> (f64, usize) {
     let quarter = peaks[peaks.len() / KEPT];
-    let wanted = if let Goal::Level(goal) = goal { goal.min(quarter) } else { quarter };
+    let wanted = if let SplitGoal::Level(goal) = goal { goal.min(quarter) } else { quarter };
     // Tries of one origin may have the same peak: then the next lower one that others reach.
     let next = if peaks[0] > wanted {
         wanted
@@ -392,7 +396,7 @@ impl State {
         self.total += self.alive as f64 * steps;
     }
 
-    fn end(&mut self, stream: &mut Stream, prompt: f64) {
+    fn end(&mut self, stream: &mut RandomStream, prompt: f64) {
         let seat = stream.below(self.alive);
         self.total -= prompt + self.clock - self.births[seat];
         self.alive -= 1;

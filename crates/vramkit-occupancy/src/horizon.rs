@@ -14,11 +14,11 @@ use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
 use crate::cycles::Estimate;
-use crate::demand::{Demand, Population};
+use crate::demand::{Population, TokenDemand};
 use crate::error::{OccupancyError, finite};
 use crate::inversion::{exposure, risk_of};
 use crate::lengths::{Draws, Law};
-use crate::random::Stream;
+use crate::random::RandomStream;
 use crate::tilted::Tilted;
 
 /// Samples drawn in one piece of work.
@@ -61,7 +61,7 @@ pub struct HorizonRisk {
     pub log_error_ratio: f64,
 }
 
-impl Demand {
+impl TokenDemand {
     /// The probability of being over `capacity` tokens in at least one of `steps` steps, started at a moment drawn at
     /// random. Draws `samples` samples (2,000 give some 20 %); the same for any number of threads.
     ///
@@ -99,12 +99,12 @@ impl Demand {
         let run = self.run(tilted, capacity, steps_ahead);
         // Whole horizons are dear and need no more.
         let pieces = if often { samples.min(512) } else { samples }.div_ceil(PIECE);
-        let found: Vec<Found> = (0..pieces)
+        let found: Vec<Weighted> = (0..pieces)
             .into_par_iter()
             .map(|piece| {
-                let mut stream = Stream::new(seed, piece);
+                let mut stream = RandomStream::new(seed, piece);
                 let mut room = Room::default();
-                let mut sum = Found::default();
+                let mut sum = Weighted::default();
                 for _ in 0..PIECE {
                     if often {
                         sum.over += f64::from(run.runs_out(&mut stream, &mut room));
@@ -115,7 +115,7 @@ impl Demand {
                 sum
             })
             .collect();
-        let sum = |value: fn(&Found) -> f64| found.iter().map(value).sum::<f64>();
+        let sum = |value: fn(&Weighted) -> f64| found.iter().map(value).sum::<f64>();
         let (over, crossed, ended) = (sum(|f| f.over), sum(|f| f.crossed), sum(|f| f.ended));
         // −ln P(never over). Probabilities of staying within multiply, so this adds up.
         let (exposure, sampling_error_ratio, union_bound) = if often {
@@ -172,7 +172,7 @@ impl Demand {
         let out: u64 = (0..pieces)
             .into_par_iter()
             .map(|number| {
-                let (mut stream, mut room) = (Stream::new(seed ^ 0x51, number), Room::default());
+                let (mut stream, mut room) = (RandomStream::new(seed ^ 0x51, number), Room::default());
                 (0..piece).filter(|_| run.runs_out(&mut stream, &mut room)).count() as u64
             })
             .sum();
@@ -230,7 +230,7 @@ impl Demand {
 
 /// Sums of weights of samples.
 #[derive(Clone, Copy, Debug, Default)]
-struct Found {
+struct Weighted {
     /// Of those over the capacity.
     over: f64,
     /// Of those that are not in the next step.
@@ -260,7 +260,7 @@ struct Room {
 }
 
 struct Run<'a> {
-    demand: &'a Demand,
+    demand: &'a TokenDemand,
     draws: Draws<'a>,
     tilted: &'a Tilted<'a>,
     /// Tokens, in whole blocks.
@@ -275,11 +275,11 @@ impl Run<'_> {
     }
 
     /// Draws every sequence on its way in step 0: the tokens that they hold.
-    fn start(&self, stream: &mut Stream, room: &mut Room) -> u64 {
+    fn start(&self, stream: &mut RandomStream, room: &mut Room) -> u64 {
         room.running.clear();
         (room.demand, room.next_arrival) = (0.0, f64::INFINITY);
         let mut tokens = 0;
-        let mut join = |stream: &mut Stream| {
+        let mut join = |stream: &mut RandomStream| {
             let (prompt, output, age) = self.tilted.draw(stream);
             tokens += prompt + u64::from(age);
             room.demand += self.granted(prompt + u64::from(age));
@@ -301,7 +301,7 @@ impl Run<'_> {
     }
 
     /// Runs on from step `from` to step `to`; what changes in each step is then in `room.changes`.
-    fn go_on(&self, stream: &mut Stream, room: &mut Room, from: u64, to: u64) {
+    fn go_on(&self, stream: &mut RandomStream, room: &mut Room, from: u64, to: u64) {
         let Room { running, changes, next_arrival, .. } = room;
         changes.clear();
         changes.resize((to - from) as usize, 0.0);
@@ -319,7 +319,7 @@ impl Run<'_> {
     }
 
     /// Whether a horizon that starts at a moment drawn at random meets a step over the capacity.
-    fn runs_out(&self, stream: &mut Stream, room: &mut Room) -> bool {
+    fn runs_out(&self, stream: &mut RandomStream, room: &mut Room) -> bool {
         self.start(stream, room);
         let (mut from, mut length) = (0, 64);
         while room.demand <= self.capacity && from < self.steps {
@@ -336,7 +336,7 @@ impl Run<'_> {
         room.demand > self.capacity
     }
 
-    fn sample(&self, stream: &mut Stream, room: &mut Room, found: &mut Found) {
+    fn sample(&self, stream: &mut RandomStream, room: &mut Room, found: &mut Weighted) {
         let tokens = self.start(stream, room);
         if room.demand <= self.capacity {
             return;
@@ -364,7 +364,7 @@ impl Run<'_> {
     }
 
     /// A new sequence, whose first step is `begin`.
-    fn begin(&self, stream: &mut Stream, changes: &mut [f64], from: u64, begin: u64) -> Running {
+    fn begin(&self, stream: &mut RandomStream, changes: &mut [f64], from: u64, begin: u64) -> Running {
         let (prompt, output) = self.draws.whole_request(stream);
         changes[(begin - from - 1) as usize] += self.granted(prompt + 1);
         Running { ends: begin + u64::from(output) - 1, full: prompt + u64::from(output) }
@@ -373,7 +373,7 @@ impl Run<'_> {
     /// Follows a seat on from step `at`, for as many steps after `from` as there are changes. False when it is empty then.
     fn follow(
         &self,
-        stream: &mut Stream,
+        stream: &mut RandomStream,
         changes: &mut [f64],
         from: u64,
         at: u64,

@@ -6,14 +6,14 @@
 use std::sync::Arc;
 
 use crate::error::{OccupancyError, finite};
-use crate::random::Stream;
+use crate::random::RandomStream;
 
 /// The longest prompt and the longest output, tokens.
 pub const MAX_TOKENS: u32 = 1 << 24;
 
 /// One request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Request {
+pub struct RequestLengths {
     /// Tokens of the prompt.
     pub prompt: u32,
     /// Tokens generated.
@@ -25,7 +25,7 @@ pub(crate) enum Law {
     /// Every prompt is `prompt` tokens; an output ends after each token with probability `termination`.
     Geometric { prompt: f64, termination: f64 },
     /// Requests of a log, each equally likely.
-    Log(Arc<[Request]>),
+    Log(Arc<[RequestLengths]>),
 }
 
 /// A joint law of prompt and output lengths.
@@ -61,15 +61,15 @@ impl Lengths {
     ///
     /// # Errors
     /// None at all, or one with a prompt or an output of 0 or over [`MAX_TOKENS`].
-    pub fn from_requests(requests: impl Into<Arc<[Request]>>) -> Result<Self, OccupancyError> {
+    pub fn from_requests(requests: impl Into<Arc<[RequestLengths]>>) -> Result<Self, OccupancyError> {
         let requests = requests.into();
         if requests.is_empty() {
             return Err(OccupancyError::NoRequests);
         }
         let bad = |length: u32| length == 0 || length > MAX_TOKENS;
         if let Some(at) = requests.iter().position(|r| bad(r.prompt) || bad(r.output)) {
-            let Request { prompt, output } = requests[at];
-            return Err(OccupancyError::Request {
+            let RequestLengths { prompt, output } = requests[at];
+            return Err(OccupancyError::RequestLengths {
                 number: at + 1,
                 prompt: prompt.into(),
                 output: output.into(),
@@ -89,8 +89,9 @@ impl Lengths {
         }
         let cap = self.max_output.map_or(max_output, |cap| cap.min(max_output));
         if let Law::Log(requests) = &self.law {
-            self.law =
-                Law::Log(requests.iter().map(|r| Request { output: r.output.min(cap), ..*r }).collect());
+            self.law = Law::Log(
+                requests.iter().map(|r| RequestLengths { output: r.output.min(cap), ..*r }).collect(),
+            );
         }
         self.max_output = Some(cap);
         Ok(self)
@@ -107,7 +108,7 @@ impl Lengths {
     }
 
     /// How many requests the law was learned from; `None` for a formula.
-    pub fn requests(&self) -> Option<&[Request]> {
+    pub fn requests(&self) -> Option<&[RequestLengths]> {
         match &self.law {
             Law::Geometric { .. } => None,
             Law::Log(requests) => Some(requests),
@@ -190,7 +191,7 @@ impl Lengths {
     }
 }
 
-fn mean(requests: &[Request], value: impl Fn(&Request) -> f64) -> f64 {
+fn mean(requests: &[RequestLengths], value: impl Fn(&RequestLengths) -> f64) -> f64 {
     requests.iter().map(value).sum::<f64>() / requests.len() as f64
 }
 
@@ -205,7 +206,7 @@ pub(crate) struct Draws<'a> {
 impl Draws<'_> {
     /// A new request: its prompt and output.
     #[inline]
-    pub(crate) fn request(&self, stream: &mut Stream) -> (f64, u32) {
+    pub(crate) fn request(&self, stream: &mut RandomStream) -> (f64, u32) {
         match self.law {
             Law::Geometric { prompt, .. } => (*prompt, self.geometric(stream)),
             Law::Log(requests) => {
@@ -216,7 +217,7 @@ impl Draws<'_> {
     }
 
     /// The same with a prompt of a whole number of tokens, whose mean is right.
-    pub(crate) fn whole_request(&self, stream: &mut Stream) -> (u64, u32) {
+    pub(crate) fn whole_request(&self, stream: &mut RandomStream) -> (u64, u32) {
         let (prompt, output) = self.request(stream);
         let part = prompt.fract();
         let more = part > 0.0 && stream.unit() <= part;
@@ -225,7 +226,7 @@ impl Draws<'_> {
 
     /// An output of the geometric law, before or at the cap.
     #[inline]
-    pub(crate) fn geometric(&self, stream: &mut Stream) -> u32 {
+    pub(crate) fn geometric(&self, stream: &mut RandomStream) -> u32 {
         // With p = 1, ln q is minus infinity and the quotient 0.
         let whole = (stream.unit().ln() / self.ln_q).ceil().max(1.0);
         (whole.min(f64::from(MAX_TOKENS) * 64.0) as u32).min(self.cap)

@@ -49,14 +49,14 @@ mod sizing;
 mod tilted;
 
 pub use cycles::{Batch, Convention, Cycles, Effort, Estimate, simulate, simulate_with};
-pub use demand::{Demand, Population, Tail};
+pub use demand::{Population, Tail, TokenDemand};
 pub use error::OccupancyError;
 pub use exact::Exact;
 pub use excursions::{Excursions, Rarity};
 pub use horizon::{HorizonMethod, HorizonRisk};
 pub use inversion::Inverse;
-pub use lengths::{Lengths, MAX_TOKENS, Request};
-pub use published::Published;
+pub use lengths::{Lengths, MAX_TOKENS, RequestLengths};
+pub use published::PublishedFormulas;
 pub use report::{
     BatchForRisk, CapacityReport, Predictions, Question, SCHEMA, TailPredictions, TrafficReport, answer,
 };

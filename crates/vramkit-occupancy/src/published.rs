@@ -10,7 +10,7 @@ use crate::lengths::Lengths;
 
 /// The published formulas for one batch and one traffic.
 #[derive(Clone, Copy, Debug)]
-pub struct Published {
+pub struct PublishedFormulas {
     n: f64,
     theta: f64,
     p: f64,
@@ -18,7 +18,7 @@ pub struct Published {
     prompt_variance: f64,
 }
 
-impl Published {
+impl PublishedFormulas {
     /// Takes the mean prompt, its variance and the termination probability of any traffic.
     ///
     /// # Errors

@@ -5,9 +5,9 @@ use rand_core::{Rng, SeedableRng};
 use rand_xoshiro::Xoshiro256PlusPlus;
 
 /// A stream of xoshiro256++ (Blackman and Vigna, "Scrambled linear pseudorandom number generators", 2021).
-pub(crate) struct Stream(Xoshiro256PlusPlus);
+pub(crate) struct RandomStream(Xoshiro256PlusPlus);
 
-impl Stream {
+impl RandomStream {
     /// The stream of one piece of work of one seed.
     pub(crate) fn new(seed: u64, number: u64) -> Self {
         // Seeds that follow each other are mixed by SplitMix64 within `seed_from_u64`.

@@ -6,7 +6,7 @@ use crate::cycles::{Convention, Cycles, Estimate, work};
 use crate::error::OccupancyError;
 use crate::exact::Exact;
 use crate::inversion::Inverse;
-use crate::published::Published;
+use crate::published::PublishedFormulas;
 use crate::risk::{Batching, Horizon, Risk, RiskMethod, Service, check_risk};
 
 /// The name and version of [`CapacityReport`]'s JSON.
@@ -174,7 +174,7 @@ pub fn answer(
     };
     let by_means = service.exact(batch);
     let exact = lengths.as_geometric().map(|_| by_means);
-    let published = match Published::new(batch, lengths) {
+    let published = match PublishedFormulas::new(batch, lengths) {
         Ok(published) => Some(published),
         Err(refused) => {
             notes.push(refused.to_string());
@@ -280,7 +280,7 @@ pub fn answer(
 
 /// X0, κ and Xmax by each model.
 fn moments(
-    published: Option<&Published>,
+    published: Option<&PublishedFormulas>,
     exact: Option<&Exact>,
     by_means: &Exact,
     cycles: Option<&Cycles>,
@@ -314,10 +314,10 @@ fn moments(
     }
     let (x0, by_means_kappa) = (exact.map(Exact::x0), by_means.kappa());
     (
-        predictions(published.map(Published::x0), by_means.fluid_x0(), x0, cycles.map(Cycles::x0)),
-        predictions(published.map(Published::kappa), by_means_kappa, exact_kappa, kappa),
+        predictions(published.map(PublishedFormulas::x0), by_means.fluid_x0(), x0, cycles.map(Cycles::x0)),
+        predictions(published.map(PublishedFormulas::kappa), by_means_kappa, exact_kappa, kappa),
         predictions(
-            published.map(Published::xmax),
+            published.map(PublishedFormulas::xmax),
             by_means.fluid_x0() + by_means_kappa,
             x0.zip(exact_kappa).map(|(x0, kappa)| x0 + kappa),
             cycles.map(|cycles| cycles.peak(Convention::BeforeFree)),

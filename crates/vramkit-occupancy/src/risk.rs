@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::cycles::{Batch, Cycles, Effort, simulate_with};
-use crate::demand::{Demand, Population};
+use crate::demand::{Population, TokenDemand};
 use crate::error::{OccupancyError, finite};
 use crate::exact::Exact;
 use crate::excursions::Excursions;
@@ -146,8 +146,8 @@ impl Service<'_> {
         self.lengths.check_capacity(capacity)
     }
 
-    pub(crate) fn demand(&self, seats: u32) -> Result<Demand, OccupancyError> {
-        Demand::new(self.lengths, Population::Seats(seats), self.block)
+    pub(crate) fn demand(&self, seats: u32) -> Result<TokenDemand, OccupancyError> {
+        TokenDemand::new(self.lengths, Population::Seats(seats), self.block)
     }
 
     /// Simulated cycles of a batch, enough for a risk of this size to be met often.

@@ -10,7 +10,7 @@ use std::collections::VecDeque;
 use serde::{Deserialize, Serialize};
 
 use crate::error::{OccupancyError, finite};
-use crate::lengths::Request;
+use crate::lengths::RequestLengths;
 
 /// How the scheduler is set.
 #[derive(Clone, Copy, Debug)]
@@ -103,7 +103,11 @@ impl Scheduler {
     /// # Errors
     /// Settings outside their ranges, a request longer than the memory, arrivals that do not ascend or are not one for each
     /// request.
-    pub fn replay(&self, requests: &[Request], arrivals: Option<&[f64]>) -> Result<Replayed, OccupancyError> {
+    pub fn replay(
+        &self,
+        requests: &[RequestLengths],
+        arrivals: Option<&[f64]>,
+    ) -> Result<Replayed, OccupancyError> {
         self.check(requests, arrivals)?;
         let mut state = State { free: self.blocks, ..State::default() };
         let mut result = Replayed::default();
@@ -113,7 +117,7 @@ impl Scheduler {
         loop {
             let due = |next: usize| arrivals.is_none_or(|at| at[next] <= result.steps as f64);
             while next < requests.len() && due(next) {
-                let Request { prompt, output } = requests[next];
+                let RequestLengths { prompt, output } = requests[next];
                 state.waiting.push_back(Sequence { prompt, output, computed: 0, generated: 0, blocks: 0 });
                 next += 1;
             }
@@ -139,7 +143,7 @@ impl Scheduler {
         Ok(result)
     }
 
-    fn check(&self, requests: &[Request], arrivals: Option<&[f64]>) -> Result<(), OccupancyError> {
+    fn check(&self, requests: &[RequestLengths], arrivals: Option<&[f64]>) -> Result<(), OccupancyError> {
         finite("the blocks", self.blocks as f64, 1.0..=1e12, "there must be at least one")?;
         finite("the block", self.block.into(), 1.0..=65_536.0, "it must be 1 to 65,536 tokens")?;
         finite(
@@ -157,10 +161,10 @@ impl Scheduler {
         )?;
         let reserve = (self.watermark * self.blocks as f64) as u64;
         for (number, request) in requests.iter().enumerate() {
-            let Request { prompt, output } = *request;
+            let RequestLengths { prompt, output } = *request;
             if prompt == 0 || output == 0 {
                 let (prompt, output) = (prompt.into(), output.into());
-                return Err(OccupancyError::Request { number: number + 1, prompt, output });
+                return Err(OccupancyError::RequestLengths { number: number + 1, prompt, output });
             }
             // Preempted late, it must be let in again with all that it had.
             let needed = u64::from(prompt) + u64::from(output);

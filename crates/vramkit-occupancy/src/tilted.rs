@@ -1,7 +1,7 @@
 //! Requests under way, drawn with a weight of e^(t·held): the samples that importance sampling needs.
 
 use crate::lengths::{Draws, Law, Lengths};
-use crate::random::Stream;
+use crate::random::RandomStream;
 
 /// The law of a request under way and its age, tilted by the tokens that it holds.
 pub(crate) struct Tilted<'a> {
@@ -83,7 +83,7 @@ impl<'a> Tilted<'a> {
     }
 
     /// A prompt, an output, and how many of its tokens are there.
-    pub(crate) fn draw(&self, stream: &mut Stream) -> (u64, u32, u32) {
+    pub(crate) fn draw(&self, stream: &mut RandomStream) -> (u64, u32, u32) {
         match &self.lengths.law {
             Law::Log(requests) => {
                 let last = requests.len() - 1;
@@ -118,7 +118,7 @@ fn geometric_sum(t: f64, n: f64) -> f64 {
 }
 
 /// One of 1, …, n, drawn with weights e^(ta).
-fn age(stream: &mut Stream, t: f64, n: u32) -> u32 {
+fn age(stream: &mut RandomStream, t: f64, n: u32) -> u32 {
     let (u, last) = (stream.unit(), f64::from(n));
     let age = if (t * last).abs() < 1e-9 {
         u * last

@@ -8,17 +8,18 @@ use proptest::prelude::*;
 use statrs::function::beta::beta_reg;
 use statrs::function::gamma::gamma_lr;
 use vramkit_occupancy::{
-    Batching, Demand, Effort, Horizon, HorizonMethod, Lengths, OccupancyError, Population, Request,
-    RiskMethod, Service,
+    Batching, Effort, Horizon, HorizonMethod, Lengths, OccupancyError, Population, RequestLengths,
+    RiskMethod, Service, TokenDemand,
 };
 
 fn lengths(log: &[(u32, u32)]) -> Lengths {
-    let requests: Vec<Request> = log.iter().map(|&(prompt, output)| Request { prompt, output }).collect();
+    let requests: Vec<RequestLengths> =
+        log.iter().map(|&(prompt, output)| RequestLengths { prompt, output }).collect();
     Lengths::from_requests(requests).unwrap()
 }
 
-fn demand(lengths: &Lengths, seats: u32) -> Demand {
-    Demand::new(lengths, Population::Seats(seats), 1).unwrap()
+fn demand(lengths: &Lengths, seats: u32) -> TokenDemand {
+    TokenDemand::new(lengths, Population::Seats(seats), 1).unwrap()
 }
 
 /// Ages of geometric outputs are geometric, so their sum is negative binomial: P(sum of n > c) = P(Bin(c, p) < n).
@@ -80,7 +81,7 @@ fn fixed_lengths_are_counted_exactly() {
 fn blocks_are_counted_whole() {
     let log = plain::log(3, 400);
     let law = lengths(&log);
-    let demand = Demand::new(&law, Population::Seats(10), 16).unwrap();
+    let demand = TokenDemand::new(&law, Population::Seats(10), 16).unwrap();
     // The mean by definition: every token of every request.
     let (mut sum, mut count) = (0.0, 0.0);
     for &(prompt, output) in &log {
@@ -120,7 +121,7 @@ fn horizons_run_out_as_often_as_long_runs_do() {
     let log = plain::log(11, 2000);
     let law = lengths(&log);
     for (block, deviations, seats) in [(1, 3.2, 24), (1, 3.9, 24), (16, 3.6, 24), (1, 4.2, 20)] {
-        let demand = Demand::new(&law, Population::Seats(seats), block).unwrap();
+        let demand = TokenDemand::new(&law, Population::Seats(seats), block).unwrap();
         let capacity = (demand.mean() + deviations * demand.variance().sqrt()).floor();
         let steps = 4000u32;
         let risk = demand.horizon(capacity, f64::from(steps), 16_384, 1).unwrap();
@@ -163,7 +164,7 @@ fn a_single_seat_runs_out_once_for_each_long_request() {
 fn arrivals_are_compound_poisson() {
     // Requests that are one token for one step: a Poisson number of tokens.
     let one = lengths(&[(1, 1)]);
-    let demand = Demand::new(&one, Population::Arrivals { per_step: 30.0 }, 1).unwrap();
+    let demand = TokenDemand::new(&one, Population::Arrivals { per_step: 30.0 }, 1).unwrap();
     assert!((demand.sequences() - 30.0).abs() < 1e-12 && (demand.mean() - 60.0).abs() < 1e-9);
     for count in [20.0, 30.0, 60.0, 100.0] {
         let truth = gamma_lr(count + 1.0, 30.0);
@@ -174,7 +175,7 @@ fn arrivals_are_compound_poisson() {
     // And simulated, at a moment and over a horizon.
     let log = plain::log(13, 1000);
     let law = lengths(&log);
-    let demand = Demand::new(&law, Population::Arrivals { per_step: 0.4 }, 1).unwrap();
+    let demand = TokenDemand::new(&law, Population::Arrivals { per_step: 0.4 }, 1).unwrap();
     let mut seen = Vec::new();
     plain::arrivals(&log, 0.4, 1_000_000, &mut plain::Random(2), |demand| {
         seen.push(demand);
@@ -262,10 +263,10 @@ fn the_hopeless_and_the_certain_are_said_at_once() {
     let largest = service.largest_batch(Batching::Continuous { seats: 1 }, 600.0, 1e-90).unwrap();
     assert!(largest.value >= 4.0);
     for rate in [0.0, -1.0, f64::NAN, f64::INFINITY] {
-        assert!(Demand::new(&law, Population::Arrivals { per_step: rate }, 1).is_err());
+        assert!(TokenDemand::new(&law, Population::Arrivals { per_step: rate }, 1).is_err());
     }
-    assert!(Demand::new(&law, Population::Seats(0), 1).is_err());
-    assert!(Demand::new(&law, Population::Seats(1), 0).is_err());
+    assert!(TokenDemand::new(&law, Population::Seats(0), 1).is_err());
+    assert!(TokenDemand::new(&law, Population::Seats(1), 0).is_err());
 }
 
 proptest! {
@@ -277,7 +278,7 @@ proptest! {
         log in prop::collection::vec((1u32..40, 1u32..30), 1..12), seats in 1u32..6, block in 1u32..5, part in 0.0f64..1.0,
     ) {
         let law = lengths(&log);
-        let demand = Demand::new(&law, Population::Seats(seats), block).unwrap();
+        let demand = TokenDemand::new(&law, Population::Seats(seats), block).unwrap();
         let mut one = vec![0.0; 100];
         let steps: u32 = log.iter().map(|request| request.1).sum();
         for &(prompt, output) in &log {

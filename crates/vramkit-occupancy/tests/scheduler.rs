@@ -5,7 +5,7 @@
 mod plain;
 
 use proptest::prelude::*;
-use vramkit_occupancy::{OccupancyError, Request, Scheduler};
+use vramkit_occupancy::{OccupancyError, RequestLengths, Scheduler};
 
 /// vLLM's pull request 44594: 450 requests of 1,000 and 5,000 tokens give or take a fifth, 128 at a time, 299,584 tokens of KV
 /// cache. Preemptions that it printed, by watermark.
@@ -20,8 +20,8 @@ fn preempts_as_often_as_vllm_did() {
             .map(|seed| {
                 let mut random = plain::Random(seed);
                 let mut near = |middle: f64| (middle * (0.8 + 0.4 * random.unit())) as u32;
-                let requests: Vec<Request> =
-                    (0..450).map(|_| Request { prompt: near(1000.0), output: near(5000.0) }).collect();
+                let requests: Vec<RequestLengths> =
+                    (0..450).map(|_| RequestLengths { prompt: near(1000.0), output: near(5000.0) }).collect();
                 let scheduler = Scheduler { watermark, ..Scheduler::new(299_584, 128) };
                 let replayed = scheduler.replay(&requests, None).unwrap();
                 assert_eq!(replayed.completed, 450);
@@ -37,7 +37,7 @@ fn preempts_as_often_as_vllm_did() {
 
 #[test]
 fn enough_memory_never_preempts_and_takes_as_long_as_the_tokens() {
-    let requests = vec![Request { prompt: 100, output: 10 }; 4];
+    let requests = vec![RequestLengths { prompt: 100, output: 10 }; 4];
     let scheduler = Scheduler::new(10_000, 4);
     let replayed = scheduler.replay(&requests, None).unwrap();
     // All prefilled in the first step, which gives the first token.
@@ -54,7 +54,8 @@ fn enough_memory_never_preempts_and_takes_as_long_as_the_tokens() {
 #[test]
 fn the_timeline_holds_every_preemption_and_the_peak() {
     let log = plain::log(3, 4000);
-    let requests: Vec<Request> = log.iter().map(|&(prompt, output)| Request { prompt, output }).collect();
+    let requests: Vec<RequestLengths> =
+        log.iter().map(|&(prompt, output)| RequestLengths { prompt, output }).collect();
     let replayed = Scheduler::new(8_000, 24).replay(&requests, None).unwrap();
     assert!(replayed.preemptions > 10 && replayed.recomputed_tokens > 1000, "{}", replayed.preemptions);
     assert!(replayed.timeline.len() <= 2048 && replayed.timeline.len() > 500);
@@ -65,7 +66,7 @@ fn the_timeline_holds_every_preemption_and_the_peak() {
 
 #[test]
 fn what_can_never_run_is_refused() {
-    let request = [Request { prompt: 100, output: 100 }];
+    let request = [RequestLengths { prompt: 100, output: 100 }];
     assert!(Scheduler::new(208, 1).replay(&request, None).is_ok());
     let small = Scheduler::new(192, 1).replay(&request, None);
     assert_eq!(small, Err(OccupancyError::RequestTooLarge { capacity: 192.0, needed: 200.0 }));
@@ -85,7 +86,7 @@ fn what_can_never_run_is_refused() {
     for arrivals in [&[][..], &[f64::NAN], &[1.0, 2.0]] {
         assert!(Scheduler::new(1000, 1).replay(&request, Some(arrivals)).is_err());
     }
-    assert!(Scheduler::new(1000, 1).replay(&[Request { prompt: 0, output: 1 }], None).is_err());
+    assert!(Scheduler::new(1000, 1).replay(&[RequestLengths { prompt: 0, output: 1 }], None).is_err());
     assert_eq!(Scheduler::new(1000, 1).replay(&[], None).unwrap().steps, 0);
 }
 
@@ -98,7 +99,7 @@ proptest! {
         log in prop::collection::vec((1u32..60, 1u32..40), 1..40), room in 1.0f64..4.0, seats in 1u32..12, block in 1u32..9,
         watermark in 0.0f64..0.3, budget in 1u32..200, chunked: bool, gap in 0.0f64..20.0,
     ) {
-        let requests: Vec<Request> = log.iter().map(|&(prompt, output)| Request { prompt, output }).collect();
+        let requests: Vec<RequestLengths> = log.iter().map(|&(prompt, output)| RequestLengths { prompt, output }).collect();
         let largest = log.iter().map(|(prompt, output)| prompt + output).max().unwrap();
         let blocks = (f64::from(largest.div_ceil(block) + 1) * room / (1.0 - watermark)).ceil() as u64;
         let token_budget = if chunked { budget } else { budget.max(largest) };

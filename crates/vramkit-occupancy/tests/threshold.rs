@@ -6,8 +6,8 @@ mod plain;
 
 use proptest::prelude::*;
 use vramkit_occupancy::{
-    Batch, Batching, Convention, Effort, Exact, Excursions, Horizon, Lengths, OccupancyError, Published,
-    Request, RiskMethod, Service, simulate,
+    Batch, Batching, Convention, Effort, Exact, Excursions, Horizon, Lengths, OccupancyError,
+    PublishedFormulas, RequestLengths, RiskMethod, Service, simulate,
 };
 
 fn batch(seats: u32, threshold: u32) -> Batch {
@@ -21,7 +21,7 @@ fn service(lengths: &Lengths, horizon: Horizon) -> Service<'_> {
 #[test]
 fn the_published_formulas_are_as_printed() {
     let lengths = Lengths::geometric(20.0, 0.01).unwrap();
-    let published = Published::new(batch(128, 26), &lengths).unwrap();
+    let published = PublishedFormulas::new(batch(128, 26), &lengths).unwrap();
     let theta: f64 = 26.0 / 128.0;
     let x0 = 128.0 * 20.0 + 128.0 * (1.0 - theta).powi(2) / (theta * 0.01) * (1.0 / (1.0 - theta)).ln();
     assert!((published.x0() - x0).abs() < 1e-6);
@@ -31,13 +31,13 @@ fn the_published_formulas_are_as_printed() {
     // With v = 2N/p the bound's scale is kappa.
     assert!((published.tail(500.0) - (-1f64).exp()).abs() < 1e-12);
     // The finite variance is 2.5 times as small at N = 32, p = .01, L = 100.
-    let other = Published::new(batch(32, 6), &Lengths::geometric(100.0, 0.01).unwrap()).unwrap();
+    let other = PublishedFormulas::new(batch(32, 6), &Lengths::geometric(100.0, 0.01).unwrap()).unwrap();
     let ratio = other.finite_variance() / other.variance();
     assert!((ratio - 2.5).abs() < 0.05, "{ratio}");
     // At k = N the partial term's limit is 0.
-    assert_eq!(Published::new(batch(8, 8), &lengths).unwrap().x0(), 160.0);
+    assert_eq!(PublishedFormulas::new(batch(8, 8), &lengths).unwrap().x0(), 160.0);
     let none = Lengths::geometric(0.0, 0.01).unwrap();
-    assert!(matches!(Published::new(batch(8, 8), &none), Err(OccupancyError::Refused { .. })));
+    assert!(matches!(PublishedFormulas::new(batch(8, 8), &none), Err(OccupancyError::Refused { .. })));
 }
 
 #[test]
@@ -89,7 +89,8 @@ fn the_corrected_peak_is_the_one_of_the_literature_table() {
         let lengths = Lengths::geometric(prompt, p).unwrap();
         let batch = batch(n, k);
         assert!(
-            (Published::new(batch, &lengths).unwrap().kappa() - published).abs() < 0.01 + 0.001 * published
+            (PublishedFormulas::new(batch, &lengths).unwrap().kappa() - published).abs()
+                < 0.01 + 0.001 * published
         );
         let kappa = Exact::new(batch, prompt, 0.0, p).kappa();
         assert!((kappa - corrected).abs() < 0.01 * corrected, "{kappa} {corrected}");
@@ -117,7 +118,8 @@ fn the_tail_exponent_is_the_continuous_one_where_steps_are_short() {
         assert!((side - 1.0).abs() < 0.02 && r > 0.0 && r < p, "{p} {prompt}: {r} {side}");
     }
     let exact = Exact::new(batch(64, 13), 10.0, 0.0, 1e-4);
-    let kappa = Published::new(batch(64, 13), &Lengths::geometric(10.0, 1e-4).unwrap()).unwrap().kappa();
+    let kappa =
+        PublishedFormulas::new(batch(64, 13), &Lengths::geometric(10.0, 1e-4).unwrap()).unwrap().kappa();
     assert!((1.0 / exact.tail_exponent() / kappa - 1.0).abs() < 0.01);
     // Peaks of a cycle get rarer at least so fast.
     let (p, prompt) = (0.01, 100);
@@ -129,7 +131,9 @@ fn the_tail_exponent_is_the_continuous_one_where_steps_are_short() {
     assert!((0.003..0.03).contains(&realised), "{realised}");
     // The published rule runs out far more often than it says.
     let lengths = Lengths::geometric(prompt as f64, p).unwrap();
-    assert!(plain::over(&plain, Published::new(batch(32, 6), &lengths).unwrap().capacity(0.01)) > 0.1);
+    assert!(
+        plain::over(&plain, PublishedFormulas::new(batch(32, 6), &lengths).unwrap().capacity(0.01)) > 0.1
+    );
 }
 
 #[test]
@@ -227,8 +231,8 @@ fn a_horizon_of_many_cycles_is_what_a_long_run_meets() {
 
 #[test]
 fn logs_are_simulated_and_what_they_cannot_show_is_refused() {
-    let requests: Vec<Request> =
-        plain::log(1, 5000).iter().map(|&(prompt, output)| Request { prompt, output }).collect();
+    let requests: Vec<RequestLengths> =
+        plain::log(1, 5000).iter().map(|&(prompt, output)| RequestLengths { prompt, output }).collect();
     let lengths = Lengths::from_requests(requests).unwrap();
     let service = service(&lengths, Horizon::Cycle);
     let batching = Batching::Threshold(batch(32, 8));
@@ -278,8 +282,11 @@ fn bad_input_is_named() {
     }
     assert!(matches!(Lengths::from_requests(Vec::new()), Err(OccupancyError::NoRequests)));
     for (prompt, output) in [(0, 1), (1, 0), (1_000_000_000, 1), (1, 1_000_000_000)] {
-        let requests = vec![Request { prompt: 1, output: 1 }, Request { prompt, output }];
-        assert!(matches!(Lengths::from_requests(requests), Err(OccupancyError::Request { number: 2, .. })));
+        let requests = vec![RequestLengths { prompt: 1, output: 1 }, RequestLengths { prompt, output }];
+        assert!(matches!(
+            Lengths::from_requests(requests),
+            Err(OccupancyError::RequestLengths { number: 2, .. })
+        ));
     }
     let lengths = Lengths::geometric(100.0, 0.1).unwrap();
     assert!(lengths.clone().capped(0).is_err());

@@ -9,6 +9,7 @@
 //! A reader treats every length in a file as hostile and runs nothing that is in it; a policy places and frees and
 //! knows nothing of files.
 
+mod best_fit;
 mod pickle;
 mod policy;
 mod pytorch;
@@ -16,8 +17,11 @@ mod read;
 mod replay;
 mod snapshot;
 mod trace;
+mod write;
 
+pub use best_fit::BestFit;
 pub use policy::PolicyName;
 pub use read::{ReadTraceError, read_traces};
 pub use replay::{Placement, PolicyReport, ReplayReport, TraceReport, place, replay};
 pub use trace::{Operation, Trace, TraceError};
+pub use write::{json_lines, rmm_csv};

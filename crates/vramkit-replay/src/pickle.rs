@@ -11,7 +11,7 @@ use std::collections::HashMap;
 pub(crate) type Id = u32;
 
 #[derive(Clone, Debug, PartialEq)]
-pub(crate) enum Value {
+pub(crate) enum PickleValue {
     None,
     Bool(bool),
     Int(i64),
@@ -26,7 +26,7 @@ pub(crate) enum Value {
 /// A file's values.
 #[derive(Debug)]
 pub(crate) struct Pickle {
-    values: Vec<Value>,
+    values: Vec<PickleValue>,
     pub(crate) root: Id,
 }
 
@@ -38,40 +38,40 @@ pub(crate) struct PickleError {
 }
 
 impl Pickle {
-    pub(crate) fn get(&self, id: Id) -> &Value {
+    pub(crate) fn get(&self, id: Id) -> &PickleValue {
         &self.values[id as usize]
     }
 
     /// What a dictionary has under a text.
-    pub(crate) fn field(&self, dict: Id, name: &str) -> Option<&Value> {
+    pub(crate) fn field(&self, dict: Id, name: &str) -> Option<&PickleValue> {
         self.field_id(dict, name).map(|id| self.get(id))
     }
 
     pub(crate) fn field_id(&self, dict: Id, name: &str) -> Option<Id> {
-        let Value::Dict(items) = self.get(dict) else { return None };
+        let PickleValue::Dict(items) = self.get(dict) else { return None };
         // The last one set counts.
-        let is_it = |id: Id| matches!(self.get(id), Value::Text(text) if **text == *name);
+        let is_it = |id: Id| matches!(self.get(id), PickleValue::Text(text) if **text == *name);
         items.iter().rev().find(|(key, _)| is_it(*key)).map(|&(_, value)| value)
     }
 
     /// What a dictionary has under a text, as a list's items.
     pub(crate) fn list(&self, dict: Id, name: &str) -> Option<&[Id]> {
         match self.field(dict, name)? {
-            Value::List(items) => Some(items),
+            PickleValue::List(items) => Some(items),
             _ => None,
         }
     }
 
     pub(crate) fn int(&self, dict: Id, name: &str) -> Option<i64> {
         match self.field(dict, name)? {
-            Value::Int(number) => Some(*number),
+            PickleValue::Int(number) => Some(*number),
             _ => None,
         }
     }
 
     pub(crate) fn text(&self, dict: Id, name: &str) -> Option<&str> {
         match self.field(dict, name)? {
-            Value::Text(text) => Some(text),
+            PickleValue::Text(text) => Some(text),
             _ => None,
         }
     }
@@ -94,7 +94,7 @@ impl Pickle {
 struct Reader<'a> {
     bytes: &'a [u8],
     at: usize,
-    values: Vec<Value>,
+    values: Vec<PickleValue>,
     stack: Vec<Id>,
     /// Heights of the stack.
     marks: Vec<usize>,
@@ -137,7 +137,7 @@ impl<'a> Reader<'a> {
         }
     }
 
-    fn push(&mut self, value: Value) -> Result<(), PickleError> {
+    fn push(&mut self, value: PickleValue) -> Result<(), PickleError> {
         let Ok(id) = Id::try_from(self.values.len()) else {
             return self.error("more than 2^32 values");
         };
@@ -176,18 +176,18 @@ impl<'a> Reader<'a> {
     }
 
     fn int(&mut self, number: i64) -> Result<(), PickleError> {
-        self.push(Value::Int(number))
+        self.push(PickleValue::Int(number))
     }
 
     fn text(&mut self, width: u64) -> Result<(), PickleError> {
         let bytes = self.counted(width)?;
         // Python writes lone surrogates; they are no text of ours and nothing that is looked for.
-        self.push(Value::Text(String::from_utf8_lossy(bytes).into()))
+        self.push(PickleValue::Text(String::from_utf8_lossy(bytes).into()))
     }
 
     fn blob(&mut self, width: u64) -> Result<(), PickleError> {
         let bytes = self.counted(width)?;
-        self.push(Value::Bytes(bytes.into()))
+        self.push(PickleValue::Bytes(bytes.into()))
     }
 
     /// A number of any length, two's complement; what passes 64 bits becomes a fraction.
@@ -200,9 +200,13 @@ impl<'a> Reader<'a> {
             let mut word = [fill; 8];
             word[..significant].copy_from_slice(&bytes[..significant]);
             let word = i64::from_le_bytes(word);
-            if (word < 0) == negative { Value::Int(word) } else { Value::Float(word as u64 as f64) }
+            if (word < 0) == negative {
+                PickleValue::Int(word)
+            } else {
+                PickleValue::Float(word as u64 as f64)
+            }
         } else {
-            Value::Float(if negative { f64::NEG_INFINITY } else { f64::INFINITY })
+            PickleValue::Float(if negative { f64::NEG_INFINITY } else { f64::INFINITY })
         };
         self.push(value)
     }
@@ -217,7 +221,7 @@ impl<'a> Reader<'a> {
     fn extend_list(&mut self, items: Vec<Id>) -> Result<(), PickleError> {
         let list = self.top()?;
         match &mut self.values[list as usize] {
-            Value::List(list) => list.extend(items),
+            PickleValue::List(list) => list.extend(items),
             _ => return self.error("items for something that is not a list"),
         }
         Ok(())
@@ -227,7 +231,7 @@ impl<'a> Reader<'a> {
         let pairs = self.pairs(items)?;
         let dict = self.top()?;
         match &mut self.values[dict as usize] {
-            Value::Dict(dict) => dict.extend(pairs),
+            PickleValue::Dict(dict) => dict.extend(pairs),
             _ => return self.error("items for something that is not a dictionary"),
         }
         Ok(())
@@ -255,7 +259,7 @@ impl<'a> Reader<'a> {
             items.push(self.pop()?);
         }
         items.reverse();
-        self.push(Value::List(items))
+        self.push(PickleValue::List(items))
     }
 
     fn run(&mut self) -> Result<Id, PickleError> {
@@ -280,9 +284,9 @@ impl<'a> Reader<'a> {
                     let id = self.top()?;
                     self.stack.push(id);
                 }
-                b'N' => self.push(Value::None)?,
-                0x88 => self.push(Value::Bool(true))?,
-                0x89 => self.push(Value::Bool(false))?,
+                b'N' => self.push(PickleValue::None)?,
+                0x88 => self.push(PickleValue::Bool(true))?,
+                0x89 => self.push(PickleValue::Bool(false))?,
                 b'K' => {
                     let number = self.number(1)?;
                     self.int(number as i64)?;
@@ -301,11 +305,11 @@ impl<'a> Reader<'a> {
                 }
                 b'F' => {
                     let number: f64 = self.line_of()?;
-                    self.push(Value::Float(number))?;
+                    self.push(PickleValue::Float(number))?;
                 }
                 b'G' => {
                     let bits = self.number(8)?.swap_bytes();
-                    self.push(Value::Float(f64::from_bits(bits)))?;
+                    self.push(PickleValue::Float(f64::from_bits(bits)))?;
                 }
                 0x8a => self.long(1)?,
                 0x8b => self.long(4)?,
@@ -313,7 +317,7 @@ impl<'a> Reader<'a> {
                     let line = self.line()?;
                     let quotes: &[char] = if opcode == b'S' { &['\'', '"'] } else { &[] };
                     let text = String::from_utf8_lossy(line).trim_matches(quotes).into();
-                    self.push(Value::Text(text))?;
+                    self.push(PickleValue::Text(text))?;
                 }
                 0x8c | b'U' => self.text(1)?,
                 b'X' | b'T' => self.text(4)?,
@@ -321,16 +325,16 @@ impl<'a> Reader<'a> {
                 b'C' => self.blob(1)?,
                 b'B' => self.blob(4)?,
                 0x8e | 0x96 => self.blob(8)?,
-                b']' | b')' | 0x8f => self.push(Value::List(Vec::new()))?,
-                b'}' => self.push(Value::Dict(Vec::new()))?,
+                b']' | b')' | 0x8f => self.push(PickleValue::List(Vec::new()))?,
+                b'}' => self.push(PickleValue::Dict(Vec::new()))?,
                 b't' | b'l' | 0x91 => {
                     let items = self.marked()?;
-                    self.push(Value::List(items))?;
+                    self.push(PickleValue::List(items))?;
                 }
                 b'd' => {
                     let items = self.marked()?;
                     let pairs = self.pairs(&items)?;
-                    self.push(Value::Dict(pairs))?;
+                    self.push(PickleValue::Dict(pairs))?;
                 }
                 0x85..=0x87 => self.tuple(usize::from(opcode - 0x84))?,
                 b'a' => {
@@ -417,11 +421,14 @@ mod tests {
             b"(dp0\nVa\np1\n(lp2\nI1\naI-2\naF2.5\naNaI01\nasVb\np3\n(Vx\np4\nVyz\nL1099511627776L\ntp5\ns.";
         for bytes in [&four[..], &zero[..]] {
             let pickle = Pickle::read(bytes).unwrap();
-            let list: Vec<&Value> =
+            let list: Vec<&PickleValue> =
                 pickle.list(pickle.root, "a").unwrap().iter().map(|&id| pickle.get(id)).collect();
-            assert_eq!(list[..4], [&Value::Int(1), &Value::Int(-2), &Value::Float(2.5), &Value::None]);
+            assert_eq!(
+                list[..4],
+                [&PickleValue::Int(1), &PickleValue::Int(-2), &PickleValue::Float(2.5), &PickleValue::None]
+            );
             let last = *pickle.list(pickle.root, "b").unwrap().last().unwrap();
-            assert_eq!(pickle.get(last), &Value::Int(1 << 40));
+            assert_eq!(pickle.get(last), &PickleValue::Int(1 << 40));
         }
     }
 

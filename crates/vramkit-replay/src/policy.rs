@@ -4,11 +4,11 @@ use std::fmt;
 use std::str::FromStr;
 use std::sync::Arc;
 
+use crate::best_fit::BestFit;
 use serde::Serialize;
-use vramkit::ByteSize;
-use vramkit::device::SimulatedDevice;
-use vramkit::pool::{AllocationId, DeviceMemoryPool, PoolConfig, Request, SizeClasses};
-use vramkit::testing::BestFit;
+use vramkit_pool::device::SimulatedDevice;
+use vramkit_pool::pool::{AllocationId, DeviceMemoryPool, PoolConfig, Request, SizeClasses};
+use vramkit_units::ByteSize;
 
 /// A pool policy that a trace can be replayed against.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]

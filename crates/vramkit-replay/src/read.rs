@@ -2,7 +2,7 @@
 //!
 //! * text: `a ID BYTES` and `f ID`, a line each;
 //! * CSV as RMM's logging adaptor writes it (`Thread,Time,Action,Pointer,Size,Stream`);
-//! * JSON Lines as vramkit's pools record ([`vramkit::pool::Recorded`]);
+//! * JSON Lines as vramkit's pools record ([`vramkit_pool::pool::Recorded`]);
 //! * PyTorch's memory snapshots.
 
 use std::fmt;
@@ -10,7 +10,7 @@ use std::fs::File;
 use std::io::Read as _;
 use std::path::{Path, PathBuf};
 
-use vramkit::pool::Recorded;
+use vramkit_pool::pool::Recorded;
 
 use crate::pickle::Pickle;
 use crate::snapshot;
@@ -44,12 +44,12 @@ pub enum ReadTraceError {
 
 /// A place in a file, and what is wrong there.
 #[derive(Debug)]
-pub(crate) struct Fault {
+pub(crate) struct ReadFault {
     place: String,
     reason: String,
 }
 
-impl Fault {
+impl ReadFault {
     pub(crate) fn at(place: impl fmt::Display, reason: impl Into<String>) -> Self {
         Self { place: place.to_string(), reason: reason.into() }
     }
@@ -87,14 +87,14 @@ fn contents(path: &Path) -> std::io::Result<Vec<u8>> {
     Ok(bytes)
 }
 
-fn parse(bytes: &[u8], name: &str) -> Result<Vec<Trace>, Fault> {
+fn parse(bytes: &[u8], name: &str) -> Result<Vec<Trace>, ReadFault> {
     let is_pickle = bytes.first() == Some(&0x80) || name.contains(".pkl") || name.contains(".pickle");
     let traces = if is_pickle {
-        let pickle = Pickle::read(bytes).map_err(|error| Fault::at("the pickle", error.to_string()))?;
+        let pickle = Pickle::read(bytes).map_err(|error| ReadFault::at("the pickle", error.to_string()))?;
         snapshot::traces(&pickle, name)?
     } else {
         let text = std::str::from_utf8(bytes).map_err(|error| {
-            Fault::at(format!("byte {}", error.valid_up_to()), "not text, and no format known")
+            ReadFault::at(format!("byte {}", error.valid_up_to()), "not text, and no format known")
         })?;
         let first =
             text.lines().map(str::trim).find(|line| !line.is_empty() && !line.starts_with('#')).unwrap_or("");
@@ -109,12 +109,12 @@ fn parse(bytes: &[u8], name: &str) -> Result<Vec<Trace>, Fault> {
         vec![trace]
     };
     if traces.iter().all(|trace| trace.operations.is_empty()) {
-        return Err(Fault::at("the whole file", "it has no allocation"));
+        return Err(ReadFault::at("the whole file", "it has no allocation"));
     }
     Ok(traces)
 }
 
-fn plain(text: &str, trace: &mut Trace) -> Result<(), Fault> {
+fn plain(text: &str, trace: &mut Trace) -> Result<(), ReadFault> {
     for (i, line) in text.lines().enumerate() {
         let mut words = line.split_ascii_whitespace();
         let done: Result<(), TraceError> = match (words.next(), words.next(), words.next(), words.next()) {
@@ -123,57 +123,57 @@ fn plain(text: &str, trace: &mut Trace) -> Result<(), Fault> {
             (Some("a"), Some(id), Some(size), None) => {
                 let size = size
                     .parse()
-                    .map_err(|_| Fault::line(i + 1, format!("`{size}` is not a size in bytes")))?;
+                    .map_err(|_| ReadFault::line(i + 1, format!("`{size}` is not a size in bytes")))?;
                 trace.allocate(id, size, "")
             }
             (Some("f"), Some(id), None, None) => trace.free(id),
-            _ => return Err(Fault::line(i + 1, "neither `a ID BYTES` nor `f ID`")),
+            _ => return Err(ReadFault::line(i + 1, "neither `a ID BYTES` nor `f ID`")),
         };
-        done.map_err(|error| Fault::line(i + 1, error))?;
+        done.map_err(|error| ReadFault::line(i + 1, error))?;
     }
     Ok(())
 }
 
-fn rmm(text: &str, trace: &mut Trace) -> Result<(), Fault> {
+fn rmm(text: &str, trace: &mut Trace) -> Result<(), ReadFault> {
     let mut reader =
         csv::ReaderBuilder::new().trim(csv::Trim::All).flexible(true).from_reader(text.as_bytes());
-    let fault = |error: csv::Error| Fault::at("the table", error.to_string());
+    let fault = |error: csv::Error| ReadFault::at("the table", error.to_string());
     let headers = reader.headers().map_err(fault)?.clone();
     let column = |name: &str| {
         let found = headers.iter().position(|header| header.eq_ignore_ascii_case(name));
-        found.ok_or_else(|| Fault::line(1, format!("there is no column `{name}`: not an RMM log")))
+        found.ok_or_else(|| ReadFault::line(1, format!("there is no column `{name}`: not an RMM log")))
     };
     let (action, pointer, size) = (column("Action")?, column("Pointer")?, column("Size")?);
     for record in reader.records() {
         let record = record.map_err(fault)?;
         let line = record.position().map_or(0, |position| position.line() as usize);
-        let cell = |at: usize| record.get(at).ok_or_else(|| Fault::line(line, "the row is too short"));
+        let cell = |at: usize| record.get(at).ok_or_else(|| ReadFault::line(line, "the row is too short"));
         let id = cell(pointer)?;
         let done = match cell(action)? {
             "allocate" => {
                 let text = cell(size)?;
                 let size = text
                     .parse()
-                    .map_err(|_| Fault::line(line, format!("`{text}` is not a size in bytes")))?;
+                    .map_err(|_| ReadFault::line(line, format!("`{text}` is not a size in bytes")))?;
                 trace.allocate(id, size, "")
             }
             "free" | "deallocate" => trace.free(id),
             "allocate failure" => Ok(()),
-            other => return Err(Fault::line(line, format!("`{other}` is not an action of RMM's"))),
+            other => return Err(ReadFault::line(line, format!("`{other}` is not an action of RMM's"))),
         };
-        done.map_err(|error| Fault::line(line, error))?;
+        done.map_err(|error| ReadFault::line(line, error))?;
     }
     Ok(())
 }
 
-fn json_lines(text: &str, trace: &mut Trace) -> Result<(), Fault> {
+fn json_lines(text: &str, trace: &mut Trace) -> Result<(), ReadFault> {
     for (i, line) in text.lines().enumerate().filter(|(_, line)| !line.trim().is_empty()) {
-        let recorded: Recorded = serde_json::from_str(line).map_err(|error| Fault::line(i + 1, error))?;
+        let recorded: Recorded = serde_json::from_str(line).map_err(|error| ReadFault::line(i + 1, error))?;
         match recorded {
             Recorded::Allocate { id, bytes, owner, .. } => trace.allocate(&id, bytes.bytes(), &owner),
             Recorded::Release { id } => trace.free(&id),
         }
-        .map_err(|error| Fault::line(i + 1, error))?;
+        .map_err(|error| ReadFault::line(i + 1, error))?;
     }
     Ok(())
 }
@@ -181,7 +181,7 @@ fn json_lines(text: &str, trace: &mut Trace) -> Result<(), Fault> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use vramkit::ByteSize;
+    use vramkit_units::ByteSize;
 
     fn peak(text: &str) -> Result<u64, String> {
         parse(text.as_bytes(), "t")

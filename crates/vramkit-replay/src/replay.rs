@@ -2,11 +2,11 @@
 
 use std::time::{Duration, Instant};
 
+use crate::best_fit::BestFit;
 use serde::Serialize;
-use vramkit::plan::{MemoryPlanner, Model, Schedule, TensorLifetime};
-use vramkit::pool::SizeClasses;
-use vramkit::testing::BestFit;
-use vramkit::{ByteSize, Step};
+use vramkit_plan::{MemoryPlanner, Model, Schedule, TensorLifetime};
+use vramkit_pool::pool::SizeClasses;
+use vramkit_units::{ByteSize, Step};
 
 use crate::policy::{FirstFit, Policy, PolicyName, Pool};
 use crate::pytorch::{self, Expandable, Native};

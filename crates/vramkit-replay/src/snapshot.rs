@@ -5,21 +5,21 @@
 
 use std::collections::HashMap;
 
-use vramkit::ByteSize;
+use vramkit_units::ByteSize;
 
-use crate::pickle::{Id, Pickle, Value};
-use crate::read::Fault;
+use crate::pickle::{Id, Pickle, PickleValue};
+use crate::read::ReadFault;
 use crate::trace::Trace;
 
 /// The traces of a snapshot.
-pub(crate) fn traces(pickle: &Pickle, name: &str) -> Result<Vec<Trace>, Fault> {
+pub(crate) fn traces(pickle: &Pickle, name: &str) -> Result<Vec<Trace>, ReadFault> {
     let missing =
-        |what: &str| Fault::at("the snapshot", format!("it has no {what}: not a CUDA memory snapshot"));
+        |what: &str| ReadFault::at("the snapshot", format!("it has no {what}: not a CUDA memory snapshot"));
     let traces = pickle.list(pickle.root, "device_traces").ok_or_else(|| missing("`device_traces`"))?;
     let segments = pickle.list(pickle.root, "segments").ok_or_else(|| missing("`segments`"))?;
     let mut cards = Vec::new();
     for (card, &entries) in traces.iter().enumerate() {
-        let Value::List(entries) = pickle.get(entries) else {
+        let PickleValue::List(entries) = pickle.get(entries) else {
             return Err(missing("list of entries for each device"));
         };
         let segments: Vec<Id> = segments
@@ -49,10 +49,10 @@ struct Entry<'a> {
     id: Id,
 }
 
-fn trace(pickle: &Pickle, name: &str, entries: &[Id], segments: &[Id]) -> Result<Trace, Fault> {
+fn trace(pickle: &Pickle, name: &str, entries: &[Id], segments: &[Id]) -> Result<Trace, ReadFault> {
     let mut read = Vec::with_capacity(entries.len());
     for (i, &id) in entries.iter().enumerate() {
-        let fault = |what: &str| Fault::at(format!("entry {i}"), format!("it has no {what}"));
+        let fault = |what: &str| ReadFault::at(format!("entry {i}"), format!("it has no {what}"));
         let action = pickle.text(id, "action").ok_or_else(|| fault("action"))?;
         if !matches!(
             action,
@@ -69,7 +69,7 @@ fn trace(pickle: &Pickle, name: &str, entries: &[Id], segments: &[Id]) -> Result
         let owner = id.map_or(String::new(), |id| owner(pickle, id));
         trace
             .allocate(&address.to_string(), size, &owner)
-            .map_err(|error| Fault::at(format!("the block at {address:#x}"), error.to_string()))?;
+            .map_err(|error| ReadFault::at(format!("the block at {address:#x}"), error.to_string()))?;
     }
     for (i, entry) in read.iter().enumerate() {
         let address = entry.address.to_string();
@@ -78,7 +78,7 @@ fn trace(pickle: &Pickle, name: &str, entries: &[Id], segments: &[Id]) -> Result
             "free_completed" => trace.free(&address),
             _ => Ok(()),
         }
-        .map_err(|error| Fault::at(format!("entry {i}"), error.to_string()))?;
+        .map_err(|error| ReadFault::at(format!("entry {i}"), error.to_string()))?;
     }
     trace.recorded_reserved = peak_reserved(pickle, &read, segments);
     Ok(trace)

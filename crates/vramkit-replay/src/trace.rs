@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use vramkit::ByteSize;
+use vramkit_units::ByteSize;
 
 /// No program has allocated more at once: the address space of a device.
 const MOST: u64 = 1 << 47;

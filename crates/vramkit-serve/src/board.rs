@@ -4,7 +4,7 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
 use tokio::sync::broadcast;
-use vramkit_watch::record::Recorder;
+use vramkit_watch::record::TickRecorder;
 use vramkit_watch::{Tick, Watcher};
 
 use crate::metrics;
@@ -32,14 +32,14 @@ impl Page {
 }
 
 pub(crate) struct Board {
-    watcher: Mutex<(Watcher, Option<Recorder>)>,
+    watcher: Mutex<(Watcher, Option<TickRecorder>)>,
     started: Instant,
     last: Mutex<Option<Arc<Page>>>,
     news: broadcast::Sender<Arc<Page>>,
 }
 
 impl Board {
-    pub(crate) fn new(watcher: Watcher, recorder: Option<Recorder>) -> Self {
+    pub(crate) fn new(watcher: Watcher, recorder: Option<TickRecorder>) -> Self {
         Self {
             watcher: Mutex::new((watcher, recorder)),
             started: Instant::now(),

@@ -38,7 +38,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Semaphore, broadcast};
 use tokio_io_timeout::TimeoutStream;
 use vramkit_watch::Watcher;
-use vramkit_watch::record::Recorder;
+use vramkit_watch::record::TickRecorder;
 
 use board::{Board, Page};
 use guard::{Guard, Refused};
@@ -108,7 +108,8 @@ pub fn serve(
     }
     let recorder = match &config.record {
         Some((path, most)) => Some(
-            Recorder::open(path, *most).map_err(|error| ServeError::Record { path: path.clone(), error })?,
+            TickRecorder::open(path, *most)
+                .map_err(|error| ServeError::Record { path: path.clone(), error })?,
         ),
         None => None,
     };

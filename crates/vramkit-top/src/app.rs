@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, VecDeque};
 
 use vramkit::ByteSize;
-use vramkit_watch::{DeviceTick, Event, Tick};
+use vramkit_watch::{DeviceTick, Tick, WatchEvent};
 
 /// Samples of a device's graph, and events.
 const SAMPLES: usize = 600;
@@ -64,7 +64,7 @@ pub struct App {
     /// The last tick that was let in.
     pub(crate) tick: Option<Tick>,
     pub(crate) samples: BTreeMap<String, VecDeque<Option<f64>>>,
-    pub(crate) events: VecDeque<Event>,
+    pub(crate) events: VecDeque<WatchEvent>,
     pub(crate) device: usize,
     pub(crate) scroll: usize,
     pub(crate) view: View,

@@ -6,7 +6,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use vramkit::ByteSize;
-use vramkit::device::{Reading, Source as Origin};
+use vramkit::device::{Origin, Reading};
 use vramkit::monitor::{DeviceName, ProcessUse, Usage};
 
 use crate::processes::Processes;
@@ -29,7 +29,7 @@ pub struct AmdSource {
 }
 
 /// A card: its number among AMD's, its folder, its address on the bus.
-struct Card {
+struct AmdCard {
     id: String,
     folder: PathBuf,
     bus: String,
@@ -54,7 +54,7 @@ impl AmdSource {
         Self { root: root.to_owned(), processes: Processes::at(root), users: Vec::new(), tick: 0 }
     }
 
-    fn cards(&self) -> Vec<Card> {
+    fn cards(&self) -> Vec<AmdCard> {
         let entries = fs::read_dir(self.root.join("sys/class/drm")).into_iter().flatten().flatten();
         let mut numbered: Vec<(u32, PathBuf)> = entries
             .filter_map(|entry| {
@@ -72,7 +72,7 @@ impl AmdSource {
                     .ok()
                     .and_then(|path| Some(path.file_name()?.to_string_lossy().into_owned()))
                     .unwrap_or_default();
-                Card { id: format!("amd:{index}"), folder, bus }
+                AmdCard { id: format!("amd:{index}"), folder, bus }
             })
             .collect()
     }

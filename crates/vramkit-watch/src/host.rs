@@ -5,7 +5,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use vramkit::ByteSize;
-use vramkit::device::{Reading, Source as Origin};
+use vramkit::device::{Origin, Reading};
 use vramkit::monitor::{DeviceName, Stall, StallTimes, Usage};
 
 use crate::source::{DeviceReading, Readings, Source, Unavailable};

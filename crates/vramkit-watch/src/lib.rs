@@ -25,5 +25,7 @@ pub use nvml::NvmlSource;
 pub use pools::PublishedPools;
 pub use processes::Processes;
 pub use source::{DeviceReading, Readings, Source, Unavailable};
-pub use tick::{DeviceTick, Event, EventKind, Growing, History, Holder, Sample, Tick, duration};
+pub use tick::{
+    DeviceTick, EventKind, Growing, History, HistorySample, HolderUse, Tick, WatchEvent, duration,
+};
 pub use watcher::{WatchConfig, Watcher};

@@ -14,7 +14,7 @@ use nvml_wrapper::struct_wrappers::device::ProcessInfo;
 use nvml_wrapper::{Device, Nvml};
 use nvml_wrapper_sys::bindings::nvmlMemory_t;
 use vramkit::ByteSize;
-use vramkit::device::{Reading, Source as Origin};
+use vramkit::device::{Origin, Reading};
 use vramkit::monitor::{DeviceName, ProcessUse, Usage};
 
 use crate::processes::Processes;

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use vramkit::device::{Reading, Source as Origin};
+use vramkit::device::{Origin, Reading};
 
 /// Ticks after which an entry is looked at again: numbers are given to new processes.
 const FRESH: u64 = 16;

@@ -14,14 +14,14 @@ const LONGEST: u64 = 16 << 20;
 
 /// Writes ticks.
 #[derive(Debug)]
-pub struct Recorder {
+pub struct TickRecorder {
     path: PathBuf,
     file: File,
     written: u64,
     most: u64,
 }
 
-impl Recorder {
+impl TickRecorder {
     /// Goes on in `path`, keeping at most about `most` bytes in both files.
     pub fn open(path: &Path, most: u64) -> io::Result<Self> {
         let mut file = OpenOptions::new().read(true).write(true).create(true).truncate(false).open(path)?;

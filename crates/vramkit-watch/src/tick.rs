@@ -36,7 +36,7 @@ pub enum EventKind {
 /// Something that changed.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
-pub struct Event {
+pub struct WatchEvent {
     /// When, in UTC.
     pub time: String,
     /// On which device.
@@ -50,7 +50,7 @@ pub struct Event {
 /// Who holds a part of a device.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
-pub struct Holder {
+pub struct HolderUse {
     /// A model and purpose of a pool, or a process.
     pub name: String,
     /// What it holds.
@@ -60,7 +60,7 @@ pub struct Holder {
 /// A device at one instant, for drawing.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
-pub struct Sample {
+pub struct HistorySample {
     /// Seconds since 1970, in UTC.
     pub unix_seconds: f64,
     /// Held by every process; none when not known.
@@ -68,7 +68,7 @@ pub struct Sample {
     /// The level; none when not known.
     pub level: Option<PressureLevel>,
     /// The largest holders.
-    pub holders: Vec<Holder>,
+    pub holders: Vec<HolderUse>,
 }
 
 /// What is known of growth.
@@ -106,7 +106,7 @@ pub struct DeviceTick {
     #[serde(default)]
     pub suspected: Vec<TagLeak>,
     /// Who holds it, most first: owners of pools, then processes with what is not in their pools.
-    pub holders: Vec<Holder>,
+    pub holders: Vec<HolderUse>,
 }
 
 /// Everything at one instant.
@@ -122,7 +122,7 @@ pub struct Tick {
     /// What was looked for and is not here.
     pub unavailable: Vec<Unavailable>,
     /// What changed since the tick before.
-    pub events: Vec<Event>,
+    pub events: Vec<WatchEvent>,
 }
 
 /// What a watcher keeps: samples of every device and events, oldest first.
@@ -132,9 +132,9 @@ pub struct History {
     /// `vramkit.history/1`.
     pub schema: String,
     /// By device.
-    pub devices: BTreeMap<String, Vec<Sample>>,
+    pub devices: BTreeMap<String, Vec<HistorySample>>,
     /// Of all devices.
-    pub events: Vec<Event>,
+    pub events: Vec<WatchEvent>,
 }
 
 /// A time in seconds for people: `34 s`, `12 min`, `5.0 h`.

@@ -8,14 +8,16 @@ use std::collections::{BTreeMap, VecDeque};
 use std::time::{Duration, SystemTime};
 
 use vramkit::ByteSize;
-use vramkit::device::{Reading, Source as Origin};
+use vramkit::device::{Origin, Reading};
 use vramkit::monitor::leak::{Growth, GrowthDetector, GrowthEvent, OwnerLeaks, TagEvent, TagLeak};
 use vramkit::monitor::{DeviceName, Forecaster, PoolUse, Snapshot, StallTimes, Usage, sampling_period, utc};
 use vramkit::pool::PoolStats;
 use vramkit::pressure::{Ladder, PressureGauge};
 
 use crate::source::{DeviceReading, Readings, Source};
-use crate::tick::{DeviceTick, Event, EventKind, Growing, History, Holder, Sample, Tick, duration};
+use crate::tick::{
+    DeviceTick, EventKind, Growing, History, HistorySample, HolderUse, Tick, WatchEvent, duration,
+};
 
 mod decided;
 use decided::Decided;
@@ -52,7 +54,7 @@ struct Watched {
     growth: GrowthDetector,
     growing: Option<Growing>,
     forecaster: Forecaster,
-    history: VecDeque<Sample>,
+    history: VecDeque<HistorySample>,
     last_used: Option<(Duration, ByteSize)>,
     /// The fastest filling seen of late, in bytes a second.
     fastest: f64,
@@ -73,7 +75,7 @@ pub struct Watcher {
     sources: Vec<Box<dyn Source>>,
     devices: BTreeMap<String, Watched>,
     pools: BTreeMap<(String, u32, String), WatchedPool>,
-    events: VecDeque<Event>,
+    events: VecDeque<WatchEvent>,
     first: bool,
 }
 
@@ -151,9 +153,9 @@ impl Watcher {
         self.note_absent(now, &devices, &mut events);
         self.first = false;
         let text = utc(time);
-        let events: Vec<Event> = events
+        let events: Vec<WatchEvent> = events
             .into_iter()
-            .map(|(device, kind, words)| Event { time: text.clone(), device, kind, text: words })
+            .map(|(device, kind, words)| WatchEvent { time: text.clone(), device, kind, text: words })
             .collect();
         self.events.extend(events.iter().cloned());
         while self.events.len() > EVENTS {
@@ -249,7 +251,7 @@ impl Watcher {
             }
         }
         let holders = holders(&snapshot);
-        watched.history.push_back(Sample {
+        watched.history.push_back(HistorySample {
             unix_seconds: snapshot
                 .time
                 .duration_since(SystemTime::UNIX_EPOCH)
@@ -399,15 +401,15 @@ fn size(bytes: f64) -> ByteSize {
 }
 
 /// Owners of pools; processes, with what is not in the pools that they publish; what is left.
-fn holders(snapshot: &Snapshot) -> Vec<Holder> {
-    let mut holders: Vec<Holder> = Vec::new();
+fn holders(snapshot: &Snapshot) -> Vec<HolderUse> {
+    let mut holders: Vec<HolderUse> = Vec::new();
     let mut add = |name: String, bytes: ByteSize| {
         if bytes.is_zero() {
             return;
         }
         match holders.iter_mut().find(|holder| holder.name == name) {
             Some(holder) => holder.bytes = ByteSize::new(holder.bytes.bytes().saturating_add(bytes.bytes())),
-            None => holders.push(Holder { name, bytes }),
+            None => holders.push(HolderUse { name, bytes }),
         }
     };
     let mut pooled: BTreeMap<u32, u64> = BTreeMap::new();

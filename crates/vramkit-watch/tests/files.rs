@@ -6,10 +6,10 @@ use std::path::Path;
 use std::time::Duration;
 
 use vramkit::ByteSize;
-use vramkit::device::Source as Origin;
+use vramkit::device::Origin;
 use vramkit_watch::amd::AmdSource;
 use vramkit_watch::host::HostSource;
-use vramkit_watch::record::{self, ReadRecordError, Recorder};
+use vramkit_watch::record::{self, ReadRecordError, TickRecorder};
 use vramkit_watch::{Source, Tick, WatchConfig, Watcher};
 
 fn put(root: &Path, path: &str, text: &str) {
@@ -129,7 +129,7 @@ fn a_recording_cut_off_at_any_byte_is_read_and_gone_on_with() {
     machine(root.path());
     let ticks = ticks(root.path(), 3);
     let path = root.path().join("ticks.jsonl");
-    let mut recorder = Recorder::open(&path, 1 << 30).unwrap();
+    let mut recorder = TickRecorder::open(&path, 1 << 30).unwrap();
     ticks.iter().for_each(|tick| recorder.write(tick).unwrap());
     let whole = fs::read(&path).unwrap();
     assert_eq!(record::read(&path).unwrap(), ticks);
@@ -142,7 +142,7 @@ fn a_recording_cut_off_at_any_byte_is_read_and_gone_on_with() {
             Err(ReadRecordError::Empty { .. }) => assert_eq!(expected, 0),
             Err(error) => panic!("cut at {cut}: {error}"),
         }
-        Recorder::open(&path, 1 << 30).unwrap().write(&ticks[0]).unwrap();
+        TickRecorder::open(&path, 1 << 30).unwrap().write(&ticks[0]).unwrap();
         assert_eq!(record::read(&path).unwrap().len(), expected + 1);
     }
     fs::write(&path, "{}\n").unwrap();
@@ -155,7 +155,7 @@ fn a_recording_is_bounded() {
     machine(root.path());
     let tick = ticks(root.path(), 1).remove(0);
     let path = root.path().join("ticks.jsonl");
-    let mut recorder = Recorder::open(&path, 1 << 16).unwrap();
+    let mut recorder = TickRecorder::open(&path, 1 << 16).unwrap();
     for _ in 0..500 {
         recorder.write(&tick).unwrap();
         let size = |path: &Path| fs::metadata(path).map_or(0, |found| found.len());

@@ -6,7 +6,7 @@ use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 
 use serde_json::{Value, json};
 use vramkit::ByteSize;
-use vramkit::device::Source as Origin;
+use vramkit::device::Origin;
 use vramkit_watch::{NvmlSource, Readings, Source};
 
 /// The stand-in's script is the process's: one test at a time.

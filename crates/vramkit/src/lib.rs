@@ -14,36 +14,26 @@
 //! * [`device`]: where memory comes from (reserve, commit, decommit).
 //! * [`pool`]: allocations in one reserved range, with owners and a leak report.
 //! * [`plan`]: tensor lifetimes become offsets in one arena, with a lower bound.
-//! * [`pressure`]: how full, as a ladder of rungs with hysteresis.
+//! * [`pressure`]: how full, as a ladder of rungs with hysteresis; limits, leaks, forecasts.
 //! * [`stall`]: time lost waiting for memory.
-//! * [`monitor`]: who holds it, limits, leaks, and letting others see it.
-//! * [`orchestrator`]: binds plans to a pool, acts under pressure, executes under the plan's schedule.
 //! * [`trace`]: every decision with its numbers.
+//! * [`monitor`]: who holds it, in a program, and letting others see it.
+//! * [`orchestrator`]: binds plans to a pool, acts under pressure, executes under the plan's schedule.
 //!
 //! Nothing here prints; results are values with a JSON form (see [`report`]).
 
-pub mod device;
-mod latch;
+#![forbid(unsafe_code)]
+
 pub mod monitor;
 pub mod orchestrator;
-pub mod plan;
-pub mod pool;
-pub mod pressure;
-mod random;
 pub mod report;
-pub mod stall;
-mod sync;
-pub mod testing;
 pub mod trace;
-pub mod units;
+
+pub use vramkit_plan as plan;
+pub use vramkit_pool::{device, pool, stall};
+pub use vramkit_pressure as pressure;
+pub use vramkit_units as units;
 
 pub use units::{ByteSize, Step};
 
-// The README's example compiles and runs with the tests.
-#[cfg(doctest)]
-#[doc = include_str!("../../../README.md")]
-mod readme {}
-
-#[cfg(doctest)]
-#[doc = include_str!("../../../docs/monitoring.md")]
-mod monitoring {}
+use vramkit_pool::sync;

@@ -10,8 +10,8 @@ use vramkit::units::grouped;
 use vramkit_models::kv::{KvShape, read_kv_shape};
 use vramkit_models::traffic::{BadRows, CHARACTERS_A_TOKEN, Traffic, read_traffic};
 use vramkit_occupancy::{
-    Batch, Batching, CapacityReport, Demand, Effort, Horizon, Lengths, OccupancyError, Population, Published,
-    Question, Replayed, Request, Scheduler, Service, answer,
+    Batch, Batching, CapacityReport, Effort, Horizon, Lengths, OccupancyError, Population, PublishedFormulas,
+    Question, Replayed, RequestLengths, Scheduler, Service, TokenDemand, answer,
 };
 use vramkit_report::{RiskCurve, RiskPicture, risk_svg};
 
@@ -90,7 +90,8 @@ pub fn run(options: &CapacityOptions) -> Result<bool, Failure> {
 fn lengths(options: &CapacityOptions, traffic: Option<&Traffic>) -> Result<Lengths, Failure> {
     let lengths = match (traffic, options.prompt_mean, options.termination) {
         (Some(traffic), ..) => {
-            let requests = traffic.requests.iter().map(|r| Request { prompt: r.prompt, output: r.output });
+            let requests =
+                traffic.requests.iter().map(|r| RequestLengths { prompt: r.prompt, output: r.output });
             Lengths::from_requests(requests.collect::<Vec<_>>())?
         }
         (None, Some(prompt), Some(termination)) => Lengths::geometric(prompt, termination)?,
@@ -210,7 +211,7 @@ fn picture(
     for &seats in &batches {
         let batching = batching.with_seats(seats);
         let at = f64::from(seats);
-        if let Ok(formulas) = Published::new(batching.batch()?, service.lengths) {
+        if let Ok(formulas) = PublishedFormulas::new(batching.batch()?, service.lengths) {
             let tail = formulas.tail(capacity - formulas.x0());
             let cycles = match service.horizon {
                 Horizon::Cycle => 1.0,
@@ -234,7 +235,7 @@ fn picture(
         if short && (5e-3..=0.99).contains(&found.probability) {
             let mean = match batching {
                 Batching::Continuous { seats } => {
-                    let demand = Demand::new(service.lengths, Population::Seats(seats), service.block)?;
+                    let demand = TokenDemand::new(service.lengths, Population::Seats(seats), service.block)?;
                     let (steps, runs) = match service.horizon {
                         Horizon::Cycle => (0.0, 20_000),
                         Horizon::Steps(steps) => (steps, (5e7 / steps).clamp(128.0, 4096.0) as u64),

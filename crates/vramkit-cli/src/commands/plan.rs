@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use vramkit::ByteSize;
 use vramkit::plan::{
-    AllocationPlan, MemoryPlanner, Observer, PoolError, PooledPlan, Schedule, choose_starts,
+    AllocationPlan, MemoryPlanner, Observer, PoolPlanError, PooledPlan, Schedule, choose_starts,
 };
 use vramkit::report::{OrderReport, PlanReport, StartsReport};
 use vramkit::units::Step;
@@ -92,12 +92,12 @@ fn over_pools(
     demand: &Demand,
     starts: Option<StartsReport>,
     files: &str,
-    pooled: Result<PooledPlan, PoolError>,
+    pooled: Result<PooledPlan, PoolPlanError>,
 ) -> Result<bool, Failure> {
     let pooled = match pooled {
         Ok(pooled) => pooled,
         // There is no plan, or none was found: an answer, not a fault of the input.
-        Err(ref full @ PoolError::Full { proven, ref closest, .. }) => {
+        Err(ref full @ PoolPlanError::Full { proven, ref closest, .. }) => {
             let reason = full.to_string();
             let word = if proven { "does not fit" } else { "not found" };
             output::note(&format!("{BAD}{word}{BAD:#}: {reason}\n"))?;

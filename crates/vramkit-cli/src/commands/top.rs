@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use vramkit::device::Reading;
 use vramkit::pressure::PressureLevel;
 use vramkit_top::Feed;
-use vramkit_watch::record::{self, Recorder};
+use vramkit_watch::record::{self, TickRecorder};
 use vramkit_watch::{Tick, WatchConfig, Watcher};
 
 use crate::args::{Levels, TopOptions};
@@ -28,7 +28,7 @@ pub fn run(options: &TopOptions) -> Result<bool, Failure> {
     let mut watcher = watcher(options.levels.as_ref())?;
     if let Some(path) = &options.record {
         let failed = |error| Failure::Write { path: path.clone(), error };
-        let mut recorder = Recorder::open(path, options.record_size.bytes()).map_err(failed)?;
+        let mut recorder = TickRecorder::open(path, options.record_size.bytes()).map_err(failed)?;
         return watch(watcher, options.interval, |tick| recorder.write(tick).map_err(failed));
     }
     if on_a_terminal && !options.once {

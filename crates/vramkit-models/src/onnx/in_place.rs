@@ -7,7 +7,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use vramkit::plan::TensorLifetime;
+use vramkit_plan::TensorLifetime;
 
 use super::lifetimes::Activation;
 use super::proto::NodeProto;

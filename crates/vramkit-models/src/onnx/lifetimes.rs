@@ -8,9 +8,9 @@
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
-use vramkit::ByteSize;
-use vramkit::plan::{LifetimeAnalyzer, Schedule, TensorLifetime};
-use vramkit::units::Step;
+use vramkit_plan::{LifetimeAnalyzer, Schedule, TensorLifetime};
+use vramkit_units::ByteSize;
+use vramkit_units::Step;
 
 use super::infer::Inferred;
 use super::order;

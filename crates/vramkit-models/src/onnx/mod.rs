@@ -26,9 +26,9 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use prost::Message as _;
-use vramkit::ByteSize;
-use vramkit::plan::Model;
-use vramkit::units::Step;
+use vramkit_plan::Model;
+use vramkit_units::ByteSize;
+use vramkit_units::Step;
 
 use crate::error::ReadError;
 use infer::Scope;

@@ -6,8 +6,8 @@
 
 use std::collections::{HashMap, HashSet};
 
-use vramkit::ByteSize;
-use vramkit::plan::{Dataflow, Value};
+use vramkit_plan::{Dataflow, FlowValue};
+use vramkit_units::ByteSize;
 
 use super::in_place;
 use super::lifetimes::Activation;
@@ -90,9 +90,9 @@ pub(super) fn reorder(
 
 /// The first values are the activations, in their order; then nothing but dependencies on constants.
 fn dataflow(nodes: &[NodeProto], activations: &[Activation]) -> Dataflow {
-    let mut values: Vec<Value> = activations
+    let mut values: Vec<FlowValue> = activations
         .iter()
-        .map(|activation| Value {
+        .map(|activation| FlowValue {
             bytes: activation.bytes,
             maker: (!activation.given).then_some(activation.start as usize),
             readers: activation.reads.iter().map(|&read| read as usize).collect(),
@@ -109,7 +109,7 @@ fn dataflow(nodes: &[NodeProto], activations: &[Activation]) -> Dataflow {
     }
     for (i, node) in nodes.iter().enumerate() {
         for &maker in order::reads(node).iter().filter_map(|name| makers.get(name)) {
-            values.push(Value { bytes: 0, maker: Some(maker), readers: vec![i], stays: false });
+            values.push(FlowValue { bytes: 0, maker: Some(maker), readers: vec![i], stays: false });
         }
     }
     Dataflow { cheap: nodes.iter().map(in_place::can_work_in_place).collect(), values }

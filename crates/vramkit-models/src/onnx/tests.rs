@@ -150,11 +150,11 @@ fn another_order_holds_one_branch_at_a_time() {
     assert_eq!((saving.reordered.bytes(), saving.proven), (4 * 16 * 16 * 4 + wide + 64 * 4, true));
     assert_eq!((saving.recomputed, saving.repeated), (saving.reordered, 0));
     let after = graph.model(&"g".into(), 1, false);
-    let peak = |model: &vramkit::plan::Model| {
-        vramkit::plan::LifetimeAnalyzer::new(&model.tensors, Default::default()).peak().unwrap()
+    let peak = |model: &vramkit_plan::Model| {
+        vramkit_plan::LifetimeAnalyzer::new(&model.tensors, Default::default()).peak().unwrap()
     };
     assert_eq!((peak(&before), peak(&after)), (saving.before, saving.reordered));
-    let named = |model: &vramkit::plan::Model| {
+    let named = |model: &vramkit_plan::Model| {
         let mut ids: Vec<_> = model.tensors.iter().map(|t| (t.id.clone(), t.size)).collect();
         ids.sort_unstable();
         ids
@@ -356,7 +356,7 @@ proptest! {
         let dims = BTreeMap::from([("batch".to_owned(), 3)]);
         if let Ok(graph) = read("g.onnx", bytes.into(), Path::new("."), &dims) {
             let model = graph.model(&"g".into(), 256, true);
-            let _ = vramkit::plan::MemoryPlanner::new().plan(&[model], vramkit::plan::Schedule::Fixed);
+            let _ = vramkit_plan::MemoryPlanner::new().plan(&[model], vramkit_plan::Schedule::Fixed);
         }
     }
 

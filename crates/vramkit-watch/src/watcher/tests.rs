@@ -164,7 +164,7 @@ fn decisions_come_from_the_program_to_the_tick() {
     let publisher = vramkit::monitor::publish::Publisher::within(folder.path(), &[("main", &pool)]).unwrap();
     let orchestrator = vramkit::orchestrator::MemoryOrchestrator::new(pool);
     assert!(publisher.show_decisions("main", orchestrator.trace()));
-    let model = vramkit::testing::filler("m", ByteSize::mib(1));
+    let model = vramkit_testing::filler("m", ByteSize::mib(1));
     let plan = orchestrator.plan(&[model], vramkit::plan::Schedule::Fixed).unwrap();
     let sources: Vec<Box<dyn Source>> = vec![Box::new(crate::PublishedPools::of(folder.path().to_owned()))];
     let mut watcher = Watcher::new(sources, WatchConfig::default()).unwrap();

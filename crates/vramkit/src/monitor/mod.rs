@@ -12,9 +12,6 @@
 
 mod cleanup;
 mod decisions;
-mod forecast;
-pub mod leak;
-mod limits;
 mod models;
 pub mod names;
 #[cfg(unix)]
@@ -22,11 +19,13 @@ pub mod publish;
 mod snapshot;
 mod vram;
 
+pub use crate::pressure::{
+    Forecast, Forecaster, Limits, LimitsError, MemoryPressureError, MemoryPressureWarning, Passed, leak,
+    sampling_period,
+};
 pub use crate::stall::{Stall, StallMeter, StallTimes};
 pub use cleanup::{CleanupReason, CleanupReport};
 pub use decisions::Decision;
-pub use forecast::{Forecast, Forecaster, sampling_period};
-pub use limits::{Limits, LimitsError, MemoryPressureError, MemoryPressureWarning, Passed};
 pub use models::{AdmissionError, ModelUse};
 pub use snapshot::{
     CudaSource, DeviceName, DeviceSource, MemorySource, PoolUse, ProcessUse, Snapshot, Usage, utc,

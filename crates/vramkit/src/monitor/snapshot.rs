@@ -8,7 +8,7 @@ use std::time::SystemTime;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use super::{Decision, StallTimes};
-use crate::device::{CudaDevice, Device, DeviceInfo, Reading, Source};
+use crate::device::{CudaDevice, Device, DeviceInfo, Origin, Reading};
 use crate::pool::{DeviceMemoryPool, LedgerEntry, OwnerUse, PoolStats};
 use crate::pressure::PressureLevel;
 use crate::units::ByteSize;
@@ -52,7 +52,7 @@ pub struct Usage {
 
 impl Usage {
     /// Nothing known, for one reason.
-    pub fn unavailable(source: Source, reason: &str) -> Self {
+    pub fn unavailable(source: Origin, reason: &str) -> Self {
         let none = || Reading::unavailable(source, reason);
         Self {
             total_bytes: none(),
@@ -202,12 +202,12 @@ impl MemorySource for DeviceMemoryPool {
     }
 
     fn read(&self) -> Usage {
-        let known = |size| Reading::known(size, Source::Pool);
+        let known = |size| Reading::known(size, Origin::Pool);
         Usage {
             total_bytes: known(self.capacity()),
             free_bytes: known(self.available()),
             used_bytes: known(self.used()),
-            driver_bytes: Reading::unavailable(Source::Pool, "a pool has no driver of its own"),
+            driver_bytes: Reading::unavailable(Origin::Pool, "a pool has no driver of its own"),
             allocated_bytes: known(self.used()),
             reserved_bytes: known(self.committed()),
         }

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use super::publish::{Published, PublishedReader, Publisher};
 use super::*;
-use crate::device::{Reading, SimulatedDevice, Source};
+use crate::device::{Origin, Reading, SimulatedDevice};
 use crate::pool::{Allocation, DeviceMemoryPool, Purpose, Request};
 use crate::pressure::PressureLevel;
 use crate::units::ByteSize;
@@ -208,7 +208,7 @@ impl MemorySource for Gone {
     }
 
     fn read(&self) -> Usage {
-        Usage::unavailable(Source::Driver, "the driver does not answer")
+        Usage::unavailable(Origin::Driver, "the driver does not answer")
     }
 }
 

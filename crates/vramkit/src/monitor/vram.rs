@@ -18,11 +18,11 @@ use std::time::{Duration, Instant, SystemTime};
 use serde::Serialize;
 
 use super::cleanup::{Callback, CleanupReason};
-use super::leak::{GenerationBaseline, GenerationConfig, MemoryLeakWarning};
-use super::limits::{Limits, MemoryPressureError, MemoryPressureWarning, Passed};
 use super::snapshot::{MemorySource, Snapshot};
-use crate::device::{Reading, Source};
+use crate::device::{Origin, Reading};
+use crate::pressure::leak::{GenerationBaseline, GenerationConfig, MemoryLeakWarning};
 use crate::pressure::{Ladder, LadderError, LevelChange, PressureGauge, PressureLevel};
+use crate::pressure::{Limits, MemoryPressureError, MemoryPressureWarning, Passed};
 use crate::sync::lock_std;
 use crate::units::ByteSize;
 
@@ -235,7 +235,7 @@ impl VramMonitor {
             event: event.to_owned(),
             slot,
             models: models.iter().map(|model| (*model).to_owned()).collect(),
-            processes: Reading::unavailable(Source::Pool, "not asked for"),
+            processes: Reading::unavailable(Origin::Pool, "not asked for"),
             pools: Vec::new(),
             level: None,
             usage,

@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use super::held::Held;
+use super::held::SharedMemory;
 use super::stale::StaleBinding;
 use crate::device::AddressRange;
 use crate::pool::PoolError;
@@ -54,7 +54,7 @@ pub(super) struct Place<'a> {
     pub(super) model: &'a Arc<str>,
     /// The tensor; the weights without one.
     pub(super) tensor: Option<&'a str>,
-    pub(super) held: &'a Held,
+    pub(super) held: &'a SharedMemory,
     pub(super) range: AddressRange,
 }
 

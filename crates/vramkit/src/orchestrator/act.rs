@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::book::TakenGroup;
-use super::held::Held;
+use super::held::SharedMemory;
 use super::stale::StaleReason;
 use super::{MemoryOrchestrator, PressurePolicy, Turn};
 use crate::plan::{AllocationPlan, Model};
@@ -317,13 +317,13 @@ impl MemoryOrchestrator {
         &self,
         taken: TakenGroup,
         plan: Arc<AllocationPlan>,
-    ) -> (Arc<AllocationPlan>, Option<Arc<Held>>) {
+    ) -> (Arc<AllocationPlan>, Option<Arc<SharedMemory>>) {
         let TakenGroup { plan: old, arena, members } = taken;
         drop(arena);
-        let allocate = |plan: &AllocationPlan| -> Option<Held> {
+        let allocate = |plan: &AllocationPlan| -> Option<SharedMemory> {
             let alignment = plan.tensors.iter().map(|tensor| tensor.alignment).max().unwrap_or(1);
             let request = Request::new(plan.arena_size).alignment(alignment);
-            Held::take(&self.pool, request, &members.join("+"), Purpose::Activation)
+            SharedMemory::take(&self.pool, request, &members.join("+"), Purpose::Activation)
                 .map_err(|error| tracing::warn!(%error, "remaking an arena failed"))
                 .ok()
         };

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use super::binding::{BindError, MemoryBinding};
 use super::book::Join;
-use super::held::Held;
+use super::held::SharedMemory;
 use super::load::{Loader, WeightsLoad, load};
 use super::stale::StaleReason;
 use super::{MemoryOrchestrator, Release};
@@ -89,9 +89,9 @@ impl MemoryOrchestrator {
     fn load(
         &self,
         model: &Arc<str>,
-        weights: Option<Held>,
+        weights: Option<SharedMemory>,
         loader: &Loader,
-    ) -> Result<Option<Held>, BindError> {
+    ) -> Result<Option<SharedMemory>, BindError> {
         let Some(held) = weights else { return Ok(None) };
         let size = held.range().size;
         match load(loader, &WeightsLoad::new(model, &held)) {
@@ -146,18 +146,18 @@ impl MemoryOrchestrator {
         plan: &AllocationPlan,
         weights: ByteSize,
         first: bool,
-    ) -> Result<(Option<Held>, Option<Held>, ByteSize), BindError> {
+    ) -> Result<(Option<SharedMemory>, Option<SharedMemory>, ByteSize), BindError> {
         let alignment = plan.tensors.iter().map(|tensor| tensor.alignment).max().unwrap_or(1);
         let allocate = |size: ByteSize,
                         purpose: Purpose,
                         owner: &str,
                         alignment: u64|
-         -> Result<Option<Held>, BindError> {
+         -> Result<Option<SharedMemory>, BindError> {
             if size.is_zero() {
                 return Ok(None);
             }
             let request = Request::new(size).alignment(alignment).tag(self.pool.tag(model));
-            Held::take(&self.pool, request, owner, purpose).map(Some).map_err(|error| match error {
+            SharedMemory::take(&self.pool, request, owner, purpose).map(Some).map_err(|error| match error {
                 PoolError::OutOfMemory(error) if error.device_error.is_none() => {
                     BindError::InsufficientMemory {
                         model: model.clone(),

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use super::Degrader;
 use super::binding::BindError;
-use super::held::Held;
+use super::held::SharedMemory;
 use super::load::Loader;
 use super::stale::{Lease, StaleReason};
 use crate::plan::AllocationPlan;
@@ -28,7 +28,7 @@ pub struct Standing {
 struct Entry {
     group: u64,
     lease: Lease,
-    weights: Option<Arc<Held>>,
+    weights: Option<Arc<SharedMemory>>,
     last_used: u64,
     /// How many runs are under way.
     running: u32,
@@ -39,7 +39,7 @@ struct Entry {
 /// The models that share one plan's arena.
 struct Group {
     plan: Arc<AllocationPlan>,
-    arena: Option<Arc<Held>>,
+    arena: Option<Arc<SharedMemory>>,
     members: Vec<Arc<str>>,
     /// Whether the arena is there, or being made or remade.
     ready: bool,
@@ -55,15 +55,15 @@ pub(super) enum Join {
     Shared,
 }
 
-/// A group that a policy has taken to change it; given back by [`Book::put_back`].
+/// A group that a policy has taken to change it; given back by [`BindingTable::put_back`].
 pub(super) struct TakenGroup {
     pub(super) plan: Arc<AllocationPlan>,
-    pub(super) arena: Option<Arc<Held>>,
+    pub(super) arena: Option<Arc<SharedMemory>>,
     pub(super) members: Vec<Arc<str>>,
 }
 
 /// What a binding is made of.
-pub(super) struct Seat {
+pub(super) struct BoundModel {
     pub(super) model: Arc<str>,
     pub(super) plan: Arc<AllocationPlan>,
     pub(super) lease: Lease,
@@ -72,10 +72,10 @@ pub(super) struct Seat {
 }
 
 /// The arena and the weights of a model that runs.
-pub(super) type Running = (Option<Arc<Held>>, Option<Arc<Held>>);
+pub(super) type Running = (Option<Arc<SharedMemory>>, Option<Arc<SharedMemory>>);
 
 /// What a share of memory would free if it were dropped: nothing while a run holds it, too.
-fn frees(held: Option<&Arc<Held>>) -> ByteSize {
+fn frees(held: Option<&Arc<SharedMemory>>) -> ByteSize {
     let alone = held.filter(|held| Arc::strong_count(held) == 1);
     alone.map_or(ByteSize::ZERO, |held| held.granted())
 }
@@ -87,7 +87,7 @@ pub(super) struct Victim {
 }
 
 #[derive(Default)]
-pub(super) struct Book {
+pub(super) struct BindingTable {
     entries: HashMap<Arc<str>, Entry>,
     groups: HashMap<u64, Group>,
     standings: HashMap<Arc<str>, Standing>,
@@ -100,7 +100,7 @@ pub(super) struct Book {
     changes: u64,
 }
 
-impl Book {
+impl BindingTable {
     pub(super) fn set_standing(&mut self, model: &str, standing: Standing) {
         self.standings.insert(model.into(), standing);
     }
@@ -170,27 +170,27 @@ impl Book {
     }
 
     /// Puts the arena of a model's group in, which it was the first of: others may share it from now on.
-    pub(super) fn arrive(&mut self, model: &Arc<str>, arena: Option<Held>) {
+    pub(super) fn arrive(&mut self, model: &Arc<str>, arena: Option<SharedMemory>) {
         let entry = self.entries.get(model).expect("it joined");
         let group = self.groups.get_mut(&entry.group).expect("an entry's group is there");
         (group.arena, group.ready) = (arena.map(Arc::new), true);
     }
 
     /// Puts a model's own memory in: it is bound.
-    pub(super) fn complete(&mut self, model: &Arc<str>, weights: Option<Arc<Held>>) -> Seat {
+    pub(super) fn complete(&mut self, model: &Arc<str>, weights: Option<Arc<SharedMemory>>) -> BoundModel {
         let entry = self.entries.get_mut(model).expect("it joined");
         (entry.weights, entry.complete) = (weights, true);
         self.seat(model).expect("it is complete")
     }
 
     /// Takes back what [`join`](Self::join) noted. Returns what nobody else holds, to be dropped without the lock.
-    pub(super) fn abandon(&mut self, model: &Arc<str>) -> Option<Arc<Held>> {
+    pub(super) fn abandon(&mut self, model: &Arc<str>) -> Option<Arc<SharedMemory>> {
         let entry = self.entries.remove(model)?;
         self.leave(entry.group, model)
     }
 
     /// Takes a model out of its group. Returns the arena when it was the last.
-    fn leave(&mut self, id: u64, model: &str) -> Option<Arc<Held>> {
+    fn leave(&mut self, id: u64, model: &str) -> Option<Arc<SharedMemory>> {
         let group = self.groups.get_mut(&id)?;
         group.members.retain(|member| &**member != model);
         let last = group.members.is_empty();
@@ -198,16 +198,16 @@ impl Book {
     }
 
     /// How a model is bound; `None` when it is not.
-    pub(super) fn seat(&self, model: &str) -> Option<Seat> {
+    pub(super) fn seat(&self, model: &str) -> Option<BoundModel> {
         let (model, entry) = self.entries.get_key_value(model).filter(|(_, entry)| entry.complete)?;
         let group = self.groups.get(&entry.group)?;
         let (plan, lease) = (group.plan.clone(), entry.lease.clone());
-        Some(Seat { model: model.clone(), plan, lease, ready: group.ready })
+        Some(BoundModel { model: model.clone(), plan, lease, ready: group.ready })
     }
 
     /// Takes a binding out and ends its lease. Returns what nobody else in the book holds; `None` when the model is not
     /// bound, or is to be evicted and runs.
-    pub(super) fn remove(&mut self, model: &str, why: StaleReason) -> Option<Vec<Arc<Held>>> {
+    pub(super) fn remove(&mut self, model: &str, why: StaleReason) -> Option<Vec<Arc<SharedMemory>>> {
         // Who is to be evicted may have begun to run since it was chosen.
         let may_go = |entry: &&Entry| entry.complete && (why != StaleReason::Evicted || entry.running == 0);
         self.entries.get(model).filter(may_go)?;
@@ -344,8 +344,8 @@ impl Book {
         &mut self,
         id: u64,
         plan: Arc<AllocationPlan>,
-        arena: Option<Arc<Held>>,
-    ) -> Option<Arc<Held>> {
+        arena: Option<Arc<SharedMemory>>,
+    ) -> Option<Arc<SharedMemory>> {
         let Some(group) = self.groups.get_mut(&id) else {
             return arena;
         };

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use super::Shared;
 use super::access::{self, AccessError, Place};
 use super::binding::MemoryBinding;
-use super::held::Held;
+use super::held::SharedMemory;
 use crate::device::AddressRange;
 use crate::plan::TensorLifetime;
 use crate::pool::PoolError;
@@ -20,8 +20,8 @@ use crate::units::ByteSize;
 #[derive(Debug)]
 pub struct RunGuard {
     binding: MemoryBinding,
-    arena: Option<Arc<Held>>,
-    weights: Option<Arc<Held>>,
+    arena: Option<Arc<SharedMemory>>,
+    weights: Option<Arc<SharedMemory>>,
     shared: Arc<Shared>,
 }
 

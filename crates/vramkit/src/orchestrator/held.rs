@@ -9,7 +9,7 @@ use crate::pool::{Allocation, AllocationId, DeviceMemoryPool, OwnerId, PoolError
 use crate::units::ByteSize;
 
 /// Memory of the pool that a binding holds.
-pub(super) struct Held {
+pub(super) struct SharedMemory {
     pool: Arc<DeviceMemoryPool>,
     id: AllocationId,
     owner: OwnerId,
@@ -17,7 +17,7 @@ pub(super) struct Held {
     granted: ByteSize,
 }
 
-impl Held {
+impl SharedMemory {
     /// Takes memory on behalf of a model, whose name the pool knows for as long as the memory is held.
     pub(super) fn take(
         pool: &Arc<DeviceMemoryPool>,
@@ -81,7 +81,7 @@ impl Held {
     }
 }
 
-impl Drop for Held {
+impl Drop for SharedMemory {
     fn drop(&mut self) {
         if let Err(error) = self.pool.release(self.id) {
             tracing::error!(%error, "a binding's memory had been released before");
@@ -90,8 +90,8 @@ impl Drop for Held {
     }
 }
 
-impl fmt::Debug for Held {
+impl fmt::Debug for SharedMemory {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Held").field("id", &self.id).field("range", &self.range).finish()
+        f.debug_struct("SharedMemory").field("id", &self.id).field("range", &self.range).finish()
     }
 }

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::access::{AccessError, Place};
-use super::held::Held;
+use super::held::SharedMemory;
 use crate::device::AddressRange;
 use crate::units::ByteSize;
 
@@ -19,11 +19,11 @@ pub(super) type Loader = Arc<dyn Fn(&WeightsLoad<'_>) -> Result<(), LoadFailure>
 /// A model's weights that are to be loaded. Nobody else reaches them yet.
 pub struct WeightsLoad<'a> {
     model: &'a Arc<str>,
-    held: &'a Held,
+    held: &'a SharedMemory,
 }
 
 impl<'a> WeightsLoad<'a> {
-    pub(super) fn new(model: &'a Arc<str>, held: &'a Held) -> Self {
+    pub(super) fn new(model: &'a Arc<str>, held: &'a SharedMemory) -> Self {
         Self { model, held }
     }
 

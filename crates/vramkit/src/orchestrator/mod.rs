@@ -24,16 +24,15 @@ mod book;
 mod execute;
 mod gate;
 mod guard;
-mod handler;
 mod held;
 mod load;
 mod notice;
-mod policy;
 mod session;
 mod stale;
 
 use std::sync::Arc;
 
+pub use crate::pressure::{PolicyLadder, PressureHandler, PressurePolicy, Turn};
 pub use access::AccessError;
 pub use act::{Action, DegradeRequest, PolicyOutcome};
 pub use binding::{BindError, MemoryBinding};
@@ -41,21 +40,19 @@ pub use book::Standing;
 pub use execute::{ExecutionError, ExecutionReport, Verify, execute};
 pub use gate::{Aborted, ExecutionGate};
 pub use guard::RunGuard;
-pub use handler::{PressureHandler, Turn};
 pub use load::{LoadFailure, WeightsLoad};
 pub use notice::StaleNotice;
-pub use policy::{PolicyLadder, PressurePolicy};
 pub use session::{RunError, Session, SessionModel};
 pub use stale::{StaleBinding, StaleReason};
 
-use crate::device::Source;
+use crate::device::Origin;
 use crate::plan::{AllocationPlan, LifetimeError, MemoryPlanner, Model, Schedule};
 use crate::pool::{DeviceMemoryPool, PoolError};
 use crate::pressure::{LadderError, PressureLevel};
 use crate::sync::{AtomicU32, Condvar, Mutex, MutexGuard, Ordering, lock, wait};
 use crate::trace::{Event, Sample, TraceCollector};
 use crate::units::ByteSize;
-use book::{Book, Seat};
+use book::{BindingTable, BoundModel};
 use notice::Notifier;
 
 type Degrader = Arc<dyn Fn(&DegradeRequest) -> Option<Model> + Send + Sync>;
@@ -75,7 +72,7 @@ pub struct MemoryOrchestrator {
 
 /// What bindings and runs keep of an orchestrator.
 struct Shared {
-    book: Mutex<Book>,
+    book: Mutex<BindingTable>,
     /// Notified whenever memory or a binding's state changes, if anybody waits for that.
     changed: Condvar,
     /// How many do.
@@ -98,7 +95,7 @@ impl Shared {
         Waiting(self)
     }
 
-    fn wait<'a>(&self, book: MutexGuard<'a, Book>) -> MutexGuard<'a, Book> {
+    fn wait<'a>(&self, book: MutexGuard<'a, BindingTable>) -> MutexGuard<'a, BindingTable> {
         let _waiting = self.waiting();
         wait(&self.changed, book)
     }
@@ -141,7 +138,7 @@ impl MemoryOrchestrator {
             dry_run: false,
             rehearsal: false,
             shared: Arc::new(Shared {
-                book: Mutex::new(Book::default()),
+                book: Mutex::new(BindingTable::default()),
                 changed: Condvar::new(),
                 waiting: AtomicU32::new(0),
             }),
@@ -263,7 +260,7 @@ impl MemoryOrchestrator {
         }
     }
 
-    fn binding_of(&self, seat: Seat) -> MemoryBinding {
+    fn binding_of(&self, seat: BoundModel) -> MemoryBinding {
         let shared = Arc::downgrade(&self.shared);
         MemoryBinding { model: seat.model, plan: seat.plan, lease: seat.lease, shared }
     }
@@ -323,7 +320,7 @@ impl MemoryOrchestrator {
             used: self.pool.used(),
             committed: if self.rehearsal { ByteSize::ZERO } else { self.pool.committed() },
             // What a simulation says of itself is not what a system says.
-            system: resident.value.filter(|_| resident.source != Source::Simulation),
+            system: resident.value.filter(|_| resident.source != Origin::Simulation),
             level: lock(&self.handler).gauge().level(),
         };
         self.trace.sample(sample);
@@ -337,7 +334,3 @@ impl MemoryOrchestrator {
         Ok(report.freed_bytes)
     }
 }
-
-#[cfg(test)]
-#[cfg(not(loom))]
-mod tests;

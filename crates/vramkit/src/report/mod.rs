@@ -3,9 +3,7 @@
 //! Every object names its schema; sizes are bytes in fields ending `_bytes`, ratios 0..1 in fields ending
 //! `_ratio`, durations seconds in fields ending `_seconds`. Fields may be added and are never renamed.
 
-mod plan;
-
-pub use plan::{
+pub use vramkit_plan::report::{
     ConflictReport, ModelReport, OrderReport, PlanReport, PlanStepReport, PoolReport, StartsReport,
     TensorReport,
 };

@@ -2,9 +2,8 @@
 
 use serde::Serialize;
 
-use crate::orchestrator::PressurePolicy;
 use crate::plan::Schedule;
-use crate::pressure::PressureLevel;
+use crate::pressure::{PressureLevel, PressurePolicy};
 use crate::units::{ByteSize, Step};
 
 /// What can be decided or found.

@@ -1,0 +1,154 @@
+//! What lifetimes alone say, before anything is placed: loads, baselines, and which tensors could share.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use super::lifetime::{LifetimeError, Schedule, TensorLifetime};
+use super::problem::compile;
+use vramkit_units::{ByteSize, Step};
+
+/// Two tensors of which one ends before the other starts, and so may have the same place. (Those that share only
+/// through a gap in one's life are not counted.)
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SharingOpportunity {
+    /// The one that ends first (by its id where the schedule leaves that open).
+    pub first: Arc<str>,
+    /// Its model.
+    pub first_model: Arc<str>,
+    /// The other.
+    pub second: Arc<str>,
+    /// Its model.
+    pub second_model: Arc<str>,
+    /// The smaller of both: what one place for both saves.
+    pub saved: ByteSize,
+    /// The last step of the first and the first step of the second, between which the place changes hands.
+    pub hand_over: (Step, Step),
+}
+
+impl SharingOpportunity {
+    /// Why sharing is safe, in words.
+    pub fn reason(&self) -> String {
+        format!(
+            "`{}` ends at {}, `{}` starts at {}",
+            self.first, self.hand_over.0, self.second, self.hand_over.1
+        )
+    }
+
+    /// Whether the two belong to different models.
+    pub fn across_models(&self) -> bool {
+        self.first_model != self.second_model
+    }
+}
+
+/// Analyses lifetimes that a schedule has put on one clock.
+#[derive(Clone, Copy, Debug)]
+pub struct LifetimeAnalyzer<'a> {
+    lifetimes: &'a [TensorLifetime],
+    schedule: Schedule,
+}
+
+impl<'a> LifetimeAnalyzer<'a> {
+    /// Of [`on_one_clock`](super::on_one_clock) under the same schedule.
+    pub fn new(lifetimes: &'a [TensorLifetime], schedule: Schedule) -> Self {
+        Self { lifetimes, schedule }
+    }
+
+    /// Bytes of all tensors: what it takes when nothing is shared.
+    pub fn sum_of_sizes(&self) -> ByteSize {
+        self.lifetimes.iter().map(|tensor| tensor.size).sum()
+    }
+
+    /// Each model's tensors, in the order of the models' first tensors.
+    fn by_model(&self) -> Vec<Vec<&'a TensorLifetime>> {
+        let mut places: HashMap<&str, usize> = HashMap::new();
+        let mut models: Vec<Vec<&'a TensorLifetime>> = Vec::new();
+        for tensor in self.lifetimes {
+            let place = *places.entry(&tensor.model).or_insert(models.len());
+            if place == models.len() {
+                models.push(Vec::new());
+            }
+            models[place].push(tensor);
+        }
+        models
+    }
+
+    /// Most bytes live at one time: no arena is smaller. Under [`Schedule::Concurrent`] every model may be at
+    /// its peak at once.
+    pub fn peak(&self) -> Result<ByteSize, LifetimeError> {
+        match self.schedule {
+            Schedule::Fixed | Schedule::Sequential => load(self.lifetimes.iter()),
+            Schedule::Concurrent => self.by_model().iter().map(|tensors| load(tensors.iter().copied())).sum(),
+        }
+    }
+
+    /// Pairs that are never live together: a count, in O(n log n).
+    pub fn shareable_pairs(&self) -> u64 {
+        match self.schedule {
+            Schedule::Concurrent => self.shareable_within_models(),
+            Schedule::Fixed | Schedule::Sequential => disjoint_pairs(&mut self.lifetimes.iter()),
+        }
+    }
+
+    /// Of the [shareable pairs](Self::shareable_pairs), those within one model.
+    pub fn shareable_within_models(&self) -> u64 {
+        self.by_model().iter().map(|tensors| disjoint_pairs(&mut tensors.iter().copied())).sum()
+    }
+
+    /// Every pair that is never live together, each once. There are O(n²) of them: for small workloads.
+    pub fn opportunities(&self) -> Vec<SharingOpportunity> {
+        let mut all = Vec::new();
+        for (i, a) in self.lifetimes.iter().enumerate() {
+            for b in &self.lifetimes[i + 1..] {
+                let comparable = self.schedule != Schedule::Concurrent || a.model == b.model;
+                if !comparable
+                    || !a.takes_room()
+                    || !b.takes_room()
+                    || !(a.end <= b.start || b.end <= a.start)
+                {
+                    continue;
+                }
+                let (first, second) = if a.end <= b.start { (a, b) } else { (b, a) };
+                all.push(SharingOpportunity {
+                    first: first.id.clone(),
+                    first_model: first.model.clone(),
+                    second: second.id.clone(),
+                    second_model: second.model.clone(),
+                    saved: a.size.min(b.size),
+                    hand_over: (first.end, second.start),
+                });
+            }
+        }
+        all
+    }
+}
+
+/// Most bytes live at one time.
+fn load<'a>(tensors: impl ExactSizeIterator<Item = &'a TensorLifetime>) -> Result<ByteSize, LifetimeError> {
+    Ok(ByteSize::new(compile(tensors)?.problem.max_load()))
+}
+
+/// Pairs of which one ends before the other starts.
+fn disjoint_pairs(tensors: &mut dyn Iterator<Item = &TensorLifetime>) -> u64 {
+    let mut starts = Vec::new();
+    let mut ends = Vec::new();
+    for tensor in tensors.filter(|tensor| tensor.takes_room()) {
+        starts.push(tensor.start.0);
+        ends.push(tensor.end.0);
+    }
+    pairs_apart(starts, ends)
+}
+
+/// Of half-open intervals given by their starts and ends: the pairs that do not overlap.
+pub(super) fn pairs_apart(mut starts: Vec<u64>, mut ends: Vec<u64>) -> u64 {
+    starts.sort_unstable();
+    ends.sort_unstable();
+    let mut ended = 0;
+    let mut pairs = 0;
+    for start in starts {
+        while ended < ends.len() && ends[ended] <= start {
+            ended += 1;
+        }
+        pairs += ended as u64;
+    }
+    pairs
+}

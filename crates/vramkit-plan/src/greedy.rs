@@ -1,0 +1,248 @@
+//! A portfolio of orders: buffers are taken in an order, each put at its first or best fit. Cheap enough to try
+//! many and keep the best; a pass is given up as soon as it cannot beat the best so far.
+
+use super::index::{Coverage, Fit};
+use super::linear::Linear;
+use super::problem::{Buffer, Problem};
+
+/// Offsets of a problem's buffers.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PlacementRule {
+    /// One for each buffer.
+    pub offsets: Vec<u64>,
+    /// The highest end.
+    pub arena: u64,
+}
+
+impl PlacementRule {
+    /// Of the offsets of a problem's buffers.
+    pub fn new(problem: &Problem, offsets: Vec<u64>) -> Self {
+        let ends = problem.buffers.iter().zip(&offsets).map(|(buffer, offset)| offset + buffer.size);
+        let arena = ends.max().unwrap_or(0);
+        Self { offsets, arena }
+    }
+}
+
+/// An order in which buffers are placed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Order {
+    /// Largest first.
+    Size,
+    /// Largest size times duration first.
+    Area,
+    /// Longest first.
+    Duration,
+    /// As the program makes them.
+    Start,
+    /// From the fullest time outwards, largest first: Pisarchyk and Lee, "Efficient memory management for deep
+    /// neural net inference", 2020 (greedy by breadth).
+    Breadth,
+    /// Those that meet the highest load first, longest first among them.
+    Load,
+}
+
+/// What is tried, the most often successful first.
+const PORTFOLIO: [(Order, Fit); 8] = [
+    (Order::Breadth, Fit::First),
+    (Order::Size, Fit::First),
+    (Order::Duration, Fit::First),
+    (Order::Area, Fit::First),
+    (Order::Load, Fit::First),
+    (Order::Start, Fit::Best),
+    (Order::Duration, Fit::Best),
+    (Order::Load, Fit::Best),
+];
+
+/// Places the buffers of one problem in any number of orders.
+pub(super) struct Placer<'a> {
+    problem: &'a Problem,
+    index: Index,
+    offsets: Vec<u64>,
+}
+
+/// What is taken where and when, by whichever means is faster for the problem's size.
+enum Index {
+    Linear(Linear),
+    Tree(Coverage),
+}
+
+/// Problems of up to this many buffers are looked through.
+const LINEAR: usize = 1024;
+
+/// Ranges that the portfolio may compare before it stops trying further orders: well under a second. Counted
+/// rather than timed, so that the answer is the same everywhere.
+const WORK: u64 = 40_000_000;
+
+/// The best of the portfolio, and what found it. Stops early at an arena of `enough`, which nothing can or
+/// need beat.
+pub(super) fn best(problem: &Problem, enough: u64) -> (PlacementRule, String) {
+    let mut orders = Orders::new(problem);
+    let mut placer = Placer::new(problem);
+    // Any arena will do at first, that of 2^64 - 1 bytes too.
+    let mut best: Option<(u64, Vec<u64>, String)> = None;
+    for (order, fit) in PORTFOLIO {
+        let limit = best.as_ref().map(|(arena, ..)| *arena);
+        if limit.is_some_and(|arena| arena <= enough) || placer.work() > WORK {
+            break;
+        }
+        if let Some(arena) = placer.place(orders.get(order), fit, limit) {
+            best = Some((arena, placer.offsets.clone(), format!("{order:?} {fit:?} fit").to_lowercase()));
+        }
+    }
+    let (arena, offsets, method) = best.unwrap_or_else(|| unreachable!("a pass without a limit ends"));
+    (PlacementRule { offsets, arena }, method)
+}
+
+/// Every order of the portfolio.
+pub(super) fn orders(problem: &Problem) -> Vec<(Vec<u32>, Fit)> {
+    let mut orders = Orders::new(problem);
+    PORTFOLIO.iter().map(|(order, fit)| (orders.get(*order).to_vec(), *fit)).collect()
+}
+
+/// The orders of a problem's buffers, each made once.
+struct Orders<'a> {
+    problem: &'a Problem,
+    /// The highest load that each buffer meets, once it is wanted.
+    peaks: Vec<u64>,
+    made: Vec<(Order, Vec<u32>)>,
+}
+
+impl<'a> Orders<'a> {
+    fn new(problem: &'a Problem) -> Self {
+        Self { problem, peaks: Vec::new(), made: Vec::new() }
+    }
+
+    fn get(&mut self, order: Order) -> &[u32] {
+        let known = self.made.iter().position(|(other, _)| *other == order);
+        let at = known.unwrap_or_else(|| {
+            if order.needs_peaks() && self.peaks.is_empty() {
+                self.peaks = peaks(self.problem, &self.problem.loads());
+            }
+            self.made.push((order, order.of(self.problem, &self.peaks)));
+            self.made.len() - 1
+        });
+        &self.made[at].1
+    }
+}
+
+impl<'a> Placer<'a> {
+    pub(super) fn new(problem: &'a Problem) -> Self {
+        let offsets = vec![0; problem.buffers.len()];
+        let longest = problem.buffers.iter().map(|buffer| buffer.end - buffer.start).max().unwrap_or(1);
+        let index = match problem.buffers.len() {
+            ..=LINEAR => Index::Linear(Linear::default()),
+            _ => Index::Tree(Coverage::new(problem.ranks, longest)),
+        };
+        Self { problem, index, offsets }
+    }
+
+    /// Where the last complete pass put each buffer.
+    pub(super) fn offsets(&self) -> &[u64] {
+        &self.offsets
+    }
+
+    /// What placing has cost, in ranges compared; not counted for small problems.
+    fn work(&self) -> u64 {
+        match &self.index {
+            Index::Linear(_) => 0,
+            Index::Tree(coverage) => coverage.compared,
+        }
+    }
+
+    /// One pass over the buffers in an order, pinned ones first. Returns the arena; `None` as soon as it reaches
+    /// `limit`, where there is one.
+    pub(super) fn place(&mut self, order: &[u32], fit: Fit, limit: Option<u64>) -> Option<u64> {
+        match &mut self.index {
+            Index::Linear(linear) => linear.clear(),
+            Index::Tree(coverage) => coverage.clear(),
+        }
+        let buffers = &self.problem.buffers;
+        let mut arena = 0;
+        let is_pinned = |i: &u32| buffers[*i as usize].pinned.is_some();
+        let pinned = (0..buffers.len() as u32).filter(is_pinned);
+        let free = order.iter().copied().filter(|i| !is_pinned(i));
+        let mut runs: Vec<(u32, u32)> = Vec::new();
+        for i in pinned.chain(free) {
+            let buffer = &buffers[i as usize];
+            runs.clear();
+            runs.extend(self.problem.runs(i as usize));
+            let offset = match (buffer.pinned, &mut self.index) {
+                (Some(offset), _) => offset,
+                (None, Index::Linear(linear)) => linear.find(&runs, buffer.size, buffer.alignment, fit),
+                (None, Index::Tree(coverage)) => coverage.find(&runs, buffer.size, buffer.alignment, fit),
+            };
+            let end = offset + buffer.size;
+            if limit.is_some_and(|limit| end >= limit) {
+                return None;
+            }
+            for &(start, last) in &runs {
+                match &mut self.index {
+                    Index::Linear(linear) => linear.take(start, last, (offset, end)),
+                    Index::Tree(coverage) => coverage.take(start, last, (offset, end)),
+                }
+            }
+            self.offsets[i as usize] = offset;
+            arena = arena.max(end);
+        }
+        Some(arena)
+    }
+}
+
+impl Order {
+    /// Whether it is by the highest load that each buffer meets.
+    fn needs_peaks(self) -> bool {
+        matches!(self, Self::Breadth | Self::Load)
+    }
+
+    /// The buffers in this order; ties in the order given, so that the result is always the same.
+    fn of(self, problem: &Problem, peaks: &[u64]) -> Vec<u32> {
+        let buffers = &problem.buffers;
+        let mut order: Vec<u32> = (0..buffers.len() as u32).collect();
+        let duration = |buffer: &Buffer| u64::from(buffer.end - buffer.start);
+        let largest_first = |key: &dyn Fn(&Buffer) -> (u64, u64), order: &mut Vec<u32>| {
+            order.sort_by_cached_key(|&i| std::cmp::Reverse(key(&buffers[i as usize])));
+        };
+        match self {
+            Self::Size => largest_first(&|b| (b.size, duration(b)), &mut order),
+            Self::Area => {
+                order.sort_by_cached_key(|&i| {
+                    let b = &buffers[i as usize];
+                    std::cmp::Reverse(u128::from(b.size) * u128::from(duration(b)))
+                });
+            }
+            Self::Duration => largest_first(&|b| (duration(b), b.size), &mut order),
+            Self::Start => {
+                order.sort_by_key(|&i| {
+                    let b = &buffers[i as usize];
+                    (b.start, std::cmp::Reverse((b.size, duration(b))))
+                });
+            }
+            Self::Breadth | Self::Load => {
+                let second = |b: &Buffer| {
+                    if self == Self::Breadth { b.size } else { duration(b) }
+                };
+                order.sort_by_cached_key(|&i| {
+                    let b = &buffers[i as usize];
+                    std::cmp::Reverse((peaks[i as usize], second(b), b.size))
+                });
+            }
+        }
+        order
+    }
+}
+
+/// The highest load that each buffer meets during its life, from a sparse table of maxima.
+fn peaks(problem: &Problem, loads: &[u64]) -> Vec<u64> {
+    let mut table = vec![loads.to_vec()];
+    while table[table.len() - 1].len() > 1 << (table.len() - 1) {
+        let (last, half) = (&table[table.len() - 1], 1 << (table.len() - 1));
+        let next = last.iter().zip(&last[half..]).map(|(a, b)| *a.max(b)).collect();
+        table.push(next);
+    }
+    let peak = |b: &Buffer| {
+        let level = (b.end - b.start).ilog2();
+        let row = &table[level as usize];
+        row[b.start as usize].max(row[(b.end - (1 << level)) as usize])
+    };
+    problem.buffers.iter().map(peak).collect()
+}

@@ -1,0 +1,354 @@
+//! What is to be planned: tensor lifetimes of models, put on one clock by a schedule.
+//!
+//! Models come in as a reader left them; out comes a flat list of lifetimes on one clock, checked: every error
+//! names the model and the tensor.
+
+use std::collections::HashSet;
+use std::fmt;
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+
+use super::allocation::PlanFault;
+use vramkit_units::{ByteSize, Step};
+
+/// When a tensor lives and how much room it takes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TensorLifetime {
+    /// Its name, unique in its model.
+    pub id: Arc<str>,
+    /// The model that it belongs to.
+    pub model: Arc<str>,
+    /// The step that makes it.
+    pub start: Step,
+    /// The first step that no longer needs it: it lives in `[start, end)`.
+    pub end: Step,
+    /// Steps of its life, ascending and apart from one another, during which its content does not matter: what
+    /// lives only then may have its place, and what it holds must be made again at the end of each.
+    pub gaps: Vec<(Step, Step)>,
+    /// Its size.
+    pub size: ByteSize,
+    /// Its offset is a multiple of this many bytes, a power of two.
+    pub alignment: u64,
+    /// The offset that it must have, where it must have one.
+    pub pinned: Option<ByteSize>,
+    /// Tensors of one model with the same group share one place although they may be live together (an operator
+    /// that works in place).
+    pub alias_group: Option<Arc<str>>,
+    /// The pools that it may be in, the preferred first; any where there are none. See
+    /// [`plan_pools`](super::MemoryPlanner::plan_pools).
+    pub pools: Vec<Arc<str>>,
+    /// The steps that read it, ascending; empty where only its end is known, which is then its one read.
+    pub reads: Vec<Step>,
+}
+
+impl TensorLifetime {
+    /// A tensor of `[start, end)` without constraints, aligned to 256 bytes as allocations are.
+    pub fn new(model: &str, id: &str, start: u64, end: u64, size: ByteSize) -> Self {
+        Self {
+            id: id.into(),
+            model: model.into(),
+            start: Step(start),
+            end: Step(end),
+            gaps: Vec::new(),
+            size,
+            alignment: 256,
+            pinned: None,
+            alias_group: None,
+            pools: Vec::new(),
+            reads: Vec::new(),
+        }
+    }
+
+    /// Whether it lives during a step.
+    pub fn is_live_at(&self, step: Step) -> bool {
+        let in_gap = |&(start, end): &(Step, Step)| start <= step && step < end;
+        self.start <= step && step < self.end && !self.gaps.iter().any(in_gap)
+    }
+
+    /// The runs of steps, half-open, during which it lives: its whole life, without its gaps.
+    pub fn runs(&self) -> impl Iterator<Item = (Step, Step)> + '_ {
+        without(self.start, self.end, self.gaps.iter().copied())
+    }
+
+    /// Whether it takes any room at any time; a tensor without bytes or without steps goes anywhere.
+    pub fn takes_room(&self) -> bool {
+        !self.size.is_zero() && self.end > self.start
+    }
+
+    /// Whether there is a step during which both live.
+    pub fn overlaps(&self, other: &Self) -> bool {
+        let meet = |a: (Step, Step), b: (Step, Step)| a.0.max(b.0) < a.1.min(b.1);
+        meet((self.start, self.end), (other.start, other.end))
+            && self.runs().any(|run| other.runs().any(|other| meet(run, other)))
+    }
+
+    /// The steps that read it: those that are known, or the last one of its life.
+    pub fn read_steps(&self) -> impl Iterator<Item = Step> + '_ {
+        let last = (self.reads.is_empty() && self.end > self.start).then(|| Step(self.end.0 - 1));
+        self.reads.iter().copied().chain(last)
+    }
+}
+
+/// One model's demand.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Model {
+    /// Its name, unique in a workload.
+    pub name: Arc<str>,
+    /// Bytes of parameters, held for as long as the model is bound and never shared.
+    pub weights: ByteSize,
+    /// When it starts under the fixed schedule: added to every step of its tensors.
+    pub start: Step,
+    /// Its tensors, on its own clock.
+    pub tensors: Vec<TensorLifetime>,
+}
+
+/// How models run beside one another, which decides what they may share.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[serde(rename_all = "snake_case")]
+pub enum Schedule {
+    /// On one clock, each model from its start step.
+    #[default]
+    Fixed,
+    /// One model at a time, in any order.
+    Sequential,
+    /// In any interleaving: only tensors of one model share.
+    Concurrent,
+}
+
+impl fmt::Display for Schedule {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Self::Fixed => "fixed",
+            Self::Sequential => "sequential",
+            Self::Concurrent => "concurrent",
+        })
+    }
+}
+
+/// Why lifetimes cannot be planned.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum LifetimeError {
+    /// A lifetime ends before it starts.
+    #[error("tensor `{id}` of `{model}` ends at step {end}, before its start at step {start}")]
+    EndBeforeStart {
+        /// The model.
+        model: Arc<str>,
+        /// The tensor.
+        id: Arc<str>,
+        /// Its first step.
+        start: u64,
+        /// One past its last step.
+        end: u64,
+    },
+    /// Two tensors of one model have the same id.
+    #[error("tensor `{id}` of `{model}` is there twice; ids name one tensor each")]
+    DuplicateId {
+        /// The model.
+        model: Arc<str>,
+        /// The id.
+        id: Arc<str>,
+    },
+    /// Two models have the same name.
+    #[error("model `{0}` is there twice; give each its own name")]
+    DuplicateModel(Arc<str>),
+    /// An alignment is not a power of two.
+    #[error("tensor `{id}` of `{model}` has alignment {alignment}, which is not a power of two")]
+    Alignment {
+        /// The model.
+        model: Arc<str>,
+        /// The tensor.
+        id: Arc<str>,
+        /// The alignment.
+        alignment: u64,
+    },
+    /// A gap lies outside the lifetime, touches another, or begins or ends it.
+    #[error(
+        "tensor `{id}` of `{model}` has a gap [{start}, {end}); gaps lie inside the life, ascending and apart"
+    )]
+    Gap {
+        /// The model.
+        model: Arc<str>,
+        /// The tensor.
+        id: Arc<str>,
+        /// The gap's first step.
+        start: u64,
+        /// One past its last step.
+        end: u64,
+    },
+    /// A read lies outside the lifetime, or in a gap of it.
+    #[error(
+        "tensor `{id}` of `{model}` is read at step {read}, outside its life [{start}, {end}) or in a gap of it"
+    )]
+    ReadOutsideLife {
+        /// The model.
+        model: Arc<str>,
+        /// The tensor.
+        id: Arc<str>,
+        /// The step of the read.
+        read: u64,
+        /// Its first step.
+        start: u64,
+        /// One past its last step.
+        end: u64,
+    },
+    /// The sizes and weights, with what alignments and pins may add, pass 2^64 bytes.
+    #[error(
+        "the sizes, with what alignments and pins may add, come to more than 2^64 - 1 bytes (at tensor `{id}` of `{model}`)"
+    )]
+    TooLarge {
+        /// The model.
+        model: Arc<str>,
+        /// The tensor at which the sum passed the limit.
+        id: Arc<str>,
+    },
+    /// The weights, with all sizes before them, pass 2^64 bytes.
+    #[error(
+        "the weights of model `{model}`, {weights} bytes, and all sizes before them add up to more than 2^64 - 1 bytes"
+    )]
+    WeightsTooLarge {
+        /// The model.
+        model: Arc<str>,
+        /// Its weights, in bytes.
+        weights: u64,
+    },
+    /// A step passes 2^64 when models are put on one clock.
+    #[error("the steps of model `{0}` pass 2^64 on the common clock; lower its start")]
+    ClockOverflow(Arc<str>),
+    /// A pinned offset contradicts the tensor's alignment, its group's other pins, or another pinned tensor.
+    #[error("tensor `{id}` of `{model}` cannot be pinned at offset {offset}: {reason}")]
+    Pin {
+        /// The model.
+        model: Arc<str>,
+        /// The tensor.
+        id: Arc<str>,
+        /// Where it is pinned, in bytes.
+        offset: u64,
+        /// What is in the way.
+        reason: String,
+    },
+    /// A plan was made that fails its own check, and is not given out. Nothing is wrong with the lifetimes.
+    #[error("internal error: the plan by {method} fails its check: {fault}; please report it with the input")]
+    Unsound {
+        /// What made the plan.
+        method: String,
+        /// What is wrong with it.
+        fault: Box<PlanFault>,
+    },
+}
+
+impl LifetimeError {
+    pub(super) fn pin(tensor: &TensorLifetime, offset: u64, reason: impl Into<String>) -> Self {
+        Self::Pin { model: tensor.model.clone(), id: tensor.id.clone(), offset, reason: reason.into() }
+    }
+}
+
+/// What is left of `[start, end)` without gaps in it that are in order.
+pub(super) fn without<T: Copy>(
+    start: T,
+    end: T,
+    gaps: impl Iterator<Item = (T, T)> + Clone,
+) -> impl Iterator<Item = (T, T)> + Clone {
+    let starts = std::iter::once(start).chain(gaps.clone().map(|gap| gap.1));
+    starts.zip(gaps.map(|gap| gap.0).chain(std::iter::once(end)))
+}
+
+/// Puts models on one clock. Under [`Schedule::Fixed`] each starts at its own step; under
+/// [`Schedule::Sequential`] each starts where the one before has ended; under [`Schedule::Concurrent`] each
+/// keeps its own clock, and steps of different models cannot be compared.
+///
+/// Checks everything that planning relies on; see [`LifetimeError`].
+pub fn on_one_clock(models: &[Model], schedule: Schedule) -> Result<Vec<TensorLifetime>, LifetimeError> {
+    let mut names = HashSet::new();
+    let mut all = Vec::with_capacity(models.iter().map(|model| model.tensors.len()).sum());
+    let mut clock = 0u64;
+    let mut total = 0u64;
+    for model in models {
+        if !names.insert(&model.name) {
+            return Err(LifetimeError::DuplicateModel(model.name.clone()));
+        }
+        total = total.checked_add(model.weights.bytes()).ok_or_else(|| LifetimeError::WeightsTooLarge {
+            model: model.name.clone(),
+            weights: model.weights.bytes(),
+        })?;
+        let mut ids = HashSet::with_capacity(model.tensors.len());
+        let first = model.tensors.iter().map(|tensor| tensor.start.0).min().unwrap_or(0);
+        let mut last = clock;
+        for tensor in &model.tensors {
+            check(tensor)?;
+            if !ids.insert(&tensor.id) {
+                return Err(LifetimeError::DuplicateId { model: model.name.clone(), id: tensor.id.clone() });
+            }
+            // What takes no room is not placed: its alignment and pin add nothing.
+            let beside = match tensor.takes_room() {
+                true => tensor.pinned.map_or(0, ByteSize::bytes).checked_add(tensor.alignment - 1),
+                false => Some(0),
+            };
+            let padded = beside.and_then(|beside| beside.checked_add(tensor.size.bytes()));
+            total = padded.and_then(|padded| total.checked_add(padded)).ok_or_else(|| {
+                LifetimeError::TooLarge { model: model.name.clone(), id: tensor.id.clone() }
+            })?;
+            let shift = |step: Step| {
+                let moved = match schedule {
+                    Schedule::Fixed => step.0.checked_add(model.start.0),
+                    Schedule::Sequential => clock.checked_add(step.0 - first),
+                    Schedule::Concurrent => Some(step.0),
+                };
+                moved.map(Step).ok_or_else(|| LifetimeError::ClockOverflow(model.name.clone()))
+            };
+            let gaps = tensor.gaps.iter().map(|gap| Ok((shift(gap.0)?, shift(gap.1)?)));
+            let moved = TensorLifetime {
+                id: tensor.id.clone(),
+                model: model.name.clone(),
+                start: shift(tensor.start)?,
+                end: shift(tensor.end)?,
+                gaps: gaps.collect::<Result<_, _>>()?,
+                size: tensor.size,
+                alignment: tensor.alignment,
+                pinned: tensor.pinned,
+                alias_group: tensor.alias_group.clone(),
+                pools: tensor.pools.clone(),
+                reads: tensor.reads.iter().map(|&read| shift(read)).collect::<Result<_, _>>()?,
+            };
+            last = last.max(moved.end.0);
+            all.push(moved);
+        }
+        clock = last;
+    }
+    Ok(all)
+}
+
+/// What must hold for one tensor alone.
+fn check(tensor: &TensorLifetime) -> Result<(), LifetimeError> {
+    let name = || (tensor.model.clone(), tensor.id.clone());
+    let (start, end) = (tensor.start.0, tensor.end.0);
+    if end < start {
+        let (model, id) = name();
+        return Err(LifetimeError::EndBeforeStart { model, id, start, end });
+    }
+    if !tensor.alignment.is_power_of_two() {
+        let (model, id) = name();
+        return Err(LifetimeError::Alignment { model, id, alignment: tensor.alignment });
+    }
+    let mut before = tensor.start;
+    for &(first, last) in &tensor.gaps {
+        if first <= before || last <= first || last >= tensor.end {
+            let (model, id) = name();
+            return Err(LifetimeError::Gap { model, id, start: first.0, end: last.0 });
+        }
+        before = last;
+    }
+    if let Some(read) = tensor.reads.iter().find(|&&read| !tensor.is_live_at(read)) {
+        let (model, id) = name();
+        return Err(LifetimeError::ReadOutsideLife { model, id, read: read.0, start, end });
+    }
+    match tensor.pinned {
+        Some(at) if !at.bytes().is_multiple_of(tensor.alignment) => Err(LifetimeError::pin(
+            tensor,
+            at.bytes(),
+            format!("it is not a multiple of its alignment, {}", tensor.alignment),
+        )),
+        _ => Ok(()),
+    }
+}

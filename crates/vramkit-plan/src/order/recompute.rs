@@ -1,0 +1,66 @@
+//! Doing a step twice: what it made needs not live from its first use to a late one.
+
+use super::{Dataflow, FlowValue};
+
+/// Most steps that are done again.
+const REPEATS: usize = 256;
+
+impl Dataflow {
+    /// Does cheap steps again just before their results are wanted, where that lowers the peak of an order: what
+    /// they made needs not live until then. Returns the dataflow with the steps added, an order of it, and for
+    /// each added step the one that it repeats.
+    pub fn recompute(&self, order: &[usize]) -> (Self, Vec<usize>, Vec<usize>) {
+        let (mut flow, mut order, mut repeats) = (self.clone(), order.to_vec(), Vec::new());
+        while self.is_countable() && repeats.len() < REPEATS {
+            let loads = flow.loads(&order);
+            let peak = loads.iter().copied().max().unwrap_or(0);
+            let Some(at) = loads.iter().position(|&load| load == peak) else {
+                break;
+            };
+            // Fewer bytes at the peak, then fewer steps at it: progress that cannot go on for ever.
+            let height = |loads: &[u64]| {
+                let peak = loads.iter().copied().max().unwrap_or(0);
+                (peak, loads.iter().filter(|&&load| load == peak).count())
+            };
+            let lives = flow.lives(&order);
+            let across = (0..flow.values.len()).filter(|&v| lives[v].0 < at && at + 1 < lives[v].1);
+            let options = across.filter_map(|v| flow.repeat(v, at, &order));
+            let better = options
+                .map(|(maker, flow, order)| (height(&flow.loads(&order)), maker, flow, order))
+                .filter(|(height_of, ..)| *height_of < height(&loads))
+                .min_by_key(|(height, ..)| *height);
+            let Some((_, maker, next, next_order)) = better else {
+                break;
+            };
+            repeats.push(maker);
+            (flow, order) = (next, next_order);
+        }
+        (flow, order, repeats)
+    }
+
+    /// Makes a value again for those that read it after position `at`, where its maker is cheap, makes nothing
+    /// else, and is read again. The maker, and the dataflow and order with the repeated step last in number.
+    fn repeat(&self, value: usize, at: usize, order: &[usize]) -> Option<(usize, Self, Vec<usize>)> {
+        let own = &self.values[value];
+        let maker = own.maker.filter(|&maker| self.cheap[maker] && !own.stays)?;
+        if self.values.iter().filter(|other| other.maker == Some(maker)).count() != 1 {
+            return None;
+        }
+        let mut position = vec![0; order.len()];
+        order.iter().enumerate().for_each(|(at, &step)| position[step] = at);
+        let (early, late): (Vec<usize>, Vec<usize>) =
+            own.readers.iter().partition(|&&reader| position[reader] <= at);
+        let before = late.iter().map(|&reader| position[reader]).min()?;
+        let mut flow = self.clone();
+        let again = flow.steps();
+        flow.cheap.push(true);
+        for input in flow.values.iter_mut().filter(|input| input.readers.contains(&maker)) {
+            input.readers.push(again);
+        }
+        flow.values[value].readers = early;
+        flow.values.push(FlowValue { bytes: own.bytes, maker: Some(again), readers: late, stays: false });
+        let mut order = order.to_vec();
+        order.insert(before, again);
+        Some((maker, flow, order))
+    }
+}

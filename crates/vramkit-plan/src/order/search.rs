@@ -1,0 +1,238 @@
+//! The order with the lowest peak.
+//!
+//! It is searched for over sets of steps already done, lowest peak first: what is live after a set does not depend
+//! on the order in it, so each set is looked at once (Ahn et al., "Ordering chaos: memory-aware scheduling of
+//! irregularly wired neural networks for edge devices", 2020). A step that can be done now within the peak that is
+//! paid already, and leaves no more live than before, is done at once: postponing it helps nothing, since the later
+//! it is done the more it frees at best, and until then more is live. Graphs with too many sets get a beam of the
+//! best sets instead, and no proof.
+
+use std::cmp::Reverse;
+use std::collections::{BinaryHeap, HashMap};
+
+use super::{Dataflow, FlowValue};
+
+/// Sets of steps that are looked at before a beam takes over.
+const SETS: usize = 100_000;
+
+/// Words of all sets together, so that large graphs do not take large memory.
+const WORDS: usize = 8 << 20;
+
+/// Sets that a beam keeps of each size.
+const BEAM: usize = 48;
+
+/// A dataflow as the search needs it.
+pub(super) struct Graph<'a> {
+    flow: &'a Dataflow,
+    /// Values that each step reads and makes.
+    reads: Vec<Vec<usize>>,
+    makes: Vec<Vec<usize>>,
+    /// Steps that each step waits for.
+    waits: Vec<Vec<usize>>,
+    /// Steps that wait for each step.
+    next: Vec<Vec<usize>>,
+    /// No order has a lower peak: some step needs as much for itself.
+    pub(super) least: u64,
+    /// Whether what is live follows from the set of steps done alone: not where something that is never read is there
+    /// from the start, for the first step of any order.
+    pub(super) is_exact: bool,
+}
+
+/// Steps that are done.
+type Set = Box<[u64]>;
+
+/// A set with what its best order costs.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct State {
+    peak: u64,
+    /// Sets that are nearly complete first among those of one peak.
+    left: usize,
+    live: u64,
+    done: Set,
+}
+
+impl<'a> Graph<'a> {
+    pub(super) fn new(flow: &'a Dataflow) -> Self {
+        let n = flow.steps();
+        let mut graph = Self {
+            flow,
+            reads: vec![Vec::new(); n],
+            makes: vec![Vec::new(); n],
+            waits: vec![Vec::new(); n],
+            next: vec![Vec::new(); n],
+            least: 0,
+            is_exact: !flow.values.iter().any(is_idle),
+        };
+        for (v, value) in flow.values.iter().enumerate() {
+            for &reader in &value.readers {
+                graph.reads[reader].push(v);
+                if let Some(maker) = value.maker {
+                    graph.waits[reader].push(maker);
+                    graph.next[maker].push(reader);
+                }
+            }
+            value.maker.into_iter().for_each(|maker| graph.makes[maker].push(v));
+        }
+        let own = |step: usize| -> u64 {
+            graph.reads[step].iter().chain(&graph.makes[step]).map(|&v| flow.values[v].bytes).sum()
+        };
+        graph.least = (0..n).map(own).max().unwrap_or(0);
+        graph
+    }
+
+    fn words(&self) -> usize {
+        self.flow.steps().div_ceil(64)
+    }
+
+    fn start(&self) -> State {
+        let given = self.flow.values.iter().filter(|value| value.maker.is_none() && !is_idle(value));
+        let live = given.map(|value| value.bytes).sum();
+        State { peak: self.least, left: self.flow.steps(), live, done: vec![0; self.words()].into() }
+    }
+
+    fn is_done(done: &Set, step: usize) -> bool {
+        done[step / 64] >> (step % 64) & 1 == 1
+    }
+
+    fn ready(&self, done: &Set) -> Vec<usize> {
+        let waiting = (0..self.flow.steps()).filter(|&step| !Self::is_done(done, step));
+        waiting.filter(|&step| self.is_ready(done, step)).collect()
+    }
+
+    /// Whether all that a step waits for is done.
+    fn is_ready(&self, done: &Set, step: usize) -> bool {
+        self.waits[step].iter().all(|&other| Self::is_done(done, other))
+    }
+
+    /// What is live during a step that is done next, and after it.
+    fn cost(&self, state: &State, step: usize) -> (u64, u64) {
+        let made: u64 = self.makes[step].iter().map(|&v| self.flow.values[v].bytes).sum();
+        let during = state.live + made;
+        let is_last = |value: &FlowValue| {
+            !value.stays
+                && value.readers.iter().all(|&reader| reader == step || Self::is_done(&state.done, reader))
+        };
+        let ending = self.reads[step].iter().chain(&self.makes[step]).map(|&v| &self.flow.values[v]);
+        let freed: u64 = ending.filter(|value| is_last(value)).map(|value| value.bytes).sum();
+        (during, during - freed)
+    }
+
+    fn with(&self, state: &State, step: usize) -> State {
+        let (during, live) = self.cost(state, step);
+        let mut done = state.done.clone();
+        done[step / 64] |= 1 << (step % 64);
+        State { peak: state.peak.max(during), left: state.left - 1, live, done }
+    }
+
+    /// Does what can be done for nothing, and says what was done.
+    fn settle(&self, mut state: State) -> (State, Vec<usize>) {
+        let mut done = Vec::new();
+        let mut ready = self.ready(&state.done);
+        while let Some(at) = ready.iter().position(|&step| {
+            let (during, after) = self.cost(&state, step);
+            during <= state.peak && after <= state.live
+        }) {
+            let step = ready.remove(at);
+            state = self.with(&state, step);
+            done.push(step);
+            let freed = self.next[step].iter().copied();
+            let mut freed: Vec<usize> =
+                freed.filter(|next| !ready.contains(next) && self.is_ready(&state.done, *next)).collect();
+            freed.sort_unstable();
+            freed.dedup();
+            ready.extend(freed);
+        }
+        (state, done)
+    }
+
+    /// Lowest peak first; `None` when there are more sets than allowed.
+    pub(super) fn search(&self) -> Option<Vec<usize>> {
+        let sets = SETS.min(WORDS / self.words().max(1));
+        let mut ways = Ways::default();
+        let root = self.start();
+        let (first, done) = self.settle(root.clone());
+        ways.add(&root.done, &first, done);
+        let mut open = BinaryHeap::from([Reverse(first)]);
+        while let Some(Reverse(state)) = open.pop() {
+            if state.left == 0 {
+                return Some(ways.back_from(state.done, &root.done));
+            }
+            if ways.peak(&state.done).is_some_and(|peak| peak < state.peak) {
+                // A better way to it has been taken meanwhile.
+                continue;
+            }
+            if ways.0.len() > sets {
+                return None;
+            }
+            for step in self.ready(&state.done) {
+                let (next, mut done) = self.settle(self.with(&state, step));
+                if ways.peak(&next.done).is_none_or(|peak| next.peak < peak) {
+                    done.insert(0, step);
+                    ways.add(&state.done, &next, done);
+                    open.push(Reverse(next));
+                }
+            }
+        }
+        None
+    }
+
+    /// The best sets of each size, one step at a time.
+    pub(super) fn beam(&self) -> Option<Vec<usize>> {
+        let mut beam: Vec<(State, Vec<usize>)> = vec![self.settle(self.start())];
+        while beam.iter().any(|(state, _)| state.left > 0) {
+            let mut next: HashMap<Set, (State, Vec<usize>)> = HashMap::new();
+            for (state, order) in &beam {
+                if state.left == 0 {
+                    next.insert(state.done.clone(), (state.clone(), order.clone()));
+                }
+                for step in self.ready(&state.done) {
+                    let (after, settled) = self.settle(self.with(state, step));
+                    if next.get(&after.done).is_none_or(|(known, _)| after < *known) {
+                        let order = order.iter().copied().chain([step]).chain(settled).collect();
+                        next.insert(after.done.clone(), (after, order));
+                    }
+                }
+            }
+            beam = next.into_values().collect();
+            beam.sort_by(|a, b| {
+                (a.0.peak, a.0.live, a.0.left, &a.0.done).cmp(&(b.0.peak, b.0.live, b.0.left, &b.0.done))
+            });
+            beam.truncate(BEAM);
+        }
+        beam.into_iter().next().map(|(_, order)| order)
+    }
+}
+
+/// Whether a value is there from the start and never used.
+fn is_idle(value: &FlowValue) -> bool {
+    value.maker.is_none() && value.readers.is_empty() && !value.stays
+}
+
+/// The best known way to each set: its peak, the set before, and the steps between.
+#[derive(Default)]
+struct Ways(HashMap<Set, (u64, Set, Vec<usize>)>);
+
+impl Ways {
+    fn peak(&self, set: &Set) -> Option<u64> {
+        self.0.get(set).map(|(peak, ..)| *peak)
+    }
+
+    fn add(&mut self, from: &Set, to: &State, steps: Vec<usize>) {
+        self.0.insert(to.done.clone(), (to.peak, from.clone(), steps));
+    }
+
+    /// All steps up to a set, in order.
+    fn back_from(&self, mut set: Set, root: &Set) -> Vec<usize> {
+        let mut order = Vec::new();
+        while let Some((_, before, steps)) = self.0.get(&set) {
+            order.extend(steps.iter().rev());
+            // The root's own entry, where nothing could be done for nothing, leads to itself.
+            if *before == set || *before == *root {
+                break;
+            }
+            set = before.clone();
+        }
+        order.reverse();
+        order
+    }
+}

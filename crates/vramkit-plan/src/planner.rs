@@ -1,0 +1,328 @@
+//! From models to a plan: schedule, parts, portfolio, search.
+
+use std::borrow::Cow;
+use std::num::NonZero;
+use std::time::{Duration, Instant};
+
+use super::allocation::{AllocationPlan, Conflict, ModelSummary};
+use super::conflict;
+use super::exact::ExactSearch;
+use super::greedy::{self, PlacementRule};
+use super::lifetime::{LifetimeError, Model, Schedule, TensorLifetime, on_one_clock};
+use super::problem::{Compiled, Problem, compile};
+use super::recorder::StepRecorder;
+use super::search::{Goal, Observer, Search};
+use super::squeaky::SqueakyWheel;
+use super::union::Union;
+use vramkit_units::ByteSize;
+
+/// Most threads that searches use: each takes some memory of its own.
+const THREADS: usize = 64;
+
+/// A deadline that passes what the system's clock can tell is this far away, which is never.
+const NEVER: Duration = Duration::from_secs(100 * 365 * 24 * 3600);
+
+/// How long the reason for a refusal is looked for.
+const PATIENCE: Duration = Duration::from_millis(500);
+
+/// Plans; see the [module](super).
+#[derive(Default)]
+pub struct MemoryPlanner {
+    searches: Vec<Box<dyn Search>>,
+    deadline: Duration,
+    capacity: Option<ByteSize>,
+    seed: u64,
+    threads: Option<usize>,
+    observer: Option<Box<dyn Observer + Send>>,
+}
+
+/// A part's placement, or a whole problem's.
+pub(super) struct Solved {
+    pub(super) placement: PlacementRule,
+    pub(super) method: String,
+    /// No arena is smaller.
+    pub(super) bound: u64,
+    /// The buffers of the part that the bound is from.
+    pub(super) tightest: Vec<u32>,
+}
+
+/// What a plan is to reach, by when, and who is told.
+#[derive(Clone, Copy)]
+pub(super) struct Task<'a> {
+    pub(super) capacity: Option<ByteSize>,
+    pub(super) deadline: Instant,
+    pub(super) recorder: &'a StepRecorder<'a>,
+}
+
+impl MemoryPlanner {
+    /// The greedy portfolio alone.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// The portfolio, and every search of this crate for up to a deadline.
+    pub fn thorough(deadline: Duration) -> Self {
+        Self::new().search(Box::new(SqueakyWheel)).search(Box::new(ExactSearch)).deadline(deadline)
+    }
+
+    /// Adds a search, to be used for up to [`deadline`](Self::deadline) when the portfolio leaves a gap.
+    pub fn search(mut self, search: Box<dyn Search>) -> Self {
+        self.searches.push(search);
+        self
+    }
+
+    /// How long searches may take, all together.
+    pub fn deadline(mut self, deadline: Duration) -> Self {
+        self.deadline = deadline;
+        self
+    }
+
+    /// Where searches start their random choices; 0 unless set.
+    pub fn seed(mut self, seed: u64) -> Self {
+        self.seed = seed;
+        self
+    }
+
+    /// Stop at the first plan whose arena is at most this.
+    pub fn capacity(mut self, capacity: ByteSize) -> Self {
+        self.capacity = Some(capacity);
+        self
+    }
+
+    /// How many threads searches may use, up to 64; as many as the machine has unless set. For a seed and a number of threads
+    /// the answer is the same wherever searches end before the deadline.
+    pub fn threads(mut self, threads: usize) -> Self {
+        self.threads = Some(threads.clamp(1, THREADS));
+        self
+    }
+
+    /// Who is told how searches get on, and may end them.
+    pub fn observer(mut self, observer: impl Observer + Send + 'static) -> Self {
+        self.observer = Some(Box::new(observer));
+        self
+    }
+
+    /// Plans models for a schedule. The result is deterministic unless a search runs into its deadline.
+    pub fn plan(&self, models: &[Model], schedule: Schedule) -> Result<AllocationPlan, LifetimeError> {
+        self.plan_within(models, schedule, self.capacity, self.end(Instant::now()))
+    }
+
+    /// Who watches, if anybody.
+    pub(super) fn watcher(&self) -> &dyn Observer {
+        self.observer.as_deref().map_or(&(), |observer| observer)
+    }
+
+    /// When searches that begin now are to end.
+    pub(super) fn end(&self, start: Instant) -> Instant {
+        start.checked_add(self.deadline).unwrap_or_else(|| start + NEVER)
+    }
+
+    /// As [`plan`](Self::plan), with another capacity and deadline.
+    pub(super) fn plan_within(
+        &self,
+        models: &[Model],
+        schedule: Schedule,
+        capacity: Option<ByteSize>,
+        deadline: Instant,
+    ) -> Result<AllocationPlan, LifetimeError> {
+        let start = Instant::now();
+        let tensors = on_one_clock(models, schedule)?;
+        // The tensors stand in the order of their models.
+        let mut rest = tensors.as_slice();
+        let mut summaries: Vec<ModelSummary> = Vec::with_capacity(models.len());
+        let mut own: Vec<Own<'_>> = Vec::with_capacity(models.len());
+        for model in models {
+            let (first, others) = rest.split_at(model.tensors.len());
+            rest = others;
+            let compiled = compile(first.iter())?;
+            summaries.push(ModelSummary::new(model, ByteSize::new(compiled.problem.max_load())));
+            own.push(Own { tensors: first, compiled });
+        }
+        let recorder = StepRecorder::new(start, self.watcher());
+        let task = Task { capacity, deadline, recorder: &recorder };
+        let mut conflict = None;
+        let (solved, offsets, lower_bound) = match schedule {
+            Schedule::Fixed | Schedule::Sequential => {
+                if own.len() != 1 {
+                    own = vec![Own { tensors: &tensors, compiled: compile(tensors.iter())? }];
+                }
+                let all = &own[0];
+                let solved = self.solve(&all.compiled.problem, task);
+                conflict = self.conflict(all, &solved, task);
+                let offsets = all.offsets(&solved.placement.offsets);
+                (solved, offsets, all.compiled.problem.max_load())
+            }
+            Schedule::Concurrent => {
+                let problems: Vec<&Problem> = own.iter().map(|own| &own.compiled.problem).collect();
+                let union = Union::new(&problems);
+                check_pins(&own, &union)?;
+                let solved = self.solve_union(&union, task);
+                let offsets = own.iter().zip(union.split(&solved.placement.offsets));
+                let offsets = offsets.flat_map(|(own, buffers)| own.offsets(buffers)).collect();
+                (solved, offsets, union.max_load())
+            }
+        };
+        // What takes no room or no time has no buffer, and takes no arena wherever it is pinned.
+        let taken = tensors.iter().zip(&offsets).filter(|(tensor, _)| tensor.takes_room());
+        let arena =
+            taken.map(|(tensor, &offset): (_, &ByteSize)| offset + tensor.size).max().unwrap_or_default();
+        let compiled: Vec<Compiled> = own.into_iter().map(|own| own.compiled).collect();
+        let mut plan = AllocationPlan {
+            schedule,
+            tensors: tensors.into(),
+            offsets,
+            arena_size: arena,
+            lower_bound: ByteSize::new(lower_bound),
+            proven_bound: ByteSize::new(solved.bound.max(lower_bound)),
+            proven_optimal: arena.bytes() <= solved.bound.max(lower_bound),
+            models: summaries,
+            method: solved.method,
+            steps: recorder.into_steps(),
+            conflict,
+            elapsed: Duration::ZERO,
+        };
+        // Whatever made the plan, it is not given out unchecked.
+        if let Err(fault) = plan.check_compiled(&compiled.iter().collect::<Vec<_>>()) {
+            return Err(LifetimeError::Unsound { method: plan.method, fault: Box::new(fault) });
+        }
+        plan.elapsed = start.elapsed();
+        Ok(plan)
+    }
+
+    /// Parts first, the fullest first: once one has an arena, no other needs a smaller one.
+    pub(super) fn solve(&self, problem: &Problem, task: Task<'_>) -> Solved {
+        let mut parts: Vec<(u64, Vec<u32>, Cow<'_, Problem>)> = problem
+            .parts()
+            .into_iter()
+            .map(|part| {
+                // One part in its own order is the problem itself.
+                let is_all = part.len() == problem.buffers.len() && part.is_sorted();
+                let own = if is_all { Cow::Borrowed(problem) } else { Cow::Owned(problem.restrict(&part)) };
+                (own.lower_bound(), part, own)
+            })
+            .collect();
+        parts.sort_by_key(|(bound, ..)| std::cmp::Reverse(*bound));
+        let highest = parts.first().map_or(0, |(bound, ..)| *bound);
+        let capacity = task.capacity.map_or(0, ByteSize::bytes);
+        let mut whole = Solved {
+            placement: PlacementRule { offsets: vec![0; problem.buffers.len()], arena: 0 },
+            method: "nothing to place".to_owned(),
+            bound: highest,
+            tightest: parts.first().map_or_else(Vec::new, |(_, part, _)| part.clone()),
+        };
+        for (bound, part, restricted) in &parts {
+            let enough = whole.bound.max(whole.placement.arena).max(capacity);
+            let (placement, method) = greedy::best(restricted, enough);
+            let first = Solved { placement, method, bound: *bound, tightest: Vec::new() };
+            let solved = self.improve(restricted, first, enough, task);
+            for (&i, &offset) in part.iter().zip(&solved.placement.offsets) {
+                whole.placement.offsets[i as usize] = offset;
+            }
+            if solved.bound > whole.bound {
+                whole.bound = solved.bound;
+                whole.tightest = part.clone();
+            }
+            if solved.placement.arena > whole.placement.arena {
+                whole.placement.arena = solved.placement.arena;
+                whole.method = solved.method;
+            }
+        }
+        whole
+    }
+
+    /// Lets the searches improve on a part's first answer until it is enough.
+    pub(super) fn improve(&self, problem: &Problem, first: Solved, enough: u64, task: Task<'_>) -> Solved {
+        let mut solved = first;
+        let Task { deadline, recorder, .. } = task;
+        let part = recorder.parts();
+        recorder.begin(part, problem.buffers.len(), &solved.method);
+        recorder.progress(solved.bound, solved.placement.arena);
+        let threads =
+            self.threads.unwrap_or_else(|| std::thread::available_parallelism().map_or(1, NonZero::get));
+        for search in &self.searches {
+            let goal = Goal {
+                bound: solved.bound,
+                enough: enough.max(solved.bound),
+                deadline,
+                seed: self.seed,
+                threads,
+                observer: recorder,
+            };
+            if solved.placement.arena <= goal.enough || goal.is_over() {
+                break;
+            }
+            recorder.begin(part, problem.buffers.len(), search.name());
+            let found = search.improve(problem, &solved.placement, &goal);
+            solved.bound = found.bound;
+            if let Some(placement) = found.placement {
+                solved.placement = placement;
+                solved.method = search.name().to_owned();
+            }
+        }
+        recorder.progress(solved.bound, solved.placement.arena);
+        solved
+    }
+
+    /// Which tensors are to blame when the capacity is proven to be too small.
+    fn conflict(&self, all: &Own<'_>, solved: &Solved, task: Task<'_>) -> Option<Conflict> {
+        let capacity = task.capacity?.bytes();
+        let problem = &all.compiled.problem;
+        if solved.bound <= capacity {
+            return None;
+        }
+        let certain =
+            conflict::at_one_rank(problem, capacity).or_else(|| conflict::pinned_above(problem, capacity));
+        let core = certain.unwrap_or_else(|| {
+            let deadline = Instant::now() + PATIENCE;
+            let goal =
+                Goal { bound: 0, enough: 0, deadline, seed: self.seed, threads: 1, observer: task.recorder };
+            conflict::refuted(problem, &solved.tightest, capacity, &goal)
+        });
+        // Of an alias group the first tensor stands for all.
+        let mut first_of = vec![None; problem.buffers.len()];
+        for (tensor, buffer) in all.compiled.buffer_of.iter().enumerate() {
+            if let Some(buffer) = buffer {
+                first_of[*buffer as usize].get_or_insert(tensor);
+            }
+        }
+        let tensors: Vec<usize> = core.buffers.iter().filter_map(|&i| first_of[i as usize]).collect();
+        let mut steps = tensors.iter().flat_map(|&i| all.tensors[i].runs()).map(|(start, _)| start);
+        let step = steps.find(|&step| tensors.iter().all(|&i| all.tensors[i].is_live_at(step)));
+        Some(Conflict { step, tensors, needs: ByteSize::new(core.needs), irreducible: core.irreducible })
+    }
+}
+
+/// Tensors with the buffers that they became.
+struct Own<'a> {
+    tensors: &'a [TensorLifetime],
+    compiled: Compiled,
+}
+
+impl Own<'_> {
+    /// Offsets of buffers as offsets of the tensors that they are made of.
+    fn offsets(&self, buffers: &[u64]) -> Vec<ByteSize> {
+        let own = self.tensors.iter().zip(&self.compiled.buffer_of);
+        own.map(|(tensor, buffer)| match buffer {
+            Some(buffer) => ByteSize::new(buffers[*buffer as usize]),
+            None => tensor.pinned.unwrap_or_default(),
+        })
+        .collect()
+    }
+}
+
+/// Pinned tensors of models that may be live together at any time must not touch.
+fn check_pins(models: &[Own<'_>], union: &Union<'_>) -> Result<(), LifetimeError> {
+    let Some((first, second)) = union.pins_that_clash() else { return Ok(()) };
+    // Of an alias group the first tensor stands for all.
+    let tensor = |(model, buffer): (usize, u32)| {
+        let own = &models[model];
+        let place = own.compiled.buffer_of.iter().position(|&other| other == Some(buffer))?;
+        Some((&own.tensors[place], own.compiled.problem.buffers[buffer as usize].pinned?))
+    };
+    let (Some((first, at)), Some((second, own_at))) = (tensor(first), tensor(second)) else { return Ok(()) };
+    let reason = format!(
+        "`{}` of `{}` is pinned over it at {at}, and under the concurrent schedule both may be live together",
+        first.id, first.model
+    );
+    Err(LifetimeError::pin(second, own_at, reason))
+}

@@ -1,0 +1,294 @@
+//! Lifetimes as a planner sees them: numbers only.
+//!
+//! Names, alias groups and steps come in; buffers with dense times come out. Times are ranks among the distinct
+//! starts: two buffers overlap in ranks exactly when they overlap in steps, and the load can only rise at a
+//! start. Buffers that take no room or no time are left out; they go anywhere.
+
+use std::collections::HashMap;
+
+use super::lifetime::{LifetimeError, TensorLifetime, without};
+use vramkit_units::Step;
+
+/// Something to be placed: one tensor, or an alias group's tensors together.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Buffer {
+    /// First rank.
+    pub start: u32,
+    /// One past the last rank; larger than `start`.
+    pub end: u32,
+    /// Bytes; larger than 0.
+    pub size: u64,
+    /// A power of two.
+    pub alignment: u64,
+    /// Where it must be.
+    pub pinned: Option<u64>,
+}
+
+/// Ranks, half-open, inside a buffer's life during which its place is free.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Gap {
+    /// The buffer.
+    pub buffer: u32,
+    /// First rank.
+    pub start: u32,
+    /// One past the last rank; larger than `start`.
+    pub end: u32,
+}
+
+/// Buffers to be placed in one arena.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Problem {
+    /// Every buffer.
+    pub buffers: Vec<Buffer>,
+    /// Gaps in their lives, in the order of the buffers and of time.
+    pub gaps: Vec<Gap>,
+    /// Number of ranks of time.
+    pub ranks: u32,
+}
+
+/// A problem with the way back to the tensors that it was made of.
+pub(super) struct Compiled {
+    pub(super) problem: Problem,
+    /// For each tensor its buffer; `None` for one that takes no room or no time.
+    pub(super) buffer_of: Vec<Option<u32>>,
+    /// The step at which each rank begins.
+    pub(super) steps: Vec<u64>,
+}
+
+/// Makes numbers of lifetimes. Errors name tensors whose pins contradict one another.
+pub(super) fn compile<'a>(
+    tensors: impl ExactSizeIterator<Item = &'a TensorLifetime>,
+) -> Result<Compiled, LifetimeError> {
+    let (compiled, units) = collect(tensors)?;
+    check_pins(&compiled.problem, &units)?;
+    Ok(compiled)
+}
+
+/// As [`compile`], without the check of pins against one another.
+pub(super) fn collect<'a>(
+    tensors: impl ExactSizeIterator<Item = &'a TensorLifetime>,
+) -> Result<(Compiled, Vec<Unit<'a>>), LifetimeError> {
+    let mut starts: Vec<u64> = Vec::with_capacity(tensors.len());
+    let mut units: Vec<Unit> = Vec::with_capacity(tensors.len());
+    let mut groups: HashMap<(&str, &str), u32> = HashMap::new();
+    let mut buffer_of = Vec::with_capacity(tensors.len());
+    for tensor in tensors {
+        if !tensor.takes_room() {
+            buffer_of.push(None);
+            continue;
+        }
+        let group = tensor.alias_group.as_deref().map(|group| (&*tensor.model, group));
+        let unit = match group.and_then(|group| groups.get(&group)) {
+            Some(&unit) => {
+                units[unit as usize].join(tensor)?;
+                unit
+            }
+            None => {
+                let unit = units.len() as u32;
+                units.push(Unit::new(tensor));
+                group.map(|group| groups.insert(group, unit));
+                unit
+            }
+        };
+        buffer_of.push(Some(unit));
+    }
+    starts.extend(units.iter().map(|unit| unit.start));
+    starts.extend(units.iter().flat_map(|unit| unit.gaps.iter().map(|gap| gap.1.0)));
+    starts.sort_unstable();
+    starts.dedup();
+    let rank = |step: u64| starts.partition_point(|&start| start < step) as u32;
+    let buffers = units.iter().map(|unit| Buffer {
+        start: rank(unit.start),
+        end: rank(unit.end),
+        size: unit.size,
+        alignment: unit.alignment,
+        pinned: unit.pinned,
+    });
+    let gaps = units.iter().zip(0..).flat_map(|(unit, buffer)| {
+        ranked(buffer, unit.gaps.iter().map(|gap| (rank(gap.0.0), rank(gap.1.0))))
+    });
+    let problem = Problem { gaps: gaps.collect(), buffers: buffers.collect(), ranks: starts.len() as u32 };
+    Ok((Compiled { problem, buffer_of, steps: starts }, units))
+}
+
+/// A buffer's gaps from their ranks, without empty ones: nothing starts in those, so nothing can use them.
+fn ranked(buffer: u32, gaps: impl Iterator<Item = (u32, u32)>) -> impl Iterator<Item = Gap> {
+    gaps.filter(|(start, end)| start < end).map(move |(start, end)| Gap { buffer, start, end })
+}
+
+/// A buffer under construction, in steps.
+pub(super) struct Unit<'a> {
+    start: u64,
+    end: u64,
+    size: u64,
+    alignment: u64,
+    pinned: Option<u64>,
+    gaps: &'a [(Step, Step)],
+    /// The tensor to name in an error.
+    tensor: &'a TensorLifetime,
+}
+
+impl<'a> Unit<'a> {
+    fn new(tensor: &'a TensorLifetime) -> Self {
+        Self {
+            start: tensor.start.0,
+            end: tensor.end.0,
+            size: tensor.size.bytes(),
+            alignment: tensor.alignment,
+            pinned: tensor.pinned.map(|at| at.bytes()),
+            gaps: &tensor.gaps,
+            tensor,
+        }
+    }
+
+    /// The runs of steps, half-open, during which it is live.
+    pub(super) fn runs(&self) -> impl Iterator<Item = (u64, u64)> + '_ {
+        without(self.start, self.end, self.gaps.iter().map(|gap| (gap.0.0, gap.1.0)))
+    }
+
+    /// Takes another tensor of the same alias group in: one place for as long as any of them lives.
+    fn join(&mut self, tensor: &'a TensorLifetime) -> Result<(), LifetimeError> {
+        let pinned = tensor.pinned.map(|at| at.bytes());
+        if let (Some(a), Some(b)) = (self.pinned, pinned)
+            && a != b
+        {
+            let reason = format!("its alias group is pinned at {a} by `{}`", self.tensor.id);
+            return Err(LifetimeError::pin(tensor, b, reason));
+        }
+        // What one leaves free the other may hold.
+        self.gaps = &[];
+        self.start = self.start.min(tensor.start.0);
+        self.end = self.end.max(tensor.end.0);
+        self.size = self.size.max(tensor.size.bytes());
+        self.alignment = self.alignment.max(tensor.alignment);
+        self.pinned = self.pinned.or(pinned);
+        match self.pinned {
+            Some(at) if !at.is_multiple_of(self.alignment) => Err(LifetimeError::pin(
+                tensor,
+                at,
+                format!("its alias group needs alignment {}", self.alignment),
+            )),
+            _ => Ok(()),
+        }
+    }
+}
+
+/// Pinned buffers that are live together must not touch.
+fn check_pins(problem: &Problem, units: &[Unit<'_>]) -> Result<(), LifetimeError> {
+    let pins: Vec<Option<u64>> = problem.buffers.iter().map(|buffer| buffer.pinned).collect();
+    match problem.first_clash(&pins) {
+        Some((a, b)) => {
+            let (first, second) = (&units[a], &units[b]);
+            let at = |unit: &Unit| unit.pinned.unwrap_or(0);
+            let reason = format!("`{}` is pinned over it at {} and live with it", first.tensor.id, at(first));
+            Err(LifetimeError::pin(second.tensor, at(second), reason))
+        }
+        None => Ok(()),
+    }
+}
+
+impl Problem {
+    /// Most bytes live at one time: no arena is smaller.
+    pub fn max_load(&self) -> u64 {
+        self.max_sum(|buffer| buffer.size)
+    }
+
+    /// A bound that knows alignment: every offset is a multiple of the smallest alignment g, so of the buffers
+    /// live together all but the topmost take a multiple of g. At least [`max_load`](Self::max_load).
+    pub fn lower_bound(&self) -> u64 {
+        let Some(g) = self.buffers.iter().map(|buffer| buffer.alignment).min() else {
+            return 0;
+        };
+        let round = |size: u64| size.checked_next_multiple_of(g).unwrap_or(size);
+        let slack = self.buffers.iter().map(|buffer| round(buffer.size) - buffer.size).max().unwrap_or(0);
+        let pinned =
+            self.buffers.iter().filter_map(|buffer| Some(buffer.pinned? + buffer.size)).max().unwrap_or(0);
+        let rounded = self.max_sum(|buffer| round(buffer.size)).saturating_sub(slack);
+        self.max_load().max(rounded).max(pinned)
+    }
+
+    /// The load at each rank, in bytes.
+    pub fn loads(&self) -> Vec<u64> {
+        self.sums(|buffer| buffer.size)
+    }
+
+    /// The runs of ranks, half-open, during which a buffer is live.
+    pub fn runs(&self, buffer: usize) -> impl Iterator<Item = (u32, u32)> + Clone + '_ {
+        let Buffer { start, end, .. } = self.buffers[buffer];
+        without(start, end, self.gaps_of(buffer).iter().map(|gap| (gap.start, gap.end)))
+    }
+
+    /// Whether two buffers are live together.
+    pub(super) fn meet(&self, i: usize, j: usize) -> bool {
+        let meet = |a: (u32, u32), b: (u32, u32)| a.0.max(b.0) < a.1.min(b.1);
+        let (a, b) = (&self.buffers[i], &self.buffers[j]);
+        meet((a.start, a.end), (b.start, b.end))
+            && (self.gaps.is_empty() || self.runs(i).any(|run| self.runs(j).any(|other| meet(run, other))))
+    }
+
+    fn gaps_of(&self, buffer: usize) -> &[Gap] {
+        let first = self.gaps.partition_point(|gap| (gap.buffer as usize) < buffer);
+        let end = first + self.gaps[first..].iter().take_while(|gap| gap.buffer as usize == buffer).count();
+        &self.gaps[first..end]
+    }
+
+    pub(super) fn max_sum(&self, weight: impl Fn(&Buffer) -> u64) -> u64 {
+        self.sums(weight).into_iter().max().unwrap_or(0)
+    }
+
+    fn sums(&self, weight: impl Fn(&Buffer) -> u64) -> Vec<u64> {
+        // Differences wrap; the running sums are true loads and fit.
+        let mut delta = vec![0u64; self.ranks as usize + 1];
+        for buffer in &self.buffers {
+            let bytes = weight(buffer);
+            delta[buffer.start as usize] = delta[buffer.start as usize].wrapping_add(bytes);
+            delta[buffer.end as usize] = delta[buffer.end as usize].wrapping_sub(bytes);
+        }
+        for gap in &self.gaps {
+            let bytes = weight(&self.buffers[gap.buffer as usize]);
+            delta[gap.start as usize] = delta[gap.start as usize].wrapping_sub(bytes);
+            delta[gap.end as usize] = delta[gap.end as usize].wrapping_add(bytes);
+        }
+        delta.pop();
+        let mut load = 0u64;
+        delta.iter_mut().for_each(|d| {
+            load = load.wrapping_add(*d);
+            *d = load;
+        });
+        delta
+    }
+
+    /// The parts between which nothing is live, as lists of buffers: each can be planned alone.
+    pub fn parts(&self) -> Vec<Vec<u32>> {
+        let mut order: Vec<u32> = (0..self.buffers.len() as u32).collect();
+        order.sort_by_key(|&i| self.buffers[i as usize].start);
+        let mut parts: Vec<Vec<u32>> = Vec::new();
+        let mut end = 0;
+        for i in order {
+            let buffer = &self.buffers[i as usize];
+            match parts.last_mut() {
+                Some(part) if buffer.start < end => part.push(i),
+                _ => parts.push(vec![i]),
+            }
+            end = end.max(buffer.end);
+        }
+        parts
+    }
+
+    /// Some of the buffers as a problem of their own, with ranks of its own.
+    pub fn restrict(&self, part: &[u32]) -> Self {
+        let mut starts: Vec<u32> =
+            part.iter().flat_map(|&i| self.runs(i as usize)).map(|(start, _)| start).collect();
+        starts.sort_unstable();
+        starts.dedup();
+        let rank = |time: u32| starts.partition_point(|&start| start < time) as u32;
+        let buffers = part.iter().map(|&i| {
+            let buffer = self.buffers[i as usize];
+            Buffer { start: rank(buffer.start), end: rank(buffer.end), ..buffer }
+        });
+        let gaps = part.iter().zip(0..).flat_map(|(&i, buffer)| {
+            ranked(buffer, self.gaps_of(i as usize).iter().map(|gap| (rank(gap.start), rank(gap.end))))
+        });
+        Self { gaps: gaps.collect(), buffers: buffers.collect(), ranks: starts.len() as u32 }
+    }
+}

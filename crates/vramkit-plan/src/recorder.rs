@@ -1,0 +1,62 @@
+//! How planning got on, for whoever asks afterwards, and for whoever watches.
+
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
+
+use super::allocation::PlanStep;
+use super::search::Observer;
+use vramkit_units::ByteSize;
+
+/// Writes down how planning gets on, and passes it on.
+pub(super) struct StepRecorder<'a> {
+    start: Instant,
+    observer: &'a dyn Observer,
+    /// The part at work, its tensors, and the method.
+    now: Mutex<(usize, usize, String)>,
+    steps: Mutex<Vec<PlanStep>>,
+}
+
+impl<'a> StepRecorder<'a> {
+    pub(super) fn new(start: Instant, observer: &'a dyn Observer) -> Self {
+        Self { start, observer, now: Mutex::default(), steps: Mutex::default() }
+    }
+
+    /// How many parts there were so far.
+    pub(super) fn parts(&self) -> usize {
+        lock(&self.steps).last().map_or(0, |last| last.part + 1)
+    }
+
+    /// What is at work from here on.
+    pub(super) fn begin(&self, part: usize, tensors: usize, method: &str) {
+        *lock(&self.now) = (part, tensors, method.to_owned());
+    }
+
+    pub(super) fn into_steps(self) -> Vec<PlanStep> {
+        self.steps.into_inner().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Observer for StepRecorder<'_> {
+    fn progress(&self, bound: u64, arena: u64) {
+        let (part, tensors, method) = lock(&self.now).clone();
+        let (bound_known, arena_known) = (ByteSize::new(bound), ByteSize::new(arena));
+        let mut steps = lock(&self.steps);
+        let news = steps
+            .last()
+            .is_none_or(|last| (last.part, last.bound, last.arena) != (part, bound_known, arena_known));
+        if news {
+            let elapsed = self.start.elapsed();
+            steps.push(PlanStep { elapsed, part, tensors, method, bound: bound_known, arena: arena_known });
+        }
+        drop(steps);
+        self.observer.progress(bound, arena);
+    }
+
+    fn is_cancelled(&self) -> bool {
+        self.observer.is_cancelled()
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

@@ -1,0 +1,74 @@
+//! The interface between the planner and what improves on its first answers.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Instant;
+
+use super::greedy::PlacementRule;
+use super::problem::Problem;
+
+/// Improves on a placement within a deadline: where exact and local searches go. Called for each part of a
+/// problem whose arena is above its bound, the fullest first.
+pub trait Search: Send + Sync {
+    /// How the search is named in [`AllocationPlan::method`](super::AllocationPlan::method).
+    fn name(&self) -> &str;
+
+    /// A placement with a smaller arena than `incumbent`'s, a proof of how small one can be, or both.
+    fn improve(&self, problem: &Problem, incumbent: &PlacementRule, goal: &Goal<'_>) -> Found;
+}
+
+/// What a [`Search`] is to reach, and by when.
+#[derive(Clone, Copy)]
+pub struct Goal<'a> {
+    /// No arena is smaller.
+    pub bound: u64,
+    /// An arena of this size, at least the bound, need not be improved.
+    pub enough: u64,
+    /// When to stop.
+    pub deadline: Instant,
+    /// Where random choices start.
+    pub seed: u64,
+    /// How many threads may work.
+    pub threads: usize,
+    /// Whom to tell, and who may end it.
+    pub observer: &'a dyn Observer,
+}
+
+impl Goal<'_> {
+    /// Whether it is time to stop.
+    pub fn is_over(&self) -> bool {
+        Instant::now() >= self.deadline || self.observer.is_cancelled()
+    }
+}
+
+/// What a [`Search`] found.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Found {
+    /// A placement with a smaller arena.
+    pub placement: Option<PlacementRule>,
+    /// No arena is smaller than this: the goal's bound, or a larger one that was proven.
+    pub bound: u64,
+}
+
+/// Follows a search, and may end it early.
+pub trait Observer: Sync {
+    /// Called now and then with the part of the problem at work: no arena of it is smaller than `bound`, and one
+    /// of `arena` bytes is known. May be called on any thread.
+    fn progress(&self, bound: u64, arena: u64) {
+        _ = (bound, arena);
+    }
+
+    /// Whether the search is to end with what it has.
+    fn is_cancelled(&self) -> bool {
+        false
+    }
+}
+
+/// Nobody watches.
+impl Observer for () {}
+
+/// Raised to cancel.
+impl Observer for AtomicBool {
+    fn is_cancelled(&self) -> bool {
+        self.load(Ordering::Relaxed)
+    }
+}

@@ -1,0 +1,112 @@
+//! What several models or several pools make of a plan, and what no plan may be.
+
+use super::*;
+
+#[test]
+fn concurrent_models_fill_what_alignments_and_pins_leave() {
+    let aligned = |id| TensorLifetime { alignment: 256, ..tensor("A", id, 0, 1, 1) };
+    let models =
+        [model("A", vec![aligned("a0"), aligned("a1")]), model("B", vec![tensor("B", "b0", 0, 1, 255)])];
+    let filled = plan(&models, Schedule::Concurrent);
+    assert_eq!((filled.arena_size, filled.proven_optimal), (ByteSize::new(257), true));
+    let io = TensorLifetime { pinned: Some(ByteSize::mib(1)), ..tensor("A", "io", 0, 2, 4096) };
+    let models = [
+        model("A", vec![io, tensor("A", "x", 0, 2, 4096)]),
+        model("B", vec![tensor("B", "b", 0, 2, 65_536)]),
+    ];
+    let filled = plan(&models, Schedule::Concurrent);
+    assert_eq!((filled.arena_size, filled.proven_optimal), (ByteSize::new(1_052_672), true));
+}
+
+#[test]
+fn an_unsound_plan_is_an_error() {
+    struct Rogue;
+    impl Search for Rogue {
+        fn name(&self) -> &str {
+            "rogue"
+        }
+        fn improve(&self, problem: &Problem, _: &PlacementRule, goal: &Goal<'_>) -> Found {
+            let placement = PlacementRule::new(problem, vec![0; problem.buffers.len()]);
+            Found { placement: Some(placement), bound: goal.bound }
+        }
+    }
+    // Alignment leaves a gap that the portfolio cannot close.
+    let aligned = |id| TensorLifetime { alignment: 4, ..tensor("m", id, 0, 2, 1) };
+    let models = [model(
+        "m",
+        vec![
+            aligned("a"),
+            TensorLifetime { alignment: 8, ..aligned("b") },
+            aligned("c"),
+            tensor("m", "d", 0, 2, 9),
+        ],
+    )];
+    let planner = MemoryPlanner::new().search(Box::new(Rogue)).deadline(std::time::Duration::from_secs(1));
+    for schedule in [Schedule::Fixed, Schedule::Sequential, Schedule::Concurrent] {
+        let error = planner.plan(&models, schedule).unwrap_err();
+        assert!(
+            matches!(&error, LifetimeError::Unsound { method, .. } if method.contains("rogue")),
+            "{error}"
+        );
+        assert!(error.to_string().contains("live together and overlap in addresses"), "{error}");
+    }
+}
+
+#[test]
+fn weights_and_sizes_are_of_64_bits_together() {
+    let heavy = |name: &str, weights| Model { weights: ByteSize::new(weights), ..model(name, vec![]) };
+    let error =
+        MemoryPlanner::new().plan(&[heavy("a", u64::MAX), heavy("b", 1)], Schedule::Fixed).unwrap_err();
+    assert!(matches!(error, LifetimeError::WeightsTooLarge { .. }), "{error}");
+}
+
+#[test]
+fn a_distribution_is_found_where_relieving_pools_gives_up() {
+    let tensor = |id, start, bytes, pools: &[&str]| TensorLifetime {
+        pools: pools.iter().map(|&pool| pool.into()).collect(),
+        ..tensor("m", id, start, 4, bytes)
+    };
+    let tensors = vec![
+        tensor("t0", 3, 6, &["p2", "p0", "p1"]),
+        tensor("t1", 3, 7, &[]),
+        tensor("t2", 2, 8, &["p1", "p2"]),
+    ];
+    let pool = |name: &str, capacity| PoolLimit { name: name.into(), capacity: ByteSize::new(capacity) };
+    let pools = [pool("p0", 8), pool("p1", 6), pool("p2", 10)];
+    let plan = MemoryPlanner::new().plan_pools(&[model("m", tensors)], Schedule::Fixed, &pools).unwrap();
+    let ids =
+        |p: usize| plan.pools[p].1.tensors.iter().map(|tensor| tensor.id.to_string()).collect::<Vec<_>>();
+    assert_eq!(
+        (ids(0), ids(1), ids(2)),
+        (vec!["t1".to_owned()], vec!["t0".to_owned()], vec!["t2".to_owned()])
+    );
+}
+
+#[test]
+fn pools_take_what_they_are_allowed_and_can_hold() {
+    let pool = |name: &str, capacity| PoolLimit { name: name.into(), capacity: ByteSize::new(capacity) };
+    let allowed = |pools: &[&str], tensor| TensorLifetime {
+        pools: pools.iter().map(|&pool| pool.into()).collect(),
+        ..tensor
+    };
+    let often = TensorLifetime { reads: (1..9).map(Step).collect(), ..tensor("m", "often", 0, 10, 60) };
+    let models = [model(
+        "m",
+        vec![often, tensor("m", "seldom", 0, 10, 60), allowed(&["slow"], tensor("m", "cold", 0, 10, 10))],
+    )];
+    let planner = MemoryPlanner::new();
+    let pools = [pool("fast", 100), pool("slow", 80)];
+    let plan = planner.plan_pools(&models, Schedule::Fixed, &pools).unwrap();
+    let ids =
+        |i: usize| plan.pools[i].1.tensors.iter().map(|tensor| tensor.id.to_string()).collect::<Vec<_>>();
+    assert_eq!((ids(0), ids(1)), (vec!["often".to_owned()], vec!["seldom".to_owned(), "cold".to_owned()]));
+    assert_eq!(plan.displaced, ByteSize::new(60));
+    let tight = planner.plan_pools(&models, Schedule::Fixed, &[pool("fast", 100), pool("slow", 60)]);
+    assert!(matches!(tight, Err(PoolPlanError::Full { .. })), "{tight:?}");
+    let Err(PoolPlanError::Full { proven, closest, needs, .. }) = &tight else { unreachable!() };
+    assert!(*proven && closest.is_some() && *needs == ByteSize::new(70), "{tight:?}");
+    let unknown = planner.plan_pools(&models, Schedule::Fixed, &[pool("fast", 100)]);
+    assert!(matches!(unknown, Err(PoolPlanError::Unknown { .. })), "{unknown:?}");
+    let none = planner.plan_pools(&models, Schedule::Fixed, &[]);
+    assert!(matches!(none, Err(PoolPlanError::Pools)), "{none:?}");
+}

@@ -1,0 +1,69 @@
+//! What the operating system says about this machine's memory. Text files of the kernel in, numbers out; a
+//! file that is not there gives `None`.
+
+use vramkit_units::ByteSize;
+
+/// A `Name:   123 kB` line of one of the kernel's files.
+fn kib_field(text: &str, name: &str) -> Option<ByteSize> {
+    let line = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':'))?;
+    let kib: u64 = line.trim().strip_suffix("kB")?.trim().parse().ok()?;
+    kib.checked_mul(1024).map(ByteSize::new)
+}
+
+/// Physical memory of the machine, or of the control group when that allows less.
+pub(super) fn total_memory() -> Option<ByteSize> {
+    let machine = kib_field(&std::fs::read_to_string("/proc/meminfo").ok()?, "MemTotal")?;
+    Some(cgroup_number("memory.max").map_or(machine, |limit| limit.min(machine)))
+}
+
+/// Memory that could be taken now without swapping, within the control group's limit.
+pub(super) fn available_memory() -> Option<ByteSize> {
+    let machine = kib_field(&std::fs::read_to_string("/proc/meminfo").ok()?, "MemAvailable")?;
+    let group = cgroup_number("memory.max")
+        .zip(cgroup_number("memory.current"))
+        .map(|(limit, current)| limit.saturating_sub(current));
+    Some(group.map_or(machine, |left| left.min(machine)))
+}
+
+/// A number of this process's (version 2) control group; `None` where there is none or it says `max`.
+fn cgroup_number(file: &str) -> Option<ByteSize> {
+    let groups = std::fs::read_to_string("/proc/self/cgroup").ok()?;
+    let path = groups.lines().find_map(|line| line.strip_prefix("0::"))?;
+    let text = std::fs::read_to_string(format!("/sys/fs/cgroup{path}/{file}")).ok()?;
+    text.trim().parse().ok().map(ByteSize::new)
+}
+
+/// Resident memory of this process between two addresses, as the kernel counts it. The mappings there must not
+/// reach over either address.
+pub(super) fn resident_between(start: u64, end: u64) -> Option<ByteSize> {
+    let maps = std::fs::read_to_string("/proc/self/smaps").ok()?;
+    let mut inside = false;
+    let mut resident = ByteSize::ZERO;
+    for line in maps.lines() {
+        if let Some((from, to)) = mapping_bounds(line) {
+            inside = from >= start && to <= end;
+        } else if inside && let Some(rss) = kib_field(line, "Rss") {
+            resident += rss;
+        }
+    }
+    Some(resident)
+}
+
+/// The addresses of a mapping's headline, such as `7f00-7f10 rw-p …`.
+fn mapping_bounds(line: &str) -> Option<(u64, u64)> {
+    let (from, to) = line.split_whitespace().next()?.split_once('-')?;
+    Some((u64::from_str_radix(from, 16).ok()?, u64::from_str_radix(to, 16).ok()?))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_kernels_lines_are_read() {
+        assert_eq!(kib_field("A: 1 kB\nMemTotal:       24 kB\n", "MemTotal"), Some(ByteSize::new(24 << 10)));
+        assert_eq!(kib_field("MemTotal: lots\n", "MemTotal"), None);
+        assert_eq!(mapping_bounds("7f00-7f10 rw-p 00000000"), Some((0x7f00, 0x7f10)));
+        assert_eq!(mapping_bounds("Rss:  4 kB"), None);
+    }
+}

@@ -1,0 +1,157 @@
+//! A pool's book: blocks, counts and owners, all that changes with a grant or a release, under one lock. It knows no
+//! device.
+
+use super::blocks::{Block, Label, Table};
+use super::counts::Counts;
+use super::front::Fronts;
+use super::ids::OwnerId;
+use super::lanes::Deferred;
+use super::owners::{Owners, Tags};
+use super::segregated::SegregatedFit;
+
+/// Everything that changes with a grant or a release, under one lock. Blocks that [fronts](Fronts) keep count as
+/// taken until they are [recalled](Book::recall). Bytes, where nothing else is said.
+pub(super) struct Book {
+    pub(super) fit: SegregatedFit,
+    /// The pool's unit, as a power of two.
+    shift: u32,
+    pub(super) arena: u64,
+    /// Addresses that memory which grows in place has beyond what it counts for.
+    pub(super) reserved: u64,
+    /// Grants ever.
+    pub(super) granted: u64,
+    pub(super) misses: u64,
+    /// Who had the lock last, and how often it has passed from thread to thread.
+    pub(super) last_thread: usize,
+    pub(super) meetings: u64,
+    pub(super) owners: Owners,
+    pub(super) tags: Tags,
+    /// Released on streams, not yet free.
+    pub(super) deferred: Deferred,
+    /// Numbers of owners that hold more than a budget that was set later, whom no front serves.
+    barred: Vec<u16>,
+    /// What compacting has done, ever.
+    pub(super) compacted: Compacted,
+}
+
+/// Moves of memory.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Compacted {
+    pub(super) moves: u64,
+    pub(super) bytes: u64,
+}
+
+impl Book {
+    /// Everything free, nobody known but [`OwnerId::NONE`]. `capacity` in units of `1 << shift` bytes.
+    pub(super) fn new(table: Table<'_>, capacity: u32, shift: u32) -> Self {
+        Self {
+            fit: SegregatedFit::new(table, capacity),
+            shift,
+            arena: 0,
+            reserved: 0,
+            granted: 0,
+            misses: 0,
+            last_thread: 0,
+            meetings: 0,
+            owners: Owners::new(),
+            tags: Tags::new(),
+            deferred: Deferred::default(),
+            barred: Vec::new(),
+            compacted: Compacted::default(),
+        }
+    }
+
+    /// Counts a block that has been made live.
+    #[inline(always)]
+    pub(super) fn grant(&mut self, counts: &Counts, offset: u64, granted: u64, label: Label) {
+        counts.add(granted, label.slack);
+        if offset + granted > self.arena {
+            self.arena = offset + granted;
+        }
+        self.granted += 1;
+        let owner = self.owners.at(label.owner);
+        owner.granted += granted;
+        if owner.granted > owner.peak {
+            owner.peak = owner.granted;
+        }
+        owner.allocations += 1;
+    }
+
+    /// Counts what a live block has grown by, from so many bytes on.
+    pub(super) fn charge(&mut self, offset: u64, from: u64, more: u64, owner: u16) {
+        self.arena = self.arena.max(offset + from + more);
+        self.reserved -= more;
+        let owner = self.owners.at(owner);
+        owner.granted += more;
+        owner.peak = owner.peak.max(owner.granted);
+    }
+
+    /// Frees a block that the caller alone holds, and takes it off the counts.
+    #[inline(always)]
+    pub(super) fn take_back(&mut self, counts: &Counts, table: Table<'_>, index: u32, block: &Block) {
+        let (granted, label) = (u64::from(block.size()) << self.shift, block.label());
+        self.fit.free(table, index, block);
+        counts.subtract(granted, label.slack);
+        let owner = self.owners.at(label.owner);
+        owner.granted -= granted;
+        owner.allocations -= 1;
+    }
+
+    /// Frees what the fronts keep; from then on the counts say what is true.
+    pub(super) fn recall(&mut self, counts: &Counts, table: Table<'_>, fronts: &Fronts) {
+        let mut slack = 0;
+        let tally = fronts.drain(|index| {
+            let block = table.at(index);
+            slack += i64::from(block.label().slack);
+            self.take_back(counts, table, index, block);
+        });
+        // What reuses of kept blocks have added or saved.
+        counts.change_slack(slack - tally.slack);
+        self.granted += tally.granted;
+        if !self.barred.is_empty() {
+            self.serve_again(fronts);
+        }
+    }
+
+    /// Has fronts serve no owner of these that holds more than it may, until it holds less: they grant what is counted
+    /// already, so for everybody else a budget that held before holds after.
+    pub(super) fn bar_if_over(&mut self, numbers: &[u16], fronts: &Fronts) {
+        for &number in numbers {
+            if self.owners.is_over(number) && !self.barred.contains(&number) {
+                self.barred.push(number);
+                fronts.bar(number);
+            }
+        }
+        self.serve_again(fronts);
+    }
+
+    fn serve_again(&mut self, fronts: &Fronts) {
+        let owners = &self.owners;
+        self.barred.retain(|&number| {
+            let over = owners.is_over(number);
+            if !over {
+                fronts.serve(number, owners.generation(number));
+            }
+            over
+        });
+    }
+
+    /// Frees an owner's number, when it holds nothing; else says what it holds. After a [recall](Self::recall).
+    pub(super) fn forget_owner(&mut self, number: u16, fronts: &Fronts) -> Result<(), u64> {
+        // Memory that grows in place may be of no bytes yet, and is somebody's all the same.
+        let owner = self.owners.get(number);
+        if owner.granted > 0 || owner.allocations > 0 {
+            return Err(owner.granted);
+        }
+        self.owners.forget(number);
+        fronts.bar(number);
+        Ok(())
+    }
+
+    /// Tells fronts of a number that is a new owner's.
+    pub(super) fn introduce(&self, id: OwnerId, fronts: &Fronts) {
+        if id.generation > 0 && !self.barred.contains(&id.number) {
+            fronts.serve(id.number, id.generation);
+        }
+    }
+}

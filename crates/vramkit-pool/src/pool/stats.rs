@@ -1,0 +1,130 @@
+//! A pool's numbers as plain data: [`PoolStats`] at an instant, [`LeakReport`] at its end, [`TrimReport`] of a
+//! trim.
+
+use std::fmt;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use vramkit_units::ByteSize;
+use vramkit_units::{Holder, Purpose};
+
+/// A pool at one instant. Every size says its scope: *requested* by the callers, *used* (granted, after
+/// rounding), *committed* (held from the device).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+pub struct PoolStats {
+    /// Most that can be granted.
+    pub capacity_bytes: ByteSize,
+    /// Held from the device.
+    pub committed_bytes: ByteSize,
+    /// Most ever held from the device.
+    pub peak_committed_bytes: ByteSize,
+    /// Granted.
+    pub used_bytes: ByteSize,
+    /// Most ever granted.
+    pub peak_used_bytes: ByteSize,
+    /// Of the granted bytes: released on streams whose work is not done.
+    pub pending_bytes: ByteSize,
+    /// Asked for by what is live.
+    pub requested_bytes: ByteSize,
+    /// Most ever asked for by what was live.
+    pub peak_requested_bytes: ByteSize,
+    /// The highest end of anything ever granted.
+    pub arena_bytes: ByteSize,
+    /// Allocations that are live.
+    pub live: u64,
+    /// Allocations ever granted.
+    pub granted: u64,
+    /// Grants that needed nothing of the device.
+    pub hits: u64,
+    /// Grants for which memory was committed.
+    pub misses: u64,
+    /// Requests refused.
+    pub failures: u64,
+    /// Requests that wait for streams now.
+    #[serde(default)]
+    pub waiting: u64,
+    /// Allocations moved by compacting, ever.
+    #[serde(default)]
+    pub moved: u64,
+    /// Their bytes.
+    #[serde(default)]
+    pub moved_bytes: ByteSize,
+    /// The largest block that could be granted.
+    pub largest_free_bytes: ByteSize,
+    /// Memory of the program that the pool's book takes. Of its table, the pages that have ever been used.
+    pub book_bytes: ByteSize,
+}
+
+impl PoolStats {
+    /// Bytes not granted.
+    pub fn available_bytes(&self) -> ByteSize {
+        self.capacity_bytes - self.used_bytes
+    }
+
+    /// Hits of all grants; `None` before the first.
+    pub fn hit_ratio(&self) -> Option<f64> {
+        (self.granted > 0).then(|| self.hits as f64 / self.granted as f64)
+    }
+
+    /// How much of the free memory is not in one piece, 0..1: `1 - largest_free / free`.
+    pub fn external_fragmentation_ratio(&self) -> f64 {
+        let free = self.available_bytes();
+        if free.is_zero() { 0.0 } else { 1.0 - self.largest_free_bytes.ratio_of(free) }
+    }
+
+    /// How much of what is granted was not asked for, 0..1: `1 - requested / granted`.
+    pub fn internal_fragmentation_ratio(&self) -> f64 {
+        if self.used_bytes.is_zero() { 0.0 } else { 1.0 - self.requested_bytes.ratio_of(self.used_bytes) }
+    }
+}
+
+/// An allocation that nobody released.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Leak {
+    /// Its tag; empty when it has none.
+    pub tag: String,
+    /// For whom it was granted.
+    pub model: Holder,
+    /// What for.
+    pub purpose: Purpose,
+    /// Bytes asked for.
+    pub requested_bytes: ByteSize,
+    /// Since it was granted, to about a hundredth of a second; `None` when the pool keeps no ages.
+    pub age: Option<Duration>,
+}
+
+/// What was live when a pool was dropped.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct LeakReport {
+    /// By address.
+    pub leaks: Vec<Leak>,
+}
+
+impl fmt::Display for LeakReport {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let total: ByteSize = self.leaks.iter().map(|leak| leak.requested_bytes).sum();
+        write!(f, "{} live allocations of {total}", self.leaks.len())?;
+        for leak in &self.leaks {
+            let tag = if leak.tag.is_empty() { "untagged" } else { &leak.tag };
+            write!(f, "\n  {tag}: {} of {} ({})", leak.requested_bytes, leak.model, leak.purpose)?;
+            if let Some(age) = leak.age {
+                write!(f, ", {:.2} s old", age.as_secs_f64())?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// What a trim gave back.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub struct TrimReport {
+    /// Bytes decommitted.
+    pub freed_bytes: ByteSize,
+    /// Calls of the device that it took.
+    pub device_calls: u64,
+    /// How long it took.
+    #[serde(skip)]
+    pub elapsed: Duration,
+}

@@ -1,0 +1,93 @@
+//! Which policy's turn is it? Readings of the pool come in, policies come out: the ladder, where pressure stands on it,
+//! and what has been tried. Acts on nothing itself.
+
+use std::time::Duration;
+
+use super::policy::{PolicyLadder, PressurePolicy};
+use crate::ladder::{LadderError, LevelChange, PressureGauge, PressureLevel, Rung};
+
+/// Chooses policies by a ladder, with cooldowns, and lets those that free too little give way.
+#[derive(Debug)]
+pub struct PressureHandler {
+    ladder: PolicyLadder,
+    gauge: PressureGauge,
+    /// The level whose rung has refused new bindings.
+    rejecting: Option<PressureLevel>,
+    /// On the present rung: which policy's turn it is, and how often in a row it freed too little.
+    turn: usize,
+    short: u32,
+    last_action: Option<Duration>,
+}
+
+/// What to do about the present level.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Turn {
+    /// Nothing: there is no pressure, or its rung has no policy.
+    NoPressure,
+    /// Nothing yet.
+    CoolingDown,
+    /// Let this policy act, to get below this fraction of the capacity.
+    Act(PressurePolicy, f64),
+}
+
+impl PressureHandler {
+    /// At no pressure.
+    pub fn new(ladder: PolicyLadder) -> Result<Self, LadderError> {
+        ladder.check()?;
+        let gauge = PressureGauge::new();
+        Ok(Self { ladder, gauge, rejecting: None, turn: 0, short: 0, last_action: None })
+    }
+
+    /// The ladder.
+    pub fn ladder(&self) -> &PolicyLadder {
+        &self.ladder
+    }
+
+    /// Where pressure stands, and how often each level was read.
+    pub fn gauge(&self) -> &PressureGauge {
+        &self.gauge
+    }
+
+    /// Takes a reading in: `fraction` of the capacity in use at the time `now`. On a change of level the first
+    /// policy of its rung is up, and a refusal from above it ends.
+    pub fn read(&mut self, fraction: f64, now: Duration) -> Option<LevelChange> {
+        let change = self.gauge.read(&self.ladder, fraction, now)?;
+        (self.turn, self.short) = (0, 0);
+        self.rejecting = self.rejecting.filter(|&rejecting| change.to >= rejecting);
+        Some(change)
+    }
+
+    /// Whose turn it is; the cooldown runs from here.
+    pub fn next(&mut self, now: Duration) -> Turn {
+        let Some(rung) = self.ladder.rung(self.gauge.level()) else { return Turn::NoPressure };
+        let cooldown = Duration::from_secs_f64(rung.cooldown_seconds);
+        if self.last_action.is_some_and(|last| now.saturating_sub(last) < cooldown) {
+            return Turn::CoolingDown;
+        }
+        let Some(&policy) = rung.policies.get(self.turn) else { return Turn::NoPressure };
+        self.last_action = Some(now);
+        Turn::Act(policy, rung.exit.unwrap_or(rung.enter))
+    }
+
+    /// Says what came of the policy that was up at `level`. Returns the policy that it gives way to, if it does.
+    pub fn acted(&mut self, level: PressureLevel, freed_enough: bool) -> Option<PressurePolicy> {
+        if level != self.gauge.level() {
+            return None; // The level has changed, and with it the turn.
+        }
+        self.short = if freed_enough { 0 } else { self.short + 1 };
+        let next = self.ladder.rung(level)?.policies.get(self.turn + 1).copied();
+        let next = next.filter(|_| self.short >= self.ladder.patience)?;
+        (self.turn, self.short) = (self.turn + 1, 0);
+        Some(next)
+    }
+
+    /// Refuses new bindings until the level falls below the present one; nothing at no pressure.
+    pub fn reject(&mut self) {
+        self.rejecting = Some(self.gauge.level()).filter(|&level| level > PressureLevel::Normal);
+    }
+
+    /// The rung that refuses new bindings.
+    pub fn rejecting(&self) -> Option<&Rung<PressurePolicy>> {
+        self.ladder.rung(self.rejecting?)
+    }
+}

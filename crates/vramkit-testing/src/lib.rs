@@ -1,0 +1,62 @@
+//! Helpers for tests and benchmarks of programs that use a pool or an orchestrator.
+//!
+//! In: a device, a seed, an orchestrator. Out: a panic that says what a device does wrong ([`check_device`],
+//! [`check_pool`]); series, ledgers and programs with and without leaks, all synthetic ([`series`](fn@series),
+//! [`Program`]); a pool that is full ([`fill_pool_to_fraction`]). Never here: anything that a program needs outside its
+//! tests.
+
+#![forbid(unsafe_code)]
+
+mod device;
+mod programs;
+mod random;
+mod series;
+
+pub use device::{check_device, check_pool};
+pub use programs::Program;
+pub use random::Random;
+pub use series::{Healthy, Leaking, Series, series};
+
+use std::sync::Arc;
+
+use vramkit::orchestrator::{BindError, MemoryOrchestrator};
+use vramkit::plan::{LifetimeError, Model, Schedule, TensorLifetime};
+use vramkit::units::{ByteSize, Step};
+
+/// Why a pool could not be filled.
+#[derive(Debug, thiserror::Error)]
+pub enum FillError {
+    /// A filler could not be planned.
+    #[error(transparent)]
+    Plan(#[from] LifetimeError),
+    /// A filler could not be bound.
+    #[error(transparent)]
+    Bind(#[from] BindError),
+}
+
+/// A model of one tensor, for as long as the model runs.
+pub fn filler(name: &str, size: ByteSize) -> Model {
+    let tensor =
+        TensorLifetime { alignment: 256, ..TensorLifetime::new(name, &format!("{name}.all"), 0, 1, size) };
+    Model { name: name.into(), weights: ByteSize::ZERO, start: Step(0), tensors: vec![tensor] }
+}
+
+/// Binds `filler-0`, `filler-1`… (about a twentieth of the capacity each, the last one smaller) until `fraction`
+/// of the pool is used, to the nearest 256 bytes. Returns their names, the least recently used first.
+pub fn fill_pool_to_fraction(
+    orchestrator: &MemoryOrchestrator,
+    fraction: f64,
+) -> Result<Vec<Arc<str>>, FillError> {
+    let pool = orchestrator.pool();
+    let target = (pool.capacity().bytes() as f64 * fraction / 256.0).round() as u64 * 256;
+    let each = (pool.capacity().bytes() / 20 / 256).max(1) * 256;
+    let mut names = Vec::new();
+    while pool.used().bytes() < target {
+        let size = ByteSize::new(each.min(target - pool.used().bytes()));
+        let model = filler(&format!("filler-{}", names.len()), size);
+        let plan = orchestrator.plan(std::slice::from_ref(&model), Schedule::Fixed)?;
+        orchestrator.bind(&model.name, &plan)?;
+        names.push(model.name);
+    }
+    Ok(names)
+}

@@ -1,0 +1,17 @@
+//! Time of a plan, which is counted in steps.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+/// An instant of a plan's clock: the index of a step, not a duration in seconds.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[serde(transparent)]
+pub struct Step(pub u64);
+
+impl fmt::Display for Step {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "step {}", self.0)
+    }
+}
