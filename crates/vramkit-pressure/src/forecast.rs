@@ -150,13 +150,13 @@ pub fn sampling_period(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::testing::Random;
+    use vramkit_units::SplitMix64;
 
     const SECOND: Duration = Duration::from_secs(1);
 
     #[test]
     fn an_even_fill_is_forecast_with_an_interval_that_holds_it() {
-        let (mut forecaster, mut random) = (Forecaster::default(), Random::new(7));
+        let (mut forecaster, mut random) = (Forecaster::default(), SplitMix64::new(7));
         for second in 0..400u64 {
             let used = 1e9 + 1e6 * second as f64 + 5e6 * random.unit();
             forecaster.push(SECOND * second as u32, ByteSize::new(used as u64));
