@@ -228,6 +228,9 @@ impl<'ast> Visit<'ast> for Paths<'_> {
     }
 
     fn visit_use_path(&mut self, _: &'ast syn::UsePath) {}
+
+    // Who may see a thing is not who uses it.
+    fn visit_vis_restricted(&mut self, _: &'ast syn::VisRestricted) {}
 }
 
 /// The file in which a path's name is defined, and the name; `None` when it is not of this crate.

@@ -37,6 +37,16 @@ pub struct StallTimes {
 }
 
 /// Measures it. Share it behind an [`Arc`](std::sync::Arc).
+///
+/// ```
+/// use vramkit_pool::stall::StallMeter;
+///
+/// let meter = StallMeter::default();
+/// let working = meter.work();
+/// drop(meter.wait()); // the only worker waited, for no time to speak of
+/// drop(working);
+/// assert!(meter.times().full.total_seconds < 1.0);
+/// ```
 #[derive(Debug)]
 pub struct StallMeter {
     state: Mutex<State>,

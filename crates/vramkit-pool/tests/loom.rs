@@ -78,9 +78,9 @@ fn a_failed_commit_is_undone_without_harm_to_a_neighbour() {
 }
 
 /// A pool whose threads have met at the book's lock, which is when they begin to keep blocks.
-fn pool_with_fronts(granules: u64) -> Arc<DeviceMemoryPool> {
+fn pool_with_thread_caches(granules: u64) -> Arc<DeviceMemoryPool> {
     let pool = pool(granules);
-    pool.use_fronts();
+    pool.use_thread_caches();
     pool
 }
 
@@ -88,7 +88,7 @@ fn pool_with_fronts(granules: u64) -> Arc<DeviceMemoryPool> {
 #[cfg(not(words))]
 fn a_block_that_a_thread_keeps_is_nobody_elses() {
     loom::model(|| {
-        let pool = pool_with_fronts(2);
+        let pool = pool_with_thread_caches(2);
         let other = pool.clone();
         let thread = thread::spawn(move || {
             use_memory(&other, 512, 6);
@@ -105,7 +105,7 @@ fn a_block_that_a_thread_keeps_is_nobody_elses() {
 #[cfg(not(words))]
 fn what_a_thread_keeps_is_there_for_another_that_needs_it() {
     loom::model(|| {
-        let pool = pool_with_fronts(2);
+        let pool = pool_with_thread_caches(2);
         let other = pool.clone();
         let thread = thread::spawn(move || use_memory(&other, 768, 9));
         thread.join().unwrap();
@@ -121,7 +121,7 @@ fn what_a_thread_keeps_is_there_for_another_that_needs_it() {
 #[cfg(not(words))]
 fn of_two_releases_of_an_id_one_wins() {
     loom::model(|| {
-        let pool = pool_with_fronts(2);
+        let pool = pool_with_thread_caches(2);
         let id = pool.allocate(Request::new(ByteSize::new(512))).unwrap().into_id();
         let other = pool.clone();
         let thread = thread::spawn(move || other.release(id).is_ok());
@@ -155,8 +155,8 @@ mod words {
     use super::*;
     use vramkit_pool::pool::{OwnerId, Purpose};
 
-    fn pool_of_two_owners(fronts: bool) -> (Arc<DeviceMemoryPool>, [OwnerId; 2]) {
-        let pool = if fronts { pool_with_fronts(2) } else { pool(2) };
+    fn pool_of_two_owners(thread_caches: bool) -> (Arc<DeviceMemoryPool>, [OwnerId; 2]) {
+        let pool = if thread_caches { pool_with_thread_caches(2) } else { pool(2) };
         let owners = ["a", "b"].map(|name| pool.owner(name, Purpose::Kv));
         (pool, owners)
     }

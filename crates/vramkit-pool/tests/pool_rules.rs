@@ -25,12 +25,12 @@ fn mib(n: u64) -> Request {
     Request::new(ByteSize::mib(n))
 }
 
-/// What fronts keep, what streams keep, what was granted before: a budget holds for all of it.
+/// What thread caches keep, what streams keep, what was granted before: a budget holds for all of it.
 #[test]
 fn a_budget_holds_however_memory_is_granted() {
-    // 64 GiB: a front keeps up to 64 MiB, blocks up to 4 MiB.
+    // 64 GiB: a thread cache keeps up to 64 MiB, blocks up to 4 MiB.
     let pool = pool(64 << 10);
-    pool.use_fronts();
+    pool.use_thread_caches();
     let owner = pool.owner("m", Purpose::Kv);
     let request = mib(4).owner(owner);
     let grant = |n: usize| -> Vec<Allocation> { (0..n).map(|_| pool.allocate(request).unwrap()).collect() };
@@ -41,7 +41,7 @@ fn a_budget_holds_however_memory_is_granted() {
     pool.set_budget(owner, Some(ByteSize::mib(20))).unwrap();
     let five = grant(5);
     assert!(matches!(pool.allocate(request), Err(PoolError::OverBudget(_))));
-    // Less than it holds: what it holds stays, and what it gives back it does not get again, not from its own front
+    // Less than it holds: what it holds stays, and what it gives back it does not get again, not from its own thread cache
     // either, until it holds less than it may.
     pool.set_budget(owner, Some(ByteSize::mib(9))).unwrap();
     let mut kept = five;
@@ -89,7 +89,7 @@ fn a_budget_holds_for_what_a_stream_gives_back_to_itself() {
 #[test]
 fn every_way_counts_once_in_the_ledger_and_the_statistics() {
     let pool = pool(64 << 10);
-    pool.use_fronts();
+    pool.use_thread_caches();
     let owner = pool.owner("m", Purpose::Kv);
     let stream = ManualStream::new(1);
     let mut grants = 0;
@@ -151,11 +151,11 @@ fn owners_run_out_with_an_error_and_come_back_when_they_are_forgotten() {
     let _nobodys = pool.allocate(mib(1)).unwrap();
 }
 
-/// A front that kept blocks for an owner does not serve the next one that has its number by the old id, nor the old one.
+/// A thread cache that kept blocks for an owner does not serve the next one that has its number by the old id, nor the old one.
 #[test]
 fn a_front_does_not_mistake_owners() {
     let pool = pool(64 << 10);
-    pool.use_fronts();
+    pool.use_thread_caches();
     let old = pool.owner("old", Purpose::Kv);
     drop(pool.allocate(mib(1).owner(old)).unwrap());
     pool.forget_owner(old).unwrap();

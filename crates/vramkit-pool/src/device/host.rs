@@ -21,6 +21,19 @@ use vramkit_units::ByteSize;
 const ID: &str = "host";
 
 /// The embedded default device: memory of this machine, up to a capacity.
+///
+/// ```
+/// use vramkit_pool::ByteSize;
+/// use vramkit_pool::device::{Backing, Device, HostDevice};
+///
+/// let device = HostDevice::new(ByteSize::mib(64));
+/// let memory = device.reserve(ByteSize::mib(16))?; // addresses, and no memory yet
+/// let granule = memory.range().part(0, HostDevice::GRANULARITY).expect("inside");
+/// memory.commit(granule)?;
+/// memory.write(granule.base, b"real memory of this machine")?;
+/// assert_eq!(device.memory().committed_bytes.value, Some(HostDevice::GRANULARITY));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug)]
 pub struct HostDevice(Checked<Mappings>);
 

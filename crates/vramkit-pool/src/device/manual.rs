@@ -6,6 +6,21 @@ use super::{DeviceError, Stream, StreamEvent, StreamId};
 use crate::sync::lock_std;
 
 /// A queue of work that [`finish`](Self::finish) declares done.
+///
+/// ```
+/// # use std::sync::Arc;
+/// # use vramkit_pool::{ByteSize, device::SimulatedDevice, pool::{DeviceMemoryPool, Request}};
+/// # let device = Arc::new(SimulatedDevice::new(ByteSize::mib(64)));
+/// # let pool = DeviceMemoryPool::new(device, ByteSize::mib(64))?;
+/// use vramkit_pool::device::ManualStream;
+/// let stream = ManualStream::new(1);
+/// let (id, _) = pool.allocate_id(Request::new(ByteSize::mib(60)))?;
+/// pool.release_on(id, &stream)?;
+/// assert_eq!(pool.used(), ByteSize::mib(60)); // work on the stream may still use it
+/// stream.finish();
+/// assert_eq!(pool.used(), ByteSize::ZERO);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug)]
 pub struct ManualStream {
     id: StreamId,

@@ -20,6 +20,7 @@ const ID: &str = "sim";
 /// Something that goes wrong. Operations and commits are counted from 1; reserving, releasing, committing,
 /// decommitting and moving bytes are operations, reading numbers and what the book refuses are not.
 #[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
 pub enum Fault {
     /// The n-th commit is refused for lack of memory.
     CommitFails {
@@ -51,6 +52,16 @@ pub enum Fault {
 }
 
 /// Sets up a [`SimulatedDevice`].
+///
+/// ```
+/// use vramkit_pool::ByteSize;
+/// use vramkit_pool::device::{Backing, DeviceError, Fault, SimulatedDevice};
+///
+/// let card = SimulatedDevice::builder(ByteSize::gib(1)).fault(Fault::CommitFails { nth: 1 }).build();
+/// let memory = card.reserve(ByteSize::mib(4))?;
+/// assert!(matches!(memory.commit(memory.range()), Err(DeviceError::OutOfMemory { .. })));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone, Debug)]
 pub struct SimulatedDeviceBuilder {
     capacity: ByteSize,
@@ -107,6 +118,14 @@ impl SimulatedDeviceBuilder {
 
 /// A device of any size without memory behind it, with faults on demand: the same calls in the same order from the
 /// same seed give the same results.
+///
+/// ```
+/// use vramkit_pool::ByteSize;
+/// use vramkit_pool::device::{Device, SimulatedDevice};
+///
+/// let card = SimulatedDevice::new(ByteSize::gib(80)); // on any machine: no memory is behind it
+/// assert_eq!(card.memory().total_bytes.value, Some(ByteSize::gib(80)));
+/// ```
 #[derive(Debug)]
 pub struct SimulatedDevice(Checked<Simulation>);
 

@@ -4,10 +4,15 @@
 //! that is not granted. A handle's memory is changed by whoever holds the handle mutably; an id's by whoever has the
 //! id, from several threads at once if they like.
 
+use super::allocation::Allocation;
+use super::caching::CachedAllocation;
 use super::compact::{Pinned, PinnedMut};
 use super::core::Inner;
+use super::device_memory_pool::DeviceMemoryPool;
 use super::error::OutOfBounds;
-use super::{Allocation, AllocationId, CachedAllocation, DeviceMemoryPool, GrowingAllocation, PoolError};
+use super::error::PoolError;
+use super::growing::GrowingAllocation;
+use super::ids::AllocationId;
 use crate::device::{AddressRange, find_mismatch_by};
 use crate::sync::read;
 use vramkit_units::ByteSize;

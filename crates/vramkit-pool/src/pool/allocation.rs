@@ -3,9 +3,9 @@
 use std::fmt;
 use std::sync::Arc;
 
-use super::PoolError;
 use super::blocks::BlockId;
 use super::core::Inner;
+use super::error::PoolError;
 use super::ids::AllocationId;
 use crate::device::{AddressRange, Device, Stream};
 use vramkit_units::ByteSize;

@@ -1,4 +1,4 @@
-//! The table of blocks: what a place of the pool's range is now, live, free or kept in a thread's front.
+//! The table of blocks: what a place of the pool's range is now, live, free or kept in a thread's cache.
 //!
 //! A block is eight 32-bit words, two blocks to a cache line. Sizes and offsets are in the pool's units. The
 //! table grows by chunks that never move, so that an id leads to its block without the book's lock. Who may
@@ -7,8 +7,8 @@
 //! * offset, size, neighbours and the place in a bin change under the book's lock only, and the first two not
 //!   while the block is live, unless it is movable;
 //! * the label (owner, tag, slack, age) is written by whoever holds the block alone: the thread that has just
-//!   got it from the book or from a front;
-//! * `state` [hands it over](super::handover): it is published last when a block becomes live, and retired first, by an
+//!   got it from the book or from a thread cache;
+//! * `state` [hands it over](super::seqlock): it is published last when a block becomes live, and retired first, by an
 //!   exchange, when it stops being live. Of two releases of one id, one wins.
 
 #[cfg(not(loom))]
@@ -23,7 +23,7 @@ use crate::sync::AtomicU32 as Word;
 #[cfg(not(all(loom, words)))]
 use std::sync::atomic::AtomicU32 as Word;
 
-use super::handover::Handover;
+use super::seqlock::SeqLock;
 use crate::sync::OnceLock;
 
 /// No block.
@@ -41,7 +41,7 @@ const KIND_BITS: u32 = 3;
 const KIND: u32 = (1 << KIND_BITS) - 1;
 const FREE: u32 = 0;
 const LIVE: u32 = 1;
-/// Held by a front, by a stream or by whoever is at work on it.
+/// Held by a thread cache, by a stream or by whoever is at work on it.
 const KEPT: u32 = 2;
 /// Live, and may be moved.
 const MOVABLE: u32 = 3;
@@ -139,7 +139,7 @@ pub(super) struct Block {
     link: Word,
     slack: Word,
     born: Word,
-    state: Handover,
+    state: SeqLock,
 }
 
 #[cfg(not(loom))]

@@ -3,13 +3,13 @@
 
 use super::blocks::{Block, Label, Table};
 use super::counts::Counts;
-use super::front::Fronts;
+use super::deferred::DeferredFrees;
 use super::ids::OwnerId;
-use super::lanes::Deferred;
 use super::owners::{Owners, Tags};
 use super::segregated::SegregatedFit;
+use super::thread_cache::ThreadCaches;
 
-/// Everything that changes with a grant or a release, under one lock. Blocks that [fronts](Fronts) keep count as
+/// Everything that changes with a grant or a release, under one lock. Blocks that [thread caches](ThreadCaches) keep count as
 /// taken until they are [recalled](Book::recall). Bytes, where nothing else is said.
 pub(super) struct Book {
     pub(super) fit: SegregatedFit,
@@ -27,8 +27,8 @@ pub(super) struct Book {
     pub(super) owners: Owners,
     pub(super) tags: Tags,
     /// Released on streams, not yet free.
-    pub(super) deferred: Deferred,
-    /// Numbers of owners that hold more than a budget that was set later, whom no front serves.
+    pub(super) deferred: DeferredFrees,
+    /// Numbers of owners that hold more than a budget that was set later, whom no thread cache serves.
     barred: Vec<u16>,
     /// What compacting has done, ever.
     pub(super) compacted: Compacted,
@@ -55,7 +55,7 @@ impl Book {
             meetings: 0,
             owners: Owners::new(),
             tags: Tags::new(),
-            deferred: Deferred::default(),
+            deferred: DeferredFrees::default(),
             barred: Vec::new(),
             compacted: Compacted::default(),
         }
@@ -97,10 +97,10 @@ impl Book {
         owner.allocations -= 1;
     }
 
-    /// Frees what the fronts keep; from then on the counts say what is true.
-    pub(super) fn recall(&mut self, counts: &Counts, table: Table<'_>, fronts: &Fronts) {
+    /// Frees what the thread caches keep; from then on the counts say what is true.
+    pub(super) fn recall(&mut self, counts: &Counts, table: Table<'_>, thread_caches: &ThreadCaches) {
         let mut slack = 0;
-        let tally = fronts.drain(|index| {
+        let tally = thread_caches.drain(|index| {
             let block = table.at(index);
             slack += i64::from(block.label().slack);
             self.take_back(counts, table, index, block);
@@ -109,49 +109,49 @@ impl Book {
         counts.change_slack(slack - tally.slack);
         self.granted += tally.granted;
         if !self.barred.is_empty() {
-            self.serve_again(fronts);
+            self.serve_again(thread_caches);
         }
     }
 
-    /// Has fronts serve no owner of these that holds more than it may, until it holds less: they grant what is counted
+    /// Has thread caches serve no owner of these that holds more than it may, until it holds less: they grant what is counted
     /// already, so for everybody else a budget that held before holds after.
-    pub(super) fn bar_if_over(&mut self, numbers: &[u16], fronts: &Fronts) {
+    pub(super) fn bar_if_over(&mut self, numbers: &[u16], thread_caches: &ThreadCaches) {
         for &number in numbers {
             if self.owners.is_over(number) && !self.barred.contains(&number) {
                 self.barred.push(number);
-                fronts.bar(number);
+                thread_caches.bar(number);
             }
         }
-        self.serve_again(fronts);
+        self.serve_again(thread_caches);
     }
 
-    fn serve_again(&mut self, fronts: &Fronts) {
+    fn serve_again(&mut self, thread_caches: &ThreadCaches) {
         let owners = &self.owners;
         self.barred.retain(|&number| {
             let over = owners.is_over(number);
             if !over {
-                fronts.serve(number, owners.generation(number));
+                thread_caches.serve(number, owners.generation(number));
             }
             over
         });
     }
 
     /// Frees an owner's number, when it holds nothing; else says what it holds. After a [recall](Self::recall).
-    pub(super) fn forget_owner(&mut self, number: u16, fronts: &Fronts) -> Result<(), u64> {
+    pub(super) fn forget_owner(&mut self, number: u16, thread_caches: &ThreadCaches) -> Result<(), u64> {
         // Memory that grows in place may be of no bytes yet, and is somebody's all the same.
         let owner = self.owners.get(number);
         if owner.granted > 0 || owner.allocations > 0 {
             return Err(owner.granted);
         }
         self.owners.forget(number);
-        fronts.bar(number);
+        thread_caches.bar(number);
         Ok(())
     }
 
-    /// Tells fronts of a number that is a new owner's.
-    pub(super) fn introduce(&self, id: OwnerId, fronts: &Fronts) {
+    /// Tells thread caches of a number that is a new owner's.
+    pub(super) fn introduce(&self, id: OwnerId, thread_caches: &ThreadCaches) {
         if id.generation > 0 && !self.barred.contains(&id.number) {
-            fronts.serve(id.number, id.generation);
+            thread_caches.serve(id.number, id.generation);
         }
     }
 }

@@ -11,7 +11,12 @@ use std::time::{Duration, Instant};
 
 use serde::Serialize;
 
-use super::{AllocationId, DeviceMemoryPool, PoolConfig, PoolError, Request, SizeClasses};
+use super::classes::SizeClasses;
+use super::config::PoolConfig;
+use super::device_memory_pool::DeviceMemoryPool;
+use super::error::PoolError;
+use super::ids::AllocationId;
+use super::request::Request;
 use crate::device::{AddressRange, Backing};
 use crate::sync::lock_std;
 use vramkit_units::ByteSize;
@@ -40,6 +45,7 @@ impl Default for CachingConfig {
 
 /// A caching pool at one instant.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
 pub struct CachingStats {
     /// Requests that took an idle block.
     pub hits: u64,
@@ -64,6 +70,20 @@ impl CachingStats {
 }
 
 /// A pool with a cache of idle blocks in front.
+///
+/// ```
+/// use vramkit_pool::device::SimulatedDevice;
+/// use vramkit_pool::pool::{CachingConfig, CachingPool};
+/// # use std::sync::Arc;
+/// # use vramkit_pool::ByteSize;
+///
+/// let device = Arc::new(SimulatedDevice::new(ByteSize::gib(1)));
+/// let pool = Arc::new(CachingPool::new(device, ByteSize::gib(1), CachingConfig::default())?);
+/// drop(pool.allocate(ByteSize::mib(3))?);
+/// drop(pool.allocate(ByteSize::mib(3))?); // the same class again: a hit
+/// assert_eq!(pool.stats().hits, 1);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug)]
 pub struct CachingPool {
     pool: DeviceMemoryPool,

@@ -8,8 +8,16 @@ const MIB: u64 = 1 << 20;
 
 /// How a pool rounds requests up. What a policy wastes is
 /// [`PoolStats::internal_fragmentation_ratio`](super::PoolStats::internal_fragmentation_ratio).
+///
+/// ```
+/// use vramkit_pool::pool::SizeClasses;
+///
+/// assert_eq!(SizeClasses::Stepped.round(15 << 20), Some(20 << 20));
+/// assert_eq!(SizeClasses::PowersOfTwo { steps: 4 }.round(1100), Some(1280));
+/// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
+#[non_exhaustive]
 pub enum SizeClasses {
     /// As requested.
     #[default]

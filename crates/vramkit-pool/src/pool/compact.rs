@@ -13,66 +13,34 @@ use std::collections::VecDeque;
 use std::fmt;
 use std::marker::PhantomData;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
-
-use serde::Serialize;
+use std::time::Instant;
 
 use super::blocks::Block;
 use super::book::Book;
+use super::config::CompactBudget;
 use super::core::{Inner, Refusal};
+use super::error::PoolError;
+use super::ids::AllocationId;
 use super::moves::Move;
-use super::{AllocationId, PoolError};
+use super::stats::CompactReport;
 use crate::device::{AddressRange, DeviceError, Stream};
 use vramkit_units::ByteSize;
 
 /// The largest piece that goes by way of main memory.
 const BOUNCE: u64 = 8 << 20;
 
-/// How much compacting may do.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct CompactBudget {
-    /// Most copies that the device is asked for.
-    pub copies: u64,
-    /// Most bytes moved.
-    pub bytes: ByteSize,
-}
-
-impl CompactBudget {
-    /// No limit.
-    pub const UNLIMITED: Self = Self { copies: u64::MAX, bytes: ByteSize::MAX };
-}
-
-impl Default for CompactBudget {
-    /// What a request may do for itself: 256 copies and 1 GiB, some milliseconds on a card.
-    fn default() -> Self {
-        Self { copies: 256, bytes: ByteSize::gib(1) }
-    }
-}
-
-/// What compacting did.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
-#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
-pub struct CompactReport {
-    /// Allocations moved.
-    pub moved: u64,
-    /// Their bytes.
-    pub moved_bytes: ByteSize,
-    /// Copies that the device was asked for.
-    pub copies: u64,
-    /// The largest free block before.
-    pub largest_before_bytes: ByteSize,
-    /// And after.
-    pub largest_after_bytes: ByteSize,
-    /// Whether something could not be moved because it was pinned.
-    pub pinned: bool,
-    /// Whether the budget ended it, or the lack of memory to move into within the pool's capacity; the next pass goes on.
-    pub unfinished: bool,
-    /// How long it took.
-    #[serde(skip)]
-    pub elapsed: Duration,
-}
-
 /// Memory of a pool that the pool may move; given back when it is dropped, or when the last [`Pinned`] of it is.
+///
+/// ```
+/// # use std::sync::Arc;
+/// # use vramkit_pool::{ByteSize, device::SimulatedDevice, pool::{DeviceMemoryPool, Request}};
+/// # let device = Arc::new(SimulatedDevice::new(ByteSize::mib(64)));
+/// # let pool = DeviceMemoryPool::new(device, ByteSize::mib(64))?;
+/// let block = pool.allocate_movable(Request::new(ByteSize::mib(1)))?;
+/// let pinned = block.pin(); // stays where it is for as long as this lives
+/// assert_eq!(pinned.range().size, ByteSize::mib(1));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 pub struct MovableAllocation {
     held: Arc<Held>,
     requested: ByteSize,

@@ -8,17 +8,20 @@ use super::blocks::{Block, BlockId, Blocks, Kind, Label, Seen, Table};
 use super::book::Book;
 use super::classes::SizeClasses;
 use super::clock;
+use super::config::PoolConfig;
 use super::counts::Counts;
-use super::front::{self, Fronts};
+use super::error::PoolError;
 use super::granules::Granules;
 use super::ids::AllocationId;
+use super::ids::UnknownOwner;
 use super::moves::Moves;
-use super::owners::{Excess, Unknown};
+use super::owners::Excess;
+use super::reclaim::Reclaimer;
 use super::record::Recording;
-use super::request::Request;
-use super::{PoolConfig, PoolError, Reclaimer};
+use super::request::{Request, UNIT_SHIFT};
+use super::thread_cache::{self, ThreadCaches};
 use crate::device::{AddressRange, Backing, Device, DeviceError, HostMemory, Reservation, asker};
-use crate::latch::{Latch, LatchGuard};
+use crate::spin_park::{SpinParkGuard, SpinParkLock};
 use crate::stall::StallMeter;
 use crate::sync::{AtomicU64, Mutex};
 use vramkit_units::ByteSize;
@@ -40,8 +43,8 @@ pub(crate) struct Inner {
     pub(super) config: PoolConfig,
     pub(super) granules: Granules,
     pub(super) blocks: Blocks,
-    pub(super) fronts: Fronts,
-    pub(super) book: Latch<Book>,
+    pub(super) thread_caches: ThreadCaches,
+    pub(super) book: SpinParkLock<Book>,
     pub(super) counts: Counts,
     /// Time that requests wait for memory.
     pub(super) stall: StallMeter,
@@ -73,7 +76,7 @@ pub(super) enum Refusal {
     /// One fits, and the device has no memory for it.
     NoMemory(Box<DeviceError>),
     Budget(Excess),
-    Owner(Unknown),
+    Owner(UnknownOwner),
 }
 
 impl Inner {
@@ -126,9 +129,9 @@ impl Inner {
             addresses_are_free,
             shift,
             config,
-            book: Latch::new(Book::new(blocks.table(), end, shift)),
+            book: SpinParkLock::new(Book::new(blocks.table(), end, shift)),
             blocks,
-            fronts: Fronts::new(units),
+            thread_caches: ThreadCaches::new(units),
             counts: Counts::default(),
             stall: StallMeter::default(),
             failures: AtomicU64::new(0),
@@ -207,7 +210,7 @@ impl Inner {
     /// A block, with or without memory behind it.
     #[inline(always)]
     pub(super) fn place(&self, request: &Request) -> Result<Placed, Refusal> {
-        if request.is_plain() && !self.fronts.are_active() {
+        if request.is_plain() && !self.thread_caches.are_active() {
             // Nearly all requests: compiled for themselves, without what the others need.
             return self.place_in_book(request, 1);
         }
@@ -218,7 +221,7 @@ impl Inner {
     #[inline(never)]
     fn place_with_care(&self, request: &Request) -> Result<Placed, Refusal> {
         let alignment = self.alignment(request).ok_or(Refusal::NoRoom)?;
-        if self.fronts.are_active()
+        if self.thread_caches.are_active()
             && alignment == 1
             && request.kind != Kind::Movable
             && let Some(placed) = self.place_from_front(request)
@@ -278,7 +281,7 @@ impl Inner {
     fn place_from_front(&self, request: &Request) -> Option<Placed> {
         let (granted, units) = self.granted(request.size.bytes())?;
         let label = self.label(request, request.owner.number, granted);
-        let index = self.fronts.take(self.table(), units, request.owner, label)?;
+        let index = self.thread_caches.take(self.table(), units, request.owner, label)?;
         let block = self.table().at(index);
         let offset = self.bytes(block.offset());
         let stamp = block.set_live(request.kind, label);
@@ -288,9 +291,9 @@ impl Inner {
 
     /// The book's lock, on the paths that many threads take; notes when it passes from one to another.
     #[inline(always)]
-    fn lock_book(&self) -> LatchGuard<'_, Book> {
+    fn lock_book(&self) -> SpinParkGuard<'_, Book> {
         let mut book = self.book.lock();
-        let thread = front::thread();
+        let thread = thread_cache::thread();
         if book.last_thread != thread {
             self.note_meeting(&mut book, thread);
         }
@@ -301,40 +304,40 @@ impl Inner {
     fn note_meeting(&self, book: &mut Book, thread: usize) {
         book.last_thread = thread;
         book.meetings += 1;
-        if book.meetings == front::MEETINGS {
-            self.fronts.activate();
+        if book.meetings == thread_cache::MEETINGS {
+            self.thread_caches.activate();
         }
     }
 
-    /// Peaks are exact for one thread; with several they may be over by what other threads' fronts keep.
+    /// Peaks are exact for one thread; with several they may be over by what other threads' caches keep.
     #[inline(always)]
     pub(super) fn note_peaks(&self) {
         let (mut used, mut requested) = (self.counts.used(), self.counts.requested());
-        if self.fronts.are_active() {
+        if self.thread_caches.are_active() {
             (used, requested) = self.without_own(used, requested);
         }
         self.counts.note_peaks(used, requested);
     }
 
-    /// Counts without what this thread's front keeps.
+    /// Counts without what this thread's cache keeps.
     #[cold]
     fn without_own(&self, used: u64, requested: u64) -> (u64, u64) {
-        let (units, slack) = self.fronts.own_tally();
+        let (units, slack) = self.thread_caches.own_tally();
         let used = used.saturating_sub(units << self.shift);
         (used, requested.wrapping_sub(units << self.shift).wrapping_add_signed(slack).min(used))
     }
 
-    /// The book, with everything in it that fronts kept.
-    pub(super) fn recalled(&self) -> LatchGuard<'_, Book> {
+    /// The book, with everything in it that thread caches kept.
+    pub(super) fn recalled(&self) -> SpinParkGuard<'_, Book> {
         let mut book = self.book.lock();
-        book.recall(&self.counts, self.table(), &self.fronts);
+        book.recall(&self.counts, self.table(), &self.thread_caches);
         book
     }
 
     /// Granted to live allocations, or still in use by streams, now.
     pub(super) fn used(&self) -> u64 {
         self.free_finished();
-        let kept = self.fronts.units() << self.shift;
+        let kept = self.thread_caches.units() << self.shift;
         self.counts.used().saturating_sub(kept)
     }
 
@@ -349,7 +352,7 @@ impl Inner {
 
     #[inline(always)]
     pub(super) fn release(&self, id: AllocationId) -> Result<(), PoolError> {
-        if self.fronts.are_active() || !id.0.stays() || self.recording.is_on() {
+        if self.thread_caches.are_active() || !id.0.stays() || self.recording.is_on() {
             return self.release_with_care(id);
         }
         self.release_to_book(id)
@@ -371,7 +374,7 @@ impl Inner {
             return self.release_special(id);
         }
         // A live block keeps its size, so every release of an id goes the same way.
-        if self.fronts.may_keep(self.find(id)?.size()) && self.fronts.are_active() {
+        if self.thread_caches.may_keep(self.find(id)?.size()) && self.thread_caches.are_active() {
             return self.release_to_front(id);
         }
         self.release_to_book(id)
@@ -392,9 +395,12 @@ impl Inner {
     fn release_to_book(&self, id: AllocationId) -> Result<(), PoolError> {
         let mut book = self.lock_book();
         let block = self.find(id)?;
-        // As long as fronts are not in use, all releases come by this lock, and a look is enough; they may have come
+        // As long as thread caches are not in use, all releases come by this lock, and a look is enough; they may have come
         // into use since the last one.
-        if self.fronts.are_active() && self.fronts.may_keep(block.size()) && !block.keep(id.0.stamp) {
+        if self.thread_caches.are_active()
+            && self.thread_caches.may_keep(block.size())
+            && !block.keep(id.0.stamp)
+        {
             return Err(PoolError::UnknownAllocation(id));
         }
         book.take_back(&self.counts, self.table(), id.0.index, block);
@@ -414,7 +420,7 @@ impl Inner {
         if !self.table().at(index).keep(stamp) {
             return Err(PoolError::UnknownAllocation(id));
         }
-        if let Some(left_over) = self.fronts.keep(self.table(), index) {
+        if let Some(left_over) = self.thread_caches.keep(self.table(), index) {
             self.take_back(&mut self.lock_book(), left_over);
         }
         Ok(())
@@ -465,9 +471,6 @@ fn check(range: &AddressRange, capacity: ByteSize, granularity: ByteSize) -> Res
     let whole = |bytes: u64| bytes.is_multiple_of(granularity.bytes());
     if whole(range.base) && whole(range.size.bytes()) { Ok(()) } else { Err("not on granule boundaries") }
 }
-
-/// The smallest unit of a pool, as a power of two: 256 bytes.
-pub(super) const UNIT_SHIFT: u32 = 8;
 
 /// Where addresses cost nothing, a pool has so many for each byte of its capacity, as far as units can be counted: more
 /// than the worst order of requests and releases can scatter (Robson, "Bounds for some functions concerning dynamic

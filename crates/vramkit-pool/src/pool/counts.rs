@@ -1,6 +1,6 @@
 //! How much of a pool is granted, and the most that ever was: changed under the book's lock, read without it.
 //!
-//! What [fronts](super::front) keep counts as granted here; who reads takes it off.
+//! What [thread caches](super::thread_cache) keep counts as granted here; who reads takes it off.
 
 use crate::sync::{AtomicU64, Ordering};
 

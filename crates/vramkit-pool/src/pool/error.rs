@@ -2,39 +2,18 @@
 
 use std::fmt;
 
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 
-use super::compact::CompactReport;
-use super::ids::AllocationId;
-use super::owners::Unknown;
+use super::ids::{AllocationId, UnknownOwner};
+use super::stats::{CompactReport, OwnerUse};
 use crate::device::{AddressRange, DeviceError};
 use vramkit_units::ByteSize;
 use vramkit_units::{Holder, Purpose};
 
-/// What one owner holds.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
-pub struct OwnerUse {
-    /// For whom.
-    pub model: Holder,
-    /// What for.
-    pub purpose: Purpose,
-    /// Bytes granted to it now.
-    pub granted_bytes: ByteSize,
-    /// Most bytes ever granted to it.
-    pub peak_bytes: ByteSize,
-    /// Allocations that it holds now.
-    pub allocations: u64,
-    /// The higher, the later it should be asked to make room.
-    pub priority: u8,
-    /// Most that it may hold; `None` when there is no such limit.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub budget_bytes: Option<ByteSize>,
-}
-
 /// A request that a pool could not grant: who holds the memory, and what would help.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[non_exhaustive]
 pub struct OutOfMemory {
     /// The device's name, such as `host`.
     pub device: String,
@@ -188,6 +167,7 @@ impl fmt::Display for OutOfMemory {
     .purpose.map_or(String::new(), |purpose| format!(" ({purpose})")),
     (*held + *requested).saturating_sub(*budget)
 )]
+#[non_exhaustive]
 pub struct OverBudget {
     /// For whom.
     pub model: Holder,
@@ -204,6 +184,7 @@ pub struct OverBudget {
 /// An access that does not lie inside what was granted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{range} ({} bytes) is not inside the allocation at {allocation}, of which {} bytes were requested", range.size.bytes(), allocation.size.bytes())]
+#[non_exhaustive]
 pub struct OutOfBounds {
     /// What was to be reached.
     pub range: AddressRange,
@@ -213,6 +194,7 @@ pub struct OutOfBounds {
 
 /// Why a pool did not do what it was asked. Nothing has changed.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
 pub enum PoolError {
     /// No free block holds the request, reclaiming included.
     #[error("out of memory: {0}")]
@@ -284,11 +266,11 @@ pub enum PoolError {
     Device(Box<DeviceError>),
 }
 
-impl From<Unknown> for PoolError {
-    fn from(unknown: Unknown) -> Self {
+impl From<UnknownOwner> for PoolError {
+    fn from(unknown: UnknownOwner) -> Self {
         match unknown {
-            Unknown::TooMany => Self::TooManyOwners,
-            Unknown::Forgotten => Self::UnknownOwner,
+            UnknownOwner::TooMany => Self::TooManyOwners,
+            UnknownOwner::Forgotten => Self::UnknownOwner,
         }
     }
 }

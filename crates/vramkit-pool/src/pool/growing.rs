@@ -10,11 +10,26 @@ use std::sync::Arc;
 use super::blocks::{BlockId, Kind, Label};
 use super::book::Book;
 use super::core::{Inner, Refusal};
-use super::{AllocationId, PoolError, Request, TagId};
+use super::error::PoolError;
+use super::ids::{AllocationId, TagId};
+use super::request::Request;
 use crate::device::AddressRange;
 use vramkit_units::ByteSize;
 
 /// Memory of a pool that grows and shrinks without moving; given back when dropped.
+///
+/// ```
+/// # use std::sync::Arc;
+/// # use vramkit_pool::{ByteSize, device::SimulatedDevice, pool::{DeviceMemoryPool, Request}};
+/// # let device = Arc::new(SimulatedDevice::new(ByteSize::mib(64)));
+/// # let pool = DeviceMemoryPool::new(device, ByteSize::mib(64))?;
+/// let mut cache = pool.reserve(Request::new(ByteSize::ZERO), ByteSize::mib(32))?;
+/// let base = cache.range().base;
+/// cache.resize(ByteSize::mib(10))?;
+/// assert_eq!(cache.range().base, base); // it grows in place
+/// assert!(cache.resize(ByteSize::mib(33)).is_err());
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 pub struct GrowingAllocation {
     pool: Arc<Inner>,
     id: AllocationId,

@@ -3,8 +3,11 @@
 //! A name comes in once and an id goes out, which requests carry. There are 65,534 of each kind; to run out of them is an
 //! error, not somebody else's name.
 
-use super::{DeviceMemoryPool, Holder, OwnerId, PoolError, Purpose, TagId};
+use super::device_memory_pool::DeviceMemoryPool;
+use super::error::PoolError;
+use super::ids::{OwnerId, TagId};
 use vramkit_units::ByteSize;
+use vramkit_units::{Holder, Purpose};
 
 impl DeviceMemoryPool {
     /// The id for requests on behalf of a model (or nobody, when the name is empty) and a purpose. Where 65,534 owners are
@@ -20,7 +23,7 @@ impl DeviceMemoryPool {
         let mut book = self.inner.book.lock();
         let id = book.owners.register(holder, purpose).ok_or(PoolError::TooManyOwners)?;
         book.owners.name_it(id.number);
-        book.introduce(id, &self.inner.fronts);
+        book.introduce(id, &self.inner.thread_caches);
         Ok(id)
     }
 
@@ -29,7 +32,7 @@ impl DeviceMemoryPool {
     pub fn borrow_owner(&self, model: &str, purpose: Purpose) -> Result<OwnerId, PoolError> {
         let mut book = self.inner.book.lock();
         let id = book.owners.register(Holder::from(model), purpose).ok_or(PoolError::TooManyOwners)?;
-        book.introduce(id, &self.inner.fronts);
+        book.introduce(id, &self.inner.thread_caches);
         Ok(id)
     }
 
@@ -40,10 +43,10 @@ impl DeviceMemoryPool {
         if owner == OwnerId::NONE || book.owners.known(owner).is_err() {
             return;
         }
-        // What a front keeps for it counts as its own.
-        book.recall(&self.inner.counts, self.inner.table(), &self.inner.fronts);
+        // What a thread cache keeps for it counts as its own.
+        book.recall(&self.inner.counts, self.inner.table(), &self.inner.thread_caches);
         if book.owners.is_spare(owner.number) {
-            let forgotten = book.forget_owner(owner.number, &self.inner.fronts);
+            let forgotten = book.forget_owner(owner.number, &self.inner.thread_caches);
             debug_assert!(forgotten.is_ok());
         }
     }
@@ -57,7 +60,7 @@ impl DeviceMemoryPool {
         if owner == OwnerId::NONE {
             return Ok(());
         }
-        book.forget_owner(number, &self.inner.fronts).map_err(|held| {
+        book.forget_owner(number, &self.inner.thread_caches).map_err(|held| {
             let (model, purpose) = book.owners.name(number);
             PoolError::OwnerHolds { model, purpose, held: ByteSize::new(held) }
         })
@@ -80,7 +83,7 @@ impl DeviceMemoryPool {
         let mut book = self.inner.recalled();
         let number = book.owners.known(owner)?;
         book.owners.set_budget(number, budget.map(ByteSize::bytes));
-        book.bar_if_over(&[number], &self.inner.fronts);
+        book.bar_if_over(&[number], &self.inner.thread_caches);
         Ok(())
     }
 
@@ -88,7 +91,7 @@ impl DeviceMemoryPool {
     pub fn set_model_budget(&self, model: &str, budget: Option<ByteSize>) {
         let mut book = self.inner.recalled();
         let numbers = book.owners.set_model_budget(&Holder::from(model), budget.map(ByteSize::bytes));
-        book.bar_if_over(&numbers, &self.inner.fronts);
+        book.bar_if_over(&numbers, &self.inner.thread_caches);
     }
 
     /// Says how late an owner should be asked to make room for others: 0, as at first, is the first to go.

@@ -7,8 +7,8 @@
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 
-use super::error::OwnerUse;
-use super::ids::OwnerId;
+use super::ids::{OwnerId, UnknownOwner};
+use super::stats::OwnerUse;
 use vramkit_units::ByteSize;
 use vramkit_units::{Holder, Purpose};
 
@@ -60,15 +60,6 @@ pub(super) struct Excess {
     pub(super) whole_model: bool,
     pub(super) held: u64,
     pub(super) budget: u64,
-}
-
-/// Why an id cannot be used.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Unknown {
-    /// There was no number left for it.
-    TooMany,
-    /// The owner was forgotten, or is another pool's.
-    Forgotten,
 }
 
 impl Owners {
@@ -154,10 +145,10 @@ impl Owners {
 
     /// The number of an id's owner.
     #[inline(always)]
-    pub(super) fn known(&self, id: OwnerId) -> Result<u16, Unknown> {
+    pub(super) fn known(&self, id: OwnerId) -> Result<u16, UnknownOwner> {
         match self.all.get(usize::from(id.number)) {
             Some(owner) if owner.generation == id.generation => Ok(id.number),
-            _ => Err(if id == OwnerId::TOO_MANY { Unknown::TooMany } else { Unknown::Forgotten }),
+            _ => Err(if id == OwnerId::TOO_MANY { UnknownOwner::TooMany } else { UnknownOwner::Forgotten }),
         }
     }
 
@@ -378,14 +369,14 @@ mod tests {
             .map(|i| owners.register(named(&i.to_string()), Purpose::Kv).expect("there are numbers"))
             .collect();
         assert_eq!(owners.register(named("one more"), Purpose::Kv), None);
-        assert_eq!(owners.known(OwnerId::TOO_MANY), Err(Unknown::TooMany));
+        assert_eq!(owners.known(OwnerId::TOO_MANY), Err(UnknownOwner::TooMany));
         assert_eq!(owners.register(named("7"), Purpose::Kv), Some(ids[6]), "a known one is found");
         let number = owners.known(ids[6]).unwrap();
         owners.forget(number);
-        assert_eq!(owners.known(ids[6]), Err(Unknown::Forgotten));
+        assert_eq!(owners.known(ids[6]), Err(UnknownOwner::Forgotten));
         let new = owners.register(named("one more"), Purpose::Kv).expect("a number is free again");
         assert_eq!(owners.known(new), Ok(number));
-        assert_eq!(owners.known(ids[6]), Err(Unknown::Forgotten), "an id does not become another's");
+        assert_eq!(owners.known(ids[6]), Err(UnknownOwner::Forgotten), "an id does not become another's");
         assert_eq!(owners.name(number), (named("one more"), Purpose::Kv));
     }
 

@@ -11,6 +11,21 @@ use crate::sync::{AtomicU32, Ordering, lock_std};
 use vramkit_units::ByteSize;
 
 /// One allocation or release.
+///
+/// ```
+/// # use std::sync::Arc;
+/// # use vramkit_pool::{ByteSize, device::SimulatedDevice, pool::{DeviceMemoryPool, Request}};
+/// # let device = Arc::new(SimulatedDevice::new(ByteSize::mib(64)));
+/// # let pool = DeviceMemoryPool::new(device, ByteSize::mib(64))?;
+/// use std::sync::Mutex;
+/// use vramkit_pool::pool::Recorded;
+/// let seen = Arc::new(Mutex::new(Vec::new()));
+/// let sink = seen.clone();
+/// pool.record(move |recorded: &Recorded| sink.lock().unwrap().push(recorded.clone()));
+/// drop(pool.allocate(Request::new(ByteSize::mib(1)))?);
+/// assert!(matches!(seen.lock().unwrap()[..], [Recorded::Allocate { .. }, Recorded::Release { .. }]));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "op", rename_all = "snake_case", deny_unknown_fields)]
 pub enum Recorded {

@@ -3,8 +3,8 @@
 //! A recorder is user code. It may panic: what it was to be told of a grant is then given back, and a release is done. It
 //! may ask the pool: for memory it is refused, since it would be called again, and what it releases is not recorded.
 
-use super::PoolError;
 use super::core::Inner;
+use super::error::PoolError;
 use super::ids::AllocationId;
 use super::inside::Inside;
 use super::record::Recorded;

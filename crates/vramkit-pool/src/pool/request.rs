@@ -4,7 +4,26 @@ use super::blocks::Kind;
 use super::ids::{OwnerId, TagId};
 use vramkit_units::ByteSize;
 
+/// The smallest unit of a pool, as a power of two: 256 bytes.
+pub(super) const UNIT_SHIFT: u32 = 8;
+
 /// How much memory, aligned how, for whom.
+///
+/// ```
+/// # use std::sync::Arc;
+/// # use vramkit_pool::{ByteSize, device::SimulatedDevice, pool::{DeviceMemoryPool, Request}};
+/// # let device = Arc::new(SimulatedDevice::new(ByteSize::mib(64)));
+/// # let pool = DeviceMemoryPool::new(device, ByteSize::mib(64))?;
+/// use vramkit_pool::pool::Purpose;
+/// let request = Request::new(ByteSize::new(1000))
+///     .alignment(4096)
+///     .owner(pool.owner("llama", Purpose::Workspace))
+///     .tag(pool.tag("softmax"));
+/// let block = pool.allocate(request)?;
+/// assert_eq!(block.offset() % 4096, 0);
+/// assert_eq!(block.granted(), ByteSize::new(1024)); // whole units of 256 bytes
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone, Copy, Debug)]
 pub struct Request {
     pub(super) size: ByteSize,
@@ -17,7 +36,7 @@ pub struct Request {
 
 impl Request {
     /// The alignment of every allocation that does not ask for more, in bytes.
-    pub const ALIGNMENT: u64 = 1 << super::core::UNIT_SHIFT;
+    pub const ALIGNMENT: u64 = 1 << UNIT_SHIFT;
 
     /// `size` bytes at a multiple of [`ALIGNMENT`](Self::ALIGNMENT), for nobody in particular.
     pub const fn new(size: ByteSize) -> Self {

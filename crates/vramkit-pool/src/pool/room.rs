@@ -2,13 +2,14 @@
 //! and at last the error says why not and what would help.
 
 use super::blocks::Block;
-use super::compact::CompactReport;
 use super::core::{Inner, Placed, Refusal};
+use super::error::{OutOfMemory, OverBudget, PoolError};
 use super::granules::Refused;
 use super::inside::Inside;
 use super::owners::Excess;
+use super::reclaim::{ReclaimRequest, Reclaimer};
 use super::request::Request;
-use super::{OutOfMemory, OverBudget, PoolError, ReclaimRequest, Reclaimer};
+use super::stats::CompactReport;
 use crate::device::DeviceError;
 use crate::sync::{Ordering, lock};
 use vramkit_units::ByteSize;
@@ -99,9 +100,9 @@ impl Inner {
         (granted <= self.capacity.bytes() - self.counts.used() + held).then(|| error.clone())
     }
 
-    /// What fronts keep may be all that is missing.
+    /// What thread caches keep may be all that is missing.
     fn recall(&self, _: &Request, _: &Refusal) -> bool {
-        let kept = self.fronts.units() > 0;
+        let kept = self.thread_caches.units() > 0;
         if kept {
             drop(self.recalled());
         }

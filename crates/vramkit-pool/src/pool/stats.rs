@@ -13,6 +13,7 @@ use vramkit_units::{Holder, Purpose};
 /// rounding), *committed* (held from the device).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[non_exhaustive]
 pub struct PoolStats {
     /// Most that can be granted.
     pub capacity_bytes: ByteSize,
@@ -82,6 +83,7 @@ impl PoolStats {
 
 /// An allocation that nobody released.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
 pub struct Leak {
     /// Its tag; empty when it has none.
     pub tag: String,
@@ -97,6 +99,7 @@ pub struct Leak {
 
 /// What was live when a pool was dropped.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
 pub struct LeakReport {
     /// By address.
     pub leaks: Vec<Leak>,
@@ -119,11 +122,58 @@ impl fmt::Display for LeakReport {
 
 /// What a trim gave back.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
 pub struct TrimReport {
     /// Bytes decommitted.
     pub freed_bytes: ByteSize,
     /// Calls of the device that it took.
     pub device_calls: u64,
+    /// How long it took.
+    #[serde(skip)]
+    pub elapsed: Duration,
+}
+
+/// What one owner holds.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[non_exhaustive]
+pub struct OwnerUse {
+    /// For whom.
+    pub model: Holder,
+    /// What for.
+    pub purpose: Purpose,
+    /// Bytes granted to it now.
+    pub granted_bytes: ByteSize,
+    /// Most bytes ever granted to it.
+    pub peak_bytes: ByteSize,
+    /// Allocations that it holds now.
+    pub allocations: u64,
+    /// The higher, the later it should be asked to make room.
+    pub priority: u8,
+    /// Most that it may hold; `None` when there is no such limit.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub budget_bytes: Option<ByteSize>,
+}
+
+/// What compacting did.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[non_exhaustive]
+pub struct CompactReport {
+    /// Allocations moved.
+    pub moved: u64,
+    /// Their bytes.
+    pub moved_bytes: ByteSize,
+    /// Copies that the device was asked for.
+    pub copies: u64,
+    /// The largest free block before.
+    pub largest_before_bytes: ByteSize,
+    /// And after.
+    pub largest_after_bytes: ByteSize,
+    /// Whether something could not be moved because it was pinned.
+    pub pinned: bool,
+    /// Whether the budget ended it, or the lack of memory to move into within the pool's capacity; the next pass goes on.
+    pub unfinished: bool,
     /// How long it took.
     #[serde(skip)]
     pub elapsed: Duration,

@@ -1,17 +1,17 @@
 //! Memory released on a stream, before the stream's work that uses it is done.
 //!
 //! ```text
-//! live ──release_on──► busy (its stream's lane) ──event done──► finished = free, for everybody
+//! live ──release_on──► busy (its stream's queue) ──event done──► finished = free, for everybody
 //!   ▲                    │
 //!   └── allocate_on ─────┘  the same stream, at once: its next work comes after
 //! ```
 //!
-//! A release records an event and puts the block into its stream's [lane](super::lanes), where adjacent blocks form
+//! A release records an event and puts the block into its stream's [queue](super::deferred), where adjacent blocks form
 //! runs; the stream's own requests are cut out of runs as of any free memory. Everybody else gets a block when its event
 //! is done. That is looked at in the order of each stream's releases, for the stream of each release or request in
 //! passing, and for all streams whenever somebody reads the pool's numbers or a request finds no room, so what is finished
 //! is free for every reader. Busy memory counts as used, by its owner too, and no longer as live. A request that would fail waits while
-//! what is busy could give it room, and for nothing else; it takes nothing out of the lanes meanwhile, so others see
+//! what is busy could give it room, and for nothing else; it takes nothing out of the queues meanwhile, so others see
 //! what it waits for and may wait for it too.
 //!
 //! Everything here is under the book's lock, but events: they are made, asked and dropped outside it.
@@ -21,9 +21,10 @@ use std::sync::Arc;
 use super::blocks::BlockId;
 use super::book::Book;
 use super::core::{Inner, Placed};
+use super::error::PoolError;
 use super::ids::AllocationId;
 use super::inside::Inside;
-use super::{PoolError, Request};
+use super::request::Request;
 use crate::device::{DeviceError, Stream, StreamEvent, StreamId};
 use crate::sync::{AtomicU64, Ordering};
 
@@ -123,8 +124,8 @@ impl Inner {
     #[cold]
     fn free_finished_of_all(&self) -> u64 {
         let Some(_inside) = Inside::enter(&self.pending) else { return 0 };
-        let lanes = self.book.lock().deferred.lanes();
-        (0..lanes).map(|lane| self.free_finished_of(lane)).sum()
+        let queues = self.book.lock().deferred.queues();
+        (0..queues).map(|queue| self.free_finished_of(queue)).sum()
     }
 
     /// As [`free_finished`](Self::free_finished), of a stream and of one other.
@@ -139,10 +140,10 @@ impl Inner {
         }
     }
 
-    fn free_finished_of(&self, lane: usize) -> u64 {
+    fn free_finished_of(&self, queue: usize) -> u64 {
         let mut freed = 0;
         loop {
-            let event = self.book.lock().deferred.oldest_event(lane);
+            let event = self.book.lock().deferred.oldest_event(queue);
             let Some((event, failing)) = event else { return freed };
             // Asked outside the lock. A lost device does no more work; other errors leave the block where it is.
             let done = match ask(&*event) {
@@ -150,12 +151,12 @@ impl Inner {
                 Err(DeviceError::Lost { .. }) => true,
                 Err(error) => {
                     tracing::warn!(%error, "an event could not be asked; its memory stays a stream's");
-                    self.note_failing(lane, Some(error));
+                    self.note_failing(queue, Some(error));
                     return freed;
                 }
             };
             if failing {
-                self.note_failing(lane, None);
+                self.note_failing(queue, None);
             }
             if !done {
                 return freed;
@@ -163,7 +164,7 @@ impl Inner {
             let table = self.table();
             let mut dropped = Vec::new();
             let mut book = self.book.lock();
-            while let Some(entry) = book.deferred.pop_if(table, lane, &event) {
+            while let Some(entry) = book.deferred.pop_if(table, queue, &event) {
                 let block = table.at(entry.index);
                 let (granted, owner) = (self.bytes(block.size()), block.label().owner);
                 book.settle(self, granted, owner);
@@ -175,9 +176,9 @@ impl Inner {
         }
     }
 
-    fn note_failing(&self, lane: usize, error: Option<DeviceError>) {
+    fn note_failing(&self, queue: usize, error: Option<DeviceError>) {
         // What was there is dropped outside the lock.
-        let _old = self.book.lock().deferred.note_failing(lane, error);
+        let _old = self.book.lock().deferred.note_failing(queue, error);
     }
 
     /// Waits until a stream has finished something, or what is busy has changed, looking at all streams again and again,

@@ -1,8 +1,11 @@
 use std::sync::atomic::AtomicUsize;
 
+use std::sync::Arc;
+
 use super::*;
-use crate::device::{DeviceError, Fault, HostDevice, ManualStream, SimulatedDevice};
+use crate::device::{Device, DeviceError, Fault, HostDevice, ManualStream, SimulatedDevice, Stream};
 use proptest::prelude::*;
+use vramkit_units::ByteSize;
 
 fn simulated(capacity: ByteSize) -> DeviceMemoryPool {
     DeviceMemoryPool::new(Arc::new(SimulatedDevice::new(capacity)), capacity).unwrap()
@@ -211,16 +214,16 @@ fn many_threads_leave_nothing_behind() {
     assert_eq!(pool.committed(), ByteSize::ZERO);
 }
 
-/// Threads with sizes of their own and sizes in common, with and without fronts: at every step the memory granted is
+/// Threads with sizes of their own and sizes in common, with and without thread caches: at every step the memory granted is
 /// nobody else's, and the counts make sense; at the end everything is back.
 #[test]
 fn threads_that_keep_blocks_share_none() {
-    for fronts in [false, true] {
+    for thread_caches in [false, true] {
         let pool = Arc::new(
             DeviceMemoryPool::new(Arc::new(HostDevice::new(ByteSize::gib(64))), ByteSize::gib(64)).unwrap(),
         );
-        if fronts {
-            pool.use_fronts();
+        if thread_caches {
+            pool.use_thread_caches();
         }
         let owners = ["a", "b"].map(|name| pool.owner(name, Purpose::Other));
         std::thread::scope(|scope| {

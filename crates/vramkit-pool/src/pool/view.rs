@@ -13,15 +13,18 @@ use std::marker::PhantomData;
 pub use bytemuck::Pod;
 
 use super::access::part;
+use super::allocation::Allocation;
 use super::compact::{Pinned, PinnedMut};
 use super::core::Inner;
-use super::{Allocation, GrowingAllocation, OutOfBounds, PoolError};
+use super::error::{OutOfBounds, PoolError};
+use super::growing::GrowingAllocation;
 use crate::device::{AddressRange, HostMemory};
 use crate::sync::write;
 use vramkit_units::ByteSize;
 
 /// Why memory cannot be seen as asked.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
 pub enum ViewError {
     /// This processor cannot follow the device's addresses.
     #[error(
@@ -186,7 +189,7 @@ impl Inner {
 ///
 /// ```
 /// # use std::sync::Arc;
-/// # use vramkit::{ByteSize, device::HostDevice, pool::{DeviceMemoryPool, Request}};
+/// # use vramkit_pool::{ByteSize, device::HostDevice, pool::{DeviceMemoryPool, Request}};
 /// let pool = DeviceMemoryPool::new(Arc::new(HostDevice::new(ByteSize::mib(2))), ByteSize::mib(2))?;
 /// let mut weights = pool.allocate(Request::new(ByteSize::new(4000)))?;
 /// weights.view_mut::<f32>()?.fill(0.5);
@@ -198,7 +201,7 @@ impl Inner {
 ///
 /// ```compile_fail,E0505
 /// # use std::sync::Arc;
-/// # use vramkit::{ByteSize, device::HostDevice, pool::{DeviceMemoryPool, Request}};
+/// # use vramkit_pool::{ByteSize, device::HostDevice, pool::{DeviceMemoryPool, Request}};
 /// # let pool = DeviceMemoryPool::new(Arc::new(HostDevice::new(ByteSize::mib(2))), ByteSize::mib(2)).unwrap();
 /// let weights = pool.allocate(Request::new(ByteSize::new(4000))).unwrap();
 /// let view = weights.view::<f32>().unwrap();
@@ -208,7 +211,7 @@ impl Inner {
 ///
 /// ```compile_fail,E0502
 /// # use std::sync::Arc;
-/// # use vramkit::{ByteSize, device::HostDevice, pool::{DeviceMemoryPool, Request}};
+/// # use vramkit_pool::{ByteSize, device::HostDevice, pool::{DeviceMemoryPool, Request}};
 /// # let pool = DeviceMemoryPool::new(Arc::new(HostDevice::new(ByteSize::mib(2))), ByteSize::mib(2)).unwrap();
 /// let mut weights = pool.allocate(Request::new(ByteSize::new(4000))).unwrap();
 /// let view = weights.view_mut::<f32>().unwrap();
@@ -251,7 +254,7 @@ impl Allocation {
 ///
 /// ```compile_fail,E0505
 /// # use std::sync::Arc;
-/// # use vramkit::{ByteSize, device::HostDevice, pool::{DeviceMemoryPool, Request}};
+/// # use vramkit_pool::{ByteSize, device::HostDevice, pool::{DeviceMemoryPool, Request}};
 /// # let pool = DeviceMemoryPool::new(Arc::new(HostDevice::new(ByteSize::mib(2))), ByteSize::mib(2)).unwrap();
 /// let cache = pool.allocate_movable(Request::new(ByteSize::new(4000))).unwrap();
 /// let pinned = cache.pin();

@@ -4,7 +4,7 @@ use std::time::Instant;
 
 use super::clock;
 use super::core::Inner;
-use super::{Leak, LeakReport, TrimReport};
+use super::stats::{Leak, LeakReport, TrimReport};
 use crate::device::DeviceError;
 use vramkit_units::ByteSize;
 

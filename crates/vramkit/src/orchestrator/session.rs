@@ -225,7 +225,7 @@ fn no_system(kind: DeviceKind, dry_run: bool) -> String {
     let reason = match kind {
         _ if dry_run => "a dry run takes no memory",
         DeviceKind::Simulated => "a simulated device has no memory behind it",
-        DeviceKind::Host | DeviceKind::Cuda | DeviceKind::Other(_) => "the system does not tell",
+        _ => "the system does not tell",
     };
     reason.to_owned()
 }

@@ -3,7 +3,7 @@
 use std::ffi::c_void;
 use std::sync::Arc;
 
-use super::CudaDevice;
+use super::device::CudaDevice;
 use super::driver::{Code, Driver};
 use crate::device::{DeviceError, Stream, StreamEvent, StreamId};
 

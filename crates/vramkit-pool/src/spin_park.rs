@@ -25,7 +25,7 @@ use crate::sync::{AtomicU32, Ordering, fence};
 const FREE: u32 = 0;
 const TAKEN: u32 = 1;
 
-/// How often a taken latch is tried before its caller sleeps: some microseconds, many times what it is held for.
+/// How often a taken lock is tried before its caller sleeps: some microseconds, many times what it is held for.
 #[cfg(not(loom))]
 const TRIES: usize = 256;
 
@@ -34,20 +34,20 @@ const TRIES: usize = 256;
 const NAP: std::time::Duration = std::time::Duration::from_millis(1);
 
 /// Something that one thread at a time may use, for a very short time.
-pub(crate) struct Latch<T> {
+pub(crate) struct SpinParkLock<T> {
     state: AtomicU32,
     #[cfg(not(loom))]
     sleepers: Sleepers,
     value: UnsafeCell<T>,
 }
 
-// A `&Latch<T>` leads to the value through a `LatchGuard` alone, of which there is one at a time: it is made after
+// A `&SpinParkLock<T>` leads to the value through a `SpinParkGuard` alone, of which there is one at a time: it is made after
 // `state` has been exchanged from free to taken, which one thread succeeds in before the guard's drop stores free again.
-// SAFETY: so sharing a latch hands the value from thread to thread, which `T: Send` allows. Acquire at the exchange and
+// SAFETY: so sharing a lock hands the value from thread to thread, which `T: Send` allows. Acquire at the exchange and
 // release at the store order the uses of one holder before those of the next.
-unsafe impl<T: Send> Sync for Latch<T> {}
+unsafe impl<T: Send> Sync for SpinParkLock<T> {}
 
-impl<T> Latch<T> {
+impl<T> SpinParkLock<T> {
     pub(crate) fn new(value: T) -> Self {
         Self {
             state: AtomicU32::new(FREE),
@@ -57,17 +57,17 @@ impl<T> Latch<T> {
         }
     }
 
-    /// Takes the latch, whatever happened to an earlier holder.
+    /// Takes the lock, whatever happened to an earlier holder.
     #[inline(always)]
-    pub(crate) fn lock(&self) -> LatchGuard<'_, T> {
+    pub(crate) fn lock(&self) -> SpinParkGuard<'_, T> {
         if !self.try_to_take() {
             self.wait();
         }
-        // What the holder writes for readers without the latch comes after what earlier holders wrote for them: the
+        // What the holder writes for readers without the lock comes after what earlier holders wrote for them: the
         // exchange orders it for the next holder only.
         fence(Ordering::Release);
-        LatchGuard {
-            latch: self,
+        SpinParkGuard {
+            lock: self,
             _value: PhantomData,
             #[cfg(loom)]
             value: Some(self.value.get_mut()),
@@ -79,7 +79,7 @@ impl<T> Latch<T> {
         self.state.compare_exchange(FREE, TAKEN, Ordering::Acquire, Ordering::Relaxed).is_ok()
     }
 
-    /// Takes the latch when others give it back.
+    /// Takes the lock when others give it back.
     #[cfg(not(loom))]
     #[cold]
     fn wait(&self) {
@@ -92,7 +92,7 @@ impl<T> Latch<T> {
         self.sleepers.sleep_until(|| self.try_to_take());
     }
 
-    /// Under the model checker, which has no time: others go first until the latch is free.
+    /// Under the model checker, which has no time: others go first until the lock is free.
     #[cfg(loom)]
     fn wait(&self) {
         while !self.try_to_take() {
@@ -101,25 +101,25 @@ impl<T> Latch<T> {
     }
 }
 
-/// The latch, taken; dropping it gives it back.
-pub(crate) struct LatchGuard<'a, T> {
-    latch: &'a Latch<T>,
-    /// To share a guard is to share the value, which may want more of its type than to share the latch.
+/// The lock, taken; dropping it gives it back.
+pub(crate) struct SpinParkGuard<'a, T> {
+    lock: &'a SpinParkLock<T>,
+    /// To share a guard is to share the value, which may want more of its type than to share the lock.
     _value: PhantomData<&'a mut T>,
     /// The checker sees with this that nobody else uses the value meanwhile.
     #[cfg(loom)]
     value: Option<MutPtr<T>>,
 }
 
-impl<T> Deref for LatchGuard<'_, T> {
+impl<T> Deref for SpinParkGuard<'_, T> {
     type Target = T;
 
     #[cfg(not(loom))]
     #[inline(always)]
     fn deref(&self) -> &T {
-        // SAFETY: the latch is this guard's, so nobody else has a reference to the value, but those borrowed from this
+        // SAFETY: the lock is this guard's, so nobody else has a reference to the value, but those borrowed from this
         // guard, which follow the rules for references to the guard.
-        unsafe { &*self.latch.value.get() }
+        unsafe { &*self.lock.value.get() }
     }
 
     #[cfg(loom)]
@@ -129,12 +129,12 @@ impl<T> Deref for LatchGuard<'_, T> {
     }
 }
 
-impl<T> DerefMut for LatchGuard<'_, T> {
+impl<T> DerefMut for SpinParkGuard<'_, T> {
     #[cfg(not(loom))]
     #[inline(always)]
     fn deref_mut(&mut self) -> &mut T {
         // SAFETY: as in `deref`, and the guard is borrowed for writing, so no other reference is borrowed from it.
-        unsafe { &mut *self.latch.value.get() }
+        unsafe { &mut *self.lock.value.get() }
     }
 
     #[cfg(loom)]
@@ -144,14 +144,14 @@ impl<T> DerefMut for LatchGuard<'_, T> {
     }
 }
 
-impl<T> Drop for LatchGuard<'_, T> {
+impl<T> Drop for SpinParkGuard<'_, T> {
     #[inline(always)]
     fn drop(&mut self) {
         #[cfg(loom)]
         drop(self.value.take());
-        self.latch.state.store(FREE, Ordering::Release);
+        self.lock.state.store(FREE, Ordering::Release);
         #[cfg(not(loom))]
-        self.latch.sleepers.wake_one();
+        self.lock.sleepers.wake_one();
     }
 }
 
@@ -200,39 +200,39 @@ mod tests {
 
     #[test]
     fn threads_take_turns() {
-        let latch = Latch::new(0u64);
+        let lock = SpinParkLock::new(0u64);
         std::thread::scope(|scope| {
             for _ in 0..8 {
-                scope.spawn(|| (0..20_000).for_each(|_| *latch.lock() += 1));
+                scope.spawn(|| (0..20_000).for_each(|_| *lock.lock() += 1));
             }
         });
-        assert_eq!(*latch.lock(), 160_000);
-        assert_eq!(latch.sleepers.count.load(Ordering::Relaxed), 0);
+        assert_eq!(*lock.lock(), 160_000);
+        assert_eq!(lock.sleepers.count.load(Ordering::Relaxed), 0);
     }
 
     #[test]
     fn who_waits_for_long_sleeps_and_is_woken() {
-        let latch = Latch::new(Vec::new());
+        let lock = SpinParkLock::new(Vec::new());
         std::thread::scope(|scope| {
-            let mut held = latch.lock();
+            let mut held = lock.lock();
             let threads: Vec<_> = (0..3)
                 .map(|i| {
                     scope.spawn({
-                        let latch = &latch;
-                        move || latch.lock().push(i)
+                        let lock = &lock;
+                        move || lock.lock().push(i)
                     })
                 })
                 .collect();
             let deadline = Instant::now() + Duration::from_secs(30);
-            while latch.sleepers.count.load(Ordering::Relaxed) < 3 && Instant::now() < deadline {
+            while lock.sleepers.count.load(Ordering::Relaxed) < 3 && Instant::now() < deadline {
                 std::thread::sleep(Duration::from_millis(1));
             }
-            assert_eq!(latch.sleepers.count.load(Ordering::Relaxed), 3, "all sleep");
+            assert_eq!(lock.sleepers.count.load(Ordering::Relaxed), 3, "all sleep");
             held.push(9);
             drop(held);
             threads.into_iter().for_each(|thread| thread.join().unwrap());
         });
-        let mut order = latch.lock();
+        let mut order = lock.lock();
         assert_eq!(order[0], 9);
         order.sort_unstable();
         assert_eq!(*order, [0, 1, 2, 9]);
@@ -240,16 +240,16 @@ mod tests {
 
     #[test]
     fn a_panic_gives_the_latch_back() {
-        let latch = Latch::new(1);
+        let lock = SpinParkLock::new(1);
         let panicked = std::thread::scope(|scope| {
             let thread = scope.spawn(|| {
-                let mut value = latch.lock();
+                let mut value = lock.lock();
                 *value = 2;
                 panic!("on purpose");
             });
             thread.join().is_err()
         });
         assert!(panicked);
-        assert_eq!(*latch.lock(), 2);
+        assert_eq!(*lock.lock(), 2);
     }
 }

@@ -1,18 +1,18 @@
 //! The word that hands other words over: from the thread that wrote them to any that reads them without its lock.
 //!
 //! A sequence lock whose word also says what the others are for (Boehm, "Can seqlocks get along with programming
-//! language memory models?", MSPC 2012). Who holds the words alone [retires](Handover::retire) the word before it writes
-//! any of them, and [publishes](Handover::publish) it after; who [reads](Handover::read) gets all of one use, or nothing.
+//! language memory models?", MSPC 2012). Who holds the words alone [retires](SeqLock::retire) the word before it writes
+//! any of them, and [publishes](SeqLock::publish) it after; who [reads](SeqLock::read) gets all of one use, or nothing.
 //! The words themselves are atomic and are read and written relaxed: what orders them is here, and in the
-//! [latch](crate::latch) by which one holder passes retired words to the next.
+//! [spin-then-park lock](crate::spin_park) by which one holder passes retired words to the next.
 
 use crate::sync::{AtomicU32, Ordering, fence};
 
 /// See the [module](self). Values must not come back for as long as a reader may sleep between two looks.
 #[derive(Debug, Default)]
-pub(super) struct Handover(AtomicU32);
+pub(super) struct SeqLock(AtomicU32);
 
-impl Handover {
+impl SeqLock {
     /// The word as the caller left it, who alone may change it; or as something that may change at any time.
     #[inline(always)]
     pub(super) fn get(&self) -> u32 {
@@ -72,7 +72,7 @@ mod model {
     #[test]
     fn a_reader_sees_words_of_one_use_or_none() {
         loom::model(|| {
-            let shared = Arc::new((Handover::default(), AtomicU32::new(0), AtomicU32::new(0)));
+            let shared = Arc::new((SeqLock::default(), AtomicU32::new(0), AtomicU32::new(0)));
             shared.0.publish(2);
             let writer = shared.clone();
             let thread = thread::spawn(move || {
@@ -96,11 +96,12 @@ mod model {
         });
     }
 
-    /// One thread retires the words, another one that it passes them to by a latch writes them.
+    /// One thread retires the words, another one that it passes them to by a lock writes them.
     #[test]
     fn words_that_one_thread_retires_and_another_writes() {
         loom::model(|| {
-            let shared = Arc::new((Handover::default(), AtomicU32::new(7), crate::latch::Latch::new(false)));
+            let shared =
+                Arc::new((SeqLock::default(), AtomicU32::new(7), crate::spin_park::SpinParkLock::new(false)));
             shared.0.publish(1);
             let (first, second) = (shared.clone(), shared.clone());
             let retires = thread::spawn(move || {
@@ -125,10 +126,10 @@ mod model {
     #[test]
     fn one_of_two_becomes_the_holder() {
         loom::model(|| {
-            let shared = Arc::new((Handover::default(), AtomicU32::new(7)));
+            let shared = Arc::new((SeqLock::default(), AtomicU32::new(7)));
             shared.0.publish(1);
             let other = shared.clone();
-            let take = |shared: &(Handover, AtomicU32)| {
+            let take = |shared: &(SeqLock, AtomicU32)| {
                 let mine = shared.0.retire_from(1, 2);
                 if mine {
                     shared.1.store(99, Ordering::Relaxed);

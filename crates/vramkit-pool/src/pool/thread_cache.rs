@@ -2,21 +2,21 @@
 //!
 //! Once the book's lock has passed from thread to thread often enough, a release of a block that is not too large leaves it
 //! here, still taken as far as the book knows; a request of the same size by the same owner takes it without the
-//! book's lock. Threads are spread over fronts, so that a front's lock is as good as free. What a front keeps is
+//! book's lock. Threads are spread over thread caches, so that a thread cache's lock is as good as free. What a thread cache keeps is
 //! bounded, counts as free, and goes back to the book when the book has no block for a request, on a trim and
 //! whenever the whole picture is asked for. A pool that one thread uses never gets here, so it wastes nothing.
 
 use super::blocks::{Label, Table};
 use super::ids::OwnerId;
-use crate::latch::Latch;
+use crate::spin_park::SpinParkLock;
 use crate::sync::{AtomicU32, AtomicU64, Ordering};
 
-/// Fronts of a pool; threads beyond share.
-const FRONTS: usize = if cfg!(loom) { 2 } else { 16 };
-/// Sets of a front, of this many blocks each at most. A size has its set.
+/// ThreadCaches of a pool; threads beyond share.
+const CACHES: usize = if cfg!(loom) { 2 } else { 16 };
+/// Sets of a thread cache, of this many blocks each at most. A size has its set.
 const SETS: usize = if cfg!(loom) { 1 } else { 128 };
 const WAYS: usize = if cfg!(loom) { 2 } else { 32 };
-/// A front keeps at most this part of the pool's capacity, and no block larger than this part of that.
+/// A thread cache keeps at most this part of the pool's capacity, and no block larger than this part of that.
 const PART: u32 = if cfg!(loom) { 2 } else { 1024 };
 const BLOCK_PART: u32 = if cfg!(loom) { 1 } else { 16 };
 /// How often the book's lock has passed from thread to thread before blocks are kept.
@@ -42,16 +42,16 @@ struct Kept {
 
 /// The blocks that some threads keep.
 #[derive(Debug)]
-struct Front {
+struct ThreadCache {
     /// The last one kept comes last.
     sets: [Vec<Kept>; SETS],
     tally: Tally,
 }
 
-/// A front, on cache lines of its own.
+/// A thread cache, on cache lines of its own.
 #[repr(align(128))]
 struct Slot {
-    front: Latch<Front>,
+    cache: SpinParkLock<ThreadCache>,
     /// Copies of the tally's units and slack (as two's complement), for readers without the lock.
     units: AtomicU64,
     slack: AtomicU64,
@@ -59,8 +59,8 @@ struct Slot {
 
 impl Slot {
     fn new() -> Self {
-        let front = Front { sets: std::array::from_fn(|_| Vec::new()), tally: Tally::default() };
-        Self { front: Latch::new(front), units: AtomicU64::new(0), slack: AtomicU64::new(0) }
+        let cache = ThreadCache { sets: std::array::from_fn(|_| Vec::new()), tally: Tally::default() };
+        Self { cache: SpinParkLock::new(cache), units: AtomicU64::new(0), slack: AtomicU64::new(0) }
     }
 
     #[inline]
@@ -70,14 +70,14 @@ impl Slot {
     }
 }
 
-/// All fronts of a pool, apart from what changes with every grant of the book.
+/// All thread caches of a pool, apart from what changes with every grant of the book.
 #[repr(align(128))]
-pub(super) struct Fronts {
+pub(super) struct ThreadCaches {
     /// Made when they come into use.
     slots: std::sync::OnceLock<Box<[Slot]>>,
-    /// 0 until the fronts are in use; changes once, under the book's lock.
+    /// 0 until the thread caches are in use; changes once, under the book's lock.
     active: AtomicU64,
-    /// Most units that a front keeps.
+    /// Most units that a thread cache keeps.
     most: u64,
     /// Blocks up to this many units are kept; 0 for a pool too small for it.
     limit: u32,
@@ -89,7 +89,7 @@ pub(super) struct Fronts {
 /// No id of an owner is served: it has been forgotten, or holds more than it may.
 const BARRED: u32 = u32::MAX;
 
-impl Fronts {
+impl ThreadCaches {
     /// For a pool of `capacity` units.
     pub(super) fn new(capacity: u32) -> Self {
         Self {
@@ -101,22 +101,22 @@ impl Fronts {
         }
     }
 
-    /// Whether a block of this size may be kept, once fronts are in use.
+    /// Whether a block of this size may be kept, once thread caches are in use.
     #[inline]
     pub(super) fn may_keep(&self, size: u32) -> bool {
         size <= self.limit
     }
 
-    /// Whether fronts are in use. An answer under the book's lock stays true as long as that is held.
+    /// Whether thread caches are in use. An answer under the book's lock stays true as long as that is held.
     #[inline]
     pub(super) fn are_active(&self) -> bool {
         self.active.load(Ordering::Acquire) != 0
     }
 
-    /// Brings fronts into use. Under the book's lock.
+    /// Brings thread caches into use. Under the book's lock.
     pub(super) fn activate(&self) {
         if self.limit > 0 {
-            self.slots.get_or_init(|| (0..FRONTS).map(|_| Slot::new()).collect());
+            self.slots.get_or_init(|| (0..CACHES).map(|_| Slot::new()).collect());
             self.active.store(1, Ordering::Release);
         }
     }
@@ -151,7 +151,7 @@ impl Fronts {
 
     #[inline]
     fn own(&self) -> Option<&Slot> {
-        Some(&self.slots.get()?[thread_number() % FRONTS])
+        Some(&self.slots.get()?[thread_number() % CACHES])
     }
 
     /// Takes a block of exactly `size` units that an owner released. The block is still to be made live with this
@@ -159,20 +159,20 @@ impl Fronts {
     #[inline]
     pub(super) fn take(&self, table: Table<'_>, size: u32, owner: OwnerId, label: Label) -> Option<u32> {
         let slot = self.own()?;
-        let mut guard = slot.front.lock();
+        let mut guard = slot.cache.lock();
         if !self.serves(owner) {
             return None;
         }
-        let front = &mut *guard;
-        let kept = &mut front.sets[set_of(size)];
+        let cache = &mut *guard;
+        let kept = &mut cache.sets[set_of(size)];
         let found = kept
             .iter()
             .rposition(|kept| kept.size == size && table.at(kept.index).label().owner == label.owner)?;
         let index = kept.remove(found).index;
-        front.tally.units -= u64::from(size);
-        front.tally.slack -= i64::from(label.slack);
-        front.tally.granted += 1;
-        slot.publish(front.tally);
+        cache.tally.units -= u64::from(size);
+        cache.tally.slack -= i64::from(label.slack);
+        cache.tally.granted += 1;
+        slot.publish(cache.tally);
         Some(index)
     }
 
@@ -185,9 +185,9 @@ impl Fronts {
         };
         let block = table.at(index);
         let (size, label) = (block.size(), block.label());
-        let mut guard = slot.front.lock();
-        let front = &mut *guard;
-        let kept = &mut front.sets[set_of(size)];
+        let mut guard = slot.cache.lock();
+        let cache = &mut *guard;
+        let kept = &mut cache.sets[set_of(size)];
         let mut left_over = None;
         if kept.len() == WAYS {
             let oldest = kept[0];
@@ -197,15 +197,15 @@ impl Fronts {
             }
             left_over = Some(oldest.index);
             kept.remove(0);
-            front.tally.units -= u64::from(oldest.size);
-            front.tally.slack -= i64::from(oldest_label.slack);
-        } else if front.tally.units + u64::from(size) > self.most {
+            cache.tally.units -= u64::from(oldest.size);
+            cache.tally.slack -= i64::from(oldest_label.slack);
+        } else if cache.tally.units + u64::from(size) > self.most {
             return Some(index);
         }
         kept.push(Kept { size, index });
-        front.tally.units += u64::from(size);
-        front.tally.slack += i64::from(label.slack);
-        slot.publish(front.tally);
+        cache.tally.units += u64::from(size);
+        cache.tally.slack += i64::from(label.slack);
+        slot.publish(cache.tally);
         left_over
     }
 
@@ -213,8 +213,8 @@ impl Fronts {
     pub(super) fn drain(&self, mut taken: impl FnMut(u32)) -> Tally {
         let mut sum = Tally::default();
         for slot in self.all() {
-            let mut guard = slot.front.lock();
-            let Front { sets, tally } = &mut *guard;
+            let mut guard = slot.cache.lock();
+            let ThreadCache { sets, tally } = &mut *guard;
             sets.iter_mut().flat_map(|kept| kept.drain(..)).for_each(|kept| taken(kept.index));
             let Tally { units, slack, granted } = std::mem::take(tally);
             slot.publish(*tally);
@@ -225,13 +225,13 @@ impl Fronts {
         sum
     }
 
-    /// Units kept in all fronts.
+    /// Units kept in all thread caches.
     #[inline]
     pub(super) fn units(&self) -> u64 {
         self.all().iter().map(|slot| slot.units.load(Ordering::Acquire)).sum()
     }
 
-    /// Units kept in the calling thread's front, and their slack.
+    /// Units kept in the calling thread's cache, and their slack.
     #[inline]
     pub(super) fn own_tally(&self) -> (u64, i64) {
         match self.own() {

@@ -1,4 +1,4 @@
-//! The book of what streams may still use: lanes in the order of release, runs of adjacent blocks by address and size.
+//! The book of what streams may still use: queues in the order of release, runs of adjacent blocks by address and size.
 //!
 //! Blocks come in with the event that they wait for and go out when it is done, or in pieces for their stream's own
 //! requests. Everything here is under the book's lock; events are asked and dropped by the caller, outside it.
@@ -10,13 +10,13 @@ use super::blocks::{Block, NONE, Table};
 use super::segregated::SegregatedFit;
 use crate::device::{DeviceError, StreamEvent, StreamId};
 
-/// Lanes without a block are kept for their streams' next releases, up to so many.
-const IDLE_LANES: usize = 64;
+/// Queues without a block are kept for their streams' next releases, up to so many.
+const IDLE_QUEUES: usize = 64;
 
 /// Blocks that streams may still use.
 #[derive(Default)]
-pub(super) struct Deferred {
-    lanes: Vec<Lane>,
+pub(super) struct DeferredFrees {
+    queues: Vec<StreamQueue>,
     by_stream: HashMap<StreamId, usize>,
     entries: Vec<Option<Entry>>,
     vacant: Vec<u32>,
@@ -27,14 +27,14 @@ pub(super) struct Deferred {
 /// A block that a stream may still use.
 pub(super) struct Entry {
     pub(super) index: u32,
-    lane: usize,
+    queue: usize,
     event: Arc<dyn StreamEvent>,
     /// The releases before and after it on its stream.
     older: u32,
     newer: u32,
 }
 
-/// What a block was made of that was cut out of a lane.
+/// What a block was made of that was cut out of a queue.
 pub(super) struct Part {
     pub(super) units: u32,
     pub(super) owner: u16,
@@ -43,7 +43,7 @@ pub(super) struct Part {
 }
 
 /// One stream's blocks. Sizes and offsets in units.
-struct Lane {
+struct StreamQueue {
     stream: StreamId,
     oldest: u32,
     newest: u32,
@@ -55,7 +55,7 @@ struct Lane {
     failing: Option<DeviceError>,
 }
 
-impl Lane {
+impl StreamQueue {
     fn new(stream: StreamId) -> Self {
         Self {
             stream,
@@ -124,7 +124,7 @@ impl Lane {
     }
 }
 
-impl Deferred {
+impl DeferredFrees {
     fn entry(&self, at: u32) -> Option<&Entry> {
         self.entries.get(at as usize)?.as_ref()
     }
@@ -134,29 +134,29 @@ impl Deferred {
     }
 
     fn lane_of(&mut self, stream: StreamId) -> usize {
-        if let Some(&lane) = self.by_stream.get(&stream) {
-            return lane;
+        if let Some(&queue) = self.by_stream.get(&stream) {
+            return queue;
         }
-        if self.lanes.len() >= IDLE_LANES
-            && let Some(idle) = self.lanes.iter().position(|lane| lane.blocks == 0)
+        if self.queues.len() >= IDLE_QUEUES
+            && let Some(idle) = self.queues.iter().position(|queue| queue.blocks == 0)
         {
-            self.by_stream.remove(&self.lanes[idle].stream);
-            self.lanes[idle] = Lane::new(stream);
+            self.by_stream.remove(&self.queues[idle].stream);
+            self.queues[idle] = StreamQueue::new(stream);
             self.by_stream.insert(stream, idle);
             return idle;
         }
-        self.lanes.push(Lane::new(stream));
-        self.by_stream.insert(stream, self.lanes.len() - 1);
-        self.lanes.len() - 1
+        self.queues.push(StreamQueue::new(stream));
+        self.by_stream.insert(stream, self.queues.len() - 1);
+        self.queues.len() - 1
     }
 
-    /// Adds a held block behind another entry of its lane (or before all, behind none).
-    fn link(&mut self, table: Table<'_>, index: u32, lane: usize, event: Arc<dyn StreamEvent>, older: u32) {
+    /// Adds a held block behind another entry of its queue (or before all, behind none).
+    fn link(&mut self, table: Table<'_>, index: u32, queue: usize, event: Arc<dyn StreamEvent>, older: u32) {
         let newer = match self.entry(older) {
             Some(entry) => entry.newer,
-            None => self.lanes[lane].oldest,
+            None => self.queues[queue].oldest,
         };
-        let entry = Some(Entry { index, lane, event, older, newer });
+        let entry = Some(Entry { index, queue, event, older, newer });
         let at = match self.vacant.pop() {
             Some(at) => {
                 self.entries[at as usize] = entry;
@@ -170,46 +170,46 @@ impl Deferred {
         table.at(index).set_entry(at);
         match self.entry_mut(older) {
             Some(entry) => entry.newer = at,
-            None => self.lanes[lane].oldest = at,
+            None => self.queues[queue].oldest = at,
         }
         match self.entry_mut(newer) {
             Some(entry) => entry.older = at,
-            None => self.lanes[lane].newest = at,
+            None => self.queues[queue].newest = at,
         }
-        self.lanes[lane].blocks += 1;
+        self.queues[queue].blocks += 1;
     }
 
-    /// Takes an entry out of its lane's order; its event is the caller's to drop.
+    /// Takes an entry out of its queue's order; its event is the caller's to drop.
     fn unlink(&mut self, at: u32) -> Option<Entry> {
         let entry = self.entries.get_mut(at as usize)?.take()?;
         self.vacant.push(at);
         match self.entry_mut(entry.older) {
             Some(older) => older.newer = entry.newer,
-            None => self.lanes[entry.lane].oldest = entry.newer,
+            None => self.queues[entry.queue].oldest = entry.newer,
         }
         match self.entry_mut(entry.newer) {
             Some(newer) => newer.older = entry.older,
-            None => self.lanes[entry.lane].newest = entry.older,
+            None => self.queues[entry.queue].newest = entry.older,
         }
-        self.lanes[entry.lane].blocks -= 1;
+        self.queues[entry.queue].blocks -= 1;
         Some(entry)
     }
 
-    /// Whether a block is in the lane of a stream that may be waited for.
+    /// Whether a block is in the queue of a stream that may be waited for.
     pub(super) fn may_finish(&self, index: u32, block: &Block) -> bool {
         let entry = (!block.is_free() && !block.is_live()).then(|| self.entry(block.entry())).flatten();
-        entry.is_some_and(|entry| entry.index == index && self.lanes[entry.lane].failing.is_none())
+        entry.is_some_and(|entry| entry.index == index && self.queues[entry.queue].failing.is_none())
     }
 
     /// Why an event cannot be asked, if there is one.
     pub(super) fn failing(&self) -> Option<&DeviceError> {
-        self.lanes.iter().find_map(|lane| lane.failing.as_ref())
+        self.queues.iter().find_map(|queue| queue.failing.as_ref())
     }
 
     /// Units of streams that cannot be waited for.
     pub(super) fn failing_units(&self) -> u64 {
-        let lanes = self.lanes.iter().filter(|lane| lane.failing.is_some());
-        lanes.flat_map(|lane| lane.runs.values()).map(|&(units, _)| u64::from(units)).sum()
+        let queues = self.queues.iter().filter(|queue| queue.failing.is_some());
+        queues.flat_map(|queue| queue.runs.values()).map(|&(units, _)| u64::from(units)).sum()
     }
 
     /// Adds a block that its holder has ended the life of.
@@ -220,30 +220,30 @@ impl Deferred {
         stream: StreamId,
         event: Arc<dyn StreamEvent>,
     ) {
-        let lane = self.lane_of(stream);
-        let newest = self.lanes[lane].newest;
-        self.link(table, index, lane, event, newest);
-        self.lanes[lane].join(table, index);
+        let queue = self.lane_of(stream);
+        let newest = self.queues[queue].newest;
+        self.link(table, index, queue, event, newest);
+        self.queues[queue].join(table, index);
     }
 
-    /// The event that a lane's oldest block waits for, and whether it could not be asked last time.
-    pub(super) fn oldest_event(&self, lane: usize) -> Option<(Arc<dyn StreamEvent>, bool)> {
-        let lane = self.lanes.get(lane)?;
-        self.entry(lane.oldest).map(|entry| (entry.event.clone(), lane.failing.is_some()))
+    /// The event that a queue's oldest block waits for, and whether it could not be asked last time.
+    pub(super) fn oldest_event(&self, queue: usize) -> Option<(Arc<dyn StreamEvent>, bool)> {
+        let queue = self.queues.get(queue)?;
+        self.entry(queue.oldest).map(|entry| (entry.event.clone(), queue.failing.is_some()))
     }
 
-    /// Takes out a lane's oldest block when it waits for this event.
+    /// Takes out a queue's oldest block when it waits for this event.
     pub(super) fn pop_if(
         &mut self,
         table: Table<'_>,
-        lane: usize,
+        queue: usize,
         event: &Arc<dyn StreamEvent>,
     ) -> Option<Entry> {
-        let at = self.lanes.get(lane)?.oldest;
+        let at = self.queues.get(queue)?.oldest;
         let entry = self.entry(at).filter(|entry| Arc::ptr_eq(&entry.event, event))?;
         let block = table.at(entry.index);
         let (offset, end, above) = (block.offset(), block.end(), block.above());
-        self.lanes[lane].cut(offset, end, above);
+        self.queues[queue].cut(offset, end, above);
         self.unlink(at)
     }
 
@@ -256,9 +256,9 @@ impl Deferred {
         units: u32,
         alignment: u32,
     ) -> Option<(u32, u32)> {
-        let lane = &self.lanes[*self.by_stream.get(&stream)?];
-        let (run, at) = lane.find(units, alignment)?;
-        let (_, mut index) = *lane.runs.get(&run)?;
+        let queue = &self.queues[*self.by_stream.get(&stream)?];
+        let (run, at) = queue.find(units, alignment)?;
+        let (_, mut index) = *queue.runs.get(&run)?;
         while table.at(index).end() <= at {
             index = table.at(index).above();
         }
@@ -266,7 +266,7 @@ impl Deferred {
     }
 
     /// Cuts `[at, end)` out of the run that the block at a place, in which it begins, is of: the place of one held block,
-    /// and what it is made of. What is left of the first and last blocks stays in the lane, each with its event.
+    /// and what it is made of. What is left of the first and last blocks stays in the queue, each with its event.
     pub(super) fn carve(
         &mut self,
         fit: &mut SegregatedFit,
@@ -284,8 +284,8 @@ impl Deferred {
         if table.at(last).end() > end {
             self.split(fit, table, last, end);
         }
-        if let Some(lane) = self.entry(table.at(first).entry()).map(|entry| entry.lane) {
-            self.lanes[lane].cut(at, end, table.at(last).above());
+        if let Some(queue) = self.entry(table.at(first).entry()).map(|entry| entry.queue) {
+            self.queues[queue].cut(at, end, table.at(last).above());
         }
         let (mut parts, mut index) = (Vec::new(), first);
         loop {
@@ -322,34 +322,34 @@ impl Deferred {
         }
     }
 
-    /// Cuts a block of a lane in two at a unit; both wait for its event. The place of the upper one.
+    /// Cuts a block of a queue in two at a unit; both wait for its event. The place of the upper one.
     fn split(&mut self, fit: &mut SegregatedFit, table: Table<'_>, index: u32, at: u32) -> u32 {
         let block = table.at(index);
         let entry = block.entry();
         let label = block.label();
         let upper = fit.split_taken(table, index, at - block.offset());
         table.at(upper).set_owner(label);
-        if let Some((lane, event)) = self.entry(entry).map(|entry| (entry.lane, entry.event.clone())) {
-            self.link(table, upper, lane, event, entry);
+        if let Some((queue, event)) = self.entry(entry).map(|entry| (entry.queue, entry.event.clone())) {
+            self.link(table, upper, queue, event, entry);
         }
         upper
     }
 
-    /// How many lanes there are.
-    pub(super) fn lanes(&self) -> usize {
-        self.lanes.len()
+    /// How many queues there are.
+    pub(super) fn queues(&self) -> usize {
+        self.queues.len()
     }
 
-    /// A stream's lane, and one other, each time another one.
+    /// A stream's queue, and one other, each time another one.
     pub(super) fn own_and_next(&mut self, stream: StreamId) -> (Option<usize>, usize) {
-        self.turn = (self.turn + 1) % self.lanes.len().max(1);
+        self.turn = (self.turn + 1) % self.queues.len().max(1);
         (self.by_stream.get(&stream).copied(), self.turn)
     }
 
-    /// Notes why a lane's oldest event cannot be asked, or that it can; what was noted is the caller's to drop.
-    pub(super) fn note_failing(&mut self, lane: usize, error: Option<DeviceError>) -> Option<DeviceError> {
-        match self.lanes.get_mut(lane) {
-            Some(lane) => std::mem::replace(&mut lane.failing, error),
+    /// Notes why a queue's oldest event cannot be asked, or that it can; what was noted is the caller's to drop.
+    pub(super) fn note_failing(&mut self, queue: usize, error: Option<DeviceError>) -> Option<DeviceError> {
+        match self.queues.get_mut(queue) {
+            Some(queue) => std::mem::replace(&mut queue.failing, error),
             None => error,
         }
     }
