@@ -48,6 +48,8 @@ pub use search::{Found, Goal, Observer, Search};
 pub use squeaky::SqueakyWheel;
 pub use starts::{Starts, StartsError, choose_starts};
 
+pub use vramkit_units::{ByteSize, Step};
+
 #[cfg(test)]
 #[cfg(not(loom))]
 mod exhaustive;
