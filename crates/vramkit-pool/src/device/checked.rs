@@ -145,6 +145,67 @@ fn pieces<'a>(range: Allowed<'a>) -> impl Iterator<Item = (u64, Allowed<'a>)> {
 }
 
 /// A device made of its raw calls.
+///
+/// ```
+/// use std::sync::Mutex;
+/// use vramkit_pool::ByteSize;
+/// use vramkit_pool::device::*;
+///
+/// /// A megabyte of this program's heap, all of it reserved once.
+/// #[derive(Debug, Default)]
+/// struct Heap(Mutex<Vec<u8>>);
+///
+/// const SIZE: ByteSize = ByteSize::mib(1);
+///
+/// impl RawMemory for Heap {
+///     fn info(&self) -> DeviceInfo {
+///         DeviceInfo::new("heap", "this program's heap", DeviceKind::Other("heap".into()), ByteSize::new(4096))
+///     }
+///     fn memory(&self, committed: ByteSize) -> DeviceMemory {
+///         let known = |bytes| Reading::known(bytes, Origin::Configured);
+///         DeviceMemory {
+///             total_bytes: known(SIZE),
+///             free_bytes: known(SIZE - committed),
+///             committed_bytes: known(committed),
+///         }
+///     }
+///     fn reserve(&self, requested: ByteSize) -> Result<u64, DeviceError> {
+///         let mut heap = self.0.lock().unwrap();
+///         if requested > SIZE || !heap.is_empty() {
+///             let (device, reason) = ("heap".into(), "there is one megabyte, once".into());
+///             return Err(DeviceError::AddressSpace { device, requested, reason });
+///         }
+///         heap.resize(SIZE.bytes() as usize, 0);
+///         Ok(0)
+///     }
+///     fn release(&self, _: Allowed<'_>) -> Result<(), DeviceError> {
+///         self.0.lock().unwrap().clear();
+///         Ok(())
+///     }
+///     fn commit(&self, _: Allowed<'_>, _: ByteSize) -> Result<(), DeviceError> {
+///         Ok(())
+///     }
+///     fn decommit(&self, _: Allowed<'_>) -> Result<(), DeviceError> {
+///         Ok(())
+///     }
+///     fn write(&self, to: Allowed<'_>, bytes: &[u8]) -> Result<(), DeviceError> {
+///         self.0.lock().unwrap()[to.base() as usize..to.end() as usize].copy_from_slice(bytes);
+///         Ok(())
+///     }
+///     fn read(&self, from: Allowed<'_>, into: &mut [u8]) -> Result<(), DeviceError> {
+///         into.copy_from_slice(&self.0.lock().unwrap()[from.base() as usize..from.end() as usize]);
+///         Ok(())
+///     }
+/// }
+///
+/// let device = Checked::new(Heap::default());
+/// let memory = device.reserve(SIZE)?;
+/// let first = memory.range().part(0, ByteSize::new(4096)).expect("inside");
+/// assert!(memory.write(first.base, b"no memory there yet").is_err());
+/// memory.commit(first)?;
+/// memory.write(first.base, b"now there is")?;
+/// # Ok::<(), DeviceError>(())
+/// ```
 #[derive(Debug)]
 pub struct Checked<R> {
     shared: Arc<Shared<R>>,

@@ -25,6 +25,15 @@ pub enum DeviceKind {
 }
 
 /// What a device is.
+///
+/// ```
+/// use vramkit_pool::ByteSize;
+/// use vramkit_pool::device::{DeviceInfo, DeviceKind};
+///
+/// let kind = DeviceKind::Other("rocm".to_owned());
+/// let info = DeviceInfo::new("rocm:0", "a card of AMD's", kind, ByteSize::mib(2));
+/// assert_eq!(info.l2_cache_bytes.to_string(), "not available");
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct DeviceInfo {

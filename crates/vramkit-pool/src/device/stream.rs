@@ -15,6 +15,13 @@ use super::DeviceError;
 /// Which stream: issued once in the life of the process, so that streams with equal ids are one queue.
 ///
 /// Two values for one queue may have two ids; that costs a wait where there need be none, and nothing else.
+///
+/// ```
+/// use vramkit_pool::device::StreamId;
+///
+/// let (first, second) = (StreamId::named(7), StreamId::named(7));
+/// assert_ne!(first, second); // a name need not be unique
+/// ```
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct StreamId {
     number: u64,

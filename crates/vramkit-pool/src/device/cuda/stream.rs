@@ -13,6 +13,17 @@ const NON_BLOCKING: u32 = 1;
 const NO_TIMING: u32 = 2;
 
 /// A stream of a card: one of its own, or one of another library's in the same process.
+///
+/// ```
+/// use std::sync::Arc;
+/// use vramkit_pool::device::{CudaDevice, CudaStream, Stream};
+///
+/// if let Ok(card) = CudaDevice::new(0) {
+///     let stream = CudaStream::new(Arc::new(card))?;
+///     assert_ne!(stream.handle(), 0); // pass it to kernels; release memory on it while they run
+/// }
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug)]
 pub struct CudaStream {
     device: Arc<CudaDevice>,
