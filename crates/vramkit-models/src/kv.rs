@@ -100,8 +100,7 @@ pub fn read_kv_shape(path: &Path) -> Result<KvShape, ReadError> {
     }
     let size = file.metadata().map_err(io)?.len();
     if size > 16 << 20 || !path.extension().is_some_and(|ending| ending.eq_ignore_ascii_case("json")) {
-        let reason = "neither a GGUF file nor a config.json, so its KV shape is not known; give --layers, --kv-heads and --head-dim";
-        return Err(ReadError::within(&name, reason));
+        return Err(ReadError::KvShapeUnknown { file: name });
     }
     let config: Value = serde_json::from_reader(BufReader::new(file)).map_err(|error| ReadError::At {
         file: name.clone(),

@@ -12,13 +12,21 @@
 //! Files are hostile until read: every length and offset is checked, and what is wrong is an error that names
 //! the file and the place. Nothing here takes memory for a model or knows a device.
 
+mod data_type;
+mod demand;
 mod error;
+mod file;
 pub mod kv;
+mod model_file;
 pub mod onnx;
 mod read;
 pub mod table;
 pub mod traffic;
+mod weights;
 pub mod workload;
 
+pub use data_type::DataType;
+pub use demand::{ALIGNMENT, Demand, ReadOptions, Settings};
 pub use error::ReadError;
-pub use read::{Demand, ReadOptions, Settings, read, read_all};
+pub use read::{read, read_all};
+pub use weights::{WeightTensor, Weights};

@@ -10,8 +10,7 @@
 use std::collections::HashSet;
 
 use vramkit_plan::TensorLifetime;
-use vramkit_units::ByteSize;
-use vramkit_units::Step;
+use vramkit_units::{ByteSize, Step};
 
 use crate::error::{ReadError, nearest};
 

@@ -12,12 +12,11 @@ use serde::Deserialize;
 
 use crate::error::ReadError;
 
+pub use crate::error::MOST_TOKENS;
+
 /// Characters that are taken to be one token where a file has text instead of counts: English text is near this with the
 /// vocabularies of current models.
 pub const CHARACTERS_A_TOKEN: f64 = 4.0;
-
-/// The longest prompt or output that is believed, tokens.
-pub const MOST_TOKENS: u64 = 1 << 24;
 
 /// The largest file of JSON that is read as a whole.
 const MOST_BYTES: u64 = 2 << 30;
@@ -130,13 +129,7 @@ impl Rows<'_> {
             self.left_out += 1;
             return Ok(());
         }
-        Err(self.at(
-            line,
-            format!(
-                "a request of {prompt} prompt and {output} output tokens; each must be 1 to {MOST_TOKENS} \
-                 (--skip-bad-rows leaves such rows out)"
-            ),
-        ))
+        Err(ReadError::BadRow { file: self.file.to_owned(), line, prompt, output })
     }
 }
 
