@@ -1,3 +1,5 @@
+mod weights;
+
 use std::collections::BTreeMap;
 use std::path::Path;
 
