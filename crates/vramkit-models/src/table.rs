@@ -123,7 +123,7 @@ fn tensor(
     model: &str,
     alignment: u64,
 ) -> Result<TensorLifetime, String> {
-    let mut tensor = TensorLifetime::new(model, "", 0, 0, ByteSize::ZERO);
+    let mut tensor = TensorLifetime::new(model, "", Step(0), Step(0), ByteSize::ZERO);
     tensor.alignment = alignment;
     // What a last step lacks to the first step after it.
     let beyond = u64::from(columns.contains(&Column::Last));

@@ -3,7 +3,8 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use super::lifetime::{LifetimeError, Schedule, TensorLifetime};
+use super::lifetime::{Schedule, TensorLifetime};
+use super::lifetime_error::LifetimeError;
 use super::problem::compile;
 use vramkit_units::{ByteSize, Step};
 
@@ -124,7 +125,7 @@ impl<'a> LifetimeAnalyzer<'a> {
 
 /// Most bytes live at one time.
 fn load<'a>(tensors: impl ExactSizeIterator<Item = &'a TensorLifetime>) -> Result<ByteSize, LifetimeError> {
-    Ok(ByteSize::new(compile(tensors)?.problem.max_load()))
+    Ok(compile(tensors)?.problem.max_load())
 }
 
 /// Pairs of which one ends before the other starts.

@@ -2,8 +2,12 @@
 
 use serde::Serialize;
 
-use crate::{AllocationPlan, Conflict, LifetimeAnalyzer, PlanStep, PooledPlan, Schedule};
 use vramkit_units::{ByteSize, Step};
+
+use crate::allocation::{AllocationPlan, Conflict, ModelSummary, PlanStep};
+use crate::analyzer::LifetimeAnalyzer;
+use crate::lifetime::{Schedule, TensorLifetime};
+use crate::pooled::PooledPlan;
 
 /// A plan: `vramkit.plan/1`.
 #[derive(Clone, Debug, Serialize)]
@@ -311,7 +315,7 @@ impl PlanReport {
 }
 
 impl ModelReport {
-    fn new(model: &crate::ModelSummary) -> Self {
+    fn new(model: &ModelSummary) -> Self {
         Self {
             name: model.name.to_string(),
             tensors: model.tensors,
@@ -354,7 +358,7 @@ impl ConflictReport {
 }
 
 fn tensors(plan: &AllocationPlan) -> Vec<TensorReport> {
-    let report = |(tensor, &offset): (&crate::TensorLifetime, &ByteSize)| TensorReport {
+    let report = |(tensor, &offset): (&TensorLifetime, &ByteSize)| TensorReport {
         id: tensor.id.to_string(),
         model: tensor.model.to_string(),
         start: tensor.start,

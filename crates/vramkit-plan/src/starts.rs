@@ -6,10 +6,10 @@
 //! lowers the peak (then the time spent at it), from several beginnings: the starts given, all at once, one
 //! after the other, and random ones.
 
-use super::lifetime::{LifetimeError, Model, Schedule, on_one_clock};
+use super::lifetime::{Model, Schedule, on_one_clock};
+use super::lifetime_error::LifetimeError;
 use super::problem::collect;
-use vramkit_units::SplitMix64;
-use vramkit_units::{ByteSize, Step};
+use vramkit_units::{ByteSize, SplitMix64, Step};
 
 /// Beginnings that are tried.
 const BEGINNINGS: usize = 12;
@@ -38,15 +38,15 @@ pub enum StartsError {
     Lifetimes(#[from] LifetimeError),
     /// A model takes longer than the makespan.
     #[error(
-        "model `{model}` takes {steps} steps, more than the makespan of {makespan}; give at least {steps}"
+        "model `{model}` takes {0} steps, more than the makespan of {1}; give at least {0}", steps.0, makespan.0
     )]
     TooLong {
         /// The model.
         model: String,
-        /// What it takes.
-        steps: u64,
+        /// The first step after it, where it starts at step 0.
+        steps: Step,
         /// What there is.
-        makespan: u64,
+        makespan: Step,
     },
 }
 
@@ -64,7 +64,7 @@ pub fn choose_starts(models: &[Model], makespan: Step, seed: u64) -> Result<Star
     for (model, profile) in models.iter().zip(&profiles) {
         if profile.steps > makespan.0 {
             let model = model.name.to_string();
-            return Err(StartsError::TooLong { model, steps: profile.steps, makespan: makespan.0 });
+            return Err(StartsError::TooLong { model, steps: Step(profile.steps), makespan });
         }
     }
     let latest: Vec<u64> = profiles.iter().map(|profile| makespan.0 - profile.steps).collect();
@@ -204,8 +204,8 @@ fn profile(model: &Model) -> Result<Profile, LifetimeError> {
     let mut changes: Vec<(u64, i128)> = Vec::new();
     for (buffer, unit) in compiled.problem.buffers.iter().zip(&units) {
         for (start, end) in unit.runs() {
-            changes.push((start, i128::from(buffer.size)));
-            changes.push((end, -i128::from(buffer.size)));
+            changes.push((start, i128::from(buffer.bytes())));
+            changes.push((end, -i128::from(buffer.bytes())));
         }
     }
     changes.sort_unstable();
@@ -233,7 +233,7 @@ mod tests {
             let id = i.to_string();
             TensorLifetime {
                 alignment: 1,
-                ..TensorLifetime::new(name, &id, start, end, ByteSize::new(bytes))
+                ..TensorLifetime::new(name, &id, Step(start), Step(end), ByteSize::new(bytes))
             }
         });
         Model { name: name.into(), weights: ByteSize::ZERO, start: Step(0), tensors: tensors.collect() }
