@@ -15,11 +15,22 @@ use crate::weights::Weights;
 pub const ALIGNMENT: u64 = 256;
 
 /// What the user says about files as they are read.
+///
+/// ```
+/// use vramkit_models::ReadOptions;
+///
+/// let options = ReadOptions {
+///     dims: [("batch".to_owned(), 8)].into(),
+///     reorder: true,
+///     ..ReadOptions::default()
+/// };
+/// # assert!(!options.recompute);
+/// ```
 #[derive(Clone, Debug, Default)]
 pub struct ReadOptions {
-    /// Alignment of tensors without their own; 1 in tables and 256 elsewhere when not given.
+    /// Alignment of tensors without their own, in bytes, a power of two; 1 in tables and 256 elsewhere when not given.
     pub alignment: Option<u64>,
-    /// Sizes of symbolic dimensions of graphs.
+    /// Sizes of symbolic dimensions of graphs, in elements, by the dimension's name or by its place (`input[0]`).
     pub dims: BTreeMap<String, u64>,
     /// Whether operators that can work in place are taken to do so.
     pub in_place: bool,
@@ -31,10 +42,11 @@ pub struct ReadOptions {
 
 /// What one model of a workload asks for beside its memory.
 #[derive(Clone, Debug, Default, PartialEq)]
+#[non_exhaustive]
 pub struct Settings {
     /// Lower goes first when memory is needed.
     pub priority: i32,
-    /// When asked to degrade, the model makes do with this part of its tensors' sizes.
+    /// When asked to degrade, the model makes do with this part of its tensors' sizes, within (0, 1).
     pub degrade_to_ratio: Option<f64>,
     /// Whether its tensors come from a model file.
     pub from_file: bool,
@@ -47,6 +59,7 @@ pub struct Settings {
 
 /// What files ask for.
 #[derive(Clone, Debug)]
+#[non_exhaustive]
 pub struct Demand {
     /// What to call it.
     pub name: String,

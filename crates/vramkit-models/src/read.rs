@@ -12,6 +12,9 @@ use crate::model_file::{ModelFile, read_model};
 use crate::workload::{self, Syntax};
 
 /// Reads a workload, a lifetime table or a graph.
+///
+/// # Errors
+/// What is wrong with the file, or with one that it names: see [`ReadError`].
 pub fn read(path: &Path, options: &ReadOptions) -> Result<Demand, ReadError> {
     let name = path.display().to_string();
     let syntax = match kind(path).as_str() {
@@ -33,6 +36,9 @@ pub fn read(path: &Path, options: &ReadOptions) -> Result<Demand, ReadError> {
 }
 
 /// Reads several files as one demand. Models of different files with one name are numbered.
+///
+/// # Errors
+/// As [`read`], of the first file with a fault.
 pub fn read_all(paths: &[impl AsRef<Path>], options: &ReadOptions) -> Result<Demand, ReadError> {
     if let [path] = paths {
         return read(path.as_ref(), options);

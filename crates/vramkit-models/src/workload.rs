@@ -2,6 +2,22 @@
 //!
 //! TOML and JSON hold the same keys ([`WorkloadFile`]); an unknown key is an error that names the nearest known
 //! one. [`to_toml`] writes a demand as such a file, a tensor a line.
+//!
+//! ```
+//! use vramkit_models::{ReadOptions, read, workload::to_toml};
+//!
+//! # let path = std::env::temp_dir().join(format!("vramkit-workload-doc-{}.toml", std::process::id()));
+//! std::fs::write(&path, r#"
+//!     schedule = "sequential"
+//!     [[models]]
+//!     name = "net"
+//!     tensors = [{ id = "a", size = "8 MiB", start = 0, end = 2 }]
+//! "#)?;
+//! let demand = read(&path, &ReadOptions::default())?;
+//! assert!(to_toml(&demand, "as it was read").contains("size = 8388608"));
+//! # std::fs::remove_file(&path)?;
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
 
 use std::collections::{BTreeMap, HashMap};
 use std::fmt::Write as _;

@@ -10,6 +10,7 @@ use vramkit_units::{ByteSize, Step};
 
 /// One model's share of a plan.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct ModelSummary {
     /// Its name.
     pub name: Arc<str>,
@@ -38,6 +39,7 @@ impl ModelSummary {
 
 /// Offsets for the tensors of one or several models in one arena, for one schedule.
 #[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
 pub struct AllocationPlan {
     /// What the plan is sound under.
     pub schedule: Schedule,
@@ -67,6 +69,7 @@ pub struct AllocationPlan {
 
 /// A moment of planning.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct PlanStep {
     /// Since planning began.
     pub elapsed: Duration,
@@ -85,6 +88,7 @@ pub struct PlanStep {
 
 /// Tensors that alone cannot be placed within a capacity.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Conflict {
     /// Their places in [`AllocationPlan::tensors`].
     pub tensors: Vec<usize>,

@@ -21,6 +21,9 @@ impl AllocationPlan {
     /// Checks that every lifetime is in the plan as it was planned, inside the arena and where its alignment
     /// and pin want it, and that no two that may be live together under the plan's schedule overlap (tensors of
     /// one alias group excepted). O(n log n). Every plan that a planner gives out has passed it.
+    ///
+    /// # Errors
+    /// The first fault that is found.
     pub fn check(&self, lifetimes: &[TensorLifetime]) -> Result<(), PlanFault> {
         if std::ptr::eq(lifetimes, &*self.tensors) && lifetimes.len() == self.offsets.len() {
             self.check_places()?;

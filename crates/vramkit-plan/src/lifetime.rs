@@ -13,6 +13,15 @@ use super::lifetime_error::LifetimeError;
 use vramkit_units::{ByteSize, Step};
 
 /// When a tensor lives and how much room it takes.
+///
+/// ```
+/// use vramkit_plan::TensorLifetime;
+/// use vramkit_units::{ByteSize, Step};
+///
+/// let early = TensorLifetime::new("net", "early", Step(0), Step(3), ByteSize::mib(4));
+/// let late = TensorLifetime { alignment: 4096, ..TensorLifetime::new("net", "late", Step(3), Step(5), ByteSize::mib(4)) };
+/// assert!(early.is_live_at(Step(2)) && !early.overlaps(&late));
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TensorLifetime {
     /// Its name, unique in its model.
@@ -141,7 +150,8 @@ pub(super) fn without<T: Copy>(
 /// [`Schedule::Sequential`] each starts where the one before has ended; under [`Schedule::Concurrent`] each
 /// keeps its own clock, and steps of different models cannot be compared.
 ///
-/// Checks everything that planning relies on; see [`LifetimeError`].
+/// # Errors
+/// Whatever planning relies on and does not hold; see [`LifetimeError`].
 pub fn on_one_clock(models: &[Model], schedule: Schedule) -> Result<Vec<TensorLifetime>, LifetimeError> {
     let mut names = HashSet::new();
     let mut all = Vec::with_capacity(models.iter().map(|model| model.tensors.len()).sum());

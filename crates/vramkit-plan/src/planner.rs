@@ -24,7 +24,24 @@ const NEVER: Duration = Duration::from_secs(100 * 365 * 24 * 3600);
 /// How long the reason for a refusal is looked for.
 const PATIENCE: Duration = Duration::from_millis(500);
 
-/// Plans; see the [module](super).
+/// Makes plans: the portfolio always, searches where they were added.
+///
+/// ```
+/// use std::time::Duration;
+/// use vramkit_plan::{MemoryPlanner, Model, Schedule, TensorLifetime};
+/// use vramkit_units::{ByteSize, Step};
+///
+/// let tensor = |id, start, end, bytes| {
+///     TensorLifetime::new("net", id, Step(start), Step(end), ByteSize::new(bytes))
+/// };
+/// let tensors = vec![tensor("x", 0, 2, 1024), tensor("y", 1, 3, 512)];
+/// let net = Model { name: "net".into(), weights: ByteSize::ZERO, start: Step(0), tensors };
+/// let planner = MemoryPlanner::thorough(Duration::from_secs(1)).capacity(ByteSize::new(1024));
+/// let plan = planner.plan(&[net], Schedule::Sequential)?;
+/// let conflict = plan.conflict.expect("1,536 bytes are live at step 1");
+/// assert_eq!((conflict.step, conflict.needs), (Some(Step(1)), ByteSize::new(1536)));
+/// # Ok::<(), vramkit_plan::LifetimeError>(())
+/// ```
 #[derive(Default)]
 pub struct MemoryPlanner {
     solver: Solver,
@@ -82,6 +99,11 @@ impl MemoryPlanner {
     }
 
     /// Plans models for a schedule. The result is deterministic unless a search runs into its deadline.
+    ///
+    /// A capacity that cannot be met is no error: see [`AllocationPlan::conflict`].
+    ///
+    /// # Errors
+    /// What is wrong with the lifetimes; see [`LifetimeError`].
     pub fn plan(&self, models: &[Model], schedule: Schedule) -> Result<AllocationPlan, LifetimeError> {
         self.plan_within(models, schedule, self.capacity, self.end(Instant::now()))
     }

@@ -16,6 +16,7 @@ pub struct PoolLimit {
 
 /// A plan for each pool.
 #[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
 pub struct PooledPlan {
     /// The pools, in the order given, each with the plan of the tensors that are in it.
     pub pools: Vec<(PoolLimit, AllocationPlan)>,

@@ -86,6 +86,23 @@ fn refusal(pool: &str, capacity: ByteSize, needs: ByteSize, proven: bool) -> Str
 impl MemoryPlanner {
     /// Plans models over pools. Tensors without a list of pools are allowed in all, in the order given. The capacity of
     /// the planner itself plays no part; its deadline is for all pools together.
+    ///
+    /// ```
+    /// use vramkit_plan::{MemoryPlanner, Model, PoolLimit, Schedule, TensorLifetime};
+    /// use vramkit_units::{ByteSize, Step};
+    ///
+    /// let tensor = |id| TensorLifetime::new("net", id, Step(0), Step(1), ByteSize::mib(6));
+    /// let tensors = vec![tensor("a"), tensor("b")];
+    /// let net = Model { name: "net".into(), weights: ByteSize::ZERO, start: Step(0), tensors };
+    /// let pool = |name: &str| PoolLimit { name: name.into(), capacity: ByteSize::mib(8) };
+    /// let plan = MemoryPlanner::new().plan_pools(&[net], Schedule::Fixed, &[pool("fast"), pool("slow")])?;
+    /// assert_eq!(plan.displaced, ByteSize::mib(6));
+    /// # Ok::<(), vramkit_plan::PoolPlanError>(())
+    /// ```
+    ///
+    /// # Errors
+    /// What is wrong with the lifetimes or the pools; [`Full`](PoolPlanError::Full) where nothing fits, or nothing that
+    /// does was found.
     pub fn plan_pools(
         &self,
         models: &[Model],

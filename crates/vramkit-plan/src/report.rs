@@ -1,4 +1,13 @@
 //! Plans as plain data: `vramkit.plan/1`.
+//!
+//! ```
+//! use vramkit_plan::{MemoryPlanner, Schedule, report::PlanReport};
+//!
+//! let plan = MemoryPlanner::new().plan(&[], Schedule::Fixed)?;
+//! let report = PlanReport::new(&plan, None, true);
+//! assert_eq!((report.schema, report.feasible), ("vramkit.plan/1", Some(true)));
+//! # Ok::<(), vramkit_plan::LifetimeError>(())
+//! ```
 
 use serde::Serialize;
 
@@ -12,6 +21,7 @@ use crate::pooled::PooledPlan;
 /// A plan: `vramkit.plan/1`.
 #[derive(Clone, Debug, Serialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[non_exhaustive]
 pub struct PlanReport {
     /// `vramkit.plan/1`.
     pub schema: &'static str,
@@ -80,6 +90,7 @@ pub struct PlanReport {
 /// One model of a plan.
 #[derive(Clone, Debug, Serialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[non_exhaustive]
 pub struct ModelReport {
     /// Its name.
     pub name: String,
@@ -132,6 +143,7 @@ pub struct StartsReport {
 /// One pool of a plan over several.
 #[derive(Clone, Debug, Serialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[non_exhaustive]
 pub struct PoolReport {
     /// Its name.
     pub name: String,
@@ -148,6 +160,7 @@ pub struct PoolReport {
 /// A moment of planning.
 #[derive(Clone, Debug, Serialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[non_exhaustive]
 pub struct PlanStepReport {
     /// Since planning began.
     pub elapsed_seconds: f64,
@@ -166,6 +179,7 @@ pub struct PlanStepReport {
 /// Tensors that alone cannot be placed within the capacity.
 #[derive(Clone, Debug, Serialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[non_exhaustive]
 pub struct ConflictReport {
     /// Their names.
     pub tensors: Vec<String>,
@@ -180,6 +194,7 @@ pub struct ConflictReport {
 /// One tensor of a plan.
 #[derive(Clone, Debug, Serialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[non_exhaustive]
 pub struct TensorReport {
     /// Its name, unique in its model.
     pub id: String,

@@ -10,6 +10,31 @@ use super::problem::Problem;
 
 /// Improves on a placement within a deadline: where exact and local searches go. Called for each part of a
 /// problem whose arena is above its bound, the fullest first.
+///
+/// ```
+/// use vramkit_plan::{Found, Goal, MemoryPlanner, Placement, Problem, Search};
+///
+/// /// Everything one above the other, which is seldom better.
+/// struct Tower;
+///
+/// impl Search for Tower {
+///     fn name(&self) -> &str {
+///         "tower"
+///     }
+///     fn improve(&self, problem: &Problem, incumbent: &Placement, goal: &Goal<'_>) -> Found {
+///         let mut top = vramkit_units::ByteSize::ZERO;
+///         let offsets = problem.buffers.iter().map(|buffer| {
+///             let at = top.checked_align_up(buffer.alignment).unwrap_or(top);
+///             top = at + buffer.size;
+///             at
+///         });
+///         let tower = Placement::new(problem, offsets.collect());
+///         Found { placement: Some(tower).filter(|tower| tower.arena < incumbent.arena), bound: goal.bound }
+///     }
+/// }
+///
+/// let planner = MemoryPlanner::new().search(Box::new(Tower));
+/// ```
 pub trait Search: Send + Sync {
     /// How the search is named in [`AllocationPlan::method`](super::AllocationPlan::method).
     fn name(&self) -> &str;
@@ -51,7 +76,7 @@ pub struct Found {
     pub bound: ByteSize,
 }
 
-/// Follows a search, and may end it early.
+/// Follows a search, and may end it early. An [`AtomicBool`] ends it once it is `true`.
 pub trait Observer: Sync {
     /// Called now and then with the part of the problem at work: no arena of it is smaller than `bound`, and one
     /// of size `arena` is known. May be called on any thread.

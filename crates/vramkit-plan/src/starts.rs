@@ -19,6 +19,7 @@ const STARTS: usize = 400;
 
 /// Starts of models, and what they save.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Starts {
     /// One for each model.
     pub starts: Vec<Step>,
@@ -32,6 +33,7 @@ pub struct Starts {
 
 /// Why no starts were chosen.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
 pub enum StartsError {
     /// The lifetimes themselves cannot be planned.
     #[error(transparent)]
@@ -56,7 +58,25 @@ struct Profile {
     steps: u64,
 }
 
-/// Chooses starts within a makespan for models on one clock (the fixed schedule).
+/// Chooses starts within a makespan for models on one clock (the fixed schedule). `seed` is where random beginnings start.
+///
+/// ```
+/// use vramkit_plan::{Model, TensorLifetime, choose_starts};
+/// use vramkit_units::{ByteSize, Step};
+///
+/// let model = |name: &str| Model {
+///     name: name.into(),
+///     weights: ByteSize::ZERO,
+///     start: Step(0),
+///     tensors: vec![TensorLifetime::new(name, "x", Step(0), Step(4), ByteSize::mib(8))],
+/// };
+/// let chosen = choose_starts(&[model("a"), model("b")], Step(8), 0)?;
+/// assert_eq!((chosen.before, chosen.peak), (ByteSize::mib(16), ByteSize::mib(8)));
+/// # Ok::<(), vramkit_plan::StartsError>(())
+/// ```
+///
+/// # Errors
+/// What is wrong with the lifetimes, and a model that takes longer than the makespan.
 pub fn choose_starts(models: &[Model], makespan: Step, seed: u64) -> Result<Starts, StartsError> {
     // Checked as a whole once; then each model alone.
     on_one_clock(models, Schedule::Fixed)?;

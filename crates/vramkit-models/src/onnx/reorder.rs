@@ -16,6 +16,7 @@ use super::proto::NodeProto;
 
 /// What another order saves, and what repeating steps saves beyond that.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct OrderSaving {
     /// Most bytes live in the file's order.
     pub before: ByteSize,

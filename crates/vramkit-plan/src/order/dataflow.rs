@@ -5,6 +5,28 @@
 use vramkit_units::{ByteSize, Step};
 
 /// What steps make and read.
+///
+/// ```
+/// use vramkit_plan::{Dataflow, FlowValue};
+/// use vramkit_units::ByteSize;
+///
+/// let value = |bytes, maker, readers: &[usize]| FlowValue {
+///     size: ByteSize::new(bytes),
+///     maker,
+///     readers: readers.to_vec(),
+///     stays: false,
+/// };
+/// // Two branches that each make 100 bytes and reduce them to 1.
+/// let values = vec![
+///     value(100, Some(0), &[2]),
+///     value(100, Some(1), &[3]),
+///     value(1, Some(2), &[]),
+///     value(1, Some(3), &[]),
+/// ];
+/// let flow = Dataflow { cheap: vec![false; 4], values };
+/// let best = flow.best_order(&[0, 1, 2, 3]);
+/// assert_eq!((flow.peak_of(&[0, 1, 2, 3]), best.peak), (ByteSize::new(201), ByteSize::new(101)));
+/// ```
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Dataflow {
     /// For each step whether it costs little to do again.

@@ -54,6 +54,7 @@ struct State {
 
 /// An order of a dataflow's steps.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct StepOrder {
     /// The steps.
     pub order: Vec<usize>,
