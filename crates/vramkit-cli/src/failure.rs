@@ -70,7 +70,22 @@ impl Failure {
     pub fn print(&self) {
         if !self.is_broken_pipe() {
             let red = Style::new().bold().fg_color(Some(AnsiColor::Red.into()));
-            anstream::eprintln!("{red}error:{red:#} {self}");
+            let hint = hint(self).unwrap_or_default();
+            anstream::eprintln!("{red}error:{red:#} {self}{hint}");
         }
+    }
+}
+
+/// Which option supplies what a library says is missing, to be put after its words.
+fn hint(failure: &Failure) -> Option<String> {
+    let Failure::Read(error) = failure else { return None };
+    match error {
+        ReadError::MissingDimension { name, .. } => Some(format!("; give its size with --dim {name}=N")),
+        ReadError::DimensionTooLarge { name, .. } => {
+            Some(format!("; give a smaller one with --dim {name}=N"))
+        }
+        ReadError::KvShapeUnknown { .. } => Some("; give --layers, --kv-heads and --head-dim".to_owned()),
+        ReadError::BadRow { .. } => Some(" (--skip-bad-rows leaves such rows out)".to_owned()),
+        _ => None,
     }
 }

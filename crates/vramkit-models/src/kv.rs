@@ -3,6 +3,16 @@
 //! Only what says the shape is read: of a GGUF file the header, of which every length is checked against the file before it
 //! is believed. Each layer keeps a key and a value of every KV head; models with latent attention (DeepSeek's) keep one
 //! compressed vector instead.
+//!
+//! ```
+//! use vramkit_models::kv::{CacheType, KvShape};
+//!
+//! // 32 layers of 8 KV heads of 128 numbers, a key and a value each, at 2 bytes.
+//! let shape = KvShape::new(32, 8, 128)?;
+//! let half: CacheType = "f16".parse()?;
+//! assert_eq!(shape.bytes_per_token(half), 131_072);
+//! # Ok::<(), String>(())
+//! ```
 
 use std::fs::File;
 use std::io::{BufReader, Read, Seek, SeekFrom};
@@ -85,7 +95,7 @@ impl KvShape {
 /// Reads a model's KV shape: a `config.json`, the folder that has one, or a GGUF file.
 ///
 /// # Errors
-/// What is missing, damaged or of another kind.
+/// What is missing or damaged; [`KvShapeUnknown`](ReadError::KvShapeUnknown) for a file of another kind.
 pub fn read_kv_shape(path: &Path) -> Result<KvShape, ReadError> {
     let inside = path.join("config.json");
     let path = if path.is_dir() { &inside } else { path };
@@ -100,8 +110,7 @@ pub fn read_kv_shape(path: &Path) -> Result<KvShape, ReadError> {
     }
     let size = file.metadata().map_err(io)?.len();
     if size > 16 << 20 || !path.extension().is_some_and(|ending| ending.eq_ignore_ascii_case("json")) {
-        let reason = "neither a GGUF file nor a config.json, so its KV shape is not known; give --layers, --kv-heads and --head-dim";
-        return Err(ReadError::within(&name, reason));
+        return Err(ReadError::KvShapeUnknown { file: name });
     }
     let config: Value = serde_json::from_reader(BufReader::new(file)).map_err(|error| ReadError::At {
         file: name.clone(),

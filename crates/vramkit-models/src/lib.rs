@@ -1,7 +1,11 @@
 //! Reads files into a memory demand: how many bytes of weights, and which tensors live when.
 //!
+//! In: paths, and what the user says about files ([`ReadOptions`]). Out: a [`Demand`] (models with lifetimes and
+//! [`Weights`], settings, a schedule), the shape of a KV cache, or the lengths of requests. Never here: memory for a
+//! model, a device, a decision.
+//!
 //! ```text
-//! .onnx ──► onnx: shapes of every tensor ──► lifetimes ─┐
+//! .onnx ──► onnx: shapes of every tensor ──► lifetimes ─┐   (and Weights, which stay in their file)
 //! .csv ───► table ───────────────────────► lifetimes ──┼──► Demand ──► vramkit_plan
 //! .toml, .json ──► workload (inline, or naming files) ──┘
 //!
@@ -10,15 +14,46 @@
 //! ```
 //!
 //! Files are hostile until read: every length and offset is checked, and what is wrong is an error that names
-//! the file and the place. Nothing here takes memory for a model or knows a device.
+//! the file and the place.
+//!
+//! ```
+//! use vramkit_models::{ReadOptions, read};
+//! use vramkit_plan::{MemoryPlanner, Schedule};
+//! use vramkit_units::ByteSize;
+//!
+//! # let folder = std::env::temp_dir().join(format!("vramkit-models-doc-{}", std::process::id()));
+//! # std::fs::create_dir_all(&folder)?;
+//! # let path = folder.join("net.csv");
+//! std::fs::write(&path, "id,lower,upper,size\na,0,2,100\nb,1,3,100\nc,2,4,100\n")?;
+//! let demand = read(&path, &ReadOptions::default())?;
+//! let plan = MemoryPlanner::new().plan(&demand.models, Schedule::Fixed)?;
+//! assert_eq!(plan.arena_size, ByteSize::new(200));
+//! # std::fs::remove_dir_all(&folder)?;
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
 
+#![forbid(unsafe_code)]
+
+mod data_type;
+mod demand;
 mod error;
+mod file;
 pub mod kv;
+mod model_file;
 pub mod onnx;
 mod read;
 pub mod table;
 pub mod traffic;
+mod weights;
 pub mod workload;
 
+pub use data_type::DataType;
+pub use demand::{ALIGNMENT, Demand, ReadOptions, Settings};
 pub use error::ReadError;
-pub use read::{Demand, ReadOptions, Settings, read, read_all};
+pub use read::{read, read_all};
+pub use weights::{WeightTensor, Weights};
+
+/// The examples of the README.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

@@ -6,12 +6,20 @@
 //! `upper`: as in its own reader, `end` names the last step of a life, and gaps beside it the last of theirs, where
 //! `upper` names the first step after. Other names change nothing. What comes out is a [`LifetimeTable`]: the tensors, and the
 //! rows as they were, to be written back with an `offset` column.
+//!
+//! ```
+//! use vramkit_models::table;
+//!
+//! let text = b"id,lower,upper,size,alignment\na,0,2,100,\nb,1,3,100,64\n";
+//! let table = table::parse("net.csv", text, "net", 1)?;
+//! assert_eq!((table.tensors[0].alignment, table.tensors[1].alignment), (1, 64));
+//! # Ok::<(), vramkit_models::ReadError>(())
+//! ```
 
 use std::collections::HashSet;
 
 use vramkit_plan::TensorLifetime;
-use vramkit_units::ByteSize;
-use vramkit_units::Step;
+use vramkit_units::{ByteSize, Step};
 
 use crate::error::{ReadError, nearest};
 
@@ -124,7 +132,7 @@ fn tensor(
     model: &str,
     alignment: u64,
 ) -> Result<TensorLifetime, String> {
-    let mut tensor = TensorLifetime::new(model, "", 0, 0, ByteSize::ZERO);
+    let mut tensor = TensorLifetime::new(model, "", Step(0), Step(0), ByteSize::ZERO);
     tensor.alignment = alignment;
     // What a last step lacks to the first step after it.
     let beyond = u64::from(columns.contains(&Column::Last));

@@ -3,6 +3,17 @@
 //! CSV with a header (Azure's `ContextTokens,GeneratedTokens`, plain `prompt_tokens,output_tokens`, benchmark logs'
 //! `input_toks,output_toks`), JSON Lines with the same names, and the two data sets that experiments use, Alpaca and ShareGPT,
 //! whose text is counted at [`CHARACTERS_A_TOKEN`]. A row that cannot be a request is an error that names it.
+//!
+//! ```
+//! use vramkit_models::traffic::{BadRows, read_traffic};
+//!
+//! # let path = std::env::temp_dir().join(format!("vramkit-traffic-doc-{}.csv", std::process::id()));
+//! std::fs::write(&path, "prompt_tokens,output_tokens\n120,30\n0,5\n")?;
+//! let traffic = read_traffic(&path, BadRows::LeaveOut)?;
+//! assert_eq!((traffic.requests.len(), traffic.left_out), (1, 1));
+//! # std::fs::remove_file(&path)?;
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
 
 use std::fs::File;
 use std::io::{BufRead, BufReader, Read};
@@ -12,12 +23,11 @@ use serde::Deserialize;
 
 use crate::error::ReadError;
 
+pub use crate::error::MOST_TOKENS;
+
 /// Characters that are taken to be one token where a file has text instead of counts: English text is near this with the
 /// vocabularies of current models.
 pub const CHARACTERS_A_TOKEN: f64 = 4.0;
-
-/// The longest prompt or output that is believed, tokens.
-pub const MOST_TOKENS: u64 = 1 << 24;
 
 /// The largest file of JSON that is read as a whole.
 const MOST_BYTES: u64 = 2 << 30;
@@ -33,6 +43,7 @@ pub struct LoggedRequest {
 
 /// What a file says of its traffic.
 #[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
 pub struct Traffic {
     /// In the file's order.
     pub requests: Vec<LoggedRequest>,
@@ -86,7 +97,8 @@ const OUTPUTS: [(&str, LengthUnit); 10] = [
 /// Reads a file of lengths; its kind is told by its ending (`.csv`, `.jsonl`, `.json`).
 ///
 /// # Errors
-/// What cannot be read, with the row; a file without requests.
+/// What cannot be read, with the row ([`BadRow`](ReadError::BadRow) where it says what no request can have); a file without
+/// requests.
 pub fn read_traffic(path: &Path, bad_rows: BadRows) -> Result<Traffic, ReadError> {
     let file = File::open(path).map_err(|error| ReadError::Io { path: path.to_owned(), error })?;
     let name = path.display().to_string();
@@ -130,13 +142,7 @@ impl Rows<'_> {
             self.left_out += 1;
             return Ok(());
         }
-        Err(self.at(
-            line,
-            format!(
-                "a request of {prompt} prompt and {output} output tokens; each must be 1 to {MOST_TOKENS} \
-                 (--skip-bad-rows leaves such rows out)"
-            ),
-        ))
+        Err(ReadError::BadRow { file: self.file.to_owned(), line, prompt, output })
     }
 }
 

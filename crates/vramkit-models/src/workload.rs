@@ -2,6 +2,22 @@
 //!
 //! TOML and JSON hold the same keys ([`WorkloadFile`]); an unknown key is an error that names the nearest known
 //! one. [`to_toml`] writes a demand as such a file, a tensor a line.
+//!
+//! ```
+//! use vramkit_models::{ReadOptions, read, workload::to_toml};
+//!
+//! # let path = std::env::temp_dir().join(format!("vramkit-workload-doc-{}.toml", std::process::id()));
+//! std::fs::write(&path, r#"
+//!     schedule = "sequential"
+//!     [[models]]
+//!     name = "net"
+//!     tensors = [{ id = "a", size = "8 MiB", start = 0, end = 2 }]
+//! "#)?;
+//! let demand = read(&path, &ReadOptions::default())?;
+//! assert!(to_toml(&demand, "as it was read").contains("size = 8388608"));
+//! # std::fs::remove_file(&path)?;
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
 
 use std::collections::{BTreeMap, HashMap};
 use std::fmt::Write as _;
@@ -11,14 +27,12 @@ use std::sync::Arc;
 use serde::Deserialize;
 use vramkit_plan::{LifetimeError, Model, PoolLimit, Schedule, TensorLifetime};
 use vramkit_pressure::PolicyLadder;
-use vramkit_units::ByteSize;
-use vramkit_units::Step;
+use vramkit_units::{ByteSize, Step};
 
+use crate::demand::{ALIGNMENT, Demand, ReadOptions, Settings};
 use crate::error::{ReadError, nearest};
-use crate::read::{Demand, ReadOptions, Settings, read_model};
-
-/// The alignment of tensors that do not say otherwise, outside of lifetime tables.
-pub const ALIGNMENT: u64 = 256;
+use crate::file::stem;
+use crate::model_file::{ModelFile, read_model};
 
 /// A workload file.
 #[derive(Clone, Debug, Deserialize)]
@@ -180,7 +194,7 @@ fn demand(
     if workload.repetitions == Some(0) {
         return Err(within("repetitions must be at least 1".to_owned()));
     }
-    let mut demand = Demand::new(workload.name.clone().unwrap_or_else(|| crate::read::stem(file)));
+    let mut demand = Demand::new(workload.name.clone().unwrap_or_else(|| stem(file)));
     // Ids of inline tensors name one tensor of the whole workload.
     let mut ids: HashMap<String, String> = HashMap::new();
     for entry in workload.models {
@@ -216,10 +230,7 @@ fn model(
     folder: &std::path::Path,
     options: &ReadOptions,
 ) -> Result<(Model, Settings), ReadError> {
-    let label = entry
-        .name
-        .clone()
-        .or_else(|| entry.file.as_ref().map(|file| crate::read::stem(&file.to_string_lossy())));
+    let label = entry.name.clone().or_else(|| entry.file.as_ref().map(|file| stem(&file.to_string_lossy())));
     let Some(name) = label.filter(|name| !name.is_empty()) else {
         return Err(within("a model has neither a `name` nor a `file`".to_owned()));
     };
@@ -232,7 +243,7 @@ fn model(
         priority: entry.priority,
         degrade_to_ratio: entry.degrade_to_ratio,
         from_file: entry.file.is_some(),
-        order: None,
+        ..Settings::default()
     };
     let name: Arc<str> = name.into();
     let mut model = match &entry.file {
@@ -243,8 +254,8 @@ fn model(
             let mut options = options.clone();
             options.alignment = Some(alignment);
             options.dims.extend(entry.dims.clone());
-            let (model, _, order) = read_model(&folder.join(file), &name, &options)?;
-            settings.order = order;
+            let ModelFile { model, order, weights, .. } = read_model(&folder.join(file), &name, &options)?;
+            (settings.order, settings.weights) = (order, weights);
             model
         }
         None if !entry.dims.is_empty() => {

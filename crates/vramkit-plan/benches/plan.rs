@@ -8,8 +8,7 @@
 use std::time::{Duration, Instant};
 
 use vramkit_plan::{LifetimeAnalyzer, MemoryPlanner, Model, Schedule, TensorLifetime};
-use vramkit_units::ByteSize;
-use vramkit_units::Step;
+use vramkit_units::{ByteSize, Step};
 
 /// SplitMix64.
 struct Random(u64);
@@ -31,7 +30,7 @@ fn network(n: u64) -> Vec<TensorLifetime> {
         let size = ByteSize::new((1 + random.below(64)) << (10 + random.below(8)));
         TensorLifetime {
             alignment: 256,
-            ..TensorLifetime::new("m", &i.to_string(), i, (i + skip).min(n + 1), size)
+            ..TensorLifetime::new("m", &i.to_string(), Step(i), Step((i + skip).min(n + 1)), size)
         }
     };
     (0..n).map(tensor).collect()
@@ -44,7 +43,10 @@ fn scattered(n: u64) -> Vec<TensorLifetime> {
         let start = random.below(n);
         let size = ByteSize::new(1 + random.below(1 << 20));
         let end = start + 1 + random.below(n / 10 + 1);
-        TensorLifetime { alignment: 1, ..TensorLifetime::new("m", &i.to_string(), start, end, size) }
+        TensorLifetime {
+            alignment: 1,
+            ..TensorLifetime::new("m", &i.to_string(), Step(start), Step(end), size)
+        }
     };
     (0..n).map(tensor).collect()
 }

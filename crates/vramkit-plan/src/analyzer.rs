@@ -3,13 +3,15 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use super::lifetime::{LifetimeError, Schedule, TensorLifetime};
+use super::lifetime::{Schedule, TensorLifetime};
+use super::lifetime_error::LifetimeError;
 use super::problem::compile;
 use vramkit_units::{ByteSize, Step};
 
 /// Two tensors of which one ends before the other starts, and so may have the same place. (Those that share only
 /// through a gap in one's life are not counted.)
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct SharingOpportunity {
     /// The one that ends first (by its id where the schedule leaves that open).
     pub first: Arc<str>,
@@ -41,6 +43,18 @@ impl SharingOpportunity {
 }
 
 /// Analyses lifetimes that a schedule has put on one clock.
+///
+/// ```
+/// use vramkit_plan::{LifetimeAnalyzer, Schedule, TensorLifetime};
+/// use vramkit_units::{ByteSize, Step};
+///
+/// let tensor = |id, start, end| TensorLifetime::new("net", id, Step(start), Step(end), ByteSize::mib(1));
+/// let lifetimes = [tensor("a", 0, 2), tensor("b", 1, 3), tensor("c", 2, 4)];
+/// let analyzer = LifetimeAnalyzer::new(&lifetimes, Schedule::Fixed);
+/// assert_eq!((analyzer.sum_of_sizes(), analyzer.peak()?), (ByteSize::mib(3), ByteSize::mib(2)));
+/// assert_eq!(analyzer.opportunities()[0].reason(), "`a` ends at step 2, `c` starts at step 2");
+/// # Ok::<(), vramkit_plan::LifetimeError>(())
+/// ```
 #[derive(Clone, Copy, Debug)]
 pub struct LifetimeAnalyzer<'a> {
     lifetimes: &'a [TensorLifetime],
@@ -74,6 +88,9 @@ impl<'a> LifetimeAnalyzer<'a> {
 
     /// Most bytes live at one time: no arena is smaller. Under [`Schedule::Concurrent`] every model may be at
     /// its peak at once.
+    ///
+    /// # Errors
+    /// Pins that contradict one another.
     pub fn peak(&self) -> Result<ByteSize, LifetimeError> {
         match self.schedule {
             Schedule::Fixed | Schedule::Sequential => load(self.lifetimes.iter()),
@@ -124,7 +141,7 @@ impl<'a> LifetimeAnalyzer<'a> {
 
 /// Most bytes live at one time.
 fn load<'a>(tensors: impl ExactSizeIterator<Item = &'a TensorLifetime>) -> Result<ByteSize, LifetimeError> {
-    Ok(ByteSize::new(compile(tensors)?.problem.max_load()))
+    Ok(compile(tensors)?.problem.max_load())
 }
 
 /// Pairs of which one ends before the other starts.

@@ -8,7 +8,8 @@
 use std::collections::HashMap;
 
 use super::distribution::{Distribution, Fit};
-use super::lifetime::{LifetimeError, Schedule, TensorLifetime};
+use super::lifetime::{Schedule, TensorLifetime};
+use super::lifetime_error::LifetimeError;
 use super::problem::{Problem, collect};
 
 /// Units times tries that are made whatever the time.
@@ -111,7 +112,7 @@ fn demands(distribution: &mut Distribution<'_>) -> Result<(Vec<BufferBytes>, Vec
             continue;
         };
         let Problem { buffers, .. } = &problems[clock];
-        let (size, pin) = (buffers[buffer].size, buffers[buffer].pinned);
+        let (size, pin) = (buffers[buffer].bytes(), buffers[buffer].pin());
         let runs = problems[clock].runs(buffer).collect();
         demands.push(BufferBytes { unit: u, size, pinned_end: pin.map_or(0, |pin| pin + size), clock, runs });
     }

@@ -26,7 +26,8 @@ pub(super) struct Core {
 
 /// The buffer that is pinned highest, if it ends above the capacity.
 pub(super) fn pinned_above(problem: &Problem, capacity: u64) -> Option<Core> {
-    let ends = (0..).zip(&problem.buffers).filter_map(|(i, buffer)| Some((buffer.pinned? + buffer.size, i)));
+    let ends =
+        (0..).zip(&problem.buffers).filter_map(|(i, buffer)| Some((buffer.pin()? + buffer.bytes(), i)));
     let (needs, highest) = ends.max()?;
     (needs > capacity).then(|| Core { buffers: vec![highest], needs, irreducible: true })
 }
@@ -35,12 +36,12 @@ pub(super) fn pinned_above(problem: &Problem, capacity: u64) -> Option<Core> {
 pub(super) fn at_one_rank(problem: &Problem, capacity: u64) -> Option<Core> {
     let loads = problem.loads();
     let (rank, load) = (0..).zip(&loads).max_by_key(|&(rank, load)| (load, std::cmp::Reverse(rank)))?;
-    if *load <= capacity {
+    if load.bytes() <= capacity {
         return None;
     }
     let is_live = |&i: &u32| problem.runs(i as usize).any(|(start, end)| start <= rank && rank < end);
     let mut live: Vec<u32> = (0..problem.buffers.len() as u32).filter(is_live).collect();
-    let size = |i: &u32| problem.buffers[*i as usize].size;
+    let size = |i: &u32| problem.buffers[*i as usize].bytes();
     live.sort_by_key(|i| (std::cmp::Reverse(size(i)), *i));
     // The largest until they are too many: without any one of them, none larger than the last, they are not.
     let mut needs = 0;

@@ -9,12 +9,22 @@
 use std::collections::HashMap;
 use std::time::Instant;
 
-use super::allocation::AllocationPlan;
-use super::lifetime::{LifetimeError, Model, Schedule, TensorLifetime};
+use super::allocation::{AllocationPlan, ModelSummary};
+use super::lifetime::{Model, Schedule, TensorLifetime};
+use super::lifetime_error::LifetimeError;
 use super::planner::MemoryPlanner;
-use super::pools::{Choice, PoolLimit, PooledPlan};
+use super::pooled::{PoolLimit, PooledPlan};
 use super::problem::{Compiled, collect, compile};
 use vramkit_units::ByteSize;
+
+/// Tensors that go together: one, or an alias group.
+pub(super) struct Choice {
+    pub(super) tensors: Vec<usize>,
+    /// Allowed pools, the preferred first.
+    pub(super) allowed: Vec<usize>,
+    /// Which of them it is in.
+    pub(super) choice: usize,
+}
 
 /// See the [module](self).
 pub(super) struct Distribution<'a> {
@@ -74,7 +84,7 @@ impl<'a> Distribution<'a> {
             let compiled = self.compile(&inside).ok()?;
             let problem = compiled.problem;
             let loads = problem.loads();
-            let over: Vec<u64> = loads.iter().map(|load| load.saturating_sub(capacity)).collect();
+            let over: Vec<u64> = loads.iter().map(|load| load.bytes().saturating_sub(capacity)).collect();
             let mut relief: Vec<(usize, u64)> = Vec::with_capacity(inside.len());
             if over.iter().any(|&over| over > 0) {
                 // How much of what is too much each unit is.
@@ -83,7 +93,7 @@ impl<'a> Distribution<'a> {
                     let own = buffers.by_ref().take(self.units[u].tensors.len());
                     let buffer =
                         own.fold(None, |found, &buffer| found.or(buffer)).map(|buffer| buffer as usize);
-                    let size = buffer.map_or(0, |buffer| problem.buffers[buffer].size);
+                    let size = buffer.map_or(0, |buffer| problem.buffers[buffer].bytes());
                     let runs = buffer.into_iter().flat_map(|buffer| problem.runs(buffer));
                     let ranks = runs.flat_map(|(start, end)| &over[start as usize..end as usize]);
                     relief.push((u, ranks.fold(0, |sum, &over| sum.saturating_add(over.min(size)))));
@@ -150,7 +160,7 @@ impl<'a> Distribution<'a> {
     fn fitting_plan(&self, pool: usize) -> Option<AllocationPlan> {
         let inside = self.inside(pool);
         let load = self.compile(&inside).ok()?.problem.max_load();
-        if load > self.pools[pool].capacity.bytes() {
+        if load > self.pools[pool].capacity {
             return None;
         }
         match self.fit(pool, &inside) {
@@ -233,14 +243,14 @@ impl<'a> Distribution<'a> {
         let displaced = displaced.map(|&i| self.tensors[i].size).sum();
         let mut rest = self.tensors.as_slice();
         let load = |tensors: &[TensorLifetime]| {
-            ByteSize::new(collect(tensors.iter()).map_or(0, |(compiled, _)| compiled.problem.max_load()))
+            collect(tensors.iter()).map_or(ByteSize::ZERO, |(compiled, _)| compiled.problem.max_load())
         };
         let summaries = self.models.iter().map(|model| {
             let (own, others) = rest.split_at(model.tensors.len());
             rest = others;
-            super::ModelSummary::new(model, load(own))
+            ModelSummary::new(model, load(own))
         });
-        let models: Vec<super::ModelSummary> = summaries.collect();
+        let models: Vec<ModelSummary> = summaries.collect();
         let lower_bound = match self.schedule {
             Schedule::Fixed | Schedule::Sequential => load(&self.tensors),
             Schedule::Concurrent => models.iter().map(|model| model.live_peak).sum(),

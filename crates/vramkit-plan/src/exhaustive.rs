@@ -6,8 +6,7 @@
 use std::time::Duration;
 
 use super::*;
-use vramkit_units::SplitMix64;
-use vramkit_units::{ByteSize, Step};
+use vramkit_units::{ByteSize, SplitMix64, Step};
 
 /// Workloads of each kind that are tried.
 const CASES: u64 = 2_500;
@@ -137,7 +136,8 @@ impl Draw {
         let start = self.below(5);
         let end = start + if self.one_in(12) { 0 } else { 1 + self.below(4) };
         let size = if self.one_in(12) { 0 } else { 1 + self.below(largest) };
-        let mut tensor = TensorLifetime::new(model, &format!("t{i}"), start, end, ByteSize::new(size));
+        let mut tensor =
+            TensorLifetime::new(model, &format!("t{i}"), Step(start), Step(end), ByteSize::new(size));
         tensor.alignment = [1, 1, 1, 2, 4, 8, 16][self.below(7) as usize];
         if self.one_in(6) {
             tensor.pinned = Some(ByteSize::new(tensor.alignment * self.below(4)));

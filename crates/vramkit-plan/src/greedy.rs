@@ -3,25 +3,9 @@
 
 use super::index::{Coverage, Fit};
 use super::linear::Linear;
+use super::placement::Placement;
 use super::problem::{Buffer, Problem};
-
-/// Offsets of a problem's buffers.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct PlacementRule {
-    /// One for each buffer.
-    pub offsets: Vec<u64>,
-    /// The highest end.
-    pub arena: u64,
-}
-
-impl PlacementRule {
-    /// Of the offsets of a problem's buffers.
-    pub fn new(problem: &Problem, offsets: Vec<u64>) -> Self {
-        let ends = problem.buffers.iter().zip(&offsets).map(|(buffer, offset)| offset + buffer.size);
-        let arena = ends.max().unwrap_or(0);
-        Self { offsets, arena }
-    }
-}
+use vramkit_units::ByteSize;
 
 /// An order in which buffers are placed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -75,14 +59,14 @@ const WORK: u64 = 40_000_000;
 
 /// The best of the portfolio, and what found it. Stops early at an arena of `enough`, which nothing can or
 /// need beat.
-pub(super) fn best(problem: &Problem, enough: u64) -> (PlacementRule, String) {
+pub(super) fn best(problem: &Problem, enough: ByteSize) -> (Placement, String) {
     let mut orders = Orders::new(problem);
     let mut placer = Placer::new(problem);
     // Any arena will do at first, that of 2^64 - 1 bytes too.
     let mut best: Option<(u64, Vec<u64>, String)> = None;
     for (order, fit) in PORTFOLIO {
         let limit = best.as_ref().map(|(arena, ..)| *arena);
-        if limit.is_some_and(|arena| arena <= enough) || placer.work() > WORK {
+        if limit.is_some_and(|arena| arena <= enough.bytes()) || placer.work() > WORK {
             break;
         }
         if let Some(arena) = placer.place(orders.get(order), fit, limit) {
@@ -90,7 +74,8 @@ pub(super) fn best(problem: &Problem, enough: u64) -> (PlacementRule, String) {
         }
     }
     let (arena, offsets, method) = best.unwrap_or_else(|| unreachable!("a pass without a limit ends"));
-    (PlacementRule { offsets, arena }, method)
+    let offsets = offsets.into_iter().map(ByteSize::new).collect();
+    (Placement { offsets, arena: ByteSize::new(arena) }, method)
 }
 
 /// Every order of the portfolio.
@@ -103,7 +88,7 @@ pub(super) fn orders(problem: &Problem) -> Vec<(Vec<u32>, Fit)> {
 struct Orders<'a> {
     problem: &'a Problem,
     /// The highest load that each buffer meets, once it is wanted.
-    peaks: Vec<u64>,
+    peaks: Vec<ByteSize>,
     made: Vec<(Order, Vec<u32>)>,
 }
 
@@ -166,12 +151,12 @@ impl<'a> Placer<'a> {
             let buffer = &buffers[i as usize];
             runs.clear();
             runs.extend(self.problem.runs(i as usize));
-            let offset = match (buffer.pinned, &mut self.index) {
+            let offset = match (buffer.pin(), &mut self.index) {
                 (Some(offset), _) => offset,
-                (None, Index::Linear(linear)) => linear.find(&runs, buffer.size, buffer.alignment, fit),
-                (None, Index::Tree(coverage)) => coverage.find(&runs, buffer.size, buffer.alignment, fit),
+                (None, Index::Linear(linear)) => linear.find(&runs, buffer.bytes(), buffer.alignment, fit),
+                (None, Index::Tree(coverage)) => coverage.find(&runs, buffer.bytes(), buffer.alignment, fit),
             };
-            let end = offset + buffer.size;
+            let end = offset + buffer.bytes();
             if limit.is_some_and(|limit| end >= limit) {
                 return None;
             }
@@ -195,7 +180,7 @@ impl Order {
     }
 
     /// The buffers in this order; ties in the order given, so that the result is always the same.
-    fn of(self, problem: &Problem, peaks: &[u64]) -> Vec<u32> {
+    fn of(self, problem: &Problem, peaks: &[ByteSize]) -> Vec<u32> {
         let buffers = &problem.buffers;
         let mut order: Vec<u32> = (0..buffers.len() as u32).collect();
         let duration = |buffer: &Buffer| u64::from(buffer.end - buffer.start);
@@ -203,27 +188,27 @@ impl Order {
             order.sort_by_cached_key(|&i| std::cmp::Reverse(key(&buffers[i as usize])));
         };
         match self {
-            Self::Size => largest_first(&|b| (b.size, duration(b)), &mut order),
+            Self::Size => largest_first(&|b| (b.bytes(), duration(b)), &mut order),
             Self::Area => {
                 order.sort_by_cached_key(|&i| {
                     let b = &buffers[i as usize];
-                    std::cmp::Reverse(u128::from(b.size) * u128::from(duration(b)))
+                    std::cmp::Reverse(u128::from(b.bytes()) * u128::from(duration(b)))
                 });
             }
-            Self::Duration => largest_first(&|b| (duration(b), b.size), &mut order),
+            Self::Duration => largest_first(&|b| (duration(b), b.bytes()), &mut order),
             Self::Start => {
                 order.sort_by_key(|&i| {
                     let b = &buffers[i as usize];
-                    (b.start, std::cmp::Reverse((b.size, duration(b))))
+                    (b.start, std::cmp::Reverse((b.bytes(), duration(b))))
                 });
             }
             Self::Breadth | Self::Load => {
                 let second = |b: &Buffer| {
-                    if self == Self::Breadth { b.size } else { duration(b) }
+                    if self == Self::Breadth { b.bytes() } else { duration(b) }
                 };
                 order.sort_by_cached_key(|&i| {
                     let b = &buffers[i as usize];
-                    std::cmp::Reverse((peaks[i as usize], second(b), b.size))
+                    std::cmp::Reverse((peaks[i as usize], second(b), b.bytes()))
                 });
             }
         }
@@ -232,7 +217,7 @@ impl Order {
 }
 
 /// The highest load that each buffer meets during its life, from a sparse table of maxima.
-fn peaks(problem: &Problem, loads: &[u64]) -> Vec<u64> {
+fn peaks(problem: &Problem, loads: &[ByteSize]) -> Vec<ByteSize> {
     let mut table = vec![loads.to_vec()];
     while table[table.len() - 1].len() > 1 << (table.len() - 1) {
         let (last, half) = (&table[table.len() - 1], 1 << (table.len() - 1));

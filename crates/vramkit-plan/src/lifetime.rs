@@ -9,10 +9,19 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use super::allocation::PlanFault;
+use super::lifetime_error::LifetimeError;
 use vramkit_units::{ByteSize, Step};
 
 /// When a tensor lives and how much room it takes.
+///
+/// ```
+/// use vramkit_plan::TensorLifetime;
+/// use vramkit_units::{ByteSize, Step};
+///
+/// let early = TensorLifetime::new("net", "early", Step(0), Step(3), ByteSize::mib(4));
+/// let late = TensorLifetime { alignment: 4096, ..TensorLifetime::new("net", "late", Step(3), Step(5), ByteSize::mib(4)) };
+/// assert!(early.is_live_at(Step(2)) && !early.overlaps(&late));
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TensorLifetime {
     /// Its name, unique in its model.
@@ -44,12 +53,12 @@ pub struct TensorLifetime {
 
 impl TensorLifetime {
     /// A tensor of `[start, end)` without constraints, aligned to 256 bytes as allocations are.
-    pub fn new(model: &str, id: &str, start: u64, end: u64, size: ByteSize) -> Self {
+    pub fn new(model: &str, id: &str, start: Step, end: Step, size: ByteSize) -> Self {
         Self {
             id: id.into(),
             model: model.into(),
-            start: Step(start),
-            end: Step(end),
+            start,
+            end,
             gaps: Vec::new(),
             size,
             alignment: 256,
@@ -127,123 +136,6 @@ impl fmt::Display for Schedule {
     }
 }
 
-/// Why lifetimes cannot be planned.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum LifetimeError {
-    /// A lifetime ends before it starts.
-    #[error("tensor `{id}` of `{model}` ends at step {end}, before its start at step {start}")]
-    EndBeforeStart {
-        /// The model.
-        model: Arc<str>,
-        /// The tensor.
-        id: Arc<str>,
-        /// Its first step.
-        start: u64,
-        /// One past its last step.
-        end: u64,
-    },
-    /// Two tensors of one model have the same id.
-    #[error("tensor `{id}` of `{model}` is there twice; ids name one tensor each")]
-    DuplicateId {
-        /// The model.
-        model: Arc<str>,
-        /// The id.
-        id: Arc<str>,
-    },
-    /// Two models have the same name.
-    #[error("model `{0}` is there twice; give each its own name")]
-    DuplicateModel(Arc<str>),
-    /// An alignment is not a power of two.
-    #[error("tensor `{id}` of `{model}` has alignment {alignment}, which is not a power of two")]
-    Alignment {
-        /// The model.
-        model: Arc<str>,
-        /// The tensor.
-        id: Arc<str>,
-        /// The alignment.
-        alignment: u64,
-    },
-    /// A gap lies outside the lifetime, touches another, or begins or ends it.
-    #[error(
-        "tensor `{id}` of `{model}` has a gap [{start}, {end}); gaps lie inside the life, ascending and apart"
-    )]
-    Gap {
-        /// The model.
-        model: Arc<str>,
-        /// The tensor.
-        id: Arc<str>,
-        /// The gap's first step.
-        start: u64,
-        /// One past its last step.
-        end: u64,
-    },
-    /// A read lies outside the lifetime, or in a gap of it.
-    #[error(
-        "tensor `{id}` of `{model}` is read at step {read}, outside its life [{start}, {end}) or in a gap of it"
-    )]
-    ReadOutsideLife {
-        /// The model.
-        model: Arc<str>,
-        /// The tensor.
-        id: Arc<str>,
-        /// The step of the read.
-        read: u64,
-        /// Its first step.
-        start: u64,
-        /// One past its last step.
-        end: u64,
-    },
-    /// The sizes and weights, with what alignments and pins may add, pass 2^64 bytes.
-    #[error(
-        "the sizes, with what alignments and pins may add, come to more than 2^64 - 1 bytes (at tensor `{id}` of `{model}`)"
-    )]
-    TooLarge {
-        /// The model.
-        model: Arc<str>,
-        /// The tensor at which the sum passed the limit.
-        id: Arc<str>,
-    },
-    /// The weights, with all sizes before them, pass 2^64 bytes.
-    #[error(
-        "the weights of model `{model}`, {weights} bytes, and all sizes before them add up to more than 2^64 - 1 bytes"
-    )]
-    WeightsTooLarge {
-        /// The model.
-        model: Arc<str>,
-        /// Its weights, in bytes.
-        weights: u64,
-    },
-    /// A step passes 2^64 when models are put on one clock.
-    #[error("the steps of model `{0}` pass 2^64 on the common clock; lower its start")]
-    ClockOverflow(Arc<str>),
-    /// A pinned offset contradicts the tensor's alignment, its group's other pins, or another pinned tensor.
-    #[error("tensor `{id}` of `{model}` cannot be pinned at offset {offset}: {reason}")]
-    Pin {
-        /// The model.
-        model: Arc<str>,
-        /// The tensor.
-        id: Arc<str>,
-        /// Where it is pinned, in bytes.
-        offset: u64,
-        /// What is in the way.
-        reason: String,
-    },
-    /// A plan was made that fails its own check, and is not given out. Nothing is wrong with the lifetimes.
-    #[error("internal error: the plan by {method} fails its check: {fault}; please report it with the input")]
-    Unsound {
-        /// What made the plan.
-        method: String,
-        /// What is wrong with it.
-        fault: Box<PlanFault>,
-    },
-}
-
-impl LifetimeError {
-    pub(super) fn pin(tensor: &TensorLifetime, offset: u64, reason: impl Into<String>) -> Self {
-        Self::Pin { model: tensor.model.clone(), id: tensor.id.clone(), offset, reason: reason.into() }
-    }
-}
-
 /// What is left of `[start, end)` without gaps in it that are in order.
 pub(super) fn without<T: Copy>(
     start: T,
@@ -258,7 +150,8 @@ pub(super) fn without<T: Copy>(
 /// [`Schedule::Sequential`] each starts where the one before has ended; under [`Schedule::Concurrent`] each
 /// keeps its own clock, and steps of different models cannot be compared.
 ///
-/// Checks everything that planning relies on; see [`LifetimeError`].
+/// # Errors
+/// Whatever planning relies on and does not hold; see [`LifetimeError`].
 pub fn on_one_clock(models: &[Model], schedule: Schedule) -> Result<Vec<TensorLifetime>, LifetimeError> {
     let mut names = HashSet::new();
     let mut all = Vec::with_capacity(models.iter().map(|model| model.tensors.len()).sum());
@@ -270,7 +163,7 @@ pub fn on_one_clock(models: &[Model], schedule: Schedule) -> Result<Vec<TensorLi
         }
         total = total.checked_add(model.weights.bytes()).ok_or_else(|| LifetimeError::WeightsTooLarge {
             model: model.name.clone(),
-            weights: model.weights.bytes(),
+            weights: model.weights,
         })?;
         let mut ids = HashSet::with_capacity(model.tensors.len());
         let first = model.tensors.iter().map(|tensor| tensor.start.0).min().unwrap_or(0);
@@ -322,7 +215,7 @@ pub fn on_one_clock(models: &[Model], schedule: Schedule) -> Result<Vec<TensorLi
 /// What must hold for one tensor alone.
 fn check(tensor: &TensorLifetime) -> Result<(), LifetimeError> {
     let name = || (tensor.model.clone(), tensor.id.clone());
-    let (start, end) = (tensor.start.0, tensor.end.0);
+    let (start, end) = (tensor.start, tensor.end);
     if end < start {
         let (model, id) = name();
         return Err(LifetimeError::EndBeforeStart { model, id, start, end });
@@ -335,20 +228,26 @@ fn check(tensor: &TensorLifetime) -> Result<(), LifetimeError> {
     for &(first, last) in &tensor.gaps {
         if first <= before || last <= first || last >= tensor.end {
             let (model, id) = name();
-            return Err(LifetimeError::Gap { model, id, start: first.0, end: last.0 });
+            return Err(LifetimeError::Gap { model, id, start: first, end: last });
         }
         before = last;
     }
-    if let Some(read) = tensor.reads.iter().find(|&&read| !tensor.is_live_at(read)) {
+    if let Some(&read) = tensor.reads.iter().find(|&&read| !tensor.is_live_at(read)) {
         let (model, id) = name();
-        return Err(LifetimeError::ReadOutsideLife { model, id, read: read.0, start, end });
+        return Err(LifetimeError::ReadOutsideLife { model, id, read, start, end });
     }
     match tensor.pinned {
         Some(at) if !at.bytes().is_multiple_of(tensor.alignment) => Err(LifetimeError::pin(
             tensor,
-            at.bytes(),
+            at,
             format!("it is not a multiple of its alignment, {}", tensor.alignment),
         )),
         _ => Ok(()),
+    }
+}
+
+impl LifetimeError {
+    pub(super) fn pin(tensor: &TensorLifetime, offset: ByteSize, reason: impl Into<String>) -> Self {
+        Self::Pin { model: tensor.model.clone(), id: tensor.id.clone(), offset, reason: reason.into() }
     }
 }

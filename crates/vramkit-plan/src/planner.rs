@@ -1,17 +1,16 @@
-//! From models to a plan: schedule, parts, portfolio, search.
+//! From models to a plan: one clock, buffers, a solver, and the check of what it says.
 
-use std::borrow::Cow;
-use std::num::NonZero;
 use std::time::{Duration, Instant};
 
 use super::allocation::{AllocationPlan, Conflict, ModelSummary};
 use super::conflict;
 use super::exact::ExactSearch;
-use super::greedy::{self, PlacementRule};
-use super::lifetime::{LifetimeError, Model, Schedule, TensorLifetime, on_one_clock};
+use super::lifetime::{Model, Schedule, TensorLifetime, on_one_clock};
+use super::lifetime_error::LifetimeError;
 use super::problem::{Compiled, Problem, compile};
 use super::recorder::StepRecorder;
 use super::search::{Goal, Observer, Search};
+use super::solver::{Solved, Solver, Task};
 use super::squeaky::SqueakyWheel;
 use super::union::Union;
 use vramkit_units::ByteSize;
@@ -25,33 +24,30 @@ const NEVER: Duration = Duration::from_secs(100 * 365 * 24 * 3600);
 /// How long the reason for a refusal is looked for.
 const PATIENCE: Duration = Duration::from_millis(500);
 
-/// Plans; see the [module](super).
+/// Makes plans: the portfolio always, searches where they were added.
+///
+/// ```
+/// use std::time::Duration;
+/// use vramkit_plan::{MemoryPlanner, Model, Schedule, TensorLifetime};
+/// use vramkit_units::{ByteSize, Step};
+///
+/// let tensor = |id, start, end, bytes| {
+///     TensorLifetime::new("net", id, Step(start), Step(end), ByteSize::new(bytes))
+/// };
+/// let tensors = vec![tensor("x", 0, 2, 1024), tensor("y", 1, 3, 512)];
+/// let net = Model { name: "net".into(), weights: ByteSize::ZERO, start: Step(0), tensors };
+/// let planner = MemoryPlanner::thorough(Duration::from_secs(1)).capacity(ByteSize::new(1024));
+/// let plan = planner.plan(&[net], Schedule::Sequential)?;
+/// let conflict = plan.conflict.expect("1,536 bytes are live at step 1");
+/// assert_eq!((conflict.step, conflict.needs), (Some(Step(1)), ByteSize::new(1536)));
+/// # Ok::<(), vramkit_plan::LifetimeError>(())
+/// ```
 #[derive(Default)]
 pub struct MemoryPlanner {
-    searches: Vec<Box<dyn Search>>,
+    solver: Solver,
     deadline: Duration,
     capacity: Option<ByteSize>,
-    seed: u64,
-    threads: Option<usize>,
     observer: Option<Box<dyn Observer + Send>>,
-}
-
-/// A part's placement, or a whole problem's.
-pub(super) struct Solved {
-    pub(super) placement: PlacementRule,
-    pub(super) method: String,
-    /// No arena is smaller.
-    pub(super) bound: u64,
-    /// The buffers of the part that the bound is from.
-    pub(super) tightest: Vec<u32>,
-}
-
-/// What a plan is to reach, by when, and who is told.
-#[derive(Clone, Copy)]
-pub(super) struct Task<'a> {
-    pub(super) capacity: Option<ByteSize>,
-    pub(super) deadline: Instant,
-    pub(super) recorder: &'a StepRecorder<'a>,
 }
 
 impl MemoryPlanner {
@@ -67,7 +63,7 @@ impl MemoryPlanner {
 
     /// Adds a search, to be used for up to [`deadline`](Self::deadline) when the portfolio leaves a gap.
     pub fn search(mut self, search: Box<dyn Search>) -> Self {
-        self.searches.push(search);
+        self.solver.searches.push(search);
         self
     }
 
@@ -79,7 +75,7 @@ impl MemoryPlanner {
 
     /// Where searches start their random choices; 0 unless set.
     pub fn seed(mut self, seed: u64) -> Self {
-        self.seed = seed;
+        self.solver.seed = seed;
         self
     }
 
@@ -92,7 +88,7 @@ impl MemoryPlanner {
     /// How many threads searches may use, up to 64; as many as the machine has unless set. For a seed and a number of threads
     /// the answer is the same wherever searches end before the deadline.
     pub fn threads(mut self, threads: usize) -> Self {
-        self.threads = Some(threads.clamp(1, THREADS));
+        self.solver.threads = Some(threads.clamp(1, THREADS));
         self
     }
 
@@ -103,6 +99,11 @@ impl MemoryPlanner {
     }
 
     /// Plans models for a schedule. The result is deterministic unless a search runs into its deadline.
+    ///
+    /// A capacity that cannot be met is no error: see [`AllocationPlan::conflict`].
+    ///
+    /// # Errors
+    /// What is wrong with the lifetimes; see [`LifetimeError`].
     pub fn plan(&self, models: &[Model], schedule: Schedule) -> Result<AllocationPlan, LifetimeError> {
         self.plan_within(models, schedule, self.capacity, self.end(Instant::now()))
     }
@@ -135,7 +136,7 @@ impl MemoryPlanner {
             let (first, others) = rest.split_at(model.tensors.len());
             rest = others;
             let compiled = compile(first.iter())?;
-            summaries.push(ModelSummary::new(model, ByteSize::new(compiled.problem.max_load())));
+            summaries.push(ModelSummary::new(model, compiled.problem.max_load()));
             own.push(Own { tensors: first, compiled });
         }
         let recorder = StepRecorder::new(start, self.watcher());
@@ -147,7 +148,7 @@ impl MemoryPlanner {
                     own = vec![Own { tensors: &tensors, compiled: compile(tensors.iter())? }];
                 }
                 let all = &own[0];
-                let solved = self.solve(&all.compiled.problem, task);
+                let solved = self.solver.solve(&all.compiled.problem, task);
                 conflict = self.conflict(all, &solved, task);
                 let offsets = all.offsets(&solved.placement.offsets);
                 (solved, offsets, all.compiled.problem.max_load())
@@ -156,7 +157,7 @@ impl MemoryPlanner {
                 let problems: Vec<&Problem> = own.iter().map(|own| &own.compiled.problem).collect();
                 let union = Union::new(&problems);
                 check_pins(&own, &union)?;
-                let solved = self.solve_union(&union, task);
+                let solved = self.solver.solve_union(&union, task);
                 let offsets = own.iter().zip(union.split(&solved.placement.offsets));
                 let offsets = offsets.flat_map(|(own, buffers)| own.offsets(buffers)).collect();
                 (solved, offsets, union.max_load())
@@ -172,9 +173,9 @@ impl MemoryPlanner {
             tensors: tensors.into(),
             offsets,
             arena_size: arena,
-            lower_bound: ByteSize::new(lower_bound),
-            proven_bound: ByteSize::new(solved.bound.max(lower_bound)),
-            proven_optimal: arena.bytes() <= solved.bound.max(lower_bound),
+            lower_bound,
+            proven_bound: solved.bound.max(lower_bound),
+            proven_optimal: arena <= solved.bound.max(lower_bound),
             models: summaries,
             method: solved.method,
             steps: recorder.into_steps(),
@@ -189,93 +190,21 @@ impl MemoryPlanner {
         Ok(plan)
     }
 
-    /// Parts first, the fullest first: once one has an arena, no other needs a smaller one.
-    pub(super) fn solve(&self, problem: &Problem, task: Task<'_>) -> Solved {
-        let mut parts: Vec<(u64, Vec<u32>, Cow<'_, Problem>)> = problem
-            .parts()
-            .into_iter()
-            .map(|part| {
-                // One part in its own order is the problem itself.
-                let is_all = part.len() == problem.buffers.len() && part.is_sorted();
-                let own = if is_all { Cow::Borrowed(problem) } else { Cow::Owned(problem.restrict(&part)) };
-                (own.lower_bound(), part, own)
-            })
-            .collect();
-        parts.sort_by_key(|(bound, ..)| std::cmp::Reverse(*bound));
-        let highest = parts.first().map_or(0, |(bound, ..)| *bound);
-        let capacity = task.capacity.map_or(0, ByteSize::bytes);
-        let mut whole = Solved {
-            placement: PlacementRule { offsets: vec![0; problem.buffers.len()], arena: 0 },
-            method: "nothing to place".to_owned(),
-            bound: highest,
-            tightest: parts.first().map_or_else(Vec::new, |(_, part, _)| part.clone()),
-        };
-        for (bound, part, restricted) in &parts {
-            let enough = whole.bound.max(whole.placement.arena).max(capacity);
-            let (placement, method) = greedy::best(restricted, enough);
-            let first = Solved { placement, method, bound: *bound, tightest: Vec::new() };
-            let solved = self.improve(restricted, first, enough, task);
-            for (&i, &offset) in part.iter().zip(&solved.placement.offsets) {
-                whole.placement.offsets[i as usize] = offset;
-            }
-            if solved.bound > whole.bound {
-                whole.bound = solved.bound;
-                whole.tightest = part.clone();
-            }
-            if solved.placement.arena > whole.placement.arena {
-                whole.placement.arena = solved.placement.arena;
-                whole.method = solved.method;
-            }
-        }
-        whole
-    }
-
-    /// Lets the searches improve on a part's first answer until it is enough.
-    pub(super) fn improve(&self, problem: &Problem, first: Solved, enough: u64, task: Task<'_>) -> Solved {
-        let mut solved = first;
-        let Task { deadline, recorder, .. } = task;
-        let part = recorder.parts();
-        recorder.begin(part, problem.buffers.len(), &solved.method);
-        recorder.progress(solved.bound, solved.placement.arena);
-        let threads =
-            self.threads.unwrap_or_else(|| std::thread::available_parallelism().map_or(1, NonZero::get));
-        for search in &self.searches {
-            let goal = Goal {
-                bound: solved.bound,
-                enough: enough.max(solved.bound),
-                deadline,
-                seed: self.seed,
-                threads,
-                observer: recorder,
-            };
-            if solved.placement.arena <= goal.enough || goal.is_over() {
-                break;
-            }
-            recorder.begin(part, problem.buffers.len(), search.name());
-            let found = search.improve(problem, &solved.placement, &goal);
-            solved.bound = found.bound;
-            if let Some(placement) = found.placement {
-                solved.placement = placement;
-                solved.method = search.name().to_owned();
-            }
-        }
-        recorder.progress(solved.bound, solved.placement.arena);
-        solved
-    }
-
     /// Which tensors are to blame when the capacity is proven to be too small.
     fn conflict(&self, all: &Own<'_>, solved: &Solved, task: Task<'_>) -> Option<Conflict> {
-        let capacity = task.capacity?.bytes();
+        let capacity = task.capacity?;
         let problem = &all.compiled.problem;
         if solved.bound <= capacity {
             return None;
         }
+        let capacity = capacity.bytes();
         let certain =
             conflict::at_one_rank(problem, capacity).or_else(|| conflict::pinned_above(problem, capacity));
         let core = certain.unwrap_or_else(|| {
             let deadline = Instant::now() + PATIENCE;
-            let goal =
-                Goal { bound: 0, enough: 0, deadline, seed: self.seed, threads: 1, observer: task.recorder };
+            let (bound, enough) = (ByteSize::ZERO, ByteSize::ZERO);
+            let (seed, observer) = (self.solver.seed, task.recorder);
+            let goal = Goal { bound, enough, deadline, seed, threads: 1, observer };
             conflict::refuted(problem, &solved.tightest, capacity, &goal)
         });
         // Of an alias group the first tensor stands for all.
@@ -300,10 +229,10 @@ struct Own<'a> {
 
 impl Own<'_> {
     /// Offsets of buffers as offsets of the tensors that they are made of.
-    fn offsets(&self, buffers: &[u64]) -> Vec<ByteSize> {
+    fn offsets(&self, buffers: &[ByteSize]) -> Vec<ByteSize> {
         let own = self.tensors.iter().zip(&self.compiled.buffer_of);
         own.map(|(tensor, buffer)| match buffer {
-            Some(buffer) => ByteSize::new(buffers[*buffer as usize]),
+            Some(buffer) => buffers[*buffer as usize],
             None => tensor.pinned.unwrap_or_default(),
         })
         .collect()
@@ -321,8 +250,10 @@ fn check_pins(models: &[Own<'_>], union: &Union<'_>) -> Result<(), LifetimeError
     };
     let (Some((first, at)), Some((second, own_at))) = (tensor(first), tensor(second)) else { return Ok(()) };
     let reason = format!(
-        "`{}` of `{}` is pinned over it at {at}, and under the concurrent schedule both may be live together",
-        first.id, first.model
+        "`{}` of `{}` is pinned over it at {}, and under the concurrent schedule both may be live together",
+        first.id,
+        first.model,
+        at.bytes()
     );
     Err(LifetimeError::pin(second, own_at, reason))
 }

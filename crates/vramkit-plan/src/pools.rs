@@ -1,8 +1,8 @@
 //! Several pools, each with a capacity: fast and slow memory.
 //!
 //! Tensors want the first of the pools that they are allowed in. They are distributed by what relieves a full pool most
-//! ([`distribution`](super::distribution)); where that gives up, distributions are searched through one after the
-//! other ([`assignment`](super::assignment)), which for small workloads ends with a plan or the proof that there is
+//! (`distribution`); where that gives up, distributions are searched through one after the
+//! other (`assignment`), which for small workloads ends with a plan or the proof that there is
 //! none. Each pool then has an ordinary plan of its own: every constraint that plans keep is kept in every pool. What is
 //! called impossible was proven to be; what was only not found is called that.
 
@@ -10,38 +10,19 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Instant;
 
-use super::allocation::{AllocationPlan, ModelSummary};
+use super::allocation::AllocationPlan;
 use super::assignment::{Assigned, assign};
-use super::distribution::Distribution;
-use super::lifetime::{LifetimeError, Model, Schedule, TensorLifetime, on_one_clock};
+use super::distribution::{Choice, Distribution};
+use super::lifetime::{Model, Schedule, TensorLifetime, on_one_clock};
+use super::lifetime_error::LifetimeError;
 use super::planner::MemoryPlanner;
+use super::pooled::{PoolLimit, PooledPlan};
 use super::problem::compile;
 use vramkit_units::ByteSize;
 
-/// A kind of memory of limited size.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct PoolLimit {
-    /// Its name, which tensors mention.
-    pub name: Arc<str>,
-    /// Most bytes of its arena.
-    pub capacity: ByteSize,
-}
-
-/// A plan for each pool.
-#[derive(Clone, Debug, PartialEq)]
-pub struct PooledPlan {
-    /// The pools, in the order given, each with the plan of the tensors that are in it.
-    pub pools: Vec<(PoolLimit, AllocationPlan)>,
-    /// Bytes of tensors that are not in the first pool that they are allowed in.
-    pub displaced: ByteSize,
-    /// Most bytes live at one time in all pools: no distribution has arenas of less together.
-    pub lower_bound: ByteSize,
-    /// The models, each as a whole.
-    pub models: Vec<ModelSummary>,
-}
-
 /// Why there is no pooled plan.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
+#[non_exhaustive]
 pub enum PoolPlanError {
     /// The lifetimes themselves cannot be planned.
     #[error(transparent)]
@@ -102,18 +83,26 @@ fn refusal(pool: &str, capacity: ByteSize, needs: ByteSize, proven: bool) -> Str
     )
 }
 
-/// Tensors that go together: one, or an alias group.
-pub(super) struct Choice {
-    pub(super) tensors: Vec<usize>,
-    /// Allowed pools, the preferred first.
-    pub(super) allowed: Vec<usize>,
-    /// Which of them it is in.
-    pub(super) choice: usize,
-}
-
 impl MemoryPlanner {
     /// Plans models over pools. Tensors without a list of pools are allowed in all, in the order given. The capacity of
     /// the planner itself plays no part; its deadline is for all pools together.
+    ///
+    /// ```
+    /// use vramkit_plan::{MemoryPlanner, Model, PoolLimit, Schedule, TensorLifetime};
+    /// use vramkit_units::{ByteSize, Step};
+    ///
+    /// let tensor = |id| TensorLifetime::new("net", id, Step(0), Step(1), ByteSize::mib(6));
+    /// let tensors = vec![tensor("a"), tensor("b")];
+    /// let net = Model { name: "net".into(), weights: ByteSize::ZERO, start: Step(0), tensors };
+    /// let pool = |name: &str| PoolLimit { name: name.into(), capacity: ByteSize::mib(8) };
+    /// let plan = MemoryPlanner::new().plan_pools(&[net], Schedule::Fixed, &[pool("fast"), pool("slow")])?;
+    /// assert_eq!(plan.displaced, ByteSize::mib(6));
+    /// # Ok::<(), vramkit_plan::PoolPlanError>(())
+    /// ```
+    ///
+    /// # Errors
+    /// What is wrong with the lifetimes or the pools; [`Full`](PoolPlanError::Full) where nothing fits, or nothing that
+    /// does was found.
     pub fn plan_pools(
         &self,
         models: &[Model],

@@ -6,8 +6,9 @@
 
 use std::collections::HashMap;
 
-use super::lifetime::{LifetimeError, TensorLifetime, without};
-use vramkit_units::Step;
+use super::lifetime::{TensorLifetime, without};
+use super::lifetime_error::LifetimeError;
+use vramkit_units::{ByteSize, Step};
 
 /// Something to be placed: one tensor, or an alias group's tensors together.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -16,12 +17,24 @@ pub struct Buffer {
     pub start: u32,
     /// One past the last rank; larger than `start`.
     pub end: u32,
-    /// Bytes; larger than 0.
-    pub size: u64,
-    /// A power of two.
+    /// Its size, larger than 0.
+    pub size: ByteSize,
+    /// Its offset is a multiple of this many bytes, a power of two.
     pub alignment: u64,
     /// Where it must be.
-    pub pinned: Option<u64>,
+    pub pinned: Option<ByteSize>,
+}
+
+impl Buffer {
+    /// Its size, for those who compute with it.
+    pub(super) fn bytes(&self) -> u64 {
+        self.size.bytes()
+    }
+
+    /// Where it must be, for those who compute with it.
+    pub(super) fn pin(&self) -> Option<u64> {
+        self.pinned.map(ByteSize::bytes)
+    }
 }
 
 /// Ranks, half-open, inside a buffer's life during which its place is free.
@@ -100,9 +113,9 @@ pub(super) fn collect<'a>(
     let buffers = units.iter().map(|unit| Buffer {
         start: rank(unit.start),
         end: rank(unit.end),
-        size: unit.size,
+        size: ByteSize::new(unit.size),
         alignment: unit.alignment,
-        pinned: unit.pinned,
+        pinned: unit.pinned.map(ByteSize::new),
     });
     let gaps = units.iter().zip(0..).flat_map(|(unit, buffer)| {
         ranked(buffer, unit.gaps.iter().map(|gap| (rank(gap.0.0), rank(gap.1.0))))
@@ -153,7 +166,7 @@ impl<'a> Unit<'a> {
             && a != b
         {
             let reason = format!("its alias group is pinned at {a} by `{}`", self.tensor.id);
-            return Err(LifetimeError::pin(tensor, b, reason));
+            return Err(LifetimeError::pin(tensor, ByteSize::new(b), reason));
         }
         // What one leaves free the other may hold.
         self.gaps = &[];
@@ -165,7 +178,7 @@ impl<'a> Unit<'a> {
         match self.pinned {
             Some(at) if !at.is_multiple_of(self.alignment) => Err(LifetimeError::pin(
                 tensor,
-                at,
+                ByteSize::new(at),
                 format!("its alias group needs alignment {}", self.alignment),
             )),
             _ => Ok(()),
@@ -175,13 +188,13 @@ impl<'a> Unit<'a> {
 
 /// Pinned buffers that are live together must not touch.
 fn check_pins(problem: &Problem, units: &[Unit<'_>]) -> Result<(), LifetimeError> {
-    let pins: Vec<Option<u64>> = problem.buffers.iter().map(|buffer| buffer.pinned).collect();
+    let pins: Vec<Option<u64>> = problem.buffers.iter().map(Buffer::pin).collect();
     match problem.first_clash(&pins) {
         Some((a, b)) => {
             let (first, second) = (&units[a], &units[b]);
             let at = |unit: &Unit| unit.pinned.unwrap_or(0);
             let reason = format!("`{}` is pinned over it at {} and live with it", first.tensor.id, at(first));
-            Err(LifetimeError::pin(second.tensor, at(second), reason))
+            Err(LifetimeError::pin(second.tensor, ByteSize::new(at(second)), reason))
         }
         None => Ok(()),
     }
@@ -189,26 +202,25 @@ fn check_pins(problem: &Problem, units: &[Unit<'_>]) -> Result<(), LifetimeError
 
 impl Problem {
     /// Most bytes live at one time: no arena is smaller.
-    pub fn max_load(&self) -> u64 {
+    pub fn max_load(&self) -> ByteSize {
         self.max_sum(|buffer| buffer.size)
     }
 
     /// A bound that knows alignment: every offset is a multiple of the smallest alignment g, so of the buffers
     /// live together all but the topmost take a multiple of g. At least [`max_load`](Self::max_load).
-    pub fn lower_bound(&self) -> u64 {
+    pub fn lower_bound(&self) -> ByteSize {
         let Some(g) = self.buffers.iter().map(|buffer| buffer.alignment).min() else {
-            return 0;
+            return ByteSize::ZERO;
         };
-        let round = |size: u64| size.checked_next_multiple_of(g).unwrap_or(size);
-        let slack = self.buffers.iter().map(|buffer| round(buffer.size) - buffer.size).max().unwrap_or(0);
-        let pinned =
-            self.buffers.iter().filter_map(|buffer| Some(buffer.pinned? + buffer.size)).max().unwrap_or(0);
-        let rounded = self.max_sum(|buffer| round(buffer.size)).saturating_sub(slack);
-        self.max_load().max(rounded).max(pinned)
+        let round = |buffer: &Buffer| buffer.size.checked_align_up(g).unwrap_or(buffer.size);
+        let slack = self.buffers.iter().map(|buffer| round(buffer) - buffer.size).max().unwrap_or_default();
+        let pinned = self.buffers.iter().filter_map(|buffer| Some(buffer.pinned? + buffer.size)).max();
+        let rounded = self.max_sum(round).saturating_sub(slack);
+        self.max_load().max(rounded).max(pinned.unwrap_or_default())
     }
 
-    /// The load at each rank, in bytes.
-    pub fn loads(&self) -> Vec<u64> {
+    /// What is live at each rank.
+    pub fn loads(&self) -> Vec<ByteSize> {
         self.sums(|buffer| buffer.size)
     }
 
@@ -232,30 +244,30 @@ impl Problem {
         &self.gaps[first..end]
     }
 
-    pub(super) fn max_sum(&self, weight: impl Fn(&Buffer) -> u64) -> u64 {
-        self.sums(weight).into_iter().max().unwrap_or(0)
+    pub(super) fn max_sum(&self, weight: impl Fn(&Buffer) -> ByteSize) -> ByteSize {
+        self.sums(weight).into_iter().max().unwrap_or_default()
     }
 
-    fn sums(&self, weight: impl Fn(&Buffer) -> u64) -> Vec<u64> {
+    fn sums(&self, weight: impl Fn(&Buffer) -> ByteSize) -> Vec<ByteSize> {
         // Differences wrap; the running sums are true loads and fit.
         let mut delta = vec![0u64; self.ranks as usize + 1];
         for buffer in &self.buffers {
-            let bytes = weight(buffer);
+            let bytes = weight(buffer).bytes();
             delta[buffer.start as usize] = delta[buffer.start as usize].wrapping_add(bytes);
             delta[buffer.end as usize] = delta[buffer.end as usize].wrapping_sub(bytes);
         }
         for gap in &self.gaps {
-            let bytes = weight(&self.buffers[gap.buffer as usize]);
+            let bytes = weight(&self.buffers[gap.buffer as usize]).bytes();
             delta[gap.start as usize] = delta[gap.start as usize].wrapping_sub(bytes);
             delta[gap.end as usize] = delta[gap.end as usize].wrapping_add(bytes);
         }
         delta.pop();
         let mut load = 0u64;
-        delta.iter_mut().for_each(|d| {
-            load = load.wrapping_add(*d);
-            *d = load;
-        });
-        delta
+        let sum = |change: u64| {
+            load = load.wrapping_add(change);
+            ByteSize::new(load)
+        };
+        delta.into_iter().map(sum).collect()
     }
 
     /// The parts between which nothing is live, as lists of buffers: each can be planned alone.

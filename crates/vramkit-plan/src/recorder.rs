@@ -37,16 +37,14 @@ impl<'a> StepRecorder<'a> {
 }
 
 impl Observer for StepRecorder<'_> {
-    fn progress(&self, bound: u64, arena: u64) {
+    fn progress(&self, bound: ByteSize, arena: ByteSize) {
         let (part, tensors, method) = lock(&self.now).clone();
-        let (bound_known, arena_known) = (ByteSize::new(bound), ByteSize::new(arena));
         let mut steps = lock(&self.steps);
-        let news = steps
-            .last()
-            .is_none_or(|last| (last.part, last.bound, last.arena) != (part, bound_known, arena_known));
+        let news =
+            steps.last().is_none_or(|last| (last.part, last.bound, last.arena) != (part, bound, arena));
         if news {
             let elapsed = self.start.elapsed();
-            steps.push(PlanStep { elapsed, part, tensors, method, bound: bound_known, arena: arena_known });
+            steps.push(PlanStep { elapsed, part, tensors, method, bound, arena });
         }
         drop(steps);
         self.observer.progress(bound, arena);

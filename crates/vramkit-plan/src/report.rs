@@ -1,13 +1,27 @@
 //! Plans as plain data: `vramkit.plan/1`.
+//!
+//! ```
+//! use vramkit_plan::{MemoryPlanner, Schedule, report::PlanReport};
+//!
+//! let plan = MemoryPlanner::new().plan(&[], Schedule::Fixed)?;
+//! let report = PlanReport::new(&plan, None, true);
+//! assert_eq!((report.schema, report.feasible), ("vramkit.plan/1", Some(true)));
+//! # Ok::<(), vramkit_plan::LifetimeError>(())
+//! ```
 
 use serde::Serialize;
 
-use crate::{AllocationPlan, Conflict, LifetimeAnalyzer, PlanStep, PooledPlan, Schedule};
 use vramkit_units::{ByteSize, Step};
+
+use crate::allocation::{AllocationPlan, Conflict, ModelSummary, PlanStep};
+use crate::analyzer::LifetimeAnalyzer;
+use crate::lifetime::{Schedule, TensorLifetime};
+use crate::pooled::PooledPlan;
 
 /// A plan: `vramkit.plan/1`.
 #[derive(Clone, Debug, Serialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[non_exhaustive]
 pub struct PlanReport {
     /// `vramkit.plan/1`.
     pub schema: &'static str,
@@ -76,6 +90,7 @@ pub struct PlanReport {
 /// One model of a plan.
 #[derive(Clone, Debug, Serialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[non_exhaustive]
 pub struct ModelReport {
     /// Its name.
     pub name: String,
@@ -128,6 +143,7 @@ pub struct StartsReport {
 /// One pool of a plan over several.
 #[derive(Clone, Debug, Serialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[non_exhaustive]
 pub struct PoolReport {
     /// Its name.
     pub name: String,
@@ -144,6 +160,7 @@ pub struct PoolReport {
 /// A moment of planning.
 #[derive(Clone, Debug, Serialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[non_exhaustive]
 pub struct PlanStepReport {
     /// Since planning began.
     pub elapsed_seconds: f64,
@@ -162,6 +179,7 @@ pub struct PlanStepReport {
 /// Tensors that alone cannot be placed within the capacity.
 #[derive(Clone, Debug, Serialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[non_exhaustive]
 pub struct ConflictReport {
     /// Their names.
     pub tensors: Vec<String>,
@@ -176,6 +194,7 @@ pub struct ConflictReport {
 /// One tensor of a plan.
 #[derive(Clone, Debug, Serialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[non_exhaustive]
 pub struct TensorReport {
     /// Its name, unique in its model.
     pub id: String,
@@ -311,7 +330,7 @@ impl PlanReport {
 }
 
 impl ModelReport {
-    fn new(model: &crate::ModelSummary) -> Self {
+    fn new(model: &ModelSummary) -> Self {
         Self {
             name: model.name.to_string(),
             tensors: model.tensors,
@@ -354,7 +373,7 @@ impl ConflictReport {
 }
 
 fn tensors(plan: &AllocationPlan) -> Vec<TensorReport> {
-    let report = |(tensor, &offset): (&crate::TensorLifetime, &ByteSize)| TensorReport {
+    let report = |(tensor, &offset): (&TensorLifetime, &ByteSize)| TensorReport {
         id: tensor.id.to_string(),
         model: tensor.model.to_string(),
         start: tensor.start,

@@ -3,26 +3,53 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
-use super::greedy::PlacementRule;
+use vramkit_units::ByteSize;
+
+use super::placement::Placement;
 use super::problem::Problem;
 
 /// Improves on a placement within a deadline: where exact and local searches go. Called for each part of a
 /// problem whose arena is above its bound, the fullest first.
+///
+/// ```
+/// use vramkit_plan::{Found, Goal, MemoryPlanner, Placement, Problem, Search};
+///
+/// /// Everything one above the other, which is seldom better.
+/// struct Tower;
+///
+/// impl Search for Tower {
+///     fn name(&self) -> &str {
+///         "tower"
+///     }
+///     fn improve(&self, problem: &Problem, incumbent: &Placement, goal: &Goal<'_>) -> Found {
+///         let mut top = vramkit_units::ByteSize::ZERO;
+///         let offsets = problem.buffers.iter().map(|buffer| {
+///             let at = top.checked_align_up(buffer.alignment).unwrap_or(top);
+///             top = at + buffer.size;
+///             at
+///         });
+///         let tower = Placement::new(problem, offsets.collect());
+///         Found { placement: Some(tower).filter(|tower| tower.arena < incumbent.arena), bound: goal.bound }
+///     }
+/// }
+///
+/// let planner = MemoryPlanner::new().search(Box::new(Tower));
+/// ```
 pub trait Search: Send + Sync {
     /// How the search is named in [`AllocationPlan::method`](super::AllocationPlan::method).
     fn name(&self) -> &str;
 
     /// A placement with a smaller arena than `incumbent`'s, a proof of how small one can be, or both.
-    fn improve(&self, problem: &Problem, incumbent: &PlacementRule, goal: &Goal<'_>) -> Found;
+    fn improve(&self, problem: &Problem, incumbent: &Placement, goal: &Goal<'_>) -> Found;
 }
 
 /// What a [`Search`] is to reach, and by when.
 #[derive(Clone, Copy)]
 pub struct Goal<'a> {
     /// No arena is smaller.
-    pub bound: u64,
+    pub bound: ByteSize,
     /// An arena of this size, at least the bound, need not be improved.
-    pub enough: u64,
+    pub enough: ByteSize,
     /// When to stop.
     pub deadline: Instant,
     /// Where random choices start.
@@ -44,16 +71,16 @@ impl Goal<'_> {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Found {
     /// A placement with a smaller arena.
-    pub placement: Option<PlacementRule>,
+    pub placement: Option<Placement>,
     /// No arena is smaller than this: the goal's bound, or a larger one that was proven.
-    pub bound: u64,
+    pub bound: ByteSize,
 }
 
-/// Follows a search, and may end it early.
+/// Follows a search, and may end it early. An [`AtomicBool`] ends it once it is `true`.
 pub trait Observer: Sync {
     /// Called now and then with the part of the problem at work: no arena of it is smaller than `bound`, and one
-    /// of `arena` bytes is known. May be called on any thread.
-    fn progress(&self, bound: u64, arena: u64) {
+    /// of size `arena` is known. May be called on any thread.
+    fn progress(&self, bound: ByteSize, arena: ByteSize) {
         _ = (bound, arena);
     }
 

@@ -1,4 +1,4 @@
-//! SqueakyWheel wheel: what sticks out goes first next time (Joslin and Clements, "SqueakyWheel wheel optimization", 1999).
+//! Squeaky wheel: what sticks out goes first next time (Joslin and Clements, "'Squeaky wheel' optimization", 1999).
 //!
 //! A greedy pass in some order leaves a few buffers above the height that is wanted. They are blamed, those blamed
 //! most go to the front, and the pass is made again. Each order of the portfolio is such a line of passes of its
@@ -6,11 +6,13 @@
 //! for exact search: on those most of the height is decided by few buffers at few times, and a handful of passes
 //! finds which.
 
-use super::greedy::{self, PlacementRule, Placer};
+use super::greedy::{self, Placer};
 use super::index::Fit;
+use super::placement::Placement;
 use super::problem::Problem;
 use super::search::{Found, Goal, Search};
 use super::threads;
+use vramkit_units::ByteSize;
 
 /// Problems of up to this many buffers are left to exact search.
 const SMALL: usize = 1024;
@@ -38,7 +40,7 @@ struct Line {
     blame: Vec<u32>,
     fit: Fit,
     /// Its best; `None` before its first pass.
-    best: Option<PlacementRule>,
+    best: Option<Placement>,
 }
 
 impl Search for SqueakyWheel {
@@ -46,7 +48,7 @@ impl Search for SqueakyWheel {
         "squeaky wheel"
     }
 
-    fn improve(&self, problem: &Problem, incumbent: &PlacementRule, goal: &Goal<'_>) -> Found {
+    fn improve(&self, problem: &Problem, incumbent: &Placement, goal: &Goal<'_>) -> Found {
         let n = problem.buffers.len();
         let mut found = Found { placement: None, bound: goal.bound };
         if n <= SMALL {
@@ -64,7 +66,8 @@ impl Search for SqueakyWheel {
                 break;
             }
             // All lines aim at the same height, so the answer does not hang on the number of threads.
-            let wanted = goal.enough + (arena - goal.enough) / 100 * HEIGHTS[round / TRIAL % HEIGHTS.len()];
+            let enough = goal.enough.bytes();
+            let wanted = enough + (arena.bytes() - enough) / 100 * HEIGHTS[round / TRIAL % HEIGHTS.len()];
             let share = lines.len().div_ceil(placers.len());
             threads::spread(lines.chunks_mut(share).zip(&mut placers).collect(), |(lines, placer)| {
                 for line in lines {
@@ -99,8 +102,8 @@ impl Line {
     }
 
     /// Lower for a better line; highest for one that has had no pass yet.
-    fn height(&self) -> (bool, u64) {
-        (self.best.is_none(), self.best.as_ref().map_or(0, |best| best.arena))
+    fn height(&self) -> (bool, ByteSize) {
+        (self.best.is_none(), self.best.as_ref().map_or(ByteSize::ZERO, |best| best.arena))
     }
 
     /// Places everything, and blames what ends above `wanted`.
@@ -108,10 +111,13 @@ impl Line {
         let Some(arena) = placer.place(&self.order, self.fit, None) else {
             return;
         };
+        let arena = ByteSize::new(arena);
         if self.best.as_ref().is_none_or(|best| arena < best.arena) {
-            self.best = Some(PlacementRule { offsets: placer.offsets().to_vec(), arena });
+            let offsets = placer.offsets().iter().copied().map(ByteSize::new).collect();
+            self.best = Some(Placement { offsets, arena });
         }
-        let ends = problem.buffers.iter().zip(placer.offsets()).map(|(buffer, offset)| offset + buffer.size);
+        let ends =
+            problem.buffers.iter().zip(placer.offsets()).map(|(buffer, offset)| offset + buffer.bytes());
         for (blame, end) in self.blame.iter_mut().zip(ends) {
             *blame += u32::from(end > wanted);
         }

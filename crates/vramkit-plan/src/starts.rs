@@ -6,10 +6,10 @@
 //! lowers the peak (then the time spent at it), from several beginnings: the starts given, all at once, one
 //! after the other, and random ones.
 
-use super::lifetime::{LifetimeError, Model, Schedule, on_one_clock};
+use super::lifetime::{Model, Schedule, on_one_clock};
+use super::lifetime_error::LifetimeError;
 use super::problem::collect;
-use vramkit_units::SplitMix64;
-use vramkit_units::{ByteSize, Step};
+use vramkit_units::{ByteSize, SplitMix64, Step};
 
 /// Beginnings that are tried.
 const BEGINNINGS: usize = 12;
@@ -19,6 +19,7 @@ const STARTS: usize = 400;
 
 /// Starts of models, and what they save.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Starts {
     /// One for each model.
     pub starts: Vec<Step>,
@@ -32,21 +33,22 @@ pub struct Starts {
 
 /// Why no starts were chosen.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
 pub enum StartsError {
     /// The lifetimes themselves cannot be planned.
     #[error(transparent)]
     Lifetimes(#[from] LifetimeError),
     /// A model takes longer than the makespan.
     #[error(
-        "model `{model}` takes {steps} steps, more than the makespan of {makespan}; give at least {steps}"
+        "model `{model}` takes {0} steps, more than the makespan of {1}; give at least {0}", steps.0, makespan.0
     )]
     TooLong {
         /// The model.
         model: String,
-        /// What it takes.
-        steps: u64,
+        /// The first step after it, where it starts at step 0.
+        steps: Step,
         /// What there is.
-        makespan: u64,
+        makespan: Step,
     },
 }
 
@@ -56,7 +58,25 @@ struct Profile {
     steps: u64,
 }
 
-/// Chooses starts within a makespan for models on one clock (the fixed schedule).
+/// Chooses starts within a makespan for models on one clock (the fixed schedule). `seed` is where random beginnings start.
+///
+/// ```
+/// use vramkit_plan::{Model, TensorLifetime, choose_starts};
+/// use vramkit_units::{ByteSize, Step};
+///
+/// let model = |name: &str| Model {
+///     name: name.into(),
+///     weights: ByteSize::ZERO,
+///     start: Step(0),
+///     tensors: vec![TensorLifetime::new(name, "x", Step(0), Step(4), ByteSize::mib(8))],
+/// };
+/// let chosen = choose_starts(&[model("a"), model("b")], Step(8), 0)?;
+/// assert_eq!((chosen.before, chosen.peak), (ByteSize::mib(16), ByteSize::mib(8)));
+/// # Ok::<(), vramkit_plan::StartsError>(())
+/// ```
+///
+/// # Errors
+/// What is wrong with the lifetimes, and a model that takes longer than the makespan.
 pub fn choose_starts(models: &[Model], makespan: Step, seed: u64) -> Result<Starts, StartsError> {
     // Checked as a whole once; then each model alone.
     on_one_clock(models, Schedule::Fixed)?;
@@ -64,7 +84,7 @@ pub fn choose_starts(models: &[Model], makespan: Step, seed: u64) -> Result<Star
     for (model, profile) in models.iter().zip(&profiles) {
         if profile.steps > makespan.0 {
             let model = model.name.to_string();
-            return Err(StartsError::TooLong { model, steps: profile.steps, makespan: makespan.0 });
+            return Err(StartsError::TooLong { model, steps: Step(profile.steps), makespan });
         }
     }
     let latest: Vec<u64> = profiles.iter().map(|profile| makespan.0 - profile.steps).collect();
@@ -204,8 +224,8 @@ fn profile(model: &Model) -> Result<Profile, LifetimeError> {
     let mut changes: Vec<(u64, i128)> = Vec::new();
     for (buffer, unit) in compiled.problem.buffers.iter().zip(&units) {
         for (start, end) in unit.runs() {
-            changes.push((start, i128::from(buffer.size)));
-            changes.push((end, -i128::from(buffer.size)));
+            changes.push((start, i128::from(buffer.bytes())));
+            changes.push((end, -i128::from(buffer.bytes())));
         }
     }
     changes.sort_unstable();
@@ -233,7 +253,7 @@ mod tests {
             let id = i.to_string();
             TensorLifetime {
                 alignment: 1,
-                ..TensorLifetime::new(name, &id, start, end, ByteSize::new(bytes))
+                ..TensorLifetime::new(name, &id, Step(start), Step(end), ByteSize::new(bytes))
             }
         });
         Model { name: name.into(), weights: ByteSize::ZERO, start: Step(0), tensors: tensors.collect() }

@@ -5,7 +5,10 @@ use vramkit_units::{ByteSize, Step};
 mod shared;
 
 fn tensor(model: &str, id: &str, start: u64, end: u64, bytes: u64) -> TensorLifetime {
-    TensorLifetime { alignment: 1, ..TensorLifetime::new(model, id, start, end, ByteSize::new(bytes)) }
+    TensorLifetime {
+        alignment: 1,
+        ..TensorLifetime::new(model, id, Step(start), Step(end), ByteSize::new(bytes))
+    }
 }
 
 fn model(name: &str, tensors: Vec<TensorLifetime>) -> Model {
@@ -190,7 +193,7 @@ fn a_search_is_asked_where_a_gap_is_left_and_may_close_it() {
         fn name(&self) -> &str {
             "prover"
         }
-        fn improve(&self, problem: &Problem, incumbent: &PlacementRule, goal: &Goal<'_>) -> Found {
+        fn improve(&self, problem: &Problem, incumbent: &Placement, goal: &Goal<'_>) -> Found {
             assert!(incumbent.arena > goal.enough && goal.enough >= goal.bound && goal.seed == 5);
             assert!(problem.max_load() <= goal.bound);
             Found { placement: None, bound: incumbent.arena }

@@ -10,12 +10,13 @@
 use std::time::Instant;
 
 use super::exact;
-use super::greedy::PlacementRule;
 use super::index::align_up;
-use super::planner::{MemoryPlanner, Solved, Task};
+use super::placement::Placement;
 use super::problem::{Buffer, Gap, Problem};
 use super::recorder::StepRecorder;
 use super::search::Observer as _;
+use super::solver::{Solved, Solver, Task};
+use vramkit_units::ByteSize;
 
 /// Buffers of all models up to which they are placed one by one, each against all that is placed.
 const ONE_BY_ONE: usize = 4096;
@@ -51,18 +52,20 @@ impl<'a> Union<'a> {
     }
 
     /// Most bytes live at one time: every model may be at its peak at once.
-    pub(super) fn max_load(&self) -> u64 {
+    pub(super) fn max_load(&self) -> ByteSize {
         self.models.iter().map(|model| model.max_load()).sum()
     }
 
     /// A bound that knows alignments and pins; see [`Problem::lower_bound`].
-    fn lower_bound(&self) -> u64 {
-        let Some(grain) = self.all().map(|(.., buffer)| buffer.alignment).min() else { return 0 };
-        let round = |buffer: &Buffer| buffer.size.checked_next_multiple_of(grain).unwrap_or(buffer.size);
-        let rounded: u64 = self.models.iter().map(|model| model.max_sum(round)).sum();
+    fn lower_bound(&self) -> ByteSize {
+        let Some(grain) = self.all().map(|(.., buffer)| buffer.alignment).min() else {
+            return ByteSize::ZERO;
+        };
+        let round = |buffer: &Buffer| buffer.size.checked_align_up(grain).unwrap_or(buffer.size);
+        let rounded: ByteSize = self.models.iter().map(|model| model.max_sum(round)).sum();
         let pinned = self.all().filter_map(|(.., buffer)| Some(buffer.pinned? + buffer.size)).max();
-        let slack = self.all().map(|(.., buffer)| round(buffer) - buffer.size).max().unwrap_or(0);
-        self.max_load().max(rounded.saturating_sub(slack)).max(pinned.unwrap_or(0))
+        let slack = self.all().map(|(.., buffer)| round(buffer) - buffer.size).max().unwrap_or_default();
+        self.max_load().max(rounded.saturating_sub(slack)).max(pinned.unwrap_or_default())
     }
 
     /// The alignment of all buffers, where they have one and none is pinned: then a model leaves nothing empty that
@@ -75,23 +78,23 @@ impl<'a> Union<'a> {
     }
 
     /// A bound from bounds of each model alone, where there is one.
-    fn bound_of_each(&self, alone: &[Solved]) -> u64 {
+    fn bound_of_each(&self, alone: &[Solved]) -> ByteSize {
         if self.models.iter().filter(|model| !model.buffers.is_empty()).count() < 2 {
-            return alone.iter().map(|solved| solved.bound).max().unwrap_or(0);
+            return alone.iter().map(|solved| solved.bound).max().unwrap_or_default();
         }
-        let Some(grain) = self.one_alignment() else { return 0 };
+        let Some(grain) = self.one_alignment() else { return ByteSize::ZERO };
         // Only what ends topmost may end between two multiples.
-        let over = |size: u64| size.checked_next_multiple_of(grain).map_or(0, |up| up - size);
-        let slack = self.all().map(|(.., buffer)| over(buffer.size)).max().unwrap_or(0);
+        let over = |size: ByteSize| size.checked_align_up(grain).map_or(ByteSize::ZERO, |up| up - size);
+        let slack = self.all().map(|(.., buffer)| over(buffer.size)).max().unwrap_or_default();
         let whole = alone
             .iter()
-            .try_fold(0u64, |sum, solved| sum.checked_add(solved.bound.checked_next_multiple_of(grain)?));
-        whole.map_or(0, |whole| whole.saturating_sub(slack))
+            .try_fold(ByteSize::ZERO, |sum, solved| sum.checked_add(solved.bound.checked_align_up(grain)?));
+        whole.map_or(ByteSize::ZERO, |whole| whole.saturating_sub(slack))
     }
 
     /// Two pinned buffers of different models that have addresses in common: model and place of each.
     pub(super) fn pins_that_clash(&self) -> Option<((usize, u32), (usize, u32))> {
-        let pins = self.all().filter_map(|(m, i, buffer)| Some((buffer.pinned?, buffer.size, m, i)));
+        let pins = self.all().filter_map(|(m, i, buffer)| Some((buffer.pin()?, buffer.bytes(), m, i)));
         let mut pins: Vec<(u64, u64, usize, u32)> = pins.collect();
         pins.sort_unstable();
         // The highest end of each model so far.
@@ -118,46 +121,45 @@ impl<'a> Union<'a> {
         let alignment =
             |m: usize| self.models[m].buffers.iter().map(|buffer| buffer.alignment).max().unwrap_or(1);
         let common = order.iter().map(|&m| alignment(m)).max().unwrap_or(1);
-        order.sort_by_key(|&m| (!is_pinned(m), !alone[m].placement.arena.is_multiple_of(common), m));
+        order.sort_by_key(|&m| (!is_pinned(m), !alone[m].placement.arena.bytes().is_multiple_of(common), m));
         let mut bases = vec![0u64; self.models.len()];
         let mut top = 0u64;
         for m in order {
             bases[m] = align_up(top, alignment(m));
-            if alone[m].placement.arena > 0 {
-                top = bases[m] + alone[m].placement.arena;
+            if !alone[m].placement.arena.is_zero() {
+                top = bases[m] + alone[m].placement.arena.bytes();
             }
         }
-        let offsets = bases
-            .iter()
-            .zip(alone)
-            .flat_map(|(base, solved)| solved.placement.offsets.iter().map(move |offset| base + offset));
+        let offsets = bases.iter().zip(alone).flat_map(|(&base, solved)| {
+            solved.placement.offsets.iter().map(move |&at| ByteSize::new(base) + at)
+        });
         let methods: Vec<&str> = alone.iter().map(|solved| solved.method.as_str()).collect();
         Some(Solved {
-            placement: PlacementRule { offsets: offsets.collect(), arena: top },
+            placement: Placement { offsets: offsets.collect(), arena: ByteSize::new(top) },
             method: format!("stacked: {}", methods.join(", ")),
-            bound: 0,
+            bound: ByteSize::ZERO,
             tightest: Vec::new(),
         })
     }
 
     /// Every buffer at its first fit, in an order, the pinned ones first.
-    fn first_fit(&self, order: impl Fn(&Buffer) -> (u64, u64)) -> PlacementRule {
+    fn first_fit(&self, order: impl Fn(&Buffer) -> (u64, u64)) -> Placement {
         let all: Vec<(usize, u32, &Buffer)> = self.all().collect();
         let mut next: Vec<usize> = (0..all.len()).collect();
         next.sort_by_cached_key(|&b| (all[b].2.pinned.is_none(), std::cmp::Reverse(order(all[b].2))));
-        let mut offsets = vec![0u64; all.len()];
+        let mut offsets = vec![ByteSize::ZERO; all.len()];
         let mut arena = 0;
         // In order of their lowest address.
         let mut placed: Vec<(u64, u64, usize)> = Vec::with_capacity(all.len());
         for b in next {
             let (model, i, buffer) = all[b];
-            let offset = buffer.pinned.unwrap_or_else(|| {
+            let offset = buffer.pin().unwrap_or_else(|| {
                 let mut offset = 0u64;
                 for &(low, high, other) in &placed {
                     if high <= offset {
                         continue;
                     }
-                    if low >= offset + buffer.size {
+                    if low >= offset + buffer.bytes() {
                         break;
                     }
                     let (of, j, _) = all[other];
@@ -167,13 +169,13 @@ impl<'a> Union<'a> {
                 }
                 offset
             });
-            let end = offset + buffer.size;
+            let end = offset + buffer.bytes();
             let at = placed.partition_point(|&(low, ..)| low < offset);
             placed.insert(at, (offset, end, b));
-            offsets[b] = offset;
+            offsets[b] = ByteSize::new(offset);
             arena = arena.max(end);
         }
-        PlacementRule { offsets, arena }
+        Placement { offsets, arena: ByteSize::new(arena) }
     }
 
     /// The best of a few orders; one order where there are too many buffers for more.
@@ -181,17 +183,17 @@ impl<'a> Union<'a> {
         let lives = |buffer: &Buffer| u64::from(buffer.end - buffer.start);
         type Key<'k> = &'k dyn Fn(&Buffer) -> (u64, u64);
         let orders: [(&str, Key<'_>); 4] = [
-            ("size", &|b| (b.size, lives(b))),
-            ("alignment", &|b| (b.alignment, b.size)),
-            ("duration", &|b| (lives(b), b.size)),
-            ("small alignment", &|b| (u64::MAX - b.alignment, b.size)),
+            ("size", &|b| (b.bytes(), lives(b))),
+            ("alignment", &|b| (b.alignment, b.bytes())),
+            ("duration", &|b| (lives(b), b.bytes())),
+            ("small alignment", &|b| (u64::MAX - b.alignment, b.bytes())),
         ];
         let tried = if self.all().count() <= ONE_BY_ONE { orders.len() } else { 1 };
         let each = orders[..tried].iter().map(|(name, order)| (self.first_fit(order), name));
         let best = each.min_by_key(|(placement, _)| placement.arena);
         let (placement, name) = best.unwrap_or_else(|| unreachable!("there is an order"));
         let method = format!("models together, {name} first fit");
-        Solved { placement, method, bound: 0, tightest: Vec::new() }
+        Solved { placement, method, bound: ByteSize::ZERO, tightest: Vec::new() }
     }
 
     /// One problem that says the same, where it is not too large: its times are all combinations of the models' sections of
@@ -250,11 +252,11 @@ impl<'a> Union<'a> {
     }
 }
 
-impl MemoryPlanner {
+impl Solver {
     /// Plans models that run in any interleaving.
     pub(super) fn solve_union(&self, union: &Union<'_>, task: Task<'_>) -> Solved {
         let mut bound = union.lower_bound();
-        let capacity = task.capacity.map_or(0, |capacity| capacity.bytes());
+        let capacity = task.capacity.unwrap_or_default();
         let alone = |task: Task<'_>| -> Vec<Solved> {
             let without = Task { capacity: None, ..task };
             union.models.iter().map(|model| self.solve(model, without)).collect()
@@ -289,16 +291,16 @@ impl MemoryPlanner {
             return self.finish(union, best, bound, task);
         };
         let offsets = origin.iter().map(|&b| best.placement.offsets[b]).collect();
-        let first = Solved { placement: PlacementRule { offsets, arena: best.placement.arena }, ..best };
+        let first = Solved { placement: Placement { offsets, arena: best.placement.arena }, ..best };
         let mut solved = self.improve(&problem, first, enough, task);
-        let mut offsets = vec![0; origin.len()];
+        let mut offsets = vec![ByteSize::ZERO; origin.len()];
         origin.iter().zip(&solved.placement.offsets).for_each(|(&b, &offset)| offsets[b] = offset);
         solved.placement.offsets = offsets;
         solved
     }
 
     /// An answer without a search of all models together.
-    fn finish(&self, union: &Union<'_>, solved: Solved, bound: u64, task: Task<'_>) -> Solved {
+    fn finish(&self, union: &Union<'_>, solved: Solved, bound: ByteSize, task: Task<'_>) -> Solved {
         let part = task.recorder.parts();
         task.recorder.begin(part, union.all().count(), &solved.method);
         task.recorder.progress(bound, solved.placement.arena);

@@ -25,7 +25,7 @@ impl Problem {
         };
         for i in order {
             let offset = offsets[i as usize].unwrap_or_default();
-            let end = offset + self.buffers[i as usize].size;
+            let end = offset + self.buffers[i as usize].bytes();
             for run in self.runs(i as usize) {
                 if taken.highest(run) > offset {
                     return Some((self.under(i as usize, offsets)?, i as usize));
@@ -42,7 +42,7 @@ impl Problem {
     fn under(&self, i: usize, offsets: &[Option<u64>]) -> Option<usize> {
         let at = offsets[i]?;
         (0..self.buffers.len()).find(|&j| {
-            let overlaps = |other: u64| other <= at && other + self.buffers[j].size > at;
+            let overlaps = |other: u64| other <= at && other + self.buffers[j].bytes() > at;
             j != i && offsets[j].is_some_and(overlaps) && self.meet(i, j)
         })
     }

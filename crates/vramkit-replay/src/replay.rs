@@ -265,7 +265,8 @@ fn offline(trace: &Trace, capacity: Option<ByteSize>) -> Placed {
     let lifetimes: Vec<TensorLifetime> = placements
         .iter()
         .map(|placed| {
-            let (id, start, end) = (placed.number.to_string(), placed.start as u64, placed.end as u64);
+            let id = placed.number.to_string();
+            let (start, end) = (Step(placed.start as u64), Step(placed.end as u64));
             TensorLifetime { alignment: 256, ..TensorLifetime::new("trace", &id, start, end, placed.granted) }
         })
         .collect();

@@ -36,8 +36,10 @@ pub enum FillError {
 
 /// A model of one tensor, for as long as the model runs.
 pub fn filler(name: &str, size: ByteSize) -> Model {
-    let tensor =
-        TensorLifetime { alignment: 256, ..TensorLifetime::new(name, &format!("{name}.all"), 0, 1, size) };
+    let tensor = TensorLifetime {
+        alignment: 256,
+        ..TensorLifetime::new(name, &format!("{name}.all"), Step(0), Step(1), size)
+    };
     Model { name: name.into(), weights: ByteSize::ZERO, start: Step(0), tensors: vec![tensor] }
 }
 

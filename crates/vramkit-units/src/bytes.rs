@@ -10,6 +10,18 @@ use std::str::FromStr;
 use serde::{Deserialize, Deserializer, Serialize};
 
 /// A number of bytes.
+///
+/// Sums and differences behave as those of `u64`: what does not fit panics where overflow checks are on.
+///
+/// ```
+/// use vramkit_units::ByteSize;
+///
+/// let sizes = [ByteSize::mib(3), ByteSize::new(512)];
+/// let sum: ByteSize = sizes.into_iter().sum();
+/// assert_eq!(sum.grouped(), "3,146,240");
+/// assert_eq!(ByteSize::mib(3).ratio_of(ByteSize::mib(12)), 0.25);
+/// assert!("12 apples".parse::<ByteSize>().is_err());
+/// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(transparent)]
@@ -17,6 +29,7 @@ pub struct ByteSize(u64);
 
 /// Why a text is not a size.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
 pub enum ParseSizeError {
     /// The text does not start with a number.
     #[error(

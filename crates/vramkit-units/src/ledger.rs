@@ -39,6 +39,13 @@ impl fmt::Display for Purpose {
 }
 
 /// For whom memory is held. `null` and a string in data, one word for each on screens.
+///
+/// ```
+/// use vramkit_units::Holder;
+///
+/// assert_eq!(Holder::from("resnet50").model(), Some("resnet50"));
+/// assert_eq!(Holder::from(""), Holder::Nobody);
+/// ```
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(from = "Option<String>", into = "Option<String>")]
@@ -103,6 +110,23 @@ impl PartialEq<&str> for Holder {
 pub const AGE_CLASSES: usize = 20;
 
 /// What is live of one owner and tag.
+///
+/// ```
+/// use std::time::Duration;
+/// use vramkit_units::{AGE_CLASSES, ByteSize, Holder, LedgerEntry, Purpose, age_class};
+///
+/// let mut by_age_bytes = [ByteSize::ZERO; AGE_CLASSES];
+/// by_age_bytes[age_class(Duration::from_secs(100))] = ByteSize::mib(1);
+/// let entry = LedgerEntry {
+///     model: Holder::from("net"),
+///     purpose: Purpose::Activation,
+///     tag: String::new(),
+///     allocations: 1,
+///     granted_bytes: ByteSize::mib(1),
+///     by_age_bytes,
+/// };
+/// assert_eq!(entry.older_than(Duration::from_secs(60)), ByteSize::mib(1));
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct LedgerEntry {

@@ -24,3 +24,8 @@ pub use bytes::{ByteSize, ParseSizeError, grouped};
 pub use ledger::{AGE_CLASSES, Holder, LedgerEntry, Purpose, age_class};
 pub use random::SplitMix64;
 pub use step::Step;
+
+/// The examples of the README.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

@@ -1,6 +1,14 @@
 //! Numbers that look random and are the same on every machine: for searches and simulations with a seed.
 
 /// Steele, Lea and Flood's SplitMix64 ("Fast splittable pseudorandom number generators", OOPSLA 2014).
+///
+/// ```
+/// use vramkit_units::SplitMix64;
+///
+/// let (mut one, mut other) = (SplitMix64::new(7), SplitMix64::new(7));
+/// assert_eq!(one.bits(), other.bits());
+/// assert!(one.below(6) < 6);
+/// ```
 #[derive(Clone, Debug)]
 pub struct SplitMix64(u64);
 

@@ -5,6 +5,12 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 
 /// An instant of a plan's clock: the index of a step, not a duration in seconds.
+///
+/// ```
+/// use vramkit_units::Step;
+///
+/// assert_eq!(Step(12).to_string(), "step 12");
+/// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(transparent)]

@@ -37,7 +37,7 @@ fn main() {
     let size = |i: u64| ByteSize::new((1 + i * 7919 % 64) << (10 + i % 8));
     let tensors = (0..TENSORS).map(|i| TensorLifetime {
         alignment: 256,
-        ..TensorLifetime::new("m", &i.to_string(), i, i + 2 + i % 5, size(i))
+        ..TensorLifetime::new("m", &i.to_string(), Step(i), Step(i + 2 + i % 5), size(i))
     });
     let model =
         Model { name: "m".into(), weights: ByteSize::mib(500), start: Step(0), tensors: tensors.collect() };

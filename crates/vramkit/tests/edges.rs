@@ -23,7 +23,7 @@ fn pool_with(mib: u64, virtual_memory: bool, config: PoolConfig) -> Arc<DeviceMe
 }
 
 fn model(name: &str, weights: u64, arena: u64) -> Model {
-    let tensors = vec![TensorLifetime::new(name, "x", 0, 2, ByteSize::mib(arena))];
+    let tensors = vec![TensorLifetime::new(name, "x", Step(0), Step(2), ByteSize::mib(arena))];
     Model { name: name.into(), weights: ByteSize::mib(weights), start: Step(0), tensors }
 }
 

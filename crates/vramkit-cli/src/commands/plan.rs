@@ -240,8 +240,7 @@ struct Watch {
 }
 
 impl Observer for Watch {
-    fn progress(&self, bound: u64, arena: u64) {
-        let (bound, arena) = (ByteSize::new(bound), ByteSize::new(arena));
+    fn progress(&self, bound: ByteSize, arena: ByteSize) {
         (self.show)(format!("planning: {arena} so far, {bound} at least"));
     }
 

@@ -2,46 +2,10 @@
 //! shapes are computed from, its values.
 
 use super::proto::TensorProto;
+use crate::data_type::DataType;
 
 /// Values are kept for tensors up to this many elements: enough for every shape, pad and slice.
 const KEPT_VALUES: usize = 4096;
-
-/// An element type, by its number in the standard (`TensorProto.DataType`).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct DataType(pub(super) i32);
-
-impl DataType {
-    pub(super) const FLOAT: Self = Self(1);
-    pub(super) const UINT8: Self = Self(2);
-    pub(super) const INT32: Self = Self(6);
-    pub(super) const INT64: Self = Self(7);
-    pub(super) const BOOL: Self = Self(9);
-    pub(super) const FLOAT16: Self = Self(10);
-
-    /// Bits of an element; `None` for text and numbers that the standard does not know.
-    fn bits(self) -> Option<u64> {
-        Some(match self.0 {
-            2 | 3 | 9 | 17..=20 | 24 => 8,
-            4 | 5 | 10 | 16 => 16,
-            1 | 6 | 12 => 32,
-            7 | 11 | 13 | 14 => 64,
-            15 => 128,
-            21..=23 => 4,
-            25 | 26 => 2,
-            _ => return None,
-        })
-    }
-
-    /// Bytes of a tensor of this many elements, the last byte filled up.
-    fn bytes(self, elements: u64) -> Result<u64, String> {
-        let bits = self.bits().ok_or_else(|| match self.0 {
-            8 => "text has no size that can be planned".to_owned(),
-            other => format!("element type {other} is not one of the standard's"),
-        })?;
-        let too_large = || "it has more than 2^64 bytes".to_owned();
-        Ok(elements.checked_mul(bits).ok_or_else(too_large)?.div_ceil(8))
-    }
-}
 
 /// Elements of a small tensor.
 #[derive(Clone, Debug, PartialEq)]
@@ -133,7 +97,7 @@ pub(super) fn elements(shape: &[i64]) -> Result<u64, String> {
 
 /// The fact of a tensor that is in the file, with its values when they are few and readable.
 pub(super) fn stored(tensor: &TensorProto) -> Result<Fact, String> {
-    let dtype = DataType(tensor.data_type);
+    let dtype = DataType::new(tensor.data_type);
     let count = elements(&tensor.dims)?;
     let mut fact = Fact::new(dtype, tensor.dims.clone());
     fact.bytes()?;

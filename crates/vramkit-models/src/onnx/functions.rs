@@ -3,7 +3,7 @@
 
 use std::collections::HashMap;
 
-use super::infer::title;
+use super::node::title;
 use super::proto::{AttributeProto, FunctionProto, GraphProto, NodeProto};
 
 /// Bodies within bodies, and nodes in all: more is not a model but an attack.

@@ -9,12 +9,12 @@ use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use vramkit_plan::{LifetimeAnalyzer, Schedule, TensorLifetime};
-use vramkit_units::ByteSize;
-use vramkit_units::Step;
+use vramkit_units::{ByteSize, Step};
 
 use super::infer::Inferred;
+use super::node::makes_weights;
 use super::order;
-use super::proto::{GraphProto, NodeProto};
+use super::proto::GraphProto;
 
 /// A tensor that lives for part of a run.
 #[derive(Clone, Debug, Default)]
@@ -33,17 +33,8 @@ pub(super) struct Activation {
     pub(super) stays: bool,
 }
 
-/// Whether a node's outputs are there before the graph runs.
-fn makes_weights(node: &NodeProto) -> bool {
-    matches!(node.op_type.as_str(), "Constant" | "ConstantOfShape")
-        && matches!(node.domain.as_str(), "" | "ai.onnx")
-}
-
-/// Every activation of a graph and the bytes that its constant nodes make.
-pub(super) fn activations(
-    graph: &GraphProto,
-    inferred: &Inferred<'_>,
-) -> Result<(Vec<Activation>, u64), String> {
+/// Every activation of a graph. What initialisers and constant nodes give is none.
+pub(super) fn activations(graph: &GraphProto, inferred: &Inferred<'_>) -> Result<Vec<Activation>, String> {
     let stored: HashSet<&str> = graph
         .initializer
         .iter()
@@ -55,7 +46,6 @@ pub(super) fn activations(
     let last = inferred.nodes.len() as u64;
     let mut all: Vec<Activation> = Vec::new();
     let mut places: HashMap<&str, usize> = HashMap::new();
-    let mut constants = 0u64;
     let bytes = |name: &str| inferred.facts.get(name).map_or(Ok(0), |fact| fact.bytes());
     let add = |name: &str, start: u64, boundary: bool| -> Result<Activation, String> {
         Ok(Activation {
@@ -77,10 +67,7 @@ pub(super) fn activations(
     }
     for (i, node) in inferred.nodes.iter().enumerate() {
         for output in node.output.iter().filter(|name| !name.is_empty()) {
-            if makes_weights(node) {
-                constants =
-                    constants.checked_add(bytes(output)?).ok_or("the constants have more than 2^64 bytes")?;
-            } else {
+            if !makes_weights(node) {
                 places.insert(output, all.len());
                 all.push(add(output, i as u64, false)?);
             }
@@ -101,7 +88,7 @@ pub(super) fn activations(
             all[place].stays = true;
         }
     }
-    Ok((all, constants))
+    Ok(all)
 }
 
 /// Most bytes that the activations hold at one time.

@@ -13,6 +13,22 @@ pub(super) struct Node<'a> {
 /// told.
 pub(super) type Outputs = Result<Vec<Option<Fact>>, String>;
 
+/// How a node is named in messages.
+pub(super) fn title(node: &NodeProto) -> String {
+    let output = node.output.first().map_or("", String::as_str);
+    let domain = if node.domain.is_empty() { String::new() } else { format!("{}.", node.domain) };
+    match node.name.as_str() {
+        "" => format!("the node that makes `{output}` ({domain}{})", node.op_type),
+        name => format!("node `{name}` ({domain}{})", node.op_type),
+    }
+}
+
+/// Whether a node's outputs are there before the graph runs.
+pub(super) fn makes_weights(node: &NodeProto) -> bool {
+    matches!(node.op_type.as_str(), "Constant" | "ConstantOfShape")
+        && matches!(node.domain.as_str(), "" | "ai.onnx")
+}
+
 impl<'a> Node<'a> {
     /// An input that must be there.
     pub(super) fn input(&self, i: usize) -> Result<&'a Fact, String> {

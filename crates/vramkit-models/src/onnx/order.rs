@@ -3,7 +3,7 @@
 
 use std::collections::{HashMap, HashSet};
 
-use super::infer::title;
+use super::node::title;
 use super::proto::{GraphProto, NodeProto};
 
 /// The nodes in an order in which each comes after those it reads from. `known` says which tensors are there

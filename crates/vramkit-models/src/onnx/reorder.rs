@@ -6,7 +6,7 @@
 
 use std::collections::{HashMap, HashSet};
 
-use vramkit_plan::{Dataflow, FlowValue};
+use vramkit_plan::{Dataflow, FlowValue, Recomputed};
 use vramkit_units::ByteSize;
 
 use super::in_place;
@@ -16,6 +16,7 @@ use super::proto::NodeProto;
 
 /// What another order saves, and what repeating steps saves beyond that.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct OrderSaving {
     /// Most bytes live in the file's order.
     pub before: ByteSize,
@@ -40,14 +41,17 @@ pub(super) fn reorder(
     let before = flow.peak_of(&given);
     let best = flow.best_order(&given);
     let (again, order, repeats) = match recompute {
-        true => flow.recompute(&best.order),
+        true => {
+            let Recomputed { flow, order, repeats, .. } = flow.recompute(&best.order);
+            (flow, order, repeats)
+        }
         false => (flow.clone(), best.order.clone(), Vec::new()),
     };
     let saving = OrderSaving {
-        before: ByteSize::new(before),
-        reordered: ByteSize::new(best.peak),
+        before,
+        reordered: best.peak,
         proven: best.proven,
-        recomputed: ByteSize::new(again.peak_of(&order)),
+        recomputed: again.peak_of(&order),
         repeated: repeats.len(),
     };
     // Values after the dataflow's own were added one a repeated step.
@@ -70,7 +74,7 @@ pub(super) fn reorder(
         }
         all.push(Activation {
             id: fresh.first().map_or_else(String::new, |(_, new)| new.clone()),
-            bytes: value.bytes,
+            bytes: value.size.bytes(),
             ..Activation::default()
         });
         nodes.push(node);
@@ -80,7 +84,7 @@ pub(super) fn reorder(
     let lives = again.lives(&order);
     let own = (0..activations.len()).chain(added..again.values.len());
     for (activation, v) in all.iter_mut().zip(own) {
-        (activation.start, activation.end) = (lives[v].0 as u64, lives[v].1 as u64);
+        (activation.start, activation.end) = (lives[v].0.0, lives[v].1.0);
         activation.reads = again.values[v].readers.iter().map(|&reader| position[reader]).collect();
         activation.reads.sort_unstable();
     }
@@ -93,7 +97,7 @@ fn dataflow(nodes: &[NodeProto], activations: &[Activation]) -> Dataflow {
     let mut values: Vec<FlowValue> = activations
         .iter()
         .map(|activation| FlowValue {
-            bytes: activation.bytes,
+            size: ByteSize::new(activation.bytes),
             maker: (!activation.given).then_some(activation.start as usize),
             readers: activation.reads.iter().map(|&read| read as usize).collect(),
             stays: activation.stays,
@@ -109,7 +113,12 @@ fn dataflow(nodes: &[NodeProto], activations: &[Activation]) -> Dataflow {
     }
     for (i, node) in nodes.iter().enumerate() {
         for &maker in order::reads(node).iter().filter_map(|name| makers.get(name)) {
-            values.push(FlowValue { bytes: 0, maker: Some(maker), readers: vec![i], stays: false });
+            values.push(FlowValue {
+                size: ByteSize::ZERO,
+                maker: Some(maker),
+                readers: vec![i],
+                stays: false,
+            });
         }
     }
     Dataflow { cheap: nodes.iter().map(in_place::can_work_in_place).collect(), values }

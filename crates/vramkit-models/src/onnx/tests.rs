@@ -1,11 +1,13 @@
+mod weights;
+
 use std::collections::BTreeMap;
 use std::path::Path;
 
 use proptest::prelude::*;
 use prost::Message as _;
 
+use super::graph::{OnnxGraph, parse};
 use super::proto::*;
-use super::{OnnxGraph, read};
 
 fn value(name: &str, dims: &[i64]) -> ValueInfoProto {
     let dim = |&size: &i64| Dimension { dim_value: Some(size), dim_param: None };
@@ -60,7 +62,7 @@ fn model(
 
 fn infer(model: &ModelProto, dims: &[(&str, u64)]) -> Result<OnnxGraph, String> {
     let dims: BTreeMap<String, u64> = dims.iter().map(|&(name, size)| (name.to_owned(), size)).collect();
-    read("g.onnx", model.encode_to_vec().into(), Path::new("."), &dims).map_err(|error| error.to_string())
+    parse(Path::new("g.onnx"), model.encode_to_vec().into(), &dims).map_err(|error| error.to_string())
 }
 
 /// conv, relu, a skip round a second conv, addition, flattening through a computed shape.
@@ -108,7 +110,7 @@ fn lifetimes_follow_the_graph() {
             ("y", 7, 8, image),
         ]
     );
-    assert_eq!(graph.weights().bytes(), (4 * 3 * 9 + 4 * 4 * 9) * 4 + 16);
+    assert_eq!(graph.weights().size().bytes(), (4 * 3 * 9 + 4 * 4 * 9) * 4 + 16);
     assert_eq!(model.tensors[2].reads.iter().map(|r| r.0).collect::<Vec<_>>(), [2, 3]);
 }
 
@@ -198,7 +200,10 @@ fn cheap_operators_run_again_where_that_holds_less() {
 #[test]
 fn what_is_missing_is_named() {
     let error = infer(&network(), &[]).unwrap_err();
-    assert!(error.contains("input `x`: its axis 0 is symbolic; give its size with --dim batch=N"), "{error}");
+    assert!(
+        error.contains("input `x`: its axis 0 is symbolic, and dimension `batch` has no size"),
+        "{error}"
+    );
     let mut unknown = network();
     let nodes = &mut unknown.graph.as_mut().unwrap().node;
     nodes[1] =
@@ -240,7 +245,7 @@ fn weights_beside_the_file_must_be_there_and_inside_its_folder() {
         weights.data_location = 1;
         weights.external_data = vec![entry("location", location), entry("offset", offset)];
         let dims = BTreeMap::from([("batch".to_owned(), 1)]);
-        read("g.onnx", model.encode_to_vec().into(), &folder.path().join("model"), &dims)
+        parse(&folder.path().join("model/g.onnx"), model.encode_to_vec().into(), &dims)
             .map_err(|e| e.to_string())
     };
     assert!(external("w.bin", "8").is_ok());
@@ -354,7 +359,7 @@ proptest! {
             bytes.truncate(cut.index(bytes.len()));
         }
         let dims = BTreeMap::from([("batch".to_owned(), 3)]);
-        if let Ok(graph) = read("g.onnx", bytes.into(), Path::new("."), &dims) {
+        if let Ok(graph) = parse(Path::new("g.onnx"), bytes.into(), &dims) {
             let model = graph.model(&"g".into(), 256, true);
             let _ = vramkit_plan::MemoryPlanner::new().plan(&[model], vramkit_plan::Schedule::Fixed);
         }
@@ -362,6 +367,6 @@ proptest! {
 
     #[test]
     fn no_noise_panics(bytes in prop::collection::vec(any::<u8>(), 0..300)) {
-        let _ = read("g.onnx", bytes.into(), Path::new("."), &BTreeMap::new());
+        let _ = parse(Path::new("g.onnx"), bytes.into(), &BTreeMap::new());
     }
 }

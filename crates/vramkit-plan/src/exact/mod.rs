@@ -1,4 +1,4 @@
-//! ExactSearch search: is there a placement within a capacity, and how small can the arena be?
+//! Exact search: is there a placement within a capacity, and how small can the arena be?
 //!
 //! ```text
 //! problem ──► sections ──► restarts of dives ──► placement, or proof that there is none
@@ -8,8 +8,8 @@
 //! The search decides, section of time by section, which tensor starts on the floor of a valley of what is
 //! already placed. It is complete: for every placement there is one as low in which each tensor lies on the
 //! bottom, on another, or where it is pinned, and such a placement is found by deciding the floors from the
-//! bottom up. See [`dive`] for the search, [`choice`] for where it branches, [`restart`] for how it learns and
-//! [`optimise`] for how it closes in on the smallest arena; `docs/planning.md` has the argument and the sources.
+//! bottom up. See `dive` for the search, `choice` for where it branches, `restart` for how it learns and
+//! `optimise` for how it closes in on the smallest arena; `docs/planning.md` has the argument and the sources.
 
 mod bits;
 mod choice;
@@ -25,13 +25,7 @@ mod units;
 pub use optimise::ExactSearch;
 pub(super) use optimise::decide;
 pub(super) use restart::Answer;
-
-/// The section of time that each rank of a problem falls into; buffers are live together in a section exactly when
-/// they are at some rank of it.
-pub(super) fn sections_of(problem: &super::problem::Problem) -> Vec<u32> {
-    let runs: Vec<(u32, u32)> = (0..problem.buffers.len()).flat_map(|i| problem.runs(i)).collect();
-    sections::merge(runs.iter(), problem.ranks)
-}
+pub(super) use sections::sections_of;
 
 #[cfg(test)]
 #[cfg(not(loom))]

@@ -7,10 +7,11 @@
 use super::restart::{Answer, Restarts};
 use super::sections::Sections;
 use super::units::Units;
-use crate::greedy::PlacementRule;
+use crate::placement::Placement;
 use crate::problem::Problem;
 use crate::search::{Found, Goal, Search};
 use crate::threads;
+use vramkit_units::ByteSize;
 
 /// Problems of more buffers than this are left as they are: every pair has a bit.
 const LARGEST: usize = 4096;
@@ -35,7 +36,7 @@ impl Search for ExactSearch {
         "exact search"
     }
 
-    fn improve(&self, problem: &Problem, incumbent: &PlacementRule, goal: &Goal<'_>) -> Found {
+    fn improve(&self, problem: &Problem, incumbent: &Placement, goal: &Goal<'_>) -> Found {
         match AnySections::of(problem) {
             Some(AnySections::Narrow(sections)) => improve(&sections, problem, incumbent, goal),
             Some(AnySections::Wide(sections)) => improve(&sections, problem, incumbent, goal),
@@ -76,21 +77,22 @@ impl AnySections {
 fn improve<U: Units>(
     sections: &Sections<U>,
     problem: &Problem,
-    incumbent: &PlacementRule,
+    incumbent: &Placement,
     goal: &Goal<'_>,
 ) -> Found {
-    let mut found = Found { placement: None, bound: goal.bound };
+    let (given_bound, wanted) = (goal.bound.bytes(), goal.enough.bytes());
+    let mut placement = None;
     let grid = sections.grid();
-    let mut arena = incumbent.arena;
+    let mut arena = incumbent.arena.bytes();
     let mut budget = FIRST * problem.buffers.len() as u64;
     let mut nodes = 0;
-    found.bound = found.bound.next_multiple_of(grid);
+    let mut bound = given_bound.next_multiple_of(grid);
     let mut searchers: Vec<Restarts<'_, U>> = Vec::new();
-    'changed: while arena > goal.enough.max(found.bound) && !goal.is_over() {
+    'changed: while arena > wanted.max(bound) && !goal.is_over() {
         // An arena that would be enough is asked for first; what else is to be had, only when that one is not.
-        let asked = Some(goal.enough).filter(|&enough| enough > goal.bound && enough >= found.bound);
+        let asked = Some(wanted).filter(|&enough| enough > given_bound && enough >= bound);
         let threads = if nodes < ALONE { 1 } else { goal.threads.max(1) };
-        let (low, room) = (found.bound, arena - 1 - found.bound);
+        let (low, room) = (bound, arena - 1 - bound);
         let between = TARGETS.iter().map(|q| low + ((q * room as f64) as u64).min(room));
         let targets: Vec<u64> = asked.map_or_else(|| between.collect(), |enough| vec![enough; threads]);
         let targets: Vec<u64> = targets.into_iter().map(|target| target / grid * grid).collect();
@@ -99,24 +101,25 @@ fn improve<U: Units>(
             searchers.push(Restarts::new(sections, arena, seed));
         }
         for targets in targets.chunks(threads) {
-            let before = (found.bound, arena);
+            let before = (bound, arena);
             for (target, answer) in ask(&mut searchers, targets, budget, goal) {
                 match answer {
                     Answer::Found(offsets) => {
-                        let placement = PlacementRule::new(problem, offsets);
-                        debug_assert!(placement.arena <= target);
-                        if placement.arena < arena {
-                            arena = placement.arena;
-                            found.placement = Some(placement);
+                        let offsets = offsets.into_iter().map(ByteSize::new).collect();
+                        let better = Placement::new(problem, offsets);
+                        debug_assert!(better.arena.bytes() <= target);
+                        if better.arena.bytes() < arena {
+                            arena = better.arena.bytes();
+                            placement = Some(better);
                         }
                     }
-                    Answer::Refuted => found.bound = found.bound.max((target + 1).next_multiple_of(grid)),
+                    Answer::Refuted => bound = bound.max((target + 1).next_multiple_of(grid)),
                     Answer::Open => {}
                 }
                 nodes += budget;
             }
-            if before != (found.bound, arena) {
-                goal.observer.progress(found.bound, arena);
+            if before != (bound, arena) {
+                goal.observer.progress(ByteSize::new(bound), ByteSize::new(arena));
                 continue 'changed;
             }
             if goal.is_over() {
@@ -125,7 +128,7 @@ fn improve<U: Units>(
         }
         budget *= 2;
     }
-    found
+    Found { placement, bound: ByteSize::new(bound) }
 }
 
 /// Asks each searcher about a target, on a thread of its own where there are several.

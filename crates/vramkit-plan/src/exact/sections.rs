@@ -51,19 +51,19 @@ impl<U: Units> Sections<U> {
     pub(super) fn new(problem: &Problem) -> Option<Self> {
         let buffers = &problem.buffers;
         let grain = buffers.iter().map(|buffer| buffer.alignment).min().unwrap_or(1);
-        let rounded = |buffer: &Buffer| buffer.size.checked_next_multiple_of(grain);
+        let rounded = |buffer: &Buffer| buffer.bytes().checked_next_multiple_of(grain);
         let mut unit = 0u64;
         let mut total = 0u64;
         for buffer in buffers {
             let size = rounded(buffer)?;
             total = total.checked_add(size)?.checked_add(buffer.alignment)?;
             unit = gcd(unit, size);
-            unit = gcd(unit, buffer.pinned.unwrap_or(0));
+            unit = gcd(unit, buffer.pin().unwrap_or(0));
             if buffer.alignment > 1 {
                 unit = gcd(unit, buffer.alignment);
             }
             // What is not pinned may have to go above what is.
-            total = total.checked_add(buffer.pinned.unwrap_or(0))?;
+            total = total.checked_add(buffer.pin().unwrap_or(0))?;
         }
         let unit = unit.max(1);
         // Capacities are rounded up to units.
@@ -75,7 +75,7 @@ impl<U: Units> Sections<U> {
         let width = |buffer: &Buffer| u64::from(buffer.end - buffer.start);
         order.sort_by_cached_key(|&i| {
             let buffer = &buffers[i as usize];
-            let area = u128::from(width(buffer)) * u128::from(buffer.size);
+            let area = u128::from(width(buffer)) * u128::from(buffer.bytes());
             (std::cmp::Reverse((width(buffer), area)), buffer.start, buffer.alignment, buffer.pinned)
         });
         let tensors: Vec<Buffer> = order.iter().map(|&i| buffers[i as usize]).collect();
@@ -100,8 +100,8 @@ impl<U: Units> Sections<U> {
                 .iter()
                 .map(|b| units(b.alignment).map(|a| a.max(U::ONE)))
                 .collect::<Option<_>>()?,
-            bytes: tensors.iter().map(|b| b.size).collect(),
-            pinned: tensors.iter().map(|b| b.pinned.and_then(units)).collect(),
+            bytes: tensors.iter().map(Buffer::bytes).collect(),
+            pinned: tensors.iter().map(|b| b.pin().and_then(units)).collect(),
             twin: vec![None; n],
             neighbours: vec![Bits::new(n); n],
             members: Vec::new(),
@@ -165,8 +165,15 @@ impl<U: Units> Sections<U> {
     }
 }
 
+/// The section of time that each rank of a problem falls into; buffers are live together in a section exactly when
+/// they are at some rank of it.
+pub(crate) fn sections_of(problem: &Problem) -> Vec<u32> {
+    let runs: Vec<(u32, u32)> = (0..problem.buffers.len()).flat_map(|i| problem.runs(i)).collect();
+    merge(runs.iter(), problem.ranks)
+}
+
 /// The section that each rank of time falls into.
-pub(super) fn merge<'a>(runs: impl Iterator<Item = &'a (u32, u32)>, ranks: u32) -> Vec<u32> {
+fn merge<'a>(runs: impl Iterator<Item = &'a (u32, u32)>, ranks: u32) -> Vec<u32> {
     // A section ends where a start follows an end: until then the set of one rank contains the one before or the
     // one after.
     let mut starts = vec![false; ranks as usize];

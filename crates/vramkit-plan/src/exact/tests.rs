@@ -7,17 +7,18 @@ use proptest::prelude::*;
 use super::ExactSearch;
 use crate::greedy;
 use crate::search::{Goal, Search};
-use crate::{Buffer, Found, Gap, PlacementRule, Problem};
+use crate::{Buffer, Found, Gap, Placement, Problem};
+use vramkit_units::ByteSize;
 
 /// The validator: written from the definition, sharing nothing with the planner but the problem.
-fn fault(problem: &Problem, offsets: &[u64]) -> Option<String> {
+fn fault(problem: &Problem, offsets: &[ByteSize]) -> Option<String> {
     let live = |i: usize, rank: u32| {
         let inside = |gap: &&Gap| gap.buffer as usize == i && gap.start <= rank && rank < gap.end;
         let buffer = problem.buffers[i];
         buffer.start <= rank && rank < buffer.end && problem.gaps.iter().find(inside).is_none()
     };
     for (i, a) in problem.buffers.iter().enumerate() {
-        if !offsets[i].is_multiple_of(a.alignment) || a.pinned.is_some_and(|pin| pin != offsets[i]) {
+        if !offsets[i].bytes().is_multiple_of(a.alignment) || a.pinned.is_some_and(|pin| pin != offsets[i]) {
             return Some(format!("{i} is at {}", offsets[i]));
         }
         for (j, b) in problem.buffers.iter().enumerate().take(i) {
@@ -32,7 +33,7 @@ fn fault(problem: &Problem, offsets: &[u64]) -> Option<String> {
 
 /// The smallest arena, by trying every order of offsets: taken from the bottom up, each buffer of some best
 /// placement can lie on those before it.
-fn smallest(problem: &Problem) -> u64 {
+fn smallest(problem: &Problem) -> ByteSize {
     fn together(problem: &Problem, i: usize, j: usize) -> bool {
         let meet = |a: (u32, u32), b: (u32, u32)| a.0.max(b.0) < a.1.min(b.1);
         problem.runs(i).any(|a| problem.runs(j).any(|b| meet(a, b)))
@@ -48,25 +49,25 @@ fn smallest(problem: &Problem) -> u64 {
             }
             let buffer = problem.buffers[i];
             let under = placed.iter().filter(|&&(j, _)| together(problem, i, j));
-            let top = under.map(|&(j, offset)| offset + problem.buffers[j].size).max().unwrap_or(0);
-            let offset = match buffer.pinned {
+            let top = under.map(|&(j, offset)| offset + problem.buffers[j].bytes()).max().unwrap_or(0);
+            let offset = match buffer.pin() {
                 Some(pin) if pin < top => continue,
                 Some(pin) => pin,
                 None => top.next_multiple_of(buffer.alignment),
             };
-            if offset + buffer.size < *best {
+            if offset + buffer.bytes() < *best {
                 placed.push((i, offset));
-                go(problem, placed, arena.max(offset + buffer.size), best);
+                go(problem, placed, arena.max(offset + buffer.bytes()), best);
                 placed.pop();
             }
         }
     }
     let mut best = u64::MAX;
     go(problem, &mut Vec::new(), 0, &mut best);
-    best
+    ByteSize::new(best)
 }
 
-fn search(problem: &Problem, incumbent: &PlacementRule, enough: u64, seed: u64, threads: usize) -> Found {
+fn search(problem: &Problem, incumbent: &Placement, enough: ByteSize, seed: u64, threads: usize) -> Found {
     let bound = problem.lower_bound();
     let deadline = Instant::now() + Duration::from_secs(600);
     let goal = Goal { bound, enough: enough.max(bound), deadline, seed, threads, observer: &() };
@@ -74,15 +75,15 @@ fn search(problem: &Problem, incumbent: &PlacementRule, enough: u64, seed: u64, 
 }
 
 /// Everything one above the other: a placement that leaves all the work to the search.
-fn tower(problem: &Problem) -> PlacementRule {
-    let mut top = problem.buffers.iter().filter_map(|b| Some(b.pinned? + b.size)).max().unwrap_or(0);
+fn tower(problem: &Problem) -> Placement {
+    let mut top = problem.buffers.iter().filter_map(|b| Some(b.pin()? + b.bytes())).max().unwrap_or(0);
     let offsets = problem.buffers.iter().map(|buffer| {
-        let offset = buffer.pinned.unwrap_or(top.next_multiple_of(buffer.alignment));
-        top = top.max(offset + buffer.size);
-        offset
+        let offset = buffer.pin().unwrap_or(top.next_multiple_of(buffer.alignment));
+        top = top.max(offset + buffer.bytes());
+        ByteSize::new(offset)
     });
     let offsets = offsets.collect();
-    PlacementRule::new(problem, offsets)
+    Placement::new(problem, offsets)
 }
 
 /// Up to `most` buffers with everything that a problem may have, over few ranks so that they meet often.
@@ -96,13 +97,13 @@ fn problems(most: usize) -> impl Strategy<Value = Problem> {
             let end = start + length;
             let i = problem.buffers.len();
             let alignment = 1 << shift;
-            let pinned = pin.map(|pin| pin * 4 * grain);
-            problem.buffers.push(Buffer { start, end, size: size * grain, alignment, pinned });
+            let pinned = pin.map(|pin| ByteSize::new(pin * 4 * grain));
+            problem.buffers.push(Buffer { start, end, size: ByteSize::new(size * grain), alignment, pinned });
             if let Some((from, long)) = gap.filter(|(from, long)| start + from + long < end) {
                 problem.gaps.push(Gap { buffer: i as u32, start: start + from, end: start + from + long });
             }
             // Pins that contradict one another are refused before anything is searched.
-            let pins: Vec<Option<u64>> = problem.buffers.iter().map(|buffer| buffer.pinned).collect();
+            let pins: Vec<Option<u64>> = problem.buffers.iter().map(Buffer::pin).collect();
             if problem.first_clash(&pins).is_some() {
                 problem.buffers[i].pinned = None;
             }
@@ -121,7 +122,7 @@ proptest! {
         let best = smallest(&problem);
         let tower = tower(&problem);
         prop_assert_eq!(fault(&problem, &tower.offsets), None);
-        let found = search(&problem, &tower, 0, seed, 1);
+        let found = search(&problem, &tower, ByteSize::ZERO, seed, 1);
         let placement = found.placement.unwrap_or(tower);
         prop_assert_eq!(fault(&problem, &placement.offsets), None);
         prop_assert_eq!((placement.arena, found.bound), (best, best));
@@ -131,7 +132,7 @@ proptest! {
     #[test]
     fn a_capacity_is_met_or_refuted(problem in problems(6), extra in 0u64..20) {
         let best = smallest(&problem);
-        let asked = problem.lower_bound() + extra;
+        let asked = problem.lower_bound() + ByteSize::new(extra);
         let tower = tower(&problem);
         if tower.arena <= asked {
             return Ok(());
@@ -150,14 +151,14 @@ proptest! {
     /// Greedy placements keep every constraint too.
     #[test]
     fn greedy_keeps_the_constraints(problem in problems(30)) {
-        let (placement, _) = greedy::best(&problem, 0);
+        let (placement, _) = greedy::best(&problem, ByteSize::ZERO);
         prop_assert_eq!(fault(&problem, &placement.offsets), None);
         prop_assert!(placement.arena >= problem.lower_bound());
     }
 }
 
 /// Rows of a full rectangle, cut at random: the optimum is its height, and no order of the portfolio reaches it.
-fn cut_rectangle(pieces: usize, seed: u64) -> (Problem, u64) {
+fn cut_rectangle(pieces: usize, seed: u64) -> (Problem, ByteSize) {
     let mut random = vramkit_units::SplitMix64::new(seed);
     let (width, height) = (200u32, 1000u64);
     let mut boxes = vec![(0u32, width, 0u64, height)];
@@ -176,11 +177,13 @@ fn cut_rectangle(pieces: usize, seed: u64) -> (Problem, u64) {
             boxes.push((start, end, cut, high));
         }
     }
-    let buffer =
-        |&(start, end, low, high): &_| Buffer { start, end, size: high - low, alignment: 1, pinned: None };
+    let buffer = |&(start, end, low, high): &_| {
+        let size = ByteSize::new(high - low);
+        Buffer { start, end, size, alignment: 1, pinned: None }
+    };
     let problem = Problem { buffers: boxes.iter().map(buffer).collect(), gaps: Vec::new(), ranks: width };
     let all: Vec<u32> = (0..problem.buffers.len() as u32).collect();
-    (problem.restrict(&all), height)
+    (problem.restrict(&all), ByteSize::new(height))
 }
 
 #[test]
@@ -190,7 +193,7 @@ fn cut_rectangles_are_put_together_again() {
         (greedy.arena > height).then_some((problem, height, greedy))
     });
     for (problem, height, greedy) in hard.take(5) {
-        let found = search(&problem, &greedy, 0, 0, 1);
+        let found = search(&problem, &greedy, ByteSize::ZERO, 0, 1);
         let placement = found.placement.unwrap();
         assert_eq!((placement.arena, found.bound), (height, height));
         assert_eq!(fault(&problem, &placement.offsets), None);
@@ -200,17 +203,17 @@ fn cut_rectangles_are_put_together_again() {
 #[test]
 fn the_answer_depends_on_seed_and_threads_alone() {
     let (problem, _) = cut_rectangle(60, 7);
-    let (greedy, _) = greedy::best(&problem, 0);
+    let (greedy, _) = greedy::best(&problem, ByteSize::ZERO);
     for (seed, threads) in [(0, 1), (5, 1), (5, 3)] {
-        let once = search(&problem, &greedy, 0, seed, threads);
-        assert_eq!(once, search(&problem, &greedy, 0, seed, threads));
+        let once = search(&problem, &greedy, ByteSize::ZERO, seed, threads);
+        assert_eq!(once, search(&problem, &greedy, ByteSize::ZERO, seed, threads));
     }
 }
 
 #[test]
 fn a_search_ends_when_it_is_told_to() {
     let (problem, _) = cut_rectangle(400, 1);
-    let (greedy, _) = greedy::best(&problem, 0);
+    let (greedy, _) = greedy::best(&problem, ByteSize::ZERO);
     let cancelled = std::sync::atomic::AtomicBool::new(true);
     let deadline = Instant::now() + Duration::from_secs(600);
     let bound = problem.lower_bound();

@@ -1,15 +1,26 @@
 //! Doing a step twice: what it made needs not live from its first use to a late one.
 
-use super::{Dataflow, FlowValue};
+use super::dataflow::{Dataflow, FlowValue};
 
 /// Most steps that are done again.
 const REPEATS: usize = 256;
 
+/// A dataflow in which some steps are done again.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Recomputed {
+    /// The dataflow: the steps and values added come after those that there were.
+    pub flow: Dataflow,
+    /// An order of all its steps.
+    pub order: Vec<usize>,
+    /// For each step added, the one that it repeats.
+    pub repeats: Vec<usize>,
+}
+
 impl Dataflow {
     /// Does cheap steps again just before their results are wanted, where that lowers the peak of an order: what
-    /// they made needs not live until then. Returns the dataflow with the steps added, an order of it, and for
-    /// each added step the one that it repeats.
-    pub fn recompute(&self, order: &[usize]) -> (Self, Vec<usize>, Vec<usize>) {
+    /// they made needs not live until then.
+    pub fn recompute(&self, order: &[usize]) -> Recomputed {
         let (mut flow, mut order, mut repeats) = (self.clone(), order.to_vec(), Vec::new());
         while self.is_countable() && repeats.len() < REPEATS {
             let loads = flow.loads(&order);
@@ -22,7 +33,7 @@ impl Dataflow {
                 let peak = loads.iter().copied().max().unwrap_or(0);
                 (peak, loads.iter().filter(|&&load| load == peak).count())
             };
-            let lives = flow.lives(&order);
+            let lives = flow.spans(&order);
             let across = (0..flow.values.len()).filter(|&v| lives[v].0 < at && at + 1 < lives[v].1);
             let options = across.filter_map(|v| flow.repeat(v, at, &order));
             let better = options
@@ -35,7 +46,7 @@ impl Dataflow {
             repeats.push(maker);
             (flow, order) = (next, next_order);
         }
-        (flow, order, repeats)
+        Recomputed { flow, order, repeats }
     }
 
     /// Makes a value again for those that read it after position `at`, where its maker is cheap, makes nothing
@@ -58,7 +69,7 @@ impl Dataflow {
             input.readers.push(again);
         }
         flow.values[value].readers = early;
-        flow.values.push(FlowValue { bytes: own.bytes, maker: Some(again), readers: late, stays: false });
+        flow.values.push(FlowValue { size: own.size, maker: Some(again), readers: late, stays: false });
         let mut order = order.to_vec();
         order.insert(before, again);
         Some((maker, flow, order))

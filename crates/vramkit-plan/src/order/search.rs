@@ -10,7 +10,8 @@
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, HashMap};
 
-use super::{Dataflow, FlowValue};
+use super::dataflow::{Dataflow, FlowValue};
+use vramkit_units::ByteSize;
 
 /// Sets of steps that are looked at before a beam takes over.
 const SETS: usize = 100_000;
@@ -51,6 +52,41 @@ struct State {
     done: Set,
 }
 
+/// An order of a dataflow's steps.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct StepOrder {
+    /// The steps.
+    pub order: Vec<usize>,
+    /// Most bytes live during a step.
+    pub peak: ByteSize,
+    /// Whether no order has a lower peak.
+    pub proven: bool,
+}
+
+impl Dataflow {
+    /// The order with the lowest peak; `given`, an order that is possible, where none is better.
+    pub fn best_order(&self, given: &[usize]) -> StepOrder {
+        if !self.is_countable() {
+            return StepOrder { order: given.to_vec(), peak: self.peak_of(given), proven: false };
+        }
+        let graph = Graph::new(self);
+        let given = StepOrder { order: given.to_vec(), peak: self.peak_of(given), proven: false };
+        if given.peak.bytes() <= graph.least {
+            return StepOrder { proven: true, ..given };
+        }
+        let (found, proven) = match graph.search() {
+            Some(order) => (Some(order), graph.is_exact),
+            None => (graph.beam(), false),
+        };
+        let found = found.map(|order| StepOrder { peak: self.peak_of(&order), order, proven });
+        match found {
+            Some(found) if found.peak < given.peak => found,
+            _ => StepOrder { proven, ..given },
+        }
+    }
+}
+
 impl<'a> Graph<'a> {
     pub(super) fn new(flow: &'a Dataflow) -> Self {
         let n = flow.steps();
@@ -74,7 +110,7 @@ impl<'a> Graph<'a> {
             value.maker.into_iter().for_each(|maker| graph.makes[maker].push(v));
         }
         let own = |step: usize| -> u64 {
-            graph.reads[step].iter().chain(&graph.makes[step]).map(|&v| flow.values[v].bytes).sum()
+            graph.reads[step].iter().chain(&graph.makes[step]).map(|&v| flow.values[v].size.bytes()).sum()
         };
         graph.least = (0..n).map(own).max().unwrap_or(0);
         graph
@@ -86,7 +122,7 @@ impl<'a> Graph<'a> {
 
     fn start(&self) -> State {
         let given = self.flow.values.iter().filter(|value| value.maker.is_none() && !is_idle(value));
-        let live = given.map(|value| value.bytes).sum();
+        let live = given.map(|value| value.size.bytes()).sum();
         State { peak: self.least, left: self.flow.steps(), live, done: vec![0; self.words()].into() }
     }
 
@@ -106,14 +142,14 @@ impl<'a> Graph<'a> {
 
     /// What is live during a step that is done next, and after it.
     fn cost(&self, state: &State, step: usize) -> (u64, u64) {
-        let made: u64 = self.makes[step].iter().map(|&v| self.flow.values[v].bytes).sum();
+        let made: u64 = self.makes[step].iter().map(|&v| self.flow.values[v].size.bytes()).sum();
         let during = state.live + made;
         let is_last = |value: &FlowValue| {
             !value.stays
                 && value.readers.iter().all(|&reader| reader == step || Self::is_done(&state.done, reader))
         };
         let ending = self.reads[step].iter().chain(&self.makes[step]).map(|&v| &self.flow.values[v]);
-        let freed: u64 = ending.filter(|value| is_last(value)).map(|value| value.bytes).sum();
+        let freed: u64 = ending.filter(|value| is_last(value)).map(|value| value.size.bytes()).sum();
         (during, during - freed)
     }
 

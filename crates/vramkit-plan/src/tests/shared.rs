@@ -25,8 +25,8 @@ fn an_unsound_plan_is_an_error() {
         fn name(&self) -> &str {
             "rogue"
         }
-        fn improve(&self, problem: &Problem, _: &PlacementRule, goal: &Goal<'_>) -> Found {
-            let placement = PlacementRule::new(problem, vec![0; problem.buffers.len()]);
+        fn improve(&self, problem: &Problem, _: &Placement, goal: &Goal<'_>) -> Found {
+            let placement = Placement::new(problem, vec![ByteSize::ZERO; problem.buffers.len()]);
             Found { placement: Some(placement), bound: goal.bound }
         }
     }

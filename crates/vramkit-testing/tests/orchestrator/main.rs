@@ -29,7 +29,7 @@ fn orchestrator(capacity: ByteSize) -> MemoryOrchestrator {
 fn model(name: &str, tensors: &[(&str, u64, u64, u64)]) -> Model {
     let tensor = |&(id, start, end, mb): &(&str, u64, u64, u64)| TensorLifetime {
         alignment: 128,
-        ..TensorLifetime::new(name, id, start, end, ByteSize::mb(mb))
+        ..TensorLifetime::new(name, id, Step(start), Step(end), ByteSize::mb(mb))
     };
     Model {
         name: name.into(),

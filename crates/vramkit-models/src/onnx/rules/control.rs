@@ -1,8 +1,9 @@
 //! Operators with graphs inside. Their bodies see the tensors around them; what a body holds while it runs is
-//! counted with the node (see [`super::super::lifetimes`]).
+//! counted with the node (see `onnx/body_peak.rs`).
 
-use crate::onnx::fact::{DataType, Fact, elements};
-use crate::onnx::infer::Scope;
+use crate::data_type::DataType;
+use crate::onnx::bodies::Bodies;
+use crate::onnx::fact::{Fact, elements};
 use crate::onnx::node::{Node, Outputs, axis};
 use crate::onnx::proto::GraphProto;
 
@@ -31,9 +32,9 @@ pub(in crate::onnx) fn bodies<'a>(node: &Node<'a>) -> Result<Vec<(&'a GraphProto
 }
 
 /// Which branch runs may not be known, so each output is taken to be the larger one's.
-pub(super) fn choice(node: &Node<'_>, scope: &Scope<'_>) -> Outputs {
+pub(super) fn choice(node: &Node<'_>, inference: &dyn Bodies) -> Outputs {
     let outputs: Result<Vec<_>, String> =
-        bodies(node)?.into_iter().map(|(body, inputs)| scope.outputs_of(body, inputs)).collect();
+        bodies(node)?.into_iter().map(|(body, inputs)| inference.outputs(body, inputs)).collect();
     let mut outputs = outputs?.into_iter();
     let first = outputs.next().unwrap_or_default();
     let Some(second) = outputs.next() else {
@@ -53,11 +54,11 @@ pub(super) fn choice(node: &Node<'_>, scope: &Scope<'_>) -> Outputs {
 }
 
 /// Carried values keep their shapes; scanned outputs are as long as the trip count, which must be known.
-pub(super) fn repeat(node: &Node<'_>, scope: &Scope<'_>) -> Outputs {
+pub(super) fn repeat(node: &Node<'_>, inference: &dyn Bodies) -> Outputs {
     let carried = node.inputs.len().saturating_sub(2);
     let mut outputs = Vec::new();
     for (body, inputs) in bodies(node)? {
-        outputs = scope.outputs_of(body, inputs)?;
+        outputs = inference.outputs(body, inputs)?;
     }
     let trips = node.optional(0).and_then(Fact::known_ints).and_then(|trips| trips.first().copied());
     let results = outputs.into_iter().skip(1).enumerate().map(|(i, fact)| {
@@ -72,10 +73,10 @@ pub(super) fn repeat(node: &Node<'_>, scope: &Scope<'_>) -> Outputs {
 }
 
 /// The last inputs are cut into slices, one an iteration; the last outputs are put together of slices.
-pub(super) fn scan(node: &Node<'_>, scope: &Scope<'_>) -> Outputs {
+pub(super) fn scan(node: &Node<'_>, inference: &dyn Bodies) -> Outputs {
     let body = node.graph("body").ok_or("attribute `body` is missing")?;
     let (inputs, states, length) = scanned(node)?;
-    let outputs = scope.outputs_of(body, inputs)?;
+    let outputs = inference.outputs(body, inputs)?;
     let result = |(i, fact): (usize, Fact)| -> Result<Option<Fact>, String> {
         let mut shape = fact.shape;
         if i >= states {

@@ -1,7 +1,8 @@
 //! Operators that work element by element: their outputs look like their inputs, or like their inputs
 //! broadcast together.
 
-use crate::onnx::fact::{DataType, Fact, Value, elements};
+use crate::data_type::DataType;
+use crate::onnx::fact::{Fact, Value, elements};
 use crate::onnx::node::{Node, Outputs, axis, broadcast};
 
 /// The output looks like the first input.
@@ -156,10 +157,10 @@ pub(super) fn cast(node: &Node<'_>, op: &str) -> Outputs {
             Some("BOOL") => DataType::BOOL,
             Some("FLOAT16") => DataType::FLOAT16,
             Some(other) => return Err(format!("element type `{other}`")),
-            None => DataType(node.int("to").ok_or("attribute `to` is missing")? as i32),
+            None => DataType::new(node.int("to").ok_or("attribute `to` is missing")? as i32),
         },
     };
-    let whole = matches!(to.0, 2..=7 | 9 | 12 | 13);
+    let whole = matches!(to.number(), 2..=7 | 9 | 12 | 13);
     let value = match &input.value {
         Some(Value::Floats(floats)) if whole => Some(Value::Ints(floats.iter().map(|&x| x as i64).collect())),
         Some(Value::Ints(ints)) if !whole => Some(Value::Floats(ints.iter().map(|&i| i as f64).collect())),
@@ -175,12 +176,12 @@ pub(super) fn quantize(node: &Node<'_>, op: &str) -> Outputs {
     Ok(match op {
         "DequantizeLinear" => {
             let named =
-                node.int("output_dtype").filter(|&dtype| dtype != 0).map(|dtype| DataType(dtype as i32));
+                node.int("output_dtype").filter(|&dtype| dtype != 0).map(|dtype| DataType::new(dtype as i32));
             vec![like(named.unwrap_or(node.input(1)?.dtype))]
         }
         "QuantizeLinear" => {
             let named =
-                node.int("output_dtype").filter(|&dtype| dtype != 0).map(|dtype| DataType(dtype as i32));
+                node.int("output_dtype").filter(|&dtype| dtype != 0).map(|dtype| DataType::new(dtype as i32));
             vec![like(node.optional(2).map(|zero| zero.dtype).or(named).unwrap_or(DataType::UINT8))]
         }
         _ => vec![
@@ -205,7 +206,7 @@ pub(super) fn layer_normalization(node: &Node<'_>) -> Outputs {
     let mut reduced = input.shape.clone();
     let from = axis(node.int_or("axis", -1), input.rank())?;
     reduced[from..].fill(1);
-    let statistics = Fact::new(DataType(node.int_or("stash_type", 1) as i32), reduced);
+    let statistics = Fact::new(DataType::new(node.int_or("stash_type", 1) as i32), reduced);
     let output = Fact::new(input.dtype, input.shape.clone());
     Ok(vec![Some(output), Some(statistics.clone()), Some(statistics)])
 }

@@ -1,6 +1,7 @@
 //! Operators that make tensors of sizes, of constants, of nothing much.
 
-use crate::onnx::fact::{self, DataType, Fact, Value, elements};
+use crate::data_type::DataType;
+use crate::onnx::fact::{self, Fact, Value, elements};
 use crate::onnx::node::{Node, Outputs};
 
 pub(super) fn shape(node: &Node<'_>) -> Outputs {
@@ -71,24 +72,24 @@ pub(super) fn range(node: &Node<'_>) -> Outputs {
 
 pub(super) fn like(node: &Node<'_>, _op: &str) -> Outputs {
     let input = node.input(0)?;
-    let dtype = node.int("dtype").map_or(input.dtype, |dtype| DataType(dtype as i32));
+    let dtype = node.int("dtype").map_or(input.dtype, |dtype| DataType::new(dtype as i32));
     Ok(vec![Some(Fact::new(dtype, input.shape.clone()))])
 }
 
 pub(super) fn random(node: &Node<'_>) -> Outputs {
     let shape = node.ints("shape").ok_or("attribute `shape` is missing")?.to_vec();
-    Ok(vec![Some(Fact::new(DataType(node.int_or("dtype", 1) as i32), shape))])
+    Ok(vec![Some(Fact::new(DataType::new(node.int_or("dtype", 1) as i32), shape))])
 }
 
 pub(super) fn multinomial(node: &Node<'_>) -> Outputs {
     let batch = *node.input(0)?.shape.first().ok_or("an input without axes")?;
-    let dtype = DataType(node.int_or("dtype", 6) as i32);
+    let dtype = DataType::new(node.int_or("dtype", 6) as i32);
     Ok(vec![Some(Fact::new(dtype, vec![batch, node.int_or("sample_size", 1)]))])
 }
 
 pub(super) fn window(node: &Node<'_>) -> Outputs {
     let size = *node.known(0)?.first().ok_or("a size without elements")?;
-    Ok(vec![Some(Fact::new(DataType(node.int_or("output_datatype", 1) as i32), vec![size]))])
+    Ok(vec![Some(Fact::new(DataType::new(node.int_or("output_datatype", 1) as i32), vec![size]))])
 }
 
 pub(super) fn mel_weight_matrix(node: &Node<'_>) -> Outputs {
@@ -96,7 +97,7 @@ pub(super) fn mel_weight_matrix(node: &Node<'_>) -> Outputs {
         node.known(i)?.first().copied().ok_or_else(|| "a size without elements".to_owned())
     };
     let shape = vec![one(1)? / 2 + 1, one(0)?];
-    Ok(vec![Some(Fact::new(DataType(node.int_or("output_datatype", 1) as i32), shape))])
+    Ok(vec![Some(Fact::new(DataType::new(node.int_or("output_datatype", 1) as i32), shape))])
 }
 
 pub(super) fn fourier(node: &Node<'_>) -> Outputs {

@@ -1,6 +1,7 @@
 //! Products of matrices.
 
-use crate::onnx::fact::{DataType, Fact};
+use crate::data_type::DataType;
+use crate::onnx::fact::Fact;
 use crate::onnx::node::{Node, Outputs, broadcast};
 
 pub(super) fn gemm(node: &Node<'_>) -> Outputs {

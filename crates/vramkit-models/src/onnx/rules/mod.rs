@@ -1,7 +1,7 @@
 //! The shape rules: for each operator of the standard, what its outputs look like given its inputs.
 //!
 //! One file a family of operators; this one is the table. A rule that needs values (a reshape's target, a
-//! slice's bounds) takes them from [`Fact::value`](super::fact::Fact), which the rules carry along for small
+//! slice's bounds) takes them from `Fact::value`, which the rules carry along for small
 //! tensors. The rules follow the operators' texts in the ONNX standard (Operators.md, opset 1 to 23).
 
 mod control;
@@ -16,11 +16,11 @@ mod window;
 
 pub(super) use control::bodies;
 
-use super::infer::Scope;
+use super::bodies::Bodies;
 use super::node::{Node, Outputs};
 
 /// Applies an operator's rule; `None` for an operator that has none.
-pub(super) fn apply(node: &Node<'_>, scope: &Scope<'_>) -> Option<Outputs> {
+pub(super) fn apply(node: &Node<'_>, opset: i64, inference: &dyn Bodies) -> Option<Outputs> {
     let standard = matches!(node.proto.domain.as_str(), "" | "ai.onnx");
     let op = node.proto.op_type.as_str();
     if !standard {
@@ -100,7 +100,7 @@ pub(super) fn apply(node: &Node<'_>, scope: &Scope<'_>) -> Option<Outputs> {
         "QuantizeLinear" | "DequantizeLinear" | "DynamicQuantizeLinear" => elementwise::quantize(node, op),
         "BatchNormalization" => elementwise::batch_normalization(node),
         "LayerNormalization" => elementwise::layer_normalization(node),
-        "Dropout" => elementwise::dropout(node, scope.opset),
+        "Dropout" => elementwise::dropout(node, opset),
         "Conv" | "ConvInteger" | "QLinearConv" | "DeformConv" => window::convolution(node, op),
         "ConvTranspose" => window::transposed_convolution(node),
         "AveragePool" | "LpPool" | "MaxPool" => window::pool(node),
@@ -157,9 +157,9 @@ pub(super) fn apply(node: &Node<'_>, scope: &Scope<'_>) -> Option<Outputs> {
         "MelWeightMatrix" => generate::mel_weight_matrix(node),
         "DFT" => generate::fourier(node),
         "STFT" => generate::short_time_fourier(node),
-        "If" => control::choice(node, scope),
-        "Loop" => control::repeat(node, scope),
-        "Scan" => control::scan(node, scope),
+        "If" => control::choice(node, inference),
+        "Loop" => control::repeat(node, inference),
+        "Scan" => control::scan(node, inference),
         _ => return None,
     })
 }

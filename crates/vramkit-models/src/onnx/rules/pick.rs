@@ -1,6 +1,7 @@
 //! Operators that take some elements out of a tensor.
 
-use crate::onnx::fact::{DataType, Fact};
+use crate::data_type::DataType;
+use crate::onnx::fact::Fact;
 use crate::onnx::node::{Node, Outputs, axis};
 
 /// How many elements `[start, end)` with a step takes of an axis, with the first; bounds may count from the end

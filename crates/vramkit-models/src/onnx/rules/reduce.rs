@@ -1,6 +1,7 @@
 //! Operators that make one number of many along some axes.
 
-use crate::onnx::fact::{DataType, Fact, Value};
+use crate::data_type::DataType;
+use crate::onnx::fact::{Fact, Value};
 use crate::onnx::node::{Node, Outputs, axis};
 
 /// A shape without (or with one element along) these axes.

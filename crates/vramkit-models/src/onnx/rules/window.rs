@@ -1,6 +1,7 @@
 //! Operators that slide a window over an image, or over the regions of one.
 
-use crate::onnx::fact::{DataType, Fact};
+use crate::data_type::DataType;
+use crate::onnx::fact::Fact;
 use crate::onnx::node::{Node, Outputs};
 
 /// A window's geometry along each axis of the image.

@@ -1,0 +1,51 @@
+//! One model from one file: a graph or a lifetime table, told apart by the path's ending.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use vramkit_plan::Model;
+use vramkit_units::{ByteSize, Step};
+
+use crate::demand::{ALIGNMENT, ReadOptions};
+use crate::error::ReadError;
+use crate::file::{kind, whole};
+use crate::onnx::{self, OrderSaving};
+use crate::table::{self, LifetimeTable};
+use crate::weights::Weights;
+
+/// What a model file holds.
+pub(crate) struct ModelFile {
+    pub(crate) model: Model,
+    /// The rows, of a lifetime table.
+    pub(crate) table: Option<LifetimeTable>,
+    /// What another order saved, where one was looked for in a graph.
+    pub(crate) order: Option<OrderSaving>,
+    /// The graph's weights.
+    pub(crate) weights: Option<Arc<Weights>>,
+}
+
+/// Reads one model.
+pub(crate) fn read_model(
+    path: &Path,
+    name: &Arc<str>,
+    options: &ReadOptions,
+) -> Result<ModelFile, ReadError> {
+    match kind(path).as_str() {
+        "csv" => {
+            let alignment = options.alignment.unwrap_or(1);
+            let table = table::parse(&path.display().to_string(), &whole(path)?, name, alignment)?;
+            let tensors = table.tensors.clone();
+            let model = Model { name: name.clone(), weights: ByteSize::ZERO, start: Step(0), tensors };
+            Ok(ModelFile { model, table: Some(table), order: None, weights: None })
+        }
+        "onnx" => {
+            let alignment = options.alignment.unwrap_or(ALIGNMENT);
+            let mut graph = onnx::read(path, &options.dims)?;
+            let wanted = options.reorder || options.recompute;
+            let order = wanted.then(|| graph.reorder(options.recompute));
+            let model = graph.model(name, alignment, options.in_place);
+            Ok(ModelFile { model, table: None, order, weights: Some(graph.weights().clone()) })
+        }
+        _ => Err(ReadError::UnknownKind(path.display().to_string())),
+    }
+}

@@ -1,0 +1,110 @@
+//! What the steps of a graph make and read, and what is live when they run in some order.
+//!
+//! Steps go by their number, from 0; where one runs in an order is a [`Step`] of the clock.
+
+use vramkit_units::{ByteSize, Step};
+
+/// What steps make and read.
+///
+/// ```
+/// use vramkit_plan::{Dataflow, FlowValue};
+/// use vramkit_units::ByteSize;
+///
+/// let value = |bytes, maker, readers: &[usize]| FlowValue {
+///     size: ByteSize::new(bytes),
+///     maker,
+///     readers: readers.to_vec(),
+///     stays: false,
+/// };
+/// // Two branches that each make 100 bytes and reduce them to 1.
+/// let values = vec![
+///     value(100, Some(0), &[2]),
+///     value(100, Some(1), &[3]),
+///     value(1, Some(2), &[]),
+///     value(1, Some(3), &[]),
+/// ];
+/// let flow = Dataflow { cheap: vec![false; 4], values };
+/// let best = flow.best_order(&[0, 1, 2, 3]);
+/// assert_eq!((flow.peak_of(&[0, 1, 2, 3]), best.peak), (ByteSize::new(201), ByteSize::new(101)));
+/// ```
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Dataflow {
+    /// For each step whether it costs little to do again.
+    pub cheap: Vec<bool>,
+    /// Everything that takes memory.
+    pub values: Vec<FlowValue>,
+}
+
+/// A tensor of a dataflow.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct FlowValue {
+    /// Its size.
+    pub size: ByteSize,
+    /// The step that makes it; `None` for what is there from the start.
+    pub maker: Option<usize>,
+    /// The steps that read it, each once.
+    pub readers: Vec<usize>,
+    /// Whether it is still wanted at the end.
+    pub stays: bool,
+}
+
+impl Dataflow {
+    /// How many steps there are.
+    pub fn steps(&self) -> usize {
+        self.cheap.len()
+    }
+
+    /// Most bytes live during a step, in an order of the steps.
+    ///
+    /// # Panics
+    /// When the order leaves a step out, or has one that is not there.
+    pub fn peak_of(&self, order: &[usize]) -> ByteSize {
+        ByteSize::new(self.loads(order).into_iter().max().unwrap_or(0))
+    }
+
+    /// For each value its life in an order, on the order's clock: the first step, and one past the last.
+    ///
+    /// # Panics
+    /// As [`peak_of`](Self::peak_of).
+    pub fn lives(&self, order: &[usize]) -> Vec<(Step, Step)> {
+        self.spans(order).into_iter().map(|(start, end)| (Step(start as u64), Step(end as u64))).collect()
+    }
+
+    /// As [`lives`](Self::lives), as places in the order.
+    pub(super) fn spans(&self, order: &[usize]) -> Vec<(usize, usize)> {
+        let mut position = vec![0; order.len()];
+        order.iter().enumerate().for_each(|(at, &step)| position[step] = at);
+        let life = |value: &FlowValue| {
+            let start = value.maker.map_or(0, |maker| position[maker]);
+            let last = value.readers.iter().map(|&reader| position[reader]).max().unwrap_or(start);
+            let end = if value.stays { order.len() } else { 0 };
+            (start, end.max(last.max(start) + 1))
+        };
+        self.values.iter().map(life).collect()
+    }
+
+    /// Bytes live during each step of an order.
+    pub(super) fn loads(&self, order: &[usize]) -> Vec<u64> {
+        let mut change = vec![0u64; order.len() + 1];
+        for (value, (start, end)) in self.values.iter().zip(self.spans(order)) {
+            change[start] = change[start].wrapping_add(value.size.bytes());
+            change[end.min(order.len())] = change[end.min(order.len())].wrapping_sub(value.size.bytes());
+        }
+        change.pop();
+        let mut load = 0u64;
+        change
+            .iter()
+            .map(|change| {
+                load = load.wrapping_add(*change);
+                load
+            })
+            .collect()
+    }
+
+    /// Whether no sum of values, some made again as often as is tried, passes 64 bits; what does is left as it is, and
+    /// refused when it is to be planned.
+    pub(super) fn is_countable(&self) -> bool {
+        let sum: u128 = self.values.iter().map(|value| u128::from(value.size.bytes())).sum();
+        sum <= u128::from(u64::MAX) / 512
+    }
+}

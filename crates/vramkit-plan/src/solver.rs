@@ -1,0 +1,128 @@
+//! From a problem to a placement and a bound: parts, the portfolio, then searches.
+//!
+//! A [`Problem`] and a [`Task`] come in; what goes out is a placement that is never worse than the portfolio's, and a bound
+//! that no arena is below. Names, schedules and whole plans are the planner's.
+
+use std::borrow::Cow;
+use std::num::NonZero;
+use std::time::Instant;
+
+use super::greedy;
+use super::placement::Placement;
+use super::problem::Problem;
+use super::recorder::StepRecorder;
+use super::search::{Goal, Observer as _, Search};
+use vramkit_units::ByteSize;
+
+/// The searches, and what they may use.
+#[derive(Default)]
+pub(super) struct Solver {
+    pub(super) searches: Vec<Box<dyn Search>>,
+    /// Where random choices start.
+    pub(super) seed: u64,
+    /// How many threads may work; as many as the machine has where that is not said.
+    pub(super) threads: Option<usize>,
+}
+
+/// A part's placement, or a whole problem's.
+pub(super) struct Solved {
+    pub(super) placement: Placement,
+    pub(super) method: String,
+    /// No arena is smaller.
+    pub(super) bound: ByteSize,
+    /// The buffers of the part that the bound is from.
+    pub(super) tightest: Vec<u32>,
+}
+
+/// What a plan is to reach, by when, and who is told.
+#[derive(Clone, Copy)]
+pub(super) struct Task<'a> {
+    pub(super) capacity: Option<ByteSize>,
+    pub(super) deadline: Instant,
+    pub(super) recorder: &'a StepRecorder<'a>,
+}
+
+impl Solver {
+    /// Parts first, the fullest first: once one has an arena, no other needs a smaller one.
+    pub(super) fn solve(&self, problem: &Problem, task: Task<'_>) -> Solved {
+        let mut parts: Vec<(ByteSize, Vec<u32>, Cow<'_, Problem>)> = problem
+            .parts()
+            .into_iter()
+            .map(|part| {
+                // One part in its own order is the problem itself.
+                let is_all = part.len() == problem.buffers.len() && part.is_sorted();
+                let own = if is_all { Cow::Borrowed(problem) } else { Cow::Owned(problem.restrict(&part)) };
+                (own.lower_bound(), part, own)
+            })
+            .collect();
+        parts.sort_by_key(|(bound, ..)| std::cmp::Reverse(*bound));
+        let highest = parts.first().map_or(ByteSize::ZERO, |(bound, ..)| *bound);
+        let capacity = task.capacity.unwrap_or_default();
+        let mut whole = Solved {
+            placement: Placement {
+                offsets: vec![ByteSize::ZERO; problem.buffers.len()],
+                arena: ByteSize::ZERO,
+            },
+            method: "nothing to place".to_owned(),
+            bound: highest,
+            tightest: parts.first().map_or_else(Vec::new, |(_, part, _)| part.clone()),
+        };
+        for (bound, part, restricted) in &parts {
+            let enough = whole.bound.max(whole.placement.arena).max(capacity);
+            let (placement, method) = greedy::best(restricted, enough);
+            let first = Solved { placement, method, bound: *bound, tightest: Vec::new() };
+            let solved = self.improve(restricted, first, enough, task);
+            for (&i, &offset) in part.iter().zip(&solved.placement.offsets) {
+                whole.placement.offsets[i as usize] = offset;
+            }
+            if solved.bound > whole.bound {
+                whole.bound = solved.bound;
+                whole.tightest = part.clone();
+            }
+            if solved.placement.arena > whole.placement.arena {
+                whole.placement.arena = solved.placement.arena;
+                whole.method = solved.method;
+            }
+        }
+        whole
+    }
+
+    /// Lets the searches improve on a part's first answer until it is enough.
+    pub(super) fn improve(
+        &self,
+        problem: &Problem,
+        first: Solved,
+        enough: ByteSize,
+        task: Task<'_>,
+    ) -> Solved {
+        let mut solved = first;
+        let Task { deadline, recorder, .. } = task;
+        let part = recorder.parts();
+        recorder.begin(part, problem.buffers.len(), &solved.method);
+        recorder.progress(solved.bound, solved.placement.arena);
+        let threads =
+            self.threads.unwrap_or_else(|| std::thread::available_parallelism().map_or(1, NonZero::get));
+        for search in &self.searches {
+            let goal = Goal {
+                bound: solved.bound,
+                enough: enough.max(solved.bound),
+                deadline,
+                seed: self.seed,
+                threads,
+                observer: recorder,
+            };
+            if solved.placement.arena <= goal.enough || goal.is_over() {
+                break;
+            }
+            recorder.begin(part, problem.buffers.len(), search.name());
+            let found = search.improve(problem, &solved.placement, &goal);
+            solved.bound = found.bound;
+            if let Some(placement) = found.placement {
+                solved.placement = placement;
+                solved.method = search.name().to_owned();
+            }
+        }
+        recorder.progress(solved.bound, solved.placement.arena);
+        solved
+    }
+}
