@@ -8,8 +8,9 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::leak::slopes;
 use vramkit_units::ByteSize;
+
+use crate::leak::slopes;
 
 /// Tops that a forecast looks at.
 const TOPS: usize = 30;

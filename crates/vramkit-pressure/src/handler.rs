@@ -3,8 +3,10 @@
 
 use std::time::Duration;
 
-use super::policy::{PolicyLadder, PressurePolicy};
-use crate::ladder::{LadderError, LevelChange, PressureGauge, PressureLevel, Rung};
+use crate::gauge::PressureGauge;
+use crate::ladder::{LadderError, Rung};
+use crate::level::{LevelChange, PressureLevel};
+use crate::policy::{PolicyLadder, PressurePolicy};
 
 /// Chooses policies by a ladder, with cooldowns, and lets those that free too little give way.
 #[derive(Debug)]

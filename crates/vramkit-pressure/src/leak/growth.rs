@@ -16,8 +16,10 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::{FLOORS, keep, shape};
 use vramkit_units::ByteSize;
+
+use super::floors::{FLOORS, keep};
+use super::shape;
 
 /// The shortest block.
 const BLOCK: Duration = Duration::from_secs(10);

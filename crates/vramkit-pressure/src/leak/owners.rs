@@ -12,9 +12,10 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::{FLOORS, keep, shape};
-use vramkit_units::ByteSize;
-use vramkit_units::{Holder, LedgerEntry, Purpose};
+use vramkit_units::{ByteSize, Holder, LedgerEntry, Purpose};
+
+use super::floors::{FLOORS, keep};
+use super::shape;
 
 /// The block of the first lane, and how old its old bytes are; both double from lane to lane.
 const BLOCK: Duration = Duration::from_secs(40);
