@@ -8,7 +8,7 @@ use std::io::{self, Write};
 
 use serde_json::{Value, json};
 
-use super::TraceBatch;
+use super::batch::TraceBatch;
 
 /// The one process; thread 0 carries the decisions, models follow.
 const PROCESS: u64 = 1;
