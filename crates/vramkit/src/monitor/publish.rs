@@ -19,7 +19,7 @@ use std::time::{Duration, Instant};
 use serde::{Deserialize, Serialize};
 
 use super::decisions::Decision;
-use super::snapshot::PoolUse;
+use super::pool_use::PoolUse;
 use crate::pool::DeviceMemoryPool;
 use crate::sync::lock_std;
 use crate::trace::TraceCollector;
@@ -110,7 +110,7 @@ impl Publisher {
     }
 
     /// Shows the last decisions of a pool's orchestrator
-    /// ([`MemoryOrchestrator::trace`](crate::orchestrator::MemoryOrchestrator::trace)) beside the pool of that name. False
+    /// (its `trace`) beside the pool of that name. False
     /// when there is none of that name.
     pub fn show_decisions(&self, pool: &str, trace: &Arc<TraceCollector>) -> bool {
         let mut shown = lock_std(&self.shown);
