@@ -43,7 +43,6 @@ pub struct Admission {
 
 /// Why something does not go in.
 #[derive(Clone, Copy, Debug, PartialEq, thiserror::Error)]
-#[non_exhaustive]
 pub enum Refusal {
     /// Pressure is at a level that refuses whoever is new.
     #[error("pressure is {level} (from {enter:.2} of the capacity on)")]

@@ -73,7 +73,7 @@ impl AnnouncedModels {
                 Refusal::Promised { available } => {
                     (available, "other models were announced first: release one, or raise the limit")
                 }
-                _ => (ByteSize::ZERO, "pressure is too high"),
+                Refusal::Level { .. } => (ByteSize::ZERO, "pressure is too high"),
             };
             return Err(AdmissionError { model: model.to_owned(), required: expected, available, reason });
         }

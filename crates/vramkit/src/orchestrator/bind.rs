@@ -3,17 +3,31 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::binding::{BindError, MemoryBinding};
-use super::book::Join;
+use super::binding::MemoryBinding;
+use super::error::BindError;
 use super::held::SharedMemory;
 use super::load::{Loader, WeightsLoad, load};
+use super::memory_orchestrator::MemoryOrchestrator;
 use super::stale::StaleReason;
-use super::{MemoryOrchestrator, Release};
+use super::table::Join;
 use crate::plan::AllocationPlan;
 use crate::pool::{PoolError, Purpose, Request};
+use crate::pressure::{Admission, Refusal};
 use crate::sync::lock;
 use crate::trace::Event;
 use crate::units::ByteSize;
+
+/// What a release gave back.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Release {
+    /// What the binding gave back to the pool; 0 for a model that was not bound, and for one whose arena others
+    /// still share.
+    pub freed: ByteSize,
+    /// What it will give back when the runs that use it have ended.
+    pub deferred: ByteSize,
+    /// Whether the model was bound.
+    pub was_bound: bool,
+}
 
 impl MemoryOrchestrator {
     /// Takes memory for a model of a plan: its parameters, and the plan's arena unless another of its models
@@ -43,15 +57,15 @@ impl MemoryOrchestrator {
         };
         let name = summary.name.clone();
         self.refuse_under_pressure(&name)?;
-        let mut book = lock(&self.shared.book);
+        let mut table = lock(&self.shared.table);
         let join = loop {
-            match book.join(&name, plan)? {
-                Join::Wait => book = self.shared.wait(book),
+            match table.join(&name, plan)? {
+                Join::Wait => table = self.shared.wait(table),
                 join => break join,
             }
         };
-        drop(book);
-        // From here on the book says that the model is being bound, and that the arena is being made.
+        drop(table);
+        // From here on the table says that the model is being bound, and that the arena is being made.
         let first = matches!(join, Join::First);
         let (arena, mut weights, granted) = match self.take(&name, plan, summary.weights, first) {
             Ok(taken) => taken,
@@ -60,21 +74,21 @@ impl MemoryOrchestrator {
                 return Err(error);
             }
         };
-        let mut book = lock(&self.shared.book);
+        let mut table = lock(&self.shared.table);
         if first {
             // Others may share it from here on, while this one's weights are being loaded.
-            book.arrive(&name, arena);
+            table.arrive(&name, arena);
         }
-        let loader = weights.as_ref().and_then(|_| book.loader(&name));
+        let loader = weights.as_ref().and_then(|_| table.loader(&name));
         if let Some(loader) = loader {
-            drop(book);
+            drop(table);
             self.shared.wake();
             weights = self.load(&name, weights, &loader)?;
-            book = lock(&self.shared.book);
+            table = lock(&self.shared.table);
         }
-        let seat = book.complete(&name, weights.map(Arc::new));
-        drop(book);
-        let binding = self.binding_of(seat);
+        let bound = table.complete(&name, weights.map(Arc::new));
+        drop(table);
+        let binding = self.binding_of(bound);
         self.shared.wake();
         self.note(Event::Bound {
             model: name.to_string(),
@@ -109,7 +123,7 @@ impl MemoryOrchestrator {
     }
 
     fn abandon(&self, model: &Arc<str>) {
-        let unwanted = lock(&self.shared.book).abandon(model);
+        let unwanted = lock(&self.shared.table).abandon(model);
         // Dropped without the lock: this calls the pool.
         drop(unwanted);
         self.shared.wake();
@@ -119,24 +133,29 @@ impl MemoryOrchestrator {
     pub(super) fn needed(&self, model: &str, plan: &Arc<AllocationPlan>) -> ByteSize {
         let weights =
             plan.models.iter().find(|summary| &*summary.name == model).map_or(ByteSize::ZERO, |s| s.weights);
-        let arena = if lock(&self.shared.book).has_arena(plan) { ByteSize::ZERO } else { plan.arena_size };
+        let arena = if lock(&self.shared.table).has_arena(plan) { ByteSize::ZERO } else { plan.arena_size };
         let round = |size: ByteSize| size.checked_align_up(Request::ALIGNMENT).unwrap_or(ByteSize::MAX);
         round(weights).checked_add(round(arena)).unwrap_or(ByteSize::MAX)
     }
 
     fn refuse_under_pressure(&self, model: &Arc<str>) -> Result<(), BindError> {
-        let handler = lock(&self.handler);
-        let Some((level, threshold)) = handler.rejecting().map(|rung| (rung.level, rung.enter)) else {
-            return Ok(());
-        };
-        drop(handler);
-        Err(BindError::Rejected {
-            model: model.clone(),
-            used: self.pool.used(),
-            capacity: self.pool.capacity(),
-            level,
-            threshold,
-        })
+        let rejecting = lock(&self.handler).rejecting().map(|rung| (rung.level, rung.enter));
+        // Its bytes are judged later, when it is known whether its arena is there.
+        self.judge(model, Admission { rejecting, ..Admission::default() }, ByteSize::ZERO)
+    }
+
+    /// Whether `needed` bytes go in.
+    fn judge(&self, model: &Arc<str>, admission: Admission, needed: ByteSize) -> Result<(), BindError> {
+        let (model, capacity) = (model.clone(), self.pool.capacity());
+        match admission.check(needed) {
+            Ok(()) => Ok(()),
+            Err(Refusal::Level { level, enter: threshold }) => {
+                Err(BindError::Rejected { model, used: self.pool.used(), capacity, level, threshold })
+            }
+            Err(Refusal::Promised { available } | Refusal::Free { available }) => {
+                Err(BindError::InsufficientMemory { model, needed, available, capacity })
+            }
+        }
     }
 
     /// Allocates what a binding needs; on an error, what was allocated is dropped again.
@@ -169,13 +188,10 @@ impl MemoryOrchestrator {
                 error => BindError::Pool { model: model.clone(), error },
             })
         };
-        let available = self.pool.available();
         let arena_size = if first { plan.arena_size } else { ByteSize::ZERO };
         let needed = arena_size.checked_add(weights).unwrap_or(ByteSize::MAX);
-        if needed > available {
-            let capacity = self.pool.capacity();
-            return Err(BindError::InsufficientMemory { model: model.clone(), needed, available, capacity });
-        }
+        let admission = Admission { free: Some(self.pool.available()), ..Admission::default() };
+        self.judge(model, admission, needed)?;
         let names: Vec<&str> = plan.models.iter().map(|summary| &*summary.name).collect();
         let arena = allocate(arena_size, Purpose::Activation, &names.join("+"), alignment)?;
         let weights = allocate(weights, Purpose::Weights, model, Request::ALIGNMENT)?;
@@ -196,7 +212,7 @@ impl MemoryOrchestrator {
         // From before it looks: what is freed after that is noted.
         let _waiting = self.shared.waiting();
         loop {
-            let before = lock(&self.shared.book).changes();
+            let before = lock(&self.shared.table).changes();
             let refused = match self.try_bind(model, plan) {
                 Ok(binding) => {
                     let waited = if stalled { start.elapsed() } else { Duration::ZERO };
@@ -235,8 +251,9 @@ impl MemoryOrchestrator {
     /// Waits until a binding changes after the change that `before` counts; false when time ran out.
     #[cfg(not(loom))]
     fn wait_for_change(&self, before: u64, at_most: Duration) -> bool {
-        let book = lock(&self.shared.book);
-        let waited = self.shared.changed.wait_timeout_while(book, at_most, |book| book.changes() == before);
+        let table = lock(&self.shared.table);
+        let waited =
+            self.shared.changed.wait_timeout_while(table, at_most, |table| table.changes() == before);
         !waited.unwrap_or_else(std::sync::PoisonError::into_inner).1.timed_out()
     }
 
@@ -265,7 +282,7 @@ impl MemoryOrchestrator {
 
     pub(super) fn release_quietly(&self, model: &str, why: StaleReason) -> Release {
         let mut release = Release { freed: ByteSize::ZERO, deferred: ByteSize::ZERO, was_bound: false };
-        let Some(held) = lock(&self.shared.book).remove(model, why) else {
+        let Some(held) = lock(&self.shared.table).remove(model, why) else {
             return release;
         };
         release.was_bound = true;

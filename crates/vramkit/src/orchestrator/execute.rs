@@ -11,10 +11,10 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::MemoryOrchestrator;
-use super::binding::BindError;
+use super::error::BindError;
 use super::gate::{Aborted, ExecutionGate};
 use super::guard::RunGuard;
+use super::memory_orchestrator::MemoryOrchestrator;
 use crate::device::AddressRange;
 use crate::plan::{AllocationPlan, Schedule};
 use crate::pool::PoolError;

@@ -5,10 +5,11 @@
 
 use std::sync::Arc;
 
-use super::Shared;
 use super::access::{self, AccessError, Place};
 use super::binding::MemoryBinding;
 use super::held::SharedMemory;
+use super::shared::Shared;
+use super::stale::{StaleBinding, StaleReason};
 use crate::device::AddressRange;
 use crate::plan::TensorLifetime;
 use crate::pool::PoolError;
@@ -28,7 +29,7 @@ pub struct RunGuard {
 impl RunGuard {
     /// `None` when the binding has ended.
     pub(super) fn begin(shared: Arc<Shared>, binding: &MemoryBinding) -> Option<Self> {
-        let (arena, weights) = lock(&shared.book).begin(&binding.model, &binding.lease)?;
+        let (arena, weights) = lock(&shared.table).begin(&binding.model, &binding.lease)?;
         Some(Self { binding: binding.clone(), arena, weights, shared })
     }
 
@@ -140,11 +141,53 @@ impl RunGuard {
     }
 }
 
+/// Using a binding: each read or write is a short run.
+impl MemoryBinding {
+    /// Marks the model as running until the guard is dropped: it counts as just used, and no policy touches it.
+    pub fn begin(&self) -> Result<RunGuard, StaleBinding> {
+        let begun = self.shared.upgrade().and_then(|shared| RunGuard::begin(shared, self));
+        begun.ok_or_else(|| StaleBinding {
+            model: self.model.clone(),
+            why: self.stale().unwrap_or(StaleReason::Released),
+        })
+    }
+
+    /// Writes bytes to the start of a tensor.
+    pub fn write(&self, tensor: &str, bytes: &[u8]) -> Result<(), AccessError> {
+        self.begin()?.write(tensor, 0, bytes)
+    }
+
+    /// Reads bytes from the start of a tensor.
+    pub fn read(&self, tensor: &str, into: &mut [u8]) -> Result<(), AccessError> {
+        self.begin()?.read(tensor, 0, into)
+    }
+
+    /// Fills a tensor with a pattern of four bytes.
+    pub fn fill(&self, tensor: &str, pattern: u32) -> Result<(), AccessError> {
+        self.begin()?.fill(tensor, pattern)
+    }
+
+    /// Writes bytes into the weights, from a byte of them on.
+    pub fn write_weights(&self, offset: u64, bytes: &[u8]) -> Result<(), AccessError> {
+        self.begin()?.write_weights(offset, bytes)
+    }
+
+    /// Reads bytes of the weights, from a byte of them on.
+    pub fn read_weights(&self, offset: u64, into: &mut [u8]) -> Result<(), AccessError> {
+        self.begin()?.read_weights(offset, into)
+    }
+
+    /// Fills the weights with a pattern of four bytes.
+    pub fn fill_weights(&self, pattern: u32) -> Result<(), AccessError> {
+        self.begin()?.fill_weights(pattern)
+    }
+}
+
 impl Drop for RunGuard {
     fn drop(&mut self) {
         // The memory first: whoever is woken finds it free, if the model was released meanwhile.
         drop((self.arena.take(), self.weights.take()));
-        lock(&self.shared.book).end(&self.binding.model, &self.binding.lease);
+        lock(&self.shared.table).end(&self.binding.model, &self.binding.lease);
         self.shared.wake();
     }
 }

@@ -57,7 +57,7 @@ pub struct StaleBinding {
     pub why: StaleReason,
 }
 
-/// Shared by a binding's copies and the book's entry.
+/// Shared by a binding's copies and the table's entry.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Lease(Arc<OnceLock<StaleReason>>);
 
