@@ -20,6 +20,7 @@ use vramkit_testing::{fill_pool_to_fraction, filler};
 
 mod dry_run;
 mod lease;
+mod work;
 
 fn orchestrator(capacity: ByteSize) -> MemoryOrchestrator {
     let device = Arc::new(SimulatedDevice::new(capacity));

@@ -64,12 +64,8 @@ impl RunGuard {
 
     fn tensor<'a>(&'a self, id: &'a str) -> Result<Place<'a>, AccessError> {
         let found = self.tensors().find(|(tensor, _)| &*tensor.id == id);
-        match (found, &self.arena) {
-            (Some((_, range)), Some(held)) => {
-                Ok(Place { model: &self.binding.model, tensor: Some(id), held, range })
-            }
-            _ => Err(self.nothing(Some(id))),
-        }
+        let (_, range) = found.ok_or_else(|| self.nothing(Some(id)))?;
+        self.at(id, range)
     }
 
     fn own_weights(&self) -> Result<Place<'_>, AccessError> {
@@ -109,6 +105,12 @@ impl RunGuard {
     /// Fills the weights with a pattern of four bytes.
     pub fn fill_weights(&self, pattern: u32) -> Result<(), AccessError> {
         self.own_weights()?.fill(pattern)
+    }
+
+    /// A tensor whose place is known.
+    pub(super) fn at<'a>(&'a self, tensor: &'a str, range: AddressRange) -> Result<Place<'a>, AccessError> {
+        let held = self.arena.as_ref().ok_or_else(|| self.nothing(Some(tensor)))?;
+        Ok(Place { model: &self.binding.model, tensor: Some(tensor), held, range })
     }
 
     /// Fills a place of the arena.
