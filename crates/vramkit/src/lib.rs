@@ -24,6 +24,7 @@
 
 #![forbid(unsafe_code)]
 
+pub mod loader;
 pub mod monitor;
 pub mod orchestrator;
 pub mod report;

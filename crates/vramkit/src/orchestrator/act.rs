@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::action::{Action, PolicyOutcome};
 use super::degrade::DegradeRequest;
-use super::held::SharedMemory;
+use super::held::{NewMemory, SharedMemory};
 use super::memory_orchestrator::MemoryOrchestrator;
 use super::stale::StaleReason;
 use super::table::TakenGroup;
@@ -257,7 +257,8 @@ impl MemoryOrchestrator {
         let allocate = |plan: &AllocationPlan| -> Option<SharedMemory> {
             let alignment = plan.tensors.iter().map(|tensor| tensor.alignment).max().unwrap_or(1);
             let request = Request::new(plan.arena_size).alignment(alignment);
-            SharedMemory::take(&self.pool, request, &members.join("+"), Purpose::Activation)
+            NewMemory::take(&self.pool, request, &members.join("+"), Purpose::Activation)
+                .map(NewMemory::share)
                 .map_err(|error| tracing::warn!(%error, "remaking an arena failed"))
                 .ok()
         };

@@ -5,8 +5,8 @@ use std::time::{Duration, Instant};
 
 use super::binding::MemoryBinding;
 use super::error::BindError;
-use super::held::SharedMemory;
-use super::load::{Loader, WeightsLoad, load};
+use super::held::{NewMemory, SharedMemory};
+use super::load::{Loader, load};
 use super::memory_orchestrator::MemoryOrchestrator;
 use super::stale::StaleReason;
 use super::table::Join;
@@ -67,7 +67,7 @@ impl MemoryOrchestrator {
         drop(table);
         // From here on the table says that the model is being bound, and that the arena is being made.
         let first = matches!(join, Join::First);
-        let (arena, mut weights, granted) = match self.take(&name, plan, summary.weights, first) {
+        let (arena, weights, granted) = match self.take(&name, plan, summary.weights, first) {
             Ok(taken) => taken,
             Err(error) => {
                 self.abandon(&name);
@@ -77,15 +77,18 @@ impl MemoryOrchestrator {
         let mut table = lock(&self.shared.table);
         if first {
             // Others may share it from here on, while this one's weights are being loaded.
-            table.arrive(&name, arena);
+            table.arrive(&name, arena.map(NewMemory::share));
         }
-        let loader = weights.as_ref().and_then(|_| table.loader(&name));
-        if let Some(loader) = loader {
-            drop(table);
-            self.shared.wake();
-            weights = self.load(&name, weights, &loader)?;
-            table = lock(&self.shared.table);
-        }
+        let weights = match (weights, table.loader(&name)) {
+            (Some(weights), Some(loader)) => {
+                drop(table);
+                self.shared.wake();
+                let loaded = self.load(&name, weights, &loader)?;
+                table = lock(&self.shared.table);
+                Some(loaded)
+            }
+            (weights, _) => weights.map(NewMemory::share),
+        };
         let bound = table.complete(&name, weights.map(Arc::new));
         drop(table);
         let binding = self.binding_of(bound);
@@ -100,22 +103,15 @@ impl MemoryOrchestrator {
     }
 
     /// Brings a model's weights. On an error the model is no longer being bound, and they are given back.
-    fn load(
-        &self,
-        model: &Arc<str>,
-        weights: Option<SharedMemory>,
-        loader: &Loader,
-    ) -> Result<Option<SharedMemory>, BindError> {
-        let Some(held) = weights else { return Ok(None) };
-        let size = held.range().size;
-        match load(loader, &WeightsLoad::new(model, &held)) {
-            Ok(elapsed) => {
+    fn load(&self, model: &Arc<str>, weights: NewMemory, loader: &Loader) -> Result<SharedMemory, BindError> {
+        let size = weights.size();
+        match load(loader, model, weights) {
+            Ok((held, elapsed)) => {
                 let elapsed_seconds = elapsed.as_secs_f64();
                 self.note(Event::Loaded { model: model.to_string(), loaded_bytes: size, elapsed_seconds });
-                Ok(Some(held))
+                Ok(held)
             }
             Err(reason) => {
-                drop(held);
                 self.abandon(model);
                 Err(BindError::NotLoaded { model: model.clone(), weights: size, reason })
             }
@@ -165,18 +161,18 @@ impl MemoryOrchestrator {
         plan: &AllocationPlan,
         weights: ByteSize,
         first: bool,
-    ) -> Result<(Option<SharedMemory>, Option<SharedMemory>, ByteSize), BindError> {
+    ) -> Result<(Option<NewMemory>, Option<NewMemory>, ByteSize), BindError> {
         let alignment = plan.tensors.iter().map(|tensor| tensor.alignment).max().unwrap_or(1);
         let allocate = |size: ByteSize,
                         purpose: Purpose,
                         owner: &str,
                         alignment: u64|
-         -> Result<Option<SharedMemory>, BindError> {
+         -> Result<Option<NewMemory>, BindError> {
             if size.is_zero() {
                 return Ok(None);
             }
             let request = Request::new(size).alignment(alignment).tag(self.pool.tag(model));
-            SharedMemory::take(&self.pool, request, owner, purpose).map(Some).map_err(|error| match error {
+            NewMemory::take(&self.pool, request, owner, purpose).map(Some).map_err(|error| match error {
                 PoolError::OutOfMemory(error) if error.device_error.is_none() => {
                     BindError::InsufficientMemory {
                         model: model.clone(),

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use super::load::NotLoadedReason;
 use crate::pool::PoolError;
 use crate::pressure::PressureLevel;
 use crate::units::ByteSize;
@@ -63,8 +64,8 @@ pub enum BindError {
         model: Arc<str>,
         /// Its weights.
         weights: ByteSize,
-        /// What the loader said, or that it panicked.
-        reason: String,
+        /// What the loader said, where copying failed, or that it panicked.
+        reason: NotLoadedReason,
     },
     /// The pool failed for another reason.
     #[error("model `{model}`: {error}")]

@@ -11,6 +11,7 @@ use super::held::SharedMemory;
 use super::shared::Shared;
 use super::stale::{StaleBinding, StaleReason};
 use crate::device::AddressRange;
+use crate::loader::{LoadError, LoadOptions, LoadReport, WeightSource, WeightTarget, load_weights};
 use crate::plan::TensorLifetime;
 use crate::pool::PoolError;
 use crate::sync::lock;
@@ -107,6 +108,16 @@ impl RunGuard {
         self.own_weights()?.fill(pattern)
     }
 
+    /// Copies the weights from a source; see [`loader`](crate::loader). When it fails the model is bound as before, and what
+    /// its weights hold is of no use.
+    pub fn load_weights(
+        &self,
+        source: &dyn WeightSource,
+        options: &LoadOptions,
+    ) -> Result<LoadReport, LoadError> {
+        load_weights(source, &mut &*self, options)
+    }
+
     /// A tensor whose place is known.
     pub(super) fn at<'a>(&'a self, tensor: &'a str, range: AddressRange) -> Result<Place<'a>, AccessError> {
         let held = self.arena.as_ref().ok_or_else(|| self.nothing(Some(tensor)))?;
@@ -140,6 +151,16 @@ impl RunGuard {
         stride: Option<ByteSize>,
     ) -> Result<Option<u64>, PoolError> {
         self.weights.as_ref().map_or(Ok(None), |held| held.find_mismatch(held.range(), pattern, stride))
+    }
+}
+
+impl WeightTarget for &RunGuard {
+    fn size(&self) -> ByteSize {
+        self.weights.as_ref().map_or(ByteSize::ZERO, |held| held.range().size)
+    }
+
+    fn write(&mut self, offset: u64, bytes: &[u8]) -> Result<(), PoolError> {
+        self.weights.as_ref().map_or(Ok(()), |held| held.write_at(offset, bytes))
     }
 }
 

@@ -6,11 +6,12 @@ use std::sync::Arc;
 use super::binding::MemoryBinding;
 use super::degrade::DegradeRequest;
 use super::guard::RunGuard;
-use super::load::{LoadFailure, WeightsLoad};
+use super::load::{LoadFailure, Loader, WeightsLoad};
 use super::notice::{Notifier, StaleNotice};
 use super::shared::Shared;
 use super::table::BoundModel;
 use crate::device::Origin;
+use crate::loader::{LoadOptions, WeightSource};
 use crate::plan::{AllocationPlan, LifetimeError, MemoryPlanner, Model, Schedule};
 use crate::pool::{DeviceMemoryPool, PoolError};
 use crate::pressure::{LadderError, PolicyLadder, PressureHandler, PressureLevel, Standing};
@@ -132,7 +133,54 @@ impl MemoryOrchestrator {
         model: &str,
         loader: impl Fn(&WeightsLoad<'_>) -> Result<(), LoadFailure> + Send + Sync + 'static,
     ) {
-        let before = lock(&self.shared.table).set_loader(model, Arc::new(loader));
+        let before = lock(&self.shared.table).set_loader(model, Loader::Function(Arc::new(loader)));
+        drop(before);
+    }
+
+    /// As [`on_load`](Self::on_load), by copying the weights from a source: straight into the memory where this processor
+    /// reaches it, or through a staging buffer; see [`loader`](crate::loader). Replaces the model's loader before.
+    ///
+    /// ```
+    /// use std::sync::Arc;
+    ///
+    /// use vramkit::device::SimulatedDevice;
+    /// use vramkit::loader::{LoadOptions, ReadFailure, WeightSource, WeightTensor};
+    /// use vramkit::orchestrator::MemoryOrchestrator;
+    /// use vramkit::plan::{Model, Schedule, TensorLifetime};
+    /// use vramkit::pool::DeviceMemoryPool;
+    /// use vramkit::{ByteSize, Step};
+    ///
+    /// struct Sevens;
+    ///
+    /// impl WeightSource for Sevens {
+    ///     fn tensors(&self) -> Vec<WeightTensor> {
+    ///         vec![WeightTensor::new("w", ByteSize::new(1000))]
+    ///     }
+    ///
+    ///     fn read(&self, _tensor: usize, _offset: u64, into: &mut [u8]) -> Result<(), ReadFailure> {
+    ///         into.fill(7);
+    ///         Ok(())
+    ///     }
+    /// }
+    ///
+    /// let capacity = ByteSize::mib(8);
+    /// let pool = Arc::new(DeviceMemoryPool::new(Arc::new(SimulatedDevice::new(capacity)), capacity)?);
+    /// let orchestrator = MemoryOrchestrator::new(pool);
+    /// let model = Model {
+    ///     name: "m".into(),
+    ///     weights: ByteSize::new(1000),
+    ///     start: Step(0),
+    ///     tensors: vec![TensorLifetime::new("m", "x", 0, 1, ByteSize::mib(1))],
+    /// };
+    /// let plan = orchestrator.plan(&[model], Schedule::Fixed)?;
+    /// orchestrator.load_from("m", Arc::new(Sevens), LoadOptions::default());
+    /// let mut last = [0];
+    /// orchestrator.bind("m", &plan)?.read_weights(999, &mut last)?;
+    /// assert_eq!(last, [7]);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn load_from(&self, model: &str, source: Arc<dyn WeightSource>, options: LoadOptions) {
+        let before = lock(&self.shared.table).set_loader(model, Loader::Source(source, options));
         drop(before);
     }
 

@@ -47,7 +47,7 @@ pub use error::BindError;
 pub use execute::{Executed, ExecutionError, execute_with};
 pub use gate::{Aborted, ExecutionGate};
 pub use guard::RunGuard;
-pub use load::{LoadFailure, WeightsLoad};
+pub use load::{LoadFailure, NotLoadedReason, WeightsLoad};
 pub use memory_orchestrator::MemoryOrchestrator;
 pub use notice::StaleNotice;
 pub use session::{RunError, Session, SessionModel};
