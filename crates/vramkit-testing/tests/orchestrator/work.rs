@@ -72,7 +72,9 @@ fn a_computation_in_shared_memory_comes_out_right_under_every_schedule() {
     for schedule in [Schedule::Fixed, Schedule::Sequential, Schedule::Concurrent] {
         let (orchestrator, plan) = bound(schedule);
         let steps = std::sync::atomic::AtomicU64::new(0);
-        let progress = |n| drop(steps.fetch_add(n, std::sync::atomic::Ordering::Relaxed));
+        let progress = |n| {
+            steps.fetch_add(n, std::sync::atomic::Ordering::Relaxed);
+        };
         let executed = execute_with(&orchestrator, &plan, 3, |_| Sums::default(), &progress).unwrap();
         let ended: Vec<_> = executed.works.iter().map(|work| work.ended.clone()).collect();
         assert_eq!(ended, vec![vec![55; 3]; 2], "{schedule}");
@@ -81,9 +83,11 @@ fn a_computation_in_shared_memory_comes_out_right_under_every_schedule() {
     }
 }
 
+type Failing = fn(&ModelRun<'_>) -> Result<(), WorkError>;
+
 /// Fails where its second run begins `f4`, in a way of the test's.
 #[derive(Debug)]
-struct Fails(Option<fn(&ModelRun<'_>) -> Result<(), WorkError>>);
+struct Fails(Option<Failing>);
 
 impl Work for Fails {
     fn step(&mut self, run: &ModelRun<'_>, step: &StepTensors) -> Result<(), WorkError> {
@@ -97,7 +101,6 @@ impl Work for Fails {
 
 #[test]
 fn a_work_that_fails_ends_the_run_and_everything_is_given_back() {
-    type Failing = fn(&ModelRun<'_>) -> Result<(), WorkError>;
     let ways: [(Failing, &str); 2] = [
         (|_| Err(WorkError::Failed("not a number".into())), ": not a number"),
         (|run| Ok(run.write(0, 4096, &[1])?), "tensor `f0` of model `b` has 4 KiB"),
