@@ -64,6 +64,7 @@ impl MemoryOrchestrator {
                 join => break join,
             }
         };
+        let loader = if summary.weights.is_zero() { None } else { table.loader(&name) };
         drop(table);
         // From here on the table says that the model is being bound, and that the arena is being made.
         let first = matches!(join, Join::First);
@@ -74,21 +75,23 @@ impl MemoryOrchestrator {
                 return Err(error);
             }
         };
+        // Without the lock: sharing asks the pool. What is to be loaded is nobody else's until it is there.
+        let arena = arena.map(NewMemory::share);
+        let (mut weights, to_load) = match (weights, loader) {
+            (Some(weights), Some(loader)) => (None, Some((weights, loader))),
+            (weights, _) => (weights.map(NewMemory::share), None),
+        };
         let mut table = lock(&self.shared.table);
         if first {
             // Others may share it from here on, while this one's weights are being loaded.
-            table.arrive(&name, arena.map(NewMemory::share));
+            table.arrive(&name, arena);
         }
-        let weights = match (weights, table.loader(&name)) {
-            (Some(weights), Some(loader)) => {
-                drop(table);
-                self.shared.wake();
-                let loaded = self.load(&name, weights, &loader)?;
-                table = lock(&self.shared.table);
-                Some(loaded)
-            }
-            (weights, _) => weights.map(NewMemory::share),
-        };
+        if let Some((new, loader)) = to_load {
+            drop(table);
+            self.shared.wake();
+            weights = Some(self.load(&name, new, &loader)?);
+            table = lock(&self.shared.table);
+        }
         let bound = table.complete(&name, weights.map(Arc::new));
         drop(table);
         let binding = self.binding_of(bound);

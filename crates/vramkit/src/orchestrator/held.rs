@@ -26,6 +26,7 @@ pub(super) struct NewMemory {
     // In this order: an owner is returned when it holds nothing.
     allocation: Allocation,
     owner: Owner,
+    granted: ByteSize,
 }
 
 impl NewMemory {
@@ -38,7 +39,8 @@ impl NewMemory {
     ) -> Result<Self, PoolError> {
         let owner = Owner { pool: pool.clone(), id: pool.borrow_owner(model, purpose)? };
         let allocation = pool.allocate(request.owner(owner.id))?;
-        Ok(Self { allocation, owner })
+        let granted = allocation.granted();
+        Ok(Self { allocation, owner, granted })
     }
 
     pub(super) fn allocation(&mut self) -> &mut Allocation {
@@ -52,12 +54,12 @@ impl NewMemory {
 
     /// Bytes taken from the pool.
     pub(super) fn granted(&self) -> ByteSize {
-        self.allocation.granted()
+        self.granted
     }
 
     pub(super) fn share(self) -> SharedMemory {
-        let Self { allocation, owner } = self;
-        let (range, granted) = (allocation.range(), allocation.granted());
+        let Self { allocation, owner, granted } = self;
+        let range = allocation.range();
         SharedMemory { id: allocation.into_id(), range, granted, owner }
     }
 }
