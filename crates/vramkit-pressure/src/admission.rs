@@ -68,6 +68,7 @@ pub enum Refusal {
 
 impl Admission {
     /// Whether `needed` bytes go in.
+    #[inline]
     pub fn check(&self, needed: ByteSize) -> Result<(), Refusal> {
         if let Some((level, enter)) = self.rejecting {
             return Err(Refusal::Level { level, enter });

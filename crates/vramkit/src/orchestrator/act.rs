@@ -255,7 +255,7 @@ impl MemoryOrchestrator {
         let TakenGroup { plan: old, arena, members } = taken;
         drop(arena);
         let allocate = |plan: &AllocationPlan| -> Option<SharedMemory> {
-            let alignment = plan.tensors.iter().map(|tensor| tensor.alignment).max().unwrap_or(1);
+            let alignment = plan.tensors.iter().fold(1, |most, tensor| tensor.alignment.max(most));
             let request = Request::new(plan.arena_size).alignment(alignment);
             NewMemory::take(&self.pool, request, &members.join("+"), Purpose::Activation)
                 .map(NewMemory::share)

@@ -76,7 +76,6 @@ impl MemoryOrchestrator {
             }
         };
         // Without the lock: sharing asks the pool. What is to be loaded is nobody else's until it is there.
-        let arena = arena.map(NewMemory::share);
         let (mut weights, to_load) = match (weights, loader) {
             (Some(weights), Some(loader)) => (None, Some((weights, loader))),
             (weights, _) => (weights.map(NewMemory::share), None),
@@ -140,19 +139,20 @@ impl MemoryOrchestrator {
     fn refuse_under_pressure(&self, model: &Arc<str>) -> Result<(), BindError> {
         let rejecting = lock(&self.handler).rejecting().map(|rung| (rung.level, rung.enter));
         // Its bytes are judged later, when it is known whether its arena is there.
-        self.judge(model, Admission { rejecting, ..Admission::default() }, ByteSize::ZERO)
+        let admission = Admission { rejecting, ..Admission::default() };
+        admission.check(ByteSize::ZERO).map_err(|refusal| self.refusal(model, refusal, ByteSize::ZERO))
     }
 
-    /// Whether `needed` bytes go in.
-    fn judge(&self, model: &Arc<str>, admission: Admission, needed: ByteSize) -> Result<(), BindError> {
+    /// What a refusal means for a model that needs so many bytes.
+    #[cold]
+    fn refusal(&self, model: &Arc<str>, refusal: Refusal, needed: ByteSize) -> BindError {
         let (model, capacity) = (model.clone(), self.pool.capacity());
-        match admission.check(needed) {
-            Ok(()) => Ok(()),
-            Err(Refusal::Level { level, enter: threshold }) => {
-                Err(BindError::Rejected { model, used: self.pool.used(), capacity, level, threshold })
+        match refusal {
+            Refusal::Level { level, enter: threshold } => {
+                BindError::Rejected { model, used: self.pool.used(), capacity, level, threshold }
             }
-            Err(Refusal::Promised { available } | Refusal::Free { available }) => {
-                Err(BindError::InsufficientMemory { model, needed, available, capacity })
+            Refusal::Promised { available } | Refusal::Free { available } => {
+                BindError::InsufficientMemory { model, needed, available, capacity }
             }
         }
     }
@@ -164,8 +164,8 @@ impl MemoryOrchestrator {
         plan: &AllocationPlan,
         weights: ByteSize,
         first: bool,
-    ) -> Result<(Option<NewMemory>, Option<NewMemory>, ByteSize), BindError> {
-        let alignment = plan.tensors.iter().map(|tensor| tensor.alignment).max().unwrap_or(1);
+    ) -> Result<(Option<SharedMemory>, Option<NewMemory>, ByteSize), BindError> {
+        let alignment = plan.tensors.iter().fold(1, |most, tensor| tensor.alignment.max(most));
         let allocate = |size: ByteSize,
                         purpose: Purpose,
                         owner: &str,
@@ -190,11 +190,13 @@ impl MemoryOrchestrator {
         let arena_size = if first { plan.arena_size } else { ByteSize::ZERO };
         let needed = arena_size.checked_add(weights).unwrap_or(ByteSize::MAX);
         let admission = Admission { free: Some(self.pool.available()), ..Admission::default() };
-        self.judge(model, admission, needed)?;
+        admission.check(needed).map_err(|refusal| self.refusal(model, refusal, needed))?;
         let names: Vec<&str> = plan.models.iter().map(|summary| &*summary.name).collect();
-        let arena = allocate(arena_size, Purpose::Activation, &names.join("+"), alignment)?;
+        let arena =
+            allocate(arena_size, Purpose::Activation, &names.join("+"), alignment)?.map(NewMemory::share);
         let weights = allocate(weights, Purpose::Weights, model, Request::ALIGNMENT)?;
-        let granted = [&arena, &weights].into_iter().flatten().map(|held| held.granted()).sum();
+        let granted = arena.as_ref().map_or(ByteSize::ZERO, |held| held.granted())
+            + weights.as_ref().map_or(ByteSize::ZERO, |held| held.granted());
         Ok((arena, weights, granted))
     }
 

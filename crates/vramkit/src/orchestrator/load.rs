@@ -35,7 +35,7 @@ pub enum NotLoadedReason {
     /// What the loader of the caller's said.
     Loader(String),
     /// They could not be copied.
-    Copy(LoadError),
+    Copy(Box<LoadError>),
     /// The loader or the source panicked, with these words.
     Panic(String),
 }
@@ -124,7 +124,8 @@ pub(super) fn load(
             Ok(held)
         }
         Loader::Source(source, options) => {
-            load_weights(&**source, memory.allocation(), options).map_err(NotLoadedReason::Copy)?;
+            load_weights(&**source, memory.allocation(), options)
+                .map_err(|error| NotLoadedReason::Copy(Box::new(error)))?;
             Ok(memory.share())
         }
     }));
