@@ -22,6 +22,7 @@ const Z: f64 = 1.96;
 /// When the memory will be full, should it go on as it did.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[non_exhaustive]
 pub struct Forecast {
     /// The median slope, in bytes a second; negative when memory empties.
     pub bytes_per_second: f64,

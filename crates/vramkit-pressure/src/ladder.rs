@@ -46,6 +46,7 @@ fn default_patience() -> u32 {
 
 /// Why a ladder makes no sense.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
+#[non_exhaustive]
 pub enum LadderError {
     /// A rung is not above the one before it, or is the ground.
     #[error("rung `{0}` must be above the rung before it, in level and in `enter`")]

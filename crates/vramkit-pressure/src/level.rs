@@ -39,6 +39,7 @@ impl fmt::Display for PressureLevel {
 
 /// A change of level.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct LevelChange {
     /// Before.
     pub from: PressureLevel,

@@ -17,6 +17,7 @@ pub struct Limits {
 /// Limits that make no sense.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("the soft limit ({soft}) must be above zero and below the hard one ({hard})")]
+#[non_exhaustive]
 pub struct LimitsError {
     /// As given.
     pub soft: ByteSize,
@@ -73,6 +74,7 @@ pub struct MemoryPressureWarning(pub Passed);
 
 /// The hard limit stayed passed after a cleanup, or nothing is known of the memory.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
 pub enum MemoryPressureError {
     /// Too much is held.
     #[error("hard limit passed: {0}, after a cleanup; release memory or raise the limit")]

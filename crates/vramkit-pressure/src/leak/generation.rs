@@ -29,6 +29,7 @@ impl Default for GenerationConfig {
     "memory grew by {growth_bytes} over {generations} generations, from {baseline_bytes} to {current_bytes}; \
      release what a generation made, or rebase when this is expected"
 )]
+#[non_exhaustive]
 pub struct MemoryLeakWarning {
     /// Generations since the baseline was taken.
     pub generations: u64,

@@ -61,6 +61,7 @@ const OVER: f64 = 0.3;
 /// How bytes grow.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[non_exhaustive]
 pub struct Growth {
     /// Over the window, of the level at its start.
     pub growth_ratio: f64,

@@ -41,6 +41,7 @@ const OVER: f64 = 0.25;
 /// A tag that seems to leak.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[non_exhaustive]
 pub struct TagLeak {
     /// For whom.
     pub model: Holder,

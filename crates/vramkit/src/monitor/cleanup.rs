@@ -16,6 +16,7 @@ use crate::units::ByteSize;
 /// Why memory is cleaned up.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
+#[non_exhaustive]
 pub enum CleanupReason {
     /// Somebody asked.
     Asked,
@@ -29,6 +30,7 @@ pub enum CleanupReason {
 
 /// What a cleanup did.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
 pub struct CleanupReport {
     /// Why.
     pub reason: CleanupReason,

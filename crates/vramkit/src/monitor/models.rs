@@ -11,6 +11,7 @@ use crate::units::ByteSize;
 
 /// A model that was announced.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
 pub struct ModelUse {
     /// Its name.
     pub model: String,
@@ -25,6 +26,7 @@ pub struct ModelUse {
 /// A model cannot be started.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("model `{model}` cannot be started: needs {required}, {available} available; {reason}")]
+#[non_exhaustive]
 pub struct AdmissionError {
     /// The model.
     pub model: String,

@@ -31,6 +31,7 @@ fn is_own(folder: &Path) -> bool {
 
 /// What a process publishes.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct Published {
     /// `vramkit.published/1`.
     pub schema: String,

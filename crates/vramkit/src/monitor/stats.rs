@@ -7,6 +7,7 @@ use crate::units::ByteSize;
 
 /// A monitor's counts.
 #[derive(Clone, Debug, PartialEq, Serialize)]
+#[non_exhaustive]
 pub struct MonitorStats {
     /// Passings of the soft limit.
     pub soft_violations: u64,

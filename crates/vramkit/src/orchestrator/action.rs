@@ -7,6 +7,7 @@ use crate::units::ByteSize;
 
 /// What a policy did, or in a dry run would have done.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Action {
     /// There was no pressure.
     NoPressure,
@@ -50,6 +51,7 @@ impl std::fmt::Display for Action {
 
 /// What came of handling pressure.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct PolicyOutcome {
     /// The policy whose turn it was; `None` when there was nothing to do.
     pub policy: Option<PressurePolicy>,

@@ -7,6 +7,7 @@ use crate::units::ByteSize;
 
 /// What a model is asked when it is to make do with less.
 #[derive(Clone, Debug)]
+#[non_exhaustive]
 pub struct DegradeRequest {
     /// The model.
     pub model: Arc<str>,

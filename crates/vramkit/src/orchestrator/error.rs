@@ -9,6 +9,7 @@ use crate::units::ByteSize;
 
 /// Why a model was not bound. Nothing has changed.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
+#[non_exhaustive]
 pub enum BindError {
     /// It is bound, perhaps by another plan.
     #[error("model `{0}` is bound already; release it first")]

@@ -19,6 +19,7 @@ use crate::units::Step;
 
 /// Why an execution did not end.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
+#[non_exhaustive]
 pub enum ExecutionError {
     /// A model got no memory.
     #[error(transparent)]

@@ -9,6 +9,7 @@ use serde::Serialize;
 /// What ended a binding.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
 #[serde(rename_all = "snake_case")]
+#[non_exhaustive]
 pub enum StaleReason {
     /// Somebody released the model, or the orchestrator is gone.
     Released,

@@ -41,6 +41,7 @@ impl Verify {
 
 /// What an execution found.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct ExecutionReport {
     /// Tensors written and found intact at every read, over all repetitions.
     pub verified_tensors: u64,
@@ -54,6 +55,7 @@ pub struct ExecutionReport {
 
 /// A tensor that was not intact when it was read.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Violation {
     /// The model.
     pub model: Arc<str>,

@@ -10,6 +10,7 @@ use super::record::{Sample, Span, TraceEvent};
 /// How much is no longer there: the oldest.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[non_exhaustive]
 pub struct Dropped {
     /// Events.
     pub events: u64,
@@ -28,6 +29,7 @@ impl Dropped {
 
 /// What was taken or read from a collector.
 #[derive(Clone, Debug, Default, PartialEq)]
+#[non_exhaustive]
 pub struct TraceBatch {
     /// Events, in order.
     pub events: Vec<TraceEvent>,

@@ -11,6 +11,7 @@ use crate::units::ByteSize;
 /// Something that was decided or found.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[non_exhaustive]
 pub struct TraceEvent {
     /// Counted from 0, those that are no longer kept included.
     pub sequence: u64,
