@@ -10,6 +10,21 @@ use crate::ladder::{Ladder, Rung};
 use crate::level::{LevelChange, PressureLevel};
 
 /// Where one stands on a ladder, and how often each level was read.
+///
+/// ```
+/// use std::time::Duration;
+///
+/// use vramkit_pressure::{Ladder, PressureGauge, PressureLevel};
+///
+/// let (ladder, mut gauge) = (Ladder::watch(), PressureGauge::new());
+/// gauge.read(&ladder, 0.82, Duration::from_secs(1));
+/// assert_eq!(gauge.level(), PressureLevel::High);
+/// // Below 0.80, and still not below the 0.75 at which that rung is left.
+/// gauge.read(&ladder, 0.77, Duration::from_secs(20));
+/// assert_eq!(gauge.level(), PressureLevel::High);
+/// gauge.read(&ladder, 0.70, Duration::from_secs(21));
+/// assert_eq!((gauge.level(), gauge.changes()), (PressureLevel::Elevated, 2));
+/// ```
 #[derive(Clone, Debug)]
 pub struct PressureGauge {
     level: PressureLevel,

@@ -30,6 +30,29 @@ pub struct Rung<P> {
 }
 
 /// Rungs, lowest first.
+///
+/// ```
+/// use vramkit_pressure::{Ladder, PressureLevel, PressurePolicy, Rung};
+///
+/// let rung = |level, enter, policy| Rung {
+///     level,
+///     enter,
+///     exit: Some(enter - 0.05),
+///     dwell_seconds: 1.0,
+///     policies: vec![policy],
+///     cooldown_seconds: 0.5,
+/// };
+/// let mut ladder = Ladder {
+///     rungs: vec![
+///         rung(PressureLevel::Elevated, 0.80, PressurePolicy::Log),
+///         rung(PressureLevel::Critical, 0.95, PressurePolicy::Evict),
+///     ],
+///     patience: 2,
+/// };
+/// assert_eq!(ladder.check(), Ok(()));
+/// ladder.rungs.swap(0, 1);
+/// assert!(ladder.check().is_err());
+/// ```
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, bound(deserialize = "P: Deserialize<'de>"))]
 pub struct Ladder<P> {

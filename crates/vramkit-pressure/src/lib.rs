@@ -47,3 +47,8 @@ pub use level::{LevelChange, PressureLevel};
 pub use limits::{Limits, LimitsError, MemoryPressureError, MemoryPressureWarning, Passed};
 pub use policy::{PolicyLadder, PressurePolicy};
 pub use victims::{Candidate, SharedBytes, Standing, Victim, choose_victims};
+
+/// The README's example is compiled.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

@@ -7,6 +7,16 @@ use serde::Serialize;
 use vramkit_units::ByteSize;
 
 /// Bytes that may be held.
+///
+/// ```
+/// use vramkit_pressure::Limits;
+/// use vramkit_units::ByteSize;
+///
+/// let limits = Limits::new(ByteSize::gib(20), ByteSize::gib(22))?;
+/// assert_eq!(limits.hard(), ByteSize::gib(22));
+/// assert!(Limits::new(ByteSize::gib(22), ByteSize::gib(20)).is_err());
+/// # Ok::<(), vramkit_pressure::LimitsError>(())
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Limits {

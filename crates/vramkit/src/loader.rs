@@ -219,6 +219,10 @@ pub fn weight_offsets(tensors: &[WeightTensor]) -> Vec<ByteSize> {
 }
 
 /// Copies every tensor of a source to its [offset](weight_offsets) in the target.
+///
+/// # Errors
+///
+/// Each [`LoadError`]: before anything was read when the sizes differ, otherwise where the first byte is missing.
 pub fn load_weights(
     source: &dyn WeightSource,
     target: &mut dyn WeightTarget,

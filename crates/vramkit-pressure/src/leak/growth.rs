@@ -83,6 +83,20 @@ pub enum GrowthEvent {
 }
 
 /// Watches one series of used bytes. A few microseconds a minute, 3 KB.
+///
+/// ```
+/// use std::time::Duration;
+///
+/// use vramkit_pressure::leak::{GrowthDetector, GrowthEvent};
+/// use vramkit_units::ByteSize;
+///
+/// let mut detector = GrowthDetector::new();
+/// let mut told = Vec::new();
+/// for second in 0..1200 {
+///     told.extend(detector.push(Duration::from_secs(second), ByteSize::mb(1000 + second)));
+/// }
+/// assert!(matches!(told[0], GrowthEvent::Fast(growth) if growth.growth_ratio > 0.2));
+/// ```
 #[derive(Clone, Debug)]
 pub struct GrowthDetector {
     lanes: Vec<Lane>,

@@ -73,6 +73,18 @@ pub enum TagEvent {
 type Key = (Holder, Purpose, String);
 
 /// Watches a pool's ledger.
+///
+/// ```
+/// use std::time::Duration;
+///
+/// use vramkit_pressure::leak::OwnerLeaks;
+/// use vramkit_units::ByteSize;
+///
+/// let mut leaks = OwnerLeaks::new(ByteSize::mib(4));
+/// // Every ten seconds or so, with the pool's ledger.
+/// assert!(leaks.check(Duration::from_secs(10), &[]).is_empty());
+/// assert_eq!(leaks.suspected().count(), 0);
+/// ```
 #[derive(Clone, Debug)]
 pub struct OwnerLeaks {
     least: ByteSize,

@@ -3,6 +3,24 @@
 //!
 //! Opt-in: a program makes a [`Publisher`] and keeps it. `vramkit top` and `vramkit serve` read all that they may.
 //!
+//! ```no_run
+//! use std::sync::Arc;
+//!
+//! use vramkit::ByteSize;
+//! use vramkit::device::HostDevice;
+//! use vramkit::monitor::publish::{PublishedReader, Publisher, folder};
+//! use vramkit::pool::DeviceMemoryPool;
+//!
+//! let capacity = ByteSize::mib(64);
+//! let pool = Arc::new(DeviceMemoryPool::new(Arc::new(HostDevice::new(capacity)), capacity)?);
+//! let _publisher = Publisher::new(&[("main", &pool)])?;
+//! // In another process:
+//! for process in PublishedReader::default().read(&folder()) {
+//!     println!("{}: {} pools", process.pid, process.pools.len());
+//! }
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
 //! A forked child has its parent's publisher, but neither its thread nor the right to its socket: there it does nothing.
 
 use std::collections::HashMap;
@@ -79,6 +97,10 @@ impl Shown {
 
 impl Publisher {
     /// Publishes pools under their names, in [`folder`].
+    ///
+    /// # Errors
+    ///
+    /// When the folder is another user's, or the socket or its thread cannot be made.
     pub fn new(pools: &[(&str, &Arc<DeviceMemoryPool>)]) -> io::Result<Self> {
         Self::within(&folder(), pools)
     }

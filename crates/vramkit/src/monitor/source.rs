@@ -9,6 +9,32 @@ use crate::pool::DeviceMemoryPool;
 use crate::units::ByteSize;
 
 /// Where a monitor's numbers come from.
+///
+/// ```
+/// use vramkit::ByteSize;
+/// use vramkit::device::Origin;
+/// use vramkit::monitor::{DeviceName, MemorySource, Usage};
+///
+/// /// A framework that only tells what it holds.
+/// struct Framework;
+///
+/// impl MemorySource for Framework {
+///     fn device(&self) -> DeviceName {
+///         DeviceName { id: "cuda:0".into(), name: "a card".into(), uuid: None }
+///     }
+///
+///     fn read(&self) -> Usage {
+///         Usage::unavailable(Origin::Driver, "the framework does not ask the driver")
+///     }
+///
+///     fn held(&self) -> Option<ByteSize> {
+///         Some(ByteSize::gib(3))
+///     }
+/// }
+///
+/// let monitor = vramkit::monitor::VramMonitor::new(std::sync::Arc::new(Framework));
+/// assert_eq!(monitor.log_snapshot("start", None, &[]).level, None, "that is not known");
+/// ```
 pub trait MemorySource: Send + Sync {
     /// Which device they are of.
     fn device(&self) -> DeviceName;

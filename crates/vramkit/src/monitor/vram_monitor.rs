@@ -29,7 +29,8 @@ use crate::pressure::{
 use crate::sync::lock_std;
 use crate::units::ByteSize;
 
-/// See the module's first lines. Cheap to clone; clones are the same monitor.
+/// Watches one source: checks limits, keeps snapshots, cleans up, counts generations, and knows which models should need how
+/// much. Cheap to clone; clones are the same monitor. See the [module](super) for an example.
 #[derive(Clone)]
 pub struct VramMonitor {
     shared: Arc<Shared>,

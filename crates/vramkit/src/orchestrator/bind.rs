@@ -31,7 +31,12 @@ pub struct Release {
 
 impl MemoryOrchestrator {
     /// Takes memory for a model of a plan: its parameters, and the plan's arena unless another of its models
-    /// holds that already. An error has changed nothing.
+    /// holds that already. Makes no room and waits for none (see [`admit`](Self::admit)), but for a policy that is remaking the
+    /// arena.
+    ///
+    /// # Errors
+    ///
+    /// Each [`BindError`]; it has changed nothing, and is recorded as a rejection.
     pub fn bind(&self, model: &str, plan: &Arc<AllocationPlan>) -> Result<MemoryBinding, BindError> {
         let outcome = self.try_bind(model, plan);
         if let Err(error) = &outcome {
@@ -202,6 +207,10 @@ impl MemoryOrchestrator {
 
     /// Binds, making room by the ladder's policies when there is none, and waiting up to `patience` for others to
     /// release. Returns the binding and the time waited.
+    ///
+    /// # Errors
+    ///
+    /// As [`bind`](Self::bind); for lack of memory, when room could not be made in time.
     pub fn admit(
         &self,
         model: &str,

@@ -66,6 +66,11 @@ pub struct Executed<W> {
 /// sequential plan are bound when their turn comes, with room made for them, unless they are bound already; all others must
 /// be bound. `progress` is told of every step done.
 ///
+/// # Errors
+///
+/// The first model's, in the plan's order, that failed by itself: it got no memory, was released before its turn, or its work
+/// could not go on.
+///
 /// # Panics
 ///
 /// When a work panics, after every model has ended.
@@ -177,7 +182,7 @@ impl Runner<'_> {
         for tensors in run.steps() {
             let step = tensors.step;
             // Gate by the workload's clock; the steps of a degraded or compacted plan are on the same one.
-            self.gate.begin_step(model, clock.0.saturating_add(step.0))?;
+            self.gate.begin_step(model, Step(clock.0.saturating_add(step.0)))?;
             let start = self.orchestrator.trace().now();
             work.step(&run, &tensors).map_err(failed(step))?;
             (self.progress)(1);

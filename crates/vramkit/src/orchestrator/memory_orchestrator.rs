@@ -20,6 +20,35 @@ use crate::trace::{Event, Sample, TraceCollector};
 use crate::units::ByteSize;
 
 /// Binds plans to a pool, and acts when it fills. See the [module](super).
+///
+/// ```
+/// use std::sync::Arc;
+/// use std::time::Duration;
+///
+/// use vramkit::device::SimulatedDevice;
+/// use vramkit::orchestrator::{MemoryOrchestrator, Standing};
+/// use vramkit::plan::{Model, Schedule, TensorLifetime};
+/// use vramkit::pool::DeviceMemoryPool;
+/// use vramkit::{ByteSize, Step};
+///
+/// let capacity = ByteSize::mib(64);
+/// let pool = Arc::new(DeviceMemoryPool::new(Arc::new(SimulatedDevice::new(capacity)), capacity)?);
+/// let orchestrator = MemoryOrchestrator::new(pool);
+/// let model = |name: &str| Model {
+///     name: name.into(),
+///     weights: ByteSize::mib(40),
+///     start: Step(0),
+///     tensors: vec![TensorLifetime::new(name, "x", 0, 2, ByteSize::mib(8))],
+/// };
+/// let plan_a = orchestrator.plan(&[model("a")], Schedule::Fixed)?;
+/// let plan_b = orchestrator.plan(&[model("b")], Schedule::Fixed)?;
+/// let a = orchestrator.bind("a", &plan_a)?;
+/// orchestrator.set_standing("a", Standing { priority: -1, ..Standing::default() });
+/// // There is no room for both: the idle one makes way.
+/// let (b, _waited) = orchestrator.admit("b", &plan_b, Duration::ZERO)?;
+/// assert!(a.stale().is_some() && b.stale().is_none());
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 pub struct MemoryOrchestrator {
     pub(super) pool: Arc<DeviceMemoryPool>,
     pub(super) planner: MemoryPlanner,

@@ -38,6 +38,19 @@ pub struct TraceCursor {
 }
 
 /// Collects what happens. Share it behind an [`Arc`](std::sync::Arc).
+///
+/// ```
+/// use vramkit::trace::{Event, TraceCapacity, TraceCollector, TraceCursor};
+///
+/// let trace = TraceCollector::with_capacity(TraceCapacity { events: 2, ..TraceCapacity::default() });
+/// let mut cursor = TraceCursor::default();
+/// for n in 0..3 {
+///     trace.record(Event::Failed { error: n.to_string() });
+/// }
+/// let batch = trace.since(&mut cursor);
+/// assert_eq!((batch.events.len(), batch.dropped.events), (2, 1), "the oldest went");
+/// assert!(trace.since(&mut cursor).events.is_empty());
+/// ```
 #[derive(Debug)]
 pub struct TraceCollector {
     start: Instant,
