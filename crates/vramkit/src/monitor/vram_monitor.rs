@@ -243,7 +243,8 @@ impl VramMonitor {
         self.shared.generations.fetch_add(1, Relaxed) + 1
     }
 
-    /// Whether memory has grown over generations past the threshold, said once; see [`GenerationConfig`].
+    /// Whether memory has grown over generations past the threshold, said once; see
+    /// [`GenerationConfig`](crate::pressure::leak::GenerationConfig).
     pub fn detect_memory_leak(&self) -> Option<MemoryLeakWarning> {
         let held = self.held().ok()?;
         let generation = self.shared.generations.load(Relaxed);

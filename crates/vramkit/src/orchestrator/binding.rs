@@ -8,7 +8,7 @@ use crate::plan::{AllocationPlan, TensorLifetime};
 use crate::units::ByteSize;
 
 /// A bound model's memory, to be read and written by tensor. Not an owner: when the model is released, evicted, compacted
-/// or degraded the binding is stale, and every use of it is a [`StaleBinding`]. It never reaches what is another's by then.
+/// or degraded the binding is stale, and every use of it is a [`StaleBinding`](super::StaleBinding). It never reaches what is another's by then.
 ///
 /// While a read or write is under way, and while the model [runs](Self::begin), no policy touches its memory. Addresses
 /// are to be had while it runs alone.

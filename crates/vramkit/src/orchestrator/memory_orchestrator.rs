@@ -156,7 +156,7 @@ impl MemoryOrchestrator {
 
     /// Who brings a model's weights. It runs whenever the model has been given memory for them, before `bind` or `admit`
     /// returns, on the thread that binds and without locks; so an evicted model has its weights when it is bound again. When
-    /// it fails or panics, the model is not bound ([`BindError::NotLoaded`]). Not called for a model without weights.
+    /// it fails or panics, the model is not bound ([`NotLoaded`](super::BindError::NotLoaded)). Not called for a model without weights.
     pub fn on_load(
         &self,
         model: &str,
