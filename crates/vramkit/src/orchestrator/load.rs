@@ -85,6 +85,15 @@ impl WeightsLoad<'_> {
     pub fn fill(&self, pattern: u32) -> Result<(), AccessError> {
         self.place().fill(pattern)
     }
+
+    /// Copies all of them from a source.
+    pub fn copy_from(
+        &self,
+        source: &dyn WeightSource,
+        options: &LoadOptions,
+    ) -> Result<LoadReport, LoadError> {
+        load_weights(source, &mut &*self, options)
+    }
 }
 
 /// For a loader that has a source at hand.
@@ -95,17 +104,6 @@ impl WeightTarget for &WeightsLoad<'_> {
 
     fn write(&mut self, offset: u64, bytes: &[u8]) -> Result<(), PoolError> {
         self.held.write_at(offset, bytes)
-    }
-}
-
-impl WeightsLoad<'_> {
-    /// Copies all of them from a source.
-    pub fn copy_from(
-        &self,
-        source: &dyn WeightSource,
-        options: &LoadOptions,
-    ) -> Result<LoadReport, LoadError> {
-        load_weights(source, &mut &*self, options)
     }
 }
 
