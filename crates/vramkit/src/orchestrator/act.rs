@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::action::{Action, PolicyOutcome};
 use super::degrade::DegradeRequest;
-use super::held::{NewMemory, SharedMemory};
+use super::held::{NewMemory, SharedMemory, arena_alignment};
 use super::memory_orchestrator::MemoryOrchestrator;
 use super::stale::StaleReason;
 use super::table::TakenGroup;
@@ -254,8 +254,8 @@ impl MemoryOrchestrator {
     ) -> (Arc<AllocationPlan>, Option<Arc<SharedMemory>>) {
         let TakenGroup { plan: old, arena, members } = taken;
         drop(arena);
-        let allocate = |plan: &AllocationPlan| -> Option<SharedMemory> {
-            let alignment = plan.tensors.iter().fold(1, |most, tensor| tensor.alignment.max(most));
+        let allocate = |plan: &AllocationPlan| -> Option<Arc<SharedMemory>> {
+            let alignment = arena_alignment(plan);
             let request = Request::new(plan.arena_size).alignment(alignment);
             NewMemory::take(&self.pool, request, &members.join("+"), Purpose::Activation)
                 .map(NewMemory::share)
@@ -266,7 +266,7 @@ impl MemoryOrchestrator {
             return (plan, None);
         }
         match allocate(&plan) {
-            Some(arena) => (plan, Some(Arc::new(arena))),
+            Some(arena) => (plan, Some(arena)),
             None => {
                 for member in &members {
                     self.evict_one(member);

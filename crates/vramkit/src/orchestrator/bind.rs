@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use super::binding::MemoryBinding;
 use super::error::BindError;
-use super::held::{NewMemory, SharedMemory};
+use super::held::{NewMemory, SharedMemory, arena_alignment};
 use super::load::{Loader, load};
 use super::memory_orchestrator::MemoryOrchestrator;
 use super::stale::StaleReason;
@@ -27,6 +27,16 @@ pub struct Release {
     pub deferred: ByteSize,
     /// Whether the model was bound.
     pub was_bound: bool,
+}
+
+/// What a model that is being bound has got of the pool.
+struct Taken {
+    arena: Option<Arc<SharedMemory>>,
+    /// When nobody is to load them.
+    weights: Option<Arc<SharedMemory>>,
+    /// Weights that are nobody else's until they are loaded.
+    to_load: Option<NewMemory>,
+    granted: ByteSize,
 }
 
 impl MemoryOrchestrator {
@@ -73,30 +83,26 @@ impl MemoryOrchestrator {
         drop(table);
         // From here on the table says that the model is being bound, and that the arena is being made.
         let first = matches!(join, Join::First);
-        let (arena, weights, granted) = match self.take(&name, plan, summary.weights, first) {
+        let taken = match self.take(&name, plan, summary.weights, (first, loader.is_some())) {
             Ok(taken) => taken,
             Err(error) => {
                 self.abandon(&name);
                 return Err(error);
             }
         };
-        // Without the lock: sharing asks the pool. What is to be loaded is nobody else's until it is there.
-        let (mut weights, to_load) = match (weights, loader) {
-            (Some(weights), Some(loader)) => (None, Some((weights, loader))),
-            (weights, _) => (weights.map(NewMemory::share), None),
-        };
+        let Taken { arena, mut weights, to_load, granted } = taken;
         let mut table = lock(&self.shared.table);
         if first {
             // Others may share it from here on, while this one's weights are being loaded.
             table.arrive(&name, arena);
         }
-        if let Some((new, loader)) = to_load {
+        if let Some((new, loader)) = to_load.zip(loader) {
             drop(table);
             self.shared.wake();
             weights = Some(self.load(&name, new, &loader)?);
             table = lock(&self.shared.table);
         }
-        let bound = table.complete(&name, weights.map(Arc::new));
+        let bound = table.complete(&name, weights);
         drop(table);
         let binding = self.binding_of(bound);
         self.shared.wake();
@@ -110,7 +116,12 @@ impl MemoryOrchestrator {
     }
 
     /// Brings a model's weights. On an error the model is no longer being bound, and they are given back.
-    fn load(&self, model: &Arc<str>, weights: NewMemory, loader: &Loader) -> Result<SharedMemory, BindError> {
+    fn load(
+        &self,
+        model: &Arc<str>,
+        weights: NewMemory,
+        loader: &Loader,
+    ) -> Result<Arc<SharedMemory>, BindError> {
         let size = weights.size();
         match load(loader, model, weights) {
             Ok((held, elapsed)) => {
@@ -168,9 +179,9 @@ impl MemoryOrchestrator {
         model: &Arc<str>,
         plan: &AllocationPlan,
         weights: ByteSize,
-        first: bool,
-    ) -> Result<(Option<SharedMemory>, Option<NewMemory>, ByteSize), BindError> {
-        let alignment = plan.tensors.iter().fold(1, |most, tensor| tensor.alignment.max(most));
+        (first, is_loaded): (bool, bool),
+    ) -> Result<Taken, BindError> {
+        let alignment = arena_alignment(plan);
         let allocate = |size: ByteSize,
                         purpose: Purpose,
                         owner: &str,
@@ -199,10 +210,14 @@ impl MemoryOrchestrator {
         let names: Vec<&str> = plan.models.iter().map(|summary| &*summary.name).collect();
         let arena =
             allocate(arena_size, Purpose::Activation, &names.join("+"), alignment)?.map(NewMemory::share);
-        let weights = allocate(weights, Purpose::Weights, model, Request::ALIGNMENT)?;
+        let new = allocate(weights, Purpose::Weights, model, Request::ALIGNMENT)?;
         let granted = arena.as_ref().map_or(ByteSize::ZERO, |held| held.granted())
-            + weights.as_ref().map_or(ByteSize::ZERO, |held| held.granted());
-        Ok((arena, weights, granted))
+            + new.as_ref().map_or(ByteSize::ZERO, |held| held.granted());
+        if is_loaded {
+            Ok(Taken { arena, weights: None, to_load: new, granted })
+        } else {
+            Ok(Taken { arena, weights: new.map(NewMemory::share), to_load: None, granted })
+        }
     }
 
     /// Binds, making room by the ladder's policies when there is none, and waiting up to `patience` for others to

@@ -6,8 +6,14 @@ use std::fmt;
 use std::sync::Arc;
 
 use crate::device::AddressRange;
+use crate::plan::AllocationPlan;
 use crate::pool::{Allocation, AllocationId, DeviceMemoryPool, OwnerId, PoolError, Purpose, Request};
 use crate::units::ByteSize;
+
+/// What the base of a plan's arena must be a multiple of.
+pub(super) fn arena_alignment(plan: &AllocationPlan) -> u64 {
+    plan.tensors.iter().fold(1, |most, tensor| tensor.alignment.max(most))
+}
 
 /// The name that the pool knows whoever holds memory by, for as long as it is held.
 struct Owner {
@@ -31,6 +37,7 @@ pub(super) struct NewMemory {
 
 impl NewMemory {
     /// Takes memory on behalf of a model.
+    #[inline]
     pub(super) fn take(
         pool: &Arc<DeviceMemoryPool>,
         request: Request,
@@ -57,10 +64,10 @@ impl NewMemory {
         self.granted
     }
 
-    pub(super) fn share(self) -> SharedMemory {
+    pub(super) fn share(self) -> Arc<SharedMemory> {
         let Self { allocation, owner, granted } = self;
         let range = allocation.range();
-        SharedMemory { id: allocation.into_id(), range, granted, owner }
+        Arc::new(SharedMemory { id: allocation.into_id(), range, granted, owner })
     }
 }
 

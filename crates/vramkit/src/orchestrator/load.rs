@@ -112,7 +112,7 @@ pub(super) fn load(
     loader: &Loader,
     model: &Arc<str>,
     mut memory: NewMemory,
-) -> Result<(SharedMemory, Duration), NotLoadedReason> {
+) -> Result<(Arc<SharedMemory>, Duration), NotLoadedReason> {
     let start = Instant::now();
     let loaded = catch_unwind(AssertUnwindSafe(|| match loader {
         Loader::Function(function) => {

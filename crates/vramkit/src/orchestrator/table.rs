@@ -154,10 +154,10 @@ impl BindingTable {
     }
 
     /// Puts the arena of a model's group in, which it was the first of: others may share it from now on.
-    pub(super) fn arrive(&mut self, model: &Arc<str>, arena: Option<SharedMemory>) {
+    pub(super) fn arrive(&mut self, model: &Arc<str>, arena: Option<Arc<SharedMemory>>) {
         let entry = self.entries.get(model).expect("it joined");
         let group = self.groups.get_mut(&entry.group).expect("an entry's group is there");
-        (group.arena, group.ready) = (arena.map(Arc::new), true);
+        (group.arena, group.ready) = (arena, true);
     }
 
     /// Puts a model's own memory in: it is bound.
