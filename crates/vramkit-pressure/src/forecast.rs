@@ -8,8 +8,9 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::leak::slopes;
 use vramkit_units::ByteSize;
+
+use crate::leak::slopes;
 
 /// Tops that a forecast looks at.
 const TOPS: usize = 30;
@@ -21,6 +22,7 @@ const Z: f64 = 1.96;
 /// When the memory will be full, should it go on as it did.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[non_exhaustive]
 pub struct Forecast {
     /// The median slope, in bytes a second; negative when memory empties.
     pub bytes_per_second: f64,
@@ -38,6 +40,22 @@ pub struct Forecast {
 
 /// Keeps the tops of used bytes over blocks of equal time. The blocks double when there are too many, so that it looks
 /// back over at least half of what it has been told, up to a bound.
+///
+/// ```
+/// use std::time::Duration;
+///
+/// use vramkit_pressure::Forecaster;
+/// use vramkit_units::ByteSize;
+///
+/// let mut forecaster = Forecaster::default();
+/// for second in 0..100 {
+///     forecaster.push(Duration::from_secs(second), ByteSize::mb(1000 + second));
+/// }
+/// // A megabyte a second, and about 900 MB to go.
+/// let forecast = forecaster.forecast(ByteSize::mb(2000)).expect("there are tops enough");
+/// assert!((forecast.bytes_per_second - 1e6).abs() < 1.0);
+/// assert!((890.0..910.0).contains(&forecast.full_in_seconds.expect("it fills")));
+/// ```
 #[derive(Clone, Debug)]
 pub struct Forecaster {
     block: Duration,

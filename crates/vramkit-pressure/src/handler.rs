@@ -3,10 +3,26 @@
 
 use std::time::Duration;
 
-use super::policy::{PolicyLadder, PressurePolicy};
-use crate::ladder::{LadderError, LevelChange, PressureGauge, PressureLevel, Rung};
+use crate::gauge::PressureGauge;
+use crate::ladder::{LadderError, Rung};
+use crate::level::{LevelChange, PressureLevel};
+use crate::policy::{PolicyLadder, PressurePolicy};
 
 /// Chooses policies by a ladder, with cooldowns, and lets those that free too little give way.
+///
+/// ```
+/// use std::time::Duration;
+///
+/// use vramkit_pressure::{PolicyLadder, PressureHandler, PressureLevel, PressurePolicy, Turn};
+///
+/// let mut handler = PressureHandler::new(PolicyLadder::orchestrator())?;
+/// handler.read(0.95, Duration::from_secs(1));
+/// assert_eq!(handler.next(Duration::from_secs(1)), Turn::Act(PressurePolicy::Compact, 0.90));
+/// // It freed too little twice: the next policy of the rung is up.
+/// assert_eq!(handler.acted(PressureLevel::Critical, false), None);
+/// assert_eq!(handler.acted(PressureLevel::Critical, false), Some(PressurePolicy::Evict));
+/// # Ok::<(), vramkit_pressure::LadderError>(())
+/// ```
 #[derive(Debug)]
 pub struct PressureHandler {
     ladder: PolicyLadder,

@@ -7,6 +7,16 @@ use serde::Serialize;
 use vramkit_units::ByteSize;
 
 /// Bytes that may be held.
+///
+/// ```
+/// use vramkit_pressure::Limits;
+/// use vramkit_units::ByteSize;
+///
+/// let limits = Limits::new(ByteSize::gib(20), ByteSize::gib(22))?;
+/// assert_eq!(limits.hard(), ByteSize::gib(22));
+/// assert!(Limits::new(ByteSize::gib(22), ByteSize::gib(20)).is_err());
+/// # Ok::<(), vramkit_pressure::LimitsError>(())
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Limits {
@@ -17,6 +27,7 @@ pub struct Limits {
 /// Limits that make no sense.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("the soft limit ({soft}) must be above zero and below the hard one ({hard})")]
+#[non_exhaustive]
 pub struct LimitsError {
     /// As given.
     pub soft: ByteSize,
@@ -73,6 +84,7 @@ pub struct MemoryPressureWarning(pub Passed);
 
 /// The hard limit stayed passed after a cleanup, or nothing is known of the memory.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
 pub enum MemoryPressureError {
     /// Too much is held.
     #[error("hard limit passed: {0}, after a cleanup; release memory or raise the limit")]

@@ -4,7 +4,8 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use crate::ladder::{Ladder, PressureLevel, Rung};
+use crate::ladder::{Ladder, Rung};
+use crate::level::PressureLevel;
 
 /// What to do on a rung of the ladder.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]

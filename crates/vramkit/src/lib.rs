@@ -14,16 +14,19 @@
 //! * [`device`]: where memory comes from (reserve, commit, decommit).
 //! * [`pool`]: allocations in one reserved range, with owners and a leak report.
 //! * [`plan`]: tensor lifetimes become offsets in one arena, with a lower bound.
-//! * [`pressure`]: how full, as a ladder of rungs with hysteresis; limits, leaks, forecasts.
+//! * [`pressure`]: how full, as a ladder of rungs with hysteresis; admission, victims, limits, leaks, forecasts.
 //! * [`stall`]: time lost waiting for memory.
 //! * [`trace`]: every decision with its numbers.
 //! * [`monitor`]: who holds it, in a program, and letting others see it.
-//! * [`orchestrator`]: binds plans to a pool, acts under pressure, executes under the plan's schedule.
+//! * [`loader`]: weights on their way from a file to a device.
+//! * [`orchestrator`]: binds plans to a pool, acts under pressure, runs each model's work under the plan's schedule.
 //!
-//! Nothing here prints; results are values with a JSON form (see [`report`]).
+//! In: lifetimes, a device, a ladder, what a step does. Out: memory at planned places, and results as values with a JSON form
+//! (see [`report`]). Never here: printing, an option of a program, a format of a model's file.
 
 #![forbid(unsafe_code)]
 
+pub mod loader;
 pub mod monitor;
 pub mod orchestrator;
 pub mod report;
@@ -37,3 +40,8 @@ pub use vramkit_units as units;
 pub use units::{ByteSize, Step};
 
 use vramkit_pool::sync;
+
+/// The README's example is compiled.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

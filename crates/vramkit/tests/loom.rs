@@ -5,6 +5,7 @@
 use std::sync::Arc;
 
 use loom::thread;
+use vramkit::Step;
 use vramkit::orchestrator::ExecutionGate;
 use vramkit::plan::Schedule;
 
@@ -16,13 +17,13 @@ fn the_gate_keeps_two_models_to_one_clock() {
         let (other, seen) = (gate.clone(), written.clone());
         // The place that the one leaves after step 0, the other takes at step 1.
         let thread = thread::spawn(move || {
-            other.begin_step(1, 1).unwrap();
+            other.begin_step(1, Step(1)).unwrap();
             assert_eq!(seen.load(loom::sync::atomic::Ordering::Relaxed), 1);
             other.finish(1);
         });
-        gate.begin_step(0, 0).unwrap();
+        gate.begin_step(0, Step(0)).unwrap();
         written.store(1, loom::sync::atomic::Ordering::Relaxed);
-        gate.begin_step(0, 2).unwrap();
+        gate.begin_step(0, Step(2)).unwrap();
         gate.finish(0);
         thread.join().unwrap();
     });

@@ -29,6 +29,7 @@ impl Default for GenerationConfig {
     "memory grew by {growth_bytes} over {generations} generations, from {baseline_bytes} to {current_bytes}; \
      release what a generation made, or rebase when this is expected"
 )]
+#[non_exhaustive]
 pub struct MemoryLeakWarning {
     /// Generations since the baseline was taken.
     pub generations: u64,
@@ -41,6 +42,18 @@ pub struct MemoryLeakWarning {
 }
 
 /// What was held after an earlier generation.
+///
+/// ```
+/// use vramkit_pressure::leak::{GenerationBaseline, GenerationConfig};
+/// use vramkit_units::ByteSize;
+///
+/// let config = GenerationConfig { warm_up: 1, every: 1, threshold: ByteSize::mib(50) };
+/// let mut baseline = GenerationBaseline::default();
+/// assert_eq!(baseline.check(&config, 1, ByteSize::mib(1000)), None);
+/// assert_eq!(baseline.check(&config, 2, ByteSize::mib(1030)), None);
+/// let warning = baseline.check(&config, 3, ByteSize::mib(1060)).expect("60 MiB more than after the first");
+/// assert_eq!((warning.growth_bytes, warning.generations), (ByteSize::mib(60), 2));
+/// ```
 #[derive(Clone, Copy, Debug, Default)]
 pub struct GenerationBaseline {
     baseline: Option<(u64, ByteSize)>,

@@ -16,8 +16,10 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::{FLOORS, keep, shape};
 use vramkit_units::ByteSize;
+
+use super::floors::{FLOORS, keep};
+use super::shape;
 
 /// The shortest block.
 const BLOCK: Duration = Duration::from_secs(10);
@@ -59,6 +61,7 @@ const OVER: f64 = 0.3;
 /// How bytes grow.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[non_exhaustive]
 pub struct Growth {
     /// Over the window, of the level at its start.
     pub growth_ratio: f64,
@@ -80,6 +83,20 @@ pub enum GrowthEvent {
 }
 
 /// Watches one series of used bytes. A few microseconds a minute, 3 KB.
+///
+/// ```
+/// use std::time::Duration;
+///
+/// use vramkit_pressure::leak::{GrowthDetector, GrowthEvent};
+/// use vramkit_units::ByteSize;
+///
+/// let mut detector = GrowthDetector::new();
+/// let mut told = Vec::new();
+/// for second in 0..1200 {
+///     told.extend(detector.push(Duration::from_secs(second), ByteSize::mb(1000 + second)));
+/// }
+/// assert!(matches!(told[0], GrowthEvent::Fast(growth) if growth.growth_ratio > 0.2));
+/// ```
 #[derive(Clone, Debug)]
 pub struct GrowthDetector {
     lanes: Vec<Lane>,

@@ -2,6 +2,7 @@
 //! between generations of a program's work ([`GenerationBaseline`]), and a pool's ledger of owners and ages
 //! ([`OwnerLeaks`]). Only the last one can name what leaks, and only it says so.
 
+mod floors;
 mod generation;
 mod growth;
 mod owners;
@@ -11,16 +12,3 @@ pub use generation::{GenerationBaseline, GenerationConfig, MemoryLeakWarning};
 pub use growth::{Growth, GrowthDetector, GrowthEvent};
 pub use owners::{OwnerLeaks, TagEvent, TagLeak};
 pub(crate) use shape::slopes;
-
-use std::collections::VecDeque;
-
-/// Floors that are kept of a series at one scale.
-const FLOORS: usize = 30;
-
-/// Keeps a floor, in place of the oldest when there are enough.
-fn keep(floors: &mut VecDeque<f64>, floor: f64) {
-    if floors.len() == FLOORS {
-        floors.pop_front();
-    }
-    floors.push_back(floor);
-}

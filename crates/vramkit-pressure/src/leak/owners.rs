@@ -12,9 +12,10 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::{FLOORS, keep, shape};
-use vramkit_units::ByteSize;
-use vramkit_units::{Holder, LedgerEntry, Purpose};
+use vramkit_units::{ByteSize, Holder, LedgerEntry, Purpose};
+
+use super::floors::{FLOORS, keep};
+use super::shape;
 
 /// The block of the first lane, and how old its old bytes are; both double from lane to lane.
 const BLOCK: Duration = Duration::from_secs(40);
@@ -40,6 +41,7 @@ const OVER: f64 = 0.25;
 /// A tag that seems to leak.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[non_exhaustive]
 pub struct TagLeak {
     /// For whom.
     pub model: Holder,
@@ -71,6 +73,18 @@ pub enum TagEvent {
 type Key = (Holder, Purpose, String);
 
 /// Watches a pool's ledger.
+///
+/// ```
+/// use std::time::Duration;
+///
+/// use vramkit_pressure::leak::OwnerLeaks;
+/// use vramkit_units::ByteSize;
+///
+/// let mut leaks = OwnerLeaks::new(ByteSize::mib(4));
+/// // Every ten seconds or so, with the pool's ledger.
+/// assert!(leaks.check(Duration::from_secs(10), &[]).is_empty());
+/// assert_eq!(leaks.suspected().count(), 0);
+/// ```
 #[derive(Clone, Debug)]
 pub struct OwnerLeaks {
     least: ByteSize,

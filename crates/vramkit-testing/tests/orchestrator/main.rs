@@ -20,6 +20,7 @@ use vramkit_testing::{fill_pool_to_fraction, filler};
 
 mod dry_run;
 mod lease;
+mod work;
 
 fn orchestrator(capacity: ByteSize) -> MemoryOrchestrator {
     let device = Arc::new(SimulatedDevice::new(capacity));
@@ -552,7 +553,7 @@ fn the_gate_keeps_to_the_clock_and_ends_waits_on_failure() {
     std::thread::scope(|scope| {
         scope.spawn(|| {
             for step in [3, 5] {
-                gate.begin_step(1, step).unwrap();
+                gate.begin_step(1, Step(step)).unwrap();
                 assert!(
                     done.load(std::sync::atomic::Ordering::SeqCst) >= step - 1,
                     "steps before {step} are done"
@@ -561,7 +562,7 @@ fn the_gate_keeps_to_the_clock_and_ends_waits_on_failure() {
             gate.finish(1);
         });
         for step in 0..8 {
-            gate.begin_step(0, step).unwrap();
+            gate.begin_step(0, Step(step)).unwrap();
             done.store(step, std::sync::atomic::Ordering::SeqCst);
         }
         gate.finish(0);

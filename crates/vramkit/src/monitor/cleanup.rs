@@ -1,14 +1,14 @@
 //! Freeing memory on purpose: callbacks of the program, then what the source itself can give back, with both amounts before
-//! and after. No lock is held while any of it runs.
+//! and after. No lock is held while any of it runs; when it is due is the monitor's to say.
 
-use std::sync::Arc;
-use std::sync::atomic::Ordering::Relaxed;
-use std::time::Instant;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
 
 use serde::Serialize;
 
 use super::snapshot::Usage;
-use super::vram::VramMonitor;
+use super::source::MemorySource;
 use crate::device::Reading;
 use crate::sync::lock_std;
 use crate::units::ByteSize;
@@ -16,6 +16,7 @@ use crate::units::ByteSize;
 /// Why memory is cleaned up.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
+#[non_exhaustive]
 pub enum CleanupReason {
     /// Somebody asked.
     Asked,
@@ -29,6 +30,7 @@ pub enum CleanupReason {
 
 /// What a cleanup did.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
 pub struct CleanupReport {
     /// Why.
     pub reason: CleanupReason,
@@ -42,27 +44,60 @@ pub struct CleanupReport {
     pub freed_reserved_bytes: ByteSize,
 }
 
-pub(super) type Callback = Arc<dyn Fn(CleanupReason) + Send + Sync>;
+type Callback = Arc<dyn Fn(CleanupReason) + Send + Sync>;
 
-impl VramMonitor {
-    /// Calls a function that may free memory at every cleanup, without any lock of the monitor.
-    pub fn register_cleanup_callback(&self, callback: impl Fn(CleanupReason) + Send + Sync + 'static) {
-        lock_std(&self.shared.callbacks).push(Arc::new(callback));
+/// Cleans one source up.
+pub(super) struct Cleaner {
+    source: Arc<dyn MemorySource>,
+    cooldown: Duration,
+    callbacks: Mutex<Vec<Callback>>,
+    cleanups: AtomicU64,
+    last: Mutex<Option<Instant>>,
+    /// Whether a thread is at it.
+    busy: AtomicBool,
+}
+
+impl Cleaner {
+    pub(super) fn new(source: Arc<dyn MemorySource>, cooldown: Duration) -> Self {
+        Self {
+            source,
+            cooldown,
+            callbacks: Mutex::new(Vec::new()),
+            cleanups: AtomicU64::new(0),
+            last: Mutex::new(None),
+            busy: AtomicBool::new(false),
+        }
     }
 
-    /// Frees what can be freed: the callbacks, then the source itself.
-    pub fn cleanup(&self) -> CleanupReport {
-        self.run_cleanup(CleanupReason::Asked)
+    pub(super) fn register(&self, callback: Callback) {
+        lock_std(&self.callbacks).push(callback);
     }
 
-    pub(super) fn run_cleanup(&self, reason: CleanupReason) -> CleanupReport {
-        let before = self.shared.source.read();
-        let callbacks = lock_std(&self.shared.callbacks).clone();
+    /// How many there were.
+    pub(super) fn cleanups(&self) -> u64 {
+        self.cleanups.load(Relaxed)
+    }
+
+    /// Since the last one.
+    pub(super) fn since_last(&self) -> Option<Duration> {
+        lock_std(&self.last).map(|last| last.elapsed())
+    }
+
+    /// Forgets how many there were, and when.
+    pub(super) fn reset(&self) {
+        self.cleanups.store(0, Relaxed);
+        *lock_std(&self.last) = None;
+    }
+
+    /// Cleans up, here and now.
+    pub(super) fn run(&self, reason: CleanupReason) -> CleanupReport {
+        let before = self.source.read();
+        let callbacks = lock_std(&self.callbacks).clone();
         callbacks.iter().for_each(|callback| callback(reason));
-        self.shared.source.reclaim();
-        let after = self.shared.source.read();
-        self.shared.cleanups.fetch_add(1, Relaxed);
-        lock_std(&self.shared.state).last_cleanup = Some(Instant::now());
+        self.source.reclaim();
+        let after = self.source.read();
+        self.cleanups.fetch_add(1, Relaxed);
+        *lock_std(&self.last) = Some(Instant::now());
         let pair = |of: fn(&Usage) -> &Reading<ByteSize>| [of(&before).value, of(&after).value];
         let freed = |pair: [Option<ByteSize>; 2]| match pair {
             [Some(before), Some(after)] => before.saturating_sub(after),
@@ -81,28 +116,26 @@ impl VramMonitor {
         report
     }
 
-    /// One at a time, and not within the cooldown.
-    pub(super) fn clean_up_elsewhere(&self, reason: CleanupReason) {
-        let cooling = lock_std(&self.shared.state)
-            .last_cleanup
-            .is_some_and(|last| last.elapsed() < self.shared.config.cleanup_cooldown);
-        if cooling || self.shared.cleaning.swap(true, Relaxed) {
+    /// Cleans up on a thread of its own: one at a time, and not within the cooldown.
+    pub(super) fn run_elsewhere(self: &Arc<Self>, reason: CleanupReason) {
+        let cooling = self.since_last().is_some_and(|time| time < self.cooldown);
+        if cooling || self.busy.swap(true, Relaxed) {
             return;
         }
-        let monitor = self.clone();
+        let cleaner = self.clone();
         let spawned = std::thread::Builder::new().name("vramkit-cleanup".into()).spawn(move || {
             // Also when a callback panics.
-            struct Done(VramMonitor);
+            struct Done(Arc<Cleaner>);
             impl Drop for Done {
                 fn drop(&mut self) {
-                    self.0.shared.cleaning.store(false, Relaxed);
+                    self.0.busy.store(false, Relaxed);
                 }
             }
-            let done = Done(monitor);
-            done.0.run_cleanup(reason);
+            let done = Done(cleaner);
+            done.0.run(reason);
         });
         if let Err(error) = spawned {
-            self.shared.cleaning.store(false, Relaxed);
+            self.busy.store(false, Relaxed);
             tracing::warn!(%error, "no thread for a cleanup");
         }
     }

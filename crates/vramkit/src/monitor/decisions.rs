@@ -7,7 +7,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use serde_json::{Number, Value};
 
-use super::snapshot::utc;
+use super::utc::utc;
 use crate::trace::{TraceCollector, TraceEvent};
 
 /// Most decisions of a pool.

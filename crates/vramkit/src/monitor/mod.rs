@@ -7,17 +7,41 @@
 //!              origin)    └──► time lost waiting                                      [stall]
 //! ```
 //!
-//! Nothing here decides what to do about it (that is the [`orchestrator`](crate::orchestrator)'s job) and nothing waits
-//! for a reader: a process that wants to be seen from outside makes a [`Publisher`](publish::Publisher).
+//! In: the numbers of a source, and what the program is at. Out: snapshots, warnings, errors and counts as values. Never
+//! here: a decision about a model's memory (that is the orchestrator's job), or waiting for a reader: a process that wants to
+//! be seen from outside makes a [`Publisher`](publish::Publisher).
+//!
+//! ```
+//! use std::sync::Arc;
+//!
+//! use vramkit::ByteSize;
+//! use vramkit::device::SimulatedDevice;
+//! use vramkit::monitor::{Limits, MonitorConfig, VramMonitor};
+//! use vramkit::pool::DeviceMemoryPool;
+//!
+//! let capacity = ByteSize::gib(1);
+//! let pool = Arc::new(DeviceMemoryPool::new(Arc::new(SimulatedDevice::new(capacity)), capacity)?);
+//! let limits = Some(Limits::new(ByteSize::mib(700), ByteSize::mib(900))?);
+//! let monitor = VramMonitor::with_config(pool, MonitorConfig { limits, ..MonitorConfig::default() })?;
+//! assert!(monitor.check_limits("decode")?.is_none());
+//! let warning = monitor.preflight(ByteSize::mib(750), "prefill")?.expect("that is past the soft limit");
+//! assert_eq!(warning.0.excess_bytes, ByteSize::mib(50));
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
 
 mod cleanup;
+mod config;
 mod decisions;
 mod models;
 pub mod names;
+mod pool_use;
 #[cfg(unix)]
 pub mod publish;
 mod snapshot;
-mod vram;
+mod source;
+mod stats;
+mod utc;
+mod vram_monitor;
 
 pub use crate::pressure::{
     Forecast, Forecaster, Limits, LimitsError, MemoryPressureError, MemoryPressureWarning, Passed, leak,
@@ -25,12 +49,15 @@ pub use crate::pressure::{
 };
 pub use crate::stall::{Stall, StallMeter, StallTimes};
 pub use cleanup::{CleanupReason, CleanupReport};
+pub use config::MonitorConfig;
 pub use decisions::Decision;
 pub use models::{AdmissionError, ModelUse};
-pub use snapshot::{
-    CudaSource, DeviceName, DeviceSource, MemorySource, PoolUse, ProcessUse, Snapshot, Usage, utc,
-};
-pub use vram::{MonitorConfig, MonitorStats, VramMonitor};
+pub use pool_use::PoolUse;
+pub use snapshot::{DeviceName, ProcessUse, Snapshot, Usage};
+pub use source::{CudaSource, DeviceSource, MemorySource};
+pub use stats::MonitorStats;
+pub use utc::utc;
+pub use vram_monitor::VramMonitor;
 
 #[cfg(test)]
 #[cfg(not(loom))]

@@ -1,15 +1,17 @@
-//! Which models should need how much: admitted before they start, compared with what they hold afterwards.
+//! Which models should need how much: admitted before they start, compared with what they hold afterwards. Numbers of one
+//! reading come in; nothing is read here.
 
 use std::collections::BTreeMap;
 
 use serde::Serialize;
 
-use super::vram::VramMonitor;
-use crate::sync::lock_std;
+use super::snapshot::Usage;
+use crate::pressure::{Admission, Limits, Refusal};
 use crate::units::ByteSize;
 
 /// A model that was announced.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
 pub struct ModelUse {
     /// Its name.
     pub model: String,
@@ -24,6 +26,7 @@ pub struct ModelUse {
 /// A model cannot be started.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("model `{model}` cannot be started: needs {required}, {available} available; {reason}")]
+#[non_exhaustive]
 pub struct AdmissionError {
     /// The model.
     pub model: String,
@@ -35,60 +38,62 @@ pub struct AdmissionError {
     pub reason: &'static str,
 }
 
-impl VramMonitor {
-    /// Announces a model before it is started: an error when the limit, the other models that were announced, or what is
-    /// free does not leave enough. Announced again, it replaces itself.
-    pub fn register_model(&self, model: &str, expected: ByteSize) -> Result<(), AdmissionError> {
-        let usage = self.shared.source.read();
-        let measured: BTreeMap<String, ByteSize> = self.shared.source.models().into_iter().collect();
-        let mut state = lock_std(&self.shared.state);
-        let allowed = match (self.shared.config.limits, usage.total_bytes.value) {
-            (Some(limits), Some(total)) => limits.hard().min(total),
-            (Some(limits), None) => limits.hard(),
-            (None, Some(total)) => total,
-            (None, None) => ByteSize::MAX,
-        };
-        let others = state.models.iter().filter(|(name, _)| *name != model);
+/// What models hold, by name.
+type Measured = BTreeMap<String, ByteSize>;
+
+/// The models that were announced, with what they are to need.
+#[derive(Default)]
+pub(super) struct AnnouncedModels(Measured);
+
+impl AnnouncedModels {
+    /// Notes a model, in place of what it announced before, if what is left is enough.
+    pub(super) fn admit(
+        &mut self,
+        model: &str,
+        expected: ByteSize,
+        usage: &Usage,
+        limits: Option<Limits>,
+        measured: &Measured,
+    ) -> Result<(), AdmissionError> {
+        let held = |name: &str| measured.get(name).copied().unwrap_or_default();
+        let others = self.0.iter().filter(|(name, _)| *name != model);
         // A model that holds more than it was said to need counts with what it holds.
-        let promised = others.fold(0u64, |sum, (name, bytes)| {
-            sum.saturating_add(bytes.bytes().max(measured.get(name).map_or(0, |held| held.bytes())))
+        let promised = others.fold(ByteSize::ZERO, |sum, (name, &bytes)| {
+            sum.checked_add(bytes.max(held(name))).unwrap_or(ByteSize::MAX)
         });
-        let left = allowed.bytes().saturating_sub(promised);
-        let refuse = |available: u64, reason| {
-            Err(AdmissionError {
-                model: model.to_owned(),
-                required: expected,
-                available: ByteSize::new(available),
-                reason,
-            })
+        let admission = Admission {
+            capacity: usage.total_bytes.value,
+            limits,
+            promised,
+            free: usage.free_bytes.value,
+            own: held(model),
+            rejecting: None,
         };
-        if expected.bytes() > left {
-            return refuse(left, "other models were announced first: release one, or raise the limit");
+        if let Err(refusal) = admission.check(expected) {
+            let (available, reason) = match refusal {
+                Refusal::Free { available } => (available, "memory is held by others: see `vramkit top`"),
+                Refusal::Promised { available } => {
+                    (available, "other models were announced first: release one, or raise the limit")
+                }
+                Refusal::Level { .. } => (ByteSize::ZERO, "pressure is too high"),
+            };
+            return Err(AdmissionError { model: model.to_owned(), required: expected, available, reason });
         }
-        let own = measured.get(model).map_or(0, |held| held.bytes());
-        if let Some(free) = usage.free_bytes.value
-            && expected.bytes().saturating_sub(own) > free.bytes()
-        {
-            return refuse(free.bytes() + own, "memory is held by others: see `vramkit top`");
-        }
-        state.models.insert(model.to_owned(), expected);
+        self.0.insert(model.to_owned(), expected);
         Ok(())
     }
 
-    /// Forgets a model; whether it was known.
-    pub fn forget_model(&self, model: &str) -> bool {
-        lock_std(&self.shared.state).models.remove(model).is_some()
+    /// Whether it was known.
+    pub(super) fn forget(&mut self, model: &str) -> bool {
+        self.0.remove(model).is_some()
     }
 
-    /// What models were said to need against what they hold.
-    pub fn models(&self) -> Vec<ModelUse> {
-        let measured: BTreeMap<String, ByteSize> = self.shared.source.models().into_iter().collect();
-        let state = lock_std(&self.shared.state);
-        let models = state.models.iter().map(|(model, expected)| {
+    pub(super) fn compare(&self, measured: &Measured) -> Vec<ModelUse> {
+        let models = self.0.iter().map(|(model, &expected)| {
             let measured = measured.get(model).copied();
             ModelUse {
                 model: model.clone(),
-                expected_bytes: *expected,
+                expected_bytes: expected,
                 measured_bytes: measured,
                 difference_bytes: measured
                     .map(|measured| measured.bytes().wrapping_sub(expected.bytes()) as i64),

@@ -6,8 +6,11 @@ use std::sync::{Arc, OnceLock};
 use serde::Serialize;
 
 use super::cleanup::CleanupReport;
-use super::snapshot::{CudaSource, DeviceSource, MemorySource, Snapshot, utc};
-use super::vram::{MonitorStats, VramMonitor};
+use super::snapshot::Snapshot;
+use super::source::{CudaSource, DeviceSource, MemorySource};
+use super::stats::MonitorStats;
+use super::utc::utc;
+use super::vram_monitor::VramMonitor;
 use crate::device::{CudaDevice, HostDevice};
 use crate::units::ByteSize;
 

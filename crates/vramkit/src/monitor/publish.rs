@@ -3,6 +3,24 @@
 //!
 //! Opt-in: a program makes a [`Publisher`] and keeps it. `vramkit top` and `vramkit serve` read all that they may.
 //!
+//! ```no_run
+//! use std::sync::Arc;
+//!
+//! use vramkit::ByteSize;
+//! use vramkit::device::HostDevice;
+//! use vramkit::monitor::publish::{PublishedReader, Publisher, folder};
+//! use vramkit::pool::DeviceMemoryPool;
+//!
+//! let capacity = ByteSize::mib(64);
+//! let pool = Arc::new(DeviceMemoryPool::new(Arc::new(HostDevice::new(capacity)), capacity)?);
+//! let _publisher = Publisher::new(&[("main", &pool)])?;
+//! // In another process:
+//! for process in PublishedReader::default().read(&folder()) {
+//!     println!("{}: {} pools", process.pid, process.pools.len());
+//! }
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
 //! A forked child has its parent's publisher, but neither its thread nor the right to its socket: there it does nothing.
 
 use std::collections::HashMap;
@@ -19,7 +37,7 @@ use std::time::{Duration, Instant};
 use serde::{Deserialize, Serialize};
 
 use super::decisions::Decision;
-use super::snapshot::PoolUse;
+use super::pool_use::PoolUse;
 use crate::pool::DeviceMemoryPool;
 use crate::sync::lock_std;
 use crate::trace::TraceCollector;
@@ -31,6 +49,7 @@ fn is_own(folder: &Path) -> bool {
 
 /// What a process publishes.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct Published {
     /// `vramkit.published/1`.
     pub schema: String,
@@ -78,6 +97,10 @@ impl Shown {
 
 impl Publisher {
     /// Publishes pools under their names, in [`folder`].
+    ///
+    /// # Errors
+    ///
+    /// When the folder is another user's, or the socket or its thread cannot be made.
     pub fn new(pools: &[(&str, &Arc<DeviceMemoryPool>)]) -> io::Result<Self> {
         Self::within(&folder(), pools)
     }
@@ -110,7 +133,7 @@ impl Publisher {
     }
 
     /// Shows the last decisions of a pool's orchestrator
-    /// ([`MemoryOrchestrator::trace`](crate::orchestrator::MemoryOrchestrator::trace)) beside the pool of that name. False
+    /// (its `trace`) beside the pool of that name. False
     /// when there is none of that name.
     pub fn show_decisions(&self, pool: &str, trace: &Arc<TraceCollector>) -> bool {
         let mut shown = lock_std(&self.shown);

@@ -11,6 +11,7 @@ use crate::units::ByteSize;
 
 /// Why nothing was read or written (after a device's error: perhaps a part).
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
+#[non_exhaustive]
 pub enum AccessError {
     /// The binding has ended.
     #[error(transparent)]

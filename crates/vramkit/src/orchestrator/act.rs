@@ -1,86 +1,20 @@
-//! What the policies do. Each works out what it would free, and does it unless this is a dry run.
+//! What the policies do. Each works out what it would free, and does it unless this is a dry run. Whose turn it is, and who
+//! goes first, is judged in [`pressure`](crate::pressure).
 
 use std::sync::Arc;
 
-use super::book::TakenGroup;
-use super::held::SharedMemory;
+use super::action::{Action, PolicyOutcome};
+use super::degrade::DegradeRequest;
+use super::held::{NewMemory, SharedMemory, arena_alignment};
+use super::memory_orchestrator::MemoryOrchestrator;
 use super::stale::StaleReason;
-use super::{MemoryOrchestrator, PressurePolicy, Turn};
+use super::table::TakenGroup;
 use crate::plan::{AllocationPlan, Model};
 use crate::pool::{Purpose, Request};
-use crate::pressure::PressureLevel;
+use crate::pressure::{PressurePolicy, Turn};
 use crate::sync::lock;
 use crate::trace::Event;
 use crate::units::ByteSize;
-
-/// What a model is asked when it is to make do with less.
-#[derive(Clone, Debug)]
-pub struct DegradeRequest {
-    /// The model.
-    pub model: Arc<str>,
-    /// Its demand as planned now.
-    pub current: Model,
-    /// Bytes wanted, of it and the others together.
-    pub wanted: ByteSize,
-}
-
-/// What a policy did, or in a dry run would have done.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Action {
-    /// There was no pressure.
-    NoPressure,
-    /// The rung's cooldown has not passed.
-    CoolingDown,
-    /// It was written down.
-    Logged,
-    /// New bindings are refused until the level falls.
-    Rejecting,
-    /// These bindings were released.
-    Evicted(Vec<Arc<str>>),
-    /// No idle binding would free anything.
-    NothingToEvict,
-    /// The arenas of these models were planned again, and the pool trimmed.
-    Compacted(Vec<Arc<str>>),
-    /// No arena would shrink.
-    NothingToCompact,
-    /// These models make do with less.
-    Degraded(Vec<Arc<str>>),
-    /// No idle model can make do with less.
-    NothingToDegrade,
-}
-
-impl std::fmt::Display for Action {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let list = |verb: &str, models: &[Arc<str>]| format!("{verb} {}", models.join(", "));
-        f.write_str(&match self {
-            Self::NoPressure => "no pressure".to_owned(),
-            Self::CoolingDown => "cooling down".to_owned(),
-            Self::Logged => "logged".to_owned(),
-            Self::Rejecting => "new bindings are refused".to_owned(),
-            Self::Evicted(models) => list("evicted", models),
-            Self::NothingToEvict => "nothing to evict".to_owned(),
-            Self::Compacted(models) => list("compacted", models),
-            Self::NothingToCompact => "nothing to compact".to_owned(),
-            Self::Degraded(models) => list("degraded", models),
-            Self::NothingToDegrade => "nothing to degrade".to_owned(),
-        })
-    }
-}
-
-/// What came of handling pressure.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct PolicyOutcome {
-    /// The policy whose turn it was; `None` when there was nothing to do.
-    pub policy: Option<PressurePolicy>,
-    /// The level that it was handled at.
-    pub level: PressureLevel,
-    /// Bytes that were wanted.
-    pub wanted: ByteSize,
-    /// Bytes of the pool that were freed, or in a dry run would have been.
-    pub freed: ByteSize,
-    /// What was done.
-    pub action: Action,
-}
 
 impl MemoryOrchestrator {
     /// Reads the pressure and lets the policy whose turn it is on that rung act: enough to leave the rung, if it
@@ -168,11 +102,11 @@ impl MemoryOrchestrator {
     }
 
     fn evict(&self, wanted: ByteSize) -> (Action, ByteSize) {
-        let victims = lock(&self.shared.book).victims(wanted);
+        let victims = lock(&self.shared.table).victims(wanted);
         let (mut models, mut freed) = (Vec::new(), ByteSize::ZERO);
         for victim in victims {
-            freed += if self.dry_run { victim.frees } else { self.evict_one(&victim.model) };
-            models.push(victim.model);
+            freed += if self.dry_run { victim.frees } else { self.evict_one(&victim.who) };
+            models.push(victim.who);
         }
         if models.is_empty() { (Action::NothingToEvict, freed) } else { (Action::Evicted(models), freed) }
     }
@@ -189,7 +123,7 @@ impl MemoryOrchestrator {
     /// Plans again for the models of each arena that are still bound, when some of its plan's models are not.
     fn compact(&self) -> (Action, ByteSize) {
         let (mut models, mut freed) = (Vec::new(), ByteSize::ZERO);
-        let groups = lock(&self.shared.book).idle_groups();
+        let groups = lock(&self.shared.table).idle_groups();
         for (id, plan, members) in groups {
             if members.len() == plan.models.len() {
                 continue;
@@ -221,7 +155,7 @@ impl MemoryOrchestrator {
     /// Asks idle models for smaller footprints until enough is free.
     fn degrade(&self, wanted: ByteSize) -> (Action, ByteSize) {
         let (mut models, mut freed) = (Vec::new(), ByteSize::ZERO);
-        let groups = lock(&self.shared.book).idle_groups();
+        let groups = lock(&self.shared.table).idle_groups();
         for (id, plan, members) in groups {
             if freed >= wanted {
                 break;
@@ -229,7 +163,7 @@ impl MemoryOrchestrator {
             let mut demands = plan.models_named(|name| members.iter().any(|member| **member == *name));
             let mut smaller = Vec::new();
             for demand in &mut demands {
-                let Some(degrader) = lock(&self.shared.book).degrader(&demand.name) else {
+                let Some(degrader) = lock(&self.shared.table).degrader(&demand.name) else {
                     continue;
                 };
                 let request = DegradeRequest {
@@ -300,11 +234,11 @@ impl MemoryOrchestrator {
         if self.dry_run {
             return Some(sizes);
         }
-        let taken = lock(&self.shared.book).take_group(id, members, why)?;
+        let taken = lock(&self.shared.table).take_group(id, members, why)?;
         let (plan, arena) = self.remake(taken, plan);
         let lost = arena.is_none() && !plan.arena_size.is_zero();
-        // What the book does not want back (its models were released meanwhile) is dropped here, unlocked.
-        let unwanted = lock(&self.shared.book).put_back(id, plan, arena);
+        // What the table does not want back (its models were released meanwhile) is dropped here, unlocked.
+        let unwanted = lock(&self.shared.table).put_back(id, plan, arena);
         drop(unwanted);
         self.shared.wake();
         (!lost).then_some(sizes)
@@ -320,10 +254,11 @@ impl MemoryOrchestrator {
     ) -> (Arc<AllocationPlan>, Option<Arc<SharedMemory>>) {
         let TakenGroup { plan: old, arena, members } = taken;
         drop(arena);
-        let allocate = |plan: &AllocationPlan| -> Option<SharedMemory> {
-            let alignment = plan.tensors.iter().map(|tensor| tensor.alignment).max().unwrap_or(1);
+        let allocate = |plan: &AllocationPlan| -> Option<Arc<SharedMemory>> {
+            let alignment = arena_alignment(plan);
             let request = Request::new(plan.arena_size).alignment(alignment);
-            SharedMemory::take(&self.pool, request, &members.join("+"), Purpose::Activation)
+            NewMemory::take(&self.pool, request, &members.join("+"), Purpose::Activation)
+                .map(NewMemory::share)
                 .map_err(|error| tracing::warn!(%error, "remaking an arena failed"))
                 .ok()
         };
@@ -331,7 +266,7 @@ impl MemoryOrchestrator {
             return (plan, None);
         }
         match allocate(&plan) {
-            Some(arena) => (plan, Some(Arc::new(arena))),
+            Some(arena) => (plan, Some(arena)),
             None => {
                 for member in &members {
                     self.evict_one(member);

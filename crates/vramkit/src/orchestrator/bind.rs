@@ -3,21 +3,50 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::binding::{BindError, MemoryBinding};
-use super::book::Join;
-use super::held::SharedMemory;
-use super::load::{Loader, WeightsLoad, load};
+use super::binding::MemoryBinding;
+use super::error::BindError;
+use super::held::{NewMemory, SharedMemory, arena_alignment};
+use super::load::{Loader, load};
+use super::memory_orchestrator::MemoryOrchestrator;
 use super::stale::StaleReason;
-use super::{MemoryOrchestrator, Release};
+use super::table::Join;
 use crate::plan::AllocationPlan;
 use crate::pool::{PoolError, Purpose, Request};
+use crate::pressure::{Admission, Refusal};
 use crate::sync::lock;
 use crate::trace::Event;
 use crate::units::ByteSize;
 
+/// What a release gave back.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Release {
+    /// What the binding gave back to the pool; 0 for a model that was not bound, and for one whose arena others
+    /// still share.
+    pub freed: ByteSize,
+    /// What it will give back when the runs that use it have ended.
+    pub deferred: ByteSize,
+    /// Whether the model was bound.
+    pub was_bound: bool,
+}
+
+/// What a model that is being bound has got of the pool.
+struct Taken {
+    arena: Option<Arc<SharedMemory>>,
+    /// When nobody is to load them.
+    weights: Option<Arc<SharedMemory>>,
+    /// Weights that are nobody else's until they are loaded.
+    to_load: Option<NewMemory>,
+    granted: ByteSize,
+}
+
 impl MemoryOrchestrator {
     /// Takes memory for a model of a plan: its parameters, and the plan's arena unless another of its models
-    /// holds that already. An error has changed nothing.
+    /// holds that already. Makes no room and waits for none (see [`admit`](Self::admit)), but for a policy that is remaking the
+    /// arena.
+    ///
+    /// # Errors
+    ///
+    /// Each [`BindError`]; it has changed nothing, and is recorded as a rejection.
     pub fn bind(&self, model: &str, plan: &Arc<AllocationPlan>) -> Result<MemoryBinding, BindError> {
         let outcome = self.try_bind(model, plan);
         if let Err(error) = &outcome {
@@ -43,38 +72,39 @@ impl MemoryOrchestrator {
         };
         let name = summary.name.clone();
         self.refuse_under_pressure(&name)?;
-        let mut book = lock(&self.shared.book);
+        let mut table = lock(&self.shared.table);
         let join = loop {
-            match book.join(&name, plan)? {
-                Join::Wait => book = self.shared.wait(book),
+            match table.join(&name, plan)? {
+                Join::Wait => table = self.shared.wait(table),
                 join => break join,
             }
         };
-        drop(book);
-        // From here on the book says that the model is being bound, and that the arena is being made.
+        let loader = if summary.weights.is_zero() { None } else { table.loader(&name) };
+        drop(table);
+        // From here on the table says that the model is being bound, and that the arena is being made.
         let first = matches!(join, Join::First);
-        let (arena, mut weights, granted) = match self.take(&name, plan, summary.weights, first) {
+        let taken = match self.take(&name, plan, summary.weights, (first, loader.is_some())) {
             Ok(taken) => taken,
             Err(error) => {
                 self.abandon(&name);
                 return Err(error);
             }
         };
-        let mut book = lock(&self.shared.book);
+        let Taken { arena, mut weights, to_load, granted } = taken;
+        let mut table = lock(&self.shared.table);
         if first {
             // Others may share it from here on, while this one's weights are being loaded.
-            book.arrive(&name, arena);
+            table.arrive(&name, arena);
         }
-        let loader = weights.as_ref().and_then(|_| book.loader(&name));
-        if let Some(loader) = loader {
-            drop(book);
+        if let Some((new, loader)) = to_load.zip(loader) {
+            drop(table);
             self.shared.wake();
-            weights = self.load(&name, weights, &loader)?;
-            book = lock(&self.shared.book);
+            weights = Some(self.load(&name, new, &loader)?);
+            table = lock(&self.shared.table);
         }
-        let seat = book.complete(&name, weights.map(Arc::new));
-        drop(book);
-        let binding = self.binding_of(seat);
+        let bound = table.complete(&name, weights);
+        drop(table);
+        let binding = self.binding_of(bound);
         self.shared.wake();
         self.note(Event::Bound {
             model: name.to_string(),
@@ -89,19 +119,17 @@ impl MemoryOrchestrator {
     fn load(
         &self,
         model: &Arc<str>,
-        weights: Option<SharedMemory>,
+        weights: NewMemory,
         loader: &Loader,
-    ) -> Result<Option<SharedMemory>, BindError> {
-        let Some(held) = weights else { return Ok(None) };
-        let size = held.range().size;
-        match load(loader, &WeightsLoad::new(model, &held)) {
-            Ok(elapsed) => {
+    ) -> Result<Arc<SharedMemory>, BindError> {
+        let size = weights.size();
+        match load(loader, model, weights) {
+            Ok((held, elapsed)) => {
                 let elapsed_seconds = elapsed.as_secs_f64();
                 self.note(Event::Loaded { model: model.to_string(), loaded_bytes: size, elapsed_seconds });
-                Ok(Some(held))
+                Ok(held)
             }
             Err(reason) => {
-                drop(held);
                 self.abandon(model);
                 Err(BindError::NotLoaded { model: model.clone(), weights: size, reason })
             }
@@ -109,7 +137,7 @@ impl MemoryOrchestrator {
     }
 
     fn abandon(&self, model: &Arc<str>) {
-        let unwanted = lock(&self.shared.book).abandon(model);
+        let unwanted = lock(&self.shared.table).abandon(model);
         // Dropped without the lock: this calls the pool.
         drop(unwanted);
         self.shared.wake();
@@ -119,24 +147,30 @@ impl MemoryOrchestrator {
     pub(super) fn needed(&self, model: &str, plan: &Arc<AllocationPlan>) -> ByteSize {
         let weights =
             plan.models.iter().find(|summary| &*summary.name == model).map_or(ByteSize::ZERO, |s| s.weights);
-        let arena = if lock(&self.shared.book).has_arena(plan) { ByteSize::ZERO } else { plan.arena_size };
+        let arena = if lock(&self.shared.table).has_arena(plan) { ByteSize::ZERO } else { plan.arena_size };
         let round = |size: ByteSize| size.checked_align_up(Request::ALIGNMENT).unwrap_or(ByteSize::MAX);
         round(weights).checked_add(round(arena)).unwrap_or(ByteSize::MAX)
     }
 
     fn refuse_under_pressure(&self, model: &Arc<str>) -> Result<(), BindError> {
-        let handler = lock(&self.handler);
-        let Some((level, threshold)) = handler.rejecting().map(|rung| (rung.level, rung.enter)) else {
-            return Ok(());
-        };
-        drop(handler);
-        Err(BindError::Rejected {
-            model: model.clone(),
-            used: self.pool.used(),
-            capacity: self.pool.capacity(),
-            level,
-            threshold,
-        })
+        let rejecting = lock(&self.handler).rejecting().map(|rung| (rung.level, rung.enter));
+        // Its bytes are judged later, when it is known whether its arena is there.
+        let admission = Admission { rejecting, ..Admission::default() };
+        admission.check(ByteSize::ZERO).map_err(|refusal| self.refusal(model, refusal, ByteSize::ZERO))
+    }
+
+    /// What a refusal means for a model that needs so many bytes.
+    #[cold]
+    fn refusal(&self, model: &Arc<str>, refusal: Refusal, needed: ByteSize) -> BindError {
+        let (model, capacity) = (model.clone(), self.pool.capacity());
+        match refusal {
+            Refusal::Level { level, enter: threshold } => {
+                BindError::Rejected { model, used: self.pool.used(), capacity, level, threshold }
+            }
+            Refusal::Promised { available } | Refusal::Free { available } => {
+                BindError::InsufficientMemory { model, needed, available, capacity }
+            }
+        }
     }
 
     /// Allocates what a binding needs; on an error, what was allocated is dropped again.
@@ -145,19 +179,19 @@ impl MemoryOrchestrator {
         model: &Arc<str>,
         plan: &AllocationPlan,
         weights: ByteSize,
-        first: bool,
-    ) -> Result<(Option<SharedMemory>, Option<SharedMemory>, ByteSize), BindError> {
-        let alignment = plan.tensors.iter().map(|tensor| tensor.alignment).max().unwrap_or(1);
+        (first, is_loaded): (bool, bool),
+    ) -> Result<Taken, BindError> {
+        let alignment = arena_alignment(plan);
         let allocate = |size: ByteSize,
                         purpose: Purpose,
                         owner: &str,
                         alignment: u64|
-         -> Result<Option<SharedMemory>, BindError> {
+         -> Result<Option<NewMemory>, BindError> {
             if size.is_zero() {
                 return Ok(None);
             }
             let request = Request::new(size).alignment(alignment).tag(self.pool.tag(model));
-            SharedMemory::take(&self.pool, request, owner, purpose).map(Some).map_err(|error| match error {
+            NewMemory::take(&self.pool, request, owner, purpose).map(Some).map_err(|error| match error {
                 PoolError::OutOfMemory(error) if error.device_error.is_none() => {
                     BindError::InsufficientMemory {
                         model: model.clone(),
@@ -169,22 +203,29 @@ impl MemoryOrchestrator {
                 error => BindError::Pool { model: model.clone(), error },
             })
         };
-        let available = self.pool.available();
         let arena_size = if first { plan.arena_size } else { ByteSize::ZERO };
         let needed = arena_size.checked_add(weights).unwrap_or(ByteSize::MAX);
-        if needed > available {
-            let capacity = self.pool.capacity();
-            return Err(BindError::InsufficientMemory { model: model.clone(), needed, available, capacity });
-        }
+        let admission = Admission { free: Some(self.pool.available()), ..Admission::default() };
+        admission.check(needed).map_err(|refusal| self.refusal(model, refusal, needed))?;
         let names: Vec<&str> = plan.models.iter().map(|summary| &*summary.name).collect();
-        let arena = allocate(arena_size, Purpose::Activation, &names.join("+"), alignment)?;
-        let weights = allocate(weights, Purpose::Weights, model, Request::ALIGNMENT)?;
-        let granted = [&arena, &weights].into_iter().flatten().map(|held| held.granted()).sum();
-        Ok((arena, weights, granted))
+        let arena =
+            allocate(arena_size, Purpose::Activation, &names.join("+"), alignment)?.map(NewMemory::share);
+        let new = allocate(weights, Purpose::Weights, model, Request::ALIGNMENT)?;
+        let granted = arena.as_ref().map_or(ByteSize::ZERO, |held| held.granted())
+            + new.as_ref().map_or(ByteSize::ZERO, |held| held.granted());
+        if is_loaded {
+            Ok(Taken { arena, weights: None, to_load: new, granted })
+        } else {
+            Ok(Taken { arena, weights: new.map(NewMemory::share), to_load: None, granted })
+        }
     }
 
     /// Binds, making room by the ladder's policies when there is none, and waiting up to `patience` for others to
     /// release. Returns the binding and the time waited.
+    ///
+    /// # Errors
+    ///
+    /// As [`bind`](Self::bind); for lack of memory, when room could not be made in time.
     pub fn admit(
         &self,
         model: &str,
@@ -196,7 +237,7 @@ impl MemoryOrchestrator {
         // From before it looks: what is freed after that is noted.
         let _waiting = self.shared.waiting();
         loop {
-            let before = lock(&self.shared.book).changes();
+            let before = lock(&self.shared.table).changes();
             let refused = match self.try_bind(model, plan) {
                 Ok(binding) => {
                     let waited = if stalled { start.elapsed() } else { Duration::ZERO };
@@ -235,8 +276,9 @@ impl MemoryOrchestrator {
     /// Waits until a binding changes after the change that `before` counts; false when time ran out.
     #[cfg(not(loom))]
     fn wait_for_change(&self, before: u64, at_most: Duration) -> bool {
-        let book = lock(&self.shared.book);
-        let waited = self.shared.changed.wait_timeout_while(book, at_most, |book| book.changes() == before);
+        let table = lock(&self.shared.table);
+        let waited =
+            self.shared.changed.wait_timeout_while(table, at_most, |table| table.changes() == before);
         !waited.unwrap_or_else(std::sync::PoisonError::into_inner).1.timed_out()
     }
 
@@ -265,7 +307,7 @@ impl MemoryOrchestrator {
 
     pub(super) fn release_quietly(&self, model: &str, why: StaleReason) -> Release {
         let mut release = Release { freed: ByteSize::ZERO, deferred: ByteSize::ZERO, was_bound: false };
-        let Some(held) = lock(&self.shared.book).remove(model, why) else {
+        let Some(held) = lock(&self.shared.table).remove(model, why) else {
             return release;
         };
         release.was_bound = true;

@@ -1,78 +1,25 @@
-//! Runs a plan on real memory, to show that it is sound: each step writes its outputs' patterns and checks its
-//! inputs' patterns, models on threads under the gate.
+//! Runs a plan: its models on threads, under the gate, each doing its work.
 //!
-//! A tensor's pattern is drawn from its model, its name and the repetition, so what another tensor or an earlier
-//! repetition left in its place is found. Tensors of one alias group have one pattern: they are one place.
+//! A plan and a [`Work`] for each of its models come in; the works come back with what they found, or why the run ended. When
+//! one model fails, by an error or a panic, every other one's waiting ends, and whatever a run held is given back with it.
+//! What a step does is not known here.
 
-use std::collections::BTreeMap;
-use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
 use std::time::Duration;
 
-use serde::{Deserialize, Serialize};
-
-use super::MemoryOrchestrator;
-use super::binding::BindError;
+use super::error::BindError;
 use super::gate::{Aborted, ExecutionGate};
-use super::guard::RunGuard;
-use crate::device::AddressRange;
+use super::memory_orchestrator::MemoryOrchestrator;
+use super::work::{ModelRun, Work, WorkError};
 use crate::plan::{AllocationPlan, Schedule};
 use crate::pool::PoolError;
 use crate::pressure::PressureLevel;
-use crate::trace::{Event, Span};
-use crate::units::{ByteSize, Step};
-
-/// Most violations that are listed; all are counted.
-const LISTED: usize = 1000;
-
-/// How thoroughly tensors are checked.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Verify {
-    /// The ends of each tensor, and 64 bytes of each page between.
-    #[default]
-    Stride,
-    /// Every byte.
-    Full,
-}
-
-impl Verify {
-    fn stride(self) -> Option<ByteSize> {
-        match self {
-            Self::Stride => Some(ByteSize::new(4096)),
-            Self::Full => None,
-        }
-    }
-}
-
-/// What an execution found.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct ExecutionReport {
-    /// Tensors written and found intact at every read, over all repetitions.
-    pub verified_tensors: u64,
-    /// Reads that found something else than was written.
-    pub aliasing_violations: u64,
-    /// The first thousand of them.
-    pub violations: Vec<Violation>,
-    /// How long models waited for memory.
-    pub stalled: Duration,
-}
-
-/// A tensor that was not intact when it was read.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Violation {
-    /// The model.
-    pub model: Arc<str>,
-    /// The tensor.
-    pub tensor: Arc<str>,
-    /// The step that read it.
-    pub step: Step,
-    /// The first byte of it that was wrong.
-    pub at: u64,
-}
+use crate::trace::Span;
+use crate::units::Step;
 
 /// Why an execution did not end.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
+#[non_exhaustive]
 pub enum ExecutionError {
     /// A model got no memory.
     #[error(transparent)]
@@ -90,56 +37,60 @@ pub enum ExecutionError {
         /// What the device said.
         error: PoolError,
     },
+    /// What a model was at failed for another reason than its device.
+    #[error("model `{model}`, {step}: {error}")]
+    Work {
+        /// The model.
+        model: Arc<str>,
+        /// The step.
+        step: Step,
+        /// What its work said.
+        error: WorkError,
+    },
     /// Another model failed first.
     #[error(transparent)]
     Aborted(#[from] Aborted),
 }
 
-/// A tensor with its place and pattern.
-struct Placed<'a> {
-    id: &'a Arc<str>,
-    place: AddressRange,
-    pattern: u32,
-    intact: bool,
+/// A run that has ended.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct Executed<W> {
+    /// The models' works, in the plan's order.
+    pub works: Vec<W>,
+    /// How long models waited for memory, all together.
+    pub stalled: Duration,
 }
 
-/// What happens at one step of one model, as indices of its tensors.
-#[derive(Default)]
-struct Work {
-    /// Made by an earlier step.
-    reads: Vec<usize>,
-    writes: Vec<usize>,
-    /// Made by this step and read by it, too: scratch memory.
-    reads_own: Vec<usize>,
-}
-
-/// Runs every model of a plan `repetitions` times, each on a thread. Models of a sequential plan are bound when
-/// their turn comes, with room made for them, unless they are bound already; all others must be bound.
-pub fn execute(
+/// Runs every model of a plan `repetitions` times, each on a thread, with the work that `work` makes for it. Models of a
+/// sequential plan are bound when their turn comes, with room made for them, unless they are bound already; all others must
+/// be bound. `progress` is told of every step done.
+///
+/// # Errors
+///
+/// The first model's, in the plan's order, that failed by itself: it got no memory, was released before its turn, or its work
+/// could not go on.
+///
+/// # Panics
+///
+/// When a work panics, after every model has ended.
+pub fn execute_with<W: Work>(
     orchestrator: &MemoryOrchestrator,
     plan: &Arc<AllocationPlan>,
     repetitions: u32,
-    verify: Verify,
+    work: impl Fn(&Arc<str>) -> W,
     progress: &(dyn Fn(u64) + Sync),
-) -> Result<ExecutionReport, ExecutionError> {
-    execute_or_rehearse(orchestrator, plan, repetitions, Some(verify), progress)
-}
-
-/// As [`execute`]; without `verify` everything is decided in the same order, and no tensor is written or read.
-pub(super) fn execute_or_rehearse(
-    orchestrator: &MemoryOrchestrator,
-    plan: &Arc<AllocationPlan>,
-    repetitions: u32,
-    verify: Option<Verify>,
-    progress: &(dyn Fn(u64) + Sync),
-) -> Result<ExecutionReport, ExecutionError> {
+) -> Result<Executed<W>, ExecutionError> {
     let gate = ExecutionGate::new(plan.schedule, plan.models.len());
-    let runner = Runner { orchestrator, plan, gate: &gate, repetitions, verify, progress };
-    let results: Vec<Result<ExecutionReport, ExecutionError>> = std::thread::scope(|scope| {
-        let threads: Vec<_> = (0..plan.models.len())
-            .map(|model| {
+    let runner = Runner { orchestrator, plan, gate: &gate, repetitions, progress };
+    let works: Vec<W> = plan.models.iter().map(|model| work(&model.name)).collect();
+    let results: Vec<Result<(W, Duration), ExecutionError>> = std::thread::scope(|scope| {
+        let threads: Vec<_> = works
+            .into_iter()
+            .enumerate()
+            .map(|(model, mut work)| {
                 let runner = &runner;
-                scope.spawn(move || runner.run(model))
+                scope.spawn(move || runner.run(model, &mut work).map(|stalled| (work, stalled)))
             })
             .collect();
         threads
@@ -147,23 +98,20 @@ pub(super) fn execute_or_rehearse(
             .map(|thread| thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)))
             .collect()
     });
-    let mut report = ExecutionReport::default();
+    let mut executed = Executed { works: Vec::with_capacity(results.len()), stalled: Duration::ZERO };
     let mut aborted = None;
     for result in results {
         match result {
-            Ok(own) => {
-                report.verified_tensors += own.verified_tensors;
-                report.aliasing_violations += own.aliasing_violations;
-                report.violations.extend(own.violations);
-                report.violations.truncate(LISTED);
-                report.stalled += own.stalled;
+            Ok((work, stalled)) => {
+                executed.works.push(work);
+                executed.stalled += stalled;
             }
             // The first cause, not those who were stopped by it.
             Err(error @ ExecutionError::Aborted(_)) => aborted = Some(error),
             Err(error) => return Err(error),
         }
     }
-    aborted.map_or(Ok(report), Err)
+    aborted.map_or(Ok(executed), Err)
 }
 
 struct Runner<'a> {
@@ -171,7 +119,6 @@ struct Runner<'a> {
     plan: &'a Arc<AllocationPlan>,
     gate: &'a ExecutionGate,
     repetitions: u32,
-    verify: Option<Verify>,
     progress: &'a (dyn Fn(u64) + Sync),
 }
 
@@ -187,15 +134,16 @@ impl Drop for FailOnDrop<'_> {
 }
 
 impl Runner<'_> {
-    fn run(&self, model: usize) -> Result<ExecutionReport, ExecutionError> {
+    /// Runs one model, and returns how long it waited for memory.
+    fn run(&self, model: usize, work: &mut impl Work) -> Result<Duration, ExecutionError> {
         let mut guard = FailOnDrop(Some(self.gate));
-        let mut report = ExecutionReport::default();
+        let mut stalled = Duration::ZERO;
         // The length of the clock: repetitions follow one another on it.
         let period = self.plan.tensors.iter().map(|tensor| tensor.end.0).max().unwrap_or(0);
         for repetition in 0..self.repetitions {
             let turn = u64::from(repetition) * self.plan.models.len() as u64 + model as u64;
             self.gate.begin_turn(turn)?;
-            self.repetition(model, repetition, u64::from(repetition) * period, &mut report)?;
+            stalled += self.repetition(model, repetition, Step(u64::from(repetition) * period), work)?;
             if self.plan.schedule == Schedule::Sequential {
                 // Between turns nobody runs, so every policy may act.
                 self.orchestrator.sample();
@@ -207,39 +155,36 @@ impl Runner<'_> {
         }
         self.gate.finish(model);
         guard.0 = None;
-        Ok(report)
+        Ok(stalled)
     }
 
     fn repetition(
         &self,
         model: usize,
         repetition: u32,
-        clock: u64,
-        report: &mut ExecutionReport,
-    ) -> Result<(), ExecutionError> {
+        clock: Step,
+        work: &mut impl Work,
+    ) -> Result<Duration, ExecutionError> {
         let name = &self.plan.models[model].name;
-        let mut fresh = repetition == 0;
+        let (mut stalled, mut new_weights) = (Duration::ZERO, repetition == 0);
         if self.plan.schedule == Schedule::Sequential && self.orchestrator.binding(name).is_none() {
-            fresh = true;
+            new_weights = true;
             // On its turn it runs alone: whoever else is bound is idle and can make room; nobody will release.
-            let (_, waited) = self.orchestrator.admit(name, self.plan, Duration::ZERO)?;
-            report.stalled += waited;
+            (_, stalled) = self.orchestrator.admit(name, self.plan, Duration::ZERO)?;
         }
         let running = self.orchestrator.begin(name).ok_or_else(|| ExecutionError::NotBound(name.clone()))?;
-        let Some(verify) = self.verify else {
-            return Ok(());
-        };
-        let (mut tensors, steps) = schedule(&running, repetition);
-        let weights = running.weights().map(|_| pattern(name, "weights", 0));
-        let failed = |step: Step| move |error| ExecutionError::Device { model: name.clone(), step, error };
-        if let Some(pattern) = weights.filter(|_| fresh) {
-            running.fill_own(pattern).map_err(failed(Step(0)))?;
+        if !work.has_steps() {
+            return Ok(stalled);
         }
-        for (step, work) in steps {
+        let failed = |step: Step| move |error| ExecutionError::of_work(name, step, error);
+        let run = ModelRun::new(&running, repetition, clock, new_weights);
+        work.begin(&run).map_err(failed(Step(0)))?;
+        for tensors in run.steps() {
+            let step = tensors.step;
             // Gate by the workload's clock; the steps of a degraded or compacted plan are on the same one.
-            self.gate.begin_step(model, clock.saturating_add(step.0))?;
+            self.gate.begin_step(model, Step(clock.0.saturating_add(step.0)))?;
             let start = self.orchestrator.trace().now();
-            self.step(&running, &mut tensors, (step, &work), verify, report).map_err(failed(step))?;
+            work.step(&run, &tensors).map_err(failed(step))?;
             (self.progress)(1);
             self.orchestrator.trace().span(Span {
                 model: name.to_string(),
@@ -248,83 +193,17 @@ impl Runner<'_> {
                 duration: self.orchestrator.trace().now().saturating_sub(start),
             });
         }
-        if let Some(pattern) = weights
-            && let Some(at) = running.own_mismatch(pattern, verify.stride()).map_err(failed(Step(clock)))?
-        {
-            self.violation(
-                report,
-                Violation { model: name.clone(), tensor: "weights".into(), step: Step(clock), at },
-            );
-        }
-        report.verified_tensors += tensors.iter().filter(|tensor| tensor.intact).count() as u64;
-        Ok(())
-    }
-
-    /// Reads before writes: an operator that works in place overwrites its input.
-    fn step(
-        &self,
-        running: &RunGuard,
-        tensors: &mut [Placed<'_>],
-        (step, work): (Step, &Work),
-        verify: Verify,
-        report: &mut ExecutionReport,
-    ) -> Result<(), PoolError> {
-        for (order, places) in [&work.reads, &work.writes, &work.reads_own].into_iter().enumerate() {
-            for &i in places {
-                let tensor = &mut tensors[i];
-                if order == 1 {
-                    running.fill_arena(tensor.place, tensor.pattern)?;
-                } else if let Some(at) = running.mismatch(tensor.place, tensor.pattern, verify.stride())? {
-                    tensor.intact = false;
-                    let (model, tensor) = (running.binding().model.clone(), tensor.id.clone());
-                    self.violation(report, Violation { model, tensor, step, at });
-                }
-            }
-        }
-        Ok(())
-    }
-
-    fn violation(&self, report: &mut ExecutionReport, violation: Violation) {
-        self.orchestrator.note(Event::AliasingViolation {
-            model: violation.model.to_string(),
-            tensor: violation.tensor.to_string(),
-            step: violation.step,
-            at_bytes: ByteSize::new(violation.at),
-        });
-        report.aliasing_violations += 1;
-        if report.violations.len() < LISTED {
-            report.violations.push(violation);
-        }
+        work.end(&run).map_err(failed(clock))?;
+        Ok(stalled)
     }
 }
 
-/// A running model's tensors, and what it does with them at each of its steps.
-fn schedule(running: &RunGuard, repetition: u32) -> (Vec<Placed<'_>>, BTreeMap<Step, Work>) {
-    let mut tensors = Vec::new();
-    let mut steps: BTreeMap<Step, Work> = BTreeMap::new();
-    for (tensor, place) in running.tensors() {
-        if !tensor.takes_room() {
-            continue;
+impl ExecutionError {
+    fn of_work(model: &Arc<str>, step: Step, error: WorkError) -> Self {
+        let model = model.clone();
+        match error {
+            WorkError::Device(error) => Self::Device { model, step, error },
+            error => Self::Work { model, step, error },
         }
-        let i = tensors.len();
-        for (start, _) in tensor.runs() {
-            steps.entry(start).or_default().writes.push(i);
-        }
-        for read in tensor.read_steps() {
-            let work = steps.entry(read).or_default();
-            if tensor.runs().any(|(start, _)| start == read) { &mut work.reads_own } else { &mut work.reads }
-                .push(i);
-        }
-        let name = tensor.alias_group.as_ref().unwrap_or(&tensor.id);
-        let pattern = pattern(&running.binding().model, name, repetition);
-        tensors.push(Placed { id: &tensor.id, place, pattern, intact: true });
     }
-    (tensors, steps)
-}
-
-/// A pattern that differs between tensors and repetitions but for one chance in 2^32.
-fn pattern(model: &str, tensor: &str, repetition: u32) -> u32 {
-    let mut hasher = DefaultHasher::new();
-    (model, tensor, repetition).hash(&mut hasher);
-    hasher.finish() as u32
 }

@@ -6,9 +6,27 @@
 //! wait ends.
 
 use crate::plan::Schedule;
-use crate::sync::{Condvar, Mutex, lock, wait};
+use crate::sync::{Condvar, Mutex, MutexGuard, lock, wait};
+use crate::units::Step;
 
 /// Keeps the models of a run, each on a thread, to the schedule that their plan was made for.
+///
+/// ```
+/// use vramkit::Step;
+/// use vramkit::orchestrator::ExecutionGate;
+/// use vramkit::plan::Schedule;
+///
+/// let gate = ExecutionGate::new(Schedule::Fixed, 2);
+/// std::thread::scope(|scope| {
+///     scope.spawn(|| {
+///         // Waits until the other has finished every step before 1.
+///         gate.begin_step(0, Step(1)).expect("nobody fails");
+///         gate.finish(0);
+///     });
+///     gate.begin_step(1, Step(0)).expect("nobody fails");
+///     gate.finish(1);
+/// });
+/// ```
 #[derive(Debug)]
 pub struct ExecutionGate {
     schedule: Schedule,
@@ -19,7 +37,7 @@ pub struct ExecutionGate {
 #[derive(Debug)]
 struct State {
     /// For each model, the first step that it may not have finished.
-    steps: Vec<u64>,
+    steps: Vec<Step>,
     /// Whose turn it is, counted over all repetitions.
     turn: u64,
     failed: bool,
@@ -33,7 +51,7 @@ pub struct Aborted;
 impl ExecutionGate {
     /// For this many models.
     pub fn new(schedule: Schedule, models: usize) -> Self {
-        let state = State { steps: vec![0; models], turn: 0, failed: false };
+        let state = State { steps: vec![Step(0); models], turn: 0, failed: false };
         Self { schedule, state: Mutex::new(state), changed: Condvar::new() }
     }
 
@@ -52,7 +70,11 @@ impl ExecutionGate {
 
     /// Says that a model has finished every step before `step`, and waits until it may begin `step`. Steps of
     /// one model do not go back.
-    pub fn begin_step(&self, model: usize, step: u64) -> Result<(), Aborted> {
+    ///
+    /// # Panics
+    ///
+    /// When there is no such model.
+    pub fn begin_step(&self, model: usize, step: Step) -> Result<(), Aborted> {
         let mut state = lock(&self.state);
         state.steps[model] = step;
         if self.schedule != Schedule::Fixed {
@@ -63,8 +85,12 @@ impl ExecutionGate {
     }
 
     /// Says that a model has finished all of its steps.
+    ///
+    /// # Panics
+    ///
+    /// When there is no such model.
     pub fn finish(&self, model: usize) {
-        lock(&self.state).steps[model] = u64::MAX;
+        lock(&self.state).steps[model] = Step(u64::MAX);
         self.changed.notify_all();
     }
 
@@ -76,7 +102,7 @@ impl ExecutionGate {
 
     fn wait_until(
         &self,
-        mut state: crate::sync::MutexGuard<'_, State>,
+        mut state: MutexGuard<'_, State>,
         ready: impl Fn(&State) -> bool,
     ) -> Result<(), Aborted> {
         loop {

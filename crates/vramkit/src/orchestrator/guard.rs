@@ -5,11 +5,13 @@
 
 use std::sync::Arc;
 
-use super::Shared;
 use super::access::{self, AccessError, Place};
 use super::binding::MemoryBinding;
 use super::held::SharedMemory;
+use super::shared::Shared;
+use super::stale::{StaleBinding, StaleReason};
 use crate::device::AddressRange;
+use crate::loader::{LoadError, LoadOptions, LoadReport, WeightSource, WeightTarget, load_weights};
 use crate::plan::TensorLifetime;
 use crate::pool::PoolError;
 use crate::sync::lock;
@@ -28,7 +30,7 @@ pub struct RunGuard {
 impl RunGuard {
     /// `None` when the binding has ended.
     pub(super) fn begin(shared: Arc<Shared>, binding: &MemoryBinding) -> Option<Self> {
-        let (arena, weights) = lock(&shared.book).begin(&binding.model, &binding.lease)?;
+        let (arena, weights) = lock(&shared.table).begin(&binding.model, &binding.lease)?;
         Some(Self { binding: binding.clone(), arena, weights, shared })
     }
 
@@ -63,12 +65,8 @@ impl RunGuard {
 
     fn tensor<'a>(&'a self, id: &'a str) -> Result<Place<'a>, AccessError> {
         let found = self.tensors().find(|(tensor, _)| &*tensor.id == id);
-        match (found, &self.arena) {
-            (Some((_, range)), Some(held)) => {
-                Ok(Place { model: &self.binding.model, tensor: Some(id), held, range })
-            }
-            _ => Err(self.nothing(Some(id))),
-        }
+        let (_, range) = found.ok_or_else(|| self.nothing(Some(id)))?;
+        self.at(id, range)
     }
 
     fn own_weights(&self) -> Result<Place<'_>, AccessError> {
@@ -110,6 +108,22 @@ impl RunGuard {
         self.own_weights()?.fill(pattern)
     }
 
+    /// Copies the weights from a source; see [`loader`](crate::loader). When it fails the model is bound as before, and what
+    /// its weights hold is of no use.
+    pub fn load_weights(
+        &self,
+        source: &dyn WeightSource,
+        options: &LoadOptions,
+    ) -> Result<LoadReport, LoadError> {
+        load_weights(source, &mut &*self, options)
+    }
+
+    /// A tensor whose place is known.
+    pub(super) fn at<'a>(&'a self, tensor: &'a str, range: AddressRange) -> Result<Place<'a>, AccessError> {
+        let held = self.arena.as_ref().ok_or_else(|| self.nothing(Some(tensor)))?;
+        Ok(Place { model: &self.binding.model, tensor: Some(tensor), held, range })
+    }
+
     /// Fills a place of the arena.
     pub(super) fn fill_arena(&self, place: AddressRange, pattern: u32) -> Result<(), PoolError> {
         self.arena.as_ref().map_or(Ok(()), |held| held.fill(place, pattern))
@@ -140,11 +154,63 @@ impl RunGuard {
     }
 }
 
+impl WeightTarget for &RunGuard {
+    fn size(&self) -> ByteSize {
+        self.weights.as_ref().map_or(ByteSize::ZERO, |held| held.range().size)
+    }
+
+    fn write(&mut self, offset: u64, bytes: &[u8]) -> Result<(), PoolError> {
+        self.weights.as_ref().map_or(Ok(()), |held| held.write_at(offset, bytes))
+    }
+}
+
+/// Using a binding: each read or write is a short run.
+impl MemoryBinding {
+    /// Marks the model as running until the guard is dropped: it counts as just used, and no policy touches it.
+    pub fn begin(&self) -> Result<RunGuard, StaleBinding> {
+        let begun = self.shared.upgrade().and_then(|shared| RunGuard::begin(shared, self));
+        begun.ok_or_else(|| StaleBinding {
+            model: self.model.clone(),
+            why: self.stale().unwrap_or(StaleReason::Released),
+        })
+    }
+
+    /// Writes bytes to the start of a tensor.
+    pub fn write(&self, tensor: &str, bytes: &[u8]) -> Result<(), AccessError> {
+        self.begin()?.write(tensor, 0, bytes)
+    }
+
+    /// Reads bytes from the start of a tensor.
+    pub fn read(&self, tensor: &str, into: &mut [u8]) -> Result<(), AccessError> {
+        self.begin()?.read(tensor, 0, into)
+    }
+
+    /// Fills a tensor with a pattern of four bytes.
+    pub fn fill(&self, tensor: &str, pattern: u32) -> Result<(), AccessError> {
+        self.begin()?.fill(tensor, pattern)
+    }
+
+    /// Writes bytes into the weights, from a byte of them on.
+    pub fn write_weights(&self, offset: u64, bytes: &[u8]) -> Result<(), AccessError> {
+        self.begin()?.write_weights(offset, bytes)
+    }
+
+    /// Reads bytes of the weights, from a byte of them on.
+    pub fn read_weights(&self, offset: u64, into: &mut [u8]) -> Result<(), AccessError> {
+        self.begin()?.read_weights(offset, into)
+    }
+
+    /// Fills the weights with a pattern of four bytes.
+    pub fn fill_weights(&self, pattern: u32) -> Result<(), AccessError> {
+        self.begin()?.fill_weights(pattern)
+    }
+}
+
 impl Drop for RunGuard {
     fn drop(&mut self) {
         // The memory first: whoever is woken finds it free, if the model was released meanwhile.
         drop((self.arena.take(), self.weights.take()));
-        lock(&self.shared.book).end(&self.binding.model, &self.binding.lease);
+        lock(&self.shared.table).end(&self.binding.model, &self.binding.lease);
         self.shared.wake();
     }
 }

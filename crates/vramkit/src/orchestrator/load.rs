@@ -1,20 +1,54 @@
-//! Brings a model's weights while it is being bound: a loader of the caller's, run without locks on the thread that binds.
-//! What it fails with, a panic included, becomes text.
+//! Brings a model's weights while it is being bound, without locks on the thread that binds: by a function of the caller's, or
+//! by copying them from a source. What either fails with, a panic included, is a reason; the memory is given back then.
 
 use std::any::Any;
+use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::access::{AccessError, Place};
-use super::held::SharedMemory;
+use super::held::{NewMemory, SharedMemory};
 use crate::device::AddressRange;
+use crate::loader::{LoadError, LoadOptions, LoadReport, WeightSource, WeightTarget, load_weights};
+use crate::pool::PoolError;
 use crate::units::ByteSize;
 
 /// Why a loader could not load.
 pub type LoadFailure = Box<dyn std::error::Error + Send + Sync>;
 
-pub(super) type Loader = Arc<dyn Fn(&WeightsLoad<'_>) -> Result<(), LoadFailure> + Send + Sync>;
+type LoadFunction = dyn Fn(&WeightsLoad<'_>) -> Result<(), LoadFailure> + Send + Sync;
+
+/// Who brings a model's weights.
+#[derive(Clone)]
+pub(super) enum Loader {
+    /// A function of the caller's.
+    Function(Arc<LoadFunction>),
+    /// They are copied from a source.
+    Source(Arc<dyn WeightSource>, LoadOptions),
+}
+
+/// Why a model's weights are not there.
+#[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
+pub enum NotLoadedReason {
+    /// What the loader of the caller's said.
+    Loader(String),
+    /// They could not be copied.
+    Copy(Box<LoadError>),
+    /// The loader or the source panicked, with these words.
+    Panic(String),
+}
+
+impl fmt::Display for NotLoadedReason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Loader(words) => f.write_str(words),
+            Self::Copy(error) => error.fmt(f),
+            Self::Panic(words) => write!(f, "the loader panicked: {words}"),
+        }
+    }
+}
 
 /// A model's weights that are to be loaded. Nobody else reaches them yet.
 pub struct WeightsLoad<'a> {
@@ -22,11 +56,7 @@ pub struct WeightsLoad<'a> {
     held: &'a SharedMemory,
 }
 
-impl<'a> WeightsLoad<'a> {
-    pub(super) fn new(model: &'a Arc<str>, held: &'a SharedMemory) -> Self {
-        Self { model, held }
-    }
-
+impl WeightsLoad<'_> {
     /// The model.
     pub fn model(&self) -> &Arc<str> {
         self.model
@@ -55,16 +85,50 @@ impl<'a> WeightsLoad<'a> {
     pub fn fill(&self, pattern: u32) -> Result<(), AccessError> {
         self.place().fill(pattern)
     }
+
+    /// Copies all of them from a source.
+    pub fn copy_from(
+        &self,
+        source: &dyn WeightSource,
+        options: &LoadOptions,
+    ) -> Result<LoadReport, LoadError> {
+        load_weights(source, &mut &*self, options)
+    }
 }
 
-/// Runs a loader. Returns how long it took, or why there are no weights.
-pub(super) fn load(loader: &Loader, load: &WeightsLoad<'_>) -> Result<Duration, String> {
-    let start = Instant::now();
-    match catch_unwind(AssertUnwindSafe(|| loader(load))) {
-        Ok(Ok(())) => Ok(start.elapsed()),
-        Ok(Err(failure)) => Err(failure.to_string()),
-        Err(panic) => Err(format!("the loader panicked: {}", words(&*panic))),
+/// For a loader that has a source at hand.
+impl WeightTarget for &WeightsLoad<'_> {
+    fn size(&self) -> ByteSize {
+        WeightsLoad::size(self)
     }
+
+    fn write(&mut self, offset: u64, bytes: &[u8]) -> Result<(), PoolError> {
+        self.held.write_at(offset, bytes)
+    }
+}
+
+/// Runs a loader on a model's new weights. Returns them and how long it took, or why they are not there.
+pub(super) fn load(
+    loader: &Loader,
+    model: &Arc<str>,
+    mut memory: NewMemory,
+) -> Result<(Arc<SharedMemory>, Duration), NotLoadedReason> {
+    let start = Instant::now();
+    let loaded = catch_unwind(AssertUnwindSafe(|| match loader {
+        Loader::Function(function) => {
+            let held = memory.share();
+            function(&WeightsLoad { model, held: &held })
+                .map_err(|failure| NotLoadedReason::Loader(failure.to_string()))?;
+            Ok(held)
+        }
+        Loader::Source(source, options) => {
+            load_weights(&**source, memory.allocation(), options)
+                .map_err(|error| NotLoadedReason::Copy(Box::new(error)))?;
+            Ok(memory.share())
+        }
+    }));
+    let held = loaded.unwrap_or_else(|panic| Err(NotLoadedReason::Panic(words(&*panic).to_owned())))?;
+    Ok((held, start.elapsed()))
 }
 
 fn words(panic: &(dyn Any + Send)) -> &str {

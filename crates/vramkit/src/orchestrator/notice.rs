@@ -19,6 +19,7 @@ const MOST: usize = 4096;
 
 /// A model's binding has ended.
 #[derive(Clone, Debug)]
+#[non_exhaustive]
 pub struct StaleNotice {
     /// The model.
     pub model: Arc<str>,

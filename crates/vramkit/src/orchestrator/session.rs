@@ -11,8 +11,10 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::execute::{ExecutionError, ExecutionReport, Verify, execute_or_rehearse};
-use super::{BindError, DegradeRequest, MemoryOrchestrator, PolicyLadder, Standing};
+use super::{
+    BindError, DegradeRequest, ExecutionError, ExecutionReport, MemoryOrchestrator, PolicyLadder, Standing,
+    Verify, Violation, execute_or_rehearse,
+};
 use crate::device::{Backing, DeviceKind, SimulatedDevice};
 use crate::plan::{AllocationPlan, LifetimeError, MemoryPlanner, Model, Schedule};
 use crate::pool::{DeviceMemoryPool, PoolError, Request};
@@ -329,7 +331,7 @@ impl From<BindError> for RunError {
 }
 
 impl ViolationReport {
-    fn new(violation: &super::execute::Violation) -> Self {
+    fn new(violation: &Violation) -> Self {
         Self {
             model: violation.model.to_string(),
             tensor: violation.tensor.to_string(),

@@ -9,6 +9,7 @@ use serde::Serialize;
 /// What ended a binding.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
 #[serde(rename_all = "snake_case")]
+#[non_exhaustive]
 pub enum StaleReason {
     /// Somebody released the model, or the orchestrator is gone.
     Released,
@@ -57,7 +58,7 @@ pub struct StaleBinding {
     pub why: StaleReason,
 }
 
-/// Shared by a binding's copies and the book's entry.
+/// Shared by a binding's copies and the table's entry.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Lease(Arc<OnceLock<StaleReason>>);
 

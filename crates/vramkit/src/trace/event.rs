@@ -10,6 +10,7 @@ use crate::units::{ByteSize, Step};
 #[derive(Clone, Debug, PartialEq, Serialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(tag = "kind", rename_all = "snake_case")]
+#[non_exhaustive]
 pub enum Event {
     /// Models were planned into one arena.
     PlanGenerated {

@@ -8,13 +8,23 @@ use std::io::{self, Write};
 
 use serde_json::{Value, json};
 
-use super::TraceBatch;
+use super::batch::TraceBatch;
 
 /// The one process; thread 0 carries the decisions, models follow.
 const PROCESS: u64 = 1;
 
 /// Writes a trace that <https://ui.perfetto.dev> opens, a batch at a time. Without [`finish`](Self::finish) the file is not
 /// whole (Perfetto reads it nevertheless).
+///
+/// ```
+/// use vramkit::trace::{PerfettoWriter, TraceCollector, TraceCursor};
+///
+/// let (trace, mut cursor) = (TraceCollector::new(), TraceCursor::default());
+/// let mut writer = PerfettoWriter::new(Vec::new());
+/// writer.write(&trace.since(&mut cursor))?;
+/// writer.finish()?;
+/// # Ok::<(), std::io::Error>(())
+/// ```
 pub struct PerfettoWriter<W: Write> {
     into: W,
     threads: BTreeMap<String, usize>,

@@ -1,4 +1,8 @@
+use std::time::Duration;
+
 use super::*;
+use crate::pressure::PressureLevel;
+use crate::units::ByteSize;
 
 fn failed(n: usize) -> Event {
     Event::Failed { error: n.to_string() }

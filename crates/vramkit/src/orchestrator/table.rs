@@ -1,30 +1,19 @@
-//! The book of bindings: who is bound, by which plan, used when. Pure book-keeping under the orchestrator's
+//! The table of bindings: who is bound, by which plan, used when. Pure book-keeping under the orchestrator's
 //! lock; allocations are put in and taken out, and dropped by the caller without the lock.
 
-use std::cmp::Ordering;
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use super::Degrader;
-use super::binding::BindError;
+use super::degrade::Degrader;
+use super::error::BindError;
 use super::held::SharedMemory;
 use super::load::Loader;
 use super::stale::{Lease, StaleReason};
 use crate::plan::AllocationPlan;
+use crate::pressure::{Candidate, SharedBytes, Standing, Victim, choose_victims};
 use crate::units::ByteSize;
 
-/// How a model stands when victims are chosen.
-#[derive(Clone, Copy, Debug, Default, PartialEq)]
-pub struct Standing {
-    /// Lower goes first.
-    pub priority: i32,
-    /// Never a victim.
-    pub pinned: bool,
-    /// What it costs to bind it again, in any unit; among equals in priority the cheapest a byte goes first.
-    pub cost: Option<f64>,
-}
-
-/// A model's place in the book.
+/// A model's place in the table.
 struct Entry {
     group: u64,
     lease: Lease,
@@ -80,12 +69,7 @@ fn frees(held: Option<&Arc<SharedMemory>>) -> ByteSize {
     alone.map_or(ByteSize::ZERO, |held| held.granted())
 }
 
-/// A binding that could be released to make room.
-pub(super) struct Victim {
-    pub(super) model: Arc<str>,
-    pub(super) frees: ByteSize,
-}
-
+/// Who is bound, by which plan, used when.
 #[derive(Default)]
 pub(super) struct BindingTable {
     entries: HashMap<Arc<str>, Entry>,
@@ -170,17 +154,17 @@ impl BindingTable {
     }
 
     /// Puts the arena of a model's group in, which it was the first of: others may share it from now on.
-    pub(super) fn arrive(&mut self, model: &Arc<str>, arena: Option<SharedMemory>) {
+    pub(super) fn arrive(&mut self, model: &Arc<str>, arena: Option<Arc<SharedMemory>>) {
         let entry = self.entries.get(model).expect("it joined");
         let group = self.groups.get_mut(&entry.group).expect("an entry's group is there");
-        (group.arena, group.ready) = (arena.map(Arc::new), true);
+        (group.arena, group.ready) = (arena, true);
     }
 
     /// Puts a model's own memory in: it is bound.
     pub(super) fn complete(&mut self, model: &Arc<str>, weights: Option<Arc<SharedMemory>>) -> BoundModel {
         let entry = self.entries.get_mut(model).expect("it joined");
         (entry.weights, entry.complete) = (weights, true);
-        self.seat(model).expect("it is complete")
+        self.bound(model).expect("it is complete")
     }
 
     /// Takes back what [`join`](Self::join) noted. Returns what nobody else holds, to be dropped without the lock.
@@ -198,14 +182,14 @@ impl BindingTable {
     }
 
     /// How a model is bound; `None` when it is not.
-    pub(super) fn seat(&self, model: &str) -> Option<BoundModel> {
+    pub(super) fn bound(&self, model: &str) -> Option<BoundModel> {
         let (model, entry) = self.entries.get_key_value(model).filter(|(_, entry)| entry.complete)?;
         let group = self.groups.get(&entry.group)?;
         let (plan, lease) = (group.plan.clone(), entry.lease.clone());
         Some(BoundModel { model: model.clone(), plan, lease, ready: group.ready })
     }
 
-    /// Takes a binding out and ends its lease. Returns what nobody else in the book holds; `None` when the model is not
+    /// Takes a binding out and ends its lease. Returns what nobody else in the table holds; `None` when the model is not
     /// bound, or is to be evicted and runs.
     pub(super) fn remove(&mut self, model: &str, why: StaleReason) -> Option<Vec<Arc<SharedMemory>>> {
         // Who is to be evicted may have begun to run since it was chosen.
@@ -251,50 +235,32 @@ impl BindingTable {
         self.entries.get(model).is_some_and(|entry| entry.complete && entry.running == 0)
     }
 
-    /// The bindings to release, in order, until `wanted` bytes are free: by priority, cost a byte, and last use.
-    /// An idle model whose release would free nothing, because a running one shares its arena, stays.
-    pub(super) fn victims(&self, wanted: ByteSize) -> Vec<Victim> {
-        let standing = |model: &Arc<str>| self.standings.get(model).copied().unwrap_or_default();
-        let free_to_go = |model: &Arc<str>| self.is_idle(model) && !standing(model).pinned;
-        let mut idle: Vec<(&Arc<str>, &Entry)> =
-            self.entries.iter().filter(|(model, _)| free_to_go(model)).collect();
-        let cost = |model: &Arc<str>, entry: &Entry| {
-            let share = self.groups.get(&entry.group).map_or(0, |group| {
-                group.arena.as_ref().map_or(0, |a| a.granted().bytes()) / group.members.len().max(1) as u64
-            });
-            let bytes = share + entry.weights.as_ref().map_or(0, |weights| weights.granted().bytes());
-            standing(model).cost.unwrap_or(0.0) / bytes.max(1) as f64
-        };
-        idle.sort_by(|a, b| {
-            let by_cost = cost(a.0, a.1).partial_cmp(&cost(b.0, b.1)).unwrap_or(Ordering::Equal);
-            standing(a.0)
-                .priority
-                .cmp(&standing(b.0).priority)
-                .then(by_cost)
-                .then(a.1.last_used.cmp(&b.1.last_used))
-        });
-        let mut left: HashMap<u64, usize> = HashMap::new();
-        let (mut victims, mut freed) = (Vec::new(), ByteSize::ZERO);
-        for (model, entry) in idle {
-            if freed >= wanted {
-                break;
-            }
-            let Some(group) = self.groups.get(&entry.group) else {
-                continue;
-            };
-            let all_idle = group.ready && group.members.iter().all(free_to_go);
-            let own = frees(entry.weights.as_ref());
-            if own.is_zero() && !all_idle {
-                continue;
-            }
-            let left = left.entry(entry.group).or_insert(group.members.len());
-            *left -= 1;
-            let arena = if *left == 0 { frees(group.arena.as_ref()) } else { ByteSize::ZERO };
-            let frees = own + arena;
-            freed += frees;
-            victims.push(Victim { model: model.clone(), frees });
+    /// The bindings to release, in order, until `wanted` bytes are free. An idle model whose release would free nothing,
+    /// because a running one shares its arena, stays.
+    pub(super) fn victims(&self, wanted: ByteSize) -> Vec<Victim<Arc<str>>> {
+        let mut shared = Vec::with_capacity(self.groups.len());
+        let mut index = HashMap::with_capacity(self.groups.len());
+        for (&id, group) in self.groups.iter().filter(|(_, group)| group.ready) {
+            index.insert(id, shared.len());
+            shared.push(SharedBytes { frees: frees(group.arena.as_ref()), holders: group.members.len() });
         }
-        victims
+        let granted = |held: Option<&Arc<SharedMemory>>| held.map_or(0, |held| held.granted().bytes());
+        let candidate = |(model, entry): (&Arc<str>, &Entry)| {
+            let share = self
+                .groups
+                .get(&entry.group)
+                .map_or(0, |group| granted(group.arena.as_ref()) / group.members.len().max(1) as u64);
+            Candidate {
+                who: model.clone(),
+                standing: self.standings.get(model).copied().unwrap_or_default(),
+                last_use: entry.last_used,
+                frees: frees(entry.weights.as_ref()),
+                holds: ByteSize::new(share + granted(entry.weights.as_ref())),
+                shared: index.get(&entry.group).copied(),
+            }
+        };
+        let idle = self.entries.iter().filter(|(_, entry)| entry.complete && entry.running == 0);
+        choose_victims(wanted, idle.map(candidate).collect(), &shared)
     }
 
     /// Ids of the groups none of whose models runs, with their models and plans.

@@ -11,108 +11,49 @@
 //! callback runs.
 
 use std::collections::{BTreeMap, VecDeque};
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex};
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Instant, SystemTime};
 
-use serde::Serialize;
-
-use super::cleanup::{Callback, CleanupReason};
-use super::snapshot::{MemorySource, Snapshot};
+use super::cleanup::{Cleaner, CleanupReason, CleanupReport};
+use super::config::MonitorConfig;
+use super::models::{AdmissionError, AnnouncedModels, ModelUse};
+use super::snapshot::Snapshot;
+use super::source::MemorySource;
+use super::stats::MonitorStats;
 use crate::device::{Origin, Reading};
-use crate::pressure::leak::{GenerationBaseline, GenerationConfig, MemoryLeakWarning};
-use crate::pressure::{Ladder, LadderError, LevelChange, PressureGauge, PressureLevel};
-use crate::pressure::{Limits, MemoryPressureError, MemoryPressureWarning, Passed};
+use crate::pressure::leak::{GenerationBaseline, MemoryLeakWarning};
+use crate::pressure::{
+    LadderError, LevelChange, Limits, MemoryPressureError, MemoryPressureWarning, Passed, PressureGauge,
+};
 use crate::sync::lock_std;
 use crate::units::ByteSize;
 
-/// How a monitor behaves; all can be left as it is.
-#[derive(Clone, Debug)]
-pub struct MonitorConfig {
-    /// Limits, when there are any.
-    pub limits: Option<Limits>,
-    /// Levels.
-    pub ladder: Ladder<()>,
-    /// A snapshot at this fraction or above cleans up; `None` for never.
-    pub cleanup_threshold: Option<f64>,
-    /// Between two cleanups that nobody asked for.
-    pub cleanup_cooldown: Duration,
-    /// Whether passing the soft limit cleans up too, on a thread of its own.
-    pub cleanup_at_soft_limit: bool,
-    /// How generations are compared.
-    pub generations: GenerationConfig,
-    /// Snapshots kept.
-    pub history: usize,
-}
-
-impl Default for MonitorConfig {
-    fn default() -> Self {
-        Self {
-            limits: None,
-            ladder: Ladder::watch(),
-            cleanup_threshold: Some(0.85),
-            cleanup_cooldown: Duration::from_secs(30),
-            cleanup_at_soft_limit: false,
-            generations: GenerationConfig::default(),
-            history: 1000,
-        }
-    }
-}
-
-/// A monitor's counts.
-#[derive(Clone, Debug, PartialEq, Serialize)]
-pub struct MonitorStats {
-    /// Passings of the soft limit.
-    pub soft_violations: u64,
-    /// Of the hard one, after a cleanup.
-    pub hard_violations: u64,
-    /// Cleanups.
-    pub cleanups: u64,
-    /// Generations.
-    pub generations: u64,
-    /// Readings that gave no number.
-    pub failures: u64,
-    /// Snapshots at each level, by [`PressureLevel::ALL`].
-    pub snapshots: [u64; 4],
-    /// Changes of level.
-    pub level_changes: u64,
-    /// The level of the last snapshot.
-    pub level: PressureLevel,
-    /// Most used in any snapshot.
-    pub peak_used_bytes: ByteSize,
-    /// Mean of used over the snapshots that are kept; `None` before the first.
-    pub mean_used_bytes: Option<ByteSize>,
-    /// Since the last cleanup; `None` before the first.
-    pub seconds_since_cleanup: Option<f64>,
-}
-
-/// See the module's first lines. Cheap to clone; clones are the same monitor.
+/// Watches one source: checks limits, keeps snapshots, cleans up, counts generations, and knows which models should need how
+/// much. Cheap to clone; clones are the same monitor. See the [module](super) for an example.
 #[derive(Clone)]
 pub struct VramMonitor {
-    pub(super) shared: Arc<Shared>,
+    shared: Arc<Shared>,
 }
 
-pub(super) struct Shared {
-    pub(super) source: Arc<dyn MemorySource>,
-    pub(super) config: MonitorConfig,
+struct Shared {
+    source: Arc<dyn MemorySource>,
+    config: MonitorConfig,
+    cleaner: Arc<Cleaner>,
     started: Instant,
     soft_violations: AtomicU64,
     hard_violations: AtomicU64,
-    pub(super) cleanups: AtomicU64,
     generations: AtomicU64,
     failures: AtomicU64,
     peak_used: AtomicU64,
-    pub(super) cleaning: AtomicBool,
-    pub(super) callbacks: Mutex<Vec<Callback>>,
-    pub(super) state: Mutex<State>,
+    state: Mutex<State>,
 }
 
-pub(super) struct State {
+struct State {
     gauge: PressureGauge,
     history: VecDeque<Snapshot>,
     baseline: GenerationBaseline,
-    pub(super) last_cleanup: Option<Instant>,
-    pub(super) models: BTreeMap<String, ByteSize>,
+    models: AnnouncedModels,
 }
 
 impl VramMonitor {
@@ -132,21 +73,18 @@ impl VramMonitor {
             gauge: PressureGauge::new(),
             history: VecDeque::new(),
             baseline: GenerationBaseline::default(),
-            last_cleanup: None,
-            models: BTreeMap::new(),
+            models: AnnouncedModels::default(),
         };
         let shared = Shared {
+            cleaner: Arc::new(Cleaner::new(source.clone(), config.cleanup_cooldown)),
             source,
             config,
             started: Instant::now(),
             soft_violations: AtomicU64::new(0),
             hard_violations: AtomicU64::new(0),
-            cleanups: AtomicU64::new(0),
             generations: AtomicU64::new(0),
             failures: AtomicU64::new(0),
             peak_used: AtomicU64::new(0),
-            cleaning: AtomicBool::new(false),
-            callbacks: Mutex::new(Vec::new()),
             state: Mutex::new(state),
         };
         Self { shared: Arc::new(shared) }
@@ -208,7 +146,7 @@ impl VramMonitor {
         };
         let mut held = held;
         if passed(limits.hard(), held).is_some() {
-            self.run_cleanup(CleanupReason::HardLimit);
+            self.shared.cleaner.run(CleanupReason::HardLimit);
             held = self.held()?;
             if let Some(passed) = passed(limits.hard(), held) {
                 self.shared.hard_violations.fetch_add(1, Relaxed);
@@ -220,7 +158,7 @@ impl VramMonitor {
         self.shared.soft_violations.fetch_add(1, Relaxed);
         tracing::warn!(%passed, "soft limit");
         if self.shared.config.cleanup_at_soft_limit {
-            self.clean_up_elsewhere(CleanupReason::SoftLimit);
+            self.shared.cleaner.run_elsewhere(CleanupReason::SoftLimit);
         }
         Ok(Some(MemoryPressureWarning(passed)))
     }
@@ -250,7 +188,7 @@ impl VramMonitor {
             tracing::info!(from = %change.from, to = %change.to, device = snapshot.device.id, "level of memory");
         }
         if self.shared.config.cleanup_threshold.zip(ratio).is_some_and(|(from, ratio)| ratio >= from) {
-            self.clean_up_elsewhere(CleanupReason::Threshold);
+            self.shared.cleaner.run_elsewhere(CleanupReason::Threshold);
         }
         snapshot
     }
@@ -267,12 +205,46 @@ impl VramMonitor {
         change
     }
 
+    /// Calls a function that may free memory at every cleanup, without any lock of the monitor.
+    pub fn register_cleanup_callback(&self, callback: impl Fn(CleanupReason) + Send + Sync + 'static) {
+        self.shared.cleaner.register(Arc::new(callback));
+    }
+
+    /// Frees what can be freed: the callbacks, then the source itself.
+    pub fn cleanup(&self) -> CleanupReport {
+        self.shared.cleaner.run(CleanupReason::Asked)
+    }
+
+    /// Announces a model before it is started: an error when the limit, the other models that were announced, or what is
+    /// free does not leave enough. Announced again, it replaces itself.
+    pub fn register_model(&self, model: &str, expected: ByteSize) -> Result<(), AdmissionError> {
+        let (usage, measured) = (self.shared.source.read(), self.measured());
+        let limits = self.shared.config.limits;
+        lock_std(&self.shared.state).models.admit(model, expected, &usage, limits, &measured)
+    }
+
+    /// Forgets a model; whether it was known.
+    pub fn forget_model(&self, model: &str) -> bool {
+        lock_std(&self.shared.state).models.forget(model)
+    }
+
+    /// What models were said to need against what they hold.
+    pub fn models(&self) -> Vec<ModelUse> {
+        let measured = self.measured();
+        lock_std(&self.shared.state).models.compare(&measured)
+    }
+
+    fn measured(&self) -> BTreeMap<String, ByteSize> {
+        self.shared.source.models().into_iter().collect()
+    }
+
     /// A generation of work has ended: its number.
     pub fn increment_generation_count(&self) -> u64 {
         self.shared.generations.fetch_add(1, Relaxed) + 1
     }
 
-    /// Whether memory has grown over generations past the threshold, said once; see [`GenerationConfig`].
+    /// Whether memory has grown over generations past the threshold, said once; see
+    /// [`GenerationConfig`](crate::pressure::leak::GenerationConfig).
     pub fn detect_memory_leak(&self) -> Option<MemoryLeakWarning> {
         let held = self.held().ok()?;
         let generation = self.shared.generations.load(Relaxed);
@@ -322,7 +294,7 @@ impl VramMonitor {
         MonitorStats {
             soft_violations: shared.soft_violations.load(Relaxed),
             hard_violations: shared.hard_violations.load(Relaxed),
-            cleanups: shared.cleanups.load(Relaxed),
+            cleanups: shared.cleaner.cleanups(),
             generations: shared.generations.load(Relaxed),
             failures: shared.failures.load(Relaxed),
             snapshots: state.gauge.readings(),
@@ -330,7 +302,7 @@ impl VramMonitor {
             level: state.gauge.level(),
             peak_used_bytes: ByteSize::new(shared.peak_used.load(Relaxed)),
             mean_used_bytes: (!used.is_empty()).then(|| ByteSize::new(mean as u64)),
-            seconds_since_cleanup: state.last_cleanup.map(|last| last.elapsed().as_secs_f64()),
+            seconds_since_cleanup: shared.cleaner.since_last().map(|time| time.as_secs_f64()),
         }
     }
 
@@ -340,7 +312,6 @@ impl VramMonitor {
         let counts = [
             &shared.soft_violations,
             &shared.hard_violations,
-            &shared.cleanups,
             &shared.generations,
             &shared.failures,
             &shared.peak_used,
@@ -350,6 +321,7 @@ impl VramMonitor {
         state.gauge = PressureGauge::new();
         state.history.clear();
         state.baseline = GenerationBaseline::default();
-        state.last_cleanup = None;
+        drop(state);
+        shared.cleaner.reset();
     }
 }

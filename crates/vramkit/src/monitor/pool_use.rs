@@ -1,0 +1,47 @@
+//! A pool and who holds it, as one program tells others.
+
+use serde::{Deserialize, Serialize};
+
+use super::decisions::Decision;
+use crate::pool::{DeviceMemoryPool, LedgerEntry, OwnerUse, PoolStats};
+use crate::stall::StallTimes;
+
+/// A pool and who holds it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+pub struct PoolUse {
+    /// As its program calls it.
+    pub name: String,
+    /// The program's process.
+    pub pid: u32,
+    /// The device that its memory is on.
+    pub device: String,
+    /// Its numbers.
+    pub stats: PoolStats,
+    /// Who holds what, by model and purpose.
+    pub owners: Vec<OwnerUse>,
+    /// Who holds what since when, by tag.
+    pub ledger: Vec<LedgerEntry>,
+    /// Time lost waiting for it.
+    #[serde(default)]
+    pub stall: StallTimes,
+    /// The last decisions of its program's orchestrator, oldest first, where the program shows them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub decisions: Vec<Decision>,
+}
+
+impl PoolUse {
+    /// Reads a pool.
+    pub fn of(name: &str, pool: &DeviceMemoryPool) -> Self {
+        Self {
+            name: name.to_owned(),
+            pid: std::process::id(),
+            device: pool.device().info().id,
+            stats: pool.stats(),
+            owners: pool.owners(),
+            ledger: pool.ledger(),
+            stall: pool.stall().times(),
+            decisions: Vec::new(),
+        }
+    }
+}

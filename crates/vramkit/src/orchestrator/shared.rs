@@ -1,0 +1,58 @@
+//! What bindings and runs keep of an orchestrator: the table of bindings under its lock, and how changes of it are waited
+//! for. Neither the pool nor a callback is called under the lock.
+
+use super::table::BindingTable;
+use crate::sync::{AtomicU32, Condvar, Mutex, MutexGuard, Ordering, lock, wait};
+
+/// What bindings and runs keep of an orchestrator.
+pub(super) struct Shared {
+    pub(super) table: Mutex<BindingTable>,
+    /// Notified whenever memory or a binding's state changes, if anybody waits for that.
+    pub(super) changed: Condvar,
+    /// How many do.
+    waiting: AtomicU32,
+}
+
+/// Somebody who waits, or may be about to.
+pub(super) struct Waiting<'a>(&'a Shared);
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        self.0.waiting.fetch_sub(1, Ordering::SeqCst);
+    }
+}
+
+impl Shared {
+    pub(super) fn new() -> Self {
+        Self {
+            table: Mutex::new(BindingTable::default()),
+            changed: Condvar::new(),
+            waiting: AtomicU32::new(0),
+        }
+    }
+
+    /// Until the guard goes, every change is noted. What changed before is there to be seen.
+    pub(super) fn waiting(&self) -> Waiting<'_> {
+        self.waiting.fetch_add(1, Ordering::SeqCst);
+        Waiting(self)
+    }
+
+    pub(super) fn wait<'a>(&self, table: MutexGuard<'a, BindingTable>) -> MutexGuard<'a, BindingTable> {
+        let _waiting = self.waiting();
+        wait(&self.changed, table)
+    }
+
+    /// Says that something has changed. Called after memory has gone back, so that whoever is woken finds it.
+    pub(super) fn wake(&self) {
+        if self.waiting.load(Ordering::SeqCst) > 0 {
+            lock(&self.table).note_change();
+            self.changed.notify_all();
+        }
+    }
+}
+
+impl std::fmt::Debug for Shared {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Shared").finish_non_exhaustive()
+    }
+}
