@@ -5,40 +5,27 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anstyle::{AnsiColor, Style};
-use vramkit::orchestrator::RunError;
-use vramkit_models::ReadError;
-use vramkit_occupancy::OccupancyError;
-use vramkit_replay::ReadTraceError;
+use vramkit_ask::{AskError, QuestionError};
 use vramkit_serve::ServeError;
 use vramkit_watch::record::ReadRecordError;
+
+use crate::hints::in_options;
 
 /// See the exit statuses in [`main`](crate).
 #[derive(Debug, thiserror::Error)]
 pub enum Failure {
-    /// A file is not what it should be.
-    #[error(transparent)]
-    Read(#[from] ReadError),
-    /// A file is no allocation trace.
-    #[error(transparent)]
-    Trace(#[from] ReadTraceError),
-    /// A workload cannot be run.
-    #[error(transparent)]
-    Run(#[from] RunError),
+    /// A question has no answer.
+    #[error("{}", in_options(.0))]
+    Ask(#[from] AskError),
     /// A recording cannot be read.
     #[error(transparent)]
     Record(#[from] ReadRecordError),
     /// Nothing can be served.
     #[error(transparent)]
     Serve(#[from] ServeError),
-    /// No risk can be told.
-    #[error(transparent)]
-    Occupancy(#[from] OccupancyError),
     /// What was asked for cannot be done.
     #[error("{0}")]
     Input(String),
-    /// The device is not here.
-    #[error("{0}")]
-    NoDevice(String),
     /// A file cannot be written.
     #[error("cannot write `{}`: {error}", path.display())]
     Write {
@@ -52,6 +39,12 @@ pub enum Failure {
     Stdout(#[from] io::Error),
 }
 
+impl From<QuestionError> for Failure {
+    fn from(error: QuestionError) -> Self {
+        Self::Ask(error.into())
+    }
+}
+
 impl Failure {
     fn is_broken_pipe(&self) -> bool {
         matches!(self, Self::Stdout(error) if error.kind() == io::ErrorKind::BrokenPipe)
@@ -61,7 +54,7 @@ impl Failure {
     pub fn exit_code(&self) -> ExitCode {
         match self {
             failure if failure.is_broken_pipe() => ExitCode::SUCCESS,
-            Self::NoDevice(_) => ExitCode::from(3),
+            Self::Ask(AskError::DeviceUnavailable { .. }) => ExitCode::from(3),
             _ => ExitCode::from(2),
         }
     }

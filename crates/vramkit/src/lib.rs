@@ -20,13 +20,12 @@
 //! * [`monitor`]: who holds it, in a program, and letting others see it.
 //! * [`orchestrator`]: binds plans to a pool, acts under pressure, executes under the plan's schedule.
 //!
-//! Nothing here prints; results are values with a JSON form (see [`report`]).
+//! Nothing here prints; what is found comes back as values and as typed events.
 
 #![forbid(unsafe_code)]
 
 pub mod monitor;
 pub mod orchestrator;
-pub mod report;
 pub mod trace;
 
 pub use vramkit_plan as plan;

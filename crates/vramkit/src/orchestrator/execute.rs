@@ -125,8 +125,19 @@ pub fn execute(
     execute_or_rehearse(orchestrator, plan, repetitions, Some(verify), progress)
 }
 
-/// As [`execute`]; without `verify` everything is decided in the same order, and no tensor is written or read.
-pub(super) fn execute_or_rehearse(
+/// As [`execute`], with everything decided in the same order, and no tensor written or read.
+///
+/// # Errors
+/// As of [`execute`].
+pub fn rehearse(
+    orchestrator: &MemoryOrchestrator,
+    plan: &Arc<AllocationPlan>,
+    repetitions: u32,
+) -> Result<ExecutionReport, ExecutionError> {
+    execute_or_rehearse(orchestrator, plan, repetitions, None, &|_| {})
+}
+
+fn execute_or_rehearse(
     orchestrator: &MemoryOrchestrator,
     plan: &Arc<AllocationPlan>,
     repetitions: u32,

@@ -27,7 +27,6 @@ mod guard;
 mod held;
 mod load;
 mod notice;
-mod session;
 mod stale;
 
 use std::sync::Arc;
@@ -37,12 +36,11 @@ pub use access::AccessError;
 pub use act::{Action, DegradeRequest, PolicyOutcome};
 pub use binding::{BindError, MemoryBinding};
 pub use book::Standing;
-pub use execute::{ExecutionError, ExecutionReport, Verify, execute};
+pub use execute::{ExecutionError, ExecutionReport, Verify, Violation, execute, rehearse};
 pub use gate::{Aborted, ExecutionGate};
 pub use guard::RunGuard;
 pub use load::{LoadFailure, WeightsLoad};
 pub use notice::StaleNotice;
-pub use session::{RunError, Session, SessionModel};
 pub use stale::{StaleBinding, StaleReason};
 
 use crate::device::Origin;
@@ -171,13 +169,14 @@ impl MemoryOrchestrator {
         self
     }
 
-    /// Does everything on a pool that stands in for another one, and records it as not done.
-    fn with_rehearsal(mut self, rehearsal: bool) -> Self {
+    /// Does everything on a pool that stands in for another one, and records it as not done ([`rehearse`]).
+    pub fn with_rehearsal(mut self, rehearsal: bool) -> Self {
         self.rehearsal = rehearsal;
         self
     }
 
-    fn note(&self, event: Event) {
+    /// Records an event, as done unless this is a rehearsal.
+    pub fn note(&self, event: Event) {
         self.trace.note(event, !self.rehearsal);
     }
 

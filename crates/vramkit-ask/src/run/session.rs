@@ -1,5 +1,6 @@
-//! A workload from plan to report: what `vramkit run` does.
+//! A workload from plan to report.
 //!
+//! In: models with their schedule, a device, a ladder. Out: a [`RunAnswer`], complete. Never here: files, text for people.
 //! Plan, check the capacity, make a pool, bind, execute, release, trim; sample memory and read pressure on the
 //! way. However it ends, everything is released and the pool is at zero.
 //!
@@ -11,15 +12,22 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::execute::{ExecutionError, ExecutionReport, Verify, execute_or_rehearse};
-use super::{BindError, DegradeRequest, MemoryOrchestrator, PolicyLadder, Standing};
-use crate::device::{Backing, DeviceKind, SimulatedDevice};
-use crate::plan::{AllocationPlan, LifetimeError, MemoryPlanner, Model, Schedule};
-use crate::pool::{DeviceMemoryPool, PoolError, Request};
-use crate::pressure::{LadderError, PressureLevel};
-use crate::report::{PlanReport, RunReport, SampleReport, ViolationReport};
-use crate::trace::{Event, TraceCollector};
-use crate::units::ByteSize;
+use vramkit::ByteSize;
+use vramkit::device::{Backing, DeviceKind, SimulatedDevice};
+use vramkit::orchestrator::{
+    DegradeRequest, ExecutionError, ExecutionReport, MemoryOrchestrator, PolicyLadder, Standing, Verify,
+    execute, rehearse,
+};
+use vramkit::plan::report::{PlanReport, ReportOptions};
+use vramkit::plan::{AllocationPlan, MemoryPlanner, Model, Schedule};
+use vramkit::pool::DeviceMemoryPool;
+use vramkit::pressure::PressureLevel;
+use vramkit::trace::{Event, TraceCollector};
+
+use super::answer::RunAnswer;
+use super::error::RunError;
+use super::report::{RunReport, SampleReport, ViolationReport};
+use super::shortage;
 
 /// How many violations a report lists.
 const LISTED_VIOLATIONS: usize = 20;
@@ -59,55 +67,17 @@ pub struct Session {
     pub planner: MemoryPlanner,
 }
 
-/// Why a run did not end. Everything was released.
-#[derive(Debug, thiserror::Error)]
-pub enum RunError {
-    /// The lifetimes cannot be planned.
-    #[error(transparent)]
-    Lifetimes(#[from] LifetimeError),
-    /// The ladder makes no sense.
-    #[error("pressure: {0}")]
-    Ladder(#[from] LadderError),
-    /// The plan does not fit.
-    #[error("the {schedule} plan needs {} ({arena} arena, {weights} weights), capacity is {capacity}: {hint}", arena.checked_add(*weights).unwrap_or(ByteSize::MAX))]
-    Capacity {
-        /// The schedule planned for.
-        schedule: Schedule,
-        /// The plan's arena.
-        arena: ByteSize,
-        /// The weights that must be there at once.
-        weights: ByteSize,
-        /// The capacity given.
-        capacity: ByteSize,
-        /// What would fit.
-        hint: String,
-    },
-    /// The pool could not be made, or not trimmed.
-    #[error(transparent)]
-    Pool(#[from] PoolError),
-    /// A model could not be bound or executed.
-    #[error(transparent)]
-    Execution(#[from] ExecutionError),
-}
-
 impl Session {
     /// Runs the workload, recording into `trace`. `progress` is told of every step done, of
     /// [`steps`](Self::steps) in all.
+    ///
+    /// # Errors
+    /// Lifetimes that cannot be planned, a capacity that the plan does not fit, a device that fails. Everything was released.
     pub fn run(
         self,
         trace: &Arc<TraceCollector>,
         progress: &(dyn Fn(u64) + Sync),
-    ) -> Result<RunReport, RunError> {
-        let (report, _) = self.run_keeping_plan(trace, progress)?;
-        Ok(report)
-    }
-
-    /// As [`run`](Self::run); the plan comes back too, to be drawn.
-    pub fn run_keeping_plan(
-        self,
-        trace: &Arc<TraceCollector>,
-        progress: &(dyn Fn(u64) + Sync),
-    ) -> Result<(RunReport, Arc<AllocationPlan>), RunError> {
+    ) -> Result<RunAnswer, RunError> {
         let start = Instant::now();
         self.ladder.check()?;
         let free = self.device.memory().free_bytes.value;
@@ -122,7 +92,7 @@ impl Session {
             .with_trace(trace.clone())
             .with_rehearsal(self.dry_run);
         let plan = orchestrator.plan(&models, self.schedule)?;
-        check_capacity(&models, &plan, pool.capacity())?;
+        shortage::check(&models, &plan, pool.capacity())?;
         for entry in &self.models {
             // Models that run beside one another are all needed to the end.
             let pinned = entry.standing.pinned || self.schedule != Schedule::Sequential;
@@ -157,10 +127,11 @@ impl Session {
         let or_none = |bytes: ByteSize| if self.dry_run { ByteSize::ZERO } else { bytes };
         let with_weights = |bytes: ByteSize| bytes.checked_add(weights).unwrap_or(ByteSize::MAX);
         let (together, apart) = (with_weights(plan.arena_size), with_weights(plan.sum_of_peaks()));
+        let within = ReportOptions { capacity: Some(capacity), ..ReportOptions::default() };
         let report = RunReport {
             schema: "vramkit.run/1",
             name: self.name,
-            plan: PlanReport::new(&plan, Some(capacity), false),
+            plan: PlanReport::new(&plan, &within),
             device: info.clone(),
             capacity_bytes: capacity,
             dry_run: self.dry_run,
@@ -196,7 +167,7 @@ impl Session {
             decisions: trace.events(),
             dropped,
         };
-        Ok((report, plan))
+        Ok(RunAnswer { report, plan })
     }
 
     /// Steps of all models over all repetitions, for a progress bar.
@@ -225,7 +196,7 @@ fn no_system(kind: DeviceKind, dry_run: bool) -> String {
     let reason = match kind {
         _ if dry_run => "a dry run takes no memory",
         DeviceKind::Simulated => "a simulated device has no memory behind it",
-        DeviceKind::Host | DeviceKind::Cuda | DeviceKind::Other(_) => "the system does not tell",
+        _ => "the system does not tell",
     };
     reason.to_owned()
 }
@@ -248,7 +219,10 @@ fn bind_and_execute(
             orchestrator.sample();
         }
     }
-    let report = execute_or_rehearse(orchestrator, plan, repetitions, verify, progress)?;
+    let report = match verify {
+        Some(verify) => execute(orchestrator, plan, repetitions, verify, progress)?,
+        None => rehearse(orchestrator, plan, repetitions)?,
+    };
     orchestrator.sample();
     Ok(report)
 }
@@ -260,93 +234,4 @@ fn scaled(request: &DegradeRequest, ratio: f64) -> Model {
         tensor.size = ByteSize::new((tensor.size.bytes() as f64 * ratio).ceil() as u64);
     }
     model
-}
-
-/// Whether the plan can be bound at all: its arena with the weights that must be there at once, which under the
-/// sequential schedule are one model's.
-fn check_capacity(models: &[Model], plan: &AllocationPlan, capacity: ByteSize) -> Result<(), RunError> {
-    let need = |plan: &AllocationPlan, schedule: Schedule| {
-        let round = |size: ByteSize| size.checked_align_up(Request::ALIGNMENT).unwrap_or(ByteSize::MAX);
-        let weights = plan.models.iter().map(|model| round(model.weights));
-        let weights = match schedule {
-            Schedule::Sequential => weights.max().unwrap_or_default(),
-            Schedule::Fixed | Schedule::Concurrent => {
-                weights.fold(ByteSize::ZERO, |sum, w| sum.checked_add(w).unwrap_or(ByteSize::MAX))
-            }
-        };
-        (round(plan.arena_size), weights)
-    };
-    let fits = |(arena, weights): (ByteSize, ByteSize)| {
-        arena.checked_add(weights).is_some_and(|sum| sum <= capacity)
-    };
-    let (arena, weights) = need(plan, plan.schedule);
-    if fits((arena, weights)) {
-        return Ok(());
-    }
-    let planner = MemoryPlanner::new();
-    let other = [Schedule::Fixed, Schedule::Sequential].into_iter().filter(|&other| other != plan.schedule);
-    let mut hints: Vec<String> = other
-        .filter_map(|other| {
-            let plan = planner.plan(models, other).ok()?;
-            let (arena, weights) = need(&plan, other);
-            fits((arena, weights)).then(|| format!("--schedule {other} would fit ({})", arena + weights))
-        })
-        .collect();
-    let mut alone = ByteSize::ZERO;
-    let fitting: Vec<&str> = plan
-        .models
-        .iter()
-        .filter(|model| {
-            let sum = alone.checked_add(model.live_peak).and_then(|sum| sum.checked_add(model.weights));
-            let fits = sum.is_some_and(|sum| sum <= capacity);
-            if fits {
-                alone = sum.unwrap_or(ByteSize::MAX);
-            }
-            fits
-        })
-        .map(|model| &*model.name)
-        .collect();
-    if !fitting.is_empty() && fitting.len() < plan.models.len() {
-        hints.push(format!("{} alone would fit ({alone})", fitting.join(" and ")));
-    }
-    hints.push(format!(
-        "a capacity of {} bytes would do",
-        arena.checked_add(weights).unwrap_or(ByteSize::MAX).bytes()
-    ));
-    Err(RunError::Capacity {
-        schedule: plan.schedule,
-        arena: plan.arena_size,
-        weights,
-        capacity,
-        hint: hints.join("; "),
-    })
-}
-
-impl From<BindError> for RunError {
-    fn from(error: BindError) -> Self {
-        Self::Execution(error.into())
-    }
-}
-
-impl ViolationReport {
-    fn new(violation: &super::execute::Violation) -> Self {
-        Self {
-            model: violation.model.to_string(),
-            tensor: violation.tensor.to_string(),
-            step: violation.step,
-            at_bytes: ByteSize::new(violation.at),
-        }
-    }
-}
-
-impl SampleReport {
-    fn new(sample: &crate::trace::Sample) -> Self {
-        Self {
-            at_seconds: sample.at.as_secs_f64(),
-            used_bytes: sample.used,
-            committed_bytes: sample.committed,
-            system_bytes: sample.system,
-            level: sample.level,
-        }
-    }
 }
