@@ -65,8 +65,13 @@ pub use run::{
 pub use schema::Document;
 pub use top::{TopAnswer, TopQuestion, top, watch};
 
+// What questions and answers are made of, from the crates that define it.
 pub use vramkit::plan::report::PlanReport;
-pub use vramkit_replay::ReplayReport;
+pub use vramkit_models::ReadOptions;
+pub use vramkit_models::kv::CacheType;
+pub use vramkit_models::traffic::CHARACTERS_A_TOKEN;
+pub use vramkit_occupancy::CapacityReport as OccupancyReport;
+pub use vramkit_replay::{PolicyName, ReplayReport};
 pub use vramkit_watch::Tick;
 
 /// The code of the README is compiled.

@@ -6,9 +6,7 @@ use std::fmt::Write as _;
 
 use vramkit::ByteSize;
 use vramkit::units::grouped;
-use vramkit_ask::CapacityReport;
-use vramkit_models::traffic::CHARACTERS_A_TOKEN;
-use vramkit_occupancy::CapacityReport as Occupancy;
+use vramkit_ask::{CHARACTERS_A_TOKEN, CapacityReport, OccupancyReport};
 
 use crate::args::CapacityOptions;
 use crate::output::{self, BAD, BOLD, DIM, GOOD};
@@ -121,7 +119,7 @@ fn batches(report: &CapacityReport) -> String {
 }
 
 /// The models beside one another.
-fn models(report: &Occupancy) -> String {
+fn models(report: &OccupancyReport) -> String {
     let mut rows =
         vec![["tokens", "published", "corrected", "exact", "simulated", "+-"].map(str::to_owned).to_vec()];
     let number = |value: Option<f64>| value.map_or_else(|| "-".to_owned(), |value| format!("{value:.1}"));

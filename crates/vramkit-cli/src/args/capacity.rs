@@ -4,8 +4,7 @@ use std::path::PathBuf;
 
 use clap::Args;
 use vramkit::ByteSize;
-use vramkit_ask::HorizonChoice;
-use vramkit_models::kv::CacheType;
+use vramkit_ask::{CacheType, HorizonChoice};
 
 /// How likely a KV cache is to run out, and the largest batch for a risk
 ///

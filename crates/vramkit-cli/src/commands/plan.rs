@@ -5,8 +5,7 @@ use std::path::Path;
 
 use vramkit::Step;
 use vramkit::plan::Schedule;
-use vramkit_ask::{Placed, PlanAnswer, PlanQuestion};
-use vramkit_models::ReadOptions;
+use vramkit_ask::{Placed, PlanAnswer, PlanQuestion, ReadOptions};
 
 use crate::args::{OrderArg, PlanOptions};
 use crate::failure::Failure;
