@@ -16,7 +16,7 @@ use vramkit::ByteSize;
 use vramkit::device::{Backing, DeviceKind, SimulatedDevice};
 use vramkit::orchestrator::{
     DegradeRequest, ExecutionError, ExecutionReport, MemoryOrchestrator, PolicyLadder, Standing, Verify,
-    execute, rehearse,
+    execute_or_rehearse,
 };
 use vramkit::plan::report::{PlanReport, ReportOptions};
 use vramkit::plan::{AllocationPlan, MemoryPlanner, Model, Schedule};
@@ -39,11 +39,41 @@ pub struct SessionModel {
     pub model: Model,
     /// How it stands when victims are chosen.
     pub standing: Standing,
-    /// When asked to degrade, it makes do with this part of its tensors' sizes.
+    /// When asked to degrade, it makes do with this part of its tensors' sizes, 0..1.
     pub degrade_to_ratio: Option<f64>,
 }
 
-/// A workload and how to run it.
+/// A workload that comes from no file, and how to run it.
+///
+/// ```
+/// use std::sync::Arc;
+/// use vramkit::ByteSize;
+/// use vramkit::device::SimulatedDevice;
+/// use vramkit::orchestrator::{PolicyLadder, Standing, Verify};
+/// use vramkit::plan::{MemoryPlanner, Model, Schedule};
+/// use vramkit::trace::TraceCollector;
+/// use vramkit::units::Step;
+/// use vramkit_ask::{Session, SessionModel};
+///
+/// let model =
+///     Model { name: "m".into(), weights: ByteSize::mib(4), start: Step(0), tensors: Vec::new() };
+/// let session = Session {
+///     name: "one".to_owned(),
+///     models: vec![SessionModel { model, standing: Standing::default(), degrade_to_ratio: None }],
+///     schedule: Schedule::Sequential,
+///     device: Arc::new(SimulatedDevice::new(ByteSize::mib(64))),
+///     capacity: Some(ByteSize::mib(16)),
+///     ladder: PolicyLadder::orchestrator(),
+///     repetitions: 1,
+///     verify: Verify::Stride,
+///     dry_run: false,
+///     planner: MemoryPlanner::new(),
+/// };
+/// let answer = session.run(&Arc::new(TraceCollector::new()), &|_| {})?;
+/// assert!(answer.is_yes());
+/// assert_eq!(answer.report.peak_used_bytes, ByteSize::mib(4));
+/// # Ok::<(), vramkit_ask::RunError>(())
+/// ```
 pub struct Session {
     /// What to call it.
     pub name: String,
@@ -107,10 +137,11 @@ impl Session {
         for model in &models {
             orchestrator.release(&model.name);
         }
+        let note = |event| trace.note(event, !self.dry_run);
         let peak = pool.stats();
         let used_after_release = pool.used();
         for leak in pool.live().leaks {
-            orchestrator.note(Event::Leak {
+            note(Event::Leak {
                 model: leak.model.to_string(),
                 tag: leak.tag,
                 requested_bytes: leak.requested_bytes,
@@ -118,8 +149,7 @@ impl Session {
         }
         let trimmed = orchestrator.trim();
         orchestrator.sample();
-        let executed =
-            executed.inspect_err(|error| orchestrator.note(Event::Failed { error: error.to_string() }))?;
+        let executed = executed.inspect_err(|error| note(Event::Failed { error: error.to_string() }))?;
         trimmed?;
         let (readings, level_changes) = orchestrator.readings();
         let (samples, dropped) = (trace.samples(), trace.dropped());
@@ -219,10 +249,7 @@ fn bind_and_execute(
             orchestrator.sample();
         }
     }
-    let report = match verify {
-        Some(verify) => execute(orchestrator, plan, repetitions, verify, progress)?,
-        None => rehearse(orchestrator, plan, repetitions)?,
-    };
+    let report = execute_or_rehearse(orchestrator, plan, repetitions, verify, progress)?;
     orchestrator.sample();
     Ok(report)
 }

@@ -88,7 +88,7 @@ impl PlanReport {
     /// of nothing. A plan that no pool has room for is the best of nothing, so it is not called optimal.
     ///
     /// # Errors
-    /// None that is known of: planning nothing does not fail.
+    /// Those of planning nothing, of which none is known.
     pub fn refused(
         schedule: Schedule,
         closest: Option<&PooledPlan>,

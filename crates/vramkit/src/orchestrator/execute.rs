@@ -125,19 +125,11 @@ pub fn execute(
     execute_or_rehearse(orchestrator, plan, repetitions, Some(verify), progress)
 }
 
-/// As [`execute`], with everything decided in the same order, and no tensor written or read.
+/// As [`execute`]; without `verify` everything is decided in the same order, and no tensor is written or read.
 ///
 /// # Errors
 /// As of [`execute`].
-pub fn rehearse(
-    orchestrator: &MemoryOrchestrator,
-    plan: &Arc<AllocationPlan>,
-    repetitions: u32,
-) -> Result<ExecutionReport, ExecutionError> {
-    execute_or_rehearse(orchestrator, plan, repetitions, None, &|_| {})
-}
-
-fn execute_or_rehearse(
+pub fn execute_or_rehearse(
     orchestrator: &MemoryOrchestrator,
     plan: &Arc<AllocationPlan>,
     repetitions: u32,

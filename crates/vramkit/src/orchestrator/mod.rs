@@ -36,7 +36,7 @@ pub use access::AccessError;
 pub use act::{Action, DegradeRequest, PolicyOutcome};
 pub use binding::{BindError, MemoryBinding};
 pub use book::Standing;
-pub use execute::{ExecutionError, ExecutionReport, Verify, Violation, execute, rehearse};
+pub use execute::{ExecutionError, ExecutionReport, Verify, Violation, execute, execute_or_rehearse};
 pub use gate::{Aborted, ExecutionGate};
 pub use guard::RunGuard;
 pub use load::{LoadFailure, WeightsLoad};
@@ -169,14 +169,13 @@ impl MemoryOrchestrator {
         self
     }
 
-    /// Does everything on a pool that stands in for another one, and records it as not done ([`rehearse`]).
+    /// Does everything on a pool that stands in for another one, and records it as not done ([`execute_or_rehearse`]).
     pub fn with_rehearsal(mut self, rehearsal: bool) -> Self {
         self.rehearsal = rehearsal;
         self
     }
 
-    /// Records an event, as done unless this is a rehearsal.
-    pub fn note(&self, event: Event) {
+    fn note(&self, event: Event) {
         self.trace.note(event, !self.rehearsal);
     }
 
