@@ -14,15 +14,12 @@
 use std::fmt::Write as _;
 use std::path::Path;
 use std::process::ExitCode;
-use std::sync::Arc;
 
 use vramkit::ByteSize;
 use vramkit::device::HostDevice;
-use vramkit::orchestrator::{PolicyLadder, Session, SessionModel, Standing, Verify};
-use vramkit::plan::{LifetimeAnalyzer, MemoryPlanner, Schedule};
-use vramkit::report::RunReport;
-use vramkit::trace::TraceCollector;
-use vramkit_models::{ReadOptions, read};
+use vramkit::orchestrator::Verify;
+use vramkit::plan::{LifetimeAnalyzer, Schedule};
+use vramkit_ask::{AskError, DeviceChoice, RunAnswer, RunQuestion, RunReport, TraceSinks, quiet};
 
 const REQUIRED_REDUCTION: f64 = 0.15;
 const OPTIMUM: ByteSize = ByteSize::mb(350);
@@ -31,27 +28,19 @@ fn root() -> std::path::PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../..")
 }
 
-fn run(schedule: Schedule) -> Result<RunReport, Box<dyn std::error::Error>> {
-    let demand = read(&root().join("examples/three-models.toml"), &ReadOptions::default())?;
-    let model = |model| SessionModel { model, standing: Standing::default(), degrade_to_ratio: None };
-    let capacity = demand.capacity.ok_or("the example names a capacity")?;
-    let session = Session {
-        name: demand.name,
-        models: demand.models.into_iter().map(model).collect(),
-        schedule,
-        device: Arc::new(HostDevice::new(ByteSize::gib(1))),
-        capacity: Some(capacity),
-        ladder: PolicyLadder::orchestrator(),
-        repetitions: 1,
+fn run(schedule: Schedule) -> Result<RunAnswer, AskError> {
+    let question = RunQuestion {
+        workload: root().join("examples/three-models.toml"),
+        schedule: Some(schedule),
+        device: DeviceChoice::Host,
         verify: Verify::Full,
-        dry_run: false,
-        planner: MemoryPlanner::new(),
+        ..RunQuestion::default()
     };
-    Ok(session.run(&Arc::new(TraceCollector::new()), &|_| {})?)
+    vramkit_ask::run(&question, &mut TraceSinks::default(), quiet())
 }
 
 /// What is required and not met.
-fn shortcomings(fixed: &RunReport, all: &[RunReport]) -> Vec<String> {
+fn shortcomings(fixed: &RunReport, all: &[RunAnswer]) -> Vec<String> {
     let mut found = Vec::new();
     let mut require = |met: bool, what: String| {
         if !met {
@@ -68,7 +57,7 @@ fn shortcomings(fixed: &RunReport, all: &[RunReport]) -> Vec<String> {
         fixed.plan.arena_bytes == OPTIMUM,
         format!("the arena is {}, not {OPTIMUM}", fixed.plan.arena_bytes),
     );
-    for run in all {
+    for run in all.iter().map(|answer| &answer.report) {
         let schedule = run.plan.schedule;
         require(run.plan.proven_optimal, format!("{schedule}: the arena is not proven optimal"));
         require(
@@ -88,10 +77,8 @@ fn shortcomings(fixed: &RunReport, all: &[RunReport]) -> Vec<String> {
 }
 
 /// The document. Holds no times: the same on every machine.
-fn document(runs: &[RunReport]) -> Result<String, Box<dyn std::error::Error>> {
-    let demand = read(&root().join("examples/three-models.toml"), &ReadOptions::default())?;
-    let plan = MemoryPlanner::new().plan(&demand.models, Schedule::Fixed)?;
-    let fixed = &runs[0];
+fn document(runs: &[RunAnswer]) -> String {
+    let RunAnswer { report: fixed, plan, .. } = &runs[0];
     let mut text = String::from(
         "# Three models in one arena\n\n\
          The workload of `examples/three-models.toml`, planned, bound to this machine's memory, executed with every byte\n\
@@ -139,7 +126,7 @@ fn document(runs: &[RunReport]) -> Result<String, Box<dyn std::error::Error>> {
         "## Executed\n\n| schedule | arena | proven optimal | committed by the pool | resident, as the system says | tensors \
          verified | aliasing violations | in use after release |\n|---|---|---|---|---|---|---|---|"
     );
-    for run in runs {
+    for run in runs.iter().map(|answer| &answer.report) {
         let _ = writeln!(
             text,
             "| {} | {} | {} | {} | {} | {} of 7 | {} | {} |",
@@ -157,15 +144,15 @@ fn document(runs: &[RunReport]) -> Result<String, Box<dyn std::error::Error>> {
         "\nMemory is committed in granules of 2 MiB. The fixed schedule is the clock of the file; sequential runs one model\n\
          at a time; concurrent allows any interleaving, under which only tensors of one model may share.\n",
     );
-    Ok(text)
+    text
 }
 
 fn main() -> Result<ExitCode, Box<dyn std::error::Error>> {
     let check = std::env::args().nth(1).is_some_and(|argument| argument == "--check");
     let runs = [run(Schedule::Fixed)?, run(Schedule::Sequential)?, run(Schedule::Concurrent)?];
     let path = root().join("docs/PHASE2_VALIDATION.md");
-    let text = document(&runs)?;
-    let mut shortcomings = shortcomings(&runs[0], &runs);
+    let text = document(&runs);
+    let mut shortcomings = shortcomings(&runs[0].report, &runs);
     if check {
         if std::fs::read_to_string(&path)? != text {
             shortcomings.push("docs/PHASE2_VALIDATION.md is not what was measured; write it anew".to_owned());

@@ -1,16 +1,19 @@
-//! The `vramkit` program: reads options, calls the libraries, prints.
+//! The `vramkit` program: options in, a question to `vramkit-ask`, its answer out as text or JSON.
 //!
 //! Data goes to stdout, everything else to stderr. Exit status: 0 done and the answer is yes; 1 done and the
 //! answer is no; 2 bad usage or bad input; 3 the device or driver asked for is not here. A reader that closes the
 //! pipe early is not an error.
 
 mod args;
+mod capacity_text;
 mod commands;
 mod failure;
+mod hints;
 mod interrupt;
 mod output;
 mod plan_text;
 mod progress;
+mod run_text;
 
 use std::process::ExitCode;
 

@@ -6,9 +6,9 @@ use std::fmt::Write as _;
 
 use vramkit::ByteSize;
 use vramkit::plan::AllocationPlan;
-use vramkit::report::{ConflictReport, PlanReport};
+use vramkit::plan::report::{ConflictReport, PlanReport};
 
-use crate::output::{self, BOLD, GOOD};
+use crate::output::{self, BAD, BOLD, GOOD};
 
 /// The arena, and how far it can be from the optimum.
 fn arena(report: &PlanReport) -> String {
@@ -124,8 +124,39 @@ fn less(after: ByteSize, before: ByteSize) -> f64 {
     100.0 * (1.0 - after.ratio_of(before))
 }
 
+/// The pools of a plan over several.
+pub fn pools(report: &PlanReport) -> String {
+    let mut rows = vec![["pool", "tensors", "arena", "capacity", "live peak"].map(str::to_owned).to_vec()];
+    for pool in report.pools.iter().flatten() {
+        rows.push(vec![
+            pool.name.clone(),
+            pool.tensors.to_string(),
+            pool.arena_bytes.to_string(),
+            pool.capacity_bytes.to_string(),
+            pool.lower_bound_bytes.to_string(),
+        ]);
+    }
+    let displaced = report.displaced_bytes.unwrap_or_default();
+    format!("{}{displaced} are not in the pool that they prefer\n", output::table(&rows))
+}
+
+/// Whether the plan fits a capacity, and why not. `all` names every tensor that is to blame.
+pub fn verdict(report: &PlanReport, capacity: ByteSize, all: bool) -> String {
+    match report.feasible {
+        Some(true) => format!("{GOOD}fits{GOOD:#} a capacity of {capacity}\n"),
+        Some(false) => {
+            let reason = report.conflict.as_ref().map_or_else(
+                || format!("at least {} are needed", report.proven_bound_bytes),
+                |conflict| because(conflict, all),
+            );
+            format!("{BAD}does not fit{BAD:#} a capacity of {capacity}: {reason}\n")
+        }
+        None => format!("{BAD}not found{BAD:#} within a capacity of {capacity}, nor proven impossible\n"),
+    }
+}
+
 /// Why a capacity cannot be met, in words.
-pub fn because(conflict: &ConflictReport, all: bool) -> String {
+fn because(conflict: &ConflictReport, all: bool) -> String {
     let n = conflict.tensors.len();
     let needs = conflict.needs_bytes;
     let mut text = match (conflict.step, n) {

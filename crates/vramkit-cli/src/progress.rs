@@ -1,55 +1,67 @@
 //! A bar for what takes over a second, on a terminal alone.
 
 use std::io::IsTerminal;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{RecvTimeoutError, Sender, channel};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use vramkit::ByteSize;
+use vramkit_ask::Listener;
 
-/// Shown from the second second on; gone when dropped.
+/// Shown from the second second on; gone when dropped. A spinner until it is known how much there is to do.
 pub struct Progress {
     bar: ProgressBar,
+    message: &'static str,
+    interrupted: Option<&'static AtomicBool>,
     stop: Option<Sender<()>>,
     thread: Option<JoinHandle<()>>,
 }
 
 impl Progress {
-    /// A bar of this many steps, or a spinner without.
-    pub fn new(message: &'static str, steps: Option<u64>) -> Self {
-        let bar = match steps {
-            Some(steps) => ProgressBar::with_draw_target(Some(steps), ProgressDrawTarget::hidden()),
-            None => ProgressBar::with_draw_target(None, ProgressDrawTarget::hidden()),
-        };
-        let template =
-            if steps.is_some() { "{msg} {wide_bar} {pos}/{len} {eta}" } else { "{spinner} {msg} {elapsed}" };
-        if let Ok(style) = ProgressStyle::with_template(template) {
+    /// Of something called so, which a flag may end.
+    pub fn new(message: &'static str, interrupted: Option<&'static AtomicBool>) -> Arc<Self> {
+        let bar = ProgressBar::with_draw_target(None, ProgressDrawTarget::hidden());
+        if let Ok(style) = ProgressStyle::with_template("{spinner} {msg} {elapsed}") {
             bar.set_style(style);
         }
         bar.set_message(message);
-        if !std::io::stderr().is_terminal() {
-            return Self { bar, stop: None, thread: None };
+        let (mut stop, mut thread) = (None, None);
+        if std::io::stderr().is_terminal() {
+            let (sender, stopped) = channel();
+            let shown = bar.clone();
+            stop = Some(sender);
+            thread = Some(std::thread::spawn(move || {
+                if stopped.recv_timeout(Duration::from_secs(1)) == Err(RecvTimeoutError::Timeout) {
+                    shown.set_draw_target(ProgressDrawTarget::stderr());
+                    shown.enable_steady_tick(Duration::from_millis(100));
+                }
+            }));
         }
-        let (stop, stopped) = channel();
-        let shown = bar.clone();
-        let thread = std::thread::spawn(move || {
-            if stopped.recv_timeout(Duration::from_secs(1)) == Err(RecvTimeoutError::Timeout) {
-                shown.set_draw_target(ProgressDrawTarget::stderr());
-                shown.enable_steady_tick(Duration::from_millis(100));
-            }
-        });
-        Self { bar, stop: Some(stop), thread: Some(thread) }
+        Arc::new(Self { bar, message, interrupted, stop, thread })
+    }
+}
+
+impl Listener for Progress {
+    fn begun(&self, units: u64) {
+        if let Ok(style) = ProgressStyle::with_template("{msg} {wide_bar} {pos}/{len} {eta}") {
+            self.bar.set_style(style);
+        }
+        self.bar.set_length(units);
     }
 
-    /// Another message, and where it can be set from any thread.
-    pub fn messages(&self) -> impl Fn(String) + Send + Sync + 'static {
-        let bar = self.bar.clone();
-        move |message| bar.set_message(message)
+    fn advanced(&self, units: u64) {
+        self.bar.inc(units);
     }
 
-    /// So many steps more are done.
-    pub fn advance(&self, steps: u64) {
-        self.bar.inc(steps);
+    fn planning(&self, bound: ByteSize, arena: ByteSize) {
+        self.bar.set_message(format!("{}: {arena} so far, {bound} at least", self.message));
+    }
+
+    fn is_interrupted(&self) -> bool {
+        self.interrupted.is_some_and(|flag| flag.load(Ordering::Relaxed))
     }
 }
 

@@ -53,12 +53,18 @@ pub struct TensorLifetime {
 
 impl TensorLifetime {
     /// A tensor of `[start, end)` without constraints, aligned to 256 bytes as allocations are.
-    pub fn new(model: &str, id: &str, start: Step, end: Step, size: ByteSize) -> Self {
+    pub fn new(
+        model: &str,
+        id: &str,
+        start: impl Into<Step>,
+        end: impl Into<Step>,
+        size: ByteSize,
+    ) -> Self {
         Self {
             id: id.into(),
             model: model.into(),
-            start,
-            end,
+            start: start.into(),
+            end: end.into(),
             gaps: Vec::new(),
             size,
             alignment: 256,

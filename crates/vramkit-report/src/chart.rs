@@ -2,10 +2,8 @@
 
 use std::fmt::Write as _;
 
-use vramkit::ByteSize;
-use vramkit::pressure::PressureLevel;
-use vramkit::report::{RunReport, SampleReport};
-
+use crate::bytes::Bytes;
+use crate::document::{Level, RunDocument, Sample};
 use crate::draw::{byte_ticks, n, ticks};
 
 const WIDTH: f64 = 1200.0;
@@ -18,23 +16,21 @@ const BOTTOM: f64 = 64.0;
 const MOST_SAMPLES: usize = 2000;
 
 /// Memory over time as an SVG to stand in a page.
-pub(crate) fn memory_svg(run: &RunReport) -> String {
+pub(crate) fn memory_svg(run: &RunDocument) -> String {
     // Of many, the highest of each stretch: more than the picture has room for.
     let stretch = run.samples.len().div_ceil(MOST_SAMPLES).max(1);
-    let highest_of =
-        |stretch: &[SampleReport]| stretch.iter().copied().max_by_key(|sample| sample.used_bytes);
-    let samples: Vec<SampleReport> = run.samples.chunks(stretch).filter_map(highest_of).collect();
+    let highest_of = |stretch: &[Sample]| stretch.iter().copied().max_by_key(|sample| sample.used_bytes);
+    let samples: Vec<Sample> = run.samples.chunks(stretch).filter_map(highest_of).collect();
     let seconds = samples.last().map_or(1.0, |sample| sample.at_seconds).max(1e-6);
     let highest = samples
         .iter()
         .flat_map(|s| [Some(s.used_bytes), Some(s.committed_bytes), s.system_bytes])
         .flatten()
         .max();
-    let most = highest.unwrap_or_default().max(ByteSize::new(1));
+    let most = highest.unwrap_or_default().max(Bytes(1));
     let x = |at: f64| LEFT + at / seconds * (WIDTH - LEFT - RIGHT);
-    let y = |bytes: ByteSize| {
-        HEIGHT - BOTTOM - bytes.bytes() as f64 / (most.bytes() as f64 * 1.08) * (HEIGHT - TOP - BOTTOM)
-    };
+    let y =
+        |bytes: Bytes| HEIGHT - BOTTOM - bytes.0 as f64 / (most.0 as f64 * 1.08) * (HEIGHT - TOP - BOTTOM);
     let mut svg = format!(
         "<svg viewBox=\"0 0 {WIDTH} {HEIGHT}\" font-size=\"12\" role=\"img\" aria-label=\"memory over time\">\n"
     );
@@ -68,7 +64,7 @@ pub(crate) fn memory_svg(run: &RunReport) -> String {
             HEIGHT - BOTTOM + 18.0
         );
     }
-    type Series = (&'static str, &'static str, &'static str, fn(&SampleReport) -> Option<ByteSize>);
+    type Series = (&'static str, &'static str, &'static str, fn(&Sample) -> Option<Bytes>);
     let series: [Series; 3] = [
         ("committed by the pool", "#0072b2", "", |s| Some(s.committed_bytes)),
         ("granted", "#e69f00", "", |s| Some(s.used_bytes)),
@@ -106,11 +102,11 @@ pub(crate) fn memory_svg(run: &RunReport) -> String {
 }
 
 /// Faint, to stand behind lines.
-fn level_colour(level: PressureLevel) -> &'static str {
+fn level_colour(level: Level) -> &'static str {
     match level {
-        PressureLevel::Normal => "none",
-        PressureLevel::Elevated => "rgba(230,159,0,.12)",
-        PressureLevel::High => "rgba(213,94,0,.16)",
-        PressureLevel::Critical => "rgba(192,0,0,.20)",
+        Level::Normal => "none",
+        Level::Elevated => "rgba(230,159,0,.12)",
+        Level::High => "rgba(213,94,0,.16)",
+        Level::Critical => "rgba(192,0,0,.20)",
     }
 }

@@ -1,16 +1,38 @@
-//! Pictures and pages from results.
+//! Pictures and pages of results, drawn from their JSON.
 //!
-//! Reports (`vramkit::report`) come in, text comes out: an SVG of a plan, a page of a run. Nothing is measured
-//! or decided here, so any figure can be drawn again from its file.
+//! In: documents as the program prints them ([`PlanDocument`] from `vramkit.plan/1`, [`RunDocument`] from `vramkit.run/1`), or
+//! a picture's own numbers ([`TracePicture`], [`RiskPicture`]). Out: text, an SVG or an HTML page that needs no other file.
+//! Never here: measuring, deciding, files; nothing of vramkit's is needed, so any figure can be drawn again from what was
+//! kept of it.
+//!
+//! ```no_run
+//! use vramkit_report::{PlanDocument, plan_svg};
+//!
+//! // Of `vramkit plan model.onnx --json > plan.json`.
+//! let json = serde_json::from_str(&std::fs::read_to_string("plan.json")?)?;
+//! std::fs::write("plan.svg", plan_svg(&PlanDocument::from_json(&json)?))?;
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
 
+#![forbid(unsafe_code)]
+
+mod bytes;
 mod chart;
+mod decision;
+mod document;
 mod draw;
 mod page;
 mod plan;
 mod risk;
 mod trace;
 
+pub use document::{DocumentError, PlanDocument, RunDocument};
 pub use page::run_page;
 pub use plan::plan_svg;
 pub use risk::{RiskCurve, RiskPicture, risk_svg};
 pub use trace::{TraceBox, TracePicture, trace_svg};
+
+/// The code of the README is compiled.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

@@ -2,10 +2,9 @@
 
 use std::fmt::Write as _;
 
-use vramkit::ByteSize;
-use vramkit::report::{PlanReport, RunReport};
-
+use crate::bytes::Bytes;
 use crate::chart::memory_svg;
+use crate::document::{PlanDocument, RunDocument};
 use crate::draw::escape;
 use crate::plan::plan_svg;
 
@@ -33,7 +32,7 @@ td.number, th.number { text-align: right; white-space: nowrap; }
 const MOST_DECISIONS: usize = 1000;
 
 /// A run as a self-contained page. `plan` is the run's plan with its tensors, to be drawn.
-pub fn run_page(run: &RunReport, plan: &PlanReport) -> String {
+pub fn run_page(run: &RunDocument, plan: &PlanDocument) -> String {
     let mut page = String::new();
     let title = escape(&run.name);
     let _ = write!(
@@ -68,7 +67,7 @@ pub fn run_page(run: &RunReport, plan: &PlanReport) -> String {
     page
 }
 
-fn cards(page: &mut String, run: &RunReport) {
+fn cards(page: &mut String, run: &RunDocument) {
     page.push_str("<div class=\"cards\">\n");
     let mut card = |class: &str, value: String, label: &str| {
         let _ = writeln!(page, "<div class=\"card {class}\"><b>{}</b>{label}</div>", escape(&value));
@@ -108,11 +107,11 @@ fn cards(page: &mut String, run: &RunReport) {
     page.push_str("</div>\n");
 }
 
-fn savings(page: &mut String, run: &RunReport) {
+fn savings(page: &mut String, run: &RunDocument) {
     page.push_str("<h2>Savings</h2>\n<div class=\"bars\">\n");
     let plan = &run.plan;
     let widest = plan.sum_of_sizes_bytes.max(run.apart_bytes).max(run.together_bytes);
-    let mut bar = |label: &str, bytes: ByteSize, class: &str, note: String| {
+    let mut bar = |label: &str, bytes: Bytes, class: &str, note: String| {
         let width = bytes.ratio_of(widest) * 100.0;
         let _ = writeln!(
             page,
@@ -132,7 +131,7 @@ fn savings(page: &mut String, run: &RunReport) {
     page.push_str("</div>\n");
 }
 
-fn violations(page: &mut String, run: &RunReport) {
+fn violations(page: &mut String, run: &RunDocument) {
     if run.violations.is_empty() {
         return;
     }
@@ -143,14 +142,14 @@ fn violations(page: &mut String, run: &RunReport) {
             "<tr><td>{}<td>{}<td class=\"number\">{}<td class=\"number\">{}</tr>",
             escape(&v.model),
             escape(&v.tensor),
-            v.step.0,
+            v.step,
             v.at_bytes.grouped()
         );
     }
     page.push_str("</table></div>\n");
 }
 
-fn models(page: &mut String, run: &RunReport) {
+fn models(page: &mut String, run: &RunDocument) {
     page.push_str("<h2>Models</h2>\n<div class=\"wide\"><table><tr><th>Model<th class=\"number\">Tensors<th class=\"number\">Sum of sizes<th class=\"number\">Live peak<th class=\"number\">Weights</tr>\n");
     for model in &run.plan.models {
         let _ = writeln!(
@@ -166,7 +165,7 @@ fn models(page: &mut String, run: &RunReport) {
     page.push_str("</table></div>\n");
 }
 
-fn decisions(page: &mut String, run: &RunReport) {
+fn decisions(page: &mut String, run: &RunDocument) {
     page.push_str("<h2>Decisions</h2>\n");
     let first = run.decisions.len().saturating_sub(MOST_DECISIONS);
     let older = run.dropped.events + first as u64;
@@ -175,14 +174,13 @@ fn decisions(page: &mut String, run: &RunReport) {
     }
     page.push_str("<div class=\"wide\"><table><tr><th class=\"number\">At<th>What<th>Numbers</tr>\n");
     for decision in &run.decisions[first..] {
-        let (kind, details) = decision.event.describe();
         let _ = writeln!(
             page,
             "<tr><td class=\"number\">{:.3} ms<td>{}{}<td>{}</tr>",
             decision.at_seconds * 1e3,
-            escape(&kind),
+            escape(&decision.kind()),
             if decision.done { "" } else { " (not done)" },
-            escape(&details)
+            escape(&decision.details())
         );
     }
     page.push_str("</table></div>\n");

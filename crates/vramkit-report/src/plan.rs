@@ -3,10 +3,8 @@
 
 use std::fmt::Write as _;
 
-use vramkit::ByteSize;
-use vramkit::plan::Schedule;
-use vramkit::report::{PlanReport, TensorReport};
-
+use crate::bytes::Bytes;
+use crate::document::{PlanDocument, TensorBox};
 use crate::draw::{byte_ticks, colour, escape, n, open_svg, ticks};
 
 const WIDTH: f64 = 1200.0;
@@ -19,8 +17,8 @@ const BOTTOM: f64 = 92.0;
 const LETTER: f64 = 6.4;
 
 /// Draws a plan that was reported with its tensors, as a standalone SVG.
-pub fn plan_svg(plan: &PlanReport) -> String {
-    let tensors = plan.tensors.as_deref().unwrap_or_default();
+pub fn plan_svg(plan: &PlanDocument) -> String {
+    let tensors = &plan.tensors;
     let picture = Picture::new(plan, tensors);
     let mut svg = open_svg(WIDTH, HEIGHT, "memory plan");
     picture.heading(&mut svg);
@@ -36,18 +34,18 @@ pub fn plan_svg(plan: &PlanReport) -> String {
 }
 
 struct Picture<'a> {
-    plan: &'a PlanReport,
+    plan: &'a PlanDocument,
     first: u64,
     steps: f64,
     bytes: f64,
 }
 
 impl<'a> Picture<'a> {
-    fn new(plan: &'a PlanReport, tensors: &[TensorReport]) -> Self {
-        let first = tensors.iter().map(|tensor| tensor.start.0).min().unwrap_or(0);
-        let last = tensors.iter().map(|tensor| tensor.end.0).max().unwrap_or(1);
+    fn new(plan: &'a PlanDocument, tensors: &[TensorBox]) -> Self {
+        let first = tensors.iter().map(|tensor| tensor.start).min().unwrap_or(0);
+        let last = tensors.iter().map(|tensor| tensor.end).max().unwrap_or(1);
         let most = plan.arena_bytes.max(plan.lower_bound_bytes);
-        Self { plan, first, steps: (last - first).max(1) as f64, bytes: most.bytes().max(1) as f64 * 1.06 }
+        Self { plan, first, steps: (last - first).max(1) as f64, bytes: most.0.max(1) as f64 * 1.06 }
     }
 
     fn x(&self, step: u64) -> f64 {
@@ -56,6 +54,11 @@ impl<'a> Picture<'a> {
 
     fn y(&self, bytes: u64) -> f64 {
         HEIGHT - BOTTOM - bytes as f64 / self.bytes * (HEIGHT - TOP - BOTTOM)
+    }
+
+    /// Under the concurrent schedule each model has its own.
+    fn has_one_clock(&self) -> bool {
+        self.plan.schedule != "concurrent"
     }
 
     fn model(&self, name: &str) -> usize {
@@ -69,7 +72,7 @@ impl<'a> Picture<'a> {
         } else {
             format!("{:.2} % over the bound", plan.gap_ratio * 100.0)
         };
-        let saved = |whole: ByteSize| 100.0 * (1.0 - plan.arena_bytes.ratio_of(whole));
+        let saved = |whole: Bytes| 100.0 * (1.0 - plan.arena_bytes.ratio_of(whole));
         let title = format!("{} arena, {verdict}", plan.arena_bytes);
         let subtitle = format!(
             "{} bytes, {} schedule; {:.2} % less than the live peaks ({}); {} tensors at once are {}",
@@ -88,7 +91,7 @@ impl<'a> Picture<'a> {
     fn axes(&self, svg: &mut String) {
         let (left, right, bottom) = (LEFT, WIDTH - RIGHT, HEIGHT - BOTTOM);
         for tick in byte_ticks(self.plan.arena_bytes, 7.0) {
-            let y = n(self.y(tick.bytes()));
+            let y = n(self.y(tick.0));
             let _ = writeln!(
                 svg,
                 "<line x1=\"{left}\" y1=\"{y}\" x2=\"{right}\" y2=\"{y}\" stroke=\"#e4e4e4\"/>"
@@ -114,10 +117,7 @@ impl<'a> Picture<'a> {
             svg,
             "<line x1=\"{left}\" y1=\"{bottom}\" x2=\"{right}\" y2=\"{bottom}\" stroke=\"#888888\"/>"
         );
-        let clock = match self.plan.schedule {
-            Schedule::Concurrent => "step of each model's own clock",
-            Schedule::Fixed | Schedule::Sequential => "step",
-        };
+        let clock = if self.has_one_clock() { "step" } else { "step of each model's own clock" };
         let _ = writeln!(
             svg,
             "<text x=\"{right}\" y=\"{}\" text-anchor=\"end\" fill=\"#444444\">{clock}</text>",
@@ -131,15 +131,14 @@ impl<'a> Picture<'a> {
         );
     }
 
-    fn tensor(&self, svg: &mut String, tensor: &TensorReport) {
+    fn tensor(&self, svg: &mut String, tensor: &TensorBox) {
         // What takes no room may be pinned anywhere, beyond the arena and all numbers too.
         if tensor.size_bytes.is_zero() || tensor.end <= tensor.start {
             return;
         }
-        let (x, y) =
-            (self.x(tensor.start.0), self.y(tensor.offset_bytes.bytes() + tensor.size_bytes.bytes()));
-        let width = self.x(tensor.end.0) - x;
-        let height = self.y(tensor.offset_bytes.bytes()) - y;
+        let (x, y) = (self.x(tensor.start), self.y(tensor.offset_bytes.0 + tensor.size_bytes.0));
+        let width = self.x(tensor.end) - x;
+        let height = self.y(tensor.offset_bytes.0) - y;
         if width <= 0.0 || height <= 0.0 {
             return;
         }
@@ -160,8 +159,8 @@ impl<'a> Picture<'a> {
             escape(&tensor.id),
             escape(&tensor.model),
             tensor.size_bytes,
-            tensor.start.0,
-            tensor.end.0,
+            tensor.start,
+            tensor.end,
             tensor.offset_bytes.grouped()
         );
         let full = format!("{} ({})", tensor.id, tensor.size_bytes);
@@ -181,14 +180,14 @@ impl<'a> Picture<'a> {
     }
 
     /// Live bytes at each step; models on clocks of their own have no common load.
-    fn load(&self, svg: &mut String, tensors: &[TensorReport]) {
-        if self.plan.schedule == Schedule::Concurrent || tensors.is_empty() {
+    fn load(&self, svg: &mut String, tensors: &[TensorBox]) {
+        if !self.has_one_clock() || tensors.is_empty() {
             return;
         }
         let mut changes: Vec<(u64, i128)> = Vec::with_capacity(tensors.len() * 2);
         for tensor in tensors {
-            changes.push((tensor.start.0, i128::from(tensor.size_bytes.bytes())));
-            changes.push((tensor.end.0, -i128::from(tensor.size_bytes.bytes())));
+            changes.push((tensor.start, i128::from(tensor.size_bytes.0)));
+            changes.push((tensor.end, -i128::from(tensor.size_bytes.0)));
         }
         changes.sort_unstable();
         let mut path = format!("M{},{}", n(self.x(self.first)), n(self.y(0)));
@@ -201,8 +200,8 @@ impl<'a> Picture<'a> {
     }
 
     fn bound(&self, svg: &mut String) {
-        let mut line = |bytes: ByteSize, colour: &str, dash: &str, label: &str, anchor: &str, x: f64| {
-            let y = self.y(bytes.bytes());
+        let mut line = |bytes: Bytes, colour: &str, dash: &str, label: &str, anchor: &str, x: f64| {
+            let y = self.y(bytes.0);
             let _ = writeln!(
                 svg,
                 "<line x1=\"{LEFT}\" y1=\"{}\" x2=\"{}\" y2=\"{}\" stroke=\"{colour}\" stroke-width=\"1.5\"{dash}/>",
@@ -253,7 +252,7 @@ impl<'a> Picture<'a> {
             let _ = writeln!(svg, "<text x=\"{}\" y=\"{y}\">{}</text>", n(x + 17.0), escape(&label));
             x += width;
         }
-        if self.plan.schedule != Schedule::Concurrent {
+        if self.has_one_clock() {
             let _ = writeln!(
                 svg,
                 "<line x1=\"{}\" y1=\"{}\" x2=\"{}\" y2=\"{}\" stroke=\"#111111\" stroke-width=\"1.5\"/>\

@@ -2,10 +2,12 @@
 
 use std::fmt::Write as _;
 
+use serde::{Deserialize, Serialize};
+
 use crate::draw::{COLOURS, escape, n, open_svg, ticks};
 
 /// The picture of one question.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct RiskPicture {
     /// What stands above it.
     pub title: String,
@@ -15,16 +17,16 @@ pub struct RiskPicture {
     pub curves: Vec<RiskCurve>,
     /// The batch asked about.
     pub batch: f64,
-    /// The risk that would do.
+    /// The risk that would do, 0..1.
     pub risk: f64,
 }
 
 /// One model's risks.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct RiskCurve {
     /// Whose.
     pub name: String,
-    /// Batch, risk, and where it lies within two standard errors.
+    /// Batch, risk (0..1), and between what it lies within two standard errors.
     pub points: Vec<(f64, f64, f64, f64)>,
     /// Points with bars instead of a line.
     pub bars: bool,
@@ -39,7 +41,17 @@ const BOTTOM: f64 = 56.0;
 /// Decades shown at most.
 const DEPTH: f64 = 12.0;
 
-/// Draws risk, on a logarithmic scale, against the batch.
+/// Draws risk, on a logarithmic scale, against the batch, as a standalone SVG.
+///
+/// ```
+/// use vramkit_report::{RiskCurve, RiskPicture, risk_svg};
+///
+/// let points = vec![(10.0, 1e-6, 1e-7, 1e-5), (20.0, 1e-2, 0.9e-2, 1.1e-2)];
+/// let exact = RiskCurve { name: "exact".to_owned(), points, bars: false };
+/// let (title, risk_of) = ("1000 tokens".to_owned(), "risk of running out".to_owned());
+/// let picture = RiskPicture { title, risk_of, curves: vec![exact], batch: 15.0, risk: 0.01 };
+/// assert!(risk_svg(&picture).contains("1e-6"));
+/// ```
 pub fn risk_svg(picture: &RiskPicture) -> String {
     let points = || picture.curves.iter().flat_map(|curve| &curve.points);
     let first = points().map(|point| point.0).fold(f64::INFINITY, f64::min);

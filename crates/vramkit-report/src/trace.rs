@@ -4,8 +4,9 @@
 use std::collections::HashMap;
 use std::fmt::Write as _;
 
-use vramkit::ByteSize;
+use serde::{Deserialize, Serialize};
 
+use crate::bytes::Bytes;
 use crate::draw::{byte_ticks, colour, escape, n, open_svg, ticks};
 
 const WIDTH: f64 = 1200.0;
@@ -21,23 +22,23 @@ const MOST_BOXES: usize = 20_000;
 /// Owners with a colour of their own.
 const OWNERS: usize = 7;
 
-/// An allocation in the picture.
-#[derive(Clone, Debug)]
+/// An allocation in the picture. Times are operations, counted from 0.
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct TraceBox {
     /// The operations between which it is live.
     pub start: usize,
     /// One past the last.
     pub end: usize,
     /// From the start of the arena.
-    pub offset: ByteSize,
+    pub offset_bytes: u64,
     /// Its size.
-    pub size: ByteSize,
+    pub size_bytes: u64,
     /// Who holds it; empty when that is not known.
     pub owner: String,
 }
 
 /// What is drawn.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct TracePicture {
     /// The file and the policy.
     pub title: String,
@@ -46,20 +47,38 @@ pub struct TracePicture {
     /// The operation at which most is live.
     pub peak_at: usize,
     /// Most bytes live.
-    pub peak_live: ByteSize,
+    pub peak_live_bytes: u64,
     /// The allocations.
     pub boxes: Vec<TraceBox>,
 }
 
+impl TraceBox {
+    /// Where it ends.
+    fn top(&self) -> u64 {
+        self.offset_bytes + self.size_bytes
+    }
+}
+
 /// Draws a replayed trace, as a standalone SVG.
+///
+/// ```
+/// use vramkit_report::{TraceBox, TracePicture, trace_svg};
+///
+/// let one = TraceBox { start: 0, end: 2, offset_bytes: 0, size_bytes: 1 << 20, owner: "llama".to_owned() };
+/// let picture = TracePicture {
+///     title: "one.trace, best-fit".to_owned(), operations: 2, peak_at: 0, peak_live_bytes: 1 << 20, boxes: vec![one],
+/// };
+/// assert!(trace_svg(&picture).contains("arena 1 MiB"));
+/// ```
 pub fn trace_svg(picture: &TracePicture) -> String {
-    let arena = picture.boxes.iter().map(|b| b.offset + b.size).max().unwrap_or_default();
+    let arena = Bytes(picture.boxes.iter().map(TraceBox::top).max().unwrap_or_default());
+    let peak_live = Bytes(picture.peak_live_bytes);
     let x = |step: usize| LEFT + step as f64 / picture.operations.max(1) as f64 * (RIGHT - LEFT);
-    let most = arena.bytes().max(1) as f64;
+    let most = arena.0.max(1) as f64;
     let y = |bytes: u64| HEIGHT - BOTTOM - bytes as f64 / most * (HEIGHT - TOP - BOTTOM);
     let mut peak: Vec<&TraceBox> =
         picture.boxes.iter().filter(|b| b.start <= picture.peak_at && picture.peak_at < b.end).collect();
-    peak.sort_by_key(|b| b.offset);
+    peak.sort_by_key(|b| b.offset_bytes);
     let owners = top_owners(&peak);
     let colours: HashMap<&str, &str> =
         owners.iter().take(OWNERS).enumerate().map(|(i, (owner, ..))| (*owner, colour(i))).collect();
@@ -71,11 +90,11 @@ pub fn trace_svg(picture: &TracePicture) -> String {
         "<text x=\"{LEFT}\" y=\"30\" font-size=\"18\" font-weight=\"600\">{}</text>\n\
          <text x=\"{LEFT}\" y=\"52\" fill=\"#555555\">arena {arena}, most live {} (arena / live {:.3})</text>",
         escape(&picture.title),
-        picture.peak_live,
-        arena.ratio_of(picture.peak_live),
+        peak_live,
+        arena.ratio_of(peak_live),
     );
     for tick in byte_ticks(arena, 7.0).into_iter().filter(|tick| *tick <= arena) {
-        let at = n(y(tick.bytes()));
+        let at = n(y(tick.0));
         let _ = writeln!(
             svg,
             "<line x1=\"{LEFT}\" x2=\"{}\" y1=\"{at}\" y2=\"{at}\" stroke=\"#dddddd\"/>\n\
@@ -100,12 +119,7 @@ pub fn trace_svg(picture: &TracePicture) -> String {
         HEIGHT - 14.0
     );
     for b in largest(&picture.boxes) {
-        rectangle(
-            &mut svg,
-            (x(b.start), x(b.end)),
-            (y(b.offset.bytes()), y((b.offset + b.size).bytes())),
-            fill(&b.owner),
-        );
+        rectangle(&mut svg, (x(b.start), x(b.end)), (y(b.offset_bytes), y(b.top())), fill(&b.owner));
     }
     let at = n(x(picture.peak_at));
     let _ = writeln!(
@@ -114,7 +128,7 @@ pub fn trace_svg(picture: &TracePicture) -> String {
         HEIGHT - BOTTOM
     );
     for b in &peak {
-        rectangle(&mut svg, BAR, (y(b.offset.bytes()), y((b.offset + b.size).bytes())), fill(&b.owner));
+        rectangle(&mut svg, BAR, (y(b.offset_bytes), y(b.top())), fill(&b.owner));
     }
     let _ = writeln!(
         svg,
@@ -144,20 +158,20 @@ fn rectangle(svg: &mut String, (left, right): (f64, f64), (bottom, top): (f64, f
 fn largest(boxes: &[TraceBox]) -> Vec<&TraceBox> {
     let mut drawn: Vec<&TraceBox> = boxes.iter().collect();
     if drawn.len() > MOST_BOXES {
-        let area = |b: &&TraceBox| std::cmp::Reverse(b.size.bytes() as u128 * (b.end - b.start) as u128);
+        let area = |b: &&TraceBox| std::cmp::Reverse(b.size_bytes as u128 * (b.end - b.start) as u128);
         drawn.sort_by_key(area);
         drawn.truncate(MOST_BOXES);
     }
-    drawn.sort_by_key(|b| (b.start, b.offset));
+    drawn.sort_by_key(|b| (b.start, b.offset_bytes));
     drawn
 }
 
 /// Who holds what at the peak, most first: name, bytes, allocations.
-fn top_owners<'a>(peak: &[&'a TraceBox]) -> Vec<(&'a str, ByteSize, usize)> {
-    let mut held: HashMap<&str, (ByteSize, usize)> = HashMap::new();
+fn top_owners<'a>(peak: &[&'a TraceBox]) -> Vec<(&'a str, Bytes, usize)> {
+    let mut held: HashMap<&str, (Bytes, usize)> = HashMap::new();
     for b in peak {
         let entry = held.entry(&b.owner).or_default();
-        *entry = (entry.0 + b.size, entry.1 + 1);
+        *entry = (entry.0 + Bytes(b.size_bytes), entry.1 + 1);
     }
     let mut held: Vec<_> = held.into_iter().map(|(owner, (bytes, count))| (owner, bytes, count)).collect();
     held.sort_by_key(|&(owner, bytes, _)| (std::cmp::Reverse(bytes), owner));
@@ -165,16 +179,16 @@ fn top_owners<'a>(peak: &[&'a TraceBox]) -> Vec<(&'a str, ByteSize, usize)> {
 }
 
 /// Marks the largest gap between what is live; says how large it is.
-fn largest_free(svg: &mut String, peak: &[&TraceBox], arena: ByteSize, y: impl Fn(u64) -> f64) -> String {
+fn largest_free(svg: &mut String, peak: &[&TraceBox], arena: Bytes, y: impl Fn(u64) -> f64) -> String {
     let (mut end, mut gap) = (0, (0, 0));
-    let ends = peak.iter().map(|b| (b.offset.bytes(), (b.offset + b.size).bytes()));
-    for (from, to) in ends.chain([(arena.bytes(), arena.bytes())]) {
+    let ends = peak.iter().map(|b| (b.offset_bytes, b.top()));
+    for (from, to) in ends.chain([(arena.0, arena.0)]) {
         if from.saturating_sub(end) > gap.1 - gap.0 {
             gap = (end, from);
         }
         end = end.max(to);
     }
-    let size = ByteSize::new(gap.1 - gap.0);
+    let size = Bytes(gap.1 - gap.0);
     if size.is_zero() {
         return "no free block".to_owned();
     }
@@ -191,7 +205,7 @@ fn largest_free(svg: &mut String, peak: &[&TraceBox], arena: ByteSize, y: impl F
 
 fn legend(
     svg: &mut String,
-    owners: &[(&str, ByteSize, usize)],
+    owners: &[(&str, Bytes, usize)],
     free: &str,
     fill: impl Fn(&str) -> &'static str,
 ) {
@@ -216,7 +230,7 @@ fn legend(
         y += 38.0;
     }
     if owners.len() > OWNERS {
-        let rest: ByteSize = owners[OWNERS..].iter().map(|owner| owner.1).sum();
+        let rest: Bytes = owners[OWNERS..].iter().map(|owner| owner.1).sum();
         let _ = writeln!(
             svg,
             "<rect x=\"{left}\" y=\"{}\" width=\"11\" height=\"11\" fill=\"#999999\"/>\n\
@@ -244,19 +258,19 @@ mod tests {
 
     #[test]
     fn owners_and_the_largest_gap_are_named() {
-        let mib = ByteSize::mib;
+        let mib = |n: u64| n << 20;
         let a_box = |start, end, offset, size, owner: &str| TraceBox {
             start,
             end,
-            offset: mib(offset),
-            size: mib(size),
+            offset_bytes: mib(offset),
+            size_bytes: mib(size),
             owner: owner.to_owned(),
         };
         let picture = TracePicture {
             title: "t <1>".to_owned(),
             operations: 10,
             peak_at: 5,
-            peak_live: mib(5),
+            peak_live_bytes: mib(5),
             boxes: vec![
                 a_box(0, 9, 0, 2, "llama"),
                 a_box(1, 3, 2, 4, "gone"),

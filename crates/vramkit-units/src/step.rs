@@ -21,3 +21,10 @@ impl fmt::Display for Step {
         write!(f, "step {}", self.0)
     }
 }
+
+impl From<u64> for Step {
+    /// The step of this index.
+    fn from(index: u64) -> Self {
+        Self(index)
+    }
+}

@@ -21,15 +21,14 @@
 //! * [`loader`]: weights on their way from a file to a device.
 //! * [`orchestrator`]: binds plans to a pool, acts under pressure, runs each model's work under the plan's schedule.
 //!
-//! In: lifetimes, a device, a ladder, what a step does. Out: memory at planned places, and results as values with a JSON form
-//! (see [`report`]). Never here: printing, an option of a program, a format of a model's file.
+//! In: lifetimes, a device, a ladder, what a step does. Out: memory at planned places, and what is found as values and typed
+//! events. Never here: printing, an option of a program, a format of a model's file.
 
 #![forbid(unsafe_code)]
 
 pub mod loader;
 pub mod monitor;
 pub mod orchestrator;
-pub mod report;
 pub mod trace;
 
 pub use vramkit_plan as plan;

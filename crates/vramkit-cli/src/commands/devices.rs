@@ -2,32 +2,23 @@
 
 use std::fmt::Write as _;
 
-use vramkit::device::{CudaDevice, Device, DeviceKind, HostDevice};
-use vramkit::report::{DeviceReport, DevicesReport, UnavailableReport};
+use vramkit_ask::DevicesReport;
 
 use crate::args::DevicesOptions;
 use crate::failure::Failure;
 use crate::output::{self, BOLD};
 
 pub fn run(options: &DevicesOptions) -> Result<bool, Failure> {
-    let host = HostDevice::with_available_memory();
-    let mut devices = vec![DeviceReport { info: host.info(), memory: host.memory(), stream_pool: None }];
-    let mut unavailable = Vec::new();
-    match CudaDevice::all() {
-        Ok(cards) => devices.extend(cards.iter().map(|card| DeviceReport {
-            info: card.info(),
-            memory: card.memory(),
-            stream_pool: Some(card.stream_pool()),
-        })),
-        Err(error) => {
-            unavailable.push(UnavailableReport { kind: DeviceKind::Cuda, reason: error.to_string() });
-        }
-    }
-    let report = DevicesReport { schema: "vramkit.devices/1", devices, unavailable };
+    let report = vramkit_ask::devices();
     if options.json {
-        output::json(&report)?;
-        return Ok(true);
+        output::json(&report)?
+    } else {
+        output::text(&text(&report))?
     }
+    Ok(true)
+}
+
+fn text(report: &DevicesReport) -> String {
     let mut text = String::new();
     for device in &report.devices {
         let (info, memory) = (&device.info, &device.memory);
@@ -52,6 +43,5 @@ pub fn run(options: &DevicesOptions) -> Result<bool, Failure> {
     for absent in &report.unavailable {
         let _ = writeln!(text, "{BOLD}cuda{BOLD:#}  {}", absent.reason);
     }
-    output::text(&text)?;
-    Ok(true)
+    text
 }

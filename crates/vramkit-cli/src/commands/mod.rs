@@ -9,4 +9,3 @@ pub mod run;
 pub mod schema;
 pub mod serve;
 pub mod top;
-mod trace_files;

@@ -4,8 +4,7 @@ use std::fmt::Write as _;
 use std::io::Write as _;
 
 use vramkit::ByteSize;
-use vramkit_replay::{PolicyName, ReplayReport, Trace, TraceReport, place, read_traces, replay};
-use vramkit_report::{TraceBox, TracePicture, trace_svg};
+use vramkit_ask::{ReplayQuestion, ReplayReport};
 
 use crate::args::ReplayOptions;
 use crate::failure::Failure;
@@ -13,74 +12,23 @@ use crate::output::{self, BAD, BOLD};
 use crate::progress::Progress;
 
 pub fn run(options: &ReplayOptions) -> Result<bool, Failure> {
-    let policies = policies(&options.policy)?;
-    let mut traces = Vec::new();
-    for file in &options.traces {
-        traces.extend(read_traces(file)?);
-    }
-    let progress = Progress::new("replaying", Some((traces.len() * policies.len()) as u64));
-    let report = |trace: &Trace| TraceReport {
-        file: trace.name.clone(),
-        operations: trace.operations.len(),
-        peak_live_bytes: trace.peak_live(),
-        recorded_reserved_bytes: trace.recorded_reserved,
-        policies: policies
-            .iter()
-            .map(|&policy| {
-                let report = replay(trace, policy, options.capacity);
-                progress.advance(1);
-                report
-            })
-            .collect(),
+    let question = ReplayQuestion {
+        traces: options.traces.clone(),
+        policies: ReplayQuestion::policies(&options.policy)?,
+        capacity: options.capacity,
     };
-    let report = ReplayReport { schema: "vramkit.replay/1", traces: traces.iter().map(report).collect() };
-    drop(progress);
-    if let (Some(path), Some(trace), Some(&policy)) = (&options.svg, traces.first(), policies.first()) {
-        let svg = trace_svg(&picture(trace, policy, options.capacity));
+    let answer = vramkit_ask::replay(&question, Progress::new("replaying", None))?;
+    if let Some(path) = &options.svg
+        && let Some(svg) = answer.picture()
+    {
         output::file(path, |out| out.write_all(svg.as_bytes()))?;
     }
     if options.json {
-        output::json(&report)?;
+        output::json(&answer.report)?
     } else {
-        output::text(&text(&report))?;
+        output::text(&text(&answer.report))?
     }
-    // With a capacity it is a question: does some policy get each trace through?
-    let fits = |trace: &TraceReport| trace.policies.iter().any(|policy| policy.failures == 0);
-    Ok(report.traces.iter().all(fits))
-}
-
-fn policies(names: &[String]) -> Result<Vec<PolicyName>, Failure> {
-    let mut policies = Vec::new();
-    for name in names {
-        let named = if name == "all" {
-            PolicyName::ALL.to_vec()
-        } else {
-            vec![name.parse().map_err(Failure::Input)?]
-        };
-        for policy in named {
-            if !policies.contains(&policy) {
-                policies.push(policy);
-            }
-        }
-    }
-    Ok(policies)
-}
-
-fn picture(trace: &Trace, policy: PolicyName, capacity: Option<ByteSize>) -> TracePicture {
-    let boxes = place(trace, policy, capacity).into_iter().map(|placed| TraceBox {
-        start: placed.start,
-        end: placed.end,
-        offset: placed.offset,
-        size: placed.granted,
-        owner: trace.owners[usize::from(trace.owner_of[placed.number as usize])].clone(),
-    });
-    TracePicture {
-        title: format!("{}, {policy}", trace.name),
-        operations: trace.operations.len(),
-        peak_at: trace.peak_at(),
-        peak_live: trace.peak_live(),
-        boxes: boxes.collect(),
-    }
+    Ok(answer.is_yes())
 }
 
 fn text(report: &ReplayReport) -> String {

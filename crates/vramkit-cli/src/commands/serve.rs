@@ -1,9 +1,9 @@
 //! `vramkit serve`.
 
+use vramkit_ask::TopQuestion;
 use vramkit_serve::ServeConfig;
 
 use crate::args::ServeOptions;
-use crate::commands::top::watcher;
 use crate::failure::Failure;
 
 /// A shorter one can be guessed.
@@ -33,6 +33,7 @@ pub fn run(options: &ServeOptions) -> Result<bool, Failure> {
         record: options.record.clone().map(|path| (path, options.record_size.bytes())),
     };
     let ready = |address| anstream::eprintln!("listening on http://{address}/");
-    vramkit_serve::serve(&config, watcher(options.levels.as_ref())?, ready, std::future::pending())?;
+    let question = TopQuestion { levels: options.levels.map(|levels| levels.0) };
+    vramkit_serve::serve(&config, question.watcher()?, ready, std::future::pending())?;
     Ok(true)
 }

@@ -2,15 +2,14 @@
 
 use std::fmt::Write as _;
 use std::io::{IsTerminal, Write as _};
-use std::time::{Duration, Instant};
+use std::ops::ControlFlow;
 
 use vramkit::device::Reading;
-use vramkit::pressure::PressureLevel;
+use vramkit_ask::{Tick, TopQuestion, top, watch};
 use vramkit_top::Feed;
 use vramkit_watch::record::{self, TickRecorder};
-use vramkit_watch::{Tick, WatchConfig, Watcher};
 
-use crate::args::{Levels, TopOptions};
+use crate::args::TopOptions;
 use crate::failure::Failure;
 use crate::output::{self, BAD, BOLD, DIM};
 
@@ -25,49 +24,24 @@ pub fn run(options: &TopOptions) -> Result<bool, Failure> {
         }
         return Ok(true);
     }
-    let mut watcher = watcher(options.levels.as_ref())?;
+    let question = TopQuestion { levels: options.levels.map(|levels| levels.0) };
     if let Some(path) = &options.record {
         let failed = |error| Failure::Write { path: path.clone(), error };
         let mut recorder = TickRecorder::open(path, options.record_size.bytes()).map_err(failed)?;
-        return watch(watcher, options.interval, |tick| recorder.write(tick).map_err(failed));
+        let keep = |tick: &Tick| recorder.write(tick).map(ControlFlow::Continue).map_err(failed);
+        watch(&question, options.interval, keep)?;
+    } else if on_a_terminal && !options.once {
+        vramkit_top::run(Feed::Live(Box::new(question.watcher()?), options.interval))?;
+    } else if options.json && !options.once {
+        let line = |tick: &Tick| print(tick, true, false).map(ControlFlow::Continue);
+        watch(&question, options.interval, line)?;
+    } else {
+        // Piped without --json: one reading, as a person would want it.
+        let answer = top(&question)?;
+        print(&answer.report, options.json, true)?;
+        return Ok(answer.is_yes());
     }
-    if on_a_terminal && !options.once {
-        vramkit_top::run(Feed::Live(Box::new(watcher), options.interval))?;
-        return Ok(true);
-    }
-    // Piped without --json: one reading, as a person would want it.
-    if options.once || !options.json {
-        let tick = watcher.tick(Duration::ZERO);
-        print(&tick, options.json, true)?;
-        let critical = |device: &vramkit_watch::DeviceTick| {
-            device.snapshot.level == Some(PressureLevel::Critical) || !device.suspected.is_empty()
-        };
-        return Ok(!tick.devices.iter().any(critical));
-    }
-    watch(watcher, options.interval, |tick| print(tick, true, false))
-}
-
-/// Reads again and again, until what is done with it fails.
-fn watch(
-    mut watcher: Watcher,
-    interval: Duration,
-    mut take: impl FnMut(&Tick) -> Result<(), Failure>,
-) -> Result<bool, Failure> {
-    let start = Instant::now();
-    loop {
-        let tick = watcher.tick(start.elapsed());
-        take(&tick)?;
-        std::thread::sleep(watcher.period(&tick, interval));
-    }
-}
-
-/// Of everything that this machine may have.
-pub fn watcher(levels: Option<&Levels>) -> Result<Watcher, Failure> {
-    let mut config = WatchConfig::default();
-    if let Some(Levels(ladder)) = levels {
-        config.ladder = ladder.clone();
-    }
-    Watcher::of_this_machine(config).map_err(|error| Failure::Input(error.to_string()))
+    Ok(true)
 }
 
 fn print(tick: &Tick, json: bool, pretty: bool) -> Result<(), Failure> {

@@ -1,5 +1,6 @@
-//! A workload from plan to report: what `vramkit run` does.
+//! A workload from plan to report.
 //!
+//! In: models with their schedule, a device, a ladder. Out: a [`RunAnswer`], complete. Never here: files, text for people.
 //! Plan, check the capacity, make a pool, bind, execute, release, trim; sample memory and read pressure on the
 //! way. However it ends, everything is released and the pool is at zero.
 //!
@@ -11,17 +12,22 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::{
-    BindError, DegradeRequest, ExecutionError, ExecutionReport, MemoryOrchestrator, PolicyLadder, Standing,
-    Verify, Violation, execute_or_rehearse,
+use vramkit::ByteSize;
+use vramkit::device::{Backing, DeviceKind, SimulatedDevice};
+use vramkit::orchestrator::{
+    DegradeRequest, ExecutionError, ExecutionReport, MemoryOrchestrator, PolicyLadder, Standing, Verify,
+    execute_or_rehearse,
 };
-use crate::device::{Backing, DeviceKind, SimulatedDevice};
-use crate::plan::{AllocationPlan, LifetimeError, MemoryPlanner, Model, Schedule};
-use crate::pool::{DeviceMemoryPool, PoolError, Request};
-use crate::pressure::{LadderError, PressureLevel};
-use crate::report::{PlanReport, RunReport, SampleReport, ViolationReport};
-use crate::trace::{Event, TraceCollector};
-use crate::units::ByteSize;
+use vramkit::plan::report::{PlanReport, ReportOptions};
+use vramkit::plan::{AllocationPlan, MemoryPlanner, Model, Schedule};
+use vramkit::pool::DeviceMemoryPool;
+use vramkit::pressure::PressureLevel;
+use vramkit::trace::{Event, TraceCollector};
+
+use super::answer::RunAnswer;
+use super::error::RunError;
+use super::report::{RunReport, SampleReport, ViolationReport};
+use super::shortage;
 
 /// How many violations a report lists.
 const LISTED_VIOLATIONS: usize = 20;
@@ -33,11 +39,41 @@ pub struct SessionModel {
     pub model: Model,
     /// How it stands when victims are chosen.
     pub standing: Standing,
-    /// When asked to degrade, it makes do with this part of its tensors' sizes.
+    /// When asked to degrade, it makes do with this part of its tensors' sizes, 0..1.
     pub degrade_to_ratio: Option<f64>,
 }
 
-/// A workload and how to run it.
+/// A workload that comes from no file, and how to run it.
+///
+/// ```
+/// use std::sync::Arc;
+/// use vramkit::ByteSize;
+/// use vramkit::device::SimulatedDevice;
+/// use vramkit::orchestrator::{PolicyLadder, Standing, Verify};
+/// use vramkit::plan::{MemoryPlanner, Model, Schedule};
+/// use vramkit::trace::TraceCollector;
+/// use vramkit::units::Step;
+/// use vramkit_ask::{Session, SessionModel};
+///
+/// let model =
+///     Model { name: "m".into(), weights: ByteSize::mib(4), start: Step(0), tensors: Vec::new() };
+/// let session = Session {
+///     name: "one".to_owned(),
+///     models: vec![SessionModel { model, standing: Standing::default(), degrade_to_ratio: None }],
+///     schedule: Schedule::Sequential,
+///     device: Arc::new(SimulatedDevice::new(ByteSize::mib(64))),
+///     capacity: Some(ByteSize::mib(16)),
+///     ladder: PolicyLadder::orchestrator(),
+///     repetitions: 1,
+///     verify: Verify::Stride,
+///     dry_run: false,
+///     planner: MemoryPlanner::new(),
+/// };
+/// let answer = session.run(&Arc::new(TraceCollector::new()), &|_| {})?;
+/// assert!(answer.is_yes());
+/// assert_eq!(answer.report.peak_used_bytes, ByteSize::mib(4));
+/// # Ok::<(), vramkit_ask::RunError>(())
+/// ```
 pub struct Session {
     /// What to call it.
     pub name: String,
@@ -61,55 +97,17 @@ pub struct Session {
     pub planner: MemoryPlanner,
 }
 
-/// Why a run did not end. Everything was released.
-#[derive(Debug, thiserror::Error)]
-pub enum RunError {
-    /// The lifetimes cannot be planned.
-    #[error(transparent)]
-    Lifetimes(#[from] LifetimeError),
-    /// The ladder makes no sense.
-    #[error("pressure: {0}")]
-    Ladder(#[from] LadderError),
-    /// The plan does not fit.
-    #[error("the {schedule} plan needs {} ({arena} arena, {weights} weights), capacity is {capacity}: {hint}", arena.checked_add(*weights).unwrap_or(ByteSize::MAX))]
-    Capacity {
-        /// The schedule planned for.
-        schedule: Schedule,
-        /// The plan's arena.
-        arena: ByteSize,
-        /// The weights that must be there at once.
-        weights: ByteSize,
-        /// The capacity given.
-        capacity: ByteSize,
-        /// What would fit.
-        hint: String,
-    },
-    /// The pool could not be made, or not trimmed.
-    #[error(transparent)]
-    Pool(#[from] PoolError),
-    /// A model could not be bound or executed.
-    #[error(transparent)]
-    Execution(#[from] ExecutionError),
-}
-
 impl Session {
     /// Runs the workload, recording into `trace`. `progress` is told of every step done, of
     /// [`steps`](Self::steps) in all.
+    ///
+    /// # Errors
+    /// Lifetimes that cannot be planned, a capacity that the plan does not fit, a device that fails. Everything was released.
     pub fn run(
         self,
         trace: &Arc<TraceCollector>,
         progress: &(dyn Fn(u64) + Sync),
-    ) -> Result<RunReport, RunError> {
-        let (report, _) = self.run_keeping_plan(trace, progress)?;
-        Ok(report)
-    }
-
-    /// As [`run`](Self::run); the plan comes back too, to be drawn.
-    pub fn run_keeping_plan(
-        self,
-        trace: &Arc<TraceCollector>,
-        progress: &(dyn Fn(u64) + Sync),
-    ) -> Result<(RunReport, Arc<AllocationPlan>), RunError> {
+    ) -> Result<RunAnswer, RunError> {
         let start = Instant::now();
         self.ladder.check()?;
         let free = self.device.memory().free_bytes.value;
@@ -124,7 +122,7 @@ impl Session {
             .with_trace(trace.clone())
             .with_rehearsal(self.dry_run);
         let plan = orchestrator.plan(&models, self.schedule)?;
-        check_capacity(&models, &plan, pool.capacity())?;
+        shortage::check(&models, &plan, pool.capacity())?;
         for entry in &self.models {
             // Models that run beside one another are all needed to the end.
             let pinned = entry.standing.pinned || self.schedule != Schedule::Sequential;
@@ -139,10 +137,11 @@ impl Session {
         for model in &models {
             orchestrator.release(&model.name);
         }
+        let note = |event| trace.note(event, !self.dry_run);
         let peak = pool.stats();
         let used_after_release = pool.used();
         for leak in pool.live().leaks {
-            orchestrator.note(Event::Leak {
+            note(Event::Leak {
                 model: leak.model.to_string(),
                 tag: leak.tag,
                 requested_bytes: leak.requested_bytes,
@@ -150,8 +149,7 @@ impl Session {
         }
         let trimmed = orchestrator.trim();
         orchestrator.sample();
-        let executed =
-            executed.inspect_err(|error| orchestrator.note(Event::Failed { error: error.to_string() }))?;
+        let executed = executed.inspect_err(|error| note(Event::Failed { error: error.to_string() }))?;
         trimmed?;
         let (readings, level_changes) = orchestrator.readings();
         let (samples, dropped) = (trace.samples(), trace.dropped());
@@ -159,10 +157,11 @@ impl Session {
         let or_none = |bytes: ByteSize| if self.dry_run { ByteSize::ZERO } else { bytes };
         let with_weights = |bytes: ByteSize| bytes.checked_add(weights).unwrap_or(ByteSize::MAX);
         let (together, apart) = (with_weights(plan.arena_size), with_weights(plan.sum_of_peaks()));
+        let within = ReportOptions { capacity: Some(capacity), ..ReportOptions::default() };
         let report = RunReport {
             schema: "vramkit.run/1",
             name: self.name,
-            plan: PlanReport::new(&plan, Some(capacity), false),
+            plan: PlanReport::new(&plan, &within),
             device: info.clone(),
             capacity_bytes: capacity,
             dry_run: self.dry_run,
@@ -198,7 +197,7 @@ impl Session {
             decisions: trace.events(),
             dropped,
         };
-        Ok((report, plan))
+        Ok(RunAnswer { report, plan })
     }
 
     /// Steps of all models over all repetitions, for a progress bar.
@@ -262,93 +261,4 @@ fn scaled(request: &DegradeRequest, ratio: f64) -> Model {
         tensor.size = ByteSize::new((tensor.size.bytes() as f64 * ratio).ceil() as u64);
     }
     model
-}
-
-/// Whether the plan can be bound at all: its arena with the weights that must be there at once, which under the
-/// sequential schedule are one model's.
-fn check_capacity(models: &[Model], plan: &AllocationPlan, capacity: ByteSize) -> Result<(), RunError> {
-    let need = |plan: &AllocationPlan, schedule: Schedule| {
-        let round = |size: ByteSize| size.checked_align_up(Request::ALIGNMENT).unwrap_or(ByteSize::MAX);
-        let weights = plan.models.iter().map(|model| round(model.weights));
-        let weights = match schedule {
-            Schedule::Sequential => weights.max().unwrap_or_default(),
-            Schedule::Fixed | Schedule::Concurrent => {
-                weights.fold(ByteSize::ZERO, |sum, w| sum.checked_add(w).unwrap_or(ByteSize::MAX))
-            }
-        };
-        (round(plan.arena_size), weights)
-    };
-    let fits = |(arena, weights): (ByteSize, ByteSize)| {
-        arena.checked_add(weights).is_some_and(|sum| sum <= capacity)
-    };
-    let (arena, weights) = need(plan, plan.schedule);
-    if fits((arena, weights)) {
-        return Ok(());
-    }
-    let planner = MemoryPlanner::new();
-    let other = [Schedule::Fixed, Schedule::Sequential].into_iter().filter(|&other| other != plan.schedule);
-    let mut hints: Vec<String> = other
-        .filter_map(|other| {
-            let plan = planner.plan(models, other).ok()?;
-            let (arena, weights) = need(&plan, other);
-            fits((arena, weights)).then(|| format!("--schedule {other} would fit ({})", arena + weights))
-        })
-        .collect();
-    let mut alone = ByteSize::ZERO;
-    let fitting: Vec<&str> = plan
-        .models
-        .iter()
-        .filter(|model| {
-            let sum = alone.checked_add(model.live_peak).and_then(|sum| sum.checked_add(model.weights));
-            let fits = sum.is_some_and(|sum| sum <= capacity);
-            if fits {
-                alone = sum.unwrap_or(ByteSize::MAX);
-            }
-            fits
-        })
-        .map(|model| &*model.name)
-        .collect();
-    if !fitting.is_empty() && fitting.len() < plan.models.len() {
-        hints.push(format!("{} alone would fit ({alone})", fitting.join(" and ")));
-    }
-    hints.push(format!(
-        "a capacity of {} bytes would do",
-        arena.checked_add(weights).unwrap_or(ByteSize::MAX).bytes()
-    ));
-    Err(RunError::Capacity {
-        schedule: plan.schedule,
-        arena: plan.arena_size,
-        weights,
-        capacity,
-        hint: hints.join("; "),
-    })
-}
-
-impl From<BindError> for RunError {
-    fn from(error: BindError) -> Self {
-        Self::Execution(error.into())
-    }
-}
-
-impl ViolationReport {
-    fn new(violation: &Violation) -> Self {
-        Self {
-            model: violation.model.to_string(),
-            tensor: violation.tensor.to_string(),
-            step: violation.step,
-            at_bytes: ByteSize::new(violation.at),
-        }
-    }
-}
-
-impl SampleReport {
-    fn new(sample: &crate::trace::Sample) -> Self {
-        Self {
-            at_seconds: sample.at.as_secs_f64(),
-            used_bytes: sample.used,
-            committed_bytes: sample.committed,
-            system_bytes: sample.system,
-            level: sample.level,
-        }
-    }
 }

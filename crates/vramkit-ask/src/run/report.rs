@@ -1,25 +1,22 @@
-//! Results as plain data: what the program prints with `--json`, and what figures are drawn from.
+//! The document `vramkit.run/1`: what its fields are called and what they mean.
 //!
-//! Every object names its schema; sizes are bytes in fields ending `_bytes`, ratios 0..1 in fields ending
-//! `_ratio`, durations seconds in fields ending `_seconds`. Fields may be added and are never renamed.
-
-pub use vramkit_plan::report::{
-    ConflictReport, ModelReport, OrderReport, PlanReport, PlanStepReport, PoolReport, StartsReport,
-    TensorReport,
-};
+//! Sizes are bytes in fields ending `_bytes`, ratios 0..1 in fields ending `_ratio`, durations seconds in fields ending
+//! `_seconds`. Fields may be added and are never renamed.
 
 use std::collections::BTreeMap;
 
 use serde::Serialize;
-
-use crate::device::{DeviceInfo, DeviceKind, DeviceMemory, StreamPoolMemory};
-use crate::pressure::PressureLevel;
-use crate::trace::{Dropped, TraceEvent};
-use crate::units::{ByteSize, Step};
+use vramkit::device::DeviceInfo;
+use vramkit::orchestrator::Violation;
+use vramkit::plan::report::PlanReport;
+use vramkit::pressure::PressureLevel;
+use vramkit::trace::{Dropped, Sample, TraceEvent};
+use vramkit::{ByteSize, Step};
 
 /// A run: `vramkit.run/1`.
 #[derive(Clone, Debug, Serialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[non_exhaustive]
 pub struct RunReport {
     /// `vramkit.run/1`.
     pub schema: &'static str,
@@ -85,6 +82,7 @@ pub struct RunReport {
 /// A tensor that was not intact.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[non_exhaustive]
 pub struct ViolationReport {
     /// The model.
     pub model: String,
@@ -99,6 +97,7 @@ pub struct ViolationReport {
 /// Memory at one time.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[non_exhaustive]
 pub struct SampleReport {
     /// Since the run began.
     pub at_seconds: f64,
@@ -112,39 +111,25 @@ pub struct SampleReport {
     pub level: PressureLevel,
 }
 
-/// The devices of this machine: `vramkit.devices/1`.
-#[derive(Clone, Debug, Serialize)]
-#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
-pub struct DevicesReport {
-    /// `vramkit.devices/1`.
-    pub schema: &'static str,
-    /// The devices.
-    pub devices: Vec<DeviceReport>,
-    /// Kinds of device of which there is none, and why.
-    pub unavailable: Vec<UnavailableReport>,
+impl ViolationReport {
+    pub(crate) fn new(violation: &Violation) -> Self {
+        Self {
+            model: violation.model.to_string(),
+            tensor: violation.tensor.to_string(),
+            step: violation.step,
+            at_bytes: ByteSize::new(violation.at),
+        }
+    }
 }
 
-/// A kind of device that is not here.
-#[derive(Clone, Debug, Serialize)]
-#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
-pub struct UnavailableReport {
-    /// The kind.
-    pub kind: DeviceKind,
-    /// Why there is none.
-    pub reason: String,
-}
-
-/// One device of this machine.
-#[derive(Clone, Debug, Serialize)]
-#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
-pub struct DeviceReport {
-    /// What it is.
-    #[serde(flatten)]
-    pub info: DeviceInfo,
-    /// How much memory it has.
-    #[serde(flatten)]
-    pub memory: DeviceMemory,
-    /// What the driver's default stream-ordered pool holds; absent for a device without one.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub stream_pool: Option<StreamPoolMemory>,
+impl SampleReport {
+    pub(crate) fn new(sample: &Sample) -> Self {
+        Self {
+            at_seconds: sample.at.as_secs_f64(),
+            used_bytes: sample.used,
+            committed_bytes: sample.committed,
+            system_bytes: sample.system,
+            level: sample.level,
+        }
+    }
 }

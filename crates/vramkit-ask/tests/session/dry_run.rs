@@ -31,8 +31,8 @@ fn crowded(dry_run: bool, device: Arc<dyn Backing>) -> Session {
 }
 
 /// What was decided, without times.
-fn decisions(report: &vramkit::report::RunReport) -> Vec<serde_json::Value> {
-    let timeless = |decision: &vramkit::trace::TraceEvent| {
+fn decisions(report: &RunReport) -> Vec<serde_json::Value> {
+    let timeless = |decision: &TraceEvent| {
         let mut value = serde_json::to_value(decision).unwrap();
         let fields = value.as_object_mut().unwrap();
         for name in ["at_seconds", "elapsed_seconds", "done", "dry_run"] {
@@ -43,8 +43,8 @@ fn decisions(report: &vramkit::report::RunReport) -> Vec<serde_json::Value> {
     report.decisions.iter().map(timeless).collect()
 }
 
-fn ran(session: Session) -> vramkit::report::RunReport {
-    session.run(&Arc::new(TraceCollector::new()), &|_| {}).unwrap()
+fn ran(session: Session) -> RunReport {
+    session.run(&Arc::new(TraceCollector::new()), &|_| {}).unwrap().report
 }
 
 #[test]

@@ -1,0 +1,11 @@
+//! How likely a KV cache is to run out, and the largest batch for a risk: traffic, a memory and a batch come in; a
+//! probability with its bounds comes out, each figure with the method that found it. Takes no memory and opens no device.
+
+mod answer;
+mod picture;
+mod question;
+mod report;
+
+pub use answer::{CapacityAnswer, capacity};
+pub use question::{CapacityQuestion, HorizonChoice, KvSource, Memory, ReplaySettings, TrafficSource};
+pub use report::CapacityReport;

@@ -1,0 +1,221 @@
+//! What can be asked about a capacity.
+
+use std::path::PathBuf;
+use std::str::FromStr;
+use std::time::Duration;
+
+use vramkit::ByteSize;
+use vramkit_models::kv::CacheType;
+
+use crate::error::QuestionError;
+
+/// How likely is this memory to run out, and what is the largest batch for a risk?
+///
+/// ```
+/// use vramkit_ask::{CapacityQuestion, Memory, TrafficSource, capacity, quiet};
+///
+/// let question = CapacityQuestion {
+///     traffic: Some(TrafficSource::Geometric { prompt_tokens: 100.0, termination: 0.05 }),
+///     memory: Some(Memory::Tokens(5_000.0)),
+///     batch: Some(32),
+///     risk: Some(0.01),
+///     ..CapacityQuestion::default()
+/// };
+/// let answer = capacity(&question, quiet())?;
+/// assert!(answer.is_yes());
+/// assert!(answer.report.occupancy.max_batch.is_some_and(|largest| largest >= 32));
+/// # Ok::<(), vramkit_ask::AskError>(())
+/// ```
+#[derive(Clone, Debug)]
+pub struct CapacityQuestion {
+    /// What is served.
+    pub traffic: Option<TrafficSource>,
+    /// Outputs are cut off at so many tokens.
+    pub max_output: Option<u32>,
+    /// Sequences in the batch; the largest for the risk when not given.
+    pub batch: Option<u32>,
+    /// Replace ended sequences when so many have ended; each at once (continuous batching) when not given.
+    pub threshold: Option<u32>,
+    /// The memory that may run out; without one it is said how much is needed.
+    pub memory: Option<Memory>,
+    /// The model whose tokens are held: with it sizes are told in bytes too.
+    pub model: Option<KvSource>,
+    /// How the cache's numbers are stored; `f16` by default.
+    pub cache_type: CacheType,
+    /// Tokens of a block that memory is granted in (continuous batching); 1 by default.
+    pub block: u32,
+    /// The risk that would do, 0..1; 0.01 when not given, and then no risk is a no.
+    pub risk: Option<f64>,
+    /// Other risks that the largest batch is told for, beside that one; 0..1.
+    pub other_risks: Vec<f64>,
+    /// For how long memory must do.
+    pub horizon: HorizonChoice,
+    /// Seconds that a decode step takes, for a horizon in time.
+    pub step_seconds: Option<f64>,
+    /// Also run the log through a scheduler.
+    pub replay: Option<ReplaySettings>,
+    /// Cycles to simulate; 20,000 by default. Samples are drawn in proportion.
+    pub cycles: u64,
+    /// Where the random numbers start.
+    pub seed: u64,
+    /// Whether risk is also computed for batches around this one, to be drawn. Takes many times as long.
+    pub picture: bool,
+}
+
+/// Where lengths of requests come from.
+#[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
+pub enum TrafficSource {
+    /// A log of lengths (CSV, JSON Lines, JSON).
+    Log {
+        /// The file.
+        path: PathBuf,
+        /// Leave rows of no or impossibly many tokens out, and count them, instead of refusing the file.
+        skip_bad_rows: bool,
+    },
+    /// Prompts of one length, outputs that end after any token with the same probability.
+    Geometric {
+        /// The exact length of every prompt, tokens.
+        prompt_tokens: f64,
+        /// The probability that an output ends after a token: one over its mean length.
+        termination: f64,
+    },
+}
+
+/// A memory.
+#[derive(Clone, Copy, Debug, PartialEq)]
+#[non_exhaustive]
+pub enum Memory {
+    /// So many tokens.
+    Tokens(f64),
+    /// So many bytes of KV cache, which needs a [`KvSource`].
+    Bytes(ByteSize),
+}
+
+/// What says how many numbers a token keeps.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum KvSource {
+    /// A model: its `config.json`, the folder that has it, or GGUF.
+    Model(PathBuf),
+    /// The shape itself.
+    Shape {
+        /// Layers.
+        layers: u64,
+        /// KV heads of a layer.
+        kv_heads: u64,
+        /// Numbers in a head's key, and in its value.
+        head_dim: u64,
+    },
+}
+
+/// How a scheduler works that a log is run through: first come first served, preempt and recompute.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct ReplaySettings {
+    /// Part of the memory that admission leaves free, 0..1; 0 by default.
+    pub watermark: f64,
+    /// Most tokens computed in a step; 8,192 by default.
+    pub token_budget: u32,
+}
+
+impl Default for ReplaySettings {
+    fn default() -> Self {
+        Self { watermark: 0.0, token_budget: 8192 }
+    }
+}
+
+/// For how long memory must do.
+///
+/// ```
+/// use std::time::Duration;
+/// use vramkit_ask::HorizonChoice;
+///
+/// assert_eq!("1h".parse(), Ok(HorizonChoice::Time(Duration::from_secs(3600))));
+/// assert_eq!("144000".parse(), Ok(HorizonChoice::Steps(144_000.0)));
+/// assert!("soon".parse::<HorizonChoice>().is_err());
+/// ```
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+#[non_exhaustive]
+pub enum HorizonChoice {
+    /// `cycle`: a cycle; a step drawn at random under continuous batching.
+    #[default]
+    Cycle,
+    /// So many decode steps.
+    Steps(f64),
+    /// So long, which needs the time of a step.
+    Time(Duration),
+}
+
+impl FromStr for HorizonChoice {
+    type Err = QuestionError;
+
+    /// Reads `cycle`, a number of steps, or a time such as `90s` or `1h`.
+    fn from_str(text: &str) -> Result<Self, QuestionError> {
+        if text == "cycle" {
+            return Ok(Self::Cycle);
+        }
+        if let Ok(steps) = text.parse::<f64>() {
+            return Ok(Self::Steps(steps));
+        }
+        let time = humantime::parse_duration(text);
+        time.map(Self::Time).map_err(|error| QuestionError::NotAHorizon(error.to_string()))
+    }
+}
+
+impl Default for CapacityQuestion {
+    fn default() -> Self {
+        Self {
+            traffic: None,
+            max_output: None,
+            batch: None,
+            threshold: None,
+            memory: None,
+            model: None,
+            cache_type: "f16".parse().expect("f16 is a cache type"),
+            block: 1,
+            risk: None,
+            other_risks: Vec::new(),
+            horizon: HorizonChoice::default(),
+            step_seconds: None,
+            replay: None,
+            cycles: 20_000,
+            seed: 0,
+            picture: false,
+        }
+    }
+}
+
+impl CapacityQuestion {
+    /// The risk when none is asked about.
+    pub const DEFAULT_RISK: f64 = 1e-2;
+
+    /// The risk that would do.
+    pub fn risk(&self) -> f64 {
+        self.risk.unwrap_or(Self::DEFAULT_RISK)
+    }
+
+    /// Whether nothing that it needs is missing. Numbers out of their range are told when they are used.
+    ///
+    /// # Errors
+    /// No traffic; bytes without a model; a time without a step's, or a step of none; no batch and no memory to find one for; a
+    /// threshold without a batch; a replay without a log or memory; a picture without memory.
+    pub fn check(&self) -> Result<(), QuestionError> {
+        let missing = |is_missing: bool, error| if is_missing { Err(error) } else { Ok(()) };
+        missing(self.traffic.is_none(), QuestionError::NoTraffic)?;
+        let in_bytes = matches!(self.memory, Some(Memory::Bytes(_)));
+        missing(in_bytes && self.model.is_none(), QuestionError::NoShape)?;
+        if let Some(step) = self.step_seconds {
+            missing(!(step > 0.0 && step.is_finite()), QuestionError::StepTime(step))?;
+        }
+        let in_time = matches!(self.horizon, HorizonChoice::Time(_));
+        missing(in_time && self.step_seconds.is_none(), QuestionError::NoStepTime)?;
+        if let (None, Some(threshold)) = (self.batch, self.threshold) {
+            return Err(QuestionError::ThresholdWithoutBatch(threshold));
+        }
+        missing(self.batch.is_none() && self.memory.is_none(), QuestionError::NoBatch)?;
+        let has_log = matches!(self.traffic, Some(TrafficSource::Log { .. }));
+        missing(self.replay.is_some() && !has_log, QuestionError::ReplayWithoutLog)?;
+        missing(self.replay.is_some() && self.memory.is_none(), QuestionError::ReplayWithoutCapacity)?;
+        missing(self.picture && self.memory.is_none(), QuestionError::PictureWithoutCapacity)
+    }
+}

@@ -1,0 +1,33 @@
+//! The document `vramkit.capacity/1`.
+
+use serde::Serialize;
+use vramkit::units::grouped;
+use vramkit_occupancy::Replayed;
+
+/// How likely a memory is to run out: `vramkit.capacity/1`. Sizes are in tokens where they do not say bytes.
+#[derive(Clone, Debug, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[non_exhaustive]
+pub struct CapacityReport {
+    /// What is known of the occupancy, with its schema.
+    #[serde(flatten)]
+    pub occupancy: vramkit_occupancy::CapacityReport,
+    /// Whether lengths were estimated from text, at 4 characters a token.
+    pub lengths_estimated: bool,
+    /// Rows of the log that were left out because they can be no request.
+    pub rows_left_out: u64,
+    /// The log run through a scheduler.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub replay: Option<Replayed>,
+}
+
+impl CapacityReport {
+    /// The horizon in words: `within 144,000 steps`.
+    pub fn within(&self) -> String {
+        match (self.occupancy.horizon_steps, self.occupancy.continuous) {
+            (Some(steps), _) => format!("within {} steps", grouped(steps.round_ties_even() as u64)),
+            (None, true) => "at a step drawn at random".to_owned(),
+            (None, false) => "in a cycle".to_owned(),
+        }
+    }
+}

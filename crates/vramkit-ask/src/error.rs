@@ -1,0 +1,165 @@
+//! Why a question has no answer.
+//!
+//! Each cause is kept as the crate that found it says it. No text here names an option of a program: it says what is missing,
+//! and whoever asked knows by which of their options it is given.
+
+use std::io;
+
+use vramkit::device::CudaError;
+use vramkit::plan::{LifetimeError, PoolPlanError, Schedule, StartsError};
+use vramkit::pressure::LadderError;
+use vramkit_models::ReadError;
+use vramkit_occupancy::OccupancyError;
+use vramkit_replay::ReadTraceError;
+use vramkit_report::DocumentError;
+
+use crate::device::DeviceChoice;
+use crate::run::{RunError, TraceFormat};
+
+/// Why a question has no answer.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum AskError {
+    /// The question contradicts itself, or something is missing in it.
+    #[error(transparent)]
+    Question(#[from] QuestionError),
+    /// A file is not what it should be.
+    #[error(transparent)]
+    Read(#[from] ReadError),
+    /// A file is no allocation trace.
+    #[error(transparent)]
+    ReadTrace(#[from] ReadTraceError),
+    /// What files ask for cannot be planned.
+    #[error("{files}: {error}")]
+    Lifetimes {
+        /// The files.
+        files: String,
+        /// What is wrong.
+        #[source]
+        error: LifetimeError,
+    },
+    /// What files ask for cannot be distributed over pools as they say. That no distribution fits is no error but an answer.
+    #[error("{files}: {error}")]
+    Pools {
+        /// The files.
+        files: String,
+        /// What is wrong.
+        #[source]
+        error: PoolPlanError,
+    },
+    /// No starts can be chosen.
+    #[error(transparent)]
+    Starts(#[from] StartsError),
+    /// The device is not here.
+    #[error("device `{device}` is not here: {error}")]
+    DeviceUnavailable {
+        /// The device.
+        device: DeviceChoice,
+        /// What its driver said.
+        #[source]
+        error: CudaError,
+    },
+    /// A workload cannot be run, or a run ended early.
+    #[error(transparent)]
+    Run(#[from] RunError),
+    /// A run's trace cannot be written. The run itself went on to its end.
+    #[error("cannot write the trace as {format}: {error}")]
+    WriteTrace {
+        /// Which of the two.
+        format: TraceFormat,
+        /// What the system said.
+        #[source]
+        error: io::Error,
+    },
+    /// No risk can be told.
+    #[error(transparent)]
+    Occupancy(#[from] OccupancyError),
+    /// Levels of pressure that make no sense.
+    #[error(transparent)]
+    Ladder(#[from] LadderError),
+    /// A report lacks what its picture needs: a fault of this crate.
+    #[error(transparent)]
+    Draw(#[from] DocumentError),
+}
+
+/// What is missing in a question, or contradicts something else in it.
+#[derive(Clone, Debug, PartialEq, thiserror::Error)]
+#[non_exhaustive]
+pub enum QuestionError {
+    /// There is no file to ask about.
+    #[error("no files: at least one is needed")]
+    NoFiles,
+    /// An alignment that no address can have.
+    #[error("an alignment of {0} bytes: it must be a power of two")]
+    Alignment(u64),
+    /// A search on no thread.
+    #[error("no threads: a search needs at least one")]
+    NoThreads,
+    /// Starts are to be chosen where models have no common clock.
+    #[error(
+        "a makespan is what models start within on one clock; the {schedule} schedule has none, the fixed one has"
+    )]
+    MakespanWithoutClock {
+        /// The schedule asked for.
+        schedule: Schedule,
+    },
+    /// A workload over several pools is to be run.
+    #[error("{workload} distributes tensors over {pools} pools, and a run binds one")]
+    SeveralPools {
+        /// The file.
+        workload: String,
+        /// How many.
+        pools: usize,
+    },
+    /// Nothing to replay against.
+    #[error("no policies: at least one is needed")]
+    NoPolicies,
+    /// A name that is no pool policy's.
+    #[error("{0}")]
+    NotAPolicy(String),
+    /// No traffic is described.
+    #[error(
+        "no traffic: a log of lengths is needed, or the length of prompts with the probability that an output ends"
+    )]
+    NoTraffic,
+    /// Neither a batch nor a memory to find one for.
+    #[error("neither a batch nor a capacity to find the largest batch for")]
+    NoBatch,
+    /// A threshold of nothing.
+    #[error("a threshold of {0} ended sequences needs a batch")]
+    ThresholdWithoutBatch(u32),
+    /// Not even one sequence has the risk.
+    #[error("not one sequence has a risk below {risk} in {capacity_tokens} tokens")]
+    NothingFits {
+        /// The risk that would do, 0..1.
+        risk: f64,
+        /// The memory, tokens.
+        capacity_tokens: f64,
+    },
+    /// Memory in bytes, and nobody knows what a token takes.
+    #[error(
+        "a capacity in bytes needs to know what a token takes: a model, or its layers, KV heads and head size"
+    )]
+    NoShape,
+    /// Layers, heads and numbers that make no KV cache.
+    #[error("{0}")]
+    Shape(String),
+    /// A text that is no horizon.
+    #[error("neither `cycle`, a number of steps nor a time such as 90s or 1h: {0}")]
+    NotAHorizon(String),
+    /// A horizon in time, and nobody knows how long a step takes.
+    #[error("a horizon in time needs to know how long a decode step takes")]
+    NoStepTime,
+    /// A step that takes no time.
+    #[error("a step of {0} seconds: a step takes more than 0 seconds")]
+    StepTime(f64),
+    /// A log is to be replayed, and there is none.
+    #[error("a replay needs a log of lengths")]
+    ReplayWithoutLog,
+    /// A log is to be replayed in no memory.
+    #[error("a replay needs a capacity")]
+    ReplayWithoutCapacity,
+    /// Risk is to be drawn of no memory.
+    #[error("a picture of risk against batch needs a capacity")]
+    PictureWithoutCapacity,
+}

@@ -1,0 +1,91 @@
+//! What can be asked about a plan.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use vramkit::plan::Schedule;
+use vramkit::{ByteSize, Step};
+use vramkit_models::ReadOptions;
+
+use crate::error::QuestionError;
+
+/// Where should the tensors of these models be, and how much memory do they need?
+///
+/// ```
+/// use vramkit_ask::{PlanQuestion, QuestionError};
+///
+/// assert_eq!(PlanQuestion::default().check(), Err(QuestionError::NoFiles));
+/// let question = PlanQuestion { files: vec!["model.onnx".into()], ..PlanQuestion::default() };
+/// assert_eq!(question.check(), Ok(()));
+/// ```
+#[derive(Clone, Debug)]
+pub struct PlanQuestion {
+    /// ONNX graphs, lifetime tables, workloads.
+    pub files: Vec<PathBuf>,
+    /// How they are read.
+    pub read: ReadOptions,
+    /// How the models run beside one another. When not given: what the workload says, else `Fixed` for one file and
+    /// `Sequential` for several.
+    pub schedule: Option<Schedule>,
+    /// Stop at the first plan that fits; whether one does is then the answer.
+    pub capacity: Option<ByteSize>,
+    /// How long to search for a better plan than the first ones; 1 s by default.
+    pub deadline: Duration,
+    /// Where the search's random choices start.
+    pub seed: u64,
+    /// Threads that search, up to 64; as many as the machine has when not given.
+    pub threads: Option<usize>,
+    /// Choose when each model starts, so that all end within so many steps and least is live at most; for the fixed
+    /// schedule alone.
+    pub makespan: Option<Step>,
+}
+
+impl Default for PlanQuestion {
+    fn default() -> Self {
+        Self {
+            files: Vec::new(),
+            read: ReadOptions::default(),
+            schedule: None,
+            capacity: None,
+            deadline: Duration::from_secs(1),
+            seed: 0,
+            threads: None,
+            makespan: None,
+        }
+    }
+}
+
+impl PlanQuestion {
+    /// Whether it can be asked. What the files make of it is seen when they are read.
+    ///
+    /// # Errors
+    /// No files, an alignment that is no power of two, no threads, starts to choose under another schedule than the fixed one.
+    pub fn check(&self) -> Result<(), QuestionError> {
+        if self.files.is_empty() {
+            return Err(QuestionError::NoFiles);
+        }
+        if let Some(bytes) = self.read.alignment.filter(|bytes| !bytes.is_power_of_two()) {
+            return Err(QuestionError::Alignment(bytes));
+        }
+        if self.threads == Some(0) {
+            return Err(QuestionError::NoThreads);
+        }
+        match (self.makespan, self.schedule) {
+            (Some(_), Some(schedule)) => has_clock(schedule),
+            _ => Ok(()),
+        }
+    }
+
+    /// The files' names, for messages.
+    pub(crate) fn file_names(&self) -> String {
+        self.files.iter().map(|file| file.display().to_string()).collect::<Vec<_>>().join(", ")
+    }
+}
+
+/// Starts can be chosen on one clock alone.
+pub(crate) fn has_clock(schedule: Schedule) -> Result<(), QuestionError> {
+    match schedule {
+        Schedule::Fixed => Ok(()),
+        schedule => Err(QuestionError::MakespanWithoutClock { schedule }),
+    }
+}

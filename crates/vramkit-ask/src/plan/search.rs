@@ -1,0 +1,128 @@
+//! From a question to a plan: read, choose starts, search, report.
+
+use std::sync::Arc;
+
+use vramkit::ByteSize;
+use vramkit::plan::report::{ChosenStarts, OrderReport, PlanReport, ReportOptions, Savings, StartsReport};
+use vramkit::plan::{MemoryPlanner, Observer, PoolPlanError, Schedule, choose_starts};
+use vramkit::units::Step;
+use vramkit_models::{Demand, read_all};
+
+use super::answer::{Placed, PlanAnswer};
+use super::question::{PlanQuestion, has_clock};
+use crate::error::AskError;
+use crate::listener::Listener;
+
+/// Plans what files ask for.
+///
+/// That it does not fit is an answer ([`PlanAnswer::is_yes`]), not an error.
+///
+/// ```
+/// use vramkit_ask::{PlanQuestion, plan, quiet};
+///
+/// # let folder = tempfile::tempdir()?;
+/// # let file = folder.path().join("lifetimes.csv");
+/// std::fs::write(&file, "id,lower,upper,size\na,0,4,10\nb,3,9,4\nc,4,9,10\n")?;
+/// let question = PlanQuestion { files: vec![file], capacity: Some("13B".parse()?), ..PlanQuestion::default() };
+/// let answer = plan(&question, quiet())?;
+/// assert!(!answer.is_yes());
+/// assert_eq!(answer.report.arena_bytes.bytes(), 14);
+/// let mut table = Vec::new();
+/// answer.write_offsets(&mut table)?;
+/// assert!(table.starts_with(b"id,lower,upper,size,offset\n"));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+///
+/// # Errors
+/// A question that contradicts itself, a file that is not what it should be, lifetimes that cannot be planned.
+pub fn plan(question: &PlanQuestion, listener: Arc<dyn Listener>) -> Result<PlanAnswer, AskError> {
+    question.check()?;
+    let mut demand = read_all(&question.files, &question.read)?;
+    let several = if question.files.len() > 1 { Schedule::Sequential } else { Schedule::Fixed };
+    let schedule = question.schedule.or(demand.schedule).unwrap_or(several);
+    demand.schedule = Some(schedule);
+    let starts = match question.makespan {
+        Some(makespan) => Some(choose(&mut demand, schedule, makespan, question.seed)?),
+        None => None,
+    };
+    let options =
+        ReportOptions { capacity: question.capacity, with_tensors: true, savings: savings(&demand, starts) };
+    let planner = planner(question, listener);
+    if demand.pools.is_empty() {
+        let plan = planner
+            .plan(&demand.models, schedule)
+            .map_err(|error| AskError::Lifetimes { files: question.file_names(), error })?;
+        let report = PlanReport::new(&plan, &options);
+        return Ok(PlanAnswer { report, placed: Placed::Arena(plan), demand });
+    }
+    let (report, placed) = match planner.plan_pools(&demand.models, schedule, &demand.pools) {
+        Ok(pooled) => (PlanReport::of_pools(&pooled, &options), Placed::Pools(pooled)),
+        // There is no plan, or none was found: an answer, not a fault of the input.
+        Err(ref full @ PoolPlanError::Full { proven, ref closest, .. }) => {
+            let report = PlanReport::refused(schedule, closest.as_deref(), proven, full.to_string());
+            let files = || question.file_names();
+            (report.map_err(|error| AskError::Lifetimes { files: files(), error })?, Placed::Nowhere)
+        }
+        Err(error) => return Err(AskError::Pools { files: question.file_names(), error }),
+    };
+    Ok(PlanAnswer { report, placed, demand })
+}
+
+fn planner(question: &PlanQuestion, listener: Arc<dyn Listener>) -> MemoryPlanner {
+    let mut planner = MemoryPlanner::thorough(question.deadline).seed(question.seed);
+    if let Some(threads) = question.threads {
+        planner = planner.threads(threads);
+    }
+    if let Some(capacity) = question.capacity {
+        planner = planner.capacity(capacity);
+    }
+    planner.observer(Told(listener))
+}
+
+/// Sets the models' starts, and says what that saves.
+fn choose(
+    demand: &mut Demand,
+    schedule: Schedule,
+    makespan: Step,
+    seed: u64,
+) -> Result<ChosenStarts, AskError> {
+    has_clock(schedule)?;
+    let chosen = choose_starts(&demand.models, makespan, seed)?;
+    for (model, start) in demand.models.iter_mut().zip(&chosen.starts) {
+        model.start = *start;
+    }
+    let saved = StartsReport {
+        makespan,
+        given_peak_bytes: chosen.before,
+        chosen_peak_bytes: chosen.peak,
+        bound_bytes: chosen.bound,
+    };
+    Ok(ChosenStarts { saved, of_models: chosen.starts })
+}
+
+/// What orders and starts saved.
+fn savings(demand: &Demand, starts: Option<ChosenStarts>) -> Savings {
+    let orders = demand.settings.iter().map(|settings| {
+        settings.order.map(|saving| OrderReport {
+            file_peak_bytes: saving.before,
+            reordered_peak_bytes: saving.reordered,
+            proven: saving.proven,
+            recomputed_peak_bytes: saving.recomputed,
+            repeated_steps: saving.repeated,
+        })
+    });
+    Savings { orders: orders.collect(), starts }
+}
+
+/// Tells a listener how searches get on.
+struct Told(Arc<dyn Listener>);
+
+impl Observer for Told {
+    fn progress(&self, bound: ByteSize, arena: ByteSize) {
+        self.0.planning(bound, arena);
+    }
+
+    fn is_cancelled(&self) -> bool {
+        self.0.is_interrupted()
+    }
+}

@@ -1,0 +1,38 @@
+//! A run that was asked for: the document, and the page that can be made of it.
+
+use std::sync::Arc;
+
+use vramkit::plan::AllocationPlan;
+use vramkit::plan::report::{PlanReport, ReportOptions};
+use vramkit_report::run_page;
+
+use super::report::RunReport;
+use crate::draw::{plan_document, run_document};
+use vramkit_report::DocumentError;
+
+/// The answer to a [`RunQuestion`](super::RunQuestion), and what a [`Session`](super::Session) comes to.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct RunAnswer {
+    /// `vramkit.run/1`.
+    pub report: RunReport,
+    /// The plan that was run.
+    pub plan: Arc<AllocationPlan>,
+}
+
+impl RunAnswer {
+    /// Whether every tensor was intact and nothing was left in use.
+    pub fn is_yes(&self) -> bool {
+        self.report.aliasing_violations == 0 && self.report.used_after_release_bytes.is_zero()
+    }
+
+    /// The run as an HTML page that needs no other file: the plan, memory over time, decisions.
+    ///
+    /// # Errors
+    /// None but a fault of this crate.
+    pub fn page(&self) -> Result<String, DocumentError> {
+        let options = ReportOptions { with_tensors: true, ..ReportOptions::default() };
+        let plan = PlanReport::new(&self.plan, &options);
+        Ok(run_page(&run_document(&self.report)?, &plan_document(&plan)?))
+    }
+}

@@ -1,0 +1,104 @@
+//! Who holds the memory of every device of this machine, and whether that is a worry: `vramkit.top/1`.
+//!
+//! In: from which fractions on memory counts as elevated, high and critical. Out: one reading, or one after the other as they
+//! are made. A screen and a server take the [`Watcher`] itself.
+
+use std::ops::ControlFlow;
+use std::time::{Duration, Instant};
+
+use vramkit::pressure::{Ladder, LadderError, PressureLevel};
+use vramkit_watch::{DeviceTick, Tick, WatchConfig, Watcher};
+
+use crate::error::AskError;
+
+/// Who holds the memory of every device, how full is it, does it leak?
+///
+/// ```
+/// let answer = vramkit_ask::top(&vramkit_ask::TopQuestion::default())?;
+/// assert!(!answer.report.devices.is_empty(), "this machine has memory");
+/// # Ok::<(), vramkit_ask::AskError>(())
+/// ```
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct TopQuestion {
+    /// Fractions of a device from which on its memory is elevated, high and critical, each 0..1 and above the one before; the
+    /// watcher's own when not given.
+    pub levels: Option<[f64; 3]>,
+}
+
+/// How far below a level memory must fall to leave it.
+const HYSTERESIS: f64 = 0.05;
+
+impl TopQuestion {
+    /// Whether it can be asked.
+    ///
+    /// # Errors
+    /// Levels that are out of order or no fractions.
+    pub fn check(&self) -> Result<(), LadderError> {
+        self.ladder().check()
+    }
+
+    fn ladder(&self) -> Ladder<()> {
+        let mut ladder = Ladder::watch();
+        for (rung, &enter) in ladder.rungs.iter_mut().zip(self.levels.iter().flatten()) {
+            rung.enter = enter;
+            rung.exit = Some((enter - HYSTERESIS).max(0.0));
+        }
+        ladder
+    }
+
+    /// A watcher of everything that this machine may have.
+    ///
+    /// # Errors
+    /// As of [`check`](Self::check).
+    pub fn watcher(&self) -> Result<Watcher, AskError> {
+        let config = WatchConfig { ladder: self.ladder(), ..WatchConfig::default() };
+        Ok(Watcher::of_this_machine(config)?)
+    }
+}
+
+/// The answer to a [`TopQuestion`].
+#[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
+pub struct TopAnswer {
+    /// `vramkit.top/1`.
+    pub report: Tick,
+}
+
+impl TopAnswer {
+    /// Whether no device is at level critical and no leak is suspected.
+    pub fn is_yes(&self) -> bool {
+        let worry = |device: &DeviceTick| {
+            device.snapshot.level == Some(PressureLevel::Critical) || !device.suspected.is_empty()
+        };
+        !self.report.devices.iter().any(worry)
+    }
+}
+
+/// Reads everything once.
+///
+/// # Errors
+/// As of [`TopQuestion::check`]. What cannot be read is part of the answer.
+pub fn top(question: &TopQuestion) -> Result<TopAnswer, AskError> {
+    Ok(TopAnswer { report: question.watcher()?.tick(Duration::ZERO) })
+}
+
+/// Reads again and again, until what is done with a reading says that it is enough or fails. Between two readings there is
+/// `interval` at most: they come sooner as headroom shrinks.
+///
+/// # Errors
+/// As of [`TopQuestion::check`], and what `take` says.
+pub fn watch<E: From<AskError>>(
+    question: &TopQuestion,
+    interval: Duration,
+    mut take: impl FnMut(&Tick) -> Result<ControlFlow<()>, E>,
+) -> Result<(), E> {
+    let mut watcher = question.watcher()?;
+    let start = Instant::now();
+    loop {
+        let tick = watcher.tick(start.elapsed());
+        if take(&tick)?.is_break() {
+            return Ok(());
+        }
+        std::thread::sleep(watcher.period(&tick, interval));
+    }
+}

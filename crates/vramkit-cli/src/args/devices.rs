@@ -1,0 +1,12 @@
+//! Options of `vramkit devices`.
+
+use clap::Args;
+
+/// Show what is here and how much memory it has
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:\n  vramkit devices\n  vramkit devices --json")]
+pub struct DevicesOptions {
+    /// Print the result as JSON (vramkit.devices/1)
+    #[arg(long)]
+    pub json: bool,
+}

@@ -1,0 +1,25 @@
+//! The command line: every option with its help and its reading, a file a command.
+
+mod capacity;
+mod cli;
+mod completions;
+mod devices;
+mod parse;
+mod plan;
+mod replay;
+mod run;
+mod schedule;
+mod schema;
+mod serve;
+mod top;
+
+pub use capacity::CapacityOptions;
+pub use cli::{Cli, Command};
+pub use completions::CompletionsOptions;
+pub use devices::DevicesOptions;
+pub use plan::{OrderArg, PlanOptions};
+pub use replay::ReplayOptions;
+pub use run::RunOptions;
+pub use schema::SchemaOptions;
+pub use serve::ServeOptions;
+pub use top::TopOptions;

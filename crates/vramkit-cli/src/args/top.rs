@@ -1,0 +1,44 @@
+//! Options of `vramkit top`.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::Args;
+use vramkit::ByteSize;
+
+use super::parse::{Levels, interval, levels};
+
+/// Watch who holds the memory of every device, how full it is and whether it leaks
+///
+/// Reads NVIDIA's and AMD's cards, this machine's memory (within its control group) and every pool that a process
+/// publishes, by model and purpose. A screen on a terminal, one reading as text or JSON otherwise. Exit status 1 with
+/// --once when a device is at level critical or a leak is suspected.
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  vramkit top
+  vramkit top --once --json
+  vramkit top --interval 0.5 --record memory.jsonl
+  vramkit top --replay memory.jsonl")]
+pub struct TopOptions {
+    /// Read once, print, end
+    #[arg(long)]
+    pub once: bool,
+    /// Between two readings at most; they come sooner as headroom shrinks
+    #[arg(long, value_name = "S", default_value = "1", value_parser = interval)]
+    pub interval: Duration,
+    /// Fractions from which on memory is elevated, high, critical
+    #[arg(long, value_name = "F,F,F", value_parser = levels)]
+    pub levels: Option<Levels>,
+    /// Keep readings in a file, without a screen
+    #[arg(long, value_name = "FILE.jsonl", conflicts_with_all = ["replay", "once"])]
+    pub record: Option<PathBuf>,
+    /// Most bytes of it and its older part
+    #[arg(long, value_name = "SIZE", default_value = "64MiB", requires = "record")]
+    pub record_size: ByteSize,
+    /// Show what was recorded
+    #[arg(long, value_name = "FILE.jsonl", conflicts_with = "once")]
+    pub replay: Option<PathBuf>,
+    /// Print readings as JSON (vramkit.top/1), one object a line without --once
+    #[arg(long)]
+    pub json: bool,
+}

@@ -1,0 +1,88 @@
+//! Errors of the libraries in the words of this program: which option gives what is missing.
+//!
+//! A library says what is wrong and knows no option. Where an option is the way out, this says so; everything else is said as
+//! the library says it.
+
+use vramkit_ask::{Alternative, AskError, QuestionError, RunError};
+use vramkit_models::ReadError;
+use vramkit_serve::ServeError;
+use vramkit_watch::record::ReadRecordError;
+
+/// An error, with the options that help.
+pub fn in_options(error: &AskError) -> String {
+    match error {
+        AskError::Question(question) => in_question(question),
+        AskError::Read(read) => in_reading(read),
+        AskError::Run(RunError::Capacity(shortage)) => {
+            let alternatives: Vec<String> = shortage.alternatives.iter().map(in_alternative).collect();
+            format!("{}: {}", shortage.need(), alternatives.join("; "))
+        }
+        error => error.to_string(),
+    }
+}
+
+fn in_alternative(alternative: &Alternative) -> String {
+    match alternative {
+        Alternative::Schedule { schedule, bytes } => format!("--schedule {schedule} would fit ({bytes})"),
+        alternative => alternative.to_string(),
+    }
+}
+
+fn in_question(error: &QuestionError) -> String {
+    match error {
+        QuestionError::MakespanWithoutClock { schedule } => format!(
+            "--makespan chooses when models start on one clock; the {schedule} schedule has none (--schedule fixed)"
+        ),
+        QuestionError::SeveralPools { workload, .. } => {
+            format!("{error}; `vramkit plan {workload}` places them")
+        }
+        QuestionError::NoTraffic => "give --lengths, or --prompt-mean with --termination".to_owned(),
+        QuestionError::NoBatch => "give --batch, or a capacity to find the largest batch for".to_owned(),
+        QuestionError::NothingFits { .. } => format!("{error}; give --batch to see its risk"),
+        QuestionError::NoShape => {
+            "--capacity in bytes needs to know what a token takes: give --model, or --layers, --kv-heads and --head-dim; or \
+             --capacity-tokens"
+                .to_owned()
+        }
+        QuestionError::NoStepTime => {
+            "a horizon in time needs --step-seconds: how long a decode step takes (0.025 is 40 tokens a second for each \
+             sequence)"
+                .to_owned()
+        }
+        QuestionError::StepTime(step) => format!("--step-seconds {step}: a step takes more than 0 seconds"),
+        QuestionError::ReplayWithoutCapacity => "--replay needs a capacity".to_owned(),
+        QuestionError::PictureWithoutCapacity => {
+            "--svg draws risk against batch: it needs a capacity".to_owned()
+        }
+        error => error.to_string(),
+    }
+}
+
+fn in_reading(error: &ReadError) -> String {
+    match error {
+        ReadError::MissingDimension { name, .. } => format!("{error}; give its size with --dim {name}=N"),
+        ReadError::DimensionTooLarge { name, .. } => format!("{error}; give a smaller one with --dim {name}=N"),
+        ReadError::KvShapeUnknown { .. } => format!("{error}; give --layers, --kv-heads and --head-dim"),
+        ReadError::BadRow { .. } => format!("{error} (--skip-bad-rows leaves such rows out)"),
+        error => error.to_string(),
+    }
+}
+
+/// Why nothing can be served, with the options that help.
+pub fn in_serving(error: &ServeError) -> String {
+    match error {
+        ServeError::TokenRequired(_) => format!("{error}; give --token-file, or listen on 127.0.0.1"),
+        ServeError::Listen { .. } => {
+            format!("{error}; is another one running? try --listen 127.0.0.1:0")
+        }
+        error => error.to_string(),
+    }
+}
+
+/// Why a recording cannot be read, with what writes one.
+pub fn in_recording(error: &ReadRecordError) -> String {
+    match error {
+        ReadRecordError::Line { .. } => format!("{error}; recordings are written by `vramkit top --record`"),
+        error => error.to_string(),
+    }
+}

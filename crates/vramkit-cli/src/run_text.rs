@@ -1,0 +1,132 @@
+//! Runs in words: what `vramkit run` says to people.
+//!
+//! A report comes in, lines go out; nothing is printed here.
+
+use std::fmt::Write as _;
+
+use vramkit::ByteSize;
+use vramkit::trace::Dropped;
+use vramkit_ask::RunReport;
+
+use crate::output::{BAD, BOLD, GOOD};
+use crate::plan_text::details;
+
+/// Records that are missing somewhere.
+pub fn counted(dropped: Dropped) -> String {
+    format!("{} events, {} steps and {} samples", dropped.events, dropped.spans, dropped.samples)
+}
+
+/// What the models take together, against what they would take apart, and what of it the arena saves.
+fn headline(report: &RunReport) -> String {
+    let plan = &report.plan;
+    let (arena, weights) = (plan.arena_bytes, report.weights_bytes);
+    let (held, alone) = match weights.is_zero() {
+        true => (format!("{BOLD}{arena}{BOLD:#} in one arena"), "live peaks"),
+        false => (
+            format!("{BOLD}{}{BOLD:#}: {arena} in one arena, {weights} of weights", report.together_bytes),
+            "live peaks and weights",
+        ),
+    };
+    let mut text = format!("{held}\n");
+    if !report.apart_bytes.is_zero() {
+        let (apart, less) = (report.apart_bytes, 100.0 * report.reduction_of_apart_ratio);
+        let _ =
+            writeln!(text, "  {less:.2} % less than {apart}, what the models need each for itself: {alone}");
+    }
+    let verdict = match plan.proven_optimal {
+        true => format!("{GOOD}proven optimal{GOOD:#}"),
+        false => {
+            format!("{:.3} % over the lower bound of {}", plan.gap_ratio * 100.0, plan.lower_bound_bytes)
+        }
+    };
+    let _ = writeln!(text, "  arena of {} bytes, {verdict}", arena.grouped());
+    let mut compare = |ratio: f64, bytes: ByteSize, what: &str| {
+        let _ = writeln!(text, "    {:.2} % less than {bytes}, {what}", 100.0 * ratio);
+    };
+    if !weights.is_zero() && !plan.sum_of_peaks_bytes.is_zero() {
+        compare(report.reduction_of_sum_of_peaks_ratio, plan.sum_of_peaks_bytes, "the models' live peaks");
+    }
+    if !plan.sum_of_sizes_bytes.is_zero() {
+        let tensors: usize = plan.models.iter().map(|model| model.tensors).sum();
+        let what = format!("{tensors} tensors each in a place of its own");
+        compare(report.reduction_of_sum_of_sizes_ratio, plan.sum_of_sizes_bytes, &what);
+    }
+    text
+}
+
+/// What a dry run would have done: how often each kind of decision, and where pressure stood.
+fn rehearsed(report: &RunReport) -> String {
+    let mut kinds: Vec<(String, usize)> = Vec::new();
+    for decision in report.decisions.iter().filter(|decision| !decision.done) {
+        let (kind, _) = decision.event.describe();
+        match kinds.iter_mut().find(|(known, _)| *known == kind) {
+            Some((_, count)) => *count += 1,
+            None => kinds.push((kind, 1)),
+        }
+    }
+    let kinds: Vec<String> = kinds.into_iter().map(|(kind, count)| format!("{kind} {count}")).collect();
+    format!(
+        "dry run for {}: no memory was taken\n  would be: {}\n  most in use {} bytes of {}\n",
+        report.device.name,
+        kinds.join(", "),
+        report.peak_used_bytes.grouped(),
+        report.capacity_bytes,
+    )
+}
+
+fn pressure(report: &RunReport) -> String {
+    let levels = report.levels.iter().filter(|(_, n)| **n > 0);
+    let levels: Vec<String> = levels.map(|(level, n)| format!("{level} {n}")).collect();
+    format!("  pressure read: {}; {} level changes", levels.join(", "), report.level_changes)
+}
+
+/// A run in some lines.
+pub fn describe_run(report: &RunReport) -> String {
+    let mut text = headline(report) + &details(&report.plan);
+    let good = |yes: bool| if yes { GOOD } else { BAD };
+    if report.dry_run {
+        let _ = writeln!(text, "{}{}", rehearsed(report), pressure(report));
+        return text;
+    }
+    let (clean, empty) =
+        (good(report.aliasing_violations == 0), good(report.used_after_release_bytes.is_zero()));
+    let times =
+        if report.repetitions == 1 { String::new() } else { format!(", {} times", report.repetitions) };
+    let _ = writeln!(text, "executed on {}{times} in {:.3} s", report.device.name, report.elapsed_seconds);
+    let _ = writeln!(
+        text,
+        "  {clean}{} tensors verified, {} aliasing violations{clean:#}",
+        report.verified_tensors, report.aliasing_violations
+    );
+    let system = match (report.system_peak_bytes, &report.system_peak_unavailable) {
+        (Some(bytes), _) => format!("{} resident as the system says", bytes.grouped()),
+        (None, Some(reason)) => format!("resident: not known, {reason}"),
+        (None, None) => "resident: not known".to_owned(),
+    };
+    let committed = report.peak_committed_bytes.grouped();
+    let _ = writeln!(text, "  peak {committed} bytes committed by the pool, {system}");
+    let _ = writeln!(text, "{}; {:.3} s waiting for memory", pressure(report), report.stall_seconds);
+    if report.dropped.is_any() {
+        let _ = writeln!(
+            text,
+            "  the report is of the last decisions: {} are not in it",
+            counted(report.dropped)
+        );
+    }
+    let _ = writeln!(
+        text,
+        "  {empty}{} bytes in use after release{empty:#}",
+        report.used_after_release_bytes.grouped()
+    );
+    for violation in &report.violations {
+        let _ = writeln!(
+            text,
+            "  {BAD}not intact{BAD:#}: `{}` of `{}` at {}, byte {}",
+            violation.tensor,
+            violation.model,
+            violation.step,
+            violation.at_bytes.grouped()
+        );
+    }
+    text
+}

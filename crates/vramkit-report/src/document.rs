@@ -1,0 +1,185 @@
+//! The parts of the documents `vramkit.plan/1` and `vramkit.run/1` that are drawn.
+//!
+//! In: JSON as the program prints it. Out: [`PlanDocument`] and [`RunDocument`], which pictures and pages are made from.
+//! Fields that nothing draws are skipped, so that documents may gain some.
+
+use serde::Deserialize;
+use serde_json::Value;
+
+use crate::bytes::Bytes;
+use crate::decision::Decision;
+
+/// Why JSON is not what is to be drawn.
+#[derive(Debug, thiserror::Error)]
+#[error("no `{expected}` document that can be drawn: {reason}")]
+#[non_exhaustive]
+pub struct DocumentError {
+    /// The schema that was expected.
+    pub expected: &'static str,
+    /// What is missing or of another kind.
+    pub reason: String,
+}
+
+/// A plan, to be drawn.
+///
+/// ```
+/// use vramkit_report::{PlanDocument, plan_svg};
+///
+/// let json = serde_json::json!({
+///     "schema": "vramkit.plan/1", "schedule": "fixed", "proven_optimal": true, "gap_ratio": 0.0,
+///     "arena_bytes": 10, "lower_bound_bytes": 10, "sum_of_sizes_bytes": 20, "sum_of_peaks_bytes": 10,
+///     "models": [{"name": "m", "tensors": 2, "sum_of_sizes_bytes": 20, "live_peak_bytes": 10, "weights_bytes": 0}],
+///     "tensors": [
+///         {"id": "a", "model": "m", "start": 0, "end": 2, "size_bytes": 10, "offset_bytes": 0},
+///         {"id": "b", "model": "m", "start": 2, "end": 4, "size_bytes": 10, "offset_bytes": 0},
+///     ],
+/// });
+/// let svg = plan_svg(&PlanDocument::from_json(&json)?);
+/// assert!(svg.contains("10 B arena, proven optimal"));
+/// # Ok::<(), vramkit_report::DocumentError>(())
+/// ```
+#[derive(Clone, Debug, Deserialize)]
+pub struct PlanDocument {
+    pub(crate) schedule: String,
+    pub(crate) arena_bytes: Bytes,
+    pub(crate) lower_bound_bytes: Bytes,
+    pub(crate) gap_ratio: f64,
+    pub(crate) proven_optimal: bool,
+    pub(crate) sum_of_sizes_bytes: Bytes,
+    pub(crate) sum_of_peaks_bytes: Bytes,
+    pub(crate) models: Vec<ModelRow>,
+    #[serde(default)]
+    pub(crate) tensors: Vec<TensorBox>,
+}
+
+/// A model of a plan.
+#[derive(Clone, Debug, Deserialize)]
+pub(crate) struct ModelRow {
+    pub(crate) name: String,
+    pub(crate) tensors: usize,
+    pub(crate) sum_of_sizes_bytes: Bytes,
+    pub(crate) live_peak_bytes: Bytes,
+    pub(crate) weights_bytes: Bytes,
+}
+
+/// A tensor of a plan, with its place. Times are steps, the end is one past the last.
+#[derive(Clone, Debug, Deserialize)]
+pub(crate) struct TensorBox {
+    pub(crate) id: String,
+    pub(crate) model: String,
+    pub(crate) start: u64,
+    pub(crate) end: u64,
+    pub(crate) size_bytes: Bytes,
+    pub(crate) offset_bytes: Bytes,
+}
+
+/// A run, to be drawn.
+#[derive(Clone, Debug, Deserialize)]
+pub struct RunDocument {
+    pub(crate) name: String,
+    pub(crate) plan: PlanDocument,
+    pub(crate) device: DeviceName,
+    pub(crate) dry_run: bool,
+    pub(crate) weights_bytes: Bytes,
+    pub(crate) together_bytes: Bytes,
+    pub(crate) apart_bytes: Bytes,
+    pub(crate) reduction_of_apart_ratio: f64,
+    pub(crate) reduction_of_sum_of_sizes_ratio: f64,
+    pub(crate) reduction_of_sum_of_peaks_ratio: f64,
+    pub(crate) peak_used_bytes: Bytes,
+    pub(crate) peak_committed_bytes: Bytes,
+    pub(crate) system_peak_bytes: Option<Bytes>,
+    pub(crate) system_peak_unavailable: Option<String>,
+    pub(crate) used_after_release_bytes: Bytes,
+    pub(crate) verified_tensors: u64,
+    pub(crate) aliasing_violations: u64,
+    pub(crate) violations: Vec<Violation>,
+    pub(crate) stall_seconds: f64,
+    pub(crate) elapsed_seconds: f64,
+    pub(crate) samples: Vec<Sample>,
+    pub(crate) decisions: Vec<Decision>,
+    pub(crate) dropped: Dropped,
+}
+
+/// The device of a run.
+#[derive(Clone, Debug, Deserialize)]
+pub(crate) struct DeviceName {
+    pub(crate) name: String,
+}
+
+/// A tensor that was not intact.
+#[derive(Clone, Debug, Deserialize)]
+pub(crate) struct Violation {
+    pub(crate) model: String,
+    pub(crate) tensor: String,
+    pub(crate) step: u64,
+    pub(crate) at_bytes: Bytes,
+}
+
+/// Memory at one time of a run.
+#[derive(Clone, Copy, Debug, Deserialize)]
+pub(crate) struct Sample {
+    pub(crate) at_seconds: f64,
+    pub(crate) used_bytes: Bytes,
+    pub(crate) committed_bytes: Bytes,
+    pub(crate) system_bytes: Option<Bytes>,
+    pub(crate) level: Level,
+}
+
+/// A level of pressure.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Level {
+    Normal,
+    Elevated,
+    High,
+    Critical,
+}
+
+/// What a run's trace did not keep.
+#[derive(Clone, Copy, Debug, Deserialize)]
+pub(crate) struct Dropped {
+    pub(crate) events: u64,
+}
+
+impl PlanDocument {
+    /// From `vramkit.plan/1`. Without its tensors there are only the axes to draw.
+    ///
+    /// # Errors
+    /// Another document, or one that lacks what is drawn.
+    pub fn from_json(json: &Value) -> Result<Self, DocumentError> {
+        read(json, "vramkit.plan/1")
+    }
+}
+
+impl RunDocument {
+    /// From `vramkit.run/1`.
+    ///
+    /// # Errors
+    /// Another document, or one that lacks what is drawn.
+    pub fn from_json(json: &Value) -> Result<Self, DocumentError> {
+        read(json, "vramkit.run/1")
+    }
+}
+
+fn read<'de, T: Deserialize<'de>>(json: &'de Value, expected: &'static str) -> Result<T, DocumentError> {
+    if json["schema"] != expected {
+        let reason = format!("its schema is {}", json["schema"]);
+        return Err(DocumentError { expected, reason });
+    }
+    T::deserialize(json).map_err(|error| DocumentError { expected, reason: error.to_string() })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn other_documents_are_refused_with_a_reason() {
+        let error = PlanDocument::from_json(&serde_json::json!({"schema": "vramkit.run/1"})).unwrap_err();
+        assert!(error.to_string().contains("its schema is \"vramkit.run/1\""), "{error}");
+        let error = RunDocument::from_json(&serde_json::json!({"schema": "vramkit.run/1"})).unwrap_err();
+        assert!(error.to_string().contains("missing field"), "{error}");
+        assert!(PlanDocument::from_json(&Value::Null).is_err());
+    }
+}
