@@ -10,18 +10,23 @@
 //! knows nothing of files.
 
 mod best_fit;
+mod fault;
 mod pickle;
+mod place;
 mod policy;
 mod pytorch;
 mod read;
 mod replay;
+mod report;
 mod snapshot;
 mod trace;
 mod write;
 
 pub use best_fit::BestFit;
+pub use place::{Placement, place};
 pub use policy::PolicyName;
-pub use read::{ReadTraceError, read_traces};
-pub use replay::{Placement, PolicyReport, ReplayReport, TraceReport, place, replay};
+pub use read::{ReadTraceError, read_traces, traces_of};
+pub use replay::replay;
+pub use report::{PolicyReport, ReplayReport, TraceReport};
 pub use trace::{Operation, Trace, TraceError};
 pub use write::{json_lines, rmm_csv};

@@ -25,6 +25,7 @@ pub enum Operation {
 }
 
 /// What cannot be replayed.
+#[non_exhaustive]
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum TraceError {
     /// An allocation of nothing.
@@ -33,6 +34,9 @@ pub enum TraceError {
     /// A size that no device has.
     #[error("an allocation of {0} bytes: no device has more than {MOST}")]
     TooLarge(u64),
+    /// More than any device has is live.
+    #[error("{0} bytes are live at once: no device has more than {MOST}")]
+    TooMuch(u64),
     /// An id that is in use.
     #[error("id {0} is allocated again before it is freed")]
     StillLive(String),
@@ -81,7 +85,12 @@ impl Trace {
         if self.live.contains_key(id) {
             return Err(TraceError::StillLive(id.to_owned()));
         }
-        self.live_bytes = self.live_bytes.checked_add(size).ok_or(TraceError::TooLarge(size))?;
+        // Both are at most 2^47.
+        let live_bytes = self.live_bytes + size;
+        if live_bytes > MOST {
+            return Err(TraceError::TooMuch(live_bytes));
+        }
+        self.live_bytes = live_bytes;
         self.live.insert(id.to_owned(), (number, size));
         let owner = self.owner(owner);
         self.owner_of.push(owner);
@@ -144,6 +153,9 @@ mod tests {
         let mut trace = Trace::new("t");
         assert_eq!(trace.allocate("a", 0, ""), Err(TraceError::ZeroSize));
         assert_eq!(trace.allocate("a", 1 << 63, ""), Err(TraceError::TooLarge(1 << 63)));
+        trace.allocate("all of it", MOST, "").unwrap();
+        assert_eq!(trace.allocate("a", 1, ""), Err(TraceError::TooMuch(MOST + 1)));
+        let mut trace = Trace::new("t");
         trace.allocate("a", 100, "x").unwrap();
         assert_eq!(trace.allocate("a", 1, ""), Err(TraceError::StillLive("a".to_owned())));
         trace.allocate("b", 50, "x").unwrap();
