@@ -14,8 +14,8 @@
 //! memory management), `VRAMKIT_STANDIN_FAULTS`, such as `cuMemCreate:3=2,cuMemMap:1=700` (the third call of the one
 //! fails with 2, the first of the other with 700). Tests in the same process use the functions whose names begin
 //! with `standin_`.
-#![allow(unsafe_code, non_snake_case, missing_docs)]
-#![allow(clippy::missing_safety_doc)]
+// Names, types and contracts are the driver's, whose documentation says them.
+#![allow(unsafe_code, non_snake_case, missing_docs, clippy::missing_safety_doc)]
 
 mod code;
 mod control;

@@ -12,7 +12,10 @@
 //! list of what is unavailable. [`record`] keeps ticks on disk.
 
 pub mod amd;
+mod holders;
 pub mod host;
+mod join;
+mod judge;
 mod nvml;
 mod pools;
 mod processes;

@@ -71,6 +71,7 @@ fn whole_lines(file: &mut File) -> io::Result<u64> {
 }
 
 /// Why a recording cannot be read.
+#[non_exhaustive]
 #[derive(Debug, thiserror::Error)]
 pub enum ReadRecordError {
     /// The file cannot be read.
@@ -82,7 +83,7 @@ pub enum ReadRecordError {
         error: io::Error,
     },
     /// A line is no tick.
-    #[error("`{}`, line {line}: not a tick of `vramkit top --record`: {reason}", path.display())]
+    #[error("`{}`, line {line}: not a tick: {reason}", path.display())]
     Line {
         /// The file.
         path: PathBuf,
