@@ -1,6 +1,6 @@
 //! The probability that continuous batching runs out at some step of a horizon, however rare.
 //!
-//! Exceedances come in clumps: what is over the capacity now mostly is in the next step too, so steps times P(D > C) is
+//! Poisson clumping. Exceedances come in clumps: what is over the capacity now mostly is in the next step too, so steps times P(D > C) is
 //! many times too high. Clumps are rare and far apart, so they come as a Poisson process (Aldous, "Probability
 //! Approximations via the Poisson Clumping Heuristic", 1989): with λ the rate at which clumps end,
 //!
@@ -33,7 +33,7 @@ const OFTEN: f64 = 2e-3;
 pub enum HorizonMethod {
     /// It is 0 or 1 whatever happens.
     Certain,
-    /// Clumps counted by importance sampling: running out is rare.
+    /// Poisson clumping, clumps counted by importance sampling: running out is rare.
     Clumps,
     /// Horizons run through and counted: it is not.
     Simulated,

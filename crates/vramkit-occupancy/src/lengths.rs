@@ -6,10 +6,8 @@
 use std::sync::Arc;
 
 use crate::error::{OccupancyError, finite};
+use crate::limits::MAX_TOKENS;
 use crate::random::RandomStream;
-
-/// The longest prompt and the longest output, tokens.
-pub const MAX_TOKENS: u32 = 1 << 24;
 
 /// One request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
