@@ -62,6 +62,10 @@ pub use published::PublishedFormulas;
 pub use report::{
     BatchForRisk, CapacityReport, Predictions, Question, SCHEMA, TailPredictions, TrafficReport, answer,
 };
-pub use risk::{Batching, Horizon, Risk, RiskMethod, Service, check_risk};
+pub use risk::{Batching, Horizon, Risk, RiskMethod, Service};
 pub use scheduler::{Moment, Replayed, Scheduler};
 pub use splitting::{Exceedance, MultilevelSplitting};
+
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

@@ -27,6 +27,7 @@ pub struct Question {
 }
 
 /// One figure by each model; `None` where a model has nothing to say, or nothing it can stand behind.
+#[non_exhaustive]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Predictions {
@@ -43,6 +44,7 @@ pub struct Predictions {
 }
 
 /// The probability that the peak of a cycle is over the capacity, by each model.
+#[non_exhaustive]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct TailPredictions {
@@ -55,6 +57,7 @@ pub struct TailPredictions {
 }
 
 /// The largest batch for one risk.
+#[non_exhaustive]
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct BatchForRisk {
@@ -69,6 +72,7 @@ pub struct BatchForRisk {
 }
 
 /// The traffic that was asked about.
+#[non_exhaustive]
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct TrafficReport {
@@ -85,6 +89,7 @@ pub struct TrafficReport {
 }
 
 /// The answer. Sizes are in tokens; probabilities are for the horizon asked about, `tail` for a cycle.
+#[non_exhaustive]
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct CapacityReport {

@@ -66,6 +66,7 @@ pub enum Horizon {
 }
 
 /// How a risk was found.
+#[non_exhaustive]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
@@ -110,6 +111,7 @@ impl std::fmt::Display for RiskMethod {
 }
 
 /// How likely it is to run out.
+#[non_exhaustive]
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Risk {
@@ -294,7 +296,7 @@ impl Service<'_> {
 ///
 /// # Errors
 /// Anything outside (0, 1), or below 1e-100.
-pub fn check_risk(risk: f64) -> Result<f64, OccupancyError> {
+pub(crate) fn check_risk(risk: f64) -> Result<f64, OccupancyError> {
     finite("the risk", risk, 1e-100..=1.0 - 1e-9, "it must be more than 0 and less than 1")
 }
 

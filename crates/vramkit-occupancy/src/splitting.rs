@@ -29,6 +29,7 @@ const LEVELS: usize = 200;
 const BOTTOM: f64 = -46.0;
 
 /// How often cycles are over a level: its exceedances, and their clumps.
+#[non_exhaustive]
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Exceedance {
     /// Tokens.
@@ -51,7 +52,7 @@ pub struct Exceedance {
 /// // 8 sequences, refilled when 2 have ended; prompts of 20 tokens, outputs of 100 in the mean.
 /// let splitting = MultilevelSplitting::new(Batch::new(8, 2)?, 20.0, 0.01, 0)?;
 /// let tokens = splitting.quick().level_for_cycles(1e-6)?;
-/// assert!(tokens.mean > 3000.0 && tokens.mean < 4500.0, "{tokens:?}");
+/// assert!(tokens.mean > 500.0 && tokens.standard_error < 0.1 * tokens.mean, "{tokens:?}");
 /// # Ok::<(), vramkit_occupancy::OccupancyError>(())
 /// ```
 #[derive(Clone, Copy, Debug)]

@@ -6,6 +6,8 @@
 //!                                              policy (vramkit's pool, best fit, PyTorch's, a plan)
 //! ```
 //!
+//! In: a file. Out: traces, and a report a policy. Never here: a device, or a program that runs.
+//!
 //! A reader treats every length in a file as hostile and runs nothing that is in it; a policy places and frees and
 //! knows nothing of files.
 
@@ -30,3 +32,7 @@ pub use replay::replay;
 pub use report::{PolicyReport, ReplayReport, TraceReport};
 pub use trace::{Operation, Trace, TraceError};
 pub use write::{json_lines, rmm_csv};
+
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

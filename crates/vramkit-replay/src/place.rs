@@ -15,6 +15,7 @@ use crate::trace::{Operation, Trace};
 pub(crate) const GRANULE: u64 = 2 << 20;
 
 /// Where an allocation of a trace was, and when.
+#[non_exhaustive]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Placement {
     /// Which allocation.

@@ -33,6 +33,7 @@ pub struct TraceReport {
 }
 
 /// What a policy made of a trace.
+#[non_exhaustive]
 #[derive(Clone, Debug, Serialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct PolicyReport {

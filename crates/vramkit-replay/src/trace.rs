@@ -49,6 +49,17 @@ pub enum TraceError {
 }
 
 /// Allocations and frees of a program, in order.
+///
+/// ```
+/// use vramkit_replay::Trace;
+///
+/// let mut trace = Trace::new("by hand");
+/// trace.allocate("a", 4096, "weights")?;
+/// trace.allocate("b", 1024, "activations")?;
+/// trace.free("a")?;
+/// assert_eq!((trace.peak_live().bytes(), trace.peak_at()), (5120, 1));
+/// # Ok::<(), vramkit_replay::TraceError>(())
+/// ```
 #[derive(Clone, Debug, Default)]
 pub struct Trace {
     /// Where it comes from.
@@ -73,7 +84,10 @@ impl Trace {
         Self { name: name.into(), owners: vec![String::new()], ..Self::default() }
     }
 
-    /// Adds an allocation.
+    /// Adds an allocation of `size` bytes; `owner` may be empty.
+    ///
+    /// # Errors
+    /// A size of 0, more live than any device has (2^47 bytes), or an id that is live.
     pub fn allocate(&mut self, id: &str, size: u64, owner: &str) -> Result<(), TraceError> {
         if size == 0 {
             return Err(TraceError::ZeroSize);
@@ -102,6 +116,9 @@ impl Trace {
     }
 
     /// Adds a free.
+    ///
+    /// # Errors
+    /// An id that is not live.
     pub fn free(&mut self, id: &str) -> Result<(), TraceError> {
         let (number, size) = self.live.remove(id).ok_or_else(|| TraceError::Unknown(id.to_owned()))?;
         self.live_bytes -= size;

@@ -7,6 +7,8 @@
 //!                                                 └──► /              a page; /healthz, /readyz
 //! ```
 //!
+//! In: a watcher, an address. Out: documents. Never here: a judgement of what was read, or anything that a request changes.
+//!
 //! One thread serves; readings are made on another. Connections, headers, bodies and what a slow reader may be behind are
 //! bounded, and whoever does not read is dropped. On loopback only requests that name a loopback host are served; on any
 //! other address a token is required.
@@ -21,3 +23,7 @@ mod server;
 pub use config::{ServeConfig, ServeError};
 pub use metrics::openmetrics;
 pub use server::serve;
+
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

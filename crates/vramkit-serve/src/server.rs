@@ -28,6 +28,10 @@ const IDLE: Duration = Duration::from_secs(75);
 /// Most bytes of headers.
 const HEADERS: usize = 16 << 10;
 /// Serves until `end`, or until the process is told to stop (SIGTERM, SIGINT). `ready` is told the address.
+///
+/// # Errors
+/// An address that others can reach without a token, an address or a recording that cannot be had, or what the system says
+/// of threads and timers.
 pub fn serve(
     config: &ServeConfig,
     watcher: Watcher,

@@ -25,3 +25,7 @@ mod nvml;
 mod process;
 mod state;
 mod streams;
+
+pub use control::{
+    standin_bytes_created, standin_fail, standin_hold_streams, standin_others_hold, standin_reset,
+};

@@ -55,7 +55,10 @@ pub struct Watcher {
 }
 
 impl Watcher {
-    /// Of these sources. A ladder that makes no sense is an error.
+    /// Of these sources.
+    ///
+    /// # Errors
+    /// A ladder that makes no sense.
     pub fn new(sources: Vec<Box<dyn Source>>, config: WatchConfig) -> Result<Self, LadderError> {
         config.ladder.check()?;
         Ok(Self {
@@ -69,6 +72,9 @@ impl Watcher {
     }
 
     /// Of everything that this machine may have.
+    ///
+    /// # Errors
+    /// A ladder that makes no sense.
     pub fn of_this_machine(config: WatchConfig) -> Result<Self, LadderError> {
         let sources: Vec<Box<dyn Source>> = vec![
             Box::new(NvmlSource::default()),
