@@ -3,8 +3,7 @@
 //! A library says what is wrong and knows no option. Where an option is the way out, this says so; everything else is said as
 //! the library says it.
 
-use vramkit_ask::{Alternative, AskError, QuestionError, RunError};
-use vramkit_models::ReadError;
+use vramkit_ask::{Alternative, AskError, QuestionError, ReadError, RunError};
 use vramkit_serve::ServeError;
 use vramkit_watch::record::ReadRecordError;
 
@@ -61,7 +60,9 @@ fn in_question(error: &QuestionError) -> String {
 fn in_reading(error: &ReadError) -> String {
     match error {
         ReadError::MissingDimension { name, .. } => format!("{error}; give its size with --dim {name}=N"),
-        ReadError::DimensionTooLarge { name, .. } => format!("{error}; give a smaller one with --dim {name}=N"),
+        ReadError::DimensionTooLarge { name, .. } => {
+            format!("{error}; give a smaller one with --dim {name}=N")
+        }
         ReadError::KvShapeUnknown { .. } => format!("{error}; give --layers, --kv-heads and --head-dim"),
         ReadError::BadRow { .. } => format!("{error} (--skip-bad-rows leaves such rows out)"),
         error => error.to_string(),

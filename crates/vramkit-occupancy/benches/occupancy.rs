@@ -11,8 +11,8 @@ use std::hint::black_box;
 use std::time::Instant;
 
 use vramkit_occupancy::{
-    Batch, Batching, Effort, Excursions, Horizon, Lengths, Population, RequestLengths, Scheduler, Service,
-    TokenDemand, simulate,
+    Batch, Batching, Effort, Horizon, Lengths, MultilevelSplitting, Population, RequestLengths, Scheduler,
+    Service, TokenDemand, simulate,
 };
 
 /// Milliseconds: the median of some runs.
@@ -93,9 +93,9 @@ fn main() {
     }
 
     println!("\nsplitting: memory for a risk a cycle (N 128, k 26, p .01, L 20), ms");
-    let excursions = Excursions::new(Batch::new(128, 26).unwrap(), 20.0, 0.01, 0).unwrap();
+    let splitting = MultilevelSplitting::new(Batch::new(128, 26).unwrap(), 20.0, 0.01, 0).unwrap();
     for risk in [1e-3, 1e-6, 1e-9, 1e-12] {
-        println!("{risk:>8.0e} {:>10.1}", milliseconds(1, || excursions.level_for_cycles(risk).unwrap()));
+        println!("{risk:>8.0e} {:>10.1}", milliseconds(1, || splitting.level_for_cycles(risk).unwrap()));
     }
 
     if std::env::args().any(|argument| argument == "scale") {

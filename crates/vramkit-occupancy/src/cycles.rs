@@ -81,6 +81,7 @@ pub enum Convention {
 }
 
 /// An estimate with its standard error.
+#[non_exhaustive]
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Estimate {
@@ -139,6 +140,15 @@ pub(crate) fn work(batch: Batch, effort: Effort) -> f64 {
 
 /// Simulates threshold batching: at least as many cycles as asked for, after enough that the start is forgotten.
 /// The same for any number of threads. `effort.cycles` may be 1,000 to 10^8.
+///
+/// ```
+/// use vramkit_occupancy::{Batch, Convention, Effort, Lengths, simulate};
+///
+/// let lengths = Lengths::geometric(100.0, 0.01)?;
+/// let cycles = simulate(Batch::new(32, 8)?, &lengths, Effort { cycles: 2_000, ..Effort::default() })?;
+/// assert!(cycles.peak(Convention::BeforeFree).mean > cycles.x0().mean);
+/// # Ok::<(), vramkit_occupancy::OccupancyError>(())
+/// ```
 ///
 /// # Errors
 /// Too few or too many cycles; refused when it would take hours.

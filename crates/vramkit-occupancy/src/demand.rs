@@ -26,6 +26,17 @@ pub enum Population {
 }
 
 /// The tokens held by all sequences, at a moment drawn at random.
+///
+/// ```
+/// use vramkit_occupancy::{Lengths, Population, TokenDemand};
+///
+/// let lengths = Lengths::geometric(1000.0, 0.005)?;
+/// let demand = TokenDemand::new(&lengths, Population::Seats(200), 16)?;
+/// assert!(demand.mean() > 200_000.0);
+/// // Deep in the tail only the logarithm is a number.
+/// assert!(demand.tail(2.0 * demand.mean())?.ln < -100.0);
+/// # Ok::<(), vramkit_occupancy::OccupancyError>(())
+/// ```
 #[derive(Clone, Debug)]
 pub struct TokenDemand {
     pub(crate) lengths: Lengths,

@@ -1,7 +1,10 @@
 //! What cannot be answered, and why.
 
+use crate::limits::MAX_TOKENS;
+
 /// Why there is no number. The first kinds are bad input; a [`Refused`](Self::Refused) number could be computed, but
 /// nothing could stand behind it.
+#[non_exhaustive]
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
 pub enum OccupancyError {
     /// A number is outside its range.
@@ -28,7 +31,7 @@ pub enum OccupancyError {
     /// A request that cannot be served.
     #[error(
         "request {number}: {prompt} prompt tokens and {output} output tokens; each must be 1 to {}",
-        crate::MAX_TOKENS
+        MAX_TOKENS
     )]
     RequestLengths {
         /// Which, from 1.

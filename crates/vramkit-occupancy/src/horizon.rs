@@ -1,8 +1,8 @@
 //! The probability that continuous batching runs out at some step of a horizon, however rare.
 //!
-//! Exceedances come in clumps: what is over the capacity now mostly is in the next step too, so steps times P(D > C) is
-//! many times too high. Clumps are rare and far apart, so they come as a Poisson process (Aldous, "Probability
-//! Approximations via the Poisson Clumping Heuristic", 1989): with λ the rate at which clumps end,
+//! Poisson clumping: exceedances come in clumps, for what is over the capacity now mostly is in the next step too, so steps
+//! times P(D > C) is many times too high. Clumps are rare and far apart, so they come as a Poisson process (Aldous,
+//! "Probability Approximations via the Poisson Clumping Heuristic", 1989): with λ the rate at which clumps end,
 //!
 //! P(out within T) ≈ 1 − (1 − P(D > C))·e^(−λT),  λ = P(D₀ > C, D₁ … D_W ≤ C).
 //!
@@ -27,19 +27,21 @@ const PIECE: u64 = 128;
 const OFTEN: f64 = 2e-3;
 
 /// How a probability over a horizon was found.
+#[non_exhaustive]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum HorizonMethod {
     /// It is 0 or 1 whatever happens.
     Certain,
-    /// Clumps counted by importance sampling: running out is rare.
+    /// Poisson clumping, clumps counted by importance sampling: running out is rare.
     Clumps,
     /// Horizons run through and counted: it is not.
     Simulated,
 }
 
 /// How likely continuous batching is to run out.
+#[non_exhaustive]
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct HorizonRisk {

@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use crate::error::OccupancyError;
 
 /// An answer, and the two values between which it lies within two standard errors.
+#[non_exhaustive]
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Inverse {

@@ -6,10 +6,8 @@
 use std::sync::Arc;
 
 use crate::error::{OccupancyError, finite};
+use crate::limits::MAX_TOKENS;
 use crate::random::RandomStream;
-
-/// The longest prompt and the longest output, tokens.
-pub const MAX_TOKENS: u32 = 1 << 24;
 
 /// One request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -29,6 +27,15 @@ pub(crate) enum Law {
 }
 
 /// A joint law of prompt and output lengths.
+///
+/// ```
+/// use vramkit_occupancy::{Lengths, RequestLengths};
+///
+/// let log = vec![RequestLengths { prompt: 10, output: 30 }, RequestLengths { prompt: 30, output: 10 }];
+/// let lengths = Lengths::from_requests(log)?.capped(20)?;
+/// assert_eq!((lengths.mean_prompt(), lengths.mean_output()), (20.0, 15.0));
+/// # Ok::<(), vramkit_occupancy::OccupancyError>(())
+/// ```
 #[derive(Clone, Debug)]
 pub struct Lengths {
     pub(crate) law: Law,

@@ -2,9 +2,9 @@
 //! one in a billion and beyond.
 //!
 //! ```text
-//! a log of lengths ─┐              ┌─ threshold: published, exact, cycles (simulated), excursions (splitting) ─┐
+//! a log of lengths ─┐              ┌─ threshold: published, exact, cycles (simulated), multilevel splitting ───┐
 //!                   ├─► Lengths ──►┤                                                                           ├─► Service ──► answer
-//! mean prompt, p ───┘              └─ continuous: seat ─► demand (exact law) ─► horizon (clumps) ───────────────┘
+//! mean prompt, p ───┘              └─ continuous: seat ─► demand (exact law) ─► horizon (Poisson clumping) ───────────────┘
 //! requests ──────────────────────────► Scheduler: who runs, waits and is preempted, step by step
 //! ```
 //!
@@ -35,10 +35,11 @@ mod cycles;
 mod demand;
 mod error;
 mod exact;
-mod excursions;
 mod horizon;
 mod inversion;
 mod lengths;
+mod limits;
+mod process;
 mod published;
 mod random;
 mod report;
@@ -46,19 +47,25 @@ mod risk;
 mod scheduler;
 mod seat;
 mod sizing;
+mod splitting;
 mod tilted;
 
 pub use cycles::{Batch, Convention, Cycles, Effort, Estimate, simulate, simulate_with};
 pub use demand::{Population, Tail, TokenDemand};
 pub use error::OccupancyError;
 pub use exact::Exact;
-pub use excursions::{Excursions, Rarity};
 pub use horizon::{HorizonMethod, HorizonRisk};
 pub use inversion::Inverse;
-pub use lengths::{Lengths, MAX_TOKENS, RequestLengths};
+pub use lengths::{Lengths, RequestLengths};
+pub use limits::MAX_TOKENS;
 pub use published::PublishedFormulas;
 pub use report::{
-    BatchForRisk, CapacityReport, Predictions, Question, SCHEMA, TailPredictions, TrafficReport, answer,
+    BatchForRisk, OccupancyReport, Predictions, Question, SCHEMA, TailPredictions, TrafficReport, answer,
 };
-pub use risk::{Batching, Horizon, Risk, RiskMethod, Service, check_risk};
+pub use risk::{Batching, Horizon, Risk, RiskMethod, Service};
 pub use scheduler::{Moment, Replayed, Scheduler};
+pub use splitting::{Exceedance, MultilevelSplitting};
+
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

@@ -9,7 +9,7 @@ use crate::inversion::Inverse;
 use crate::published::PublishedFormulas;
 use crate::risk::{Batching, Horizon, Risk, RiskMethod, Service, check_risk};
 
-/// The name and version of [`CapacityReport`]'s JSON.
+/// The name and version of [`OccupancyReport`]'s JSON.
 pub const SCHEMA: &str = "vramkit.capacity/1";
 
 /// Work of a simulation that is only to be seen: about a second's.
@@ -27,6 +27,7 @@ pub struct Question {
 }
 
 /// One figure by each model; `None` where a model has nothing to say, or nothing it can stand behind.
+#[non_exhaustive]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Predictions {
@@ -43,6 +44,7 @@ pub struct Predictions {
 }
 
 /// The probability that the peak of a cycle is over the capacity, by each model.
+#[non_exhaustive]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct TailPredictions {
@@ -55,6 +57,7 @@ pub struct TailPredictions {
 }
 
 /// The largest batch for one risk.
+#[non_exhaustive]
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct BatchForRisk {
@@ -69,6 +72,7 @@ pub struct BatchForRisk {
 }
 
 /// The traffic that was asked about.
+#[non_exhaustive]
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct TrafficReport {
@@ -85,9 +89,10 @@ pub struct TrafficReport {
 }
 
 /// The answer. Sizes are in tokens; probabilities are for the horizon asked about, `tail` for a cycle.
+#[non_exhaustive]
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
-pub struct CapacityReport {
+pub struct OccupancyReport {
     /// `vramkit.capacity/1`.
     pub schema: String,
     /// N.
@@ -156,7 +161,7 @@ pub fn answer(
     service: &Service,
     question: Question,
     risks: &[f64],
-) -> Result<CapacityReport, OccupancyError> {
+) -> Result<OccupancyReport, OccupancyError> {
     let Question { batching, capacity, risk } = question;
     check_risk(risk)?;
     let lengths = service.lengths;
@@ -233,7 +238,7 @@ pub fn answer(
     };
     let fit = |each: f64| capacity.map(|capacity| (capacity / each).floor().min(f64::from(u32::MAX)) as u32);
     notes.dedup();
-    Ok(CapacityReport {
+    Ok(OccupancyReport {
         schema: SCHEMA.to_owned(),
         batch: batch.seats(),
         threshold: batch.threshold(),

@@ -6,10 +6,10 @@ use crate::cycles::{Batch, Cycles, Effort, simulate_with};
 use crate::demand::{Population, TokenDemand};
 use crate::error::{OccupancyError, finite};
 use crate::exact::Exact;
-use crate::excursions::Excursions;
 use crate::horizon::HorizonMethod;
 use crate::inversion::{exposure, risk_of};
 use crate::lengths::Lengths;
+use crate::splitting::MultilevelSplitting;
 
 /// Exceedances that a simulation must have met for its count to stand.
 pub(crate) const ENOUGH: f64 = 50.0;
@@ -66,6 +66,7 @@ pub enum Horizon {
 }
 
 /// How a risk was found.
+#[non_exhaustive]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
@@ -110,6 +111,7 @@ impl std::fmt::Display for RiskMethod {
 }
 
 /// How likely it is to run out.
+#[non_exhaustive]
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Risk {
@@ -262,18 +264,18 @@ impl Service<'_> {
             return Ok(bounded(exposure, ratio, RiskMethod::Simulated));
         }
         if let Some((prompt, termination)) = self.lengths.as_geometric() {
-            let excursions = Excursions::new(batch, prompt, termination, self.effort.seed)?;
+            let splitting = MultilevelSplitting::new(batch, prompt, termination, self.effort.seed)?;
             // Where the formula is far below what is looked for, that it is below is enough to know.
             let hopeless = self.exact(batch).tail(capacity) < 1e-30;
-            let excursions = match (hopeless, quick) {
-                (true, _) => excursions.coarse(),
-                (false, true) => excursions.quick(),
-                (false, false) => excursions,
+            let splitting = match (hopeless, quick) {
+                (true, _) => splitting.coarse(),
+                (false, true) => splitting.quick(),
+                (false, false) => splitting,
             };
-            let rarity = excursions.over(capacity)?;
-            let exposure = over_horizon(rarity.ln_probability.exp(), rarity.ln_runs.exp());
-            let risk = bounded(exposure, rarity.error, RiskMethod::Splitting);
-            return Ok(if rarity.is_bound { Risk { low: 0.0, ..risk } } else { risk });
+            let exceedance = splitting.over(capacity)?;
+            let exposure = over_horizon(exceedance.ln_probability.exp(), exceedance.ln_clumps.exp());
+            let risk = bounded(exposure, exceedance.error, RiskMethod::Splitting);
+            return Ok(if exceedance.is_bound { Risk { low: 0.0, ..risk } } else { risk });
         }
         Err(OccupancyError::Refused {
             what: format!("the probability of more than {capacity:.0} tokens in a cycle"),
@@ -294,7 +296,7 @@ impl Service<'_> {
 ///
 /// # Errors
 /// Anything outside (0, 1), or below 1e-100.
-pub fn check_risk(risk: f64) -> Result<f64, OccupancyError> {
+pub(crate) fn check_risk(risk: f64) -> Result<f64, OccupancyError> {
     finite("the risk", risk, 1e-100..=1.0 - 1e-9, "it must be more than 0 and less than 1")
 }
 

@@ -13,6 +13,16 @@ use crate::error::{OccupancyError, finite};
 use crate::lengths::RequestLengths;
 
 /// How the scheduler is set.
+///
+/// ```
+/// use vramkit_occupancy::{RequestLengths, Scheduler};
+///
+/// let request = RequestLengths { prompt: 100, output: 50 };
+/// // 4 together need 600 tokens at their ends; there is memory for 480.
+/// let replayed = Scheduler::new(480, 4).replay(&[request; 4], None)?;
+/// assert!(replayed.preemptions > 0);
+/// # Ok::<(), vramkit_occupancy::OccupancyError>(())
+/// ```
 #[derive(Clone, Copy, Debug)]
 pub struct Scheduler {
     /// Blocks of memory.
@@ -46,6 +56,7 @@ impl Scheduler {
 }
 
 /// What came of a replay.
+#[non_exhaustive]
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Replayed {
@@ -70,6 +81,7 @@ pub struct Replayed {
 }
 
 /// One stretch of steps.
+#[non_exhaustive]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Moment {

@@ -11,7 +11,8 @@
 
 use realfft::num_complex::Complex;
 
-use crate::lengths::{Law, Lengths, MAX_TOKENS};
+use crate::lengths::{Law, Lengths};
+use crate::limits::MAX_TOKENS;
 
 /// K(t) and its first two derivatives: the mean and the variance under the tilt.
 #[derive(Clone, Copy, Debug)]

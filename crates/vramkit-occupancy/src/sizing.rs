@@ -2,9 +2,9 @@
 
 use crate::cycles::{Batch, simulate_with};
 use crate::error::OccupancyError;
-use crate::excursions::Excursions;
 use crate::inversion::{Exposure, Inverse, exposure, largest, ln_exposure};
 use crate::risk::{Batching, ENOUGH, Horizon, Service, check_risk};
+use crate::splitting::MultilevelSplitting;
 
 impl Service<'_> {
     /// The largest batch whose risk is at most `risk`; a threshold stays the same part of it. 0 when not even one sequence
@@ -172,10 +172,10 @@ impl Service<'_> {
             let rate = exposure(risk) / within;
             // Deeper than a simulation of a moment can count.
             if rate < 4e-3 {
-                let excursions = Excursions::new(batch, prompt, termination, self.effort.seed)?;
+                let splitting = MultilevelSplitting::new(batch, prompt, termination, self.effort.seed)?;
                 let found = match self.horizon {
-                    Horizon::Cycle => excursions.level_for_cycles(risk)?,
-                    Horizon::Steps(_) => excursions.level_for_runs(rate)?,
+                    Horizon::Cycle => splitting.level_for_cycles(risk)?,
+                    Horizon::Steps(_) => splitting.level_for_clumps(rate)?,
                 };
                 let reach = 2.0 * found.standard_error;
                 let whole = |level: f64| level.ceil();

@@ -6,7 +6,7 @@ mod plain;
 
 use proptest::prelude::*;
 use vramkit_occupancy::{
-    Batch, Batching, Convention, Effort, Exact, Excursions, Horizon, Lengths, OccupancyError,
+    Batch, Batching, Convention, Effort, Exact, Horizon, Lengths, MultilevelSplitting, OccupancyError,
     PublishedFormulas, RequestLengths, RiskMethod, Service, simulate,
 };
 
@@ -154,16 +154,16 @@ fn a_threshold_of_one_is_continuous_batching() {
 fn splitting_finds_one_in_a_billion_where_a_formula_does() {
     // One seat: a cycle is a request, and its peak its length.
     let (prompt, p) = (100.0, 0.01);
-    let excursions = Excursions::new(batch(1, 1), prompt, p, 0).unwrap();
+    let splitting = MultilevelSplitting::new(batch(1, 1), prompt, p, 0).unwrap();
     for depth in [2.0, 5.0, 9.0, 12.0] {
         let above = (10f64.powf(-depth).ln() / (1.0 - p).ln()).floor();
-        let found = excursions.over(prompt + above).unwrap();
+        let found = splitting.over(prompt + above).unwrap();
         let truth = above * (1.0 - p).ln();
         assert!((found.ln_probability - truth).abs() < 4.0 * found.error.max(0.05), "{found:?} {truth}");
         assert!(found.error < 0.2, "{found:?}");
     }
     // And back: the level for a risk.
-    let level = excursions.level_for_runs(1e-9).unwrap();
+    let level = splitting.level_for_clumps(1e-9).unwrap();
     let truth = prompt + 1e-9f64.ln() / (1.0 - p).ln();
     assert!((level.mean - truth).abs() < 4.0 * level.standard_error.max(5.0), "{level:?} {truth}");
 }
@@ -174,11 +174,11 @@ fn splitting_agrees_with_counting() {
         let plain = plain::threshold(n, k, prompt, p, 150_000, 5);
         let mut peaks = plain.peaks.clone();
         peaks.sort_by(f64::total_cmp);
-        let excursions = Excursions::new(batch(n as u32, k as u32), prompt as f64, p, 1).unwrap();
+        let splitting = MultilevelSplitting::new(batch(n as u32, k as u32), prompt as f64, p, 1).unwrap();
         for risk in [0.02, 2e-3] {
             let level = peaks[(peaks.len() as f64 * (1.0 - risk)) as usize];
             let counted = plain::over(&plain, level);
-            let found = excursions.over(level).unwrap().ln_probability.exp();
+            let found = splitting.over(level).unwrap().ln_probability.exp();
             assert!((0.7..1.4).contains(&(found / counted)), "{n} {k} {risk}: {found} {counted}");
         }
     }

@@ -53,13 +53,7 @@ pub struct TensorLifetime {
 
 impl TensorLifetime {
     /// A tensor of `[start, end)` without constraints, aligned to 256 bytes as allocations are.
-    pub fn new(
-        model: &str,
-        id: &str,
-        start: impl Into<Step>,
-        end: impl Into<Step>,
-        size: ByteSize,
-    ) -> Self {
+    pub fn new(model: &str, id: &str, start: impl Into<Step>, end: impl Into<Step>, size: ByteSize) -> Self {
         Self {
             id: id.into(),
             model: model.into(),

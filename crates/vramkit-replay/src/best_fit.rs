@@ -4,6 +4,18 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use vramkit_pool::pool::Request;
 
+/// An exact best fit.
+///
+/// ```
+/// use vramkit_replay::BestFit;
+///
+/// let mut fit = BestFit::new(1 << 20);
+/// let block = fit.take_smallest(1000).expect("a whole MiB is free");
+/// assert_eq!(block.0, 0);
+/// fit.give_back(block);
+/// assert!(fit.take_smallest(1 << 20).is_some());
+/// ```
+///
 /// Free blocks of `[0, capacity)`. Offsets and sizes are multiples of [`Request::ALIGNMENT`] bytes.
 #[derive(Clone, Debug)]
 pub struct BestFit {

@@ -5,14 +5,14 @@
 //! * JSON Lines as vramkit's pools record ([`vramkit_pool::pool::Recorded`]);
 //! * PyTorch's memory snapshots.
 
-use std::fmt;
 use std::fs::File;
 use std::io::Read as _;
 use std::path::{Path, PathBuf};
 
 use vramkit_pool::pool::Recorded;
 
-use crate::pickle::Pickle;
+use crate::fault::ReadFault;
+use crate::pickle;
 use crate::snapshot;
 use crate::trace::{Trace, TraceError};
 
@@ -20,6 +20,7 @@ use crate::trace::{Trace, TraceError};
 const MOST_BYTES: u64 = 4 << 30;
 
 /// Why a file gives no trace.
+#[non_exhaustive]
 #[derive(Debug, thiserror::Error)]
 pub enum ReadTraceError {
     /// The file cannot be read.
@@ -42,27 +43,32 @@ pub enum ReadTraceError {
     },
 }
 
-/// A place in a file, and what is wrong there.
-#[derive(Debug)]
-pub(crate) struct ReadFault {
-    place: String,
-    reason: String,
-}
-
-impl ReadFault {
-    pub(crate) fn at(place: impl fmt::Display, reason: impl Into<String>) -> Self {
-        Self { place: place.to_string(), reason: reason.into() }
-    }
-
-    fn line(number: usize, reason: impl fmt::Display) -> Self {
-        Self::at(format!("line {number}"), reason.to_string())
-    }
-}
-
-/// The traces in a file: one, or one for each card of a snapshot.
+/// The traces in a file: one, or one for each card of a snapshot that recorded anything.
+///
+/// # Errors
+/// The file cannot be read, has more than 4 GiB when decompressed, or is not a trace: then the place in it is told.
 pub fn read_traces(path: &Path) -> Result<Vec<Trace>, ReadTraceError> {
     let io = |error| ReadTraceError::Io { path: path.to_owned(), error };
-    let bytes = contents(path).map_err(io)?;
+    let mut bytes = Vec::new();
+    File::open(path).and_then(|file| file.take(MOST_BYTES).read_to_end(&mut bytes)).map_err(io)?;
+    traces_of(bytes, path)
+}
+
+/// The traces in the bytes of a file, as [`read_traces`] gives them; of `path` only the name is used.
+///
+/// ```
+/// use std::path::Path;
+/// use vramkit_replay::traces_of;
+///
+/// let traces = traces_of(b"a 1 4096\na 2 1024\nf 1\n".to_vec(), Path::new("two.txt"))?;
+/// assert_eq!(traces[0].peak_live().bytes(), 5120);
+/// # Ok::<(), vramkit_replay::ReadTraceError>(())
+/// ```
+///
+/// # Errors
+/// As [`read_traces`]; `Io` only for a gzip stream that is broken.
+pub fn traces_of(bytes: Vec<u8>, path: &Path) -> Result<Vec<Trace>, ReadTraceError> {
+    let bytes = inflate(bytes).map_err(|error| ReadTraceError::Io { path: path.to_owned(), error })?;
     let name = path.file_name().map_or_else(String::new, |name| name.to_string_lossy().into_owned());
     parse(&bytes, &name).map_err(|fault| ReadTraceError::Content {
         path: path.to_owned(),
@@ -71,9 +77,7 @@ pub fn read_traces(path: &Path) -> Result<Vec<Trace>, ReadTraceError> {
     })
 }
 
-fn contents(path: &Path) -> std::io::Result<Vec<u8>> {
-    let mut bytes = Vec::new();
-    File::open(path)?.take(MOST_BYTES).read_to_end(&mut bytes)?;
+fn inflate(mut bytes: Vec<u8>) -> std::io::Result<Vec<u8>> {
     if bytes.starts_with(&[0x1f, 0x8b]) {
         let mut inflated = Vec::new();
         flate2::read::MultiGzDecoder::new(&bytes[..]).take(MOST_BYTES + 1).read_to_end(&mut inflated)?;
@@ -90,7 +94,7 @@ fn contents(path: &Path) -> std::io::Result<Vec<u8>> {
 fn parse(bytes: &[u8], name: &str) -> Result<Vec<Trace>, ReadFault> {
     let is_pickle = bytes.first() == Some(&0x80) || name.contains(".pkl") || name.contains(".pickle");
     let traces = if is_pickle {
-        let pickle = Pickle::read(bytes).map_err(|error| ReadFault::at("the pickle", error.to_string()))?;
+        let pickle = pickle::read(bytes).map_err(|error| ReadFault::at("the pickle", error.to_string()))?;
         snapshot::traces(&pickle, name)?
     } else {
         let text = std::str::from_utf8(bytes).map_err(|error| {

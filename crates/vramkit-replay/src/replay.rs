@@ -2,99 +2,21 @@
 
 use std::time::{Duration, Instant};
 
-use crate::best_fit::BestFit;
-use serde::Serialize;
-use vramkit_plan::{MemoryPlanner, Model, Schedule, TensorLifetime};
-use vramkit_pool::pool::SizeClasses;
-use vramkit_units::{ByteSize, Step};
+use vramkit_units::ByteSize;
 
-use crate::policy::{FirstFit, Policy, PolicyName, Pool};
-use crate::pytorch::{self, Expandable, Native};
+use crate::place::{Act, GRANULE, Placed, Placement, end_of, run, with_policy};
+use crate::policy::{Policy, PolicyName};
+use crate::report::PolicyReport;
 use crate::trace::{Operation, Trace};
 
-/// What a policy that holds everything below its highest end is taken to hold: whole granules.
-const GRANULE: u64 = 2 << 20;
 /// Times are medians over runs that take this long together, at least so many.
 const TIME_FOR_RUNS: Duration = Duration::from_millis(60);
 const RUNS: usize = 3;
 
-/// Traces against policies: `vramkit.replay/1`.
-#[derive(Clone, Debug, Serialize)]
-#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
-pub struct ReplayReport {
-    /// `vramkit.replay/1`.
-    pub schema: &'static str,
-    /// One for each trace.
-    pub traces: Vec<TraceReport>,
-}
-
-/// One trace against policies.
-#[derive(Clone, Debug, Serialize)]
-#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
-pub struct TraceReport {
-    /// The file, with the device where it has several.
-    pub file: String,
-    /// Allocations and frees.
-    pub operations: usize,
-    /// Most bytes live at once, as asked for.
-    pub peak_live_bytes: ByteSize,
-    /// Most bytes that the recorded program held from its device, where the file says.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub recorded_reserved_bytes: Option<ByteSize>,
-    /// One for each policy.
-    pub policies: Vec<PolicyReport>,
-}
-
-/// What a policy made of a trace.
-#[derive(Clone, Debug, Serialize)]
-#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
-pub struct PolicyReport {
-    /// The policy.
-    pub policy: PolicyName,
-    /// The highest end of anything placed.
-    pub peak_arena_bytes: ByteSize,
-    /// Most bytes held from the device.
-    pub peak_committed_bytes: ByteSize,
-    /// When most is live: how much of what is free below the arena's end is not in one piece, 0..1.
-    pub external_fragmentation_ratio: f64,
-    /// When most is live: how much of what is granted was not asked for, 0..1.
-    pub internal_fragmentation_ratio: f64,
-    /// Allocations refused for lack of memory.
-    pub failures: u64,
-    /// The median over runs, after a first one, of a run's time for each operation; for `offline`, planning's.
-    pub nanoseconds_per_operation: f64,
-}
-
-/// Where an allocation of a trace was, and when.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Placement {
-    /// Which allocation.
-    pub number: u32,
-    /// From the start of the arena.
-    pub offset: ByteSize,
-    /// Bytes taken.
-    pub granted: ByteSize,
-    /// Bytes asked for.
-    pub requested: ByteSize,
-    /// The operations between which it is live.
-    pub start: usize,
-    /// One past the last.
-    pub end: usize,
-}
-
-/// Where everything went, with what was refused, what was held, and how long planning took.
-struct Placed {
-    placements: Vec<Placement>,
-    failures: u64,
-    peak_committed: Option<u64>,
-    time: Duration,
-}
-
 /// Replays a trace against a policy. `capacity`: what there is; ample when `None`.
 pub fn replay(trace: &Trace, name: PolicyName, capacity: Option<ByteSize>) -> PolicyReport {
     let first = run(trace, name, capacity);
-    let arena =
-        first.placements.iter().map(|placed| placed.offset + placed.granted).max().unwrap_or_default();
+    let arena = end_of(&first.placements);
     let committed = match first.peak_committed {
         Some(bytes) => ByteSize::new(bytes),
         None => arena.checked_align_up(GRANULE).unwrap_or(arena),
@@ -108,81 +30,6 @@ pub fn replay(trace: &Trace, name: PolicyName, capacity: Option<ByteSize>) -> Po
         internal_fragmentation_ratio: internal,
         failures: first.failures,
         nanoseconds_per_operation: time_per_operation(trace, name, capacity, &first),
-    }
-}
-
-/// Where a policy places each allocation of a trace; what is refused is left out.
-pub fn place(trace: &Trace, name: PolicyName, capacity: Option<ByteSize>) -> Vec<Placement> {
-    run(trace, name, capacity).placements
-}
-
-/// Something that is done with a policy, whichever it is.
-trait Act {
-    type Outcome;
-
-    fn act(self, policy: impl Policy) -> Self::Outcome;
-}
-
-/// A fresh policy; `None` for the plan, which places nothing one at a time.
-fn with_policy<A: Act>(
-    trace: &Trace,
-    name: PolicyName,
-    capacity: Option<ByteSize>,
-    act: A,
-) -> Option<A::Outcome> {
-    // A multiple of the peak and more is ample for every policy here.
-    let size = capacity.unwrap_or(ByteSize::new(trace.peak_live().bytes() * 4 + (1 << 30)));
-    let pool = |classes| Pool::new(classes, size);
-    Some(match name {
-        PolicyName::Default => act.act(pool(SizeClasses::default())),
-        PolicyName::Exact => act.act(pool(SizeClasses::Exact)),
-        PolicyName::Stepped => act.act(pool(SizeClasses::Stepped)),
-        PolicyName::Pow2 => act.act(pool(SizeClasses::PowersOfTwo { steps: 8 })),
-        PolicyName::BestFit => act.act(BestFit::new(size.bytes())),
-        PolicyName::FirstFit => act.act(FirstFit(BestFit::new(size.bytes()))),
-        PolicyName::Pytorch => act.act(Native::new(size.bytes())),
-        PolicyName::PytorchExpandable => act.act(Expandable::new(size.bytes())),
-        PolicyName::Offline => return None,
-    })
-}
-
-/// Replays once and keeps where everything was.
-struct Place<'a>(&'a Trace);
-
-impl Act for Place<'_> {
-    type Outcome = Placed;
-
-    fn act(self, mut policy: impl Policy) -> Placed {
-        let Self(trace) = self;
-        let mut placements: Vec<Placement> = Vec::new();
-        let mut at = vec![None; trace.allocations()];
-        let (mut failures, end) = (0, trace.operations.len());
-        for (step, &operation) in trace.operations.iter().enumerate() {
-            match operation {
-                Operation::Allocate { number, size } => match policy.allocate(size) {
-                    Some(granted) => {
-                        at[number as usize] = Some((placements.len(), granted.handle));
-                        placements.push(Placement {
-                            number,
-                            offset: ByteSize::new(granted.offset),
-                            granted: ByteSize::new(granted.size),
-                            requested: ByteSize::new(size),
-                            start: step,
-                            end,
-                        });
-                    }
-                    None => failures += 1,
-                },
-                Operation::Free { number } => {
-                    if let Some((place, handle)) = at[number as usize].take() {
-                        policy.free(handle);
-                        placements[place].end = step;
-                    }
-                }
-            }
-        }
-        join_ranges(&mut placements);
-        Placed { placements, failures, peak_committed: policy.peak_committed(), time: Duration::ZERO }
     }
 }
 
@@ -225,78 +72,6 @@ fn time_per_operation(trace: &Trace, name: PolicyName, capacity: Option<ByteSize
     let mut times = with_policy(trace, name, capacity, Times(trace)).unwrap_or_else(|| vec![first.time]);
     times.sort_unstable();
     times[times.len() / 2].as_nanos() as f64 / trace.operations.len().max(1) as f64
-}
-
-fn run(trace: &Trace, name: PolicyName, capacity: Option<ByteSize>) -> Placed {
-    with_policy(trace, name, capacity, Place(trace)).unwrap_or_else(|| offline(trace, capacity))
-}
-
-/// Puts the large blocks' range, which the model keeps apart, after the small ones'.
-fn join_ranges(placements: &mut [Placement]) {
-    let is_large = |placed: &Placement| placed.offset.bytes() >= pytorch::LARGE_BASE;
-    let small_end =
-        placements.iter().filter(|placed| !is_large(placed)).map(|p| (p.offset + p.granted).bytes()).max();
-    let small_end = small_end.unwrap_or(0).next_multiple_of(GRANULE);
-    for placed in placements.iter_mut().filter(|placed| is_large(placed)) {
-        placed.offset = ByteSize::new(placed.offset.bytes() - pytorch::LARGE_BASE + small_end);
-    }
-}
-
-/// How long the plan of a whole trace is searched for, unless it is proven the best before.
-const TIME_TO_PLAN: Duration = Duration::from_secs(1);
-
-/// One plan for the whole trace, the best one at hand: each allocation lives from its step to its free's. What does not
-/// fit into the capacity counts as refused.
-fn offline(trace: &Trace, capacity: Option<ByteSize>) -> Placed {
-    let mut placements: Vec<Placement> = Vec::with_capacity(trace.allocations());
-    for (step, &operation) in trace.operations.iter().enumerate() {
-        match operation {
-            Operation::Allocate { number, size } => placements.push(Placement {
-                number,
-                offset: ByteSize::ZERO,
-                granted: ByteSize::new(size.next_multiple_of(256)),
-                requested: ByteSize::new(size),
-                start: step,
-                end: trace.operations.len(),
-            }),
-            Operation::Free { number } => placements[number as usize].end = step,
-        }
-    }
-    let lifetimes: Vec<TensorLifetime> = placements
-        .iter()
-        .map(|placed| {
-            let id = placed.number.to_string();
-            let (start, end) = (Step(placed.start as u64), Step(placed.end as u64));
-            TensorLifetime { alignment: 256, ..TensorLifetime::new("trace", &id, start, end, placed.granted) }
-        })
-        .collect();
-    let model = Model { name: "trace".into(), weights: ByteSize::ZERO, start: Step(0), tensors: lifetimes };
-    let start = Instant::now();
-    let plan = MemoryPlanner::thorough(TIME_TO_PLAN).plan(&[model], Schedule::Fixed);
-    let time = start.elapsed();
-    let plan = plan.expect("the steps of a trace are lifetimes");
-    for (placed, &offset) in placements.iter_mut().zip(&plan.offsets) {
-        placed.offset = offset;
-    }
-    // Where a policy that sees one allocation at a time has put them is a plan too: on long random traces the planner
-    // may end higher.
-    for name in [PolicyName::Default, PolicyName::BestFit] {
-        if let Some(online) = with_policy(trace, name, None, Place(trace))
-            && end_of(&online.placements) < end_of(&placements)
-        {
-            placements = online.placements;
-        }
-    }
-    let all = placements.len();
-    if let Some(capacity) = capacity {
-        placements.retain(|placed| placed.offset + placed.granted <= capacity);
-    }
-    Placed { failures: (all - placements.len()) as u64, placements, peak_committed: None, time }
-}
-
-/// The highest end of anything placed.
-fn end_of(placements: &[Placement]) -> ByteSize {
-    placements.iter().map(|placed| placed.offset + placed.granted).max().unwrap_or_default()
 }
 
 /// External and internal fragmentation at a step.

@@ -7,8 +7,8 @@ use std::collections::HashMap;
 
 use vramkit_units::ByteSize;
 
+use crate::fault::ReadFault;
 use crate::pickle::{Id, Pickle, PickleValue};
-use crate::read::ReadFault;
 use crate::trace::Trace;
 
 /// The traces of a snapshot.
@@ -17,26 +17,32 @@ pub(crate) fn traces(pickle: &Pickle, name: &str) -> Result<Vec<Trace>, ReadFaul
         |what: &str| ReadFault::at("the snapshot", format!("it has no {what}: not a CUDA memory snapshot"));
     let traces = pickle.list(pickle.root, "device_traces").ok_or_else(|| missing("`device_traces`"))?;
     let segments = pickle.list(pickle.root, "segments").ok_or_else(|| missing("`segments`"))?;
+    let mut segments_of: HashMap<i64, Vec<Id>> = HashMap::new();
+    for &segment in segments {
+        segments_of.entry(pickle.int(segment, "device").unwrap_or(0)).or_default().push(segment);
+    }
     let mut cards = Vec::new();
     for (card, &entries) in traces.iter().enumerate() {
         let PickleValue::List(entries) = pickle.get(entries) else {
             return Err(missing("list of entries for each device"));
         };
-        let segments: Vec<Id> = segments
-            .iter()
-            .copied()
-            .filter(|&id| pickle.int(id, "device").unwrap_or(0) == card as i64)
-            .collect();
         if !entries.is_empty() {
-            cards.push((card, entries, segments));
+            cards.push((card, entries));
         }
+    }
+    // Every entry and every block is a value of its own. A list that stands in many places would multiply a small file.
+    let blocks = segments.iter().map(|&segment| pickle.list(segment, "blocks").map_or(0, <[Id]>::len));
+    let items = cards.iter().map(|(_, entries)| entries.len()).chain(blocks).fold(0, usize::saturating_add);
+    if items > pickle.len() {
+        return Err(ReadFault::at("the snapshot", "it has the same entries in several places"));
     }
     let several = cards.len() > 1;
     cards
         .into_iter()
-        .map(|(card, entries, segments)| {
+        .map(|(card, entries)| {
             let name = if several { format!("{name} (device {card})") } else { name.to_owned() };
-            trace(pickle, &name, entries, &segments)
+            let segments = segments_of.get(&(card as i64)).map_or(&[][..], Vec::as_slice);
+            trace(pickle, &name, entries, segments)
         })
         .collect()
 }

@@ -25,6 +25,7 @@ pub enum Operation {
 }
 
 /// What cannot be replayed.
+#[non_exhaustive]
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum TraceError {
     /// An allocation of nothing.
@@ -33,6 +34,9 @@ pub enum TraceError {
     /// A size that no device has.
     #[error("an allocation of {0} bytes: no device has more than {MOST}")]
     TooLarge(u64),
+    /// More than any device has is live.
+    #[error("{0} bytes are live at once: no device has more than {MOST}")]
+    TooMuch(u64),
     /// An id that is in use.
     #[error("id {0} is allocated again before it is freed")]
     StillLive(String),
@@ -45,6 +49,17 @@ pub enum TraceError {
 }
 
 /// Allocations and frees of a program, in order.
+///
+/// ```
+/// use vramkit_replay::Trace;
+///
+/// let mut trace = Trace::new("by hand");
+/// trace.allocate("a", 4096, "weights")?;
+/// trace.allocate("b", 1024, "activations")?;
+/// trace.free("a")?;
+/// assert_eq!((trace.peak_live().bytes(), trace.peak_at()), (5120, 1));
+/// # Ok::<(), vramkit_replay::TraceError>(())
+/// ```
 #[derive(Clone, Debug, Default)]
 pub struct Trace {
     /// Where it comes from.
@@ -69,7 +84,10 @@ impl Trace {
         Self { name: name.into(), owners: vec![String::new()], ..Self::default() }
     }
 
-    /// Adds an allocation.
+    /// Adds an allocation of `size` bytes; `owner` may be empty.
+    ///
+    /// # Errors
+    /// A size of 0, more live than any device has (2^47 bytes), or an id that is live.
     pub fn allocate(&mut self, id: &str, size: u64, owner: &str) -> Result<(), TraceError> {
         if size == 0 {
             return Err(TraceError::ZeroSize);
@@ -81,7 +99,12 @@ impl Trace {
         if self.live.contains_key(id) {
             return Err(TraceError::StillLive(id.to_owned()));
         }
-        self.live_bytes = self.live_bytes.checked_add(size).ok_or(TraceError::TooLarge(size))?;
+        // Both are at most 2^47.
+        let live_bytes = self.live_bytes + size;
+        if live_bytes > MOST {
+            return Err(TraceError::TooMuch(live_bytes));
+        }
+        self.live_bytes = live_bytes;
         self.live.insert(id.to_owned(), (number, size));
         let owner = self.owner(owner);
         self.owner_of.push(owner);
@@ -93,6 +116,9 @@ impl Trace {
     }
 
     /// Adds a free.
+    ///
+    /// # Errors
+    /// An id that is not live.
     pub fn free(&mut self, id: &str) -> Result<(), TraceError> {
         let (number, size) = self.live.remove(id).ok_or_else(|| TraceError::Unknown(id.to_owned()))?;
         self.live_bytes -= size;
@@ -144,6 +170,9 @@ mod tests {
         let mut trace = Trace::new("t");
         assert_eq!(trace.allocate("a", 0, ""), Err(TraceError::ZeroSize));
         assert_eq!(trace.allocate("a", 1 << 63, ""), Err(TraceError::TooLarge(1 << 63)));
+        trace.allocate("all of it", MOST, "").unwrap();
+        assert_eq!(trace.allocate("a", 1, ""), Err(TraceError::TooMuch(MOST + 1)));
+        let mut trace = Trace::new("t");
         trace.allocate("a", 100, "x").unwrap();
         assert_eq!(trace.allocate("a", 1, ""), Err(TraceError::StillLive("a".to_owned())));
         trace.allocate("b", 50, "x").unwrap();

@@ -24,6 +24,7 @@ use vramkit::plan::{LifetimeError, Model, Schedule, TensorLifetime};
 use vramkit::units::{ByteSize, Step};
 
 /// Why a pool could not be filled.
+#[non_exhaustive]
 #[derive(Debug, thiserror::Error)]
 pub enum FillError {
     /// A filler could not be planned.
@@ -62,3 +63,7 @@ pub fn fill_pool_to_fraction(
     }
     Ok(names)
 }
+
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

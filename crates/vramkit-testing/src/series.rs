@@ -45,6 +45,7 @@ impl Healthy {
 }
 
 /// A leak that was added to a series.
+#[non_exhaustive]
 #[derive(Clone, Copy, Debug)]
 pub struct Leaking {
     /// The first second of it.
@@ -56,6 +57,7 @@ pub struct Leaking {
 }
 
 /// Used bytes, once a second.
+#[non_exhaustive]
 #[derive(Clone, Debug)]
 pub struct Series {
     /// How the program uses memory, apart from the leak.

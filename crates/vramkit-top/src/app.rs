@@ -59,6 +59,19 @@ pub enum Input {
 }
 
 /// Everything that the screen shows.
+///
+/// ```
+/// use ratatui::Terminal;
+/// use ratatui::backend::TestBackend;
+/// use vramkit_top::{App, Input, draw};
+///
+/// let mut app = App::default();
+/// assert!(app.input(Input::Char('p')), "a key that does not end it");
+/// let mut terminal = Terminal::new(TestBackend::new(80, 24))?;
+/// terminal.draw(|frame| draw(&app, frame))?;
+/// assert!(terminal.backend().to_string().contains("reading"));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone, Debug)]
 pub struct App {
     /// The last tick that was let in.

@@ -5,6 +5,8 @@
 //!                         keys, mouse ──┘
 //! ```
 //!
+//! In: ticks, keys. Out: frames. Never here: a reading of a device, or a judgement of one.
+//!
 //! The app is plain state that events change and the screen draws; neither knows a terminal, so both are tested without one.
 
 mod app;
@@ -14,3 +16,7 @@ mod terminal;
 pub use app::{App, Input, Sort, View};
 pub use screen::draw;
 pub use terminal::{Feed, run};
+
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

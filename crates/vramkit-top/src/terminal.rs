@@ -27,6 +27,9 @@ pub enum Feed {
 }
 
 /// Shows the screen until somebody quits.
+///
+/// # Errors
+/// What the terminal says, or that the system has no thread.
 pub fn run(feed: Feed) -> io::Result<()> {
     let mut terminal = ratatui::try_init()?;
     let outcome = execute!(io::stdout(), EnableMouseCapture).and_then(|()| show(&mut terminal, feed));

@@ -8,11 +8,16 @@
 //! processes (sockets)
 //! ```
 //!
+//! In: sources, a clock. Out: ticks. Never here: a screen, a server, or an action on what is watched.
+//!
 //! A [`Source`] never fails as a whole: what it cannot read is a missing number with a reason, or an entry in the tick's
 //! list of what is unavailable. [`record`] keeps ticks on disk.
 
 pub mod amd;
+mod holders;
 pub mod host;
+mod join;
+mod judge;
 mod nvml;
 mod pools;
 mod processes;
@@ -29,3 +34,7 @@ pub use tick::{
     DeviceTick, EventKind, Growing, History, HistorySample, HolderUse, Tick, WatchEvent, duration,
 };
 pub use watcher::{WatchConfig, Watcher};
+
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

@@ -13,6 +13,20 @@ use crate::tick::Tick;
 const LONGEST: u64 = 16 << 20;
 
 /// Writes ticks.
+///
+/// ```
+/// use std::time::Duration;
+/// use vramkit_watch::record::{TickRecorder, read};
+/// use vramkit_watch::{WatchConfig, Watcher};
+///
+/// let path = std::env::temp_dir().join(format!("ticks-{}", std::process::id()));
+/// let mut watcher = Watcher::new(Vec::new(), WatchConfig::default())?;
+/// // At most about 1 MiB in both files.
+/// TickRecorder::open(&path, 1 << 20)?.write(&watcher.tick(Duration::ZERO))?;
+/// assert_eq!(read(&path)?.len(), 1);
+/// # std::fs::remove_file(path)?;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug)]
 pub struct TickRecorder {
     path: PathBuf,
@@ -22,7 +36,10 @@ pub struct TickRecorder {
 }
 
 impl TickRecorder {
-    /// Goes on in `path`, keeping at most about `most` bytes in both files.
+    /// Goes on in `path`, keeping at most about `most` bytes in both files, and no less than 64 KiB.
+    ///
+    /// # Errors
+    /// What the system says of the file.
     pub fn open(path: &Path, most: u64) -> io::Result<Self> {
         let mut file = OpenOptions::new().read(true).write(true).create(true).truncate(false).open(path)?;
         let written = whole_lines(&mut file)?;
@@ -32,6 +49,9 @@ impl TickRecorder {
     }
 
     /// Writes one tick, at once.
+    ///
+    /// # Errors
+    /// What the system says of the file.
     pub fn write(&mut self, tick: &Tick) -> io::Result<()> {
         let mut line = serde_json::to_vec(tick)?;
         line.push(b'\n');
@@ -71,6 +91,7 @@ fn whole_lines(file: &mut File) -> io::Result<u64> {
 }
 
 /// Why a recording cannot be read.
+#[non_exhaustive]
 #[derive(Debug, thiserror::Error)]
 pub enum ReadRecordError {
     /// The file cannot be read.
@@ -82,7 +103,7 @@ pub enum ReadRecordError {
         error: io::Error,
     },
     /// A line is no tick.
-    #[error("`{}`, line {line}: not a tick of `vramkit top --record`: {reason}", path.display())]
+    #[error("`{}`, line {line}: not a tick: {reason}", path.display())]
     Line {
         /// The file.
         path: PathBuf,
@@ -101,6 +122,9 @@ pub enum ReadRecordError {
 
 /// Reads a recording, its older part first. A last line that was cut off is left out; any other line that is no tick is an
 /// error.
+///
+/// # Errors
+/// A file that cannot be read, a line that is no tick or longer than 16 MiB, or no tick at all.
 pub fn read(path: &Path) -> Result<Vec<Tick>, ReadRecordError> {
     let mut ticks = Vec::new();
     let older = old(path);

@@ -39,6 +39,25 @@ pub struct Readings {
 }
 
 /// Where readings come from.
+///
+/// ```
+/// use std::time::Duration;
+/// use vramkit_watch::{Readings, Source, Unavailable, WatchConfig, Watcher};
+///
+/// /// A kind of card whose driver is not here.
+/// struct Absent;
+///
+/// impl Source for Absent {
+///     fn read(&mut self) -> Readings {
+///         let here = Unavailable { source: "a card".into(), reason: "no driver".into() };
+///         Readings { unavailable: vec![here], ..Readings::default() }
+///     }
+/// }
+///
+/// let mut watcher = Watcher::new(vec![Box::new(Absent)], WatchConfig::default())?;
+/// assert_eq!(watcher.tick(Duration::ZERO).unavailable[0].reason, "no driver");
+/// # Ok::<(), vramkit::pressure::LadderError>(())
+/// ```
 pub trait Source: Send {
     /// Reads everything once.
     fn read(&mut self) -> Readings;

@@ -11,6 +11,7 @@ use vramkit::pressure::PressureLevel;
 use crate::source::Unavailable;
 
 /// What kind of event it is.
+#[non_exhaustive]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
@@ -34,6 +35,7 @@ pub enum EventKind {
 }
 
 /// Something that changed.
+#[non_exhaustive]
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct WatchEvent {
@@ -48,6 +50,7 @@ pub struct WatchEvent {
 }
 
 /// Who holds a part of a device.
+#[non_exhaustive]
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct HolderUse {
@@ -58,6 +61,7 @@ pub struct HolderUse {
 }
 
 /// A device at one instant, for drawing.
+#[non_exhaustive]
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct HistorySample {
@@ -72,6 +76,7 @@ pub struct HistorySample {
 }
 
 /// What is known of growth.
+#[non_exhaustive]
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Growing {
@@ -83,6 +88,7 @@ pub struct Growing {
 }
 
 /// A device in a tick.
+#[non_exhaustive]
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct DeviceTick {
@@ -110,6 +116,7 @@ pub struct DeviceTick {
 }
 
 /// Everything at one instant.
+#[non_exhaustive]
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Tick {
@@ -126,6 +133,7 @@ pub struct Tick {
 }
 
 /// What a watcher keeps: samples of every device and events, oldest first.
+#[non_exhaustive]
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct History {

@@ -11,7 +11,7 @@ use vramkit_occupancy::Replayed;
 pub struct CapacityReport {
     /// What is known of the occupancy, with its schema.
     #[serde(flatten)]
-    pub occupancy: vramkit_occupancy::CapacityReport,
+    pub occupancy: vramkit_occupancy::OccupancyReport,
     /// Whether lengths were estimated from text, at 4 characters a token.
     pub lengths_estimated: bool,
     /// Rows of the log that were left out because they can be no request.

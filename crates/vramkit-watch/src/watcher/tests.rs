@@ -2,11 +2,14 @@
 
 use std::sync::{Arc, Mutex};
 
-use vramkit::monitor::Decision;
+use vramkit::ByteSize;
+use vramkit::device::{Origin, Reading};
+use vramkit::monitor::{Decision, DeviceName, Usage};
 use vramkit::pool::{DeviceMemoryPool, Purpose, Request};
 use vramkit::pressure::PressureLevel;
 
 use super::*;
+use crate::source::DeviceReading;
 
 type Script = Arc<Mutex<Readings>>;
 

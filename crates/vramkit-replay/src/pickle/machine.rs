@@ -1,99 +1,29 @@
-//! Python pickles of plain data: dictionaries, lists, tuples, texts, bytes, numbers, booleans and nothing.
+//! The stack machine of pickles, without the opcodes that look up, build or call anything: those are errors, so nothing
+//! in a file is ever run. (The format: `pickletools.py` in Python's library.)
 //!
-//! An opcode that would look up or call something is an error, so nothing in a file is ever run. Values live in one
-//! table and refer to each other by number: a million lists inside each other, or a list inside itself, are as
-//! good as any other. Every length is checked against what is left of the file. (The format: `pickletools.py` in
-//! Python's library.)
+//! In: a file's bytes. Out: its values. Memory is in proportion to the file: an opcode adds one value at most, and a
+//! list takes what is on the stack from the stack.
 
 use std::collections::HashMap;
 
-/// A value's number in its [`Pickle`].
-pub(crate) type Id = u32;
+use super::cursor::{Cursor, PickleError};
+use super::value::{Id, Pickle, PickleValue};
 
-#[derive(Clone, Debug, PartialEq)]
-pub(crate) enum PickleValue {
-    None,
-    Bool(bool),
-    Int(i64),
-    Float(f64),
-    Text(Box<str>),
-    Bytes(Box<[u8]>),
-    /// Lists, tuples and sets.
-    List(Vec<Id>),
-    Dict(Vec<(Id, Id)>),
-}
-
-/// A file's values.
-#[derive(Debug)]
-pub(crate) struct Pickle {
-    values: Vec<PickleValue>,
-    pub(crate) root: Id,
-}
-
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("byte {at}: {what}")]
-pub(crate) struct PickleError {
-    at: usize,
-    what: String,
-}
-
-impl Pickle {
-    pub(crate) fn get(&self, id: Id) -> &PickleValue {
-        &self.values[id as usize]
-    }
-
-    /// What a dictionary has under a text.
-    pub(crate) fn field(&self, dict: Id, name: &str) -> Option<&PickleValue> {
-        self.field_id(dict, name).map(|id| self.get(id))
-    }
-
-    pub(crate) fn field_id(&self, dict: Id, name: &str) -> Option<Id> {
-        let PickleValue::Dict(items) = self.get(dict) else { return None };
-        // The last one set counts.
-        let is_it = |id: Id| matches!(self.get(id), PickleValue::Text(text) if **text == *name);
-        items.iter().rev().find(|(key, _)| is_it(*key)).map(|&(_, value)| value)
-    }
-
-    /// What a dictionary has under a text, as a list's items.
-    pub(crate) fn list(&self, dict: Id, name: &str) -> Option<&[Id]> {
-        match self.field(dict, name)? {
-            PickleValue::List(items) => Some(items),
-            _ => None,
-        }
-    }
-
-    pub(crate) fn int(&self, dict: Id, name: &str) -> Option<i64> {
-        match self.field(dict, name)? {
-            PickleValue::Int(number) => Some(*number),
-            _ => None,
-        }
-    }
-
-    pub(crate) fn text(&self, dict: Id, name: &str) -> Option<&str> {
-        match self.field(dict, name)? {
-            PickleValue::Text(text) => Some(text),
-            _ => None,
-        }
-    }
-
-    /// Reads a file.
-    pub(crate) fn read(bytes: &[u8]) -> Result<Self, PickleError> {
-        let mut reader = Reader {
-            bytes,
-            at: 0,
-            values: Vec::new(),
-            stack: Vec::new(),
-            marks: Vec::new(),
-            memo: HashMap::new(),
-        };
-        let root = reader.run()?;
-        Ok(Self { values: reader.values, root })
-    }
+/// Reads a file.
+pub(crate) fn read(bytes: &[u8]) -> Result<Pickle, PickleError> {
+    let mut reader = Reader {
+        input: Cursor::new(bytes),
+        values: Vec::new(),
+        stack: Vec::new(),
+        marks: Vec::new(),
+        memo: HashMap::new(),
+    };
+    let root = reader.run()?;
+    Ok(Pickle::new(reader.values, root))
 }
 
 struct Reader<'a> {
-    bytes: &'a [u8],
-    at: usize,
+    input: Cursor<'a>,
     values: Vec<PickleValue>,
     stack: Vec<Id>,
     /// Heights of the stack.
@@ -101,45 +31,10 @@ struct Reader<'a> {
     memo: HashMap<u64, Id>,
 }
 
-impl<'a> Reader<'a> {
-    fn error<T>(&self, what: impl Into<String>) -> Result<T, PickleError> {
-        Err(PickleError { at: self.at, what: what.into() })
-    }
-
-    fn take(&mut self, count: u64) -> Result<&'a [u8], PickleError> {
-        let rest = &self.bytes[self.at..];
-        if count > rest.len() as u64 {
-            return self.error(format!("{count} bytes are announced, {} are left", rest.len()));
-        }
-        self.at += count as usize;
-        Ok(&rest[..count as usize])
-    }
-
-    fn number(&mut self, bytes: u64) -> Result<u64, PickleError> {
-        Ok(self.take(bytes)?.iter().rev().fold(0, |number, &byte| number << 8 | u64::from(byte)))
-    }
-
-    /// Bytes up to the end of the line, which is dropped.
-    fn line(&mut self) -> Result<&'a [u8], PickleError> {
-        let rest = &self.bytes[self.at..];
-        let Some(end) = rest.iter().position(|&byte| byte == b'\n') else {
-            return self.error("a line has no end");
-        };
-        self.at += end + 1;
-        Ok(&rest[..end])
-    }
-
-    fn line_of<T: std::str::FromStr>(&mut self) -> Result<T, PickleError> {
-        let line = self.line()?;
-        match std::str::from_utf8(line).ok().and_then(|text| text.trim_end_matches('L').parse().ok()) {
-            Some(value) => Ok(value),
-            None => self.error("a line that is not a number"),
-        }
-    }
-
+impl Reader<'_> {
     fn push(&mut self, value: PickleValue) -> Result<(), PickleError> {
         let Ok(id) = Id::try_from(self.values.len()) else {
-            return self.error("more than 2^32 values");
+            return self.input.error("more than 2^32 values");
         };
         self.values.push(value);
         self.stack.push(id);
@@ -149,7 +44,7 @@ impl<'a> Reader<'a> {
     fn pop(&mut self) -> Result<Id, PickleError> {
         let floor = self.marks.last().copied().unwrap_or(0);
         if self.stack.len() <= floor {
-            return self.error("the stack is empty");
+            return self.input.error("the stack is empty");
         }
         Ok(self.stack.remove(self.stack.len() - 1))
     }
@@ -157,7 +52,7 @@ impl<'a> Reader<'a> {
     fn top(&mut self) -> Result<Id, PickleError> {
         match self.stack.last() {
             Some(&id) => Ok(id),
-            None => self.error("the stack is empty"),
+            None => self.input.error("the stack is empty"),
         }
     }
 
@@ -165,14 +60,8 @@ impl<'a> Reader<'a> {
     fn marked(&mut self) -> Result<Vec<Id>, PickleError> {
         match self.marks.pop() {
             Some(mark) => Ok(self.stack.split_off(mark)),
-            None => self.error("there is no mark"),
+            None => self.input.error("there is no mark"),
         }
-    }
-
-    /// The bytes whose length stands before them, in so many bytes.
-    fn counted(&mut self, width: u64) -> Result<&'a [u8], PickleError> {
-        let length = self.number(width)?;
-        self.take(length)
     }
 
     fn int(&mut self, number: i64) -> Result<(), PickleError> {
@@ -180,19 +69,19 @@ impl<'a> Reader<'a> {
     }
 
     fn text(&mut self, width: u64) -> Result<(), PickleError> {
-        let bytes = self.counted(width)?;
+        let bytes = self.input.counted(width)?;
         // Python writes lone surrogates; they are no text of ours and nothing that is looked for.
         self.push(PickleValue::Text(String::from_utf8_lossy(bytes).into()))
     }
 
     fn blob(&mut self, width: u64) -> Result<(), PickleError> {
-        let bytes = self.counted(width)?;
+        let bytes = self.input.counted(width)?;
         self.push(PickleValue::Bytes(bytes.into()))
     }
 
     /// A number of any length, two's complement; what passes 64 bits becomes a fraction.
     fn long(&mut self, width: u64) -> Result<(), PickleError> {
-        let bytes = self.counted(width)?;
+        let bytes = self.input.counted(width)?;
         let negative = bytes.last().is_some_and(|byte| byte & 0x80 != 0);
         let fill = if negative { 0xff } else { 0 };
         let significant = bytes.iter().rposition(|&byte| byte != fill).map_or(0, |at| at + 1);
@@ -213,7 +102,7 @@ impl<'a> Reader<'a> {
 
     fn pairs(&self, items: &[Id]) -> Result<Vec<(Id, Id)>, PickleError> {
         if !items.len().is_multiple_of(2) {
-            return self.error("a key without a value");
+            return self.input.error("a key without a value");
         }
         Ok(items.chunks_exact(2).map(|pair| (pair[0], pair[1])).collect())
     }
@@ -222,7 +111,7 @@ impl<'a> Reader<'a> {
         let list = self.top()?;
         match &mut self.values[list as usize] {
             PickleValue::List(list) => list.extend(items),
-            _ => return self.error("items for something that is not a list"),
+            _ => return self.input.error("items for something that is not a list"),
         }
         Ok(())
     }
@@ -232,7 +121,7 @@ impl<'a> Reader<'a> {
         let dict = self.top()?;
         match &mut self.values[dict as usize] {
             PickleValue::Dict(dict) => dict.extend(pairs),
-            _ => return self.error("items for something that is not a dictionary"),
+            _ => return self.input.error("items for something that is not a dictionary"),
         }
         Ok(())
     }
@@ -249,7 +138,7 @@ impl<'a> Reader<'a> {
                 self.stack.push(id);
                 Ok(())
             }
-            None => self.error(format!("memo {key} was never set")),
+            None => self.input.error(format!("memo {key} was never set")),
         }
     }
 
@@ -264,14 +153,14 @@ impl<'a> Reader<'a> {
 
     fn run(&mut self) -> Result<Id, PickleError> {
         loop {
-            let opcode = self.take(1)?[0];
+            let opcode = self.input.take(1)?[0];
             match opcode {
-                0x80 => match self.number(1)? {
+                0x80 => match self.input.number(1)? {
                     0..=5 => {}
-                    version => return self.error(format!("protocol {version} is not known")),
+                    version => return self.input.error(format!("protocol {version} is not known")),
                 },
                 // A frame's length is a hint for readers that buffer.
-                0x95 => drop(self.number(8)?),
+                0x95 => drop(self.input.number(8)?),
                 b'.' => return self.pop(),
                 b'(' => self.marks.push(self.stack.len()),
                 b'0' => match self.pop() {
@@ -288,33 +177,33 @@ impl<'a> Reader<'a> {
                 0x88 => self.push(PickleValue::Bool(true))?,
                 0x89 => self.push(PickleValue::Bool(false))?,
                 b'K' => {
-                    let number = self.number(1)?;
+                    let number = self.input.number(1)?;
                     self.int(number as i64)?;
                 }
                 b'M' => {
-                    let number = self.number(2)?;
+                    let number = self.input.number(2)?;
                     self.int(number as i64)?;
                 }
                 b'J' => {
-                    let number = self.number(4)?;
+                    let number = self.input.number(4)?;
                     self.int(i64::from(number as u32 as i32))?;
                 }
                 b'I' | b'L' => {
-                    let number = self.line_of()?;
+                    let number = self.input.line_of()?;
                     self.int(number)?;
                 }
                 b'F' => {
-                    let number: f64 = self.line_of()?;
+                    let number: f64 = self.input.line_of()?;
                     self.push(PickleValue::Float(number))?;
                 }
                 b'G' => {
-                    let bits = self.number(8)?.swap_bytes();
+                    let bits = self.input.number(8)?.swap_bytes();
                     self.push(PickleValue::Float(f64::from_bits(bits)))?;
                 }
                 0x8a => self.long(1)?,
                 0x8b => self.long(4)?,
                 b'V' | b'S' => {
-                    let line = self.line()?;
+                    let line = self.input.line()?;
                     let quotes: &[char] = if opcode == b'S' { &['\'', '"'] } else { &[] };
                     let text = String::from_utf8_lossy(line).trim_matches(quotes).into();
                     self.push(PickleValue::Text(text))?;
@@ -355,32 +244,31 @@ impl<'a> Reader<'a> {
                 }
                 0x94 => self.remember(self.memo.len() as u64)?,
                 b'q' => {
-                    let key = self.number(1)?;
+                    let key = self.input.number(1)?;
                     self.remember(key)?;
                 }
                 b'r' => {
-                    let key = self.number(4)?;
+                    let key = self.input.number(4)?;
                     self.remember(key)?;
                 }
                 b'p' => {
-                    let key = self.line_of()?;
+                    let key = self.input.line_of()?;
                     self.remember(key)?;
                 }
                 b'h' => {
-                    let key = self.number(1)?;
+                    let key = self.input.number(1)?;
                     self.recall(key)?;
                 }
                 b'j' => {
-                    let key = self.number(4)?;
+                    let key = self.input.number(4)?;
                     self.recall(key)?;
                 }
                 b'g' => {
-                    let key = self.line_of()?;
+                    let key = self.input.line_of()?;
                     self.recall(key)?;
                 }
                 _ => {
-                    self.at -= 1;
-                    return self.error(match name_of_call(opcode) {
+                    return self.input.error_before(match name_of_call(opcode) {
                         Some(name) => format!("opcode {name} would run code; only plain data is read"),
                         None => format!("{opcode:#04x} is not an opcode"),
                     });
@@ -420,7 +308,7 @@ mod tests {
         let zero =
             b"(dp0\nVa\np1\n(lp2\nI1\naI-2\naF2.5\naNaI01\nasVb\np3\n(Vx\np4\nVyz\nL1099511627776L\ntp5\ns.";
         for bytes in [&four[..], &zero[..]] {
-            let pickle = Pickle::read(bytes).unwrap();
+            let pickle = read(bytes).unwrap();
             let list: Vec<&PickleValue> =
                 pickle.list(pickle.root, "a").unwrap().iter().map(|&id| pickle.get(id)).collect();
             assert_eq!(
@@ -434,7 +322,7 @@ mod tests {
 
     #[test]
     fn nothing_is_called_and_nothing_overflows() {
-        let refused = |bytes: &[u8]| Pickle::read(bytes).unwrap_err().to_string();
+        let refused = |bytes: &[u8]| read(bytes).unwrap_err().to_string();
         assert!(refused(b"cos\nsystem\n(S'ls'\ntR.").contains("opcode GLOBAL would run code"));
         assert!(refused(b"\x80\x04\x8c\x02os\x8c\x06system\x93.").contains("STACK_GLOBAL"));
         assert!(refused(b"X\xff\xff\xff\xff").contains("4294967295 bytes are announced, 0 are left"));
@@ -446,21 +334,21 @@ mod tests {
         let mut deep = vec![b']'; 1_000_000];
         deep.extend(vec![b'a'; 999_999]);
         deep.push(b'.');
-        Pickle::read(&deep).expect("a million lists inside each other");
+        read(&deep).expect("a million lists inside each other");
         // A list inside itself.
-        Pickle::read(b"]\x94h\x00a.").unwrap();
+        read(b"]\x94h\x00a.").unwrap();
     }
 
     proptest! {
         #[test]
         fn no_bytes_are_a_panic(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
-            let _ = Pickle::read(&bytes);
+            let _ = read(&bytes);
         }
 
         #[test]
         fn opcodes_in_any_order_are_no_panic(bytes in prop::collection::vec(prop::sample::select(
             &b"](}){t)aeus012.NK\x88\x85\x86\x87\x94q\x00h\x01dl"[..]), 0..80)) {
-            let _ = Pickle::read(&bytes);
+            let _ = read(&bytes);
         }
     }
 }

@@ -11,12 +11,12 @@ use rayon::prelude::*;
 
 use crate::cycles::{Batch, Estimate};
 use crate::error::{OccupancyError, finite};
-use crate::exact::Exact;
+use crate::process::{Process, State, Try};
 use crate::random::RandomStream;
 
 /// Independent runs of the whole, for the standard error.
 const RUNS: u64 = 8;
-/// Excursions run on from each level, in each run; a power of [`KEPT`].
+/// MultilevelSplitting run on from each level, in each run; a power of [`KEPT`].
 const TRIES: usize = 1024;
 /// Of them, one in so many is kept at the next.
 const KEPT: usize = 4;
@@ -28,28 +28,37 @@ const LEVELS: usize = 200;
 /// Levels whose cycles are rarer than this are all the same: ln 1e-20.
 const BOTTOM: f64 = -46.0;
 
-/// How often cycles are over a level.
+/// How often cycles are over a level: its exceedances, and their clumps.
+#[non_exhaustive]
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Rarity {
+pub struct Exceedance {
     /// Tokens.
     pub level: f64,
     /// ln P(the peak of a cycle is over the level), before free.
     pub ln_probability: f64,
-    /// ln of the rate of excursions over the level, per cycle: runs of cycles over it count once.
-    pub ln_runs: f64,
+    /// ln of the rate of clumps over the level, per cycle: the cycles of one excursion that are over it count once.
+    pub ln_clumps: f64,
     /// The standard error of either logarithm.
     pub error: f64,
     /// The probability is at most that: it was not looked for below 1e-20.
     pub is_bound: bool,
 }
 
-/// The batch whose excursions are looked at.
+/// Multilevel splitting of the excursions of a batch.
+///
+/// ```
+/// use vramkit_occupancy::{Batch, MultilevelSplitting};
+///
+/// // 8 sequences, refilled when 2 have ended; prompts of 20 tokens, outputs of 100 in the mean.
+/// let splitting = MultilevelSplitting::new(Batch::new(8, 2)?, 20.0, 0.01, 0)?;
+/// let tokens = splitting.quick().level_for_cycles(1e-6)?;
+/// assert!(tokens.mean > 500.0 && tokens.standard_error < 0.1 * tokens.mean, "{tokens:?}");
+/// # Ok::<(), vramkit_occupancy::OccupancyError>(())
+/// ```
 #[derive(Clone, Copy, Debug)]
-pub struct Excursions {
-    batch: Batch,
-    prompt: f64,
-    ln_q: f64,
-    base: f64,
+pub struct MultilevelSplitting {
+    process: Process,
+    theta: f64,
     seed: u64,
     tries: usize,
 }
@@ -59,22 +68,22 @@ pub struct Excursions {
 enum SplitGoal {
     /// At this level.
     Level(f64),
-    /// Where cycles are over it with this probability, or runs of them begin at this rate; its logarithm.
+    /// Where cycles are over it with this probability, or clumps of them begin at this rate; its logarithm.
     Cycles(f64),
-    Runs(f64),
+    Clumps(f64),
 }
 
 /// What one run has found of one level.
 #[derive(Clone, Copy, Debug)]
 struct Split {
     level: f64,
-    /// ln of excursions over it a cycle.
-    ln_runs: f64,
-    /// Cycles over it in such an excursion.
+    /// ln of clumps over it a cycle.
+    ln_clumps: f64,
+    /// Cycles over it in such a clump.
     cycles: f64,
 }
 
-impl Excursions {
+impl MultilevelSplitting {
     /// Of a batch whose prompts all have `prompt` tokens and whose outputs end with probability `termination` a token.
     ///
     /// # Errors
@@ -82,8 +91,8 @@ impl Excursions {
     pub fn new(batch: Batch, prompt: f64, termination: f64, seed: u64) -> Result<Self, OccupancyError> {
         finite("the prompt", prompt, 0.0..=1e9, "it must be 0 to 1e9 tokens")?;
         finite("the termination probability", termination, 1e-7..=1.0, "it must be in [1e-7, 1]")?;
-        let base = Exact::new(batch, prompt, 0.0, termination).x0() * (1.0 + 1e-12);
-        Ok(Self { batch, prompt, ln_q: (-termination).ln_1p(), base, seed, tries: TRIES })
+        let process = Process::new(batch, prompt, termination);
+        Ok(Self { process, theta: batch.theta(), seed, tries: TRIES })
     }
 
     /// With an eighth of the work and nearly three times the error: to search with.
@@ -104,18 +113,18 @@ impl Excursions {
     ///
     /// # Errors
     /// Refused for a level that is not above the mean occupancy: simulate.
-    pub fn over(&self, level: f64) -> Result<Rarity, OccupancyError> {
+    pub fn over(&self, level: f64) -> Result<Exceedance, OccupancyError> {
         finite("the capacity", level, 1.0..=1e15, "it must be 1 to 1e15 tokens")?;
         let runs = self.runs(SplitGoal::Level(level))?;
-        let cycles: Vec<f64> = runs.iter().map(|rung| rung.ln_runs + rung.cycles.ln()).collect();
-        let each: Vec<f64> = runs.iter().map(|rung| rung.ln_runs).collect();
+        let cycles: Vec<f64> = runs.iter().map(|split| split.ln_clumps + split.cycles.ln()).collect();
+        let each: Vec<f64> = runs.iter().map(|split| split.ln_clumps).collect();
         let (ln_probability, error) = mean_of_logarithms(&cycles);
-        let (ln_runs, _) = mean_of_logarithms(&each);
-        let is_bound = runs.iter().any(|rung| rung.level < level);
-        Ok(Rarity {
+        let (ln_clumps, _) = mean_of_logarithms(&each);
+        let is_bound = runs.iter().any(|split| split.level < level);
+        Ok(Exceedance {
             level,
             ln_probability: ln_probability.min(0.0),
-            ln_runs: ln_runs.min(0.0),
+            ln_clumps: ln_clumps.min(0.0),
             error,
             is_bound,
         })
@@ -130,17 +139,17 @@ impl Excursions {
         self.level(SplitGoal::Cycles(risk.ln()))
     }
 
-    /// The level, in tokens, that excursions cross at this rate a cycle.
+    /// The level, in tokens, that clumps of cycles are over at this rate a cycle.
     ///
     /// # Errors
     /// A rate outside (0, 0.2].
-    pub fn level_for_runs(&self, rate: f64) -> Result<Estimate, OccupancyError> {
+    pub fn level_for_clumps(&self, rate: f64) -> Result<Estimate, OccupancyError> {
         finite("the rate", rate, 1e-100..=0.2, "it must be more than 0 and at most 0.2")?;
-        self.level(SplitGoal::Runs(rate.ln()))
+        self.level(SplitGoal::Clumps(rate.ln()))
     }
 
     fn level(&self, goal: SplitGoal) -> Result<Estimate, OccupancyError> {
-        Ok(Estimate::of(self.runs(goal)?.iter().map(|rung| rung.level)))
+        Ok(Estimate::of(self.runs(goal)?.iter().map(|split| split.level)))
     }
 
     fn runs(&self, goal: SplitGoal) -> Result<Vec<Split>, OccupancyError> {
@@ -150,7 +159,7 @@ impl Excursions {
     /// One run, down to the goal.
     fn run(&self, number: u64, goal: SplitGoal) -> Result<Split, OccupancyError> {
         let (mut starts, visits) = self.visits(number);
-        let mut ln_runs = visits.ln();
+        let mut ln_clumps = visits.ln();
         let mut level = f64::NEG_INFINITY;
         for depth in 1..=LEVELS {
             let stream = |i: usize| {
@@ -160,8 +169,8 @@ impl Excursions {
             };
             let attempt = |i: usize| {
                 let mut state = starts[i % starts.len()].clone();
-                let mut found = Try { peak: state.reached, ..Try::default() };
-                self.go(&mut state, &mut stream(i), f64::INFINITY, level, &mut found);
+                let mut found = Try { peak: state.reached(), ..Try::default() };
+                self.process.go(&mut state, &mut stream(i), f64::INFINITY, level, &mut found);
                 found
             };
             let mut tries: Vec<Try> = (0..self.tries).map(attempt).collect();
@@ -176,14 +185,14 @@ impl Excursions {
             let count = tries.len();
             let quarter = peaks[count / KEPT];
             // The level at which as many excursions, or cycles of them, are over it as is wanted: good where a quarter is.
-            let wanted = |goal: f64| (goal - ln_runs).exp() * count as f64;
+            let wanted = |goal: f64| (goal - ln_clumps).exp() * count as f64;
             match goal {
                 SplitGoal::Level(_) => {}
-                SplitGoal::Runs(goal) => {
+                SplitGoal::Clumps(goal) => {
                     let at = wanted(goal);
                     if at >= (count / KEPT) as f64 {
                         let level = peaks[(at as usize).min(count - 1)];
-                        return Ok(Split { level, ln_runs: goal, cycles: 1.0 });
+                        return Ok(Split { level, ln_clumps: goal, cycles: 1.0 });
                     }
                 }
                 SplitGoal::Cycles(goal) => {
@@ -191,7 +200,7 @@ impl Excursions {
                     // Fewer than wanted: by chance, the level that these start from is already a little too high.
                     let at = of_cycles.get(wanted(goal) as usize).copied().unwrap_or(level);
                     if at <= quarter && at.is_finite() {
-                        return Ok(Split { level: at, ln_runs, cycles: 1.0 });
+                        return Ok(Split { level: at, ln_clumps, cycles: 1.0 });
                     }
                 }
             }
@@ -201,24 +210,24 @@ impl Excursions {
                     SplitGoal::Level(_) if level.is_finite() => {
                         return Ok(Split {
                             level,
-                            ln_runs: ln_runs + (3.0 / count as f64).ln(),
+                            ln_clumps: ln_clumps + (3.0 / count as f64).ln(),
                             cycles: 1.0,
                         });
                     }
                     _ => break,
                 }
             }
-            ln_runs += (reached as f64 / count as f64).ln();
+            ln_clumps += (reached as f64 / count as f64).ln();
             // Once more with the same random numbers, up to the crossing.
             let kept = (0..count).filter(|&i| tries[i].peak > next).map(|i| {
                 let mut state = starts[i % starts.len()].clone();
-                self.go(&mut state, &mut stream(i), next, level, &mut Try::default());
+                self.process.go(&mut state, &mut stream(i), next, level, &mut Try::default());
                 state
             });
             starts = kept.collect();
             level = next;
-            if let (SplitGoal::Level(_), true) = (goal, ln_runs < BOTTOM) {
-                return Ok(Split { level, ln_runs, cycles: 1.0 });
+            if let (SplitGoal::Level(_), true) = (goal, ln_clumps < BOTTOM) {
+                return Ok(Split { level, ln_clumps, cycles: 1.0 });
             }
             if matches!(goal, SplitGoal::Level(goal) if goal == level) {
                 let over = (0..self.tries).map(|i| {
@@ -228,10 +237,10 @@ impl Excursions {
                         self.seed ^ (number << 32),
                         (LEVELS + 2) as u64 * self.tries as u64 + i as u64,
                     );
-                    self.go(&mut state, &mut stream, f64::INFINITY, level, &mut found);
+                    self.process.go(&mut state, &mut stream, f64::INFINITY, level, &mut found);
                     found.cycles.len() as f64
                 });
-                return Ok(Split { level, ln_runs, cycles: over.sum::<f64>() / self.tries as f64 });
+                return Ok(Split { level, ln_clumps, cycles: over.sum::<f64>() / self.tries as f64 });
             }
         }
         Err(OccupancyError::Refused {
@@ -246,88 +255,27 @@ impl Excursions {
     /// States in which an excursion begins, as many as there are tries, and how many of them there are a cycle.
     fn visits(&self, number: u64) -> (Vec<State>, f64) {
         let mut stream = RandomStream::new(self.seed ^ (number << 32), 0);
-        let mut state = State::new(self.batch.seats(), self.prompt);
+        let mut state = self.process.start();
         let mut found = Try::default();
         // Until the start is forgotten; then a few visits apart, so that they differ.
-        let cycles = (7.0 / self.batch.theta()).ceil() as u64 + 10;
+        let cycles = (7.0 / self.theta).ceil() as u64 + 10;
         let (mut counted, mut visited) = (0u64, 0u64);
-        (0..cycles).for_each(|_| self.cycle(&mut state, &mut stream, &mut found));
-        let apart = (0.5 / self.batch.theta()).ceil() as u64;
+        (0..cycles).for_each(|_| self.process.cycle(&mut state, &mut stream, &mut found));
+        let apart = (0.5 / self.theta).ceil() as u64;
         let mut starts = Vec::with_capacity(self.tries);
         while starts.len() < self.tries {
-            self.cycle(&mut state, &mut stream, &mut found);
+            self.process.cycle(&mut state, &mut stream, &mut found);
             counted += 1;
-            if state.total <= self.base {
+            if self.process.is_at_base(&state) {
                 visited += 1;
                 // Every so many visits, not cycles: the first visit after a while is not any visit.
                 if visited.is_multiple_of(apart) {
-                    state.reached = state.total;
+                    state.keep();
                     starts.push(state.clone());
                 }
             }
         }
         (starts, visited as f64 / counted as f64)
-    }
-
-    fn cycle(&self, state: &mut State, stream: &mut RandomStream, found: &mut Try) {
-        while !self.event(state, stream, f64::INFINITY, found) {}
-    }
-
-    /// Runs on until the occupancy is over `stop` in some step, or a cycle begins at or below the base. Notes the peaks of
-    /// cycles that are over `level`.
-    fn go(&self, state: &mut State, stream: &mut RandomStream, stop: f64, level: f64, found: &mut Try) {
-        let mut cycle = Try { peak: state.reached, ..Try::default() };
-        loop {
-            if state.total > stop && state.pending {
-                return;
-            }
-            let ended = self.event(state, stream, stop, &mut cycle);
-            found.peak = found.peak.max(cycle.peak);
-            if ended {
-                if cycle.peak > level {
-                    found.cycles.push(cycle.peak);
-                }
-                cycle.peak = f64::MIN;
-                if state.total <= self.base {
-                    return;
-                }
-            }
-        }
-    }
-
-    /// On to the next step in which something ends, and the ends in it; true if that began a new cycle. Stops short of it in
-    /// the step in which the occupancy is over `stop`, whose ends are then still to be drawn.
-    fn event(&self, state: &mut State, stream: &mut RandomStream, stop: f64, found: &mut Try) -> bool {
-        let alive = state.alive as f64;
-        let quiet = (stream.unit().ln() / (alive * self.ln_q)).floor().min(1e12);
-        // What a step holds counts once its tokens are written, as they are not yet just after a refill.
-        let least = f64::from(u8::from(!state.pending));
-        let steps = quiet + least;
-        if state.total + alive * steps > stop {
-            let until = ((stop - state.total) / alive).floor() + 1.0;
-            state.write(until.clamp(least, steps));
-            found.peak = found.peak.max(state.total);
-            (state.pending, state.reached) = (true, state.total);
-            return false;
-        }
-        state.write(steps);
-        found.peak = found.peak.max(state.total);
-        state.pending = false;
-        // At least one ends: the first in order is of a geometric law cut off, those behind it are free.
-        let some = -(alive * self.ln_q).exp_m1();
-        let mut at = ((-stream.unit() * some).ln_1p() / self.ln_q).floor().clamp(0.0, alive - 1.0);
-        while at < alive {
-            state.end(stream, self.prompt);
-            at += 1.0 + (stream.unit().ln() / self.ln_q).floor();
-        }
-        let seats = state.births.len();
-        if seats - state.alive < self.batch.threshold() as usize {
-            return false;
-        }
-        state.total += self.prompt * (seats - state.alive) as f64;
-        state.births[state.alive..].fill(state.clock);
-        state.alive = seats;
-        true
     }
 }
 
@@ -348,60 +296,6 @@ fn crossing(peaks: &[f64], goal: SplitGoal) -> (f64, usize) {
         peaks[peaks.partition_point(|&peak| peak >= wanted).min(peaks.len() - 1)]
     };
     (next, peaks.partition_point(|&peak| peak > next))
-}
-
-#[derive(Clone, Debug)]
-struct Try {
-    peak: f64,
-    /// Peaks of the cycles that are over the level that it started from.
-    cycles: Vec<f64>,
-}
-
-impl Default for Try {
-    fn default() -> Self {
-        Self { peak: f64::MIN, cycles: Vec::new() }
-    }
-}
-
-/// A batch in mid-cycle.
-#[derive(Clone, Debug)]
-struct State {
-    /// Steps in which the sequences began: first those that are there, then those that ended in this cycle.
-    births: Vec<f64>,
-    alive: usize,
-    clock: f64,
-    /// Tokens held.
-    total: f64,
-    /// The step's tokens are written, but what ends in it is not drawn.
-    pending: bool,
-    /// The occupancy at which it was kept.
-    reached: f64,
-}
-
-impl State {
-    /// All begin: the first cycles are not looked at.
-    fn new(seats: u32, prompt: f64) -> Self {
-        Self {
-            births: vec![0.0; seats as usize],
-            alive: seats as usize,
-            clock: 0.0,
-            total: prompt * f64::from(seats),
-            pending: false,
-            reached: f64::MIN,
-        }
-    }
-
-    fn write(&mut self, steps: f64) {
-        self.clock += steps;
-        self.total += self.alive as f64 * steps;
-    }
-
-    fn end(&mut self, stream: &mut RandomStream, prompt: f64) {
-        let seat = stream.below(self.alive);
-        self.total -= prompt + self.clock - self.births[seat];
-        self.alive -= 1;
-        self.births.swap(seat, self.alive);
-    }
 }
 
 /// The logarithm of the mean of e^x, and its standard error.

@@ -1,0 +1,78 @@
+//! One published pool from tick to tick: leaks by owner, and decisions that are new.
+
+use std::time::Duration;
+
+use vramkit::ByteSize;
+use vramkit::monitor::PoolUse;
+use vramkit::monitor::leak::{OwnerLeaks, TagEvent, TagLeak};
+
+use super::decided::Decided;
+use super::news::News;
+use crate::tick::EventKind;
+
+/// Owners are looked at no more often.
+const OWNERS_EVERY: Duration = Duration::from_secs(10);
+
+pub(crate) struct WatchedPool {
+    leaks: OwnerLeaks,
+    decided: Decided,
+    looked: Option<Duration>,
+    seen: Duration,
+}
+
+impl WatchedPool {
+    pub(crate) fn new(now: Duration) -> Self {
+        Self { leaks: OwnerLeaks::default(), decided: Decided::default(), looked: None, seen: now }
+    }
+
+    /// When it was last there.
+    pub(crate) fn seen(&self) -> Duration {
+        self.seen
+    }
+
+    /// Looks at the pool as it is now: what is new goes to `news`; returned are the tags that are suspected to leak.
+    /// `first`: nobody has looked at anything before.
+    pub(crate) fn judge<'a>(
+        &'a mut self,
+        now: Duration,
+        pool: &PoolUse,
+        first: bool,
+        news: &mut Vec<News>,
+    ) -> impl Iterator<Item = &'a TagLeak> + use<'a> {
+        self.seen = now;
+        let decided = self.decided.news(pool, first);
+        news.extend(decided.into_iter().map(|words| News::new(&pool.device, EventKind::Decided, words)));
+        if self.looked.is_none_or(|looked| now.saturating_sub(looked) >= OWNERS_EVERY) {
+            self.looked = Some(now);
+            for owner in &pool.owners {
+                self.leaks.set_budget(&owner.model, owner.purpose, owner.budget_bytes);
+            }
+            news.extend(self.leaks.check(now, &pool.ledger).iter().map(|event| leak_news(pool, event)));
+        }
+        self.leaks.suspected()
+    }
+}
+
+fn leak_news(pool: &PoolUse, event: &TagEvent) -> News {
+    let (kind, leak, words) = match event {
+        TagEvent::Suspected(leak) => (EventKind::LeakSuspected, leak, "leak suspected"),
+        TagEvent::Cleared(leak) => (EventKind::Cleared, leak, "no longer growing"),
+    };
+    let tag = if leak.tag.is_empty() { "untagged" } else { &leak.tag };
+    let text = format!(
+        "{words}: tag `{tag}` of {} ({}) in pool {} of process {}: {} older than {:.0} min, {}/min more",
+        leak.model,
+        leak.purpose,
+        pool.name,
+        pool.pid,
+        leak.old_bytes,
+        leak.old_seconds / 60.0,
+        size(leak.bytes_per_second * 60.0),
+    );
+    News::new(&pool.device, kind, text)
+}
+
+/// Bytes a time, for people.
+fn size(bytes: f64) -> ByteSize {
+    ByteSize::new(bytes.max(0.0) as u64)
+}
