@@ -1,6 +1,7 @@
 //! Works that are not patterns: a run does what its models' works do, and gives everything back however they end.
 
 use super::*;
+use vramkit::device::HostDevice;
 
 /// Each tensor is read by the two steps after the one that it begins at.
 fn fibonacci(name: &str) -> Model {
