@@ -1,5 +1,6 @@
 //! Taking memory for a model and giving it back: exact admission, room made by the ladder, waiting.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -38,6 +39,15 @@ struct Taken {
     /// Weights that are nobody else's until they are loaded.
     to_load: Option<NewMemory>,
     granted: ByteSize,
+}
+
+/// What the pool calls those who share a plan's arena.
+fn arena_owner(plan: &AllocationPlan) -> Cow<'_, str> {
+    if let [alone] = &*plan.models {
+        return Cow::Borrowed(&alone.name);
+    }
+    let names: Vec<&str> = plan.models.iter().map(|summary| &*summary.name).collect();
+    Cow::Owned(names.join("+"))
 }
 
 /// What the pool's refusal means for a model that is being bound.
@@ -201,12 +211,15 @@ impl MemoryOrchestrator {
         let needed = arena_size.checked_add(weights).unwrap_or(ByteSize::MAX);
         let admission = Admission { free: Some(self.pool.available()), ..Admission::default() };
         admission.check(needed).map_err(|refusal| self.refusal(model, refusal, needed))?;
-        let request = |size, alignment| Request::new(size).alignment(alignment).tag(self.pool.tag(model));
         let mut taken = Taken::default();
+        if needed.is_zero() {
+            return Ok(taken);
+        }
+        let tag = self.pool.tag(model);
+        let request = |size, alignment| Request::new(size).alignment(alignment).tag(tag);
         if !arena_size.is_zero() {
-            let names: Vec<&str> = plan.models.iter().map(|summary| &*summary.name).collect();
             let request = request(arena_size, arena_alignment(plan));
-            let arena = SharedMemory::take(&self.pool, request, &names.join("+"), Purpose::Activation)
+            let arena = SharedMemory::take(&self.pool, request, &arena_owner(plan), Purpose::Activation)
                 .map_err(|error| not_taken(model, error))?;
             taken.granted += arena.granted();
             taken.arena = Some(arena);
