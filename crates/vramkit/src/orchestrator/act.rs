@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::action::{Action, PolicyOutcome};
 use super::degrade::DegradeRequest;
-use super::held::{NewMemory, SharedMemory, arena_alignment};
+use super::held::{SharedMemory, arena_alignment};
 use super::memory_orchestrator::MemoryOrchestrator;
 use super::stale::StaleReason;
 use super::table::TakenGroup;
@@ -257,8 +257,7 @@ impl MemoryOrchestrator {
         let allocate = |plan: &AllocationPlan| -> Option<Arc<SharedMemory>> {
             let alignment = arena_alignment(plan);
             let request = Request::new(plan.arena_size).alignment(alignment);
-            NewMemory::take(&self.pool, request, &members.join("+"), Purpose::Activation)
-                .map(NewMemory::share)
+            SharedMemory::take(&self.pool, request, &members.join("+"), Purpose::Activation)
                 .map_err(|error| tracing::warn!(%error, "remaking an arena failed"))
                 .ok()
         };

@@ -1,5 +1,6 @@
 //! Taking memory for a model and giving it back: exact admission, room made by the ladder, waiting.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -30,6 +31,7 @@ pub struct Release {
 }
 
 /// What a model that is being bound has got of the pool.
+#[derive(Default)]
 struct Taken {
     arena: Option<Arc<SharedMemory>>,
     /// When nobody is to load them.
@@ -37,6 +39,30 @@ struct Taken {
     /// Weights that are nobody else's until they are loaded.
     to_load: Option<NewMemory>,
     granted: ByteSize,
+}
+
+/// What the pool calls those who share a plan's arena.
+fn arena_owner(plan: &AllocationPlan) -> Cow<'_, str> {
+    if let [alone] = &*plan.models {
+        return Cow::Borrowed(&alone.name);
+    }
+    let names: Vec<&str> = plan.models.iter().map(|summary| &*summary.name).collect();
+    Cow::Owned(names.join("+"))
+}
+
+/// What the pool's refusal means for a model that is being bound.
+#[cold]
+fn not_taken(model: &Arc<str>, error: PoolError) -> BindError {
+    let model = model.clone();
+    match error {
+        PoolError::OutOfMemory(error) if error.device_error.is_none() => BindError::InsufficientMemory {
+            model,
+            needed: error.requested,
+            available: error.free,
+            capacity: error.capacity,
+        },
+        error => BindError::Pool { model, error },
+    }
 }
 
 impl MemoryOrchestrator {
@@ -181,43 +207,39 @@ impl MemoryOrchestrator {
         weights: ByteSize,
         (first, is_loaded): (bool, bool),
     ) -> Result<Taken, BindError> {
-        let alignment = arena_alignment(plan);
-        let allocate = |size: ByteSize,
-                        purpose: Purpose,
-                        owner: &str,
-                        alignment: u64|
-         -> Result<Option<NewMemory>, BindError> {
-            if size.is_zero() {
-                return Ok(None);
-            }
-            let request = Request::new(size).alignment(alignment).tag(self.pool.tag(model));
-            NewMemory::take(&self.pool, request, owner, purpose).map(Some).map_err(|error| match error {
-                PoolError::OutOfMemory(error) if error.device_error.is_none() => {
-                    BindError::InsufficientMemory {
-                        model: model.clone(),
-                        needed: error.requested,
-                        available: error.free,
-                        capacity: error.capacity,
-                    }
-                }
-                error => BindError::Pool { model: model.clone(), error },
-            })
-        };
         let arena_size = if first { plan.arena_size } else { ByteSize::ZERO };
         let needed = arena_size.checked_add(weights).unwrap_or(ByteSize::MAX);
         let admission = Admission { free: Some(self.pool.available()), ..Admission::default() };
         admission.check(needed).map_err(|refusal| self.refusal(model, refusal, needed))?;
-        let names: Vec<&str> = plan.models.iter().map(|summary| &*summary.name).collect();
-        let arena =
-            allocate(arena_size, Purpose::Activation, &names.join("+"), alignment)?.map(NewMemory::share);
-        let new = allocate(weights, Purpose::Weights, model, Request::ALIGNMENT)?;
-        let granted = arena.as_ref().map_or(ByteSize::ZERO, |held| held.granted())
-            + new.as_ref().map_or(ByteSize::ZERO, |held| held.granted());
-        if is_loaded {
-            Ok(Taken { arena, weights: None, to_load: new, granted })
-        } else {
-            Ok(Taken { arena, weights: new.map(NewMemory::share), to_load: None, granted })
+        let mut taken = Taken::default();
+        if needed.is_zero() {
+            return Ok(taken);
         }
+        let tag = self.pool.tag(model);
+        let request = |size, alignment| Request::new(size).alignment(alignment).tag(tag);
+        if !arena_size.is_zero() {
+            let request = request(arena_size, arena_alignment(plan));
+            let arena = SharedMemory::take(&self.pool, request, &arena_owner(plan), Purpose::Activation)
+                .map_err(|error| not_taken(model, error))?;
+            taken.granted += arena.granted();
+            taken.arena = Some(arena);
+        }
+        if weights.is_zero() {
+            return Ok(taken);
+        }
+        let (request, purpose) = (request(weights, Request::ALIGNMENT), Purpose::Weights);
+        if is_loaded {
+            let new = NewMemory::take(&self.pool, request, model, purpose)
+                .map_err(|error| not_taken(model, error))?;
+            taken.granted += new.granted();
+            taken.to_load = Some(new);
+        } else {
+            let held = SharedMemory::take(&self.pool, request, model, purpose)
+                .map_err(|error| not_taken(model, error))?;
+            taken.granted += held.granted();
+            taken.weights = Some(held);
+        }
+        Ok(taken)
     }
 
     /// Binds, making room by the ladder's policies when there is none, and waiting up to `patience` for others to

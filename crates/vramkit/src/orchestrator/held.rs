@@ -37,7 +37,7 @@ pub(super) struct NewMemory {
 
 impl NewMemory {
     /// Takes memory on behalf of a model.
-    #[inline]
+    #[inline(always)] // Into `SharedMemory::take`, where nothing of this is ever put together.
     pub(super) fn take(
         pool: &Arc<DeviceMemoryPool>,
         request: Request,
@@ -64,6 +64,7 @@ impl NewMemory {
         self.granted
     }
 
+    #[inline(always)]
     pub(super) fn share(self) -> Arc<SharedMemory> {
         let Self { allocation, owner, granted } = self;
         let range = allocation.range();
@@ -80,6 +81,16 @@ pub(super) struct SharedMemory {
 }
 
 impl SharedMemory {
+    /// Takes memory on behalf of a model, to be shared at once.
+    pub(super) fn take(
+        pool: &Arc<DeviceMemoryPool>,
+        request: Request,
+        model: &str,
+        purpose: Purpose,
+    ) -> Result<Arc<Self>, PoolError> {
+        Ok(NewMemory::take(pool, request, model, purpose)?.share())
+    }
+
     /// Where it is; as long as was requested.
     pub(super) fn range(&self) -> AddressRange {
         self.range
