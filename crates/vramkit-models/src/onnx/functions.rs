@@ -6,7 +6,7 @@ use std::collections::HashMap;
 use super::node::title;
 use super::proto::{AttributeProto, FunctionProto, GraphProto, NodeProto};
 
-/// Bodies within bodies, and nodes in all: more is not a model but an attack.
+/// Bodies within bodies, and nodes or calls in all: more is not a model but an attack.
 const DEPTH: usize = 32;
 const NODES: usize = 1 << 20;
 
@@ -44,6 +44,9 @@ fn expand(
     };
     if depth >= DEPTH {
         return Err(format!("{}: functions call one another more than {DEPTH} deep", title(&node)));
+    }
+    if *calls >= NODES {
+        return Err(format!("more than {NODES} calls of functions"));
     }
     *calls += 1;
     let call = *calls;

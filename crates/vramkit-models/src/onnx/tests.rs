@@ -344,6 +344,28 @@ fn hostile_sizes_are_errors() {
     }
 }
 
+#[test]
+fn bombs_are_refused_at_once() {
+    let split = with(node("Split", &["x"], &["y"]), "num_outputs", &[i64::MAX]);
+    let error = infer(&model(value("x", &[8]), vec![split], vec![], "y"), &[]).unwrap_err();
+    assert!(error.contains("parts for 1 outputs"), "{error}");
+    // Each function calls the next twice, and the last has nothing in it.
+    let mut bomb = model(value("x", &[8]), vec![node("F0", &["x"], &["y"])], vec![], "y");
+    for depth in 0..30 {
+        let calls = if depth < 29 { 2 } else { 0 };
+        let name = |depth| format!("F{depth}");
+        let call = NodeProto { op_type: name(depth + 1), ..node("", &["in"], &["out"]) };
+        bomb.functions.push(FunctionProto {
+            name: name(depth),
+            input: vec!["in".to_owned()],
+            output: vec!["out".to_owned()],
+            node: vec![call; calls],
+            ..FunctionProto::default()
+        });
+    }
+    assert!(infer(&bomb, &[]).unwrap_err().contains("calls of functions"));
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(400))]
 

@@ -126,7 +126,11 @@ pub(super) fn split(node: &Node<'_>) -> Outputs {
         Some(lengths) => lengths,
         None => {
             let parts = node.int_or("num_outputs", count).max(1);
-            let each = (length + parts - 1) / parts;
+            if parts > count {
+                return Err(format!("{parts} parts for {count} outputs"));
+            }
+            // Neither is negative.
+            let each = (length as u64).div_ceil(parts as u64) as i64;
             (0..parts).map(|i| each.min(length - (i * each).min(length))).collect()
         }
     };
