@@ -246,9 +246,9 @@ impl Cycles {
         self.mean_of(move |replica| replica.peaks.iter().filter(|&&peak| peak > capacity).count() as f64)
     }
 
-    /// How often a run of exceeding cycles begins, per cycle: exceedances follow each other, because what one cycle
-    /// holds the next mostly holds too. A run has ended when as many cycles pass without one as it takes to forget.
-    pub fn runs_exceeding(&self, capacity: f64) -> Estimate {
+    /// How often a clump of exceeding cycles begins, per cycle: exceedances follow each other, because what one cycle
+    /// holds the next mostly holds too. A clump has ended when as many cycles pass without one as it takes to forget.
+    pub fn clumps_exceeding(&self, capacity: f64) -> Estimate {
         let quiet = self.batch.memory().div_ceil(2) as usize;
         self.mean_of(move |replica| {
             let over = replica.peaks.iter().enumerate().filter(|&(_, &peak)| peak > capacity);
@@ -264,8 +264,8 @@ impl Cycles {
             self.replicas.iter().flat_map(|replica| replica.peaks.iter().copied()).collect();
         peaks.sort_unstable_by(f64::total_cmp);
         let at = |share: f64| {
-            let place = ((1.0 - share) * peaks.len() as f64).ceil() as usize;
-            peaks[place.clamp(1, peaks.len()) - 1]
+            let rank = ((1.0 - share) * peaks.len() as f64).ceil() as usize;
+            peaks[rank.clamp(1, peaks.len()) - 1]
         };
         let capacity = at(risk);
         let error = self.exceeding(capacity).standard_error.max(1.0 / peaks.len() as f64);

@@ -250,7 +250,7 @@ impl Service<'_> {
         let within = self.cycles_within(cycles.steps().mean);
         // Over in the first cycle, or in a run that begins later.
         let over_horizon = |cycle: f64, runs: f64| exposure(cycle.min(1.0)) + runs * (within - 1.0);
-        let (over, runs) = (cycles.exceeding(capacity), cycles.runs_exceeding(capacity));
+        let (over, runs) = (cycles.exceeding(capacity), cycles.clumps_exceeding(capacity));
         let count = cycles.count() as f64;
         let (met, met_runs) = (over.mean * count, runs.mean * count);
         // Exceedances come in runs; how many runs there are is what a count can be trusted by.

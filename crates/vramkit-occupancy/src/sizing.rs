@@ -202,7 +202,7 @@ impl Service<'_> {
                     let (mut low, mut high) = (cycles.x0().mean, cycles.quantile(0.0).0);
                     while high - low > 0.5 {
                         let middle = 0.5 * (low + high);
-                        let here = cycles.runs_exceeding(middle).mean;
+                        let here = cycles.clumps_exceeding(middle).mean;
                         if here > rate || cycles.exceeding(middle).mean > 0.2 {
                             low = middle
                         } else {
@@ -212,7 +212,7 @@ impl Service<'_> {
                     high
                 };
                 let value = at(rate);
-                let error = 2.0 * cycles.runs_exceeding(value).standard_error;
+                let error = 2.0 * cycles.clumps_exceeding(value).standard_error;
                 return Ok(Inverse { value, low: at(rate + error), high: at((rate - error).max(0.0)) });
             }
         }

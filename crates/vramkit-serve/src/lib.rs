@@ -1,7 +1,7 @@
 //! vramkit's monitor over HTTP.
 //!
 //! ```text
-//! watcher ──► board (one reading, many readers) ──┬──► /metrics       OpenMetrics, read when scraped
+//! watcher ──► shared (one reading, many readers) ─┬──► /metrics       OpenMetrics, read when scraped
 //!                                                 ├──► /api/snapshot  the tick, /api/history the last samples
 //!                                                 ├──► /events        ticks as server-sent events
 //!                                                 └──► /              a page; /healthz, /readyz
@@ -13,12 +13,12 @@
 //! bounded, and whoever does not read is dropped. On loopback only requests that name a loopback host are served; on any
 //! other address a token is required.
 
-mod board;
 mod config;
 mod guard;
 mod metrics;
 mod routes;
 mod server;
+mod shared;
 
 pub use config::{ServeConfig, ServeError};
 pub use metrics::openmetrics;

@@ -15,14 +15,14 @@ use axum::routing::get;
 use futures_util::stream::{self, Stream};
 use tokio::sync::broadcast;
 
-use crate::board::{Board, Page};
 use crate::guard::{Guard, Refused};
 use crate::metrics;
+use crate::shared::{RenderedTick, SharedWatcher};
 
 /// Scrapes that come closer together get the same reading.
 const SCRAPED: Duration = Duration::from_millis(200);
 
-pub(crate) fn router(board: Arc<Board>, guard: Guard) -> Router {
+pub(crate) fn router(watcher: Arc<SharedWatcher>, guard: Guard) -> Router {
     Router::new()
         .route("/", get(|| async { Html(include_str!("page.html")) }))
         .route("/metrics", get(scrape))
@@ -40,7 +40,7 @@ pub(crate) fn router(board: Arc<Board>, guard: Guard) -> Router {
         // Says only that the program runs.
         .route("/healthz", get(|| async { "ok\n" }))
         .layer(middleware::map_response(secure))
-        .with_state(board)
+        .with_state(watcher)
 }
 
 async fn admit(State(guard): State<Guard>, request: Request, next: Next) -> Response {
@@ -77,53 +77,57 @@ async fn secure(mut response: Response) -> Response {
 }
 
 /// A reading no older than `age`, made on another thread when there is none.
-async fn page(board: Arc<Board>, age: Duration) -> Result<Arc<Page>, StatusCode> {
-    if let Some(page) = board.recent(age) {
-        return Ok(page);
+async fn tick(watcher: Arc<SharedWatcher>, age: Duration) -> Result<Arc<RenderedTick>, StatusCode> {
+    if let Some(rendered) = watcher.recent(age) {
+        return Ok(rendered);
     }
-    tokio::task::spawn_blocking(move || board.page(age)).await.map_err(|_| StatusCode::INTERNAL_SERVER_ERROR)
+    tokio::task::spawn_blocking(move || watcher.tick(age))
+        .await
+        .map_err(|_| StatusCode::INTERNAL_SERVER_ERROR)
 }
 
-async fn scrape(State(board): State<Arc<Board>>) -> Result<Response, StatusCode> {
-    let page = page(board, SCRAPED).await?;
-    Ok(([(header::CONTENT_TYPE, metrics::CONTENT_TYPE)], page.metrics().to_owned()).into_response())
+async fn scrape(State(watcher): State<Arc<SharedWatcher>>) -> Result<Response, StatusCode> {
+    let rendered = tick(watcher, SCRAPED).await?;
+    Ok(([(header::CONTENT_TYPE, metrics::CONTENT_TYPE)], rendered.metrics().to_owned()).into_response())
 }
 
 fn json(body: String) -> Response {
     ([(header::CONTENT_TYPE, "application/json")], Body::from(body)).into_response()
 }
 
-async fn snapshot(State(board): State<Arc<Board>>) -> Result<Response, StatusCode> {
-    Ok(json(page(board, SCRAPED).await?.json().to_owned()))
+async fn snapshot(State(watcher): State<Arc<SharedWatcher>>) -> Result<Response, StatusCode> {
+    Ok(json(tick(watcher, SCRAPED).await?.json().to_owned()))
 }
 
-async fn history(State(board): State<Arc<Board>>) -> Result<Response, StatusCode> {
-    let text = tokio::task::spawn_blocking(move || board.history()).await;
+async fn history(State(watcher): State<Arc<SharedWatcher>>) -> Result<Response, StatusCode> {
+    let text = tokio::task::spawn_blocking(move || watcher.history()).await;
     text.map(json).map_err(|_| StatusCode::INTERNAL_SERVER_ERROR)
 }
 
 /// 200 once there is a reading.
-async fn is_ready(State(board): State<Arc<Board>>) -> Response {
-    match board.recent(Duration::from_secs(3600)) {
+async fn is_ready(State(watcher): State<Arc<SharedWatcher>>) -> Response {
+    match watcher.recent(Duration::from_secs(3600)) {
         Some(_) => "ready\n".into_response(),
         None => (StatusCode::SERVICE_UNAVAILABLE, "nothing has been read yet\n").into_response(),
     }
 }
 
 /// Every tick as an event. A reader that falls behind loses its connection, and may come again.
-async fn events(State(board): State<Arc<Board>>) -> Sse<impl Stream<Item = Result<Event, Infallible>>> {
-    let first = board.recent(Duration::from_secs(3600));
-    let ticks = stream::unfold((first, board.news()), |(first, mut news)| async move {
-        let page = match first {
-            Some(page) => page,
+async fn events(
+    State(watcher): State<Arc<SharedWatcher>>,
+) -> Sse<impl Stream<Item = Result<Event, Infallible>>> {
+    let first = watcher.recent(Duration::from_secs(3600));
+    let ticks = stream::unfold((first, watcher.subscribe()), |(first, mut news)| async move {
+        let rendered = match first {
+            Some(rendered) => rendered,
             None => match news.recv().await {
-                Ok(page) => page,
+                Ok(rendered) => rendered,
                 Err(broadcast::error::RecvError::Lagged(_) | broadcast::error::RecvError::Closed) => {
                     return None;
                 }
             },
         };
-        Some((Ok(Event::default().event("tick").data(page.json())), (None, news)))
+        Some((Ok(Event::default().event("tick").data(rendered.json())), (None, news)))
     });
     Sse::new(ticks).keep_alive(KeepAlive::default())
 }

@@ -14,10 +14,10 @@ use tokio_io_timeout::TimeoutStream;
 use vramkit_watch::Watcher;
 use vramkit_watch::record::TickRecorder;
 
-use crate::board::Board;
 use crate::config::{ServeConfig, ServeError};
 use crate::guard::Guard;
 use crate::routes::router;
+use crate::shared::SharedWatcher;
 
 /// Connections at once; one more is closed at once.
 const CONNECTIONS: usize = 64;
@@ -27,6 +27,7 @@ const PATIENCE: Duration = Duration::from_secs(10);
 const IDLE: Duration = Duration::from_secs(75);
 /// Most bytes of headers.
 const HEADERS: usize = 16 << 10;
+
 /// Serves until `end`, or until the process is told to stop (SIGTERM, SIGINT). `ready` is told the address.
 ///
 /// # Errors
@@ -57,12 +58,12 @@ pub fn serve(
         let failed = |error| ServeError::Listen { address: config.listen, error };
         let listener = TcpListener::bind(config.listen).await.map_err(failed)?;
         let address = listener.local_addr()?;
-        let board = Arc::new(Board::new(watcher, recorder));
+        let watcher = Arc::new(SharedWatcher::new(watcher, recorder));
         let app = router(
-            board.clone(),
+            watcher.clone(),
             Guard { token: config.token.clone(), loopback: address.ip().is_loopback() },
         );
-        let sampling = tokio::spawn(sample(board, config.interval));
+        let sampling = tokio::spawn(sample(watcher, config.interval));
         let mut terminate = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate())?;
         ready(address);
         tokio::select! {
@@ -80,12 +81,12 @@ pub fn serve(
 }
 
 /// Reads again and again.
-async fn sample(board: Arc<Board>, interval: Duration) {
+async fn sample(watcher: Arc<SharedWatcher>, interval: Duration) {
     loop {
-        let reader = board.clone();
+        let reader = watcher.clone();
         let period = tokio::task::spawn_blocking(move || {
-            let page = reader.page(Duration::ZERO);
-            reader.period(&page.tick, interval)
+            let rendered = reader.tick(Duration::ZERO);
+            reader.period(&rendered.tick, interval)
         });
         tokio::time::sleep(period.await.unwrap_or(interval)).await;
     }

@@ -273,7 +273,7 @@ impl App {
                 let mut models: BTreeMap<&str, (ByteSize, Vec<String>)> = BTreeMap::new();
                 for owner in snapshot.pools.iter().flat_map(|pool| &pool.owners) {
                     let model = models.entry(owner.model.as_str()).or_default();
-                    model.0 += owner.granted_bytes;
+                    model.0 = ByteSize::new(model.0.bytes().saturating_add(owner.granted_bytes.bytes()));
                     model.1.push(format!("{} {}", owner.purpose, owner.granted_bytes));
                 }
                 let rows = models.into_iter().map(|(name, (bytes, parts))| Row {

@@ -31,7 +31,8 @@ pub(crate) fn holders(snapshot: &Snapshot) -> Vec<HolderUse> {
         // Where used means granted, what is not granted is not a part of it.
         let idle = if snapshot.usage.used_bytes.source == Origin::Pool { ByteSize::ZERO } else { idle };
         add(format!("pool {}, idle", pool.name), idle);
-        *pooled.entry(pool.pid).or_default() += committed.bytes();
+        let all = pooled.entry(pool.pid).or_default();
+        *all = all.saturating_add(committed.bytes());
         shown = shown.saturating_add(committed.bytes());
     }
     for process in snapshot.processes.value.iter().flatten() {

@@ -2,6 +2,8 @@
 
 use std::path::PathBuf;
 
+use vramkit::ByteSize;
+use vramkit::monitor::PoolUse;
 use vramkit::monitor::publish::{PublishedReader, folders};
 
 use crate::source::{Readings, Source};
@@ -23,13 +25,46 @@ impl PublishedPools {
 impl Source for PublishedPools {
     fn read(&mut self) -> Readings {
         let folders = self.only.clone().map_or_else(folders, |only| vec![only]);
-        let pools = folders.iter().flat_map(|folder| self.reader.read(folder)).flat_map(|found| {
+        let found = folders.iter().flat_map(|folder| self.reader.read(folder));
+        let pools = found.flat_map(|found| {
             // The document says whose pools they are; a pool does not say otherwise.
-            found.pools.into_iter().map(move |mut pool| {
+            found.pools.into_iter().filter(adds_up).map(move |mut pool| {
                 pool.pid = found.pid;
                 pool
             })
         });
         Readings { pools: pools.collect(), ..Readings::default() }
+    }
+}
+
+/// Whether what is held can be added up. The document is another process's: with numbers that no device has, the pool is
+/// left out.
+fn adds_up(pool: &PoolUse) -> bool {
+    let owned = pool.owners.iter().map(|owner| owner.granted_bytes);
+    let tagged = pool.ledger.iter().map(|entry| entry.granted_bytes);
+    let aged = pool.ledger.iter().flat_map(|entry| entry.by_age_bytes);
+    let mut all = owned.chain(tagged).chain(aged).map(ByteSize::bytes);
+    all.try_fold(0, u64::checked_add).is_some()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use vramkit::device::SimulatedDevice;
+    use vramkit::pool::{DeviceMemoryPool, Request};
+
+    use super::*;
+
+    #[test]
+    fn what_cannot_be_added_up_is_left_out() {
+        let device = Arc::new(SimulatedDevice::new(ByteSize::mib(64)));
+        let pool = DeviceMemoryPool::new(device, ByteSize::mib(64)).unwrap();
+        let _held = pool.allocate(Request::new(ByteSize::mib(1))).unwrap();
+        let mut shown = PoolUse::of("p", &pool);
+        assert!(adds_up(&shown));
+        assert!(!shown.ledger.is_empty());
+        shown.ledger[0].granted_bytes = ByteSize::MAX;
+        assert!(!adds_up(&shown));
     }
 }

@@ -14,14 +14,14 @@ const BEHIND: usize = 16;
 
 /// One reading, in the forms that readers want, made when the first of them asks.
 #[derive(Debug)]
-pub(crate) struct Page {
+pub(crate) struct RenderedTick {
     pub(crate) tick: Arc<Tick>,
     json: OnceLock<String>,
     metrics: OnceLock<String>,
     made: Instant,
 }
 
-impl Page {
+impl RenderedTick {
     pub(crate) fn json(&self) -> &str {
         self.json.get_or_init(|| serde_json::to_string(&*self.tick).unwrap_or_default())
     }
@@ -31,32 +31,32 @@ impl Page {
     }
 }
 
-pub(crate) struct Board {
+pub(crate) struct SharedWatcher {
     watcher: Mutex<(Watcher, Option<TickRecorder>)>,
     started: Instant,
-    last: Mutex<Option<Arc<Page>>>,
-    news: broadcast::Sender<Arc<Page>>,
+    last: Mutex<Option<Arc<RenderedTick>>>,
+    ticks: broadcast::Sender<Arc<RenderedTick>>,
 }
 
-impl Board {
+impl SharedWatcher {
     pub(crate) fn new(watcher: Watcher, recorder: Option<TickRecorder>) -> Self {
         Self {
             watcher: Mutex::new((watcher, recorder)),
             started: Instant::now(),
             last: Mutex::new(None),
-            news: broadcast::channel(BEHIND).0,
+            ticks: broadcast::channel(BEHIND).0,
         }
     }
 
     /// A reading no older than `age`; made now when there is none. May ask drivers: not for the thread that serves.
-    pub(crate) fn page(&self, age: Duration) -> Arc<Page> {
-        if let Some(page) = self.recent(age) {
-            return page;
+    pub(crate) fn tick(&self, age: Duration) -> Arc<RenderedTick> {
+        if let Some(rendered) = self.recent(age) {
+            return rendered;
         }
         let mut watcher = self.watcher.lock().unwrap_or_else(PoisonError::into_inner);
         // Somebody else may have read while this one waited.
-        if let Some(page) = self.recent(age) {
-            return page;
+        if let Some(rendered) = self.recent(age) {
+            return rendered;
         }
         let tick = Arc::new(watcher.0.tick(self.started.elapsed()));
         if let Some(recorder) = &mut watcher.1
@@ -65,22 +65,26 @@ impl Board {
             tracing::error!(%error, "recording ends");
             watcher.1 = None;
         }
-        let page =
-            Arc::new(Page { tick, json: OnceLock::new(), metrics: OnceLock::new(), made: Instant::now() });
-        *self.last.lock().unwrap_or_else(PoisonError::into_inner) = Some(page.clone());
+        let rendered = Arc::new(RenderedTick {
+            tick,
+            json: OnceLock::new(),
+            metrics: OnceLock::new(),
+            made: Instant::now(),
+        });
+        *self.last.lock().unwrap_or_else(PoisonError::into_inner) = Some(rendered.clone());
         // Nobody may be listening.
-        let _ = self.news.send(page.clone());
-        page
+        let _ = self.ticks.send(rendered.clone());
+        rendered
     }
 
     /// The last reading, if it is no older than `age`.
-    pub(crate) fn recent(&self, age: Duration) -> Option<Arc<Page>> {
+    pub(crate) fn recent(&self, age: Duration) -> Option<Arc<RenderedTick>> {
         let last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
-        last.as_ref().filter(|page| page.made.elapsed() <= age).cloned()
+        last.as_ref().filter(|rendered| rendered.made.elapsed() <= age).cloned()
     }
 
-    pub(crate) fn news(&self) -> broadcast::Receiver<Arc<Page>> {
-        self.news.subscribe()
+    pub(crate) fn subscribe(&self) -> broadcast::Receiver<Arc<RenderedTick>> {
+        self.ticks.subscribe()
     }
 
     /// Until the next reading.
