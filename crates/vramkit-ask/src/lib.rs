@@ -59,7 +59,7 @@ pub use plan::{Placed, PlanAnswer, PlanPicture, PlanQuestion, plan};
 pub use replay::{ReplayAnswer, ReplayQuestion, replay};
 pub use run::{
     Alternative, CapacityShortage, PreparedRun, RunAnswer, RunError, RunQuestion, RunReport, SampleReport,
-    Session, SessionModel, TraceFormat, TraceSinks, ViolationReport, run,
+    Session, SessionModel, TraceFormat, TraceSinks, UnreadWeights, ViolationReport, run,
 };
 #[cfg(feature = "schema")]
 pub use schema::Document;

@@ -98,6 +98,12 @@ pub fn describe_run(report: &RunReport) -> String {
         "  {clean}{} tensors verified, {} aliasing violations{clean:#}",
         report.verified_tensors, report.aliasing_violations
     );
+    if !report.weights_read_bytes.is_zero() {
+        let _ = writeln!(text, "  {} of weights read from files", report.weights_read_bytes);
+    }
+    for unread in &report.weights_unread {
+        let _ = writeln!(text, "  {BAD}weights of `{}` not read{BAD:#}: {}", unread.model, unread.reason);
+    }
     let system = match (report.system_peak_bytes, &report.system_peak_unavailable) {
         (Some(bytes), _) => format!("{} resident as the system says", bytes.grouped()),
         (None, Some(reason)) => format!("resident: not known, {reason}"),

@@ -64,6 +64,14 @@ impl CacheType {
 }
 
 /// Numbers that one token keeps in the cache, over all layers.
+///
+/// ```
+/// use vramkit_models::kv::{CacheType, KvShape};
+///
+/// let llama = KvShape::new(32, 8, 128).expect("a shape with numbers"); // layers, KV heads, numbers in a head
+/// assert_eq!(llama.bytes_per_token("f16".parse()?), 131_072);
+/// # Ok::<(), String>(())
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct KvShape {
     elements: u64,

@@ -20,6 +20,15 @@ const REPLICAS: u64 = 32;
 const MOST_WORK: f64 = 3e11;
 
 /// How a batch is refilled: all ended sequences at once, when `threshold` of `seats` have ended.
+///
+/// ```
+/// use vramkit_occupancy::Batch;
+///
+/// let batch = Batch::new(128, 32)?;
+/// assert_eq!(batch.theta(), 0.25);
+/// assert!(Batch::new(128, 129).is_err());
+/// # Ok::<(), vramkit_occupancy::OccupancyError>(())
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Batch {
     seats: u32,

@@ -36,6 +36,15 @@ struct Ages {
 }
 
 /// Exact moments, and the peak by a Spitzer-type sum, for prompts of one length and geometric outputs.
+///
+/// ```
+/// use vramkit_occupancy::{Batch, Exact};
+///
+/// let exact = Exact::new(Batch::new(64, 16)?, 100.0, 0.0, 0.01);
+/// let memory = exact.capacity(1e-6); // tokens for a risk of 1e-6 a cycle
+/// assert!(exact.tail(memory) <= 1.01e-6);
+/// # Ok::<(), vramkit_occupancy::OccupancyError>(())
+/// ```
 #[derive(Clone, Copy, Debug)]
 pub struct Exact {
     batch: Batch,

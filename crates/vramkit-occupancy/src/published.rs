@@ -9,6 +9,14 @@ use crate::error::OccupancyError;
 use crate::lengths::Lengths;
 
 /// The published formulas for one batch and one traffic.
+///
+/// ```
+/// use vramkit_occupancy::{Batch, Lengths, PublishedFormulas};
+///
+/// let formulas = PublishedFormulas::new(Batch::new(64, 16)?, &Lengths::geometric(100.0, 0.01)?)?;
+/// assert_eq!(formulas.kappa().round(), 100.0); // 1 / (p^2 E[L])
+/// # Ok::<(), vramkit_occupancy::OccupancyError>(())
+/// ```
 #[derive(Clone, Copy, Debug)]
 pub struct PublishedFormulas {
     n: f64,

@@ -4,6 +4,15 @@ use super::problem::Problem;
 use vramkit_units::ByteSize;
 
 /// Offsets of a problem's buffers.
+///
+/// ```
+/// use vramkit_plan::{Buffer, ByteSize, Placement, Problem};
+///
+/// let buffer = |start, end| Buffer { start, end, size: ByteSize::mb(5), alignment: 256, pinned: None };
+/// let problem = Problem { buffers: vec![buffer(0, 2), buffer(1, 3), buffer(2, 4)], ..Problem::default() };
+/// let placement = Placement::new(&problem, vec![ByteSize::ZERO, ByteSize::mb(5), ByteSize::ZERO]);
+/// assert_eq!(placement.arena, problem.max_load());
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Placement {
     /// One for each buffer, from the arena's start.

@@ -10,6 +10,17 @@
 //!
 //! A reader treats every length in a file as hostile and runs nothing that is in it; a policy places and frees and
 //! knows nothing of files.
+//!
+//! ```
+//! use std::path::Path;
+//! use vramkit_replay::{PolicyName, replay, traces_of};
+//!
+//! let text = b"a 1 3000000\na 2 1000\nf 1\na 3 2500000\n".to_vec();
+//! let trace = &traces_of(text, Path::new("example"))?[0];
+//! let exact = replay(trace, "best-fit".parse()?, None);
+//! assert_eq!(exact.failures, 0);
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
 
 mod best_fit;
 mod fault;
@@ -25,7 +36,7 @@ mod trace;
 mod write;
 
 pub use best_fit::BestFit;
-pub use place::{Placement, place};
+pub use place::{PlacedAllocation, place};
 pub use policy::PolicyName;
 pub use read::{ReadTraceError, read_traces, traces_of};
 pub use replay::replay;

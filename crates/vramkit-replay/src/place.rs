@@ -17,7 +17,7 @@ pub(crate) const GRANULE: u64 = 2 << 20;
 /// Where an allocation of a trace was, and when.
 #[non_exhaustive]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Placement {
+pub struct PlacedAllocation {
     /// Which allocation.
     pub number: u32,
     /// From the start of the arena.
@@ -34,14 +34,14 @@ pub struct Placement {
 
 /// Where everything went, with what was refused, what was held, and how long planning took.
 pub(crate) struct Placed {
-    pub(crate) placements: Vec<Placement>,
+    pub(crate) placements: Vec<PlacedAllocation>,
     pub(crate) failures: u64,
     pub(crate) peak_committed: Option<u64>,
     pub(crate) time: Duration,
 }
 
 /// Where a policy places each allocation of a trace; what is refused is left out.
-pub fn place(trace: &Trace, name: PolicyName, capacity: Option<ByteSize>) -> Vec<Placement> {
+pub fn place(trace: &Trace, name: PolicyName, capacity: Option<ByteSize>) -> Vec<PlacedAllocation> {
     run(trace, name, capacity).placements
 }
 
@@ -87,7 +87,7 @@ impl Act for Place<'_> {
 
     fn act(self, mut policy: impl Policy) -> Placed {
         let Self(trace) = self;
-        let mut placements: Vec<Placement> = Vec::new();
+        let mut placements: Vec<PlacedAllocation> = Vec::new();
         let mut at = vec![None; trace.allocations()];
         let (mut failures, end) = (0, trace.operations.len());
         for (step, &operation) in trace.operations.iter().enumerate() {
@@ -95,7 +95,7 @@ impl Act for Place<'_> {
                 Operation::Allocate { number, size } => match policy.allocate(size) {
                     Some(granted) => {
                         at[number as usize] = Some((placements.len(), granted.handle));
-                        placements.push(Placement {
+                        placements.push(PlacedAllocation {
                             number,
                             offset: ByteSize::new(granted.offset),
                             granted: ByteSize::new(granted.size),
@@ -120,8 +120,8 @@ impl Act for Place<'_> {
 }
 
 /// Puts the large blocks' range, which the model keeps apart, after the small ones'.
-fn join_ranges(placements: &mut [Placement]) {
-    let is_large = |placed: &Placement| placed.offset.bytes() >= pytorch::LARGE_BASE;
+fn join_ranges(placements: &mut [PlacedAllocation]) {
+    let is_large = |placed: &PlacedAllocation| placed.offset.bytes() >= pytorch::LARGE_BASE;
     let small_end =
         placements.iter().filter(|placed| !is_large(placed)).map(|p| (p.offset + p.granted).bytes()).max();
     let small_end = small_end.unwrap_or(0).next_multiple_of(GRANULE);
@@ -136,10 +136,10 @@ const TIME_TO_PLAN: Duration = Duration::from_secs(1);
 /// One plan for the whole trace, the best one at hand: each allocation lives from its step to its free's. What does not
 /// fit into the capacity counts as refused.
 fn offline(trace: &Trace, capacity: Option<ByteSize>) -> Placed {
-    let mut placements: Vec<Placement> = Vec::with_capacity(trace.allocations());
+    let mut placements: Vec<PlacedAllocation> = Vec::with_capacity(trace.allocations());
     for (step, &operation) in trace.operations.iter().enumerate() {
         match operation {
-            Operation::Allocate { number, size } => placements.push(Placement {
+            Operation::Allocate { number, size } => placements.push(PlacedAllocation {
                 number,
                 offset: ByteSize::ZERO,
                 granted: ByteSize::new(size.next_multiple_of(256)),
@@ -182,6 +182,6 @@ fn offline(trace: &Trace, capacity: Option<ByteSize>) -> Placed {
 }
 
 /// The highest end of anything placed.
-pub(crate) fn end_of(placements: &[Placement]) -> ByteSize {
+pub(crate) fn end_of(placements: &[PlacedAllocation]) -> ByteSize {
     placements.iter().map(|placed| placed.offset + placed.granted).max().unwrap_or_default()
 }

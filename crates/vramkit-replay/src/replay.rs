@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use vramkit_units::ByteSize;
 
-use crate::place::{Act, GRANULE, Placed, Placement, end_of, run, with_policy};
+use crate::place::{Act, GRANULE, Placed, PlacedAllocation, end_of, run, with_policy};
 use crate::policy::{Policy, PolicyName};
 use crate::report::PolicyReport;
 use crate::trace::{Operation, Trace};
@@ -75,8 +75,8 @@ fn time_per_operation(trace: &Trace, name: PolicyName, capacity: Option<ByteSize
 }
 
 /// External and internal fragmentation at a step.
-fn fragmentation(placements: &[Placement], step: usize, arena: ByteSize) -> (f64, f64) {
-    let mut live: Vec<&Placement> =
+fn fragmentation(placements: &[PlacedAllocation], step: usize, arena: ByteSize) -> (f64, f64) {
+    let mut live: Vec<&PlacedAllocation> =
         placements.iter().filter(|placed| placed.start <= step && step < placed.end).collect();
     live.sort_by_key(|placed| placed.offset);
     let (mut free, mut largest, mut end) = (0, 0, 0);

@@ -74,6 +74,13 @@ pub(crate) struct TensorBox {
 }
 
 /// A run, to be drawn.
+///
+/// ```
+/// use vramkit_report::RunDocument;
+///
+/// let other = serde_json::json!({ "schema": "vramkit.plan/1" });
+/// assert!(RunDocument::from_json(&other).is_err()); // it lacks what a page of a run shows
+/// ```
 #[derive(Clone, Debug, Deserialize)]
 pub struct RunDocument {
     pub(crate) name: String,

@@ -12,6 +12,22 @@
 //! One thread serves; readings are made on another. Connections, headers, bodies and what a slow reader may be behind are
 //! bounded, and whoever does not read is dropped. On loopback only requests that name a loopback host are served; on any
 //! other address a token is required.
+//!
+//! ```
+//! use std::time::Duration;
+//! use vramkit_serve::{ServeConfig, serve};
+//! use vramkit_watch::{WatchConfig, Watcher};
+//!
+//! let watcher = Watcher::of_this_machine(WatchConfig::default())?;
+//! let config = ServeConfig {
+//!     listen: "127.0.0.1:0".parse()?,
+//!     token: None,
+//!     interval: Duration::from_secs(2),
+//!     record: None,
+//! };
+//! serve(&config, watcher, |address| assert!(address.ip().is_loopback()), std::future::ready(()))?; // and ends at once
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
 
 mod config;
 mod guard;

@@ -4,6 +4,19 @@
 //! [`check_pool`]); series, ledgers and programs with and without leaks, all synthetic ([`series`](fn@series),
 //! [`Program`]); a pool that is full ([`fill_pool_to_fraction`]). Never here: anything that a program needs outside its
 //! tests.
+//!
+//! ```
+//! use std::sync::Arc;
+//! use vramkit::{ByteSize, device::SimulatedDevice, orchestrator::MemoryOrchestrator, pool::DeviceMemoryPool};
+//! use vramkit_testing::fill_pool_to_fraction;
+//!
+//! let capacity = ByteSize::mib(64);
+//! let pool = DeviceMemoryPool::new(Arc::new(SimulatedDevice::new(capacity)), capacity)?;
+//! let orchestrator = MemoryOrchestrator::new(Arc::new(pool));
+//! fill_pool_to_fraction(&orchestrator, 0.85)?;
+//! assert!((orchestrator.pool().used_fraction() - 0.85).abs() < 1e-5);
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
 
 #![forbid(unsafe_code)]
 

@@ -11,6 +11,18 @@ use vramkit::units::ByteSize;
 const STEP: u64 = 10;
 
 /// One simulated program.
+///
+/// ```
+/// use vramkit::pressure::leak::OwnerLeaks;
+/// use vramkit_testing::Program;
+///
+/// let (mut program, mut leaks) = (Program::new(true, 1), OwnerLeaks::default());
+/// while let Some((now, ledger)) = program.step() {
+///     leaks.check(now, &ledger);
+/// }
+/// let (tag, _since) = program.leak.expect("it was asked to leak");
+/// assert!(leaks.suspected().any(|leak| leak.tag == tag));
+/// ```
 pub struct Program {
     tags: Vec<Tag>,
     random: Random,

@@ -3,6 +3,13 @@
 use vramkit::units::SplitMix64;
 
 /// A sequence of draws.
+///
+/// ```
+/// use vramkit_testing::Random;
+///
+/// let mut random = Random::new(7);
+/// assert!((2.0..3.0).contains(&random.between(2.0, 3.0)));
+/// ```
 #[derive(Clone, Debug)]
 pub struct Random(SplitMix64);
 

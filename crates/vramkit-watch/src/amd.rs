@@ -19,6 +19,15 @@ const FULL_LOOK: u64 = 10;
 const MOST_FILES: usize = 4096;
 
 /// See the module's first lines.
+///
+/// ```
+/// use vramkit_watch::Source;
+/// use vramkit_watch::amd::AmdSource;
+///
+/// let readings = AmdSource::default().read();
+/// // What is not on this machine is said to be unavailable, with the reason.
+/// assert!(readings.devices.iter().all(|device| !device.device.id.is_empty()));
+/// ```
 #[derive(Debug)]
 pub struct AmdSource {
     root: PathBuf,

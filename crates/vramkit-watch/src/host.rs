@@ -11,6 +11,15 @@ use vramkit::monitor::{DeviceName, Stall, StallTimes, Usage};
 use crate::source::{DeviceReading, Readings, Source, Unavailable};
 
 /// See the module's first lines.
+///
+/// ```
+/// use vramkit_watch::Source;
+/// use vramkit_watch::host::HostSource;
+///
+/// let readings = HostSource::default().read();
+/// // What is not on this machine is said to be unavailable, with the reason.
+/// assert!(readings.devices.iter().all(|device| !device.device.id.is_empty()));
+/// ```
 #[derive(Clone, Debug)]
 pub struct HostSource {
     root: PathBuf,

@@ -12,6 +12,16 @@
 //!
 //! A [`Source`] never fails as a whole: what it cannot read is a missing number with a reason, or an entry in the tick's
 //! list of what is unavailable. [`record`] keeps ticks on disk.
+//!
+//! ```
+//! use std::time::Duration;
+//! use vramkit_watch::{WatchConfig, Watcher};
+//!
+//! let mut watcher = Watcher::of_this_machine(WatchConfig::default())?;
+//! let tick = watcher.tick(Duration::ZERO);
+//! assert!(tick.devices.len() + tick.unavailable.len() > 0); // what is not here says why
+//! # Ok::<(), vramkit::pressure::LadderError>(())
+//! ```
 
 pub mod amd;
 mod holders;

@@ -30,6 +30,15 @@ const RETRY: Duration = Duration::from_secs(30);
 const MOST: u32 = 64;
 
 /// See the module's first lines.
+///
+/// ```
+/// use vramkit_watch::Source;
+/// use vramkit_watch::NvmlSource;
+///
+/// let readings = NvmlSource::default().read();
+/// // What is not on this machine is said to be unavailable, with the reason.
+/// assert!(readings.devices.iter().all(|device| !device.device.id.is_empty()));
+/// ```
 pub struct NvmlSource {
     path: OsString,
     library: Result<Nvml, String>,

@@ -9,6 +9,13 @@ use vramkit::monitor::publish::{PublishedReader, folders};
 use crate::source::{Readings, Source};
 
 /// Asks every publishing process at every read.
+///
+/// ```
+/// use vramkit_watch::{PublishedPools, Source};
+///
+/// let mut nobody = PublishedPools::of("/nonexistent".into());
+/// assert!(nobody.read().pools.is_empty());
+/// ```
 #[derive(Clone, Debug, Default)]
 pub struct PublishedPools {
     only: Option<PathBuf>,

@@ -13,6 +13,15 @@ const FRESH: u64 = 16;
 const MOST: usize = 8192;
 
 /// See the module's first lines.
+///
+/// ```
+/// use vramkit_watch::Processes;
+///
+/// let mut processes = Processes::default();
+/// processes.begin();
+/// let (name, _container) = processes.describe(std::process::id());
+/// assert!(name.value.is_some() || name.unavailable.is_some());
+/// ```
 #[derive(Debug)]
 pub struct Processes {
     root: PathBuf,

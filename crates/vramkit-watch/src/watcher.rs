@@ -45,6 +45,18 @@ impl Default for WatchConfig {
 }
 
 /// Reads sources and judges what they say.
+///
+/// ```
+/// use std::time::Duration;
+/// use vramkit_watch::host::HostSource;
+/// use vramkit_watch::{WatchConfig, Watcher};
+///
+/// let mut watcher = Watcher::new(vec![Box::new(HostSource::default())], WatchConfig::default())?;
+/// let tick = watcher.tick(Duration::ZERO);
+/// let next = watcher.period(&tick, Duration::from_secs(1)); // sooner as headroom shrinks
+/// assert!(next <= Duration::from_secs(1));
+/// # Ok::<(), vramkit::pressure::LadderError>(())
+/// ```
 pub struct Watcher {
     config: WatchConfig,
     sources: Vec<Box<dyn Source>>,

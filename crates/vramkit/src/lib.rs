@@ -23,6 +23,28 @@
 //!
 //! In: lifetimes, a device, a ladder, what a step does. Out: memory at planned places, and what is found as values and typed
 //! events. Never here: printing, an option of a program, a format of a model's file.
+//!
+//! ```
+//! use std::sync::Arc;
+//! use vramkit::{ByteSize, device::SimulatedDevice, pool::DeviceMemoryPool};
+//! use vramkit::orchestrator::{MemoryOrchestrator, Verify, execute};
+//! use vramkit::plan::{Model, Schedule, Step, TensorLifetime};
+//!
+//! let capacity = ByteSize::mib(64);
+//! let pool = Arc::new(DeviceMemoryPool::new(Arc::new(SimulatedDevice::new(capacity)), capacity)?);
+//! let orchestrator = MemoryOrchestrator::new(pool);
+//! let tensors = vec![
+//!     TensorLifetime::new("net", "a", 0, 2, ByteSize::mib(8)),
+//!     TensorLifetime::new("net", "b", 1, 3, ByteSize::mib(8)),
+//!     TensorLifetime::new("net", "c", 2, 4, ByteSize::mib(8)),
+//! ];
+//! let net = Model { name: "net".into(), weights: ByteSize::ZERO, start: Step(0), tensors };
+//! let plan = orchestrator.plan(&[net], Schedule::Sequential)?;
+//! assert_eq!(plan.arena_size, ByteSize::mib(16)); // a and c share
+//! let report = execute(&orchestrator, &plan, 1, Verify::Full, &|_| {})?;
+//! assert_eq!((report.verified_tensors, report.aliasing_violations), (3, 0));
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
 
 #![forbid(unsafe_code)]
 

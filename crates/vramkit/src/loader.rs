@@ -13,14 +13,14 @@
 //!
 //! use vramkit::ByteSize;
 //! use vramkit::device::HostDevice;
-//! use vramkit::loader::{LoadOptions, ReadFailure, WeightSource, WeightTensor, load_weights};
+//! use vramkit::loader::{LoadOptions, ReadFailure, WeightSource, SourceTensor, load_weights};
 //! use vramkit::pool::{DeviceMemoryPool, Request};
 //!
 //! struct Ones;
 //!
 //! impl WeightSource for Ones {
-//!     fn tensors(&self) -> Vec<WeightTensor> {
-//!         vec![WeightTensor::new("embedding", ByteSize::new(600)), WeightTensor::new("norm", ByteSize::new(8))]
+//!     fn tensors(&self) -> Vec<SourceTensor> {
+//!         vec![SourceTensor::new("embedding", ByteSize::new(600)), SourceTensor::new("norm", ByteSize::new(8))]
 //!     }
 //!
 //!     fn read(&self, _tensor: usize, _offset: u64, into: &mut [u8]) -> Result<(), ReadFailure> {
@@ -48,15 +48,22 @@ use crate::units::ByteSize;
 pub type ReadFailure = Box<dyn std::error::Error + Send + Sync>;
 
 /// A tensor of a source.
+///
+/// ```
+/// use vramkit::{ByteSize, loader::SourceTensor};
+///
+/// let tensor = SourceTensor::new("layers.0.attention.query", ByteSize::mib(32));
+/// assert_eq!(tensor.size, ByteSize::mib(32));
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct WeightTensor {
+pub struct SourceTensor {
     /// Its name, for errors and progress.
     pub name: Arc<str>,
     /// Its size in the source, and so in memory.
     pub size: ByteSize,
 }
 
-impl WeightTensor {
+impl SourceTensor {
     /// Of this name and size.
     pub fn new(name: &str, size: ByteSize) -> Self {
         Self { name: name.into(), size }
@@ -66,7 +73,7 @@ impl WeightTensor {
 /// Where weights come from: a file of some format, a network, a test.
 pub trait WeightSource: Send + Sync {
     /// The tensors, in the order in which they are to lie in memory.
-    fn tensors(&self) -> Vec<WeightTensor>;
+    fn tensors(&self) -> Vec<SourceTensor>;
 
     /// Reads as many bytes of a tensor (an index into [`tensors`](Self::tensors)) as `into` is long, from the byte `offset`
     /// of the tensor on. They lie in it; they are asked for in order, each once.
@@ -208,9 +215,9 @@ pub enum LoadError {
 }
 
 /// Where each tensor begins in its model's weights: one behind another, without gaps.
-pub fn weight_offsets(tensors: &[WeightTensor]) -> Vec<ByteSize> {
+pub fn weight_offsets(tensors: &[SourceTensor]) -> Vec<ByteSize> {
     let mut next = ByteSize::ZERO;
-    let place = |tensor: &WeightTensor| {
+    let place = |tensor: &SourceTensor| {
         let offset = next;
         next = offset.checked_add(tensor.size).unwrap_or(ByteSize::MAX);
         offset
@@ -254,7 +261,7 @@ struct Load<'a> {
 }
 
 impl Load<'_> {
-    fn tensor(&mut self, index: usize, tensor: &WeightTensor, offset: u64) -> Result<(), LoadError> {
+    fn tensor(&mut self, index: usize, tensor: &SourceTensor, offset: u64) -> Result<(), LoadError> {
         let mut at = 0;
         while at < tensor.size.bytes() {
             let chunk = self.options.chunk.bytes().min(tensor.size.bytes() - at);
@@ -276,7 +283,7 @@ impl Load<'_> {
     fn chunk(
         &mut self,
         index: usize,
-        tensor: &WeightTensor,
+        tensor: &SourceTensor,
         (offset, at): (u64, u64),
         length: usize,
     ) -> Result<(), LoadError> {

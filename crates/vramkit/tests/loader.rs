@@ -40,8 +40,8 @@ fn byte(at: u64) -> u8 {
 }
 
 impl WeightSource for Generated {
-    fn tensors(&self) -> Vec<WeightTensor> {
-        let tensor = |(i, &size)| WeightTensor::new(&format!("t{i}"), ByteSize::new(size));
+    fn tensors(&self) -> Vec<SourceTensor> {
+        let tensor = |(i, &size)| SourceTensor::new(&format!("t{i}"), ByteSize::new(size));
         self.sizes.iter().enumerate().map(tensor).collect()
     }
 
@@ -246,8 +246,8 @@ fn a_device_that_is_lost_on_the_way_is_named_with_the_tensor_and_the_byte() {
 struct Broken;
 
 impl WeightSource for Broken {
-    fn tensors(&self) -> Vec<WeightTensor> {
-        vec![WeightTensor::new("t", ByteSize::new(6257))]
+    fn tensors(&self) -> Vec<SourceTensor> {
+        vec![SourceTensor::new("t", ByteSize::new(6257))]
     }
 
     fn read(&self, _: usize, _: u64, _: &mut [u8]) -> Result<(), ReadFailure> {

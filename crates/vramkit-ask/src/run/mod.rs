@@ -8,11 +8,12 @@ mod report;
 mod session;
 mod shortage;
 mod trace_sinks;
+mod weights;
 
 pub use answer::RunAnswer;
 pub use error::RunError;
 pub use question::{PreparedRun, RunQuestion, run};
-pub use report::{RunReport, SampleReport, ViolationReport};
+pub use report::{RunReport, SampleReport, UnreadWeights, ViolationReport};
 pub use session::{Session, SessionModel};
 pub use shortage::{Alternative, CapacityShortage};
 pub use trace_sinks::{TraceFormat, TraceSinks};

@@ -81,6 +81,7 @@ impl RunQuestion {
             model,
             standing: Standing { priority: settings.priority, ..Standing::default() },
             degrade_to_ratio: settings.degrade_to_ratio,
+            weights: settings.weights,
         });
         let session = Session {
             name,

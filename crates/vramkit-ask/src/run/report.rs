@@ -34,6 +34,12 @@ pub struct RunReport {
     pub repetitions: u32,
     /// The weights of all models.
     pub weights_bytes: ByteSize,
+    /// Bytes of weights that were read from the models' files, every time that a model was bound. What is not read is taken
+    /// and left as it is.
+    pub weights_read_bytes: ByteSize,
+    /// Models whose file's weights were not read, though there is memory for them.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub weights_unread: Vec<UnreadWeights>,
     /// What the models need in one arena: the arena and all weights.
     pub together_bytes: ByteSize,
     /// What they would need each for itself, as well as that can be done: their live peaks and all weights.
@@ -77,6 +83,17 @@ pub struct RunReport {
     pub decisions: Vec<TraceEvent>,
     /// How many older decisions and samples are not among these.
     pub dropped: Dropped,
+}
+
+/// Weights of a model that stayed in its file.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[non_exhaustive]
+pub struct UnreadWeights {
+    /// The model.
+    pub model: String,
+    /// Why they cannot be read.
+    pub reason: String,
 }
 
 /// A tensor that was not intact.

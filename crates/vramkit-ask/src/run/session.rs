@@ -10,10 +10,12 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
 use vramkit::ByteSize;
 use vramkit::device::{Backing, DeviceKind, SimulatedDevice};
+use vramkit::loader::LoadOptions;
 use vramkit::orchestrator::{
     DegradeRequest, ExecutionError, ExecutionReport, MemoryOrchestrator, PolicyLadder, Standing, Verify,
     execute_or_rehearse,
@@ -23,11 +25,13 @@ use vramkit::plan::{AllocationPlan, MemoryPlanner, Model, Schedule};
 use vramkit::pool::DeviceMemoryPool;
 use vramkit::pressure::PressureLevel;
 use vramkit::trace::{Event, TraceCollector};
+use vramkit_models::Weights;
 
 use super::answer::RunAnswer;
 use super::error::RunError;
-use super::report::{RunReport, SampleReport, ViolationReport};
+use super::report::{RunReport, SampleReport, UnreadWeights, ViolationReport};
 use super::shortage;
+use super::weights::FileWeights;
 
 /// How many violations a report lists.
 const LISTED_VIOLATIONS: usize = 20;
@@ -41,6 +45,8 @@ pub struct SessionModel {
     pub standing: Standing,
     /// When asked to degrade, it makes do with this part of its tensors' sizes, 0..1.
     pub degrade_to_ratio: Option<f64>,
+    /// Where its weights are read from whenever it is bound, where they are in a file.
+    pub weights: Option<Arc<Weights>>,
 }
 
 /// A workload that comes from no file, and how to run it.
@@ -59,7 +65,7 @@ pub struct SessionModel {
 ///     Model { name: "m".into(), weights: ByteSize::mib(4), start: Step(0), tensors: Vec::new() };
 /// let session = Session {
 ///     name: "one".to_owned(),
-///     models: vec![SessionModel { model, standing: Standing::default(), degrade_to_ratio: None }],
+///     models: vec![SessionModel { model, standing: Standing::default(), degrade_to_ratio: None, weights: None }],
 ///     schedule: Schedule::Sequential,
 ///     device: Arc::new(SimulatedDevice::new(ByteSize::mib(64))),
 ///     capacity: Some(ByteSize::mib(16)),
@@ -131,6 +137,17 @@ impl Session {
                 orchestrator.on_degrade(&entry.model.name, move |request| Some(scaled(request, ratio)));
             }
         }
+        let (weights_read, mut weights_unread) = (Arc::new(AtomicU64::new(0)), Vec::new());
+        // Where no memory is, nothing is read into it.
+        if !self.dry_run && info.kind != DeviceKind::Simulated {
+            for entry in &self.models {
+                let (name, Some(weights)) = (&entry.model.name, entry.weights.clone()) else { continue };
+                match FileWeights::new(weights, entry.model.weights, weights_read.clone()) {
+                    Ok(source) => orchestrator.load_from(name, source, LoadOptions::default()),
+                    Err(reason) => weights_unread.push(UnreadWeights { model: name.to_string(), reason }),
+                }
+            }
+        }
         orchestrator.sample();
         let verify = (!self.dry_run).then_some(self.verify);
         let executed = bind_and_execute(&orchestrator, &plan, self.repetitions, verify, progress);
@@ -169,6 +186,8 @@ impl Session {
             reduction_of_sum_of_sizes_ratio: plan.reduction_of(plan.sum_of_sizes()),
             reduction_of_sum_of_peaks_ratio: plan.reduction_of(plan.sum_of_peaks()),
             weights_bytes: weights,
+            weights_read_bytes: ByteSize::new(weights_read.load(Relaxed)),
+            weights_unread,
             together_bytes: together,
             apart_bytes: apart,
             reduction_of_apart_ratio: if apart.is_zero() { 0.0 } else { 1.0 - together.ratio_of(apart) },

@@ -38,7 +38,8 @@ fn three_models() -> Vec<Model> {
 }
 
 fn session(device: Arc<dyn Backing>, models: Vec<Model>, schedule: Schedule, capacity: ByteSize) -> Session {
-    let entry = |model| SessionModel { model, standing: Standing::default(), degrade_to_ratio: None };
+    let entry =
+        |model| SessionModel { model, standing: Standing::default(), degrade_to_ratio: None, weights: None };
     Session {
         name: "test".to_owned(),
         models: models.into_iter().map(entry).collect(),

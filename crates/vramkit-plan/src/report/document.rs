@@ -7,6 +7,16 @@ use vramkit_units::{ByteSize, Step};
 use crate::lifetime::Schedule;
 
 /// A plan: `vramkit.plan/1`.
+///
+/// ```
+/// use vramkit_plan::report::{PlanReport, ReportOptions};
+/// use vramkit_plan::{MemoryPlanner, Schedule};
+///
+/// let nothing = MemoryPlanner::new().plan(&[], Schedule::Fixed)?;
+/// let report = PlanReport::new(&nothing, &ReportOptions::default());
+/// assert_eq!((report.schema, report.proven_optimal), ("vramkit.plan/1", true));
+/// # Ok::<(), vramkit_plan::LifetimeError>(())
+/// ```
 #[derive(Clone, Debug, Serialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[non_exhaustive]

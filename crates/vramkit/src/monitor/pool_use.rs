@@ -7,6 +7,17 @@ use crate::pool::{DeviceMemoryPool, LedgerEntry, OwnerUse, PoolStats};
 use crate::stall::StallTimes;
 
 /// A pool and who holds it.
+///
+/// ```
+/// # use std::sync::Arc;
+/// # use vramkit::{ByteSize, device::SimulatedDevice, pool::DeviceMemoryPool};
+/// use vramkit::monitor::PoolUse;
+///
+/// let device = Arc::new(SimulatedDevice::new(ByteSize::mib(64)));
+/// let pool = DeviceMemoryPool::new(device, ByteSize::mib(64))?;
+/// assert_eq!(PoolUse::of("kv", &pool).stats.capacity_bytes, ByteSize::mib(64));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct PoolUse {

@@ -69,6 +69,21 @@ const LARGEST: u64 = 8 << 20;
 const MOST: usize = 256;
 
 /// Answers for some pools until it is dropped. Pools that are gone are left out.
+///
+/// ```
+/// # use std::sync::Arc;
+/// # use vramkit::{ByteSize, device::SimulatedDevice, pool::DeviceMemoryPool};
+/// use vramkit::monitor::publish::Publisher;
+///
+/// let device = Arc::new(SimulatedDevice::new(ByteSize::mib(64)));
+/// let pool = Arc::new(DeviceMemoryPool::new(device, ByteSize::mib(64))?);
+/// # let folder = std::env::temp_dir().join(format!("vramkit-doc-{}", std::process::id()));
+/// # std::fs::create_dir_all(&folder)?;
+/// let shown = Publisher::within(&folder, &[("kv", &pool)])?; // `new` for the folder that `vramkit top` reads
+/// drop(shown); // and it is gone
+/// # std::fs::remove_dir_all(&folder)?;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug)]
 pub struct Publisher {
     path: PathBuf,

@@ -31,6 +31,14 @@ impl From<DeviceInfo> for DeviceName {
 }
 
 /// How much memory there is and who has it, from one reading.
+///
+/// ```
+/// use vramkit::device::Origin;
+/// use vramkit::monitor::Usage;
+///
+/// let usage = Usage::unavailable(Origin::Nvml, "no driver");
+/// assert_eq!(usage.used_ratio(), None); // never 0 for what is not known
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Usage {

@@ -31,6 +31,17 @@ use crate::units::ByteSize;
 
 /// Watches one source: checks limits, keeps snapshots, cleans up, counts generations, and knows which models should need how
 /// much. Cheap to clone; clones are the same monitor. See the [module](super) for an example.
+///
+/// ```
+/// # use std::sync::Arc;
+/// # use vramkit::{ByteSize, device::SimulatedDevice};
+/// use vramkit::monitor::{DeviceSource, VramMonitor};
+///
+/// let card = Arc::new(SimulatedDevice::new(ByteSize::gib(24)));
+/// let monitor = VramMonitor::new(Arc::new(DeviceSource(card)));
+/// assert_eq!(monitor.can_allocate(ByteSize::gib(30), 0.10), Some(false));
+/// assert!(monitor.register_model("llama", ByteSize::gib(16)).is_ok());
+/// ```
 #[derive(Clone)]
 pub struct VramMonitor {
     shared: Arc<Shared>,

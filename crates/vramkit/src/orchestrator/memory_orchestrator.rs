@@ -173,7 +173,7 @@ impl MemoryOrchestrator {
     /// use std::sync::Arc;
     ///
     /// use vramkit::device::SimulatedDevice;
-    /// use vramkit::loader::{LoadOptions, ReadFailure, WeightSource, WeightTensor};
+    /// use vramkit::loader::{LoadOptions, ReadFailure, WeightSource, SourceTensor};
     /// use vramkit::orchestrator::MemoryOrchestrator;
     /// use vramkit::plan::{Model, Schedule, TensorLifetime};
     /// use vramkit::pool::DeviceMemoryPool;
@@ -182,8 +182,8 @@ impl MemoryOrchestrator {
     /// struct Sevens;
     ///
     /// impl WeightSource for Sevens {
-    ///     fn tensors(&self) -> Vec<WeightTensor> {
-    ///         vec![WeightTensor::new("w", ByteSize::new(1000))]
+    ///     fn tensors(&self) -> Vec<SourceTensor> {
+    ///         vec![SourceTensor::new("w", ByteSize::new(1000))]
     ///     }
     ///
     ///     fn read(&self, _tensor: usize, _offset: u64, into: &mut [u8]) -> Result<(), ReadFailure> {
