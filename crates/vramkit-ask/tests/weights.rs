@@ -16,7 +16,7 @@ fn number(field: u8, value: u8) -> Vec<u8> {
     vec![field << 3, value]
 }
 
-/// `y = x + w` over four floats, with `w` in the file, or said to be in another one.
+/// `y = x + w` over four floats, with the values of `w`, or without.
 fn model(values: Option<&[f32; 4]>) -> Vec<u8> {
     let shape = field(2, &field(1, &number(1, 4)));
     let value = |name: &str| {
@@ -24,12 +24,7 @@ fn model(values: Option<&[f32; 4]>) -> Vec<u8> {
         [field(1, name.as_bytes()), field(2, &field(1, &tensor))].concat()
     };
     let node = [field(1, b"x"), field(1, b"w"), field(2, b"y"), field(4, b"Add")].concat();
-    let entry =
-        |key: &str, value: &str| field(13, &[field(1, key.as_bytes()), field(2, value.as_bytes())].concat());
-    let data = match values {
-        Some(values) => field(9, &values.map(f32::to_le_bytes).concat()),
-        None => [entry("location", "gone.bin"), number(14, 1)].concat(),
-    };
+    let data = values.map_or_else(Vec::new, |values| field(9, &values.map(f32::to_le_bytes).concat()));
     let weight = [number(1, 4), number(2, 1), field(8, b"w"), data].concat();
     let graph = [field(1, &node), field(5, &weight), field(11, &value("x")), field(12, &value("y"))].concat();
     let opset = field(8, &number(2, 17));

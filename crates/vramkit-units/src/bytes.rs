@@ -37,7 +37,9 @@ pub enum ParseSizeError {
     )]
     NoNumber(String),
     /// The unit is not known.
-    #[error("`{unit}` in `{text}` is not a unit of size: use B, kB, KiB, MB, MiB, GB, GiB, TB or TiB")]
+    #[error(
+        "`{unit}` in `{text}` is not a unit of size: use B, kB, KiB, MB, MiB, GB, GiB, TB, TiB, PB, PiB, EB or EiB"
+    )]
     UnknownUnit {
         /// The whole text.
         text: String,
@@ -50,16 +52,20 @@ pub enum ParseSizeError {
 }
 
 /// The units that sizes are read in, longest name first where one ends another.
-const UNITS: [(&str, u64); 10] = [
+const UNITS: [(&str, u64); 14] = [
     ("KiB", 1 << 10),
     ("MiB", 1 << 20),
     ("GiB", 1 << 30),
     ("TiB", 1 << 40),
+    ("PiB", 1 << 50),
+    ("EiB", 1 << 60),
     ("kB", 1_000),
     ("KB", 1_000),
     ("MB", 1_000_000),
     ("GB", 1_000_000_000),
     ("TB", 1_000_000_000_000),
+    ("PB", 1_000_000_000_000_000),
+    ("EB", 1_000_000_000_000_000_000),
     ("B", 1),
 ];
 
@@ -102,6 +108,11 @@ impl ByteSize {
     /// The sum, or `None` when it passes 2^64 - 1.
     pub fn checked_add(self, other: Self) -> Option<Self> {
         self.0.checked_add(other.0).map(Self)
+    }
+
+    /// The sum, or the largest size where it passes 2^64 - 1.
+    pub const fn saturating_add(self, other: Self) -> Self {
+        Self(self.0.saturating_add(other.0))
     }
 
     /// The difference, or zero where `other` is larger.

@@ -150,7 +150,7 @@ impl LedgerEntry {
     pub fn older_than(&self, age: Duration) -> ByteSize {
         // A class `i` begins at 2^(i-1) seconds.
         let class = if age.is_zero() { 0 } else { (age.as_secs_f64().log2().ceil().max(0.0) as usize) + 1 };
-        self.by_age_bytes.iter().skip(class).copied().sum()
+        self.by_age_bytes.iter().skip(class).copied().fold(ByteSize::ZERO, ByteSize::saturating_add)
     }
 }
 

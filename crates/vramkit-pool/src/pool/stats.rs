@@ -61,7 +61,8 @@ pub struct PoolStats {
 impl PoolStats {
     /// Bytes not granted.
     pub fn available_bytes(&self) -> ByteSize {
-        self.capacity_bytes - self.used_bytes
+        // Numbers that were read from elsewhere may say anything.
+        self.capacity_bytes.saturating_sub(self.used_bytes)
     }
 
     /// Hits of all grants; `None` before the first.

@@ -137,7 +137,9 @@ impl OwnerLeaks {
         self.last = Some(now);
         let mut held: HashMap<(&Holder, Purpose), ByteSize> = HashMap::new();
         for entry in ledger {
-            *held.entry((&entry.model, entry.purpose)).or_default() += entry.granted_bytes;
+            let sum = held.entry((&entry.model, entry.purpose)).or_default();
+            // A ledger may be what another process says.
+            *sum = sum.saturating_add(entry.granted_bytes);
         }
         let mut events = Vec::new();
         for entry in ledger {
