@@ -9,7 +9,7 @@ use vramkit_units::ByteSize;
 /// use vramkit_plan::{Buffer, ByteSize, Placement, Problem};
 ///
 /// let buffer = |start, end| Buffer { start, end, size: ByteSize::mb(5), alignment: 256, pinned: None };
-/// let problem = Problem { buffers: vec![buffer(0, 2), buffer(1, 3), buffer(2, 4)], ..Problem::default() };
+/// let problem = Problem { buffers: vec![buffer(0, 2), buffer(1, 3), buffer(2, 4)], gaps: vec![], ranks: 4 };
 /// let placement = Placement::new(&problem, vec![ByteSize::ZERO, ByteSize::mb(5), ByteSize::ZERO]);
 /// assert_eq!(placement.arena, problem.max_load());
 /// ```

@@ -38,7 +38,6 @@ pub struct RunReport {
     /// and left as it is.
     pub weights_read_bytes: ByteSize,
     /// Models whose file's weights were not read, though there is memory for them.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
     pub weights_unread: Vec<UnreadWeights>,
     /// What the models need in one arena: the arena and all weights.
     pub together_bytes: ByteSize,
