@@ -13,6 +13,7 @@ fn replay_keeps_its_contract() {
         "pow2",
         "best-fit",
         "first-fit",
+        "buddy",
         "pytorch",
         "pytorch-expandable",
         "offline",

@@ -1,3 +1,4 @@
+mod rules;
 mod weights;
 
 use std::collections::BTreeMap;

@@ -142,6 +142,7 @@ pub(super) fn apply(node: &Node<'_>, opset: i64, inference: &dyn Bodies) -> Opti
         "ReduceL1" | "ReduceL2" | "ReduceLogSum" | "ReduceLogSumExp" | "ReduceMax" | "ReduceMean"
         | "ReduceMin" | "ReduceProd" | "ReduceSum" | "ReduceSumSquare" => reduce::reduce(node, op),
         "NegativeLogLikelihoodLoss" | "SoftmaxCrossEntropyLoss" => reduce::loss(node, op),
+        "TfIdfVectorizer" => reduce::n_grams(node),
         "RNN" => recurrent::recurrent(node, 1),
         "GRU" => recurrent::recurrent(node, 3),
         "LSTM" => recurrent::recurrent(node, 4),

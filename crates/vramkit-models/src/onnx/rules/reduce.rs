@@ -54,3 +54,19 @@ pub(super) fn loss(node: &Node<'_>, op: &str) -> Outputs {
     }
     Ok(outputs)
 }
+
+/// Counts of n-grams along the last axis, each at the place that `ngram_indexes` gives it.
+pub(super) fn n_grams(node: &Node<'_>) -> Outputs {
+    let places = node.ints("ngram_indexes").ok_or("attribute `ngram_indexes` is missing")?;
+    if let Some(place) = places.iter().find(|&&place| place < 0) {
+        return Err(format!("attribute `ngram_indexes` has {place}, which is negative"));
+    }
+    let last = places.iter().max().ok_or("attribute `ngram_indexes` is empty")?;
+    let counts = last.checked_add(1).ok_or("too many elements")?;
+    let shape = match *node.input(0)?.shape {
+        [_] => vec![counts],
+        [batch, _] => vec![batch, counts],
+        ref shape => return Err(format!("a list or a batch of lists is needed, not {shape:?}")),
+    };
+    Ok(vec![Some(Fact::new(DataType::FLOAT, shape))])
+}
