@@ -38,7 +38,7 @@ impl ReplayQuestion {
     /// use vramkit_ask::ReplayQuestion;
     ///
     /// let policies = ReplayQuestion::policies(&["offline", "all"])?;
-    /// assert_eq!((policies[0].as_str(), policies.len()), ("offline", 10));
+    /// assert_eq!((policies[0].as_str(), policies.len()), ("offline", 9));
     /// # Ok::<(), vramkit_ask::QuestionError>(())
     /// ```
     ///

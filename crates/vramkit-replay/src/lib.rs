@@ -3,7 +3,7 @@
 //! ```text
 //! file ──► read (text, CSV, JSON Lines, pickle) ──► Trace ──► replay ──► how much memory each policy took
 //!                                                               ▲
-//!                                              policy (vramkit's pool, best fit, buddies, PyTorch's, a plan)
+//!                                              policy (vramkit's pool, best fit, PyTorch's, a plan)
 //! ```
 //!
 //! In: a file. Out: traces, and a report a policy. Never here: a device, or a program that runs.
@@ -23,7 +23,6 @@
 //! ```
 
 mod best_fit;
-mod buddy;
 mod fault;
 mod pickle;
 mod place;

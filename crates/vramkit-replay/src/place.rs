@@ -7,7 +7,6 @@ use vramkit_pool::pool::SizeClasses;
 use vramkit_units::{ByteSize, Step};
 
 use crate::best_fit::BestFit;
-use crate::buddy::Buddy;
 use crate::policy::{FirstFit, Policy, PolicyName, Pool};
 use crate::pytorch::{self, Expandable, Native};
 use crate::trace::{Operation, Trace};
@@ -74,7 +73,6 @@ pub(crate) fn with_policy<A: Act>(
         PolicyName::Pow2 => act.act(pool(SizeClasses::PowersOfTwo { steps: 8 })),
         PolicyName::BestFit => act.act(BestFit::new(size.bytes())),
         PolicyName::FirstFit => act.act(FirstFit(BestFit::new(size.bytes()))),
-        PolicyName::Buddy => act.act(Buddy::new(size.bytes())),
         PolicyName::Pytorch => act.act(Native::new(size.bytes())),
         PolicyName::PytorchExpandable => act.act(Expandable::new(size.bytes())),
         PolicyName::Offline => return None,

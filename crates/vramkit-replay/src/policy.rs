@@ -27,8 +27,6 @@ pub enum PolicyName {
     BestFit,
     /// The lowest free block that fits.
     FirstFit,
-    /// A buddy allocator: powers of two from the pool's alignment on, halved and joined.
-    Buddy,
     /// PyTorch's caching allocator.
     Pytorch,
     /// PyTorch's caching allocator with expandable segments.
@@ -39,14 +37,13 @@ pub enum PolicyName {
 
 impl PolicyName {
     /// All of them.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 9] = [
         Self::Default,
         Self::Exact,
         Self::Stepped,
         Self::Pow2,
         Self::BestFit,
         Self::FirstFit,
-        Self::Buddy,
         Self::Pytorch,
         Self::PytorchExpandable,
         Self::Offline,
@@ -61,7 +58,6 @@ impl PolicyName {
             Self::Pow2 => "pow2",
             Self::BestFit => "best-fit",
             Self::FirstFit => "first-fit",
-            Self::Buddy => "buddy",
             Self::Pytorch => "pytorch",
             Self::PytorchExpandable => "pytorch-expandable",
             Self::Offline => "offline",

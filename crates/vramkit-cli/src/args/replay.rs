@@ -10,7 +10,7 @@ use vramkit::ByteSize;
 /// Traces are text (a ID BYTES, f ID), RMM's CSV logs, what vramkit's pools record (JSON Lines) and PyTorch's CUDA
 /// memory snapshots (pickles, read without running anything in them), gzip or not. Takes no memory: each policy
 /// says how much it would have taken. Policies: default, exact, stepped, pow2 (vramkit's pool), best-fit, first-fit,
-/// buddy, pytorch, pytorch-expandable, offline (a plan of the whole trace, the floor), all.
+/// pytorch, pytorch-expandable, offline (a plan of the whole trace, the floor), all.
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
   vramkit replay examples/training.trace --policy all

@@ -13,7 +13,6 @@ fn replay_keeps_its_contract() {
         "pow2",
         "best-fit",
         "first-fit",
-        "buddy",
         "pytorch",
         "pytorch-expandable",
         "offline",
