@@ -134,6 +134,7 @@ fn add(
         }
     }
     module.mentioned.extend(module.uses.values().cloned());
+    module.mentioned.extend(module.globs.iter().cloned());
     modules.insert(path, module);
     Ok(())
 }

@@ -59,8 +59,12 @@ fn crates_import_as_drawn() {
     for folder in crates() {
         let text = std::fs::read_to_string(folder.join("Cargo.toml")).expect("a crate has a manifest");
         let manifest: toml::Table = text.parse().expect("a manifest is TOML");
-        let tables = ["dependencies", "build-dependencies"];
-        let own = tables.iter().filter_map(|table| manifest.get(*table)?.as_table());
+        let targets = manifest.get("target").and_then(toml::Value::as_table);
+        let roots = targets.into_iter().flat_map(toml::Table::values).filter_map(toml::Value::as_table);
+        let tables = roots.chain([&manifest]).flat_map(|root| {
+            ["dependencies", "build-dependencies"].into_iter().filter_map(|table| root.get(table)?.as_table())
+        });
+        let own = tables;
         let own = own.flat_map(toml::Table::keys).filter(|name| name.starts_with("vramkit")).cloned();
         found.insert(name(&folder), own.collect::<BTreeSet<String>>());
     }

@@ -35,10 +35,10 @@ impl ReplayQuestion {
     /// Policies of these names, each once and in this order; `all` is every one.
     ///
     /// ```
-    /// use vramkit_ask::ReplayQuestion;
+    /// use vramkit_ask::{PolicyName, ReplayQuestion};
     ///
     /// let policies = ReplayQuestion::policies(&["offline", "all"])?;
-    /// assert_eq!((policies[0].as_str(), policies.len()), ("offline", 9));
+    /// assert_eq!((policies[0].as_str(), policies.len()), ("offline", PolicyName::ALL.len()));
     /// # Ok::<(), vramkit_ask::QuestionError>(())
     /// ```
     ///

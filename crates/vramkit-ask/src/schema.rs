@@ -1,6 +1,7 @@
 //! JSON Schemas of the documents.
 
 use schemars::{Schema, schema_for};
+use serde_json::Value;
 
 use crate::{CapacityReport, DevicesReport, PlanReport, ReplayReport, RunReport};
 
@@ -34,7 +35,7 @@ pub enum Document {
 impl Document {
     /// Its JSON Schema.
     pub fn schema(self) -> Schema {
-        match self {
+        let mut schema = match self {
             Self::Plan => schema_for!(PlanReport),
             Self::Run => schema_for!(RunReport),
             Self::Replay => schema_for!(ReplayReport),
@@ -42,6 +43,36 @@ impl Document {
             Self::Devices => schema_for!(DevicesReport),
             Self::Top => schema_for!(vramkit_watch::Tick),
             Self::History => schema_for!(vramkit_watch::History),
+        };
+        schema.as_object_mut().into_iter().flatten().for_each(|(_, value)| without_examples(value));
+        if let Some(description) = schema.get_mut("description") {
+            prose(description);
         }
+        schema
+    }
+}
+
+/// Descriptions are the types' documentation, whose examples are of no use to a reader of the schema.
+fn without_examples(value: &mut Value) {
+    match value {
+        Value::Object(fields) => {
+            for (name, value) in fields {
+                if name == "description" {
+                    prose(value);
+                }
+                without_examples(value);
+            }
+        }
+        Value::Array(values) => values.iter_mut().for_each(without_examples),
+        _ => {}
+    }
+}
+
+/// Ends a description where its example begins.
+fn prose(description: &mut Value) {
+    if let Value::String(text) = description
+        && let Some(end) = text.find("```")
+    {
+        text.truncate(text[..end].trim_end().len());
     }
 }

@@ -49,7 +49,8 @@ fn weights_are_read_from_the_file_or_said_not_to_be() {
     assert_eq!((report.weights_unread, report.used_after_release_bytes), (vec![], ByteSize::ZERO));
 
     let simulated = run(folder.path(), "", DeviceChoice::Simulated);
-    assert_eq!((simulated.weights_read_bytes, simulated.weights_unread), (ByteSize::ZERO, vec![]));
+    assert_eq!(simulated.weights_read_bytes, ByteSize::ZERO);
+    assert_eq!(simulated.weights_unread[0].reason, "a simulated device has no memory behind it");
 
     let stated = run(folder.path(), "weights = 1000\n", DeviceChoice::Host);
     assert_eq!((stated.weights_bytes, stated.weights_read_bytes), (ByteSize::new(1000), ByteSize::ZERO));
@@ -58,5 +59,5 @@ fn weights_are_read_from_the_file_or_said_not_to_be() {
     std::fs::write(folder.path().join("m.onnx"), model(None)).unwrap();
     let absent = run(folder.path(), "", DeviceChoice::Host);
     assert_eq!((absent.weights_bytes, absent.weights_read_bytes), (ByteSize::new(16), ByteSize::ZERO));
-    assert!(absent.weights_unread[0].reason.starts_with("`w`: "), "{:?}", absent.weights_unread);
+    assert!(absent.weights_unread[0].reason.contains("weight `w`: "), "{:?}", absent.weights_unread);
 }

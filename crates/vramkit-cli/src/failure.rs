@@ -59,23 +59,11 @@ impl Failure {
         }
     }
 
-    /// Says why, on stderr, and what to try.
+    /// Says why, on stderr.
     pub fn print(&self) {
         if !self.is_broken_pipe() {
             let red = Style::new().bold().fg_color(Some(AnsiColor::Red.into()));
-            let hint = hint(self).map_or_else(String::new, |hint| format!("; {hint}"));
-            anstream::eprintln!("{red}error:{red:#} {self}{hint}");
+            anstream::eprintln!("{red}error:{red:#} {self}");
         }
     }
-}
-
-/// What to do about a failure, in the program's words: libraries say what is missing and know no options.
-fn hint(failure: &Failure) -> Option<String> {
-    let hint = match failure {
-        Failure::Serve(ServeError::TokenRequired(_)) => "give --token-file, or listen on 127.0.0.1",
-        Failure::Serve(ServeError::Listen { .. }) => "is another one running? try --listen 127.0.0.1:0",
-        Failure::Record(ReadRecordError::Line { .. }) => "recordings are written by `vramkit top --record`",
-        _ => return None,
-    };
-    Some(hint.to_owned())
 }

@@ -49,6 +49,7 @@ fn in_question(error: &QuestionError) -> String {
                 .to_owned()
         }
         QuestionError::StepTime(step) => format!("--step-seconds {step}: a step takes more than 0 seconds"),
+        QuestionError::ReplayWithoutLog => format!("{error}: --replay needs --lengths"),
         QuestionError::ReplayWithoutCapacity => "--replay needs a capacity".to_owned(),
         QuestionError::PictureWithoutCapacity => {
             "--svg draws risk against batch: it needs a capacity".to_owned()

@@ -6,7 +6,7 @@ use std::fmt::Write as _;
 
 use vramkit::ByteSize;
 use vramkit::trace::Dropped;
-use vramkit_ask::RunReport;
+use vramkit_ask::{RunReport, UnreadWeights};
 
 use crate::output::{BAD, BOLD, GOOD};
 use crate::plan_text::details;
@@ -86,7 +86,7 @@ pub fn describe_run(report: &RunReport) -> String {
     let good = |yes: bool| if yes { GOOD } else { BAD };
     if report.dry_run {
         let _ = writeln!(text, "{}{}", rehearsed(report), pressure(report));
-        return text;
+        return text + &unread(report);
     }
     let (clean, empty) =
         (good(report.aliasing_violations == 0), good(report.used_after_release_bytes.is_zero()));
@@ -99,11 +99,9 @@ pub fn describe_run(report: &RunReport) -> String {
         report.verified_tensors, report.aliasing_violations
     );
     if !report.weights_read_bytes.is_zero() {
-        let _ = writeln!(text, "  {} of weights read from files", report.weights_read_bytes);
+        let _ = writeln!(text, "  {} of weights loaded from models' files", report.weights_read_bytes);
     }
-    for unread in &report.weights_unread {
-        let _ = writeln!(text, "  {BAD}weights of `{}` not read{BAD:#}: {}", unread.model, unread.reason);
-    }
+    text += &unread(report);
     let system = match (report.system_peak_bytes, &report.system_peak_unavailable) {
         (Some(bytes), _) => format!("{} resident as the system says", bytes.grouped()),
         (None, Some(reason)) => format!("resident: not known, {reason}"),
@@ -135,4 +133,12 @@ pub fn describe_run(report: &RunReport) -> String {
         );
     }
     text
+}
+
+/// Models whose weights stay in their files, a line each.
+fn unread(report: &RunReport) -> String {
+    let line = |unread: &UnreadWeights| {
+        format!("  {BAD}weights of `{}` not read{BAD:#}: {}\n", unread.model, unread.reason)
+    };
+    report.weights_unread.iter().map(line).collect()
 }

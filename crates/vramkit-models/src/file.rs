@@ -1,7 +1,9 @@
 //! A path as every reader sees it: its name, its ending, its content.
 
-use std::fs;
+use std::fs::{self, File, Metadata};
+use std::io;
 use std::path::Path;
+use std::time::SystemTime;
 
 use crate::error::ReadError;
 
@@ -21,6 +23,39 @@ pub(crate) fn whole(path: &Path) -> Result<Vec<u8>, ReadError> {
         }
     }
     fs::read(path).map_err(|error| ReadError::Io { path: path.to_owned(), error })
+}
+
+/// Which file it is and how it stands: to tell whether it is still the one that was read before.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Identity {
+    length: u64,
+    modified: Option<SystemTime>,
+    #[cfg(unix)]
+    inode: (u64, u64),
+}
+
+impl Identity {
+    pub(crate) fn of(found: &Metadata) -> Self {
+        Self {
+            length: found.len(),
+            modified: found.modified().ok(),
+            #[cfg(unix)]
+            inode: {
+                use std::os::unix::fs::MetadataExt;
+                (found.dev(), found.ino())
+            },
+        }
+    }
+
+    /// Opens the file if it is the same still. What is no file any more is not opened: a pipe would wait for its writer.
+    pub(crate) fn open(&self, path: &Path) -> io::Result<File> {
+        let changed = || io::Error::other("it has changed since it was read first");
+        if !fs::metadata(path)?.is_file() {
+            return Err(changed());
+        }
+        let file = File::open(path)?;
+        if Self::of(&file.metadata()?) == *self { Ok(file) } else { Err(changed()) }
+    }
 }
 
 /// The ending of a path, in lower case: what tells the kind of a file.

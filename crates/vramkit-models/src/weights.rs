@@ -6,13 +6,14 @@
 //! (typed fields of a protocol buffer) are held.
 
 use std::fmt;
-use std::fs::File;
 use std::io::{Read, Seek, SeekFrom};
 use std::path::Path;
 use std::sync::Arc;
 
 use bytes::Bytes;
 use vramkit_units::ByteSize;
+
+use crate::file::Identity;
 
 use crate::data_type::DataType;
 use crate::error::ReadError;
@@ -63,7 +64,7 @@ pub struct Weights {
 #[derive(Clone, PartialEq)]
 pub(crate) enum Source {
     /// A file, from this offset on.
-    File { path: Arc<Path>, offset: u64 },
+    File { path: Arc<Path>, identity: Identity, offset: u64 },
     /// Memory.
     Held(Bytes),
     /// These bytes over and over; at least one.
@@ -117,8 +118,8 @@ impl Weights {
         }
         let skip = offset.bytes();
         match source {
-            Source::File { path, offset } => {
-                let filled = File::open(path).and_then(|mut file| {
+            Source::File { path, identity, offset } => {
+                let filled = identity.open(path).and_then(|mut file| {
                     file.seek(SeekFrom::Start(offset.saturating_add(skip)))?;
                     file.read_exact(into)
                 });

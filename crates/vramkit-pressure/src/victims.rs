@@ -81,7 +81,9 @@ pub fn choose_victims<W>(
     let mut candidates = candidates;
     candidates.retain(|candidate| !candidate.standing.pinned);
     let cost_a_byte = |candidate: &Candidate<W>| {
-        candidate.standing.cost.unwrap_or(0.0) / candidate.holds.bytes().max(1) as f64
+        let cost = candidate.standing.cost.unwrap_or(0.0);
+        // A cost that is not a number goes last, whatever its sign.
+        if cost.is_nan() { f64::INFINITY } else { cost / candidate.holds.bytes().max(1) as f64 }
     };
     candidates.sort_by(|a, b| {
         let by_priority = a.standing.priority.cmp(&b.standing.priority);

@@ -14,6 +14,7 @@ use vramkit_units::ByteSize;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "kebab-case")]
+#[non_exhaustive]
 pub enum PolicyName {
     /// vramkit's pool as it comes.
     Default,
@@ -37,7 +38,7 @@ pub enum PolicyName {
 
 impl PolicyName {
     /// All of them.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: &[Self] = &[
         Self::Default,
         Self::Exact,
         Self::Stepped,
@@ -75,9 +76,9 @@ impl FromStr for PolicyName {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        let names = Self::ALL.map(Self::as_str);
-        let found = Self::ALL.into_iter().find(|name| name.as_str() == text);
-        found.ok_or_else(|| format!("`{text}` is not a policy: use {} or all", names.join(", ")))
+        let names: Vec<&str> = Self::ALL.iter().map(|policy| policy.as_str()).collect();
+        let found = Self::ALL.iter().find(|name| name.as_str() == text);
+        found.copied().ok_or_else(|| format!("`{text}` is not a policy: use {} or all", names.join(", ")))
     }
 }
 

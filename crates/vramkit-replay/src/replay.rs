@@ -130,7 +130,7 @@ mod tests {
             let arena = |name| replay(&trace, name, None).peak_arena_bytes;
             prop_assert!(arena(PolicyName::Offline) <= arena(PolicyName::Default));
             let capacity = limited.then(|| ByteSize::new(trace.peak_live().bytes() * 3 / 4).max(ByteSize::mib(1)));
-            for name in PolicyName::ALL {
+            for &name in PolicyName::ALL {
                 let placed = run(&trace, name, capacity);
                 for (i, a) in placed.placements.iter().enumerate() {
                     prop_assert!(a.granted >= a.requested);

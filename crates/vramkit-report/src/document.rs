@@ -73,6 +73,13 @@ pub(crate) struct TensorBox {
     pub(crate) offset_bytes: Bytes,
 }
 
+/// A model whose weights stayed in their file.
+#[derive(Clone, Debug, Deserialize)]
+pub(crate) struct UnreadWeights {
+    pub(crate) model: String,
+    pub(crate) reason: String,
+}
+
 /// A run, to be drawn.
 ///
 /// ```
@@ -87,6 +94,9 @@ pub struct RunDocument {
     pub(crate) plan: PlanDocument,
     pub(crate) device: DeviceName,
     pub(crate) dry_run: bool,
+    /// Not in documents of before 0.2.
+    #[serde(default)]
+    pub(crate) weights_unread: Vec<UnreadWeights>,
     pub(crate) weights_bytes: Bytes,
     pub(crate) together_bytes: Bytes,
     pub(crate) apart_bytes: Bytes,

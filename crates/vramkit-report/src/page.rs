@@ -54,6 +54,10 @@ pub fn run_page(run: &RunDocument, plan: &PlanDocument) -> String {
         run.apart_bytes,
         if run.plan.models.len() == 1 { "it needs" } else { "they need" },
     );
+    for unread in &run.weights_unread {
+        let (model, reason) = (escape(&unread.model), escape(&unread.reason));
+        let _ = writeln!(page, "<p>Weights of {model} were not read: {reason}.</p>");
+    }
     cards(&mut page, run);
     savings(&mut page, run);
     let _ = write!(page, "<h2>Plan</h2>\n<figure class=\"paper\">{}</figure>\n", plan_svg(plan));

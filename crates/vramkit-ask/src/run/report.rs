@@ -34,8 +34,8 @@ pub struct RunReport {
     pub repetitions: u32,
     /// The weights of all models.
     pub weights_bytes: ByteSize,
-    /// Bytes of weights that were read from the models' files, every time that a model was bound. What is not read is taken
-    /// and left as it is.
+    /// Bytes of weights that came into memory as the models' files give them, every time that a model was bound. Memory for
+    /// other weights is taken, and filled with a pattern that is checked.
     pub weights_read_bytes: ByteSize,
     /// Models whose file's weights were not read, though there is memory for them.
     pub weights_unread: Vec<UnreadWeights>,

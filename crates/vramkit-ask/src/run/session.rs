@@ -138,14 +138,17 @@ impl Session {
             }
         }
         let (weights_read, mut weights_unread) = (Arc::new(AtomicU64::new(0)), Vec::new());
-        // Where no memory is, nothing is read into it.
-        if !self.dry_run && info.kind != DeviceKind::Simulated {
-            for entry in &self.models {
-                let (name, Some(weights)) = (&entry.model.name, entry.weights.clone()) else { continue };
-                match FileWeights::new(weights, entry.model.weights, weights_read.clone()) {
-                    Ok(source) => orchestrator.load_from(name, source, LoadOptions::default()),
-                    Err(reason) => weights_unread.push(UnreadWeights { model: name.to_string(), reason }),
-                }
+        for entry in self.models.iter().filter(|entry| !entry.model.weights.is_zero()) {
+            let (name, Some(weights)) = (&entry.model.name, entry.weights.clone()) else { continue };
+            let source = if info.kind == DeviceKind::Simulated {
+                Err("a simulated device has no memory behind it".to_owned())
+            } else {
+                FileWeights::new(weights, entry.model.weights, weights_read.clone())
+            };
+            match source {
+                Ok(_) if self.dry_run => {}
+                Ok(source) => orchestrator.load_from(name, source, LoadOptions::default()),
+                Err(reason) => weights_unread.push(UnreadWeights { model: name.to_string(), reason }),
             }
         }
         orchestrator.sample();

@@ -32,9 +32,7 @@ impl FileWeights {
         }
         for (index, tensor) in weights.tensors().iter().enumerate() {
             if let Some(last) = tensor.size.bytes().checked_sub(1) {
-                weights
-                    .read(index, ByteSize::new(last), &mut [0])
-                    .map_err(|error| format!("`{}`: {error}", tensor.name))?;
+                weights.read(index, ByteSize::new(last), &mut [0]).map_err(|error| error.to_string())?;
             }
         }
         Ok(Arc::new(Self { weights, read }))

@@ -3,6 +3,7 @@
 //! Nothing is read here. Parameters beside the file are looked at from outside: they must lie in the model's folder and
 //! be as long as the graph says. What a constant node holds is only looked for when somebody reads it.
 
+use std::fs;
 use std::path::{Component, Path};
 use std::sync::Arc;
 
@@ -14,11 +15,14 @@ use super::infer::Inferred;
 use super::node::{Node, makes_weights};
 use super::proto::{GraphProto, NodeProto, TensorProto};
 use crate::data_type::DataType;
+use crate::file::Identity;
 use crate::weights::{Source, WeightTensor, Weights};
 
 /// The weights of a graph as they are found.
 pub(super) struct Stored<'a> {
     path: Arc<Path>,
+    /// Of the model's file; `None` when it is no file, as a pipe is not.
+    identity: Option<Identity>,
     content: &'a Bytes,
     weights: Weights,
 }
@@ -26,7 +30,9 @@ pub(super) struct Stored<'a> {
 impl<'a> Stored<'a> {
     /// Of the file `path` with this content.
     pub(super) fn new(path: &Path, content: &'a Bytes) -> Self {
-        Self { path: path.into(), content, weights: Weights::new(path.display().to_string()) }
+        let identity =
+            fs::metadata(path).ok().filter(fs::Metadata::is_file).map(|found| Identity::of(&found));
+        Self { path: path.into(), identity, content, weights: Weights::new(path.display().to_string()) }
     }
 
     pub(super) fn into_weights(self) -> Weights {
@@ -117,9 +123,12 @@ impl<'a> Stored<'a> {
             let reason = format!("the file has {length} bytes of its values where its shape needs {bytes}");
             return Ok(Source::Absent(reason));
         }
-        Ok(match (place, held) {
-            (Some(offset), _) => Source::File { path: self.path.clone(), offset },
-            (None, held) => Source::Held(held.unwrap_or_default()),
+        Ok(match (place, held, &self.identity) {
+            (Some(offset), _, Some(identity)) => {
+                Source::File { path: self.path.clone(), identity: identity.clone(), offset }
+            }
+            (Some(_), _, None) => Source::Absent("what it was read from cannot be read again".to_owned()),
+            (None, held, _) => Source::Held(held.unwrap_or_default()),
         })
     }
 }
@@ -210,7 +219,9 @@ fn external(tensor: &TensorProto, bytes: u64, folder: &Path) -> Result<Source, S
     }
     let size = metadata.len();
     match offset.checked_add(bytes) {
-        Some(end) if end <= size => Ok(Source::File { path: file.into(), offset }),
+        Some(end) if end <= size => {
+            Ok(Source::File { path: file.into(), identity: Identity::of(&metadata), offset })
+        }
         _ => Err(format!(
             "its external data `{location}` has {size} bytes; {bytes} from {offset} on are wanted"
         )),

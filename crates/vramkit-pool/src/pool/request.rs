@@ -35,7 +35,7 @@ pub struct Request {
 }
 
 impl Request {
-    /// The alignment of every allocation that does not ask for more, in bytes.
+    /// The alignment of every allocation that does not ask for more, in bytes: 256.
     pub const ALIGNMENT: u64 = 1 << UNIT_SHIFT;
 
     /// `size` bytes at a multiple of [`ALIGNMENT`](Self::ALIGNMENT), for nobody in particular.

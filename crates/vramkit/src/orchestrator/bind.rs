@@ -126,6 +126,8 @@ impl MemoryOrchestrator {
             drop(table);
             self.shared.wake();
             weights = Some(self.load(&name, new, &loader)?);
+            // If it was replaced meanwhile, this is the last of it, and dropping it is user code.
+            drop(loader);
             table = lock(&self.shared.table);
         }
         let bound = table.complete(&name, weights);

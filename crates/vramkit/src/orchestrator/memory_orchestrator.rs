@@ -238,6 +238,11 @@ impl MemoryOrchestrator {
         }
     }
 
+    /// Whether somebody brings the model's weights.
+    pub(super) fn has_loader(&self, model: &str) -> bool {
+        lock(&self.shared.table).has_loader(model)
+    }
+
     pub(super) fn binding_of(&self, bound: BoundModel) -> MemoryBinding {
         let shared = Arc::downgrade(&self.shared);
         MemoryBinding { model: bound.model, plan: bound.plan, lease: bound.lease, shared }

@@ -99,6 +99,10 @@ impl BindingTable {
         self.loaders.insert(model.into(), loader)
     }
 
+    pub(super) fn has_loader(&self, model: &str) -> bool {
+        self.loaders.contains_key(model)
+    }
+
     pub(super) fn loader(&self, model: &str) -> Option<Loader> {
         self.loaders.get(model).cloned()
     }

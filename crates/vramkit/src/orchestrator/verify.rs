@@ -1,7 +1,8 @@
 //! Shows that a plan is sound on real memory: each step writes its outputs' patterns and checks its inputs' patterns.
 //!
 //! A tensor's pattern is drawn from its model, its name and the repetition, so what another tensor or an earlier
-//! repetition left in its place is found. Tensors of one alias group have one pattern: they are one place.
+//! repetition left in its place is found. Tensors of one alias group have one pattern: they are one place. Weights that a
+//! loader has brought are left as they are and must stay so: what is compared is a fingerprint of them.
 
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
@@ -109,12 +110,14 @@ struct Patterns<'a> {
     verify: Verify,
     /// For each tensor, its pattern and whether it was found intact at every read of this repetition.
     tensors: Vec<(u32, bool)>,
+    /// Of weights that were loaded, as they were when the model began to run with them.
+    loaded: Option<u64>,
     report: ExecutionReport,
 }
 
 impl<'a> Patterns<'a> {
     fn new(orchestrator: &'a MemoryOrchestrator, verify: Verify) -> Self {
-        Self { orchestrator, verify, tensors: Vec::new(), report: ExecutionReport::default() }
+        Self { orchestrator, verify, tensors: Vec::new(), loaded: None, report: ExecutionReport::default() }
     }
 
     fn check(&mut self, run: &ModelRun<'_>, step: Step, i: usize) -> Result<(), WorkError> {
@@ -147,7 +150,12 @@ impl Work for Patterns<'_> {
         let tensors = run.tensors().iter().map(|tensor| tensor.lifetime);
         self.tensors = tensors.map(|t| (of(t.alias_group.as_ref().unwrap_or(&t.id)), true)).collect();
         if run.has_new_weights() {
-            run.guard().fill_own(weights_pattern(run))?;
+            self.loaded = None;
+            if self.orchestrator.has_loader(run.model()) {
+                self.loaded = Some(fingerprint(run, self.verify)?);
+            } else {
+                run.guard().fill_own(weights_pattern(run))?;
+            }
         }
         Ok(())
     }
@@ -167,7 +175,11 @@ impl Work for Patterns<'_> {
     }
 
     fn end(&mut self, run: &ModelRun<'_>) -> Result<(), WorkError> {
-        if let Some(at) = run.guard().own_mismatch(weights_pattern(run), self.verify.stride())? {
+        let wrong_at = match self.loaded {
+            Some(loaded) => (fingerprint(run, self.verify)? != loaded).then_some(0),
+            None => run.guard().own_mismatch(weights_pattern(run), self.verify.stride())?,
+        };
+        if let Some(at) = wrong_at {
             let (model, step) = (run.model().clone(), run.clock());
             self.violation(Violation { model, tensor: "weights".into(), step, at });
         }
@@ -179,6 +191,23 @@ impl Work for Patterns<'_> {
 /// Weights stay over repetitions.
 fn weights_pattern(run: &ModelRun<'_>) -> u32 {
     pattern(run.model(), "weights", 0)
+}
+
+/// A number that changes with the weights: with every byte, or with the 64 bytes of each page that a
+/// [stride](Verify::Stride) looks at.
+fn fingerprint(run: &ModelRun<'_>, verify: Verify) -> Result<u64, WorkError> {
+    let size = run.guard().weights().map_or(0, |range| range.size.bytes());
+    let (step, length) = match verify.stride() {
+        Some(stride) => (stride.bytes(), 64),
+        None => (1 << 20, 1 << 20),
+    };
+    let (mut hasher, mut buffer) = (DefaultHasher::new(), vec![0; length as usize]);
+    for at in (0..size).step_by(step as usize) {
+        let part = &mut buffer[..length.min(size - at) as usize];
+        run.guard().read_weights(at, part)?;
+        part.hash(&mut hasher);
+    }
+    Ok(hasher.finish())
 }
 
 /// A pattern that differs between tensors and repetitions but for one chance in 2^32.
