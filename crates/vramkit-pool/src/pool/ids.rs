@@ -45,7 +45,7 @@ impl TagId {
 
 /// Names an allocation without keeping it: for engines that carry plain numbers. Once released, an id stays
 /// unknown for the next 2^29 uses of its place. The memory of a handle has none: an id is for those who may release
-/// at any time, and a handle for those who [view](Allocation::view) the memory meanwhile.
+/// at any time, and a handle for those who [view](super::Allocation::view) the memory meanwhile.
 ///
 /// ```
 /// # use std::sync::Arc;
