@@ -155,7 +155,7 @@ fn bad_questions_are_told_what_is_wrong() {
         ),
         ("--batch 8 --lengths examples/none.csv", "examples/none.csv"),
         ("--batch 8 --lengths examples/rmm_log.csv", "no columns of lengths"),
-        ("--batch 8 --lengths README.md", "no known kind"),
+        ("--batch 8 --lengths examples/vision.toml", "no known kind"),
     ] {
         let error = refused(arguments);
         assert!(error.contains(say), "{arguments}: {error}");
