@@ -33,6 +33,23 @@ pub enum Document {
 }
 
 impl Document {
+    /// Every document.
+    pub const ALL: &[Self] =
+        &[Self::Plan, Self::Run, Self::Replay, Self::Capacity, Self::Devices, Self::Top, Self::History];
+
+    /// Its name, as in `vramkit.plan/1`.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Plan => "plan",
+            Self::Run => "run",
+            Self::Replay => "replay",
+            Self::Capacity => "capacity",
+            Self::Devices => "devices",
+            Self::Top => "top",
+            Self::History => "history",
+        }
+    }
+
     /// Its JSON Schema.
     pub fn schema(self) -> Schema {
         let mut schema = match self {

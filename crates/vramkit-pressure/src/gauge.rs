@@ -90,22 +90,8 @@ impl PressureGauge {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::ladder::two_rungs as ladder;
     use proptest::prelude::*;
-
-    fn ladder() -> Ladder<()> {
-        let rung = |level, enter, exit| Rung {
-            level,
-            enter,
-            exit: Some(exit),
-            dwell_seconds: 0.0,
-            policies: Vec::new(),
-            cooldown_seconds: 0.0,
-        };
-        Ladder {
-            rungs: vec![rung(PressureLevel::Elevated, 0.7, 0.6), rung(PressureLevel::Critical, 0.9, 0.8)],
-            patience: 2,
-        }
-    }
 
     #[test]
     fn thresholds_are_lower_inclusive_and_levels_are_left_below_their_exit() {

@@ -129,41 +129,36 @@ impl Ladder<()> {
     /// Elevated from 0.60, High from 0.80, Critical from 0.90, each left 0.05 lower and not within five seconds. For
     /// watching: nothing is done on a rung.
     pub fn watch() -> Self {
-        let rung = |level, enter: f64, exit| Rung {
-            level,
-            enter,
-            exit: Some(exit),
-            dwell_seconds: 5.0,
-            policies: Vec::new(),
-            cooldown_seconds: 0.0,
-        };
         let rungs = vec![
-            rung(PressureLevel::Elevated, 0.60, 0.55),
-            rung(PressureLevel::High, 0.80, 0.75),
-            rung(PressureLevel::Critical, 0.90, 0.85),
+            Rung::watched(PressureLevel::Elevated, 0.60, 0.55, 5.0),
+            Rung::watched(PressureLevel::High, 0.80, 0.75, 5.0),
+            Rung::watched(PressureLevel::Critical, 0.90, 0.85, 5.0),
         ];
         Self { rungs, patience: default_patience() }
     }
 }
 
+impl Rung<()> {
+    /// A rung on which nothing is done.
+    fn watched(level: PressureLevel, enter: f64, exit: f64, dwell_seconds: f64) -> Self {
+        Self { level, enter, exit: Some(exit), dwell_seconds, policies: Vec::new(), cooldown_seconds: 0.0 }
+    }
+}
+
+/// What tests of ladder and gauge stand on: elevated from 0.7 to 0.6, critical from 0.9 to 0.8, without dwell.
+#[cfg(test)]
+pub(crate) fn two_rungs() -> Ladder<()> {
+    let rungs = vec![
+        Rung::watched(PressureLevel::Elevated, 0.7, 0.6, 0.0),
+        Rung::watched(PressureLevel::Critical, 0.9, 0.8, 0.0),
+    ];
+    Ladder { rungs, patience: 2 }
+}
+
 #[cfg(test)]
 mod tests {
+    use super::two_rungs as ladder;
     use super::*;
-
-    fn ladder() -> Ladder<()> {
-        let rung = |level, enter, exit| Rung {
-            level,
-            enter,
-            exit: Some(exit),
-            dwell_seconds: 0.0,
-            policies: Vec::new(),
-            cooldown_seconds: 0.0,
-        };
-        Ladder {
-            rungs: vec![rung(PressureLevel::Elevated, 0.7, 0.6), rung(PressureLevel::Critical, 0.9, 0.8)],
-            patience: 2,
-        }
-    }
 
     #[test]
     fn senseless_ladders_are_refused() {

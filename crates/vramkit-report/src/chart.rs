@@ -2,9 +2,9 @@
 
 use std::fmt::Write as _;
 
-use crate::bytes::Bytes;
 use crate::document::{Level, RunDocument, Sample};
 use crate::draw::{byte_ticks, n, ticks};
+use vramkit_units::ByteSize;
 
 const WIDTH: f64 = 1200.0;
 const HEIGHT: f64 = 320.0;
@@ -27,10 +27,11 @@ pub(crate) fn memory_svg(run: &RunDocument) -> String {
         .flat_map(|s| [Some(s.used_bytes), Some(s.committed_bytes), s.system_bytes])
         .flatten()
         .max();
-    let most = highest.unwrap_or_default().max(Bytes(1));
+    let most = highest.unwrap_or_default().max(ByteSize::new(1));
     let x = |at: f64| LEFT + at / seconds * (WIDTH - LEFT - RIGHT);
-    let y =
-        |bytes: Bytes| HEIGHT - BOTTOM - bytes.0 as f64 / (most.0 as f64 * 1.08) * (HEIGHT - TOP - BOTTOM);
+    let y = |bytes: ByteSize| {
+        HEIGHT - BOTTOM - bytes.bytes() as f64 / (most.bytes() as f64 * 1.08) * (HEIGHT - TOP - BOTTOM)
+    };
     let mut svg = format!(
         "<svg viewBox=\"0 0 {WIDTH} {HEIGHT}\" font-size=\"12\" role=\"img\" aria-label=\"memory over time\">\n"
     );
@@ -64,7 +65,7 @@ pub(crate) fn memory_svg(run: &RunDocument) -> String {
             HEIGHT - BOTTOM + 18.0
         );
     }
-    type Series = (&'static str, &'static str, &'static str, fn(&Sample) -> Option<Bytes>);
+    type Series = (&'static str, &'static str, &'static str, fn(&Sample) -> Option<ByteSize>);
     let series: [Series; 3] = [
         ("committed by the pool", "#0072b2", "", |s| Some(s.committed_bytes)),
         ("granted", "#e69f00", "", |s| Some(s.used_bytes)),

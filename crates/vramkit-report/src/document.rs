@@ -6,8 +6,7 @@
 use serde::Deserialize;
 use serde_json::Value;
 
-use crate::bytes::Bytes;
-use crate::decision::Decision;
+use vramkit_units::ByteSize;
 
 /// Why JSON is not what is to be drawn.
 #[derive(Debug, thiserror::Error)]
@@ -41,12 +40,12 @@ pub struct DocumentError {
 #[derive(Clone, Debug, Deserialize)]
 pub struct PlanDocument {
     pub(crate) schedule: String,
-    pub(crate) arena_bytes: Bytes,
-    pub(crate) lower_bound_bytes: Bytes,
+    pub(crate) arena_bytes: ByteSize,
+    pub(crate) lower_bound_bytes: ByteSize,
     pub(crate) gap_ratio: f64,
     pub(crate) proven_optimal: bool,
-    pub(crate) sum_of_sizes_bytes: Bytes,
-    pub(crate) sum_of_peaks_bytes: Bytes,
+    pub(crate) sum_of_sizes_bytes: ByteSize,
+    pub(crate) sum_of_peaks_bytes: ByteSize,
     pub(crate) models: Vec<ModelRow>,
     #[serde(default)]
     pub(crate) tensors: Vec<TensorBox>,
@@ -57,9 +56,9 @@ pub struct PlanDocument {
 pub(crate) struct ModelRow {
     pub(crate) name: String,
     pub(crate) tensors: usize,
-    pub(crate) sum_of_sizes_bytes: Bytes,
-    pub(crate) live_peak_bytes: Bytes,
-    pub(crate) weights_bytes: Bytes,
+    pub(crate) sum_of_sizes_bytes: ByteSize,
+    pub(crate) live_peak_bytes: ByteSize,
+    pub(crate) weights_bytes: ByteSize,
 }
 
 /// A tensor of a plan, with its place. Times are steps, the end is one past the last.
@@ -69,8 +68,8 @@ pub(crate) struct TensorBox {
     pub(crate) model: String,
     pub(crate) start: u64,
     pub(crate) end: u64,
-    pub(crate) size_bytes: Bytes,
-    pub(crate) offset_bytes: Bytes,
+    pub(crate) size_bytes: ByteSize,
+    pub(crate) offset_bytes: ByteSize,
 }
 
 /// A model whose weights stayed in their file.
@@ -97,24 +96,23 @@ pub struct RunDocument {
     /// Not in documents of before 0.2.
     #[serde(default)]
     pub(crate) weights_unread: Vec<UnreadWeights>,
-    pub(crate) weights_bytes: Bytes,
-    pub(crate) together_bytes: Bytes,
-    pub(crate) apart_bytes: Bytes,
+    pub(crate) weights_bytes: ByteSize,
+    pub(crate) together_bytes: ByteSize,
+    pub(crate) apart_bytes: ByteSize,
     pub(crate) reduction_of_apart_ratio: f64,
     pub(crate) reduction_of_sum_of_sizes_ratio: f64,
     pub(crate) reduction_of_sum_of_peaks_ratio: f64,
-    pub(crate) peak_used_bytes: Bytes,
-    pub(crate) peak_committed_bytes: Bytes,
-    pub(crate) system_peak_bytes: Option<Bytes>,
+    pub(crate) peak_used_bytes: ByteSize,
+    pub(crate) peak_committed_bytes: ByteSize,
+    pub(crate) system_peak_bytes: Option<ByteSize>,
     pub(crate) system_peak_unavailable: Option<String>,
-    pub(crate) used_after_release_bytes: Bytes,
+    pub(crate) used_after_release_bytes: ByteSize,
     pub(crate) verified_tensors: u64,
     pub(crate) aliasing_violations: u64,
     pub(crate) violations: Vec<Violation>,
     pub(crate) stall_seconds: f64,
     pub(crate) elapsed_seconds: f64,
     pub(crate) samples: Vec<Sample>,
-    pub(crate) decisions: Vec<Decision>,
     pub(crate) dropped: Dropped,
 }
 
@@ -130,16 +128,16 @@ pub(crate) struct Violation {
     pub(crate) model: String,
     pub(crate) tensor: String,
     pub(crate) step: u64,
-    pub(crate) at_bytes: Bytes,
+    pub(crate) at_bytes: ByteSize,
 }
 
 /// Memory at one time of a run.
 #[derive(Clone, Copy, Debug, Deserialize)]
 pub(crate) struct Sample {
     pub(crate) at_seconds: f64,
-    pub(crate) used_bytes: Bytes,
-    pub(crate) committed_bytes: Bytes,
-    pub(crate) system_bytes: Option<Bytes>,
+    pub(crate) used_bytes: ByteSize,
+    pub(crate) committed_bytes: ByteSize,
+    pub(crate) system_bytes: Option<ByteSize>,
     pub(crate) level: Level,
 }
 

@@ -1,6 +1,6 @@
 //! What pictures have in common: colours, axes, escaping.
 
-use crate::bytes::Bytes;
+use vramkit_units::ByteSize;
 
 /// Colours that people with any colour vision tell apart (Okabe and Ito, 2008), for up to eight models; more
 /// start again.
@@ -51,11 +51,11 @@ pub(crate) fn ticks(most: f64, count: f64) -> Vec<f64> {
 }
 
 /// Ticks of an axis of bytes: round in the unit that the largest is shown in.
-pub(crate) fn byte_ticks(most: Bytes, count: f64) -> Vec<Bytes> {
-    let base: f64 = if most.is_decimal() { 1000.0 } else { 1024.0 };
-    let bytes = most.0 as f64;
+pub(crate) fn byte_ticks(most: ByteSize, count: f64) -> Vec<ByteSize> {
+    let base: f64 = if most.is_round_in_decimal() { 1000.0 } else { 1024.0 };
+    let bytes = most.bytes() as f64;
     let unit = base.powf((bytes.max(1.0).ln() / base.ln()).floor());
-    ticks(bytes / unit, count).into_iter().map(|tick| Bytes((tick * unit) as u64)).collect()
+    ticks(bytes / unit, count).into_iter().map(|tick| ByteSize::new((tick * unit) as u64)).collect()
 }
 
 /// A number with at most two decimals, as coordinates need.
@@ -72,8 +72,11 @@ mod tests {
     fn ticks_are_round_and_cover_the_axis() {
         assert_eq!(ticks(35.0, 7.0), [0.0, 5.0, 10.0, 15.0, 20.0, 25.0, 30.0, 35.0]);
         assert_eq!(ticks(0.0, 5.0), [0.0]);
-        let bytes = byte_ticks(Bytes(350_000_000), 7.0);
-        assert_eq!((bytes[1], bytes[bytes.len() - 1]), (Bytes(50_000_000), Bytes(350_000_000)));
+        let bytes = byte_ticks(ByteSize::new(350_000_000), 7.0);
+        assert_eq!(
+            (bytes[1], bytes[bytes.len() - 1]),
+            (ByteSize::new(50_000_000), ByteSize::new(350_000_000))
+        );
     }
 
     #[test]

@@ -2,8 +2,8 @@
 //!
 //! In: documents as the program prints them ([`PlanDocument`] from `vramkit.plan/1`, [`RunDocument`] from `vramkit.run/1`), or
 //! a picture's own numbers ([`TracePicture`], [`RiskPicture`]). Out: text, an SVG or an HTML page that needs no other file.
-//! Never here: measuring, deciding, files; nothing of vramkit's is needed, so any figure can be drawn again from what was
-//! kept of it.
+//! Never here: measuring, deciding, files; nothing of vramkit's but its units is needed, so any figure can be drawn again
+//! from what was kept of it.
 //!
 //! ```no_run
 //! use vramkit_report::{PlanDocument, plan_svg};
@@ -16,9 +16,7 @@
 
 #![forbid(unsafe_code)]
 
-mod bytes;
 mod chart;
-mod decision;
 mod document;
 mod draw;
 mod page;
@@ -27,7 +25,7 @@ mod risk;
 mod trace;
 
 pub use document::{DocumentError, PlanDocument, RunDocument};
-pub use page::run_page;
+pub use page::{DecisionRow, run_page};
 pub use plan::plan_svg;
 pub use risk::{RiskCurve, RiskPicture, risk_svg};
 pub use trace::{TraceBox, TracePicture, trace_svg};

@@ -2,11 +2,11 @@
 
 use std::fmt::Write as _;
 
-use crate::bytes::Bytes;
 use crate::chart::memory_svg;
 use crate::document::{PlanDocument, RunDocument};
 use crate::draw::escape;
 use crate::plan::plan_svg;
+use vramkit_units::ByteSize;
 
 const STYLE: &str = "
 :root { color-scheme: light dark; --line: #8884; --soft: #777; --bar: #0072b2; }
@@ -31,8 +31,22 @@ td.number, th.number { text-align: right; white-space: nowrap; }
 /// Most decisions in a page: more than anybody reads.
 const MOST_DECISIONS: usize = 1000;
 
-/// A run as a self-contained page. `plan` is the run's plan with its tensors, to be drawn.
-pub fn run_page(run: &RunDocument, plan: &PlanDocument) -> String {
+/// A decision of a run in words: a line of the page.
+#[derive(Clone, Debug)]
+pub struct DecisionRow {
+    /// When, in seconds since the run began.
+    pub at_seconds: f64,
+    /// Whether it was done, and not only decided.
+    pub done: bool,
+    /// What kind of decision.
+    pub kind: String,
+    /// Its numbers.
+    pub details: String,
+}
+
+/// A run as a self-contained page. `plan` is the run's plan with its tensors, to be drawn; `rows` are the run's decisions, in
+/// order.
+pub fn run_page(run: &RunDocument, plan: &PlanDocument, rows: &[DecisionRow]) -> String {
     let mut page = String::new();
     let title = escape(&run.name);
     let _ = write!(
@@ -66,7 +80,7 @@ pub fn run_page(run: &RunDocument, plan: &PlanDocument) -> String {
     page.push_str("<p class=\"soft\">Behind the lines, the level of pressure: none is normal, orange elevated, red critical.</p>\n");
     violations(&mut page, run);
     models(&mut page, run);
-    decisions(&mut page, run);
+    decisions(&mut page, run, rows);
     page.push_str("</body>\n</html>\n");
     page
 }
@@ -115,7 +129,7 @@ fn savings(page: &mut String, run: &RunDocument) {
     page.push_str("<h2>Savings</h2>\n<div class=\"bars\">\n");
     let plan = &run.plan;
     let widest = plan.sum_of_sizes_bytes.max(run.apart_bytes).max(run.together_bytes);
-    let mut bar = |label: &str, bytes: Bytes, class: &str, note: String| {
+    let mut bar = |label: &str, bytes: ByteSize, class: &str, note: String| {
         let width = bytes.ratio_of(widest) * 100.0;
         let _ = writeln!(
             page,
@@ -169,22 +183,22 @@ fn models(page: &mut String, run: &RunDocument) {
     page.push_str("</table></div>\n");
 }
 
-fn decisions(page: &mut String, run: &RunDocument) {
+fn decisions(page: &mut String, run: &RunDocument, rows: &[DecisionRow]) {
     page.push_str("<h2>Decisions</h2>\n");
-    let first = run.decisions.len().saturating_sub(MOST_DECISIONS);
+    let first = rows.len().saturating_sub(MOST_DECISIONS);
     let older = run.dropped.events + first as u64;
     if older > 0 {
         let _ = writeln!(page, "<p class=\"soft\">The last ones; {older} older ones are not shown.</p>");
     }
     page.push_str("<div class=\"wide\"><table><tr><th class=\"number\">At<th>What<th>Numbers</tr>\n");
-    for decision in &run.decisions[first..] {
+    for decision in &rows[first..] {
         let _ = writeln!(
             page,
             "<tr><td class=\"number\">{:.3} ms<td>{}{}<td>{}</tr>",
             decision.at_seconds * 1e3,
-            escape(&decision.kind()),
+            escape(&decision.kind),
             if decision.done { "" } else { " (not done)" },
-            escape(&decision.details())
+            escape(&decision.details)
         );
     }
     page.push_str("</table></div>\n");

@@ -3,9 +3,9 @@
 
 use std::fmt::Write as _;
 
-use crate::bytes::Bytes;
 use crate::document::{PlanDocument, TensorBox};
 use crate::draw::{byte_ticks, colour, escape, n, open_svg, ticks};
+use vramkit_units::ByteSize;
 
 const WIDTH: f64 = 1200.0;
 const HEIGHT: f64 = 640.0;
@@ -45,7 +45,7 @@ impl<'a> Picture<'a> {
         let first = tensors.iter().map(|tensor| tensor.start).min().unwrap_or(0);
         let last = tensors.iter().map(|tensor| tensor.end).max().unwrap_or(1);
         let most = plan.arena_bytes.max(plan.lower_bound_bytes);
-        Self { plan, first, steps: (last - first).max(1) as f64, bytes: most.0.max(1) as f64 * 1.06 }
+        Self { plan, first, steps: (last - first).max(1) as f64, bytes: most.bytes().max(1) as f64 * 1.06 }
     }
 
     fn x(&self, step: u64) -> f64 {
@@ -72,7 +72,7 @@ impl<'a> Picture<'a> {
         } else {
             format!("{:.2} % over the bound", plan.gap_ratio * 100.0)
         };
-        let saved = |whole: Bytes| 100.0 * (1.0 - plan.arena_bytes.ratio_of(whole));
+        let saved = |whole: ByteSize| 100.0 * (1.0 - plan.arena_bytes.ratio_of(whole));
         let title = format!("{} arena, {verdict}", plan.arena_bytes);
         let subtitle = format!(
             "{} bytes, {} schedule; {:.2} % less than the live peaks ({}); {} tensors at once are {}",
@@ -91,7 +91,7 @@ impl<'a> Picture<'a> {
     fn axes(&self, svg: &mut String) {
         let (left, right, bottom) = (LEFT, WIDTH - RIGHT, HEIGHT - BOTTOM);
         for tick in byte_ticks(self.plan.arena_bytes, 7.0) {
-            let y = n(self.y(tick.0));
+            let y = n(self.y(tick.bytes()));
             let _ = writeln!(
                 svg,
                 "<line x1=\"{left}\" y1=\"{y}\" x2=\"{right}\" y2=\"{y}\" stroke=\"#e4e4e4\"/>"
@@ -136,9 +136,9 @@ impl<'a> Picture<'a> {
         if tensor.size_bytes.is_zero() || tensor.end <= tensor.start {
             return;
         }
-        let (x, y) = (self.x(tensor.start), self.y(tensor.offset_bytes.0 + tensor.size_bytes.0));
+        let (x, y) = (self.x(tensor.start), self.y(tensor.offset_bytes.bytes() + tensor.size_bytes.bytes()));
         let width = self.x(tensor.end) - x;
-        let height = self.y(tensor.offset_bytes.0) - y;
+        let height = self.y(tensor.offset_bytes.bytes()) - y;
         if width <= 0.0 || height <= 0.0 {
             return;
         }
@@ -186,8 +186,8 @@ impl<'a> Picture<'a> {
         }
         let mut changes: Vec<(u64, i128)> = Vec::with_capacity(tensors.len() * 2);
         for tensor in tensors {
-            changes.push((tensor.start, i128::from(tensor.size_bytes.0)));
-            changes.push((tensor.end, -i128::from(tensor.size_bytes.0)));
+            changes.push((tensor.start, i128::from(tensor.size_bytes.bytes())));
+            changes.push((tensor.end, -i128::from(tensor.size_bytes.bytes())));
         }
         changes.sort_unstable();
         let mut path = format!("M{},{}", n(self.x(self.first)), n(self.y(0)));
@@ -200,8 +200,8 @@ impl<'a> Picture<'a> {
     }
 
     fn bound(&self, svg: &mut String) {
-        let mut line = |bytes: Bytes, colour: &str, dash: &str, label: &str, anchor: &str, x: f64| {
-            let y = self.y(bytes.0);
+        let mut line = |bytes: ByteSize, colour: &str, dash: &str, label: &str, anchor: &str, x: f64| {
+            let y = self.y(bytes.bytes());
             let _ = writeln!(
                 svg,
                 "<line x1=\"{LEFT}\" y1=\"{}\" x2=\"{}\" y2=\"{}\" stroke=\"{colour}\" stroke-width=\"1.5\"{dash}/>",

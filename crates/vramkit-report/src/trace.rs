@@ -6,8 +6,8 @@ use std::fmt::Write as _;
 
 use serde::{Deserialize, Serialize};
 
-use crate::bytes::Bytes;
 use crate::draw::{byte_ticks, colour, escape, n, open_svg, ticks};
+use vramkit_units::ByteSize;
 
 const WIDTH: f64 = 1200.0;
 const HEIGHT: f64 = 640.0;
@@ -71,10 +71,10 @@ impl TraceBox {
 /// assert!(trace_svg(&picture).contains("arena 1 MiB"));
 /// ```
 pub fn trace_svg(picture: &TracePicture) -> String {
-    let arena = Bytes(picture.boxes.iter().map(TraceBox::top).max().unwrap_or_default());
-    let peak_live = Bytes(picture.peak_live_bytes);
+    let arena = ByteSize::new(picture.boxes.iter().map(TraceBox::top).max().unwrap_or_default());
+    let peak_live = ByteSize::new(picture.peak_live_bytes);
     let x = |step: usize| LEFT + step as f64 / picture.operations.max(1) as f64 * (RIGHT - LEFT);
-    let most = arena.0.max(1) as f64;
+    let most = arena.bytes().max(1) as f64;
     let y = |bytes: u64| HEIGHT - BOTTOM - bytes as f64 / most * (HEIGHT - TOP - BOTTOM);
     let mut peak: Vec<&TraceBox> =
         picture.boxes.iter().filter(|b| b.start <= picture.peak_at && picture.peak_at < b.end).collect();
@@ -94,7 +94,7 @@ pub fn trace_svg(picture: &TracePicture) -> String {
         arena.ratio_of(peak_live),
     );
     for tick in byte_ticks(arena, 7.0).into_iter().filter(|tick| *tick <= arena) {
-        let at = n(y(tick.0));
+        let at = n(y(tick.bytes()));
         let _ = writeln!(
             svg,
             "<line x1=\"{LEFT}\" x2=\"{}\" y1=\"{at}\" y2=\"{at}\" stroke=\"#dddddd\"/>\n\
@@ -167,11 +167,11 @@ fn largest(boxes: &[TraceBox]) -> Vec<&TraceBox> {
 }
 
 /// Who holds what at the peak, most first: name, bytes, allocations.
-fn top_owners<'a>(peak: &[&'a TraceBox]) -> Vec<(&'a str, Bytes, usize)> {
-    let mut held: HashMap<&str, (Bytes, usize)> = HashMap::new();
+fn top_owners<'a>(peak: &[&'a TraceBox]) -> Vec<(&'a str, ByteSize, usize)> {
+    let mut held: HashMap<&str, (ByteSize, usize)> = HashMap::new();
     for b in peak {
         let entry = held.entry(&b.owner).or_default();
-        *entry = (entry.0 + Bytes(b.size_bytes), entry.1 + 1);
+        *entry = (entry.0 + ByteSize::new(b.size_bytes), entry.1 + 1);
     }
     let mut held: Vec<_> = held.into_iter().map(|(owner, (bytes, count))| (owner, bytes, count)).collect();
     held.sort_by_key(|&(owner, bytes, _)| (std::cmp::Reverse(bytes), owner));
@@ -179,16 +179,16 @@ fn top_owners<'a>(peak: &[&'a TraceBox]) -> Vec<(&'a str, Bytes, usize)> {
 }
 
 /// Marks the largest gap between what is live; says how large it is.
-fn largest_free(svg: &mut String, peak: &[&TraceBox], arena: Bytes, y: impl Fn(u64) -> f64) -> String {
+fn largest_free(svg: &mut String, peak: &[&TraceBox], arena: ByteSize, y: impl Fn(u64) -> f64) -> String {
     let (mut end, mut gap) = (0, (0, 0));
     let ends = peak.iter().map(|b| (b.offset_bytes, b.top()));
-    for (from, to) in ends.chain([(arena.0, arena.0)]) {
+    for (from, to) in ends.chain([(arena.bytes(), arena.bytes())]) {
         if from.saturating_sub(end) > gap.1 - gap.0 {
             gap = (end, from);
         }
         end = end.max(to);
     }
-    let size = Bytes(gap.1 - gap.0);
+    let size = ByteSize::new(gap.1 - gap.0);
     if size.is_zero() {
         return "no free block".to_owned();
     }
@@ -205,7 +205,7 @@ fn largest_free(svg: &mut String, peak: &[&TraceBox], arena: Bytes, y: impl Fn(u
 
 fn legend(
     svg: &mut String,
-    owners: &[(&str, Bytes, usize)],
+    owners: &[(&str, ByteSize, usize)],
     free: &str,
     fill: impl Fn(&str) -> &'static str,
 ) {
@@ -230,7 +230,7 @@ fn legend(
         y += 38.0;
     }
     if owners.len() > OWNERS {
-        let rest: Bytes = owners[OWNERS..].iter().map(|owner| owner.1).sum();
+        let rest: ByteSize = owners[OWNERS..].iter().map(|owner| owner.1).sum();
         let _ = writeln!(
             svg,
             "<rect x=\"{left}\" y=\"{}\" width=\"11\" height=\"11\" fill=\"#999999\"/>\n\

@@ -21,11 +21,13 @@
 #![forbid(unsafe_code)]
 
 mod device;
+mod models;
 mod programs;
 mod random;
 mod series;
 
 pub use device::{check_device, check_pool};
+pub use models::{model, three_models};
 pub use programs::Program;
 pub use random::Random;
 pub use series::{Healthy, Leaking, Series, series};

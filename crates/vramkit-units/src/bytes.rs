@@ -105,6 +105,11 @@ impl ByteSize {
         self.0 == 0
     }
 
+    /// Whether people see it in decimal units (`350 MB`), because it is round in them and in no binary one.
+    pub const fn is_round_in_decimal(self) -> bool {
+        self.0 != 0 && self.0.is_multiple_of(100_000) && !self.0.is_multiple_of(1 << 20)
+    }
+
     /// The sum, or `None` when it passes 2^64 - 1.
     pub fn checked_add(self, other: Self) -> Option<Self> {
         self.0.checked_add(other.0).map(Self)
@@ -157,12 +162,11 @@ impl fmt::Display for ByteSize {
     /// For people: decimal units for sizes that are round in them (`350 MB`), binary units otherwise
     /// (`9.19 MiB`).
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (base, names) =
-            if self.0 != 0 && self.0.is_multiple_of(100_000) && !self.0.is_multiple_of(1 << 20) {
-                (1000.0, ["B", "kB", "MB", "GB", "TB", "PB", "EB"])
-            } else {
-                (1024.0, ["B", "KiB", "MiB", "GiB", "TiB", "PiB", "EiB"])
-            };
+        let (base, names) = if self.is_round_in_decimal() {
+            (1000.0, ["B", "kB", "MB", "GB", "TB", "PB", "EB"])
+        } else {
+            (1024.0, ["B", "KiB", "MiB", "GiB", "TiB", "PiB", "EiB"])
+        };
         let (mut value, mut unit) = (self.0 as f64, 0);
         while value >= base && unit + 1 < names.len() {
             value /= base;

@@ -4,7 +4,8 @@ use std::sync::Arc;
 
 use vramkit::plan::AllocationPlan;
 use vramkit::plan::report::{PlanReport, ReportOptions};
-use vramkit_report::run_page;
+use vramkit::trace::TraceEvent;
+use vramkit_report::{DecisionRow, run_page};
 
 use super::report::RunReport;
 use crate::draw::{plan_document, run_document};
@@ -33,6 +34,11 @@ impl RunAnswer {
     pub fn page(&self) -> Result<String, DocumentError> {
         let options = ReportOptions { with_tensors: true, ..ReportOptions::default() };
         let plan = PlanReport::new(&self.plan, &options);
-        Ok(run_page(&run_document(&self.report)?, &plan_document(&plan)?))
+        let row = |decision: &TraceEvent| {
+            let (kind, details) = decision.event.describe();
+            DecisionRow { at_seconds: decision.at_seconds, done: decision.done, kind, details }
+        };
+        let rows: Vec<DecisionRow> = self.report.decisions.iter().map(row).collect();
+        Ok(run_page(&run_document(&self.report)?, &plan_document(&plan)?, &rows))
     }
 }

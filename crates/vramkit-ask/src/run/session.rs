@@ -33,6 +33,9 @@ use super::report::{RunReport, SampleReport, UnreadWeights, ViolationReport};
 use super::shortage;
 use super::weights::FileWeights;
 
+/// Why nothing of a simulated device can be read or seen.
+const NO_MEMORY: &str = "a simulated device has no memory behind it";
+
 /// How many violations a report lists.
 const LISTED_VIOLATIONS: usize = 20;
 
@@ -141,7 +144,7 @@ impl Session {
         for entry in self.models.iter().filter(|entry| !entry.model.weights.is_zero()) {
             let (name, Some(weights)) = (&entry.model.name, entry.weights.clone()) else { continue };
             let source = if info.kind == DeviceKind::Simulated {
-                Err("a simulated device has no memory behind it".to_owned())
+                Err(NO_MEMORY.to_owned())
             } else {
                 FileWeights::new(weights, entry.model.weights, weights_read.clone())
             };
@@ -247,7 +250,7 @@ fn stand_in(device: &dyn Backing, capacity: ByteSize) -> Arc<dyn Backing> {
 fn no_system(kind: DeviceKind, dry_run: bool) -> String {
     let reason = match kind {
         _ if dry_run => "a dry run takes no memory",
-        DeviceKind::Simulated => "a simulated device has no memory behind it",
+        DeviceKind::Simulated => NO_MEMORY,
         _ => "the system does not tell",
     };
     reason.to_owned()

@@ -9,33 +9,10 @@ use vramkit::orchestrator::*;
 use vramkit::plan::*;
 use vramkit::pressure::*;
 use vramkit::trace::*;
-use vramkit::units::Step;
 use vramkit_ask::{Alternative, RunError, RunReport, Session, SessionModel};
-use vramkit_testing::filler;
+use vramkit_testing::{filler, model, three_models};
 
 mod dry_run;
-
-fn model(name: &str, tensors: &[(&str, u64, u64, u64)]) -> Model {
-    let tensor = |&(id, start, end, mb): &(&str, u64, u64, u64)| TensorLifetime {
-        alignment: 128,
-        ..TensorLifetime::new(name, id, start, end, ByteSize::mb(mb))
-    };
-    Model {
-        name: name.into(),
-        weights: ByteSize::ZERO,
-        start: Step(0),
-        tensors: tensors.iter().map(tensor).collect(),
-    }
-}
-
-/// Requirement P8.
-fn three_models() -> Vec<Model> {
-    vec![
-        model("A", &[("T1", 0, 10, 100), ("T2", 5, 15, 50), ("T3", 10, 20, 200)]),
-        model("B", &[("T4", 12, 22, 100), ("T5", 18, 28, 50)]),
-        model("C", &[("T6", 22, 32, 200), ("T7", 25, 35, 100)]),
-    ]
-}
 
 fn session(device: Arc<dyn Backing>, models: Vec<Model>, schedule: Schedule, capacity: ByteSize) -> Session {
     let entry =

@@ -1,6 +1,7 @@
 //! Options of `vramkit schema`.
 
-use clap::{Args, ValueEnum};
+use clap::Args;
+use clap::builder::{PossibleValuesParser, TypedValueParser};
 use vramkit_ask::Document;
 
 /// Print the JSON Schema of a result
@@ -8,31 +9,14 @@ use vramkit_ask::Document;
 #[command(after_help = "Examples:\n  vramkit schema plan\n  vramkit schema run")]
 pub struct SchemaOptions {
     /// The result's name
-    #[arg(value_enum)]
-    pub name: SchemaName,
+    #[arg(value_parser = document())]
+    pub name: Document,
 }
 
-#[derive(Clone, Copy, Debug, ValueEnum)]
-pub enum SchemaName {
-    Plan,
-    Run,
-    Replay,
-    Capacity,
-    Devices,
-    Top,
-    History,
-}
-
-impl From<SchemaName> for Document {
-    fn from(name: SchemaName) -> Self {
-        match name {
-            SchemaName::Plan => Self::Plan,
-            SchemaName::Run => Self::Run,
-            SchemaName::Replay => Self::Replay,
-            SchemaName::Capacity => Self::Capacity,
-            SchemaName::Devices => Self::Devices,
-            SchemaName::Top => Self::Top,
-            SchemaName::History => Self::History,
-        }
-    }
+fn document() -> impl TypedValueParser<Value = Document> {
+    let names = Document::ALL.iter().map(|document| document.name());
+    PossibleValuesParser::new(names).try_map(|name| {
+        let named = Document::ALL.iter().find(|document| document.name() == name);
+        named.copied().ok_or("no such result")
+    })
 }

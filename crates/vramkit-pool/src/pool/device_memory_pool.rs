@@ -200,6 +200,12 @@ impl DeviceMemoryPool {
         self.inner.thread_caches.activate();
     }
 
+    /// The name before 0.2 of [`use_thread_caches`](Self::use_thread_caches).
+    #[deprecated(since = "0.2.0", note = "it is called `use_thread_caches`")]
+    pub fn use_fronts(&self) {
+        self.use_thread_caches();
+    }
+
     /// The device that the memory is on, to be asked. Its memory is the pool's alone:
     ///
     /// ```compile_fail,E0599

@@ -16,7 +16,7 @@ use vramkit::pressure::Rung;
 use vramkit::pressure::*;
 use vramkit::trace::*;
 use vramkit::units::Step;
-use vramkit_testing::{fill_pool_to_fraction, filler};
+use vramkit_testing::{fill_pool_to_fraction, filler, model, three_models};
 
 mod lease;
 mod work;
@@ -24,28 +24,6 @@ mod work;
 fn orchestrator(capacity: ByteSize) -> MemoryOrchestrator {
     let device = Arc::new(SimulatedDevice::new(capacity));
     MemoryOrchestrator::new(Arc::new(DeviceMemoryPool::new(device, capacity).unwrap()))
-}
-
-fn model(name: &str, tensors: &[(&str, u64, u64, u64)]) -> Model {
-    let tensor = |&(id, start, end, mb): &(&str, u64, u64, u64)| TensorLifetime {
-        alignment: 128,
-        ..TensorLifetime::new(name, id, Step(start), Step(end), ByteSize::mb(mb))
-    };
-    Model {
-        name: name.into(),
-        weights: ByteSize::ZERO,
-        start: Step(0),
-        tensors: tensors.iter().map(tensor).collect(),
-    }
-}
-
-/// Requirement P8.
-fn three_models() -> Vec<Model> {
-    vec![
-        model("A", &[("T1", 0, 10, 100), ("T2", 5, 15, 50), ("T3", 10, 20, 200)]),
-        model("B", &[("T4", 12, 22, 100), ("T5", 18, 28, 50)]),
-        model("C", &[("T6", 22, 32, 200), ("T7", 25, 35, 100)]),
-    ]
 }
 
 fn names(models: &[Arc<str>]) -> Vec<&str> {
