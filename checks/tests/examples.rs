@@ -1,5 +1,5 @@
 //! Every public type that a user makes shows how: a type with a public function that makes one has an example in its
-//! documentation, and so has the first page of every crate.
+//! documentation, and so has the page of every crate and public module.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -70,6 +70,15 @@ fn makes_one(item: &syn::ItemImpl, name: &str) -> bool {
     })
 }
 
+/// Whether a module of a file of its own has a page: it is public, and not hidden.
+fn is_page(item: &syn::ItemMod) -> bool {
+    let hidden = item.attrs.iter().any(|attribute| {
+        attribute.path().is_ident("doc")
+            && attribute.meta.require_list().is_ok_and(|list| list.tokens.to_string() == "hidden")
+    });
+    item.content.is_none() && matches!(item.vis, Visibility::Public(_)) && !hidden
+}
+
 #[test]
 fn types_that_a_user_makes_show_how() {
     let mut missing = BTreeSet::new();
@@ -86,6 +95,15 @@ fn types_that_a_user_makes_show_how() {
             }
             for item in &parsed.items {
                 match item {
+                    Item::Mod(item) if is_page(item) => {
+                        let pages = [format!("{}.rs", item.ident), format!("{}/mod.rs", item.ident)];
+                        let pages = pages.map(|page| file.parent().expect("in a folder").join(page));
+                        let page = pages.iter().find(|page| page.exists()).expect("a module has a file");
+                        let parsed = syn::parse_file(&std::fs::read_to_string(page).expect("a source file"));
+                        if !shows_code(&documentation(&parsed.expect("sources are Rust").attrs)) {
+                            missing.insert(format!("{krate}: the page of {}", item.ident));
+                        }
+                    }
                     Item::Struct(item) if matches!(item.vis, Visibility::Public(_)) => {
                         shown.insert(item.ident.to_string(), shows_code(&documentation(&item.attrs)));
                     }

@@ -1,6 +1,19 @@
 //! How much time is lost waiting for memory? As the Linux kernel's pressure stall information says it
 //! (Documentation/accounting/psi.rst): *some* is the time in which at least one worker waited, *full* that in which all
 //! did; each as a total, and as averages over 10, 60 and 300 s that forget exponentially.
+//!
+//! ```
+//! use std::time::Duration;
+//! use vramkit_pool::stall::StallMeter;
+//!
+//! let meter = StallMeter::default();
+//! let waiting = meter.wait(); // nobody is said to work, so all that there are wait
+//! std::thread::sleep(Duration::from_millis(2));
+//! drop(waiting);
+//! let times = meter.times();
+//! assert!(times.some.total_seconds >= 0.002);
+//! assert_eq!(times.some, times.full);
+//! ```
 
 use std::sync::Mutex;
 use std::time::{Duration, Instant};

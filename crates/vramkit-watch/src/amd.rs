@@ -1,5 +1,12 @@
 //! AMD's cards through the kernel's files: how much memory a card has and uses (`mem_info_vram_*`), and what each process
 //! holds of it (`fdinfo` of its open files, documented in the kernel's `drm-usage-stats.rst`).
+//!
+//! ```
+//! use vramkit_watch::{Source, amd::AmdSource};
+//!
+//! let nothing = AmdSource::at("/nonexistent".as_ref()).read();
+//! assert!(nothing.devices.is_empty());
+//! ```
 
 use std::collections::{BTreeMap, HashSet};
 use std::fs;

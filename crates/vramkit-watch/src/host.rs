@@ -1,5 +1,12 @@
 //! This machine's main memory, within what its control group allows, and the time that the kernel says was lost waiting
 //! for it. Files of the kernel in; a file that is not there or says nonsense gives a missing number.
+//!
+//! ```
+//! use vramkit_watch::{Source, host::HostSource};
+//!
+//! let machine = HostSource::default().read();
+//! assert!(machine.devices.len() <= 1);
+//! ```
 
 use std::fs;
 use std::path::{Path, PathBuf};

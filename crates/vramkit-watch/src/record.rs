@@ -2,6 +2,20 @@
 //!
 //! Two files take turns: when `FILE` reaches half of the bound it becomes `FILE.old`, in place of the one before, and a
 //! new `FILE` begins. A line that a kill cut off is left out by the reader and cut away by the next writer.
+//!
+//! ```
+//! use std::time::Duration;
+//! use vramkit_watch::record::{TickRecorder, read};
+//! use vramkit_watch::{WatchConfig, Watcher};
+//!
+//! # let folder = tempfile::tempdir()?;
+//! # let path = folder.path().join("memory.jsonl");
+//! let mut watcher = Watcher::of_this_machine(WatchConfig::default())?;
+//! let mut recorder = TickRecorder::open(&path, 1 << 20)?;
+//! recorder.write(&watcher.tick(Duration::ZERO))?;
+//! assert_eq!(read(&path)?.len(), 1);
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, BufRead, BufReader, Read, Seek, SeekFrom, Write};

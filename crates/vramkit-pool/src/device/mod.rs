@@ -12,6 +12,20 @@
 //! RawMemory ──► Checked ──► Backing ──► Reservation     owned by a pool: commit, decommit, bytes
 //! (raw calls)   (checks)      └── is a Device          for readers: what it is, how much it has
 //! ```
+//!
+//! ```
+//! use vramkit_pool::ByteSize;
+//! use vramkit_pool::device::{Backing, Device, SimulatedDevice};
+//!
+//! let card = SimulatedDevice::new(ByteSize::gib(80));
+//! let memory = card.reserve(ByteSize::gib(200))?; // addresses are cheap
+//! let first = memory.range().part(0, card.info().granularity).expect("inside");
+//! memory.commit(first)?;
+//! memory.fill(first, 0x2a2a_2a2a)?;
+//! drop(memory); // gives back what is committed
+//! assert_eq!(card.memory().committed_bytes.value, Some(ByteSize::ZERO));
+//! # Ok::<(), vramkit_pool::device::DeviceError>(())
+//! ```
 
 mod backing;
 mod checked;

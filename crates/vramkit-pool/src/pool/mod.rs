@@ -12,6 +12,18 @@
 //! common case: the book's, held for tens of nanoseconds, and the device's, held while it commits. Neither is
 //! held while user code runs. Threads that meet at the book's lock keep blocks in thread caches of their own (`thread_cache`).
 //! `docs/pool.md` has the design in full, with measurements.
+//!
+//! ```
+//! use std::sync::Arc;
+//! use vramkit_pool::{ByteSize, device::SimulatedDevice, pool::{DeviceMemoryPool, Request}};
+//!
+//! let device = Arc::new(SimulatedDevice::new(ByteSize::mib(64)));
+//! let pool = DeviceMemoryPool::new(device, ByteSize::mib(64))?;
+//! let block = pool.allocate(Request::new(ByteSize::mib(3)))?;
+//! assert_eq!((pool.used(), pool.available()), (ByteSize::mib(3), ByteSize::mib(61)));
+//! drop(block);
+//! # Ok::<(), vramkit_pool::pool::PoolError>(())
+//! ```
 
 mod access;
 mod allocation;

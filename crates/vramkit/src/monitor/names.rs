@@ -1,5 +1,13 @@
 //! Plain functions on one monitor of the process, under the names that people know, and the snapshot's JSON of that
 //! preset.
+//!
+//! ```
+//! use vramkit::monitor::names::{format_bytes, log_vram_snapshot};
+//!
+//! let line = log_vram_snapshot("loaded", Some(1), &["llama"]);
+//! assert_eq!((line.event.as_str(), line.slot), ("loaded", Some(1)));
+//! assert_eq!(format_bytes(9_633_792), "9.19 MiB");
+//! ```
 
 use std::sync::{Arc, OnceLock};
 
