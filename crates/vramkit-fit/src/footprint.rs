@@ -1,0 +1,85 @@
+//! What an engine takes: the answer for one model and one set of options.
+
+use vramkit_units::ByteSize;
+
+use crate::options::{Backend, Runtime};
+
+/// What an engine takes of the device and of the host for one model.
+#[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
+pub struct Footprint {
+    /// The engine.
+    pub runtime: Runtime,
+    /// What it computes with.
+    pub backend: Backend,
+    /// Tokens of context, as the engine rounds what was asked.
+    pub context: u64,
+    /// Sequences at a time.
+    pub sequences: u64,
+    /// Layers of the model, the output not counted.
+    pub layers: u64,
+    /// Layers on the device, the output counted as one more, as llama.cpp counts.
+    pub layers_on_device: u64,
+    /// On the device.
+    pub device: Part,
+    /// On the host.
+    pub host: Part,
+    /// What a context of the driver and libraries take on the device beside it, once for each process; `None` when it has not
+    /// been measured for this back end.
+    pub overhead: Option<ByteSize>,
+    /// Bytes of cache that one more token takes, over all layers, windows not yet full.
+    pub kv_per_token: ByteSize,
+    /// How well each figure has been checked.
+    pub accuracy: Accuracy,
+    /// What rests on a guess, or is not covered, in sentences.
+    pub notes: Vec<String>,
+}
+
+/// What is in one place.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Part {
+    /// Weights; `None` where only a configuration is there and nobody knows.
+    pub weights: Option<ByteSize>,
+    /// The cache of keys and values.
+    pub kv: ByteSize,
+    /// Recurrent state.
+    pub state: ByteSize,
+    /// Working memory; `None` where this architecture's is not known.
+    pub workspace: Option<ByteSize>,
+}
+
+impl Part {
+    /// The sum; `None` when a part of it is not known.
+    pub fn total(&self) -> Option<ByteSize> {
+        let sum = [self.weights?, self.kv, self.state, self.workspace?].into_iter();
+        Some(ByteSize::new(sum.fold(0, |sum, size| sum.saturating_add(size.bytes()))))
+    }
+}
+
+/// How well figures have been checked.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+#[non_exhaustive]
+pub struct Accuracy {
+    /// Of weights.
+    pub weights: Checked,
+    /// Of cache and state.
+    pub kv: Checked,
+    /// Of working memory.
+    pub workspace: Checked,
+    /// Of the overhead.
+    pub overhead: Checked,
+}
+
+/// How well a figure has been checked.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+#[non_exhaustive]
+pub enum Checked {
+    /// To the byte, or to the last digit that the engine prints.
+    Exact,
+    /// Within this ratio of what the engine really took, over what was tried.
+    Within(f64),
+    /// Not checked for this architecture and back end.
+    #[default]
+    No,
+}

@@ -1,0 +1,20 @@
+//! Will it fit? What a model takes of the device and of the host under a named engine, from its headers alone.
+//!
+//! In: a [`ModelHeader`](vramkit_models::header::ModelHeader) and [`FitOptions`]. Out: a [`Footprint`]: bytes, each with how well it has
+//! been checked. Never here: weights, devices, files.
+//!
+//! ```text
+//! ModelHeader ─┬─► llama_cpp: tensors placed, cache laid out, the graph's allocation replayed ─┐
+//! FitOptions ──┼─► vllm: weights, cache by block and layer group, profile run ────────────────┼─► Footprint ─► answers: longest
+//!              └─► (planned arenas) ──────────────────────────────────────────────────────────┘    context, most sequences …
+//! ```
+
+#![forbid(unsafe_code)]
+
+mod error;
+mod footprint;
+mod options;
+
+pub use error::FitError;
+pub use footprint::{Accuracy, Checked, Footprint, Part};
+pub use options::{Backend, FitOptions, FlashAttention, GpuLayers, Runtime};

@@ -1,0 +1,146 @@
+//! What is asked: an engine, its back end, and the options that change what it takes. Names are the engines' own.
+
+use std::fmt;
+use std::str::FromStr;
+
+use vramkit_models::gguf::TensorType;
+use vramkit_units::ByteSize;
+
+/// An engine.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Runtime {
+    /// vramkit itself: planned arenas, and its own engine.
+    Vramkit,
+    /// llama.cpp.
+    LlamaCpp,
+    /// vLLM.
+    Vllm,
+}
+
+/// What an engine computes with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Backend {
+    /// Main memory: everything is in one place, which is reported as the device.
+    Cpu,
+    /// Vulkan.
+    Vulkan,
+    /// CUDA (and ROCm through it).
+    Cuda,
+    /// Metal.
+    Metal,
+}
+
+/// Whether attention is computed in one fused operation.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum FlashAttention {
+    /// Where the engine can.
+    #[default]
+    Auto,
+    /// Yes.
+    On,
+    /// No.
+    Off,
+}
+
+/// Layers whose weights and cache are on the device.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum GpuLayers {
+    /// All of them, and the output.
+    #[default]
+    All,
+    /// The last so many; the output counts as one after the last layer, as llama.cpp counts.
+    Last(u64),
+}
+
+/// What is asked of an engine about one model.
+#[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
+pub struct FitOptions {
+    /// The engine.
+    pub runtime: Runtime,
+    /// What it computes with.
+    pub backend: Backend,
+    /// Tokens of context: of all sequences together for llama.cpp (`-c`), of one for vLLM (`--max-model-len`). The engine's
+    /// default when not given.
+    pub context: Option<u64>,
+    /// Sequences at a time (`--parallel`, `--max-num-seqs`). The engine's default when not given.
+    pub sequences: Option<u64>,
+    /// The type of cached keys; the engine's default when not given.
+    pub cache_type_k: Option<TensorType>,
+    /// The type of cached values.
+    pub cache_type_v: Option<TensorType>,
+    /// Logical batch, tokens (`--batch-size`).
+    pub batch: Option<u64>,
+    /// Micro-batch, tokens (`--ubatch-size`).
+    pub micro_batch: Option<u64>,
+    /// Flash attention.
+    pub flash_attention: FlashAttention,
+    /// One cache for all sequences (`--kv-unified`).
+    pub kv_unified: bool,
+    /// Layers with a window keep everything (`--swa-full`).
+    pub swa_full: bool,
+    /// Layers on the device.
+    pub gpu_layers: GpuLayers,
+    /// Part of the device's memory that vLLM takes, 0..1 (`--gpu-memory-utilization`).
+    pub gpu_memory_utilization: f64,
+    /// Most tokens of a step (`--max-num-batched-tokens`).
+    pub max_num_batched_tokens: Option<u64>,
+    /// Devices that share each layer (`--tensor-parallel-size`).
+    pub tensor_parallel: u64,
+    /// Tokens that are drafted by the model's own prediction layers; 0 for none.
+    pub draft_tokens: u64,
+    /// The device's memory as a whole, where it is known: vLLM sizes its cache by it.
+    pub device_memory: Option<ByteSize>,
+}
+
+impl FitOptions {
+    /// What an engine does with its own defaults.
+    pub fn new(runtime: Runtime, backend: Backend) -> Self {
+        Self {
+            runtime,
+            backend,
+            context: None,
+            sequences: None,
+            cache_type_k: None,
+            cache_type_v: None,
+            batch: None,
+            micro_batch: None,
+            flash_attention: FlashAttention::Auto,
+            kv_unified: false,
+            swa_full: false,
+            gpu_layers: GpuLayers::All,
+            gpu_memory_utilization: 0.9,
+            max_num_batched_tokens: None,
+            tensor_parallel: 1,
+            draft_tokens: 0,
+            device_memory: None,
+        }
+    }
+}
+
+macro_rules! names {
+    ($type:ty, $($variant:ident = $name:literal),+) => {
+        impl fmt::Display for $type {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str(match self { $(Self::$variant => $name),+ })
+            }
+        }
+        impl FromStr for $type {
+            type Err = String;
+            fn from_str(text: &str) -> Result<Self, String> {
+                match text {
+                    $($name => Ok(Self::$variant),)+
+                    _ => Err(format!("`{text}` is none of {}", [$($name),+].join(", "))),
+                }
+            }
+        }
+    };
+}
+
+names!(Runtime, Vramkit = "vramkit", LlamaCpp = "llama.cpp", Vllm = "vllm");
+names!(Backend, Cpu = "cpu", Vulkan = "vulkan", Cuda = "cuda", Metal = "metal");
+names!(FlashAttention, Auto = "auto", On = "on", Off = "off");

@@ -1,0 +1,59 @@
+//! What the headers of a model's files say: its shape, and which tensors it stores.
+//!
+//! In: a path. Out: [`ModelHeader`]; weights themselves are never read. Which reader a path goes to is decided here.
+
+use std::path::PathBuf;
+
+use vramkit_units::ByteSize;
+
+use crate::gguf::GgufHeader;
+use crate::shape::ModelShape;
+
+/// What the headers of a model's files say.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct ModelHeader {
+    /// What to call it: the file's or the folder's name without its ending.
+    pub name: String,
+    /// The file that was named.
+    pub path: PathBuf,
+    /// What kind of files these are.
+    pub format: Format,
+    /// What it keeps and how wide it is.
+    pub shape: ModelShape,
+    /// The tensors that its files store, in their order; `None` where only a configuration is there, so that nobody knows.
+    pub tensors: Option<Vec<StoredTensor>>,
+    /// Of GGUF: the header itself, which says all that an engine reads.
+    pub gguf: Option<GgufHeader>,
+    /// Of a configuration: the bytes of one number in which weights are meant to be computed (`torch_dtype`), and how they
+    /// are quantised (`quantization_config.quant_method`).
+    pub weights_type: Option<String>,
+    /// What is not sure about it, in sentences.
+    pub notes: Vec<String>,
+}
+
+/// A kind of model files.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Format {
+    /// GGUF, one file or several.
+    Gguf,
+    /// A Hugging Face configuration, with safetensors where they are there.
+    HuggingFace,
+    /// Safetensors alone, whose shape nothing says.
+    Safetensors,
+}
+
+/// A tensor that a file stores.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct StoredTensor {
+    /// Its name in the file.
+    pub name: String,
+    /// Its dimensions, the fastest-running first as in GGUF, or last as in safetensors: in the file's order.
+    pub dims: Vec<u64>,
+    /// The type of its numbers, as the format names it (`q4_K`, `BF16`).
+    pub kind: &'static str,
+    /// Bytes that it takes in the file.
+    pub size: ByteSize,
+}
