@@ -13,8 +13,14 @@
 
 mod error;
 mod footprint;
+mod ggml;
+mod llama_cpp;
 mod options;
+mod run;
 
 pub use error::FitError;
 pub use footprint::{Accuracy, Checked, Footprint, Part};
-pub use options::{Backend, FitOptions, FlashAttention, GpuLayers, Runtime};
+pub use options::{
+    Backend, FitOptions, FlashAttention, GpuLayers, Runtime, VULKAN_CARD_RANGE, VULKAN_GUARANTEED_RANGE,
+};
+pub use run::footprint;
