@@ -6,7 +6,7 @@ use std::path::Path;
 
 use common::{anywhere, nobody};
 use proptest::prelude::*;
-use vramkit_sets::{Reading, maximal_sets, read_text, write_llama_swap};
+use vramkit_sets::{Reading, SetsError, maximal_sets, read_text, write_llama_swap};
 use vramkit_units::ByteSize;
 
 const NAMES: [&str; 5] = ["a.yaml", "a.ini", "a.toml", "Modelfile", "a.sh"];
@@ -17,6 +17,29 @@ fn read(name: &str, text: String) {
     let Ok(file) = read_text(Path::new(name), text, &reading) else { return };
     let sizes: Vec<_> = file.entries.iter().map(|entry| (entry.name.clone(), ByteSize::mib(1))).collect();
     let _ = write_llama_swap(&file, &maximal_sets(&sizes, ByteSize::mib(3)));
+}
+
+#[test]
+fn files_that_are_no_text_too_long_or_not_there() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let write = |name: &str, bytes: &[u8]| {
+        let path = folder.path().join(name);
+        std::fs::write(&path, bytes).expect("a file");
+        path
+    };
+    let error = |path: &Path| vramkit_sets::read_sets(path).expect_err("no configuration");
+    assert!(matches!(error(&write("a.yaml", b"models:\n  a: \xff\n")), SetsError::Invalid { line: 2, .. }));
+    assert!(matches!(error(&write("b.yaml", &vec![b'#'; 5 << 20])), SetsError::TooLarge { .. }));
+    assert!(matches!(error(&folder.path().join("gone.yaml")), SetsError::Read { .. }));
+    assert!(matches!(error(folder.path()), SetsError::Read { .. }));
+    assert!(matches!(error(&write("empty", b"")), SetsError::UnknownKind { .. }));
+}
+
+#[test]
+fn more_models_than_anybody_runs_are_refused() {
+    let models: String = (0..1_001).map(|i| format!("  m{i}: {{cmd: llama-server -m a}}\n")).collect();
+    let error = read_text(Path::new("a.yaml"), format!("models:\n{models}"), &Reading::default());
+    assert!(error.expect_err("too many").to_string().contains("1000 models"));
 }
 
 proptest! {

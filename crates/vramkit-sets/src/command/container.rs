@@ -24,6 +24,7 @@ pub(super) fn read(words: &[String], backend: Backend) -> Result<Found, String> 
     }
     let run = Run::new(&words[1..])?;
     let mut found = run.server(backend)?;
+    run.notes.iter().for_each(|note| found.note(note.clone()));
     let inside = found.model.as_deref().filter(|path| path.starts_with('/')).map(str::to_owned);
     if let Some(inside) = inside {
         match run.outside(&inside) {
@@ -41,6 +42,8 @@ pub(super) fn read(words: &[String], backend: Backend) -> Result<Found, String> 
 /// What a `run` says.
 #[derive(Default)]
 struct Run {
+    /// What is not covered.
+    notes: Vec<String>,
     /// Outside and inside.
     volumes: Vec<(String, String)>,
     variables: Vec<(String, String)>,
@@ -109,6 +112,11 @@ impl Run {
                     self.variables.push((name.to_owned(), value.to_owned()));
                 }
             }
+            "--gpus" if value.contains(',') => {
+                self.notes
+                    .push(format!("`--gpus {value}`: several cards are seen; everything is counted on one"));
+            }
+            "--env-file" => self.notes.push(format!("`--env-file {value}` is not looked into")),
             "--entrypoint" => self.entrypoint = Some(value.to_owned()),
             _ => {}
         }

@@ -5,6 +5,26 @@ use vramkit_fit::Backend;
 use super::found::Found;
 use super::{llama_server, vllm};
 
+/// Variables that say which cards are seen.
+const DEVICES: &[&str] =
+    &["CUDA_VISIBLE_DEVICES", "HIP_VISIBLE_DEVICES", "ROCR_VISIBLE_DEVICES", "GGML_VK_VISIBLE_DEVICES"];
+/// How the names of variables begin that may change memory.
+const MEMORY: &[&str] = &["GGML_", "PYTORCH_", "VLLM_"];
+/// Variables of such names that do not.
+const HARMLESS: &[&str] = &[
+    "GGML_VK_VISIBLE_DEVICES",
+    "VLLM_API_KEY",
+    "VLLM_CACHE_ROOT",
+    "VLLM_CONFIG_ROOT",
+    "VLLM_CONFIGURE_LOGGING",
+    "VLLM_DO_NOT_TRACK",
+    "VLLM_HOST_IP",
+    "VLLM_LOGGING_LEVEL",
+    "VLLM_NO_USAGE_STATS",
+    "VLLM_PORT",
+    "VLLM_USE_MODELSCOPE",
+];
+
 /// A server by its program and arguments; `None` when it is another program.
 pub(super) fn server(
     program: &str,
@@ -30,16 +50,10 @@ pub(super) fn server(
         return None;
     };
     for (name, value) in variables {
-        let several = matches!(
-            name.as_str(),
-            "CUDA_VISIBLE_DEVICES" | "HIP_VISIBLE_DEVICES" | "GGML_VK_VISIBLE_DEVICES"
-        );
-        if several && value.contains(',') {
+        let name = name.as_str();
+        if DEVICES.contains(&name) && value.contains(',') {
             found.note(format!("`{name}={value}`: several cards are seen; everything is counted on one"));
-        } else if name.starts_with("GGML_CUDA_")
-            || name == "PYTORCH_CUDA_ALLOC_CONF"
-            || name == "PYTORCH_ALLOC_CONF"
-        {
+        } else if MEMORY.iter().any(|start| name.starts_with(start)) && !HARMLESS.contains(&name) {
             found.note(format!("`{name}={value}`: what it does to memory is not counted"));
         }
     }

@@ -30,6 +30,10 @@ pub(super) fn from_words(words: &[String], backend: Backend) -> Found {
             None => words.next(),
         };
         server.apply(&name, value);
+        // Options of several values; where the model has not been seen, the next word may be it.
+        if SEVERAL.split_whitespace().any(|several| several == name) && server.found.model.is_some() {
+            while words.next_if(|word| !word.starts_with('-')).is_some() {}
+        }
     }
     if server.found.model.is_none() {
         server.found.refused("no model is named".to_owned());
@@ -143,6 +147,10 @@ fn cache_type(value: &str) -> Result<Option<TensorType>, ()> {
 
 const SETTINGS: &str = "--model --model-tag --max-model-len --max-num-seqs --max-num-batched-tokens --tensor-parallel-size -tp \
     --gpu-memory-utilization --kv-cache-dtype --speculative-config -sc --num-speculative-tokens";
+
+/// Options that more than one value may follow.
+const SEVERAL: &str =
+    "--served-model-name --lora-modules --cudagraph-capture-sizes --cuda-graph-sizes --api-key --middleware";
 
 /// Options of no value. Those that change memory are in the next list too.
 const FLAGS: &str = "--trust-remote-code --enable-prefix-caching --no-enable-prefix-caching --enable-chunked-prefill \

@@ -13,6 +13,9 @@ use crate::file::{Kind, SetsFile};
 /// What Ollama takes where neither the file nor its environment says otherwise, on cards of under 24 GiB.
 const DEFAULT_CONTEXT: u64 = 4_096;
 
+/// Tokens of a batch, and of a micro-batch, likewise.
+const DEFAULT_BATCH: u64 = 512;
+
 /// Instructions that are no memory's.
 const OTHERS: &[&str] = &["TEMPLATE", "SYSTEM", "LICENSE", "MESSAGE", "REQUIRES", "RENDERER", "PARSER"];
 
@@ -20,6 +23,8 @@ pub(super) fn read(place: &Place<'_>, text: String) -> Result<SetsFile, SetsErro
     let mut found = Found::new(FitOptions::new(Runtime::LlamaCpp, place.reading.backend));
     found.options.context = Some(DEFAULT_CONTEXT);
     found.options.sequences = Some(1);
+    found.options.batch = Some(DEFAULT_BATCH);
+    found.options.micro_batch = Some(DEFAULT_BATCH);
     let mut context_given = false;
     let mut at = None;
     for (number, line) in instructions(&text) {
@@ -65,7 +70,7 @@ pub(super) fn read(place: &Place<'_>, text: String) -> Result<SetsFile, SetsErro
             "ADAPTER" => found.note(format!("line {number}: the adapter `{rest}` is not counted")),
             "DRAFT" => found.note(format!("line {number}: the draft model `{rest}` is not counted")),
             other if OTHERS.contains(&other) => {}
-            _ => return Err(place.invalid(number, format!("`{word}` is no instruction of a Modelfile"))),
+            _ => found.note(format!("line {number}: `{word}` is no instruction that is known")),
         }
     }
     let Some(at) = at else { return Err(place.invalid(1, "there is no `FROM`")) };
