@@ -2,9 +2,11 @@
 
 mod common;
 
+use std::collections::BTreeSet;
 use std::path::Path;
 
 use common::{anywhere, data, nobody, read};
+use proptest::prelude::*;
 use vramkit_fit::{FlashAttention, GpuLayers, Runtime};
 use vramkit_sets::{Kind, Reading, SetsError, read_text};
 
@@ -167,4 +169,66 @@ fn aliases_of_aliases_do_not_fill_memory() {
     assert!(reason(&(yaml + "models: {a: {cmd: x}}\n")).1.contains("aliases"));
     assert!(reason(&format!("models: {}", "[".repeat(100_000))).1.contains("limit"));
     assert!(reason(&format!("models:\n  {}", "- ".repeat(50_000))).1.contains("within each other"));
+}
+
+/// A group of the simulation: whether it swaps, is exclusive, is persistent; its members.
+type Group = (bool, bool, bool, BTreeSet<usize>);
+
+/// Every set of models that loading one after the other can lead to, by the rule of a single load.
+fn reached(groups: &[Group], models: usize) -> BTreeSet<BTreeSet<usize>> {
+    let of = |model: usize| groups.iter().position(|group| group.3.contains(&model)).expect("in a group");
+    let load = |running: &BTreeSet<usize>, target: usize| {
+        let group = of(target);
+        let (swap, exclusive, ..) = groups[group];
+        let stays = |other: &usize| {
+            let theirs = of(*other);
+            if theirs == group { !swap } else { !exclusive || groups[theirs].2 }
+        };
+        let mut after: BTreeSet<usize> = running.iter().copied().filter(stays).collect();
+        after.insert(target);
+        after
+    };
+    let mut seen = BTreeSet::from([BTreeSet::new()]);
+    let mut open: Vec<BTreeSet<usize>> = vec![BTreeSet::new()];
+    while let Some(running) = open.pop() {
+        for target in 0..models {
+            let after = load(&running, target);
+            if seen.insert(after.clone()) {
+                open.push(after);
+            }
+        }
+    }
+    seen
+}
+
+fn maximal(sets: BTreeSet<BTreeSet<usize>>) -> BTreeSet<BTreeSet<usize>> {
+    let inside = |set: &BTreeSet<usize>| sets.iter().any(|other| other != set && set.is_subset(other));
+    sets.iter().filter(|set| !inside(set)).cloned().collect()
+}
+
+proptest! {
+    #[test]
+    fn promised_groups_are_what_loading_leads_to(
+        flags in prop::collection::vec((any::<bool>(), any::<bool>(), any::<bool>()), 3),
+        members in prop::collection::vec(0..4usize, 1..=6),
+    ) {
+        let mut groups: Vec<Group> = flags.into_iter().map(|(a, b, c)| (a, b, c, BTreeSet::new())).collect();
+        groups.push((true, true, false, BTreeSet::new())); // those of no group
+        members.iter().enumerate().for_each(|(model, group)| { groups[*group].3.insert(model); });
+        let mut yaml = "models:\n".to_owned();
+        (0..members.len()).for_each(|model| yaml += &format!("  m{model}: {{cmd: llama-server -m a}}\n"));
+        yaml += "groups:\n";
+        for (number, (swap, exclusive, persistent, members)) in groups.iter().enumerate().take(3) {
+            let members: Vec<String> = members.iter().map(|model| format!("m{model}")).collect();
+            yaml += &format!(
+                "  g{number}: {{swap: {swap}, exclusive: {exclusive}, persistent: {persistent}, members: [{}]}}\n",
+                members.join(", "),
+            );
+        }
+        let file = text(&yaml).expect("a configuration");
+        let number = |name: &str| name[1..].parse::<usize>().expect("a number");
+        let promised = file.promised.iter().flat_map(|set| set.together.combinations(1_000).expect("few"));
+        let promised = promised.map(|models| models.into_iter().map(number).collect()).collect();
+        prop_assert_eq!(maximal(promised), maximal(reached(&groups, members.len())));
+    }
 }
