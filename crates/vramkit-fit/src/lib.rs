@@ -23,4 +23,4 @@ pub use footprint::{Accuracy, Checked, Footprint, Part};
 pub use options::{
     Backend, FitOptions, FlashAttention, GpuLayers, Runtime, VULKAN_CARD_RANGE, VULKAN_GUARANTEED_RANGE,
 };
-pub use run::footprint;
+pub use run::{footprint, workspace_lifetimes};

@@ -1,6 +1,7 @@
 //! The one question: what does an engine take for a model?
 
 use vramkit_models::header::ModelHeader;
+use vramkit_plan::TensorLifetime;
 
 use crate::error::FitError;
 use crate::footprint::Footprint;
@@ -19,6 +20,25 @@ pub fn footprint(model: &ModelHeader, options: &FitOptions) -> Result<Footprint,
             runtime: options.runtime.to_string(),
             format: format!("{:?}", model.format),
             loads: "nothing yet".to_owned(),
+        }),
+    }
+}
+
+/// Who lives when in the device's working memory during one step of llama.cpp, as the planner takes it: a step is a node of the
+/// graph as its back end runs it, and what takes another's place is one lifetime with it. A plan of these says what an arena
+/// would take that is planned rather than filled as ggml fills it.
+///
+/// # Errors
+/// As [`footprint`]; engines whose graphs are not followed.
+pub fn workspace_lifetimes(
+    model: &ModelHeader,
+    options: &FitOptions,
+) -> Result<Vec<TensorLifetime>, FitError> {
+    match options.runtime {
+        Runtime::LlamaCpp => llama_cpp::lifetimes(model, options),
+        other => Err(FitError::Option {
+            model: model.name.clone(),
+            reason: format!("the steps of {other} are not followed one by one; those of llama.cpp are"),
         }),
     }
 }

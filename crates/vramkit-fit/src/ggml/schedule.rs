@@ -10,7 +10,7 @@ use crate::ggml::allocate::Scheduled;
 use crate::ggml::backend::{Backend, DeviceKind};
 use crate::ggml::graph::Graph;
 use crate::ggml::tensor::{Op, Tensor, TensorId};
-use crate::ggml::vulkan_order;
+use crate::ggml::{cuda_keep, vulkan_order};
 
 /// A scheduled graph.
 #[derive(Clone, Debug)]
@@ -269,6 +269,10 @@ impl Scheduler<'_> {
             let nodes = self.graph.nodes[split.nodes.clone()].to_vec();
             let (order, kept) = match self.backends[usize::from(split.backend)].kind {
                 DeviceKind::Vulkan => vulkan_order::reorder(self.graph, &nodes),
+                DeviceKind::Cuda => {
+                    let kept = cuda_keep::keep(self.graph, &nodes);
+                    (nodes, kept)
+                }
                 _ => (nodes, HashMap::new()),
             };
             for id in order {

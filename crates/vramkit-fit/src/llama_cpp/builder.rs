@@ -7,7 +7,7 @@ use std::collections::HashMap;
 
 use vramkit_models::gguf::TensorType;
 
-use crate::ggml::{Backend, Glu, Graph, Op, Place, TensorId, Unary};
+use crate::ggml::{Backend, Glu, Graph, Place, TensorId, Unary};
 use crate::llama_cpp::cache::Caches;
 use crate::llama_cpp::context::Context;
 use crate::llama_cpp::hyper::{Hyper, Keys};
@@ -358,10 +358,5 @@ impl<'a> Builder<'a> {
             Some(bias) => self.graph.add(logits, bias),
             None => logits,
         }
-    }
-
-    /// Whether a tensor is a leaf.
-    pub fn is_leaf(&self, id: TensorId) -> bool {
-        self.graph.get(id).op == Op::None
     }
 }

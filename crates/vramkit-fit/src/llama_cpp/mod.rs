@@ -21,6 +21,7 @@ mod recurrent;
 mod weights;
 
 use vramkit_models::header::ModelHeader;
+use vramkit_plan::TensorLifetime;
 use vramkit_units::ByteSize;
 
 use crate::error::FitError;
@@ -34,6 +35,15 @@ use crate::llama_cpp::weights::Weights;
 use crate::options::{self, FitOptions};
 
 pub(crate) fn footprint(model: &ModelHeader, options: &FitOptions) -> Result<Footprint, FitError> {
+    replay(model, options).map(|(footprint, _)| footprint)
+}
+
+/// Who lives when in the device's working memory, or in main memory where there is none.
+pub(crate) fn lifetimes(model: &ModelHeader, options: &FitOptions) -> Result<Vec<TensorLifetime>, FitError> {
+    replay(model, options).map(|(_, allocation)| allocation.lifetimes(0))
+}
+
+fn replay(model: &ModelHeader, options: &FitOptions) -> Result<(Footprint, Allocation), FitError> {
     let Some(header) = &model.gguf else {
         return Err(FitError::WrongFormat {
             model: model.name.clone(),
@@ -58,7 +68,7 @@ pub(crate) fn footprint(model: &ModelHeader, options: &FitOptions) -> Result<Foo
     let processor = (backends.len() - 1) as u8;
     let stored = (hyper.all_layers(), hyper.layers.len());
     let weights = Weights::new(header, stored, hyper.experts_used, options.gpu_layers, &backends)
-        .without(if processor > 0 { (architecture.lacks)(&hyper) } else { &[] });
+        .without(if processor > 0 { (architecture.lacks)(&hyper, backends[0].kind) } else { &[] });
     let caches = Caches::new(&hyper, &context, (architecture.keeping)(keys, &hyper)?);
 
     let mut parts = [Part::default(), Part::default()];
@@ -103,7 +113,7 @@ pub(crate) fn footprint(model: &ModelHeader, options: &FitOptions) -> Result<Foo
     parts[0].workspace = Some(ByteSize::new(allocation.buffers[0]));
     parts[1].workspace = Some(ByteSize::new(if processor > 0 { allocation.buffers[1] } else { 0 }));
 
-    Ok(Footprint {
+    let footprint = Footprint {
         runtime: options.runtime,
         backend: options.backend,
         context: context.tokens,
@@ -116,7 +126,8 @@ pub(crate) fn footprint(model: &ModelHeader, options: &FitOptions) -> Result<Foo
         kv_per_token: ByteSize::new(per_token),
         accuracy: Accuracy { weights: Checked::Exact, kv: Checked::Exact, ..Accuracy::default() },
         notes,
-    })
+    };
+    Ok((footprint, allocation))
 }
 
 /// The graph of a step of so many tokens.

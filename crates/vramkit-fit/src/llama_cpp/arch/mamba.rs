@@ -1,7 +1,7 @@
 //! Mamba, and Falcon H1, which has its second generation beside attention in every layer (`models/mamba-base.cpp`).
 
 use crate::error::FitError;
-use crate::ggml::{Glu, TensorId};
+use crate::ggml::{DeviceKind, Glu, TensorId};
 use crate::llama_cpp::attention::Extras;
 use crate::llama_cpp::builder::Builder;
 use crate::llama_cpp::cache::Keeping;
@@ -33,13 +33,15 @@ fn check(keys: Keys<'_>, hyper: &Hyper) -> Result<(), FitError> {
     Ok(())
 }
 
-/// The first generation's scan has no kernel on devices.
-pub(super) fn lacks_scan(_: &Hyper) -> &'static [&'static str] {
-    &["ssm_a"]
+/// The first generation's scan has a kernel on CUDA alone, for states of 16.
+pub(super) fn lacks_scan(hyper: &Hyper, device: DeviceKind) -> &'static [&'static str] {
+    let space = hyper.state_space;
+    let is_usual = space.state == 16 && space.inner % 128 == 0;
+    if device == DeviceKind::Cuda && is_usual { &[] } else { &["ssm_a"] }
 }
 
 /// The second generation's has one for states of 128 or 256 and heads of a multiple of 16.
-pub(super) fn lacks_odd_scan(hyper: &Hyper) -> &'static [&'static str] {
+pub(super) fn lacks_odd_scan(hyper: &Hyper, _: DeviceKind) -> &'static [&'static str] {
     let space = hyper.state_space;
     let head = space.inner / space.rank.max(1);
     if [128, 256].contains(&space.state) && head % 16 == 0 { &[] } else { &["ssm_a"] }

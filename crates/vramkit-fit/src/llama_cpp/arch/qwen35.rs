@@ -117,7 +117,7 @@ fn delta_rule(b: &mut Builder<'_>, layer: usize, states: &StateInputs, a: Tensor
     let state = b.graph.reshape(state, [value, value, value_heads, sequences]);
     let convolved = b.convolve(layer, joined);
     let row = 4 * (2 * key * key_heads + value * value_heads);
-    let mut part = |b: &mut Builder<'_>, numbers: u64, heads: u64| {
+    let part = |b: &mut Builder<'_>, numbers: u64, heads: u64| {
         b.graph.view(convolved, [numbers, heads, each, sequences], [4, 4 * numbers, row, row * each])
     };
     let q = part(b, key, key_heads);
