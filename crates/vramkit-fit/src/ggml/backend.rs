@@ -30,11 +30,6 @@ pub(crate) struct Backend {
 const OFFLOAD_BATCH: u64 = 32;
 
 impl Backend {
-    /// Main memory.
-    pub fn cpu(alignment: u64, largest_chunk: u64) -> Self {
-        Self { kind: DeviceKind::Cpu, alignment, largest_chunk, largest_tensor: u64::MAX }
-    }
-
     /// Bytes that a tensor is granted, before they are rounded.
     pub fn size_of(&self, graph: &Graph, tensor: &Tensor) -> u64 {
         match self.kind {
@@ -101,8 +96,8 @@ fn vulkan_supports(graph: &Graph, node: &Tensor) -> bool {
 fn vulkan_attends(k: &Tensor, v: &Tensor) -> bool {
     const CACHED: [&str; 9] = ["f32", "f16", "bf16", "q8_0", "q5_1", "q5_0", "q4_1", "q4_0", "iq4_nl"];
     let known = |tensor: &Tensor| CACHED.contains(&tensor.kind.name());
-    k.ne[0] % 8 == 0
-        && v.ne[0] % 8 == 0
+    k.ne[0].is_multiple_of(8)
+        && v.ne[0].is_multiple_of(8)
         && known(k)
         && known(v)
         && (k.kind == TensorType::BF16) == (v.kind == TensorType::BF16)
@@ -194,7 +189,7 @@ fn cuda_size(graph: &Graph, tensor: &Tensor) -> u64 {
 }
 
 fn scans_second_generation(states: &Tensor) -> bool {
-    [128, 256].contains(&states.ne[0]) && states.ne[1] % 16 == 0
+    [128, 256].contains(&states.ne[0]) && states.ne[1].is_multiple_of(16)
 }
 
 fn is_f32(tensor: &Tensor) -> bool {

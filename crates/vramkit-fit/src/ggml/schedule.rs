@@ -17,8 +17,6 @@ use crate::ggml::{cuda_keep, vulkan_order};
 pub(crate) struct Schedule {
     pub leaves: Vec<Scheduled>,
     pub nodes: Vec<Scheduled>,
-    /// Parts that are computed by one back end at a time.
-    pub splits: usize,
 }
 
 struct Split {
@@ -285,6 +283,6 @@ impl Scheduler<'_> {
             }
         }
         let leaves = self.graph.leaves.iter().map(|&leaf| (leaf, self.of(leaf).unwrap_or(processor)));
-        Schedule { leaves: leaves.collect(), nodes: laid, splits: splits.len() }
+        Schedule { leaves: leaves.collect(), nodes: laid }
     }
 }

@@ -66,9 +66,9 @@ pub(crate) enum Unary {
 /// Gated linear units.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Glu {
-    SwiGlu,
-    GeGlu,
-    SwiGluOai,
+    Swi,
+    Ge,
+    SwiOai,
 }
 
 impl Op {
