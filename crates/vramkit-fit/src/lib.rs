@@ -14,6 +14,7 @@
 mod error;
 mod footprint;
 mod options;
+pub mod vllm;
 
 pub use error::FitError;
 pub use footprint::{Accuracy, Checked, Footprint, Part};

@@ -73,6 +73,8 @@ pub struct FitOptions {
     pub cache_type_k: Option<TensorType>,
     /// The type of cached values.
     pub cache_type_v: Option<TensorType>,
+    /// Keys and values are cached as 8-bit floating-point numbers (vLLM's `--kv-cache-dtype fp8`).
+    pub fp8_cache: bool,
     /// Logical batch, tokens (`--batch-size`).
     pub batch: Option<u64>,
     /// Micro-batch, tokens (`--ubatch-size`).
@@ -95,6 +97,9 @@ pub struct FitOptions {
     pub draft_tokens: u64,
     /// The device's memory as a whole, where it is known: vLLM sizes its cache by it.
     pub device_memory: Option<ByteSize>,
+    /// The engine's release, as (major, minor), where its memory changed between releases (vLLM). When not given, the one
+    /// that takes most.
+    pub engine_release: Option<(u64, u64)>,
 }
 
 impl FitOptions {
@@ -107,6 +112,7 @@ impl FitOptions {
             sequences: None,
             cache_type_k: None,
             cache_type_v: None,
+            fp8_cache: false,
             batch: None,
             micro_batch: None,
             flash_attention: FlashAttention::Auto,
@@ -118,6 +124,7 @@ impl FitOptions {
             tensor_parallel: 1,
             draft_tokens: 0,
             device_memory: None,
+            engine_release: None,
         }
     }
 }
