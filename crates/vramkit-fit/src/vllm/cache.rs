@@ -206,7 +206,7 @@ fn unify_pages(specs: &mut [Spec], settings: &Settings) -> Result<u64, String> {
     let largest = specs.iter().map(|spec| spec.page).max().unwrap_or(0);
     for spec in specs.iter_mut().filter(|spec| spec.page != largest) {
         let small = spec.page;
-        if largest % small != 0 {
+        if !largest.is_multiple_of(small) {
             return Err(format!(
                 "vLLM gives layers of several kinds pages of one size, and {largest} bytes are no multiple of {small}"
             ));
@@ -225,4 +225,161 @@ fn unify_pages(specs: &mut [Spec], settings: &Settings) -> Result<u64, String> {
 
 fn sum(bytes: impl Iterator<Item = u64>) -> u64 {
     bytes.fold(0, u64::saturating_add)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::release::Release;
+    use super::*;
+    use vramkit_models::shape::State;
+
+    fn settings(release: (u64, u64)) -> Settings {
+        Settings {
+            release: Release::of(Some(release)),
+            context: 131_072,
+            sequences: 1,
+            step_sequences: 256,
+            step_tokens: 2048,
+            devices: 1,
+            draft_tokens: 0,
+            cache_bytes: 2,
+            state_bytes: 4,
+            memory: None,
+            utilization: 0.9,
+        }
+    }
+
+    fn shape(layers: Vec<Layer>) -> ModelShape {
+        let mut shape = ModelShape::new("toy", 1024);
+        shape.layers = layers;
+        shape
+    }
+
+    const HEADS: Heads = Heads { kv_heads: 8, key: 64, value: 64 };
+
+    fn full() -> Layer {
+        Layer::keeping(Cache::Full(HEADS))
+    }
+
+    fn window(tokens: u64) -> Layer {
+        Layer::keeping(Cache::Window { heads: HEADS, tokens })
+    }
+
+    /// Three layers of gated linear attention to one of full attention, as Qwen3.5-27B has them.
+    fn gated_delta() -> ModelShape {
+        let state = State { convolution: 3 * 10_240, recurrent: 48 * 128 * 128 };
+        let heads = Heads { kv_heads: 4, key: 256, value: 256 };
+        let layer = |number: usize| match number % 4 {
+            3 => Layer::keeping(Cache::Full(heads)),
+            _ => Layer::recurrent(Cache::None, state),
+        };
+        shape((0..64).map(layer).collect())
+    }
+
+    #[test]
+    fn layers_of_one_kind_are_one_group() {
+        let settings = settings((0, 11));
+        let layout = Layout::of(&shape(vec![full(); 32]), &settings).unwrap();
+        assert_eq!((layout.group_count(), layout.block_bytes), (1, 32 * 16 * 8 * 128 * 2));
+        assert_eq!(layout.blocks(17, &settings), 2);
+        assert_eq!(layout.bytes_per_token, 32 * 8 * 128 * 2);
+    }
+
+    #[test]
+    fn a_window_keeps_itself_and_the_tokens_of_a_step() {
+        // gpt-oss-20b: 12 layers with a window of 128, 12 without: two groups of 12.
+        let model = shape([window(128), full()].repeat(12));
+        let old = settings((0, 11));
+        let layout = Layout::of(&model, &old).unwrap();
+        assert_eq!((layout.group_count(), layout.block_bytes), (2, 12 * 16 * 8 * 128 * 2));
+        assert_eq!(layout.blocks(131_072, &old), 8192 + (127 + 2048_u64).div_ceil(16) + 1);
+        // A log of two steps in flight says that 131,072 tokens need 3.1 GiB.
+        let new = settings((0, 30));
+        let needed = layout.blocks(131_072, &new) * layout.block_bytes;
+        assert_eq!(format!("{:.1}", needed as f64 / (1_u64 << 30) as f64), "3.1");
+        assert_eq!(layout.blocks(100, &old), 7 + 7 + 1, "a window is not longer than the sequence");
+    }
+
+    #[test]
+    fn groups_are_as_large_as_the_smaller_kind_and_the_last_is_padded() {
+        // Gemma 3 12B: 40 layers with a window, 8 without; 10 and 3 need 3 + 1 groups of 3 with two empty places.
+        let settings = settings((0, 11));
+        let layout =
+            Layout::of(&shape([vec![window(1024); 40], vec![full(); 8]].concat()), &settings).unwrap();
+        assert_eq!(layout.group_count(), 6);
+        let layout =
+            Layout::of(&shape([vec![window(1024); 10], vec![full(); 3]].concat()), &settings).unwrap();
+        assert_eq!((layout.group_count(), layout.block_bytes), (5, 3 * 16 * 8 * 128 * 2));
+    }
+
+    #[test]
+    fn nearly_equal_kinds_are_padded_to_the_larger_from_0_16() {
+        let model = shape([vec![window(128); 12], vec![full(); 13]].concat());
+        assert_eq!(Layout::of(&model, &settings((0, 11))).unwrap().group_count(), 3);
+        assert_eq!(Layout::of(&model, &settings((0, 19))).unwrap().group_count(), 2);
+    }
+
+    #[test]
+    fn blocks_are_as_long_as_a_state_is_large() {
+        // Logs of Qwen3.5-27B's shape on two cards with an fp8 cache: 1,568 tokens, and 1,600 with three drafted.
+        let two = Settings { devices: 2, cache_bytes: 1, ..settings((0, 24)) };
+        let layout = Layout::of(&gated_delta(), &two).unwrap();
+        assert_eq!((layout.block_tokens(&two), layout.group_count()), (1568, 4));
+        let drafting = Settings { draft_tokens: 3, ..two };
+        let layout = Layout::of(&gated_delta(), &drafting).unwrap();
+        assert_eq!(layout.block_tokens(&drafting), 1600);
+        assert_eq!(layout.state_blocks(&drafting), 3 * (2 + 3));
+    }
+
+    #[test]
+    fn a_model_of_states_alone_needs_one_block_a_sequence() {
+        let settings = settings((0, 11));
+        let state = State { convolution: 3 * 1000, recurrent: 5000 };
+        let layout = Layout::of(&shape(vec![Layer::recurrent(Cache::None, state); 4]), &settings).unwrap();
+        assert_eq!((layout.blocks(1, &settings), layout.blocks(131_072, &settings)), (1, 1));
+        assert_eq!(layout.block_bytes, 4 * (3000 * 2 + 5000 * 4));
+    }
+
+    #[test]
+    fn kv_heads_are_shared_out_and_a_latent_vector_is_not() {
+        let eight = Settings { devices: 16, ..settings((0, 11)) };
+        let layout = Layout::of(&shape(vec![full()]), &eight).unwrap();
+        assert_eq!(layout.bytes_per_token, 128 * 2);
+        let latent = Layer::keeping(Cache::Latent { latent: 512, rope: 64, indexer: 0 });
+        assert_eq!(Layout::of(&shape(vec![latent; 61]), &eight).unwrap().bytes_per_token, 61 * 576 * 2);
+        // With an indexer: 656 bytes a token, as `flashmla_sparse.py` says, and a key of 128 with its scale.
+        let sparse = Layer::keeping(Cache::Latent { latent: 512, rope: 64, indexer: 128 });
+        assert_eq!(Layout::of(&shape(vec![sparse; 61]), &eight).unwrap().bytes_per_token, 61 * (656 + 132));
+    }
+
+    #[test]
+    fn pages_are_made_of_one_size_or_refused() {
+        let wide =
+            Layer::keeping(Cache::Window { heads: Heads { key: 128, value: 128, ..HEADS }, tokens: 512 });
+        let model = shape(vec![wide, full()]);
+        assert!(Layout::of(&model, &settings((0, 11))).unwrap_err().contains("0.16"));
+        let new = settings((0, 24));
+        let layout = Layout::of(&model, &new).unwrap();
+        assert_eq!(layout.block_bytes, 16 * 8 * 256 * 2);
+        assert_eq!(layout.blocks(64, &new), 2 + 4 + 1);
+        let odd = Layer::keeping(Cache::Window { heads: Heads { key: 96, value: 64, ..HEADS }, tokens: 512 });
+        assert!(Layout::of(&shape(vec![odd, full()]), &new).unwrap_err().contains("no multiple"));
+    }
+
+    #[test]
+    fn llama_4_keeps_its_chunks_in_full() {
+        let mut model = shape([window(8192), full()].repeat(3));
+        model.architecture = "llama4_text".into();
+        assert_eq!(Layout::of(&model, &settings((0, 11))).unwrap().group_count(), 1);
+    }
+
+    #[test]
+    fn drafting_layers_count_when_they_draft() {
+        let mut model = shape(vec![full(); 4]);
+        model.draft_layers = vec![full()];
+        let settings = settings((0, 24));
+        let drafting = Settings { draft_tokens: 1, ..settings };
+        let bytes = |settings| Layout::of(&model, settings).unwrap().block_bytes;
+        assert_eq!(bytes(&drafting) / 5, bytes(&settings) / 4);
+    }
 }

@@ -75,7 +75,6 @@ const RELEASES: [((u64, u64), Release); 4] = [
             even_groups: true,
             largest_card_steps: true,
             unifies_pages: true,
-            ..V0_11
         },
     ),
 ];

@@ -150,11 +150,13 @@ fn check_devices(model: &ModelHeader, devices: u64) -> Result<(), String> {
         return Err("0 devices share the layers; give at least 1".into());
     }
     let heads = model.shape.widths.heads;
-    if heads % devices != 0 {
+    if !heads.is_multiple_of(devices) {
         return Err(format!("its {heads} attention heads cannot be shared evenly by {devices} devices"));
     }
     let layers = model.shape.layers.iter().chain(&model.shape.draft_layers);
-    let uneven = layers.filter_map(kv_heads).find(|kv| kv % devices != 0 && devices % kv.max(&1) != 0);
+    let uneven = layers
+        .filter_map(kv_heads)
+        .find(|&kv| !kv.is_multiple_of(devices) && !devices.is_multiple_of(kv.max(1)));
     match uneven {
         Some(kv) => Err(format!("its {kv} KV heads cannot be shared evenly by {devices} devices")),
         None => Ok(()),
