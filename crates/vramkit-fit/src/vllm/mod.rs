@@ -21,6 +21,33 @@
 //! profile run; [`FitOptions::engine_release`] names one, and without it the figures are those of 0.11, which takes most. `sequences`
 //! given are `--max-num-seqs` too, as the engine reads it. How well this has been checked:
 //! `cargo run -p vramkit-fit --example accuracy -- vllm`.
+//!
+//! ```
+//! use vramkit_fit::{Backend, FitOptions, Runtime, vllm};
+//! use vramkit_models::header::{Format, ModelHeader};
+//! use vramkit_models::shape::{Cache, Heads, Layer, ModelShape};
+//! use vramkit_units::ByteSize;
+//!
+//! // Llama-3.1-8B, from its configuration alone.
+//! let mut shape = ModelShape::new("llama", 4096);
+//! shape.layers = vec![Layer::keeping(Cache::Full(Heads { kv_heads: 8, key: 128, value: 128 })); 32];
+//! shape.widths.vocabulary = 128_256;
+//! (shape.widths.heads, shape.widths.head, shape.widths.feed_forward) = (32, 128, 14_336);
+//! (shape.trained_context, shape.tied_embeddings) = (Some(131_072), Some(false));
+//! let mut model = ModelHeader::new("llama-3.1-8b", Format::HuggingFace, shape);
+//! model.weights_type = Some("bfloat16".into());
+//!
+//! let mut options = FitOptions::new(Runtime::Vllm, Backend::Cuda);
+//! options.context = Some(16_000);
+//! options.device_memory = Some(ByteSize::new((79.18 * 1024.0 * 1024.0 * 1024.0) as u64));
+//! let takes = vllm::footprint(&model, &options)?;
+//! let gib = |size: Option<ByteSize>| size.map(|size| size.bytes() as f64 / ByteSize::gib(1).bytes() as f64);
+//! assert!((gib(takes.footprint.device.weights).unwrap() - 14.99).abs() < 0.01);
+//! // vLLM printed 51.38 GiB on an H100.
+//! assert!((gib(takes.cache_bytes).unwrap() / 51.38 - 1.0).abs() < 0.01);
+//! assert_eq!(takes.fits(), Some(true));
+//! # Ok::<(), vramkit_fit::FitError>(())
+//! ```
 
 mod activations;
 mod cache;
@@ -80,34 +107,7 @@ impl VllmFootprint {
     }
 }
 
-/// What vLLM takes for a model.
-///
-/// ```
-/// use vramkit_fit::{Backend, FitOptions, Runtime, vllm};
-/// use vramkit_models::header::{Format, ModelHeader};
-/// use vramkit_models::shape::{Cache, Heads, Layer, ModelShape};
-/// use vramkit_units::ByteSize;
-///
-/// // Llama-3.1-8B, from its configuration alone.
-/// let mut shape = ModelShape::new("llama", 4096);
-/// shape.layers = vec![Layer::keeping(Cache::Full(Heads { kv_heads: 8, key: 128, value: 128 })); 32];
-/// shape.widths.vocabulary = 128_256;
-/// (shape.widths.heads, shape.widths.head, shape.widths.feed_forward) = (32, 128, 14_336);
-/// (shape.trained_context, shape.tied_embeddings) = (Some(131_072), Some(false));
-/// let mut model = ModelHeader::new("llama-3.1-8b", Format::HuggingFace, shape);
-/// model.weights_type = Some("bfloat16".into());
-///
-/// let mut options = FitOptions::new(Runtime::Vllm, Backend::Cuda);
-/// options.context = Some(16_000);
-/// options.device_memory = Some(ByteSize::new((79.18 * 1024.0 * 1024.0 * 1024.0) as u64));
-/// let takes = vllm::footprint(&model, &options)?;
-/// let gib = |size: Option<ByteSize>| size.map(|size| size.bytes() as f64 / ByteSize::gib(1).bytes() as f64);
-/// assert!((gib(takes.footprint.device.weights).unwrap() - 14.99).abs() < 0.01);
-/// // vLLM printed 51.38 GiB on an H100.
-/// assert!((gib(takes.cache_bytes).unwrap() / 51.38 - 1.0).abs() < 0.01);
-/// assert_eq!(takes.fits(), Some(true));
-/// # Ok::<(), vramkit_fit::FitError>(())
-/// ```
+/// What vLLM takes for a model. The page of this module shows it.
 ///
 /// # Errors
 /// An option that is out of its range or that vLLM refuses for this model, files that it does not load, and a model whose

@@ -4,7 +4,8 @@
 //! checked against a model.
 //!
 //! Checked against what vLLM prints: Llama-3.1-8B 14.99 GiB, Llama-3.3-70B in fp8 67.72, Qwen3-0.6B 1.12 (tied), Qwen3-8B
-//! 15.27, Qwen3-32B 61.03, Qwen2.5-7B 14.25, Mistral-7B 13.51, gpt-oss-20b 13.47 and -120b 64.38.
+//! 15.27, Qwen3-32B 61.03, Qwen2.5-7B 14.25, Mistral-7B 13.51, Qwen3-Coder-30B-A3B 56.93, gpt-oss-20b 13.47 and -120b 64.38;
+//! the others against the number of parameters that their publishers state.
 
 use vramkit_models::header::ModelHeader;
 use vramkit_models::shape::{Cache, Heads, Widths};
@@ -28,10 +29,14 @@ struct Family {
 const PLAIN: Family =
     Family { name: "llama", norms: 2, head_norms: false, qkv_bias: false, sinks_and_biases: false };
 
-const FAMILIES: [Family; 7] = [
+const FAMILIES: [Family; 11] = [
     PLAIN,
     Family { name: "mistral", ..PLAIN },
     Family { name: "mixtral", ..PLAIN },
+    Family { name: "phi3", ..PLAIN },
+    Family { name: "granite", ..PLAIN },
+    Family { name: "gemma2", norms: 4, ..PLAIN },
+    Family { name: "gemma3_text", norms: 4, head_norms: true, ..PLAIN },
     Family { name: "qwen2", qkv_bias: true, ..PLAIN },
     Family { name: "qwen3", head_norms: true, ..PLAIN },
     Family { name: "qwen3_moe", head_norms: true, ..PLAIN },
@@ -141,4 +146,58 @@ fn quarter_bits(numbers: u64, quarters: u64) -> u64 {
 
 fn product(numbers: &[u64]) -> u64 {
     numbers.iter().fold(1, |product, &number| product.saturating_mul(number))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{Backend, FitOptions, Runtime};
+    use vramkit_models::header::Format;
+    use vramkit_models::shape::{Layer, ModelShape};
+
+    /// Parameters counted for a dense model: layers, then hidden, vocabulary, heads, head, KV heads, feed-forward.
+    fn parameters(architecture: &str, layers: usize, widths: [u64; 6], tied: bool) -> f64 {
+        let [hidden, vocabulary, heads, head, kv_heads, feed_forward] = widths;
+        let mut shape = ModelShape::new(architecture, hidden);
+        shape.layers = vec![Layer::keeping(Cache::Full(Heads { kv_heads, key: head, value: head })); layers];
+        shape.widths = Widths { hidden, vocabulary, heads, head, feed_forward, ..Widths::default() };
+        (shape.trained_context, shape.tied_embeddings) = (Some(1), Some(tied));
+        let mut model = ModelHeader::new("toy", Format::HuggingFace, shape);
+        model.weights_type = Some("bfloat16".into());
+        let settings = Settings::of(&model, &FitOptions::new(Runtime::Vllm, Backend::Cuda)).unwrap();
+        bytes(&model, &settings).unwrap() as f64 / 2.0
+    }
+
+    #[test]
+    fn published_numbers_of_parameters() {
+        let is = |architecture, layers: usize, widths, tied, published: f64| {
+            let counted = parameters(architecture, layers, widths, tied);
+            // The allocator adds up to 1 MiB, or half a million numbers, to a matrix; and vocabularies are padded.
+            let added = (layers * 4 + 2) as f64 * f64::from(1 << 19);
+            assert!((published..=published + added).contains(&counted), "{architecture}: {counted}");
+        };
+        is("phi3", 32, [3072, 32_064, 32, 96, 32, 8192], false, 3_821_079_552.0);
+        is("phi3", 40, [5120, 100_352, 40, 128, 10, 17_920], false, 14_659_507_200.0);
+        is("gemma2", 42, [3584, 256_000, 16, 256, 8, 14_336], true, 9_241_705_984.0);
+        is("gemma2", 26, [2304, 256_000, 8, 256, 4, 9216], true, 2_614_341_888.0);
+        is("gemma3_text", 26, [1152, 262_144, 4, 256, 1, 6912], true, 999_885_952.0);
+    }
+
+    #[test]
+    fn a_published_size() {
+        // vLLM prints 4.74 GiB for granite-3.3-2b, with positions up to 131,072.
+        let numbers = parameters("granite", 40, [2048, 49_159, 32, 64, 8, 8192], true);
+        let gib = (numbers * 2.0 + 131_072.0 * 64.0 * 2.0) / f64::from(1 << 30);
+        assert!((gib - 4.74).abs() < 0.01, "{gib}");
+    }
+
+    #[test]
+    fn a_family_that_was_not_checked_is_named() {
+        let mut model = ModelHeader::new("toy", Format::HuggingFace, ModelShape::new("exotic", 64));
+        model.shape.trained_context = Some(1);
+        let settings = Settings::of(&model, &FitOptions::new(Runtime::Vllm, Backend::Cuda)).unwrap();
+        assert!(bytes(&model, &settings).unwrap_err().contains("exotic"));
+        model.shape.architecture = "llama".into();
+        assert!(bytes(&model, &settings).unwrap_err().contains("shares"));
+    }
 }
