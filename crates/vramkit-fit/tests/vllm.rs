@@ -105,6 +105,30 @@ fn what_vllm_does_not_load_is_not_counted() {
 }
 
 #[test]
+fn a_checkpoint_in_32_bits_is_loaded_in_16() {
+    let mut model = models::header("Qwen2.5-7B").expect("a shape");
+    let tensors = checkpoint(&model);
+    model.tensors = Some(tensors.clone());
+    let half = weights(&model, &options());
+    let wide = |tensor: StoredTensor| {
+        StoredTensor::new(tensor.name, tensor.dims, "F32", ByteSize::new(2 * tensor.size.bytes()))
+    };
+    model.tensors = Some(tensors.into_iter().map(wide).collect());
+    assert!(weights(&model, &options()).abs_diff(half) < 1 << 20, "norms alone stay in 32 bits");
+}
+
+#[test]
+fn experts_in_4_bits_are_padded() {
+    let mut model = models::header("gpt-oss-20b").expect("a shape");
+    let name = "model.layers.0.mlp.experts.gate_up_proj_blocks";
+    let blocks = StoredTensor::new(name, vec![32, 5760, 90, 16], "U8", ByteSize::new(32 * 5760 * 90 * 16));
+    model.tensors = Some(Vec::new());
+    let nothing = weights(&model, &options());
+    model.tensors = Some(vec![blocks]);
+    assert_eq!(weights(&model, &options()) - nothing, 32 * 5760 * 96 * 16);
+}
+
+#[test]
 fn a_quantised_checkpoint_is_summed_up_but_not_called_checked() {
     let mut model = models::header("Qwen2.5-7B").expect("a shape");
     let size = ByteSize::mib(5);
@@ -177,6 +201,7 @@ fn options_that_vllm_refuses_are_refused() {
     refused(|options| options.gpu_memory_utilization = 1.5, "1.5");
     refused(|options| options.gpu_memory_utilization = 0.0, "not 0");
     refused(|options| options.device_memory = Some(ByteSize::ZERO), "0 bytes");
+    refused(|options| options.engine_release = Some((0, 6)), "vLLM 0.6");
     refused(|options| options.tensor_parallel = 0, "0 devices");
     refused(|options| options.tensor_parallel = 3, "32 attention heads");
     refused(|options| options.backend = Backend::Vulkan, "vulkan");

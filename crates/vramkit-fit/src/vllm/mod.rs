@@ -241,6 +241,12 @@ fn notes(model: &ModelHeader, options: &FitOptions, settings: &Settings, weights
             Release::last().name
         ));
     }
+    if let Some((major, minor)) = options.engine_release.filter(|&release| release > release::LAST) {
+        notes.push(format!(
+            "vLLM {major}.{minor} was not read; figures are those of {}",
+            settings.release.name
+        ));
+    }
     if options.max_num_batched_tokens.is_none() || options.sequences.is_none() {
         let card = if settings.memory.is_none() { " on a server's card" } else { "" };
         notes.push(format!(

@@ -11,7 +11,7 @@ use vramkit_models::header::ModelHeader;
 use vramkit_models::shape::{Cache, Heads, Widths};
 
 use super::super::settings::{COMPUTE_BYTES, Settings};
-use super::{MXFP4_MULTIPLE, VOCABULARY_MULTIPLE, allocated, has_mxfp4};
+use super::{MXFP4_MULTIPLE, VOCABULARY_MULTIPLE, allocated};
 
 /// What a family has beside the matrices that all have.
 struct Family {
@@ -79,27 +79,22 @@ pub(super) fn bytes(model: &ModelHeader, settings: &Settings) -> Result<u64, Str
     Ok(total)
 }
 
+/// Types of 16 bits, and of 32, which vLLM loads in 16.
+const PLAIN_TYPES: [&str; 8] = ["torch", "bfloat16", "float16", "float32", "bf16", "fp16", "f16", "f32"];
+
+/// Every word of the type has to be known: one that is not may store anything.
 fn quarters(model: &ModelHeader) -> Result<Quarters, String> {
     let kind = model.weights_type.as_deref().unwrap_or("").to_lowercase();
-    let is = |names: &[&str]| names.iter().any(|name| kind.contains(name));
-    if has_mxfp4(model) {
+    let words = kind.split(|letter: char| !letter.is_alphanumeric() && letter != '_' && letter != '-');
+    let method: Vec<&str> = words.filter(|word| !word.is_empty() && !PLAIN_TYPES.contains(word)).collect();
+    match method.as_slice() {
+        [] if kind.is_empty() => Err("its type is not given".into()),
+        [] => Ok(Quarters { dense: 64, experts: 64, padded: false }),
+        ["fp8"] => Ok(Quarters { dense: 32, experts: 32, padded: false }),
         // 4 bits, and a scale of 8 for each 32.
-        return Ok(Quarters { dense: 64, experts: 17, padded: true });
+        ["mxfp4"] => Ok(Quarters { dense: 64, experts: 17, padded: true }),
+        _ => Err(format!("how {kind} stores its tensors is not counted")),
     }
-    if is(&["fp4", "awq", "gptq", "int4", "int8", "bitsandbytes", "w4a16", "w8a8", "modelopt", "exl"]) {
-        return Err(format!("how {kind} stores its tensors is not counted"));
-    }
-    if is(&["fp8"]) {
-        return Ok(Quarters { dense: 32, experts: 32, padded: false });
-    }
-    if is(&["float16", "bf16", "fp16", "f16", "float32", "f32"]) {
-        return Ok(Quarters { dense: 64, experts: 64, padded: false });
-    }
-    Err(if kind.is_empty() {
-        "its type is not given".into()
-    } else {
-        format!("the type {kind} is not known")
-    })
 }
 
 /// Bytes of one layer on one device.
@@ -199,5 +194,20 @@ mod tests {
         assert!(bytes(&model, &settings).unwrap_err().contains("exotic"));
         model.shape.architecture = "llama".into();
         assert!(bytes(&model, &settings).unwrap_err().contains("shares"));
+    }
+
+    #[test]
+    fn a_type_with_an_unknown_word_is_not_counted() {
+        let mut model = ModelHeader::new("toy", Format::HuggingFace, ModelShape::new("llama", 64));
+        let mut dense = |kind: &str| {
+            model.weights_type = Some(kind.into());
+            quarters(&model).map(|quarters| quarters.dense)
+        };
+        assert_eq!(
+            (dense("bfloat16"), dense("torch.float32"), dense("bfloat16, fp8")),
+            (Ok(64), Ok(64), Ok(32))
+        );
+        assert!(dense("bfloat16, compressed-tensors").unwrap_err().contains("compressed-tensors"));
+        assert!(dense("").is_err());
     }
 }

@@ -33,7 +33,7 @@ pub(super) fn bytes(
     let mut notes = Vec::new();
     let mut loaded = HashMap::<String, u64>::new();
     for tensor in tensors {
-        let size = padded(model, tensor);
+        let size = loaded_size(model, tensor);
         let part = match split(model, tensor, settings) {
             Split::Whole => size,
             Split::Devices => size.div_ceil(settings.devices),
@@ -68,7 +68,7 @@ fn split(model: &ModelHeader, tensor: &StoredTensor, settings: &Settings) -> Spl
     if has(&["kv_a_", "q_a_", ".indexer.", "mlp.gate.", ".router.", "block_sparse_moe.gate.", "norm"]) {
         return Split::Whole;
     }
-    if has(&["k_proj", "v_proj"]) && !has(&["experts", "visual", "vision"]) {
+    if has(&["k_proj", "v_proj"]) && !has(&["qkv", "experts", "visual", "vision"]) {
         return Split::KvHeads;
     }
     let row_bias = tensor.dims.len() == 1 && has(&["o_proj", "down_proj", "dense"]);
@@ -115,14 +115,19 @@ fn vocabulary_part(tensor: &StoredTensor, size: u64, devices: u64) -> u64 {
     (size / rows).saturating_mul(padded)
 }
 
-/// A tensor's bytes once 4-bit experts are padded: gate and up, and down, all grow in the hidden width alone.
-fn padded(model: &ModelHeader, tensor: &StoredTensor) -> u64 {
+/// A tensor's bytes once it is loaded: matrices of 32 bits become the model's 16; 4-bit experts are padded, whose gate and up,
+/// and down, all grow in the hidden width alone.
+fn loaded_size(model: &ModelHeader, tensor: &StoredTensor) -> u64 {
+    let size = tensor.size.bytes();
+    if tensor.kind == "F32" && tensor.dims.len() > 1 && tensor.name.ends_with(".weight") {
+        return size / 2;
+    }
     let hidden = model.shape.widths.hidden;
     let packed = tensor.name.ends_with("_blocks") || tensor.name.ends_with("_scales");
     if !(packed && has_mxfp4(model)) || hidden == 0 {
-        return tensor.size.bytes();
+        return size;
     }
     let wide = hidden.div_ceil(MXFP4_MULTIPLE).saturating_mul(MXFP4_MULTIPLE);
-    let bytes = u128::from(tensor.size.bytes()) * u128::from(wide) / u128::from(hidden);
+    let bytes = u128::from(size) * u128::from(wide) / u128::from(hidden);
     u64::try_from(bytes).unwrap_or(u64::MAX)
 }
