@@ -105,6 +105,21 @@ fn what_vllm_does_not_load_is_not_counted() {
 }
 
 #[test]
+fn a_tower_for_pictures_is_counted_and_its_profile_run_is_not_called_checked() {
+    let mut model = models::header("Qwen2.5-7B").expect("a shape");
+    let mut tensors = checkpoint(&model);
+    model.tensors = Some(tensors.clone());
+    let text = vllm::footprint(&model, &options()).expect("an answer").footprint;
+    tensors.push(tensor("visual.blocks.0.attn.qkv.weight", &[3840, 1280]));
+    model.tensors = Some(tensors);
+    let pictures = vllm::footprint(&model, &options()).expect("an answer").footprint;
+    assert!(pictures.device.weights > text.device.weights);
+    assert_eq!(text.accuracy.workspace, Checked::Within(0.01));
+    assert_eq!(pictures.accuracy.workspace, Checked::No);
+    assert!(pictures.notes.iter().any(|note| note.contains("pictures")), "{:?}", pictures.notes);
+}
+
+#[test]
 fn a_checkpoint_in_32_bits_is_loaded_in_16() {
     let mut model = models::header("Qwen2.5-7B").expect("a shape");
     let tensors = checkpoint(&model);

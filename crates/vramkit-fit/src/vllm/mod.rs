@@ -226,9 +226,11 @@ fn accuracy(model: &ModelHeader, weights: &Weights, settings: &Settings) -> Accu
     }
 }
 
+/// Whether its files have a tower for pictures or sounds; a configuration alone does not say.
 fn is_multimodal(model: &ModelHeader) -> bool {
+    let tower = |part: &str| part.starts_with("vis") || part.starts_with("audio");
     let tensors = model.tensors.as_deref().unwrap_or_default();
-    tensors.iter().any(|tensor| ["visual", "vision", "audio"].iter().any(|part| tensor.name.contains(part)))
+    tensors.iter().any(|tensor| tensor.name.split('.').take(2).any(tower))
 }
 
 fn notes(model: &ModelHeader, options: &FitOptions, settings: &Settings, weights: &Weights) -> Vec<String> {
