@@ -133,14 +133,42 @@ fn a_checkpoint_in_32_bits_is_loaded_in_16() {
 }
 
 #[test]
-fn experts_in_4_bits_are_padded() {
-    let mut model = models::header("gpt-oss-20b").expect("a shape");
-    let name = "model.layers.0.mlp.experts.gate_up_proj_blocks";
-    let blocks = StoredTensor::new(name, vec![32, 5760, 90, 16], "U8", ByteSize::new(32 * 5760 * 90 * 16));
-    model.tensors = Some(Vec::new());
-    let nothing = weights(&model, &options());
-    model.tensors = Some(vec![blocks]);
-    assert_eq!(weights(&model, &options()) - nothing, 32 * 5760 * 96 * 16);
+fn experts_in_4_bits_are_laid_out_for_their_kernels() {
+    let counted = models::header("gpt-oss-20b").expect("a shape");
+    let (hidden, experts) = (2880, 32);
+    let bytes = |name: String, dims: &[u64]| {
+        StoredTensor::new(name, dims.to_vec(), "U8", ByteSize::new(dims.iter().product()))
+    };
+    let mut tensors = vec![
+        tensor("model.embed_tokens.weight", &[201_088, hidden]),
+        tensor("lm_head.weight", &[201_088, hidden]),
+        tensor("model.norm.weight", &[hidden]),
+    ];
+    for number in 0..24 {
+        let attention = |name: &str| format!("model.layers.{number}.self_attn.{name}");
+        for (name, rows) in [("q_proj", 4096), ("k_proj", 512), ("v_proj", 512)] {
+            tensors.push(tensor(attention(&format!("{name}.weight")), &[rows, hidden]));
+            tensors.push(tensor(attention(&format!("{name}.bias")), &[rows]));
+        }
+        tensors.push(tensor(attention("o_proj.weight"), &[hidden, 4096]));
+        tensors.push(tensor(attention("o_proj.bias"), &[hidden]));
+        tensors.push(tensor(attention("sinks"), &[64]));
+        let expert = |name: &str| format!("model.layers.{number}.mlp.experts.{name}");
+        for (name, rows) in [("gate_up_proj", 5760), ("down_proj", 2880)] {
+            tensors.push(bytes(expert(&format!("{name}_blocks")), &[experts, rows, 90, 16]));
+            tensors.push(bytes(expert(&format!("{name}_scales")), &[experts, rows, 90]));
+            tensors.push(tensor(expert(&format!("{name}_bias")), &[experts, rows]));
+        }
+        tensors.push(tensor(format!("model.layers.{number}.mlp.router.weight"), &[experts, hidden]));
+    }
+    let mut stored = counted.clone();
+    stored.tensors = Some(tensors);
+    let gib = |options: &FitOptions| weights(&stored, options) as f64 / ByteSize::gib(1).bytes() as f64;
+    // vLLM printed 13.47 GiB on an H100, and 13.72 where it took Marlin's kernels.
+    let small = with(|options| options.device_memory = Some(ByteSize::gib(40)));
+    assert!((gib(&options()) - 13.47).abs() < 0.03, "{}", gib(&options()));
+    assert!((gib(&small) - 13.72).abs() < 0.03, "{}", gib(&small));
+    assert!(weights(&stored, &small).abs_diff(weights(&counted, &small)) < 4 << 20);
 }
 
 #[test]

@@ -214,7 +214,7 @@ fn accuracy(model: &ModelHeader, weights: &Weights, settings: &Settings) -> Accu
     let known = [Release::of(None), Release::of(Some((0, 11)))].contains(&settings.release);
     let latent = model.shape.layers.iter().any(|layer| matches!(layer.cache, Cache::Latent { .. }));
     Accuracy {
-        weights: if weights.bytes.is_some() && weights.checked { Checked::Within(0.02) } else { Checked::No },
+        weights: weights.off.map_or(Checked::No, Checked::Within),
         kv: if model.shape.layers.iter().all(attention) { Checked::Exact } else { Checked::No },
         // Pictures and sounds have a profile run of their own, which is not modelled.
         workspace: if known && !latent && !is_multimodal(model) {

@@ -11,7 +11,7 @@ use vramkit_models::header::ModelHeader;
 use vramkit_models::shape::{Cache, Heads, Widths};
 
 use super::super::settings::{COMPUTE_BYTES, Settings};
-use super::{MXFP4_MULTIPLE, VOCABULARY_MULTIPLE, allocated};
+use super::{VOCABULARY_MULTIPLE, allocated, mxfp4};
 
 /// What a family has beside the matrices that all have.
 struct Family {
@@ -43,14 +43,13 @@ const FAMILIES: [Family; 11] = [
     Family { name: "gpt_oss", qkv_bias: true, sinks_and_biases: true, ..PLAIN },
 ];
 
-/// How wide a matrix's numbers are, in quarters of a bit; norms, biases, embeddings and routers are in the model's type.
-struct Quarters {
-    /// Of attention and dense feed-forward blocks.
-    dense: u64,
-    /// Of experts.
-    experts: u64,
-    /// Whether experts are padded to the widths that 4-bit kernels take.
-    padded: bool,
+/// How numbers of matrices are stored; norms, biases, embeddings and routers are in the model's type.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Storage {
+    /// So many bytes each.
+    Bytes(u64),
+    /// Experts as mxfp4, the others in the model's type.
+    Mxfp4,
 }
 
 /// Bytes on one device.
@@ -61,7 +60,7 @@ pub(super) fn bytes(model: &ModelHeader, settings: &Settings) -> Result<u64, Str
     let family =
         family.ok_or_else(|| format!("parameters of {name} are not counted from a configuration alone"))?;
     let tied = shape.tied_embeddings.ok_or("nothing says whether the output shares the embeddings")?;
-    let quarters = quarters(model)?;
+    let storage = storage(model)?;
     let widths = shape.widths;
     if widths.hidden == 0 || widths.vocabulary == 0 || widths.heads == 0 {
         return Err("its hidden width, vocabulary or heads are not given".into());
@@ -74,7 +73,7 @@ pub(super) fn bytes(model: &ModelHeader, settings: &Settings) -> Result<u64, Str
         let (Cache::Full(heads) | Cache::Window { heads, .. }) = layer.cache else {
             return Err(format!("parameters of {name} are counted where every layer has attention alone"));
         };
-        total = total.saturating_add(layer_bytes(family, &quarters, widths, heads, settings.devices));
+        total = total.saturating_add(layer_bytes(family, storage, widths, heads, settings));
     }
     Ok(total)
 }
@@ -83,42 +82,49 @@ pub(super) fn bytes(model: &ModelHeader, settings: &Settings) -> Result<u64, Str
 const PLAIN_TYPES: [&str; 8] = ["torch", "bfloat16", "float16", "float32", "bf16", "fp16", "f16", "f32"];
 
 /// Every word of the type has to be known: one that is not may store anything.
-fn quarters(model: &ModelHeader) -> Result<Quarters, String> {
+fn storage(model: &ModelHeader) -> Result<Storage, String> {
     let kind = model.weights_type.as_deref().unwrap_or("").to_lowercase();
     let words = kind.split(|letter: char| !letter.is_alphanumeric() && letter != '_' && letter != '-');
     let method: Vec<&str> = words.filter(|word| !word.is_empty() && !PLAIN_TYPES.contains(word)).collect();
     match method.as_slice() {
         [] if kind.is_empty() => Err("its type is not given".into()),
-        [] => Ok(Quarters { dense: 64, experts: 64, padded: false }),
-        ["fp8"] => Ok(Quarters { dense: 32, experts: 32, padded: false }),
-        // 4 bits, and a scale of 8 for each 32.
-        ["mxfp4"] => Ok(Quarters { dense: 64, experts: 17, padded: true }),
+        [] => Ok(Storage::Bytes(COMPUTE_BYTES)),
+        ["fp8"] => Ok(Storage::Bytes(1)),
+        ["mxfp4"] => Ok(Storage::Mxfp4),
         _ => Err(format!("how {kind} stores its tensors is not counted")),
     }
 }
 
 /// Bytes of one layer on one device.
-fn layer_bytes(family: &Family, quarters: &Quarters, widths: Widths, kept: Heads, devices: u64) -> u64 {
-    let split = |numbers: u64| numbers.div_ceil(devices);
+fn layer_bytes(family: &Family, storage: Storage, widths: Widths, kept: Heads, settings: &Settings) -> u64 {
+    let split = |numbers: u64| numbers.div_ceil(settings.devices);
     let queries = split(widths.heads.saturating_mul(widths.head));
-    let kv = kept.kv_heads.div_ceil(devices).saturating_mul(kept.key.saturating_add(kept.value));
-    let of = |numbers: &[u64], quarters| allocated(quarter_bits(product(numbers), quarters));
+    let kv = split(kept.kv_heads).saturating_mul(kept.key.saturating_add(kept.value));
+    let (each, mxfp4) = match storage {
+        Storage::Bytes(each) => (each, false),
+        Storage::Mxfp4 => (COMPUTE_BYTES, true),
+    };
+    let matrix = |numbers: &[u64]| allocated(product(numbers).saturating_mul(each));
     // Queries, keys and values are one matrix, gate and up another.
-    let mut bytes = of(&[widths.hidden, queries.saturating_add(kv)], quarters.dense);
-    bytes = bytes.saturating_add(of(&[widths.hidden, queries], quarters.dense));
-    let inner = if widths.expert_feed_forward > 0 { widths.expert_feed_forward } else { widths.feed_forward };
+    let mut bytes = matrix(&[widths.hidden, queries.saturating_add(kv)]);
+    bytes = bytes.saturating_add(matrix(&[widths.hidden, queries]));
+    let one = if widths.expert_feed_forward > 0 { widths.expert_feed_forward } else { widths.feed_forward };
+    let widths = Widths { expert_feed_forward: one, ..widths };
     let dense = if widths.experts > 0 { widths.shared_feed_forward } else { widths.feed_forward };
     for matrices in [2, 1] {
-        bytes = bytes.saturating_add(of(&[matrices, widths.hidden, split(dense)], quarters.dense));
-        let multiple = if quarters.padded { MXFP4_MULTIPLE } else { 1 };
-        let hidden = widths.hidden.div_ceil(multiple).saturating_mul(multiple);
-        bytes = bytes.saturating_add(of(&[widths.experts, matrices, hidden, split(inner)], quarters.experts));
+        bytes = bytes.saturating_add(matrix(&[matrices, widths.hidden, split(dense)]));
+        if !mxfp4 {
+            bytes = bytes.saturating_add(matrix(&[widths.experts, matrices, widths.hidden, split(one)]));
+        }
     }
-    bytes.saturating_add(vectors(family, widths, inner, queries, kv, devices).saturating_mul(COMPUTE_BYTES))
+    if mxfp4 {
+        bytes = bytes.saturating_add(mxfp4::experts(widths, settings));
+    }
+    bytes.saturating_add(vectors(family, widths, queries, kv, settings))
 }
 
-/// Numbers of a layer's norms, biases and router.
-fn vectors(family: &Family, widths: Widths, inner: u64, queries: u64, kv: u64, devices: u64) -> u64 {
+/// Bytes of a layer's norms, biases and router.
+fn vectors(family: &Family, widths: Widths, queries: u64, kv: u64, settings: &Settings) -> u64 {
     let mut numbers = widths.hidden.saturating_mul(family.norms.saturating_add(widths.experts));
     if family.head_norms {
         numbers = numbers.saturating_add(widths.head.saturating_mul(2));
@@ -126,17 +132,16 @@ fn vectors(family: &Family, widths: Widths, inner: u64, queries: u64, kv: u64, d
     if family.qkv_bias {
         numbers = numbers.saturating_add(queries).saturating_add(kv);
     }
+    let mut bytes = numbers.saturating_mul(COMPUTE_BYTES);
     if family.sinks_and_biases {
-        let gate_up = inner.div_ceil(devices).saturating_mul(2);
-        let biases = gate_up.saturating_add(widths.hidden).saturating_add(1).saturating_mul(widths.experts);
-        let attention = widths.hidden.saturating_add(widths.heads.div_ceil(devices));
-        numbers = numbers.saturating_add(biases).saturating_add(attention);
+        let attention = widths.hidden.saturating_add(widths.heads.div_ceil(settings.devices));
+        let router = attention.saturating_add(widths.experts);
+        let gate_up = widths.expert_feed_forward.div_ceil(settings.devices).saturating_mul(2);
+        let experts = gate_up.saturating_add(widths.hidden).saturating_mul(widths.experts);
+        bytes = bytes.saturating_add(router.saturating_mul(COMPUTE_BYTES));
+        bytes = bytes.saturating_add(experts.saturating_mul(mxfp4::bias_bytes(settings)));
     }
-    numbers
-}
-
-fn quarter_bits(numbers: u64, quarters: u64) -> u64 {
-    u64::try_from(u128::from(numbers) * u128::from(quarters) / 32).unwrap_or(u64::MAX)
+    bytes
 }
 
 fn product(numbers: &[u64]) -> u64 {
@@ -199,15 +204,13 @@ mod tests {
     #[test]
     fn a_type_with_an_unknown_word_is_not_counted() {
         let mut model = ModelHeader::new("toy", Format::HuggingFace, ModelShape::new("llama", 64));
-        let mut dense = |kind: &str| {
+        let mut of = |kind: &str| {
             model.weights_type = Some(kind.into());
-            quarters(&model).map(|quarters| quarters.dense)
+            storage(&model)
         };
-        assert_eq!(
-            (dense("bfloat16"), dense("torch.float32"), dense("bfloat16, fp8")),
-            (Ok(64), Ok(64), Ok(32))
-        );
-        assert!(dense("bfloat16, compressed-tensors").unwrap_err().contains("compressed-tensors"));
-        assert!(dense("").is_err());
+        assert_eq!((of("bfloat16"), of("torch.float32")), (Ok(Storage::Bytes(2)), Ok(Storage::Bytes(2))));
+        assert_eq!((of("bfloat16, fp8"), of("bfloat16 mxfp4")), (Ok(Storage::Bytes(1)), Ok(Storage::Mxfp4)));
+        assert!(of("bfloat16, compressed-tensors").unwrap_err().contains("compressed-tensors"));
+        assert!(of("").is_err());
     }
 }

@@ -11,7 +11,7 @@ use std::hash::{Hash, Hasher};
 use vramkit_models::header::{ModelHeader, StoredTensor};
 
 use super::super::settings::{Settings, kv_heads};
-use super::{MXFP4_MULTIPLE, VOCABULARY_MULTIPLE, allocated, has_mxfp4};
+use super::{VOCABULARY_MULTIPLE, allocated, has_mxfp4, mxfp4};
 
 /// How many ways a tensor is split.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -37,7 +37,7 @@ struct Loading<'a> {
     drafts: bool,
     tied: bool,
     kv_heads: u64,
-    hidden: u64,
+    /// Whether experts are stored as mxfp4, and known so well that what kernels make of them is counted instead.
     mxfp4: bool,
 }
 
@@ -47,14 +47,14 @@ pub(super) fn bytes(
     tensors: &[StoredTensor],
     settings: &Settings,
 ) -> (u64, Vec<String>) {
+    let widths = model.shape.widths;
     let loading = Loading {
         settings,
         layers: model.shape.layers.len(),
         drafts: !model.shape.draft_layers.is_empty(),
         tied: model.shape.tied_embeddings == Some(true),
         kv_heads: model.shape.layers.iter().filter_map(kv_heads).min().unwrap_or(1).max(1),
-        hidden: model.shape.widths.hidden,
-        mxfp4: has_mxfp4(model),
+        mxfp4: has_mxfp4(model) && widths.hidden > 0 && widths.experts > 0 && widths.expert_feed_forward > 0,
     };
     let mut loaded = HashMap::<Matrix<'_>, u64>::with_capacity(tensors.len() / 2);
     for tensor in tensors {
@@ -67,7 +67,11 @@ pub(super) fn bytes(
             "tensors are shared out by their names; quantised ones may be padded on each device".into(),
         );
     }
-    (loaded.into_values().map(allocated).fold(0, u64::saturating_add), notes)
+    let loaded = loaded.into_values().map(allocated).fold(0, u64::saturating_add);
+    let layers =
+        tensors.iter().filter(|tensor| loading.mxfp4 && tensor.name.ends_with("down_proj_blocks")).count();
+    let experts = mxfp4::experts(widths, settings).saturating_mul(layers as u64);
+    (loaded.saturating_add(experts), notes)
 }
 
 /// The matrix that a tensor of this name is loaded into: queries, keys and values become one, gate and up another, and those of
@@ -161,20 +165,19 @@ impl Loading<'_> {
         drafts && number.parse::<usize>().is_ok_and(|number| number >= self.layers)
     }
 
-    /// A tensor's bytes once it is loaded: matrices of 32 bits become the model's 16; 4-bit experts are padded, whose gate and
-    /// up, and down, all grow in the hidden width alone.
+    /// A tensor's bytes once it is loaded: matrices of 32 bits become the model's 16; biases of mxfp4 experts may become 32. What
+    /// their kernels make of the experts themselves is counted by the layer.
     fn loaded_size(&self, tensor: &StoredTensor) -> u64 {
         let size = tensor.size.bytes();
-        if tensor.kind == "F32" && tensor.dims.len() > 1 && tensor.name.ends_with(".weight") {
+        let ends = |ending: &str| tensor.name.ends_with(ending);
+        if tensor.kind == "F32" && tensor.dims.len() > 1 && ends(".weight") {
             return size / 2;
         }
-        let packed = self.mxfp4 && (tensor.name.ends_with("_blocks") || tensor.name.ends_with("_scales"));
-        if !packed || self.hidden == 0 {
-            return size;
+        match self.mxfp4 {
+            true if ends("_blocks") || ends("_scales") => 0,
+            true if ends("_proj_bias") => (size / 2).saturating_mul(mxfp4::bias_bytes(self.settings)),
+            _ => size,
         }
-        let wide = self.hidden.div_ceil(MXFP4_MULTIPLE).saturating_mul(MXFP4_MULTIPLE);
-        let bytes = u128::from(size) * u128::from(wide) / u128::from(self.hidden);
-        u64::try_from(bytes).unwrap_or(u64::MAX)
     }
 }
 
@@ -206,15 +209,8 @@ mod tests {
             memory: None,
             utilization: 0.9,
         };
-        let loading = Loading {
-            settings: &settings,
-            layers: 61,
-            drafts: true,
-            tied: false,
-            kv_heads: 1,
-            hidden: 7168,
-            mxfp4: false,
-        };
+        let loading =
+            Loading { settings: &settings, layers: 61, drafts: true, tied: false, kv_heads: 1, mxfp4: false };
         loading.split(name)
     }
 
