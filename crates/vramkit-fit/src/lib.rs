@@ -17,6 +17,7 @@ mod ggml;
 mod llama_cpp;
 mod options;
 mod run;
+pub mod vllm;
 
 pub use error::FitError;
 pub use footprint::{Accuracy, Checked, Footprint, Part};

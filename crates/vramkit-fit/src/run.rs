@@ -7,6 +7,7 @@ use crate::error::FitError;
 use crate::footprint::Footprint;
 use crate::llama_cpp;
 use crate::options::{FitOptions, Runtime};
+use crate::vllm;
 
 /// What an engine takes for a model.
 ///
@@ -15,7 +16,8 @@ use crate::options::{FitOptions, Runtime};
 pub fn footprint(model: &ModelHeader, options: &FitOptions) -> Result<Footprint, FitError> {
     match options.runtime {
         Runtime::LlamaCpp => llama_cpp::footprint(model, options),
-        Runtime::Vllm | Runtime::Vramkit => Err(FitError::WrongFormat {
+        Runtime::Vllm => vllm::footprint(model, options).map(|answer| answer.footprint),
+        Runtime::Vramkit => Err(FitError::WrongFormat {
             model: model.name.clone(),
             runtime: options.runtime.to_string(),
             format: format!("{:?}", model.format),

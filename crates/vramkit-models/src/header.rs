@@ -10,6 +10,16 @@ use crate::gguf::GgufHeader;
 use crate::shape::ModelShape;
 
 /// What the headers of a model's files say.
+///
+/// ```
+/// use vramkit_models::header::{Format, ModelHeader};
+/// use vramkit_models::shape::ModelShape;
+///
+/// // A model that is described and not read from files.
+/// let mut model = ModelHeader::new("toy", Format::HuggingFace, ModelShape::new("llama", 4096));
+/// model.weights_type = Some("bfloat16".into());
+/// assert_eq!(model.tensors, None);
+/// ```
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct ModelHeader {
@@ -32,6 +42,29 @@ pub struct ModelHeader {
     pub notes: Vec<String>,
 }
 
+impl ModelHeader {
+    /// A model of this name and shape, of which no file is there yet.
+    pub fn new(name: impl Into<String>, format: Format, shape: ModelShape) -> Self {
+        Self {
+            name: name.into(),
+            path: PathBuf::new(),
+            format,
+            shape,
+            tensors: None,
+            gguf: None,
+            weights_type: None,
+            notes: Vec::new(),
+        }
+    }
+}
+
+impl StoredTensor {
+    /// A stored tensor.
+    pub fn new(name: impl Into<String>, dims: Vec<u64>, kind: &'static str, size: ByteSize) -> Self {
+        Self { name: name.into(), dims, kind, size }
+    }
+}
+
 /// A kind of model files.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
@@ -45,6 +78,14 @@ pub enum Format {
 }
 
 /// A tensor that a file stores.
+///
+/// ```
+/// use vramkit_models::header::StoredTensor;
+/// use vramkit_units::ByteSize;
+///
+/// let tensor = StoredTensor::new("lm_head.weight", vec![32_000, 4096], "BF16", ByteSize::mib(250));
+/// assert_eq!(tensor.dims, [32_000, 4096]);
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct StoredTensor {
