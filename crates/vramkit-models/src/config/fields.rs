@@ -285,6 +285,19 @@ impl<'a> Fields<'a> {
         given.or_else(|| names.iter().find_map(|&name| self.default_of(name)?.parse().ok())).unwrap_or(0)
     }
 
+    /// The object under a key of an object of layers.
+    pub(super) fn inside_of(&self, key: &'a str) -> Result<Option<Fields<'a>>, ReadError> {
+        match self.object.get(key) {
+            None | Some(Value::Null) => Ok(None),
+            Some(Value::Object(object)) => {
+                Ok(Some(Fields::new(self.file, format!("{}{key}.", self.at), self.family, object, "")))
+            }
+            Some(other) => {
+                Err(self.wrong(format!("{} is {}, and no object", self.place(key), shortened(other))))
+            }
+        }
+    }
+
     /// Says that keys with this word in them are understood, though not asked for: they change nothing that is kept.
     pub(super) fn understand(&self, words: &[&'static str]) {
         self.understood.borrow_mut().extend(words);

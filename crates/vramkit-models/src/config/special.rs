@@ -18,14 +18,25 @@ pub(super) fn gemma4(fields: &Fields<'_>) -> Layers {
     if let Some(last) = types.last_mut() {
         *last = "full_attention";
     }
-    let wide = fields.positive("global_head_dim")?;
-    let other = fields.number("num_global_key_value_heads")?;
-    let same = fields.flag("attention_k_eq_v")?.unwrap_or(false);
-    let kv_heads = other.filter(|_| same).unwrap_or(narrow.kv_heads);
-    let wide = grouped(fields, queries, kv_heads, wide)?;
-    let heads = |kind: &str| if kind == "full_attention" { wide } else { narrow };
-    let layer = |kind: &&str| Ok(Layer::keeping(attention::by_type(fields, kind, heads(kind))?));
-    let layers = types.iter().map(layer).collect::<Result<Vec<_>, ReadError>>()?;
+    let each = attention::of_each_layer(fields, narrow)?;
+    let wide = match &each {
+        Some(_) => narrow,
+        None => {
+            let other = fields.number("num_global_key_value_heads")?;
+            let same = fields.flag("attention_k_eq_v")?.unwrap_or(false);
+            let kv_heads = other.filter(|_| same).unwrap_or(narrow.kv_heads);
+            grouped(fields, queries, kv_heads, fields.positive("global_head_dim")?)?
+        }
+    };
+    fields.understand(&["global_head_dim", "num_global_key_value_heads"]);
+    let heads = |i: usize, kind: &str| match &each {
+        Some(each) => each.get(i).copied().unwrap_or(narrow),
+        None if kind == "full_attention" => wide,
+        None => narrow,
+    };
+    let layer =
+        |(i, kind): (usize, &&str)| Ok(Layer::keeping(attention::by_type(fields, kind, heads(i, kind))?));
+    let layers = types.iter().enumerate().map(layer).collect::<Result<Vec<_>, ReadError>>()?;
     attention::shared(fields, &types, layers)
 }
 
@@ -107,7 +118,14 @@ pub(super) fn mimo_v2(fields: &Fields<'_>) -> Layers {
 
 /// Step 3.5: `layer_types` may go on with those of the drafting layers; layers with a window have heads of their own.
 pub(super) fn step3p5(fields: &Fields<'_>) -> Layers {
-    fields.understand(&["attention_other_setting", "sliding_attention_heads", "sliding_window", "mtp_"]);
+    // What `per_layer_config` adds to it are query heads, which keep nothing.
+    fields.understand(&[
+        "attention_other_setting",
+        "sliding_attention_heads",
+        "sliding_window",
+        "mtp_",
+        "per_layer_config",
+    ]);
     let (layers, full) = (fields.layers()?, heads(fields)?);
     let narrow = match fields.inside("attention_other_setting")? {
         Some(other) => {
@@ -124,6 +142,14 @@ pub(super) fn step3p5(fields: &Fields<'_>) -> Layers {
     let heads = |kind: &str| if kind == "sliding_attention" { narrow } else { full };
     let layer = |kind: &&str| Ok(Layer::keeping(attention::by_type(fields, kind, heads(kind))?));
     types.iter().take(layers).map(layer).collect()
+}
+
+/// DeepSeek-V4 keeps one entry for several tokens beside a window, and an indexer's keys in the same way.
+pub(super) fn compressed(fields: &Fields<'_>) -> Layers {
+    Err(fields.wrong(format!(
+        "{} compresses several tokens into one entry of its cache, which is not covered yet",
+        fields.family()
+    )))
 }
 
 /// GPT-Neo: lists of kinds, each repeated so many times.
