@@ -35,6 +35,35 @@ pub struct Footprint {
     pub notes: Vec<String>,
 }
 
+impl Footprint {
+    /// A footprint of nothing, to be filled in.
+    ///
+    /// ```
+    /// use vramkit_fit::{Backend, Footprint, Runtime};
+    /// use vramkit_units::ByteSize;
+    ///
+    /// let mut footprint = Footprint::new(Runtime::Vramkit, Backend::Cpu);
+    /// footprint.device.weights = Some(ByteSize::mib(12));
+    /// assert_eq!(footprint.device.total(), None); // nobody said what it works in
+    /// ```
+    pub fn new(runtime: Runtime, backend: Backend) -> Self {
+        Self {
+            runtime,
+            backend,
+            context: 0,
+            sequences: 0,
+            layers: 0,
+            layers_on_device: 0,
+            device: Part::default(),
+            host: Part::default(),
+            overhead: None,
+            kv_per_token: ByteSize::ZERO,
+            accuracy: Accuracy::default(),
+            notes: Vec::new(),
+        }
+    }
+}
+
 /// What is in one place.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]

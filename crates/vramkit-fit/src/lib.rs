@@ -11,10 +11,16 @@
 
 #![forbid(unsafe_code)]
 
+mod answers;
+mod cache_type;
 mod error;
 mod footprint;
 mod options;
+mod run;
 
+pub use answers::{Answers, Largest, Limits, Most, Need, Room, StoppedBy, Suggestion, Verdict, answer};
+pub use cache_type::cache_type;
 pub use error::FitError;
 pub use footprint::{Accuracy, Checked, Footprint, Part};
 pub use options::{Backend, FitOptions, FlashAttention, GpuLayers, Runtime};
+pub use run::footprint;
