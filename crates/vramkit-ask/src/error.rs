@@ -8,6 +8,7 @@ use std::io;
 use vramkit::device::CudaError;
 use vramkit::plan::{LifetimeError, PoolPlanError, Schedule, StartsError};
 use vramkit::pressure::LadderError;
+use vramkit_fit::FitError;
 use vramkit_models::ReadError;
 use vramkit_occupancy::OccupancyError;
 use vramkit_replay::ReadTraceError;
@@ -59,6 +60,17 @@ pub enum AskError {
         #[source]
         error: CudaError,
     },
+    /// The device is here, and its driver does not say how much memory it has.
+    #[error("how much memory `{device}` has cannot be read: {reason}")]
+    NoReading {
+        /// The device.
+        device: DeviceChoice,
+        /// What its driver said.
+        reason: String,
+    },
+    /// Nothing can be said of a model under an engine.
+    #[error(transparent)]
+    Fit(#[from] FitError),
     /// A workload cannot be run, or a run ended early.
     #[error(transparent)]
     Run(#[from] RunError),
@@ -162,4 +174,32 @@ pub enum QuestionError {
     /// Risk is to be drawn of no memory.
     #[error("a picture of risk against batch needs a capacity")]
     PictureWithoutCapacity,
+    /// None of something that must be there.
+    #[error("a {0} of 0: it must be at least 1")]
+    Zero(&'static str),
+    /// A part of a device's memory that is none.
+    #[error("a part of {0} of the device's memory: it must be above 0 and at most 1")]
+    Utilization(f64),
+    /// A cache type that an engine does not have.
+    #[error("{model}: {runtime} has no cache type `{name}`{}", if known.is_empty() { String::new() } else { format!("; it has {known}") })]
+    CacheType {
+        /// The model.
+        model: String,
+        /// Its engine.
+        runtime: String,
+        /// The type asked for.
+        name: String,
+        /// Those that it has.
+        known: String,
+    },
+    /// More layers are to be on the device than there are.
+    #[error("{model}: {asked} layers on the device, and it has {layers} and an output")]
+    Layers {
+        /// The model.
+        model: String,
+        /// Asked for.
+        asked: u64,
+        /// That it has, the output not counted.
+        layers: u64,
+    },
 }

@@ -1,0 +1,16 @@
+//! Whether models fit: their files' headers come in, what an engine takes of the device and of the host comes out, with the
+//! verdict, the most that fits and the engine's own options that help. Reads no weights and takes no memory.
+
+mod answer;
+mod memory;
+mod question;
+mod report;
+mod subject;
+mod tell;
+
+pub use answer::{FitAnswer, fit};
+pub use question::{FitMemory, FitQuestion};
+pub use report::{
+    FitAccuracy, FitChecked, FitExact, FitFigures, FitHost, FitMemoryReport, FitModelReport, FitReport,
+    FitStops, FitSuggestion,
+};

@@ -1,0 +1,151 @@
+//! One model that is asked about: read once, and what an engine takes for it under any options.
+
+use std::path::Path;
+use std::time::Duration;
+
+use vramkit_fit::{
+    Backend, Checked, FitError, FitOptions, Footprint, GpuLayers, Runtime, cache_type, footprint,
+};
+use vramkit_models::ReadOptions;
+use vramkit_models::header::{Format, ModelHeader};
+
+use super::question::FitQuestion;
+use crate::error::{AskError, QuestionError};
+use crate::listener::quiet;
+use crate::plan::{PlanQuestion, plan};
+
+/// How long a graph's arena is searched for: the first answers are there at once, and mostly cannot be beaten.
+const DEADLINE: Duration = Duration::from_millis(100);
+
+/// A model that is asked about.
+pub(crate) struct Subject {
+    pub(crate) name: String,
+    pub(crate) architecture: String,
+    pub(crate) trained_context: Option<u64>,
+    /// What is not sure about its files.
+    pub(crate) notes: Vec<String>,
+    /// Its engine and back end, with the options asked about.
+    pub(crate) options: FitOptions,
+    kind: Kind,
+}
+
+enum Kind {
+    /// What an engine takes follows from headers.
+    Header(Box<ModelHeader>),
+    /// Planned: always the same.
+    Graph(Box<Footprint>),
+}
+
+impl Subject {
+    /// Reads a model, and chooses its engine.
+    pub(crate) fn read(path: &Path, question: &FitQuestion) -> Result<Self, AskError> {
+        let is_graph = path.extension().is_some_and(|ending| ending.eq_ignore_ascii_case("onnx"));
+        if is_graph {
+            return Self::graph(path, question);
+        }
+        let header = ModelHeader::read(path)?;
+        let loads = if header.format == Format::Gguf { Runtime::LlamaCpp } else { Runtime::Vllm };
+        let options = options(&header.name, question, question.runtime.unwrap_or(loads))?;
+        Ok(Self {
+            name: header.name.clone(),
+            architecture: header.shape.architecture.clone(),
+            trained_context: header.shape.trained_context,
+            notes: header.notes.clone(),
+            options,
+            kind: Kind::Header(Box::new(header)),
+        })
+    }
+
+    /// Plans a graph, which is what vramkit takes for it.
+    fn graph(path: &Path, question: &FitQuestion) -> Result<Self, AskError> {
+        let name = path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
+        let runtime = question.runtime.unwrap_or(Runtime::Vramkit);
+        let options = options(&name, question, runtime)?;
+        if runtime != Runtime::Vramkit {
+            let loads = if runtime == Runtime::LlamaCpp { "GGUF" } else { "models of Hugging Face" };
+            let (runtime, format, loads) = (runtime.to_string(), "ONNX".to_owned(), loads.to_owned());
+            return Err(FitError::WrongFormat { model: name, runtime, format, loads }.into());
+        }
+        let read = ReadOptions { dims: question.dims.clone(), ..ReadOptions::default() };
+        let plan = PlanQuestion {
+            files: vec![path.to_owned()],
+            read,
+            deadline: DEADLINE,
+            ..PlanQuestion::default()
+        };
+        let report = plan_of(&plan)?;
+        let mut footprint = Footprint::new(runtime, options.backend);
+        footprint.device.weights = Some(report.weights_bytes);
+        footprint.device.workspace = Some(report.arena_bytes);
+        footprint.accuracy.weights = Checked::Exact;
+        footprint.accuracy.workspace = Checked::Exact;
+        footprint.accuracy.kv = Checked::Exact;
+        match options.backend {
+            Backend::Cpu => {
+                footprint.overhead = Some(vramkit::ByteSize::ZERO);
+                footprint.accuracy.overhead = Checked::Exact;
+            }
+            backend => {
+                footprint.notes.push(format!("what a process's context takes under {backend} is not known"))
+            }
+        }
+        Ok(Self {
+            name,
+            architecture: "onnx".to_owned(),
+            trained_context: None,
+            notes: Vec::new(),
+            options,
+            kind: Kind::Graph(Box::new(footprint)),
+        })
+    }
+
+    /// What its engine takes for it under these options, the engine aside.
+    pub(crate) fn footprint(&self, options: &FitOptions) -> Result<Footprint, FitError> {
+        match &self.kind {
+            Kind::Header(header) => {
+                let mut options = options.clone();
+                (options.runtime, options.backend) = (self.options.runtime, self.options.backend);
+                footprint(header, &options)
+            }
+            Kind::Graph(footprint) => Ok((**footprint).clone()),
+        }
+    }
+
+    /// Whether its layers can be asked about, so many as they are.
+    pub(crate) fn check_layers(&self, footprint: &Footprint) -> Result<(), QuestionError> {
+        let most = footprint.layers.saturating_add(1);
+        match self.options.gpu_layers {
+            GpuLayers::Last(asked) if asked > most => {
+                Err(QuestionError::Layers { model: self.name.clone(), asked, layers: footprint.layers })
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Whether it is a graph, which has no layers and no context.
+    pub(crate) fn is_graph(&self) -> bool {
+        matches!(self.kind, Kind::Graph(_))
+    }
+}
+
+fn plan_of(question: &PlanQuestion) -> Result<vramkit::plan::report::PlanReport, AskError> {
+    plan(question, quiet()).map(|answer| answer.report)
+}
+
+/// The options asked about, in an engine's own terms.
+fn options(model: &str, question: &FitQuestion, runtime: Runtime) -> Result<FitOptions, QuestionError> {
+    let kind = |name: &Option<String>| {
+        let Some(name) = name else { return Ok(None) };
+        cache_type(runtime, name).map_err(|known| QuestionError::CacheType {
+            model: model.to_owned(),
+            runtime: runtime.to_string(),
+            name: name.clone(),
+            known,
+        })
+    };
+    let mut options = question.options.clone();
+    (options.runtime, options.backend) = (runtime, question.backend_of(runtime));
+    (options.cache_type_k, options.cache_type_v) =
+        (kind(&question.cache_type_k)?, kind(&question.cache_type_v)?);
+    Ok(options)
+}
