@@ -70,6 +70,9 @@ impl Footprint {
 pub struct Part {
     /// Weights; `None` where only a configuration is there and nobody knows.
     pub weights: Option<ByteSize>,
+    /// Weights that are kept rearranged for the processor's kernels, beside [`weights`](Self::weights): llama.cpp leaves them
+    /// out where it prints what the host holds.
+    pub rearranged_weights: ByteSize,
     /// The cache of keys and values.
     pub kv: ByteSize,
     /// Recurrent state.
@@ -81,7 +84,7 @@ pub struct Part {
 impl Part {
     /// The sum; `None` when a part of it is not known.
     pub fn total(&self) -> Option<ByteSize> {
-        let sum = [self.weights?, self.kv, self.state, self.workspace?].into_iter();
+        let sum = [self.weights?, self.rearranged_weights, self.kv, self.state, self.workspace?].into_iter();
         Some(ByteSize::new(sum.fold(0, |sum, size| sum.saturating_add(size.bytes()))))
     }
 }

@@ -15,6 +15,8 @@ mod answers;
 mod cache_type;
 mod error;
 mod footprint;
+mod ggml;
+mod llama_cpp;
 mod options;
 mod run;
 
@@ -22,5 +24,7 @@ pub use answers::{Answers, Largest, Limits, Most, Need, Room, StoppedBy, Suggest
 pub use cache_type::cache_type;
 pub use error::FitError;
 pub use footprint::{Accuracy, Checked, Footprint, Part};
-pub use options::{Backend, FitOptions, FlashAttention, GpuLayers, Runtime};
+pub use options::{
+    Backend, FitOptions, FlashAttention, GpuLayers, Runtime, VULKAN_CARD_RANGE, VULKAN_GUARANTEED_RANGE,
+};
 pub use run::footprint;

@@ -56,6 +56,13 @@ pub enum GpuLayers {
     Last(u64),
 }
 
+/// The largest tensor that every Vulkan device computes with (Vulkan 1.3, required limits, `maxStorageBufferRange`). Software
+/// devices have no more.
+pub const VULKAN_GUARANTEED_RANGE: ByteSize = ByteSize::new(1 << 27);
+
+/// The largest tensor that Vulkan devices of NVIDIA, AMD and Intel compute with.
+pub const VULKAN_CARD_RANGE: ByteSize = ByteSize::new((1 << 32) - 1);
+
 /// What is asked of an engine about one model.
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
@@ -93,6 +100,11 @@ pub struct FitOptions {
     pub tensor_parallel: u64,
     /// Tokens that are drafted by the model's own prediction layers; 0 for none.
     pub draft_tokens: u64,
+    /// Rows of logits that are reserved: one for each sequence, as a server does, when not given.
+    pub outputs: Option<u64>,
+    /// Bytes of the largest tensor that a Vulkan device computes with (`maxStorageBufferRange`): what the standard guarantees,
+    /// [`VULKAN_GUARANTEED_RANGE`], when not given; [`VULKAN_CARD_RANGE`] is what cards have.
+    pub largest_tensor: Option<ByteSize>,
     /// The device's memory as a whole, where it is known: vLLM sizes its cache by it.
     pub device_memory: Option<ByteSize>,
 }
@@ -117,6 +129,8 @@ impl FitOptions {
             max_num_batched_tokens: None,
             tensor_parallel: 1,
             draft_tokens: 0,
+            outputs: None,
+            largest_tensor: None,
             device_memory: None,
         }
     }

@@ -58,6 +58,8 @@ impl TensorType {
     pub const F32: Self = Self { number: 0, name: "f32", block_elements: 1, block_bytes: 4 };
     /// 16-bit floating-point numbers.
     pub const F16: Self = Self { number: 1, name: "f16", block_elements: 1, block_bytes: 2 };
+    /// 16-bit floating-point numbers with an exponent of 8 bits.
+    pub const BF16: Self = Self { number: 30, name: "bf16", block_elements: 1, block_bytes: 2 };
     /// 32-bit integers.
     pub const I32: Self = Self { number: 26, name: "i32", block_elements: 1, block_bytes: 4 };
     /// 64-bit integers.

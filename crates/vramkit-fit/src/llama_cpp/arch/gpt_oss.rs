@@ -1,0 +1,44 @@
+//! gpt-oss: layers with a window, sinks, experts with biases.
+
+use crate::error::FitError;
+use crate::ggml::Glu;
+use crate::llama_cpp::attention::Extras;
+use crate::llama_cpp::builder::Builder;
+use crate::llama_cpp::experts::{Experts, Gating};
+use crate::llama_cpp::hyper::{Hyper, Keys};
+
+/// Every second layer looks back a window.
+pub(super) fn windows(keys: Keys<'_>, hyper: &mut Hyper) -> Result<(), FitError> {
+    hyper.window = keys.needed("attention.sliding_window")?;
+    keys.window_layers(hyper, 2)
+}
+
+pub(super) fn gpt_oss(b: &mut Builder<'_>) {
+    let mut stream = b.embeddings();
+    let positions = b.positions(1);
+    let inputs = b.window_inputs();
+    let wanted = b.wanted_rows();
+    let scale = b.parts.keys.float("expert_weights_scale", 0.0);
+    let how = Experts {
+        glu: Glu::SwiGluOai,
+        gating: Gating::SoftMaxOfChosen,
+        normalised: false,
+        scaled: scale != 0.0 && scale != 1.0,
+    };
+    for layer in 0..b.layers() {
+        let normed = b.norm(layer, "attn_norm", stream);
+        let mut heads = b.heads(layer, normed);
+        heads.q = b.graph.rope(heads.q, positions, None);
+        heads.k = b.graph.rope(heads.k, positions, None);
+        let sinks = b.weight(layer, "attn_sinks.weight");
+        let attended = b.window_attention(layer, &inputs, heads, Extras { sinks, ..Extras::default() });
+        let joined = b.graph.add(attended, stream);
+        let normed = b.norm(layer, "post_attention_norm", joined);
+        let forward = b.experts(layer, normed, how);
+        stream = b.graph.add(forward, joined);
+    }
+    // Unlike others it computes its last layer for all tokens, because drafting reads them.
+    b.graph.get_mut(stream).output = true;
+    let rows = b.graph.get_rows(stream, wanted);
+    b.finish(rows, |_, logits| logits);
+}
