@@ -36,5 +36,6 @@ fn named(format: Format) -> &'static str {
         Format::Gguf => "GGUF",
         Format::HuggingFace => "a Hugging Face model",
         Format::Safetensors => "safetensors without a configuration",
+        _ => "files of this kind",
     }
 }
