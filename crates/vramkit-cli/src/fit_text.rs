@@ -80,6 +80,7 @@ fn under(model: &FitModelReport) -> String {
     }
     if let (Some(layers), Some(on_device)) = (model.layers, model.layers_on_device)
         && on_device <= layers
+        && model.backend != "cpu"
     {
         let _ = write!(text, ", {on_device} of {} layers on the device", layers + 1);
     }

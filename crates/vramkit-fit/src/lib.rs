@@ -18,6 +18,7 @@ mod footprint;
 mod ggml;
 mod llama_cpp;
 mod options;
+mod overhead;
 mod run;
 
 pub use answers::{Answers, Largest, Limits, Most, Need, Room, StoppedBy, Suggestion, Verdict, answer};

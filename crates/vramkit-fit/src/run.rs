@@ -3,9 +3,10 @@
 use vramkit_models::header::{Format, ModelHeader};
 
 use crate::error::FitError;
-use crate::footprint::Footprint;
+use crate::footprint::{Checked, Footprint};
 use crate::llama_cpp;
-use crate::options::{FitOptions, Runtime};
+use crate::options::{Backend, FitOptions, Runtime};
+use crate::overhead;
 
 /// What an engine takes for a model.
 ///
@@ -20,7 +21,7 @@ pub fn footprint(model: &ModelHeader, options: &FitOptions) -> Result<Footprint,
             loads: loads.to_owned(),
         })
     };
-    match options.runtime {
+    let footprint = match options.runtime {
         Runtime::LlamaCpp => match model.format {
             Format::Gguf => llama_cpp::footprint(model, options),
             _ => wrong("GGUF"),
@@ -28,7 +29,25 @@ pub fn footprint(model: &ModelHeader, options: &FitOptions) -> Result<Footprint,
         Runtime::Vllm => wrong("nothing yet"),
         // What its own engine will take is not known before it is there.
         Runtime::Vramkit => wrong("ONNX graphs"),
+    };
+    footprint.map(|footprint| with_overhead(footprint, options))
+}
+
+/// What is beside a model, where its engine's own replay says nothing of it.
+fn with_overhead(mut footprint: Footprint, options: &FitOptions) -> Footprint {
+    match (options.overhead, footprint.overhead) {
+        (Some(given), _) => {
+            footprint.overhead = Some(given);
+            footprint.accuracy.overhead = Checked::No;
+        }
+        (None, None) => {
+            footprint.overhead = Some(overhead::measured(footprint.backend));
+            let exact = footprint.backend == Backend::Cpu;
+            footprint.accuracy.overhead = if exact { Checked::Exact } else { Checked::No };
+        }
+        (None, Some(_)) => {}
     }
+    footprint
 }
 
 fn named(format: Format) -> &'static str {

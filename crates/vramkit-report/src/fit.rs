@@ -18,6 +18,8 @@ const GAP: f64 = 18.0;
 const LETTER: f64 = 6.6;
 /// The parts, in the order of a bar.
 const PARTS: [&str; 5] = ["weights", "KV cache", "state", "workspace", "overhead"];
+/// What can be read on each part's colour.
+const INKS: [&str; 5] = ["#ffffff", "#1a1a1a", "#ffffff", "#1a1a1a", "#1a1a1a"];
 
 /// Draws where the bytes go, as a standalone SVG.
 pub fn fit_svg(document: &FitDocument) -> String {
@@ -44,7 +46,7 @@ pub fn fit_svg(document: &FitDocument) -> String {
         let middle = top + BAR / 2.0 + 4.0;
         let _ = writeln!(svg, "<text x=\"{}\" y=\"{middle}\" text-anchor=\"end\">{name}</text>", LEFT - 10.0);
         let mut start = 0_u64;
-        for (size, colour) in parts.iter().zip(COLOURS) {
+        for ((size, colour), ink) in parts.iter().zip(COLOURS).zip(INKS) {
             let end = start.saturating_add(size.bytes());
             let (from, width) = (x(start), (end - start) as f64 * scale);
             if width > 0.0 {
@@ -59,7 +61,7 @@ pub fn fit_svg(document: &FitDocument) -> String {
             if width > LETTER * label.len() as f64 + 8.0 {
                 let _ = writeln!(
                     svg,
-                    "<text x=\"{}\" y=\"{middle}\" text-anchor=\"middle\" fill=\"#ffffff\">{label}</text>",
+                    "<text x=\"{}\" y=\"{middle}\" text-anchor=\"middle\" fill=\"{ink}\">{label}</text>",
                     n(from + width / 2.0)
                 );
             }

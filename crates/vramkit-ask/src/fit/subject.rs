@@ -3,6 +3,7 @@
 use std::path::Path;
 use std::time::Duration;
 
+use vramkit::ByteSize;
 use vramkit_fit::{
     Backend, Checked, FitError, FitOptions, Footprint, GpuLayers, Runtime, cache_type, footprint,
 };

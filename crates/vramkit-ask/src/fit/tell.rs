@@ -15,10 +15,17 @@ pub(crate) fn decides(answers: &Answers) -> Option<String> {
     let best = answers.suggestions.iter().find(|known| fits.is_none() || known.fits == Some(true));
     match (fits, best) {
         (None | Some(Some(false)), Some(best)) => text += &format!("; try {}", best.options.join(" ")),
-        (Some(Some(false)), None) => text += "; none of the engine's options that were tried makes it fit",
+        // vramkit's planner has no options: its arena is the least that was found.
+        (Some(Some(false)), None) if runs_an_engine(answers) => {
+            text += "; none of the engine's options that were tried makes it fit"
+        }
         _ => {}
     }
     Some(text)
+}
+
+fn runs_an_engine(answers: &Answers) -> bool {
+    answers.footprints.iter().any(|footprint| footprint.runtime != Runtime::Vramkit)
 }
 
 /// What rests on a guess, or is not covered. What is said of one of several models begins with its name.

@@ -65,7 +65,7 @@ pub struct FitOptions {
     #[arg(long)]
     pub swa_full: bool,
     /// The last so many layers on the device, the output counted as one [default: all]
-    #[arg(long, value_name = "N|all", value_parser = gpu_layers)]
+    #[arg(long, value_name = "N|all", allow_negative_numbers = true, value_parser = gpu_layers)]
     pub gpu_layers: Option<GpuLayers>,
     /// The engine
     #[arg(long, value_name = "NAME", value_parser = named::<Runtime>(["vramkit", "llama.cpp", "vllm"]))]
@@ -85,6 +85,9 @@ pub struct FitOptions {
     /// Tokens drafted by the model's own prediction layers
     #[arg(long, value_name = "N", default_value_t = 0)]
     pub draft_tokens: u64,
+    /// What a process's context of the driver takes on the device [default: as measured for the back end]
+    #[arg(long, value_name = "SIZE")]
+    pub overhead: Option<ByteSize>,
     /// Size of a graph's symbolic dimension; repeat for several
     #[arg(long = "dim", value_name = "NAME=N", value_parser = dimension)]
     pub dims: Vec<(String, u64)>,

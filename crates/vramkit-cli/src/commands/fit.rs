@@ -47,5 +47,6 @@ fn question(options: &FitOptions) -> FitQuestion {
     asked.max_num_batched_tokens = options.max_num_batched_tokens;
     asked.tensor_parallel = options.tensor_parallel;
     asked.draft_tokens = options.draft_tokens;
+    asked.overhead = options.overhead;
     question
 }

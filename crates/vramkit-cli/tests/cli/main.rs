@@ -4,6 +4,8 @@
 
 mod capacity;
 mod common;
+mod fit;
+mod gguf;
 mod output;
 mod plan;
 mod plan_limits;

@@ -35,6 +35,8 @@ enum Cost {
     Prompts,
     /// A cache of 8 bits.
     Precision,
+    /// Tokens that nobody asked for: the engine's default is all that the model was trained for.
+    Unasked,
     /// Speed, by what the host has to compute.
     Speed,
     /// Tokens.
@@ -94,7 +96,7 @@ pub(crate) fn suggestions(
         Runtime::Vramkit => Vec::new(),
     };
     if is_no {
-        let cheap = together(base, &candidates);
+        let cheap = together(asked, base, &candidates);
         candidates.extend(fewer_layers(base, layers, most));
         candidates.extend(shorter(base, context));
         let fits =
@@ -246,9 +248,10 @@ fn utilization(base: &FitOptions, most: &Question<'_>) -> Option<Candidate> {
 }
 
 /// Everything that costs little, at once; `None` where that is one change or none. Of several values of one option the last,
-/// which saves most.
-fn together(base: &FitOptions, candidates: &[Candidate]) -> Option<Candidate> {
-    let cheap = candidates.iter().filter(|candidate| candidate.cost <= Cost::Precision);
+/// which saves most; what the engine refuses is left out.
+fn together(asked: &Asked<'_>, base: &FitOptions, candidates: &[Candidate]) -> Option<Candidate> {
+    let can_be = |candidate: &&Candidate| asked.outcome(&candidate.options).is_some();
+    let cheap = candidates.iter().filter(|candidate| candidate.cost <= Cost::Precision).filter(can_be);
     let (mut options, mut flags, mut changes) = (base.clone(), Vec::new(), Vec::new());
     let mut cost = Cost::Nothing;
     for next in cheap {
@@ -307,7 +310,8 @@ fn shorter(base: &FitOptions, most: Option<Most>) -> Option<Candidate> {
     let change = format!("context of {} tokens", grouped(most.value));
     let option = if base.runtime == Runtime::Vllm { "--max-model-len" } else { "--ctx-size" };
     let flags = flag(&format!("{option} {}", most.value));
-    Some(Candidate::new(base, Cost::Context, change, &flags, |options| options.context = Some(most.value)))
+    let cost = if base.context.is_none() { Cost::Unasked } else { Cost::Context };
+    Some(Candidate::new(base, cost, change, &flags, |options| options.context = Some(most.value)))
 }
 
 fn flag(text: &str) -> Vec<String> {
