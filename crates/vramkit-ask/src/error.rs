@@ -8,7 +8,7 @@ use std::io;
 use vramkit::device::CudaError;
 use vramkit::plan::{LifetimeError, PoolPlanError, Schedule, StartsError};
 use vramkit::pressure::LadderError;
-use vramkit_fit::FitError;
+use vramkit_fit::{CacheTypeError, FitError};
 use vramkit_models::ReadError;
 use vramkit_occupancy::OccupancyError;
 use vramkit_replay::ReadTraceError;
@@ -181,16 +181,13 @@ pub enum QuestionError {
     #[error("a part of {0} of the device's memory: it must be above 0 and at most 1")]
     Utilization(f64),
     /// A cache type that an engine does not have.
-    #[error("{model}: {runtime} has no cache type `{name}`{}", if known.is_empty() { String::new() } else { format!("; it has {known}") })]
+    #[error("{model}: {error}")]
     CacheType {
         /// The model.
         model: String,
-        /// Its engine.
-        runtime: String,
-        /// The type asked for.
-        name: String,
-        /// Those that it has.
-        known: String,
+        /// What is wrong.
+        #[source]
+        error: CacheTypeError,
     },
     /// More layers are to be on the device than there are.
     #[error("{model}: {asked} layers on the device, and it has {layers} and an output")]

@@ -64,7 +64,7 @@ fn in_question(error: &QuestionError) -> String {
         QuestionError::Layers { asked, layers, .. } => {
             format!("--gpu-layers {asked}: {error}; {} at most, or --gpu-layers all", layers.saturating_add(1))
         }
-        QuestionError::CacheType { name, .. } => format!("--cache-type {name}: {error}"),
+        QuestionError::CacheType { error: cause, .. } => format!("--cache-type {}: {error}", cause.name),
         error => error.to_string(),
     }
 }

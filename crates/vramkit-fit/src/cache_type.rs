@@ -2,45 +2,67 @@
 
 use vramkit_models::gguf::TensorType;
 
-use crate::options::Runtime;
+use crate::options::{FitOptions, Runtime};
 
 /// The names of llama.cpp's `--cache-type-k` and `--cache-type-v`.
 const LLAMA_CPP: &[&str] = &["f32", "f16", "bf16", "q8_0", "q4_0", "q4_1", "iq4_nl", "q5_0", "q5_1"];
 
-/// The names of vLLM's `--kv-cache-dtype`, with the type of ggml's that takes as much; ggml has none for 8-bit floating-point
-/// numbers, of which what counts here is that each takes a byte.
-const VLLM: &[(&str, Option<&str>)] = &[
-    ("auto", None),
-    ("float16", Some("f16")),
-    ("bfloat16", Some("bf16")),
-    ("fp8", Some("i8")),
-    ("fp8_e4m3", Some("i8")),
-    ("fp8_e5m2", Some("i8")),
-];
+/// The names of vLLM's `--kv-cache-dtype`, which holds for keys and values.
+const VLLM: &[&str] = &["auto", "float16", "bfloat16", "fp8", "fp8_e4m3", "fp8_e5m2"];
 
-/// The type of this name under an engine; `Ok(None)` for the engine's own choice.
-///
-/// ```
-/// use vramkit_fit::{Runtime, cache_type};
-///
-/// let eight = cache_type(Runtime::LlamaCpp, "q8_0")?.expect("a type of its own");
-/// assert_eq!(eight.row_bytes(32), Some(34));
-/// assert_eq!(cache_type(Runtime::Vllm, "auto"), Ok(None));
-/// assert!(cache_type(Runtime::LlamaCpp, "fp8").is_err());
-/// # Ok::<(), String>(())
-/// ```
-///
-/// # Errors
-/// The names that the engine has.
-pub fn cache_type(runtime: Runtime, name: &str) -> Result<Option<TensorType>, String> {
-    let unknown = |names: Vec<&str>| Err(names.join(", "));
-    match runtime {
-        Runtime::LlamaCpp if LLAMA_CPP.contains(&name) => Ok(TensorType::named(name)),
-        Runtime::LlamaCpp => unknown(LLAMA_CPP.to_vec()),
-        Runtime::Vllm => match VLLM.iter().find(|known| known.0 == name) {
-            Some((_, kind)) => Ok(kind.and_then(TensorType::named)),
-            None => unknown(VLLM.iter().map(|known| known.0).collect()),
-        },
-        Runtime::Vramkit => unknown(Vec::new()),
+/// A name that is no cache type of an engine's.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{runtime} has no cache type `{name}`; it has {known}")]
+#[non_exhaustive]
+pub struct CacheTypeError {
+    /// The engine.
+    pub runtime: Runtime,
+    /// The name.
+    pub name: String,
+    /// The names that it has, for a sentence.
+    pub known: String,
+}
+
+impl FitOptions {
+    /// Sets the types of cached keys and values by the engine's own names for them.
+    ///
+    /// ```
+    /// use vramkit_fit::{Backend, FitOptions, Runtime};
+    ///
+    /// let mut options = FitOptions::new(Runtime::LlamaCpp, Backend::Cuda);
+    /// options.set_cache_types(Some("q8_0"), Some("q8_0"))?;
+    /// assert_eq!(options.cache_type_k.map(|kind| kind.name()), Some("q8_0"));
+    /// let error = options.set_cache_types(Some("fp8"), None).unwrap_err();
+    /// assert!(error.to_string().starts_with("llama.cpp has no cache type `fp8`; it has f32, f16"));
+    /// # Ok::<(), vramkit_fit::CacheTypeError>(())
+    /// ```
+    ///
+    /// # Errors
+    /// A name that the engine does not have, with those that it has.
+    pub fn set_cache_types(
+        &mut self,
+        keys: Option<&str>,
+        values: Option<&str>,
+    ) -> Result<(), CacheTypeError> {
+        let runtime = self.runtime;
+        let known = match runtime {
+            Runtime::LlamaCpp => LLAMA_CPP,
+            Runtime::Vllm => VLLM,
+            // Graphs have no cache.
+            Runtime::Vramkit => &[],
+        };
+        let given = || [keys, values].into_iter().flatten();
+        if let Some(name) = given().find(|name| !known.contains(name)) {
+            let known = if known.is_empty() { "none".to_owned() } else { known.join(", ") };
+            return Err(CacheTypeError { runtime, name: name.to_owned(), known });
+        }
+        self.fp8_cache = given().any(|name| name.starts_with("fp8"));
+        let kind = |name: Option<&str>| match name? {
+            "float16" => TensorType::named("f16"),
+            "bfloat16" => TensorType::named("bf16"),
+            name => TensorType::named(name),
+        };
+        (self.cache_type_k, self.cache_type_v) = (kind(keys), kind(values));
+        Ok(())
     }
 }

@@ -29,6 +29,9 @@ pub struct Footprint {
     pub overhead: Option<ByteSize>,
     /// Bytes of cache that one more token takes, over all layers, windows not yet full.
     pub kv_per_token: ByteSize,
+    /// The cache that the engine makes of all that is left to it, where it does (vLLM); `None` also when the device's memory is
+    /// not known.
+    pub reserved_cache: Option<ReservedCache>,
     /// How well each figure has been checked.
     pub accuracy: Accuracy,
     /// What rests on a guess, or is not covered, in sentences.
@@ -58,10 +61,23 @@ impl Footprint {
             host: Part::default(),
             overhead: None,
             kv_per_token: ByteSize::ZERO,
+            reserved_cache: None,
             accuracy: Accuracy::default(),
             notes: Vec::new(),
         }
     }
+}
+
+/// A cache of all that is left to an engine.
+#[derive(Clone, Copy, Debug, PartialEq)]
+#[non_exhaustive]
+pub struct ReservedCache {
+    /// Its size.
+    pub size: ByteSize,
+    /// Tokens in it, as vLLM counts them ("GPU KV cache size").
+    pub tokens: u64,
+    /// Sequences at full length that it holds ("Maximum concurrency"); no whole number.
+    pub concurrency: f64,
 }
 
 /// What is in one place.

@@ -20,11 +20,12 @@ mod llama_cpp;
 mod options;
 mod overhead;
 mod run;
+pub mod vllm;
 
 pub use answers::{Answers, Largest, Limits, Most, Need, Room, StoppedBy, Suggestion, Verdict, answer};
-pub use cache_type::cache_type;
+pub use cache_type::CacheTypeError;
 pub use error::FitError;
-pub use footprint::{Accuracy, Checked, Footprint, Part};
+pub use footprint::{Accuracy, Checked, Footprint, Part, ReservedCache};
 pub use options::{
     Backend, FitOptions, FlashAttention, GpuLayers, Runtime, VULKAN_CARD_RANGE, VULKAN_GUARANTEED_RANGE,
 };

@@ -80,6 +80,8 @@ pub struct FitOptions {
     pub cache_type_k: Option<TensorType>,
     /// The type of cached values.
     pub cache_type_v: Option<TensorType>,
+    /// Keys and values are cached as 8-bit floating-point numbers (vLLM's `--kv-cache-dtype fp8`).
+    pub fp8_cache: bool,
     /// Logical batch, tokens (`--batch-size`).
     pub batch: Option<u64>,
     /// Micro-batch, tokens (`--ubatch-size`).
@@ -109,6 +111,9 @@ pub struct FitOptions {
     pub overhead: Option<ByteSize>,
     /// The device's memory as a whole, where it is known: vLLM sizes its cache by it.
     pub device_memory: Option<ByteSize>,
+    /// The engine's release, as (major, minor), where its memory changed between releases (vLLM). When not given, the one
+    /// that takes most.
+    pub engine_release: Option<(u64, u64)>,
 }
 
 impl FitOptions {
@@ -121,6 +126,7 @@ impl FitOptions {
             sequences: None,
             cache_type_k: None,
             cache_type_v: None,
+            fp8_cache: false,
             batch: None,
             micro_batch: None,
             flash_attention: FlashAttention::Auto,
@@ -135,6 +141,7 @@ impl FitOptions {
             largest_tensor: None,
             overhead: None,
             device_memory: None,
+            engine_release: None,
         }
     }
 }

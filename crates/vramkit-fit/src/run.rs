@@ -7,6 +7,7 @@ use crate::footprint::{Checked, Footprint};
 use crate::llama_cpp;
 use crate::options::{Backend, FitOptions, Runtime};
 use crate::overhead;
+use crate::vllm;
 
 /// What an engine takes for a model.
 ///
@@ -26,7 +27,7 @@ pub fn footprint(model: &ModelHeader, options: &FitOptions) -> Result<Footprint,
             Format::Gguf => llama_cpp::footprint(model, options),
             _ => wrong("GGUF"),
         },
-        Runtime::Vllm => wrong("nothing yet"),
+        Runtime::Vllm => vllm::footprint(model, options).map(|takes| takes.footprint),
         // What its own engine will take is not known before it is there.
         Runtime::Vramkit => wrong("ONNX graphs"),
     };

@@ -32,6 +32,29 @@ pub struct ModelHeader {
     pub notes: Vec<String>,
 }
 
+impl ModelHeader {
+    /// A model of this name and shape, of which no file is there yet.
+    pub fn new(name: impl Into<String>, format: Format, shape: ModelShape) -> Self {
+        Self {
+            name: name.into(),
+            path: PathBuf::new(),
+            format,
+            shape,
+            tensors: None,
+            gguf: None,
+            weights_type: None,
+            notes: Vec::new(),
+        }
+    }
+}
+
+impl StoredTensor {
+    /// A stored tensor.
+    pub fn new(name: impl Into<String>, dims: Vec<u64>, kind: &'static str, size: ByteSize) -> Self {
+        Self { name: name.into(), dims, kind, size }
+    }
+}
+
 /// A kind of model files.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]

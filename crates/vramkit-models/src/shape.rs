@@ -34,6 +34,8 @@ pub struct ModelShape {
     pub widths: Widths,
     /// Most tokens that it was trained for.
     pub trained_context: Option<u64>,
+    /// Whether the output's matrix is the one of the token embeddings; `None` where nothing says.
+    pub tied_embeddings: Option<bool>,
 }
 
 /// How wide a model is, in numbers. What is not known, or is not there, is 0.
@@ -185,6 +187,7 @@ impl ModelShape {
             draft_layers: Vec::new(),
             widths: Widths { hidden, ..Widths::default() },
             trained_context: None,
+            tied_embeddings: None,
         }
     }
 

@@ -4,9 +4,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use vramkit::ByteSize;
-use vramkit_fit::{
-    Backend, Checked, FitError, FitOptions, Footprint, GpuLayers, Runtime, cache_type, footprint,
-};
+use vramkit_fit::{Backend, Checked, FitError, FitOptions, Footprint, GpuLayers, Runtime, footprint};
 use vramkit_models::ReadOptions;
 use vramkit_models::header::{Format, ModelHeader};
 
@@ -135,18 +133,10 @@ fn plan_of(question: &PlanQuestion) -> Result<vramkit::plan::report::PlanReport,
 
 /// The options asked about, in an engine's own terms.
 fn options(model: &str, question: &FitQuestion, runtime: Runtime) -> Result<FitOptions, QuestionError> {
-    let kind = |name: &Option<String>| {
-        let Some(name) = name else { return Ok(None) };
-        cache_type(runtime, name).map_err(|known| QuestionError::CacheType {
-            model: model.to_owned(),
-            runtime: runtime.to_string(),
-            name: name.clone(),
-            known,
-        })
-    };
     let mut options = question.options.clone();
     (options.runtime, options.backend) = (runtime, question.backend_of(runtime));
-    (options.cache_type_k, options.cache_type_v) =
-        (kind(&question.cache_type_k)?, kind(&question.cache_type_v)?);
+    let (keys, values) = (question.cache_type_k.as_deref(), question.cache_type_v.as_deref());
+    let set = options.set_cache_types(keys, values);
+    set.map_err(|error| QuestionError::CacheType { model: model.to_owned(), error })?;
     Ok(options)
 }

@@ -8,7 +8,6 @@ use vramkit_units::{ByteSize, grouped};
 
 use crate::answers::asked::{Asked, Outcome};
 use crate::answers::most::{Most, Question, StoppedBy, layers};
-use crate::cache_type::cache_type;
 use crate::footprint::Footprint;
 use crate::options::{Backend, FitOptions, FlashAttention, GpuLayers, Runtime};
 
@@ -175,7 +174,7 @@ fn llama_cpp(base: &FitOptions, footprints: &[Footprint]) -> Vec<Candidate> {
 
 /// A cache of this type, where that is smaller than the present one. Quantised values need flash attention.
 fn smaller_cache(base: &FitOptions, name: &str, cost: Cost) -> Option<Candidate> {
-    let kind = cache_type(Runtime::LlamaCpp, name).ok()??;
+    let kind = TensorType::named(name)?;
     let now = |set: Option<TensorType>| set.unwrap_or(TensorType::F16);
     let larger = |than: TensorType| {
         than.block_bytes() * kind.block_elements() > kind.block_bytes() * than.block_elements()
@@ -211,12 +210,10 @@ fn vllm(base: &FitOptions, most: &Question<'_>) -> Vec<Candidate> {
             options.max_num_batched_tokens = Some(smaller);
         }));
     }
-    let is_wide = |kind: TensorType| kind.block_bytes() > kind.block_elements();
-    if base.cache_type_k.is_none_or(is_wide) {
+    if !base.fp8_cache {
         let (change, flags) = ("KV cache in fp8", flag("--kv-cache-dtype fp8"));
-        let fp8 = cache_type(Runtime::Vllm, "fp8").ok().flatten();
         found.push(Candidate::new(base, Cost::Precision, change, &flags, |options| {
-            (options.cache_type_k, options.cache_type_v) = (fp8, fp8);
+            options.fp8_cache = true;
         }));
     }
     found.extend(utilization(base, most));
@@ -284,6 +281,7 @@ fn merge(into: &mut FitOptions, base: &FitOptions, next: &FitOptions) {
         micro_batch,
         cache_type_k,
         cache_type_v,
+        fp8_cache,
         max_num_batched_tokens,
         gpu_memory_utilization
     );

@@ -172,7 +172,7 @@ fn vllm(options: &FitOptions) -> Result<Vec<Footprint>, FitError> {
         (options.context.unwrap_or(131_072), options.sequences.unwrap_or(1));
     let devices = options.tensor_parallel;
     footprint.device.weights = Some(ByteSize::new((8 << 30) / devices));
-    let token = if options.cache_type_k.is_some() { 64 << 10 } else { 128 << 10 };
+    let token = if options.fp8_cache { 64 << 10 } else { 128 << 10 };
     footprint.device.kv = ByteSize::new(footprint.context * footprint.sequences * token / devices);
     footprint.device.workspace = Some(ByteSize::gib(1));
     footprint.overhead = Some(ByteSize::gib(1));

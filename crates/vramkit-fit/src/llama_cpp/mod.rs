@@ -113,6 +113,7 @@ pub(crate) fn footprint(model: &ModelHeader, options: &FitOptions) -> Result<Foo
         host: parts[1],
         overhead: None,
         kv_per_token: ByteSize::new(per_token),
+        reserved_cache: None,
         accuracy: Accuracy { weights: Checked::Exact, kv: Checked::Exact, ..Accuracy::default() },
         notes,
     })

@@ -1,0 +1,271 @@
+//! vLLM's memory: stored tensors, options, bad input.
+
+#[path = "../examples/accuracy/vllm_models.rs"]
+#[allow(dead_code)]
+mod models;
+
+use proptest::prelude::*;
+use vramkit_fit::{Backend, Checked, FitError, FitOptions, Runtime, vllm};
+use vramkit_models::gguf::TensorType;
+use vramkit_models::header::{Format, ModelHeader, StoredTensor};
+use vramkit_models::shape::{Cache, Heads, Layer, ModelShape, State, Widths};
+use vramkit_units::ByteSize;
+
+fn options() -> FitOptions {
+    let mut options = FitOptions::new(Runtime::Vllm, Backend::Cuda);
+    options.device_memory = Some(ByteSize::gib(80));
+    options.context = Some(16_000);
+    options
+}
+
+fn with(change: impl FnOnce(&mut FitOptions)) -> FitOptions {
+    let mut options = options();
+    change(&mut options);
+    options
+}
+
+fn weights(model: &ModelHeader, options: &FitOptions) -> u64 {
+    let takes = vllm::footprint(model, options).expect("an answer");
+    takes.footprint.device.weights.expect("weights").bytes()
+}
+
+/// A matrix of 16-bit numbers, or a vector.
+fn tensor(name: impl Into<String>, dims: &[u64]) -> StoredTensor {
+    let size = ByteSize::new(dims.iter().product::<u64>() * 2);
+    StoredTensor::new(name, dims.to_vec(), "BF16", size)
+}
+
+/// The tensors that a checkpoint of this model stores, by their public names.
+fn checkpoint(model: &ModelHeader) -> Vec<StoredTensor> {
+    let widths = model.shape.widths;
+    let (hidden, queries, kv) = (widths.hidden, widths.heads * widths.head, 4 * widths.head);
+    let mut tensors = vec![
+        tensor("model.embed_tokens.weight", &[widths.vocabulary, hidden]),
+        tensor("lm_head.weight", &[widths.vocabulary, hidden]),
+        tensor("model.norm.weight", &[hidden]),
+    ];
+    for number in 0..model.shape.layers.len() {
+        let named = |name: &str| format!("model.layers.{number}.{name}");
+        tensors.push(tensor(named("input_layernorm.weight"), &[hidden]));
+        tensors.push(tensor(named("post_attention_layernorm.weight"), &[hidden]));
+        tensors.push(tensor(named("self_attn.q_proj.weight"), &[queries, hidden]));
+        tensors.push(tensor(named("self_attn.k_proj.weight"), &[kv, hidden]));
+        tensors.push(tensor(named("self_attn.v_proj.weight"), &[kv, hidden]));
+        tensors.push(tensor(named("self_attn.o_proj.weight"), &[hidden, queries]));
+        let mut block = |prefix: String, inner: u64| {
+            tensors.push(tensor(format!("{prefix}.gate_proj.weight"), &[inner, hidden]));
+            tensors.push(tensor(format!("{prefix}.up_proj.weight"), &[inner, hidden]));
+            tensors.push(tensor(format!("{prefix}.down_proj.weight"), &[hidden, inner]));
+        };
+        if widths.experts == 0 {
+            block(named("mlp"), widths.feed_forward);
+        }
+        for expert in 0..widths.experts {
+            block(named(&format!("mlp.experts.{expert}")), widths.expert_feed_forward);
+        }
+        tensors.push(tensor(named("mlp.gate.weight"), &[widths.experts, hidden]));
+    }
+    tensors
+}
+
+#[test]
+fn stored_tensors_and_counted_parameters_agree() {
+    // Both have 4 KV heads, so that 8 devices have each twice.
+    for name in ["Qwen2.5-7B", "Qwen3-Coder-30B-A3B"] {
+        let counted = models::header(name).expect("a shape");
+        let mut stored = counted.clone();
+        stored.tensors = Some(checkpoint(&counted));
+        for devices in [1, 2, 4] {
+            let options = with(|options| options.tensor_parallel = devices);
+            let (stored, counted) = (weights(&stored, &options) as f64, weights(&counted, &options) as f64);
+            assert!((stored / counted - 1.0).abs() < 5e-4, "{name} on {devices}: {stored} and {counted}");
+        }
+    }
+}
+
+#[test]
+fn what_vllm_does_not_load_is_not_counted() {
+    let mut model = models::header("Qwen2.5-7B").expect("a shape");
+    let mut tensors = checkpoint(&model);
+    model.tensors = Some(tensors.clone());
+    let whole = weights(&model, &options());
+    model.shape.tied_embeddings = Some(true);
+    let head = 152_064 * 3584 * 2_u64;
+    let tied = weights(&model, &options());
+    assert!((head..head + (2 << 20)).contains(&(whole - tied)), "{}", whole - tied);
+
+    // Layers that predict several tokens at once.
+    model.shape.draft_layers = vec![model.shape.layers[0]];
+    tensors.push(tensor("model.layers.28.eh_proj.weight", &[3584, 7168]));
+    tensors.push(tensor("mtp.fc.weight", &[3584, 7168]));
+    model.tensors = Some(tensors);
+    assert_eq!(weights(&model, &options()), tied);
+    let drafting = with(|options| options.draft_tokens = 1);
+    assert!(weights(&model, &drafting) >= tied + 2 * 2 * 3584 * 7168);
+}
+
+#[test]
+fn a_quantised_checkpoint_is_summed_up_but_not_called_checked() {
+    let mut model = models::header("Qwen2.5-7B").expect("a shape");
+    let size = ByteSize::mib(5);
+    let packed = StoredTensor::new("model.layers.0.self_attn.q_proj.qweight", vec![448, 3584], "I32", size);
+    model.tensors = Some(vec![packed]);
+    let takes = vllm::footprint(&model, &options()).expect("an answer");
+    assert!(takes.footprint.device.weights >= Some(size));
+    assert_eq!(takes.footprint.accuracy.weights, Checked::No);
+    model.tensors = None;
+    model.weights_type = Some("awq".into());
+    let takes = vllm::footprint(&model, &options()).expect("an answer");
+    assert_eq!((takes.footprint.device.weights, takes.cache_bytes, takes.fits()), (None, None, None));
+    assert!(takes.footprint.notes.iter().any(|note| note.contains("awq")), "{:?}", takes.footprint.notes);
+    assert!(takes.lines(ByteSize::gib(1)).is_some(), "a given cache needs no weights");
+}
+
+#[test]
+fn what_is_needed_and_what_is_reserved_are_two_things() {
+    let model = models::header("Llama-3.1-8B").expect("a shape");
+    let one = vllm::footprint(&model, &options()).expect("an answer");
+    assert_eq!(one.footprint.device.kv, ByteSize::new(1000 * 16 * 131_072));
+    assert_eq!(one.footprint.sequences, 1);
+    assert!(one.cache_bytes > Some(ByteSize::gib(50)));
+    assert_eq!(one.budget, Some(ByteSize::gib(72)));
+
+    let many = vllm::footprint(&model, &with(|options| options.sequences = Some(40))).expect("an answer");
+    assert_eq!(many.footprint.device.kv.bytes(), 40 * one.footprint.device.kv.bytes());
+    // 40 sequences in a step leave more than 1,024: sampling takes less.
+    assert!(many.cache_bytes > one.cache_bytes);
+    assert_eq!(many.fits(), Some(false));
+    assert!(many.maximum_concurrency < Some(40.0));
+}
+
+#[test]
+fn an_fp8_cache_holds_twice_as_much() {
+    let model = models::header("Llama-3.1-8B").expect("a shape");
+    let tokens = |fp8_cache| {
+        let takes =
+            vllm::footprint(&model, &with(|options| options.fp8_cache = fp8_cache)).expect("an answer");
+        takes.kv_cache_tokens.expect("tokens")
+    };
+    assert!(tokens(true).abs_diff(2 * tokens(false)) <= 32);
+}
+
+#[test]
+fn the_release_changes_what_is_left() {
+    let model = models::header("Llama-3.1-8B").expect("a shape");
+    let cache = |engine_release| {
+        let takes = vllm::footprint(&model, &with(|options| options.engine_release = engine_release))
+            .expect("an answer");
+        (takes.cache_bytes.expect("a cache"), takes.release)
+    };
+    assert_eq!(cache(None), cache(Some((0, 11))));
+    assert!(cache(Some((0, 33))).0 > cache(None).0);
+    assert_eq!(cache(Some((0, 33))).1, "0.33");
+}
+
+#[test]
+fn options_that_vllm_refuses_are_refused() {
+    let model = models::header("Llama-3.1-8B").expect("a shape");
+    let refused = |change: fn(&mut FitOptions), part: &str| {
+        let error = vllm::footprint(&model, &with(change)).expect_err(part);
+        assert!(matches!(error, FitError::Option { .. }), "{error}");
+        assert!(error.to_string().contains(part), "{error} without {part}");
+    };
+    refused(|options| options.context = Some(0), "0 tokens of context");
+    refused(|options| options.sequences = Some(0), "0 sequences");
+    refused(|options| options.max_num_batched_tokens = Some(0), "0 tokens in a step");
+    refused(|options| options.gpu_memory_utilization = f64::NAN, "NaN");
+    refused(|options| options.gpu_memory_utilization = 1.5, "1.5");
+    refused(|options| options.gpu_memory_utilization = 0.0, "not 0");
+    refused(|options| options.device_memory = Some(ByteSize::ZERO), "0 bytes");
+    refused(|options| options.tensor_parallel = 0, "0 devices");
+    refused(|options| options.tensor_parallel = 3, "32 attention heads");
+    refused(|options| options.backend = Backend::Vulkan, "vulkan");
+    refused(|options| options.cache_type_k = TensorType::named("q8_0"), "q8_0");
+}
+
+#[test]
+fn models_that_vllm_does_not_load_are_refused() {
+    let mut gguf = models::header("Llama-3.1-8B").expect("a shape");
+    gguf.format = Format::Gguf;
+    assert!(matches!(vllm::footprint(&gguf, &options()), Err(FitError::WrongFormat { .. })));
+    let none = ModelHeader::new("none", Format::Safetensors, ModelShape::new("", 0));
+    let error = vllm::footprint(&none, &options()).expect_err("no layers").to_string();
+    assert!(error.contains("config.json"), "{error}");
+    let mut endless = models::header("Llama-3.1-8B").expect("a shape");
+    endless.shape.trained_context = None;
+    let error = vllm::footprint(&endless, &with(|options| options.context = None)).expect_err("no context");
+    assert!(error.to_string().contains("context"), "{error}");
+    let mut uneven = models::header("Llama-3.1-8B").expect("a shape");
+    uneven.shape.layers[0] = Layer::keeping(Cache::Full(Heads { kv_heads: 6, key: 128, value: 128 }));
+    let error = vllm::footprint(&uneven, &with(|options| options.tensor_parallel = 4)).expect_err("uneven");
+    assert!(error.to_string().contains("6 KV heads"), "{error}");
+}
+
+fn number() -> impl Strategy<Value = u64> {
+    prop_oneof![0..300_u64, any::<u64>()]
+}
+
+prop_compose! {
+    fn heads()(kv_heads in number(), key in number(), value in number()) -> Heads {
+        Heads { kv_heads, key, value }
+    }
+}
+
+fn layer() -> impl Strategy<Value = Layer> {
+    let cache = prop_oneof![
+        Just(Cache::None),
+        heads().prop_map(Cache::Full),
+        (heads(), number()).prop_map(|(heads, tokens)| Cache::Window { heads, tokens }),
+        (heads(), number()).prop_map(|(heads, tokens)| Cache::Cross { heads, tokens }),
+        (number(), number(), number()).prop_map(|(latent, rope, indexer)| Cache::Latent {
+            latent,
+            rope,
+            indexer
+        }),
+        Just(Cache::Shared { layer: 7 }),
+    ];
+    let state = (number(), number()).prop_map(|(convolution, recurrent)| State { convolution, recurrent });
+    (cache, prop_oneof![Just(State::default()), state])
+        .prop_map(|(cache, state)| Layer::recurrent(cache, state))
+}
+
+proptest! {
+    #[test]
+    fn no_shape_is_too_large(
+        layers in prop::collection::vec(layer(), 1..8),
+        drafts in prop::collection::vec(layer(), 0..2),
+        widths in prop::array::uniform9(number()),
+        sizes in prop::array::uniform5(number()),
+        names in prop::collection::vec("[a-z._0-9]{0,24}", 0..4),
+        kind in prop::sample::select(vec!["bfloat16", "mxfp4", "fp8", "awq"]),
+        architecture in prop::sample::select(vec!["llama", "gpt_oss", "qwen3_moe", "other"]),
+        release in (0..2_u64, 0..40_u64),
+    ) {
+        let mut shape = ModelShape::new(architecture, widths[0]);
+        (shape.layers, shape.draft_layers) = (layers, drafts);
+        let [hidden, vocabulary, heads, head, feed_forward, experts, experts_used, expert, shared] = widths;
+        shape.widths = Widths {
+            hidden, vocabulary, heads, head, feed_forward, experts, experts_used,
+            expert_feed_forward: expert, shared_feed_forward: shared,
+        };
+        (shape.trained_context, shape.tied_embeddings) = (Some(sizes[0]), Some(false));
+        let mut model = ModelHeader::new("any", Format::HuggingFace, shape);
+        model.weights_type = Some(kind.into());
+        let stored = |name| StoredTensor::new(name, vec![sizes[1], sizes[2]], "U8", ByteSize::new(sizes[1]));
+        model.tensors = (!names.is_empty()).then(|| names.into_iter().map(stored).collect());
+        let options = with(|options| {
+            options.context = Some(sizes[3].max(1));
+            options.sequences = Some(sizes[4].max(1));
+            options.draft_tokens = sizes[2];
+            options.device_memory = Some(ByteSize::new(sizes[1].max(1)));
+            options.engine_release = Some(release);
+        });
+        if let Ok(takes) = vllm::footprint(&model, &options) {
+            prop_assert!(takes.cache_bytes <= takes.budget || takes.cache_bytes.is_none());
+            let part = takes.footprint.device;
+            if takes.fits() == Some(true) && part.total() < Some(ByteSize::MAX) {
+                prop_assert!(part.total() <= takes.budget);
+            }
+        }
+    }
+}
