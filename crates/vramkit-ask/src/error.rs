@@ -13,6 +13,7 @@ use vramkit_models::ReadError;
 use vramkit_occupancy::OccupancyError;
 use vramkit_replay::ReadTraceError;
 use vramkit_report::DocumentError;
+use vramkit_sets::SetsError;
 
 use crate::device::DeviceChoice;
 use crate::run::{RunError, TraceFormat};
@@ -71,6 +72,9 @@ pub enum AskError {
     /// Nothing can be said of a model under an engine.
     #[error(transparent)]
     Fit(#[from] FitError),
+    /// A configuration of several models is not understood, or cannot be given back.
+    #[error(transparent)]
+    Sets(#[from] SetsError),
     /// A workload cannot be run, or a run ended early.
     #[error(transparent)]
     Run(#[from] RunError),
@@ -174,6 +178,12 @@ pub enum QuestionError {
     /// Risk is to be drawn of no memory.
     #[error("a picture of risk against batch needs a capacity")]
     PictureWithoutCapacity,
+    /// Models are named beside a configuration that names them.
+    #[error("models and a configuration of several: one of the two")]
+    SetsBesideModels,
+    /// Sets are to be written, and there are none.
+    #[error("sets of models that fit need a configuration and a memory")]
+    NoSets,
     /// None of something that must be there.
     #[error("a {0} of 0: it must be at least 1")]
     Zero(&'static str),

@@ -58,7 +58,8 @@ pub use devices::{DeviceReport, DevicesReport, UnavailableReport, devices};
 pub use error::{AskError, QuestionError};
 pub use fit::{
     FitAccuracy, FitAnswer, FitChecked, FitExact, FitFigures, FitHost, FitMemory, FitMemoryReport,
-    FitModelReport, FitQuestion, FitReport, FitStops, FitSuggestion, fit,
+    FitModelReport, FitPromise, FitQuestion, FitReport, FitSet, FitSetsReport, FitStops, FitSuggestion,
+    FitTooLarge, FitUncovered, fit,
 };
 pub use listener::{Listener, quiet};
 pub use plan::{Placed, PlanAnswer, PlanPicture, PlanQuestion, plan};

@@ -72,7 +72,7 @@ fn heading(report: &FitReport) -> String {
 }
 
 /// The engine, with what it is asked to do.
-fn under(model: &FitModelReport) -> String {
+pub fn under(model: &FitModelReport) -> String {
     let mut text = format!("({}) under {}, {}", model.architecture, model.runtime, model.backend);
     if let (Some(context), Some(sequences)) = (model.context, model.sequences) {
         let plural = if sequences == 1 { "" } else { "s" };
@@ -136,7 +136,7 @@ fn parts(report: &FitReport) -> String {
 }
 
 /// A size, or that nobody knows it.
-fn known(size: Option<ByteSize>) -> String {
+pub fn known(size: Option<ByteSize>) -> String {
     match size {
         Some(size) if size.is_zero() => "-".to_owned(),
         Some(size) => size.to_string(),
@@ -210,6 +210,14 @@ fn most(report: &FitReport) -> String {
         let all = if stops.max_layers_on_device == Some("model") { " (all)" } else { "" };
         rows.push(format!("layers on device  {layers}{all}"));
     }
+    if let [model] = report.models.as_slice()
+        && let (Some(tokens), Some(concurrency)) = (model.kv_cache_tokens, model.maximum_concurrency)
+    {
+        rows.push(format!(
+            "cache it makes    {} tokens, {concurrency:.2} sequences at full length",
+            grouped(tokens)
+        ));
+    }
     rows.into_iter().fold(String::new(), |text, row| text + "  " + &row + "\n")
 }
 
@@ -218,17 +226,16 @@ fn suggestions(report: &FitReport) -> String {
     if report.suggestions.is_empty() {
         return String::new();
     }
-    let flags = |options: &[String]| options.join(" ");
-    let width = report.suggestions.iter().map(|it| flags(&it.options).chars().count()).max().unwrap_or(0);
     let mut text = format!("\n  {DIM}options of the engine that help{DIM:#}\n");
     for suggestion in &report.suggestions {
+        // As wide as each other.
         let verdict = match suggestion.fits {
-            Some(true) => format!(" {GOOD}fits{GOOD:#}"),
-            Some(false) => format!(" {BAD}too much{BAD:#}"),
+            Some(true) => format!("{GOOD}fits    {GOOD:#}  "),
+            Some(false) => format!("{BAD}too much{BAD:#}  "),
             None => String::new(),
         };
         let total = known(suggestion.total_bytes);
-        let _ = writeln!(text, "  {:<width$}  {total:>10}{verdict}", flags(&suggestion.options));
+        let _ = writeln!(text, "  {total:>10}  {verdict}{}", suggestion.options.join(" "));
     }
     text
 }

@@ -54,6 +54,7 @@ fn in_question(error: &QuestionError) -> String {
         QuestionError::PictureWithoutCapacity => {
             "--svg draws risk against batch: it needs a capacity".to_owned()
         }
+        QuestionError::NoSets => "--write gives a --sets file back with what fits in it: it needs that, and --memory or --device".to_owned(),
         QuestionError::Zero(what) => match option_of(what) {
             Some(option) => format!("{option} 0: {error}"),
             None => error.to_string(),

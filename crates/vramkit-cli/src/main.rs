@@ -8,6 +8,7 @@ mod args;
 mod capacity_text;
 mod commands;
 mod failure;
+mod fit_sets_text;
 mod fit_text;
 mod hints;
 mod interrupt;

@@ -3,14 +3,16 @@
 use vramkit_fit::{Answers, FitError, FitOptions, Footprint, Limits, Most, Runtime, StoppedBy, answer};
 
 use vramkit_report::fit_svg;
+use vramkit_sets::{MaximalSets, SetsFile, write_llama_swap};
 
 use super::memory::{Memory, memory};
 use super::question::FitQuestion;
 use super::report::{FitFigures, FitModelReport, FitReport, FitStops};
+use super::sets::fit_sets;
 use super::subject::Subject;
 use super::tell;
 use crate::draw::fit_document;
-use crate::error::AskError;
+use crate::error::{AskError, QuestionError};
 
 /// The answer to a [`FitQuestion`].
 #[derive(Clone, Debug)]
@@ -18,12 +20,34 @@ use crate::error::AskError;
 pub struct FitAnswer {
     /// `vramkit.fit/1`.
     pub report: FitReport,
+    is_yes: bool,
+    /// The configuration that was asked about, with the sets that fit.
+    configuration: Option<(SetsFile, MaximalSets)>,
 }
 
 impl FitAnswer {
-    /// Whether it fits. A yes where no memory was given; a no where nothing can be said.
+    /// Whether it fits; of a configuration, whether every set that it promises does. A yes where no memory was given or nothing
+    /// promised; a no where nothing can be said.
     pub fn is_yes(&self) -> bool {
-        self.report.memory.is_none() || self.report.fits == Some(true)
+        self.is_yes
+    }
+
+    pub(crate) fn of_sets(
+        report: FitReport,
+        is_yes: bool,
+        file: SetsFile,
+        solved: Option<MaximalSets>,
+    ) -> Self {
+        Self { report, is_yes, configuration: solved.map(|solved| (file, solved)) }
+    }
+
+    /// The configuration that was asked about, as llama-swap reads it, with the sets that fit in it.
+    ///
+    /// # Errors
+    /// No configuration or no memory was given; another manager's configuration; sets in it that its user wrote.
+    pub fn llama_swap(&self) -> Result<String, AskError> {
+        let (file, sets) = self.configuration.as_ref().ok_or(QuestionError::NoSets)?;
+        Ok(write_llama_swap(file, sets)?)
     }
 
     /// Where the bytes go, as a standalone SVG.
@@ -42,6 +66,9 @@ impl FitAnswer {
 /// device that is not here. That it does not fit is an answer.
 pub fn fit(question: &FitQuestion) -> Result<FitAnswer, AskError> {
     question.check()?;
+    if let Some(path) = &question.sets {
+        return fit_sets(question, path);
+    }
     let subjects: Vec<Subject> =
         question.models.iter().map(|path| Subject::read(path, question)).collect::<Result<_, _>>()?;
     let memory = question.memory.map(memory).transpose()?;
@@ -61,7 +88,9 @@ pub fn fit(question: &FitQuestion) -> Result<FitAnswer, AskError> {
         },
     };
     let answers = answer(&footprints, &options, memory.as_ref().map(|memory| &memory.room), limits)?;
-    Ok(FitAnswer { report: report(&subjects, answers, memory) })
+    let report = report(&subjects, answers, memory);
+    let is_yes = report.memory.is_none() || report.fits == Some(true);
+    Ok(FitAnswer { report, is_yes, configuration: None })
 }
 
 /// The options asked about, under the engine that all models have; under vramkit's, which has no further options, where they
@@ -112,11 +141,12 @@ fn report(subjects: &[Subject], answers: Answers, memory: Option<Memory>) -> Fit
         },
         decides,
         suggestions: answers.suggestions.into_iter().map(Into::into).collect(),
+        sets: None,
         notes,
     }
 }
 
-fn model(subject: &Subject, footprint: &Footprint) -> FitModelReport {
+pub(crate) fn model(subject: &Subject, footprint: &Footprint) -> FitModelReport {
     let of_layers = |number: u64| (!subject.is_graph()).then_some(number);
     FitModelReport {
         name: subject.name.clone(),
@@ -128,6 +158,9 @@ fn model(subject: &Subject, footprint: &Footprint) -> FitModelReport {
         runtime: footprint.runtime.to_string(),
         backend: footprint.backend.to_string(),
         figures: FitFigures::of(std::slice::from_ref(footprint)),
+        reserved_cache_bytes: footprint.reserved_cache.map(|cache| cache.size),
+        kv_cache_tokens: footprint.reserved_cache.map(|cache| cache.tokens),
+        maximum_concurrency: footprint.reserved_cache.map(|cache| cache.concurrency),
     }
 }
 

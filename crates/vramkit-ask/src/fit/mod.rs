@@ -5,12 +5,13 @@ mod answer;
 mod memory;
 mod question;
 mod report;
+mod sets;
 mod subject;
 mod tell;
 
 pub use answer::{FitAnswer, fit};
 pub use question::{FitMemory, FitQuestion};
 pub use report::{
-    FitAccuracy, FitChecked, FitExact, FitFigures, FitHost, FitMemoryReport, FitModelReport, FitReport,
-    FitStops, FitSuggestion,
+    FitAccuracy, FitChecked, FitExact, FitFigures, FitHost, FitMemoryReport, FitModelReport, FitPromise,
+    FitReport, FitSet, FitSetsReport, FitStops, FitSuggestion, FitTooLarge, FitUncovered,
 };

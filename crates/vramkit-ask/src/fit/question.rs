@@ -24,6 +24,11 @@ use crate::error::QuestionError;
 pub struct FitQuestion {
     /// GGUF files (of a split model the first), folders and configurations of Hugging Face, safetensors, ONNX graphs.
     pub models: Vec<PathBuf>,
+    /// A configuration of several models, whose own options count instead of those here: llama-swap's, llama.cpp's presets, a
+    /// Modelfile, commands, TOML. No models are named beside it.
+    pub sets: Option<PathBuf>,
+    /// A folder in which models of the configuration are looked for first.
+    pub model_folder: Option<PathBuf>,
     /// The engine. When not given, the one that loads a model's files: llama.cpp GGUF, vLLM those of Hugging Face, vramkit
     /// ONNX graphs.
     pub runtime: Option<Runtime>,
@@ -57,6 +62,8 @@ impl Default for FitQuestion {
     fn default() -> Self {
         Self {
             models: Vec::new(),
+            sets: None,
+            model_folder: None,
             runtime: None,
             backend: None,
             cache_type_k: None,
@@ -72,10 +79,12 @@ impl FitQuestion {
     /// Whether it can be asked. What the models make of it is seen when they are read.
     ///
     /// # Errors
-    /// No models; nothing of something that must be there (context, sequences, memory …); a part of the memory that is none.
+    /// No models, or models beside a configuration; nothing of something that must be there (context, sequences, memory …); a part of the memory that is none.
     pub fn check(&self) -> Result<(), QuestionError> {
-        if self.models.is_empty() {
-            return Err(QuestionError::NoFiles);
+        match (self.models.is_empty(), &self.sets) {
+            (true, None) => return Err(QuestionError::NoFiles),
+            (false, Some(_)) => return Err(QuestionError::SetsBesideModels),
+            _ => {}
         }
         let options = &self.options;
         let memory = match self.memory {

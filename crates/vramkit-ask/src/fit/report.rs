@@ -3,6 +3,7 @@
 use serde::Serialize;
 use vramkit::ByteSize;
 use vramkit_fit::{Accuracy, Checked, Footprint, Need, Room, Suggestion};
+use vramkit_sets::{Entry, Promise};
 
 /// Whether models fit: `vramkit.fit/1`. Sizes are in bytes, on the device where they do not say host.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -42,8 +43,87 @@ pub struct FitReport {
     pub decides: Option<String>,
     /// The engine's own options that help, the best first.
     pub suggestions: Vec<FitSuggestion>,
+    /// Of a configuration of several models: which fit together. All figures above are then of all models at once, and `fits`
+    /// is whether the sets fit that the file promises, `null` where it promises none.
+    #[serde(flatten)]
+    pub sets: Option<FitSetsReport>,
     /// What rests on a guess, or is not covered, in sentences.
     pub notes: Vec<String>,
+}
+
+/// Which models of a configuration fit together.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[non_exhaustive]
+pub struct FitSetsReport {
+    /// The maximal sets of models that fit: no other model can be added. Those of the most models first.
+    pub sets: Vec<FitSet>,
+    /// Whether there are more sets than these.
+    pub sets_truncated: bool,
+    /// The sets that the file promises.
+    pub promised: Vec<FitPromise>,
+    /// Models that do not fit even alone.
+    pub too_large: Vec<FitTooLarge>,
+    /// Models of which nothing can be said. They are in no set.
+    pub not_covered: Vec<FitUncovered>,
+}
+
+/// Models that fit together.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[non_exhaustive]
+pub struct FitSet {
+    /// Their names.
+    pub models: Vec<String>,
+    /// What they take; vLLM its whole part of the device.
+    pub total_bytes: ByteSize,
+    /// What they leave.
+    pub headroom_bytes: i64,
+}
+
+/// A set that a configuration promises.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[non_exhaustive]
+pub struct FitPromise {
+    /// What the file calls it.
+    pub name: String,
+    /// Where it is written.
+    pub line: Option<usize>,
+    /// The largest combination that it allows.
+    pub models: Vec<String>,
+    /// What that takes, as far as it is known.
+    pub total_bytes: ByteSize,
+    /// What that leaves; negative by what is missing.
+    pub headroom_bytes: i64,
+    /// Whether every combination fits; `null` when what is known fits and something is not known.
+    pub fits: Option<bool>,
+    /// Models of it of which nothing can be said.
+    pub unknown: Vec<String>,
+}
+
+/// A model that does not fit even alone.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[non_exhaustive]
+pub struct FitTooLarge {
+    /// Its name.
+    pub name: String,
+    /// What it takes.
+    pub total_bytes: ByteSize,
+}
+
+/// A model of which nothing can be said.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[non_exhaustive]
+pub struct FitUncovered {
+    /// Its name.
+    pub name: String,
+    /// Where it is written.
+    pub line: usize,
+    /// Why.
+    pub reason: String,
 }
 
 /// Why there is no more than the most.
@@ -83,6 +163,13 @@ pub struct FitModelReport {
     /// What it takes.
     #[serde(flatten)]
     pub figures: FitFigures,
+    /// The cache that vLLM makes of all that is left to it ("Available KV cache memory"); `null` for others, and without a
+    /// memory.
+    pub reserved_cache_bytes: Option<ByteSize>,
+    /// Tokens in that ("GPU KV cache size").
+    pub kv_cache_tokens: Option<u64>,
+    /// Sequences at full length that it holds ("Maximum concurrency").
+    pub maximum_concurrency: Option<f64>,
 }
 
 /// What one model takes, or several together.
@@ -262,5 +349,25 @@ impl From<Suggestion> for FitSuggestion {
     fn from(suggestion: Suggestion) -> Self {
         let Suggestion { change, options, total, fits, .. } = suggestion;
         Self { change, options, total_bytes: total, fits }
+    }
+}
+
+impl From<&Promise> for FitPromise {
+    fn from(promise: &Promise) -> Self {
+        Self {
+            name: promise.name.clone(),
+            line: promise.line,
+            models: promise.models.clone(),
+            total_bytes: promise.total,
+            headroom_bytes: promise.headroom_bytes,
+            fits: promise.fits,
+            unknown: promise.unknown.clone(),
+        }
+    }
+}
+
+impl FitUncovered {
+    pub(crate) fn new(entry: &Entry, reason: String) -> Self {
+        Self { name: entry.name.clone(), line: entry.line, reason }
     }
 }

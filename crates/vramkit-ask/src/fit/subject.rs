@@ -45,14 +45,23 @@ impl Subject {
         let header = ModelHeader::read(path)?;
         let loads = if header.format == Format::Gguf { Runtime::LlamaCpp } else { Runtime::Vllm };
         let options = options(&header.name, question, question.runtime.unwrap_or(loads))?;
-        Ok(Self {
+        Ok(Self::of(header, options))
+    }
+
+    /// Reads a model whose engine and options are known.
+    pub(crate) fn with(path: &Path, options: FitOptions) -> Result<Self, AskError> {
+        Ok(Self::of(ModelHeader::read(path)?, options))
+    }
+
+    fn of(header: ModelHeader, options: FitOptions) -> Self {
+        Self {
             name: header.name.clone(),
             architecture: header.shape.architecture.clone(),
             trained_context: header.shape.trained_context,
             notes: header.notes.clone(),
             options,
             kind: Kind::Header(Box::new(header)),
-        })
+        }
     }
 
     /// Plans a graph, which is what vramkit takes for it.
@@ -79,14 +88,18 @@ impl Subject {
         footprint.accuracy.weights = Checked::Exact;
         footprint.accuracy.workspace = Checked::Exact;
         footprint.accuracy.kv = Checked::Exact;
-        match options.backend {
-            Backend::Cpu => {
-                footprint.overhead = Some(vramkit::ByteSize::ZERO);
+        footprint.host.weights = Some(ByteSize::ZERO);
+        footprint.host.workspace = Some(ByteSize::ZERO);
+        footprint.overhead = options.overhead;
+        match (options.overhead, options.backend) {
+            (Some(_), _) => {}
+            (None, Backend::Cpu) => {
+                footprint.overhead = Some(ByteSize::ZERO);
                 footprint.accuracy.overhead = Checked::Exact;
             }
-            backend => {
-                footprint.notes.push(format!("what a process's context takes under {backend} is not known"))
-            }
+            (None, backend) => footprint.notes.push(format!(
+                "what a process's context takes under {backend} is not known, and can be given"
+            )),
         }
         Ok(Self {
             name,

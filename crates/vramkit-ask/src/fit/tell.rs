@@ -1,5 +1,7 @@
 //! What is said of an answer beside its numbers: what decides, and what rests on a guess.
 
+use std::collections::BTreeSet;
+
 use vramkit::ByteSize;
 use vramkit::units::grouped;
 use vramkit_fit::{Answers, Runtime};
@@ -75,6 +77,7 @@ pub(crate) fn notes(subjects: &[Subject], answers: &Answers, memory: Option<&Mem
         ));
     }
     notes.extend(memory.and_then(|memory| memory.note).map(str::to_owned));
-    notes.dedup();
+    let mut seen = BTreeSet::new();
+    notes.retain(|note| seen.insert(note.clone()));
     notes
 }

@@ -21,8 +21,9 @@ use super::parse::dimension;
   vramkit fit phi-3-mini-4k.gguf --memory 8GiB
   vramkit fit phi-3-mini-4k.gguf --device cuda:0 --ctx 4096 --cache-type q8_0
   vramkit fit phi-3-mini-4k.gguf --memory 4GiB --gpu-layers 20 --svg fit.svg
-  vramkit fit Qwen3-8B/ --memory 80GiB --seqs 16 --gpu-memory-utilization 0.9
-  vramkit fit examples/model.onnx --memory 12MiB --json
+  vramkit fit examples/llama-3.1-8b --memory 80GiB --ctx 16384 --seqs 16
+  vramkit fit examples/llama-3.1-8b --memory 24GiB --json
+  vramkit fit model.onnx --dim batch=8 --memory 512MiB
   vramkit fit --sets llama-swap.yaml --memory 24GiB")]
 pub struct FitOptions {
     /// GGUF, a folder or config.json of Hugging Face, safetensors, ONNX
@@ -94,6 +95,9 @@ pub struct FitOptions {
     /// Models of a configuration (llama-swap, llama.cpp's presets, a Modelfile, commands, TOML): which fit together
     #[arg(long, value_name = "FILE", conflicts_with = "models")]
     pub sets: Option<PathBuf>,
+    /// A folder in which models of --sets are looked for first, by their path or their name
+    #[arg(long, value_name = "DIR", requires = "sets")]
+    pub model_dir: Option<PathBuf>,
     /// Print the configuration with the sets that fit in it
     #[arg(long, value_enum, requires = "sets", conflicts_with = "json")]
     pub write: Option<WriteArg>,

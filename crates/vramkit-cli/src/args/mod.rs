@@ -18,7 +18,7 @@ pub use capacity::CapacityOptions;
 pub use cli::{Cli, Command};
 pub use completions::CompletionsOptions;
 pub use devices::DevicesOptions;
-pub use fit::FitOptions;
+pub use fit::{FitOptions, WriteArg};
 pub use plan::{OrderArg, PlanOptions};
 pub use replay::ReplayOptions;
 pub use run::RunOptions;

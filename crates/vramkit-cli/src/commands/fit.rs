@@ -4,8 +4,9 @@ use std::io::Write as _;
 
 use vramkit_ask::{FitMemory, FitQuestion};
 
-use crate::args::FitOptions;
+use crate::args::{FitOptions, WriteArg};
 use crate::failure::Failure;
+use crate::fit_sets_text::describe_sets;
 use crate::fit_text::describe_fit;
 use crate::output;
 
@@ -15,10 +16,11 @@ pub fn run(options: &FitOptions) -> Result<bool, Failure> {
         let svg = answer.svg()?;
         output::file(path, |out| out.write_all(svg.as_bytes()))?;
     }
-    if options.json {
-        output::json(&answer.report)?;
-    } else {
-        output::text(&describe_fit(&answer.report))?;
+    match (options.write, &answer.report.sets) {
+        (Some(WriteArg::LlamaSwap), _) => output::text(&answer.llama_swap()?)?,
+        _ if options.json => output::json(&answer.report)?,
+        (None, Some(sets)) => output::text(&describe_sets(&answer.report, sets))?,
+        (None, None) => output::text(&describe_fit(&answer.report))?,
     }
     Ok(answer.is_yes())
 }
@@ -26,6 +28,8 @@ pub fn run(options: &FitOptions) -> Result<bool, Failure> {
 fn question(options: &FitOptions) -> FitQuestion {
     let mut question = FitQuestion {
         models: options.models.clone(),
+        sets: options.sets.clone(),
+        model_folder: options.model_dir.clone(),
         runtime: options.runtime,
         backend: options.backend,
         cache_type_k: options.cache_type_k.clone().or(options.cache_type.clone()),

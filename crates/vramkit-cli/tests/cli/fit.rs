@@ -147,6 +147,64 @@ fn suggestions_do_what_they_say() {
 }
 
 #[test]
+fn vllm_takes_a_part_of_the_card() {
+    let ask = |arguments: &str, status| {
+        let words = format!("fit examples/llama-3.1-8b --json {arguments}");
+        common::json(&words.split_whitespace().collect::<Vec<_>>(), status)
+    };
+    let answer = ask("--memory 80GiB --ctx 16384 --seqs 16", 0);
+    assert_eq!((&answer["runtime"], &answer["backend"]), (&"vllm".into(), &"cuda".into()));
+    assert_eq!(answer["available_bytes"], 72_u64 << 30);
+    assert_eq!(answer["kv_bytes_per_token"], 131_072);
+    assert_eq!(answer["kv_bytes"], 16 * 16_384 * 131_072_u64);
+    let model = &answer["models"][0];
+    assert!(model["kv_cache_tokens"].as_u64().unwrap() > 16 * 16_384);
+    assert!(model["maximum_concurrency"].as_f64().unwrap() > 16.0);
+    // A small card: the context that vLLM begins with is too long for it, and the one that is proposed is not.
+    let no = ask("--memory 24GiB", 1);
+    let context = bytes(&no["max_context"]);
+    assert_eq!(no["suggestions"][0]["options"][0], format!("--max-model-len {context}"));
+    ask(&format!("--memory 24GiB --ctx {context}"), 0);
+    ask(&format!("--memory 24GiB --ctx {}", context + 16), 1);
+    // Others' memory is not there to be taken.
+    let two = common::json(
+        &[
+            "fit",
+            "examples/llama-3.1-8b",
+            "examples/llama-3.1-8b",
+            "--ctx",
+            "4096",
+            "--memory",
+            "80GiB",
+            "--json",
+        ],
+        1,
+    );
+    assert!(two["notes"].to_string().contains("2 processes"), "{}", two["notes"]);
+}
+
+#[test]
+fn graphs_are_planned() {
+    let graph = "../../../../fuzz/corpus/onnx/matmul.onnx";
+    let ask = |arguments: &str, status| {
+        let words = format!("fit {graph} --dim N=4 --json {arguments}");
+        common::json(&words.split_whitespace().collect::<Vec<_>>(), status)
+    };
+    let answer = ask("", 0);
+    assert_eq!((&answer["runtime"], &answer["backend"]), (&"vramkit".into(), &"cpu".into()));
+    let plan = common::json(&["plan", graph, "--dim", "N=4", "--json"], 0);
+    assert_eq!(answer["weights_bytes"], plan["weights_bytes"]);
+    assert_eq!(answer["workspace_bytes"], plan["arena_bytes"]);
+    assert_eq!(answer["accuracy"]["workspace"], "exact");
+    assert_eq!((&answer["kv_bytes"], &answer["models"][0]["layers"]), (&0.into(), &Value::Null));
+    let need = bytes(&answer["total_bytes"]);
+    ask(&format!("--memory {need}"), 0);
+    ask(&format!("--memory {}", need - 1), 1);
+    let missing = common::refused(&["fit", graph]);
+    assert!(missing.contains("--dim N=N"), "{missing}");
+}
+
+#[test]
 fn several_models_are_summed() {
     let model = Model::phi3();
     let path = model.words("")[1].clone();

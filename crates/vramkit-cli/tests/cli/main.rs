@@ -5,6 +5,7 @@
 mod capacity;
 mod common;
 mod fit;
+mod fit_sets;
 mod gguf;
 mod output;
 mod plan;
