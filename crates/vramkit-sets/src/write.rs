@@ -82,7 +82,7 @@ pub fn write_llama_swap(file: &SetsFile, sets: &MaximalSets) -> Result<String, S
 struct At {
     /// After so many lines.
     line: usize,
-    /// Blanks before `router`, and how many levels up `routing` is written too.
+    /// Blanks before each of its lines.
     indent: usize,
     /// Whether `routing` is part of the block.
     routing: bool,

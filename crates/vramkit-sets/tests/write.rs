@@ -166,11 +166,10 @@ fn a_model_that_is_too_large_is_said() {
 proptest! {
     #[test]
     fn written_sets_are_read_as_they_were(
-        names in prop::collection::btree_set("[ -~äé]{1,40}", 1..8),
+        names in prop::collection::btree_set("[ -#%-~äé]{1,40}", 1..8),
         mib in prop::collection::vec(1..60u64, 8),
         capacity in 60..120u64,
     ) {
-        prop_assume!(!names.iter().any(|name| name.contains("${")));
         let mut text = "models:\n".to_owned();
         for name in &names {
             text += &format!("  \"{}\":\n    cmd: llama-server -m a.gguf\n", name.replace('\\', "\\\\").replace('"', "\\\""));

@@ -20,7 +20,7 @@ struct Block {
 
 #[derive(Clone, Debug)]
 struct Chunk {
-    /// Ascending; the last one is the rest of the chunk.
+    /// Ascending as long as no tensor is without elements; the last one is the rest of the chunk.
     free: Vec<Block>,
     /// The highest end of anything that was placed.
     top: u64,
@@ -105,24 +105,34 @@ impl FreeList {
         (self.chunks.len() - 1, 0)
     }
 
+    /// Joins it to the first block that it touches, and that to the next or previous one; blocks of nothing (tensors without
+    /// elements leave some) touch, too.
     pub fn give_back(&mut self, address: Address, size: u64) {
         let size = self.rounded(size);
         let free = &mut self.chunks[address.chunk].free;
-        let at = free.partition_point(|block| block.offset < address.offset);
         let end = address.offset.saturating_add(size);
-        let joins_before = at > 0 && free[at - 1].offset.saturating_add(free[at - 1].size) == address.offset;
-        let joins_after = free.get(at).is_some_and(|next| next.offset == end);
-        match (joins_before, joins_after) {
-            (true, true) => {
-                free[at - 1].size = free[at - 1].size.saturating_add(size).saturating_add(free[at].size);
-                free.remove(at);
+        let ends = |block: &Block| block.offset.saturating_add(block.size);
+        let touching = free.iter().position(|block| ends(block) == address.offset || block.offset == end);
+        let Some(mut at) = touching else {
+            // Blocks of nothing can leave the list out of order, so it is walked.
+            let at = free.iter().position(|block| block.offset >= address.offset).unwrap_or(free.len());
+            free.insert(at, Block { offset: address.offset, size });
+            return;
+        };
+        let is_behind = ends(&free[at]) == address.offset;
+        if !is_behind {
+            free[at].offset = address.offset;
+        }
+        free[at].size = free[at].size.saturating_add(size);
+        if !is_behind {
+            if at == 0 {
+                return;
             }
-            (true, false) => free[at - 1].size = free[at - 1].size.saturating_add(size),
-            (false, true) => {
-                free[at].offset = address.offset;
-                free[at].size = free[at].size.saturating_add(size);
-            }
-            (false, false) => free.insert(at, Block { offset: address.offset, size }),
+            at -= 1;
+        }
+        if free.get(at + 1).is_some_and(|next| ends(&free[at]) == next.offset) {
+            free[at].size = free[at].size.saturating_add(free[at + 1].size);
+            free.remove(at + 1);
         }
     }
 }

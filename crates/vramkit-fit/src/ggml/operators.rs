@@ -282,12 +282,12 @@ impl Graph {
         self.made(TensorType::F32, ne, Op::SsmConv, &[inputs, weights])
     }
 
-    /// A selective scan: its result holds outputs and states, one behind the other.
-    pub fn ssm_scan(&mut self, sources: [TensorId; 7]) -> TensorId {
+    /// A selective scan: its result holds outputs and states, one behind the other; states as often as there are snapshots.
+    pub fn ssm_scan(&mut self, sources: [TensorId; 7], snapshots: u64) -> TensorId {
         let (states, inputs, ids) = (self.get(sources[0]).ne, self.get(sources[1]), self.get(sources[6]).ne);
         let outputs = inputs.elements();
         let state = states[0].saturating_mul(states[1]).saturating_mul(states[2]).saturating_mul(ids[0]);
-        let ne = [outputs.saturating_add(state), 1, 1, 1];
+        let ne = [outputs.saturating_add(state.saturating_mul(snapshots)), 1, 1, 1];
         self.made(TensorType::F32, ne, Op::SsmScan, &sources)
     }
 

@@ -136,6 +136,12 @@ impl Builder<'_> {
 
     /// Attention of a layer where all layers keep everything, with the output matrix.
     pub fn attention(&mut self, layer: usize, inputs: &Inputs, heads: Heads, extras: Extras) -> TensorId {
+        let attended = self.attended(layer, inputs, heads, extras);
+        self.mul_bias(layer, "attn_output", attended)
+    }
+
+    /// The same without the output matrix.
+    pub fn attended(&mut self, layer: usize, inputs: &Inputs, heads: Heads, extras: Extras) -> TensorId {
         let mut heads = heads;
         if let Some(square) = inputs.rotate_keys {
             heads.q = self.spread(heads.q, square);
@@ -147,7 +153,7 @@ impl Builder<'_> {
         for each in [heads.q, heads.v, heads.k] {
             self.graph.expand(each);
         }
-        self.store_and_attend(layer, inputs, heads, extras)
+        self.stored_and_attended(layer, inputs, heads, extras)
     }
 
     /// The same where some layers keep a window.
@@ -175,6 +181,37 @@ impl Builder<'_> {
     }
 
     fn store_and_attend(&mut self, layer: usize, inputs: &Inputs, heads: Heads, extras: Extras) -> TensorId {
+        let attended = self.stored_and_attended(layer, inputs, heads, extras);
+        self.mul_bias(layer, "attn_output", attended)
+    }
+
+    /// Attention over one vector a token, of which the values are a part.
+    pub fn latent_attention(
+        &mut self,
+        layer: usize,
+        inputs: &Inputs,
+        heads: Heads,
+        extras: Extras,
+    ) -> TensorId {
+        for each in [heads.q, heads.v, heads.k] {
+            self.graph.expand(each);
+        }
+        let stored = self.store_keys(layer, heads.k, inputs.keys_at);
+        self.graph.expand(stored);
+        let k = self.cached_keys(layer);
+        let (ne, nb, width) = (self.graph.get(k).ne, self.graph.get(k).nb, self.graph.get(heads.v).ne[0]);
+        let v = self.graph.view(k, [width, ne[1], ne[2], ne[3]], nb);
+        let attended = self.attend(heads.q, k, v, inputs.mask, extras);
+        self.mul_bias(layer, "attn_output", attended)
+    }
+
+    fn stored_and_attended(
+        &mut self,
+        layer: usize,
+        inputs: &Inputs,
+        heads: Heads,
+        extras: Extras,
+    ) -> TensorId {
         let keys = self.store_keys(layer, heads.k, inputs.keys_at);
         self.graph.expand(keys);
         let values = self.store_values(layer, heads.v, inputs.values_at);
@@ -184,7 +221,7 @@ impl Builder<'_> {
         if let Some(square) = inputs.rotate_values {
             attended = self.spread(attended, square);
         }
-        self.mul_bias(layer, "attn_output", attended)
+        attended
     }
 
     pub fn key_cache(&mut self, layer: usize) -> TensorId {

@@ -316,6 +316,29 @@ impl<'a> Builder<'a> {
         (a, self.graph.get_rows(b, wanted))
     }
 
+    /// The same where drafting can read what all tokens become: an older build keeps them to the end whether anybody drafts or
+    /// not ([`keep_wanted_late`](Self::keep_wanted_late)).
+    pub fn keep_wanted_early(
+        &mut self,
+        layer: usize,
+        wanted: TensorId,
+        a: TensorId,
+        b: TensorId,
+    ) -> (TensorId, TensorId) {
+        match self.parts.build {
+            Build::V0_5_0 => (a, b),
+            Build::B11549 => self.keep_wanted(layer, wanted, a, b),
+        }
+    }
+
+    /// Rows of wanted tokens, where they were not chosen early.
+    pub fn keep_wanted_late(&mut self, wanted: TensorId, a: TensorId) -> TensorId {
+        match self.parts.build {
+            Build::V0_5_0 => self.graph.get_rows(a, wanted),
+            Build::B11549 => a,
+        }
+    }
+
     /// The last norm and the logits. What architectures do to the logits is in between.
     pub fn finish(&mut self, a: TensorId, logits: impl FnOnce(&mut Self, TensorId) -> TensorId) {
         let weight = self.needed_global("output_norm.weight");

@@ -17,6 +17,7 @@ mod cache;
 mod context;
 mod experts;
 mod hyper;
+mod recurrent;
 mod weights;
 
 use vramkit_models::header::ModelHeader;
@@ -57,7 +58,7 @@ pub(crate) fn footprint(model: &ModelHeader, options: &FitOptions) -> Result<Foo
     let processor = (backends.len() - 1) as u8;
     let stored = (hyper.all_layers(), hyper.layers.len());
     let weights = Weights::new(header, stored, hyper.experts_used, options.gpu_layers, &backends)
-        .without(if processor > 0 { architecture.lacks } else { &[] });
+        .without(if processor > 0 { (architecture.lacks)(&hyper) } else { &[] });
     let caches = Caches::new(&hyper, &context, (architecture.keeping)(keys, &hyper)?);
 
     let mut parts = [Part::default(), Part::default()];

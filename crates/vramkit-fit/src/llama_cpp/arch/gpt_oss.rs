@@ -32,13 +32,13 @@ pub(super) fn gpt_oss(b: &mut Builder<'_>) {
         heads.k = b.graph.rope(heads.k, positions, None);
         let sinks = b.weight(layer, "attn_sinks.weight");
         let attended = b.window_attention(layer, &inputs, heads, Extras { sinks, ..Extras::default() });
-        let joined = b.graph.add(attended, stream);
+        let (attended, residual) = b.keep_wanted_early(layer, wanted, attended, stream);
+        let joined = b.graph.add(attended, residual);
         let normed = b.norm(layer, "post_attention_norm", joined);
         let forward = b.experts(layer, normed, how);
         stream = b.graph.add(forward, joined);
     }
-    // Unlike others it computes its last layer for all tokens, because drafting reads them.
     b.graph.get_mut(stream).output = true;
-    let rows = b.graph.get_rows(stream, wanted);
+    let rows = b.keep_wanted_late(wanted, stream);
     b.finish(rows, |_, logits| logits);
 }

@@ -3,11 +3,14 @@
 //! Each says which of its header's numbers it reads beyond the common ones (`hyper`), what its layers keep (`keeping`), and how
 //! a step is computed (`build`). Followed: `src/models/*.cpp` of llama.cpp v0.5.0.
 
+mod deepseek;
 mod gemma;
 mod glm;
 mod gpt_oss;
 mod llama;
+mod mamba;
 mod phi;
+mod qwen35;
 
 use crate::error::FitError;
 use crate::llama_cpp::builder::Builder;
@@ -24,8 +27,8 @@ pub(crate) struct Architecture {
     pub keeping: fn(Keys<'_>, &Hyper) -> Result<Keeping, FitError>,
     /// Computes a step.
     pub build: fn(&mut Builder<'_>),
-    /// Ends of names of tensors whose operation no device has.
-    pub lacks: &'static [&'static str],
+    /// Ends of names of tensors whose operation devices lack.
+    pub lacks: fn(&Hyper) -> &'static [&'static str],
 }
 
 /// Nothing beyond the common numbers.
@@ -38,16 +41,20 @@ fn keys_and_values(_: Keys<'_>, _: &Hyper) -> Result<Keeping, FitError> {
     Ok(Keeping::default())
 }
 
-const fn plain(name: &'static str, build: fn(&mut Builder<'_>)) -> Architecture {
-    Architecture { name, hyper: no_more, keeping: keys_and_values, build, lacks: &[] }
+fn nothing(_: &Hyper) -> &'static [&'static str] {
+    &[]
 }
 
-const fn windowed(
+const fn plain(name: &'static str, build: fn(&mut Builder<'_>)) -> Architecture {
+    Architecture { name, hyper: no_more, keeping: keys_and_values, build, lacks: nothing }
+}
+
+const fn reading(
     name: &'static str,
     hyper: fn(Keys<'_>, &mut Hyper) -> Result<(), FitError>,
     build: fn(&mut Builder<'_>),
 ) -> Architecture {
-    Architecture { name, hyper, keeping: keys_and_values, build, lacks: &[] }
+    Architecture { name, hyper, keeping: keys_and_values, build, lacks: nothing }
 }
 
 /// Every architecture that is known.
@@ -61,9 +68,18 @@ pub(crate) const KNOWN: &[Architecture] = &[
     plain("granitemoe", llama::granite),
     plain("phi3", phi::phi3),
     plain("glm4", glm::glm4),
-    windowed("gemma2", gemma::windows_2, gemma::gemma2),
-    windowed("gemma3", gemma::windows_3, gemma::gemma3),
-    windowed("gpt-oss", gpt_oss::windows, gpt_oss::gpt_oss),
+    reading("gemma2", gemma::windows_2, gemma::gemma2),
+    reading("gemma3", gemma::windows_3, gemma::gemma3),
+    reading("gpt-oss", gpt_oss::windows, gpt_oss::gpt_oss),
+    reading("qwen35", qwen35::layers, qwen35::qwen35),
+    reading("qwen35moe", qwen35::layers, qwen35::qwen35),
+    Architecture { keeping: deepseek::keeping, ..plain("deepseek2", deepseek::deepseek2) },
+    Architecture { lacks: mamba::lacks_scan, ..reading("mamba", mamba::states, mamba::mamba) },
+    Architecture {
+        keeping: mamba::both,
+        lacks: mamba::lacks_odd_scan,
+        ..reading("falcon-h1", mamba::states, mamba::falcon_h1)
+    },
 ];
 
 /// The architecture of this name.
