@@ -187,6 +187,12 @@ pub enum QuestionError {
     /// None of something that must be there.
     #[error("a {0} of 0: it must be at least 1")]
     Zero(&'static str),
+    /// What is computed by the processor is to be in a card's memory.
+    #[error("the cpu back end computes in main memory, and {device} is a card")]
+    ProcessorOnCard {
+        /// The card.
+        device: DeviceChoice,
+    },
     /// A part of a device's memory that is none.
     #[error("a part of {0} of the device's memory: it must be above 0 and at most 1")]
     Utilization(f64),

@@ -116,6 +116,9 @@ fn parts(report: &FitReport) -> String {
         rows.push(vec![name.to_owned(), device, host, checked]);
     };
     row("weights", known(figures.weights_bytes), known(host.weights_bytes), checked(accuracy.weights));
+    if !host.repacked_weights_bytes.is_zero() {
+        row("repacked", none.clone(), some(host.repacked_weights_bytes), checked(accuracy.weights));
+    }
     row("KV cache", some(figures.kv_bytes), some(host.kv_bytes), checked(accuracy.kv));
     if !figures.state_bytes.is_zero() || !host.state_bytes.is_zero() {
         row("state", some(figures.state_bytes), some(host.state_bytes), checked(accuracy.kv));

@@ -59,6 +59,7 @@ fn in_question(error: &QuestionError) -> String {
             Some(option) => format!("{option} 0: {error}"),
             None => error.to_string(),
         },
+        QuestionError::ProcessorOnCard { .. } => format!("{error}: give --device host, or another --backend"),
         QuestionError::Utilization(part) => {
             format!("--gpu-memory-utilization {part}: above 0 and at most 1 of the device's memory")
         }

@@ -79,6 +79,7 @@ pub fn fit(question: &FitQuestion) -> Result<FitAnswer, AskError> {
     let now = footprints(&options)?;
     for (subject, footprint) in subjects.iter().zip(&now) {
         subject.check_layers(footprint)?;
+        subject.check_device(question.memory)?;
     }
     let limits = Limits {
         trained_context: subjects.iter().filter_map(|subject| subject.trained_context).min(),
@@ -101,10 +102,6 @@ fn common(subjects: &[Subject], memory: Option<&Memory>) -> FitOptions {
         options.runtime = Runtime::Vramkit;
     }
     options.device_memory = memory.map(|memory| memory.room.total);
-    // As the engine does.
-    if let (Some(batch), Some(micro_batch)) = (options.batch, options.micro_batch) {
-        options.micro_batch = Some(micro_batch.min(batch));
-    }
     options
 }
 

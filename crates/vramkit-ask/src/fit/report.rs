@@ -204,6 +204,9 @@ pub struct FitFigures {
 pub struct FitHost {
     /// Weights; `null` when there are none to be counted.
     pub weights_bytes: Option<ByteSize>,
+    /// Weights that are kept rearranged for the processor's kernels, beside those; llama.cpp leaves them out of what it prints
+    /// of the host.
+    pub repacked_weights_bytes: ByteSize,
     /// The cache of keys and values.
     pub kv_bytes: ByteSize,
     /// Recurrent state.
@@ -303,6 +306,7 @@ impl FitFigures {
             total_bytes: Need::of_all(footprints).total(),
             host: FitHost {
                 weights_bytes: known(|footprint| footprint.host.weights),
+                repacked_weights_bytes: sum(|footprint| footprint.host.rearranged_weights),
                 kv_bytes: sum(|footprint| footprint.host.kv),
                 state_bytes: sum(|footprint| footprint.host.state),
                 workspace_bytes: known(|footprint| footprint.host.workspace),

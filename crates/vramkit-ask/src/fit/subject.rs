@@ -8,7 +8,8 @@ use vramkit_fit::{Backend, Checked, FitError, FitOptions, Footprint, GpuLayers, 
 use vramkit_models::ReadOptions;
 use vramkit_models::header::{Format, ModelHeader};
 
-use super::question::FitQuestion;
+use super::question::{FitMemory, FitQuestion};
+use crate::device::DeviceChoice;
 use crate::error::{AskError, QuestionError};
 use crate::listener::quiet;
 use crate::plan::{PlanQuestion, plan};
@@ -129,6 +130,16 @@ impl Subject {
         match self.options.gpu_layers {
             GpuLayers::Last(asked) if asked > most => {
                 Err(QuestionError::Layers { model: self.name.clone(), asked, layers: footprint.layers })
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Whether what it computes with has the memory that was looked at.
+    pub(crate) fn check_device(&self, memory: Option<FitMemory>) -> Result<(), QuestionError> {
+        match memory {
+            Some(FitMemory::Device(device @ DeviceChoice::Cuda(_))) if self.options.backend == Backend::Cpu => {
+                Err(QuestionError::ProcessorOnCard { device })
             }
             _ => Ok(()),
         }

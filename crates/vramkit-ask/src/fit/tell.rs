@@ -4,10 +4,13 @@ use std::collections::BTreeSet;
 
 use vramkit::ByteSize;
 use vramkit::units::grouped;
-use vramkit_fit::{Answers, Runtime};
+use vramkit_fit::{Answers, FitOptions, Runtime};
 
 use super::memory::Memory;
 use super::subject::Subject;
+
+/// llama.cpp's own batch, tokens.
+const LLAMA_CPP_BATCH: u64 = 2048;
 
 /// What decides, in a sentence, with what to try where it does not fit or nobody knows.
 pub(crate) fn decides(answers: &Answers) -> Option<String> {
@@ -48,6 +51,7 @@ pub(crate) fn notes(subjects: &[Subject], answers: &Answers, memory: Option<&Mem
             )
         });
         let said = subject.notes.iter().chain(&footprint.notes).cloned().chain(too_long);
+        let said = said.chain(cut(&subject.options)).chain(unused(&subject.options));
         let named = |note: String| match subjects {
             [_] => note,
             _ => format!("{}: {note}", subject.name),
@@ -56,13 +60,6 @@ pub(crate) fn notes(subjects: &[Subject], answers: &Answers, memory: Option<&Mem
     }
     if let [first, ..] = subjects {
         let options = &first.options;
-        if let (Some(batch), Some(micro_batch)) = (options.batch, options.micro_batch)
-            && micro_batch > batch
-        {
-            notes.push(format!(
-                "a micro-batch of {micro_batch} is cut to the batch of {batch}, as the engine does"
-            ));
-        }
         if subjects.len() > 1 {
             notes.push(format!("{} processes, each with an overhead of its own", subjects.len()));
         }
@@ -80,4 +77,44 @@ pub(crate) fn notes(subjects: &[Subject], answers: &Answers, memory: Option<&Mem
     let mut seen = BTreeSet::new();
     notes.retain(|note| seen.insert(note.clone()));
     notes
+}
+
+/// A micro-batch that the engine does not take as it is.
+fn cut(options: &FitOptions) -> Option<String> {
+    let batch = options.batch.unwrap_or(LLAMA_CPP_BATCH);
+    let micro_batch = options.micro_batch.filter(|&micro_batch| micro_batch > batch)?;
+    (options.runtime == Runtime::LlamaCpp)
+        .then(|| format!("a micro-batch of {micro_batch} is cut to the batch of {batch}, as llama.cpp does"))
+}
+
+/// What was asked for that the engine does not have.
+fn unused(options: &FitOptions) -> Option<String> {
+    let plain = FitOptions::new(options.runtime, options.backend);
+    let llama_cpp = [
+        ("batch", options.batch != plain.batch),
+        ("micro-batch", options.micro_batch != plain.micro_batch),
+        ("flash attention", options.flash_attention != plain.flash_attention),
+        ("a unified cache", options.kv_unified),
+        ("whole caches of windows", options.swa_full),
+        ("layers on the device", options.gpu_layers != plain.gpu_layers),
+    ];
+    let utilization = (options.gpu_memory_utilization - plain.gpu_memory_utilization).abs() > f64::EPSILON;
+    let vllm = [
+        ("a part of the device's memory", utilization),
+        ("tokens of a step", options.max_num_batched_tokens.is_some()),
+        ("tensor parallelism", options.tensor_parallel != 1),
+    ];
+    let both = [
+        ("context", options.context.is_some()),
+        ("sequences", options.sequences.is_some()),
+        ("draft tokens", options.draft_tokens != 0),
+    ];
+    let without: Vec<_> = match options.runtime {
+        Runtime::LlamaCpp => vllm.to_vec(),
+        Runtime::Vllm => llama_cpp.to_vec(),
+        _ => [&llama_cpp[..], &vllm, &both].concat(),
+    };
+    let given: Vec<&str> = without.into_iter().filter(|(_, given)| *given).map(|(name, _)| name).collect();
+    let names = given.join(", ");
+    (!given.is_empty()).then(|| format!("{} has no such option, so it changes nothing: {names}", options.runtime))
 }

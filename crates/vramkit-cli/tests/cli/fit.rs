@@ -185,7 +185,7 @@ fn vllm_takes_a_part_of_the_card() {
 
 #[test]
 fn graphs_are_planned() {
-    let graph = "../../../../fuzz/corpus/onnx/matmul.onnx";
+    let graph = "matmul.onnx";
     let ask = |arguments: &str, status| {
         let words = format!("fit {graph} --dim N=4 --json {arguments}");
         common::json(&words.split_whitespace().collect::<Vec<_>>(), status)
@@ -216,6 +216,19 @@ fn several_models_are_summed() {
         assert_eq!(two["models"][1][part], one[part], "{part}");
     }
     assert!(two["notes"].to_string().contains("2 processes"));
+}
+
+#[test]
+fn what_an_engine_does_with_options_is_said() {
+    let model = Model::phi3();
+    let notes = |arguments: &str| model.json(arguments, 0)["notes"].to_string();
+    assert!(notes("--ubatch 1024 --batch 512").contains("cut to the batch of 512"));
+    assert!(notes("--ubatch 4096").contains("cut to the batch of 2048"));
+    assert!(notes("--tensor-parallel 2").contains("llama.cpp has no such option, so it changes nothing: tensor"));
+    assert!(notes("--ctx 8192").contains("longer than the 4,096"));
+    assert_eq!(model.json("--ctx 8192 --seqs 2 --backend cpu", 0)["notes"], serde_json::json!([]));
+    let given = model.json("--overhead 300MiB", 0);
+    assert_eq!((bytes(&given["overhead_bytes"]), &given["accuracy"]["overhead"]), (300 << 20, &Value::Null));
 }
 
 #[test]

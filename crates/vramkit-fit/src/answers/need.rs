@@ -27,8 +27,14 @@ impl Need {
     /// What a process needs, with what its driver's context takes.
     pub fn of(footprint: &Footprint) -> Self {
         let device = &footprint.device;
-        let parts =
-            [device.weights, Some(device.kv), Some(device.state), device.workspace, footprint.overhead];
+        let parts = [
+            device.weights,
+            Some(device.rearranged_weights),
+            Some(device.kv),
+            Some(device.state),
+            device.workspace,
+            footprint.overhead,
+        ];
         let at_least = parts.into_iter().flatten().fold(ByteSize::ZERO, ByteSize::saturating_add);
         Self { at_least, is_whole: parts.iter().all(Option::is_some) }
     }
