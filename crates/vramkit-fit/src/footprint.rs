@@ -5,6 +5,17 @@ use vramkit_units::ByteSize;
 use crate::options::{Backend, Runtime};
 
 /// What an engine takes of the device and of the host for one model.
+///
+/// ```
+/// use vramkit_fit::{Backend, Footprint, Runtime};
+/// use vramkit_units::ByteSize;
+///
+/// let mut footprint = Footprint::new(Runtime::Vramkit, Backend::Cpu);
+/// footprint.device.weights = Some(ByteSize::mib(12));
+/// assert_eq!(footprint.device.total(), None); // nobody said what it works in
+/// footprint.device.workspace = Some(ByteSize::mib(4));
+/// assert_eq!(footprint.device.total(), Some(ByteSize::mib(16)));
+/// ```
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub struct Footprint {
@@ -40,15 +51,6 @@ pub struct Footprint {
 
 impl Footprint {
     /// A footprint of nothing, to be filled in.
-    ///
-    /// ```
-    /// use vramkit_fit::{Backend, Footprint, Runtime};
-    /// use vramkit_units::ByteSize;
-    ///
-    /// let mut footprint = Footprint::new(Runtime::Vramkit, Backend::Cpu);
-    /// footprint.device.weights = Some(ByteSize::mib(12));
-    /// assert_eq!(footprint.device.total(), None); // nobody said what it works in
-    /// ```
     pub fn new(runtime: Runtime, backend: Backend) -> Self {
         Self {
             runtime,

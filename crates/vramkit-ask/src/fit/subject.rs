@@ -138,7 +138,9 @@ impl Subject {
     /// Whether what it computes with has the memory that was looked at.
     pub(crate) fn check_device(&self, memory: Option<FitMemory>) -> Result<(), QuestionError> {
         match memory {
-            Some(FitMemory::Device(device @ DeviceChoice::Cuda(_))) if self.options.backend == Backend::Cpu => {
+            Some(FitMemory::Device(device @ DeviceChoice::Cuda(_)))
+                if self.options.backend == Backend::Cpu =>
+            {
                 Err(QuestionError::ProcessorOnCard { device })
             }
             _ => Ok(()),

@@ -116,5 +116,6 @@ fn unused(options: &FitOptions) -> Option<String> {
     };
     let given: Vec<&str> = without.into_iter().filter(|(_, given)| *given).map(|(name, _)| name).collect();
     let names = given.join(", ");
-    (!given.is_empty()).then(|| format!("{} has no such option, so it changes nothing: {names}", options.runtime))
+    (!given.is_empty())
+        .then(|| format!("{} has no such option, so it changes nothing: {names}", options.runtime))
 }

@@ -224,7 +224,9 @@ fn what_an_engine_does_with_options_is_said() {
     let notes = |arguments: &str| model.json(arguments, 0)["notes"].to_string();
     assert!(notes("--ubatch 1024 --batch 512").contains("cut to the batch of 512"));
     assert!(notes("--ubatch 4096").contains("cut to the batch of 2048"));
-    assert!(notes("--tensor-parallel 2").contains("llama.cpp has no such option, so it changes nothing: tensor"));
+    assert!(
+        notes("--tensor-parallel 2").contains("llama.cpp has no such option, so it changes nothing: tensor")
+    );
     assert!(notes("--ctx 8192").contains("longer than the 4,096"));
     assert_eq!(model.json("--ctx 8192 --seqs 2 --backend cpu", 0)["notes"], serde_json::json!([]));
     let given = model.json("--overhead 300MiB", 0);

@@ -23,10 +23,13 @@ pub(crate) fn largest(footprints: &[Footprint]) -> Option<Largest> {
         footprints.iter().filter_map(part).fold(ByteSize::ZERO, ByteSize::saturating_add)
     };
     let parts = [
-        ("weights", sum(|footprint| {
-            let device = &footprint.device;
-            Some(device.weights.unwrap_or_default().saturating_add(device.rearranged_weights))
-        })),
+        (
+            "weights",
+            sum(|footprint| {
+                let device = &footprint.device;
+                Some(device.weights.unwrap_or_default().saturating_add(device.rearranged_weights))
+            }),
+        ),
         ("KV cache", sum(|footprint| Some(footprint.device.kv))),
         ("state", sum(|footprint| Some(footprint.device.state))),
         ("workspace", sum(|footprint| footprint.device.workspace)),

@@ -21,6 +21,16 @@
 //! profile run; [`FitOptions::engine_release`] names one, and without it the figures are those of 0.11, which takes most. `sequences`
 //! given are `--max-num-seqs` too, as the engine reads it. How well this has been checked:
 //! `cargo run -p vramkit-fit --example accuracy -- vllm`.
+//!
+//! ```
+//! use vramkit_fit::{Backend, FitOptions, Runtime, vllm};
+//! use vramkit_models::header::{Format, ModelHeader};
+//! use vramkit_models::shape::ModelShape;
+//!
+//! let nothing = ModelHeader::new("empty", Format::HuggingFace, ModelShape::new("llama", 4096));
+//! let error = vllm::footprint(&nothing, &FitOptions::new(Runtime::Vllm, Backend::Cuda)).unwrap_err();
+//! assert!(error.to_string().starts_with("empty: "));
+//! ```
 
 mod activations;
 mod cache;
