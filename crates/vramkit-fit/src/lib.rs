@@ -57,4 +57,4 @@ pub use footprint::{Accuracy, Checked, Footprint, Part, ReservedCache};
 pub use options::{
     Backend, FitOptions, FlashAttention, GpuLayers, Runtime, VULKAN_CARD_RANGE, VULKAN_GUARANTEED_RANGE,
 };
-pub use run::footprint;
+pub use run::{footprint, workspace_lifetimes};

@@ -123,7 +123,8 @@ pub struct FitOptions {
     /// Bytes of the largest tensor that a Vulkan device computes with (`maxStorageBufferRange`): what the standard guarantees,
     /// [`VULKAN_GUARANTEED_RANGE`], when not given; [`VULKAN_CARD_RANGE`] is what cards have.
     pub largest_tensor: Option<ByteSize>,
-    /// What a process's context of the driver and its libraries take on the device; as it was measured when not given.
+    /// What a process takes of the device beside its buffers (the driver's context, libraries); the default measured for the
+    /// back end when not given.
     pub overhead: Option<ByteSize>,
     /// The device's memory as a whole, where it is known: vLLM sizes its cache by it.
     pub device_memory: Option<ByteSize>,

@@ -1,6 +1,7 @@
 //! The one question: what does an engine take for a model?
 
 use vramkit_models::header::{Format, ModelHeader};
+use vramkit_plan::TensorLifetime;
 
 use crate::error::FitError;
 use crate::footprint::{Checked, Footprint};
@@ -14,27 +15,21 @@ use crate::vllm;
 /// # Errors
 /// Options out of their range, headers that contradict themselves or lack what the engine needs, files that it does not load.
 pub fn footprint(model: &ModelHeader, options: &FitOptions) -> Result<Footprint, FitError> {
-    let wrong = |loads: &str| {
-        Err(FitError::WrongFormat {
+    let footprint = match options.runtime {
+        Runtime::LlamaCpp => llama_cpp::footprint(model, options),
+        Runtime::Vllm => vllm::footprint(model, options).map(|answer| answer.footprint),
+        // What its own engine will take is not known before it is there; graphs are planned, not looked up here.
+        Runtime::Vramkit => Err(FitError::WrongFormat {
             model: model.name.clone(),
             runtime: options.runtime.to_string(),
             format: named(model.format).to_owned(),
-            loads: loads.to_owned(),
-        })
-    };
-    let footprint = match options.runtime {
-        Runtime::LlamaCpp => match model.format {
-            Format::Gguf => llama_cpp::footprint(model, options),
-            _ => wrong("GGUF"),
-        },
-        Runtime::Vllm => vllm::footprint(model, options).map(|takes| takes.footprint),
-        // What its own engine will take is not known before it is there.
-        Runtime::Vramkit => wrong("ONNX graphs"),
+            loads: "ONNX graphs".to_owned(),
+        }),
     };
     footprint.map(|footprint| with_overhead(footprint, options))
 }
 
-/// What is beside a model, where its engine's own replay says nothing of it.
+/// What a process takes beside a model, where its engine's own figures say nothing of it.
 fn with_overhead(mut footprint: Footprint, options: &FitOptions) -> Footprint {
     match (options.overhead, footprint.overhead) {
         (Some(given), _) => {
@@ -57,5 +52,24 @@ fn named(format: Format) -> &'static str {
         Format::HuggingFace => "a Hugging Face model",
         Format::Safetensors => "safetensors without a configuration",
         _ => "files of this kind",
+    }
+}
+
+/// Who lives when in the device's working memory during one step of llama.cpp, as the planner takes it: a step is a node of the
+/// graph as its back end runs it, and what takes another's place is one lifetime with it. A plan of these says what an arena
+/// would take that is planned rather than filled as ggml fills it.
+///
+/// # Errors
+/// As [`footprint`]; engines whose graphs are not followed.
+pub fn workspace_lifetimes(
+    model: &ModelHeader,
+    options: &FitOptions,
+) -> Result<Vec<TensorLifetime>, FitError> {
+    match options.runtime {
+        Runtime::LlamaCpp => llama_cpp::lifetimes(model, options),
+        other => Err(FitError::Option {
+            model: model.name.clone(),
+            reason: format!("the steps of {other} are not followed one by one; those of llama.cpp are"),
+        }),
     }
 }

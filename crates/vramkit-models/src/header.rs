@@ -10,6 +10,16 @@ use crate::gguf::GgufHeader;
 use crate::shape::ModelShape;
 
 /// What the headers of a model's files say.
+///
+/// ```
+/// use vramkit_models::header::{Format, ModelHeader};
+/// use vramkit_models::shape::ModelShape;
+///
+/// // A model that is described and not read from files.
+/// let mut model = ModelHeader::new("toy", Format::HuggingFace, ModelShape::new("llama", 4096));
+/// model.weights_type = Some("bfloat16".into());
+/// assert_eq!(model.tensors, None);
+/// ```
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct ModelHeader {
@@ -68,6 +78,14 @@ pub enum Format {
 }
 
 /// A tensor that a file stores.
+///
+/// ```
+/// use vramkit_models::header::StoredTensor;
+/// use vramkit_units::ByteSize;
+///
+/// let tensor = StoredTensor::new("lm_head.weight", vec![32_000, 4096], "BF16", ByteSize::mib(250));
+/// assert_eq!(tensor.dims, [32_000, 4096]);
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct StoredTensor {

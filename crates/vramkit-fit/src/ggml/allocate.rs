@@ -130,7 +130,7 @@ impl Allocator<'_> {
             self.grants[id.index()] = self.grants[source.index()].take();
             return;
         }
-        let size = self.backends[usize::from(backend)].size_of(tensor);
+        let size = self.backends[usize::from(backend)].size_of(self.graph, tensor);
         let address = self.lists[usize::from(backend)].take(size);
         self.grants[id.index()] = Some(Grant { backend, address, size, since: self.step });
     }

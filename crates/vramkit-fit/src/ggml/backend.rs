@@ -30,23 +30,12 @@ pub(crate) struct Backend {
 const OFFLOAD_BATCH: u64 = 32;
 
 impl Backend {
-    /// Main memory.
-    pub fn cpu(alignment: u64, largest_chunk: u64) -> Self {
-        Self { kind: DeviceKind::Cpu, alignment, largest_chunk, largest_tensor: u64::MAX }
-    }
-
     /// Bytes that a tensor is granted, before they are rounded.
-    pub fn size_of(&self, tensor: &Tensor) -> u64 {
-        let bytes = tensor.bytes();
-        // CUDA pads rows of quantised numbers to whole tiles, so that kernels need not look where a row ends.
-        const TILE: u64 = 512;
-        let over = tensor.ne[0] % TILE;
-        if self.kind == DeviceKind::Cuda && is_quantised(tensor.kind) && over != 0 {
-            let missing = TILE - over;
-            let padding = (missing / tensor.kind.block_elements()).saturating_mul(tensor.kind.block_bytes());
-            return bytes.saturating_add(padding);
+    pub fn size_of(&self, graph: &Graph, tensor: &Tensor) -> u64 {
+        match self.kind {
+            DeviceKind::Cuda => cuda_size(graph, tensor),
+            _ => tensor.bytes(),
         }
-        bytes
     }
 
     /// Whether it would rather copy weights from main memory than leave the work to the processor.
@@ -63,65 +52,157 @@ impl Backend {
     /// Whether it computes this.
     pub fn supports(&self, graph: &Graph, id: TensorId) -> bool {
         let node = graph.get(id);
-        let source = |at: usize| node.sources().get(at).map(|&source| graph.get(source));
-        if self.kind == DeviceKind::Cpu {
-            return true;
-        }
         let small = |tensor: &Tensor| tensor.bytes() <= self.largest_tensor;
-        if !small(node) || !node.sources().iter().all(|&source| small(graph.get(source))) {
-            return false;
-        }
-        let f32_or_f16 = |tensor: &Tensor| [TensorType::F32, TensorType::F16].contains(&tensor.kind);
-        let f32 = |tensor: &Tensor| tensor.kind == TensorType::F32;
-        match node.op {
-            Op::MulMat => {
-                let (Some(a), Some(b)) = (source(0), source(1)) else { return false };
-                a.ne[3] == b.ne[3]
-                    && rows_in_line(a)
-                    && rows_in_line(b)
-                    && !(a.kind == TensorType::BF16 && b.kind == TensorType::F16)
+        match self.kind {
+            DeviceKind::Cpu => true,
+            DeviceKind::Cuda => cuda_supports(graph, node),
+            DeviceKind::Vulkan | DeviceKind::Metal => {
+                small(node)
+                    && node.sources().iter().all(|&source| small(graph.get(source)))
+                    && vulkan_supports(graph, node)
             }
-            Op::MulMatId => source(0).is_some_and(rows_in_line) && source(1).is_some_and(rows_in_line),
-            Op::FlashAttention => source(1).zip(source(2)).is_some_and(|(k, v)| self.attends(k, v)),
-            Op::Scale | Op::SoftMax => source(0).is_some_and(|a| a.contiguous() && f32(a)),
-            Op::SetRows | Op::Copy | Op::Cont => writes(node.kind),
-            Op::ArgSort => source(0).is_some_and(Tensor::contiguous),
-            Op::SsmScan => {
-                // Only the second generation of Mamba, with states of 128 or 256, has a kernel.
-                let second = source(3).is_some_and(|a| a.ne[0] == 1);
-                second && source(0).is_some_and(|s| [128, 256].contains(&s.ne[0]) && s.ne[1] % 16 == 0)
-            }
-            Op::GatedDeltaNet => source(2).is_some_and(|v| [16, 32, 64, 128].contains(&v.ne[0])),
-            Op::Norm | Op::L2Norm | Op::SumRows | Op::Pad => source(0).is_some_and(f32),
-            Op::Unary(_) | Op::Glu(_) | Op::Sqr | Op::Sqrt | Op::Clamp => source(0).is_some_and(f32_or_f16),
-            Op::Add | Op::Sub | Op::Mul | Op::Div => {
-                source(0).is_some_and(f32_or_f16) && source(1).is_some_and(f32_or_f16)
-            }
-            _ => true,
         }
     }
+}
 
-    fn attends(&self, k: &Tensor, v: &Tensor) -> bool {
-        const CACHED: [&str; 9] = ["f32", "f16", "bf16", "q8_0", "q5_1", "q5_0", "q4_1", "q4_0", "iq4_nl"];
-        let known = |tensor: &Tensor| CACHED.contains(&tensor.kind.name());
-        k.ne[0] % 8 == 0
-            && v.ne[0] % 8 == 0
-            && known(k)
-            && known(v)
-            && (k.kind == TensorType::BF16) == (v.kind == TensorType::BF16)
+/// What `ggml-vulkan.cpp` has kernels for, of what the graphs here are made of.
+fn vulkan_supports(graph: &Graph, node: &Tensor) -> bool {
+    let source = |at: usize| node.sources().get(at).map(|&source| graph.get(source));
+    match node.op {
+        Op::MulMat => {
+            let (Some(a), Some(b)) = (source(0), source(1)) else { return false };
+            a.ne[3] == b.ne[3]
+                && rows_in_line(a)
+                && rows_in_line(b)
+                && !(a.kind == TensorType::BF16 && b.kind == TensorType::F16)
+        }
+        Op::MulMatId => source(0).is_some_and(rows_in_line) && source(1).is_some_and(rows_in_line),
+        Op::FlashAttention => source(1).zip(source(2)).is_some_and(|(k, v)| vulkan_attends(k, v)),
+        Op::Scale | Op::SoftMax => source(0).is_some_and(|a| a.contiguous() && is_f32(a)),
+        Op::SetRows | Op::Copy | Op::Cont => vulkan_writes(node.kind),
+        Op::ArgSort => source(0).is_some_and(Tensor::contiguous),
+        // Only the second generation of Mamba, with states of 128 or 256, has a kernel.
+        Op::SsmScan => {
+            source(3).is_some_and(|a| a.ne[0] == 1) && source(0).is_some_and(scans_second_generation)
+        }
+        Op::GatedDeltaNet => source(2).is_some_and(|v| [16, 32, 64, 128].contains(&v.ne[0])),
+        Op::SumRows | Op::Pad => source(0).is_some_and(is_f32),
+        Op::Unary(_) | Op::Glu(_) | Op::Clamp => source(0).is_some_and(is_plain),
+        Op::Add | Op::Mul | Op::Div => source(0).is_some_and(is_plain) && source(1).is_some_and(is_plain),
+        _ => true,
     }
+}
+
+fn vulkan_attends(k: &Tensor, v: &Tensor) -> bool {
+    const CACHED: [&str; 9] = ["f32", "f16", "bf16", "q8_0", "q5_1", "q5_0", "q4_1", "q4_0", "iq4_nl"];
+    let known = |tensor: &Tensor| CACHED.contains(&tensor.kind.name());
+    k.ne[0].is_multiple_of(8)
+        && v.ne[0].is_multiple_of(8)
+        && known(k)
+        && known(v)
+        && (k.kind == TensorType::BF16) == (v.kind == TensorType::BF16)
+}
+
+/// Types that rows can be written in.
+fn vulkan_writes(kind: TensorType) -> bool {
+    const WRITTEN: [&str; 12] =
+        ["f32", "f16", "bf16", "i32", "q1_0", "q2_0", "q4_0", "q4_1", "q5_0", "q5_1", "q8_0", "iq4_nl"];
+    WRITTEN.contains(&kind.name())
+}
+
+/// What `ggml-cuda.cu` has kernels for, of what the graphs here are made of, on a card with tensor cores.
+fn cuda_supports(graph: &Graph, node: &Tensor) -> bool {
+    let source = |at: usize| node.sources().get(at).map(|&source| graph.get(source));
+    let in_line = |tensor: &Tensor| tensor.nb[0] == tensor.kind.block_bytes();
+    match node.op {
+        Op::MulMat | Op::MulMatId => {
+            let (Some(a), Some(b)) = (source(0), source(1)) else { return false };
+            in_line(a) && in_line(b) && !(b.kind == TensorType::F16 && a.kind != TensorType::F16)
+        }
+        Op::FlashAttention => cuda_attends(graph, node),
+        Op::SetRows => {
+            const WRITTEN: [&str; 9] =
+                ["f32", "f16", "bf16", "q4_0", "q4_1", "q5_0", "q5_1", "q8_0", "iq4_nl"];
+            WRITTEN.contains(&node.kind.name())
+        }
+        Op::SsmConv => source(0).is_some_and(|a| a.ne[1] % 128 == 0),
+        Op::SsmScan => {
+            let (Some(states), Some(decay)) = (source(0), source(3)) else { return false };
+            if decay.ne[0] == 1 {
+                return scans_second_generation(states);
+            }
+            let is_first = states.ne[0] == 16 && states.ne[1] == 1 && states.ne[2] % 128 == 0;
+            is_first && source(4).is_some_and(|groups| groups.ne[1] == 1)
+        }
+        Op::Unary(_) => source(0).is_some_and(Tensor::contiguous),
+        Op::Glu(_) => source(0).is_some_and(|a| a.contiguous_from(1)),
+        Op::Rope => source(0).is_some_and(|a| in_line(a) && a.contiguous_from(2)),
+        Op::Add | Op::Mul | Op::Div => source(0).is_some_and(is_plain) && source(1).is_some_and(is_plain),
+        _ => true,
+    }
+}
+
+/// Head sizes and types that `fattn.cu` has kernels for.
+fn cuda_attends(graph: &Graph, node: &Tensor) -> bool {
+    let [q, k, v, mask, ..] = *node.sources() else { return false };
+    let (q, k, v, mask) = (graph.get(q), graph.get(k), graph.get(v), graph.get(mask));
+    let sharing = q.ne[2] / k.ne[2].max(1);
+    let is_aligned =
+        |tensor: &&Tensor| is_quantised(tensor.kind) || tensor.nb[1..].iter().all(|&stride| stride % 16 == 0);
+    let shares = sharing >= 2 && k.ne[1] % 256 == 0 && [q, k, v, mask].iter().all(is_aligned);
+    let has_size = match k.ne[0] {
+        40 | 64 | 72 | 80 | 96 | 112 | 128 | 256 => v.ne[0] == k.ne[0],
+        192 => v.ne[0] == 128 && shares && sharing % 8 == 0,
+        320 => v.ne[0] == 256 && shares && sharing % 32 == 0,
+        512 => v.ne[0] == 512 && shares,
+        576 => v.ne[0] == 512 && shares,
+        _ => false,
+    };
+    const CACHED: [&str; 8] = ["f32", "f16", "bf16", "q4_0", "q4_1", "q5_0", "q5_1", "q8_0"];
+    has_size && CACHED.contains(&k.kind.name()) && CACHED.contains(&v.kind.name())
+}
+
+/// CUDA pads rows of quantised numbers to whole tiles, so that kernels need not look where a row ends, and keeps copies of the
+/// cache in 16-bit numbers behind the result of an attention whose kernel reads nothing else.
+fn cuda_size(graph: &Graph, tensor: &Tensor) -> u64 {
+    const TILE: u64 = 512;
+    let bytes = tensor.bytes();
+    if let (Op::FlashAttention, [_, k, v, ..]) = (tensor.op, tensor.sources()) {
+        let (k, v) = (graph.get(*k), graph.get(*v));
+        let is_same = k.view_of.is_some() && k.view_of == v.view_of;
+        let copy = |size: u64, cached: &Tensor| {
+            if cached.kind == TensorType::F16 {
+                return size;
+            }
+            size.div_ceil(128).saturating_mul(128).saturating_add(cached.elements().saturating_mul(2))
+        };
+        let with_keys = copy(bytes, k);
+        return if is_same { with_keys } else { copy(with_keys, v) };
+    }
+    let over = tensor.ne[0] % TILE;
+    if is_quantised(tensor.kind) && over != 0 {
+        let missing = TILE - over;
+        let padding = (missing / tensor.kind.block_elements()).saturating_mul(tensor.kind.block_bytes());
+        return bytes.saturating_add(padding);
+    }
+    bytes
+}
+
+fn scans_second_generation(states: &Tensor) -> bool {
+    [128, 256].contains(&states.ne[0]) && states.ne[1].is_multiple_of(16)
+}
+
+fn is_f32(tensor: &Tensor) -> bool {
+    tensor.kind == TensorType::F32
+}
+
+fn is_plain(tensor: &Tensor) -> bool {
+    [TensorType::F32, TensorType::F16].contains(&tensor.kind)
 }
 
 /// Numbers in blocks with a scale.
 pub(crate) fn is_quantised(kind: TensorType) -> bool {
     kind.block_elements() > 1
-}
-
-/// Types that rows can be written in.
-fn writes(kind: TensorType) -> bool {
-    const WRITTEN: [&str; 11] =
-        ["f32", "f16", "bf16", "q1_0", "q2_0", "q4_0", "q4_1", "q5_0", "q5_1", "q8_0", "iq4_nl"];
-    WRITTEN.contains(&kind.name()) || kind == TensorType::I32
 }
 
 /// A matrix that multiplication can read: plain numbers in any order, or rows behind each other.

@@ -9,6 +9,7 @@
 
 mod allocate;
 mod backend;
+mod cuda_keep;
 mod free_list;
 mod graph;
 mod operators;

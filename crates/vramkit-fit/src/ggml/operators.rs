@@ -42,10 +42,6 @@ impl Graph {
         self.binary(Op::Add, a, b, "a sum")
     }
 
-    pub fn sub(&mut self, a: TensorId, b: TensorId) -> TensorId {
-        self.binary(Op::Sub, a, b, "a difference")
-    }
-
     pub fn mul(&mut self, a: TensorId, b: TensorId) -> TensorId {
         self.binary(Op::Mul, a, b, "a product")
     }
@@ -67,14 +63,6 @@ impl Graph {
     pub fn scale_in_place(&mut self, a: TensorId) -> TensorId {
         let (ne, nb) = (self.get(a).ne, self.get(a).nb);
         self.look(a, ne, nb, Op::Scale)
-    }
-
-    pub fn sqr(&mut self, a: TensorId) -> TensorId {
-        self.like(a, Op::Sqr, &[a])
-    }
-
-    pub fn sqrt(&mut self, a: TensorId) -> TensorId {
-        self.like(a, Op::Sqrt, &[a])
     }
 
     pub fn clamp(&mut self, a: TensorId) -> TensorId {
@@ -104,16 +92,8 @@ impl Graph {
         self.made(kind, ne, Op::Glu(glu), &[a])
     }
 
-    pub fn norm(&mut self, a: TensorId) -> TensorId {
-        self.like(a, Op::Norm, &[a])
-    }
-
     pub fn rms_norm(&mut self, a: TensorId) -> TensorId {
         self.like(a, Op::RmsNorm, &[a])
-    }
-
-    pub fn l2_norm(&mut self, a: TensorId) -> TensorId {
-        self.like(a, Op::L2Norm, &[a])
     }
 
     /// `a` transposed times `b`, in 32-bit numbers.

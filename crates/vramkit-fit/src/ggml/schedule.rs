@@ -10,15 +10,13 @@ use crate::ggml::allocate::Scheduled;
 use crate::ggml::backend::{Backend, DeviceKind};
 use crate::ggml::graph::Graph;
 use crate::ggml::tensor::{Op, Tensor, TensorId};
-use crate::ggml::vulkan_order;
+use crate::ggml::{cuda_keep, vulkan_order};
 
 /// A scheduled graph.
 #[derive(Clone, Debug)]
 pub(crate) struct Schedule {
     pub leaves: Vec<Scheduled>,
     pub nodes: Vec<Scheduled>,
-    /// Parts that are computed by one back end at a time.
-    pub splits: usize,
 }
 
 struct Split {
@@ -269,6 +267,10 @@ impl Scheduler<'_> {
             let nodes = self.graph.nodes[split.nodes.clone()].to_vec();
             let (order, kept) = match self.backends[usize::from(split.backend)].kind {
                 DeviceKind::Vulkan => vulkan_order::reorder(self.graph, &nodes),
+                DeviceKind::Cuda => {
+                    let kept = cuda_keep::keep(self.graph, &nodes);
+                    (nodes, kept)
+                }
                 _ => (nodes, HashMap::new()),
             };
             for id in order {
@@ -281,6 +283,6 @@ impl Scheduler<'_> {
             }
         }
         let leaves = self.graph.leaves.iter().map(|&leaf| (leaf, self.of(leaf).unwrap_or(processor)));
-        Schedule { leaves: leaves.collect(), nodes: laid, splits: splits.len() }
+        Schedule { leaves: leaves.collect(), nodes: laid }
     }
 }

@@ -26,19 +26,14 @@ pub(crate) enum Op {
     Transpose,
     Add,
     AddId,
-    Sub,
     Mul,
     Div,
-    Sqr,
-    Sqrt,
     Scale,
     Clamp,
     Fill,
     Unary(Unary),
     Glu(Glu),
-    Norm,
     RmsNorm,
-    L2Norm,
     MulMat,
     MulMatId,
     Rope,
@@ -63,20 +58,17 @@ pub(crate) enum Op {
 pub(crate) enum Unary {
     Silu,
     Gelu,
-    Relu,
     Sigmoid,
     Tanh,
     Softplus,
-    Exp,
-    Neg,
 }
 
 /// Gated linear units.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Glu {
-    SwiGlu,
-    GeGlu,
-    SwiGluOai,
+    Swi,
+    Ge,
+    SwiOai,
 }
 
 impl Op {
@@ -98,11 +90,8 @@ impl Op {
                 | Self::Scale
                 | Self::Add
                 | Self::AddId
-                | Self::Sub
                 | Self::Mul
                 | Self::Div
-                | Self::Sqr
-                | Self::Sqrt
                 | Self::Unary(_)
                 | Self::Rope
                 | Self::RmsNorm

@@ -24,7 +24,6 @@ enum Kind {
     Add,
     Mul,
     Div,
-    Sqrt,
     Clamp,
     Unary,
     RmsNorm,
@@ -44,7 +43,6 @@ fn kind(op: Op) -> Kind {
         Op::Add => Kind::Add,
         Op::Mul => Kind::Mul,
         Op::Div => Kind::Div,
-        Op::Sqrt => Kind::Sqrt,
         Op::Clamp => Kind::Clamp,
         Op::Unary(_) => Kind::Unary,
         Op::RmsNorm => Kind::RmsNorm,
@@ -59,12 +57,11 @@ fn kind(op: Op) -> Kind {
 }
 
 /// Choices of experts, each one kernel; what they read is kept until they end.
-const EXPERT_CHOICES: [&[Kind]; 5] = {
+const EXPERT_CHOICES: [&[Kind]; 4] = {
     use Kind::*;
     [
         &[SoftMax, Reshape, ArgSort, View, GetRows, Reshape, SumRows, Clamp, Div, Reshape],
         &[Unary, Reshape, Add, ArgSort, View, GetRows, Reshape, SumRows, Clamp, Div, Reshape],
-        &[Unary, Sqrt, Reshape, Add, ArgSort, View, GetRows, Reshape, SumRows, Clamp, Div, Reshape],
         &[SoftMax, Reshape, ArgSort, View, GetRows],
         &[ArgSort, View, GetRows, Reshape, SoftMax, Reshape],
     ]

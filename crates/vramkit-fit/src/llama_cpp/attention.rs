@@ -42,13 +42,12 @@ pub(crate) struct Extras {
 }
 
 impl Builder<'_> {
-    fn inputs(&mut self, cells: u64, keys: u64, values: u64, rotate_keys: u64, rotate_values: u64) -> Inputs {
+    fn inputs(&mut self, cells: u64, values: u64, rotate_keys: u64, rotate_values: u64) -> Inputs {
         let context = self.parts.context;
         let streams = context.streams();
         let mask_type = if context.flash { TensorType::F16 } else { TensorType::F32 };
         let tokens = self.tokens;
         let each_value = if self.parts.caches.transposed { values.max(1) } else { 1 };
-        let _ = keys;
         let square = |builder: &mut Self, side: u64| {
             (side > 0).then(|| builder.graph.input(TensorType::F32, [side, side, 1, 1]))
         };
@@ -68,7 +67,7 @@ impl Builder<'_> {
     /// Inputs where all layers keep everything.
     pub fn attention_inputs(&mut self) -> Inputs {
         let (caches, cells) = (self.parts.caches, self.parts.context.tokens_each);
-        self.inputs(cells, 0, self.widest_values(), caches.rotate_keys, caches.rotate_values)
+        self.inputs(cells, self.widest_values(), caches.rotate_keys, caches.rotate_values)
     }
 
     /// Inputs where some layers keep a window.
@@ -78,13 +77,7 @@ impl Builder<'_> {
         let values = self.widest_values();
         WindowInputs {
             full: self.attention_inputs(),
-            windowed: self.inputs(
-                window,
-                0,
-                values,
-                caches.rotate_windowed_keys,
-                caches.rotate_windowed_values,
-            ),
+            windowed: self.inputs(window, values, caches.rotate_windowed_keys, caches.rotate_windowed_values),
         }
     }
 

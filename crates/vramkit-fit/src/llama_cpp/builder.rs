@@ -7,7 +7,7 @@ use std::collections::HashMap;
 
 use vramkit_models::gguf::TensorType;
 
-use crate::ggml::{Backend, Glu, Graph, Op, Place, TensorId, Unary};
+use crate::ggml::{Backend, Glu, Graph, Place, TensorId};
 use crate::llama_cpp::cache::Caches;
 use crate::llama_cpp::context::Context;
 use crate::llama_cpp::hyper::{Hyper, Keys};
@@ -44,13 +44,6 @@ pub(crate) struct Builder<'a> {
     pub outputs: u64,
     weights: HashMap<String, TensorId>,
     caches: HashMap<(usize, &'static str), TensorId>,
-}
-
-/// How a feed-forward block gates.
-#[derive(Clone, Copy)]
-pub(crate) enum Activation {
-    Glu(Glu),
-    Unary(Unary),
 }
 
 impl<'a> Builder<'a> {
@@ -286,19 +279,16 @@ impl<'a> Builder<'a> {
         self.mul_bias(layer, down, gated)
     }
 
-    /// A feed-forward block whose rows have gate and value side by side, or that has no gate.
-    pub fn feed_forward(&mut self, layer: usize, activation: Activation, a: TensorId) -> TensorId {
-        let up = self.mul_bias(layer, "ffn_up", a);
-        let active = match activation {
-            Activation::Glu(glu) => self.graph.glu(glu, up),
-            Activation::Unary(unary) => self.graph.unary(unary, up),
-        };
-        self.mul_bias(layer, "ffn_down", active)
+    /// A feed-forward block whose rows have gate and value side by side.
+    pub fn fused_feed_forward(&mut self, layer: usize, a: TensorId) -> TensorId {
+        let both = self.mul_bias(layer, "ffn_up", a);
+        let gated = self.graph.glu(Glu::Swi, both);
+        self.mul_bias(layer, "ffn_down", gated)
     }
 
     /// The usual block: SiLU over a gate beside it.
     pub fn swiglu(&mut self, layer: usize, a: TensorId) -> TensorId {
-        self.gated_feed_forward(layer, ["ffn_up", "ffn_gate", "ffn_down"], Glu::SwiGlu, a)
+        self.gated_feed_forward(layer, ["ffn_up", "ffn_gate", "ffn_down"], Glu::Swi, a)
     }
 
     /// Rows of wanted tokens of both, in the last layer alone.
@@ -358,10 +348,5 @@ impl<'a> Builder<'a> {
             Some(bias) => self.graph.add(logits, bias),
             None => logits,
         }
-    }
-
-    /// Whether a tensor is a leaf.
-    pub fn is_leaf(&self, id: TensorId) -> bool {
-        self.graph.get(id).op == Op::None
     }
 }

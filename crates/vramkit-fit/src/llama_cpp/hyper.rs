@@ -179,17 +179,12 @@ impl Hyper {
         }
         let count = (all - draft_layers) as usize;
         let heads = keys.each("attention.head_count", count, 0)?;
-        let mut kv_heads = keys.each("attention.head_count_kv", count, u64::MAX & LARGEST)?;
-        if keys
-            .header
-            .metadata
-            .get(&format!("{}.attention.head_count_kv", keys.header.architecture))
-            .is_none()
-        {
-            kv_heads.clone_from(&heads);
-        }
+        let kv_heads = match keys.value("attention.head_count_kv") {
+            Some(_) => keys.each("attention.head_count_kv", count, 0)?,
+            None => heads.clone(),
+        };
         let first = heads.first().copied().unwrap_or(0);
-        let default = if first == 0 { 0 } else { hidden / first };
+        let default = hidden.checked_div(first).unwrap_or(0);
         let key = keys.number("attention.key_length", default)?;
         let value = keys.number("attention.value_length", default)?;
         let mut layers: Vec<_> = heads

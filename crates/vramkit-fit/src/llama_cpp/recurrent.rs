@@ -16,6 +16,9 @@ pub(crate) struct StateInputs {
     pub others: TensorId,
 }
 
+/// Reads states where they are kept: given all of them, and which are wanted.
+pub(crate) type ReadStates<'a> = dyn FnMut(&mut Builder<'_>, TensorId, TensorId) -> TensorId + 'a;
+
 impl Builder<'_> {
     pub fn sequences(&self) -> u64 {
         self.parts.context.sequences
@@ -56,7 +59,7 @@ impl Builder<'_> {
         &mut self,
         inputs: &StateInputs,
         states: TensorId,
-        read: Option<&mut dyn FnMut(&mut Self, TensorId, TensorId) -> TensorId>,
+        read: Option<&mut ReadStates<'_>>,
     ) -> TensorId {
         let ne = self.graph.get(states).ne;
         let row = ne[0].saturating_mul(4);

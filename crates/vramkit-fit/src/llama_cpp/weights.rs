@@ -8,6 +8,8 @@ use std::collections::HashMap;
 
 use vramkit_models::gguf::{GgufHeader, GgufTensor};
 
+use vramkit_units::ByteSize;
+
 use crate::error::FitError;
 use crate::ggml::{Backend, Place};
 use crate::options::GpuLayers;
@@ -31,6 +33,8 @@ pub(crate) struct WeightSizes {
     pub device: u64,
     pub main: u64,
     pub rearranged: u64,
+    /// Tensors that are not on the device because they are more than it computes with at a time.
+    pub too_large: usize,
 }
 
 /// Tokens of the operation that llama.cpp asks a device about before it gives it a tensor.
@@ -132,13 +136,24 @@ impl<'a> Weights<'a> {
         let widest = if is_matrix { columns.max(rows) } else { columns };
         let moved = widest.saturating_mul(used).saturating_mul(PROBE * 4);
         let fits = tensor.bytes <= device.largest_tensor && (rows == 1 || moved <= device.largest_tensor);
-        let does = fits && !self.lacks.iter().any(|ending| tensor.name.ends_with(ending));
+        let does = fits && !self.is_lacking(&tensor.name);
         match (does, wants_device) {
             (true, true) => Buffer::Device,
             (true, false) => Buffer::Shared,
             _ if is_matrix && can_be_rearranged(tensor) => Buffer::Rearranged,
             _ => Buffer::Main,
         }
+    }
+
+    fn is_lacking(&self, name: &str) -> bool {
+        self.lacks.iter().any(|ending| name.ends_with(ending))
+    }
+
+    /// Bytes of a second copy of the embeddings that a process without a device rearranges for its output.
+    pub fn rearranged_output(&self) -> Option<ByteSize> {
+        let embeddings = self.get("token_embd.weight")?;
+        let is_twice = self.device.is_none() && !self.by_name.contains_key("output.weight");
+        (is_twice && can_be_rearranged(embeddings)).then(|| ByteSize::new(embeddings.bytes))
     }
 
     /// The memory of a second copy of the embeddings, which are the output matrix, too; `None` where there is none.
@@ -160,6 +175,7 @@ impl<'a> Weights<'a> {
     /// Bytes of each place. Tensors that no layer has are an error: they belong to another architecture.
     pub fn sizes(&self, model: &str) -> Result<WeightSizes, FitError> {
         let mut sizes = WeightSizes::default();
+        let mut too_large = 0;
         let mut add = |buffer: Buffer, bytes: u64| {
             let sum = match buffer {
                 Buffer::Device => &mut sizes.device,
@@ -183,7 +199,12 @@ impl<'a> Weights<'a> {
                 }
                 // Layers that predict further tokens are stored and not loaded.
                 Some(layer) if layer >= self.computed => {}
-                Some(layer) => add(self.buffer_of(name, Some(layer)), tensor.bytes),
+                Some(layer) => {
+                    let buffer = self.buffer_of(name, Some(layer));
+                    let is_away = buffer != Buffer::Device && self.layer_backend(layer) == 0;
+                    too_large += usize::from(is_away && !self.is_lacking(name) && self.device.is_some());
+                    add(buffer, tensor.bytes);
+                }
                 // What tells rotations their frequencies is wanted by every layer, on each back end that has one.
                 None if name.starts_with("rope_f") => {
                     let has =
@@ -201,11 +222,19 @@ impl<'a> Weights<'a> {
         if let (Some(buffer), Some(embeddings)) = (self.second_embeddings(), self.get("token_embd.weight")) {
             add(buffer, embeddings.bytes);
         }
+        let wants_output = self.device.is_some() && self.layer_backend(self.layers) == 0;
+        let output = if self.by_name.contains_key("output.weight") {
+            Some(self.buffer_of("output.weight", None))
+        } else {
+            self.second_embeddings().or(Some(Buffer::Main))
+        };
+        too_large += usize::from(wants_output && output != Some(Buffer::Device));
+        sizes.too_large = too_large;
         Ok(sizes)
     }
 }
 
 /// Types that processors with AVX2 have rearranged kernels for (`ggml-cpu/repack.cpp`).
 fn can_be_rearranged(tensor: &GgufTensor) -> bool {
-    ["q4_0", "q4_K", "iq4_nl", "mxfp4"].contains(&tensor.kind.name()) && tensor.dims[1] % 8 == 0
+    ["q4_0", "q4_K", "iq4_nl", "mxfp4"].contains(&tensor.kind.name()) && tensor.dims[1].is_multiple_of(8)
 }

@@ -4,8 +4,8 @@
 //!
 //! Before it sizes the cache vLLM runs one step of dummy tokens, as many as a step may have, then samples from as many rows
 //! of logits as there may be sequences, and takes the allocator's peak. One of the two is the peak: the widest block of a
-//! layer, or sampling, which is over the whole vocabulary on every device. With the defaults of a server's card it is
-//! sampling for every model up to some 200 billion parameters.
+//! layer, or sampling, which is over the whole vocabulary on every device. In every log of text models that is compared it is
+//! sampling, so the layer's part is derived from vLLM's source and has not been measured.
 
 use vramkit_models::shape::{Cache, ModelShape};
 
@@ -78,4 +78,72 @@ fn latent(shape: &ModelShape, settings: &Settings) -> u64 {
 
 fn numbers(factors: &[u64]) -> u64 {
     factors.iter().fold(1, |product, &factor| product.saturating_mul(factor))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::release::Release;
+    use super::*;
+    use vramkit_models::shape::{Layer, Widths};
+
+    fn settings() -> Settings {
+        Settings {
+            release: Release::of(Some((0, 11))),
+            context: 16_000,
+            sequences: 1,
+            step_sequences: 1024,
+            step_tokens: 8192,
+            devices: 1,
+            draft_tokens: 0,
+            cache_bytes: 2,
+            state_bytes: 2,
+            memory: None,
+            utilization: 0.9,
+        }
+    }
+
+    fn shape(cache: Cache) -> ModelShape {
+        let mut shape = ModelShape::new("toy", 7168);
+        shape.layers = vec![Layer::keeping(cache)];
+        shape.widths =
+            Widths { hidden: 7168, vocabulary: 129_280, heads: 128, head: 192, ..Widths::default() };
+        shape
+    }
+
+    #[test]
+    fn with_few_sequences_a_layer_is_the_peak() {
+        let mut shape = shape(Cache::None);
+        shape.widths.feed_forward = 18_432;
+        let few = Settings { step_sequences: 8, ..settings() };
+        // Hidden states, residual; gate and up, and their product; 2 bytes each.
+        assert_eq!(peak(&shape, &few), Some(8192 * 2 * (2 * 7168 + 3 * 18_432)));
+        assert!(peak(&shape, &settings()) > peak(&shape, &few));
+        let split = Settings { devices: 4, ..few };
+        assert_eq!(peak(&shape, &split), Some(8192 * 2 * (2 * 7168 + 3 * 18_432 / 4)));
+    }
+
+    #[test]
+    fn experts_take_their_share_for_each_token() {
+        let mut shape = shape(Cache::None);
+        (shape.widths.experts, shape.widths.experts_used, shape.widths.expert_feed_forward) = (256, 8, 2048);
+        (shape.widths.heads, shape.widths.head) = (1, 1);
+        let few = Settings { step_sequences: 8, ..settings() };
+        assert_eq!(peak(&shape, &few), Some(8192 * 2 * (2 * 7168 + 8 * (7168 + 2048) + 256 * 2)));
+    }
+
+    #[test]
+    fn latent_attention_makes_keys_and_values_of_a_chunk() {
+        let latent = shape(Cache::Latent { latent: 512, rope: 64, indexer: 0 });
+        let none = shape(Cache::None);
+        let few = Settings { step_sequences: 8, ..settings() };
+        let difference = peak(&latent, &few).unwrap() - peak(&none, &few).unwrap();
+        assert_eq!(difference, 65_536 * 2 * (576 + 128 * 256));
+    }
+
+    #[test]
+    fn without_a_vocabulary_nothing_is_said() {
+        let mut shape = shape(Cache::None);
+        shape.widths.vocabulary = 0;
+        assert_eq!(peak(&shape, &settings()), None);
+    }
 }

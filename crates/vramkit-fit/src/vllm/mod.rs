@@ -25,11 +25,28 @@
 //! ```
 //! use vramkit_fit::{Backend, FitOptions, Runtime, vllm};
 //! use vramkit_models::header::{Format, ModelHeader};
-//! use vramkit_models::shape::ModelShape;
+//! use vramkit_models::shape::{Cache, Heads, Layer, ModelShape};
+//! use vramkit_units::ByteSize;
 //!
-//! let nothing = ModelHeader::new("empty", Format::HuggingFace, ModelShape::new("llama", 4096));
-//! let error = vllm::footprint(&nothing, &FitOptions::new(Runtime::Vllm, Backend::Cuda)).unwrap_err();
-//! assert!(error.to_string().starts_with("empty: "));
+//! // Llama-3.1-8B, from its configuration alone.
+//! let mut shape = ModelShape::new("llama", 4096);
+//! shape.layers = vec![Layer::keeping(Cache::Full(Heads { kv_heads: 8, key: 128, value: 128 })); 32];
+//! shape.widths.vocabulary = 128_256;
+//! (shape.widths.heads, shape.widths.head, shape.widths.feed_forward) = (32, 128, 14_336);
+//! (shape.trained_context, shape.tied_embeddings) = (Some(131_072), Some(false));
+//! let mut model = ModelHeader::new("llama-3.1-8b", Format::HuggingFace, shape);
+//! model.weights_type = Some("bfloat16".into());
+//!
+//! let mut options = FitOptions::new(Runtime::Vllm, Backend::Cuda);
+//! options.context = Some(16_000);
+//! options.device_memory = Some(ByteSize::new((79.18 * 1024.0 * 1024.0 * 1024.0) as u64));
+//! let takes = vllm::footprint(&model, &options)?;
+//! let gib = |size: Option<ByteSize>| size.map(|size| size.bytes() as f64 / ByteSize::gib(1).bytes() as f64);
+//! assert!((gib(takes.footprint.device.weights).unwrap() - 14.99).abs() < 0.01);
+//! // vLLM printed 51.38 GiB on an H100.
+//! assert!((gib(takes.cache_bytes).unwrap() / 51.38 - 1.0).abs() < 0.01);
+//! assert_eq!(takes.fits(), Some(true));
+//! # Ok::<(), vramkit_fit::FitError>(())
 //! ```
 
 mod activations;
@@ -90,34 +107,7 @@ impl VllmFootprint {
     }
 }
 
-/// What vLLM takes for a model.
-///
-/// ```
-/// use vramkit_fit::{Backend, FitOptions, Runtime, vllm};
-/// use vramkit_models::header::{Format, ModelHeader};
-/// use vramkit_models::shape::{Cache, Heads, Layer, ModelShape};
-/// use vramkit_units::ByteSize;
-///
-/// // Llama-3.1-8B, from its configuration alone.
-/// let mut shape = ModelShape::new("llama", 4096);
-/// shape.layers = vec![Layer::keeping(Cache::Full(Heads { kv_heads: 8, key: 128, value: 128 })); 32];
-/// shape.widths.vocabulary = 128_256;
-/// (shape.widths.heads, shape.widths.head, shape.widths.feed_forward) = (32, 128, 14_336);
-/// (shape.trained_context, shape.tied_embeddings) = (Some(131_072), Some(false));
-/// let mut model = ModelHeader::new("llama-3.1-8b", Format::HuggingFace, shape);
-/// model.weights_type = Some("bfloat16".into());
-///
-/// let mut options = FitOptions::new(Runtime::Vllm, Backend::Cuda);
-/// options.context = Some(16_000);
-/// options.device_memory = Some(ByteSize::new((79.18 * 1024.0 * 1024.0 * 1024.0) as u64));
-/// let takes = vllm::footprint(&model, &options)?;
-/// let gib = |size: Option<ByteSize>| size.map(|size| size.bytes() as f64 / ByteSize::gib(1).bytes() as f64);
-/// assert!((gib(takes.footprint.device.weights).unwrap() - 14.99).abs() < 0.01);
-/// // vLLM printed 51.38 GiB on an H100.
-/// assert!((gib(takes.cache_bytes).unwrap() / 51.38 - 1.0).abs() < 0.01);
-/// assert_eq!(takes.fits(), Some(true));
-/// # Ok::<(), vramkit_fit::FitError>(())
-/// ```
+/// What vLLM takes for a model. The page of this module shows it.
 ///
 /// # Errors
 /// An option that is out of its range or that vLLM refuses for this model, files that it does not load, and a model whose
@@ -230,7 +220,7 @@ fn accuracy(model: &ModelHeader, weights: &Weights, settings: &Settings) -> Accu
     let known = [Release::of(None), Release::of(Some((0, 11)))].contains(&settings.release);
     let latent = model.shape.layers.iter().any(|layer| matches!(layer.cache, Cache::Latent { .. }));
     Accuracy {
-        weights: if weights.bytes.is_some() && weights.checked { Checked::Within(0.02) } else { Checked::No },
+        weights: weights.off.map_or(Checked::No, Checked::Within),
         kv: if model.shape.layers.iter().all(attention) { Checked::Exact } else { Checked::No },
         // Pictures and sounds have a profile run of their own, which is not modelled.
         workspace: if known && !latent && !is_multimodal(model) {
@@ -242,9 +232,11 @@ fn accuracy(model: &ModelHeader, weights: &Weights, settings: &Settings) -> Accu
     }
 }
 
+/// Whether its files have a tower for pictures or sounds; a configuration alone does not say.
 fn is_multimodal(model: &ModelHeader) -> bool {
+    let tower = |part: &str| part.starts_with("vis") || part.starts_with("audio");
     let tensors = model.tensors.as_deref().unwrap_or_default();
-    tensors.iter().any(|tensor| ["visual", "vision", "audio"].iter().any(|part| tensor.name.contains(part)))
+    tensors.iter().any(|tensor| tensor.name.split('.').take(2).any(tower))
 }
 
 fn notes(model: &ModelHeader, options: &FitOptions, settings: &Settings, weights: &Weights) -> Vec<String> {
@@ -255,6 +247,12 @@ fn notes(model: &ModelHeader, options: &FitOptions, settings: &Settings, weights
             "figures are those of vLLM {}, whose profile run takes most; {} leaves more for the cache",
             settings.release.name,
             Release::last().name
+        ));
+    }
+    if let Some((major, minor)) = options.engine_release.filter(|&release| release > release::LAST) {
+        notes.push(format!(
+            "vLLM {major}.{minor} was not read; figures are those of {}",
+            settings.release.name
         ));
     }
     if options.max_num_batched_tokens.is_none() || options.sequences.is_none() {

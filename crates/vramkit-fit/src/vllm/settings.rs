@@ -41,6 +41,9 @@ pub(super) struct Settings {
 /// Bytes of a number in computation: vLLM computes in 16 bits, also when a configuration says float32.
 pub(super) const COMPUTE_BYTES: u64 = 2;
 
+/// The first release with the engine that is modelled ("V1").
+const FIRST_RELEASE: (u64, u64) = (0, 8);
+
 /// A card of at least this size gets the defaults of a server's (`engine/arg_utils.py`).
 const SERVER_CARD: ByteSize = ByteSize::gib(70);
 /// A card of at least this size gets the largest.
@@ -72,6 +75,11 @@ impl Settings {
         }
         if options.device_memory == Some(ByteSize::ZERO) {
             return Err(wrong("a device of 0 bytes holds nothing; give the memory of one".into()));
+        }
+        if let Some((major, minor)) = options.engine_release.filter(|&release| release < FIRST_RELEASE) {
+            return Err(wrong(format!(
+                "vLLM {major}.{minor} has an engine whose memory is not known here; give a release from 0.8 on"
+            )));
         }
         let positive = |value: Option<u64>, what: &str| match value {
             Some(0) => Err(wrong(format!("0 {what}; give at least 1"))),

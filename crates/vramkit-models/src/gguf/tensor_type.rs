@@ -106,7 +106,8 @@ impl TensorType {
 
     /// Bytes of a row of so many numbers; `None` when they are no whole number of blocks, or over 2^64 bytes.
     pub fn row_bytes(self, elements: u64) -> Option<u64> {
-        (elements % self.block_elements == 0)
+        elements
+            .is_multiple_of(self.block_elements)
             .then(|| (elements / self.block_elements).checked_mul(self.block_bytes))
             .flatten()
     }

@@ -68,7 +68,7 @@ pub(super) fn deepseek2(b: &mut Builder<'_>) {
     };
     let scale = keys.float("expert_weights_scale", 0.0);
     let how = Experts {
-        glu: Glu::SwiGlu,
+        glu: Glu::Swi,
         gating,
         normalised: keys.flag("expert_weights_norm", false),
         scaled: scale != 0.0 && scale != 1.0,
@@ -88,7 +88,7 @@ pub(super) fn deepseek2(b: &mut Builder<'_>) {
         } else {
             let chosen = b.experts(layer, normed, how);
             let names = ["ffn_up_shexp", "ffn_gate_shexp", "ffn_down_shexp"];
-            let shared = b.gated_feed_forward(layer, names, Glu::SwiGlu, normed);
+            let shared = b.gated_feed_forward(layer, names, Glu::Swi, normed);
             b.graph.add(chosen, shared)
         };
         stream = b.graph.add(forward, joined);

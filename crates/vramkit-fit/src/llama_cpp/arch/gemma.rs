@@ -59,7 +59,7 @@ fn build(b: &mut Builder<'_>, second: bool) {
         let joined = b.graph.add(attended, residual);
         let normed = b.norm(layer, "ffn_norm", joined);
         let names = ["ffn_up", "ffn_gate", "ffn_down"];
-        let forward = b.gated_feed_forward(layer, names, Glu::GeGlu, normed);
+        let forward = b.gated_feed_forward(layer, names, Glu::Ge, normed);
         let forward = b.norm_anywhere(layer, "post_ffw_norm", forward);
         stream = b.graph.add(forward, joined);
     }

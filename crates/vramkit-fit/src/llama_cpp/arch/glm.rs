@@ -1,8 +1,7 @@
 //! GLM 4: norms behind attention and feed-forward, too.
 
-use crate::ggml::Glu;
 use crate::llama_cpp::attention::Extras;
-use crate::llama_cpp::builder::{Activation, Builder};
+use crate::llama_cpp::builder::Builder;
 
 pub(super) fn glm4(b: &mut Builder<'_>) {
     let mut stream = b.embeddings();
@@ -21,7 +20,7 @@ pub(super) fn glm4(b: &mut Builder<'_>) {
         let attended = b.norm(layer, "post_attention_norm", attended);
         let joined = b.graph.add(attended, residual);
         let normed = b.norm(layer, "ffn_norm", joined);
-        let forward = b.feed_forward(layer, Activation::Glu(Glu::SwiGlu), normed);
+        let forward = b.fused_feed_forward(layer, normed);
         let forward = b.norm(layer, "post_ffw_norm", forward);
         stream = b.graph.add(forward, joined);
     }

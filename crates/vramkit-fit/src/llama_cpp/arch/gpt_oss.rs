@@ -20,7 +20,7 @@ pub(super) fn gpt_oss(b: &mut Builder<'_>) {
     let wanted = b.wanted_rows();
     let scale = b.parts.keys.float("expert_weights_scale", 0.0);
     let how = Experts {
-        glu: Glu::SwiGluOai,
+        glu: Glu::SwiOai,
         gating: Gating::SoftMaxOfChosen,
         normalised: false,
         scaled: scale != 0.0 && scale != 1.0,

@@ -115,7 +115,7 @@ fn feed_forward(b: &mut Builder<'_>, layer: usize, a: TensorId) -> TensorId {
     }
     let scale = b.parts.keys.float("expert_weights_scale", 0.0);
     let how = Experts {
-        glu: Glu::SwiGlu,
+        glu: Glu::Swi,
         gating: Gating::SoftMax,
         normalised: true,
         scaled: scale != 0.0 && scale != 1.0,
@@ -124,11 +124,7 @@ fn feed_forward(b: &mut Builder<'_>, layer: usize, a: TensorId) -> TensorId {
     if b.weight(layer, "ffn_up_shexp.weight").is_none() {
         return chosen;
     }
-    let shared = b.gated_feed_forward(
-        layer,
-        ["ffn_up_shexp", "ffn_gate_shexp", "ffn_down_shexp"],
-        Glu::SwiGlu,
-        normed,
-    );
+    let shared =
+        b.gated_feed_forward(layer, ["ffn_up_shexp", "ffn_gate_shexp", "ffn_down_shexp"], Glu::Swi, normed);
     b.graph.add(chosen, shared)
 }

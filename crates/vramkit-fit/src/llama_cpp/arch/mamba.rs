@@ -1,7 +1,7 @@
 //! Mamba, and Falcon H1, which has its second generation beside attention in every layer (`models/mamba-base.cpp`).
 
 use crate::error::FitError;
-use crate::ggml::{Glu, TensorId};
+use crate::ggml::{DeviceKind, Glu, TensorId};
 use crate::llama_cpp::attention::Extras;
 use crate::llama_cpp::builder::Builder;
 use crate::llama_cpp::cache::Keeping;
@@ -27,22 +27,24 @@ fn check(keys: Keys<'_>, hyper: &Hyper) -> Result<(), FitError> {
         }
     }
     let space = hyper.state_space;
-    if space.inner % space.rank != 0 && keys.header.architecture != "mamba" {
+    if !space.inner.is_multiple_of(space.rank) && keys.header.architecture != "mamba" {
         return Err(keys.wrong(format!("{} numbers in {} heads of a state", space.inner, space.rank)));
     }
     Ok(())
 }
 
-/// The first generation's scan has no kernel on devices.
-pub(super) fn lacks_scan(_: &Hyper) -> &'static [&'static str] {
-    &["ssm_a"]
+/// The first generation's scan has a kernel on CUDA alone, for states of 16.
+pub(super) fn lacks_scan(hyper: &Hyper, device: DeviceKind) -> &'static [&'static str] {
+    let space = hyper.state_space;
+    let is_usual = space.state == 16 && space.inner.is_multiple_of(128);
+    if device == DeviceKind::Cuda && is_usual { &[] } else { &["ssm_a"] }
 }
 
 /// The second generation's has one for states of 128 or 256 and heads of a multiple of 16.
-pub(super) fn lacks_odd_scan(hyper: &Hyper) -> &'static [&'static str] {
+pub(super) fn lacks_odd_scan(hyper: &Hyper, _: DeviceKind) -> &'static [&'static str] {
     let space = hyper.state_space;
     let head = space.inner / space.rank.max(1);
-    if [128, 256].contains(&space.state) && head % 16 == 0 { &[] } else { &["ssm_a"] }
+    if [128, 256].contains(&space.state) && head.is_multiple_of(16) { &[] } else { &["ssm_a"] }
 }
 
 pub(super) fn mamba(b: &mut Builder<'_>) {
@@ -141,7 +143,7 @@ fn first_generation(b: &mut Builder<'_>, layer: usize, states: &StateInputs, a: 
     let skipped = b.graph.mul(x, skip);
     let y = b.graph.add(y, skipped);
     let z = b.graph.cont(z);
-    let y = b.graph.glu_split(Glu::SwiGlu, z, y);
+    let y = b.graph.glu_split(Glu::Swi, z, y);
     let result = b.mul(layer, "ssm_out", y);
     let width = b.graph.get(result).ne[0];
     b.graph.reshape(result, [width, each * sequences, 1, 1])
@@ -199,7 +201,7 @@ fn second_generation(b: &mut Builder<'_>, layer: usize, states: &StateInputs, a:
     let skipped = b.graph.mul(x, skip);
     let y = b.graph.add(y, skipped);
     let z = b.graph.cont(z);
-    let mut y = b.graph.glu_split(Glu::SwiGlu, z, y);
+    let mut y = b.graph.glu_split(Glu::Swi, z, y);
     if let Some(norm) = b.weight(layer, "ssm_norm.weight") {
         let groups = space.groups.max(1);
         y = b.graph.reshape(y, [space.inner / groups, groups, each, sequences]);

@@ -13,6 +13,7 @@ mod phi;
 mod qwen35;
 
 use crate::error::FitError;
+use crate::ggml::DeviceKind;
 use crate::llama_cpp::builder::Builder;
 use crate::llama_cpp::cache::Keeping;
 use crate::llama_cpp::hyper::{Hyper, Keys};
@@ -28,7 +29,7 @@ pub(crate) struct Architecture {
     /// Computes a step.
     pub build: fn(&mut Builder<'_>),
     /// Ends of names of tensors whose operation devices lack.
-    pub lacks: fn(&Hyper) -> &'static [&'static str],
+    pub lacks: fn(&Hyper, DeviceKind) -> &'static [&'static str],
 }
 
 /// Nothing beyond the common numbers.
@@ -41,7 +42,7 @@ fn keys_and_values(_: Keys<'_>, _: &Hyper) -> Result<Keeping, FitError> {
     Ok(Keeping::default())
 }
 
-fn nothing(_: &Hyper) -> &'static [&'static str] {
+fn nothing(_: &Hyper, _: DeviceKind) -> &'static [&'static str] {
     &[]
 }
 

@@ -2,7 +2,7 @@
 
 use crate::ggml::Glu;
 use crate::llama_cpp::attention::Extras;
-use crate::llama_cpp::builder::{Activation, Builder};
+use crate::llama_cpp::builder::Builder;
 use crate::llama_cpp::experts::{Experts, Gating};
 
 pub(super) fn phi3(b: &mut Builder<'_>) {
@@ -22,9 +22,9 @@ pub(super) fn phi3(b: &mut Builder<'_>) {
         let joined = b.graph.add(attended, residual);
         let normed = b.norm(layer, "ffn_norm", joined);
         let forward = if b.weight(layer, "ffn_gate_inp.weight").is_none() {
-            b.feed_forward(layer, Activation::Glu(Glu::SwiGlu), normed)
+            b.fused_feed_forward(layer, normed)
         } else {
-            let how = Experts { glu: Glu::SwiGlu, gating: Gating::SoftMax, normalised: true, scaled: false };
+            let how = Experts { glu: Glu::Swi, gating: Gating::SoftMax, normalised: true, scaled: false };
             b.experts(layer, normed, how)
         };
         stream = b.graph.add(joined, forward);

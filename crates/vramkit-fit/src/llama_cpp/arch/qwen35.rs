@@ -22,7 +22,7 @@ pub(super) fn layers(keys: Keys<'_>, hyper: &mut Hyper) -> Result<(), FitError> 
     for (at, layer) in hyper.layers.iter_mut().enumerate() {
         layer.recurrent = match &listed {
             Some(flags) => flags[at],
-            None => (at as u64 + 1) % interval != 0,
+            None => !(at as u64 + 1).is_multiple_of(interval),
         };
     }
     Ok(())
@@ -117,7 +117,7 @@ fn delta_rule(b: &mut Builder<'_>, layer: usize, states: &StateInputs, a: Tensor
     let state = b.graph.reshape(state, [value, value, value_heads, sequences]);
     let convolved = b.convolve(layer, joined);
     let row = 4 * (2 * key * key_heads + value * value_heads);
-    let mut part = |b: &mut Builder<'_>, numbers: u64, heads: u64| {
+    let part = |b: &mut Builder<'_>, numbers: u64, heads: u64| {
         b.graph.view(convolved, [numbers, heads, each, sequences], [4, 4 * numbers, row, row * each])
     };
     let q = part(b, key, key_heads);
@@ -174,7 +174,7 @@ fn feed_forward(b: &mut Builder<'_>, layer: usize, a: TensorId) -> TensorId {
     }
     let scale = b.parts.keys.float("expert_weights_scale", 0.0);
     let how = Experts {
-        glu: Glu::SwiGlu,
+        glu: Glu::Swi,
         gating: Gating::SoftMax,
         normalised: true,
         scaled: scale != 0.0 && scale != 1.0,
@@ -184,7 +184,7 @@ fn feed_forward(b: &mut Builder<'_>, layer: usize, a: TensorId) -> TensorId {
         return chosen;
     }
     let names = ["ffn_up_shexp", "ffn_gate_shexp", "ffn_down_shexp"];
-    let shared = b.gated_feed_forward(layer, names, Glu::SwiGlu, a);
+    let shared = b.gated_feed_forward(layer, names, Glu::Swi, a);
     let gate = b.mul(layer, "ffn_gate_inp_shexp", a);
     let gate = b.graph.unary(Unary::Sigmoid, gate);
     let shared = b.graph.mul(shared, gate);

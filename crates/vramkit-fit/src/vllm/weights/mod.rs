@@ -4,10 +4,11 @@
 //! said about it. Never here: activations, cache.
 //!
 //! Stored tensors are taken as they are (`stored`); without them, parameters of plain architectures are counted (`counted`).
-//! Three things come on top of what a file holds: the table of rotary positions, which vLLM counts among the weights; padding
-//! of 4-bit experts to the widths that its kernels take; and what PyTorch's allocator adds to a large tensor.
+//! Three things come on top of what a file holds: the table of rotary positions, which vLLM counts among the weights; what its kernels
+//! want of 4-bit experts; and what PyTorch's allocator adds to a large tensor.
 
 mod counted;
+mod mxfp4;
 mod stored;
 
 use vramkit_models::header::ModelHeader;
@@ -15,8 +16,6 @@ use vramkit_models::shape::Cache;
 
 use super::settings::{COMPUTE_BYTES, Settings};
 
-/// Widths of mxfp4 experts are padded to a multiple of this (`quantization/mxfp4.py`).
-const MXFP4_MULTIPLE: u64 = 256;
 /// Rows of embeddings and of the output are padded to a multiple of this before they are split.
 const VOCABULARY_MULTIPLE: u64 = 64;
 
@@ -25,8 +24,8 @@ const VOCABULARY_MULTIPLE: u64 = 64;
 pub(super) struct Weights {
     /// Bytes.
     pub bytes: Option<u64>,
-    /// Whether weights of this kind have been compared with what vLLM prints.
-    pub checked: bool,
+    /// How far weights of this kind were off from what vLLM prints, at most; nothing where none was compared.
+    pub off: Option<f64>,
     /// What rests on a guess.
     pub notes: Vec<String>,
 }
@@ -34,15 +33,17 @@ pub(super) struct Weights {
 /// What vLLM loads onto one device.
 pub(super) fn weights(model: &ModelHeader, settings: &Settings) -> Weights {
     let positions = positions(model);
+    // Which kernels 4-bit experts are laid out for is a guess.
+    let off = if has_mxfp4(model) { 0.03 } else { 0.01 };
     if let Some(tensors) = &model.tensors {
         let (bytes, notes) = stored::bytes(model, tensors, settings);
         let plain = tensors.iter().all(|tensor| matches!(tensor.kind, "BF16" | "F16" | "F32"));
-        return Weights { bytes: Some(bytes.saturating_add(positions)), checked: plain, notes };
+        return Weights { bytes: Some(bytes.saturating_add(positions)), off: plain.then_some(off), notes };
     }
     match counted::bytes(model, settings) {
         Ok(bytes) => Weights {
             bytes: Some(bytes.saturating_add(positions)),
-            checked: true,
+            off: Some(off),
             notes: vec![
                 "weights are counted from the configuration: its tensors' files are not there".into(),
             ],
@@ -51,7 +52,7 @@ pub(super) fn weights(model: &ModelHeader, settings: &Settings) -> Weights {
             let note = format!(
                 "weights are not known: {missing}; put the model's safetensors beside its configuration"
             );
-            Weights { bytes: None, checked: false, notes: vec![note] }
+            Weights { bytes: None, off: None, notes: vec![note] }
         }
     }
 }
