@@ -46,7 +46,8 @@ fn heading(report: &FitReport) -> String {
         None => memory.total_bytes.to_string(),
     };
     if let Some(available) = report.available_bytes.filter(|available| *available < memory.free_bytes) {
-        room = format!("the {available} of {room} that the engine takes");
+        let engine = report.runtime.as_deref().unwrap_or("the engine");
+        room = format!("the {available} of {} that {engine} takes", memory.total_bytes);
     }
     let bytes = |left: i64| ByteSize::new(left.unsigned_abs());
     let line = match (report.fits, report.headroom_bytes) {
@@ -62,11 +63,8 @@ fn heading(report: &FitReport) -> String {
     };
     let _ = writeln!(text, "  {line}");
     if !memory.held_bytes.is_zero() {
-        let _ = writeln!(
-            text,
-            "  {DIM}{} in all, of which others hold {}{DIM:#}",
-            memory.total_bytes, memory.held_bytes
-        );
+        let (total, held) = (memory.total_bytes, memory.held_bytes);
+        let _ = writeln!(text, "  {DIM}{total} in all, of which {held} are held already{DIM:#}");
     }
     text
 }

@@ -33,9 +33,9 @@ pub(crate) fn memory(of: FitMemory) -> Result<Memory, AskError> {
     let total = memory.total_bytes.value.ok_or_else(|| unread(memory.total_bytes.unavailable))?;
     let free = memory.free_bytes.value.ok_or_else(|| unread(memory.free_bytes.unavailable))?;
     let room = Room { total, free: free.min(total) };
-    // A card's driver answers within a context, which is memory too.
+    // A card's driver answers within a context, which is memory too: 527 MiB on an H200.
     let note = matches!(choice, DeviceChoice::Cuda(_)).then_some(
-        "the card's free memory was read with a context of this program on it, so there is some hundred MiB more without it",
+        "the card was asked from a context of this program, which goes with it: some hundred MiB more are free than it said",
     );
     Ok(Memory { room, report: FitMemoryReport::new(Some(choice.to_string()), &room), note })
 }

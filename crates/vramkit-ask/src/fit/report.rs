@@ -264,7 +264,7 @@ pub struct FitMemoryReport {
     pub total_bytes: ByteSize,
     /// What nobody holds.
     pub free_bytes: ByteSize,
-    /// What other processes hold.
+    /// What is held already: by other processes, and on a card by the context that its driver is asked from.
     pub held_bytes: ByteSize,
 }
 

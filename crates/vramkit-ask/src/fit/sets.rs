@@ -12,7 +12,7 @@ use vramkit_sets::{
     Entry, MaximalSets, Promise, Reading, SetsFile, check_promises, maximal_sets, read_sets_with,
 };
 
-use super::answer::{FitAnswer, model};
+use super::answer::FitAnswer;
 use super::memory::{Memory, memory};
 use super::question::{FitMemory, FitQuestion};
 use super::report::{
@@ -103,7 +103,7 @@ fn report(
 ) -> FitReport {
     let footprints: Vec<Footprint> = known.iter().map(|sized| sized.footprint.clone()).collect();
     let models = known.iter().map(|sized| {
-        let mut report = model(&sized.subject, &sized.footprint);
+        let mut report = sized.subject.report(&sized.footprint);
         report.name.clone_from(&sized.entry.name);
         report
     });

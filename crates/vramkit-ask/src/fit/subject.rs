@@ -9,6 +9,7 @@ use vramkit_models::ReadOptions;
 use vramkit_models::header::{Format, ModelHeader};
 
 use super::question::{FitMemory, FitQuestion};
+use super::report::{FitFigures, FitModelReport};
 use crate::device::DeviceChoice;
 use crate::error::{AskError, QuestionError};
 use crate::listener::quiet;
@@ -147,8 +148,27 @@ impl Subject {
         }
     }
 
+    /// What the document says of it.
+    pub(crate) fn report(&self, footprint: &Footprint) -> FitModelReport {
+        let of_layers = |number: u64| (!self.is_graph()).then_some(number);
+        FitModelReport {
+            name: self.name.clone(),
+            architecture: self.architecture.clone(),
+            layers: of_layers(footprint.layers),
+            layers_on_device: of_layers(footprint.layers_on_device),
+            context: of_layers(footprint.context),
+            sequences: of_layers(footprint.sequences),
+            runtime: footprint.runtime.to_string(),
+            backend: footprint.backend.to_string(),
+            figures: FitFigures::of(std::slice::from_ref(footprint)),
+            reserved_cache_bytes: footprint.reserved_cache.map(|cache| cache.size),
+            kv_cache_tokens: footprint.reserved_cache.map(|cache| cache.tokens),
+            maximum_concurrency: footprint.reserved_cache.map(|cache| cache.concurrency),
+        }
+    }
+
     /// Whether it is a graph, which has no layers and no context.
-    pub(crate) fn is_graph(&self) -> bool {
+    fn is_graph(&self) -> bool {
         matches!(self.kind, Kind::Graph(_))
     }
 }

@@ -270,7 +270,7 @@ fn bad_questions_are_told_what_is_wrong() {
 #[test]
 fn people_read_this() {
     let model = Model::phi3();
-    insta::assert_snapshot!("fit", model.text("--backend vulkan --memory 24GiB"));
+    insta::assert_snapshot!("fit", model.text("--backend cuda --memory 24GiB"));
     insta::assert_snapshot!("fit_not", model.text("--backend cpu --memory 8200MiB --seqs 2"));
 }
 

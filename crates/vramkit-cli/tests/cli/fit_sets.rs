@@ -137,7 +137,7 @@ fn bad_configurations_are_told_what_is_wrong() {
 fn people_read_this() {
     let missing = "  huge:\n    cmd: ${server} -m huge.gguf\ngroups:\n  day:\n    swap: false\n    members: [large, middle]\n";
     let folder = Folder::new(&format!("{LLAMA_SWAP}{missing}"));
-    let text = folder.text("--memory 12GiB");
+    let text = folder.text("--backend cuda --memory 12GiB");
     let place = format!("{}/", folder.0.path().display());
     insta::assert_snapshot!("fit_sets", text.replace(&place, ""));
 }

@@ -28,19 +28,10 @@ use crate::options::FitOptions;
 use asked::Asked;
 
 pub use decides::Largest;
-pub use most::{Most, StoppedBy};
+pub use most::{Limits, Most, StoppedBy};
 pub use need::Need;
 pub use room::{Room, Verdict};
 pub use suggest::Suggestion;
-
-/// Where the models end, whatever the memory.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Limits {
-    /// Most tokens that they were trained for; of several models the least of them.
-    pub trained_context: Option<u64>,
-    /// Layers that can be on the device, the output counted as one; `None` where that cannot be chosen for all models alike.
-    pub layers: Option<u64>,
-}
 
 /// What follows from the footprints of one model, or of several on one device.
 #[derive(Clone, Debug, PartialEq)]

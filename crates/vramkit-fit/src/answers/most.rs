@@ -1,10 +1,18 @@
 //! The most that fits: the longest context, the most sequences, the most layers on the device.
 
-use crate::answers::Limits;
 use crate::answers::asked::Asked;
 use crate::answers::search::largest;
 use crate::footprint::Footprint;
 use crate::options::{Backend, FitOptions, GpuLayers, Runtime};
+
+/// Where the models end, whatever the memory.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Limits {
+    /// Most tokens that they were trained for; of several models the least of them.
+    pub trained_context: Option<u64>,
+    /// Layers that can be on the device, the output counted as one; `None` where that cannot be chosen for all models alike.
+    pub layers: Option<u64>,
+}
 
 /// The most that fits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
