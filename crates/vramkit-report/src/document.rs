@@ -194,6 +194,9 @@ pub(crate) struct ModelName {
 #[derive(Clone, Copy, Debug, Deserialize)]
 pub(crate) struct FitPlace {
     pub(crate) weights_bytes: Option<ByteSize>,
+    /// Of the host alone.
+    #[serde(default)]
+    pub(crate) repacked_weights_bytes: ByteSize,
     pub(crate) kv_bytes: ByteSize,
     pub(crate) state_bytes: ByteSize,
     pub(crate) workspace_bytes: Option<ByteSize>,

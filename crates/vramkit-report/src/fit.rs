@@ -71,13 +71,14 @@ pub fn fit_svg(document: &FitDocument) -> String {
     if let Some(room) = document.available_bytes {
         let at = n(x(room.bytes()));
         let (top, bottom) = (TOP - 12.0, TOP + BAR + 6.0);
+        let anchor = if x(room.bytes()) < WIDTH / 2.0 { "start" } else { "end" };
         let _ = writeln!(
             svg,
             "<line x1=\"{at}\" y1=\"{top}\" x2=\"{at}\" y2=\"{bottom}\" stroke=\"#d00000\" stroke-width=\"2\" stroke-dasharray=\"6 4\"/>"
         );
         let _ = writeln!(
             svg,
-            "<text x=\"{at}\" y=\"{}\" text-anchor=\"end\" fill=\"#d00000\">{room} available</text>",
+            "<text x=\"{at}\" y=\"{}\" text-anchor=\"{anchor}\" fill=\"#d00000\">{room} available</text>",
             top - 4.0
         );
     }
@@ -90,7 +91,7 @@ pub fn fit_svg(document: &FitDocument) -> String {
 fn parts(place: &FitPlace, overhead: Option<ByteSize>) -> [ByteSize; 5] {
     let known = Option::unwrap_or_default;
     [
-        known(place.weights_bytes),
+        known(place.weights_bytes).saturating_add(place.repacked_weights_bytes),
         place.kv_bytes,
         place.state_bytes,
         known(place.workspace_bytes),
@@ -142,5 +143,46 @@ fn legend(svg: &mut String, device: &[ByteSize; 5], host: &[ByteSize; 5]) {
         );
         let _ = writeln!(svg, "<text x=\"{}\" y=\"{y}\">{label}</text>", n(at + 17.0));
         at += 36.0 + label.len() as f64 * LETTER;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn document(weights: u64, available: Option<u64>) -> FitDocument {
+        let place = serde_json::json!({
+            "weights_bytes": 1 << 20, "kv_bytes": 0, "state_bytes": 0, "workspace_bytes": null, "total_bytes": null,
+        });
+        let json = serde_json::json!({
+            "schema": "vramkit.fit/1", "fits": null, "models": [{"name": "<toy> & co"}], "decides": null,
+            "weights_bytes": weights, "kv_bytes": u64::MAX / 4, "state_bytes": 0, "workspace_bytes": null,
+            "overhead_bytes": null, "total_bytes": null, "available_bytes": available, "host": place,
+        });
+        FitDocument::from_json(&json).expect("a document")
+    }
+
+    #[test]
+    fn any_numbers_and_names_make_a_picture() {
+        for weights in [0, 1, 1 << 40, u64::MAX] {
+            for available in [None, Some(0), Some(1), Some(u64::MAX)] {
+                let svg = fit_svg(&document(weights, available));
+                assert!(svg.ends_with("</svg>\n") && !svg.contains("NaN") && !svg.contains("inf"), "{svg}");
+                assert!(svg.contains("&lt;toy&gt; &amp; co"), "{svg}");
+                assert!(svg.contains("a part is not known"), "what is drawn is not all");
+            }
+        }
+    }
+
+    #[test]
+    fn widths_are_in_proportion() {
+        let svg = fit_svg(&document(u64::MAX / 4, Some(u64::MAX / 2)));
+        let bar = |colour: &str| {
+            let rect =
+                svg.lines().find(|line| line.contains("<rect") && line.contains(colour)).expect("a bar");
+            let after = rect.split("width=\"").nth(1).expect("a width");
+            after.split('"').next().and_then(|width| width.parse::<f64>().ok()).expect("a number")
+        };
+        assert!((bar(COLOURS[0]) - bar(COLOURS[1])).abs() < 0.02, "{svg}");
     }
 }
