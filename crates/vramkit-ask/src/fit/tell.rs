@@ -2,7 +2,6 @@
 
 use std::collections::BTreeSet;
 
-use vramkit::ByteSize;
 use vramkit::units::grouped;
 use vramkit_fit::{Answers, FitOptions, Runtime};
 
@@ -67,16 +66,28 @@ pub(crate) fn notes(subjects: &[Subject], answers: &Answers, memory: Option<&Mem
             notes.push("models of several engines: no longest context or options for all of them".to_owned());
         }
     }
-    if let (Some(claim), Some(memory)) = (answers.verdict.and_then(|verdict| verdict.claim), memory) {
-        notes.push(format!(
-            "vLLM takes {claim} when it starts, whatever it needs, and {} is free",
-            ByteSize::new(memory.room.free.bytes())
-        ));
-    }
+    notes.extend(memory.and_then(|memory| taken_whole(subjects, answers, memory)));
     notes.extend(memory.and_then(|memory| memory.note).map(str::to_owned));
     let mut seen = BTreeSet::new();
     notes.retain(|note| seen.insert(note.clone()));
     notes
+}
+
+/// What vLLM takes whatever it needs, where that is not free or others share the device.
+fn taken_whole(subjects: &[Subject], answers: &Answers, memory: &Memory) -> Option<String> {
+    let mut vllm = subjects.iter().filter(|subject| subject.options.runtime == Runtime::Vllm);
+    let share = memory.room.share(vllm.next()?.options.gpu_memory_utilization);
+    let claims_too_much = answers.verdict.is_some_and(|verdict| verdict.claim.is_some());
+    match (claims_too_much, subjects) {
+        (true, _) => Some(format!(
+            "vLLM takes {share} when it starts, whatever it needs, and {} is free",
+            memory.room.free
+        )),
+        (false, [_]) => None,
+        (false, _) => {
+            Some(format!("vLLM takes {share} when it starts, whatever it needs, which others cannot have"))
+        }
+    }
 }
 
 /// A micro-batch that the engine does not take as it is.
