@@ -25,6 +25,11 @@ pub enum ReadError {
     /// The file's name does not say what it holds.
     #[error("`{0}` is of no known kind: expected a name ending in .csv, .toml, .json or .onnx")]
     UnknownKind(String),
+    /// The file's name does not say what model it holds.
+    #[error(
+        "`{0}` is of no known kind of model: expected a .gguf or .safetensors file, a config.json, or a folder with one"
+    )]
+    UnknownModel(String),
     /// Something on a line is wrong.
     #[error("{file}, line {line}: {reason}")]
     At {

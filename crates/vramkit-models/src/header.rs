@@ -2,14 +2,20 @@
 //!
 //! In: a path. Out: [`ModelHeader`]; weights themselves are never read. Which reader a path goes to is decided here.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use vramkit_units::ByteSize;
 
-use crate::gguf::GgufHeader;
+use crate::error::ReadError;
+use crate::file::kind;
+use crate::gguf::{GgufHeader, shape_of};
+use crate::safetensors;
 use crate::shape::ModelShape;
 
 /// What the headers of a model's files say.
+///
+/// Of [`read`](Self::read)'s paths there are: a `.gguf` file (the first, where there are several), a folder or a
+/// `config.json` as Hugging Face has them, a `.safetensors` file.
 ///
 /// ```
 /// use vramkit_models::header::{Format, ModelHeader};
@@ -54,6 +60,115 @@ impl ModelHeader {
             gguf: None,
             weights_type: None,
             notes: Vec::new(),
+        }
+    }
+
+    /// Reads the headers of a model's files.
+    ///
+    /// A folder is read as Hugging Face's when a `config.json` is in it, else as the one GGUF model that it holds.
+    ///
+    /// # Errors
+    /// A path of no known kind; what is wrong with a file, by the key or the tensor; an architecture that is not known.
+    pub fn read(path: &Path) -> Result<Self, ReadError> {
+        if path.is_dir() {
+            return match path.join("config.json") {
+                config if config.exists() => Self::hugging_face(path, &config),
+                _ => Self::gguf(&only_gguf(path)?),
+            };
+        }
+        match kind(path).as_str() {
+            "gguf" => Self::gguf(path),
+            "json" => Self::hugging_face(&folder_of(path), path),
+            "safetensors" => Self::safetensors(path),
+            _ if is_gguf(path) => Self::gguf(path),
+            _ => match std::fs::metadata(path) {
+                Err(error) => Err(ReadError::Io { path: path.to_owned(), error }),
+                Ok(_) => Err(ReadError::UnknownModel(path.display().to_string())),
+            },
+        }
+    }
+
+    fn named(path: &Path, format: Format, shape: ModelShape) -> Self {
+        let name = path.file_stem().map_or_else(String::new, |stem| stem.to_string_lossy().into_owned());
+        Self { path: path.to_owned(), ..Self::new(name, format, shape) }
+    }
+
+    fn gguf(path: &Path) -> Result<Self, ReadError> {
+        let header = GgufHeader::read(path)?;
+        let shape = shape_of(&path.display().to_string(), &header)?;
+        Ok(Self { gguf: Some(header), ..Self::named(path, Format::Gguf, shape) })
+    }
+
+    fn hugging_face(folder: &Path, config: &Path) -> Result<Self, ReadError> {
+        let read = crate::config::read(config)?;
+        // The folder's name says which model it is; the file's is the same for all.
+        let whole = std::fs::canonicalize(folder).unwrap_or_else(|_| folder.to_owned());
+        let name = match config.file_name() {
+            Some(name) if name != "config.json" => config.file_stem(),
+            _ => whole.file_name(),
+        };
+        let name = name.map_or_else(String::new, |name| name.to_string_lossy().into_owned());
+        Ok(Self {
+            path: config.to_owned(),
+            tensors: safetensors::folder(folder)?,
+            weights_type: read.weights_type,
+            notes: read.notes,
+            ..Self::new(name, Format::HuggingFace, read.shape)
+        })
+    }
+
+    fn safetensors(path: &Path) -> Result<Self, ReadError> {
+        let config = folder_of(path).join("config.json");
+        if config.exists() {
+            let mut model = Self::hugging_face(&folder_of(path), &config)?;
+            model.tensors = Some(safetensors::file(path)?);
+            return Ok(model);
+        }
+        let mut model = Self::named(path, Format::Safetensors, ModelShape::new("", 0));
+        model.tensors = Some(safetensors::file(path)?);
+        model.notes.push("no config.json is beside it, so nothing says what its layers keep".to_owned());
+        Ok(model)
+    }
+}
+
+/// The folder that a file is in.
+fn folder_of(path: &Path) -> PathBuf {
+    match path.parent() {
+        Some(parent) if parent != Path::new("") => parent.to_owned(),
+        _ => PathBuf::from("."),
+    }
+}
+
+/// Whether a file without the ending begins as GGUF does, as ollama's blobs do.
+fn is_gguf(path: &Path) -> bool {
+    use std::io::Read;
+    let mut magic = [0; 4];
+    // Looked at before it is opened: a pipe would wait for its writer.
+    path.is_file()
+        && std::fs::File::open(path).is_ok_and(|mut file| file.read_exact(&mut magic).is_ok())
+        && &magic == b"GGUF"
+}
+
+/// The one GGUF model that a folder holds: one file, or the first of several.
+fn only_gguf(folder: &Path) -> Result<PathBuf, ReadError> {
+    let io = |error| ReadError::Io { path: folder.to_owned(), error };
+    let wrong = |reason: String| ReadError::within(&folder.display().to_string(), reason);
+    let mut found = Vec::new();
+    for entry in std::fs::read_dir(folder).map_err(io)? {
+        let path = entry.map_err(io)?.path();
+        let name = path.file_name().map_or_else(String::new, |name| name.to_string_lossy().into_owned());
+        let later_shard = name.contains("-of-") && !name.contains("-00001-of-");
+        if kind(&path) == "gguf" && !later_shard {
+            found.push(path);
+        }
+    }
+    found.sort();
+    match found.as_slice() {
+        [only] => Ok(only.clone()),
+        [] => Err(wrong("a folder without a config.json and without a .gguf file".to_owned())),
+        several => {
+            let names: Vec<_> = several.iter().map(|path| path.display().to_string()).collect();
+            Err(wrong(format!("holds several models; name one: {}", names.join(", "))))
         }
     }
 }

@@ -34,6 +34,7 @@
 
 #![forbid(unsafe_code)]
 
+mod config;
 mod data_type;
 mod demand;
 mod error;
@@ -44,7 +45,9 @@ pub mod kv;
 mod model_file;
 pub mod onnx;
 mod read;
+mod safetensors;
 pub mod shape;
+mod source;
 pub mod table;
 pub mod traffic;
 mod weights;

@@ -1,10 +1,19 @@
 //! GGUF: the header of one file, or of the files that a model is split into.
 //!
-//! In: a path. Out: [`GgufHeader`], every key and every tensor with its place, checked against the file's length before anything
-//! is believed. Never here: what the keys mean (`shape_of.rs` alone asks for any by name).
+//! In: a path. Out: [`GgufHeader`], every key and every tensor, checked against the files' lengths before anything is believed;
+//! and the shape that an architecture's keys describe. Never here: weights.
+//!
+//! ```text
+//! source (bytes) ──► read (one file) ──► split (all files) ──► header ──► shape_of
+//! ```
 
 mod header;
+mod keys;
+mod read;
+mod shape_of;
+mod split;
 mod tensor_type;
 
 pub use header::{GgufHeader, GgufTensor, GgufValue};
+pub(crate) use shape_of::shape_of;
 pub use tensor_type::TensorType;
