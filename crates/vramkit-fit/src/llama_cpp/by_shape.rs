@@ -75,6 +75,7 @@ pub(crate) fn footprint(model: &ModelHeader, options: &FitOptions) -> Result<Foo
         host: parts[1],
         overhead: options.overhead,
         kv_per_token: ByteSize::new(per_token),
+        reserved_cache: None,
         accuracy: Accuracy::default(),
         notes: vec![format!(
             "working memory is not known: the graph of `{}` is not followed",

@@ -134,6 +134,7 @@ impl<'a> Replay<'a> {
             host: parts[1],
             overhead: self.options.overhead,
             kv_per_token: ByteSize::new(per_token),
+            reserved_cache: None,
             accuracy: Accuracy { weights: Checked::Exact, kv: Checked::Exact, ..Accuracy::default() },
             notes,
         };
