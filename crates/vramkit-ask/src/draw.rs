@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 use serde_json::Value;
-use vramkit_report::{DocumentError, PlanDocument, RunDocument};
+use vramkit_report::{DocumentError, FitDocument, PlanDocument, RunDocument};
 
 /// JSON of a report; `null` for one that JSON cannot say, which no reader takes for a document.
 fn json(report: &impl Serialize) -> Value {
@@ -17,4 +17,9 @@ pub(crate) fn plan_document(report: &impl Serialize) -> Result<PlanDocument, Doc
 /// A run's.
 pub(crate) fn run_document(report: &impl Serialize) -> Result<RunDocument, DocumentError> {
     RunDocument::from_json(&json(report))
+}
+
+/// A fit's.
+pub(crate) fn fit_document(report: &impl Serialize) -> Result<FitDocument, DocumentError> {
+    FitDocument::from_json(&json(report))
 }

@@ -8,10 +8,12 @@ use std::io;
 use vramkit::device::CudaError;
 use vramkit::plan::{LifetimeError, PoolPlanError, Schedule, StartsError};
 use vramkit::pressure::LadderError;
+use vramkit_fit::{CacheTypeError, FitError};
 use vramkit_models::ReadError;
 use vramkit_occupancy::OccupancyError;
 use vramkit_replay::ReadTraceError;
 use vramkit_report::DocumentError;
+use vramkit_sets::SetsError;
 
 use crate::device::DeviceChoice;
 use crate::run::{RunError, TraceFormat};
@@ -59,6 +61,20 @@ pub enum AskError {
         #[source]
         error: CudaError,
     },
+    /// The device is here, and its driver does not say how much memory it has.
+    #[error("how much memory `{device}` has cannot be read: {reason}")]
+    NoReading {
+        /// The device.
+        device: DeviceChoice,
+        /// What its driver said.
+        reason: String,
+    },
+    /// Nothing can be said of a model under an engine.
+    #[error(transparent)]
+    Fit(#[from] FitError),
+    /// A configuration of several models is not understood, or cannot be given back.
+    #[error(transparent)]
+    Sets(#[from] SetsError),
     /// A workload cannot be run, or a run ended early.
     #[error(transparent)]
     Run(#[from] RunError),
@@ -162,4 +178,41 @@ pub enum QuestionError {
     /// Risk is to be drawn of no memory.
     #[error("a picture of risk against batch needs a capacity")]
     PictureWithoutCapacity,
+    /// Models are named beside a configuration that names them.
+    #[error("models and a configuration of several: one of the two")]
+    SetsBesideModels,
+    /// Sets are to be written, and there are none.
+    #[error("sets of models that fit need a configuration and a memory")]
+    NoSets,
+    /// None of something that must be there.
+    #[error("a {0} of 0: it must be at least 1")]
+    Zero(&'static str),
+    /// What is computed by the processor is to be in a card's memory.
+    #[error("the cpu back end computes in main memory, and {device} is a card")]
+    ProcessorOnCard {
+        /// The card.
+        device: DeviceChoice,
+    },
+    /// A part of a device's memory that is none.
+    #[error("a part of {0} of the device's memory: it must be above 0 and at most 1")]
+    Utilization(f64),
+    /// A cache type that an engine does not have.
+    #[error("{model}: {error}")]
+    CacheType {
+        /// The model.
+        model: String,
+        /// What is wrong.
+        #[source]
+        error: CacheTypeError,
+    },
+    /// More layers are to be on the device than there are.
+    #[error("{model}: {asked} layers on the device, and it has {layers} and an output")]
+    Layers {
+        /// The model.
+        model: String,
+        /// Asked for.
+        asked: u64,
+        /// That it has, the output not counted.
+        layers: u64,
+    },
 }

@@ -10,6 +10,7 @@
 //! | [`PlanQuestion`] | [`plan`] | [`PlanReport`], `vramkit.plan/1` |
 //! | [`RunQuestion`] | [`run`] | [`RunReport`], `vramkit.run/1` |
 //! | [`CapacityQuestion`] | [`capacity`] | [`CapacityReport`], `vramkit.capacity/1` |
+//! | [`FitQuestion`] | [`fit()`] | [`FitReport`], `vramkit.fit/1` |
 //! | [`ReplayQuestion`] | [`replay`] | [`ReplayReport`], `vramkit.replay/1` |
 //! | (none) | [`devices`] | [`DevicesReport`], `vramkit.devices/1` |
 //! | [`TopQuestion`] | [`top`], [`watch`] | [`Tick`], `vramkit.top/1` |
@@ -39,6 +40,7 @@ mod device;
 mod devices;
 mod draw;
 mod error;
+mod fit;
 mod listener;
 mod plan;
 mod replay;
@@ -54,6 +56,11 @@ pub use capacity::{
 pub use device::{DeviceChoice, ParseDeviceError};
 pub use devices::{DeviceReport, DevicesReport, UnavailableReport, devices};
 pub use error::{AskError, QuestionError};
+pub use fit::{
+    FitAccuracy, FitAnswer, FitChecked, FitExact, FitFigures, FitHost, FitMemory, FitMemoryReport,
+    FitModelReport, FitPromise, FitQuestion, FitReport, FitSet, FitSetsReport, FitStops, FitSuggestion,
+    FitTooLarge, FitUncovered, fit,
+};
 pub use listener::{Listener, quiet};
 pub use plan::{Placed, PlanAnswer, PlanPicture, PlanQuestion, plan};
 pub use replay::{ReplayAnswer, ReplayQuestion, replay};
@@ -67,6 +74,7 @@ pub use top::{TopAnswer, TopQuestion, top, watch};
 
 // What questions and answers are made of, from the crates that define it.
 pub use vramkit::plan::report::PlanReport;
+pub use vramkit_fit::{Backend, FitOptions, FlashAttention, GpuLayers, Runtime};
 pub use vramkit_models::kv::CacheType;
 pub use vramkit_models::traffic::CHARACTERS_A_TOKEN;
 pub use vramkit_models::{ReadError, ReadOptions};

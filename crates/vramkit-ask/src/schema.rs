@@ -3,7 +3,7 @@
 use schemars::{Schema, schema_for};
 use serde_json::Value;
 
-use crate::{CapacityReport, DevicesReport, PlanReport, ReplayReport, RunReport};
+use crate::{CapacityReport, DevicesReport, FitReport, PlanReport, ReplayReport, RunReport};
 
 /// A document that this crate, or a watcher, makes.
 ///
@@ -22,6 +22,8 @@ pub enum Document {
     Run,
     /// `vramkit.replay/1`.
     Replay,
+    /// `vramkit.fit/1`.
+    Fit,
     /// `vramkit.capacity/1`.
     Capacity,
     /// `vramkit.devices/1`.
@@ -34,8 +36,16 @@ pub enum Document {
 
 impl Document {
     /// Every document.
-    pub const ALL: &[Self] =
-        &[Self::Plan, Self::Run, Self::Replay, Self::Capacity, Self::Devices, Self::Top, Self::History];
+    pub const ALL: &[Self] = &[
+        Self::Plan,
+        Self::Run,
+        Self::Replay,
+        Self::Fit,
+        Self::Capacity,
+        Self::Devices,
+        Self::Top,
+        Self::History,
+    ];
 
     /// Its name, as in `vramkit.plan/1`.
     pub fn name(self) -> &'static str {
@@ -43,6 +53,7 @@ impl Document {
             Self::Plan => "plan",
             Self::Run => "run",
             Self::Replay => "replay",
+            Self::Fit => "fit",
             Self::Capacity => "capacity",
             Self::Devices => "devices",
             Self::Top => "top",
@@ -56,6 +67,7 @@ impl Document {
             Self::Plan => schema_for!(PlanReport),
             Self::Run => schema_for!(RunReport),
             Self::Replay => schema_for!(ReplayReport),
+            Self::Fit => schema_for!(FitReport),
             Self::Capacity => schema_for!(CapacityReport),
             Self::Devices => schema_for!(DevicesReport),
             Self::Top => schema_for!(vramkit_watch::Tick),

@@ -54,8 +54,35 @@ fn in_question(error: &QuestionError) -> String {
         QuestionError::PictureWithoutCapacity => {
             "--svg draws risk against batch: it needs a capacity".to_owned()
         }
+        QuestionError::NoSets => "--write gives a --sets file back with what fits in it: it needs that, and --memory or --device".to_owned(),
+        QuestionError::Zero(what) => match option_of(what) {
+            Some(option) => format!("{option} 0: {error}"),
+            None => error.to_string(),
+        },
+        QuestionError::ProcessorOnCard { .. } => format!("{error}: give --device host, or another --backend"),
+        QuestionError::Utilization(part) => {
+            format!("--gpu-memory-utilization {part}: above 0 and at most 1 of the device's memory")
+        }
+        QuestionError::Layers { asked, layers, .. } => {
+            format!("--gpu-layers {asked}: {error}; {} at most, or --gpu-layers all", layers.saturating_add(1))
+        }
+        QuestionError::CacheType { error: cause, .. } => format!("--cache-type {}: {error}", cause.name),
         error => error.to_string(),
     }
+}
+
+/// By which option a number is given that must not be 0.
+fn option_of(what: &str) -> Option<&'static str> {
+    let options = [
+        ("context", "--ctx"),
+        ("number of sequences", "--seqs"),
+        ("batch", "--batch"),
+        ("micro-batch", "--ubatch"),
+        ("step", "--max-num-batched-tokens"),
+        ("number of devices", "--tensor-parallel"),
+        ("memory", "--memory"),
+    ];
+    options.into_iter().find(|(name, _)| *name == what).map(|(_, option)| option)
 }
 
 fn in_reading(error: &ReadError) -> String {

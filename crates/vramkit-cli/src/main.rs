@@ -8,6 +8,8 @@ mod args;
 mod capacity_text;
 mod commands;
 mod failure;
+mod fit_sets_text;
+mod fit_text;
 mod hints;
 mod interrupt;
 mod output;
@@ -24,6 +26,7 @@ use args::{Cli, Command};
 fn main() -> ExitCode {
     let cli = Cli::parse();
     let outcome = match cli.command {
+        Command::Fit(options) => commands::fit::run(&options),
         Command::Plan(options) => commands::plan::run(&options),
         Command::Run(options) => commands::run::run(&options),
         Command::Replay(options) => commands::replay::run(&options),

@@ -5,6 +5,17 @@ use vramkit_units::ByteSize;
 use crate::options::{Backend, Runtime};
 
 /// What an engine takes of the device and of the host for one model.
+///
+/// ```
+/// use vramkit_fit::{Backend, Footprint, Runtime};
+/// use vramkit_units::ByteSize;
+///
+/// let mut footprint = Footprint::new(Runtime::Vramkit, Backend::Cpu);
+/// footprint.device.weights = Some(ByteSize::mib(12));
+/// assert_eq!(footprint.device.total(), None); // nobody said what it works in
+/// footprint.device.workspace = Some(ByteSize::mib(4));
+/// assert_eq!(footprint.device.total(), Some(ByteSize::mib(16)));
+/// ```
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub struct Footprint {
@@ -29,10 +40,46 @@ pub struct Footprint {
     pub overhead: Option<ByteSize>,
     /// Bytes of cache that one more token takes, over all layers, windows not yet full.
     pub kv_per_token: ByteSize,
+    /// The cache that the engine makes of all that is left to it, where it does (vLLM); `None` also when the device's memory is
+    /// not known.
+    pub reserved_cache: Option<ReservedCache>,
     /// How well each figure has been checked.
     pub accuracy: Accuracy,
     /// What rests on a guess, or is not covered, in sentences.
     pub notes: Vec<String>,
+}
+
+impl Footprint {
+    /// A footprint of nothing, to be filled in.
+    pub fn new(runtime: Runtime, backend: Backend) -> Self {
+        Self {
+            runtime,
+            backend,
+            context: 0,
+            sequences: 0,
+            layers: 0,
+            layers_on_device: 0,
+            device: Part::default(),
+            host: Part::default(),
+            overhead: None,
+            kv_per_token: ByteSize::ZERO,
+            reserved_cache: None,
+            accuracy: Accuracy::default(),
+            notes: Vec::new(),
+        }
+    }
+}
+
+/// A cache of all that is left to an engine.
+#[derive(Clone, Copy, Debug, PartialEq)]
+#[non_exhaustive]
+pub struct ReservedCache {
+    /// Its size.
+    pub size: ByteSize,
+    /// Tokens in it, as vLLM counts them ("GPU KV cache size").
+    pub tokens: u64,
+    /// Sequences at full length that it holds ("Maximum concurrency"); no whole number.
+    pub concurrency: f64,
 }
 
 /// What is in one place.

@@ -19,6 +19,13 @@ pub enum Runtime {
 }
 
 /// What an engine computes with.
+///
+/// ```
+/// use vramkit_fit::Backend;
+///
+/// assert_eq!("vulkan".parse(), Ok(Backend::Vulkan));
+/// assert_eq!("rocm".parse::<Backend>(), Err("`rocm` is none of cpu, vulkan, cuda, metal".to_owned()));
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Backend {
@@ -64,6 +71,15 @@ pub const VULKAN_GUARANTEED_RANGE: ByteSize = ByteSize::new(1 << 27);
 pub const VULKAN_CARD_RANGE: ByteSize = ByteSize::new((1 << 32) - 1);
 
 /// What is asked of an engine about one model.
+///
+/// ```
+/// use vramkit_fit::{Backend, FitOptions, GpuLayers, Runtime};
+///
+/// let mut options = FitOptions::new(Runtime::LlamaCpp, Backend::Vulkan);
+/// options.context = Some(8192);
+/// options.gpu_layers = GpuLayers::Last(20);
+/// # assert!(options.sequences.is_none());
+/// ```
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub struct FitOptions {

@@ -1,6 +1,6 @@
 //! The one question: what does an engine take for a model?
 
-use vramkit_models::header::ModelHeader;
+use vramkit_models::header::{Format, ModelHeader};
 use vramkit_plan::TensorLifetime;
 
 use crate::error::FitError;
@@ -17,12 +17,22 @@ pub fn footprint(model: &ModelHeader, options: &FitOptions) -> Result<Footprint,
     match options.runtime {
         Runtime::LlamaCpp => llama_cpp::footprint(model, options),
         Runtime::Vllm => vllm::footprint(model, options).map(|answer| answer.footprint),
+        // What its own engine will take is not known before it is there; graphs are planned, not looked up here.
         Runtime::Vramkit => Err(FitError::WrongFormat {
             model: model.name.clone(),
             runtime: options.runtime.to_string(),
-            format: format!("{:?}", model.format),
-            loads: "nothing yet".to_owned(),
+            format: named(model.format).to_owned(),
+            loads: "ONNX graphs".to_owned(),
         }),
+    }
+}
+
+fn named(format: Format) -> &'static str {
+    match format {
+        Format::Gguf => "GGUF",
+        Format::HuggingFace => "a Hugging Face model",
+        Format::Safetensors => "safetensors without a configuration",
+        _ => "files of this kind",
     }
 }
 

@@ -1,6 +1,7 @@
-//! The parts of the documents `vramkit.plan/1` and `vramkit.run/1` that are drawn.
+//! The parts of the documents `vramkit.plan/1`, `vramkit.run/1` and `vramkit.fit/1` that are drawn.
 //!
-//! In: JSON as the program prints it. Out: [`PlanDocument`] and [`RunDocument`], which pictures and pages are made from.
+//! In: JSON as the program prints it. Out: [`PlanDocument`], [`RunDocument`] and [`FitDocument`], which pictures and pages
+//! are made from.
 //! Fields that nothing draws are skipped, so that documents may gain some.
 
 use serde::Deserialize;
@@ -155,6 +156,61 @@ pub(crate) enum Level {
 #[derive(Clone, Copy, Debug, Deserialize)]
 pub(crate) struct Dropped {
     pub(crate) events: u64,
+}
+
+/// Whether models fit, to be drawn.
+///
+/// ```
+/// use vramkit_report::{FitDocument, fit_svg};
+///
+/// let json = serde_json::json!({
+///     "schema": "vramkit.fit/1", "fits": true, "models": [{"name": "toy"}], "decides": "weights: 6 GiB of 8 GiB",
+///     "weights_bytes": 6_u64 << 30, "kv_bytes": 1 << 30, "state_bytes": 0, "workspace_bytes": 1 << 30,
+///     "overhead_bytes": 0, "total_bytes": 8_u64 << 30, "available_bytes": 12_u64 << 30,
+///     "host": {"weights_bytes": 0, "kv_bytes": 0, "state_bytes": 0, "workspace_bytes": 9 << 20, "total_bytes": 9 << 20},
+/// });
+/// assert!(fit_svg(&FitDocument::from_json(&json)?).contains("12 GiB available"));
+/// # Ok::<(), vramkit_report::DocumentError>(())
+/// ```
+#[derive(Clone, Debug, Deserialize)]
+pub struct FitDocument {
+    pub(crate) fits: Option<bool>,
+    pub(crate) models: Vec<ModelName>,
+    #[serde(flatten)]
+    pub(crate) device: FitPlace,
+    pub(crate) overhead_bytes: Option<ByteSize>,
+    pub(crate) available_bytes: Option<ByteSize>,
+    pub(crate) host: FitPlace,
+    pub(crate) decides: Option<String>,
+}
+
+/// A model of a fit.
+#[derive(Clone, Debug, Deserialize)]
+pub(crate) struct ModelName {
+    pub(crate) name: String,
+}
+
+/// What is in one place. What nobody knows is `null`.
+#[derive(Clone, Copy, Debug, Deserialize)]
+pub(crate) struct FitPlace {
+    pub(crate) weights_bytes: Option<ByteSize>,
+    /// Of the host alone.
+    #[serde(default)]
+    pub(crate) repacked_weights_bytes: ByteSize,
+    pub(crate) kv_bytes: ByteSize,
+    pub(crate) state_bytes: ByteSize,
+    pub(crate) workspace_bytes: Option<ByteSize>,
+    pub(crate) total_bytes: Option<ByteSize>,
+}
+
+impl FitDocument {
+    /// From `vramkit.fit/1`.
+    ///
+    /// # Errors
+    /// Another document, or one that lacks what is drawn.
+    pub fn from_json(json: &Value) -> Result<Self, DocumentError> {
+        read(json, "vramkit.fit/1")
+    }
 }
 
 impl PlanDocument {

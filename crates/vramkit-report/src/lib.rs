@@ -1,9 +1,9 @@
 //! Pictures and pages of results, drawn from their JSON.
 //!
-//! In: documents as the program prints them ([`PlanDocument`] from `vramkit.plan/1`, [`RunDocument`] from `vramkit.run/1`), or
-//! a picture's own numbers ([`TracePicture`], [`RiskPicture`]). Out: text, an SVG or an HTML page that needs no other file.
-//! Never here: measuring, deciding, files; nothing of vramkit's but its units is needed, so any figure can be drawn again
-//! from what was kept of it.
+//! In: documents as the program prints them ([`PlanDocument`] from `vramkit.plan/1`, [`RunDocument`] from `vramkit.run/1`,
+//! [`FitDocument`] from `vramkit.fit/1`), or a picture's own numbers ([`TracePicture`], [`RiskPicture`]). Out: text, an SVG or
+//! an HTML page that needs no other file. Never here: measuring, deciding, files; nothing of vramkit's but its units is
+//! needed, so any figure can be drawn again from what was kept of it.
 //!
 //! ```no_run
 //! use vramkit_report::{PlanDocument, plan_svg};
@@ -19,12 +19,14 @@
 mod chart;
 mod document;
 mod draw;
+mod fit;
 mod page;
 mod plan;
 mod risk;
 mod trace;
 
-pub use document::{DocumentError, PlanDocument, RunDocument};
+pub use document::{DocumentError, FitDocument, PlanDocument, RunDocument};
+pub use fit::fit_svg;
 pub use page::{DecisionRow, run_page};
 pub use plan::plan_svg;
 pub use risk::{RiskCurve, RiskPicture, risk_svg};

@@ -6,6 +6,7 @@ use clap::{Parser, Subcommand};
 use super::capacity::CapacityOptions;
 use super::completions::CompletionsOptions;
 use super::devices::DevicesOptions;
+use super::fit::FitOptions;
 use super::plan::PlanOptions;
 use super::replay::ReplayOptions;
 use super::run::RunOptions;
@@ -32,6 +33,7 @@ const EXIT: &str = "Exit status: 0 done and the answer is yes; 1 done and the an
 
 #[derive(Debug, Subcommand)]
 pub enum Command {
+    Fit(FitOptions),
     Plan(PlanOptions),
     Run(RunOptions),
     Replay(ReplayOptions),

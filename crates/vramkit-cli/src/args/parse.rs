@@ -35,3 +35,10 @@ pub fn seconds(text: &str) -> Result<Duration, String> {
         _ => Ok(Duration::try_from_secs_f64(seconds).unwrap_or(Duration::MAX)),
     }
 }
+
+/// The size of a graph's symbolic dimension.
+pub fn dimension(text: &str) -> Result<(String, u64), String> {
+    let (name, size) = text.rsplit_once('=').ok_or("expected NAME=N, such as batch=8")?;
+    let size = size.parse().map_err(|_| format!("`{size}` is not a whole number"))?;
+    Ok((name.to_owned(), size))
+}

@@ -6,7 +6,7 @@ use std::time::Duration;
 use clap::{Args, ValueEnum};
 use vramkit::ByteSize;
 
-use super::parse::seconds;
+use super::parse::{dimension, seconds};
 use super::schedule::ScheduleArg;
 
 /// Place the tensors of one or several models in one arena
@@ -89,10 +89,4 @@ pub enum OrderArg {
 fn alignment(text: &str) -> Result<u64, String> {
     let bytes: u64 = text.parse().map_err(|_| "not a number of bytes".to_owned())?;
     if bytes.is_power_of_two() { Ok(bytes) } else { Err("not a power of two".to_owned()) }
-}
-
-fn dimension(text: &str) -> Result<(String, u64), String> {
-    let (name, size) = text.rsplit_once('=').ok_or("expected NAME=N, such as batch=8")?;
-    let size = size.parse().map_err(|_| format!("`{size}` is not a whole number"))?;
-    Ok((name.to_owned(), size))
 }

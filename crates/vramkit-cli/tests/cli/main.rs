@@ -4,6 +4,9 @@
 
 mod capacity;
 mod common;
+mod fit;
+mod fit_sets;
+mod gguf;
 mod output;
 mod plan;
 mod plan_limits;

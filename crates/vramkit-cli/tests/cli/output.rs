@@ -62,7 +62,7 @@ fn completions_help_and_devices_are_there() {
         let output = vramkit().args(["completions", shell]).output().unwrap();
         assert!(String::from_utf8(output.stdout).unwrap().contains("vramkit"));
     }
-    for command in ["plan", "run", "replay", "devices", "schema", "completions"] {
+    for command in ["fit", "plan", "run", "replay", "devices", "schema", "completions"] {
         let output = vramkit().args([command, "--help"]).output().unwrap();
         assert!(String::from_utf8(output.stdout).unwrap().contains("Examples:"), "{command}");
     }

@@ -64,7 +64,7 @@ use self::cache::Layout;
 use self::release::{Release, SizeLine};
 use self::settings::Settings;
 use self::weights::Weights;
-use crate::{Accuracy, Checked, FitError, FitOptions, Footprint, Part, Runtime};
+use crate::{Accuracy, Checked, FitError, FitOptions, Footprint, Part, ReservedCache, Runtime};
 
 /// What vLLM takes, and what it prints at its start.
 #[derive(Clone, Debug, PartialEq)]
@@ -156,6 +156,11 @@ pub fn footprint(model: &ModelHeader, options: &FitOptions) -> Result<VllmFootpr
         host: Part { weights: Some(ByteSize::ZERO), workspace: Some(ByteSize::ZERO), ..Part::default() },
         overhead: Some(outside),
         kv_per_token: ByteSize::new(layout.bytes_per_token),
+        reserved_cache: cache_bytes.zip(counted).map(|(size, (_, tokens, concurrency))| ReservedCache {
+            size,
+            tokens,
+            concurrency,
+        }),
         accuracy: accuracy(model, &weights, &settings),
         notes: notes(model, options, &settings, &weights),
     };

@@ -11,7 +11,8 @@ use vramkit_models::header::ModelHeader;
 use vramkit_models::shape::{Cache, Heads, Widths};
 
 use super::super::settings::{COMPUTE_BYTES, Settings};
-use super::{VOCABULARY_MULTIPLE, allocated, mxfp4};
+use super::common::{VOCABULARY_MULTIPLE, allocated};
+use super::mxfp4;
 
 /// What a family has beside the matrices that all have.
 struct Family {

@@ -7,6 +7,7 @@
 //! Three things come on top of what a file holds: the table of rotary positions, which vLLM counts among the weights; what its kernels
 //! want of 4-bit experts; and what PyTorch's allocator adds to a large tensor.
 
+mod common;
 mod counted;
 mod mxfp4;
 mod stored;
@@ -15,9 +16,7 @@ use vramkit_models::header::ModelHeader;
 use vramkit_models::shape::Cache;
 
 use super::settings::{COMPUTE_BYTES, Settings};
-
-/// Rows of embeddings and of the output are padded to a multiple of this before they are split.
-const VOCABULARY_MULTIPLE: u64 = 64;
+use common::has_mxfp4;
 
 /// Weights on one device, and sentences about them.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -57,17 +56,6 @@ pub(super) fn weights(model: &ModelHeader, settings: &Settings) -> Weights {
     }
 }
 
-/// What PyTorch's allocator gives for a tensor: from 10 MiB on a segment of whole 2 MiB, whose rest is the tensor's too when it
-/// is not over 1 MiB (`CUDACachingAllocator.cpp`). Qwen2.5-7B is 56 MiB larger by it.
-fn allocated(bytes: u64) -> u64 {
-    const MIB: u64 = 1 << 20;
-    if bytes < 10 * MIB {
-        return bytes;
-    }
-    let segment = bytes.div_ceil(2 * MIB).saturating_mul(2 * MIB);
-    if segment.saturating_sub(bytes) <= MIB { segment } else { bytes }
-}
-
 /// The table of sines and cosines: one row a position, half of a head's numbers each. Latent attention turns its own part only.
 fn positions(model: &ModelHeader) -> u64 {
     let width = model.shape.layers.iter().map(|layer| match layer.cache {
@@ -77,9 +65,4 @@ fn positions(model: &ModelHeader) -> u64 {
     });
     let tokens = model.shape.trained_context.unwrap_or(0);
     tokens.saturating_mul(width.max().unwrap_or(0)).saturating_mul(COMPUTE_BYTES)
-}
-
-/// Whether the configuration says that experts are stored as mxfp4.
-fn has_mxfp4(model: &ModelHeader) -> bool {
-    model.weights_type.as_deref().is_some_and(|kind| kind.to_lowercase().contains("mxfp4"))
 }

@@ -10,7 +10,7 @@
 use vramkit_models::shape::Widths;
 
 use super::super::settings::Settings;
-use super::allocated;
+use super::common::allocated;
 
 /// Numbers that share a scale of one byte.
 const BLOCK: u64 = 32;

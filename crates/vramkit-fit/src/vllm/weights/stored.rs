@@ -11,7 +11,8 @@ use std::hash::{Hash, Hasher};
 use vramkit_models::header::{ModelHeader, StoredTensor};
 
 use super::super::settings::{Settings, kv_heads};
-use super::{VOCABULARY_MULTIPLE, allocated, has_mxfp4, mxfp4};
+use super::common::{VOCABULARY_MULTIPLE, allocated, has_mxfp4};
+use super::mxfp4;
 
 /// How many ways a tensor is split.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

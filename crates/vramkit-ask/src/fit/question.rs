@@ -1,0 +1,123 @@
+//! What can be asked about fitting.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use vramkit::ByteSize;
+use vramkit_fit::{Backend, FitOptions, Runtime};
+
+use crate::device::DeviceChoice;
+use crate::error::QuestionError;
+
+/// Do these models fit on a device, one process for each, and what is the most that does?
+///
+/// ```
+/// use vramkit_ask::{FitMemory, FitQuestion, QuestionError};
+///
+/// let mut question = FitQuestion { models: vec!["model.gguf".into()], ..FitQuestion::default() };
+/// question.memory = Some(FitMemory::Size("24GiB".parse()?));
+/// question.options.context = Some(0);
+/// assert_eq!(question.check(), Err(QuestionError::Zero("context")));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Clone, Debug)]
+pub struct FitQuestion {
+    /// GGUF files (of a split model the first), folders and configurations of Hugging Face, safetensors, ONNX graphs.
+    pub models: Vec<PathBuf>,
+    /// A configuration of several models, whose own options count instead of those here: llama-swap's, llama.cpp's presets, a
+    /// Modelfile, commands, TOML. No models are named beside it.
+    pub sets: Option<PathBuf>,
+    /// A folder in which models of the configuration are looked for first.
+    pub model_folder: Option<PathBuf>,
+    /// The engine. When not given, the one that loads a model's files: llama.cpp GGUF, vLLM those of Hugging Face, vramkit
+    /// ONNX graphs.
+    pub runtime: Option<Runtime>,
+    /// What it computes with. When not given: llama.cpp Vulkan, or CUDA where the memory is a CUDA card's; vLLM CUDA; vramkit
+    /// the processor, or CUDA on a card.
+    pub backend: Option<Backend>,
+    /// The type of cached keys, by the engine's own name for it.
+    pub cache_type_k: Option<String>,
+    /// The type of cached values.
+    pub cache_type_v: Option<String>,
+    /// Everything else that changes what an engine takes. Engine, back end, cache types and the device's memory in it are
+    /// overwritten by what is said here.
+    pub options: FitOptions,
+    /// The memory; without it there is no verdict.
+    pub memory: Option<FitMemory>,
+    /// Sizes of symbolic dimensions of graphs, in elements.
+    pub dims: BTreeMap<String, u64>,
+}
+
+/// The memory that models are to fit in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum FitMemory {
+    /// So much, of which nobody holds anything.
+    Size(ByteSize),
+    /// What a device has free now, given every other process.
+    Device(DeviceChoice),
+}
+
+impl Default for FitQuestion {
+    fn default() -> Self {
+        Self {
+            models: Vec::new(),
+            sets: None,
+            model_folder: None,
+            runtime: None,
+            backend: None,
+            cache_type_k: None,
+            cache_type_v: None,
+            options: FitOptions::new(Runtime::LlamaCpp, Backend::Vulkan),
+            memory: None,
+            dims: BTreeMap::new(),
+        }
+    }
+}
+
+impl FitQuestion {
+    /// Whether it can be asked. What the models make of it is seen when they are read.
+    ///
+    /// # Errors
+    /// No models, or models beside a configuration; nothing of something that must be there (context, sequences, memory …); a part of the memory that is none.
+    pub fn check(&self) -> Result<(), QuestionError> {
+        match (self.models.is_empty(), &self.sets) {
+            (true, None) => return Err(QuestionError::NoFiles),
+            (false, Some(_)) => return Err(QuestionError::SetsBesideModels),
+            _ => {}
+        }
+        let options = &self.options;
+        let memory = match self.memory {
+            Some(FitMemory::Size(size)) => Some(size.bytes()),
+            _ => None,
+        };
+        let numbers = [
+            ("context", options.context),
+            ("number of sequences", options.sequences),
+            ("batch", options.batch),
+            ("micro-batch", options.micro_batch),
+            ("step", options.max_num_batched_tokens),
+            ("number of devices", Some(options.tensor_parallel)),
+            ("memory", memory),
+        ];
+        if let Some((what, _)) = numbers.into_iter().find(|(_, number)| *number == Some(0)) {
+            return Err(QuestionError::Zero(what));
+        }
+        let part = options.gpu_memory_utilization;
+        if !(part > 0.0 && part <= 1.0) {
+            return Err(QuestionError::Utilization(part));
+        }
+        Ok(())
+    }
+
+    /// What an engine computes with when nobody says.
+    pub(crate) fn backend_of(&self, runtime: Runtime) -> Backend {
+        let on_card = matches!(self.memory, Some(FitMemory::Device(DeviceChoice::Cuda(_))));
+        self.backend.unwrap_or(match runtime {
+            Runtime::Vllm => Backend::Cuda,
+            _ if on_card => Backend::Cuda,
+            Runtime::Vramkit => Backend::Cpu,
+            _ => Backend::Vulkan,
+        })
+    }
+}

@@ -1,0 +1,188 @@
+//! One model that is asked about: read once, and what an engine takes for it under any options.
+
+use std::path::Path;
+use std::time::Duration;
+
+use vramkit::ByteSize;
+use vramkit_fit::{Backend, Checked, FitError, FitOptions, Footprint, GpuLayers, Runtime, footprint};
+use vramkit_models::ReadOptions;
+use vramkit_models::header::{Format, ModelHeader};
+
+use super::question::{FitMemory, FitQuestion};
+use super::report::{FitFigures, FitModelReport};
+use crate::device::DeviceChoice;
+use crate::error::{AskError, QuestionError};
+use crate::listener::quiet;
+use crate::plan::{PlanQuestion, plan};
+
+/// How long a graph's arena is searched for: the first answers are there at once, and mostly cannot be beaten.
+const DEADLINE: Duration = Duration::from_millis(100);
+
+/// A model that is asked about.
+pub(crate) struct Subject {
+    pub(crate) name: String,
+    pub(crate) architecture: String,
+    pub(crate) trained_context: Option<u64>,
+    /// What is not sure about its files.
+    pub(crate) notes: Vec<String>,
+    /// Its engine and back end, with the options asked about.
+    pub(crate) options: FitOptions,
+    kind: Kind,
+}
+
+enum Kind {
+    /// What an engine takes follows from headers.
+    Header(Box<ModelHeader>),
+    /// Planned: always the same.
+    Graph(Box<Footprint>),
+}
+
+impl Subject {
+    /// Reads a model, and chooses its engine.
+    pub(crate) fn read(path: &Path, question: &FitQuestion) -> Result<Self, AskError> {
+        let is_graph = path.extension().is_some_and(|ending| ending.eq_ignore_ascii_case("onnx"));
+        if is_graph {
+            return Self::graph(path, question);
+        }
+        let header = ModelHeader::read(path)?;
+        let loads = if header.format == Format::Gguf { Runtime::LlamaCpp } else { Runtime::Vllm };
+        let options = options(&header.name, question, question.runtime.unwrap_or(loads))?;
+        Ok(Self::of(header, options))
+    }
+
+    /// Reads a model whose engine and options are known.
+    pub(crate) fn with(path: &Path, options: FitOptions) -> Result<Self, AskError> {
+        Ok(Self::of(ModelHeader::read(path)?, options))
+    }
+
+    fn of(header: ModelHeader, options: FitOptions) -> Self {
+        Self {
+            name: header.name.clone(),
+            architecture: header.shape.architecture.clone(),
+            trained_context: header.shape.trained_context,
+            notes: header.notes.clone(),
+            options,
+            kind: Kind::Header(Box::new(header)),
+        }
+    }
+
+    /// Plans a graph, which is what vramkit takes for it.
+    fn graph(path: &Path, question: &FitQuestion) -> Result<Self, AskError> {
+        let name = path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
+        let runtime = question.runtime.unwrap_or(Runtime::Vramkit);
+        let options = options(&name, question, runtime)?;
+        if runtime != Runtime::Vramkit {
+            let loads = if runtime == Runtime::LlamaCpp { "GGUF" } else { "models of Hugging Face" };
+            let (runtime, format, loads) = (runtime.to_string(), "ONNX".to_owned(), loads.to_owned());
+            return Err(FitError::WrongFormat { model: name, runtime, format, loads }.into());
+        }
+        let read = ReadOptions { dims: question.dims.clone(), ..ReadOptions::default() };
+        let plan = PlanQuestion {
+            files: vec![path.to_owned()],
+            read,
+            deadline: DEADLINE,
+            ..PlanQuestion::default()
+        };
+        let report = plan_of(&plan)?;
+        let mut footprint = Footprint::new(runtime, options.backend);
+        footprint.device.weights = Some(report.weights_bytes);
+        footprint.device.workspace = Some(report.arena_bytes);
+        footprint.accuracy.weights = Checked::Exact;
+        footprint.accuracy.workspace = Checked::Exact;
+        footprint.accuracy.kv = Checked::Exact;
+        footprint.host.weights = Some(ByteSize::ZERO);
+        footprint.host.workspace = Some(ByteSize::ZERO);
+        footprint.overhead = options.overhead;
+        match (options.overhead, options.backend) {
+            (Some(_), _) => {}
+            (None, Backend::Cpu) => {
+                footprint.overhead = Some(ByteSize::ZERO);
+                footprint.accuracy.overhead = Checked::Exact;
+            }
+            (None, backend) => footprint.notes.push(format!(
+                "what a process's context takes under {backend} is not known, and can be given"
+            )),
+        }
+        Ok(Self {
+            name,
+            architecture: "onnx".to_owned(),
+            trained_context: None,
+            notes: Vec::new(),
+            options,
+            kind: Kind::Graph(Box::new(footprint)),
+        })
+    }
+
+    /// What its engine takes for it under these options, the engine aside.
+    pub(crate) fn footprint(&self, options: &FitOptions) -> Result<Footprint, FitError> {
+        match &self.kind {
+            Kind::Header(header) => {
+                let mut options = options.clone();
+                (options.runtime, options.backend) = (self.options.runtime, self.options.backend);
+                footprint(header, &options)
+            }
+            Kind::Graph(footprint) => Ok((**footprint).clone()),
+        }
+    }
+
+    /// Whether its layers can be asked about, so many as they are.
+    pub(crate) fn check_layers(&self, footprint: &Footprint) -> Result<(), QuestionError> {
+        let most = footprint.layers.saturating_add(1);
+        match self.options.gpu_layers {
+            GpuLayers::Last(asked) if asked > most => {
+                Err(QuestionError::Layers { model: self.name.clone(), asked, layers: footprint.layers })
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Whether what it computes with has the memory that was looked at.
+    pub(crate) fn check_device(&self, memory: Option<FitMemory>) -> Result<(), QuestionError> {
+        match memory {
+            Some(FitMemory::Device(device @ DeviceChoice::Cuda(_)))
+                if self.options.backend == Backend::Cpu =>
+            {
+                Err(QuestionError::ProcessorOnCard { device })
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// What the document says of it.
+    pub(crate) fn report(&self, footprint: &Footprint) -> FitModelReport {
+        let of_layers = |number: u64| (!self.is_graph()).then_some(number);
+        FitModelReport {
+            name: self.name.clone(),
+            architecture: self.architecture.clone(),
+            layers: of_layers(footprint.layers),
+            layers_on_device: of_layers(footprint.layers_on_device),
+            context: of_layers(footprint.context),
+            sequences: of_layers(footprint.sequences),
+            runtime: footprint.runtime.to_string(),
+            backend: footprint.backend.to_string(),
+            figures: FitFigures::of(std::slice::from_ref(footprint)),
+            reserved_cache_bytes: footprint.reserved_cache.map(|cache| cache.size),
+            kv_cache_tokens: footprint.reserved_cache.map(|cache| cache.tokens),
+            maximum_concurrency: footprint.reserved_cache.map(|cache| cache.concurrency),
+        }
+    }
+
+    /// Whether it is a graph, which has no layers and no context.
+    fn is_graph(&self) -> bool {
+        matches!(self.kind, Kind::Graph(_))
+    }
+}
+
+fn plan_of(question: &PlanQuestion) -> Result<vramkit::plan::report::PlanReport, AskError> {
+    plan(question, quiet()).map(|answer| answer.report)
+}
+
+/// The options asked about, in an engine's own terms.
+fn options(model: &str, question: &FitQuestion, runtime: Runtime) -> Result<FitOptions, QuestionError> {
+    let mut options = question.options.clone();
+    (options.runtime, options.backend) = (runtime, question.backend_of(runtime));
+    let (keys, values) = (question.cache_type_k.as_deref(), question.cache_type_v.as_deref());
+    let set = options.set_cache_types(keys, values);
+    set.map_err(|error| QuestionError::CacheType { model: model.to_owned(), error })?;
+    Ok(options)
+}

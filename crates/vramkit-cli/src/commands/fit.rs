@@ -1,0 +1,57 @@
+//! `vramkit fit`.
+
+use std::io::Write as _;
+
+use vramkit_ask::{FitMemory, FitQuestion};
+
+use crate::args::{FitOptions, WriteArg};
+use crate::failure::Failure;
+use crate::fit_sets_text::describe_sets;
+use crate::fit_text::describe_fit;
+use crate::output;
+
+pub fn run(options: &FitOptions) -> Result<bool, Failure> {
+    let answer = vramkit_ask::fit(&question(options))?;
+    if let Some(path) = &options.svg {
+        let svg = answer.svg()?;
+        output::file(path, |out| out.write_all(svg.as_bytes()))?;
+    }
+    match (options.write, &answer.report.sets) {
+        (Some(WriteArg::LlamaSwap), _) => output::text(&answer.llama_swap()?)?,
+        _ if options.json => output::json(&answer.report)?,
+        (None, Some(sets)) => output::text(&describe_sets(&answer.report, sets))?,
+        (None, None) => output::text(&describe_fit(&answer.report))?,
+    }
+    Ok(answer.is_yes())
+}
+
+fn question(options: &FitOptions) -> FitQuestion {
+    let mut question = FitQuestion {
+        models: options.models.clone(),
+        sets: options.sets.clone(),
+        model_folder: options.model_dir.clone(),
+        runtime: options.runtime,
+        backend: options.backend,
+        cache_type_k: options.cache_type_k.clone().or(options.cache_type.clone()),
+        cache_type_v: options.cache_type_v.clone().or(options.cache_type.clone()),
+        memory: options.memory.map(FitMemory::Size).or(options.device.map(FitMemory::Device)),
+        dims: options.dims.iter().cloned().collect(),
+        ..FitQuestion::default()
+    };
+    let asked = &mut question.options;
+    asked.context = options.ctx;
+    asked.sequences = options.seqs;
+    asked.batch = options.batch;
+    asked.micro_batch = options.ubatch;
+    asked.flash_attention = options.flash_attn.unwrap_or_default();
+    asked.kv_unified = options.kv_unified;
+    asked.swa_full = options.swa_full;
+    asked.gpu_layers = options.gpu_layers.unwrap_or_default();
+    asked.gpu_memory_utilization = options.gpu_memory_utilization;
+    asked.max_num_batched_tokens = options.max_num_batched_tokens;
+    asked.tensor_parallel = options.tensor_parallel;
+    asked.draft_tokens = options.draft_tokens;
+    asked.overhead = options.overhead;
+    asked.largest_tensor = options.max_buffer_range;
+    question
+}
