@@ -52,8 +52,8 @@ pub(crate) fn footprint(model: &ModelHeader, options: &FitOptions) -> Result<Foo
                 (context.tokens_each, row(model, context.type_k, latent + rope + indexer)?)
             }
             Cache::Cross { heads, tokens } => (tokens, rows(model, &context, heads)?),
-            // Nothing of its own.
-            _ => (0, 0),
+            Cache::None | Cache::Shared { .. } => (0, 0),
+            _ => return Err(wrong(format!("what layer {layer} keeps is not counted for llama.cpp"))),
         };
         if matches!(kept.cache, Cache::Full(_) | Cache::Window { .. } | Cache::Latent { .. }) {
             per_token = per_token.saturating_add(row);

@@ -4,11 +4,12 @@
 //! contradicts itself or was not understood is an error that names the key.
 //!
 //! A configuration goes through these: `literals` (Python's numbers that JSON does not have), `nested` (which part describes the
-//! text model), `families` (a table: which reader, which defaults), a reader (`attention`, `latent`, `recurrent`, `hybrid`,
+//! text model), `families` (a table: which reader, which defaults), a reader (`attention`, `latent`, `compressed`, `recurrent`, `hybrid`,
 //! `linear`, `special`, `other_words`, `encoders`), `guard` (what the reader did not ask for), `drafts` and `widths`. A family is
 //! added by a line in `families.txt`; one that keeps something in a way of its own, by a reader beside the others.
 
 mod attention;
+mod compressed;
 mod drafts;
 mod encoders;
 mod families;

@@ -4,7 +4,7 @@ use crate::error::ReadError;
 use crate::shape::Layer;
 
 use super::fields::Fields;
-use super::{attention, encoders, hybrid, latent, linear, other_words, recurrent, special};
+use super::{attention, compressed, encoders, hybrid, latent, linear, other_words, recurrent, special};
 
 /// Reads what each layer keeps.
 pub(super) type Reader = fn(&Fields<'_>) -> Result<Vec<Layer>, ReadError>;
@@ -22,7 +22,7 @@ pub(super) fn named(name: &str) -> Option<Reader> {
         "typed" => attention::typed,
         "typed_windows" => attention::typed_windows,
         "cohere2_moe" => attention::cohere2_moe,
-        "compressed" => special::compressed,
+        "deepseek_v4" => compressed::deepseek_v4,
         "gemma4" => special::gemma4,
         "llama4" => special::llama4,
         "smollm3" => special::smollm3,

@@ -144,14 +144,6 @@ pub(super) fn step3p5(fields: &Fields<'_>) -> Layers {
     types.iter().take(layers).map(layer).collect()
 }
 
-/// DeepSeek-V4 keeps one entry for several tokens beside a window, and an indexer's keys in the same way.
-pub(super) fn compressed(fields: &Fields<'_>) -> Layers {
-    Err(fields.wrong(format!(
-        "{} compresses several tokens into one entry of its cache, which is not covered yet",
-        fields.family()
-    )))
-}
-
 /// GPT-Neo: lists of kinds, each repeated so many times.
 pub(super) fn gpt_neo(fields: &Fields<'_>) -> Layers {
     fields.understand(&["attention_layers"]);

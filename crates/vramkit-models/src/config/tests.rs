@@ -138,7 +138,23 @@ fn latent_attention() {
     // Switched off, as in DeepSeek-OCR.
     let off = json!({"model_type": "deepseek_vl_v2", "language_config": {"model_type": "deepseek_v2", "num_hidden_layers": 12, "hidden_size": 1280, "num_attention_heads": 10, "num_key_value_heads": 10, "use_mla": false, "kv_lora_rank": null, "qk_rope_head_dim": 0, "v_head_dim": 0}});
     assert_eq!(per_token(&off).1, 12 * 2 * 1280);
-    assert!(refused(&json!({"model_type": "deepseek_v4", "num_hidden_layers": 43})).contains("deepseek_v4"));
+}
+
+#[test]
+fn compressed_attention() {
+    // DeepSeek-V4-Flash: a window in all 43 layers; 21 have an entry for 4 tokens with an indexer's key, 20 one for 128.
+    let mut ratios = vec![0, 0];
+    ratios.extend([4, 128].into_iter().cycle().take(41));
+    ratios.push(0);
+    let flash = json!({"model_type": "deepseek_v4", "num_hidden_layers": 43, "hidden_size": 4096, "num_attention_heads": 64, "num_key_value_heads": 1, "head_dim": 512, "sliding_window": 128, "index_head_dim": 128, "compress_ratios": ratios, "num_nextn_predict_layers": 1});
+    let growing = 21 * (512 + 128) / 4 + 20 * 512 / 128;
+    assert_eq!(per_token(&flash), (growing + 43 * 512, growing));
+    assert_eq!(read_json(&flash).unwrap().shape.draft_elements(1).bounded, [(128, 512)]);
+    let mut odd = flash.clone();
+    odd["compress_ratios"][5] = json!(7);
+    assert!(refused(&odd).contains('7'));
+    odd["compress_ratios"] = json!([0, 4]);
+    assert!(refused(&odd).contains("2 entries for 43 layers"));
 }
 
 #[test]
