@@ -106,6 +106,8 @@ fn gated(fields: &Fields<'_>) -> Result<Option<u64>, ReadError> {
 
 /// Every layer keeps a window, where there is one.
 pub(super) fn one_window(fields: &Fields<'_>) -> Layers {
+    // Doge's: how many tokens are never left out of attention; all are kept.
+    fields.understand(&["keep_window_size"]);
     Ok(vec![windowed(heads(fields)?, window(fields)?); fields.layers()?])
 }
 
@@ -213,6 +215,12 @@ pub(super) fn typed(fields: &Fields<'_>) -> Layers {
         Some(types) => by_types(fields, &types, heads),
         None => Ok(all(layers, heads)),
     }
+}
+
+/// As `layer_types` says, which has to be there.
+pub(super) fn typed_only(fields: &Fields<'_>) -> Layers {
+    let types = fields.texts("layer_types")?.ok_or_else(|| fields.missing("layer_types"))?;
+    by_types(fields, &types, heads(fields)?)
 }
 
 /// As `layer_types` says; windows without them.

@@ -41,6 +41,7 @@ pub(super) struct Fields<'a> {
     at: String,
     family: &'a str,
     object: &'a Map<String, Value>,
+    whole: &'a Map<String, Value>,
     defaults: &'static str,
     asked: RefCell<BTreeSet<&'static str>>,
     understood: RefCell<Vec<&'static str>>,
@@ -61,11 +62,22 @@ impl<'a> Fields<'a> {
             at: at.into(),
             family,
             object,
+            whole: object,
             defaults,
             asked: RefCell::default(),
             understood: RefCell::default(),
             defaulted: RefCell::default(),
         }
+    }
+
+    /// The same, as a part of this whole configuration.
+    pub(super) fn part_of(self, whole: &'a Map<String, Value>) -> Self {
+        Self { whole, ..self }
+    }
+
+    /// The whole configuration that it is a part of.
+    pub(super) fn whole_configuration(&self) -> &'a Map<String, Value> {
+        self.whole
     }
 
     /// The model type whose keys these are.

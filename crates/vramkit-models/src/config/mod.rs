@@ -81,7 +81,7 @@ pub(crate) fn from_json(name: &str, text: &str) -> Result<ConfigModel, ReadError
     };
     let part = nested::text_part(name, &whole)?;
     let family = families::named(part.model_type).ok_or_else(|| families::unknown(name, part.model_type))?;
-    let fields = Fields::new(name, part.at, family.name, part.object, family.defaults);
+    let fields = Fields::new(name, part.at, family.name, part.object, family.defaults).part_of(&whole);
     let layers = (family.reader)(&fields)?;
     let draft_layers = drafts::drafts(&fields, &layers)?;
     guard::check(&fields)?;

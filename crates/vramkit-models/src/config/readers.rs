@@ -20,6 +20,7 @@ pub(super) fn named(name: &str) -> Option<Reader> {
         "interleaved" => attention::interleaved,
         "first_full" => attention::first_full,
         "typed" => attention::typed,
+        "typed_only" => attention::typed_only,
         "typed_windows" => attention::typed_windows,
         "cohere2_moe" => attention::cohere2_moe,
         "deepseek_v4" => compressed::deepseek_v4,

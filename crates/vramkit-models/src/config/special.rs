@@ -207,13 +207,23 @@ pub(super) fn mllama(fields: &Fields<'_>) -> Layers {
         // The family's code takes these where the key is absent.
         None => (3..layers as u64).step_by(5).collect(),
     };
+    let tokens = picture(fields);
     for layer in cross {
         let place = usize::try_from(layer).ok().and_then(|layer| kept.get_mut(layer));
         let place = place.ok_or_else(|| fields.wrong(format!("`{key}` names layer {layer} of {layers}")))?;
-        place.cache = Cache::Cross { heads, tokens: PICTURE };
+        place.cache = Cache::Cross { heads, tokens };
     }
     Ok(kept)
 }
 
-/// Tokens of a picture of Llama 3.2: four tiles of 560 × 560 pixels, a token for each 14 × 14 of them and one more a tile.
-const PICTURE: u64 = 4 * (40 * 40 + 1);
+/// Tokens of a picture of Llama 3.2: each tile has one for each patch and one more. As its code takes them where the
+/// configuration of pictures does not say: four tiles of 560 pixels, patches of 14.
+fn picture(fields: &Fields<'_>) -> u64 {
+    let vision = fields.whole_configuration().get("vision_config");
+    let of = |key: &str, usual: u64| {
+        let given = vision.and_then(|vision| vision.get(key)?.as_u64());
+        given.filter(|given| (1..=1 << 16).contains(given)).unwrap_or(usual)
+    };
+    let side = of("image_size", 560) / of("patch_size", 14);
+    (side * side + 1).saturating_mul(of("max_num_tiles", 4))
+}
