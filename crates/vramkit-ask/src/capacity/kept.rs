@@ -56,13 +56,17 @@ impl Kept {
         };
         let kept = shape.elements(1);
         let cross: u64 = shape.layers.iter().map(of_other_input).fold(0, u64::saturating_add);
-        let windows: u64 = kept
-            .bounded
-            .iter()
-            .map(|&(most, each)| most.saturating_mul(each))
-            .fold(cross, u64::saturating_add);
+        // A window as long as the longest text that the model takes is never full: what it keeps grows with every token.
+        let longest = shape.trained_context.unwrap_or(u64::MAX);
+        let (mut growing, mut windows) = (kept.growing_per_token, cross);
+        for &(most, each) in &kept.bounded {
+            match most >= longest {
+                true => growing = growing.saturating_add(each),
+                false => windows = windows.saturating_add(most.saturating_mul(each)),
+            }
+        }
         let state = kept.constant.saturating_sub(cross).saturating_mul(STATE_BYTES);
-        let per_token = question.cache_type.bytes_of(kept.growing_per_token);
+        let per_token = question.cache_type.bytes_of(growing);
         let windows = question.cache_type.bytes_of(windows);
         let per_sequence = windows.saturating_add(state);
         if per_token == 0 {

@@ -145,6 +145,13 @@ fn windows_and_state_are_set_aside_for_each_sequence() {
     };
     assert!(risk(largest) <= 0.01 && risk(largest + 1) > 0.01, "{largest}");
     assert_eq!(json(&ask(""), 0)["batch"], largest);
+    // A window that no text fills sets nothing aside.
+    written(
+        r#"{"model_type": "mistral", "num_hidden_layers": 32, "num_attention_heads": 32, "num_key_value_heads": 8,
+            "hidden_size": 4096, "sliding_window": 32768, "max_position_embeddings": 32768}"#,
+    );
+    let found = json(&ask("--batch 40"), 0);
+    assert_eq!((&found["kv_bytes_per_token"], found.get("kv_bytes_per_sequence")), (&131_072.into(), None));
     // A sequence of a recurrent model takes the same whatever its length.
     written(
         r#"{"model_type": "mamba", "num_hidden_layers": 24, "hidden_size": 768, "state_size": 16, "conv_kernel": 4, "expand": 2}"#,
