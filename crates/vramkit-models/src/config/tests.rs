@@ -124,6 +124,13 @@ fn shared_caches() {
 }
 
 #[test]
+fn a_window_that_is_said_twice() {
+    let gemma = |size: u64| with("gemma2", json!({"sliding_window": 4096, "sliding_window_size": size}));
+    assert_eq!(kept(&gemma(4096)).bounded[0].0, 4096);
+    assert!(read_json(&gemma(512)).unwrap_err().to_string().contains("sliding_window_size"));
+}
+
+#[test]
 fn latent_attention() {
     let deepseek = |model_type: &str| json!({"model_type": model_type, "num_hidden_layers": 61, "hidden_size": 7168, "num_attention_heads": 128, "num_key_value_heads": 128, "kv_lora_rank": 512, "qk_rope_head_dim": 64, "num_nextn_predict_layers": 1});
     assert_eq!(per_token(&deepseek("deepseek_v3")).1, 61 * 576);
@@ -134,6 +141,9 @@ fn latent_attention() {
     let mut shared = deepseek("glm_moe_dsa");
     shared["indexer_types"] =
         json!(Vec::from_iter((0..61).map(|i| if i % 2 == 0 { "full" } else { "shared" })));
+    assert_eq!(per_token(&shared).1, 61 * 576 + 31 * 128);
+    // How the indexer rotates its keys changes nothing that is kept (GLM 5).
+    shared["indexer_rope_interleave"] = json!(true);
     assert_eq!(per_token(&shared).1, 61 * 576 + 31 * 128);
     // Switched off, as in DeepSeek-OCR.
     let off = json!({"model_type": "deepseek_vl_v2", "language_config": {"model_type": "deepseek_v2", "num_hidden_layers": 12, "hidden_size": 1280, "num_attention_heads": 10, "num_key_value_heads": 10, "use_mla": false, "kv_lora_rank": null, "qk_rope_head_dim": 0, "v_head_dim": 0}});
