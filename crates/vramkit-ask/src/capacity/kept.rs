@@ -59,8 +59,16 @@ impl Kept {
         // A window as long as the longest text that the model takes is never full: what it keeps grows with every token.
         let longest = shape.trained_context.unwrap_or(u64::MAX);
         let (mut growing, mut windows) = (kept.growing_per_token, cross);
+        // Where every layer has a window, tokens are all that a sequence keeps: then none is taken to be full.
+        let never_full = growing == 0 && !kept.bounded.is_empty();
+        if never_full {
+            notes.push(
+                "every layer looks back a window, and sequences are counted as if they never passed it: longer ones take less"
+                    .to_owned(),
+            );
+        }
         for &(most, each) in &kept.bounded {
-            match most >= longest {
+            match never_full || most >= longest {
                 true => growing = growing.saturating_add(each),
                 false => windows = windows.saturating_add(most.saturating_mul(each)),
             }
