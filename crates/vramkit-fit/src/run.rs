@@ -4,10 +4,9 @@ use vramkit_models::header::{Format, ModelHeader};
 use vramkit_plan::TensorLifetime;
 
 use crate::error::FitError;
-use crate::footprint::{Checked, Footprint};
+use crate::footprint::Footprint;
 use crate::llama_cpp;
-use crate::options::{Backend, FitOptions, Runtime};
-use crate::overhead;
+use crate::options::{FitOptions, Runtime};
 use crate::vllm;
 
 /// What an engine takes for a model.
@@ -15,7 +14,7 @@ use crate::vllm;
 /// # Errors
 /// Options out of their range, headers that contradict themselves or lack what the engine needs, files that it does not load.
 pub fn footprint(model: &ModelHeader, options: &FitOptions) -> Result<Footprint, FitError> {
-    let footprint = match options.runtime {
+    match options.runtime {
         Runtime::LlamaCpp => llama_cpp::footprint(model, options),
         Runtime::Vllm => vllm::footprint(model, options).map(|answer| answer.footprint),
         // What its own engine will take is not known before it is there; graphs are planned, not looked up here.
@@ -25,25 +24,7 @@ pub fn footprint(model: &ModelHeader, options: &FitOptions) -> Result<Footprint,
             format: named(model.format).to_owned(),
             loads: "ONNX graphs".to_owned(),
         }),
-    };
-    footprint.map(|footprint| with_overhead(footprint, options))
-}
-
-/// What a process takes beside a model, where its engine's own figures say nothing of it.
-fn with_overhead(mut footprint: Footprint, options: &FitOptions) -> Footprint {
-    match (options.overhead, footprint.overhead) {
-        (Some(given), _) => {
-            footprint.overhead = Some(given);
-            footprint.accuracy.overhead = Checked::No;
-        }
-        (None, None) => {
-            footprint.overhead = Some(overhead::measured(footprint.backend));
-            let exact = footprint.backend == Backend::Cpu;
-            footprint.accuracy.overhead = if exact { Checked::Exact } else { Checked::No };
-        }
-        (None, Some(_)) => {}
     }
-    footprint
 }
 
 fn named(format: Format) -> &'static str {

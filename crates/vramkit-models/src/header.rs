@@ -4,13 +4,12 @@
 
 use std::path::{Path, PathBuf};
 
-use vramkit_units::ByteSize;
-
 use crate::error::ReadError;
 use crate::file::kind;
 use crate::gguf::{GgufHeader, shape_of};
 use crate::safetensors;
 use crate::shape::ModelShape;
+pub use crate::stored::StoredTensor;
 
 /// What the headers of a model's files say.
 ///
@@ -173,13 +172,6 @@ fn only_gguf(folder: &Path) -> Result<PathBuf, ReadError> {
     }
 }
 
-impl StoredTensor {
-    /// A stored tensor.
-    pub fn new(name: impl Into<String>, dims: Vec<u64>, kind: &'static str, size: ByteSize) -> Self {
-        Self { name: name.into(), dims, kind, size }
-    }
-}
-
 /// A kind of model files.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
@@ -190,26 +182,4 @@ pub enum Format {
     HuggingFace,
     /// Safetensors alone, whose shape nothing says.
     Safetensors,
-}
-
-/// A tensor that a file stores.
-///
-/// ```
-/// use vramkit_models::header::StoredTensor;
-/// use vramkit_units::ByteSize;
-///
-/// let tensor = StoredTensor::new("lm_head.weight", vec![32_000, 4096], "BF16", ByteSize::mib(250));
-/// assert_eq!(tensor.dims, [32_000, 4096]);
-/// ```
-#[derive(Clone, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct StoredTensor {
-    /// Its name in the file.
-    pub name: String,
-    /// Its dimensions, the fastest-running first as in GGUF, or last as in safetensors: in the file's order.
-    pub dims: Vec<u64>,
-    /// The type of its numbers, as the format names it (`q4_K`, `BF16`).
-    pub kind: &'static str,
-    /// Bytes that it takes in the file.
-    pub size: ByteSize,
 }

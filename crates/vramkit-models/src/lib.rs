@@ -48,6 +48,7 @@ mod read;
 mod safetensors;
 pub mod shape;
 mod source;
+mod stored;
 pub mod table;
 pub mod traffic;
 mod weights;

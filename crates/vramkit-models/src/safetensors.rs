@@ -13,8 +13,8 @@ use vramkit_units::ByteSize;
 
 use crate::error::ReadError;
 use crate::file::whole;
-use crate::header::StoredTensor;
 use crate::source::Source;
+use crate::stored::StoredTensor;
 
 /// Longest header, bytes (the format's limit).
 const HEADER: u64 = 100_000_000;

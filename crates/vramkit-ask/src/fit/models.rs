@@ -1,6 +1,8 @@
 //! Models on one device, a process each: read them, look how much memory there is, ask what engines take, answer.
 
-use vramkit_fit::{Answers, FitError, FitOptions, Footprint, Limits, Most, Runtime, StoppedBy, answer};
+use vramkit_fit::{
+    Answers, FitError, FitOptions, Footprint, Limits, Most, Runtime, StoppedBy, VULKAN_CARD_RANGE, answer,
+};
 
 use super::answer::FitAnswer;
 use super::memory::{Memory, memory};
@@ -36,13 +38,14 @@ pub(crate) fn fit_models(question: &FitQuestion) -> Result<FitAnswer, AskError> 
 }
 
 /// The options asked about, under the engine that all models have; under vramkit's, which has no further options, where they
-/// have several.
+/// have several. Whoever names a memory means a card, and cards bind more at once than the standard guarantees.
 fn common(subjects: &[Subject], memory: Option<&Memory>) -> FitOptions {
     let mut options = subjects[0].options.clone();
     if subjects.iter().any(|subject| subject.options.runtime != options.runtime) {
         options.runtime = Runtime::Vramkit;
     }
     options.device_memory = memory.map(|memory| memory.room.total);
+    options.largest_tensor = options.largest_tensor.or(memory.map(|_| VULKAN_CARD_RANGE));
     options
 }
 

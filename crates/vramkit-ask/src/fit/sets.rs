@@ -7,7 +7,7 @@
 use std::path::{Path, PathBuf};
 
 use vramkit::ByteSize;
-use vramkit_fit::{Footprint, Need, Room, Runtime};
+use vramkit_fit::{Footprint, Need, Room, Runtime, VULKAN_CARD_RANGE};
 use vramkit_sets::{
     Entry, MaximalSets, Promise, Reading, SetsFile, check_promises, maximal_sets, read_sets_with,
 };
@@ -73,6 +73,7 @@ fn sized<'a>(question: &FitQuestion, entry: &'a Entry, room: Option<Room>) -> Re
     options.backend = question.backend_of(options.runtime);
     options.device_memory = room.map(|room| room.total);
     options.overhead = question.options.overhead;
+    options.largest_tensor = question.options.largest_tensor.or(Some(VULKAN_CARD_RANGE));
     let subject = Subject::with(path, options).map_err(|error| error.to_string())?;
     let footprint = subject.footprint(&subject.options).map_err(|error| error.to_string())?;
     Ok(Sized { entry, subject, footprint })

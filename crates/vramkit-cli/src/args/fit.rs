@@ -89,6 +89,10 @@ pub struct FitOptions {
     /// What a process's context of the driver takes on the device [default: as measured for the back end]
     #[arg(long, value_name = "SIZE")]
     pub overhead: Option<ByteSize>,
+    /// Most bytes that Vulkan binds at a time (maxStorageBufferRange) [default: 4 GiB, as cards have, with --memory or
+    /// --device; else the 128 MiB that every device has]
+    #[arg(long, value_name = "SIZE")]
+    pub max_buffer_range: Option<ByteSize>,
     /// Size of a graph's symbolic dimension; repeat for several
     #[arg(long = "dim", value_name = "NAME=N", value_parser = dimension)]
     pub dims: Vec<(String, u64)>,

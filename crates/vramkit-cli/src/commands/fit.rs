@@ -52,5 +52,6 @@ fn question(options: &FitOptions) -> FitQuestion {
     asked.tensor_parallel = options.tensor_parallel;
     asked.draft_tokens = options.draft_tokens;
     asked.overhead = options.overhead;
+    asked.largest_tensor = options.max_buffer_range;
     question
 }

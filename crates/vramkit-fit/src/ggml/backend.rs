@@ -110,6 +110,22 @@ fn vulkan_writes(kind: TensorType) -> bool {
     WRITTEN.contains(&kind.name())
 }
 
+/// Bytes of the largest copy in 16-bit numbers that CUDA's kernels make of what a matrix of 16-bit numbers is multiplied with
+/// (`ggml_cuda_op_mul_mat_cublas`): it is in a pool of their own, beside the buffer of a step.
+pub(crate) fn cuda_copies(graph: &Graph, nodes: impl Iterator<Item = TensorId>) -> u64 {
+    let copied = |id: TensorId| {
+        let node = graph.get(id);
+        let (a, b) = match (node.op, node.sources()) {
+            (Op::MulMat, &[a, b, ..]) => (graph.get(a), graph.get(b)),
+            _ => return 0,
+        };
+        // Of a few tokens no copy is made.
+        let is_copied = a.kind == TensorType::F16 && b.kind == TensorType::F32 && b.ne[1] > 8;
+        if is_copied { b.elements().saturating_mul(2) } else { 0 }
+    };
+    nodes.map(copied).max().unwrap_or(0)
+}
+
 /// What `ggml-cuda.cu` has kernels for, of what the graphs here are made of, on a card with tensor cores.
 fn cuda_supports(graph: &Graph, node: &Tensor) -> bool {
     let source = |at: usize| node.sources().get(at).map(|&source| graph.get(source));

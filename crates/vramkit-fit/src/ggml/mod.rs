@@ -18,7 +18,7 @@ mod tensor;
 mod vulkan_order;
 
 pub(crate) use allocate::{Allocation, allocate};
-pub(crate) use backend::{Backend, DeviceKind};
+pub(crate) use backend::{Backend, DeviceKind, cuda_copies};
 pub(crate) use graph::Graph;
 pub(crate) use schedule::schedule;
 pub(crate) use tensor::{Glu, Op, Place, TensorId, Unary};

@@ -13,6 +13,7 @@ use crate::llama_cpp::context::Context;
 use crate::llama_cpp::weights::Weights;
 use crate::llama_cpp::workspace::backends;
 use crate::options::FitOptions;
+use crate::overhead;
 
 /// A footprint without working memory.
 pub(crate) fn footprint(model: &ModelHeader, options: &FitOptions) -> Result<Footprint, FitError> {
@@ -73,10 +74,10 @@ pub(crate) fn footprint(model: &ModelHeader, options: &FitOptions) -> Result<Foo
         layers_on_device,
         device: parts[0],
         host: parts[1],
-        overhead: options.overhead,
+        overhead: Some(overhead::of(options, 0)),
         kv_per_token: ByteSize::new(per_token),
         reserved_cache: None,
-        accuracy: Accuracy::default(),
+        accuracy: Accuracy { overhead: overhead::checked(options), ..Accuracy::default() },
         notes: vec![format!(
             "working memory is not known: the graph of `{}` is not followed",
             shape.architecture

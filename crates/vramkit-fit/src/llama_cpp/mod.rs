@@ -36,8 +36,9 @@ use crate::llama_cpp::cache::Caches;
 use crate::llama_cpp::context::Context;
 use crate::llama_cpp::hyper::{Hyper, Keys};
 use crate::llama_cpp::weights::Weights;
-use crate::llama_cpp::workspace::{backends, device_attends, workspace};
+use crate::llama_cpp::workspace::{Working, backends, device_attends, workspace};
 use crate::options::FitOptions;
+use crate::overhead;
 
 pub(crate) fn footprint(model: &ModelHeader, options: &FitOptions) -> Result<Footprint, FitError> {
     match known(model) {
@@ -120,7 +121,7 @@ impl<'a> Replay<'a> {
         self.place_weights(&mut parts, &mut notes)?;
         let per_token = self.place_caches(&mut parts)?;
         self.place_draft(&mut parts, &mut notes)?;
-        let allocation = self.workspace(&mut notes)?;
+        let Working { allocation, beside } = self.workspace(&mut notes)?;
         parts[0].workspace = Some(ByteSize::new(allocation.buffers[0]));
         parts[1].workspace = Some(ByteSize::new(allocation.buffers.get(1).copied().unwrap_or(0)));
         let footprint = Footprint {
@@ -132,10 +133,15 @@ impl<'a> Replay<'a> {
             layers_on_device: self.weights.layers_on_device() as u64,
             device: parts[0],
             host: parts[1],
-            overhead: self.options.overhead,
+            overhead: Some(overhead::of(self.options, beside)),
             kv_per_token: ByteSize::new(per_token),
             reserved_cache: None,
-            accuracy: Accuracy { weights: Checked::Exact, kv: Checked::Exact, ..Accuracy::default() },
+            accuracy: Accuracy {
+                weights: Checked::Exact,
+                kv: Checked::Exact,
+                overhead: overhead::checked(self.options),
+                ..Accuracy::default()
+            },
             notes,
         };
         Ok((footprint, allocation))
@@ -191,7 +197,7 @@ impl<'a> Replay<'a> {
         Ok(())
     }
 
-    fn workspace(&self, notes: &mut Vec<String>) -> Result<Allocation, FitError> {
+    fn workspace(&self, notes: &mut Vec<String>) -> Result<Working, FitError> {
         let build = if self.backends.len() == 1 { Build::B11549 } else { Build::V0_5_0 };
         let parts = |context| Parts {
             build,

@@ -1,6 +1,6 @@
 //! Working memory: the graph of the largest step, given to the back ends of a process and allocated as ggml does it.
 
-use crate::ggml::{Allocation, Backend, DeviceKind, Graph, Op, TensorId, allocate, schedule};
+use crate::ggml::{Allocation, Backend, DeviceKind, Graph, Op, TensorId, allocate, cuda_copies, schedule};
 use crate::llama_cpp::builder::{Builder, Parts};
 use crate::options::{self, FitOptions};
 
@@ -59,13 +59,29 @@ pub(crate) fn device_attends(parts: Parts<'_>, build: Build) -> Result<bool, Str
     Ok(attentions.filter(|&id| is_on_device(id)).all(|id| device.supports(&graph, id)))
 }
 
+/// What a step takes.
+pub(crate) struct Working {
+    /// Of each back end's buffer.
+    pub allocation: Allocation,
+    /// Bytes that the device's kernels take beside its buffer, where they take much.
+    pub beside: u64,
+}
+
 /// The largest step's memory on each back end.
 ///
 /// # Errors
 /// What contradicts itself in the header.
-pub(crate) fn workspace(parts: Parts<'_>, build: Build) -> Result<Allocation, String> {
+pub(crate) fn workspace(parts: Parts<'_>, build: Build) -> Result<Working, String> {
     let tokens = parts.context.step_tokens();
     let mut graph = graph(parts, build, tokens, parts.context.outputs.min(tokens))?;
     let scheduled = schedule(&mut graph, parts.backends);
-    Ok(allocate(&graph, &scheduled.leaves, &scheduled.nodes, parts.backends))
+    let beside = match parts.backends[0].kind {
+        DeviceKind::Cuda => {
+            let on_device = scheduled.nodes.iter().filter(|&&(_, backend)| backend == 0);
+            cuda_copies(&graph, on_device.map(|&(id, _)| id))
+        }
+        _ => 0,
+    };
+    let allocation = allocate(&graph, &scheduled.leaves, &scheduled.nodes, parts.backends);
+    Ok(Working { allocation, beside })
 }

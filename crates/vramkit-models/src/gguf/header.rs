@@ -1,10 +1,8 @@
 //! The header itself.
 
 use std::collections::BTreeMap;
-use std::path::Path;
 
-use crate::error::ReadError;
-use crate::gguf::{TensorType, split};
+use crate::gguf::TensorType;
 
 /// What a GGUF header says, of all files of a split model together.
 ///
@@ -61,15 +59,6 @@ pub struct GgufTensor {
 }
 
 impl GgufHeader {
-    /// Reads the header of a model from its only file, or from the first of several and the others beside it.
-    ///
-    /// # Errors
-    /// No GGUF of version 2 or 3, little-endian; a file cut short; a count, length, offset or type that cannot be; a tensor
-    /// outside the file or over another; one of several files missing. What is wrong is named, with its number.
-    pub fn read(path: &Path) -> Result<Self, ReadError> {
-        split::header(path)
-    }
-
     /// A whole number of the architecture: `integer("block_count")` is the value of `llama.block_count` in a llama file.
     pub fn integer(&self, key: &str) -> Option<i128> {
         match self.metadata.get(&format!("{}.{key}", self.architecture))? {

@@ -351,12 +351,12 @@ fn layers(keys: Keys<'_>, kind: Kind, common: &Common) -> Result<Vec<Layer>, Rea
                 }
             };
             let mut layers = windows(keys, common, span, pattern)?;
-            for at in own..layers.len() {
-                let back = if matches!(layers[at].cache, Cache::Window { .. }) { 2 } else { 1 };
-                let layer = own.checked_sub(back).ok_or_else(|| {
+            for layer in layers.iter_mut().skip(own) {
+                let back = if matches!(layer.cache, Cache::Window { .. }) { 2 } else { 1 };
+                let shared = own.checked_sub(back).ok_or_else(|| {
                     keys.wrong(format!("layers from {own} on share the cache of layers that are not there"))
                 })?;
-                layers[at].cache = Cache::Shared { layer };
+                layer.cache = Cache::Shared { layer: shared };
             }
             layers
         }

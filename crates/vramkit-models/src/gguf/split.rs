@@ -10,8 +10,19 @@ use crate::gguf::{GgufHeader, GgufValue};
 /// Most files of one model.
 const FILES: i128 = 10_000;
 
+impl GgufHeader {
+    /// Reads the header of a model from its only file, or from the first of several and the others beside it.
+    ///
+    /// # Errors
+    /// No GGUF of version 2 or 3, little-endian; a file cut short; a count, length, offset or type that cannot be; a tensor
+    /// outside the file or over another; one of several files missing. What is wrong is named, with its number.
+    pub fn read(path: &Path) -> Result<Self, ReadError> {
+        header(path)
+    }
+}
+
 /// Reads a model from its only or first file.
-pub(super) fn header(path: &Path) -> Result<GgufHeader, ReadError> {
+fn header(path: &Path) -> Result<GgufHeader, ReadError> {
     let FilePart { metadata, mut tensors } = read(path)?;
     let wrong = |reason: String| ReadError::within(&path.display().to_string(), reason);
     let number = |key: &str| match metadata.get(key) {

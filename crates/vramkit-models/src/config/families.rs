@@ -1,0 +1,83 @@
+//! Which families are known, and how each is read.
+//!
+//! In: a `model_type`. Out: its [`Family`] from the table in `families.txt`, or an error with the nearest that are known. Never
+//! here: what a reader does.
+
+use crate::error::ReadError;
+
+use super::readers::{self, Reader};
+
+/// One line for each family: its name, its reader, its defaults.
+const TABLE: &str = include_str!("families.txt");
+
+/// A family of models whose configurations have the same keys.
+#[derive(Clone, Copy)]
+pub(super) struct Family {
+    /// Its `model_type`.
+    pub name: &'static str,
+    /// What reads its layers.
+    pub reader: Reader,
+    /// What its code takes where a key is absent: `key=number`, apart by spaces.
+    pub defaults: &'static str,
+}
+
+fn lines() -> impl Iterator<Item = (&'static str, &'static str, &'static str)> {
+    TABLE.lines().filter(|line| !line.starts_with('#')).filter_map(|line| {
+        let (name, rest) = line.split_once(' ')?;
+        let (reader, defaults) = rest.split_once(' ').unwrap_or((rest, ""));
+        Some((name, reader, defaults))
+    })
+}
+
+/// The family of this `model_type`.
+pub(super) fn named(name: &str) -> Option<Family> {
+    let (name, reader, defaults) = lines().find(|&(known, ..)| known == name)?;
+    Some(Family { name, reader: readers::named(reader)?, defaults })
+}
+
+/// A `model_type` that is not known, with the nearest that are.
+pub(super) fn unknown(file: &str, name: &str) -> ReadError {
+    let shown: String = name.chars().take(64).collect();
+    let lower = shown.to_lowercase();
+    let mut known: Vec<_> = lines()
+        .map(|(known, ..)| (strsim::damerau_levenshtein(&lower, &known.to_lowercase()), known))
+        .collect();
+    known.sort_unstable();
+    let nearest: Vec<_> = known.iter().take(5).map(|(_, name)| *name).collect();
+    let count = known.len();
+    ReadError::within(
+        file,
+        format!(
+            "the model_type `{shown}` is not known, and no other is taken for it; of the {count} that are known the nearest are {}",
+            nearest.join(", ")
+        ),
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    #[test]
+    fn every_line_is_whole() {
+        let mut names = BTreeSet::new();
+        for (name, reader, defaults) in lines() {
+            assert!(names.insert(name), "{name} is there twice");
+            assert!(readers::named(reader).is_some(), "{name}: no reader {reader}");
+            for entry in defaults.split(' ').filter(|entry| !entry.is_empty()) {
+                let number = entry.split_once('=').and_then(|(_, number)| number.parse::<u64>().ok());
+                assert!(number.is_some(), "{name}: {entry}");
+            }
+        }
+        assert!(names.len() > 200, "{}", names.len());
+    }
+
+    #[test]
+    fn the_nearest_are_named() {
+        let error = unknown("config.json", "gemma33").to_string();
+        assert!(error.contains("`gemma33`") && error.contains("gemma"), "{error}");
+        assert!(named("gemma33").is_none());
+    }
+}

@@ -1,0 +1,1 @@
+//! What is kept, family by family, and what is refused.
