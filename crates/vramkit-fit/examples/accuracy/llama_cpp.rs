@@ -54,7 +54,10 @@ fn add(errors: &mut Errors, probe: &Probe, file: &Path) -> Option<String> {
         }
     };
     for quantity in [Quantity::Weights, Quantity::Cache, Quantity::Workspace] {
-        let of_it = compared.iter().filter(|each| each.measured.quantity == quantity);
+        let of_it = compared.iter().filter(|each| match each.measured.quantity {
+            Quantity::Rearranged => quantity == Quantity::Weights,
+            other => other == quantity,
+        });
         errors.of.entry(quantity).or_default().push(of_it.map(|each| each.error()).fold(0.0, f64::max));
     }
     let wrong: Vec<_> = compared.iter().filter(|each| each.error() > 0.0).collect();

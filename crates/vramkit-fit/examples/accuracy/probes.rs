@@ -19,8 +19,10 @@ const MIB: f64 = 1_048_576.0;
 /// What is compared.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Quantity {
-    /// Weights, those that are kept rearranged among them.
+    /// Weights.
     Weights,
+    /// Weights that are kept rearranged for the processor.
+    Rearranged,
     /// Keys, values and states.
     Cache,
     /// Working memory.
@@ -99,7 +101,8 @@ pub fn written(model: &SparseModel, scratch: &Path) -> Result<ModelHeader, Strin
 
 fn bytes(part: &Part, quantity: Quantity) -> f64 {
     let sum = match quantity {
-        Quantity::Weights => part.weights.unwrap_or_default().bytes() + part.rearranged_weights.bytes(),
+        Quantity::Weights => part.weights.unwrap_or_default().bytes(),
+        Quantity::Rearranged => part.rearranged_weights.bytes(),
         Quantity::Cache => part.kv.bytes() + part.state.bytes(),
         Quantity::Workspace => part.workspace.unwrap_or_default().bytes(),
     };
@@ -179,26 +182,54 @@ pub fn own() -> Vec<Probe> {
 }
 
 fn exact(table: &str, backend: Backend, text: &str) -> Vec<Probe> {
-    let of = |row: &Row| {
-        let place = |on_device, weights: &[&str], cache: &str, workspace: &str| {
-            let columns = [
-                (Quantity::Weights, weights),
-                (Quantity::Cache, &[cache]),
-                (Quantity::Workspace, &[workspace]),
-            ];
-            columns.map(|(quantity, names)| {
-                let bytes = names.iter().filter_map(|name| row.number(name)).sum();
-                Measured { quantity, on_device, bytes, printed_to: 0.0 }
-            })
+    let mut probes = all(table, backend, text, |row| {
+        let of = |quantity, on_device, column| Measured {
+            quantity,
+            on_device,
+            bytes: row.number(column).unwrap_or(0.0),
+            printed_to: 0.0,
         };
         if backend == Backend::Cpu {
-            return place(true, &["weights"], "cache", "workspace").to_vec();
+            return vec![
+                of(Quantity::Weights, true, "weights"),
+                of(Quantity::Cache, true, "cache"),
+                of(Quantity::Workspace, true, "workspace"),
+            ];
         }
-        let device = place(true, &["device_weights"], "device_cache", "device_workspace");
-        let host = place(false, &["host_weights", "host_rearranged"], "host_cache", "host_workspace");
-        [device, host].concat()
-    };
-    all(table, backend, text, of)
+        vec![
+            of(Quantity::Weights, true, "device_weights"),
+            of(Quantity::Cache, true, "device_cache"),
+            of(Quantity::Workspace, true, "device_workspace"),
+            of(Quantity::Weights, false, "host_weights"),
+            of(Quantity::Rearranged, false, "host_rearranged"),
+            of(Quantity::Cache, false, "host_cache"),
+            of(Quantity::Workspace, false, "host_workspace"),
+        ]
+    });
+    probes.iter_mut().for_each(without_padding);
+    probes
+}
+
+/// Buffers round each tensor up to the back end's alignment, which is counted as no weight: exactly known where all tensors are in
+/// one buffer, and else less than the alignment of each tensor.
+fn without_padding(probe: &mut Probe) {
+    let tensors = probe.model.file().tensors;
+    let all = |alignment: u64| ((alignment - 1) * (tensors.len() as u64 + 1)) as f64;
+    let backend = probe.options.backend;
+    let weights = |each: &&mut Measured| [Quantity::Weights, Quantity::Rearranged].contains(&each.quantity);
+    for measured in probe.measured.iter_mut().filter(weights) {
+        match (backend, measured.on_device) {
+            (Backend::Cpu, _) => {
+                let padding =
+                    tensors.iter().map(|tensor| tensor.bytes().next_multiple_of(32) - tensor.bytes());
+                measured.bytes -= padding.sum::<u64>() as f64;
+            }
+            (Backend::Cuda, true) => measured.printed_to = all(128),
+            (Backend::Vulkan, true) => measured.printed_to = all(16),
+            (Backend::Vulkan, false) => measured.printed_to = all(64),
+            _ => measured.printed_to = all(32),
+        }
+    }
 }
 
 /// The tables `oracle.csv` and `oracle_vulkan.csv` of a folder, as llama.cpp prints.
