@@ -9,6 +9,8 @@
 #![allow(clippy::print_stdout, clippy::print_stderr)]
 
 mod llama_cpp;
+mod logs;
+mod planned;
 mod probes;
 mod vllm;
 mod vllm_models;
@@ -44,5 +46,6 @@ fn of_llama_cpp(oracles: Option<&Path>) -> Result<(), String> {
         let title = "### Dry runs of llama.cpp, as it prints them";
         llama_cpp::print(title, &probes::printed(folder)?).map_err(system)?;
     }
-    Ok(())
+    logs::print()?;
+    planned::print()
 }
