@@ -21,6 +21,7 @@
 #![forbid(unsafe_code)]
 
 mod device;
+pub mod gguf;
 mod models;
 mod programs;
 mod random;

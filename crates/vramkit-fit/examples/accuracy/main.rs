@@ -1,21 +1,51 @@
 //! How well the predictions of this crate agree with what engines print, as tables.
 //!
-//! `cargo run -p vramkit-fit --example accuracy -- vllm`
+//! ```text
+//! cargo run --release -p vramkit-fit --example accuracy                      llama.cpp: dry runs, logs, planned arenas
+//! cargo run --release -p vramkit-fit --example accuracy -- --oracles DIR     and the dry runs of that folder
+//! cargo run --release -p vramkit-fit --example accuracy -- vllm              vLLM: logs
+//! ```
 
 #![allow(clippy::print_stdout, clippy::print_stderr)]
 
+mod llama_cpp;
+mod logs;
+mod planned;
+mod probes;
 mod vllm;
 mod vllm_models;
 
+use std::path::Path;
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    match std::env::args().nth(1).as_deref() {
-        Some("vllm") => vllm::print(),
-        other => {
-            eprintln!("no table {}; there is: vllm", other.unwrap_or("named"));
-            return ExitCode::from(2);
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    let done = match arguments[..] {
+        [] => of_llama_cpp(None),
+        ["--oracles", folder] => of_llama_cpp(Some(Path::new(folder))),
+        ["vllm"] => {
+            vllm::print();
+            Ok(())
+        }
+        _ => Err("there is: nothing, `--oracles DIR`, or `vllm`".to_owned()),
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(reason) => {
+            eprintln!("error: {reason}");
+            ExitCode::FAILURE
         }
     }
-    ExitCode::SUCCESS
+}
+
+fn of_llama_cpp(oracles: Option<&Path>) -> Result<(), String> {
+    let system = |error: std::io::Error| error.to_string();
+    llama_cpp::print("### Dry runs of llama.cpp, to the byte", &probes::own()).map_err(system)?;
+    if let Some(folder) = oracles {
+        let title = "### Dry runs of llama.cpp, as it prints them";
+        llama_cpp::print(title, &probes::printed(folder)?).map_err(system)?;
+    }
+    logs::print()?;
+    planned::print()
 }

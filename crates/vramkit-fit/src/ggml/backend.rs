@@ -38,6 +38,16 @@ impl Backend {
         }
     }
 
+    /// A size as it is granted.
+    pub fn granted(&self, bytes: u64) -> u64 {
+        bytes.div_ceil(self.alignment).saturating_mul(self.alignment)
+    }
+
+    /// Bytes that are granted behind the last row of a weight or a cache.
+    pub fn tail(&self, kind: TensorType, columns: u64) -> u64 {
+        if self.kind == DeviceKind::Cuda { cuda_tail(kind, columns) } else { 0 }
+    }
+
     /// Whether it would rather copy weights from main memory than leave the work to the processor.
     pub fn takes_over(&self, node: &Tensor) -> bool {
         let rows = match node.op {
@@ -178,10 +188,8 @@ fn cuda_attends(graph: &Graph, node: &Tensor) -> bool {
     has_size && CACHED.contains(&k.kind.name()) && CACHED.contains(&v.kind.name())
 }
 
-/// CUDA pads rows of quantised numbers to whole tiles, so that kernels need not look where a row ends, and keeps copies of the
-/// cache in 16-bit numbers behind the result of an attention whose kernel reads nothing else.
+/// CUDA keeps copies of the cache in 16-bit numbers behind the result of an attention whose kernel reads nothing else.
 fn cuda_size(graph: &Graph, tensor: &Tensor) -> u64 {
-    const TILE: u64 = 512;
     let bytes = tensor.bytes();
     if let (Op::FlashAttention, [_, k, v, ..]) = (tensor.op, tensor.sources()) {
         let (k, v) = (graph.get(*k), graph.get(*v));
@@ -195,13 +203,17 @@ fn cuda_size(graph: &Graph, tensor: &Tensor) -> u64 {
         let with_keys = copy(bytes, k);
         return if is_same { with_keys } else { copy(with_keys, v) };
     }
-    let over = tensor.ne[0] % TILE;
-    if is_quantised(tensor.kind) && over != 0 {
-        let missing = TILE - over;
-        let padding = (missing / tensor.kind.block_elements()).saturating_mul(tensor.kind.block_bytes());
-        return bytes.saturating_add(padding);
+    bytes.saturating_add(cuda_tail(tensor.kind, tensor.ne[0]))
+}
+
+/// CUDA fills up the last row of quantised numbers to whole tiles, so that kernels need not look where it ends.
+fn cuda_tail(kind: TensorType, columns: u64) -> u64 {
+    const TILE: u64 = 512;
+    let over = columns % TILE;
+    if !is_quantised(kind) || over == 0 {
+        return 0;
     }
-    bytes
+    ((TILE - over) / kind.block_elements()).saturating_mul(kind.block_bytes())
 }
 
 fn scans_second_generation(states: &Tensor) -> bool {

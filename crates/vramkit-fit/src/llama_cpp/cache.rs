@@ -3,6 +3,7 @@
 use vramkit_models::gguf::TensorType;
 
 use crate::error::FitError;
+use crate::ggml::Backend;
 use crate::llama_cpp::context::Context;
 use crate::llama_cpp::hyper::Hyper;
 
@@ -118,8 +119,14 @@ impl Caches {
         }
     }
 
-    /// Bytes of keys and values of a layer, and of its states.
-    pub fn bytes(&self, model: &str, layer: usize, context: &Context) -> Result<(u64, u64), FitError> {
+    /// Bytes of keys and values of a layer, and of its states, as its back end grants them.
+    pub fn bytes(
+        &self,
+        model: &str,
+        layer: usize,
+        context: &Context,
+        backend: &Backend,
+    ) -> Result<(u64, u64), FitError> {
         let cache = self.layers[layer];
         let row = |kind: TensorType, numbers: u64| {
             kind.row_bytes(numbers).ok_or_else(|| FitError::Option {
@@ -132,9 +139,14 @@ impl Caches {
             })
         };
         let cells = cache.cells.saturating_mul(context.streams());
-        let rows = row(context.type_k, cache.keys)?.saturating_add(row(context.type_v, cache.values)?);
+        let tensor = |kind: TensorType, numbers: u64| {
+            let bytes = row(kind, numbers)?.saturating_mul(cells);
+            let tail = if bytes > 0 { backend.tail(kind, numbers) } else { 0 };
+            Ok::<_, FitError>(backend.granted(bytes.saturating_add(tail)))
+        };
+        let kept = tensor(context.type_k, cache.keys)?.saturating_add(tensor(context.type_v, cache.values)?);
         let states = cache.convolution.saturating_add(cache.recurrent).saturating_mul(4);
-        Ok((rows.saturating_mul(cells), states.saturating_mul(self.states)))
+        Ok((kept, states.saturating_mul(self.states)))
     }
 
     /// Bytes that one more token takes in a layer.

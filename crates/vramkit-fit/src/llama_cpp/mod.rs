@@ -174,8 +174,10 @@ impl<'a> Replay<'a> {
     fn place_caches(&self, parts: &mut [Part; 2]) -> Result<u64, FitError> {
         let mut per_token = 0u64;
         for layer in 0..self.hyper.layers.len() {
-            let (kv, state) = self.caches.bytes(self.keys.model, layer, &self.context)?;
-            let part = &mut parts[usize::from(self.weights.layer_backend(layer) > 0)];
+            let backend = usize::from(self.weights.layer_backend(layer));
+            let (kv, state) =
+                self.caches.bytes(self.keys.model, layer, &self.context, &self.backends[backend])?;
+            let part = &mut parts[usize::from(backend > 0)];
             part.kv = ByteSize::new(part.kv.bytes().saturating_add(kv));
             part.state = ByteSize::new(part.state.bytes().saturating_add(state));
             per_token = per_token.saturating_add(self.caches.bytes_per_token(layer, &self.context));

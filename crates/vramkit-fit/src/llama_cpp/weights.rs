@@ -176,14 +176,16 @@ impl<'a> Weights<'a> {
     pub fn sizes(&self, model: &str) -> Result<WeightSizes, FitError> {
         let mut sizes = WeightSizes::default();
         let mut too_large = 0;
-        let mut add = |buffer: Buffer, bytes: u64| {
+        let mut add = |buffer: Buffer, tensor: &GgufTensor| {
+            let on_device = self.device.filter(|_| buffer == Buffer::Device);
+            let tail = on_device.map_or(0, |device| device.tail(tensor.kind, tensor.dims[0]));
             let sum = match buffer {
                 Buffer::Device => &mut sizes.device,
                 Buffer::Main if self.device.is_none() => &mut sizes.device,
                 Buffer::Shared | Buffer::Main => &mut sizes.main,
                 Buffer::Rearranged => &mut sizes.rearranged,
             };
-            *sum = sum.saturating_add(bytes);
+            *sum = sum.saturating_add(tensor.bytes).saturating_add(tail);
         };
         for tensor in self.by_name.values() {
             let name = tensor.name.as_str();
@@ -203,24 +205,24 @@ impl<'a> Weights<'a> {
                     let buffer = self.buffer_of(name, Some(layer));
                     let is_away = buffer != Buffer::Device && self.layer_backend(layer) == 0;
                     too_large += usize::from(is_away && !self.is_lacking(name) && self.device.is_some());
-                    add(buffer, tensor.bytes);
+                    add(buffer, tensor);
                 }
                 // What tells rotations their frequencies is wanted by every layer, on each back end that has one.
                 None if name.starts_with("rope_f") => {
                     let has =
                         |backend: u8| (0..self.computed).any(|layer| self.layer_backend(layer) == backend);
                     if self.device.is_some() && has(0) {
-                        add(Buffer::Device, tensor.bytes);
+                        add(Buffer::Device, tensor);
                     }
                     if has(self.processor) {
-                        add(Buffer::Main, tensor.bytes);
+                        add(Buffer::Main, tensor);
                     }
                 }
-                None => add(self.buffer_of(name, None), tensor.bytes),
+                None => add(self.buffer_of(name, None), tensor),
             }
         }
         if let (Some(buffer), Some(embeddings)) = (self.second_embeddings(), self.get("token_embd.weight")) {
-            add(buffer, embeddings.bytes);
+            add(buffer, embeddings);
         }
         let wants_output = self.device.is_some() && self.layer_backend(self.layers) == 0;
         let output = if self.by_name.contains_key("output.weight") {
