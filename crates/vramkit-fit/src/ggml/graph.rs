@@ -7,6 +7,14 @@ use vramkit_models::gguf::TensorType;
 
 use crate::ggml::tensor::{Op, Place, Tensor, TensorId};
 
+/// A contradiction.
+#[derive(Clone, Debug)]
+pub(crate) struct Fault {
+    pub what: String,
+    /// Between these.
+    operands: Vec<TensorId>,
+}
+
 /// A graph in the making.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Graph {
@@ -19,7 +27,7 @@ pub(crate) struct Graph {
     visited: Vec<bool>,
     /// How often a tensor is a source.
     pub uses: Vec<u32>,
-    fault: Option<String>,
+    fault: Option<Fault>,
 }
 
 impl Graph {
@@ -55,14 +63,33 @@ impl Graph {
 
     /// Keeps the first contradiction.
     pub fn check(&mut self, holds: bool, fault: impl FnOnce() -> String) {
+        self.check_of(&[], holds, fault);
+    }
+
+    /// Keeps the first contradiction, which is between these.
+    pub fn check_of(&mut self, operands: &[TensorId], holds: bool, fault: impl FnOnce() -> String) {
         if !holds && self.fault.is_none() {
-            self.fault = Some(fault());
+            self.fault = Some(Fault { what: fault(), operands: operands.to_vec() });
         }
     }
 
     /// What is contradictory in it.
-    pub fn fault(&self) -> Option<&str> {
-        self.fault.as_deref()
+    pub fn fault(&self) -> Option<&Fault> {
+        self.fault.as_ref()
+    }
+
+    /// The nearest weight that a fault's operands are, or are made of.
+    pub fn weight_at(&self, fault: &Fault) -> Option<TensorId> {
+        let mut next = fault.operands.clone();
+        // A few steps back are in the same layer; further ones say nothing.
+        for _ in 0..4 {
+            let is_weight = |&&id: &&TensorId| self.get(id).place.is_some_and(|place| place.weight);
+            if let Some(&found) = next.iter().find(is_weight) {
+                return Some(found);
+            }
+            next = next.iter().flat_map(|&id| self.get(id).sources().iter().copied()).collect();
+        }
+        None
     }
 
     /// Puts a tensor, and all that it needs, behind what is computed already. Sources come in their order, depth first.

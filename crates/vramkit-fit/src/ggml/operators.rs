@@ -28,9 +28,9 @@ impl Graph {
 
     /// Each element of `b` is used so often that it fills `a`.
     fn repeats(&mut self, a: TensorId, b: TensorId, what: &str) {
-        let (a, b) = (self.get(a).ne, self.get(b).ne);
-        let fits = a.iter().zip(&b).all(|(&a, &b)| if b == 0 { a == 0 } else { a % b == 0 });
-        self.check(fits, || format!("{what} of {a:?} and {b:?} numbers"));
+        let (left, right) = (self.get(a).ne, self.get(b).ne);
+        let fits = left.iter().zip(&right).all(|(&a, &b)| if b == 0 { a == 0 } else { a % b == 0 });
+        self.check_of(&[b, a], fits, || format!("{what} of {left:?} and {right:?} numbers"));
     }
 
     fn binary(&mut self, op: Op, a: TensorId, b: TensorId, what: &str) -> TensorId {
@@ -81,7 +81,7 @@ impl Graph {
     pub fn glu_split(&mut self, glu: Glu, a: TensorId, b: TensorId) -> TensorId {
         let same = self.get(a).ne == self.get(b).ne;
         let (left, right) = (self.get(a).ne, self.get(b).ne);
-        self.check(same, || format!("a gated unit of {left:?} and {right:?} numbers"));
+        self.check_of(&[a, b], same, || format!("a gated unit of {left:?} and {right:?} numbers"));
         self.like(a, Op::Glu(glu), &[a, b])
     }
 
@@ -101,14 +101,16 @@ impl Graph {
         let (left, right) = (self.get(a).ne, self.get(b).ne);
         let fits = left[0] == right[0]
             && (2..4).all(|at| if left[at] == 0 { right[at] == 0 } else { right[at] % left[at] == 0 });
-        self.check(fits, || format!("a matrix of {left:?} times one of {right:?} numbers"));
+        self.check_of(&[a, b], fits, || format!("a matrix of {left:?} times one of {right:?} numbers"));
         self.made(TensorType::F32, [left[1], right[1], right[2], right[3]], Op::MulMat, &[a, b])
     }
 
     /// The same with a matrix chosen for each row.
     pub fn mul_mat_id(&mut self, matrices: TensorId, b: TensorId, ids: TensorId) -> TensorId {
         let (left, right, chosen) = (self.get(matrices).ne, self.get(b).ne, self.get(ids).ne);
-        self.check(left[0] == right[0], || format!("matrices of {left:?} times rows of {right:?} numbers"));
+        self.check_of(&[matrices, b], left[0] == right[0], || {
+            format!("matrices of {left:?} times rows of {right:?} numbers")
+        });
         self.made(TensorType::F32, [left[1], chosen[0], right[2], 1], Op::MulMatId, &[matrices, b, ids])
     }
 
@@ -150,7 +152,7 @@ impl Graph {
     /// Writes rows of `b` into `a` where `rows` says: the result looks at `a`.
     pub fn set_rows(&mut self, a: TensorId, b: TensorId, rows: TensorId) -> TensorId {
         let (into, from) = (self.get(a).ne, self.get(b).ne);
-        self.check(into[0] == from[0], || format!("rows of {from:?} into rows of {into:?} numbers"));
+        self.check_of(&[b], into[0] == from[0], || format!("rows of {from:?} into rows of {into:?} numbers"));
         let target = self.get(a);
         let mut tensor = Tensor::new(target.kind, target.ne, Op::SetRows);
         tensor.view_of = Some(target.view_of.unwrap_or(a));
@@ -205,7 +207,7 @@ impl Graph {
     /// The places of the largest `k` of each row.
     pub fn top_k(&mut self, a: TensorId, k: u64) -> TensorId {
         let ne = self.get(a).ne;
-        self.check(k <= ne[0], || format!("the largest {k} of {} numbers", ne[0]));
+        self.check_of(&[a], k <= ne[0], || format!("the largest {k} of {} numbers", ne[0]));
         let sorted = self.made(TensorType::I32, ne, Op::ArgSort, &[a]);
         let nb = self.get(sorted).nb;
         self.look(sorted, [k, ne[1], ne[2], ne[3]], nb, Op::View)
@@ -231,7 +233,7 @@ impl Graph {
     pub fn reshape(&mut self, a: TensorId, ne: [u64; 4]) -> TensorId {
         let (before, whole) = (self.get(a).ne, self.get(a).elements());
         let after = ne.iter().fold(1u64, |product, &n| product.saturating_mul(n));
-        self.check(whole == after, || format!("{before:?} numbers in the shape {ne:?}"));
+        self.check_of(&[a], whole == after, || format!("{before:?} numbers in the shape {ne:?}"));
         let nb = Tensor::new(self.get(a).kind, ne, Op::None).nb;
         self.look(a, ne, nb, Op::Reshape)
     }

@@ -63,6 +63,17 @@ impl<'a> Builder<'a> {
     }
 
     /// A weight, where the file has it.
+    /// What is contradictory in the graph, by the tensor of the file that it is at.
+    pub fn fault(&self) -> Option<String> {
+        let fault = self.graph.fault()?;
+        let weight = self.graph.weight_at(fault);
+        let name = self.weights.iter().find(|&(_, &id)| Some(id) == weight);
+        Some(match name {
+            Some((name, _)) => format!("tensor `{name}`: {}", fault.what),
+            None => fault.what.clone(),
+        })
+    }
+
     fn weight_named(&mut self, name: String, buffer: Buffer) -> Option<TensorId> {
         if let Some(&id) = self.weights.get(&name) {
             return Some(id);

@@ -11,6 +11,7 @@
 //! many tokens as the micro-batch has, with the whole cache in view; so one graph decides. An architecture whose graph is not
 //! known gets weights and caches from its shape (`by_shape.rs`).
 
+mod accuracy;
 mod arch;
 mod attention;
 mod builder;
@@ -28,7 +29,7 @@ use vramkit_plan::TensorLifetime;
 use vramkit_units::ByteSize;
 
 use crate::error::FitError;
-use crate::footprint::{Accuracy, Checked, Footprint, Part};
+use crate::footprint::{Accuracy, Footprint, Part};
 use crate::ggml::{Allocation, Backend};
 use crate::llama_cpp::arch::Architecture;
 use crate::llama_cpp::builder::{Build, Parts};
@@ -136,15 +137,18 @@ impl<'a> Replay<'a> {
             overhead: Some(overhead::of(self.options, beside)),
             kv_per_token: ByteSize::new(per_token),
             reserved_cache: None,
-            accuracy: Accuracy {
-                weights: Checked::Exact,
-                kv: Checked::Exact,
-                overhead: overhead::checked(self.options),
-                ..Accuracy::default()
-            },
+            accuracy: Accuracy { overhead: overhead::checked(self.options), ..self.accuracy() },
             notes,
         };
         Ok((footprint, allocation))
+    }
+
+    fn accuracy(&self) -> Accuracy {
+        // Nobody has printed what a context for drafts takes.
+        if self.context.drafts > 0 {
+            return Accuracy::default();
+        }
+        accuracy::checked(self.architecture.name, self.options.backend)
     }
 
     fn place_weights(&self, parts: &mut [Part; 2], notes: &mut Vec<String>) -> Result<(), FitError> {

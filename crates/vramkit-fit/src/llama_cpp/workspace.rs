@@ -37,8 +37,8 @@ pub(crate) fn backends(options: &FitOptions) -> Vec<Backend> {
 fn graph(parts: Parts<'_>, build: Build, tokens: u64, outputs: u64) -> Result<Graph, String> {
     let mut builder = Builder::new(parts, tokens, outputs);
     build(&mut builder);
-    match builder.graph.fault() {
-        Some(fault) => Err(fault.to_owned()),
+    match builder.fault() {
+        Some(fault) => Err(fault),
         None => Ok(builder.graph),
     }
 }
