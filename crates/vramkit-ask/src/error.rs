@@ -5,6 +5,7 @@
 
 use std::io;
 
+use vramkit::ByteSize;
 use vramkit::device::CudaError;
 use vramkit::plan::{LifetimeError, PoolPlanError, Schedule, StartsError};
 use vramkit::pressure::LadderError;
@@ -151,6 +152,17 @@ pub enum QuestionError {
         risk: f64,
         /// The memory, tokens.
         capacity_tokens: f64,
+    },
+    /// The model's sequences take the same whatever their length.
+    #[error(
+        "nothing that this model keeps grows with every token: a sequence takes {per_sequence} at most{}",
+        fit.map_or_else(String::new, |fit| format!(", so {fit} always fit"))
+    )]
+    NothingGrows {
+        /// What a sequence takes, its windows full.
+        per_sequence: ByteSize,
+        /// Sequences that the memory has room for; `None` where it is not given in bytes.
+        fit: Option<u64>,
     },
     /// Memory in bytes, and nobody knows what a token takes.
     #[error(

@@ -75,9 +75,8 @@ pub use top::{TopAnswer, TopQuestion, top, watch};
 // What questions and answers are made of, from the crates that define it.
 pub use vramkit::plan::report::PlanReport;
 pub use vramkit_fit::{Backend, FitOptions, FlashAttention, GpuLayers, Runtime};
-pub use vramkit_models::kv::CacheType;
 pub use vramkit_models::traffic::CHARACTERS_A_TOKEN;
-pub use vramkit_models::{ReadError, ReadOptions};
+pub use vramkit_models::{CacheType, ReadError, ReadOptions};
 pub use vramkit_occupancy::OccupancyReport;
 pub use vramkit_replay::{PolicyName, ReplayReport};
 pub use vramkit_watch::Tick;

@@ -47,6 +47,9 @@ pub fn describe_capacity(options: &CapacityOptions, report: &CapacityReport) -> 
         if let Some(bytes) = occupancy.kv_bytes_per_token {
             let _ = write!(text, " of {} each", ByteSize::new(bytes));
         }
+        if let Some(bytes) = report.kv_bytes_per_sequence {
+            let _ = write!(text, ", beside {} for each sequence", ByteSize::new(bytes));
+        }
         text.push('\n');
     }
     if let (Some(p), Some(low), Some(high)) =

@@ -211,6 +211,9 @@ fn refused(file: &SparseFile) -> String {
 fn contradictory_headers_are_refused_by_key_or_tensor() {
     let llama = SparseModel::llama_3_1_8b();
     let experts = SparseModel::qwen3_30b_a3b();
+    let mut file = SparseModel::gpt_oss_20b().file();
+    file.keys.retain(|(key, _)| !key.contains("expert_count") && !key.contains("expert_used_count"));
+    let no_experts = refused(&file);
     for (said, named) in [
         (with(&llama, "attention.head_count", 0), "head"),
         (with(&llama, "attention.head_count", 1 << 60), "head"),
@@ -227,6 +230,9 @@ fn contradictory_headers_are_refused_by_key_or_tensor() {
         (with(&experts, "expert_used_count", 0), "expert"),
         (with(&experts, "expert_used_count", 129), "expert"),
         (with(&experts, "expert_count", 0), "expert"),
+        (with(&experts, "expert_count", 1025), "1025 experts"),
+        (with(&experts, "expert_count", 1 << 60), "expert_count"),
+        (no_experts, "expert_count"),
     ] {
         assert!(said.contains(named), "`{named}` is not named: `{said}`");
     }

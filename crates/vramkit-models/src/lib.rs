@@ -1,7 +1,7 @@
 //! Reads files into a memory demand: how many bytes of weights, and which tensors live when.
 //!
 //! In: paths, and what the user says about files ([`ReadOptions`]). Out: a [`Demand`] (models with lifetimes and
-//! [`Weights`], settings, a schedule), the shape of a KV cache, or the lengths of requests. Never here: memory for a
+//! [`Weights`], settings, a schedule), what a model keeps of a sequence, or the lengths of requests. Never here: memory for a
 //! model, a device, a decision.
 //!
 //! ```text
@@ -9,8 +9,8 @@
 //! .csv ───► table ───────────────────────► lifetimes ──┼──► Demand ──► vramkit_plan
 //! .toml, .json ──► workload (inline, or naming files) ──┘
 //!
-//! config.json, .gguf ──► kv: bytes of cache for a token ─┐
-//! .csv, .jsonl, .json ─► traffic: lengths of requests ───┴─► vramkit-occupancy
+//! config.json, .gguf, .safetensors ──► header: what each layer keeps ─► vramkit-fit
+//! .csv, .jsonl, .json ───────────────► traffic: lengths of requests ──► vramkit-occupancy
 //! ```
 //!
 //! Files are hostile until read: every length and offset is checked, and what is wrong is an error that names
@@ -34,6 +34,7 @@
 
 #![forbid(unsafe_code)]
 
+mod cache_type;
 mod config;
 mod data_type;
 mod demand;
@@ -41,7 +42,6 @@ mod error;
 mod file;
 pub mod gguf;
 pub mod header;
-pub mod kv;
 mod model_file;
 pub mod onnx;
 mod read;
@@ -54,6 +54,7 @@ pub mod traffic;
 mod weights;
 pub mod workload;
 
+pub use cache_type::CacheType;
 pub use data_type::DataType;
 pub use demand::{ALIGNMENT, Demand, ReadOptions, Settings};
 pub use error::ReadError;

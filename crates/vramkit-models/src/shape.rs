@@ -109,6 +109,17 @@ pub enum Cache {
         /// Numbers of the indexer's key; 0 without one.
         indexer: u64,
     },
+    /// One entry for each so many tokens, beside a window of whole tokens (DeepSeek-V4's compressed attention).
+    Compressed {
+        /// Tokens of an entry.
+        every: u64,
+        /// Numbers of an entry, and of a token in the window: a key that is its own value.
+        vector: u64,
+        /// Numbers of the indexer's key, one an entry; 0 without one.
+        indexer: u64,
+        /// Tokens of the window.
+        window: u64,
+    },
     /// What another layer keeps; nothing of its own.
     Shared {
         /// The layer, counted from 0.
@@ -192,7 +203,7 @@ impl ModelShape {
     }
 
     /// Numbers that its layers keep of a sequence, on each of so many devices that share the heads by tensor parallelism.
-    /// Heads are split, at least one each; a latent vector is on every device whole; state is split.
+    /// Heads are split, at least one each; a latent vector or a compressed entry is on every device whole; state is split.
     pub fn elements(&self, devices: u64) -> Kept {
         Self::sum(&self.layers, devices.max(1))
     }
@@ -214,6 +225,13 @@ impl ModelShape {
                 Cache::Latent { latent, rope, indexer } => {
                     let vector = latent.saturating_add(rope).saturating_add(indexer);
                     kept.growing_per_token = kept.growing_per_token.saturating_add(vector);
+                }
+                Cache::Compressed { every, vector, indexer, window } => {
+                    let entry = vector.saturating_add(indexer);
+                    kept.growing_per_token =
+                        kept.growing_per_token.saturating_add(entry.div_ceil(every.max(1)));
+                    let each = bounded.entry(window).or_default();
+                    *each = each.saturating_add(vector);
                 }
                 Cache::Window { heads, tokens } => {
                     let each = bounded.entry(tokens).or_default();

@@ -1,4 +1,4 @@
-//! Logs of lengths and shapes of KV caches: what real files look like, and what hostile ones do.
+//! Logs of lengths: what real files look like, and what hostile ones do.
 
 #![allow(clippy::unwrap_used)]
 
@@ -6,7 +6,6 @@ use std::fs;
 use std::path::PathBuf;
 
 use proptest::prelude::*;
-use vramkit_models::kv::{CacheType, KvShape, read_kv_shape};
 use vramkit_models::traffic::{BadRows, LoggedRequest, Traffic, read_traffic};
 
 struct Folder(tempfile::TempDir);
@@ -112,126 +111,7 @@ fn a_row_that_is_no_request_is_named() {
     assert_eq!((kept.requests.len(), kept.left_out), (1, 1));
 }
 
-fn shape(config: &str) -> Result<u64, String> {
-    let folder = Folder::new();
-    let read = read_kv_shape(&folder.file("config.json", config)).map_err(|error| error.to_string())?;
-    Ok(read.bytes_per_token("f16".parse().unwrap()))
-}
-
-#[test]
-fn configurations_of_real_models() {
-    // Llama 3.1 8B: 32 layers, 8 KV heads of 128 numbers, 128 KiB a token.
-    let llama = r#"{"num_hidden_layers": 32, "num_attention_heads": 32, "num_key_value_heads": 8, "hidden_size": 4096}"#;
-    assert_eq!(shape(llama), Ok(131_072));
-    // Qwen2.5 7B: 28 layers, 4 KV heads, 56 KiB.
-    let qwen = r#"{"num_hidden_layers": 28, "num_attention_heads": 28, "num_key_value_heads": 4, "hidden_size": 3584}"#;
-    assert_eq!(shape(qwen), Ok(57_344));
-    // A head's size of its own, and a model of pictures too.
-    let inside = r#"{"text_config": {"num_hidden_layers": 26, "num_attention_heads": 4, "num_key_value_heads": 1, "head_dim": 256}}"#;
-    assert_eq!(shape(inside), Ok(26_624));
-    assert_eq!(shape(r#"{"n_layer": 12, "n_head": 12, "n_embd": 768}"#), Ok(36_864));
-    // DeepSeek V2: 27 layers of one vector of 512 + 64 numbers.
-    let latent = r#"{"num_hidden_layers": 27, "num_attention_heads": 16, "kv_lora_rank": 512, "qk_rope_head_dim": 64}"#;
-    assert_eq!(shape(latent), Ok(31_104));
-    for (broken, say) in [
-        ("{}", "num_hidden_layers"),
-        (r#"{"num_hidden_layers": 2, "num_attention_heads": 0, "hidden_size": 8}"#, "no shape"),
-        (
-            r#"{"num_hidden_layers": 18446744073709551615, "num_attention_heads": 8, "head_dim": 128}"#,
-            "no shape",
-        ),
-        ("[", "no JSON"),
-    ] {
-        assert!(shape(broken).unwrap_err().contains(say), "{broken}");
-    }
-    assert!("q9".parse::<CacheType>().unwrap_err().contains("q8_0"));
-    assert!(KvShape::new(0, 1, 1).is_err() && KvShape::new(u64::MAX, 8, 8).is_err());
-}
-
-/// A GGUF header with these entries: a key, a kind, the value's bytes.
-fn gguf(entries: &[(&str, u32, Vec<u8>)]) -> Vec<u8> {
-    let mut bytes = b"GGUF".to_vec();
-    bytes.extend(3u32.to_le_bytes());
-    bytes.extend(0u64.to_le_bytes());
-    bytes.extend((entries.len() as u64).to_le_bytes());
-    for (key, kind, value) in entries {
-        bytes.extend((key.len() as u64).to_le_bytes());
-        bytes.extend(key.as_bytes());
-        bytes.extend(kind.to_le_bytes());
-        bytes.extend(value);
-    }
-    bytes
-}
-
-fn text(value: &str) -> Vec<u8> {
-    [(value.len() as u64).to_le_bytes().as_slice(), value.as_bytes()].concat()
-}
-
-fn number(value: u32) -> Vec<u8> {
-    value.to_le_bytes().to_vec()
-}
-
-fn array(kind: u32, count: u64, items: Vec<u8>) -> Vec<u8> {
-    [kind.to_le_bytes().as_slice(), &count.to_le_bytes(), &items].concat()
-}
-
-fn llama() -> Vec<(&'static str, u32, Vec<u8>)> {
-    vec![
-        ("general.name", 8, text("a model")),
-        ("tokenizer.ggml.tokens", 9, array(8, 3, [text("a"), text(""), text("ccc")].concat())),
-        ("tokenizer.ggml.scores", 9, array(6, 3, vec![0; 12])),
-        ("general.architecture", 8, text("llama")),
-        ("llama.block_count", 4, number(32)),
-        ("llama.embedding_length", 4, number(4096)),
-        ("llama.attention.head_count", 4, number(32)),
-        ("llama.attention.head_count_kv", 4, number(8)),
-        ("llama.rope.freq_base", 6, 1f32.to_le_bytes().to_vec()),
-    ]
-}
-
-fn gguf_shape(bytes: &[u8]) -> Result<u64, String> {
-    let folder = Folder::new();
-    let read = read_kv_shape(&folder.file("model.gguf", bytes)).map_err(|error| error.to_string())?;
-    Ok(read.bytes_per_token("f16".parse().unwrap()))
-}
-
-#[test]
-fn gguf_headers() {
-    assert_eq!(gguf_shape(&gguf(&llama())), Ok(131_072));
-    let mut each = llama();
-    // Eight layers keep a cache, the others none.
-    let heads: Vec<u8> =
-        (0..32u32).flat_map(|layer| (if layer % 4 == 0 { 8u32 } else { 0 }).to_le_bytes()).collect();
-    each[7].2 = array(4, 32, heads);
-    each[7].1 = 9;
-    each.push(("llama.attention.key_length", 4, number(64)));
-    each.push(("llama.attention.value_length", 4, number(96)));
-    assert_eq!(gguf_shape(&gguf(&each)), Ok(8 * 8 * (64 + 96) * 2));
-    let missing: Vec<_> = llama().into_iter().filter(|entry| entry.0 != "llama.block_count").collect();
-    assert!(gguf_shape(&gguf(&missing)).unwrap_err().contains("llama.block_count"));
-    let unknown = gguf(&[("x", 77, vec![])]);
-    assert!(gguf_shape(&unknown).unwrap_err().contains("unknown kind 77"));
-    let huge = gguf(&[("x", 9, array(10, u64::MAX, vec![]))]);
-    assert!(gguf_shape(&huge).is_err());
-    let deep = gguf(&[("x", 9, array(9, 1, array(9, 1, array(9, 1, array(9, 1, array(9, 1, vec![]))))))]);
-    assert!(gguf_shape(&deep).is_err());
-    let mut old = gguf(&llama());
-    old[4] = 1;
-    assert!(gguf_shape(&old).unwrap_err().contains("version 1"));
-}
-
 proptest! {
-    /// Cut anywhere or with any byte changed, a header is read or refused, and no length in it is believed.
-    #[test]
-    fn damaged_headers_are_refused(cut in any::<prop::sample::Index>(), at in any::<prop::sample::Index>(), byte: u8) {
-        let whole = gguf(&llama());
-        prop_assert!(gguf_shape(&whole[..cut.index(whole.len())]).is_err());
-        let mut changed = whole;
-        let at = at.index(changed.len());
-        changed[at] = byte;
-        let _ = gguf_shape(&changed);
-    }
-
     /// Whatever a file holds, it is lengths or an error.
     #[test]
     fn any_text_is_lengths_or_an_error(content in "\\PC{0,200}", ending in prop::sample::select(vec!["csv", "jsonl", "json"])) {

@@ -2,15 +2,15 @@
 
 use std::sync::Arc;
 
-use vramkit_models::kv::{KvShape, read_kv_shape};
 use vramkit_models::traffic::{BadRows, Traffic, read_traffic};
 use vramkit_occupancy::{
     Batch, Batching, Effort, Horizon, Lengths, Question, Replayed, RequestLengths, Scheduler, Service, answer,
 };
 use vramkit_report::{RiskPicture, risk_svg};
 
+use super::kept::Kept;
 use super::picture::picture;
-use super::question::{CapacityQuestion, HorizonChoice, KvSource, Memory, ReplaySettings, TrafficSource};
+use super::question::{CapacityQuestion, HorizonChoice, ReplaySettings, TrafficSource};
 use super::report::CapacityReport;
 use crate::error::{AskError, QuestionError};
 use crate::listener::Listener;
@@ -50,8 +50,7 @@ pub fn capacity(
     question.check()?;
     let traffic = read(question)?;
     let lengths = lengths(question, traffic.as_ref())?;
-    let bytes = bytes_per_token(question)?;
-    let tokens = tokens(question, bytes)?;
+    let kept = Kept::of(question)?;
     let service = Service {
         lengths: &lengths,
         block: question.block,
@@ -60,13 +59,11 @@ pub fn capacity(
         progress: &|cycles| listener.advanced(cycles),
     };
     let risk = question.risk();
-    let batching = batching(question, &service, tokens)?;
+    let batching = batching(question, &service, &kept)?;
+    let tokens = kept.tokens(batching.seats())?;
     let mut occupancy =
         answer(&service, Question { batching, capacity: tokens, risk }, &question.other_risks)?;
-    occupancy.kv_bytes_per_token = bytes;
-    occupancy.capacity_bytes_needed = bytes
-        .zip(occupancy.capacity_tokens_needed)
-        .map(|(bytes, tokens)| (tokens.ceil() as u64).saturating_mul(bytes));
+    kept.complete(&mut occupancy, &service, batching)?;
     let replay = match (question.replay, tokens) {
         (Some(settings), Some(tokens)) => Some(replay(question.block, settings, &service, batching, tokens)?),
         _ => None,
@@ -76,10 +73,11 @@ pub fn capacity(
         occupancy,
         lengths_estimated: traffic.as_ref().is_some_and(|traffic| traffic.estimated),
         rows_left_out: traffic.as_ref().map_or(0, |traffic| traffic.left_out),
+        kv_bytes_per_sequence: Some(kept.per_sequence).filter(|&bytes| bytes > 0),
         replay,
     };
     let picture = match tokens.filter(|_| question.picture) {
-        Some(tokens) => Some(picture(&service, &report, batching, tokens)?),
+        Some(_) => Some(picture(&service, &report, batching, &kept)?),
         None => None,
     };
     let is_yes = question.risk.is_none() || tokens.is_none() || within;
@@ -110,29 +108,6 @@ fn lengths(question: &CapacityQuestion, traffic: Option<&Traffic>) -> Result<Len
     })
 }
 
-/// Bytes of cache that a token takes, where a model is named.
-fn bytes_per_token(question: &CapacityQuestion) -> Result<Option<u64>, AskError> {
-    let shape = match &question.model {
-        Some(KvSource::Model(path)) => read_kv_shape(path)?,
-        Some(KvSource::Shape { layers, kv_heads, head_dim }) => {
-            KvShape::new(*layers, *kv_heads, *head_dim)
-                .map_err(|error| QuestionError::Shape(error.to_string()))?
-        }
-        None => return Ok(None),
-    };
-    Ok(Some(shape.bytes_per_token(question.cache_type)))
-}
-
-/// The memory in tokens: those that are there as a whole.
-fn tokens(question: &CapacityQuestion, bytes: Option<u64>) -> Result<Option<f64>, QuestionError> {
-    match (question.memory, bytes) {
-        (None, _) => Ok(None),
-        (Some(Memory::Tokens(tokens)), _) => Ok(Some(tokens)),
-        (Some(Memory::Bytes(memory)), Some(bytes)) => Ok(Some((memory.bytes() / bytes) as f64)),
-        (Some(Memory::Bytes(_)), None) => Err(QuestionError::NoShape),
-    }
-}
-
 fn horizon(question: &CapacityQuestion) -> Result<Horizon, QuestionError> {
     match (question.horizon, question.step_seconds) {
         (HorizonChoice::Cycle, _) => Ok(Horizon::Cycle),
@@ -143,21 +118,17 @@ fn horizon(question: &CapacityQuestion) -> Result<Horizon, QuestionError> {
 }
 
 /// The batch asked about, or the largest one for the risk.
-fn batching(
-    question: &CapacityQuestion,
-    service: &Service,
-    tokens: Option<f64>,
-) -> Result<Batching, AskError> {
-    match (question.batch, question.threshold, tokens) {
+fn batching(question: &CapacityQuestion, service: &Service, kept: &Kept) -> Result<Batching, AskError> {
+    match (question.batch, question.threshold, kept.tokens(0)?) {
         (Some(batch), Some(threshold), _) => Ok(Batching::Threshold(Batch::new(batch, threshold)?)),
         (Some(seats), None, _) => Ok(Batching::Continuous { seats }),
         (None, _, Some(capacity_tokens)) => {
             let risk = question.risk();
-            let largest = service.largest_batch(Batching::Continuous { seats: 1 }, capacity_tokens, risk)?;
-            if largest.value < 1.0 {
+            let [largest, ..] = kept.largest_batch(service, Batching::Continuous { seats: 1 }, risk)?;
+            if largest < 1.0 {
                 return Err(QuestionError::NothingFits { risk, capacity_tokens }.into());
             }
-            Ok(Batching::Continuous { seats: largest.value as u32 })
+            Ok(Batching::Continuous { seats: largest as u32 })
         }
         (None, _, None) => Err(QuestionError::NoBatch.into()),
     }

@@ -2,6 +2,7 @@
 //! probability with its bounds comes out, each figure with the method that found it. Takes no memory and opens no device.
 
 mod answer;
+mod kept;
 mod picture;
 mod question;
 mod report;

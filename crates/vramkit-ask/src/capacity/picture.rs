@@ -7,7 +7,9 @@ use vramkit_occupancy::{
 };
 use vramkit_report::{RiskCurve, RiskPicture};
 
+use super::kept::Kept;
 use super::report::CapacityReport;
+use crate::error::AskError;
 
 /// Batches that are drawn, beside the first.
 const BATCHES: u32 = 24;
@@ -17,18 +19,19 @@ pub(crate) fn picture(
     service: &Service,
     report: &CapacityReport,
     batching: Batching,
-    capacity: f64,
-) -> Result<RiskPicture, OccupancyError> {
+    kept: &Kept,
+) -> Result<RiskPicture, AskError> {
     let (mut exact, mut simulated, mut published) = (Vec::new(), Vec::new(), Vec::new());
     for seats in batches(report, batching) {
         let (batching, at) = (batching.with_seats(seats), f64::from(seats));
+        let Some(capacity) = kept.tokens(seats)? else { continue };
         if let Some(over) = by_formulas(service, report, batching, capacity)? {
             published.push((at, over, over, over));
         }
         let found = match service.risk(batching, capacity) {
             Ok(risk) => risk,
             Err(OccupancyError::Refused { .. }) => continue,
-            Err(error) => return Err(error),
+            Err(error) => return Err(error.into()),
         };
         exact.push((at, found.probability, found.low, found.high));
         if (5e-3..=0.99).contains(&found.probability)
@@ -47,7 +50,7 @@ pub(crate) fn picture(
         Batching::Continuous { .. } => "continuous batching".to_owned(),
     };
     Ok(RiskPicture {
-        title: format!("{capacity:.0} tokens of KV cache, {batch}"),
+        title: format!("{:.0} tokens of KV cache, {batch}", report.occupancy.capacity_tokens.unwrap_or(0.0)),
         risk_of: format!("risk of running out {}", report.within()),
         curves: vec![
             curve("vramkit, within two standard errors", exact, false),

@@ -5,7 +5,7 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use vramkit::ByteSize;
-use vramkit_models::kv::CacheType;
+use vramkit_models::CacheType;
 
 use crate::error::QuestionError;
 
@@ -96,7 +96,8 @@ pub enum Memory {
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum KvSource {
-    /// A model: its `config.json`, the folder that has it, or GGUF.
+    /// A model: its `config.json`, the folder that has it, or GGUF. What it keeps of a sequence whatever its length (windows,
+    /// recurrent state) is taken from the memory for each sequence of the batch.
     Model(PathBuf),
     /// The shape itself.
     Shape {

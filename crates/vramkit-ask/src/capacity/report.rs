@@ -16,6 +16,10 @@ pub struct CapacityReport {
     pub lengths_estimated: bool,
     /// Rows of the log that were left out because they can be no request.
     pub rows_left_out: u64,
+    /// Bytes that a sequence takes beside its tokens, whatever its length: windows as if full, and recurrent state. Absent where
+    /// there are none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub kv_bytes_per_sequence: Option<u64>,
     /// The log run through a scheduler.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub replay: Option<Replayed>,

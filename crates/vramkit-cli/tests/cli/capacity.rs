@@ -99,7 +99,7 @@ fn logs_and_horizons() {
 fn memory_in_bytes_needs_a_shape() {
     let folder = tempfile::tempdir().unwrap();
     let config = folder.path().join("config.json");
-    let shape = r#"{"num_hidden_layers": 32, "num_attention_heads": 32, "num_key_value_heads": 8, "hidden_size": 4096}"#;
+    let shape = r#"{"model_type": "llama", "num_hidden_layers": 32, "num_attention_heads": 32, "num_key_value_heads": 8, "hidden_size": 4096}"#;
     fs::write(&config, shape).unwrap();
     let model = json(&format!("--batch 40 {LOG} --capacity 8GiB --model {}", config.display()), 0);
     let same = json(&format!("--batch 40 {LOG} --capacity 8GiB --layers 32 --kv-heads 8 --head-dim 128"), 0);
@@ -118,6 +118,45 @@ fn memory_in_bytes_needs_a_shape() {
         refused(&format!("--batch 40 {LOG} --capacity 8GiB --model examples/requests.csv"))
             .contains("--layers")
     );
+}
+
+#[test]
+fn windows_and_state_are_set_aside_for_each_sequence() {
+    let folder = tempfile::tempdir().unwrap();
+    let config = folder.path().join("config.json");
+    let written = |model: &str| fs::write(&config, model).unwrap();
+    let ask = |further: &str| format!("{further} {LOG} --capacity 8GiB --model {}", config.display());
+    // Sixteen layers look at all tokens, sixteen at the last 1,024: 64 KiB a token, and 64 MiB a sequence.
+    let types = ["\"full_attention\"", "\"sliding_attention\""].repeat(16).join(", ");
+    written(&format!(
+        r#"{{"model_type": "gpt_oss", "num_hidden_layers": 32, "num_attention_heads": 32, "num_key_value_heads": 8,
+            "head_dim": 128, "hidden_size": 4096, "sliding_window": 1024, "layer_types": [{types}]}}"#
+    ));
+    let found = json(&ask("--batch 40"), 0);
+    assert_eq!(
+        (&found["kv_bytes_per_token"], &found["kv_bytes_per_sequence"]),
+        (&65_536.into(), &67_108_864.into())
+    );
+    assert_eq!(found["capacity_tokens"], (8192.0 - 40.0 * 64.0) * 16.0);
+    // The largest batch leaves room for its own windows, and one more would not.
+    let largest = found["max_batch"].as_u64().unwrap();
+    let risk = |seats: u64| {
+        json(&ask(&format!("--batch {seats} --risk 0.999999")), 0)["probability"].as_f64().unwrap()
+    };
+    assert!(risk(largest) <= 0.01 && risk(largest + 1) > 0.01, "{largest}");
+    assert_eq!(json(&ask(""), 0)["batch"], largest);
+    // A window that no text fills sets nothing aside.
+    written(
+        r#"{"model_type": "mistral", "num_hidden_layers": 32, "num_attention_heads": 32, "num_key_value_heads": 8,
+            "hidden_size": 4096, "sliding_window": 32768, "max_position_embeddings": 32768}"#,
+    );
+    let found = json(&ask("--batch 40"), 0);
+    assert_eq!((&found["kv_bytes_per_token"], found.get("kv_bytes_per_sequence")), (&131_072.into(), None));
+    // A sequence of a recurrent model takes the same whatever its length.
+    written(
+        r#"{"model_type": "mamba", "num_hidden_layers": 24, "hidden_size": 768, "state_size": 16, "conv_kernel": 4, "expand": 2}"#,
+    );
+    assert!(refused(&ask("--batch 40")).contains("3066 always fit"));
 }
 
 #[test]

@@ -15,6 +15,9 @@ use crate::llama_cpp::workspace::backends;
 use crate::options::FitOptions;
 use crate::overhead;
 
+/// Tokens that are assumed where a configuration does not say how long a text may be.
+const UNSAID_CONTEXT: u64 = 2048;
+
 /// A footprint without working memory.
 pub(crate) fn footprint(model: &ModelHeader, options: &FitOptions) -> Result<Footprint, FitError> {
     let shape = &model.shape;
@@ -22,10 +25,20 @@ pub(crate) fn footprint(model: &ModelHeader, options: &FitOptions) -> Result<Foo
     if shape.layers.is_empty() {
         return Err(wrong("nothing says what its layers keep".to_owned()));
     }
-    let trained = shape.trained_context.unwrap_or(0);
-    if trained == 0 && options.context.is_none() {
+    let mut notes = Vec::new();
+    let unsaid = shape.trained_context.is_none() && options.context.is_none();
+    if unsaid && model.gguf.is_some() {
         return Err(wrong("it does not say how long its context is, so one must be given".to_owned()));
     }
+    if unsaid {
+        notes.push(format!("it does not say how long its context is: {UNSAID_CONTEXT} tokens are assumed"));
+    }
+    let trained = shape.trained_context.unwrap_or(UNSAID_CONTEXT);
+    notes.push(match model.gguf {
+        Some(_) => format!("working memory is not known: the graph of `{}` is not followed", shape.architecture),
+        None => "llama.cpp loads GGUF: of weights in another form nothing is said, nor of working memory, which depends on them"
+            .to_owned(),
+    });
     let context = Context::new(&model.name, options, trained)?;
     let backends = backends(options);
     let count = shape.layers.len();
@@ -52,8 +65,8 @@ pub(crate) fn footprint(model: &ModelHeader, options: &FitOptions) -> Result<Foo
                 (context.tokens_each, row(model, context.type_k, latent + rope + indexer)?)
             }
             Cache::Cross { heads, tokens } => (tokens, rows(model, &context, heads)?),
-            // Nothing of its own.
-            _ => (0, 0),
+            Cache::None | Cache::Shared { .. } => (0, 0),
+            _ => return Err(wrong(format!("what layer {layer} keeps is not counted for llama.cpp"))),
         };
         if matches!(kept.cache, Cache::Full(_) | Cache::Window { .. } | Cache::Latent { .. }) {
             per_token = per_token.saturating_add(row);
@@ -78,10 +91,7 @@ pub(crate) fn footprint(model: &ModelHeader, options: &FitOptions) -> Result<Foo
         kv_per_token: ByteSize::new(per_token),
         reserved_cache: None,
         accuracy: Accuracy { overhead: overhead::checked(options), ..Accuracy::default() },
-        notes: vec![format!(
-            "working memory is not known: the graph of `{}` is not followed",
-            shape.architecture
-        )],
+        notes,
     })
 }
 

@@ -163,10 +163,12 @@ impl<'a> Replay<'a> {
             ));
         }
         if sizes.too_large > 0 {
+            let which = match sizes.too_large {
+                1 => "a tensor of more than the device computes with at a time stays".to_owned(),
+                count => format!("{count} tensors of more than the device computes with at a time stay"),
+            };
             notes.push(format!(
-                "{} tensors of more than the device computes with at a time stay in main memory; cards of NVIDIA, AMD and Intel \
-                 have a limit of 4 GiB, the standard guarantees 128 MiB",
-                sizes.too_large
+                "{which} in main memory; cards of NVIDIA, AMD and Intel have a limit of 4 GiB, the standard guarantees 128 MiB"
             ));
         }
         Ok(())

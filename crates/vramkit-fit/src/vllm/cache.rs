@@ -63,6 +63,9 @@ impl Layout {
         // vLLM keeps chunked attention (Llama 4) as if it were full.
         let chunks_as_full = shape.architecture.to_lowercase().starts_with("llama4");
         let layers = shape.layers.iter().chain(drafts);
+        if layers.clone().any(|layer| matches!(layer.cache, Cache::Compressed { .. })) {
+            return Err("how vLLM lays out a cache of compressed entries is not counted".into());
+        }
         let mut specs: Vec<Spec> =
             layers.clone().flat_map(|layer| attention(layer, settings, chunks_as_full)).collect();
         let states: Vec<u64> =
@@ -381,5 +384,13 @@ mod tests {
         let drafting = Settings { draft_tokens: 1, ..settings };
         let bytes = |settings| Layout::of(&model, settings).unwrap().block_bytes;
         assert_eq!(bytes(&drafting) / 5, bytes(&settings) / 4);
+    }
+
+    #[test]
+    fn compressed_entries_are_refused() {
+        let settings = settings((0, 11));
+        let compressed = Cache::Compressed { every: 4, vector: 512, indexer: 128, window: 128 };
+        let refused = Layout::of(&shape(vec![full(), Layer::keeping(compressed)]), &settings);
+        assert!(refused.unwrap_err().contains("compressed"));
     }
 }

@@ -262,6 +262,12 @@ fn notes(model: &ModelHeader, options: &FitOptions, settings: &Settings, weights
             settings.step_sequences, settings.step_tokens
         ));
     }
+    if model.shape.trained_context.is_none() && options.context.is_none() {
+        notes.push(format!(
+            "its configuration does not say how long a text may be; vLLM assumes {} tokens",
+            settings.context
+        ));
+    }
     if model.shape.trained_context.is_some_and(|trained| settings.context > trained) {
         notes.push("vLLM refuses a context beyond the trained one unless told to allow it".into());
     }

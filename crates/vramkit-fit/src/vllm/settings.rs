@@ -88,9 +88,7 @@ impl Settings {
         let release = Release::of(options.engine_release);
         let (default_sequences, default_tokens) = defaults(options.device_memory, release);
         let context = positive(options.context, "tokens of context")?.or(model.shape.trained_context);
-        let context = context.ok_or_else(|| {
-            wrong("its configuration does not say for how many tokens it was trained; give a context".into())
-        })?;
+        let context = context.unwrap_or(UNSAID_CONTEXT);
         let sequences = positive(options.sequences, "sequences at a time")?;
         let step_tokens =
             positive(options.max_num_batched_tokens, "tokens in a step")?.unwrap_or(default_tokens);
@@ -122,6 +120,9 @@ impl Settings {
         self.memory.is_none_or(|memory| memory >= SERVER_CARD)
     }
 }
+
+/// Tokens that vLLM assumes when a configuration does not say how long a text may be (`_get_and_verify_max_len`).
+pub(super) const UNSAID_CONTEXT: u64 = 2048;
 
 /// Sequences and tokens of a step under `vllm serve`, by the size of the card; a server's card when it is not known.
 fn defaults(memory: Option<ByteSize>, release: Release) -> (u64, u64) {

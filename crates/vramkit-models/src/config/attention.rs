@@ -50,6 +50,24 @@ pub(super) fn grouped(
     Ok(Heads { kv_heads, key: head, value: head })
 }
 
+/// Heads of each layer, where `per_layer_config` gives some layers other ones than `usual`; `None` without it.
+pub(super) fn of_each_layer(fields: &Fields<'_>, usual: Heads) -> Result<Option<Vec<Heads>>, ReadError> {
+    let key = "per_layer_config";
+    let Some(others) = fields.inside(key)? else { return Ok(None) };
+    let (layers, queries) = (fields.layers()?, fields.heads()?);
+    let mut heads = vec![usual; layers];
+    for name in others.object().keys() {
+        let place = name.parse().ok().and_then(|layer: usize| heads.get_mut(layer));
+        let place = place.ok_or_else(|| fields.wrong(format!("`{key}` names layer {name} of {layers}")))?;
+        let Some(other) = others.inside_of(name)? else { continue };
+        let queries = other.number("num_attention_heads")?.unwrap_or(queries);
+        let kv_heads = other.number("num_key_value_heads")?.unwrap_or(usual.kv_heads);
+        *place = grouped(fields, queries, kv_heads, other.number("head_dim")?.unwrap_or(usual.key))?;
+        super::guard::check(&other)?;
+    }
+    Ok(Some(heads))
+}
+
 /// So many layers that keep every token.
 pub(super) fn all(layers: usize, heads: Heads) -> Vec<Layer> {
     vec![Layer::keeping(Cache::Full(heads)); layers]
@@ -88,6 +106,8 @@ fn gated(fields: &Fields<'_>) -> Result<Option<u64>, ReadError> {
 
 /// Every layer keeps a window, where there is one.
 pub(super) fn one_window(fields: &Fields<'_>) -> Layers {
+    // Doge's: how many tokens are never left out of attention; all are kept.
+    fields.understand(&["keep_window_size"]);
     Ok(vec![windowed(heads(fields)?, window(fields)?); fields.layers()?])
 }
 
@@ -159,6 +179,24 @@ pub(super) fn interleaved_types<'a>(fields: &Fields<'a>) -> Result<Vec<&'a str>,
     Ok((1..=layers).map(|i| kind((i as u64).is_multiple_of(every))).collect())
 }
 
+/// Command A's experts: as `layer_types` says, or in a pattern, with another one for the first layers, which are dense.
+pub(super) fn cohere2_moe(fields: &Fields<'_>) -> Layers {
+    fields.understand(&["sliding_window_pattern"]);
+    let (layers, heads) = (fields.layers()?, heads(fields)?);
+    if let Some(types) = fields.texts("layer_types")? {
+        return by_types(fields, &types, heads);
+    }
+    let window = window(fields)?;
+    let dense = fields.number("first_k_dense_replace")?.unwrap_or(0);
+    let first = fields.positive("prefix_dense_sliding_window_pattern")?;
+    let every = fields.positive("sliding_window_pattern")?;
+    let full = |i: u64| match i.checked_sub(dense) {
+        Some(after) => (after + 1).is_multiple_of(every),
+        None => (i + 1).is_multiple_of(first),
+    };
+    Ok((0..layers as u64).map(|i| windowed(heads, window.filter(|_| !full(i)))).collect())
+}
+
 /// As `layer_types` says, or the first of every four keeps every token.
 pub(super) fn first_full(fields: &Fields<'_>) -> Layers {
     let (layers, heads) = (fields.layers()?, heads(fields)?);
@@ -177,6 +215,12 @@ pub(super) fn typed(fields: &Fields<'_>) -> Layers {
         Some(types) => by_types(fields, &types, heads),
         None => Ok(all(layers, heads)),
     }
+}
+
+/// As `layer_types` says, which has to be there.
+pub(super) fn typed_only(fields: &Fields<'_>) -> Layers {
+    let types = fields.texts("layer_types")?.ok_or_else(|| fields.missing("layer_types"))?;
+    by_types(fields, &types, heads(fields)?)
 }
 
 /// As `layer_types` says; windows without them.
@@ -218,14 +262,15 @@ pub(super) fn shared(fields: &Fields<'_>, types: &[&str], mut layers: Vec<Layer>
             fields.wrong(format!("{sharing} of {count} layers share a cache: none is left that keeps it"))
         );
     };
-    for i in first..count {
-        let Some(layer) = types[..first].iter().rposition(|&kind| kind == types[i]) else {
+    let (own, shared) = types.split_at(first);
+    for (place, (i, kind)) in layers.iter_mut().skip(first).zip(shared.iter().enumerate()) {
+        let Some(layer) = own.iter().rposition(|known| known == kind) else {
+            let i = first + i;
             return Err(fields.wrong(format!(
-                "layer {i} shares the cache of an earlier `{}`, and no layer below {first} is one",
-                types[i]
+                "layer {i} shares the cache of an earlier `{kind}`, and no layer below {first} is one"
             )));
         };
-        layers[i] = Layer::keeping(Cache::Shared { layer });
+        *place = Layer::keeping(Cache::Shared { layer });
     }
     Ok(layers)
 }

@@ -4,7 +4,7 @@
 //! uses them.
 
 use crate::error::ReadError;
-use crate::shape::{Cache, Layer};
+use crate::shape::{Cache, Heads, Layer};
 
 use super::attention::unknown_type;
 use super::fields::{Fields, MOST_LAYERS};
@@ -41,6 +41,15 @@ fn kinds(fields: &Fields<'_>, layers: &[Layer]) -> Result<Vec<Layer>, ReadError>
     let last = |is: fn(&Layer) -> bool| layers.iter().rev().find(|layer| is(layer)).copied();
     let grows = |layer: &Layer| matches!(layer.cache, Cache::Full(_) | Cache::Latent { .. });
     let whole = last(grows).map(|layer| Layer::keeping(layer.cache));
+    // Where every token is in a compressed entry, a drafting layer has the window alone.
+    let window = layers.iter().rev().find_map(|layer| match layer.cache {
+        Cache::Compressed { vector, window, .. } => {
+            let heads = Heads { kv_heads: 1, key: vector, value: 0 };
+            Some(Layer::keeping(Cache::Window { heads, tokens: window }))
+        }
+        _ => None,
+    });
+    let whole = whole.or(window);
     let looks_back = |layer: &Layer| matches!(layer.cache, Cache::Window { .. });
     if let Some(pattern) = fields.text("mtp_hybrid_override_pattern")? {
         let of = |letter: char| match letter {

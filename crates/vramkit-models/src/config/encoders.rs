@@ -26,14 +26,15 @@ pub(super) fn encoder(fields: &Fields<'_>) -> Layers {
 
 /// A decoder's own attention and the one over the encoder's output, in every block.
 fn both(fields: &Fields<'_>, blocks: usize, heads: Heads, input: u64) -> Layers {
-    // What is cached of the encoder's output does not depend on the flag: it is the decoder's.
+    // What these say is about the encoder, or about how attention over its output is made; neither changes what is kept.
     fields.understand(&[
-        "is_encoder_decoder",
+        "encoder",
         "cross_attention",
+        "attention_type",
         "chunk",
         "conv",
         "window",
-        "encoder_attention",
+        "num_global",
     ]);
     let own = Layer::keeping(Cache::Full(heads));
     let over = Layer::keeping(Cache::Cross { heads, tokens: input });

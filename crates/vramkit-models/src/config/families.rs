@@ -54,6 +54,12 @@ pub(super) fn unknown(file: &str, name: &str) -> ReadError {
     )
 }
 
+/// Every name.
+#[cfg(test)]
+pub(super) fn names() -> impl Iterator<Item = &'static str> {
+    lines().map(|(name, ..)| name)
+}
+
 #[cfg(test)]
 mod tests {
     use std::collections::BTreeSet;

@@ -41,6 +41,7 @@ pub(super) struct Fields<'a> {
     at: String,
     family: &'a str,
     object: &'a Map<String, Value>,
+    whole: &'a Map<String, Value>,
     defaults: &'static str,
     asked: RefCell<BTreeSet<&'static str>>,
     understood: RefCell<Vec<&'static str>>,
@@ -61,11 +62,22 @@ impl<'a> Fields<'a> {
             at: at.into(),
             family,
             object,
+            whole: object,
             defaults,
             asked: RefCell::default(),
             understood: RefCell::default(),
             defaulted: RefCell::default(),
         }
+    }
+
+    /// The same, as a part of this whole configuration.
+    pub(super) fn part_of(self, whole: &'a Map<String, Value>) -> Self {
+        Self { whole, ..self }
+    }
+
+    /// The whole configuration that it is a part of.
+    pub(super) fn whole_configuration(&self) -> &'a Map<String, Value> {
+        self.whole
     }
 
     /// The model type whose keys these are.
@@ -283,6 +295,19 @@ impl<'a> Fields<'a> {
         let given =
             names.iter().find_map(|&name| largest(self.object.get(name)?).filter(|&number| number > 0));
         given.or_else(|| names.iter().find_map(|&name| self.default_of(name)?.parse().ok())).unwrap_or(0)
+    }
+
+    /// The object under a key of an object of layers.
+    pub(super) fn inside_of(&self, key: &'a str) -> Result<Option<Fields<'a>>, ReadError> {
+        match self.object.get(key) {
+            None | Some(Value::Null) => Ok(None),
+            Some(Value::Object(object)) => {
+                Ok(Some(Fields::new(self.file, format!("{}{key}.", self.at), self.family, object, "")))
+            }
+            Some(other) => {
+                Err(self.wrong(format!("{} is {}, and no object", self.place(key), shortened(other))))
+            }
+        }
     }
 
     /// Says that keys with this word in them are understood, though not asked for: they change nothing that is kept.

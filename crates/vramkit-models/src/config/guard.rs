@@ -76,6 +76,7 @@ const HARMLESS: &[&str] = &[
     "mlp_layer_types",
     "cross_attention_hidden_size",
     "hidden_size_per_layer_input",
+    "indexer_rope_interleave",
     "vocab_size_per_layer_input",
     "window_layers",
     "layer_types_mlp",
@@ -87,8 +88,11 @@ pub(super) fn check(fields: &Fields<'_>) -> Result<(), ReadError> {
     for (key, value) in fields.unasked() {
         let lower = key.to_lowercase();
         let says = WORDS.iter().any(|word| lower.contains(word));
-        let harmless =
-            HARMLESS.contains(&key) || (off && (lower.contains("sliding") || lower.contains("window")));
+        // Gemma 2 says its window twice.
+        let again = key == "sliding_window_size" && fields.object().get("sliding_window") == Some(value);
+        let harmless = again
+            || HARMLESS.contains(&key)
+            || (off && (lower.contains("sliding") || lower.contains("window")));
         if says && !harmless && is_active(value) {
             return Err(fields.wrong(format!(
                 "{} may change what a layer keeps, and what it means in the family {} is not known",

@@ -189,7 +189,7 @@ fn beside(fields: &Fields<'_>, types: &[&str], heads: Heads, state: State) -> La
 /// Zamba: one attention block shared by several layers, each with a cache of its own; Mamba's first form in every layer.
 pub(super) fn zamba(fields: &Fields<'_>) -> Layers {
     understand(fields);
-    fields.understand(&["attention_hidden_size"]);
+    fields.understand(&["attention_hidden_size", "attn_layer_"]);
     let (layers, heads) = (fields.layers()?, doubled(fields)?);
     let inner = expanded(fields)?;
     let state = of_channels(fields, inner, "mamba_d_state", "mamba_d_conv")?;
@@ -241,11 +241,9 @@ pub(super) fn plamo2(fields: &Fields<'_>) -> Layers {
     // A window is in use where a list says which layers have none.
     let window = fields.number("attention_window_size")?;
     let full = fields.numbers("full_attention_idx")?;
-    if let (Some(_), Some(full)) = (window, full) {
-        inside(fields, "full_attention_idx", &full, layers)?;
-        if !full.is_empty() {
-            return Err(fields.wrong("`full_attention_idx` with windows in the other layers is not covered"));
-        }
+    let window = window.zip(full.as_ref());
+    if let Some((_, full)) = window {
+        inside(fields, "full_attention_idx", full, layers)?;
     }
     let step = fields.positive("mamba_step")?;
     let count = layers as u64;
@@ -254,5 +252,11 @@ pub(super) fn plamo2(fields: &Fields<'_>) -> Layers {
         step if count <= step / 2 => i == count - 1,
         step => i % step == step / 2,
     };
-    Ok((0..count).map(|i| either(attention(i), heads, state)).collect())
+    let layer = |i: u64| match window {
+        Some((tokens, full)) if attention(i) && !full.contains(&i) => {
+            Layer::keeping(Cache::Window { heads, tokens })
+        }
+        _ => either(attention(i), heads, state),
+    };
+    Ok((0..count).map(layer).collect())
 }

@@ -67,6 +67,10 @@ fn indexed(fields: &Fields<'_>, mut layers: Vec<Layer>) -> Layers {
                     let after = |i: usize| (i as u64 + 1).saturating_sub(offset.unwrap_or(2));
                     Some((0..count).map(|i| after(i).is_multiple_of(every)).collect())
                 }
+                // The family's code takes the first and then every fourth.
+                _ if fields.family().starts_with("hy_v4") => {
+                    Some((0..count).map(|i| i == 0 || i % 4 == 1).collect())
+                }
                 _ => None,
             },
         };

@@ -5,7 +5,7 @@
 use crate::error::ReadError;
 use crate::shape::{Cache, Heads, Layer, State};
 
-use super::attention::{heads, unknown_type};
+use super::attention::{by_type, heads, unknown_type};
 use super::fields::Fields;
 use super::latent::vector;
 use super::recurrent::convolution;
@@ -18,7 +18,10 @@ fn by_types(fields: &Fields<'_>, types: &[&str], cache: Cache, state: State) -> 
     let layer = |kind: &&str| match *kind {
         "full_attention" | "attention" => Ok(Layer::keeping(cache)),
         "linear_attention" | "conv" => Ok(Layer::recurrent(Cache::None, state)),
-        kind => Err(unknown_type(fields, kind)),
+        kind => match cache {
+            Cache::Full(heads) => Ok(Layer::keeping(by_type(fields, kind, heads)?)),
+            _ => Err(unknown_type(fields, kind)),
+        },
     };
     types.iter().map(layer).collect()
 }
@@ -127,6 +130,37 @@ fn listed(fields: &Fields<'_>, inside: &Fields<'_>, layers: usize) -> Result<Vec
         }
         None => Ok(types),
     }
+}
+
+/// Ling with Kimi's delta attention: as Kimi Linear, the last of every so many layers with latent attention.
+pub(super) fn bailing_hybrid(fields: &Fields<'_>) -> Layers {
+    fields.understand(&["kda_", "linear_"]);
+    let layers = fields.layers()?;
+    let cache = vector(fields)?.ok_or_else(|| fields.missing("kv_lora_rank"))?;
+    let head = fields.positive("head_dim")?;
+    let channels = fields.heads()?.saturating_mul(head);
+    let convolution = convolution(fields, "short_conv_kernel_size", channels.saturating_mul(3))?;
+    let state = State { convolution, recurrent: channels.saturating_mul(head) };
+    let types = match fields.texts("layer_types")? {
+        Some(types) => types,
+        None => last_of_every(layers, fields.positive("layer_group_size")?),
+    };
+    by_types(fields, &types, cache, state)
+}
+
+/// Ring with linear attention: the last of every so many layers keeps every token, and those after the last whole group.
+pub(super) fn bailing_linear(fields: &Fields<'_>) -> Layers {
+    fields.understand(&["linear_"]);
+    let (layers, heads, queries) = (fields.layers()? as u64, heads(fields)?, fields.heads()?);
+    let every = fields.positive("layer_group_size")?;
+    let matrix = heads.key.saturating_mul(heads.key);
+    let state = State { convolution: 0, recurrent: queries.saturating_mul(matrix) };
+    let full = |i: u64| (i + 1).is_multiple_of(every) || i >= layers / every * every;
+    let layer = |i: u64| match full(i) {
+        true => Layer::keeping(Cache::Full(heads)),
+        false => Layer::recurrent(Cache::None, state),
+    };
+    Ok((0..layers).map(layer).collect())
 }
 
 /// MiniMax: lightning attention, a matrix for each query head (arXiv:2501.08313).

@@ -4,11 +4,12 @@
 //! contradicts itself or was not understood is an error that names the key.
 //!
 //! A configuration goes through these: `literals` (Python's numbers that JSON does not have), `nested` (which part describes the
-//! text model), `families` (a table: which reader, which defaults), a reader (`attention`, `latent`, `recurrent`, `hybrid`,
+//! text model), `families` (a table: which reader, which defaults), a reader (`attention`, `latent`, `compressed`, `recurrent`, `hybrid`,
 //! `linear`, `special`, `other_words`, `encoders`), `guard` (what the reader did not ask for), `drafts` and `widths`. A family is
 //! added by a line in `families.txt`; one that keeps something in a way of its own, by a reader beside the others.
 
 mod attention;
+mod compressed;
 mod drafts;
 mod encoders;
 mod families;
@@ -80,7 +81,7 @@ pub(crate) fn from_json(name: &str, text: &str) -> Result<ConfigModel, ReadError
     };
     let part = nested::text_part(name, &whole)?;
     let family = families::named(part.model_type).ok_or_else(|| families::unknown(name, part.model_type))?;
-    let fields = Fields::new(name, part.at, family.name, part.object, family.defaults);
+    let fields = Fields::new(name, part.at, family.name, part.object, family.defaults).part_of(&whole);
     let layers = (family.reader)(&fields)?;
     let draft_layers = drafts::drafts(&fields, &layers)?;
     guard::check(&fields)?;

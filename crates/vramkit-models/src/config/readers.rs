@@ -4,7 +4,7 @@ use crate::error::ReadError;
 use crate::shape::Layer;
 
 use super::fields::Fields;
-use super::{attention, encoders, hybrid, latent, linear, other_words, recurrent, special};
+use super::{attention, compressed, encoders, hybrid, latent, linear, other_words, recurrent, special};
 
 /// Reads what each layer keeps.
 pub(super) type Reader = fn(&Fields<'_>) -> Result<Vec<Layer>, ReadError>;
@@ -20,7 +20,10 @@ pub(super) fn named(name: &str) -> Option<Reader> {
         "interleaved" => attention::interleaved,
         "first_full" => attention::first_full,
         "typed" => attention::typed,
+        "typed_only" => attention::typed_only,
         "typed_windows" => attention::typed_windows,
+        "cohere2_moe" => attention::cohere2_moe,
+        "deepseek_v4" => compressed::deepseek_v4,
         "gemma4" => special::gemma4,
         "llama4" => special::llama4,
         "smollm3" => special::smollm3,
@@ -57,6 +60,8 @@ pub(super) fn named(name: &str) -> Option<Reader> {
         "delta" => linear::delta,
         "olmo_hybrid" => linear::olmo_hybrid,
         "kimi_linear" => linear::kimi,
+        "bailing_hybrid" => linear::bailing_hybrid,
+        "bailing_linear" => linear::bailing_linear,
         "lightning" => linear::lightning,
         "short_conv" => linear::short_conv,
         "griffin" => linear::griffin,

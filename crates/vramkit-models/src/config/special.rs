@@ -18,14 +18,25 @@ pub(super) fn gemma4(fields: &Fields<'_>) -> Layers {
     if let Some(last) = types.last_mut() {
         *last = "full_attention";
     }
-    let wide = fields.positive("global_head_dim")?;
-    let other = fields.number("num_global_key_value_heads")?;
-    let same = fields.flag("attention_k_eq_v")?.unwrap_or(false);
-    let kv_heads = other.filter(|_| same).unwrap_or(narrow.kv_heads);
-    let wide = grouped(fields, queries, kv_heads, wide)?;
-    let heads = |kind: &str| if kind == "full_attention" { wide } else { narrow };
-    let layer = |kind: &&str| Ok(Layer::keeping(attention::by_type(fields, kind, heads(kind))?));
-    let layers = types.iter().map(layer).collect::<Result<Vec<_>, ReadError>>()?;
+    let each = attention::of_each_layer(fields, narrow)?;
+    let wide = match &each {
+        Some(_) => narrow,
+        None => {
+            let other = fields.number("num_global_key_value_heads")?;
+            let same = fields.flag("attention_k_eq_v")?.unwrap_or(false);
+            let kv_heads = other.filter(|_| same).unwrap_or(narrow.kv_heads);
+            grouped(fields, queries, kv_heads, fields.positive("global_head_dim")?)?
+        }
+    };
+    fields.understand(&["global_head_dim", "num_global_key_value_heads"]);
+    let heads = |i: usize, kind: &str| match &each {
+        Some(each) => each.get(i).copied().unwrap_or(narrow),
+        None if kind == "full_attention" => wide,
+        None => narrow,
+    };
+    let layer =
+        |(i, kind): (usize, &&str)| Ok(Layer::keeping(attention::by_type(fields, kind, heads(i, kind))?));
+    let layers = types.iter().enumerate().map(layer).collect::<Result<Vec<_>, ReadError>>()?;
     attention::shared(fields, &types, layers)
 }
 
@@ -107,7 +118,14 @@ pub(super) fn mimo_v2(fields: &Fields<'_>) -> Layers {
 
 /// Step 3.5: `layer_types` may go on with those of the drafting layers; layers with a window have heads of their own.
 pub(super) fn step3p5(fields: &Fields<'_>) -> Layers {
-    fields.understand(&["attention_other_setting", "sliding_attention_heads", "sliding_window", "mtp_"]);
+    // What `per_layer_config` adds to it are query heads, which keep nothing.
+    fields.understand(&[
+        "attention_other_setting",
+        "sliding_attention_heads",
+        "sliding_window",
+        "mtp_",
+        "per_layer_config",
+    ]);
     let (layers, full) = (fields.layers()?, heads(fields)?);
     let narrow = match fields.inside("attention_other_setting")? {
         Some(other) => {
@@ -189,13 +207,23 @@ pub(super) fn mllama(fields: &Fields<'_>) -> Layers {
         // The family's code takes these where the key is absent.
         None => (3..layers as u64).step_by(5).collect(),
     };
+    let tokens = picture(fields);
     for layer in cross {
         let place = usize::try_from(layer).ok().and_then(|layer| kept.get_mut(layer));
         let place = place.ok_or_else(|| fields.wrong(format!("`{key}` names layer {layer} of {layers}")))?;
-        place.cache = Cache::Cross { heads, tokens: PICTURE };
+        place.cache = Cache::Cross { heads, tokens };
     }
     Ok(kept)
 }
 
-/// Tokens of a picture of Llama 3.2: four tiles of 560 × 560 pixels, a token for each 14 × 14 of them and one more a tile.
-const PICTURE: u64 = 4 * (40 * 40 + 1);
+/// Tokens of a picture of Llama 3.2: each tile has one for each patch and one more. As its code takes them where the
+/// configuration of pictures does not say: four tiles of 560 pixels, patches of 14.
+fn picture(fields: &Fields<'_>) -> u64 {
+    let vision = fields.whole_configuration().get("vision_config");
+    let of = |key: &str, usual: u64| {
+        let given = vision.and_then(|vision| vision.get(key)?.as_u64());
+        given.filter(|given| (1..=1 << 16).contains(given)).unwrap_or(usual)
+    };
+    let side = of("image_size", 560) / of("patch_size", 14);
+    (side * side + 1).saturating_mul(of("max_num_tiles", 4))
+}
