@@ -58,3 +58,8 @@ pub use options::{
     Backend, FitOptions, FlashAttention, GpuLayers, Runtime, VULKAN_CARD_RANGE, VULKAN_GUARANTEED_RANGE,
 };
 pub use run::{footprint, workspace_lifetimes};
+
+/// The examples of the README.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;
