@@ -18,8 +18,6 @@ const MIB: f64 = 1_048_576.0;
 pub struct LogError {
     pub model: String,
     pub device: String,
-    pub backend: Backend,
-    pub architecture: String,
     /// Weights, cache, state and workspace of the device, where the log says all; a signed part.
     pub total: Option<f64>,
     /// The same with what its build did.
@@ -28,13 +26,6 @@ pub struct LogError {
     pub workspace_then: f64,
     /// What is different in its build; empty where nothing is.
     pub note: String,
-}
-
-impl LogError {
-    /// Whether the build that was logged is one as the predicted ones are.
-    pub fn is_current(&self) -> bool {
-        self.note.is_empty()
-    }
 }
 
 /// Every log beside its prediction.
@@ -65,8 +56,6 @@ fn compare(row: &Row, scratch: &Path) -> Result<LogError, String> {
     Ok(LogError {
         model: row.text("model").to_owned(),
         device: row.text("device").to_owned(),
-        backend,
-        architecture: model.architecture,
         total: total(row, &now),
         total_then: total(row, &then),
         workspace: workspace(&now).unwrap_or(0.0),

@@ -3,6 +3,7 @@
 //! ```text
 //! cargo run --release -p vramkit-fit --example accuracy                      llama.cpp: dry runs, logs, planned arenas
 //! cargo run --release -p vramkit-fit --example accuracy -- --oracles DIR     and the dry runs of that folder
+//! cargo run --release -p vramkit-fit --example accuracy -- --bars DIR        those alone, which must be as good as is promised
 //! cargo run --release -p vramkit-fit --example accuracy -- vllm              vLLM: logs
 //! ```
 
@@ -24,11 +25,12 @@ fn main() -> ExitCode {
     let done = match arguments[..] {
         [] => of_llama_cpp(None),
         ["--oracles", folder] => of_llama_cpp(Some(Path::new(folder))),
+        ["--bars", folder] => bars(Path::new(folder)),
         ["vllm"] => {
             vllm::print();
             Ok(())
         }
-        _ => Err("there is: nothing, `--oracles DIR`, or `vllm`".to_owned()),
+        _ => Err("there is: nothing, `--oracles DIR`, `--bars DIR`, or `vllm`".to_owned()),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,
@@ -37,6 +39,11 @@ fn main() -> ExitCode {
             ExitCode::FAILURE
         }
     }
+}
+
+fn bars(folder: &Path) -> Result<(), String> {
+    let missed = llama_cpp::missed_bars(&probes::printed(folder)?).map_err(|error| error.to_string())?;
+    if missed.is_empty() { Ok(()) } else { Err(missed.join("; ")) }
 }
 
 fn of_llama_cpp(oracles: Option<&Path>) -> Result<(), String> {

@@ -260,7 +260,9 @@ impl Graph {
     /// A short convolution over the last inputs (state-space models).
     pub fn ssm_conv(&mut self, inputs: TensorId, weights: TensorId) -> TensorId {
         let (from, with) = (self.get(inputs).ne, self.get(weights).ne);
-        let ne = [from[1], (from[0] + 1).saturating_sub(with[0]), from[2], 1];
+        let fits = from[1] == with[1] && from[0] >= with[0];
+        self.check_of(&[weights], fits, || format!("a convolution by {with:?} of {from:?} numbers"));
+        let ne = [from[1], from[0].saturating_add(1).saturating_sub(with[0]), from[2], 1];
         self.made(TensorType::F32, ne, Op::SsmConv, &[inputs, weights])
     }
 

@@ -31,6 +31,11 @@ impl Builder<'_> {
         let hyper = self.parts.hyper;
         let (experts, used, hidden) = (hyper.experts, hyper.experts_used, self.graph.get(a).ne[0]);
         let tokens = self.graph.get(a).ne[1];
+        if used == 0 {
+            self.graph
+                .check(false, || format!("layer {layer} has experts, and `expert_count` is not there or 0"));
+            return a;
+        }
         let scores = self.mul_bias(layer, "ffn_gate_inp", a);
         let probabilities = match how.gating {
             Gating::SoftMax => self.graph.soft_max(scores, &[]),

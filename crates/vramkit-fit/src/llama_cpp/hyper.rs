@@ -4,6 +4,9 @@ use vramkit_models::gguf::{GgufHeader, GgufValue};
 
 use crate::error::FitError;
 
+/// Most experts of a layer that llama.cpp takes (`LLAMA_MAX_EXPERTS`).
+const EXPERTS: u64 = 1024;
+
 /// Most layers that llama.cpp takes.
 const LAYERS: u64 = 512;
 
@@ -209,6 +212,9 @@ impl Hyper {
         }
         let experts = keys.number("expert_count", 0)?;
         let experts_used = keys.each("expert_used_count", count, 0)?.into_iter().max().unwrap_or(0);
+        if experts > EXPERTS {
+            return Err(keys.wrong(format!("{experts} experts; llama.cpp takes up to {EXPERTS}")));
+        }
         if experts_used > experts || (experts > 0 && experts_used == 0) {
             return Err(keys.wrong(format!("{experts_used} of {experts} experts are used")));
         }

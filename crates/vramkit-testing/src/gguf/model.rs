@@ -14,7 +14,7 @@ use super::{keys, tensors};
 ///
 /// let file = SparseModel::phi_3_mini("q4_0").file();
 /// assert_eq!(file.tensors.len(), 2 + 32 * 6 + 1);
-/// assert_eq!(file.tensor_bytes(), 2_149_957_632);
+/// assert_eq!(file.tensor_bytes(), 2_150_043_648);
 /// ```
 #[derive(Clone, Debug, Default, PartialEq)]
 #[non_exhaustive]
