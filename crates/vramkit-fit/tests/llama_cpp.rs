@@ -1,6 +1,9 @@
 //! Predictions for llama.cpp against its dry runs (`tests/data/llama_cpp_*.csv`), to the byte, and against logs of real cards; what
 //! must hold of any; and headers and options that make no sense.
 
+#[path = "../examples/accuracy/loads.rs"]
+#[allow(dead_code, clippy::print_stdout)]
+mod loads;
 #[path = "../examples/accuracy/logs.rs"]
 #[allow(dead_code, clippy::print_stdout)]
 mod logs;
@@ -38,6 +41,21 @@ fn every_dry_run_is_predicted_to_the_byte() -> Outcome {
     }
     assert!(looked_at > 2000, "{looked_at} dry runs");
     assert!(wrong.is_empty(), "{} of {looked_at} are off: {:#?}", wrong.len(), &wrong[..wrong.len().min(20)]);
+    Ok(())
+}
+
+#[test]
+fn whole_cards_are_predicted_within_a_few_percent() -> Outcome {
+    let folder = tempfile::tempdir()?;
+    let loads = loads::loads(&folder.path().join("model.gguf"))?;
+    for load in &loads {
+        let [buffers, predicted] = load.buffers;
+        // llama.cpp rounds each tensor up to 128 bytes.
+        assert!((0.0..=0.0005 * buffers).contains(&(buffers - predicted)), "{load:?}");
+        assert!(load.error().abs() < 0.07, "{load:?}");
+    }
+    let met = loads.iter().filter(|load| load.error().abs() <= 0.03).count();
+    assert!(met * 100 >= loads.len() * 85, "{met} of {} within 3 %", loads.len());
     Ok(())
 }
 

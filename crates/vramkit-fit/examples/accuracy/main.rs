@@ -10,6 +10,7 @@
 #![allow(clippy::print_stdout, clippy::print_stderr)]
 
 mod llama_cpp;
+mod loads;
 mod logs;
 mod planned;
 mod probes;
@@ -53,6 +54,7 @@ fn of_llama_cpp(oracles: Option<&Path>) -> Result<(), String> {
         let title = "### Dry runs of llama.cpp, as it prints them";
         llama_cpp::print(title, &probes::printed(folder)?).map_err(system)?;
     }
+    loads::print()?;
     logs::print()?;
     planned::print()
 }
