@@ -79,9 +79,22 @@ const JOINED: [&[Kind]; 5] = {
     ]
 };
 
+/// What is asked of a node many times: its tensor, whose memory that has, whether it is work, and its sources.
+#[derive(Clone, Copy)]
+struct Brief {
+    kind: Kind,
+    memory: TensorId,
+    is_work: bool,
+    /// Where its sources are in the list of all nodes' sources.
+    sources: (u32, u32),
+}
+
 struct Order<'a> {
     graph: &'a Graph,
     nodes: &'a [TensorId],
+    briefs: Vec<Brief>,
+    /// Sources of all nodes, each with whose memory it has.
+    all_sources: Vec<(TensorId, TensorId)>,
     used: Vec<bool>,
     placed: HashSet<TensorId>,
     order: Vec<TensorId>,
@@ -94,9 +107,21 @@ pub(crate) fn reorder(
     graph: &Graph,
     nodes: &[TensorId],
 ) -> (Vec<TensorId>, HashMap<TensorId, Vec<TensorId>>) {
+    let memory = |id: TensorId| graph.get(id).view_of.unwrap_or(id);
+    let mut all_sources = Vec::with_capacity(2 * nodes.len());
+    let brief = |&node: &TensorId| {
+        let tensor = graph.get(node);
+        let begin = all_sources.len() as u32;
+        all_sources.extend(tensor.sources().iter().map(|&source| (source, memory(source))));
+        let sources = (begin, all_sources.len() as u32);
+        Brief { kind: kind(tensor.op), memory: memory(node), is_work: !tensor.op.is_empty(), sources }
+    };
+    let briefs = nodes.iter().map(brief).collect();
     let mut order = Order {
         graph,
         nodes,
+        briefs,
+        all_sources,
         used: vec![false; nodes.len()],
         placed: HashSet::with_capacity(nodes.len()),
         order: Vec::with_capacity(nodes.len()),
@@ -120,7 +145,7 @@ impl Order<'_> {
     }
 
     fn kind(&self, at: usize) -> Kind {
-        kind(self.op(at))
+        self.briefs[at].kind
     }
 
     fn sources(&self, at: usize) -> &[TensorId] {
@@ -131,21 +156,22 @@ impl Order<'_> {
         self.sources(at).get(position) == Some(&self.nodes[source])
     }
 
-    fn memory(&self, id: TensorId) -> TensorId {
-        self.graph.get(id).view_of.unwrap_or(id)
+    fn sources_in_brief(&self, of: &Brief) -> &[(TensorId, TensorId)] {
+        &self.all_sources[of.sources.0 as usize..of.sources.1 as usize]
     }
 
     /// Whether a node cannot go before another.
     fn needs(&self, later: usize, earlier: usize) -> bool {
-        let (after, before) = (self.nodes[later], self.nodes[earlier]);
-        let is_work = !self.op(later).is_empty() && !self.op(earlier).is_empty();
-        let reads = self
-            .sources(later)
-            .iter()
-            .any(|&source| source == before || (is_work && self.memory(source) == self.memory(before)));
-        let overwrites =
-            || self.sources(earlier).iter().any(|&source| self.memory(after) == self.memory(source));
-        reads || (is_work && overwrites()) || self.memory(after) == self.memory(before)
+        let (after, before) = (&self.briefs[later], &self.briefs[earlier]);
+        if after.memory == before.memory {
+            return true;
+        }
+        let id = self.nodes[earlier];
+        let is_work = after.is_work && before.is_work;
+        let reads =
+            |&(source, memory): &(TensorId, TensorId)| source == id || (is_work && memory == before.memory);
+        self.sources_in_brief(after).iter().any(reads)
+            || (is_work && self.sources_in_brief(before).iter().any(|&(_, memory)| memory == after.memory))
     }
 
     fn matches(&self, pattern: &[Kind], at: usize) -> bool {

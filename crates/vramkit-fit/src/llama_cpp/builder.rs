@@ -62,7 +62,6 @@ impl<'a> Builder<'a> {
         self.parts.hyper.layers.len()
     }
 
-    /// A weight, where the file has it.
     /// What is contradictory in the graph, by the tensor of the file that it is at.
     pub fn fault(&self) -> Option<String> {
         let fault = self.graph.fault()?;
@@ -74,6 +73,7 @@ impl<'a> Builder<'a> {
         })
     }
 
+    /// A weight, where the file has it.
     fn weight_named(&mut self, name: String, buffer: Buffer) -> Option<TensorId> {
         if let Some(&id) = self.weights.get(&name) {
             return Some(id);

@@ -14,7 +14,7 @@ const LAYERS: u64 = 512;
 const LARGEST: u64 = 1 << 32;
 
 /// What one layer's attention is like.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct LayerHeads {
     pub heads: u64,
     pub kv_heads: u64,
@@ -246,6 +246,13 @@ impl Hyper {
             let place = at as u64 % period.max(1);
             layer.windowed = period == 0 || if full_first { place != 0 } else { place + 1 < period };
         }
+    }
+
+    /// The same model with no more of its layers than show every kind of attention.
+    pub fn shortest(&self) -> Self {
+        let is_new = |at: &usize| !self.layers[..*at].contains(&self.layers[*at]);
+        let last = (0..self.layers.len()).filter(is_new).last().unwrap_or(0);
+        Self { layers: self.layers[..self.layers.len().min(last + 1)].to_vec(), ..self.clone() }
     }
 
     /// Layers that the file stores, those that predict further tokens counted.

@@ -49,6 +49,9 @@ fn graph(parts: Parts<'_>, build: Build, tokens: u64, outputs: u64) -> Result<Gr
 /// What contradicts itself in the header.
 pub(crate) fn device_attends(parts: Parts<'_>, build: Build) -> Result<bool, String> {
     let tokens = parts.context.sequences;
+    // Layers of a kind attend alike, so that with all of them on the device one of each kind is enough.
+    let shortest = parts.weights.all_on_device().then(|| parts.hyper.shortest());
+    let parts = Parts { hyper: shortest.as_ref().unwrap_or(parts.hyper), ..parts };
     let graph = graph(parts, build, tokens, tokens)?;
     let device = &parts.backends[0];
     let is_on_device = |id: TensorId| {
