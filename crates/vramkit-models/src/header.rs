@@ -1,6 +1,22 @@
 //! What the headers of a model's files say: its shape, and which tensors it stores.
 //!
 //! In: a path. Out: [`ModelHeader`]; weights themselves are never read. Which reader a path goes to is decided here.
+//!
+//! ```
+//! use vramkit_models::header::ModelHeader;
+//!
+//! # let folder = std::env::temp_dir().join(format!("vramkit-header-doc-{}", std::process::id()));
+//! # std::fs::create_dir_all(&folder)?;
+//! # let path = folder.join("config.json");
+//! # std::fs::write(&path, r#"{"model_type": "llama", "num_hidden_layers": 32, "num_attention_heads": 32,
+//! #     "num_key_value_heads": 8, "hidden_size": 4096, "intermediate_size": 14336, "vocab_size": 128256,
+//! #     "max_position_embeddings": 131072}"#)?;
+//! let model = ModelHeader::read(&path)?; // a config.json, a folder, a GGUF file, safetensors
+//! assert_eq!(model.shape.layers.len(), 32);
+//! assert_eq!(model.shape.trained_context, Some(131_072));
+//! # std::fs::remove_dir_all(&folder)?;
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
 
 use std::path::{Path, PathBuf};
 

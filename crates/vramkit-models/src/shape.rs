@@ -21,6 +21,15 @@
 //! ```
 
 /// What a model keeps, and how wide it is.
+///
+/// ```
+/// use vramkit_models::shape::{Cache, Heads, Layer, ModelShape};
+///
+/// let mut llama = ModelShape::new("llama", 4096);
+/// llama.layers = vec![Layer::keeping(Cache::Full(Heads { kv_heads: 8, key: 128, value: 128 })); 32];
+/// assert_eq!(llama.elements(1).growing_per_token * 2, 131_072); // bytes of a token in 16-bit numbers
+/// assert_eq!(llama.elements(4).growing_per_token * 2, 32_768); // on each of four devices
+/// ```
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub struct ModelShape {
@@ -62,6 +71,16 @@ pub struct Widths {
 }
 
 /// What one layer keeps of a sequence.
+///
+/// ```
+/// use vramkit_models::shape::{Cache, Layer, ModelShape, State};
+///
+/// // Mamba keeps a state, whatever a sequence's length.
+/// let mut mamba = ModelShape::new("mamba", 2560);
+/// let state = State { convolution: 3 * 5120, recurrent: 16 * 5120 };
+/// mamba.layers = vec![Layer::recurrent(Cache::None, state); 64];
+/// assert_eq!(mamba.elements(1).at(1), mamba.elements(1).at(1_000_000));
+/// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Layer {

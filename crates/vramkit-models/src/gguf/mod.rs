@@ -6,6 +6,15 @@
 //! ```text
 //! source (bytes) ──► read (one file) ──► split (all files) ──► header ──► shape_of
 //! ```
+//!
+//! ```no_run
+//! use vramkit_models::gguf::GgufHeader;
+//!
+//! let header = GgufHeader::read("Phi-3-mini-4k-instruct-q4.gguf".as_ref())?;
+//! let weights: u64 = header.tensors.iter().map(|tensor| tensor.bytes).sum();
+//! println!("{} of {weights} bytes of weights", header.architecture);
+//! # Ok::<(), vramkit_models::ReadError>(())
+//! ```
 
 mod header;
 mod keys;

@@ -24,6 +24,14 @@ pub enum Value {
 }
 
 /// A tensor that a file lists.
+///
+/// ```
+/// use vramkit_testing::gguf::{SparseModel, SparseTensor};
+///
+/// let mut file = SparseModel::phi_3_mini("f16").file();
+/// file.tensors.push(SparseTensor::new("blk.0.attn_sinks.weight", "f32", &[32]));
+/// assert_eq!(file.tensors.last().map(SparseTensor::bytes), Some(128));
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct SparseTensor {

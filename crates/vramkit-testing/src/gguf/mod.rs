@@ -8,11 +8,22 @@
 //! columns of a table ─► SparseModel ─► keys ────┐
 //! (or a published model)            └► tensors ─┴─► SparseFile ─► header, hole
 //! ```
+//!
+//! ```
+//! use vramkit_testing::gguf::SparseModel;
+//!
+//! # let path = std::env::temp_dir().join(format!("vramkit-sparse-{}.gguf", std::process::id()));
+//! SparseModel::llama_3_1_8b().write(&path)?;
+//! assert!(path.metadata()?.len() > 4 << 30); // as long as the model, and next to nothing of it on the disk
+//! # std::fs::remove_file(&path)?;
+//! # Ok::<(), std::io::Error>(())
+//! ```
 
 mod file;
 mod keys;
 mod model;
 mod tensors;
+mod write;
 
 pub use file::{SparseFile, SparseTensor, Value};
 pub use model::{Experts, Latent, Recurrent, SparseModel};

@@ -1,10 +1,6 @@
 //! A model described by its sizes: what a table's columns say, or a published model's configuration.
 
-use std::io;
-use std::path::Path;
-
-use super::file::{SparseFile, known};
-use super::{keys, tensors};
+use super::file::known;
 
 /// Sizes of a model of one of the architectures `llama` (with experts: Mixtral), `phi3`, `qwen2`, `qwen3`, `qwen3moe`,
 /// `qwen35`, `qwen35moe`, `gemma2`, `gemma3`, `granite`, `glm4`, `gpt-oss`, `deepseek2`, `mamba`, `falcon-h1`.
@@ -173,22 +169,6 @@ impl SparseModel {
             kind: kind("wtype").unwrap_or("q4_K"),
             expert_kind: kind("wtype_exp"),
         }
-    }
-
-    /// Its keys and tensors.
-    ///
-    /// # Panics
-    /// Of architectures that are not in the list.
-    pub fn file(&self) -> SparseFile {
-        SparseFile { keys: keys::of(self), tensors: tensors::of(self) }
-    }
-
-    /// Writes its file: see [`SparseFile::write`].
-    ///
-    /// # Errors
-    /// What the system says.
-    pub fn write(&self, path: &Path) -> io::Result<()> {
-        self.file().write(path)
     }
 
     /// A dense model in 4-bit numbers: architecture, layers, and its widths, named below.
