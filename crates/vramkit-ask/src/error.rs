@@ -145,6 +145,9 @@ pub enum QuestionError {
     /// A threshold of nothing.
     #[error("a threshold of {0} ended sequences needs a batch")]
     ThresholdWithoutBatch(u32),
+    /// A memory that no device has.
+    #[error("a memory of {0}; no device has more than 1 EiB")]
+    TooMuchMemory(vramkit::ByteSize),
     /// Not even one sequence has the risk.
     #[error("not one sequence has a risk below {risk} in {capacity_tokens} tokens")]
     NothingFits {

@@ -273,6 +273,20 @@ fn missing_and_misshapen_tensors_are_named() {
         *tensor = SparseTensor::new("blk.7.attn_v.weight", "q4_K", &[256, 1024]);
     }
     assert!(refused(&file).contains("tensor `blk.7.attn_v.weight`"), "`{}`", refused(&file));
+    let shaped = |model: SparseModel, name: &str, sizes: &[u64]| {
+        let mut file = model.file();
+        for tensor in file.tensors.iter_mut().filter(|tensor| tensor.name == name) {
+            tensor.sizes = sizes.to_vec();
+        }
+        refused(&file)
+    };
+    for (said, named) in [
+        (shaped(SparseModel::llama_3_1_8b(), "blk.5.attn_norm.weight", &[2048]), "blk.5.attn_norm.weight"),
+        (shaped(SparseModel::falcon_h1_0_5b(), "blk.1.ssm_conv1d.weight", &[8, 1792]), "ssm.conv_kernel"),
+        (shaped(SparseModel::mamba_2_8b(), "blk.1.ssm_a", &[32, 5120]), "blk.1.ssm_a"),
+    ] {
+        assert!(said.contains(named), "`{named}` is not named: `{said}`");
+    }
     let mut file = SparseModel::qwen3_5_9b().file();
     for tensor in file.tensors.iter_mut().filter(|tensor| tensor.name == "blk.2.ssm_conv1d.weight") {
         tensor.sizes = vec![4, 4096];

@@ -246,9 +246,26 @@ fn options_that_vllm_refuses_are_refused() {
     refused(|options| options.device_memory = Some(ByteSize::ZERO), "0 bytes");
     refused(|options| options.engine_release = Some((0, 6)), "vLLM 0.6");
     refused(|options| options.tensor_parallel = 0, "0 devices");
+    refused(|options| options.draft_tokens = 3, "no layers that predict further tokens");
+    refused(
+        |options| (options.sequences, options.max_num_batched_tokens) = (Some(300), Some(128)),
+        "a step of at least 300",
+    );
     refused(|options| options.tensor_parallel = 3, "32 attention heads");
     refused(|options| options.backend = Backend::Vulkan, "vulkan");
     refused(|options| options.cache_type_k = TensorType::named("q8_0"), "q8_0");
+}
+
+#[test]
+fn an_overhead_that_is_given_counts() {
+    let model = models::header("Llama-3.1-8B").expect("a shape");
+    let with = |overhead| with(|options| options.overhead = overhead);
+    let (own, given) =
+        (vllm::footprint(&model, &with(None)), vllm::footprint(&model, &with(Some(ByteSize::gib(2)))));
+    let (own, given) = (own.expect("a footprint"), given.expect("a footprint"));
+    assert_eq!(given.footprint.overhead, Some(ByteSize::gib(2)));
+    let less = own.cache_bytes.zip(given.cache_bytes).map(|(own, given)| own.bytes() - given.bytes());
+    assert_eq!(less, own.footprint.overhead.map(|own| (2 << 30) - own.bytes()));
 }
 
 #[test]

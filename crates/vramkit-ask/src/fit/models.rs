@@ -70,6 +70,7 @@ fn report(subjects: &[Subject], answers: Answers, memory: Option<Memory>) -> Fit
         figures: FitFigures::of(&answers.footprints),
         models,
         available_bytes: answers.verdict.map(|verdict| verdict.available),
+        claimed_bytes: answers.verdict.and_then(|verdict| verdict.claim),
         headroom_bytes: answers.verdict.and_then(|verdict| verdict.headroom).map(clamped),
         memory: memory.map(|memory| memory.report),
         max_context: value(answers.context),

@@ -9,6 +9,9 @@ use vramkit_fit::{Backend, FitOptions, Runtime};
 use crate::device::DeviceChoice;
 use crate::error::QuestionError;
 
+/// The largest memory that is believed: far above every machine's, and what is left of it can be told.
+const MOST_MEMORY: ByteSize = ByteSize::new(1 << 60);
+
 /// Do these models fit on a device, one process for each, and what is the most that does?
 ///
 /// ```
@@ -102,6 +105,9 @@ impl FitQuestion {
         ];
         if let Some((what, _)) = numbers.into_iter().find(|(_, number)| *number == Some(0)) {
             return Err(QuestionError::Zero(what));
+        }
+        if let Some(size) = memory.filter(|&size| size > MOST_MEMORY.bytes()) {
+            return Err(QuestionError::TooMuchMemory(ByteSize::new(size)));
         }
         let part = options.gpu_memory_utilization;
         if !(part > 0.0 && part <= 1.0) {

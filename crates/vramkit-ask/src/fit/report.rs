@@ -26,6 +26,9 @@ pub struct FitReport {
     /// What they may take together, when a memory was given: what is free, or the part of it that the engine confines itself
     /// to.
     pub available_bytes: Option<ByteSize>,
+    /// What they take of it at their start whatever they need, where one is vLLM's, which takes its whole part, and others are
+    /// beside it or that part is not free.
+    pub claimed_bytes: Option<ByteSize>,
     /// What is left of it; negative by what is missing.
     pub headroom_bytes: Option<i64>,
     /// The memory that was given.

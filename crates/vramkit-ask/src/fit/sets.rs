@@ -133,6 +133,7 @@ fn report(
         models: models.collect(),
         figures: FitFigures::of(&footprints),
         available_bytes: memory.as_ref().map(|memory| memory.room.free),
+        claimed_bytes: None,
         headroom_bytes: None,
         memory: memory.map(|memory| memory.report),
         max_context: None,

@@ -47,7 +47,11 @@ impl Subject {
         let header = ModelHeader::read(path)?;
         let loads = if header.format == Format::Gguf { Runtime::LlamaCpp } else { Runtime::Vllm };
         let options = options(&header.name, question, question.runtime.unwrap_or(loads))?;
-        Ok(Self::of(header, options))
+        let mut subject = Self::of(header, options);
+        if !question.dims.is_empty() {
+            subject.notes.push("sizes of dimensions are for graphs, and change nothing of it".to_owned());
+        }
+        Ok(subject)
     }
 
     /// Reads a model whose engine and options are known.

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use vramkit::units::grouped;
-use vramkit_fit::{Answers, FitOptions, Runtime};
+use vramkit_fit::{Answers, Backend, FitOptions, Runtime};
 
 use super::memory::Memory;
 use super::subject::Subject;
@@ -77,7 +77,7 @@ pub(crate) fn notes(subjects: &[Subject], answers: &Answers, memory: Option<&Mem
 fn taken_whole(subjects: &[Subject], answers: &Answers, memory: &Memory) -> Option<String> {
     let mut vllm = subjects.iter().filter(|subject| subject.options.runtime == Runtime::Vllm);
     let share = memory.room.share(vllm.next()?.options.gpu_memory_utilization);
-    let claims_too_much = answers.verdict.is_some_and(|verdict| verdict.claim.is_some());
+    let claims_too_much = answers.verdict.is_some() && share > memory.room.free;
     match (claims_too_much, subjects) {
         (true, _) => Some(format!(
             "vLLM takes {share} when it starts, whatever it needs, and {} is free",
@@ -121,6 +121,7 @@ fn unused(options: &FitOptions) -> Option<String> {
         ("draft tokens", options.draft_tokens != 0),
     ];
     let without: Vec<_> = match options.runtime {
+        Runtime::LlamaCpp if options.backend == Backend::Cpu => [&vllm[..], &llama_cpp[5..]].concat(),
         Runtime::LlamaCpp => vllm.to_vec(),
         Runtime::Vllm => llama_cpp.to_vec(),
         _ => [&llama_cpp[..], &vllm, &both].concat(),

@@ -14,8 +14,9 @@ use super::parse::dimension;
 ///
 /// Models are GGUF files (of a split one the first), folders or config.json of Hugging Face, and ONNX graphs; only their headers
 /// are read. The engine is llama.cpp for GGUF, vLLM for Hugging Face, vramkit for ONNX, unless another is named; options have
-/// the engine's own names and defaults. Each figure says how well it has been checked. Several models are several
-/// processes on one device. Exit status 1 when they do not fit, or when a set that --sets promises does not.
+/// the engine's own defaults, and go by its own names, too (--ctx-size, --n-gpu-layers, --max-model-len …). Each figure says how well it has been checked. Several models are several
+/// processes on one device. Exit status 1 when they do not fit, when that is asked and cannot be said, or when a set that
+/// --sets promises does not fit.
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
   vramkit fit phi-3-mini-4k.gguf --memory 8GiB
@@ -30,10 +31,10 @@ pub struct FitOptions {
     #[arg(value_name = "MODEL", required_unless_present = "sets")]
     pub models: Vec<PathBuf>,
     /// Tokens of context: of all sequences together under llama.cpp, of one under vLLM [default: the engine's]
-    #[arg(long, value_name = "N")]
+    #[arg(long, aliases = ["ctx-size", "max-model-len"], value_name = "N")]
     pub ctx: Option<u64>,
     /// Sequences at a time [default: the engine's; 1 where it has none]
-    #[arg(long, value_name = "N")]
+    #[arg(long, aliases = ["parallel", "max-num-seqs"], value_name = "N")]
     pub seqs: Option<u64>,
     /// The memory that they are to fit in
     #[arg(long, value_name = "SIZE", conflicts_with = "device")]
@@ -42,7 +43,7 @@ pub struct FitOptions {
     #[arg(long, value_name = "D")]
     pub device: Option<DeviceChoice>,
     /// How the cache's numbers are stored, by the engine's name: f16, q8_0, q4_0 …; auto, fp8 …
-    #[arg(long, value_name = "T", conflicts_with_all = ["cache_type_k", "cache_type_v"])]
+    #[arg(long, alias = "kv-cache-dtype", value_name = "T", conflicts_with_all = ["cache_type_k", "cache_type_v"])]
     pub cache_type: Option<String>,
     /// How cached keys are stored
     #[arg(long, value_name = "T")]
@@ -51,10 +52,10 @@ pub struct FitOptions {
     #[arg(long, value_name = "T")]
     pub cache_type_v: Option<String>,
     /// Logical batch, tokens (llama.cpp) [default: 2048]
-    #[arg(long, value_name = "N")]
+    #[arg(long, alias = "batch-size", value_name = "N")]
     pub batch: Option<u64>,
     /// Micro-batch, tokens (llama.cpp) [default: 512]
-    #[arg(long, value_name = "N")]
+    #[arg(long, alias = "ubatch-size", value_name = "N")]
     pub ubatch: Option<u64>,
     /// Flash attention [default: auto]
     #[arg(long, value_name = "on|off|auto", value_parser = named::<FlashAttention>(["on", "off", "auto"]))]
@@ -66,7 +67,7 @@ pub struct FitOptions {
     #[arg(long)]
     pub swa_full: bool,
     /// The last so many layers on the device, the output counted as one [default: all]
-    #[arg(long, value_name = "N|all", allow_negative_numbers = true, value_parser = gpu_layers)]
+    #[arg(long, alias = "n-gpu-layers", value_name = "N|all", allow_negative_numbers = true, value_parser = gpu_layers)]
     pub gpu_layers: Option<GpuLayers>,
     /// The engine
     #[arg(long, value_name = "NAME", value_parser = named::<Runtime>(["vramkit", "llama.cpp", "vllm"]))]
@@ -81,7 +82,7 @@ pub struct FitOptions {
     #[arg(long, value_name = "N")]
     pub max_num_batched_tokens: Option<u64>,
     /// Devices that share each layer (vLLM); figures are for each of them
-    #[arg(long, value_name = "N", default_value_t = 1)]
+    #[arg(long, alias = "tensor-parallel-size", value_name = "N", default_value_t = 1)]
     pub tensor_parallel: u64,
     /// Tokens drafted by the model's own prediction layers
     #[arg(long, value_name = "N", default_value_t = 0)]

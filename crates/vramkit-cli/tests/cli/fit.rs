@@ -236,12 +236,26 @@ fn what_an_engine_does_with_options_is_said() {
 }
 
 #[test]
+fn options_go_by_the_engines_own_names() {
+    let model = Model::phi3();
+    let ours = model.json("--ctx 2048 --seqs 2 --ubatch 256 --batch 1024 --gpu-layers 20", 0);
+    let theirs =
+        model.json("--ctx-size 2048 --parallel 2 --ubatch-size 256 --batch-size 1024 --n-gpu-layers 20", 0);
+    assert_eq!(ours, theirs);
+    assert!(
+        model.json("--backend cpu --gpu-layers 5", 0)["notes"].to_string().contains("layers on the device")
+    );
+    assert!(model.json("--dim N=5", 0)["notes"].to_string().contains("sizes of dimensions are for graphs"));
+}
+
+#[test]
 fn bad_questions_are_told_what_is_wrong() {
     let model = Model::phi3();
     for (arguments, say) in [
         ("--ctx 0", "--ctx 0"),
         ("--seqs 0", "--seqs 0"),
         ("--memory 0", "--memory 0"),
+        ("--memory 8EiB", "no device has more than 1 EiB"),
         ("--batch 0", "--batch 0"),
         ("--ubatch 0", "--ubatch 0"),
         ("--tensor-parallel 0", "--tensor-parallel 0"),

@@ -41,7 +41,8 @@ pub struct Verdict {
     pub available: ByteSize,
     /// What is left of it, bytes; negative by what is missing; `None` when the need is not known.
     pub headroom: Option<i128>,
-    /// What an engine takes at its start whatever it needs, where that is more than what is free.
+    /// What the processes take at their start whatever they need, where one of them is vLLM's and that is not what is told of:
+    /// where there are others beside it, or it takes more than is free.
     pub claim: Option<ByteSize>,
 }
 
@@ -89,7 +90,7 @@ impl Room {
             },
             available: if only_share { share } else { self.free },
             headroom: is_whole.then_some(headroom),
-            claim: (in_shares.is_some() && share > self.free).then_some(share),
+            claim: (in_shares.is_some() && !only_share).then_some(claimed),
         }
     }
 }

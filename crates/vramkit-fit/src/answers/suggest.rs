@@ -249,21 +249,32 @@ fn utilization(base: &FitOptions, most: &Question<'_>) -> Option<Candidate> {
 fn together(asked: &Asked<'_>, base: &FitOptions, candidates: &[Candidate]) -> Option<Candidate> {
     let can_be = |candidate: &&Candidate| asked.outcome(&candidate.options).is_some();
     let cheap = candidates.iter().filter(|candidate| candidate.cost <= Cost::Precision).filter(can_be);
-    let (mut options, mut flags, mut changes) = (base.clone(), Vec::new(), Vec::new());
+    let (mut options, mut flags) = (base.clone(), Vec::new());
+    let mut changes: Vec<(Option<String>, String)> = Vec::new();
     let mut cost = Cost::Nothing;
     for next in cheap {
         merge(&mut options, base, &next.options);
         next.flags.iter().for_each(|flag| put(&mut flags, flag));
-        put(&mut changes, &next.change);
+        // Of several values of one option the last one holds, and is the one told of.
+        let option = next.flags.last().map(|flag| word(flag));
+        match changes.iter_mut().find(|(of, _)| *of == option) {
+            Some((_, change)) => change.clone_from(&next.change),
+            None => changes.push((option, next.change.clone())),
+        }
         cost = cost.max(next.cost);
     }
     let is_several = changes.len() > 1;
+    let changes: Vec<_> = changes.into_iter().map(|(_, change)| change).collect();
     is_several.then(|| Candidate { options, flags, change: changes.join(", "), cost })
 }
 
-/// Adds a text, in the place of one that begins with the same word.
+/// The option of a flag.
+fn word(flag: &str) -> String {
+    flag.split(' ').next().unwrap_or_default().to_owned()
+}
+
+/// Adds a flag, in the place of one of the same option.
 fn put(texts: &mut Vec<String>, text: &str) {
-    let word = |text: &str| text.split(' ').next().map(str::to_owned);
     match texts.iter_mut().find(|known| word(known) == word(text)) {
         Some(known) => text.clone_into(known),
         None => texts.push(text.to_owned()),

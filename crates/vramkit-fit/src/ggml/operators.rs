@@ -270,8 +270,13 @@ impl Graph {
     pub fn ssm_scan(&mut self, sources: [TensorId; 7], snapshots: u64) -> TensorId {
         let (states, inputs, ids) = (self.get(sources[0]).ne, self.get(sources[1]), self.get(sources[6]).ne);
         let outputs = inputs.elements();
+        let (decay, heads) = (self.get(sources[3]).ne, inputs.ne[1]);
+        let fits = (decay[0] == states[0] || decay[0] == 1) && decay[1] == heads;
         let state = states[0].saturating_mul(states[1]).saturating_mul(states[2]).saturating_mul(ids[0]);
         let ne = [outputs.saturating_add(state.saturating_mul(snapshots)), 1, 1, 1];
+        self.check_of(&[sources[3]], fits, || {
+            format!("decays of {decay:?} for {heads} heads with states of {} numbers", states[0])
+        });
         self.made(TensorType::F32, ne, Op::SsmScan, &sources)
     }
 

@@ -260,6 +260,8 @@ impl<'a> Builder<'a> {
             }
         }
         if let Some(weight) = weight {
+            let (of, by) = (self.graph.get(norm).ne[0], self.graph.get(weight).ne[0]);
+            self.graph.check_of(&[weight], of == by, || format!("a norm of {by} numbers over {of}"));
             norm = self.graph.mul(norm, weight);
         }
         if let Some(bias) = bias {

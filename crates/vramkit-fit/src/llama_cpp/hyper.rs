@@ -251,7 +251,7 @@ impl Hyper {
     /// The same model with no more of its layers than show every kind of attention.
     pub fn shortest(&self) -> Self {
         let is_new = |at: &usize| !self.layers[..*at].contains(&self.layers[*at]);
-        let last = (0..self.layers.len()).filter(is_new).last().unwrap_or(0);
+        let last = (0..self.layers.len()).rfind(is_new).unwrap_or(0);
         Self { layers: self.layers[..self.layers.len().min(last + 1)].to_vec(), ..self.clone() }
     }
 

@@ -127,6 +127,10 @@ impl Builder<'_> {
     /// A short convolution with its bias and activation.
     pub fn convolve(&mut self, layer: usize, inputs: TensorId) -> TensorId {
         let kernel = self.needed(layer, "ssm_conv1d.weight");
+        let (said, stored) = (self.parts.hyper.state_space.convolution, self.graph.get(kernel).ne[0]);
+        self.graph.check_of(&[kernel], said == stored, || {
+            format!("a convolution over {stored} tokens, and `ssm.conv_kernel` is {said}")
+        });
         let mut result = self.graph.ssm_conv(inputs, kernel);
         if let Some(bias) = self.weight(layer, "ssm_conv1d.bias") {
             result = self.graph.add(result, bias);

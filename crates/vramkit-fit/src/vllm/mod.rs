@@ -125,7 +125,7 @@ pub fn footprint(model: &ModelHeader, options: &FitOptions) -> Result<VllmFootpr
     let graphs = overhead::graphs(layers);
     let in_budget = if settings.release.graphs_in_budget { graphs.bytes() } else { 0 };
     let workspace = activations.map(|bytes| ByteSize::new(bytes.saturating_add(in_budget)));
-    let outside = overhead::outside_torch(&settings);
+    let outside = options.overhead.unwrap_or_else(|| overhead::outside_torch(&settings));
 
     let sequences = settings.sequences;
     let each = layout.blocks(settings.context, &settings).saturating_mul(layout.block_bytes);
@@ -257,10 +257,15 @@ fn notes(model: &ModelHeader, options: &FitOptions, settings: &Settings, weights
     }
     if options.max_num_batched_tokens.is_none() || options.sequences.is_none() {
         let card = if settings.memory.is_none() { " on a server's card" } else { "" };
-        notes.push(format!(
-            "vLLM's defaults{card} for what is not given: {} sequences and {} tokens in a step (256 and 2048 on any A100)",
-            settings.step_sequences, settings.step_tokens
-        ));
+        let (sequences, tokens) = (settings.step_sequences, settings.step_tokens);
+        let defaults = match (options.sequences, options.max_num_batched_tokens) {
+            (None, None) => {
+                format!("{sequences} sequences and {tokens} tokens in a step (256 and 2048 on any A100)")
+            }
+            (None, _) => format!("{sequences} sequences in a step (256 on any A100)"),
+            _ => format!("{tokens} tokens in a step (2048 on any A100)"),
+        };
+        notes.push(format!("vLLM's default{card} for what is not given: {defaults}"));
     }
     if model.shape.trained_context.is_none() && options.context.is_none() {
         notes.push(format!(

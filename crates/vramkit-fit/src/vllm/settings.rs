@@ -94,6 +94,17 @@ impl Settings {
             positive(options.max_num_batched_tokens, "tokens in a step")?.unwrap_or(default_tokens);
         let devices = options.tensor_parallel;
         check_devices(model, devices).map_err(wrong)?;
+        if options.draft_tokens > 0 && model.shape.draft_layers.is_empty() {
+            return Err(wrong(format!(
+                "{} tokens are to be drafted, and it has no layers that predict further tokens",
+                options.draft_tokens
+            )));
+        }
+        if let Some(most) = sequences.filter(|&sequences| sequences > step_tokens) {
+            return Err(wrong(format!(
+                "{most} sequences at a time in a step of {step_tokens} tokens, which vLLM refuses; give a step of at least {most}"
+            )));
+        }
         Ok(Self {
             release,
             context,
