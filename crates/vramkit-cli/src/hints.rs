@@ -79,6 +79,7 @@ fn option_of(what: &str) -> Option<&'static str> {
         ("batch", "--batch"),
         ("micro-batch", "--ubatch"),
         ("step", "--max-num-batched-tokens"),
+        ("number of sequences in a step", "--max-num-seqs"),
         ("number of devices", "--tensor-parallel"),
         ("memory", "--memory"),
     ];

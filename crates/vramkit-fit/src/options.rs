@@ -104,6 +104,9 @@ pub struct FitOptions {
     pub micro_batch: Option<u64>,
     /// Flash attention.
     pub flash_attention: FlashAttention,
+    /// vLLM: most sequences in a step (`--max-num-seqs`), whatever their lengths; its default, and at least [`Self::sequences`], when
+    /// not given.
+    pub max_num_seqs: Option<u64>,
     /// One cache for all sequences (`--kv-unified`).
     pub kv_unified: bool,
     /// Layers with a window keep everything (`--swa-full`).
@@ -147,6 +150,7 @@ impl FitOptions {
             batch: None,
             micro_batch: None,
             flash_attention: FlashAttention::Auto,
+            max_num_seqs: None,
             kv_unified: false,
             swa_full: false,
             gpu_layers: GpuLayers::All,

@@ -1,5 +1,6 @@
 //! The memory that models are to fit in: a size, or what a device has free now.
 
+use vramkit::ByteSize;
 use vramkit_fit::Room;
 
 use super::question::FitMemory;
@@ -20,7 +21,8 @@ pub(crate) fn memory(of: FitMemory) -> Result<Memory, AskError> {
         FitMemory::Size(size) => {
             let room = Room::of(size);
             let report = FitMemoryReport::new(None, &room);
-            return Ok(Memory { room, report, note: None });
+            let note = (size < ByteSize::mib(1)).then_some("a size without a unit is in bytes");
+            return Ok(Memory { room, report, note });
         }
         FitMemory::Device(choice) => choice,
     };

@@ -100,6 +100,7 @@ impl FitQuestion {
             ("batch", options.batch),
             ("micro-batch", options.micro_batch),
             ("step", options.max_num_batched_tokens),
+            ("number of sequences in a step", options.max_num_seqs),
             ("number of devices", Some(options.tensor_parallel)),
             ("memory", memory),
         ];

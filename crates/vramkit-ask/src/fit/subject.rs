@@ -51,6 +51,14 @@ impl Subject {
         if !question.dims.is_empty() {
             subject.notes.push("sizes of dimensions are for graphs, and change nothing of it".to_owned());
         }
+        let is_assumed = question.backend.is_none() && subject.options.backend == Backend::Vulkan;
+        subject.notes.extend(question.memory.filter(|_| is_assumed).map(|memory| match memory {
+            FitMemory::Device(DeviceChoice::Host) => {
+                "no back end was named, and these are Vulkan's figures; on a processor what is listed under host is in the same memory"
+                    .to_owned()
+            }
+            _ => "no back end was named, and these are Vulkan's figures; with CUDA a process takes some 600 MiB more".to_owned(),
+        }));
         Ok(subject)
     }
 

@@ -113,6 +113,7 @@ fn unused(options: &FitOptions) -> Option<String> {
     let vllm = [
         ("a part of the device's memory", utilization),
         ("tokens of a step", options.max_num_batched_tokens.is_some()),
+        ("sequences of a step", options.max_num_seqs.is_some()),
         ("tensor parallelism", options.tensor_parallel != 1),
     ];
     let both = [

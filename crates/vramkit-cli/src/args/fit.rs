@@ -14,9 +14,9 @@ use super::parse::dimension;
 ///
 /// Models are GGUF files (of a split one the first), folders or config.json of Hugging Face, and ONNX graphs; only their headers
 /// are read. The engine is llama.cpp for GGUF, vLLM for Hugging Face, vramkit for ONNX, unless another is named; options have
-/// the engine's own defaults, and go by its own names, too (--ctx-size, --n-gpu-layers, --max-model-len …). Each figure says how well it has been checked. Several models are several
-/// processes on one device. Exit status 1 when they do not fit, when that is asked and cannot be said, or when a set that
-/// --sets promises does not fit.
+/// the engine's own defaults, and go by its own names, too (--ctx-size, --n-gpu-layers, --max-model-len …). Each figure says
+/// how well it has been checked. Several models are several processes on one device. Exit status 1 when they do not fit, when
+/// that is asked and cannot be said, or when a set that --sets promises does not fit.
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
   vramkit fit phi-3-mini-4k.gguf --memory 8GiB
@@ -33,8 +33,8 @@ pub struct FitOptions {
     /// Tokens of context: of all sequences together under llama.cpp, of one under vLLM [default: the engine's]
     #[arg(long, aliases = ["ctx-size", "max-model-len"], value_name = "N")]
     pub ctx: Option<u64>,
-    /// Sequences at a time [default: the engine's; 1 where it has none]
-    #[arg(long, aliases = ["parallel", "max-num-seqs"], value_name = "N")]
+    /// Sequences at a time, each of the whole length [default: 1; a llama-server without --parallel has 4, and one cache for all]
+    #[arg(long, alias = "parallel", value_name = "N")]
     pub seqs: Option<u64>,
     /// The memory that they are to fit in
     #[arg(long, value_name = "SIZE", conflicts_with = "device")]
@@ -81,6 +81,9 @@ pub struct FitOptions {
     /// Most tokens of a step (vLLM)
     #[arg(long, value_name = "N")]
     pub max_num_batched_tokens: Option<u64>,
+    /// Most sequences in a step, whatever their lengths (vLLM) [default: the engine's]
+    #[arg(long, value_name = "N")]
+    pub max_num_seqs: Option<u64>,
     /// Devices that share each layer (vLLM); figures are for each of them
     #[arg(long, alias = "tensor-parallel-size", value_name = "N", default_value_t = 1)]
     pub tensor_parallel: u64,

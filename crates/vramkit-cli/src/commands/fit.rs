@@ -51,6 +51,7 @@ fn question(options: &FitOptions) -> FitQuestion {
     asked.max_num_batched_tokens = options.max_num_batched_tokens;
     asked.tensor_parallel = options.tensor_parallel;
     asked.draft_tokens = options.draft_tokens;
+    asked.max_num_seqs = options.max_num_seqs;
     asked.overhead = options.overhead;
     asked.largest_tensor = options.max_buffer_range;
     question

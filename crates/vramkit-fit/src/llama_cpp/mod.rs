@@ -167,9 +167,12 @@ impl<'a> Replay<'a> {
                 1 => "a tensor of more than the device computes with at a time stays".to_owned(),
                 count => format!("{count} tensors of more than the device computes with at a time stay"),
             };
-            notes.push(format!(
-                "{which} in main memory; cards of NVIDIA, AMD and Intel have a limit of 4 GiB, the standard guarantees 128 MiB"
-            ));
+            notes.push(match self.options.largest_tensor {
+                None => format!(
+                    "{which} in main memory: the 128 MiB that Vulkan guarantees are assumed, and cards, which have 4 GiB, take more"
+                ),
+                Some(limit) => format!("{which} in main memory: at most {limit} are bound at a time"),
+            });
         }
         Ok(())
     }

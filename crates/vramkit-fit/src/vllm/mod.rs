@@ -255,10 +255,11 @@ fn notes(model: &ModelHeader, options: &FitOptions, settings: &Settings, weights
             settings.release.name
         ));
     }
-    if options.max_num_batched_tokens.is_none() || options.sequences.is_none() {
+    let in_step = options.max_num_seqs.or(options.sequences);
+    if options.max_num_batched_tokens.is_none() || in_step.is_none() {
         let card = if settings.memory.is_none() { " on a server's card" } else { "" };
         let (sequences, tokens) = (settings.step_sequences, settings.step_tokens);
-        let defaults = match (options.sequences, options.max_num_batched_tokens) {
+        let defaults = match (in_step, options.max_num_batched_tokens) {
             (None, None) => {
                 format!("{sequences} sequences and {tokens} tokens in a step (256 and 2048 on any A100)")
             }

@@ -100,7 +100,14 @@ impl Settings {
                 options.draft_tokens
             )));
         }
-        if let Some(most) = sequences.filter(|&sequences| sequences > step_tokens) {
+        let in_step = positive(options.max_num_seqs, "sequences in a step")?;
+        if let (Some(most), Some(asked)) = (in_step, sequences)
+            && asked > most
+        {
+            return Err(wrong(format!("{asked} sequences at a time, and steps of at most {most}")));
+        }
+        let in_step = in_step.or(sequences);
+        if let Some(most) = in_step.filter(|&sequences| sequences > step_tokens) {
             return Err(wrong(format!(
                 "{most} sequences at a time in a step of {step_tokens} tokens, which vLLM refuses; give a step of at least {most}"
             )));
@@ -109,7 +116,7 @@ impl Settings {
             release,
             context,
             sequences: sequences.unwrap_or(1),
-            step_sequences: sequences.unwrap_or(default_sequences).min(step_tokens),
+            step_sequences: in_step.unwrap_or(default_sequences).min(step_tokens),
             step_tokens,
             devices,
             draft_tokens: options.draft_tokens,
