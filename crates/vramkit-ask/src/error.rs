@@ -196,6 +196,12 @@ pub enum QuestionError {
     /// Models are named beside a configuration that names them.
     #[error("models and a configuration of several: one of the two")]
     SetsBesideModels,
+    /// Something is said of all models of a configuration, which says it of each.
+    #[error("{0} beside a configuration: the options that its models have there count")]
+    OptionBesideSets(&'static str),
+    /// A picture is to be drawn of models that never run together.
+    #[error("a picture shows models that run together, and those of a configuration do not")]
+    PictureOfSets,
     /// Sets are to be written, and there are none.
     #[error("sets of models that fit need a configuration and a memory")]
     NoSets,

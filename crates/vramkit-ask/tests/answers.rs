@@ -231,3 +231,15 @@ fn readings_are_taken_until_it_is_enough() {
     .unwrap();
     assert_eq!(taken, 2);
 }
+
+#[test]
+fn a_configuration_of_which_nothing_is_known_is_no_yes_and_no_picture() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("models.toml");
+    fs::write(&path, "[[models]]\nname = \"a\"\npath = \"gone.gguf\"\n").unwrap();
+    let answer = fit(&FitQuestion { sets: Some(path), ..FitQuestion::default() }).unwrap();
+    assert!(!answer.is_yes());
+    assert_eq!(answer.report.figures, FitFigures::default());
+    assert_eq!(answer.report.figures.accuracy.weights, None);
+    assert!(matches!(answer.svg(), Err(AskError::Question(QuestionError::PictureOfSets))));
+}

@@ -15,8 +15,12 @@ const SHOWN: usize = 20;
 
 /// The models, the sets that fit, and the promises.
 pub fn describe_sets(report: &FitReport, sets: &FitSetsReport) -> String {
-    let listed = report.models.len() + sets.not_covered.len();
-    let mut text = format!("{BOLD}{listed} models{BOLD:#}");
+    // A model of which a part is known is in both.
+    let is_listed = |name: &String| report.models.iter().any(|model| model.name == *name);
+    let others = sets.not_covered.iter().filter(|model| !is_listed(&model.name)).count();
+    let listed = report.models.len() + others;
+    let plural = if listed == 1 { "" } else { "s" };
+    let mut text = format!("{BOLD}{listed} model{plural}{BOLD:#}");
     if let Some(memory) = &report.memory {
         let _ = match &memory.device {
             Some(device) => write!(text, " on the {} that {device} has free", memory.free_bytes),
@@ -66,7 +70,12 @@ fn fitting(sets: &FitSetsReport) -> String {
         rows.push(vec![set.models.join(" + "), set.total_bytes.to_string(), bytes(set.headroom_bytes)]);
     }
     if sets.sets.is_empty() {
-        return "\n  no model fits\n".to_owned();
+        let said = match (sets.too_large.is_empty(), sets.not_covered.is_empty()) {
+            (true, _) => "",
+            (false, true) => "\n  no model fits\n",
+            (false, false) => "\n  none of the models that are known fits\n",
+        };
+        return said.to_owned();
     }
     let mut text = format!("\n{}", output::table(&rows));
     let more = sets.sets.len().saturating_sub(SHOWN);
@@ -89,15 +98,16 @@ fn promised(promises: &[FitPromise]) -> String {
     let mut text = format!("\n  {DIM}promised by the file{DIM:#}\n");
     for promise in promises {
         let models = promise.models.join(" + ");
+        let headroom = bytes(promise.headroom_bytes.unwrap_or_default());
         let verdict = match promise.fits {
-            Some(true) => format!("{GOOD}fits{GOOD:#}, {} left", bytes(promise.headroom_bytes)),
-            Some(false) => format!("{BAD}does not fit{BAD:#}, {} too much", bytes(promise.headroom_bytes)),
+            Some(true) => format!("{models}: {GOOD}fits{GOOD:#}, {headroom} left"),
+            Some(false) => format!("{models}: {BAD}does not fit{BAD:#}, {headroom} too much"),
             None => {
                 format!("{BAD}not known{BAD:#}, as nothing can be said of {}", promise.unknown.join(", "))
             }
         };
         let line = promise.line.map_or_else(String::new, |line| format!(" (line {line})"));
-        let _ = writeln!(text, "  {}{line}: {models}: {verdict}", promise.name);
+        let _ = writeln!(text, "  {}{line}: {verdict}", promise.name);
     }
     text
 }

@@ -107,19 +107,19 @@ fn models(report: &FitReport) -> String {
 fn parts(report: &FitReport) -> String {
     let (figures, host) = (&report.figures, &report.figures.host);
     let accuracy = &figures.accuracy;
-    let some = |size: ByteSize| if size.is_zero() { "-".to_owned() } else { size.to_string() };
+    let is_none = |size: Option<ByteSize>| size.is_none_or(ByteSize::is_zero);
     let none = String::new();
     let mut rows = vec![["", "device", "host", "checked"].map(str::to_owned).to_vec()];
     let mut row = |name: &str, device: String, host: String, checked: String| {
         rows.push(vec![name.to_owned(), device, host, checked]);
     };
     row("weights", known(figures.weights_bytes), known(host.weights_bytes), checked(accuracy.weights));
-    if !host.repacked_weights_bytes.is_zero() {
-        row("repacked", none.clone(), some(host.repacked_weights_bytes), checked(accuracy.weights));
+    if !is_none(host.repacked_weights_bytes) {
+        row("repacked", none.clone(), known(host.repacked_weights_bytes), checked(accuracy.weights));
     }
-    row("KV cache", some(figures.kv_bytes), some(host.kv_bytes), checked(accuracy.kv));
-    if !figures.state_bytes.is_zero() || !host.state_bytes.is_zero() {
-        row("state", some(figures.state_bytes), some(host.state_bytes), checked(accuracy.kv));
+    row("KV cache", known(figures.kv_bytes), known(host.kv_bytes), checked(accuracy.kv));
+    if !is_none(figures.state_bytes) || !is_none(host.state_bytes) {
+        row("state", known(figures.state_bytes), known(host.state_bytes), checked(accuracy.kv));
     }
     row(
         "workspace",
@@ -130,10 +130,10 @@ fn parts(report: &FitReport) -> String {
     row("overhead", known(figures.overhead_bytes), none.clone(), checked(accuracy.overhead));
     row("total", known(figures.total_bytes), known(host.total_bytes), none);
     let table = output::table(&rows);
-    if figures.kv_bytes_per_token.is_zero() {
-        return table;
+    match figures.kv_bytes_per_token {
+        Some(token) if !token.is_zero() => format!("{table}  {DIM}{token} of cache a token{DIM:#}\n"),
+        _ => table,
     }
-    format!("{table}  {DIM}{} of cache a token{DIM:#}\n", figures.kv_bytes_per_token)
 }
 
 /// A size, or that nobody knows it.
@@ -158,8 +158,8 @@ fn bar(report: &FitReport) -> String {
     let figures = &report.figures;
     let parts = [
         ('█', "weights", figures.weights_bytes.unwrap_or_default(), AnsiColor::Blue),
-        ('▓', "KV cache", figures.kv_bytes, AnsiColor::Yellow),
-        ('▒', "state", figures.state_bytes, AnsiColor::Cyan),
+        ('▓', "KV cache", figures.kv_bytes.unwrap_or_default(), AnsiColor::Yellow),
+        ('▒', "state", figures.state_bytes.unwrap_or_default(), AnsiColor::Cyan),
         ('▚', "workspace", figures.workspace_bytes.unwrap_or_default(), AnsiColor::Green),
         ('░', "overhead", figures.overhead_bytes.unwrap_or_default(), AnsiColor::Magenta),
     ];

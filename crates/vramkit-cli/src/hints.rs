@@ -55,6 +55,10 @@ fn in_question(error: &QuestionError) -> String {
             "--svg draws risk against batch: it needs a capacity".to_owned()
         }
         QuestionError::NoSets => "--write gives a --sets file back with what fits in it: it needs that, and --memory or --device".to_owned(),
+        QuestionError::OptionBesideSets(what) => match option_beside_sets(what) {
+            Some(option) => format!("{option} does not act on --sets: the options in that file count, model by model"),
+            None => error.to_string(),
+        },
         QuestionError::Zero(what) => match option_of(what) {
             Some(option) => format!("{option} 0: {error}"),
             None => error.to_string(),
@@ -82,6 +86,31 @@ fn option_of(what: &str) -> Option<&'static str> {
         ("number of sequences in a step", "--max-num-seqs"),
         ("number of devices", "--tensor-parallel"),
         ("memory", "--memory"),
+    ];
+    options.into_iter().find(|(name, _)| *name == what).map(|(_, option)| option)
+}
+
+/// By which option that is said which the file of `--sets` says of each model.
+fn option_beside_sets(what: &str) -> Option<&'static str> {
+    let options = [
+        ("an engine", "--runtime"),
+        ("a context", "--ctx"),
+        ("a number of sequences", "--seqs"),
+        ("a cache type", "--cache-type"),
+        ("a type of cached keys", "--cache-type-k"),
+        ("a type of cached values", "--cache-type-v"),
+        ("a batch", "--batch"),
+        ("a micro-batch", "--ubatch"),
+        ("flash attention", "--flash-attn"),
+        ("one cache for all sequences", "--kv-unified"),
+        ("windows that keep everything", "--swa-full"),
+        ("a number of layers", "--gpu-layers"),
+        ("a part of the memory", "--gpu-memory-utilization"),
+        ("a step", "--max-num-batched-tokens"),
+        ("a number of sequences in a step", "--max-num-seqs"),
+        ("a number of devices", "--tensor-parallel"),
+        ("drafted tokens", "--draft-tokens"),
+        ("a graph's dimension", "--dim"),
     ];
     options.into_iter().find(|(name, _)| *name == what).map(|(_, option)| option)
 }

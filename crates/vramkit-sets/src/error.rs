@@ -6,12 +6,12 @@ use vramkit_units::ByteSize;
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum SetsError {
-    /// The file cannot be read.
+    /// The file cannot be read, or is no regular file.
     #[error("{file}: {reason}")]
     Read {
         /// The file.
         file: String,
-        /// What the system says.
+        /// What the system says, or what it is not.
         reason: String,
     },
     /// The file is larger than any configuration.

@@ -35,6 +35,19 @@ fn files_that_are_no_text_too_long_or_not_there() {
     assert!(matches!(error(&write("empty", b"")), SetsError::UnknownKind { .. }));
 }
 
+#[cfg(unix)]
+#[test]
+fn a_pipe_or_a_device_is_refused_before_it_is_opened() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let pipe = folder.path().join("pipe.yaml");
+    let made = std::process::Command::new("mkfifo").arg(&pipe).status().expect("mkfifo");
+    assert!(made.success());
+    for path in [pipe.as_path(), Path::new("/dev/zero"), folder.path()] {
+        let error = vramkit_sets::read_sets(path).expect_err("no configuration").to_string();
+        assert!(error.contains("no regular file"), "{error}");
+    }
+}
+
 #[test]
 fn more_models_than_anybody_runs_are_refused() {
     let models: String = (0..1_001).map(|i| format!("  m{i}: {{cmd: llama-server -m a}}\n")).collect();

@@ -8,7 +8,8 @@ use std::path::Path;
 use common::{anywhere, data, nobody, read};
 use proptest::prelude::*;
 use vramkit_fit::{FlashAttention, GpuLayers, Runtime};
-use vramkit_sets::{Kind, Reading, SetsError, read_text};
+use vramkit_sets::{Kind, Reading, SetsError, check_promises, read_text};
+use vramkit_units::ByteSize;
 
 fn text(yaml: &str) -> Result<vramkit_sets::SetsFile, SetsError> {
     read_text(
@@ -57,11 +58,11 @@ fn eight_models_with_macros_containers_and_another_engine() {
 
     let reranker = file.entry("reranker").expect("a model");
     assert_eq!(reranker.written.as_deref(), Some("/srv/models/bge-reranker-v2-m3-Q8_0.gguf"));
-    assert_eq!(reranker.options.sequences, Some(2));
+    assert_eq!(reranker.options.max_num_seqs, Some(2));
 
     let vllm = file.entry("vllm-small").expect("a model");
     assert_eq!(vllm.options.runtime, Runtime::Vllm);
-    assert_eq!((vllm.options.context, vllm.options.sequences), (Some(32_000), Some(8)));
+    assert_eq!((vllm.options.context, vllm.options.max_num_seqs), (Some(32_000), Some(8)));
     assert_eq!(vllm.options.gpu_memory_utilization, 0.35);
     assert_eq!(vllm.notes, ["`--enforce-eager` changes memory and is not covered"]);
 
@@ -88,6 +89,18 @@ fn sets(file: &vramkit_sets::SetsFile) -> Vec<(String, Vec<String>)> {
         (set.name.clone(), all.into_iter().map(|models| models.join(" ")).collect())
     });
     each.collect()
+}
+
+#[test]
+fn a_groups_member_that_is_no_model_is_a_note() {
+    let yaml =
+        "models:\n  a: {cmd: llama-server -m a.gguf}\ngroups:\n  g:\n    members:\n      - a\n      - zz\n";
+    let file = text(yaml).expect("llama-swap only warns");
+    assert_eq!(file.notes, ["line 7: group `g`: there is no model `zz`"]);
+    let sizes = [("a".to_owned(), ByteSize::gib(1))];
+    let promises = check_promises(&file.promised, &sizes, ByteSize::gib(2));
+    assert_eq!((promises.len(), promises[0].fits), (1, None));
+    assert_eq!(promises[0].unknown, ["zz"]);
 }
 
 #[test]
@@ -123,7 +136,6 @@ fn a_matrix_promises_its_sets_and_the_rest_alone() {
 fn what_llama_swap_refuses_is_refused_with_its_line() {
     let models = "models:\n  a: {cmd: llama-server -m a}\n  b: {cmd: llama-server -m b}\n";
     for (after, line, part) in [
-        ("groups: {g: {members: [a, zz]}}", 4, "`zz`"),
         ("groups: {g: {members: [a]}, h: {members: [a]}}", 4, "again in `h`"),
         ("groups: {g: {members: [a], swap: maybe}}", 4, "`swap`"),
         ("matrix: {sets: {s: a & zz}}", 4, "`zz`"),

@@ -211,10 +211,69 @@ fn our_own_toml() {
         ("[[sets]]\nmodels=['a']\n", "`a`"),
         ("memory='much'\n", "memory"),
         ("[[models]]\nname='a'\npath='b'\nruntime='other'\n", "`other`"),
+        ("memory='0'\n", "0 bytes"),
     ] {
         let error = text("m.toml", toml).expect_err(toml).to_string();
         assert!(error.contains(part), "{error}");
     }
+}
+
+#[test]
+fn a_model_of_our_own_toml_has_the_engines_names_and_no_zeros() {
+    let model = |runtime: &str, line: &str| {
+        text("m.toml", &format!("[[models]]\nname='a'\npath='b'\nruntime='{runtime}'\n{line}\n"))
+    };
+    let options = |runtime: &str, line: &str| model(runtime, line).expect(line).entries.remove(0).options;
+    for (line, fp8) in
+        [("cache-type='fp8'", true), ("cache-type='fp8_e4m3'", true), ("cache-type='auto'", false)]
+    {
+        let options = options("vllm", line);
+        assert_eq!(
+            (options.fp8_cache, options.cache_type_k, options.cache_type_v),
+            (fp8, None, None),
+            "{line}"
+        );
+    }
+    let types = |line: &str| {
+        let options = options("llama.cpp", line);
+        [options.cache_type_k, options.cache_type_v].map(|kind| kind.map(|kind| kind.name()))
+    };
+    assert_eq!(types("cache-type='q8_0'"), [Some("q8_0"); 2]);
+    assert_eq!(types("cache-type='q8_0'\ncache-type-k='q4_0'"), [Some("q4_0"), Some("q8_0")]);
+    assert_eq!(options("llama.cpp", "gpu-layers=3").gpu_layers, GpuLayers::Last(3));
+    assert_eq!(options("llama.cpp", "gpu-layers='all'").gpu_layers, GpuLayers::All);
+    for (line, at, part) in [
+        ("cache-type='fp8'", 1, "llama.cpp has no cache type `fp8`"),
+        ("gpu-layers=-1", 5, "gpu-layers as a whole number or \"all\""),
+        ("gpu-layers=true", 5, "gpu-layers as a whole number or \"all\""),
+        ("gpu-layers='some'", 5, "gpu-layers as a whole number or \"all\""),
+        ("ctx=0", 1, "ctx is at least 1, not 0"),
+        ("seqs=0", 1, "seqs is at least 1"),
+        ("ubatch=0", 1, "ubatch is at least 1"),
+        ("tensor-parallel=0", 1, "tensor-parallel is at least 1"),
+    ] {
+        match model("llama.cpp", line) {
+            Err(SetsError::Invalid { line: found, reason, .. }) => {
+                assert!(found == at && reason.contains(part), "{line}: line {found}: {reason}");
+            }
+            other => panic!("{line}: {other:?}"),
+        }
+    }
+}
+
+#[test]
+fn caches_of_one_byte_under_vllm() {
+    let read = |words: &str| {
+        let entry = command(&format!("vllm serve m {words}"));
+        assert_eq!(entry.missing, None, "{words}");
+        (entry.options.fp8_cache, entry.options.cache_type_k.map(|kind| kind.name()))
+    };
+    for name in ["fp8", "fp8_e4m3", "fp8_e5m2", "fp8_inc"] {
+        assert_eq!(read(&format!("--kv-cache-dtype {name}")), (true, None));
+    }
+    assert_eq!(read("--kv-cache-dtype=auto"), (false, None));
+    assert_eq!(read("--kv-cache-dtype bfloat16"), (false, Some("bf16")));
+    assert_eq!(read("--kv-cache-dtype fp8 --kv_cache_dtype auto"), (false, None), "the last one wins");
 }
 
 #[test]

@@ -19,8 +19,8 @@ pub struct FitAnswer {
 }
 
 impl FitAnswer {
-    /// Whether it fits; of a configuration, whether every set that it promises does. A yes where no memory was given or nothing
-    /// promised; a no where nothing can be said.
+    /// Whether it fits. Of a configuration: whether every set that it promises does; where it promises nothing, whether each of
+    /// its models is known and fits alone. A yes where no memory was given and something is known; a no where nothing is.
     pub fn is_yes(&self) -> bool {
         self.is_yes
     }
@@ -53,8 +53,11 @@ impl FitAnswer {
     /// Where the bytes go, as a standalone SVG.
     ///
     /// # Errors
-    /// None but a fault of this crate.
+    /// A configuration, whose models do not run together.
     pub fn svg(&self) -> Result<String, AskError> {
+        if self.report.sets.is_some() {
+            return Err(QuestionError::PictureOfSets.into());
+        }
         Ok(fit_svg(&fit_document(&self.report)?))
     }
 }

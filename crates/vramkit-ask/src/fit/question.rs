@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use vramkit::ByteSize;
-use vramkit_fit::{Backend, FitOptions, Runtime};
+use vramkit_fit::{Backend, FitOptions, FlashAttention, GpuLayers, Runtime};
 
 use crate::device::DeviceChoice;
 use crate::error::QuestionError;
@@ -27,8 +27,8 @@ const MOST_MEMORY: ByteSize = ByteSize::new(1 << 60);
 pub struct FitQuestion {
     /// GGUF files (of a split model the first), folders and configurations of Hugging Face, safetensors, ONNX graphs.
     pub models: Vec<PathBuf>,
-    /// A configuration of several models, whose own options count instead of those here: llama-swap's, llama.cpp's presets, a
-    /// Modelfile, commands, TOML. No models are named beside it.
+    /// A configuration of several models: llama-swap's, llama.cpp's presets, a Modelfile, commands, TOML. No models are named
+    /// beside it, and none of what it says of each: of `options`, only the overhead and the largest tensor.
     pub sets: Option<PathBuf>,
     /// A folder in which models of the configuration are looked for first.
     pub model_folder: Option<PathBuf>,
@@ -82,7 +82,8 @@ impl FitQuestion {
     /// Whether it can be asked. What the models make of it is seen when they are read.
     ///
     /// # Errors
-    /// No models, or models beside a configuration; nothing of something that must be there (context, sequences, memory …); a part of the memory that is none.
+    /// No models, or models or their options beside a configuration; nothing of something that must be there (context, sequences,
+    /// memory …); a part of the memory that is none.
     pub fn check(&self) -> Result<(), QuestionError> {
         match (self.models.is_empty(), &self.sets) {
             (true, None) => return Err(QuestionError::NoFiles),
@@ -114,7 +115,40 @@ impl FitQuestion {
         if !(part > 0.0 && part <= 1.0) {
             return Err(QuestionError::Utilization(part));
         }
-        Ok(())
+        match self.said_of_each() {
+            Some(what) if self.sets.is_some() => Err(QuestionError::OptionBesideSets(what)),
+            _ => Ok(()),
+        }
+    }
+
+    /// Something that a configuration says of each model, where it is said here.
+    fn said_of_each(&self) -> Option<&'static str> {
+        let asked = &self.options;
+        let default = FitOptions::new(asked.runtime, asked.backend);
+        let (keys, values) = (self.cache_type_k.is_some(), self.cache_type_v.is_some());
+        let said = [
+            ("an engine", self.runtime.is_some()),
+            ("a context", asked.context.is_some()),
+            ("a number of sequences", asked.sequences.is_some()),
+            ("a cache type", keys && values),
+            ("a type of cached keys", keys),
+            ("a type of cached values", values),
+            ("a batch", asked.batch.is_some()),
+            ("a micro-batch", asked.micro_batch.is_some()),
+            ("flash attention", asked.flash_attention != FlashAttention::Auto),
+            ("one cache for all sequences", asked.kv_unified),
+            ("windows that keep everything", asked.swa_full),
+            ("a number of layers", asked.gpu_layers != GpuLayers::All),
+            ("a part of the memory", asked.gpu_memory_utilization != default.gpu_memory_utilization),
+            ("a step", asked.max_num_batched_tokens.is_some()),
+            ("a number of sequences in a step", asked.max_num_seqs.is_some()),
+            ("a number of devices", asked.tensor_parallel != default.tensor_parallel),
+            ("drafted tokens", asked.draft_tokens != default.draft_tokens),
+            ("rows of logits", asked.outputs.is_some()),
+            ("a release of the engine", asked.engine_release.is_some()),
+            ("a graph's dimension", !self.dims.is_empty()),
+        ];
+        said.into_iter().find(|(_, is_said)| *is_said).map(|(what, _)| what)
     }
 
     /// What an engine computes with when nobody says.
@@ -126,5 +160,33 @@ impl FitQuestion {
             Runtime::Vramkit => Backend::Cpu,
             _ => Backend::Vulkan,
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_configuration_says_of_each_model_is_not_said_beside_it() {
+        let ask = |change: &dyn Fn(&mut FitQuestion)| {
+            let mut question = FitQuestion { sets: Some("models.toml".into()), ..FitQuestion::default() };
+            change(&mut question);
+            question.check()
+        };
+        let refused = |what| Err(QuestionError::OptionBesideSets(what));
+        assert_eq!(ask(&|q| q.options.context = Some(5)), refused("a context"));
+        assert_eq!(ask(&|q| q.cache_type_v = Some("q8_0".into())), refused("a type of cached values"));
+        assert_eq!(ask(&|q| q.options.gpu_layers = GpuLayers::Last(0)), refused("a number of layers"));
+        assert_eq!(ask(&|q| q.options.gpu_memory_utilization = 0.5), refused("a part of the memory"));
+        assert_eq!(ask(&|q| q.dims = [("n".to_owned(), 1)].into()), refused("a graph's dimension"));
+        // What acts on all of them.
+        let acts = |q: &mut FitQuestion| {
+            q.backend = Some(Backend::Cuda);
+            q.memory = Some(FitMemory::Size(ByteSize::gib(24)));
+            q.options.overhead = Some(ByteSize::ZERO);
+            q.options.largest_tensor = Some(ByteSize::gib(1));
+        };
+        assert_eq!(ask(&acts), Ok(()));
     }
 }

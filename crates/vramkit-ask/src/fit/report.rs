@@ -20,7 +20,7 @@ pub struct FitReport {
     pub backend: Option<String>,
     /// The models, one process each.
     pub models: Vec<FitModelReport>,
-    /// What they take together.
+    /// What they take together; `null` for a configuration, whose models do not all run together.
     #[serde(flatten)]
     pub figures: FitFigures,
     /// What they may take together, when a memory was given: what is free, or the part of it that the engine confines itself
@@ -46,8 +46,8 @@ pub struct FitReport {
     pub decides: Option<String>,
     /// The engine's own options that help, the best first.
     pub suggestions: Vec<FitSuggestion>,
-    /// Of a configuration of several models: which fit together. All figures above are then of all models at once, and `fits`
-    /// is whether the sets fit that the file promises, `null` where it promises none.
+    /// Of a configuration of several models: which fit together. Figures above are then `null`, as each model has its own, and
+    /// `fits` is whether the sets fit that the file promises, `null` where it promises none.
     #[serde(flatten)]
     pub sets: Option<FitSetsReport>,
     /// What rests on a guess, or is not covered, in sentences.
@@ -93,12 +93,12 @@ pub struct FitPromise {
     pub name: String,
     /// Where it is written.
     pub line: Option<usize>,
-    /// The largest combination that it allows.
+    /// The largest combination that it allows, as far as is known.
     pub models: Vec<String>,
-    /// What that takes, as far as it is known.
-    pub total_bytes: ByteSize,
+    /// What that takes: at least, where something is not known and the rest does not fit; `null` where `fits` is.
+    pub total_bytes: Option<ByteSize>,
     /// What that leaves; negative by what is missing.
-    pub headroom_bytes: i64,
+    pub headroom_bytes: Option<i64>,
     /// Whether every combination fits; `null` when what is known fits and something is not known.
     pub fits: Option<bool>,
     /// Models of it of which nothing can be said.
@@ -175,19 +175,19 @@ pub struct FitModelReport {
     pub maximum_concurrency: Option<f64>,
 }
 
-/// What one model takes, or several together.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+/// What one model takes, or several together. All is `null` for models that do not run together.
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[non_exhaustive]
 pub struct FitFigures {
     /// Weights; `null` when there are none to be counted.
     pub weights_bytes: Option<ByteSize>,
     /// The cache of keys and values.
-    pub kv_bytes: ByteSize,
+    pub kv_bytes: Option<ByteSize>,
     /// Bytes of it that one more token takes, windows not yet full.
-    pub kv_bytes_per_token: ByteSize,
+    pub kv_bytes_per_token: Option<ByteSize>,
     /// Recurrent state.
-    pub state_bytes: ByteSize,
+    pub state_bytes: Option<ByteSize>,
     /// Working memory; `null` where it is not known for an architecture.
     pub workspace_bytes: Option<ByteSize>,
     /// What contexts of the driver and libraries take, one for each process; `null` where it was not measured.
@@ -201,7 +201,7 @@ pub struct FitFigures {
 }
 
 /// What is in main memory.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[non_exhaustive]
 pub struct FitHost {
@@ -209,11 +209,11 @@ pub struct FitHost {
     pub weights_bytes: Option<ByteSize>,
     /// Weights that are kept rearranged for the processor's kernels, beside those; llama.cpp leaves them out of what it prints
     /// of the host.
-    pub repacked_weights_bytes: ByteSize,
+    pub repacked_weights_bytes: Option<ByteSize>,
     /// The cache of keys and values.
-    pub kv_bytes: ByteSize,
+    pub kv_bytes: Option<ByteSize>,
     /// Recurrent state.
-    pub state_bytes: ByteSize,
+    pub state_bytes: Option<ByteSize>,
     /// Working memory; `null` where it is not known.
     pub workspace_bytes: Option<ByteSize>,
     /// All of it; `null` where a part is not known.
@@ -222,7 +222,7 @@ pub struct FitHost {
 
 /// How well figures have been checked: `exact`, a ratio within which they were found right, or `null` where nothing was
 /// checked for an architecture and back end.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[non_exhaustive]
 pub struct FitAccuracy {
@@ -290,7 +290,7 @@ impl FitFigures {
     /// The sum over processes; of accuracies the least.
     pub(crate) fn of(footprints: &[Footprint]) -> Self {
         let sum = |part: fn(&Footprint) -> ByteSize| {
-            footprints.iter().map(part).fold(ByteSize::ZERO, ByteSize::saturating_add)
+            Some(footprints.iter().map(part).fold(ByteSize::ZERO, ByteSize::saturating_add))
         };
         let known = |part: fn(&Footprint) -> Option<ByteSize>| {
             let parts: Option<Vec<ByteSize>> = footprints.iter().map(part).collect();
@@ -361,12 +361,14 @@ impl From<Suggestion> for FitSuggestion {
 
 impl From<&Promise> for FitPromise {
     fn from(promise: &Promise) -> Self {
+        // Of a part that fits nothing follows for the whole.
+        let known = promise.fits.is_some();
         Self {
             name: promise.name.clone(),
             line: promise.line,
             models: promise.models.clone(),
-            total_bytes: promise.total,
-            headroom_bytes: promise.headroom_bytes,
+            total_bytes: known.then_some(promise.total),
+            headroom_bytes: known.then_some(promise.headroom_bytes),
             fits: promise.fits,
             unknown: promise.unknown.clone(),
         }

@@ -52,7 +52,12 @@ pub(crate) fn fit_sets(question: &FitQuestion, path: &Path) -> Result<FitAnswer,
     }
     let solved = room.map(|room| maximal_sets(&sizes, room.free));
     let promises = room.map_or_else(Vec::new, |room| check_promises(&file.promised, &sizes, room.free));
-    let is_yes = promises.iter().all(|promise| promise.fits == Some(true));
+    let is_yes = !known.is_empty()
+        && match (&solved, promises.as_slice()) {
+            (None, _) => true,
+            (Some(solved), []) => uncovered.is_empty() && solved.too_large.is_empty(),
+            (_, promises) => promises.iter().all(|promise| promise.fits == Some(true)),
+        };
     let report = report(&file, &known, uncovered, memory, solved.as_ref(), &promises);
     Ok(FitAnswer::of_sets(report, is_yes, file, solved))
 }
@@ -70,7 +75,10 @@ fn sized<'a>(question: &FitQuestion, entry: &'a Entry, room: Option<Room>) -> Re
         return Err(entry.missing.clone().unwrap_or_else(|| "its files are not here".to_owned()));
     };
     let mut options = options.clone();
-    options.backend = question.backend_of(options.runtime);
+    // Another back end than its reader was told is what the file itself says.
+    if question.backend.is_some() || options.backend == question.backend_of(Runtime::LlamaCpp) {
+        options.backend = question.backend_of(options.runtime);
+    }
     options.device_memory = room.map(|room| room.total);
     options.overhead = question.options.overhead;
     options.largest_tensor = question.options.largest_tensor.or(Some(VULKAN_CARD_RANGE));
@@ -102,7 +110,6 @@ fn report(
     solved: Option<&MaximalSets>,
     promises: &[Promise],
 ) -> FitReport {
-    let footprints: Vec<Footprint> = known.iter().map(|sized| sized.footprint.clone()).collect();
     let models = known.iter().map(|sized| {
         let mut report = sized.subject.report(&sized.footprint);
         report.name.clone_from(&sized.entry.name);
@@ -131,7 +138,7 @@ fn report(
         runtime: None,
         backend: None,
         models: models.collect(),
-        figures: FitFigures::of(&footprints),
+        figures: FitFigures::default(),
         available_bytes: memory.as_ref().map(|memory| memory.room.free),
         claimed_bytes: None,
         headroom_bytes: None,

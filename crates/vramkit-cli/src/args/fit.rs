@@ -15,8 +15,9 @@ use super::parse::dimension;
 /// Models are GGUF files (of a split one the first), folders or config.json of Hugging Face, and ONNX graphs; only their headers
 /// are read. The engine is llama.cpp for GGUF, vLLM for Hugging Face, vramkit for ONNX, unless another is named; options have
 /// the engine's own defaults, and go by its own names, too (--ctx-size, --n-gpu-layers, --max-model-len …). Each figure says
-/// how well it has been checked. Several models are several processes on one device. Exit status 1 when they do not fit, when
-/// that is asked and cannot be said, or when a set that --sets promises does not fit.
+/// how well it has been checked. Several models are several processes on one device. Exit status 1 when they do not fit, or
+/// when that is asked and cannot be said. With --sets: when a set does not fit, or is not known to, that the file promises;
+/// where it promises none, when a model of it does not fit alone or nothing can be said of one.
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
   vramkit fit phi-3-mini-4k.gguf --memory 8GiB
@@ -75,21 +76,21 @@ pub struct FitOptions {
     /// What it computes with [default: cuda with --device cuda:N and for vLLM, else vulkan; cpu for ONNX]
     #[arg(long, value_name = "NAME", value_parser = named::<Backend>(["cpu", "vulkan", "cuda", "metal"]))]
     pub backend: Option<Backend>,
-    /// The part of the device that vLLM takes
-    #[arg(long, value_name = "R", default_value_t = 0.9)]
-    pub gpu_memory_utilization: f64,
+    /// The part of the device that vLLM takes [default: 0.9]
+    #[arg(long, value_name = "R")]
+    pub gpu_memory_utilization: Option<f64>,
     /// Most tokens of a step (vLLM)
     #[arg(long, value_name = "N")]
     pub max_num_batched_tokens: Option<u64>,
     /// Most sequences in a step, whatever their lengths (vLLM) [default: the engine's]
     #[arg(long, value_name = "N")]
     pub max_num_seqs: Option<u64>,
-    /// Devices that share each layer (vLLM); figures are for each of them
-    #[arg(long, alias = "tensor-parallel-size", value_name = "N", default_value_t = 1)]
-    pub tensor_parallel: u64,
-    /// Tokens drafted by the model's own prediction layers
-    #[arg(long, value_name = "N", default_value_t = 0)]
-    pub draft_tokens: u64,
+    /// Devices that share each layer (vLLM); figures are for each of them [default: 1]
+    #[arg(long, alias = "tensor-parallel-size", value_name = "N")]
+    pub tensor_parallel: Option<u64>,
+    /// Tokens drafted by the model's own prediction layers [default: 0]
+    #[arg(long, value_name = "N")]
+    pub draft_tokens: Option<u64>,
     /// What a process's context of the driver takes on the device [default: as measured for the back end]
     #[arg(long, value_name = "SIZE")]
     pub overhead: Option<ByteSize>,
@@ -100,7 +101,8 @@ pub struct FitOptions {
     /// Size of a graph's symbolic dimension; repeat for several
     #[arg(long = "dim", value_name = "NAME=N", value_parser = dimension)]
     pub dims: Vec<(String, u64)>,
-    /// Models of a configuration (llama-swap, llama.cpp's presets, a Modelfile, commands, TOML): which fit together
+    /// Models of a configuration (llama-swap, llama.cpp's presets, a Modelfile, commands, TOML), with the options that it has:
+    /// which fit together
     #[arg(long, value_name = "FILE", conflicts_with = "models")]
     pub sets: Option<PathBuf>,
     /// A folder in which models of --sets are looked for first, by their path or their name

@@ -2,7 +2,7 @@
 
 use std::io::Write as _;
 
-use vramkit_ask::{FitMemory, FitQuestion};
+use vramkit_ask::{FitMemory, FitQuestion, QuestionError};
 
 use crate::args::{FitOptions, WriteArg};
 use crate::failure::Failure;
@@ -11,6 +11,11 @@ use crate::fit_text::describe_fit;
 use crate::output;
 
 pub fn run(options: &FitOptions) -> Result<bool, Failure> {
+    if options.sets.is_some()
+        && let Some(what) = at_its_default(options)
+    {
+        return Err(QuestionError::OptionBesideSets(what).into());
+    }
     let answer = vramkit_ask::fit(&question(options))?;
     if let Some(path) = &options.svg {
         let svg = answer.svg()?;
@@ -23,6 +28,18 @@ pub fn run(options: &FitOptions) -> Result<bool, Failure> {
         (None, None) => output::text(&describe_fit(&answer.report))?,
     }
     Ok(answer.is_yes())
+}
+
+/// An option that is given, and that a question does not show when its value is the default.
+fn at_its_default(options: &FitOptions) -> Option<&'static str> {
+    let given = [
+        ("flash attention", options.flash_attn.is_some()),
+        ("a number of layers", options.gpu_layers.is_some()),
+        ("a part of the memory", options.gpu_memory_utilization.is_some()),
+        ("a number of devices", options.tensor_parallel.is_some()),
+        ("drafted tokens", options.draft_tokens.is_some()),
+    ];
+    given.into_iter().find(|(_, is_given)| *is_given).map(|(what, _)| what)
 }
 
 fn question(options: &FitOptions) -> FitQuestion {
@@ -47,10 +64,10 @@ fn question(options: &FitOptions) -> FitQuestion {
     asked.kv_unified = options.kv_unified;
     asked.swa_full = options.swa_full;
     asked.gpu_layers = options.gpu_layers.unwrap_or_default();
-    asked.gpu_memory_utilization = options.gpu_memory_utilization;
+    asked.gpu_memory_utilization = options.gpu_memory_utilization.unwrap_or(asked.gpu_memory_utilization);
     asked.max_num_batched_tokens = options.max_num_batched_tokens;
-    asked.tensor_parallel = options.tensor_parallel;
-    asked.draft_tokens = options.draft_tokens;
+    asked.tensor_parallel = options.tensor_parallel.unwrap_or(asked.tensor_parallel);
+    asked.draft_tokens = options.draft_tokens.unwrap_or(asked.draft_tokens);
     asked.max_num_seqs = options.max_num_seqs;
     asked.overhead = options.overhead;
     asked.largest_tensor = options.max_buffer_range;

@@ -4,7 +4,6 @@
 //! change memory and are covered are set, those that are known not to are passed over, every other one becomes a note.
 
 use vramkit_fit::{Backend, FitOptions, Runtime};
-use vramkit_models::gguf::TensorType;
 
 use super::found::Found;
 
@@ -60,7 +59,7 @@ impl Server {
                 ));
             }
             "--max-model-len" => self.found.options.context = self.whole(name, value),
-            "--max-num-seqs" => self.found.options.sequences = self.whole(name, value),
+            "--max-num-seqs" => self.found.options.max_num_seqs = self.whole(name, value),
             "--max-num-batched-tokens" => self.found.options.max_num_batched_tokens = self.whole(name, value),
             "--tensor-parallel-size" | "-tp" => {
                 let devices = self.whole(name, value).filter(|devices| *devices > 0);
@@ -70,13 +69,12 @@ impl Server {
                 Ok(share) if share > 0.0 && share <= 1.0 => self.found.options.gpu_memory_utilization = share,
                 _ => self.found.refused(format!("`{name}` is over 0 and at most 1, not `{value}`")),
             },
-            "--kv-cache-dtype" => match cache_type(value) {
-                Ok(kind) => {
-                    self.found.options.cache_type_k = kind;
-                    self.found.options.cache_type_v = kind;
+            "--kv-cache-dtype" => {
+                let kind = Some(cache_type(value));
+                if let Err(error) = self.found.options.set_cache_types(kind, kind) {
+                    self.found.refused(format!("`{name}`: {error}"));
                 }
-                Err(()) => self.found.refused(format!("`{name}`: `{value}` is no type that is known")),
-            },
+            }
             "--speculative-config" | "-sc" | "--num-speculative-tokens" => {
                 self.found.note(format!("`{name}`: what speculation takes is not counted"));
             }
@@ -134,14 +132,12 @@ fn number(value: &str) -> Option<u64> {
     unit.is_multiple_of(1_000).then_some(number as u64)
 }
 
-/// The type of the cache; `None` for the model's own. ggml has no eight-bit floating-point number, and what counts is the byte.
-fn cache_type(value: &str) -> Result<Option<TensorType>, ()> {
+/// A type of the cache by its common name, where releases for other hardware have one of their own.
+fn cache_type(value: &str) -> &str {
     match value {
-        "auto" => Ok(None),
-        "fp8" | "fp8_e4m3" | "fp8_e5m2" | "fp8_inc" => Ok(TensorType::named("i8")),
-        "bfloat16" => Ok(TensorType::named("bf16")),
-        "float16" | "half" => Ok(Some(TensorType::F16)),
-        _ => Err(()),
+        "fp8_inc" => "fp8",
+        "half" => "float16",
+        common => common,
     }
 }
 

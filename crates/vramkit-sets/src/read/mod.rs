@@ -42,6 +42,11 @@ pub fn read_sets(path: &Path) -> Result<SetsFile, SetsError> {
 pub fn read_sets_with(path: &Path, reading: &Reading<'_>) -> Result<SetsFile, SetsError> {
     let file = path.display().to_string();
     let failed = |error: std::io::Error| SetsError::Read { file: file.clone(), reason: error.to_string() };
+    // Looked at before it is opened: a pipe would wait for its writer.
+    if !std::fs::metadata(path).map_err(failed)?.is_file() {
+        let reason = "no regular file, and a configuration is read from nothing else".to_owned();
+        return Err(SetsError::Read { file, reason });
+    }
     let mut bytes = Vec::new();
     let source = std::fs::File::open(path).map_err(failed)?;
     source.take(MOST_BYTES + 1).read_to_end(&mut bytes).map_err(failed)?;

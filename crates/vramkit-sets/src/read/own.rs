@@ -15,11 +15,12 @@
 //!
 //! Names of options are those of `vramkit fit`. A key that is not known is an error: nothing is passed over.
 
+use std::fmt;
 use std::str::FromStr;
 
-use serde::Deserialize;
+use serde::de::{Error, Unexpected, Visitor};
+use serde::{Deserialize, Deserializer};
 use vramkit_fit::{Backend, FitOptions, GpuLayers, Runtime};
-use vramkit_models::gguf::TensorType;
 use vramkit_units::ByteSize;
 
 use super::place::Place;
@@ -60,15 +61,34 @@ struct Model {
     gpu_layers: Option<Layers>,
     gpu_memory_utilization: Option<f64>,
     max_num_batched_tokens: Option<u64>,
+    max_num_seqs: Option<u64>,
     tensor_parallel: Option<u64>,
     draft_tokens: Option<u64>,
 }
 
-#[derive(Deserialize)]
-#[serde(untagged)]
-enum Layers {
-    Number(u64),
-    Word(String),
+/// Layers on the device, as they are written.
+struct Layers(GpuLayers);
+
+impl<'de> Deserialize<'de> for Layers {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Written;
+        impl Visitor<'_> for Written {
+            type Value = Layers;
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("gpu-layers as a whole number or \"all\"")
+            }
+            fn visit_i64<E: Error>(self, layers: i64) -> Result<Layers, E> {
+                let number = u64::try_from(layers);
+                let number = number.map_err(|_| E::invalid_value(Unexpected::Signed(layers), &self))?;
+                Ok(Layers(GpuLayers::Last(number)))
+            }
+            fn visit_str<E: Error>(self, word: &str) -> Result<Layers, E> {
+                let all = (word == "all").then_some(Layers(GpuLayers::All));
+                all.ok_or_else(|| E::invalid_value(Unexpected::Str(word), &self))
+            }
+        }
+        deserializer.deserialize_any(Written)
+    }
 }
 
 #[derive(Deserialize)]
@@ -87,6 +107,9 @@ pub(super) fn read(place: &Place<'_>, text: String) -> Result<SetsFile, SetsErro
     place.count(document.models.len(), 1)?;
     let memory = document.memory.as_deref().map(ByteSize::from_str).transpose();
     let memory = memory.map_err(|error| place.invalid(1, format!("memory: {error}")))?;
+    if memory.is_some_and(ByteSize::is_zero) {
+        return Err(place.invalid(1, "memory: 0 bytes; give some, or leave it out"));
+    }
     let mut entries: Vec<Entry> = Vec::new();
     for model in &document.models {
         let at = line(model.span().start);
@@ -132,27 +155,32 @@ impl Model {
         } else {
             Runtime::Vllm
         };
+        let numbers = [
+            ("ctx", self.ctx),
+            ("seqs", self.seqs),
+            ("batch", self.batch),
+            ("ubatch", self.ubatch),
+            ("max-num-batched-tokens", self.max_num_batched_tokens),
+            ("max-num-seqs", self.max_num_seqs),
+            ("tensor-parallel", self.tensor_parallel),
+        ];
+        if let Some((key, _)) = numbers.into_iter().find(|(_, number)| *number == Some(0)) {
+            return Err(format!("{key} is at least 1, not 0; without it the engine's default counts"));
+        }
         let runtime = self.runtime.as_deref().map_or(Ok(otherwise), str::parse)?;
         let backend = self.backend.as_deref().map_or(Ok(backend), str::parse)?;
         let mut options = FitOptions::new(runtime, backend);
         options.context = self.ctx;
         options.sequences = self.seqs;
-        let both = self.cache_type.as_ref();
-        options.cache_type_k = self.cache_type_k.as_ref().or(both).map(cache_type).transpose()?;
-        options.cache_type_v = self.cache_type_v.as_ref().or(both).map(cache_type).transpose()?;
+        let (both, keys) = (self.cache_type.as_deref(), self.cache_type_k.as_deref());
+        let set = options.set_cache_types(keys.or(both), self.cache_type_v.as_deref().or(both));
+        set.map_err(|error| error.to_string())?;
         options.batch = self.batch;
         options.micro_batch = self.ubatch;
         options.flash_attention = self.flash_attn.as_deref().map_or(Ok(Default::default()), str::parse)?;
         options.kv_unified = self.kv_unified;
         options.swa_full = self.swa_full;
-        options.gpu_layers = match &self.gpu_layers {
-            None => GpuLayers::All,
-            Some(Layers::Number(layers)) => GpuLayers::Last(*layers),
-            Some(Layers::Word(word)) if word == "all" => GpuLayers::All,
-            Some(Layers::Word(word)) => {
-                return Err(format!("gpu-layers is a whole number or \"all\", not `{word}`"));
-            }
-        };
+        options.gpu_layers = self.gpu_layers.as_ref().map_or(GpuLayers::All, |layers| layers.0);
         if let Some(share) = self.gpu_memory_utilization {
             if !(share > 0.0 && share <= 1.0) {
                 return Err(format!("gpu-memory-utilization is over 0 and at most 1, not {share}"));
@@ -160,13 +188,9 @@ impl Model {
             options.gpu_memory_utilization = share;
         }
         options.max_num_batched_tokens = self.max_num_batched_tokens;
-        options.tensor_parallel = self.tensor_parallel.unwrap_or(1).max(1);
+        options.max_num_seqs = self.max_num_seqs;
+        options.tensor_parallel = self.tensor_parallel.unwrap_or(1);
         options.draft_tokens = self.draft_tokens.unwrap_or(0);
         Ok(options)
     }
-}
-
-fn cache_type(name: &String) -> Result<TensorType, String> {
-    let kind = if name.starts_with("fp8") { TensorType::named("i8") } else { TensorType::named(name) };
-    kind.ok_or_else(|| format!("`{name}` is no type of a cache that is known"))
 }

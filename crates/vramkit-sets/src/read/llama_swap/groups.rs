@@ -21,11 +21,13 @@ struct Group {
     together: Together,
 }
 
-/// The sets of groups, and models that run alone.
+/// The sets of groups, and models that run alone. A member that is no model stays in its set, of which nothing is known then;
+/// llama-swap warns of it and goes on, and here it becomes a note.
 pub(super) fn promised(
     place: &Place<'_>,
     groups: Option<&Node>,
     names: &Names<'_>,
+    notes: &mut Vec<String>,
 ) -> Result<(Vec<PromisedSet>, Vec<String>), SetsError> {
     let mut all = Vec::new();
     let mut taken: BTreeMap<String, String> = BTreeMap::new();
@@ -34,9 +36,10 @@ pub(super) fn promised(
         let mut members = Vec::new();
         for member in group.get("members").map(Node::items).unwrap_or_default() {
             let text = member.text().unwrap_or_default();
-            let Some(model) = names.real(text) else {
-                return Err(place.invalid(member.line, format!("group `{name}`: there is no model `{text}`")));
-            };
+            let model = names.real(text).unwrap_or_else(|| {
+                notes.push(format!("line {}: group `{name}`: there is no model `{text}`", member.line));
+                text
+            });
             if let Some(other) = taken.insert(model.to_owned(), name.clone()) {
                 return Err(place
                     .invalid(member.line, format!("`{model}` is in group `{other}` and again in `{name}`")));

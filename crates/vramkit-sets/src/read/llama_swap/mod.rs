@@ -38,14 +38,15 @@ pub(crate) fn read(place: &Place<'_>, text: String) -> Result<SetsFile, SetsErro
         entries.push(entry);
     }
     let names = Names::new(&entries);
-    let promised = promised(place, &root, &names)?;
+    let mut notes = Vec::new();
+    let promised = promised(place, &root, &names, &mut notes)?;
     Ok(SetsFile {
         file: place.file.clone(),
         kind: Kind::LlamaSwap,
         entries,
         promised,
         memory: None,
-        notes: Vec::new(),
+        notes,
         text,
     })
 }
@@ -99,7 +100,12 @@ fn seconds(node: &Node) -> Option<u64> {
 }
 
 /// The sets of whichever router the file uses.
-fn promised(place: &Place<'_>, root: &Node, names: &Names<'_>) -> Result<Vec<PromisedSet>, SetsError> {
+fn promised(
+    place: &Place<'_>,
+    root: &Node,
+    names: &Names<'_>,
+    notes: &mut Vec<String>,
+) -> Result<Vec<PromisedSet>, SetsError> {
     let there = |node: &&Node| !node.is_null();
     let filled = |node: &&Node| node.pairs().next().is_some();
     let matrix = root.get("matrix").filter(there);
@@ -139,7 +145,7 @@ fn promised(place: &Place<'_>, root: &Node, names: &Names<'_>) -> Result<Vec<Pro
     }
     let (mut promised, alone) = match matrix {
         Some(matrix) => matrix::promised(place, matrix, names)?,
-        None => groups::promised(place, groups, names)?,
+        None => groups::promised(place, groups, names, notes)?,
     };
     if !alone.is_empty() {
         let together = Together::Either(alone.into_iter().map(Together::Model).collect());
