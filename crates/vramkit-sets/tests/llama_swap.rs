@@ -58,7 +58,7 @@ fn eight_models_with_macros_containers_and_another_engine() {
 
     let reranker = file.entry("reranker").expect("a model");
     assert_eq!(reranker.written.as_deref(), Some("/srv/models/bge-reranker-v2-m3-Q8_0.gguf"));
-    assert_eq!(reranker.options.max_num_seqs, Some(2));
+    assert_eq!(reranker.options.sequences, Some(2));
 
     let vllm = file.entry("vllm-small").expect("a model");
     assert_eq!(vllm.options.runtime, Runtime::Vllm);
