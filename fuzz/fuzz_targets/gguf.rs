@@ -10,7 +10,8 @@ fuzz_target!(|content: &[u8]| {
     if let Ok(model) = ModelHeader::read(&file("model.gguf", content)) {
         model.shape.elements(1);
         for backend in [Backend::Cpu, Backend::Vulkan, Backend::Cuda] {
-            let options = FitOptions { context: Some(4096), ..FitOptions::new(Runtime::LlamaCpp, backend) };
+            let mut options = FitOptions::new(Runtime::LlamaCpp, backend);
+            options.context = Some(4096);
             let _ = footprint(&model, &options);
         }
     }
