@@ -44,6 +44,11 @@ const FAMILIES: [Family; 11] = [
     Family { name: "gpt_oss", qkv_bias: true, sinks_and_biases: true, ..PLAIN },
 ];
 
+/// Whether parameters of this architecture are counted.
+pub(super) fn is_known(architecture: &str) -> bool {
+    FAMILIES.iter().any(|family| family.name == architecture)
+}
+
 /// How numbers of matrices are stored; norms, biases, embeddings and routers are in the model's type.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Storage {
