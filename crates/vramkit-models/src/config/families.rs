@@ -55,6 +55,9 @@ pub(super) fn has_default(name: &str, keys: &[&str]) -> bool {
     lines().any(|(known, _, defaults)| known == name && defaults.split(' ').any(of))
 }
 
+/// Families whose publishers name another one's class, and whose keys mean the same.
+const OF_ANOTHER_CLASS: [(&str, &str); 1] = [("kimi_k2", "deepseek_v3")];
+
 /// Says that `architectures` name a family other than the one that was read.
 pub(super) fn other_named(family: &str, whole: &Map<String, Value>) -> Option<String> {
     let named = whole.get("architectures")?.as_array()?.first()?.as_str()?;
@@ -68,6 +71,9 @@ pub(super) fn other_named(family: &str, whole: &Map<String, Value>) -> Option<St
     let outer = whole.get("model_type").and_then(Value::as_str).unwrap_or_default();
     let is_read = [family, outer].iter().any(|&name| plain(name) == class);
     let (other, ..) = lines().find(|&(known, ..)| plain(known) == class).filter(|_| !is_read)?;
+    if OF_ANOTHER_CLASS.contains(&(family, other)) {
+        return None;
+    }
     Some(format!("its `architectures` name {named}, of the family {other}; it was read as one of {family}"))
 }
 

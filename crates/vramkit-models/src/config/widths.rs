@@ -67,11 +67,8 @@ pub(super) fn widths(fields: &Fields<'_>, layers: &[Layer]) -> Result<Widths, Re
         hidden.checked_div(heads).unwrap_or(0),
     );
     let feed_forward = or(of(FEED_FORWARD)?, within(&["ffn_hidden_size"])?);
-    let experts = match families::is_dense(fields.family()) {
-        true => 0,
-        false => or(of(EXPERTS)?, within(&["moe_num_experts"])?),
-    };
-    let experts = if experts > 1 { experts } else { 0 };
+    let experts = or(of(EXPERTS)?, within(&["moe_num_experts"])?);
+    let experts = if experts > 1 && !families::is_dense(fields.family()) { experts } else { 0 };
     let of_experts = |numbers: u64| if experts > 0 { numbers } else { 0 };
     let (one, together) = (of(ONE_EXPERT)?, of(SHARED_TOGETHER)?);
     let absent = match experts {

@@ -3,6 +3,7 @@
 //! In: a file. Out: the tensors that it stores, in the order of their data. The format's own crate reads a header from the whole file
 //! in memory alone; here the header is read, and the data's length is held against the file's. Never here: other files.
 
+use std::borrow::Cow;
 use std::collections::HashSet;
 use std::fmt;
 use std::path::Path;
@@ -46,26 +47,27 @@ const TYPES: &[(&str, u64)] = &[
 
 /// A tensor's entry.
 #[derive(Deserialize)]
-struct Entry {
-    dtype: String,
+struct Entry<'a> {
+    #[serde(borrow)]
+    dtype: Cow<'a, str>,
     shape: Vec<u64>,
     data_offsets: (u64, u64),
 }
 
 /// The entries in the file's order, of which a map would lose those that are there twice.
-struct Entries(Vec<(String, Entry)>);
+struct Entries<'a>(Vec<(String, Entry<'a>)>);
 
-impl<'de> Deserialize<'de> for Entries {
+impl<'de> Deserialize<'de> for Entries<'de> {
     fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         struct Pairs;
         impl<'de> Visitor<'de> for Pairs {
-            type Value = Entries;
+            type Value = Entries<'de>;
 
             fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
                 formatter.write_str("an object of tensors")
             }
 
-            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Entries, A::Error> {
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Entries<'de>, A::Error> {
                 let mut entries = Vec::new();
                 while let Some(name) = map.next_key::<String>()? {
                     if name == "__metadata__" {
@@ -99,14 +101,14 @@ pub(crate) fn file(path: &Path) -> Result<Vec<StoredTensor>, ReadError> {
     let Entries(mut entries) = serde_json::from_slice(&header)
         .map_err(|error| source.wrong(format!("its header is no header of safetensors: {error}")))?;
     entries.sort_by_key(|(_, entry)| entry.data_offsets);
-    let mut names = HashSet::new();
+    let mut names = HashSet::with_capacity(entries.len());
+    if let Some((twice, _)) = entries.iter().find(|(name, _)| !names.insert(name.as_str())) {
+        return Err(source.wrong(format!("tensor `{twice}`: it is there twice")));
+    }
     let mut end = 0;
-    let mut tensors = Vec::new();
+    let mut tensors = Vec::with_capacity(entries.len());
     for (name, Entry { dtype, shape, data_offsets: (from, to) }) in entries {
         let wrong = |reason: String| source.wrong(format!("tensor `{name}`: {reason}"));
-        if !names.insert(name.clone()) {
-            return Err(wrong("it is there twice".to_owned()));
-        }
         let Some(&(kind, bits)) = TYPES.iter().find(|known| known.0 == dtype) else {
             let known: Vec<_> = TYPES.iter().map(|known| known.0).collect();
             return Err(wrong(format!("its type `{dtype}` is not known; known are {}", known.join(", "))));

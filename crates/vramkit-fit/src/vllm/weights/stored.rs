@@ -110,7 +110,7 @@ impl Stored {
     }
 
     /// Bytes of what vLLM loads onto one device, and what is to be said.
-    pub(crate) fn bytes(&self, settings: &Settings) -> (u64, Vec<String>) {
+    pub(in crate::vllm) fn bytes(&self, settings: &Settings) -> (u64, Vec<String>) {
         let mut loaded = vec![0_u64; self.matrices];
         for part in &self.parts {
             if let Some(bytes) = loaded.get_mut(part.matrix) {
