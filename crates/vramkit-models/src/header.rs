@@ -80,10 +80,13 @@ impl ModelHeader {
 
     /// Reads the headers of a model's files.
     ///
-    /// A folder is read as Hugging Face's when a `config.json` is in it, else as the one GGUF model that it holds.
+    /// A folder is read as Hugging Face's when a `config.json` is in it, else as the one GGUF model that it holds; projectors of
+    /// pictures or sounds beside it are named in [`notes`](Self::notes). A safetensors file whose name says that it is one of
+    /// several stands for all of them.
     ///
     /// # Errors
-    /// A path of no known kind; what is wrong with a file, by the key or the tensor; an architecture that is not known.
+    /// A path of no known kind; what is wrong with a file, by the key or the tensor; one of several files missing; a pointer of
+    /// git-lfs in a file's place; an architecture that is not known.
     pub fn read(path: &Path) -> Result<Self, ReadError> {
         if path.is_dir() {
             return match path.join("config.json") {
