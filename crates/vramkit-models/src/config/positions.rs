@@ -28,6 +28,9 @@ const TRAINED: &[&str] = &[
 const SCALING: [&str; 2] = ["rope_scaling", "rope_parameters"];
 /// Kinds of scaling whose length is given scaled.
 const SCALED_ALREADY: [&str; 3] = ["su", "longrope", "llama3"];
+/// Kinds of scaling by a factor, where one is given.
+const BY_FACTOR: [&str; 8] =
+    ["linear", "dynamic", "ntk", "yarn", "deepseek_yarn", "default", "mrope", "proportional"];
 /// The largest factor that is believed.
 const LARGEST_FACTOR: f64 = 1e6;
 
@@ -98,6 +101,13 @@ fn scale(fields: &Fields<'_>, scaling: &Fields<'_>, positions: &mut Positions) -
                  unless told otherwise"
             ));
         }
+        return Ok(());
+    }
+    if !BY_FACTOR.contains(&kind) {
+        let shown: String = kind.chars().take(40).collect();
+        positions.note = Some(format!(
+            "what scaling of the kind `{shown}` does is not known; its trained length is taken"
+        ));
         return Ok(());
     }
     // Gemma 3 gives the scaled length though its kind is `linear`.

@@ -404,6 +404,9 @@ fn scaled_positions() {
     assert_eq!(scaled(json!({"type": "longrope", "long_factor": [1.0]})), None);
     assert_eq!(scaled(json!({"type": "mrope", "mrope_section": [16, 24, 24]})), None);
     assert_eq!(scaled(json!(null)), None);
+    assert_eq!(scaled(json!({"type": "odd", "factor": 2.0})), None);
+    let odd = read_json(&with("llama", json!({"rope_scaling": {"type": "odd"}}))).unwrap();
+    assert!(odd.notes.iter().any(|note| note.contains("`odd`")), "{:?}", odd.notes);
     assert_eq!(shape("gemma3_text", 131_072, json!({"rope_type": "linear", "factor": 8.0})).unwrap().1, None);
     let by_type = json!({"full_attention": {"rope_type": "linear", "factor": 2}, "sliding_attention": {"rope_type": "default"}});
     assert_eq!(scaled(by_type), Some(8192));
