@@ -47,6 +47,7 @@ mod ggml;
 mod llama_cpp;
 mod options;
 mod overhead;
+mod prepared;
 mod run;
 pub mod vllm;
 
@@ -57,6 +58,7 @@ pub use footprint::{Accuracy, Checked, Footprint, Part, ReservedCache};
 pub use options::{
     Backend, FitOptions, FlashAttention, GpuLayers, Runtime, VULKAN_CARD_RANGE, VULKAN_GUARANTEED_RANGE,
 };
+pub use prepared::Prepared;
 pub use run::{footprint, workspace_lifetimes};
 
 /// The examples of the README.

@@ -5,7 +5,7 @@
 mod models;
 
 use proptest::prelude::*;
-use vramkit_fit::{Backend, Checked, FitError, FitOptions, Runtime, vllm};
+use vramkit_fit::{Backend, Checked, FitError, FitOptions, Prepared, Runtime, vllm};
 use vramkit_models::gguf::TensorType;
 use vramkit_models::header::{Format, ModelHeader, StoredTensor};
 use vramkit_models::shape::{Cache, Heads, Layer, ModelShape, State, Widths};
@@ -175,17 +175,55 @@ fn experts_in_4_bits_are_laid_out_for_their_kernels() {
 fn a_quantised_checkpoint_is_summed_up_but_not_called_checked() {
     let mut model = models::header("Qwen2.5-7B").expect("a shape");
     let size = ByteSize::mib(5);
-    let packed = StoredTensor::new("model.layers.0.self_attn.q_proj.qweight", vec![448, 3584], "I32", size);
-    model.tensors = Some(vec![packed]);
+    let packed = |layer: usize| {
+        let name = format!("model.layers.{layer}.self_attn.q_proj.qweight");
+        StoredTensor::new(name, vec![448, 3584], "I32", size)
+    };
+    model.tensors = Some((0..28).map(packed).collect());
     let takes = vllm::footprint(&model, &options()).expect("an answer");
     assert!(takes.footprint.device.weights >= Some(size));
     assert_eq!(takes.footprint.accuracy.weights, Checked::No);
+    // 140 MiB are not 7 billion parameters.
+    assert!(takes.footprint.notes.iter().any(|note| note.contains("a part may be missing")));
     model.tensors = None;
     model.weights_type = Some("awq".into());
     let takes = vllm::footprint(&model, &options()).expect("an answer");
     assert_eq!((takes.footprint.device.weights, takes.cache_bytes, takes.fits()), (None, None, None));
     assert!(takes.footprint.notes.iter().any(|note| note.contains("awq")), "{:?}", takes.footprint.notes);
     assert!(takes.lines(ByteSize::gib(1)).is_some(), "a given cache needs no weights");
+}
+
+#[test]
+fn tensors_of_another_model_are_refused() {
+    let mut model = models::header("Qwen2.5-7B").expect("a shape");
+    let right = checkpoint(&model);
+    let notes = |model: &ModelHeader| vllm::footprint(model, &options()).map(|takes| takes.footprint);
+    model.tensors =
+        Some(right.iter().filter(|tensor| !tensor.name.contains("layers.27.")).cloned().collect());
+    let error = notes(&model).expect_err("a layer is missing");
+    assert!(
+        matches!(&error, FitError::Header { reason, .. } if reason.contains("no tensor of layer 27")),
+        "{error}"
+    );
+    model.tensors = Some(vec![tensor("a", &[4])]);
+    let unheld = notes(&model).expect("a note");
+    assert!(unheld.notes.iter().any(|note| note.contains("which layer")), "{:?}", unheld.notes);
+    assert_eq!(unheld.accuracy.weights, Checked::No);
+    // A prepared model says what is asked the other way.
+    model.tensors = Some(right);
+    assert_eq!(Prepared::new(model.clone()).footprint(&options()), notes(&model));
+}
+
+#[test]
+fn a_scaled_context_is_the_default() {
+    let mut model = models::header("Llama-3.1-8B").expect("a shape");
+    (model.shape.trained_context, model.shape.scaled_context) = (Some(40_960), Some(131_072));
+    let takes =
+        |context| vllm::footprint(&model, &with(|options| options.context = context)).expect("an answer");
+    assert_eq!(takes(None).footprint.context, 131_072);
+    let refuses =
+        |context| takes(Some(context)).footprint.notes.iter().any(|note| note.contains("refuses a context"));
+    assert_eq!((refuses(131_072), refuses(131_073)), (false, true));
 }
 
 #[test]

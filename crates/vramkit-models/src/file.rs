@@ -62,3 +62,19 @@ impl Identity {
 pub(crate) fn kind(path: &Path) -> String {
     path.extension().map_or_else(String::new, |ending| ending.to_string_lossy().to_lowercase())
 }
+
+/// Bytes with which a file begins that stands for another one, which git keeps elsewhere.
+const POINTER: &[u8] = b"version https://git-lfs.github.com/spec/";
+/// The largest such file.
+pub(crate) const LARGEST_POINTER: u64 = 1024;
+
+/// Fails where a file's first bytes are those of a pointer of git-lfs.
+pub(crate) fn check_pointer(name: &str, start: &[u8]) -> Result<(), ReadError> {
+    if !start.starts_with(POINTER) {
+        return Ok(());
+    }
+    Err(ReadError::within(
+        name,
+        "a pointer of git-lfs, and not the file itself: fetch it with `git lfs pull`",
+    ))
+}

@@ -22,7 +22,7 @@ use std::path::{Path, PathBuf};
 
 use crate::error::ReadError;
 use crate::file::kind;
-use crate::gguf::{GgufHeader, shape_of};
+use crate::gguf::{GgufHeader, folder, shape_of};
 use crate::safetensors;
 use crate::shape::ModelShape;
 pub use crate::stored::StoredTensor;
@@ -80,20 +80,30 @@ impl ModelHeader {
 
     /// Reads the headers of a model's files.
     ///
-    /// A folder is read as Hugging Face's when a `config.json` is in it, else as the one GGUF model that it holds.
+    /// A folder is read as Hugging Face's when a `config.json` is in it, else as the one GGUF model that it holds; projectors of
+    /// pictures or sounds beside it are named in [`notes`](Self::notes). A safetensors file whose name says that it is one of
+    /// several stands for all of them.
     ///
     /// # Errors
-    /// A path of no known kind; what is wrong with a file, by the key or the tensor; an architecture that is not known.
+    /// A path of no known kind; what is wrong with a file, by the key or the tensor; one of several files missing; a pointer of
+    /// git-lfs in a file's place; an architecture that is not known.
     pub fn read(path: &Path) -> Result<Self, ReadError> {
         if path.is_dir() {
             return match path.join("config.json") {
-                config if config.exists() => Self::hugging_face(path, &config),
-                _ => Self::gguf(&only_gguf(path)?),
+                config if config.exists() => {
+                    // First the configuration: without it nobody needs the rest.
+                    let model = Self::hugging_face(path, &config)?;
+                    Ok(Self { tensors: safetensors::folder(path)?, ..model })
+                }
+                _ => Self::only_gguf(path),
             };
         }
         match kind(path).as_str() {
             "gguf" => Self::gguf(path),
-            "json" => Self::hugging_face(&folder_of(path), path),
+            "json" => {
+                let model = Self::hugging_face(&folder_of(path), path)?;
+                Ok(Self { tensors: safetensors::folder(&folder_of(path))?, ..model })
+            }
             "safetensors" => Self::safetensors(path),
             _ if is_gguf(path) => Self::gguf(path),
             _ => match std::fs::metadata(path) {
@@ -114,6 +124,20 @@ impl ModelHeader {
         Ok(Self { gguf: Some(header), ..Self::named(path, Format::Gguf, shape) })
     }
 
+    /// The one GGUF model of a folder; what is said of projectors beside it.
+    fn only_gguf(folder: &Path) -> Result<Self, ReadError> {
+        let (path, projectors) = folder::only_gguf(folder)?;
+        let mut model = Self::gguf(&path)?;
+        if !projectors.is_empty() {
+            model.notes.push(format!(
+                "{} beside it makes pictures or sounds into tokens, and is not counted",
+                projectors.join(", ")
+            ));
+        }
+        Ok(model)
+    }
+
+    /// Shape and notes of a configuration, without tensors.
     fn hugging_face(folder: &Path, config: &Path) -> Result<Self, ReadError> {
         let read = crate::config::read(config)?;
         // The folder's name says which model it is; the file's is the same for all.
@@ -125,7 +149,6 @@ impl ModelHeader {
         let name = name.map_or_else(String::new, |name| name.to_string_lossy().into_owned());
         Ok(Self {
             path: config.to_owned(),
-            tensors: safetensors::folder(folder)?,
             weights_type: read.weights_type,
             notes: read.notes,
             ..Self::new(name, Format::HuggingFace, read.shape)
@@ -135,12 +158,11 @@ impl ModelHeader {
     fn safetensors(path: &Path) -> Result<Self, ReadError> {
         let config = folder_of(path).join("config.json");
         if config.exists() {
-            let mut model = Self::hugging_face(&folder_of(path), &config)?;
-            model.tensors = Some(safetensors::file(path)?);
-            return Ok(model);
+            let model = Self::hugging_face(&folder_of(path), &config)?;
+            return Ok(Self { tensors: Some(safetensors::with_shards(path)?), ..model });
         }
         let mut model = Self::named(path, Format::Safetensors, ModelShape::new("", 0));
-        model.tensors = Some(safetensors::file(path)?);
+        model.tensors = Some(safetensors::with_shards(path)?);
         model.notes.push("no config.json is beside it, so nothing says what its layers keep".to_owned());
         Ok(model)
     }
@@ -162,30 +184,6 @@ fn is_gguf(path: &Path) -> bool {
     path.is_file()
         && std::fs::File::open(path).is_ok_and(|mut file| file.read_exact(&mut magic).is_ok())
         && &magic == b"GGUF"
-}
-
-/// The one GGUF model that a folder holds: one file, or the first of several.
-fn only_gguf(folder: &Path) -> Result<PathBuf, ReadError> {
-    let io = |error| ReadError::Io { path: folder.to_owned(), error };
-    let wrong = |reason: String| ReadError::within(&folder.display().to_string(), reason);
-    let mut found = Vec::new();
-    for entry in std::fs::read_dir(folder).map_err(io)? {
-        let path = entry.map_err(io)?.path();
-        let name = path.file_name().map_or_else(String::new, |name| name.to_string_lossy().into_owned());
-        let later_shard = name.contains("-of-") && !name.contains("-00001-of-");
-        if kind(&path) == "gguf" && !later_shard {
-            found.push(path);
-        }
-    }
-    found.sort();
-    match found.as_slice() {
-        [only] => Ok(only.clone()),
-        [] => Err(wrong("a folder without a config.json and without a .gguf file".to_owned())),
-        several => {
-            let names: Vec<_> = several.iter().map(|path| path.display().to_string()).collect();
-            Err(wrong(format!("holds several models; name one: {}", names.join(", "))))
-        }
-    }
 }
 
 /// A kind of model files.

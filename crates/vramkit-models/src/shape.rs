@@ -43,6 +43,9 @@ pub struct ModelShape {
     pub widths: Widths,
     /// Most tokens that it was trained for.
     pub trained_context: Option<u64>,
+    /// Most tokens with its positions scaled by a factor (`rope_scaling`), as vLLM takes them; `None` where they are not scaled, or
+    /// where [`trained_context`](Self::trained_context) is the scaled length already.
+    pub scaled_context: Option<u64>,
     /// Whether the output's matrix is the one of the token embeddings; `None` where nothing says.
     pub tied_embeddings: Option<bool>,
 }
@@ -217,8 +220,14 @@ impl ModelShape {
             draft_layers: Vec::new(),
             widths: Widths { hidden, ..Widths::default() },
             trained_context: None,
+            scaled_context: None,
             tied_embeddings: None,
         }
+    }
+
+    /// Most tokens that it can be served with as its files say: scaled, or as it was trained.
+    pub fn longest_context(&self) -> Option<u64> {
+        self.scaled_context.or(self.trained_context)
     }
 
     /// Numbers that its layers keep of a sequence, on each of so many devices that share the heads by tensor parallelism.

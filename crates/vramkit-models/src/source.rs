@@ -5,6 +5,7 @@ use std::io::{Read, Seek, SeekFrom};
 use std::path::Path;
 
 use crate::error::ReadError;
+use crate::file::{LARGEST_POINTER, check_pointer};
 
 /// Bytes that are read at a time.
 const BUFFER: usize = 256 << 10;
@@ -31,7 +32,12 @@ impl Source {
         }
         let file = File::open(path).map_err(io)?;
         let length = file.metadata().map_err(io)?.len();
-        Ok(Self { file, name, length, buffer: Vec::new(), used: 0, start: 0 })
+        let mut source = Self { file, name, length, buffer: Vec::new(), used: 0, start: 0 };
+        if length <= LARGEST_POINTER {
+            source.fill(length as usize)?;
+            check_pointer(&source.name, &source.buffer)?;
+        }
+        Ok(source)
     }
 
     pub fn wrong(&self, reason: impl Into<String>) -> ReadError {

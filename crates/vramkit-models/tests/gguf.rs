@@ -292,3 +292,23 @@ proptest! {
         let _ = ModelHeader::read(&path);
     }
 }
+
+#[test]
+fn a_projector_is_not_the_model_of_a_folder() {
+    let folder = tempfile::tempdir().expect("folder");
+    let write = |name: &str, gguf: &Gguf| gguf.write(&folder.path().join(name));
+    let projector = Gguf::default().text("general.architecture", "clip").tensor("v.weight", &[64, 4]);
+    write("model-q4.gguf", &llama());
+    write("mmproj-f16.gguf", &projector);
+    write("vision.gguf", &projector);
+    let model = ModelHeader::read(folder.path()).expect("one model");
+    assert_eq!((model.name.as_str(), model.shape.layers.len()), ("model-q4", 2));
+    assert!(model.notes[0].contains("mmproj-f16.gguf, vision.gguf"), "{:?}", model.notes);
+    write("another.gguf", &llama());
+    let error = ModelHeader::read(folder.path()).expect_err("two models").to_string();
+    assert!(error.contains("another.gguf") && !error.contains("mmproj"), "{error}");
+    for name in ["another.gguf", "model-q4.gguf"] {
+        std::fs::remove_file(folder.path().join(name)).expect("there");
+    }
+    assert!(ModelHeader::read(folder.path()).expect_err("none").to_string().contains("projectors"));
+}

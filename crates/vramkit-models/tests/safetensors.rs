@@ -60,3 +60,59 @@ fn files_cut_short() {
     let error = ModelHeader::read(&path).expect_err("refused").to_string();
     assert!(error.contains("1152921504606846976"), "{error}");
 }
+
+const CONFIG: &str =
+    r#"{"model_type": "llama", "num_hidden_layers": 2, "hidden_size": 64, "num_attention_heads": 4}"#;
+const FIRST: &str = "model-00001-of-00002.safetensors";
+const SECOND: &str = "model-00002-of-00002.safetensors";
+
+/// A folder with a configuration and these shards of a tensor each; its index names the tensors of `indexed`.
+fn shards(there: &[&str], indexed: Option<&[&str]>) -> tempfile::TempDir {
+    let folder = tempfile::tempdir().expect("folder");
+    let write = |name: &str, text: String| std::fs::write(folder.path().join(name), text).expect("write");
+    write("config.json", CONFIG.to_owned());
+    for name in there {
+        let header = format!(r#"{{"{name}":{{"dtype":"BF16","shape":[4,8],"data_offsets":[0,64]}}}}"#);
+        safetensors(&folder.path().join(name), &header, 64);
+    }
+    if let Some(indexed) = indexed {
+        let entries: Vec<_> = indexed.iter().map(|name| format!(r#""{name}":"{name}""#)).collect();
+        write("model.safetensors.index.json", format!(r#"{{"weight_map":{{{}}}}}"#, entries.join(",")));
+    }
+    folder
+}
+
+#[test]
+fn a_part_of_a_model_is_not_the_whole() {
+    let both: &[&str] = &[FIRST, SECOND];
+    let count = |path: &std::path::Path| {
+        let model = ModelHeader::read(path).map_err(|error| error.to_string())?;
+        Ok::<_, String>(model.tensors.expect("stored").len())
+    };
+    let missing = |there: &[&str], indexed| count(shards(there, indexed).path()).expect_err("refused");
+    for indexed in [None, Some(both)] {
+        let whole = shards(both, indexed);
+        assert_eq!(count(whole.path()), Ok(2));
+        // One of them stands for all.
+        assert_eq!(count(&whole.path().join(SECOND)), Ok(2));
+    }
+    assert!(missing(&[FIRST], None).contains(SECOND));
+    assert!(missing(&[SECOND], None).contains(FIRST));
+    assert!(missing(&[FIRST], Some(both)).contains(SECOND));
+    assert!(missing(both, Some(&[FIRST])).contains(SECOND));
+    assert!(missing(both, Some(&[])).contains("names no tensor"));
+    let first = shards(&[FIRST], None);
+    assert!(count(&first.path().join(FIRST)).expect_err("refused").contains(SECOND));
+}
+
+#[test]
+fn a_pointer_of_git_lfs() {
+    let pointer = "version https://git-lfs.github.com/spec/v1\noid sha256:abc\nsize 1234\n";
+    let folder = tempfile::tempdir().expect("folder");
+    for name in ["model.safetensors", "model.gguf"] {
+        let path = folder.path().join(name);
+        std::fs::write(&path, pointer).expect("write");
+        let error = ModelHeader::read(&path).expect_err("refused").to_string();
+        assert!(error.contains("git lfs pull"), "{error}");
+    }
+}

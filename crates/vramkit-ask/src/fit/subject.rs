@@ -4,7 +4,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use vramkit::ByteSize;
-use vramkit_fit::{Backend, Checked, FitError, FitOptions, Footprint, GpuLayers, Runtime, footprint};
+use vramkit_fit::{Backend, Checked, FitError, FitOptions, Footprint, GpuLayers, Prepared, Runtime};
 use vramkit_models::ReadOptions;
 use vramkit_models::header::{Format, ModelHeader};
 
@@ -22,6 +22,7 @@ const DEADLINE: Duration = Duration::from_millis(100);
 pub(crate) struct Subject {
     pub(crate) name: String,
     pub(crate) architecture: String,
+    /// The longest that its engine takes: vLLM scales it as the configuration says.
     pub(crate) trained_context: Option<u64>,
     /// What is not sure about its files.
     pub(crate) notes: Vec<String>,
@@ -32,7 +33,7 @@ pub(crate) struct Subject {
 
 enum Kind {
     /// What an engine takes follows from headers.
-    Header(Box<ModelHeader>),
+    Header(Box<Prepared>),
     /// Planned: always the same.
     Graph(Box<Footprint>),
 }
@@ -71,10 +72,13 @@ impl Subject {
         Self {
             name: header.name.clone(),
             architecture: header.shape.architecture.clone(),
-            trained_context: header.shape.trained_context,
+            trained_context: match options.runtime {
+                Runtime::Vllm => header.shape.longest_context(),
+                _ => header.shape.trained_context,
+            },
             notes: header.notes.clone(),
             options,
-            kind: Kind::Header(Box::new(header)),
+            kind: Kind::Header(Box::new(Prepared::new(header))),
         }
     }
 
@@ -131,7 +135,7 @@ impl Subject {
             Kind::Header(header) => {
                 let mut options = options.clone();
                 (options.runtime, options.backend) = (self.options.runtime, self.options.backend);
-                footprint(header, &options)
+                header.footprint(&options)
             }
             Kind::Graph(footprint) => Ok((**footprint).clone()),
         }

@@ -56,14 +56,15 @@ mod release;
 mod settings;
 mod weights;
 
-use vramkit_models::header::ModelHeader;
+use vramkit_models::header::{Format, ModelHeader};
 use vramkit_models::shape::{Cache, Layer};
 use vramkit_units::ByteSize;
 
 use self::cache::Layout;
 use self::release::{Release, SizeLine};
 use self::settings::Settings;
-use self::weights::Weights;
+pub(crate) use self::weights::Stored;
+use self::weights::{Agreement, Weights};
 use crate::{Accuracy, Checked, FitError, FitOptions, Footprint, Part, ReservedCache, Runtime};
 
 /// What vLLM takes, and what it prints at its start.
@@ -113,13 +114,26 @@ impl VllmFootprint {
 /// An option that is out of its range or that vLLM refuses for this model, files that it does not load, and a model whose
 /// layers it cannot lay out.
 pub fn footprint(model: &ModelHeader, options: &FitOptions) -> Result<VllmFootprint, FitError> {
-    let settings = Settings::of(model, options)?;
+    with_stored(model, Stored::of(model).as_ref(), options)
+}
+
+/// The same for a model whose stored tensors have been looked at.
+pub(crate) fn with_stored(
+    model: &ModelHeader,
+    stored: Option<&Stored>,
+    options: &FitOptions,
+) -> Result<VllmFootprint, FitError> {
     let header = |reason: String| FitError::Header { model: model.name.clone(), reason };
-    if model.shape.layers.is_empty() {
+    // First of all: no option makes up for it.
+    if model.shape.layers.is_empty() && model.format != Format::Gguf {
         return Err(header("nothing says which layers it has: its config.json is needed".into()));
     }
+    let settings = Settings::of(model, options)?;
+    if let Some(Agreement::No(reason)) = stored.map(|stored| &stored.agreement) {
+        return Err(header(reason.clone()));
+    }
     let layout = Layout::of(&model.shape, &settings).map_err(header)?;
-    let weights = weights::weights(model, &settings);
+    let weights = weights::weights(model, stored, &settings);
     let activations = activations::peak(&model.shape, &settings);
     let layers = model.shape.layers.len() as u64;
     let graphs = overhead::graphs(layers);
@@ -127,6 +141,8 @@ pub fn footprint(model: &ModelHeader, options: &FitOptions) -> Result<VllmFootpr
     let workspace = activations.map(|bytes| ByteSize::new(bytes.saturating_add(in_budget)));
     let outside = options.overhead.unwrap_or_else(|| overhead::outside_torch(&settings));
 
+    // A configuration alone does not say.
+    let is_multimodal = stored.is_some_and(|stored| stored.multimodal);
     let sequences = settings.sequences;
     let each = layout.blocks(settings.context, &settings).saturating_mul(layout.block_bytes);
     let state = layout.state_blocks(&settings).saturating_mul(layout.block_bytes);
@@ -161,8 +177,8 @@ pub fn footprint(model: &ModelHeader, options: &FitOptions) -> Result<VllmFootpr
             tokens,
             concurrency,
         }),
-        accuracy: accuracy(model, &weights, &settings),
-        notes: notes(model, options, &settings, &weights),
+        accuracy: accuracy(model, &weights, &settings, is_multimodal),
+        notes: notes(model, options, &settings, &weights, is_multimodal),
     };
     Ok(VllmFootprint {
         footprint,
@@ -215,7 +231,7 @@ impl Counting {
 }
 
 /// How well the figures are checked: the worst of the logs in `examples/accuracy` that are of the same kind.
-fn accuracy(model: &ModelHeader, weights: &Weights, settings: &Settings) -> Accuracy {
+fn accuracy(model: &ModelHeader, weights: &Weights, settings: &Settings, is_multimodal: bool) -> Accuracy {
     let attention = |layer: &Layer| matches!(layer.cache, Cache::Full(_) | Cache::None);
     let known = [Release::of(None), Release::of(Some((0, 11)))].contains(&settings.release);
     let latent = model.shape.layers.iter().any(|layer| matches!(layer.cache, Cache::Latent { .. }));
@@ -223,23 +239,18 @@ fn accuracy(model: &ModelHeader, weights: &Weights, settings: &Settings) -> Accu
         weights: weights.off.map_or(Checked::No, Checked::Within),
         kv: if model.shape.layers.iter().all(attention) { Checked::Exact } else { Checked::No },
         // Pictures and sounds have a profile run of their own, which is not modelled.
-        workspace: if known && !latent && !is_multimodal(model) {
-            Checked::Within(0.01)
-        } else {
-            Checked::No
-        },
+        workspace: if known && !latent && !is_multimodal { Checked::Within(0.01) } else { Checked::No },
         overhead: Checked::No,
     }
 }
 
-/// Whether its files have a tower for pictures or sounds; a configuration alone does not say.
-fn is_multimodal(model: &ModelHeader) -> bool {
-    let tower = |part: &str| part.starts_with("vis") || part.starts_with("audio");
-    let tensors = model.tensors.as_deref().unwrap_or_default();
-    tensors.iter().any(|tensor| tensor.name.split('.').take(2).any(tower))
-}
-
-fn notes(model: &ModelHeader, options: &FitOptions, settings: &Settings, weights: &Weights) -> Vec<String> {
+fn notes(
+    model: &ModelHeader,
+    options: &FitOptions,
+    settings: &Settings,
+    weights: &Weights,
+    is_multimodal: bool,
+) -> Vec<String> {
     let mut notes = model.notes.clone();
     notes.extend(weights.notes.iter().cloned());
     if options.engine_release.is_none() {
@@ -268,16 +279,16 @@ fn notes(model: &ModelHeader, options: &FitOptions, settings: &Settings, weights
         };
         notes.push(format!("vLLM's default{card} for what is not given: {defaults}"));
     }
-    if model.shape.trained_context.is_none() && options.context.is_none() {
+    if model.shape.longest_context().is_none() && options.context.is_none() {
         notes.push(format!(
             "its configuration does not say how long a text may be; vLLM assumes {} tokens",
             settings.context
         ));
     }
-    if model.shape.trained_context.is_some_and(|trained| settings.context > trained) {
+    if model.shape.longest_context().is_some_and(|trained| settings.context > trained) {
         notes.push("vLLM refuses a context beyond the trained one unless told to allow it".into());
     }
-    if is_multimodal(model) {
+    if is_multimodal {
         notes.push("what the profile run takes for pictures or sounds is not in the workspace".into());
     }
     if settings.devices > 1 {

@@ -87,7 +87,7 @@ impl Settings {
         };
         let release = Release::of(options.engine_release);
         let (default_sequences, default_tokens) = defaults(options.device_memory, release);
-        let context = positive(options.context, "tokens of context")?.or(model.shape.trained_context);
+        let context = positive(options.context, "tokens of context")?.or(model.shape.longest_context());
         let context = context.unwrap_or(UNSAID_CONTEXT);
         let sequences = positive(options.sequences, "sequences at a time")?;
         let step_tokens =

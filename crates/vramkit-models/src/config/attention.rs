@@ -63,7 +63,7 @@ pub(super) fn of_each_layer(fields: &Fields<'_>, usual: Heads) -> Result<Option<
         let queries = other.number("num_attention_heads")?.unwrap_or(queries);
         let kv_heads = other.number("num_key_value_heads")?.unwrap_or(usual.kv_heads);
         *place = grouped(fields, queries, kv_heads, other.number("head_dim")?.unwrap_or(usual.key))?;
-        super::guard::check(&other)?;
+        super::guard::check(&other, 0)?;
     }
     Ok(Some(heads))
 }

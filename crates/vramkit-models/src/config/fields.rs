@@ -11,8 +11,10 @@ use serde_json::{Map, Value};
 
 use crate::error::ReadError;
 
+use super::literals::LITERALS;
+
 /// The largest number that is believed: numbers of a matrix's side, of a vocabulary, of a context.
-const MOST: u64 = 1 << 40;
+pub(super) const MOST: u64 = 1 << 40;
 /// The most layers that are believed.
 pub(super) const MOST_LAYERS: u64 = 4096;
 
@@ -148,7 +150,7 @@ impl<'a> Fields<'a> {
     /// A whole number, 1 or more, that has to be there, or to have a default.
     pub(super) fn positive(&self, key: &'static str) -> Result<u64, ReadError> {
         match self.need(key)? {
-            0 => Err(self.wrong(format!("{} is 0; give at least 1", self.place(key)))),
+            0 => Err(self.zero(key)),
             number => Ok(number),
         }
     }
@@ -284,17 +286,70 @@ impl<'a> Fields<'a> {
         Ok(Some(Fields::new(self.file, format!("{}{key}.", self.at), self.family, object, self.defaults)))
     }
 
-    /// The first of these that is a whole number or a list of some (of which the largest counts) above 0, or has a default; 0
-    /// where there is none.
-    pub(super) fn widest(&self, names: &[&'static str]) -> u64 {
-        let number = |value: &Value| value.as_u64().filter(|&number| number <= MOST);
-        let largest = |value: &Value| match value {
-            Value::Array(list) => list.iter().filter_map(number).max(),
-            other => number(other),
+    /// The first of these above 0: whole numbers, or lists of one for each layer at least, of which the largest counts. The family's
+    /// default where none is there, and 0 without one. It does not count as asked for: what the number is used for is no matter
+    /// of what is kept.
+    pub(super) fn widest(&self, names: &[&'static str], layers: usize) -> Result<u64, ReadError> {
+        self.first(names, |key, value| match value {
+            Value::Array(list) if list.len() < layers => {
+                Err(self.as_many(key, list.len(), layers).err().unwrap_or_else(|| self.missing(key)))
+            }
+            Value::Array(list) => {
+                list.iter().try_fold(0, |widest, value| Ok(self.whole(key, value)?.max(widest)))
+            }
+            value => self.whole(key, value),
+        })
+    }
+
+    /// As [`widest`](Self::widest), of what is one number for the whole model and at least 1.
+    pub(super) fn only(&self, names: &[&'static str]) -> Result<u64, ReadError> {
+        self.first(names, |key, value| match self.whole(key, value)? {
+            0 => Err(self.zero(key)),
+            number => Ok(number),
+        })
+    }
+
+    fn first(
+        &self,
+        names: &[&'static str],
+        number: impl Fn(&'static str, &Value) -> Result<u64, ReadError>,
+    ) -> Result<u64, ReadError> {
+        let mut found = 0;
+        for &name in names {
+            let Some(value) = self.object.get(name).filter(|value| !value.is_null()) else { continue };
+            let number = number(name, value)?;
+            if found == 0 {
+                found = number;
+            }
+        }
+        if names.iter().any(|&name| self.object.contains_key(name)) {
+            return Ok(found);
+        }
+        Ok(names.iter().find_map(|&name| self.default(name)).unwrap_or(0))
+    }
+
+    /// The first of these that is there and 0.
+    pub(super) fn zero_among(&self, names: &[&'static str]) -> Option<&'static str> {
+        names.iter().copied().find(|&name| self.object.get(name).and_then(Value::as_f64) == Some(0.0))
+    }
+
+    /// A key is 0 that cannot be.
+    pub(super) fn zero(&self, key: &str) -> ReadError {
+        self.wrong(format!("{} is 0; give at least 1", self.place(key)))
+    }
+
+    /// A number from `least` to `most`, whole or not; `None` where it is absent or null.
+    pub(super) fn factor(&self, key: &'static str, least: f64, most: f64) -> Result<Option<f64>, ReadError> {
+        let Some(value) = self.given(key) else { return Ok(None) };
+        let number = value.as_f64().filter(|number| (least..=most).contains(number));
+        let held = || {
+            self.wrong(format!(
+                "{} is {}, and no number from {least} to {most}",
+                self.place(key),
+                shortened(value)
+            ))
         };
-        let given =
-            names.iter().find_map(|&name| largest(self.object.get(name)?).filter(|&number| number > 0));
-        given.or_else(|| names.iter().find_map(|&name| self.default_of(name)?.parse().ok())).unwrap_or(0)
+        number.map(Some).ok_or_else(held)
     }
 
     /// The object under a key of an object of layers.
@@ -343,7 +398,10 @@ impl<'a> Fields<'a> {
 
 /// A value as errors show it.
 fn shortened(value: &Value) -> String {
-    let text = value.to_string();
+    let text = match value.as_str() {
+        Some(text) if LITERALS.contains(&text) => text.to_owned(),
+        _ => value.to_string(),
+    };
     match text.char_indices().nth(40) {
         Some((end, _)) => format!("{}…", &text[..end]),
         None => text,

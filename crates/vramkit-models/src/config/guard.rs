@@ -82,10 +82,16 @@ const HARMLESS: &[&str] = &[
     "layer_types_mlp",
 ];
 
-/// Fails at a key that the reader did not understand and that may change what is kept.
-pub(super) fn check(fields: &Fields<'_>) -> Result<(), ReadError> {
+/// Fails at a key that the reader did not understand and that may change what is kept, and at types of fewer layers than there are.
+pub(super) fn check(fields: &Fields<'_>, layers: usize) -> Result<(), ReadError> {
     let off = fields.object().get("use_sliding_window") == Some(&Value::Bool(false));
     for (key, value) in fields.unasked() {
+        // Of as many layers or more: those of drafting layers may follow.
+        if let ("layer_types", Value::Array(types)) = (key, value)
+            && types.len() < layers
+        {
+            fields.as_many(key, types.len(), layers)?;
+        }
         let lower = key.to_lowercase();
         let says = WORDS.iter().any(|word| lower.contains(word));
         // Gemma 2 says its window twice.

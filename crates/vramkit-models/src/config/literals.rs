@@ -1,14 +1,15 @@
 //! Configurations that Python wrote: `NaN` and `Infinity`, which JSON does not have.
 //!
-//! In: a file's text. Out: the same with `null` in their place, so that a strict reader takes it. Never here: a change inside a
-//! string, or of anything else; lines stay where they are, so that errors name the right one.
+//! In: a file's text. Out: the same with their names as texts in their place, so that a strict reader takes it and still says what
+//! a key holds. Never here: a change inside a string, or of anything else; lines stay where they are, so that errors name the right
+//! one.
 
 use std::borrow::Cow;
 
 /// What Python's `json` writes for numbers that JSON does not have; the longest first.
-const LITERALS: [&str; 3] = ["-Infinity", "Infinity", "NaN"];
+pub(super) const LITERALS: [&str; 3] = ["-Infinity", "Infinity", "NaN"];
 
-/// The text with `null` for each number that JSON does not have.
+/// The text with a text for each number that JSON does not have.
 pub(super) fn without(text: &str) -> Cow<'_, str> {
     let mut strict = String::new();
     // What is copied so far, and whether the place that is looked at is in a string.
@@ -24,7 +25,7 @@ pub(super) fn without(text: &str) -> Cow<'_, str> {
                 if let Some(literal) = LITERALS.iter().find(|literal| rest.starts_with(literal.as_bytes())) {
                     // Both ends are at ASCII letters, so they are whole characters'.
                     strict.push_str(&text[copied..at]);
-                    strict.push_str("null");
+                    strict.extend(["\"", literal, "\""]);
                     at += literal.len();
                     copied = at;
                     continue;
@@ -48,15 +49,18 @@ mod tests {
 
     #[test]
     fn numbers_that_json_does_not_have() {
-        assert_eq!(without(r#"{"a": [0.0, Infinity], "b": -Infinity}"#), r#"{"a": [0.0, null], "b": null}"#);
-        assert_eq!(without("NaN"), "null");
+        assert_eq!(
+            without(r#"{"a": [0.0, Infinity], "b": -Infinity}"#),
+            r#"{"a": [0.0, "Infinity"], "b": "-Infinity"}"#
+        );
+        assert_eq!(without("NaN"), "\"NaN\"");
         assert!(matches!(without(r#"{"a": -1}"#), Cow::Borrowed(_)));
     }
 
     #[test]
     fn strings_stay() {
         let text = r#"{"NaN": "Infinity \" NaN \\", "b": NaN, "é": "-Infinity"}"#;
-        assert_eq!(without(text), r#"{"NaN": "Infinity \" NaN \\", "b": null, "é": "-Infinity"}"#);
+        assert_eq!(without(text), r#"{"NaN": "Infinity \" NaN \\", "b": "NaN", "é": "-Infinity"}"#);
         assert_eq!(without(r#""NaN\"#), r#""NaN\"#);
     }
 

@@ -5,7 +5,7 @@
 //!
 //! A configuration goes through these: `literals` (Python's numbers that JSON does not have), `nested` (which part describes the
 //! text model), `families` (a table: which reader, which defaults), a reader (`attention`, `latent`, `compressed`, `recurrent`, `hybrid`,
-//! `linear`, `special`, `other_words`, `encoders`), `guard` (what the reader did not ask for), `drafts` and `widths`. A family is
+//! `linear`, `special`, `other_words`, `encoders`), `guard` (what the reader did not ask for), `drafts`, `widths` and `positions`. A family is
 //! added by a line in `families.txt`; one that keeps something in a way of its own, by a reader beside the others.
 
 mod attention;
@@ -21,6 +21,7 @@ mod linear;
 mod literals;
 mod nested;
 mod other_words;
+mod positions;
 mod readers;
 mod recurrent;
 mod special;
@@ -61,6 +62,7 @@ pub(crate) fn read(path: &Path) -> Result<ConfigModel, ReadError> {
         return Err(ReadError::within(&name, format!("{size} bytes; a configuration has at most {LARGEST}")));
     }
     let content = file::whole(path)?;
+    file::check_pointer(&name, &content)?;
     let text = str::from_utf8(&content)
         .map_err(|error| ReadError::within(&name, format!("no text in UTF-8: {error}")))?;
     from_json(&name, text)
@@ -71,6 +73,8 @@ pub(crate) fn read(path: &Path) -> Result<ConfigModel, ReadError> {
 /// # Errors
 /// As [`read`].
 pub(crate) fn from_json(name: &str, text: &str) -> Result<ConfigModel, ReadError> {
+    // Editors of some systems put a mark of the byte order before the text.
+    let text = text.strip_prefix('\u{feff}').unwrap_or(text);
     let whole: Value = serde_json::from_str(&literals::without(text)).map_err(|error| ReadError::At {
         file: name.to_owned(),
         line: error.line() as u64,
@@ -84,12 +88,16 @@ pub(crate) fn from_json(name: &str, text: &str) -> Result<ConfigModel, ReadError
     let fields = Fields::new(name, part.at, family.name, part.object, family.defaults).part_of(&whole);
     let layers = (family.reader)(&fields)?;
     let draft_layers = drafts::drafts(&fields, &layers)?;
-    guard::check(&fields)?;
-    let notes = notes(&fields, &whole, &layers);
+    guard::check(&fields, layers.len())?;
     let mut shape = ModelShape::new(family.name, 0);
-    shape.widths = widths::widths(&fields, &layers);
-    shape.trained_context = widths::trained_context(&fields);
+    shape.widths = widths::widths(&fields, &layers)?;
+    let positions = positions::positions(&fields)?;
+    (shape.trained_context, shape.scaled_context) = (positions.trained, positions.scaled);
     shape.tied_embeddings = tied(&fields, &whole)?;
+    // Last: every default has been taken by now.
+    let mut notes = notes(&fields, &whole, &layers);
+    notes.extend(positions.note);
+    notes.extend(widths::experts_note(&fields, &shape.widths));
     (shape.layers, shape.draft_layers) = (layers, draft_layers);
     Ok(ConfigModel { shape, weights_type: widths::weights_type(&fields, &whole), notes })
 }
@@ -97,9 +105,12 @@ pub(crate) fn from_json(name: &str, text: &str) -> Result<ConfigModel, ReadError
 /// Whether the output's matrix is the embeddings': as the text model says, the whole, or its code by default.
 fn tied(fields: &Fields<'_>, whole: &Map<String, Value>) -> Result<Option<bool>, ReadError> {
     let key = "tie_word_embeddings";
-    let given = [fields.object(), whole].into_iter().find_map(|object| object.get(key)?.as_bool());
-    if given.is_some() {
-        return Ok(given);
+    for object in [fields.object(), whole] {
+        match object.get(key) {
+            None | Some(Value::Null) => {}
+            Some(Value::Bool(tied)) => return Ok(Some(*tied)),
+            Some(_) => return Err(fields.wrong(format!("`{key}` is neither true nor false"))),
+        }
     }
     match fields.flag("tie_embedding")? {
         Some(tied) => Ok(Some(tied)),
@@ -116,6 +127,7 @@ fn notes(fields: &Fields<'_>, whole: &Map<String, Value>, layers: &[Layer]) -> V
     if let Some(tokens) = cross {
         notes.push(format!("keys and values of another input are counted for {tokens} tokens of it"));
     }
+    notes.extend(families::other_named(fields.family(), whole));
     if whole.contains_key("talker_config") {
         notes.push("what its talker keeps when it speaks is not counted".to_owned());
     }

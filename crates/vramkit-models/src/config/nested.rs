@@ -59,6 +59,12 @@ pub(super) fn text_part<'a>(file: &str, whole: &'a Map<String, Value>) -> Result
     let (mut at, mut object) = (String::new(), whole);
     let mut model_type = type_of(file, &at, object)?;
     for _ in 0..DEEPEST {
+        if let Some(key) = PARTS
+            .iter()
+            .find(|&&key| object.get(key).is_some_and(|part| !part.is_object() && !part.is_null()))
+        {
+            return Err(ReadError::within(file, format!("`{at}{key}` is no object")));
+        }
         let inner = PARTS.iter().find_map(|&key| {
             let inner = object.get(key)?.as_object().filter(|inner| !inner.is_empty())?;
             Some((key, inner))

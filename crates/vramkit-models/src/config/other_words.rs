@@ -2,6 +2,8 @@
 //!
 //! In: the keys of a configuration. Out: a layer for each.
 
+use serde_json::Value;
+
 use crate::error::ReadError;
 use crate::shape::{Cache, Heads, Layer};
 
@@ -40,8 +42,9 @@ pub(super) fn gpt_bigcode(fields: &Fields<'_>) -> Layers {
 pub(super) fn mpt(fields: &Fields<'_>) -> Layers {
     let queries = fields.heads()?;
     let Some(inside) = fields.inside("attn_config")? else { return with_kv_heads(fields, queries) };
-    if let Some(window) = inside.object().get("sliding_window_size").and_then(|window| window.as_i64())
-        && window > 0
+    // -1 is none.
+    if let Some(window) = inside.object().get("sliding_window_size").filter(|window| !window.is_null())
+        && window.as_i64().is_none_or(|window| window > 0)
     {
         return Err(fields.wrong(format!("{} {window} is not covered", inside.place("sliding_window_size"))));
     }
@@ -124,14 +127,18 @@ pub(super) fn block_configs(fields: &Fields<'_>) -> Layers {
         let wrong = |what: &str| fields.wrong(format!("`block_configs[{i}].attention` {what}"));
         let attention = block.get("attention").and_then(|value| value.as_object());
         let attention = attention.ok_or_else(|| wrong("is missing"))?;
-        let is = |key: &str| attention.get(key).and_then(|value| value.as_bool()).unwrap_or(false);
+        let is = |key: &str| match attention.get(key) {
+            None | Some(Value::Null) => Ok(false),
+            Some(Value::Bool(flag)) => Ok(*flag),
+            Some(_) => Err(wrong(&format!("has a `{key}` that is neither true nor false"))),
+        };
         if ["window_length", "sparsify", "num_sink_tokens"]
             .iter()
             .any(|&key| attention.get(key).is_some_and(|value| !value.is_null()))
         {
             return Err(wrong("has a window, which is not covered"));
         }
-        kept.push(if is("no_op") || is("replace_with_linear") {
+        kept.push(if is("no_op")? || is("replace_with_linear")? {
             Layer::default()
         } else {
             let group = attention.get("n_heads_in_group").and_then(|value| value.as_u64());

@@ -118,8 +118,8 @@ pub(super) fn xlstm(fields: &Fields<'_>) -> Layers {
     let heads = fields.positive("num_heads")?;
     // Queries and keys are half as wide as the model and values as wide, each rounded up to 64, unless factors say otherwise.
     for (key, usual) in [("qk_dim_factor", 0.5), ("v_dim_factor", 1.0)] {
-        let given = fields.object().get(key).and_then(serde_json::Value::as_f64);
-        if given.is_some_and(|given| given != usual) {
+        let given = fields.object().get(key).filter(|given| !given.is_null());
+        if given.is_some_and(|given| given.as_f64() != Some(usual)) {
             return Err(fields
                 .wrong(format!("{} is not {usual}, and other widths are not covered", fields.place(key))));
         }

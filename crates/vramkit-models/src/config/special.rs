@@ -207,7 +207,7 @@ pub(super) fn mllama(fields: &Fields<'_>) -> Layers {
         // The family's code takes these where the key is absent.
         None => (3..layers as u64).step_by(5).collect(),
     };
-    let tokens = picture(fields);
+    let tokens = picture(fields)?;
     for layer in cross {
         let place = usize::try_from(layer).ok().and_then(|layer| kept.get_mut(layer));
         let place = place.ok_or_else(|| fields.wrong(format!("`{key}` names layer {layer} of {layers}")))?;
@@ -218,12 +218,16 @@ pub(super) fn mllama(fields: &Fields<'_>) -> Layers {
 
 /// Tokens of a picture of Llama 3.2: each tile has one for each patch and one more. As its code takes them where the
 /// configuration of pictures does not say: four tiles of 560 pixels, patches of 14.
-fn picture(fields: &Fields<'_>) -> u64 {
+fn picture(fields: &Fields<'_>) -> Result<u64, ReadError> {
     let vision = fields.whole_configuration().get("vision_config");
     let of = |key: &str, usual: u64| {
-        let given = vision.and_then(|vision| vision.get(key)?.as_u64());
-        given.filter(|given| (1..=1 << 16).contains(given)).unwrap_or(usual)
+        let Some(given) = vision.and_then(|vision| vision.get(key)).filter(|given| !given.is_null()) else {
+            return Ok(usual);
+        };
+        given.as_u64().filter(|given| (1..=1 << 16).contains(given)).ok_or_else(|| {
+            fields.wrong(format!("`vision_config.{key}` is {given}, and not a whole number from 1 to 65536"))
+        })
     };
-    let side = of("image_size", 560) / of("patch_size", 14);
-    (side * side + 1).saturating_mul(of("max_num_tiles", 4))
+    let side = of("image_size", 560)? / of("patch_size", 14)?;
+    Ok((side * side + 1).saturating_mul(of("max_num_tiles", 4)?))
 }

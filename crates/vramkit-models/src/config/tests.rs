@@ -310,6 +310,115 @@ fn types_and_widths() {
     assert_eq!(read_json(&part).unwrap().shape.tied_embeddings, Some(false));
 }
 
+/// Values that no count can have.
+fn unbelievable() -> Vec<Value> {
+    vec![json!(-1), json!("8"), json!(8.5), json!(1_u64 << 62), json!(true), json!([8]), json!({"a": 1})]
+}
+
+#[test]
+fn numbers_that_cannot_be_believed_are_named() {
+    let families = [
+        ("mixtral", vec!["intermediate_size", "vocab_size", "num_local_experts", "num_experts_per_tok"]),
+        ("qwen3_moe", vec!["moe_intermediate_size", "num_experts", "max_position_embeddings", "head_dim"]),
+        ("deepseek_v3", vec!["n_routed_experts", "n_shared_experts", "kv_lora_rank", "qk_rope_head_dim"]),
+        ("gemma3_text", vec!["sliding_window", "num_key_value_heads", "vocab_size"]),
+        ("llama", vec!["num_local_experts", "n_positions", "num_nextn_predict_layers"]),
+    ];
+    for (family, keys) in families {
+        for key in keys {
+            for value in unbelievable() {
+                let error = refused(&with(family, json!({key: value.clone()})));
+                assert!(error.contains(&format!("`{key}`")), "{family}: {error}");
+                let is_list = value.is_array();
+                assert!(error.contains(&value.to_string()) || is_list, "{family}: {error} without {value}");
+            }
+        }
+    }
+    for key in ["vocab_size", "max_position_embeddings", "intermediate_size"] {
+        assert!(refused(&with("llama", json!({key: 0}))).contains(&format!("`{key}` is 0")), "{key}");
+    }
+    // A list has a number for each layer.
+    let lists = with("gemma3_text", json!({"intermediate_size": vec![7; 31]}));
+    assert!(refused(&lists).contains("31 entries for 32 layers"));
+    let mixed = [vec![7; 31], vec![9]].concat();
+    let lists = with("gemma3_text", json!({"intermediate_size": mixed}));
+    assert_eq!(read_json(&lists).unwrap().shape.widths.feed_forward, 9);
+    assert!(refused(&with("llama", json!({"tie_word_embeddings": "no"}))).contains("`tie_word_embeddings`"));
+    let infinite = from_json("config.json", r#"{"model_type": "llama", "num_hidden_layers": Infinity}"#);
+    let error = infinite.unwrap_err().to_string();
+    assert!(error.contains("`num_hidden_layers` is Infinity"), "{error}");
+}
+
+#[test]
+fn defaults_that_were_taken_are_said() {
+    let read = read_json(&with("llama", json!({}))).unwrap();
+    for taken in ["vocab_size 32000", "intermediate_size 11008", "max_position_embeddings 2048"] {
+        assert!(read.notes[0].contains(taken), "{:?}", read.notes);
+    }
+    let all = json!({"vocab_size": 9, "intermediate_size": 9, "max_position_embeddings": 9, "tie_word_embeddings": false});
+    assert_eq!(read_json(&with("llama", all)).unwrap().notes, Vec::<String>::new());
+}
+
+#[test]
+fn experts_of_a_dense_family() {
+    let read = read_json(&with("llama", json!({"num_experts": 8, "num_experts_per_tok": 2}))).unwrap();
+    assert_eq!((read.shape.widths.experts, read.shape.widths.experts_used), (0, 0));
+    assert!(read.notes.iter().any(|note| note.contains("`num_experts` is no key of the family llama")));
+    let read = read_json(&with("mixtral", json!({"num_local_experts": 0}))).unwrap();
+    assert_eq!(read.shape.widths.experts, 0);
+    assert!(read.notes.iter().any(|note| note.contains("`num_local_experts` is 0")), "{:?}", read.notes);
+}
+
+#[test]
+fn a_part_that_names_another_family() {
+    let note = |model_type: &str, class: &str| {
+        let notes = read_json(&with(model_type, json!({"architectures": [class]}))).unwrap().notes;
+        notes.into_iter().find(|note| note.contains(class))
+    };
+    assert!(note("llama", "MixtralForCausalLM").unwrap().contains("of the family mixtral"));
+    for (model_type, class) in [
+        ("llama", "LlamaForCausalLM"),
+        ("gemma3_text", "Gemma3ForCausalLM"),
+        ("qwen3_moe", "Qwen3MoeForCausalLM"),
+        ("gpt_neox", "GPTNeoXForCausalLM"),
+        ("llama", "OfNobodyForCausalLM"),
+    ] {
+        assert_eq!(note(model_type, class), None);
+    }
+    let types = with("llama", json!({"layer_types": vec!["full_attention"; 31]}));
+    assert!(refused(&types).contains("31 entries for 32 layers"));
+}
+
+#[test]
+fn scaled_positions() {
+    let shape = |family: &str, trained: u64, scaling: Value| {
+        let config = with(family, json!({"max_position_embeddings": trained, "rope_scaling": scaling}));
+        read_json(&config).map(|read| (read.shape.trained_context, read.shape.scaled_context))
+    };
+    let scaled = |scaling: Value| shape("llama", 4096, scaling).unwrap().1;
+    let yarn = json!({"type": "yarn", "factor": 4.0, "original_max_position_embeddings": 32768});
+    assert_eq!(shape("qwen3", 40_960, yarn).unwrap(), (Some(40_960), Some(131_072)));
+    assert_eq!(scaled(json!({"type": "linear", "factor": 2.0})), Some(8192));
+    assert_eq!(scaled(json!({"rope_type": "dynamic", "factor": 1.5})), Some(6144));
+    assert_eq!(scaled(json!({"rope_type": "llama3", "factor": 8.0})), None);
+    assert_eq!(scaled(json!({"type": "longrope", "long_factor": [1.0]})), None);
+    assert_eq!(scaled(json!({"type": "mrope", "mrope_section": [16, 24, 24]})), None);
+    assert_eq!(scaled(json!(null)), None);
+    assert_eq!(scaled(json!({"type": "odd", "factor": 2.0})), None);
+    let odd = read_json(&with("llama", json!({"rope_scaling": {"type": "odd"}}))).unwrap();
+    assert!(odd.notes.iter().any(|note| note.contains("`odd`")), "{:?}", odd.notes);
+    assert_eq!(shape("gemma3_text", 131_072, json!({"rope_type": "linear", "factor": 8.0})).unwrap().1, None);
+    let by_type = json!({"full_attention": {"rope_type": "linear", "factor": 2}, "sliding_attention": {"rope_type": "default"}});
+    assert_eq!(scaled(by_type), Some(8192));
+    for factor in [json!(0.5), json!(-2), json!("2"), json!(1e300), json!(true)] {
+        let error =
+            shape("llama", 4096, json!({"type": "linear", "factor": factor})).unwrap_err().to_string();
+        assert!(error.contains("`rope_scaling.factor` is"), "{error}");
+    }
+    assert!(shape("llama", 4096, json!({"factor": 2.0})).unwrap_err().to_string().contains("rope_type"));
+    assert!(shape("llama", 4096, json!("yarn")).unwrap_err().to_string().contains("no object"));
+}
+
 #[test]
 fn files() {
     let folder = tempfile::tempdir().unwrap();
@@ -320,6 +429,10 @@ fn files() {
     std::fs::write(&path, with("llama", json!({})).to_string().replace('}', ", \"limit\": [0.0, Infinity]}"))
         .unwrap();
     assert_eq!(read(&path).unwrap().shape.layers.len(), 32);
+    std::fs::write(&path, format!("\u{feff}{}", with("llama", json!({})))).unwrap();
+    assert_eq!(read(&path).unwrap().shape.layers.len(), 32);
+    std::fs::write(&path, "version https://git-lfs.github.com/spec/v1\noid sha256:abc\nsize 1234\n").unwrap();
+    assert!(read(&path).unwrap_err().to_string().contains("git lfs pull"));
     std::fs::write(&path, [0xff, 0xfe]).unwrap();
     assert!(read(&path).unwrap_err().to_string().contains("UTF-8"));
     let nested = "[".repeat(100_000);

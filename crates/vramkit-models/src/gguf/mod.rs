@@ -4,7 +4,7 @@
 //! and the shape that an architecture's keys describe. Never here: weights.
 //!
 //! ```text
-//! source (bytes) ──► read (one file) ──► split (all files) ──► header ──► shape_of
+//! folder (which file) ──► source (bytes) ──► read (one file) ──► split (all files) ──► header ──► shape_of
 //! ```
 //!
 //! ```no_run
@@ -16,6 +16,7 @@
 //! # Ok::<(), vramkit_models::ReadError>(())
 //! ```
 
+pub(crate) mod folder;
 mod header;
 mod keys;
 mod read;

@@ -44,6 +44,11 @@ const FAMILIES: [Family; 11] = [
     Family { name: "gpt_oss", qkv_bias: true, sinks_and_biases: true, ..PLAIN },
 ];
 
+/// Whether parameters of this architecture are counted.
+pub(super) fn is_known(architecture: &str) -> bool {
+    FAMILIES.iter().any(|family| family.name == architecture)
+}
+
 /// How numbers of matrices are stored; norms, biases, embeddings and routers are in the model's type.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Storage {
@@ -65,6 +70,14 @@ pub(super) fn bytes(model: &ModelHeader, settings: &Settings) -> Result<u64, Str
     let widths = shape.widths;
     if widths.hidden == 0 || widths.vocabulary == 0 || widths.heads == 0 {
         return Err("its hidden width, vocabulary or heads are not given".into());
+    }
+    let inside = if widths.experts > 0 {
+        widths.expert_feed_forward.max(widths.feed_forward)
+    } else {
+        widths.feed_forward
+    };
+    if inside == 0 {
+        return Err("the width of its feed-forward blocks is not given".into());
     }
     let rows = widths.vocabulary.div_ceil(VOCABULARY_MULTIPLE).saturating_mul(VOCABULARY_MULTIPLE);
     let matrix = allocated(product(&[rows.div_ceil(settings.devices), widths.hidden, COMPUTE_BYTES]));
@@ -200,6 +213,10 @@ mod tests {
         assert!(bytes(&model, &settings).unwrap_err().contains("exotic"));
         model.shape.architecture = "llama".into();
         assert!(bytes(&model, &settings).unwrap_err().contains("shares"));
+        model.shape.tied_embeddings = Some(true);
+        model.weights_type = Some("bfloat16".into());
+        (model.shape.widths.vocabulary, model.shape.widths.heads) = (100, 4);
+        assert!(bytes(&model, &settings).unwrap_err().contains("feed-forward"));
     }
 
     #[test]

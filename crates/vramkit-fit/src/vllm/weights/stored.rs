@@ -3,14 +3,16 @@
 //! In: tensors by name. Out: bytes on one device. Never here: a guess at a tensor that is not stored.
 //!
 //! A checkpoint of experts has tens of thousands of tensors, and a question is asked many times with other options: names are
-//! looked at in their parts between dots, without copies.
+//! looked at once, in their parts between dots, and [`Stored`] keeps what of them matters under any options.
 
 use std::collections::HashMap;
 use std::hash::{Hash, Hasher};
 
 use vramkit_models::header::{ModelHeader, StoredTensor};
+use vramkit_models::shape::Widths;
 
 use super::super::settings::{Settings, kv_heads};
+use super::agreement::{Agreement, agreement};
 use super::common::{VOCABULARY_MULTIPLE, allocated, has_mxfp4};
 use super::mxfp4;
 
@@ -29,50 +31,124 @@ enum Split {
     Unused,
 }
 
-/// What is asked of each tensor about its model.
-struct Loading<'a> {
-    settings: &'a Settings,
+/// A tensor without its name.
+#[derive(Clone, Copy, Debug)]
+struct Part {
+    /// Which of the matrices it is loaded into.
+    matrix: usize,
+    split: Split,
+    /// Whether it is loaded when the model's own layers draft alone.
+    drafts: bool,
+    /// Bytes once it is loaded; of a bias that kernels may widen, its numbers.
+    size: u64,
+    widened: bool,
+    /// Rows of a matrix; 0 of anything else.
+    rows: u64,
+}
+
+/// What of stored tensors matters for their size under any options.
+#[derive(Debug)]
+pub(crate) struct Stored {
+    parts: Vec<Part>,
+    matrices: usize,
+    kv_heads: u64,
+    widths: Widths,
+    /// Layers with experts that are counted as their kernels lay them out.
+    mxfp4_layers: u64,
+    /// Whether all have 16 or 32 bits a number.
+    pub plain: bool,
+    /// Whether there is a tower for pictures or sounds.
+    pub multimodal: bool,
+    /// How they agree with the configuration.
+    pub agreement: Agreement,
+}
+
+/// What is asked of each tensor's name about its model.
+struct Loading {
     /// Layers that every token passes; those after them draft.
     layers: usize,
     /// Whether there are layers that draft.
     drafts: bool,
     tied: bool,
-    kv_heads: u64,
     /// Whether experts are stored as mxfp4, and known so well that what kernels make of them is counted instead.
     mxfp4: bool,
 }
 
-/// Bytes of what vLLM loads onto one device, and what is to be said.
-pub(super) fn bytes(
-    model: &ModelHeader,
-    tensors: &[StoredTensor],
-    settings: &Settings,
-) -> (u64, Vec<String>) {
-    let widths = model.shape.widths;
-    let loading = Loading {
-        settings,
-        layers: model.shape.layers.len(),
-        drafts: !model.shape.draft_layers.is_empty(),
-        tied: model.shape.tied_embeddings == Some(true),
-        kv_heads: model.shape.layers.iter().filter_map(kv_heads).min().unwrap_or(1).max(1),
-        mxfp4: has_mxfp4(model) && widths.hidden > 0 && widths.experts > 0 && widths.expert_feed_forward > 0,
-    };
-    let mut loaded = HashMap::<Matrix<'_>, u64>::with_capacity(tensors.len() / 2);
-    for tensor in tensors {
-        let bytes = loaded.entry(Matrix(&tensor.name)).or_default();
-        *bytes = bytes.saturating_add(loading.part(tensor));
+impl Stored {
+    /// Looks at a model's tensors; `None` where it has none stored.
+    pub(crate) fn of(model: &ModelHeader) -> Option<Self> {
+        let tensors = model.tensors.as_deref()?;
+        let (shape, widths) = (&model.shape, model.shape.widths);
+        let loading = Loading {
+            layers: shape.layers.len(),
+            drafts: !shape.draft_layers.is_empty(),
+            tied: shape.tied_embeddings == Some(true),
+            mxfp4: has_mxfp4(model)
+                && widths.hidden > 0
+                && widths.experts > 0
+                && widths.expert_feed_forward > 0,
+        };
+        let mut matrices = HashMap::<Matrix<'_>, usize>::with_capacity(tensors.len() / 2);
+        let mut parts = Vec::with_capacity(tensors.len());
+        for tensor in tensors {
+            let next = matrices.len();
+            let matrix = *matrices.entry(Matrix(&tensor.name)).or_insert(next);
+            parts.push(loading.part(tensor, matrix));
+        }
+        let experts = |tensor: &&StoredTensor| loading.mxfp4 && tensor.name.ends_with("down_proj_blocks");
+        let tower = |part: &str| part.starts_with("vis") || part.starts_with("audio");
+        Some(Self {
+            parts,
+            matrices: matrices.len(),
+            kv_heads: shape.layers.iter().filter_map(kv_heads).min().unwrap_or(1).max(1),
+            widths,
+            mxfp4_layers: tensors.iter().filter(experts).count() as u64,
+            plain: tensors.iter().all(|tensor| matches!(tensor.kind, "BF16" | "F16" | "F32")),
+            multimodal: tensors.iter().any(|tensor| tensor.name.split('.').take(2).any(tower)),
+            agreement: agreement(model, tensors),
+        })
     }
-    let mut notes = Vec::new();
-    if settings.devices > 1 {
-        notes.push(
-            "tensors are shared out by their names; quantised ones may be padded on each device".into(),
-        );
+
+    /// Bytes of what vLLM loads onto one device, and what is to be said.
+    pub(in crate::vllm) fn bytes(&self, settings: &Settings) -> (u64, Vec<String>) {
+        let mut loaded = vec![0_u64; self.matrices];
+        for part in &self.parts {
+            if let Some(bytes) = loaded.get_mut(part.matrix) {
+                *bytes = bytes.saturating_add(self.part(part, settings));
+            }
+        }
+        let mut notes = Vec::new();
+        if settings.devices > 1 {
+            notes.push(
+                "tensors are shared out by their names; quantised ones may be padded on each device".into(),
+            );
+        }
+        let loaded = loaded.into_iter().map(allocated).fold(0, u64::saturating_add);
+        let experts = mxfp4::experts(self.widths, settings).saturating_mul(self.mxfp4_layers);
+        (loaded.saturating_add(experts), notes)
     }
-    let loaded = loaded.into_values().map(allocated).fold(0, u64::saturating_add);
-    let layers =
-        tensors.iter().filter(|tensor| loading.mxfp4 && tensor.name.ends_with("down_proj_blocks")).count();
-    let experts = mxfp4::experts(widths, settings).saturating_mul(layers as u64);
-    (loaded.saturating_add(experts), notes)
+
+    /// Bytes of a tensor on one device.
+    fn part(&self, part: &Part, settings: &Settings) -> u64 {
+        if part.drafts && settings.draft_tokens == 0 {
+            return 0;
+        }
+        let devices = settings.devices;
+        let size = match part.widened {
+            true => part.size.saturating_mul(mxfp4::bias_bytes(settings)),
+            false => part.size,
+        };
+        match part.split {
+            Split::Whole => size,
+            Split::Vocabulary if part.rows > 0 => {
+                let padded = part.rows.div_ceil(VOCABULARY_MULTIPLE).saturating_mul(VOCABULARY_MULTIPLE);
+                (size / part.rows).saturating_mul(padded.div_ceil(devices))
+            }
+            Split::Devices | Split::Vocabulary => size.div_ceil(devices),
+            Split::KvHeads => size.div_ceil(devices.min(self.kv_heads)),
+            Split::Unused => 0,
+        }
+    }
 }
 
 /// The matrix that a tensor of this name is loaded into: queries, keys and values become one, gate and up another, and those of
@@ -113,111 +189,82 @@ impl Hash for Matrix<'_> {
     }
 }
 
-impl Loading<'_> {
-    /// Bytes of a tensor on one device.
-    fn part(&self, tensor: &StoredTensor) -> u64 {
-        let devices = self.settings.devices;
-        let size = self.loaded_size(tensor);
-        match self.split(&tensor.name) {
-            Split::Whole => size,
-            Split::Devices => size.div_ceil(devices),
-            Split::KvHeads => size.div_ceil(devices.min(self.kv_heads)),
-            Split::Vocabulary => vocabulary_part(tensor, size, devices),
-            Split::Unused => 0,
-        }
+impl Loading {
+    /// What matters of a tensor that is loaded into this matrix.
+    fn part(&self, tensor: &StoredTensor, matrix: usize) -> Part {
+        let (split, drafts) = self.split(&tensor.name);
+        let (size, widened) = self.loaded(tensor);
+        let rows = tensor.dims.first().filter(|_| tensor.dims.len() == 2).copied().unwrap_or(0);
+        Part { matrix, split, drafts, size, widened, rows }
     }
 
-    /// How a tensor of this name is split.
-    fn split(&self, name: &str) -> Split {
-        let mut split = Split::Devices;
+    /// How a tensor of this name is split, and whether it is one of the layers that predict several tokens at once, which are
+    /// loaded when they are to.
+    fn split(&self, name: &str) -> (Split, bool) {
+        let (mut split, mut drafts) = (Split::Devices, false);
         let mut before = "";
         for part in name.split('.') {
             match part {
-                // Layers that predict several tokens at once are loaded when they are to.
-                "mtp" if self.settings.draft_tokens == 0 => return Split::Unused,
-                _ if before == "layers" && self.is_unused_draft(part) => return Split::Unused,
-                "inv_freq" => return Split::Unused,
-                "lm_head" | "embed_out" if self.tied => return Split::Unused,
+                "mtp" => drafts = true,
+                _ if before == "layers" && self.is_draft(part) => drafts = true,
+                "inv_freq" => return (Split::Unused, drafts),
+                "lm_head" | "embed_out" if self.tied => return (Split::Unused, drafts),
                 "lm_head" | "embed_out" | "embed_tokens" | "word_embeddings" | "wte" | "tok_embeddings" => {
                     split = Split::Vocabulary;
                 }
                 // The towers of pictures and sounds have heads of their own.
-                "visual" | "vision_tower" | "vision_model" | "audio_tower" => return Split::Devices,
-                "experts" => return split,
+                "visual" | "vision_tower" | "vision_model" | "audio_tower" => {
+                    return (Split::Devices, drafts);
+                }
+                "experts" => return (split, drafts),
                 "k_proj" | "v_proj" => split = Split::KvHeads,
                 // Routers, indexers and down-projections of latent attention are on every device.
-                "gate" | "router" | "indexer" => return Split::Whole,
+                "gate" | "router" | "indexer" => return (Split::Whole, drafts),
                 _ if part.starts_with("kv_a_") || part.starts_with("q_a_") || part.contains("norm") => {
-                    return Split::Whole;
+                    return (Split::Whole, drafts);
                 }
                 // What is added after the devices' parts are summed up.
                 "bias" if ["o_proj", "down_proj", "out_proj", "dense"].contains(&before) => {
-                    return Split::Whole;
+                    return (Split::Whole, drafts);
                 }
                 _ => {}
             }
             before = part;
         }
-        split
+        (split, drafts)
     }
 
-    fn is_unused_draft(&self, number: &str) -> bool {
-        let drafts = self.drafts && self.settings.draft_tokens == 0;
-        drafts && number.parse::<usize>().is_ok_and(|number| number >= self.layers)
+    fn is_draft(&self, number: &str) -> bool {
+        self.drafts && number.parse::<usize>().is_ok_and(|number| number >= self.layers)
     }
 
-    /// A tensor's bytes once it is loaded: matrices of 32 bits become the model's 16; biases of mxfp4 experts may become 32. What
-    /// their kernels make of the experts themselves is counted by the layer.
-    fn loaded_size(&self, tensor: &StoredTensor) -> u64 {
+    /// A tensor's bytes once it is loaded: matrices of 32 bits become the model's 16. Biases of mxfp4 experts may become 32: of
+    /// them the numbers. What their kernels make of the experts themselves is counted by the layer.
+    fn loaded(&self, tensor: &StoredTensor) -> (u64, bool) {
         let size = tensor.size.bytes();
         let ends = |ending: &str| tensor.name.ends_with(ending);
         if tensor.kind == "F32" && tensor.dims.len() > 1 && ends(".weight") {
-            return size / 2;
+            return (size / 2, false);
         }
         match self.mxfp4 {
-            true if ends("_blocks") || ends("_scales") => 0,
-            true if ends("_proj_bias") => (size / 2).saturating_mul(mxfp4::bias_bytes(self.settings)),
-            _ => size,
+            true if ends("_blocks") || ends("_scales") => (0, false),
+            true if ends("_proj_bias") => (size / 2, true),
+            _ => (size, false),
         }
     }
-}
-
-/// A device's rows of a matrix whose rows are the vocabulary.
-fn vocabulary_part(tensor: &StoredTensor, size: u64, devices: u64) -> u64 {
-    let Some(&rows) = tensor.dims.first().filter(|&&rows| rows > 0 && tensor.dims.len() == 2) else {
-        return size.div_ceil(devices);
-    };
-    let padded = rows.div_ceil(VOCABULARY_MULTIPLE).saturating_mul(VOCABULARY_MULTIPLE).div_ceil(devices);
-    (size / rows).saturating_mul(padded)
 }
 
 #[cfg(test)]
 mod tests {
-    use super::super::super::release::Release;
     use super::*;
 
-    fn split(name: &str, draft_tokens: u64) -> Split {
-        let settings = Settings {
-            release: Release::of(None),
-            context: 16,
-            sequences: 1,
-            step_sequences: 1,
-            step_tokens: 1,
-            devices: 2,
-            draft_tokens,
-            cache_bytes: 2,
-            state_bytes: 2,
-            memory: None,
-            utilization: 0.9,
-        };
-        let loading =
-            Loading { settings: &settings, layers: 61, drafts: true, tied: false, kv_heads: 1, mxfp4: false };
-        loading.split(name)
+    fn split(name: &str) -> (Split, bool) {
+        Loading { layers: 61, drafts: true, tied: false, mxfp4: false }.split(name)
     }
 
     #[test]
     fn a_name_says_how_its_tensor_is_split() {
-        let is = |name, expected| assert_eq!(split(name, 0), expected, "{name}");
+        let is = |name, expected| assert_eq!(split(name), (expected, false), "{name}");
         is("model.embed_tokens.weight", Split::Vocabulary);
         is("lm_head.weight", Split::Vocabulary);
         is("model.layers.3.self_attn.q_proj.weight", Split::Devices);
@@ -232,9 +279,8 @@ mod tests {
         is("model.layers.3.mlp.gate_proj.weight", Split::Devices);
         is("model.layers.3.mlp.experts.7.down_proj.weight_scale_inv", Split::Devices);
         is("model.visual.blocks.70.attn.k_proj.weight", Split::Devices);
-        is("model.layers.61.eh_proj.weight", Split::Unused);
-        is("mtp.fc.weight", Split::Unused);
-        assert_eq!(split("model.layers.61.eh_proj.weight", 1), Split::Devices);
+        assert_eq!(split("model.layers.61.eh_proj.weight"), (Split::Devices, true));
+        assert_eq!(split("mtp.fc.weight"), (Split::Devices, true));
     }
 
     #[test]

@@ -1,18 +1,18 @@
-//! Headers of safetensors files, one or the shards of a folder; the format is Hugging Face's.
+//! The header of one safetensors file.
 //!
-//! In: a file, or a folder with an index. Out: the tensors that are stored, in their order. The format's own crate reads a
-//! header from the whole file in memory alone; here the header is read, and the data's length is held against the file's.
+//! In: a file. Out: the tensors that it stores, in the order of their data. The format's own crate reads a header from the whole file
+//! in memory alone; here the header is read, and the data's length is held against the file's. Never here: other files.
 
-use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::borrow::Cow;
+use std::collections::HashSet;
 use std::fmt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use serde::Deserialize;
 use serde::de::{IgnoredAny, MapAccess, Visitor};
 use vramkit_units::ByteSize;
 
 use crate::error::ReadError;
-use crate::file::whole;
 use crate::source::Source;
 use crate::stored::StoredTensor;
 
@@ -47,26 +47,27 @@ const TYPES: &[(&str, u64)] = &[
 
 /// A tensor's entry.
 #[derive(Deserialize)]
-struct Entry {
-    dtype: String,
+struct Entry<'a> {
+    #[serde(borrow)]
+    dtype: Cow<'a, str>,
     shape: Vec<u64>,
     data_offsets: (u64, u64),
 }
 
 /// The entries in the file's order, of which a map would lose those that are there twice.
-struct Entries(Vec<(String, Entry)>);
+struct Entries<'a>(Vec<(String, Entry<'a>)>);
 
-impl<'de> Deserialize<'de> for Entries {
+impl<'de> Deserialize<'de> for Entries<'de> {
     fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         struct Pairs;
         impl<'de> Visitor<'de> for Pairs {
-            type Value = Entries;
+            type Value = Entries<'de>;
 
             fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
                 formatter.write_str("an object of tensors")
             }
 
-            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Entries, A::Error> {
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Entries<'de>, A::Error> {
                 let mut entries = Vec::new();
                 while let Some(name) = map.next_key::<String>()? {
                     if name == "__metadata__" {
@@ -100,14 +101,14 @@ pub(crate) fn file(path: &Path) -> Result<Vec<StoredTensor>, ReadError> {
     let Entries(mut entries) = serde_json::from_slice(&header)
         .map_err(|error| source.wrong(format!("its header is no header of safetensors: {error}")))?;
     entries.sort_by_key(|(_, entry)| entry.data_offsets);
-    let mut names = HashSet::new();
+    let mut names = HashSet::with_capacity(entries.len());
+    if let Some((twice, _)) = entries.iter().find(|(name, _)| !names.insert(name.as_str())) {
+        return Err(source.wrong(format!("tensor `{twice}`: it is there twice")));
+    }
     let mut end = 0;
-    let mut tensors = Vec::new();
+    let mut tensors = Vec::with_capacity(entries.len());
     for (name, Entry { dtype, shape, data_offsets: (from, to) }) in entries {
         let wrong = |reason: String| source.wrong(format!("tensor `{name}`: {reason}"));
-        if !names.insert(name.clone()) {
-            return Err(wrong("it is there twice".to_owned()));
-        }
         let Some(&(kind, bits)) = TYPES.iter().find(|known| known.0 == dtype) else {
             let known: Vec<_> = TYPES.iter().map(|known| known.0).collect();
             return Err(wrong(format!("its type `{dtype}` is not known; known are {}", known.join(", "))));
@@ -137,84 +138,4 @@ pub(crate) fn file(path: &Path) -> Result<Vec<StoredTensor>, ReadError> {
         return Err(source.wrong(format!("has {data} bytes of data, of which its header names {end}")));
     }
     Ok(tensors)
-}
-
-/// `model.safetensors.index.json`: which file has which tensor.
-#[derive(Deserialize)]
-struct Index {
-    weight_map: BTreeMap<String, String>,
-}
-
-const INDEX: &str = "model.safetensors.index.json";
-
-/// The tensors of all files of a folder; `None` where it has no safetensors.
-///
-/// # Errors
-/// A file that the index names and that is not there, or lacks a tensor; what [`file`] finds wrong with one.
-pub(crate) fn folder(folder: &Path) -> Result<Option<Vec<StoredTensor>>, ReadError> {
-    let index_path = folder.join(INDEX);
-    let index = match index_path.exists() {
-        false => None,
-        true => Some(read_index(&index_path)?),
-    };
-    let files = match &index {
-        Some(index) => index.weight_map.values().map(|name| folder.join(name)).collect(),
-        None => in_folder(folder)?,
-    };
-    if files.is_empty() {
-        return Ok(None);
-    }
-    let mut tensors = Vec::new();
-    for path in &files {
-        if index.is_some() && !path.exists() {
-            return Err(ReadError::within(
-                &index_path.display().to_string(),
-                format!("names {}, which is missing", path.display()),
-            ));
-        }
-        tensors.extend(file(path)?);
-    }
-    let mut names = HashSet::new();
-    if let Some(twice) = tensors.iter().find(|tensor| !names.insert(tensor.name.as_str())) {
-        let reason = format!("tensor `{}` is in two of its files", twice.name);
-        return Err(ReadError::within(&folder.display().to_string(), reason));
-    }
-    if let Some(index) = &index
-        && let Some((name, file)) = index.weight_map.iter().find(|(name, _)| !names.contains(name.as_str()))
-    {
-        let reason = format!("says that `{file}` has tensor `{name}`, which no file has");
-        return Err(ReadError::within(&index_path.display().to_string(), reason));
-    }
-    Ok(Some(tensors))
-}
-
-fn read_index(path: &Path) -> Result<Index, ReadError> {
-    let name = path.display().to_string();
-    let index: Index = serde_json::from_slice(&whole(path)?)
-        .map_err(|error| ReadError::within(&name, format!("is no index of safetensors: {error}")))?;
-    // A name with a folder in it would lead out of the model.
-    match index
-        .weight_map
-        .values()
-        .find(|file| Path::new(file).file_name().is_none_or(|name| name != file.as_str()))
-    {
-        Some(file) => Err(ReadError::within(&name, format!("`{file}` is no name of a file"))),
-        None => Ok(index),
-    }
-}
-
-/// The files of a folder without an index: `model*.safetensors` where there are any, else all.
-fn in_folder(folder: &Path) -> Result<BTreeSet<PathBuf>, ReadError> {
-    let io = |error| ReadError::Io { path: folder.to_owned(), error };
-    let mut all = BTreeSet::new();
-    for entry in std::fs::read_dir(folder).map_err(io)? {
-        let path = entry.map_err(io)?.path();
-        if path.extension().is_some_and(|ending| ending == "safetensors") {
-            all.insert(path);
-        }
-    }
-    let is_model =
-        |path: &PathBuf| path.file_name().is_some_and(|name| name.to_string_lossy().starts_with("model"));
-    let (models, others): (BTreeSet<_>, BTreeSet<_>) = all.into_iter().partition(is_model);
-    Ok(if models.is_empty() { others } else { models })
 }
