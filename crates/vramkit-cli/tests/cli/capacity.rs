@@ -99,7 +99,8 @@ fn logs_and_horizons() {
 fn memory_in_bytes_needs_a_shape() {
     let folder = tempfile::tempdir().unwrap();
     let config = folder.path().join("config.json");
-    let shape = r#"{"model_type": "llama", "num_hidden_layers": 32, "num_attention_heads": 32, "num_key_value_heads": 8, "hidden_size": 4096}"#;
+    let shape = r#"{"model_type": "llama", "intermediate_size": 14336, "vocab_size": 128256, "max_position_embeddings": 8192, "tie_word_embeddings": false,
+        "num_hidden_layers": 32, "num_attention_heads": 32, "num_key_value_heads": 8, "hidden_size": 4096}"#;
     fs::write(&config, shape).unwrap();
     let model = json(&format!("--batch 40 {LOG} --capacity 8GiB --model {}", config.display()), 0);
     let same = json(&format!("--batch 40 {LOG} --capacity 8GiB --layers 32 --kv-heads 8 --head-dim 128"), 0);
