@@ -133,9 +133,8 @@ impl Builder<'_> {
         self.mul_bias(layer, "attn_output", attended)
     }
 
-    /// The same without the output matrix.
-    pub fn attended(&mut self, layer: usize, inputs: &Inputs, heads: Heads, extras: Extras) -> TensorId {
-        let mut heads = heads;
+    /// Heads whose outliers are spread where the cache is quantised.
+    fn rotated(&mut self, inputs: &Inputs, mut heads: Heads) -> Heads {
         if let Some(square) = inputs.rotate_keys {
             heads.q = self.spread(heads.q, square);
             heads.k = self.spread(heads.k, square);
@@ -143,6 +142,12 @@ impl Builder<'_> {
         if let Some(square) = inputs.rotate_values {
             heads.v = self.spread(heads.v, square);
         }
+        heads
+    }
+
+    /// The same without the output matrix.
+    pub fn attended(&mut self, layer: usize, inputs: &Inputs, heads: Heads, extras: Extras) -> TensorId {
+        let heads = self.rotated(inputs, heads);
         for each in [heads.q, heads.v, heads.k] {
             self.graph.expand(each);
         }
@@ -159,21 +164,10 @@ impl Builder<'_> {
     ) -> TensorId {
         let windowed = self.parts.hyper.layers[layer].windowed;
         let inputs = if windowed { &inputs.windowed } else { &inputs.full };
-        let mut heads = heads;
-        if let Some(square) = inputs.rotate_keys {
-            heads.q = self.spread(heads.q, square);
-            heads.k = self.spread(heads.k, square);
-        }
-        if let Some(square) = inputs.rotate_values {
-            heads.v = self.spread(heads.v, square);
-        }
+        let heads = self.rotated(inputs, heads);
         for each in [heads.q, heads.k, heads.v] {
             self.graph.expand(each);
         }
-        self.store_and_attend(layer, inputs, heads, extras)
-    }
-
-    fn store_and_attend(&mut self, layer: usize, inputs: &Inputs, heads: Heads, extras: Extras) -> TensorId {
         let attended = self.stored_and_attended(layer, inputs, heads, extras);
         self.mul_bias(layer, "attn_output", attended)
     }

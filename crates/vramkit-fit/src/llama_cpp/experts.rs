@@ -26,6 +26,24 @@ pub(crate) struct Experts {
 }
 
 impl Builder<'_> {
+    /// Whether the header scales the weights of the chosen.
+    pub fn scales_experts(&self) -> bool {
+        let scale = self.parts.keys.float("expert_weights_scale", 0.0);
+        scale != 0.0 && scale != 1.0
+    }
+
+    /// The experts that most architectures have: SiLU over a gate, chosen by a softmax whose chosen weights sum to 1.
+    pub fn usual_experts(&mut self, layer: usize, a: TensorId) -> TensorId {
+        let scaled = self.scales_experts();
+        let how = Experts { glu: Glu::Swi, gating: Gating::SoftMax, normalised: true, scaled };
+        self.experts(layer, a, how)
+    }
+
+    /// The experts that every token passes.
+    pub fn shared_experts(&mut self, layer: usize, a: TensorId) -> TensorId {
+        self.gated_feed_forward(layer, ["ffn_up_shexp", "ffn_gate_shexp", "ffn_down_shexp"], Glu::Swi, a)
+    }
+
     /// The experts of a layer.
     pub fn experts(&mut self, layer: usize, a: TensorId, how: Experts) -> TensorId {
         let hyper = self.parts.hyper;

@@ -10,9 +10,6 @@ const EXPERTS: u64 = 1024;
 /// Most layers that llama.cpp takes.
 const LAYERS: u64 = 512;
 
-/// Largest number of anything that is believed: far above every model, far below where products of a few overflow.
-const LARGEST: u64 = 1 << 32;
-
 /// What one layer's attention is like.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct LayerHeads {
@@ -80,44 +77,30 @@ impl Keys<'_> {
         FitError::Header { model: self.model.to_owned(), reason: reason.into() }
     }
 
-    fn value(&self, key: &str) -> Option<&GgufValue> {
-        self.header.metadata.get(&format!("{}.{key}", self.header.architecture))
-    }
-
-    fn believed(&self, key: &str, value: i128) -> Result<u64, FitError> {
-        u64::try_from(value).ok().filter(|&value| value <= LARGEST).ok_or_else(|| {
-            self.wrong(format!("`{}.{key}` is {value}, which no model has", self.header.architecture))
-        })
+    fn found(&self, key: &str) -> Result<Option<u64>, FitError> {
+        self.header.number(key).map_err(|reason| self.wrong(reason.to_string()))
     }
 
     /// A whole number, or this where it is not there.
     pub fn number(&self, key: &str, otherwise: u64) -> Result<u64, FitError> {
-        match self.value(key) {
-            None => Ok(otherwise),
-            Some(GgufValue::Integer(value)) => self.believed(key, *value),
-            // llama.cpp reads an array where it expects a number as an error, too.
-            Some(_) => Err(self.wrong(format!("`{}.{key}` is no whole number", self.header.architecture))),
-        }
+        Ok(self.found(key)?.unwrap_or(otherwise))
     }
 
     /// A whole number that must be there.
     pub fn needed(&self, key: &str) -> Result<u64, FitError> {
-        match self.value(key) {
-            None => Err(self.wrong(format!("no `{}.{key}` in it", self.header.architecture))),
-            Some(_) => self.number(key, 0),
-        }
+        self.found(key)?.ok_or_else(|| self.wrong(format!("no `{}.{key}` in it", self.header.architecture)))
     }
 
     /// A floating-point number, or this where it is not there.
     pub fn float(&self, key: &str, otherwise: f64) -> f64 {
-        match self.value(key) {
+        match self.header.value(key) {
             Some(GgufValue::Float(value)) => *value,
             _ => otherwise,
         }
     }
 
     pub fn flag(&self, key: &str, otherwise: bool) -> bool {
-        match self.value(key) {
+        match self.header.value(key) {
             Some(GgufValue::Bool(value)) => *value,
             _ => otherwise,
         }
@@ -125,19 +108,8 @@ impl Keys<'_> {
 
     /// A number for each layer: the same for all, or one each.
     pub fn each(&self, key: &str, layers: usize, otherwise: u64) -> Result<Vec<u64>, FitError> {
-        match self.value(key) {
-            Some(GgufValue::Integers(values)) => {
-                if values.len() < layers {
-                    let architecture = &self.header.architecture;
-                    return Err(self.wrong(format!(
-                        "`{architecture}.{key}` has {} values for {layers} layers",
-                        values.len()
-                    )));
-                }
-                values.iter().take(layers).map(|&value| self.believed(key, value)).collect()
-            }
-            _ => Ok(vec![self.number(key, otherwise)?; layers]),
-        }
+        let found = self.header.numbers(key, layers).map_err(|reason| self.wrong(reason.to_string()))?;
+        Ok(found.unwrap_or_else(|| vec![otherwise; layers]))
     }
 
     /// Which layers look back a window: as the header lists them, or all but the last of every group of so many.
@@ -156,7 +128,7 @@ impl Keys<'_> {
 
     /// A truth value for each layer, where the header lists them.
     pub fn each_flag(&self, key: &str, layers: usize) -> Option<Vec<bool>> {
-        let flags: Vec<bool> = match self.value(key)? {
+        let flags: Vec<bool> = match self.header.value(key)? {
             GgufValue::Bools(flags) => flags.clone(),
             GgufValue::Integers(values) => values.iter().map(|&value| value != 0).collect(),
             _ => return None,
@@ -182,7 +154,7 @@ impl Hyper {
         }
         let count = (all - draft_layers) as usize;
         let heads = keys.each("attention.head_count", count, 0)?;
-        let kv_heads = match keys.value("attention.head_count_kv") {
+        let kv_heads = match keys.header.value("attention.head_count_kv") {
             Some(_) => keys.each("attention.head_count_kv", count, 0)?,
             None => heads.clone(),
         };

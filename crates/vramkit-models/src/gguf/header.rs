@@ -58,10 +58,58 @@ pub struct GgufTensor {
     pub bytes: u64,
 }
 
+/// Why the value of a key cannot be what it is taken for.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub struct KeyError(String);
+
+/// Largest number of anything that is believed: far above every model, far below where products of a few overflow.
+const LARGEST: u64 = 1 << 32;
+
 impl GgufHeader {
+    /// The value of a key of the architecture: `value("block_count")` is that of `llama.block_count` in a llama file.
+    pub fn value(&self, key: &str) -> Option<&GgufValue> {
+        self.metadata.get(&format!("{}.{key}", self.architecture))
+    }
+
+    fn believed(&self, key: &str, value: i128) -> Result<u64, KeyError> {
+        u64::try_from(value)
+            .ok()
+            .filter(|&value| value <= LARGEST)
+            .ok_or_else(|| KeyError(format!("`{}.{key}` is {value}, which no model has", self.architecture)))
+    }
+
+    /// A number of the architecture, where it is there.
+    ///
+    /// # Errors
+    /// What is no whole number, or one that no model has.
+    pub fn number(&self, key: &str) -> Result<Option<u64>, KeyError> {
+        match self.value(key) {
+            None => Ok(None),
+            Some(GgufValue::Integer(value)) => self.believed(key, *value).map(Some),
+            // llama.cpp reads an array where it expects a number as an error, too.
+            Some(_) => Err(KeyError(format!("`{}.{key}` is no whole number", self.architecture))),
+        }
+    }
+
+    /// A number for each layer, the same for all or one each, where it is there.
+    ///
+    /// # Errors
+    /// As [`number`](Self::number); fewer values than layers.
+    pub fn numbers(&self, key: &str, layers: usize) -> Result<Option<Vec<u64>>, KeyError> {
+        let Some(GgufValue::Integers(values)) = self.value(key) else {
+            return Ok(self.number(key)?.map(|value| vec![value; layers]));
+        };
+        if values.len() < layers {
+            let (architecture, count) = (&self.architecture, values.len());
+            return Err(KeyError(format!("`{architecture}.{key}` has {count} values for {layers} layers")));
+        }
+        values.iter().take(layers).map(|&value| self.believed(key, value)).collect::<Result<_, _>>().map(Some)
+    }
+
     /// A whole number of the architecture: `integer("block_count")` is the value of `llama.block_count` in a llama file.
     pub fn integer(&self, key: &str) -> Option<i128> {
-        match self.metadata.get(&format!("{}.{key}", self.architecture))? {
+        match self.value(key)? {
             GgufValue::Integer(value) => Some(*value),
             _ => None,
         }

@@ -16,6 +16,7 @@
 //! # Ok::<(), vramkit_models::ReadError>(())
 //! ```
 
+mod architectures;
 pub(crate) mod folder;
 mod header;
 mod keys;
@@ -24,6 +25,6 @@ mod shape_of;
 mod split;
 mod tensor_type;
 
-pub use header::{GgufHeader, GgufTensor, GgufValue};
+pub use header::{GgufHeader, GgufTensor, GgufValue, KeyError};
 pub(crate) use shape_of::shape_of;
 pub use tensor_type::TensorType;

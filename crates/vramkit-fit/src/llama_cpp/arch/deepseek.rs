@@ -66,12 +66,11 @@ pub(super) fn deepseek2(b: &mut Builder<'_>) {
         3 => Gating::SoftMaxOfChosen,
         _ => Gating::SoftMax,
     };
-    let scale = keys.float("expert_weights_scale", 0.0);
     let how = Experts {
         glu: Glu::Swi,
         gating,
         normalised: keys.flag("expert_weights_norm", false),
-        scaled: scale != 0.0 && scale != 1.0,
+        scaled: b.scales_experts(),
     };
     let mut stream = b.embeddings();
     let positions = b.positions(1);
@@ -87,8 +86,7 @@ pub(super) fn deepseek2(b: &mut Builder<'_>) {
             b.swiglu(layer, normed)
         } else {
             let chosen = b.experts(layer, normed, how);
-            let names = ["ffn_up_shexp", "ffn_gate_shexp", "ffn_down_shexp"];
-            let shared = b.gated_feed_forward(layer, names, Glu::Swi, normed);
+            let shared = b.shared_experts(layer, normed);
             b.graph.add(chosen, shared)
         };
         stream = b.graph.add(forward, joined);

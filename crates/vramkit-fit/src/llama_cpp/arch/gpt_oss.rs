@@ -18,12 +18,11 @@ pub(super) fn gpt_oss(b: &mut Builder<'_>) {
     let positions = b.positions(1);
     let inputs = b.window_inputs();
     let wanted = b.wanted_rows();
-    let scale = b.parts.keys.float("expert_weights_scale", 0.0);
     let how = Experts {
         glu: Glu::SwiOai,
         gating: Gating::SoftMaxOfChosen,
         normalised: false,
-        scaled: scale != 0.0 && scale != 1.0,
+        scaled: b.scales_experts(),
     };
     for layer in 0..b.layers() {
         let normed = b.norm(layer, "attn_norm", stream);

@@ -1,9 +1,8 @@
 //! Llama and those that differ from it in little: mistral, mixtral, qwen 2 and 3 (dense and of experts), granite.
 
-use crate::ggml::{Glu, TensorId};
+use crate::ggml::TensorId;
 use crate::llama_cpp::attention::{Extras, Inputs};
 use crate::llama_cpp::builder::Builder;
-use crate::llama_cpp::experts::{Experts, Gating};
 
 /// What differs.
 #[derive(Clone, Copy, Default)]
@@ -113,18 +112,10 @@ fn feed_forward(b: &mut Builder<'_>, layer: usize, a: TensorId) -> TensorId {
     if b.weight(layer, "ffn_gate_inp.weight").is_none() {
         return b.swiglu(layer, normed);
     }
-    let scale = b.parts.keys.float("expert_weights_scale", 0.0);
-    let how = Experts {
-        glu: Glu::Swi,
-        gating: Gating::SoftMax,
-        normalised: true,
-        scaled: scale != 0.0 && scale != 1.0,
-    };
-    let chosen = b.experts(layer, normed, how);
+    let chosen = b.usual_experts(layer, normed);
     if b.weight(layer, "ffn_up_shexp.weight").is_none() {
         return chosen;
     }
-    let shared =
-        b.gated_feed_forward(layer, ["ffn_up_shexp", "ffn_gate_shexp", "ffn_down_shexp"], Glu::Swi, normed);
+    let shared = b.shared_experts(layer, normed);
     b.graph.add(chosen, shared)
 }

@@ -1,10 +1,9 @@
 //! Qwen 3.5: three of four layers carry a gated delta rule instead of keys and values (`models/delta-net-base.cpp`).
 
 use crate::error::FitError;
-use crate::ggml::{Glu, TensorId, Unary};
+use crate::ggml::{TensorId, Unary};
 use crate::llama_cpp::attention::{Extras, Heads, Inputs};
 use crate::llama_cpp::builder::Builder;
-use crate::llama_cpp::experts::{Experts, Gating};
 use crate::llama_cpp::hyper::{Hyper, Keys};
 use crate::llama_cpp::recurrent::StateInputs;
 
@@ -172,19 +171,11 @@ fn feed_forward(b: &mut Builder<'_>, layer: usize, a: TensorId) -> TensorId {
     if b.weight(layer, "ffn_gate_inp.weight").is_none() {
         return b.swiglu(layer, a);
     }
-    let scale = b.parts.keys.float("expert_weights_scale", 0.0);
-    let how = Experts {
-        glu: Glu::Swi,
-        gating: Gating::SoftMax,
-        normalised: true,
-        scaled: scale != 0.0 && scale != 1.0,
-    };
-    let chosen = b.experts(layer, a, how);
+    let chosen = b.usual_experts(layer, a);
     if b.weight(layer, "ffn_up_shexp.weight").is_none() {
         return chosen;
     }
-    let names = ["ffn_up_shexp", "ffn_gate_shexp", "ffn_down_shexp"];
-    let shared = b.gated_feed_forward(layer, names, Glu::Swi, a);
+    let shared = b.shared_experts(layer, a);
     let gate = b.mul(layer, "ffn_gate_inp_shexp", a);
     let gate = b.graph.unary(Unary::Sigmoid, gate);
     let shared = b.graph.mul(shared, gate);
