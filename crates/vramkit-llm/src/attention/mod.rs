@@ -1,0 +1,1 @@
+//! Attention and the other arithmetic that is no product with weights.

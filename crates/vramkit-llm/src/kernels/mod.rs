@@ -1,0 +1,1 @@
+//! Arithmetic over packed weights: repacking, quantising, products.

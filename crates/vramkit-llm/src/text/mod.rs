@@ -1,0 +1,1 @@
+//! Between text and tokens: tokenizers and chat templates from a file.
