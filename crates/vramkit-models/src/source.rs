@@ -5,7 +5,7 @@ use std::io::{Read, Seek, SeekFrom};
 use std::path::Path;
 
 use crate::error::ReadError;
-use crate::file::{LARGEST_POINTER, check_pointer};
+use crate::file::{Identity, LARGEST_POINTER, check_pointer};
 
 /// Bytes that are read at a time.
 const BUFFER: usize = 256 << 10;
@@ -13,6 +13,7 @@ const BUFFER: usize = 256 << 10;
 /// A file that is read in one direction.
 pub(crate) struct Source {
     file: File,
+    identity: Identity,
     pub name: String,
     pub length: u64,
     /// What has been read of the file, and how far it has been used.
@@ -31,8 +32,9 @@ impl Source {
             return Err(ReadError::within(&name, "no regular file, and a header is read from nothing else"));
         }
         let file = File::open(path).map_err(io)?;
-        let length = file.metadata().map_err(io)?.len();
-        let mut source = Self { file, name, length, buffer: Vec::new(), used: 0, start: 0 };
+        let found = file.metadata().map_err(io)?;
+        let (length, identity) = (found.len(), Identity::of(&found));
+        let mut source = Self { file, identity, name, length, buffer: Vec::new(), used: 0, start: 0 };
         if length <= LARGEST_POINTER {
             source.fill(length as usize)?;
             check_pointer(&source.name, &source.buffer)?;
@@ -42,6 +44,11 @@ impl Source {
 
     pub fn wrong(&self, reason: impl Into<String>) -> ReadError {
         ReadError::within(&self.name, reason)
+    }
+
+    /// Which file it is.
+    pub fn identity(&self) -> Identity {
+        self.identity.clone()
     }
 
     /// Where the next byte is.

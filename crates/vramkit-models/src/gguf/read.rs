@@ -7,6 +7,7 @@ use std::collections::{BTreeMap, HashSet};
 use std::path::Path;
 
 use crate::error::ReadError;
+use crate::file::Identity;
 use crate::gguf::{GgufTensor, GgufValue, TensorType};
 use crate::source::Source;
 
@@ -30,6 +31,22 @@ const ALIGNMENT: u64 = 32;
 pub(super) struct FilePart {
     pub metadata: BTreeMap<String, GgufValue>,
     pub tensors: Vec<GgufTensor>,
+    /// Where each tensor begins in the file.
+    pub starts: Vec<u64>,
+    /// Where the arrays are whose values are not in `metadata`.
+    pub arrays: BTreeMap<String, ArrayPlace>,
+    pub identity: Identity,
+}
+
+/// An array that stays in its file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct ArrayPlace {
+    /// The type of its values, by its number.
+    pub kind: u32,
+    pub count: u64,
+    /// Where its values begin and end in the file.
+    pub start: u64,
+    pub end: u64,
 }
 
 /// Reads a file's header.
@@ -37,12 +54,13 @@ pub(super) fn read(path: &Path) -> Result<FilePart, ReadError> {
     let mut source = Source::open(path)?;
     let (tensor_count, key_count) = counts(&mut source)?;
     let mut metadata = BTreeMap::new();
+    let mut arrays = BTreeMap::new();
     for at in 0..key_count {
         let key = source.text(KEY, &format!("key {at} of {key_count}"))?;
         if key.is_empty() {
             return Err(source.wrong(format!("key {at} of {key_count} has no name")));
         }
-        let value = value(&mut source, &key)?;
+        let value = value(&mut source, &key, &mut arrays)?;
         if metadata.insert(key.clone(), value).is_some() {
             return Err(source.wrong(format!("key `{key}` is there twice")));
         }
@@ -65,8 +83,10 @@ pub(super) fn read(path: &Path) -> Result<FilePart, ReadError> {
         tensors.push(tensor);
         offsets.push(offset);
     }
-    places(&source, &tensors, &offsets, source.position().next_multiple_of(alignment))?;
-    Ok(FilePart { metadata, tensors })
+    let data = source.position().next_multiple_of(alignment);
+    places(&source, &tensors, &offsets, data)?;
+    let starts = offsets.iter().map(|offset| data + offset).collect();
+    Ok(FilePart { metadata, tensors, starts, arrays, identity: source.identity() })
 }
 
 /// Magic, version, and how many tensors and keys there are.
@@ -130,11 +150,13 @@ impl Kind {
         })
     }
 
-    fn read(source: &mut Source, key: &str) -> Result<Self, ReadError> {
+    /// The next type, with its number.
+    fn read(source: &mut Source, key: &str) -> Result<(u32, Self), ReadError> {
         let number = source.u32(key)?;
-        Self::numbered(number).ok_or_else(|| {
+        let kind = Self::numbered(number).ok_or_else(|| {
             source.wrong(format!("the value of `{key}` has type {number}; types 0 to 12 are known"))
-        })
+        })?;
+        Ok((number, kind))
     }
 
     /// Bytes of a value of a fixed size.
@@ -147,10 +169,12 @@ impl Kind {
     }
 }
 
-fn value(source: &mut Source, key: &str) -> Result<GgufValue, ReadError> {
-    match Kind::read(source, key)? {
+type Arrays = BTreeMap<String, ArrayPlace>;
+
+fn value(source: &mut Source, key: &str, arrays: &mut Arrays) -> Result<GgufValue, ReadError> {
+    match Kind::read(source, key)?.1 {
         Kind::Text => Ok(GgufValue::Text(source.text(TEXT, key)?)),
-        Kind::Array => array(source, key),
+        Kind::Array => array(source, key, arrays),
         kind => fixed(source, key, kind),
     }
 }
@@ -173,9 +197,19 @@ fn fixed(source: &mut Source, key: &str, kind: Kind) -> Result<GgufValue, ReadEr
     })
 }
 
-fn array(source: &mut Source, key: &str) -> Result<GgufValue, ReadError> {
-    let kind = Kind::read(source, key)?;
+fn array(source: &mut Source, key: &str, arrays: &mut Arrays) -> Result<GgufValue, ReadError> {
+    let (number, kind) = Kind::read(source, key)?;
     let count = source.u64(key)?;
+    let start = source.position();
+    let value = values(source, key, kind, count)?;
+    if matches!(value, GgufValue::Array(_)) {
+        let place = ArrayPlace { kind: number, count, start, end: source.position() };
+        arrays.insert(key.to_owned(), place);
+    }
+    Ok(value)
+}
+
+fn values(source: &mut Source, key: &str, kind: Kind, count: u64) -> Result<GgufValue, ReadError> {
     match kind {
         Kind::Array => Err(source.wrong(format!("`{key}` is an array of arrays, which ggml does not read"))),
         Kind::Text => {

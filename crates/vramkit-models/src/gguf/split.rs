@@ -1,10 +1,11 @@
 //! The files that a model is split into, read as one header (`split.count`, `split.no`; `NAME-00001-of-00003.gguf`).
 
-use std::collections::HashSet;
+use std::collections::{BTreeMap, HashSet};
 use std::path::{Path, PathBuf};
 
 use crate::error::ReadError;
-use crate::gguf::read::{FilePart, read};
+use crate::file::Identity;
+use crate::gguf::read::{ArrayPlace, FilePart, read};
 use crate::gguf::{GgufHeader, GgufValue};
 
 /// Most files of one model.
@@ -17,13 +18,25 @@ impl GgufHeader {
     /// No GGUF of version 2 or 3, little-endian; a file cut short; a count, length, offset or type that cannot be; a tensor
     /// outside the file or over another; one of several files missing. What is wrong is named, with its number.
     pub fn read(path: &Path) -> Result<Self, ReadError> {
-        header(path)
+        whole(path).map(|whole| whole.header)
     }
 }
 
+/// A model's header, and where in its files everything is that the header does not hold.
+pub(super) struct Whole {
+    pub header: GgufHeader,
+    pub files: Vec<(PathBuf, Identity)>,
+    /// Of each tensor of the header: in which file, and where it begins there.
+    pub starts: Vec<(usize, u64)>,
+    /// Arrays of the first file.
+    pub arrays: BTreeMap<String, ArrayPlace>,
+}
+
 /// Reads a model from its only or first file.
-fn header(path: &Path) -> Result<GgufHeader, ReadError> {
-    let FilePart { metadata, mut tensors } = read(path)?;
+pub(super) fn whole(path: &Path) -> Result<Whole, ReadError> {
+    let FilePart { metadata, mut tensors, starts, arrays, identity } = read(path)?;
+    let mut paths = vec![(path.to_owned(), identity)];
+    let mut starts: Vec<(usize, u64)> = starts.into_iter().map(|start| (0, start)).collect();
     let wrong = |reason: String| ReadError::within(&path.display().to_string(), reason);
     let number = |key: &str| match metadata.get(key) {
         Some(GgufValue::Integer(value)) => Some(*value),
@@ -73,6 +86,8 @@ fn header(path: &Path) -> Result<GgufHeader, ReadError> {
                 }
                 tensors.push(tensor);
             }
+            starts.extend(part.starts.into_iter().map(|start| (paths.len(), start)));
+            paths.push((next, part.identity));
         }
         if let Some(said) = number("split.tensors.count").filter(|&said| said != tensors.len() as i128) {
             let found = tensors.len();
@@ -84,7 +99,7 @@ fn header(path: &Path) -> Result<GgufHeader, ReadError> {
         Some(_) => return Err(wrong("`general.architecture` is no text".to_owned())),
         None => return Err(wrong("no `general.architecture` in it, so nobody knows what it is".to_owned())),
     };
-    Ok(GgufHeader { architecture, metadata, tensors })
+    Ok(Whole { header: GgufHeader { architecture, metadata, tensors }, files: paths, starts, arrays })
 }
 
 /// The path of another file of the same model; `None` where this one's name is not made so.
