@@ -1,11 +1,11 @@
 //! Memory of the host as slices, and of any device as typed pointers.
-#![allow(clippy::unwrap_used)]
+#![allow(clippy::unwrap_used, unsafe_code)]
 #![cfg(not(loom))]
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 
-use vramkit_pool::device::{Backing, HostDevice, SimulatedDevice};
+use vramkit_pool::device::{AddressRange, Backing, HostDevice, SimulatedDevice};
 use vramkit_pool::pool::{Allocation, AllocationId, DeviceMemoryPool, PoolError, Request, ViewError};
 use vramkit_units::ByteSize;
 
@@ -207,4 +207,21 @@ fn a_write_by_a_dead_id_never_lands_in_a_view() {
             assert!(std::hint::black_box(view).iter().all(|&word| word == round), "round {round}");
         }
     });
+}
+
+#[test]
+fn a_range_of_the_pools_addresses_is_viewed_where_it_is() {
+    let pool =
+        DeviceMemoryPool::new(Arc::new(HostDevice::new(ByteSize::mib(2))), ByteSize::mib(2)).expect("pool");
+    let mut held = pool.allocate(Request::new(ByteSize::new(1024))).expect("granted");
+    held.view_mut::<u32>().expect("view").fill(7);
+    let range = held.range();
+    // SAFETY: nothing else touches what `held` keeps while the slice is there.
+    let seen = unsafe { pool.view_range_mut::<u32>(range) }.expect("inside");
+    assert_eq!((seen.len(), seen[255]), (256, 7));
+    seen[255] = 8;
+    assert_eq!(held.view::<u32>().expect("view")[255], 8);
+    let outside = AddressRange::new(pool.range().base + pool.range().size.bytes() - 4, ByteSize::new(8));
+    // SAFETY: refused.
+    assert!(matches!(unsafe { pool.view_range::<u32>(outside) }, Err(ViewError::OutOfBounds(_))));
 }

@@ -16,6 +16,7 @@ use super::access::part;
 use super::allocation::Allocation;
 use super::compact::{Pinned, PinnedMut};
 use super::core::Inner;
+use super::device_memory_pool::DeviceMemoryPool;
 use super::error::{OutOfBounds, PoolError};
 use super::growing::GrowingAllocation;
 use crate::device::{AddressRange, HostMemory};
@@ -293,6 +294,39 @@ impl PinnedMut<'_> {
         // SAFETY: as in `Pinned::view_part`, and no other pin is out: there was none when this one was made, and it
         // borrows the handle mutably, as the slice does the guard.
         unsafe { self.pool().slice_mut(self.range(), offset, len) }
+    }
+}
+
+/// Memory that somebody else holds and says where it is (an orchestrator, for a model that runs), as elements.
+impl DeviceMemoryPool {
+    /// A range of the pool's addresses as elements.
+    ///
+    /// # Safety
+    ///
+    /// For `'a` what lies there stays granted and where it is, and nobody changes it: through its handle or id, through a
+    /// slice from [`view_range_mut`](Self::view_range_mut), or through an address.
+    pub unsafe fn view_range<'a, T: Pod>(&self, range: AddressRange) -> Result<&'a [T], ViewError> {
+        let len = count::<T>(self.own(range)?)?;
+        // SAFETY: the range is the pool's, and live, in place and unchanged for `'a` by this function's contract.
+        unsafe { self.inner.slice(range, 0, len) }
+    }
+
+    /// A range of the pool's addresses as elements to change.
+    ///
+    /// # Safety
+    ///
+    /// As for [`view_range`](Self::view_range), and for `'a` nobody else looks at it either.
+    pub unsafe fn view_range_mut<'a, T: Pod>(&self, range: AddressRange) -> Result<&'a mut [T], ViewError> {
+        let len = count::<T>(self.own(range)?)?;
+        // SAFETY: as in `view_range`, and the slice is the only way to the memory by this function's contract.
+        unsafe { self.inner.slice_mut(range, 0, len) }
+    }
+
+    /// The range, when it lies in the pool's.
+    fn own(&self, range: AddressRange) -> Result<AddressRange, ViewError> {
+        let whole = self.range();
+        let inside = range.base.checked_sub(whole.base).and_then(|offset| whole.part(offset, range.size));
+        inside.ok_or(ViewError::OutOfBounds(OutOfBounds { range, allocation: whole }))
     }
 }
 
