@@ -1,1 +1,33 @@
 //! Between text and tokens: tokenizers and chat templates from a file.
+//!
+//! In: a GGUF file's metadata, all of it taken for hostile; messages, text, tokens. Out: tokens, text, or an error that names the key.
+//! Never here: a guess. What a file needs and this does not cover is refused by its name.
+//!
+//! ```text
+//! vocabulary (what the file says) ──► tokens (texts and kinds) ──► meanings ──► tokenizer ──► decoder
+//!                   text ──► specials ──► rules, words ──► bpe ──┐                 ▲
+//!                              └────────► sentence ──────────────┴─────────────────┘
+//! ```
+//!
+//! Why not the crate `tokenizers`: the measure is that a file gives the tokens that llama.cpp gives it, and llama.cpp's rules (which
+//! special tokens are found when, how text is cut) are not those of a `tokenizer.json`, which a GGUF file does not have; its maps of a
+//! vocabulary take longer to build than a first token may; and its expressions go back and try again, on whatever text comes.
+
+mod bpe;
+mod byte_alphabet;
+mod categories;
+mod decoder;
+mod error;
+mod meanings;
+mod rules;
+mod sentence;
+mod specials;
+mod tokenizer;
+mod tokens;
+mod vocabulary;
+mod words;
+
+pub use decoder::Decoder;
+pub use error::{TemplateError, TokenizerError};
+pub use tokenizer::{Special, Tokenizer};
+pub use vocabulary::{SpecialIds, Vocabulary};
