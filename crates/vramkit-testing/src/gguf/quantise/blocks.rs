@@ -6,7 +6,8 @@ use super::rounding::half_bytes;
 use super::weight_type::WeightType;
 use super::{fives_and_fours, super_blocks};
 
-/// Blocks of a type, one behind another. Numbers beyond the last whole block are left out.
+/// Blocks of a type, one behind another, of numbers that are small enough for steps of 16 bits (below 65,504). Numbers beyond the last
+/// whole block are left out.
 pub fn quantise(kind: WeightType, numbers: &[f32]) -> Vec<u8> {
     let mut blocks = Vec::with_capacity(numbers.len() / kind.numbers() * kind.bytes());
     quantise_into(kind, numbers, &mut blocks);

@@ -53,9 +53,8 @@ pub(super) fn words(text: &str) -> Vec<&str> {
     let mut last = Class::Space;
     for (at, letter) in text.char_indices() {
         let class = Class::of(letter);
-        if at > start
-            && !(class == last && class != Class::Digit || &text[start..at] == " " && class != Class::Digit)
-        {
+        let joined = class != Class::Digit && (class == last || &text[start..at] == " ");
+        if at > start && !joined {
             words.push(&text[start..at]);
             start = at;
         }
