@@ -21,6 +21,10 @@ pub enum Value {
     Text(String),
     /// Signed numbers of 32 bits.
     I32s(Vec<i32>),
+    /// 32-bit floating-point numbers.
+    F32s(Vec<f32>),
+    /// Texts.
+    Texts(Vec<String>),
 }
 
 /// A tensor that a file lists.
@@ -176,7 +180,7 @@ impl SparseFile {
     }
 }
 
-fn aligned(bytes: u64) -> u64 {
+pub(super) fn aligned(bytes: u64) -> u64 {
     bytes.checked_next_multiple_of(ALIGNMENT).unwrap_or(u64::MAX / ALIGNMENT * ALIGNMENT)
 }
 
@@ -191,7 +195,7 @@ fn put(bytes: &mut Vec<u8>, value: &Value) {
         Value::F32(_) => 6,
         Value::Bool(_) => 7,
         Value::Text(_) => 8,
-        Value::I32s(_) => 9,
+        Value::I32s(_) | Value::F32s(_) | Value::Texts(_) => 9,
         Value::U64(_) => 10,
     };
     bytes.extend(kind.to_le_bytes());
@@ -205,6 +209,16 @@ fn put(bytes: &mut Vec<u8>, value: &Value) {
             bytes.extend(5u32.to_le_bytes());
             bytes.extend((numbers.len() as u64).to_le_bytes());
             numbers.iter().for_each(|number| bytes.extend(number.to_le_bytes()));
+        }
+        Value::F32s(numbers) => {
+            bytes.extend(6u32.to_le_bytes());
+            bytes.extend((numbers.len() as u64).to_le_bytes());
+            numbers.iter().for_each(|number| bytes.extend(number.to_le_bytes()));
+        }
+        Value::Texts(texts) => {
+            bytes.extend(8u32.to_le_bytes());
+            bytes.extend((texts.len() as u64).to_le_bytes());
+            texts.iter().for_each(|said| text(bytes, said));
         }
     }
 }

@@ -22,8 +22,13 @@
 mod file;
 mod keys;
 mod model;
+mod quantise;
 mod tensors;
+mod test_model;
+mod vocabulary;
 mod write;
 
 pub use file::{SparseFile, SparseTensor, Value};
 pub use model::{Experts, Latent, Recurrent, SparseModel};
+pub use quantise::{WeightType, dequantise, quantise};
+pub use test_model::{Architecture, RopeScaling, TestModel, TestModelError};

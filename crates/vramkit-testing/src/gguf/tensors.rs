@@ -15,9 +15,8 @@ pub(super) fn of(model: &SparseModel) -> Vec<SparseTensor> {
         list.prefix = format!("blk.{layer}.");
         list.numbers("attn_norm.weight", model.hidden);
         match model.architecture.as_str() {
-            "llama" | "qwen2" | "qwen3" | "qwen3moe" | "gemma2" | "gemma3" | "granite" | "glm4" => {
-                list.plain()
-            }
+            "llama" | "mistral3" | "qwen2" | "qwen3" | "qwen3moe" | "gemma2" | "gemma3" | "granite"
+            | "glm4" => list.plain(),
             "gpt-oss" => list.gpt_oss(),
             "phi3" => list.phi3(),
             "qwen35" | "qwen35moe" => list.qwen35(layer),
