@@ -81,6 +81,7 @@ FUNCTIONS = {
     "llama_get_logits_ith": (ctypes.POINTER(ctypes.c_float), [POINTER, INT]),
     "llama_get_memory": (POINTER, [POINTER]),
     "llama_memory_clear": (None, [POINTER, BOOL]),
+    "llama_memory_seq_cp": (None, [POINTER, INT, INT, INT, INT]),
     "llama_memory_seq_rm": (BOOL, [POINTER, INT, INT, INT]),
 }
 
@@ -135,8 +136,8 @@ class Library:
         # Booleans are kept together; the last one that is set by default is `use_extra_bufts`, which repacks weights.
         start = 72
         flags = bytes(parameters.bytes)[start:start + 8]
-        if any(flag > 1 for flag in flags) or 1 not in flags:
-            raise Peer(f"this version's model parameters are laid out in another way: {flags.hex()} at {start}")
+        if any(flag > 1 for flag in flags) or 1 not in flags or parameters.words(5)[4] != -1:
+            raise Peer(f"this version's model parameters are laid out in another way: {bytes(parameters.bytes)[:80].hex()}")
         parameters.put(start + flags.rindex(1), "<B", int(repack))
         parameters.put(16, "<i", 0)  # no layer on another device
         return parameters
@@ -229,6 +230,10 @@ class Context:
     def cut(self, position):
         """Forgets what is at a position and behind it, of all sequences."""
         self.library.memory_seq_rm(self.library.get_memory(self.handle), -1, position, -1)
+
+    def copy(self, sequence):
+        """Gives another sequence what the first has read."""
+        self.library.memory_seq_cp(self.library.get_memory(self.handle), 0, sequence, -1, -1)
 
     def decode(self, entries):
         """Entries of (token, position, sequence, whether its logits are wanted)."""
