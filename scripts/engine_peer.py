@@ -144,7 +144,15 @@ def rate(work, tokens, seconds):
     return statistics.median(rates)
 
 
+def busy():
+    """Seconds that all processors together have worked, for anybody, since the machine started."""
+    with open("/proc/stat") as stat:
+        user, nice, system, _, _, *interrupts = map(int, stat.readline().split()[1:8])
+    return (user + nice + system + sum(interrupts)) / os.sysconf("SC_CLK_TCK")
+
+
 def one_setting(model, options, loaded):
+    worked, own, began = busy(), time.process_time(), time.perf_counter()
     threads, flash, size = options.threads, options.flash, model.size
     some = lambda count, seed=1: [(at * 7919 + seed * 104729) % (size - 512 if size > 2048 else size // 2) for at in range(count)]
     context = Context(model, 640, threads, flash=flash, cache=options.cache)
@@ -193,7 +201,9 @@ def one_setting(model, options, loaded):
     together()
     found["decode_16_at_128"] = rate(together, 64, options.seconds)
     context.close()
-    return {"tokens_per_second": found, "repacked": model.repacked, **model.library.info()}
+    others = busy() - worked - (time.process_time() - own)
+    used = round(max(others, 0) / (time.perf_counter() - began), 2)
+    return {"tokens_per_second": found, "processors_that_others_used": used, "buffers_mib": model.buffers, **model.library.info()}
 
 
 def speed(options):

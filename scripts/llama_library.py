@@ -7,6 +7,7 @@ few fields that are set are found by what stands around them, and read back thro
 import ctypes
 import glob
 import os
+import re
 import struct
 
 try:
@@ -171,7 +172,8 @@ class Model:
         self.handle = library.model_load_from_file(os.fsencode(path), library.model_parameters(repack))
         if not self.handle:
             raise Peer("llama.cpp does not load it: " + " ".join("".join(library.log).split("\n")[-4:]))
-        self.repacked = any("REPACK" in line or "AMX" in line for line in library.log)
+        found = re.findall(r"(\S+) model buffer size = +([\d.]+) MiB", "".join(library.log))
+        self.buffers = {name: float(size) for name, size in found}  # in MiB; weights that are not `CPU_Mapped` are repacked
         self.vocab = library.model_get_vocab(self.handle)
         self.size = library.vocab_n_tokens(self.vocab)
 
