@@ -56,15 +56,29 @@ class Row:
         return statistics.pstdev(map(float, self.logits))
 
 
+def given(path):
+    try:
+        with open(path) as file:
+            return json.load(file)
+    except (OSError, ValueError) as error:
+        raise Peer(f"`{path}` cannot be read as JSON: {error}") from error
+
+
+def not_empty(lists):
+    if not lists or not all(lists):
+        raise Peer("a list of tokens is empty: there is nothing to read")
+    return lists
+
+
 def tokenize(model, options):
-    given = json.load(open(options.file))
-    given = given if isinstance(given, dict) else {"texts": given}
-    begin, special = given.get("begin", True), given.get("special", True)
-    return {"tokens": [model.tokens(text, begin, special) for text in given["texts"]]}
+    texts = given(options.file)
+    texts = texts if isinstance(texts, dict) else {"texts": texts}
+    begin, special = texts.get("begin", True), texts.get("special", True)
+    return {"tokens": [model.tokens(text, begin, special) for text in texts["texts"]]}
 
 
 def logits(model, options):
-    lists = json.load(open(options.file))
+    lists = not_empty(given(options.file))
     context = Context(model, max(map(len, lists)) + 8, options.threads, flash=options.flash, cache=options.cache)
     raw = open(options.raw, "wb") if options.raw else None
     found = []
@@ -101,8 +115,8 @@ def follow(context, model, tokens, most, stop):
 
 
 def greedy(model, options):
-    prompts = json.load(open(options.file))
-    lists = [model.tokens(prompt) if isinstance(prompt, str) else prompt for prompt in prompts]
+    prompts = given(options.file)
+    lists = not_empty([model.tokens(prompt) if isinstance(prompt, str) else prompt for prompt in prompts])
     context = Context(model, max(map(len, lists)) + options.number + 8, options.threads, flash=options.flash, cache=options.cache)
     found = []
     for tokens in lists:
@@ -121,16 +135,24 @@ def chat(model, options):
 
 
 def rate(work, tokens, seconds):
-    """Median tokens per second of repeated work, three times at least."""
+    """Median tokens per second of repeated work, twice at least."""
     rates, until = [], time.perf_counter() + seconds
-    while len(rates) < 3 or time.perf_counter() < until:
+    while len(rates) < 2 or time.perf_counter() < until:
         start = time.perf_counter()
         work()
         rates.append(tokens / (time.perf_counter() - start))
     return statistics.median(rates)
 
 
+def busy():
+    """Seconds that all processors together have worked, for anybody, since the machine started."""
+    with open("/proc/stat") as stat:
+        user, nice, system, _, _, *interrupts = map(int, stat.readline().split()[1:8])
+    return (user + nice + system + sum(interrupts)) / os.sysconf("SC_CLK_TCK")
+
+
 def one_setting(model, options, loaded):
+    worked, own, began = busy(), time.process_time(), time.perf_counter()
     threads, flash, size = options.threads, options.flash, model.size
     some = lambda count, seed=1: [(at * 7919 + seed * 104729) % (size - 512 if size > 2048 else size // 2) for at in range(count)]
     context = Context(model, 640, threads, flash=flash, cache=options.cache)
@@ -167,9 +189,10 @@ def one_setting(model, options, loaded):
     context.close()
 
     context = Context(model, 16 * 160, threads, sequences=16, flash=flash, cache=options.cache)
-    for sequence in range(16):
-        for _ in context.read(some(128, sequence), sequence):
-            pass
+    for _ in context.read(some(128)):
+        pass
+    for sequence in range(1, 16):
+        context.copy(sequence)
 
     def together():
         context.cut(128)
@@ -178,7 +201,9 @@ def one_setting(model, options, loaded):
     together()
     found["decode_16_at_128"] = rate(together, 64, options.seconds)
     context.close()
-    return {"tokens_per_second": found, "repacked": model.repacked, **model.library.info()}
+    others = busy() - worked - (time.process_time() - own)
+    used = round(max(others, 0) / (time.perf_counter() - began), 2)
+    return {"tokens_per_second": found, "processors_that_others_used": used, "buffers_mib": model.buffers, **model.library.info()}
 
 
 def speed(options):

@@ -7,6 +7,7 @@ few fields that are set are found by what stands around them, and read back thro
 import ctypes
 import glob
 import os
+import re
 import struct
 
 try:
@@ -81,6 +82,7 @@ FUNCTIONS = {
     "llama_get_logits_ith": (ctypes.POINTER(ctypes.c_float), [POINTER, INT]),
     "llama_get_memory": (POINTER, [POINTER]),
     "llama_memory_clear": (None, [POINTER, BOOL]),
+    "llama_memory_seq_cp": (None, [POINTER, INT, INT, INT, INT]),
     "llama_memory_seq_rm": (BOOL, [POINTER, INT, INT, INT]),
 }
 
@@ -135,8 +137,8 @@ class Library:
         # Booleans are kept together; the last one that is set by default is `use_extra_bufts`, which repacks weights.
         start = 72
         flags = bytes(parameters.bytes)[start:start + 8]
-        if any(flag > 1 for flag in flags) or 1 not in flags:
-            raise Peer(f"this version's model parameters are laid out in another way: {flags.hex()} at {start}")
+        if any(flag > 1 for flag in flags) or 1 not in flags or parameters.words(5)[4] != -1:
+            raise Peer(f"this version's model parameters are laid out in another way: {bytes(parameters.bytes)[:80].hex()}")
         parameters.put(start + flags.rindex(1), "<B", int(repack))
         parameters.put(16, "<i", 0)  # no layer on another device
         return parameters
@@ -170,7 +172,8 @@ class Model:
         self.handle = library.model_load_from_file(os.fsencode(path), library.model_parameters(repack))
         if not self.handle:
             raise Peer("llama.cpp does not load it: " + " ".join("".join(library.log).split("\n")[-4:]))
-        self.repacked = any("REPACK" in line or "AMX" in line for line in library.log)
+        found = re.findall(r"(\S+) model buffer size = +([\d.]+) MiB", "".join(library.log))
+        self.buffers = {name: float(size) for name, size in found}  # in MiB; weights that are not `CPU_Mapped` are repacked
         self.vocab = library.model_get_vocab(self.handle)
         self.size = library.vocab_n_tokens(self.vocab)
 
@@ -229,6 +232,10 @@ class Context:
     def cut(self, position):
         """Forgets what is at a position and behind it, of all sequences."""
         self.library.memory_seq_rm(self.library.get_memory(self.handle), -1, position, -1)
+
+    def copy(self, sequence):
+        """Gives another sequence what the first has read."""
+        self.library.memory_seq_cp(self.library.get_memory(self.handle), 0, sequence, -1, -1)
 
     def decode(self, entries):
         """Entries of (token, position, sequence, whether its logits are wanted)."""

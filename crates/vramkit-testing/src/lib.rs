@@ -2,8 +2,8 @@
 //!
 //! In: a device, a seed, an orchestrator. Out: a panic that says what a device does wrong ([`check_device`],
 //! [`check_pool`]); series, ledgers and programs with and without leaks, all synthetic ([`series`](fn@series),
-//! [`Program`]); a pool that is full ([`fill_pool_to_fraction`]). Never here: anything that a program needs outside its
-//! tests.
+//! [`Program`]); a pool that is full ([`fill_pool_to_fraction`]); files of models ([`gguf`]). Never here:
+//! anything that a program needs outside its tests.
 //!
 //! ```
 //! use std::sync::Arc;

@@ -1,12 +1,15 @@
-//! GGUF files for tests of what reads them: every key and tensor of a model, and a hole where its weights would be.
+//! GGUF files for tests of what reads them: every key and tensor of a model, and a hole where its weights would be, or weights.
 //!
 //! In: a [`SparseModel`]: an architecture and its sizes. Out: a [`SparseFile`], its keys and tensors in llama.cpp's names, which
-//! a test may change before it is written. Never here: the reader under test. What a file must hold is written down a second
+//! a test may change before it is written. A [`TestModel`] has a tokenizer and seeded weights of any type too, so that an engine
+//! runs it. Never here: the reader under test. What a file must hold is written down a second
 //! time, so that both would have to be wrong in the same way.
 //!
 //! ```text
 //! columns of a table ─► SparseModel ─► keys ────┐
 //! (or a published model)            └► tensors ─┴─► SparseFile ─► header, hole
+//!                                                       ▲
+//! TestModel ─► tokenizer, rope ─────────────────────────┴───────► header, seeded weights ─► blocks of a type
 //! ```
 //!
 //! ```

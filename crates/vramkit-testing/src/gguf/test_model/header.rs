@@ -2,13 +2,17 @@
 
 use super::super::file::{SparseFile, SparseTensor, Value};
 use super::super::model::SparseModel;
-use super::super::quantise::WeightType;
 use super::super::{keys, tensors, vocabulary};
+use super::check::TestModelError;
 use super::shape::{Architecture, RopeScaling, TestModel};
 
 impl TestModel {
-    /// Its keys and tensors. A type whose block is no divisor of a row is there as it was asked for.
-    pub fn file(&self) -> SparseFile {
+    /// Its keys and tensors.
+    ///
+    /// # Errors
+    /// Shapes that no engine could run, with the number that is wrong.
+    pub fn file(&self) -> Result<SparseFile, TestModelError> {
+        self.check()?;
         let sparse = SparseModel {
             architecture: self.architecture.name().to_owned(),
             layers: self.layers,
@@ -22,7 +26,7 @@ impl TestModel {
             tied: self.tied,
             window: self.window,
             qkv_bias: self.biases,
-            // Told from the type of norms and biases, and replaced below.
+            // Marks matrices among norms and biases, which are `f32`; replaced below.
             kind: "f16",
             ..SparseModel::default()
         };
@@ -36,7 +40,8 @@ impl TestModel {
         }
         self.tensors_of_rope(&mut file);
         self.set_keys(&mut file);
-        file
+        file.tensors.iter().try_for_each(Self::check_rows)?;
+        Ok(file)
     }
 
     fn tensors_of_rope(&self, file: &mut SparseFile) {
@@ -87,9 +92,4 @@ impl TestModel {
         place.into_iter().for_each(|place| drop(file.keys.remove(place)));
         file.keys.extend(vocabulary::keys(&self.family(), self.vocabulary as usize));
     }
-}
-
-/// The type of a tensor of a test model's file.
-pub(super) fn kind(tensor: &SparseTensor) -> WeightType {
-    WeightType::named(tensor.kind).unwrap_or(WeightType::F32)
 }

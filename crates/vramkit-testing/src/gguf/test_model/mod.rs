@@ -4,11 +4,12 @@
 //! that activations stay of order one from layer to layer and the logits' standard deviation is about 2.5, as in trained models, so
 //! that a difference between two engines is as visible as it would be there.
 
+mod check;
 mod fill;
 mod header;
 mod preset;
 mod shape;
 mod write;
 
+pub use check::TestModelError;
 pub use shape::{Architecture, RopeScaling, TestModel};
-pub use write::TestModelError;
