@@ -4,12 +4,14 @@
 //! and whoever asked knows by which of their options it is given.
 
 use std::io;
+use std::sync::Arc;
 
 use vramkit::ByteSize;
 use vramkit::device::CudaError;
 use vramkit::plan::{LifetimeError, PoolPlanError, Schedule, StartsError};
 use vramkit::pressure::LadderError;
 use vramkit_fit::{CacheTypeError, FitError};
+use vramkit_llm::{AdapterError, LoadError};
 use vramkit_models::ReadError;
 use vramkit_occupancy::OccupancyError;
 use vramkit_replay::ReadTraceError;
@@ -73,6 +75,12 @@ pub enum AskError {
     /// Nothing can be said of a model under an engine.
     #[error(transparent)]
     Fit(#[from] FitError),
+    /// A model cannot be loaded by the engine.
+    #[error(transparent)]
+    Load(#[from] LoadError),
+    /// The engine does not take a prompt, or does not go on with it.
+    #[error(transparent)]
+    Engine(Arc<AdapterError>),
     /// A configuration of several models is not understood, or cannot be given back.
     #[error(transparent)]
     Sets(#[from] SetsError),
@@ -97,6 +105,12 @@ pub enum AskError {
     /// A report lacks what its picture needs: a fault of this crate.
     #[error(transparent)]
     Draw(#[from] DocumentError),
+}
+
+impl From<AdapterError> for AskError {
+    fn from(error: AdapterError) -> Self {
+        Self::Engine(Arc::new(error))
+    }
 }
 
 /// What is missing in a question, or contradicts something else in it.
@@ -226,6 +240,9 @@ pub enum QuestionError {
         #[source]
         error: CacheTypeError,
     },
+    /// A cache type that the engine of this toolkit does not have.
+    #[error("a cache of {0}; the engine keeps f16, f32 and q8_0")]
+    EngineCacheType(&'static str),
     /// More layers are to be on the device than there are.
     #[error("{model}: {asked} layers on the device, and it has {layers} and an output")]
     Layers {

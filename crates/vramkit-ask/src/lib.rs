@@ -11,6 +11,7 @@
 //! | [`RunQuestion`] | [`run`] | [`RunReport`], `vramkit.run/1` |
 //! | [`CapacityQuestion`] | [`capacity`] | [`CapacityReport`], `vramkit.capacity/1` |
 //! | [`FitQuestion`] | [`fit()`] | [`FitReport`], `vramkit.fit/1` |
+//! | [`GenerateQuestion`] | [`generate`] | [`GenerateReport`], `vramkit.generate/1` |
 //! | [`ReplayQuestion`] | [`replay`] | [`ReplayReport`], `vramkit.replay/1` |
 //! | (none) | [`devices`] | [`DevicesReport`], `vramkit.devices/1` |
 //! | [`TopQuestion`] | [`top`], [`watch`] | [`Tick`], `vramkit.top/1` |
@@ -41,6 +42,7 @@ mod devices;
 mod draw;
 mod error;
 mod fit;
+mod generate;
 mod listener;
 mod plan;
 mod replay;
@@ -61,6 +63,7 @@ pub use fit::{
     FitModelReport, FitPromise, FitQuestion, FitReport, FitSet, FitSetsReport, FitStops, FitSuggestion,
     FitTooLarge, FitUncovered, fit,
 };
+pub use generate::{GenerateQuestion, GenerateReport, LikelyToken, Prompt, generate};
 pub use listener::{Listener, quiet};
 pub use plan::{Placed, PlanAnswer, PlanPicture, PlanQuestion, plan};
 pub use replay::{ReplayAnswer, ReplayQuestion, replay};
@@ -75,6 +78,7 @@ pub use top::{TopAnswer, TopQuestion, top, watch};
 // What questions and answers are made of, from the crates that define it.
 pub use vramkit::plan::report::PlanReport;
 pub use vramkit_fit::{Backend, FitOptions, FlashAttention, GpuLayers, Runtime};
+pub use vramkit_llm::{AdapterError, LoadError, Sampling};
 pub use vramkit_models::traffic::CHARACTERS_A_TOKEN;
 pub use vramkit_models::{CacheType, ReadError, ReadOptions};
 pub use vramkit_occupancy::OccupancyReport;

@@ -3,7 +3,7 @@
 use schemars::{Schema, schema_for};
 use serde_json::Value;
 
-use crate::{CapacityReport, DevicesReport, FitReport, PlanReport, ReplayReport, RunReport};
+use crate::{CapacityReport, DevicesReport, FitReport, GenerateReport, PlanReport, ReplayReport, RunReport};
 
 /// A document that this crate, or a watcher, makes.
 ///
@@ -24,6 +24,8 @@ pub enum Document {
     Replay,
     /// `vramkit.fit/1`.
     Fit,
+    /// `vramkit.generate/1`.
+    Generate,
     /// `vramkit.capacity/1`.
     Capacity,
     /// `vramkit.devices/1`.
@@ -41,6 +43,7 @@ impl Document {
         Self::Run,
         Self::Replay,
         Self::Fit,
+        Self::Generate,
         Self::Capacity,
         Self::Devices,
         Self::Top,
@@ -54,6 +57,7 @@ impl Document {
             Self::Run => "run",
             Self::Replay => "replay",
             Self::Fit => "fit",
+            Self::Generate => "generate",
             Self::Capacity => "capacity",
             Self::Devices => "devices",
             Self::Top => "top",
@@ -68,6 +72,7 @@ impl Document {
             Self::Run => schema_for!(RunReport),
             Self::Replay => schema_for!(ReplayReport),
             Self::Fit => schema_for!(FitReport),
+            Self::Generate => schema_for!(GenerateReport),
             Self::Capacity => schema_for!(CapacityReport),
             Self::Devices => schema_for!(DevicesReport),
             Self::Top => schema_for!(vramkit_watch::Tick),

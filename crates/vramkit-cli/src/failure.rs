@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anstyle::{AnsiColor, Style};
-use vramkit_ask::{AskError, QuestionError};
+use vramkit_ask::{AdapterError, AskError, LoadError, QuestionError};
 use vramkit_serve::ServeError;
 use vramkit_watch::record::ReadRecordError;
 
@@ -55,6 +55,11 @@ impl Failure {
         match self {
             failure if failure.is_broken_pipe() => ExitCode::SUCCESS,
             Self::Ask(AskError::DeviceUnavailable { .. }) => ExitCode::from(3),
+            // It does not fit: an answer, and it is no.
+            Self::Ask(AskError::Load(LoadError::InsufficientVram { .. })) => ExitCode::from(1),
+            Self::Ask(AskError::Engine(error)) if matches!(**error, AdapterError::OutOfCache { .. }) => {
+                ExitCode::from(1)
+            }
             _ => ExitCode::from(2),
         }
     }

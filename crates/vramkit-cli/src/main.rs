@@ -27,6 +27,7 @@ fn main() -> ExitCode {
     let cli = Cli::parse();
     let outcome = match cli.command {
         Command::Fit(options) => commands::fit::run(&options),
+        Command::Generate(options) => commands::generate::run(&options),
         Command::Plan(options) => commands::plan::run(&options),
         Command::Run(options) => commands::run::run(&options),
         Command::Replay(options) => commands::replay::run(&options),

@@ -47,6 +47,14 @@ impl FromStr for CacheType {
 }
 
 impl CacheType {
+    /// Numbers of 16 bits: what engines take when nothing is said.
+    pub const F16: Self = CACHE_TYPES[1];
+
+    /// Its name.
+    pub fn name(self) -> &'static str {
+        self.name
+    }
+
     /// Bytes of so many numbers; as many as there can be where that is over it.
     pub fn bytes_of(self, elements: u64) -> u64 {
         elements.checked_mul(self.bytes).map_or(u64::MAX, |bytes| bytes.div_ceil(self.elements))

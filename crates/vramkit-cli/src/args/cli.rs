@@ -7,6 +7,7 @@ use super::capacity::CapacityOptions;
 use super::completions::CompletionsOptions;
 use super::devices::DevicesOptions;
 use super::fit::FitOptions;
+use super::generate::GenerateOptions;
 use super::plan::PlanOptions;
 use super::replay::ReplayOptions;
 use super::run::RunOptions;
@@ -36,6 +37,7 @@ pub enum Command {
     Fit(FitOptions),
     Plan(PlanOptions),
     Run(RunOptions),
+    Generate(GenerateOptions),
     Replay(ReplayOptions),
     Capacity(CapacityOptions),
     Devices(DevicesOptions),

@@ -4,6 +4,7 @@ pub mod capacity;
 pub mod completions;
 pub mod devices;
 pub mod fit;
+pub mod generate;
 pub mod plan;
 pub mod replay;
 pub mod run;

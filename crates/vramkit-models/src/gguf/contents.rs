@@ -9,9 +9,10 @@ use std::path::{Path, PathBuf};
 
 use super::read::ArrayPlace;
 use super::split::{Whole, whole};
-use super::{GgufHeader, GgufValue};
+use super::{GgufHeader, GgufValue, shape_of};
 use crate::error::ReadError;
 use crate::file::Identity;
+use crate::shape::ModelShape;
 
 /// Numbers of the types of values: unsigned and signed 32 bits, 32-bit floating point, text.
 const U32: u32 = 4;
@@ -138,6 +139,14 @@ impl GgufFile {
     /// What the files say of themselves.
     pub fn header(&self) -> &GgufHeader {
         &self.header
+    }
+
+    /// What the model keeps of a sequence, layer by layer, and how wide it is.
+    ///
+    /// # Errors
+    /// An architecture that is not known, a key that is missing or contradicts another: each named.
+    pub fn shape(&self) -> Result<ModelShape, ReadError> {
+        shape_of(&self.path().display().to_string(), &self.header)
     }
 
     /// The first file.

@@ -1,0 +1,68 @@
+//! `vramkit generate`.
+
+use std::io::{self, IsTerminal, Write};
+
+use vramkit_ask::{GenerateQuestion, GenerateReport, Prompt, Sampling};
+
+use crate::args::GenerateOptions;
+use crate::failure::Failure;
+use crate::output;
+
+pub fn run(options: &GenerateOptions) -> Result<bool, Failure> {
+    let prompt = match (&options.prompt, &options.chat) {
+        (Some(text), _) => Prompt::Text(text.clone()),
+        (None, Some(text)) => Prompt::Chat(text.clone()),
+        (None, None) => Prompt::Tokens(options.tokens.clone()),
+    };
+    let question = GenerateQuestion {
+        most_tokens: options.max_output_tokens,
+        sampling: Sampling {
+            temperature: options.temperature,
+            top_k: options.top_k,
+            top_p: options.top_p,
+            seed: options.seed,
+        },
+        context: options.ctx,
+        threads: options.threads,
+        cache: options.cache_type,
+        capacity: options.capacity,
+        top: options.top,
+        ..GenerateQuestion::new(&options.model, prompt)
+    };
+    let mut written = Ok(());
+    let mut stream = |piece: &str| {
+        if !options.json && written.is_ok() {
+            let mut out = io::stdout().lock();
+            written = out.write_all(piece.as_bytes()).and_then(|()| out.flush());
+        }
+    };
+    let report = vramkit_ask::generate(&question, &mut stream)?;
+    written?;
+    if options.json {
+        output::json(&report)?
+    } else {
+        output::text("\n")?;
+        if io::stderr().is_terminal() {
+            anstream::eprint!("{}", summary(&report));
+        }
+    }
+    Ok(true)
+}
+
+/// What it took, for a person who looks on.
+fn summary(report: &GenerateReport) -> String {
+    format!(
+        "\n{} tokens in, {} out ({}): {:.0} and {:.0} tokens/s\nweights {}, cache {} ({} a token), workspace {}; {} left after \
+         unloading\n",
+        report.prompt_tokens.len(),
+        report.tokens.len(),
+        report.finish,
+        report.prefill_tokens_per_second,
+        report.decode_tokens_per_second,
+        report.weights_bytes,
+        report.peak_kv_bytes,
+        report.kv_bytes_per_token,
+        report.workspace_bytes,
+        report.used_after_unload_bytes,
+    )
+}

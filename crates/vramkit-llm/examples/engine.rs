@@ -1,0 +1,206 @@
+//! The engine's answers as JSON, in the form of `scripts/engine_peer.py`, to be held against llama.cpp's.
+//!
+//! `engine --model FILE [--threads N] [--cache TYPE] tokenize FILE.json | logits FILE.json | greedy FILE.json N | speed SECONDS`
+
+#![allow(clippy::print_stdout, clippy::print_stderr)]
+
+use std::collections::BTreeMap;
+use std::error::Error;
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::Instant;
+
+use serde_json::{Value, json};
+use vramkit::device::HostDevice;
+use vramkit::orchestrator::MemoryOrchestrator;
+use vramkit::pool::DeviceMemoryPool;
+use vramkit_llm::{CacheKind, Engine, EngineConfig, Request, Special, StepEvent};
+
+type Outcome<T> = Result<T, Box<dyn Error>>;
+
+fn main() -> ExitCode {
+    let begun = Instant::now();
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    match answer(&arguments, begun) {
+        Ok(answer) => {
+            println!("{answer}");
+            ExitCode::SUCCESS
+        }
+        Err(error) => {
+            eprintln!("error: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn answer(arguments: &[String], begun: Instant) -> Outcome<Value> {
+    let (mut model, mut threads, mut cache) = (None, 2, CacheKind::F16);
+    let mut rest = arguments;
+    while let [option, value, behind @ ..] = rest {
+        match option.as_str() {
+            "--model" => model = Some(PathBuf::from(value)),
+            "--threads" => threads = value.parse()?,
+            "--cache" => {
+                cache = match value.as_str() {
+                    "f32" => CacheKind::F32,
+                    "q8_0" => CacheKind::Q8_0,
+                    _ => CacheKind::F16,
+                }
+            }
+            _ => break,
+        }
+        rest = behind;
+    }
+    let model = model.ok_or("--model is missing")?;
+    let config = EngineConfig { threads: Some(threads), cache, context: Some(1024), ..EngineConfig::default() };
+    let rest: Vec<&str> = rest.iter().map(String::as_str).collect();
+    match *rest.as_slice() {
+        ["tokenize", file] => tokenize(&engine(&model, config)?, file),
+        ["logits", file] => logits(&engine(&model, config)?, file),
+        ["greedy", file, number] => greedy(&engine(&model, config)?, file, number.parse()?),
+        ["speed", seconds] => speed(&model, config, seconds.parse()?, begun),
+        _ => Err("tokenize FILE, logits FILE, greedy FILE N or speed SECONDS is missing".into()),
+    }
+}
+
+fn engine(model: &std::path::Path, config: EngineConfig) -> Outcome<Engine> {
+    let capacity = Engine::needs(model, &config)?.total();
+    let pool = Arc::new(DeviceMemoryPool::new(Arc::new(HostDevice::new(capacity)), capacity)?);
+    Ok(Engine::load(&Arc::new(MemoryOrchestrator::new(pool)), "model", model, config)?)
+}
+
+fn given(file: &str) -> Outcome<Value> {
+    Ok(serde_json::from_str(&std::fs::read_to_string(file)?)?)
+}
+
+fn tokens(of: &Value) -> Vec<u32> {
+    of.as_array().into_iter().flatten().filter_map(Value::as_u64).map(|token| token as u32).collect()
+}
+
+/// Tokens of `["text", …]`, or of `{"texts": […], "special": true, "begin": true}`.
+fn tokenize(engine: &Engine, file: &str) -> Outcome<Value> {
+    let given = given(file)?;
+    let said = |key: &str| given.get(key).and_then(Value::as_bool).unwrap_or(true);
+    let special = if said("special") { Special::Parse } else { Special::Plain };
+    let texts = given.get("texts").unwrap_or(&given).as_array().ok_or("no list of texts")?;
+    let of = |text: &Value| engine.tokenizer().encode(text.as_str().unwrap_or_default(), special, said("begin"));
+    Ok(json!({ "tokens": texts.iter().map(of).collect::<Vec<_>>() }))
+}
+
+/// Of each list of tokens the log-probability of each next one.
+fn logits(engine: &Engine, file: &str) -> Outcome<Value> {
+    let mut lists = Vec::new();
+    for list in given(file)?.as_array().ok_or("no list of lists")? {
+        let tokens = tokens(list);
+        let mut positions = Vec::new();
+        for end in 1..=tokens.len() {
+            let all = engine.logits(&tokens[..end])?;
+            let next = tokens.get(end).map(|token| all[*token as usize]);
+            let best = all.iter().enumerate().max_by(|a, b| a.1.total_cmp(b.1)).map(|(token, logprob)| json!([token, logprob]));
+            positions.push(json!({ "next": next, "top": [best] }));
+        }
+        lists.push(json!({ "positions": positions }));
+    }
+    Ok(json!({ "lists": lists }))
+}
+
+/// What follows each prompt, a text or a list of tokens.
+fn greedy(engine: &Engine, file: &str, most: usize) -> Outcome<Value> {
+    let mut found = Vec::new();
+    for prompt in given(file)?.as_array().ok_or("no list of prompts")? {
+        let prompt = match prompt.as_str() {
+            Some(text) => engine.tokenizer().encode(text, Special::Parse, true),
+            None => tokens(prompt),
+        };
+        let request = Request { most_tokens: Some(most), top: 2, stop_at_end: false, ..Request::default() };
+        engine.submit(&prompt, request)?;
+        let (mut chosen, mut top2) = (Vec::new(), Vec::new());
+        while engine.has_work() {
+            for event in engine.step()? {
+                match event {
+                    StepEvent::Token { token, top, .. } => {
+                        chosen.push(token);
+                        top2.push(top.iter().map(|each| json!([each.token, each.logprob])).collect::<Vec<_>>());
+                    }
+                    StepEvent::Failed { error, .. } => return Err(error.to_string().into()),
+                    _ => {}
+                }
+            }
+        }
+        let text = engine.tokenizer().decode(&chosen);
+        found.push(json!({ "prompt": prompt, "tokens": chosen, "text": text, "top2": top2 }));
+    }
+    Ok(json!({ "continuations": found }))
+}
+
+/// Tokens per second, the median of repeated work, and the time to the first token.
+fn speed(model: &std::path::Path, config: EngineConfig, seconds: f64, begun: Instant) -> Outcome<Value> {
+    let config = EngineConfig { share_prefixes: false, ..config };
+    let alone = engine(model, config.clone())?;
+    let loaded = begun.elapsed().as_secs_f64();
+    let size = alone.vocabulary_len();
+    let room = if size > 2048 { size - 512 } else { size / 2 };
+    let some = |count: usize, seed: usize| -> Vec<u32> {
+        (0..count).map(|at| ((at * 7919 + seed * 104_729) % room) as u32).collect()
+    };
+    let mut found = BTreeMap::new();
+    run(&alone, &some(16, 1), 1)?;
+    found.insert("first_token_ms", 1e3 * begun.elapsed().as_secs_f64());
+    found.insert("load_ms", 1e3 * loaded);
+    run(&alone, &some(512, 1), 1)?;
+    let mut rates = Vec::new();
+    let start = Instant::now();
+    while rates.len() < 2 || start.elapsed().as_secs_f64() < seconds {
+        let begun = Instant::now();
+        run(&alone, &some(512, 1), 1)?;
+        rates.push(512.0 / begun.elapsed().as_secs_f64());
+    }
+    found.insert("prefill_512", median(rates));
+    for (cell, depth) in [("decode_1_at_128", 128), ("decode_1_at_512", 512)] {
+        found.insert(cell, decode(&alone, &[some(depth, 1)], seconds)?);
+    }
+    drop(alone);
+    let together = engine(model, EngineConfig { sequences: 16, context: Some(256), ..config })?;
+    let prompts: Vec<_> = (0..16).map(|seed| some(128, seed)).collect();
+    found.insert("decode_16_at_128", decode(&together, &prompts, seconds)?);
+    Ok(json!({ "tokens_per_second": found }))
+}
+
+/// Runs one sequence to its end.
+fn run(engine: &Engine, prompt: &[u32], most: usize) -> Outcome<()> {
+    engine.submit(prompt, Request { most_tokens: Some(most), stop_at_end: false, ..Request::default() })?;
+    while engine.has_work() {
+        engine.step()?;
+    }
+    Ok(())
+}
+
+/// Tokens per second of decoding behind these prompts, 17 tokens of each at a time.
+fn decode(engine: &Engine, prompts: &[Vec<u32>], seconds: f64) -> Outcome<f64> {
+    let mut rates = Vec::new();
+    let start = Instant::now();
+    while rates.len() < 3 || start.elapsed().as_secs_f64() < seconds {
+        let request = Request { most_tokens: Some(17), stop_at_end: false, ..Request::default() };
+        for prompt in prompts {
+            engine.submit(prompt, request.clone())?;
+        }
+        let mut first = 0;
+        while first < prompts.len() {
+            let events = engine.step()?;
+            first += events.iter().filter(|event| matches!(event, StepEvent::Token { .. })).count();
+        }
+        let (begun, mut tokens) = (Instant::now(), 0);
+        while engine.has_work() {
+            let events = engine.step()?;
+            tokens += events.iter().filter(|event| matches!(event, StepEvent::Token { .. })).count();
+        }
+        rates.push(tokens as f64 / begun.elapsed().as_secs_f64());
+    }
+    Ok(median(rates))
+}
+
+fn median(mut rates: Vec<f64>) -> f64 {
+    rates.sort_by(f64::total_cmp);
+    rates[rates.len() / 2]
+}

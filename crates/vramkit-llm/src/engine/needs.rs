@@ -1,0 +1,86 @@
+//! What a model takes under a configuration, from its header alone: the same rules that loading follows, so that what is foretold
+//! is what is granted, to the byte.
+
+use std::path::Path;
+
+use vramkit::ByteSize;
+use vramkit::plan::{MemoryPlanner, Model, Schedule};
+use vramkit::pool::Request;
+use vramkit::units::Step;
+use vramkit_models::gguf::{GgufFile, GgufHeader};
+use vramkit_models::shape::ModelShape;
+
+use super::{Engine, EngineConfig, attention_memory, groups, shape};
+use crate::error::LoadError;
+use crate::model::hyper::Hyper;
+use crate::model::tensors::Tensors;
+
+/// What a model takes of a pool.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Needs {
+    /// Weights, as they are packed.
+    pub weights: ByteSize,
+    /// The arena that a step's activations share.
+    pub workspace: ByteSize,
+    /// Keys and values of as many sequences as are computed together, each of the whole context, in whole blocks.
+    pub kv: ByteSize,
+    /// Bytes of the keys and values of a token in a sequence that has reached no window yet.
+    pub kv_per_token: ByteSize,
+}
+
+impl Needs {
+    /// All of it.
+    pub fn total(&self) -> ByteSize {
+        let sum = self.weights.checked_add(self.workspace).and_then(|sum| sum.checked_add(self.kv));
+        sum.unwrap_or(ByteSize::MAX)
+    }
+
+    /// Of a model by its header.
+    ///
+    /// # Errors
+    /// As [`Engine::load`], as far as a header shows it.
+    pub fn of(
+        header: &GgufHeader,
+        model_shape: &ModelShape,
+        name: &str,
+        config: &EngineConfig,
+    ) -> Result<Self, LoadError> {
+        config.check().map_err(LoadError::Config)?;
+        let hyper = Hyper::read(header, model_shape, name)?;
+        let context = config.context_of(&hyper);
+        let tensors = Tensors::read(header, name, &hyper, context as u64)?;
+        let memory = attention_memory(&hyper, config, context)?;
+        let demand = Model {
+            name: "model".into(),
+            weights: ByteSize::ZERO,
+            start: Step(0),
+            tensors: shape(&hyper, config, context, memory).lifetimes(&hyper, "model"),
+        };
+        let plan = MemoryPlanner::new().plan(&[demand], Schedule::Sequential);
+        let plan = plan.map_err(|error| LoadError::Config(error.to_string()))?;
+        let groups = groups(&hyper, config.cache)?;
+        let of_one = groups.iter().map(|group| {
+            (group.most_blocks(context, config.step_tokens) as u64).saturating_mul(group.granted())
+        });
+        let of_one = of_one.fold(0, u64::saturating_add);
+        let granted = |bytes: ByteSize| bytes.checked_align_up(Request::ALIGNMENT).unwrap_or(ByteSize::MAX);
+        Ok(Self {
+            weights: granted(ByteSize::new(tensors.bytes as u64)),
+            workspace: granted(plan.arena_size),
+            kv: ByteSize::new(of_one.saturating_mul(config.sequences as u64)),
+            kv_per_token: groups.iter().map(|group| group.layout.bytes_per_token()).sum(),
+        })
+    }
+}
+
+impl Engine {
+    /// What loading a model so would take, and its sequences at most.
+    ///
+    /// # Errors
+    /// As [`load`](Self::load), as far as a header shows it.
+    pub fn needs(path: &Path, config: &EngineConfig) -> Result<Needs, LoadError> {
+        let file = GgufFile::open(path)?;
+        Needs::of(file.header(), &file.shape()?, &path.display().to_string(), config)
+    }
+}

@@ -1,0 +1,294 @@
+//! Which sequences are computed in a step, and how much of each: admission, chunks of prompts, and who makes way.
+//!
+//! In: sequences that wait and run, the tokens that a step takes, and a cache that grants blocks or refuses. Out: a batch, of which
+//! every sequence has the blocks that it needs. Never here: arithmetic, or user code.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use vramkit::ByteSize;
+use vramkit::pool::DeviceMemoryPool;
+
+use super::config::{Admission, EngineConfig};
+use super::sampling;
+use super::sequence::{Finish, Sequence, SequenceId};
+use super::StepEvent;
+use crate::cache::{BlockError, KvCache};
+use crate::error::AdapterError;
+use crate::model::forward::Part;
+use crate::text::Tokenizer;
+
+/// A sequence's share of a step.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Share {
+    /// Its place in `running`.
+    at: usize,
+    /// Its first token of the step, and how many.
+    from: usize,
+    count: usize,
+    /// Whether its next token is chosen after the step.
+    pub is_last: bool,
+}
+
+/// All sequences of an engine, with their cache.
+#[derive(Debug)]
+pub(super) struct State {
+    pub cache: KvCache,
+    waiting: VecDeque<Sequence>,
+    /// In the order of admission.
+    running: Vec<Sequence>,
+    free_seats: Vec<usize>,
+    admission: Admission,
+    share_prefixes: bool,
+    step_tokens: usize,
+    /// Most bytes for keys and values; all that the pool has when not given.
+    budget: Option<u64>,
+}
+
+impl State {
+    pub fn new(cache: KvCache, config: &EngineConfig) -> Self {
+        Self {
+            cache,
+            waiting: VecDeque::new(),
+            running: Vec::new(),
+            free_seats: (0..config.sequences).rev().collect(),
+            admission: config.admission,
+            share_prefixes: config.share_prefixes,
+            step_tokens: config.step_tokens,
+            budget: config.kv_budget.map(ByteSize::bytes),
+        }
+    }
+
+    pub fn has_work(&self) -> bool {
+        !self.waiting.is_empty() || !self.running.is_empty()
+    }
+
+    /// Takes what came in since the last step.
+    pub fn take(&mut self, submitted: Vec<Sequence>, cancelled: &[SequenceId]) {
+        self.waiting.extend(submitted);
+        self.waiting.retain(|sequence| !cancelled.contains(&sequence.id));
+        let gone: Vec<_> = self.running.extract_if(.., |sequence| cancelled.contains(&sequence.id)).collect();
+        gone.into_iter().for_each(|sequence| self.free_seats.push(sequence.seat));
+    }
+
+    /// The sequences of the next step, with blocks for it.
+    pub fn schedule(
+        &mut self,
+        tokens: usize,
+        pool: &Arc<DeviceMemoryPool>,
+        events: &mut Vec<StepEvent>,
+    ) -> Vec<Share> {
+        let mut left = tokens;
+        let mut preempted = false;
+        let mut batch: Vec<Share> = Vec::new();
+        // Those that decode first: one token each. A step takes at least as many tokens as there are seats.
+        let mut at = 0;
+        while at < self.running.len() {
+            let sequence = &self.running[at];
+            let behind = self.running.len() - at - 1;
+            let count = sequence.remaining().min(left.saturating_sub(behind));
+            match self.grow(at, count, events) {
+                Grown::Yes => {
+                    batch.push(self.share(at, count));
+                    left -= count;
+                    at += 1;
+                }
+                Grown::AfterPreempting => preempted = true,
+                Grown::Gone => preempted = true,
+            }
+        }
+        // A sequence that was let in now would take the room that another has just made.
+        while !preempted && left > 0 && self.admit(pool, events) {
+            let at = self.running.len() - 1;
+            let count = self.running[at].remaining().min(left);
+            match self.grow(at, count, events) {
+                Grown::Yes => {
+                    batch.push(self.share(at, count));
+                    left -= count;
+                }
+                Grown::AfterPreempting | Grown::Gone => preempted = true,
+            }
+        }
+        batch
+    }
+
+    fn share(&self, at: usize, count: usize) -> Share {
+        let sequence = &self.running[at];
+        let from = sequence.computed;
+        Share { at, from, count, is_last: from + count == sequence.tokens.len() }
+    }
+
+    /// Makes the sequence that waits longest run, when there is a seat and room for it.
+    fn admit(&mut self, pool: &Arc<DeviceMemoryPool>, events: &mut Vec<StepEvent>) -> bool {
+        let Some(waiting) = self.waiting.front() else { return false };
+        if self.free_seats.is_empty() {
+            return false;
+        }
+        let most = match self.admission {
+            Admission::Reserve => waiting.most,
+            Admission::Optimistic => waiting.tokens.len(),
+        };
+        let needed = self.cache.most_bytes(most, self.step_tokens);
+        let held = self.cache.granted().0.bytes();
+        let limit = self.budget.unwrap_or(u64::MAX).min(held.saturating_add(pool.available().bytes()));
+        let promised = match self.admission {
+            Admission::Reserve => self.promised(),
+            Admission::Optimistic => held,
+        };
+        if promised.saturating_add(needed) > limit {
+            // Nobody will ever make room for it when nobody else runs.
+            if self.running.is_empty() && let Some(sequence) = self.waiting.pop_front() {
+                events.push(failed(&sequence, most, needed, limit));
+            }
+            return false;
+        }
+        let (Some(mut sequence), Some(seat)) = (self.waiting.pop_front(), self.free_seats.pop()) else {
+            return false;
+        };
+        sequence.seat = seat;
+        sequence.tag = pool.try_tag(&format!("sequence in seat {seat}")).unwrap_or(sequence.tag);
+        sequence.blocks = self.cache.begin();
+        if self.share_prefixes {
+            sequence.computed = self.cache.adopt(&mut sequence.blocks, &sequence.tokens);
+        }
+        self.running.push(sequence);
+        true
+    }
+
+    /// Bytes that all that run may come to hold.
+    fn promised(&self) -> u64 {
+        self.running.iter().map(|sequence| self.cache.most_bytes(sequence.most, self.step_tokens)).sum()
+    }
+
+    /// Gives a sequence blocks for its next tokens. Without room the one that came last makes way.
+    fn grow(&mut self, at: usize, count: usize, events: &mut Vec<StepEvent>) -> Grown {
+        let sequence = &mut self.running[at];
+        let (from, to) = (sequence.computed, sequence.computed + count);
+        let error = match self.cache.grow(&mut sequence.blocks, from, to, sequence.tag) {
+            Ok(()) => return Grown::Yes,
+            Err(error) => error,
+        };
+        let last = self.running.len() - 1;
+        if last > at {
+            self.preempt(last, events);
+            return Grown::AfterPreempting;
+        }
+        if at > 0 {
+            self.preempt(at, events);
+            return Grown::Gone;
+        }
+        // Nobody else is there to make way.
+        let sequence = self.remove(at);
+        let needed = self.cache.most_bytes(to, self.step_tokens);
+        events.push(match error {
+            BlockError::Pool(vramkit::pool::PoolError::OutOfMemory(_) | vramkit::pool::PoolError::OverBudget(_)) => {
+                failed(&sequence, to, needed, self.cache.granted().0.bytes())
+            }
+            BlockError::Pool(error) => failure(&sequence, AdapterError::Pool(error)),
+            BlockError::View(_) => failure(&sequence, AdapterError::NotReady("the pool is on no memory of this processor")),
+        });
+        Grown::Gone
+    }
+
+    fn remove(&mut self, at: usize) -> Sequence {
+        let mut sequence = self.running.remove(at);
+        self.free_seats.push(sequence.seat);
+        sequence.blocks = self.cache.begin();
+        sequence
+    }
+
+    /// Takes a sequence's blocks; it is computed again when its turn comes, before all that wait.
+    fn preempt(&mut self, at: usize, events: &mut Vec<StepEvent>) {
+        let mut sequence = self.remove(at);
+        events.push(StepEvent::Preempted { sequence: sequence.id });
+        sequence.computed = 0;
+        self.waiting.push_front(sequence);
+    }
+
+    /// What forward computes of a share.
+    pub fn part(&self, share: &Share) -> Part<'_> {
+        let sequence = &self.running[share.at];
+        Part {
+            tokens: &sequence.tokens[share.from..share.from + share.count],
+            from: share.from,
+            blocks: &sequence.blocks,
+            is_last: share.is_last,
+        }
+    }
+
+    /// Takes note of what was computed, and chooses the next token from its logits.
+    pub fn computed(
+        &mut self,
+        share: &Share,
+        logits: Option<&[f32]>,
+        tokenizer: &Tokenizer,
+        events: &mut Vec<StepEvent>,
+    ) {
+        let sequence = &mut self.running[share.at];
+        sequence.computed += share.count;
+        if self.share_prefixes {
+            self.cache.publish(&mut sequence.blocks, &sequence.tokens, sequence.computed);
+        }
+        let Some(logits) = logits else { return };
+        let finish = if sequence.tokens.len() < sequence.most {
+            let token = sampling::choose(logits, &sequence.request.sampling, sequence.generated() as u64);
+            let top = sampling::top(logits, sequence.request.top);
+            sequence.tokens.push(token);
+            events.push(StepEvent::Token { sequence: sequence.id, token, top });
+            let stops = sequence.request.stop_at_end && tokenizer.is_end(token);
+            if stops { Some(Finish::Stop) } else { sequence.is_full() }
+        } else {
+            sequence.is_full()
+        };
+        if let Some(finish) = finish {
+            sequence.finished = true;
+            events.push(StepEvent::Finished { sequence: sequence.id, finish });
+        }
+    }
+
+    /// Lets go of sequences that have ended.
+    pub fn retire(&mut self) {
+        let ended: Vec<_> = self.running.extract_if(.., |sequence| sequence.finished).collect();
+        ended.into_iter().for_each(|sequence| self.free_seats.push(sequence.seat));
+    }
+
+    /// Halves the budget of keys and values (of what is held, where there is none), and keeps to it at once.
+    pub fn shrink(&mut self) {
+        let held = self.cache.granted().0.bytes();
+        let budget = self.budget.unwrap_or(held).max(held) / 2;
+        let least = self.cache.most_bytes(1, 1);
+        let budget = budget.max(least);
+        while self.cache.granted().0.bytes() > budget && self.running.len() > 1 {
+            // Nobody waits for these events: the sequences go on later.
+            self.preempt(self.running.len() - 1, &mut Vec::new());
+        }
+        self.budget = Some(budget);
+        if let Err(error) = self.cache.set_budget(Some(ByteSize::new(budget))) {
+            tracing::warn!(%error, "the budget of keys and values could not be set");
+        }
+    }
+
+    /// Lets go of everything.
+    pub fn clear(&mut self) {
+        self.waiting.clear();
+        self.running.clear();
+    }
+}
+
+/// Whether a sequence has its blocks.
+enum Grown {
+    Yes,
+    /// Not yet: another one has made way.
+    AfterPreempting,
+    /// It is not running any more.
+    Gone,
+}
+
+fn failed(sequence: &Sequence, tokens: usize, needed: u64, available: u64) -> StepEvent {
+    let (needed, available) = (ByteSize::new(needed), ByteSize::new(available));
+    failure(sequence, AdapterError::OutOfCache { tokens, needed, available })
+}
+
+fn failure(sequence: &Sequence, error: AdapterError) -> StepEvent {
+    StepEvent::Failed { sequence: sequence.id, error: Arc::new(error) }
+}
