@@ -1,5 +1,6 @@
 //! Attention of a model of 30 layers with 9 query heads and 3 KV heads of 64, on one thread.
-//! `cargo bench -p vramkit-llm --bench attention`.
+//! `cargo bench -p vramkit-llm --bench attention`, and
+//! behind it `-- "avx512 f16"` for a part.
 //!
 //! Decode: one token after 128, 512 and 4096 keys. Prefill: 512 tokens from the beginning, in tiles of 16. Every layer
 //! has keys and values of its own, so what does not fit in a cache is read from memory. The fastest of several runs
@@ -23,11 +24,13 @@ const TILE: usize = 16;
 const WIDTH: usize = KV_HEADS * GROUP * DIM;
 
 fn main() {
+    let wanted = std::env::args().skip(1).find(|word| !word.starts_with('-')).unwrap_or_default();
     for level in Level::available() {
         for kind in [CacheKind::F16, CacheKind::Q8_0, CacheKind::F32] {
             // Without fused multiplication in hardware one line is enough to see.
             let plain = Some(level) == Level::available().last() && cfg!(target_arch = "x86_64");
-            if plain && kind != CacheKind::F16 {
+            let asked = format!("{level:?} {kind}").to_lowercase().contains(&wanted);
+            if !asked || (plain && kind != CacheKind::F16) {
                 continue;
             }
             let cache = Cache::new(level, kind, if plain { 512 } else { 4096 });
@@ -43,7 +46,9 @@ fn main() {
             let rate = pairs * 2.0 * DIM as f64 / time.as_secs_f64() / 1e9;
             println!("{level:?} {kind}: prefill 512: {rate:.1} thousand million products a second");
         }
-        elementwise(level);
+        if wanted.is_empty() {
+            elementwise(level);
+        }
     }
 }
 

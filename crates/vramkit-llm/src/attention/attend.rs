@@ -321,7 +321,7 @@ impl Job for Chunks<'_> {
     }
 }
 
-/// Queries times the scale, [`ROWS`] rows at a time, dimension by dimension.
+/// Queries times the scale, row by row.
 struct Pack<'a> {
     attend: &'a Attend<'a>,
     out: &'a mut [f32],
@@ -333,16 +333,10 @@ impl Job for Pack<'_> {
     #[inline(always)]
     fn run<L: Lanes>(self, _: L) {
         let &Attend { layout, queries, stride, group, tokens, scale, .. } = self.attend;
-        let key = layout.key();
-        let rows = tokens * group;
-        for (at, out) in self.out[..rows * key].chunks_mut(ROWS * key).enumerate() {
-            let width = out.len() / key;
-            for n in 0..width {
-                let row = at * ROWS + n;
-                let query = &queries[row / group * stride + row % group * key..][..key];
-                for (out, x) in out[n..].iter_mut().step_by(width).zip(query) {
-                    *out = x * scale;
-                }
+        let width = group * layout.key();
+        for (token, out) in self.out.chunks_exact_mut(width).take(tokens).enumerate() {
+            for (out, x) in out.iter_mut().zip(&queries[token * stride..][..width]) {
+                *out = x * scale;
             }
         }
     }
@@ -378,7 +372,13 @@ fn chunk<L: Lanes>(
             for (at, keys) in keys.iter_mut().enumerate().take(count) {
                 *keys = head(from + at)?[..layout.key_bytes()].as_chunks().0;
             }
-            scores(lanes, rows, &queries[..rows * layout.key()], &keys[..count], &mut weights[from * BLOCK..]);
+            scores(
+                lanes,
+                rows,
+                &queries[..rows * layout.key()],
+                &keys[..count],
+                &mut weights[from * BLOCK..],
+            );
         } else {
             for (at, out) in converted.chunks_exact_mut(layout.key()).enumerate().take(count) {
                 lanes.run(ConvertKeys { layout, head: head(from + at)?, out });
@@ -395,9 +395,6 @@ fn chunk<L: Lanes>(
     let stride = lens.stride;
     let soft_cap = attend.soft_cap;
     lanes.run(Soften { tile, chunk, soft_cap, scores: weights, parts, stride });
-    for row in parts.chunks_exact_mut(stride) {
-        row[HEAD..].fill([0.0; LANES]);
-    }
     let weights = &**weights;
     let row_lanes = row_lanes(layout);
     for block in blocks {

@@ -41,9 +41,11 @@ impl Job for ConvertKeys<'_> {
                 for ((group, scales), out) in groups.zip(scales).zip(self.out.as_chunks_mut::<GROUP>().0) {
                     let scales = lanes.widen(scales);
                     for (row, out) in group.as_chunks::<BLOCK>().0.iter().zip(out) {
-                        for lane in 0..LANES {
-                            out[lane] = f32::from(row[lane].cast_signed()) * scales[lane];
+                        let mut lane = [0.0; LANES];
+                        for at in 0..LANES {
+                            lane[at] = f32::from(row[at].cast_signed()) * scales[at];
                         }
+                        *out = lane;
                     }
                 }
             }
@@ -95,9 +97,11 @@ impl Job for ConvertValues<'_> {
                     let groups = row.as_chunks::<GROUP>().0.iter().zip(scales.as_chunks::<2>().0);
                     for ((group, scale), out) in groups.zip(out.as_chunks_mut::<2>().0) {
                         let scale = f16::from_le_bytes(*scale).to_f32_const();
-                        for (x, number) in out.as_flattened_mut().iter_mut().zip(group) {
-                            *x = f32::from(number.cast_signed()) * scale;
+                        let mut lanes = [0.0; GROUP];
+                        for at in 0..GROUP {
+                            lanes[at] = f32::from(group[at].cast_signed()) * scale;
                         }
+                        out.as_flattened_mut().copy_from_slice(&lanes);
                     }
                 }
             }

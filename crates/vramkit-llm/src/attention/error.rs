@@ -7,7 +7,9 @@ use super::layout::CacheKind;
 #[non_exhaustive]
 pub enum AttentionError {
     /// A head's dimension is no multiple of what the cache's type needs.
-    #[error("a {which} head of {dim} cannot be kept as {kind}, which needs a multiple of {multiple}; choose another cache type")]
+    #[error(
+        "a {which} head of {dim} cannot be kept as {kind}, which needs a multiple of {multiple}; choose another cache type"
+    )]
     HeadDim {
         /// `key` or `value`.
         which: &'static str,
@@ -51,7 +53,9 @@ pub enum AttentionError {
         count: usize,
     },
     /// A block that the queries look at was not given.
-    #[error("block {index} of the sequence is missing or too short; give every block up to the last query's position")]
+    #[error(
+        "block {index} of the sequence is missing or too short; give every block up to the last query's position"
+    )]
     Block {
         /// Which block of the sequence.
         index: usize,

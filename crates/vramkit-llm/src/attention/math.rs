@@ -5,13 +5,12 @@ use std::f32::consts::LOG2_E;
 use super::level::{LANES, Lane};
 
 /// Adding it to a float of small size leaves the nearest integer in the low bits.
-const MAGIC: f32 = 12_582_912.0;
+pub(super) const MAGIC: f32 = 12_582_912.0;
 /// The logarithm of 2 in two parts.
 const LN2_HIGH: f32 = 0.693_147_2;
 const LN2_LOW: f32 = -1.904_654_2e-9;
 /// (e^r - 1 - r) / r² for |r| ≤ ln 2 / 2, fitted to the least largest error (3.6e-9 relative to e^r).
-const POLYNOMIAL: [f32; 5] =
-    [0.499_999_94, 0.166_665_21, 0.041_668_39, 0.008_368_745, 0.001_381_454_1];
+const POLYNOMIAL: [f32; 5] = [0.499_999_94, 0.166_665_21, 0.041_668_39, 0.008_368_745, 0.001_381_454_1];
 
 /// e^x with a relative error below 1.2e-7 (one unit in the last place) for x in -87..=88. Below -87 it is 0, above 88 it
 /// is e^88, of a NaN a NaN.

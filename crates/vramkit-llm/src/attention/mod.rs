@@ -19,9 +19,7 @@ mod soften;
 mod store;
 mod weigh;
 
-pub use attend::{
-    Attend, Blocks, CHUNK, attend, attend_chunk, chunks, combine, partial_len, scratch_len,
-};
+pub use attend::{Attend, Blocks, CHUNK, attend, attend_chunk, chunks, combine, partial_len, scratch_len};
 pub use error::AttentionError;
 pub use layout::{BLOCK, CacheKind, CacheLayout};
 pub use level::Level;

@@ -30,12 +30,7 @@ pub fn rms_norm(
 ///
 /// # Errors
 /// A slice that does not consist of heads of the weights' length.
-pub fn rms_norm_heads(
-    level: Level,
-    x: &mut [f32],
-    weight: &[f32],
-    eps: f32,
-) -> Result<(), AttentionError> {
+pub fn rms_norm_heads(level: Level, x: &mut [f32], weight: &[f32], eps: f32) -> Result<(), AttentionError> {
     if weight.is_empty() {
         return Err(AttentionError::Zero { what: "the number of a norm's weights" });
     }

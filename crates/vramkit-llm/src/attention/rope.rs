@@ -101,9 +101,8 @@ impl Rope {
                     return Err(AttentionError::Zero { what: "the original context of YaRN" });
                 }
                 // The pair that turns `turns` times within the original context.
-                let pair_of = |turns: f32| {
-                    dims * (original as f64 / (f64::from(turns) * TAU)).ln() / (2.0 * base.ln())
-                };
+                let pair_of =
+                    |turns: f32| dims * (original as f64 / (f64::from(turns) * TAU)).ln() / (2.0 * base.ln());
                 let first = pair_of(beta_fast).floor().max(0.0);
                 let last = pair_of(beta_slow).ceil().min(dims - 1.0);
                 let frequency = |pair: usize| {

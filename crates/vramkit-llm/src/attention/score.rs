@@ -1,7 +1,9 @@
 //! Products of queries with keys: a key a lane, so that no sum goes across lanes.
 //!
-//! In: queries packed dimension by dimension, keys `[key][16]`. Out: a row of scores a query. The sum goes over
+//! In: queries row by row, keys `[key][16]`. Out: a row of scores a query. The sum goes over
 //! dimensions in order, whatever the size of the tile.
+
+use std::array::from_fn;
 
 use super::level::{HalfLane, Job, LANES, Lane, Lanes};
 use super::range::CHUNK;
@@ -30,7 +32,7 @@ impl Load for HalfLane {
 
 /// Scores of up to [`ROWS`] queries with consecutive blocks.
 ///
-/// `queries` is `[key][rows]`; `blocks` the blocks' keys; `scores` begins at the first row's score of the first block's
+/// `queries` is `[rows][key]`; `blocks` the blocks' keys; `scores` begins at the first row's score of the first block's
 /// first key, rows [`CHUNK`] apart.
 pub(super) fn scores<T: Load, L: Lanes>(
     lanes: L,
@@ -85,24 +87,25 @@ impl<T: Load, const N: usize, const B: usize> Job for Scores<'_, T, N, B> {
 
     #[inline(always)]
     fn run<L: Lanes>(self, lanes: L) {
-        let queries = self.queries.as_chunks::<N>().0;
-        let mut keys: [&[T]; B] = [&[]; B];
-        for (keys, block) in keys.iter_mut().zip(self.blocks) {
-            *keys = &block[..queries.len()];
-        }
+        let dims = self.queries.len() / N;
+        let Some(blocks) = self.blocks.first_chunk::<B>() else { return };
+        // Slices of one known length, so that no index below is checked.
+        let keys: [&[T]; B] = from_fn(|b| &blocks[b][..dims]);
+        let queries: [&[f32]; N] = from_fn(|n| &self.queries[n * dims..][..dims]);
         let mut sums = [[[0.0_f32; LANES]; B]; N];
-        for (d, query) in queries.iter().enumerate() {
+        for d in 0..dims {
             for b in 0..B {
                 let key = keys[b][d].load(lanes);
                 for n in 0..N {
+                    let query = queries[n][d];
                     for lane in 0..LANES {
-                        sums[n][b][lane] = query[n].mul_add(key[lane], sums[n][b][lane]);
+                        sums[n][b][lane] = query.mul_add(key[lane], sums[n][b][lane]);
                     }
                 }
             }
         }
-        for (row, sums) in self.scores.chunks_mut(CHUNK).zip(&sums) {
-            row[..B * LANES].copy_from_slice(sums.as_flattened());
+        for n in 0..N {
+            self.scores[n * CHUNK..][..B * LANES].copy_from_slice(sums[n].as_flattened());
         }
     }
 }

@@ -12,7 +12,7 @@ use super::range::{CHUNK, Tile};
 /// Vectors of a row's part before its values: the largest score in the first lane of one, the sums of weights.
 pub(super) const HEAD: usize = 2;
 
-/// Makes weights of a tile's scores, and the first two vectors of the rows' parts.
+/// Makes weights of a tile's scores, and the first two vectors of the rows' parts; the others become zero.
 pub(super) struct Soften<'a> {
     pub tile: Tile,
     pub chunk: usize,
@@ -32,8 +32,8 @@ impl Job for Soften<'_> {
         let rows = self.scores.as_chunks_mut::<CHUNK>().0;
         for (at, (row, part)) in rows.iter_mut().zip(self.parts.chunks_exact_mut(self.stride)).enumerate() {
             let keys = self.tile.keys(at, self.chunk);
-            (part[0], part[1]) =
-                if keys.is_empty() { NONE } else { soften(row, keys, self.soft_cap) };
+            (part[0], part[1]) = if keys.is_empty() { NONE } else { soften(row, keys, self.soft_cap) };
+            part[HEAD..].fill([0.0; LANES]);
         }
     }
 }
@@ -60,19 +60,18 @@ fn soften(row: &mut [f32; CHUNK], keys: Range<usize>, soft_cap: Option<f32>) -> 
     }
     row[..keys.start - start].fill(f32::NEG_INFINITY);
     row[keys.end - start..].fill(f32::NEG_INFINITY);
-    let vectors = row.as_chunks_mut::<LANES>().0;
     let mut most = [f32::NEG_INFINITY; LANES];
-    for vector in vectors.iter() {
+    for vector in row.as_chunks::<LANES>().0 {
         for lane in 0..LANES {
             most[lane] = larger(vector[lane], most[lane]);
         }
     }
     let most = largest(&most);
+    for x in row.iter_mut() {
+        *x = exp(*x - most);
+    }
     let mut sums = [0.0; LANES];
-    for vector in vectors {
-        for lane in 0..LANES {
-            vector[lane] = exp(vector[lane] - most);
-        }
+    for vector in row.as_chunks::<LANES>().0 {
         for lane in 0..LANES {
             sums[lane] += vector[lane];
         }

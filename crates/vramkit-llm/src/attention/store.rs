@@ -8,6 +8,7 @@ use half::f16;
 use super::error::AttentionError;
 use super::layout::{BLOCK, CacheKind, CacheLayout, GROUP};
 use super::level::{Job, LANES, Lane, Lanes, Level};
+use super::math::{MAGIC, larger, largest, sum};
 
 /// The largest number of q8_0.
 const MOST: f32 = 127.0;
@@ -126,20 +127,27 @@ fn padded(x: &[f32]) -> Lane {
 /// 32 elements as 8-bit integers with a scale.
 #[inline(always)]
 fn quantise(group: &[f32; GROUP]) -> (f16, [i8; GROUP]) {
-    let mut most = 0.0_f32;
-    let mut finite = true;
-    for x in group {
-        most = if x.abs() > most { x.abs() } else { most };
-        finite &= x.is_finite();
+    // Maxima a lane each; a NaN or an infinity times zero is a NaN, which stays in the sum.
+    let mut most = [0.0_f32; LANES];
+    let mut zero = [0.0_f32; LANES];
+    for half in group.as_chunks::<LANES>().0 {
+        for lane in 0..LANES {
+            most[lane] = larger(half[lane].abs(), most[lane]);
+            zero[lane] += half[lane] * 0.0;
+        }
     }
-    let scale = f16::from_f32(most / MOST);
-    if !finite || scale.is_infinite() {
+    let scale = f16::from_f32(largest(&most) / MOST);
+    if sum(&zero) != 0.0 || scale.is_infinite() {
         return (f16::NAN, [1; GROUP]);
     }
     let inverse = if scale == f16::ZERO { 0.0 } else { 1.0 / scale.to_f32() };
     let mut numbers = [0; GROUP];
     for (number, x) in numbers.iter_mut().zip(group) {
-        *number = (x * inverse).round_ties_even().clamp(-MOST, MOST) as i8;
+        let x = x * inverse;
+        let x = if x > MOST { MOST } else { x };
+        let x = if x < -MOST { -MOST } else { x };
+        // The low byte of the sum is the nearest integer.
+        *number = ((x + MAGIC).to_bits() as u8).cast_signed();
     }
     (scale, numbers)
 }

@@ -3,11 +3,13 @@
 //! In: weights of a chunk, a block's values. Out: each row's sums, grown by the block's. A key that a row does not see is
 //! not multiplied by zero, it is not read: what lies in a slot not yet written may be anything.
 
+use std::array::from_fn;
+
+use super::layout::BLOCK;
 use super::level::{Job, LANES, Lane, Lanes};
 use super::range::{CHUNK, Tile};
 use super::score::{Load, ROWS};
 use super::soften::HEAD;
-use super::layout::BLOCK;
 
 /// Values of one block, to be added to the parts of up to [`ROWS`] rows from `row` on.
 pub(super) struct Weigh<'a, T> {
@@ -30,6 +32,13 @@ impl<T: Load> Weigh<'_, T> {
     /// Adds each row the keys it sees: those that all see together, the others row by row before and after.
     pub fn weigh<L: Lanes>(mut self, lanes: L) {
         let base = self.block * BLOCK;
+        // Ranges never fall from row to row: what the first and the last see whole, all do.
+        let last = self.row + self.rows - 1;
+        if self.tile.keys(self.row, self.chunk).end >= base + BLOCK
+            && self.tile.keys(last, self.chunk).start <= base
+        {
+            return self.add(lanes, 0, self.rows, (0, BLOCK));
+        }
         let within = |key: usize| key.clamp(base, base + BLOCK) - base;
         let mut keys: [(usize, usize); ROWS] = [(0, 0); ROWS];
         let (mut start, mut end) = (0, BLOCK);
@@ -102,21 +111,16 @@ impl<T: Load, const N: usize, const C: usize> Job for Add<'_, T, N, C> {
 
     #[inline(always)]
     fn run<L: Lanes>(self, lanes: L) {
-        let mut sums = [[[0.0_f32; LANES]; C]; N];
-        for (n, sums) in sums.iter_mut().enumerate() {
-            sums.copy_from_slice(&self.sums[n * self.stride..][..C]);
-        }
-        let mut weights: [&[f32]; N] = [&[]; N];
-        for (n, weights) in weights.iter_mut().enumerate() {
-            *weights = &self.weights[n * CHUNK..][..BLOCK];
-        }
-        for key in self.keys.0..self.keys.1 {
-            let values = &self.values[key * self.step..][..C];
+        let mut sums: [[Lane; C]; N] = from_fn(|n| from_fn(|c| self.sums[n * self.stride + c]));
+        let weights: [&[f32]; N] = from_fn(|n| &self.weights[n * CHUNK..][..BLOCK]);
+        let values = self.values.chunks(self.step).enumerate();
+        for (key, values) in values.take(self.keys.1.min(BLOCK)).skip(self.keys.0) {
             for c in 0..C {
                 let value = values[c].load(lanes);
                 for n in 0..N {
+                    let weight = weights[n][key];
                     for lane in 0..LANES {
-                        sums[n][c][lane] = weights[n][key].mul_add(value[lane], sums[n][c][lane]);
+                        sums[n][c][lane] = weight.mul_add(value[lane], sums[n][c][lane]);
                     }
                 }
             }
