@@ -69,8 +69,8 @@ impl Bpe {
         self.rule.adds_bos
     }
 
-    /// The tokens of a text. A byte that the vocabulary lacks is left out, as llama.cpp does and the tokenizer's authors' code; of
-    /// the bytes of UTF-8, no published vocabulary lacks one.
+    /// The tokens of a text. A byte for which the vocabulary has no token is left out, as llama.cpp and `tokenizers` do: SmolLM2's, for
+    /// one, has none for a few control characters.
     pub fn encode(&self, tokens: &Tokens, text: &str, into: &mut Vec<u32>) {
         let (mut symbols, mut written) = (Vec::new(), String::new());
         words::cut(self.rule.steps, text, &mut |word| {

@@ -1,7 +1,7 @@
 //! What kind of character a character is, as the rules that cut text into words ask for it.
 //!
 //! In: a character. Out: the letter of its Unicode general category as a bit, or that it is white space. The tables are those of
-//! `regex-syntax`, read once.
+//! `regex-syntax`, read once, as of Unicode 15.1: llama.cpp's, by which a character that came later is of no category.
 
 use std::sync::LazyLock;
 
@@ -56,16 +56,12 @@ fn wide(character: char) -> u8 {
         return SPACE;
     }
     static RANGES: LazyLock<Vec<(char, char, u8)>> = LazyLock::new(|| {
-        let kinds = [
-            (r"\p{L}", LETTER),
-            (r"\p{M}", MARK),
-            (r"\p{N}", NUMBER),
-            (r"\p{P}", PUNCTUATION),
-            (r"\p{S}", SYMBOL),
-        ];
+        let kinds =
+            [("L", LETTER), ("M", MARK), ("N", NUMBER), ("P", PUNCTUATION), ("S", SYMBOL)];
         let mut all = Vec::new();
-        for (pattern, kind) in kinds {
-            all.extend(ranges(pattern).into_iter().map(|(first, last)| (first, last, kind)));
+        for (letter, kind) in kinds {
+            let class = format!(r"[\p{{{letter}}}&&\p{{age=15.1}}]");
+            all.extend(ranges(&class).into_iter().map(|(first, last)| (first, last, kind)));
         }
         all.sort_unstable();
         all
@@ -77,9 +73,8 @@ fn wide(character: char) -> u8 {
     }
 }
 
-/// The characters of a class, written as in a regular expression: first and last of each range, in order. None for what is no
-/// class.
-pub(super) fn ranges(class: &str) -> Vec<(char, char)> {
+/// The characters of a class, written as in a regular expression: first and last of each range, in order.
+fn ranges(class: &str) -> Vec<(char, char)> {
     let parsed = regex_syntax::parse(class);
     match parsed.as_ref().map(|parsed| parsed.kind()) {
         Ok(HirKind::Class(Class::Unicode(class))) => {
@@ -95,14 +90,14 @@ mod tests {
 
     #[test]
     fn kinds_are_those_of_regular_expressions() {
-        let of = |pattern: &str| fancy_regex::Regex::new(pattern).unwrap();
+        let of = |class: &str| fancy_regex::Regex::new(&format!(r"^[{class}&&\p{{age=15.1}}]$")).unwrap();
         let rules = [
-            (of(r"^\p{L}$"), LETTER),
-            (of(r"^\p{M}$"), MARK),
-            (of(r"^\p{N}$"), NUMBER),
-            (of(r"^\p{P}$"), PUNCTUATION),
-            (of(r"^\p{S}$"), SYMBOL),
-            (of(r"^\s$"), SPACE),
+            (of(r"\p{L}"), LETTER),
+            (of(r"\p{M}"), MARK),
+            (of(r"\p{N}"), NUMBER),
+            (of(r"\p{P}"), PUNCTUATION),
+            (of(r"\p{S}"), SYMBOL),
+            (of(r"\s"), SPACE),
         ];
         for character in (0..=0x3_ffff).filter_map(char::from_u32) {
             let text = character.to_string();

@@ -7,6 +7,8 @@
 //! vocabulary (what the file says) ──► tokens (texts and kinds) ──► meanings ──► tokenizer ──► decoder
 //!                   text ──► specials ──► rules, words ──► bpe ──┐                 ▲
 //!                              └────────► sentence ──────────────┴─────────────────┘
+//!
+//! messages ──► template (template_functions, json, clock) ──► text
 //! ```
 //!
 //! Why not the crate `tokenizers`: the measure is that a file gives the tokens that llama.cpp gives it, and llama.cpp's rules (which
@@ -16,12 +18,16 @@
 mod bpe;
 mod byte_alphabet;
 mod categories;
+mod clock;
 mod decoder;
 mod error;
+mod json;
 mod meanings;
 mod rules;
 mod sentence;
 mod specials;
+mod template;
+mod template_functions;
 mod tokenizer;
 mod tokens;
 mod vocabulary;
@@ -29,5 +35,6 @@ mod words;
 
 pub use decoder::Decoder;
 pub use error::{TemplateError, TokenizerError};
+pub use template::{ChatTemplate, Message, Setting};
 pub use tokenizer::{Special, Tokenizer};
 pub use vocabulary::{SpecialIds, Vocabulary};

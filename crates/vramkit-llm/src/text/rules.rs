@@ -3,9 +3,7 @@
 //! The rules are those of llama.cpp (`llama-vocab.cpp`), so that a file means the same here: where it simplifies the expression that
 //! the tokenizer was published with, this does too.
 
-use std::sync::LazyLock;
-
-use super::categories::{LETTER, MARK, NUMBER, PUNCTUATION, SPACE, SYMBOL, is, ranges};
+use super::categories::{LETTER, MARK, NUMBER, PUNCTUATION, SPACE, SYMBOL, is};
 use super::words::{First, Lead, Letters, Numbers, Others, Runs, Step, Words};
 
 /// What a name stands for.
@@ -92,17 +90,33 @@ const DEEPSEEK3: [Step; 3] = [
 
 /// DeepSeek's class of Han and others; white space in it does not count.
 const ASIAN: Step = runs(Lead::Nothing, |character| {
-    matches!(character, '一'..='龥' | '\u{800}'..='一' | '가'..='\u{d7ff}') && !is(character, SPACE)
+    matches!(character, '一'..='龥' | '\u{800}'..'一' | '가'..='\u{d7ff}') && !is(character, SPACE)
 });
 
 /// The letters with a case that DeepSeek's first tokenizer lists.
 fn is_cased(character: char) -> bool {
-    const LISTED: &str = "[A-Za-zµÀ-ÖØ-öø-ƺƼ-ƿǄ-ʓʕ-ʯͰ-ͳͶͷͻ-ͽͿΆΈ-ΊΌΎ-ΡΣ-ϵϷ-ҁҊ-ԯԱ-ՖႠ-ჅᎠ-Ᏽᏸ-ᏽᲐ-ᲺᲽ-Ჿᴀ-ᴫᵫ-ᵷᵹ-ᶚḀ-ἕἘ-Ἕἠ-ὅὈ-Ὅ\
-        ὐ-ὗὙὛὝὟ-ώᾀ-ᾴᾶ-ᾼιῂ-ῄῆ-ῌῐ-ΐῖ-Ίῠ-Ῥῲ-ῴῶ-ῼℂℇℊ-ℓℕℙ-ℝℤΩℨK-ℭℯ-ℴℹℼ-ℿⅅ-ⅉⅎↃↄⰀ-ⱻⱾ-ⳤⳫ-ⳮⳲⳳꙀ-ꙭꚀ-ꚛꜢ-ꝯꝱ-ꞇꞋ-ꞎꭰ-ꮿﬀ-ﬆﬓ-ﬗＡ-Ｚａ-ｚ\
-        𐐀-𐑏𐒰-𐓓𐓘-𐓻𐲀-𐲲𐳀-𐳲𑢠-𑣟𞤀-𞥃]";
-    static RANGES: LazyLock<Vec<(char, char)>> = LazyLock::new(|| ranges(LISTED));
-    let after = RANGES.partition_point(|range| range.0 <= character);
-    after.checked_sub(1).is_some_and(|at| character <= RANGES[at].1)
+    #[rustfmt::skip]
+    const LISTED: &[(u32, u32)] = &[
+        (0x41, 0x5a), (0x61, 0x7a), (0xb5, 0xb5), (0xc0, 0xd6), (0xd8, 0xf6), (0xf8, 0x1ba), (0x1bc, 0x1bf),
+        (0x1c4, 0x293), (0x295, 0x2af), (0x370, 0x373), (0x376, 0x377), (0x37b, 0x37d), (0x37f, 0x37f),
+        (0x386, 0x386), (0x388, 0x38a), (0x38c, 0x38c), (0x38e, 0x3a1), (0x3a3, 0x3f5), (0x3f7, 0x481),
+        (0x48a, 0x52f), (0x531, 0x556), (0x10a0, 0x10c5), (0x13a0, 0x13f5), (0x13f8, 0x13fd),
+        (0x1c90, 0x1cba), (0x1cbd, 0x1cbf), (0x1d00, 0x1d2b), (0x1d6b, 0x1d77), (0x1d79, 0x1d9a),
+        (0x1e00, 0x1f15), (0x1f18, 0x1f1d), (0x1f20, 0x1f45), (0x1f48, 0x1f4d), (0x1f50, 0x1f57),
+        (0x1f59, 0x1f59), (0x1f5b, 0x1f5b), (0x1f5d, 0x1f5d), (0x1f5f, 0x1f7d), (0x1f80, 0x1fb4),
+        (0x1fb6, 0x1fbc), (0x1fbe, 0x1fbe), (0x1fc2, 0x1fc4), (0x1fc6, 0x1fcc), (0x1fd0, 0x1fd3),
+        (0x1fd6, 0x1fdb), (0x1fe0, 0x1fec), (0x1ff2, 0x1ff4), (0x1ff6, 0x1ffc), (0x2102, 0x2102),
+        (0x2107, 0x2107), (0x210a, 0x2113), (0x2115, 0x2115), (0x2119, 0x211d), (0x2124, 0x2124),
+        (0x2126, 0x2126), (0x2128, 0x2128), (0x212a, 0x212d), (0x212f, 0x2134), (0x2139, 0x2139),
+        (0x213c, 0x213f), (0x2145, 0x2149), (0x214e, 0x214e), (0x2183, 0x2184), (0x2c00, 0x2c7b),
+        (0x2c7e, 0x2ce4), (0x2ceb, 0x2cee), (0x2cf2, 0x2cf3), (0xa640, 0xa66d), (0xa680, 0xa69b),
+        (0xa722, 0xa76f), (0xa771, 0xa787), (0xa78b, 0xa78e), (0xab70, 0xabbf), (0xfb00, 0xfb06),
+        (0xfb13, 0xfb17), (0xff21, 0xff3a), (0xff41, 0xff5a), (0x10400, 0x1044f), (0x104b0, 0x104d3),
+        (0x104d8, 0x104fb), (0x10c80, 0x10cb2), (0x10cc0, 0x10cf2), (0x118a0, 0x118df), (0x1e900, 0x1e943),
+    ];
+    let number = u32::from(character);
+    let after = LISTED.partition_point(|range| range.0 <= number);
+    after.checked_sub(1).is_some_and(|at| number <= LISTED[at].1)
 }
 
 /// What BLOOM's tokenizer and its kin take as a word.

@@ -89,11 +89,6 @@ impl Tokens {
         self.kinds.len()
     }
 
-    /// Bytes of the longest text.
-    pub fn longest(&self) -> usize {
-        self.longest
-    }
-
     /// The token that is this text.
     pub fn find(&self, text: &[u8]) -> Option<u32> {
         if text.len() > self.longest {

@@ -1,0 +1,156 @@
+//! A file's chat template: messages to the text that the model was trained on.
+//!
+//! In: messages. Out: text, the same as the template gives in `transformers`. Never: more work or memory than its fuel, whatever the
+//! template does; a file's template is a program by a stranger.
+
+use std::collections::BTreeMap;
+
+use minijinja::syntax::SyntaxConfig;
+use minijinja::{Environment, ErrorKind, Value, context};
+use vramkit_models::gguf::{GgufFile, GgufValue};
+
+use super::error::TemplateError;
+use super::template_functions::{self as functions, Refusal};
+use super::tokenizer::Tokenizer;
+
+const KEY: &str = "tokenizer.chat_template";
+const NAME: &str = "chat";
+/// The longest template that is read, bytes: the longest published ones have some twenty thousand.
+const LONGEST: usize = 1 << 20;
+/// Steps of a template, beside those that its messages are worth. Each instruction is one, and 64 bytes of what it makes.
+const FUEL: u64 = 1 << 20;
+
+/// Something that was said.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Message {
+    /// By whom: `system`, `user`, `assistant`, or what else the template knows.
+    pub role: String,
+    /// What.
+    pub content: String,
+}
+
+impl Message {
+    /// A message.
+    pub fn new(role: impl Into<String>, content: impl Into<String>) -> Self {
+        Self { role: role.into(), content: content.into() }
+    }
+}
+
+/// A value that a template asks for by name: `enable_thinking`, `date_string`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Setting {
+    /// A truth value.
+    Flag(bool),
+    /// A text.
+    Text(String),
+}
+
+/// A chat template.
+///
+/// ```
+/// use vramkit_llm::text::{ChatTemplate, Message};
+///
+/// let source = "{% for m in messages %}<|{{ m.role }}|>{{ m.content }}{{ eos_token }}{% endfor %}";
+/// let template = ChatTemplate::new(source, "<s>", "</s>")?;
+/// assert_eq!(template.render(&[Message::new("user", "Hi")], true)?, "<|user|>Hi</s>");
+/// # Ok::<(), vramkit_llm::text::TemplateError>(())
+/// ```
+#[derive(Debug)]
+pub struct ChatTemplate {
+    environment: Environment<'static>,
+    bos: String,
+    eos: String,
+}
+
+impl ChatTemplate {
+    /// The template of a file.
+    ///
+    /// # Errors
+    /// There is none, or as [`ChatTemplate::new`].
+    pub fn from_gguf(file: &GgufFile, tokenizer: &Tokenizer) -> Result<Self, TemplateError> {
+        let source = match file.header().metadata.get(KEY) {
+            Some(GgufValue::Text(source)) => source,
+            Some(_) => return Err(TemplateError::NotText),
+            None => return Err(TemplateError::Missing),
+        };
+        let text = |token: Option<u32>| token.and_then(|token| tokenizer.token_text(token)).unwrap_or_default();
+        Self::new(source, text(tokenizer.bos()), text(tokenizer.eos()))
+    }
+
+    /// A template from its source, with the texts of BOS and EOS; empty where there is no such token.
+    ///
+    /// # Errors
+    /// A source that is too long, or no template.
+    pub fn new(source: &str, bos: &str, eos: &str) -> Result<Self, TemplateError> {
+        if source.len() > LONGEST {
+            return Err(TemplateError::TooLong { bytes: source.len(), most: LONGEST });
+        }
+        let mut environment = Environment::new();
+        let syntax = SyntaxConfig::builder().trim_blocks(true).lstrip_blocks(true).build();
+        environment.set_syntax(syntax.map_err(|error| TemplateError::Syntax(one_line(&error)))?);
+        environment.set_auto_escape_callback(|_| minijinja::AutoEscape::None);
+        functions::add_to(&mut environment);
+        environment
+            .add_template_owned(NAME, functions::without_generation_blocks(source))
+            .map_err(|error| TemplateError::Syntax(one_line(&error)))?;
+        Ok(Self { environment, bos: bos.to_owned(), eos: eos.to_owned() })
+    }
+
+    /// The text of a conversation; with `add_generation_prompt` it ends where the answer begins.
+    ///
+    /// # Errors
+    /// The template refuses the messages, fails on them, or takes more work than any conversation needs.
+    pub fn render(&self, messages: &[Message], add_generation_prompt: bool) -> Result<String, TemplateError> {
+        self.render_with(messages, add_generation_prompt, &[])
+    }
+
+    /// As [`render`](Self::render), with values that the template asks for by name.
+    ///
+    /// # Errors
+    /// As [`render`](Self::render).
+    pub fn render_with(
+        &self,
+        messages: &[Message],
+        add_generation_prompt: bool,
+        settings: &[(&str, Setting)],
+    ) -> Result<String, TemplateError> {
+        let said: usize = messages.iter().map(|message| message.role.len() + message.content.len()).sum();
+        // A template may look at a message some ten times.
+        let fuel = FUEL + said as u64;
+        let message = |message: &Message| {
+            context! { role => message.role.as_str(), content => message.content.as_str() }
+        };
+        let named = |(name, setting): &(&str, Setting)| {
+            let value = match setting {
+                Setting::Flag(flag) => Value::from(*flag),
+                Setting::Text(text) => Value::from(text.as_str()),
+            };
+            ((*name).to_owned(), value)
+        };
+        let settings: BTreeMap<String, Value> = settings.iter().map(named).collect();
+        let context = context! {
+            messages => messages.iter().map(message).collect::<Vec<Value>>(),
+            add_generation_prompt,
+            bos_token => self.bos.as_str(),
+            eos_token => self.eos.as_str(),
+            // `transformers` gives these, with no value.
+            tools => (),
+            documents => (),
+            ..Value::from(settings)
+        };
+        let mut environment = self.environment.clone();
+        environment.set_fuel(Some(fuel));
+        let rendered = environment.get_template(NAME).and_then(|template| template.render(context));
+        rendered.map_err(|error| match Refusal::within(&error) {
+            Some(reason) => TemplateError::Refused(reason),
+            None if error.kind() == ErrorKind::OutOfFuel => TemplateError::OutOfFuel { fuel },
+            None => TemplateError::Failed(one_line(&error)),
+        })
+    }
+}
+
+/// What went wrong, and where.
+fn one_line(error: &minijinja::Error) -> String {
+    let reason = error.to_string();
+    reason.lines().next().unwrap_or_default().to_owned()
+}
