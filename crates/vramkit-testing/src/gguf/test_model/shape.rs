@@ -4,6 +4,17 @@ use super::super::quantise::WeightType;
 use super::super::vocabulary::Family;
 
 /// An architecture of which test models can be made.
+///
+/// ```
+/// use vramkit_testing::gguf::{Architecture, TestModel};
+///
+/// for architecture in Architecture::ALL {
+///     let file = TestModel::tiny(architecture).file()?;
+///     assert_eq!(file.keys[0].0, "general.architecture");
+/// }
+/// assert_eq!(Architecture::named("mistral"), Some(Architecture::Mistral));
+/// # Ok::<(), vramkit_testing::gguf::TestModelError>(())
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Architecture {
     /// Rotated neighbours, a feed-forward layer with a gate.
