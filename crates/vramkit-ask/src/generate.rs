@@ -228,7 +228,9 @@ fn answer(
                     prefill_seconds.get_or_insert_with(|| started.elapsed().as_secs_f64());
                     generated.push(token);
                     if question.top > 0 {
-                        let likely = likely.iter().map(|each| LikelyToken { token: each.token, logprob: each.logprob });
+                        let likely = likely
+                            .iter()
+                            .map(|each| LikelyToken { token: each.token, logprob: each.logprob });
                         top.push(likely.collect());
                     }
                     say(&decoder.push(engine.tokenizer(), token), &mut text);
@@ -243,7 +245,8 @@ fn answer(
     let all = started.elapsed().as_secs_f64();
     let prefill_seconds = prefill_seconds.unwrap_or(all);
     let decode_seconds = all - prefill_seconds;
-    let rate = |count: usize, seconds: f64| if count == 0 || seconds <= 0.0 { 0.0 } else { count as f64 / seconds };
+    let rate =
+        |count: usize, seconds: f64| if count == 0 || seconds <= 0.0 { 0.0 } else { count as f64 / seconds };
     let memory = engine.memory();
     // The last token was chosen, and never computed.
     let computed = (prompt.len() + generated.len()).saturating_sub(usize::from(!generated.is_empty()));

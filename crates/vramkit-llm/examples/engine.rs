@@ -53,7 +53,8 @@ fn answer(arguments: &[String], begun: Instant) -> Outcome<Value> {
         rest = behind;
     }
     let model = model.ok_or("--model is missing")?;
-    let config = EngineConfig { threads: Some(threads), cache, context: Some(1024), ..EngineConfig::default() };
+    let config =
+        EngineConfig { threads: Some(threads), cache, context: Some(1024), ..EngineConfig::default() };
     let rest: Vec<&str> = rest.iter().map(String::as_str).collect();
     match *rest.as_slice() {
         ["tokenize", file] => tokenize(&engine(&model, config)?, file),
@@ -84,7 +85,8 @@ fn tokenize(engine: &Engine, file: &str) -> Outcome<Value> {
     let said = |key: &str| given.get(key).and_then(Value::as_bool).unwrap_or(true);
     let special = if said("special") { Special::Parse } else { Special::Plain };
     let texts = given.get("texts").unwrap_or(&given).as_array().ok_or("no list of texts")?;
-    let of = |text: &Value| engine.tokenizer().encode(text.as_str().unwrap_or_default(), special, said("begin"));
+    let of =
+        |text: &Value| engine.tokenizer().encode(text.as_str().unwrap_or_default(), special, said("begin"));
     Ok(json!({ "tokens": texts.iter().map(of).collect::<Vec<_>>() }))
 }
 
@@ -97,7 +99,11 @@ fn logits(engine: &Engine, file: &str) -> Outcome<Value> {
         for end in 1..=tokens.len() {
             let all = engine.logits(&tokens[..end])?;
             let next = tokens.get(end).map(|token| all[*token as usize]);
-            let best = all.iter().enumerate().max_by(|a, b| a.1.total_cmp(b.1)).map(|(token, logprob)| json!([token, logprob]));
+            let best = all
+                .iter()
+                .enumerate()
+                .max_by(|a, b| a.1.total_cmp(b.1))
+                .map(|(token, logprob)| json!([token, logprob]));
             positions.push(json!({ "next": next, "top": [best] }));
         }
         lists.push(json!({ "positions": positions }));
@@ -121,7 +127,9 @@ fn greedy(engine: &Engine, file: &str, most: usize) -> Outcome<Value> {
                 match event {
                     StepEvent::Token { token, top, .. } => {
                         chosen.push(token);
-                        top2.push(top.iter().map(|each| json!([each.token, each.logprob])).collect::<Vec<_>>());
+                        top2.push(
+                            top.iter().map(|each| json!([each.token, each.logprob])).collect::<Vec<_>>(),
+                        );
                     }
                     StepEvent::Failed { error, .. } => return Err(error.to_string().into()),
                     _ => {}

@@ -106,7 +106,8 @@ impl LlamaInferenceAdapter {
     /// [`LoadError::NotFound`]: no such file, no folder to look in, none or several files of that name in it.
     pub fn from_model_ref(reference: &str) -> Result<Self, LoadError> {
         let path = find(reference)?;
-        let name = path.file_stem().map_or_else(|| reference.to_owned(), |stem| stem.to_string_lossy().into_owned());
+        let name =
+            path.file_stem().map_or_else(|| reference.to_owned(), |stem| stem.to_string_lossy().into_owned());
         let (config, limit, state) = (EngineConfig::default(), None, Mutex::default());
         Ok(Self { path, name, config, limit, state })
     }
@@ -183,7 +184,9 @@ impl LlamaInferenceAdapter {
     pub fn decode_token(&self) -> Result<u32, AdapterError> {
         let mut state = self.state();
         let State { engine: Some(engine), sequence: Some(current), .. } = &mut *state else {
-            return Err(AdapterError::NotReady("no prompt has been computed: call `load` and `prefill` first"));
+            return Err(AdapterError::NotReady(
+                "no prompt has been computed: call `load` and `prefill` first",
+            ));
         };
         if current.length >= engine.context() {
             let (length, max) = (current.length + 1, engine.context());
@@ -269,7 +272,8 @@ impl Engine {
 /// [`LoadError::InsufficientVram`] with both numbers when the limit is too small, before anything is committed; and as
 /// [`LlamaInferenceAdapter::from_model_ref`] and [`load`](LlamaInferenceAdapter::load).
 pub fn load_with_vram_limit(reference: &str, limit: ByteSize) -> Result<LlamaInferenceAdapter, LoadError> {
-    let adapter = LlamaInferenceAdapter { limit: Some(limit), ..LlamaInferenceAdapter::from_model_ref(reference)? };
+    let adapter =
+        LlamaInferenceAdapter { limit: Some(limit), ..LlamaInferenceAdapter::from_model_ref(reference)? };
     adapter.load()?;
     Ok(adapter)
 }

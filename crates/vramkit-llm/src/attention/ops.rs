@@ -39,25 +39,23 @@ pub fn rms_norm_heads(level: Level, x: &mut [f32], weight: &[f32], eps: f32) -> 
     Ok(())
 }
 
-/// `out = silu(x) * up`, where silu(x) = x / (1 + e^-x).
+/// `x = silu(x) * up`, where silu(x) = x / (1 + e^-x).
 ///
 /// # Errors
 /// Slices of different lengths.
-pub fn silu_mul(level: Level, x: &[f32], up: &[f32], out: &mut [f32]) -> Result<(), AttentionError> {
+pub fn silu_mul(level: Level, x: &mut [f32], up: &[f32]) -> Result<(), AttentionError> {
     same("the factors of silu", x.len(), up.len())?;
-    same("the output of silu", x.len(), out.len())?;
-    level.run(SiluMul { x, up, out });
+    level.run(SiluMul { x, up });
     Ok(())
 }
 
-/// `out = gelu(x) * up`, gelu by its approximation with tanh.
+/// `x = gelu(x) * up`, gelu by its approximation with tanh.
 ///
 /// # Errors
 /// Slices of different lengths.
-pub fn gelu_mul(level: Level, x: &[f32], up: &[f32], out: &mut [f32]) -> Result<(), AttentionError> {
+pub fn gelu_mul(level: Level, x: &mut [f32], up: &[f32]) -> Result<(), AttentionError> {
     same("the factors of gelu", x.len(), up.len())?;
-    same("the output of gelu", x.len(), out.len())?;
-    level.run(GeluMul { x, up, out });
+    level.run(GeluMul { x, up });
     Ok(())
 }
 
@@ -154,9 +152,8 @@ impl Job for NormHeads<'_> {
 }
 
 struct SiluMul<'a> {
-    x: &'a [f32],
+    x: &'a mut [f32],
     up: &'a [f32],
-    out: &'a mut [f32],
 }
 
 impl Job for SiluMul<'_> {
@@ -164,16 +161,15 @@ impl Job for SiluMul<'_> {
 
     #[inline(always)]
     fn run<L: Lanes>(self, _: L) {
-        for ((out, x), up) in self.out.iter_mut().zip(self.x).zip(self.up) {
-            *out = silu(*x) * up;
+        for (x, up) in self.x.iter_mut().zip(self.up) {
+            *x = silu(*x) * up;
         }
     }
 }
 
 struct GeluMul<'a> {
-    x: &'a [f32],
+    x: &'a mut [f32],
     up: &'a [f32],
-    out: &'a mut [f32],
 }
 
 impl Job for GeluMul<'_> {
@@ -181,8 +177,8 @@ impl Job for GeluMul<'_> {
 
     #[inline(always)]
     fn run<L: Lanes>(self, _: L) {
-        for ((out, x), up) in self.out.iter_mut().zip(self.x).zip(self.up) {
-            *out = gelu(*x) * up;
+        for (x, up) in self.x.iter_mut().zip(self.up) {
+            *x = gelu(*x) * up;
         }
     }
 }

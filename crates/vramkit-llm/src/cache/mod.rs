@@ -69,7 +69,13 @@ impl KvCache {
     /// For a model of this name; nothing is granted yet.
     pub fn new(pool: &Arc<DeviceMemoryPool>, model: &str, groups: Vec<Group>) -> Result<Self, PoolError> {
         let owner = pool.borrow_owner(model, Purpose::Kv)?;
-        Ok(Self { pool: pool.clone(), owner, holder: Holder::from(model), groups, prefixes: Prefixes::default() })
+        Ok(Self {
+            pool: pool.clone(),
+            owner,
+            holder: Holder::from(model),
+            groups,
+            prefixes: Prefixes::default(),
+        })
     }
 
     /// The most that the model's sequences may hold together.
@@ -97,7 +103,9 @@ impl KvCache {
             let first = group.window.map_or(0, |window| (count * BLOCK + 1).saturating_sub(window) / BLOCK);
             (first..count).all(|place| found[place].1[at].is_some())
         };
-        let most = (1..=found.len()).rev().find(|&count| self.groups.iter().enumerate().all(|group| reaches(count, group)));
+        let most = (1..=found.len())
+            .rev()
+            .find(|&count| self.groups.iter().enumerate().all(|group| reaches(count, group)));
         let Some(count) = most else { return 0 };
         for (node, memory) in found.into_iter().take(count) {
             blocks.node = node;
@@ -111,7 +119,13 @@ impl KvCache {
 
     /// Makes room for tokens up to `tokens` of which those from `from` on are about to be computed, and gives back what
     /// nothing looks at any more. On an error the sequence has what it had, less that.
-    pub fn grow(&self, blocks: &mut SequenceBlocks, from: usize, tokens: usize, tag: TagId) -> Result<(), BlockError> {
+    pub fn grow(
+        &self,
+        blocks: &mut SequenceBlocks,
+        from: usize,
+        tokens: usize,
+        tag: TagId,
+    ) -> Result<(), BlockError> {
         for (group, held) in self.groups.iter().zip(&mut blocks.groups) {
             if let Some(window) = group.window {
                 let first = (from + 1).saturating_sub(window) / BLOCK;

@@ -38,7 +38,8 @@ impl Prefixes {
 
     /// Makes a block known that has become full. When an equal one is known and there, sequences that come share that one.
     pub fn add(&mut self, before: Node, tokens: &Tokens, blocks: &[Option<Arc<Block>>]) -> Node {
-        let fresh = || blocks.iter().map(|block| block.as_ref().map_or_else(Weak::new, Arc::downgrade)).collect();
+        let fresh =
+            || blocks.iter().map(|block| block.as_ref().map_or_else(Weak::new, Arc::downgrade)).collect();
         if let Some(known) = self.known.get_mut(&(before, *tokens)) {
             if known.blocks.iter().any(|block| block.strong_count() == 0) {
                 known.blocks = fresh();

@@ -139,7 +139,8 @@ impl Engine {
     ) -> Result<Self, LoadError> {
         config.check().map_err(LoadError::Config)?;
         let threads = config.thread_count();
-        let opened = Resident::open(orchestrator, name, path, config.context.map(|context| context as u64), threads)?;
+        let opened =
+            Resident::open(orchestrator, name, path, config.context.map(|context| context as u64), threads)?;
         let tokenizer = Tokenizer::from_gguf(&opened.file)
             .map_err(|error| LoadError::Tokenizer { model: path.display().to_string(), error })?;
         if tokenizer.vocabulary_len() > opened.hyper.vocabulary {
@@ -152,7 +153,7 @@ impl Engine {
                 ),
             });
         }
-        let template = ChatTemplate::from_gguf(&opened.file).map_err(Arc::new);
+        let template = ChatTemplate::from_gguf(&opened.file, &tokenizer).map_err(Arc::new);
         let context = config.context_of(&opened.hyper);
         let memory = attention_memory(&opened.hyper, &config, context)?;
         let shape = shape(&opened.hyper, &config, context, memory);
@@ -270,8 +271,7 @@ impl Engine {
         if !state.has_work() {
             return Ok(Vec::new());
         }
-        let mut running =
-            self.resident.begin().map_err(|error| AdapterError::NotLoaded(Arc::new(error)))?;
+        let mut running = self.resident.begin().map_err(|error| AdapterError::NotLoaded(Arc::new(error)))?;
         let mut events = Vec::new();
         let room = running.buffers.tokens(&self.resident.hyper);
         let batch = state.schedule(room, self.resident.orchestrator.pool(), &mut events);
@@ -310,7 +310,8 @@ impl Engine {
     /// As [`submit`](Self::submit) and [`step`](Self::step).
     pub fn logits(&self, prompt: &[u32]) -> Result<Vec<f32>, AdapterError> {
         let vocabulary = self.resident.hyper.vocabulary;
-        let request = Request { most_tokens: Some(1), top: vocabulary, stop_at_end: false, ..Request::default() };
+        let request =
+            Request { most_tokens: Some(1), top: vocabulary, stop_at_end: false, ..Request::default() };
         let wanted = self.submit(prompt, request)?;
         loop {
             for event in self.step()? {
@@ -369,7 +370,10 @@ impl Drop for Engine {
 
 impl std::fmt::Debug for Engine {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Engine").field("name", &self.resident.name).field("context", &self.context).finish_non_exhaustive()
+        f.debug_struct("Engine")
+            .field("name", &self.resident.name)
+            .field("context", &self.context)
+            .finish_non_exhaustive()
     }
 }
 

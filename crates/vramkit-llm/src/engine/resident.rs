@@ -242,7 +242,17 @@ impl Opened {
         let (plan, places) = (Mutex::new(plan), Mutex::new(None));
         let rotations = OnceLock::new();
         let resident = Resident {
-            orchestrator, name, hyper, tensors, threads, groups, memory, rotations, plan, places, patience,
+            orchestrator,
+            name,
+            hyper,
+            tensors,
+            threads,
+            groups,
+            memory,
+            rotations,
+            plan,
+            places,
+            patience,
         };
         drop(resident.begin()?);
         Ok(resident)

@@ -61,9 +61,7 @@ pub(crate) fn choose(logits: &[f32], sampling: &Sampling, drawn: u64) -> u32 {
         return best(logits);
     }
     let mut tokens: Vec<u32> = (0..logits.len() as u32).collect();
-    let by_logit = |a: &u32, b: &u32| {
-        logits[*b as usize].total_cmp(&logits[*a as usize]).then(a.cmp(b))
-    };
+    let by_logit = |a: &u32, b: &u32| logits[*b as usize].total_cmp(&logits[*a as usize]).then(a.cmp(b));
     let kept = if sampling.top_k == 0 { tokens.len() } else { sampling.top_k.min(tokens.len()) };
     if kept < tokens.len() {
         tokens.select_nth_unstable_by(kept - 1, by_logit);
@@ -72,7 +70,8 @@ pub(crate) fn choose(logits: &[f32], sampling: &Sampling, drawn: u64) -> u32 {
     tokens.sort_unstable_by(by_logit);
     let Some(&first) = tokens.first() else { return 0 };
     let most = f64::from(logits[first as usize]);
-    let weight = |token: u32| ((f64::from(logits[token as usize]) - most) / f64::from(sampling.temperature)).exp();
+    let weight =
+        |token: u32| ((f64::from(logits[token as usize]) - most) / f64::from(sampling.temperature)).exp();
     let weights: Vec<f64> = tokens.iter().map(|&token| weight(token)).collect();
     let wanted = weights.iter().sum::<f64>() * f64::from(sampling.top_p);
     let mut sum = 0.0;
@@ -108,9 +107,7 @@ pub(crate) fn top(logits: &[f32], count: usize) -> Vec<TokenProbability> {
         return Vec::new();
     }
     let mut tokens: Vec<u32> = (0..logits.len() as u32).collect();
-    let by_logit = |a: &u32, b: &u32| {
-        logits[*b as usize].total_cmp(&logits[*a as usize]).then(a.cmp(b))
-    };
+    let by_logit = |a: &u32, b: &u32| logits[*b as usize].total_cmp(&logits[*a as usize]).then(a.cmp(b));
     if count < tokens.len() {
         tokens.select_nth_unstable_by(count - 1, by_logit);
         tokens.truncate(count);
@@ -157,7 +154,10 @@ mod tests {
         (0..100_000).for_each(|place| counts[choose(&logits, &sampling, place) as usize] += 1);
         for (count, share) in counts.iter().zip([0.7, 0.2, 0.1]) {
             // Six standard errors.
-            assert!((f64::from(*count) - share * 1e5).abs() < 6.0 * (share * (1.0 - share) * 1e5).sqrt(), "{counts:?}");
+            assert!(
+                (f64::from(*count) - share * 1e5).abs() < 6.0 * (share * (1.0 - share) * 1e5).sqrt(),
+                "{counts:?}"
+            );
         }
     }
 

@@ -9,10 +9,10 @@ use std::sync::Arc;
 use vramkit::ByteSize;
 use vramkit::pool::DeviceMemoryPool;
 
+use super::StepEvent;
 use super::config::{Admission, EngineConfig};
 use super::sampling;
 use super::sequence::{Finish, Sequence, SequenceId};
-use super::StepEvent;
 use crate::cache::{BlockError, KvCache};
 use crate::error::AdapterError;
 use crate::model::forward::Part;
@@ -137,7 +137,9 @@ impl State {
         };
         if promised.saturating_add(needed) > limit {
             // Nobody will ever make room for it when nobody else runs.
-            if self.running.is_empty() && let Some(sequence) = self.waiting.pop_front() {
+            if self.running.is_empty()
+                && let Some(sequence) = self.waiting.pop_front()
+            {
                 events.push(failed(&sequence, most, needed, limit));
             }
             return false;
@@ -181,11 +183,13 @@ impl State {
         let sequence = self.remove(at);
         let needed = self.cache.most_bytes(to, self.step_tokens);
         events.push(match error {
-            BlockError::Pool(vramkit::pool::PoolError::OutOfMemory(_) | vramkit::pool::PoolError::OverBudget(_)) => {
-                failed(&sequence, to, needed, self.cache.granted().0.bytes())
-            }
+            BlockError::Pool(
+                vramkit::pool::PoolError::OutOfMemory(_) | vramkit::pool::PoolError::OverBudget(_),
+            ) => failed(&sequence, to, needed, self.cache.granted().0.bytes()),
             BlockError::Pool(error) => failure(&sequence, AdapterError::Pool(error)),
-            BlockError::View(_) => failure(&sequence, AdapterError::NotReady("the pool is on no memory of this processor")),
+            BlockError::View(_) => {
+                failure(&sequence, AdapterError::NotReady("the pool is on no memory of this processor"))
+            }
         });
         Grown::Gone
     }

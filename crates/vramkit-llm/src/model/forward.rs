@@ -9,8 +9,8 @@ use std::ops::Range;
 use std::sync::{Mutex, PoisonError};
 
 use crate::attention::{
-    Attend, AttentionError, BLOCK, Blocks, CHUNK, CacheKind, CacheLayout, Level, RowsMut, attend, attend_chunk, chunks,
-    combine, ops, partial_len, scratch_len, write_token,
+    Attend, AttentionError, BLOCK, Blocks, CHUNK, CacheKind, CacheLayout, Level, RowsMut, attend,
+    attend_chunk, chunks, combine, ops, partial_len, scratch_len, write_token,
 };
 use crate::cache::{Group, SequenceBlocks};
 use crate::kernels::{Activations, Packed, Product, Threads, multiply, quantise};
@@ -328,12 +328,8 @@ impl Step<'_> {
         batch: &Batch<'_>,
     ) -> Result<(), AttentionError> {
         let (hyper, tokens) = (self.hyper, batch.tokens);
-        let x = self.normed(
-            tokens,
-            &layer.attention_norm,
-            Activation::Normed,
-            Activation::NormedQuantised,
-        )?;
+        let x =
+            self.normed(tokens, &layer.attention_norm, Activation::Normed, Activation::NormedQuantised)?;
         match &layer.qkv {
             Qkv::Fused(matrix) => self.product(&x, &[(matrix, Activation::Query)]),
             Qkv::Apart([query, key, value]) => self.product(
@@ -404,9 +400,10 @@ impl Step<'_> {
                 });
                 let angles = &angles[row * self.angles()..][..self.angles()];
                 let slot = (position + next) % BLOCK;
-                failure.check(self.token(layer, at, angles, found).and_then(|[key, value]| {
-                    write_token(self.level, layout, bytes, slot, key, value)
-                }));
+                failure.check(
+                    self.token(layer, at, angles, found)
+                        .and_then(|[key, value]| write_token(self.level, layout, bytes, slot, key, value)),
+                );
             }
         };
         self.each(segments.len(), batch.tokens * (widths[0] + widths[1]), segment);

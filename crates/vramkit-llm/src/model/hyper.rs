@@ -156,7 +156,9 @@ impl Keys<'_> {
                 Some(GgufValue::Integer(0)) => {}
                 Some(GgufValue::Bool(false)) => {}
                 Some(value) => {
-                    return Err(self.wrong(format!("`{key}` is {value:?}, which this engine does not compute")));
+                    return Err(
+                        self.wrong(format!("`{key}` is {value:?}, which this engine does not compute"))
+                    );
                 }
             }
         }
@@ -248,10 +250,7 @@ impl Hyper {
 }
 
 /// Heads, which must be the same in every layer, and each layer's window.
-fn layers(
-    keys: &Keys<'_>,
-    layers: &[Layer],
-) -> Result<(Heads, Vec<Option<usize>>), LoadError> {
+fn layers(keys: &Keys<'_>, layers: &[Layer]) -> Result<(Heads, Vec<Option<usize>>), LoadError> {
     // llama files of Mistral's models may name a window for all layers.
     let all = keys.number("attention.sliding_window")?.filter(|tokens| *tokens > 0);
     let of_all = matches!(keys.header.architecture.as_str(), "llama" | "mistral" | "mistral3");
@@ -329,12 +328,15 @@ fn rotation(keys: &Keys<'_>, architecture: Architecture, key: usize) -> Result<R
             let ext = keys.float("rope.scaling.yarn_ext_factor")?.unwrap_or(1.0);
             let log = keys.float("rope.scaling.yarn_log_multiplier")?.unwrap_or(0.0);
             if ext != 1.0 || log != 0.0 {
-                return Err(keys.wrong("a yarn scaling with factors of its own, which this engine does not compute"));
+                return Err(
+                    keys.wrong("a yarn scaling with factors of its own, which this engine does not compute")
+                );
             }
             let magnitude = plain.magnitude * (1.0 + 0.1 * (1.0 / scale).ln());
             Ok(Rotation { scale, yarn: Some(yarn), magnitude, ..plain })
         }
-        other => Err(keys.wrong(format!("`rope.scaling.type` is `{other}`; none, linear, yarn and longrope are known"))),
+        other => Err(keys
+            .wrong(format!("`rope.scaling.type` is `{other}`; none, linear, yarn and longrope are known"))),
     }
 }
 

@@ -20,7 +20,8 @@ impl Rotations {
         if let Some(rotation) = &hyper.window_rotation {
             ropes.push(rope(rotation, None)?);
         }
-        let of_layer = hyper.windows.iter().map(|window| usize::from(window.is_some()).min(ropes.len() - 1)).collect();
+        let of_layer =
+            hyper.windows.iter().map(|window| usize::from(window.is_some()).min(ropes.len() - 1)).collect();
         Ok(Self { ropes, of_layer })
     }
 

@@ -42,8 +42,7 @@ impl PackedSource {
         let mut rest = into;
         for first in (0..stored.rows).step_by(rows) {
             let rows = rows.min(stored.rows - first);
-            let (into, behind) =
-                rest.split_at_mut(kernels::packed_bytes(stored.kind, rows, stored.columns)?);
+            let (into, behind) = rest.split_at_mut(kernels::packed_bytes(stored.kind, rows, stored.columns)?);
             parts.push(Mutex::new(Some(Part { first, rows, into })));
             rest = behind;
         }
@@ -109,7 +108,9 @@ impl WeightSource for PackedSource {
     fn read(&self, tensor: usize, offset: u64, into: &mut [u8]) -> Result<(), ReadFailure> {
         let stored = &self.stored[tensor];
         if offset != 0 || into.len() != stored.place.bytes {
-            return Err(format!("tensor `{}` is packed whole, and a part of it is asked for", stored.name).into());
+            return Err(
+                format!("tensor `{}` is packed whole, and a part of it is asked for", stored.name).into()
+            );
         }
         if stored.is_matrix { self.matrix(stored, into) } else { self.vector(stored, into) }?;
         let is_last = tensor + 1 == self.stored.len();

@@ -88,7 +88,9 @@ impl StepShape {
             Residual | Normed | Projected | MiddleNormed | Down => floats(tokens, hyper.hidden),
             NormedQuantised | MiddleQuantised => activation_bytes(tokens, hyper.hidden),
             // Matrices that make several at once write them side by side, from the first one's place on.
-            Query => floats(tokens, hyper.heads * hyper.key + if hyper.fused.qkv { hyper.kv_width() } else { 0 }),
+            Query => {
+                floats(tokens, hyper.heads * hyper.key + if hyper.fused.qkv { hyper.kv_width() } else { 0 })
+            }
             Key => floats(tokens, if hyper.fused.qkv { 0 } else { hyper.kv_heads * hyper.key }),
             Value => floats(tokens, if hyper.fused.qkv { 0 } else { hyper.kv_heads * hyper.value }),
             Attended => floats(tokens, hyper.heads * hyper.value),

@@ -125,8 +125,7 @@ impl Collector<'_> {
     }
 
     fn checked(&self, name: &str, columns: usize, rows: usize) -> Result<(usize, TensorType), LoadError> {
-        let (at, tensor) =
-            self.find(name).ok_or_else(|| self.wrong(format!("no tensor `{name}` in it")))?;
+        let (at, tensor) = self.find(name).ok_or_else(|| self.wrong(format!("no tensor `{name}` in it")))?;
         if tensor.dims != [columns as u64, rows as u64, 1, 1] {
             let found: Vec<_> = tensor.dims.iter().map(u64::to_string).collect();
             return Err(self.wrong(format!(
@@ -139,7 +138,8 @@ impl Collector<'_> {
 
     fn matrix(&mut self, name: &str, columns: usize, rows: usize) -> Result<Matrix, LoadError> {
         let (tensor, kind) = self.checked(name, columns, rows)?;
-        let bytes = kernels::packed_bytes(kind, rows, columns).map_err(|error| self.wrong(format!("tensor `{name}`: {error}")))?;
+        let bytes = kernels::packed_bytes(kind, rows, columns)
+            .map_err(|error| self.wrong(format!("tensor `{name}`: {error}")))?;
         let place = self.place(bytes)?;
         self.keep(Stored { tensor, name: name.to_owned(), kind, rows, columns, is_matrix: true, place });
         Ok(Matrix { kind, rows, columns, place })
@@ -260,8 +260,11 @@ fn unused(from: &Collector<'_>) -> Result<(), LoadError> {
     from.stored.iter().for_each(|stored| used[stored.tensor] = true);
     let mut tensors = from.header.tensors.iter().zip(used);
     let is_spare = |name: &str| {
-        name.starts_with("rope_factors_") || name == "rope_freqs.weight" || name.ends_with("rope_freqs.weight")
-            || name.ends_with("attn_rot_embd.weight") || name.ends_with("rotary_emb.inv_freq")
+        name.starts_with("rope_factors_")
+            || name == "rope_freqs.weight"
+            || name.ends_with("rope_freqs.weight")
+            || name.ends_with("attn_rot_embd.weight")
+            || name.ends_with("rotary_emb.inv_freq")
     };
     match tensors.find(|(tensor, used)| !used && !is_spare(&tensor.name)) {
         Some((tensor, _)) => Err(from.wrong(format!(
