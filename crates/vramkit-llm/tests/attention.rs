@@ -1,5 +1,7 @@
 //! Attention against a plain 64-bit reference, and the promise that a query's bits depend on nothing beside it.
 
+#![allow(clippy::unwrap_used)]
+
 use std::ops::Range;
 
 use half::f16;

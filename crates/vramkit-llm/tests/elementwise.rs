@@ -1,5 +1,7 @@
 //! Norms, gates and rotations against 64-bit references, and the same bits at every level.
 
+#![allow(clippy::unwrap_used)]
+
 use proptest::prelude::*;
 use vramkit_llm::attention::{AttentionError, Level, Rope, RopeScaling, RopeStyle, ops};
 

@@ -5,24 +5,29 @@
 //! bits are the same alone and in a tile, in one piece and in chunks, at every [`Level`] of vector instructions.
 
 mod attend;
+mod chunk;
 mod convert;
 mod error;
 mod layout;
 mod level;
 mod math;
 pub mod ops;
+mod query;
 mod range;
 mod rope;
 mod rows;
 mod score;
+mod scratch;
 mod soften;
 mod store;
 mod weigh;
 
-pub use attend::{Attend, Blocks, CHUNK, attend, attend_chunk, chunks, combine, partial_len, scratch_len};
+pub use attend::{attend, attend_chunk, chunks, combine, partial_len, scratch_len};
 pub use error::AttentionError;
 pub use layout::{BLOCK, CacheKind, CacheLayout};
 pub use level::Level;
+pub use query::{Attend, Blocks};
+pub use range::CHUNK;
 pub use rope::{Rope, RopeScaling, RopeStyle};
 pub use rows::RowsMut;
 pub use store::write_token;

@@ -104,8 +104,8 @@ impl<T: Load, const N: usize, const B: usize> Job for Scores<'_, T, N, B> {
                 }
             }
         }
-        for n in 0..N {
-            self.scores[n * CHUNK..][..B * LANES].copy_from_slice(sums[n].as_flattened());
+        for (n, sums) in sums.iter().enumerate() {
+            self.scores[n * CHUNK..][..B * LANES].copy_from_slice(sums.as_flattened());
         }
     }
 }
