@@ -33,6 +33,12 @@ struct Panel {
     heads: [[[f32; ROWS]; 3]; PANEL],
 }
 
+impl Panel {
+    fn new() -> Self {
+        Self { numbers: [[0; 512]; PANEL], heads: [[[0.0; ROWS]; 3]; PANEL] }
+    }
+}
+
 /// Where a tile reads activations and writes sums.
 #[derive(Clone, Copy)]
 struct Tile {
@@ -248,18 +254,18 @@ unsafe fn groups<Q: Quants, H: Heads>(job: &Job) {
     let blocks = job.weights.shape.blocks();
     let row_bytes = job.x.row_bytes();
     let many = job.tokens.len() >= MANY;
-    let mut panel = std::mem::MaybeUninit::<Panel>::uninit();
+    // Few tokens need none, and it takes time to clear.
+    let mut panel = many.then(Panel::new);
     for group in job.groups.clone() {
         let (head, numbers) = job.weights.group(group).split_at(job.weights.shape.head_bytes);
         let (head, numbers) = (head.as_ptr(), numbers.as_ptr());
         let each = if many { PANEL } else { blocks };
         for first in (0..blocks).step_by(each) {
             let blocks = each.min(blocks - first);
-            // SAFETY: a group has that many blocks, a token that many records; the rows and tokens are of this job. A
-            // panel is bytes and floats, which are written before they are read.
+            // SAFETY: a group has that many blocks, a token that many records; the rows and tokens are of this job.
             unsafe {
-                if many {
-                    unpack::<Q, H>(head, numbers, first, blocks, &mut *panel.as_mut_ptr());
+                if let Some(panel) = &mut panel {
+                    unpack::<Q, H>(head, numbers, first, blocks, panel);
                 }
                 let mut token = job.tokens.start;
                 while token < job.tokens.end {
@@ -272,10 +278,8 @@ unsafe fn groups<Q: Quants, H: Heads>(job: &Job) {
                         rows: job.rows(group),
                         begin: first == 0,
                     };
-                    if many {
-                        let panel = panel.as_ptr();
-                        let (head, numbers) =
-                            ((&raw const (*panel).heads).cast(), (&raw const (*panel).numbers).cast());
+                    if let Some(panel) = &panel {
+                        let (head, numbers) = (panel.heads.as_ptr().cast(), panel.numbers.as_ptr().cast());
                         tokens::<Flat<Q>, Unpacked<H>>(head, numbers, blocks, count, tile);
                     } else {
                         tokens::<Q, H>(head, numbers, blocks, count, tile);

@@ -7,6 +7,7 @@
 use std::arch::x86_64::*;
 
 mod floats;
+mod tiles;
 mod unpack;
 
 pub(super) use floats::floats;
@@ -14,12 +15,16 @@ pub(super) use floats::floats;
 use super::activations::{RECORD, SCALE, SUM, ZERO_8, ZERO_16, ZERO_128};
 use super::form::{Form, Heads as Kind, Quants as Numbers, ROWS};
 use super::job::{Job, tile};
-use unpack::{Eight, Five, Four, Heads, Minimum, Quants, Scale, Six, Split, Super};
+use unpack::{Eight, Five, Four, Heads, Minimum, Quants, Scale, Six, Split, Super, Unpacked};
 
 /// Blocks that are unpacked at a time.
 const PANEL: usize = 32;
 /// Tokens from which on unpacking once for all is faster.
 const MANY: usize = 24;
+/// The same, where AMX multiplies.
+const AMX_MANY: usize = 16;
+/// Most tokens of a tile whose weights are unpacked in registers.
+const FEW: usize = 8;
 
 /// A panel's weights, unpacked.
 #[repr(C, align(64))]
@@ -28,38 +33,9 @@ struct Panel {
     heads: [[[f32; ROWS]; 3]; PANEL],
 }
 
-/// Heads of a panel; `H` says which there are.
-struct Unpacked<H> {
-    heads: *const u8,
-    kind: std::marker::PhantomData<H>,
-}
-
-/// Bytes of a block's heads in a panel.
-const UNPACKED: usize = 3 * 64;
-
-impl<H: Heads> Heads for Unpacked<H> {
-    const MINIMUM: bool = H::MINIMUM;
-    const SPLIT: bool = H::SPLIT;
-    const BEGIN: [usize; 2] = H::BEGIN;
-    fn new(heads: *const u8) -> Self {
-        Self { heads: heads.wrapping_sub(UNPACKED), kind: std::marker::PhantomData }
-    }
-    #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512vnni")]
-    #[inline]
-    unsafe fn enter(&mut self, _: usize) {
-        self.heads = self.heads.wrapping_add(UNPACKED);
-    }
-    #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512vnni")]
-    #[inline]
-    unsafe fn scale(&self, half: usize) -> __m512 {
-        // SAFETY: a block's heads are here.
-        unsafe { _mm512_loadu_ps(self.heads.add(64 * half).cast()) }
-    }
-    #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512vnni")]
-    #[inline]
-    unsafe fn minimum(&self) -> __m512 {
-        // SAFETY: a block's heads are here.
-        unsafe { _mm512_loadu_ps(self.heads.add(128).cast()) }
+impl Panel {
+    fn new() -> Self {
+        Self { numbers: [[0; 512]; PANEL], heads: [[[0.0; ROWS]; 3]; PANEL] }
     }
 }
 
@@ -159,7 +135,7 @@ unsafe fn sums<Q: Quants, H: Heads, const T: usize>(
     }
 }
 
-/// Unpacks `blocks` blocks; `heads` has entered the block before them.
+/// Unpacks `blocks` blocks, `zero` taken from their numbers; `heads` has entered the block before them.
 ///
 /// # Safety
 /// As [`sums`]; there are no more than [`PANEL`].
@@ -169,6 +145,7 @@ unsafe fn unpack<Q: Quants, H: Heads>(
     first: usize,
     numbers: *const u8,
     blocks: usize,
+    zero: i8,
     panel: &mut Panel,
 ) {
     for (at, (into, head)) in panel.numbers.iter_mut().zip(&mut panel.heads).take(blocks).enumerate() {
@@ -176,10 +153,12 @@ unsafe fn unpack<Q: Quants, H: Heads>(
         unsafe {
             let block = numbers.add(at * Q::BYTES);
             let into = into.as_mut_ptr();
+            let zero = _mm512_set1_epi8(zero);
             macro_rules! chunk {
-                ($($chunk:literal)*) => {
-                    $(_mm512_storeu_si512(into.add(64 * $chunk).cast(), Q::chunk::<$chunk>(block));)*
-                };
+                ($($chunk:literal)*) => {$(
+                    let numbers = _mm512_sub_epi8(Q::chunk::<$chunk>(block), zero);
+                    _mm512_storeu_si512(into.add(64 * $chunk).cast(), numbers);
+                )*};
             }
             chunk!(0 1 2 3 4 5 6 7);
             heads.enter(first + at);
@@ -190,90 +169,165 @@ unsafe fn unpack<Q: Quants, H: Heads>(
     }
 }
 
-/// A job's groups, in one of the combinations of numbers and heads.
+/// A group's heads and numbers, and the lanes of its rows.
+fn parts(job: &Job, group: usize) -> (*const u8, *const u8, __mmask16) {
+    let (heads, numbers) = job.weights.group(group).split_at(job.weights.shape.head_bytes);
+    (heads.as_ptr(), numbers.as_ptr(), (0xffff_u32 >> (ROWS - job.rows(group))) as __mmask16)
+}
+
+/// Where a group's tile begins, at a token and a block.
+///
+/// # Safety
+/// Group and token are of this job, and there is such a block.
+unsafe fn place(job: &Job, group: usize, token: usize, block: usize, rows: __mmask16) -> Tile {
+    // SAFETY: as the caller promises.
+    let (records, out) = unsafe {
+        (
+            job.x.records.as_ptr().add(token * job.x.row_bytes() + block * RECORD),
+            job.out.add(token * job.stride + group * ROWS),
+        )
+    };
+    Tile { records, row_bytes: job.x.row_bytes(), out, stride: job.stride, rows, begin: block == 0 }
+}
+
+/// A job of few tokens.
 ///
 /// # Safety
 /// The machine has these instructions; the weights are of this combination; `job.out` is as [`Job`] says.
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512vnni")]
-unsafe fn groups<Q: Quants, H: Heads>(job: &Job) {
-    let blocks = job.weights.shape.blocks();
-    let row_bytes = job.x.row_bytes();
-    let many = job.tokens.len() >= MANY;
-    let mut panel = std::mem::MaybeUninit::<Panel>::uninit();
+unsafe fn few<Q: Quants, H: Heads>(job: &Job) {
     for group in job.groups.clone() {
-        let bytes = job.weights.group(group);
-        let (head, numbers) = bytes.split_at(job.weights.shape.head_bytes);
-        let (head, numbers) = (head.as_ptr(), numbers.as_ptr());
-        let rows = (0xffff_u32 >> (ROWS - job.rows(group))) as __mmask16;
-        let mut unpacker = H::new(head);
-        let each = if many { PANEL } else { blocks };
-        for first in (0..blocks).step_by(each) {
-            let blocks = each.min(blocks - first);
-            // SAFETY: a group has that many blocks, a token that many records; the rows and tokens are of this job.
+        let (heads, numbers, rows) = parts(job, group);
+        let mut token = job.tokens.start;
+        while token < job.tokens.end {
+            let count = tile(job.tokens.end - token, FEW);
+            let sums = match count {
+                1 => sums::<Q, H, 1>,
+                2 => sums::<Q, H, 2>,
+                3 => sums::<Q, H, 3>,
+                4 => sums::<Q, H, 4>,
+                5 => sums::<Q, H, 5>,
+                6 => sums::<Q, H, 6>,
+                7 => sums::<Q, H, 7>,
+                _ => sums::<Q, H, FEW>,
+            };
+            // SAFETY: as the caller promises.
+            unsafe { sums(heads, numbers, job.weights.shape.blocks(), place(job, group, token, 0, rows)) };
+            token += count;
+        }
+    }
+}
+
+/// A job of at least [`MANY`] tokens.
+///
+/// # Safety
+/// As [`few`].
+#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512vnni")]
+unsafe fn many<Q: Quants, H: Heads>(job: &Job) {
+    let blocks = job.weights.shape.blocks();
+    let mut panel = Panel::new();
+    for group in job.groups.clone() {
+        let (heads, numbers, rows) = parts(job, group);
+        let mut unpacker = H::new(heads);
+        for first in (0..blocks).step_by(PANEL) {
+            let blocks = PANEL.min(blocks - first);
+            // SAFETY: as the caller promises; a group has that many blocks.
             unsafe {
-                if many {
-                    let numbers = numbers.add(first * Q::BYTES);
-                    unpack::<Q, H>(&mut unpacker, first, numbers, blocks, panel.assume_init_mut());
-                }
-                let mut token = job.tokens.start;
-                while token < job.tokens.end {
-                    let left = job.tokens.end - token;
-                    let count = tile(left, if many { 12 } else { 8 });
-                    let tile = Tile {
-                        records: job.x.records.as_ptr().add(token * row_bytes + first * RECORD),
-                        row_bytes,
-                        out: job.out.add(token * job.stride + group * ROWS),
-                        stride: job.stride,
-                        rows,
-                        begin: first == 0,
-                    };
-                    if many {
-                        let panel = panel.assume_init_ref();
-                        let (head, numbers) = (panel.heads.as_ptr().cast(), panel.numbers.as_ptr().cast());
-                        let sums = match count {
-                            12 => sums::<Eight, Unpacked<H>, 12>,
-                            11 => sums::<Eight, Unpacked<H>, 11>,
-                            10 => sums::<Eight, Unpacked<H>, 10>,
-                            9 => sums::<Eight, Unpacked<H>, 9>,
-                            8 => sums::<Eight, Unpacked<H>, 8>,
-                            _ => sums::<Eight, Unpacked<H>, 7>,
-                        };
-                        sums(head, numbers, blocks, tile);
-                    } else {
-                        let sums = match count {
-                            1 => sums::<Q, H, 1>,
-                            2 => sums::<Q, H, 2>,
-                            3 => sums::<Q, H, 3>,
-                            4 => sums::<Q, H, 4>,
-                            5 => sums::<Q, H, 5>,
-                            6 => sums::<Q, H, 6>,
-                            7 => sums::<Q, H, 7>,
-                            _ => sums::<Q, H, 8>,
-                        };
-                        sums(head, numbers, blocks, tile);
-                    }
-                    token += count;
-                }
+                unpack::<Q, H>(&mut unpacker, first, numbers.add(first * Q::BYTES), blocks, 0, &mut panel)
+            };
+            let (heads, numbers) = (panel.heads.as_ptr().cast(), panel.numbers.as_ptr().cast());
+            let mut token = job.tokens.start;
+            while token < job.tokens.end {
+                let count = tile(job.tokens.end - token, 12);
+                let sums = match count {
+                    12 => sums::<Eight, Unpacked<H>, 12>,
+                    11 => sums::<Eight, Unpacked<H>, 11>,
+                    10 => sums::<Eight, Unpacked<H>, 10>,
+                    9 => sums::<Eight, Unpacked<H>, 9>,
+                    8 => sums::<Eight, Unpacked<H>, 8>,
+                    // No fewer: two tiles and more are of at least 24 tokens.
+                    _ => sums::<Eight, Unpacked<H>, 7>,
+                };
+                // SAFETY: as the caller promises; the panel has these blocks.
+                unsafe { sums(heads, numbers, blocks, place(job, group, token, first, rows)) };
+                token += count;
             }
         }
     }
 }
 
+/// A job of many tokens, with AMX.
+///
 /// # Safety
-/// The machine has AVX-512 with VNNI; `job.out` is as [`Job`] says.
-pub(super) unsafe fn quantised(job: &Job) {
-    let Form::Quantised { quants, heads, .. } = job.weights.shape.form else { return };
+/// As [`few`], and the machine has AMX and the system let the process use it.
+#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512vnni")]
+unsafe fn tiles<Q: Quants, H: Heads>(job: &Job, zero: i32) {
+    let blocks = job.weights.shape.blocks();
+    let mut panel = Panel::new();
+    let mut registers = tiles::Registers::new(H::SPLIT);
+    for group in job.groups.clone() {
+        let (heads, numbers, rows) = parts(job, group);
+        let mut unpacker = H::new(heads);
+        for first in (0..blocks).step_by(PANEL) {
+            let blocks = PANEL.min(blocks - first);
+            // SAFETY: as the caller promises; a group has that many blocks. The zero of 128 is −128 in 8 bits.
+            unsafe {
+                let numbers = numbers.add(first * Q::BYTES);
+                unpack::<Q, H>(&mut unpacker, first, numbers, blocks, zero as i8, &mut panel);
+            }
+            let (heads, numbers) = (panel.heads.as_ptr().cast(), panel.numbers.as_ptr().cast());
+            let mut token = job.tokens.start;
+            while token < job.tokens.end {
+                let (count, sums): (_, Tiles) = match job.tokens.end - token {
+                    tiles::TOKENS.. => (tiles::TOKENS, tiles::sums::<Unpacked<H>, { tiles::TOKENS }>),
+                    8.. => (8, tiles::sums::<Unpacked<H>, 8>),
+                    4.. => (4, tiles::sums::<Unpacked<H>, 4>),
+                    2.. => (2, tiles::sums::<Unpacked<H>, 2>),
+                    _ => (1, tiles::sums::<Unpacked<H>, 1>),
+                };
+                // SAFETY: as the caller promises; the panel has these blocks.
+                unsafe {
+                    sums(&mut registers, heads, numbers, blocks, place(job, group, token, first, rows))
+                };
+                token += count;
+            }
+        }
+    }
+}
+
+/// Sums of a tile.
+type Tiles = unsafe fn(&mut tiles::Registers, *const u8, *const u8, usize, Tile);
+
+/// A job, in one of the combinations of numbers and heads.
+///
+/// # Safety
+/// As [`few`]; with `amx`, as [`tiles`].
+unsafe fn groups<Q: Quants, H: Heads>(job: &Job, zero: i32, amx: bool) {
+    // SAFETY: as the caller promises.
+    unsafe {
+        match job.tokens.len() {
+            AMX_MANY.. if amx => tiles::<Q, H>(job, zero),
+            MANY.. => many::<Q, H>(job),
+            _ => few::<Q, H>(job),
+        }
+    }
+}
+
+/// # Safety
+/// The machine has AVX-512 with VNNI, and, with `amx`, AMX, which the system let the process use; `job.out` is as [`Job`] says.
+pub(super) unsafe fn quantised(job: &Job, amx: bool) {
+    let Form::Quantised { quants, heads, zero } = job.weights.shape.form else { return };
     // SAFETY: as the caller promises.
     unsafe {
         match (quants, heads) {
-            (Numbers::Eight, _) => groups::<Eight, Scale<ZERO_128>>(job),
-            (Numbers::Four, Kind::Scale) => groups::<Four, Scale<ZERO_8>>(job),
-            (Numbers::Five, Kind::Scale) => groups::<Five, Scale<ZERO_16>>(job),
-            (Numbers::Four, Kind::Super) => groups::<Four, Super>(job),
-            (Numbers::Five, Kind::Super) => groups::<Five, Super>(job),
-            (Numbers::Four, _) => groups::<Four, Minimum>(job),
-            (Numbers::Five, _) => groups::<Five, Minimum>(job),
-            (Numbers::Six, _) => groups::<Six, Split>(job),
+            (Numbers::Eight, _) => groups::<Eight, Scale<ZERO_128>>(job, zero, amx),
+            (Numbers::Four, Kind::Scale) => groups::<Four, Scale<ZERO_8>>(job, zero, amx),
+            (Numbers::Five, Kind::Scale) => groups::<Five, Scale<ZERO_16>>(job, zero, amx),
+            (Numbers::Four, Kind::Super) => groups::<Four, Super>(job, zero, amx),
+            (Numbers::Five, Kind::Super) => groups::<Five, Super>(job, zero, amx),
+            (Numbers::Four, _) => groups::<Four, Minimum>(job, zero, amx),
+            (Numbers::Five, _) => groups::<Five, Minimum>(job, zero, amx),
+            (Numbers::Six, _) => groups::<Six, Split>(job, zero, amx),
         }
     }
 }

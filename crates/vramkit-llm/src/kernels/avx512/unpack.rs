@@ -287,3 +287,38 @@ impl Heads for Split {
         zeros()
     }
 }
+
+/// Heads of a panel; `H` says which there are.
+pub(super) struct Unpacked<H> {
+    heads: *const u8,
+    kind: std::marker::PhantomData<H>,
+}
+
+/// Bytes of a block's heads in a panel.
+const UNPACKED: usize = 3 * 64;
+
+impl<H: Heads> Heads for Unpacked<H> {
+    const MINIMUM: bool = H::MINIMUM;
+    const SPLIT: bool = H::SPLIT;
+    const BEGIN: [usize; 2] = H::BEGIN;
+    fn new(heads: *const u8) -> Self {
+        Self { heads: heads.wrapping_sub(UNPACKED), kind: std::marker::PhantomData }
+    }
+    #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512vnni")]
+    #[inline]
+    unsafe fn enter(&mut self, _: usize) {
+        self.heads = self.heads.wrapping_add(UNPACKED);
+    }
+    #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512vnni")]
+    #[inline]
+    unsafe fn scale(&self, half: usize) -> __m512 {
+        // SAFETY: a block's heads are here.
+        unsafe { _mm512_loadu_ps(self.heads.add(64 * half).cast()) }
+    }
+    #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512vnni")]
+    #[inline]
+    unsafe fn minimum(&self) -> __m512 {
+        // SAFETY: a block's heads are here.
+        unsafe { _mm512_loadu_ps(self.heads.add(128).cast()) }
+    }
+}
