@@ -1,6 +1,7 @@
 //! Which instructions the kernels use: the best that this machine has, or fewer when asked.
 //!
 //! Every level gives the same bits.
+#![allow(unsafe_code)]
 
 use std::sync::OnceLock;
 
@@ -74,9 +75,45 @@ fn detect() -> Level {
         && has!("avx512vnni"))
     {
         Level::Avx2
-    } else {
+    } else if !amx_is_granted() {
         Level::Avx512
+    } else {
+        Level::Amx
     }
+}
+
+/// Whether the machine has AMX for bytes, and the system lets this process use it: Linux wants to be asked, once for all
+/// threads (`Documentation/arch/x86/xstate.rst` of the kernel).
+#[cfg(all(target_arch = "x86_64", target_os = "linux"))]
+fn amx_is_granted() -> bool {
+    use std::arch::x86_64::{__cpuid, __cpuid_count};
+    const TILES_AND_BYTES: u32 = 3 << 24;
+    /// `arch_prctl`, its request for a permission, and the tiles' state.
+    const ARCH_PRCTL: u64 = 158;
+    const REQUEST: u64 = 0x1023;
+    const TILES: u64 = 18;
+    if __cpuid(0).eax < 7 || __cpuid_count(7, 0).edx & TILES_AND_BYTES != TILES_AND_BYTES {
+        return false;
+    }
+    let refused: i64;
+    // SAFETY: the call changes what the process may use and reads or writes no memory; it spoils rcx and r11.
+    unsafe {
+        std::arch::asm!(
+            "syscall",
+            inlateout("rax") ARCH_PRCTL => refused,
+            in("rdi") REQUEST,
+            in("rsi") TILES,
+            lateout("rcx") _,
+            lateout("r11") _,
+            options(nostack),
+        );
+    }
+    refused == 0
+}
+
+#[cfg(all(target_arch = "x86_64", not(target_os = "linux")))]
+fn amx_is_granted() -> bool {
+    false
 }
 
 #[cfg(not(target_arch = "x86_64"))]

@@ -126,7 +126,15 @@ unsafe fn compute(level: Level, job: &Job) {
     unsafe {
         match (level, job.weights.shape.form) {
             #[cfg(target_arch = "x86_64")]
-            (Level::Avx512, Form::Quantised { .. }) => super::avx512::quantised(job),
+            (Level::Avx512 | Level::Amx, Form::Quantised { .. }) => {
+                super::avx512::quantised(job, level == Level::Amx)
+            }
+            #[cfg(target_arch = "x86_64")]
+            (Level::Avx512 | Level::Amx, Form::Float(float)) => super::avx512::floats(job, float),
+            #[cfg(target_arch = "x86_64")]
+            (Level::Avx2, Form::Quantised { .. }) => super::avx2::quantised(job),
+            #[cfg(target_arch = "x86_64")]
+            (Level::Avx2, Form::Float(float)) => super::avx2::floats(job, float),
             (_, Form::Quantised { quants, heads, zero }) => super::plain::quantised(job, quants, heads, zero),
             (_, Form::Float(float)) => super::plain::floats(job, float),
         }
