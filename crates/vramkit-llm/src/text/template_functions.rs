@@ -3,7 +3,7 @@
 use std::fmt;
 
 use minijinja::value::{Kwargs, ValueKind};
-use minijinja::{Environment, Error, ErrorKind, Output, State, Value};
+use minijinja::{Environment, Error, ErrorKind, Value};
 
 use super::clock;
 use super::json;
@@ -37,7 +37,6 @@ impl Refusal {
 /// Gives an environment what templates expect.
 pub(super) fn add_to(environment: &mut Environment<'static>) {
     environment.set_unknown_method_callback(minijinja_contrib::pycompat::unknown_method_callback);
-    environment.set_formatter(write);
     environment.add_filter("tojson", to_json);
     // Python iterates over a text, and not over nothing.
     environment.add_test("iterable", is_sequence);
@@ -54,17 +53,6 @@ pub(super) fn add_to(environment: &mut Environment<'static>) {
 fn is_sequence(value: &Value) -> bool {
     use ValueKind::{Iterable, Map, Seq, String, Undefined};
     matches!(value.kind(), Iterable | Map | Seq | String | Undefined)
-}
-
-/// Writes a value as Python does.
-fn write(output: &mut Output<'_>, state: &mut State<'_, '_>, value: &Value) -> Result<(), Error> {
-    let word = match value.kind() {
-        ValueKind::None => "None",
-        ValueKind::Bool if value.is_true() => "True",
-        ValueKind::Bool => "False",
-        _ => return minijinja::escape_formatter(output, state, value),
-    };
-    output.write_str(word).map_err(Error::from)
 }
 
 /// Python's `json.dumps` with `ensure_ascii=False`, as `transformers` has it.

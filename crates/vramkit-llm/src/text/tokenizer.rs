@@ -70,8 +70,8 @@ impl Tokenizer {
     /// # Errors
     /// A kind of tokenizer, or a way to cut words, that is not covered here; arrays whose lengths disagree; a text that stands for two
     /// tokens; merges of what is no token; scores that are no numbers; bytes that cannot be written; BOS or EOS asked for and not named.
-    pub fn new(vocabulary: Vocabulary) -> Result<Self, TokenizerError> {
-        let mut tokens = Tokens::new(&vocabulary)?;
+    pub fn new(mut vocabulary: Vocabulary) -> Result<Self, TokenizerError> {
+        let mut tokens = Tokens::new(&mut vocabulary)?;
         let mut ids = vocabulary.ids;
         let check = |key, id: Option<u32>| match id.filter(|&id| id as usize >= tokens.len()) {
             Some(id) => Err(TokenizerError::OutOfRange { key, id: id.into(), tokens: tokens.len() }),
