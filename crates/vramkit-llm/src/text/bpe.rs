@@ -52,10 +52,8 @@ struct Symbol {
 impl Bpe {
     pub fn new(vocabulary: &Vocabulary, tokens: &Tokens) -> Result<Self, TokenizerError> {
         let name = vocabulary.pre.as_deref().ok_or(TokenizerError::Missing { key: PRE })?;
-        let rule = rules::named(name).ok_or_else(|| TokenizerError::UnknownPre {
-            name: name.to_owned(),
-            known: rules::names(),
-        })?;
+        let rule = rules::named(name)
+            .ok_or_else(|| TokenizerError::UnknownPre { name: name.to_owned(), known: rules::names() })?;
         let merges = vocabulary.merges.as_ref().ok_or(TokenizerError::Missing { key: MERGES })?;
         let bytes = byte_alphabet::CHARACTERS.map(|character| {
             let mut text = [0; 4];
@@ -129,7 +127,8 @@ impl Merges {
         // Most vocabularies list merged tokens in the order of their merges, so the next token is the likely one.
         let (mut next, mut joined) = (0, Vec::new());
         for (at, text) in texts.iter().enumerate() {
-            let wrong = |part: &str| TokenizerError::Merge { at, text: text.to_owned(), part: part.to_owned() };
+            let wrong =
+                |part: &str| TokenizerError::Merge { at, text: text.to_owned(), part: part.to_owned() };
             // A blank within is no part of either: GPT-2's alphabet has none.
             let (left, right) = text.split_once(' ').ok_or_else(|| wrong(text))?;
             joined.clear();
@@ -138,9 +137,7 @@ impl Merges {
             let token = |text: &str| tokens.find(text.as_bytes()).ok_or_else(|| wrong(text));
             let merged = match tokens.text(next).as_bytes() == joined {
                 true => next,
-                false => tokens
-                    .find(&joined)
-                    .ok_or_else(|| wrong(&String::from_utf8_lossy(&joined)))?,
+                false => tokens.find(&joined).ok_or_else(|| wrong(&String::from_utf8_lossy(&joined)))?,
             };
             next = merged + 1;
             let (left, right, rank) = (token(left)?, token(right)?, at as u32);

@@ -55,7 +55,8 @@ mod tests {
         assert_eq!(all.len(), 256);
         assert_eq!(CHARACTERS[usize::from(b' ')], 'Ġ');
         assert_eq!(CHARACTERS[usize::from(b'\n')], 'Ċ');
-        let strangers = (0..=0x10_ffff).filter_map(char::from_u32).filter(|character| !all.contains(character));
+        let strangers =
+            (0..=0x10_ffff).filter_map(char::from_u32).filter(|character| !all.contains(character));
         assert!(strangers.into_iter().all(|character| byte(character).is_none()));
     }
 }

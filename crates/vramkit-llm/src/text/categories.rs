@@ -56,8 +56,7 @@ fn wide(character: char) -> u8 {
         return SPACE;
     }
     static RANGES: LazyLock<Vec<(char, char, u8)>> = LazyLock::new(|| {
-        let kinds =
-            [("L", LETTER), ("M", MARK), ("N", NUMBER), ("P", PUNCTUATION), ("S", SYMBOL)];
+        let kinds = [("L", LETTER), ("M", MARK), ("N", NUMBER), ("P", PUNCTUATION), ("S", SYMBOL)];
         let mut all = Vec::new();
         for (letter, kind) in kinds {
             let class = format!(r"[\p{{{letter}}}&&\p{{age=15.1}}]");

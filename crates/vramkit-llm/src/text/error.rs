@@ -104,7 +104,9 @@ pub enum TokenizerError {
         text: String,
     },
     /// A text with this byte could not be written in tokens.
-    #[error("`tokenizer.ggml.tokens` has no token for the byte {byte:#04x}, so not every text can be written in it")]
+    #[error(
+        "`tokenizer.ggml.tokens` has no token for the byte {byte:#04x}, so not every text can be written in it"
+    )]
     NoByte {
         /// The byte.
         byte: u8,
@@ -124,7 +126,9 @@ pub enum TokenizerError {
 #[non_exhaustive]
 pub enum TemplateError {
     /// The file has none.
-    #[error("no `tokenizer.chat_template` in the file: give the model plain text, or the template that it was trained with")]
+    #[error(
+        "no `tokenizer.chat_template` in the file: give the model plain text, or the template that it was trained with"
+    )]
     Missing,
     /// The key holds something else than a text.
     #[error("`tokenizer.chat_template` is no text")]

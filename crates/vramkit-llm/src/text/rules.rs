@@ -23,8 +23,7 @@ pub(super) fn named(name: &str) -> Option<&'static Rule> {
 
 /// The names of all rules.
 pub(super) fn names() -> String {
-    let all: Vec<String> =
-        RULES.iter().flat_map(|rule| rule.names).map(|name| format!("`{name}`")).collect();
+    let all: Vec<String> = RULES.iter().flat_map(|rule| rule.names).map(|name| format!("`{name}`")).collect();
     all.join(", ")
 }
 
@@ -135,15 +134,27 @@ static RULES: &[Rule] = &[
     ),
     rule(
         &[
-            "gpt-2", "phi-2", "jina-es", "jina-de", "jina-v2-es", "jina-v2-de", "gigachat", "a.x-4.0",
-            "mellum", "modern-bert", "exaone4", "mpt", "olmo", "jais", "trillion", "granite-docling",
+            "gpt-2",
+            "phi-2",
+            "jina-es",
+            "jina-de",
+            "jina-v2-es",
+            "jina-v2-de",
+            "gigachat",
+            "a.x-4.0",
+            "mellum",
+            "modern-bert",
+            "exaone4",
+            "mpt",
+            "olmo",
+            "jais",
+            "trillion",
+            "granite-docling",
         ],
         &[GPT2],
     ),
     rule(
-        &[
-            "smollm", "starcoder", "refact", "command-r", "codeshell", "exaone", "minerva-7b", "mellum2",
-        ],
+        &["smollm", "starcoder", "refact", "command-r", "codeshell", "exaone", "minerva-7b", "mellum2"],
         &[numbers(1), GPT2],
     ),
     rule(
@@ -156,7 +167,14 @@ static RULES: &[Rule] = &[
     ),
     Rule {
         names: &[
-            "llama-bpe", "llama3", "llama-v3", "falcon3", "falcon-h1", "pixtral", "midm-2.0", "lfm2",
+            "llama-bpe",
+            "llama3",
+            "llama-v3",
+            "falcon3",
+            "falcon-h1",
+            "pixtral",
+            "midm-2.0",
+            "lfm2",
             "jina-v5-nano",
         ],
         steps: &[LLAMA3],
@@ -173,8 +191,18 @@ static RULES: &[Rule] = &[
     },
     rule(
         &[
-            "qwen2", "deepseek-r1-qwen", "kormo", "f2llmv2", "megrez", "stablelm2", "hunyuan", "solar-open",
-            "grok-2", "bailingmoe", "bailingmoe2", "llada-moe",
+            "qwen2",
+            "deepseek-r1-qwen",
+            "kormo",
+            "f2llmv2",
+            "megrez",
+            "stablelm2",
+            "hunyuan",
+            "solar-open",
+            "grok-2",
+            "bailingmoe",
+            "bailingmoe2",
+            "llada-moe",
         ],
         &[QWEN2],
     ),
@@ -199,9 +227,10 @@ static RULES: &[Rule] = &[
         &[
             ONE_LINE_END,
             runs(Lead::Space, is_cased),
-            runs(Lead::Space, |character| {
-                matches!(character, '!'..='/' | ':'..='~' | '！'..='／' | '：'..='～' | '‘'..='‟' | '\u{3001}' | '。')
-            }),
+            runs(
+                Lead::Space,
+                |character| matches!(character, '!'..='/' | ':'..='~' | '！'..='／' | '：'..='～' | '‘'..='‟' | '\u{3001}' | '。'),
+            ),
             Step::Trailing,
             ASIAN,
             numbers(usize::MAX),
@@ -221,3 +250,6 @@ static RULES: &[Rule] = &[
     rule(&["bloom", "poro-chat", "gpt3-finnish"], &[BLOOM]),
     rule(&["viking"], &[BLOOM, numbers(1)]),
 ];
+
+#[cfg(test)]
+mod tests;

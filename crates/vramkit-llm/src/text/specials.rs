@@ -51,7 +51,13 @@ impl Specials {
 }
 
 /// Where special tokens of a length stand, by their numbers and then their places.
-fn occurrences(tokens: &Tokens, text: &str, length: usize, first: &[bool; 256], parse: bool) -> Vec<(u32, usize)> {
+fn occurrences(
+    tokens: &Tokens,
+    text: &str,
+    length: usize,
+    first: &[bool; 256],
+    parse: bool,
+) -> Vec<(u32, usize)> {
     let mut found = Vec::new();
     for (at, window) in text.as_bytes().windows(length).enumerate() {
         if first[usize::from(window[0])] {

@@ -73,7 +73,8 @@ impl ChatTemplate {
             Some(_) => return Err(TemplateError::NotText),
             None => return Err(TemplateError::Missing),
         };
-        let text = |token: Option<u32>| token.and_then(|token| tokenizer.token_text(token)).unwrap_or_default();
+        let text =
+            |token: Option<u32>| token.and_then(|token| tokenizer.token_text(token)).unwrap_or_default();
         Self::new(source, text(tokenizer.bos()), text(tokenizer.eos()))
     }
 

@@ -221,7 +221,8 @@ impl Letters {
                 let is_meant = |character| is(character, kinds);
                 let lead = after(text, at)?;
                 let start = if is_line_end(lead) || is(lead, no_lead) { at } else { at + lead.len_utf8() };
-                some(text, start, is_meant).or_else(|| (start != at).then(|| some(text, at, is_meant)).flatten())
+                some(text, start, is_meant)
+                    .or_else(|| (start != at).then(|| some(text, at, is_meant)).flatten())
             }
             Self::Cased { contractions } => {
                 let lead = after(text, at)?;
