@@ -3,10 +3,13 @@
 use std::fmt;
 
 use minijinja::value::{Kwargs, ValueKind};
-use minijinja::{Environment, Error, ErrorKind, Value};
+use minijinja::{Environment, Error, ErrorKind, Output, State, Value};
 
 use super::clock;
 use super::json;
+
+/// Most values within a list that is written.
+const LARGEST_LIST: usize = 1 << 16;
 
 /// Why a template refuses messages, in its own words.
 #[derive(Debug)]
@@ -37,6 +40,7 @@ impl Refusal {
 /// Gives an environment what templates expect.
 pub(super) fn add_to(environment: &mut Environment<'static>) {
     environment.set_unknown_method_callback(minijinja_contrib::pycompat::unknown_method_callback);
+    environment.set_formatter(write);
     environment.add_filter("tojson", to_json);
     // Python iterates over a text, and not over nothing.
     environment.add_test("iterable", is_sequence);
@@ -53,6 +57,32 @@ pub(super) fn add_to(environment: &mut Environment<'static>) {
 fn is_sequence(value: &Value) -> bool {
     use ValueKind::{Iterable, Map, Seq, String, Undefined};
     matches!(value.kind(), Iterable | Map | Seq | String | Undefined)
+}
+
+/// Writes a value, unless it is a list that holds itself so often that the engine, which counts what it writes of a list when it has
+/// written it, would not end.
+fn write(output: &mut Output<'_>, state: &mut State<'_, '_>, value: &Value) -> Result<(), Error> {
+    if !is_small(value, &mut { LARGEST_LIST }) {
+        return Err(Error::from(ErrorKind::OutOfFuel));
+    }
+    minijinja::escape_formatter(output, state, value)
+}
+
+/// Whether a value holds no more values than `left`, each as often as it is held.
+fn is_small(value: &Value, left: &mut usize) -> bool {
+    if *left == 0 {
+        return false;
+    }
+    *left -= 1;
+    if !matches!(value.kind(), ValueKind::Seq | ValueKind::Map | ValueKind::Iterable) {
+        return true;
+    }
+    value.try_iter().is_ok_and(|mut values| {
+        values.all(|held| match value.kind() {
+            ValueKind::Map => value.get_item(&held).is_ok_and(|held| is_small(&held, left)),
+            _ => is_small(&held, left),
+        })
+    })
 }
 
 /// Python's `json.dumps` with `ensure_ascii=False`, as `transformers` has it.
