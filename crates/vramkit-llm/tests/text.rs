@@ -1,4 +1,5 @@
 //! Tokenizers and chat templates, from files.
+#![allow(clippy::unwrap_used)]
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
