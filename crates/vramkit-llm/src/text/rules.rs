@@ -250,3 +250,6 @@ static RULES: &[Rule] = &[
     rule(&["bloom", "poro-chat", "gpt3-finnish"], &[BLOOM]),
     rule(&["viking"], &[BLOOM, numbers(1)]),
 ];
+
+#[cfg(test)]
+mod tests;

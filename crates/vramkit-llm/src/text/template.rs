@@ -1,7 +1,8 @@
 //! A file's chat template: messages to the text that the model was trained on.
 //!
-//! In: messages. Out: text, the same as the template gives in `transformers`. Never: more work or memory than its fuel, whatever the
-//! template does; a file's template is a program by a stranger.
+//! In: messages. Out: text, the same as the template gives in `transformers`. Never: more work or memory than its fuel; a file's
+//! template is a program by a stranger. One way out is left, which only the engine can close: lists nested in themselves dozens of
+//! times and made to text within an expression, by `~` or `join`, are counted only when their text is there.
 
 use std::collections::BTreeMap;
 

@@ -8,6 +8,9 @@ use minijinja::{Environment, Error, ErrorKind, Output, State, Value};
 use super::clock;
 use super::json;
 
+/// Most values within a list that is written.
+const LARGEST_LIST: usize = 1 << 16;
+
 /// Why a template refuses messages, in its own words.
 #[derive(Debug)]
 pub(super) struct Refusal(String);
@@ -56,15 +59,30 @@ fn is_sequence(value: &Value) -> bool {
     matches!(value.kind(), Iterable | Map | Seq | String | Undefined)
 }
 
-/// Writes a value as Python does.
+/// Writes a value, unless it is a list that holds itself so often that the engine, which counts what it writes of a list when it has
+/// written it, would not end.
 fn write(output: &mut Output<'_>, state: &mut State<'_, '_>, value: &Value) -> Result<(), Error> {
-    let word = match value.kind() {
-        ValueKind::None => "None",
-        ValueKind::Bool if value.is_true() => "True",
-        ValueKind::Bool => "False",
-        _ => return minijinja::escape_formatter(output, state, value),
-    };
-    output.write_str(word).map_err(Error::from)
+    if !is_small(value, &mut { LARGEST_LIST }) {
+        return Err(Error::from(ErrorKind::OutOfFuel));
+    }
+    minijinja::escape_formatter(output, state, value)
+}
+
+/// Whether a value holds no more values than `left`, each as often as it is held.
+fn is_small(value: &Value, left: &mut usize) -> bool {
+    if *left == 0 {
+        return false;
+    }
+    *left -= 1;
+    if !matches!(value.kind(), ValueKind::Seq | ValueKind::Map | ValueKind::Iterable) {
+        return true;
+    }
+    value.try_iter().is_ok_and(|mut values| {
+        values.all(|held| match value.kind() {
+            ValueKind::Map => value.get_item(&held).is_ok_and(|held| is_small(&held, left)),
+            _ => is_small(&held, left),
+        })
+    })
 }
 
 /// Python's `json.dumps` with `ensure_ascii=False`, as `transformers` has it.

@@ -70,8 +70,8 @@ impl Tokenizer {
     /// # Errors
     /// A kind of tokenizer, or a way to cut words, that is not covered here; arrays whose lengths disagree; a text that stands for two
     /// tokens; merges of what is no token; scores that are no numbers; bytes that cannot be written; BOS or EOS asked for and not named.
-    pub fn new(vocabulary: Vocabulary) -> Result<Self, TokenizerError> {
-        let mut tokens = Tokens::new(&vocabulary)?;
+    pub fn new(mut vocabulary: Vocabulary) -> Result<Self, TokenizerError> {
+        let mut tokens = Tokens::new(&mut vocabulary)?;
         let mut ids = vocabulary.ids;
         let check = |key, id: Option<u32>| match id.filter(|&id| id as usize >= tokens.len()) {
             Some(id) => Err(TokenizerError::OutOfRange { key, id: id.into(), tokens: tokens.len() }),
@@ -138,7 +138,7 @@ impl Tokenizer {
     /// The tokens of a text without special tokens.
     fn encode_text(&self, mut text: &str, mut blank: bool, into: &mut Vec<u32>) {
         while !text.is_empty() {
-            let (part, rest) = text.split_at(text.floor_char_boundary(PART));
+            let (part, rest) = text.split_at(boundary(text, PART));
             match &self.scheme {
                 Scheme::Bpe(bpe) => bpe.encode(&self.tokens, part, into),
                 Scheme::Sentence(sentence) => {
@@ -236,6 +236,11 @@ impl Tokenizer {
     pub fn vocabulary_len(&self) -> usize {
         self.tokens.len()
     }
+}
+
+/// The last boundary of characters up to a byte.
+fn boundary(text: &str, most: usize) -> usize {
+    (0..=most.min(text.len())).rev().find(|&at| text.is_char_boundary(at)).unwrap_or(0)
 }
 
 /// The byte of a token's text: `<0x41>`.

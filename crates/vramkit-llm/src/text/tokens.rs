@@ -35,7 +35,8 @@ pub(super) struct Tokens {
 }
 
 impl Tokens {
-    pub fn new(vocabulary: &Vocabulary) -> Result<Self, TokenizerError> {
+    /// Takes the texts and types out of the vocabulary.
+    pub fn new(vocabulary: &mut Vocabulary) -> Result<Self, TokenizerError> {
         let count = vocabulary.tokens.len();
         if count == 0 {
             return Err(TokenizerError::Missing { key: TOKENS });
@@ -51,7 +52,7 @@ impl Tokens {
             }
         };
         let mut tokens = Self {
-            texts: named(&vocabulary.tokens),
+            texts: named(std::mem::take(&mut vocabulary.tokens)),
             kinds,
             by_text: HashTable::with_capacity(count),
             hasher: DefaultHashBuilder::default(),
@@ -131,9 +132,9 @@ fn kind(number: i32) -> u8 {
 }
 
 /// The texts, in which an empty one has the name that llama.cpp gives it, so that none is found everywhere.
-fn named(texts: &Texts) -> Texts {
+fn named(texts: Texts) -> Texts {
     if texts.iter().all(|text| !text.is_empty()) {
-        return texts.clone();
+        return texts;
     }
     let name = |(at, text)| match text {
         "" => Cow::Owned(format!("[EMPTY_{at}]")),
