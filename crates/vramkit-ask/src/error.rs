@@ -77,7 +77,7 @@ pub enum AskError {
     Fit(#[from] FitError),
     /// A model cannot be loaded by the engine.
     #[error(transparent)]
-    Load(#[from] LoadError),
+    Load(Box<LoadError>),
     /// The engine does not take a prompt, or does not go on with it.
     #[error(transparent)]
     Engine(Arc<AdapterError>),
@@ -105,6 +105,12 @@ pub enum AskError {
     /// A report lacks what its picture needs: a fault of this crate.
     #[error(transparent)]
     Draw(#[from] DocumentError),
+}
+
+impl From<LoadError> for AskError {
+    fn from(error: LoadError) -> Self {
+        Self::Load(Box::new(error))
+    }
 }
 
 impl From<AdapterError> for AskError {

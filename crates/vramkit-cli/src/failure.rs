@@ -56,7 +56,9 @@ impl Failure {
             failure if failure.is_broken_pipe() => ExitCode::SUCCESS,
             Self::Ask(AskError::DeviceUnavailable { .. }) => ExitCode::from(3),
             // It does not fit: an answer, and it is no.
-            Self::Ask(AskError::Load(LoadError::InsufficientVram { .. })) => ExitCode::from(1),
+            Self::Ask(AskError::Load(error)) if matches!(**error, LoadError::InsufficientVram { .. }) => {
+                ExitCode::from(1)
+            }
             Self::Ask(AskError::Engine(error)) if matches!(**error, AdapterError::OutOfCache { .. }) => {
                 ExitCode::from(1)
             }

@@ -10,6 +10,9 @@ const LLAMA_CPP: &[&str] = &["f32", "f16", "bf16", "q8_0", "q4_0", "q4_1", "iq4_
 /// The names of vLLM's `--kv-cache-dtype`, which holds for keys and values.
 const VLLM: &[&str] = &["auto", "float16", "bfloat16", "fp8", "fp8_e4m3", "fp8_e5m2"];
 
+/// The types of vramkit's engine.
+const VRAMKIT: &[&str] = &["f32", "f16", "q8_0"];
+
 /// A name that is no cache type of an engine's.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{runtime} has no cache type `{name}`; it has {known}")]
@@ -21,6 +24,13 @@ pub struct CacheTypeError {
     pub name: String,
     /// The names that it has, for a sentence.
     pub known: String,
+}
+
+impl CacheTypeError {
+    /// A name given for a graph, which has no cache.
+    pub fn of_graph(runtime: Runtime, name: &str) -> Self {
+        Self { runtime, name: name.to_owned(), known: "none for a graph".to_owned() }
+    }
 }
 
 impl FitOptions {
@@ -48,13 +58,11 @@ impl FitOptions {
         let known = match runtime {
             Runtime::LlamaCpp => LLAMA_CPP,
             Runtime::Vllm => VLLM,
-            // Graphs have no cache.
-            Runtime::Vramkit => &[],
+            Runtime::Vramkit => VRAMKIT,
         };
         let given = || [keys, values].into_iter().flatten();
         if let Some(name) = given().find(|name| !known.contains(name)) {
-            let known = if known.is_empty() { "none".to_owned() } else { known.join(", ") };
-            return Err(CacheTypeError { runtime, name: name.to_owned(), known });
+            return Err(CacheTypeError { runtime, name: name.to_owned(), known: known.join(", ") });
         }
         self.fp8_cache = given().any(|name| name.starts_with("fp8"));
         let kind = |name: Option<&str>| match name? {

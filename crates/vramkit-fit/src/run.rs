@@ -17,12 +17,12 @@ pub fn footprint(model: &ModelHeader, options: &FitOptions) -> Result<Footprint,
     match options.runtime {
         Runtime::LlamaCpp => llama_cpp::footprint(model, options),
         Runtime::Vllm => vllm::footprint(model, options).map(|answer| answer.footprint),
-        // What its own engine will take is not known before it is there; graphs are planned, not looked up here.
+        // vramkit's engine and its planner know themselves what they take: `vramkit-ask` asks them.
         Runtime::Vramkit => Err(FitError::WrongFormat {
             model: model.name.clone(),
             runtime: options.runtime.to_string(),
             format: named(model.format).to_owned(),
-            loads: "ONNX graphs".to_owned(),
+            loads: "models by its own engine, and ONNX graphs".to_owned(),
         }),
     }
 }

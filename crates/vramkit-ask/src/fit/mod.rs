@@ -3,6 +3,7 @@
 
 mod answer;
 mod ask;
+mod engine;
 mod memory;
 mod models;
 mod question;

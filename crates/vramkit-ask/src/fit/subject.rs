@@ -4,10 +4,13 @@ use std::path::Path;
 use std::time::Duration;
 
 use vramkit::ByteSize;
-use vramkit_fit::{Backend, Checked, FitError, FitOptions, Footprint, GpuLayers, Prepared, Runtime};
+use vramkit_fit::{
+    Backend, CacheTypeError, Checked, FitError, FitOptions, Footprint, GpuLayers, Prepared, Runtime,
+};
 use vramkit_models::ReadOptions;
 use vramkit_models::header::{Format, ModelHeader};
 
+use super::engine;
 use super::question::{FitMemory, FitQuestion};
 use super::report::{FitFigures, FitModelReport};
 use crate::device::DeviceChoice;
@@ -34,6 +37,8 @@ pub(crate) struct Subject {
 enum Kind {
     /// What an engine takes follows from headers.
     Header(Box<Prepared>),
+    /// What vramkit's own engine takes follows from a header, too.
+    Engine(Box<ModelHeader>),
     /// Planned: always the same.
     Graph(Box<Footprint>),
 }
@@ -77,8 +82,11 @@ impl Subject {
                 _ => header.shape.trained_context,
             },
             notes: header.notes.clone(),
+            kind: match options.runtime {
+                Runtime::Vramkit => Kind::Engine(Box::new(header)),
+                _ => Kind::Header(Box::new(Prepared::new(header))),
+            },
             options,
-            kind: Kind::Header(Box::new(Prepared::new(header))),
         }
     }
 
@@ -86,6 +94,10 @@ impl Subject {
     fn graph(path: &Path, question: &FitQuestion) -> Result<Self, AskError> {
         let name = path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
         let runtime = question.runtime.unwrap_or(Runtime::Vramkit);
+        if let Some(cache) = question.cache_type_k.as_ref().or(question.cache_type_v.as_ref()) {
+            let error = CacheTypeError::of_graph(runtime, cache);
+            return Err(QuestionError::CacheType { model: name, error }.into());
+        }
         let options = options(&name, question, runtime)?;
         if runtime != Runtime::Vramkit {
             let loads = if runtime == Runtime::LlamaCpp { "GGUF" } else { "models of Hugging Face" };
@@ -136,6 +148,10 @@ impl Subject {
                 let mut options = options.clone();
                 (options.runtime, options.backend) = (self.options.runtime, self.options.backend);
                 header.footprint(&options)
+            }
+            Kind::Engine(header) => {
+                let options = FitOptions { backend: self.options.backend, ..options.clone() };
+                engine::footprint(header, &options)
             }
             Kind::Graph(footprint) => Ok((**footprint).clone()),
         }

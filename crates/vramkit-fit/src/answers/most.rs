@@ -42,6 +42,10 @@ const LLAMA_CPP_TOKENS: u64 = 256;
 const VLLM_TOKENS: u64 = 16;
 /// llama.cpp keeps no more sequences (`LLAMA_MAX_SEQ`).
 const LLAMA_CPP_SEQUENCES: u64 = 256;
+/// So are those of vramkit's engine.
+const VRAMKIT_TOKENS: u64 = 16;
+/// As many as are looked for.
+const VRAMKIT_SEQUENCES: u64 = 256;
 /// vLLM's own default for large cards, and as many as are looked for.
 const VLLM_SEQUENCES: u64 = 1024;
 /// The longest context that is looked for where nothing says what the model was trained for.
@@ -57,6 +61,10 @@ pub(crate) struct Question<'a> {
 
 impl Question<'_> {
     /// Sequences of the processes, as their engines have them.
+    fn has_no_context(&self) -> bool {
+        self.footprints.iter().all(|footprint| footprint.context == 0)
+    }
+
     fn sequences_now(&self) -> u64 {
         self.footprints.iter().map(|footprint| footprint.sequences).max().unwrap_or(1).max(1)
     }
@@ -74,7 +82,9 @@ impl Question<'_> {
             Runtime::LlamaCpp if options.kv_unified => (1, LLAMA_CPP_TOKENS),
             Runtime::LlamaCpp => (self.sequences_now(), LLAMA_CPP_TOKENS),
             Runtime::Vllm => (1, VLLM_TOKENS),
-            Runtime::Vramkit => return None,
+            // A graph has no context.
+            Runtime::Vramkit if self.has_no_context() => return None,
+            Runtime::Vramkit => (1, VRAMKIT_TOKENS),
         };
         let trained = self.limits.trained_context;
         let last = trained.unwrap_or(LONGEST).max(1).saturating_mul(parts);
@@ -94,7 +104,8 @@ impl Question<'_> {
         let last = match self.options.runtime {
             Runtime::LlamaCpp => LLAMA_CPP_SEQUENCES,
             Runtime::Vllm => VLLM_SEQUENCES,
-            Runtime::Vramkit => return None,
+            Runtime::Vramkit if self.has_no_context() => return None,
+            Runtime::Vramkit => VRAMKIT_SEQUENCES,
         };
         let with = |n: u64| {
             let context = self.footprints.iter().map(|footprint| footprint.context).max();

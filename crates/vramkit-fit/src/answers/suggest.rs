@@ -92,7 +92,7 @@ pub(crate) fn suggestions(
     let mut candidates = match base.runtime {
         Runtime::LlamaCpp => llama_cpp(base, most.footprints),
         Runtime::Vllm => vllm(base, most),
-        Runtime::Vramkit => Vec::new(),
+        Runtime::Vramkit => vramkit(base, most.footprints),
     };
     if is_no {
         let cheap = together(asked, base, &candidates);
@@ -169,6 +169,35 @@ fn llama_cpp(base: &FitOptions, footprints: &[Footprint]) -> Vec<Candidate> {
     for (name, cost) in [("q8_0", Cost::Precision), ("q4_0", Cost::Quality)] {
         found.extend(smaller_cache(base, name, cost));
     }
+    found
+}
+
+/// What vramkit's engine can do with less; a graph can nothing.
+fn vramkit(base: &FitOptions, footprints: &[Footprint]) -> Vec<Candidate> {
+    if footprints.iter().all(|footprint| footprint.context == 0) {
+        return Vec::new();
+    }
+    let mut found = Vec::new();
+    let step = base.micro_batch.unwrap_or(512);
+    for smaller in [256, 128].into_iter().filter(|&smaller| smaller < step) {
+        let change = format!("steps of {smaller} tokens");
+        found.push(Candidate::new(
+            base,
+            Cost::Prompts,
+            change,
+            &flag(&format!("--ubatch {smaller}")),
+            |options| {
+                options.micro_batch = Some(smaller);
+            },
+        ));
+    }
+    let kind = TensorType::named("q8_0").filter(|_| base.cache_type_k.is_none_or(|now| now.name() != "q8_0"));
+    found.extend(kind.map(|kind| {
+        let flags = flag("--cache-type q8_0");
+        Candidate::new(base, Cost::Precision, "KV cache in q8_0", &flags, |options| {
+            (options.cache_type_k, options.cache_type_v) = (Some(kind), Some(kind));
+        })
+    }));
     found
 }
 
@@ -317,7 +346,11 @@ fn fewer_layers(base: &FitOptions, most: Option<Most>, question: &Question<'_>) 
 fn shorter(base: &FitOptions, most: Option<Most>) -> Option<Candidate> {
     let most = most.filter(|most| most.stopped_by == StoppedBy::Memory)?;
     let change = format!("context of {} tokens", grouped(most.value));
-    let option = if base.runtime == Runtime::Vllm { "--max-model-len" } else { "--ctx-size" };
+    let option = match base.runtime {
+        Runtime::Vllm => "--max-model-len",
+        Runtime::LlamaCpp => "--ctx-size",
+        Runtime::Vramkit => "--ctx",
+    };
     let flags = flag(&format!("{option} {}", most.value));
     let cost = if base.context.is_none() { Cost::Unasked } else { Cost::Context };
     Some(Candidate::new(base, cost, change, &flags, |options| options.context = Some(most.value)))

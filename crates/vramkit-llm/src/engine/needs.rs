@@ -19,6 +19,8 @@ use crate::model::tensors::Tensors;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Needs {
+    /// Most tokens of a sequence.
+    pub context: usize,
     /// Weights, as they are packed.
     pub weights: ByteSize,
     /// The arena that a step's activations share.
@@ -66,6 +68,7 @@ impl Needs {
         let of_one = of_one.fold(0, u64::saturating_add);
         let granted = |bytes: ByteSize| bytes.checked_align_up(Request::ALIGNMENT).unwrap_or(ByteSize::MAX);
         Ok(Self {
+            context,
             weights: granted(ByteSize::new(tensors.bytes as u64)),
             workspace: granted(plan.arena_size),
             kv: ByteSize::new(of_one.saturating_mul(config.sequences as u64)),

@@ -29,9 +29,9 @@ impl<'a> Arena<'a> {
     ///
     /// # Safety
     ///
-    /// For `'b` no other slice of this activation is there, nor one of an activation that does not live when this one does.
+    /// As long as it is there, no other slice of this activation is there, nor one of an activation that does not live when this one does.
     #[allow(clippy::mut_from_ref)] // that it is the caller's alone is the contract
-    pub unsafe fn bytes<'b>(&'b self, of: Activation) -> &'b mut [u8] {
+    pub unsafe fn bytes(&self, of: Activation) -> &mut [u8] {
         let place = self.buffers.place(of);
         assert!(place.end <= self.len, "a plan that was checked");
         // SAFETY: the place lies in the arena, which is this type's for `'a`. Those that live at the same time lie apart, and
@@ -45,7 +45,7 @@ impl<'a> Arena<'a> {
     ///
     /// As for [`bytes`](Self::bytes).
     #[allow(clippy::mut_from_ref)]
-    pub unsafe fn floats<'b>(&'b self, of: Activation, len: usize) -> &'b mut [f32] {
+    pub unsafe fn floats(&self, of: Activation, len: usize) -> &mut [f32] {
         // SAFETY: as in this function's contract.
         let bytes = unsafe { self.bytes(of) };
         let floats: &mut [f32] = bytemuck::cast_slice_mut(bytes);
@@ -72,13 +72,13 @@ impl<'a> Parts<'a> {
     ///
     /// # Safety
     ///
-    /// For `'b` no other slice overlaps them.
+    /// As long as it is there, no other slice overlaps them.
     ///
     /// # Panics
     ///
     /// When they are not in it.
     #[allow(clippy::mut_from_ref)]
-    pub unsafe fn part<'b>(&'b self, start: usize, len: usize) -> &'b mut [f32] {
+    pub unsafe fn part(&self, start: usize, len: usize) -> &mut [f32] {
         assert!(start <= self.len && len <= self.len - start, "a part lies in its slice");
         // SAFETY: it lies in the slice that was borrowed for `'a`, and is the caller's alone by this function's contract.
         unsafe { std::slice::from_raw_parts_mut(self.base.add(start), len) }
