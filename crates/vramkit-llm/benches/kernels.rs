@@ -1,5 +1,6 @@
 //! Speed of the kernels: `cargo bench -p vramkit-llm --bench kernels`, then words that a line must have, such as
-//! `-- q4_0 avx512 512`. Times are the best of several rounds over copies of the weights that no second-level cache holds.
+//! `-- q4_0 avx512 512`. Times are the best of many products, each with the next of so many copies of the weights that no
+//! second-level cache holds them: what another program delays is left out. The median tells how it was with that.
 //!
 //! The share of the peak is that of multiplications and additions: two vectors a cycle, of 64 products of bytes with
 //! AVX-512 VNNI, of 32 / 3 with AVX2 (which needs three instructions), of 16 or 8 products of floats.
@@ -28,6 +29,14 @@ fn main() -> std::io::Result<()> {
     writeln!(screen, "{cycles:.2} GHz")?;
     for threads in [1, 2] {
         let threads = Threads::new(threads);
+        if words.is_empty() {
+            let speed = quantising(&threads);
+            writeln!(
+                screen,
+                "activations quantised at {speed:.2} numbers a ns, threads {}",
+                threads.count()
+            )?;
+        }
         for name in TYPES {
             for (columns, rows) in SHAPES {
                 let kind = TensorType::named(name).expect("a type of ggml's");
@@ -45,15 +54,23 @@ fn main() -> std::io::Result<()> {
                         if slow || !wanted {
                             continue;
                         }
-                        let matrix = matrix.get_or_insert_with(|| Matrix::new(kind, rows, columns, &threads));
-                        let time = matrix.time(*level, tokens, &threads).as_secs_f64();
+                        if matrix.is_none() {
+                            let new = Matrix::new(kind, rows, columns, &threads);
+                            let speed = new.each as f64 / new.packing.as_secs_f64() / 1e9;
+                            writeln!(screen, "{name:5} {columns:4}→{rows:<5} packed at {speed:.1} GB/s")?;
+                            matrix = Some(new);
+                        }
+                        let Some(matrix) = &matrix else { continue };
+                        let (best, median) = matrix.time(*level, tokens, &threads);
+                        let time = best.as_secs_f64();
                         let rate = (rows * columns * tokens) as f64 / time / 1e9;
                         let peak = peak(kind, *level) * cycles * threads.count() as f64;
                         let read = matrix.each as f64 / time / 1e9;
                         writeln!(
                             screen,
-                            "{label}  {:9.1} µs {rate:7.1} GMAC/s {:3.0} % of peak {read:6.1} GB/s",
+                            "{label}  {:9.1} µs (median {:9.1}) {rate:7.1} GMAC/s {:3.0} % of peak {read:6.1} GB/s",
                             time * 1e6,
+                            median.as_secs_f64() * 1e6,
                             100.0 * rate / peak
                         )?;
                     }
@@ -62,6 +79,18 @@ fn main() -> std::io::Result<()> {
         }
     }
     Ok(())
+}
+
+/// Numbers of activations quantised in a nanosecond, of 512 tokens × 576.
+fn quantising(threads: &Threads) -> f64 {
+    let x: Vec<f32> = (0..512 * 576).map(|at| ((at * 37) % 101) as f32 - 50.0).collect();
+    let mut records = vec![0; activation_bytes(512, 576)];
+    let best = (0..50).map(|_| {
+        let begin = Instant::now();
+        black_box(quantise(&x, 512, 576, &mut records, threads));
+        begin.elapsed()
+    });
+    x.len() as f64 / best.min().unwrap_or(Duration::MAX).as_nanos() as f64
 }
 
 /// Products a cycle and thread.
@@ -78,24 +107,24 @@ fn peak(kind: TensorType, level: Level) -> f64 {
     }
 }
 
-/// Cycles of a nanosecond: additions that wait for each other take one each.
+/// Cycles of a nanosecond.
 fn cycles() -> f64 {
-    let rounds = 20_000_000_u64;
-    let best = (0..5).map(|_| {
+    let rounds = 100_000_u64;
+    let best = (0..1000).map(|_| {
         let begin = Instant::now();
         let mut sum = black_box(1_u64);
         for _ in 0..rounds {
-            sum = black_box_add(sum);
+            sum = turn(sum);
         }
         black_box(sum);
         begin.elapsed()
     });
-    // A rotation and an addition: two cycles.
     2.0 * rounds as f64 / best.min().unwrap_or(Duration::MAX).as_nanos() as f64
 }
 
+/// Two instructions that take a cycle each and wait for each other.
 #[inline(always)]
-fn black_box_add(sum: u64) -> u64 {
+fn turn(sum: u64) -> u64 {
     (sum ^ 0x5555).rotate_left(7)
 }
 
@@ -108,6 +137,8 @@ struct Matrix {
     start: usize,
     each: usize,
     copies: usize,
+    /// The time to pack one, the memory touched before.
+    packing: Duration,
 }
 
 impl Matrix {
@@ -119,19 +150,28 @@ impl Matrix {
             (state >> 33) as u8
         };
         // Bytes below 0x70 make no f16 or bf16 that is not finite, wherever the scales are.
-        let source: Vec<u8> = (0..rows * row_bytes).map(|_| random() % 0x70).collect();
+        let mut source: Vec<u8> = (0..rows * row_bytes).map(|_| random() % 0x70).collect();
+        if kind.block_elements() == 1 {
+            // Exponents of usual numbers: what is nearly 0 is multiplied slowly.
+            let each = kind.block_bytes() as usize;
+            source.iter_mut().skip(each - 1).step_by(each).for_each(|byte| *byte = 0x3c);
+        }
         let each = packed_bytes(kind, rows, columns).expect("a kernel");
         let copies = (COPIES / each).max(1);
-        let mut memory = vec![0; each * copies + 64];
+        // Ones, so that all of it is touched.
+        let mut memory = vec![1; each * copies + 64];
         let start = memory.as_ptr().align_offset(64);
+        let mut packing = Duration::MAX;
         for copy in memory[start..].chunks_exact_mut(each).take(copies) {
+            let begin = Instant::now();
             pack(kind, rows, columns, &source, copy, threads).expect("finite weights");
+            packing = packing.min(begin.elapsed());
         }
-        Self { kind, rows, columns, memory, start, each, copies }
+        Self { kind, rows, columns, memory, start, each, copies, packing }
     }
 
-    /// The time of one product.
-    fn time(&self, level: Level, tokens: usize, threads: &Threads) -> Duration {
+    /// The time of one product: the best, and the median.
+    fn time(&self, level: Level, tokens: usize, threads: &Threads) -> (Duration, Duration) {
         let x: Vec<f32> =
             (0..tokens * self.columns).map(|at| ((at * 37) % 101) as f32 / 50.0 - 1.0).collect();
         let mut records = vec![0; activation_bytes(tokens, self.columns) + 64];
@@ -139,24 +179,20 @@ impl Matrix {
         let records = &mut records[start..];
         let x = quantise(&x, tokens, self.columns, records, threads);
         let mut out = vec![0.0; tokens * self.rows];
-        let mut best = Duration::MAX;
+        let mut times = Vec::new();
         let begin = Instant::now();
-        let mut rounds = 0;
-        while rounds < 2 || begin.elapsed() < Duration::from_millis(60) {
-            let begin = Instant::now();
-            let copies = if tokens == 1 { self.copies } else { self.copies.min(4) };
-            for copy in self.memory[self.start..].chunks_exact(self.each).take(copies) {
-                let weights = Packed::new(self.kind, self.rows, self.columns, copy).expect("as packed");
-                multiply_with(
-                    level,
-                    threads,
-                    &x,
-                    &mut [Product { weights, out: &mut out, stride: self.rows }],
-                );
+        let copies = self.memory[self.start..].chunks_exact(self.each).take(self.copies).cycle();
+        for copy in copies {
+            let weights = Packed::new(self.kind, self.rows, self.columns, copy).expect("as packed");
+            let mut products = [Product { weights, out: &mut out, stride: self.rows }];
+            let one = Instant::now();
+            multiply_with(level, threads, &x, &mut products);
+            times.push(one.elapsed());
+            if times.len() >= 3 && begin.elapsed() > Duration::from_millis(60) {
+                break;
             }
-            best = best.min(begin.elapsed() / copies as u32);
-            rounds += 1;
         }
-        best
+        times.sort_unstable();
+        (times[0], times[times.len() / 2])
     }
 }

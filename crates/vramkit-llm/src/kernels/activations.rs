@@ -77,7 +77,7 @@ pub fn quantise<'a>(
 ) -> Activations<'a> {
     let row_bytes = columns.div_ceil(BLOCK) * RECORD;
     let records = &mut into[..activation_bytes(tokens, columns)];
-    let x = &x[..tokens.checked_mul(columns).unwrap_or(usize::MAX)];
+    let x = &x[..tokens.saturating_mul(columns)];
     if columns > 0 {
         let each = tokens.div_ceil(4 * threads.count()).max(MOST_SERIAL.div_ceil(columns));
         let base = Rows(records.as_mut_ptr());

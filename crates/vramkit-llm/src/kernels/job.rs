@@ -37,6 +37,7 @@ pub(super) const fn begin(zero: i32) -> [usize; 2] {
 }
 
 /// The next tile's tokens when `left` are left and a tile has at most `most`: as even as can be.
+#[cfg(target_arch = "x86_64")]
 pub(super) fn tile(left: usize, most: usize) -> usize {
     left.div_ceil(left.div_ceil(most))
 }

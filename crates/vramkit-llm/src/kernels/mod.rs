@@ -2,7 +2,7 @@
 //!
 //! In: weights as a GGUF file has them, activations in f32, memory that the caller grants. Out: products, the same to the
 //! bit at every level of instructions, for any number of tokens in a call and any number of threads. Never: memory of its
-//! own beyond some kilobytes of stack, a horizontal sum.
+//! own beyond a hundred kilobytes of stack and a list of the call's matrices, a horizontal sum.
 //!
 //! Weights are repacked at load in tiles of 8 rows × 4 columns, two tiles side by side: each 32-bit lane of a register
 //! belongs to one row, and the instruction that multiplies bytes and adds four products in a lane does just what is needed.

@@ -33,9 +33,9 @@ pub(super) unsafe fn quantised(job: &Job, quants: Quants, heads: Heads, zero: i3
                     };
                     let start = |half: usize| i32::from_le_bytes(word(begin[half]));
                     if heads == Heads::Split {
-                        for half in 0..2 {
+                        for (half, weight_scale) in scales.iter().enumerate() {
                             let dot = start(half) + dot(half);
-                            sum = (scales[half] * scale).mul_add(dot as f32, sum);
+                            sum = (weight_scale * scale).mul_add(dot as f32, sum);
                         }
                     } else {
                         let dot = start(0) + dot(0) + dot(1);

@@ -4,6 +4,8 @@
 //! bits are, by some chunks at a time; of numbers of 8 bits the magnitude is multiplied by the activation with its sign
 //! changed (128 · 127 · 2 = 32,512).
 #![allow(unsafe_code)]
+// Rows and tokens index several arrays at once.
+#![allow(clippy::needless_range_loop)]
 
 use std::arch::x86_64::*;
 

@@ -1,5 +1,7 @@
 //! Products of floating-point weights: 16 rows a register, one column after the other.
 #![allow(unsafe_code)]
+// Rows and tokens index several arrays at once.
+#![allow(clippy::needless_range_loop)]
 
 use std::arch::x86_64::*;
 

@@ -5,6 +5,7 @@
 #![allow(unsafe_code)]
 
 use std::arch::x86_64::*;
+use std::mem::MaybeUninit;
 
 mod floats;
 mod tiles;
@@ -19,10 +20,12 @@ use unpack::{Eight, Five, Four, Heads, Minimum, Quants, Scale, Six, Split, Super
 
 /// Blocks that are unpacked at a time.
 const PANEL: usize = 32;
+/// Groups that are unpacked at a time where AMX multiplies.
+const PANELS: usize = 4;
 /// Tokens from which on unpacking once for all is faster.
 const MANY: usize = 24;
 /// The same, where AMX multiplies.
-const AMX_MANY: usize = 16;
+const AMX_MANY: usize = 32;
 /// Most tokens of a tile whose weights are unpacked in registers.
 const FEW: usize = 8;
 
@@ -34,7 +37,7 @@ struct Panel {
 }
 
 impl Panel {
-    fn new() -> Self {
+    const fn new() -> Self {
         Self { numbers: [[0; 512]; PANEL], heads: [[[0.0; ROWS]; 3]; PANEL] }
     }
 }
@@ -138,7 +141,7 @@ unsafe fn sums<Q: Quants, H: Heads, const T: usize>(
 /// Unpacks `blocks` blocks, `zero` taken from their numbers; `heads` has entered the block before them.
 ///
 /// # Safety
-/// As [`sums`]; there are no more than [`PANEL`].
+/// As [`sums`]; there are no more than [`PANEL`]; `panel` is valid for writes.
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512vnni")]
 unsafe fn unpack<Q: Quants, H: Heads>(
     heads: &mut H,
@@ -146,13 +149,14 @@ unsafe fn unpack<Q: Quants, H: Heads>(
     numbers: *const u8,
     blocks: usize,
     zero: i8,
-    panel: &mut Panel,
+    panel: *mut Panel,
 ) {
-    for (at, (into, head)) in panel.numbers.iter_mut().zip(&mut panel.heads).take(blocks).enumerate() {
+    for at in 0..blocks {
         // SAFETY: as the caller promises; a chunk is 64 bytes, and 16 numbers are 64 bytes.
         unsafe {
             let block = numbers.add(at * Q::BYTES);
-            let into = into.as_mut_ptr();
+            let into: *mut u8 = (&raw mut (*panel).numbers[at]).cast();
+            let head: *mut f32 = (&raw mut (*panel).heads[at]).cast();
             let zero = _mm512_set1_epi8(zero);
             macro_rules! chunk {
                 ($($chunk:literal)*) => {$(
@@ -162,9 +166,9 @@ unsafe fn unpack<Q: Quants, H: Heads>(
             }
             chunk!(0 1 2 3 4 5 6 7);
             heads.enter(first + at);
-            _mm512_storeu_ps(head[0].as_mut_ptr(), heads.scale(0));
-            _mm512_storeu_ps(head[1].as_mut_ptr(), heads.scale(1));
-            _mm512_storeu_ps(head[2].as_mut_ptr(), heads.minimum());
+            _mm512_storeu_ps(head, heads.scale(0));
+            _mm512_storeu_ps(head.add(ROWS), heads.scale(1));
+            _mm512_storeu_ps(head.add(2 * ROWS), heads.minimum());
         }
     }
 }
@@ -233,7 +237,7 @@ unsafe fn many<Q: Quants, H: Heads>(job: &Job) {
             let blocks = PANEL.min(blocks - first);
             // SAFETY: as the caller promises; a group has that many blocks.
             unsafe {
-                unpack::<Q, H>(&mut unpacker, first, numbers.add(first * Q::BYTES), blocks, 0, &mut panel)
+                unpack::<Q, H>(&mut unpacker, first, numbers.add(first * Q::BYTES), blocks, 0, &raw mut panel)
             };
             let (heads, numbers) = (panel.heads.as_ptr().cast(), panel.numbers.as_ptr().cast());
             let mut token = job.tokens.start;
@@ -263,19 +267,25 @@ unsafe fn many<Q: Quants, H: Heads>(job: &Job) {
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512vnni")]
 unsafe fn tiles<Q: Quants, H: Heads>(job: &Job, zero: i32) {
     let blocks = job.weights.shape.blocks();
-    let mut panel = Panel::new();
-    let mut registers = tiles::Registers::new(H::SPLIT);
-    for group in job.groups.clone() {
-        let (heads, numbers, rows) = parts(job, group);
-        let mut unpacker = H::new(heads);
+    // Not cleared, which would take longer than a product of few groups. Each is written before it is read.
+    let mut panels = [const { MaybeUninit::<Panel>::uninit() }; PANELS];
+    let mut registers = tiles::Registers::new();
+    for start in job.groups.clone().step_by(PANELS) {
+        let groups = start..(start + PANELS).min(job.groups.end);
+        let mut unpackers: [H; PANELS] = std::array::from_fn(|at| {
+            // Beyond the last there is nothing to unpack.
+            H::new(parts(job, (start + at).min(groups.end - 1)).0)
+        });
         for first in (0..blocks).step_by(PANEL) {
             let blocks = PANEL.min(blocks - first);
-            // SAFETY: as the caller promises; a group has that many blocks. The zero of 128 is −128 in 8 bits.
-            unsafe {
-                let numbers = numbers.add(first * Q::BYTES);
-                unpack::<Q, H>(&mut unpacker, first, numbers, blocks, zero as i8, &mut panel);
+            for ((group, unpacker), panel) in groups.clone().zip(&mut unpackers).zip(&mut panels) {
+                let (_, numbers, _) = parts(job, group);
+                // SAFETY: as the caller promises; a group has that many blocks. The zero of 128 is −128 in 8 bits.
+                unsafe {
+                    let numbers = numbers.add(first * Q::BYTES);
+                    unpack::<Q, H>(unpacker, first, numbers, blocks, zero as i8, panel.as_mut_ptr());
+                }
             }
-            let (heads, numbers) = (panel.heads.as_ptr().cast(), panel.numbers.as_ptr().cast());
             let mut token = job.tokens.start;
             while token < job.tokens.end {
                 let (count, sums): (_, Tiles) = match job.tokens.end - token {
@@ -285,10 +295,17 @@ unsafe fn tiles<Q: Quants, H: Heads>(job: &Job, zero: i32) {
                     2.. => (2, tiles::sums::<Unpacked<H>, 2>),
                     _ => (1, tiles::sums::<Unpacked<H>, 1>),
                 };
-                // SAFETY: as the caller promises; the panel has these blocks.
-                unsafe {
-                    sums(&mut registers, heads, numbers, blocks, place(job, group, token, first, rows))
-                };
+                // The tokens' records stay next to the core while the groups pass.
+                for (group, panel) in groups.clone().zip(&panels) {
+                    let (.., rows) = parts(job, group);
+                    let panel = panel.as_ptr();
+                    // SAFETY: as the caller promises; the panel has these blocks.
+                    unsafe {
+                        let heads = (&raw const (*panel).heads).cast();
+                        let numbers = (&raw const (*panel).numbers).cast();
+                        sums(&mut registers, heads, numbers, blocks, place(job, group, token, first, rows));
+                    }
+                }
                 token += count;
             }
         }
@@ -306,7 +323,8 @@ unsafe fn groups<Q: Quants, H: Heads>(job: &Job, zero: i32, amx: bool) {
     // SAFETY: as the caller promises.
     unsafe {
         match job.tokens.len() {
-            AMX_MANY.. if amx => tiles::<Q, H>(job, zero),
+            // Half blocks leave half of a tile empty: that is no faster.
+            AMX_MANY.. if amx && !H::SPLIT => tiles::<Q, H>(job, zero),
             MANY.. => many::<Q, H>(job),
             _ => few::<Q, H>(job),
         }

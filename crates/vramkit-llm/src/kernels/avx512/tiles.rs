@@ -6,10 +6,11 @@
 
 use std::arch::asm;
 use std::arch::x86_64::*;
+use std::mem::MaybeUninit;
 
 use super::{Heads, Tile};
 use crate::kernels::activations::{RECORD, SCALE, SUM};
-use crate::kernels::form::ROWS;
+use crate::kernels::form::{BLOCK, ROWS};
 
 /// Most tokens of a tile.
 pub(super) const TOKENS: usize = 16;
@@ -30,14 +31,12 @@ struct Config {
 pub(super) struct Registers {
     /// Tokens of a tile, once there are.
     tokens: usize,
-    /// Columns that are multiplied at once: a block, or half of one.
-    columns: usize,
 }
 
 impl Registers {
-    /// Registers for products of blocks, or of half blocks.
-    pub(super) fn new(split: bool) -> Self {
-        Self { tokens: 0, columns: if split { 16 } else { 32 } }
+    /// Registers without shapes.
+    pub(super) fn new() -> Self {
+        Self { tokens: 0 }
     }
 
     /// Registers 0 and 1 for sums of that many tokens, 2 and 3 for their activations, 4 and 5 for weights.
@@ -51,9 +50,7 @@ impl Registers {
         self.tokens = tokens;
         let mut config =
             Config { palette: 1, start: 0, reserved: [0; 14], row_bytes: [0; 16], rows: [0; 16] };
-        for (first, rows, row_bytes) in
-            [(0, tokens, 64), (2, tokens, self.columns), (4, self.columns / 4, 64)]
-        {
+        for (first, rows, row_bytes) in [(0, tokens, 64), (2, tokens, BLOCK), (4, BLOCK / 4, 64)] {
             for register in [first, first + 1] {
                 config.rows[register] = rows as u8;
                 config.row_bytes[register] = row_bytes as u16;
@@ -83,7 +80,7 @@ impl Drop for Registers {
 #[repr(C, align(64))]
 struct Dots([[i32; ROWS]; TOKENS]);
 
-/// 16 rows × `T` tokens over some unpacked blocks of signed numbers.
+/// 16 rows × `T` tokens over some unpacked blocks of signed numbers, each block with one scale.
 ///
 /// # Safety
 /// The machine has AMX and the system let the process use it; `T` is no more than [`TOKENS`]; heads, numbers, records and
@@ -100,53 +97,46 @@ pub(super) unsafe fn sums<H: Heads, const T: usize>(
     unsafe {
         registers.shape(T);
         let mut heads = H::new(heads);
-        let mut buffers = [const { Dots([[0; ROWS]; TOKENS]) }; 2];
+        // Two, so that a block's products need not wait for the one before. Each is written before it is read.
+        let mut buffers = [const { MaybeUninit::<Dots>::uninit() }; 2];
         let mut sums = [_mm512_setzero_ps(); T];
         if !tile.begin {
             for (t, sum) in sums.iter_mut().enumerate() {
                 *sum = _mm512_maskz_loadu_ps(tile.rows, tile.out.add(t * tile.stride));
             }
         }
-        // Columns of an instruction, and how many make a block.
-        let (columns, parts) = if H::SPLIT { (16, 2) } else { (32, 1) };
         for at in 0..blocks {
             let record = tile.records.add(at * RECORD);
+            let dots: *mut i32 = buffers[at % 2].as_mut_ptr().cast();
+            macro_rules! product {
+                ($sums:literal, $x:literal, $weights:literal) => {
+                    asm!(
+                        concat!("tilezero ", $sums),
+                        concat!("tileloadd ", $x, ", [{x} + {row_bytes}*1]"),
+                        concat!("tileloadd ", $weights, ", [{weights} + {line}*1]"),
+                        concat!("tdpbssd ", $sums, ", ", $x, ", ", $weights),
+                        concat!("tilestored [{dots} + {line}*1], ", $sums),
+                        x = in(reg) record,
+                        row_bytes = in(reg) tile.row_bytes,
+                        weights = in(reg) numbers.add(at * 512),
+                        line = in(reg) 64_usize,
+                        dots = in(reg) dots,
+                        options(nostack, preserves_flags),
+                        out("tmm0") _, out("tmm1") _, out("tmm2") _, out("tmm3") _, out("tmm4") _, out("tmm5") _,
+                    )
+                };
+            }
+            if at % 2 == 0 {
+                product!("tmm0", "tmm2", "tmm4");
+            } else {
+                product!("tmm1", "tmm3", "tmm5");
+            }
             heads.enter(at);
-            for part in 0..parts {
-                let dots = &mut buffers[if parts == 2 { part } else { at % 2 }];
-                let x = record.add(part * columns);
-                let weights = numbers.add(at * 512 + part * columns * ROWS);
-                macro_rules! product {
-                    ($sums:literal, $x:literal, $weights:literal) => {
-                        asm!(
-                            concat!("tilezero ", $sums),
-                            concat!("tileloadd ", $x, ", [{x} + {row_bytes}*1]"),
-                            concat!("tileloadd ", $weights, ", [{weights} + {line}*1]"),
-                            concat!("tdpbssd ", $sums, ", ", $x, ", ", $weights),
-                            concat!("tilestored [{dots} + {line}*1], ", $sums),
-                            x = in(reg) x,
-                            row_bytes = in(reg) tile.row_bytes,
-                            weights = in(reg) weights,
-                            line = in(reg) 64_usize,
-                            dots = in(reg) dots.0.as_mut_ptr(),
-                            options(nostack, preserves_flags),
-                            out("tmm0") _, out("tmm1") _, out("tmm2") _, out("tmm3") _,
-                            out("tmm4") _, out("tmm5") _,
-                        )
-                    };
-                }
-                if (at + part) % 2 == 0 {
-                    product!("tmm0", "tmm2", "tmm4");
-                } else {
-                    product!("tmm1", "tmm3", "tmm5");
-                }
-                let scales = heads.scale(part);
-                for (t, sum) in sums.iter_mut().enumerate() {
-                    let x =
-                        _mm512_set1_ps(record.add(t * tile.row_bytes + SCALE).cast::<f32>().read_unaligned());
-                    let dot = _mm512_cvtepi32_ps(_mm512_load_si512(dots.0[t].as_ptr().cast()));
-                    *sum = _mm512_fmadd_ps(_mm512_mul_ps(scales, x), dot, *sum);
-                }
+            let scales = heads.scale(0);
+            for (t, sum) in sums.iter_mut().enumerate() {
+                let x = _mm512_set1_ps(record.add(t * tile.row_bytes + SCALE).cast::<f32>().read_unaligned());
+                let dot = _mm512_cvtepi32_ps(_mm512_load_si512(dots.add(t * ROWS).cast()));
+                *sum = _mm512_fmadd_ps(_mm512_mul_ps(scales, x), dot, *sum);
             }
             if H::MINIMUM {
                 let minimum = heads.minimum();
