@@ -150,7 +150,8 @@ impl Subject {
                 header.footprint(&options)
             }
             Kind::Engine(header) => {
-                let options = FitOptions { backend: self.options.backend, ..options.clone() };
+                let mut options = options.clone();
+                options.backend = self.options.backend;
                 engine::footprint(header, &options)
             }
             Kind::Graph(footprint) => Ok((**footprint).clone()),

@@ -33,13 +33,13 @@ pub struct GenerateOptions {
     #[arg(long, value_name = "N", default_value_t = 256)]
     pub max_output_tokens: usize,
     /// Divides logits before a token is drawn; 0 takes the most probable one
-    #[arg(long, value_name = "T", default_value_t = 0.0)]
+    #[arg(long, value_name = "T", default_value_t = 0.0, allow_negative_numbers = true)]
     pub temperature: f32,
     /// Draw from this many of the most probable tokens; 0 for all
     #[arg(long, value_name = "N", default_value_t = 0)]
     pub top_k: usize,
     /// Draw from the fewest most probable tokens that have this probability together
-    #[arg(long, value_name = "R", default_value_t = 1.0)]
+    #[arg(long, value_name = "R", default_value_t = 1.0, allow_negative_numbers = true)]
     pub top_p: f32,
     /// The same seed draws the same tokens
     #[arg(long, value_name = "N", default_value_t = 0)]
