@@ -14,6 +14,13 @@ const VLLM: &[&str] = &["auto", "float16", "bfloat16", "fp8", "fp8_e4m3", "fp8_e
 const VRAMKIT: &[&str] = &["f32", "f16", "q8_0"];
 
 /// A name that is no cache type of an engine's.
+///
+/// ```
+/// use vramkit_fit::{CacheTypeError, Runtime};
+///
+/// let error = CacheTypeError::of_graph(Runtime::Vramkit, "q8_0");
+/// assert_eq!(error.to_string(), "vramkit has no cache type `q8_0`; it has none for a graph");
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{runtime} has no cache type `{name}`; it has {known}")]
 #[non_exhaustive]

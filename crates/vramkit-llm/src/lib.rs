@@ -10,6 +10,18 @@
 //!                       ▼                                        ▼
 //!                     cache ────────────► pool ◄──── orchestrator: weights, arena by plan
 //! ```
+//!
+//! ```no_run
+//! use vramkit_llm::LlamaInferenceAdapter;
+//!
+//! let adapter = LlamaInferenceAdapter::from_model_ref("SmolLM2-135M-Instruct.Q4_1.gguf")?;
+//! adapter.load()?;
+//! adapter.prefill(&adapter.encode("The capital of France is")?)?;
+//! println!("{}", adapter.decode(&[adapter.decode_token()?])?);
+//! adapter.unload();
+//! assert_eq!(adapter.used(), vramkit::ByteSize::ZERO);
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
 
 mod adapter;
 pub mod attention;

@@ -4,9 +4,10 @@
 
 use std::ops::Range;
 
+use super::cache_kind::CacheKind;
 use super::convert::{ConvertKeys, ConvertValues, row_lanes};
 use super::error::AttentionError;
-use super::layout::{BLOCK, CacheKind};
+use super::layout::BLOCK;
 use super::level::{HalfLane, Job, LANES, Lane, Lanes};
 use super::query::Attend;
 use super::range::{CHUNK, Tile, union};

@@ -5,7 +5,8 @@
 
 use half::f16;
 
-use super::layout::{BLOCK, CacheKind, CacheLayout, GROUP};
+use super::cache_kind::{CacheKind, GROUP};
+use super::layout::{BLOCK, CacheLayout};
 use super::level::{HalfLane, Job, LANES, Lane, Lanes};
 
 /// The keys of a block.

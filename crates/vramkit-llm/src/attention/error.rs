@@ -1,6 +1,6 @@
 //! Why arithmetic was refused: sizes that do not agree, and shapes that are not supported.
 
-use super::layout::CacheKind;
+use super::cache_kind::CacheKind;
 
 /// Why a layout, a call or a rotation was refused. Nothing was computed, or what was computed is incomplete.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]

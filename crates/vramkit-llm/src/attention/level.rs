@@ -17,6 +17,16 @@ pub(super) type Lane = [f32; LANES];
 pub(super) type HalfLane = [u8; 2 * LANES];
 
 /// Vector instructions that this machine has. There is no way to make a level that it has not.
+///
+/// ```
+/// use vramkit_llm::attention::{Level, ops};
+///
+/// let (mut fast, mut plain) = (vec![1.0, 2.0, 3.0], vec![1.0, 2.0, 3.0]);
+/// ops::silu_mul(Level::best(), &mut fast, &[0.5; 3])?;
+/// ops::silu_mul(Level::available().last().expect("one is always there"), &mut plain, &[0.5; 3])?;
+/// assert_eq!(fast, plain);
+/// # Ok::<(), vramkit_llm::attention::AttentionError>(())
+/// ```
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub struct Level(Kind);
 

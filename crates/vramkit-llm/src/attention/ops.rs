@@ -1,6 +1,15 @@
 //! What is done element by element, and norms.
 //!
 //! In: slices of one length. Out: a slice of the same. Never: a sum whose order depends on anything but the length.
+//!
+//! ```
+//! use vramkit_llm::attention::{Level, ops};
+//!
+//! let mut out = [0.0; 4];
+//! ops::rms_norm(Level::best(), &[2.0; 4], &[0.5; 4], 0.0, &mut out)?;
+//! assert_eq!(out, [0.5; 4]);
+//! # Ok::<(), vramkit_llm::attention::AttentionError>(())
+//! ```
 
 use super::error::AttentionError;
 use super::level::{Job, LANES, Lanes, Level};

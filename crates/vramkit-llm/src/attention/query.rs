@@ -16,7 +16,7 @@ pub trait Blocks {
 }
 
 /// Whole blocks, [`CacheLayout::block_bytes`] each.
-impl Blocks for [&[u8]] {
+impl Blocks for &[&[u8]] {
     fn bytes(&self, block: usize, at: Range<usize>) -> Option<&[u8]> {
         self.get(block)?.get(at)
     }

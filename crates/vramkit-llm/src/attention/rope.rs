@@ -42,6 +42,18 @@ pub enum RopeScaling {
 }
 
 /// A model's rotation: a frequency for every pair.
+///
+/// ```
+/// use vramkit_llm::attention::{Level, Rope, RopeScaling, RopeStyle};
+///
+/// let rope = Rope::new(RopeStyle::Halves, 2, 10_000.0, RopeScaling::None, None, 1.0)?;
+/// let mut angles = [0.0; 2];
+/// rope.angles(1, &mut angles)?;
+/// let mut head = [1.0, 0.0];
+/// rope.apply(Level::best(), &angles, &mut head, 2)?;
+/// assert_eq!(head, [1f32.cos(), 1f32.sin()]);
+/// # Ok::<(), vramkit_llm::attention::AttentionError>(())
+/// ```
 #[derive(Clone, Debug, PartialEq)]
 pub struct Rope {
     style: RopeStyle,

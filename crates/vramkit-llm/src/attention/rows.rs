@@ -13,6 +13,17 @@ use super::error::AttentionError;
 /// `rows` rows of `width` floats, each `stride` floats behind the one before, written by nobody else.
 ///
 /// Heads lie side by side in a token's row, so one head's results are no slice; two heads' results are two `RowsMut`.
+///
+/// ```
+/// use vramkit_llm::attention::RowsMut;
+///
+/// let mut data = [0.0; 6];
+/// let (mut left, mut right) = RowsMut::new(&mut data, 2, 3, 3)?.split_columns(1).expect("three columns");
+/// left.row(0).expect("a row").fill(1.0);
+/// right.row(1).expect("a row").fill(2.0);
+/// assert_eq!(data, [1.0, 0.0, 0.0, 0.0, 2.0, 2.0]);
+/// # Ok::<(), vramkit_llm::attention::AttentionError>(())
+/// ```
 #[derive(Debug)]
 pub struct RowsMut<'a> {
     start: NonNull<f32>,

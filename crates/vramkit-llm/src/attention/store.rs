@@ -5,8 +5,9 @@
 
 use half::f16;
 
+use super::cache_kind::{CacheKind, GROUP};
 use super::error::AttentionError;
-use super::layout::{BLOCK, CacheKind, CacheLayout, GROUP};
+use super::layout::{BLOCK, CacheLayout};
 use super::level::{Job, LANES, Lane, Lanes, Level};
 use super::math::{MAGIC, larger, largest, sum};
 

@@ -10,12 +10,22 @@ use vramkit::units::Step;
 use vramkit_models::gguf::{GgufFile, GgufHeader};
 use vramkit_models::shape::ModelShape;
 
-use super::{Engine, EngineConfig, attention_memory, groups, shape};
+use super::config::EngineConfig;
+use super::shapes::{attention_memory, groups, shape};
 use crate::error::LoadError;
 use crate::model::hyper::Hyper;
 use crate::model::tensors::Tensors;
 
 /// What a model takes of a pool.
+///
+/// ```no_run
+/// use vramkit_llm::{Engine, EngineConfig};
+///
+/// let config = EngineConfig { context: Some(4096), sequences: 8, ..EngineConfig::default() };
+/// let needs = Engine::needs("model.gguf".as_ref(), &config)?;
+/// println!("{} in all, {} for each token", needs.total(), needs.kv_per_token);
+/// # Ok::<(), vramkit_llm::LoadError>(())
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Needs {
@@ -41,7 +51,7 @@ impl Needs {
     /// Of a model by its header.
     ///
     /// # Errors
-    /// As [`Engine::load`], as far as a header shows it.
+    /// As [`Engine::load`](super::Engine::load), as far as a header shows it.
     pub fn of(
         header: &GgufHeader,
         model_shape: &ModelShape,
@@ -75,15 +85,13 @@ impl Needs {
             kv_per_token: groups.iter().map(|group| group.layout.bytes_per_token()).sum(),
         })
     }
-}
 
-impl Engine {
-    /// What loading a model so would take, and its sequences at most.
+    /// Of a model by its file.
     ///
     /// # Errors
-    /// As [`load`](Self::load), as far as a header shows it.
-    pub fn needs(path: &Path, config: &EngineConfig) -> Result<Needs, LoadError> {
+    /// As [`of`](Self::of), and whatever is wrong with the file.
+    pub fn read(path: &Path, config: &EngineConfig) -> Result<Self, LoadError> {
         let file = GgufFile::open(path)?;
-        Needs::of(file.header(), &file.shape()?, &path.display().to_string(), config)
+        Self::of(file.header(), &file.shape()?, &path.display().to_string(), config)
     }
 }

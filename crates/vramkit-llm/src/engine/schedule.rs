@@ -9,8 +9,8 @@ use std::sync::Arc;
 use vramkit::ByteSize;
 use vramkit::pool::DeviceMemoryPool;
 
-use super::StepEvent;
 use super::config::{Admission, EngineConfig};
+use super::event::StepEvent;
 use super::sampling;
 use super::sequence::{Finish, Sequence, SequenceId};
 use crate::cache::{BlockError, KvCache};

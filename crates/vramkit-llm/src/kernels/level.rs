@@ -6,6 +6,13 @@
 use std::sync::OnceLock;
 
 /// A set of instructions that kernels are written for, in rising order.
+///
+/// ```
+/// use vramkit_llm::kernels::Level;
+///
+/// let level = Level::chosen();
+/// assert_eq!(level.here(), level); // what is chosen, this machine has
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[non_exhaustive]
 pub enum Level {

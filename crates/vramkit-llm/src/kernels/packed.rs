@@ -8,6 +8,24 @@ use super::form::{ALIGN, BLOCK, Float, Form, ROWS, Shape};
 use super::unpack::{head, numbers};
 
 /// Packed weights of a matrix, in memory that the caller grants.
+///
+/// ```
+/// use vramkit_llm::kernels::{Packed, Threads, pack, packed_bytes};
+/// use vramkit_models::gguf::TensorType;
+///
+/// // One block of q8_0: a scale of 1 in 16 bits, then 32 numbers.
+/// let file = [&[0x00, 0x3c][..], &[5; 32]].concat();
+/// let bytes = packed_bytes(TensorType::named("q8_0").expect("known"), 1, 32)?;
+/// let mut memory = vec![0; bytes + 64];
+/// let start = memory.as_ptr().align_offset(64);
+/// let memory = &mut memory[start..start + bytes];
+/// let kind = TensorType::named("q8_0").expect("known");
+/// pack(kind, 1, 32, &file, memory, &Threads::new(1))?;
+/// let mut row = [0.0; 32];
+/// Packed::new(kind, 1, 32, memory)?.row(0, &mut row);
+/// assert_eq!(row, [5.0; 32]);
+/// # Ok::<(), vramkit_llm::kernels::PackError>(())
+/// ```
 #[derive(Clone, Copy, Debug)]
 pub struct Packed<'a> {
     pub(super) shape: Shape,

@@ -4,6 +4,20 @@ use super::tokenizer::{Special, Tokenizer};
 
 /// Writes tokens as text, one by one. A character whose bytes are spread over tokens is written when it is whole; bytes that can be no
 /// part of one are `�`. All that is written together is the text of all the bytes together.
+///
+/// ```no_run
+/// use vramkit_llm::text::{Decoder, Special, Tokenizer};
+/// use vramkit_models::gguf::GgufFile;
+///
+/// let tokenizer = Tokenizer::from_gguf(&GgufFile::open("model.gguf".as_ref())?)?;
+/// let mut decoder = Decoder::new(Special::Plain);
+/// let mut text = String::new();
+/// for token in tokenizer.encode("naïve", Special::Plain, false) {
+///     text += &decoder.push(&tokenizer, token);
+/// }
+/// assert_eq!(text + &decoder.finish(), "naïve");
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone, Debug)]
 pub struct Decoder {
     special: Special,

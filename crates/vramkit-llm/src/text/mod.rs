@@ -14,6 +14,18 @@
 //! Why not the crate `tokenizers`: the measure is that a file gives the tokens that llama.cpp gives it, and llama.cpp's rules (which
 //! special tokens are found when, how text is cut) are not those of a `tokenizer.json`, which a GGUF file does not have; its maps of a
 //! vocabulary take longer to build than a first token may; and its expressions go back and try again, on whatever text comes.
+//!
+//! ```no_run
+//! use vramkit_llm::text::{ChatTemplate, Message, Special, Tokenizer};
+//! use vramkit_models::gguf::GgufFile;
+//!
+//! let file = GgufFile::open("SmolLM2-135M-Instruct.Q4_1.gguf".as_ref())?;
+//! let tokenizer = Tokenizer::from_gguf(&file)?;
+//! let said = ChatTemplate::from_gguf(&file, &tokenizer)?.render(&[Message::new("user", "Hello")], true)?;
+//! let tokens = tokenizer.encode(&said, Special::Parse, false);
+//! println!("{} tokens", tokens.len());
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
 
 mod bpe;
 mod byte_alphabet;

@@ -22,6 +22,13 @@ const LONGEST: usize = 1 << 20;
 const FUEL: u64 = 1 << 20;
 
 /// Something that was said.
+///
+/// ```
+/// use vramkit_llm::text::Message;
+///
+/// let asked = Message::new("user", "What is the capital of France?");
+/// assert_eq!(asked.role, "user");
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Message {
     /// By whom: `system`, `user`, `assistant`, or what else the template knows.

@@ -6,7 +6,6 @@ use vramkit_models::gguf::GgufFile;
 
 use super::bpe::Bpe;
 use super::byte_alphabet;
-use super::decoder::Decoder;
 use super::error::TokenizerError;
 use super::meanings;
 use super::sentence::{BLANK, Sentence};
@@ -153,9 +152,9 @@ impl Tokenizer {
     /// The text of tokens, without special ones. What is no UTF-8 is `�`, and so is a token that is not in the vocabulary. The blank that
     /// was put before the text is taken away again.
     pub fn decode(&self, tokens: &[u32]) -> String {
-        let mut decoder = Decoder::new(Special::Plain);
-        let mut text: String = tokens.iter().map(|&token| decoder.push(self, token)).collect();
-        text.push_str(&decoder.finish());
+        let mut bytes = Vec::new();
+        tokens.iter().for_each(|&token| self.bytes(token, Special::Plain, &mut bytes));
+        let mut text = String::from_utf8_lossy(&bytes).into_owned();
         if self.adds_blank && text.starts_with(' ') {
             text.remove(0);
         }

@@ -7,6 +7,16 @@ use vramkit_models::gguf::{GgufFile, GgufValue, Texts};
 use super::error::TokenizerError;
 
 /// A file's tokenizer, from its keys `tokenizer.ggml.…`.
+///
+/// ```no_run
+/// use vramkit_llm::text::{Tokenizer, Vocabulary};
+/// use vramkit_models::gguf::GgufFile;
+///
+/// let vocabulary = Vocabulary::from_gguf(&GgufFile::open("model.gguf".as_ref())?)?;
+/// println!("{} with {} tokens", vocabulary.model, vocabulary.tokens.len());
+/// let tokenizer = Tokenizer::new(vocabulary)?;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone, Debug, Default)]
 pub struct Vocabulary {
     /// `model`: the kind of tokenizer.

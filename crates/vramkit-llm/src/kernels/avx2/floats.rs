@@ -5,8 +5,8 @@
 
 use std::arch::x86_64::*;
 
+use super::lanes::{LANES, mask};
 use super::unpack::halves;
-use super::{LANES, mask};
 use crate::kernels::form::{Float, PART, ROWS};
 use crate::kernels::job::{Job, tile};
 

@@ -10,6 +10,7 @@
 use std::arch::x86_64::*;
 
 mod floats;
+mod lanes;
 mod unpack;
 
 pub(super) use floats::floats;
@@ -17,6 +18,7 @@ pub(super) use floats::floats;
 use super::activations::{RECORD, SCALE, SUM, ZERO_8, ZERO_16, ZERO_128};
 use super::form::{Form, Heads as Kind, Quants as Numbers, ROWS};
 use super::job::{Job, tile};
+use lanes::{LANES, mask};
 use unpack::{Eight, Five, Flat, Four, Heads, Minimum, Quants, Scale, Six, Split, Super, Unpacked};
 
 /// Blocks that are unpacked at a time.
@@ -25,8 +27,6 @@ const PANEL: usize = 32;
 const MANY: usize = 12;
 /// Most tokens of a tile.
 const TILE: usize = 4;
-/// Rows of a register.
-const LANES: usize = 8;
 
 /// A panel's weights, unpacked.
 #[repr(C, align(64))]
@@ -56,14 +56,6 @@ struct Tile {
     rows: usize,
     /// Whether to begin at 0, or go on.
     begin: bool,
-}
-
-/// All ones for the lanes of the 8 rows of which `rows` are there.
-#[target_feature(enable = "avx2,fma,f16c")]
-#[inline]
-fn mask(rows: usize) -> __m256i {
-    let lanes = _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7);
-    _mm256_cmpgt_epi32(_mm256_set1_epi32(rows.min(LANES) as i32), lanes)
 }
 
 /// `R` tiles of 8 rows, from the `first` of a group on, × `T` tokens over some blocks.

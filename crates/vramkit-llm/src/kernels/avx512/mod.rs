@@ -8,6 +8,7 @@ use std::arch::x86_64::*;
 use std::mem::MaybeUninit;
 
 mod floats;
+mod tile;
 mod tiles;
 mod unpack;
 
@@ -16,6 +17,7 @@ pub(super) use floats::floats;
 use super::activations::{RECORD, SCALE, SUM, ZERO_8, ZERO_16, ZERO_128};
 use super::form::{Form, Heads as Kind, Quants as Numbers, ROWS};
 use super::job::{Job, tile};
+use tile::Tile;
 use unpack::{Eight, Five, Four, Heads, Minimum, Quants, Scale, Six, Split, Super, Unpacked};
 
 /// Blocks that are unpacked at a time.
@@ -40,23 +42,6 @@ impl Panel {
     const fn new() -> Self {
         Self { numbers: [[0; 512]; PANEL], heads: [[[0.0; ROWS]; 3]; PANEL] }
     }
-}
-
-/// Where a tile reads activations and writes sums.
-#[derive(Clone, Copy)]
-struct Tile {
-    /// The first token's first record.
-    records: *const u8,
-    /// Bytes from one token to the next.
-    row_bytes: usize,
-    /// The first token's 16 sums.
-    out: *mut f32,
-    /// Numbers from one token to the next.
-    stride: usize,
-    /// The rows that there are.
-    rows: __mmask16,
-    /// Whether to begin at 0, or go on.
-    begin: bool,
 }
 
 /// 16 rows × `T` tokens over some blocks.

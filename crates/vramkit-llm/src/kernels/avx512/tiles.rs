@@ -8,7 +8,8 @@ use std::arch::asm;
 use std::arch::x86_64::*;
 use std::mem::MaybeUninit;
 
-use super::{Heads, Tile};
+use super::tile::Tile;
+use super::unpack::Heads;
 use crate::kernels::activations::{RECORD, SCALE, SUM};
 use crate::kernels::form::{BLOCK, ROWS};
 
