@@ -131,7 +131,9 @@ impl LlamaInferenceAdapter {
             Some(limit) => limit,
             None => Engine::needs(&self.path, &self.config)?.total(),
         };
-        let device = Arc::new(HostDevice::new(limit));
+        // The pool keeps to the limit; the device counts in granules.
+        let granules = limit.checked_align_up(HostDevice::GRANULARITY.bytes()).unwrap_or(limit);
+        let device = Arc::new(HostDevice::new(granules));
         let pool = Arc::new(DeviceMemoryPool::new(device, limit)?);
         let orchestrator = Arc::new(MemoryOrchestrator::new(pool.clone()));
         state.engine = Some(Engine::load(&orchestrator, &self.name, &self.path, self.config.clone())?);

@@ -52,6 +52,12 @@ pub enum LoadError {
     /// The engine cannot be set up so.
     #[error("{0}")]
     Config(String),
+    /// The name is another model's.
+    #[error("a model `{model}` is there already: take another name for this one, or unload that one first")]
+    NameTaken {
+        /// The name.
+        model: String,
+    },
     /// The pool has too little left. Nothing was committed.
     #[error(
         "model `{model}` needs {required}, {available} available on {device}: raise the limit, release or evict another model, \
@@ -126,6 +132,14 @@ pub enum AdapterError {
         needed: ByteSize,
         /// What the sequence could hold.
         available: ByteSize,
+    },
+    /// What was computed for a sequence's next token is no number: weights or keys too large for the arithmetic.
+    #[error(
+        "the sequence has no token number {place}: what was computed for it is infinite or no number, so the weights are damaged"
+    )]
+    NotFinite {
+        /// Which of the sequence's tokens it was to be, from 0.
+        place: usize,
     },
     /// There is no chat template to put messages into.
     #[error(transparent)]

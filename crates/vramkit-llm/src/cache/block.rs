@@ -5,16 +5,37 @@
 #![allow(unsafe_code)]
 
 use std::ptr::NonNull;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 use vramkit::pool::{Allocation, PoolError, ViewError};
+
+/// Bytes that the pool has granted for a cache's blocks: now, and at most so far. The pool's ledger says the same of now, and
+/// nothing of those that hold nothing any more.
+#[derive(Debug, Default)]
+pub(crate) struct Granted {
+    now: AtomicU64,
+    most: AtomicU64,
+}
+
+impl Granted {
+    pub fn now(&self) -> u64 {
+        self.now.load(Relaxed)
+    }
+
+    pub fn most(&self) -> u64 {
+        self.most.load(Relaxed)
+    }
+}
 
 /// Memory of one block.
 #[derive(Debug)]
 pub(crate) struct Block {
     base: NonNull<u8>,
     bytes: usize,
+    granted: Arc<Granted>,
     /// Gives the memory back.
-    _memory: Allocation,
+    memory: Allocation,
 }
 
 // SAFETY: a block is memory and its address; who reads and who writes when is the contract of `bytes` and `bytes_mut`, which
@@ -33,10 +54,14 @@ pub(crate) enum BlockError {
 }
 
 impl Block {
-    pub fn new(mut memory: Allocation) -> Result<Self, BlockError> {
+    /// Of this memory, which counts in `granted` until the block goes.
+    pub fn new(mut memory: Allocation, granted: &Arc<Granted>) -> Result<Self, BlockError> {
         let bytes = memory.view_mut::<u8>()?;
         let (base, bytes) = (NonNull::from(&mut bytes[0]), bytes.len());
-        Ok(Self { base, bytes, _memory: memory })
+        let size = memory.granted().bytes();
+        let now = granted.now.fetch_add(size, Relaxed) + size;
+        granted.most.fetch_max(now, Relaxed);
+        Ok(Self { base, bytes, granted: granted.clone(), memory })
     }
 
     /// Some of its bytes.
@@ -70,5 +95,11 @@ impl Block {
         // SAFETY: as in `bytes`, and they are the caller's alone. The pointer was made from a slice that may be written, and
         // no other slice of the allocation is ever made.
         unsafe { std::slice::from_raw_parts_mut(self.base.as_ptr().add(offset), len) }
+    }
+}
+
+impl Drop for Block {
+    fn drop(&mut self) {
+        self.granted.now.fetch_sub(self.memory.granted().bytes(), Relaxed);
     }
 }

@@ -8,11 +8,13 @@
 mod block;
 mod prefixes;
 
+use std::ops::Range;
 use std::sync::Arc;
 
 use vramkit::ByteSize;
-use vramkit::pool::{DeviceMemoryPool, Holder, OwnerId, PoolError, Purpose, Request, TagId};
+use vramkit::pool::{DeviceMemoryPool, OwnerId, PoolError, Purpose, Request, TagId};
 
+use block::Granted;
 pub(crate) use block::{Block, BlockError};
 use prefixes::{Node, Prefixes};
 
@@ -32,13 +34,52 @@ impl Group {
         self.layout.block_bytes().bytes().next_multiple_of(Request::ALIGNMENT)
     }
 
-    /// The most blocks that a sequence of so many tokens holds at once, when up to `step` tokens are computed in one step.
-    pub fn most_blocks(&self, tokens: usize, step: usize) -> usize {
-        let all = tokens.div_ceil(BLOCK);
-        match self.window {
-            // The window behind the first of a step's tokens, cut at blocks on both sides.
-            Some(window) => all.min(window.saturating_add(step).div_ceil(BLOCK) + 1),
-            None => all,
+    /// Blocks that a sequence holds while its tokens `step` are computed: theirs, and those that the first of them looks at.
+    fn blocks(&self, step: &Range<usize>) -> usize {
+        step.end.div_ceil(BLOCK) - self.first(step.start)
+    }
+
+    /// The first block that a token looks at, or a later one.
+    fn first(&self, token: usize) -> usize {
+        self.window.map_or(0, |window| (token + 1).saturating_sub(window) / BLOCK)
+    }
+}
+
+/// The most bytes that are granted at once for a sequence of so many tokens that shares nothing.
+pub(crate) fn most_bytes(groups: &[Group], tokens: usize, chunks: Chunks) -> u64 {
+    let bytes = |step: &Range<usize>| {
+        let each = |group: &Group| (group.blocks(step) as u64).saturating_mul(group.granted());
+        groups.iter().map(each).fold(0, u64::saturating_add)
+    };
+    chunks.widest(tokens).iter().map(bytes).max().unwrap_or(0)
+}
+
+/// How a sequence is cut into steps.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Chunks {
+    /// Most tokens of one.
+    pub tokens: usize,
+    /// Whether each begins at a multiple of its tokens, which are whole blocks; single tokens aside.
+    pub begin_with_blocks: bool,
+}
+
+impl Chunks {
+    /// In steps of so many tokens that so many sequences share: one alone goes on where its last step ended, others take some of
+    /// its tokens.
+    pub fn of(step_tokens: usize, sequences: usize) -> Self {
+        Self { tokens: step_tokens, begin_with_blocks: sequences == 1 && step_tokens.is_multiple_of(BLOCK) }
+    }
+
+    /// The steps of a sequence of so many tokens among which is the one that holds most: no other reaches further forward, or as
+    /// far and further back.
+    fn widest(self, tokens: usize) -> [Range<usize>; 3] {
+        if self.begin_with_blocks {
+            let whole = tokens - tokens % self.tokens;
+            [whole.saturating_sub(self.tokens)..whole, whole..tokens, tokens.saturating_sub(1)..tokens]
+        } else {
+            // As soon as the last block is needed, so that the step reaches back as far as it can.
+            let end = tokens.saturating_sub(1) / BLOCK * BLOCK + tokens.min(1);
+            [end.saturating_sub(self.tokens)..end, 0..0, 0..0]
         }
     }
 }
@@ -48,7 +89,9 @@ impl Group {
 pub(crate) struct KvCache {
     pool: Arc<DeviceMemoryPool>,
     owner: OwnerId,
-    holder: Holder,
+    /// Whether the owner has a budget from here.
+    is_capped: bool,
+    granted: Arc<Granted>,
     pub groups: Vec<Group>,
     prefixes: Prefixes,
 }
@@ -72,15 +115,22 @@ impl KvCache {
         Ok(Self {
             pool: pool.clone(),
             owner,
-            holder: Holder::from(model),
+            is_capped: false,
+            granted: Arc::default(),
             groups,
             prefixes: Prefixes::default(),
         })
     }
 
     /// The most that the model's sequences may hold together.
-    pub fn set_budget(&self, budget: Option<ByteSize>) -> Result<(), PoolError> {
+    pub fn set_budget(&mut self, budget: Option<ByteSize>) -> Result<(), PoolError> {
+        self.is_capped = true;
         self.pool.set_budget(self.owner, budget)
+    }
+
+    /// Bytes that the model's sequences hold and that the pool has left, together.
+    pub fn room(&self) -> u64 {
+        self.granted.now().saturating_add(self.pool.available().bytes())
     }
 
     /// Nothing, for a sequence that begins.
@@ -100,8 +150,7 @@ impl KvCache {
         }
         // As far as every group has what it looks at from there on.
         let reaches = |count: usize, (at, group): (usize, &Group)| {
-            let first = group.window.map_or(0, |window| (count * BLOCK + 1).saturating_sub(window) / BLOCK);
-            (first..count).all(|place| found[place].1[at].is_some())
+            (group.first(count * BLOCK)..count).all(|place| found[place].1[at].is_some())
         };
         let most = (1..=found.len())
             .rev()
@@ -127,17 +176,14 @@ impl KvCache {
         tag: TagId,
     ) -> Result<(), BlockError> {
         for (group, held) in self.groups.iter().zip(&mut blocks.groups) {
-            if let Some(window) = group.window {
-                let first = (from + 1).saturating_sub(window) / BLOCK;
-                let gone = first.min(held.len());
-                held[..gone].iter_mut().for_each(|block| *block = None);
-            }
+            let gone = group.first(from).min(held.len());
+            held[..gone].iter_mut().for_each(|block| *block = None);
         }
         for (group, held) in self.groups.iter().zip(&mut blocks.groups) {
             let size = group.layout.block_bytes();
             while held.len() < tokens.div_ceil(BLOCK) {
                 let memory = self.pool.allocate(Request::new(size).owner(self.owner).tag(tag))?;
-                held.push(Some(Arc::new(Block::new(memory)?)));
+                held.push(Some(Arc::new(Block::new(memory, &self.granted)?)));
             }
         }
         Ok(())
@@ -153,9 +199,9 @@ impl KvCache {
         }
     }
 
-    /// Bytes granted for a sequence of so many tokens that shares nothing, at most.
-    pub fn most_bytes(&self, tokens: usize, step: usize) -> u64 {
-        self.groups.iter().map(|group| group.most_blocks(tokens, step) as u64 * group.granted()).sum()
+    /// As [`most_bytes`], of this model.
+    pub fn most_bytes(&self, tokens: usize, chunks: Chunks) -> u64 {
+        most_bytes(&self.groups, tokens, chunks)
     }
 
     /// Bytes that the keys and values of one more token take in all groups, rounding left out.
@@ -174,14 +220,18 @@ impl KvCache {
 
     /// Bytes that the pool has granted to the model's sequences: now, and at most so far.
     pub fn granted(&self) -> (ByteSize, ByteSize) {
-        let owners = self.pool.owners();
-        let mine = owners.iter().find(|owner| owner.purpose == Purpose::Kv && owner.model == self.holder);
-        mine.map_or((ByteSize::ZERO, ByteSize::ZERO), |mine| (mine.granted_bytes, mine.peak_bytes))
+        (ByteSize::new(self.granted.now()), ByteSize::new(self.granted.most()))
     }
 }
 
 impl Drop for KvCache {
+    /// The next model of this name has a budget of its own.
     fn drop(&mut self) {
+        if self.is_capped
+            && let Err(error) = self.pool.set_budget(self.owner, None)
+        {
+            tracing::warn!(%error, "the budget of keys and values could not be lifted");
+        }
         self.pool.return_owner(self.owner);
     }
 }

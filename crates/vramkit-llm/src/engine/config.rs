@@ -3,6 +3,7 @@
 use vramkit::ByteSize;
 
 use crate::attention::CacheKind;
+use crate::cache::Chunks;
 use crate::model::hyper::Hyper;
 
 /// When a waiting sequence may begin.
@@ -71,6 +72,11 @@ impl EngineConfig {
     /// Threads that compute.
     pub(crate) fn thread_count(&self) -> usize {
         self.threads.unwrap_or_else(|| std::thread::available_parallelism().map_or(1, usize::from))
+    }
+
+    /// How a sequence is cut into steps.
+    pub(crate) fn chunks(&self) -> Chunks {
+        Chunks::of(self.step_tokens, self.sequences)
     }
 
     /// Whether the numbers can be; otherwise which cannot.

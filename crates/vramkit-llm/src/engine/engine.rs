@@ -75,7 +75,8 @@ impl Engine {
     /// Loads a model under a name, which no other model of the orchestrator has. What is in the way and idle is evicted.
     ///
     /// # Errors
-    /// [`LoadError::InsufficientVram`] before anything is committed when there is not enough; whatever is wrong with the file.
+    /// [`LoadError::InsufficientVram`] before anything is committed when there is not enough; [`LoadError::NameTaken`]; whatever is
+    /// wrong with the file.
     pub fn load(
         orchestrator: &Arc<MemoryOrchestrator>,
         name: &str,
@@ -103,7 +104,7 @@ impl Engine {
         let memory = attention_memory(&opened.hyper, &config, context)?;
         let shape = shape(&opened.hyper, &config, context, memory);
         let groups = groups(&opened.hyper, config.cache)?;
-        let cache = KvCache::new(orchestrator.pool(), name, groups.clone())?;
+        let mut cache = KvCache::new(orchestrator.pool(), name, groups.clone())?;
         let resident = Arc::new(opened.bind(&shape, groups, memory, Duration::ZERO)?);
         if config.kv_budget.is_some() {
             cache.set_budget(config.kv_budget)?;
@@ -222,10 +223,10 @@ impl Engine {
         let Inbox { submitted, cancelled } = std::mem::take(&mut *lock(&self.inbox));
         state.take(submitted, &cancelled);
         if !state.has_work() {
-            return Ok(Vec::new());
+            return Ok(state.told());
         }
         let mut running = self.resident.begin().map_err(|error| AdapterError::NotLoaded(Arc::new(error)))?;
-        let mut events = Vec::new();
+        let mut events = state.told();
         let room = running.buffers.tokens(&self.resident.hyper);
         let batch = state.schedule(room, self.resident.orchestrator.pool(), &mut events);
         if batch.is_empty() {
@@ -297,7 +298,7 @@ impl Engine {
             let (state, resident) = (state.upgrade()?, resident.upgrade()?);
             // A step is under way: the model is not idle, and its state not to be touched.
             let mut state = state.try_lock().ok()?;
-            state.shrink();
+            state.shrink(context);
             drop(state);
             let now = StepShape::of(&request.current.tensors, &resident.hyper)?;
             let tokens = (now.tokens / 2).max(config.sequences);

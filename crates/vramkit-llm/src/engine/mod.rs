@@ -10,6 +10,7 @@
 //! does not depend on what runs beside it: the arithmetic of a token is the same in every batch. The engine's lock is held during a
 //! step; user code is called by those who read the events, under no lock.
 
+mod claim;
 mod config;
 #[allow(clippy::module_inception)] // the engine itself; this file is the way to it
 mod engine;

@@ -12,6 +12,7 @@ use vramkit_models::shape::ModelShape;
 
 use super::config::EngineConfig;
 use super::shapes::{attention_memory, groups, shape};
+use crate::cache::most_bytes;
 use crate::error::LoadError;
 use crate::model::hyper::Hyper;
 use crate::model::tensors::Tensors;
@@ -35,7 +36,8 @@ pub struct Needs {
     pub weights: ByteSize,
     /// The arena that a step's activations share.
     pub workspace: ByteSize,
-    /// Keys and values of as many sequences as are computed together, each of the whole context, in whole blocks.
+    /// Keys and values of as many sequences as are computed together, each of the whole context, in whole blocks. In layers with a
+    /// window, where several sequences share a step, more than they come to hold at once.
     pub kv: ByteSize,
     /// Bytes of the keys and values of a token in a sequence that has reached no window yet.
     pub kv_per_token: ByteSize,
@@ -72,10 +74,7 @@ impl Needs {
         let plan = MemoryPlanner::new().plan(&[demand], Schedule::Sequential);
         let plan = plan.map_err(|error| LoadError::Config(error.to_string()))?;
         let groups = groups(&hyper, config.cache)?;
-        let of_one = groups.iter().map(|group| {
-            (group.most_blocks(context, config.step_tokens) as u64).saturating_mul(group.granted())
-        });
-        let of_one = of_one.fold(0, u64::saturating_add);
+        let of_one = most_bytes(&groups, context, config.chunks());
         let granted = |bytes: ByteSize| bytes.checked_align_up(Request::ALIGNMENT).unwrap_or(ByteSize::MAX);
         Ok(Self {
             context,

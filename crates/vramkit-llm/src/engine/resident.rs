@@ -5,17 +5,18 @@
 #![allow(unsafe_code)]
 
 use std::path::Path;
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
 use vramkit::ByteSize;
 use vramkit::loader::LoadOptions;
-use vramkit::orchestrator::{BindError, MemoryOrchestrator, RunGuard};
+use vramkit::orchestrator::{BindError, MemoryBinding, MemoryOrchestrator, RunGuard};
 use vramkit::plan::{AllocationPlan, Model, Schedule};
-use vramkit::pool::ViewError;
+use vramkit::pool::{Request, ViewError};
 use vramkit::units::Step;
 use vramkit_models::gguf::GgufFile;
 
+use super::claim::Claim;
 use crate::attention::{AttentionError, Level};
 use crate::cache::Group;
 use crate::error::LoadError;
@@ -42,8 +43,15 @@ pub(crate) struct Resident {
     /// The plan to bind by when it is bound no more, and where its tensors are by the plan that it is bound by.
     plan: Mutex<Arc<AllocationPlan>>,
     places: Mutex<Option<(Arc<AllocationPlan>, Arc<Buffers>)>>,
+    /// How it was bound last, by this engine or by a policy that has moved it.
+    binding: Mutex<Option<MemoryBinding>>,
     /// How long to wait for others to make room.
     patience: Duration,
+    _claim: Claim,
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// A model's memory during a step.
@@ -66,7 +74,7 @@ impl Running<'_> {
 impl Resident {
     /// Bytes of the arena.
     pub fn arena(&self) -> ByteSize {
-        self.plan.lock().unwrap_or_else(PoisonError::into_inner).arena_size
+        lock(&self.plan).arena_size
     }
 
     /// Computes one step; returns how many rows of logits there are.
@@ -104,6 +112,7 @@ impl Resident {
         context: Option<u64>,
         threads: usize,
     ) -> Result<Opened, LoadError> {
+        let claim = Claim::new(orchestrator, name)?;
         let file = Arc::new(GgufFile::open(path)?);
         let model = path.display().to_string();
         let hyper = Hyper::read(file.header(), &file.shape()?, &model)?;
@@ -116,18 +125,41 @@ impl Resident {
             hyper,
             tensors,
             threads: Arc::new(Threads::new(threads)),
+            claim,
         })
+    }
+
+    /// Whether a binding of the model's name is this engine's, and not of somebody who took the name while it was evicted.
+    fn is_ours(&self, found: &MemoryBinding) -> bool {
+        let mut known = lock(&self.binding);
+        let ended = known.as_ref().map(MemoryBinding::stale);
+        match ended {
+            // A name is bound once.
+            Some(None) => true,
+            Some(Some(why)) if why.is_still_bound() => {
+                *known = Some(found.clone());
+                true
+            }
+            _ => false,
+        }
+    }
+
+    fn name_taken(&self) -> LoadError {
+        LoadError::NameTaken { model: self.name.clone() }
     }
 
     /// The memory of the model, which is brought back when it is not there.
     pub fn begin(&self) -> Result<Running<'_>, LoadError> {
         let guard = loop {
-            if let Some(guard) = self.orchestrator.begin(&self.name) {
-                break guard;
+            match self.orchestrator.begin(&self.name) {
+                Some(guard) if self.is_ours(guard.binding()) => break guard,
+                Some(_) => return Err(self.name_taken()),
+                None => {}
             }
-            let plan = self.plan.lock().unwrap_or_else(PoisonError::into_inner).clone();
+            let plan = lock(&self.plan).clone();
             match self.orchestrator.admit(&self.name, &plan, self.patience) {
-                Ok(_) | Err(BindError::AlreadyBound(_)) => {}
+                Ok((binding, _)) => *lock(&self.binding) = Some(binding),
+                Err(BindError::AlreadyBound(_)) => return Err(self.name_taken()),
                 Err(error) => return Err(self.not_bound(error)),
             }
         };
@@ -148,7 +180,7 @@ impl Resident {
     /// Where the binding's plan has placed the activations.
     fn places(&self, guard: &RunGuard, arena: usize) -> Result<Arc<Buffers>, LoadError> {
         let plan = &guard.binding().plan;
-        let mut places = self.places.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut places = lock(&self.places);
         if let Some((of, buffers)) = &*places
             && Arc::ptr_eq(of, plan)
         {
@@ -158,7 +190,7 @@ impl Resident {
         if !buffers.are_sound(arena) {
             return Err(LoadError::Config("the plan places activations over one another".to_owned()));
         }
-        *self.plan.lock().unwrap_or_else(PoisonError::into_inner) = plan.clone();
+        *lock(&self.plan) = plan.clone();
         *places = Some((plan.clone(), buffers.clone()));
         Ok(buffers)
     }
@@ -191,6 +223,7 @@ pub(crate) struct Opened {
     pub hyper: Hyper,
     pub tensors: Tensors,
     threads: Arc<Threads>,
+    claim: Claim,
 }
 
 impl Opened {
@@ -220,8 +253,10 @@ impl Opened {
         let plan = self.orchestrator.plan(&[self.demand(shape)], Schedule::Sequential);
         let plan = plan.map_err(|error| LoadError::Config(error.to_string()))?;
         let pool = self.orchestrator.pool();
-        let required = ByteSize::new(self.tensors.bytes as u64)
-            .checked_add(plan.arena_size)
+        // As the pool grants them.
+        let granted = |bytes: ByteSize| bytes.checked_align_up(Request::ALIGNMENT).unwrap_or(ByteSize::MAX);
+        let required = granted(ByteSize::new(self.tensors.bytes as u64))
+            .checked_add(granted(plan.arena_size))
             .and_then(|bytes| bytes.checked_add(further))
             .unwrap_or(ByteSize::MAX);
         if required > pool.capacity() {
@@ -232,7 +267,7 @@ impl Opened {
                 model: self.name,
             });
         }
-        let Self { orchestrator, name, file, hyper, tensors, threads } = self;
+        let Self { orchestrator, name, file, hyper, tensors, threads, claim } = self;
         let source = PackedSource {
             file: file.clone(),
             stored: tensors.stored.clone().into(),
@@ -252,7 +287,9 @@ impl Opened {
             rotations,
             plan,
             places,
+            binding: Mutex::new(None),
             patience,
+            _claim: claim,
         };
         drop(resident.begin()?);
         Ok(resident)
@@ -260,8 +297,13 @@ impl Opened {
 }
 
 impl Drop for Resident {
-    /// The memory goes back.
+    /// The memory goes back, and the orchestrator forgets the file, whose loader kept it open.
     fn drop(&mut self) {
-        self.orchestrator.release(&self.name);
+        let held = lock(&self.binding).take();
+        if held.is_some_and(|binding| binding.stale().is_none_or(|why| why.is_still_bound())) {
+            self.orchestrator.release(&self.name);
+        }
+        self.orchestrator.on_load(&self.name, |_| Ok(()));
+        self.orchestrator.on_degrade(&self.name, |_| None);
     }
 }

@@ -13,7 +13,7 @@ use super::config::{Admission, EngineConfig};
 use super::event::StepEvent;
 use super::sampling;
 use super::sequence::{Finish, Sequence, SequenceId};
-use crate::cache::{BlockError, KvCache};
+use crate::cache::{BlockError, Chunks, KvCache};
 use crate::error::AdapterError;
 use crate::model::forward::Part;
 use crate::text::Tokenizer;
@@ -40,9 +40,11 @@ pub(super) struct State {
     free_seats: Vec<usize>,
     admission: Admission,
     share_prefixes: bool,
-    step_tokens: usize,
+    chunks: Chunks,
     /// Most bytes for keys and values; all that the pool has when not given.
     budget: Option<u64>,
+    /// What happened between two steps, to be told with the next.
+    untold: Vec<StepEvent>,
 }
 
 impl State {
@@ -54,13 +56,19 @@ impl State {
             free_seats: (0..config.sequences).rev().collect(),
             admission: config.admission,
             share_prefixes: config.share_prefixes,
-            step_tokens: config.step_tokens,
+            chunks: config.chunks(),
             budget: config.kv_budget.map(ByteSize::bytes),
+            untold: Vec::new(),
         }
     }
 
     pub fn has_work(&self) -> bool {
         !self.waiting.is_empty() || !self.running.is_empty()
+    }
+
+    /// What happened since the last step.
+    pub fn told(&mut self) -> Vec<StepEvent> {
+        std::mem::take(&mut self.untold)
     }
 
     /// Takes what came in since the last step.
@@ -128,9 +136,9 @@ impl State {
             Admission::Reserve => waiting.most,
             Admission::Optimistic => waiting.tokens.len(),
         };
-        let needed = self.cache.most_bytes(most, self.step_tokens);
+        let needed = self.cache.most_bytes(most, self.chunks);
         let held = self.cache.granted().0.bytes();
-        let limit = self.budget.unwrap_or(u64::MAX).min(held.saturating_add(pool.available().bytes()));
+        let limit = self.budget.unwrap_or(u64::MAX).min(self.cache.room());
         let promised = match self.admission {
             Admission::Reserve => self.promised(),
             Admission::Optimistic => held,
@@ -159,7 +167,7 @@ impl State {
 
     /// Bytes that all that run may come to hold.
     fn promised(&self) -> u64 {
-        self.running.iter().map(|sequence| self.cache.most_bytes(sequence.most, self.step_tokens)).sum()
+        self.running.iter().map(|sequence| self.cache.most_bytes(sequence.most, self.chunks)).sum()
     }
 
     /// Gives a sequence blocks for its next tokens. Without room the one that came last makes way.
@@ -181,7 +189,7 @@ impl State {
         }
         // Nobody else is there to make way.
         let sequence = self.remove(at);
-        let needed = self.cache.most_bytes(to, self.step_tokens);
+        let needed = self.cache.most_bytes(to, self.chunks);
         events.push(match error {
             BlockError::Pool(
                 vramkit::pool::PoolError::OutOfMemory(_) | vramkit::pool::PoolError::OverBudget(_),
@@ -234,6 +242,11 @@ impl State {
             self.cache.publish(&mut sequence.blocks, &sequence.tokens, sequence.computed);
         }
         let Some(logits) = logits else { return };
+        if !logits.iter().all(|logit| logit.is_finite()) {
+            sequence.finished = true;
+            let place = sequence.tokens.len();
+            return events.push(failure(sequence, AdapterError::NotFinite { place }));
+        }
         let finish = if sequence.tokens.len() < sequence.most {
             let token = sampling::choose(logits, &sequence.request.sampling, sequence.generated() as u64);
             let top = sampling::top(logits, sequence.request.top);
@@ -256,15 +269,21 @@ impl State {
         ended.into_iter().for_each(|sequence| self.free_seats.push(sequence.seat));
     }
 
-    /// Halves the budget of keys and values (of what is held, where there is none), and keeps to it at once.
-    pub fn shrink(&mut self) {
-        let held = self.cache.granted().0.bytes();
-        let budget = self.budget.unwrap_or(held).max(held) / 2;
-        let least = self.cache.most_bytes(1, 1);
-        let budget = budget.max(least);
+    /// Halves the budget of keys and values, down to what one sequence of `context` tokens takes, and keeps to it at once. Where
+    /// there is no budget, half of what all seats may come to hold, or of what the pool has where that is less.
+    pub fn shrink(&mut self, context: usize) {
+        let least = self.cache.most_bytes(context, self.chunks);
+        let seats = (self.running.len() + self.free_seats.len()) as u64;
+        let most = || least.saturating_mul(seats).min(self.cache.room());
+        let now = self.budget.unwrap_or_else(most);
+        let budget = (now / 2).max(least);
+        if budget >= now {
+            return;
+        }
         while self.cache.granted().0.bytes() > budget && self.running.len() > 1 {
-            // Nobody waits for these events: the sequences go on later.
-            self.preempt(self.running.len() - 1, &mut Vec::new());
+            let mut events = self.told();
+            self.preempt(self.running.len() - 1, &mut events);
+            self.untold = events;
         }
         self.budget = Some(budget);
         if let Err(error) = self.cache.set_budget(Some(ByteSize::new(budget))) {
