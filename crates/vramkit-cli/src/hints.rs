@@ -85,6 +85,7 @@ fn option_of(what: &str) -> Option<&'static str> {
         ("step", "--max-num-batched-tokens"),
         ("number of sequences in a step", "--max-num-seqs"),
         ("number of devices", "--tensor-parallel"),
+        ("number of threads", "--threads"),
         ("memory", "--memory"),
     ];
     options.into_iter().find(|(name, _)| *name == what).map(|(_, option)| option)

@@ -6,6 +6,7 @@ mod capacity;
 mod common;
 mod fit;
 mod fit_sets;
+mod generate;
 mod gguf;
 mod output;
 mod plan;
