@@ -13,7 +13,7 @@ use super::event::StepEvent;
 use super::memory::{self, MemoryUse};
 use super::needs::Needs;
 use super::resident::Resident;
-use super::schedule::State;
+use super::schedule::{Others, State};
 use super::sequence::{Request, Sequence, SequenceId};
 use super::shapes::{attention_memory, groups, shape};
 use crate::cache::KvCache;
@@ -228,7 +228,7 @@ impl Engine {
         let mut running = self.resident.begin().map_err(|error| AdapterError::NotLoaded(Arc::new(error)))?;
         let mut events = state.told();
         let room = running.buffers.tokens(&self.resident.hyper);
-        let batch = state.schedule(room, self.resident.orchestrator.pool(), &mut events);
+        let batch = state.schedule(room, &Others(&self.resident.orchestrator), &mut events);
         if batch.is_empty() {
             return Ok(events);
         }
