@@ -1,5 +1,5 @@
 //! What cannot be is refused by name and number, nothing of it is left in the pool, and others go on.
-#![allow(clippy::unwrap_used)]
+#![allow(clippy::unwrap_used, clippy::result_large_err)]
 
 mod common;
 #[path = "common/faulty.rs"]
@@ -425,15 +425,12 @@ fn tensors_that_are_missing_misshapen_or_for_nothing_are_named() {
             let mut file = whole.clone();
             let sizes = &mut file.tensors[at].sizes;
             *sizes.last_mut().unwrap() += 32;
-            if name == "token_embd.weight" || name == "rope_factors_long.weight" {
-                // More rows than there are tokens are never asked for; the other factors are not used at all.
-                assert!(
-                    load_changed(&file).is_ok()
-                        || !whole.tensors.iter().any(|t| t.name == "output.weight")
-                        || name.starts_with("token")
-                );
-            } else {
-                check_refused(&file, &[name]);
+            match name.as_str() {
+                // Rows are tokens, of which another test is.
+                "token_embd.weight" => {}
+                // Of a context of 64, it is not used.
+                "rope_factors_long.weight" => assert!(load_changed(&file).is_ok()),
+                _ => check_refused(&file, &[name]),
             }
         }
         for name in ["blk.0.ffn_gate_inp.weight", "blk.1.attn_q.weight", "blk.0.attn_sinks.weight"] {
@@ -643,9 +640,9 @@ fn a_sequence_too_long_for_the_memory_fails_alone() {
         ];
         let expected: Vec<Outcome> = alone(&engine(&model.path, config.clone()), &jobs);
         for (admission, generated) in [(Admission::Reserve, 0), (Admission::Optimistic, 160 - 70 + 1)] {
-            let budget = Some(times(token, 160));
+            let budget = times(token, 160);
             let orchestrator = orchestrator(ByteSize::mib(64));
-            let config = EngineConfig { admission, kv_budget: budget, ..config.clone() };
+            let config = EngineConfig { admission, kv_budget: Some(budget), ..config.clone() };
             let engine = Engine::load(&orchestrator, "m", &model.path, config).unwrap();
             let found = run(&engine, &jobs);
             for at in [0, 2, 3] {
@@ -653,15 +650,11 @@ fn a_sequence_too_long_for_the_memory_fails_alone() {
             }
             let long = &found.outcomes[1];
             assert_eq!(long.tokens, expected[1].tokens[..generated], "{admission:?}");
-            assert!(
-                long.failed.as_deref().unwrap().contains(&budget.unwrap().to_string()),
-                "{:?}",
-                long.failed
-            );
+            assert!(long.failed.as_deref().unwrap().contains(&budget.to_string()), "{:?}", long.failed);
             assert_eq!(found.preempted > 0, admission == Admission::Optimistic);
             let memory = engine.memory();
             assert_eq!(orchestrator.pool().used(), memory.weights + memory.workspace);
-            assert!(memory.peak_kv <= budget.unwrap());
+            assert!(memory.peak_kv <= budget);
         }
     }
 }

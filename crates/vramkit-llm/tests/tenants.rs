@@ -6,7 +6,6 @@ mod common;
 
 use std::collections::HashMap;
 use std::path::Path;
-use std::sync::Arc;
 use std::thread;
 
 use common::{Job, Model, Outcome, Run, alone, engine, note, orchestrator, prompt, run, times, watch};
@@ -376,10 +375,69 @@ fn sequences_may_come_and_go_from_any_thread() {
     for (at, id) in kept {
         // Two threads may note their steps in another order than they computed them.
         let (mut found, mut expected) = (tokens.remove(&id).unwrap(), expected[at].tokens.clone());
-        (found.sort_unstable(), expected.sort_unstable());
+        found.sort_unstable();
+        expected.sort_unstable();
         assert_eq!(found, expected);
     }
     assert_eq!(engine.memory().kv, ByteSize::ZERO);
     let moves: usize = moves(&orchestrator).values().map(|(evicted, _)| evicted).sum();
     assert!(moves > 0);
+}
+
+#[test]
+fn engines_on_threads_of_their_own_share_a_pool_too_small_for_both() {
+    let models = [Model::tiny(Architecture::Llama), Model::tiny(Architecture::Mistral)];
+    let jobs = [Job::new(prompt(40, 1), 20), Job::new(prompt(70, 2), 20)];
+    let expected = models.each_ref().map(|model| alone(&engine(&model.path, config()), &jobs));
+    let needs = models.each_ref().map(|model| Engine::needs(&model.path, &config()).unwrap());
+    let larger = needs.iter().map(|needs| needs.weights + needs.workspace).max().unwrap();
+    let orchestrator = orchestrator(larger + needs[0].kv + needs[1].kv);
+    let engines =
+        [0, 1].map(|at| Engine::load(&orchestrator, &format!("m{at}"), &models[at].path, config()).unwrap());
+    let runs = thread::scope(|scope| {
+        let threads = engines.each_ref().map(|engine| {
+            let jobs = &jobs;
+            scope.spawn(move || {
+                let ids =
+                    jobs.each_ref().map(|job| Some(engine.submit(&job.prompt, job.request.clone()).unwrap()));
+                let mut run = Run { outcomes: vec![Outcome::default(); 2], ..Run::default() };
+                while engine.has_work() {
+                    match engine.step() {
+                        Ok(events) => note(&mut run, &ids, &events),
+                        // The other one is in the middle of a step.
+                        Err(AdapterError::NotLoaded(error)) => {
+                            assert!(matches!(&*error, LoadError::InsufficientVram { .. }), "{error}");
+                            thread::yield_now();
+                        }
+                        Err(error) => panic!("{error}"),
+                    }
+                }
+                run.outcomes
+            })
+        });
+        threads.map(|thread| thread.join().unwrap())
+    });
+    assert_eq!(runs, expected);
+    drop(engines);
+    assert_eq!(orchestrator.pool().used(), ByteSize::ZERO);
+}
+
+#[test]
+fn logits_are_asked_for_beside_a_sequence_that_loses_nothing() {
+    let model = Model::tiny(Architecture::Qwen2);
+    let engine = engine(&model.path, config());
+    let job = Job::new(prompt(20, 1), 12);
+    let expected = alone(&engine, std::slice::from_ref(&job)).remove(0);
+    let logits = engine.logits(&prompt(30, 2)).unwrap();
+    assert!((logits.iter().map(|logprob| logprob.exp()).sum::<f32>() - 1.0).abs() < 1e-3);
+    let ids = [Some(engine.submit(&job.prompt, job.request).unwrap())];
+    let mut run = Run { outcomes: vec![Outcome::default()], ..Run::default() };
+    while engine.has_work() {
+        note(&mut run, &ids, &engine.step().unwrap());
+        if run.outcomes[0].tokens.len() == 5 {
+            assert_eq!(engine.logits(&prompt(30, 2)).unwrap(), logits);
+        }
+    }
+    note(&mut run, &ids, &engine.step().unwrap());
+    assert_eq!(run.outcomes[0], expected);
 }

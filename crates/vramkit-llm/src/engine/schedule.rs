@@ -56,7 +56,7 @@ pub(super) struct State {
     chunks: Chunks,
     /// Most bytes for keys and values; all that the pool has when not given.
     budget: Option<u64>,
-    /// What happened between two steps, to be told with the next.
+    /// What happened between two steps, or was seen by somebody whom it does not concern: told with the next.
     untold: Vec<StepEvent>,
 }
 
@@ -79,7 +79,12 @@ impl State {
         !self.waiting.is_empty() || !self.running.is_empty()
     }
 
-    /// What happened since the last step.
+    /// Keeps events for whoever takes the next step.
+    pub fn tell_later(&mut self, events: Vec<StepEvent>) {
+        self.untold.extend(events);
+    }
+
+    /// What was not told yet.
     pub fn told(&mut self) -> Vec<StepEvent> {
         std::mem::take(&mut self.untold)
     }
@@ -209,11 +214,13 @@ impl State {
             self.preempt(at, events);
             return Grown::Gone;
         }
-        let needed = self.cache.most_bytes(to, self.chunks);
         // No other sequence is there to make way.
-        if matches!(error, BlockError::Pool(PoolError::OutOfMemory(_))) && others.make_room(needed) {
+        if let BlockError::Pool(PoolError::OutOfMemory(error)) = &error
+            && others.make_room(error.requested.bytes())
+        {
             return Grown::AfterPreempting;
         }
+        let needed = self.cache.most_bytes(to, self.chunks);
         let available = self.limit();
         let sequence = self.remove(at);
         events.push(match error {
