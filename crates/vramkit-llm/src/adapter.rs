@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use vramkit::ByteSize;
 use vramkit::device::HostDevice;
 use vramkit::orchestrator::MemoryOrchestrator;
-use vramkit::pool::DeviceMemoryPool;
+use vramkit::pool::{DeviceMemoryPool, Request as PoolRequest};
 
 use crate::engine::{Engine, EngineConfig, MemoryUse, Request, Sampling, SequenceId, StepEvent};
 use crate::error::{AdapterError, LoadError};
@@ -128,7 +128,8 @@ impl LlamaInferenceAdapter {
             return Ok(());
         }
         let limit = match self.limit {
-            Some(limit) => limit,
+            // A pool has whole units, and would take the next one.
+            Some(limit) => limit - ByteSize::new(limit.bytes() % PoolRequest::ALIGNMENT),
             None => Engine::needs(&self.path, &self.config)?.total(),
         };
         // The pool keeps to the limit; the device counts in granules.
@@ -167,13 +168,20 @@ impl LlamaInferenceAdapter {
     pub fn prefill(&self, tokens: &[u32]) -> Result<(), AdapterError> {
         let mut state = self.state();
         if let Some(before) = state.sequence.take() {
-            state.engine()?.cancel(before.id);
+            let engine = state.engine()?;
+            engine.cancel(before.id);
+            // Its memory goes now, whatever becomes of this prompt.
+            engine.step()?;
         }
         let request = Request { sampling: state.sampling, stop_at_end: false, ..Request::default() };
         let engine = state.engine()?;
         let id = engine.submit(tokens, request)?;
         let mut current = Current { id, length: tokens.len(), next: None };
-        engine.advance(&mut current)?;
+        if let Err(error) = engine.advance(&mut current) {
+            engine.cancel(id);
+            engine.step()?;
+            return Err(error);
+        }
         state.sequence = Some(current);
         Ok(())
     }

@@ -128,6 +128,11 @@ impl KvCache {
         self.pool.set_budget(self.owner, budget)
     }
 
+    /// What the ledger calls blocks.
+    pub fn tag(&self, name: &str) -> Result<TagId, PoolError> {
+        self.pool.try_tag(name)
+    }
+
     /// Bytes that the model's sequences hold and that the pool has left, together.
     pub fn room(&self) -> u64 {
         self.granted.now().saturating_add(self.pool.available().bytes())

@@ -13,7 +13,7 @@ use super::event::StepEvent;
 use super::memory::{self, MemoryUse};
 use super::needs::Needs;
 use super::resident::Resident;
-use super::schedule::State;
+use super::schedule::{Others, State};
 use super::sequence::{Request, Sequence, SequenceId};
 use super::shapes::{attention_memory, groups, shape};
 use crate::cache::KvCache;
@@ -228,7 +228,7 @@ impl Engine {
         let mut running = self.resident.begin().map_err(|error| AdapterError::NotLoaded(Arc::new(error)))?;
         let mut events = state.told();
         let room = running.buffers.tokens(&self.resident.hyper);
-        let batch = state.schedule(room, self.resident.orchestrator.pool(), &mut events);
+        let batch = state.schedule(room, &Others(&self.resident.orchestrator), &mut events);
         if batch.is_empty() {
             return Ok(events);
         }
@@ -258,7 +258,7 @@ impl Engine {
     }
 
     /// The log-probability of every token after a prompt, as `f32` in the vocabulary's order: what a reference can be held
-    /// against. The prompt is computed for this alone.
+    /// against. The prompt is computed for this alone; what becomes of other sequences meanwhile is told with the next step.
     ///
     /// # Errors
     /// As [`submit`](Self::submit) and [`step`](Self::step).
@@ -267,21 +267,45 @@ impl Engine {
         let request =
             Request { most_tokens: Some(1), top: vocabulary, stop_at_end: false, ..Request::default() };
         let wanted = self.submit(prompt, request)?;
-        loop {
+        let mut of_others = Vec::new();
+        let found = self.logits_of(wanted, &mut of_others);
+        if found.is_err() {
+            self.cancel(wanted);
+        }
+        lock(&self.state).tell_later(of_others);
+        found
+    }
+
+    /// Steps until a sequence has its first token; keeps what concerns others.
+    fn logits_of(
+        &self,
+        wanted: SequenceId,
+        of_others: &mut Vec<StepEvent>,
+    ) -> Result<Vec<f32>, AdapterError> {
+        let mut found = Err(AdapterError::NotReady("the sequence has ended"));
+        while self.has_work() {
+            let mut is_over = false;
             for event in self.step()? {
                 match event {
                     StepEvent::Token { sequence, top, .. } if sequence == wanted => {
-                        let mut found = vec![0.0; vocabulary];
-                        top.iter().for_each(|each| found[each.token as usize] = each.logprob);
-                        return Ok(found);
+                        let mut logits = vec![0.0; self.resident.hyper.vocabulary];
+                        top.iter().for_each(|each| logits[each.token as usize] = each.logprob);
+                        found = Ok(logits);
                     }
                     StepEvent::Failed { sequence, error } if sequence == wanted => {
-                        return Err(Arc::into_inner(error).unwrap_or(AdapterError::NotReady("it failed")));
+                        is_over = true;
+                        found = Err(Arc::into_inner(error).unwrap_or(AdapterError::NotReady("it failed")));
                     }
-                    _ => {}
+                    StepEvent::Finished { sequence, .. } if sequence == wanted => is_over = true,
+                    StepEvent::Preempted { sequence } if sequence == wanted => {}
+                    other => of_others.push(other),
                 }
             }
+            if is_over {
+                break;
+            }
         }
+        found
     }
 
     /// Gives back all that the model holds.

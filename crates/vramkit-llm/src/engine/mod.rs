@@ -6,6 +6,8 @@
 //!               └──── preempted ◄────────┘
 //! ```
 //!
+//! Where there is no room, the sequence that came last makes way; for the only one, models of others that are at rest do.
+//!
 //! A step takes one token of every sequence that decodes and as much of the prompts as fits beside them. What a sequence becomes
 //! does not depend on what runs beside it: the arithmetic of a token is the same in every batch. The engine's lock is held during a
 //! step; user code is called by those who read the events, under no lock.

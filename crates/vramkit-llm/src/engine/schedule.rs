@@ -7,7 +7,8 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use vramkit::ByteSize;
-use vramkit::pool::DeviceMemoryPool;
+use vramkit::orchestrator::{MemoryOrchestrator, PressurePolicy};
+use vramkit::pool::PoolError;
 
 use super::config::{Admission, EngineConfig};
 use super::event::StepEvent;
@@ -30,6 +31,18 @@ pub(super) struct Share {
     pub is_last: bool,
 }
 
+/// Other models in the pool.
+pub(super) struct Others<'a>(pub &'a MemoryOrchestrator);
+
+impl Others<'_> {
+    /// Evicts models that are at rest for so many bytes; whether there is more room now.
+    fn make_room(&self, bytes: u64) -> bool {
+        let before = self.0.pool().available();
+        self.0.apply(PressurePolicy::Evict, ByteSize::new(bytes));
+        self.0.pool().available() > before
+    }
+}
+
 /// All sequences of an engine, with their cache.
 #[derive(Debug)]
 pub(super) struct State {
@@ -43,7 +56,7 @@ pub(super) struct State {
     chunks: Chunks,
     /// Most bytes for keys and values; all that the pool has when not given.
     budget: Option<u64>,
-    /// What happened between two steps, to be told with the next.
+    /// What happened between two steps, or was seen by somebody whom it does not concern: told with the next.
     untold: Vec<StepEvent>,
 }
 
@@ -66,7 +79,12 @@ impl State {
         !self.waiting.is_empty() || !self.running.is_empty()
     }
 
-    /// What happened since the last step.
+    /// Keeps events for whoever takes the next step.
+    pub fn tell_later(&mut self, events: Vec<StepEvent>) {
+        self.untold.extend(events);
+    }
+
+    /// What was not told yet.
     pub fn told(&mut self) -> Vec<StepEvent> {
         std::mem::take(&mut self.untold)
     }
@@ -83,7 +101,7 @@ impl State {
     pub fn schedule(
         &mut self,
         tokens: usize,
-        pool: &Arc<DeviceMemoryPool>,
+        others: &Others<'_>,
         events: &mut Vec<StepEvent>,
     ) -> Vec<Share> {
         let mut left = tokens;
@@ -95,7 +113,7 @@ impl State {
             let sequence = &self.running[at];
             let behind = self.running.len() - at - 1;
             let count = sequence.remaining().min(left.saturating_sub(behind));
-            match self.grow(at, count, events) {
+            match self.grow(at, count, others, events) {
                 Grown::Yes => {
                     batch.push(self.share(at, count));
                     left -= count;
@@ -106,10 +124,10 @@ impl State {
             }
         }
         // A sequence that was let in now would take the room that another has just made.
-        while !preempted && left > 0 && self.admit(pool, events) {
+        while !preempted && left > 0 && self.admit(others, events) {
             let at = self.running.len() - 1;
             let count = self.running[at].remaining().min(left);
-            match self.grow(at, count, events) {
+            match self.grow(at, count, others, events) {
                 Grown::Yes => {
                     batch.push(self.share(at, count));
                     left -= count;
@@ -127,36 +145,40 @@ impl State {
     }
 
     /// Makes the sequence that waits longest run, when there is a seat and room for it.
-    fn admit(&mut self, pool: &Arc<DeviceMemoryPool>, events: &mut Vec<StepEvent>) -> bool {
+    fn admit(&mut self, others: &Others<'_>, events: &mut Vec<StepEvent>) -> bool {
         let Some(waiting) = self.waiting.front() else { return false };
         if self.free_seats.is_empty() {
             return false;
         }
         let most = match self.admission {
-            Admission::Reserve => waiting.most,
+            Admission::Reserve => waiting.most_computed(),
             Admission::Optimistic => waiting.tokens.len(),
         };
         let needed = self.cache.most_bytes(most, self.chunks);
         let held = self.cache.granted().0.bytes();
-        let limit = self.budget.unwrap_or(u64::MAX).min(self.cache.room());
+        let limit = self.limit();
         let promised = match self.admission {
             Admission::Reserve => self.promised(),
             Admission::Optimistic => held,
         };
-        if promised.saturating_add(needed) > limit {
-            // Nobody will ever make room for it when nobody else runs.
-            if self.running.is_empty()
-                && let Some(sequence) = self.waiting.pop_front()
-            {
-                events.push(failed(&sequence, most, needed, limit));
+        let wanted = promised.saturating_add(needed);
+        if wanted > limit {
+            // Who runs will end. When nobody does, others have to make way, or nobody ever will.
+            if !self.running.is_empty() {
+                return false;
             }
+            if wanted <= self.budget.unwrap_or(u64::MAX) && others.make_room(wanted - limit) {
+                return self.admit(others, events);
+            }
+            let sequence = self.waiting.pop_front();
+            events.extend(sequence.map(|sequence| failed(&sequence, most, needed, limit)));
             return false;
         }
         let (Some(mut sequence), Some(seat)) = (self.waiting.pop_front(), self.free_seats.pop()) else {
             return false;
         };
         sequence.seat = seat;
-        sequence.tag = pool.try_tag(&format!("sequence in seat {seat}")).unwrap_or(sequence.tag);
+        sequence.tag = self.cache.tag(&format!("sequence in seat {seat}")).unwrap_or(sequence.tag);
         sequence.blocks = self.cache.begin();
         if self.share_prefixes {
             sequence.computed = self.cache.adopt(&mut sequence.blocks, &sequence.tokens);
@@ -165,13 +187,18 @@ impl State {
         true
     }
 
+    /// Most bytes that the sequences may hold together now.
+    fn limit(&self) -> u64 {
+        self.budget.unwrap_or(u64::MAX).min(self.cache.room())
+    }
+
     /// Bytes that all that run may come to hold.
     fn promised(&self) -> u64 {
-        self.running.iter().map(|sequence| self.cache.most_bytes(sequence.most, self.chunks)).sum()
+        self.running.iter().map(|sequence| self.cache.most_bytes(sequence.most_computed(), self.chunks)).sum()
     }
 
     /// Gives a sequence blocks for its next tokens. Without room the one that came last makes way.
-    fn grow(&mut self, at: usize, count: usize, events: &mut Vec<StepEvent>) -> Grown {
+    fn grow(&mut self, at: usize, count: usize, others: &Others<'_>, events: &mut Vec<StepEvent>) -> Grown {
         let sequence = &mut self.running[at];
         let (from, to) = (sequence.computed, sequence.computed + count);
         let error = match self.cache.grow(&mut sequence.blocks, from, to, sequence.tag) {
@@ -187,13 +214,19 @@ impl State {
             self.preempt(at, events);
             return Grown::Gone;
         }
-        // Nobody else is there to make way.
-        let sequence = self.remove(at);
+        // No other sequence is there to make way.
+        if let BlockError::Pool(PoolError::OutOfMemory(error)) = &error
+            && others.make_room(error.requested.bytes())
+        {
+            return Grown::AfterPreempting;
+        }
         let needed = self.cache.most_bytes(to, self.chunks);
+        let available = self.limit();
+        let sequence = self.remove(at);
         events.push(match error {
-            BlockError::Pool(
-                vramkit::pool::PoolError::OutOfMemory(_) | vramkit::pool::PoolError::OverBudget(_),
-            ) => failed(&sequence, to, needed, self.cache.granted().0.bytes()),
+            BlockError::Pool(PoolError::OutOfMemory(_) | PoolError::OverBudget(_)) => {
+                failed(&sequence, to, needed, available)
+            }
             BlockError::Pool(error) => failure(&sequence, AdapterError::Pool(error)),
             BlockError::View(_) => {
                 failure(&sequence, AdapterError::NotReady("the pool is on no memory of this processor"))
@@ -301,7 +334,7 @@ impl State {
 /// Whether a sequence has its blocks.
 enum Grown {
     Yes,
-    /// Not yet: another one has made way.
+    /// Not yet: another one has made way, or another model.
     AfterPreempting,
     /// It is not running any more.
     Gone,

@@ -101,6 +101,11 @@ impl Sequence {
         self.tokens.len() - self.computed
     }
 
+    /// Most tokens of which keys and values are kept: nothing is computed behind the last one that is generated.
+    pub fn most_computed(&self) -> usize {
+        self.prompt.max(self.most.saturating_sub(1))
+    }
+
     /// How many tokens it has generated.
     pub fn generated(&self) -> usize {
         self.tokens.len() - self.prompt
