@@ -9,12 +9,11 @@ use std::time::Instant;
 
 use serde::Serialize;
 use vramkit::ByteSize;
-use vramkit::device::HostDevice;
 use vramkit::orchestrator::MemoryOrchestrator;
-use vramkit::pool::DeviceMemoryPool;
 use vramkit_llm::text::{Decoder, Message};
 use vramkit_llm::{
     AdapterError, CacheKind, Engine, EngineConfig, Finish, LoadError, Request, Sampling, Special, StepEvent,
+    host_pool,
 };
 use vramkit_models::CacheType;
 
@@ -167,9 +166,7 @@ pub fn generate(
         Some(capacity) => capacity,
         None => Engine::needs(&question.model, &config)?.total(),
     };
-    let device = Arc::new(HostDevice::new(capacity));
-    let pool = DeviceMemoryPool::new(device, capacity).map_err(LoadError::from)?;
-    let pool = Arc::new(pool);
+    let pool = host_pool(capacity).map_err(LoadError::from)?;
     let orchestrator = Arc::new(MemoryOrchestrator::new(pool.clone()));
     let name = question.model.file_stem().map_or_else(|| "model".into(), |stem| stem.to_string_lossy());
     let engine = Engine::load(&orchestrator, &name, &question.model, config)?;
@@ -184,6 +181,8 @@ pub fn generate(
 fn tokens(engine: &Engine, prompt: &Prompt) -> Result<Vec<u32>, AdapterError> {
     Ok(match prompt {
         Prompt::Tokens(tokens) => tokens.clone(),
+        // Some models would begin a text of their own.
+        Prompt::Text(text) if text.is_empty() => return Err(AdapterError::EmptyPrompt),
         Prompt::Text(text) => engine.tokenizer().encode(text, Special::Parse, true),
         Prompt::Chat(text) => {
             let said = engine.template()?.render(&[Message::new("user", text)], true)?;

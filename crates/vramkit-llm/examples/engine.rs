@@ -12,10 +12,8 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use serde_json::{Value, json};
-use vramkit::device::HostDevice;
 use vramkit::orchestrator::MemoryOrchestrator;
-use vramkit::pool::DeviceMemoryPool;
-use vramkit_llm::{CacheKind, Engine, EngineConfig, Request, Special, StepEvent};
+use vramkit_llm::{CacheKind, Engine, EngineConfig, Request, Special, StepEvent, host_pool};
 
 type Outcome<T> = Result<T, Box<dyn Error>>;
 
@@ -67,8 +65,8 @@ fn answer(arguments: &[String], begun: Instant) -> Outcome<Value> {
 
 fn engine(model: &std::path::Path, config: EngineConfig) -> Outcome<Engine> {
     let capacity = Engine::needs(model, &config)?.total();
-    let pool = Arc::new(DeviceMemoryPool::new(Arc::new(HostDevice::new(capacity)), capacity)?);
-    Ok(Engine::load(&Arc::new(MemoryOrchestrator::new(pool)), "model", model, config)?)
+    let orchestrator = Arc::new(MemoryOrchestrator::new(host_pool(capacity)?));
+    Ok(Engine::load(&orchestrator, "model", model, config)?)
 }
 
 fn given(file: &str) -> Outcome<Value> {

@@ -7,12 +7,12 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use vramkit::ByteSize;
-use vramkit::device::HostDevice;
 use vramkit::orchestrator::MemoryOrchestrator;
-use vramkit::pool::{DeviceMemoryPool, Request as PoolRequest};
+use vramkit::pool::DeviceMemoryPool;
 
 use crate::engine::{Engine, EngineConfig, MemoryUse, Request, Sampling, SequenceId, StepEvent};
 use crate::error::{AdapterError, LoadError};
+use crate::host::host_pool;
 use crate::text::Special;
 
 /// What the next forward pass is to compute.
@@ -128,14 +128,10 @@ impl LlamaInferenceAdapter {
             return Ok(());
         }
         let limit = match self.limit {
-            // A pool has whole units, and would take the next one.
-            Some(limit) => limit - ByteSize::new(limit.bytes() % PoolRequest::ALIGNMENT),
+            Some(limit) => limit,
             None => Engine::needs(&self.path, &self.config)?.total(),
         };
-        // The pool keeps to the limit; the device counts in granules.
-        let granules = limit.checked_align_up(HostDevice::GRANULARITY.bytes()).unwrap_or(limit);
-        let device = Arc::new(HostDevice::new(granules));
-        let pool = Arc::new(DeviceMemoryPool::new(device, limit)?);
+        let pool = host_pool(limit)?;
         let orchestrator = Arc::new(MemoryOrchestrator::new(pool.clone()));
         state.engine = Some(Engine::load(&orchestrator, &self.name, &self.path, self.config.clone())?);
         state.pool = Some(pool);

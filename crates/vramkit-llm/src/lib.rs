@@ -28,6 +28,7 @@ pub mod attention;
 mod cache;
 mod engine;
 mod error;
+mod host;
 pub mod kernels;
 mod model;
 pub mod text;
@@ -39,6 +40,7 @@ pub use engine::{
     TokenProbability,
 };
 pub use error::{AdapterError, LoadError};
+pub use host::host_pool;
 pub use text::{ChatTemplate, Special, Tokenizer};
 
 /// The examples of the README.

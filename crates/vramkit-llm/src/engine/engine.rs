@@ -28,14 +28,10 @@ use crate::text::{ChatTemplate, TemplateError, Tokenizer};
 /// use std::sync::Arc;
 ///
 /// use vramkit::ByteSize;
-/// use vramkit::device::HostDevice;
-/// use vramkit::orchestrator::MemoryOrchestrator;
-/// use vramkit::pool::DeviceMemoryPool;
-/// use vramkit_llm::{Engine, EngineConfig, Request, Special, StepEvent};
+/// /// use vramkit::orchestrator::MemoryOrchestrator;
+/// use vramkit_llm::{Engine, EngineConfig, Request, Special, StepEvent, host_pool};
 ///
-/// let capacity = ByteSize::gib(1);
-/// let pool = Arc::new(DeviceMemoryPool::new(Arc::new(HostDevice::new(capacity)), capacity)?);
-/// let orchestrator = Arc::new(MemoryOrchestrator::new(pool));
+/// let orchestrator = Arc::new(MemoryOrchestrator::new(host_pool(ByteSize::mib(512))?));
 /// let engine = Engine::load(&orchestrator, "smollm2", "SmolLM2-135M-Instruct.Q4_1.gguf".as_ref(), EngineConfig::default())?;
 /// let prompt = engine.tokenizer().encode("The capital of France is", Special::Parse, true);
 /// engine.submit(&prompt, Request { most_tokens: Some(8), ..Request::default() })?;
