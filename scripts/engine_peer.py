@@ -6,7 +6,8 @@ In: a shared library of llama.cpp (the file in the Python package `xllamacpp`, o
 
     engine_peer.py --library LIB info
     engine_peer.py --library LIB --model M tokenize texts.json      # ["text", ...] or {"texts": [...], "special": true, "begin": true}
-    engine_peer.py --library LIB --model M logits lists.json --top 5 [--raw FILE]   # [[token, ...], ...]
+    engine_peer.py --library LIB --model M logits lists.json --top 5 [--raw FILE]
+        # [[token, ...], ...]; {"tokens": [...], "from": 8} for a list's places from the ninth token on
     engine_peer.py --library LIB --model M greedy prompts.json -n 64 # ["text" or [token, ...], ...]
     engine_peer.py --library LIB --model M chat "What is the capital of France?" -n 32
     engine_peer.py --library LIB --model M speed [--seconds 2]       # every setting in a process of its own, the best of each
@@ -78,15 +79,16 @@ def tokenize(model, options):
 
 
 def logits(model, options):
-    lists = not_empty(given(options.file))
+    asked = [each if isinstance(each, dict) else {"tokens": each} for each in given(options.file)]
+    lists = not_empty([each["tokens"] for each in asked])
     context = Context(model, max(map(len, lists)) + 8, options.threads, flash=options.flash, cache=options.cache)
     raw = open(options.raw, "wb") if options.raw else None
     found = []
-    for tokens in lists:
+    for tokens, first in zip(lists, [each.get("from", 0) for each in asked]):
         context.clear()
         positions = []
         for start, count in context.read(tokens, wanted="all"):
-            for at in range(count):
+            for at in range(max(first - start, 0), count):
                 row = Row(context.logits(at))
                 following = tokens[start + at + 1] if start + at + 1 < len(tokens) else None
                 positions.append({"next": None if following is None else row.of(following), "top": row.top(options.top)})

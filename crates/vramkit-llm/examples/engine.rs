@@ -6,14 +6,16 @@
 
 use std::collections::BTreeMap;
 use std::error::Error;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Instant;
 
 use serde_json::{Value, json};
 use vramkit::orchestrator::MemoryOrchestrator;
-use vramkit_llm::{CacheKind, Engine, EngineConfig, Request, Special, StepEvent, host_pool};
+use vramkit_llm::{
+    CacheKind, Engine, EngineConfig, Request, SequenceId, Special, StepEvent, TokenProbability, host_pool,
+};
 
 type Outcome<T> = Result<T, Box<dyn Error>>;
 
@@ -56,14 +58,14 @@ fn answer(arguments: &[String], begun: Instant) -> Outcome<Value> {
     let rest: Vec<&str> = rest.iter().map(String::as_str).collect();
     match *rest.as_slice() {
         ["tokenize", file] => tokenize(&engine(&model, config)?, file),
-        ["logits", file] => logits(&engine(&model, config)?, file),
-        ["greedy", file, number] => greedy(&engine(&model, config)?, file, number.parse()?),
+        ["logits", file] => logits(&model, config, file),
+        ["greedy", file, number] => greedy(&model, config, file, number.parse()?),
         ["speed", seconds] => speed(&model, config, seconds.parse()?, begun),
         _ => Err("tokenize FILE, logits FILE, greedy FILE N or speed SECONDS is missing".into()),
     }
 }
 
-fn engine(model: &std::path::Path, config: EngineConfig) -> Outcome<Engine> {
+fn engine(model: &Path, config: EngineConfig) -> Outcome<Engine> {
     let capacity = Engine::needs(model, &config)?.total();
     let orchestrator = Arc::new(MemoryOrchestrator::new(host_pool(capacity)?));
     Ok(Engine::load(&orchestrator, "model", model, config)?)
@@ -88,60 +90,104 @@ fn tokenize(engine: &Engine, file: &str) -> Outcome<Value> {
     Ok(json!({ "tokens": texts.iter().map(of).collect::<Vec<_>>() }))
 }
 
-/// Of each list of tokens the log-probability of each next one.
-fn logits(engine: &Engine, file: &str) -> Outcome<Value> {
-    let mut lists = Vec::new();
-    for list in given(file)?.as_array().ok_or("no list of lists")? {
-        let tokens = tokens(list);
-        let mut positions = Vec::new();
-        for end in 1..=tokens.len() {
-            let all = engine.logits(&tokens[..end])?;
-            let next = tokens.get(end).map(|token| all[*token as usize]);
-            let best = all
-                .iter()
-                .enumerate()
-                .max_by(|a, b| a.1.total_cmp(b.1))
-                .map(|(token, logprob)| json!([token, logprob]));
-            positions.push(json!({ "next": next, "top": [best] }));
+/// Of each list of tokens, and of each place of it, the log-probability of the next token and the most probable ones. A list is
+/// `[…]`, or `{"tokens": […], "from": 8}` for the places from the ninth token on.
+///
+/// Every beginning of a list is a sequence of its own, and they are computed together. One with the whole list goes on beside
+/// them, so that each shares its blocks and computes what is behind the last full one.
+fn logits(model: &Path, config: EngineConfig, file: &str) -> Outcome<Value> {
+    let given = given(file)?;
+    let lists: Vec<(Vec<u32>, usize)> = given
+        .as_array()
+        .ok_or("no list of lists")?
+        .iter()
+        .map(|list| {
+            let from = list.get("from").and_then(Value::as_u64).unwrap_or(0);
+            (tokens(list.get("tokens").unwrap_or(list)), from as usize)
+        })
+        .collect();
+    let longest = lists.iter().map(|(tokens, _)| tokens.len()).max().unwrap_or(0);
+    // The sequence that is kept takes a token in every step.
+    let config = EngineConfig { context: Some(2 * longest + 64), sequences: 64, ..config };
+    let engine = engine(model, config)?;
+    let vocabulary = engine.vocabulary_len();
+    let mut answers = Vec::new();
+    for (tokens, from) in &lists {
+        let whole = engine.submit(tokens, Request { stop_at_end: false, ..Request::default() })?;
+        while chosen(engine.step()?)?.is_empty() {}
+        let request =
+            Request { most_tokens: Some(1), top: vocabulary, stop_at_end: false, ..Request::default() };
+        let mut asked = BTreeMap::new();
+        for end in from + 1..=tokens.len() {
+            asked.insert(engine.submit(&tokens[..end], request.clone())?, end);
         }
-        lists.push(json!({ "positions": positions }));
+        let mut positions = BTreeMap::new();
+        while positions.len() < asked.len() {
+            for (sequence, _, top) in chosen(engine.step()?)? {
+                let Some(&end) = asked.get(&sequence) else { continue };
+                let next = tokens.get(end).and_then(|next| top.iter().find(|each| each.token == *next));
+                let next = next.map(|each| each.logprob);
+                positions.insert(end, json!({ "next": next, "top": pairs(top.get(..5).unwrap_or(&top)) }));
+            }
+        }
+        engine.cancel(whole);
+        engine.step()?;
+        answers.push(json!({ "positions": positions.into_values().collect::<Vec<_>>() }));
     }
-    Ok(json!({ "lists": lists }))
+    Ok(json!({ "lists": answers }))
 }
 
-/// What follows each prompt, a text or a list of tokens.
-fn greedy(engine: &Engine, file: &str, most: usize) -> Outcome<Value> {
+/// The tokens that a step chose, each with its sequence and the most probable ones.
+fn chosen(events: Vec<StepEvent>) -> Outcome<Vec<(SequenceId, u32, Vec<TokenProbability>)>> {
     let mut found = Vec::new();
-    for prompt in given(file)?.as_array().ok_or("no list of prompts")? {
+    for event in events {
+        match event {
+            StepEvent::Token { sequence, token, top } => found.push((sequence, token, top)),
+            StepEvent::Failed { error, .. } => return Err(error.to_string().into()),
+            _ => {}
+        }
+    }
+    Ok(found)
+}
+
+fn pairs(top: &[TokenProbability]) -> Vec<Value> {
+    top.iter().map(|each| json!([each.token, each.logprob])).collect()
+}
+
+/// What follows each prompt, a text or a list of tokens. All are computed together.
+fn greedy(model: &Path, config: EngineConfig, file: &str, most: usize) -> Outcome<Value> {
+    let given = given(file)?;
+    let texts = given.as_array().ok_or("no list of prompts")?;
+    let engine = engine(model, EngineConfig { sequences: texts.len().clamp(1, 64), ..config })?;
+    let request = Request { most_tokens: Some(most), top: 2, stop_at_end: false, ..Request::default() };
+    let mut prompts = BTreeMap::new();
+    let mut found = BTreeMap::new();
+    for prompt in texts {
         let prompt = match prompt.as_str() {
             Some(text) => engine.tokenizer().encode(text, Special::Parse, true),
             None => tokens(prompt),
         };
-        let request = Request { most_tokens: Some(most), top: 2, stop_at_end: false, ..Request::default() };
-        engine.submit(&prompt, request)?;
-        let (mut chosen, mut top2) = (Vec::new(), Vec::new());
-        while engine.has_work() {
-            for event in engine.step()? {
-                match event {
-                    StepEvent::Token { token, top, .. } => {
-                        chosen.push(token);
-                        top2.push(
-                            top.iter().map(|each| json!([each.token, each.logprob])).collect::<Vec<_>>(),
-                        );
-                    }
-                    StepEvent::Failed { error, .. } => return Err(error.to_string().into()),
-                    _ => {}
-                }
-            }
-        }
-        let text = engine.tokenizer().decode(&chosen);
-        found.push(json!({ "prompt": prompt, "tokens": chosen, "text": text, "top2": top2 }));
+        let sequence = engine.submit(&prompt, request.clone())?;
+        prompts.insert(sequence, prompt);
+        found.insert(sequence, (Vec::new(), Vec::new()));
     }
-    Ok(json!({ "continuations": found }))
+    while engine.has_work() {
+        for (sequence, token, top) in chosen(engine.step()?)? {
+            let Some((chosen, top2)) = found.get_mut(&sequence) else { continue };
+            chosen.push(token);
+            top2.push(pairs(&top));
+        }
+    }
+    let continuations = prompts.into_iter().zip(found.into_values());
+    let continuations = continuations.map(|((_, prompt), (chosen, top2))| {
+        let text = engine.tokenizer().decode(&chosen);
+        json!({ "prompt": prompt, "tokens": chosen, "text": text, "top2": top2 })
+    });
+    Ok(json!({ "continuations": continuations.collect::<Vec<_>>() }))
 }
 
 /// Tokens per second, the median of repeated work, and the time to the first token.
-fn speed(model: &std::path::Path, config: EngineConfig, seconds: f64, begun: Instant) -> Outcome<Value> {
+fn speed(model: &Path, config: EngineConfig, seconds: f64, begun: Instant) -> Outcome<Value> {
     let config = EngineConfig { share_prefixes: false, ..config };
     let alone = engine(model, config.clone())?;
     let loaded = begun.elapsed().as_secs_f64();
