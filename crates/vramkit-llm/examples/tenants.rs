@@ -29,10 +29,8 @@ fn main() -> Result<(), Box<dyn Error>> {
     let _publisher = Publisher::new(&[("two tenants", &pool)])?;
     let orchestrator = Arc::new(MemoryOrchestrator::new(pool.clone()));
     println!("a pool of {capacity}; each copy needs {}", needs.total());
-    let engines =
-        ["first", "second"].map(|name| Engine::load(&orchestrator, name, path.as_ref(), config.clone()));
-    let [first, second] = engines;
-    let engines = [first?, second?];
+    let first = Engine::load(&orchestrator, "first", path.as_ref(), config.clone())?;
+    let engines = [first, Engine::load(&orchestrator, "second", path.as_ref(), config)?];
     let started = Instant::now();
     let mut said = [const { Vec::new() }; 2];
     let mut turns = 0;

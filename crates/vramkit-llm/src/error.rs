@@ -83,7 +83,7 @@ pub enum LoadError {
     },
     /// The orchestrator refused for another reason.
     #[error(transparent)]
-    Bind(BindError),
+    Bind(Box<BindError>),
     /// The pool failed.
     #[error(transparent)]
     Pool(#[from] PoolError),

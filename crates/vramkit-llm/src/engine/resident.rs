@@ -211,7 +211,7 @@ fn not_bound(orchestrator: &MemoryOrchestrator, error: BindError) -> LoadError {
         BindError::NotLoaded { model, reason, .. } => {
             LoadError::Weights { model: model.to_string(), reason: reason.to_string() }
         }
-        other => LoadError::Bind(other),
+        other => LoadError::Bind(Box::new(other)),
     }
 }
 
