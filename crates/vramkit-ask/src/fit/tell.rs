@@ -125,7 +125,9 @@ fn unused(options: &FitOptions) -> Option<String> {
         Runtime::LlamaCpp if options.backend == Backend::Cpu => [&vllm[..], &llama_cpp[5..]].concat(),
         Runtime::LlamaCpp => vllm.to_vec(),
         Runtime::Vllm => llama_cpp.to_vec(),
-        _ => [&llama_cpp[..], &vllm, &both].concat(),
+        // A graph has neither; the engine has both, and reads as many tokens at once as a micro-batch has.
+        _ if footprint_is_graph => [&llama_cpp[..], &vllm, &both].concat(),
+        _ => [&llama_cpp[..], &vllm, &both[2..]].concat(),
     };
     let given: Vec<&str> = without.into_iter().filter(|(_, given)| *given).map(|(name, _)| name).collect();
     let names = given.join(", ");

@@ -28,7 +28,7 @@ use crate::text::{ChatTemplate, TemplateError, Tokenizer};
 /// use std::sync::Arc;
 ///
 /// use vramkit::ByteSize;
-/// /// use vramkit::orchestrator::MemoryOrchestrator;
+/// use vramkit::orchestrator::MemoryOrchestrator;
 /// use vramkit_llm::{Engine, EngineConfig, Request, Special, StepEvent, host_pool};
 ///
 /// let orchestrator = Arc::new(MemoryOrchestrator::new(host_pool(ByteSize::mib(512))?));
