@@ -217,6 +217,8 @@ fn configurations_that_cannot_be_are_refused() {
         EngineConfig { context: Some(most), step_tokens: most, ..small() },
         EngineConfig { context: Some(1 << 40), sequences: 1 << 30, step_tokens: most, ..small() },
         EngineConfig { sequences: most, step_tokens: most, ..small() },
+        EngineConfig { threads: Some(most), ..small() },
+        EngineConfig { threads: Some(most), context: Some(4096), sequences: 4, ..small() },
     ];
     for config in huge {
         let orchestrator = orchestrator(ByteSize::mib(64));
@@ -446,6 +448,54 @@ fn tensors_that_are_missing_misshapen_or_for_nothing_are_named() {
         *down = SparseTensor::new("blk.0.ffn_down.weight", "iq4_nl", &down.sizes);
         check_refused(&file, &["blk.0.ffn_down.weight", "iq4_nl"]);
     }
+}
+
+#[test]
+fn keys_that_cannot_be_are_refused() {
+    let whole = tiny(Architecture::Llama).file().unwrap();
+    let float = Value::F32;
+    for (key, value) in [
+        ("llama.attention.head_count", Value::U32(0)),
+        ("llama.attention.head_count", Value::U32(u32::MAX)),
+        ("llama.attention.head_count", Value::U32(3)),
+        ("llama.attention.head_count_kv", Value::U32(0)),
+        ("llama.attention.head_count_kv", Value::U32(8)),
+        ("llama.attention.key_length", Value::U32(0)),
+        ("llama.attention.key_length", Value::U32(u32::MAX)),
+        ("llama.block_count", Value::U32(0)),
+        ("llama.block_count", Value::U32(3)),
+        ("llama.block_count", Value::U32(1)),
+        ("llama.block_count", Value::U32(u32::MAX)),
+        ("llama.embedding_length", Value::U64(1 << 40)),
+        ("llama.feed_forward_length", Value::U32(0)),
+        ("llama.rope.dimension_count", Value::U32(0)),
+        ("llama.rope.dimension_count", Value::U32(31)),
+        ("llama.rope.dimension_count", Value::U32(64)),
+        ("llama.rope.freq_base", float(f32::NAN)),
+        ("llama.rope.freq_base", float(-1.0)),
+        ("llama.rope.scaling.factor", float(-2.0)),
+        ("llama.rope.scaling.type", Value::Text("spiral".to_owned())),
+        ("llama.attention.layer_norm_rms_epsilon", float(-1.0)),
+        ("llama.attention.layer_norm_rms_epsilon", float(f32::INFINITY)),
+        ("llama.attention.layer_norm_rms_epsilon", Value::Text("small".to_owned())),
+        ("llama.expert_count", Value::U32(8)),
+        ("llama.logit_scale", float(0.5)),
+    ] {
+        let mut file = whole.clone();
+        file.set(key, value.clone());
+        if load_changed(&file).is_ok() {
+            panic!("{key} of {value:?} is no reason to refuse");
+        }
+    }
+    // Heads that no KV head is shared by evenly, in tensors that say the same.
+    let mut file = whole;
+    file.set("llama.attention.head_count_kv", Value::U32(3));
+    for tensor in &mut file.tensors {
+        if tensor.name.ends_with("attn_k.weight") || tensor.name.ends_with("attn_v.weight") {
+            tensor.sizes[1] = 3 * 32;
+        }
+    }
+    check_refused(&file, &["4 heads cannot share 3 KV heads"]);
 }
 
 #[test]

@@ -9,6 +9,7 @@ use std::path::Path;
 use std::thread;
 
 use common::{Job, Model, Outcome, Run, alone, engine, note, orchestrator, prompt, run, times, watch};
+use proptest::prelude::*;
 use vramkit::ByteSize;
 use vramkit::orchestrator::{Action, BindError, MemoryOrchestrator, PressurePolicy, Standing};
 use vramkit::plan::{Model as Demand, Schedule, TensorLifetime};
@@ -252,7 +253,13 @@ fn a_name_is_one_models() {
         }
         assert_eq!(run(&first, &jobs).outcomes, expected, "the first is untouched");
     }
-    // Under another orchestrator, and when it is free again, the name may be had.
+    // The ledger of a pool knows one model of a name, whoever has bound it.
+    let beside = std::sync::Arc::new(MemoryOrchestrator::new(orchestrator.pool().clone()));
+    assert!(matches!(
+        Engine::load(&beside, "m", &models[0].path, config()),
+        Err(LoadError::NameTaken { .. })
+    ));
+    // In another pool, and when it is free again, the name may be had.
     let elsewhere = engine(&models[1].path, config());
     assert_eq!(elsewhere.name(), "model");
     drop(first);
@@ -440,4 +447,99 @@ fn logits_are_asked_for_beside_a_sequence_that_loses_nothing() {
     }
     note(&mut run, &ids, &engine.step().unwrap());
     assert_eq!(run.outcomes[0], expected);
+}
+
+/// What happens between two steps.
+#[derive(Clone, Copy, Debug)]
+enum Happening {
+    Submit(usize),
+    Cancel(usize),
+    Evict,
+    Degrade,
+    Compact,
+    Trim,
+}
+
+fn happenings() -> impl Strategy<Value = Vec<Happening>> {
+    let one = prop_oneof![
+        6 => (0usize..6).prop_map(Happening::Submit),
+        2 => (0usize..12).prop_map(Happening::Cancel),
+        2 => Just(Happening::Evict),
+        1 => Just(Happening::Degrade),
+        1 => Just(Happening::Compact),
+        1 => Just(Happening::Trim),
+    ];
+    prop::collection::vec(one, 1..40)
+}
+
+/// A model with windows in some layers, sequences that begin alike in pairs, and what each becomes.
+fn chaos() -> &'static (Model, Vec<Job>, Vec<Outcome>) {
+    static CHAOS: std::sync::OnceLock<(Model, Vec<Job>, Vec<Outcome>)> = std::sync::OnceLock::new();
+    CHAOS.get_or_init(|| {
+        let model = Model::tiny(Architecture::Gemma3);
+        let job = |at: u64| {
+            let job = Job::new(prompt(10 + 17 * at as usize, at / 2), 10);
+            if at % 3 == 1 { job.warm(at) } else { job }
+        };
+        let jobs: Vec<_> = (0..6).map(job).collect();
+        let expected = alone(&engine(&model.path, config()), &jobs);
+        (model, jobs, expected)
+    })
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 48, ..ProptestConfig::default() })]
+
+    #[test]
+    fn whatever_happens_between_steps_sequences_become_the_same_and_memory_goes_back(
+        happenings in happenings(), is_optimistic: bool, share_prefixes: bool,
+    ) {
+        let (model, jobs, expected) = chaos();
+        let admission = if is_optimistic { Admission::Optimistic } else { Admission::Reserve };
+        let config = EngineConfig { sequences: 4, admission, share_prefixes, ..config() };
+        // Room for about two and a half sequences.
+        let kv = Engine::needs(&model.path, &config).unwrap().kv.bytes() / 8 * 5;
+        let orchestrator = orchestrator(bound(&model.path, &config) + ByteSize::new(kv));
+        let engine = Engine::load(&orchestrator, "m", &model.path, config).unwrap();
+        let (mut ids, mut which, mut cancelled) = (Vec::new(), Vec::new(), Vec::new());
+        let mut events = Vec::new();
+        for happening in happenings {
+            match happening {
+                Happening::Submit(at) => {
+                    ids.push(engine.submit(&jobs[at].prompt, jobs[at].request.clone()).unwrap());
+                    which.push(at);
+                }
+                Happening::Cancel(at) if at < ids.len() => {
+                    engine.cancel(ids[at]);
+                    cancelled.push(ids[at]);
+                }
+                Happening::Cancel(_) => {}
+                Happening::Evict => drop(orchestrator.apply(PressurePolicy::Evict, ByteSize::new(1))),
+                Happening::Degrade => drop(orchestrator.apply(PressurePolicy::Degrade, ByteSize::mib(1))),
+                Happening::Compact => drop(orchestrator.apply(PressurePolicy::Compact, ByteSize::mib(1))),
+                Happening::Trim => drop(orchestrator.trim().unwrap()),
+            }
+            events.extend(engine.step().unwrap());
+            let (memory, pool) = (engine.memory(), orchestrator.pool());
+            let rest = if orchestrator.bound().is_empty() { ByteSize::ZERO } else { memory.weights + memory.workspace };
+            prop_assert_eq!(pool.used(), rest + memory.kv);
+        }
+        while engine.has_work() {
+            events.extend(engine.step().unwrap());
+        }
+        let mut run = Run { outcomes: vec![Outcome::default(); ids.len()], ..Run::default() };
+        let named: Vec<_> = ids.iter().copied().map(Some).collect();
+        note(&mut run, &named, &events);
+        for ((id, at), found) in ids.iter().zip(which).zip(run.outcomes) {
+            if cancelled.contains(id) && found.finish.is_none() {
+                prop_assert!(expected[at].tokens.starts_with(&found.tokens) && found.failed.is_none());
+            } else {
+                prop_assert_eq!(&found, &expected[at]);
+            }
+        }
+        drop(engine);
+        prop_assert_eq!(orchestrator.pool().used(), ByteSize::ZERO);
+        orchestrator.trim().unwrap();
+        prop_assert_eq!(orchestrator.pool().committed(), ByteSize::ZERO);
+    }
 }
