@@ -6,7 +6,6 @@ mod common;
 
 use std::collections::HashMap;
 use std::path::Path;
-use std::thread;
 
 use common::{Job, Model, Outcome, Run, alone, engine, note, orchestrator, prompt, run, times, watch};
 use vramkit::ByteSize;
@@ -252,7 +251,13 @@ fn a_name_is_one_models() {
         }
         assert_eq!(run(&first, &jobs).outcomes, expected, "the first is untouched");
     }
-    // Under another orchestrator, and when it is free again, the name may be had.
+    // The ledger of a pool knows one model of a name, whoever has bound it.
+    let beside = std::sync::Arc::new(MemoryOrchestrator::new(orchestrator.pool().clone()));
+    assert!(matches!(
+        Engine::load(&beside, "m", &models[0].path, config()),
+        Err(LoadError::NameTaken { .. })
+    ));
+    // In another pool, and when it is free again, the name may be had.
     let elsewhere = engine(&models[1].path, config());
     assert_eq!(elsewhere.name(), "model");
     drop(first);
@@ -322,122 +327,4 @@ fn engines_go_in_any_order() {
         assert_eq!(pool.used(), ByteSize::ZERO, "{order:?}");
         assert!(pool.owners().is_empty());
     }
-}
-
-#[test]
-fn sequences_may_come_and_go_from_any_thread() {
-    let model = Model::tiny(Architecture::Qwen3);
-    let config = EngineConfig { sequences: 3, admission: Admission::Optimistic, ..config() };
-    let jobs: Vec<_> = (0..6).map(|seed| Job::new(prompt(8 + 5 * seed as usize, seed), 12)).collect();
-    let expected = alone(&engine(&model.path, config.clone()), &jobs);
-    let orchestrator = orchestrator(ByteSize::mib(64));
-    let engine = Engine::load(&orchestrator, "m", &model.path, config).unwrap();
-    let events = std::sync::Mutex::new(Vec::new());
-    let kept = thread::scope(|scope| {
-        let submitters: Vec<_> = (0..3)
-            .map(|_| {
-                let (engine, jobs) = (&engine, &jobs);
-                scope.spawn(move || {
-                    let mut kept = Vec::new();
-                    for (at, job) in jobs.iter().enumerate() {
-                        kept.push((at, engine.submit(&job.prompt, job.request.clone()).unwrap()));
-                        let gone = engine.submit(&job.prompt, Request::default()).unwrap();
-                        thread::yield_now();
-                        engine.cancel(gone);
-                        engine.memory();
-                    }
-                    kept
-                })
-            })
-            .collect();
-        for _ in 0..2 {
-            scope.spawn(|| {
-                for _ in 0..400 {
-                    let found = engine.step().unwrap();
-                    events.lock().unwrap().extend(found);
-                    orchestrator.apply(PressurePolicy::Evict, ByteSize::new(1));
-                }
-            });
-        }
-        submitters.into_iter().flat_map(|submitter| submitter.join().unwrap()).collect::<Vec<_>>()
-    });
-    while engine.has_work() {
-        let found = engine.step().unwrap();
-        events.lock().unwrap().extend(found);
-    }
-    let mut tokens: HashMap<_, Vec<u32>> = HashMap::new();
-    for event in events.into_inner().unwrap() {
-        if let StepEvent::Token { sequence, token, .. } = event {
-            tokens.entry(sequence).or_default().push(token);
-        }
-    }
-    assert_eq!(kept.len(), 18);
-    for (at, id) in kept {
-        // Two threads may note their steps in another order than they computed them.
-        let (mut found, mut expected) = (tokens.remove(&id).unwrap(), expected[at].tokens.clone());
-        found.sort_unstable();
-        expected.sort_unstable();
-        assert_eq!(found, expected);
-    }
-    assert_eq!(engine.memory().kv, ByteSize::ZERO);
-    let moves: usize = moves(&orchestrator).values().map(|(evicted, _)| evicted).sum();
-    assert!(moves > 0);
-}
-
-#[test]
-fn engines_on_threads_of_their_own_share_a_pool_too_small_for_both() {
-    let models = [Model::tiny(Architecture::Llama), Model::tiny(Architecture::Mistral)];
-    let jobs = [Job::new(prompt(40, 1), 20), Job::new(prompt(70, 2), 20)];
-    let expected = models.each_ref().map(|model| alone(&engine(&model.path, config()), &jobs));
-    let needs = models.each_ref().map(|model| Engine::needs(&model.path, &config()).unwrap());
-    let larger = needs.iter().map(|needs| needs.weights + needs.workspace).max().unwrap();
-    let orchestrator = orchestrator(larger + needs[0].kv + needs[1].kv);
-    let engines =
-        [0, 1].map(|at| Engine::load(&orchestrator, &format!("m{at}"), &models[at].path, config()).unwrap());
-    let runs = thread::scope(|scope| {
-        let threads = engines.each_ref().map(|engine| {
-            let jobs = &jobs;
-            scope.spawn(move || {
-                let ids =
-                    jobs.each_ref().map(|job| Some(engine.submit(&job.prompt, job.request.clone()).unwrap()));
-                let mut run = Run { outcomes: vec![Outcome::default(); 2], ..Run::default() };
-                while engine.has_work() {
-                    match engine.step() {
-                        Ok(events) => note(&mut run, &ids, &events),
-                        // The other one is in the middle of a step.
-                        Err(AdapterError::NotLoaded(error)) => {
-                            assert!(matches!(&*error, LoadError::InsufficientVram { .. }), "{error}");
-                            thread::yield_now();
-                        }
-                        Err(error) => panic!("{error}"),
-                    }
-                }
-                run.outcomes
-            })
-        });
-        threads.map(|thread| thread.join().unwrap())
-    });
-    assert_eq!(runs, expected);
-    drop(engines);
-    assert_eq!(orchestrator.pool().used(), ByteSize::ZERO);
-}
-
-#[test]
-fn logits_are_asked_for_beside_a_sequence_that_loses_nothing() {
-    let model = Model::tiny(Architecture::Qwen2);
-    let engine = engine(&model.path, config());
-    let job = Job::new(prompt(20, 1), 12);
-    let expected = alone(&engine, std::slice::from_ref(&job)).remove(0);
-    let logits = engine.logits(&prompt(30, 2)).unwrap();
-    assert!((logits.iter().map(|logprob| logprob.exp()).sum::<f32>() - 1.0).abs() < 1e-3);
-    let ids = [Some(engine.submit(&job.prompt, job.request).unwrap())];
-    let mut run = Run { outcomes: vec![Outcome::default()], ..Run::default() };
-    while engine.has_work() {
-        note(&mut run, &ids, &engine.step().unwrap());
-        if run.outcomes[0].tokens.len() == 5 {
-            assert_eq!(engine.logits(&prompt(30, 2)).unwrap(), logits);
-        }
-    }
-    note(&mut run, &ids, &engine.step().unwrap());
-    assert_eq!(run.outcomes[0], expected);
 }

@@ -1,5 +1,5 @@
-//! Names that engines have, by orchestrator: an orchestrator knows models by name, so two engines of one name would take each
-//! other's weights.
+//! Names that engines have, by pool: an orchestrator knows models by name and a pool's ledger does, so two engines of one name
+//! would take each other's weights and budgets.
 
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -8,14 +8,14 @@ use vramkit::orchestrator::MemoryOrchestrator;
 
 use crate::error::LoadError;
 
-/// Who has a name: the orchestrator by its address, which is nobody else's while a claim holds it.
+/// Who has a name: the pool by its address, which is nobody else's while a claim holds it.
 static CLAIMED: Mutex<BTreeSet<(usize, String)>> = Mutex::new(BTreeSet::new());
 
 fn claimed() -> MutexGuard<'static, BTreeSet<(usize, String)>> {
     CLAIMED.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// A name under an orchestrator, until it is dropped.
+/// A name in an orchestrator's pool, until it is dropped.
 pub(super) struct Claim {
     orchestrator: Arc<MemoryOrchestrator>,
     name: String,
@@ -35,7 +35,7 @@ impl Claim {
 }
 
 fn key(orchestrator: &Arc<MemoryOrchestrator>, name: &str) -> (usize, String) {
-    (Arc::as_ptr(orchestrator).addr(), name.to_owned())
+    (Arc::as_ptr(orchestrator.pool()).addr(), name.to_owned())
 }
 
 impl Drop for Claim {

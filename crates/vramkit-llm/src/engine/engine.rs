@@ -68,7 +68,7 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 impl Engine {
-    /// Loads a model under a name, which no other model of the orchestrator has. What is in the way and idle is evicted.
+    /// Loads a model under a name, which no other model of the orchestrator and its pool has. What is in the way and idle is evicted.
     ///
     /// # Errors
     /// [`LoadError::InsufficientVram`] before anything is committed when there is not enough; [`LoadError::NameTaken`]; whatever is

@@ -72,9 +72,13 @@ impl Running<'_> {
 }
 
 impl Resident {
-    /// Bytes of the arena.
+    /// Bytes of the arena, as it is bound or would be.
     pub fn arena(&self) -> ByteSize {
-        lock(&self.plan).arena_size
+        // A policy may have moved it since the last step.
+        match self.orchestrator.binding(&self.name) {
+            Some(binding) if self.is_ours(&binding) => binding.plan.arena_size,
+            _ => lock(&self.plan).arena_size,
+        }
     }
 
     /// Computes one step; returns how many rows of logits there are.
@@ -124,7 +128,7 @@ impl Resident {
             file,
             hyper,
             tensors,
-            threads: Arc::new(Threads::new(threads)),
+            threads,
             claim,
         })
     }
@@ -222,7 +226,7 @@ pub(crate) struct Opened {
     pub file: Arc<GgufFile>,
     pub hyper: Hyper,
     pub tensors: Tensors,
-    threads: Arc<Threads>,
+    threads: usize,
     claim: Claim,
 }
 
@@ -268,6 +272,7 @@ impl Opened {
             });
         }
         let Self { orchestrator, name, file, hyper, tensors, threads, claim } = self;
+        let threads = Arc::new(Threads::new(threads));
         let source = PackedSource {
             file: file.clone(),
             stored: tensors.stored.clone().into(),

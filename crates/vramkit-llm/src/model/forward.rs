@@ -75,7 +75,7 @@ impl AttentionMemory {
     ) -> Result<Self, AttentionError> {
         let layout = CacheLayout::new(1, hyper.kv_heads, hyper.key, hyper.value, kind)?;
         let group = hyper.heads / hyper.kv_heads;
-        let split = (TASKS * threads).div_ceil(hyper.kv_heads) - 1;
+        let split = TASKS.saturating_mul(threads).div_ceil(hyper.kv_heads) - 1;
         let count = context.div_ceil(CHUNK);
         Ok(Self {
             split: if count > 1 && threads > 1 { split.min(sequences) } else { 0 },

@@ -1,0 +1,423 @@
+//! Files that are damaged, cut off, contradictory or changed are refused by name, with nothing of them left in the pool.
+#![allow(clippy::unwrap_used, clippy::result_large_err)]
+
+mod common;
+#[path = "common/faulty.rs"]
+mod faulty;
+
+use std::collections::BTreeSet;
+use std::fs::File;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use common::{Job, Model, alone, engine, orchestrator, prompt, run, tiny};
+use faulty::faulty;
+use vramkit::ByteSize;
+use vramkit::orchestrator::{MemoryOrchestrator, PressurePolicy};
+use vramkit_llm::{AdapterError, Engine, EngineConfig, LoadError, StepEvent};
+use vramkit_testing::gguf::{Architecture, SparseFile, SparseTensor, TestModel, Value, WeightType};
+
+fn small() -> EngineConfig {
+    EngineConfig { context: Some(64), threads: Some(1), ..EngineConfig::default() }
+}
+
+/// A model that cannot be loaded: why, after a look at what is left of it.
+fn refused(orchestrator: &Arc<MemoryOrchestrator>, path: &Path, config: EngineConfig) -> LoadError {
+    let before = orchestrator.pool().used();
+    let error = Engine::load(orchestrator, "m", path, config).err().unwrap();
+    let pool = orchestrator.pool();
+    assert_eq!(pool.used(), before, "{error}");
+    assert!(orchestrator.bound().is_empty());
+    pool.trim().unwrap();
+    assert_eq!(pool.committed() == ByteSize::ZERO, before == ByteSize::ZERO, "{error}");
+    error
+}
+
+/// Loads what a test has changed of a file, weights zero.
+fn load_changed(file: &SparseFile) -> Result<Engine, LoadError> {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("changed.gguf");
+    file.write(&path).unwrap();
+    let orchestrator = orchestrator(ByteSize::mib(64));
+    let loaded = Engine::load(&orchestrator, "m", &path, small());
+    assert!(loaded.is_ok() || orchestrator.pool().used() == ByteSize::ZERO);
+    loaded
+}
+
+/// That a changed file is refused with words that name these.
+fn check_refused(file: &SparseFile, words: &[&str]) {
+    let error = load_changed(file).err().unwrap_or_else(|| panic!("{words:?} is no reason to refuse"));
+    let said = error.to_string();
+    assert!(words.iter().all(|word| said.contains(word)), "{words:?} are not in: {said}");
+}
+
+/// A model's file with where the bytes of each tensor are.
+fn bytes_of(model: &TestModel) -> (SparseFile, Vec<u8>, Vec<usize>) {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("model.gguf");
+    model.write(&path).unwrap();
+    let file = model.file().unwrap();
+    let mut at = file.header().len();
+    let starts = file.tensors.iter().map(|tensor| {
+        let start = at;
+        at = (at + tensor.bytes() as usize).next_multiple_of(32);
+        start
+    });
+    let starts = starts.collect();
+    (file, std::fs::read(&path).unwrap(), starts)
+}
+
+/// Writes bytes, and says how loading them goes.
+struct Written {
+    path: std::path::PathBuf,
+    _folder: tempfile::TempDir,
+}
+
+impl Written {
+    fn new() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        Self { path: folder.path().join("model.gguf"), _folder: folder }
+    }
+
+    fn load(&self, bytes: &[u8]) -> Result<(), LoadError> {
+        std::fs::write(&self.path, bytes).unwrap();
+        let orchestrator = orchestrator(ByteSize::mib(64));
+        let loaded = Engine::load(&orchestrator, "m", &self.path, small()).map(drop);
+        assert_eq!(orchestrator.pool().used(), ByteSize::ZERO);
+        orchestrator.pool().trim().unwrap();
+        assert_eq!(orchestrator.pool().committed(), ByteSize::ZERO);
+        loaded
+    }
+}
+
+#[test]
+fn weights_that_are_no_numbers_are_named() {
+    for (architecture, kind) in [
+        (Architecture::Llama, WeightType::F32),
+        (Architecture::Llama, WeightType::F16),
+        (Architecture::Qwen2, WeightType::Q8_0),
+        (Architecture::Phi3, WeightType::Q4_1),
+        (Architecture::Gemma3, WeightType::Q5_0),
+    ] {
+        let of = TestModel { layers: 1, ..tiny(architecture) };
+        let (file, bytes, starts) = bytes_of(&TestModel { kind, ..of });
+        let written = Written::new();
+        assert!(written.load(&bytes).is_ok());
+        for (tensor, start) in file.tensors.iter().zip(starts) {
+            // Of a context of 64, the other factors are never used.
+            let is_unused = tensor.name == "rope_factors_long.weight";
+            let (size, unit) = match tensor.kind {
+                "f32" => (4, 4),
+                "f16" => (2, 2),
+                "q8_0" => (2, 34),
+                "q4_1" => (2, 20),
+                _ => (2, 22),
+            };
+            let last = start + tensor.bytes() as usize - unit;
+            for at in [start, last] {
+                for bits in if size == 4 { [0x7fc0_0000u32, 0xff80_0000] } else { [0x7e00, 0xfc00] } {
+                    let mut damaged = bytes.clone();
+                    damaged[at..at + size].copy_from_slice(&bits.to_le_bytes()[..size]);
+                    let loaded = written.load(&damaged);
+                    match loaded {
+                        Ok(()) => assert!(is_unused, "{} with {bits:x} at {at}", tensor.name),
+                        Err(LoadError::Weights { reason, .. }) => {
+                            assert!(reason.contains(&tensor.name) && reason.contains("finite"), "{reason}");
+                        }
+                        Err(other) => panic!("{other}"),
+                    }
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn weights_too_large_for_the_arithmetic_end_a_sequence_with_a_word() {
+    let (file, mut bytes, starts) =
+        bytes_of(&TestModel { kind: WeightType::F32, ..tiny(Architecture::Llama) });
+    for (tensor, start) in file.tensors.iter().zip(starts).filter(|(tensor, _)| tensor.name.contains("ffn_"))
+    {
+        for number in bytes[start..start + tensor.bytes() as usize].as_chunks_mut::<4>().0 {
+            *number = 3e38f32.to_le_bytes();
+        }
+    }
+    let written = Written::new();
+    std::fs::write(&written.path, bytes).unwrap();
+    let engine = engine(&written.path, small());
+    let found = run(&engine, &[Job::new(prompt(5, 1), 4)]).outcomes.remove(0);
+    assert_eq!(found.tokens, [] as [u32; 0]);
+    assert!(found.failed.unwrap().contains("token number 5"));
+    assert_eq!(engine.memory().kv, ByteSize::ZERO);
+}
+
+#[test]
+fn a_file_that_is_cut_off_anywhere_is_an_error() {
+    for architecture in [Architecture::Llama, Architecture::Phi3] {
+        let (file, bytes, starts) = bytes_of(&TestModel { layers: 1, ..tiny(architecture) });
+        let header = file.header().len();
+        let mut cuts: BTreeSet<usize> = (0..400).chain((400..header).step_by(211)).collect();
+        for (tensor, start) in file.tensors.iter().zip(&starts) {
+            let end = start + tensor.bytes() as usize;
+            cuts.extend([start - 1, *start, start + 1, end - 1, end, end + 1]);
+        }
+        let last = starts.last().unwrap() + file.tensors.last().unwrap().bytes() as usize;
+        let written = Written::new();
+        for cut in cuts.into_iter().filter(|cut| *cut < last) {
+            match written.load(&bytes[..cut]) {
+                Err(LoadError::Read(_)) => {}
+                other => panic!("cut at {cut} of {last}: {other:?}"),
+            }
+        }
+        // What fills the last tensor up is nobody's.
+        assert!(written.load(&bytes[..last]).is_ok());
+    }
+}
+
+#[test]
+fn bytes_of_a_header_that_are_others_are_no_panic() {
+    let (file, bytes, _) = bytes_of(&TestModel { layers: 1, ..tiny(Architecture::Qwen2) });
+    let header = file.header().len();
+    let written = Written::new();
+    let mut random = vramkit::units::SplitMix64::new(5);
+    let (mut loaded, mut failed) = (0, 0);
+    for _ in 0..300 {
+        let mut damaged = bytes.clone();
+        for _ in 0..1 + random.bits() % 3 {
+            damaged[random.bits() as usize % header] = (random.bits() >> 30) as u8;
+        }
+        match written.load(&damaged) {
+            Ok(()) => loaded += 1,
+            Err(_) => failed += 1,
+        }
+    }
+    assert!(loaded > 0 && failed > 0, "{loaded} {failed}");
+}
+
+#[test]
+fn tensors_that_overlap_are_refused() {
+    let (file, bytes, _) = bytes_of(&tiny(Architecture::Llama));
+    let written = Written::new();
+    for pair in file.tensors.windows(2) {
+        // The second's offset, behind its name, sizes and type, becomes the first's.
+        let place = |tensor: &SparseTensor| {
+            let name = [&(tensor.name.len() as u64).to_le_bytes()[..], tensor.name.as_bytes()].concat();
+            let at = bytes.windows(name.len()).position(|window| window == name).unwrap();
+            at + name.len() + 4 + 8 * tensor.sizes.len() + 4
+        };
+        let (from, to) = (place(&pair[0]), place(&pair[1]));
+        let mut damaged = bytes.clone();
+        damaged.copy_within(from..from + 8, to);
+        match written.load(&damaged) {
+            Err(LoadError::Read(error)) => assert!(error.to_string().contains(&pair[1].name), "{error}"),
+            other => panic!("{other:?}"),
+        }
+    }
+}
+
+#[test]
+fn tensors_that_are_missing_misshapen_or_for_nothing_are_named() {
+    for architecture in Architecture::ALL {
+        let whole = TestModel { layers: 1, ..tiny(architecture) }.file().unwrap();
+        assert!(load_changed(&whole).is_ok());
+        for at in 0..whole.tensors.len() {
+            let name = &whole.tensors[at].name;
+            let mut file = whole.clone();
+            file.tensors.remove(at);
+            // A file without a head uses its embeddings, and one without factors needs none.
+            let is_optional = name == "output.weight" || name.starts_with("rope_factors_");
+            match load_changed(&file) {
+                Ok(_) => assert!(is_optional, "{architecture:?} without {name}"),
+                Err(error) => assert!(
+                    error.to_string().contains(name) || name == "blk.0.attn_qkv.weight" || is_optional,
+                    "{architecture:?} without {name}: {error}"
+                ),
+            }
+            let mut file = whole.clone();
+            let sizes = &mut file.tensors[at].sizes;
+            *sizes.last_mut().unwrap() += 32;
+            match name.as_str() {
+                // Rows are tokens, of which another test is.
+                "token_embd.weight" => {}
+                // Of a context of 64, it is not used.
+                "rope_factors_long.weight" => assert!(load_changed(&file).is_ok()),
+                _ => check_refused(&file, &[name]),
+            }
+        }
+        for name in ["blk.0.ffn_gate_inp.weight", "blk.1.attn_q.weight", "blk.0.attn_sinks.weight"] {
+            let mut file = whole.clone();
+            file.tensors.push(SparseTensor::new(name, "f32", &[32]));
+            check_refused(&file, &[name]);
+        }
+        let mut file = whole.clone();
+        file.tensors.iter_mut().find(|tensor| tensor.name == "output_norm.weight").unwrap().kind = "q8_0";
+        check_refused(&file, &["output_norm.weight", "q8_0"]);
+        let mut file = whole.clone();
+        let down = file.tensors.iter_mut().find(|tensor| tensor.name == "blk.0.ffn_down.weight").unwrap();
+        *down = SparseTensor::new("blk.0.ffn_down.weight", "iq4_nl", &down.sizes);
+        check_refused(&file, &["blk.0.ffn_down.weight", "iq4_nl"]);
+    }
+}
+
+#[test]
+fn keys_that_cannot_be_are_refused() {
+    let whole = tiny(Architecture::Llama).file().unwrap();
+    let float = Value::F32;
+    for (key, value) in [
+        ("llama.attention.head_count", Value::U32(0)),
+        ("llama.attention.head_count", Value::U32(u32::MAX)),
+        ("llama.attention.head_count", Value::U32(3)),
+        ("llama.attention.head_count_kv", Value::U32(0)),
+        ("llama.attention.head_count_kv", Value::U32(8)),
+        ("llama.attention.key_length", Value::U32(0)),
+        ("llama.attention.key_length", Value::U32(u32::MAX)),
+        ("llama.block_count", Value::U32(0)),
+        ("llama.block_count", Value::U32(3)),
+        ("llama.block_count", Value::U32(1)),
+        ("llama.block_count", Value::U32(u32::MAX)),
+        ("llama.embedding_length", Value::U64(1 << 40)),
+        ("llama.feed_forward_length", Value::U32(0)),
+        ("llama.rope.dimension_count", Value::U32(0)),
+        ("llama.rope.dimension_count", Value::U32(31)),
+        ("llama.rope.dimension_count", Value::U32(64)),
+        ("llama.rope.freq_base", float(f32::NAN)),
+        ("llama.rope.freq_base", float(-1.0)),
+        ("llama.rope.scaling.factor", float(-2.0)),
+        ("llama.rope.scaling.type", Value::Text("spiral".to_owned())),
+        ("llama.attention.layer_norm_rms_epsilon", float(-1.0)),
+        ("llama.attention.layer_norm_rms_epsilon", float(f32::INFINITY)),
+        ("llama.attention.layer_norm_rms_epsilon", Value::Text("small".to_owned())),
+        ("llama.expert_count", Value::U32(8)),
+        ("llama.logit_scale", float(0.5)),
+    ] {
+        let mut file = whole.clone();
+        file.set(key, value.clone());
+        if load_changed(&file).is_ok() {
+            panic!("{key} of {value:?} is no reason to refuse");
+        }
+    }
+    // Heads that no KV head is shared by evenly, in tensors that say the same.
+    let mut file = whole;
+    file.set("llama.attention.head_count_kv", Value::U32(3));
+    for tensor in &mut file.tensors {
+        if tensor.name.ends_with("attn_k.weight") || tensor.name.ends_with("attn_v.weight") {
+            tensor.sizes[1] = 3 * 32;
+        }
+    }
+    check_refused(&file, &["4 heads cannot share 3 KV heads"]);
+}
+
+#[test]
+fn a_vocabulary_that_is_another_models_is_refused() {
+    let whole = tiny(Architecture::Llama).file().unwrap();
+    let resized = |rows: u64| {
+        let mut file = whole.clone();
+        let of_tokens =
+            |tensor: &&mut SparseTensor| ["token_embd.weight", "output.weight"].contains(&&*tensor.name);
+        file.tensors.iter_mut().filter(of_tokens).for_each(|tensor| tensor.sizes[1] = rows);
+        file
+    };
+    check_refused(&resized(512), &["544", "512"]);
+    // Rows that no token has are chosen by nobody who was trained, and have no text.
+    if let Ok(engine) = load_changed(&resized(576)) {
+        assert_eq!(engine.tokenizer().decode(&[560, u32::MAX]), "");
+    }
+    let mut file = whole.clone();
+    file.keys.retain(|(key, _)| !key.starts_with("tokenizer."));
+    check_refused(&file, &["tokenizer"]);
+    let mut file = whole.clone();
+    file.set("tokenizer.ggml.pre", Value::Text("no-such-rule".to_owned()));
+    check_refused(&file, &["no-such-rule"]);
+    let mut file = whole;
+    file.set("general.architecture", Value::Text("gpt2".to_owned()));
+    check_refused(&file, &["gpt2"]);
+}
+
+/// Takes a model's memory away between two steps.
+fn evict(orchestrator: &MemoryOrchestrator) {
+    let outcome = orchestrator.apply(PressurePolicy::Evict, ByteSize::new(1));
+    assert!(outcome.freed > ByteSize::ZERO, "{:?}", outcome.action);
+}
+
+#[test]
+fn a_file_that_changes_under_a_running_model_is_an_error_when_it_is_read_again() {
+    let model = Model::tiny(Architecture::Llama);
+    let job = Job::new(prompt(20, 1), 20);
+    let expected = alone(&engine(&model.path, small()), std::slice::from_ref(&job)).remove(0);
+    let bytes = std::fs::read(&model.path).unwrap();
+    let written = std::fs::metadata(&model.path).unwrap().modified().unwrap();
+    let orchestrator = orchestrator(ByteSize::mib(64));
+    let engine = Engine::load(&orchestrator, "m", &model.path, small()).unwrap();
+    let (mut tokens, mut is_over) = (Vec::new(), false);
+    let mut step = |engine: &Engine| {
+        for event in engine.step()? {
+            match event {
+                StepEvent::Token { token, .. } => tokens.push(token),
+                StepEvent::Finished { .. } => is_over = true,
+                other => panic!("{other:?}"),
+            }
+        }
+        Ok::<_, AdapterError>(is_over)
+    };
+    engine.submit(&job.prompt, job.request).unwrap();
+    assert!(!step(&engine).unwrap());
+    for damage in [&bytes[..bytes.len() / 2], &vec![0; bytes.len()], &[]] {
+        std::fs::write(&model.path, damage).unwrap();
+        assert!(!step(&engine).unwrap(), "the file is not needed");
+        let kv = engine.memory().kv;
+        evict(&orchestrator);
+        for _ in 0..3 {
+            match step(&engine) {
+                Err(AdapterError::NotLoaded(error)) => {
+                    assert!(matches!(&*error, LoadError::Weights { .. }), "{error}");
+                }
+                other => panic!("{other:?}"),
+            }
+            assert_eq!(
+                (orchestrator.pool().used(), engine.memory().kv),
+                (kv, kv),
+                "what was computed is kept"
+            );
+        }
+        // As it was, and from then.
+        std::fs::write(&model.path, &bytes).unwrap();
+        File::options().write(true).open(&model.path).unwrap().set_modified(written).unwrap();
+        assert!(!step(&engine).unwrap());
+    }
+    // Another file of the name is none that was opened.
+    let other = model.path.with_extension("new");
+    std::fs::write(&other, b"GGUF?").unwrap();
+    std::fs::rename(&other, &model.path).unwrap();
+    evict(&orchestrator);
+    while !step(&engine).unwrap() {}
+    assert_eq!(tokens, expected.tokens);
+    drop(engine);
+    assert_eq!(orchestrator.pool().used(), ByteSize::ZERO);
+}
+
+#[test]
+fn a_file_that_changes_while_it_is_loaded_is_an_error() {
+    let model = Model::tiny(Architecture::Llama);
+    let bytes = std::fs::read(&model.path).unwrap();
+    let mut other = bytes.clone();
+    let end = other.len();
+    other[end - 64..].fill(1);
+    for damage in [bytes[..bytes.len() - 100].to_vec(), other, Vec::new()] {
+        std::fs::write(&model.path, &bytes).unwrap();
+        let before = std::fs::metadata(&model.path).unwrap().modified().unwrap();
+        // Memory is taken between the header and the weights. The clock of files may stand for some milliseconds.
+        let path = model.path.clone();
+        let change = move |number| {
+            if number == 0 {
+                std::fs::write(&path, &damage).unwrap();
+                let later = before + Duration::from_secs(1);
+                File::options().write(true).open(&path).unwrap().set_modified(later).unwrap();
+            }
+        };
+        let (orchestrator, faults) = faulty(ByteSize::mib(16), 0..0, change);
+        let error = refused(&orchestrator, &model.path, small());
+        assert!(matches!(error, LoadError::Weights { .. }), "{error}");
+        assert!(faults.commits() > 0);
+    }
+}
