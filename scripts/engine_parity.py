@@ -9,7 +9,7 @@ from itertools import combinations, permutations
 from statistics import fmean
 
 from engine_setup import Broken, run
-from engine_texts import PROMPTS, conversations, hostile
+from engine_texts import PROMPTS, asked, conversations, hostile
 
 ARCHITECTURES = ["llama", "phi3", "qwen2", "qwen3", "mistral", "gemma3"]
 LENGTH = 64
@@ -81,7 +81,9 @@ def forced(free):
 
 
 def greedy(sides, report, quick):
-    answer = run([sides.programs / "vramkit", "generate", sides.model, "--chat", "What is the capital of France?"], Broken)
+    # Without the file's system message, as llama.cpp's own chat asks: with it llama.cpp too says "L'Étoile" at this rounding.
+    question = asked("What is the capital of France?")
+    answer = run([sides.programs / "vramkit", "generate", sides.model, "--prompt", question, "--max-output-tokens", "32"], Broken)
     report.require("Paris" in answer, f"the capital of France is said to be {answer!r}")
 
     prompts = sides.file("prompts.json", PROMPTS)
