@@ -11,6 +11,7 @@ import sys
 import tarfile
 import tempfile
 import zipfile
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -26,15 +27,19 @@ class NotReady(Exception):
     """What is missing, in words."""
 
 
-def run(command, **options):
+class Broken(Exception):
+    """What the engine says instead of an answer."""
+
+
+def run(command, error=NotReady, **options):
     """What a command prints; what it says when it fails is an error."""
     try:
         done = subprocess.run([str(part) for part in command], capture_output=True, text=True, **options)
-    except OSError as error:
-        raise NotReady(f"`{command[0]}` does not run: {error}") from error
+    except OSError as reason:
+        raise NotReady(f"`{command[0]}` does not run: {reason}") from reason
     if done.returncode:
         words = " ".join(str(part) for part in command)
-        raise NotReady(f"`{words[:200]}` ended with {done.returncode}: {done.stderr.strip()[-800:]}")
+        raise error(f"`{words[:200]}` ended with {done.returncode}: {done.stderr.strip()[-800:]}")
     return done.stdout
 
 
@@ -110,13 +115,24 @@ class Sides:
 
     def engine(self, model, task, *arguments, cache="f16", threads=None):
         command = [self.programs / "examples/engine", "--model", model, "--threads", threads or self.threads, "--cache", cache]
-        return json.loads(run([*command, task, *arguments]))
+        return json.loads(run([*command, task, *arguments], Broken))
 
     def peer(self, model, task, *arguments, library=None, variant=None, flash="auto", repack="on", cache="f16", threads=None):
         command = [self.python, ROOT / "scripts/engine_peer.py", "--library", library or self.library, "--model", model]
         command += ["--threads", threads or self.threads, "--flash", flash, "--repack", repack, "--cache", cache]
         command += ["--variant", variant] if variant else []
         return json.loads(run([*command, task, *arguments]))
+
+    def peer_parts(self, model, task, lists, *arguments, **options):
+        """A task over lists in as many processes as there are threads. Two threads of one process wait for each other in loops,
+        and on a busy machine they take twenty times as long."""
+        size = -(-len(lists) // self.threads)
+        parts = [lists[at:at + size] for at in range(0, len(lists), size)]
+        files = [self.file(f"part-{at}.json", part) for at, part in enumerate(parts)]
+        with ThreadPoolExecutor(len(parts)) as pool:
+            answers = list(pool.map(lambda file: self.peer(model, task, file, *arguments, threads=1, **options), files))
+        key = next(key for key, value in answers[0].items() if isinstance(value, list))
+        return {key: [each for answer in answers for each in answer[key]]}
 
     def make(self, name, *options):
         """A test model."""
