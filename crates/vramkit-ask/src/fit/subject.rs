@@ -201,7 +201,7 @@ impl Subject {
     }
 
     /// Whether it is a graph, which has no layers and no context.
-    fn is_graph(&self) -> bool {
+    pub(crate) fn is_graph(&self) -> bool {
         matches!(self.kind, Kind::Graph(_))
     }
 }

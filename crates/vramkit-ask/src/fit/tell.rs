@@ -50,7 +50,7 @@ pub(crate) fn notes(subjects: &[Subject], answers: &Answers, memory: Option<&Mem
             )
         });
         let said = subject.notes.iter().chain(&footprint.notes).cloned().chain(too_long);
-        let said = said.chain(cut(&subject.options)).chain(unused(&subject.options));
+        let said = said.chain(cut(&subject.options)).chain(unused(&subject.options, subject.is_graph()));
         let named = |note: String| match subjects {
             [_] => note,
             _ => format!("{}: {note}", subject.name),
@@ -99,7 +99,7 @@ fn cut(options: &FitOptions) -> Option<String> {
 }
 
 /// What was asked for that the engine does not have.
-fn unused(options: &FitOptions) -> Option<String> {
+fn unused(options: &FitOptions, is_graph: bool) -> Option<String> {
     let plain = FitOptions::new(options.runtime, options.backend);
     let llama_cpp = [
         ("batch", options.batch != plain.batch),
@@ -125,9 +125,9 @@ fn unused(options: &FitOptions) -> Option<String> {
         Runtime::LlamaCpp if options.backend == Backend::Cpu => [&vllm[..], &llama_cpp[5..]].concat(),
         Runtime::LlamaCpp => vllm.to_vec(),
         Runtime::Vllm => llama_cpp.to_vec(),
-        // A graph has neither; the engine has both, and reads as many tokens at once as a micro-batch has.
-        _ if footprint_is_graph => [&llama_cpp[..], &vllm, &both].concat(),
-        _ => [&llama_cpp[..], &vllm, &both[2..]].concat(),
+        _ if is_graph => [&llama_cpp[..], &vllm, &both].concat(),
+        // Its own engine reads as many tokens at once as a micro-batch has.
+        _ => [&llama_cpp[..1], &llama_cpp[2..], &vllm, &both[2..]].concat(),
     };
     let given: Vec<&str> = without.into_iter().filter(|(_, given)| *given).map(|(name, _)| name).collect();
     let names = given.join(", ");
