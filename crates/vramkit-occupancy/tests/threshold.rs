@@ -343,7 +343,9 @@ proptest! {
             prop_assert!((0.0..=1.0).contains(&risk.probability), "{risk:?}");
             prop_assert!(risk.low <= risk.probability && risk.probability <= risk.high, "{risk:?}");
             if let Ok(more) = service.risk(batching, little * 1.5) {
-                prop_assert!(more.probability <= risk.probability * 1.5 + 1e-300, "{risk:?} {more:?}");
+                // Deep in the tail two estimates by splitting may differ by more than half, each within its own interval.
+                let most = (risk.probability * 1.5).max(risk.high * 2.0);
+                prop_assert!(more.probability <= most + 1e-300, "{risk:?} {more:?}");
             }
         }
     }
