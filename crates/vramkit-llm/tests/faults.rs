@@ -5,34 +5,14 @@ mod common;
 #[path = "common/faulty.rs"]
 mod faulty;
 
-use std::path::Path;
-use std::sync::Arc;
-
-use common::{Job, Model, Outcome, alone, engine, orchestrator, prompt, run, times};
+use common::{Job, Model, Outcome, alone, engine, orchestrator, prompt, refused, run, small, times};
 use faulty::faulty;
 use vramkit::ByteSize;
-use vramkit::orchestrator::MemoryOrchestrator;
 use vramkit_llm::{
     AdapterError, Admission, CacheKind, Engine, EngineConfig, Finish, LoadError, Request, Sampling,
     load_with_vram_limit,
 };
 use vramkit_testing::gguf::Architecture;
-
-fn small() -> EngineConfig {
-    EngineConfig { context: Some(64), threads: Some(1), ..EngineConfig::default() }
-}
-
-/// A model that cannot be loaded: why, after a look at what is left of it.
-fn refused(orchestrator: &Arc<MemoryOrchestrator>, path: &Path, config: EngineConfig) -> LoadError {
-    let before = orchestrator.pool().used();
-    let error = Engine::load(orchestrator, "m", path, config).err().unwrap();
-    let pool = orchestrator.pool();
-    assert_eq!(pool.used(), before, "{error}");
-    assert!(orchestrator.bound().is_empty());
-    pool.trim().unwrap();
-    assert_eq!(pool.committed() == ByteSize::ZERO, before == ByteSize::ZERO, "{error}");
-    error
-}
 
 #[test]
 fn too_little_memory_is_said_in_numbers_before_anything_is_taken() {

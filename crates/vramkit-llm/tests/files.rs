@@ -7,32 +7,14 @@ mod faulty;
 
 use std::collections::BTreeSet;
 use std::fs::File;
-use std::path::Path;
-use std::sync::Arc;
 use std::time::Duration;
 
-use common::{Job, Model, alone, engine, orchestrator, prompt, run, tiny};
+use common::{Job, Model, alone, engine, orchestrator, prompt, refused, run, small, tiny};
 use faulty::faulty;
 use vramkit::ByteSize;
 use vramkit::orchestrator::{MemoryOrchestrator, PressurePolicy};
-use vramkit_llm::{AdapterError, Engine, EngineConfig, LoadError, StepEvent};
+use vramkit_llm::{AdapterError, Engine, LoadError, StepEvent};
 use vramkit_testing::gguf::{Architecture, SparseFile, SparseTensor, TestModel, Value, WeightType};
-
-fn small() -> EngineConfig {
-    EngineConfig { context: Some(64), threads: Some(1), ..EngineConfig::default() }
-}
-
-/// A model that cannot be loaded: why, after a look at what is left of it.
-fn refused(orchestrator: &Arc<MemoryOrchestrator>, path: &Path, config: EngineConfig) -> LoadError {
-    let before = orchestrator.pool().used();
-    let error = Engine::load(orchestrator, "m", path, config).err().unwrap();
-    let pool = orchestrator.pool();
-    assert_eq!(pool.used(), before, "{error}");
-    assert!(orchestrator.bound().is_empty());
-    pool.trim().unwrap();
-    assert_eq!(pool.committed() == ByteSize::ZERO, before == ByteSize::ZERO, "{error}");
-    error
-}
 
 /// Loads what a test has changed of a file, weights zero.
 fn load_changed(file: &SparseFile) -> Result<Engine, LoadError> {

@@ -7,7 +7,7 @@ mod common;
 use std::collections::HashMap;
 use std::path::Path;
 
-use common::{Job, Model, Outcome, Run, alone, engine, note, orchestrator, prompt, run, times, watch};
+use common::{Job, Model, Outcome, Run, alone, engine, note, orchestrator, prompt, run, times, two, watch};
 use vramkit::ByteSize;
 use vramkit::orchestrator::{Action, BindError, MemoryOrchestrator, PressurePolicy, Standing};
 use vramkit::plan::{Model as Demand, Schedule, TensorLifetime};
@@ -21,16 +21,6 @@ use vramkit_testing::gguf::Architecture;
 const fn is_shared<T: Send + Sync>() {}
 const _: () = is_shared::<Engine>();
 const _: () = is_shared::<LlamaInferenceAdapter>();
-
-fn config() -> EngineConfig {
-    EngineConfig {
-        context: Some(128),
-        sequences: 2,
-        step_tokens: 64,
-        threads: Some(1),
-        ..EngineConfig::default()
-    }
-}
 
 fn bound(path: &Path, config: &EngineConfig) -> ByteSize {
     let needs = Engine::needs(path, config).unwrap();
@@ -54,13 +44,13 @@ fn moves(orchestrator: &MemoryOrchestrator) -> HashMap<String, (usize, usize)> {
 fn two_models_in_a_pool_too_small_for_both_take_turns() {
     let models = [Model::tiny(Architecture::Llama), Model::tiny(Architecture::Gemma3)];
     let jobs = [Job::new(prompt(40, 1), 16), Job::new(prompt(23, 2), 16).warm(3)];
-    let expected = models.each_ref().map(|model| alone(&engine(&model.path, config()), &jobs));
-    let needs = models.each_ref().map(|model| Engine::needs(&model.path, &config()).unwrap());
+    let expected = models.each_ref().map(|model| alone(&engine(&model.path, two()), &jobs));
+    let needs = models.each_ref().map(|model| Engine::needs(&model.path, &two()).unwrap());
     // The larger one, and the keys and values of both.
     let larger = needs.iter().map(|needs| needs.weights + needs.workspace).max().unwrap();
     let orchestrator = orchestrator(larger + needs[0].kv + needs[1].kv);
     let engines =
-        [0, 1].map(|at| Engine::load(&orchestrator, &format!("m{at}"), &models[at].path, config()).unwrap());
+        [0, 1].map(|at| Engine::load(&orchestrator, &format!("m{at}"), &models[at].path, two()).unwrap());
     for round in 0..3 {
         // A whole answer each, then a step each in turn, so that sequences outlive their model's eviction.
         for (engine, expected) in engines.iter().zip(&expected) {
@@ -91,15 +81,15 @@ fn two_models_in_a_pool_too_small_for_both_take_turns() {
 #[test]
 fn room_for_keys_and_values_is_made_by_models_at_rest() {
     let model = Model::tiny(Architecture::Qwen2);
-    let needs = Engine::needs(&model.path, &config()).unwrap();
+    let needs = Engine::needs(&model.path, &two()).unwrap();
     // Room for both models, and for one sequence of a hundred tokens only where the other model is not.
     let block = times(needs.kv_per_token, 16);
-    let both = bound(&model.path, &config());
+    let both = bound(&model.path, &two());
     let orchestrator = orchestrator(both + both + block);
-    let engines = ["a", "b"].map(|name| Engine::load(&orchestrator, name, &model.path, config()).unwrap());
+    let engines = ["a", "b"].map(|name| Engine::load(&orchestrator, name, &model.path, two()).unwrap());
     assert_eq!(orchestrator.bound().len(), 2);
     let jobs = [Job::new(prompt(90, 1), 20)];
-    let expected = alone(&engine(&model.path, config()), &jobs);
+    let expected = alone(&engine(&model.path, two()), &jobs);
     for engine in engines.iter().chain(&engines) {
         assert_eq!(run(engine, &jobs).outcomes, expected);
         assert_eq!(orchestrator.bound().len(), 1, "the other one made way");
@@ -109,17 +99,17 @@ fn room_for_keys_and_values_is_made_by_models_at_rest() {
 #[test]
 fn a_pinned_model_does_not_make_way_and_nothing_is_lost() {
     let models = [Model::tiny(Architecture::Llama), Model::tiny(Architecture::Qwen3)];
-    let sizes = models.each_ref().map(|model| bound(&model.path, &config()));
+    let sizes = models.each_ref().map(|model| bound(&model.path, &two()));
     let kv = ByteSize::new(512 << 10);
     let orchestrator = orchestrator(sizes[0].max(sizes[1]) + kv);
-    let first = Engine::load(&orchestrator, "first", &models[0].path, config()).unwrap();
+    let first = Engine::load(&orchestrator, "first", &models[0].path, two()).unwrap();
     orchestrator.set_standing("first", Standing { pinned: true, ..Standing::default() });
-    match Engine::load(&orchestrator, "second", &models[1].path, config()) {
+    match Engine::load(&orchestrator, "second", &models[1].path, two()) {
         Err(LoadError::InsufficientVram { required, available, .. }) => assert!(required > available),
         other => panic!("{other:?}"),
     }
     orchestrator.set_standing("first", Standing::default());
-    let second = Engine::load(&orchestrator, "second", &models[1].path, config()).unwrap();
+    let second = Engine::load(&orchestrator, "second", &models[1].path, two()).unwrap();
     orchestrator.set_standing("second", Standing { pinned: true, ..Standing::default() });
     let job = Job::new(prompt(30, 1), 6);
     first.submit(&job.prompt, job.request.clone()).unwrap();
@@ -141,17 +131,17 @@ fn a_pinned_model_does_not_make_way_and_nothing_is_lost() {
             }
         }
     }
-    assert_eq!(tokens, alone(&engine(&models[0].path, config()), &[job])[0].tokens);
+    assert_eq!(tokens, alone(&engine(&models[0].path, two()), &[job])[0].tokens);
 }
 
 #[test]
 fn the_model_of_lower_priority_makes_way() {
     let model = Model::tiny(Architecture::Llama);
-    let size = bound(&model.path, &config());
+    let size = bound(&model.path, &two());
     let orchestrator = orchestrator(size + size + ByteSize::mib(1));
     let load = |name: &str, priority: i32| {
         orchestrator.set_standing(name, Standing { priority, ..Standing::default() });
-        Engine::load(&orchestrator, name, &model.path, config()).unwrap()
+        Engine::load(&orchestrator, name, &model.path, two()).unwrap()
     };
     let (important, other) = (load("important", 2), load("other", 1));
     // Used last, and still the one to go.
@@ -173,7 +163,7 @@ fn a_degraded_model_holds_less_and_says_the_same() {
             .map(|seed| Job::new(prompt(40 + 9 * seed as usize, seed), 30).at(2 * seed as usize))
             .collect();
         for admission in [Admission::Reserve, Admission::Optimistic] {
-            let config = EngineConfig { sequences: 4, admission, ..config() };
+            let config = EngineConfig { sequences: 4, admission, ..two() };
             let expected = alone(&engine(&model.path, config.clone()), &jobs);
             let orchestrator = orchestrator(ByteSize::mib(64));
             let engine = Engine::load(&orchestrator, "m", &model.path, config).unwrap();
@@ -209,7 +199,7 @@ fn a_degraded_model_holds_less_and_says_the_same() {
 
 /// Bytes of one sequence of so many tokens.
 fn engine_kv(model: &Model, tokens: usize) -> ByteSize {
-    let one = EngineConfig { context: Some(tokens), sequences: 1, ..config() };
+    let one = EngineConfig { context: Some(tokens), sequences: 1, ..two() };
     Engine::needs(&model.path, &one).unwrap().kv
 }
 
@@ -217,13 +207,13 @@ fn engine_kv(model: &Model, tokens: usize) -> ByteSize {
 fn a_model_that_was_degraded_at_rest_still_has_room_for_a_sequence() {
     let model = Model::tiny(Architecture::Llama);
     let orchestrator = orchestrator(ByteSize::mib(64));
-    let engine = Engine::load(&orchestrator, "m", &model.path, config()).unwrap();
+    let engine = Engine::load(&orchestrator, "m", &model.path, two()).unwrap();
     for _ in 0..20 {
         orchestrator.apply(PressurePolicy::Degrade, ByteSize::mib(64));
     }
     let jobs = [Job::new(prompt(100, 1), 28), Job::new(prompt(100, 2), 28)];
     let found = run(&engine, &jobs);
-    assert_eq!(found.outcomes, alone(&common::engine(&model.path, config()), &jobs));
+    assert_eq!(found.outcomes, alone(&common::engine(&model.path, two()), &jobs));
     // Nor is there room for two.
     assert_eq!(engine.memory().peak_kv, engine_kv(&model, 128));
     // It is loaded again as it is now.
@@ -238,14 +228,14 @@ fn a_name_is_one_models() {
     let models = [Model::tiny(Architecture::Llama), Model::tiny(Architecture::Qwen3)];
     let orchestrator = orchestrator(ByteSize::mib(64));
     let jobs = [Job::new(prompt(20, 1), 10)];
-    let expected = alone(&engine(&models[0].path, config()), &jobs);
-    let first = Engine::load(&orchestrator, "m", &models[0].path, config()).unwrap();
+    let expected = alone(&engine(&models[0].path, two()), &jobs);
+    let first = Engine::load(&orchestrator, "m", &models[0].path, two()).unwrap();
     for is_evicted in [false, true] {
         if is_evicted {
             orchestrator.apply(PressurePolicy::Evict, ByteSize::new(1));
             assert!(orchestrator.bound().is_empty());
         }
-        match Engine::load(&orchestrator, "m", &models[1].path, config()) {
+        match Engine::load(&orchestrator, "m", &models[1].path, two()) {
             Err(LoadError::NameTaken { model }) => assert_eq!(model, "m"),
             other => panic!("{other:?}"),
         }
@@ -253,15 +243,12 @@ fn a_name_is_one_models() {
     }
     // The ledger of a pool knows one model of a name, whoever has bound it.
     let beside = std::sync::Arc::new(MemoryOrchestrator::new(orchestrator.pool().clone()));
-    assert!(matches!(
-        Engine::load(&beside, "m", &models[0].path, config()),
-        Err(LoadError::NameTaken { .. })
-    ));
+    assert!(matches!(Engine::load(&beside, "m", &models[0].path, two()), Err(LoadError::NameTaken { .. })));
     // In another pool, and when it is free again, the name may be had.
-    let elsewhere = engine(&models[1].path, config());
+    let elsewhere = engine(&models[1].path, two());
     assert_eq!(elsewhere.name(), "model");
     drop(first);
-    let second = Engine::load(&orchestrator, "m", &models[1].path, config()).unwrap();
+    let second = Engine::load(&orchestrator, "m", &models[1].path, two()).unwrap();
     assert_eq!(run(&second, &jobs).outcomes, alone(&elsewhere, &jobs));
 }
 
@@ -278,14 +265,11 @@ fn a_binding_of_somebody_elses_is_refused_and_left_alone() {
     let plan = orchestrator.plan(&[theirs], Schedule::Fixed).unwrap();
     let binding = orchestrator.bind("m", &plan).unwrap();
     let used = orchestrator.pool().used();
-    assert!(matches!(
-        Engine::load(&orchestrator, "m", &model.path, config()),
-        Err(LoadError::NameTaken { .. })
-    ));
+    assert!(matches!(Engine::load(&orchestrator, "m", &model.path, two()), Err(LoadError::NameTaken { .. })));
     assert_eq!((binding.stale(), orchestrator.pool().used()), (None, used));
     orchestrator.release("m");
     // While the engine's model is evicted.
-    let engine = Engine::load(&orchestrator, "m", &model.path, config()).unwrap();
+    let engine = Engine::load(&orchestrator, "m", &model.path, two()).unwrap();
     assert!(matches!(orchestrator.bind("m", &plan), Err(BindError::AlreadyBound(_))));
     orchestrator.apply(PressurePolicy::Evict, ByteSize::new(1));
     orchestrator.on_load("m", |_| Ok(()));
@@ -305,13 +289,13 @@ fn a_binding_of_somebody_elses_is_refused_and_left_alone() {
 #[test]
 fn engines_go_in_any_order() {
     let model = Model::tiny(Architecture::Llama);
-    let size = bound(&model.path, &config());
+    let size = bound(&model.path, &two());
     for order in [[0, 1, 2], [0, 2, 1], [1, 0, 2], [1, 2, 0], [2, 0, 1], [2, 1, 0]] {
         // Room for two of three.
         let orchestrator = orchestrator(size + size + ByteSize::mib(1));
         let pool = orchestrator.pool().clone();
         let mut engines = [0, 1, 2].map(|at| {
-            let engine = Engine::load(&orchestrator, &at.to_string(), &model.path, config()).unwrap();
+            let engine = Engine::load(&orchestrator, &at.to_string(), &model.path, two()).unwrap();
             engine.submit(&prompt(20, at), Request::default()).unwrap();
             engine.step().unwrap();
             Some(engine)

@@ -6,7 +6,7 @@ mod common;
 use std::collections::HashMap;
 use std::thread;
 
-use common::{Job, Model, Outcome, Run, alone, engine, note, orchestrator, prompt};
+use common::{Job, Model, Outcome, Run, alone, engine, note, orchestrator, prompt, two};
 use proptest::prelude::*;
 use vramkit::ByteSize;
 use vramkit::orchestrator::PressurePolicy;
@@ -14,20 +14,10 @@ use vramkit::trace::Event;
 use vramkit_llm::{AdapterError, Admission, Engine, EngineConfig, LoadError, Request, StepEvent};
 use vramkit_testing::gguf::Architecture;
 
-fn config() -> EngineConfig {
-    EngineConfig {
-        context: Some(128),
-        sequences: 2,
-        step_tokens: 64,
-        threads: Some(1),
-        ..EngineConfig::default()
-    }
-}
-
 #[test]
 fn sequences_may_come_and_go_from_any_thread() {
     let model = Model::tiny(Architecture::Qwen3);
-    let config = EngineConfig { sequences: 3, admission: Admission::Optimistic, ..config() };
+    let config = EngineConfig { sequences: 3, admission: Admission::Optimistic, ..two() };
     let jobs: Vec<_> = (0..6).map(|seed| Job::new(prompt(8 + 5 * seed as usize, seed), 12)).collect();
     let expected = alone(&engine(&model.path, config.clone()), &jobs);
     let orchestrator = orchestrator(ByteSize::mib(64));
@@ -88,12 +78,12 @@ fn sequences_may_come_and_go_from_any_thread() {
 fn engines_on_threads_of_their_own_share_a_pool_too_small_for_both() {
     let models = [Model::tiny(Architecture::Llama), Model::tiny(Architecture::Mistral)];
     let jobs = [Job::new(prompt(40, 1), 20), Job::new(prompt(70, 2), 20)];
-    let expected = models.each_ref().map(|model| alone(&engine(&model.path, config()), &jobs));
-    let needs = models.each_ref().map(|model| Engine::needs(&model.path, &config()).unwrap());
+    let expected = models.each_ref().map(|model| alone(&engine(&model.path, two()), &jobs));
+    let needs = models.each_ref().map(|model| Engine::needs(&model.path, &two()).unwrap());
     let larger = needs.iter().map(|needs| needs.weights + needs.workspace).max().unwrap();
     let orchestrator = orchestrator(larger + needs[0].kv + needs[1].kv);
     let engines =
-        [0, 1].map(|at| Engine::load(&orchestrator, &format!("m{at}"), &models[at].path, config()).unwrap());
+        [0, 1].map(|at| Engine::load(&orchestrator, &format!("m{at}"), &models[at].path, two()).unwrap());
     let runs = thread::scope(|scope| {
         let threads = engines.each_ref().map(|engine| {
             let jobs = &jobs;
@@ -125,7 +115,7 @@ fn engines_on_threads_of_their_own_share_a_pool_too_small_for_both() {
 #[test]
 fn logits_are_asked_for_beside_a_sequence_that_loses_nothing() {
     let model = Model::tiny(Architecture::Qwen2);
-    let engine = engine(&model.path, config());
+    let engine = engine(&model.path, two());
     let job = Job::new(prompt(20, 1), 12);
     let expected = alone(&engine, std::slice::from_ref(&job)).remove(0);
     let logits = engine.logits(&prompt(30, 2)).unwrap();
@@ -175,7 +165,7 @@ fn chaos() -> &'static (Model, Vec<Job>, Vec<Outcome>) {
             if at % 3 == 1 { job.warm(at) } else { job }
         };
         let jobs: Vec<_> = (0..6).map(job).collect();
-        let expected = alone(&engine(&model.path, config()), &jobs);
+        let expected = alone(&engine(&model.path, two()), &jobs);
         (model, jobs, expected)
     })
 }
@@ -189,7 +179,7 @@ proptest! {
     ) {
         let (model, jobs, expected) = chaos();
         let admission = if is_optimistic { Admission::Optimistic } else { Admission::Reserve };
-        let config = EngineConfig { sequences: 4, admission, share_prefixes, ..config() };
+        let config = EngineConfig { sequences: 4, admission, share_prefixes, ..two() };
         // Room for about two and a half sequences.
         let needs = Engine::needs(&model.path, &config).unwrap();
         let kv = needs.kv.bytes() / 8 * 5;

@@ -116,13 +116,12 @@ pub(crate) fn check(
 
 /// The arena, and the weights that must be there at once, as a pool grants them.
 fn need(plan: &AllocationPlan) -> (ByteSize, ByteSize) {
-    let round = |size: ByteSize| size.checked_align_up(Request::ALIGNMENT).unwrap_or(ByteSize::MAX);
-    let weights = plan.models.iter().map(|model| round(model.weights));
+    let weights = plan.models.iter().map(|model| Request::granted(model.weights));
     let weights = match plan.schedule {
         Schedule::Sequential => weights.max().unwrap_or_default(),
         Schedule::Fixed | Schedule::Concurrent => {
             weights.fold(ByteSize::ZERO, |sum, w| sum.checked_add(w).unwrap_or(ByteSize::MAX))
         }
     };
-    (round(plan.arena_size), weights)
+    (Request::granted(plan.arena_size), weights)
 }

@@ -31,7 +31,7 @@ pub(crate) struct Group {
 impl Group {
     /// Bytes of a block, as the pool grants them.
     pub fn granted(&self) -> u64 {
-        self.layout.block_bytes().bytes().next_multiple_of(Request::ALIGNMENT)
+        Request::granted(self.layout.block_bytes()).bytes()
     }
 
     /// Blocks that a sequence holds while its tokens `step` are computed: theirs, and those that the first of them looks at.

@@ -18,7 +18,7 @@ use super::sequence::{Request, Sequence, SequenceId};
 use super::shapes::{attention_memory, groups, shape};
 use crate::cache::KvCache;
 use crate::error::{AdapterError, LoadError};
-use crate::model::forward::Part;
+use crate::model::batch::Part;
 use crate::model::step::StepShape;
 use crate::text::{ChatTemplate, TemplateError, Tokenizer};
 

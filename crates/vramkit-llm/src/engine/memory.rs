@@ -26,11 +26,10 @@ pub struct MemoryUse {
 }
 
 pub(super) fn of(resident: &Resident, cache: &KvCache) -> MemoryUse {
-    let granted = |bytes: ByteSize| bytes.checked_align_up(Request::ALIGNMENT).unwrap_or(ByteSize::MAX);
     let (kv, peak_kv) = cache.granted();
     MemoryUse {
-        weights: granted(ByteSize::new(resident.tensors.bytes as u64)),
-        workspace: granted(resident.arena()),
+        weights: Request::granted(ByteSize::new(resident.tensors.bytes as u64)),
+        workspace: Request::granted(resident.arena()),
         kv_per_token: ByteSize::new(cache.bytes_per_token()),
         block_tokens: BLOCK,
         kv,

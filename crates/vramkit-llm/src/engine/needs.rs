@@ -75,11 +75,10 @@ impl Needs {
         let plan = plan.map_err(|error| LoadError::Config(error.to_string()))?;
         let groups = groups(&hyper, config.cache)?;
         let of_one = most_bytes(&groups, context, config.chunks());
-        let granted = |bytes: ByteSize| bytes.checked_align_up(Request::ALIGNMENT).unwrap_or(ByteSize::MAX);
         Ok(Self {
             context,
-            weights: granted(ByteSize::new(tensors.bytes as u64)),
-            workspace: granted(plan.arena_size),
+            weights: Request::granted(ByteSize::new(tensors.bytes as u64)),
+            workspace: Request::granted(plan.arena_size),
             kv: ByteSize::new(of_one.saturating_mul(config.sequences as u64)),
             kv_per_token: groups.iter().map(|group| group.layout.bytes_per_token()).sum(),
         })

@@ -22,7 +22,8 @@ use crate::cache::Group;
 use crate::error::LoadError;
 use crate::kernels::Threads;
 use crate::model::arena::Arena;
-use crate::model::forward::{AttentionMemory, Part, Step as StepOf};
+use crate::model::batch::{AttentionMemory, Part};
+use crate::model::forward::Step as StepOf;
 use crate::model::hyper::Hyper;
 use crate::model::rotations::Rotations;
 use crate::model::source::PackedSource;
@@ -258,9 +259,8 @@ impl Opened {
         let plan = plan.map_err(|error| LoadError::Config(error.to_string()))?;
         let pool = self.orchestrator.pool();
         // As the pool grants them.
-        let granted = |bytes: ByteSize| bytes.checked_align_up(Request::ALIGNMENT).unwrap_or(ByteSize::MAX);
-        let required = granted(ByteSize::new(self.tensors.bytes as u64))
-            .checked_add(granted(plan.arena_size))
+        let required = Request::granted(ByteSize::new(self.tensors.bytes as u64))
+            .checked_add(Request::granted(plan.arena_size))
             .and_then(|bytes| bytes.checked_add(further))
             .unwrap_or(ByteSize::MAX);
         if required > pool.capacity() {

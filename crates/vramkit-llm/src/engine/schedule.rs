@@ -16,7 +16,7 @@ use super::sampling;
 use super::sequence::{Finish, Sequence, SequenceId};
 use crate::cache::{BlockError, Chunks, KvCache};
 use crate::error::AdapterError;
-use crate::model::forward::Part;
+use crate::model::batch::Part;
 use crate::text::Tokenizer;
 
 /// A sequence's share of a step.

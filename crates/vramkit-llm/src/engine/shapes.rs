@@ -4,7 +4,7 @@ use super::config::EngineConfig;
 use crate::attention::{CacheKind, CacheLayout};
 use crate::cache::Group;
 use crate::error::LoadError;
-use crate::model::forward::AttentionMemory;
+use crate::model::batch::AttentionMemory;
 use crate::model::hyper::Hyper;
 use crate::model::step::StepShape;
 

@@ -31,8 +31,8 @@ use vramkit_models::gguf::TensorType;
 
 use super::error::PackError;
 
-/// Rows of a group.
-pub(super) const ROWS: usize = 16;
+/// Rows of a group: parts of so many are packed as the whole is.
+pub(crate) const ROWS: usize = 16;
 /// Columns of a block.
 pub(super) const BLOCK: usize = 32;
 /// Blocks under one head of the K types.

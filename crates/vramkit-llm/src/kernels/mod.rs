@@ -54,6 +54,7 @@ mod unpack;
 
 pub use activations::{Activations, activation_bytes, quantise};
 pub use error::PackError;
+pub(crate) use form::ROWS;
 pub use form::packed_bytes;
 pub use level::{LEVEL_VARIABLE, Level};
 pub use multiply::{Product, multiply, multiply_with};

@@ -5,38 +5,19 @@
 //! each row by itself, in one order. Never here: memory that is not granted, or a choice of tokens.
 #![allow(unsafe_code)]
 
-use std::ops::Range;
-use std::sync::{Mutex, PoisonError};
-
-use crate::attention::{
-    Attend, AttentionError, BLOCK, Blocks, CHUNK, CacheKind, CacheLayout, Level, RowsMut, attend,
-    attend_chunk, chunks, combine, ops, partial_len, scratch_len, write_token,
-};
-use crate::cache::{Group, SequenceBlocks};
+use crate::attention::{AttentionError, BLOCK, Level, ops, write_token};
+use crate::cache::Group;
 use crate::kernels::{Activations, Packed, Product, Threads, multiply, quantise};
-use crate::model::arena::{Arena, Parts, Scratch};
+use crate::model::arena::{Arena, Parts};
+use crate::model::batch::{AttentionMemory, Batch, Part, Segment, TASKS};
+use crate::model::failure::Failure;
 use crate::model::hyper::{Architecture, Hyper};
 use crate::model::rotations::Rotations;
 use crate::model::step::Activation;
 use crate::model::tensors::{GateUp, LayerTensors, Matrix, Qkv, Tensors, Vector};
 
-/// Rows of queries that share the conversion of a block.
-const TILE_ROWS: usize = 64;
-/// Tasks for each thread, so that one that is slowed holds the others up little.
-const TASKS: usize = 4;
 /// Numbers that one thread computes with sooner than another wakes up.
 const FEW: usize = 16 << 10;
-
-/// A sequence's share of a step.
-pub(crate) struct Part<'a> {
-    pub tokens: &'a [u32],
-    /// The first token's position.
-    pub from: usize,
-    pub blocks: &'a SequenceBlocks,
-    /// Whether the token behind the last one is wanted.
-    pub is_last: bool,
-}
-
 /// What a step computes with.
 pub(crate) struct Step<'a> {
     pub hyper: &'a Hyper,
@@ -50,132 +31,12 @@ pub(crate) struct Step<'a> {
     pub level: Level,
 }
 
-/// How much memory attention needs beside its results.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct AttentionMemory {
-    /// Sequences of one token whose chunks are computed apart, so that few sequences keep all threads busy.
-    split: usize,
-    /// Numbers of the parts of one such sequence and head.
-    parts: usize,
-    /// Numbers of scratch memory of a thread.
-    scratch: usize,
-}
-
-impl AttentionMemory {
-    /// For a model and a configuration.
-    ///
-    /// # Errors
-    /// Shapes that no memory holds.
-    pub fn of(
-        hyper: &Hyper,
-        kind: CacheKind,
-        sequences: usize,
-        context: usize,
-        threads: usize,
-    ) -> Result<Self, AttentionError> {
-        let layout = CacheLayout::new(1, hyper.kv_heads, hyper.key, hyper.value, kind)?;
-        let group = hyper.heads / hyper.kv_heads;
-        let split = TASKS.saturating_mul(threads).div_ceil(hyper.kv_heads) - 1;
-        let count = context.div_ceil(CHUNK);
-        Ok(Self {
-            split: if count > 1 && threads > 1 { split.min(sequences) } else { 0 },
-            parts: partial_len(&layout, 1, group)?.saturating_mul(count),
-            scratch: scratch_len(&layout, tile_tokens(group), group)?.next_multiple_of(16),
-        })
-    }
-
-    /// Numbers of all of it.
-    pub fn floats(&self, hyper: &Hyper, threads: usize) -> usize {
-        let parts = self.parts.saturating_mul(self.split).saturating_mul(hyper.kv_heads);
-        parts.saturating_add(self.scratch.saturating_mul(threads))
-    }
-}
-
-/// Tokens of a tile of queries.
-fn tile_tokens(group: usize) -> usize {
-    (TILE_ROWS / group.max(1)).max(1)
-}
-
-/// The tokens of a sequence that lie in one block.
-#[derive(Clone, Copy)]
-struct Segment {
-    part: usize,
-    /// The first one's row in the step.
-    row: usize,
-    /// And its position in its sequence.
-    position: usize,
-    count: usize,
-}
-
-/// Queries that attention takes together.
-struct Tile {
-    part: usize,
-    head: usize,
-    row: usize,
-    position: usize,
-    tokens: usize,
-}
-
-/// A step's work, cut up for threads.
-struct Batch<'a> {
-    parts: &'a [Part<'a>],
-    tokens: usize,
-    segments: Vec<Segment>,
-    tiles: Vec<Tile>,
-    /// Whether the chunks of each tile are computed apart.
-    is_split: bool,
-}
-
-impl<'a> Batch<'a> {
-    fn of(parts: &'a [Part<'a>], step: &Step<'_>) -> Self {
-        let hyper = step.hyper;
-        let tile = tile_tokens(hyper.heads / hyper.kv_heads);
-        let (mut segments, mut tiles, mut row) = (Vec::new(), Vec::new(), 0);
-        for (at, part) in parts.iter().enumerate() {
-            let mut done = 0;
-            while done < part.tokens.len() {
-                let position = part.from + done;
-                let count = (BLOCK - position % BLOCK).min(part.tokens.len() - done);
-                segments.push(Segment { part: at, row: row + done, position, count });
-                done += count;
-            }
-            for head in 0..hyper.kv_heads {
-                for first in (0..part.tokens.len()).step_by(tile) {
-                    let tokens = tile.min(part.tokens.len() - first);
-                    let position = part.from + first;
-                    tiles.push(Tile { part: at, head, row: row + first, position, tokens });
-                }
-            }
-            row += part.tokens.len();
-        }
-        // The last tiles of a prompt look at the most keys: begun first, they end with the others.
-        tiles.sort_by_key(|tile| std::cmp::Reverse(tile.tokens * (tile.position + tile.tokens)));
-        let are_long = parts.iter().any(|part| part.from >= CHUNK);
-        let is_split = are_long && row == parts.len() && parts.len() <= step.memory.split;
-        Self { parts, tokens: row, segments, tiles, is_split }
-    }
-}
-
-/// A sequence's blocks of one group, as attention reads them.
-struct Seen<'a> {
-    blocks: &'a [Option<std::sync::Arc<crate::cache::Block>>],
-}
-
-impl Blocks for Seen<'_> {
-    fn bytes(&self, block: usize, at: Range<usize>) -> Option<&[u8]> {
-        let block = self.blocks.get(block)?.as_ref()?;
-        // SAFETY: blocks are written in another stage of a layer than they are read in (`keep` is over before `attend`
-        // begins), and only by the step that runs.
-        Some(unsafe { block.bytes(at.start, at.len()) })
-    }
-}
-
 /// Where the rows of an activation are: the first one's place, and how many numbers apart they are.
 #[derive(Clone, Copy)]
-struct Strided {
-    of: Activation,
-    offset: usize,
-    stride: usize,
+pub(super) struct Strided {
+    pub of: Activation,
+    pub offset: usize,
+    pub stride: usize,
 }
 
 impl Step<'_> {
@@ -193,7 +54,7 @@ impl Step<'_> {
     /// # Errors
     /// Only what a fault of this crate can be: shapes were checked when the model was loaded.
     pub fn run(&self, parts: &[Part<'_>]) -> Result<usize, AttentionError> {
-        let batch = &Batch::of(parts, self);
+        let batch = &Batch::of(parts, self.hyper, self.memory);
         self.embed(batch)?;
         let mut places = vec![0; self.groups.len()];
         for (at, layer) in self.tensors.layers.iter().enumerate() {
@@ -304,7 +165,7 @@ impl Step<'_> {
     }
 
     /// Queries, keys and values: where they are after their product.
-    fn places(&self, layer: &LayerTensors) -> [Strided; 3] {
+    pub(super) fn places(&self, layer: &LayerTensors) -> [Strided; 3] {
         let hyper = self.hyper;
         let (query, key) = (hyper.heads * hyper.key, hyper.kv_heads * hyper.key);
         match &layer.qkv {
@@ -432,102 +293,6 @@ impl Step<'_> {
         Ok([key, value])
     }
 
-    /// Attention of every sequence: tiles of queries, and for single tokens chunks of keys where few sequences run.
-    fn attend(
-        &self,
-        layer: &LayerTensors,
-        (group, place): (usize, usize),
-        batch: &Batch<'_>,
-    ) -> Result<(), AttentionError> {
-        let hyper = self.hyper;
-        let sharing = hyper.heads / hyper.kv_heads;
-        let [query, ..] = self.places(layer);
-        // SAFETY: queries are only read from here on.
-        let queries = &*unsafe { self.arena.floats(query.of, batch.tokens * query.stride) };
-        let stride = hyper.heads * hyper.value;
-        // SAFETY: both begin in this stage.
-        let (out, memory) = unsafe {
-            (
-                self.arena.floats(Activation::Attended, batch.tokens * stride),
-                self.arena.floats(Activation::Partials, self.memory.floats(hyper, self.threads.count())),
-            )
-        };
-        let out = Parts::new(out);
-        let (scratch, parts) = memory.split_at_mut(self.memory.scratch * self.threads.count());
-        let scratch = Scratch::new(scratch, self.memory.scratch, self.threads.count());
-        let Group { layout, window } = &self.groups[group];
-        let seen: Vec<Seen<'_>> =
-            batch.parts.iter().map(|part| Seen { blocks: &part.blocks.groups[group] }).collect();
-        let of = |tile: &Tile| Attend {
-            layout,
-            blocks: &seen[tile.part],
-            layer: place,
-            head: tile.head,
-            queries: &queries[tile.row * query.stride + query.offset + tile.head * sharing * hyper.key..],
-            stride: query.stride,
-            group: sharing,
-            tokens: tile.tokens,
-            position: tile.position,
-            window: *window,
-            scale: hyper.attention_scale,
-            soft_cap: None,
-        };
-        let rows = |tile: &Tile| {
-            let start = tile.row * stride + tile.head * sharing * hyper.value;
-            let width = sharing * hyper.value;
-            let address = out.address(start, (tile.tokens - 1) * stride + width);
-            // SAFETY: the rows lie in `out`, and each tile's columns of its rows are its own.
-            unsafe { RowsMut::from_raw(address, tile.tokens, width, stride) }
-        };
-        let failure = Failure::default();
-        if batch.is_split {
-            return self.attend_split(batch, parts, &scratch, &of, &rows);
-        }
-        self.threads.run(batch.tiles.len(), &|at| {
-            let tile = &batch.tiles[at];
-            failure.check(scratch.with(|scratch| attend(self.level, &of(tile), scratch, &mut rows(tile))));
-        });
-        failure.into_result()
-    }
-
-    /// The same for single tokens, chunk by chunk.
-    fn attend_split<'b>(
-        &self,
-        batch: &'b Batch<'_>,
-        parts: &mut [f32],
-        scratch: &Scratch<'_>,
-        of: &(dyn Fn(&'b Tile) -> Attend<'b> + Sync),
-        rows: &(dyn Fn(&'b Tile) -> RowsMut<'b> + Sync),
-    ) -> Result<(), AttentionError> {
-        let each = partial_len(&self.groups[0].layout, 1, self.hyper.heads / self.hyper.kv_heads)?;
-        let mut tasks = Vec::new();
-        let mut ranges = Vec::new();
-        let mut end = 0;
-        for (at, tile) in batch.tiles.iter().enumerate() {
-            let chunks = chunks(&of(tile))?;
-            ranges.push((end, chunks.len() * each));
-            for chunk in chunks {
-                tasks.push((at, chunk, end));
-                end += each;
-            }
-        }
-        let parts = Parts::new(&mut parts[..end]);
-        let failure = Failure::default();
-        self.threads.run(tasks.len(), &|task| {
-            let (at, chunk, start) = tasks[task];
-            // SAFETY: each chunk's part is one task's.
-            let part = unsafe { parts.part(start, each) };
-            let attend = of(&batch.tiles[at]);
-            failure.check(scratch.with(|scratch| attend_chunk(self.level, &attend, chunk, scratch, part)));
-        });
-        for (tile, (start, len)) in batch.tiles.iter().zip(ranges) {
-            // SAFETY: the tasks are over.
-            let parts = unsafe { parts.part(start, len) };
-            failure.check(combine(self.level, &of(tile), parts, &mut rows(tile)));
-        }
-        failure.into_result()
-    }
-
     /// Adds what a block has made to the residual, normed first where the family does so.
     fn add(&self, from: Activation, tokens: usize, norm: Option<&Vector>) -> Result<(), AttentionError> {
         let width = self.hyper.hidden;
@@ -621,25 +386,5 @@ impl Step<'_> {
             ops::soft_cap(self.level, logits, cap)?;
         }
         Ok(wanted.len())
-    }
-}
-
-/// The first error of several tasks.
-#[derive(Default)]
-struct Failure(Mutex<Option<AttentionError>>);
-
-impl Failure {
-    fn note(&self, error: AttentionError) {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(error);
-    }
-
-    fn check(&self, outcome: Result<(), AttentionError>) {
-        if let Err(error) = outcome {
-            self.note(error);
-        }
-    }
-
-    fn into_result(self) -> Result<(), AttentionError> {
-        self.0.into_inner().unwrap_or_else(PoisonError::into_inner).map_or(Ok(()), Err)
     }
 }

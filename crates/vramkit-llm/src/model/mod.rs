@@ -6,6 +6,9 @@
 //! ```
 
 pub(crate) mod arena;
+mod attending;
+pub(crate) mod batch;
+mod failure;
 pub(crate) mod forward;
 pub(crate) mod hyper;
 pub(crate) mod rotations;

@@ -11,11 +11,9 @@ use vramkit::ByteSize;
 use vramkit::loader::{ReadFailure, SourceTensor, WeightSource};
 use vramkit_models::gguf::{GgufFile, TensorType};
 
-use crate::kernels::{self, Threads};
+use crate::kernels::{self, ROWS, Threads};
 use crate::model::tensors::Stored;
 
-/// Rows that are packed together: parts of so many are packed as the whole is.
-const ROWS: usize = 16;
 /// Bytes of the file that a thread reads at a time, about.
 const PART: usize = 1 << 20;
 

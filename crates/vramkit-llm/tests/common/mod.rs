@@ -10,7 +10,8 @@ use vramkit::device::HostDevice;
 use vramkit::orchestrator::MemoryOrchestrator;
 use vramkit::pool::DeviceMemoryPool;
 use vramkit_llm::{
-    AdapterError, CacheKind, Engine, EngineConfig, Finish, Request, Sampling, SequenceId, StepEvent,
+    AdapterError, CacheKind, Engine, EngineConfig, Finish, LoadError, Request, Sampling, SequenceId,
+    StepEvent,
 };
 use vramkit_testing::gguf::{Architecture, TestModel, WeightType};
 
@@ -172,4 +173,32 @@ pub fn alone(engine: &Engine, jobs: &[Job]) -> Vec<Outcome> {
 /// Steps once, after everything else is over; for errors of a step itself.
 pub fn step_error(engine: &Engine) -> AdapterError {
     engine.step().err().unwrap()
+}
+
+/// One short sequence on one thread.
+pub fn small() -> EngineConfig {
+    EngineConfig { context: Some(64), threads: Some(1), ..EngineConfig::default() }
+}
+
+/// A model that cannot be loaded: why, after a look at what is left of it.
+pub fn refused(orchestrator: &Arc<MemoryOrchestrator>, path: &Path, config: EngineConfig) -> LoadError {
+    let before = orchestrator.pool().used();
+    let error = Engine::load(orchestrator, "m", path, config).err().unwrap();
+    let pool = orchestrator.pool();
+    assert_eq!(pool.used(), before, "{error}");
+    assert!(orchestrator.bound().is_empty());
+    pool.trim().unwrap();
+    assert_eq!(pool.committed() == ByteSize::ZERO, before == ByteSize::ZERO, "{error}");
+    error
+}
+
+/// Two sequences on one thread.
+pub fn two() -> EngineConfig {
+    EngineConfig {
+        context: Some(128),
+        sequences: 2,
+        step_tokens: 64,
+        threads: Some(1),
+        ..EngineConfig::default()
+    }
 }

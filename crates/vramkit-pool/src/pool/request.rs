@@ -38,6 +38,12 @@ impl Request {
     /// The alignment of every allocation that does not ask for more, in bytes: 256.
     pub const ALIGNMENT: u64 = 1 << UNIT_SHIFT;
 
+    /// What a pool of plain sizes takes for so many bytes: whole units of [`ALIGNMENT`](Self::ALIGNMENT); as many as there can be
+    /// of what is beyond 64 bits.
+    pub fn granted(size: ByteSize) -> ByteSize {
+        size.checked_align_up(Self::ALIGNMENT).unwrap_or(ByteSize::MAX)
+    }
+
     /// `size` bytes at a multiple of [`ALIGNMENT`](Self::ALIGNMENT), for nobody in particular.
     pub const fn new(size: ByteSize) -> Self {
         Self { size, alignment: Self::ALIGNMENT, owner: OwnerId::NONE, tag: TagId::NONE, kind: Kind::Plain }

@@ -224,9 +224,7 @@ impl MemoryOrchestrator {
             }
         };
         // As the pool grants them.
-        let granted = |plan: &AllocationPlan| {
-            plan.arena_size.checked_align_up(Request::ALIGNMENT).unwrap_or(ByteSize::MAX)
-        };
+        let granted = |plan: &AllocationPlan| Request::granted(plan.arena_size);
         let sizes = (granted(old), granted(&plan));
         if plan.arena_size >= old.arena_size {
             return None;

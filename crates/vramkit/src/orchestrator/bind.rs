@@ -176,8 +176,7 @@ impl MemoryOrchestrator {
         let weights =
             plan.models.iter().find(|summary| &*summary.name == model).map_or(ByteSize::ZERO, |s| s.weights);
         let arena = if lock(&self.shared.table).has_arena(plan) { ByteSize::ZERO } else { plan.arena_size };
-        let round = |size: ByteSize| size.checked_align_up(Request::ALIGNMENT).unwrap_or(ByteSize::MAX);
-        round(weights).checked_add(round(arena)).unwrap_or(ByteSize::MAX)
+        Request::granted(weights).checked_add(Request::granted(arena)).unwrap_or(ByteSize::MAX)
     }
 
     fn refuse_under_pressure(&self, model: &Arc<str>) -> Result<(), BindError> {
