@@ -3,7 +3,9 @@
 //! In: a model file, a prompt, how to choose. Out: text as it comes, then the whole answer with what it took. Everything is in a
 //! pool of this question's own, on this machine's memory, which is empty again at the end.
 
+use std::ffi::OsString;
 use std::path::PathBuf;
+use std::process::Command;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -61,6 +63,9 @@ pub struct GenerateQuestion {
     pub capacity: Option<ByteSize>,
     /// How many of the most probable tokens to report at each place.
     pub top: usize,
+    /// The program that renders the file's chat template, whose standard input and output it hands to
+    /// [`answer_chat_template`](crate::answer_chat_template); in this process when there is none, which a hostile template can end.
+    pub renderer: Option<Vec<OsString>>,
 }
 
 impl GenerateQuestion {
@@ -76,6 +81,7 @@ impl GenerateQuestion {
             cache: CacheType::F16,
             capacity: None,
             top: 0,
+            renderer: None,
         }
     }
 
@@ -178,14 +184,20 @@ pub fn generate(
 }
 
 /// The tokens of a prompt.
-fn tokens(engine: &Engine, prompt: &Prompt) -> Result<Vec<u32>, AdapterError> {
-    Ok(match prompt {
+fn tokens(question: &GenerateQuestion, engine: &Engine) -> Result<Vec<u32>, AdapterError> {
+    Ok(match &question.prompt {
         Prompt::Tokens(tokens) => tokens.clone(),
         // Some models would begin a text of their own.
         Prompt::Text(text) if text.is_empty() => return Err(AdapterError::EmptyPrompt),
         Prompt::Text(text) => engine.tokenizer().encode(text, Special::Parse, true),
         Prompt::Chat(text) => {
-            let said = engine.template()?.render(&[Message::new("user", text)], true)?;
+            let (template, messages) = (engine.template()?, [Message::new("user", text)]);
+            let said = match question.renderer.as_deref() {
+                Some([program, arguments @ ..]) => {
+                    template.render_apart(Command::new(program).args(arguments), &messages, true)?
+                }
+                _ => template.render(&messages, true)?,
+            };
             // Most templates write themselves what begins a text.
             let plain = engine.tokenizer().encode(&said, Special::Parse, false);
             match engine.tokenizer().bos() {
@@ -202,7 +214,7 @@ fn answer(
     load_seconds: f64,
     on_text: &mut dyn FnMut(&str),
 ) -> Result<GenerateReport, AskError> {
-    let prompt = tokens(engine, &question.prompt)?;
+    let prompt = tokens(question, engine)?;
     let request = Request {
         most_tokens: Some(question.most_tokens),
         sampling: question.sampling,

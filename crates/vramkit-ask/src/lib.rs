@@ -78,6 +78,7 @@ pub use top::{TopAnswer, TopQuestion, top, watch};
 // What questions and answers are made of, from the crates that define it.
 pub use vramkit::plan::report::PlanReport;
 pub use vramkit_fit::{Backend, FitOptions, FlashAttention, GpuLayers, Runtime};
+pub use vramkit_llm::text::answer_apart as answer_chat_template;
 pub use vramkit_llm::{AdapterError, LoadError, Sampling};
 pub use vramkit_models::traffic::CHARACTERS_A_TOKEN;
 pub use vramkit_models::{CacheType, ReadError, ReadOptions};

@@ -70,7 +70,19 @@ impl Failure {
     pub fn print(&self) {
         if !self.is_broken_pipe() {
             let red = Style::new().bold().fg_color(Some(AnsiColor::Red.into()));
-            anstream::eprintln!("{red}error:{red:#} {self}");
+            anstream::eprintln!("{red}error:{red:#} {}", printable(&self.to_string()));
         }
     }
+}
+
+/// With what could steer a terminal written out: names of files and texts in them are a stranger's.
+fn printable(text: &str) -> String {
+    let steers = |character: char| character.is_control() && !matches!(character, '\n' | '\t');
+    text.chars()
+        .map(
+            |character| {
+                if steers(character) { character.escape_default().to_string() } else { character.to_string() }
+            },
+        )
+        .collect()
 }

@@ -37,6 +37,7 @@ fn main() -> ExitCode {
         Command::Serve(options) => commands::serve::run(&options),
         Command::Schema(options) => commands::schema::run(&options),
         Command::Completions(options) => commands::completions::run(&options),
+        Command::ChatTemplate => commands::generate::render(),
     };
     match outcome {
         Ok(true) => ExitCode::SUCCESS,

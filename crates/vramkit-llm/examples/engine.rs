@@ -4,7 +4,7 @@
 
 #![allow(clippy::print_stdout, clippy::print_stderr)]
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::error::Error;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -16,6 +16,9 @@ use vramkit::orchestrator::MemoryOrchestrator;
 use vramkit_llm::{
     CacheKind, Engine, EngineConfig, Request, SequenceId, Special, StepEvent, TokenProbability, host_pool,
 };
+
+/// Steps that are timed at a time.
+const STEPS: usize = 16;
 
 type Outcome<T> = Result<T, Box<dyn Error>>;
 
@@ -228,26 +231,33 @@ fn run(engine: &Engine, prompt: &[u32], most: usize) -> Outcome<()> {
     Ok(())
 }
 
-/// Tokens per second of decoding behind these prompts, 17 tokens of each at a time.
+/// Tokens per second of decoding behind these prompts, [`STEPS`] tokens of each at a time: from when all have been read.
 fn decode(engine: &Engine, prompts: &[Vec<u32>], seconds: f64) -> Outcome<f64> {
     let mut rates = Vec::new();
     let start = Instant::now();
     while rates.len() < 3 || start.elapsed().as_secs_f64() < seconds {
-        let request = Request { most_tokens: Some(17), stop_at_end: false, ..Request::default() };
-        for prompt in prompts {
-            engine.submit(prompt, request.clone())?;
+        // As many as are there when the last prompt has been read, and those that are timed, and no end in between.
+        let most = prompts.len() + STEPS + 1;
+        let request = Request { most_tokens: Some(most), stop_at_end: false, ..Request::default() };
+        let begun: Vec<SequenceId> =
+            prompts.iter().map(|prompt| engine.submit(prompt, request.clone())).collect::<Result<_, _>>()?;
+        let mut read = BTreeSet::new();
+        while read.len() < prompts.len() {
+            read.extend(chosen(engine.step()?)?.into_iter().map(|(sequence, ..)| sequence));
         }
-        let mut first = 0;
-        while first < prompts.len() {
-            let events = engine.step()?;
-            first += events.iter().filter(|event| matches!(event, StepEvent::Token { .. })).count();
+        let (from, mut tokens) = (Instant::now(), 0);
+        for _ in 0..STEPS {
+            tokens += chosen(engine.step()?)?.len();
         }
-        let (begun, mut tokens) = (Instant::now(), 0);
+        let took = from.elapsed().as_secs_f64();
+        if tokens != STEPS * prompts.len() {
+            return Err(format!("{tokens} tokens of {} sequences in {STEPS} steps", prompts.len()).into());
+        }
+        rates.push(tokens as f64 / took);
+        begun.into_iter().for_each(|sequence| engine.cancel(sequence));
         while engine.has_work() {
-            let events = engine.step()?;
-            tokens += events.iter().filter(|event| matches!(event, StepEvent::Token { .. })).count();
+            engine.step()?;
         }
-        rates.push(tokens as f64 / begun.elapsed().as_secs_f64());
     }
     Ok(median(rates))
 }

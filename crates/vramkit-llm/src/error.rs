@@ -60,8 +60,10 @@ pub enum LoadError {
     },
     /// The pool has too little left. Nothing was committed.
     #[error(
-        "model `{model}` needs {required}, {available} available on {device}: raise the limit, release or evict another model, \
-         or take a smaller context, fewer sequences or a smaller step"
+        "model `{model}` needs {}, {} available on {device}: raise the limit, release or evict another model, or take a smaller \
+         context, fewer sequences or a smaller step",
+        required.beside(*available),
+        available.beside(*required)
     )]
     InsufficientVram {
         /// Weights, working memory, and the KV cache of one sequence of one block at least.
@@ -122,8 +124,9 @@ pub enum AdapterError {
     Sampling(String),
     /// A sequence alone needs more memory for keys and values than there is.
     #[error(
-        "the keys and values of {tokens} tokens need {needed}, and {available} may be had: a shorter context, a smaller cache type, or \
-         a larger pool"
+        "the keys and values of {tokens} tokens need {}, and {} may be had: a shorter context, a smaller cache type, or a larger pool",
+        needed.beside(*available),
+        available.beside(*needed)
     )]
     OutOfCache {
         /// Tokens that the sequence was to have.

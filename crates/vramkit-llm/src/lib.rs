@@ -24,6 +24,7 @@
 //! ```
 
 mod adapter;
+mod ahead;
 pub mod attention;
 mod cache;
 mod engine;

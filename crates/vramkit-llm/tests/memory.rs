@@ -283,6 +283,10 @@ fn a_budget_is_of_one_engine_and_goes_with_it() {
     let job = [Job::new(prompt(400, 1), 10)];
     let failed = run(&engine, &job).outcomes.remove(0).failed.unwrap();
     assert!(failed.contains("409 tokens") && failed.contains("64 KiB"), "{failed}");
+    engine.set_kv_budget(None).unwrap();
+    assert_eq!(run(&engine, &job).outcomes[0].failed, None);
+    engine.set_kv_budget(Some(ByteSize::new(64 << 10))).unwrap();
+    assert!(run(&engine, &job).outcomes[0].failed.is_some());
     drop(engine);
     let engine = Engine::load(&orchestrator, "m", &model.path, config).unwrap();
     assert_eq!(run(&engine, &job).outcomes[0].failed, None);

@@ -143,6 +143,20 @@ impl ByteSize {
     pub fn grouped(self) -> String {
         grouped(self.0)
     }
+
+    /// For people who are to see how it differs from `other`: rounded, and exact too where both round alike.
+    ///
+    /// ```
+    /// use vramkit_units::ByteSize;
+    ///
+    /// let (needed, available) = (ByteSize::new(4_718_848), ByteSize::new(4_718_592));
+    /// assert_eq!(needed.beside(available), "4.5 MiB (4,718,848 B)");
+    /// assert_eq!(needed.beside(ByteSize::mib(4)), "4.5 MiB");
+    /// ```
+    pub fn beside(self, other: Self) -> String {
+        let is_alike = self != other && self.to_string() == other.to_string();
+        if is_alike { format!("{self} ({} B)", self.grouped()) } else { self.to_string() }
+    }
 }
 
 /// A number with thousands separated: `350,000,000`.

@@ -45,4 +45,7 @@ pub enum Command {
     Serve(ServeOptions),
     Schema(SchemaOptions),
     Completions(CompletionsOptions),
+    /// Renders a chat template, for `generate` with `--chat`: a file's template may not end the program that asks
+    #[command(hide = true)]
+    ChatTemplate,
 }

@@ -1,12 +1,27 @@
 //! `vramkit generate`.
 
+use std::env;
 use std::io::{self, IsTerminal, Write};
+use std::path::PathBuf;
 
 use vramkit_ask::{GenerateQuestion, GenerateReport, Prompt, Sampling};
 
 use crate::args::GenerateOptions;
 use crate::failure::Failure;
 use crate::output;
+
+/// The command that renders a chat template from standard input to standard output, and nothing else.
+const RENDERER: &str = "chat-template";
+
+/// Renders one chat template for another process of this program.
+pub fn render() -> Result<bool, Failure> {
+    vramkit_ask::answer_chat_template(io::stdin().lock(), io::stdout().lock())?;
+    Ok(true)
+}
+
+fn this_program() -> Result<PathBuf, Failure> {
+    env::current_exe().map_err(|error| Failure::Input(format!("cannot find this program again: {error}")))
+}
 
 pub fn run(options: &GenerateOptions) -> Result<bool, Failure> {
     let prompt = match (&options.prompt, &options.chat) {
@@ -27,6 +42,7 @@ pub fn run(options: &GenerateOptions) -> Result<bool, Failure> {
         cache: options.cache_type,
         capacity: options.capacity,
         top: options.top,
+        renderer: Some(vec![this_program()?.into(), RENDERER.into()]),
         ..GenerateQuestion::new(&options.model, prompt)
     };
     let mut written = Ok(());

@@ -1,7 +1,10 @@
 //! `vramkit generate` as scripts and people use it, on a generated model.
 
+use std::time::{Duration, Instant};
+
 use serde_json::Value;
 use tempfile::TempDir;
+use vramkit_testing::gguf::Value::Text;
 use vramkit_testing::gguf::{Architecture, TestModel};
 
 use crate::common::{self, vramkit};
@@ -100,6 +103,60 @@ fn what_cannot_be_is_said() {
     let said = String::from_utf8(output.stderr).unwrap();
     assert_eq!(output.status.code(), Some(1), "{said}");
     assert!(said.contains("needs") && said.contains("64 KiB available on host"), "{said}");
+}
+
+/// A file whose weights are all 0, with a chat template.
+fn with_template(template: &str) -> Model {
+    let folder = tempfile::tempdir().unwrap();
+    let mut file = TestModel::tiny(Architecture::Llama).file().unwrap();
+    file.set("tokenizer.chat_template", Text(template.to_owned()));
+    file.write(&folder.path().join("tiny.gguf")).unwrap();
+    Model { folder }
+}
+
+#[test]
+fn a_hostile_chat_template_ends_nothing_but_itself() {
+    let said = with_template("{% for m in messages %}{{ m.content }}{% endfor %}");
+    let said = said.json(&["--chat", "memory", "--max-output-tokens", "1", "--ctx", "64"], 0);
+    assert_eq!(
+        said["prompt_tokens"],
+        Model::tiny().json(&["--prompt", "memory", "--ctx", "64"], 0)["prompt_tokens"]
+    );
+
+    let carried = |body: &str, behind: &str| {
+        format!("{{% set ns = namespace(a=[]) %}}{{% for i in range(60000) %}}{body}{{% endfor %}}{behind}")
+    };
+    let hostile = [
+        format!("{{{{ {}1 }}}}", "-".repeat(60_000)),
+        format!("{{{{ 1{} }}}}", "+1".repeat(30_000)),
+        format!("{{{{ a{} }}}}", "()".repeat(30_000)),
+        format!("{{{{ a{} }}}}", ".b".repeat(30_000)),
+        format!("{{{{ a{} }}}}", "|abs".repeat(15_000)),
+        format!("{{{{ {}1 }}}}", "1 if 1 else ".repeat(5_000)),
+        "{% set ns = namespace(a=[]) %}{% set ns.a = ns %}{{ ns }}".to_owned(),
+        "{% set ns = namespace(a=[]) %}{% set ns.a = ns %}{{ ns ~ '' }}".to_owned(),
+        "{% set ns = namespace(a=[]) %}{% set ns.a = ns %}{{ ns == namespace(a=ns) }}".to_owned(),
+        carried("{% set ns.a = [ns.a] %}", "{{ ns.a }}"),
+        carried("{% set ns.a = [ns.a] %}", "{{ ns.a | string }}"),
+        carried("{% set ns.a = ns.a + ns.a %}", "{{ ns.a | length }}"),
+        carried("{% set ns.a = [ns.a, ns.a] %}", "{{ ns.a | join }}"),
+    ];
+    for template in hostile {
+        let model = with_template(&template);
+        let begun = Instant::now();
+        let arguments =
+            ["generate", &model.path(), "--chat", "memory", "--max-output-tokens", "1", "--ctx", "64"];
+        let output = vramkit().args(arguments).output().unwrap();
+        let said = String::from_utf8(output.stderr).unwrap();
+        // Some are texts after all, where the stack is large enough.
+        match output.status.code() {
+            Some(0) => {}
+            status => assert!(status == Some(2) && said.contains("template"), "{status:?}: {said}"),
+        }
+        assert!(begun.elapsed() < Duration::from_secs(60), "{}: {:?}", &template[..40], begun.elapsed());
+        // Who does not ask for it does not meet it.
+        model.json(&["--prompt", "memory", "--max-output-tokens", "1", "--ctx", "64"], 0);
+    }
 }
 
 #[test]

@@ -15,6 +15,7 @@ use super::score::{ROWS, scores};
 use super::scratch::{AT_ONCE, Lens, Pieces};
 use super::soften::{Merge, Soften, clear};
 use super::weigh::Weigh;
+use crate::ahead::fetch;
 
 /// Blocks of a chunk.
 const BLOCKS: usize = CHUNK / BLOCK;
@@ -99,6 +100,14 @@ fn chunk<L: Lanes>(
             let mut keys: [&[HalfLane]; AT_ONCE] = [&[]; AT_ONCE];
             for (at, keys) in keys.iter_mut().enumerate().take(count) {
                 *keys = head(from + at)?[..layout.key_bytes()].as_chunks().0;
+            }
+            for at in from..from + count {
+                // What is read next: other blocks lie elsewhere.
+                let values = &head(at)?[layout.key_bytes()..];
+                fetch(values.as_ptr(), values.len());
+                if at + count < blocks.end {
+                    fetch(head(at + count)?.as_ptr(), layout.key_bytes());
+                }
             }
             scores(
                 lanes,

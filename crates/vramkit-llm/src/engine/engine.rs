@@ -253,6 +253,15 @@ impl Engine {
         ByteSize::new(lock(&self.state).cache.bytes_of(tokens))
     }
 
+    /// Sets the most bytes that keys and values may take from now on; what the pool has left when not given. Pressure on the pool
+    /// halves it where the orchestrator's policy is to degrade, and nothing but this raises it again.
+    ///
+    /// # Errors
+    /// The pool refuses it.
+    pub fn set_kv_budget(&self, budget: Option<ByteSize>) -> Result<(), AdapterError> {
+        Ok(lock(&self.state).set_budget(budget)?)
+    }
+
     /// The log-probability of every token after a prompt, as `f32` in the vocabulary's order: what a reference can be held
     /// against. The prompt is computed for this alone; what becomes of other sequences meanwhile is told with the next step.
     ///
@@ -318,7 +327,9 @@ impl Engine {
             let (state, resident) = (state.upgrade()?, resident.upgrade()?);
             // A step is under way: the model is not idle, and its state not to be touched.
             let mut state = state.try_lock().ok()?;
-            state.shrink(context);
+            if !request.is_dry_run {
+                state.shrink(context);
+            }
             drop(state);
             let now = StepShape::of(&request.current.tensors, &resident.hyper)?;
             let tokens = (now.tokens / 2).max(config.sequences);

@@ -12,7 +12,7 @@ use vramkit::ByteSize;
 use vramkit::loader::LoadOptions;
 use vramkit::orchestrator::{BindError, MemoryBinding, MemoryOrchestrator, RunGuard};
 use vramkit::plan::{AllocationPlan, Model, Schedule};
-use vramkit::pool::{Request, ViewError};
+use vramkit::pool::{PoolError, Request, ViewError};
 use vramkit::units::Step;
 use vramkit_models::gguf::GgufFile;
 
@@ -39,7 +39,7 @@ pub(crate) struct Resident {
     threads: Arc<Threads>,
     pub groups: Vec<Group>,
     pub memory: AttentionMemory,
-    /// Known once the weights have been there, since files may have factors for it.
+    /// Set when the weights are there for the first time, since files may have factors for it.
     rotations: OnceLock<Rotations>,
     /// The plan to bind by when it is bound no more, and where its tensors are by the plan that it is bound by.
     plan: Mutex<Arc<AllocationPlan>>,
@@ -84,17 +84,7 @@ impl Resident {
 
     /// Computes one step; returns how many rows of logits there are.
     pub fn compute(&self, running: &mut Running<'_>, parts: &[Part<'_>]) -> Result<usize, AttentionError> {
-        let rotations = match self.rotations.get() {
-            Some(rotations) => rotations,
-            None => {
-                let factors = self.tensors.factors.map(|vector| {
-                    let bytes = &running.weights[vector.place.offset..][..vector.place.bytes];
-                    bytemuck::cast_slice::<u8, f32>(bytes)
-                });
-                let rotations = Rotations::new(&self.hyper, factors)?;
-                self.rotations.get_or_init(|| rotations)
-            }
-        };
+        let rotations = self.rotations(running.weights)?;
         let step = StepOf {
             hyper: &self.hyper,
             tensors: &self.tensors,
@@ -107,6 +97,18 @@ impl Resident {
             level: Level::best(),
         };
         step.run(parts)
+    }
+
+    fn rotations(&self, weights: &[u8]) -> Result<&Rotations, AttentionError> {
+        if let Some(rotations) = self.rotations.get() {
+            return Ok(rotations);
+        }
+        let factors = self.tensors.factors.map(|vector| {
+            let bytes = &weights[vector.place.offset..][..vector.place.bytes];
+            bytemuck::cast_slice::<u8, f32>(bytes)
+        });
+        let rotations = Rotations::new(&self.hyper, factors)?;
+        Ok(self.rotations.get_or_init(|| rotations))
     }
 
     /// Reads what a file says, and plans. Takes no memory.
@@ -213,6 +215,13 @@ fn not_bound(orchestrator: &MemoryOrchestrator, error: BindError) -> LoadError {
             device: orchestrator.pool().device().info().id,
             model: model.to_string(),
         },
+        BindError::Pool { model, error: PoolError::OutOfMemory(shortage) } => LoadError::InsufficientVram {
+            required: shortage.requested,
+            // The device may have refused what the pool's capacity allows.
+            available: shortage.largest_free,
+            device: shortage.device,
+            model: model.to_string(),
+        },
         BindError::NotLoaded { model, reason, .. } => {
             LoadError::Weights { model: model.to_string(), reason: reason.to_string() }
         }
@@ -296,7 +305,13 @@ impl Opened {
             patience,
             _claim: claim,
         };
-        drop(resident.begin()?);
+        let running = resident.begin()?;
+        resident.rotations(running.weights).map_err(|error| {
+            let factors = resident.tensors.factors_name();
+            let of = factors.map_or("its rotation".to_owned(), |name| format!("tensor `{name}`"));
+            LoadError::Model { model: resident.name.clone(), reason: format!("{of}: {error}") }
+        })?;
+        drop(running);
         Ok(resident)
     }
 }

@@ -318,10 +318,16 @@ impl State {
             self.preempt(self.running.len() - 1, &mut events);
             self.untold = events;
         }
-        self.budget = Some(budget);
-        if let Err(error) = self.cache.set_budget(Some(ByteSize::new(budget))) {
+        if let Err(error) = self.set_budget(Some(ByteSize::new(budget))) {
             tracing::warn!(%error, "the budget of keys and values could not be set");
         }
+    }
+
+    /// Sets the most bytes for keys and values; blocks that are granted stay until their sequences end or make way.
+    pub fn set_budget(&mut self, budget: Option<ByteSize>) -> Result<(), PoolError> {
+        self.cache.set_budget(budget)?;
+        self.budget = budget.map(ByteSize::bytes);
+        Ok(())
     }
 
     /// Lets go of everything.

@@ -45,22 +45,33 @@ impl PackedSource {
             rest = behind;
         }
         rest.fill(0);
-        let failure = Mutex::new(None);
+        let (failure, staging) = (Mutex::new(None), Mutex::new(Vec::new()));
         self.threads.run(parts.len(), &|at| {
             let part = parts[at].lock().unwrap_or_else(PoisonError::into_inner).take();
             let Some(part) = part else { return };
-            if let Err(error) = self.part(stored, row_bytes, part) {
+            let spare = staging.lock().unwrap_or_else(PoisonError::into_inner).pop();
+            let mut bytes: Vec<u8> = spare.unwrap_or_default();
+            bytes.resize(part.rows * row_bytes, 0);
+            let packed = self.part(stored, row_bytes, part, &mut bytes);
+            staging.lock().unwrap_or_else(PoisonError::into_inner).push(bytes);
+            if let Err(error) = packed {
                 failure.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(error);
             }
         });
         failure.into_inner().unwrap_or_else(PoisonError::into_inner).map_or(Ok(()), Err)
     }
 
-    fn part(&self, stored: &Stored, row_bytes: usize, part: Part<'_>) -> Result<(), ReadFailure> {
-        let mut bytes = vec![0; part.rows * row_bytes];
-        self.file.read_tensor(stored.tensor, (part.first * row_bytes) as u64, &mut bytes)?;
+    /// Reads rows into `bytes` and packs them.
+    fn part(
+        &self,
+        stored: &Stored,
+        row_bytes: usize,
+        part: Part<'_>,
+        bytes: &mut [u8],
+    ) -> Result<(), ReadFailure> {
+        self.file.read_tensor(stored.tensor, (part.first * row_bytes) as u64, bytes)?;
         // Already one of many tasks: packing goes on in this thread alone.
-        kernels::pack(stored.kind, part.rows, stored.columns, &bytes, part.into, &self.threads)
+        kernels::pack(stored.kind, part.rows, stored.columns, bytes, part.into, &self.threads)
             .map_err(|error| format!("rows from {} on: {error}", part.first).into())
     }
 

@@ -189,6 +189,12 @@ impl Tensors {
         let Collector { stored, end, .. } = from;
         Ok(Self { embedding, layers, norm, head, factors, stored, bytes: end })
     }
+
+    /// What the file calls the factors of the rotation's frequencies.
+    pub fn factors_name(&self) -> Option<&str> {
+        let place = self.factors?.place.offset;
+        self.stored.iter().find(|stored| stored.place.offset == place).map(|stored| stored.name.as_str())
+    }
 }
 
 fn layer(from: &mut Collector<'_>, hyper: &Hyper, at: usize) -> Result<LayerTensors, LoadError> {

@@ -153,6 +153,12 @@ pub enum TemplateError {
         /// Steps that it had: instructions, and 64 bytes of what it makes count as one.
         fuel: u64,
     },
+    /// The process that it was rendered in did not answer.
+    #[error(
+        "the chat template could not be rendered in a process of its own: {0}; give the model plain text if the file is not to be \
+         trusted"
+    )]
+    Apart(String),
     /// It fails on these messages.
     #[error("the chat template fails: {0}")]
     Failed(String),

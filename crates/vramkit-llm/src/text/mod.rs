@@ -8,7 +8,7 @@
 //!                   text ──► specials ──► rules, words ──► bpe ──┐                 ▲
 //!                              └────────► sentence ──────────────┴─────────────────┘
 //!
-//! messages ──► template (template_functions, json, clock) ──► text
+//! messages ──► template (template_functions, json, clock), in a process apart where it is not trusted ──► text
 //! ```
 //!
 //! Why not the crate `tokenizers`: the measure is that a file gives the tokens that llama.cpp gives it, and llama.cpp's rules (which
@@ -27,6 +27,7 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
+mod apart;
 mod bpe;
 mod byte_alphabet;
 mod categories;
@@ -45,6 +46,7 @@ mod tokens;
 mod vocabulary;
 mod words;
 
+pub use apart::answer as answer_apart;
 pub use decoder::Decoder;
 pub use error::{TemplateError, TokenizerError};
 pub use template::{ChatTemplate, Message, Setting};

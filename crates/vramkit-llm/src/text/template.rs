@@ -1,15 +1,18 @@
 //! A file's chat template: messages to the text that the model was trained on.
 //!
-//! In: messages. Out: text, the same as the template gives in `transformers`. Never: more work or memory than its fuel; a file's
-//! template is a program by a stranger. One way out is left, which only the engine can close: lists nested in themselves dozens of
-//! times and made to text within an expression, by `~` or `join`, are counted only when their text is there.
+//! In: messages. Out: text, the same as the template gives in `transformers`. A file's template is a program by a stranger: it has
+//! fuel, which bounds its steps and what they make. That does not bound how deep its expressions and values go; where the file is not
+//! trusted, it is rendered [apart](ChatTemplate::render_apart).
 
 use std::collections::BTreeMap;
+use std::process::Command;
+use std::sync::OnceLock;
 
 use minijinja::syntax::SyntaxConfig;
 use minijinja::{Environment, ErrorKind, Value, context};
 use vramkit_models::gguf::{GgufFile, GgufValue};
 
+use super::apart;
 use super::error::TemplateError;
 use super::template_functions::{self as functions, Refusal};
 use super::tokenizer::Tokenizer;
@@ -17,7 +20,7 @@ use super::tokenizer::Tokenizer;
 const KEY: &str = "tokenizer.chat_template";
 const NAME: &str = "chat";
 /// The longest template that is read, bytes: the longest published ones have some twenty thousand.
-const LONGEST: usize = 1 << 20;
+const LONGEST: usize = 1 << 16;
 /// Steps of a template, beside those that its messages are worth. Each instruction is one, and 64 bytes of what it makes.
 const FUEL: u64 = 1 << 20;
 
@@ -65,9 +68,11 @@ pub enum Setting {
 /// ```
 #[derive(Debug)]
 pub struct ChatTemplate {
-    environment: Environment<'static>,
+    source: String,
     bos: String,
     eos: String,
+    /// Made when it is first used: most who load a model do not chat, and a hostile source can end the program.
+    environment: OnceLock<Result<Environment<'static>, String>>,
 }
 
 impl ChatTemplate {
@@ -89,26 +94,34 @@ impl ChatTemplate {
     /// A template from its source, with the texts of BOS and EOS; empty where there is no such token.
     ///
     /// # Errors
-    /// A source that is too long, or no template.
+    /// A source of more than 64 KiB. Whether it is a template shows when it is used.
     pub fn new(source: &str, bos: &str, eos: &str) -> Result<Self, TemplateError> {
         if source.len() > LONGEST {
             return Err(TemplateError::TooLong { bytes: source.len(), most: LONGEST });
         }
-        let mut environment = Environment::new();
-        let syntax = SyntaxConfig::builder().trim_blocks(true).lstrip_blocks(true).build();
-        environment.set_syntax(syntax.map_err(|error| TemplateError::Syntax(one_line(&error)))?);
-        environment.set_auto_escape_callback(|_| minijinja::AutoEscape::None);
-        functions::add_to(&mut environment);
-        environment
-            .add_template_owned(NAME, functions::without_generation_blocks(source))
-            .map_err(|error| TemplateError::Syntax(one_line(&error)))?;
-        Ok(Self { environment, bos: bos.to_owned(), eos: eos.to_owned() })
+        let (source, bos, eos) = (source.to_owned(), bos.to_owned(), eos.to_owned());
+        Ok(Self { source, bos, eos, environment: OnceLock::new() })
+    }
+
+    /// As [`render`](Self::render), in a process of its own, for a template that a stranger wrote: one that overflows its stack, hangs
+    /// or takes all memory ends that process and not this one. `renderer` is a program whose standard input and output are handed to
+    /// [`answer_apart`](super::answer_apart); `vramkit` does so when asked for `chat-template`.
+    ///
+    /// # Errors
+    /// As [`render`](Self::render), and [`TemplateError::Apart`].
+    pub fn render_apart(
+        &self,
+        renderer: &mut Command,
+        messages: &[Message],
+        add_generation_prompt: bool,
+    ) -> Result<String, TemplateError> {
+        apart::ask(renderer, [&self.source, &self.bos, &self.eos], messages, add_generation_prompt)
     }
 
     /// The text of a conversation; with `add_generation_prompt` it ends where the answer begins.
     ///
     /// # Errors
-    /// The template refuses the messages, fails on them, or takes more work than any conversation needs.
+    /// It is no template; it refuses the messages, fails on them, or takes more work than any conversation needs.
     pub fn render(&self, messages: &[Message], add_generation_prompt: bool) -> Result<String, TemplateError> {
         self.render_with(messages, add_generation_prompt, &[])
     }
@@ -147,7 +160,8 @@ impl ChatTemplate {
             documents => (),
             ..Value::from(settings)
         };
-        let mut environment = self.environment.clone();
+        let compiled = self.environment.get_or_init(|| compile(&self.source));
+        let mut environment = compiled.clone().map_err(TemplateError::Syntax)?;
         environment.set_fuel(Some(fuel));
         let rendered = environment.get_template(NAME).and_then(|template| template.render(context));
         rendered.map_err(|error| match Refusal::within(&error) {
@@ -156,6 +170,18 @@ impl ChatTemplate {
             None => TemplateError::Failed(one_line(&error)),
         })
     }
+}
+
+fn compile(source: &str) -> Result<Environment<'static>, String> {
+    let mut environment = Environment::new();
+    let syntax = SyntaxConfig::builder().trim_blocks(true).lstrip_blocks(true).build();
+    environment.set_syntax(syntax.map_err(|error| one_line(&error))?);
+    environment.set_auto_escape_callback(|_| minijinja::AutoEscape::None);
+    functions::add_to(&mut environment);
+    environment
+        .add_template_owned(NAME, functions::without_generation_blocks(source))
+        .map_err(|error| one_line(&error))?;
+    Ok(environment)
 }
 
 /// What went wrong, and where.

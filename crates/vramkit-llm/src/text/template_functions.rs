@@ -10,6 +10,8 @@ use super::json;
 
 /// Most values within a list that is written.
 const LARGEST_LIST: usize = 1 << 16;
+/// Most lists within each other that are written.
+const DEEPEST_LIST: usize = 64;
 
 /// Why a template refuses messages, in its own words.
 #[derive(Debug)]
@@ -62,15 +64,15 @@ fn is_sequence(value: &Value) -> bool {
 /// Writes a value, unless it is a list that holds itself so often that the engine, which counts what it writes of a list when it has
 /// written it, would not end.
 fn write(output: &mut Output<'_>, state: &mut State<'_, '_>, value: &Value) -> Result<(), Error> {
-    if !is_small(value, &mut { LARGEST_LIST }) {
+    if !is_small(value, DEEPEST_LIST, &mut { LARGEST_LIST }) {
         return Err(Error::from(ErrorKind::OutOfFuel));
     }
     minijinja::escape_formatter(output, state, value)
 }
 
-/// Whether a value holds no more values than `left`, each as often as it is held.
-fn is_small(value: &Value, left: &mut usize) -> bool {
-    if *left == 0 {
+/// Whether a value holds no more values than `left`, each as often as it is held, and they hold others no deeper than `levels`.
+fn is_small(value: &Value, levels: usize, left: &mut usize) -> bool {
+    if *left == 0 || levels == 0 {
         return false;
     }
     *left -= 1;
@@ -79,8 +81,8 @@ fn is_small(value: &Value, left: &mut usize) -> bool {
     }
     value.try_iter().is_ok_and(|mut values| {
         values.all(|held| match value.kind() {
-            ValueKind::Map => value.get_item(&held).is_ok_and(|held| is_small(&held, left)),
-            _ => is_small(&held, left),
+            ValueKind::Map => value.get_item(&held).is_ok_and(|held| is_small(&held, levels - 1, left)),
+            _ => is_small(&held, levels - 1, left),
         })
     })
 }

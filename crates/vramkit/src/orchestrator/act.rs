@@ -170,6 +170,7 @@ impl MemoryOrchestrator {
                     model: demand.name.clone(),
                     current: demand.clone(),
                     wanted: wanted.saturating_sub(freed),
+                    is_dry_run: self.dry_run,
                 };
                 if let Some(degraded) = degrader(&request).filter(|degraded| degraded.name == demand.name) {
                     smaller.push(demand.name.clone());

@@ -15,6 +15,8 @@ pub struct DegradeRequest {
     pub current: Model,
     /// Bytes wanted, of it and the others together.
     pub wanted: ByteSize,
+    /// Whether this only asks what could be: nothing is to be changed for it.
+    pub is_dry_run: bool,
 }
 
 /// Answers for one model; `None` when it cannot make do with less.

@@ -24,8 +24,9 @@ pub enum BindError {
     },
     /// The pool has too little left.
     #[error(
-        "model `{model}` needs {needed}, {available} of {capacity} available; release or evict {} more, or plan with \
-         fewer models",
+        "model `{model}` needs {}, {} of {capacity} available; release or evict {} more, or plan with fewer models",
+        needed.beside(*available),
+        available.beside(*needed),
         needed.saturating_sub(*available)
     )]
     InsufficientMemory {

@@ -7,6 +7,7 @@ use std::arch::x86_64::*;
 
 use super::lanes::{LANES, mask};
 use super::unpack::halves;
+use crate::ahead::fetch_behind;
 use crate::kernels::form::{Float, PART, ROWS};
 use crate::kernels::job::{Job, tile};
 
@@ -81,7 +82,9 @@ unsafe fn sums<W: Weights, const R: usize, const T: usize>(job: &Job, first: usi
             while column < end {
                 let mut w = [_mm256_setzero_ps(); R];
                 for (r, w) in w.iter_mut().enumerate() {
-                    *w = W::load(weights[r].add(column * 2 * W::BYTES));
+                    let at = weights[r].add(column * 2 * W::BYTES);
+                    fetch_behind(at, W::BYTES);
+                    *w = W::load(at);
                 }
                 for t in 0..T {
                     let x = _mm256_set1_ps(*x.add(t * columns + column));

@@ -18,6 +18,7 @@ pub(super) use floats::floats;
 use super::activations::{RECORD, SCALE, SUM, ZERO_8, ZERO_16, ZERO_128};
 use super::form::{Form, Heads as Kind, Quants as Numbers, ROWS};
 use super::job::{Job, tile};
+use crate::ahead::fetch_behind;
 use lanes::{LANES, mask};
 use unpack::{Eight, Five, Flat, Four, Heads, Minimum, Quants, Scale, Six, Split, Super, Unpacked};
 
@@ -84,6 +85,10 @@ unsafe fn sums<Q: Quants, H: Heads, const R: usize, const T: usize>(
             }
         }
         for at in 0..blocks {
+            if H::BYTES > 0 {
+                // In memory a group begins with its heads.
+                fetch_behind(heads.wrapping_add(at * (Q::BYTES + H::BYTES)), Q::BYTES + H::BYTES);
+            }
             let block = numbers.add(at * Q::BYTES + first * 32);
             let record = tile.records.add(at * RECORD);
             let place = |t: usize, at: usize| record.add(t * tile.row_bytes + at);
@@ -190,6 +195,7 @@ unsafe fn unpack<Q: Quants, H: Heads>(
 ) {
     for (at, (into, head)) in panel.numbers.iter_mut().zip(&mut panel.heads).take(blocks).enumerate() {
         let at = first + at;
+        fetch_behind(numbers.wrapping_add(at * Q::BYTES), Q::BYTES);
         for tile in 0..2 {
             // SAFETY: as the caller promises; a chunk of 8 rows is 32 bytes, and 8 numbers are.
             unsafe {

@@ -126,6 +126,8 @@ impl Quants for Six {
 
 /// Scales and minima of a block's 8 rows. All places are of the block's.
 pub(super) trait Heads {
+    /// Bytes of a block's heads; 0 where they are next to the core already.
+    const BYTES: usize;
     /// Whether there are minima.
     const MINIMUM: bool;
     /// Whether the halves of a block have scales of their own.
@@ -156,6 +158,7 @@ pub(super) unsafe fn halves(at: *const u8) -> __m256 {
 pub(super) struct Scale<const ZERO: usize>;
 
 impl<const ZERO: usize> Heads for Scale<ZERO> {
+    const BYTES: usize = HALVES;
     const MINIMUM: bool = false;
     const SPLIT: bool = false;
     const BEGIN: [usize; 2] = [ZERO, NONE];
@@ -176,6 +179,7 @@ impl<const ZERO: usize> Heads for Scale<ZERO> {
 pub(super) struct Minimum;
 
 impl Heads for Minimum {
+    const BYTES: usize = 2 * HALVES;
     const MINIMUM: bool = true;
     const SPLIT: bool = false;
     const BEGIN: [usize; 2] = [NONE, NONE];
@@ -197,6 +201,7 @@ impl Heads for Minimum {
 pub(super) struct Super;
 
 impl Heads for Super {
+    const BYTES: usize = SUPER_HEAD / SUPER;
     const MINIMUM: bool = true;
     const SPLIT: bool = false;
     const BEGIN: [usize; 2] = [NONE, NONE];
@@ -229,6 +234,7 @@ impl Heads for Super {
 pub(super) struct Split;
 
 impl Heads for Split {
+    const BYTES: usize = SPLIT_HEAD / SUPER;
     const MINIMUM: bool = false;
     const SPLIT: bool = true;
     const BEGIN: [usize; 2] = [ZERO_32, ZERO_32 + 4];
@@ -257,6 +263,7 @@ const UNPACKED: usize = 3 * 64;
 pub(super) struct Unpacked<H>(std::marker::PhantomData<H>);
 
 impl<H: Heads> Heads for Unpacked<H> {
+    const BYTES: usize = 0;
     const MINIMUM: bool = H::MINIMUM;
     const SPLIT: bool = H::SPLIT;
     const BEGIN: [usize; 2] = H::BEGIN;

@@ -6,6 +6,7 @@
 use std::arch::x86_64::*;
 
 use super::unpack::halves;
+use crate::ahead::fetch_behind;
 use crate::kernels::form::{Float, PART, ROWS};
 use crate::kernels::job::{Job, tile};
 
@@ -75,7 +76,9 @@ unsafe fn sums<W: Weights, const G: usize, const T: usize>(job: &Job, group: usi
             while column < end {
                 let mut w = [_mm512_setzero_ps(); G];
                 for (g, w) in w.iter_mut().enumerate() {
-                    *w = W::load(weights.add(g * group_bytes + column * W::BYTES));
+                    let at = weights.add(g * group_bytes + column * W::BYTES);
+                    fetch_behind(at, W::BYTES);
+                    *w = W::load(at);
                 }
                 for t in 0..T {
                     let x = _mm512_set1_ps(*x.add(t * columns + column));

@@ -17,6 +17,7 @@ pub(super) use floats::floats;
 use super::activations::{RECORD, SCALE, SUM, ZERO_8, ZERO_16, ZERO_128};
 use super::form::{Form, Heads as Kind, Quants as Numbers, ROWS};
 use super::job::{Job, tile};
+use crate::ahead::fetch_behind;
 use tile::Tile;
 use unpack::{Eight, Five, Four, Heads, Minimum, Quants, Scale, Six, Split, Super, Unpacked};
 
@@ -57,6 +58,8 @@ unsafe fn sums<Q: Quants, H: Heads, const T: usize>(
 ) {
     // SAFETY: as the caller promises: all places are of these blocks and tokens.
     unsafe {
+        // In memory a group begins with its heads.
+        let group = heads;
         let mut heads = H::new(heads);
         let mut sums = [_mm512_setzero_ps(); T];
         if !tile.begin {
@@ -68,6 +71,9 @@ unsafe fn sums<Q: Quants, H: Heads, const T: usize>(
             let block = numbers.add(at * Q::BYTES);
             let record = tile.records.add(at * RECORD);
             let place = |t: usize, at: usize| record.add(t * tile.row_bytes + at);
+            if H::BYTES > 0 {
+                fetch_behind(group.wrapping_add(at * (Q::BYTES + H::BYTES)), Q::BYTES + H::BYTES);
+            }
             heads.enter(at);
             let mut dots = [_mm512_setzero_si512(); T];
             macro_rules! begin {
@@ -143,6 +149,7 @@ unsafe fn unpack<Q: Quants, H: Heads>(
             let into: *mut u8 = (&raw mut (*panel).numbers[at]).cast();
             let head: *mut f32 = (&raw mut (*panel).heads[at]).cast();
             let zero = _mm512_set1_epi8(zero);
+            fetch_behind(block, Q::BYTES);
             macro_rules! chunk {
                 ($($chunk:literal)*) => {$(
                     let numbers = _mm512_sub_epi8(Q::chunk::<$chunk>(block), zero);

@@ -102,6 +102,8 @@ impl Quants for Six {
 
 /// Scales and minima of a block's 16 rows.
 pub(super) trait Heads {
+    /// Bytes of a block's heads; 0 where they are next to the core already.
+    const BYTES: usize;
     /// Whether there are minima.
     const MINIMUM: bool;
     /// Whether the halves of a block have scales of their own.
@@ -146,6 +148,7 @@ fn zeros() -> __m512 {
 pub(super) struct Scale<const ZERO: usize>(*const u8);
 
 impl<const ZERO: usize> Heads for Scale<ZERO> {
+    const BYTES: usize = HALVES;
     const MINIMUM: bool = false;
     const SPLIT: bool = false;
     const BEGIN: [usize; 2] = [ZERO, NONE];
@@ -174,6 +177,7 @@ impl<const ZERO: usize> Heads for Scale<ZERO> {
 pub(super) struct Minimum(*const u8);
 
 impl Heads for Minimum {
+    const BYTES: usize = 2 * HALVES;
     const MINIMUM: bool = true;
     const SPLIT: bool = false;
     const BEGIN: [usize; 2] = [NONE, NONE];
@@ -208,6 +212,7 @@ pub(super) struct Super {
 }
 
 impl Heads for Super {
+    const BYTES: usize = SUPER_HEAD / SUPER;
     const MINIMUM: bool = true;
     const SPLIT: bool = false;
     const BEGIN: [usize; 2] = [NONE, NONE];
@@ -255,6 +260,7 @@ pub(super) struct Split {
 }
 
 impl Heads for Split {
+    const BYTES: usize = SPLIT_HEAD / SUPER;
     const MINIMUM: bool = false;
     const SPLIT: bool = true;
     const BEGIN: [usize; 2] = [ZERO_32, ZERO_32 + 4];
@@ -298,6 +304,7 @@ pub(super) struct Unpacked<H> {
 const UNPACKED: usize = 3 * 64;
 
 impl<H: Heads> Heads for Unpacked<H> {
+    const BYTES: usize = 0;
     const MINIMUM: bool = H::MINIMUM;
     const SPLIT: bool = H::SPLIT;
     const BEGIN: [usize; 2] = H::BEGIN;
