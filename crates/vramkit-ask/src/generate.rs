@@ -11,6 +11,7 @@ use std::time::Instant;
 
 use serde::Serialize;
 use vramkit::ByteSize;
+use vramkit::device::{Device, HostDevice};
 use vramkit::orchestrator::MemoryOrchestrator;
 use vramkit_llm::text::{Decoder, Message};
 use vramkit_llm::{
@@ -168,19 +169,32 @@ pub fn generate(
 ) -> Result<GenerateReport, AskError> {
     let config = question.config()?;
     let started = Instant::now();
-    let capacity = match question.capacity {
-        Some(capacity) => capacity,
-        None => Engine::needs(&question.model, &config)?.total(),
-    };
+    let name = question.model.file_stem().map_or_else(|| "model".into(), |stem| stem.to_string_lossy());
+    let capacity = capacity(question, &config, &name)?;
     let pool = host_pool(capacity).map_err(LoadError::from)?;
     let orchestrator = Arc::new(MemoryOrchestrator::new(pool.clone()));
-    let name = question.model.file_stem().map_or_else(|| "model".into(), |stem| stem.to_string_lossy());
     let engine = Engine::load(&orchestrator, &name, &question.model, config)?;
     let load_seconds = started.elapsed().as_secs_f64();
     let mut report = answer(question, &engine, load_seconds, on_text)?;
     engine.unload();
     report.used_after_unload_bytes = pool.used();
     Ok(report)
+}
+
+/// The pool's: as asked, or what the model needs; no more than the machine has. A context that was asked for is to fit as a whole, and
+/// the model's own as far as there is room.
+fn capacity(question: &GenerateQuestion, config: &EngineConfig, model: &str) -> Result<ByteSize, LoadError> {
+    let device = HostDevice::with_available_memory();
+    let available = device.memory().free_bytes.value.unwrap_or(ByteSize::MAX);
+    if let Some(capacity) = question.capacity {
+        return Ok(capacity.min(available));
+    }
+    let required = Engine::needs(&question.model, config)?.total();
+    if question.context.is_some() && required > available {
+        let (device, model) = (device.info().id, model.to_owned());
+        return Err(LoadError::InsufficientVram { required, available, device, model });
+    }
+    Ok(required.min(available))
 }
 
 /// The tokens of a prompt.

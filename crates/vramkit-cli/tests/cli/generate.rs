@@ -98,11 +98,16 @@ fn what_cannot_be_is_said() {
     assert!(refused(&["--prompt", "a", "--top-p", "0"]).contains("top-p"));
     assert!(refused(&["--prompt", "a", "--cache-type", "q4_0"]).contains("f16, f32 and q8_0"));
     // It does not fit: the answer is no, with both numbers.
-    let output =
-        vramkit().args(["generate", &path, "--prompt", "a", "--capacity", "64KiB"]).output().unwrap();
-    let said = String::from_utf8(output.stderr).unwrap();
-    assert_eq!(output.status.code(), Some(1), "{said}");
-    assert!(said.contains("needs") && said.contains("64 KiB available on host"), "{said}");
+    for (option, value, available) in [
+        ("--capacity", "64KiB", "64 KiB available on host"),
+        ("--ctx", "1000000000000", "available on host"),
+        ("--ctx", "100000000000000000", "available on host"),
+    ] {
+        let output = vramkit().args(["generate", &path, "--prompt", "a", option, value]).output().unwrap();
+        let said = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(1), "{said}");
+        assert!(said.contains("needs") && said.contains(available), "{said}");
+    }
 }
 
 /// A file whose weights are all 0, with a chat template.

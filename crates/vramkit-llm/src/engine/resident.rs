@@ -9,6 +9,7 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
 use vramkit::ByteSize;
+use vramkit::device::DeviceError;
 use vramkit::loader::LoadOptions;
 use vramkit::orchestrator::{BindError, MemoryBinding, MemoryOrchestrator, RunGuard};
 use vramkit::plan::{AllocationPlan, Model, Schedule};
@@ -217,8 +218,11 @@ fn not_bound(orchestrator: &MemoryOrchestrator, error: BindError) -> LoadError {
         },
         BindError::Pool { model, error: PoolError::OutOfMemory(shortage) } => LoadError::InsufficientVram {
             required: shortage.requested,
-            // The device may have refused what the pool's capacity allows.
-            available: shortage.largest_free,
+            available: match shortage.device_error {
+                // The device has less than the pool's capacity.
+                Some(DeviceError::OutOfMemory { available, .. }) => available,
+                _ => shortage.largest_free,
+            },
             device: shortage.device,
             model: model.to_string(),
         },
