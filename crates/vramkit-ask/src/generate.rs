@@ -183,7 +183,7 @@ pub fn generate(
 
 /// The pool's: as asked, or what the model needs; no more than the machine has. A context that was asked for is to fit as a whole, and
 /// the model's own as far as there is room.
-fn capacity(question: &GenerateQuestion, config: &EngineConfig, model: &str) -> Result<ByteSize, LoadError> {
+fn capacity(question: &GenerateQuestion, config: &EngineConfig, model: &str) -> Result<ByteSize, AskError> {
     let device = HostDevice::with_available_memory();
     let available = device.memory().free_bytes.value.unwrap_or(ByteSize::MAX);
     if let Some(capacity) = question.capacity {
@@ -192,7 +192,7 @@ fn capacity(question: &GenerateQuestion, config: &EngineConfig, model: &str) -> 
     let required = Engine::needs(&question.model, config)?.total();
     if question.context.is_some() && required > available {
         let (device, model) = (device.info().id, model.to_owned());
-        return Err(LoadError::InsufficientVram { required, available, device, model });
+        return Err(LoadError::InsufficientVram { required, available, device, model }.into());
     }
     Ok(required.min(available))
 }

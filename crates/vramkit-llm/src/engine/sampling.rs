@@ -4,6 +4,8 @@
 //! are asked for. The same seed and place draw the same number, whatever else runs: a sequence that is computed again continues as
 //! it would have.
 
+use std::cmp::Ordering;
+
 /// How tokens are chosen.
 ///
 /// ```
@@ -57,47 +59,93 @@ pub struct TokenProbability {
 
 /// Chooses a token; of equal logits the lowest token. `drawn` counts the tokens that the sequence has chosen before.
 pub(crate) fn choose(logits: &[f32], sampling: &Sampling, drawn: u64) -> u32 {
+    let best = best(logits);
     if sampling.temperature == 0.0 {
-        return best(logits);
+        return best;
     }
-    let mut tokens: Vec<u32> = (0..logits.len() as u32).collect();
-    let by_logit = |a: &u32, b: &u32| logits[*b as usize].total_cmp(&logits[*a as usize]).then(a.cmp(b));
-    let kept = if sampling.top_k == 0 { tokens.len() } else { sampling.top_k.min(tokens.len()) };
-    if kept < tokens.len() {
-        tokens.select_nth_unstable_by(kept - 1, by_logit);
-        tokens.truncate(kept);
+    let Some(&most) = logits.get(best as usize) else { return 0 };
+    let weight = |logit: f32| ((f64::from(logit) - f64::from(most)) / f64::from(sampling.temperature)).exp();
+    let mut tokens: Vec<Weighed> =
+        (0..).zip(logits).map(|(token, &logit)| Weighed { token, logit, weight: weight(logit) }).collect();
+    if sampling.top_k != 0 && sampling.top_k < tokens.len() {
+        tokens.select_nth_unstable_by(sampling.top_k - 1, Weighed::order);
+        tokens.truncate(sampling.top_k);
+        tokens.sort_unstable_by(Weighed::order);
     }
-    tokens.sort_unstable_by(by_logit);
-    let Some(&first) = tokens.first() else { return 0 };
-    let most = f64::from(logits[first as usize]);
-    let weight =
-        |token: u32| ((f64::from(logits[token as usize]) - most) / f64::from(sampling.temperature)).exp();
-    let weights: Vec<f64> = tokens.iter().map(|&token| weight(token)).collect();
-    let wanted = weights.iter().sum::<f64>() * f64::from(sampling.top_p);
-    let mut sum = 0.0;
-    let mut nucleus = 0;
-    while nucleus < weights.len() && (nucleus == 0 || sum < wanted) {
-        sum += weights[nucleus];
-        nucleus += 1;
+    if sampling.top_p < 1.0 {
+        keep_nucleus(&mut tokens, f64::from(sampling.top_p));
     }
+    let sum: f64 = tokens.iter().map(|token| token.weight).sum();
     let mut left = uniform(sampling.seed, drawn) * sum;
-    for (&token, weight) in tokens.iter().zip(&weights[..nucleus]) {
-        left -= weight;
+    for token in &tokens {
+        left -= token.weight;
         if left < 0.0 {
-            return token;
+            return token.token;
         }
     }
-    tokens[nucleus - 1]
+    // Rounding left something over.
+    best
 }
 
-fn best(logits: &[f32]) -> u32 {
-    let mut best = 0;
-    for (token, logit) in logits.iter().enumerate() {
-        if *logit > logits[best] {
-            best = token;
+/// A token that may be drawn.
+#[derive(Clone, Copy)]
+struct Weighed {
+    token: u32,
+    logit: f32,
+    /// Its probability, but for a factor that is all tokens'.
+    weight: f64,
+}
+
+impl Weighed {
+    /// The most probable first; of equal ones the lowest token.
+    fn order(&self, other: &Self) -> Ordering {
+        other.logit.total_cmp(&self.logit).then(self.token.cmp(&other.token))
+    }
+}
+
+/// Keeps the fewest most probable tokens that have this part of the weight together. They are few as a rule, so only as many are put
+/// in order as it takes.
+fn keep_nucleus(tokens: &mut Vec<Weighed>, part: f64) {
+    let wanted = part * tokens.iter().map(|token| token.weight).sum::<f64>();
+    let mut first = 64;
+    loop {
+        let ordered = first.min(tokens.len());
+        if ordered < tokens.len() {
+            tokens.select_nth_unstable_by(ordered - 1, Weighed::order);
+        }
+        tokens[..ordered].sort_unstable_by(Weighed::order);
+        let mut sum = 0.0;
+        let reached = tokens[..ordered].iter().position(|token| {
+            sum += token.weight;
+            sum >= wanted
+        });
+        match reached {
+            Some(last) => return tokens.truncate(last + 1),
+            None if ordered == tokens.len() => return,
+            None => first *= 16,
         }
     }
-    best as u32
+}
+
+/// Lanes in which a maximum is sought at once.
+const LANES: usize = 32;
+
+fn best(logits: &[f32]) -> u32 {
+    let (lanes, rest) = logits.as_chunks::<LANES>();
+    let mut most = [f32::NEG_INFINITY; LANES];
+    for lane in lanes {
+        for (most, logit) in most.iter_mut().zip(lane) {
+            *most = if *logit > *most { *logit } else { *most };
+        }
+    }
+    let most = most.iter().chain(rest).copied().fold(f32::NEG_INFINITY, f32::max);
+    logits.iter().position(|logit| *logit == most).unwrap_or_default() as u32
+}
+
+/// Whether every logit is a finite number.
+pub(crate) fn are_finite(logits: &[f32]) -> bool {
+    // Without a way out of the loop, many are looked at together.
+    logits.iter().fold(true, |so_far, logit| so_far & logit.is_finite())
 }
 
 /// The most probable tokens, the most probable first.
@@ -162,6 +210,39 @@ mod tests {
     }
 
     proptest! {
+        #[test]
+        fn the_best_is_the_first_of_the_most_probable(logits in prop::collection::vec(-9i8..9, 1..200)) {
+            let logits: Vec<f32> = logits.into_iter().map(f32::from).collect();
+            let most = logits.iter().copied().fold(f32::NEG_INFINITY, f32::max);
+            prop_assert_eq!(Some(best(&logits) as usize), logits.iter().position(|logit| *logit == most));
+            prop_assert!(are_finite(&logits));
+            for bad in [f32::NAN, f32::INFINITY, f32::NEG_INFINITY] {
+                let place = logits.len() / 2;
+                let mut logits = logits.clone();
+                logits[place] = bad;
+                prop_assert!(!are_finite(&logits));
+            }
+        }
+
+        #[test]
+        fn a_nucleus_is_the_beginning_of_all_in_order(
+            logits in prop::collection::vec(-3.0f32..3.0, 1..3000), part in 0.001f64..1.0,
+        ) {
+            let weighed = |(token, &logit): (usize, &f32)| {
+                Weighed { token: token as u32, logit, weight: f64::from(logit).exp() }
+            };
+            let mut all: Vec<Weighed> = logits.iter().enumerate().map(weighed).collect();
+            let mut nucleus = all.clone();
+            keep_nucleus(&mut nucleus, part);
+            all.sort_by(Weighed::order);
+            let tokens = |of: &[Weighed]| of.iter().map(|each| each.token).collect::<Vec<_>>();
+            prop_assert_eq!(tokens(&nucleus), tokens(&all[..nucleus.len()]));
+            let sum = |of: &[Weighed]| of.iter().map(|each| each.weight).sum::<f64>();
+            let wanted = part * sum(&all);
+            prop_assert!(sum(&nucleus) >= wanted * (1.0 - 1e-12));
+            prop_assert!(sum(&nucleus[..nucleus.len() - 1]) < wanted * (1.0 + 1e-12));
+        }
+
         #[test]
         fn what_is_cut_off_is_never_drawn(
             logits in prop::collection::vec(-5.0f32..5.0, 1..40), seed: u64, place: u64, top_k in 1usize..5, top_p in 0.01f32..1.0,

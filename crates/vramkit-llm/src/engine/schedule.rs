@@ -275,7 +275,7 @@ impl State {
             self.cache.publish(&mut sequence.blocks, &sequence.tokens, sequence.computed);
         }
         let Some(logits) = logits else { return };
-        if !logits.iter().all(|logit| logit.is_finite()) {
+        if !sampling::are_finite(logits) {
             sequence.finished = true;
             let place = sequence.tokens.len();
             return events.push(failure(sequence, AdapterError::NotFinite { place }));
