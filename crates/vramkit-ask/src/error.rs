@@ -17,6 +17,7 @@ use vramkit_occupancy::OccupancyError;
 use vramkit_replay::ReadTraceError;
 use vramkit_report::DocumentError;
 use vramkit_sets::SetsError;
+use vramkit_stress::StressError;
 
 use crate::device::DeviceChoice;
 use crate::run::{RunError, TraceFormat};
@@ -81,6 +82,9 @@ pub enum AskError {
     /// The engine does not take a prompt, or does not go on with it.
     #[error(transparent)]
     Engine(Arc<AdapterError>),
+    /// A model cannot be put under pressure.
+    #[error(transparent)]
+    Stress(#[from] StressError),
     /// A configuration of several models is not understood, or cannot be given back.
     #[error(transparent)]
     Sets(#[from] SetsError),

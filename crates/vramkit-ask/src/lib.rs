@@ -12,6 +12,7 @@
 //! | [`CapacityQuestion`] | [`capacity`] | [`CapacityReport`], `vramkit.capacity/1` |
 //! | [`FitQuestion`] | [`fit()`] | [`FitReport`], `vramkit.fit/1` |
 //! | [`GenerateQuestion`] | [`generate`] | [`GenerateReport`], `vramkit.generate/1` |
+//! | [`StressQuestion`] | [`stress`] | [`StressReport`], `vramkit.stress/1` |
 //! | [`ReplayQuestion`] | [`replay`] | [`ReplayReport`], `vramkit.replay/1` |
 //! | (none) | [`devices`] | [`DevicesReport`], `vramkit.devices/1` |
 //! | [`TopQuestion`] | [`top`], [`watch`] | [`Tick`], `vramkit.top/1` |
@@ -84,6 +85,7 @@ pub use vramkit_models::traffic::CHARACTERS_A_TOKEN;
 pub use vramkit_models::{CacheType, ReadError, ReadOptions};
 pub use vramkit_occupancy::OccupancyReport;
 pub use vramkit_replay::{PolicyName, ReplayReport};
+pub use vramkit_stress::{Check, LengthUse, StressError, StressQuestion, StressReport, stress};
 pub use vramkit_watch::Tick;
 
 /// The code of the README is compiled.

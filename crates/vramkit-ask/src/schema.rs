@@ -3,7 +3,10 @@
 use schemars::{Schema, schema_for};
 use serde_json::Value;
 
-use crate::{CapacityReport, DevicesReport, FitReport, GenerateReport, PlanReport, ReplayReport, RunReport};
+use crate::{
+    CapacityReport, DevicesReport, FitReport, GenerateReport, PlanReport, ReplayReport, RunReport,
+    StressReport,
+};
 
 /// A document that this crate, or a watcher, makes.
 ///
@@ -26,6 +29,8 @@ pub enum Document {
     Fit,
     /// `vramkit.generate/1`.
     Generate,
+    /// `vramkit.stress/1`.
+    Stress,
     /// `vramkit.capacity/1`.
     Capacity,
     /// `vramkit.devices/1`.
@@ -44,6 +49,7 @@ impl Document {
         Self::Replay,
         Self::Fit,
         Self::Generate,
+        Self::Stress,
         Self::Capacity,
         Self::Devices,
         Self::Top,
@@ -58,6 +64,7 @@ impl Document {
             Self::Replay => "replay",
             Self::Fit => "fit",
             Self::Generate => "generate",
+            Self::Stress => "stress",
             Self::Capacity => "capacity",
             Self::Devices => "devices",
             Self::Top => "top",
@@ -73,6 +80,7 @@ impl Document {
             Self::Replay => schema_for!(ReplayReport),
             Self::Fit => schema_for!(FitReport),
             Self::Generate => schema_for!(GenerateReport),
+            Self::Stress => schema_for!(StressReport),
             Self::Capacity => schema_for!(CapacityReport),
             Self::Devices => schema_for!(DevicesReport),
             Self::Top => schema_for!(vramkit_watch::Tick),

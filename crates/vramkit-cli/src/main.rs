@@ -30,6 +30,7 @@ fn main() -> ExitCode {
         Command::Generate(options) => commands::generate::run(&options),
         Command::Plan(options) => commands::plan::run(&options),
         Command::Run(options) => commands::run::run(&options),
+        Command::Stress(options) => commands::stress::run(&options),
         Command::Replay(options) => commands::replay::run(&options),
         Command::Capacity(options) => commands::capacity::run(&options),
         Command::Devices(options) => commands::devices::run(&options),
@@ -38,6 +39,7 @@ fn main() -> ExitCode {
         Command::Schema(options) => commands::schema::run(&options),
         Command::Completions(options) => commands::completions::run(&options),
         Command::ChatTemplate => commands::generate::render(),
+        Command::TakeMemory { size } => commands::stress::take(size),
     };
     match outcome {
         Ok(true) => ExitCode::SUCCESS,

@@ -2,16 +2,14 @@
 #![allow(clippy::unwrap_used)]
 
 mod common;
-#[path = "common/faulty.rs"]
-mod faulty;
 
 use common::{Job, Model, Outcome, alone, engine, orchestrator, prompt, refused, run, small, times};
-use faulty::faulty;
 use vramkit::ByteSize;
 use vramkit_llm::{
     AdapterError, Admission, CacheKind, Engine, EngineConfig, Finish, LoadError, Request, Sampling,
     load_with_vram_limit,
 };
+use vramkit_testing::faulty;
 use vramkit_testing::gguf::Architecture;
 
 #[test]

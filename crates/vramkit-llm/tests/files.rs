@@ -2,18 +2,16 @@
 #![allow(clippy::unwrap_used, clippy::result_large_err)]
 
 mod common;
-#[path = "common/faulty.rs"]
-mod faulty;
 
 use std::collections::BTreeSet;
 use std::fs::File;
 use std::time::Duration;
 
 use common::{Job, Model, alone, engine, orchestrator, prompt, refused, run, small, tiny};
-use faulty::faulty;
 use vramkit::ByteSize;
 use vramkit::orchestrator::{MemoryOrchestrator, PressurePolicy};
 use vramkit_llm::{AdapterError, Engine, LoadError, StepEvent};
+use vramkit_testing::faulty;
 use vramkit_testing::gguf::{Architecture, SparseFile, SparseTensor, TestModel, Value, WeightType};
 
 /// Loads what a test has changed of a file, weights zero.

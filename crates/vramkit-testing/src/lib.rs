@@ -2,8 +2,8 @@
 //!
 //! In: a device, a seed, an orchestrator. Out: a panic that says what a device does wrong ([`check_device`],
 //! [`check_pool`]); series, ledgers and programs with and without leaks, all synthetic ([`series`](fn@series),
-//! [`Program`]); a pool that is full ([`fill_pool_to_fraction`]); files of models ([`gguf`]). Never here:
-//! anything that a program needs outside its tests.
+//! [`Program`]); a pool that is full ([`fill_pool_to_fraction`]), or whose device fails when it is told to ([`faulty`](fn@faulty));
+//! files of models ([`gguf`]). Never here: anything that a program needs but to test.
 //!
 //! ```
 //! use std::sync::Arc;
@@ -18,9 +18,8 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
-#![forbid(unsafe_code)]
-
 mod device;
+mod faulty;
 pub mod gguf;
 mod models;
 mod programs;
@@ -28,6 +27,7 @@ mod random;
 mod series;
 
 pub use device::{check_device, check_pool};
+pub use faulty::{Faults, faulty};
 pub use models::{model, three_models};
 pub use programs::Program;
 pub use random::Random;

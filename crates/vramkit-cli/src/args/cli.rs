@@ -2,6 +2,7 @@
 
 use clap::builder::styling::{AnsiColor, Styles};
 use clap::{Parser, Subcommand};
+use vramkit::ByteSize;
 
 use super::capacity::CapacityOptions;
 use super::completions::CompletionsOptions;
@@ -13,6 +14,7 @@ use super::replay::ReplayOptions;
 use super::run::RunOptions;
 use super::schema::SchemaOptions;
 use super::serve::ServeOptions;
+use super::stress::StressOptions;
 use super::top::TopOptions;
 
 const STYLES: Styles = Styles::styled()
@@ -38,6 +40,7 @@ pub enum Command {
     Plan(PlanOptions),
     Run(RunOptions),
     Generate(GenerateOptions),
+    Stress(StressOptions),
     Replay(ReplayOptions),
     Capacity(CapacityOptions),
     Devices(DevicesOptions),
@@ -48,4 +51,10 @@ pub enum Command {
     /// Renders a chat template, for `generate` with `--chat`: a file's template may not end the program that asks
     #[command(hide = true)]
     ChatTemplate,
+    /// Takes memory until its input ends, for the neighbour that `stress` has
+    #[command(hide = true)]
+    TakeMemory {
+        /// How much
+        size: ByteSize,
+    },
 }

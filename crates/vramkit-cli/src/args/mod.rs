@@ -13,6 +13,7 @@ mod run;
 mod schedule;
 mod schema;
 mod serve;
+mod stress;
 mod top;
 
 pub use capacity::CapacityOptions;
@@ -26,4 +27,5 @@ pub use replay::ReplayOptions;
 pub use run::RunOptions;
 pub use schema::SchemaOptions;
 pub use serve::ServeOptions;
+pub use stress::StressOptions;
 pub use top::TopOptions;

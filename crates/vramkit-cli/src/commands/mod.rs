@@ -10,4 +10,5 @@ pub mod replay;
 pub mod run;
 pub mod schema;
 pub mod serve;
+pub mod stress;
 pub mod top;

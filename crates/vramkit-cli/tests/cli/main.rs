@@ -13,3 +13,4 @@ mod plan;
 mod plan_limits;
 mod replay;
 mod run;
+mod stress;

@@ -19,7 +19,20 @@ use vramkit::pool::DeviceMemoryPool;
 
 const GRANULE: u64 = 16 << 10;
 
-/// Commits by their number, from 0; what is done before each; which of them fail.
+/// The commits of a device that was told which of them fail.
+///
+/// ```
+/// use vramkit::ByteSize;
+/// use vramkit::pool::Request;
+///
+/// let (orchestrator, faults) = vramkit_testing::faulty(ByteSize::mib(1), 1..2, |_| ());
+/// let allocate = || orchestrator.pool().allocate(Request::new(ByteSize::new(20_000)));
+/// let first = allocate()?;
+/// assert!(allocate().is_err(), "the second commit fails");
+/// assert!(allocate().is_ok() && faults.commits() == 3);
+/// # drop(first);
+/// # Ok::<(), vramkit::pool::PoolError>(())
+/// ```
 pub struct Faults {
     commits: AtomicUsize,
     before: Box<dyn Fn(usize) + Send + Sync>,
@@ -42,7 +55,11 @@ impl fmt::Debug for Faults {
 #[derive(Debug)]
 struct Heap(Arc<Faults>);
 
-/// An orchestrator over so much memory, of which these commits fail.
+/// An orchestrator over so much memory of this program's heap, in granules of 16 KiB, of which these commits fail, counted from 0;
+/// `before` is called with each commit's number before it.
+///
+/// # Panics
+/// When the heap has no addresses for it.
 pub fn faulty(
     capacity: ByteSize,
     failing: Range<usize>,
@@ -74,7 +91,12 @@ impl RawMemory for Heap {
 
     fn reserve(&self, size: ByteSize) -> Result<u64, DeviceError> {
         // SAFETY: the book asks for granules, so the size is not 0.
-        Ok(unsafe { alloc_zeroed(layout(size)) } as u64)
+        let start = unsafe { alloc_zeroed(layout(size)) };
+        if start.is_null() {
+            let (device, reason) = ("faulty".to_owned(), "the heap has none".to_owned());
+            return Err(DeviceError::AddressSpace { device, requested: size, reason });
+        }
+        Ok(start as u64)
     }
 
     fn release(&self, reservation: Allowed<'_>) -> Result<(), DeviceError> {

@@ -1,0 +1,63 @@
+//! The battery: every check, sound and with its fault put in.
+
+use crate::checks::{BATTERY, Definition, Finding, Tried};
+use crate::question::{StressError, StressQuestion};
+use crate::report::{Check, StressReport};
+use crate::subject::Subject;
+
+/// Puts a model's memory under pressure; `on_check` is told each check as it is done.
+///
+/// # Errors
+/// The model cannot be read or loaded, or there is too little memory for a check. That a check fails is no error.
+pub fn stress(
+    question: &StressQuestion,
+    on_check: &mut dyn FnMut(&Check),
+) -> Result<StressReport, StressError> {
+    let subject = Subject::new(question)?;
+    let mut usage = Vec::new();
+    let mut checks = Vec::new();
+    for definition in BATTERY.iter().filter(|definition| definition.applies(&subject)) {
+        let finding = tried(definition, &subject, Tried::Sound)?;
+        let mut check = Check {
+            name: definition.name,
+            passed: finding.passed,
+            measured: finding.measured,
+            limit: finding.limit,
+            unit: definition.unit,
+            detail: finding.detail,
+            fault: None,
+            caught: None,
+        };
+        usage.extend(finding.usage);
+        if question.prove {
+            check.fault = Some(definition.fault);
+            check.caught = Some(!tried(definition, &subject, Tried::Faulty)?.passed);
+        }
+        on_check(&check);
+        checks.push(check);
+    }
+    Ok(StressReport {
+        schema: "vramkit.stress/1",
+        model: subject.name.clone(),
+        context_tokens: subject.context,
+        kv_bytes_per_token: subject.bytes_per_token,
+        seed: question.seed,
+        passed: checks.iter().all(|check| check.passed && check.caught != Some(false)),
+        checks,
+        usage,
+    })
+}
+
+/// Runs a check once. An error that the engine or the pool gives where it must not is a finding; one of the surroundings is none.
+fn tried(definition: &Definition, subject: &Subject, tried: Tried) -> Result<Finding, StressError> {
+    match (definition.run)(subject, tried) {
+        Err(error @ (StressError::Load(_) | StressError::Engine(_) | StressError::Pool(_))) => Ok(Finding {
+            passed: false,
+            measured: 0.0,
+            limit: 0.0,
+            detail: error.to_string(),
+            usage: Vec::new(),
+        }),
+        found => found,
+    }
+}

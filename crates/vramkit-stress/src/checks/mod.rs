@@ -1,0 +1,119 @@
+//! The checks. Each is one function over a [`Subject`], run as it is and with its fault put in.
+
+mod cycles;
+mod failures;
+mod full;
+mod growth;
+mod limits;
+mod neighbour;
+mod tenants;
+mod together;
+
+use crate::question::StressError;
+use crate::report::LengthUse;
+use crate::subject::Subject;
+
+/// Whether a check's fault is put in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Tried {
+    Sound,
+    Faulty,
+}
+
+/// What a run of a check found.
+#[derive(Debug)]
+pub(crate) struct Finding {
+    pub passed: bool,
+    pub measured: f64,
+    pub limit: f64,
+    pub detail: String,
+    /// What was taken on the way.
+    pub usage: Vec<LengthUse>,
+}
+
+impl Finding {
+    /// Without usage.
+    fn new(passed: bool, measured: f64, limit: f64, detail: String) -> Self {
+        Self { passed, measured, limit, detail, usage: Vec::new() }
+    }
+}
+
+/// A check.
+pub(crate) struct Definition {
+    pub name: &'static str,
+    pub unit: &'static str,
+    /// The fault that it must find.
+    pub fault: &'static str,
+    pub run: fn(&Subject, Tried) -> Result<Finding, StressError>,
+}
+
+impl Definition {
+    /// Whether it can be run: a neighbour needs a program.
+    pub fn applies(&self, subject: &Subject) -> bool {
+        self.name != neighbour::NAME || subject.neighbour.is_some()
+    }
+}
+
+/// All checks, in the order in which they run.
+pub(crate) const BATTERY: &[Definition] = &[
+    Definition {
+        name: "context_limit",
+        unit: "tokens",
+        fault: "the engine takes eight tokens more than the context",
+        run: limits::context,
+    },
+    Definition {
+        name: "prompt_overflow",
+        unit: "tokens taken",
+        fault: "the engine's context is longer than it was asked for",
+        run: limits::prompt,
+    },
+    Definition {
+        name: "memory_limit",
+        unit: "bytes committed",
+        fault: "the pool grants a unit more than its limit",
+        run: limits::memory,
+    },
+    Definition {
+        name: "linear_growth",
+        unit: "bytes a token",
+        fault: "with every block of keys and values another one is left behind",
+        run: growth::linear,
+    },
+    Definition {
+        name: "load_cycles",
+        unit: "bytes a cycle",
+        fault: "a block of keys and values is left behind in each cycle",
+        run: cycles::cycles,
+    },
+    Definition {
+        name: "sequences_together",
+        unit: "tokens that differ",
+        fault: "two sequences get each other's tokens",
+        run: together::together,
+    },
+    Definition {
+        name: "fill_and_recover",
+        unit: "% filled",
+        fault: "what filled the pool is not given back",
+        run: full::full,
+    },
+    Definition {
+        name: "failing_allocations",
+        unit: "bytes left behind",
+        fault: "a block stays granted when an allocation has failed",
+        run: failures::failures,
+    },
+    Definition {
+        name: "evict_and_reload",
+        unit: "turns with another text",
+        fault: "the pool has room for both models, so that nothing is evicted",
+        run: tenants::tenants,
+    },
+    Definition {
+        name: neighbour::NAME,
+        unit: "bytes fewer",
+        fault: "the neighbour takes nothing",
+        run: neighbour::neighbour,
+    },
+];

@@ -1,0 +1,189 @@
+//! The model under pressure: its file, what its header says a token takes, engines of it, and prompts.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use tempfile::TempDir;
+use vramkit::ByteSize;
+use vramkit::device::{Device, HostDevice};
+use vramkit::orchestrator::MemoryOrchestrator;
+use vramkit::pool::DeviceMemoryPool;
+use vramkit::units::SplitMix64;
+use vramkit_llm::{AdapterError, Engine, EngineConfig, Request, SequenceId, StepEvent, host_pool};
+use vramkit_models::gguf::GgufFile;
+use vramkit_testing::gguf::TestModel;
+
+use crate::question::{StressError, StressQuestion};
+
+/// The context where none is asked for.
+const CONTEXT: usize = 4096;
+/// The shortest that the checks make sense for: several blocks, and room behind a prompt.
+const SHORTEST: usize = 128;
+/// Bytes of a number in the cache.
+const F16: u64 = 2;
+
+/// The name that engines of the checks have in pools.
+pub(crate) const NAME: &str = "stressed";
+
+pub(crate) struct Subject {
+    pub path: PathBuf,
+    pub name: String,
+    /// Tokens of the context.
+    pub context: usize,
+    /// Bytes of a token in the cache before any window is full, by the header alone.
+    pub bytes_per_token: ByteSize,
+    vocabulary: usize,
+    capacity: Option<ByteSize>,
+    threads: Option<usize>,
+    seed: u64,
+    pub neighbour: Option<Vec<std::ffi::OsString>>,
+    _folder: Option<TempDir>,
+}
+
+/// What became of a sequence.
+#[derive(Debug, Default, PartialEq)]
+pub(crate) struct Said {
+    pub tokens: Vec<u32>,
+    pub failed: Option<String>,
+}
+
+impl Subject {
+    pub fn new(question: &StressQuestion) -> Result<Self, StressError> {
+        let (path, name, folder) = match &question.model {
+            Some(path) => {
+                let name = path.file_stem().map_or_else(|| "model".into(), |stem| stem.to_string_lossy());
+                (path.clone(), name.into_owned(), None)
+            }
+            None => {
+                let system = |error| StressError::System { what: "making a folder for the model", error };
+                let folder = tempfile::tempdir().map_err(system)?;
+                let path = folder.path().join("phi3-shaped.gguf");
+                TestModel { seed: question.seed, ..TestModel::phi3_shaped() }.write(&path)?;
+                (path, "phi3-shaped".to_owned(), Some(folder))
+            }
+        };
+        let shape = GgufFile::open(&path)?.shape()?;
+        let longest = shape.longest_context().and_then(|longest| usize::try_from(longest).ok());
+        let context = question.context.unwrap_or(CONTEXT).min(longest.unwrap_or(usize::MAX));
+        if context < SHORTEST {
+            return Err(StressError::Context { context, least: SHORTEST });
+        }
+        let kept = shape.elements(1);
+        let mut subject = Self {
+            path,
+            name,
+            context,
+            bytes_per_token: ByteSize::new(F16 * kept.per_token()),
+            vocabulary: 0,
+            capacity: question.capacity,
+            threads: question.threads,
+            seed: question.seed,
+            neighbour: question.neighbour.clone(),
+            _folder: folder,
+        };
+        let config = subject.config(SHORTEST);
+        subject.vocabulary =
+            subject.engine("load", &subject.pool("load", &config, 1.0)?, config)?.vocabulary_len();
+        Ok(subject)
+    }
+
+    /// One sequence of so many tokens.
+    pub fn config(&self, context: usize) -> EngineConfig {
+        EngineConfig { context: Some(context), threads: self.threads, ..EngineConfig::default() }
+    }
+
+    /// A context for checks that do not depend on its length.
+    pub fn short(&self) -> usize {
+        self.context.min(512)
+    }
+
+    /// A pool with room for so many engines set up so.
+    ///
+    /// # Errors
+    /// It would pass the capacity asked for, or what this machine has.
+    pub fn pool(
+        &self,
+        check: &'static str,
+        config: &EngineConfig,
+        engines: f64,
+    ) -> Result<Arc<DeviceMemoryPool>, StressError> {
+        let needs = Engine::needs(&self.path, config)?.total();
+        self.pool_of(check, ByteSize::new((needs.bytes() as f64 * engines) as u64))
+    }
+
+    /// A pool of so many bytes.
+    ///
+    /// # Errors
+    /// As [`pool`](Self::pool).
+    pub fn pool_of(
+        &self,
+        check: &'static str,
+        needed: ByteSize,
+    ) -> Result<Arc<DeviceMemoryPool>, StressError> {
+        let device = HostDevice::with_available_memory();
+        let machine = device.memory().free_bytes.value.unwrap_or(ByteSize::MAX);
+        let available = self.capacity.map_or(machine, |capacity| capacity.min(machine));
+        if needed > available {
+            return Err(StressError::Memory { check, needed, available, device: device.info().id });
+        }
+        Ok(host_pool(needed)?)
+    }
+
+    /// An engine in a pool.
+    pub fn engine(
+        &self,
+        name: &str,
+        pool: &Arc<DeviceMemoryPool>,
+        config: EngineConfig,
+    ) -> Result<Engine, StressError> {
+        let orchestrator = Arc::new(MemoryOrchestrator::new(pool.clone()));
+        Ok(Engine::load(&orchestrator, name, &self.path, config)?)
+    }
+
+    /// Tokens of a prompt: any, the same for the same number.
+    pub fn prompt(&self, count: usize, number: u64) -> Vec<u32> {
+        let mut random = SplitMix64::new(self.seed ^ (number << 32));
+        // The last tokens of a vocabulary are often special ones.
+        let room = (self.vocabulary as u64 * 3 / 4).max(1);
+        (0..count).map(|_| (random.bits() % room) as u32).collect()
+    }
+}
+
+/// So many tokens behind a prompt, whatever they are.
+pub(crate) fn most(tokens: usize) -> Request {
+    Request { most_tokens: Some(tokens), stop_at_end: false, ..Request::default() }
+}
+
+/// Runs sequences to their ends, all at once; looks after each step.
+pub(crate) fn run(
+    engine: &Engine,
+    prompts: &[Vec<u32>],
+    tokens: usize,
+    look: &mut dyn FnMut(&Engine) -> Result<(), StressError>,
+) -> Result<Vec<Said>, StressError> {
+    let ids: Vec<SequenceId> = prompts
+        .iter()
+        .map(|prompt| engine.submit(prompt, most(tokens)))
+        .collect::<Result<_, AdapterError>>()?;
+    let mut said: Vec<Said> = ids.iter().map(|_| Said::default()).collect();
+    while engine.has_work() {
+        for event in engine.step()? {
+            let of = |sequence: SequenceId| ids.iter().position(|id| *id == sequence);
+            match event {
+                StepEvent::Token { sequence, token, .. } => {
+                    if let Some(at) = of(sequence) {
+                        said[at].tokens.push(token);
+                    }
+                }
+                StepEvent::Failed { sequence, error } => {
+                    if let Some(at) = of(sequence) {
+                        said[at].failed = Some(error.to_string());
+                    }
+                }
+                _ => {}
+            }
+        }
+        look(engine)?;
+    }
+    Ok(said)
+}
