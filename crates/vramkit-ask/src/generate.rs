@@ -58,6 +58,8 @@ pub struct GenerateQuestion {
     pub context: Option<usize>,
     /// Threads that compute; all processors by default.
     pub threads: Option<usize>,
+    /// Most tokens of a prompt that are read at once; 512 by default. Fewer take less working memory.
+    pub step_tokens: Option<usize>,
     /// How keys and values are stored; f16 by default.
     pub cache: CacheType,
     /// Most bytes that weights, workspace and cache take together; what the context needs by default.
@@ -79,6 +81,7 @@ impl GenerateQuestion {
             sampling: Sampling::default(),
             context: None,
             threads: None,
+            step_tokens: None,
             cache: CacheType::F16,
             capacity: None,
             top: 0,
@@ -87,13 +90,19 @@ impl GenerateQuestion {
     }
 
     fn config(&self) -> Result<EngineConfig, QuestionError> {
-        for (what, number) in [("context", self.context), ("number of threads", self.threads)] {
+        for (what, number) in [
+            ("context", self.context),
+            ("number of threads", self.threads),
+            ("micro-batch", self.step_tokens),
+        ] {
             if number == Some(0) {
                 return Err(QuestionError::Zero(what));
             }
         }
         let cache = engine_cache(self.cache)?;
-        Ok(EngineConfig { context: self.context, threads: self.threads, cache, ..EngineConfig::default() })
+        let default = EngineConfig::default();
+        let step_tokens = self.step_tokens.unwrap_or(default.step_tokens);
+        Ok(EngineConfig { context: self.context, threads: self.threads, step_tokens, cache, ..default })
     }
 }
 
@@ -124,13 +133,18 @@ pub struct LikelyToken {
 pub struct GenerateReport {
     /// `vramkit.generate/1`.
     pub schema: &'static str,
+    /// The model's file.
+    pub model: String,
+    /// Most tokens of prompt and output.
+    pub context_tokens: usize,
     /// The prompt.
     pub prompt_tokens: Vec<u32>,
     /// What was generated, the token that ends it included.
     pub tokens: Vec<u32>,
     /// The same as text, special tokens left out.
     pub text: String,
-    /// `stop`: a token that ends a text; `length`: as many as were asked for; `context`: the context is full.
+    /// `stop`: a token that ends a text; `length`: as many as were asked for; `context`: the context is full; `stopped`: whoever was
+    /// told the text wanted no more.
     pub finish: String,
     /// For each generated token the most probable ones at its place; empty when none were asked for.
     pub top: Vec<Vec<LikelyToken>>,
@@ -158,14 +172,14 @@ pub struct GenerateReport {
     pub decode_tokens_per_second: f64,
 }
 
-/// Generates text; `on_text` is told each piece as it comes, whole characters only.
+/// Generates text; `on_text` is told each piece as it comes, whole characters only, and says whether to go on.
 ///
 /// # Errors
 /// A question that contradicts itself; a model that cannot be loaded, for lack of memory too; a prompt that is empty or longer than
 /// the context.
 pub fn generate(
     question: &GenerateQuestion,
-    on_text: &mut dyn FnMut(&str),
+    on_text: &mut dyn FnMut(&str) -> bool,
 ) -> Result<GenerateReport, AskError> {
     let config = question.config()?;
     let started = Instant::now();
@@ -226,7 +240,7 @@ fn answer(
     question: &GenerateQuestion,
     engine: &Engine,
     load_seconds: f64,
-    on_text: &mut dyn FnMut(&str),
+    on_text: &mut dyn FnMut(&str) -> bool,
 ) -> Result<GenerateReport, AskError> {
     let prompt = tokens(question, engine)?;
     let request = Request {
@@ -236,15 +250,13 @@ fn answer(
         stop_at_end: true,
     };
     let started = Instant::now();
-    engine.submit(&prompt, request)?;
+    let sequence = engine.submit(&prompt, request)?;
     let mut decoder = Decoder::new(Special::Plain);
     let (mut generated, mut top, mut text) = (Vec::new(), Vec::new(), String::new());
-    let (mut finish, mut prefill_seconds) = (Finish::Length, None);
+    let (mut finish, mut prefill_seconds) = (None, None);
     let mut say = |piece: &str, text: &mut String| {
-        if !piece.is_empty() {
-            text.push_str(piece);
-            on_text(piece);
-        }
+        text.push_str(piece);
+        piece.is_empty() || on_text(piece)
     };
     while engine.has_work() {
         for event in engine.step()? {
@@ -258,9 +270,11 @@ fn answer(
                             .map(|each| LikelyToken { token: each.token, logprob: each.logprob });
                         top.push(likely.collect());
                     }
-                    say(&decoder.push(engine.tokenizer(), token), &mut text);
+                    if !say(&decoder.push(engine.tokenizer(), token), &mut text) {
+                        engine.cancel(sequence);
+                    }
                 }
-                StepEvent::Finished { finish: why, .. } => finish = why,
+                StepEvent::Finished { finish: why, .. } => finish = Some(why),
                 StepEvent::Failed { error, .. } => return Err(AskError::Engine(error)),
                 _ => {}
             }
@@ -277,7 +291,9 @@ fn answer(
     let computed = (prompt.len() + generated.len()).saturating_sub(usize::from(!generated.is_empty()));
     Ok(GenerateReport {
         schema: "vramkit.generate/1",
-        finish: finish.to_string(),
+        model: question.model.display().to_string(),
+        context_tokens: engine.context(),
+        finish: finish.map_or_else(|| "stopped".to_owned(), |finish: Finish| finish.to_string()),
         text,
         top,
         weights_bytes: memory.weights,

@@ -76,7 +76,7 @@ impl Failure {
 }
 
 /// With what could steer a terminal written out: names of files and texts in them are a stranger's.
-fn printable(text: &str) -> String {
+pub fn printable(text: &str) -> String {
     let steers = |character: char| character.is_control() && !matches!(character, '\n' | '\t');
     text.chars()
         .map(

@@ -7,6 +7,7 @@ use std::fmt::Write as _;
 use vramkit::ByteSize;
 use vramkit_ask::{FitPromise, FitReport, FitSetsReport};
 
+use crate::failure::printable;
 use crate::fit_text::{known, under};
 use crate::output::{self, BAD, BOLD, DIM, GOOD};
 
@@ -31,7 +32,7 @@ pub fn describe_sets(report: &FitReport, sets: &FitSetsReport) -> String {
     let mut rows = vec![["model", "device", "host", ""].map(str::to_owned).to_vec()];
     for model in &report.models {
         let (device, host) = (model.figures.total_bytes, model.figures.host.total_bytes);
-        rows.push(vec![model.name.clone(), known(device), known(host), under(model)]);
+        rows.push(vec![printable(&model.name), known(device), known(host), under(model)]);
     }
     if report.models.is_empty() {
         text += "  none of which anything can be said\n";
@@ -39,11 +40,21 @@ pub fn describe_sets(report: &FitReport, sets: &FitSetsReport) -> String {
         text += &left_last(rows);
     }
     for model in &sets.not_covered {
-        let _ =
-            writeln!(text, "  {BAD}left out{BAD:#} {}, line {}: {}", model.name, model.line, model.reason);
+        let _ = writeln!(
+            text,
+            "  {BAD}left out{BAD:#} {}, line {}: {}",
+            printable(&model.name),
+            model.line,
+            model.reason
+        );
     }
     for model in &sets.too_large {
-        let _ = writeln!(text, "  {BAD}does not fit alone{BAD:#} {}: {}", model.name, model.total_bytes);
+        let _ = writeln!(
+            text,
+            "  {BAD}does not fit alone{BAD:#} {}: {}",
+            printable(&model.name),
+            model.total_bytes
+        );
     }
     if report.memory.is_some() {
         text += &fitting(sets);
@@ -107,7 +118,7 @@ fn promised(promises: &[FitPromise]) -> String {
             }
         };
         let line = promise.line.map_or_else(String::new, |line| format!(" (line {line})"));
-        let _ = writeln!(text, "  {}{line}: {verdict}", promise.name);
+        let _ = writeln!(text, "  {}{line}: {verdict}", printable(&promise.name));
     }
     text
 }

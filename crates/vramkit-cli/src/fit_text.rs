@@ -9,6 +9,7 @@ use vramkit::ByteSize;
 use vramkit::units::grouped;
 use vramkit_ask::{FitChecked, FitModelReport, FitReport};
 
+use crate::failure::printable;
 use crate::output::{self, BAD, BOLD, DIM, GOOD};
 
 /// Letters of a bar: narrow enough for half a screen.
@@ -36,7 +37,7 @@ pub fn describe_fit(report: &FitReport) -> String {
 /// What is asked about, and the verdict.
 fn heading(report: &FitReport) -> String {
     let mut text = match report.models.as_slice() {
-        [model] => format!("{BOLD}{}{BOLD:#} {}", model.name, under(model)),
+        [model] => format!("{BOLD}{}{BOLD:#} {}", printable(&model.name), under(model)),
         models => format!("{BOLD}{} models{BOLD:#} on one device", models.len()),
     };
     text.push('\n');
@@ -91,7 +92,7 @@ fn models(report: &FitReport) -> String {
     for model in &report.models {
         let figures = &model.figures;
         rows.push(vec![
-            model.name.clone(),
+            printable(&model.name),
             known(figures.total_bytes),
             known(figures.host.total_bytes),
             under(model),

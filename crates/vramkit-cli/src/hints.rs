@@ -3,7 +3,7 @@
 //! A library says what is wrong and knows no option. Where an option is the way out, this says so; everything else is said as
 //! the library says it.
 
-use vramkit_ask::{Alternative, AskError, QuestionError, ReadError, RunError};
+use vramkit_ask::{AdapterError, Alternative, AskError, LoadError, QuestionError, ReadError, RunError};
 use vramkit_serve::ServeError;
 use vramkit_watch::record::ReadRecordError;
 
@@ -16,6 +16,24 @@ pub fn in_options(error: &AskError) -> String {
             let alternatives: Vec<String> = shortage.alternatives.iter().map(in_alternative).collect();
             format!("{}: {}", shortage.need(), alternatives.join("; "))
         }
+        AskError::Load(load) => match &**load {
+            LoadError::InsufficientVram { model, required, available, device } => format!(
+                "model `{model}` needs {}, {} available on {device}: try a larger --capacity, a smaller --ctx or --ubatch, fewer \
+                 --threads, or --cache-type q8_0",
+                required.beside(*available),
+                available.beside(*required)
+            ),
+            other => other.to_string(),
+        },
+        AskError::Engine(engine) => match &**engine {
+            AdapterError::OutOfCache { tokens, needed, available } => format!(
+                "the keys and values of {tokens} tokens need {}, and {} may be had: try a larger --capacity, fewer \
+                 --max-output-tokens, or --cache-type q8_0",
+                needed.beside(*available),
+                available.beside(*needed)
+            ),
+            other => other.to_string(),
+        },
         error => error.to_string(),
     }
 }

@@ -151,7 +151,9 @@ pub enum AdapterError {
     #[error("{0}")]
     NotReady(&'static str),
     /// The model was evicted and could not be loaded again.
-    #[error("the model is not loaded any more: {0}")]
+    #[error(
+        "the model was evicted, and cannot be loaded again now (a later step tries again, when other models are at rest): {0}"
+    )]
     NotLoaded(Arc<LoadError>),
     /// The arithmetic refused what it was given: a fault of this crate.
     #[error("a fault of the engine: {0}")]

@@ -18,7 +18,7 @@ use vramkit::pool::{DeviceMemoryPool, PoolError, Request};
 /// ```
 ///
 /// # Errors
-/// A limit below one unit, or addresses that the system does not give.
+/// Addresses that the system does not give.
 pub fn host_pool(limit: ByteSize) -> Result<Arc<DeviceMemoryPool>, PoolError> {
     // A pool would take the next whole unit.
     let limit = limit - ByteSize::new(limit.bytes() % Request::ALIGNMENT);

@@ -256,6 +256,9 @@ fn keys_that_cannot_be_are_refused() {
     let whole = tiny(Architecture::Llama).file().unwrap();
     let float = Value::F32;
     for (key, value) in [
+        ("llama.attention.causal", Value::Bool(false)),
+        ("llama.rope.scaling.type", Value::Text("longrope".to_owned())),
+        ("llama.rope.scaling.type", Value::U32(1)),
         ("llama.attention.head_count", Value::U32(0)),
         ("llama.attention.head_count", Value::U32(u32::MAX)),
         ("llama.attention.head_count", Value::U32(3)),
@@ -410,5 +413,34 @@ fn a_file_that_changes_while_it_is_loaded_is_an_error() {
         let error = refused(&orchestrator, &model.path, small());
         assert!(matches!(error, LoadError::Weights { .. }), "{error}");
         assert!(faults.commits() > 0);
+    }
+}
+
+/// What llama.cpp computes and this engine does not is refused, of every architecture that reads it.
+#[test]
+fn arithmetic_that_is_not_computed_is_refused_by_its_key() {
+    for architecture in Architecture::ALL {
+        let whole = tiny(architecture).file().unwrap();
+        let name = architecture.name();
+        let refused = |keys: &[(&str, Value)]| {
+            let mut file = whole.clone();
+            keys.iter().for_each(|(key, value)| file.set(&format!("{name}.{key}"), value.clone()));
+            check_refused(&file, &[keys[0].0]);
+        };
+        refused(&[("attention.causal", Value::Bool(false))]);
+        let (text, float) = (|text: &str| Value::Text(text.to_owned()), Value::F32);
+        refused(&[("rope.scaling.type", text("longrope")), ("rope.scaling.factor", float(2.0))]);
+        refused(&[("rope.scaling.type", text("yarn")), ("rope.scaling.factor", float(0.5))]);
+        if architecture == Architecture::Gemma3 {
+            refused(&[("rope.scaling.type", text("yarn")), ("rope.scaling.factor", float(4.0))]);
+            refused(&[("rope.dimension_count_swa", Value::U32(16))]);
+            refused(&[("final_logit_softcapping", float(-30.0))]);
+        }
+        if matches!(architecture, Architecture::Phi3) {
+            continue;
+        }
+        let mut file = whole.clone();
+        file.tensors.push(SparseTensor::new("rope_factors_long.weight", "f32", &[16]));
+        check_refused(&file, &["rope_factors_long.weight"]);
     }
 }

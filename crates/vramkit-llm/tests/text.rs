@@ -315,7 +315,7 @@ fn a_template_has_no_more_than_its_fuel() {
 #[test]
 fn what_is_no_template_is_refused() {
     for source in
-        ["{% for %}", "{{", "{% unknown %}", &"(".repeat(100_000), &"{{ (".repeat(10_000), "{% if 1 %}"]
+        ["{% for %}", "{{", "{% unknown %}", &"(".repeat(60_000), &"{{ (".repeat(10_000), "{% if 1 %}"]
     {
         let refused = ChatTemplate::new(source, "", "").and_then(|template| template.render(&[], true));
         let is_refused = match &refused {

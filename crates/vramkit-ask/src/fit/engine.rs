@@ -50,6 +50,10 @@ pub(super) fn footprint(model: &ModelHeader, options: &FitOptions) -> Result<Foo
     footprint.host.weights = Some(ByteSize::ZERO);
     footprint.host.workspace = Some(ByteSize::ZERO);
     footprint.overhead = Some(options.overhead.unwrap_or(ByteSize::ZERO));
+    footprint.notes.push(
+        "the workspace is for as many threads as this machine has processors; more threads take more"
+            .to_owned(),
+    );
     let exact = Checked::Exact;
     (footprint.accuracy.weights, footprint.accuracy.kv) = (exact, exact);
     (footprint.accuracy.workspace, footprint.accuracy.overhead) = (exact, exact);

@@ -23,7 +23,7 @@ pub struct GenerateOptions {
     /// Text to continue as it is written; special tokens are recognised
     #[arg(long, value_name = "TEXT", group = "what")]
     pub prompt: Option<String>,
-    /// What a user says, put into the file's chat template
+    /// What a user says, put into the file's chat template; special tokens in it are recognised too
     #[arg(long, value_name = "TEXT", group = "what")]
     pub chat: Option<String>,
     /// Tokens to continue
@@ -50,10 +50,14 @@ pub struct GenerateOptions {
     /// Threads that compute [default: all processors]
     #[arg(long, value_name = "N")]
     pub threads: Option<usize>,
+    /// Most tokens of a prompt that are read at once [default: 512]; fewer take less working memory
+    #[arg(long, value_name = "N")]
+    pub ubatch: Option<usize>,
     /// How keys and values are stored: f16, f32 or q8_0
     #[arg(long, value_name = "T", default_value = "f16")]
     pub cache_type: CacheType,
-    /// Most bytes that weights, workspace and cache take together [default: what the context needs]
+    /// Most bytes that weights, workspace and cache take together [default: what the context needs]; it is enough when the prompt
+    /// and --max-output-tokens fit, be the context longer
     #[arg(long, value_name = "SIZE")]
     pub capacity: Option<ByteSize>,
     /// Report this many of the most probable tokens at each place, with --json

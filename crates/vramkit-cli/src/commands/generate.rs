@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use vramkit_ask::{GenerateQuestion, GenerateReport, Prompt, Sampling};
 
 use crate::args::GenerateOptions;
-use crate::failure::Failure;
+use crate::failure::{Failure, printable};
 use crate::output;
 
 /// The command that renders a chat template from standard input to standard output, and nothing else.
@@ -15,7 +15,8 @@ const RENDERER: &str = "chat-template";
 
 /// Renders one chat template for another process of this program.
 pub fn render() -> Result<bool, Failure> {
-    vramkit_ask::answer_chat_template(io::stdin().lock(), io::stdout().lock())?;
+    let answered = vramkit_ask::answer_chat_template(io::stdin().lock(), io::stdout().lock());
+    answered.map_err(|error| Failure::Input(format!("{RENDERER}: {error}")))?;
     Ok(true)
 }
 
@@ -39,18 +40,27 @@ pub fn run(options: &GenerateOptions) -> Result<bool, Failure> {
         },
         context: options.ctx,
         threads: options.threads,
+        step_tokens: options.ubatch,
         cache: options.cache_type,
         capacity: options.capacity,
         top: options.top,
-        renderer: Some(vec![this_program()?.into(), RENDERER.into()]),
+        renderer: match options.chat {
+            Some(_) => Some(vec![this_program()?.into(), RENDERER.into()]),
+            None => None,
+        },
         ..GenerateQuestion::new(&options.model, prompt)
     };
     let mut written = Ok(());
+    let is_terminal = io::stdout().is_terminal();
     let mut stream = |piece: &str| {
         if !options.json && written.is_ok() {
             let mut out = io::stdout().lock();
+            // A model's text is a stranger's too.
+            let piece = if is_terminal { printable(piece) } else { piece.to_owned() };
             written = out.write_all(piece.as_bytes()).and_then(|()| out.flush());
         }
+        // Nobody reads it any more.
+        written.is_ok()
     };
     let report = vramkit_ask::generate(&question, &mut stream)?;
     written?;
@@ -62,13 +72,19 @@ pub fn run(options: &GenerateOptions) -> Result<bool, Failure> {
             anstream::eprint!("{}", summary(&report));
         }
     }
+    if report.finish == "context" {
+        let (had, context) = (report.tokens.len(), report.context_tokens);
+        output::note(&format!(
+            "note: the context of {context} tokens is full after {had} of the output; a larger --ctx gives more\n"
+        ))?;
+    }
     Ok(true)
 }
 
 /// What it took, for a person who looks on.
 fn summary(report: &GenerateReport) -> String {
     format!(
-        "\n{} tokens in, {} out ({}): {:.0} and {:.0} tokens/s\nweights {}, cache {} ({} a token), workspace {}; {} left after \
+        "\n{} tokens in, {} out ({}): {:.0} and {:.0} tokens/s\nweights {}, cache {} as granted ({} a token), workspace {}; {} left after \
          unloading\n",
         report.prompt_tokens.len(),
         report.tokens.len(),
@@ -76,7 +92,7 @@ fn summary(report: &GenerateReport) -> String {
         report.prefill_tokens_per_second,
         report.decode_tokens_per_second,
         report.weights_bytes,
-        report.peak_kv_bytes,
+        report.peak_kv_granted_bytes,
         report.kv_bytes_per_token,
         report.workspace_bytes,
         report.used_after_unload_bytes,

@@ -91,7 +91,16 @@ impl Rope {
                 return Err(AttentionError::Length { what, need: pairs, got: factors.len() });
             }
             for &factor in factors {
+                // Published ones are from 1 to some hundred; one near 0 turns by angles beyond what an f32 tells apart.
                 positive("a frequency factor", factor)?;
+                if factor < 1e-4 {
+                    let allowed = "1e-4 or more";
+                    return Err(AttentionError::Number {
+                        what: "a frequency factor",
+                        got: factor.into(),
+                        allowed,
+                    });
+                }
             }
         }
         let (base, dims) = (f64::from(base), dims as f64);

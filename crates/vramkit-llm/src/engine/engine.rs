@@ -29,16 +29,20 @@ use crate::text::{ChatTemplate, TemplateError, Tokenizer};
 ///
 /// use vramkit::ByteSize;
 /// use vramkit::orchestrator::MemoryOrchestrator;
+/// use vramkit_llm::text::Decoder;
 /// use vramkit_llm::{Engine, EngineConfig, Request, Special, StepEvent, host_pool};
 ///
 /// let orchestrator = Arc::new(MemoryOrchestrator::new(host_pool(ByteSize::mib(512))?));
 /// let engine = Engine::load(&orchestrator, "smollm2", "SmolLM2-135M-Instruct.Q4_1.gguf".as_ref(), EngineConfig::default())?;
 /// let prompt = engine.tokenizer().encode("The capital of France is", Special::Parse, true);
 /// engine.submit(&prompt, Request { most_tokens: Some(8), ..Request::default() })?;
+/// let mut text = Decoder::new(Special::Plain);
 /// while engine.has_work() {
 ///     for event in engine.step()? {
-///         if let StepEvent::Token { token, .. } = event {
-///             print!("{}", engine.tokenizer().decode(&[token]));
+///         match event {
+///             StepEvent::Token { token, .. } => print!("{}", text.push(engine.tokenizer(), token)),
+///             StepEvent::Failed { error, .. } => return Err(error.into()),
+///             _ => {}
 ///         }
 ///     }
 /// }
@@ -164,8 +168,8 @@ impl Engine {
     /// Takes a sequence; its first token comes with a later [`step`](Self::step).
     ///
     /// # Errors
-    /// A prompt without tokens, with ones that are not in the vocabulary, or as long as the context; numbers that say no way to
-    /// choose.
+    /// A prompt without tokens, with ones that are not in the vocabulary, or longer than the context; numbers that say no way to
+    /// choose. A prompt as long as the context ends without a token.
     pub fn submit(&self, prompt: &[u32], request: Request) -> Result<SequenceId, AdapterError> {
         let vocabulary = self.resident.hyper.vocabulary;
         if prompt.is_empty() {
@@ -196,7 +200,8 @@ impl Engine {
         Ok(id)
     }
 
-    /// Ends a sequence before its next token, and gives its memory back with the next step. One that has ended is left alone.
+    /// Ends a sequence before its next token, and gives its memory back with the next step. No event tells of it. One that has ended
+    /// is left alone.
     pub fn cancel(&self, sequence: SequenceId) {
         lock(&self.inbox).cancelled.push(sequence);
     }
@@ -313,9 +318,14 @@ impl Engine {
         found
     }
 
-    /// Gives back all that the model holds.
+    /// Gives back all that the model holds, to the pool and, where nobody else needs it, to the device. Dropping the engine leaves the
+    /// device's part to [`trim`](vramkit::pool::DeviceMemoryPool::trim).
     pub fn unload(self) {
+        let orchestrator = self.resident.orchestrator.clone();
         drop(self);
+        if let Err(error) = orchestrator.pool().trim() {
+            tracing::warn!(%error, "memory could not be given back to the device yet");
+        }
     }
 
     /// Halves what the model keeps for itself when the orchestrator asks it to make do with less: tokens of a step, and the budget

@@ -13,7 +13,7 @@ use vramkit::device::DeviceError;
 use vramkit::loader::LoadOptions;
 use vramkit::orchestrator::{BindError, MemoryBinding, MemoryOrchestrator, RunGuard};
 use vramkit::plan::{AllocationPlan, Model, Schedule};
-use vramkit::pool::{PoolError, Request, ViewError};
+use vramkit::pool::{OutOfMemory, PoolError, Request, ViewError};
 use vramkit::units::Step;
 use vramkit_models::gguf::GgufFile;
 
@@ -208,6 +208,14 @@ impl Resident {
     }
 }
 
+/// What a pool could have granted; less than it has where its device has less.
+fn could_be_had(shortage: &OutOfMemory) -> ByteSize {
+    match &shortage.device_error {
+        Some(DeviceError::OutOfMemory { available, .. }) => *available,
+        _ => shortage.largest_free,
+    }
+}
+
 fn not_bound(orchestrator: &MemoryOrchestrator, error: BindError) -> LoadError {
     match error {
         BindError::InsufficientMemory { model, needed, available, .. } => LoadError::InsufficientVram {
@@ -216,16 +224,17 @@ fn not_bound(orchestrator: &MemoryOrchestrator, error: BindError) -> LoadError {
             device: orchestrator.pool().device().info().id,
             model: model.to_string(),
         },
-        BindError::Pool { model, error: PoolError::OutOfMemory(shortage) } => LoadError::InsufficientVram {
-            required: shortage.requested,
-            available: match shortage.device_error {
-                // The device has less than the pool's capacity.
-                Some(DeviceError::OutOfMemory { available, .. }) => available,
-                _ => shortage.largest_free,
-            },
-            device: shortage.device,
-            model: model.to_string(),
-        },
+        // Where the device refuses for a reason other than its figures, they would contradict each other.
+        BindError::Pool { model, error: PoolError::OutOfMemory(shortage) }
+            if could_be_had(&shortage) < shortage.requested =>
+        {
+            LoadError::InsufficientVram {
+                required: shortage.requested,
+                available: could_be_had(&shortage),
+                device: shortage.device,
+                model: model.to_string(),
+            }
+        }
         BindError::NotLoaded { model, reason, .. } => {
             LoadError::Weights { model: model.to_string(), reason: reason.to_string() }
         }

@@ -140,10 +140,11 @@ impl Keys<'_> {
         }
     }
 
-    fn text(&self, key: &str) -> Option<&str> {
+    fn text(&self, key: &str) -> Result<Option<&str>, LoadError> {
         match self.header.value(key) {
-            Some(GgufValue::Text(text)) => Some(text),
-            _ => None,
+            Some(GgufValue::Text(text)) => Ok(Some(text)),
+            Some(_) => Err(self.wrong(format!("`{key}` is no text"))),
+            None => Ok(None),
         }
     }
 
@@ -190,6 +191,10 @@ impl Hyper {
             "attention.clamp_kqv",
             "nextn_predict_layers",
         ])?;
+        // The one key whose usual value is true.
+        if !matches!(header.value("attention.causal"), None | Some(GgufValue::Bool(true))) {
+            return Err(keys.wrong("`attention.causal` is not true: this engine's tokens look back alone"));
+        }
         let (heads, windows) = layers(&keys, &shape.layers)?;
         let narrow = |value: u64, what: &str| match u32::try_from(value) {
             Ok(value) if value > 0 => Ok(value as usize),
@@ -306,11 +311,17 @@ fn rotation(keys: &Keys<'_>, architecture: Architecture, key: usize) -> Result<R
     if scale <= 0.0 {
         return Err(keys.wrong(format!("`rope.scaling.factor` is {factor}")));
     }
-    match keys.text("rope.scaling.type").unwrap_or("linear") {
+    match keys.text("rope.scaling.type")?.unwrap_or("linear") {
         "none" => Ok(plain),
         "linear" => Ok(Rotation { scale, ..plain }),
-        // Factors of frequencies say it all.
-        "longrope" => Ok(plain),
+        // Factors of frequencies say it all, in the one family whose files have them.
+        "longrope" if architecture == Architecture::Phi3 && scale == 1.0 => Ok(plain),
+        "longrope" => Err(keys.wrong(
+            "`rope.scaling.type` is `longrope`, which this engine computes for phi3 alone, and without `rope.scaling.factor`",
+        )),
+        "yarn" if architecture == Architecture::Gemma3 || factor < 1.0 => Err(keys.wrong(format!(
+            "`rope.scaling.type` is `yarn` with a factor of {factor}; this engine computes it from 1 on, and not for gemma3"
+        ))),
         "yarn" => {
             let original = match keys.number("rope.scaling.original_context_length")? {
                 Some(original) => original,
@@ -360,9 +371,18 @@ fn gemma(keys: &Keys<'_>, hyper: Hyper, layers: usize) -> Result<Hyper, LoadErro
         yarn: None,
         ..hyper.rotation.clone()
     };
+    let turned = keys.number("rope.dimension_count_swa")?;
+    if turned.is_some_and(|turned| turned != hyper.rotation.dimensions as u64) {
+        return Err(keys.wrong(
+            "`rope.dimension_count_swa` is not `rope.dimension_count`, which this engine does not compute",
+        ));
+    }
     // The model of 27 billion parameters, told by its layers, scales by the hidden width of a head.
     let of_a_head = if layers == 62 { hyper.hidden / hyper.heads } else { hyper.key };
-    let cap = keys.float("final_logit_softcapping")?.filter(|cap| *cap > 0.0);
+    let cap = keys.float("final_logit_softcapping")?.filter(|cap| *cap != 0.0);
+    if let Some(cap) = cap.filter(|cap| *cap < 0.0) {
+        return Err(keys.wrong(format!("`final_logit_softcapping` is {cap}; it must be 0 or more")));
+    }
     Ok(Hyper {
         window_rotation: Some(local),
         attention_scale: 1.0 / (of_a_head as f32).sqrt(),

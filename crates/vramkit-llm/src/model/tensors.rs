@@ -185,7 +185,7 @@ impl Tensors {
             LongFactors::ShortOrLong { .. } => "rope_factors_short.weight",
         };
         let factors = from.vector_if(from.find(factors).is_some(), factors, hyper.rotation.dimensions / 2)?;
-        unused(&from)?;
+        unused(&from, &hyper.factors)?;
         let Collector { stored, end, .. } = from;
         Ok(Self { embedding, layers, norm, head, factors, stored, bytes: end })
     }
@@ -261,14 +261,15 @@ fn layer(from: &mut Collector<'_>, hyper: &Hyper, at: usize) -> Result<LayerTens
 }
 
 /// A tensor that nothing here uses means arithmetic that is not done.
-fn unused(from: &Collector<'_>) -> Result<(), LoadError> {
+fn unused(from: &Collector<'_>, factors: &LongFactors) -> Result<(), LoadError> {
     let mut used = vec![false; from.header.tensors.len()];
     from.stored.iter().for_each(|stored| used[stored.tensor] = true);
     let mut tensors = from.header.tensors.iter().zip(used);
     let is_spare = |name: &str| {
-        name.starts_with("rope_factors_")
-            || name == "rope_freqs.weight"
-            || name.ends_with("rope_freqs.weight")
+        // The factors of the other lengths.
+        matches!(factors, LongFactors::ShortOrLong { .. }) && name.starts_with("rope_factors_")
+            // Frequencies of old files, layer by layer: what the keys say already.
+            || name.starts_with("blk.") && name.ends_with("rope_freqs.weight")
             || name.ends_with("attn_rot_embd.weight")
             || name.ends_with("rotary_emb.inv_freq")
     };

@@ -25,6 +25,9 @@ const PATIENCE: Duration = Duration::from_secs(10);
 #[cfg(unix)]
 const MEMORY: u64 = 1 << 30;
 
+/// What helps against a template that cannot be rendered.
+const PLAIN: &str = "give the model plain text if the file is not to be trusted";
+
 const RENDERED: u8 = 0;
 const REFUSED: u8 = 1;
 const FAILED: u8 = 2;
@@ -54,7 +57,7 @@ pub(super) fn ask(
         .map_err(|error| failed(format!("it could not be started: {error}")))?;
     let (done, answered) = mpsc::channel();
     if let (Some(mut input), Some(mut output)) = (child.stdin.take(), child.stdout.take()) {
-        thread::spawn(move || {
+        let sender = thread::Builder::new().spawn(move || {
             // A process that ended does not read; how it ended says why.
             let written = input.write_all(&question);
             drop(input);
@@ -62,6 +65,12 @@ pub(super) fn ask(
             let read = output.read_to_end(&mut answer);
             let _ = done.send(written.and(read).map(|_| answer));
         });
+        // Without it nothing is sent, and the wait ends at once.
+        if let Err(error) = sender {
+            let _ = child.kill();
+            let _ = child.wait();
+            return Err(failed(format!("no thread for it: {error}")));
+        }
     }
     let answer = answered.recv_timeout(PATIENCE);
     if answer.is_err() {
@@ -70,10 +79,10 @@ pub(super) fn ask(
     let status = child.wait().map_err(|error| failed(error.to_string()))?;
     let answer = match answer {
         Ok(answer) => answer,
-        Err(_) => return Err(failed(format!("it takes longer than {} s", PATIENCE.as_secs()))),
+        Err(_) => return Err(failed(format!("it takes longer than {} s; {PLAIN}", PATIENCE.as_secs()))),
     };
     if !status.success() {
-        return Err(failed(format!("its process ended by itself ({status})")));
+        return Err(failed(format!("its process ended by itself ({status}); {PLAIN}")));
     }
     let answer = answer.map_err(|error| failed(error.to_string()))?;
     let Some((&kind, text)) = answer.split_first() else {
@@ -109,7 +118,7 @@ pub fn answer(mut input: impl Read, mut output: impl Write) -> io::Result<()> {
     }
     let ([source, bos, eos], said) = fields.split_first_chunk().ok_or_else(no_question)?;
     let messages: Vec<Message> = said.chunks_exact(2).map(|pair| Message::new(pair[0], pair[1])).collect();
-    limit_memory();
+    limit();
     let rendered = ChatTemplate::new(source, bos, eos)
         .and_then(|template| template.render(&messages, add_generation_prompt != 0));
     let (kind, text) = match rendered {
@@ -125,18 +134,22 @@ pub fn answer(mut input: impl Read, mut output: impl Write) -> io::Result<()> {
     output.flush()
 }
 
-/// Best effort: a limit that cannot be set leaves the one of time.
+/// Bounds what this process may take, and ends it with the one that asked. Best effort: a limit that cannot be set leaves the others.
 #[cfg(unix)]
-fn limit_memory() {
+fn limit() {
     use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
     let taken = std::fs::read_to_string("/proc/self/statm")
         .ok()
         .and_then(|pages| pages.split(' ').next()?.parse::<u64>().ok())
         .map_or(0, |pages| pages * rustix::param::page_size() as u64);
-    let before = getrlimit(Resource::As);
-    let most = (taken + MEMORY).min(before.current.unwrap_or(u64::MAX));
-    let _ = setrlimit(Resource::As, Rlimit { current: Some(most), ..before });
+    for (resource, most) in [(Resource::As, taken + MEMORY), (Resource::Cpu, PATIENCE.as_secs() + 1)] {
+        let before = getrlimit(resource);
+        let most = most.min(before.current.unwrap_or(u64::MAX));
+        let _ = setrlimit(resource, Rlimit { current: Some(most), ..before });
+    }
+    #[cfg(target_os = "linux")]
+    let _ = rustix::process::set_parent_process_death_signal(Some(rustix::process::Signal::KILL));
 }
 
 #[cfg(not(unix))]
-fn limit_memory() {}
+fn limit() {}

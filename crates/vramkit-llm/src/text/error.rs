@@ -154,10 +154,7 @@ pub enum TemplateError {
         fuel: u64,
     },
     /// The process that it was rendered in did not answer.
-    #[error(
-        "the chat template could not be rendered in a process of its own: {0}; give the model plain text if the file is not to be \
-         trusted"
-    )]
+    #[error("the chat template could not be rendered in a process of its own: {0}")]
     Apart(String),
     /// It fails on these messages.
     #[error("the chat template fails: {0}")]

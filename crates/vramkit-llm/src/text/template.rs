@@ -165,7 +165,7 @@ impl ChatTemplate {
         environment.set_fuel(Some(fuel));
         let rendered = environment.get_template(NAME).and_then(|template| template.render(context));
         rendered.map_err(|error| match Refusal::within(&error) {
-            Some(reason) => TemplateError::Refused(reason),
+            Some(reason) => TemplateError::Refused(shortened(&reason)),
             None if error.kind() == ErrorKind::OutOfFuel => TemplateError::OutOfFuel { fuel },
             None => TemplateError::Failed(one_line(&error)),
         })
@@ -182,6 +182,18 @@ fn compile(source: &str) -> Result<Environment<'static>, String> {
         .add_template_owned(NAME, functions::without_generation_blocks(source))
         .map_err(|error| one_line(&error))?;
     Ok(environment)
+}
+
+/// Most characters of what a template says when it refuses.
+const SAID: usize = 500;
+
+/// What a template says, which may be anything: on one line, its beginning.
+fn shortened(reason: &str) -> String {
+    let mut line: String = reason.chars().take(SAID).map(|c| if c.is_control() { ' ' } else { c }).collect();
+    if reason.chars().nth(SAID).is_some() {
+        line.push('…');
+    }
+    line
 }
 
 /// What went wrong, and where.
