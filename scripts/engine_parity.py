@@ -4,6 +4,7 @@ In: both sides (`engine_setup`), a report. Out: tables and what is not as it mus
 the token that follows, in nat; a difference is the engine's less llama.cpp's.
 """
 
+import json
 import random
 from itertools import combinations, permutations
 from statistics import fmean
@@ -78,6 +79,14 @@ def first_difference(ours, theirs):
 def forced(free):
     """Each prompt with its continuation, of which the continuation's places are asked for."""
     return [{"tokens": each["prompt"] + each["tokens"], "from": len(each["prompt"]) - 1} for each in free["continuations"]]
+
+
+def stress(sides, report):
+    """The real model's memory under pressure."""
+    answer = json.loads(run([sides.programs / "vramkit", "stress", sides.model, "--ctx", "512", "--prove", "--json"], Broken))
+    rows = [[each["name"], each["measured"], each["limit"], each["unit"], "yes" if each["caught"] else "no"] for each in answer["checks"]]
+    report.table("The real model's memory under pressure", ["check", "measured", "held to", "unit", "fault caught"], rows)
+    report.require(answer["passed"] and len(rows) == 10, "memory under pressure: not all checks passed and caught their fault")
 
 
 def greedy(sides, report, quick):
