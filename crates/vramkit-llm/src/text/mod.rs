@@ -28,6 +28,7 @@
 //! ```
 
 mod apart;
+mod apart_answer;
 mod bpe;
 mod byte_alphabet;
 mod categories;
@@ -36,6 +37,7 @@ mod decoder;
 mod error;
 mod json;
 mod meanings;
+mod message;
 mod rules;
 mod sentence;
 mod specials;
@@ -46,9 +48,10 @@ mod tokens;
 mod vocabulary;
 mod words;
 
-pub use apart::answer as answer_apart;
+pub use apart_answer::answer_apart;
 pub use decoder::Decoder;
 pub use error::{TemplateError, TokenizerError};
-pub use template::{ChatTemplate, Message, Setting};
+pub use message::Message;
+pub use template::{ChatTemplate, Setting};
 pub use tokenizer::{Special, Tokenizer};
 pub use vocabulary::{SpecialIds, Vocabulary};

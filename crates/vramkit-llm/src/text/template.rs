@@ -14,6 +14,7 @@ use vramkit_models::gguf::{GgufFile, GgufValue};
 
 use super::apart;
 use super::error::TemplateError;
+use super::message::Message;
 use super::template_functions::{self as functions, Refusal};
 use super::tokenizer::Tokenizer;
 
@@ -23,29 +24,6 @@ const NAME: &str = "chat";
 const LONGEST: usize = 1 << 16;
 /// Steps of a template, beside those that its messages are worth. Each instruction is one, and 64 bytes of what it makes.
 const FUEL: u64 = 1 << 20;
-
-/// Something that was said.
-///
-/// ```
-/// use vramkit_llm::text::Message;
-///
-/// let asked = Message::new("user", "What is the capital of France?");
-/// assert_eq!(asked.role, "user");
-/// ```
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Message {
-    /// By whom: `system`, `user`, `assistant`, or what else the template knows.
-    pub role: String,
-    /// What.
-    pub content: String,
-}
-
-impl Message {
-    /// A message.
-    pub fn new(role: impl Into<String>, content: impl Into<String>) -> Self {
-        Self { role: role.into(), content: content.into() }
-    }
-}
 
 /// A value that a template asks for by name: `enable_thinking`, `date_string`.
 #[derive(Clone, Debug, PartialEq, Eq)]

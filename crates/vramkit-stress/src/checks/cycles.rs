@@ -4,7 +4,7 @@ use vramkit::ByteSize;
 use vramkit::device::HostDevice;
 use vramkit::pool::{Purpose, Request};
 
-use super::{Finding, Tried};
+use super::finding::{Finding, Tried};
 use crate::question::StressError;
 use crate::subject::{NAME, Subject, run};
 

@@ -4,7 +4,7 @@ use vramkit::pool::{Purpose, Request};
 use vramkit_llm::Engine;
 use vramkit_testing::faulty;
 
-use super::{Finding, Tried};
+use super::finding::{Finding, Tried};
 use crate::question::StressError;
 use crate::subject::{NAME, Subject, run};
 

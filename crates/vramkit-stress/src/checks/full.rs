@@ -3,7 +3,7 @@
 use vramkit::ByteSize;
 use vramkit::pool::{PoolError, Purpose, Request};
 
-use super::{Finding, Tried};
+use super::finding::{Finding, Tried};
 use crate::question::StressError;
 use crate::subject::{NAME, Subject, run};
 

@@ -2,7 +2,7 @@
 
 use vramkit::pool::{DeviceMemoryPool, Purpose, Request};
 
-use super::{Finding, Tried};
+use super::finding::{Finding, Tried};
 use crate::question::StressError;
 use crate::subject::{NAME, Subject, most};
 

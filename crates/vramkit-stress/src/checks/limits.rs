@@ -4,7 +4,7 @@ use vramkit::ByteSize;
 use vramkit::pool::Request;
 use vramkit_llm::{AdapterError, Engine, LlamaInferenceAdapter, LoadError, StepEvent};
 
-use super::{Finding, Tried};
+use super::finding::{Finding, Tried};
 use crate::question::StressError;
 use crate::report::LengthUse;
 use crate::subject::{NAME, Subject, most};

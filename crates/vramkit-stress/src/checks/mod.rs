@@ -2,6 +2,7 @@
 
 mod cycles;
 mod failures;
+mod finding;
 mod full;
 mod growth;
 mod limits;
@@ -10,33 +11,8 @@ mod tenants;
 mod together;
 
 use crate::question::StressError;
-use crate::report::LengthUse;
 use crate::subject::Subject;
-
-/// Whether a check's fault is put in.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Tried {
-    Sound,
-    Faulty,
-}
-
-/// What a run of a check found.
-#[derive(Debug)]
-pub(crate) struct Finding {
-    pub passed: bool,
-    pub measured: f64,
-    pub limit: f64,
-    pub detail: String,
-    /// What was taken on the way.
-    pub usage: Vec<LengthUse>,
-}
-
-impl Finding {
-    /// Without usage.
-    fn new(passed: bool, measured: f64, limit: f64, detail: String) -> Self {
-        Self { passed, measured, limit, detail, usage: Vec::new() }
-    }
-}
+pub(crate) use finding::{Finding, Tried};
 
 /// A check.
 pub(crate) struct Definition {

@@ -8,7 +8,7 @@ use std::time::Duration;
 use vramkit::ByteSize;
 use vramkit::device::{Device, HostDevice};
 
-use super::{Finding, Tried};
+use super::finding::{Finding, Tried};
 use crate::question::StressError;
 use crate::subject::{self, Subject, run};
 

@@ -6,7 +6,7 @@ use vramkit::orchestrator::MemoryOrchestrator;
 use vramkit::trace::Event;
 use vramkit_llm::Engine;
 
-use super::{Finding, Tried};
+use super::finding::{Finding, Tried};
 use crate::question::StressError;
 use crate::subject::{Said, Subject, run};
 

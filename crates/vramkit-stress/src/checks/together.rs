@@ -2,7 +2,7 @@
 
 use vramkit::pool::Request;
 
-use super::{Finding, Tried};
+use super::finding::{Finding, Tried};
 use crate::question::StressError;
 use crate::subject::{NAME, Said, Subject, run};
 
