@@ -442,5 +442,10 @@ fn arithmetic_that_is_not_computed_is_refused_by_its_key() {
         let mut file = whole.clone();
         file.tensors.push(SparseTensor::new("rope_factors_long.weight", "f32", &[16]));
         check_refused(&file, &["rope_factors_long.weight"]);
+        if !matches!(architecture, Architecture::Llama | Architecture::Mistral) {
+            let mut file = whole.clone();
+            file.tensors.push(SparseTensor::new("rope_freqs.weight", "f32", &[16]));
+            check_refused(&file, &["rope_freqs.weight"]);
+        }
     }
 }

@@ -64,6 +64,8 @@ pub(crate) struct Yarn {
 /// Which tensor has factors for frequencies.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum LongFactors {
+    /// None.
+    None,
     /// `rope_freqs.weight`, where it is there.
     One,
     /// `rope_factors_short.weight` up to this many tokens of context, `rope_factors_long.weight` beyond.
@@ -356,8 +358,10 @@ fn factors(
     architecture: Architecture,
     trained: Option<u64>,
 ) -> Result<LongFactors, LoadError> {
-    if architecture != Architecture::Phi3 {
-        return Ok(LongFactors::One);
+    match architecture {
+        Architecture::Llama | Architecture::Mistral => return Ok(LongFactors::One),
+        Architecture::Phi3 => {}
+        _ => return Ok(LongFactors::None),
     }
     let original = keys.number("rope.scaling.original_context_length")?;
     Ok(LongFactors::ShortOrLong { original_context: original.or(trained).unwrap_or(0) })

@@ -178,13 +178,17 @@ impl Tensors {
             None => embedding.clone(),
         };
         let factors = match hyper.factors {
-            LongFactors::One => "rope_freqs.weight",
+            LongFactors::None => None,
+            LongFactors::One => Some("rope_freqs.weight"),
             LongFactors::ShortOrLong { original_context } if context > original_context => {
-                "rope_factors_long.weight"
+                Some("rope_factors_long.weight")
             }
-            LongFactors::ShortOrLong { .. } => "rope_factors_short.weight",
+            LongFactors::ShortOrLong { .. } => Some("rope_factors_short.weight"),
         };
-        let factors = from.vector_if(from.find(factors).is_some(), factors, hyper.rotation.dimensions / 2)?;
+        let factors = match factors.filter(|name| from.find(name).is_some()) {
+            Some(name) => Some(from.vector(name, hyper.rotation.dimensions / 2)?),
+            None => None,
+        };
         unused(&from, &hyper.factors)?;
         let Collector { stored, end, .. } = from;
         Ok(Self { embedding, layers, norm, head, factors, stored, bytes: end })
