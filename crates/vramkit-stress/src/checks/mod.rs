@@ -88,7 +88,7 @@ pub(crate) const BATTERY: &[Definition] = &[
     },
     Definition {
         name: neighbour::NAME,
-        unit: "bytes fewer",
+        unit: "bytes beside it",
         fault: "the neighbour takes nothing",
         run: neighbour::neighbour,
     },

@@ -1,9 +1,7 @@
-//! Another process takes memory: the device says so, and nothing of the pool changes.
+//! Another process takes memory: nothing of the pool changes, nor what the model says.
 
 use std::io::{self, BufRead, BufReader};
 use std::process::{Command, Stdio};
-use std::thread;
-use std::time::Duration;
 
 use vramkit::ByteSize;
 use vramkit::device::{Device, HostDevice};
@@ -14,16 +12,10 @@ use crate::subject::{self, Subject, run};
 
 pub(super) const NAME: &str = "neighbour";
 
-/// What the neighbour takes at most, and at least; in between a sixteenth of what is available.
-const MOST: ByteSize = ByteSize::gib(1);
-const LEAST: ByteSize = ByteSize::mib(64);
-/// What of that must be seen: others take and give memory too, and a virtual machine hands pages to its host and back.
-const SEEN: f64 = 0.5;
-/// Readings that make one, the time before each, and how often one is made.
-const READINGS: usize = 5;
-const BETWEEN: Duration = Duration::from_millis(20);
-const PATIENCE: usize = 20;
+/// What the neighbour takes.
+const TAKES: ByteSize = ByteSize::mib(256);
 
+/// The neighbour holds what it was to take, as the system sees it, and meanwhile grants and text are what they were.
 pub(super) fn neighbour(subject: &Subject, tried: Tried) -> Result<Finding, StressError> {
     let Some([program, arguments @ ..]) = subject.neighbour.as_deref() else {
         return Ok(Finding::new(false, 0.0, 0.0, "there is no program for it".to_owned()));
@@ -34,10 +26,9 @@ pub(super) fn neighbour(subject: &Subject, tried: Tried) -> Result<Finding, Stre
     let engine = subject.engine(subject::NAME, &pool, config)?;
     let prompt = [subject.prompt(32, 50)];
     let before = run(&engine, &prompt, 16, &mut |_| Ok(()))?;
-    let (used, free) = (pool.used(), available());
+    let (used, committed, available) = (pool.used(), pool.committed(), available());
 
-    let share = ByteSize::new(free.bytes() / 16).clamp(LEAST, MOST);
-    let takes = if tried == Tried::Faulty { ByteSize::ZERO } else { share };
+    let takes = if tried == Tried::Faulty { ByteSize::ZERO } else { TAKES };
     let mut child = Command::new(program)
         .args(arguments)
         .arg(takes.bytes().to_string())
@@ -50,39 +41,33 @@ pub(super) fn neighbour(subject: &Subject, tried: Tried) -> Result<Finding, Stre
     if let Some(output) = child.stdout.take() {
         BufReader::new(output).read_line(&mut line).map_err(system)?;
     }
-    let limit = share.bytes() as f64 * SEEN;
-    // The system's figure wavers while it hands pages about: it is asked until it holds.
-    let mut fewer = ByteSize::ZERO;
-    for _ in 0..PATIENCE {
-        fewer = free.saturating_sub(available());
-        if fewer.bytes() as f64 >= limit {
-            break;
-        }
-    }
+    // Where the system does not say, the neighbour's word is taken.
+    let holds = resident(child.id()).unwrap_or(if line.is_empty() { ByteSize::ZERO } else { takes });
+    let left = self::available();
     let meanwhile = run(&engine, &prompt, 16, &mut |_| Ok(()));
     // It ends with its input.
     drop(input);
     let ended = child.wait().map_err(system)?;
     let meanwhile = meanwhile?;
 
-    let same = meanwhile == before && pool.used() == used;
-    let passed = same && fewer.bytes() as f64 >= limit && ended.success() && !line.is_empty();
+    let same = meanwhile == before && (pool.used(), pool.committed()) == (used, committed);
+    let passed = same && holds >= TAKES && ended.success();
     let detail = format!(
-        "a neighbour took {takes}: {fewer} fewer available on the device; the pool granted {} before and after, {}",
-        used,
+        "{holds} in another process; {available} available on the device before, {left} beside it; the pool granted {used} before and \
+         after, {}",
         if same { "with the same text" } else { "and the text or the grant CHANGED" }
     );
-    Ok(Finding::new(passed, fewer.bytes() as f64, limit, detail))
+    Ok(Finding::new(passed, holds.bytes() as f64, TAKES.bytes() as f64, detail))
 }
 
-/// What the device says is available: the middle one of some readings.
+/// What a process has in memory, where the system lists it.
+fn resident(process: u32) -> Option<ByteSize> {
+    let status = std::fs::read_to_string(format!("/proc/{process}/status")).ok()?;
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"))?;
+    let kibibytes: u64 = line.split_whitespace().next()?.parse().ok()?;
+    Some(ByteSize::new(kibibytes.saturating_mul(1024)))
+}
+
 fn available() -> ByteSize {
-    let mut readings: Vec<ByteSize> = (0..READINGS)
-        .map(|_| {
-            thread::sleep(BETWEEN);
-            HostDevice::with_available_memory().memory().free_bytes.value.unwrap_or(ByteSize::MAX)
-        })
-        .collect();
-    readings.sort_unstable();
-    readings[READINGS / 2]
+    HostDevice::with_available_memory().memory().free_bytes.value.unwrap_or(ByteSize::MAX)
 }
