@@ -25,11 +25,11 @@ const GRANULE: u64 = 16 << 10;
 /// use vramkit::ByteSize;
 /// use vramkit::pool::Request;
 ///
-/// let (orchestrator, faults) = vramkit_testing::faulty(ByteSize::mib(1), 1..2, |_| ());
+/// // A pool tries again before it gives up, so all from the second on fail.
+/// let (orchestrator, faults) = vramkit_testing::faulty(ByteSize::mib(1), 1..usize::MAX, |_| ());
 /// let allocate = || orchestrator.pool().allocate(Request::new(ByteSize::new(20_000)));
 /// let first = allocate()?;
-/// assert!(allocate().is_err(), "the second commit fails");
-/// assert!(allocate().is_ok() && faults.commits() == 3);
+/// assert!(allocate().is_err() && faults.commits() > 1);
 /// # drop(first);
 /// # Ok::<(), vramkit::pool::PoolError>(())
 /// ```
