@@ -10,6 +10,7 @@ use vramkit_serve::ServeError;
 use vramkit_watch::record::ReadRecordError;
 
 use crate::hints::{in_options, in_recording, in_serving};
+use crate::output::printable;
 
 /// See the exit statuses in [`main`](crate).
 #[derive(Debug, thiserror::Error)]
@@ -73,16 +74,4 @@ impl Failure {
             anstream::eprintln!("{red}error:{red:#} {}", printable(&self.to_string()));
         }
     }
-}
-
-/// With what could steer a terminal written out: names of files and texts in them are a stranger's.
-pub fn printable(text: &str) -> String {
-    let steers = |character: char| character.is_control() && !matches!(character, '\n' | '\t');
-    text.chars()
-        .map(
-            |character| {
-                if steers(character) { character.escape_default().to_string() } else { character.to_string() }
-            },
-        )
-        .collect()
 }

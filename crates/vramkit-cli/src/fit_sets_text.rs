@@ -7,9 +7,8 @@ use std::fmt::Write as _;
 use vramkit::ByteSize;
 use vramkit_ask::{FitPromise, FitReport, FitSetsReport};
 
-use crate::failure::printable;
 use crate::fit_text::{known, under};
-use crate::output::{self, BAD, BOLD, DIM, GOOD};
+use crate::output::{self, BAD, BOLD, DIM, GOOD, printable};
 
 /// Sets that a person reads.
 const SHOWN: usize = 20;

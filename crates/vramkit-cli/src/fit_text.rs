@@ -9,8 +9,7 @@ use vramkit::ByteSize;
 use vramkit::units::grouped;
 use vramkit_ask::{FitChecked, FitModelReport, FitReport};
 
-use crate::failure::printable;
-use crate::output::{self, BAD, BOLD, DIM, GOOD};
+use crate::output::{self, BAD, BOLD, DIM, GOOD, printable};
 
 /// Letters of a bar: narrow enough for half a screen.
 const BAR: u64 = 48;

@@ -3,11 +3,11 @@
 
 mod common;
 
-use common::{CACHES, Job, Model, Outcome, alone, engine, prompt, run, times, tiny, watch};
+use common::{CACHES, Job, Model, Outcome, alone, engine, prompt, run, times, watch};
 use proptest::prelude::*;
 use vramkit::ByteSize;
 use vramkit_llm::{Admission, CacheKind, EngineConfig, Finish};
-use vramkit_testing::gguf::{Architecture, TestModel, WeightType};
+use vramkit_testing::gguf::{Architecture, WeightType};
 
 /// Seven sequences beside one that passes windows of 48 tokens and chunks of 256, greedy and drawn.
 fn jobs() -> Vec<Job> {
@@ -125,14 +125,7 @@ fn sequences_with_windows_that_make_way_become_the_same() {
 #[test]
 fn every_type_of_weights_gives_one_result_in_batches_of_all_sizes() {
     for kind in WeightType::ALL {
-        let model = Model::new(TestModel {
-            layers: 1,
-            hidden: 256,
-            head: 64,
-            feed_forward: 256,
-            kind,
-            ..tiny(Architecture::Llama)
-        });
+        let model = Model::new(common::of_type(kind));
         let jobs: Vec<_> =
             [70, 3, 33, 16].iter().map(|&length| Job::new(prompt(length, length as u64), 12)).collect();
         let expected = alone(&engine(&model.path, config(CacheKind::F16, 1, 1, 1)), &jobs);

@@ -210,13 +210,8 @@ fn what_is_foretold_is_what_is_granted_of_every_architecture() {
 fn what_is_foretold_is_what_is_granted_of_every_type() {
     for kind in WeightType::ALL {
         let model = Model::new(TestModel {
-            layers: 1,
-            hidden: 256,
-            head: 64,
-            feed_forward: 256,
-            kind,
             embedding_kind: (kind == WeightType::Q4_0).then_some(WeightType::Q6K),
-            ..common::tiny(Architecture::Llama)
+            ..common::of_type(kind)
         });
         for threads in [1, 3] {
             let config = EngineConfig {

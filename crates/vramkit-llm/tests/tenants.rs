@@ -45,12 +45,7 @@ fn two_models_in_a_pool_too_small_for_both_take_turns() {
     let models = [Model::tiny(Architecture::Llama), Model::tiny(Architecture::Gemma3)];
     let jobs = [Job::new(prompt(40, 1), 16), Job::new(prompt(23, 2), 16).warm(3)];
     let expected = models.each_ref().map(|model| alone(&engine(&model.path, two()), &jobs));
-    let needs = models.each_ref().map(|model| Engine::needs(&model.path, &two()).unwrap());
-    // The larger one, and the keys and values of both.
-    let larger = needs.iter().map(|needs| needs.weights + needs.workspace).max().unwrap();
-    let orchestrator = orchestrator(larger + needs[0].kv + needs[1].kv);
-    let engines =
-        [0, 1].map(|at| Engine::load(&orchestrator, &format!("m{at}"), &models[at].path, two()).unwrap());
+    let (orchestrator, engines) = common::tenants(&models);
     for round in 0..3 {
         // A whole answer each, then a step each in turn, so that sequences outlive their model's eviction.
         for (engine, expected) in engines.iter().zip(&expected) {

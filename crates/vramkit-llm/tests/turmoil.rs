@@ -79,11 +79,7 @@ fn engines_on_threads_of_their_own_share_a_pool_too_small_for_both() {
     let models = [Model::tiny(Architecture::Llama), Model::tiny(Architecture::Mistral)];
     let jobs = [Job::new(prompt(40, 1), 20), Job::new(prompt(70, 2), 20)];
     let expected = models.each_ref().map(|model| alone(&engine(&model.path, two()), &jobs));
-    let needs = models.each_ref().map(|model| Engine::needs(&model.path, &two()).unwrap());
-    let larger = needs.iter().map(|needs| needs.weights + needs.workspace).max().unwrap();
-    let orchestrator = orchestrator(larger + needs[0].kv + needs[1].kv);
-    let engines =
-        [0, 1].map(|at| Engine::load(&orchestrator, &format!("m{at}"), &models[at].path, two()).unwrap());
+    let (orchestrator, engines) = common::tenants(&models);
     let runs = thread::scope(|scope| {
         let threads = engines.each_ref().map(|engine| {
             let jobs = &jobs;

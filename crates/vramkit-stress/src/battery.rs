@@ -1,6 +1,6 @@
 //! The battery: every check, sound and with its fault put in.
 
-use crate::checks::{BATTERY, Definition, Finding, Tried};
+use crate::checks::{BATTERY, Definition, Finding, NEIGHBOUR, Tried};
 use crate::question::{StressError, StressQuestion};
 use crate::report::{Check, StressReport};
 use crate::subject::Subject;
@@ -16,7 +16,7 @@ pub fn stress(
     let subject = Subject::new(question)?;
     let mut usage = Vec::new();
     let mut checks = Vec::new();
-    for definition in BATTERY.iter().filter(|definition| definition.applies(&subject)) {
+    for definition in BATTERY.iter().chain(subject.neighbour.is_some().then_some(&NEIGHBOUR)) {
         let finding = tried(definition, &subject, Tried::Sound)?;
         let mut check = Check {
             name: definition.name,

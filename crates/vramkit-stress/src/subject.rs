@@ -7,9 +7,9 @@ use tempfile::TempDir;
 use vramkit::ByteSize;
 use vramkit::device::{Device, HostDevice};
 use vramkit::orchestrator::MemoryOrchestrator;
-use vramkit::pool::DeviceMemoryPool;
+use vramkit::pool::{Allocation, DeviceMemoryPool, Purpose, Request};
 use vramkit::units::SplitMix64;
-use vramkit_llm::{AdapterError, Engine, EngineConfig, Request, SequenceId, StepEvent, host_pool};
+use vramkit_llm::{AdapterError, Engine, EngineConfig, SequenceId, StepEvent, host_pool};
 use vramkit_models::gguf::GgufFile;
 use vramkit_testing::gguf::TestModel;
 
@@ -120,13 +120,28 @@ impl Subject {
         check: &'static str,
         needed: ByteSize,
     ) -> Result<Arc<DeviceMemoryPool>, StressError> {
-        let device = HostDevice::with_available_memory();
-        let machine = device.memory().free_bytes.value.unwrap_or(ByteSize::MAX);
+        self.has_room(check, needed)?;
+        Ok(host_pool(needed)?)
+    }
+
+    /// That so many bytes may be taken for a check.
+    ///
+    /// # Errors
+    /// As [`pool`](Self::pool).
+    pub fn has_room(&self, check: &'static str, needed: ByteSize) -> Result<(), StressError> {
+        let (machine, device) = available();
         let available = self.capacity.map_or(machine, |capacity| capacity.min(machine));
         if needed > available {
-            return Err(StressError::Memory { check, needed, available, device: device.info().id });
+            return Err(StressError::Memory { check, needed, available, device });
         }
-        Ok(host_pool(needed)?)
+        Ok(())
+    }
+
+    /// The fault of several checks: a block of keys and values of the model's that nobody gives back.
+    pub fn leave_block(&self, pool: &DeviceMemoryPool, engine: &Engine) -> Result<Allocation, StressError> {
+        let bytes = self.bytes_per_token.bytes() * engine.memory().block_tokens as u64;
+        let owner = pool.owner(NAME, Purpose::Kv);
+        Ok(pool.allocate(Request::new(ByteSize::new(bytes)).owner(owner))?)
     }
 
     /// An engine in a pool.
@@ -149,9 +164,15 @@ impl Subject {
     }
 }
 
+/// What this machine has available, and what it is called as a device.
+pub(crate) fn available() -> (ByteSize, String) {
+    let device = HostDevice::with_available_memory();
+    (device.memory().free_bytes.value.unwrap_or(ByteSize::MAX), device.info().id)
+}
+
 /// So many tokens behind a prompt, whatever they are.
-pub(crate) fn most(tokens: usize) -> Request {
-    Request { most_tokens: Some(tokens), stop_at_end: false, ..Request::default() }
+pub(crate) fn most(tokens: usize) -> vramkit_llm::Request {
+    vramkit_llm::Request { most_tokens: Some(tokens), stop_at_end: false, ..vramkit_llm::Request::default() }
 }
 
 /// Runs sequences to their ends, all at once; looks after each step.

@@ -7,8 +7,8 @@ use std::path::PathBuf;
 use vramkit_ask::{GenerateQuestion, GenerateReport, Prompt, Sampling};
 
 use crate::args::GenerateOptions;
-use crate::failure::{Failure, printable};
-use crate::output;
+use crate::failure::Failure;
+use crate::output::{self, printable};
 
 /// The command that renders a chat template from standard input to standard output, and nothing else.
 const RENDERER: &str = "chat-template";

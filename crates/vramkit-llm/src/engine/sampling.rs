@@ -66,12 +66,14 @@ pub(crate) fn choose(logits: &[f32], sampling: &Sampling, drawn: u64) -> u32 {
     let Some(&most) = logits.get(best as usize) else { return 0 };
     let weight = |logit: f32| ((f64::from(logit) - f64::from(most)) / f64::from(sampling.temperature)).exp();
     let mut tokens: Vec<Weighed> =
-        (0..).zip(logits).map(|(token, &logit)| Weighed { token, logit, weight: weight(logit) }).collect();
+        (0..).zip(logits).map(|(token, &logit)| Weighed { token, logit, weight: 0.0 }).collect();
     if sampling.top_k != 0 && sampling.top_k < tokens.len() {
         tokens.select_nth_unstable_by(sampling.top_k - 1, Weighed::order);
         tokens.truncate(sampling.top_k);
         tokens.sort_unstable_by(Weighed::order);
     }
+    // Of those that are left alone: a vocabulary has many.
+    tokens.iter_mut().for_each(|token| token.weight = weight(token.logit));
     if sampling.top_p < 1.0 {
         keep_nucleus(&mut tokens, f64::from(sampling.top_p));
     }

@@ -32,6 +32,11 @@ pub fn tiny(architecture: Architecture) -> TestModel {
     }
 }
 
+/// One layer with weights of this type, whose rows fit the blocks of all types.
+pub fn of_type(kind: WeightType) -> TestModel {
+    TestModel { layers: 1, hidden: 256, head: 64, feed_forward: 256, kind, ..tiny(Architecture::Llama) }
+}
+
 /// A model's file in a folder that goes with it.
 pub struct Model {
     pub of: TestModel,
@@ -201,4 +206,14 @@ pub fn two() -> EngineConfig {
         threads: Some(1),
         ..EngineConfig::default()
     }
+}
+
+/// Two engines in a pool with room for the larger one, and for the keys and values of both.
+pub fn tenants(models: &[Model; 2]) -> (Arc<MemoryOrchestrator>, [Engine; 2]) {
+    let needs = models.each_ref().map(|model| Engine::needs(&model.path, &two()).unwrap());
+    let larger = needs.iter().map(|needs| needs.weights + needs.workspace).max().unwrap();
+    let orchestrator = orchestrator(larger + needs[0].kv + needs[1].kv);
+    let engines =
+        [0, 1].map(|at| Engine::load(&orchestrator, &format!("m{at}"), &models[at].path, two()).unwrap());
+    (orchestrator, engines)
 }

@@ -2,7 +2,6 @@
 
 use vramkit::ByteSize;
 use vramkit::device::HostDevice;
-use vramkit::pool::{Purpose, Request};
 
 use super::finding::{Finding, Tried};
 use crate::question::StressError;
@@ -23,12 +22,9 @@ pub(super) fn cycles(subject: &Subject, tried: Tried) -> Result<Finding, StressE
         let said = run(&engine, &[subject.prompt(32, 5)], 16, &mut |_| Ok(()))?.remove(0);
         same &= first.get_or_insert_with(|| said.tokens.clone()) == &said.tokens && said.failed.is_none();
         if tried == Tried::Faulty {
-            let block = subject.bytes_per_token.bytes() * engine.memory().block_tokens as u64;
-            let owner = pool.owner(NAME, Purpose::Kv);
-            left.push(pool.allocate(Request::new(ByteSize::new(block)).owner(owner))?);
+            left.push(subject.leave_block(&pool, &engine)?);
         }
         engine.unload();
-        pool.trim()?;
         worst_used = worst_used.max(pool.used().bytes());
         worst_committed = worst_committed.max(pool.committed().bytes());
         worst_resident = worst_resident.max(pool.resident().value.map_or(0, ByteSize::bytes));

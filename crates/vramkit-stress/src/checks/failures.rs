@@ -14,7 +14,7 @@ const CONTEXT: usize = 64;
 pub(super) fn failures(subject: &Subject, tried: Tried) -> Result<Finding, StressError> {
     let config = subject.config(CONTEXT);
     let needs = Engine::needs(&subject.path, &config)?.total();
-    subject.pool_of("failing_allocations", needs)?;
+    subject.has_room("failing_allocations", needs)?;
     let prompt = [subject.prompt(40, 30)];
     let sound = {
         let (orchestrator, _) = faulty(needs, usize::MAX..usize::MAX, |_| ());

@@ -34,9 +34,7 @@ pub(super) fn linear(subject: &Subject, tried: Tried) -> Result<Finding, StressE
             points.push((length as f64, granted(&pool)));
         }
         if tried == Tried::Faulty && length.is_multiple_of(block) {
-            let bytes = each * block as u64;
-            let owner = pool.owner(NAME, Purpose::Kv);
-            left.push(pool.allocate(Request::new(vramkit::ByteSize::new(bytes)).owner(owner))?);
+            left.push(subject.leave_block(&pool, &engine)?);
         }
         engine.step()?;
         length += 1;

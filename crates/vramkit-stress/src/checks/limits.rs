@@ -23,7 +23,7 @@ pub(super) fn context(subject: &Subject, tried: Tried) -> Result<Finding, Stress
     let given = if tried == Tried::Faulty { context + 8 } else { context };
     let config = subject.config(given);
     let needs = Engine::needs(&subject.path, &config)?.total();
-    subject.pool_of("context_limit", needs)?;
+    subject.has_room("context_limit", needs)?;
     let adapter =
         LlamaInferenceAdapter::from_model_ref(&subject.path.display().to_string())?.with_config(config);
     adapter.load()?;

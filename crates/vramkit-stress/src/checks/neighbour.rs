@@ -4,11 +4,10 @@ use std::io::{self, BufRead, BufReader};
 use std::process::{Command, Stdio};
 
 use vramkit::ByteSize;
-use vramkit::device::{Device, HostDevice};
 
 use super::finding::{Finding, Tried};
 use crate::question::StressError;
-use crate::subject::{self, Subject, run};
+use crate::subject::{self, Subject, available, run};
 
 pub(super) const NAME: &str = "neighbour";
 
@@ -17,16 +16,16 @@ const TAKES: ByteSize = ByteSize::mib(256);
 
 /// The neighbour holds what it was to take, as the system sees it, and meanwhile grants and text are what they were.
 pub(super) fn neighbour(subject: &Subject, tried: Tried) -> Result<Finding, StressError> {
-    let Some([program, arguments @ ..]) = subject.neighbour.as_deref() else {
-        return Ok(Finding::new(false, 0.0, 0.0, "there is no program for it".to_owned()));
-    };
     let system = |error: io::Error| StressError::System { what: "starting a neighbour", error };
+    let Some([program, arguments @ ..]) = subject.neighbour.as_deref() else {
+        return Err(system(io::Error::new(io::ErrorKind::NotFound, "no program is named for it")));
+    };
     let config = subject.config(subject.short());
     let pool = subject.pool(NAME, &config, 1.0)?;
     let engine = subject.engine(subject::NAME, &pool, config)?;
     let prompt = [subject.prompt(32, 50)];
     let before = run(&engine, &prompt, 16, &mut |_| Ok(()))?;
-    let (used, committed, available) = (pool.used(), pool.committed(), available());
+    let (used, committed, free) = (pool.used(), pool.committed(), available().0);
 
     let takes = if tried == Tried::Faulty { ByteSize::ZERO } else { TAKES };
     let mut child = Command::new(program)
@@ -43,7 +42,7 @@ pub(super) fn neighbour(subject: &Subject, tried: Tried) -> Result<Finding, Stre
     }
     // Where the system does not say, the neighbour's word is taken.
     let holds = resident(child.id()).unwrap_or(if line.is_empty() { ByteSize::ZERO } else { takes });
-    let left = self::available();
+    let left = available().0;
     let meanwhile = run(&engine, &prompt, 16, &mut |_| Ok(()));
     // It ends with its input.
     drop(input);
@@ -53,7 +52,7 @@ pub(super) fn neighbour(subject: &Subject, tried: Tried) -> Result<Finding, Stre
     let same = meanwhile == before && (pool.used(), pool.committed()) == (used, committed);
     let passed = same && holds >= TAKES && ended.success();
     let detail = format!(
-        "{holds} in another process; {available} available on the device before, {left} beside it; the pool granted {used} before and \
+        "{holds} in another process; {free} available on the device before, {left} beside it; the pool granted {used} before and \
          after, {}",
         if same { "with the same text" } else { "and the text or the grant CHANGED" }
     );
@@ -66,8 +65,4 @@ fn resident(process: u32) -> Option<ByteSize> {
     let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"))?;
     let kibibytes: u64 = line.split_whitespace().next()?.parse().ok()?;
     Some(ByteSize::new(kibibytes.saturating_mul(1024)))
-}
-
-fn available() -> ByteSize {
-    HostDevice::with_available_memory().memory().free_bytes.value.unwrap_or(ByteSize::MAX)
 }
