@@ -10,7 +10,7 @@ use vramkit_serve::ServeError;
 use vramkit_watch::record::ReadRecordError;
 
 use crate::hints::{in_options, in_recording, in_serving};
-use crate::output::printable;
+use crate::printable::printable;
 
 /// See the exit statuses in [`main`](crate).
 #[derive(Debug, thiserror::Error)]

@@ -8,7 +8,8 @@ use vramkit::ByteSize;
 use vramkit_ask::{FitPromise, FitReport, FitSetsReport};
 
 use crate::fit_text::{known, under};
-use crate::output::{self, BAD, BOLD, DIM, GOOD, printable};
+use crate::output::{self, BAD, BOLD, DIM, GOOD};
+use crate::printable::printable;
 
 /// Sets that a person reads.
 const SHOWN: usize = 20;

@@ -9,7 +9,8 @@ use vramkit::ByteSize;
 use vramkit::units::grouped;
 use vramkit_ask::{FitChecked, FitModelReport, FitReport};
 
-use crate::output::{self, BAD, BOLD, DIM, GOOD, printable};
+use crate::output::{self, BAD, BOLD, DIM, GOOD};
+use crate::printable::printable;
 
 /// Letters of a bar: narrow enough for half a screen.
 const BAR: u64 = 48;

@@ -14,6 +14,7 @@ mod hints;
 mod interrupt;
 mod output;
 mod plan_text;
+mod printable;
 mod progress;
 mod run_text;
 

@@ -8,7 +8,8 @@ use vramkit_ask::{GenerateQuestion, GenerateReport, Prompt, Sampling};
 
 use crate::args::GenerateOptions;
 use crate::failure::Failure;
-use crate::output::{self, printable};
+use crate::output;
+use crate::printable::printable;
 
 /// The command that renders a chat template from standard input to standard output, and nothing else.
 const RENDERER: &str = "chat-template";
