@@ -208,3 +208,21 @@ pub(crate) fn run(
     }
     Ok(said)
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use super::*;
+
+    #[test]
+    fn without_a_word_it_is_phi_3_with_its_context() {
+        let subject = Subject::new(&StressQuestion::default()).unwrap();
+        assert_eq!((subject.context, subject.bytes_per_token.bytes()), (4096, 393_216));
+        // No longer than the model was trained for.
+        let more = StressQuestion { context: Some(1 << 20), ..StressQuestion::default() };
+        assert_eq!(Subject::new(&more).unwrap().context, 4096);
+        assert_eq!(subject.prompt(9, 1), subject.prompt(9, 1));
+        assert_ne!(subject.prompt(9, 1), subject.prompt(9, 2));
+    }
+}
