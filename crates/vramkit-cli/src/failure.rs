@@ -47,7 +47,7 @@ impl From<QuestionError> for Failure {
 }
 
 impl Failure {
-    fn is_broken_pipe(&self) -> bool {
+    pub fn is_broken_pipe(&self) -> bool {
         matches!(self, Self::Stdout(error) if error.kind() == io::ErrorKind::BrokenPipe)
     }
 

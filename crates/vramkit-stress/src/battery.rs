@@ -1,5 +1,7 @@
 //! The battery: every check, sound and with its fault put in.
 
+use vramkit_llm::LoadError;
+
 use crate::checks::{BATTERY, Definition, Finding, NEIGHBOUR, Tried};
 use crate::question::{StressError, StressQuestion};
 use crate::report::{Check, StressReport};
@@ -31,7 +33,9 @@ pub fn stress(
         usage.extend(finding.usage);
         if question.prove {
             check.fault = Some(definition.fault);
-            check.caught = Some(!tried(definition, &subject, Tried::Faulty)?.passed);
+            // What is found without the fault, or before it could be put in, is not the fault.
+            let faulty = tried(definition, &subject, Tried::Faulty)?;
+            check.caught = Some(check.passed && !faulty.passed && !faulty.is_refused);
         }
         on_check(&check);
         checks.push(check);
@@ -48,16 +52,20 @@ pub fn stress(
     })
 }
 
-/// Runs a check once. An error that the engine or the pool gives where it must not is a finding; one of the surroundings is none.
+/// Runs a check once. That the engine or the pool refuses what it must grant is a finding; what is wrong with the file or the
+/// surroundings is none.
 fn tried(definition: &Definition, subject: &Subject, tried: Tried) -> Result<Finding, StressError> {
-    match (definition.run)(subject, tried) {
-        Err(error @ (StressError::Load(_) | StressError::Engine(_) | StressError::Pool(_))) => Ok(Finding {
-            passed: false,
-            measured: 0.0,
-            limit: 0.0,
-            detail: error.to_string(),
-            usage: Vec::new(),
-        }),
+    let found = (definition.run)(subject, tried);
+    subject.is_unchanged()?;
+    let is_refusal = match &found {
+        Err(StressError::Load(error)) => {
+            matches!(**error, LoadError::InsufficientVram { .. } | LoadError::Bind(_) | LoadError::Pool(_))
+        }
+        Err(StressError::Engine(_) | StressError::Pool(_) | StressError::Refused { .. }) => true,
+        _ => false,
+    };
+    match found {
+        Err(error) if is_refusal => Ok(Finding::refused(error.to_string())),
         found => found,
     }
 }

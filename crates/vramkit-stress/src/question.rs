@@ -69,6 +69,14 @@ pub enum StressError {
         /// The device.
         device: String,
     },
+    /// A sequence failed where there is room for it.
+    #[error("the check `{check}`: a sequence that has room failed: {why}")]
+    Refused {
+        /// Which.
+        check: &'static str,
+        /// What the engine said.
+        why: String,
+    },
     /// The engine refused what it must take.
     #[error(transparent)]
     Engine(#[from] AdapterError),

@@ -1,7 +1,9 @@
 //! The model under pressure: its file, what its header says a token takes, engines of it, and prompts.
 
-use std::path::PathBuf;
+use std::io;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::SystemTime;
 
 use tempfile::TempDir;
 use vramkit::ByteSize;
@@ -33,6 +35,8 @@ pub(crate) struct Subject {
     /// Bytes of a token in the cache before any window is full, by the header alone.
     pub bytes_per_token: ByteSize,
     vocabulary: usize,
+    /// Of the file, so that a report is about one.
+    state: (u64, SystemTime),
     capacity: Option<ByteSize>,
     threads: Option<usize>,
     seed: u64,
@@ -45,6 +49,8 @@ pub(crate) struct Subject {
 pub(crate) struct Said {
     pub tokens: Vec<u32>,
     pub failed: Option<String>,
+    /// Whether that was for lack of room for its keys and values.
+    pub is_out_of_cache: bool,
 }
 
 impl Subject {
@@ -64,12 +70,14 @@ impl Subject {
         };
         let shape = GgufFile::open(&path)?.shape()?;
         let longest = shape.longest_context().and_then(|longest| usize::try_from(longest).ok());
-        let context = question.context.unwrap_or(CONTEXT).min(longest.unwrap_or(usize::MAX));
+        let context = question.context.unwrap_or_else(|| CONTEXT.min(longest.unwrap_or(usize::MAX)));
         if context < SHORTEST {
             return Err(StressError::Context { context, least: SHORTEST });
         }
         let kept = shape.elements(1);
+        let state = state(&path)?;
         let mut subject = Self {
+            state,
             path,
             name,
             context,
@@ -85,6 +93,18 @@ impl Subject {
         subject.vocabulary =
             subject.engine("load", &subject.pool("load", &config, 1.0)?, config)?.vocabulary_len();
         Ok(subject)
+    }
+
+    /// That the file is the one that was opened first.
+    ///
+    /// # Errors
+    /// It was replaced, changed or removed.
+    pub fn is_unchanged(&self) -> Result<(), StressError> {
+        if state(&self.path)? == self.state {
+            return Ok(());
+        }
+        let error = io::Error::other(format!("{} was changed meanwhile", self.path.display()));
+        Err(StressError::System { what: "reading the model again", error })
     }
 
     /// One sequence of so many tokens.
@@ -164,6 +184,13 @@ impl Subject {
     }
 }
 
+/// What tells a file from one that takes its place.
+fn state(path: &Path) -> Result<(u64, SystemTime), StressError> {
+    let system = |error| StressError::System { what: "reading the model", error };
+    let metadata = path.metadata().map_err(system)?;
+    Ok((metadata.len(), metadata.modified().map_err(system)?))
+}
+
 /// What this machine has available, and what it is called as a device.
 pub(crate) fn available() -> (ByteSize, String) {
     let device = HostDevice::with_available_memory();
@@ -198,6 +225,7 @@ pub(crate) fn run(
                 }
                 StepEvent::Failed { sequence, error } => {
                     if let Some(at) = of(sequence) {
+                        said[at].is_out_of_cache = matches!(*error, AdapterError::OutOfCache { .. });
                         said[at].failed = Some(error.to_string());
                     }
                 }
@@ -219,9 +247,6 @@ mod tests {
     fn without_a_word_it_is_phi_3_with_its_context() {
         let subject = Subject::new(&StressQuestion::default()).unwrap();
         assert_eq!((subject.context, subject.bytes_per_token.bytes()), (4096, 393_216));
-        // No longer than the model was trained for.
-        let more = StressQuestion { context: Some(1 << 20), ..StressQuestion::default() };
-        assert_eq!(Subject::new(&more).unwrap().context, 4096);
         assert_eq!(subject.prompt(9, 1), subject.prompt(9, 1));
         assert_ne!(subject.prompt(9, 1), subject.prompt(9, 2));
     }

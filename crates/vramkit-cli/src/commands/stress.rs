@@ -3,6 +3,7 @@
 use std::env;
 use std::fs::OpenOptions;
 use std::io::{self, Read, Write};
+use std::path::Path;
 
 use vramkit::ByteSize;
 use vramkit_ask::{AskError, Check, QuestionError, StressQuestion, StressReport};
@@ -20,8 +21,6 @@ pub fn run(options: &StressOptions) -> Result<bool, Failure> {
             return Err(QuestionError::Zero(what).into());
         }
     }
-    let program = env::current_exe()
-        .map_err(|error| Failure::Input(format!("cannot find this program again: {error}")))?;
     let question = StressQuestion {
         model: options.model.clone(),
         capacity: options.capacity,
@@ -29,9 +28,14 @@ pub fn run(options: &StressOptions) -> Result<bool, Failure> {
         threads: options.threads,
         prove: options.prove,
         seed: options.seed,
-        neighbour: Some(vec![program.into(), NEIGHBOUR.into()]),
+        // Without it there are nine checks.
+        neighbour: env::current_exe().ok().map(|program| vec![program.into(), NEIGHBOUR.into()]),
     };
     if let Some(path) = &options.report {
+        let whole = |path: &Path| path.canonicalize().ok();
+        if options.model.as_deref().and_then(whole).is_some_and(|model| Some(model) == whole(path)) {
+            return Err(Failure::Input(format!("--report {} is the model's own file", path.display())));
+        }
         // Whether it can be written shows before the checks, which take their time; what is in it stays until then.
         let opened = OpenOptions::new().append(true).create(true).open(path);
         opened.map_err(|error| Failure::Write { path: path.clone(), error })?;
@@ -43,7 +47,6 @@ pub fn run(options: &StressOptions) -> Result<bool, Failure> {
         }
     };
     let report = vramkit_ask::stress(&question, &mut tell).map_err(AskError::from)?;
-    written?;
     if let Some(path) = &options.report {
         output::file(path, |file| file.write_all(report.markdown().as_bytes()))?;
     }

@@ -12,7 +12,7 @@ const CYCLES: usize = 10;
 /// After each of ten cycles the pool grants nothing, and at most one granule is committed as the pool and as the system say.
 pub(super) fn cycles(subject: &Subject, tried: Tried) -> Result<Finding, StressError> {
     let config = subject.config(subject.short());
-    let pool = subject.pool("load_cycles", &config, 1.3)?;
+    let pool = subject.pool("load_cycles", &config, if tried == Tried::Faulty { 3.0 } else { 1.0 })?;
     let mut left = Vec::new();
     let (mut worst_used, mut worst_committed, mut worst_resident) = (0, 0, 0);
     let mut first: Option<Vec<u32>> = None;

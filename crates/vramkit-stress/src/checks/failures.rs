@@ -25,20 +25,20 @@ pub(super) fn failures(subject: &Subject, tried: Tried) -> Result<Finding, Stres
     for at in 0.. {
         let (orchestrator, faults) = faulty(needs, at..usize::MAX, |_| ());
         let pool = orchestrator.pool().clone();
-        let mut behind = None;
+        // Before anything fails, so that it is put in whatever fails.
+        let behind = match tried {
+            Tried::Faulty => {
+                let owner = pool.owner(NAME, Purpose::Kv);
+                pool.allocate(Request::new(vramkit::ByteSize::new(256)).owner(owner)).ok()
+            }
+            Tried::Sound => None,
+        };
         match Engine::load(&orchestrator, NAME, &subject.path, config.clone()) {
             Err(_) => refused += 1,
             Ok(engine) => {
                 let said = run(&engine, &prompt, 16, &mut |_| Ok(()))?;
                 match &said[0].failed {
-                    Some(_) => {
-                        failed += 1;
-                        if tried == Tried::Faulty {
-                            let owner = pool.owner(NAME, Purpose::Kv);
-                            behind =
-                                pool.allocate(Request::new(vramkit::ByteSize::new(256)).owner(owner)).ok();
-                        }
-                    }
+                    Some(_) => failed += 1,
                     None if said == sound => unharmed += 1,
                     None => wrong += 1,
                 }

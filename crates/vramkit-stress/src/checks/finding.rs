@@ -18,11 +18,18 @@ pub(crate) struct Finding {
     pub detail: String,
     /// What was taken on the way.
     pub usage: Vec<LengthUse>,
+    /// Whether the engine or the pool refused what they must grant, so that nothing was measured.
+    pub is_refused: bool,
 }
 
 impl Finding {
     /// Without usage.
     pub fn new(passed: bool, measured: f64, limit: f64, detail: String) -> Self {
-        Self { passed, measured, limit, detail, usage: Vec::new() }
+        Self { passed, measured, limit, detail, usage: Vec::new(), is_refused: false }
+    }
+
+    /// Of what must be granted and was not.
+    pub fn refused(why: String) -> Self {
+        Self { is_refused: true, ..Self::new(false, 0.0, 0.0, why) }
     }
 }

@@ -9,7 +9,7 @@ use crate::subject::{NAME, Subject, run};
 
 const DECODED: usize = 8;
 
-/// Filled to 99 %, a sequence that has no room fails with a typed error; when the filling is gone, it says what it said before.
+/// Filled to 99 % and more, a sequence that has no room fails with a typed error; when the filling is gone, it says what it said before.
 pub(super) fn full(subject: &Subject, tried: Tried) -> Result<Finding, StressError> {
     let context = subject.short();
     let config = subject.config(context);
@@ -18,11 +18,12 @@ pub(super) fn full(subject: &Subject, tried: Tried) -> Result<Finding, StressErr
     let prompt = [subject.prompt(context - DECODED, 20)];
     let before = run(&engine, &prompt, DECODED, &mut |_| Ok(()))?.remove(0);
 
+    let used = pool.used();
     let owner = pool.owner("filling", Purpose::Other);
-    let wanted = pool.capacity().bytes() / 1000 * 995;
     let mut filling = Vec::new();
     let mut size = pool.capacity().bytes() / 8;
-    while pool.used().bytes() < wanted && size >= Request::ALIGNMENT {
+    // To the last unit: what has no room then is short of it whatever it takes.
+    while size >= Request::ALIGNMENT {
         match pool.allocate(Request::new(ByteSize::new(size)).owner(owner)) {
             Ok(memory) => filling.push(memory),
             Err(PoolError::OutOfMemory(_)) => size /= 2,
@@ -36,8 +37,13 @@ pub(super) fn full(subject: &Subject, tried: Tried) -> Result<Finding, StressErr
     }
     let after = run(&engine, &prompt, DECODED, &mut |_| Ok(()))?.remove(0);
     drop(filling);
+    let left = pool.used();
 
-    let passed = filled >= 99.0 && before.failed.is_none() && meanwhile.failed.is_some() && after == before;
+    let passed = filled >= 99.0
+        && before.failed.is_none()
+        && meanwhile.is_out_of_cache
+        && after == before
+        && left == used;
     let said = |failed: &Option<String>| failed.clone().unwrap_or_else(|| "its text".to_owned());
     let detail = format!(
         "filled, a sequence of {context} tokens got: {}; with room again: {}",

@@ -17,7 +17,7 @@ const ENDS: usize = 2;
 pub(super) fn linear(subject: &Subject, tried: Tried) -> Result<Finding, StressError> {
     let config = subject.config((PROMPT + DECODED + ENDS).min(subject.context));
     // Room for what the fault leaves behind.
-    let pool = subject.pool("linear_growth", &config, 2.0)?;
+    let pool = subject.pool("linear_growth", &config, if tried == Tried::Faulty { 2.0 } else { 1.0 })?;
     let context = config.context.unwrap_or(subject.context);
     let engine = subject.engine(NAME, &pool, config)?;
     let block = engine.memory().block_tokens;
@@ -26,15 +26,16 @@ pub(super) fn linear(subject: &Subject, tried: Tried) -> Result<Finding, StressE
     let whole = |tokens: &usize| engine.kv_bytes(*tokens).bytes() == *tokens as u64 * each;
     let last = (PROMPT..=context - ENDS).step_by(block).take_while(whole).last().unwrap_or(PROMPT);
     engine.submit(&subject.prompt(PROMPT, 4), most(last - PROMPT + ENDS))?;
-    let (mut points, mut left, mut length) = (Vec::new(), Vec::new(), PROMPT);
+    // Without a token nothing is held: where windows are short that is one of two points.
+    let (mut points, mut left, mut length) = (vec![(0.0, granted(&pool))], Vec::new(), PROMPT);
     engine.step()?;
     loop {
+        if tried == Tried::Faulty && length.is_multiple_of(block) {
+            left.push(subject.leave_block(&pool, &engine)?);
+        }
         // At the end of a block, where what is granted is what is used.
         if length.is_multiple_of(block) {
             points.push((length as f64, granted(&pool)));
-        }
-        if tried == Tried::Faulty && length.is_multiple_of(block) {
-            left.push(subject.leave_block(&pool, &engine)?);
         }
         engine.step()?;
         length += 1;

@@ -60,7 +60,18 @@ fn usage(subject: &Subject) -> Result<Vec<LengthUse>, StressError> {
         // Two places are left, so that the sequence is still there when its first token has been chosen.
         let tokens = length.min(subject.context - 2);
         let sequence = engine.submit(&subject.prompt(tokens, 2), most(2))?;
-        while !engine.step()?.iter().any(|event| matches!(event, StepEvent::Token { .. })) {}
+        let mut has_begun = false;
+        while !has_begun {
+            for event in engine.step()? {
+                match event {
+                    StepEvent::Token { .. } => has_begun = true,
+                    StepEvent::Failed { error, .. } => {
+                        return Err(StressError::Refused { check: "context_limit", why: error.to_string() });
+                    }
+                    _ => {}
+                }
+            }
+        }
         found.push(LengthUse {
             tokens,
             kv_bytes: engine.memory().kv,
@@ -123,7 +134,9 @@ pub(super) fn memory(subject: &Subject, tried: Tried) -> Result<Finding, StressE
     let limit = if tried == Tried::Faulty { required } else { required - UNIT };
     let (refused, committed) = least(limit)?;
     let enough = least(required)?.0.is_none();
-    let passed = refused == Some(required) && committed == ByteSize::ZERO && enough;
+    // Weights and workspace, a block of each kind, and no more than a whole sequence.
+    let is_right = required > needs.weights + needs.workspace && required <= needs.total();
+    let passed = is_right && refused == Some(required) && committed == ByteSize::ZERO && enough;
     let said = if refused.is_some() { "refused" } else { "loaded" };
     let detail = format!(
         "with a limit of {} bytes it is {said}, with {} loaded",

@@ -70,7 +70,7 @@ pub(crate) const BATTERY: &[Definition] = &[
     Definition {
         name: "failing_allocations",
         unit: "bytes left behind",
-        fault: "a block stays granted when an allocation has failed",
+        fault: "a block stays granted whatever fails",
         run: failures::failures,
     },
     Definition {

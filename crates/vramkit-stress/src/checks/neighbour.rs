@@ -40,8 +40,12 @@ pub(super) fn neighbour(subject: &Subject, tried: Tried) -> Result<Finding, Stre
     if let Some(output) = child.stdout.take() {
         BufReader::new(output).read_line(&mut line).map_err(system)?;
     }
+    if line.is_empty() {
+        let _ = child.wait();
+        return Err(system(io::Error::other(format!("it could not take {takes}"))));
+    }
     // Where the system does not say, the neighbour's word is taken.
-    let holds = resident(child.id()).unwrap_or(if line.is_empty() { ByteSize::ZERO } else { takes });
+    let holds = resident(child.id()).unwrap_or(takes);
     let left = available().0;
     let meanwhile = run(&engine, &prompt, 16, &mut |_| Ok(()));
     // It ends with its input.

@@ -21,6 +21,8 @@ pub(super) fn together(subject: &Subject, tried: Tried) -> Result<Finding, Stres
     for prompt in &prompts {
         alone.extend(run(&engine, std::slice::from_ref(prompt), DECODED, &mut |_| Ok(()))?);
     }
+    // One after another they hold no more than the largest does alone.
+    let largest = engine.memory().peak_kv.bytes();
     let mut peak = 0;
     let mut at_once = run(&engine, &prompts, DECODED, &mut |engine| {
         peak = peak.max(engine.memory().kv.bytes());
@@ -41,7 +43,7 @@ pub(super) fn together(subject: &Subject, tried: Tried) -> Result<Finding, Stres
     let blocks: usize = LENGTHS.iter().map(|length| (length + DECODED - 1).div_ceil(block)).sum();
     let most =
         blocks as u64 * (block as u64 * subject.bytes_per_token.bytes()).next_multiple_of(Request::ALIGNMENT);
-    let is_within = peak > 0 && peak <= most;
+    let is_within = peak > largest && peak <= most;
     let detail = format!(
         "{} sequences, {} tokens each: {peak} bytes of keys and values at most, {most} by the header",
         LENGTHS.len(),
