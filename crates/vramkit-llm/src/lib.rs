@@ -37,8 +37,8 @@ pub mod text;
 pub use adapter::{ForwardPassConfig, LlamaInferenceAdapter, load_with_vram_limit};
 pub use attention::CacheKind;
 pub use engine::{
-    Admission, Engine, EngineConfig, Finish, MemoryUse, Needs, Request, Sampling, SequenceId, StepEvent,
-    TokenProbability,
+    Admission, Engine, EngineConfig, Finish, MemoryUse, Needs, Prefill, Request, Sampling, SequenceId,
+    StepEvent, TokenProbability,
 };
 pub use error::{AdapterError, LoadError};
 pub use host::host_pool;

@@ -6,7 +6,7 @@ mod common;
 use common::{CACHES, Job, Model, Outcome, alone, engine, prompt, run, times, watch};
 use proptest::prelude::*;
 use vramkit::ByteSize;
-use vramkit_llm::{Admission, CacheKind, EngineConfig, Finish};
+use vramkit_llm::{Admission, CacheKind, EngineConfig, Finish, Prefill};
 use vramkit_testing::gguf::{Architecture, WeightType};
 
 /// Seven sequences beside one that passes windows of 48 tokens and chunks of 256, greedy and drawn.
@@ -58,6 +58,8 @@ fn check_architecture(architecture: Architecture) {
             check(&expected, &found.outcomes, &what);
             assert_eq!(found.preempted, 0, "{what}");
         }
+        let apart = EngineConfig { prefill: Prefill::Exclusive, ..config(cache, 8, 37, 2) };
+        check(&expected, &run(&engine(&model.path, apart), &jobs).outcomes, &format!("{cache:?}, exclusive"));
         let small = config(cache, 8, 64, 2);
         let small = EngineConfig {
             admission: Admission::Optimistic,

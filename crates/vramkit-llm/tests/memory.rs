@@ -11,7 +11,9 @@ use vramkit::ByteSize;
 use vramkit::device::{Device, HostDevice};
 use vramkit::orchestrator::MemoryOrchestrator;
 use vramkit::pool::{DeviceMemoryPool, Purpose};
-use vramkit_llm::{CacheKind, Engine, EngineConfig, LlamaInferenceAdapter};
+use vramkit_llm::{
+    CacheKind, Engine, EngineConfig, LlamaInferenceAdapter, Prefill, Request, SequenceId, StepEvent,
+};
 use vramkit_testing::gguf::{Architecture, TestModel, WeightType};
 
 const BLOCK: usize = 16;
@@ -306,4 +308,45 @@ fn an_adapter_needs_no_more_than_its_whole_context_takes() {
         pool.trim().unwrap();
         assert_eq!(pool.committed(), ByteSize::ZERO);
     }
+}
+
+#[test]
+fn where_batching_is_exclusive_nobody_decodes_while_prompts_are_read() {
+    let model = Model::tiny(Architecture::Llama);
+    let config = EngineConfig {
+        sequences: 3,
+        step_tokens: 32,
+        prefill: Prefill::Exclusive,
+        ..EngineConfig::default()
+    };
+    let engine = engine(&model.path, EngineConfig { share_prefixes: false, ..config });
+    let request = |tokens| Request { most_tokens: Some(tokens), stop_at_end: false, ..Request::default() };
+    let of = |events: &[StepEvent]| -> Vec<SequenceId> {
+        let token = |event: &StepEvent| match event {
+            StepEvent::Token { sequence, .. } => Some(*sequence),
+            _ => None,
+        };
+        events.iter().filter_map(token).collect()
+    };
+    let first = engine.submit(&prompt(20, 1), request(5)).unwrap();
+    assert_eq!(of(&engine.step().unwrap()), [first], "the token behind its prompt");
+    assert_eq!(of(&engine.step().unwrap()), [first]);
+    assert_eq!(engine.memory().step_tokens, 21);
+    let (second, third) = (
+        engine.submit(&prompt(70, 2), request(5)).unwrap(),
+        engine.submit(&prompt(1, 3), request(5)).unwrap(),
+    );
+    let mut read = Vec::new();
+    for held in [21 + 32, 21 + 64, 21 + 70 + 1] {
+        read.extend(of(&engine.step().unwrap()));
+        assert_eq!(engine.memory().step_tokens, held);
+    }
+    assert_eq!(read, [second, third]);
+    assert_eq!(of(&engine.step().unwrap()), [first, second, third]);
+    assert_eq!(of(&engine.step().unwrap()), [first, second, third]);
+    // The last token of the first one's five is chosen with four behind its prompt.
+    assert_eq!(of(&engine.step().unwrap()), [first, second, third]);
+    let memory = engine.memory();
+    assert_eq!(memory.step_tokens, 20 + 4 + 70 + 3 + 1 + 3, "what ended in the step is still counted");
+    assert!(memory.step_kv > memory.kv, "{memory:?}");
 }

@@ -11,7 +11,7 @@ use proptest::prelude::*;
 use vramkit::ByteSize;
 use vramkit::orchestrator::PressurePolicy;
 use vramkit::trace::Event;
-use vramkit_llm::{AdapterError, Admission, Engine, EngineConfig, LoadError, Request, StepEvent};
+use vramkit_llm::{AdapterError, Admission, Engine, EngineConfig, LoadError, Prefill, Request, StepEvent};
 use vramkit_testing::gguf::Architecture;
 
 #[test]
@@ -171,11 +171,12 @@ proptest! {
 
     #[test]
     fn whatever_happens_between_steps_sequences_become_the_same_and_memory_goes_back(
-        happenings in happenings(), is_optimistic: bool, share_prefixes: bool,
+        happenings in happenings(), is_optimistic: bool, is_exclusive: bool, share_prefixes: bool,
     ) {
         let (model, jobs, expected) = chaos();
         let admission = if is_optimistic { Admission::Optimistic } else { Admission::Reserve };
-        let config = EngineConfig { sequences: 4, admission, share_prefixes, ..two() };
+        let prefill = if is_exclusive { Prefill::Exclusive } else { Prefill::Chunked };
+        let config = EngineConfig { sequences: 4, admission, prefill, share_prefixes, ..two() };
         // Room for about two and a half sequences.
         let needs = Engine::needs(&model.path, &config).unwrap();
         let kv = needs.kv.bytes() / 8 * 5;

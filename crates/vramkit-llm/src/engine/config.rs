@@ -19,6 +19,17 @@ pub enum Admission {
     Optimistic,
 }
 
+/// In which steps prompts are read.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Prefill {
+    /// In pieces, beside the sequences that decode: nobody waits long for a next token.
+    #[default]
+    Chunked,
+    /// In steps of their own, while nobody decodes: exclusive batching, where a cycle of decoding begins with all prompts read.
+    Exclusive,
+}
+
 /// What an engine is to hold and compute at most.
 ///
 /// ```
@@ -41,6 +52,8 @@ pub struct EngineConfig {
     pub threads: Option<usize>,
     /// When a waiting sequence may begin.
     pub admission: Admission,
+    /// In which steps prompts are read.
+    pub prefill: Prefill,
     /// Whether sequences that begin alike share what they have alike.
     pub share_prefixes: bool,
     /// Most bytes for keys and values; what the pool has left when not given.
@@ -57,6 +70,7 @@ impl Default for EngineConfig {
             cache: CacheKind::F16,
             threads: None,
             admission: Admission::Reserve,
+            prefill: Prefill::Chunked,
             share_prefixes: true,
             kv_budget: None,
         }

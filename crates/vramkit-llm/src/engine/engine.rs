@@ -249,7 +249,7 @@ impl Engine {
 
     /// What the model holds of the pool, and what a token takes.
     pub fn memory(&self) -> MemoryUse {
-        memory::of(&self.resident, &lock(&self.state).cache)
+        memory::of(&self.resident, &lock(&self.state))
     }
 
     /// Bytes of the keys and values of so many tokens of a sequence, rounding to blocks left out; in layers with a window those in

@@ -10,7 +10,7 @@ use vramkit::ByteSize;
 use vramkit::orchestrator::{MemoryOrchestrator, PressurePolicy};
 use vramkit::pool::PoolError;
 
-use super::config::{Admission, EngineConfig};
+use super::config::{Admission, EngineConfig, Prefill};
 use super::event::StepEvent;
 use super::sampling;
 use super::sequence::{Finish, Sequence, SequenceId};
@@ -29,6 +29,15 @@ pub(super) struct Share {
     count: usize,
     /// Whether its next token is chosen after the step.
     pub is_last: bool,
+}
+
+/// A step that is being put together.
+struct Step {
+    /// Tokens that it still takes.
+    left: usize,
+    /// Whether a sequence has made way.
+    preempted: bool,
+    batch: Vec<Share>,
 }
 
 /// Other models in the pool.
@@ -52,12 +61,15 @@ pub(super) struct State {
     running: Vec<Sequence>,
     free_seats: Vec<usize>,
     admission: Admission,
+    prefill: Prefill,
     share_prefixes: bool,
     chunks: Chunks,
     /// Most bytes for keys and values; all that the pool has when not given.
     budget: Option<u64>,
     /// What happened between two steps, or was seen by somebody whom it does not concern: told with the next.
     untold: Vec<StepEvent>,
+    /// What all held in the last step, and the tokens of it.
+    held: (ByteSize, usize),
 }
 
 impl State {
@@ -68,10 +80,12 @@ impl State {
             running: Vec::new(),
             free_seats: (0..config.sequences).rev().collect(),
             admission: config.admission,
+            prefill: config.prefill,
             share_prefixes: config.share_prefixes,
             chunks: config.chunks(),
             budget: config.kv_budget.map(ByteSize::bytes),
             untold: Vec::new(),
+            held: (ByteSize::ZERO, 0),
         }
     }
 
@@ -104,38 +118,70 @@ impl State {
         others: &Others<'_>,
         events: &mut Vec<StepEvent>,
     ) -> Vec<Share> {
-        let mut left = tokens;
-        let mut preempted = false;
-        let mut batch: Vec<Share> = Vec::new();
-        // Those that decode first: one token each. A step takes at least as many tokens as there are seats.
+        let mut step = Step { left: tokens, preempted: false, batch: Vec::new() };
+        match self.prefill {
+            // Those that decode first: one token each. A step takes at least as many tokens as there are seats.
+            Prefill::Chunked => {
+                self.advance(|_| true, &mut step, others, events);
+                self.begin(&mut step, others, events);
+            }
+            Prefill::Exclusive => {
+                self.advance(Sequence::is_reading, &mut step, others, events);
+                self.begin(&mut step, others, events);
+                if step.batch.is_empty() {
+                    self.advance(|_| true, &mut step, others, events);
+                }
+            }
+        }
+        step.batch
+    }
+
+    /// Goes on with the running sequences that are wanted, in the order of their admission.
+    fn advance(
+        &mut self,
+        is_wanted: fn(&Sequence) -> bool,
+        step: &mut Step,
+        others: &Others<'_>,
+        events: &mut Vec<StepEvent>,
+    ) {
+        let behind = |running: &[Sequence], at: usize| {
+            running.iter().skip(at + 1).filter(|sequence| is_wanted(sequence)).count()
+        };
         let mut at = 0;
+        let mut later = None;
         while at < self.running.len() {
             let sequence = &self.running[at];
-            let behind = self.running.len() - at - 1;
-            let count = sequence.remaining().min(left.saturating_sub(behind));
+            if !is_wanted(sequence) {
+                at += 1;
+                continue;
+            }
+            let waiting = *later.get_or_insert_with(|| behind(&self.running, at));
+            let count = sequence.remaining().min(step.left.saturating_sub(waiting));
             match self.grow(at, count, others, events) {
                 Grown::Yes => {
-                    batch.push(self.share(at, count));
-                    left -= count;
+                    step.batch.push(self.share(at, count));
+                    step.left -= count;
                     at += 1;
+                    later = waiting.checked_sub(1);
                 }
-                Grown::AfterPreempting => preempted = true,
-                Grown::Gone => preempted = true,
+                Grown::AfterPreempting | Grown::Gone => (step.preempted, later) = (true, None),
             }
         }
-        // A sequence that was let in now would take the room that another has just made.
-        while !preempted && left > 0 && self.admit(others, events) {
+    }
+
+    /// Begins with sequences that wait. One that was let in now would take the room that another has just made.
+    fn begin(&mut self, step: &mut Step, others: &Others<'_>, events: &mut Vec<StepEvent>) {
+        while !step.preempted && step.left > 0 && self.admit(others, events) {
             let at = self.running.len() - 1;
-            let count = self.running[at].remaining().min(left);
+            let count = self.running[at].remaining().min(step.left);
             match self.grow(at, count, others, events) {
                 Grown::Yes => {
-                    batch.push(self.share(at, count));
-                    left -= count;
+                    step.batch.push(self.share(at, count));
+                    step.left -= count;
                 }
-                Grown::AfterPreempting | Grown::Gone => preempted = true,
+                Grown::AfterPreempting | Grown::Gone => step.preempted = true,
             }
         }
-        batch
     }
 
     fn share(&self, at: usize, count: usize) -> Share {
@@ -296,8 +342,15 @@ impl State {
         }
     }
 
+    /// What all sequences held when the last step was computed, those that ended in it too, and the tokens of it.
+    pub fn held_in_step(&self) -> (ByteSize, usize) {
+        self.held
+    }
+
     /// Lets go of sequences that have ended.
     pub fn retire(&mut self) {
+        let tokens = self.running.iter().map(|sequence| sequence.computed).sum();
+        self.held = (self.cache.granted().0, tokens);
         let ended: Vec<_> = self.running.extract_if(.., |sequence| sequence.finished).collect();
         ended.into_iter().for_each(|sequence| self.free_seats.push(sequence.seat));
     }

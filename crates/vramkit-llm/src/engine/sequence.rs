@@ -101,6 +101,11 @@ impl Sequence {
         self.tokens.len() - self.computed
     }
 
+    /// Whether what it began with, or had before it made way, is still to be computed.
+    pub fn is_reading(&self) -> bool {
+        self.computed < self.prompt || self.remaining() > 1
+    }
+
     /// Most tokens of which keys and values are kept: nothing is computed behind the last one that is generated.
     pub fn most_computed(&self) -> usize {
         self.prompt.max(self.most.saturating_sub(1))
