@@ -11,6 +11,7 @@
 //!
 //! config.json, .gguf, .safetensors ──► header: what each layer keeps ─► vramkit-fit
 //! .csv, .jsonl, .json ───────────────► traffic: lengths of requests ──► vramkit-occupancy
+//! .json, .jsonl ─────────────────────► chats: what was asked and said ─► vramkit-validate
 //! ```
 //!
 //! Files are hostile until read: every length and offset is checked, and what is wrong is an error that names
@@ -35,6 +36,7 @@
 #![forbid(unsafe_code)]
 
 mod cache_type;
+pub mod chats;
 mod config;
 mod data_type;
 mod demand;

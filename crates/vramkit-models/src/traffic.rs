@@ -19,8 +19,7 @@ use std::fs::File;
 use std::io::{BufRead, BufReader, Read};
 use std::path::Path;
 
-use serde::Deserialize;
-
+use crate::chats::{Entry, Speaker, read_chats};
 use crate::error::ReadError;
 
 pub use crate::error::MOST_TOKENS;
@@ -28,9 +27,6 @@ pub use crate::error::MOST_TOKENS;
 /// Characters that are taken to be one token where a file has text instead of counts: English text is near this with the
 /// vocabularies of current models.
 pub const CHARACTERS_A_TOKEN: f64 = 4.0;
-
-/// The largest file of JSON that is read as a whole.
-const MOST_BYTES: u64 = 2 << 30;
 
 /// One request of a log.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -107,7 +103,7 @@ pub fn read_traffic(path: &Path, bad_rows: BadRows) -> Result<Traffic, ReadError
     let estimated = match kind.as_str() {
         "csv" => csv_rows(&mut rows, file)?,
         "jsonl" | "ndjson" => json_lines(&mut rows, file)?,
-        "json" => data_set(&mut rows, file)?,
+        "json" => data_set(&mut rows, path)?,
         _ => {
             let reason = "of no known kind: lengths come in files ending in .csv, .jsonl or .json";
             return Err(ReadError::within(&name, reason));
@@ -239,48 +235,13 @@ fn json_lines(rows: &mut Rows, file: File) -> Result<bool, ReadError> {
     }
 }
 
-#[derive(Deserialize)]
-#[serde(untagged)]
-enum Entry {
-    ShareGpt {
-        conversations: Vec<ChatTurn>,
-    },
-    Alpaca {
-        instruction: String,
-        #[serde(default)]
-        input: String,
-        output: String,
-    },
-}
-
-#[derive(Deserialize)]
-struct ChatTurn {
-    from: String,
-    value: String,
-}
-
 /// Alpaca's or ShareGPT's data set: text, counted here.
-fn data_set(rows: &mut Rows, file: File) -> Result<bool, ReadError> {
-    let size = file.metadata().map_or(0, |metadata| metadata.len());
-    if size > MOST_BYTES {
-        let reason =
-            format!("{size} bytes of JSON; at most {MOST_BYTES} are read: make it JSON Lines with counts");
-        return Err(ReadError::within(rows.file, reason));
-    }
-    let entries: Vec<serde_json::Value> = serde_json::from_reader(BufReader::new(file))
-        .map_err(|error| rows.at(error.line() as u64, format!("no JSON array of entries: {error}")))?;
+fn data_set(rows: &mut Rows, path: &Path) -> Result<bool, ReadError> {
     let count = |text: &str| tokens(text.chars().count() as f64, LengthUnit::Characters);
     let mut turns_without_text = 0;
-    for (i, entry) in entries.into_iter().enumerate() {
-        let number = i as u64 + 1;
-        let entry = Entry::deserialize(entry).map_err(|_| {
-            let reason = format!(
-                "entry {number}: neither Alpaca's (instruction, input, output) nor ShareGPT's (conversations of from and value)"
-            );
-            ReadError::within(rows.file, reason)
-        })?;
+    for (number, entry) in (1..).zip(read_chats(path)?) {
         match entry {
-            Entry::Alpaca { instruction, input, output } => {
+            Entry::Instruction { instruction, input, output } => {
                 let prompt = count(&instruction) + count(&input);
                 // The data set has a few entries without an answer.
                 if output.is_empty() {
@@ -289,13 +250,12 @@ fn data_set(rows: &mut Rows, file: File) -> Result<bool, ReadError> {
                     rows.add(number, prompt, count(&output))?;
                 }
             }
-            Entry::ShareGpt { conversations } => {
+            Entry::Conversation(turns) => {
                 // Each answer is a request whose prompt is all that was said before it.
                 let mut said = 0.0;
-                for turn in conversations {
-                    let tokens = count(&turn.value);
-                    let answers =
-                        matches!(turn.from.as_str(), "gpt" | "chatgpt" | "assistant" | "bing" | "bard");
+                for turn in turns {
+                    let tokens = count(&turn.text);
+                    let answers = turn.speaker == Speaker::Assistant;
                     if answers && said >= 1.0 && tokens >= 1.0 {
                         rows.add(number, said, tokens)?;
                     } else if answers {

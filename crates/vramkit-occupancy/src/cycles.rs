@@ -140,6 +140,8 @@ struct Replica {
     after: f64,
     /// Of each cycle in order.
     peaks: Vec<f64>,
+    /// How much they are above what the cycle began with.
+    rises: Vec<f32>,
 }
 
 /// What a simulation costs, in seats looked at: some 2 ns each.
@@ -191,11 +193,15 @@ pub fn simulate_with(
         for _ in 0..batch.memory() {
             seats.cycle();
         }
-        let mut replica = Replica { peaks: Vec::with_capacity(cycles as usize), ..Replica::default() };
+        let room = cycles as usize;
+        let (peaks, rises) = (Vec::with_capacity(room), Vec::with_capacity(room));
+        let mut replica = Replica { peaks, rises, ..Replica::default() };
         for done in 1..=cycles {
-            replica.x0 += seats.held;
-            replica.x0_squares += seats.held * seats.held;
+            let x0 = seats.held;
+            replica.x0 += x0;
+            replica.x0_squares += x0 * x0;
             let cycle = seats.cycle();
+            replica.rises.push((cycle.before - x0) as f32);
             replica.steps += cycle.steps as f64;
             replica.after += cycle.after;
             replica.peaks.push(cycle.before);
@@ -253,6 +259,14 @@ impl Cycles {
     /// The probability that a cycle's peak (before free) is over a capacity.
     pub fn exceeding(&self, capacity: f64) -> Estimate {
         self.mean_of(move |replica| replica.peaks.iter().filter(|&&peak| peak > capacity).count() as f64)
+    }
+
+    /// The probability that a cycle's peak (before free) is more than so many tokens above what the cycle began with:
+    /// P(sup Y > x).
+    pub fn rising(&self, above: f64) -> Estimate {
+        self.mean_of(move |replica| {
+            replica.rises.iter().filter(|&&rise| f64::from(rise) > above).count() as f64
+        })
     }
 
     /// How often a clump of exceeding cycles begins, per cycle: exceedances follow each other, because what one cycle

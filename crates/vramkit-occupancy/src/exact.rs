@@ -11,6 +11,7 @@ use statrs::function::beta::checked_beta_reg;
 use statrs::function::gamma::{checked_gamma_lr, checked_gamma_ur, ln_gamma};
 
 use crate::cycles::Batch;
+use crate::root::positive_root;
 
 /// Moments of τ and the survivors S of a cycle: what the others need. `s` is S/N, `s2` is S(S−1)/(N(N−1)).
 #[derive(Clone, Copy, Debug, Default)]
@@ -148,23 +149,7 @@ impl Exact {
             let ended = (-r * (prompt + 1.0)).exp() * p / (1.0 - q * (-r).exp());
             r + (q + p * ended).ln()
         };
-        let (mut low, mut high) = (1e-12, 1.0);
-        while side(high) < 0.0 {
-            high *= 2.0;
-        }
-        // Down to where it is below 0: the root lies above.
-        while low < high && side(low) > 0.0 {
-            high = high.min(low);
-            low *= 0.1;
-            if low < 1e-300 {
-                return 0.0;
-            }
-        }
-        for _ in 0..200 {
-            let middle = (low * high).sqrt();
-            if side(middle) < 0.0 { low = middle } else { high = middle }
-        }
-        high
+        positive_root(side)
     }
 
     /// κ before free: the Spitzer-type sum after free, and the N tokens of a step on top.

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use crate::error::{OccupancyError, finite};
 use crate::limits::MAX_TOKENS;
 use crate::random::RandomStream;
+use crate::root::positive_root;
 
 /// One request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -164,6 +165,26 @@ impl Lengths {
                 ended.max(1) as f64 / requests.iter().map(|r| f64::from(r.output)).sum::<f64>()
             }
         }
+    }
+
+    /// The exponent r with which peaks above X0 become rare under threshold batching, P(sup Y > x) ≤ e^(−rx) after free
+    /// (Lundberg's bound): the positive root of e^r(1 − p + p·E\[e^(−r(L+O))\]) = 1, p one over the mean output. The seats
+    /// cancel. It takes a sequence to end in any step alike; where outputs are more even than geometric ones a cycle grows
+    /// further than it says.
+    pub fn tail_exponent(&self) -> f64 {
+        let p = 1.0 / self.mean_output();
+        let given_back = |r: f64| match &self.law {
+            Law::Geometric { prompt, termination } => {
+                let (q, cap) = (1.0 - termination, f64::from(self.max_output.unwrap_or(u32::MAX)));
+                let decay = q * (-r).exp();
+                let ended = (-r).exp() * termination * (1.0 - decay.powf(cap)) / (1.0 - decay);
+                (-r * prompt).exp() * (ended + decay.powf(cap))
+            }
+            Law::Log(requests) => {
+                mean(requests, |l| (-r * (f64::from(l.prompt) + f64::from(l.output))).exp())
+            }
+        };
+        positive_root(|r| r + (1.0 - p + p * given_back(r)).ln())
     }
 
     /// The most tokens that one request can hold; `None` when there is no limit.

@@ -44,6 +44,7 @@ mod published;
 mod random;
 mod report;
 mod risk;
+mod root;
 mod scheduler;
 mod seat;
 mod sizing;

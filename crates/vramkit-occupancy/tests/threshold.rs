@@ -350,3 +350,42 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn the_tail_exponent_of_a_log_is_that_of_its_law() {
+    let geometric = Lengths::geometric(100.0, 0.01).unwrap();
+    let exact = Exact::new(Batch::new(32, 6).unwrap(), 100.0, 0.0, 0.01).tail_exponent();
+    assert!((geometric.tail_exponent() / exact - 1.0).abs() < 1e-6);
+    // Each output as often as the law has it, to the cap.
+    let cap = 400;
+    let mut log = Vec::new();
+    for output in 1..=cap {
+        let share = 0.99f64.powi(output as i32 - 1) * if output == cap { 1.0 } else { 0.01 };
+        log.extend(std::iter::repeat_n(
+            RequestLengths { prompt: 100, output },
+            (share * 2e5).round() as usize,
+        ));
+    }
+    let of_log = Lengths::from_requests(log).unwrap().tail_exponent();
+    let capped = geometric.capped(cap).unwrap().tail_exponent();
+    assert!((of_log / capped - 1.0).abs() < 1e-3, "{of_log} {capped}");
+    assert!(capped > exact, "a cap leaves fewer peaks");
+}
+
+#[test]
+fn rises_of_cycles_are_their_peaks_above_what_they_began_with() {
+    let lengths = Lengths::geometric(100.0, 0.01).unwrap();
+    let batch = Batch::new(32, 6).unwrap();
+    let cycles = simulate(batch, &lengths, Effort { cycles: 20_000, ..Effort::default() }).unwrap();
+    // A step adds a token of each before anything is freed.
+    assert_eq!(cycles.rising(31.0).mean, 1.0);
+    // E[sup Y] is the sum of its tail.
+    let kappa: f64 = (0..20_000).map(|tokens| cycles.rising(f64::from(tokens)).mean).sum();
+    assert!((kappa / cycles.kappa(Convention::BeforeFree).mean - 1.0).abs() < 1e-3, "{kappa}");
+    // Lundberg's bound, N tokens further for what a step writes.
+    let r = lengths.tail_exponent();
+    for above in [100.0, 200.0, 400.0] {
+        let seen = cycles.rising(above);
+        assert!(seen.mean - 3.0 * seen.standard_error <= (-r * (above - 32.0)).exp(), "{above}: {seen:?}");
+    }
+}
