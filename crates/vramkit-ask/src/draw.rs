@@ -5,7 +5,7 @@ use serde_json::Value;
 use vramkit_report::{DocumentError, FitDocument, PlanDocument, RunDocument};
 
 /// JSON of a report; `null` for one that JSON cannot say, which no reader takes for a document.
-fn json(report: &impl Serialize) -> Value {
+pub(crate) fn json(report: &impl Serialize) -> Value {
     serde_json::to_value(report).unwrap_or_default()
 }
 

@@ -14,10 +14,12 @@ use vramkit_fit::{CacheTypeError, FitError};
 use vramkit_llm::{AdapterError, LoadError};
 use vramkit_models::ReadError;
 use vramkit_occupancy::OccupancyError;
+use vramkit_print::PrintError;
 use vramkit_replay::ReadTraceError;
 use vramkit_report::DocumentError;
 use vramkit_sets::SetsError;
 use vramkit_stress::StressError;
+use vramkit_validate::ValidateError;
 
 use crate::device::DeviceChoice;
 use crate::run::{RunError, TraceFormat};
@@ -85,6 +87,9 @@ pub enum AskError {
     /// A model cannot be put under pressure.
     #[error(transparent)]
     Stress(#[from] StressError),
+    /// A model cannot be validated, or no longer.
+    #[error(transparent)]
+    Validate(#[from] ValidateError),
     /// A configuration of several models is not understood, or cannot be given back.
     #[error(transparent)]
     Sets(#[from] SetsError),
@@ -106,9 +111,12 @@ pub enum AskError {
     /// Levels of pressure that make no sense.
     #[error(transparent)]
     Ladder(#[from] LadderError),
-    /// A report lacks what its picture needs: a fault of this crate.
+    /// A document lacks what its picture needs.
     #[error(transparent)]
     Draw(#[from] DocumentError),
+    /// A picture cannot be printed.
+    #[error(transparent)]
+    Print(#[from] PrintError),
 }
 
 impl From<LoadError> for AskError {
@@ -226,6 +234,12 @@ pub enum QuestionError {
     /// A picture is to be drawn of models that never run together.
     #[error("a picture shows models that run together, and those of a configuration do not")]
     PictureOfSets,
+    /// A document of a kind that nothing draws alone.
+    #[error("a document of {0}: plans, fits and validations are drawn from their documents")]
+    NotDrawn(String),
+    /// Documents that cannot be drawn side by side.
+    #[error("{0} documents: up to 4 of validations are drawn side by side, and others one at a time")]
+    NotSideBySide(usize),
     /// Sets are to be written, and there are none.
     #[error("sets of models that fit need a configuration and a memory")]
     NoSets,

@@ -226,12 +226,7 @@ fn tokens(question: &GenerateQuestion, engine: &Engine) -> Result<Vec<u32>, Adap
                 }
                 _ => template.render(&messages, true)?,
             };
-            // Most templates write themselves what begins a text.
-            let plain = engine.tokenizer().encode(&said, Special::Parse, false);
-            match engine.tokenizer().bos() {
-                Some(bos) if plain.first() == Some(&bos) => plain,
-                _ => engine.tokenizer().encode(&said, Special::Parse, true),
-            }
+            engine.tokenizer().encode_chat(&said)
         }
     })
 }

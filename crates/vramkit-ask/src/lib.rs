@@ -13,6 +13,7 @@
 //! | [`FitQuestion`] | [`fit()`] | [`FitReport`], `vramkit.fit/1` |
 //! | [`GenerateQuestion`] | [`generate`] | [`GenerateReport`], `vramkit.generate/1` |
 //! | [`StressQuestion`] | [`stress`] | [`StressReport`], `vramkit.stress/1` |
+//! | [`ValidateQuestion`] | [`validate`] | [`ValidateReport`], `vramkit.validate/1` |
 //! | [`ReplayQuestion`] | [`replay`] | [`ReplayReport`], `vramkit.replay/1` |
 //! | (none) | [`devices`] | [`DevicesReport`], `vramkit.devices/1` |
 //! | [`TopQuestion`] | [`top`], [`watch`] | [`Tick`], `vramkit.top/1` |
@@ -41,6 +42,7 @@ mod capacity;
 mod device;
 mod devices;
 mod draw;
+mod drawing;
 mod error;
 mod fit;
 mod generate;
@@ -58,6 +60,7 @@ pub use capacity::{
 };
 pub use device::{DeviceChoice, ParseDeviceError};
 pub use devices::{DeviceReport, DevicesReport, UnavailableReport, devices};
+pub use drawing::Drawing;
 pub use error::{AskError, QuestionError};
 pub use fit::{
     FitAccuracy, FitAnswer, FitChecked, FitExact, FitFigures, FitHost, FitMemory, FitMemoryReport,
@@ -86,6 +89,10 @@ pub use vramkit_models::{CacheType, ReadError, ReadOptions};
 pub use vramkit_occupancy::OccupancyReport;
 pub use vramkit_replay::{PolicyName, ReplayReport};
 pub use vramkit_stress::{Check, LengthUse, StressError, StressQuestion, StressReport, stress};
+pub use vramkit_validate::{
+    Progress as ValidateProgress, Source as ValidateSource, ValidateError, ValidateQuestion, ValidateReport,
+    Verdict, validate,
+};
 pub use vramkit_watch::Tick;
 
 /// The code of the README is compiled.

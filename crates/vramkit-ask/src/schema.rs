@@ -5,7 +5,7 @@ use serde_json::Value;
 
 use crate::{
     CapacityReport, DevicesReport, FitReport, GenerateReport, PlanReport, ReplayReport, RunReport,
-    StressReport,
+    StressReport, ValidateReport,
 };
 
 /// A document that this crate, or a watcher, makes.
@@ -31,6 +31,8 @@ pub enum Document {
     Generate,
     /// `vramkit.stress/1`.
     Stress,
+    /// `vramkit.validate/1`.
+    Validate,
     /// `vramkit.capacity/1`.
     Capacity,
     /// `vramkit.devices/1`.
@@ -50,6 +52,7 @@ impl Document {
         Self::Fit,
         Self::Generate,
         Self::Stress,
+        Self::Validate,
         Self::Capacity,
         Self::Devices,
         Self::Top,
@@ -65,6 +68,7 @@ impl Document {
             Self::Fit => "fit",
             Self::Generate => "generate",
             Self::Stress => "stress",
+            Self::Validate => "validate",
             Self::Capacity => "capacity",
             Self::Devices => "devices",
             Self::Top => "top",
@@ -81,6 +85,7 @@ impl Document {
             Self::Fit => schema_for!(FitReport),
             Self::Generate => schema_for!(GenerateReport),
             Self::Stress => schema_for!(StressReport),
+            Self::Validate => schema_for!(ValidateReport),
             Self::Capacity => schema_for!(CapacityReport),
             Self::Devices => schema_for!(DevicesReport),
             Self::Top => schema_for!(vramkit_watch::Tick),

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anstyle::{AnsiColor, Style};
-use vramkit_ask::{AdapterError, AskError, LoadError, QuestionError};
+use vramkit_ask::{AdapterError, AskError, LoadError, QuestionError, ValidateError};
 use vramkit_serve::ServeError;
 use vramkit_watch::record::ReadRecordError;
 
@@ -56,6 +56,12 @@ impl Failure {
         match self {
             failure if failure.is_broken_pipe() => ExitCode::SUCCESS,
             Self::Ask(AskError::DeviceUnavailable { .. }) => ExitCode::from(3),
+            Self::Ask(AskError::Validate(ValidateError::Stopped { .. })) => ExitCode::from(130),
+            Self::Ask(AskError::Validate(ValidateError::Load(error)))
+                if matches!(**error, LoadError::InsufficientVram { .. }) =>
+            {
+                ExitCode::from(1)
+            }
             // It does not fit: an answer, and it is no.
             Self::Ask(AskError::Load(error)) if matches!(**error, LoadError::InsufficientVram { .. }) => {
                 ExitCode::from(1)

@@ -3,7 +3,9 @@
 //! A library says what is wrong and knows no option. Where an option is the way out, this says so; everything else is said as
 //! the library says it.
 
-use vramkit_ask::{AdapterError, Alternative, AskError, LoadError, QuestionError, ReadError, RunError};
+use vramkit_ask::{
+    AdapterError, Alternative, AskError, LoadError, QuestionError, ReadError, RunError, ValidateError,
+};
 use vramkit_serve::ServeError;
 use vramkit_watch::record::ReadRecordError;
 
@@ -34,6 +36,24 @@ pub fn in_options(error: &AskError) -> String {
             ),
             other => other.to_string(),
         },
+        AskError::Validate(ValidateError::Load(load)) => match &**load {
+            LoadError::InsufficientVram { model, required, available, device } => format!(
+                "model `{model}` needs {}, {} available on {device}: try a smaller --batch-size, --ctx or --max-output-tokens, or a \
+                 larger --capacity",
+                required.beside(*available),
+                available.beside(*required)
+            ),
+            other => other.to_string(),
+        },
+        AskError::Validate(error @ ValidateError::NoPrompts { .. }) => {
+            format!("{error}: --ctx gives a longer context, --scale shorter lengths of a log")
+        }
+        AskError::Validate(error @ ValidateError::OtherKind { .. }) => {
+            format!("{error}: --dataset and its --alpaca-path or --sharegpt-path go together")
+        }
+        AskError::Validate(error @ ValidateError::OtherExperiment { .. }) => {
+            format!("{error} (--output-dir is the folder)")
+        }
         error => error.to_string(),
     }
 }

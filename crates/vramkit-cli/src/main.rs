@@ -1,7 +1,8 @@
 //! The `vramkit` program: options in, a question to `vramkit-ask`, its answer out as text or JSON.
 //!
 //! Data goes to stdout, everything else to stderr. Exit status: 0 done and the answer is yes; 1 done and the
-//! answer is no; 2 bad usage or bad input; 3 the device or driver asked for is not here. A reader that closes the
+//! answer is no; 2 bad usage or bad input; 3 the device or driver asked for is not here;
+//! 130 a signal ended what can be gone on with. A reader that closes the
 //! pipe early is not an error.
 
 mod args;
@@ -17,6 +18,7 @@ mod plan_text;
 mod printable;
 mod progress;
 mod run_text;
+mod validate_text;
 
 use std::process::ExitCode;
 
@@ -32,6 +34,8 @@ fn main() -> ExitCode {
         Command::Plan(options) => commands::plan::run(&options),
         Command::Run(options) => commands::run::run(&options),
         Command::Stress(options) => commands::stress::run(&options),
+        Command::Validate(options) => commands::validate::run(&options),
+        Command::Report(options) => commands::report::run(&options),
         Command::Replay(options) => commands::replay::run(&options),
         Command::Capacity(options) => commands::capacity::run(&options),
         Command::Devices(options) => commands::devices::run(&options),

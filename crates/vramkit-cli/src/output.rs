@@ -66,3 +66,16 @@ pub fn file(path: &Path, write: impl FnOnce(&mut BufWriter<File>) -> io::Result<
     let mut out = BufWriter::new(File::create(path).map_err(failed)?);
     write(&mut out).and_then(|()| out.flush()).map_err(failed)
 }
+
+/// Puts a file in the place of another of its name, whole or not at all.
+pub fn replace(path: &Path, content: &[u8]) -> Result<(), Failure> {
+    let failed = |error| Failure::Write { path: path.to_owned(), error };
+    let mut beside = path.as_os_str().to_owned();
+    beside.push(format!(".{}", std::process::id()));
+    let beside = Path::new(&beside);
+    let written = std::fs::write(beside, content).and_then(|()| std::fs::rename(beside, path));
+    written.map_err(|error| {
+        let _ = std::fs::remove_file(beside);
+        failed(error)
+    })
+}

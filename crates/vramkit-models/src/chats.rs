@@ -6,6 +6,17 @@
 //!
 //! Alpaca's entries are `{instruction, input, output}`; ShareGPT's `{conversations: [{from, value}]}`, also as
 //! `{messages: [{role, content}]}`. An entry that is neither is an error that names it.
+//!
+//! ```
+//! use vramkit_models::chats::{Entry, read_chats};
+//!
+//! # let path = std::env::temp_dir().join(format!("vramkit-chats-doc-{}.json", std::process::id()));
+//! std::fs::write(&path, r#"[{"conversations": [{"from": "human", "value": "Hi"}]}]"#)?;
+//! let entries = read_chats(&path)?;
+//! assert!(matches!(&entries[0], Entry::Conversation(turns) if turns[0].text == "Hi"));
+//! # std::fs::remove_file(&path)?;
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
 
 use std::fs::File;
 use std::io::{BufRead, BufReader, Read};
@@ -111,17 +122,6 @@ impl From<Raw> for Entry {
 }
 
 /// Reads the entries of a data set, at least one.
-///
-/// ```
-/// use vramkit_models::chats::{Entry, read_chats};
-///
-/// # let path = std::env::temp_dir().join(format!("vramkit-chats-doc-{}.json", std::process::id()));
-/// std::fs::write(&path, r#"[{"conversations": [{"from": "human", "value": "Hi"}]}]"#)?;
-/// let entries = read_chats(&path)?;
-/// assert!(matches!(&entries[0], Entry::Conversation(turns) if turns[0].text == "Hi"));
-/// # std::fs::remove_file(&path)?;
-/// # Ok::<(), Box<dyn std::error::Error>>(())
-/// ```
 ///
 /// # Errors
 /// What cannot be read, is of another format, which is named where it is known, or has an entry that is neither, which is named.

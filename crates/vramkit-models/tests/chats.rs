@@ -23,10 +23,11 @@ fn both_data_sets_and_their_kin() {
     let alpaca = r#"{"instruction": "Add.", "input": "1, 2", "output": "3"}"#;
     let expected =
         Entry::Instruction { instruction: "Add.".into(), input: "1, 2".into(), output: "3".into() };
-    assert_eq!(read(format!("[{alpaca}]")).unwrap(), [expected.clone()]);
+    let one = vec![expected];
+    assert_eq!(read(format!("[{alpaca}]")).unwrap(), one);
     // A mark of byte order, an object a line, no input.
-    assert_eq!(read(format!("\u{feff}[{alpaca}]")).unwrap(), [expected.clone()]);
-    assert_eq!(read(format!("{alpaca}\n\n{alpaca}\n")).unwrap(), [expected.clone(), expected]);
+    assert_eq!(read(format!("\u{feff}[{alpaca}]")).unwrap(), one);
+    assert_eq!(read(format!("{alpaca}\n\n{alpaca}\n")).unwrap(), [&one[..], &one].concat());
     assert!(read(r#"[{"instruction": "a", "input": null, "output": "b"}]"#).is_ok());
 
     let said = r#"[{"id": 7, "conversations": [{"from": "system", "value": "Be kind."}, {"from": "human", "value": "Hi"},

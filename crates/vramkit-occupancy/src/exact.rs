@@ -193,11 +193,7 @@ impl Exact {
         let Ages { mean, square, product } = self.ages;
         let sum = j * mean;
         let variance = j * (square + self.prompt_variance) + j * (j - 1.0) * product - sum * sum;
-        if sum <= 0.0 || variance <= 1e-9 * sum * sum {
-            return (room - sum).max(0.0);
-        }
-        let (shape, scale) = (sum * sum / variance, variance / sum);
-        room * gamma_cdf(shape, room / scale) - sum * gamma_cdf(shape + 1.0, room / scale)
+        room_left(room, sum, variance)
     }
 
     /// Steps after which a cycle has ended but for one in 10^15.
@@ -267,7 +263,7 @@ fn cdf_below(cdf: f64, m: u32, n: u32, u: f64, v: f64) -> f64 {
     (cdf - v * binomial_with(m, n - 1, u, v)).clamp(0.0, 1.0)
 }
 
-fn binomial(k: u32, n: u32, p: f64) -> f64 {
+pub(crate) fn binomial(k: u32, n: u32, p: f64) -> f64 {
     binomial_with(k, n, p, 1.0 - p)
 }
 
@@ -283,4 +279,13 @@ fn binomial_with(k: u32, n: u32, p: f64, q: f64) -> f64 {
 pub(crate) fn gamma_cdf(shape: f64, x: f64) -> f64 {
     // Far above, the series has nothing to add.
     if x > shape + 40.0 * shape.sqrt() + 100.0 { 1.0 } else { checked_gamma_lr(shape, x).unwrap_or(f64::NAN) }
+}
+
+/// E[(room − A)⁺] for A of a Gamma law with this mean and variance.
+pub(crate) fn room_left(room: f64, mean: f64, variance: f64) -> f64 {
+    if mean <= 0.0 || variance <= 1e-9 * mean * mean {
+        return (room - mean).max(0.0);
+    }
+    let (shape, scale) = (mean * mean / variance, variance / mean);
+    room * gamma_cdf(shape, room / scale) - mean * gamma_cdf(shape + 1.0, room / scale)
 }

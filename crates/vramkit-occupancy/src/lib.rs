@@ -31,6 +31,7 @@
 //! # }
 //! ```
 
+mod capped;
 mod cycles;
 mod demand;
 mod error;
@@ -51,6 +52,7 @@ mod sizing;
 mod splitting;
 mod tilted;
 
+pub use capped::CappedOutputs;
 pub use cycles::{Batch, Convention, Cycles, Effort, Estimate, simulate, simulate_with};
 pub use demand::{Population, Tail, TokenDemand};
 pub use error::OccupancyError;

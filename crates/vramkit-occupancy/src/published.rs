@@ -33,19 +33,25 @@ impl PublishedFormulas {
     /// Prompts of no tokens: κ = 1/(p²E\[L\]) has no value.
     pub fn new(batch: Batch, lengths: &Lengths) -> Result<Self, OccupancyError> {
         let prompt = lengths.mean_prompt();
-        if prompt <= 0.0 {
-            return Err(OccupancyError::Refused {
+        Self::from_means(batch, prompt, lengths.prompt_variance(), lengths.termination()).ok_or_else(|| {
+            OccupancyError::Refused {
                 what: "the published formulas".to_owned(),
                 why: "they divide by the mean prompt, which is 0".to_owned(),
                 instead: "use the corrected ones".to_owned(),
-            });
-        }
-        Ok(Self {
-            n: f64::from(batch.seats()),
-            theta: batch.theta(),
-            p: lengths.termination(),
+            }
+        })
+    }
+
+    /// Takes the mean prompt, its variance and a termination probability that was estimated elsewhere; `None` for prompts of no
+    /// tokens or a probability of 0.
+    pub fn from_means(batch: Batch, prompt: f64, prompt_variance: f64, termination: f64) -> Option<Self> {
+        let (n, theta) = (f64::from(batch.seats()), batch.theta());
+        (prompt > 0.0 && termination > 0.0).then_some(Self {
+            n,
+            theta,
+            p: termination,
             prompt,
-            prompt_variance: lengths.prompt_variance(),
+            prompt_variance,
         })
     }
 

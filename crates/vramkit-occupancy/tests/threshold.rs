@@ -6,8 +6,8 @@ mod plain;
 
 use proptest::prelude::*;
 use vramkit_occupancy::{
-    Batch, Batching, Convention, Effort, Exact, Horizon, Lengths, MultilevelSplitting, OccupancyError,
-    PublishedFormulas, RequestLengths, RiskMethod, Service, simulate,
+    Batch, Batching, CappedOutputs, Convention, Effort, Exact, Horizon, Lengths, MultilevelSplitting,
+    OccupancyError, PublishedFormulas, RequestLengths, RiskMethod, Service, simulate,
 };
 
 fn batch(seats: u32, threshold: u32) -> Batch {
@@ -388,4 +388,28 @@ fn rises_of_cycles_are_their_peaks_above_what_they_began_with() {
         let seen = cycles.rising(above);
         assert!(seen.mean - 3.0 * seen.standard_error <= (-r * (above - 32.0)).exp(), "{above}: {seen:?}");
     }
+}
+
+#[test]
+fn outputs_that_are_cut_off_hold_what_the_fluid_limit_says() {
+    // While up to three in ten are cut off; of more, sequences that begin together end together, and no limit is reached.
+    for (seats, threshold) in [(32, 6), (128, 16), (64, 32)] {
+        for (prompt, termination, cap) in [(50.0, 0.005, 256), (400.0, 0.005, 256), (100.0, 0.02, 256)] {
+            let batch = batch(seats, threshold);
+            let lengths = Lengths::geometric(prompt, termination).unwrap().capped(cap).unwrap();
+            let cycles = simulate(batch, &lengths, Effort { cycles: 20_000, ..Effort::default() }).unwrap();
+            let capped = CappedOutputs::new(batch, prompt, 0.0, termination, cap);
+            let (x0, xmax) = (cycles.x0().mean, cycles.peak(Convention::BeforeFree).mean);
+            let what = format!("{seats} {threshold} {prompt} {termination} {cap}");
+            assert!((capped.x0() / x0 - 1.0).abs() < 0.035, "{what}: {} and {x0}", capped.x0());
+            let peak = capped.x0() + capped.kappa();
+            assert!((peak / xmax - 1.0).abs() < 0.04, "{what}: {peak} and {xmax}");
+            // Without the cap, what the formula says is far off where many are cut off.
+            let uncapped = Exact::new(batch, prompt, 0.0, termination).fluid_x0();
+            assert!(uncapped > capped.x0(), "{what}: {uncapped}");
+        }
+    }
+    // At theta 1 everybody is new.
+    let all = CappedOutputs::new(batch(16, 16), 50.0, 0.0, 0.01, 100);
+    assert!((all.x0() - 16.0 * 50.0).abs() < 1e-9);
 }

@@ -233,7 +233,11 @@ impl RunDocument {
     }
 }
 
-fn read<'de, T: Deserialize<'de>>(json: &'de Value, expected: &'static str) -> Result<T, DocumentError> {
+/// A document of this schema, as far as it is drawn.
+pub(crate) fn read<'de, T: Deserialize<'de>>(
+    json: &'de Value,
+    expected: &'static str,
+) -> Result<T, DocumentError> {
     if json["schema"] != expected {
         let reason = format!("its schema is {}", json["schema"]);
         return Err(DocumentError { expected, reason });

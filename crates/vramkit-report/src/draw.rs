@@ -13,9 +13,14 @@ pub(crate) fn colour(model: usize) -> &'static str {
 
 /// The beginning of a standalone SVG on white.
 pub(crate) fn open_svg(width: f64, height: f64, label: &str) -> String {
+    open_svg_in("system-ui, sans-serif", width, height, label)
+}
+
+/// The same in other fonts: the first of these families that there is.
+pub(crate) fn open_svg_in(fonts: &str, width: f64, height: f64, label: &str) -> String {
     format!(
         "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 {width} {height}\" width=\"{width}\" \
-         height=\"{height}\" font-family=\"system-ui, sans-serif\" font-size=\"12\" role=\"img\" \
+         height=\"{height}\" font-family=\"{fonts}\" font-size=\"12\" role=\"img\" \
          aria-label=\"{label}\">\n<rect width=\"100%\" height=\"100%\" fill=\"#ffffff\"/>\n"
     )
 }

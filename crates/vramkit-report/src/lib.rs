@@ -1,8 +1,8 @@
 //! Pictures and pages of results, drawn from their JSON.
 //!
 //! In: documents as the program prints them ([`PlanDocument`] from `vramkit.plan/1`, [`RunDocument`] from `vramkit.run/1`,
-//! [`FitDocument`] from `vramkit.fit/1`), or a picture's own numbers ([`TracePicture`], [`RiskPicture`]). Out: text, an SVG or
-//! an HTML page that needs no other file. Never here: measuring, deciding, files; nothing of vramkit's but its units is
+//! [`FitDocument`] from `vramkit.fit/1`, [`ValidateDocument`] from `vramkit.validate/1`), or a picture's own numbers
+//! ([`TracePicture`], [`RiskPicture`]). Out: text, an SVG or an HTML page that needs no other file. Never here: measuring, deciding, files; nothing of vramkit's but its units is
 //! needed, so any figure can be drawn again from what was kept of it.
 //!
 //! ```no_run
@@ -24,6 +24,7 @@ mod page;
 mod plan;
 mod risk;
 mod trace;
+mod validate;
 
 pub use document::{DocumentError, FitDocument, PlanDocument, RunDocument};
 pub use fit::fit_svg;
@@ -31,6 +32,7 @@ pub use page::{DecisionRow, run_page};
 pub use plan::plan_svg;
 pub use risk::{RiskCurve, RiskPicture, risk_svg};
 pub use trace::{TraceBox, TracePicture, trace_svg};
+pub use validate::{ValidateDocument, validation_page, validation_svg, validations_svg};
 
 /// The code of the README is compiled.
 #[cfg(doctest)]

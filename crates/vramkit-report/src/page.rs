@@ -8,7 +8,7 @@ use crate::draw::escape;
 use crate::plan::plan_svg;
 use vramkit_units::ByteSize;
 
-const STYLE: &str = "
+pub(crate) const STYLE: &str = "
 :root { color-scheme: light dark; --line: #8884; --soft: #777; --bar: #0072b2; }
 body { font: 15px/1.5 system-ui, sans-serif; max-width: 1240px; margin: 2rem auto; padding: 0 1rem; }
 h1 { font-size: 1.6rem; margin: 0 0 .2rem; } h2 { font-size: 1.15rem; margin: 2rem 0 .6rem; }

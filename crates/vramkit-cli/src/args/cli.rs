@@ -11,11 +11,13 @@ use super::fit::FitOptions;
 use super::generate::GenerateOptions;
 use super::plan::PlanOptions;
 use super::replay::ReplayOptions;
+use super::report::ReportOptions;
 use super::run::RunOptions;
 use super::schema::SchemaOptions;
 use super::serve::ServeOptions;
 use super::stress::StressOptions;
 use super::top::TopOptions;
+use super::validate::ValidateOptions;
 
 const STYLES: Styles = Styles::styled()
     .header(AnsiColor::Green.on_default().bold())
@@ -32,7 +34,7 @@ pub struct Cli {
 }
 
 const EXIT: &str = "Exit status: 0 done and the answer is yes; 1 done and the answer is no; 2 bad usage or bad input; \
-                    3 the device asked for is not here.";
+                    3 the device asked for is not here; 130 interrupted, and can be gone on with.";
 
 #[derive(Debug, Subcommand)]
 pub enum Command {
@@ -41,6 +43,8 @@ pub enum Command {
     Run(RunOptions),
     Generate(GenerateOptions),
     Stress(StressOptions),
+    Validate(ValidateOptions),
+    Report(ReportOptions),
     Replay(ReplayOptions),
     Capacity(CapacityOptions),
     Devices(DevicesOptions),

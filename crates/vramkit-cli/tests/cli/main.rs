@@ -14,3 +14,4 @@ mod plan_limits;
 mod replay;
 mod run;
 mod stress;
+mod validate;

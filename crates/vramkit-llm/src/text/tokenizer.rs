@@ -149,6 +149,16 @@ impl Tokenizer {
         }
     }
 
+    /// The tokens of a conversation that a chat template rendered. Most templates write themselves what begins a text; it is added
+    /// where they do not and the model wants it.
+    pub fn encode_chat(&self, rendered: &str) -> Vec<u32> {
+        let plain = self.encode(rendered, Special::Parse, false);
+        match self.bos() {
+            Some(bos) if plain.first() == Some(&bos) => plain,
+            _ => self.encode(rendered, Special::Parse, true),
+        }
+    }
+
     /// The text of tokens, without special ones. What is no UTF-8 is `�`, and so is a token that is not in the vocabulary. The blank that
     /// was put before the text is taken away again.
     pub fn decode(&self, tokens: &[u32]) -> String {

@@ -1,0 +1,154 @@
+//! `vramkit validate`.
+
+use std::env;
+use std::fs;
+use std::ops::ControlFlow;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::Ordering;
+
+use vramkit_ask::{
+    AskError, Drawing, Listener, ValidateProgress, ValidateQuestion, ValidateReport, ValidateSource,
+};
+
+use crate::args::{DatasetArg, FormatArg, ValidateOptions};
+use crate::failure::Failure;
+use crate::interrupt;
+use crate::output;
+use crate::progress::Progress;
+use crate::validate_text;
+
+/// The command that renders a chat template from standard input to standard output, and nothing else.
+const RENDERER: &str = "chat-template";
+
+pub fn run(options: &ValidateOptions) -> Result<bool, Failure> {
+    if options.tensor_parallel_size != 1 {
+        return Err(Failure::Input(format!(
+            "--tensor-parallel-size {}: the engine computes on one device, and its cache is in that device's memory alone; 1 is the \
+             only size, and what each of several devices would hold is a question for `vramkit fit --tensor-parallel`",
+            options.tensor_parallel_size
+        )));
+    }
+    let sources = sources(options)?;
+    make_folder(&options.output_dir)?;
+    let mut reports = Vec::new();
+    for source in sources {
+        let report = one(options, source)?;
+        if !options.json {
+            output::text(&validate_text::text(&report))?;
+        }
+        reports.push(report);
+    }
+    let written = draw(options, &reports)?;
+    let is_yes = reports.iter().all(ValidateReport::is_yes);
+    if options.json {
+        let mut reports = reports;
+        let mut first = reports.remove(0);
+        first.beside = reports;
+        output::json(&first)?;
+    } else {
+        let written: Vec<String> = written.iter().map(|path| path.display().to_string()).collect();
+        output::text(&format!("written: {}\n", written.join(", ")))?;
+    }
+    Ok(is_yes)
+}
+
+/// The data sets that are asked for, the one of `--dataset` first.
+fn sources(options: &ValidateOptions) -> Result<Vec<ValidateSource>, Failure> {
+    let source = |dataset: DatasetArg| {
+        let (path, option, make): (_, _, fn(PathBuf) -> ValidateSource) = match dataset {
+            DatasetArg::Alpaca => (&options.alpaca_path, "--alpaca-path", ValidateSource::Alpaca),
+            DatasetArg::Sharegpt => (&options.sharegpt_path, "--sharegpt-path", ValidateSource::ShareGpt),
+            DatasetArg::Lengths => (&options.lengths_path, "--lengths-path", ValidateSource::Lengths),
+        };
+        path.clone()
+            .map(make)
+            .ok_or_else(|| Failure::Input(format!("this data set needs its file: give {option}")))
+    };
+    let chosen = options.dataset;
+    if !options.run_both {
+        return Ok(vec![source(chosen)?]);
+    }
+    let both = match chosen {
+        DatasetArg::Alpaca => [chosen, DatasetArg::Sharegpt],
+        DatasetArg::Sharegpt => [chosen, DatasetArg::Alpaca],
+        DatasetArg::Lengths => {
+            return Err(Failure::Input("--run-both runs alpaca and sharegpt: lengths run alone".to_owned()));
+        }
+    };
+    both.into_iter().map(source).collect()
+}
+
+fn make_folder(folder: &Path) -> Result<(), Failure> {
+    let failed = |error| Failure::Write { path: folder.to_owned(), error };
+    fs::create_dir_all(folder).map_err(failed)?;
+    // That files can be made in it shows before the run, not behind it.
+    let probe = folder.join(format!(".vramkit-{}", std::process::id()));
+    fs::write(&probe, b"").and_then(|()| fs::remove_file(&probe)).map_err(failed)
+}
+
+/// Runs one experiment, and keeps its result.
+fn one(options: &ValidateOptions, source: ValidateSource) -> Result<ValidateReport, Failure> {
+    let file =
+        |ending: &str| options.output_dir.join(format!("{}_memory_validation.{ending}", source.name()));
+    let (journal, result) = (file("journal"), file("json"));
+    let question = ValidateQuestion {
+        most_samples: options.max_samples,
+        batch_size: options.batch_size,
+        threshold: options.switching_threshold,
+        cycles: options.num_cycles,
+        warmup_cycles: options.warmup_cycles,
+        most_output_tokens: options.max_output_tokens,
+        scale: options.scale,
+        context: options.ctx,
+        threads: options.threads,
+        seed: options.seed,
+        capacity: options.capacity,
+        kv_limit: options.kv_limit,
+        journal: Some(journal.clone()),
+        renderer: env::current_exe().ok().map(|program| vec![program.into(), RENDERER.into()]),
+        ..ValidateQuestion::new(&options.model, source.clone())
+    };
+    let interrupted = interrupt::flag();
+    let progress = Progress::new(source.name(), Some(interrupted));
+    let mut shown = None;
+    let report = vramkit_ask::validate(&question, &mut |at: ValidateProgress| {
+        let before = *shown.get_or_insert_with(|| {
+            progress.begun(at.of as u64);
+            0
+        });
+        progress.advanced((at.cycles - before) as u64);
+        shown = Some(at.cycles);
+        if interrupted.load(Ordering::Relaxed) { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+    });
+    drop(progress);
+    let report = report.map_err(AskError::from)?;
+    output::replace(&result, &serde_json::to_vec_pretty(&report).map_err(std::io::Error::from)?)?;
+    // Its cycles are in the result now.
+    fs::remove_file(&journal).map_err(|error| Failure::Write { path: journal, error })?;
+    Ok(report)
+}
+
+/// Draws each result beside its document, and several side by side.
+fn draw(options: &ValidateOptions, reports: &[ValidateReport]) -> Result<Vec<PathBuf>, Failure> {
+    let mut written = Vec::new();
+    for report in reports {
+        let stem = options.output_dir.join(format!("{}_memory_validation", report.dataset));
+        written.push(stem.with_extension("json"));
+        let lengths = options.output_dir.join(format!("{}_measured_lengths.csv", report.dataset));
+        let rows = report.lengths.iter().map(|[prompt, output]| format!("{prompt},{output}\n"));
+        let table: String = ["prompt_tokens,output_tokens\n".to_owned()].into_iter().chain(rows).collect();
+        output::replace(&lengths, table.as_bytes())?;
+        written.push(lengths);
+        let drawing = Drawing::of_reports(std::slice::from_ref(report))?;
+        written.extend(super::report::write(&drawing, &stem, &[FormatArg::Pdf, FormatArg::Html])?);
+    }
+    if reports.len() > 1 {
+        let stem = options.output_dir.join("both_memory_validation");
+        written.extend(super::report::write(
+            &Drawing::of_reports(reports)?,
+            &stem,
+            &[FormatArg::Pdf, FormatArg::Html],
+        )?);
+    }
+    Ok(written)
+}
