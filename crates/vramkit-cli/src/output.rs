@@ -67,15 +67,45 @@ pub fn file(path: &Path, write: impl FnOnce(&mut BufWriter<File>) -> io::Result<
     write(&mut out).and_then(|()| out.flush()).map_err(failed)
 }
 
-/// Puts a file in the place of another of its name, whole or not at all.
+/// That a file can be made in a folder, before the work that it is for. Nothing is left of the attempt.
+pub fn folder_can_be_written(folder: &Path) -> Result<(), Failure> {
+    let probe = folder.join(format!(".vramkit-{}", std::process::id()));
+    let tried = std::fs::write(&probe, b"").and_then(|()| std::fs::remove_file(&probe));
+    tried.map_err(|error| Failure::Write { path: folder.to_owned(), error })
+}
+
+/// That a file can be put in its place, before the work that it is for.
+pub fn can_be_written(path: &Path) -> Result<(), Failure> {
+    let failed = |error| Failure::Write { path: path.to_owned(), error };
+    match path.metadata() {
+        // What is in it stays.
+        Ok(metadata) if metadata.is_file() => {
+            std::fs::OpenOptions::new().append(true).open(path).map_err(failed)?;
+        }
+        // A pipe would wait for who reads it.
+        Ok(_) => return Ok(()),
+        Err(_) => {}
+    }
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
+    folder_can_be_written(folder.unwrap_or(Path::new("."))).map_err(|failure| match failure {
+        Failure::Write { error, .. } => failed(error),
+        other => other,
+    })
+}
+
+/// Puts a file in the place of another of its name, whole or not at all. What is no file, such as a pipe, is written to.
 pub fn replace(path: &Path, content: &[u8]) -> Result<(), Failure> {
     let failed = |error| Failure::Write { path: path.to_owned(), error };
-    let mut beside = path.as_os_str().to_owned();
+    // A link stays one.
+    let target = path.canonicalize().unwrap_or_else(|_| path.to_owned());
+    if target.metadata().is_ok_and(|metadata| !metadata.is_file()) {
+        return std::fs::write(&target, content).map_err(failed);
+    }
+    let mut beside = target.clone().into_os_string();
     beside.push(format!(".{}", std::process::id()));
-    let beside = Path::new(&beside);
-    let written = std::fs::write(beside, content).and_then(|()| std::fs::rename(beside, path));
+    let written = std::fs::write(&beside, content).and_then(|()| std::fs::rename(&beside, &target));
     written.map_err(|error| {
-        let _ = std::fs::remove_file(beside);
+        let _ = std::fs::remove_file(&beside);
         failed(error)
     })
 }

@@ -1,11 +1,12 @@
 //! The model under pressure: its file, what its header says a token takes, engines of it, and prompts.
 
+use std::fs::File;
 use std::io;
+use std::os::fd::AsRawFd;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::SystemTime;
 
-use tempfile::TempDir;
 use vramkit::ByteSize;
 use vramkit::device::{Device, HostDevice};
 use vramkit::orchestrator::MemoryOrchestrator;
@@ -41,7 +42,8 @@ pub(crate) struct Subject {
     threads: Option<usize>,
     seed: u64,
     pub neighbour: Option<Vec<std::ffi::OsString>>,
-    _folder: Option<TempDir>,
+    /// The model's, where it was made: it has no name, so however the program ends nothing is left of it.
+    _made: Option<File>,
 }
 
 /// What became of a sequence.
@@ -55,17 +57,17 @@ pub(crate) struct Said {
 
 impl Subject {
     pub fn new(question: &StressQuestion) -> Result<Self, StressError> {
-        let (path, name, folder) = match &question.model {
+        let (path, name, made) = match &question.model {
             Some(path) => {
                 let name = path.file_stem().map_or_else(|| "model".into(), |stem| stem.to_string_lossy());
                 (path.clone(), name.into_owned(), None)
             }
             None => {
-                let system = |error| StressError::System { what: "making a folder for the model", error };
-                let folder = tempfile::tempdir().map_err(system)?;
-                let path = folder.path().join("phi3-shaped.gguf");
+                let system = |error| StressError::System { what: "making a file for the model", error };
+                let file = tempfile::tempfile().map_err(system)?;
+                let path = PathBuf::from(format!("/proc/self/fd/{}", file.as_raw_fd()));
                 TestModel { seed: question.seed, ..TestModel::phi3_shaped() }.write(&path)?;
-                (path, "phi3-shaped".to_owned(), Some(folder))
+                (path, "phi3-shaped".to_owned(), Some(file))
             }
         };
         let shape = GgufFile::open(&path)?.shape()?;
@@ -87,7 +89,7 @@ impl Subject {
             threads: question.threads,
             seed: question.seed,
             neighbour: question.neighbour.clone(),
-            _folder: folder,
+            _made: made,
         };
         let config = subject.config(SHORTEST);
         subject.vocabulary =

@@ -1,8 +1,7 @@
 //! `vramkit stress`.
 
 use std::env;
-use std::fs::OpenOptions;
-use std::io::{self, Read, Write};
+use std::io::{self, Read};
 use std::path::Path;
 
 use vramkit::ByteSize;
@@ -37,8 +36,7 @@ pub fn run(options: &StressOptions) -> Result<bool, Failure> {
             return Err(Failure::Input(format!("--report {} is the model's own file", path.display())));
         }
         // Whether it can be written shows before the checks, which take their time; what is in it stays until then.
-        let opened = OpenOptions::new().append(true).create(true).open(path);
-        opened.map_err(|error| Failure::Write { path: path.clone(), error })?;
+        output::can_be_written(path)?;
     }
     let mut written = Ok(());
     let mut tell = |check: &Check| {
@@ -48,7 +46,7 @@ pub fn run(options: &StressOptions) -> Result<bool, Failure> {
     };
     let report = vramkit_ask::stress(&question, &mut tell).map_err(AskError::from)?;
     if let Some(path) = &options.report {
-        output::file(path, |file| file.write_all(report.markdown().as_bytes()))?;
+        output::replace(path, report.markdown().as_bytes())?;
     }
     if options.json {
         output::json(&report)?

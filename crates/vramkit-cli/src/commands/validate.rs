@@ -79,11 +79,9 @@ fn sources(options: &ValidateOptions) -> Result<Vec<ValidateSource>, Failure> {
 }
 
 fn make_folder(folder: &Path) -> Result<(), Failure> {
-    let failed = |error| Failure::Write { path: folder.to_owned(), error };
-    fs::create_dir_all(folder).map_err(failed)?;
+    fs::create_dir_all(folder).map_err(|error| Failure::Write { path: folder.to_owned(), error })?;
     // That files can be made in it shows before the run, not behind it.
-    let probe = folder.join(format!(".vramkit-{}", std::process::id()));
-    fs::write(&probe, b"").and_then(|()| fs::remove_file(&probe)).map_err(failed)
+    output::folder_can_be_written(folder)
 }
 
 /// Runs one experiment, and keeps its result.

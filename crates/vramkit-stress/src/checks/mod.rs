@@ -58,7 +58,7 @@ pub(crate) const BATTERY: &[Definition] = &[
     Definition {
         name: "sequences_together",
         unit: "tokens that differ",
-        fault: "two sequences get each other's tokens",
+        fault: "a sequence gets a token that it does not say alone",
         run: together::together,
     },
     Definition {
