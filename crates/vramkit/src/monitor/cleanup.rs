@@ -1,7 +1,12 @@
 //! Freeing memory on purpose: callbacks of the program, then what the source itself can give back, with both amounts before
-//! and after. No lock is held while any of it runs; when it is due is the monitor's to say.
+//! and after. No lock is held while any of it runs.
+//!
+//! There is one way in, and nobody is in it twice: a callback that checks a limit, or a thread that finds memory full while another
+//! cleans up, goes on at once. A cleanup that nobody asked for waits for the cooldown; one that freed nothing waits twice as
+//! long each time, since the next would free nothing either, and that is told once.
 
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::AtomicBool;
+use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
@@ -46,15 +51,39 @@ pub struct CleanupReport {
 
 type Callback = Arc<dyn Fn(CleanupReason) + Send + Sync>;
 
+/// The longest that cleanups wait which free nothing.
+const LONGEST_WAIT: Duration = Duration::from_secs(3600);
+/// The shortest, where there is no cooldown.
+const SHORTEST_WAIT: Duration = Duration::from_secs(1);
+
 /// Cleans one source up.
 pub(super) struct Cleaner {
     source: Arc<dyn MemorySource>,
     cooldown: Duration,
     callbacks: Mutex<Vec<Callback>>,
-    cleanups: AtomicU64,
-    last: Mutex<Option<Instant>>,
+    past: Mutex<Past>,
     /// Whether a thread is at it.
     busy: AtomicBool,
+}
+
+/// What cleanups there were.
+#[derive(Clone, Copy, Default)]
+pub(super) struct Past {
+    pub cleanups: u64,
+    /// Those that freed nothing.
+    pub unhelpful: u64,
+    pub last: Option<(Instant, CleanupReport)>,
+    /// Those at the end that freed nothing and that nobody had asked for.
+    in_a_row: u32,
+}
+
+/// Lets others in again, also when a callback panics.
+struct Inside<'a>(&'a AtomicBool);
+
+impl Drop for Inside<'_> {
+    fn drop(&mut self) {
+        self.0.store(false, Release);
+    }
 }
 
 impl Cleaner {
@@ -63,41 +92,64 @@ impl Cleaner {
             source,
             cooldown,
             callbacks: Mutex::new(Vec::new()),
-            cleanups: AtomicU64::new(0),
-            last: Mutex::new(None),
+            past: Mutex::new(Past::default()),
             busy: AtomicBool::new(false),
         }
     }
 
+    /// One callback more, which may free what nothing before it could.
     pub(super) fn register(&self, callback: Callback) {
         lock_std(&self.callbacks).push(callback);
+        lock_std(&self.past).in_a_row = 0;
     }
 
-    /// How many there were.
-    pub(super) fn cleanups(&self) -> u64 {
-        self.cleanups.load(Relaxed)
+    /// What there was.
+    pub(super) fn past(&self) -> Past {
+        *lock_std(&self.past)
     }
 
-    /// Since the last one.
-    pub(super) fn since_last(&self) -> Option<Duration> {
-        lock_std(&self.last).map(|last| last.elapsed())
-    }
-
-    /// Forgets how many there were, and when.
+    /// Forgets what there was.
     pub(super) fn reset(&self) {
-        self.cleanups.store(0, Relaxed);
-        *lock_std(&self.last) = None;
+        *lock_std(&self.past) = Past::default();
     }
 
-    /// Cleans up, here and now.
-    pub(super) fn run(&self, reason: CleanupReason) -> CleanupReport {
+    /// Whether one for this reason is to be now.
+    fn is_due(&self, reason: CleanupReason) -> bool {
+        let past = self.past();
+        let Some((last, _)) = past.last else { return true };
+        let cooldown = match reason {
+            CleanupReason::Asked => return true,
+            // Who is past it cannot wait.
+            CleanupReason::HardLimit => Duration::ZERO,
+            CleanupReason::Threshold | CleanupReason::SoftLimit => self.cooldown,
+        };
+        let doubled = |times: u32| self.cooldown.max(SHORTEST_WAIT).saturating_mul(1 << times.min(20));
+        let unhelpful = past.in_a_row.checked_sub(1).map_or(Duration::ZERO, doubled).min(LONGEST_WAIT);
+        last.elapsed() >= cooldown.max(unhelpful)
+    }
+
+    /// Nobody else until what is returned is dropped; `None` when somebody is at it.
+    fn enter(&self) -> Option<Inside<'_>> {
+        (!self.busy.swap(true, Acquire)).then(|| Inside(&self.busy))
+    }
+
+    /// Cleans up here and now, if it is due and nobody is at it.
+    pub(super) fn run(&self, reason: CleanupReason) -> Option<CleanupReport> {
+        if !self.is_due(reason) {
+            return None;
+        }
+        let inside = self.enter()?;
+        let report = self.clean(reason);
+        drop(inside);
+        Some(report)
+    }
+
+    fn clean(&self, reason: CleanupReason) -> CleanupReport {
         let before = self.source.read();
         let callbacks = lock_std(&self.callbacks).clone();
         callbacks.iter().for_each(|callback| callback(reason));
         self.source.reclaim();
         let after = self.source.read();
-        self.cleanups.fetch_add(1, Relaxed);
-        *lock_std(&self.last) = Some(Instant::now());
         let pair = |of: fn(&Usage) -> &Reading<ByteSize>| [of(&before).value, of(&after).value];
         let freed = |pair: [Option<ByteSize>; 2]| match pair {
             [Some(before), Some(after)] => before.saturating_sub(after),
@@ -113,29 +165,40 @@ impl Cleaner {
             freed_reserved_bytes: freed(reserved),
         };
         tracing::info!(?report, "cleanup");
+        let helped = [freed(allocated), freed(reserved), freed(pair(|usage| &usage.used_bytes))];
+        self.note(report, helped.iter().any(|bytes| *bytes > ByteSize::ZERO));
         report
     }
 
-    /// Cleans up on a thread of its own: one at a time, and not within the cooldown.
+    fn note(&self, report: CleanupReport, helped: bool) {
+        let mut past = lock_std(&self.past);
+        past.cleanups += 1;
+        past.unhelpful += u64::from(!helped);
+        past.last = Some((Instant::now(), report));
+        if helped {
+            past.in_a_row = 0;
+        } else if report.reason != CleanupReason::Asked {
+            past.in_a_row = past.in_a_row.saturating_add(1);
+        }
+        let is_first = !helped && past.in_a_row == 1;
+        drop(past);
+        if is_first {
+            tracing::warn!(
+                ?report,
+                "cleanup does not help: nothing was freed, and the next ones wait longer"
+            );
+        }
+    }
+
+    /// Cleans up on a thread of its own, if it is due and nobody is at it.
     pub(super) fn run_elsewhere(self: &Arc<Self>, reason: CleanupReason) {
-        let cooling = self.since_last().is_some_and(|time| time < self.cooldown);
-        if cooling || self.busy.swap(true, Relaxed) {
+        if !self.is_due(reason) || self.busy.load(Relaxed) {
             return;
         }
         let cleaner = self.clone();
-        let spawned = std::thread::Builder::new().name("vramkit-cleanup".into()).spawn(move || {
-            // Also when a callback panics.
-            struct Done(Arc<Cleaner>);
-            impl Drop for Done {
-                fn drop(&mut self) {
-                    self.0.busy.store(false, Relaxed);
-                }
-            }
-            let done = Done(cleaner);
-            done.0.run(reason);
-        });
+        let spawned =
+            std::thread::Builder::new().name("vramkit-cleanup".into()).spawn(move || cleaner.run(reason));
         if let Err(error) = spawned {
-            self.busy.store(false, Relaxed);
             tracing::warn!(%error, "no thread for a cleanup");
         }
     }

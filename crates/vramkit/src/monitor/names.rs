@@ -83,8 +83,8 @@ pub fn log_vram_snapshot(event: &str, slot: Option<u64>, models: &[&str]) -> Vra
     VramSnapshot::from(&process_monitor().log_snapshot(event, slot, models))
 }
 
-/// Gives back what the [`process_monitor`]'s callbacks and source can.
-pub fn clear_cuda_cache() -> CleanupReport {
+/// Gives back what the [`process_monitor`]'s callbacks and source can; `None` while another cleanup is under way.
+pub fn clear_cuda_cache() -> Option<CleanupReport> {
     process_monitor().cleanup()
 }
 

@@ -2,6 +2,7 @@
 
 use serde::Serialize;
 
+use super::cleanup::CleanupReport;
 use crate::pressure::PressureLevel;
 use crate::units::ByteSize;
 
@@ -15,6 +16,10 @@ pub struct MonitorStats {
     pub hard_violations: u64,
     /// Cleanups.
     pub cleanups: u64,
+    /// Those that freed nothing.
+    pub unhelpful_cleanups: u64,
+    /// What the last one did; `None` before the first.
+    pub last_cleanup: Option<CleanupReport>,
     /// Generations.
     pub generations: u64,
     /// Readings that gave no number.

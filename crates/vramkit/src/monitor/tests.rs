@@ -146,7 +146,7 @@ fn a_full_source_is_cleaned_up_elsewhere_once_in_a_cooldown() {
     monitor.log_snapshot("full again", None, &[]);
     std::thread::sleep(Duration::from_millis(30));
     assert_eq!(calls.load(Ordering::SeqCst), 1, "within the cooldown");
-    let report = monitor.cleanup();
+    let report = monitor.cleanup().unwrap();
     assert_eq!(report.freed_allocated_bytes, ByteSize::mib(450));
     assert_eq!(report.freed_reserved_bytes, ByteSize::mib(450));
     assert!(monitor.stats().seconds_since_cleanup.unwrap() < 5.0);
@@ -276,4 +276,57 @@ fn published_pools_are_seen_by_name_and_only_while_they_live() {
     let start = Instant::now();
     assert!(reader.read(&folder).is_empty() && start.elapsed() < Duration::from_millis(200));
     std::fs::remove_dir_all(&folder).unwrap();
+}
+
+#[test]
+fn a_callback_that_checks_limits_is_not_entered_twice() {
+    let pool = pool();
+    let limits = Limits::new(ByteSize::mib(100), ByteSize::mib(200)).unwrap();
+    let monitor = monitor(&pool, |config| config.limits = Some(limits));
+    let (again, calls) = (monitor.clone(), Arc::new(AtomicUsize::new(0)));
+    let counted = calls.clone();
+    monitor.register_cleanup_callback(move |_| {
+        counted.fetch_add(1, Ordering::SeqCst);
+        assert!(again.check_limits("inside").is_err(), "it is told how it is");
+        assert!(again.cleanup().is_none(), "one is under way");
+        again.log_snapshot("inside", None, &[]);
+    });
+    let _held = take(&pool, 300);
+    assert!(monitor.check_limits("outside").is_err());
+    assert_eq!(calls.load(Ordering::SeqCst), 1);
+    assert!(monitor.cleanup().is_some(), "it is over");
+}
+
+#[test]
+fn a_cleanup_that_frees_nothing_is_not_repeated_at_every_check() {
+    let pool = pool();
+    let limits = Limits::new(ByteSize::mib(100), ByteSize::mib(200)).unwrap();
+    let monitor = monitor(&pool, |config| config.limits = Some(limits));
+    let held = take(&pool, 300);
+    let kept = Arc::new(Mutex::new(None));
+    for _ in 0..1000 {
+        assert!(monitor.check_limits("full").is_err());
+    }
+    let stats = monitor.stats();
+    assert_eq!((stats.cleanups, stats.unhelpful_cleanups, stats.hard_violations), (1, 1, 1000));
+    let last = stats.last_cleanup.unwrap();
+    assert_eq!((last.reason, last.freed_allocated_bytes), (CleanupReason::HardLimit, ByteSize::ZERO));
+    // Who asks is not kept waiting, and a callback more may free what the others could not.
+    assert!(monitor.cleanup().is_some());
+    kept.lock().unwrap().replace(held);
+    let freed = kept.clone();
+    monitor.register_cleanup_callback(move |_| drop(freed.lock().unwrap().take()));
+    assert_eq!(monitor.check_limits("full"), Ok(None));
+    assert_eq!(monitor.stats().last_cleanup.unwrap().freed_allocated_bytes, ByteSize::mib(300));
+}
+
+#[test]
+fn a_cleanup_whose_callback_panics_is_over() {
+    let pool = pool();
+    let monitor = monitor(&pool, |_| {});
+    monitor.register_cleanup_callback(|_| panic!("a callback"));
+    let panicking = monitor.clone();
+    assert!(std::thread::spawn(move || panicking.cleanup()).join().is_err());
+    let panicking = monitor.clone();
+    assert!(std::thread::spawn(move || panicking.cleanup()).join().is_err(), "it was entered again");
 }

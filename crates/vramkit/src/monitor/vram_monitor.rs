@@ -221,8 +221,9 @@ impl VramMonitor {
         self.shared.cleaner.register(Arc::new(callback));
     }
 
-    /// Frees what can be freed: the callbacks, then the source itself.
-    pub fn cleanup(&self) -> CleanupReport {
+    /// Frees what can be freed: the callbacks, then the source itself. `None` while another cleanup is under way, as when a callback
+    /// asks for one.
+    pub fn cleanup(&self) -> Option<CleanupReport> {
         self.shared.cleaner.run(CleanupReason::Asked)
     }
 
@@ -295,6 +296,7 @@ impl VramMonitor {
     /// All counts.
     pub fn stats(&self) -> MonitorStats {
         let shared = &self.shared;
+        let past = shared.cleaner.past();
         let state = lock_std(&shared.state);
         let used: Vec<u64> = state
             .history
@@ -305,7 +307,9 @@ impl VramMonitor {
         MonitorStats {
             soft_violations: shared.soft_violations.load(Relaxed),
             hard_violations: shared.hard_violations.load(Relaxed),
-            cleanups: shared.cleaner.cleanups(),
+            cleanups: past.cleanups,
+            unhelpful_cleanups: past.unhelpful,
+            last_cleanup: past.last.map(|(_, report)| report),
             generations: shared.generations.load(Relaxed),
             failures: shared.failures.load(Relaxed),
             snapshots: state.gauge.readings(),
@@ -313,7 +317,7 @@ impl VramMonitor {
             level: state.gauge.level(),
             peak_used_bytes: ByteSize::new(shared.peak_used.load(Relaxed)),
             mean_used_bytes: (!used.is_empty()).then(|| ByteSize::new(mean as u64)),
-            seconds_since_cleanup: shared.cleaner.since_last().map(|time| time.as_secs_f64()),
+            seconds_since_cleanup: past.last.map(|(at, _)| at.elapsed().as_secs_f64()),
         }
     }
 
