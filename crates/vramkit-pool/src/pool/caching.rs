@@ -14,7 +14,7 @@ use serde::Serialize;
 use super::classes::SizeClasses;
 use super::config::PoolConfig;
 use super::device_memory_pool::DeviceMemoryPool;
-use super::error::PoolError;
+use super::error::{OutOfMemory, PoolError};
 use super::ids::AllocationId;
 use super::request::Request;
 use crate::device::{AddressRange, Backing};
@@ -51,6 +51,8 @@ pub struct CachingStats {
     pub hits: u64,
     /// Requests that needed memory of the pool.
     pub misses: u64,
+    /// Requests that were refused.
+    pub failures: u64,
     /// Idle blocks given up for a request or for the limit.
     pub evicted: u64,
     /// Idle blocks given up for their age.
@@ -243,21 +245,55 @@ impl CachingPool {
         Ok(CachedAllocation { pool: self.clone(), id, range, class, requested: size })
     }
 
-    /// Asks for the whole class, so that the next user of the block may be larger than the first.
+    /// Asks for the whole class, so that the next user of the block may be larger than the first. Idle blocks make room, the least
+    /// recently used first, where all of them together would; where they would not, none is given up.
     fn allocate_new(&self, size: ByteSize, class: u64) -> Result<(AllocationId, AddressRange), PoolError> {
         let request = Request::new(if size.is_zero() { size } else { ByteSize::new(class) });
         loop {
+            let idle: Vec<AllocationId> = lock_std(&self.cache).by_age.values().map(|idle| idle.id).collect();
+            if !self.pool.would_grant(&request, &[]) && self.pool.would_grant(&request, &idle) {
+                // As few as do.
+                let enough = |count: usize| self.pool.would_grant(&request, &idle[..count]);
+                let (mut few, mut many) = (0, idle.len());
+                while few + 1 < many {
+                    let middle = few + (many - few) / 2;
+                    if enough(middle) { many = middle } else { few = middle }
+                }
+                (0..many).filter_map(|_| self.evict_oldest()).for_each(|idle| self.give_up(idle));
+            }
             match self.pool.allocate_id(request) {
                 Ok(granted) => {
                     lock_std(&self.cache).stats.misses += 1;
                     return Ok(granted);
                 }
-                Err(error @ PoolError::OutOfMemory(_)) => {
-                    let Some(idle) = self.evict_oldest() else { return Err(error) };
-                    self.give_up(idle);
+                // The device has less than the pool may take of it: memory that idles is what it can have back. Or another thread
+                // was faster, and there is still something to give up.
+                Err(PoolError::OutOfMemory(error))
+                    if error.device_error.is_some() || self.has_room_in_idle(&request) =>
+                {
+                    let Some(idle) = self.evict_oldest() else {
+                        return Err(self.refused(PoolError::OutOfMemory(error), size));
+                    };
+                    self.give_back(vec![idle]);
                 }
-                Err(error) => return Err(error),
+                Err(error) => return Err(self.refused(error, size)),
             }
+        }
+    }
+
+    fn has_room_in_idle(&self, request: &Request) -> bool {
+        let idle: Vec<AllocationId> = lock_std(&self.cache).by_age.values().map(|idle| idle.id).collect();
+        self.pool.would_grant(request, &idle)
+    }
+
+    /// Counts a refusal, and says it of what was asked for and not of its class.
+    fn refused(&self, error: PoolError, size: ByteSize) -> PoolError {
+        lock_std(&self.cache).stats.failures += 1;
+        match error {
+            PoolError::OutOfMemory(error) => {
+                PoolError::OutOfMemory(Box::new(OutOfMemory { requested: size, ..*error }))
+            }
+            other => other,
         }
     }
 

@@ -52,6 +52,21 @@ impl SizeClasses {
             }
         }
     }
+
+    /// The largest size whose class is at most so many bytes; 0 when none is.
+    pub fn most_within(self, bytes: u64) -> u64 {
+        let fits = |size: u64| self.round(size).is_some_and(|class| class <= bytes);
+        if fits(bytes) {
+            return bytes;
+        }
+        // Classes never fall as sizes grow.
+        let (mut low, mut high) = (0, bytes);
+        while low + 1 < high {
+            let middle = low + (high - low) / 2;
+            if fits(middle) { low = middle } else { high = middle }
+        }
+        low
+    }
 }
 
 #[cfg(test)]
@@ -93,6 +108,9 @@ mod tests {
                     SizeClasses::PowersOfTwo { .. } => size * 2,
                 };
                 prop_assert!(rounded <= limit, "{classes:?} {size} {rounded}");
+                let most = classes.most_within(size);
+                prop_assert!(most == 0 || classes.round(most).unwrap() <= size, "{classes:?} {size} {most}");
+                prop_assert!(most == size || classes.round(most + 1).unwrap() > size, "{classes:?} {size} {most}");
             }
         }
     }

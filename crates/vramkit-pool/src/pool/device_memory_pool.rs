@@ -106,6 +106,12 @@ impl DeviceMemoryPool {
         Ok((placed.id, AddressRange::new(self.inner.range.base + placed.offset, request.size)))
     }
 
+    /// Whether a request would be granted now, if these allocations were released first: by the pool's own book. A device that has
+    /// less than the pool's capacity can still refuse, and another thread can be faster.
+    pub fn would_grant(&self, request: &Request, without: &[AllocationId]) -> bool {
+        self.inner.would_grant(request, without)
+    }
+
     /// Releases what [`Allocation::into_id`] left to plain numbers. An id that is not live is an error and
     /// changes nothing.
     pub fn release(&self, id: AllocationId) -> Result<(), PoolError> {

@@ -29,6 +29,9 @@ pub struct OutOfMemory {
     /// The largest block that could have been granted.
     #[serde(rename = "largest_free_bytes")]
     pub largest_free: ByteSize,
+    /// The most that could have been asked for at this alignment instead.
+    #[serde(rename = "most_bytes")]
+    pub most: ByteSize,
     /// All bytes not granted to anyone.
     #[serde(rename = "free_bytes")]
     pub free: ByteSize,
@@ -86,7 +89,7 @@ impl OutOfMemory {
             text,
             "  compacting makes the largest free block {}{}",
             self.largest_after_compacting,
-            if self.largest_after_compacting >= self.requested { ", which is enough" } else { "" }
+            if self.largest_after_compacting >= self.rounded { ", which is enough" } else { "" }
         );
         if let Some(done) = &self.compacted {
             let rest = match (done.unfinished, done.pinned) {
@@ -99,7 +102,7 @@ impl OutOfMemory {
         if !self.evict.is_empty() {
             text += "  evicting all of these makes enough free:\n";
             self.evict.iter().for_each(|owner| text += &format!("  {}", held(owner)));
-        } else if self.free < self.requested {
+        } else if self.free < self.rounded {
             text += "  evicting everybody would not be enough\n";
         }
         text
@@ -111,31 +114,31 @@ impl OutOfMemory {
             return format!("{error}; free memory of other programs or trim other pools");
         }
         if self.requested > self.capacity {
-            return format!("ask for at most {} or create a larger pool", self.capacity);
+            return format!("ask for at most {} or create a larger pool", self.most);
         }
-        if !self.pending.is_zero() && self.free + self.pending >= self.requested {
+        if !self.pending.is_zero() && self.free + self.pending >= self.rounded {
             return format!(
                 "streams that are not done still use {}; wait for them, or release {} more",
                 self.pending,
-                self.requested.saturating_sub(self.free)
+                self.rounded.saturating_sub(self.free)
             );
         }
-        if self.largest_free >= self.requested && self.rounded > self.largest_free {
+        if self.rounded > self.requested && self.largest_free >= self.requested {
             return format!(
-                "its size class rounds it up to {}; ask for less, or choose other classes",
-                self.rounded
+                "its size class rounds it up to {}; ask for at most {}, or choose other classes",
+                self.rounded, self.most
             );
         }
         if self.free >= self.requested {
             return format!(
                 "the free memory is in pieces; release or compact, or ask for at most {}",
-                self.largest_free
+                self.most
             );
         }
         match self.owners.first() {
             Some(owner) => format!(
                 "release {} more; {} ({}) holds the most, {}",
-                self.requested - self.free,
+                self.rounded.saturating_sub(self.free),
                 owner.model,
                 owner.purpose,
                 owner.granted_bytes

@@ -3,9 +3,12 @@
 //! Where addresses are memory, that is the largest free block. Where they cost nothing it is what the granules without
 //! anything in them come to, too. The book comes in, under its lock; nothing is changed.
 
+use std::collections::HashSet;
+
 use super::blocks::Block;
 use super::book::Book;
 use super::core::Inner;
+use super::ids::AllocationId;
 use super::request::Request;
 use super::segregated::whole_granules;
 
@@ -45,6 +48,22 @@ impl Inner {
         }
         end(&mut run);
         room
+    }
+
+    /// Whether a request would be granted now, if allocations that are live were released: by the pool's book, whatever the device has.
+    pub(super) fn would_grant(&self, request: &Request, without: &[AllocationId]) -> bool {
+        let Some((bytes, units)) = self.granted(request.size.bytes()) else { return false };
+        self.free_finished();
+        let book = self.recalled();
+        let places: HashSet<u32> =
+            without.iter().filter_map(|id| Some(self.find(*id).ok()?.offset())).collect();
+        let (mut given, is_given) = (0, |block: &Block| places.contains(&block.offset()));
+        for (_, block) in book.fit.iter(self.table()) {
+            given += if is_given(block) { self.bytes(block.size()) } else { 0 };
+        }
+        let room = self.room(&book, request, |_, block| block.is_free() || is_given(block));
+        let free = self.capacity.bytes() - self.counts.used() + given;
+        bytes <= free && (room.fits || self.bytes(units) <= self.in_new_addresses(&book, room))
     }
 
     /// The most units that could be granted in one piece, given what there would be.

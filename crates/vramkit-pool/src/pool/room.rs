@@ -319,21 +319,24 @@ impl Inner {
         let book = self.recalled();
         let used = self.counts.used();
         let free = self.capacity.bytes() - used;
+        let rounded = self.granted(request.size.bytes()).map_or(u64::MAX, |(bytes, _)| bytes);
+        let largest = self.bytes(self.grantable_now(&book));
+        // Where a block begins is aligned to the pool's unit; the rest of an alignment may be lost before it.
+        let lost = request.alignment.saturating_sub(self.bytes(1));
         PoolError::OutOfMemory(Box::new(OutOfMemory {
             device: self.device.info().id,
             requested: request.size,
-            rounded: self
-                .granted(request.size.bytes())
-                .map_or(ByteSize::MAX, |(bytes, _)| ByteSize::new(bytes)),
+            rounded: ByteSize::new(rounded),
             alignment: request.alignment,
-            largest_free: ByteSize::new(self.bytes(self.grantable_now(&book))),
+            largest_free: ByteSize::new(largest),
+            most: ByteSize::new(self.config.classes.most_within(largest.saturating_sub(lost))),
             free: ByteSize::new(free),
             capacity: self.capacity,
             pending: ByteSize::new(self.pending()),
             trim_frees: ByteSize::new(self.granules.committed().bytes().saturating_sub(used)),
             largest_after_compacting: ByteSize::new(self.bytes(self.grantable_after_compacting(&book))),
             compacted,
-            evict: book.owners.least_to_evict(request.size.bytes(), free),
+            evict: book.owners.least_to_evict(rounded, free),
             owners: book.owners.holding(OWNERS_IN_ERRORS),
             device_error,
         }))

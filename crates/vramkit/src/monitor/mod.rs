@@ -54,7 +54,7 @@ pub use decisions::Decision;
 pub use models::{AdmissionError, ModelUse};
 pub use pool_use::PoolUse;
 pub use snapshot::{DeviceName, ProcessUse, Snapshot, Usage};
-pub use source::{CudaSource, DeviceSource, MemorySource};
+pub use source::{CudaSource, DeviceSource, MemorySource, NoDevice};
 pub use stats::MonitorStats;
 pub use utc::utc;
 pub use vram_monitor::VramMonitor;

@@ -15,11 +15,11 @@ use serde::Serialize;
 
 use super::cleanup::CleanupReport;
 use super::snapshot::Snapshot;
-use super::source::{CudaSource, DeviceSource, MemorySource};
+use super::source::{CudaSource, MemorySource, NoDevice};
 use super::stats::MonitorStats;
 use super::utc::utc;
 use super::vram_monitor::VramMonitor;
-use crate::device::{CudaDevice, HostDevice};
+use crate::device::CudaDevice;
 use crate::units::ByteSize;
 
 /// A snapshot as a line of a log; sizes in GB of 10^9 bytes, null where they are not known.
@@ -56,13 +56,13 @@ impl From<&Snapshot> for VramSnapshot {
     }
 }
 
-/// The process's own monitor: of the first card, or of the host's memory where there is none.
+/// The process's own monitor: of the first card. Where there is none, what it says is unavailable, with the driver's words.
 pub fn process_monitor() -> &'static VramMonitor {
     static MONITOR: OnceLock<VramMonitor> = OnceLock::new();
     MONITOR.get_or_init(|| {
         let source: Arc<dyn MemorySource> = match CudaDevice::new(0) {
             Ok(card) => Arc::new(CudaSource(card)),
-            Err(_) => Arc::new(DeviceSource(Arc::new(HostDevice::with_available_memory()))),
+            Err(error) => Arc::new(NoDevice(error.to_string())),
         };
         VramMonitor::new(source)
     })
@@ -70,7 +70,7 @@ pub fn process_monitor() -> &'static VramMonitor {
 
 /// Bytes that every process together holds of the monitored device; `None` when that is not known.
 pub fn get_current_vram_usage() -> Option<ByteSize> {
-    process_monitor().log_snapshot("usage", None, &[]).usage.used_bytes.value
+    process_monitor().usage().used_bytes.value
 }
 
 /// The counts of the [`process_monitor`].

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::snapshot::{DeviceName, Usage};
 use crate::device::{CudaDevice, Device, Origin, Reading};
-use crate::pool::DeviceMemoryPool;
+use crate::pool::{DeviceMemoryPool, Request};
 use crate::units::ByteSize;
 
 /// Where a monitor's numbers come from.
@@ -47,6 +47,12 @@ pub trait MemorySource: Send + Sync {
         None
     }
 
+    /// Whether so many bytes would be granted in one piece, where that is known: free bytes may be in pieces.
+    fn would_grant(&self, bytes: ByteSize) -> Option<bool> {
+        let _ = bytes;
+        None
+    }
+
     /// Gives back to the device what nobody uses.
     fn reclaim(&self) {}
 
@@ -75,6 +81,10 @@ impl MemorySource for DeviceMemoryPool {
 
     fn held(&self) -> Option<ByteSize> {
         Some(self.used())
+    }
+
+    fn would_grant(&self, bytes: ByteSize) -> Option<bool> {
+        Some(Self::would_grant(self, &Request::new(bytes), &[]))
     }
 
     fn reclaim(&self) {
@@ -124,6 +134,28 @@ fn usage_of(device: &dyn Device) -> Usage {
         total_bytes: memory.total_bytes,
         free_bytes: memory.free_bytes,
         used_bytes: used,
+    }
+}
+
+/// No device as a source: nothing is known of it, and why.
+///
+/// ```
+/// use vramkit::monitor::{NoDevice, VramMonitor};
+///
+/// let monitor = VramMonitor::new(std::sync::Arc::new(NoDevice("no driver here".into())));
+/// assert_eq!(monitor.usage().used_bytes.unavailable.as_deref(), Some("no driver here"));
+/// assert_eq!(monitor.log_snapshot("start", None, &[]).level, None);
+/// ```
+#[derive(Clone, Debug)]
+pub struct NoDevice(pub String);
+
+impl MemorySource for NoDevice {
+    fn device(&self) -> DeviceName {
+        DeviceName { id: "none".into(), name: "no device".into(), uuid: None }
+    }
+
+    fn read(&self) -> Usage {
+        Usage::unavailable(Origin::Driver, &self.0)
     }
 }
 

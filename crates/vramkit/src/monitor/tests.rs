@@ -330,3 +330,22 @@ fn a_cleanup_whose_callback_panics_is_over() {
     let panicking = monitor.clone();
     assert!(std::thread::spawn(move || panicking.cleanup()).join().is_err(), "it was entered again");
 }
+
+#[test]
+fn what_is_free_in_pieces_cannot_be_had_in_one() {
+    let pool = pool();
+    let monitor = monitor(&pool, |_| {});
+    let mut held: Vec<_> = (0..10).map(|_| take(&pool, 100)).collect();
+    assert_eq!(monitor.can_allocate(ByteSize::mib(1), 0.0), Some(false));
+    // Every other one.
+    for at in (0..5).rev() {
+        held.remove(2 * at);
+    }
+    assert_eq!(pool.available(), ByteSize::mib(500));
+    let largest = pool.stats().largest_free_bytes;
+    assert_eq!(monitor.can_allocate(largest, 0.0), Some(true));
+    assert_eq!(monitor.can_allocate(largest + ByteSize::mib(1), 0.0), Some(false));
+    assert!(pool.allocate(Request::new(largest + ByteSize::mib(1))).is_err());
+    assert!(pool.allocate(Request::new(largest)).is_ok());
+    assert_eq!(monitor.can_allocate(largest, 10.0), Some(false), "with a margin beside it");
+}

@@ -18,7 +18,7 @@ use std::time::{Instant, SystemTime};
 use super::cleanup::{Cleaner, CleanupReason, CleanupReport};
 use super::config::MonitorConfig;
 use super::models::{AdmissionError, AnnouncedModels, ModelUse};
-use super::snapshot::Snapshot;
+use super::snapshot::{Snapshot, Usage};
 use super::source::MemorySource;
 use super::stats::MonitorStats;
 use crate::device::{Origin, Reading};
@@ -174,6 +174,11 @@ impl VramMonitor {
         Ok(Some(MemoryPressureWarning(passed)))
     }
 
+    /// Reads the source once. Nothing is kept, counted or cleaned up.
+    pub fn usage(&self) -> Usage {
+        self.shared.source.read()
+    }
+
     /// Reads the source once and keeps what it says. Cleans up, on a thread of its own, when the source is fuller than the
     /// threshold.
     pub fn log_snapshot(&self, event: &str, slot: Option<u64>, models: &[&str]) -> Snapshot {
@@ -275,10 +280,12 @@ impl VramMonitor {
         }
     }
 
-    /// Whether `bytes` could be had with `margin` of them (0.10 for a tenth) to spare; `None` when that is not known.
+    /// Whether `bytes` could be had with `margin` of them (0.10 for a tenth) to spare; `None` when that is not known. Of a pool they must
+    /// be there in one piece, as its classes round them.
     pub fn can_allocate(&self, bytes: ByteSize, margin: f64) -> Option<bool> {
         let needed = bytes.bytes() as f64 * (1.0 + margin.max(0.0));
-        Some(self.shared.source.read().free_bytes.value?.bytes() as f64 >= needed)
+        let free = self.shared.source.read().free_bytes.value?;
+        Some(free.bytes() as f64 >= needed && self.shared.source.would_grant(bytes).unwrap_or(true))
     }
 
     /// Whether less than `threshold` of the memory (0..1) is free; `None` when that is not known.
