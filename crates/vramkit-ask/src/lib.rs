@@ -90,8 +90,8 @@ pub use vramkit_occupancy::OccupancyReport;
 pub use vramkit_replay::{PolicyName, ReplayReport};
 pub use vramkit_stress::{Check, LengthUse, StressError, StressQuestion, StressReport, stress};
 pub use vramkit_validate::{
-    Progress as ValidateProgress, Source as ValidateSource, ValidateError, ValidateQuestion, ValidateReport,
-    Verdict, validate,
+    Outcome as ValidateOutcome, Progress as ValidateProgress, Source as ValidateSource, ValidateError,
+    ValidateQuestion, ValidateReport, Verdict, validate,
 };
 pub use vramkit_watch::Tick;
 

@@ -57,6 +57,11 @@ impl Failure {
             failure if failure.is_broken_pipe() => ExitCode::SUCCESS,
             Self::Ask(AskError::DeviceUnavailable { .. }) => ExitCode::from(3),
             Self::Ask(AskError::Validate(ValidateError::Stopped { .. })) => ExitCode::from(130),
+            Self::Ask(AskError::Validate(ValidateError::Engine(error)))
+                if matches!(**error, AdapterError::OutOfCache { .. }) =>
+            {
+                ExitCode::from(1)
+            }
             Self::Ask(AskError::Validate(ValidateError::Load(error)))
                 if matches!(**error, LoadError::InsufficientVram { .. }) =>
             {
@@ -75,6 +80,10 @@ impl Failure {
 
     /// Says why, on stderr.
     pub fn print(&self) {
+        // It was asked to stop.
+        if let Self::Ask(AskError::Validate(stopped @ ValidateError::Stopped { .. })) = self {
+            return anstream::eprintln!("{}", printable(&stopped.to_string()));
+        }
         if !self.is_broken_pipe() {
             let red = Style::new().bold().fg_color(Some(AnsiColor::Red.into()));
             anstream::eprintln!("{red}error:{red:#} {}", printable(&self.to_string()));

@@ -45,6 +45,16 @@ pub fn in_options(error: &AskError) -> String {
             ),
             other => other.to_string(),
         },
+        AskError::Validate(ValidateError::Engine(engine)) => match &**engine {
+            AdapterError::OutOfCache { tokens, needed, available } => format!(
+                "the keys and values of {tokens} tokens need {}, and {} may be had: try a larger --kv-limit, or shorter requests (--ctx, \
+                 --max-output-tokens)",
+                needed.beside(*available),
+                available.beside(*needed)
+            ),
+            other => other.to_string(),
+        },
+        AskError::Validate(ValidateError::Read(error @ ReadError::BadRow { .. })) => in_reading(error),
         AskError::Validate(error @ ValidateError::NoPrompts { .. }) => {
             format!("{error}: --ctx gives a longer context, --scale shorter lengths of a log")
         }

@@ -46,7 +46,7 @@ impl Progress {
 
 impl Listener for Progress {
     fn begun(&self, units: u64) {
-        if let Ok(style) = ProgressStyle::with_template("{msg} {wide_bar} {pos}/{len} {eta}") {
+        if let Ok(style) = ProgressStyle::with_template("{msg} {wide_bar} {pos}/{len} {eta} left") {
             self.bar.set_style(style);
         }
         self.bar.set_length(units);

@@ -269,6 +269,30 @@ impl Cycles {
         })
     }
 
+    /// How far the mean over so many cycles in a row is from E\[X0\], E\[Xmax\] and κ (before free), as standard deviations: what an
+    /// experiment of so many cycles is to be believed to. `None` where so many were not simulated in a row a few times.
+    pub fn spread_of_means(&self, cycles: usize) -> Option<[f64; 3]> {
+        let windows = self.replicas.iter().map(|replica| replica.peaks.len() / cycles.max(1)).sum::<usize>();
+        if cycles == 0 || windows < 16 {
+            return None;
+        }
+        let mut means: [Vec<f64>; 3] = Default::default();
+        for replica in &self.replicas {
+            for (peaks, rises) in replica.peaks.chunks_exact(cycles).zip(replica.rises.chunks_exact(cycles)) {
+                let count = cycles as f64;
+                let (peak, rise) = (
+                    peaks.iter().sum::<f64>() / count,
+                    rises.iter().map(|rise| f64::from(*rise)).sum::<f64>() / count,
+                );
+                [peak - rise, peak, rise].into_iter().zip(&mut means).for_each(|(mean, of)| of.push(mean));
+            }
+        }
+        Some(means.map(|means| {
+            let found = Estimate::of(means.iter().copied());
+            found.standard_error * (means.len() as f64).sqrt()
+        }))
+    }
+
     /// How often a clump of exceeding cycles begins, per cycle: exceedances follow each other, because what one cycle
     /// holds the next mostly holds too. A clump has ended when as many cycles pass without one as it takes to forget.
     pub fn clumps_exceeding(&self, capacity: f64) -> Estimate {

@@ -382,6 +382,10 @@ fn rises_of_cycles_are_their_peaks_above_what_they_began_with() {
     // E[sup Y] is the sum of its tail.
     let kappa: f64 = (0..20_000).map(|tokens| cycles.rising(f64::from(tokens)).mean).sum();
     assert!((kappa / cycles.kappa(Convention::BeforeFree).mean - 1.0).abs() < 1e-3, "{kappa}");
+    // Means over many cycles scatter less; not yet by the root of their number, since ten in a row are alike.
+    let [few, many] = [10, 160].map(|count| cycles.spread_of_means(count).unwrap()[0]);
+    assert!((2.0..4.0).contains(&(few / many)), "{few} {many}");
+    assert!(cycles.spread_of_means(20_000).is_none() && cycles.spread_of_means(0).is_none());
     // Lundberg's bound, N tokens further for what a step writes.
     let r = lengths.tail_exponent();
     for above in [100.0, 200.0, 400.0] {

@@ -126,7 +126,7 @@ pub(crate) struct Journal {
 }
 
 impl Journal {
-    /// Opens the journal of an experiment, or begins it; with what is noted already.
+    /// Opens the journal of an experiment, or begins it, in a folder that is made; with what is noted already.
     ///
     /// # Errors
     /// It cannot be read or written, is another experiment's, or is being written by another run.
@@ -136,6 +136,9 @@ impl Journal {
         context: usize,
     ) -> Result<(Self, Vec<Entry>), ValidateError> {
         let wrong = |error| ValidateError::Journal { path: path.to_owned(), error };
+        if let Some(folder) = path.parent().filter(|folder| !folder.as_os_str().is_empty()) {
+            std::fs::create_dir_all(folder).map_err(wrong)?;
+        }
         let mut file = OpenOptions::new()
             .read(true)
             .write(true)

@@ -42,8 +42,8 @@ mod verdict;
 pub use error::ValidateError;
 pub use question::{Progress, Source, ValidateQuestion, go_on};
 pub use report::{
-    Cycle, Errors, Limit, Measured, Measurement, Memory, Parameters, Predicted, Prediction, RelativeErrors,
-    Tail, Threshold, ValidateReport, Verdict,
+    Cycle, Errors, Limit, Measured, Measurement, Memory, Outcome, Parameters, Predicted, Prediction,
+    RelativeErrors, Tail, Threshold, ValidateReport, Verdict,
 };
 pub use validate::validate;
 

@@ -57,6 +57,11 @@ impl Prompts {
         let trained = model.shape()?.longest_context().and_then(|most| usize::try_from(most).ok());
         let context = question.context.or(trained).unwrap_or(usize::MAX);
         let mut notes = Vec::new();
+        if let Some(trained) = trained.filter(|trained| context > *trained) {
+            notes.push(format!(
+                "a context of {context} tokens was asked for, and the model was made for {trained}"
+            ));
+        }
         let (mut requests, refused) = match &question.source {
             Source::Lengths(_) => (lengths(question, &mut notes)?, Refused::default()),
             Source::Alpaca(_) | Source::ShareGpt(_) => texts(question, model, &mut notes)?,
@@ -106,7 +111,12 @@ fn shuffle(requests: &mut [Prompt], seed: u64) {
 
 fn lengths(question: &ValidateQuestion, notes: &mut Vec<String>) -> Result<Vec<Prompt>, ValidateError> {
     let path = question.source.path();
-    let traffic = read_traffic(path, BadRows::Refuse)?;
+    let bad_rows = if question.leave_out_bad_rows { BadRows::LeaveOut } else { BadRows::Refuse };
+    let traffic = read_traffic(path, bad_rows)?;
+    if traffic.left_out > 0 {
+        notes.push(format!("{} rows that can be no request were left out", traffic.left_out));
+    }
+    note_unused(traffic.requests.len(), question, notes);
     if traffic.estimated {
         notes.push(format!("lengths are estimated: {CHARACTERS_A_TOKEN} characters to a token"));
     }
@@ -116,6 +126,13 @@ fn lengths(question: &ValidateQuestion, notes: &mut Vec<String>) -> Result<Vec<P
     let scaled = |tokens: u32| ((f64::from(tokens) * question.scale).round() as usize).max(1);
     let kept = traffic.requests.iter().take(question.most_samples);
     Ok(kept.map(|row| Prompt::Lengths { prompt: scaled(row.prompt), output: scaled(row.output) }).collect())
+}
+
+/// Says that the data set goes on behind the entries that are used.
+fn note_unused(entries: usize, question: &ValidateQuestion, notes: &mut Vec<String>) {
+    if entries > question.most_samples {
+        notes.push(format!("the first {} of {entries} entries are used", question.most_samples));
+    }
 }
 
 /// Requests that cannot be used, and why the first of them.
@@ -139,6 +156,7 @@ fn texts(
 ) -> Result<(Vec<Prompt>, Refused), ValidateError> {
     let file = question.source.path().display().to_string();
     let entries = read_chats(question.source.path())?;
+    note_unused(entries.len(), question, notes);
     let tokenizer = Tokenizer::from_gguf(model).map_err(|error| vramkit_llm::LoadError::Tokenizer {
         model: question.model.display().to_string(),
         error,

@@ -64,7 +64,9 @@ pub struct ValidateQuestion {
     pub most_output_tokens: usize,
     /// What the lengths of a log are multiplied by.
     pub scale: f64,
-    /// Most tokens of a sequence; the model's when not given.
+    /// Whether rows of a log that can be no request are left out and counted; otherwise they are refused.
+    pub leave_out_bad_rows: bool,
+    /// Most tokens of a sequence; what the longest request needs when not given, and the model's at most.
     pub context: Option<usize>,
     /// Threads that compute; all processors when not given.
     pub threads: Option<usize>,
@@ -94,6 +96,7 @@ impl ValidateQuestion {
             warmup_cycles: None,
             most_output_tokens: 256,
             scale: 1.0,
+            leave_out_bad_rows: false,
             context: None,
             threads: None,
             seed: 0,

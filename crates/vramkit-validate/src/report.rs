@@ -44,6 +44,7 @@ pub struct ValidateReport {
     pub lengths: Vec<[usize; 2]>,
     /// Reports of other data sets that were asked for at once.
     #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[cfg_attr(feature = "schema", schemars(default))]
     pub beside: Vec<ValidateReport>,
 }
 
@@ -70,9 +71,9 @@ pub struct Parameters {
     pub theta: f64,
     /// p: outputs that ended of themselves, over decode steps; `null` when none did.
     pub termination: Option<f64>,
-    /// E\[L\].
+    /// Mean tokens of the prompts of `requests`.
     pub mean_prompt_tokens: f64,
-    /// Tokens written behind a prompt, on average: the token that ends an output is not one.
+    /// Mean tokens written behind them: the token that ends an output is not one.
     pub mean_output_tokens: f64,
     /// Cycles that count.
     pub num_cycles: usize,
@@ -84,15 +85,21 @@ pub struct Parameters {
     pub bytes_per_token: ByteSize,
     /// What drew the order of requests.
     pub seed: u64,
-    /// Most tokens of a sequence.
+    /// The data set's file.
+    pub data_file: String,
+    /// Most entries of it that were used.
+    pub max_samples: usize,
+    /// What the lengths of a log were multiplied by.
+    pub scale: f64,
+    /// Most tokens of a sequence: what the longest request needs, at most what was asked for or the model was made for.
     pub context_tokens: usize,
     /// Requests in the data set that could be used.
     pub prompts: usize,
-    /// Those that could not.
+    /// Requests in the data set that could not be used.
     pub left_out: usize,
-    /// Requests whose lengths are known: of those begun, those that decoded.
+    /// Requests whose lengths are known: of those that were begun, in warming up too, those that decoded.
     pub requests: usize,
-    /// Of them, those whose output was cut off.
+    /// Requests of those whose output was cut off.
     pub cut_off: usize,
     /// Requests that ended with their first token, which were replaced before decoding.
     pub ended_at_once: u64,
@@ -118,7 +125,8 @@ pub struct Measured {
 pub struct Measurement {
     /// The mean, tokens.
     pub mean_tokens: f64,
-    /// Its standard error, which knows that a cycle is like the one before it; `null` of one cycle.
+    /// Its standard error, which knows that a cycle is like the one before it: from the series' own autocorrelation, or from how
+    /// far means over as many simulated cycles scatter where that is more; `null` of one cycle without a simulation.
     pub standard_error_tokens: Option<f64>,
     /// The mean of what the pool had granted, in whole blocks, bytes.
     pub mean_bytes: f64,
@@ -189,6 +197,10 @@ pub struct Tail {
     pub published_finite_valid_ratio: Option<f64>,
     /// At which the corrected bound is one.
     pub corrected_valid_ratio: Option<f64>,
+    /// Thresholds at which nothing can be told: so few cycles rise by more that two standard errors reach to 0.
+    pub undecided_thresholds: usize,
+    /// Thresholds at which the corrected bound is what the simulation shows, since that is more than the exponential.
+    pub corrected_from_simulation: usize,
 }
 
 /// One place of the tail.
@@ -229,6 +241,25 @@ pub struct Verdict {
     pub standard_error_ratio: Option<f64>,
     /// Off by no more than the limit or two standard errors.
     pub passed: bool,
+    /// `holds`, `does_not_hold`, `too_few_cycles`: it is off by less than two standard errors, and those are more than the limit;
+    /// `not_known`: there is no prediction.
+    pub outcome: Outcome,
+}
+
+/// What a verdict is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum Outcome {
+    /// Within its limit.
+    Holds,
+    /// Beyond its limit, and beyond two standard errors.
+    DoesNotHold,
+    /// Within two standard errors, which are more than the limit.
+    TooFewCycles,
+    /// There is no prediction.
+    NotKnown,
 }
 
 /// What the experiment took.
@@ -238,7 +269,7 @@ pub struct Verdict {
 pub struct Memory {
     /// The weights, as granted.
     pub weights_bytes: ByteSize,
-    /// The most that sequences held, in whole blocks.
+    /// The most that sequences held, in whole blocks, in warming up and at the end too.
     pub peak_kv_bytes: ByteSize,
     /// The most that the pool held of the device.
     pub peak_committed_bytes: ByteSize,
@@ -289,6 +320,6 @@ pub struct Cycle {
 impl Cycle {
     /// sup Y.
     pub(crate) fn rise_tokens(&self) -> usize {
-        self.xmax_tokens - self.x0_tokens
+        self.xmax_tokens.saturating_sub(self.x0_tokens)
     }
 }

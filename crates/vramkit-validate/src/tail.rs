@@ -31,6 +31,11 @@ pub(crate) fn tail(rises: &[f64], models: &Models) -> Tail {
         published_valid_ratio: valid(|each| each.published),
         published_finite_valid_ratio: valid(|each| each.published_finite),
         corrected_valid_ratio: valid(|each| each.corrected),
+        undecided_thresholds: thresholds
+            .iter()
+            .filter(|each| each.observed - 2.0 * each.standard_error <= 0.0)
+            .count(),
+        corrected_from_simulation: thresholds.iter().filter(|each| each.corrected == each.exact).count(),
         thresholds,
     }
 }

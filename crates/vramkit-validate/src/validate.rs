@@ -135,7 +135,8 @@ fn report(
     let traffic = Traffic::of(&found.outcomes)?;
     let models = Models::of(batch, &traffic, question.most_output_tokens, question.seed)?;
     let rises: Vec<f64> = found.cycles.iter().map(|cycle| cycle.rise_tokens() as f64).collect();
-    let measured = measured(&found.cycles);
+    let spread = models.simulated.as_ref().and_then(|cycles| cycles.spread_of_means(found.cycles.len()));
+    let measured = measured(&found.cycles, spread);
     let predicted = models.figures();
     let tail = tail(&rises, &models);
     let mut notes = prompts.notes;
@@ -183,6 +184,9 @@ fn report(
             max_output_tokens: question.most_output_tokens,
             bytes_per_token: used.kv_per_token,
             seed: question.seed,
+            data_file: question.source.path().display().to_string(),
+            max_samples: question.most_samples,
+            scale: question.scale,
             context_tokens: prompts.context,
             prompts: count,
             left_out: prompts.left_out,
@@ -204,20 +208,27 @@ fn report(
     })
 }
 
-fn measured(cycles: &[Cycle]) -> Measured {
-    let measurement = |tokens: fn(&Cycle) -> usize, bytes: fn(&Cycle) -> u64| {
+/// Means over cycles. How far they are to be believed is what their own series says, and not less than how far means over as many
+/// simulated cycles scatter: a short series cannot know how alike its cycles are.
+fn measured(cycles: &[Cycle], spread: Option<[f64; 3]>) -> Measured {
+    let measurement = |at: usize, tokens: fn(&Cycle) -> usize, bytes: fn(&Cycle) -> u64| {
         let tokens: Vec<f64> = cycles.iter().map(|cycle| tokens(cycle) as f64).collect();
         let found = series::mean(&tokens);
         Measurement {
             mean_tokens: found.mean,
-            standard_error_tokens: found.standard_error,
+            standard_error_tokens: match (found.standard_error, spread) {
+                (Some(error), Some(spread)) => Some(error.max(spread[at])),
+                (error, spread) => error.or(spread.map(|spread| spread[at])),
+            },
             mean_bytes: cycles.iter().map(|cycle| bytes(cycle) as f64).sum::<f64>() / cycles.len() as f64,
         }
     };
     Measured {
-        x0: measurement(|cycle| cycle.x0_tokens, |cycle| cycle.x0_bytes.bytes()),
-        xmax: measurement(|cycle| cycle.xmax_tokens, |cycle| cycle.xmax_bytes.bytes()),
-        sup_y: measurement(Cycle::rise_tokens, |cycle| cycle.xmax_bytes.bytes() - cycle.x0_bytes.bytes()),
+        x0: measurement(0, |cycle| cycle.x0_tokens, |cycle| cycle.x0_bytes.bytes()),
+        xmax: measurement(1, |cycle| cycle.xmax_tokens, |cycle| cycle.xmax_bytes.bytes()),
+        sup_y: measurement(2, Cycle::rise_tokens, |cycle| {
+            cycle.xmax_bytes.bytes().saturating_sub(cycle.x0_bytes.bytes())
+        }),
     }
 }
 

@@ -2,7 +2,9 @@
 
 use vramkit_occupancy::Estimate;
 
-use crate::report::{Errors, Measured, Measurement, Predicted, Prediction, RelativeErrors, Tail, Verdict};
+use crate::report::{
+    Errors, Measured, Measurement, Outcome, Predicted, Prediction, RelativeErrors, Tail, Verdict,
+};
 
 /// What X0, Xmax and κ may be off. Of the published formulas as their authors' experiment has it.
 const LIMITS: [(&str, [f64; 3]); 3] =
@@ -34,7 +36,7 @@ fn quantities(measured: &Measured) -> [(&'static str, Measurement); 3] {
     [("x0", measured.x0), ("xmax", measured.xmax), ("kappa", measured.sup_y)]
 }
 
-/// Verdicts on all predictions, and notes on what so few cycles cannot tell. `simulated` are X0, Xmax and κ of the simulation.
+/// Verdicts on all predictions, and a note on what so few cycles cannot tell. `simulated` are X0, Xmax and κ of the simulation.
 pub(crate) fn verdicts(
     measured: &Measured,
     predicted: &Predicted,
@@ -43,7 +45,6 @@ pub(crate) fn verdicts(
     notes: &mut Vec<String>,
 ) -> Vec<Verdict> {
     let mut verdicts = Vec::new();
-    let mut unsure = Vec::new();
     for ((prediction, limits), figures) in
         LIMITS.into_iter().zip([&predicted.published, &predicted.corrected, &predicted.exact])
     {
@@ -53,25 +54,23 @@ pub(crate) fn verdicts(
                 simulated.filter(|_| prediction == "exact").map_or(0.0, |all| all[at].standard_error);
             let standard_error_ratio =
                 measurement.standard_error_tokens.map(|error| error.hypot(sampled) / measurement.mean_tokens);
-            let allowed = limits[at].max(2.0 * standard_error_ratio.unwrap_or(0.0));
-            if allowed > limits[at] {
-                unsure.push(format!("{quantity} of {prediction}"));
-            }
-            verdicts.push(Verdict {
-                quantity,
-                prediction,
-                limit_ratio: limits[at],
-                error_ratio: errors[at],
+            // Of one cycle nobody knows how far it is from the mean.
+            let unsure = 2.0 * standard_error_ratio.unwrap_or(f64::INFINITY);
+            let outcome = match errors[at] {
+                None => Outcome::NotKnown,
+                Some(error) if error > limits[at].max(unsure) => Outcome::DoesNotHold,
+                Some(_) if unsure > limits[at] => Outcome::TooFewCycles,
+                Some(_) => Outcome::Holds,
+            };
+            let limit_ratio = limits[at];
+            verdicts.push(verdict(
+                (quantity, prediction),
+                limit_ratio,
+                errors[at],
                 standard_error_ratio,
-                passed: errors[at].is_some_and(|error| error <= allowed),
-            });
+                outcome,
+            ));
         }
-    }
-    if !unsure.is_empty() {
-        notes.push(format!(
-            "so few cycles cannot tell {} to its limit: two standard errors are more, and count instead",
-            unsure.join(", ")
-        ));
     }
     for (prediction, valid, limit_ratio) in [
         ("published", tail.published_valid_ratio, 0.10),
@@ -79,17 +78,37 @@ pub(crate) fn verdicts(
         ("corrected", tail.corrected_valid_ratio, 0.05),
     ] {
         let error_ratio = valid.map(|valid| 1.0 - valid);
-        // The standard error is in each threshold's own verdict.
-        let passed = error_ratio.is_some_and(|error| error <= limit_ratio + 1e-9);
-        let standard_error_ratio = None;
-        verdicts.push(Verdict {
-            quantity: "tail",
-            prediction,
-            limit_ratio,
-            error_ratio,
-            standard_error_ratio,
-            passed,
-        });
+        let undecided = tail.undecided_thresholds as f64 / tail.thresholds.len().max(1) as f64;
+        let outcome = match error_ratio {
+            None => Outcome::NotKnown,
+            Some(error) if error > limit_ratio + 1e-9 => Outcome::DoesNotHold,
+            Some(error) if error + undecided > limit_ratio + 1e-9 => Outcome::TooFewCycles,
+            Some(_) => Outcome::Holds,
+        };
+        // The standard errors are in each threshold's own.
+        verdicts.push(verdict(("tail", prediction), limit_ratio, error_ratio, None, outcome));
+    }
+    let unsure: Vec<String> = verdicts
+        .iter()
+        .filter(|verdict| verdict.outcome == Outcome::TooFewCycles)
+        .map(|verdict| format!("{} {}", verdict.prediction.replace('_', " "), verdict.quantity))
+        .collect();
+    if !unsure.is_empty() {
+        notes.push(format!(
+            "too few cycles to hold these to their limits, which two standard errors pass: {}",
+            unsure.join(", ")
+        ));
     }
     verdicts
+}
+
+fn verdict(
+    (quantity, prediction): (&'static str, &'static str),
+    limit_ratio: f64,
+    error_ratio: Option<f64>,
+    standard_error_ratio: Option<f64>,
+    outcome: Outcome,
+) -> Verdict {
+    let passed = matches!(outcome, Outcome::Holds | Outcome::TooFewCycles);
+    Verdict { quantity, prediction, limit_ratio, error_ratio, standard_error_ratio, passed, outcome }
 }

@@ -242,7 +242,7 @@ fn what_cannot_be_is_refused_before_anything_runs() {
         (ValidateQuestion { context: Some(8), ..question.clone() }, "longer than the context of 8"),
         (ValidateQuestion { capacity: Some(ByteSize::new(65_536)), ..question.clone() }, "64 KiB available"),
         (
-            ValidateQuestion { journal: Some(place.path("no/folder/journal")), ..question.clone() },
+            ValidateQuestion { journal: Some("/proc/no/folder/journal".into()), ..question.clone() },
             "no/folder/journal",
         ),
         (

@@ -66,7 +66,7 @@ pub struct CapacityOptions {
     #[arg(long, value_name = "TYPE", default_value = "f16")]
     pub cache_type: CacheType,
     /// Tokens of a block that memory is granted in (continuous batching)
-    #[arg(long, value_name = "TOKENS", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=65536))]
+    #[arg(long, value_name = "TOKENS", default_value_t = 1, conflicts_with = "threshold", value_parser = clap::value_parser!(u32).range(1..=65536))]
     pub block: u32,
     /// The risk of running out that would do
     #[arg(long, value_name = "R")]

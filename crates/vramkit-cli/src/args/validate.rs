@@ -9,8 +9,9 @@ use vramkit::ByteSize;
 ///
 /// A batch decodes until so many of its sequences have ended; those are replaced, and so on: threshold batching, on vramkit's engine.
 /// What the cache holds is read at every step and held against the published formulas, their correction, and a simulation of the
-/// lengths that were met. A run that is interrupted goes on where it was when the same command is given again. Exit status 1: the
-/// simulation, or the corrected bound, does not hold.
+/// lengths that were met. `published` is arXiv 2606.00516, section 3.3, as printed; `corrected` the same without its faults; `exact` the
+/// simulation. A run that is interrupted goes on where it was when the same command is given again. Exit status 1: the simulation, or
+/// the corrected bound, does not hold.
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
   vramkit validate --model model.gguf --dataset alpaca --alpaca-path alpaca_data.json
@@ -30,9 +31,12 @@ pub struct ValidateOptions {
     /// ShareGPT's data set: JSON with conversations
     #[arg(long, value_name = "FILE")]
     pub sharegpt_path: Option<PathBuf>,
-    /// A log of lengths: CSV or JSON Lines, as `capacity --lengths` reads it
+    /// A log of lengths: CSV or JSON Lines with prompt_tokens and output_tokens, or what `capacity --lengths` reads
     #[arg(long, value_name = "FILE")]
     pub lengths_path: Option<PathBuf>,
+    /// Leave rows of no or impossibly many tokens out instead of refusing the log
+    #[arg(long)]
+    pub skip_bad_rows: bool,
     /// Multiply the lengths of a log by this
     #[arg(long, value_name = "R", default_value_t = 1.0, allow_negative_numbers = true)]
     pub scale: f64,
@@ -51,13 +55,13 @@ pub struct ValidateOptions {
     /// Cycles that count
     #[arg(long, value_name = "N", default_value_t = 100)]
     pub num_cycles: usize,
-    /// Cycles before those [default: until one in fifty of the first sequences is left]
+    /// Cycles before those, to warm up [default: until at most 2 % of the sequences that began the run still run]
     #[arg(long, value_name = "N")]
     pub warmup_cycles: Option<usize>,
     /// Outputs are cut off at so many tokens
     #[arg(long, value_name = "N", default_value_t = 256)]
     pub max_output_tokens: usize,
-    /// Where results are written, and what a run can go on from
+    /// Where results are written (JSON, PDF, HTML, the measured lengths as CSV), and what a run can go on from
     #[arg(long, value_name = "DIR", default_value = "./memory_validation_results")]
     pub output_dir: PathBuf,
     /// Run Alpaca and ShareGPT, and draw them side by side
@@ -66,7 +70,7 @@ pub struct ValidateOptions {
     /// Draws the order of requests
     #[arg(long, value_name = "N", default_value_t = 0)]
     pub seed: u64,
-    /// Most tokens of a sequence [default: the model's]
+    /// Most tokens of a sequence [default: what the longest request needs, up to the model's]
     #[arg(long, value_name = "N")]
     pub ctx: Option<usize>,
     /// Threads that compute [default: all processors]

@@ -29,7 +29,7 @@ pub fn run(options: &ValidateOptions) -> Result<bool, Failure> {
         )));
     }
     let sources = sources(options)?;
-    make_folder(&options.output_dir)?;
+    can_be_made(&options.output_dir)?;
     let mut reports = Vec::new();
     for source in sources {
         let report = one(options, source)?;
@@ -78,10 +78,17 @@ fn sources(options: &ValidateOptions) -> Result<Vec<ValidateSource>, Failure> {
     both.into_iter().map(source).collect()
 }
 
-fn make_folder(folder: &Path) -> Result<(), Failure> {
-    fs::create_dir_all(folder).map_err(|error| Failure::Write { path: folder.to_owned(), error })?;
-    // That files can be made in it shows before the run, not behind it.
-    output::folder_can_be_written(folder)
+/// That files can be made in a folder shows before the run, not behind it; it is made when there is something to put into it.
+fn can_be_made(folder: &Path) -> Result<(), Failure> {
+    let failed = |error| Failure::Write { path: folder.to_owned(), error };
+    let there = folder.ancestors().find(|folder| folder.exists()).unwrap_or(Path::new("."));
+    if there.is_dir() {
+        return output::folder_can_be_written(there).map_err(|failure| match failure {
+            Failure::Write { error, .. } => failed(error),
+            other => other,
+        });
+    }
+    Err(failed(std::io::ErrorKind::NotADirectory.into()))
 }
 
 /// Runs one experiment, and keeps its result.
@@ -97,6 +104,7 @@ fn one(options: &ValidateOptions, source: ValidateSource) -> Result<ValidateRepo
         warmup_cycles: options.warmup_cycles,
         most_output_tokens: options.max_output_tokens,
         scale: options.scale,
+        leave_out_bad_rows: options.skip_bad_rows,
         context: options.ctx,
         threads: options.threads,
         seed: options.seed,
@@ -108,10 +116,13 @@ fn one(options: &ValidateOptions, source: ValidateSource) -> Result<ValidateRepo
     };
     let interrupted = interrupt::flag();
     let progress = Progress::new(source.name(), Some(interrupted));
-    let mut shown = None;
+    let (mut shown, mut noted) = (None, Ok(()));
     let report = vramkit_ask::validate(&question, &mut |at: ValidateProgress| {
         let before = *shown.get_or_insert_with(|| {
             progress.begun(at.of as u64);
+            if at.cycles > 0 {
+                noted = output::note(&format!("going on behind cycle {} of {}\n", at.cycles, at.of));
+            }
             0
         });
         progress.advanced((at.cycles - before) as u64);
@@ -119,6 +130,7 @@ fn one(options: &ValidateOptions, source: ValidateSource) -> Result<ValidateRepo
         if interrupted.load(Ordering::Relaxed) { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
     });
     drop(progress);
+    noted?;
     let report = report.map_err(AskError::from)?;
     output::replace(&result, &serde_json::to_vec_pretty(&report).map_err(std::io::Error::from)?)?;
     // Its cycles are in the result now.

@@ -154,6 +154,10 @@ fn the_contract_is_kept() {
             .all(|c| c["xmax_tokens"].as_u64() > c["x0_tokens"].as_u64() && c["steps"].as_u64() > Some(0))
     );
 
+    // By its schema.
+    let schema = common::json(&["schema", "validate"], 0);
+    has_what_is_required(&answer, &schema, &schema);
+
     // The same document is kept, and the drawings; nothing of the way there.
     let kept: Value =
         serde_json::from_slice(&fs::read(place.out("lengths_memory_validation.json")).unwrap()).unwrap();
@@ -204,6 +208,28 @@ fn the_contract_is_kept() {
     assert_eq!(again, answer);
 }
 
+/// Every field that a schema requires, at any depth.
+fn has_what_is_required(value: &Value, schema: &Value, root: &Value) {
+    let named = |reference: &Value| {
+        let name = reference.as_str().and_then(|reference| reference.strip_prefix("#/$defs/"));
+        name.map(|name| &root["$defs"][name])
+    };
+    if let Some(schema) = named(&schema["$ref"]) {
+        return has_what_is_required(value, schema, root);
+    }
+    for field in schema["required"].as_array().into_iter().flatten() {
+        assert!(value.get(field.as_str().unwrap()).is_some(), "{field} is missing");
+    }
+    for (field, of) in schema["properties"].as_object().into_iter().flatten() {
+        if let Some(value) = value.get(field) {
+            has_what_is_required(value, of, root);
+        }
+    }
+    for value in value.as_array().into_iter().flatten() {
+        has_what_is_required(value, &schema["items"], root);
+    }
+}
+
 #[test]
 fn both_data_sets_stand_side_by_side() {
     let place = Place::new();
@@ -219,7 +245,8 @@ fn both_data_sets_stand_side_by_side() {
     assert!(html.contains("alpaca") && html.contains("sharegpt"));
     let text = String::from_utf8(vramkit().args(place.arguments(&[])).output().unwrap().stdout).unwrap();
     assert!(
-        text.starts_with("alpaca: 12 cycles of 6 sequences") && text.contains("left after unloading"),
+        text.starts_with("alpaca: 12 cycles after 22 to warm up; 6 sequences")
+            && text.contains("left after unloading"),
         "{text}"
     );
 }

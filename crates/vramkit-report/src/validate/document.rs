@@ -147,6 +147,9 @@ pub(crate) struct Verdict {
     pub(crate) error_ratio: Option<f64>,
     pub(crate) standard_error_ratio: Option<f64>,
     pub(crate) passed: Option<bool>,
+    /// `too_few_cycles` where it passed by the error of what was measured alone; older documents have none.
+    #[serde(default)]
+    pub(crate) outcome: Option<String>,
 }
 
 /// What the experiment took.

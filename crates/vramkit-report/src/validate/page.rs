@@ -6,7 +6,7 @@ use super::comparison::validations_svg;
 use super::document::ValidateDocument;
 use super::picture::validation_svg;
 use super::series::{PREDICTIONS, Prediction, Quantity, TAILS};
-use super::words::{FAILS, HOLDS, UNKNOWN, judge, mean, percent, tokens, trimmed};
+use super::words::{FAILS, HOLDS, UNKNOWN, UNSURE, judge, mean, percent, tokens, trimmed};
 use crate::draw::escape;
 use crate::page::STYLE;
 use vramkit_units::{ByteSize, grouped};
@@ -60,16 +60,17 @@ pub fn validation_page(documents: &[ValidateDocument]) -> String {
 
 /// How many verdicts there are, and which predictions do not hold.
 fn headline(document: &ValidateDocument) -> String {
-    let (mut held, mut all, mut failed) = (0, 0, Vec::new());
+    let (mut held, mut unsure, mut all, mut failed) = (0, 0, 0, Vec::new());
     let quantities = MEANS.map(|(quantity, sign, _)| (quantity, sign));
     for (quantity, sign) in quantities.into_iter().chain([(Quantity::Tail, "tail")]) {
         let mut not_held = Vec::new();
         for prediction in TAILS {
             if let Some(verdict) = judge(document, prediction, quantity).verdict {
                 all += 1;
-                match verdict == HOLDS {
-                    true => held += 1,
-                    false => not_held.push(prediction.label()),
+                match verdict {
+                    HOLDS => held += 1,
+                    UNSURE => unsure += 1,
+                    _ => not_held.push(prediction.label()),
                 }
             }
         }
@@ -79,8 +80,17 @@ fn headline(document: &ValidateDocument) -> String {
     }
     match (all, failed.as_slice()) {
         (0, _) => format!("Whether a prediction holds {UNKNOWN}."),
-        (_, []) => format!("All {all} predictions with a verdict hold."),
-        (_, failed) => format!("{held} of {all} predictions hold; these do not: {}.", failed.join(", ")),
+        (_, []) if unsure == 0 => format!("All {all} predictions with a verdict hold."),
+        (_, failed) => {
+            let mut said = format!("{held} of {all} predictions hold");
+            if unsure > 0 {
+                said += &format!("; {unsure} cannot be told by so few cycles");
+            }
+            if !failed.is_empty() {
+                said += &format!("; these do not hold: {}", failed.join(", "));
+            }
+            said + "."
+        }
     }
 }
 

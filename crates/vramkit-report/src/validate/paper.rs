@@ -75,7 +75,7 @@ impl Face {
 impl Paper {
     /// A sheet of A4 with what it shows, for those who cannot see it.
     pub(crate) fn new(label: &str) -> Self {
-        let fonts = "Noto Sans, DejaVu Sans, sans-serif";
+        let fonts = "Noto Sans, Open Sans, Arial, Helvetica, sans-serif";
         Self { svg: open_svg_in(fonts, WIDTH, HEIGHT, &escape(label)) }
     }
 

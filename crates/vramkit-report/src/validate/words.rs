@@ -10,6 +10,7 @@ pub(crate) const UNKNOWN: &str = "cannot be said";
 /// What is said of a prediction within its limit, and of another.
 pub(crate) const HOLDS: &str = "holds";
 pub(crate) const FAILS: &str = "does not hold";
+pub(crate) const UNSURE: &str = "too few cycles to tell";
 
 /// What is said of a prediction.
 pub(crate) struct Judgement {
@@ -48,6 +49,9 @@ pub(crate) fn judge(document: &ValidateDocument, prediction: Prediction, quantit
 /// Whether a prediction is within its limit, in words.
 pub(crate) fn outcome(verdict: &Verdict) -> Option<&'static str> {
     verdict.error_ratio?;
+    if verdict.outcome.as_deref() == Some("too_few_cycles") {
+        return Some(UNSURE);
+    }
     verdict.passed.map(|passed| if passed { HOLDS } else { FAILS })
 }
 
