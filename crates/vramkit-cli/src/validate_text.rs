@@ -130,11 +130,12 @@ fn memory(report: &ValidateReport) -> String {
         let of = &report.parameters;
         out += &format!(
             "  cache limited to {}: a sequence made way in {:.1} ± {:.1} % of cycles\n  compare: vramkit capacity --lengths \
-             {}_measured_lengths.csv --batch {} --threshold {} --capacity-tokens {:.0}, with the lengths of a run without limit\n",
+             {}_measured_lengths.csv --max-output {} --batch {} --threshold {} --capacity-tokens {:.0}, with the lengths of a run without limit\n",
             limit.kv_limit_bytes,
             100.0 * limit.preempting_ratio,
             100.0 * limit.standard_error_ratio,
             report.dataset,
+            of.max_output_tokens,
             of.batch_size,
             of.switching_threshold,
             limit.limit_tokens

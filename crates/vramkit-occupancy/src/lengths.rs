@@ -167,6 +167,16 @@ impl Lengths {
         }
     }
 
+    /// The cap on outputs, where it cuts any off.
+    pub(crate) fn cutting_cap(&self) -> Option<u32> {
+        let cap = self.max_output?;
+        let cuts = match &self.law {
+            Law::Geometric { termination, .. } => f64::from(cap) * (-termination).ln_1p() > -40.0,
+            Law::Log(requests) => requests.iter().any(|request| request.output >= cap),
+        };
+        cuts.then_some(cap)
+    }
+
     /// The exponent r with which peaks above X0 become rare under threshold batching, P(sup Y > x) ≤ e^(−rx) after free
     /// (Lundberg's bound): the positive root of e^r(1 − p + p·E\[e^(−r(L+O))\]) = 1, p one over the mean output. The seats
     /// cancel. It takes a sequence to end in any step alike; where outputs are more even than geometric ones a cycle grows

@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::capped::CappedOutputs;
 use crate::cycles::{Convention, Cycles, Estimate, work};
 use crate::error::OccupancyError;
 use crate::exact::Exact;
@@ -186,7 +187,16 @@ pub fn answer(
             None
         }
     };
-    let moments = moments(published.as_ref(), exact.as_ref(), &by_means, cycles.as_ref(), &mut notes);
+    // Outputs that are cut off are corrected for.
+    let corrected = match lengths.cutting_cap() {
+        None => (by_means.fluid_x0(), by_means.kappa()),
+        Some(cap) => {
+            let (prompt, variance) = (lengths.mean_prompt(), lengths.prompt_variance());
+            let capped = CappedOutputs::new(batch, prompt, variance, lengths.termination(), cap);
+            (capped.x0(), capped.kappa())
+        }
+    };
+    let moments = moments(published.as_ref(), exact.as_ref(), corrected, cycles.as_ref(), &mut notes);
     if let (Some(said), Some(simulated)) = (moments.1.published, moments.1.simulated)
         && !(0.5..=2.0).contains(&(said / simulated))
     {
@@ -287,7 +297,7 @@ pub fn answer(
 fn moments(
     published: Option<&PublishedFormulas>,
     exact: Option<&Exact>,
-    by_means: &Exact,
+    corrected: (f64, f64),
     cycles: Option<&Cycles>,
     notes: &mut Vec<String>,
 ) -> (Predictions, Predictions, Predictions) {
@@ -317,13 +327,14 @@ fn moments(
             ));
         }
     }
-    let (x0, by_means_kappa) = (exact.map(Exact::x0), by_means.kappa());
+    let x0 = exact.map(Exact::x0);
+    let (corrected_x0, corrected_kappa) = corrected;
     (
-        predictions(published.map(PublishedFormulas::x0), by_means.fluid_x0(), x0, cycles.map(Cycles::x0)),
-        predictions(published.map(PublishedFormulas::kappa), by_means_kappa, exact_kappa, kappa),
+        predictions(published.map(PublishedFormulas::x0), corrected_x0, x0, cycles.map(Cycles::x0)),
+        predictions(published.map(PublishedFormulas::kappa), corrected_kappa, exact_kappa, kappa),
         predictions(
             published.map(PublishedFormulas::xmax),
-            by_means.fluid_x0() + by_means_kappa,
+            corrected_x0 + corrected_kappa,
             x0.zip(exact_kappa).map(|(x0, kappa)| x0 + kappa),
             cycles.map(|cycles| cycles.peak(Convention::BeforeFree)),
         ),
