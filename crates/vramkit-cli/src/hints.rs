@@ -55,7 +55,10 @@ pub fn in_options(error: &AskError) -> String {
             other => other.to_string(),
         },
         AskError::Validate(ValidateError::Read(error @ ReadError::BadRow { .. })) => in_reading(error),
-        AskError::Validate(error @ ValidateError::NoPrompts { .. }) => {
+        AskError::Validate(error @ ValidateError::KvLimit { .. }) => {
+            format!("{error}: try a larger --kv-limit, or shorter requests (--ctx, --max-output-tokens)")
+        }
+        AskError::Validate(error @ ValidateError::NoPrompts { too_long: true, .. }) => {
             format!("{error}: --ctx gives a longer context, --scale shorter lengths of a log")
         }
         AskError::Validate(error @ ValidateError::OtherKind { .. }) => {

@@ -3,6 +3,7 @@
 use vramkit_ask::{ValidateOutcome, ValidateReport, Verdict};
 
 use crate::output::{BAD, BOLD, DIM, GOOD, table};
+use crate::printable::printable;
 
 /// The predictions, in columns.
 const PREDICTIONS: [&str; 3] = ["published", "corrected", "exact"];
@@ -15,7 +16,8 @@ const QUANTITIES: [(&str, &str); 3] = [
 pub fn text(report: &ValidateReport) -> String {
     let mut out = head(report) + &figures(report) + &bounds(report) + &verdicts(report) + &memory(report);
     for note in &report.notes {
-        out += &format!("  {DIM}{note}{DIM:#}\n");
+        // Some have words of the data in them.
+        out += &format!("  {DIM}{}{DIM:#}\n", printable(note));
     }
     out
 }

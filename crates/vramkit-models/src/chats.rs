@@ -91,7 +91,8 @@ enum Raw {
         instruction: String,
         #[serde(default)]
         input: Option<String>,
-        output: String,
+        #[serde(default)]
+        output: Option<String>,
     },
 }
 
@@ -107,9 +108,11 @@ struct RawTurn {
 impl From<Raw> for Entry {
     fn from(raw: Raw) -> Self {
         match raw {
-            Raw::Instruction { instruction, input, output } => {
-                Self::Instruction { instruction, input: input.unwrap_or_default(), output }
-            }
+            Raw::Instruction { instruction, input, output } => Self::Instruction {
+                instruction,
+                input: input.unwrap_or_default(),
+                output: output.unwrap_or_default(),
+            },
             Raw::Conversation { conversations } => {
                 let turn = |turn: RawTurn| Turn {
                     speaker: Speaker::named(&turn.from),
@@ -129,6 +132,9 @@ pub fn read_chats(path: &Path) -> Result<Vec<Entry>, ReadError> {
     let name = path.display().to_string();
     let cannot = |error| ReadError::Io { path: path.to_owned(), error };
     let mut file = BufReader::new(File::open(path).map_err(cannot)?);
+    if file.get_ref().metadata().is_ok_and(|metadata| !metadata.is_file()) {
+        return Err(ReadError::within(&name, "no file"));
+    }
     let size = file.get_ref().metadata().map_or(0, |metadata| metadata.len());
     if size > MOST_BYTES {
         let reason =

@@ -188,30 +188,71 @@ pub fn simulate_with(
     let cycles = effort.cycles.div_ceil(REPLICAS);
     let under_way = Tilted::new(lengths, 0.0);
     let replica = |number| {
-        let mut seats =
-            Seats::new(batch, lengths.draws(), &under_way, RandomStream::new(effort.seed, number));
+        let stream = RandomStream::new(effort.seed, number);
+        let mut seats = Seats::settled(batch, lengths.draws(), &under_way, stream);
         for _ in 0..batch.memory() {
             seats.cycle();
         }
-        let room = cycles as usize;
-        let (peaks, rises) = (Vec::with_capacity(room), Vec::with_capacity(room));
-        let mut replica = Replica { peaks, rises, ..Replica::default() };
-        for done in 1..=cycles {
-            let x0 = seats.held;
-            replica.x0 += x0;
-            replica.x0_squares += x0 * x0;
-            let cycle = seats.cycle();
-            replica.rises.push((cycle.before - x0) as f32);
-            replica.steps += cycle.steps as f64;
-            replica.after += cycle.after;
-            replica.peaks.push(cycle.before);
-            if done % 1024 == 0 || done == cycles {
-                progress((done - 1) % 1024 + 1);
-            }
-        }
-        replica
+        seats.count(cycles, progress)
     };
     Ok(Cycles { batch, replicas: (0..REPLICAS).into_par_iter().map(replica).collect() })
+}
+
+/// Runs of an experiment: each begins with a batch of new sequences, as a restart does, and counts after a number of cycles to warm
+/// up. Where lengths are so even that sequences that began together go on to end together, that is never forgotten, and what a run
+/// sees is not what [`simulate`] says of a batch that has settled.
+///
+/// ```
+/// use vramkit_occupancy::{Batch, Convention, Lengths, RequestLengths, Runs, simulate_runs};
+///
+/// // All begin together and end together: no cycle begins with anybody's output.
+/// let lengths = Lengths::from_requests(vec![RequestLengths { prompt: 20, output: 10 }])?;
+/// let runs = simulate_runs(Batch::new(8, 2)?, &lengths, Runs { count: 4, warmup: 3, cycles: 10, seed: 0 })?;
+/// assert_eq!(runs.x0().mean, 160.0);
+/// assert_eq!(runs.peak(Convention::BeforeFree).mean, 240.0);
+/// # Ok::<(), vramkit_occupancy::OccupancyError>(())
+/// ```
+///
+/// # Errors
+/// No runs or cycles; refused when it would take hours.
+pub fn simulate_runs(batch: Batch, lengths: &Lengths, runs: Runs) -> Result<Cycles, OccupancyError> {
+    finite("the runs", runs.count as f64, 1.0..=1e6, "simulate 1 to 1,000,000 runs")?;
+    finite("the cycles", runs.cycles as f64, 1.0..=1e8, "simulate 1 to 100,000,000 cycles")?;
+    if runs.work(batch) > MOST_WORK {
+        return Err(OccupancyError::Refused {
+            what: format!("{} runs of {} cycles of {} seats", runs.count, runs.cycles, batch.seats),
+            why: "it would take hours".to_owned(),
+            instead: "ask for fewer cycles or a larger threshold".to_owned(),
+        });
+    }
+    let replica = |number| {
+        let mut seats = Seats::new(batch, lengths.draws(), RandomStream::new(runs.seed, number));
+        for _ in 0..runs.warmup {
+            seats.cycle();
+        }
+        seats.count(runs.cycles, &|_| {})
+    };
+    Ok(Cycles { batch, replicas: (0..runs.count).into_par_iter().map(replica).collect() })
+}
+
+/// How many runs of an experiment, and how long.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Runs {
+    /// How many.
+    pub count: u64,
+    /// Cycles before those that count.
+    pub warmup: u64,
+    /// Cycles that count.
+    pub cycles: u64,
+    /// Where the random numbers start.
+    pub seed: u64,
+}
+
+impl Runs {
+    /// What they cost, in seats looked at: some 2 ns each.
+    pub fn work(&self, batch: Batch) -> f64 {
+        self.count as f64 * (self.warmup as f64 + self.cycles as f64) * f64::from(batch.seats)
+    }
 }
 
 impl Cycles {
@@ -269,28 +310,13 @@ impl Cycles {
         })
     }
 
-    /// How far the mean over so many cycles in a row is from E\[X0\], E\[Xmax\] and κ (before free), as standard deviations: what an
-    /// experiment of so many cycles is to be believed to. `None` where so many were not simulated in a row a few times.
-    pub fn spread_of_means(&self, cycles: usize) -> Option<[f64; 3]> {
-        let windows = self.replicas.iter().map(|replica| replica.peaks.len() / cycles.max(1)).sum::<usize>();
-        if cycles == 0 || windows < 16 {
-            return None;
-        }
-        let mut means: [Vec<f64>; 3] = Default::default();
-        for replica in &self.replicas {
-            for (peaks, rises) in replica.peaks.chunks_exact(cycles).zip(replica.rises.chunks_exact(cycles)) {
-                let count = cycles as f64;
-                let (peak, rise) = (
-                    peaks.iter().sum::<f64>() / count,
-                    rises.iter().map(|rise| f64::from(*rise)).sum::<f64>() / count,
-                );
-                [peak - rise, peak, rise].into_iter().zip(&mut means).for_each(|(mean, of)| of.push(mean));
-            }
-        }
-        Some(means.map(|means| {
-            let found = Estimate::of(means.iter().copied());
-            found.standard_error * (means.len() as f64).sqrt()
-        }))
+    /// How far means over one run's cycles are from those over many runs, as standard deviations of X0, Xmax and sup Y (before
+    /// free). `None` of fewer than two runs.
+    pub fn spread_of_runs(&self) -> Option<[f64; 3]> {
+        let count = self.replicas.len() as f64;
+        let spread = |estimate: Estimate| estimate.standard_error * count.sqrt();
+        let all = [self.x0(), self.peak(Convention::BeforeFree), self.kappa(Convention::BeforeFree)];
+        (self.replicas.len() > 1).then(|| all.map(spread))
     }
 
     /// How often a clump of exceeding cycles begins, per cycle: exceedances follow each other, because what one cycle
@@ -344,8 +370,20 @@ const SEAT_BITS: u32 = 20;
 const SEAT: u64 = (1 << SEAT_BITS) - 1;
 
 impl<'a> Seats<'a> {
+    /// A batch of new sequences.
+    fn new(batch: Batch, draws: Draws<'a>, mut stream: RandomStream) -> Self {
+        let (mut ends, mut full, mut held) = (Vec::new(), Vec::new(), 0.0);
+        for seat in 0..u64::from(batch.seats) {
+            let (prompt, output) = draws.request(&mut stream);
+            ends.push(u64::from(output) << SEAT_BITS | seat);
+            full.push(prompt + f64::from(output));
+            held += prompt;
+        }
+        Self { batch, draws, stream, now: 0, ends, full, held }
+    }
+
     /// As a batch refilled seat by seat would be, which is near where it settles.
-    fn new(batch: Batch, draws: Draws<'a>, under_way: &Tilted, mut stream: RandomStream) -> Self {
+    fn settled(batch: Batch, draws: Draws<'a>, under_way: &Tilted, mut stream: RandomStream) -> Self {
         let (mut ends, mut full, mut held) = (Vec::new(), Vec::new(), 0.0);
         for seat in 0..u64::from(batch.seats) {
             let (prompt, output, age) = under_way.draw(&mut stream);
@@ -355,6 +393,27 @@ impl<'a> Seats<'a> {
             held += prompt + f64::from(age - 1);
         }
         Self { batch, draws, stream, now: 0, ends, full, held }
+    }
+
+    /// So many cycles more; `progress` is told of them.
+    fn count(&mut self, cycles: u64, progress: &(dyn Fn(u64) + Sync)) -> Replica {
+        let room = cycles as usize;
+        let (peaks, rises) = (Vec::with_capacity(room), Vec::with_capacity(room));
+        let mut replica = Replica { peaks, rises, ..Replica::default() };
+        for done in 1..=cycles {
+            let x0 = self.held;
+            replica.x0 += x0;
+            replica.x0_squares += x0 * x0;
+            let cycle = self.cycle();
+            replica.rises.push((cycle.before - x0) as f32);
+            replica.steps += cycle.steps as f64;
+            replica.after += cycle.after;
+            replica.peaks.push(cycle.before);
+            if done % 1024 == 0 || done == cycles {
+                progress((done - 1) % 1024 + 1);
+            }
+        }
+        replica
     }
 
     fn cycle(&mut self) -> Cycle {

@@ -53,7 +53,7 @@ mod splitting;
 mod tilted;
 
 pub use capped::CappedOutputs;
-pub use cycles::{Batch, Convention, Cycles, Effort, Estimate, simulate, simulate_with};
+pub use cycles::{Batch, Convention, Cycles, Effort, Estimate, Runs, simulate, simulate_runs, simulate_with};
 pub use demand::{Population, Tail, TokenDemand};
 pub use error::OccupancyError;
 pub use exact::Exact;

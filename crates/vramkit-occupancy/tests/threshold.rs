@@ -7,7 +7,7 @@ mod plain;
 use proptest::prelude::*;
 use vramkit_occupancy::{
     Batch, Batching, CappedOutputs, Convention, Effort, Exact, Horizon, Lengths, MultilevelSplitting,
-    OccupancyError, PublishedFormulas, RequestLengths, RiskMethod, Service, simulate,
+    OccupancyError, PublishedFormulas, RequestLengths, RiskMethod, Runs, Service, simulate, simulate_runs,
 };
 
 fn batch(seats: u32, threshold: u32) -> Batch {
@@ -382,10 +382,6 @@ fn rises_of_cycles_are_their_peaks_above_what_they_began_with() {
     // E[sup Y] is the sum of its tail.
     let kappa: f64 = (0..20_000).map(|tokens| cycles.rising(f64::from(tokens)).mean).sum();
     assert!((kappa / cycles.kappa(Convention::BeforeFree).mean - 1.0).abs() < 1e-3, "{kappa}");
-    // Means over many cycles scatter less; not yet by the root of their number, since ten in a row are alike.
-    let [few, many] = [10, 160].map(|count| cycles.spread_of_means(count).unwrap()[0]);
-    assert!((2.0..4.0).contains(&(few / many)), "{few} {many}");
-    assert!(cycles.spread_of_means(20_000).is_none() && cycles.spread_of_means(0).is_none());
     // Lundberg's bound, N tokens further for what a step writes.
     let r = lengths.tail_exponent();
     for above in [100.0, 200.0, 400.0] {
@@ -416,4 +412,22 @@ fn outputs_that_are_cut_off_hold_what_the_fluid_limit_says() {
     // At theta 1 everybody is new.
     let all = CappedOutputs::new(batch(16, 16), 50.0, 0.0, 0.01, 100);
     assert!((all.x0() - 16.0 * 50.0).abs() < 1e-9);
+}
+
+#[test]
+fn runs_that_mix_see_what_a_settled_batch_holds_and_scatter_as_they_should() {
+    let lengths = Lengths::geometric(100.0, 0.01).unwrap();
+    let batch = batch(32, 6);
+    let settled = simulate(batch, &lengths, Effort { cycles: 100_000, ..Effort::default() }).unwrap();
+    let runs =
+        |cycles| simulate_runs(batch, &lengths, Runs { count: 500, warmup: 30, cycles, seed: 1 }).unwrap();
+    let (short, long) = (runs(10), runs(160));
+    for found in [&short, &long] {
+        let off = (found.x0().mean - settled.x0().mean).abs();
+        assert!(off < 4.0 * found.x0().standard_error.hypot(settled.x0().standard_error), "{off}");
+    }
+    // Longer runs scatter less; not yet by the root of their lengths, since ten cycles in a row are alike.
+    let [few, many] = [short, long].map(|runs| runs.spread_of_runs().unwrap()[0]);
+    assert!((2.0..4.0).contains(&(few / many)), "{few} {many}");
+    assert!(simulate_runs(batch, &lengths, Runs { count: 0, warmup: 0, cycles: 1, seed: 0 }).is_err());
 }

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use vramkit::ByteSize;
 use vramkit::pool::PoolError;
 use vramkit_llm::{AdapterError, LoadError};
 use vramkit_models::ReadError;
@@ -49,6 +50,8 @@ pub enum ValidateError {
         rows: usize,
         /// Why.
         why: String,
+        /// Whether a longer context would help.
+        too_long: bool,
     },
     /// The model has nothing to say to any prompt.
     #[error(
@@ -59,6 +62,16 @@ pub enum ValidateError {
         model: String,
         /// How many prompts.
         requests: u64,
+    },
+    /// The longest request would not fit into the cache alone.
+    #[error("the longest sequence, of {tokens} tokens, needs {} of keys and values, and they are limited to {}", needed.beside(*limit), limit.beside(*needed))]
+    KvLimit {
+        /// What there may be.
+        limit: ByteSize,
+        /// What it takes.
+        needed: ByteSize,
+        /// Its tokens.
+        tokens: usize,
     },
     /// Who was told of the progress ended it.
     #[error("stopped after {done} of {cycles} cycles{}", journal.as_ref().map_or_else(String::new, |path| format!("; the same command goes on from `{}`", path.display())))]

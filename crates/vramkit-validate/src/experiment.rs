@@ -161,19 +161,34 @@ impl<'a> Experiment<'a> {
         }
     }
 
-    /// One cycle.
+    /// One cycle: all prompts are read, then everybody decodes until enough have ended. Where the cache is limited, some decode and end
+    /// while others wait for room: that is part of the cycle.
     fn cycle(&mut self) -> Result<Cycle, ValidateError> {
-        let (x0_tokens, x0_bytes) = self.refill()?;
-        let (mut xmax_tokens, mut xmax_bytes, mut steps) = (x0_tokens, x0_bytes, 0);
-        while self.question.batch_size - self.running.len() < self.question.threshold() {
-            let (tokens, bytes) = self.step()?;
-            (xmax_tokens, xmax_bytes) = (xmax_tokens.max(tokens), xmax_bytes.max(bytes));
-            steps += 1;
+        let (seats, threshold) = (self.question.batch_size, self.question.threshold());
+        let (mut x0, mut most, mut steps, mut ended) = (None, (0, ByteSize::ZERO), 0, 0);
+        while ended < threshold {
+            while x0.is_none() && self.running.len() + ended < seats {
+                let (number, prompt) = (self.next, self.prompt(self.next));
+                self.next += 1;
+                self.submit(number, &prompt, &[])?;
+            }
+            let was_read = x0.is_some();
+            let before = self.ended.len();
+            let held = self.step()?;
+            ended += self.ended.len() - before;
+            most = (most.0.max(held.0), most.1.max(held.1));
+            let all_read =
+                self.running.len() + ended == seats && self.running.iter().all(|each| each.chosen > 0);
+            if !was_read && all_read {
+                (x0, most) = (Some(held), held);
+            }
+            steps += usize::from(was_read);
         }
         self.look_at_device();
         let final_tokens = self.running.iter().map(|each| each.prompt + each.written()).sum();
         let device_bytes = self.pool.resident().value;
         let preempted = std::mem::take(&mut self.preempted);
+        let ((x0_tokens, x0_bytes), (xmax_tokens, xmax_bytes)) = (x0.unwrap_or(most), most);
         Ok(Cycle {
             x0_tokens,
             xmax_tokens,
@@ -184,22 +199,6 @@ impl<'a> Experiment<'a> {
             xmax_bytes,
             device_bytes,
         })
-    }
-
-    /// Takes requests and reads their prompts until the whole batch decodes; what it holds then.
-    fn refill(&mut self) -> Result<(usize, ByteSize), ValidateError> {
-        let mut held = (0, ByteSize::ZERO);
-        while self.running.len() < self.question.batch_size {
-            while self.running.len() < self.question.batch_size {
-                let (number, prompt) = (self.next, self.prompt(self.next));
-                self.next += 1;
-                self.submit(number, &prompt, &[])?;
-            }
-            while self.running.iter().any(|each| each.chosen == 0) {
-                held = self.step()?;
-            }
-        }
-        Ok(held)
     }
 
     /// Takes a request, with what was written of its output already.

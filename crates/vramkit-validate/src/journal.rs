@@ -1,12 +1,13 @@
 //! A file that an experiment can go on from, whenever it ended.
 //!
 //! ```text
-//! {"journal": …, "experiment": …}    what is run
-//! {"cycle": …, "ended": …, …}        a line a cycle, in order
-//! {"cycle": …, "en                   what was being written when it ended: is cut away
+//! 8c1f… {"journal": …, "experiment": …}    what is run
+//! 03aa… {"cycle": …, "ended": …, …}        a line a cycle, in order
+//! 71e2… {"cycle": …, "en                   what was being written when it ended: is cut away
 //! ```
 //!
-//! A line is written whole when its cycle is done, so a run that ends in any way loses the cycle that it was in, and no more.
+//! A line is written whole when its cycle is done, so a run that ends in any way loses the cycle that it was in, and no more. Each begins
+//! with a sum over itself and all before it: what was changed, doubled, left out or swapped ends what is gone on from.
 
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{self, Read, Seek, SeekFrom, Write};
@@ -36,7 +37,6 @@ struct Identity {
     scale: f64,
     context_tokens: usize,
     seed: u64,
-    kv_limit: Option<ByteSize>,
 }
 
 /// What tells a file from one that takes its place.
@@ -72,7 +72,6 @@ impl Identity {
             scale: question.scale,
             context_tokens: context,
             seed: question.seed,
-            kv_limit: question.kv_limit,
         }
     }
 
@@ -89,7 +88,6 @@ impl Identity {
             (self.scale == other.scale, "scale"),
             (self.context_tokens == other.context_tokens, "context"),
             (self.seed == other.seed, "seed"),
-            (self.kv_limit == other.kv_limit, "limit of keys and values"),
         ];
         pairs.into_iter().find(|(is_same, _)| !is_same).map_or("identity", |(_, what)| what)
     }
@@ -118,11 +116,44 @@ pub(crate) struct Entry {
     pub device_peak: Option<ByteSize>,
 }
 
+impl Entry {
+    /// Whether an experiment can have stood here: what is gone on with is believed no further.
+    fn is_possible(&self, question: &ValidateQuestion) -> bool {
+        let most = question.most_output_tokens;
+        let cycle = &self.cycle;
+        let is_known = |number: u64, written: usize| number < self.next && (1..=most).contains(&written);
+        self.running.len() + question.threshold() <= question.batch_size
+            && self.running.is_sorted_by(|a, b| a.0 < b.0)
+            && self.running.iter().all(|&(number, written)| is_known(number, written))
+            && self.ended.iter().all(|&(number, written, _)| is_known(number, written))
+            && cycle.x0_tokens <= cycle.xmax_tokens
+            && cycle.x0_bytes <= cycle.xmax_bytes
+            && self.ended_at_once <= self.next
+    }
+}
+
+/// A sum over a line and all before it (FNV-1a, 64 bits): it tells accidents, not forgers.
+fn sum(before: u64, line: &[u8]) -> u64 {
+    line.iter().fold(before ^ 0xcbf2_9ce4_8422_2325, |sum, byte| {
+        (sum ^ u64::from(*byte)).wrapping_mul(0x100_0000_01b3)
+    })
+}
+
+/// What stands behind the sum of a whole line, and the sum; `None` where it is not that of the line.
+fn checked(before: u64, line: &[u8]) -> Option<(u64, &[u8])> {
+    let line = line.strip_suffix(b"\n")?;
+    let (written, text) = (line.get(..16)?, line.get(17..)?);
+    let found = sum(before, text);
+    (written == format!("{found:016x}").as_bytes()).then_some((found, text))
+}
+
 /// The file, open to be written.
 #[derive(Debug)]
 pub(crate) struct Journal {
     file: File,
     path: PathBuf,
+    /// The sum of the last line.
+    sum: u64,
 }
 
 impl Journal {
@@ -139,6 +170,9 @@ impl Journal {
         if let Some(folder) = path.parent().filter(|folder| !folder.as_os_str().is_empty()) {
             std::fs::create_dir_all(folder).map_err(wrong)?;
         }
+        if path.metadata().is_ok_and(|metadata| !metadata.is_file()) {
+            return Err(wrong(io::Error::other("no file")));
+        }
         let mut file = OpenOptions::new()
             .read(true)
             .write(true)
@@ -154,23 +188,34 @@ impl Journal {
         }
         let mut text = Vec::new();
         file.read_to_end(&mut text).map_err(wrong)?;
-        let mut lines = text.split_inclusive(|byte| *byte == b'\n').filter(|line| line.ends_with(b"\n"));
+        let mut lines = text.split_inclusive(|byte| *byte == b'\n');
         let identity = Identity::of(question, context);
-        let mut journal = Self { file, path: path.to_owned() };
-        let Some(first) = lines.next() else {
+        let mut journal = Self { file, path: path.to_owned(), sum: 0 };
+        let Some(first) = lines.next().filter(|line| line.ends_with(b"\n")) else {
             let header = Header { journal: NAME.to_owned(), experiment: identity };
             journal.cut(0).and_then(|()| journal.write(&header)).map_err(wrong)?;
             return Ok((journal, Vec::new()));
         };
-        let header: Header =
-            serde_json::from_slice(first).ok().filter(|header: &Header| header.journal == NAME).ok_or_else(
-                || wrong(io::Error::other("no journal of an experiment: remove it or take another folder")),
-            )?;
+        let header = checked(0, first).and_then(|(sum, text)| {
+            let header: Header = serde_json::from_slice(text).ok()?;
+            (header.journal == NAME).then_some((sum, header))
+        });
+        let Some((sum, header)) = header else {
+            return Err(wrong(io::Error::other(
+                "no journal of an experiment: remove it or take another folder",
+            )));
+        };
+        journal.sum = sum;
         let mut kept = first.len();
         let mut entries = Vec::new();
         for line in lines {
-            let Ok(entry) = serde_json::from_slice::<Entry>(line) else { break };
+            let entry = checked(journal.sum, line).and_then(|(sum, text)| {
+                let entry: Entry = serde_json::from_slice(text).ok()?;
+                Some((sum, entry))
+            });
+            let Some((sum, entry)) = entry else { break };
             kept += line.len();
+            journal.sum = sum;
             entries.push(entry);
         }
         if header.experiment != identity {
@@ -180,6 +225,9 @@ impl Journal {
                 cycles: entries.len(),
                 what,
             });
+        }
+        if !entries.iter().all(|entry| entry.is_possible(question)) {
+            return Err(wrong(io::Error::other("no experiment can have stood where it says: remove it")));
         }
         journal.cut(kept as u64).map_err(wrong)?;
         Ok((journal, entries))
@@ -200,9 +248,9 @@ impl Journal {
     }
 
     fn write(&mut self, line: &impl Serialize) -> io::Result<()> {
-        let mut text = serde_json::to_vec(line)?;
-        text.push(b'\n');
-        self.file.write_all(&text)
+        let text = serde_json::to_string(line)?;
+        self.sum = sum(self.sum, text.as_bytes());
+        self.file.write_all(format!("{:016x} {text}\n", self.sum).as_bytes())
     }
 }
 
@@ -278,6 +326,36 @@ mod tests {
         // More cycles of the same are.
         let longer = ValidateQuestion { cycles: 500, ..question };
         assert_eq!(Journal::open(&path, &longer, 100).unwrap().1.len(), 1);
+        // A line doubled, changed or left out ends what is gone on from.
+        drop(Journal::open(&path, &longer, 100).unwrap());
+        let mut journal = Journal::open(&path, &longer, 100).unwrap().0;
+        journal.add(&entry(2)).unwrap();
+        journal.add(&entry(3)).unwrap();
+        drop(journal);
+        let whole = fs::read_to_string(&path).unwrap();
+        let lines: Vec<&str> = whole.split_inclusive('\n').collect();
+        for (text, left) in [
+            ([&lines[..2], &lines[1..]].concat().concat(), 1),
+            ([&lines[..2], &lines[3..]].concat().concat(), 1),
+            (whole.replacen("\"steps\":2", "\"steps\":7", 1), 1),
+        ] {
+            fs::write(&path, text).unwrap();
+            assert_eq!(Journal::open(&path, &longer, 100).unwrap().1.len(), left);
+        }
+        // What cannot be is refused, whatever its sum.
+        for wrong in [
+            Entry { running: vec![(4, 1 << 60)], ..entry(1) },
+            Entry { running: vec![(40, 1)], ..entry(1) },
+            Entry { running: (0..32).map(|number| (number, 1)).collect(), next: 99, ..entry(1) },
+            Entry { cycle: Cycle { x0_tokens: 21, ..entry(1).cycle }, ..entry(1) },
+        ] {
+            fs::remove_file(&path).unwrap();
+            Journal::open(&path, &longer, 100).unwrap().0.add(&wrong).unwrap();
+            assert!(
+                matches!(Journal::open(&path, &longer, 100), Err(ValidateError::Journal { .. })),
+                "{wrong:?}"
+            );
+        }
         fs::write(&path, "something else\n").unwrap();
         assert!(matches!(Journal::open(&path, &longer, 100), Err(ValidateError::Journal { .. })));
         assert_eq!(fs::read_to_string(&path).unwrap(), "something else\n");

@@ -1,18 +1,23 @@
 //! What each model of the cache's occupancy says of the lengths that were met.
 //!
 //! `published`: the formulas as printed, from p and the mean prompt. `corrected`: the same without their faults, for outputs that
-//! end in any step alike; where some were cut off, for outputs that are. `exact`: a simulation of threshold batching with the measured lengths.
+//! end in any step alike; where some were cut off, for outputs that are. `exact`: a
+//! simulation of the run itself, from its first new batch on, with requests drawn from those that were measured.
 
 use vramkit_occupancy::{
-    Batch, CappedOutputs, Convention, Cycles, Effort, Estimate, Exact, OccupancyError, PublishedFormulas,
-    simulate,
+    Batch, CappedOutputs, Convention, Cycles, Estimate, Exact, OccupancyError, PublishedFormulas, Runs,
+    simulate_runs,
 };
 
 use crate::report::{Predicted, Prediction};
 use crate::traffic::Traffic;
 
-/// Cycles of the simulation: its error is a hundredth of what a hundred measured cycles have.
+/// Cycles of all simulated runs together, where a run does not have more: their error is a small part of what is measured.
 const CYCLES: u64 = 200_000;
+/// Runs at least, so that it is known how far they scatter.
+const LEAST_RUNS: u64 = 64;
+/// The most that is simulated, in seats looked at: some seconds.
+const MOST_WORK: f64 = 4e9;
 
 /// What the models say.
 #[derive(Debug)]
@@ -36,7 +41,7 @@ impl Models {
     pub fn of(
         batch: Batch,
         traffic: &Traffic,
-        most_output: usize,
+        [warmup, cycles]: [usize; 2],
         seed: u64,
     ) -> Result<Self, OccupancyError> {
         let mut notes = Vec::new();
@@ -53,20 +58,29 @@ impl Models {
                 let exact = Exact::new(batch, prompt, variance, p);
                 [exact.fluid_x0(), exact.kappa()]
             } else {
-                let most = u32::try_from(most_output).unwrap_or(u32::MAX);
-                let capped = CappedOutputs::new(batch, prompt, variance, p, most);
+                let capped = CappedOutputs::new(batch, prompt, variance, p, traffic.mean_cut);
                 [capped.x0(), capped.kappa()]
             }
         });
         let published =
             traffic.termination.and_then(|p| PublishedFormulas::from_means(batch, prompt, variance, p));
-        let simulated = match simulate(batch, lengths, Effort { cycles: CYCLES, seed }) {
-            Ok(cycles) => Some(cycles),
-            Err(error @ OccupancyError::Refused { .. }) => {
-                notes.push(format!("nothing is said exactly: {error}"));
-                None
-            }
-            Err(error) => return Err(error),
+        let each = warmup as u64 + cycles as u64;
+        let runs = Runs {
+            count: (CYCLES / each.max(1)).max(LEAST_RUNS),
+            warmup: warmup as u64,
+            cycles: cycles as u64,
+            seed,
+        };
+        // Of the largest batches fewer runs.
+        let fewer = (runs.count as f64 * (MOST_WORK / runs.work(batch)).min(1.0)) as u64;
+        let simulated = if fewer < 2 {
+            notes.push(
+                "nothing is said exactly: so many cycles of so many sequences would take minutes to simulate"
+                    .to_owned(),
+            );
+            None
+        } else {
+            Some(simulate_runs(batch, lengths, Runs { count: fewer, ..runs })?)
         };
         Ok(Self { batch, published, corrected, simulated, exponent: lengths.tail_exponent(), notes })
     }

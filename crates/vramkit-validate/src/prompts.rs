@@ -6,6 +6,7 @@
 //! ```
 
 use std::collections::BTreeSet;
+use std::ops::ControlFlow;
 use std::process::Command;
 
 use vramkit::units::SplitMix64;
@@ -16,7 +17,7 @@ use vramkit_models::gguf::GgufFile;
 use vramkit_models::traffic::{BadRows, CHARACTERS_A_TOKEN, read_traffic};
 
 use crate::error::ValidateError;
-use crate::question::{Source, ValidateQuestion};
+use crate::question::{Progress, Source, ValidateQuestion};
 
 /// What a request asks of the engine.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -53,7 +54,11 @@ impl Prompts {
     ///
     /// # Errors
     /// A file that cannot be read or is of another kind; a model without a tokenizer; not one request that can be used.
-    pub fn read(question: &ValidateQuestion, model: &GgufFile) -> Result<Self, ValidateError> {
+    pub fn read(
+        question: &ValidateQuestion,
+        model: &GgufFile,
+        watch: &mut dyn FnMut(Progress) -> ControlFlow<()>,
+    ) -> Result<Self, ValidateError> {
         let trained = model.shape()?.longest_context().and_then(|most| usize::try_from(most).ok());
         let context = question.context.or(trained).unwrap_or(usize::MAX);
         let mut notes = Vec::new();
@@ -64,7 +69,7 @@ impl Prompts {
         }
         let (mut requests, refused) = match &question.source {
             Source::Lengths(_) => (lengths(question, &mut notes)?, Refused::default()),
-            Source::Alpaca(_) | Source::ShareGpt(_) => texts(question, model, &mut notes)?,
+            Source::Alpaca(_) | Source::ShareGpt(_) => texts(question, model, watch, &mut notes)?,
         };
         let file = question.source.path().display();
         let rows = requests.len() + refused.count;
@@ -77,14 +82,16 @@ impl Prompts {
         let too_long = before - requests.len();
         if too_long > 0 {
             notes.push(format!(
-                "{too_long} of {rows} prompts left out: longer than the context of {context} tokens"
+                "{too_long} of {rows} prompts left out: no room for an output behind them in the context of {context} tokens"
             ));
         }
         if requests.is_empty() {
-            let why = refused.why.filter(|_| too_long == 0);
-            let why =
-                why.unwrap_or_else(|| format!("prompts are longer than the context of {context} tokens"));
-            return Err(ValidateError::NoPrompts { file: file.to_string(), rows, why });
+            let too_long = too_long > 0;
+            let why = refused.why.filter(|_| !too_long);
+            let why = why.unwrap_or_else(|| {
+                format!("no room for an output behind them in a context of {context} tokens")
+            });
+            return Err(ValidateError::NoPrompts { file: file.to_string(), rows, why, too_long });
         }
         shuffle(&mut requests, question.seed);
         let longest = requests.iter().map(|prompt| prompt.len() + outputs(question, prompt) + 1).max();
@@ -98,6 +105,20 @@ pub(crate) fn outputs(question: &ValidateQuestion, prompt: &Prompt) -> usize {
     match prompt {
         Prompt::Text(_) => question.most_output_tokens,
         Prompt::Lengths { output, .. } => question.most_output_tokens.min(*output),
+    }
+}
+
+/// Whether to go on: nothing is done yet.
+fn told(
+    question: &ValidateQuestion,
+    watch: &mut dyn FnMut(Progress) -> ControlFlow<()>,
+) -> Result<(), ValidateError> {
+    let cycles = question.warmup() + question.cycles;
+    match watch(Progress { cycles: 0, of: cycles }) {
+        ControlFlow::Continue(()) => Ok(()),
+        ControlFlow::Break(()) => {
+            Err(ValidateError::Stopped { done: 0, cycles, journal: question.journal.clone() })
+        }
     }
 }
 
@@ -152,6 +173,7 @@ impl Refused {
 fn texts(
     question: &ValidateQuestion,
     model: &GgufFile,
+    watch: &mut dyn FnMut(Progress) -> ControlFlow<()>,
     notes: &mut Vec<String>,
 ) -> Result<(Vec<Prompt>, Refused), ValidateError> {
     let file = question.source.path().display().to_string();
@@ -190,6 +212,7 @@ fn texts(
             refused.add(|| "a conversation without an answer to anything".to_owned());
         }
         for conversation in conversations {
+            told(question, watch)?;
             let tokens = match &template {
                 None => tokenizer.encode(&conversation.plain(), Special::Parse, true),
                 Some(template) => match rendered(question, template, conversation) {
@@ -198,7 +221,11 @@ fn texts(
                         refused.add(|| error.to_string());
                         continue;
                     }
-                    Err(error) => return Err(AdapterError::Template(error.into()).into()),
+                    Err(error) => {
+                        // What ends this program may have ended the one that renders first.
+                        told(question, watch)?;
+                        return Err(AdapterError::Template(error.into()).into());
+                    }
                 },
             };
             if tokens.is_empty() {
@@ -209,8 +236,10 @@ fn texts(
         }
     }
     if !others.is_empty() {
-        let others = others.into_iter().collect::<Vec<_>>().join("`, `");
-        notes.push(format!("what `{others}` say is taken as the user's"));
+        let names: Vec<String> =
+            others.iter().take(8).map(|name| name.chars().take(40).collect::<String>()).collect();
+        let more = if others.len() > names.len() { " and others" } else { "" };
+        notes.push(format!("what `{}`{more} say is taken as the user's", names.join("`, `")));
     }
     Ok((prompts, refused))
 }

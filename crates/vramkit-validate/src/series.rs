@@ -34,7 +34,8 @@ pub(crate) fn mean(values: &[f64]) -> Mean {
     let long_run = long_run.max(variance / count);
     let alike = if variance > 0.0 { (long_run / variance).clamp(1.0, count / 2.0) } else { 1.0 };
     let of_mean = long_run / count * (count / (count - alike));
-    Mean { mean, standard_error: Some(of_mean.sqrt()) }
+    // Nothing below 0, not even a 0.
+    Mean { mean, standard_error: Some(of_mean.sqrt().abs()) }
 }
 
 #[cfg(test)]

@@ -21,6 +21,8 @@ pub(crate) struct Traffic {
     pub termination: Option<f64>,
     pub requests: usize,
     pub cut_off: usize,
+    /// At how many tokens outputs were cut off, on average: where the context ends that is not the same for all.
+    pub mean_cut: u32,
 }
 
 impl Traffic {
@@ -35,6 +37,9 @@ impl Traffic {
             .map(|outcome| RequestLengths { prompt: whole(outcome.prompt), output: whole(outcome.output) })
             .collect();
         let cut_off = outcomes.iter().filter(|outcome| outcome.is_cut).count();
+        let cut_steps: usize =
+            outcomes.iter().filter(|outcome| outcome.is_cut).map(|outcome| outcome.output).sum();
+        let mean_cut = whole(cut_steps.checked_div(cut_off).unwrap_or(0).max(1));
         let ended = outcomes.len() - cut_off;
         let steps: usize = outcomes.iter().map(|outcome| outcome.output).sum();
         let termination = (ended > 0).then(|| ended as f64 / steps as f64);
@@ -43,6 +48,7 @@ impl Traffic {
             termination,
             requests: outcomes.len(),
             cut_off,
+            mean_cut,
         })
     }
 }
@@ -58,7 +64,7 @@ mod tests {
         let ended = Outcome { prompt: 10, output: 30, is_cut: false };
         let cut = Outcome { prompt: 20, output: 70, is_cut: true };
         let traffic = Traffic::of(&[ended, cut]).unwrap();
-        assert_eq!((traffic.termination, traffic.cut_off), (Some(0.01), 1));
+        assert_eq!((traffic.termination, traffic.cut_off, traffic.mean_cut), (Some(0.01), 1, 70));
         assert_eq!((traffic.lengths.mean_prompt(), traffic.lengths.mean_output()), (15.0, 50.0));
         assert_eq!(Traffic::of(&[cut]).unwrap().termination, None);
         assert!(Traffic::of(&[]).is_err());

@@ -8,7 +8,7 @@ use vramkit::device::{Device, HostDevice};
 use vramkit::orchestrator::MemoryOrchestrator;
 use vramkit_llm::{Admission, Engine, EngineConfig, LoadError, MemoryUse, Prefill, host_pool};
 use vramkit_models::gguf::GgufFile;
-use vramkit_occupancy::Batch;
+use vramkit_occupancy::{Batch, Cycles};
 
 use crate::error::ValidateError;
 use crate::experiment::{Experiment, Found};
@@ -37,7 +37,7 @@ pub fn validate(
 ) -> Result<ValidateReport, ValidateError> {
     let batch = check(question)?;
     let file = GgufFile::open(&question.model)?;
-    let prompts = Prompts::read(question, &file)?;
+    let prompts = Prompts::read(question, &file, watch)?;
     drop(file);
     let config = EngineConfig {
         context: Some(prompts.context),
@@ -88,6 +88,19 @@ fn check(question: &ValidateQuestion) -> Result<Batch, ValidateError> {
             return Err(ValidateError::Question(format!("a {what} of 0: it must be at least 1")));
         }
     }
+    if question.threads.is_some_and(|threads| threads > MOST_THREADS) {
+        return Err(ValidateError::Question(format!(
+            "more than {MOST_THREADS} threads: no machine has as many processors"
+        )));
+    }
+    if question.kv_limit.is_some() && question.journal.is_some() {
+        let why = "a limited run cannot be gone on with, since who made way for whom is not noted: it has no journal";
+        return Err(ValidateError::Question(why.to_owned()));
+    }
+    let data = question.source.path();
+    if data.metadata().is_ok_and(|metadata| !metadata.is_file()) {
+        return Err(ValidateError::Question(format!("`{}` is no file", data.display())));
+    }
     if question.cycles > MOST_CYCLES || question.warmup_cycles.is_some_and(|cycles| cycles > MOST_CYCLES) {
         return Err(ValidateError::Question(format!(
             "more than {MOST_CYCLES} cycles: nobody waits for so many"
@@ -106,12 +119,22 @@ fn check(question: &ValidateQuestion) -> Result<Batch, ValidateError> {
 }
 
 const MOST_CYCLES: usize = 1_000_000;
+const MOST_THREADS: usize = 1024;
 
 /// Room for all sequences at once, as far as it may be taken.
 fn capacity(question: &ValidateQuestion, config: &EngineConfig) -> Result<ByteSize, ValidateError> {
     let needs = Engine::needs(&question.model, config)?;
+    if let Some(limit) = question.kv_limit {
+        let one = EngineConfig { sequences: 1, ..config.clone() };
+        let needed = Engine::needs(&question.model, &one)?.kv;
+        if needed > limit {
+            return Err(ValidateError::KvLimit { limit, needed, tokens: needs.context });
+        }
+    }
     let kv = question.kv_limit.map_or(needs.kv, |limit| limit.min(needs.kv));
-    let required = needs.weights + needs.workspace + kv;
+    // Memory is taken from the device in granules.
+    let required = (needs.weights + needs.workspace + kv).checked_align_up(HostDevice::GRANULARITY.bytes());
+    let required = required.unwrap_or(ByteSize::MAX);
     let device = HostDevice::with_available_memory();
     let machine = device.memory().free_bytes.value.unwrap_or(ByteSize::MAX);
     let available = question.capacity.map_or(machine, |capacity| capacity.min(machine));
@@ -133,9 +156,9 @@ fn report(
     used: &MemoryUse,
 ) -> Result<ValidateReport, ValidateError> {
     let traffic = Traffic::of(&found.outcomes)?;
-    let models = Models::of(batch, &traffic, question.most_output_tokens, question.seed)?;
+    let models = Models::of(batch, &traffic, [question.warmup(), found.cycles.len()], question.seed)?;
     let rises: Vec<f64> = found.cycles.iter().map(|cycle| cycle.rise_tokens() as f64).collect();
-    let spread = models.simulated.as_ref().and_then(|cycles| cycles.spread_of_means(found.cycles.len()));
+    let spread = models.simulated.as_ref().and_then(Cycles::spread_of_runs);
     let measured = measured(&found.cycles, spread);
     let predicted = models.figures();
     let tail = tail(&rises, &models);

@@ -10,7 +10,9 @@ use vramkit::ByteSize;
 use vramkit::units::SplitMix64;
 use vramkit_llm::LoadError;
 use vramkit_testing::gguf::{Architecture, TestModel};
-use vramkit_validate::{Progress, Source, ValidateError, ValidateQuestion, ValidateReport, go_on, validate};
+use vramkit_validate::{
+    Outcome, Progress, Source, ValidateError, ValidateQuestion, ValidateReport, go_on, validate,
+};
 
 /// A folder with a tiny model.
 struct Place(TempDir);
@@ -108,7 +110,7 @@ fn a_cycle_begins_with_what_the_last_one_left_and_new_prompts() {
     let report = answer(&question);
     let lines = fs::read_to_string(journal).unwrap();
     let entries: Vec<serde_json::Value> =
-        lines.lines().skip(1).map(|line| serde_json::from_str(line).unwrap()).collect();
+        lines.lines().skip(1).map(|line| serde_json::from_str(&line[17..]).unwrap()).collect();
     assert_eq!(entries.len(), 30);
     let held = |entry: &serde_json::Value| {
         entry["running"].as_array().unwrap().iter().map(|each| each[1].as_u64().unwrap()).collect::<Vec<_>>()
@@ -239,7 +241,7 @@ fn what_cannot_be_is_refused_before_anything_runs() {
         (ValidateQuestion { scale: f64::NAN, ..question.clone() }, "a scale of NaN"),
         (ValidateQuestion { scale: -1.0, ..question.clone() }, "a scale of -1"),
         (ValidateQuestion { model: place.path("nowhere.gguf"), ..question.clone() }, "nowhere.gguf"),
-        (ValidateQuestion { context: Some(8), ..question.clone() }, "longer than the context of 8"),
+        (ValidateQuestion { context: Some(8), ..question.clone() }, "a context of 8"),
         (ValidateQuestion { capacity: Some(ByteSize::new(65_536)), ..question.clone() }, "64 KiB available"),
         (
             ValidateQuestion { journal: Some("/proc/no/folder/journal".into()), ..question.clone() },
@@ -283,12 +285,9 @@ fn prompts_that_are_too_long_are_counted_and_outputs_end_where_the_context_does(
     let report = answer(&question);
     let of = &report.parameters;
     assert_eq!((of.prompts, of.left_out, of.context_tokens), (2, 1, 256));
-    assert!(
-        report
-            .notes
-            .iter()
-            .any(|note| note.contains("1 of 3 prompts left out: longer than the context of 256"))
-    );
+    assert!(report.notes.iter().any(|note| {
+        note.contains("1 of 3 prompts left out: no room for an output behind them in the context of 256")
+    }));
     // 55 of 90 tokens behind 200, and a last one that is chosen and not written.
     assert!(of.cut_off > 0 && report.notes.iter().any(|note| note.contains("were cut off")));
     let half = ValidateQuestion { scale: 0.5, ..question };
@@ -313,4 +312,41 @@ fn a_cache_that_is_limited_makes_sequences_wait_and_counts_it() {
     let found = limited.limit.unwrap();
     assert!((0.03..0.25).contains(&found.preempting_ratio), "{found:?}");
     assert!(limited.notes.iter().any(|note| note.contains("made way")));
+}
+
+#[test]
+fn lengths_that_never_mix_are_foretold_as_they_run() {
+    let place = Place::new();
+    let log = place.file("one.csv", "prompt_tokens,output_tokens\n10,5\n");
+    let report = answer(&ValidateQuestion {
+        batch_size: 4,
+        cycles: 10,
+        threshold: Some(1),
+        ..place.ask(Source::Lengths(log))
+    });
+    assert_eq!((report.measured.x0.mean_tokens, report.measured.xmax.mean_tokens), (40.0, 60.0));
+    assert_eq!(
+        (report.predicted.exact.x0_tokens, report.predicted.exact.xmax_tokens),
+        (Some(40.0), Some(60.0))
+    );
+    assert!(report.is_yes());
+    // One cycle is no mean of anything, and two that agree are no proof.
+    let source = place.lengths(100);
+    for cycles in [1, 2] {
+        let few = answer(&ValidateQuestion { cycles, ..place.ask(source.clone()) });
+        assert!(few.verdicts.iter().all(|verdict| verdict.outcome != Outcome::Holds), "{:#?}", few.verdicts);
+        assert!(few.measured.x0.standard_error_tokens.unwrap() > 0.0);
+    }
+}
+
+#[test]
+fn a_cache_with_room_for_one_sequence_still_goes_on() {
+    let place = Place::new();
+    let log = place.file("small.csv", "prompt_tokens,output_tokens\n20,10\n20,13\n20,17\n");
+    let question =
+        ValidateQuestion { batch_size: 4, threshold: Some(1), cycles: 10, ..place.ask(Source::Lengths(log)) };
+    let needed = answer(&question).memory.peak_kv_bytes;
+    let report = answer(&ValidateQuestion { kv_limit: Some(ByteSize::new(needed.bytes() / 3)), ..question });
+    assert_eq!(report.cycles.len(), 10);
+    assert!(report.memory.peak_kv_bytes.bytes() <= needed.bytes() / 3);
 }

@@ -12,7 +12,7 @@ use crate::output;
 /// Pixels of a PNG for each of the SVG's.
 const SCALE: f32 = 2.0;
 /// The largest document that is read.
-const MOST_BYTES: u64 = 1 << 30;
+const MOST_BYTES: u64 = 256 << 20;
 
 pub fn run(options: &ReportOptions) -> Result<bool, Failure> {
     let documents = options.files.iter().map(|path| read(path)).collect::<Result<Vec<_>, _>>()?;
@@ -27,6 +27,13 @@ pub fn run(options: &ReportOptions) -> Result<bool, Failure> {
         [] => &[FormatArg::Pdf, FormatArg::Svg, FormatArg::Png],
         chosen => chosen,
     };
+    let same = |path: &PathBuf| {
+        let whole = |path: &Path| path.canonicalize().ok();
+        formats.iter().any(|format| whole(&named(&stem, *format)).is_some_and(|to| Some(to) == whole(path)))
+    };
+    if let Some(file) = options.files.iter().find(|path| same(path)) {
+        return Err(Failure::Input(format!("`{}` would be written over: give --output", file.display())));
+    }
     for path in write(&drawing, &stem, formats)? {
         output::text(&format!("{}\n", path.display()))?;
     }
@@ -37,12 +44,12 @@ pub fn run(options: &ReportOptions) -> Result<bool, Failure> {
 pub fn write(drawing: &Drawing, stem: &Path, formats: &[FormatArg]) -> Result<Vec<PathBuf>, Failure> {
     let mut written = Vec::new();
     for format in formats {
-        let (ending, content) = match format {
-            FormatArg::Pdf => ("pdf", drawing.pdf()?),
-            FormatArg::Svg => ("svg", drawing.svg().as_bytes().to_vec()),
-            FormatArg::Png => ("png", drawing.png(SCALE)?),
+        let content = match format {
+            FormatArg::Pdf => drawing.pdf()?,
+            FormatArg::Svg => drawing.svg().as_bytes().to_vec(),
+            FormatArg::Png => drawing.png(SCALE)?,
             FormatArg::Html => match drawing.html() {
-                Some(html) => ("html", html.as_bytes().to_vec()),
+                Some(html) => html.as_bytes().to_vec(),
                 None => {
                     return Err(Failure::Input(
                         "there is a page for a browser of validations alone".to_owned(),
@@ -50,18 +57,33 @@ pub fn write(drawing: &Drawing, stem: &Path, formats: &[FormatArg]) -> Result<Ve
                 }
             },
         };
-        let mut path = stem.as_os_str().to_owned();
-        path.push(format!(".{ending}"));
-        let path = PathBuf::from(path);
+        let path = named(stem, *format);
         output::replace(&path, &content)?;
         written.push(path);
     }
     Ok(written)
 }
 
+/// What a drawing is called in a format.
+fn named(stem: &Path, format: FormatArg) -> PathBuf {
+    let ending = match format {
+        FormatArg::Pdf => "pdf",
+        FormatArg::Svg => "svg",
+        FormatArg::Png => "png",
+        FormatArg::Html => "html",
+    };
+    let mut path = stem.as_os_str().to_owned();
+    path.push(format!(".{ending}"));
+    PathBuf::from(path)
+}
+
 fn read(path: &Path) -> Result<serde_json::Value, Failure> {
     let cannot = |error| Failure::Ask(ReadError::Io { path: path.to_owned(), error }.into());
-    let bytes = fs::metadata(path).map_err(cannot)?.len();
+    let metadata = fs::metadata(path).map_err(cannot)?;
+    if !metadata.is_file() {
+        return Err(Failure::Input(format!("`{}` is no file", path.display())));
+    }
+    let bytes = metadata.len();
     if bytes > MOST_BYTES {
         return Err(Failure::Input(format!(
             "`{}` has {bytes} bytes; documents are read up to {MOST_BYTES}",
@@ -69,6 +91,7 @@ fn read(path: &Path) -> Result<serde_json::Value, Failure> {
         )));
     }
     let text = fs::read(path).map_err(cannot)?;
-    serde_json::from_slice(&text)
+    // Some editors begin a file with a mark of its byte order.
+    serde_json::from_slice(text.strip_prefix(b"\xef\xbb\xbf").unwrap_or(&text))
         .map_err(|error| Failure::Input(format!("`{}` is no JSON: {error}", path.display())))
 }

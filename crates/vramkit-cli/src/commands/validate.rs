@@ -7,7 +7,8 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::Ordering;
 
 use vramkit_ask::{
-    AskError, Drawing, Listener, ValidateProgress, ValidateQuestion, ValidateReport, ValidateSource,
+    AskError, Drawing, Listener, ReadError, ValidateProgress, ValidateQuestion, ValidateReport,
+    ValidateSource,
 };
 
 use crate::args::{DatasetArg, FormatArg, ValidateOptions};
@@ -29,16 +30,23 @@ pub fn run(options: &ValidateOptions) -> Result<bool, Failure> {
         )));
     }
     let sources = sources(options)?;
-    can_be_made(&options.output_dir)?;
-    let mut reports = Vec::new();
-    for source in sources {
-        let report = one(options, source)?;
-        if !options.json {
-            output::text(&validate_text::text(&report))?;
-        }
-        reports.push(report);
+    // A second data set that is not there shows before the first one has run.
+    for source in &sources {
+        fs::metadata(source.path()).map_err(|error| {
+            let path = source.path().to_owned();
+            Failure::Ask(ReadError::Io { path, error }.into())
+        })?;
     }
+    can_be_made(&options.output_dir)?;
+    let reports = sources.iter().map(|source| one(options, source)).collect::<Result<Vec<_>, _>>()?;
     let written = draw(options, &reports)?;
+    // All that they know is in the results now.
+    for source in &sources {
+        let journal = journal(options, source);
+        if journal.exists() {
+            fs::remove_file(&journal).map_err(|error| Failure::Write { path: journal, error })?;
+        }
+    }
     let is_yes = reports.iter().all(ValidateReport::is_yes);
     if options.json {
         let mut reports = reports;
@@ -46,10 +54,16 @@ pub fn run(options: &ValidateOptions) -> Result<bool, Failure> {
         first.beside = reports;
         output::json(&first)?;
     } else {
+        let texts: String = reports.iter().map(validate_text::text).collect();
         let written: Vec<String> = written.iter().map(|path| path.display().to_string()).collect();
-        output::text(&format!("written: {}\n", written.join(", ")))?;
+        output::text(&format!("{texts}written: {}\n", written.join(", ")))?;
     }
     Ok(is_yes)
+}
+
+/// Where the cycles of a data set are noted.
+fn journal(options: &ValidateOptions, source: &ValidateSource) -> PathBuf {
+    options.output_dir.join(format!("{}_memory_validation.journal", source.name()))
 }
 
 /// The data sets that are asked for, the one of `--dataset` first.
@@ -91,11 +105,8 @@ fn can_be_made(folder: &Path) -> Result<(), Failure> {
     Err(failed(std::io::ErrorKind::NotADirectory.into()))
 }
 
-/// Runs one experiment, and keeps its result.
-fn one(options: &ValidateOptions, source: ValidateSource) -> Result<ValidateReport, Failure> {
-    let file =
-        |ending: &str| options.output_dir.join(format!("{}_memory_validation.{ending}", source.name()));
-    let (journal, result) = (file("journal"), file("json"));
+/// Runs one experiment.
+fn one(options: &ValidateOptions, source: &ValidateSource) -> Result<ValidateReport, Failure> {
     let question = ValidateQuestion {
         most_samples: options.max_samples,
         batch_size: options.batch_size,
@@ -110,7 +121,8 @@ fn one(options: &ValidateOptions, source: ValidateSource) -> Result<ValidateRepo
         seed: options.seed,
         capacity: options.capacity,
         kv_limit: options.kv_limit,
-        journal: Some(journal.clone()),
+        // Who made way for whom is not noted.
+        journal: options.kv_limit.is_none().then(|| journal(options, source)),
         renderer: env::current_exe().ok().map(|program| vec![program.into(), RENDERER.into()]),
         ..ValidateQuestion::new(&options.model, source.clone())
     };
@@ -131,19 +143,17 @@ fn one(options: &ValidateOptions, source: ValidateSource) -> Result<ValidateRepo
     });
     drop(progress);
     noted?;
-    let report = report.map_err(AskError::from)?;
-    output::replace(&result, &serde_json::to_vec_pretty(&report).map_err(std::io::Error::from)?)?;
-    // Its cycles are in the result now.
-    fs::remove_file(&journal).map_err(|error| Failure::Write { path: journal, error })?;
-    Ok(report)
+    Ok(report.map_err(AskError::from)?)
 }
 
-/// Draws each result beside its document, and several side by side.
+/// Writes each result, draws it beside its document, and several side by side.
 fn draw(options: &ValidateOptions, reports: &[ValidateReport]) -> Result<Vec<PathBuf>, Failure> {
     let mut written = Vec::new();
     for report in reports {
         let stem = options.output_dir.join(format!("{}_memory_validation", report.dataset));
-        written.push(stem.with_extension("json"));
+        let result = stem.with_extension("json");
+        output::replace(&result, &serde_json::to_vec_pretty(report).map_err(std::io::Error::from)?)?;
+        written.push(result);
         let lengths = options.output_dir.join(format!("{}_measured_lengths.csv", report.dataset));
         let rows = report.lengths.iter().map(|[prompt, output]| format!("{prompt},{output}\n"));
         let table: String = ["prompt_tokens,output_tokens\n".to_owned()].into_iter().chain(rows).collect();

@@ -285,6 +285,10 @@ fn documents_are_drawn_again() {
             .success()
     );
 
+    let svg = format!("{stem}.svg");
+    fs::copy(&plan, &svg).unwrap();
+    assert!(common::refused(&["report", &svg, "--format", "svg"]).contains("would be written over"));
+    assert!(common::refused(&["report", "/dev/zero"]).contains("is no file"));
     assert!(common::refused(&["report", &plan, "--format", "html"]).contains("of validations alone"));
     assert!(common::refused(&["report", &plan, &file]).contains("side by side"));
     assert!(common::refused(&["report", &csv]).contains("is no JSON"));
@@ -312,6 +316,8 @@ fn what_cannot_be_is_said_before_anything_runs() {
         (with(&["--output-dir", "/proc/nothing"]), 2, "/proc/nothing"),
         (with(&["--capacity", "64KiB"]), 1, "try a smaller --batch-size"),
         (with(&["--ctx", "4"]), 2, "--ctx gives a longer context"),
+        (with(&["--kv-limit", "1KiB"]), 2, "try a larger --kv-limit"),
+        (with(&["--threads", "9999"]), 2, "more than 1024 threads"),
         (vec!["--run-both", "--dataset", "lengths"], 2, "lengths run alone"),
         (vec!["--scale", "0.5"], 2, "a scale is for a log of lengths"),
     ] {
@@ -319,6 +325,10 @@ fn what_cannot_be_is_said_before_anything_runs() {
         assert!(error.contains(say), "{more:?}: {error}");
     }
     assert!(common::refused(&["validate", "--model", "m.gguf"]).contains("give --alpaca-path"));
+    fs::remove_file(place.path("chats.json")).unwrap();
+    assert!(place.refused(&["--run-both"], 2).contains("chats.json"));
+    assert!(!place.out("").exists(), "nothing is left of what did not run");
+    fs::write(place.path("chats.json"), r#"[{"conversations": []}]"#).unwrap();
     let swapped = place.refused(&["--alpaca-path", &place.path("chats.json")], 2);
     assert!(swapped.contains("--alpaca-path or --sharegpt-path go together"), "{swapped}");
 }
