@@ -87,7 +87,7 @@ fn headline(document: &ValidateDocument) -> String {
                 said += &format!("; {unsure} cannot be told by so few cycles");
             }
             if !failed.is_empty() {
-                said += &format!("; these do not hold: {}", failed.join(", "));
+                said += &format!("; these do not: {}", failed.join(", "));
             }
             said + "."
         }
