@@ -148,6 +148,8 @@ fn one(options: &ValidateOptions, source: &ValidateSource) -> Result<ValidateRep
 
 /// Writes each result, draws it beside its document, and several side by side.
 fn draw(options: &ValidateOptions, reports: &[ValidateReport]) -> Result<Vec<PathBuf>, Failure> {
+    let folder = &options.output_dir;
+    fs::create_dir_all(folder).map_err(|error| Failure::Write { path: folder.clone(), error })?;
     let mut written = Vec::new();
     for report in reports {
         let stem = options.output_dir.join(format!("{}_memory_validation", report.dataset));

@@ -252,6 +252,26 @@ fn both_data_sets_stand_side_by_side() {
 }
 
 #[test]
+fn a_limited_run_counts_who_makes_way_and_says_how_that_is_foretold() {
+    let place = Place::new();
+    let free = place.json(&["--dataset", "lengths"]);
+    let peak = free["memory"]["peak_kv_bytes"].as_u64().unwrap();
+    let limit = format!("{}B", peak * 3 / 4);
+    let limited = ["--dataset", "lengths", "--kv-limit", &limit, "--output-dir", &place.path("limited")];
+    let answer = place.json(&limited);
+    assert_eq!(answer["limit"]["kv_limit_bytes"], peak * 3 / 4);
+    assert!(answer["limit"]["preempting_ratio"].as_f64() > Some(0.0));
+    assert!(answer["memory"]["peak_kv_bytes"].as_u64() <= Some(peak * 3 / 4));
+    let text = vramkit().args(place.arguments(&limited)).output().unwrap().stdout;
+    let text = String::from_utf8(text).unwrap();
+    assert!(
+        text.contains("a sequence made way in ")
+            && text.contains("vramkit capacity --lengths lengths_measured_lengths.csv"),
+        "{text}"
+    );
+}
+
+#[test]
 fn documents_are_drawn_again() {
     let place = Place::new();
     place.json(&["--dataset", "lengths"]);
