@@ -68,10 +68,9 @@ pub fn file(path: &Path, write: impl FnOnce(&mut BufWriter<File>) -> io::Result<
 }
 
 /// That a file can be made in a folder, before the work that it is for. Nothing is left of the attempt.
-pub fn folder_can_be_written(folder: &Path) -> Result<(), Failure> {
+pub fn try_folder(folder: &Path) -> io::Result<()> {
     let probe = folder.join(format!(".vramkit-{}", std::process::id()));
-    let tried = std::fs::write(&probe, b"").and_then(|()| std::fs::remove_file(&probe));
-    tried.map_err(|error| Failure::Write { path: folder.to_owned(), error })
+    std::fs::write(&probe, b"").and_then(|()| std::fs::remove_file(&probe))
 }
 
 /// That a file can be put in its place, before the work that it is for.
@@ -87,10 +86,7 @@ pub fn can_be_written(path: &Path) -> Result<(), Failure> {
         Err(_) => {}
     }
     let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
-    folder_can_be_written(folder.unwrap_or(Path::new("."))).map_err(|failure| match failure {
-        Failure::Write { error, .. } => failed(error),
-        other => other,
-    })
+    try_folder(folder.unwrap_or(Path::new("."))).map_err(failed)
 }
 
 /// Puts a file in the place of another of its name, whole or not at all. What is no file, such as a pipe, is written to.

@@ -12,7 +12,7 @@
 //! ended, of which those whose age was beyond the cap less n were cut off.
 
 use crate::cycles::Batch;
-use crate::exact::{binomial, room_left};
+use crate::exact::{room_left, spitzer_sum};
 
 /// Sequences of this share of a batch are not looked for.
 const NEGLIGIBLE: f64 = 1e-12;
@@ -81,31 +81,17 @@ impl CappedOutputs {
 
     /// κ before free, tokens.
     pub fn kappa(&self) -> f64 {
-        let (n, k) = (self.batch.seats(), self.batch.threshold());
-        let (mut sum, mut step) = (0.0, 1.0);
-        while step <= self.cap {
-            // The terms are smooth in n: later ones stand for their neighbours.
-            let stride = f64::floor(step / 200.0).max(1.0);
-            let middle = step + (stride - 1.0) / 2.0;
-            let (ending, age, age_square) = self.ended(middle);
-            let mean = f64::from(n) * ending;
-            let spread = 8.0 * (mean * (1.0 - ending)).sqrt() + 8.0;
-            let low = (mean - spread).max(0.0) as u32;
-            if low >= k {
-                break;
-            }
-            let variance = age_square - age * age + self.prompt_variance;
-            let growth = |ended: u32| {
-                let j = f64::from(ended);
-                let room = (f64::from(n) - j) * middle - j * self.prompt;
-                if room <= 0.0 { 0.0 } else { room_left(room, j * age, j * variance) }
-            };
-            let high = (mean + spread).min(f64::from(k - 1)) as u32;
-            let inner: f64 = (low..=high).map(|ended| binomial(ended, n, ending) * growth(ended)).sum();
-            sum += inner * stride / middle;
-            step += stride;
-        }
-        sum + f64::from(n)
+        let n = f64::from(self.batch.seats());
+        let ended_by = |step: f64| {
+            let (ending, age, age_square) = self.ended(step);
+            (ending, [age, age_square - age * age + self.prompt_variance])
+        };
+        let growth = |step: f64, &[age, variance]: &[f64; 2], ended: u32| {
+            let j = f64::from(ended);
+            let room = (n - j) * step - j * self.prompt;
+            if room <= 0.0 { 0.0 } else { room_left(room, j * age, j * variance) }
+        };
+        spitzer_sum(self.batch, self.cap, ended_by, growth) + n
     }
 
     /// The share that has ended by so many steps, and the first two moments of the ages that it had.

@@ -11,7 +11,7 @@ use statrs::function::beta::checked_beta_reg;
 use statrs::function::gamma::{checked_gamma_lr, checked_gamma_ur, ln_gamma};
 
 use crate::cycles::Batch;
-use crate::root::positive_root;
+use crate::root::{geometric_given_back, tail_exponent};
 
 /// Moments of τ and the survivors S of a cycle: what the others need. `s` is S/N, `s2` is S(S−1)/(N(N−1)).
 #[derive(Clone, Copy, Debug, Default)]
@@ -143,13 +143,8 @@ impl Exact {
     /// e^r(1 − p + p·E[e^(−r(L+A))]) = 1 with A geometric from 1. The seats cancel. For large batches at θ = .5 the first cycles
     /// are worse than it says.
     pub fn tail_exponent(&self) -> f64 {
-        let (p, q, prompt) = (self.termination, 1.0 - self.termination, self.prompt);
-        // ln of the left side; it is 0 at 0, falls with the drift and rises beyond.
-        let side = |r: f64| {
-            let ended = (-r * (prompt + 1.0)).exp() * p / (1.0 - q * (-r).exp());
-            r + (q + p * ended).ln()
-        };
-        positive_root(side)
+        let p = self.termination;
+        tail_exponent(p, |r| geometric_given_back(r, self.prompt, p, f64::INFINITY))
     }
 
     /// κ before free: the Spitzer-type sum after free, and the N tokens of a step on top.
@@ -160,27 +155,8 @@ impl Exact {
     /// κ after free ≈ Σ_n (1/n) Σ_{J<k} Bin(J; N, 1−qⁿ) · E\[((N−J)n − Σ_{j≤J}(L+A_j))⁺\], the sum of ages fitted by a
     /// Gamma law with the exact mean and variance.
     pub fn kappa_after_free(&self) -> f64 {
-        let (n, k) = (self.batch.seats(), self.batch.threshold());
-        let last = self.steps_that_matter();
-        let (mut sum, mut step) = (0.0, 1.0);
-        while step <= last {
-            // The terms are smooth in n: later ones stand for their neighbours.
-            let stride = f64::floor(step / 200.0).max(1.0);
-            let middle = step + (stride - 1.0) / 2.0;
-            let ending = -(middle * (-self.termination).ln_1p()).exp_m1();
-            let mean = f64::from(n) * ending;
-            let spread = 8.0 * (mean * (1.0 - ending)).sqrt() + 8.0;
-            let low = (mean - spread).max(0.0) as u32;
-            if low >= k {
-                break;
-            }
-            let high = (mean + spread).min(f64::from(k - 1)) as u32;
-            let inner: f64 =
-                (low..=high).map(|ended| binomial(ended, n, ending) * self.growth(middle, ended)).sum();
-            sum += inner * stride / middle;
-            step += stride;
-        }
-        sum
+        let ending = |step: f64| (-(step * (-self.termination).ln_1p()).exp_m1(), ());
+        spitzer_sum(self.batch, self.steps_that_matter(), ending, |step, _, ended| self.growth(step, ended))
     }
 
     /// E[((N−J)n − Σ_{j≤J}(L+A_j))⁺].
@@ -263,7 +239,7 @@ fn cdf_below(cdf: f64, m: u32, n: u32, u: f64, v: f64) -> f64 {
     (cdf - v * binomial_with(m, n - 1, u, v)).clamp(0.0, 1.0)
 }
 
-pub(crate) fn binomial(k: u32, n: u32, p: f64) -> f64 {
+fn binomial(k: u32, n: u32, p: f64) -> f64 {
     binomial_with(k, n, p, 1.0 - p)
 }
 
@@ -288,4 +264,34 @@ pub(crate) fn room_left(room: f64, mean: f64, variance: f64) -> f64 {
     }
     let (shape, scale) = (mean * mean / variance, variance / mean);
     room * gamma_cdf(shape, room / scale) - mean * gamma_cdf(shape + 1.0, room / scale)
+}
+
+/// Σ_n (1/n) Σ_{J<k} Bin(J; N, h(n))·growth(n, J), up to a last step: by n steps a sequence has ended with probability h(n), which
+/// comes with what else the growth needs to know of the step.
+pub(crate) fn spitzer_sum<T>(
+    batch: Batch,
+    last: f64,
+    ended_by: impl Fn(f64) -> (f64, T),
+    growth: impl Fn(f64, &T, u32) -> f64,
+) -> f64 {
+    let (n, k) = (batch.seats(), batch.threshold());
+    let (mut sum, mut step) = (0.0, 1.0);
+    while step <= last {
+        // The terms are smooth in n: later ones stand for their neighbours.
+        let stride = f64::floor(step / 200.0).max(1.0);
+        let middle = step + (stride - 1.0) / 2.0;
+        let (ending, known) = ended_by(middle);
+        let mean = f64::from(n) * ending;
+        let spread = 8.0 * (mean * (1.0 - ending)).sqrt() + 8.0;
+        let low = (mean - spread).max(0.0) as u32;
+        if low >= k {
+            break;
+        }
+        let high = (mean + spread).min(f64::from(k - 1)) as u32;
+        let inner: f64 =
+            (low..=high).map(|ended| binomial(ended, n, ending) * growth(middle, &known, ended)).sum();
+        sum += inner * stride / middle;
+        step += stride;
+    }
+    sum
 }

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use crate::error::{OccupancyError, finite};
 use crate::limits::MAX_TOKENS;
 use crate::random::RandomStream;
-use crate::root::positive_root;
+use crate::root::{geometric_given_back, tail_exponent};
 
 /// One request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -183,18 +183,15 @@ impl Lengths {
     /// further than it says.
     pub fn tail_exponent(&self) -> f64 {
         let p = 1.0 / self.mean_output();
-        let given_back = |r: f64| match &self.law {
+        tail_exponent(p, |r| match &self.law {
             Law::Geometric { prompt, termination } => {
-                let (q, cap) = (1.0 - termination, f64::from(self.max_output.unwrap_or(u32::MAX)));
-                let decay = q * (-r).exp();
-                let ended = (-r).exp() * termination * (1.0 - decay.powf(cap)) / (1.0 - decay);
-                (-r * prompt).exp() * (ended + decay.powf(cap))
+                let cap = self.max_output.map_or(f64::INFINITY, f64::from);
+                geometric_given_back(r, *prompt, *termination, cap)
             }
             Law::Log(requests) => {
                 mean(requests, |l| (-r * (f64::from(l.prompt) + f64::from(l.output))).exp())
             }
-        };
-        positive_root(|r| r + (1.0 - p + p * given_back(r)).ln())
+        })
     }
 
     /// The most tokens that one request can hold; `None` when there is no limit.

@@ -1,7 +1,20 @@
-//! Where a tail exponent lies.
+//! The exponent r with which peaks become rare: the positive root of e^r(1 − p + p·E\[e^(−r·given back)\]) = 1.
+
+/// The exponent, where a sequence ends in a step with probability p and then gives back what this is the transform of.
+pub(crate) fn tail_exponent(p: f64, given_back: impl Fn(f64) -> f64) -> f64 {
+    positive_root(|r| r + (1.0 - p + p * given_back(r)).ln())
+}
+
+/// E\[e^(−r(L+O))\] for prompts of one length and geometric outputs that are cut off at a cap; infinite for none.
+pub(crate) fn geometric_given_back(r: f64, prompt: f64, termination: f64, cap: f64) -> f64 {
+    let decay = (1.0 - termination) * (-r).exp();
+    let reached = decay.powf(cap);
+    let ended = (-r).exp() * termination * (1.0 - reached) / (1.0 - decay);
+    (-r * prompt).exp() * (ended + reached)
+}
 
 /// The root above 0 of a function that is 0 at 0, falls there and rises beyond; 0 where it does not fall.
-pub(crate) fn positive_root(side: impl Fn(f64) -> f64) -> f64 {
+fn positive_root(side: impl Fn(f64) -> f64) -> f64 {
     let (mut low, mut high) = (1e-12, 1.0);
     while side(high) < 0.0 {
         high *= 2.0;

@@ -1,7 +1,7 @@
 //! Threshold batching on a real engine: decode until k of N sequences have ended, replace them, go on.
 //!
 //! ```text
-//! refill: submit until N sequences decode ──► X0 ──► steps until k have ended ──► Xmax, lengths ──► journal ──┐
+//! submit and read until N sequences decode ─► X0 ──► steps until k have ended ──► Xmax, lengths ──► journal ──┐
 //!    ▲                                                                                                         │
 //!    └─────────────────────────────────────────────────────────────────────────────────────────────────────────┘
 //! ```
@@ -19,7 +19,7 @@ use vramkit_llm::{Engine, Finish, Request, SequenceId, StepEvent};
 use crate::error::ValidateError;
 use crate::journal::{Entry, Journal};
 use crate::prompts::{Prompt, Prompts, outputs};
-use crate::question::{Progress, ValidateQuestion};
+use crate::question::{Progress, ValidateQuestion, told};
 use crate::report::Cycle;
 use crate::traffic::Outcome;
 
@@ -170,7 +170,7 @@ impl<'a> Experiment<'a> {
             while x0.is_none() && self.running.len() + ended < seats {
                 let (number, prompt) = (self.next, self.prompt(self.next));
                 self.next += 1;
-                self.submit(number, &prompt, &[])?;
+                self.submit(number, prompt, &[])?;
             }
             let was_read = x0.is_some();
             let before = self.ended.len();
@@ -184,9 +184,8 @@ impl<'a> Experiment<'a> {
             }
             steps += usize::from(was_read);
         }
-        self.look_at_device();
+        let device_bytes = self.look_at_device();
         let final_tokens = self.running.iter().map(|each| each.prompt + each.written()).sum();
-        let device_bytes = self.pool.resident().value;
         let preempted = std::mem::take(&mut self.preempted);
         let ((x0_tokens, x0_bytes), (xmax_tokens, xmax_bytes)) = (x0.unwrap_or(most), most);
         Ok(Cycle {
@@ -203,7 +202,7 @@ impl<'a> Experiment<'a> {
 
     /// Takes a request, with what was written of its output already.
     fn submit(&mut self, number: u64, prompt: &Prompt, written: &[u32]) -> Result<(), ValidateError> {
-        let most = outputs(self.question, prompt).min(self.engine.context() - prompt.len() - 1);
+        let most = self.most(prompt);
         let tokens = match prompt {
             Prompt::Text(tokens) => [tokens, written].concat(),
             Prompt::Lengths { prompt, .. } => self.any_tokens(number, prompt + written.len()),
@@ -260,7 +259,7 @@ impl<'a> Experiment<'a> {
         self.at_once_now = 0;
         let is_cut = match self.prompt(ended.number) {
             Prompt::Text(_) => finish != Finish::Stop,
-            Prompt::Lengths { output, .. } => written < output,
+            Prompt::Lengths { output, .. } => written < *output,
         };
         self.ended.push((ended.number, written, is_cut));
         Ok(())
@@ -272,9 +271,9 @@ impl<'a> Experiment<'a> {
             match self.prompt(each.number) {
                 Prompt::Text(_) => self.running.push(each),
                 prompt @ Prompt::Lengths { output, .. } => {
-                    let most = outputs(self.question, &prompt).min(self.engine.context() - prompt.len() - 1);
+                    let most = self.most(prompt);
                     self.engine.cancel(each.id);
-                    self.ended.push((each.number, most, most < output));
+                    self.ended.push((each.number, most, most < *output));
                 }
             }
         }
@@ -293,7 +292,7 @@ impl<'a> Experiment<'a> {
             if let Prompt::Text(tokens) = self.prompt(number) {
                 let request =
                     Request { most_tokens: Some(written), stop_at_end: false, ..Request::default() };
-                outputs.push((self.engine.submit(&tokens, request)?, Vec::with_capacity(written)));
+                outputs.push((self.engine.submit(tokens, request)?, Vec::with_capacity(written)));
             }
         }
         while self.engine.has_work() {
@@ -317,15 +316,20 @@ impl<'a> Experiment<'a> {
                 Prompt::Text(_) => outputs.next().unwrap_or_default(),
                 Prompt::Lengths { .. } => vec![0; written],
             };
-            self.submit(number, &prompt, &said)?;
+            self.submit(number, prompt, &said)?;
         }
         Ok(())
     }
 
     /// A request by its number: after the last one the first comes again.
-    fn prompt(&self, number: u64) -> Prompt {
+    fn prompt(&self, number: u64) -> &'a Prompt {
         let requests = &self.prompts.requests;
-        requests[(number % requests.len() as u64) as usize].clone()
+        &requests[(number % requests.len() as u64) as usize]
+    }
+
+    /// Most tokens that may be written behind a prompt.
+    fn most(&self, prompt: &Prompt) -> usize {
+        outputs(self.question, prompt).min(self.engine.context() - prompt.len() - 1)
     }
 
     fn outcome(&self, (number, output, is_cut): (u64, usize, bool)) -> Outcome {
@@ -339,20 +343,16 @@ impl<'a> Experiment<'a> {
         (0..count).map(|_| random.below(room) as u32).collect()
     }
 
-    fn look_at_device(&mut self) {
+    /// What the device says of the pool's memory now.
+    fn look_at_device(&mut self) -> Option<ByteSize> {
+        let now = self.pool.resident().value;
         self.peaks.committed = self.peaks.committed.max(self.pool.stats().peak_committed_bytes);
-        self.peaks.device = self.peaks.device.max(self.pool.resident().value);
+        self.peaks.device = self.peaks.device.max(now);
+        now
     }
 
     /// Tells how far it is.
     fn told(&mut self) -> Result<(), ValidateError> {
-        let of = self.question.warmup() + self.question.cycles;
-        match (self.watch)(Progress { cycles: self.done, of }) {
-            ControlFlow::Continue(()) => Ok(()),
-            ControlFlow::Break(()) => {
-                let journal = self.question.journal.clone();
-                Err(ValidateError::Stopped { done: self.done, cycles: of, journal })
-            }
-        }
+        told(self.question, self.watch, self.done)
     }
 }

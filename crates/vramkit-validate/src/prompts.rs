@@ -17,7 +17,7 @@ use vramkit_models::gguf::GgufFile;
 use vramkit_models::traffic::{BadRows, CHARACTERS_A_TOKEN, read_traffic};
 
 use crate::error::ValidateError;
-use crate::question::{Progress, Source, ValidateQuestion};
+use crate::question::{Progress, Source, ValidateQuestion, told};
 
 /// What a request asks of the engine.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -105,20 +105,6 @@ pub(crate) fn outputs(question: &ValidateQuestion, prompt: &Prompt) -> usize {
     match prompt {
         Prompt::Text(_) => question.most_output_tokens,
         Prompt::Lengths { output, .. } => question.most_output_tokens.min(*output),
-    }
-}
-
-/// Whether to go on: nothing is done yet.
-fn told(
-    question: &ValidateQuestion,
-    watch: &mut dyn FnMut(Progress) -> ControlFlow<()>,
-) -> Result<(), ValidateError> {
-    let cycles = question.warmup() + question.cycles;
-    match watch(Progress { cycles: 0, of: cycles }) {
-        ControlFlow::Continue(()) => Ok(()),
-        ControlFlow::Break(()) => {
-            Err(ValidateError::Stopped { done: 0, cycles, journal: question.journal.clone() })
-        }
     }
 }
 
@@ -212,7 +198,7 @@ fn texts(
             refused.add(|| "a conversation without an answer to anything".to_owned());
         }
         for conversation in conversations {
-            told(question, watch)?;
+            told(question, watch, 0)?;
             let tokens = match &template {
                 None => tokenizer.encode(&conversation.plain(), Special::Parse, true),
                 Some(template) => match rendered(question, template, conversation) {
@@ -223,7 +209,7 @@ fn texts(
                     }
                     Err(error) => {
                         // What ends this program may have ended the one that renders first.
-                        told(question, watch)?;
+                        told(question, watch, 0)?;
                         return Err(AdapterError::Template(error.into()).into());
                     }
                 },

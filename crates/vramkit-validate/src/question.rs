@@ -6,6 +6,8 @@ use std::path::PathBuf;
 
 use vramkit::ByteSize;
 
+use crate::error::ValidateError;
+
 /// Where requests come from.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Source {
@@ -129,6 +131,24 @@ pub struct Progress {
     pub cycles: usize,
     /// Cycles in all.
     pub of: usize,
+}
+
+/// Tells that so many cycles are done.
+///
+/// # Errors
+/// Who is told ends it.
+pub(crate) fn told(
+    question: &ValidateQuestion,
+    watch: &mut dyn FnMut(Progress) -> ControlFlow<()>,
+    done: usize,
+) -> Result<(), ValidateError> {
+    let of = question.warmup() + question.cycles;
+    match watch(Progress { cycles: done, of }) {
+        ControlFlow::Continue(()) => Ok(()),
+        ControlFlow::Break(()) => {
+            Err(ValidateError::Stopped { done, cycles: of, journal: question.journal.clone() })
+        }
+    }
 }
 
 /// Goes on whatever the progress.

@@ -1,8 +1,8 @@
 //! `vramkit generate`.
 
 use std::env;
+use std::ffi::OsString;
 use std::io::{self, IsTerminal, Write};
-use std::path::PathBuf;
 
 use vramkit_ask::{GenerateQuestion, GenerateReport, Prompt, Sampling};
 
@@ -21,8 +21,11 @@ pub fn render() -> Result<bool, Failure> {
     Ok(true)
 }
 
-fn this_program() -> Result<PathBuf, Failure> {
-    env::current_exe().map_err(|error| Failure::Input(format!("cannot find this program again: {error}")))
+/// The program that renders a file's chat template: this one, in a process of its own.
+pub fn renderer() -> Result<Vec<OsString>, Failure> {
+    let program = env::current_exe()
+        .map_err(|error| Failure::Input(format!("cannot find this program again: {error}")))?;
+    Ok(vec![program.into(), RENDERER.into()])
 }
 
 pub fn run(options: &GenerateOptions) -> Result<bool, Failure> {
@@ -46,7 +49,7 @@ pub fn run(options: &GenerateOptions) -> Result<bool, Failure> {
         capacity: options.capacity,
         top: options.top,
         renderer: match options.chat {
-            Some(_) => Some(vec![this_program()?.into(), RENDERER.into()]),
+            Some(_) => Some(renderer()?),
             None => None,
         },
         ..GenerateQuestion::new(&options.model, prompt)

@@ -1,6 +1,5 @@
 //! `vramkit validate`.
 
-use std::env;
 use std::fs;
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
@@ -17,9 +16,6 @@ use crate::interrupt;
 use crate::output;
 use crate::progress::Progress;
 use crate::validate_text;
-
-/// The command that renders a chat template from standard input to standard output, and nothing else.
-const RENDERER: &str = "chat-template";
 
 pub fn run(options: &ValidateOptions) -> Result<bool, Failure> {
     if options.tensor_parallel_size != 1 {
@@ -94,15 +90,13 @@ fn sources(options: &ValidateOptions) -> Result<Vec<ValidateSource>, Failure> {
 
 /// That files can be made in a folder shows before the run, not behind it; it is made when there is something to put into it.
 fn can_be_made(folder: &Path) -> Result<(), Failure> {
-    let failed = |error| Failure::Write { path: folder.to_owned(), error };
     let there = folder.ancestors().find(|folder| folder.exists()).unwrap_or(Path::new("."));
-    if there.is_dir() {
-        return output::folder_can_be_written(there).map_err(|failure| match failure {
-            Failure::Write { error, .. } => failed(error),
-            other => other,
-        });
-    }
-    Err(failed(std::io::ErrorKind::NotADirectory.into()))
+    let tried = if there.is_dir() {
+        output::try_folder(there)
+    } else {
+        Err(std::io::ErrorKind::NotADirectory.into())
+    };
+    tried.map_err(|error| Failure::Write { path: folder.to_owned(), error })
 }
 
 /// Runs one experiment.
@@ -123,7 +117,7 @@ fn one(options: &ValidateOptions, source: &ValidateSource) -> Result<ValidateRep
         kv_limit: options.kv_limit,
         // Who made way for whom is not noted.
         journal: options.kv_limit.is_none().then(|| journal(options, source)),
-        renderer: env::current_exe().ok().map(|program| vec![program.into(), RENDERER.into()]),
+        renderer: Some(super::generate::renderer()?),
         ..ValidateQuestion::new(&options.model, source.clone())
     };
     let interrupted = interrupt::flag();

@@ -250,16 +250,8 @@ impl CachingPool {
     fn allocate_new(&self, size: ByteSize, class: u64) -> Result<(AllocationId, AddressRange), PoolError> {
         let request = Request::new(if size.is_zero() { size } else { ByteSize::new(class) });
         loop {
-            let idle: Vec<AllocationId> = lock_std(&self.cache).by_age.values().map(|idle| idle.id).collect();
-            if !self.pool.would_grant(&request, &[]) && self.pool.would_grant(&request, &idle) {
-                // As few as do.
-                let enough = |count: usize| self.pool.would_grant(&request, &idle[..count]);
-                let (mut few, mut many) = (0, idle.len());
-                while few + 1 < many {
-                    let middle = few + (many - few) / 2;
-                    if enough(middle) { many = middle } else { few = middle }
-                }
-                (0..many).filter_map(|_| self.evict_oldest()).for_each(|idle| self.give_up(idle));
+            if !self.pool.would_grant(&request, &[]) {
+                self.make_room(&request);
             }
             match self.pool.allocate_id(request) {
                 Ok(granted) => {
@@ -269,7 +261,7 @@ impl CachingPool {
                 // The device has less than the pool may take of it: memory that idles is what it can have back. Or another thread
                 // was faster, and there is still something to give up.
                 Err(PoolError::OutOfMemory(error))
-                    if error.device_error.is_some() || self.has_room_in_idle(&request) =>
+                    if error.device_error.is_some() || self.pool.would_grant(&request, &self.idle()) =>
                 {
                     let Some(idle) = self.evict_oldest() else {
                         return Err(self.refused(PoolError::OutOfMemory(error), size));
@@ -281,9 +273,23 @@ impl CachingPool {
         }
     }
 
-    fn has_room_in_idle(&self, request: &Request) -> bool {
-        let idle: Vec<AllocationId> = lock_std(&self.cache).by_age.values().map(|idle| idle.id).collect();
-        self.pool.would_grant(request, &idle)
+    /// Gives up idle blocks, the least recently used first and as few as do; none where all together would not.
+    fn make_room(&self, request: &Request) {
+        let idle = self.idle();
+        if !self.pool.would_grant(request, &idle) {
+            return;
+        }
+        let (mut few, mut many) = (0, idle.len());
+        while few + 1 < many {
+            let middle = few + (many - few) / 2;
+            if self.pool.would_grant(request, &idle[..middle]) { many = middle } else { few = middle }
+        }
+        (0..many).filter_map(|_| self.evict_oldest()).for_each(|idle| self.give_up(idle));
+    }
+
+    /// What idles, the least recently used first.
+    fn idle(&self) -> Vec<AllocationId> {
+        lock_std(&self.cache).by_age.values().map(|idle| idle.id).collect()
     }
 
     /// Counts a refusal, and says it of what was asked for and not of its class.
