@@ -49,6 +49,8 @@ fn a_request_that_cannot_be_granted_gives_up_nothing_of_a_cache() {
         (ByteSize::mib(101), ByteSize::mib(150)),
         "of what was asked for"
     );
+    let text = error.to_string();
+    assert!(text.contains("its size class rounds it up to 150 MiB; ask for at most 20 MiB"), "{text}");
     assert_eq!((pool.stats().idle, pool.stats().evicted, pool.stats().failures), (5, 0, 1));
     // What can be granted gives up as few as it needs, and fails nowhere on the way.
     let failures = pool.pool().stats().failures;

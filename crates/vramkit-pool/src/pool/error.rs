@@ -123,7 +123,10 @@ impl OutOfMemory {
                 self.rounded.saturating_sub(self.free)
             );
         }
-        if self.rounded > self.requested && self.largest_free >= self.requested {
+        // Also where no release would make room for the class.
+        if self.rounded > self.requested
+            && (self.largest_free >= self.requested || self.rounded > self.capacity)
+        {
             return format!(
                 "its size class rounds it up to {}; ask for at most {}, or choose other classes",
                 self.rounded, self.most
