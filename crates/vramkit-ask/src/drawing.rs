@@ -12,15 +12,16 @@ use crate::error::{AskError, QuestionError};
 /// What is drawn of documents.
 ///
 /// ```
-/// use vramkit_ask::Drawing;
+/// use vramkit_ask::{Drawing, PlanQuestion, plan, quiet};
 ///
-/// # let plan = r#"{"schema": "vramkit.plan/1", "schedule": "fixed", "arena_bytes": 0, "lower_bound_bytes": 0, "models": [], "tensors": []}"#;
+/// # let folder = tempfile::tempdir()?;
+/// # let file = folder.path().join("lifetimes.csv");
+/// # std::fs::write(&file, "id,lower,upper,size\na,0,4,10\nb,3,9,4\n")?;
+/// let answer = plan(&PlanQuestion { files: vec![file], ..PlanQuestion::default() }, quiet())?;
 /// // As `vramkit plan --json` prints it.
-/// let document: serde_json::Value = serde_json::from_str(plan)?;
-/// match Drawing::of(&[document]) {
-///     Ok(drawing) => assert!(drawing.pdf()?.starts_with(b"%PDF")),
-///     Err(error) => println!("{error}"),
-/// }
+/// let document = serde_json::to_value(&answer.report)?;
+/// let drawing = Drawing::of(&[document])?;
+/// assert!(drawing.svg().starts_with("<svg") && drawing.pdf()?.starts_with(b"%PDF"));
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 #[derive(Clone, Debug)]

@@ -11,8 +11,16 @@
 //! The peak is the same Spitzer-type sum as without a cap, but a sequence that is cut off is an old one: by n steps a share h(n) has
 //! ended, of which those whose age was beyond the cap less n were cut off.
 
-use crate::cycles::Batch;
-use crate::exact::{room_left, spitzer_sum};
+use crate::batch::Batch;
+use crate::exact::{Exact, room_left, spitzer_sum};
+
+/// E\[X0\] and κ before free by the corrected closed forms, tokens: those of geometric outputs, or of ones that are cut off at a cap.
+pub fn corrected(exact: &Exact, cap: Option<u32>) -> [f64; 2] {
+    let Some(cap) = cap else { return [exact.fluid_x0(), exact.kappa()] };
+    let (batch, prompt, variance, termination) = exact.of();
+    let capped = CappedOutputs::new(batch, prompt, variance, termination, cap);
+    [capped.x0(), capped.kappa()]
+}
 
 /// Sequences of this share of a batch are not looked for.
 const NEGLIGIBLE: f64 = 1e-12;

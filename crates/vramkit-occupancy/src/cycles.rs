@@ -8,9 +8,11 @@
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
+use crate::batch::Batch;
 use crate::error::{OccupancyError, finite};
-use crate::lengths::{Draws, Lengths};
+use crate::lengths::Lengths;
 use crate::random::RandomStream;
+use crate::seats::{Replica, Seats};
 use crate::tilted::Tilted;
 
 /// Replicas of a simulation.
@@ -18,64 +20,6 @@ const REPLICAS: u64 = 32;
 
 /// Most work that is begun: some minutes.
 const MOST_WORK: f64 = 3e11;
-
-/// How a batch is refilled: all ended sequences at once, when `threshold` of `seats` have ended.
-///
-/// ```
-/// use vramkit_occupancy::Batch;
-///
-/// let batch = Batch::new(128, 32)?;
-/// assert_eq!(batch.theta(), 0.25);
-/// assert!(Batch::new(128, 129).is_err());
-/// # Ok::<(), vramkit_occupancy::OccupancyError>(())
-/// ```
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Batch {
-    seats: u32,
-    threshold: u32,
-}
-
-impl Batch {
-    /// A batch of `seats` sequences (N), refilled when `threshold` (k) have ended.
-    ///
-    /// # Errors
-    /// No seats or over 2^20 of them, a threshold of 0 or over the seats.
-    pub fn new(seats: u32, threshold: u32) -> Result<Self, OccupancyError> {
-        finite("the batch", seats.into(), 1.0..=f64::from(1 << 20), "it must be 1 to 1,048,576 sequences")?;
-        if threshold == 0 || threshold > seats {
-            return Err(OccupancyError::Threshold { threshold, seats });
-        }
-        Ok(Self { seats, threshold })
-    }
-
-    /// The batch whose threshold is the same part of it, for another number of seats.
-    #[must_use]
-    pub fn with_seats(self, seats: u32) -> Self {
-        let threshold = (self.theta() * f64::from(seats)).round() as u32;
-        Self { seats, threshold: threshold.clamp(1, seats) }
-    }
-
-    /// N.
-    pub fn seats(self) -> u32 {
-        self.seats
-    }
-
-    /// k.
-    pub fn threshold(self) -> u32 {
-        self.threshold
-    }
-
-    /// k / N.
-    pub fn theta(self) -> f64 {
-        f64::from(self.threshold) / f64::from(self.seats)
-    }
-
-    /// Cycles after which one in a thousand of the first sequences is still there.
-    fn memory(self) -> u64 {
-        let lasting = 1.0 - self.theta();
-        if lasting <= 0.0 { 1 } else { (1e-3f64.ln() / lasting.ln()).ceil() as u64 }
-    }
-}
 
 /// What the peak of a cycle is taken to be.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -130,18 +74,6 @@ impl Default for Effort {
 pub struct Cycles {
     batch: Batch,
     replicas: Vec<Replica>,
-}
-
-#[derive(Clone, Debug, Default)]
-struct Replica {
-    x0: f64,
-    x0_squares: f64,
-    steps: f64,
-    after: f64,
-    /// Of each cycle in order.
-    peaks: Vec<f64>,
-    /// How much they are above what the cycle began with.
-    rises: Vec<f32>,
 }
 
 /// What a simulation costs, in seats looked at: some 2 ns each.
@@ -343,118 +275,5 @@ impl Cycles {
         let capacity = at(risk);
         let error = self.exceeding(capacity).standard_error.max(1.0 / peaks.len() as f64);
         (capacity, at(risk + 2.0 * error), at((risk - 2.0 * error).max(0.0)))
-    }
-}
-
-struct Cycle {
-    steps: u64,
-    before: f64,
-    after: f64,
-}
-
-/// The seats of a batch, between two cycles.
-struct Seats<'a> {
-    batch: Batch,
-    draws: Draws<'a>,
-    stream: RandomStream,
-    now: u64,
-    /// The step in which each sequence ends, and above it, in the low bits, its seat.
-    ends: Vec<u64>,
-    /// What each seat's sequence will hold when it ends.
-    full: Vec<f64>,
-    /// Tokens held by all.
-    held: f64,
-}
-
-const SEAT_BITS: u32 = 20;
-const SEAT: u64 = (1 << SEAT_BITS) - 1;
-
-impl<'a> Seats<'a> {
-    /// A batch of new sequences.
-    fn new(batch: Batch, draws: Draws<'a>, mut stream: RandomStream) -> Self {
-        let (mut ends, mut full, mut held) = (Vec::new(), Vec::new(), 0.0);
-        for seat in 0..u64::from(batch.seats) {
-            let (prompt, output) = draws.request(&mut stream);
-            ends.push(u64::from(output) << SEAT_BITS | seat);
-            full.push(prompt + f64::from(output));
-            held += prompt;
-        }
-        Self { batch, draws, stream, now: 0, ends, full, held }
-    }
-
-    /// As a batch refilled seat by seat would be, which is near where it settles.
-    fn settled(batch: Batch, draws: Draws<'a>, under_way: &Tilted, mut stream: RandomStream) -> Self {
-        let (mut ends, mut full, mut held) = (Vec::new(), Vec::new(), 0.0);
-        for seat in 0..u64::from(batch.seats) {
-            let (prompt, output, age) = under_way.draw(&mut stream);
-            let prompt = prompt as f64;
-            ends.push(u64::from(output - age + 1) << SEAT_BITS | seat);
-            full.push(prompt + f64::from(output));
-            held += prompt + f64::from(age - 1);
-        }
-        Self { batch, draws, stream, now: 0, ends, full, held }
-    }
-
-    /// So many cycles more; `progress` is told of them.
-    fn count(&mut self, cycles: u64, progress: &(dyn Fn(u64) + Sync)) -> Replica {
-        let room = cycles as usize;
-        let (peaks, rises) = (Vec::with_capacity(room), Vec::with_capacity(room));
-        let mut replica = Replica { peaks, rises, ..Replica::default() };
-        for done in 1..=cycles {
-            let x0 = self.held;
-            replica.x0 += x0;
-            replica.x0_squares += x0 * x0;
-            let cycle = self.cycle();
-            replica.rises.push((cycle.before - x0) as f32);
-            replica.steps += cycle.steps as f64;
-            replica.after += cycle.after;
-            replica.peaks.push(cycle.before);
-            if done % 1024 == 0 || done == cycles {
-                progress((done - 1) % 1024 + 1);
-            }
-        }
-        replica
-    }
-
-    fn cycle(&mut self) -> Cycle {
-        let seats = self.ends.len();
-        let threshold = self.batch.threshold as usize;
-        let (_, last, later) = self.ends.select_nth_unstable(threshold - 1);
-        let last = *last >> SEAT_BITS;
-        // Those that end in the same step as the last one that was waited for.
-        let mut ended = threshold;
-        for i in 0..later.len() {
-            if later[i] >> SEAT_BITS == last {
-                later.swap(i, ended - threshold);
-                ended += 1;
-            }
-        }
-        self.ends[..ended].sort_unstable();
-        let (mut held, mut at) = (self.held, self.now);
-        let (mut before, mut after) = (f64::MIN, held);
-        let mut i = 0;
-        while i < ended {
-            let step = self.ends[i] >> SEAT_BITS;
-            let alive = (seats - i) as f64;
-            after = after.max(held + alive * (step - at - 1) as f64);
-            held += alive * (step - at) as f64;
-            before = before.max(held);
-            while i < ended && self.ends[i] >> SEAT_BITS == step {
-                held -= self.full[(self.ends[i] & SEAT) as usize];
-                i += 1;
-            }
-            after = after.max(held);
-            at = step;
-        }
-        for end in &mut self.ends[..ended] {
-            let seat = *end & SEAT;
-            let (prompt, output) = self.draws.request(&mut self.stream);
-            *end = (at + u64::from(output)) << SEAT_BITS | seat;
-            self.full[seat as usize] = prompt + f64::from(output);
-            held += prompt;
-        }
-        let steps = at - self.now;
-        (self.now, self.held) = (at, held);
-        Cycle { steps, before, after }
     }
 }

@@ -10,7 +10,7 @@
 use statrs::function::beta::checked_beta_reg;
 use statrs::function::gamma::{checked_gamma_lr, checked_gamma_ur, ln_gamma};
 
-use crate::cycles::Batch;
+use crate::batch::Batch;
 use crate::root::{geometric_given_back, tail_exponent};
 
 /// Moments of τ and the survivors S of a cycle: what the others need. `s` is S/N, `s2` is S(S−1)/(N(N−1)).
@@ -82,6 +82,11 @@ impl Exact {
             product: (cycle.s2_tau2 + 2.0 * first * cycle.s2_tau) / (1.0 - cycle.s2),
         };
         Self { batch, prompt, prompt_variance, termination, cycle, ages }
+    }
+
+    /// The batch, the prompts' mean and variance, and the termination probability.
+    pub(crate) fn of(&self) -> (Batch, f64, f64, f64) {
+        (self.batch, self.prompt, self.prompt_variance, self.termination)
     }
 
     fn n(&self) -> f64 {

@@ -31,6 +31,7 @@
 //! # }
 //! ```
 
+mod batch;
 mod capped;
 mod cycles;
 mod demand;
@@ -48,12 +49,14 @@ mod risk;
 mod root;
 mod scheduler;
 mod seat;
+mod seats;
 mod sizing;
 mod splitting;
 mod tilted;
 
-pub use capped::CappedOutputs;
-pub use cycles::{Batch, Convention, Cycles, Effort, Estimate, Runs, simulate, simulate_runs, simulate_with};
+pub use batch::Batch;
+pub use capped::{CappedOutputs, corrected};
+pub use cycles::{Convention, Cycles, Effort, Estimate, Runs, simulate, simulate_runs, simulate_with};
 pub use demand::{Population, Tail, TokenDemand};
 pub use error::OccupancyError;
 pub use exact::Exact;

@@ -3,7 +3,7 @@
 //! In: a state and a stream of random numbers. Out: the state when the occupancy passes a level or an excursion is over, and
 //! the peaks met. Never here: a choice of levels.
 
-use crate::cycles::Batch;
+use crate::batch::Batch;
 use crate::exact::Exact;
 use crate::random::RandomStream;
 

@@ -4,7 +4,7 @@
 //! steps; N seats, θ = k/N, termination probability p, mean prompt E\[L\]. `docs/occupancy.md` has the error of each
 //! formula over a grid, and what is wrong with it.
 
-use crate::cycles::Batch;
+use crate::batch::Batch;
 use crate::error::OccupancyError;
 use crate::lengths::Lengths;
 

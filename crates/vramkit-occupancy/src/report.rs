@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::capped::CappedOutputs;
+use crate::capped::corrected;
 use crate::cycles::{Convention, Cycles, Estimate, work};
 use crate::error::OccupancyError;
 use crate::exact::Exact;
@@ -187,15 +187,7 @@ pub fn answer(
             None
         }
     };
-    // Outputs that are cut off are corrected for.
-    let corrected = match lengths.cutting_cap() {
-        None => (by_means.fluid_x0(), by_means.kappa()),
-        Some(cap) => {
-            let (prompt, variance) = (lengths.mean_prompt(), lengths.prompt_variance());
-            let capped = CappedOutputs::new(batch, prompt, variance, lengths.termination(), cap);
-            (capped.x0(), capped.kappa())
-        }
-    };
+    let corrected = corrected(&by_means, lengths.cutting_cap());
     let moments = moments(published.as_ref(), exact.as_ref(), corrected, cycles.as_ref(), &mut notes);
     if let (Some(said), Some(simulated)) = (moments.1.published, moments.1.simulated)
         && !(0.5..=2.0).contains(&(said / simulated))
@@ -297,7 +289,7 @@ pub fn answer(
 fn moments(
     published: Option<&PublishedFormulas>,
     exact: Option<&Exact>,
-    corrected: (f64, f64),
+    corrected: [f64; 2],
     cycles: Option<&Cycles>,
     notes: &mut Vec<String>,
 ) -> (Predictions, Predictions, Predictions) {
@@ -328,7 +320,7 @@ fn moments(
         }
     }
     let x0 = exact.map(Exact::x0);
-    let (corrected_x0, corrected_kappa) = corrected;
+    let [corrected_x0, corrected_kappa] = corrected;
     (
         predictions(published.map(PublishedFormulas::x0), corrected_x0, x0, cycles.map(Cycles::x0)),
         predictions(published.map(PublishedFormulas::kappa), corrected_kappa, exact_kappa, kappa),

@@ -2,7 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::cycles::{Batch, Cycles, Effort, simulate_with};
+use crate::batch::Batch;
+use crate::cycles::{Cycles, Effort, simulate_with};
 use crate::demand::{Population, TokenDemand};
 use crate::error::{OccupancyError, finite};
 use crate::exact::Exact;

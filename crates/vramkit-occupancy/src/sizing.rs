@@ -1,6 +1,7 @@
 //! Which batch has a risk, and which memory: the inverses of [`Service::risk`].
 
-use crate::cycles::{Batch, simulate_with};
+use crate::batch::Batch;
+use crate::cycles::simulate_with;
 use crate::error::OccupancyError;
 use crate::inversion::{Exposure, Inverse, exposure, largest, ln_exposure};
 use crate::risk::{Batching, ENOUGH, Horizon, Service, check_risk};

@@ -9,7 +9,8 @@
 
 use rayon::prelude::*;
 
-use crate::cycles::{Batch, Estimate};
+use crate::batch::Batch;
+use crate::cycles::Estimate;
 use crate::error::{OccupancyError, finite};
 use crate::process::{Process, State, Try};
 use crate::random::RandomStream;

@@ -1,11 +1,11 @@
 //! What each model of the cache's occupancy says of the lengths that were met.
 //!
 //! `published`: the formulas as printed, from p and the mean prompt. `corrected`: the same without their faults, for outputs that
-//! end in any step alike; where some were cut off, for outputs that are. `exact`: a
-//! simulation of the run itself, from its first new batch on, with requests drawn from those that were measured.
+//! end in any step alike; where some were cut off, for outputs that are. `exact`: a simulation of the run itself, from its first new
+//! batch on, with requests drawn from those that were measured.
 
 use vramkit_occupancy::{
-    Batch, CappedOutputs, Convention, Cycles, Estimate, Exact, OccupancyError, PublishedFormulas, Runs,
+    Batch, Convention, Cycles, Estimate, Exact, OccupancyError, PublishedFormulas, Runs, corrected,
     simulate_runs,
 };
 
@@ -53,15 +53,8 @@ impl Models {
                     .to_owned(),
             );
         }
-        let corrected = traffic.termination.map(|p| {
-            if traffic.cut_off == 0 {
-                let exact = Exact::new(batch, prompt, variance, p);
-                [exact.fluid_x0(), exact.kappa()]
-            } else {
-                let capped = CappedOutputs::new(batch, prompt, variance, p, traffic.mean_cut);
-                [capped.x0(), capped.kappa()]
-            }
-        });
+        let cap = (traffic.cut_off > 0).then_some(traffic.mean_cut);
+        let corrected = traffic.termination.map(|p| corrected(&Exact::new(batch, prompt, variance, p), cap));
         let published =
             traffic.termination.and_then(|p| PublishedFormulas::from_means(batch, prompt, variance, p));
         let each = warmup as u64 + cycles as u64;
