@@ -131,7 +131,7 @@ fn memory(report: &ValidateReport) -> String {
     if let Some(limit) = report.limit {
         let of = &report.parameters;
         out += &format!(
-            "  cache limited to {}: a sequence made way in {:.1} ± {:.1} % of cycles\n  compare: vramkit capacity --lengths \
+            "  cache limited to {}: too little room in {:.1} ± {:.1} % of cycles\n  compare: vramkit capacity --lengths \
              {}_measured_lengths.csv --max-output {} --batch {} --threshold {} --capacity-tokens {:.0}, with the lengths of a run without limit\n",
             limit.kv_limit_bytes,
             100.0 * limit.preempting_ratio,

@@ -166,6 +166,7 @@ impl<'a> Experiment<'a> {
     fn cycle(&mut self) -> Result<Cycle, ValidateError> {
         let (seats, threshold) = (self.question.batch_size, self.question.threshold());
         let (mut x0, mut most, mut steps, mut ended) = (None, (0, ByteSize::ZERO), 0, 0);
+        let mut waited = false;
         while ended < threshold {
             while x0.is_none() && self.running.len() + ended < seats {
                 let (number, prompt) = (self.next, self.prompt(self.next));
@@ -173,9 +174,11 @@ impl<'a> Experiment<'a> {
                 self.submit(number, prompt, &[])?;
             }
             let was_read = x0.is_some();
-            let before = self.ended.len();
+            let (before, had_written) = (self.ended.len(), self.written());
             let held = self.step()?;
             ended += self.ended.len() - before;
+            // Nobody decodes while there is room to read.
+            waited |= !was_read && (self.ended.len() > before || self.written() > had_written);
             most = (most.0.max(held.0), most.1.max(held.1));
             let all_read =
                 self.running.len() + ended == seats && self.running.iter().all(|each| each.chosen > 0);
@@ -194,10 +197,16 @@ impl<'a> Experiment<'a> {
             final_tokens,
             steps,
             preempted,
+            lacked_room: preempted > 0 || waited,
             x0_bytes,
             xmax_bytes,
             device_bytes,
         })
+    }
+
+    /// Tokens of all that run, behind their prompts.
+    fn written(&self) -> usize {
+        self.running.iter().map(Running::written).sum()
     }
 
     /// Takes a request, with what was written of its output already.

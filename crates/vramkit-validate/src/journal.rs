@@ -118,11 +118,17 @@ pub(crate) struct Entry {
 
 impl Entry {
     /// Whether an experiment can have stood here: what is gone on with is believed no further.
-    fn is_possible(&self, question: &ValidateQuestion) -> bool {
+    fn is_possible(&self, question: &ValidateQuestion, context: usize) -> bool {
         let most = question.most_output_tokens;
         let cycle = &self.cycle;
         let is_known = |number: u64, written: usize| number < self.next && (1..=most).contains(&written);
-        self.running.len() + question.threshold() <= question.batch_size
+        let room = question.batch_size.saturating_mul(context);
+        self.ended.len() >= question.threshold()
+            && self.running.len() + self.ended.len() == question.batch_size
+            && self.next < 1 << 48
+            && cycle.xmax_tokens <= room
+            && cycle.final_tokens <= room
+            && cycle.steps <= most
             && self.running.is_sorted_by(|a, b| a.0 < b.0)
             && self.running.iter().all(|&(number, written)| is_known(number, written))
             && self.ended.iter().all(|&(number, written, _)| is_known(number, written))
@@ -226,7 +232,7 @@ impl Journal {
                 what,
             });
         }
-        if !entries.iter().all(|entry| entry.is_possible(question)) {
+        if !entries.iter().all(|entry| entry.is_possible(question, context)) {
             return Err(wrong(io::Error::other("no experiment can have stood where it says: remove it")));
         }
         journal.cut(kept as u64).map_err(wrong)?;
@@ -271,6 +277,7 @@ mod tests {
             final_tokens: 15,
             steps,
             preempted: 0,
+            lacked_room: false,
             x0_bytes: zero,
             xmax_bytes: zero,
             device_bytes: None,
@@ -291,7 +298,10 @@ mod tests {
     fn whatever_is_left_of_the_last_line_the_cycles_before_it_are_there() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("j");
-        let question = ValidateQuestion::new("model", Source::Lengths("data".into()));
+        let question = ValidateQuestion {
+            batch_size: 2,
+            ..ValidateQuestion::new("model", Source::Lengths("data".into()))
+        };
         let (mut journal, past) = Journal::open(&path, &question, 100).unwrap();
         assert!(past.is_empty());
         journal.add(&entry(1)).unwrap();
@@ -316,7 +326,10 @@ mod tests {
     fn another_experiment_is_not_gone_on_with_and_not_lost() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("j");
-        let question = ValidateQuestion::new("model", Source::Lengths("data".into()));
+        let question = ValidateQuestion {
+            batch_size: 2,
+            ..ValidateQuestion::new("model", Source::Lengths("data".into()))
+        };
         let (mut journal, _) = Journal::open(&path, &question, 100).unwrap();
         journal.add(&entry(1)).unwrap();
         drop(journal);
@@ -348,6 +361,10 @@ mod tests {
             Entry { running: vec![(40, 1)], ..entry(1) },
             Entry { running: (0..32).map(|number| (number, 1)).collect(), next: 99, ..entry(1) },
             Entry { cycle: Cycle { x0_tokens: 21, ..entry(1).cycle }, ..entry(1) },
+            Entry { cycle: Cycle { xmax_tokens: usize::MAX, ..entry(1).cycle }, ..entry(1) },
+            Entry { cycle: Cycle { steps: usize::MAX, ..entry(1).cycle }, ..entry(1) },
+            Entry { next: u64::MAX, ..entry(1) },
+            Entry { ended: Vec::new(), ..entry(1) },
         ] {
             fs::remove_file(&path).unwrap();
             Journal::open(&path, &longer, 100).unwrap().0.add(&wrong).unwrap();

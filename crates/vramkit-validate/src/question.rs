@@ -146,7 +146,8 @@ pub(crate) fn told(
     match watch(Progress { cycles: done, of }) {
         ControlFlow::Continue(()) => Ok(()),
         ControlFlow::Break(()) => {
-            Err(ValidateError::Stopped { done, cycles: of, journal: question.journal.clone() })
+            let journal = question.journal.clone().filter(|_| done > 0);
+            Err(ValidateError::Stopped { done, cycles: of, journal })
         }
     }
 }

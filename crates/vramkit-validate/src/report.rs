@@ -288,7 +288,7 @@ pub struct Limit {
     pub kv_limit_bytes: ByteSize,
     /// The tokens that those are, less half a block for each sequence, since memory is granted in whole ones.
     pub limit_tokens: f64,
-    /// The share of cycles in which a sequence made way.
+    /// The share of cycles in which there was too little room: a sequence made way, or waited for room.
     pub preempting_ratio: f64,
     /// Its standard error.
     pub standard_error_ratio: f64,
@@ -309,6 +309,9 @@ pub struct Cycle {
     pub steps: usize,
     /// How often a sequence made way for lack of room.
     pub preempted: usize,
+    /// Whether there was too little room: a sequence made way, or waited while others decoded. X0 is then the most that was held before
+    /// all had begun, if they ever had.
+    pub lacked_room: bool,
     /// What the pool had granted to sequences at X0.
     pub x0_bytes: ByteSize,
     /// The most of it.

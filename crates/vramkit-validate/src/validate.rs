@@ -125,10 +125,12 @@ const MOST_THREADS: usize = 1024;
 fn capacity(question: &ValidateQuestion, config: &EngineConfig) -> Result<ByteSize, ValidateError> {
     let needs = Engine::needs(&question.model, config)?;
     if let Some(limit) = question.kv_limit {
-        let one = EngineConfig { sequences: 1, ..config.clone() };
+        // The last token of a sequence is never written.
+        let most = needs.context.saturating_sub(1).max(1);
+        let one = EngineConfig { sequences: 1, context: Some(most), ..config.clone() };
         let needed = Engine::needs(&question.model, &one)?.kv;
         if needed > limit {
-            return Err(ValidateError::KvLimit { limit, needed, tokens: needs.context });
+            return Err(ValidateError::KvLimit { limit, needed, tokens: most });
         }
     }
     let kv = question.kv_limit.map_or(needs.kv, |limit| limit.min(needs.kv));
@@ -184,11 +186,18 @@ fn report(
         ));
     }
     notes.extend(models.notes.iter().cloned());
-    let preempted: usize = found.cycles.iter().map(|cycle| cycle.preempted).sum();
-    if preempted > 0 {
+    let lacking = found.cycles.iter().filter(|cycle| cycle.lacked_room).count();
+    if lacking > 0 {
         notes.push(format!(
-            "sequences made way {preempted} times for lack of room: what the predictions are held against is what the limit left of it"
+            "in {lacking} cycles there was too little room, so what was measured is of the limited cache: predictions are not to be judged \
+             by it"
         ));
+    }
+    if found.begun > 2 * count as u64 {
+        notes.push(
+            "a run that goes round so few requests holds them again and again, where a simulation draws anew: take more requests"
+                .to_owned(),
+        );
     }
     let verdicts = verdicts(&measured, &predicted, models.simulated(), &tail, &mut notes);
     Ok(ValidateReport {
@@ -258,7 +267,7 @@ fn measured(cycles: &[Cycle], spread: Option<[f64; 3]>) -> Measured {
 /// How often a limited cache had too little room.
 fn limit(question: &ValidateQuestion, used: &MemoryUse, cycles: &[Cycle]) -> Option<Limit> {
     let kv_limit_bytes = question.kv_limit?;
-    let preempting: Vec<f64> = cycles.iter().map(|cycle| f64::from(u8::from(cycle.preempted > 0))).collect();
+    let preempting: Vec<f64> = cycles.iter().map(|cycle| f64::from(u8::from(cycle.lacked_room))).collect();
     let found = series::mean(&preempting);
     let half_a_block = (used.block_tokens - 1) as f64 / 2.0;
     let tokens = kv_limit_bytes.bytes() as f64 / used.kv_per_token.bytes() as f64;

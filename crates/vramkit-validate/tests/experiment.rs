@@ -311,7 +311,7 @@ fn a_cache_that_is_limited_makes_sequences_wait_and_counts_it() {
     );
     let found = limited.limit.unwrap();
     assert!((0.03..0.25).contains(&found.preempting_ratio), "{found:?}");
-    assert!(limited.notes.iter().any(|note| note.contains("made way")));
+    assert!(limited.notes.iter().any(|note| note.contains("there was too little room")));
 }
 
 #[test]
@@ -337,6 +337,18 @@ fn lengths_that_never_mix_are_foretold_as_they_run() {
         assert!(few.verdicts.iter().all(|verdict| verdict.outcome != Outcome::Holds), "{:#?}", few.verdicts);
         assert!(few.measured.x0.standard_error_tokens.unwrap() > 0.0);
     }
+}
+
+#[test]
+fn who_waits_for_room_is_counted_as_who_makes_way_is() {
+    let place = Place::new();
+    let log = place.file("equal.csv", "prompt_tokens,output_tokens\n20,10\n");
+    let question = ValidateQuestion { threshold: Some(8), cycles: 20, ..place.ask(Source::Lengths(log)) };
+    let needed = answer(&question).memory.peak_kv_bytes;
+    // Half of them fit: the others never begin while those decode.
+    let half = answer(&ValidateQuestion { kv_limit: Some(ByteSize::new(needed.bytes() / 2)), ..question });
+    assert_eq!(half.limit.unwrap().preempting_ratio, 1.0);
+    assert!(half.notes.iter().any(|note| note.contains("in 20 cycles there was too little room")));
 }
 
 #[test]

@@ -79,7 +79,7 @@ pub struct ValidateOptions {
     /// Most bytes that weights, workspace and cache may take together [default: what the machine has]
     #[arg(long, value_name = "SIZE")]
     pub capacity: Option<ByteSize>,
-    /// Most bytes of keys and values: where there are too few, sequences make way, and how often is counted
+    /// Most bytes of keys and values: where there are too few, sequences make way or wait, and how often is counted
     #[arg(long, value_name = "SIZE")]
     pub kv_limit: Option<ByteSize>,
     /// Print the result as JSON (vramkit.validate/1)

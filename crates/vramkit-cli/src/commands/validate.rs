@@ -37,8 +37,7 @@ pub fn run(options: &ValidateOptions) -> Result<bool, Failure> {
     let reports = sources.iter().map(|source| one(options, source)).collect::<Result<Vec<_>, _>>()?;
     let written = draw(options, &reports)?;
     // All that they know is in the results now.
-    for source in &sources {
-        let journal = journal(options, source);
+    for journal in sources.iter().filter_map(|source| journal(options, source)) {
         if journal.exists() {
             fs::remove_file(&journal).map_err(|error| Failure::Write { path: journal, error })?;
         }
@@ -57,9 +56,10 @@ pub fn run(options: &ValidateOptions) -> Result<bool, Failure> {
     Ok(is_yes)
 }
 
-/// Where the cycles of a data set are noted.
-fn journal(options: &ValidateOptions, source: &ValidateSource) -> PathBuf {
-    options.output_dir.join(format!("{}_memory_validation.journal", source.name()))
+/// Where the cycles of a data set are noted. Of a limited run who made way for whom is not, so it has none.
+fn journal(options: &ValidateOptions, source: &ValidateSource) -> Option<PathBuf> {
+    let file = options.output_dir.join(format!("{}_memory_validation.journal", source.name()));
+    options.kv_limit.is_none().then_some(file)
 }
 
 /// The data sets that are asked for, the one of `--dataset` first.
@@ -115,8 +115,7 @@ fn one(options: &ValidateOptions, source: &ValidateSource) -> Result<ValidateRep
         seed: options.seed,
         capacity: options.capacity,
         kv_limit: options.kv_limit,
-        // Who made way for whom is not noted.
-        journal: options.kv_limit.is_none().then(|| journal(options, source)),
+        journal: journal(options, source),
         renderer: Some(super::generate::renderer()?),
         ..ValidateQuestion::new(&options.model, source.clone())
     };
@@ -146,11 +145,14 @@ fn draw(options: &ValidateOptions, reports: &[ValidateReport]) -> Result<Vec<Pat
     fs::create_dir_all(folder).map_err(|error| Failure::Write { path: folder.clone(), error })?;
     let mut written = Vec::new();
     for report in reports {
-        let stem = options.output_dir.join(format!("{}_memory_validation", report.dataset));
+        // A limited run leaves the results of the one that it is compared with.
+        let limited = if report.limit.is_some() { "_limited" } else { "" };
+        let name = format!("{}{limited}", report.dataset);
+        let stem = options.output_dir.join(format!("{name}_memory_validation"));
         let result = stem.with_extension("json");
         output::replace(&result, &serde_json::to_vec_pretty(report).map_err(std::io::Error::from)?)?;
         written.push(result);
-        let lengths = options.output_dir.join(format!("{}_measured_lengths.csv", report.dataset));
+        let lengths = options.output_dir.join(format!("{name}_measured_lengths.csv"));
         let rows = report.lengths.iter().map(|[prompt, output]| format!("{prompt},{output}\n"));
         let table: String = ["prompt_tokens,output_tokens\n".to_owned()].into_iter().chain(rows).collect();
         output::replace(&lengths, table.as_bytes())?;

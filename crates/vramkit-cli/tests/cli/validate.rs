@@ -262,10 +262,18 @@ fn a_limited_run_counts_who_makes_way_and_says_how_that_is_foretold() {
     assert_eq!(answer["limit"]["kv_limit_bytes"], peak * 3 / 4);
     assert!(answer["limit"]["preempting_ratio"].as_f64() > Some(0.0));
     assert!(answer["memory"]["peak_kv_bytes"].as_u64() <= Some(peak * 3 / 4));
+    // Neither the results nor the journal of a run without limit are touched.
+    let journal = place.out("lengths_memory_validation.journal");
+    fs::write(&journal, "of another run").unwrap();
+    let before = fs::read(place.out("lengths_memory_validation.json")).unwrap();
+    place.json(&["--dataset", "lengths", "--kv-limit", &limit]);
+    assert_eq!(fs::read_to_string(&journal).unwrap(), "of another run");
+    assert_eq!(fs::read(place.out("lengths_memory_validation.json")).unwrap(), before);
+    assert!(place.out("lengths_limited_memory_validation.json").exists());
     let text = vramkit().args(place.arguments(&limited)).output().unwrap().stdout;
     let text = String::from_utf8(text).unwrap();
     assert!(
-        text.contains("a sequence made way in ")
+        text.contains("too little room in ")
             && text.contains("vramkit capacity --lengths lengths_measured_lengths.csv"),
         "{text}"
     );
