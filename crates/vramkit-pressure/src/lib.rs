@@ -6,7 +6,8 @@
 //!      ├─────────► admission (does so much more go in?)
 //!      ├─────────► limits (warning, error)
 //!      ├─────────► leak (bytes, generations, owners)
-//!      └─────────► forecast (when it is full, when to look again)
+//!      ├─────────► forecast (when it is full, when to look again)
+//!      └─────────► series (growth and forecast of one series, each told once)
 //! ```
 //!
 //! In: bytes, with the time at which they were read. Out: levels, decisions and events as values. Never here: a device, a
@@ -28,6 +29,7 @@
 #![forbid(unsafe_code)]
 
 mod admission;
+mod cleanup;
 mod forecast;
 mod gauge;
 mod handler;
@@ -36,16 +38,19 @@ pub mod leak;
 mod level;
 mod limits;
 mod policy;
+mod series;
 mod victims;
 
 pub use admission::{Admission, Refusal};
+pub use cleanup::CleanupReason;
 pub use forecast::{Forecast, Forecaster, sampling_period};
 pub use gauge::PressureGauge;
 pub use handler::{PressureHandler, Turn};
 pub use ladder::{Ladder, LadderError, Rung};
 pub use level::{LevelChange, PressureLevel};
-pub use limits::{Limits, LimitsError, MemoryPressureError, MemoryPressureWarning, Passed};
+pub use limits::{LimitKind, Limits, LimitsError, MemoryPressureError, MemoryPressureWarning, Passed};
 pub use policy::{PolicyLadder, PressurePolicy};
+pub use series::{Finding, SeriesJudge, duration};
 pub use victims::{Candidate, SharedBytes, Standing, Victim, choose_victims};
 
 /// The README's example is compiled.

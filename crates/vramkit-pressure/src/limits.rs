@@ -24,6 +24,26 @@ pub struct Limits {
     hard: ByteSize,
 }
 
+/// Which of the two.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[serde(rename_all = "snake_case")]
+pub enum LimitKind {
+    /// The lower one: a warning.
+    Soft,
+    /// The higher one: an error.
+    Hard,
+}
+
+impl fmt::Display for LimitKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Self::Soft => "soft",
+            Self::Hard => "hard",
+        })
+    }
+}
+
 /// Limits that make no sense.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("the soft limit ({soft}) must be above zero and below the hard one ({hard})")]
@@ -54,6 +74,7 @@ impl Limits {
 
 /// Numbers of a limit that was passed.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Passed {
     /// What was being done.
     pub context: String,

@@ -11,7 +11,7 @@ use prometheus_client::metrics::MetricType;
 use prometheus_client::registry::{Registry, Unit};
 use vramkit::ByteSize;
 use vramkit::device::Reading;
-use vramkit::monitor::{PoolUse, ProcessUse, StallTimes, Usage};
+use vramkit::monitor::{MonitorStats, PoolUse, ProcessUse, StallTimes, Usage};
 use vramkit::pool::{Holder, PoolStats, Purpose};
 use vramkit::pressure::PressureLevel;
 use vramkit_watch::{DeviceTick, Tick};
@@ -209,7 +209,31 @@ impl Families<'_> {
         });
         self.bytes("vramkit_pool_owner", "Granted to a model for a purpose", owners.collect())?;
         let stalls = pools.iter().map(|(labels, pool)| (labels.clone(), pool.stall));
-        self.stall("vramkit_pool_stall", "Time lost waiting for a pool", stalls)
+        self.stall("vramkit_pool_stall", "Time lost waiting for a pool", stalls)?;
+        self.monitors(&pools)
+    }
+
+    /// The counts of programs' monitors, where programs show them.
+    fn monitors(&mut self, pools: &[(Labels, &PoolUse)]) -> Result<(), fmt::Error> {
+        let shown: Vec<(&Labels, &MonitorStats)> =
+            pools.iter().filter_map(|(labels, pool)| Some((labels, pool.monitor.as_ref()?))).collect();
+        let each = |of: fn(&MonitorStats) -> u64| -> Samples {
+            shown.iter().map(|(labels, stats)| ((*labels).clone(), of(stats) as f64)).collect()
+        };
+        let violations = shown.iter().flat_map(|(labels, stats)| {
+            [("soft", stats.soft_violations), ("hard", stats.hard_violations)]
+                .map(|(limit, count)| (with((*labels).clone(), "limit", limit.into()), count as f64))
+        });
+        let help = "Crossings of the soft limit, checks that found the hard one passed";
+        self.count("vramkit_monitor_violations", help, None, violations.collect())?;
+        let cleanups = each(|stats| stats.cleanups);
+        self.count("vramkit_monitor_cleanups", "Cleanups of a program's memory", None, cleanups)?;
+        let unhelpful = each(|stats| stats.unhelpful_cleanups);
+        self.count("vramkit_monitor_cleanups_unhelpful", "Cleanups that freed nothing", None, unhelpful)?;
+        let generations = each(|stats| stats.generations);
+        self.count("vramkit_monitor_generations", "Generations of work", None, generations)?;
+        let failures = each(|stats| stats.failures);
+        self.count("vramkit_monitor_failures", "Readings that gave no number", None, failures)
     }
 }
 

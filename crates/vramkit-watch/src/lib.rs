@@ -40,9 +40,7 @@ pub use nvml::NvmlSource;
 pub use pools::PublishedPools;
 pub use processes::Processes;
 pub use source::{DeviceReading, Readings, Source, Unavailable};
-pub use tick::{
-    DeviceTick, EventKind, Growing, History, HistorySample, HolderUse, Tick, WatchEvent, duration,
-};
+pub use tick::{DeviceTick, EventKind, Growing, History, HistorySample, HolderUse, Tick, WatchEvent};
 pub use watcher::{WatchConfig, Watcher};
 
 #[cfg(doctest)]

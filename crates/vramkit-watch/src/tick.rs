@@ -22,6 +22,8 @@ pub enum EventKind {
     GrowingFast,
     /// The floor rises and does not slow.
     SustainedGrowth,
+    /// It will be full within a quarter of an hour at the latest.
+    FullSoon,
     /// A tag's old bytes grow without end.
     LeakSuspected,
     /// What was said before is over.
@@ -143,14 +145,4 @@ pub struct History {
     pub devices: BTreeMap<String, Vec<HistorySample>>,
     /// Of all devices.
     pub events: Vec<WatchEvent>,
-}
-
-/// A time in seconds for people: `34 s`, `12 min`, `5.0 h`.
-pub fn duration(seconds: f64) -> String {
-    match seconds {
-        s if s < 90.0 => format!("{s:.0} s"),
-        s if s < 5400.0 => format!("{:.0} min", s / 60.0),
-        s if s < 172_800.0 => format!("{:.1} h", s / 3600.0),
-        s => format!("{:.0} days", s / 86400.0),
-    }
 }

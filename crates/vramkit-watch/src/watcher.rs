@@ -123,6 +123,7 @@ impl Watcher {
                 event: String::new(),
                 slot: None,
                 models: Vec::new(),
+                model_bytes: BTreeMap::new(),
                 usage: reading.usage,
                 processes: reading.processes,
                 pools: on_it,

@@ -48,6 +48,7 @@
 
 #![forbid(unsafe_code)]
 
+mod callbacks;
 pub mod loader;
 pub mod monitor;
 pub mod orchestrator;

@@ -4,12 +4,12 @@
 
 use vramkit::monitor::names::{get_current_vram_usage, get_vram_stats, log_vram_snapshot, process_monitor};
 
-const NOWHERE: &str = "/nowhere/libcuda.so";
+const NOWHERE: &str = "/nowhere/libnvidia-ml.so";
 
 #[test]
 fn no_card_is_unavailable_and_a_plain_read_leaves_no_trace() {
     // Whatever this machine has, there is no driver for the same test in a process of its own.
-    const DRIVER: &str = "VRAMKIT_CUDA_DRIVER";
+    const DRIVER: &str = "VRAMKIT_NVML";
     if std::env::var(DRIVER).as_deref() != Ok(NOWHERE) {
         let mut again = std::process::Command::new(std::env::current_exe().unwrap());
         assert!(again.env(DRIVER, NOWHERE).status().unwrap().success());

@@ -44,7 +44,9 @@ mod system;
 pub use backing::{Backing, HostMemory, Reservation, find_mismatch};
 pub(crate) use backing::{asker, find_mismatch_by};
 pub use checked::{Allowed, Checked, RawMemory};
-pub use cuda::{CudaDevice, CudaError, CudaStream, StreamPoolMemory};
+pub use cuda::{
+    CudaDevice, CudaError, CudaStream, NvmlCard, NvmlError, NvmlMemory, NvmlProcess, StreamPoolMemory,
+};
 pub use error::DeviceError;
 pub use host::HostDevice;
 pub use info::{Device, DeviceInfo, DeviceKind, DeviceMemory};

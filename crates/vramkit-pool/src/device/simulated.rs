@@ -15,8 +15,6 @@ use super::{
 use vramkit_units::ByteSize;
 use vramkit_units::SplitMix64;
 
-const ID: &str = "sim";
-
 /// Something that goes wrong. Operations and commits are counted from 1; reserving, releasing, committing,
 /// decommitting and moving bytes are operations, reading numbers and what the book refuses are not.
 #[derive(Clone, Debug, PartialEq)]
@@ -64,6 +62,7 @@ pub enum Fault {
 /// ```
 #[derive(Clone, Debug)]
 pub struct SimulatedDeviceBuilder {
+    id: String,
     capacity: ByteSize,
     granularity: ByteSize,
     virtual_memory: bool,
@@ -72,6 +71,12 @@ pub struct SimulatedDeviceBuilder {
 }
 
 impl SimulatedDeviceBuilder {
+    /// What it is called; `sim` unless set.
+    pub fn id(mut self, id: &str) -> Self {
+        self.id = id.to_owned();
+        self
+    }
+
     /// The unit of committing; 2 MiB unless set. Rounded up to a power of two.
     pub fn granularity(mut self, granularity: ByteSize) -> Self {
         self.granularity = ByteSize::new(granularity.bytes().max(1).next_power_of_two());
@@ -107,6 +112,7 @@ impl SimulatedDeviceBuilder {
             random: SplitMix64::new(self.seed),
         };
         SimulatedDevice(Checked::new(Simulation {
+            id: self.id,
             capacity: self.capacity,
             granularity: self.granularity,
             virtual_memory: self.virtual_memory,
@@ -131,6 +137,7 @@ pub struct SimulatedDevice(Checked<Simulation>);
 
 #[derive(Debug)]
 struct Simulation {
+    id: String,
     capacity: ByteSize,
     granularity: ByteSize,
     virtual_memory: bool,
@@ -170,6 +177,7 @@ impl SimulatedDevice {
     /// A device of this capacity, to be set up.
     pub fn builder(capacity: ByteSize) -> SimulatedDeviceBuilder {
         SimulatedDeviceBuilder {
+            id: "sim".to_owned(),
             capacity,
             granularity: ByteSize::mib(2),
             virtual_memory: true,
@@ -220,7 +228,7 @@ impl Simulation {
         state.operations += 1;
         let lost = |fault: &Fault| matches!(fault, Fault::Lost { from_operation } if *from_operation <= state.operations);
         if self.faults.iter().any(lost) {
-            return Err(DeviceError::Lost { device: ID.to_owned() });
+            return Err(DeviceError::Lost { device: self.id.clone() });
         }
         Ok(state)
     }
@@ -286,7 +294,7 @@ impl RawMemory for Simulation {
     fn info(&self) -> DeviceInfo {
         const WHY: &str = "a simulated device computes nothing";
         DeviceInfo {
-            id: ID.to_owned(),
+            id: self.id.clone(),
             name: format!("simulated device of {}", self.capacity),
             kind: DeviceKind::Simulated,
             granularity: self.granularity,
@@ -310,7 +318,7 @@ impl RawMemory for Simulation {
     fn reserve(&self, size: ByteSize) -> Result<u64, DeviceError> {
         let mut state = self.begin()?;
         let unable = || DeviceError::AddressSpace {
-            device: ID.to_owned(),
+            device: self.id.clone(),
             requested: size,
             reason: "the simulated address space has 2^47 bytes".to_owned(),
         };
@@ -342,7 +350,7 @@ impl RawMemory for Simulation {
         }
         if refused {
             return Err(DeviceError::OutOfMemory {
-                device: ID.to_owned(),
+                device: self.id.clone(),
                 requested: granules.size(),
                 available: self.free(&state, committed),
                 total: self.capacity,

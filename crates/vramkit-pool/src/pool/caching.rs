@@ -61,6 +61,10 @@ pub struct CachingStats {
     pub idle: u64,
     /// Bytes that are idle.
     pub cached_bytes: ByteSize,
+    /// Bytes that are granted and not idle.
+    pub used_bytes: ByteSize,
+    /// Most that can be granted.
+    pub capacity_bytes: ByteSize,
 }
 
 impl CachingStats {
@@ -68,6 +72,11 @@ impl CachingStats {
     pub fn hit_ratio(&self) -> Option<f64> {
         let all = self.hits + self.misses;
         (all > 0).then(|| self.hits as f64 / all as f64)
+    }
+
+    /// In use of all that can be granted, 0..1.
+    pub fn used_ratio(&self) -> f64 {
+        self.used_bytes.ratio_of(self.capacity_bytes)
     }
 }
 
@@ -211,6 +220,7 @@ impl CachingPool {
         let bell = Arc::new(Bell::default());
         let caching = Arc::new(Self { pool, config, cache: Mutex::default(), bell: bell.clone() });
         let weak = Arc::downgrade(&caching);
+        super::idle::register_idle(weak.clone());
         let sweeper = std::thread::Builder::new().name("vramkit-idle".to_owned());
         if let Err(error) = sweeper.spawn(move || sweep_in_time(&weak, &bell)) {
             tracing::warn!(%error, "no thread for idle blocks: they go when something is allocated or released");
@@ -225,7 +235,11 @@ impl CachingPool {
 
     /// Counts, and what is idle.
     pub fn stats(&self) -> CachingStats {
-        lock_std(&self.cache).stats
+        // Idle blocks count as used in the pool behind.
+        let (granted, mut stats) = (self.pool.used(), lock_std(&self.cache).stats);
+        stats.used_bytes = granted.saturating_sub(stats.cached_bytes);
+        stats.capacity_bytes = self.pool.capacity();
+        stats
     }
 
     /// Grants memory: an idle block of the same class, else new memory, for which idle blocks make room.
@@ -368,6 +382,19 @@ impl CachingPool {
         if let Err(error) = self.pool.trim() {
             tracing::warn!(%error, "idle memory could not be given back");
         }
+    }
+}
+
+/// Gives up what idles; the pool behind is asked after it, and gives the memory back.
+impl super::idle::IdleMemory for CachingPool {
+    fn device(&self) -> String {
+        self.pool.device().info().id
+    }
+
+    fn give_back(&self) -> ByteSize {
+        let before = self.pool.committed();
+        self.clear();
+        before.saturating_sub(self.pool.committed())
     }
 }
 

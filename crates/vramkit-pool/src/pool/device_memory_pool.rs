@@ -59,7 +59,9 @@ impl DeviceMemoryPool {
         capacity: ByteSize,
         config: PoolConfig,
     ) -> Result<Self, PoolError> {
-        Ok(Self { inner: Arc::new(Inner::new(device, capacity, config)?), on_leak: None })
+        let inner = Arc::new(Inner::new(device, capacity, config)?);
+        super::idle::register_idle(Arc::downgrade(&inner) as _);
+        Ok(Self { inner, on_leak: None })
     }
 
     /// What to do with the report when the pool is dropped with live allocations, instead of logging it.

@@ -65,6 +65,11 @@ impl PoolStats {
         self.capacity_bytes.saturating_sub(self.used_bytes)
     }
 
+    /// Granted of all that can be, 0..1.
+    pub fn used_ratio(&self) -> f64 {
+        if self.capacity_bytes.is_zero() { 0.0 } else { self.used_bytes.ratio_of(self.capacity_bytes) }
+    }
+
     /// Hits of all grants; `None` before the first.
     pub fn hit_ratio(&self) -> Option<f64> {
         (self.granted > 0).then(|| self.hits as f64 / self.granted as f64)

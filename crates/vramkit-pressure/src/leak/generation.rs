@@ -25,6 +25,7 @@ impl Default for GenerationConfig {
 
 /// Memory has grown over generations of work.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, thiserror::Error)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[error(
     "memory grew by {growth_bytes} over {generations} generations, from {baseline_bytes} to {current_bytes}; \
      release what a generation made, or rebase when this is expected"

@@ -8,6 +8,7 @@
 //! shortest lane cannot be told from a leak until it stops: give its owner a budget, and it will be left alone below it.
 
 use std::collections::{HashMap, VecDeque};
+use std::fmt;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
@@ -59,6 +60,16 @@ pub struct TagLeak {
     pub old_seconds: f64,
     /// Its live allocations.
     pub allocations: u64,
+}
+
+/// In words: who, how much and how old.
+impl fmt::Display for TagLeak {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let tag = if self.tag.is_empty() { "untagged" } else { &self.tag };
+        let more = ByteSize::new((self.bytes_per_second * 60.0).max(0.0) as u64);
+        write!(f, "tag `{tag}` of {} ({}): {} ", self.model, self.purpose, self.old_bytes)?;
+        write!(f, "older than {:.0} min, {more}/min more", self.old_seconds / 60.0)
+    }
 }
 
 /// A change in what is known of a tag.

@@ -3,26 +3,19 @@
 use std::collections::VecDeque;
 use std::time::{Duration, SystemTime};
 
-use vramkit::ByteSize;
-use vramkit::monitor::leak::{Growth, GrowthDetector, GrowthEvent};
-use vramkit::monitor::{Forecast, Forecaster, Snapshot};
-use vramkit::pressure::{Ladder, PressureGauge};
+use vramkit::monitor::{Finding, Forecast, Snapshot};
+use vramkit::pressure::{Ladder, PressureGauge, SeriesJudge};
 
 use super::news::News;
-use crate::tick::{EventKind, Growing, HistorySample, HolderUse, duration};
+use crate::tick::{EventKind, Growing, HistorySample, HolderUse};
 
 /// Holders told apart in a sample.
 const HOLDERS: usize = 8;
 
 pub(crate) struct WatchedDevice {
     gauge: PressureGauge,
-    growth: GrowthDetector,
-    growing: Option<Growing>,
-    forecaster: Forecaster,
+    series: SeriesJudge,
     history: VecDeque<HistorySample>,
-    last_used: Option<(Duration, ByteSize)>,
-    /// The fastest filling seen of late, in bytes a second.
-    fastest: f64,
     seen: Duration,
     present: bool,
 }
@@ -39,12 +32,8 @@ impl WatchedDevice {
     pub(crate) fn new() -> Self {
         Self {
             gauge: PressureGauge::new(),
-            growth: GrowthDetector::new(),
-            growing: None,
-            forecaster: Forecaster::new(Duration::from_secs(2), Duration::from_secs(60)),
+            series: SeriesJudge::default(),
             history: VecDeque::new(),
-            last_used: None,
-            fastest: 0.0,
             seen: Duration::ZERO,
             present: false,
         }
@@ -57,7 +46,7 @@ impl WatchedDevice {
 
     /// The fastest filling seen of late, in bytes a second.
     pub(crate) fn fastest(&self) -> f64 {
-        self.fastest
+        self.series.fastest_bytes_per_second()
     }
 
     /// The last samples, oldest first.
@@ -92,21 +81,15 @@ impl WatchedDevice {
             }
             snapshot.level = Some(self.gauge.level());
         }
-        let mut forecast = None;
         if let Some(used) = snapshot.usage.used_bytes.value {
-            self.note_rate(now, used);
-            self.forecaster.push(now, used);
-            forecast = snapshot.usage.total_bytes.value.and_then(|total| self.forecaster.forecast(total));
-            if let Some(event) = self.growth.push(now, used) {
-                let full = forecast.and_then(|forecast| forecast.full_in_seconds);
-                news.push(self.note_growth(id, event, full));
-            }
+            let found = self.series.push(now, used, snapshot.usage.total_bytes.value);
+            news.extend(found.iter().map(|found| News::new(id, kind(found), found.to_string())));
         }
         Judged {
             level_readings: self.gauge.readings(),
             level_changes: self.gauge.changes(),
-            forecast,
-            growing: self.growing,
+            forecast: self.series.forecast().filter(|_| snapshot.usage.used_bytes.value.is_some()),
+            growing: self.series.growing().and_then(growing),
         }
     }
 
@@ -125,38 +108,21 @@ impl WatchedDevice {
             self.history.pop_front();
         }
     }
+}
 
-    /// The fastest rate is forgotten by half in a minute.
-    fn note_rate(&mut self, now: Duration, used: ByteSize) {
-        if let Some((then, before)) = self.last_used {
-            let seconds = now.saturating_sub(then).as_secs_f64();
-            if seconds > 0.0 {
-                let rate = used.saturating_sub(before).bytes() as f64 / seconds;
-                self.fastest = rate.max(self.fastest * 0.5f64.powf(seconds / 60.0));
-            }
-        }
-        self.last_used = Some((now, used));
+fn kind(found: &Finding) -> EventKind {
+    match found {
+        Finding::GrowingFast { .. } => EventKind::GrowingFast,
+        Finding::SustainedGrowth { .. } => EventKind::SustainedGrowth,
+        Finding::FullSoon { .. } => EventKind::FullSoon,
+        _ => EventKind::Cleared,
     }
+}
 
-    fn note_growth(&mut self, id: &str, event: GrowthEvent, full_in_seconds: Option<f64>) -> News {
-        let full =
-            full_in_seconds.map_or(String::new(), |seconds| format!(", full in {}", duration(seconds)));
-        let numbers = |growth: &Growth| (100.0 * growth.growth_ratio, duration(growth.window_seconds));
-        let (growing, kind, words) = match event {
-            GrowthEvent::Fast(growth) => {
-                let (percent, window) = numbers(&growth);
-                let words = format!("growing fast: +{percent:.0} % in {window}{full}");
-                (Some(Growing { fast: true, growth }), EventKind::GrowingFast, words)
-            }
-            GrowthEvent::Sustained(growth) => {
-                let (percent, window) = numbers(&growth);
-                let words =
-                    format!("sustained growth: floor up {percent:.0} % over {window}, not slowing{full}");
-                (Some(Growing { fast: false, growth }), EventKind::SustainedGrowth, words)
-            }
-            GrowthEvent::Stopped => (None, EventKind::Cleared, "growth stopped".into()),
-        };
-        self.growing = growing;
-        News::new(id, kind, words)
+fn growing(found: &Finding) -> Option<Growing> {
+    match *found {
+        Finding::GrowingFast { growth, .. } => Some(Growing { fast: true, growth }),
+        Finding::SustainedGrowth { growth, .. } => Some(Growing { fast: false, growth }),
+        _ => None,
     }
 }

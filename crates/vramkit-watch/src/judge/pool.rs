@@ -2,7 +2,6 @@
 
 use std::time::Duration;
 
-use vramkit::ByteSize;
 use vramkit::monitor::PoolUse;
 use vramkit::monitor::leak::{OwnerLeaks, TagEvent, TagLeak};
 
@@ -58,21 +57,6 @@ fn leak_news(pool: &PoolUse, event: &TagEvent) -> News {
         TagEvent::Suspected(leak) => (EventKind::LeakSuspected, leak, "leak suspected"),
         TagEvent::Cleared(leak) => (EventKind::Cleared, leak, "no longer growing"),
     };
-    let tag = if leak.tag.is_empty() { "untagged" } else { &leak.tag };
-    let text = format!(
-        "{words}: tag `{tag}` of {} ({}) in pool {} of process {}: {} older than {:.0} min, {}/min more",
-        leak.model,
-        leak.purpose,
-        pool.name,
-        pool.pid,
-        leak.old_bytes,
-        leak.old_seconds / 60.0,
-        size(leak.bytes_per_second * 60.0),
-    );
+    let text = format!("{words}: {leak}, in pool {} of process {}", pool.name, pool.pid);
     News::new(&pool.device, kind, text)
-}
-
-/// Bytes a time, for people.
-fn size(bytes: f64) -> ByteSize {
-    ByteSize::new(bytes.max(0.0) as u64)
 }

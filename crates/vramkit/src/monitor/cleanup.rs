@@ -10,44 +10,15 @@ use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use serde::Serialize;
-
 use super::snapshot::Usage;
 use super::source::MemorySource;
+use super::stats::CleanupReport;
+use super::teller::Teller;
 use crate::device::Reading;
+use crate::pressure::CleanupReason;
 use crate::sync::lock_std;
+use crate::trace::Event;
 use crate::units::ByteSize;
-
-/// Why memory is cleaned up.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "snake_case")]
-#[non_exhaustive]
-pub enum CleanupReason {
-    /// Somebody asked.
-    Asked,
-    /// A snapshot found the source fuller than the threshold.
-    Threshold,
-    /// The soft limit was passed.
-    SoftLimit,
-    /// The hard limit was passed.
-    HardLimit,
-}
-
-/// What a cleanup did.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
-#[non_exhaustive]
-pub struct CleanupReport {
-    /// Why.
-    pub reason: CleanupReason,
-    /// In allocations, before and after.
-    pub allocated_bytes: [Option<ByteSize>; 2],
-    /// Held from the device, before and after.
-    pub reserved_bytes: [Option<ByteSize>; 2],
-    /// Less in allocations than before.
-    pub freed_allocated_bytes: ByteSize,
-    /// Less held from the device than before.
-    pub freed_reserved_bytes: ByteSize,
-}
 
 type Callback = Arc<dyn Fn(CleanupReason) + Send + Sync>;
 
@@ -59,6 +30,7 @@ const SHORTEST_WAIT: Duration = Duration::from_secs(1);
 /// Cleans one source up.
 pub(super) struct Cleaner {
     source: Arc<dyn MemorySource>,
+    teller: Arc<Teller>,
     cooldown: Duration,
     callbacks: Mutex<Vec<Callback>>,
     past: Mutex<Past>,
@@ -87,9 +59,10 @@ impl Drop for Inside<'_> {
 }
 
 impl Cleaner {
-    pub(super) fn new(source: Arc<dyn MemorySource>, cooldown: Duration) -> Self {
+    pub(super) fn new(source: Arc<dyn MemorySource>, teller: Arc<Teller>, cooldown: Duration) -> Self {
         Self {
             source,
+            teller,
             cooldown,
             callbacks: Mutex::new(Vec::new()),
             past: Mutex::new(Past::default()),
@@ -121,7 +94,7 @@ impl Cleaner {
             CleanupReason::Asked => return true,
             // Who is past it cannot wait.
             CleanupReason::HardLimit => Duration::ZERO,
-            CleanupReason::Threshold | CleanupReason::SoftLimit => self.cooldown,
+            _ => self.cooldown,
         };
         let doubled = |times: u32| self.cooldown.max(SHORTEST_WAIT).saturating_mul(1 << times.min(20));
         let unhelpful = past.in_a_row.checked_sub(1).map_or(Duration::ZERO, doubled).min(LONGEST_WAIT);
@@ -164,7 +137,6 @@ impl Cleaner {
             freed_allocated_bytes: freed(allocated),
             freed_reserved_bytes: freed(reserved),
         };
-        tracing::info!(?report, "cleanup");
         let helped = [freed(allocated), freed(reserved), freed(pair(|usage| &usage.used_bytes))];
         self.note(report, helped.iter().any(|bytes| *bytes > ByteSize::ZERO));
         report
@@ -182,11 +154,11 @@ impl Cleaner {
         }
         let is_first = !helped && past.in_a_row == 1;
         drop(past);
-        if is_first {
-            tracing::warn!(
-                ?report,
-                "cleanup does not help: nothing was freed, and the next ones wait longer"
-            );
+        let CleanupReport { reason, freed_allocated_bytes, freed_reserved_bytes, .. } = report;
+        if helped {
+            self.teller.tell(Event::CleanedUp { reason, freed_allocated_bytes, freed_reserved_bytes });
+        } else if is_first {
+            self.teller.tell(Event::CleanupDoesNotHelp { reason });
         }
     }
 

@@ -10,6 +10,8 @@ use crate::pressure::{Ladder, Limits};
 pub struct MonitorConfig {
     /// Limits, when there are any.
     pub limits: Option<Limits>,
+    /// For how long less must be held before a limit counts as no longer passed; only then can it be passed anew.
+    pub limit_hold: Duration,
     /// Levels.
     pub ladder: Ladder<()>,
     /// A snapshot at this fraction or above cleans up; `None` for never.
@@ -28,6 +30,7 @@ impl Default for MonitorConfig {
     fn default() -> Self {
         Self {
             limits: None,
+            limit_hold: Duration::from_secs(5),
             ladder: Ladder::watch(),
             cleanup_threshold: Some(0.85),
             cleanup_cooldown: Duration::from_secs(30),

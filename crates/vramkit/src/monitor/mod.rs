@@ -29,33 +29,40 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
+mod card;
+mod check;
 mod cleanup;
 mod config;
+mod crossing;
 mod decisions;
+mod judged;
 mod models;
 pub mod names;
 mod pool_use;
 #[cfg(unix)]
 pub mod publish;
+mod sampling;
 mod snapshot;
 mod source;
 mod stats;
+mod teller;
 mod utc;
 mod vram_monitor;
 
 pub use crate::pressure::{
-    Forecast, Forecaster, Limits, LimitsError, MemoryPressureError, MemoryPressureWarning, Passed, leak,
-    sampling_period,
+    CleanupReason, Finding, Forecast, Forecaster, LimitKind, Limits, LimitsError, MemoryPressureError,
+    MemoryPressureWarning, Passed, leak, sampling_period,
 };
 pub use crate::stall::{Stall, StallMeter, StallTimes};
-pub use cleanup::{CleanupReason, CleanupReport};
+pub use card::CardSource;
 pub use config::MonitorConfig;
 pub use decisions::Decision;
 pub use models::{AdmissionError, ModelUse};
 pub use pool_use::PoolUse;
+pub use sampling::Sampling;
 pub use snapshot::{DeviceName, ProcessUse, Snapshot, Usage};
 pub use source::{CudaSource, DeviceSource, MemorySource, NoDevice};
-pub use stats::MonitorStats;
+pub use stats::{CleanupReport, MonitorStats};
 pub use utc::utc;
 pub use vram_monitor::VramMonitor;
 

@@ -9,17 +9,19 @@
 //! assert_eq!(format_bytes(9_633_792), "9.19 MiB");
 //! ```
 
-use std::sync::{Arc, OnceLock};
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, OnceLock};
 
 use serde::Serialize;
 
-use super::cleanup::CleanupReport;
+use super::card::CardSource;
 use super::snapshot::Snapshot;
-use super::source::{CudaSource, MemorySource, NoDevice};
-use super::stats::MonitorStats;
+use super::source::{DeviceSource, MemorySource, NoDevice};
+use super::stats::{CleanupReport, MonitorStats};
 use super::utc::utc;
 use super::vram_monitor::VramMonitor;
-use crate::device::CudaDevice;
+use crate::device::{HostDevice, NvmlCard};
+use crate::sync::lock_std;
 use crate::units::ByteSize;
 
 /// A snapshot as a line of a log; sizes in GB of 10^9 bytes, null where they are not known.
@@ -56,16 +58,35 @@ impl From<&Snapshot> for VramSnapshot {
     }
 }
 
-/// The process's own monitor: of the first card. Where there is none, what it says is unavailable, with the driver's words.
+/// The process's monitor of a device, made when it is first asked for: `cuda:0` and its sisters by NVIDIA's management library, which takes
+/// nothing of the card; `host` for main memory. Of what is not here everything is unavailable, with the reason.
+pub fn device_monitor(id: &str) -> VramMonitor {
+    static MONITORS: Mutex<BTreeMap<String, VramMonitor>> = Mutex::new(BTreeMap::new());
+    if let Some(monitor) = lock_std(&MONITORS).get(id) {
+        return monitor.clone();
+    }
+    // A driver is asked without the lock.
+    let made = VramMonitor::new(source(id));
+    lock_std(&MONITORS).entry(id.to_owned()).or_insert(made).clone()
+}
+
+fn source(id: &str) -> Arc<dyn MemorySource> {
+    if id == "host" {
+        return Arc::new(DeviceSource(Arc::new(HostDevice::new(ByteSize::MAX))));
+    }
+    let Some(index) = id.strip_prefix("cuda:").and_then(|index| index.parse().ok()) else {
+        return Arc::new(NoDevice(format!("`{id}` is no device: host, cuda:0, cuda:1, …")));
+    };
+    match NvmlCard::open(index) {
+        Ok(card) => Arc::new(CardSource(card)),
+        Err(error) => Arc::new(NoDevice(error.to_string())),
+    }
+}
+
+/// The process's own monitor: of the device that `VRAMKIT_DEVICE` names, or of the first card (see [`device_monitor`]).
 pub fn process_monitor() -> &'static VramMonitor {
     static MONITOR: OnceLock<VramMonitor> = OnceLock::new();
-    MONITOR.get_or_init(|| {
-        let source: Arc<dyn MemorySource> = match CudaDevice::new(0) {
-            Ok(card) => Arc::new(CudaSource(card)),
-            Err(error) => Arc::new(NoDevice(error.to_string())),
-        };
-        VramMonitor::new(source)
-    })
+    MONITOR.get_or_init(|| device_monitor(std::env::var("VRAMKIT_DEVICE").as_deref().unwrap_or("cuda:0")))
 }
 
 /// Bytes that every process together holds of the monitored device; `None` when that is not known.
@@ -83,7 +104,8 @@ pub fn log_vram_snapshot(event: &str, slot: Option<u64>, models: &[&str]) -> Vra
     VramSnapshot::from(&process_monitor().log_snapshot(event, slot, models))
 }
 
-/// Gives back what the [`process_monitor`]'s callbacks and source can; `None` while another cleanup is under way.
+/// Gives back to the [`process_monitor`]'s device what its callbacks can free, and what every pool and registered cache
+/// ([`register_idle`](crate::pool::register_idle)) of this process keeps there without using it; `None` while another cleanup is under way.
 pub fn clear_cuda_cache() -> Option<CleanupReport> {
     process_monitor().cleanup()
 }

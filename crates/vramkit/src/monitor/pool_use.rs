@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::decisions::Decision;
+use super::stats::MonitorStats;
 use crate::pool::{DeviceMemoryPool, LedgerEntry, OwnerUse, PoolStats};
 use crate::stall::StallTimes;
 
@@ -39,20 +40,29 @@ pub struct PoolUse {
     /// The last decisions of its program's orchestrator, oldest first, where the program shows them.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub decisions: Vec<Decision>,
+    /// The counts of its program's monitor, where the program shows it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub monitor: Option<MonitorStats>,
 }
 
 impl PoolUse {
     /// Reads a pool.
     pub fn of(name: &str, pool: &DeviceMemoryPool) -> Self {
+        Self { ledger: pool.ledger(), ..Self::without_ledger(name, pool) }
+    }
+
+    /// Reads a pool but for its ledger, which may be long.
+    pub fn without_ledger(name: &str, pool: &DeviceMemoryPool) -> Self {
         Self {
             name: name.to_owned(),
             pid: std::process::id(),
             device: pool.device().info().id,
             stats: pool.stats(),
             owners: pool.owners(),
-            ledger: pool.ledger(),
+            ledger: Vec::new(),
             stall: pool.stall().times(),
             decisions: Vec::new(),
+            monitor: None,
         }
     }
 }

@@ -38,6 +38,7 @@ use serde::{Deserialize, Serialize};
 
 use super::decisions::Decision;
 use super::pool_use::PoolUse;
+use super::vram_monitor::{VramMonitor, WeakMonitor};
 use crate::pool::DeviceMemoryPool;
 use crate::sync::lock_std;
 use crate::trace::TraceCollector;
@@ -100,12 +101,14 @@ struct Shown {
     name: String,
     pool: Weak<DeviceMemoryPool>,
     trace: Weak<TraceCollector>,
+    monitor: WeakMonitor,
 }
 
 impl Shown {
     fn read(&self) -> Option<PoolUse> {
         let mut read = PoolUse::of(&self.name, &*self.pool.upgrade()?);
         read.decisions = self.trace.upgrade().map_or_else(Vec::new, |trace| Decision::last_of(&trace));
+        read.monitor = self.monitor.upgrade().map(|monitor| monitor.stats());
         Some(read)
     }
 }
@@ -136,6 +139,7 @@ impl Publisher {
                 name: (*name).to_owned(),
                 pool: Arc::downgrade(pool),
                 trace: Weak::new(),
+                monitor: WeakMonitor::default(),
             })
             .collect();
         let shown = Arc::new(Mutex::new(shown));
@@ -156,6 +160,19 @@ impl Publisher {
             return false;
         };
         found.trace = Arc::downgrade(trace);
+        true
+    }
+}
+
+impl Publisher {
+    /// Shows the counts of a monitor (limits passed, cleanups, generations) beside the pool of that name, while
+    /// there is one. False when there is none of that name.
+    pub fn show_monitor(&self, pool: &str, monitor: &VramMonitor) -> bool {
+        let mut shown = lock_std(&self.shown);
+        let Some(found) = shown.iter_mut().find(|shown| shown.name == pool) else {
+            return false;
+        };
+        found.monitor = monitor.downgrade();
         true
     }
 }

@@ -1,6 +1,7 @@
 //! One device at one instant, with the origin of each number. A number that its source does not give is missing, with the
 //! reason, and then so is the level.
 
+use std::collections::BTreeMap;
 use std::time::SystemTime;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
@@ -113,6 +114,9 @@ pub struct Snapshot {
     /// The models that were loaded.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub models: Vec<String>,
+    /// What each model holds, where the source knows.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub model_bytes: BTreeMap<String, ByteSize>,
     /// The numbers.
     #[serde(flatten)]
     pub usage: Usage,

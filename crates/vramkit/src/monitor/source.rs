@@ -3,9 +3,10 @@
 
 use std::sync::Arc;
 
-use super::snapshot::{DeviceName, Usage};
+use super::pool_use::PoolUse;
+use super::snapshot::{DeviceName, ProcessUse, Usage};
 use crate::device::{CudaDevice, Device, Origin, Reading};
-use crate::pool::{DeviceMemoryPool, Request};
+use crate::pool::{DeviceMemoryPool, Request, give_back_idle, held_by_pools};
 use crate::units::ByteSize;
 
 /// Where a monitor's numbers come from.
@@ -60,6 +61,17 @@ pub trait MemorySource: Send + Sync {
     fn models(&self) -> Vec<(String, ByteSize)> {
         Vec::new()
     }
+
+    /// Which processes hold the device, where that is known.
+    fn processes(&self) -> Reading<Vec<ProcessUse>> {
+        Reading::unavailable(Origin::Pool, "this source does not list processes")
+    }
+
+    /// The pools that the numbers are of, where it is pools; with their ledgers, by which leaks are judged, or without.
+    fn pools(&self, with_ledgers: bool) -> Vec<PoolUse> {
+        let _ = with_ledgers;
+        Vec::new()
+    }
 }
 
 impl MemorySource for DeviceMemoryPool {
@@ -103,6 +115,10 @@ impl MemorySource for DeviceMemoryPool {
         }
         models
     }
+
+    fn pools(&self, with_ledgers: bool) -> Vec<PoolUse> {
+        vec![if with_ledgers { PoolUse::of("pool", self) } else { PoolUse::without_ledger("pool", self) }]
+    }
 }
 
 /// A device as a source: what every process together holds of it.
@@ -117,6 +133,23 @@ impl MemorySource for DeviceSource {
     fn read(&self) -> Usage {
         usage_of(&*self.0)
     }
+
+    fn reclaim(&self) {
+        give_back_idle(&self.0.info().id);
+    }
+}
+
+/// What this process's pools have given to allocations on a device, and what they hold from it.
+pub(super) fn own_pools(device: &str) -> (Reading<ByteSize>, Reading<ByteSize>) {
+    match held_by_pools(device) {
+        Some((allocated, reserved)) => {
+            (Reading::known(allocated, Origin::Pool), Reading::known(reserved, Origin::Pool))
+        }
+        None => {
+            let none = || Reading::unavailable(Origin::Pool, "no pool of this process is on it");
+            (none(), none())
+        }
+    }
 }
 
 /// A device's numbers from one reading.
@@ -126,10 +159,9 @@ fn usage_of(device: &dyn Device) -> Usage {
         (Some(total), Some(free)) => Reading::known(total.saturating_sub(free), memory.free_bytes.source),
         _ => Reading::unavailable(memory.free_bytes.source, "total or free is not known"),
     };
-    let none = |reason: &str| Reading::unavailable(memory.committed_bytes.source, reason);
     Usage {
-        driver_bytes: none("not read from a device"),
-        allocated_bytes: none("a device keeps no allocations"),
+        driver_bytes: Reading::unavailable(memory.committed_bytes.source, "not read from a device"),
+        allocated_bytes: own_pools(&device.info().id).0,
         reserved_bytes: memory.committed_bytes.clone(),
         total_bytes: memory.total_bytes,
         free_bytes: memory.free_bytes,
@@ -171,5 +203,9 @@ impl MemorySource for CudaSource {
     fn read(&self) -> Usage {
         let pool = self.0.stream_pool();
         Usage { allocated_bytes: pool.used_bytes, reserved_bytes: pool.reserved_bytes, ..usage_of(&self.0) }
+    }
+
+    fn reclaim(&self) {
+        give_back_idle(&self.0.info().id);
     }
 }

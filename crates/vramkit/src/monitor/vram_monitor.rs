@@ -2,31 +2,31 @@
 //! how much.
 //!
 //! ```text
-//! check_limits ──► counters of the source ──► within │ soft: warning, cleanup on another thread
-//!                  (or one reading of it)            │ hard: cleanup, look again, error
-//! log_snapshot ──► one reading ──► level, history ──► cleanup from a threshold on
+//! log_snapshot ──► one reading ──┬──► history ──► cleanup from a threshold on
+//! (or a sample of its own)       └──► level, growth, forecast, owners' leaks ──► events
 //! ```
 //!
 //! Counters are atomics; one lock guards history, levels and baselines, and none is held while the source is read or a
-//! callback runs.
+//! callback runs. Checks of limits are in `check`, looking by itself in `sampling`.
 
 use std::collections::{BTreeMap, VecDeque};
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
-use std::sync::{Arc, Mutex};
-use std::time::{Instant, SystemTime};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
+use std::sync::{Arc, Mutex, Weak};
+use std::time::{Duration, Instant, SystemTime};
 
-use super::cleanup::{Cleaner, CleanupReason, CleanupReport};
+use super::check::Crossings;
+use super::cleanup::Cleaner;
 use super::config::MonitorConfig;
+use super::judged::Judged;
 use super::models::{AdmissionError, AnnouncedModels, ModelUse};
 use super::snapshot::{Snapshot, Usage};
 use super::source::MemorySource;
-use super::stats::MonitorStats;
-use crate::device::{Origin, Reading};
-use crate::pressure::leak::{GenerationBaseline, MemoryLeakWarning};
-use crate::pressure::{
-    LadderError, LevelChange, Limits, MemoryPressureError, MemoryPressureWarning, Passed, PressureGauge,
-};
+use super::stats::{CleanupReport, MonitorStats};
+use super::teller::Teller;
+use crate::pressure::leak::{GenerationBaseline, MemoryLeakWarning, TagLeak};
+use crate::pressure::{CleanupReason, Finding, Forecast, LadderError, PressureLevel};
 use crate::sync::lock_std;
+use crate::trace::{Event, TraceCollector};
 use crate::units::ByteSize;
 
 /// Watches one source: checks limits, keeps snapshots, cleans up, counts generations, and knows which models should need how
@@ -44,24 +44,61 @@ use crate::units::ByteSize;
 /// ```
 #[derive(Clone)]
 pub struct VramMonitor {
-    shared: Arc<Shared>,
+    pub(super) shared: Arc<Shared>,
 }
 
-struct Shared {
-    source: Arc<dyn MemorySource>,
-    config: MonitorConfig,
-    cleaner: Arc<Cleaner>,
-    started: Instant,
-    soft_violations: AtomicU64,
-    hard_violations: AtomicU64,
+/// A monitor that is not kept alive.
+#[derive(Clone, Debug, Default)]
+pub(super) struct WeakMonitor(Weak<Shared>);
+
+impl WeakMonitor {
+    #[cfg(unix)]
+    pub(super) fn upgrade(&self) -> Option<VramMonitor> {
+        self.0.upgrade().map(|shared| VramMonitor { shared })
+    }
+}
+
+pub(super) struct Shared {
+    pub(super) source: Arc<dyn MemorySource>,
+    pub(super) config: MonitorConfig,
+    pub(super) cleaner: Arc<Cleaner>,
+    pub(super) teller: Arc<Teller>,
+    pub(super) started: Instant,
+    pub(super) crossings: Mutex<Crossings>,
+    /// Whether a limit counts as passed, for those that are within.
+    pub(super) any_passed: AtomicBool,
+    pub(super) soft_violations: AtomicU64,
+    pub(super) hard_violations: AtomicU64,
     generations: AtomicU64,
-    failures: AtomicU64,
-    peak_used: AtomicU64,
+    pub(super) failures: AtomicU64,
+    peaks: Peaks,
     state: Mutex<State>,
 }
 
+/// Most seen in any snapshot, in bytes.
+#[derive(Default)]
+struct Peaks {
+    used: AtomicU64,
+    allocated: AtomicU64,
+    reserved: AtomicU64,
+}
+
+impl Peaks {
+    fn note(&self, usage: &Usage) {
+        let seen = [
+            (&self.used, &usage.used_bytes),
+            (&self.allocated, &usage.allocated_bytes),
+            (&self.reserved, &usage.reserved_bytes),
+        ];
+        for (peak, seen) in seen {
+            peak.fetch_max(seen.value.unwrap_or_default().bytes(), Relaxed);
+        }
+    }
+}
+
+#[derive(Default)]
 struct State {
-    gauge: PressureGauge,
+    judged: Judged,
     history: VecDeque<Snapshot>,
     baseline: GenerationBaseline,
     models: AnnouncedModels,
@@ -80,98 +117,39 @@ impl VramMonitor {
     }
 
     fn build(source: Arc<dyn MemorySource>, config: MonitorConfig) -> Self {
-        let state = State {
-            gauge: PressureGauge::new(),
-            history: VecDeque::new(),
-            baseline: GenerationBaseline::default(),
-            models: AnnouncedModels::default(),
-        };
+        let teller = Arc::new(Teller::new(source.device().id));
         let shared = Shared {
-            cleaner: Arc::new(Cleaner::new(source.clone(), config.cleanup_cooldown)),
+            cleaner: Arc::new(Cleaner::new(source.clone(), teller.clone(), config.cleanup_cooldown)),
             source,
             config,
+            teller,
             started: Instant::now(),
+            crossings: Mutex::default(),
+            any_passed: AtomicBool::new(false),
             soft_violations: AtomicU64::new(0),
             hard_violations: AtomicU64::new(0),
             generations: AtomicU64::new(0),
             failures: AtomicU64::new(0),
-            peak_used: AtomicU64::new(0),
-            state: Mutex::new(state),
+            peaks: Peaks::default(),
+            state: Mutex::default(),
         };
         Self { shared: Arc::new(shared) }
     }
 
-    /// Whether the source holds more than it may: within the limits, a warning past the soft one, an error past the hard
-    /// one that a cleanup does not cure. Without limits, never. `context` says what the program is at.
-    #[inline]
-    pub fn check_limits(&self, context: &str) -> Result<Option<MemoryPressureWarning>, MemoryPressureError> {
-        self.preflight(ByteSize::ZERO, context)
+    #[cfg(unix)]
+    pub(super) fn downgrade(&self) -> WeakMonitor {
+        WeakMonitor(Arc::downgrade(&self.shared))
     }
 
-    /// As [`check_limits`](Self::check_limits), for when `bytes` more are about to be asked for.
-    #[inline]
-    pub fn preflight(
-        &self,
-        bytes: ByteSize,
-        context: &str,
-    ) -> Result<Option<MemoryPressureWarning>, MemoryPressureError> {
-        let Some(limits) = self.shared.config.limits else { return Ok(None) };
-        let held = self.held()?;
-        if held.bytes().saturating_add(bytes.bytes()) <= limits.soft().bytes() {
-            return Ok(None);
-        }
-        self.over(limits, held, bytes, context)
+    /// Calls a function with everything that is found (limits passed and recovered from, cleanups, levels, growth, leaks, when it
+    /// will be full), on a thread of its own, one after the other.
+    pub fn on_event(&self, callback: impl Fn(&Event) + Send + Sync + 'static) {
+        self.shared.teller.register(Arc::new(callback));
     }
 
-    fn held(&self) -> Result<ByteSize, MemoryPressureError> {
-        if let Some(held) = self.shared.source.held() {
-            return Ok(held);
-        }
-        let used = self.shared.source.read().used_bytes;
-        used.value.ok_or_else(|| {
-            self.shared.failures.fetch_add(1, Relaxed);
-            MemoryPressureError::Unavailable {
-                device: self.shared.source.device().id,
-                reason: used.unavailable.unwrap_or_default(),
-            }
-        })
-    }
-
-    #[cold]
-    fn over(
-        &self,
-        limits: Limits,
-        held: ByteSize,
-        bytes: ByteSize,
-        context: &str,
-    ) -> Result<Option<MemoryPressureWarning>, MemoryPressureError> {
-        let passed = |limit: ByteSize, held: ByteSize| {
-            let excess = held.bytes().saturating_add(bytes.bytes()).saturating_sub(limit.bytes());
-            (excess > 0).then(|| Passed {
-                context: context.to_owned(),
-                current_bytes: held,
-                requested_bytes: bytes,
-                limit_bytes: limit,
-                excess_bytes: ByteSize::new(excess),
-            })
-        };
-        let mut held = held;
-        if passed(limits.hard(), held).is_some() {
-            self.shared.cleaner.run(CleanupReason::HardLimit);
-            held = self.held()?;
-            if let Some(passed) = passed(limits.hard(), held) {
-                self.shared.hard_violations.fetch_add(1, Relaxed);
-                tracing::error!(%passed, "hard limit");
-                return Err(MemoryPressureError::Passed(passed));
-            }
-        }
-        let Some(passed) = passed(limits.soft(), held) else { return Ok(None) };
-        self.shared.soft_violations.fetch_add(1, Relaxed);
-        tracing::warn!(%passed, "soft limit");
-        if self.shared.config.cleanup_at_soft_limit {
-            self.shared.cleaner.run_elsewhere(CleanupReason::SoftLimit);
-        }
-        Ok(Some(MemoryPressureWarning(passed)))
+    /// Records everything that is found into a trace too, such as an orchestrator's.
+    pub fn record_into(&self, trace: &Arc<TraceCollector>) {
+        self.shared.teller.record_into(trace.clone());
     }
 
     /// Reads the source once. Nothing is kept, counted or cleaned up.
@@ -179,46 +157,89 @@ impl VramMonitor {
         self.shared.source.read()
     }
 
-    /// Reads the source once and keeps what it says. Cleans up, on a thread of its own, when the source is fuller than the
-    /// threshold.
+    /// Reads the source once, logs what it says and keeps it. Cleans up, on a thread of its own, when the source is as full as the
+    /// threshold or fuller.
     pub fn log_snapshot(&self, event: &str, slot: Option<u64>, models: &[&str]) -> Snapshot {
-        let usage = self.shared.source.read();
+        let snapshot = self.take(event, slot, models);
+        let usage = &snapshot.usage;
+        tracing::info!(
+            target: "vramkit::monitor",
+            event,
+            slot,
+            device = snapshot.device.id,
+            used = %usage.used_bytes,
+            allocated = %usage.allocated_bytes,
+            reserved = %usage.reserved_bytes,
+            ?models,
+            "snapshot"
+        );
+        snapshot
+    }
+
+    /// A look of its own: a snapshot without an event, limits, and whether owners leak.
+    pub(super) fn sample(&self) {
+        let now = self.shared.started.elapsed();
+        self.take("", None, &[]);
+        // What is passed is told as an event.
+        let _ = self.check_limits("sampling");
+        let is_due = lock_std(&self.shared.state).judged.owners_are_due(now);
+        if is_due {
+            let pools = self.shared.source.pools(true);
+            let events = lock_std(&self.shared.state).judged.owners(now, &pools);
+            events.into_iter().for_each(|event| self.shared.teller.tell(event));
+        }
+    }
+
+    /// How much there is left, and the fastest filling of late in bytes a second.
+    pub(super) fn filling(&self) -> (Option<ByteSize>, f64) {
+        let state = lock_std(&self.shared.state);
+        let headroom = state.history.back().and_then(|snapshot| {
+            let usage = &snapshot.usage;
+            Some(usage.total_bytes.value?.saturating_sub(usage.used_bytes.value?))
+        });
+        (headroom, state.judged.fastest_bytes_per_second())
+    }
+
+    fn take(&self, event: &str, slot: Option<u64>, models: &[&str]) -> Snapshot {
+        let source = &self.shared.source;
         let mut snapshot = Snapshot {
             time: SystemTime::now(),
-            device: self.shared.source.device(),
+            device: source.device(),
             event: event.to_owned(),
             slot,
             models: models.iter().map(|model| (*model).to_owned()).collect(),
-            processes: Reading::unavailable(Origin::Pool, "not asked for"),
-            pools: Vec::new(),
+            model_bytes: source.models().into_iter().collect(),
+            processes: source.processes(),
+            pools: source.pools(false),
             level: None,
-            usage,
+            usage: source.read(),
         };
+        if snapshot.usage.used_bytes.value.is_none() {
+            self.shared.failures.fetch_add(1, Relaxed);
+        }
+        self.shared.peaks.note(&snapshot.usage);
+        let events = self.keep(&mut snapshot);
+        events.into_iter().for_each(|event| self.shared.teller.tell(event));
         let ratio = snapshot.usage.used_ratio();
-        match snapshot.usage.used_bytes.value {
-            Some(used) => drop(self.shared.peak_used.fetch_max(used.bytes(), Relaxed)),
-            None => drop(self.shared.failures.fetch_add(1, Relaxed)),
-        }
-        let change = self.keep(&mut snapshot, ratio);
-        if let Some(change) = change {
-            tracing::info!(from = %change.from, to = %change.to, device = snapshot.device.id, "level of memory");
-        }
         if self.shared.config.cleanup_threshold.zip(ratio).is_some_and(|(from, ratio)| ratio >= from) {
             self.shared.cleaner.run_elsewhere(CleanupReason::Threshold);
         }
         snapshot
     }
 
-    fn keep(&self, snapshot: &mut Snapshot, ratio: Option<f64>) -> Option<LevelChange> {
+    /// Judges a snapshot and keeps it; what was found.
+    fn keep(&self, snapshot: &mut Snapshot) -> Vec<Event> {
+        let config = &self.shared.config;
         let mut state = lock_std(&self.shared.state);
-        let now = self.shared.started.elapsed();
-        let change = ratio.and_then(|ratio| state.gauge.read(&self.shared.config.ladder, ratio, now));
-        snapshot.level = ratio.map(|_| state.gauge.level());
-        while state.history.len() >= self.shared.config.history.max(1) {
+        // Under the lock, so that times do not go back.
+        let now: Duration = self.shared.started.elapsed();
+        let events = state.judged.reading(now, &config.ladder, &snapshot.usage);
+        snapshot.level = snapshot.usage.used_ratio().and(state.judged.level());
+        while state.history.len() >= config.history.max(1) {
             state.history.pop_front();
         }
         state.history.push_back(snapshot.clone());
-        change
+        events
     }
 
     /// Calls a function that may free memory at every cleanup, without any lock of the monitor.
@@ -267,8 +288,8 @@ impl VramMonitor {
         let generation = self.shared.generations.load(Relaxed);
         let config = &self.shared.config.generations;
         let warning = lock_std(&self.shared.state).baseline.check(config, generation, held);
-        if let Some(warning) = &warning {
-            tracing::warn!(%warning, "generations leave memory behind");
+        if let Some(warning) = warning {
+            self.shared.teller.tell(Event::GenerationsGrew { warning });
         }
         warning
     }
@@ -311,6 +332,7 @@ impl VramMonitor {
             .filter_map(|snapshot| Some(snapshot.usage.used_bytes.value?.bytes()))
             .collect();
         let mean = used.iter().map(|&bytes| u128::from(bytes)).sum::<u128>() / used.len().max(1) as u128;
+        let size = |count: &AtomicU64| ByteSize::new(count.load(Relaxed));
         MonitorStats {
             soft_violations: shared.soft_violations.load(Relaxed),
             hard_violations: shared.hard_violations.load(Relaxed),
@@ -319,13 +341,35 @@ impl VramMonitor {
             last_cleanup: past.last.map(|(_, report)| report),
             generations: shared.generations.load(Relaxed),
             failures: shared.failures.load(Relaxed),
-            snapshots: state.gauge.readings(),
-            level_changes: state.gauge.changes(),
-            level: state.gauge.level(),
-            peak_used_bytes: ByteSize::new(shared.peak_used.load(Relaxed)),
+            snapshots: state.judged.gauge().readings(),
+            level_changes: state.judged.gauge().changes(),
+            level: state.judged.level(),
+            peak_used_bytes: size(&shared.peaks.used),
+            peak_allocated_bytes: size(&shared.peaks.allocated),
+            peak_reserved_bytes: size(&shared.peaks.reserved),
             mean_used_bytes: (!used.is_empty()).then(|| ByteSize::new(mean as u64)),
             seconds_since_cleanup: past.last.map(|(at, _)| at.elapsed().as_secs_f64()),
         }
+    }
+
+    /// The level of the last snapshot that had one; `None` before it.
+    pub fn level(&self) -> Option<PressureLevel> {
+        lock_std(&self.shared.state).judged.level()
+    }
+
+    /// Growth of the used bytes that has been told and not taken back.
+    pub fn growing(&self) -> Option<Finding> {
+        lock_std(&self.shared.state).judged.series().growing().copied()
+    }
+
+    /// When it will be full, as of the last snapshot; `None` where that cannot be said.
+    pub fn forecast(&self) -> Option<Forecast> {
+        lock_std(&self.shared.state).judged.series().forecast()
+    }
+
+    /// Tags that are suspected to leak, as far as [`start`](Self::start) has looked.
+    pub fn suspected(&self) -> Vec<TagLeak> {
+        lock_std(&self.shared.state).judged.suspected()
     }
 
     /// Forgets counts, history and baselines; limits, callbacks and models stay.
@@ -336,14 +380,17 @@ impl VramMonitor {
             &shared.hard_violations,
             &shared.generations,
             &shared.failures,
-            &shared.peak_used,
+            &shared.peaks.used,
+            &shared.peaks.allocated,
+            &shared.peaks.reserved,
         ];
         counts.into_iter().for_each(|count| count.store(0, Relaxed));
         let mut state = lock_std(&shared.state);
-        state.gauge = PressureGauge::new();
-        state.history.clear();
-        state.baseline = GenerationBaseline::default();
+        let models = std::mem::take(&mut state.models);
+        *state = State { models, ..State::default() };
         drop(state);
+        *lock_std(&shared.crossings) = Crossings::default();
+        shared.any_passed.store(false, Relaxed);
         shared.cleaner.reset();
     }
 }

@@ -21,21 +21,12 @@ impl MemoryOrchestrator {
     /// can. A policy that frees too little several times in a row gives way to the next.
     pub fn handle_pressure(&self) -> PolicyOutcome {
         let level = self.read_pressure();
-        let nothing = |action| PolicyOutcome {
-            policy: None,
-            level,
-            wanted: ByteSize::ZERO,
-            freed: ByteSize::ZERO,
-            action,
-        };
         let (policy, leave_below) = match lock(&self.handler).next(self.trace.now()) {
             Turn::Act(policy, leave_below) => (policy, leave_below),
-            Turn::CoolingDown => return nothing(Action::CoolingDown),
-            Turn::NoPressure => return nothing(Action::NoPressure),
+            Turn::CoolingDown => return PolicyOutcome::nothing(level, Action::CoolingDown),
+            Turn::NoPressure => return PolicyOutcome::nothing(level, Action::NoPressure),
         };
-        // Used bytes just below the fraction.
-        let target = (leave_below * self.pool.capacity().bytes() as f64).ceil().max(1.0) as u64 - 1;
-        let wanted = self.pool.used().saturating_sub(ByteSize::new(target));
+        let wanted = self.wanted(leave_below);
         let outcome = self.apply(policy, wanted);
         let frees = !matches!(policy, PressurePolicy::Log | PressurePolicy::Reject);
         let next = lock(&self.handler).acted(level, !frees || outcome.freed >= wanted);
@@ -43,6 +34,25 @@ impl MemoryOrchestrator {
             self.note(Event::Escalated { level, from: policy, to: next });
         }
         outcome
+    }
+
+    /// As [`handle_pressure`](Self::handle_pressure), by this policy whoever's turn it is, and at once: enough to leave the present
+    /// rung, if it can.
+    pub fn handle_pressure_by(&self, policy: PressurePolicy) -> PolicyOutcome {
+        let level = self.read_pressure();
+        let handler = lock(&self.handler);
+        let Some(leave_below) = handler.ladder().rung(level).map(|rung| rung.exit.unwrap_or(rung.enter))
+        else {
+            return PolicyOutcome::nothing(level, Action::NoPressure);
+        };
+        drop(handler);
+        self.apply(policy, self.wanted(leave_below))
+    }
+
+    /// What is used above just below a fraction of the capacity.
+    fn wanted(&self, leave_below: f64) -> ByteSize {
+        let target = (leave_below * self.pool.capacity().bytes() as f64).ceil().max(1.0) as u64 - 1;
+        self.pool.used().saturating_sub(ByteSize::new(target))
     }
 
     /// Lets one policy act at the present level, to free `wanted` bytes.

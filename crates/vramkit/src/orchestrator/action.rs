@@ -64,3 +64,10 @@ pub struct PolicyOutcome {
     /// What was done.
     pub action: Action,
 }
+
+impl PolicyOutcome {
+    /// No policy acted.
+    pub(super) fn nothing(level: PressureLevel, action: Action) -> Self {
+        Self { policy: None, level, wanted: ByteSize::ZERO, freed: ByteSize::ZERO, action }
+    }
+}

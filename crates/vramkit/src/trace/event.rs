@@ -1,9 +1,10 @@
-//! What can be decided or found, with its numbers, and each in words.
+//! What can be decided or found, with its numbers.
 
 use serde::Serialize;
 
 use crate::plan::Schedule;
-use crate::pressure::{PressureLevel, PressurePolicy};
+use crate::pressure::leak::{MemoryLeakWarning, TagLeak};
+use crate::pressure::{CleanupReason, Finding, LimitKind, Passed, PressureLevel, PressurePolicy};
 use crate::units::{ByteSize, Step};
 
 /// What can be decided or found.
@@ -179,77 +180,56 @@ pub enum Event {
         /// Why.
         error: String,
     },
-}
-
-impl Event {
-    /// The kind of event and its numbers, in words.
-    pub fn describe(&self) -> (String, String) {
-        let dry = |dry_run: &bool| if *dry_run { " (dry run)" } else { "" };
-        let (kind, details) = match self {
-            Self::PlanGenerated {
-                schedule,
-                models,
-                tensors,
-                arena_bytes,
-                lower_bound_bytes,
-                proven_optimal,
-                ..
-            } => {
-                let verdict = if *proven_optimal { "proven optimal" } else { "not proven optimal" };
-                let of = format!("{tensors} tensors of {models} models, {schedule} schedule");
-                ("plan generated", format!("{of}: arena {arena_bytes}, bound {lower_bound_bytes}, {verdict}"))
-            }
-            Self::Bound { model, granted_bytes, used_bytes } if granted_bytes.is_zero() => {
-                ("bound", format!("{model} shares what is there; {used_bytes} in use"))
-            }
-            Self::Bound { model, granted_bytes, used_bytes } => {
-                ("bound", format!("{model} took {granted_bytes}; {used_bytes} in use"))
-            }
-            Self::Rejected { model, needed_bytes, reason, .. } => {
-                ("rejected", format!("{model} needs {needed_bytes}: {reason}"))
-            }
-            Self::Released { model, freed_bytes, used_bytes } => {
-                ("released", format!("{model} freed {freed_bytes}; {used_bytes} in use"))
-            }
-            Self::PressureChanged { from, to, used_bytes, used_ratio } => {
-                ("pressure changed", format!("{from} to {to} at {used_bytes}, {:.1} %", used_ratio * 100.0))
-            }
-            Self::PolicyApplied { policy, level, wanted_bytes, freed_bytes, outcome, dry_run } => {
-                let numbers = format!("wanted {wanted_bytes}, freed {freed_bytes}");
-                ("policy applied", format!("{policy} at {level}{}: {outcome}; {numbers}", dry(dry_run)))
-            }
-            Self::Escalated { level, from, to } => {
-                ("escalated", format!("{from} gives way to {to} at {level}"))
-            }
-            Self::Evicted { model, freed_bytes } => ("evicted", format!("{model} freed {freed_bytes}")),
-            Self::Compacted { models, before_bytes, after_bytes } => {
-                ("compacted", format!("arena of {}: {before_bytes} to {after_bytes}", models.join(", ")))
-            }
-            Self::Degraded { model, before_bytes, after_bytes } => {
-                ("degraded", format!("{model}: arena {before_bytes} to {after_bytes}"))
-            }
-            Self::Trimmed { freed_bytes, committed_bytes } => {
-                ("trimmed", format!("{freed_bytes} given back, {committed_bytes} held"))
-            }
-            Self::Stalled { model, waited_seconds, recovered } => {
-                let end = if *recovered { "got memory" } else { "gave up" };
-                ("stalled", format!("{model} waited {waited_seconds:.3} s and {end}"))
-            }
-            Self::AliasingViolation { model, tensor, step, at_bytes } => {
-                ("aliasing violation", format!("{tensor} of {model} at {step}, byte {}", at_bytes.grouped()))
-            }
-            Self::Loaded { model, loaded_bytes, elapsed_seconds } => {
-                ("loaded", format!("{loaded_bytes} of weights of {model} in {elapsed_seconds:.3} s"))
-            }
-            Self::TraceDropped { events, spans, samples } => (
-                "trace dropped",
-                format!("{events} older events, {spans} steps and {samples} samples are not here"),
-            ),
-            Self::Leak { model, tag, requested_bytes } => {
-                ("leak", format!("{requested_bytes} of {model} ({tag})"))
-            }
-            Self::Failed { error } => ("failed", error.clone()),
-        };
-        (kind.to_owned(), details)
-    }
+    /// More is held than a limit allows. Told once, until it has been recovered from.
+    LimitPassed {
+        /// Which limit.
+        limit: LimitKind,
+        /// The numbers, and what the program was at.
+        #[serde(flatten)]
+        passed: Passed,
+    },
+    /// Less is held than a limit allows, and has been for a while.
+    Recovered {
+        /// Which limit.
+        limit: LimitKind,
+        /// For how long it was passed.
+        passed_seconds: f64,
+        /// What is held.
+        used_bytes: ByteSize,
+    },
+    /// Memory was freed on purpose.
+    CleanedUp {
+        /// Why.
+        reason: CleanupReason,
+        /// Less in allocations than before.
+        freed_allocated_bytes: ByteSize,
+        /// Less held from the device than before.
+        freed_reserved_bytes: ByteSize,
+    },
+    /// A cleanup freed nothing, and the next ones wait longer. Told once, until one frees something.
+    CleanupDoesNotHelp {
+        /// Why memory was to be freed.
+        reason: CleanupReason,
+    },
+    /// Generations of work leave memory behind.
+    GenerationsGrew {
+        /// The numbers.
+        #[serde(flatten)]
+        warning: MemoryLeakWarning,
+    },
+    /// A tag's old bytes grow without end.
+    LeakSuspected {
+        /// Who, and how much.
+        #[serde(flatten)]
+        leak: TagLeak,
+    },
+    /// A tag that was suspected no longer grows.
+    LeakCleared {
+        /// As it was suspected.
+        #[serde(flatten)]
+        leak: TagLeak,
+    },
+    /// Found in the series of used bytes: growth, or that it is full soon.
+    #[serde(untagged)]
+    Series(Finding),
 }

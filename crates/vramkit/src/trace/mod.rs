@@ -21,6 +21,7 @@
 
 mod batch;
 mod collector;
+mod describe;
 mod event;
 mod perfetto;
 mod record;

@@ -11,11 +11,16 @@
 //! access out of bounds would lose the context for the whole process.
 #![allow(unsafe_code)]
 
+#[macro_use]
+mod functions;
+
 mod card;
 mod device;
 mod driver;
+mod nvml;
 mod stream;
 
 pub use device::{CudaDevice, StreamPoolMemory};
 pub use driver::CudaError;
+pub use nvml::{NvmlCard, NvmlError, NvmlMemory, NvmlProcess};
 pub use stream::CudaStream;

@@ -1,0 +1,95 @@
+//! What idles in this process: every pool and cache that keeps memory of a device which nobody uses, so that all of it can go
+//! back at once, whoever made it. They make themselves known and are held weakly; nothing is kept of what is gone.
+//!
+//! ```
+//! use std::sync::Arc;
+//! use vramkit_pool::device::SimulatedDevice;
+//! use vramkit_pool::pool::{DeviceMemoryPool, Request, give_back_idle};
+//! use vramkit_pool::{ByteSize, device::Device};
+//!
+//! let device = Arc::new(SimulatedDevice::builder(ByteSize::mib(64)).id("sim:idle").build());
+//! let pool = DeviceMemoryPool::new(device, ByteSize::mib(64))?;
+//! drop(pool.allocate(Request::new(ByteSize::mib(8)))?);
+//! assert_eq!(give_back_idle("sim:idle"), ByteSize::mib(8));
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+
+use std::sync::{Arc, Mutex, Weak};
+
+use super::core::Inner;
+use crate::sync::lock_std;
+use vramkit_units::ByteSize;
+
+/// Who keeps memory of a device that nobody uses.
+pub trait IdleMemory: Send + Sync {
+    /// The device, by its id (`cuda:0`).
+    fn device(&self) -> String;
+
+    /// Gives back what nobody uses: how much less is held afterwards.
+    fn give_back(&self) -> ByteSize;
+
+    /// What it has given to allocations, and what it holds from the device; `None` where others count it.
+    fn held(&self) -> Option<(ByteSize, ByteSize)> {
+        None
+    }
+}
+
+/// The oldest first. Those that are gone are left out when there are twice as many.
+static KNOWN: Mutex<Known> = Mutex::new(Known { all: Vec::new(), look_at: 16 });
+
+struct Known {
+    all: Vec<Weak<dyn IdleMemory>>,
+    look_at: usize,
+}
+
+/// Makes something known that keeps memory of a device, for [`give_back_idle`]. Pools and caches of this crate need no
+/// such call.
+pub fn register_idle(memory: Weak<dyn IdleMemory>) {
+    let mut known = lock_std(&KNOWN);
+    if known.all.len() >= known.look_at {
+        known.all.retain(|one| one.strong_count() > 0);
+        known.look_at = (2 * known.all.len()).max(16);
+    }
+    known.all.push(memory);
+}
+
+/// Lets every pool and cache of this process give back to a device what nobody uses; how much went. Caches come before the pools that
+/// they are of, since what they give up is idle there. No lock is held meanwhile.
+pub fn give_back_idle(device: &str) -> ByteSize {
+    on(device).iter().map(|one| one.give_back()).sum()
+}
+
+/// What pools of this process have given to allocations on a device, and what they hold from it; `None` when there is no pool
+/// on it.
+pub fn held_by_pools(device: &str) -> Option<(ByteSize, ByteSize)> {
+    let held = on(device).into_iter().filter_map(|one| one.held());
+    held.reduce(|(allocated, reserved), (a, r)| (allocated.saturating_add(a), reserved.saturating_add(r)))
+}
+
+/// Those on a device, the newest first.
+fn on(device: &str) -> Vec<Arc<dyn IdleMemory>> {
+    let mut known: Vec<Arc<dyn IdleMemory>> =
+        lock_std(&KNOWN).all.iter().rev().filter_map(Weak::upgrade).collect();
+    known.retain(|one| one.device() == device);
+    known
+}
+
+impl IdleMemory for Inner {
+    fn device(&self) -> String {
+        self.device.info().id
+    }
+
+    fn give_back(&self) -> ByteSize {
+        match self.trim() {
+            Ok(report) => report.freed_bytes,
+            Err(error) => {
+                tracing::warn!(%error, "idle memory could not be given back");
+                ByteSize::ZERO
+            }
+        }
+    }
+
+    fn held(&self) -> Option<(ByteSize, ByteSize)> {
+        Some((ByteSize::new(self.used()), self.granules.committed()))
+    }
+}

@@ -1,0 +1,232 @@
+//! One series of used bytes from reading to reading: does it grow, when will it be full, how fast has it filled of late? What is
+//! found is told when it begins and when it ends, and not in between.
+
+use std::fmt;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use vramkit_units::ByteSize;
+
+use crate::forecast::{Forecast, Forecaster};
+use crate::leak::{Growth, GrowthDetector, GrowthEvent};
+
+/// Sooner than this, even at the slowest rate that the forecast allows, it is full soon.
+const SOON: Duration = Duration::from_secs(15 * 60);
+/// And not soon any more when it takes longer than this at the likeliest rate.
+const LATER: Duration = Duration::from_secs(30 * 60);
+
+/// What is found of a series. In words by its `Display`.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[serde(tag = "kind", rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum Finding {
+    /// It grows fast: more than a fifth in five minutes, evenly.
+    GrowingFast {
+        /// How much, over which window.
+        #[serde(flatten)]
+        growth: Growth,
+        /// Until it is full, where that is known.
+        full_in_seconds: Option<f64>,
+    },
+    /// Its floor rises and does not slow.
+    SustainedGrowth {
+        /// How much, over which window.
+        #[serde(flatten)]
+        growth: Growth,
+        /// Until it is full, where that is known.
+        full_in_seconds: Option<f64>,
+    },
+    /// What was said of growth is over.
+    GrowthStopped,
+    /// It will be full within a quarter of an hour at the latest.
+    FullSoon {
+        /// When.
+        #[serde(flatten)]
+        forecast: Forecast,
+    },
+    /// It will not be full soon any more.
+    NotFullSoon,
+}
+
+impl Finding {
+    /// Its kind, in words.
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Self::GrowingFast { .. } => "growing fast",
+            Self::SustainedGrowth { .. } => "sustained growth",
+            Self::GrowthStopped => "growth stopped",
+            Self::FullSoon { .. } => "full soon",
+            Self::NotFullSoon => "not full soon",
+        }
+    }
+}
+
+impl fmt::Display for Finding {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let numbers = |growth: &Growth| (100.0 * growth.growth_ratio, duration(growth.window_seconds));
+        let full_in_seconds = match self {
+            Self::GrowingFast { growth, full_in_seconds } => {
+                let (percent, window) = numbers(growth);
+                write!(f, "growing fast: +{percent:.0} % in {window}")?;
+                *full_in_seconds
+            }
+            Self::SustainedGrowth { growth, full_in_seconds } => {
+                let (percent, window) = numbers(growth);
+                write!(f, "sustained growth: floor up {percent:.0} % over {window}, not slowing")?;
+                *full_in_seconds
+            }
+            Self::FullSoon { forecast } => {
+                f.write_str("full soon at the rate of late")?;
+                forecast.full_in_seconds
+            }
+            Self::GrowthStopped => return f.write_str("growth stopped"),
+            Self::NotFullSoon => return f.write_str("not full soon any more"),
+        };
+        full_in_seconds.map_or(Ok(()), |seconds| write!(f, ", full in {}", duration(seconds)))
+    }
+}
+
+/// A time in seconds for people: `34 s`, `12 min`, `5.0 h`.
+pub fn duration(seconds: f64) -> String {
+    match seconds {
+        s if s < 90.0 => format!("{s:.0} s"),
+        s if s < 5400.0 => format!("{:.0} min", s / 60.0),
+        s if s < 172_800.0 => format!("{:.1} h", s / 3600.0),
+        s => format!("{:.0} days", s / 86400.0),
+    }
+}
+
+/// Judges one series.
+///
+/// ```
+/// use std::time::Duration;
+/// use vramkit_pressure::{Finding, SeriesJudge};
+/// use vramkit_units::ByteSize;
+///
+/// let mut judge = SeriesJudge::default();
+/// let found = (0..900).find_map(|second| {
+///     let used = ByteSize::mib(1000 + second); // one more MiB every second
+///     judge.push(Duration::from_secs(second), used, Some(ByteSize::gib(80))).pop()
+/// });
+/// assert!(matches!(found, Some(Finding::GrowingFast { growth, .. }) if growth.growth_ratio > 0.2));
+/// ```
+#[derive(Clone, Debug)]
+pub struct SeriesJudge {
+    growth: GrowthDetector,
+    growing: Option<Finding>,
+    forecaster: Forecaster,
+    forecast: Option<Forecast>,
+    full_soon: bool,
+    last: Option<(Duration, ByteSize)>,
+    /// The fastest filling seen of late, in bytes a second.
+    fastest: f64,
+}
+
+impl Default for SeriesJudge {
+    fn default() -> Self {
+        Self {
+            growth: GrowthDetector::new(),
+            growing: None,
+            forecaster: Forecaster::new(Duration::from_secs(2), Duration::from_secs(60)),
+            forecast: None,
+            full_soon: false,
+            last: None,
+            fastest: 0.0,
+        }
+    }
+}
+
+impl SeriesJudge {
+    /// Takes a reading in: `used` bytes of `total` (where that is known) at the time `now` of a clock that does not go back.
+    /// Returns what has begun and ended.
+    pub fn push(&mut self, now: Duration, used: ByteSize, total: Option<ByteSize>) -> Vec<Finding> {
+        self.note_rate(now, used);
+        self.forecaster.push(now, used);
+        self.forecast = total.and_then(|total| self.forecaster.forecast(total));
+        let full_in_seconds = self.forecast.and_then(|forecast| forecast.full_in_seconds);
+        let mut found = Vec::new();
+        if let Some(event) = self.growth.push(now, used) {
+            let finding = match event {
+                GrowthEvent::Fast(growth) => Finding::GrowingFast { growth, full_in_seconds },
+                GrowthEvent::Sustained(growth) => Finding::SustainedGrowth { growth, full_in_seconds },
+                GrowthEvent::Stopped => Finding::GrowthStopped,
+            };
+            self.growing = (finding != Finding::GrowthStopped).then_some(finding);
+            found.push(finding);
+        }
+        found.extend(self.note_full());
+        found
+    }
+
+    /// Growth that has been told and not taken back.
+    pub fn growing(&self) -> Option<&Finding> {
+        self.growing.as_ref()
+    }
+
+    /// When it will be full, as of the last reading.
+    pub fn forecast(&self) -> Option<Forecast> {
+        self.forecast
+    }
+
+    /// The fastest filling seen of late, in bytes a second. It is forgotten by half in a minute.
+    pub fn fastest_bytes_per_second(&self) -> f64 {
+        self.fastest
+    }
+
+    fn note_full(&mut self) -> Option<Finding> {
+        let within = |seconds: Option<f64>, time: Duration| seconds.is_some_and(|s| s <= time.as_secs_f64());
+        let forecast = self.forecast;
+        let of = |pick: fn(&Forecast) -> Option<f64>| forecast.as_ref().and_then(pick);
+        if !self.full_soon && within(of(|forecast| forecast.full_in_seconds_latest), SOON) {
+            self.full_soon = true;
+            return forecast.map(|forecast| Finding::FullSoon { forecast });
+        }
+        if self.full_soon && !within(of(|forecast| forecast.full_in_seconds), LATER) {
+            self.full_soon = false;
+            return Some(Finding::NotFullSoon);
+        }
+        None
+    }
+
+    fn note_rate(&mut self, now: Duration, used: ByteSize) {
+        if let Some((then, before)) = self.last {
+            let seconds = now.saturating_sub(then).as_secs_f64();
+            if seconds > 0.0 {
+                let rate = used.saturating_sub(before).bytes() as f64 / seconds;
+                self.fastest = rate.max(self.fastest * 0.5f64.powf(seconds / 60.0));
+            }
+        }
+        self.last = Some((now, used));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn full_soon_is_told_once_and_taken_back() {
+        let (mut judge, mut found) = (SeriesJudge::default(), Vec::new());
+        let total = Some(ByteSize::gib(10));
+        let mut push = |second: u64, mib: u64| {
+            found.extend(judge.push(Duration::from_secs(second), ByteSize::mib(mib), total));
+        };
+        (0..600).for_each(|second| push(second, 4000 + 6 * second)); // full after 1,040 s
+        (600..3000).for_each(|second| push(second, 7600));
+        let is = |kind: fn(&Finding) -> bool| found.iter().filter(|finding| kind(finding)).count();
+        assert_eq!(is(|finding| matches!(finding, Finding::FullSoon { .. })), 1, "{found:?}");
+        assert_eq!(is(|finding| *finding == Finding::NotFullSoon), 1, "{found:?}");
+        assert!(judge.growing().is_none(), "{found:?}");
+    }
+
+    #[test]
+    fn findings_say_how_much_over_what_and_until_when() {
+        let growth = Growth { growth_ratio: 0.25, window_seconds: 300.0, bytes_per_second: 1e6 };
+        let found = Finding::GrowingFast { growth, full_in_seconds: Some(7200.0) };
+        assert_eq!(found.to_string(), "growing fast: +25 % in 5 min, full in 2.0 h");
+        let found = Finding::SustainedGrowth { growth, full_in_seconds: None };
+        assert_eq!(found.to_string(), "sustained growth: floor up 25 % over 5 min, not slowing");
+    }
+}

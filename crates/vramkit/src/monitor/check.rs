@@ -1,0 +1,177 @@
+//! Checks of the two limits.
+//!
+//! ```text
+//! counters of the source ──► within: nothing
+//! (or one reading of it)     soft passed: a warning, once a crossing; cleanup on another thread
+//!                            hard passed: cleanup, look again, error
+//! ```
+
+use std::sync::atomic::Ordering::Relaxed;
+
+use super::crossing::Crossing;
+use super::vram_monitor::VramMonitor;
+use crate::pressure::{CleanupReason, LimitKind, Limits, MemoryPressureError, MemoryPressureWarning, Passed};
+use crate::sync::lock_std;
+use crate::trace::Event;
+use crate::units::ByteSize;
+
+/// Where the two limits stand.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Crossings {
+    soft: Crossing,
+    hard: Crossing,
+}
+
+impl Crossings {
+    fn of(&mut self, limit: LimitKind) -> &mut Crossing {
+        match limit {
+            LimitKind::Soft => &mut self.soft,
+            LimitKind::Hard => &mut self.hard,
+        }
+    }
+}
+
+impl VramMonitor {
+    /// Whether the source holds more than it may. Past the hard limit, after a cleanup that did not cure it: an error, at every
+    /// check. Past the soft one: a warning, once a crossing; a limit is crossed anew only after less has been held for
+    /// [`limit_hold`](super::MonitorConfig::limit_hold). In between, [`passed_limit`](Self::passed_limit) says where it stands.
+    /// Without limits, never. `context` says what the program is at.
+    ///
+    /// # Errors
+    /// The hard limit is passed, or the source gives no number.
+    #[inline]
+    pub fn check_limits(&self, context: &str) -> Result<Option<MemoryPressureWarning>, MemoryPressureError> {
+        let Some(limits) = self.shared.config.limits else { return Ok(None) };
+        let held = self.held()?;
+        if held <= limits.soft() {
+            self.within();
+            return Ok(None);
+        }
+        let (warning, is_new) = self.over(limits, held, ByteSize::ZERO, context)?;
+        Ok(warning.filter(|_| is_new))
+    }
+
+    /// As [`check_limits`](Self::check_limits), for when `bytes` more are about to be asked for: with them, a warning each
+    /// time that the soft limit would be passed.
+    ///
+    /// # Errors
+    /// The hard limit would be passed, or the source gives no number.
+    #[inline]
+    pub fn preflight(
+        &self,
+        bytes: ByteSize,
+        context: &str,
+    ) -> Result<Option<MemoryPressureWarning>, MemoryPressureError> {
+        let Some(limits) = self.shared.config.limits else { return Ok(None) };
+        let held = self.held()?;
+        if held.bytes().saturating_add(bytes.bytes()) <= limits.soft().bytes() {
+            return Ok(None);
+        }
+        Ok(self.over(limits, held, bytes, context)?.0)
+    }
+
+    /// The highest limit that counts as passed, as of the last check.
+    pub fn passed_limit(&self) -> Option<LimitKind> {
+        let crossings = lock_std(&self.shared.crossings);
+        let passed = |limit: Crossing, kind| limit.is_passed().then_some(kind);
+        passed(crossings.hard, LimitKind::Hard).or(passed(crossings.soft, LimitKind::Soft))
+    }
+
+    pub(super) fn held(&self) -> Result<ByteSize, MemoryPressureError> {
+        if let Some(held) = self.shared.source.held() {
+            return Ok(held);
+        }
+        let used = self.shared.source.read().used_bytes;
+        used.value.ok_or_else(|| {
+            self.shared.failures.fetch_add(1, Relaxed);
+            MemoryPressureError::Unavailable {
+                device: self.shared.source.device().id,
+                reason: used.unavailable.unwrap_or_default(),
+            }
+        })
+    }
+
+    #[inline]
+    fn within(&self) {
+        // Nearly always: nothing was passed, and nothing is to be taken back.
+        if self.shared.any_passed.load(Relaxed) {
+            self.recovered(LimitKind::Hard);
+            self.recovered(LimitKind::Soft);
+        }
+    }
+
+    /// Less is held than a limit: tells it, once it has been so for long enough.
+    #[cold]
+    fn recovered(&self, limit: LimitKind) {
+        let shared = &self.shared;
+        let mut crossings = lock_std(&shared.crossings);
+        let passed = crossings.of(limit).below(shared.started.elapsed(), shared.config.limit_hold);
+        shared.any_passed.store(crossings.soft.is_passed() || crossings.hard.is_passed(), Relaxed);
+        drop(crossings);
+        if let Some(passed) = passed {
+            let used_bytes = shared.source.held().or_else(|| shared.source.read().used_bytes.value);
+            shared.teller.tell(Event::Recovered {
+                limit,
+                passed_seconds: passed.as_secs_f64(),
+                used_bytes: used_bytes.unwrap_or_default(),
+            });
+        }
+    }
+
+    /// A limit is passed: whether that is new.
+    fn crossed(&self, limit: LimitKind, passed: &Passed) -> bool {
+        let shared = &self.shared;
+        let mut crossings = lock_std(&shared.crossings);
+        let is_new = crossings.of(limit).over(shared.started.elapsed());
+        shared.any_passed.store(true, Relaxed);
+        drop(crossings);
+        if is_new {
+            shared.teller.tell(Event::LimitPassed { limit, passed: passed.clone() });
+        }
+        is_new
+    }
+
+    /// The soft limit's warning, and whether it is news.
+    #[cold]
+    fn over(
+        &self,
+        limits: Limits,
+        held: ByteSize,
+        bytes: ByteSize,
+        context: &str,
+    ) -> Result<(Option<MemoryPressureWarning>, bool), MemoryPressureError> {
+        let passed = |limit: ByteSize, held: ByteSize| {
+            let excess = held.bytes().saturating_add(bytes.bytes()).saturating_sub(limit.bytes());
+            (excess > 0).then(|| Passed {
+                context: context.to_owned(),
+                current_bytes: held,
+                requested_bytes: bytes,
+                limit_bytes: limit,
+                excess_bytes: ByteSize::new(excess),
+            })
+        };
+        let mut held = held;
+        if passed(limits.hard(), held).is_some() {
+            self.shared.cleaner.run(CleanupReason::HardLimit);
+            held = self.held()?;
+            if let Some(passed) = passed(limits.hard(), held) {
+                self.shared.hard_violations.fetch_add(1, Relaxed);
+                self.crossed(LimitKind::Hard, &passed);
+                return Err(MemoryPressureError::Passed(passed));
+            }
+        }
+        self.recovered(LimitKind::Hard);
+        let Some(passed) = passed(limits.soft(), held) else {
+            self.recovered(LimitKind::Soft);
+            return Ok((None, false));
+        };
+        let is_new = self.crossed(LimitKind::Soft, &passed);
+        if is_new {
+            self.shared.soft_violations.fetch_add(1, Relaxed);
+        }
+        if self.shared.config.cleanup_at_soft_limit {
+            self.shared.cleaner.run_elsewhere(CleanupReason::SoftLimit);
+        }
+        Ok((Some(MemoryPressureWarning(passed)), is_new))
+    }
+}

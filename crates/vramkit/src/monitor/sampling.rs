@@ -1,0 +1,97 @@
+//! A monitor that looks by itself: a thread takes a reading every so often, and more often as headroom shrinks. What it finds is told
+//! as it is for any other reading.
+
+use std::io;
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use super::vram_monitor::VramMonitor;
+use crate::pressure::sampling_period;
+use crate::sync::lock_std;
+
+/// Readings come no closer, unless they are asked to.
+const SHORTEST: Duration = Duration::from_millis(10);
+
+/// A monitor looks by itself until this is dropped.
+#[derive(Debug)]
+#[must_use = "sampling ends when this is dropped"]
+pub struct Sampling {
+    ended: Arc<Ended>,
+    thread: Option<JoinHandle<()>>,
+    /// The process that began it: a forked child has none of its threads.
+    pid: u32,
+}
+
+#[derive(Debug, Default)]
+struct Ended {
+    ended: Mutex<bool>,
+    wake: Condvar,
+}
+
+impl Ended {
+    /// Waits for so long, or until it ends; whether it has.
+    fn wait(&self, time: Duration) -> bool {
+        let waited = self.wake.wait_timeout_while(lock_std(&self.ended), time, |ended| !*ended);
+        *waited.unwrap_or_else(PoisonError::into_inner).0
+    }
+}
+
+impl VramMonitor {
+    /// Takes a reading now and then every `interval`, on a thread of its own: keeps it among the snapshots, checks the limits,
+    /// cleans up from the threshold, and judges growth, owners' leaks and when it will be full. Readings come closer, to a tenth of
+    /// the interval, as headroom shrinks. What is found is told to [`on_event`](Self::on_event), to `tracing` and to the trace.
+    ///
+    /// ```
+    /// # use std::sync::Arc;
+    /// # use std::time::Duration;
+    /// # use vramkit::{ByteSize, device::SimulatedDevice};
+    /// use vramkit::monitor::{DeviceSource, VramMonitor};
+    ///
+    /// let card = Arc::new(SimulatedDevice::new(ByteSize::gib(24)));
+    /// let monitor = VramMonitor::new(Arc::new(DeviceSource(card)));
+    /// monitor.on_event(|event| println!("{}", event.describe().1));
+    /// let sampling = monitor.start(Duration::from_millis(20))?;
+    /// std::thread::sleep(Duration::from_millis(100));
+    /// drop(sampling);
+    /// assert!(monitor.history(1000).len() > 1);
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// The system gives no thread.
+    pub fn start(&self, interval: Duration) -> io::Result<Sampling> {
+        let ended = Arc::new(Ended::default());
+        let (monitor, end) = (self.clone(), ended.clone());
+        let bounds = ((interval / 10).max(SHORTEST).min(interval), interval);
+        let look = move || {
+            loop {
+                monitor.sample();
+                let (headroom, fastest) = monitor.filling();
+                let period = headroom.map_or(interval, |headroom| sampling_period(headroom, fastest, bounds));
+                if end.wait(period) {
+                    return;
+                }
+            }
+        };
+        let thread = std::thread::Builder::new().name("vramkit-monitor".into()).spawn(look)?;
+        Ok(Sampling { ended, thread: Some(thread), pid: std::process::id() })
+    }
+}
+
+impl Drop for Sampling {
+    fn drop(&mut self) {
+        let Some(thread) = self.thread.take() else { return };
+        if std::process::id() != self.pid {
+            // A forked child: joining or detaching a thread that is not here is undefined.
+            std::mem::forget(thread);
+            return;
+        }
+        *lock_std(&self.ended.ended) = true;
+        self.ended.wake.notify_all();
+        // A cleanup's callback may hold the last handle: a thread does not wait for itself.
+        if thread.thread().id() != std::thread::current().id() {
+            let _ = thread.join();
+        }
+    }
+}
