@@ -72,8 +72,8 @@ pub use listener::{Listener, quiet};
 pub use plan::{Placed, PlanAnswer, PlanPicture, PlanQuestion, plan};
 pub use replay::{ReplayAnswer, ReplayQuestion, replay};
 pub use run::{
-    Alternative, CapacityShortage, PreparedRun, RunAnswer, RunError, RunQuestion, RunReport, SampleReport,
-    Session, SessionModel, TraceFormat, TraceSinks, UnreadWeights, ViolationReport, run,
+    Alternative, CapacityShortage, PreparedRun, ReleaseMismatch, RunAnswer, RunError, RunQuestion, RunReport,
+    SampleReport, Session, SessionModel, TraceFormat, TraceSinks, UnreadWeights, ViolationReport, run,
 };
 #[cfg(feature = "schema")]
 pub use schema::Document;

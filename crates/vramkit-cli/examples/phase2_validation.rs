@@ -107,7 +107,8 @@ fn document(runs: &[RunAnswer]) -> String {
         across.len()
     );
     for pair in across {
-        let _ = writeln!(text, "| {}, {} | {} | {} |", pair.first, pair.second, pair.saved, pair.reason());
+        let (first, second) = (&pair.first.id, &pair.second.id);
+        let _ = writeln!(text, "| {first}, {second} | {} | {} |", pair.saved(), pair.reason());
     }
     let _ = writeln!(
         text,

@@ -173,7 +173,32 @@ fn because(conflict: &ConflictReport, all: bool) -> String {
     text
 }
 
-/// Where the bound comes from, and how planning got on.
+/// Pairs that are shown to people.
+const SHARED_SHOWN: usize = 20;
+
+/// Which tensors share addresses, and why they may.
+pub fn shared(report: &PlanReport) -> String {
+    if report.shared.is_empty() {
+        return format!("{BOLD}shared addresses{BOLD:#}: none\n");
+    }
+    let shown = report.shared.len().min(SHARED_SHOWN);
+    let all = report.shared_pairs;
+    let of = if shown as u64 == all { String::new() } else { format!(", {shown} that share most of") };
+    let mut text = format!("{BOLD}shared addresses{BOLD:#}{of} {all} pairs\n");
+    let mut rows = vec![["shared", "first", "second", "why it is safe"].map(str::to_owned).to_vec()];
+    for pair in &report.shared[..shown] {
+        rows.push(vec![
+            pair.shared_bytes.to_string(),
+            format!("{} of {}", pair.first, pair.first_model),
+            format!("{} of {}", pair.second, pair.second_model),
+            pair.reason.clone(),
+        ]);
+    }
+    text += &output::table(&rows);
+    text
+}
+
+/// Where the bound comes from, how planning got on, and what shares addresses.
 pub fn explain(report: &PlanReport, plan: &AllocationPlan) -> String {
     let mut text = String::new();
     if let Some((step, live)) = plan.fullest_step() {
@@ -203,5 +228,5 @@ pub fn explain(report: &PlanReport, plan: &AllocationPlan) -> String {
             step.bound_bytes.grouped(),
         ]);
     }
-    text + &output::table(&rows)
+    text + &output::table(&rows) + &shared(report)
 }

@@ -54,10 +54,10 @@ fn headline(report: &RunReport) -> String {
     text
 }
 
-/// What a dry run would have done: how often each kind of decision, and where pressure stood.
-fn rehearsed(report: &RunReport) -> String {
+/// How often each kind of decision was made; in a dry run, those that would be.
+fn decided(report: &RunReport) -> String {
     let mut kinds: Vec<(String, usize)> = Vec::new();
-    for decision in report.decisions.iter().filter(|decision| !decision.done) {
+    for decision in report.decisions.iter().filter(|decision| decision.done != report.dry_run) {
         let (kind, _) = decision.event.describe();
         match kinds.iter_mut().find(|(known, _)| *known == kind) {
             Some((_, count)) => *count += 1,
@@ -65,10 +65,15 @@ fn rehearsed(report: &RunReport) -> String {
         }
     }
     let kinds: Vec<String> = kinds.into_iter().map(|(kind, count)| format!("{kind} {count}")).collect();
+    kinds.join(", ")
+}
+
+/// What a dry run would have done, and where pressure stood.
+fn rehearsed(report: &RunReport) -> String {
     format!(
         "dry run for {}: no memory was taken\n  would be: {}\n  most in use {} bytes of {}\n",
         report.device.name,
-        kinds.join(", "),
+        decided(report),
         report.peak_used_bytes.grouped(),
         report.capacity_bytes,
     )
@@ -110,6 +115,7 @@ pub fn describe_run(report: &RunReport) -> String {
     let committed = report.peak_committed_bytes.grouped();
     let _ = writeln!(text, "  peak {committed} bytes committed by the pool, {system}");
     let _ = writeln!(text, "{}; {:.3} s waiting for memory", pressure(report), report.stall_seconds);
+    let _ = writeln!(text, "  decided: {}", decided(report));
     if report.dropped.is_any() {
         let _ = writeln!(
             text,
@@ -122,6 +128,15 @@ pub fn describe_run(report: &RunReport) -> String {
         "  {empty}{} bytes in use after release{empty:#}",
         report.used_after_release_bytes.grouped()
     );
+    for mismatch in &report.release_mismatches {
+        let _ = writeln!(
+            text,
+            "  {BAD}not given back{BAD:#}: releasing `{}` freed {} bytes, and {} less were in use",
+            mismatch.model,
+            mismatch.freed_bytes.grouped(),
+            mismatch.fell_bytes.grouped()
+        );
+    }
     for violation in &report.violations {
         let _ = writeln!(
             text,

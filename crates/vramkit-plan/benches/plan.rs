@@ -86,8 +86,8 @@ fn fastest(rounds: u32, mut run: impl FnMut()) -> Duration {
 
 fn main() {
     println!(
-        "{:<12}{:>8}{:>12}{:>12}{:>12}{:>12}{:>10}",
-        "workload", "tensors", "plan", "analyse", "check", "quadratic", "gap"
+        "{:<12}{:>8}{:>12}{:>12}{:>12}{:>12}{:>12}{:>12}{:>10}",
+        "workload", "tensors", "plan", "analyse", "list pairs", "1,000 shared", "check", "quadratic", "gap"
     );
     for (name, make) in [("network", network as fn(u64) -> Vec<TensorLifetime>), ("scattered", scattered)] {
         for n in [500, 1_000, 20_000, 60_000] {
@@ -102,14 +102,24 @@ fn main() {
                 let analyzer = LifetimeAnalyzer::new(&plan.tensors, Schedule::Fixed);
                 std::hint::black_box((analyzer.peak().expect("sound"), analyzer.shareable_pairs()));
             });
+            // Of every pair: for small workloads.
+            let listing = (n <= 1_000).then(|| {
+                fastest(rounds, || {
+                    let analyzer = LifetimeAnalyzer::new(&plan.tensors, Schedule::Fixed);
+                    std::hint::black_box(analyzer.opportunities());
+                })
+            });
+            let sharing = fastest(rounds, || drop(std::hint::black_box(plan.largest_shared(1000))));
             let checking = fastest(rounds, || assert!(plan.is_valid(&plan.tensors)));
             let scanning = fastest(if n <= 1_000 { rounds } else { 1 }, || {
                 std::hint::black_box(quadratic(&models[0].tensors));
             });
             println!(
-                "{name:<12}{n:>8}{:>12.1?}{:>12.1?}{:>12.1?}{:>12.1?}{:>9.3}%",
+                "{name:<12}{n:>8}{:>12.1?}{:>12.1?}{:>12}{:>12.1?}{:>12.1?}{:>12.1?}{:>9.3}%",
                 planning,
                 analysing,
+                listing.map_or_else(|| "–".to_owned(), |time| format!("{time:.1?}")),
+                sharing,
                 checking,
                 scanning,
                 plan.gap_ratio() * 100.0

@@ -1,7 +1,6 @@
 //! What lifetimes alone say, before anything is placed: loads, baselines, and which tensors could share.
 
 use std::collections::HashMap;
-use std::sync::Arc;
 
 use super::lifetime::{Schedule, TensorLifetime};
 use super::lifetime_error::LifetimeError;
@@ -10,35 +9,35 @@ use vramkit_units::{ByteSize, Step};
 
 /// Two tensors of which one ends before the other starts, and so may have the same place. (Those that share only
 /// through a gap in one's life are not counted.)
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
-pub struct SharingOpportunity {
+pub struct SharingOpportunity<'a> {
     /// The one that ends first (by its id where the schedule leaves that open).
-    pub first: Arc<str>,
-    /// Its model.
-    pub first_model: Arc<str>,
+    pub first: &'a TensorLifetime,
     /// The other.
-    pub second: Arc<str>,
-    /// Its model.
-    pub second_model: Arc<str>,
-    /// The smaller of both: what one place for both saves.
-    pub saved: ByteSize,
-    /// The last step of the first and the first step of the second, between which the place changes hands.
-    pub hand_over: (Step, Step),
+    pub second: &'a TensorLifetime,
 }
 
-impl SharingOpportunity {
+impl SharingOpportunity<'_> {
+    /// The smaller of both: what one place for both saves.
+    pub fn saved(&self) -> ByteSize {
+        self.first.size.min(self.second.size)
+    }
+
+    /// The last step of the first and the first step of the second, between which the place changes hands.
+    pub fn hand_over(&self) -> (Step, Step) {
+        (self.first.end, self.second.start)
+    }
+
     /// Why sharing is safe, in words.
     pub fn reason(&self) -> String {
-        format!(
-            "`{}` ends at {}, `{}` starts at {}",
-            self.first, self.hand_over.0, self.second, self.hand_over.1
-        )
+        let (end, start) = self.hand_over();
+        format!("`{}` ends at {end}, `{}` starts at {start}", self.first.id, self.second.id)
     }
 
     /// Whether the two belong to different models.
     pub fn across_models(&self) -> bool {
-        self.first_model != self.second_model
+        self.first.model != self.second.model
     }
 }
 
@@ -111,29 +110,22 @@ impl<'a> LifetimeAnalyzer<'a> {
         self.by_model().iter().map(|tensors| disjoint_pairs(&mut tensors.iter().copied())).sum()
     }
 
-    /// Every pair that is never live together, each once. There are O(n²) of them: for small workloads.
-    pub fn opportunities(&self) -> Vec<SharingOpportunity> {
-        let mut all = Vec::new();
-        for (i, a) in self.lifetimes.iter().enumerate() {
-            for b in &self.lifetimes[i + 1..] {
-                let comparable = self.schedule != Schedule::Concurrent || a.model == b.model;
-                if !comparable
-                    || !a.takes_room()
-                    || !b.takes_room()
-                    || !(a.end <= b.start || b.end <= a.start)
-                {
-                    continue;
-                }
-                let (first, second) = if a.end <= b.start { (a, b) } else { (b, a) };
-                all.push(SharingOpportunity {
-                    first: first.id.clone(),
-                    first_model: first.model.clone(),
-                    second: second.id.clone(),
-                    second_model: second.model.clone(),
-                    saved: a.size.min(b.size),
-                    hand_over: (first.end, second.start),
-                });
+    /// Every pair that is never live together, each once, by who ends first. There are O(n²) of them: for small workloads.
+    pub fn opportunities(&self) -> Vec<SharingOpportunity<'a>> {
+        let mut all = Vec::with_capacity(self.shareable_pairs() as usize);
+        let mut list = |mut tensors: Vec<&'a TensorLifetime>| {
+            tensors.retain(|tensor| tensor.takes_room());
+            let mut later = tensors.clone();
+            tensors.sort_by_key(|tensor| tensor.end);
+            later.sort_by_key(|tensor| tensor.start);
+            for first in tensors {
+                let from = later.partition_point(|second| second.start < first.end);
+                all.extend(later[from..].iter().map(|second| SharingOpportunity { first, second }));
             }
+        };
+        match self.schedule {
+            Schedule::Concurrent => self.by_model().into_iter().for_each(list),
+            Schedule::Fixed | Schedule::Sequential => list(self.lifetimes.iter().collect()),
         }
         all
     }

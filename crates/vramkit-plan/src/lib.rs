@@ -50,6 +50,7 @@ mod problem;
 mod recorder;
 pub mod report;
 mod search;
+mod sharing;
 mod solver;
 mod squeaky;
 mod starts;
@@ -70,6 +71,7 @@ pub use pooled::{PoolLimit, PooledPlan};
 pub use pools::PoolPlanError;
 pub use problem::{Buffer, Gap, Problem};
 pub use search::{Found, Goal, Observer, Search};
+pub use sharing::SharedPair;
 pub use squeaky::SqueakyWheel;
 pub use starts::{Starts, StartsError, choose_starts};
 

@@ -57,10 +57,10 @@ fn shareable_pairs_are_counted_and_listed_with_reasons() {
     let across: Vec<_> = all.iter().filter(|pair| pair.across_models()).collect();
     assert_eq!((all.len() as u64, across.len()), (analyzer.shareable_pairs(), 11));
     for (first, second) in [("T1", "T4"), ("T3", "T6")] {
-        assert!(across.iter().any(|pair| (&*pair.first, &*pair.second) == (first, second)));
+        assert!(across.iter().any(|pair| (&*pair.first.id, &*pair.second.id) == (first, second)));
     }
-    let pair = across.iter().find(|pair| &*pair.first == "T3").unwrap();
-    assert_eq!(pair.saved, ByteSize::mb(200));
+    let pair = across.iter().find(|pair| &*pair.first.id == "T3").unwrap();
+    assert_eq!(pair.saved(), ByteSize::mb(200));
     assert_eq!(pair.reason(), "`T3` ends at step 20, `T6` starts at step 22");
 }
 

@@ -7,6 +7,7 @@ use ratatui::text::{Line, Span};
 use ratatui::widgets::{Block, Borders, Clear, Paragraph, Sparkline, Wrap};
 use vramkit::device::Reading;
 use vramkit::pressure::PressureLevel;
+use vramkit::pressure::duration;
 use vramkit_watch::DeviceTick;
 
 use crate::app::{App, Sort, View};

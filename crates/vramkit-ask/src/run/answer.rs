@@ -22,9 +22,12 @@ pub struct RunAnswer {
 }
 
 impl RunAnswer {
-    /// Whether every tensor was intact and nothing was left in use.
+    /// Whether every tensor was intact, every release gave back what was bound, and nothing was left in use.
     pub fn is_yes(&self) -> bool {
-        self.report.aliasing_violations == 0 && self.report.used_after_release_bytes.is_zero()
+        let report = &self.report;
+        report.aliasing_violations == 0
+            && report.used_after_release_bytes.is_zero()
+            && report.release_mismatches.is_empty()
     }
 
     /// The run as an HTML page that needs no other file: the plan, memory over time, decisions.

@@ -13,7 +13,7 @@ mod weights;
 pub use answer::RunAnswer;
 pub use error::RunError;
 pub use question::{PreparedRun, RunQuestion, run};
-pub use report::{RunReport, SampleReport, UnreadWeights, ViolationReport};
+pub use report::{ReleaseMismatch, RunReport, SampleReport, UnreadWeights, ViolationReport};
 pub use session::{Session, SessionModel};
 pub use shortage::{Alternative, CapacityShortage};
 pub use trace_sinks::{TraceFormat, TraceSinks};

@@ -13,7 +13,7 @@ use vramkit_models::{Demand, ReadOptions, read};
 use super::answer::RunAnswer;
 use super::error::RunError;
 use super::session::{Session, SessionModel};
-use super::trace_sinks::TraceSinks;
+use super::trace_sinks::{SinkError, TraceSinks};
 use crate::device::DeviceChoice;
 use crate::error::{AskError, QuestionError};
 use crate::listener::Listener;
@@ -115,10 +115,12 @@ impl PreparedRun {
         let Self { file, session } = self;
         listener.begun(session.steps());
         let trace = Arc::new(TraceCollector::new());
-        let run = || session.run(&trace, &|steps| listener.advanced(steps));
-        let outcome = sinks
-            .around(&trace, run)
-            .map_err(|failed| AskError::WriteTrace { format: failed.format, error: failed.error })?;
+        let unwritten =
+            |failed: SinkError| AskError::WriteTrace { format: failed.format, error: failed.error };
+        let recording = sinks.take_recording();
+        let run = || session.run_recorded(&trace, recording.as_ref(), &|steps| listener.advanced(steps));
+        let outcome = sinks.around(&trace, run).map_err(unwritten)?;
+        recording.map_or(Ok(()), |recording| recording.finish()).map_err(unwritten)?;
         outcome.map_err(|error| match error {
             RunError::Lifetimes(error) => AskError::Lifetimes { files: file, error },
             error => error.into(),

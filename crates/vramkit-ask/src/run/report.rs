@@ -60,6 +60,8 @@ pub struct RunReport {
     pub system_peak_unavailable: Option<String>,
     /// Bytes granted after everything was released.
     pub used_after_release_bytes: ByteSize,
+    /// Models whose release did not make the bytes in use fall by what it gave back.
+    pub release_mismatches: Vec<ReleaseMismatch>,
     /// Bytes held from the device after everything was released and trimmed.
     pub committed_after_trim_bytes: ByteSize,
     /// Tensors written and found intact at every read, over all repetitions.
@@ -93,6 +95,19 @@ pub struct UnreadWeights {
     pub model: String,
     /// Why they cannot be read.
     pub reason: String,
+}
+
+/// A release after which not as much less was in use as it gave back.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[non_exhaustive]
+pub struct ReleaseMismatch {
+    /// The model.
+    pub model: String,
+    /// What its release gave back.
+    pub freed_bytes: ByteSize,
+    /// By how much the bytes in use fell.
+    pub fell_bytes: ByteSize,
 }
 
 /// A tensor that was not intact.

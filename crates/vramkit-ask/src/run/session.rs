@@ -22,15 +22,16 @@ use vramkit::orchestrator::{
 };
 use vramkit::plan::report::{PlanReport, ReportOptions};
 use vramkit::plan::{AllocationPlan, MemoryPlanner, Model, Schedule};
-use vramkit::pool::DeviceMemoryPool;
+use vramkit::pool::{DeviceMemoryPool, Recorded};
 use vramkit::pressure::PressureLevel;
 use vramkit::trace::{Event, TraceCollector};
 use vramkit_models::Weights;
 
 use super::answer::RunAnswer;
 use super::error::RunError;
-use super::report::{RunReport, SampleReport, UnreadWeights, ViolationReport};
+use super::report::{ReleaseMismatch, RunReport, SampleReport, UnreadWeights, ViolationReport};
 use super::shortage;
+use super::trace_sinks::Recording;
 use super::weights::FileWeights;
 
 /// Why nothing of a simulated device can be read or seen.
@@ -117,6 +118,16 @@ impl Session {
         trace: &Arc<TraceCollector>,
         progress: &(dyn Fn(u64) + Sync),
     ) -> Result<RunAnswer, RunError> {
+        self.run_recorded(trace, None, progress)
+    }
+
+    /// As [`run`](Self::run); what the pool grants and gets back is recorded.
+    pub(crate) fn run_recorded(
+        self,
+        trace: &Arc<TraceCollector>,
+        recording: Option<&Recording>,
+        progress: &(dyn Fn(u64) + Sync),
+    ) -> Result<RunAnswer, RunError> {
         let start = Instant::now();
         self.ladder.check()?;
         let free = self.device.memory().free_bytes.value;
@@ -125,6 +136,9 @@ impl Session {
         let info = self.device.info();
         let device = if self.dry_run { stand_in(&*self.device, capacity) } else { self.device.clone() };
         let pool = Arc::new(DeviceMemoryPool::new(device, capacity)?);
+        if let Some(recording) = recording.cloned() {
+            pool.record(move |recorded: &Recorded| recording.write(recorded));
+        }
         let orchestrator = MemoryOrchestrator::new(pool.clone())
             .with_ladder(self.ladder)?
             .with_planner(self.planner)
@@ -157,9 +171,7 @@ impl Session {
         orchestrator.sample();
         let verify = (!self.dry_run).then_some(self.verify);
         let executed = bind_and_execute(&orchestrator, &plan, self.repetitions, verify, progress);
-        for model in &models {
-            orchestrator.release(&model.name);
-        }
+        let release_mismatches = release_all(&orchestrator, &models);
         let note = |event| trace.note(event, !self.dry_run);
         let peak = pool.stats();
         let used_after_release = pool.used();
@@ -205,6 +217,7 @@ impl Session {
                 .is_none()
                 .then(|| no_system(info.kind, self.dry_run)),
             used_after_release_bytes: used_after_release,
+            release_mismatches,
             committed_after_trim_bytes: pool.committed(),
             verified_tensors: executed.verified_tensors,
             aliasing_violations: executed.aliasing_violations,
@@ -236,6 +249,18 @@ impl Session {
         };
         self.models.iter().map(|entry| steps(&entry.model)).sum::<u64>() * u64::from(self.repetitions)
     }
+}
+
+/// Releases every model: those whose release did not make used bytes fall by what it gave back. Nobody else uses the pool.
+fn release_all(orchestrator: &MemoryOrchestrator, models: &[Model]) -> Vec<ReleaseMismatch> {
+    let mismatch = |model: &Model| {
+        let before = orchestrator.pool().used();
+        let freed_bytes = orchestrator.release(&model.name).freed;
+        let fell_bytes = before.saturating_sub(orchestrator.pool().used());
+        let model = model.name.to_string();
+        (fell_bytes != freed_bytes).then_some(ReleaseMismatch { model, freed_bytes, fell_bytes })
+    };
+    models.iter().filter_map(mismatch).collect()
 }
 
 /// What a dry run decides on: as large as the pool, committed by the same granule, with addresses as cheap.

@@ -5,11 +5,12 @@
 
 use std::fmt;
 use std::io::{self, Write};
-use std::sync::Arc;
 use std::sync::mpsc::{RecvTimeoutError, Sender, channel};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
+use vramkit::pool::Recorded;
 use vramkit::trace::{Dropped, PerfettoWriter, TraceBatch, TraceCollector, TraceCursor};
 
 /// How often what is new is written.
@@ -25,6 +26,8 @@ pub enum TraceFormat {
     JsonLines,
     /// Chrome's trace events, which <https://ui.perfetto.dev> opens.
     Perfetto,
+    /// Allocations and releases of the pool, a JSON object a line, which `vramkit replay` reads.
+    Recording,
 }
 
 impl fmt::Display for TraceFormat {
@@ -32,6 +35,7 @@ impl fmt::Display for TraceFormat {
         f.pad(match self {
             Self::JsonLines => "JSON Lines",
             Self::Perfetto => "Chrome trace events",
+            Self::Recording => "a recording of allocations",
         })
     }
 }
@@ -57,6 +61,7 @@ pub(crate) struct SinkError {
 pub struct TraceSinks {
     lines: Option<Sink>,
     perfetto: Option<Sink>,
+    recording: Option<Sink>,
     missing: Dropped,
 }
 
@@ -71,6 +76,18 @@ impl TraceSinks {
     pub fn perfetto(mut self, into: impl Write + Send + 'static) -> Self {
         self.perfetto = Some(Box::new(into));
         self
+    }
+
+    /// Writes every allocation and release of the pool, a JSON object a line, which `vramkit replay` reads. Of a dry run, those that
+    /// there would have been.
+    pub fn recording(mut self, into: impl Write + Send + 'static) -> Self {
+        self.recording = Some(Box::new(into));
+        self
+    }
+
+    /// The recording to write, if there is to be one.
+    pub(crate) fn take_recording(&mut self) -> Option<Recording> {
+        self.recording.take().map(Recording::new)
     }
 
     /// What came too fast to be written, of the run that these were given to. Told also when the run failed.
@@ -93,6 +110,29 @@ impl TraceSinks {
         let outcome = run();
         self.missing = reading.finish()?;
         Ok(outcome)
+    }
+}
+
+/// A recording that is being written. Its first error is kept, and nothing is written after it.
+#[derive(Clone)]
+pub(crate) struct Recording(Arc<Mutex<(Sink, Option<io::Error>)>>);
+
+impl Recording {
+    fn new(sink: Sink) -> Self {
+        Self(Arc::new(Mutex::new((sink, None))))
+    }
+
+    pub(crate) fn write(&self, recorded: &Recorded) {
+        let (sink, failed) = &mut *self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if failed.is_none() {
+            let line = serde_json::to_writer(&mut *sink, recorded).map_err(io::Error::from);
+            *failed = line.and_then(|()| sink.write_all(b"\n")).err();
+        }
+    }
+
+    pub(crate) fn finish(&self) -> Result<(), SinkError> {
+        let (sink, failed) = &mut *self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        failed.take().map_or_else(|| sink.flush(), Err).map_err(self::failed(TraceFormat::Recording))
     }
 }
 

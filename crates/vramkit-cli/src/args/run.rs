@@ -16,7 +16,8 @@ use super::schedule::ScheduleArg;
 #[command(after_help = "Examples:
   vramkit run examples/three-models.toml
   vramkit run examples/three-models.toml --schedule concurrent --report run.html
-  vramkit run examples/vision.toml --device sim --capacity 8GiB --perfetto trace.json")]
+  vramkit run examples/vision.toml --device sim --capacity 8GiB --perfetto trace.json
+  vramkit run examples/three-models.toml --record allocations.jsonl && vramkit replay allocations.jsonl --policy all")]
 pub struct RunOptions {
     /// A workload (TOML, JSON)
     #[arg(value_name = "WORKLOAD")]
@@ -42,6 +43,12 @@ pub struct RunOptions {
     /// Write a page with the plan, memory over time and decisions
     #[arg(long, value_name = "FILE.html")]
     pub report: Option<PathBuf>,
+    /// Write every allocation and release of the pool, for `vramkit replay`
+    #[arg(long, value_name = "FILE.jsonl")]
+    pub record: Option<PathBuf>,
+    /// Say which tensors share addresses, how many bytes, and why they may
+    #[arg(long)]
+    pub explain: bool,
     /// Decide everything, take no memory
     #[arg(long)]
     pub dry_run: bool,

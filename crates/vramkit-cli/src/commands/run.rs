@@ -10,6 +10,7 @@ use vramkit_ask::{AskError, ParseDeviceError, RunQuestion, TraceFormat, TraceSin
 use crate::args::RunOptions;
 use crate::failure::Failure;
 use crate::output;
+use crate::plan_text::shared;
 use crate::progress::Progress;
 use crate::run_text::{counted, describe_run};
 
@@ -31,7 +32,8 @@ pub fn run(options: &RunOptions) -> Result<bool, Failure> {
     if options.json {
         output::json(&answer.report)?
     } else {
-        output::text(&describe_run(&answer.report))?
+        let shared = if options.explain { shared(&answer.report.plan) } else { String::new() };
+        output::text(&(describe_run(&answer.report) + &shared))?
     }
     Ok(answer.is_yes())
 }
@@ -63,6 +65,9 @@ fn sinks(options: &RunOptions) -> Result<TraceSinks, Failure> {
     if let Some(path) = &options.trace {
         sinks = sinks.json_lines(open(path)?);
     }
+    if let Some(path) = &options.record {
+        sinks = sinks.recording(open(path)?);
+    }
     Ok(sinks)
 }
 
@@ -70,7 +75,11 @@ fn sinks(options: &RunOptions) -> Result<TraceSinks, Failure> {
 fn unwritten(options: &RunOptions, error: AskError) -> Failure {
     match error {
         AskError::WriteTrace { format, error } => {
-            let path = if format == TraceFormat::Perfetto { &options.perfetto } else { &options.trace };
+            let path = match format {
+                TraceFormat::Perfetto => &options.perfetto,
+                TraceFormat::Recording => &options.record,
+                _ => &options.trace,
+            };
             Failure::Write { path: path.clone().unwrap_or_default(), error }
         }
         error => error.into(),

@@ -4,14 +4,17 @@
 //! [`PlanReport`], complete: whoever has one changes nothing in it. Never here: planning, files, text for people.
 
 use super::document::{
-    ConflictReport, ModelReport, OrderReport, PlanReport, PlanStepReport, PoolReport, StartsReport,
-    TensorReport,
+    ConflictReport, ModelReport, OrderReport, PlanReport, PlanStepReport, PoolReport, SharedPairReport,
+    StartsReport, TensorReport,
 };
 use crate::{
     AllocationPlan, Conflict, LifetimeAnalyzer, LifetimeError, MemoryPlanner, ModelSummary, PlanStep,
-    PooledPlan, Schedule, TensorLifetime,
+    PooledPlan, Schedule, SharedPair, TensorLifetime,
 };
 use vramkit_units::{ByteSize, Step};
+
+/// Most pairs of tensors that a report lists.
+const SHARED_LISTED: usize = 1000;
 
 /// What a report is to say beside the plan.
 #[derive(Clone, Debug, Default)]
@@ -132,6 +135,7 @@ impl PlanReport {
             elapsed_seconds: plan.elapsed.as_secs_f64(),
             method: plan.method.clone(),
             shared_pairs: plan.shared_pairs(),
+            shared: plan.largest_shared(SHARED_LISTED).iter().map(SharedPairReport::new).collect(),
             shareable_pairs_across_models: analyzer.shareable_pairs() - within,
             shareable_pairs_within_models: within,
             models: Vec::new(),
@@ -163,6 +167,9 @@ impl PlanReport {
         self.elapsed_seconds += other.elapsed_seconds;
         self.method = format!("{}; {}", self.method, other.method);
         self.shared_pairs += other.shared_pairs;
+        self.shared.extend(other.shared);
+        self.shared.sort_by_key(|pair| std::cmp::Reverse(pair.shared_bytes));
+        self.shared.truncate(SHARED_LISTED);
         self.shareable_pairs_across_models += other.shareable_pairs_across_models;
         self.shareable_pairs_within_models += other.shareable_pairs_within_models;
         self.steps.extend(other.steps);
@@ -188,6 +195,19 @@ fn models(models: &[ModelSummary], savings: &Savings) -> Vec<ModelReport> {
         start: savings.starts.as_ref().and_then(|starts| starts.of_models.get(i).copied()),
     };
     models.iter().enumerate().map(report).collect()
+}
+
+impl SharedPairReport {
+    fn new(pair: &SharedPair<'_>) -> Self {
+        Self {
+            first: pair.first.id.to_string(),
+            first_model: pair.first.model.to_string(),
+            second: pair.second.id.to_string(),
+            second_model: pair.second.model.to_string(),
+            shared_bytes: pair.bytes,
+            reason: pair.reason(),
+        }
+    }
 }
 
 impl PlanStepReport {

@@ -60,6 +60,8 @@ pub struct PlanReport {
     pub method: String,
     /// Pairs of tensors that have addresses in common.
     pub shared_pairs: u64,
+    /// Of these pairs, those with most addresses in common: up to 1,000.
+    pub shared: Vec<SharedPairReport>,
     /// Pairs of tensors of different models that are never live together, and so could have.
     pub shareable_pairs_across_models: u64,
     /// Pairs of tensors of one model that are never live together.
@@ -83,6 +85,25 @@ pub struct PlanReport {
     /// The tensors; left out where a plan is part of something larger.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub tensors: Option<Vec<TensorReport>>,
+}
+
+/// Two tensors that have addresses in common.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[non_exhaustive]
+pub struct SharedPairReport {
+    /// The one that starts first.
+    pub first: String,
+    /// Its model.
+    pub first_model: String,
+    /// The other.
+    pub second: String,
+    /// Its model.
+    pub second_model: String,
+    /// Bytes of addresses that both have.
+    pub shared_bytes: ByteSize,
+    /// Why that is safe.
+    pub reason: String,
 }
 
 /// One model of a plan.
