@@ -22,7 +22,7 @@ use vramkit::orchestrator::{
 };
 use vramkit::plan::report::{PlanReport, ReportOptions};
 use vramkit::plan::{AllocationPlan, MemoryPlanner, Model, Schedule};
-use vramkit::pool::{DeviceMemoryPool, Recorded};
+use vramkit::pool::{DeviceMemoryPool, Leak, Recorded};
 use vramkit::pressure::PressureLevel;
 use vramkit::trace::{Event, TraceCollector};
 use vramkit_models::Weights;
@@ -175,13 +175,7 @@ impl Session {
         let note = |event| trace.note(event, !self.dry_run);
         let peak = pool.stats();
         let used_after_release = pool.used();
-        for leak in pool.live().leaks {
-            note(Event::Leak {
-                model: leak.model.to_string(),
-                tag: leak.tag,
-                requested_bytes: leak.requested_bytes,
-            });
-        }
+        leaks(&pool).into_iter().for_each(note);
         let trimmed = orchestrator.trim();
         orchestrator.sample();
         let executed = executed.inspect_err(|error| note(Event::Failed { error: error.to_string() }))?;
@@ -263,6 +257,16 @@ fn release_all(orchestrator: &MemoryOrchestrator, models: &[Model]) -> Vec<Relea
     models.iter().filter_map(mismatch).collect()
 }
 
+/// What is live when everything should have been released.
+fn leaks(pool: &DeviceMemoryPool) -> Vec<Event> {
+    let event = |leak: Leak| Event::Leak {
+        model: leak.model.to_string(),
+        tag: leak.tag,
+        requested_bytes: leak.requested_bytes,
+    };
+    pool.live().leaks.into_iter().map(event).collect()
+}
+
 /// What a dry run decides on: as large as the pool, committed by the same granule, with addresses as cheap.
 fn stand_in(device: &dyn Backing, capacity: ByteSize) -> Arc<dyn Backing> {
     let granularity = device.info().granularity;
@@ -311,4 +315,26 @@ fn scaled(request: &DegradeRequest, ratio: f64) -> Model {
         tensor.size = ByteSize::new((tensor.size.bytes() as f64 * ratio).ceil() as u64);
     }
     model
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use vramkit::pool::{Purpose, Request};
+
+    #[test]
+    fn what_is_live_at_the_end_is_a_leak() {
+        let capacity = ByteSize::mib(64);
+        let pool = DeviceMemoryPool::new(Arc::new(SimulatedDevice::new(capacity)), capacity).unwrap();
+        assert!(leaks(&pool).is_empty());
+        let owner = pool.owner("llama", Purpose::Kv);
+        let _live =
+            pool.allocate(Request::new(ByteSize::mib(3)).owner(owner).tag(pool.tag("block"))).unwrap();
+        let leak = Event::Leak {
+            model: "llama".to_owned(),
+            tag: "block".to_owned(),
+            requested_bytes: ByteSize::mib(3),
+        };
+        assert_eq!(leaks(&pool), [leak]);
+    }
 }

@@ -109,6 +109,40 @@ fn a_dry_run_says_what_a_run_does() {
     }
 }
 
+#[test]
+fn what_a_run_allocates_is_recorded_and_replayed() {
+    let folder = tempfile::tempdir().unwrap();
+    let recording = folder.path().join("allocations.jsonl").display().to_string();
+    let run =
+        json(&["run", &example("three-models"), "--device", "sim", "--record", &recording, "--json"], 0);
+    assert_eq!(run["release_mismatches"], serde_json::json!([]));
+    let replay = json(&["replay", &recording, "--policy", "default", "--json"], 0);
+    let trace = &replay["traces"][0];
+    assert_eq!(trace["peak_live_bytes"], run["peak_used_bytes"]);
+    assert!(trace["operations"].as_u64().unwrap() >= 2, "{trace}");
+}
+
+#[test]
+fn pairs_that_share_addresses_are_explained() {
+    for command in ["plan", "run"] {
+        let device: &[&str] = if command == "run" { &["--device", "sim"] } else { &[] };
+        let asked = |more: &str| [&[command, &example("three-models"), more], device].concat().join(" ");
+        let words = asked("--explain");
+        let output = vramkit(&words.split(' ').collect::<Vec<_>>());
+        let text = String::from_utf8(output.stdout).unwrap();
+        assert!(text.contains("`T3` ends at step 20, `T6` starts at step 22"), "{text}");
+        let words = asked("--json");
+        let document = json(&words.split(' ').collect::<Vec<_>>(), 0);
+        let plan = if command == "run" { &document["plan"] } else { &document };
+        assert_eq!(plan["shared"].as_array().unwrap().len() as u64, plan["shared_pairs"].as_u64().unwrap());
+        let first = &plan["shared"][0];
+        assert_eq!(
+            (&first["first"], &first["second"], &first["shared_bytes"]),
+            (&"T3".into(), &"T6".into(), &200_000_000.into())
+        );
+    }
+}
+
 /// Many times what is kept in memory.
 #[test]
 fn a_long_run_is_whole_in_its_trace_and_says_what_its_report_lacks() {

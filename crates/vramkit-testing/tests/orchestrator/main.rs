@@ -349,3 +349,48 @@ fn the_gate_keeps_to_the_clock_and_ends_waits_on_failure() {
     });
     assert_eq!(gate.begin_turn(0), Err(Aborted));
 }
+
+/// The preset's two rungs, from which on each holds.
+#[test]
+fn the_preset_reads_elevated_from_70_and_critical_from_90_percent() {
+    for (percent, level) in [
+        (69, PressureLevel::Normal),
+        (70, PressureLevel::Elevated),
+        (89, PressureLevel::Elevated),
+        (90, PressureLevel::Critical),
+    ] {
+        let orchestrator = orchestrator(ByteSize::mib(100));
+        let plan = orchestrator.plan(&[filler("m", ByteSize::mib(percent))], Schedule::Fixed).unwrap();
+        orchestrator.bind("m", &plan).unwrap();
+        assert_eq!(orchestrator.current_pressure(), level, "{percent} %");
+    }
+}
+
+#[test]
+fn a_run_is_a_use() {
+    let orchestrator = orchestrator(ByteSize::mib(100));
+    for name in ["a", "b"] {
+        let plan = orchestrator.plan(&[filler(name, ByteSize::mib(10))], Schedule::Fixed).unwrap();
+        orchestrator.bind(name, &plan).unwrap();
+    }
+    let order = || orchestrator.bound().iter().map(|model| model.to_string()).collect::<Vec<_>>();
+    assert_eq!(order(), ["a", "b"]);
+    drop(orchestrator.begin("a").unwrap());
+    assert_eq!(order(), ["b", "a"], "the run has used it last");
+}
+
+/// One policy by itself, whoever's turn it is.
+#[test]
+fn pressure_is_handled_by_the_policy_that_is_named() {
+    let orchestrator = orchestrator(ByteSize::mib(64));
+    let fillers = fill_pool_to_fraction(&orchestrator, 0.5).unwrap();
+    let outcome = orchestrator.handle_pressure_by(PressurePolicy::Evict);
+    assert_eq!((outcome.policy, outcome.action), (None, Action::NoPressure), "{} models stay", fillers.len());
+    let orchestrator = self::orchestrator(ByteSize::mib(64));
+    let fillers = fill_pool_to_fraction(&orchestrator, 0.95).unwrap();
+    assert_eq!(orchestrator.handle_pressure_by(PressurePolicy::Log).action, Action::Logged);
+    let outcome = orchestrator.handle_pressure_by(PressurePolicy::Evict);
+    let Action::Evicted(victims) = outcome.action else { panic!("{outcome:?}") };
+    assert_eq!(victims, fillers[..victims.len()]);
+    assert!(outcome.freed >= outcome.wanted && !outcome.wanted.is_zero());
+}

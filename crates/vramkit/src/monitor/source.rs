@@ -159,10 +159,12 @@ fn usage_of(device: &dyn Device) -> Usage {
         (Some(total), Some(free)) => Reading::known(total.saturating_sub(free), memory.free_bytes.source),
         _ => Reading::unavailable(memory.free_bytes.source, "total or free is not known"),
     };
+    let (allocated, reserved) = own_pools(&device.info().id);
     Usage {
         driver_bytes: Reading::unavailable(memory.committed_bytes.source, "not read from a device"),
-        allocated_bytes: own_pools(&device.info().id).0,
-        reserved_bytes: memory.committed_bytes.clone(),
+        allocated_bytes: allocated,
+        // Where no pool counts it: what was committed by this very device.
+        reserved_bytes: if reserved.value.is_some() { reserved } else { memory.committed_bytes },
         total_bytes: memory.total_bytes,
         free_bytes: memory.free_bytes,
         used_bytes: used,
