@@ -61,30 +61,36 @@ impl Finding {
             Self::NotFullSoon => "not full soon",
         }
     }
+
+    /// Its numbers, in words; empty where there are none.
+    pub fn details(&self) -> String {
+        let numbers = |growth: &Growth| (100.0 * growth.growth_ratio, duration(growth.window_seconds));
+        let until = |seconds: Option<f64>| {
+            seconds.map_or_else(String::new, |seconds| format!(", full in {}", duration(seconds)))
+        };
+        match self {
+            Self::GrowingFast { growth, full_in_seconds } => {
+                let (percent, window) = numbers(growth);
+                format!("+{percent:.0} % in {window}{}", until(*full_in_seconds))
+            }
+            Self::SustainedGrowth { growth, full_in_seconds } => {
+                let (percent, window) = numbers(growth);
+                format!("floor up {percent:.0} % over {window}, not slowing{}", until(*full_in_seconds))
+            }
+            Self::FullSoon { forecast } => {
+                let full = forecast.full_in_seconds.map_or_else(|| "soon".to_owned(), duration);
+                format!("in {full} at the rate of late")
+            }
+            Self::GrowthStopped | Self::NotFullSoon => String::new(),
+        }
+    }
 }
 
 impl fmt::Display for Finding {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let numbers = |growth: &Growth| (100.0 * growth.growth_ratio, duration(growth.window_seconds));
-        let full_in_seconds = match self {
-            Self::GrowingFast { growth, full_in_seconds } => {
-                let (percent, window) = numbers(growth);
-                write!(f, "growing fast: +{percent:.0} % in {window}")?;
-                *full_in_seconds
-            }
-            Self::SustainedGrowth { growth, full_in_seconds } => {
-                let (percent, window) = numbers(growth);
-                write!(f, "sustained growth: floor up {percent:.0} % over {window}, not slowing")?;
-                *full_in_seconds
-            }
-            Self::FullSoon { forecast } => {
-                f.write_str("full soon at the rate of late")?;
-                forecast.full_in_seconds
-            }
-            Self::GrowthStopped => return f.write_str("growth stopped"),
-            Self::NotFullSoon => return f.write_str("not full soon any more"),
-        };
-        full_in_seconds.map_or(Ok(()), |seconds| write!(f, ", full in {}", duration(seconds)))
+        let details = self.details();
+        f.write_str(self.kind())?;
+        if details.is_empty() { Ok(()) } else { write!(f, ": {details}") }
     }
 }
 

@@ -267,3 +267,65 @@ fn with(mut labels: Labels, name: &'static str, value: String) -> Labels {
     labels.push((name, value));
     labels
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use vramkit::device::SimulatedDevice;
+    use vramkit::monitor::{Limits, MonitorConfig, VramMonitor};
+    use vramkit::pool::{DeviceMemoryPool, Request};
+    use vramkit_watch::{DeviceReading, Readings, Source, WatchConfig, Watcher};
+
+    struct One(Option<Readings>);
+
+    impl Source for One {
+        fn read(&mut self) -> Readings {
+            self.0.take().unwrap_or_default()
+        }
+    }
+
+    #[test]
+    fn the_counts_of_a_programs_monitor_are_among_its_pools() {
+        let capacity = ByteSize::mib(64);
+        let device = Arc::new(SimulatedDevice::new(capacity));
+        let pool = Arc::new(DeviceMemoryPool::new(device, capacity).unwrap());
+        let limits = Some(Limits::new(ByteSize::mib(8), ByteSize::mib(32)).unwrap());
+        let config = MonitorConfig { limits, ..MonitorConfig::default() };
+        let monitor = VramMonitor::with_config(pool.clone(), config).unwrap();
+        let _held = pool.allocate(Request::new(ByteSize::mib(16))).unwrap();
+        assert!(monitor.check_limits("decode").unwrap().is_some());
+        (0..3).for_each(|_| drop(monitor.increment_generation_count()));
+        monitor.cleanup().unwrap();
+        let shown = PoolUse { monitor: Some(monitor.stats()), ..PoolUse::of("kv", &pool) };
+        let device = DeviceReading {
+            device: monitor.log_snapshot("", None, &[]).device,
+            usage: monitor.usage(),
+            processes: Reading::unavailable(vramkit::device::Origin::Pool, "none"),
+            stall: None,
+        };
+        let readings = Readings { devices: vec![device], pools: vec![shown], unavailable: Vec::new() };
+        let mut watcher = Watcher::new(vec![Box::new(One(Some(readings)))], WatchConfig::default()).unwrap();
+        let text = openmetrics(&Arc::new(watcher.tick(Duration::ZERO))).unwrap();
+        for (name, count) in [
+            (
+                "vramkit_monitor_violations_total",
+                [("limit=\"soft\"", 1.0), ("limit=\"hard\"", 0.0)].as_slice(),
+            ),
+            ("vramkit_monitor_cleanups_total", &[("pool=\"kv\"", 1.0)]),
+            ("vramkit_monitor_cleanups_unhelpful_total", &[("pool=\"kv\"", 1.0)]),
+            ("vramkit_monitor_generations_total", &[("pool=\"kv\"", 3.0)]),
+            ("vramkit_monitor_failures_total", &[("pool=\"kv\"", 0.0)]),
+        ] {
+            for (label, count) in count {
+                let found = text.lines().any(|line| {
+                    line.starts_with(&format!("{name}{{"))
+                        && line.contains(label)
+                        && line.ends_with(&format!(" {count:.1}"))
+                });
+                assert!(found, "{name} {label} {count}\n{text}");
+            }
+        }
+    }
+}

@@ -220,7 +220,7 @@ impl CachingPool {
         let bell = Arc::new(Bell::default());
         let caching = Arc::new(Self { pool, config, cache: Mutex::default(), bell: bell.clone() });
         let weak = Arc::downgrade(&caching);
-        super::idle::register_idle(weak.clone());
+        super::idle::register_idle(&caching.pool.device().info().id, weak.clone());
         let sweeper = std::thread::Builder::new().name("vramkit-idle".to_owned());
         if let Err(error) = sweeper.spawn(move || sweep_in_time(&weak, &bell)) {
             tracing::warn!(%error, "no thread for idle blocks: they go when something is allocated or released");
@@ -387,10 +387,6 @@ impl CachingPool {
 
 /// Gives up what idles; the pool behind is asked after it, and gives the memory back.
 impl super::idle::IdleMemory for CachingPool {
-    fn device(&self) -> String {
-        self.pool.device().info().id
-    }
-
     fn give_back(&self) -> ByteSize {
         let before = self.pool.committed();
         self.clear();

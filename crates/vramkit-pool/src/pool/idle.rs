@@ -22,9 +22,6 @@ use vramkit_units::ByteSize;
 
 /// Who keeps memory of a device that nobody uses.
 pub trait IdleMemory: Send + Sync {
-    /// The device, by its id (`cuda:0`).
-    fn device(&self) -> String;
-
     /// Gives back what nobody uses: how much less is held afterwards.
     fn give_back(&self) -> ByteSize;
 
@@ -38,19 +35,20 @@ pub trait IdleMemory: Send + Sync {
 static KNOWN: Mutex<Known> = Mutex::new(Known { all: Vec::new(), look_at: 16 });
 
 struct Known {
-    all: Vec<Weak<dyn IdleMemory>>,
+    /// With their devices' ids.
+    all: Vec<(String, Weak<dyn IdleMemory>)>,
     look_at: usize,
 }
 
-/// Makes something known that keeps memory of a device, for [`give_back_idle`]. Pools and caches of this crate need no
-/// such call.
-pub fn register_idle(memory: Weak<dyn IdleMemory>) {
+/// Makes something known that keeps memory of a device (by its id, `cuda:0`), for [`give_back_idle`]. Pools and caches of this crate
+/// need no such call.
+pub fn register_idle(device: &str, memory: Weak<dyn IdleMemory>) {
     let mut known = lock_std(&KNOWN);
     if known.all.len() >= known.look_at {
-        known.all.retain(|one| one.strong_count() > 0);
+        known.all.retain(|(_, one)| one.strong_count() > 0);
         known.look_at = (2 * known.all.len()).max(16);
     }
-    known.all.push(memory);
+    known.all.push((device.to_owned(), memory));
 }
 
 /// Lets every pool and cache of this process give back to a device what nobody uses; how much went. Caches come before the pools that
@@ -68,17 +66,11 @@ pub fn held_by_pools(device: &str) -> Option<(ByteSize, ByteSize)> {
 
 /// Those on a device, the newest first.
 fn on(device: &str) -> Vec<Arc<dyn IdleMemory>> {
-    let mut known: Vec<Arc<dyn IdleMemory>> =
-        lock_std(&KNOWN).all.iter().rev().filter_map(Weak::upgrade).collect();
-    known.retain(|one| one.device() == device);
-    known
+    let known = lock_std(&KNOWN);
+    known.all.iter().rev().filter(|(id, _)| id == device).filter_map(|(_, one)| one.upgrade()).collect()
 }
 
 impl IdleMemory for Inner {
-    fn device(&self) -> String {
-        self.device.info().id
-    }
-
     fn give_back(&self) -> ByteSize {
         match self.trim() {
             Ok(report) => report.freed_bytes,

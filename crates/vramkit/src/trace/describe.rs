@@ -87,7 +87,7 @@ impl Event {
             Self::GenerationsGrew { warning } => ("generations grew", warning.to_string()),
             Self::LeakSuspected { leak } => ("leak suspected", leak.to_string()),
             Self::LeakCleared { leak } => ("leak cleared", format!("no longer growing: {leak}")),
-            Self::Series(finding) => (finding.kind(), finding.to_string()),
+            Self::Series(finding) => (finding.kind(), finding.details()),
         };
         (kind.to_owned(), details)
     }
