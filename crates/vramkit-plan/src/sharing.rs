@@ -40,6 +40,9 @@ impl SharedPair<'_> {
     }
 }
 
+/// Bytes that two tensors share, and which they are. Reversed: a heap gives its largest first, and the least is to go.
+type Least = Reverse<(u64, Reverse<(usize, usize)>)>;
+
 impl AllocationPlan {
     /// The `most` pairs of tensors that have most addresses in common, those first. Beyond some thousand tensors not all are
     /// compared: [`shared_pairs`](Self::shared_pairs) counts all.
@@ -54,7 +57,7 @@ impl AllocationPlan {
             .collect();
         // The largest first: what is left shares no more than it has.
         placed.sort_by_key(|&(size, offset, i)| (Reverse(size), offset, i));
-        let mut heap: BinaryHeap<Reverse<(u64, Reverse<(usize, usize)>)>> = BinaryHeap::new();
+        let mut heap: BinaryHeap<Least> = BinaryHeap::new();
         let mut compared = 0;
         'all: for (at, &(size, offset, i)) in placed.iter().enumerate() {
             for &(other, place, j) in &placed[at + 1..] {

@@ -8,28 +8,11 @@
 
 use std::sync::atomic::Ordering::Relaxed;
 
-use super::crossing::Crossing;
 use super::vram_monitor::VramMonitor;
 use crate::pressure::{CleanupReason, LimitKind, Limits, MemoryPressureError, MemoryPressureWarning, Passed};
 use crate::sync::lock_std;
 use crate::trace::Event;
 use crate::units::ByteSize;
-
-/// Where the two limits stand.
-#[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Crossings {
-    soft: Crossing,
-    hard: Crossing,
-}
-
-impl Crossings {
-    fn of(&mut self, limit: LimitKind) -> &mut Crossing {
-        match limit {
-            LimitKind::Soft => &mut self.soft,
-            LimitKind::Hard => &mut self.hard,
-        }
-    }
-}
 
 impl VramMonitor {
     /// Whether the source holds more than it may. Past the hard limit, after a cleanup that did not cure it: an error, at every
@@ -72,9 +55,7 @@ impl VramMonitor {
 
     /// The highest limit that counts as passed, as of the last check.
     pub fn passed_limit(&self) -> Option<LimitKind> {
-        let crossings = lock_std(&self.shared.crossings);
-        let passed = |limit: Crossing, kind| limit.is_passed().then_some(kind);
-        passed(crossings.hard, LimitKind::Hard).or(passed(crossings.soft, LimitKind::Soft))
+        lock_std(&self.shared.crossings).passed()
     }
 
     pub(super) fn held(&self) -> Result<ByteSize, MemoryPressureError> {
@@ -106,7 +87,7 @@ impl VramMonitor {
         let shared = &self.shared;
         let mut crossings = lock_std(&shared.crossings);
         let passed = crossings.of(limit).below(shared.started.elapsed(), shared.config.limit_hold);
-        shared.any_passed.store(crossings.soft.is_passed() || crossings.hard.is_passed(), Relaxed);
+        shared.any_passed.store(crossings.passed().is_some(), Relaxed);
         drop(crossings);
         if let Some(passed) = passed {
             let used_bytes = shared.source.held().or_else(|| shared.source.read().used_bytes.value);

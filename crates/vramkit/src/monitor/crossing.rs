@@ -3,6 +3,8 @@
 
 use std::time::Duration;
 
+use crate::pressure::LimitKind;
+
 /// Where one limit stands.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Crossing {
@@ -31,10 +33,27 @@ impl Crossing {
         *self = Self::default();
         Some(below.saturating_sub(since))
     }
+}
 
-    /// Whether it counts as passed.
-    pub(super) fn is_passed(&self) -> bool {
-        self.since.is_some()
+/// Where the two limits stand.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Crossings {
+    soft: Crossing,
+    hard: Crossing,
+}
+
+impl Crossings {
+    pub(super) fn of(&mut self, limit: LimitKind) -> &mut Crossing {
+        match limit {
+            LimitKind::Soft => &mut self.soft,
+            LimitKind::Hard => &mut self.hard,
+        }
+    }
+
+    /// The highest that counts as passed.
+    pub(super) fn passed(&self) -> Option<LimitKind> {
+        let passed = |limit: Crossing, kind| limit.since.is_some().then_some(kind);
+        passed(self.hard, LimitKind::Hard).or(passed(self.soft, LimitKind::Soft))
     }
 }
 
@@ -51,7 +70,7 @@ mod tests {
         assert!(!crossing.over(at(24)), "not below for long enough");
         assert_eq!(crossing.below(at(30), hold), None);
         assert_eq!(crossing.below(at(35), hold), Some(at(20)), "from 10 to 30");
-        assert!(!crossing.is_passed());
+        assert_eq!(crossing.since, None);
         assert!(crossing.over(at(36)));
         assert_eq!(Crossing::default().below(at(1), hold), None);
     }

@@ -14,9 +14,9 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, Weak};
 use std::time::{Duration, Instant, SystemTime};
 
-use super::check::Crossings;
 use super::cleanup::Cleaner;
 use super::config::MonitorConfig;
+use super::crossing::Crossings;
 use super::judged::Judged;
 use super::models::{AdmissionError, AnnouncedModels, ModelUse};
 use super::snapshot::{Snapshot, Usage};
