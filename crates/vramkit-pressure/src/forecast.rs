@@ -1,7 +1,7 @@
 //! When will it be full, and how often must one look? From the tops of a series, because it is a top that does not fit.
 //!
-//! Samples come in; a rate with its interval comes out, and from it the time to exhaustion. A rate that may be zero gives
-//! no latest time.
+//! Samples come in; a rate with its interval comes out (`trend`), and from it the time to exhaustion. A rate that may be
+//! zero gives no latest time; a series that bends gives no forecast.
 
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -10,7 +10,8 @@ use serde::{Deserialize, Serialize};
 
 use vramkit_units::ByteSize;
 
-use crate::leak::slopes;
+use crate::clock::Clock;
+use crate::trend::trend;
 
 /// Tops that a forecast looks at.
 const TOPS: usize = 30;
@@ -24,9 +25,9 @@ const Z: f64 = 1.96;
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[non_exhaustive]
 pub struct Forecast {
-    /// The median slope, in bytes a second; negative when memory empties.
+    /// The slope of the tops, in bytes a second; negative when memory empties.
     pub bytes_per_second: f64,
-    /// Its interval, 19 times in 20 by Sen's method if what is random from one top to the next is independent.
+    /// Its interval, for 19 times in 20, whether what is random is white, remembers, or walks (Perron and Yabu 2009).
     pub bytes_per_second_low: f64,
     /// See `bytes_per_second_low`.
     pub bytes_per_second_high: f64,
@@ -38,8 +39,8 @@ pub struct Forecast {
     pub full_in_seconds_latest: Option<f64>,
 }
 
-/// Keeps the tops of used bytes over blocks of equal time. The blocks double when there are too many, so that it looks
-/// back over at least half of what it has been told, up to a bound.
+/// Keeps the tops of used bytes over blocks of equal time, of those in which there were samples. The blocks double when
+/// there are too many, so that it looks back over at least half of what it has been told, up to a bound.
 ///
 /// ```
 /// use std::time::Duration;
@@ -60,13 +61,17 @@ pub struct Forecast {
 pub struct Forecaster {
     block: Duration,
     longest: Duration,
-    tops: VecDeque<f64>,
+    /// Blocks in which there were samples, with the most of each.
+    tops: VecDeque<(u128, f64)>,
     open: Option<(u128, f64)>,
+    clock: Clock,
+    /// The time of the last sample, by that clock.
+    now: Duration,
 }
 
 impl Default for Forecaster {
     fn default() -> Self {
-        Self::new(Duration::from_secs(10), Duration::from_secs(10))
+        Self::new(Duration::from_secs(10), Duration::from_secs(3600))
     }
 }
 
@@ -74,79 +79,121 @@ impl Forecaster {
     /// From blocks of `first`, that double up to `longest`.
     pub fn new(first: Duration, longest: Duration) -> Self {
         let block = first.max(Duration::from_millis(1));
-        Self { block, longest: longest.max(block), tops: VecDeque::new(), open: None }
-    }
-
-    /// Takes a sample in. One from before the open block is left out; a gap of more than all tops begins anew.
-    pub fn push(&mut self, now: Duration, used: ByteSize) {
-        let (block, used) = (now.as_nanos() / self.block.as_nanos(), used.bytes() as f64);
-        match self.open {
-            Some((open, _)) if block < open => {}
-            Some((open, top)) if block == open => self.open = Some((open, top.max(used))),
-            Some((open, top)) if block - open <= TOPS as u128 => {
-                for _ in open..block {
-                    self.tops.push_back(top);
-                }
-                self.open = Some((block, used));
-                self.bound();
-            }
-            _ => {
-                self.tops.clear();
-                self.open = Some((block, used));
-            }
+        Self {
+            block,
+            longest: longest.max(block),
+            tops: VecDeque::new(),
+            open: None,
+            clock: Clock::default(),
+            now: Duration::ZERO,
         }
     }
 
-    fn bound(&mut self) {
+    /// Takes a sample in, read at `now`. A late one is left out; a clock that was set back goes on; after a gap of more
+    /// than everything that is looked at, all begins anew.
+    pub fn push(&mut self, now: Duration, used: ByteSize) {
+        let Some(now) = self.clock.read(now) else { return };
+        self.now = now;
+        let (block, used) = (now.as_nanos() / self.block.as_nanos(), used.bytes() as f64);
+        let Some((open, top)) = self.open else {
+            self.open = Some((block, used));
+            return;
+        };
+        if block <= open {
+            self.open = Some((open, top.max(used)));
+            return;
+        }
+        let looked_at = self.tops.front().map_or(0, |first| open - first.0);
+        if self.tops.len() >= LEAST && block - open > looked_at {
+            self.tops.clear();
+        } else {
+            self.tops.push_back((open, top));
+        }
+        self.open = Some((block, used));
         if self.tops.len() > TOPS && self.block * 2 <= self.longest {
-            // Pairs end where blocks of twice the length end.
-            if let Some((open, top)) = self.open {
-                if open % 2 == 1 {
-                    let last = self.tops.pop_back().unwrap_or(top);
-                    self.open = Some((open / 2, top.max(last)));
-                } else {
-                    self.open = Some((open / 2, top));
-                }
-            }
-            if self.tops.len() % 2 == 1 {
-                self.tops.pop_front();
-            }
-            let tops: Vec<f64> = self.tops.drain(..).collect();
-            self.tops = tops.chunks(2).map(|pair| pair.iter().copied().fold(0.0, f64::max)).collect();
-            self.block *= 2;
+            self.double();
         }
         while self.tops.len() > TOPS {
             self.tops.pop_front();
         }
     }
 
-    /// What to expect of a memory of `capacity` bytes; `None` before there are enough samples.
+    /// Joins blocks to blocks of twice the length.
+    fn double(&mut self) {
+        self.block *= 2;
+        let mut joined: VecDeque<(u128, f64)> = VecDeque::new();
+        for (block, top) in self.tops.drain(..) {
+            match joined.back_mut() {
+                Some(last) if last.0 == block / 2 => last.1 = last.1.max(top),
+                _ => joined.push_back((block / 2, top)),
+            }
+        }
+        if let Some((open, top)) = self.open {
+            let last = joined.pop_back_if(|last| last.0 == open / 2);
+            self.open = Some((open / 2, last.map_or(top, |last| last.1.max(top))));
+        }
+        self.tops = joined;
+    }
+
+    /// What to expect of a memory of `capacity` bytes; `None` before there are enough samples, and when they bend so that
+    /// no line says anything of them.
     pub fn forecast(&self, capacity: ByteSize) -> Option<Forecast> {
-        let tops: Vec<f64> = self.tops.iter().copied().collect();
-        if tops.len() < LEAST {
+        let (times, tops): (Vec<f64>, Vec<f64>) =
+            self.tops.iter().map(|(at, top)| (*at as f64, *top)).unzip();
+        let all = times.len();
+        if all < LEAST {
             return None;
         }
-        let mut slopes = slopes(&tops);
-        slopes.sort_by(f64::total_cmp);
-        let middle = slopes[slopes.len() / 2];
-        // Sen 1968: ranks that a normal approximation of Kendall's statistic gives.
-        let (n, pairs) = (tops.len() as f64, slopes.len() as f64);
-        let spread = Z * (n * (n - 1.0) * (2.0 * n + 5.0) / 18.0).sqrt();
-        let rank = |rank: f64| slopes[(rank.round().max(0.0) as usize).min(slopes.len() - 1)];
-        let (low, high) = (rank((pairs - spread) / 2.0), rank((pairs + spread) / 2.0));
-        let level = self.open.map_or(0.0, |(_, top)| top).max(tops[tops.len() - 1]);
-        let room = (capacity.bytes() as f64 - level).max(0.0);
+        // What has bent may have gone on in a line since.
+        let newest = [all, all.min(TOPS / 2)];
+        let trend = newest.into_iter().find_map(|some| trend(&times[all - some..], &tops[all - some..]))?;
         let second = self.block.as_secs_f64();
-        let until = |slope: f64| (slope > 0.0).then(|| room / (slope / second));
+        // The line is at a block's top when the block ends.
+        let since = self.now.as_secs_f64() / second - times[all - 1] - 1.0;
+        let top = self.open.map_or(0.0, |(_, top)| top);
+        let level = if trend.walk > 0.0 { top } else { trend.level + trend.slope * since };
+        let room = (capacity.bytes() as f64 - level).max(0.0);
+        let times_error = quantile(trend.freedom);
+        let rate = |errors: f64| (trend.slope + errors * trend.error) / second;
+        // After so many blocks, the rate may be another than thought, and what is random has gone on.
+        let off = |blocks: f64| {
+            times_error * ((trend.error * blocks).powi(2) + trend.walk * blocks + trend.noise).sqrt()
+        };
+        let full = |side: f64| {
+            let blocks = first(|blocks| trend.slope * blocks + side * off(blocks) >= room)?;
+            Some(blocks * second)
+        };
+        let soonest = full(1.0).filter(|_| trend.slope > 0.0);
+        let fills = soonest.is_some();
         Some(Forecast {
-            bytes_per_second: middle / second,
-            bytes_per_second_low: low / second,
-            bytes_per_second_high: high / second,
-            full_in_seconds: until(middle),
-            full_in_seconds_soonest: until(high),
-            full_in_seconds_latest: until(low),
+            bytes_per_second: rate(0.0),
+            bytes_per_second_low: rate(-times_error),
+            bytes_per_second_high: rate(times_error),
+            full_in_seconds: fills.then(|| room / trend.slope * second),
+            full_in_seconds_soonest: soonest,
+            full_in_seconds_latest: full(-1.0).filter(|_| fills),
         })
     }
+}
+
+/// Of Student's law, for 19 in 20 (the first terms of Cornish and Fisher's expansion).
+fn quantile(freedom: f64) -> f64 {
+    let (z3, z5) = (Z.powi(3), Z.powi(5));
+    Z + (z3 + Z) / (4.0 * freedom) + (5.0 * z5 + 16.0 * z3 + 3.0 * Z) / (96.0 * freedom * freedom)
+}
+
+/// The number of blocks from which on something holds, to one part in ten thousand; none when that is beyond any time.
+fn first(holds: impl Fn(f64) -> bool) -> Option<f64> {
+    if holds(0.0) {
+        return Some(0.0);
+    }
+    let mut high = (-10..40).map(|power| 2.0f64.powi(power)).find(|blocks| holds(*blocks))?;
+    let mut low = high / 2.0;
+    while high - low > 1e-4 * high {
+        let middle = f64::midpoint(low, high);
+        *(if holds(middle) { &mut high } else { &mut low }) = middle;
+    }
+    Some(high)
 }
 
 /// How long to wait before the next look: a quarter of the time in which the headroom could go at the fastest filling

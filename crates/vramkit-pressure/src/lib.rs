@@ -30,6 +30,7 @@
 
 mod admission;
 mod cleanup;
+mod clock;
 mod forecast;
 mod gauge;
 mod handler;
@@ -39,6 +40,7 @@ mod level;
 mod limits;
 mod policy;
 mod series;
+mod trend;
 mod victims;
 
 pub use admission::{Admission, Refusal};

@@ -38,6 +38,14 @@ pub enum Finding {
         /// Until it is full, where that is known.
         full_in_seconds: Option<f64>,
     },
+    /// It takes much of what is free: a quarter and more of the headroom over the window, evenly.
+    GrowingTowardsFull {
+        /// How much, over which window.
+        #[serde(flatten)]
+        growth: Growth,
+        /// Until it is full, where that is known.
+        full_in_seconds: Option<f64>,
+    },
     /// What was said of growth is over.
     GrowthStopped,
     /// It will be full within a quarter of an hour at the latest.
@@ -56,6 +64,7 @@ impl Finding {
         match self {
             Self::GrowingFast { .. } => "growing fast",
             Self::SustainedGrowth { .. } => "sustained growth",
+            Self::GrowingTowardsFull { .. } => "growing towards full",
             Self::GrowthStopped => "growth stopped",
             Self::FullSoon { .. } => "full soon",
             Self::NotFullSoon => "not full soon",
@@ -76,6 +85,10 @@ impl Finding {
             Self::SustainedGrowth { growth, full_in_seconds } => {
                 let (percent, window) = numbers(growth);
                 format!("floor up {percent:.0} % over {window}, not slowing{}", until(*full_in_seconds))
+            }
+            Self::GrowingTowardsFull { growth, full_in_seconds } => {
+                let rise = ByteSize::new((growth.bytes_per_second * growth.window_seconds).max(0.0) as u64);
+                format!("+{rise} in {}{}", duration(growth.window_seconds), until(*full_in_seconds))
             }
             Self::FullSoon { forecast } => {
                 let full = forecast.full_in_seconds.map_or_else(|| "soon".to_owned(), duration);
@@ -135,7 +148,7 @@ impl Default for SeriesJudge {
         Self {
             growth: GrowthDetector::new(),
             growing: None,
-            forecaster: Forecaster::new(Duration::from_secs(2), Duration::from_secs(60)),
+            forecaster: Forecaster::new(Duration::from_secs(2), Duration::from_secs(600)),
             forecast: None,
             full_soon: false,
             last: None,
@@ -153,10 +166,12 @@ impl SeriesJudge {
         self.forecast = total.and_then(|total| self.forecaster.forecast(total));
         let full_in_seconds = self.forecast.and_then(|forecast| forecast.full_in_seconds);
         let mut found = Vec::new();
+        self.growth.set_capacity(total);
         if let Some(event) = self.growth.push(now, used) {
             let finding = match event {
                 GrowthEvent::Fast(growth) => Finding::GrowingFast { growth, full_in_seconds },
                 GrowthEvent::Sustained(growth) => Finding::SustainedGrowth { growth, full_in_seconds },
+                GrowthEvent::FullSoon(growth) => Finding::GrowingTowardsFull { growth, full_in_seconds },
                 GrowthEvent::Stopped => Finding::GrowthStopped,
             };
             self.growing = (finding != Finding::GrowthStopped).then_some(finding);

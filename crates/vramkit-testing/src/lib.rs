@@ -2,7 +2,7 @@
 //!
 //! In: a device, a seed, an orchestrator. Out: a panic that says what a device does wrong ([`check_device`],
 //! [`check_pool`]); series, ledgers and programs with and without leaks, all synthetic ([`series`](fn@series),
-//! [`Program`]); a pool that is full ([`fill_pool_to_fraction`]), or whose device fails when it is told to ([`faulty`](fn@faulty));
+//! [`Program`]) or as a machine shows them ([`realistic`]); a pool that is full ([`fill_pool_to_fraction`]), or whose device fails when it is told to ([`faulty`](fn@faulty));
 //! files of models ([`gguf`]). Never here: anything that a program needs but to test.
 //!
 //! ```
@@ -24,6 +24,7 @@ pub mod gguf;
 mod models;
 mod programs;
 mod random;
+pub mod realistic;
 mod series;
 
 pub use device::{check_device, check_pool};

@@ -18,7 +18,7 @@ use crate::source::Unavailable;
 pub enum EventKind {
     /// Another level.
     LevelChanged,
-    /// More than a fifth in five minutes, evenly.
+    /// More than a fifth in five minutes, evenly, or a quarter of what is free in any time.
     GrowingFast,
     /// The floor rises and does not slow.
     SustainedGrowth,
@@ -82,7 +82,7 @@ pub struct HistorySample {
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Growing {
-    /// Fast (over five minutes) or sustained.
+    /// Fast (over five minutes, or much of what is free) or sustained.
     pub fast: bool,
     /// How much, over which window.
     #[serde(flatten)]

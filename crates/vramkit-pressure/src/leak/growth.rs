@@ -2,61 +2,33 @@
 //! does not count.
 //!
 //! ```text
-//! samples ──► floors of 10 s ──► lane 0 (30 floors: 5 min) ──┬──► fast growth
-//!                  └─ by two ──► lane 1 (10 min) … lane 9 ───┴──► sustained growth, held for a while
+//! readings ──► clock ──► lane 0 (30 floors of 10 s: 5 min) ───┐
+//!                   ├──► lane 1 (10 min) … lane 9 (42 h) ─────┴──► look ──► held for a while ──► one verdict
 //! ```
 //!
 //! The minimum over a block hides everything shorter than it. When a block closes on a full lane, its floors are
-//! looked at: how much they grew, how evenly, whether they are at their highest, whether they slow, and whether a
-//! shape that goes on explains them better than one that has ended (`shape`). A step up is never growth. From bytes
-//! alone a leak cannot be told from a cache that fills or a slow rise of load: the words say growth, not leak.
+//! looked at (`look`): how much they grew, of the level and of the headroom; how evenly; whether they are above all that
+//! was there before; whether they slow; and whether a shape that goes on explains them better than one that has ended
+//! (`shape`). What is asked for is in `gates`. From bytes alone a leak cannot be told from a cache that fills or a slow
+//! rise of load: the words say growth, not leak.
 
-use std::collections::VecDeque;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
 use vramkit_units::ByteSize;
 
-use super::floors::{FLOORS, keep};
+use super::floors::FLOORS;
+use super::gates::{self, gate};
+use super::lane::{Lane, Pushed};
+use super::look::{Look, Since, Window};
 use super::shape;
+use crate::clock::Clock;
 
 /// The shortest block.
 const BLOCK: Duration = Duration::from_secs(10);
 /// Lanes; the last one looks at 42 hours.
 const LANES: usize = 10;
-/// Blocks without a sample that are bridged by the last floor; after more, everything begins anew.
-const BRIDGED: u64 = 6;
-
-/// What is asked of a lane before it speaks. The numbers were tuned on one half of the labelled series and are
-/// judged on the other: `cargo bench -p vramkit-testing --bench leaks`.
-struct Gate {
-    /// Growth over the window, of the level at its start.
-    growth: f64,
-    /// For how many ticks the conditions are watched, of which four in five must hold.
-    hold: usize,
-}
-
-/// Fast growth, over the first lane: nearly at once, but the more even.
-const FAST: Gate = Gate { growth: 0.20, hold: 3 };
-const FAST_EVENNESS: f64 = 0.5;
-
-/// Sustained growth, by lane.
-const fn gate(lane: usize) -> Gate {
-    match lane {
-        0 => Gate { growth: 0.20, hold: 20 },
-        1 => Gate { growth: 0.14, hold: 14 },
-        2 => Gate { growth: 0.07, hold: 6 },
-        _ => Gate { growth: 0.03, hold: 1 },
-    }
-}
-
-/// The second smallest of five rises, of their mean, in what grows sustainedly.
-const EVENNESS: f64 = 0.1;
-/// The last third's rise, of the one before, below which growth slows.
-const SATURATION: f64 = 0.7;
-/// And below which it is over.
-const OVER: f64 = 0.3;
 
 /// How bytes grow.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
@@ -71,18 +43,23 @@ pub struct Growth {
     pub bytes_per_second: f64,
 }
 
-/// A change in what is known of a series.
+/// A change in what is known of a series. Growth is told once, by the first of the three that holds, until it is over.
 #[derive(Clone, Copy, Debug, PartialEq)]
+#[non_exhaustive]
 pub enum GrowthEvent {
     /// More than a fifth in five minutes, evenly.
     Fast(Growth),
     /// The floor rises, and does not slow.
     Sustained(Growth),
-    /// What was said before is over.
+    /// A quarter and more of the headroom at the window's start was taken over the window, evenly; told only where the
+    /// capacity is known.
+    FullSoon(Growth),
+    /// What was said before is over: it slows, was given back, or there was a gap in which nobody looked.
     Stopped,
 }
 
-/// Watches one series of used bytes. A few microseconds a minute, 3 KB.
+/// Watches one series of used bytes, read at any times from five a second to one in ten minutes. A few microseconds a
+/// closed block, 6 KB.
 ///
 /// ```
 /// use std::time::Duration;
@@ -90,165 +67,179 @@ pub enum GrowthEvent {
 /// use vramkit_pressure::leak::{GrowthDetector, GrowthEvent};
 /// use vramkit_units::ByteSize;
 ///
-/// let mut detector = GrowthDetector::new();
+/// let mut detector = GrowthDetector::of_capacity(ByteSize::gib(80));
 /// let mut told = Vec::new();
 /// for second in 0..1200 {
-///     told.extend(detector.push(Duration::from_secs(second), ByteSize::mb(1000 + second)));
+///     let used = ByteSize::gib(74) + ByteSize::mib(3 * second);
+///     told.extend(detector.push(Duration::from_secs(second), used));
 /// }
-/// assert!(matches!(told[0], GrowthEvent::Fast(growth) if growth.growth_ratio > 0.2));
+/// // 3 MiB a second: it would be full after 34 minutes.
+/// assert!(matches!(told[..], [GrowthEvent::FullSoon(growth)] if growth.window_seconds <= 600.0), "{told:?}");
 /// ```
-#[derive(Clone, Debug)]
-pub struct GrowthDetector {
-    lanes: Vec<Lane>,
-    /// The block that is open: its number since the clock's zero, and the least bytes in it.
-    open: Option<(u64, f64)>,
-    /// The lane that said that growth is fast or sustained, and has not taken it back.
-    fast: bool,
-    sustained: Option<usize>,
-}
-
 #[derive(Clone, Debug, Default)]
-struct Lane {
-    floors: VecDeque<f64>,
-    /// The first half of a block of the next lane.
-    half: Option<f64>,
-    /// Whether the conditions of sustained and of fast growth held at each of the last ticks, the newest in the lowest
-    /// bit.
-    held: u32,
-    fast: u32,
+pub struct GrowthDetector {
+    clock: Clock,
+    capacity: Option<f64>,
+    lanes: [Lane; LANES],
+    held: [Held; LANES],
+    told: Option<Told>,
 }
 
-/// What a lane's floors look like.
-struct Look {
-    growth: Growth,
-    rises: bool,
-    evenness: (f64, f64),
-    saturation: f64,
+/// What a lane showed at each of the last blocks, the newest in the lowest bit.
+#[derive(Clone, Copy, Debug, Default)]
+struct Held {
+    fast: u64,
+    soon: u64,
+    sustained: u64,
 }
 
-impl Default for GrowthDetector {
-    fn default() -> Self {
-        Self::new()
-    }
+/// Growth that was told and not taken back.
+#[derive(Clone, Copy, Debug)]
+struct Told {
+    lane: usize,
+    level: f64,
+    rise: f64,
 }
 
 impl GrowthDetector {
-    /// Nothing seen yet.
+    /// Nothing seen yet, of a memory of unknown size: growth is judged by the level alone, and told the sooner.
     pub fn new() -> Self {
-        Self { lanes: vec![Lane::default(); LANES], open: None, fast: false, sustained: None }
+        Self::default()
     }
 
-    /// Takes a sample in: `used` at the time `now` of a clock that does not go back (a sample from before the last one
-    /// is left out). Returns what has changed.
+    /// Nothing seen yet, of a memory of so many bytes: what is a small part of the headroom waits, and what takes much of it
+    /// is told at any level.
+    pub fn of_capacity(total: ByteSize) -> Self {
+        let mut detector = Self::new();
+        detector.set_capacity(Some(total));
+        detector
+    }
+
+    /// What the memory holds, from now on.
+    pub fn set_capacity(&mut self, total: Option<ByteSize>) {
+        self.capacity = total.map(|total| total.bytes() as f64);
+    }
+
+    /// Takes a reading in: `used` at the time `now`. A reading from before the last one is left out; after a few of them the
+    /// clock was set back, and time goes on from there. Returns what has changed.
     pub fn push(&mut self, now: Duration, used: ByteSize) -> Option<GrowthEvent> {
-        let block = now.as_secs() / BLOCK.as_secs();
-        let used = used.bytes() as f64;
-        let Some((open, least)) = self.open else {
-            self.open = Some((block, used));
-            return None;
-        };
-        if block <= open {
-            if block == open {
-                self.open = Some((open, least.min(used)));
-            }
-            return None;
+        let block = (self.clock.read(now)?.as_nanos() / BLOCK.as_nanos()) as u64;
+        let mut event = None;
+        for lane in 0..LANES {
+            event = match self.lanes[lane].push(block >> lane, used.bytes() as f64) {
+                Pushed::Kept => event,
+                Pushed::Closed => self.judge(lane).or(event),
+                Pushed::Anew => self.begin_anew(lane).or(event),
+            };
         }
-        self.open = Some((block, used));
-        if block - open > BRIDGED {
-            *self = Self { open: self.open, ..Self::new() };
-            return None;
-        }
-        (open..block).filter_map(|_| self.close(least)).last()
+        event
     }
 
     /// Whether growth has been said and not taken back.
     pub fn is_growing(&self) -> bool {
-        self.fast || self.sustained.is_some()
+        self.told.is_some()
     }
 
-    /// Closes a block of the first lane, and those of later lanes that end with it.
-    fn close(&mut self, mut floor: f64) -> Option<GrowthEvent> {
-        let mut event = None;
-        for lane in 0..LANES {
-            let floors = &mut self.lanes[lane].floors;
-            keep(floors, floor);
-            if floors.len() == FLOORS {
-                event = self.judge(lane).or(event);
-            }
-            match self.lanes[lane].half.take() {
-                Some(half) => floor = floor.min(half),
-                None => {
-                    self.lanes[lane].half = Some(floor);
-                    break;
-                }
-            }
-        }
-        event
+    /// Nobody knows what was in a gap: what this lane said no longer stands.
+    fn begin_anew(&mut self, lane: usize) -> Option<GrowthEvent> {
+        self.held[lane] = Held::default();
+        self.told.take_if(|told| told.lane == lane).map(|_| GrowthEvent::Stopped)
     }
 
     /// Looks at a lane whose newest block has just closed.
     fn judge(&mut self, lane: usize) -> Option<GrowthEvent> {
-        let gate = gate(lane);
-        let Lane { floors, fast, .. } = &mut self.lanes[lane];
-        let look = look(floors.make_contiguous(), lane);
-        let on = look.rises && look.saturation >= SATURATION;
-        let mut event = None;
-        if lane == 0 {
-            note(fast, on && look.growth.growth_ratio > FAST.growth && look.evenness.0 >= FAST_EVENNESS);
-            if self.fast && look.is_over(&FAST) {
-                self.fast = false;
-                event = self.stopped();
-            } else if holds(*fast, &FAST) && !self.fast {
-                self.fast = true;
-                event = Some(GrowthEvent::Fast(look.growth));
+        if let Some(told) = self.told {
+            if !told.is_over(lane, &mut self.lanes[lane]) {
+                return None;
             }
+            self.told = None;
+            self.held = [Held::default(); LANES];
+            return Some(GrowthEvent::Stopped);
         }
-        let held = &mut self.lanes[lane].held;
-        note(held, on && look.growth.growth_ratio > gate.growth && look.evenness.1 >= EVENNESS);
-        let sustained = holds(*held, &gate);
-        if self.sustained == Some(lane) && look.is_over(&gate) {
-            self.sustained = None;
-            event = self.stopped();
-        } else if sustained && self.sustained.is_none() {
-            self.sustained = Some(lane);
-            event = Some(GrowthEvent::Sustained(look.growth));
+        let gate = gate(lane, self.capacity.is_some());
+        let readings = self.lanes[lane].readings();
+        let look = self.window(lane).and_then(|window| window.look(gate));
+        let held = &mut self.held[lane];
+        held.note(look.as_ref());
+        let look = look?;
+        if look.since == Since::StartAndSlows {
+            return None;
         }
-        event
+        // Who knows no capacity cannot tell whether there is time to wait.
+        let longer =
+            if look.since == Since::Start && self.capacity.is_some() { gates::FILL_HOLD } else { 1.0 };
+        // Of blocks, only those that were read count.
+        let read = f64::from(readings) / FLOORS as f64;
+        let holds = |bits: u64, blocks: u32| {
+            let blocks = (f64::from(blocks) * longer * read).round().max(1.0) as u32;
+            (bits & ((1 << blocks) - 1)).count_ones() * 5 >= blocks * 4
+        };
+        let seconds = (BLOCK.as_secs() << lane) as f64;
+        let growth = Growth {
+            growth_ratio: look.rise() / look.level.max(1.0),
+            window_seconds: seconds * FLOORS as f64,
+            bytes_per_second: look.slope / seconds,
+        };
+        let event = if holds(held.soon, gates::URGENT_HOLD) {
+            GrowthEvent::FullSoon(growth)
+        } else if holds(held.fast, gates::URGENT_HOLD) {
+            GrowthEvent::Fast(growth)
+        } else if holds(held.sustained, gate.hold) {
+            GrowthEvent::Sustained(growth)
+        } else {
+            return None;
+        };
+        self.told = Some(Told { lane, level: look.level, rise: look.rise() });
+        Some(event)
     }
 
-    fn stopped(&self) -> Option<GrowthEvent> {
-        (!self.is_growing()).then_some(GrowthEvent::Stopped)
+    /// What there is to look at in a lane; none before it is full.
+    fn window(&mut self, lane: usize) -> Option<Window<'_>> {
+        let (lanes, longer) = self.lanes.split_at_mut(lane + 1);
+        let this = &mut lanes[lane];
+        // The next lane's floors go back twice as far.
+        let before = longer.first_mut().map_or(&[][..], |next| next.floors());
+        let (readings, past) = (this.readings(), this.past());
+        let (floors, scatters) = this.floors_and_scatters();
+        (floors.len() == FLOORS).then(|| Window {
+            before: &before[..before.len().saturating_sub(FLOORS / 2)],
+            past,
+            readings,
+            capacity: self.capacity,
+            lane,
+            scatters,
+            floors,
+        })
     }
 }
 
-/// Shifts a tick's outcome in.
-fn note(held: &mut u32, outcome: bool) {
-    *held = *held << 1 | u32::from(outcome);
-}
-
-/// Whether four in five of the last ticks agree.
-fn holds(held: u32, gate: &Gate) -> bool {
-    (held & ((1 << gate.hold) - 1)).count_ones() as usize * 5 >= gate.hold * 4
-}
-
-impl Look {
-    /// Whether what a lane said under a gate no longer holds.
-    fn is_over(&self, gate: &Gate) -> bool {
-        self.growth.growth_ratio < gate.growth / 4.0 || self.saturation < OVER
+impl Held {
+    fn note(&mut self, look: Option<&Look>) {
+        let shift = |bits: &mut u64, holds: bool| *bits = *bits << 1 | u64::from(holds);
+        shift(&mut self.fast, look.is_some_and(|look| look.is_fast));
+        shift(&mut self.soon, look.is_some_and(|look| look.takes_headroom));
+        shift(&mut self.sustained, look.is_some());
     }
 }
 
-fn look(floors: &[f64], lane: usize) -> Look {
-    let without = shape::without_step(floors);
-    let floors = without.as_deref().unwrap_or(floors);
-    let step = (BLOCK.as_secs() << lane) as f64;
-    let (slope, level) = shape::theil_sen(floors);
-    let growth = Growth {
-        growth_ratio: slope * FLOORS as f64 / level.max(1.0),
-        window_seconds: step * FLOORS as f64,
-        bytes_per_second: slope / step,
-    };
-    // The cheap conditions first: most series fail them.
-    let rises = slope > 0.0 && shape::is_record(floors) && shape::goes_on(floors);
-    Look { growth, rises, evenness: shape::evenness(floors), saturation: shape::saturation(floors) }
+impl Told {
+    /// Whether it no longer holds, by a lane of which a block has closed.
+    fn is_over(&self, lane: usize, floors: &mut Lane) -> bool {
+        let newest = floors.newest().unwrap_or(0.0);
+        if lane == 0 && newest < gates::RESTARTED * self.level {
+            return true;
+        }
+        if lane != self.lane {
+            return false;
+        }
+        if newest < self.level + gates::GIVEN_BACK * self.rise {
+            return true;
+        }
+        let mut thirds =
+            floors.floors().chunks_exact(FLOORS / 3).map(|third| shape::median(&mut third.to_vec()));
+        match (thirds.nth(1), thirds.next()) {
+            (Some(middle), Some(last)) => last - middle < gates::OVER * self.rise / 3.0,
+            _ => false,
+        }
+    }
 }

@@ -16,12 +16,14 @@
 //! ```
 
 mod floors;
+mod gates;
 mod generation;
 mod growth;
+mod lane;
+mod look;
 mod owners;
 mod shape;
 
 pub use generation::{GenerationBaseline, GenerationConfig, MemoryLeakWarning};
 pub use growth::{Growth, GrowthDetector, GrowthEvent};
 pub use owners::{OwnerLeaks, TagEvent, TagLeak};
-pub(crate) use shape::slopes;

@@ -96,6 +96,26 @@ pub(super) fn goes_on(floors: &[f64]) -> bool {
     on <= off
 }
 
+/// Whether a few levels, with steps up or down between them, explain the floors better than a line, by the same criterion:
+/// models that are loaded by hand, cells of a notebook, a curriculum's lengths.
+pub(super) fn is_staircase(floors: &[f64], most_levels: usize) -> bool {
+    let n = floors.len();
+    let sums = Sums::of(floors);
+    let score = |error: f64, parameters: usize| {
+        let count = n as f64;
+        count * ((error + count * QUANTUM * QUANTUM / 4.0) / count).ln() + parameters as f64 * count.ln()
+    };
+    let line = score(rising(floors, |i| i as f64), 2);
+    // The least error of the first floors in so many levels, by the number of floors (Bellman 1961).
+    let mut errors: Vec<f64> = (0..=n).map(|to| if to == 0 { 0.0 } else { sums.error(0, to) }).collect();
+    (2..=most_levels).any(|levels| {
+        errors = (0..=n)
+            .map(|to| (1..to).map(|at| errors[at] + sums.error(at, to)).fold(f64::INFINITY, f64::min))
+            .collect();
+        score(errors[n], 2 * levels - 1) < line
+    })
+}
+
 /// The floors without their clearest step up, if a line with one step explains them far better than a line: what a
 /// model's loading adds at once says nothing about the growth before and after. What came before is raised.
 pub(super) fn without_step(floors: &[f64]) -> Option<Vec<f64>> {
@@ -219,6 +239,9 @@ mod tests {
         assert_eq!(evenness(&step).1, 0.0);
         let slowing = series(|i| 1000.0 + 500.0 * (1.0 - (-(i as f64) / 8.0).exp()));
         assert!(saturation(&slowing) < 0.5);
+        let stairs = series(|i| 1000.0 + 300.0 * (i / 7) as f64);
+        assert!(is_staircase(&stairs, 5) && !is_staircase(&series(|i| 1000.0 + 50.0 * i as f64), 5));
+        assert!(!is_staircase(&series(|i| 1000.0 + 300.0 * (i / 3) as f64), 5));
         let late = series(|i| 1000.0 + 20.0 * i.saturating_sub(10) as f64);
         assert!(goes_on(&late));
         assert!(!is_record(&series(|i| if i == 27 { 900.0 } else { 1000.0 + i as f64 })));

@@ -112,7 +112,7 @@ impl WatchedDevice {
 
 fn kind(found: &Finding) -> EventKind {
     match found {
-        Finding::GrowingFast { .. } => EventKind::GrowingFast,
+        Finding::GrowingFast { .. } | Finding::GrowingTowardsFull { .. } => EventKind::GrowingFast,
         Finding::SustainedGrowth { .. } => EventKind::SustainedGrowth,
         Finding::FullSoon { .. } => EventKind::FullSoon,
         _ => EventKind::Cleared,
@@ -121,7 +121,9 @@ fn kind(found: &Finding) -> EventKind {
 
 fn growing(found: &Finding) -> Option<Growing> {
     match *found {
-        Finding::GrowingFast { growth, .. } => Some(Growing { fast: true, growth }),
+        Finding::GrowingFast { growth, .. } | Finding::GrowingTowardsFull { growth, .. } => {
+            Some(Growing { fast: true, growth })
+        }
         Finding::SustainedGrowth { growth, .. } => Some(Growing { fast: false, growth }),
         _ => None,
     }

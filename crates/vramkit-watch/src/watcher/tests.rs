@@ -83,9 +83,22 @@ fn growth_is_told_in_words_with_a_forecast_and_taken_back() {
                 .map(|event| event.text),
         );
     }
-    assert!(words[0].starts_with("growing fast: +") && words[0].contains("full in"), "{words:?}");
-    assert!(words.iter().any(|text| text.starts_with("sustained growth: floor up")), "{words:?}");
-    assert_eq!(words.last().map(String::as_str), Some("growth stopped"));
+    let [first, last] = &words[..] else { panic!("one cause, one verdict: {words:?}") };
+    assert!(first.starts_with("growing fast: +") && first.contains("full in"), "{words:?}");
+    assert_eq!(last, "growth stopped");
+}
+
+#[test]
+fn growth_on_a_nearly_full_device_is_told_by_what_it_leaves() {
+    let (script, mut watcher) = watcher();
+    let mut words = Vec::new();
+    for second in 0..1500u64 {
+        // 900 of 1,000 MiB, and after a minute one more every 15 s.
+        script.lock().unwrap().devices = vec![device("cuda:0", 900 + second.saturating_sub(60) / 15)];
+        let tick = watcher.tick(Duration::from_secs(second));
+        words.extend(tick.events.into_iter().map(|event| event.text));
+    }
+    assert!(words.iter().any(|text| text.starts_with("growing towards full: +")), "{words:?}");
 }
 
 #[test]
@@ -115,7 +128,11 @@ fn a_leak_in_a_pool_is_told_with_its_tag() {
         }
     }
     assert_eq!(found.len(), 1);
-    assert!(found[0].text.contains("tag `blocks` of llama (kv) in pool main"), "{}", found[0].text);
+    assert!(
+        found[0].text.contains("tag `blocks` of llama (kv): ") && found[0].text.contains("in pool main of"),
+        "{}",
+        found[0].text
+    );
 }
 
 #[test]
