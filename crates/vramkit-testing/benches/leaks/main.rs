@@ -1,8 +1,13 @@
-//! Leak detectors on labelled series: 2,000 healthy ones and their 2,000 leaking twins, 200 of each class, from seeds
-//! that nothing was tuned on (`tune` as an argument: those that it was; `long`: five times as many
-//! programs). `cargo bench -p vramkit-testing --bench leaks`.
+//! Leak detectors and forecasts on labelled series, from seeds that nothing was tuned on (`tune` as an argument: those
+//! that it was; `long`: five times as many programs): programs with ledgers; 2,000 plain series and their 2,000 leaking
+//! twins; 48 classes of series as a machine shows them, beside what others use; fills whose rate is known.
+//! `cargo bench -p vramkit-testing --bench leaks`.
 
 #![allow(clippy::print_stdout)]
+
+mod forecasts;
+mod peers;
+mod realistic;
 
 use std::time::{Duration, Instant};
 
@@ -11,6 +16,8 @@ use vramkit::monitor::leak::{GrowthDetector, GrowthEvent, OwnerLeaks, TagEvent};
 use vramkit_testing::{Healthy, Program, Series, series};
 
 const EACH: u64 = 200;
+/// Of each realistic class.
+const EACH_REALISTIC: u64 = 100;
 
 /// When a detector raises an alarm, in seconds.
 type Detector = fn(&[f64]) -> Vec<usize>;
@@ -207,5 +214,10 @@ fn main() {
     let start = Instant::now();
     let samples: usize = healthy.iter().map(|series| series.used.len()).sum();
     healthy.iter().for_each(|series| assert!(either(&series.used).len() < 100));
-    println!("\n{:.2} microseconds a sample", start.elapsed().as_secs_f64() * 1e6 / samples as f64);
+    println!(
+        "\n{:.2} microseconds a sample (plain series)",
+        start.elapsed().as_secs_f64() * 1e6 / samples as f64
+    );
+    realistic::print(seeds.start..seeds.start + EACH_REALISTIC);
+    forecasts::print(seeds);
 }
