@@ -191,6 +191,11 @@ impl SeriesJudge {
         self.forecast
     }
 
+    /// Whether it has been told that it is full soon, and not taken back.
+    pub fn is_full_soon(&self) -> bool {
+        self.full_soon
+    }
+
     /// The fastest filling seen of late, in bytes a second. It is forgotten by half in a minute.
     pub fn fastest_bytes_per_second(&self) -> f64 {
         self.fastest

@@ -135,6 +135,9 @@ impl Families<'_> {
         let full = each(&|device| device.forecast.and_then(|forecast| forecast.full_in_seconds));
         let help = "Until it is full at the rate of late";
         self.gauge("vramkit_memory_full_in", help, Some(Unit::Seconds), full)?;
+        let soon = each(&|device| Some(f64::from(u8::from(device.full_soon))));
+        let help = "1 while it will be full within a quarter of an hour at the latest";
+        self.gauge("vramkit_memory_full_soon", help, None, soon)?;
         let stalls = devices.iter().filter_map(|device| Some((labels(device), device.stall?)));
         self.stall("vramkit_memory_stall", "Time lost waiting for memory", stalls)?;
         let suspected = devices.iter().flat_map(|device| {

@@ -107,6 +107,9 @@ pub struct DeviceTick {
     /// When it will be full, once there is enough to say so.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub forecast: Option<Forecast>,
+    /// Whether it will be full within a quarter of an hour at the latest, as was told and not taken back.
+    #[serde(default)]
+    pub full_soon: bool,
     /// Growth that has been told and not taken back.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub growing: Option<Growing>,

@@ -185,6 +185,7 @@ impl Watcher {
             level_changes: judged.level_changes,
             stall,
             forecast: judged.forecast,
+            full_soon: judged.full_soon,
             growing: judged.growing,
             suspected,
             holders,

@@ -25,6 +25,7 @@ pub(crate) struct Judged {
     pub(crate) level_readings: [u64; 4],
     pub(crate) level_changes: u64,
     pub(crate) forecast: Option<Forecast>,
+    pub(crate) full_soon: bool,
     pub(crate) growing: Option<Growing>,
 }
 
@@ -89,6 +90,7 @@ impl WatchedDevice {
             level_readings: self.gauge.readings(),
             level_changes: self.gauge.changes(),
             forecast: self.series.forecast().filter(|_| snapshot.usage.used_bytes.value.is_some()),
+            full_soon: self.series.is_full_soon(),
             growing: self.series.growing().and_then(growing),
         }
     }
