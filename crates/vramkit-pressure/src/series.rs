@@ -13,6 +13,8 @@ use crate::leak::{Growth, GrowthDetector, GrowthEvent};
 
 /// Sooner than this, even at the slowest rate that the forecast allows, it is full soon.
 const SOON: Duration = Duration::from_secs(15 * 60);
+/// For that part of the time that is left the forecast must have said so.
+const HOLD: u32 = 4;
 /// And not soon any more when it takes longer than this at the likeliest rate.
 const LATER: Duration = Duration::from_secs(30 * 60);
 
@@ -138,6 +140,8 @@ pub struct SeriesJudge {
     forecaster: Forecaster,
     forecast: Option<Forecast>,
     full_soon: bool,
+    /// Since when the forecast has said so.
+    soon_since: Option<Duration>,
     last: Option<(Duration, ByteSize)>,
     /// The fastest filling seen of late, in bytes a second.
     fastest: f64,
@@ -151,6 +155,7 @@ impl Default for SeriesJudge {
             forecaster: Forecaster::new(Duration::from_secs(2), Duration::from_secs(600)),
             forecast: None,
             full_soon: false,
+            soon_since: None,
             last: None,
             fastest: 0.0,
         }
@@ -177,7 +182,7 @@ impl SeriesJudge {
             self.growing = (finding != Finding::GrowthStopped).then_some(finding);
             found.push(finding);
         }
-        found.extend(self.note_full());
+        found.extend(self.note_full(now));
         found
     }
 
@@ -201,19 +206,27 @@ impl SeriesJudge {
         self.fastest
     }
 
-    fn note_full(&mut self) -> Option<Finding> {
-        let within = |seconds: Option<f64>, time: Duration| seconds.is_some_and(|s| s <= time.as_secs_f64());
+    fn note_full(&mut self, now: Duration) -> Option<Finding> {
         let forecast = self.forecast;
-        let of = |pick: fn(&Forecast) -> Option<f64>| forecast.as_ref().and_then(pick);
-        if !self.full_soon && within(of(|forecast| forecast.full_in_seconds_latest), SOON) {
-            self.full_soon = true;
-            return forecast.map(|forecast| Finding::FullSoon { forecast });
-        }
-        if self.full_soon && !within(of(|forecast| forecast.full_in_seconds), LATER) {
-            self.full_soon = false;
-            return Some(Finding::NotFullSoon);
-        }
-        None
+        let of = |pick: fn(&Forecast) -> Option<f64>| {
+            forecast
+                .as_ref()
+                .and_then(pick)
+                .map(|seconds| Duration::try_from_secs_f64(seconds).unwrap_or(Duration::MAX))
+        };
+        let latest = of(|forecast| forecast.full_in_seconds_latest).filter(|latest| *latest <= SOON);
+        let Some(latest) = latest else {
+            self.soon_since = None;
+            let is_over = of(|forecast| forecast.full_in_seconds).is_none_or(|full| full > LATER);
+            let ends = self.full_soon && is_over;
+            self.full_soon &= !is_over;
+            return ends.then_some(Finding::NotFullSoon);
+        };
+        let since = *self.soon_since.get_or_insert(now);
+        let held = now.saturating_sub(since) >= latest / HOLD;
+        let is_new = held && !self.full_soon;
+        self.full_soon |= held;
+        forecast.filter(|_| is_new).map(|forecast| Finding::FullSoon { forecast })
     }
 
     fn note_rate(&mut self, now: Duration, used: ByteSize) {
