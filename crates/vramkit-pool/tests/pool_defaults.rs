@@ -17,9 +17,11 @@ fn caching() -> Arc<CachingPool> {
 #[test]
 fn two_gibibytes_may_idle_and_no_more() {
     let pool = caching();
+    assert_eq!((pool.stats().hit_ratio(), pool.stats().used_ratio()), (None, 0.0));
     let blocks: Vec<_> = (0..5).map(|_| pool.allocate(ByteSize::mib(512)).unwrap()).collect();
     let class = blocks[0].range().size;
     assert_eq!(class, ByteSize::mib(512));
+    assert_eq!((pool.stats().hit_ratio(), pool.stats().used_ratio()), (Some(0.0), 5.0 * 550.0 / 8192.0));
     drop(blocks);
     // Classes of 50 MiB above 100: 550 MiB each, so that three are within 2,048 MiB.
     let stats = pool.stats();

@@ -464,6 +464,8 @@ fn the_sweeper_comes_by_itself() {
     let config =
         CachingConfig { idle_timeout: std::time::Duration::from_millis(30), ..CachingConfig::default() };
     let pool = CachingPool::new(device, ByteSize::mib(100), config).unwrap();
+    // It sleeps by now, for long: nothing is idle.
+    std::thread::sleep(std::time::Duration::from_millis(100));
     drop(pool.allocate(ByteSize::mib(5)).unwrap());
     let start = std::time::Instant::now();
     while pool.stats().expired == 0 {
