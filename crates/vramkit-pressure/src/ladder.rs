@@ -18,7 +18,7 @@ pub struct Rung<P> {
     /// The fraction below which one leaves it, at most `enter`; `enter` itself when not given.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub exit: Option<f64>,
-    /// How long one stays at least, in seconds.
+    /// For how long all readings must have been below `exit` before one leaves, in seconds.
     #[serde(default)]
     pub dwell_seconds: f64,
     /// What to do there, the mildest first.
@@ -126,13 +126,13 @@ impl<P> Ladder<P> {
 }
 
 impl Ladder<()> {
-    /// Elevated from 0.60, High from 0.80, Critical from 0.90, each left 0.05 lower and not within five seconds. For
-    /// watching: nothing is done on a rung.
+    /// Elevated from 0.60, High from 0.80, Critical from 0.90, each left after half a minute 0.05 lower. For watching: nothing
+    /// is done on a rung.
     pub fn watch() -> Self {
         let rungs = vec![
-            Rung::watched(PressureLevel::Elevated, 0.60, 0.55, 5.0),
-            Rung::watched(PressureLevel::High, 0.80, 0.75, 5.0),
-            Rung::watched(PressureLevel::Critical, 0.90, 0.85, 5.0),
+            Rung::watched(PressureLevel::Elevated, 0.60, 0.55, 30.0),
+            Rung::watched(PressureLevel::High, 0.80, 0.75, 30.0),
+            Rung::watched(PressureLevel::Critical, 0.90, 0.85, 30.0),
         ];
         Self { rungs, patience: default_patience() }
     }

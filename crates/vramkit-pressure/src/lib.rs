@@ -1,8 +1,8 @@
 //! How full is memory, and what follows from it? Judged from numbers alone.
 //!
 //! ```text
-//! bytes in use ──► gauge on a ladder ──► policy whose turn it is ──► victims
-//!      │            (level, changes)      (handler)
+//! bytes in use ──► headroom ──► gauge on a ladder ──► policy whose turn it is ──► victims
+//!      │      (which of them count) (level, changes)      (handler)
 //!      ├─────────► admission (does so much more go in?)
 //!      ├─────────► limits (warning, error)
 //!      ├─────────► leak (bytes, generations, owners)
@@ -34,6 +34,7 @@ mod clock;
 mod forecast;
 mod gauge;
 mod handler;
+mod headroom;
 mod ladder;
 pub mod leak;
 mod level;
@@ -48,6 +49,7 @@ pub use cleanup::CleanupReason;
 pub use forecast::{Forecast, Forecaster, sampling_period};
 pub use gauge::PressureGauge;
 pub use handler::{PressureHandler, Turn};
+pub use headroom::{DeviceUse, FractionBasis, Headroom};
 pub use ladder::{Ladder, LadderError, Rung};
 pub use level::{LevelChange, PressureLevel};
 pub use limits::{LimitKind, Limits, LimitsError, MemoryPressureError, MemoryPressureWarning, Passed};

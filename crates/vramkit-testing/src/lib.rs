@@ -20,17 +20,20 @@
 
 mod device;
 mod faulty;
+mod generations;
 pub mod gguf;
 mod models;
 mod programs;
 mod random;
 pub mod realistic;
 mod series;
+mod stores;
 
 pub use device::{check_device, check_pool};
 pub use faulty::{Faults, faulty};
+pub use generations::{GENERATIONS, Work, generations};
 pub use models::{model, three_models};
-pub use programs::Program;
+pub use programs::{Program, ProgramLeak, Serving};
 pub use random::Random;
 pub use series::{Healthy, Leaking, Series, series};
 

@@ -1,11 +1,11 @@
-//! The detectors of leaks on labelled series and programs.
+//! The detectors of leaks on labelled series.
 #![allow(clippy::unwrap_used)]
 
 use std::time::Duration;
 
 use vramkit::ByteSize;
-use vramkit::pressure::leak::{GrowthDetector, GrowthEvent, OwnerLeaks, TagEvent};
-use vramkit_testing::{Healthy, Program, series};
+use vramkit::pressure::leak::{GrowthDetector, GrowthEvent};
+use vramkit_testing::{Healthy, series};
 
 const GIB: f64 = (1u64 << 30) as f64;
 
@@ -95,52 +95,4 @@ fn rates_on_labelled_series_are_what_is_documented() {
     }
     assert!(wrong <= 2, "{wrong} false alarms in {healthy}");
     assert!(f64::from(found) >= 0.8 * f64::from(leaking), "{found} of {leaking}");
-}
-
-#[test]
-fn the_ledger_names_the_tag_that_leaks_and_no_other() {
-    for seed in 3_000_000..3_000_006 {
-        for leaking in [false, true] {
-            let mut program = Program::new(leaking, seed);
-            let (mut leaks, mut suspected) = (OwnerLeaks::default(), Vec::new());
-            while let Some((now, ledger)) = program.step() {
-                for event in leaks.check(now, &ledger) {
-                    if let TagEvent::Suspected(leak) = event {
-                        suspected.push(leak.tag);
-                    }
-                }
-            }
-            let expected: Vec<String> = program.leak.iter().map(|(tag, _)| (*tag).to_owned()).collect();
-            suspected.dedup();
-            assert_eq!(suspected, expected, "seed {seed}");
-        }
-    }
-}
-
-#[test]
-fn an_owner_below_its_budget_fills_what_it_may() {
-    let entry = |second: u64| {
-        let mut by_age_bytes = [ByteSize::ZERO; vramkit::pool::AGE_CLASSES];
-        // A megabyte a second, nothing of it released: what is older than 2^k seconds.
-        for age in 1..=second {
-            by_age_bytes[age.ilog2() as usize + 1] += ByteSize::mb(1);
-        }
-        vramkit::pool::LedgerEntry {
-            model: "cache".into(),
-            purpose: vramkit::pool::Purpose::Other,
-            tag: "entries".into(),
-            allocations: second,
-            granted_bytes: ByteSize::mb(second),
-            by_age_bytes,
-        }
-    };
-    let suspicions = |budget: Option<ByteSize>| {
-        let mut leaks = OwnerLeaks::default();
-        leaks.set_budget(&"cache".into(), vramkit::pool::Purpose::Other, budget);
-        let at = |second| leaks.check(Duration::from_secs(second), &[entry(second)]).len();
-        (10..4000).step_by(10).map(at).sum::<usize>()
-    };
-    assert_eq!(suspicions(None), 1);
-    assert_eq!(suspicions(Some(ByteSize::gib(5))), 0);
-    assert_eq!(suspicions(Some(ByteSize::mib(500))), 1);
 }

@@ -109,7 +109,7 @@ impl PartialEq<&str> for Holder {
 /// How many classes of age a [`LedgerEntry`] tells apart.
 pub const AGE_CLASSES: usize = 20;
 
-/// What is live of one owner and tag.
+/// What is live of one owner and tag, and what of it has been released.
 ///
 /// ```
 /// use std::time::Duration;
@@ -124,10 +124,11 @@ pub const AGE_CLASSES: usize = 20;
 ///     allocations: 1,
 ///     granted_bytes: ByteSize::mib(1),
 ///     by_age_bytes,
+///     ..LedgerEntry::default()
 /// };
 /// assert_eq!(entry.older_than(Duration::from_secs(60)), ByteSize::mib(1));
 /// ```
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct LedgerEntry {
     /// For whom.
@@ -143,6 +144,10 @@ pub struct LedgerEntry {
     /// Of them, by age: below one second, then from 2^(i-1) seconds to below 2^i, the last without an end. All in the
     /// first class when the pool keeps no ages.
     pub by_age_bytes: [ByteSize; AGE_CLASSES],
+    /// Bytes released ever, by their age at release, in the same classes: how long what is gone has lived. It only rises,
+    /// for as long as the pool knows the owner; zeros from a program that does not count it.
+    #[serde(default)]
+    pub released_by_age_bytes: [ByteSize; AGE_CLASSES],
 }
 
 impl LedgerEntry {
@@ -155,6 +160,7 @@ impl LedgerEntry {
 }
 
 /// The [class](LedgerEntry::by_age_bytes) of an age.
+#[inline]
 pub fn age_class(age: Duration) -> usize {
     let seconds = age.as_secs();
     if seconds == 0 { 0 } else { (seconds.ilog2() as usize + 1).min(AGE_CLASSES - 1) }

@@ -50,7 +50,8 @@ fn adds_up(pool: &PoolUse) -> bool {
     let owned = pool.owners.iter().map(|owner| owner.granted_bytes);
     let tagged = pool.ledger.iter().map(|entry| entry.granted_bytes);
     let aged = pool.ledger.iter().flat_map(|entry| entry.by_age_bytes);
-    let mut all = owned.chain(tagged).chain(aged).map(ByteSize::bytes);
+    let released = pool.ledger.iter().flat_map(|entry| entry.released_by_age_bytes);
+    let mut all = owned.chain(tagged).chain(aged).chain(released).map(ByteSize::bytes);
     all.try_fold(0, u64::checked_add).is_some()
 }
 
@@ -59,7 +60,7 @@ mod tests {
     use std::sync::Arc;
 
     use vramkit::device::SimulatedDevice;
-    use vramkit::pool::{DeviceMemoryPool, Request};
+    use vramkit::pool::{AGE_CLASSES, DeviceMemoryPool, LedgerEntry, Request};
 
     use super::*;
 
@@ -68,10 +69,18 @@ mod tests {
         let device = Arc::new(SimulatedDevice::new(ByteSize::mib(64)));
         let pool = DeviceMemoryPool::new(device, ByteSize::mib(64)).unwrap();
         let _held = pool.allocate(Request::new(ByteSize::mib(1))).unwrap();
-        let mut shown = PoolUse::of("p", &pool);
+        let shown = PoolUse::of("p", &pool);
         assert!(adds_up(&shown));
         assert!(!shown.ledger.is_empty());
-        shown.ledger[0].granted_bytes = ByteSize::MAX;
-        assert!(!adds_up(&shown));
+        let spoil: [fn(&mut LedgerEntry); 3] = [
+            |entry| entry.granted_bytes = ByteSize::MAX,
+            |entry| entry.by_age_bytes[3] = ByteSize::MAX,
+            |entry| entry.released_by_age_bytes = [ByteSize::new(1 << 60); AGE_CLASSES],
+        ];
+        for spoil in spoil {
+            let mut spoiled = shown.clone();
+            spoil(&mut spoiled.ledger[0]);
+            assert!(!adds_up(&spoiled));
+        }
     }
 }

@@ -24,8 +24,10 @@ pub enum EventKind {
     SustainedGrowth,
     /// It will be full within a quarter of an hour at the latest.
     FullSoon,
-    /// A tag's old bytes grow without end.
+    /// A tag's or an owner's old bytes grow, and outlive what is known of their kind.
     LeakSuspected,
+    /// They grow, and nothing is known of how long such bytes live.
+    Retains,
     /// What was said before is over.
     Cleared,
     /// A device was not there before.
@@ -113,7 +115,7 @@ pub struct DeviceTick {
     /// Growth that has been told and not taken back.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub growing: Option<Growing>,
-    /// Tags of its pools that are suspected to leak.
+    /// Tags and owners of its pools that are suspected to leak.
     #[serde(default)]
     pub suspected: Vec<TagLeak>,
     /// Who holds it, most first: owners of pools, then processes with what is not in their pools.

@@ -2,10 +2,12 @@
 //! device.
 
 use super::blocks::{Block, Label, Table};
+use super::clock;
 use super::counts::Counts;
 use super::deferred::DeferredFrees;
 use super::ids::OwnerId;
 use super::owners::{Owners, Tags};
+use super::released::Released;
 use super::segregated::SegregatedFit;
 use super::thread_cache::ThreadCaches;
 
@@ -26,6 +28,11 @@ pub(super) struct Book {
     pub(super) meetings: u64,
     pub(super) owners: Owners,
     pub(super) tags: Tags,
+    /// How long what has been released had lived.
+    pub(super) released: Released,
+    /// The last time that a grant or a reader of ages has noted. A release's age is counted up to it, so that a release need
+    /// not read the clock: who reads ages every few seconds has them as exactly.
+    pub(super) noted: u32,
     /// Released on streams, not yet free.
     pub(super) deferred: DeferredFrees,
     /// Numbers of owners that hold more than a budget that was set later, whom no thread cache serves.
@@ -55,6 +62,8 @@ impl Book {
             meetings: 0,
             owners: Owners::new(),
             tags: Tags::new(),
+            released: Released::default(),
+            noted: 0,
             deferred: DeferredFrees::default(),
             barred: Vec::new(),
             compacted: Compacted::default(),
@@ -69,6 +78,7 @@ impl Book {
             self.arena = offset + granted;
         }
         self.granted += 1;
+        self.noted = label.born;
         let owner = self.owners.at(label.owner);
         owner.granted += granted;
         if owner.granted > owner.peak {
@@ -84,6 +94,14 @@ impl Book {
         let owner = self.owners.at(owner);
         owner.granted += more;
         owner.peak = owner.peak.max(owner.granted);
+    }
+
+    /// Counts the end of a life of so many bytes.
+    #[inline(always)]
+    pub(super) fn count_release(&mut self, label: Label, granted: u64) {
+        let generation = self.owners.generation(label.owner);
+        let age_class = clock::class_between(label.born, self.noted);
+        self.released.count((label.owner, generation), label.tag, age_class, granted);
     }
 
     /// Frees a block that the caller alone holds, and takes it off the counts.
@@ -105,12 +123,21 @@ impl Book {
             slack += i64::from(block.label().slack);
             self.take_back(counts, table, index, block);
         });
+        self.recall_released(thread_caches);
         // What reuses of kept blocks have added or saved.
         counts.change_slack(slack - tally.slack);
         self.granted += tally.granted;
         if !self.barred.is_empty() {
             self.serve_again(thread_caches);
         }
+    }
+
+    /// Takes over what the thread caches have counted of releases. Before an owner is forgotten whose blocks they kept.
+    pub(super) fn recall_released(&mut self, thread_caches: &ThreadCaches) {
+        thread_caches.drain_released(|owner, tag, ages| {
+            let generation = self.owners.generation(owner);
+            self.released.add((owner, generation), tag, &ages);
+        });
     }
 
     /// Has thread caches serve no owner of these that holds more than it may, until it holds less: they grant what is counted

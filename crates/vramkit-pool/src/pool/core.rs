@@ -403,6 +403,7 @@ impl Inner {
         {
             return Err(PoolError::UnknownAllocation(id));
         }
+        book.count_release(block.label(), self.bytes(block.size()));
         book.take_back(&self.counts, self.table(), id.0.index, block);
         Ok(())
     }
@@ -417,11 +418,17 @@ impl Inner {
     /// Leaves a block with this thread, when there is a place for it.
     fn release_to_front(&self, id: AllocationId) -> Result<(), PoolError> {
         let BlockId { index, stamp } = id.0;
-        if !self.table().at(index).keep(stamp) {
+        let block = self.table().at(index);
+        if !block.keep(stamp) {
             return Err(PoolError::UnknownAllocation(id));
         }
-        if let Some(left_over) = self.thread_caches.keep(self.table(), index) {
-            self.take_back(&mut self.lock_book(), left_over);
+        let (granted, now) = (self.bytes(block.size()), self.now());
+        if let Some(left_over) = self.thread_caches.keep(self.table(), index, (granted, now)) {
+            let mut book = self.lock_book();
+            if left_over == index {
+                book.count_release(block.label(), granted);
+            }
+            self.take_back(&mut book, left_over);
         }
         Ok(())
     }

@@ -297,7 +297,7 @@ impl DeviceMemoryPool {
     }
 
     /// The time that requests have waited for memory: for granules to be committed, for streams, for room to be made. A
-    /// program whose threads say that they [work](StallMeter::work) with the pool learns how much of it was all of them.
+    /// program whose threads say that they [work](StallMeter::work) with the pool learns for how much of it none of them went on.
     pub fn stall(&self) -> &StallMeter {
         &self.inner.stall
     }

@@ -157,6 +157,7 @@ impl Inner {
         let stamp = block.set_live(Kind::Growing, label);
         let offset = self.bytes(block.offset());
         book.granted += 1;
+        book.noted = label.born;
         book.reserved += reserved.bytes();
         book.owners.at(owner).allocations += 1;
         trim.give_up(offset, reserved.bytes());
@@ -231,6 +232,8 @@ impl Inner {
             let block = self.find(id)?;
             let label = block.label();
             let (old, new) = self.set_grown(&mut book, id, block.size() - self.units(size), label.owner);
+            // As the ledger counts what lives: all of it is as old as its first byte.
+            book.count_release(label, old - new);
             trim.give_up(self.bytes(block.offset()) + new, old - new);
         }
         if let Err(error) = trim.finish(&*self.memory) {
@@ -243,10 +246,11 @@ impl Inner {
     pub(super) fn release_growing(&self, id: AllocationId) -> Result<(), PoolError> {
         let mut book = self.book.lock();
         let block = self.find(id)?;
-        let owner = block.label().owner;
-        self.set_grown(&mut book, id, block.size(), owner);
+        let label = block.label();
+        let (held, _) = self.set_grown(&mut book, id, block.size(), label.owner);
+        book.count_release(label, held);
         book.reserved -= self.bytes(block.size());
-        book.owners.at(owner).allocations -= 1;
+        book.owners.at(label.owner).allocations -= 1;
         book.fit.free(self.table(), id.0.index, block);
         Ok(())
     }

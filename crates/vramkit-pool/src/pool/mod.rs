@@ -53,6 +53,7 @@ mod owners;
 mod reclaim;
 mod record;
 mod recording;
+mod released;
 mod request;
 mod room;
 mod segregated;

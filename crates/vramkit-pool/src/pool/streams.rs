@@ -33,6 +33,7 @@ impl Book {
     fn defer(&mut self, pool: &Inner, index: u32, stream: StreamId, event: Arc<dyn StreamEvent>) {
         let block = pool.table().at(index);
         let (granted, label) = (pool.bytes(block.size()), block.label());
+        self.count_release(label, granted);
         pool.counts.defer(granted, label.slack);
         let owner = self.owners.at(label.owner);
         owner.allocations -= 1;

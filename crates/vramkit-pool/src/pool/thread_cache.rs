@@ -7,7 +7,9 @@
 //! whenever the whole picture is asked for. A pool that one thread uses never gets here, so it wastes nothing.
 
 use super::blocks::{Label, Table};
+use super::clock;
 use super::ids::OwnerId;
+use super::released::{Ages, Released};
 use crate::spin_park::SpinParkLock;
 use crate::sync::{AtomicU32, AtomicU64, Ordering};
 
@@ -46,6 +48,8 @@ struct ThreadCache {
     /// The last one kept comes last.
     sets: [Vec<Kept>; SETS],
     tally: Tally,
+    /// How long what has been kept had lived.
+    released: Released,
 }
 
 /// A thread cache, on cache lines of its own.
@@ -59,7 +63,11 @@ struct Slot {
 
 impl Slot {
     fn new() -> Self {
-        let cache = ThreadCache { sets: std::array::from_fn(|_| Vec::new()), tally: Tally::default() };
+        let cache = ThreadCache {
+            sets: std::array::from_fn(|_| Vec::new()),
+            tally: Tally::default(),
+            released: Released::default(),
+        };
         Self { cache: SpinParkLock::new(cache), units: AtomicU64::new(0), slack: AtomicU64::new(0) }
     }
 
@@ -176,10 +184,10 @@ impl ThreadCaches {
         Some(index)
     }
 
-    /// Keeps a block that its holder has ended the life of. Returns one for which there is no place: this one,
-    /// or one of another size or owner that has been kept for longer.
+    /// Keeps a block that its holder has ended the life of, and counts so many bytes that have ended now. Returns one for which there
+    /// is no place: this one, which is then not counted, or one of another size or owner that has been kept for longer.
     #[inline]
-    pub(super) fn keep(&self, table: Table<'_>, index: u32) -> Option<u32> {
+    pub(super) fn keep(&self, table: Table<'_>, index: u32, (granted, now): (u64, u32)) -> Option<u32> {
         let Some(slot) = self.own() else {
             return Some(index);
         };
@@ -203,6 +211,8 @@ impl ThreadCaches {
             return Some(index);
         }
         kept.push(Kept { size, index });
+        // An owner's generation is the book's to know.
+        cache.released.count((label.owner, 0), label.tag, clock::class_between(label.born, now), granted);
         cache.tally.units += u64::from(size);
         cache.tally.slack += i64::from(label.slack);
         slot.publish(cache.tally);
@@ -214,7 +224,7 @@ impl ThreadCaches {
         let mut sum = Tally::default();
         for slot in self.all() {
             let mut guard = slot.cache.lock();
-            let ThreadCache { sets, tally } = &mut *guard;
+            let ThreadCache { sets, tally, .. } = &mut *guard;
             sets.iter_mut().flat_map(|kept| kept.drain(..)).for_each(|kept| taken(kept.index));
             let Tally { units, slack, granted } = std::mem::take(tally);
             slot.publish(*tally);
@@ -223,6 +233,13 @@ impl ThreadCaches {
             sum.granted += granted;
         }
         sum
+    }
+
+    /// Takes out what has been counted of releases: owner, tag, bytes. Under the book's lock, where it goes.
+    pub(super) fn drain_released(&self, mut taken: impl FnMut(u16, u16, Ages)) {
+        for slot in self.all() {
+            slot.cache.lock().released.drain().for_each(|(owner, tag, ages)| taken(owner, tag, ages));
+        }
     }
 
     /// Units kept in all thread caches.

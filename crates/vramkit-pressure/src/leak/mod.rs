@@ -15,15 +15,21 @@
 //! assert!(found.is_some());
 //! ```
 
+mod ages;
 mod floors;
 mod gates;
 mod generation;
 mod growth;
 mod lane;
+mod lanes;
 mod look;
+mod owner;
 mod owners;
 mod shape;
+mod survival;
+mod tag_leak;
 
 pub use generation::{GenerationBaseline, GenerationConfig, MemoryLeakWarning};
 pub use growth::{Growth, GrowthDetector, GrowthEvent};
-pub use owners::{OwnerLeaks, TagEvent, TagLeak};
+pub use owners::OwnerLeaks;
+pub use tag_leak::{TagEvent, TagLeak};

@@ -1,7 +1,6 @@
-//! Leak detectors and forecasts on labelled series, from seeds that nothing was tuned on (`tune` as an argument: those
-//! that it was; `long`: five times as many programs): programs with ledgers; 2,000 plain series and their 2,000 leaking
-//! twins; 48 classes of series as a machine shows them, beside what others use; fills whose rate is known.
-//! `cargo bench -p vramkit-testing --bench leaks`.
+//! Detectors of growth and forecasts on labelled series, from seeds that nothing was tuned on (`tune` as an argument: those
+//! that it was): 2,000 plain series and their 2,000 leaking twins; 48 classes of series as a machine shows them, beside what others
+//! use; fills whose rate is known. `cargo bench -p vramkit-testing --bench leaks`.
 
 #![allow(clippy::print_stdout)]
 
@@ -12,8 +11,8 @@ mod realistic;
 use std::time::{Duration, Instant};
 
 use vramkit::ByteSize;
-use vramkit::monitor::leak::{GrowthDetector, GrowthEvent, OwnerLeaks, TagEvent};
-use vramkit_testing::{Healthy, Program, Series, series};
+use vramkit::monitor::leak::{GrowthDetector, GrowthEvent};
+use vramkit_testing::{Healthy, Series, series};
 
 const EACH: u64 = 200;
 /// Of each realistic class.
@@ -88,52 +87,12 @@ fn median(values: &mut [f64]) -> f64 {
     if values.is_empty() { f64::NAN } else { values[values.len() / 2] }
 }
 
-/// Simulated programs with ledgers: how often a suspicion was wrong, how many leaks were found in the right tag, and after
-/// how many minutes.
-fn ledgers(seeds: std::ops::Range<u64>) {
-    let (mut wrong, mut found, mut delays, mut checks) = (0, 0, Vec::new(), 0);
-    let count = seeds.end - seeds.start;
-    let start = Instant::now();
-    for (leaking, seed) in seeds.flat_map(|seed| [(false, seed), (true, seed)]) {
-        let mut program = Program::new(leaking, seed);
-        let mut leaks = OwnerLeaks::default();
-        let (mut any_wrong, mut right) = (false, None);
-        while let Some((now, ledger)) = program.step() {
-            checks += 1;
-            for event in leaks.check(now, &ledger) {
-                let TagEvent::Suspected(leak) = event else { continue };
-                match program.leak {
-                    Some((tag, since)) if leak.tag == tag && now.as_secs() > since => {
-                        right.get_or_insert((now.as_secs() - since) as f64 / 60.0);
-                    }
-                    _ => any_wrong = true,
-                }
-            }
-        }
-        wrong += u64::from(any_wrong);
-        found += u64::from(right.is_some());
-        delays.extend(right);
-    }
-    println!(
-        "\nwith the ledger: {count} healthy programs and {count} with a leak in one tag, four hours each"
-    );
-    println!(
-        "wrong suspicions {:.4} per program, leaks found with their tag {:.4}, median delay {:.1} min ({:.1} us a step with the simulation)",
-        wrong as f64 / (2 * count) as f64,
-        found as f64 / count as f64,
-        median(&mut delays),
-        start.elapsed().as_secs_f64() * 1e6 / f64::from(checks),
-    );
-}
-
 fn main() {
     let seeds = if std::env::args().any(|argument| argument == "tune") {
         0..EACH
     } else {
         1_000_000..1_000_000 + EACH
     };
-    let times = if std::env::args().any(|argument| argument == "long") { 5 } else { 1 };
-    ledgers(seeds.start..seeds.start + times * EACH);
     let of = |leaking: bool| -> Vec<Series> {
         let classes = Healthy::ALL.iter();
         classes.flat_map(|&class| seeds.clone().map(move |seed| series(class, leaking, seed))).collect()

@@ -29,7 +29,8 @@ impl WatchedPool {
         self.seen
     }
 
-    /// Looks at the pool as it is now: what is new goes to `news`; returned are the tags that are suspected to leak.
+    /// Looks at the pool as it is now: what is new goes to `news`; returned are the tags and owners that are suspected to
+    /// leak, not those that only retain.
     /// `first`: nobody has looked at anything before.
     pub(crate) fn judge<'a>(
         &'a mut self,
@@ -46,17 +47,21 @@ impl WatchedPool {
             for owner in &pool.owners {
                 self.leaks.set_budget(&owner.model, owner.purpose, owner.budget_bytes);
             }
-            news.extend(self.leaks.check(now, &pool.ledger).iter().map(|event| leak_news(pool, event)));
+            let events = self.leaks.check(now, &pool.ledger);
+            news.extend(events.iter().filter_map(|event| leak_news(pool, event)));
         }
         self.leaks.suspected()
     }
 }
 
-fn leak_news(pool: &PoolUse, event: &TagEvent) -> News {
+/// What is new in words; nothing for kinds of events that there were none of when this was written.
+fn leak_news(pool: &PoolUse, event: &TagEvent) -> Option<News> {
     let (kind, leak, words) = match event {
         TagEvent::Suspected(leak) => (EventKind::LeakSuspected, leak, "leak suspected"),
+        TagEvent::Retains(leak) => (EventKind::Retains, leak, "retains"),
         TagEvent::Cleared(leak) => (EventKind::Cleared, leak, "no longer growing"),
+        _ => return None,
     };
     let text = format!("{words}: {leak}, in pool {} of process {}", pool.name, pool.pid);
-    News::new(&pool.device, kind, text)
+    Some(News::new(&pool.device, kind, text))
 }

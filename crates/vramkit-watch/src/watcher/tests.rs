@@ -102,37 +102,43 @@ fn growth_on_a_nearly_full_device_is_told_by_what_it_leaves() {
 }
 
 #[test]
-fn a_leak_in_a_pool_is_told_with_its_tag() {
-    let (script, mut watcher) = watcher();
-    let capacity = ByteSize::gib(8);
-    let pool =
-        DeviceMemoryPool::new(Arc::new(vramkit::device::SimulatedDevice::new(capacity)), capacity).unwrap();
-    let request =
-        Request::new(ByteSize::mib(1)).owner(pool.owner("llama", Purpose::Kv)).tag(pool.tag("blocks"));
-    let _one = pool.allocate(request).unwrap();
-    let mut seen = PoolUse::of("main", &pool);
-    let mut found = Vec::new();
-    for second in (10..3000u64).step_by(10) {
-        // As if one had been granted every second, and nothing released.
-        let entry = &mut seen.ledger[0];
-        entry.by_age_bytes = Default::default();
-        (1..=second).for_each(|age| entry.by_age_bytes[age.ilog2() as usize + 1] += ByteSize::mib(1));
-        entry.granted_bytes = ByteSize::mib(second);
-        script.lock().unwrap().pools = vec![seen.clone()];
-        let tick = watcher.tick(Duration::from_secs(second));
-        assert_eq!(tick.devices[0].snapshot.device.id, "sim");
-        assert_eq!(tick.devices[0].snapshot.usage.total_bytes, Reading::known(capacity, Origin::Pool));
-        found.extend(tick.events.into_iter().filter(|event| event.kind == EventKind::LeakSuspected));
-        if second > 2900 {
-            assert_eq!(tick.devices[0].suspected[0].tag, "blocks");
+fn a_leak_in_a_pool_is_told_with_its_tag_and_a_cache_that_fills_as_what_it_is() {
+    for released in [0, 10] {
+        let (script, mut watcher) = watcher();
+        let capacity = ByteSize::gib(8);
+        let device = Arc::new(vramkit::device::SimulatedDevice::new(capacity));
+        let pool = DeviceMemoryPool::new(device, capacity).unwrap();
+        let request =
+            Request::new(ByteSize::mib(1)).owner(pool.owner("llama", Purpose::Kv)).tag(pool.tag("blocks"));
+        let _one = pool.allocate(request).unwrap();
+        let mut seen = PoolUse::of("main", &pool);
+        let mut found = Vec::new();
+        for second in (10..3000u64).step_by(10) {
+            // As if one that stays had been granted every second, and some that were released three seconds later.
+            let entry = &mut seen.ledger[0];
+            entry.by_age_bytes = Default::default();
+            (1..=second).for_each(|age| entry.by_age_bytes[age.ilog2() as usize + 1] += ByteSize::mib(1));
+            entry.granted_bytes = ByteSize::mib(second);
+            entry.allocations = second;
+            entry.released_by_age_bytes[2] = ByteSize::mib(second * released);
+            script.lock().unwrap().pools = vec![seen.clone()];
+            let tick = watcher.tick(Duration::from_secs(second));
+            assert_eq!(tick.devices[0].snapshot.device.id, "sim");
+            assert_eq!(tick.devices[0].snapshot.usage.total_bytes, Reading::known(capacity, Origin::Pool));
+            let told = [EventKind::LeakSuspected, EventKind::Retains];
+            found.extend(tick.events.into_iter().filter(|event| told.contains(&event.kind)));
+            if second > 2900 {
+                let suspected: Vec<&str> =
+                    tick.devices[0].suspected.iter().map(|leak| leak.tag.as_str()).collect();
+                assert_eq!(suspected, if released > 0 { vec!["blocks"] } else { vec![] });
+            }
         }
+        assert_eq!(found.len(), 1, "{found:?}");
+        let words = if released > 0 { "leak suspected" } else { "retains" };
+        let text = &found[0].text;
+        assert!(text.starts_with(&format!("{words}: tag `blocks` of llama (kv): ")), "{text}");
+        assert!(text.contains("in pool main of process"), "{text}");
     }
-    assert_eq!(found.len(), 1);
-    assert!(
-        found[0].text.contains("tag `blocks` of llama (kv): ") && found[0].text.contains("in pool main of"),
-        "{}",
-        found[0].text
-    );
 }
 
 #[test]

@@ -50,9 +50,12 @@ impl Judged {
             self.leaks.set_budget(&owner.model, owner.purpose, owner.budget_bytes);
         }
         let ledger: Vec<_> = pools.iter().flat_map(|pool| pool.ledger.iter().cloned()).collect();
-        let told = self.leaks.check(now, &ledger).into_iter().map(|event| match event {
-            TagEvent::Suspected(leak) => Event::LeakSuspected { leak },
-            TagEvent::Cleared(leak) => Event::LeakCleared { leak },
+        let told = self.leaks.check(now, &ledger).into_iter().filter_map(|event| match event {
+            TagEvent::Retains(leak) => Some(Event::Retains { leak }),
+            TagEvent::Suspected(leak) => Some(Event::LeakSuspected { leak }),
+            TagEvent::Cleared(leak) => Some(Event::LeakCleared { leak }),
+            // What a later version may say.
+            _ => None,
         });
         told.collect()
     }

@@ -85,6 +85,7 @@ impl Event {
                 ("cleanup does not help", format!("{words} ({reason})"))
             }
             Self::GenerationsGrew { warning } => ("generations grew", warning.to_string()),
+            Self::Retains { leak } => ("retains", leak.to_string()),
             Self::LeakSuspected { leak } => ("leak suspected", leak.to_string()),
             Self::LeakCleared { leak } => ("leak cleared", format!("no longer growing: {leak}")),
             Self::Series(finding) => (finding.kind(), finding.details()),

@@ -217,13 +217,19 @@ pub enum Event {
         #[serde(flatten)]
         warning: MemoryLeakWarning,
     },
-    /// A tag's old bytes grow without end.
+    /// A tag's or an owner's old bytes grow, and nothing is known of how long such bytes live.
+    Retains {
+        /// Who, and how much.
+        #[serde(flatten)]
+        leak: TagLeak,
+    },
+    /// A tag's or an owner's old bytes grow, and outlive what is known of their kind.
     LeakSuspected {
         /// Who, and how much.
         #[serde(flatten)]
         leak: TagLeak,
     },
-    /// A tag that was suspected no longer grows.
+    /// What was said to retain or suspected no longer grows.
     LeakCleared {
         /// As it was suspected.
         #[serde(flatten)]

@@ -1,0 +1,185 @@
+//! Which fraction of a device is judged? Bytes as a driver counts them come in, with what those who hold them say of the
+//! inside, where somebody says something; the fraction for a [gauge](crate::PressureGauge) comes out.
+//!
+//! A driver counts what is *reserved*. A server that takes nine tenths of a card when it starts, and grants them to requests
+//! itself, looks full from outside from its first minute to its last, and is not about to run out. What is reserved and not
+//! *allocated* is room for its owner: where that is known, it is headroom. Where nothing is known, memory that is full and has
+//! not risen for [ten minutes](FLAT_SECONDS) is taken for reserved: there is little left for others, which is a level of its
+//! own (high), but nothing runs out, which is another (critical). As soon as it rises it is judged as it is.
+
+use std::time::Duration;
+
+use vramkit_units::ByteSize;
+
+use crate::ladder::Ladder;
+use crate::level::PressureLevel;
+
+/// For how long memory may not have risen to be taken for reserved.
+const FLAT_SECONDS: u64 = 600;
+/// By which part of all there is it may rise meanwhile: what a driver and its libraries take and give back.
+const BAND: f64 = 1.0 / 400.0;
+
+/// How much of a device is taken, from outside and from inside.
+///
+/// ```
+/// use vramkit_pressure::DeviceUse;
+/// use vramkit_units::ByteSize;
+///
+/// let server = DeviceUse {
+///     total: ByteSize::gib(80),
+///     used: ByteSize::gib(74),
+///     reserved: Some(ByteSize::gib(72)),
+///     allocated: Some(ByteSize::gib(20)),
+/// };
+/// assert_eq!(server.taken(), ByteSize::gib(22));
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct DeviceUse {
+    /// All of it.
+    pub total: ByteSize,
+    /// What every process together holds, as the driver counts it.
+    pub used: ByteSize,
+    /// Of that, what pools and frameworks are known to hold from the device; `None` when none of them says so.
+    pub reserved: Option<ByteSize>,
+    /// Of that, what they have granted.
+    pub allocated: Option<ByteSize>,
+}
+
+impl DeviceUse {
+    /// What is used and not known to be room for somebody.
+    pub fn taken(&self) -> ByteSize {
+        self.used.saturating_sub(self.room().unwrap_or(ByteSize::ZERO))
+    }
+
+    /// What is reserved and not allocated, where that is known.
+    fn room(&self) -> Option<ByteSize> {
+        Some(self.reserved?.saturating_sub(self.allocated?))
+    }
+}
+
+/// What a fraction is of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum FractionBasis {
+    /// Bytes that are used; nobody says more.
+    Used,
+    /// Bytes that are used without those that somebody has reserved for itself and not allocated.
+    Allocated,
+    /// Bytes that are used and have not risen for so long that they are taken for a reservation. The fraction is no more than
+    /// leaves the critical level.
+    Reserved,
+}
+
+/// Judges one device, reading after reading.
+///
+/// ```
+/// use std::time::Duration;
+/// use vramkit_pressure::{DeviceUse, FractionBasis, Headroom, Ladder, PressureGauge, PressureLevel};
+/// use vramkit_units::ByteSize;
+///
+/// let (ladder, mut gauge, mut headroom) = (Ladder::watch(), PressureGauge::new(), Headroom::default());
+/// // A server that has taken 95 % and says nothing of what it does with them.
+/// let server = DeviceUse { total: ByteSize::gib(80), used: ByteSize::gib(76), reserved: None, allocated: None };
+/// for second in 0..900 {
+///     let now = Duration::from_secs(second);
+///     let (fraction, _) = headroom.fraction(&ladder, &server, now).expect("it has a size");
+///     gauge.read(&ladder, fraction, now);
+///     assert_eq!(gauge.level(), if second < 629 { PressureLevel::Critical } else { PressureLevel::High });
+/// }
+/// ```
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Headroom {
+    /// The least that was used since it last rose, and when that was.
+    flat: Option<(Duration, ByteSize)>,
+}
+
+impl Headroom {
+    /// The fraction to judge by, 0..1, read at `now` of a clock that does not go back; `None` for a device without a size.
+    pub fn fraction<P>(
+        &mut self,
+        ladder: &Ladder<P>,
+        usage: &DeviceUse,
+        now: Duration,
+    ) -> Option<(f64, FractionBasis)> {
+        if usage.total.is_zero() {
+            return None;
+        }
+        let fraction = usage.taken().ratio_of(usage.total);
+        let is_flat = self.is_flat(usage, now);
+        if usage.room().is_some() {
+            return Some((fraction, FractionBasis::Allocated));
+        }
+        let critical = ladder.rung(PressureLevel::Critical).map(|rung| rung.exit.unwrap_or(rung.enter));
+        match critical.filter(|&exit| is_flat && fraction >= exit) {
+            Some(exit) => Some((exit.next_down(), FractionBasis::Reserved)),
+            None => Some((fraction, FractionBasis::Used)),
+        }
+    }
+
+    fn is_flat(&mut self, usage: &DeviceUse, now: Duration) -> bool {
+        let (since, least) = self.flat.unwrap_or((now, usage.used));
+        let rise = usage.used.saturating_sub(least).ratio_of(usage.total);
+        // What is given back is no reason to look again.
+        let flat = if rise > BAND { (now, usage.used) } else { (since, least.min(usage.used)) };
+        self.flat = Some(flat);
+        now.saturating_sub(flat.0) >= Duration::from_secs(FLAT_SECONDS)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::gauge::PressureGauge;
+
+    fn used(percent: f64) -> DeviceUse {
+        let total = ByteSize::gib(100);
+        let used = ByteSize::new((total.bytes() as f64 * percent / 100.0) as u64);
+        DeviceUse { total, used, reserved: None, allocated: None }
+    }
+
+    #[test]
+    fn room_inside_a_reservation_is_headroom_where_it_is_known() {
+        let (ladder, mut headroom) = (Ladder::watch(), Headroom::default());
+        let mut fraction = |usage| headroom.fraction(&ladder, &usage, Duration::ZERO);
+        let inside = |allocated| DeviceUse {
+            reserved: Some(ByteSize::gib(90)),
+            allocated: Some(ByteSize::gib(allocated)),
+            ..used(95.0)
+        };
+        assert_eq!(fraction(inside(10)), Some((0.15, FractionBasis::Allocated)));
+        assert_eq!(fraction(inside(90)), Some((0.95, FractionBasis::Allocated)));
+        assert_eq!(
+            fraction(inside(500)),
+            Some((0.95, FractionBasis::Allocated)),
+            "numbers of another process"
+        );
+        let hostile =
+            DeviceUse { reserved: Some(ByteSize::MAX), allocated: Some(ByteSize::ZERO), ..used(95.0) };
+        assert_eq!(fraction(hostile), Some((0.0, FractionBasis::Allocated)));
+        assert_eq!(fraction(DeviceUse { reserved: None, ..inside(10) }), Some((0.95, FractionBasis::Used)));
+        assert_eq!(fraction(DeviceUse { total: ByteSize::ZERO, ..used(0.0) }), None);
+    }
+
+    #[test]
+    fn what_does_not_rise_is_not_critical_for_ever_and_what_rises_is_at_once() {
+        let (ladder, mut headroom, mut gauge) = (Ladder::watch(), Headroom::default(), PressureGauge::new());
+        let mut level = |second: u64, percent: f64| {
+            let now = Duration::from_secs(second);
+            let (fraction, _) = headroom.fraction(&ladder, &used(percent), now).unwrap();
+            gauge.read(&ladder, fraction, now);
+            gauge.level()
+        };
+        let mut run = |seconds: std::ops::Range<u64>, percent: fn(u64) -> f64| {
+            seconds.map(|second| level(second, percent(second))).collect::<Vec<_>>()
+        };
+        let tail = |levels: &[PressureLevel]| *levels.last().unwrap();
+        // Flat to a tenth of a percent.
+        assert_eq!(tail(&run(0..700, |second| 95.0 + 0.1 * (second % 2) as f64)), PressureLevel::High);
+        // It gives some back, and is flat there.
+        assert_eq!(tail(&run(700..710, |_| 93.0)), PressureLevel::High);
+        assert_eq!(run(710..711, |_| 94.0), [PressureLevel::Critical]);
+        // A rise of a percent a minute is never flat.
+        let rising = run(711..1000, |second| 94.0 + (second - 711) as f64 / 60.0);
+        assert!(rising.iter().all(|level| *level == PressureLevel::Critical));
+    }
+}
