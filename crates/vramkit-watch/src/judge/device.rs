@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::time::{Duration, SystemTime};
 
 use vramkit::monitor::{Finding, Forecast, Snapshot};
-use vramkit::pressure::{Ladder, PressureGauge, SeriesJudge};
+use vramkit::pressure::{Headroom, Ladder, PressureGauge, SeriesJudge};
 
 use super::news::News;
 use crate::tick::{EventKind, Growing, HistorySample, HolderUse};
@@ -13,6 +13,7 @@ use crate::tick::{EventKind, Growing, HistorySample, HolderUse};
 const HOLDERS: usize = 8;
 
 pub(crate) struct WatchedDevice {
+    headroom: Headroom,
     gauge: PressureGauge,
     series: SeriesJudge,
     history: VecDeque<HistorySample>,
@@ -32,6 +33,7 @@ pub(crate) struct Judged {
 impl WatchedDevice {
     pub(crate) fn new() -> Self {
         Self {
+            headroom: Headroom::default(),
             gauge: PressureGauge::new(),
             series: SeriesJudge::default(),
             history: VecDeque::new(),
@@ -75,7 +77,8 @@ impl WatchedDevice {
         news: &mut Vec<News>,
     ) -> Judged {
         let id = &snapshot.device.id;
-        if let Some(ratio) = snapshot.usage.used_ratio() {
+        let taken = snapshot.device_use().and_then(|taken| self.headroom.fraction(ladder, &taken, now));
+        if let Some((ratio, _)) = taken {
             if let Some(change) = self.gauge.read(ladder, ratio, now) {
                 let words = format!("{} to {} at {:.0} %", change.from, change.to, 100.0 * ratio);
                 news.push(News::new(id, EventKind::LevelChanged, words));

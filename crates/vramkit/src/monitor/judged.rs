@@ -4,9 +4,9 @@
 use std::time::Duration;
 
 use super::pool_use::PoolUse;
-use super::snapshot::Usage;
+use super::snapshot::Snapshot;
 use crate::pressure::leak::{OwnerLeaks, TagEvent, TagLeak};
-use crate::pressure::{Ladder, PressureGauge, PressureLevel, SeriesJudge};
+use crate::pressure::{Headroom, Ladder, PressureGauge, PressureLevel, SeriesJudge};
 use crate::trace::Event;
 
 /// Owners are looked at no more often.
@@ -15,6 +15,7 @@ const OWNERS_EVERY: Duration = Duration::from_secs(10);
 /// What is known from the readings so far.
 #[derive(Default)]
 pub(super) struct Judged {
+    headroom: Headroom,
     gauge: PressureGauge,
     series: SeriesJudge,
     leaks: OwnerLeaks,
@@ -24,11 +25,14 @@ pub(super) struct Judged {
 
 impl Judged {
     /// Takes a reading in; what was found.
-    pub(super) fn reading(&mut self, now: Duration, ladder: &Ladder<()>, usage: &Usage) -> Vec<Event> {
+    pub(super) fn reading(&mut self, now: Duration, ladder: &Ladder<()>, snapshot: &Snapshot) -> Vec<Event> {
+        let usage = &snapshot.usage;
         let Some(used) = usage.used_bytes.value else { return Vec::new() };
         let mut events = Vec::new();
-        if let Some(used_ratio) = usage.used_ratio()
-            && let Some(change) = self.gauge.read(ladder, used_ratio, now)
+        let taken = snapshot.device_use().and_then(|taken| self.headroom.fraction(ladder, &taken, now));
+        if let Some((fraction, _)) = taken
+            && let Some(used_ratio) = usage.used_ratio()
+            && let Some(change) = self.gauge.read(ladder, fraction, now)
         {
             let (from, to) = (change.from, change.to);
             events.push(Event::PressureChanged { from, to, used_bytes: used, used_ratio });

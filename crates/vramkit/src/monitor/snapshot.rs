@@ -9,7 +9,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use super::pool_use::PoolUse;
 use super::utc::utc;
 use crate::device::{DeviceInfo, Origin, Reading};
-use crate::pressure::PressureLevel;
+use crate::pressure::{DeviceUse, PressureLevel};
 use crate::units::ByteSize;
 
 /// Which device a snapshot is of.
@@ -127,6 +127,28 @@ pub struct Snapshot {
     pub pools: Vec<PoolUse>,
     /// How full; none when that is not known.
     pub level: Option<PressureLevel>,
+}
+
+impl Snapshot {
+    /// How much of the device is taken, from outside and, where its pools say so, from inside. What a pool has granted is no room for
+    /// anybody; of main memory, what is inside is not known.
+    pub fn device_use(&self) -> Option<DeviceUse> {
+        let usage = &self.usage;
+        let (total, used) = (usage.total_bytes.value?, usage.used_bytes.value?);
+        let sum = |of: fn(&PoolUse) -> ByteSize| {
+            let pools = self.pools.iter().map(of);
+            pools.reduce(ByteSize::saturating_add)
+        };
+        let (reserved, allocated) = match usage.used_bytes.source {
+            Origin::Pool => (Some(used), Some(used)),
+            Origin::System | Origin::Cgroup => (None, None),
+            _ => (
+                sum(|pool| pool.stats.committed_bytes).or(usage.reserved_bytes.value),
+                sum(|pool| pool.stats.used_bytes).or(usage.allocated_bytes.value),
+            ),
+        };
+        Some(DeviceUse { total, used, reserved, allocated })
+    }
 }
 
 fn write_time<S: Serializer>(time: &SystemTime, serializer: S) -> Result<S::Ok, S::Error> {

@@ -233,7 +233,7 @@ impl VramMonitor {
         let mut state = lock_std(&self.shared.state);
         // Under the lock, so that times do not go back.
         let now: Duration = self.shared.started.elapsed();
-        let events = state.judged.reading(now, &config.ladder, &snapshot.usage);
+        let events = state.judged.reading(now, &config.ladder, snapshot);
         snapshot.level = snapshot.usage.used_ratio().and(state.judged.level());
         while state.history.len() >= config.history.max(1) {
             state.history.pop_front();
