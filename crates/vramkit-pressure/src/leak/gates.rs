@@ -32,7 +32,8 @@ pub(super) fn gate(lane: usize, knows_capacity: bool) -> Gate {
         (false, 1) => (0.14, f64::INFINITY, 12),
         (false, 2) => (0.07, f64::INFINITY, 5),
         (false, 3) => (0.06, f64::INFINITY, 1),
-        (false, _) => (0.08, f64::INFINITY, 2),
+        (false, 4) => (0.10, f64::INFINITY, 3),
+        (false, _) => (0.10, f64::INFINITY, 3),
     };
     Gate { of_level, of_headroom, hold }
 }
@@ -42,9 +43,12 @@ pub(super) const FAST_OF_LEVEL: f64 = 0.20;
 /// Growth towards a full card: so much of the headroom over any window, so that it lasts for at most as long as four
 /// windows.
 pub(super) const SOON_OF_HEADROOM: f64 = 0.25;
+/// Growth that took more than this of it over the window is told soon even if it is uneven or comes in steps: whoever
+/// makes them has not many left.
+pub(super) const MUCH_OF_HEADROOM: f64 = 0.35;
 /// Both are told after so many blocks, because they cannot wait.
 pub(super) const URGENT_HOLD: u32 = 3;
-/// And so they must be the more even: the smallest of five rises over their mean.
+/// And so they must be the more even, but for what takes much: the smallest of five rises over their mean.
 pub(super) const URGENT_EVENNESS: f64 = 0.3;
 /// What can wait need not be: the second smallest of the rises.
 pub(super) const EVENNESS: f64 = 0.1;
@@ -65,13 +69,17 @@ pub(super) const NEWS: f64 = 0.25;
 pub(super) const STAIRS_FROM: usize = 3;
 /// Levels of such stairs. More steps than these in a window are no longer made by hand.
 pub(super) const STAIRS: usize = 5;
-/// Growth that takes more than this of the headroom is told even if it comes in steps.
-pub(super) const STAIRS_OF_HEADROOM: f64 = 0.35;
 /// How much more the readings scatter within blocks at the window's end than at its start, of the growth, when it is a
 /// load that grows: what more sequences hold fluctuates more, what is lost does not.
 pub(super) const SCATTER: f64 = 0.05;
 /// By which factor they must do so.
 pub(super) const SCATTERS: f64 = 1.2;
+
+/// Whether there is time to wait for more certainty: where the capacity is known, since what takes much of the headroom
+/// is told anyway; and in the lanes of 80 minutes and more, whose growth is slow.
+pub(super) fn can_wait(lane: usize, knows_capacity: bool) -> bool {
+    knows_capacity || lane >= 4
+}
 
 /// Floors before the window (of twice the length) that show whether growth began with the program or later.
 pub(super) const BEFORE: usize = 6;
@@ -81,8 +89,8 @@ pub(super) const LEVEL: f64 = 0.3;
 pub(super) const STEEPER: f64 = 1.25;
 /// Where nothing is known from before: the last third's rise, of the one before, of what began within the window.
 pub(super) const BEGAN: f64 = 1.4;
-/// Growth since the program's start is most often a cache or an allocator's fill: where the capacity is known, it must not
-/// slow by as little as this,
+/// Growth since the program's start is most often a cache or an allocator's fill: where one can wait, it must not slow by as
+/// little as this,
 pub(super) const FILL_SLOWS: f64 = 0.95;
 /// and hold for as many times longer.
 pub(super) const FILL_HOLD: f64 = 2.0;

@@ -96,17 +96,15 @@ impl Window<'_> {
         if second < gates::EVENNESS || is_few && !is_even || !shape::goes_on(floors) {
             return None;
         }
-        if self.lane >= gates::STAIRS_FROM
-            && of_headroom < gates::STAIRS_OF_HEADROOM
-            && shape::is_staircase(floors, gates::STAIRS)
-        {
+        let takes_much = of_headroom > gates::MUCH_OF_HEADROOM;
+        if self.lane >= gates::STAIRS_FROM && !takes_much && shape::is_staircase(floors, gates::STAIRS) {
             return None;
         }
         Some(Look {
             slope,
             level,
             is_fast: self.lane == 0 && is_even && of_level > gates::FAST_OF_LEVEL,
-            takes_headroom: is_even && of_headroom > gates::SOON_OF_HEADROOM,
+            takes_headroom: takes_much || is_even && of_headroom > gates::SOON_OF_HEADROOM,
             since: self.since(slope),
         })
     }
@@ -119,10 +117,11 @@ impl Window<'_> {
     }
 
     fn since(&self, slope: f64) -> Since {
+        let can_wait = gates::can_wait(self.lane, self.capacity.is_some());
         let began = if self.before.len() >= gates::BEFORE {
             let before = &self.before[self.before.len().saturating_sub(FLOORS / 2)..];
             let before = shape::theil_sen(before).0 / 2.0;
-            if self.capacity.is_some() && before >= gates::STEEPER * slope {
+            if can_wait && before >= gates::STEEPER * slope {
                 return Since::StartAndSlows;
             }
             before <= gates::LEVEL * slope
@@ -131,7 +130,7 @@ impl Window<'_> {
         };
         if began {
             Since::Later
-        } else if self.capacity.is_some() && shape::saturation(self.floors) < gates::FILL_SLOWS {
+        } else if can_wait && shape::saturation(self.floors) < gates::FILL_SLOWS {
             Since::StartAndSlows
         } else {
             Since::Start
