@@ -4,6 +4,10 @@ use std::time::Duration;
 
 /// Readings in a row from before the last that make a clock that was set back; fewer are late ones.
 const SET_BACK: u32 = 3;
+/// A clock that was set back by more is another's: what it shows has nothing to do with what was before.
+const OTHER: Duration = Duration::from_secs(2 * 3600);
+/// The gap that is put before it, which nobody bridges.
+const GAP: Duration = Duration::from_secs(30 * 86_400);
 
 /// Lets time go on from the last reading when a clock was set back, so that nobody waits for it to come to where it was.
 #[derive(Clone, Copy, Debug, Default)]
@@ -24,8 +28,9 @@ impl Clock {
             if self.late < SET_BACK {
                 return None;
             }
-            self.ahead = last - now;
-            time = last;
+            let gap = if last - time > OTHER { GAP } else { Duration::ZERO };
+            time = last.saturating_add(gap);
+            self.ahead = time - now;
         }
         self.late = 0;
         self.last = Some(time);
@@ -46,6 +51,10 @@ mod tests {
             [Some(100), None, Some(101), None, None]
         );
         assert_eq!([read(92), read(93), read(95), read(200)], [Some(101), Some(102), Some(104), Some(209)]);
+        // Another clock.
+        assert_eq!([read(90_000), read(5), read(6)], [Some(90_009), None, None]);
+        let gap = GAP.as_secs();
+        assert_eq!([read(7), read(8)], [Some(90_009 + gap), Some(90_010 + gap)]);
         assert_eq!(read(u64::MAX), Some(u64::MAX));
     }
 }

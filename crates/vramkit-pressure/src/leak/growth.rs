@@ -120,15 +120,18 @@ impl GrowthDetector {
         self.capacity = total.map(|total| total.bytes() as f64);
     }
 
-    /// Takes a reading in: `used` at the time `now`. A reading from before the last one is left out; after a few of them the
-    /// clock was set back, and time goes on from there. Returns what has changed.
+    /// Takes a reading in: `used` at the time `now`. A reading from before the last one is left out; after three of them in a
+    /// row the clock was set back, and time goes on from there, or all begins anew when it was set back by more than two
+    /// hours. Returns what has changed.
     pub fn push(&mut self, now: Duration, used: ByteSize) -> Option<GrowthEvent> {
         let block = (self.clock.read(now)?.as_nanos() / BLOCK.as_nanos()) as u64;
         let mut event = None;
         for lane in 0..LANES {
             event = match self.lanes[lane].push(block >> lane, used.bytes() as f64) {
                 Pushed::Kept => event,
-                Pushed::Closed => self.judge(lane).or(event),
+                // One change at a time.
+                Pushed::Closed if event.is_none() => self.judge(lane),
+                Pushed::Closed => event,
                 Pushed::Anew => self.begin_anew(lane).or(event),
             };
         }
