@@ -128,9 +128,14 @@ impl Forecaster {
                 _ => joined.push_back((block / 2, top)),
             }
         }
-        if let Some((open, top)) = self.open {
-            let last = joined.pop_back_if(|last| last.0 == open / 2);
-            self.open = Some((open / 2, last.map_or(top, |last| last.1.max(top))));
+        if let Some((open, top)) = &mut self.open {
+            *open /= 2;
+            // What was closed in the first half of the block that is open now belongs to it.
+            if joined.back().is_some_and(|last| last.0 == *open)
+                && let Some((_, last)) = joined.pop_back()
+            {
+                *top = top.max(last);
+            }
         }
         self.tops = joined;
     }
