@@ -1,5 +1,6 @@
 //! What others use, each with one threshold: a statistic at every step of a minute or so, and an alarm when it has been
-//! over the threshold for ten minutes, which ends when it falls under it.
+//! over the threshold for ten minutes, which ends when it has been under it for an hour (`for: 10m` and
+//! `keep_firing_for: 1h` of a Prometheus rule).
 
 use std::time::Duration;
 
@@ -58,11 +59,15 @@ pub(crate) fn statistics(peer: &Peer, readings: &Readings) -> Vec<(Duration, f64
 
 /// When alarms begin.
 pub(crate) fn alarms(statistics: &[(Duration, f64)], threshold: f64) -> Vec<Duration> {
-    let (mut since, mut told, mut alarms) = (None, false, Vec::new());
+    let (mut since, mut last_over, mut told, mut alarms) = (None, Duration::ZERO, false, Vec::new());
     for &(time, value) in statistics {
         if value < threshold {
-            (since, told) = (None, false);
-        } else if time.saturating_sub(*since.get_or_insert(time)) >= Duration::from_secs(600) && !told {
+            since = None;
+            told &= time.saturating_sub(last_over) < Duration::from_secs(3600);
+            continue;
+        }
+        last_over = time;
+        if time.saturating_sub(*since.get_or_insert(time)) >= Duration::from_secs(600) && !told {
             told = true;
             alarms.push(time);
         }
