@@ -6,6 +6,17 @@
 //! seed ──► scene (card, duration, times of readings) ──► workload (curve) ──┐
 //!                    └──► leak (curve, its start) ──────────────────────────┴──► readings (quantum, gaps, clock), labels
 //! ```
+//!
+//! ```
+//! use vramkit::pressure::leak::GrowthDetector;
+//! use vramkit_testing::realistic::{LeakKind, leaking};
+//!
+//! let readings = leaking(LeakKind::NearFull, 1);
+//! let mut detector = GrowthDetector::of_capacity(readings.capacity);
+//! let told = readings.samples.iter().find_map(|&(now, used)| detector.push(now, used).map(|event| (now, event)));
+//! let leak = readings.leak.expect("it leaks");
+//! assert!(leak.is_worthwhile && told.is_some_and(|(at, _)| at > leak.start));
+//! ```
 
 mod curve;
 mod fills;
