@@ -5,8 +5,8 @@ use std::time::Duration;
 use vramkit::units::ByteSize;
 
 use super::curve::Curve;
-use super::workloads::{Ar, teeth};
-use super::{CARDS, GIB, MIB};
+use super::parts::{Ar, teeth};
+use super::scene::{CARDS, GIB, MIB};
 use crate::random::Random;
 
 /// What is around the line that fills a card.

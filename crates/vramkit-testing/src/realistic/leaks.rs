@@ -1,8 +1,8 @@
 //! How programs leak: what they use without the leak, what is lost by each time, and since when.
 
 use super::curve::Curve;
-use super::workloads::{Ar, every_so_often, load, notebook, start, teeth, tenants};
-use super::{GIB, MIB, Scene};
+use super::parts::{Ar, every_so_often, load, notebook, start, teeth, tenants};
+use super::scene::{GIB, MIB, Scene};
 use crate::random::Random;
 
 /// A way to leak.

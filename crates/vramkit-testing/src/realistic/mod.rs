@@ -21,6 +21,8 @@
 mod curve;
 mod fills;
 mod leaks;
+mod parts;
+mod scene;
 mod workloads;
 
 use std::time::Duration;
@@ -30,17 +32,8 @@ use vramkit::units::ByteSize;
 use super::random::Random;
 pub use fills::{Fill, FillKind, fill};
 pub use leaks::LeakKind;
+use scene::{MIB, Scene};
 pub use workloads::Workload;
-
-const MIB: f64 = 1_048_576.0;
-const GIB: f64 = 1024.0 * MIB;
-
-/// Capacities of cards, in GiB.
-const CARDS: [f64; 11] = [8.0, 10.0, 12.0, 16.0, 24.0, 32.0, 40.0, 48.0, 80.0, 96.0, 141.0];
-/// Usual times between readings, in seconds.
-const PERIODS: [f64; 13] = [0.2, 0.5, 1.0, 1.0, 2.0, 5.0, 10.0, 15.0, 30.0, 60.0, 120.0, 300.0, 600.0];
-/// Readings in a series.
-const READINGS: std::ops::RangeInclusive<f64> = 60.0..=15_000.0;
 
 /// A leak that is in a series.
 #[non_exhaustive]
@@ -98,7 +91,7 @@ pub fn healthy(workload: Workload, seed: u64) -> Readings {
     let scene = Scene::draw(workload.least_seconds(), workload == Workload::GapsAndNoise, &mut random);
     let mut used = workload.used(&scene, &mut random);
     wobble(&mut used, &mut random);
-    scene.read(&used, None, &mut random)
+    read(scene, &used, None, &mut random)
 }
 
 /// The readings of a program that leaks.
@@ -140,84 +133,50 @@ pub fn leaking(kind: LeakKind, seed: u64) -> Readings {
     if full.is_some() {
         scene.times.truncate(end + 1);
     }
-    scene.read(&used, Some(leak), &mut random)
+    read(scene, &used, Some(leak), &mut random)
 }
 
-/// What is drawn before a program: a card and when it is read.
-struct Scene {
-    capacity: f64,
-    seconds: f64,
-    period: f64,
-    /// When it is read, on a clock that does not step.
-    times: Vec<f64>,
-    has_gaps: bool,
-}
-
-impl Scene {
-    fn draw(least_seconds: f64, has_gaps: bool, random: &mut Random) -> Self {
-        let capacity = CARDS[random.below(CARDS.len() as u64) as usize] * GIB;
-        let seconds = random.between_log(least_seconds, 86_400.0);
-        let allowed: Vec<f64> =
-            PERIODS.iter().copied().filter(|period| READINGS.contains(&(seconds / period))).collect();
-        let period = allowed[random.below(allowed.len() as u64) as usize];
-        let mut scene = Self { capacity, seconds, period, times: Vec::new(), has_gaps };
-        scene.sample(random);
-        scene
-    }
-
-    /// Draws when it is read: evenly, or a little off each time.
-    fn sample(&mut self, random: &mut Random) {
-        let off = if random.unit() < 0.5 { 0.0 } else { random.between(0.0, 0.1) * self.period };
-        let mut time = 0.0;
-        self.times.clear();
-        while time < self.seconds {
-            self.times.push(time);
-            time += self.period + off * (random.unit() - 0.3);
+/// What is read of it: in units, with gaps, and by a clock that may step.
+fn read(scene: Scene, used: &[f64], leak: Option<Leak>, random: &mut Random) -> Readings {
+    let quantum = [1.0, MIB, MIB, 2.0 * MIB][random.below(4) as usize];
+    let mut gaps = Vec::new();
+    if scene.has_gaps || random.unit() < 0.15 {
+        for _ in 0..=random.below(4) {
+            let from = random.unit() * scene.seconds;
+            gaps.push(from..from + random.between_log(0.003, 0.15) * scene.seconds);
         }
     }
-
-    /// What is read of it: in units, with gaps, and by a clock that may step.
-    fn read(self, used: &[f64], leak: Option<Leak>, random: &mut Random) -> Readings {
-        let quantum = [1.0, MIB, MIB, 2.0 * MIB][random.below(4) as usize];
-        let mut gaps = Vec::new();
-        if self.has_gaps || random.unit() < 0.15 {
-            for _ in 0..=random.below(4) {
-                let from = random.unit() * self.seconds;
-                gaps.push(from..from + random.between_log(0.003, 0.15) * self.seconds);
-            }
-        }
-        // A clock that is set, mostly by little, and sometimes by hours.
-        let step = (random.unit() < 0.08).then(|| {
-            let by = random.between_log(0.1, 3600.0) * if random.unit() < 0.5 { -1.0 } else { 1.0 };
-            (random.unit() * self.seconds, by)
-        });
-        // Far from the clock's zero, so that it can go back.
-        let zero = if step.is_some() { 7200.0 } else { 0.0 };
-        let shown = |time: f64| {
-            let by = step.filter(|(at, _)| time >= *at).map_or(0.0, |(_, by)| by);
-            Duration::from_secs_f64((zero + time + by).max(0.0))
-        };
-        let samples = self
-            .times
-            .iter()
-            .zip(used)
-            .filter(|(time, _)| !gaps.iter().any(|gap| gap.contains(*time)))
-            .map(|(&time, &used)| {
-                let bytes = (used.clamp(0.0, self.capacity) / quantum).floor() * quantum;
-                (shown(time), ByteSize::new(bytes as u64))
-            })
-            .collect();
-        let leak = leak.map(|leak| Leak {
-            start: shown(leak.start.as_secs_f64()),
-            full: leak.full.map(|full| shown(full.as_secs_f64())),
-            ..leak
-        });
-        Readings {
-            capacity: ByteSize::new(self.capacity as u64),
-            period: Duration::from_secs_f64(self.period),
-            leak,
-            samples,
-        }
+    // A clock that is set, mostly by little, and sometimes by hours.
+    let step = (random.unit() < 0.08).then(|| {
+        let by = random.between_log(0.1, 3600.0) * if random.unit() < 0.5 { -1.0 } else { 1.0 };
+        (random.unit() * scene.seconds, by)
+    });
+    // Far from the clock's zero, so that it can go back.
+    let zero = if step.is_some() { 7200.0 } else { 0.0 };
+    let shown = |time: f64| {
+        let by = step.filter(|(at, _)| time >= *at).map_or(0.0, |(_, by)| by);
+        Duration::from_secs_f64((zero + time + by).max(0.0))
+    };
+    let samples = scene
+        .times
+        .iter()
+        .zip(used)
+        .filter(|(time, _)| !gaps.iter().any(|gap| gap.contains(*time)))
+        .map(|(&time, &used)| {
+            let bytes = (used.clamp(0.0, scene.capacity) / quantum).floor() * quantum;
+            (shown(time), ByteSize::new(bytes as u64))
+        })
+        .collect();
+    let leak = leak.map(|leak| Leak {
+        start: shown(leak.start.as_secs_f64()),
+        full: leak.full.map(|full| shown(full.as_secs_f64())),
+        ..leak
+    });
+    Readings {
+        capacity: ByteSize::new(scene.capacity as u64),
+        period: Duration::from_secs_f64(scene.period),
+        leak,
+        samples,
     }
 }
 
