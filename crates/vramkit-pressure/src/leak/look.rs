@@ -59,8 +59,11 @@ impl Window<'_> {
     pub(super) fn look(&self, gate: Gate) -> Option<Look> {
         let least = |floors: &[f64]| floors.iter().copied().fold(f64::INFINITY, f64::min);
         let newest = least(&self.floors[FLOORS - 5..]);
+        // Taking a step out raises what was before it, so neither of the last two can come to hold by that.
         if self.readings < gates::READINGS
             || newest - least(&self.floors[..FLOORS / 3]) < gates::LEAST_BYTES / 2.0
+            || newest <= self.past
+            || !shape::is_record(self.floors)
         {
             return None;
         }
