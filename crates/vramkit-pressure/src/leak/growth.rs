@@ -59,7 +59,7 @@ pub enum GrowthEvent {
 }
 
 /// Watches one series of used bytes, read at any times from five a second to one in ten minutes. A few microseconds a
-/// closed block, 6 KB.
+/// closed block, 7 KB.
 ///
 /// ```
 /// use std::time::Duration;
