@@ -63,7 +63,7 @@ fn levels_change_once_and_devices_come_and_go() {
     let (found, tick) = at(40, vec![device("cuda:1", 1)]);
     assert_eq!((found, tick.devices.len()), (vec![EventKind::Lost], 1));
     assert_eq!(
-        at(50, vec![device("cuda:0", 1), device("cuda:1", 1)]).0,
+        at(60, vec![device("cuda:0", 1), device("cuda:1", 1)]).0,
         [EventKind::LevelChanged, EventKind::Appeared].into_iter().rev().collect::<Vec<_>>()
     );
     assert_eq!(watcher.history().events.len(), 6);
