@@ -6,8 +6,10 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use vramkit_pool::ByteSize;
-use vramkit_pool::device::SimulatedDevice;
-use vramkit_pool::pool::{CachingConfig, CachingPool, DeviceMemoryPool, Request, SizeClasses};
+use vramkit_pool::device::{Device, SimulatedDevice};
+use vramkit_pool::pool::{
+    CachingConfig, CachingPool, DeviceMemoryPool, Request, SizeClasses, give_back_idle,
+};
 
 fn caching() -> Arc<CachingPool> {
     let capacity = ByteSize::gib(8);
@@ -40,6 +42,47 @@ fn a_block_idles_for_five_minutes() {
     assert_eq!((pool.stats().idle, pool.stats().expired), (1, 0));
     assert_eq!(pool.sweep(after + Duration::from_secs(300)), None);
     assert_eq!((pool.stats().idle, pool.stats().expired), (0, 1));
+}
+
+#[test]
+fn what_idles_goes_back_when_it_is_cleared_and_at_the_end() {
+    let device = Arc::new(SimulatedDevice::builder(ByteSize::mib(64)).id("sim:clear").build());
+    let pool = CachingPool::new(device.clone(), ByteSize::mib(64), CachingConfig::default()).unwrap();
+    let idle = |pool: &Arc<CachingPool>| drop(pool.allocate(ByteSize::mib(8)).unwrap());
+    idle(&pool);
+    assert_eq!(device.memory().committed_bytes.value, Some(ByteSize::mib(8)));
+    pool.clear();
+    assert_eq!((pool.stats().idle, device.memory().committed_bytes.value), (0, Some(ByteSize::ZERO)));
+    idle(&pool);
+    assert_eq!(give_back_idle("sim:clear"), ByteSize::mib(8), "by the cache, and nothing twice");
+    idle(&pool);
+    drop(pool);
+    assert_eq!(device.memory().committed_bytes.value, Some(ByteSize::ZERO));
+}
+
+#[test]
+fn of_two_blocks_of_a_class_the_younger_is_used_after_the_older_went() {
+    let config = CachingConfig { max_cached: ByteSize::mib(10), ..CachingConfig::default() };
+    let device = Arc::new(SimulatedDevice::new(ByteSize::mib(64)));
+    let pool = CachingPool::new(device, ByteSize::mib(64), config).unwrap();
+    let (older, younger) =
+        (pool.allocate(ByteSize::mib(6)).unwrap(), pool.allocate(ByteSize::mib(6)).unwrap());
+    let place = younger.range().base;
+    drop(older);
+    drop(younger);
+    assert_eq!((pool.stats().idle, pool.stats().evicted), (1, 1), "two are more than may idle");
+    assert_eq!(pool.allocate(ByteSize::mib(6)).unwrap().range().base, place);
+    assert_eq!(pool.stats().hits, 1);
+}
+
+#[test]
+fn idle_blocks_make_way_where_the_device_has_less_than_the_pool_may_take() {
+    let device = Arc::new(SimulatedDevice::new(ByteSize::mib(40)));
+    let pool = CachingPool::new(device, ByteSize::mib(100), CachingConfig::default()).unwrap();
+    drop(pool.allocate(ByteSize::mib(30)).unwrap());
+    let granted = pool.allocate(ByteSize::mib(20)).expect("what idles is what the device can have back");
+    assert_eq!((pool.stats().idle, pool.stats().evicted, pool.stats().failures), (0, 1, 0));
+    drop(granted);
 }
 
 #[test]

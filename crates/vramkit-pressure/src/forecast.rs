@@ -140,6 +140,11 @@ impl Forecaster {
         self.tops = joined;
     }
 
+    /// The oldest top that is looked at.
+    pub(crate) fn oldest(&self) -> Option<ByteSize> {
+        self.tops.front().map(|(_, top)| ByteSize::new(*top as u64))
+    }
+
     /// What to expect of a memory of `capacity` bytes; `None` before there are enough samples, and when they bend so that
     /// no line says anything of them.
     pub fn forecast(&self, capacity: ByteSize) -> Option<Forecast> {

@@ -182,7 +182,7 @@ impl SeriesJudge {
             self.growing = (finding != Finding::GrowthStopped).then_some(finding);
             found.push(finding);
         }
-        found.extend(self.note_full(now));
+        found.extend(self.note_full(now, used));
         found
     }
 
@@ -206,7 +206,7 @@ impl SeriesJudge {
         self.fastest
     }
 
-    fn note_full(&mut self, now: Duration) -> Option<Finding> {
+    fn note_full(&mut self, now: Duration, used: ByteSize) -> Option<Finding> {
         let forecast = self.forecast;
         let of = |pick: fn(&Forecast) -> Option<f64>| {
             forecast
@@ -214,7 +214,10 @@ impl SeriesJudge {
                 .and_then(pick)
                 .map(|seconds| Duration::try_from_secs_f64(seconds).unwrap_or(Duration::MAX))
         };
-        let latest = of(|forecast| forecast.full_in_seconds_latest).filter(|latest| *latest <= SOON);
+        // A program that starts fills, and goes on to do its work: what has more than quadrupled in view is not told of.
+        let starts = self.forecaster.oldest().is_none_or(|oldest| used.bytes() / 4 > oldest.bytes());
+        let latest =
+            of(|forecast| forecast.full_in_seconds_latest).filter(|latest| *latest <= SOON && !starts);
         let Some(latest) = latest else {
             self.soon_since = None;
             let is_over = of(|forecast| forecast.full_in_seconds).is_none_or(|full| full > LATER);

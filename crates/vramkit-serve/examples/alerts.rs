@@ -17,6 +17,9 @@ use vramkit_watch::{DeviceReading, Source, WatchConfig, Watcher};
 /// Between two scrapes.
 const SCRAPE: Duration = Duration::from_secs(60);
 
+/// The first seed: nothing was tuned on it and those after it.
+const FIRST: u64 = 5_000_000;
+
 /// A card of which this is read.
 struct Card(Arc<std::sync::Mutex<(ByteSize, ByteSize)>>);
 
@@ -83,7 +86,7 @@ fn main() {
             written += 1;
         }
     };
-    for seed in 3_000_000..3_000_000 + seeds {
+    for seed in FIRST..FIRST + seeds {
         Workload::ALL.iter().for_each(|&class| write(format!("{class:?}"), &healthy(class, seed)));
         LeakKind::ALL.iter().for_each(|&kind| write(format!("{kind:?} leak"), &leaking(kind, seed)));
     }

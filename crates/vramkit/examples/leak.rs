@@ -11,7 +11,7 @@ use vramkit::monitor::VramMonitor;
 use vramkit::pool::{DeviceMemoryPool, Purpose, Request};
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
-    let (capacity, started) = (ByteSize::mib(256), Instant::now());
+    let (capacity, started) = (ByteSize::mib(384), Instant::now());
     let pool = Arc::new(DeviceMemoryPool::new(Arc::new(HostDevice::new(capacity)), capacity)?);
     let (kv, monitor) = (pool.owner("llama", Purpose::Kv), VramMonitor::new(pool.clone()));
     let told = Arc::new(Mutex::new(Vec::new()));
@@ -21,6 +21,8 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         println!("{:>5.1} s  {kind}: {text}", started.elapsed().as_secs_f64());
         heard.lock().expect("no callback panics").push(kind);
     });
+    let _weights =
+        pool.allocate(Request::new(ByteSize::mib(128)).owner(pool.owner("llama", Purpose::Weights)))?;
     let _sampling = monitor.start(Duration::from_millis(100))?;
     let mut leaked = Vec::new();
     while let Ok(block) = pool.allocate(Request::new(ByteSize::mib(1)).owner(kv)) {
