@@ -129,7 +129,7 @@ pub fn duration(seconds: f64) -> String {
 /// let mut judge = SeriesJudge::default();
 /// let found = (0..900).find_map(|second| {
 ///     let used = ByteSize::mib(1000 + second); // one more MiB every second
-///     judge.push(Duration::from_secs(second), used, Some(ByteSize::gib(80))).pop()
+///     judge.push(Duration::from_secs(second), used, Some(ByteSize::gib(4))).pop()
 /// });
 /// assert!(matches!(found, Some(Finding::GrowingFast { growth, .. }) if growth.growth_ratio > 0.2));
 /// ```

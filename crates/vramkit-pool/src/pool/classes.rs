@@ -85,6 +85,8 @@ mod tests {
 
     #[test]
     fn other_classes() {
+        // More sub-steps than there are bytes between: as it is asked for.
+        assert_eq!(SizeClasses::PowersOfTwo { steps: u32::MAX }.round(1001), Some(1001));
         assert_eq!([1, 512, 513].map(|size| SizeClasses::PyTorch.round(size)), [512, 512, 1024].map(Some));
         let eight = SizeClasses::PowersOfTwo { steps: 8 };
         assert_eq!([1, 1024, 1025, 2047].map(|size| eight.round(size)), [1, 1024, 1152, 2048].map(Some));
