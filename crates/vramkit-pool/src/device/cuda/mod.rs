@@ -19,6 +19,7 @@ mod device;
 mod driver;
 mod nvml;
 mod stream;
+mod visible;
 
 pub use device::{CudaDevice, StreamPoolMemory};
 pub use driver::CudaError;

@@ -10,6 +10,7 @@ use std::sync::Arc;
 
 use libloading::Library;
 
+use super::visible;
 use crate::device::{Origin, Reading};
 use vramkit_units::ByteSize;
 
@@ -17,8 +18,6 @@ use vramkit_units::ByteSize;
 const NAME: &str = if cfg!(windows) { "nvml.dll" } else { "libnvidia-ml.so.1" };
 /// Names another one.
 const PATH_VARIABLE: &str = "VRAMKIT_NVML";
-/// Which cards a process may see, and in which order.
-const VISIBLE_VARIABLE: &str = "CUDA_VISIBLE_DEVICES";
 /// Processes of a card that are believed to exist.
 const MOST: usize = 4096;
 
@@ -233,7 +232,7 @@ impl NvmlCard {
     /// # Errors
     /// No library, no such card, or what the library says.
     pub fn open(index: u32) -> Result<Self, NvmlError> {
-        Self::of(None, std::env::var(VISIBLE_VARIABLE).ok().as_deref(), index)
+        Self::of(None, std::env::var(visible::VARIABLE).ok().as_deref(), index)
     }
 
     /// As [`open`](Self::open), by this library, of all cards that it lists.
@@ -251,8 +250,8 @@ impl NvmlCard {
             let uuid = |card| library.text("nvmlDeviceGetUUID", library.base.uuid, library.handle(card)?);
             (0..count).map(|card| uuid(card).unwrap_or_default()).collect()
         };
-        let place =
-            place(index, count, visible, uuids).map_err(|reason| NvmlError::NoSuchCard { index, reason })?;
+        let place = visible::place(index, count, visible, uuids)
+            .map_err(|reason| NvmlError::NoSuchCard { index, reason })?;
         let handle = library.handle(place)?;
         let name = library.text("nvmlDeviceGetName", library.base.name, handle)?;
         let uuid = library.text("nvmlDeviceGetUUID", library.base.uuid, handle).ok();
@@ -342,41 +341,6 @@ impl NvmlMemory {
     }
 }
 
-/// Where the library lists the `index`-th card that `CUDA_VISIBLE_DEVICES` leaves; why there is none.
-fn place(
-    index: u32,
-    count: u32,
-    visible: Option<&str>,
-    uuids: impl Fn() -> Vec<String>,
-) -> Result<u32, String> {
-    let cards =
-        |count: u32| format!("{count} {}", if count == 1 { "card is listed" } else { "cards are listed" });
-    let listed = |place: u32| if place < count { Ok(place) } else { Err(cards(count)) };
-    let Some(visible) = visible else { return listed(index) };
-    // As the driver reads it: up to the first entry that names no card.
-    let mut places = Vec::new();
-    for entry in visible.split(',').map(str::trim).filter(|entry| !entry.is_empty()) {
-        let found = match entry.parse::<u32>() {
-            Ok(place) => (place < count).then_some(place),
-            Err(_) if entry.starts_with("MIG") => {
-                return Err(format!(
-                    "{VISIBLE_VARIABLE} names a part of a card (`{entry}`): see `vramkit top`"
-                ));
-            }
-            Err(_) if entry.starts_with("GPU-") => {
-                uuids().iter().position(|uuid| uuid.starts_with(entry)).map(|place| place as u32)
-            }
-            Err(_) => None,
-        };
-        match found {
-            Some(place) => places.push(place),
-            None => break,
-        }
-    }
-    let left = || format!("{VISIBLE_VARIABLE}={visible} leaves {} of {count}", places.len());
-    places.get(index as usize).copied().ok_or_else(left)
-}
-
 /// A size, unless it is a sentinel: 2^64 - 1 is the library's "not available", and nothing has more than an exbibyte.
 fn size(bytes: u64) -> Reading<ByteSize> {
     if bytes >= 1 << 60 {
@@ -407,19 +371,6 @@ fn check(operation: &'static str, code: c_int) -> Result<(), NvmlError> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn the_visible_cards_are_counted() {
-        let uuids = || vec!["GPU-aa11".to_owned(), "GPU-bb22".to_owned(), "GPU-bb33".to_owned()];
-        let at = |index, visible| place(index, 3, visible, uuids);
-        assert_eq!((at(0, None), at(2, None)), (Ok(0), Ok(2)));
-        assert!(at(3, None).unwrap_err().contains("3 cards are listed"));
-        assert_eq!((at(0, Some("2,0")), at(1, Some("2, 0"))), (Ok(2), Ok(0)));
-        assert_eq!(at(0, Some("GPU-bb3")), Ok(2));
-        // What names no card ends the list, as for the driver; none at all hides every card.
-        assert!(at(1, Some("1,7,0")).unwrap_err().contains("leaves 1 of 3"));
-        assert!(at(0, Some("")).is_err() && at(0, Some("-1")).is_err() && at(0, Some("MIG-x")).is_err());
-    }
 
     #[test]
     fn sentinels_and_cards_without_memory_give_no_number() {
