@@ -5,7 +5,7 @@
 //! itself, looks full from outside from its first minute to its last, and is not about to run out. What is reserved and not
 //! *allocated* is room for its owner: where that is known, it is headroom. Where nothing is known, memory that is full and has
 //! not risen for [ten minutes](FLAT_SECONDS) is taken for reserved: there is little left for others, which is a level of its
-//! own (high), but nothing runs out, which is another (critical). As soon as it rises it is judged as it is.
+//! own (high), but nothing runs out, which is another (critical). As soon as it rises, or next to nothing is left, it is judged as it is.
 
 use std::time::Duration;
 
@@ -16,6 +16,8 @@ use crate::level::PressureLevel;
 
 /// For how long memory may not have risen to be taken for reserved.
 const FLAT_SECONDS: u64 = 600;
+/// From this fraction on memory is full, whoever has it: nobody's next request is granted.
+const FULL: f64 = 0.985;
 /// By which part of all there is it may rise meanwhile: what a driver and its libraries take and give back.
 const BAND: f64 = 1.0 / 400.0;
 
@@ -110,7 +112,7 @@ impl Headroom {
             return Some((fraction, FractionBasis::Allocated));
         }
         let critical = ladder.rung(PressureLevel::Critical).map(|rung| rung.exit.unwrap_or(rung.enter));
-        match critical.filter(|&exit| is_flat && fraction >= exit) {
+        match critical.filter(|&exit| is_flat && (exit..FULL).contains(&fraction)) {
             Some(exit) => Some((exit.next_down(), FractionBasis::Reserved)),
             None => Some((fraction, FractionBasis::Used)),
         }

@@ -304,6 +304,67 @@ fn it_looks_by_itself_until_it_is_dropped_and_more_often_as_it_fills() {
     assert_eq!(source.reads.load(Ordering::SeqCst), reads, "it has ended");
 }
 
+/// A source that panics now and then.
+struct Moody(AtomicUsize);
+
+impl MemorySource for Moody {
+    fn device(&self) -> DeviceName {
+        DeviceName { id: "moody".into(), name: "moody".into(), uuid: None }
+    }
+
+    fn read(&self) -> Usage {
+        assert!(!self.0.fetch_add(1, Ordering::SeqCst).is_multiple_of(3), "not now");
+        Usage::unavailable(Origin::Driver, "moody")
+    }
+}
+
+#[test]
+fn a_source_that_panics_does_not_end_the_watch() {
+    let source = Arc::new(Moody(AtomicUsize::new(0)));
+    let monitor = VramMonitor::new(source.clone());
+    // As often as may be, which is not without a pause.
+    let sampling = monitor.start(Duration::ZERO).unwrap();
+    wait_until("looks after panics", || source.0.load(Ordering::SeqCst) > 7);
+    drop(sampling);
+    assert!(monitor.stats().failures >= 2 && !monitor.history(100).is_empty());
+}
+
+#[test]
+fn many_threads_use_a_monitor_at_once() {
+    let source = Scripted::new(GB);
+    let monitor = limited(&source, |config| config.cleanup_threshold = Some(0.5));
+    let told = events(&monitor);
+    monitor.register_cleanup_callback(|_| std::thread::yield_now());
+    let _sampling = monitor.start(Duration::from_millis(10)).unwrap();
+    std::thread::scope(|scope| {
+        for thread in 0..4u64 {
+            let (monitor, source) = (&monitor, &source);
+            scope.spawn(move || {
+                for step in 0..300 {
+                    source.use_bytes(ByteSize::mb((thread * 300 + step * 7) % 1000));
+                    let _ = monitor.check_limits("work");
+                    let _ = monitor.preflight(ByteSize::mb(10), "more");
+                    monitor.log_snapshot("step", Some(step), &[]);
+                    monitor.increment_generation_count();
+                    drop((
+                        monitor.stats(),
+                        monitor.history(3),
+                        monitor.cleanup(),
+                        monitor.detect_memory_leak(),
+                    ));
+                    if step % 100 == 99 {
+                        monitor.reset();
+                    }
+                }
+            });
+        }
+    });
+    source.use_bytes(ByteSize::mb(600));
+    std::thread::sleep(Duration::from_millis(50));
+    wait_until("it is still watching", || monitor.passed_limit() == Some(LimitKind::Soft));
+    assert!(!told.lock().unwrap().is_empty());
+}
+
 #[test]
 fn an_event_may_end_what_told_it() {
     let source = Scripted::new(GB);

@@ -16,6 +16,7 @@ use crate::run_text::{counted, describe_run};
 
 pub fn run(options: &RunOptions) -> Result<bool, Failure> {
     // Before files for the trace are made anew.
+    distinct(options)?;
     let prepared = question(options)?.prepare()?;
     let mut sinks = sinks(options)?;
     let outcome = prepared.run(&mut sinks, Progress::new("executing", None));
@@ -51,6 +52,22 @@ fn question(options: &RunOptions) -> Result<RunQuestion, Failure> {
         dry_run: options.dry_run,
         ..RunQuestion::default()
     })
+}
+
+/// What is written is neither the workload nor twice the same file.
+fn distinct(options: &RunOptions) -> Result<(), Failure> {
+    let real = |path: &Path| path.canonicalize().unwrap_or_else(|_| path.to_owned());
+    let mut taken = vec![real(&options.workload)];
+    for path in [&options.trace, &options.perfetto, &options.record, &options.report].into_iter().flatten() {
+        let path_is = real(path);
+        // Devices and pipes may be written to by several.
+        if taken.contains(&path_is) && (path.is_file() || !path.exists()) {
+            let path = path.display();
+            return Err(Failure::Input(format!("`{path}` would be written over: name another file")));
+        }
+        taken.push(path_is);
+    }
+    Ok(())
 }
 
 fn sinks(options: &RunOptions) -> Result<TraceSinks, Failure> {

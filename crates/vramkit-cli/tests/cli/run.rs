@@ -123,6 +123,21 @@ fn what_a_run_allocates_is_recorded_and_replayed() {
 }
 
 #[test]
+fn nothing_is_written_over() {
+    let folder = tempfile::tempdir().unwrap();
+    let workload = folder.path().join("w.toml");
+    std::fs::copy(example("three-models"), &workload).unwrap();
+    let before = std::fs::read_to_string(&workload).unwrap();
+    let (workload, other) = (workload.display().to_string(), folder.path().join("t").display().to_string());
+    for outputs in [["--record", &workload, "--trace", &other], ["--record", &other, "--trace", &other]] {
+        let output = vramkit().args(["run", &workload, "--device", "sim"]).args(outputs).output().unwrap();
+        assert_eq!(output.status.code(), Some(2));
+        assert!(String::from_utf8_lossy(&output.stderr).contains("would be written over"));
+    }
+    assert_eq!(std::fs::read_to_string(&workload).unwrap(), before);
+}
+
+#[test]
 fn pairs_that_share_addresses_are_explained() {
     for command in ["plan", "run"] {
         let device: &[&str] = if command == "run" { &["--device", "sim"] } else { &[] };

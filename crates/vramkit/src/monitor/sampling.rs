@@ -2,6 +2,8 @@
 //! as it is for any other reading.
 
 use std::io;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::atomic::Ordering::Relaxed;
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -10,7 +12,7 @@ use super::vram_monitor::VramMonitor;
 use crate::pressure::sampling_period;
 use crate::sync::lock_std;
 
-/// Readings come no closer, unless they are asked to.
+/// Readings come no closer.
 const SHORTEST: Duration = Duration::from_millis(10);
 
 /// A monitor looks by itself until this is dropped.
@@ -63,10 +65,15 @@ impl VramMonitor {
     pub fn start(&self, interval: Duration) -> io::Result<Sampling> {
         let ended = Arc::new(Ended::default());
         let (monitor, end) = (self.clone(), ended.clone());
-        let bounds = ((interval / 10).max(SHORTEST).min(interval), interval);
+        let interval = interval.max(SHORTEST);
+        let bounds = ((interval / 10).max(SHORTEST), interval);
         let look = move || {
             loop {
-                monitor.sample();
+                // A source and callbacks are somebody's code: one that panics does not end the watch.
+                if catch_unwind(AssertUnwindSafe(|| monitor.sample())).is_err() {
+                    monitor.shared.failures.fetch_add(1, Relaxed);
+                    tracing::error!(target: "vramkit::monitor", "a look at the memory panicked");
+                }
                 let (headroom, fastest) = monitor.filling();
                 let period = headroom.map_or(interval, |headroom| sampling_period(headroom, fastest, bounds));
                 if end.wait(period) {
