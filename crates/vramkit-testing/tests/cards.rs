@@ -8,7 +8,8 @@ use std::process::Command;
 
 use vramkit::ByteSize;
 use vramkit::monitor::names::{
-    device_monitor, get_current_vram_usage, get_vram_stats, log_vram_snapshot, process_monitor,
+    clear_cuda_cache, device_monitor, get_current_vram_usage, get_vram_stats, log_vram_snapshot,
+    process_monitor,
 };
 use vramkit::pool::{DeviceMemoryPool, Request};
 use vramkit::pressure::PressureLevel;
@@ -50,6 +51,8 @@ fn look() {
     assert_eq!(held, [(41, Some(ByteSize::new(70_000_000_000))), (42, None)]);
     assert_eq!((snapshot.device.id.as_str(), snapshot.device.uuid.as_deref()), ("cuda:0", Some("GPU-1")));
     assert_eq!(snapshot.usage.driver_bytes.value, Some(ByteSize::new(500_000_000)));
+
+    assert_eq!(clear_cuda_cache().unwrap().freed_reserved_bytes, ByteSize::ZERO, "no pool is on it");
 
     // One monitor a device, each its own, all at once.
     let second = device_monitor("cuda:1");

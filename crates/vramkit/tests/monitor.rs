@@ -10,8 +10,8 @@ use vramkit::ByteSize;
 use vramkit::device::{Origin, Reading, SimulatedDevice};
 use vramkit::monitor::names::{VramSnapshot, format_bytes};
 use vramkit::monitor::{
-    CleanupReason, DeviceName, DeviceSource, Finding, LimitKind, Limits, MemorySource, MonitorConfig, Usage,
-    VramMonitor,
+    CleanupReason, DeviceName, DeviceSource, Finding, LimitKind, Limits, MemorySource, MonitorConfig,
+    PoolUse, Usage, VramMonitor,
 };
 use vramkit::pool::{CachingConfig, CachingPool, DeviceMemoryPool, Purpose, Request};
 use vramkit::pressure::PressureLevel;
@@ -25,6 +25,7 @@ struct Scripted {
     /// What a cleanup gives back.
     reclaimable: AtomicU64,
     reclaims: AtomicUsize,
+    ledgers: AtomicUsize,
 }
 
 impl Scripted {
@@ -35,6 +36,7 @@ impl Scripted {
             reads: AtomicUsize::new(0),
             reclaimable: AtomicU64::new(0),
             reclaims: AtomicUsize::new(0),
+            ledgers: AtomicUsize::new(0),
         })
     }
 
@@ -60,6 +62,11 @@ impl MemorySource for Scripted {
             allocated_bytes: known(ByteSize::new(used.bytes() / 4)),
             reserved_bytes: known(ByteSize::new(used.bytes() / 2)),
         }
+    }
+
+    fn pools(&self, with_ledgers: bool) -> Vec<PoolUse> {
+        self.ledgers.fetch_add(usize::from(with_ledgers), Ordering::SeqCst);
+        Vec::new()
     }
 
     fn reclaim(&self) {
@@ -291,6 +298,7 @@ fn it_looks_by_itself_until_it_is_dropped_and_more_often_as_it_fills() {
     wait_until("a limit found by itself", || {
         count(&told, |event| matches!(event, Event::LimitPassed { .. })) == 1
     });
+    assert_eq!(source.ledgers.load(Ordering::SeqCst), 1, "owners are looked at, and not at every look");
     // It filled fast and little is left: the period shrinks to a tenth.
     source.use_bytes(ByteSize::gib(9));
     let before = monitor.history(1000).len();

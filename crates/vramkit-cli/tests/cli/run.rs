@@ -1,7 +1,7 @@
 //! `vramkit run` and `vramkit devices` as scripts use them, on host memory, the simulated device and the stand-in for a
 //! card.
 
-use crate::common::{example, json, vramkit};
+use crate::common::{example, json, root, vramkit};
 
 #[test]
 fn run_keeps_its_contract() {
@@ -126,7 +126,7 @@ fn what_a_run_allocates_is_recorded_and_replayed() {
 fn nothing_is_written_over() {
     let folder = tempfile::tempdir().unwrap();
     let workload = folder.path().join("w.toml");
-    std::fs::copy(example("three-models"), &workload).unwrap();
+    std::fs::copy(root().join(example("three-models")), &workload).unwrap();
     let before = std::fs::read_to_string(&workload).unwrap();
     let (workload, other) = (workload.display().to_string(), folder.path().join("t").display().to_string());
     for outputs in [["--record", &workload, "--trace", &other], ["--record", &other, "--trace", &other]] {

@@ -85,3 +85,60 @@ impl Judged {
         self.leaks.suspected().cloned().collect()
     }
 }
+
+#[cfg(test)]
+#[cfg(not(loom))]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::device::SimulatedDevice;
+    use crate::pool::{DeviceMemoryPool, Purpose, Request};
+    use crate::units::ByteSize;
+
+    /// As if a block had been granted every second and stayed, and `released` others had lived for three.
+    fn told(released: u64) -> Vec<Event> {
+        let device = Arc::new(SimulatedDevice::new(ByteSize::gib(8)));
+        let pool = DeviceMemoryPool::new(device, ByteSize::gib(8)).unwrap();
+        let request =
+            Request::new(ByteSize::mib(1)).owner(pool.owner("llama", Purpose::Kv)).tag(pool.tag("block"));
+        let _one = pool.allocate(request).unwrap();
+        let (mut seen, mut judged, mut told) = (PoolUse::of("main", &pool), Judged::default(), Vec::new());
+        for second in 1..3000u64 {
+            let now = Duration::from_secs(second);
+            if !judged.owners_are_due(now) {
+                continue;
+            }
+            let entry = &mut seen.ledger[0];
+            entry.by_age_bytes = Default::default();
+            (1..=second).for_each(|age| entry.by_age_bytes[age.ilog2() as usize + 1] += ByteSize::mib(1));
+            (entry.granted_bytes, entry.allocations) = (ByteSize::mib(second), second);
+            entry.released_by_age_bytes[2] = ByteSize::mib(second * released);
+            told.extend(judged.owners(now, std::slice::from_ref(&seen)));
+        }
+        assert_eq!(judged.suspected().len(), usize::from(released > 0));
+        seen.ledger.clear();
+        told.extend(judged.owners(Duration::from_secs(3010), &[seen]));
+        told
+    }
+
+    #[test]
+    fn owners_are_looked_at_and_told_as_what_is_known_of_them() {
+        let told_of = |released| {
+            let told = told(released).into_iter().map(|event| event.describe().0);
+            told.collect::<Vec<_>>()
+        };
+        assert_eq!(told_of(10), ["leak suspected", "leak cleared"]);
+        assert_eq!(told_of(0), ["retains", "leak cleared"]);
+    }
+
+    #[test]
+    fn owners_are_due_every_ten_seconds() {
+        let mut judged = Judged::default();
+        assert!(judged.owners_are_due(Duration::ZERO));
+        judged.owners(Duration::from_secs(5), &[]);
+        assert!(
+            !judged.owners_are_due(Duration::from_secs(14)) && judged.owners_are_due(Duration::from_secs(15))
+        );
+    }
+}

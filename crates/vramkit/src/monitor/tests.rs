@@ -241,6 +241,13 @@ fn published_pools_are_seen_by_name_and_only_while_they_live() {
     let trace = Arc::new(crate::trace::TraceCollector::new());
     trace.record(crate::trace::Event::Evicted { model: "llama".into(), freed_bytes: ByteSize::mib(7) });
     assert!(publisher.show_decisions("main", &trace) && !publisher.show_decisions("other", &trace));
+    let watching = VramMonitor::new(pool.clone());
+    watching.increment_generation_count();
+    assert!(publisher.show_monitor("main", &watching) && !publisher.show_monitor("other", &watching));
+    let counts = published(&folder)[0].pools[0].monitor.clone().expect("it is shown");
+    assert_eq!((counts.generations, counts.level), (1, None));
+    drop(watching);
+    assert!(published(&folder)[0].pools[0].monitor.is_none(), "and does not live by being shown");
     for _ in 0..3 {
         let found = published(&folder);
         assert_eq!(found.len(), 1);
