@@ -106,6 +106,16 @@ fn a_snapshot_is_one_reading_with_its_time_and_its_numbers_kept_apart() {
     let before = SystemTime::now();
     let snapshot = monitor.log_snapshot("loaded", Some(3), &["llama"]);
     assert_eq!(source.reads.load(Ordering::SeqCst), 1);
+    assert!(
+        snapshot.model_bytes.is_empty() && snapshot.processes.value.is_none(),
+        "this source says nothing of them"
+    );
+    let asked = [ByteSize::new(5_000_000_000), ByteSize::new(6_000_000_000)];
+    assert_eq!(
+        asked.map(|bytes| monitor.can_allocate(bytes, 0.1)),
+        [Some(true), Some(false)],
+        "with a tenth to spare"
+    );
     assert!(before <= snapshot.time && snapshot.time <= SystemTime::now());
     let line = VramSnapshot::from(&snapshot);
     let gb = (line.vram_usage_gb, line.vram_allocated_gb, line.vram_reserved_gb);
@@ -157,7 +167,10 @@ fn a_level_is_none_before_a_reading_and_kept_for_its_dwell() {
     source.use_bytes(ByteSize::ZERO);
     // Of what is reserved a half is allocated: the rest is headroom, so that 61 % count. The default ladder keeps a level for seconds.
     assert_eq!(monitor.log_snapshot("", None, &[]).level, Some(PressureLevel::Elevated));
-    assert_eq!(monitor.stats().level, Some(PressureLevel::Elevated));
+    assert_eq!(
+        (monitor.stats().level, monitor.level()),
+        (Some(PressureLevel::Elevated), Some(PressureLevel::Elevated))
+    );
 }
 
 #[test]
