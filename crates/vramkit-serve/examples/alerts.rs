@@ -18,7 +18,7 @@ use vramkit_watch::{DeviceReading, Source, WatchConfig, Watcher};
 const SCRAPE: Duration = Duration::from_secs(60);
 
 /// The first seed: nothing was tuned on it and those after it.
-const FIRST: u64 = 5_000_000;
+const FIRST: u64 = 6_000_000;
 
 /// A card of which this is read.
 struct Card(Arc<std::sync::Mutex<(ByteSize, ByteSize)>>);
