@@ -226,14 +226,16 @@ impl TokenDemand {
         backward.process(&mut spectrum, &mut law).expect("both have the plan's lengths");
         // The length is a power of two.
         let at = |d: f64| law[d as i64 as usize & (size - 1)].max(0.0) / size as f64;
-        let half = (size / 2) as f64;
+        // A window with room for every value has each in one place; in a smaller one the far half is the other side's.
+        let whole = size as f64 > most - least;
+        let reach = if whole { most - least } else { (size / 2) as f64 };
         let factor = here.k - t * blocks;
         if t >= 0.0 {
-            let last = half.min(most - blocks);
+            let last = reach.min(most - blocks);
             let above = sum(1.0, last, |j| (-t * j).exp() * at(blocks + j));
             Ok(Tail { ln: (factor + above.ln()).min(0.0) })
         } else {
-            let last = half.min(blocks - least);
+            let last = reach.min(blocks - least);
             let below = (factor + sum(0.0, last, |j| (t * j).exp() * at(blocks - j)).ln()).exp();
             Ok(Tail { ln: (-below.min(1.0)).ln_1p() })
         }
