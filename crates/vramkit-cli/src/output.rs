@@ -89,6 +89,11 @@ pub fn can_be_written(path: &Path) -> Result<(), Failure> {
     try_folder(folder.unwrap_or(Path::new("."))).map_err(failed)
 }
 
+/// Whether two paths are of one file that is there.
+pub fn is_same(one: &Path, other: &Path) -> bool {
+    one.canonicalize().is_ok_and(|one| other.canonicalize().is_ok_and(|other| one == other))
+}
+
 /// Puts a file in the place of another of its name, whole or not at all. What is no file, such as a pipe, is written to.
 pub fn replace(path: &Path, content: &[u8]) -> Result<(), Failure> {
     let failed = |error| Failure::Write { path: path.to_owned(), error };

@@ -31,6 +31,7 @@
 mod admission;
 mod cleanup;
 mod clock;
+mod device;
 mod forecast;
 mod gauge;
 mod handler;
@@ -46,6 +47,7 @@ mod victims;
 
 pub use admission::{Admission, Refusal};
 pub use cleanup::CleanupReason;
+pub use device::{DeviceJudge, Judgement};
 pub use forecast::{Forecast, Forecaster, sampling_period};
 pub use gauge::PressureGauge;
 pub use handler::{PressureHandler, Turn};

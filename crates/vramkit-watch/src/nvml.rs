@@ -14,7 +14,7 @@ use nvml_wrapper::struct_wrappers::device::ProcessInfo;
 use nvml_wrapper::{Device, Nvml};
 use nvml_wrapper_sys::bindings::nvmlMemory_t;
 use vramkit::ByteSize;
-use vramkit::device::{Origin, Reading};
+use vramkit::device::{Origin, Reading, nvml_size};
 use vramkit::monitor::{DeviceName, ProcessUse, Usage};
 
 use crate::processes::Processes;
@@ -82,16 +82,6 @@ fn is_gone(error: &NvmlError) -> bool {
 
 fn is_missing(error: &NvmlError) -> bool {
     matches!(error, NvmlError::FailedToLoadSymbol(_) | NvmlError::FunctionNotFound)
-}
-
-/// A size, unless it is a sentinel.
-fn size(bytes: u64) -> Reading<ByteSize> {
-    // 2^64 - 1 is the library's "not available"; nothing has more than an exbibyte.
-    if bytes >= 1 << 60 {
-        Reading::unavailable(Origin::Nvml, "the driver gives no number")
-    } else {
-        Reading::known(ByteSize::new(bytes), Origin::Nvml)
-    }
 }
 
 fn none<T>(error: &NvmlError) -> Reading<T> {
@@ -180,7 +170,7 @@ fn read_device(
         }
         match device.accounting_stats_for(pid) {
             Ok(stats) => match stats.max_memory_usage {
-                Some(bytes) => size(bytes),
+                Some(bytes) => nvml_size(bytes),
                 None => Reading::unavailable(Origin::Nvml, "the driver gives no number"),
             },
             Err(error) => none(&error),
@@ -217,7 +207,7 @@ fn read_device(
 /// Bytes of the card, with what the driver keeps where it says so.
 fn memory(nvml: &Nvml, device: &Device<'_>) -> Result<Usage, NvmlError> {
     let (total, free, used, driver) = match device.memory_info() {
-        Ok(memory) => (memory.total, memory.free, memory.used, size(memory.reserved)),
+        Ok(memory) => (memory.total, memory.free, memory.used, nvml_size(memory.reserved)),
         Err(error) if is_missing(&error) => {
             let memory = old_memory(nvml, device)?;
             let reason = "this driver does not say what it keeps for itself";
@@ -231,9 +221,9 @@ fn memory(nvml: &Nvml, device: &Device<'_>) -> Result<Usage, NvmlError> {
     }
     let none = |reason: &str| Reading::unavailable(Origin::Nvml, reason);
     Ok(Usage {
-        total_bytes: size(total),
-        free_bytes: size(free),
-        used_bytes: size(used),
+        total_bytes: nvml_size(total),
+        free_bytes: nvml_size(free),
+        used_bytes: nvml_size(used),
         driver_bytes: driver,
         allocated_bytes: none("the driver does not say what programs use of what they hold"),
         reserved_bytes: none("see the pools"),
@@ -271,7 +261,7 @@ fn process_list(device: &Device<'_>) -> Result<BTreeMap<u32, Reading<ByteSize>>,
     let mut list: BTreeMap<u32, Reading<ByteSize>> = BTreeMap::new();
     for process in compute.into_iter().chain(graphics) {
         let used = match process.used_gpu_memory {
-            UsedGpuMemory::Used(bytes) => size(bytes),
+            UsedGpuMemory::Used(bytes) => nvml_size(bytes),
             UsedGpuMemory::Unavailable => Reading::unavailable(Origin::Nvml, "the driver gives no number"),
         };
         // One that computes and draws is in both lists with the same number.

@@ -52,6 +52,7 @@ mod callbacks;
 pub mod loader;
 pub mod monitor;
 pub mod orchestrator;
+mod own_thread;
 pub mod trace;
 
 pub use vramkit_plan as plan;

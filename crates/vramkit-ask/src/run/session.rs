@@ -22,7 +22,7 @@ use vramkit::orchestrator::{
 };
 use vramkit::plan::report::{PlanReport, ReportOptions};
 use vramkit::plan::{AllocationPlan, MemoryPlanner, Model, Schedule};
-use vramkit::pool::{DeviceMemoryPool, Leak, Recorded};
+use vramkit::pool::{DeviceMemoryPool, Leak};
 use vramkit::pressure::PressureLevel;
 use vramkit::trace::{Event, TraceCollector};
 use vramkit_models::Weights;
@@ -137,7 +137,7 @@ impl Session {
         let device = if self.dry_run { stand_in(&*self.device, capacity) } else { self.device.clone() };
         let pool = Arc::new(DeviceMemoryPool::new(device, capacity)?);
         if let Some(recording) = recording.cloned() {
-            pool.record(move |recorded: &Recorded| recording.write(recorded));
+            pool.record(vramkit_replay::json_lines(recording));
         }
         let orchestrator = MemoryOrchestrator::new(pool.clone())
             .with_ladder(self.ladder)?

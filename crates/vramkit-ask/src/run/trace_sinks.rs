@@ -6,11 +6,10 @@
 use std::fmt;
 use std::io::{self, Write};
 use std::sync::mpsc::{RecvTimeoutError, Sender, channel};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use vramkit::pool::Recorded;
 use vramkit::trace::{Dropped, PerfettoWriter, TraceBatch, TraceCollector, TraceCursor};
 
 /// How often what is new is written.
@@ -113,7 +112,7 @@ impl TraceSinks {
     }
 }
 
-/// A recording that is being written. Its first error is kept, and nothing is written after it.
+/// Where a recording goes, by several hands. Its first error is kept.
 #[derive(Clone)]
 pub(crate) struct Recording(Arc<Mutex<(Sink, Option<io::Error>)>>);
 
@@ -122,17 +121,26 @@ impl Recording {
         Self(Arc::new(Mutex::new((sink, None))))
     }
 
-    pub(crate) fn write(&self, recorded: &Recorded) {
-        let (sink, failed) = &mut *self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if failed.is_none() {
-            let line = serde_json::to_writer(&mut *sink, recorded).map_err(io::Error::from);
-            *failed = line.and_then(|()| sink.write_all(b"\n")).err();
-        }
+    fn lock(&self) -> MutexGuard<'_, (Sink, Option<io::Error>)> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     pub(crate) fn finish(&self) -> Result<(), SinkError> {
-        let (sink, failed) = &mut *self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let (sink, failed) = &mut *self.lock();
         failed.take().map_or_else(|| sink.flush(), Err).map_err(self::failed(TraceFormat::Recording))
+    }
+}
+
+impl Write for Recording {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let (sink, failed) = &mut *self.lock();
+        sink.write(bytes).inspect_err(|error| {
+            failed.get_or_insert_with(|| io::Error::new(error.kind(), error.to_string()));
+        })
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.lock().0.flush()
     }
 }
 

@@ -27,10 +27,7 @@ pub fn run(options: &ReportOptions) -> Result<bool, Failure> {
         [] => &[FormatArg::Pdf, FormatArg::Svg, FormatArg::Png],
         chosen => chosen,
     };
-    let same = |path: &PathBuf| {
-        let whole = |path: &Path| path.canonicalize().ok();
-        formats.iter().any(|format| whole(&named(&stem, *format)).is_some_and(|to| Some(to) == whole(path)))
-    };
+    let same = |path: &PathBuf| formats.iter().any(|format| output::is_same(&named(&stem, *format), path));
     if let Some(file) = options.files.iter().find(|path| same(path)) {
         return Err(Failure::Input(format!("`{}` would be written over: give --output", file.display())));
     }

@@ -56,16 +56,15 @@ fn question(options: &RunOptions) -> Result<RunQuestion, Failure> {
 
 /// What is written is neither the workload nor twice the same file.
 fn distinct(options: &RunOptions) -> Result<(), Failure> {
-    let real = |path: &Path| path.canonicalize().unwrap_or_else(|_| path.to_owned());
-    let mut taken = vec![real(&options.workload)];
+    let mut taken = vec![&options.workload];
     for path in [&options.trace, &options.perfetto, &options.record, &options.report].into_iter().flatten() {
-        let path_is = real(path);
         // Devices and pipes may be written to by several.
-        if taken.contains(&path_is) && (path.is_file() || !path.exists()) {
+        let is_taken = taken.iter().any(|other| *other == path || output::is_same(other, path));
+        if is_taken && (path.is_file() || !path.exists()) {
             let path = path.display();
             return Err(Failure::Input(format!("`{path}` would be written over: name another file")));
         }
-        taken.push(path_is);
+        taken.push(path);
     }
     Ok(())
 }

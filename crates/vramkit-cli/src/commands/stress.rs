@@ -2,7 +2,6 @@
 
 use std::env;
 use std::io::{self, Read};
-use std::path::Path;
 
 use vramkit::ByteSize;
 use vramkit_ask::{AskError, Check, QuestionError, StressQuestion, StressReport};
@@ -31,8 +30,7 @@ pub fn run(options: &StressOptions) -> Result<bool, Failure> {
         neighbour: env::current_exe().ok().map(|program| vec![program.into(), NEIGHBOUR.into()]),
     };
     if let Some(path) = &options.report {
-        let whole = |path: &Path| path.canonicalize().ok();
-        if options.model.as_deref().and_then(whole).is_some_and(|model| Some(model) == whole(path)) {
+        if options.model.as_deref().is_some_and(|model| output::is_same(model, path)) {
             return Err(Failure::Input(format!("--report {} is the model's own file", path.display())));
         }
         // Whether it can be written shows before the checks, which take their time; what is in it stays until then.

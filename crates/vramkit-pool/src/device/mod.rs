@@ -52,6 +52,6 @@ pub use host::HostDevice;
 pub use info::{Device, DeviceInfo, DeviceKind, DeviceMemory};
 pub use manual::ManualStream;
 pub use range::AddressRange;
-pub use reading::{Origin, Reading};
+pub use reading::{Origin, Reading, nvml_size};
 pub use simulated::{Fault, SimulatedDevice, SimulatedDeviceBuilder};
 pub use stream::{Stream, StreamEvent, StreamId};

@@ -4,6 +4,8 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
+use vramkit_units::ByteSize;
+
 /// Where a number comes from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
@@ -65,6 +67,16 @@ impl<T> Reading<T> {
     /// The same reading in another form.
     pub fn map<U>(self, form: impl FnOnce(T) -> U) -> Reading<U> {
         Reading { value: self.value.map(form), source: self.source, unavailable: self.unavailable }
+    }
+}
+
+/// A size as NVIDIA's management library says it, unless it is a sentinel: 2^64 - 1 is its "not available", and nothing has more than an
+/// exbibyte.
+pub fn nvml_size(bytes: u64) -> Reading<ByteSize> {
+    if bytes >= 1 << 60 {
+        Reading::unavailable(Origin::Nvml, "the driver gives no number")
+    } else {
+        Reading::known(ByteSize::new(bytes), Origin::Nvml)
     }
 }
 

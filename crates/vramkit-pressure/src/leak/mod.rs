@@ -21,13 +21,13 @@ mod gates;
 mod generation;
 mod growth;
 mod lane;
-mod lanes;
 mod look;
 mod owner;
 mod owners;
 mod shape;
 mod survival;
 mod tag_leak;
+mod track;
 
 pub use generation::{GenerationBaseline, GenerationConfig, MemoryLeakWarning};
 pub use growth::{Growth, GrowthDetector, GrowthEvent};

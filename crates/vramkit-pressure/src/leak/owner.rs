@@ -6,9 +6,9 @@ use std::time::Duration;
 use vramkit_units::{ByteSize, Holder, LedgerEntry, Purpose};
 
 use super::ages::{self, Sample, Totals};
-use super::lanes::{self, Block, KEPT, Track};
 use super::survival::{self, Finding, Verdict};
 use super::tag_leak::{TagEvent, TagLeak};
+use super::track::{self, Block, KEPT, Track};
 
 /// For how long a tag that makes nothing has a past of its own.
 const SETTLED: Duration = Duration::from_secs(1200);
@@ -260,14 +260,14 @@ impl Judge<'_> {
         if !self.may_tell || told.as_ref().is_some_and(|told| told.verdict >= verdict) {
             return false;
         }
-        let at = lanes::place(lane, age);
+        let at = track::place(lane, age);
         let leak = TagLeak {
             model: self.model.clone(),
             purpose: self.purpose,
             tag: tag.unwrap_or_default().to_owned(),
             whole_owner: tag.is_none(),
             bytes_per_second,
-            window_seconds: lanes::block_seconds(lane) * (KEPT - 1) as f64,
+            window_seconds: track::block_seconds(lane) * (KEPT - 1) as f64,
             old_bytes: ByteSize::new(totals.live[at] as u64),
             old_seconds: ages::seconds(at),
             allocations,

@@ -18,10 +18,10 @@ use std::time::Duration;
 
 use vramkit_units::{ByteSize, Holder, LedgerEntry, Purpose};
 
-use super::lanes::{self, LANES};
 use super::owner::{Judge, Owner};
 use super::survival::Verdict;
 use super::tag_leak::{TagEvent, TagLeak};
+use super::track::{self, LANES};
 
 /// Tags that are watched in all, those of them that have a past of their own, and owners; what comes later is not, or is its
 /// owner's rest.
@@ -92,7 +92,7 @@ impl OwnerLeaks {
                 least: self.least.bytes() as f64,
                 may_tell: budget.is_none_or(|budget| owner.held() > *budget),
             };
-            for lane in (0..LANES).filter(|&lane| lanes::number(lane, now) > lanes::number(lane, last)) {
+            for lane in (0..LANES).filter(|&lane| track::number(lane, now) > track::number(lane, last)) {
                 owner.judge(&judge, lane, &mut events);
             }
         }

@@ -9,8 +9,8 @@
 
 use super::ages::{self, Totals};
 use super::floors::FLOORS;
-use super::lanes::{Block, KEPT, LANE_AGES, block_seconds, place};
 use super::shape;
+use super::track::{Block, KEPT, LANE_AGES, block_seconds, place};
 
 /// What is asked of the old bytes: the smallest of five rises over their mean, and the last third's rise of the one
 /// before.

@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::time::{Duration, SystemTime};
 
 use vramkit::monitor::{Finding, Forecast, Snapshot};
-use vramkit::pressure::{Headroom, Ladder, PressureGauge, SeriesJudge};
+use vramkit::pressure::{DeviceJudge, Ladder};
 
 use super::news::News;
 use crate::tick::{EventKind, Growing, HistorySample, HolderUse};
@@ -13,9 +13,7 @@ use crate::tick::{EventKind, Growing, HistorySample, HolderUse};
 const HOLDERS: usize = 8;
 
 pub(crate) struct WatchedDevice {
-    headroom: Headroom,
-    gauge: PressureGauge,
-    series: SeriesJudge,
+    device: DeviceJudge,
     history: VecDeque<HistorySample>,
     seen: Duration,
     present: bool,
@@ -33,9 +31,7 @@ pub(crate) struct Judged {
 impl WatchedDevice {
     pub(crate) fn new() -> Self {
         Self {
-            headroom: Headroom::default(),
-            gauge: PressureGauge::new(),
-            series: SeriesJudge::default(),
+            device: DeviceJudge::default(),
             history: VecDeque::new(),
             seen: Duration::ZERO,
             present: false,
@@ -49,7 +45,7 @@ impl WatchedDevice {
 
     /// The fastest filling seen of late, in bytes a second.
     pub(crate) fn fastest(&self) -> f64 {
-        self.series.fastest_bytes_per_second()
+        self.device.series().fastest_bytes_per_second()
     }
 
     /// The last samples, oldest first.
@@ -77,24 +73,24 @@ impl WatchedDevice {
         news: &mut Vec<News>,
     ) -> Judged {
         let id = &snapshot.device.id;
-        let taken = snapshot.device_use().and_then(|taken| self.headroom.fraction(ladder, &taken, now));
-        if let Some((ratio, _)) = taken {
-            if let Some(change) = self.gauge.read(ladder, ratio, now) {
+        let used = snapshot.usage.used_bytes.value;
+        if let Some(used) = used {
+            let device = snapshot.device_use();
+            let judged = self.device.read(ladder, now, used, device.as_ref());
+            if let Some((change, ratio)) = judged.change {
                 let words = format!("{} to {} at {:.0} %", change.from, change.to, 100.0 * ratio);
                 news.push(News::new(id, EventKind::LevelChanged, words));
             }
-            snapshot.level = Some(self.gauge.level());
+            news.extend(judged.found.iter().map(|found| News::new(id, kind(found), found.to_string())));
         }
-        if let Some(used) = snapshot.usage.used_bytes.value {
-            let found = self.series.push(now, used, snapshot.usage.total_bytes.value);
-            news.extend(found.iter().map(|found| News::new(id, kind(found), found.to_string())));
-        }
+        let (gauge, series) = (self.device.gauge(), self.device.series());
+        snapshot.level = snapshot.usage.used_ratio().map(|_| gauge.level());
         Judged {
-            level_readings: self.gauge.readings(),
-            level_changes: self.gauge.changes(),
-            forecast: self.series.forecast().filter(|_| snapshot.usage.used_bytes.value.is_some()),
-            full_soon: self.series.is_full_soon(),
-            growing: self.series.growing().and_then(growing),
+            level_readings: gauge.readings(),
+            level_changes: gauge.changes(),
+            forecast: series.forecast().filter(|_| used.is_some()),
+            full_soon: series.is_full_soon(),
+            growing: series.growing().and_then(growing),
         }
     }
 

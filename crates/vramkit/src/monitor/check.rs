@@ -27,7 +27,7 @@ impl VramMonitor {
         let Some(limits) = self.shared.config.limits else { return Ok(None) };
         let held = self.held()?;
         if held <= limits.soft() {
-            self.within();
+            self.within(held);
             return Ok(None);
         }
         let (warning, is_new) = self.over(limits, held, ByteSize::ZERO, context)?;
@@ -73,29 +73,25 @@ impl VramMonitor {
     }
 
     #[inline]
-    fn within(&self) {
+    fn within(&self, held: ByteSize) {
         // Nearly always: nothing was passed, and nothing is to be taken back.
         if self.shared.any_passed.load(Relaxed) {
-            self.recovered(LimitKind::Hard);
-            self.recovered(LimitKind::Soft);
+            self.recovered(LimitKind::Hard, held);
+            self.recovered(LimitKind::Soft, held);
         }
     }
 
     /// Less is held than a limit: tells it, once it has been so for long enough.
     #[cold]
-    fn recovered(&self, limit: LimitKind) {
+    fn recovered(&self, limit: LimitKind, held: ByteSize) {
         let shared = &self.shared;
         let mut crossings = lock_std(&shared.crossings);
         let passed = crossings.of(limit).below(shared.started.elapsed(), shared.config.limit_hold);
         shared.any_passed.store(crossings.passed().is_some(), Relaxed);
         drop(crossings);
         if let Some(passed) = passed {
-            let used_bytes = shared.source.held().or_else(|| shared.source.read().used_bytes.value);
-            shared.teller.tell(Event::Recovered {
-                limit,
-                passed_seconds: passed.as_secs_f64(),
-                used_bytes: used_bytes.unwrap_or_default(),
-            });
+            let passed_seconds = passed.as_secs_f64();
+            shared.teller.tell(Event::Recovered { limit, passed_seconds, used_bytes: held });
         }
     }
 
@@ -141,9 +137,9 @@ impl VramMonitor {
                 return Err(MemoryPressureError::Passed(passed));
             }
         }
-        self.recovered(LimitKind::Hard);
+        self.recovered(LimitKind::Hard, held);
         let Some(passed) = passed(limits.soft(), held) else {
-            self.recovered(LimitKind::Soft);
+            self.recovered(LimitKind::Soft, held);
             return Ok((None, false));
         };
         let is_new = self.crossed(LimitKind::Soft, &passed);

@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::pool_use::PoolUse;
 use super::snapshot::Snapshot;
 use crate::pressure::leak::{OwnerLeaks, TagEvent, TagLeak};
-use crate::pressure::{Headroom, Ladder, PressureGauge, PressureLevel, SeriesJudge};
+use crate::pressure::{DeviceJudge, Ladder, PressureLevel};
 use crate::trace::Event;
 
 /// Owners are looked at no more often.
@@ -15,9 +15,7 @@ const OWNERS_EVERY: Duration = Duration::from_secs(10);
 /// What is known from the readings so far.
 #[derive(Default)]
 pub(super) struct Judged {
-    headroom: Headroom,
-    gauge: PressureGauge,
-    series: SeriesJudge,
+    device: DeviceJudge,
     leaks: OwnerLeaks,
     /// When owners were looked at last.
     looked: Option<Duration>,
@@ -28,18 +26,12 @@ impl Judged {
     pub(super) fn reading(&mut self, now: Duration, ladder: &Ladder<()>, snapshot: &Snapshot) -> Vec<Event> {
         let usage = &snapshot.usage;
         let Some(used) = usage.used_bytes.value else { return Vec::new() };
-        let mut events = Vec::new();
-        let taken = snapshot.device_use().and_then(|taken| self.headroom.fraction(ladder, &taken, now));
-        if let Some((fraction, _)) = taken
-            && let Some(used_ratio) = usage.used_ratio()
-            && let Some(change) = self.gauge.read(ladder, fraction, now)
-        {
+        let judged = self.device.read(ladder, now, used, snapshot.device_use().as_ref());
+        let change = judged.change.zip(usage.used_ratio()).map(|((change, _), used_ratio)| {
             let (from, to) = (change.from, change.to);
-            events.push(Event::PressureChanged { from, to, used_bytes: used, used_ratio });
-        }
-        let found = self.series.push(now, used, usage.total_bytes.value);
-        events.extend(found.into_iter().map(Event::Series));
-        events
+            Event::PressureChanged { from, to, used_bytes: used, used_ratio }
+        });
+        change.into_iter().chain(judged.found.into_iter().map(Event::Series)).collect()
     }
 
     /// Whether it is time to look at the owners.
@@ -64,21 +56,14 @@ impl Judged {
         told.collect()
     }
 
-    pub(super) fn gauge(&self) -> &PressureGauge {
-        &self.gauge
-    }
-
     /// The level of the last reading that had one.
     pub(super) fn level(&self) -> Option<PressureLevel> {
-        (self.gauge.readings().iter().sum::<u64>() > 0).then(|| self.gauge.level())
+        let gauge = self.device.gauge();
+        (gauge.readings().iter().sum::<u64>() > 0).then(|| gauge.level())
     }
 
-    pub(super) fn series(&self) -> &SeriesJudge {
-        &self.series
-    }
-
-    pub(super) fn fastest_bytes_per_second(&self) -> f64 {
-        self.series.fastest_bytes_per_second()
+    pub(super) fn device(&self) -> &DeviceJudge {
+        &self.device
     }
 
     pub(super) fn suspected(&self) -> Vec<TagLeak> {

@@ -31,7 +31,6 @@ use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, Weak};
-use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
@@ -39,6 +38,7 @@ use serde::{Deserialize, Serialize};
 use super::decisions::Decision;
 use super::pool_use::PoolUse;
 use super::vram_monitor::{VramMonitor, WeakMonitor};
+use crate::own_thread::OwnThread;
 use crate::pool::DeviceMemoryPool;
 use crate::sync::lock_std;
 use crate::trace::TraceCollector;
@@ -88,11 +88,9 @@ const MOST: usize = 256;
 #[derive(Debug)]
 pub struct Publisher {
     path: PathBuf,
-    /// The process that made it.
-    pid: u32,
     shown: Arc<Mutex<Vec<Shown>>>,
     ended: Arc<AtomicBool>,
-    thread: Option<JoinHandle<()>>,
+    thread: OwnThread,
 }
 
 /// A pool to publish, its name, and who decides about it.
@@ -145,10 +143,8 @@ impl Publisher {
         let shown = Arc::new(Mutex::new(shown));
         let ended = Arc::new(AtomicBool::new(false));
         let (flag, pools) = (ended.clone(), shown.clone());
-        let thread = std::thread::Builder::new()
-            .name("vramkit-publish".into())
-            .spawn(move || answer(&listener, &pools, &flag))?;
-        Ok(Self { path, pid: std::process::id(), shown, ended, thread: Some(thread) })
+        let thread = OwnThread::spawn("vramkit-publish", move || answer(&listener, &pools, &flag))?;
+        Ok(Self { path, shown, ended, thread })
     }
 
     /// Shows the last decisions of a pool's orchestrator
@@ -179,17 +175,14 @@ impl Publisher {
 
 impl Drop for Publisher {
     fn drop(&mut self) {
-        if std::process::id() != self.pid {
-            // A forked child: the socket is its parent's, and joining or detaching a thread that is not here is undefined.
-            std::mem::forget(self.thread.take());
+        if !self.thread.is_here() {
+            // A forked child: the socket is its parent's.
             return;
         }
         self.ended.store(true, Ordering::Release);
         // Wakes the thread.
         let _ = UnixStream::connect(&self.path);
-        if let Some(thread) = self.thread.take() {
-            let _ = thread.join();
-        }
+        self.thread.join();
         let _ = fs::remove_file(&self.path);
     }
 }

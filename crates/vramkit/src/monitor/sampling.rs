@@ -5,10 +5,10 @@ use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::Ordering::Relaxed;
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
-use std::thread::JoinHandle;
 use std::time::Duration;
 
 use super::vram_monitor::VramMonitor;
+use crate::own_thread::OwnThread;
 use crate::pressure::sampling_period;
 use crate::sync::lock_std;
 
@@ -20,9 +20,7 @@ const SHORTEST: Duration = Duration::from_millis(10);
 #[must_use = "sampling ends when this is dropped"]
 pub struct Sampling {
     ended: Arc<Ended>,
-    thread: Option<JoinHandle<()>>,
-    /// The process that began it: a forked child has none of its threads.
-    pid: u32,
+    thread: OwnThread,
 }
 
 #[derive(Debug, Default)]
@@ -81,24 +79,16 @@ impl VramMonitor {
                 }
             }
         };
-        let thread = std::thread::Builder::new().name("vramkit-monitor".into()).spawn(look)?;
-        Ok(Sampling { ended, thread: Some(thread), pid: std::process::id() })
+        Ok(Sampling { ended, thread: OwnThread::spawn("vramkit-monitor", look)? })
     }
 }
 
 impl Drop for Sampling {
     fn drop(&mut self) {
-        let Some(thread) = self.thread.take() else { return };
-        if std::process::id() != self.pid {
-            // A forked child: joining or detaching a thread that is not here is undefined.
-            std::mem::forget(thread);
-            return;
-        }
-        *lock_std(&self.ended.ended) = true;
-        self.ended.wake.notify_all();
-        // A cleanup's callback may hold the last handle: a thread does not wait for itself.
-        if thread.thread().id() != std::thread::current().id() {
-            let _ = thread.join();
+        if self.thread.is_here() {
+            *lock_std(&self.ended.ended) = true;
+            self.ended.wake.notify_all();
+            self.thread.join();
         }
     }
 }

@@ -1,6 +1,7 @@
 //! Where a monitor's numbers come from: a pool, a device, a card, or what a program makes of its own. A source is read once
 //! for each snapshot, and judges nothing.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::pool_use::PoolUse;
@@ -57,9 +58,9 @@ pub trait MemorySource: Send + Sync {
     /// Gives back to the device what nobody uses.
     fn reclaim(&self) {}
 
-    /// What each model holds, where that is known: the name and the bytes granted.
+    /// What each model holds, where that is known: its name and the bytes granted. What its pools say unless it says otherwise.
     fn models(&self) -> Vec<(String, ByteSize)> {
-        Vec::new()
+        held_by_models(&self.pools(false)).into_iter().collect()
     }
 
     /// Which processes hold the device, where that is known.
@@ -105,20 +106,18 @@ impl MemorySource for DeviceMemoryPool {
         }
     }
 
-    fn models(&self) -> Vec<(String, ByteSize)> {
-        let mut models: Vec<(String, ByteSize)> = Vec::new();
-        for owner in self.owners() {
-            match models.iter_mut().find(|(model, _)| model == owner.model.as_str()) {
-                Some((_, bytes)) => *bytes += owner.granted_bytes,
-                None => models.push((owner.model.to_string(), owner.granted_bytes)),
-            }
-        }
-        models
-    }
-
     fn pools(&self, with_ledgers: bool) -> Vec<PoolUse> {
         vec![if with_ledgers { PoolUse::of("pool", self) } else { PoolUse::without_ledger("pool", self) }]
     }
+}
+
+/// What models hold of pools.
+pub(super) fn held_by_models(pools: &[PoolUse]) -> BTreeMap<String, ByteSize> {
+    let mut held: BTreeMap<String, ByteSize> = BTreeMap::new();
+    for owner in pools.iter().flat_map(|pool| &pool.owners) {
+        *held.entry(owner.model.to_string()).or_default() += owner.granted_bytes;
+    }
+    held
 }
 
 /// A device as a source: what every process together holds of it.

@@ -20,7 +20,7 @@ use super::crossing::Crossings;
 use super::judged::Judged;
 use super::models::{AdmissionError, AnnouncedModels, ModelUse};
 use super::snapshot::{Snapshot, Usage};
-use super::source::MemorySource;
+use super::source::{MemorySource, held_by_models};
 use super::stats::{CleanupReport, MonitorStats};
 use super::teller::Teller;
 use crate::pressure::leak::{GenerationBaseline, MemoryLeakWarning, TagLeak};
@@ -197,20 +197,23 @@ impl VramMonitor {
             let usage = &snapshot.usage;
             Some(usage.total_bytes.value?.saturating_sub(usage.used_bytes.value?))
         });
-        (headroom, state.judged.fastest_bytes_per_second())
+        (headroom, state.judged.device().series().fastest_bytes_per_second())
     }
 
     fn take(&self, event: &str, slot: Option<u64>, models: &[&str]) -> Snapshot {
         let source = &self.shared.source;
+        let pools = source.pools(false);
+        // Who says pools has said what models hold of them.
+        let model_bytes = if pools.is_empty() { self.measured() } else { held_by_models(&pools) };
         let mut snapshot = Snapshot {
             time: SystemTime::now(),
             device: source.device(),
             event: event.to_owned(),
             slot,
             models: models.iter().map(|model| (*model).to_owned()).collect(),
-            model_bytes: source.models().into_iter().collect(),
+            model_bytes,
             processes: source.processes(),
-            pools: source.pools(false),
+            pools,
             level: None,
             usage: source.read(),
         };
@@ -341,8 +344,8 @@ impl VramMonitor {
             last_cleanup: past.last.map(|(_, report)| report),
             generations: shared.generations.load(Relaxed),
             failures: shared.failures.load(Relaxed),
-            snapshots: state.judged.gauge().readings(),
-            level_changes: state.judged.gauge().changes(),
+            snapshots: state.judged.device().gauge().readings(),
+            level_changes: state.judged.device().gauge().changes(),
             level: state.judged.level(),
             peak_used_bytes: size(&shared.peaks.used),
             peak_allocated_bytes: size(&shared.peaks.allocated),
@@ -359,12 +362,12 @@ impl VramMonitor {
 
     /// Growth of the used bytes that has been told and not taken back.
     pub fn growing(&self) -> Option<Finding> {
-        lock_std(&self.shared.state).judged.series().growing().copied()
+        lock_std(&self.shared.state).judged.device().series().growing().copied()
     }
 
     /// When it will be full, as of the last snapshot; `None` where that cannot be said.
     pub fn forecast(&self) -> Option<Forecast> {
-        lock_std(&self.shared.state).judged.series().forecast()
+        lock_std(&self.shared.state).judged.device().series().forecast()
     }
 
     /// Tags that are suspected to leak, as far as [`start`](Self::start) has looked.

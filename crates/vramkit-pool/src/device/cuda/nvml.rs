@@ -11,7 +11,7 @@ use std::sync::Arc;
 use libloading::Library;
 
 use super::visible;
-use crate::device::{Origin, Reading};
+use crate::device::{Origin, Reading, nvml_size};
 use vramkit_units::ByteSize;
 
 /// The library's name, with the version that programs link.
@@ -282,7 +282,7 @@ impl NvmlCard {
             // SAFETY: the handle is of this library, and the structure is valid for a write and says its version.
             let code = unsafe { (functions.memory)(self.handle.0, &mut newer) };
             if code == 0 {
-                return NvmlMemory::of(newer.total, newer.free, newer.used, size(newer.reserved));
+                return NvmlMemory::of(newer.total, newer.free, newer.used, nvml_size(newer.reserved));
             }
         }
         let mut memory = Memory::default();
@@ -316,7 +316,8 @@ impl NvmlCard {
                 return Reading::unavailable(Origin::Nvml, error.to_string());
             }
             list.truncate(count as usize);
-            let processes = list.iter().map(|one| NvmlProcess { pid: one.pid, used_bytes: size(one.used) });
+            let processes =
+                list.iter().map(|one| NvmlProcess { pid: one.pid, used_bytes: nvml_size(one.used) });
             return Reading::known(processes.collect(), Origin::Nvml);
         }
     }
@@ -328,9 +329,9 @@ impl NvmlMemory {
             return Self::unavailable("this card has no memory of its own");
         }
         Self {
-            total_bytes: size(total),
-            free_bytes: size(free),
-            used_bytes: size(used),
+            total_bytes: nvml_size(total),
+            free_bytes: nvml_size(free),
+            used_bytes: nvml_size(used),
             driver_bytes: driver,
         }
     }
@@ -338,15 +339,6 @@ impl NvmlMemory {
     fn unavailable(reason: &str) -> Self {
         let none = || Reading::unavailable(Origin::Nvml, reason);
         Self { total_bytes: none(), free_bytes: none(), used_bytes: none(), driver_bytes: none() }
-    }
-}
-
-/// A size, unless it is a sentinel: 2^64 - 1 is the library's "not available", and nothing has more than an exbibyte.
-fn size(bytes: u64) -> Reading<ByteSize> {
-    if bytes >= 1 << 60 {
-        Reading::unavailable(Origin::Nvml, "the driver gives no number")
-    } else {
-        Reading::known(ByteSize::new(bytes), Origin::Nvml)
     }
 }
 
@@ -374,7 +366,7 @@ mod tests {
 
     #[test]
     fn sentinels_and_cards_without_memory_give_no_number() {
-        assert_eq!(size(u64::MAX).value, None);
+        assert_eq!(nvml_size(u64::MAX).value, None);
         let driver = || Reading::unavailable(Origin::Nvml, "");
         assert_eq!(NvmlMemory::of(0, 0, 0, driver()).used_bytes.value, None);
         assert_eq!(NvmlMemory::of(9, 4, u64::MAX, driver()).used_bytes.value, None);

@@ -15,7 +15,7 @@ use vramkit::monitor::{
 };
 use vramkit::pool::{CachingConfig, CachingPool, DeviceMemoryPool, Purpose, Request};
 use vramkit::pressure::PressureLevel;
-use vramkit::trace::{Event, TraceCollector};
+use vramkit::trace::Event;
 
 /// A source that says what it is told to, and counts who asks.
 struct Scripted {
@@ -75,6 +75,9 @@ impl MemorySource for Scripted {
         self.used.fetch_sub(bytes, Ordering::SeqCst);
     }
 }
+
+mod limits;
+mod sampling;
 
 const GB: ByteSize = ByteSize::new(1_000_000_000);
 
@@ -208,80 +211,6 @@ fn limited(source: &Arc<Scripted>, change: impl FnOnce(&mut MonitorConfig)) -> V
 }
 
 #[test]
-fn the_soft_limit_warns_once_a_crossing_and_recovery_is_told() {
-    let source = Scripted::new(GB);
-    let monitor = limited(&source, |_| {});
-    let (told, trace) = (events(&monitor), Arc::new(TraceCollector::new()));
-    monitor.record_into(&trace);
-    source.use_bytes(ByteSize::mb(501));
-    let warnings = (0..1000).filter(|_| monitor.check_limits("decode").unwrap().is_some()).count();
-    assert_eq!((warnings, monitor.stats().soft_violations), (1, 1));
-    assert_eq!(monitor.passed_limit(), Some(LimitKind::Soft));
-    // Before more is asked for, the question is answered each time.
-    assert!((0..3).all(|_| monitor.preflight(ByteSize::mb(1), "kv").unwrap().is_some()));
-    assert_eq!(monitor.stats().soft_violations, 1);
-    // Around the limit: it has not been below it for long enough.
-    source.use_bytes(ByteSize::mb(499));
-    assert_eq!(monitor.check_limits("decode"), Ok(None));
-    source.use_bytes(ByteSize::mb(502));
-    assert_eq!(monitor.check_limits("decode"), Ok(None));
-    source.use_bytes(ByteSize::mb(400));
-    monitor.check_limits("decode").unwrap();
-    std::thread::sleep(Duration::from_millis(40));
-    monitor.check_limits("decode").unwrap();
-    assert_eq!(monitor.passed_limit(), None);
-    source.use_bytes(ByteSize::mb(600));
-    assert_eq!(monitor.check_limits("decode").unwrap().unwrap().0.excess_bytes, ByteSize::mb(100));
-    assert_eq!(monitor.stats().soft_violations, 2);
-    let is_soft = |event: &Event| matches!(event, Event::LimitPassed { limit: LimitKind::Soft, .. });
-    wait_until("events", || count(&told, is_soft) == 2);
-    let recovered = |event: &Event| matches!(event, Event::Recovered { limit: LimitKind::Soft, .. });
-    assert_eq!(count(&told, recovered), 1);
-    let kinds: Vec<String> = trace.events().iter().map(|event| event.event.describe().0).collect();
-    assert_eq!(kinds, ["limit passed", "recovered", "limit passed"]);
-}
-
-#[test]
-fn the_hard_limit_is_an_error_at_every_check_and_told_once() {
-    let source = Scripted::new(GB);
-    let monitor = limited(&source, |_| {});
-    let told = events(&monitor);
-    source.use_bytes(ByteSize::mb(950));
-    assert!((0..100).all(|_| monitor.check_limits("decode").is_err()));
-    assert_eq!(monitor.passed_limit(), Some(LimitKind::Hard));
-    assert!(source.reclaims.load(Ordering::SeqCst) <= 2, "cleanups that free nothing are not repeated");
-    let hard = |event: &Event| matches!(event, Event::LimitPassed { limit: LimitKind::Hard, .. });
-    let useless = |event: &Event| matches!(event, Event::CleanupDoesNotHelp { .. });
-    wait_until("events", || count(&told, hard) == 1 && count(&told, useless) == 1);
-    // Between the limits the hard one is recovered from, and the soft one passed.
-    source.use_bytes(ByteSize::mb(700));
-    assert!(monitor.check_limits("decode").unwrap().is_some());
-    std::thread::sleep(Duration::from_millis(40));
-    monitor.check_limits("decode").unwrap();
-    assert_eq!(monitor.passed_limit(), Some(LimitKind::Soft));
-    let recovered = |event: &Event| matches!(event, Event::Recovered { limit: LimitKind::Hard, .. });
-    wait_until("recovery", || count(&told, recovered) == 1);
-}
-
-#[test]
-fn the_soft_limit_cleans_up_only_where_it_is_asked_to() {
-    for asked in [false, true] {
-        let source = Scripted::new(GB);
-        let monitor = limited(&source, |config| config.cleanup_at_soft_limit = asked);
-        source.use_bytes(ByteSize::mb(600));
-        source.reclaimable.store(200_000_000, Ordering::SeqCst);
-        assert!(monitor.check_limits("decode").unwrap().is_some());
-        if asked {
-            wait_until("a cleanup", || monitor.stats().cleanups == 1);
-            assert_eq!(monitor.stats().last_cleanup.unwrap().reason, CleanupReason::SoftLimit);
-        } else {
-            std::thread::sleep(Duration::from_millis(20));
-            assert_eq!(monitor.stats().cleanups, 0);
-        }
-    }
-}
-
-#[test]
 fn generations_are_counted_and_reset_forgets() {
     let source = Scripted::new(ByteSize::mb(10_000));
     let monitor = limited(&source, |_| {});
@@ -299,107 +228,6 @@ fn generations_are_counted_and_reset_forgets() {
     assert_eq!((peaks, stats.last_cleanup), ([ByteSize::ZERO; 3], None));
     assert!(monitor.history(10).is_empty() && monitor.passed_limit().is_none());
     assert!(monitor.check_limits("").unwrap().is_some(), "limits stay");
-}
-
-#[test]
-fn it_looks_by_itself_until_it_is_dropped_and_more_often_as_it_fills() {
-    let source = Scripted::new(ByteSize::gib(10));
-    let monitor = limited(&source, |_| {});
-    let told = events(&monitor);
-    source.use_bytes(ByteSize::mb(600));
-    let sampling = monitor.start(Duration::from_millis(200)).unwrap();
-    wait_until("a limit found by itself", || {
-        count(&told, |event| matches!(event, Event::LimitPassed { .. })) == 1
-    });
-    assert_eq!(source.ledgers.load(Ordering::SeqCst), 1, "owners are looked at, and not at every look");
-    // It filled fast and little is left: the period shrinks to a tenth.
-    source.use_bytes(ByteSize::gib(9));
-    let before = monitor.history(1000).len();
-    wait_until("a look", || monitor.history(1000).len() > before);
-    let start = Instant::now();
-    wait_until("ten looks more", || monitor.history(1000).len() > before + 10);
-    assert!(start.elapsed() < Duration::from_millis(1500), "2 s where they are an interval apart");
-    drop(sampling);
-    let reads = source.reads.load(Ordering::SeqCst);
-    std::thread::sleep(Duration::from_millis(500));
-    assert_eq!(source.reads.load(Ordering::SeqCst), reads, "it has ended");
-}
-
-/// A source that panics now and then.
-struct Moody(AtomicUsize);
-
-impl MemorySource for Moody {
-    fn device(&self) -> DeviceName {
-        DeviceName { id: "moody".into(), name: "moody".into(), uuid: None }
-    }
-
-    fn read(&self) -> Usage {
-        assert!(!self.0.fetch_add(1, Ordering::SeqCst).is_multiple_of(3), "not now");
-        Usage::unavailable(Origin::Driver, "moody")
-    }
-}
-
-#[test]
-fn a_source_that_panics_does_not_end_the_watch() {
-    let source = Arc::new(Moody(AtomicUsize::new(0)));
-    let monitor = VramMonitor::new(source.clone());
-    // As often as may be, which is not without a pause.
-    let sampling = monitor.start(Duration::ZERO).unwrap();
-    wait_until("looks after panics", || source.0.load(Ordering::SeqCst) > 7);
-    drop(sampling);
-    assert!(monitor.stats().failures >= 2 && !monitor.history(100).is_empty());
-}
-
-#[test]
-fn many_threads_use_a_monitor_at_once() {
-    let source = Scripted::new(GB);
-    let monitor = limited(&source, |config| config.cleanup_threshold = Some(0.5));
-    let told = events(&monitor);
-    monitor.register_cleanup_callback(|_| std::thread::yield_now());
-    let _sampling = monitor.start(Duration::from_millis(10)).unwrap();
-    std::thread::scope(|scope| {
-        for thread in 0..4u64 {
-            let (monitor, source) = (&monitor, &source);
-            scope.spawn(move || {
-                for step in 0..300 {
-                    source.use_bytes(ByteSize::mb((thread * 300 + step * 7) % 1000));
-                    let _ = monitor.check_limits("work");
-                    let _ = monitor.preflight(ByteSize::mb(10), "more");
-                    monitor.log_snapshot("step", Some(step), &[]);
-                    monitor.increment_generation_count();
-                    drop((
-                        monitor.stats(),
-                        monitor.history(3),
-                        monitor.cleanup(),
-                        monitor.detect_memory_leak(),
-                    ));
-                    if step % 100 == 99 {
-                        monitor.reset();
-                    }
-                }
-            });
-        }
-    });
-    source.use_bytes(ByteSize::mb(600));
-    std::thread::sleep(Duration::from_millis(50));
-    wait_until("it is still watching", || monitor.passed_limit() == Some(LimitKind::Soft));
-    assert!(!told.lock().unwrap().is_empty());
-}
-
-#[test]
-fn an_event_may_end_what_told_it() {
-    let source = Scripted::new(GB);
-    let monitor = limited(&source, |_| {});
-    let held = Arc::new(Mutex::new(None));
-    let (mine, inner) = (held.clone(), monitor.clone());
-    monitor.on_event(move |_| {
-        // Calls into the monitor, and the end of sampling, from a callback.
-        let _ = inner.check_limits("callback");
-        drop(mine.lock().unwrap().take());
-    });
-    *held.lock().unwrap() = Some(monitor.start(Duration::from_millis(5)).unwrap());
-    source.use_bytes(ByteSize::mb(600));
-    wait_until("its end", || held.lock().unwrap().is_none());
 }
 
 #[test]
