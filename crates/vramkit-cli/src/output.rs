@@ -2,6 +2,7 @@
 
 use std::fs::File;
 use std::io::{self, BufWriter, Write};
+use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
 use anstyle::{AnsiColor, Style};
@@ -89,9 +90,10 @@ pub fn can_be_written(path: &Path) -> Result<(), Failure> {
     try_folder(folder.unwrap_or(Path::new("."))).map_err(failed)
 }
 
-/// Whether two paths are of one file that is there.
+/// Whether two paths are of one file that is there, under whatever names.
 pub fn is_same(one: &Path, other: &Path) -> bool {
-    one.canonicalize().is_ok_and(|one| other.canonicalize().is_ok_and(|other| one == other))
+    let which = |path: &Path| path.metadata().map(|found| (found.dev(), found.ino())).ok();
+    which(one).is_some_and(|file| which(other) == Some(file))
 }
 
 /// Puts a file in the place of another of its name, whole or not at all. What is no file, such as a pipe, is written to.

@@ -2,6 +2,12 @@
 //!
 //! Samples come in; a rate with its interval comes out (`trend`), and from it the time to exhaustion. A rate that may be
 //! zero gives no latest time; a series that bends gives no forecast.
+//!
+//! ```text
+//! samples ──┬─► tops of long blocks ───► the longest past that a line holds for, unless a
+//!           ├─► tops of shorter ones ──► shorter one says that it is over: both rates'
+//!           └─► tops of short ones ────► intervals have nothing in common
+//! ```
 
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -17,6 +23,8 @@ use crate::trend::trend;
 const TOPS: usize = 30;
 /// Fewer give none.
 const LEAST: usize = 6;
+/// The past that a lane looks back over is by these times shorter than the longest.
+const LANES: [u32; 3] = [1, 5, 30];
 /// Of the standard normal law, for 19 in 20.
 const Z: f64 = 1.96;
 
@@ -39,8 +47,8 @@ pub struct Forecast {
     pub full_in_seconds_latest: Option<f64>,
 }
 
-/// Keeps the tops of used bytes over blocks of equal time, of those in which there were samples. The blocks double when
-/// there are too many, so that it looks back over at least half of what it has been told, up to a bound.
+/// Keeps the tops of used bytes over blocks of equal time, of those in which there were samples, at three scales of time. The blocks
+/// double when there are too many, so that each looks back over at least half of what it has been told, up to a bound.
 ///
 /// ```
 /// use std::time::Duration;
@@ -59,14 +67,21 @@ pub struct Forecast {
 /// ```
 #[derive(Clone, Debug)]
 pub struct Forecaster {
+    /// The longest first.
+    lanes: [Tops; LANES.len()],
+    clock: Clock,
+    /// The time of the last sample, by that clock.
+    now: Duration,
+}
+
+/// The tops of one scale.
+#[derive(Clone, Debug)]
+struct Tops {
     block: Duration,
     longest: Duration,
     /// Blocks in which there were samples, with the most of each.
     tops: VecDeque<(u128, f64)>,
     open: Option<(u128, f64)>,
-    clock: Clock,
-    /// The time of the last sample, by that clock.
-    now: Duration,
 }
 
 impl Default for Forecaster {
@@ -79,14 +94,13 @@ impl Forecaster {
     /// From blocks of `first`, that double up to `longest`.
     pub fn new(first: Duration, longest: Duration) -> Self {
         let block = first.max(Duration::from_millis(1));
-        Self {
+        let lane = |shorter| Tops {
             block,
-            longest: longest.max(block),
+            longest: (longest / shorter).max(block),
             tops: VecDeque::new(),
             open: None,
-            clock: Clock::default(),
-            now: Duration::ZERO,
-        }
+        };
+        Self { lanes: LANES.map(lane), clock: Clock::default(), now: Duration::ZERO }
     }
 
     /// Takes a sample in, read at `now`. A late one is left out; a clock that was set back goes on; after a gap of more
@@ -94,7 +108,43 @@ impl Forecaster {
     pub fn push(&mut self, now: Duration, used: ByteSize) {
         let Some(now) = self.clock.read(now) else { return };
         self.now = now;
-        let (block, used) = (now.as_nanos() / self.block.as_nanos(), used.bytes() as f64);
+        self.lanes.iter_mut().for_each(|lane| lane.push(now, used.bytes() as f64));
+    }
+
+    /// The oldest top that is looked at.
+    pub(crate) fn oldest(&self) -> Option<ByteSize> {
+        self.lanes[0].tops.front().map(|(_, top)| ByteSize::new(*top as u64))
+    }
+
+    /// What to expect of a memory of `capacity` bytes; `None` before there are enough samples, and when they bend so that
+    /// no line says anything of them.
+    pub fn forecast(&self, capacity: ByteSize) -> Option<Forecast> {
+        let forecast = |lane: &Tops| lane.forecast(self.now, capacity.bytes() as f64);
+        let mut said = forecast(&self.lanes[0]);
+        for lane in &self.lanes[1..] {
+            let Some(newer) = forecast(lane) else { continue };
+            let counts = match &said {
+                Some(longer) => longer.is_over(&newer),
+                // Where a longer past bends, a shorter one says no more than it looks back over.
+                None => newer.full_in_seconds.is_some_and(|seconds| seconds <= lane.span_seconds()),
+            };
+            said = if counts { Some(newer) } else { said };
+        }
+        said
+    }
+}
+
+impl Forecast {
+    /// Whether what the past of a forecast says is over, by that of a shorter one.
+    fn is_over(&self, newer: &Self) -> bool {
+        newer.bytes_per_second_low > self.bytes_per_second_high
+            || newer.bytes_per_second_high < self.bytes_per_second_low
+    }
+}
+
+impl Tops {
+    fn push(&mut self, now: Duration, used: f64) {
+        let block = now.as_nanos() / self.block.as_nanos();
         let Some((open, top)) = self.open else {
             self.open = Some((block, used));
             return;
@@ -140,14 +190,11 @@ impl Forecaster {
         self.tops = joined;
     }
 
-    /// The oldest top that is looked at.
-    pub(crate) fn oldest(&self) -> Option<ByteSize> {
-        self.tops.front().map(|(_, top)| ByteSize::new(*top as u64))
+    fn span_seconds(&self) -> f64 {
+        self.block.as_secs_f64() * TOPS as f64
     }
 
-    /// What to expect of a memory of `capacity` bytes; `None` before there are enough samples, and when they bend so that
-    /// no line says anything of them.
-    pub fn forecast(&self, capacity: ByteSize) -> Option<Forecast> {
+    fn forecast(&self, now: Duration, capacity: f64) -> Option<Forecast> {
         let (times, tops): (Vec<f64>, Vec<f64>) =
             self.tops.iter().map(|(at, top)| (*at as f64, *top)).unzip();
         let all = times.len();
@@ -159,10 +206,10 @@ impl Forecaster {
         let trend = newest.into_iter().find_map(|some| trend(&times[all - some..], &tops[all - some..]))?;
         let second = self.block.as_secs_f64();
         // The line is at a block's top when the block ends.
-        let since = self.now.as_secs_f64() / second - times[all - 1] - 1.0;
+        let since = now.as_secs_f64() / second - times[all - 1] - 1.0;
         let top = self.open.map_or(0.0, |(_, top)| top);
         let level = if trend.walk > 0.0 { top } else { trend.level + trend.slope * since };
-        let room = (capacity.bytes() as f64 - level).max(0.0);
+        let room = (capacity - level).max(0.0);
         let times_error = quantile(trend.freedom);
         let rate = |errors: f64| (trend.slope + errors * trend.error) / second;
         // After so many blocks, the rate may be another than thought, and what is random has gone on.

@@ -5,7 +5,9 @@
 //! itself, looks full from outside from its first minute to its last, and is not about to run out. What is reserved and not
 //! *allocated* is room for its owner: where that is known, it is headroom. Where nothing is known, memory that is full and has
 //! not risen for [ten minutes](FLAT_SECONDS) is taken for reserved: there is little left for others, which is a level of its
-//! own (high), but nothing runs out, which is another (critical). As soon as it rises, or next to nothing is left, it is judged as it is.
+//! own (high), but nothing runs out, which is another (critical). As soon as it rises, or next to nothing is left, it is judged as it is;
+//! and what has risen after all is taken for reserved only after twice the time, so that what rises slowly stays critical.
+//! Where next to nothing is left, room inside a reservation is its owner's alone: the level is high at least.
 
 use std::time::Duration;
 
@@ -16,8 +18,12 @@ use crate::level::PressureLevel;
 
 /// For how long memory may not have risen to be taken for reserved.
 const FLAT_SECONDS: u64 = 600;
+/// How often that time doubles: up to a day.
+const MOST_BROKEN: u32 = 7;
 /// From this fraction on memory is full, whoever has it: nobody's next request is granted.
-const FULL: f64 = 0.985;
+pub(crate) const FULL: f64 = 0.985;
+/// Below this one it is no longer.
+const NOT_FULL: f64 = 0.975;
 /// By which part of all there is it may rise meanwhile: what a driver and its libraries take and give back.
 const BAND: f64 = 1.0 / 400.0;
 
@@ -53,9 +59,12 @@ impl DeviceUse {
         self.used.saturating_sub(self.room().unwrap_or(ByteSize::ZERO))
     }
 
-    /// What is reserved and not allocated, where that is known.
+    /// What is reserved and not allocated, where that is known. What is more than the device has given is not of this device.
     fn room(&self) -> Option<ByteSize> {
-        Some(self.reserved?.saturating_sub(self.allocated?))
+        // Both are read at about the same time.
+        let slack = ByteSize::new((self.total.bytes() as f64 * BAND) as u64);
+        let reserved = self.reserved.filter(|reserved| *reserved <= self.used.saturating_add(slack))?;
+        Some(reserved.saturating_sub(self.allocated?))
     }
 }
 
@@ -93,6 +102,9 @@ pub enum FractionBasis {
 pub struct Headroom {
     /// The least that was used since it last rose, and when that was.
     flat: Option<(Duration, ByteSize)>,
+    /// How often what was taken for reserved has risen since it was last below the critical level.
+    broken: u32,
+    full: bool,
 }
 
 impl Headroom {
@@ -108,11 +120,17 @@ impl Headroom {
         }
         let fraction = usage.taken().ratio_of(usage.total);
         let is_flat = self.is_flat(usage, now);
-        if usage.room().is_some() {
-            return Some((fraction, FractionBasis::Allocated));
-        }
+        let used = usage.used.ratio_of(usage.total);
+        self.full = used >= if self.full { NOT_FULL } else { FULL };
         let critical = ladder.rung(PressureLevel::Critical).map(|rung| rung.exit.unwrap_or(rung.enter));
-        match critical.filter(|&exit| is_flat && (exit..FULL).contains(&fraction)) {
+        if usage.room().is_some() {
+            let least = critical.filter(|_| self.full).map_or(0.0, f64::next_down);
+            return Some((fraction.max(least), FractionBasis::Allocated));
+        }
+        if critical.is_none_or(|exit| fraction < exit) {
+            self.broken = 0;
+        }
+        match critical.filter(|&exit| is_flat && !self.full && fraction >= exit) {
             Some(exit) => Some((exit.next_down(), FractionBasis::Reserved)),
             None => Some((fraction, FractionBasis::Used)),
         }
@@ -121,10 +139,14 @@ impl Headroom {
     fn is_flat(&mut self, usage: &DeviceUse, now: Duration) -> bool {
         let (since, least) = self.flat.unwrap_or((now, usage.used));
         let rise = usage.used.saturating_sub(least).ratio_of(usage.total);
+        let enough = |broken: u32| Duration::from_secs(FLAT_SECONDS << broken.min(MOST_BROKEN));
+        if rise > BAND && now.saturating_sub(since) >= enough(self.broken) {
+            self.broken += 1;
+        }
         // What is given back is no reason to look again.
         let flat = if rise > BAND { (now, usage.used) } else { (since, least.min(usage.used)) };
         self.flat = Some(flat);
-        now.saturating_sub(flat.0) >= Duration::from_secs(FLAT_SECONDS)
+        now.saturating_sub(flat.0) >= enough(self.broken)
     }
 }
 
@@ -157,9 +179,34 @@ mod tests {
         );
         let hostile =
             DeviceUse { reserved: Some(ByteSize::MAX), allocated: Some(ByteSize::ZERO), ..used(95.0) };
-        assert_eq!(fraction(hostile), Some((0.0, FractionBasis::Allocated)));
+        assert_eq!(fraction(hostile), Some((0.95, FractionBasis::Used)), "no device has given so much");
+        let full = |allocated| DeviceUse { reserved: Some(ByteSize::gib(98)), ..inside(allocated) };
+        let (at_full, basis) = fraction(DeviceUse { used: ByteSize::gib(99), ..full(1) }).unwrap();
+        assert_eq!(basis, FractionBasis::Allocated);
+        let high = ladder.rung(PressureLevel::High).unwrap().enter;
+        assert!((high..0.90).contains(&at_full), "{at_full}: nobody else is granted anything");
         assert_eq!(fraction(DeviceUse { reserved: None, ..inside(10) }), Some((0.95, FractionBasis::Used)));
         assert_eq!(fraction(DeviceUse { total: ByteSize::ZERO, ..used(0.0) }), None);
+    }
+
+    #[test]
+    fn what_rises_slowly_does_not_go_to_and_fro() {
+        let (ladder, total) = (Ladder::watch(), ByteSize::gib(80));
+        // Percent a minute, from 92 % on, a reading every five seconds.
+        for rate in [0.002, 0.005, 0.01, 0.02, 0.05, 0.2] {
+            let (mut headroom, mut gauge) = (Headroom::default(), PressureGauge::new());
+            let readings = (6.0 / rate * 12.0) as u64;
+            for reading in 0..readings {
+                let now = Duration::from_secs(5 * reading);
+                let percent = 92.0 + rate * now.as_secs_f64() / 60.0;
+                let used = ByteSize::new((total.bytes() as f64 * percent / 100.0) as u64);
+                let usage = DeviceUse { total, used, reserved: None, allocated: None };
+                gauge.read(&ladder, headroom.fraction(&ladder, &usage, now).unwrap().0, now);
+            }
+            assert!(gauge.changes() <= 10, "{} changes at {rate} % a minute", gauge.changes());
+            let critical = gauge.readings()[PressureLevel::Critical as usize];
+            assert!(rate < 0.005 || critical * 10 > readings * 8, "{critical} of {readings} at {rate}");
+        }
     }
 
     #[test]

@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use vramkit_units::ByteSize;
 
 use crate::forecast::{Forecast, Forecaster};
+use crate::headroom::FULL;
 use crate::leak::{Growth, GrowthDetector, GrowthEvent};
 
 /// Sooner than this, even at the slowest rate that the forecast allows, it is full soon.
@@ -182,7 +183,7 @@ impl SeriesJudge {
             self.growing = (finding != Finding::GrowthStopped).then_some(finding);
             found.push(finding);
         }
-        found.extend(self.note_full(now, used));
+        found.extend(self.note_full(now, used, total));
         found
     }
 
@@ -206,7 +207,7 @@ impl SeriesJudge {
         self.fastest
     }
 
-    fn note_full(&mut self, now: Duration, used: ByteSize) -> Option<Finding> {
+    fn note_full(&mut self, now: Duration, used: ByteSize, total: Option<ByteSize>) -> Option<Finding> {
         let forecast = self.forecast;
         let of = |pick: fn(&Forecast) -> Option<f64>| {
             forecast
@@ -220,7 +221,9 @@ impl SeriesJudge {
             of(|forecast| forecast.full_in_seconds_latest).filter(|latest| *latest <= SOON && !starts);
         let Some(latest) = latest else {
             self.soon_since = None;
-            let is_over = of(|forecast| forecast.full_in_seconds).is_none_or(|full| full > LATER);
+            // What is full does not fill, and is not to be called far from it.
+            let is_full = total.is_some_and(|total| used.ratio_of(total) >= FULL);
+            let is_over = !is_full && of(|forecast| forecast.full_in_seconds).is_none_or(|full| full > LATER);
             let ends = self.full_soon && is_over;
             self.full_soon &= !is_over;
             return ends.then_some(Finding::NotFullSoon);
@@ -247,6 +250,7 @@ impl SeriesJudge {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use vramkit_units::SplitMix64;
 
     #[test]
     fn full_soon_is_told_once_and_taken_back() {
@@ -261,6 +265,45 @@ mod tests {
         assert_eq!(is(|finding| matches!(finding, Finding::FullSoon { .. })), 1, "{found:?}");
         assert_eq!(is(|finding| *finding == Finding::NotFullSoon), 1, "{found:?}");
         assert!(judge.growing().is_none(), "{found:?}");
+    }
+
+    /// What was flat for hours or days and then fills is forecast by the fill, and told in time.
+    #[test]
+    fn a_fill_after_a_flat_time_is_told_in_time() {
+        let total = ByteSize::gib(80);
+        for (hours, mib_per_second, noise) in [(6, 50, 0), (3, 10, 64), (12, 20, 256)] {
+            let (mut judge, mut random) = (SeriesJudge::default(), SplitMix64::new(3));
+            let flat = hours * 3600;
+            let end = flat + 60 * 1024 / mib_per_second;
+            let mut used = |second: u64| {
+                let risen = second.saturating_sub(flat) * mib_per_second;
+                ByteSize::mib(20 * 1024 + risen + (random.unit() * noise as f64) as u64)
+            };
+            let is_soon = |finding: &Finding| matches!(finding, Finding::FullSoon { .. });
+            let told: Vec<u64> = (0..end)
+                .filter(|&second| {
+                    judge.push(Duration::from_secs(second), used(second), Some(total)).iter().any(is_soon)
+                })
+                .collect();
+            let ahead = told.first().map(|second| end - second);
+            assert!(told.len() == 1 && ahead > Some(600), "{hours} h, {mib_per_second} MiB/s: {ahead:?}");
+            let said = judge.forecast().and_then(|forecast| forecast.full_in_seconds);
+            assert!(said < Some(60.0), "{said:?}");
+        }
+    }
+
+    #[test]
+    fn what_is_full_stays_full() {
+        let (mut judge, mut found) = (SeriesJudge::default(), Vec::new());
+        let total = Some(ByteSize::gib(80));
+        let mut push = |second: u64, mib: u64| {
+            found.extend(judge.push(Duration::from_secs(second), ByteSize::mib(mib), total));
+        };
+        (0..2560).for_each(|second| push(second, 30 * 1024 + 20 * second));
+        (2560..12_000).for_each(|second| push(second, 80 * 1024));
+        (12_000..14_000).for_each(|second| push(second, 40 * 1024));
+        found.retain(|finding| matches!(finding, Finding::FullSoon { .. } | Finding::NotFullSoon));
+        assert!(matches!(found[..], [Finding::FullSoon { .. }, Finding::NotFullSoon]), "{found:?}");
     }
 
     #[test]

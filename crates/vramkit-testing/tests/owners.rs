@@ -8,6 +8,7 @@ use proptest::prelude::*;
 use vramkit::ByteSize;
 use vramkit::pool::{AGE_CLASSES, Holder, LedgerEntry, Purpose};
 use vramkit::pressure::leak::{OwnerLeaks, TagEvent, TagLeak};
+use vramkit::units::{SplitMix64, age_class};
 use vramkit_testing::{Program, Serving};
 
 /// What is suspected of a program, in order.
@@ -34,6 +35,53 @@ fn nothing_is_suspected_of_healthy_programs() {
         for seed in 3_000_000..3_000_002 {
             assert_eq!(suspected(serving, false, seed).0, [], "{serving:?}, {seed}");
         }
+    }
+}
+
+/// Requests with a tag each, of which some are never released, beside tags that stay: how many seconds of two hours are leaked in, and
+/// in how many of them that is suspected.
+fn leaked_requests(a_second: f64, leaked: f64, tensors: usize) -> (u64, u64) {
+    const SIZE: ByteSize = ByteSize::mib(4);
+    let entry = |purpose, tag: String, age: u64| {
+        let mut entry = LedgerEntry { model: Holder::from("served"), purpose, tag, ..LedgerEntry::default() };
+        (entry.allocations, entry.granted_bytes) = (1, SIZE);
+        entry.by_age_bytes[age_class(Duration::from_secs(age))] = SIZE;
+        entry
+    };
+    let (mut random, mut leaks) = (SplitMix64::new(5), OwnerLeaks::default());
+    let mut live: Vec<(u64, u64, u64)> = Vec::new();
+    let (mut made, mut due, mut leaking, mut suspected) = (0, 0.0, 0, 0);
+    for second in 0..3 * 3600u64 {
+        due += a_second;
+        while due >= 1.0 {
+            (due, made) = (due - 1.0, made + 1);
+            let stays = random.unit() < leaked && second > 1800;
+            let end = if stays { u64::MAX } else { second + 5 + (random.unit() * 60.0) as u64 };
+            live.push((made, second, end));
+        }
+        live.retain(|request| request.2 > second);
+        if second % 10 != 0 {
+            continue;
+        }
+        let weights = (0..tensors).map(|tensor| entry(Purpose::Weights, format!("w{tensor}"), second));
+        let requests =
+            live.iter().map(|&(number, born, _)| entry(Purpose::Kv, format!("r{number}"), second - born));
+        leaks.check(Duration::from_secs(second), &weights.chain(requests).collect::<Vec<_>>());
+        if second > 3600 {
+            leaking += 10;
+            suspected += 10 * leaks.suspected().count().min(1) as u64;
+        }
+    }
+    assert_eq!(leaks.unwatched(), 0);
+    (leaking, suspected)
+}
+
+/// However many tags there are, none hides another.
+#[test]
+fn a_leak_among_thousands_of_tags_stays_suspected() {
+    for (a_second, leaked, tensors) in [(10.0, 0.1, 0), (0.4, 0.1, 4096)] {
+        let (leaking, suspected) = leaked_requests(a_second, leaked, tensors);
+        assert!(suspected * 10 >= leaking * 9, "{suspected} s of {leaking}, {tensors} tensors");
     }
 }
 

@@ -21,8 +21,9 @@ pub enum Purpose {
     Activation,
     /// Scratch memory of a kernel.
     Workspace,
-    /// Anything else.
+    /// Anything else, also what a newer program says.
     #[default]
+    #[serde(other)]
     Other,
 }
 

@@ -190,12 +190,13 @@ fn read_device(
         Ok(usage) => usage,
         Err(error) if is_gone(&error) => return Err(error),
         Err(error) => {
-            // A card that shares the host's memory: what its processes hold is what is known.
             let mut usage = Usage::unavailable(Origin::Nvml, &error.to_string());
+            // A card that shares the host's memory: what its processes hold is what is known. Any other error says nothing of it.
+            let shares = matches!(error, NvmlError::NotSupported);
             let sum = uses.value.as_ref().and_then(|uses| {
                 uses.iter().map(|process| process.used_bytes.value).sum::<Option<ByteSize>>()
             });
-            if let Some(sum) = sum {
+            if let Some(sum) = sum.filter(|_| shares) {
                 usage.used_bytes = Reading::known(sum, Origin::Processes);
             }
             usage

@@ -1,12 +1,19 @@
 //! Pools that processes of this machine publish.
 
+use std::collections::HashMap;
 use std::path::PathBuf;
 
 use vramkit::ByteSize;
 use vramkit::monitor::PoolUse;
 use vramkit::monitor::publish::{PublishedReader, folders};
 
-use crate::source::{Readings, Source};
+use crate::source::{Readings, Source, Unavailable};
+
+/// No device has more.
+const LARGEST: ByteSize = ByteSize::gib(1 << 20);
+
+/// Most sockets that are named because nothing came from them.
+const UNAVAILABLE: usize = 8;
 
 /// Asks every publishing process at every read.
 ///
@@ -32,21 +39,47 @@ impl PublishedPools {
 impl Source for PublishedPools {
     fn read(&mut self) -> Readings {
         let folders = self.only.clone().map_or_else(folders, |only| vec![only]);
-        let found = folders.iter().flat_map(|folder| self.reader.read(folder));
-        let pools = found.flat_map(|found| {
+        let found = self.reader.read_all(&folders);
+        let pools = found.into_iter().flat_map(|found| {
             // The document says whose pools they are; a pool does not say otherwise.
             found.pools.into_iter().filter(adds_up).map(move |mut pool| {
                 pool.pid = found.pid;
                 pool
             })
         });
-        Readings { pools: pools.collect(), ..Readings::default() }
+        let mut pools: Vec<PoolUse> = pools.collect();
+        tell_apart(&mut pools);
+        let left_out = self.reader.left_out().iter().map(|socket| Unavailable {
+            source: socket.display().to_string().replace(char::is_control, " "),
+            reason: "a process publishes pools there, and takes too long to say them or says too much"
+                .to_owned(),
+        });
+        Readings { pools, unavailable: left_out.take(UNAVAILABLE).collect(), ..Readings::default() }
+    }
+}
+
+/// Two libraries of a process may call their pools the same: the second is `main #2`, so that each has its own numbers.
+fn tell_apart(pools: &mut [PoolUse]) {
+    let mut seen: HashMap<(u32, String), u32> = HashMap::new();
+    for pool in pools {
+        let number = seen.entry((pool.pid, pool.name.clone())).or_default();
+        *number += 1;
+        if *number > 1 {
+            pool.name = format!("{} #{number}", pool.name);
+        }
     }
 }
 
 /// Whether what is held can be added up. The document is another process's: with numbers that no device has, the pool is
 /// left out.
 fn adds_up(pool: &PoolUse) -> bool {
+    let stats = &pool.stats;
+    // Capacity, too, is rounded up to whole granules.
+    let most = stats.capacity_bytes.saturating_add(ByteSize::gib(1));
+    let sizes = [stats.committed_bytes, stats.used_bytes, stats.pending_bytes, stats.requested_bytes];
+    if stats.capacity_bytes > LARGEST || sizes.iter().any(|size| *size > most) {
+        return false;
+    }
     let owned = pool.owners.iter().map(|owner| owner.granted_bytes);
     let tagged = pool.ledger.iter().map(|entry| entry.granted_bytes);
     let aged = pool.ledger.iter().flat_map(|entry| entry.by_age_bytes);
@@ -82,5 +115,25 @@ mod tests {
             spoil(&mut spoiled.ledger[0]);
             assert!(!adds_up(&spoiled));
         }
+        let spoil: [fn(&mut PoolUse); 3] = [
+            |pool| pool.stats.used_bytes = ByteSize::MAX,
+            |pool| pool.stats.committed_bytes = ByteSize::gib(1 << 30),
+            |pool| pool.stats.capacity_bytes = ByteSize::gib(1 << 21),
+        ];
+        for spoil in spoil {
+            let mut spoiled = shown.clone();
+            spoil(&mut spoiled);
+            assert!(!adds_up(&spoiled));
+        }
+    }
+
+    #[test]
+    fn pools_of_one_name_in_a_process_are_told_apart() {
+        let device = Arc::new(SimulatedDevice::new(ByteSize::mib(64)));
+        let pool = DeviceMemoryPool::new(device, ByteSize::mib(64)).unwrap();
+        let one = |name: &str, pid| PoolUse { pid, ..PoolUse::of(name, &pool) };
+        let mut pools = [one("main", 7), one("main", 8), one("main", 7), one("kv", 7), one("main", 7)];
+        tell_apart(&mut pools);
+        assert_eq!(pools.map(|pool| pool.name), ["main", "main", "main #2", "kv", "main #3"]);
     }
 }

@@ -216,6 +216,8 @@ pub struct Checked<R> {
 struct Shared<R> {
     raw: R,
     id: String,
+    /// From 1: its memory is its own, whatever others have the same id.
+    instance: u64,
     granularity: ByteSize,
     /// Bytes committed in all reservations.
     committed: AtomicU64,
@@ -229,7 +231,9 @@ impl<R: RawMemory> Checked<R> {
         let info = raw.info();
         let granularity = ByteSize::new(info.granularity.bytes().max(1).next_power_of_two());
         let (committed, committing) = (AtomicU64::new(0), Mutex::new(()));
-        Self { shared: Arc::new(Shared { raw, id: info.id, granularity, committed, committing }) }
+        static MADE: AtomicU64 = AtomicU64::new(0);
+        let instance = MADE.fetch_add(1, Relaxed) + 1;
+        Self { shared: Arc::new(Shared { raw, id: info.id, instance, granularity, committed, committing }) }
     }
 
     /// The raw calls' state.
@@ -249,6 +253,10 @@ impl<R: RawMemory> Device for Checked<R> {
 
     fn memory(&self) -> DeviceMemory {
         self.shared.raw.memory(ByteSize::new(self.shared.committed.load(Relaxed)))
+    }
+
+    fn instance(&self) -> u64 {
+        self.shared.instance
     }
 }
 

@@ -66,6 +66,10 @@ impl Device for HostDevice {
     fn memory(&self) -> DeviceMemory {
         self.0.memory()
     }
+
+    fn instance(&self) -> u64 {
+        self.0.instance()
+    }
 }
 
 impl Backing for HostDevice {

@@ -96,4 +96,10 @@ pub trait Device: Send + Sync + fmt::Debug {
 
     /// How much memory it has now.
     fn memory(&self) -> DeviceMemory;
+
+    /// Tells apart devices of one id whose memory is not the same: simulated ones, and shares of the host's, each have a number
+    /// of their own. 0 where the id says which memory it is.
+    fn instance(&self) -> u64 {
+        0
+    }
 }

@@ -200,6 +200,10 @@ impl Device for SimulatedDevice {
     fn memory(&self) -> DeviceMemory {
         self.0.memory()
     }
+
+    fn instance(&self) -> u64 {
+        self.0.instance()
+    }
 }
 
 impl Backing for SimulatedDevice {

@@ -220,7 +220,7 @@ impl CachingPool {
         let bell = Arc::new(Bell::default());
         let caching = Arc::new(Self { pool, config, cache: Mutex::default(), bell: bell.clone() });
         let weak = Arc::downgrade(&caching);
-        super::idle::register_idle(&caching.pool.device().info().id, weak.clone());
+        super::idle::register_idle(&**caching.pool.device(), weak.clone());
         let sweeper = std::thread::Builder::new().name("vramkit-idle".to_owned());
         if let Err(error) = sweeper.spawn(move || sweep_in_time(&weak, &bell)) {
             tracing::warn!(%error, "no thread for idle blocks: they go when something is allocated or released");
@@ -391,6 +391,10 @@ impl super::idle::IdleMemory for CachingPool {
         let before = self.pool.committed();
         self.clear();
         before.saturating_sub(self.pool.committed())
+    }
+
+    fn kept(&self) -> ByteSize {
+        lock_std(&self.cache).stats.cached_bytes
     }
 }
 

@@ -60,7 +60,7 @@ impl DeviceMemoryPool {
         config: PoolConfig,
     ) -> Result<Self, PoolError> {
         let inner = Arc::new(Inner::new(device, capacity, config)?);
-        super::idle::register_idle(&inner.device.info().id, Arc::downgrade(&inner) as _);
+        super::idle::register_idle(&*inner.device as &dyn Device, Arc::downgrade(&inner) as _);
         Ok(Self { inner, on_leak: None })
     }
 

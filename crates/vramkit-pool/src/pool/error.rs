@@ -133,6 +133,10 @@ impl OutOfMemory {
             );
         }
         if self.free >= self.requested {
+            if self.largest_free >= self.rounded && self.alignment > 1 {
+                let alignment = ByteSize::new(self.alignment);
+                return format!("none of it is aligned to {alignment}; ask for a lesser alignment");
+            }
             return format!(
                 "the free memory is in pieces; release or compact, or ask for at most {}",
                 self.most

@@ -72,7 +72,7 @@ pub use config::{CompactBudget, PoolConfig};
 pub use device_memory_pool::{DeviceMemoryPool, ReclaimerGuard};
 pub use error::{OutOfBounds, OutOfMemory, OverBudget, PoolError};
 pub use growing::GrowingAllocation;
-pub use idle::{IdleMemory, give_back_idle, held_by_pools, register_idle};
+pub use idle::{DeviceKey, IdleMemory, give_back_idle, held_by_pools, register_idle};
 pub use ids::{AllocationId, OwnerId, TagId};
 pub use reclaim::ReclaimRequest;
 pub use record::Recorded;

@@ -53,10 +53,6 @@ struct Told {
 }
 
 impl Owner {
-    pub(super) fn tags(&self) -> usize {
-        self.tags.len()
-    }
-
     /// Tags with a past of their own.
     pub(super) fn tracks(&self) -> usize {
         self.tags.values().filter(|tag| tag.track.is_some()).count()
@@ -82,8 +78,8 @@ impl Owner {
         (self.held, self.allocations) = (ByteSize::ZERO, 0);
     }
 
-    /// Notes what a ledger says of one of its tags; `room` is how many more are watched.
-    pub(super) fn take(&mut self, now: Duration, entry: &LedgerEntry, room: &mut usize) {
+    /// Notes what a ledger says of one of its tags.
+    pub(super) fn take(&mut self, now: Duration, entry: &LedgerEntry) {
         // A ledger may be what another process says.
         self.held = self.held.saturating_add(entry.granted_bytes);
         self.allocations = self.allocations.saturating_add(entry.allocations);
@@ -100,8 +96,7 @@ impl Owner {
                 tag.made = now;
             }
             (tag.sample, tag.allocations, tag.seen) = (sample, entry.allocations, now);
-        } else if *room > 0 {
-            *room -= 1;
+        } else {
             let allocations = entry.allocations;
             let tag = Tag { sample, allocations, seen: now, made: now, track: None, told: None };
             self.tags.insert(entry.tag.clone(), tag);

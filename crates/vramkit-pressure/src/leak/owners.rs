@@ -13,7 +13,7 @@
 //! as a cache that fills, are judged by themselves alone: the releases of others say nothing about them. An owner with a budget
 //! is left alone below it.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::time::Duration;
 
 use vramkit_units::{ByteSize, Holder, LedgerEntry, Purpose};
@@ -23,11 +23,12 @@ use super::survival::Verdict;
 use super::tag_leak::{TagEvent, TagLeak};
 use super::track::{self, LANES};
 
-/// Tags that are watched in all, those of them that have a past of their own, and owners; what comes later is not, or is its
-/// owner's rest.
-const TAGS: usize = 4096;
+/// Tags that have a past of their own; what comes later is its owner's rest.
 const TRACKS: usize = 512;
+/// Owners that are watched; what comes later is not, and is counted.
 const OWNERS: usize = 512;
+/// Budgets that are kept of owners that are not there.
+const BUDGETS: usize = 8 * OWNERS;
 /// For how long an owner that holds nothing is remembered.
 const FORGOTTEN: Duration = Duration::from_secs(1200);
 
@@ -50,6 +51,7 @@ pub struct OwnerLeaks {
     owners: BTreeMap<(Holder, Purpose), Owner>,
     bounded: HashMap<(Holder, Purpose), ByteSize>,
     last: Option<Duration>,
+    unwatched: usize,
 }
 
 impl Default for OwnerLeaks {
@@ -61,11 +63,15 @@ impl Default for OwnerLeaks {
 impl OwnerLeaks {
     /// Speaks of tags and owners that grow by at least `least` in a window.
     pub fn new(least: ByteSize) -> Self {
-        Self { least, owners: BTreeMap::new(), bounded: HashMap::new(), last: None }
+        Self { least, owners: BTreeMap::new(), bounded: HashMap::new(), last: None, unwatched: 0 }
     }
 
-    /// Leaves an owner alone while it holds less than its budget: it fills what it may. `None` takes that back.
+    /// Leaves an owner alone while it holds less than its budget: it fills what it may. `None` takes that back. When there are
+    /// thousands, those of owners that are not there are forgotten.
     pub fn set_budget(&mut self, model: &Holder, purpose: Purpose, budget: Option<ByteSize>) {
+        if self.bounded.len() >= BUDGETS {
+            self.bounded.retain(|owner, _| self.owners.contains_key(owner));
+        }
         match budget {
             Some(budget) => self.bounded.insert((model.clone(), purpose), budget),
             None => self.bounded.remove(&(model.clone(), purpose)),
@@ -110,20 +116,27 @@ impl OwnerLeaks {
         self.told(Verdict::Retains)
     }
 
+    /// Owners of the last ledger that there was no room for: nothing is known of them. The tags of those that are watched all count.
+    pub fn unwatched(&self) -> usize {
+        self.unwatched
+    }
+
     fn told(&self, verdict: Verdict) -> impl Iterator<Item = &TagLeak> {
         self.owners.values().flat_map(move |owner| owner.told(verdict))
     }
 
     /// Notes what the ledger says of each tag.
     fn take(&mut self, now: Duration, ledger: &[LedgerEntry]) {
-        let mut room = TAGS.saturating_sub(self.owners.values().map(Owner::tags).sum());
+        let mut unwatched = BTreeSet::new();
         self.owners.values_mut().for_each(Owner::begin);
         for entry in ledger {
             let key = (entry.model.clone(), entry.purpose);
             if self.owners.len() >= OWNERS && !self.owners.contains_key(&key) {
+                unwatched.insert(key);
                 continue;
             }
-            self.owners.entry(key).or_default().take(now, entry, &mut room);
+            self.owners.entry(key).or_default().take(now, entry);
         }
+        self.unwatched = unwatched.len();
     }
 }

@@ -93,6 +93,9 @@ fn main() {
     } else {
         1_000_000..1_000_000 + EACH
     };
+    if std::env::args().any(|argument| argument == "forecasts") {
+        return forecasts::print(seeds);
+    }
     let of = |leaking: bool| -> Vec<Series> {
         let classes = Healthy::ALL.iter();
         classes.flat_map(|&class| seeds.clone().map(move |seed| series(class, leaking, seed))).collect()

@@ -27,7 +27,7 @@ impl MemorySource for CardSource {
 
     fn read(&self) -> Usage {
         let memory = self.0.memory();
-        let (allocated, reserved) = own_pools(&self.0.id());
+        let (allocated, reserved) = own_pools(self.0.id().as_str());
         Usage {
             total_bytes: memory.total_bytes,
             free_bytes: memory.free_bytes,
@@ -39,7 +39,7 @@ impl MemorySource for CardSource {
     }
 
     fn reclaim(&self) {
-        give_back_idle(&self.0.id());
+        give_back_idle(self.0.id().as_str());
     }
 
     fn processes(&self) -> Reading<Vec<ProcessUse>> {

@@ -3,7 +3,7 @@
 //! ```text
 //! counters of the source ──► within: nothing
 //! (or one reading of it)     soft passed: a warning, once a crossing; cleanup on another thread
-//!                            hard passed: cleanup, look again, error
+//!                            hard passed: cleanup, look again, error (both are passed)
 //! ```
 
 use std::sync::atomic::Ordering::Relaxed;
@@ -15,8 +15,8 @@ use crate::trace::Event;
 use crate::units::ByteSize;
 
 impl VramMonitor {
-    /// Whether the source holds more than it may. Past the hard limit, after a cleanup that did not cure it: an error, at every
-    /// check. Past the soft one: a warning, once a crossing; a limit is crossed anew only after less has been held for
+    /// Whether the source holds more than it may. Past the hard limit, where no cleanup cures it: an error, at every check (after
+    /// one that frees nothing, the next is tried a second later, then two, up to the cooldown). Past the soft one: a warning, once a crossing; a limit is crossed anew only after less has been held for
     /// [`limit_hold`](super::MonitorConfig::limit_hold). In between, [`passed_limit`](Self::passed_limit) says where it stands.
     /// Without limits, never. `context` says what the program is at.
     ///
@@ -35,7 +35,7 @@ impl VramMonitor {
     }
 
     /// As [`check_limits`](Self::check_limits), for when `bytes` more are about to be asked for: with them, a warning each
-    /// time that the soft limit would be passed.
+    /// time that the soft limit would be passed. What would be passed does not count as passed, nor is it told to anybody else.
     ///
     /// # Errors
     /// The hard limit would be passed, or the source gives no number.
@@ -48,6 +48,7 @@ impl VramMonitor {
         let Some(limits) = self.shared.config.limits else { return Ok(None) };
         let held = self.held()?;
         if held.bytes().saturating_add(bytes.bytes()) <= limits.soft().bytes() {
+            self.within(held);
             return Ok(None);
         }
         Ok(self.over(limits, held, bytes, context)?.0)
@@ -88,11 +89,12 @@ impl VramMonitor {
         let mut crossings = lock_std(&shared.crossings);
         let passed = crossings.of(limit).below(shared.started.elapsed(), shared.config.limit_hold);
         shared.any_passed.store(crossings.passed().is_some(), Relaxed);
-        drop(crossings);
         if let Some(passed) = passed {
             let passed_seconds = passed.as_secs_f64();
-            shared.teller.tell(Event::Recovered { limit, passed_seconds, used_bytes: held });
+            shared.teller.note(Event::Recovered { limit, passed_seconds, used_bytes: held });
         }
+        drop(crossings);
+        shared.teller.tell_noted();
     }
 
     /// A limit is passed: whether that is new.
@@ -101,10 +103,11 @@ impl VramMonitor {
         let mut crossings = lock_std(&shared.crossings);
         let is_new = crossings.of(limit).over(shared.started.elapsed());
         shared.any_passed.store(true, Relaxed);
-        drop(crossings);
         if is_new {
-            shared.teller.tell(Event::LimitPassed { limit, passed: passed.clone() });
+            shared.teller.note(Event::LimitPassed { limit, passed: passed.clone() });
         }
+        drop(crossings);
+        shared.teller.tell_noted();
         is_new
     }
 
@@ -117,38 +120,68 @@ impl VramMonitor {
         bytes: ByteSize,
         context: &str,
     ) -> Result<(Option<MemoryPressureWarning>, bool), MemoryPressureError> {
-        let passed = |limit: ByteSize, held: ByteSize| {
-            let excess = held.bytes().saturating_add(bytes.bytes()).saturating_sub(limit.bytes());
-            (excess > 0).then(|| Passed {
-                context: context.to_owned(),
-                current_bytes: held,
-                requested_bytes: bytes,
-                limit_bytes: limit,
-                excess_bytes: ByteSize::new(excess),
-            })
-        };
         let mut held = held;
-        if passed(limits.hard(), held).is_some() {
+        // What is more than the limit by itself needs no room to be made for it.
+        if passed(limits.hard(), held, bytes, context).is_some() && bytes <= limits.hard() {
             self.shared.cleaner.run(CleanupReason::HardLimit);
             held = self.held()?;
-            if let Some(passed) = passed(limits.hard(), held) {
-                self.shared.hard_violations.fetch_add(1, Relaxed);
-                self.crossed(LimitKind::Hard, &passed);
-                return Err(MemoryPressureError::Passed(passed));
-            }
         }
-        self.recovered(LimitKind::Hard, held);
-        let Some(passed) = passed(limits.soft(), held) else {
-            self.recovered(LimitKind::Soft, held);
-            return Ok((None, false));
-        };
-        let is_new = self.crossed(LimitKind::Soft, &passed);
-        if is_new {
-            self.shared.soft_violations.fetch_add(1, Relaxed);
+        let is_new = self.stands(limits, held, context);
+        if let Some(passed) = passed(limits.hard(), held, bytes, context) {
+            self.shared.hard_violations.fetch_add(1, Relaxed);
+            return Err(MemoryPressureError::Passed(passed));
         }
+        let Some(passed) = passed(limits.soft(), held, bytes, context) else { return Ok((None, false)) };
         if self.shared.config.cleanup_at_soft_limit {
             self.shared.cleaner.run_elsewhere(CleanupReason::SoftLimit);
         }
         Ok((Some(MemoryPressureWarning(passed)), is_new))
     }
+
+    /// Where both limits stand with what is held, whatever is about to be asked for; whether the soft one is passed anew. Past the hard
+    /// one both are passed.
+    fn stands(&self, limits: Limits, held: ByteSize, context: &str) -> bool {
+        let mut is_new = false;
+        for (kind, limit) in [(LimitKind::Soft, limits.soft()), (LimitKind::Hard, limits.hard())] {
+            match passed(limit, held, ByteSize::ZERO, context) {
+                None => self.recovered(kind, held),
+                Some(passed) => is_new |= self.crossed(kind, &passed) && kind == LimitKind::Soft,
+            }
+        }
+        self.shared.soft_violations.fetch_add(is_new.into(), Relaxed);
+        is_new
+    }
+
+    /// A look of its own at the limits: what is passed is told as an event. Cleanups run on a thread of their own, so that readings go
+    /// on; past the hard limit the next look says whether it is cured.
+    pub(super) fn sample_limits(&self) {
+        const CONTEXT: &str = "sampling";
+        let Some(limits) = self.shared.config.limits else { return };
+        let Ok(held) = self.held() else { return };
+        let is_over = held > limits.hard();
+        let had_begun = self.shared.cleans_up.swap(false, Relaxed);
+        if is_over && self.shared.cleaner.run_elsewhere(CleanupReason::HardLimit) {
+            self.shared.cleans_up.store(true, Relaxed);
+            if !had_begun {
+                return;
+            }
+        }
+        self.stands(limits, held, CONTEXT);
+        self.shared.hard_violations.fetch_add(is_over.into(), Relaxed);
+        if held > limits.soft() && self.shared.config.cleanup_at_soft_limit {
+            self.shared.cleaner.run_elsewhere(CleanupReason::SoftLimit);
+        }
+    }
+}
+
+/// By how much a limit is passed by what is held and what is asked for beside; `None` within it.
+fn passed(limit: ByteSize, held: ByteSize, bytes: ByteSize, context: &str) -> Option<Passed> {
+    let excess = held.bytes().saturating_add(bytes.bytes()).saturating_sub(limit.bytes());
+    (excess > 0).then(|| Passed {
+        context: context.to_owned(),
+        current_bytes: held,
+        requested_bytes: bytes,
+        limit_bytes: limit,
+        excess_bytes: ByteSize::new(excess),
+    })
 }

@@ -1,10 +1,14 @@
 //! Freeing memory on purpose: callbacks of the program, then what the source itself can give back, with both amounts before
 //! and after. No lock is held while any of it runs.
 //!
+//! A callback that panics is logged, and what comes after it goes on: it may be another library's.
+//!
 //! There is one way in, and nobody is in it twice: a callback that checks a limit, or a thread that finds memory full while another
-//! cleans up, goes on at once. A cleanup that nobody asked for waits for the cooldown; one that freed nothing waits twice as
-//! long each time, since the next would free nothing either, and that is told once.
+//! cleans up, goes on at once. A cleanup that nobody asked for waits for the cooldown; after one that freed nothing the next waits
+//! twice as long each time, since it would free nothing either, and that is told once. Past the hard limit nobody can wait for long:
+//! there the first comes at once, whatever others did, and the longest wait is the cooldown.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::AtomicBool;
 use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
 use std::sync::{Arc, Mutex};
@@ -45,8 +49,34 @@ pub(super) struct Past {
     /// Those that freed nothing.
     pub unhelpful: u64,
     pub last: Option<(Instant, CleanupReport)>,
-    /// Those at the end that freed nothing and that nobody had asked for.
+    /// Those that nobody had asked for: past the hard limit, and others.
+    hard: Unhelpful,
+    other: Unhelpful,
+}
+
+/// Cleanups at the end that freed nothing.
+#[derive(Clone, Copy, Default)]
+struct Unhelpful {
     in_a_row: u32,
+    last: Option<Instant>,
+}
+
+impl Unhelpful {
+    /// Whether enough time has gone by since.
+    fn allows(&self, first: Duration, longest: Duration) -> bool {
+        let Some((last, times)) = self.last.zip(self.in_a_row.checked_sub(1)) else { return true };
+        last.elapsed() >= first.saturating_mul(1 << times.min(20)).min(longest)
+    }
+}
+
+impl Past {
+    fn unhelpful(&mut self, reason: CleanupReason) -> Option<&mut Unhelpful> {
+        match reason {
+            CleanupReason::Asked => None,
+            CleanupReason::HardLimit => Some(&mut self.hard),
+            _ => Some(&mut self.other),
+        }
+    }
 }
 
 /// Lets others in again, also when a callback panics.
@@ -73,7 +103,8 @@ impl Cleaner {
     /// One callback more, which may free what nothing before it could.
     pub(super) fn register(&self, callback: Callback) {
         lock_std(&self.callbacks).push(callback);
-        lock_std(&self.past).in_a_row = 0;
+        let mut past = lock_std(&self.past);
+        (past.hard, past.other) = Default::default();
     }
 
     /// What there was.
@@ -88,17 +119,15 @@ impl Cleaner {
 
     /// Whether one for this reason is to be now.
     fn is_due(&self, reason: CleanupReason) -> bool {
-        let past = self.past();
-        let Some((last, _)) = past.last else { return true };
-        let cooldown = match reason {
-            CleanupReason::Asked => return true,
-            // Who is past it cannot wait.
-            CleanupReason::HardLimit => Duration::ZERO,
-            _ => self.cooldown,
-        };
-        let doubled = |times: u32| self.cooldown.max(SHORTEST_WAIT).saturating_mul(1 << times.min(20));
-        let unhelpful = past.in_a_row.checked_sub(1).map_or(Duration::ZERO, doubled).min(LONGEST_WAIT);
-        last.elapsed() >= cooldown.max(unhelpful)
+        let (past, longest) = (self.past(), self.cooldown.max(SHORTEST_WAIT));
+        match reason {
+            CleanupReason::Asked => true,
+            CleanupReason::HardLimit => past.hard.allows(SHORTEST_WAIT, longest),
+            _ => {
+                let cool = past.last.is_none_or(|(last, _)| last.elapsed() >= self.cooldown);
+                cool && past.other.allows(longest, LONGEST_WAIT)
+            }
+        }
     }
 
     /// Nobody else until what is returned is dropped; `None` when somebody is at it.
@@ -120,8 +149,8 @@ impl Cleaner {
     fn clean(&self, reason: CleanupReason) -> CleanupReport {
         let before = self.source.read();
         let callbacks = lock_std(&self.callbacks).clone();
-        callbacks.iter().for_each(|callback| callback(reason));
-        self.source.reclaim();
+        callbacks.iter().for_each(|callback| guarded("a cleanup callback", || callback(reason)));
+        guarded("giving back what idles", || self.source.reclaim());
         let after = self.source.read();
         let pair = |of: fn(&Usage) -> &Reading<ByteSize>| [of(&before).value, of(&after).value];
         let freed = |pair: [Option<ByteSize>; 2]| match pair {
@@ -147,12 +176,14 @@ impl Cleaner {
         past.cleanups += 1;
         past.unhelpful += u64::from(!helped);
         past.last = Some((Instant::now(), report));
+        let mut is_first = false;
         if helped {
-            past.in_a_row = 0;
-        } else if report.reason != CleanupReason::Asked {
-            past.in_a_row = past.in_a_row.saturating_add(1);
+            (past.hard, past.other) = Default::default();
+        } else if let Some(unhelpful) = past.unhelpful(report.reason) {
+            unhelpful.in_a_row = unhelpful.in_a_row.saturating_add(1);
+            unhelpful.last = Some(Instant::now());
+            is_first = unhelpful.in_a_row == 1;
         }
-        let is_first = !helped && past.in_a_row == 1;
         drop(past);
         let CleanupReport { reason, freed_allocated_bytes, freed_reserved_bytes, .. } = report;
         if helped {
@@ -162,16 +193,21 @@ impl Cleaner {
         }
     }
 
-    /// Cleans up on a thread of its own, if it is due and nobody is at it.
-    pub(super) fn run_elsewhere(self: &Arc<Self>, reason: CleanupReason) {
+    /// Cleans up on a thread of its own, if it is due and nobody is at it: whether it does.
+    pub(super) fn run_elsewhere(self: &Arc<Self>, reason: CleanupReason) -> bool {
         if !self.is_due(reason) || self.busy.load(Relaxed) {
-            return;
+            return false;
         }
         let cleaner = self.clone();
         let spawned =
             std::thread::Builder::new().name("vramkit-cleanup".into()).spawn(move || cleaner.run(reason));
-        if let Err(error) = spawned {
-            tracing::warn!(%error, "no thread for a cleanup");
-        }
+        spawned.inspect_err(|error| tracing::warn!(%error, "no thread for a cleanup")).is_ok()
+    }
+}
+
+/// Somebody's code: whether it panics is said, and changes nothing else.
+fn guarded(what: &str, work: impl FnOnce()) {
+    if catch_unwind(AssertUnwindSafe(work)).is_err() {
+        tracing::error!(target: "vramkit::monitor", "{what} panicked");
     }
 }

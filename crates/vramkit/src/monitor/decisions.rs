@@ -97,7 +97,7 @@ impl Decision {
 }
 
 /// Cuts a text to so many characters; what is not to be printed becomes a space.
-fn bound(text: &mut String, most: usize) {
+pub(super) fn bound(text: &mut String, most: usize) {
     if text.len() > most || text.chars().any(char::is_control) {
         let printed = text.chars().take(most).map(|c| if c.is_control() { ' ' } else { c });
         *text = printed.collect();

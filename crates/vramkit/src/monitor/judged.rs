@@ -42,11 +42,17 @@ impl Judged {
     /// Takes in pools with their ledgers; what was found.
     pub(super) fn owners(&mut self, now: Duration, pools: &[PoolUse]) -> Vec<Event> {
         self.looked = Some(now);
+        let before = self.leaks.unwatched();
         for owner in pools.iter().flat_map(|pool| &pool.owners) {
             self.leaks.set_budget(&owner.model, owner.purpose, owner.budget_bytes);
         }
         let ledger: Vec<_> = pools.iter().flat_map(|pool| pool.ledger.iter().cloned()).collect();
-        let told = self.leaks.check(now, &ledger).into_iter().filter_map(|event| match event {
+        let events = self.leaks.check(now, &ledger);
+        let unwatched = self.leaks.unwatched();
+        if unwatched > 0 && before == 0 {
+            tracing::warn!(target: "vramkit::monitor", unwatched, "more owners than are watched for leaks");
+        }
+        let told = events.into_iter().filter_map(|event| match event {
             TagEvent::Retains(leak) => Some(Event::Retains { leak }),
             TagEvent::Suspected(leak) => Some(Event::LeakSuspected { leak }),
             TagEvent::Cleared(leak) => Some(Event::LeakCleared { leak }),

@@ -55,7 +55,7 @@ pub use crate::pressure::{
 };
 pub use crate::stall::{Stall, StallMeter, StallTimes};
 pub use card::CardSource;
-pub use config::MonitorConfig;
+pub use config::{MonitorConfig, MonitorConfigError};
 pub use decisions::Decision;
 pub use models::{AdmissionError, ModelUse};
 pub use pool_use::PoolUse;

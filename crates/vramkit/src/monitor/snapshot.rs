@@ -1,6 +1,7 @@
 //! One device at one instant, with the origin of each number. A number that its source does not give is missing, with the
 //! reason, and then so is the level.
 
+use std::cmp::Reverse;
 use std::collections::BTreeMap;
 use std::time::SystemTime;
 
@@ -129,7 +130,20 @@ pub struct Snapshot {
     pub level: Option<PressureLevel>,
 }
 
+/// Owners and models of a snapshot that is kept.
+const KEPT: usize = 64;
+
 impl Snapshot {
+    /// As it is kept: with the largest owners of each pool, and the largest models, so that a history is no multiple of them.
+    pub(super) fn bounded(&self) -> Self {
+        let mut kept = self.clone();
+        kept.pools.iter_mut().for_each(|pool| keep_largest(&mut pool.owners, |owner| owner.granted_bytes));
+        let mut models: Vec<_> = std::mem::take(&mut kept.model_bytes).into_iter().collect();
+        keep_largest(&mut models, |(_, bytes)| *bytes);
+        kept.model_bytes = models.into_iter().collect();
+        kept
+    }
+
     /// How much of the device is taken, from outside and, where its pools say so, from inside. What a pool has granted is no room for
     /// anybody; of main memory, what is inside is not known.
     pub fn device_use(&self) -> Option<DeviceUse> {
@@ -148,6 +162,15 @@ impl Snapshot {
             ),
         };
         Some(DeviceUse { total, used, reserved, allocated })
+    }
+}
+
+/// The largest first, where there are too many.
+fn keep_largest<T>(all: &mut Vec<T>, size: impl Fn(&T) -> ByteSize) {
+    if all.len() > KEPT {
+        all.sort_by_key(|one| Reverse(size(one)));
+        all.truncate(KEPT);
+        all.shrink_to_fit();
     }
 }
 

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use super::pool_use::PoolUse;
 use super::snapshot::{DeviceName, ProcessUse, Usage};
 use crate::device::{CudaDevice, Device, Origin, Reading};
-use crate::pool::{DeviceMemoryPool, Request, give_back_idle, held_by_pools};
+use crate::pool::{DeviceKey, DeviceMemoryPool, Request, give_back_idle, held_by_pools};
 use crate::units::ByteSize;
 
 /// Where a monitor's numbers come from.
@@ -82,13 +82,18 @@ impl MemorySource for DeviceMemoryPool {
 
     fn read(&self) -> Usage {
         let known = |size| Reading::known(size, Origin::Pool);
+        let (used, committed) = (self.used(), self.committed());
+        // What others hold of the device, this pool cannot have.
+        let device = self.device().memory().free_bytes.value;
+        let within = device.map(|free| free.saturating_add(committed).saturating_sub(used));
+        let free = within.map_or(self.available(), |within| within.min(self.available()));
         Usage {
-            total_bytes: known(self.capacity()),
-            free_bytes: known(self.available()),
-            used_bytes: known(self.used()),
+            total_bytes: known(used.saturating_add(free)),
+            free_bytes: known(free),
+            used_bytes: known(used),
             driver_bytes: Reading::unavailable(Origin::Pool, "a pool has no driver of its own"),
-            allocated_bytes: known(self.used()),
-            reserved_bytes: known(self.committed()),
+            allocated_bytes: known(used),
+            reserved_bytes: known(committed),
         }
     }
 
@@ -134,12 +139,12 @@ impl MemorySource for DeviceSource {
     }
 
     fn reclaim(&self) {
-        give_back_idle(&self.0.info().id);
+        give_back_idle(&*self.0);
     }
 }
 
 /// What this process's pools have given to allocations on a device, and what they hold from it.
-pub(super) fn own_pools(device: &str) -> (Reading<ByteSize>, Reading<ByteSize>) {
+pub(super) fn own_pools(device: impl Into<DeviceKey>) -> (Reading<ByteSize>, Reading<ByteSize>) {
     match held_by_pools(device) {
         Some((allocated, reserved)) => {
             (Reading::known(allocated, Origin::Pool), Reading::known(reserved, Origin::Pool))
@@ -158,7 +163,7 @@ fn usage_of(device: &dyn Device) -> Usage {
         (Some(total), Some(free)) => Reading::known(total.saturating_sub(free), memory.free_bytes.source),
         _ => Reading::unavailable(memory.free_bytes.source, "total or free is not known"),
     };
-    let (allocated, reserved) = own_pools(&device.info().id);
+    let (allocated, reserved) = own_pools(device);
     Usage {
         driver_bytes: Reading::unavailable(memory.committed_bytes.source, "not read from a device"),
         allocated_bytes: allocated,
@@ -207,6 +212,6 @@ impl MemorySource for CudaSource {
     }
 
     fn reclaim(&self) {
-        give_back_idle(&self.0.info().id);
+        give_back_idle(&self.0 as &dyn Device);
     }
 }

@@ -29,7 +29,7 @@ pub struct CleanupReport {
 pub struct MonitorStats {
     /// Crossings of the soft limit.
     pub soft_violations: u64,
-    /// Checks that found the hard one passed, after a cleanup.
+    /// Checks that found the hard one passed, or about to be, and no cleanup that cured it.
     pub hard_violations: u64,
     /// Cleanups.
     pub cleanups: u64,

@@ -1,6 +1,10 @@
 //! Says what a monitor finds: to `tracing`, to a trace, and to the program's functions, which run on a thread of their own. No
 //! lock is held while any of them is told.
+//!
+//! What is found under a lock is [noted](Teller::note) there and [told](Teller::tell_noted) after it, by one thread at a time: so it
+//! is told in the order in which it was found, whoever found it.
 
+use std::collections::VecDeque;
 use std::sync::{Arc, Mutex};
 
 use crate::callbacks::{Callback, CallbackQueue};
@@ -15,12 +19,30 @@ pub(super) struct Teller {
     trace: Mutex<Option<Arc<TraceCollector>>>,
     callbacks: Mutex<Vec<Callback<Event>>>,
     queue: CallbackQueue<Event>,
+    noted: Mutex<Noted>,
+}
+
+/// What is to be told.
+#[derive(Default)]
+struct Noted {
+    events: VecDeque<Event>,
+    /// The process, a thread of which is telling: a forked child has none of its parent's threads.
+    telling: Option<u32>,
+}
+
+/// Lets others tell, also when somebody who is told panics.
+struct Telling<'a>(&'a Mutex<Noted>);
+
+impl Drop for Telling<'_> {
+    fn drop(&mut self) {
+        lock_std(self.0).telling = None;
+    }
 }
 
 impl Teller {
     pub(super) fn new(device: String) -> Self {
         let queue = CallbackQueue::new("what a monitor finds");
-        Self { device, trace: Mutex::default(), callbacks: Mutex::default(), queue }
+        Self { device, trace: Mutex::default(), callbacks: Mutex::default(), queue, noted: Mutex::default() }
     }
 
     pub(super) fn record_into(&self, trace: Arc<TraceCollector>) {
@@ -31,7 +53,42 @@ impl Teller {
         lock_std(&self.callbacks).push(callback);
     }
 
+    /// Tells something now, after what has been noted.
     pub(super) fn tell(&self, event: Event) {
+        self.note(event);
+        self.tell_noted();
+    }
+
+    /// Keeps something for [`tell_noted`](Self::tell_noted); under whatever lock it was found.
+    pub(super) fn note(&self, event: Event) {
+        lock_std(&self.noted).events.push_back(event);
+    }
+
+    /// Tells what was noted, unless a thread is at it: that one tells it.
+    pub(super) fn tell_noted(&self) {
+        let me = Some(std::process::id());
+        {
+            let mut noted = lock_std(&self.noted);
+            if noted.telling == me {
+                return;
+            }
+            noted.telling = me;
+        }
+        let telling = Telling(&self.noted);
+        loop {
+            let mut noted = lock_std(&self.noted);
+            let Some(event) = noted.events.pop_front() else {
+                // Under the same lock: what is noted from here on is told by who notes it, which the guard is not to undo.
+                noted.telling = None;
+                drop(noted);
+                return std::mem::forget(telling);
+            };
+            drop(noted);
+            self.say(event);
+        }
+    }
+
+    fn say(&self, event: Event) {
         let (device, (kind, text)) = (&self.device, event.describe());
         match severity(&event) {
             tracing::Level::ERROR => tracing::error!(target: "vramkit::monitor", device, kind, "{text}"),

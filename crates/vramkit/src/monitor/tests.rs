@@ -64,7 +64,7 @@ fn limits_warn_then_clean_up_then_fail_and_count() {
     });
     assert_eq!(monitor.check_limits("decode"), Ok(None));
     let stats = monitor.stats();
-    assert_eq!((stats.soft_violations, stats.hard_violations, stats.cleanups), (1, 1, 2));
+    assert_eq!((stats.soft_violations, stats.hard_violations, stats.cleanups), (0, 1, 2), "never held more");
     monitor.reset();
     assert_eq!((monitor.stats().soft_violations, monitor.stats().cleanups), (0, 0));
 }
@@ -327,15 +327,152 @@ fn a_cleanup_that_frees_nothing_is_not_repeated_at_every_check() {
     assert_eq!(monitor.stats().last_cleanup.unwrap().freed_allocated_bytes, ByteSize::mib(300));
 }
 
+fn test_folder(name: &str) -> std::path::PathBuf {
+    let folder = std::env::temp_dir().join(format!("vramkit-{name}-{}", std::process::id()));
+    std::fs::create_dir_all(&folder).unwrap();
+    folder
+}
+
+/// Twenty of them are waited for as one.
 #[test]
-fn a_cleanup_whose_callback_panics_is_over() {
+fn who_does_not_answer_holds_nobody_up() {
+    let folder = test_folder("slow");
+    let bind = |name: String| std::os::unix::net::UnixListener::bind(folder.join(name)).unwrap();
+    let _silent: Vec<_> = (0..20).map(|i| bind(format!("{i}.0.sock"))).collect();
+    // One whose queue is full, as that of a stopped process is: connecting would wait for ever.
+    let full = rustix::net::socket(rustix::net::AddressFamily::UNIX, rustix::net::SocketType::STREAM, None);
+    let (full, path) = (full.unwrap(), folder.join("full.0.sock"));
+    rustix::net::bind(&full, &rustix::net::SocketAddrUnix::new(&path).unwrap()).unwrap();
+    rustix::net::listen(&full, 0).unwrap();
+    let _queued = std::os::unix::net::UnixStream::connect(&path).unwrap();
     let pool = pool();
-    let monitor = monitor(&pool, |_| {});
-    monitor.register_cleanup_callback(|_| panic!("a callback"));
-    let panicking = monitor.clone();
-    assert!(std::thread::spawn(move || panicking.cleanup()).join().is_err());
-    let panicking = monitor.clone();
-    assert!(std::thread::spawn(move || panicking.cleanup()).join().is_err(), "it was entered again");
+    let _publisher = Publisher::within(&folder, &[("main", &pool)]).unwrap();
+    let (mut reader, start) = (PublishedReader::default(), Instant::now());
+    assert_eq!(reader.read(&folder).len(), 1);
+    assert!(start.elapsed() < Duration::from_secs(3), "{:?}", start.elapsed());
+    assert_eq!(reader.left_out().len(), 21, "{:?}", reader.left_out());
+    let start = Instant::now();
+    assert_eq!(reader.read(&folder).len(), 1);
+    assert!(start.elapsed() < Duration::from_millis(400), "they are left alone: {:?}", start.elapsed());
+    std::fs::remove_dir_all(&folder).unwrap();
+}
+
+#[test]
+fn a_publisher_ends_though_its_socket_is_gone() {
+    let folder = test_folder("gone");
+    let pool = pool();
+    let publisher = Publisher::within(&folder, &[("main", &pool)]).unwrap();
+    std::fs::remove_dir_all(&folder).unwrap();
+    let ended = Arc::new(AtomicUsize::new(0));
+    let end = ended.clone();
+    std::thread::spawn(move || {
+        drop(publisher);
+        end.store(1, Ordering::SeqCst);
+    });
+    wait_until(|| ended.load(Ordering::SeqCst) == 1);
+}
+
+#[test]
+fn a_reader_removes_sockets_alone() {
+    let folder = test_folder("files");
+    std::fs::write(folder.join("notes.sock"), "important").unwrap();
+    std::os::unix::fs::symlink(folder.join("notes.sock"), folder.join("link.sock")).unwrap();
+    assert!(published(&folder).is_empty());
+    assert!(folder.join("notes.sock").exists() && folder.join("link.sock").is_symlink());
+    std::fs::remove_dir_all(&folder).unwrap();
+}
+
+/// Who takes a byte at a time is hung up on.
+#[test]
+fn a_reader_that_dawdles_keeps_no_other_waiting() {
+    use std::io::Read;
+    let folder = test_folder("dawdles");
+    let pool = pool();
+    // A document that no socket takes at once.
+    let held: Vec<_> = (0..4000)
+        .map(|i| {
+            let tag = pool.tag(&format!("{i}-{}", "x".repeat(100)));
+            pool.allocate(Request::new(ByteSize::new(256)).tag(tag)).unwrap()
+        })
+        .collect();
+    let publisher = Publisher::within(&folder, &[("main", &pool)]).unwrap();
+    let socket = std::fs::read_dir(&folder).unwrap().next().unwrap().unwrap().path();
+    let mut dawdler = std::os::unix::net::UnixStream::connect(&socket).unwrap();
+    let dawdles = std::thread::spawn(move || {
+        let mut buffer = [0; 1024];
+        while dawdler.read(&mut buffer).is_ok_and(|read| read > 0) {
+            std::thread::sleep(Duration::from_millis(50));
+        }
+    });
+    wait_until(|| published(&folder).len() == 1);
+    let start = Instant::now();
+    drop(publisher);
+    assert!(start.elapsed() < Duration::from_secs(3), "{:?}", start.elapsed());
+    drop(held);
+    drop(dawdles);
+    std::fs::remove_dir_all(&folder).unwrap();
+}
+
+/// Two of one id are two devices, and what idles on the one is no room on the other.
+#[test]
+fn devices_of_one_id_are_told_apart() {
+    use crate::monitor::DeviceSource;
+    let devices = [0; 2].map(|_| Arc::new(SimulatedDevice::new(ByteSize::gib(1))));
+    let pools = devices.clone().map(|device| DeviceMemoryPool::new(device, ByteSize::gib(1)).unwrap());
+    drop(pools[1].allocate(Request::new(ByteSize::mib(900))).unwrap());
+    let _held = pools[0].allocate(Request::new(ByteSize::mib(1000))).unwrap();
+    let usage = VramMonitor::new(Arc::new(DeviceSource(devices[0].clone()))).usage();
+    assert_eq!(usage.reserved_bytes.value, Some(ByteSize::mib(1000)));
+    let other = VramMonitor::new(Arc::new(DeviceSource(devices[1].clone())));
+    let before = other.usage();
+    assert_eq!(
+        (before.reserved_bytes.value, before.allocated_bytes.value),
+        (Some(ByteSize::mib(900)), Some(ByteSize::ZERO))
+    );
+    assert_eq!(other.cleanup().unwrap().freed_reserved_bytes, ByteSize::mib(900));
+}
+
+/// What others hold of the device cannot be had by a pool.
+#[test]
+fn a_pool_has_no_more_than_its_device() {
+    let device = Arc::new(SimulatedDevice::new(ByteSize::gib(10)));
+    let pools = [0; 2].map(|_| Arc::new(DeviceMemoryPool::new(device.clone(), ByteSize::gib(10)).unwrap()));
+    let _others = pools[0].allocate(Request::new(ByteSize::gib(6))).unwrap();
+    let monitor = VramMonitor::new(pools[1].clone());
+    let mut held = Vec::new();
+    assert_eq!(monitor.usage().free_bytes.value, Some(ByteSize::gib(4)));
+    assert_eq!(monitor.can_allocate(ByteSize::gib(5), 0.0), Some(false));
+    while let Ok(allocation) = pools[1].allocate(Request::new(ByteSize::mib(64))) {
+        held.push(allocation);
+    }
+    assert_eq!(monitor.log_snapshot("", None, &[]).level, Some(PressureLevel::Critical));
+    assert_eq!(monitor.can_allocate(ByteSize::mib(64), 0.1), Some(false));
+    assert!(monitor.is_low(0.1) == Some(true) && monitor.register_model("x", ByteSize::gib(1)).is_err());
+    // What it has committed stays its own.
+    held.truncate(10);
+    assert_eq!(monitor.usage().free_bytes.value, Some(ByteSize::gib(4) - ByteSize::mib(640)));
+}
+
+/// A history is no multiple of its owners.
+#[test]
+fn a_snapshot_that_is_kept_has_the_largest_owners() {
+    let pool = Arc::new(
+        DeviceMemoryPool::new(Arc::new(SimulatedDevice::new(ByteSize::gib(1))), ByteSize::gib(1)).unwrap(),
+    );
+    let held: Vec<_> = (1..=200u64)
+        .map(|i| {
+            let owner = pool.owner(&format!("m{i:03}"), Purpose::Kv);
+            pool.allocate(Request::new(ByteSize::new(i << 15)).owner(owner)).unwrap()
+        })
+        .collect();
+    let monitor = VramMonitor::new(pool.clone());
+    let told = monitor.log_snapshot("", None, &[]);
+    assert_eq!((told.pools[0].owners.len(), told.model_bytes.len()), (200, 200));
+    let kept = monitor.history(1).remove(0);
+    assert_eq!((kept.pools[0].owners.len(), kept.model_bytes.len()), (64, 64));
+    assert!(kept.model_bytes.contains_key("m200") && !kept.model_bytes.contains_key("m136"));
+    assert!(kept.pools[0].owners.iter().all(|owner| owner.granted_bytes > ByteSize::new(136 << 15)));
+    drop(held);
 }
 
 #[test]

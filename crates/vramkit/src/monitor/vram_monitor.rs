@@ -15,7 +15,7 @@ use std::sync::{Arc, Mutex, Weak};
 use std::time::{Duration, Instant, SystemTime};
 
 use super::cleanup::Cleaner;
-use super::config::MonitorConfig;
+use super::config::{MonitorConfig, MonitorConfigError};
 use super::crossing::Crossings;
 use super::judged::Judged;
 use super::models::{AdmissionError, AnnouncedModels, ModelUse};
@@ -24,7 +24,7 @@ use super::source::{MemorySource, held_by_models};
 use super::stats::{CleanupReport, MonitorStats};
 use super::teller::Teller;
 use crate::pressure::leak::{GenerationBaseline, MemoryLeakWarning, TagLeak};
-use crate::pressure::{CleanupReason, Finding, Forecast, LadderError, PressureLevel};
+use crate::pressure::{CleanupReason, Finding, Forecast, PressureLevel};
 use crate::sync::lock_std;
 use crate::trace::{Event, TraceCollector};
 use crate::units::ByteSize;
@@ -67,6 +67,8 @@ pub(super) struct Shared {
     pub(super) crossings: Mutex<Crossings>,
     /// Whether a limit counts as passed, for those that are within.
     pub(super) any_passed: AtomicBool,
+    /// Whether the last look of its own found the hard limit passed, and began a cleanup.
+    pub(super) cleans_up: AtomicBool,
     pub(super) soft_violations: AtomicU64,
     pub(super) hard_violations: AtomicU64,
     generations: AtomicU64,
@@ -110,9 +112,15 @@ impl VramMonitor {
         Self::build(source, MonitorConfig::default())
     }
 
-    /// Watches a source; an error when the ladder makes no sense.
-    pub fn with_config(source: Arc<dyn MemorySource>, config: MonitorConfig) -> Result<Self, LadderError> {
-        config.ladder.check()?;
+    /// Watches a source.
+    ///
+    /// # Errors
+    /// The ladder or the threshold of the cleanup makes no sense.
+    pub fn with_config(
+        source: Arc<dyn MemorySource>,
+        config: MonitorConfig,
+    ) -> Result<Self, MonitorConfigError> {
+        config.check()?;
         Ok(Self::build(source, config))
     }
 
@@ -126,6 +134,7 @@ impl VramMonitor {
             started: Instant::now(),
             crossings: Mutex::default(),
             any_passed: AtomicBool::new(false),
+            cleans_up: AtomicBool::new(false),
             soft_violations: AtomicU64::new(0),
             hard_violations: AtomicU64::new(0),
             generations: AtomicU64::new(0),
@@ -180,13 +189,15 @@ impl VramMonitor {
     pub(super) fn sample(&self) {
         let now = self.shared.started.elapsed();
         self.take("", None, &[]);
-        // What is passed is told as an event.
-        let _ = self.check_limits("sampling");
+        self.sample_limits();
         let is_due = lock_std(&self.shared.state).judged.owners_are_due(now);
         if is_due {
             let pools = self.shared.source.pools(true);
-            let events = lock_std(&self.shared.state).judged.owners(now, &pools);
-            events.into_iter().for_each(|event| self.shared.teller.tell(event));
+            let mut state = lock_std(&self.shared.state);
+            let events = state.judged.owners(now, &pools);
+            events.into_iter().for_each(|event| self.shared.teller.note(event));
+            drop(state);
+            self.shared.teller.tell_noted();
         }
     }
 
@@ -221,8 +232,8 @@ impl VramMonitor {
             self.shared.failures.fetch_add(1, Relaxed);
         }
         self.shared.peaks.note(&snapshot.usage);
-        let events = self.keep(&mut snapshot);
-        events.into_iter().for_each(|event| self.shared.teller.tell(event));
+        self.keep(&mut snapshot);
+        self.shared.teller.tell_noted();
         let ratio = snapshot.usage.used_ratio();
         if self.shared.config.cleanup_threshold.zip(ratio).is_some_and(|(from, ratio)| ratio >= from) {
             self.shared.cleaner.run_elsewhere(CleanupReason::Threshold);
@@ -230,19 +241,19 @@ impl VramMonitor {
         snapshot
     }
 
-    /// Judges a snapshot and keeps it; what was found.
-    fn keep(&self, snapshot: &mut Snapshot) -> Vec<Event> {
+    /// Judges a snapshot, notes what is found, and keeps it.
+    fn keep(&self, snapshot: &mut Snapshot) {
         let config = &self.shared.config;
         let mut state = lock_std(&self.shared.state);
         // Under the lock, so that times do not go back.
         let now: Duration = self.shared.started.elapsed();
         let events = state.judged.reading(now, &config.ladder, snapshot);
+        events.into_iter().for_each(|event| self.shared.teller.note(event));
         snapshot.level = snapshot.usage.used_ratio().and(state.judged.level());
         while state.history.len() >= config.history.max(1) {
             state.history.pop_front();
         }
-        state.history.push_back(snapshot.clone());
-        events
+        state.history.push_back(snapshot.bounded());
     }
 
     /// Calls a function that may free memory at every cleanup, without any lock of the monitor.

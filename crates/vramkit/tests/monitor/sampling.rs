@@ -41,6 +41,47 @@ fn it_looks_by_itself_until_it_is_dropped_and_more_often_as_it_fills() {
 }
 
 #[test]
+fn a_slow_cleanup_holds_up_neither_readings_nor_the_end() {
+    let source = Scripted::new(GB);
+    let monitor = limited(&source, |_| {});
+    let told = events(&monitor);
+    let (held, entered) = (Arc::new(Mutex::new(())), Arc::new(AtomicUsize::new(0)));
+    let (wanted, inside) = (held.clone(), entered.clone());
+    monitor.register_cleanup_callback(move |_| {
+        inside.fetch_add(1, Ordering::SeqCst);
+        drop(wanted.lock());
+    });
+    let guard = held.lock().unwrap();
+    source.use_bytes(ByteSize::mb(950));
+    let sampling = monitor.start(Duration::from_millis(10)).unwrap();
+    wait_until("the callback", || entered.load(Ordering::SeqCst) == 1);
+    let before = monitor.history(1000).len();
+    wait_until("readings meanwhile", || monitor.history(1000).len() > before + 5);
+    let hard = |event: &Event| matches!(event, Event::LimitPassed { limit: LimitKind::Hard, .. });
+    wait_until("it is told though the cleanup is not over", || count(&told, hard) == 1);
+    drop(sampling);
+    drop(guard);
+    wait_until("the cleanup", || monitor.stats().cleanups == 1);
+    assert!(monitor.stats().hard_violations > 0 && monitor.passed_limit() == Some(LimitKind::Hard));
+}
+
+#[test]
+fn a_look_of_its_own_past_the_hard_limit_cleans_up_first() {
+    let source = Scripted::new(GB);
+    let monitor = limited(&source, |_| {});
+    let told = events(&monitor);
+    source.use_bytes(ByteSize::mb(950));
+    source.reclaimable.store(600_000_000, Ordering::SeqCst);
+    let sampling = monitor.start(Duration::from_millis(10)).unwrap();
+    wait_until("a cleanup", || monitor.stats().cleanups == 1);
+    let before = monitor.history(1000).len();
+    wait_until("looks after it", || monitor.history(1000).len() > before + 2);
+    drop(sampling);
+    assert_eq!((monitor.stats().hard_violations, monitor.passed_limit()), (0, None));
+    assert_eq!(count(&told, |event| matches!(event, Event::LimitPassed { .. })), 0, "it was cured in time");
+}
+
+#[test]
 fn a_source_that_panics_does_not_end_the_watch() {
     let source = Arc::new(Moody(AtomicUsize::new(0)));
     let monitor = VramMonitor::new(source.clone());

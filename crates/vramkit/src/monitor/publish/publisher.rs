@@ -1,0 +1,196 @@
+//! Publishes pools: a thread that waits at a socket, and answers whoever connects.
+
+use std::fs;
+use std::io::{self, Write};
+use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
+use std::os::unix::net::{UnixListener, UnixStream};
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, Weak};
+use std::time::{Duration, Instant};
+
+use rustix::event::{PollFd, PollFlags, poll};
+
+use super::super::decisions::Decision;
+use super::super::pool_use::PoolUse;
+use super::super::vram_monitor::{VramMonitor, WeakMonitor};
+use super::document::{PATIENCE, Published, SCHEMA, folder, is_own};
+use crate::own_thread::OwnThread;
+use crate::pool::DeviceMemoryPool;
+use crate::sync::lock_std;
+use crate::trace::TraceCollector;
+
+/// Answers for some pools until it is dropped. Pools that are gone are left out.
+///
+/// ```
+/// # use std::sync::Arc;
+/// # use vramkit::{ByteSize, device::SimulatedDevice, pool::DeviceMemoryPool};
+/// use vramkit::monitor::publish::Publisher;
+///
+/// let device = Arc::new(SimulatedDevice::new(ByteSize::mib(64)));
+/// let pool = Arc::new(DeviceMemoryPool::new(device, ByteSize::mib(64))?);
+/// # let folder = std::env::temp_dir().join(format!("vramkit-doc-{}", std::process::id()));
+/// # std::fs::create_dir_all(&folder)?;
+/// let shown = Publisher::within(&folder, &[("kv", &pool)])?; // `new` for the folder that `vramkit top` reads
+/// drop(shown); // and it is gone
+/// # std::fs::remove_dir_all(&folder)?;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Debug)]
+pub struct Publisher {
+    path: PathBuf,
+    shown: Arc<Mutex<Vec<Shown>>>,
+    /// A byte written here ends the thread: it must end though its socket's file is gone, or its queue full.
+    end: UnixStream,
+    thread: OwnThread,
+}
+
+/// A pool to publish, its name, and who decides about it.
+#[derive(Clone, Debug)]
+struct Shown {
+    name: String,
+    pool: Weak<DeviceMemoryPool>,
+    trace: Weak<TraceCollector>,
+    monitor: WeakMonitor,
+}
+
+impl Shown {
+    fn read(&self) -> Option<PoolUse> {
+        let mut read = PoolUse::of(&self.name, &*self.pool.upgrade()?);
+        read.decisions = self.trace.upgrade().map_or_else(Vec::new, |trace| Decision::last_of(&trace));
+        read.monitor = self.monitor.upgrade().map(|monitor| monitor.stats());
+        Some(read)
+    }
+}
+
+impl Publisher {
+    /// Publishes pools under their names, in [`folder`].
+    ///
+    /// # Errors
+    ///
+    /// When the folder is another user's, or the socket or its thread cannot be made.
+    pub fn new(pools: &[(&str, &Arc<DeviceMemoryPool>)]) -> io::Result<Self> {
+        Self::within(&folder(), pools)
+    }
+
+    /// As [`new`](Self::new), in a folder of the caller's.
+    pub fn within(folder: &Path, pools: &[(&str, &Arc<DeviceMemoryPool>)]) -> io::Result<Self> {
+        static NUMBER: AtomicU64 = AtomicU64::new(0);
+        prepare(folder)?;
+        let number = NUMBER.fetch_add(1, Ordering::Relaxed);
+        let named = |ending| folder.join(format!("{}.{number}.{ending}", std::process::id()));
+        let (path, begun) = (named("sock"), named("begun"));
+        // Left over from a process of the same number.
+        let _ = fs::remove_file(&begun);
+        let listener = UnixListener::bind(&begun)?;
+        listener.set_nonblocking(true)?;
+        fs::set_permissions(&begun, fs::Permissions::from_mode(0o600))?;
+        // Readers remove what nobody listens on: it gets the name that they look for when it does.
+        fs::rename(&begun, &path)?;
+        let shown: Vec<Shown> = pools
+            .iter()
+            .map(|(name, pool)| Shown {
+                name: (*name).to_owned(),
+                pool: Arc::downgrade(pool),
+                trace: Weak::new(),
+                monitor: WeakMonitor::default(),
+            })
+            .collect();
+        let shown = Arc::new(Mutex::new(shown));
+        let (end, ended) = UnixStream::pair()?;
+        let pools = shown.clone();
+        let thread = OwnThread::spawn("vramkit-publish", move || answer_until(&ended, &listener, &pools))?;
+        Ok(Self { path, shown, end, thread })
+    }
+
+    /// Shows the last decisions of a pool's orchestrator (its `trace`) beside the pool of that name. False when there is none
+    /// of that name.
+    pub fn show_decisions(&self, pool: &str, trace: &Arc<TraceCollector>) -> bool {
+        self.show(pool, |shown| shown.trace = Arc::downgrade(trace))
+    }
+
+    /// Shows the counts of a monitor (limits passed, cleanups, generations) beside the pool of that name, while
+    /// there is one. False when there is none of that name.
+    pub fn show_monitor(&self, pool: &str, monitor: &VramMonitor) -> bool {
+        self.show(pool, |shown| shown.monitor = monitor.downgrade())
+    }
+
+    fn show(&self, pool: &str, set: impl FnOnce(&mut Shown)) -> bool {
+        lock_std(&self.shown).iter_mut().find(|shown| shown.name == pool).map(set).is_some()
+    }
+}
+
+impl Drop for Publisher {
+    fn drop(&mut self) {
+        if !self.thread.is_here() {
+            // A forked child: the socket is its parent's.
+            return;
+        }
+        // One byte always has room.
+        let _ = (&self.end).write_all(&[0]);
+        self.thread.join();
+        let _ = fs::remove_file(&self.path);
+    }
+}
+
+fn answer_until(ended: &UnixStream, listener: &UnixListener, shown: &Mutex<Vec<Shown>>) {
+    loop {
+        let mut waits = [PollFd::new(ended, PollFlags::IN), PollFd::new(listener, PollFlags::IN)];
+        let waited = poll(&mut waits, None);
+        if !waits[0].revents().is_empty() {
+            return;
+        }
+        match waited.map_err(io::Error::from).and_then(|_| listener.accept()) {
+            Ok((stream, _)) => answer(stream, shown),
+            // Interrupted, or who asked has gone again.
+            Err(error) if matches!(error.kind(), io::ErrorKind::Interrupted | io::ErrorKind::WouldBlock) => {}
+            // Out of descriptors, most likely: not to be asked again at once.
+            Err(_) => std::thread::sleep(PATIENCE),
+        }
+    }
+}
+
+fn answer(mut stream: UnixStream, shown: &Mutex<Vec<Shown>>) {
+    let started = Instant::now();
+    let shown = lock_std(shown).clone();
+    let pools = shown.iter().filter_map(Shown::read);
+    let document = Published { schema: SCHEMA.into(), pid: std::process::id(), pools: pools.collect() };
+    let send = || {
+        stream.set_nonblocking(false)?;
+        let text = serde_json::to_vec(&document)?;
+        let mut left = text.as_slice();
+        // One that takes a byte at a time does not keep others waiting.
+        while !left.is_empty() {
+            let patience = PATIENCE.saturating_sub(started.elapsed()).max(Duration::from_millis(1));
+            stream.set_write_timeout(Some(patience))?;
+            match stream.write(left) {
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                written => left = &left[written?..],
+            }
+            if started.elapsed() >= PATIENCE && !left.is_empty() {
+                return Err(io::ErrorKind::TimedOut.into());
+            }
+        }
+        Ok(())
+    };
+    let sent: io::Result<()> = { send }();
+    if let Err(error) = sent {
+        tracing::debug!(%error, "a reader of published pools went away");
+    }
+}
+
+/// Makes the folder for this user alone, or refuses one that somebody else owns.
+fn prepare(folder: &Path) -> io::Result<()> {
+    if let Err(error) = fs::DirBuilder::new().recursive(true).mode(0o700).create(folder)
+        && error.kind() != io::ErrorKind::AlreadyExists
+    {
+        return Err(error);
+    }
+    if !is_own(folder) {
+        return Err(io::Error::new(
+            io::ErrorKind::PermissionDenied,
+            format!("`{}` is not this user's folder", folder.display()),
+        ));
+    }
+    Ok(())
+}
