@@ -51,8 +51,18 @@ mod tests {
             [Some(100), None, Some(101), None, None]
         );
         assert_eq!([read(92), read(93), read(95), read(200)], [Some(101), Some(102), Some(104), Some(209)]);
+        // A clock that was set back by no more than two hours goes on at once; by more, it is another.
+        assert_eq!(
+            [read(10_000), read(2800), read(2800), read(2800)],
+            [Some(10_009), None, None, Some(10_009)]
+        );
+        assert_eq!([read(2801), read(82_801)], [Some(10_010), Some(90_010)]);
+        let mut clock = Clock::default();
+        let mut read = |second: u64| clock.read(Duration::from_secs(second)).map(|time| time.as_secs());
+        assert_eq!(read(90_009), Some(90_009));
+        assert_eq!(GAP, Duration::from_secs(2_592_000));
         // Another clock.
-        assert_eq!([read(90_000), read(5), read(6)], [Some(90_009), None, None]);
+        assert_eq!([read(5), read(6)], [None, None]);
         let gap = GAP.as_secs();
         assert_eq!([read(7), read(8)], [Some(90_009 + gap), Some(90_010 + gap)]);
         assert_eq!(read(u64::MAX), Some(u64::MAX));

@@ -107,3 +107,71 @@ impl PressureHandler {
         self.ladder.rung(self.rejecting?)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(second: u64) -> Duration {
+        Duration::from_secs(second)
+    }
+
+    /// Elevated from .7 (log), critical from .9 (compact, evict, reject); a cooldown of ten seconds.
+    fn handler() -> PressureHandler {
+        use PressurePolicy::{Compact, Evict, Log, Reject};
+        let mut ladder = PolicyLadder::of(&[
+            (PressureLevel::Elevated, 0.7, &[Log]),
+            (PressureLevel::Critical, 0.9, &[Compact, Evict, Reject]),
+        ]);
+        for rung in &mut ladder.rungs {
+            (rung.exit, rung.dwell_seconds, rung.cooldown_seconds) = (Some(rung.enter - 0.1), 0.0, 10.0);
+        }
+        PressureHandler::new(ladder).unwrap()
+    }
+
+    #[test]
+    fn a_turn_comes_once_a_cooldown_and_gives_way_after_its_patience() {
+        use PressurePolicy::{Compact, Evict, Log, Reject};
+        let mut handler = handler();
+        assert_eq!(handler.next(at(0)), Turn::NoPressure);
+        let change = handler.read(0.95, at(1)).unwrap();
+        assert_eq!((change.from, change.to), (PressureLevel::Normal, PressureLevel::Critical));
+        assert_eq!(handler.gauge().level(), PressureLevel::Critical);
+        assert_eq!(handler.next(at(1)), Turn::Act(Compact, 0.9 - 0.1));
+        assert_eq!(handler.next(at(10)), Turn::CoolingDown);
+        assert_eq!(handler.next(at(11)), Turn::Act(Compact, 0.9 - 0.1));
+        // Too little, enough, too little: not twice in a row.
+        let mut acted = |enough| handler.acted(PressureLevel::Critical, enough);
+        assert_eq!([acted(false), acted(true), acted(false)], [None; 3]);
+        assert_eq!(acted(false), Some(Evict));
+        assert_eq!([acted(false), acted(false)], [None, Some(Reject)]);
+        assert_eq!([acted(false), acted(false), acted(false)], [None; 3], "there is no other");
+        assert_eq!(handler.next(at(21)), Turn::Act(Reject, 0.9 - 0.1));
+        // What came of an earlier level is not counted, and a change of level begins with its first policy.
+        assert_eq!(handler.acted(PressureLevel::Elevated, false), None);
+        handler.read(0.75, at(30)).unwrap();
+        assert_eq!(handler.next(at(31)), Turn::Act(Log, 0.7 - 0.1));
+        handler.read(0.95, at(32)).unwrap();
+        assert_eq!(handler.next(at(41)), Turn::Act(Compact, 0.9 - 0.1));
+        assert_eq!(handler.read(0.95, at(42)), None);
+    }
+
+    #[test]
+    fn a_refusal_lasts_until_the_level_falls_below_its_own() {
+        let mut handler = handler();
+        let mut rejects = |fraction, reject: bool| {
+            handler.read(fraction, at(1));
+            if reject {
+                handler.reject();
+            }
+            handler.rejecting().map(|rung| rung.level)
+        };
+        assert_eq!(rejects(0.1, true), None, "at no pressure there is nothing to refuse for");
+        assert_eq!(rejects(0.75, true), Some(PressureLevel::Elevated));
+        assert_eq!(rejects(0.95, false), Some(PressureLevel::Elevated), "it lasts above its level");
+        assert_eq!(rejects(0.75, false), Some(PressureLevel::Elevated));
+        assert_eq!(rejects(0.1, false), None);
+        assert_eq!(rejects(0.95, true), Some(PressureLevel::Critical));
+        assert_eq!(rejects(0.75, false), None);
+    }
+}

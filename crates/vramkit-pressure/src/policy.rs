@@ -64,7 +64,7 @@ impl Ladder<PressurePolicy> {
         ])
     }
 
-    fn of(rungs: &[(PressureLevel, f64, &[PressurePolicy])]) -> Self {
+    pub(crate) fn of(rungs: &[(PressureLevel, f64, &[PressurePolicy])]) -> Self {
         let rungs = rungs.iter().map(|&(level, enter, policies)| Rung {
             level,
             enter,

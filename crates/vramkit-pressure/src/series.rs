@@ -306,6 +306,43 @@ mod tests {
         assert!(matches!(found[..], [Finding::FullSoon { .. }, Finding::NotFullSoon]), "{found:?}");
     }
 
+    /// What has more than quadrupled in view is a program that starts.
+    #[test]
+    fn a_program_that_starts_is_not_told_of() {
+        let told = |first: u64| {
+            let (mut judge, mut told) = (SeriesJudge::default(), false);
+            for second in 0..400u64 {
+                let used = ByteSize::mib(first + 20 * second);
+                judge.push(Duration::from_secs(second), used, Some(ByteSize::mib(first + 20 * 500)));
+                told |= judge.is_full_soon();
+            }
+            told
+        };
+        assert!(told(4000));
+        assert!(!told(100));
+    }
+
+    #[test]
+    fn growth_and_full_soon_are_as_they_were_told_last() {
+        let mut judge = SeriesJudge::default();
+        assert!(judge.growing().is_none() && !judge.is_full_soon());
+        for second in 0..900u64 {
+            judge.push(
+                Duration::from_secs(second),
+                ByteSize::mib(4000 + 6 * second),
+                Some(ByteSize::gib(10)),
+            );
+        }
+        assert!(matches!(judge.growing(), Some(Finding::GrowingTowardsFull { .. })), "{:?}", judge.growing());
+        assert!(judge.is_full_soon());
+    }
+
+    #[test]
+    fn times_have_the_unit_that_suits_them() {
+        let all = [0.4, 89.0, 90.0, 600.0, 5400.0, 36_000.0, 172_800.0].map(duration);
+        assert_eq!(all, ["0 s", "89 s", "2 min", "10 min", "1.5 h", "10.0 h", "2 days"]);
+    }
+
     #[test]
     fn findings_say_how_much_over_what_and_until_when() {
         let growth = Growth { growth_ratio: 0.25, window_seconds: 300.0, bytes_per_second: 1e6 };
@@ -313,5 +350,8 @@ mod tests {
         assert_eq!(found.to_string(), "growing fast: +25 % in 5 min, full in 2.0 h");
         let found = Finding::SustainedGrowth { growth, full_in_seconds: None };
         assert_eq!(found.to_string(), "sustained growth: floor up 25 % over 5 min, not slowing");
+        let found = Finding::GrowingTowardsFull { growth, full_in_seconds: Some(60.0) };
+        assert_eq!(found.to_string(), "growing towards full: +300 MB in 5 min, full in 60 s");
+        assert_eq!(Finding::NotFullSoon.to_string(), "not full soon");
     }
 }

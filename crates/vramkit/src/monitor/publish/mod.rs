@@ -30,3 +30,7 @@ mod reader;
 pub use document::{Published, folder, folders};
 pub use publisher::Publisher;
 pub use reader::PublishedReader;
+
+#[cfg(test)]
+#[cfg(not(loom))]
+mod tests;
