@@ -5,7 +5,7 @@
 use std::fmt::Write as _;
 use std::time::Duration;
 
-use vramkit_pressure::leak::{OwnerLeaks, TagEvent};
+use vramkit_pressure::leak::{GrowthDetector, GrowthEvent, OwnerLeaks, TagEvent};
 use vramkit_pressure::{Finding, Forecast, SeriesJudge};
 use vramkit_units::{ByteSize, Holder, LedgerEntry, Purpose, SplitMix64, age_class};
 
@@ -226,6 +226,69 @@ fn of_series() {
     insta::assert_snapshot!("series", text);
 }
 
+/// Stretches of a series, drawn: each still, rising, falling, in teeth, in steps or in a wave, with noise.
+fn drawn(seed: u64) -> (f64, Vec<(f64, f64)>) {
+    let mut random = SplitMix64::new(seed);
+    let every = [0.5, 1.0, 5.0, 20.0, 60.0][random.below(5)];
+    let (mut all, mut level, mut at) = (Vec::new(), 5.0 + 30.0 * random.unit(), 0.0);
+    for _ in 0..1 + random.bits() % 4 {
+        let readings = 300 + random.bits() % 1200;
+        let (shape, size, noise) =
+            (random.bits() % 6, 0.5 + 20.0 * random.unit(), random.unit().powi(3) * 2.0);
+        let rounds = 3.0 + 20.0 * random.unit();
+        for reading in 0..readings {
+            let part = reading as f64 / readings as f64;
+            let gib = match shape {
+                0 => 0.0,
+                1 => size * part,
+                2 => size * part.sqrt(),
+                3 => size * (rounds * part).fract() + size / 3.0 * part,
+                4 => size / rounds * (rounds * part).floor(),
+                _ => size / 2.0 * (rounds * part * std::f64::consts::TAU).sin().abs() + size / 4.0 * part,
+            };
+            all.push((at, (level + gib + noise * random.unit()).clamp(0.0, 80.0)));
+            at += every;
+        }
+        level = all.last().map_or(level, |last| last.1) * if random.unit() < 0.3 { 0.3 } else { 1.0 };
+        at += if random.unit() < 0.2 { 500.0 * random.unit() } else { 0.0 };
+    }
+    (every, all)
+}
+
+#[test]
+fn of_drawn_series() {
+    let mut text = String::new();
+    for seed in 0..120 {
+        let (every, readings) = drawn(seed);
+        let mut detector =
+            if seed % 3 > 0 { GrowthDetector::of_capacity(ByteSize::gib(80)) } else { GrowthDetector::new() };
+        let _ = write!(text, "{seed}: {} readings, one in {every} s;", readings.len());
+        for (at, gib) in readings {
+            let used = ByteSize::new((gib * GIB) as u64);
+            let Some(event) = detector.push(Duration::from_secs_f64(at), used) else { continue };
+            let (kind, growth) = match event {
+                GrowthEvent::Fast(growth) => ("fast", Some(growth)),
+                GrowthEvent::Sustained(growth) => ("sustained", Some(growth)),
+                GrowthEvent::FullSoon(growth) => ("towards full", Some(growth)),
+                GrowthEvent::Stopped => ("stopped", None),
+                _ => continue,
+            };
+            let numbers = growth.map_or_else(String::new, |growth| {
+                format!(
+                    " {} {} {}",
+                    digits(growth.growth_ratio),
+                    growth.window_seconds,
+                    digits(growth.bytes_per_second)
+                )
+            });
+            assert_eq!(detector.is_growing(), growth.is_some());
+            let _ = write!(text, " {at:.0} s {kind}{numbers};");
+        }
+        text += "\n";
+    }
+    insta::assert_snapshot!("drawn_series", text);
+}
+
 /// Blocks of one tag that come evenly: how many a minute, of MiB, for how many seconds (0: they stay), from a second on.
 #[derive(Clone, Copy)]
 struct Blocks {
@@ -261,15 +324,15 @@ fn tell(blocks: &[Blocks], tag_each: bool, budget: Option<ByteSize>, seconds: u6
                 live.push((i, number, second, if stays { u64::MAX } else { second + lives.max(1) }));
             }
         }
-        live.retain(|&(i, _, born, end)| {
-            if end <= second {
-                gone[i][age_class(Duration::from_secs(second - born))] += ByteSize::mib(blocks[i].mib);
-            }
-            end > second
-        });
         if second % 10 > 0 {
             continue;
         }
+        live.retain(|&(i, _, born, end)| {
+            if end <= second {
+                gone[i][age_class(Duration::from_secs(end - born))] += ByteSize::mib(blocks[i].mib);
+            }
+            end > second
+        });
         let mut ledger: Vec<LedgerEntry> = Vec::new();
         for (i, of) in blocks.iter().enumerate() {
             let entry = |tag: String| LedgerEntry {
@@ -344,4 +407,30 @@ fn of_programs() {
         text += &format!("{name}\n{}", tell(blocks, tag_each, budget, seconds));
     }
     insta::assert_snapshot!("programs", text);
+}
+
+#[test]
+fn of_drawn_programs() {
+    const TAGS: [&str; 4] = ["a", "b", "c", "d"];
+    let mut text = String::new();
+    for seed in 0..16 {
+        let mut random = SplitMix64::new(seed);
+        let mut draw = |some: &[f64]| some[random.below(some.len())];
+        let blocks: Vec<Blocks> = TAGS[..1 + seed as usize % 4]
+            .iter()
+            .map(|tag| Blocks {
+                model: if draw(&[0.0, 0.0, 1.0]) > 0.0 { "phi" } else { "llama" },
+                tag,
+                a_minute: draw(&[1.0, 4.0, 20.0]),
+                mib: draw(&[1.0, 2.0, 8.0]) as u64,
+                lives: draw(&[20.0, 100.0, 400.0, 1500.0, 0.0]),
+                from: draw(&[0.0, 600.0, 3000.0]) as u64,
+                stays: draw(&[0.0, 0.0, 10.0, 50.0, 400.0]) as u64,
+            })
+            .collect();
+        let tag_each = seed % 5 == 4;
+        let seconds = if tag_each { 2 * 3600 } else { 5 * 3600 };
+        text += &format!("{seed}\n{}", tell(&blocks, tag_each, None, seconds));
+    }
+    insta::assert_snapshot!("drawn_programs", text);
 }

@@ -47,7 +47,8 @@ impl HostDevice {
     /// The unit of committing: a large page of common processors, and what CUDA uses too.
     pub const GRANULARITY: ByteSize = ByteSize::mib(2);
 
-    /// A device that may commit up to `capacity` (more than the machine has is refused by the system, later).
+    /// A device that may commit up to `capacity` (more than the machine has is refused by the system, later). One of
+    /// [`ByteSize::MAX`] is all of the machine's memory: what is on any other is on it, too.
     pub fn new(capacity: ByteSize) -> Self {
         Self(Checked::new(Mappings { capacity }))
     }
@@ -68,7 +69,7 @@ impl Device for HostDevice {
     }
 
     fn instance(&self) -> u64 {
-        self.0.instance()
+        if self.0.raw().capacity == ByteSize::MAX { 0 } else { self.0.instance() }
     }
 }
 

@@ -98,7 +98,7 @@ pub trait Device: Send + Sync + fmt::Debug {
     fn memory(&self) -> DeviceMemory;
 
     /// Tells apart devices of one id whose memory is not the same: simulated ones, and shares of the host's, each have a number
-    /// of their own. 0 where the id says which memory it is.
+    /// of their own. 0 where it is all that has the id.
     fn instance(&self) -> u64 {
         0
     }

@@ -51,14 +51,13 @@ pub trait IdleMemory: Send + Sync {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct DeviceKey {
     id: String,
-    /// 0: whichever.
+    /// 0: all of them.
     instance: u64,
 }
 
 impl DeviceKey {
-    fn is(&self, other: &Self) -> bool {
-        let either = [self.instance, other.instance];
-        self.id == other.id && (either.contains(&0) || self.instance == other.instance)
+    fn has(&self, other: &Self) -> bool {
+        self.id == other.id && [0, other.instance].contains(&self.instance)
     }
 }
 
@@ -114,7 +113,7 @@ pub fn held_by_pools(device: impl Into<DeviceKey>) -> Option<(ByteSize, ByteSize
 /// Those on a device, the newest first.
 fn on(device: &DeviceKey) -> Vec<Arc<dyn IdleMemory>> {
     let known = lock_std(&KNOWN);
-    known.all.iter().rev().filter(|(of, _)| of.is(device)).filter_map(|(_, one)| one.upgrade()).collect()
+    known.all.iter().rev().filter(|(of, _)| device.has(of)).filter_map(|(_, one)| one.upgrade()).collect()
 }
 
 impl IdleMemory for Inner {

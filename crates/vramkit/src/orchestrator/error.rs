@@ -24,10 +24,10 @@ pub enum BindError {
     },
     /// The pool has too little left.
     #[error(
-        "model `{model}` needs {}, {} of {capacity} available; release or evict {} more, or plan with fewer models",
+        "model `{model}` needs {}, {} of {capacity} available; {}",
         needed.beside(*available),
         available.beside(*needed),
-        needed.saturating_sub(*available)
+        way_out(*needed, *available)
     )]
     InsufficientMemory {
         /// The model.
@@ -77,4 +77,14 @@ pub enum BindError {
         /// What the pool said.
         error: PoolError,
     },
+}
+
+/// What makes room for so many bytes.
+fn way_out(needed: ByteSize, available: ByteSize) -> String {
+    match needed.saturating_sub(available) {
+        ByteSize::ZERO => {
+            "but in pieces, or not at the alignment that is asked for: compact or evict, or ask for a lesser alignment".to_owned()
+        }
+        more => format!("release or evict {more} more, or plan with fewer models"),
+    }
 }
