@@ -6,7 +6,7 @@
 //! ```text
 //! samples ──┬─► tops of long blocks ───► the longest past that a line holds for, unless a
 //!           ├─► tops of shorter ones ──► shorter one says that it is over: both rates'
-//!           └─► tops of short ones ────► intervals have nothing in common
+//!           └─► tops of short ones ────► intervals have nothing in common, and it is higher than all before
 //! ```
 
 use std::collections::VecDeque;
@@ -122,7 +122,7 @@ impl Forecaster {
         let forecast = |lane: &Tops| lane.forecast(self.now, capacity.bytes() as f64);
         let mut said = forecast(&self.lanes[0]);
         for lane in &self.lanes[1..] {
-            let Some(newer) = forecast(lane) else { continue };
+            let Some(newer) = forecast(lane).filter(|_| self.is_beyond(lane)) else { continue };
             let counts = match &said {
                 Some(longer) => longer.is_over(&newer),
                 // Where a longer past bends, a shorter one says no more than it looks back over.
@@ -131,6 +131,17 @@ impl Forecaster {
             said = if counts { Some(newer) } else { said };
         }
         said
+    }
+
+    /// Whether a lane has been higher than all that was before it. Teeth of a collector rise within what they have had, and fall.
+    fn is_beyond(&self, lane: &Tops) -> bool {
+        let all = &self.lanes[0];
+        let Some((first, _)) = lane.tops.front() else { return false };
+        let begins = lane.block.as_nanos() * first;
+        let ended = |block: u128| all.block.as_nanos() * (block + 1) <= begins;
+        let before = all.tops.iter().filter(|(block, _)| ended(*block)).map(|(_, top)| *top).reduce(f64::max);
+        let since = lane.tops.iter().chain(&lane.open).map(|(_, top)| *top).fold(0.0, f64::max);
+        before.is_some_and(|before| since > before)
     }
 }
 

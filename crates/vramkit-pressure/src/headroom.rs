@@ -104,6 +104,8 @@ pub struct Headroom {
     flat: Option<(Duration, ByteSize)>,
     /// How often what was taken for reserved has risen since it was last below the critical level.
     broken: u32,
+    /// Whether it was, at the last reading.
+    reserved: bool,
     full: bool,
 }
 
@@ -130,7 +132,9 @@ impl Headroom {
         if critical.is_none_or(|exit| fraction < exit) {
             self.broken = 0;
         }
-        match critical.filter(|&exit| is_flat && !self.full && fraction >= exit) {
+        let reserved = critical.filter(|&exit| is_flat && !self.full && fraction >= exit);
+        self.reserved = reserved.is_some();
+        match reserved {
             Some(exit) => Some((exit.next_down(), FractionBasis::Reserved)),
             None => Some((fraction, FractionBasis::Used)),
         }
@@ -140,7 +144,7 @@ impl Headroom {
         let (since, least) = self.flat.unwrap_or((now, usage.used));
         let rise = usage.used.saturating_sub(least).ratio_of(usage.total);
         let enough = |broken: u32| Duration::from_secs(FLAT_SECONDS << broken.min(MOST_BROKEN));
-        if rise > BAND && now.saturating_sub(since) >= enough(self.broken) {
+        if rise > BAND && self.reserved {
             self.broken += 1;
         }
         // What is given back is no reason to look again.
@@ -187,6 +191,21 @@ mod tests {
         assert!((high..0.90).contains(&at_full), "{at_full}: nobody else is granted anything");
         assert_eq!(fraction(DeviceUse { reserved: None, ..inside(10) }), Some((0.95, FractionBasis::Used)));
         assert_eq!(fraction(DeviceUse { total: ByteSize::ZERO, ..used(0.0) }), None);
+    }
+
+    #[test]
+    fn a_server_that_begins_after_an_idle_time_is_taken_for_reserved_after_ten_minutes() {
+        let (ladder, mut headroom, mut gauge) = (Ladder::watch(), Headroom::default(), PressureGauge::new());
+        let mut high = None;
+        for second in 0..7200 {
+            let now = Duration::from_secs(second);
+            let percent = if second < 3600 { 10.0 } else { 95.0 };
+            gauge.read(&ladder, headroom.fraction(&ladder, &used(percent), now).unwrap().0, now);
+            if second > 3600 && gauge.level() == PressureLevel::High {
+                high = high.or(Some(second));
+            }
+        }
+        assert_eq!(high, Some(3600 + FLAT_SECONDS + 29));
     }
 
     #[test]

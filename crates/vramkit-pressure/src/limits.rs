@@ -103,12 +103,12 @@ impl fmt::Display for Passed {
 #[error("soft limit passed: {0}")]
 pub struct MemoryPressureWarning(pub Passed);
 
-/// The hard limit is passed and no cleanup cured it, or nothing is known of the memory.
+/// The hard limit is passed, or nothing is known of the memory.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum MemoryPressureError {
     /// Too much is held.
-    #[error("hard limit passed: {0}, and no cleanup cures it; release memory or raise the limit")]
+    #[error("hard limit passed: {0}; release memory or raise the limit")]
     Passed(Passed),
     /// The source gives no number to judge.
     #[error("{device}: limits cannot be checked: {reason}")]

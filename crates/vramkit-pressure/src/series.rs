@@ -292,6 +292,21 @@ mod tests {
         }
     }
 
+    /// What has risen so far before, and fallen, is no fill: days of teeth are told of once at most, as long as one is all there is.
+    #[test]
+    fn teeth_are_not_full_soon_each_time() {
+        for (period, low, high) in [(1800, 32.0, 72.0), (3600, 32.0, 73.6), (3600, 24.0, 76.0)] {
+            let (mut judge, mut soon) = (SeriesJudge::default(), 0);
+            for reading in 0..8 * 3600u64 {
+                let (second, part) = (2 * reading, (2 * reading % period) as f64 / period as f64);
+                let used = ByteSize::new(((low + (high - low) * part) * (1u64 << 30) as f64) as u64);
+                let found = judge.push(Duration::from_secs(second), used, Some(ByteSize::gib(80)));
+                soon += found.iter().filter(|finding| matches!(finding, Finding::FullSoon { .. })).count();
+            }
+            assert!(soon <= 1, "{soon} times, a tooth in {period} s");
+        }
+    }
+
     #[test]
     fn what_is_full_stays_full() {
         let (mut judge, mut found) = (SeriesJudge::default(), Vec::new());

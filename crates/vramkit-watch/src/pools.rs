@@ -60,13 +60,16 @@ impl Source for PublishedPools {
 
 /// Two libraries of a process may call their pools the same: the second is `main #2`, so that each has its own numbers.
 fn tell_apart(pools: &mut [PoolUse]) {
-    let mut seen: HashMap<(u32, String), u32> = HashMap::new();
+    // The last number of each name; names that are given stand there as well.
+    let mut seen: HashMap<(u32, String), u64> = HashMap::new();
     for pool in pools {
-        let number = seen.entry((pool.pid, pool.name.clone())).or_default();
-        *number += 1;
-        if *number > 1 {
-            pool.name = format!("{} #{number}", pool.name);
+        let key = (pool.pid, pool.name.clone());
+        while seen.contains_key(&(pool.pid, pool.name.clone())) {
+            let number = seen.entry(key.clone()).or_insert(1);
+            *number += 1;
+            pool.name = format!("{} #{number}", key.1);
         }
+        seen.insert((pool.pid, pool.name.clone()), 1);
     }
 }
 
@@ -135,5 +138,8 @@ mod tests {
         let mut pools = [one("main", 7), one("main", 8), one("main", 7), one("kv", 7), one("main", 7)];
         tell_apart(&mut pools);
         assert_eq!(pools.map(|pool| pool.name), ["main", "main", "main #2", "kv", "main #3"]);
+        let mut pools = [one("main", 7), one("main #2", 7), one("main", 7)];
+        tell_apart(&mut pools);
+        assert_eq!(pools.map(|pool| pool.name), ["main", "main #2", "main #3"]);
     }
 }

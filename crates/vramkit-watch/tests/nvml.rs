@@ -107,6 +107,19 @@ fn a_card_that_shares_the_hosts_memory_is_known_by_its_processes() {
 }
 
 #[test]
+fn a_card_that_cannot_be_read_is_not_known_to_be_empty() {
+    for code in [4, 15, 999] {
+        let machine = Machine::new(json!({"cards": [card(|card| {
+            (card["memory"], card["memory_v2"]) = (json!(code), json!(code));
+            card["processes"] = json!([]);
+        })]}));
+        for device in &machine.source().read().devices {
+            assert_eq!(device.usage.used_bytes.value, None, "{code}");
+        }
+    }
+}
+
+#[test]
 fn an_older_driver_is_asked_in_the_old_form() {
     let machine = Machine::new(json!({"cards": [card(|card| card["memory_v2"] = json!(13))]}));
     let usage = &machine.source().read().devices[0].usage;

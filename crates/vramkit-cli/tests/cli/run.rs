@@ -128,8 +128,15 @@ fn nothing_is_written_over() {
     let workload = folder.path().join("w.toml");
     std::fs::copy(root().join(example("three-models")), &workload).unwrap();
     let before = std::fs::read_to_string(&workload).unwrap();
-    let (workload, other) = (workload.display().to_string(), folder.path().join("t").display().to_string());
-    for outputs in [["--record", &workload, "--trace", &other], ["--record", &other, "--trace", &other]] {
+    let link = folder.path().join("link");
+    std::fs::hard_link(&workload, &link).unwrap();
+    let shown = |path: &std::path::Path| path.display().to_string();
+    let (workload, other, link) = (shown(&workload), shown(&folder.path().join("t")), shown(&link));
+    for outputs in [
+        ["--record", &workload, "--trace", &other],
+        ["--record", &other, "--trace", &other],
+        ["--record", &link, "--trace", &other],
+    ] {
         let output = vramkit().args(["run", &workload, "--device", "sim"]).args(outputs).output().unwrap();
         assert_eq!(output.status.code(), Some(2));
         assert!(String::from_utf8_lossy(&output.stderr).contains("would be written over"));

@@ -51,13 +51,14 @@ pub trait IdleMemory: Send + Sync {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct DeviceKey {
     id: String,
-    /// 0: all of them.
+    /// 0: whichever.
     instance: u64,
 }
 
 impl DeviceKey {
     fn has(&self, other: &Self) -> bool {
-        self.id == other.id && [0, other.instance].contains(&self.instance)
+        self.id == other.id
+            && (self.instance == other.instance || [self.instance, other.instance].contains(&0))
     }
 }
 

@@ -155,7 +155,6 @@ impl VramMonitor {
     /// A look of its own at the limits: what is passed is told as an event. Cleanups run on a thread of their own, so that readings go
     /// on; past the hard limit the next look says whether it is cured.
     pub(super) fn sample_limits(&self) {
-        const CONTEXT: &str = "sampling";
         let Some(limits) = self.shared.config.limits else { return };
         let Ok(held) = self.held() else { return };
         let is_over = held > limits.hard();
@@ -166,7 +165,7 @@ impl VramMonitor {
                 return;
             }
         }
-        self.stands(limits, held, CONTEXT);
+        self.stands(limits, held, "sampling");
         self.shared.hard_violations.fetch_add(is_over.into(), Relaxed);
         if held > limits.soft() && self.shared.config.cleanup_at_soft_limit {
             self.shared.cleaner.run_elsewhere(CleanupReason::SoftLimit);

@@ -9,7 +9,7 @@
 //! there the first comes at once, whatever others did, and the longest wait is the cooldown.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::AtomicU32;
 use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
@@ -30,6 +30,8 @@ type Callback = Arc<dyn Fn(CleanupReason) + Send + Sync>;
 const LONGEST_WAIT: Duration = Duration::from_secs(3600);
 /// The shortest, where there is no cooldown.
 const SHORTEST_WAIT: Duration = Duration::from_secs(1);
+/// This part of what was held, and less, is as good as nothing freed.
+const NOTHING: u64 = 1000;
 
 /// Cleans one source up.
 pub(super) struct Cleaner {
@@ -38,8 +40,8 @@ pub(super) struct Cleaner {
     cooldown: Duration,
     callbacks: Mutex<Vec<Callback>>,
     past: Mutex<Past>,
-    /// Whether a thread is at it.
-    busy: AtomicBool,
+    /// The process, a thread of which is at it, or 0: a forked child has none of its parent's threads.
+    busy: AtomicU32,
 }
 
 /// What cleanups there were.
@@ -50,27 +52,29 @@ pub(super) struct Past {
     pub unhelpful: u64,
     pub last: Option<(Instant, CleanupReport)>,
     /// Those that nobody had asked for: past the hard limit, and others.
-    hard: Unhelpful,
-    other: Unhelpful,
+    hard: Unasked,
+    other: Unasked,
 }
 
-/// Cleanups at the end that freed nothing.
+/// Cleanups that nobody had asked for.
 #[derive(Clone, Copy, Default)]
-struct Unhelpful {
-    in_a_row: u32,
+struct Unasked {
     last: Option<Instant>,
+    /// Those at the end that freed nothing.
+    unhelpful: u32,
 }
 
-impl Unhelpful {
-    /// Whether enough time has gone by since.
-    fn allows(&self, first: Duration, longest: Duration) -> bool {
-        let Some((last, times)) = self.last.zip(self.in_a_row.checked_sub(1)) else { return true };
-        last.elapsed() >= first.saturating_mul(1 << times.min(20)).min(longest)
+impl Unasked {
+    /// Whether the cooldown is over, and what comes on top after those that freed nothing.
+    fn allows(&self, cooldown: Duration, first: Duration, longest: Duration) -> bool {
+        let doubled = |times: u32| first.saturating_mul(1 << times.min(20)).min(longest);
+        let more = self.unhelpful.checked_sub(1).map_or(Duration::ZERO, doubled);
+        self.last.is_none_or(|last| last.elapsed() >= cooldown.max(more))
     }
 }
 
 impl Past {
-    fn unhelpful(&mut self, reason: CleanupReason) -> Option<&mut Unhelpful> {
+    fn unasked(&mut self, reason: CleanupReason) -> Option<&mut Unasked> {
         match reason {
             CleanupReason::Asked => None,
             CleanupReason::HardLimit => Some(&mut self.hard),
@@ -80,11 +84,11 @@ impl Past {
 }
 
 /// Lets others in again, also when a callback panics.
-struct Inside<'a>(&'a AtomicBool);
+struct Inside<'a>(&'a AtomicU32);
 
 impl Drop for Inside<'_> {
     fn drop(&mut self) {
-        self.0.store(false, Release);
+        self.0.store(0, Release);
     }
 }
 
@@ -96,7 +100,7 @@ impl Cleaner {
             cooldown,
             callbacks: Mutex::new(Vec::new()),
             past: Mutex::new(Past::default()),
-            busy: AtomicBool::new(false),
+            busy: AtomicU32::new(0),
         }
     }
 
@@ -104,7 +108,7 @@ impl Cleaner {
     pub(super) fn register(&self, callback: Callback) {
         lock_std(&self.callbacks).push(callback);
         let mut past = lock_std(&self.past);
-        (past.hard, past.other) = Default::default();
+        (past.hard.unhelpful, past.other.unhelpful) = (0, 0);
     }
 
     /// What there was.
@@ -122,17 +126,15 @@ impl Cleaner {
         let (past, longest) = (self.past(), self.cooldown.max(SHORTEST_WAIT));
         match reason {
             CleanupReason::Asked => true,
-            CleanupReason::HardLimit => past.hard.allows(SHORTEST_WAIT, longest),
-            _ => {
-                let cool = past.last.is_none_or(|(last, _)| last.elapsed() >= self.cooldown);
-                cool && past.other.allows(longest, LONGEST_WAIT)
-            }
+            // Who is past it cannot wait.
+            CleanupReason::HardLimit => past.hard.allows(Duration::ZERO, SHORTEST_WAIT, longest),
+            _ => past.other.allows(self.cooldown, longest, LONGEST_WAIT),
         }
     }
 
     /// Nobody else until what is returned is dropped; `None` when somebody is at it.
     fn enter(&self) -> Option<Inside<'_>> {
-        (!self.busy.swap(true, Acquire)).then(|| Inside(&self.busy))
+        (self.busy.swap(std::process::id(), Acquire) != std::process::id()).then(|| Inside(&self.busy))
     }
 
     /// Cleans up here and now, if it is due and nobody is at it.
@@ -166,8 +168,13 @@ impl Cleaner {
             freed_allocated_bytes: freed(allocated),
             freed_reserved_bytes: freed(reserved),
         };
-        let helped = [freed(allocated), freed(reserved), freed(pair(|usage| &usage.used_bytes))];
-        self.note(report, helped.iter().any(|bytes| *bytes > ByteSize::ZERO));
+        // On a device, others free a little all the time.
+        let counts = |pair: [Option<ByteSize>; 2]| {
+            let least = pair[0].unwrap_or_default().bytes() / NOTHING;
+            freed(pair) > ByteSize::new(least)
+        };
+        let helped = [allocated, reserved, pair(|usage| &usage.used_bytes)].into_iter().any(counts);
+        self.note(report, helped);
         report
     }
 
@@ -178,11 +185,12 @@ impl Cleaner {
         past.last = Some((Instant::now(), report));
         let mut is_first = false;
         if helped {
-            (past.hard, past.other) = Default::default();
-        } else if let Some(unhelpful) = past.unhelpful(report.reason) {
-            unhelpful.in_a_row = unhelpful.in_a_row.saturating_add(1);
-            unhelpful.last = Some(Instant::now());
-            is_first = unhelpful.in_a_row == 1;
+            (past.hard.unhelpful, past.other.unhelpful) = (0, 0);
+        }
+        if let Some(unasked) = past.unasked(report.reason) {
+            unasked.last = Some(Instant::now());
+            unasked.unhelpful = if helped { 0 } else { unasked.unhelpful.saturating_add(1) };
+            is_first = unasked.unhelpful == 1;
         }
         drop(past);
         let CleanupReport { reason, freed_allocated_bytes, freed_reserved_bytes, .. } = report;
@@ -195,7 +203,7 @@ impl Cleaner {
 
     /// Cleans up on a thread of its own, if it is due and nobody is at it: whether it does.
     pub(super) fn run_elsewhere(self: &Arc<Self>, reason: CleanupReason) -> bool {
-        if !self.is_due(reason) || self.busy.load(Relaxed) {
+        if !self.is_due(reason) || self.busy.load(Relaxed) == std::process::id() {
             return false;
         }
         let cleaner = self.clone();

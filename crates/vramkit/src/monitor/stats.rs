@@ -33,7 +33,7 @@ pub struct MonitorStats {
     pub hard_violations: u64,
     /// Cleanups.
     pub cleanups: u64,
-    /// Those that freed nothing.
+    /// Those that freed nothing, or less than a thousandth of what was held.
     pub unhelpful_cleanups: u64,
     /// What the last one did; `None` before the first.
     pub last_cleanup: Option<CleanupReport>,

@@ -12,7 +12,7 @@ use crate::units::ByteSize;
 
 const CAPACITY: ByteSize = ByteSize::mib(1000);
 
-fn pool() -> Arc<DeviceMemoryPool> {
+pub(super) fn pool() -> Arc<DeviceMemoryPool> {
     Arc::new(DeviceMemoryPool::new(Arc::new(SimulatedDevice::new(CAPACITY)), CAPACITY).unwrap())
 }
 
@@ -26,7 +26,7 @@ fn monitor(pool: &Arc<DeviceMemoryPool>, change: impl FnOnce(&mut MonitorConfig)
     VramMonitor::with_config(pool.clone(), config).unwrap()
 }
 
-fn wait_until(ready: impl Fn() -> bool) {
+pub(super) fn wait_until(ready: impl Fn() -> bool) {
     let start = Instant::now();
     while !ready() {
         assert!(start.elapsed() < Duration::from_secs(20), "it never came");

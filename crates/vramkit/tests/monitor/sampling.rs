@@ -26,6 +26,7 @@ fn it_looks_by_itself_until_it_is_dropped_and_more_often_as_it_fills() {
     wait_until("a limit found by itself", || {
         count(&told, |event| matches!(event, Event::LimitPassed { .. })) == 1
     });
+    wait_until("owners are looked at", || source.ledgers.load(Ordering::SeqCst) > 0);
     assert_eq!(source.ledgers.load(Ordering::SeqCst), 1, "owners are looked at, and not at every look");
     // It filled fast and little is left: the period shrinks to a tenth.
     source.use_bytes(ByteSize::gib(9));

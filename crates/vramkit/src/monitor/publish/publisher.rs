@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::io::{self, Write};
-use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -19,6 +19,9 @@ use crate::own_thread::OwnThread;
 use crate::pool::DeviceMemoryPool;
 use crate::sync::lock_std;
 use crate::trace::TraceCollector;
+
+/// Names that are tried, and most publishers that a process makes where names are taken.
+const MOST_NAMES: u64 = 1 << 16;
 
 /// Answers for some pools until it is dropped. Pools that are gone are left out.
 ///
@@ -39,6 +42,8 @@ use crate::trace::TraceCollector;
 #[derive(Debug)]
 pub struct Publisher {
     path: PathBuf,
+    /// Of the socket: what has its name may be another's by now.
+    inode: u64,
     shown: Arc<Mutex<Vec<Shown>>>,
     /// A byte written here ends the thread: it must end though its socket's file is gone, or its queue full.
     end: UnixStream,
@@ -75,18 +80,9 @@ impl Publisher {
 
     /// As [`new`](Self::new), in a folder of the caller's.
     pub fn within(folder: &Path, pools: &[(&str, &Arc<DeviceMemoryPool>)]) -> io::Result<Self> {
-        static NUMBER: AtomicU64 = AtomicU64::new(0);
         prepare(folder)?;
-        let number = NUMBER.fetch_add(1, Ordering::Relaxed);
-        let named = |ending| folder.join(format!("{}.{number}.{ending}", std::process::id()));
-        let (path, begun) = (named("sock"), named("begun"));
-        // Left over from a process of the same number.
-        let _ = fs::remove_file(&begun);
-        let listener = UnixListener::bind(&begun)?;
-        listener.set_nonblocking(true)?;
-        fs::set_permissions(&begun, fs::Permissions::from_mode(0o600))?;
-        // Readers remove what nobody listens on: it gets the name that they look for when it does.
-        fs::rename(&begun, &path)?;
+        let (listener, path) = listen(folder)?;
+        let inode = fs::metadata(&path)?.ino();
         let shown: Vec<Shown> = pools
             .iter()
             .map(|(name, pool)| Shown {
@@ -100,7 +96,7 @@ impl Publisher {
         let (end, ended) = UnixStream::pair()?;
         let pools = shown.clone();
         let thread = OwnThread::spawn("vramkit-publish", move || answer_until(&ended, &listener, &pools))?;
-        Ok(Self { path, shown, end, thread })
+        Ok(Self { path, inode, shown, end, thread })
     }
 
     /// Shows the last decisions of a pool's orchestrator (its `trace`) beside the pool of that name. False when there is none
@@ -129,7 +125,33 @@ impl Drop for Publisher {
         // One byte always has room.
         let _ = (&self.end).write_all(&[0]);
         self.thread.join();
-        let _ = fs::remove_file(&self.path);
+        if fs::symlink_metadata(&self.path).is_ok_and(|found| found.ino() == self.inode) {
+            let _ = fs::remove_file(&self.path);
+        }
+    }
+}
+
+/// Listens at a name of its own. Processes of several containers may have one number, and one folder.
+fn listen(folder: &Path) -> io::Result<(UnixListener, PathBuf)> {
+    static NUMBER: AtomicU64 = AtomicU64::new(0);
+    loop {
+        let number = NUMBER.fetch_add(1, Ordering::Relaxed);
+        let named = |ending| folder.join(format!("{}.{number}.{ending}", std::process::id()));
+        let (path, begun) = (named("sock"), named("begun"));
+        let listener = match UnixListener::bind(&begun) {
+            Err(error) if error.kind() == io::ErrorKind::AddrInUse && number < MOST_NAMES => continue,
+            bound => bound?,
+        };
+        // Readers remove what nobody listens on: it gets the name that they look for when it listens, and nobody else's.
+        let linked = listener
+            .set_nonblocking(true)
+            .and_then(|()| fs::set_permissions(&begun, fs::Permissions::from_mode(0o600)))
+            .and_then(|()| fs::hard_link(&begun, &path));
+        let _ = fs::remove_file(&begun);
+        match linked {
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists && number < MOST_NAMES => {}
+            linked => return linked.map(|()| (listener, path)),
+        }
     }
 }
 

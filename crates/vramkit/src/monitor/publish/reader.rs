@@ -15,6 +15,7 @@ use rustix::net::sockopt::{Timeout, set_socket_timeout};
 use rustix::net::{AddressFamily, SocketAddrUnix, SocketType, connect, socket};
 
 use super::super::decisions::{Decision, bound};
+use super::super::pool_use::PoolUse;
 use super::document::{PATIENCE, Published, SCHEMA, is_own};
 use crate::sync::lock_std;
 
@@ -24,7 +25,7 @@ const REST: Duration = Duration::from_secs(30);
 const LARGEST: usize = 32 << 20;
 const MOST: usize = 256;
 /// Most bytes of all that is asked at once.
-const TOGETHER: usize = 64 << 20;
+const TOGETHER: usize = 256 << 20;
 /// Most that are asked at once, and how long all together may take: who has not been asked then is left out of this look.
 const AT_ONCE: usize = 32;
 const ALL: Duration = Duration::from_secs(2);
@@ -56,7 +57,8 @@ impl PublishedReader {
         self.read_all(&[folder.to_owned()])
     }
 
-    /// Sockets that the last read left out, because they took longer than half a second of late or said more than 32 MiB.
+    /// Sockets that the last read left out: they took longer than half a second of late or said more than 32 MiB, or there are more than
+    /// 256 in their folder.
     pub fn left_out(&self) -> &[PathBuf] {
         &self.left_out
     }
@@ -64,8 +66,14 @@ impl PublishedReader {
     /// As [`read`](Self::read), of several folders, this user's own before others'. All is over in two seconds or three, however
     /// many do not answer.
     pub fn read_all(&mut self, folders: &[PathBuf]) -> Vec<Published> {
-        let mut sockets: Vec<(bool, PathBuf)> =
-            folders.iter().flat_map(|folder| sockets_of(folder)).collect();
+        self.left_out.clear();
+        let mut sockets: Vec<(bool, PathBuf)> = Vec::new();
+        for folder in folders {
+            let own = is_own(folder);
+            let mut here = sockets_of(folder);
+            self.left_out.extend(here.split_off(here.len().min(MOST)));
+            sockets.extend(here.into_iter().map(|path| (own, path)));
+        }
         sockets.sort_by(|a, b| (!a.0, &a.1).cmp(&(!b.0, &b.1)));
         self.slow.retain(|_, since| since.elapsed() < REST);
         sockets.retain(|(_, path)| !self.slow.contains_key(path));
@@ -89,7 +97,6 @@ impl PublishedReader {
             ask_on();
         });
         let mut found = Vec::new();
-        self.left_out.clear();
         let asked = next.into_inner();
         for (i, ((_, path), answer)) in sockets.into_iter().zip(answers).enumerate() {
             match answer.into_inner().unwrap_or_else(PoisonError::into_inner) {
@@ -121,14 +128,29 @@ impl Drop for Room<'_> {
     }
 }
 
-/// Sockets in a folder, and whether the folder is this user's own.
-fn sockets_of(folder: &Path) -> impl Iterator<Item = (bool, PathBuf)> {
-    let own = is_own(folder);
+/// Sockets in a folder, by name.
+fn sockets_of(folder: &Path) -> Vec<PathBuf> {
     let entries = fs::read_dir(folder).into_iter().flatten().flatten();
     let sockets = entries.filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_socket()));
     let named =
         sockets.map(|entry| entry.path()).filter(|path| path.extension().is_some_and(|end| end == "sock"));
-    named.take(MOST).map(move |path| (own, path))
+    let mut named: Vec<PathBuf> = named.take(16 * MOST).collect();
+    named.sort();
+    named
+}
+
+/// Has a pool's texts be of one line, and its names short: they come to terminals, pages and metrics.
+fn tame(pool: &mut PoolUse) {
+    bound(&mut pool.name, NAME);
+    bound(&mut pool.device, NAME);
+    Decision::bound_all(&mut pool.decisions);
+    let owners = pool.owners.iter_mut().map(|owner| &mut owner.model);
+    for model in owners.chain(pool.ledger.iter_mut().map(|entry| &mut entry.model)) {
+        if model.as_str().chars().any(char::is_control) {
+            *model = model.as_str().replace(char::is_control, " ").as_str().into();
+        }
+    }
+    pool.ledger.iter_mut().for_each(|entry| bound(&mut entry.tag, usize::MAX));
 }
 
 /// Connects, and waits no longer than [`PATIENCE`] for a place in the queue of one that answers nobody: on Linux the time
@@ -173,13 +195,11 @@ fn ask(path: &Path, may_remove: bool, mut room: Room<'_>) -> Answer {
     }
     match serde_json::from_slice::<Published>(&text) {
         Ok(mut found) if found.schema == SCHEMA => {
-            for pool in &mut found.pools {
-                bound(&mut pool.name, NAME);
-                bound(&mut pool.device, NAME);
-                Decision::bound_all(&mut pool.decisions);
-            }
+            found.pools.iter_mut().for_each(tame);
             Answer::Document(Box::new(found))
         }
+        // Its publisher gave up in the middle.
+        Err(error) if error.is_eof() && !text.is_empty() => Answer::Slow,
         _ => Answer::None,
     }
 }

@@ -5,27 +5,13 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use super::{Published, PublishedReader, Publisher};
-use crate::device::SimulatedDevice;
 use crate::monitor::VramMonitor;
-use crate::pool::{DeviceMemoryPool, Purpose, Request};
+use crate::monitor::tests::{pool, wait_until};
+use crate::pool::{Purpose, Request};
 use crate::units::ByteSize;
-
-const CAPACITY: ByteSize = ByteSize::mib(1000);
-
-fn pool() -> Arc<DeviceMemoryPool> {
-    Arc::new(DeviceMemoryPool::new(Arc::new(SimulatedDevice::new(CAPACITY)), CAPACITY).unwrap())
-}
 
 fn published(folder: &std::path::Path) -> Vec<Published> {
     PublishedReader::default().read(folder)
-}
-
-fn wait_until(ready: impl Fn() -> bool) {
-    let start = Instant::now();
-    while !ready() {
-        assert!(start.elapsed() < Duration::from_secs(20), "it never came");
-        std::thread::sleep(Duration::from_millis(2));
-    }
 }
 
 #[test]
@@ -168,5 +154,52 @@ fn a_reader_that_dawdles_keeps_no_other_waiting() {
     assert!(start.elapsed() < Duration::from_secs(3), "{:?}", start.elapsed());
     drop(held);
     drop(dawdles);
+    std::fs::remove_dir_all(&folder).unwrap();
+}
+
+#[test]
+fn a_strangers_texts_are_of_one_line() {
+    use std::io::Write;
+    let folder = test_folder("texts");
+    let pool = pool();
+    let owner = pool.owner("llama\nforged 1", Purpose::Kv);
+    let request = Request::new(ByteSize::mib(1)).owner(owner).tag(pool.tag("a\r\nb"));
+    let _held = pool.allocate(request).unwrap();
+    let mut shown = crate::monitor::PoolUse::of("main\nforged 2", &pool);
+    shown.device = "d\n".repeat(1000);
+    let document = serde_json::json!({"schema": "vramkit.published/1", "pid": 7, "pools": [shown]});
+    let listener = std::os::unix::net::UnixListener::bind(folder.join("1.0.sock")).unwrap();
+    let says = std::thread::spawn(move || {
+        listener.accept().unwrap().0.write_all(document.to_string().as_bytes()).unwrap();
+    });
+    let found = published(&folder).remove(0).pools.remove(0);
+    says.join().unwrap();
+    assert_eq!((found.name.as_str(), found.device.len()), ("main forged 2", 256));
+    assert_eq!(
+        (found.owners[0].model.as_str(), found.ledger[0].model.as_str()),
+        ("llama forged 1", "llama forged 1")
+    );
+    assert_eq!(found.ledger[0].tag, "a  b");
+    std::fs::remove_dir_all(&folder).unwrap();
+}
+
+/// Containers may share a folder, and each have a process of the same number.
+#[test]
+fn publishers_of_one_number_do_not_take_each_others_names() {
+    let folder = test_folder("numbers");
+    let pool = pool();
+    let first = Publisher::within(&folder, &[("first", &pool)]).unwrap();
+    // What the next number would be is taken, by somebody else.
+    let taken: Vec<_> = (0..200)
+        .filter_map(|number| {
+            let name = folder.join(format!("{}.{number}.sock", std::process::id()));
+            std::os::unix::net::UnixListener::bind(name).ok()
+        })
+        .collect();
+    assert_eq!(taken.len(), 199, "but for the first one's");
+    let second = Publisher::within(&folder, &[("second", &pool)]).unwrap();
+    assert_eq!(std::fs::read_dir(&folder).unwrap().count(), 201);
+    drop((first, second));
+    assert_eq!(std::fs::read_dir(&folder).unwrap().count(), 199, "each removes its own");
     std::fs::remove_dir_all(&folder).unwrap();
 }
