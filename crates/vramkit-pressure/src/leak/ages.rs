@@ -117,6 +117,44 @@ mod tests {
     use super::*;
 
     #[test]
+    fn what_is_known_of_an_age_is_what_was_released_before_it() {
+        let sample = |live: f64, released: [f64; 2]| {
+            let mut sample = Sample::default();
+            sample.live[0] = live;
+            (sample.released[0], sample.released[1]) = (released[0], released[1]);
+            sample
+        };
+        // Of 10 that live, 12 were released, 3 of them beyond 128 s: 9 are no 10, and no 20.
+        let mut few = Totals::new(&sample(10.0, [12.0, 3.0]));
+        assert_eq!((few.ever_released(0), few.released_before(1)), (12.0, 9.0));
+        few.learn();
+        assert!(!few.is_released_before(1) && few.is_released_before(2));
+        assert!(Totals::new(&sample(10.0, [13.0, 3.0])).is_released_before(1));
+        // Twice as many stay known, whatever lives later.
+        let mut many = Totals::new(&sample(10.0, [23.0, 3.0]));
+        many.live[0] = 1000.0;
+        assert!(!many.is_released_before(1));
+        many.live[0] = 10.0;
+        many.learn();
+        many.live[0] = 1000.0;
+        assert!(many.is_released_before(1));
+        let mut not_quite = Totals::new(&sample(10.0, [22.0, 3.0]));
+        not_quite.learn();
+        not_quite.live[0] = 1000.0;
+        assert!(!not_quite.is_released_before(1));
+        // Of nothing that lives, one byte is twice as many.
+        let mut none = Totals::new(&sample(0.0, [1.0, 0.0]));
+        none.learn();
+        none.live[0] = 1000.0;
+        assert!(!none.is_released_before(1));
+        (few.passed[1], many.passed[1], few.released[2], many.released[2]) = (5.0, 7.0, 1.0, 2.0);
+        let mut both = few;
+        both.add(&many);
+        assert_eq!((both.live[0], both.passed[1], both.released[2]), (1010.0, 12.0, 3.0));
+        assert_eq!((both.ever_released(0), both.ever_released(1)), (35.0, 6.0));
+    }
+
+    #[test]
     fn what_passes_an_age_is_counted_whether_it_lives_or_not() {
         let mib = |n: u64| ByteSize::mib(n);
         let entry = |live: [u64; 2], released: [u64; 2]| {

@@ -68,21 +68,24 @@ pub(super) fn saturation(floors: &[f64]) -> f64 {
     }
 }
 
+/// Schwarz's criterion of a shape of `k` parameters that leaves a squared error (SSE) over `n` floors: n·ln(SSE / n) + k·ln n, the less
+/// the better ("Estimating the dimension of a model", Annals of Statistics 1978).
+fn schwarz(error: f64, floors: usize, parameters: usize) -> f64 {
+    let n = floors as f64;
+    n * ((error + n * QUANTUM * QUANTUM / 4.0) / n).ln() + parameters as f64 * n.ln()
+}
+
 /// Whether a rise that goes on (a line, or flat and then a line) explains the floors at least as well as what has
-/// ended (constant, one step, two steps, a line and then flat), by Schwarz's criterion: n·ln(SSE / n) + k·ln n
-/// ("Estimating the dimension of a model", Annals of Statistics 1978).
+/// ended (constant, one step, two steps, a line and then flat), by Schwarz's criterion.
 pub(super) fn goes_on(floors: &[f64]) -> bool {
     let n = floors.len();
     let sums = Sums::of(floors);
-    let score = |error: f64, parameters: f64| {
-        let n = n as f64;
-        n * ((error + n * QUANTUM * QUANTUM / 4.0) / n).ln() + parameters * n.ln()
-    };
+    let score = |error: f64, parameters: usize| schwarz(error, n, parameters);
     let best = |errors: &mut dyn Iterator<Item = f64>| errors.fold(f64::INFINITY, f64::min);
 
     let line = rising(floors, |i| i as f64);
     let later = best(&mut (3..n - 3).map(|at| rising(floors, |i| i.saturating_sub(at) as f64)));
-    let on = score(line, 2.0).min(score(later, 4.0));
+    let on = score(line, 2).min(score(later, 4));
 
     let constant = sums.error(0, n);
     let step = best(&mut (1..n).map(|at| sums.error(0, at) + sums.error(at, n)));
@@ -92,7 +95,7 @@ pub(super) fn goes_on(floors: &[f64]) -> bool {
             .map(|(a, b)| sums.error(0, a) + sums.error(a, b) + sums.error(b, n)),
     );
     let ended = best(&mut (3..n - 3).map(|at| rising(floors, |i| i.min(at) as f64)));
-    let off = score(constant, 1.0).min(score(step, 3.0)).min(score(two, 5.0)).min(score(ended, 4.0));
+    let off = score(constant, 1).min(score(step, 3)).min(score(two, 5)).min(score(ended, 4));
     on <= off
 }
 
@@ -101,18 +104,14 @@ pub(super) fn goes_on(floors: &[f64]) -> bool {
 pub(super) fn is_staircase(floors: &[f64], most_levels: usize) -> bool {
     let n = floors.len();
     let sums = Sums::of(floors);
-    let score = |error: f64, parameters: usize| {
-        let count = n as f64;
-        count * ((error + count * QUANTUM * QUANTUM / 4.0) / count).ln() + parameters as f64 * count.ln()
-    };
-    let line = score(rising(floors, |i| i as f64), 2);
+    let line = schwarz(rising(floors, |i| i as f64), n, 2);
     // The least error of the first floors in so many levels, by the number of floors (Bellman 1961).
     let mut errors: Vec<f64> = (0..=n).map(|to| if to == 0 { 0.0 } else { sums.error(0, to) }).collect();
     (2..=most_levels).any(|levels| {
         errors = (0..=n)
             .map(|to| (1..to).map(|at| errors[at] + sums.error(at, to)).fold(f64::INFINITY, f64::min))
             .collect();
-        score(errors[n], 2 * levels - 1) < line
+        schwarz(errors[n], n, 2 * levels - 1) < line
     })
 }
 
@@ -121,10 +120,6 @@ pub(super) fn is_staircase(floors: &[f64], most_levels: usize) -> bool {
 pub(super) fn without_step(floors: &[f64]) -> Option<Vec<f64>> {
     let n = floors.len();
     let part = |from: usize, to: usize| Moments::of(from, &floors[from..to], floors[0]);
-    let score = |error: f64| {
-        let n = n as f64;
-        n * ((error + n * QUANTUM * QUANTUM / 4.0) / n).ln()
-    };
     let line = part(0, n);
     let with_step = (1..n).map(|at| {
         let (before, after) = (part(0, at), part(at, n));
@@ -134,7 +129,7 @@ pub(super) fn without_step(floors: &[f64]) -> Option<Vec<f64>> {
     });
     let (error, at, step) = with_step.min_by(|a, b| a.0.total_cmp(&b.0))?;
     let plain = (line.yy - line.xy * line.xy / line.xx).max(0.0);
-    let clear = score(error) + STEP_SCORE < score(plain);
+    let clear = schwarz(error, n, 0) + STEP_SCORE < schwarz(plain, n, 0);
     (step > 0.0 && clear).then(|| {
         let raised = floors.iter().enumerate().map(|(i, floor)| if i < at { floor + step } else { *floor });
         raised.collect()
@@ -226,6 +221,40 @@ mod tests {
         let (first, second) = evenness(&line);
         assert!((first - 1.0).abs() < 1e-9 && (second - 1.0).abs() < 1e-9);
         assert!(is_record(&line) && goes_on(&line) && (saturation(&line) - 1.0).abs() < 1e-9);
+    }
+
+    #[test]
+    fn errors_and_criteria_are_what_can_be_worked_out_by_hand() {
+        // 10 floors, of 3/4 + 1/4 of a square MiB each.
+        let expected = 10.0 * 40.0 * 2f64.ln() + 3.0 * 10f64.ln();
+        assert!((schwarz(7.5 * MIB * MIB, 10, 3) - expected).abs() < 1e-9);
+        // 5, 6, 8 on 0, 1, 2: a slope of 3/2 leaves 1/36 + 4/36 + 1/36.
+        let floors = [5.0, 6.0, 8.0];
+        assert!((rising(&floors, |i| i as f64) - 1.0 / 6.0).abs() < 1e-12);
+        assert_eq!(rising(&[8.0, 6.0, 5.0], |i| i as f64), f64::INFINITY);
+        assert_eq!(rising(&floors, |_| 1.0), f64::INFINITY);
+        let sums = Sums::of(&floors);
+        assert!(
+            (sums.error(0, 3) - 14.0 / 3.0).abs() < 1e-12
+                && sums.error(1, 2) == 0.0
+                && sums.error(1, 3) == 2.0
+        );
+        // The medians of thirds are 1, 3 and 4.
+        assert_eq!(saturation(&[0.0, 1.0, 2.0, 2.0, 3.0, 9.0, 4.0, 4.0, 0.0]), 0.5);
+        assert_eq!(saturation(&[1.0, 1.0, 1.0, 1.0, 1.0, 1.0]), 0.0);
+    }
+
+    #[test]
+    fn a_clear_step_is_taken_out_of_a_line_and_an_unclear_one_is_not() {
+        let stepped = series(|i| 1000.0 + 10.0 * i as f64 + if i < 17 { 0.0 } else { 400.0 });
+        let without = without_step(&stepped).expect("it is clear");
+        for (i, floor) in without.iter().enumerate() {
+            assert!((floor / MIB - (1400.0 + 10.0 * i as f64)).abs() < 1e-6, "{i}: {floor}");
+        }
+        assert!(without_step(&series(|i| 1000.0 + 10.0 * i as f64)).is_none());
+        assert!(
+            without_step(&series(|i| 1000.0 + 10.0 * i as f64 - if i < 17 { 0.0 } else { 400.0 })).is_none()
+        );
     }
 
     #[test]

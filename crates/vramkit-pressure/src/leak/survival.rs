@@ -118,3 +118,73 @@ pub(super) fn stands_alone(lane: usize, totals: &Totals, age: usize) -> bool {
     let at = place(lane, age);
     is_mortal(totals, at) || !totals.is_released_before(at)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::ages::Sample;
+    use super::*;
+
+    /// A lane's blocks in which so much passes an age and twice that age in each, and so much is released at the end.
+    fn blocks(passed: f64, twice: f64, released: f64, age: usize) -> Vec<Block> {
+        let block = |i: usize| {
+            let mut block = Block::default();
+            (block.passed[age], block.passed[age + 1]) = (passed * i as f64, twice * i as f64);
+            block.released[age] = if i + 1 == KEPT { released } else { 0.0 };
+            block
+        };
+        (0..KEPT).map(block).collect()
+    }
+
+    /// Of what lives, so much is older than the first age, and so much was released, of which so much beyond it.
+    fn totals(live: [f64; 2], released: [f64; 2]) -> Totals {
+        let mut sample = Sample::default();
+        (sample.live[0], sample.live[1]) = (live[0], live[1]);
+        (sample.released[0], sample.released[1]) = (released[0], released[1]);
+        Totals::new(&sample)
+    }
+
+    #[test]
+    fn what_is_released_beyond_an_age_or_does_not_reach_twice_it_is_known_to_go() {
+        let short_lived = totals([100.0, 100.0], [1000.0, 0.0]);
+        let judged = |blocks: &[Block], age: usize| survival(0, blocks, &short_lived, age);
+        // 300 pass the age; more than a tenth of them is released.
+        assert_eq!(judged(&blocks(10.0, 10.0, 29.0, 0), 0), Some(Verdict::Leaks));
+        assert_eq!(judged(&blocks(10.0, 10.0, 31.0, 0), 0), None);
+        // Those of the first 27 blocks, 270, have had the time to reach twice the age in the last 27.
+        assert_eq!(judged(&blocks(10.0, 244.0 / 27.0, 0.0, 0), 0), Some(Verdict::Leaks));
+        assert_eq!(judged(&blocks(10.0, 242.0 / 27.0, 0.0, 0), 0), None);
+        // At 1,024 s a window of 1,200 s is too short for that.
+        assert_eq!(judged(&blocks(10.0, 0.0, 0.0, 3), 3), Some(Verdict::Leaks));
+        // At 512 s it is just long enough: 4 blocks of 30 can tell.
+        assert_eq!(judged(&blocks(10.0, 0.0, 0.0, 2), 2), None);
+        // More goes back than ever passed: nothing passes.
+        assert_eq!(judged(&blocks(-1.0, 0.0, 1.0, 3), 3), None);
+        assert_eq!(judged(&[], 0), None);
+    }
+
+    #[test]
+    fn what_has_a_longer_lifetime_is_no_leak_and_of_what_none_is_known_is_retained() {
+        let grow = blocks(10.0, 10.0, 0.0, 0);
+        let judged = |live, released| survival(0, &grow, &totals(live, released), 0);
+        assert_eq!(judged([100.0, 50.0], [1000.0, 51.0]), None, "most of what grew that old went");
+        assert_eq!(judged([100.0, 50.0], [1000.0, 49.0]), Some(Verdict::Leaks));
+        assert_eq!(judged([100.0, 50.0], [0.0, 0.0]), Some(Verdict::Retains));
+        assert_eq!(judged([1000.0, 50.0], [999.0, 0.0]), Some(Verdict::Retains));
+        assert!(stands_alone(0, &totals([100.0, 50.0], [1000.0, 51.0]), 0));
+        assert!(stands_alone(0, &totals([100.0, 50.0], [0.0, 0.0]), 0));
+        assert!(!stands_alone(0, &totals([100.0, 50.0], [1000.0, 49.0]), 0));
+    }
+
+    #[test]
+    fn the_clearest_finding_is_the_worst_of_the_least_age() {
+        let finding = |verdict, age| Some((Finding { verdict, age, bytes_per_second: 1.0 }, ()));
+        let of = |ages: [Option<Verdict>; LANE_AGES - 1]| {
+            clearest(|age| ages[age].and_then(|verdict| finding(verdict, age)))
+                .map(|(found, ())| (found.verdict, found.age))
+        };
+        use Verdict::{Leaks, Retains};
+        assert_eq!(of([None, Some(Retains), Some(Leaks), Some(Leaks), None]), Some((Leaks, 2)));
+        assert_eq!(of([None, Some(Leaks), Some(Retains), None, None]), Some((Leaks, 1)));
+        assert_eq!(of([None; LANE_AGES - 1]), None);
+    }
+}

@@ -57,3 +57,27 @@ pub enum TagEvent {
     /// It no longer grows.
     Cleared(TagLeak),
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn words_say_who_how_much_and_how_old() {
+        let leak = |tag: &str, whole_owner| TagLeak {
+            model: "llama".into(),
+            purpose: Purpose::Kv,
+            tag: tag.to_owned(),
+            whole_owner,
+            bytes_per_second: 1_048_576.0,
+            window_seconds: 1200.0,
+            old_bytes: ByteSize::mib(700),
+            old_seconds: 256.0,
+            allocations: 3,
+        };
+        let rest = "of llama (kv): 700 MiB older than 4 min, 60 MiB/min more";
+        assert_eq!(leak("session", false).to_string(), format!("tag `session` {rest}"));
+        assert_eq!(leak("", false).to_string(), format!("what is untagged {rest}"));
+        assert_eq!(leak("", true).to_string(), format!("all tags together {rest}"));
+    }
+}
