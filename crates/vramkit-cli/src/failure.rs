@@ -2,7 +2,6 @@
 
 use std::io;
 use std::path::PathBuf;
-use std::process::ExitCode;
 
 use anstyle::{AnsiColor, Style};
 use vramkit_ask::{AdapterError, AskError, LoadError, QuestionError, ValidateError};
@@ -52,29 +51,29 @@ impl Failure {
     }
 
     /// The exit status.
-    pub fn exit_code(&self) -> ExitCode {
+    pub fn exit_status(&self) -> u8 {
         match self {
-            failure if failure.is_broken_pipe() => ExitCode::SUCCESS,
-            Self::Ask(AskError::DeviceUnavailable { .. }) => ExitCode::from(3),
-            Self::Ask(AskError::Validate(ValidateError::Stopped { .. })) => ExitCode::from(130),
+            failure if failure.is_broken_pipe() => 0,
+            Self::Ask(AskError::DeviceUnavailable { .. }) => 3,
+            Self::Ask(AskError::Validate(ValidateError::Stopped { .. })) => 130,
             Self::Ask(AskError::Validate(ValidateError::Engine(error)))
                 if matches!(**error, AdapterError::OutOfCache { .. }) =>
             {
-                ExitCode::from(1)
+                1
             }
             Self::Ask(AskError::Validate(ValidateError::Load(error)))
                 if matches!(**error, LoadError::InsufficientVram { .. }) =>
             {
-                ExitCode::from(1)
+                1
             }
             // It does not fit: an answer, and it is no.
             Self::Ask(AskError::Load(error)) if matches!(**error, LoadError::InsufficientVram { .. }) => {
-                ExitCode::from(1)
+                1
             }
             Self::Ask(AskError::Engine(error)) if matches!(**error, AdapterError::OutOfCache { .. }) => {
-                ExitCode::from(1)
+                1
             }
-            _ => ExitCode::from(2),
+            _ => 2,
         }
     }
 

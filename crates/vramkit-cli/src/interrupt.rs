@@ -20,6 +20,6 @@ static INTERRUPTED: LazyLock<Arc<AtomicBool>> = LazyLock::new(|| {
 });
 
 /// Raised by the first signal from now on.
-pub fn flag() -> &'static AtomicBool {
-    &INTERRUPTED
+pub fn flag() -> Arc<AtomicBool> {
+    INTERRUPTED.clone()
 }

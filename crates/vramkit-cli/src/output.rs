@@ -1,4 +1,4 @@
-//! How results are written: JSON, tables, files.
+//! How results are written: tables, files.
 
 use std::fs::File;
 use std::io::{self, BufWriter, Write};
@@ -6,7 +6,6 @@ use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
 use anstyle::{AnsiColor, Style};
-use serde::Serialize;
 
 use crate::failure::Failure;
 
@@ -18,29 +17,6 @@ pub const GOOD: Style = Style::new().fg_color(Some(anstyle::Color::Ansi(AnsiColo
 pub const BAD: Style = Style::new().fg_color(Some(anstyle::Color::Ansi(AnsiColor::Red)));
 /// What can be skipped.
 pub const DIM: Style = Style::new().dimmed();
-
-/// Prints a result as JSON.
-pub fn json(value: &impl Serialize) -> Result<(), Failure> {
-    let mut out = BufWriter::new(io::stdout().lock());
-    serde_json::to_writer_pretty(&mut out, value).map_err(io::Error::from)?;
-    out.write_all(b"\n")?;
-    out.flush()?;
-    Ok(())
-}
-
-/// Prints text, with its colours where the terminal shows them.
-pub fn text(text: &str) -> Result<(), Failure> {
-    let mut out = anstream::stdout().lock();
-    out.write_all(text.as_bytes())?;
-    out.flush()?;
-    Ok(())
-}
-
-/// Prints text beside the data, on standard error.
-pub fn note(text: &str) -> Result<(), Failure> {
-    anstream::stderr().lock().write_all(text.as_bytes())?;
-    Ok(())
-}
 
 /// Rows in columns, the first one of headers; all but the first column to the right.
 pub fn table(rows: &[Vec<String>]) -> String {

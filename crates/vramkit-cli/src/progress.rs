@@ -1,6 +1,5 @@
-//! A bar for what takes over a second, on a terminal alone.
+//! A bar for what takes over a second.
 
-use std::io::IsTerminal;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{RecvTimeoutError, Sender, channel};
@@ -12,24 +11,25 @@ use vramkit::ByteSize;
 use vramkit_ask::Listener;
 
 /// Shown from the second second on; gone when dropped. A spinner until it is known how much there is to do.
+#[derive(Debug)]
 pub struct Progress {
     bar: ProgressBar,
     message: &'static str,
-    interrupted: Option<&'static AtomicBool>,
+    interrupted: Option<Arc<AtomicBool>>,
     stop: Option<Sender<()>>,
     thread: Option<JoinHandle<()>>,
 }
 
 impl Progress {
     /// Of something called so, which a flag may end.
-    pub fn new(message: &'static str, interrupted: Option<&'static AtomicBool>) -> Arc<Self> {
+    pub fn new(message: &'static str, is_shown: bool, interrupted: Option<Arc<AtomicBool>>) -> Arc<Self> {
         let bar = ProgressBar::with_draw_target(None, ProgressDrawTarget::hidden());
         if let Ok(style) = ProgressStyle::with_template("{spinner} {msg} {elapsed}") {
             bar.set_style(style);
         }
         bar.set_message(message);
         let (mut stop, mut thread) = (None, None);
-        if std::io::stderr().is_terminal() {
+        if is_shown {
             let (sender, stopped) = channel();
             let shown = bar.clone();
             stop = Some(sender);
@@ -61,7 +61,7 @@ impl Listener for Progress {
     }
 
     fn is_interrupted(&self) -> bool {
-        self.interrupted.is_some_and(|flag| flag.load(Ordering::Relaxed))
+        self.interrupted.as_ref().is_some_and(|flag| flag.load(Ordering::Relaxed))
     }
 }
 

@@ -24,6 +24,8 @@
 
 mod best_fit;
 mod fault;
+mod held;
+mod least;
 mod pickle;
 mod place;
 mod policy;
@@ -36,6 +38,8 @@ mod trace;
 mod write;
 
 pub use best_fit::BestFit;
+pub use held::Held;
+pub use least::least_capacity;
 pub use place::{PlacedAllocation, place};
 pub use policy::PolicyName;
 pub use read::{ReadTraceError, read_traces, traces_of};

@@ -3,8 +3,7 @@
 //! An `alloc` entry is an allocation, a `free_completed` its end. What was live before the recording began is seen
 //! by its end, or in the segments at the end; it comes first in the trace, in no particular order.
 
-use std::collections::HashMap;
-
+use hashbrown::HashMap;
 use vramkit_units::ByteSize;
 
 use crate::fault::ReadFault;
@@ -71,16 +70,17 @@ fn trace(pickle: &Pickle, name: &str, entries: &[Id], segments: &[Id]) -> Result
         read.push(Entry { action, address, size: size.ok_or_else(|| fault("size"))?, id });
     }
     let mut trace = Trace::new(name);
+    let mut lines = Lines { pickle, known: HashMap::new() };
     for (address, size, id) in before(pickle, &read, segments) {
-        let owner = id.map_or(String::new(), |id| owner(pickle, id));
+        let owner = id.map_or("", |id| lines.of(id));
         trace
-            .allocate(&address.to_string(), size, &owner)
+            .allocate(&address.to_string(), size, owner)
             .map_err(|error| ReadFault::at(format!("the block at {address:#x}"), error.to_string()))?;
     }
     for (i, entry) in read.iter().enumerate() {
         let address = entry.address.to_string();
         match entry.action {
-            "alloc" => trace.allocate(&address, entry.size, &owner(pickle, entry.id)),
+            "alloc" => trace.allocate(&address, entry.size, lines.of(entry.id)),
             "free_completed" => trace.free(&address),
             _ => Ok(()),
         }
@@ -136,14 +136,28 @@ fn peak_reserved(pickle: &Pickle, entries: &[Entry<'_>], segments: &[Id]) -> Opt
     Some(ByteSize::new(peak))
 }
 
-/// The innermost Python line that asked for the memory.
-fn owner(pickle: &Pickle, id: Id) -> String {
-    let frames = pickle.list(id, "frames").unwrap_or_default();
-    let line = frames.iter().find_map(|&frame| {
-        let file = pickle.text(frame, "filename").filter(|file| file.ends_with(".py"))?;
-        let file = file.rsplit('/').next().unwrap_or(file);
-        let (line, function) = (pickle.int(frame, "line")?, pickle.text(frame, "name")?);
-        Some(format!("{file}:{line} {function}"))
-    });
-    line.unwrap_or_default()
+/// Lines of Python, by the frames that they are of: the same stand in many stacks.
+struct Lines<'a> {
+    pickle: &'a Pickle,
+    /// `None` of a frame that is of no line of Python.
+    known: HashMap<Id, Option<String>>,
+}
+
+impl Lines<'_> {
+    /// The innermost Python line that asked for the memory; empty where there is none.
+    fn of(&mut self, id: Id) -> &str {
+        let (pickle, known) = (self.pickle, &mut self.known);
+        let frames = pickle.list(id, "frames").unwrap_or_default();
+        let is_line = |frame: &&Id| known.entry(**frame).or_insert_with(|| line(pickle, **frame)).is_some();
+        let found = frames.iter().find(is_line);
+        found.and_then(|frame| self.known.get(frame)?.as_deref()).unwrap_or_default()
+    }
+}
+
+/// A frame's file, line and function, where it is Python's.
+fn line(pickle: &Pickle, frame: Id) -> Option<String> {
+    let file = pickle.text(frame, "filename").filter(|file| file.ends_with(".py"))?;
+    let file = file.rsplit('/').next().unwrap_or(file);
+    let (line, function) = (pickle.int(frame, "line")?, pickle.text(frame, "name")?);
+    Some(format!("{file}:{line} {function}"))
 }

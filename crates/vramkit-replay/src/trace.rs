@@ -1,6 +1,6 @@
 //! A trace: allocations and frees in order, checked as they are added.
 
-use std::collections::HashMap;
+use hashbrown::HashMap;
 
 use vramkit_units::ByteSize;
 
@@ -73,6 +73,7 @@ pub struct Trace {
     /// Most bytes that the recorded program held from its device, where the recording says.
     pub recorded_reserved: Option<ByteSize>,
     live: HashMap<String, (u32, u64)>,
+    owner_numbers: HashMap<String, u16>,
     live_bytes: u64,
     peak_live: u64,
     peak_at: usize,
@@ -147,17 +148,17 @@ impl Trace {
     }
 
     fn owner(&mut self, name: &str) -> u16 {
-        // The last few are the likeliest; beyond 2^16 names, nobody.
-        if let Some(at) = self.owners.iter().rposition(|owner| owner == name) {
-            return at as u16;
+        if name.is_empty() {
+            return 0;
         }
-        match u16::try_from(self.owners.len()) {
-            Ok(number) => {
-                self.owners.push(name.to_owned());
-                number
-            }
-            Err(_) => 0,
+        if let Some(&number) = self.owner_numbers.get(name) {
+            return number;
         }
+        // Beyond 2^16 names, nobody.
+        let Ok(number) = u16::try_from(self.owners.len()) else { return 0 };
+        self.owners.push(name.to_owned());
+        self.owner_numbers.insert(name.to_owned(), number);
+        number
     }
 }
 

@@ -5,23 +5,23 @@ use std::io::Write as _;
 use vramkit_ask::{CapacityQuestion, KvSource, Memory, ReplaySettings, TrafficSource};
 
 use crate::args::CapacityOptions;
+use crate::caller::Caller;
 use crate::capacity_text::describe_capacity;
 use crate::failure::Failure;
 use crate::output;
-use crate::progress::Progress;
 
 /// Risks that a person is told the batch for, beside the one asked about.
 const RISKS: [f64; 3] = [1e-2, 1e-4, 1e-6];
 
-pub fn run(options: &CapacityOptions) -> Result<bool, Failure> {
-    let answer = vramkit_ask::capacity(&question(options), Progress::new("computing", None))?;
+pub fn run(options: &CapacityOptions, caller: &mut Caller) -> Result<bool, Failure> {
+    let answer = vramkit_ask::capacity(&question(options), caller.progress("computing"))?;
     if let (Some(path), Some(svg)) = (&options.svg, answer.svg()) {
         output::file(path, |out| out.write_all(svg.as_bytes()))?;
     }
     if options.json {
-        output::json(&answer.report)?;
+        caller.json(&answer.report)?;
     } else {
-        output::text(&describe_capacity(options, &answer.report))?;
+        caller.text(&describe_capacity(options, &answer.report))?;
     }
     Ok(answer.is_yes())
 }

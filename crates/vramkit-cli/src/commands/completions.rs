@@ -3,12 +3,12 @@
 use clap::CommandFactory;
 
 use crate::args::{Cli, CompletionsOptions};
+use crate::caller::Caller;
 use crate::failure::Failure;
-use crate::output;
 
-pub fn run(options: &CompletionsOptions) -> Result<bool, Failure> {
+pub fn run(options: &CompletionsOptions, caller: &mut Caller) -> Result<bool, Failure> {
     let mut script = Vec::new();
     clap_complete::generate(options.shell, &mut Cli::command(), "vramkit", &mut script);
-    output::text(&String::from_utf8_lossy(&script))?;
+    caller.text(&String::from_utf8_lossy(&script))?;
     Ok(true)
 }

@@ -5,15 +5,16 @@ use std::fmt::Write as _;
 use vramkit_ask::DevicesReport;
 
 use crate::args::DevicesOptions;
+use crate::caller::Caller;
 use crate::failure::Failure;
-use crate::output::{self, BOLD};
+use crate::output::BOLD;
 
-pub fn run(options: &DevicesOptions) -> Result<bool, Failure> {
+pub fn run(options: &DevicesOptions, caller: &mut Caller) -> Result<bool, Failure> {
     let report = vramkit_ask::devices();
     if options.json {
-        output::json(&report)?
+        caller.json(&report)?
     } else {
-        output::text(&text(&report))?
+        caller.text(&text(&report))?
     }
     Ok(true)
 }

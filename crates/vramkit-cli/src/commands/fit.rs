@@ -5,12 +5,13 @@ use std::io::Write as _;
 use vramkit_ask::{FitMemory, FitQuestion, QuestionError};
 
 use crate::args::{FitOptions, WriteArg};
+use crate::caller::Caller;
 use crate::failure::Failure;
 use crate::fit_sets_text::describe_sets;
 use crate::fit_text::describe_fit;
 use crate::output;
 
-pub fn run(options: &FitOptions) -> Result<bool, Failure> {
+pub fn run(options: &FitOptions, caller: &mut Caller) -> Result<bool, Failure> {
     if options.sets.is_some()
         && let Some(what) = at_its_default(options)
     {
@@ -22,10 +23,10 @@ pub fn run(options: &FitOptions) -> Result<bool, Failure> {
         output::file(path, |out| out.write_all(svg.as_bytes()))?;
     }
     match (options.write, &answer.report.sets) {
-        (Some(WriteArg::LlamaSwap), _) => output::text(&answer.llama_swap()?)?,
-        _ if options.json => output::json(&answer.report)?,
-        (None, Some(sets)) => output::text(&describe_sets(&answer.report, sets))?,
-        (None, None) => output::text(&describe_fit(&answer.report))?,
+        (Some(WriteArg::LlamaSwap), _) => caller.text(&answer.llama_swap()?)?,
+        _ if options.json => caller.json(&answer.report)?,
+        (None, Some(sets)) => caller.text(&describe_sets(&answer.report, sets))?,
+        (None, None) => caller.text(&describe_fit(&answer.report))?,
     }
     Ok(answer.is_yes())
 }

@@ -1,14 +1,13 @@
 //! `vramkit generate`.
 
-use std::env;
 use std::ffi::OsString;
 use std::io::{self, IsTerminal, Write};
 
 use vramkit_ask::{GenerateQuestion, GenerateReport, Prompt, Sampling};
 
 use crate::args::GenerateOptions;
+use crate::caller::Caller;
 use crate::failure::Failure;
-use crate::output;
 use crate::printable::printable;
 
 /// The command that renders a chat template from standard input to standard output, and nothing else.
@@ -22,13 +21,11 @@ pub fn render() -> Result<bool, Failure> {
 }
 
 /// The program that renders a file's chat template: this one, in a process of its own.
-pub fn renderer() -> Result<Vec<OsString>, Failure> {
-    let program = env::current_exe()
-        .map_err(|error| Failure::Input(format!("cannot find this program again: {error}")))?;
-    Ok(vec![program.into(), RENDERER.into()])
+pub fn renderer(caller: &Caller) -> Result<Vec<OsString>, Failure> {
+    caller.again(RENDERER)
 }
 
-pub fn run(options: &GenerateOptions) -> Result<bool, Failure> {
+pub fn run(options: &GenerateOptions, caller: &mut Caller) -> Result<bool, Failure> {
     let prompt = match (&options.prompt, &options.chat) {
         (Some(text), _) => Prompt::Text(text.clone()),
         (None, Some(text)) => Prompt::Chat(text.clone()),
@@ -49,7 +46,7 @@ pub fn run(options: &GenerateOptions) -> Result<bool, Failure> {
         capacity: options.capacity,
         top: options.top,
         renderer: match options.chat {
-            Some(_) => Some(renderer()?),
+            Some(_) => Some(renderer(caller)?),
             None => None,
         },
         ..GenerateQuestion::new(&options.model, prompt)
@@ -69,16 +66,16 @@ pub fn run(options: &GenerateOptions) -> Result<bool, Failure> {
     let report = vramkit_ask::generate(&question, &mut stream)?;
     written?;
     if options.json {
-        output::json(&report)?
+        caller.json(&report)?
     } else {
-        output::text("\n")?;
+        caller.text("\n")?;
         if io::stderr().is_terminal() {
             anstream::eprint!("{}", summary(&report));
         }
     }
     if report.finish == "context" {
         let (had, context) = (report.tokens.len(), report.context_tokens);
-        output::note(&format!(
+        caller.note(&format!(
             "note: the context of {context} tokens is full after {had} of the output; a larger --ctx gives more\n"
         ))?;
     }

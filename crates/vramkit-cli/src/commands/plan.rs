@@ -8,28 +8,27 @@ use vramkit::plan::Schedule;
 use vramkit_ask::{Placed, PlanAnswer, PlanQuestion, ReadOptions};
 
 use crate::args::{OrderArg, PlanOptions};
+use crate::caller::Caller;
 use crate::failure::Failure;
-use crate::interrupt;
 use crate::output::{self, BAD};
 use crate::plan_text::{describe_plan, explain, pools, verdict};
-use crate::progress::Progress;
 
-pub fn run(options: &PlanOptions) -> Result<bool, Failure> {
-    let progress = Progress::new("planning", Some(interrupt::flag()));
+pub fn run(options: &PlanOptions, caller: &mut Caller) -> Result<bool, Failure> {
+    let progress = caller.interruptible("planning");
     let answer = vramkit_ask::plan(&question(options), progress)?;
     if let Some(refusal) = &answer.report.refusal {
         let word = if answer.report.feasible == Some(false) { "does not fit" } else { "not found" };
-        output::note(&format!("{BAD}{word}{BAD:#}: {refusal}\n"))?;
+        caller.note(&format!("{BAD}{word}{BAD:#}: {refusal}\n"))?;
         if options.json {
-            output::json(&answer.report)?;
+            caller.json(&answer.report)?;
         }
         return Ok(answer.is_yes());
     }
     write_files(options, &answer)?;
     if options.json {
-        output::json(&answer.report)?
+        caller.json(&answer.report)?
     } else {
-        output::text(&text(options, &answer))?
+        caller.text(&text(options, &answer))?
     }
     Ok(answer.is_yes())
 }

@@ -7,26 +7,26 @@ use vramkit::ByteSize;
 use vramkit_ask::{ReplayQuestion, ReplayReport};
 
 use crate::args::ReplayOptions;
+use crate::caller::Caller;
 use crate::failure::Failure;
 use crate::output::{self, BAD, BOLD};
-use crate::progress::Progress;
 
-pub fn run(options: &ReplayOptions) -> Result<bool, Failure> {
+pub fn run(options: &ReplayOptions, caller: &mut Caller) -> Result<bool, Failure> {
     let question = ReplayQuestion {
         traces: options.traces.clone(),
         policies: ReplayQuestion::policies(&options.policy)?,
         capacity: options.capacity,
     };
-    let answer = vramkit_ask::replay(&question, Progress::new("replaying", None))?;
+    let answer = vramkit_ask::replay(&question, caller.progress("replaying"))?;
     if let Some(path) = &options.svg
         && let Some(svg) = answer.picture()
     {
         output::file(path, |out| out.write_all(svg.as_bytes()))?;
     }
     if options.json {
-        output::json(&answer.report)?
+        caller.json(&answer.report)?
     } else {
-        output::text(&text(&answer.report))?
+        caller.text(&text(&answer.report))?
     }
     Ok(answer.is_yes())
 }

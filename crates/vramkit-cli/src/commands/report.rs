@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use vramkit_ask::{Drawing, ReadError};
 
 use crate::args::{FormatArg, ReportOptions};
+use crate::caller::Caller;
 use crate::failure::Failure;
 use crate::output;
 
@@ -14,7 +15,7 @@ const SCALE: f32 = 2.0;
 /// The largest document that is read.
 const MOST_BYTES: u64 = 256 << 20;
 
-pub fn run(options: &ReportOptions) -> Result<bool, Failure> {
+pub fn run(options: &ReportOptions, caller: &mut Caller) -> Result<bool, Failure> {
     let documents = options.files.iter().map(|path| read(path)).collect::<Result<Vec<_>, _>>()?;
     let drawing = Drawing::of(&documents)?;
     let stem = match (&options.output, options.files.first()) {
@@ -32,7 +33,7 @@ pub fn run(options: &ReportOptions) -> Result<bool, Failure> {
         return Err(Failure::Input(format!("`{}` would be written over: give --output", file.display())));
     }
     for path in write(&drawing, &stem, formats)? {
-        output::text(&format!("{}\n", path.display()))?;
+        caller.text(&format!("{}\n", path.display()))?;
     }
     Ok(true)
 }

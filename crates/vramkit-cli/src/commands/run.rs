@@ -8,22 +8,22 @@ use vramkit::plan::Schedule;
 use vramkit_ask::{AskError, ParseDeviceError, RunQuestion, TraceFormat, TraceSinks};
 
 use crate::args::RunOptions;
+use crate::caller::Caller;
 use crate::failure::Failure;
 use crate::output;
 use crate::plan_text::shared;
-use crate::progress::Progress;
 use crate::run_text::{counted, describe_run};
 
-pub fn run(options: &RunOptions) -> Result<bool, Failure> {
+pub fn run(options: &RunOptions, caller: &mut Caller) -> Result<bool, Failure> {
     // Before files for the trace are made anew.
     distinct(options)?;
     let prepared = question(options)?.prepare()?;
     let mut sinks = sinks(options)?;
-    let outcome = prepared.run(&mut sinks, Progress::new("executing", None));
+    let outcome = prepared.run(&mut sinks, caller.progress("executing"));
     // The trace is of most use when a run failed.
     if sinks.missing().is_any() {
         let missing = counted(sinks.missing());
-        output::note(&format!("note: {missing} that came too fast are not in the trace's files\n"))?;
+        caller.note(&format!("note: {missing} that came too fast are not in the trace's files\n"))?;
     }
     let answer = outcome.map_err(|error| unwritten(options, error))?;
     if let Some(path) = &options.report {
@@ -31,10 +31,10 @@ pub fn run(options: &RunOptions) -> Result<bool, Failure> {
         output::file(path, |out| out.write_all(page.as_bytes()))?;
     }
     if options.json {
-        output::json(&answer.report)?
+        caller.json(&answer.report)?
     } else {
         let shared = if options.explain { shared(&answer.report.plan) } else { String::new() };
-        output::text(&(describe_run(&answer.report) + &shared))?
+        caller.text(&(describe_run(&answer.report) + &shared))?
     }
     Ok(answer.is_yes())
 }

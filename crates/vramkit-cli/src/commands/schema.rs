@@ -1,10 +1,10 @@
 //! `vramkit schema`.
 
 use crate::args::SchemaOptions;
+use crate::caller::Caller;
 use crate::failure::Failure;
-use crate::output;
 
-pub fn run(options: &SchemaOptions) -> Result<bool, Failure> {
-    output::json(&options.name.schema())?;
+pub fn run(options: &SchemaOptions, caller: &mut Caller) -> Result<bool, Failure> {
+    caller.json(&options.name.schema())?;
     Ok(true)
 }

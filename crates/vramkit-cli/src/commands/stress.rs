@@ -1,19 +1,19 @@
 //! `vramkit stress`.
 
-use std::env;
 use std::io::{self, Read};
 
 use vramkit::ByteSize;
 use vramkit_ask::{AskError, Check, QuestionError, StressQuestion, StressReport};
 
 use crate::args::StressOptions;
+use crate::caller::Caller;
 use crate::failure::Failure;
 use crate::output::{self, BAD, BOLD, DIM, GOOD};
 
 /// The command that takes memory and nothing else.
 const NEIGHBOUR: &str = "take-memory";
 
-pub fn run(options: &StressOptions) -> Result<bool, Failure> {
+pub fn run(options: &StressOptions, caller: &mut Caller) -> Result<bool, Failure> {
     for (what, number) in [("context", options.ctx), ("number of threads", options.threads)] {
         if number == Some(0) {
             return Err(QuestionError::Zero(what).into());
@@ -27,7 +27,7 @@ pub fn run(options: &StressOptions) -> Result<bool, Failure> {
         prove: options.prove,
         seed: options.seed,
         // Without it there are nine checks.
-        neighbour: env::current_exe().ok().map(|program| vec![program.into(), NEIGHBOUR.into()]),
+        neighbour: caller.again(NEIGHBOUR).ok(),
     };
     if let Some(path) = &options.report {
         if options.model.as_deref().is_some_and(|model| output::is_same(model, path)) {
@@ -39,7 +39,7 @@ pub fn run(options: &StressOptions) -> Result<bool, Failure> {
     let mut written = Ok(());
     let mut tell = |check: &Check| {
         if !options.json && written.is_ok() {
-            written = output::text(&line(check));
+            written = caller.text(&line(check));
         }
     };
     let report = vramkit_ask::stress(&question, &mut tell).map_err(AskError::from)?;
@@ -47,9 +47,9 @@ pub fn run(options: &StressOptions) -> Result<bool, Failure> {
         output::replace(path, report.markdown().as_bytes())?;
     }
     if options.json {
-        output::json(&report)?
+        caller.json(&report)?
     } else {
-        output::text(&summary(&report))?
+        caller.text(&summary(&report))?
     }
     Ok(report.passed)
 }
@@ -101,13 +101,13 @@ fn summary(report: &StressReport) -> String {
 }
 
 /// Takes memory, says so, and keeps it until its input ends.
-pub fn take(size: ByteSize) -> Result<bool, Failure> {
+pub fn take(size: ByteSize, caller: &mut Caller) -> Result<bool, Failure> {
     let bytes = usize::try_from(size.bytes())
         .map_err(|_| Failure::Input(format!("{size} passes this machine's addresses")))?;
     let mut memory = Vec::new();
     memory.try_reserve_exact(bytes).map_err(|error| Failure::Input(format!("{size}: {error}")))?;
     memory.resize(bytes, 1_u8);
-    output::text("taken\n")?;
+    caller.text("taken\n")?;
     io::stdin().lock().read_to_end(&mut Vec::new())?;
     // Not before.
     drop(std::hint::black_box(memory));

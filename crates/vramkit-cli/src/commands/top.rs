@@ -10,17 +10,18 @@ use vramkit_top::Feed;
 use vramkit_watch::record::{self, TickRecorder};
 
 use crate::args::TopOptions;
+use crate::caller::Caller;
 use crate::failure::Failure;
 use crate::output::{self, BAD, BOLD, DIM};
 
-pub fn run(options: &TopOptions) -> Result<bool, Failure> {
+pub fn run(options: &TopOptions, caller: &mut Caller) -> Result<bool, Failure> {
     let on_a_terminal = std::io::stdout().is_terminal() && std::io::stdin().is_terminal() && !options.json;
     if let Some(path) = &options.replay {
         let ticks = record::read(path)?;
         if on_a_terminal {
             vramkit_top::run(Feed::Recorded(ticks, options.interval))?;
         } else {
-            ticks.iter().try_for_each(|tick| print(tick, options.json, false))?;
+            ticks.iter().try_for_each(|tick| print(tick, options.json, false, caller))?;
         }
         return Ok(true);
     }
@@ -33,20 +34,20 @@ pub fn run(options: &TopOptions) -> Result<bool, Failure> {
     } else if on_a_terminal && !options.once {
         vramkit_top::run(Feed::Live(Box::new(question.watcher()?), options.interval))?;
     } else if options.json && !options.once {
-        let line = |tick: &Tick| print(tick, true, false).map(ControlFlow::Continue);
+        let line = |tick: &Tick| print(tick, true, false, caller).map(ControlFlow::Continue);
         watch(&question, options.interval, line)?;
     } else {
         // Piped without --json: one reading, as a person would want it.
         let answer = top(&question)?;
-        print(&answer.report, options.json, true)?;
+        print(&answer.report, options.json, true, caller)?;
         return Ok(answer.is_yes());
     }
     Ok(true)
 }
 
-fn print(tick: &Tick, json: bool, pretty: bool) -> Result<(), Failure> {
+fn print(tick: &Tick, json: bool, pretty: bool, caller: &mut Caller) -> Result<(), Failure> {
     if json && pretty {
-        return output::json(tick);
+        return caller.json(tick);
     }
     if json {
         let mut out = std::io::stdout().lock();
@@ -55,7 +56,7 @@ fn print(tick: &Tick, json: bool, pretty: bool) -> Result<(), Failure> {
         out.write_all(&line)?;
         return Ok(out.flush()?);
     }
-    output::text(&text(tick))
+    caller.text(&text(tick))
 }
 
 fn text(tick: &Tick) -> String {

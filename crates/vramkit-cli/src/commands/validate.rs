@@ -11,13 +11,12 @@ use vramkit_ask::{
 };
 
 use crate::args::{DatasetArg, FormatArg, ValidateOptions};
+use crate::caller::Caller;
 use crate::failure::Failure;
-use crate::interrupt;
 use crate::output;
-use crate::progress::Progress;
 use crate::validate_text;
 
-pub fn run(options: &ValidateOptions) -> Result<bool, Failure> {
+pub fn run(options: &ValidateOptions, caller: &mut Caller) -> Result<bool, Failure> {
     if options.tensor_parallel_size != 1 {
         return Err(Failure::Input(format!(
             "--tensor-parallel-size {}: the engine computes on one device, and its cache is in that device's memory alone; 1 is the \
@@ -34,7 +33,7 @@ pub fn run(options: &ValidateOptions) -> Result<bool, Failure> {
         })?;
     }
     can_be_made(&options.output_dir)?;
-    let reports = sources.iter().map(|source| one(options, source)).collect::<Result<Vec<_>, _>>()?;
+    let reports = sources.iter().map(|source| one(options, source, caller)).collect::<Result<Vec<_>, _>>()?;
     let written = draw(options, &reports)?;
     // All that they know is in the results now.
     for journal in sources.iter().filter_map(|source| journal(options, source)) {
@@ -47,11 +46,11 @@ pub fn run(options: &ValidateOptions) -> Result<bool, Failure> {
         let mut reports = reports;
         let mut first = reports.remove(0);
         first.beside = reports;
-        output::json(&first)?;
+        caller.json(&first)?;
     } else {
         let texts: String = reports.iter().map(validate_text::text).collect();
         let written: Vec<String> = written.iter().map(|path| path.display().to_string()).collect();
-        output::text(&format!("{texts}written: {}\n", written.join(", ")))?;
+        caller.text(&format!("{texts}written: {}\n", written.join(", ")))?;
     }
     Ok(is_yes)
 }
@@ -100,7 +99,7 @@ fn can_be_made(folder: &Path) -> Result<(), Failure> {
 }
 
 /// Runs one experiment.
-fn one(options: &ValidateOptions, source: &ValidateSource) -> Result<ValidateReport, Failure> {
+fn one(options: &ValidateOptions, source: &ValidateSource, caller: &mut Caller) -> Result<ValidateReport, Failure> {
     let question = ValidateQuestion {
         most_samples: options.max_samples,
         batch_size: options.batch_size,
@@ -116,17 +115,17 @@ fn one(options: &ValidateOptions, source: &ValidateSource) -> Result<ValidateRep
         capacity: options.capacity,
         kv_limit: options.kv_limit,
         journal: journal(options, source),
-        renderer: Some(super::generate::renderer()?),
+        renderer: Some(super::generate::renderer(caller)?),
         ..ValidateQuestion::new(&options.model, source.clone())
     };
-    let interrupted = interrupt::flag();
-    let progress = Progress::new(source.name(), Some(interrupted));
+    let interrupted = caller.interrupted();
+    let progress = caller.interruptible(source.name());
     let (mut shown, mut noted) = (None, Ok(()));
     let report = vramkit_ask::validate(&question, &mut |at: ValidateProgress| {
         let before = *shown.get_or_insert_with(|| {
             progress.begun(at.of as u64);
             if at.cycles > 0 {
-                noted = output::note(&format!("going on behind cycle {} of {}\n", at.cycles, at.of));
+                noted = caller.note(&format!("going on behind cycle {} of {}\n", at.cycles, at.of));
             }
             0
         });

@@ -18,6 +18,8 @@ use super::{
 };
 use vramkit_units::ByteSize;
 
+use system::SystemMemory;
+
 const ID: &str = "host";
 
 /// The embedded default device: memory of this machine, up to a capacity.
@@ -55,7 +57,7 @@ impl HostDevice {
 
     /// A device that may commit what the system says is available now; 1 GiB where it says nothing.
     pub fn with_available_memory() -> Self {
-        Self::new(system::available_memory().unwrap_or(ByteSize::gib(1)))
+        Self::new(system::memory().available.unwrap_or(ByteSize::gib(1)))
     }
 }
 
@@ -85,9 +87,9 @@ impl Backing for HostDevice {
 
 impl Mappings {
     /// What the capacity leaves, and no more than the system has available.
-    fn available(&self, committed: ByteSize) -> ByteSize {
+    fn available(&self, committed: ByteSize, system: SystemMemory) -> ByteSize {
         let left = self.capacity.saturating_sub(committed);
-        system::available_memory().map_or(left, |available| available.min(left))
+        system.available.map_or(left, |available| available.min(left))
     }
 }
 
@@ -122,13 +124,14 @@ impl RawMemory for Mappings {
     }
 
     fn memory(&self, committed: ByteSize) -> DeviceMemory {
-        let total = match system::total_memory() {
+        let system = system::memory();
+        let total = match system.total {
             Some(machine) if machine <= self.capacity => Reading::known(machine, Origin::System),
             _ => Reading::known(self.capacity, Origin::Configured),
         };
-        let free = match system::available_memory() {
-            Some(_) => Reading::known(self.available(committed), Origin::System),
-            None => Reading::known(self.available(committed), Origin::Configured),
+        let free = match system.available {
+            Some(_) => Reading::known(self.available(committed, system), Origin::System),
+            None => Reading::known(self.available(committed, system), Origin::Configured),
         };
         DeviceMemory {
             total_bytes: total,
@@ -188,14 +191,14 @@ impl RawMemory for Mappings {
             total: self.capacity,
         };
         // Asked before the pages are touched: under overcommit the kernel would rather end a process than refuse.
-        let available = self.available(committed);
+        let available = self.available(committed, system::memory());
         if granules.size() > available {
             return Err(out_of_memory(available));
         }
         let Err(errno) = allow_and_populate(granules) else { return Ok(()) };
         drop_and_forbid(granules).map_err(|errno| refused("undoing a commit", errno))?;
         Err(match errno {
-            Errno::NOMEM | Errno::FAULT | Errno::AGAIN => out_of_memory(self.available(committed)),
+            Errno::NOMEM | Errno::FAULT | Errno::AGAIN => out_of_memory(self.available(committed, system::memory())),
             errno => refused("committing", errno),
         })
     }

@@ -22,6 +22,8 @@ pub enum Origin {
     Simulation,
     /// A pool's own counts.
     Pool,
+    /// A framework of the program, such as PyTorch.
+    Framework,
     /// NVIDIA's management library.
     Nvml,
     /// The kernel's files of a card.

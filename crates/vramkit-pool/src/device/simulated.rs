@@ -109,6 +109,7 @@ impl SimulatedDeviceBuilder {
             contents: BTreeMap::new(),
             operations: 0,
             commits: 0,
+            others: None,
             random: SplitMix64::new(self.seed),
         };
         SimulatedDevice(Checked::new(Simulation {
@@ -153,6 +154,8 @@ struct State {
     contents: BTreeMap<u64, Piece>,
     operations: u64,
     commits: u64,
+    /// What other processes hold, where that was said since it was built.
+    others: Option<ByteSize>,
     random: SplitMix64,
 }
 
@@ -184,6 +187,11 @@ impl SimulatedDevice {
             seed: 0,
             faults: Vec::new(),
         }
+    }
+
+    /// From now on other processes hold so much, whatever the schedule says.
+    pub fn others_hold(&self, bytes: ByteSize) {
+        self.0.raw().lock().others = Some(bytes);
     }
 
     /// How many commits have been asked for; the faults' `nth` counts the same way.
@@ -238,9 +246,12 @@ impl Simulation {
     }
 
     /// What other processes hold now.
-    fn others(&self, operations: u64) -> ByteSize {
+    fn others(&self, state: &State) -> ByteSize {
+        if let Some(said) = state.others {
+            return said;
+        }
         let held = self.faults.iter().filter_map(|fault| match fault {
-            Fault::OthersHold { from_operation, bytes } if *from_operation <= operations => {
+            Fault::OthersHold { from_operation, bytes } if *from_operation <= state.operations => {
                 Some((*from_operation, *bytes))
             }
             _ => None,
@@ -249,7 +260,7 @@ impl Simulation {
     }
 
     fn free(&self, state: &State, committed: ByteSize) -> ByteSize {
-        self.capacity.saturating_sub(committed).saturating_sub(self.others(state.operations))
+        self.capacity.saturating_sub(committed).saturating_sub(self.others(state))
     }
 }
 

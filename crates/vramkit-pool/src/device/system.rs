@@ -10,27 +10,39 @@ fn kib_field(text: &str, name: &str) -> Option<ByteSize> {
     kib.checked_mul(1024).map(ByteSize::new)
 }
 
-/// Physical memory of the machine, or of the control group when that allows less.
-pub(super) fn total_memory() -> Option<ByteSize> {
-    let machine = kib_field(&std::fs::read_to_string("/proc/meminfo").ok()?, "MemTotal")?;
-    Some(cgroup_number("memory.max").map_or(machine, |limit| limit.min(machine)))
+/// The machine's memory, from one reading.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct SystemMemory {
+    /// Physical memory, or what the control group allows when that is less.
+    pub total: Option<ByteSize>,
+    /// What could be taken now without swapping, within the control group's limit.
+    pub available: Option<ByteSize>,
 }
 
-/// Memory that could be taken now without swapping, within the control group's limit.
-pub(super) fn available_memory() -> Option<ByteSize> {
-    let machine = kib_field(&std::fs::read_to_string("/proc/meminfo").ok()?, "MemAvailable")?;
-    let group = cgroup_number("memory.max")
-        .zip(cgroup_number("memory.current"))
-        .map(|(limit, current)| limit.saturating_sub(current));
-    Some(group.map_or(machine, |left| left.min(machine)))
+/// Reads it. Each of the kernel's files is read once: they take longer than all else that a look at the memory does.
+pub(super) fn memory() -> SystemMemory {
+    let Ok(text) = std::fs::read_to_string("/proc/meminfo") else { return SystemMemory::default() };
+    let (limit, current) = cgroup_memory();
+    let left = limit.zip(current).map(|(limit, current)| limit.saturating_sub(current));
+    let within = |field: Option<ByteSize>, bound: Option<ByteSize>| {
+        field.map(|size| bound.map_or(size, |bound| bound.min(size)))
+    };
+    SystemMemory {
+        total: within(kib_field(&text, "MemTotal"), limit),
+        available: within(kib_field(&text, "MemAvailable"), left),
+    }
 }
 
-/// A number of this process's (version 2) control group; `None` where there is none or it says `max`.
-fn cgroup_number(file: &str) -> Option<ByteSize> {
-    let groups = std::fs::read_to_string("/proc/self/cgroup").ok()?;
-    let path = groups.lines().find_map(|line| line.strip_prefix("0::"))?;
-    let text = std::fs::read_to_string(format!("/sys/fs/cgroup{path}/{file}")).ok()?;
-    text.trim().parse().ok().map(ByteSize::new)
+/// What this process's (version 2) control group may take, and has; `None` where there is none or it may take all.
+fn cgroup_memory() -> (Option<ByteSize>, Option<ByteSize>) {
+    let groups = std::fs::read_to_string("/proc/self/cgroup").unwrap_or_default();
+    let Some(path) = groups.lines().find_map(|line| line.strip_prefix("0::")) else { return (None, None) };
+    let number = |file: &str| {
+        let text = std::fs::read_to_string(format!("/sys/fs/cgroup{path}/{file}")).ok()?;
+        text.trim().parse().ok().map(ByteSize::new)
+    };
+    let limit = number("memory.max");
+    (limit, limit.and_then(|_| number("memory.current")))
 }
 
 /// Resident memory of this process between two addresses, as the kernel counts it. The mappings there must not

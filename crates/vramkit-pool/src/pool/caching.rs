@@ -127,17 +127,26 @@ impl Bell {
 /// Idle blocks: by class, the last used last, and by age.
 #[derive(Debug, Default)]
 struct Cache {
-    by_class: HashMap<u64, Vec<u64>>,
+    by_class: HashMap<Class, Vec<u64>>,
+    /// Whether the sweeper wakes by itself in time for what becomes idle now: whatever idled before is older.
+    is_watched: bool,
     by_age: BTreeMap<u64, Idle>,
     next: u64,
     stats: CachingStats,
+}
+
+/// Blocks that stand for one another: of one size, and kept for one use.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+struct Class {
+    bytes: u64,
+    apart: u32,
 }
 
 #[derive(Clone, Copy, Debug)]
 struct Idle {
     id: AllocationId,
     range: AddressRange,
-    class: u64,
+    class: Class,
     since: Instant,
 }
 
@@ -147,7 +156,7 @@ pub struct CachedAllocation {
     pool: Arc<CachingPool>,
     id: AllocationId,
     range: AddressRange,
-    class: u64,
+    class: Class,
     requested: ByteSize,
 }
 
@@ -155,6 +164,11 @@ impl CachedAllocation {
     /// Where it is on the device; as long as was requested.
     pub fn range(&self) -> AddressRange {
         AddressRange::new(self.range.base, self.requested)
+    }
+
+    /// Whether it will idle when it is dropped, and nothing goes back to the device for it.
+    pub fn goes_idle(&self) -> bool {
+        self.pool.keeps(self.range.size)
     }
 
     /// The pool that it is of, and its id there.
@@ -171,7 +185,7 @@ impl Drop for CachedAllocation {
 }
 
 impl Cache {
-    fn take(&mut self, class: u64) -> Option<Idle> {
+    fn take(&mut self, class: Class) -> Option<Idle> {
         let age = self.by_class.get_mut(&class)?.pop()?;
         self.forget(age)
     }
@@ -244,19 +258,43 @@ impl CachingPool {
 
     /// Grants memory: an idle block of the same class, else new memory, for which idle blocks make room.
     pub fn allocate(self: &Arc<Self>, size: ByteSize) -> Result<CachedAllocation, PoolError> {
+        self.allocate_apart(size, 0)
+    }
+
+    /// As [`allocate`](Self::allocate), for a use of its own (a framework, a stream): what idles of one use serves no other, though it
+    /// makes room for it.
+    pub fn allocate_apart(self: &Arc<Self>, size: ByteSize, apart: u32) -> Result<CachedAllocation, PoolError> {
+        if let Some(hit) = self.reuse(size, apart) {
+            return Ok(hit);
+        }
         self.sweep(Instant::now());
-        let class = self.config.classes.round(size.bytes()).unwrap_or(size.bytes());
-        let found = {
-            let mut cache = lock_std(&self.cache);
-            let found = if size.is_zero() { None } else { cache.take(class) };
-            cache.stats.hits += u64::from(found.is_some());
-            found
-        };
-        let (id, range) = match found {
-            Some(idle) => (idle.id, idle.range),
-            None => self.allocate_new(size, class)?,
-        };
+        let class = self.class(size, apart);
+        let (id, range) = self.allocate_new(size, class.bytes)?;
         Ok(CachedAllocation { pool: self.clone(), id, range, class, requested: size })
+    }
+
+    /// As [`allocate_apart`](Self::allocate_apart), where an idle block serves; `None` otherwise. Asks nothing of the device, so it
+    /// takes no time.
+    pub fn reuse(self: &Arc<Self>, size: ByteSize, apart: u32) -> Option<CachedAllocation> {
+        if size.is_zero() {
+            return None;
+        }
+        let class = self.class(size, apart);
+        let mut cache = lock_std(&self.cache);
+        let Idle { id, range, .. } = cache.take(class)?;
+        cache.stats.hits += 1;
+        drop(cache);
+        Some(CachedAllocation { pool: self.clone(), id, range, class, requested: size })
+    }
+
+    /// Whether a block of so many bytes would find room among those that idle; otherwise some go back to the device when it does.
+    fn keeps(&self, size: ByteSize) -> bool {
+        let cached = lock_std(&self.cache).stats.cached_bytes;
+        cached.saturating_add(size) <= self.config.max_cached
+    }
+
+    fn class(&self, size: ByteSize, apart: u32) -> Class {
+        Class { bytes: self.config.classes.round(size.bytes()).unwrap_or(size.bytes()), apart }
     }
 
     /// Asks for the whole class, so that the next user of the block may be larger than the first. Idle blocks make room, the least
@@ -326,16 +364,20 @@ impl CachingPool {
 
     fn put_back(&self, idle: Idle) {
         let mut evicted = Vec::new();
+        let rings;
         {
             let mut cache = lock_std(&self.cache);
             cache.put(idle);
+            rings = !std::mem::replace(&mut cache.is_watched, true);
             while cache.stats.cached_bytes > self.config.max_cached {
                 let Some(oldest) = cache.oldest() else { break };
                 cache.stats.evicted += 1;
                 evicted.push(oldest);
             }
         }
-        self.bell.ring();
+        if rings {
+            self.bell.ring();
+        }
         self.give_back(evicted);
     }
 
@@ -355,6 +397,17 @@ impl CachingPool {
             }
         };
         self.give_back(expired);
+        next
+    }
+
+    /// As [`sweep`](Self::sweep), for the sweeper, who looks again at the time that is returned.
+    fn watch(&self, now: Instant) -> Option<Instant> {
+        // Before it looks: what becomes idle behind its look rings.
+        lock_std(&self.cache).is_watched = false;
+        let next = self.sweep(now);
+        if next.is_some() {
+            lock_std(&self.cache).is_watched = true;
+        }
         next
     }
 
@@ -409,7 +462,7 @@ impl Drop for CachingPool {
 fn sweep_in_time(pool: &Weak<CachingPool>, bell: &Bell) {
     const LONGEST: Duration = Duration::from_secs(3600);
     while let Some(strong) = pool.upgrade() {
-        let next = strong.sweep(Instant::now());
+        let next = strong.watch(Instant::now());
         drop(strong);
         bell.wait(next.map_or(LONGEST, |next| next.saturating_duration_since(Instant::now())));
     }

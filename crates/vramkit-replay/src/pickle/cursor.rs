@@ -36,6 +36,30 @@ impl<'a> Cursor<'a> {
         Ok(&rest[..count as usize])
     }
 
+    /// The next byte.
+    #[inline]
+    pub(super) fn byte(&mut self) -> Result<u8, PickleError> {
+        match self.bytes.get(self.at) {
+            Some(&byte) => {
+                self.at += 1;
+                Ok(byte)
+            }
+            None => self.error("1 bytes are announced, 0 are left"),
+        }
+    }
+
+    /// Four bytes, the lowest first.
+    #[inline]
+    pub(super) fn word(&mut self) -> Result<u32, PickleError> {
+        match self.bytes[self.at..].first_chunk() {
+            Some(bytes) => {
+                self.at += 4;
+                Ok(u32::from_le_bytes(*bytes))
+            }
+            None => self.error(format!("4 bytes are announced, {} are left", self.bytes.len() - self.at)),
+        }
+    }
+
     /// A number of so many bytes, at most 8, the lowest first.
     pub(super) fn number(&mut self, bytes: u64) -> Result<u64, PickleError> {
         Ok(self.take(bytes)?.iter().rev().fold(0, |number, &byte| number << 8 | u64::from(byte)))

@@ -4,7 +4,7 @@
 //! In: a file's bytes. Out: its values. Memory is in proportion to the file: an opcode adds one value at most, and a
 //! list takes what is on the stack from the stack.
 
-use std::collections::HashMap;
+use hashbrown::HashMap;
 
 use super::cursor::{Cursor, PickleError};
 use super::value::{Id, Pickle, PickleValue};
@@ -16,7 +16,7 @@ pub(crate) fn read(bytes: &[u8]) -> Result<Pickle, PickleError> {
         values: Vec::new(),
         stack: Vec::new(),
         marks: Vec::new(),
-        memo: HashMap::new(),
+        memo: Memo::default(),
     };
     let root = reader.run()?;
     Ok(Pickle::new(reader.values, root))
@@ -28,7 +28,34 @@ struct Reader<'a> {
     stack: Vec<Id>,
     /// Heights of the stack.
     marks: Vec<usize>,
-    memo: HashMap<u64, Id>,
+    memo: Memo,
+}
+
+/// Values by the numbers that they were remembered under: nearly always one after the other.
+#[derive(Default)]
+struct Memo {
+    dense: Vec<Id>,
+    others: HashMap<u64, Id>,
+}
+
+impl Memo {
+    #[inline]
+    fn get(&self, key: u64) -> Option<Id> {
+        let dense = usize::try_from(key).ok().and_then(|at| self.dense.get(at));
+        dense.or_else(|| self.others.get(&key)).copied()
+    }
+
+    fn set(&mut self, key: u64, id: Id) {
+        match usize::try_from(key) {
+            Ok(at) if at < self.dense.len() => self.dense[at] = id,
+            Ok(at) if at == self.dense.len() && !self.others.contains_key(&key) => self.dense.push(id),
+            _ => drop(self.others.insert(key, id)),
+        }
+    }
+
+    fn len(&self) -> u64 {
+        (self.dense.len() + self.others.len()) as u64
+    }
 }
 
 impl Reader<'_> {
@@ -107,34 +134,60 @@ impl Reader<'_> {
         Ok(items.chunks_exact(2).map(|pair| (pair[0], pair[1])).collect())
     }
 
-    fn extend_list(&mut self, items: Vec<Id>) -> Result<(), PickleError> {
-        let list = self.top()?;
-        match &mut self.values[list as usize] {
-            PickleValue::List(list) => list.extend(items),
+    /// Puts what is on the stack from a height on into the list or the dictionary below it.
+    fn extend(&mut self, from: usize) -> Result<(), PickleError> {
+        let Some(&into) = from.checked_sub(1).and_then(|at| self.stack.get(at)) else {
+            return self.input.error("the stack is empty");
+        };
+        match &mut self.values[into as usize] {
+            PickleValue::List(list) => list.extend_from_slice(&self.stack[from..]),
             _ => return self.input.error("items for something that is not a list"),
         }
+        self.stack.truncate(from);
         Ok(())
     }
 
-    fn extend_dict(&mut self, items: &[Id]) -> Result<(), PickleError> {
-        let pairs = self.pairs(items)?;
-        let dict = self.top()?;
-        match &mut self.values[dict as usize] {
-            PickleValue::Dict(dict) => dict.extend(pairs),
+    fn extend_dict(&mut self, from: usize) -> Result<(), PickleError> {
+        if !(self.stack.len() - from).is_multiple_of(2) {
+            return self.input.error("a key without a value");
+        }
+        let Some(&into) = from.checked_sub(1).and_then(|at| self.stack.get(at)) else {
+            return self.input.error("the stack is empty");
+        };
+        match &mut self.values[into as usize] {
+            PickleValue::Dict(dict) => dict.extend(self.stack[from..].chunks_exact(2).map(|pair| (pair[0], pair[1]))),
             _ => return self.input.error("items for something that is not a dictionary"),
         }
+        self.stack.truncate(from);
         Ok(())
+    }
+
+    /// The height of the stack at the last mark.
+    fn mark(&mut self) -> Result<usize, PickleError> {
+        match self.marks.pop() {
+            Some(mark) => Ok(mark),
+            None => self.input.error("there is no mark"),
+        }
+    }
+
+    /// The height of the stack below its last items, none of which is below the last mark.
+    fn below(&self, items: usize) -> Result<usize, PickleError> {
+        let floor = self.marks.last().copied().unwrap_or(0);
+        match self.stack.len().checked_sub(items) {
+            Some(from) if from >= floor => Ok(from),
+            _ => self.input.error("the stack is empty"),
+        }
     }
 
     fn remember(&mut self, key: u64) -> Result<(), PickleError> {
         let id = self.top()?;
-        self.memo.insert(key, id);
+        self.memo.set(key, id);
         Ok(())
     }
 
     fn recall(&mut self, key: u64) -> Result<(), PickleError> {
-        match self.memo.get(&key) {
-            Some(&id) => {
+        match self.memo.get(key) {
+            Some(id) => {
                 self.stack.push(id);
                 Ok(())
             }
@@ -153,7 +206,7 @@ impl Reader<'_> {
 
     fn run(&mut self) -> Result<Id, PickleError> {
         loop {
-            let opcode = self.input.take(1)?[0];
+            let opcode = self.input.byte()?;
             match opcode {
                 0x80 => match self.input.number(1)? {
                     0..=5 => {}
@@ -185,8 +238,8 @@ impl Reader<'_> {
                     self.int(number as i64)?;
                 }
                 b'J' => {
-                    let number = self.input.number(4)?;
-                    self.int(i64::from(number as u32 as i32))?;
+                    let number = self.input.word()?;
+                    self.int(i64::from(number as i32))?;
                 }
                 b'I' | b'L' => {
                     let number = self.input.line_of()?;
@@ -227,22 +280,22 @@ impl Reader<'_> {
                 }
                 0x85..=0x87 => self.tuple(usize::from(opcode - 0x84))?,
                 b'a' => {
-                    let item = self.pop()?;
-                    self.extend_list(vec![item])?;
+                    let from = self.below(1)?;
+                    self.extend(from)?;
                 }
                 b'e' | 0x90 => {
-                    let items = self.marked()?;
-                    self.extend_list(items)?;
+                    let from = self.mark()?;
+                    self.extend(from)?;
                 }
                 b's' => {
-                    let (value, key) = (self.pop()?, self.pop()?);
-                    self.extend_dict(&[key, value])?;
+                    let from = self.below(2)?;
+                    self.extend_dict(from)?;
                 }
                 b'u' => {
-                    let items = self.marked()?;
-                    self.extend_dict(&items)?;
+                    let from = self.mark()?;
+                    self.extend_dict(from)?;
                 }
-                0x94 => self.remember(self.memo.len() as u64)?,
+                0x94 => self.remember(self.memo.len())?,
                 b'q' => {
                     let key = self.input.number(1)?;
                     self.remember(key)?;
@@ -256,12 +309,12 @@ impl Reader<'_> {
                     self.remember(key)?;
                 }
                 b'h' => {
-                    let key = self.input.number(1)?;
-                    self.recall(key)?;
+                    let key = self.input.byte()?;
+                    self.recall(key.into())?;
                 }
                 b'j' => {
-                    let key = self.input.number(4)?;
-                    self.recall(key)?;
+                    let key = self.input.word()?;
+                    self.recall(key.into())?;
                 }
                 b'g' => {
                     let key = self.input.line_of()?;

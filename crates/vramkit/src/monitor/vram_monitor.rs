@@ -24,7 +24,7 @@ use super::source::{MemorySource, held_by_models};
 use super::stats::{CleanupReport, MonitorStats};
 use super::teller::Teller;
 use crate::pressure::leak::{GenerationBaseline, MemoryLeakWarning, TagLeak};
-use crate::pressure::{CleanupReason, Finding, Forecast, PressureLevel};
+use crate::pressure::{CleanupReason, Finding, Forecast, PressureGauge, PressureLevel};
 use crate::sync::lock_std;
 use crate::trace::{Event, TraceCollector};
 use crate::units::ByteSize;
@@ -211,12 +211,26 @@ impl VramMonitor {
         (headroom, state.judged.device().series().fastest_bytes_per_second())
     }
 
-    fn take(&self, event: &str, slot: Option<u64>, models: &[&str]) -> Snapshot {
+    /// Reads the source once, with nothing kept, counted or cleaned up. Its level is that of a first reading: what was before
+    /// has no part in it.
+    pub fn look(&self) -> Snapshot {
+        let mut snapshot = self.reading("", None, &[]);
+        let ratio = snapshot.usage.used_ratio();
+        snapshot.level = ratio.map(|ratio| {
+            let mut gauge = PressureGauge::new();
+            gauge.read(&self.shared.config.ladder, ratio, Duration::ZERO);
+            gauge.level()
+        });
+        snapshot
+    }
+
+    /// A snapshot without a level.
+    fn reading(&self, event: &str, slot: Option<u64>, models: &[&str]) -> Snapshot {
         let source = &self.shared.source;
         let pools = source.pools(false);
         // Who says pools has said what models hold of them.
         let model_bytes = if pools.is_empty() { self.measured() } else { held_by_models(&pools) };
-        let mut snapshot = Snapshot {
+        Snapshot {
             time: SystemTime::now(),
             device: source.device(),
             event: event.to_owned(),
@@ -227,7 +241,11 @@ impl VramMonitor {
             pools,
             level: None,
             usage: source.read(),
-        };
+        }
+    }
+
+    fn take(&self, event: &str, slot: Option<u64>, models: &[&str]) -> Snapshot {
+        let mut snapshot = self.reading(event, slot, models);
         if snapshot.usage.used_bytes.value.is_none() {
             self.shared.failures.fetch_add(1, Relaxed);
         }

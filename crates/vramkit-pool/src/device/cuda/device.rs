@@ -123,6 +123,14 @@ impl CudaDevice {
         self.0.raw()
     }
 
+    /// Waits until everything that this process has queued on the card, on any stream, is done.
+    ///
+    /// # Errors
+    /// The card is lost.
+    pub fn synchronize(&self) -> Result<(), DeviceError> {
+        self.raw().settle("waiting for the card")
+    }
+
     /// What the driver's default stream-ordered pool holds.
     pub fn stream_pool(&self) -> StreamPoolMemory {
         let card = &self.raw().card;

@@ -1,0 +1,70 @@
+//! Sizes as Python says them: a number of bytes or text with a unit, and `_mb`, which is MiB (2^20 bytes) as in the names that people
+//! know.
+
+use pyo3::exceptions::{PyTypeError, PyValueError};
+use pyo3::prelude::*;
+use pyo3::types::{PyBool, PyString};
+use vramkit::ByteSize;
+
+/// `1048576`, `"24GiB"`, `"700MB"`.
+pub struct Size(pub ByteSize);
+
+impl<'a, 'py> FromPyObject<'a, 'py> for Size {
+    type Error = PyErr;
+
+    fn extract(given: Borrowed<'a, 'py, PyAny>) -> PyResult<Self> {
+        if let Ok(text) = given.cast::<PyString>() {
+            let size: Result<ByteSize, _> = text.to_cow()?.parse();
+            return size.map(Self).map_err(|error| PyValueError::new_err(error.to_string()));
+        }
+        // True would be one byte.
+        let number: Option<i128> = if given.is_instance_of::<PyBool>() { None } else { given.extract().ok() };
+        let Some(bytes) = number else {
+            let kind = given.get_type().name()?;
+            return Err(PyTypeError::new_err(format!(
+                "a size is a whole number of bytes or text such as \"24GiB\", not {kind}"
+            )));
+        };
+        let bytes = u64::try_from(bytes).map_err(|_| {
+            PyValueError::new_err(format!("a size of {bytes} bytes: it must be within 0 and 2^64 - 1"))
+        })?;
+        Ok(Self(ByteSize::new(bytes)))
+    }
+}
+
+/// So many MiB, which may be a fraction; a part of a byte counts as one.
+pub fn from_mb(name: &str, mb: f64) -> PyResult<ByteSize> {
+    let bytes = mb * MIB;
+    if mb.is_finite() && mb >= 0.0 && bytes < u64::MAX as f64 {
+        Ok(ByteSize::new(bytes.ceil() as u64))
+    } else {
+        Err(PyValueError::new_err(format!("{name}={mb}: MiB, at least 0 and below 2^44")))
+    }
+}
+
+/// A size in MiB.
+pub fn to_mb(size: ByteSize) -> f64 {
+    size.bytes() as f64 / MIB
+}
+
+const MIB: f64 = 1_048_576.0;
+
+/// A size for people.
+///
+/// >>> vramkit.format_bytes(9_633_792)
+/// '9.19 MiB'
+#[pyfunction]
+#[pyo3(signature = (size, /))]
+pub fn format_bytes(size: Size) -> String {
+    size.0.to_string()
+}
+
+/// The number of bytes that a text with a unit says: `MB` is 10^6, `MiB` 2^20.
+///
+/// >>> vramkit.parse_bytes("1.5GiB")
+/// 1610612736
+#[pyfunction]
+#[pyo3(signature = (size, /))]
+pub fn parse_bytes(size: Size) -> u64 {
+    size.0.bytes()
+}

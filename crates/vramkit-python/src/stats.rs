@@ -1,0 +1,157 @@
+//! Counts and peaks of a monitor.
+
+use std::collections::BTreeMap;
+
+use pyo3::prelude::*;
+use vramkit::ByteSize;
+use vramkit::monitor::{MonitorStats, Snapshot};
+use vramkit::pressure::PressureLevel;
+
+use crate::size::to_mb;
+use crate::snapshot::word;
+
+/// Counts and peaks of a monitor, as of when it was asked. `_mb` is MiB.
+#[pyclass(frozen, module = "vramkit")]
+pub struct MemoryStats {
+    pub stats: MonitorStats,
+    /// The last snapshot.
+    pub kept: Vec<Snapshot>,
+}
+
+#[pymethods]
+impl MemoryStats {
+    /// Most in allocations of this process in any snapshot, in MiB.
+    #[getter]
+    fn peak_allocated_mb(&self) -> f64 {
+        to_mb(self.stats.peak_allocated_bytes)
+    }
+
+    /// The same, in bytes.
+    #[getter]
+    fn peak_allocated_bytes(&self) -> u64 {
+        self.stats.peak_allocated_bytes.bytes()
+    }
+
+    /// Most held from the device by this process in any snapshot, in MiB.
+    #[getter]
+    fn peak_reserved_mb(&self) -> f64 {
+        to_mb(self.stats.peak_reserved_bytes)
+    }
+
+    /// The same, in bytes.
+    #[getter]
+    fn peak_reserved_bytes(&self) -> u64 {
+        self.stats.peak_reserved_bytes.bytes()
+    }
+
+    /// Most in use of the device in any snapshot, in MiB.
+    #[getter]
+    fn peak_used_mb(&self) -> f64 {
+        to_mb(self.stats.peak_used_bytes)
+    }
+
+    /// The same, in bytes.
+    #[getter]
+    fn peak_used_bytes(&self) -> u64 {
+        self.stats.peak_used_bytes.bytes()
+    }
+
+    /// Mean of what was in use over the snapshots that are kept, in MiB; `None` before the first.
+    #[getter]
+    fn average_used_mb(&self) -> Option<f64> {
+        self.stats.mean_used_bytes.map(to_mb)
+    }
+
+    /// The same, in bytes.
+    #[getter]
+    fn average_used_bytes(&self) -> Option<u64> {
+        self.stats.mean_used_bytes.map(ByteSize::bytes)
+    }
+
+    /// Used of all there is in the last snapshot, in percent.
+    #[getter]
+    fn utilization(&self) -> Option<f64> {
+        self.kept.last().and_then(|snapshot| snapshot.usage.used_ratio()).map(|ratio| 100.0 * ratio)
+    }
+
+    /// Snapshots at each level, by its word.
+    #[getter]
+    fn pressure_counts(&self) -> BTreeMap<&'static str, u64> {
+        PressureLevel::ALL.into_iter().map(word).zip(self.stats.snapshots).collect()
+    }
+
+    /// Snapshots that had a level.
+    #[getter]
+    fn snapshots(&self) -> u64 {
+        self.stats.snapshots.iter().sum()
+    }
+
+    /// Readings that gave no number.
+    #[getter]
+    fn failures(&self) -> u64 {
+        self.stats.failures
+    }
+
+    /// Changes of level.
+    #[getter]
+    fn level_changes(&self) -> u64 {
+        self.stats.level_changes
+    }
+
+    /// Cleanups, whoever asked for them.
+    #[getter]
+    fn cleanups(&self) -> u64 {
+        self.stats.cleanups
+    }
+
+    /// Cleanups that freed nothing, or next to nothing.
+    #[getter]
+    fn unhelpful_cleanups(&self) -> u64 {
+        self.stats.unhelpful_cleanups
+    }
+
+    /// What the last cleanup did; `None` before the first.
+    #[getter]
+    fn last_cleanup<'py>(&self, py: Python<'py>) -> PyResult<Option<Bound<'py, PyAny>>> {
+        self.stats.last_cleanup.map(|report| Ok(pythonize::pythonize(py, &report)?)).transpose()
+    }
+
+    /// Seconds since the last cleanup; `None` before the first.
+    #[getter]
+    fn seconds_since_cleanup(&self) -> Option<f64> {
+        self.stats.seconds_since_cleanup
+    }
+
+    /// Crossings of the soft limit.
+    #[getter]
+    fn soft_violations(&self) -> u64 {
+        self.stats.soft_violations
+    }
+
+    /// Checks that found the hard limit passed, and no cleanup that cured it.
+    #[getter]
+    fn hard_violations(&self) -> u64 {
+        self.stats.hard_violations
+    }
+
+    /// Generations of work that were counted.
+    #[getter]
+    fn generations(&self) -> u64 {
+        self.stats.generations
+    }
+
+    /// Everything as plain values, sizes in bytes.
+    fn to_dict<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
+        Ok(pythonize::pythonize(py, &self.stats)?)
+    }
+
+    fn __repr__(&self) -> String {
+        let stats = &self.stats;
+        format!(
+            "MemoryStats({} snapshots, peak {} used, {} cleanups)",
+            self.snapshots(),
+            stats.peak_used_bytes,
+            stats.cleanups
+        )
+    }
+}
