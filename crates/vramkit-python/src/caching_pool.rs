@@ -1,9 +1,8 @@
 //! `GPUMemoryPool`: memory that is asked for and given back in the same sizes again and again, for several frameworks, over vramkit's
 //! caching pool.
 
-use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
-use std::sync::{Arc, LazyLock, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
@@ -14,9 +13,9 @@ use vramkit::pool::{CachingConfig, CachingPool};
 use crate::buffer::{Block, Buffer, Memory, Where};
 use crate::device::Place;
 use crate::errors;
-use crate::memory_monitor::{first, seconds};
+use crate::one_per_device::OnePerDevice;
 use crate::peaks;
-use crate::size::{Size, from_mb, to_mb};
+use crate::size::{Size, from_mb, seconds, to_mb};
 
 /// Frameworks that memory is for, by the names that are taken and the name that is given.
 const BACKENDS: [(&str, &str); 6] = [
@@ -50,8 +49,7 @@ pub struct GPUMemoryPool {
     max_cached: ByteSize,
 }
 
-/// Cards and main memory; a simulated device keeps its own.
-static POOLS: LazyLock<Mutex<HashMap<String, Py<GPUMemoryPool>>>> = LazyLock::new(Mutex::default);
+static POOLS: OnePerDevice<GPUMemoryPool> = OnePerDevice::new(|device| &device.pool);
 
 /// The number of a pool, by which its buffers are known.
 pub fn next_number() -> u64 {
@@ -165,7 +163,7 @@ impl GPUMemoryPool {
     ) -> PyResult<Self> {
         let place = match device_id {
             Some(place) => place,
-            None => first(py)?,
+            None => Place::first(py)?,
         };
         let config = CachingConfig { idle_timeout: seconds("idle_timeout", idle_timeout)?, ..CachingConfig::default() };
         let max_cached = from_mb("max_pool_size_mb", max_pool_size_mb)?;
@@ -179,24 +177,11 @@ impl GPUMemoryPool {
     fn of_device(py: Python<'_>, device_id: Option<Place>, max_pool_size_mb: f64) -> PyResult<Py<Self>> {
         let place = match device_id {
             Some(place) => place,
-            None => first(py)?,
+            None => Place::first(py)?,
         };
         let max_cached = from_mb("max_pool_size_mb", max_pool_size_mb)?;
         let make = || Py::new(py, Self::make(py, &place, max_cached, None, CachingConfig::default())?);
-        let pool = match &place {
-            Place::Simulated(device) => device.get().pool.get_or_try_init(py, make)?.clone_ref(py),
-            _ => {
-                let known = || POOLS.lock().unwrap_or_else(PoisonError::into_inner);
-                let found = known().get(&place.id()).map(|pool| pool.clone_ref(py));
-                match found {
-                    Some(pool) => pool,
-                    None => {
-                        let made = make()?;
-                        known().entry(place.id()).or_insert(made).clone_ref(py)
-                    }
-                }
-            }
-        };
+        let pool = POOLS.get(py, &place, make)?;
         if pool.get().max_cached != max_cached {
             let text = format!("the pool of {} is there already, with another size: it stays", place.id());
             errors::warn(py, "VramkitWarning", &text)?;

@@ -7,6 +7,8 @@ use pyo3::exceptions::PyTypeError;
 use pyo3::prelude::*;
 use pyo3::types::PyTuple;
 
+use crate::interpreter::with_python;
+
 /// A callable.
 #[derive(Clone)]
 pub struct Callback(Arc<Py<PyAny>>);
@@ -25,7 +27,7 @@ impl<'a, 'py> FromPyObject<'a, 'py> for Callback {
 impl Callback {
     /// Calls it with what is made for it.
     pub fn call(&self, arguments: impl for<'py> FnOnce(Python<'py>) -> PyResult<Bound<'py, PyTuple>>) {
-        Python::try_attach(|py| {
+        with_python(|py| {
             let callable = self.0.bind(py);
             if let Err(error) = arguments(py).and_then(|arguments| callable.call1(arguments)) {
                 error.write_unraisable(py, Some(callable));

@@ -12,9 +12,7 @@ use vramkit::device::{
 };
 use vramkit::monitor::{CardSource, DeviceSource, MemorySource};
 
-use crate::caching_pool::GPUMemoryPool;
 use crate::errors;
-use crate::memory_monitor::GPUMemoryMonitor;
 use crate::size::Size;
 
 /// A device of any size without memory behind it: pools, plans and monitors can be tried on it, and filled to any level.
@@ -28,8 +26,8 @@ use crate::size::Size;
 #[pyclass(frozen, weakref, module = "vramkit")]
 pub struct SimulatedDevice {
     pub device: Arc<Simulated>,
-    pub monitor: PyOnceLock<Py<GPUMemoryMonitor>>,
-    pub pool: PyOnceLock<Py<GPUMemoryPool>>,
+    pub monitor: PyOnceLock<Py<PyAny>>,
+    pub pool: PyOnceLock<Py<PyAny>>,
 }
 
 #[pymethods]
@@ -114,13 +112,28 @@ impl<'a, 'py> FromPyObject<'a, 'py> for Place {
         };
         let index =
             u32::try_from(index).map_err(|_| PyValueError::new_err(format!("there is no device {index}")))?;
+        if index != 0 {
+            return Ok(Self::Card(index));
+        }
         // Everything works on a machine without a card.
-        let has_driver = || given.py().detach(|| !matches!(NvmlCard::open(0), Err(NvmlError::NoLibrary { .. })));
-        if index == 0 && !has_driver() { Ok(Self::Host) } else { Ok(Self::Card(index)) }
+        match given.py().detach(|| NvmlCard::open(0)) {
+            Ok(_) => Ok(Self::Card(0)),
+            Err(NvmlError::NoLibrary { .. }) => Ok(Self::Host),
+            Err(error) => {
+                let text = format!("main memory stands in for device 0: {error}");
+                errors::warn(given.py(), "VramkitWarning", &text)?;
+                Ok(Self::Host)
+            }
+        }
     }
 }
 
 impl Place {
+    /// The device that is meant where none is named.
+    pub fn first(py: Python<'_>) -> PyResult<Self> {
+        pyo3::types::PyInt::new(py, 0).as_any().as_borrowed().extract()
+    }
+
     /// As the command line names it.
     pub fn id(&self) -> String {
         match self {

@@ -16,8 +16,10 @@ mod caching_pool;
 mod device;
 mod dlpack;
 mod errors;
+mod interpreter;
 mod memory_monitor;
 mod memory_pool;
+mod one_per_device;
 mod peaks;
 mod recorded;
 mod size;
@@ -55,6 +57,12 @@ mod _vramkit {
     use super::stats::MemoryStats;
     #[pymodule_export]
     use super::vram_monitor::{Sampling, VramMonitor, VramSnapshot};
+
+    /// Threads of ours leave Python before it ends.
+    #[pymodule_init]
+    fn init(module: &pyo3::Bound<'_, pyo3::types::PyModule>) -> pyo3::PyResult<()> {
+        super::interpreter::close_at_exit(module.py())
+    }
 
     /// The version, from the one place that has it.
     #[pymodule_export]

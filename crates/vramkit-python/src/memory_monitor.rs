@@ -2,8 +2,7 @@
 //!
 //! Snapshots are taken where they are asked for; cleanups that nobody asked for run on a thread of their own, callbacks in them.
 
-use std::collections::HashMap;
-use std::sync::{Arc, LazyLock, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use pyo3::exceptions::PyValueError;
@@ -14,7 +13,8 @@ use vramkit::monitor::{MonitorConfig, VramMonitor};
 use crate::callback::Callback;
 use crate::device::Place;
 use crate::errors;
-use crate::size::{Size, from_mb};
+use crate::one_per_device::OnePerDevice;
+use crate::size::{Size, from_mb, seconds};
 use crate::snapshot::MemorySnapshot;
 use crate::source::WithFrameworks;
 use crate::stats::MemoryStats;
@@ -38,8 +38,7 @@ pub struct GPUMemoryMonitor {
     cleanup_threshold: Option<f64>,
 }
 
-/// Cards and main memory; a simulated device keeps its own.
-static MONITORS: LazyLock<Mutex<HashMap<String, Py<GPUMemoryMonitor>>>> = LazyLock::new(Mutex::default);
+static MONITORS: OnePerDevice<GPUMemoryMonitor> = OnePerDevice::new(|device| &device.monitor);
 
 impl GPUMemoryMonitor {
     fn make(py: Python<'_>, place: &Place, cleanup_threshold: Option<f64>) -> PyResult<Self> {
@@ -77,7 +76,7 @@ impl GPUMemoryMonitor {
     ) -> PyResult<Self> {
         let place = match device_id {
             Some(place) => place,
-            None => first(py)?,
+            None => Place::first(py)?,
         };
         Self::make(py, &place, enable_auto_cleanup.then_some(cleanup_threshold))
     }
@@ -97,25 +96,10 @@ impl GPUMemoryMonitor {
     ) -> PyResult<Py<Self>> {
         let place = match device_id {
             Some(place) => place,
-            None => first(py)?,
+            None => Place::first(py)?,
         };
         let wanted = enable_auto_cleanup.then_some(cleanup_threshold);
-        let make = || Py::new(py, Self::make(py, &place, wanted)?);
-        let monitor = match &place {
-            Place::Simulated(device) => device.get().monitor.get_or_try_init(py, make)?.clone_ref(py),
-            _ => {
-                let known = || MONITORS.lock().unwrap_or_else(PoisonError::into_inner);
-                let found = known().get(&place.id()).map(|monitor| monitor.clone_ref(py));
-                match found {
-                    Some(monitor) => monitor,
-                    // A driver is asked without the lock.
-                    None => {
-                        let made = make()?;
-                        known().entry(place.id()).or_insert(made).clone_ref(py)
-                    }
-                }
-            }
-        };
+        let monitor = MONITORS.get(py, &place, || Py::new(py, Self::make(py, &place, wanted)?))?;
         if monitor.get().cleanup_threshold != wanted {
             let text = format!("the monitor of {} is there already, with other settings: they stay", place.id());
             errors::warn(py, "VramkitWarning", &text)?;
@@ -260,17 +244,4 @@ pub fn subscribe(monitor: &VramMonitor, callback: Callback) {
             PyTuple::new(py, [event])
         });
     });
-}
-
-/// The device that is meant where none is named.
-pub fn first(py: Python<'_>) -> PyResult<Place> {
-    pyo3::types::PyInt::new(py, 0).as_any().as_borrowed().extract()
-}
-
-/// A time of Python's.
-pub fn seconds(name: &str, seconds: f64) -> PyResult<Duration> {
-    Duration::try_from_secs_f64(seconds)
-        .ok()
-        .filter(|time| *time < Duration::from_secs(1 << 31))
-        .ok_or_else(|| PyValueError::new_err(format!("{name}={seconds}: seconds, at least 0")))
 }

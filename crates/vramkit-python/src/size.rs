@@ -1,5 +1,7 @@
-//! Sizes as Python says them: a number of bytes or text with a unit, and `_mb`, which is MiB (2^20 bytes) as in the names that people
+//! Sizes and times as Python says them: a number of bytes or text with a unit, and `_mb`, which is MiB (2^20 bytes) as in the names that people
 //! know.
+
+use std::time::Duration;
 
 use pyo3::exceptions::{PyTypeError, PyValueError};
 use pyo3::prelude::*;
@@ -45,6 +47,14 @@ pub fn from_mb(name: &str, mb: f64) -> PyResult<ByteSize> {
 /// A size in MiB.
 pub fn to_mb(size: ByteSize) -> f64 {
     size.bytes() as f64 / MIB
+}
+
+/// A time in seconds.
+pub fn seconds(name: &str, seconds: f64) -> PyResult<Duration> {
+    Duration::try_from_secs_f64(seconds)
+        .ok()
+        .filter(|time| *time < Duration::from_secs(1 << 31))
+        .ok_or_else(|| PyValueError::new_err(format!("{name}={seconds}: seconds, at least 0")))
 }
 
 const MIB: f64 = 1_048_576.0;

@@ -9,6 +9,8 @@ use vramkit::ByteSize;
 use vramkit::device::{Origin, Reading};
 use vramkit::monitor::{DeviceName, MemorySource, PoolUse, ProcessUse, Usage};
 
+use crate::interpreter::with_python;
+
 /// A device's source, with frameworks.
 pub struct WithFrameworks {
     inner: Arc<dyn MemorySource>,
@@ -27,7 +29,7 @@ impl WithFrameworks {
         if !self.id.starts_with("cuda:") {
             return None;
         }
-        Python::try_attach(|py| {
+        with_python(|py| {
             let asked = PyModule::import(py, "vramkit.frameworks")
                 .and_then(|frameworks| frameworks.call_method1("held", (self.id.as_str(),)))
                 .and_then(|held| held.extract::<Option<(u64, u64)>>());
@@ -76,7 +78,7 @@ impl MemorySource for WithFrameworks {
 
     /// Python's own garbage first, since it may hold tensors; then frameworks' caches, then ours.
     fn reclaim(&self) {
-        Python::try_attach(|py| {
+        with_python(|py| {
             let released = PyModule::import(py, "vramkit.frameworks")
                 .and_then(|frameworks| frameworks.call_method1("release", (self.id.as_str(),)));
             if let Err(error) = released {

@@ -1,8 +1,7 @@
 //! Counts and peaks of a monitor.
 
-use std::collections::BTreeMap;
-
 use pyo3::prelude::*;
+use pyo3::types::PyDict;
 use vramkit::ByteSize;
 use vramkit::monitor::{MonitorStats, Snapshot};
 use vramkit::pressure::PressureLevel;
@@ -76,8 +75,12 @@ impl MemoryStats {
 
     /// Snapshots at each level, by its word.
     #[getter]
-    fn pressure_counts(&self) -> BTreeMap<&'static str, u64> {
-        PressureLevel::ALL.into_iter().map(word).zip(self.stats.snapshots).collect()
+    fn pressure_counts<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
+        let counts = PyDict::new(py);
+        for (level, count) in PressureLevel::ALL.into_iter().zip(self.stats.snapshots) {
+            counts.set_item(word(level), count)?;
+        }
+        Ok(counts)
     }
 
     /// Snapshots that had a level.

@@ -16,9 +16,9 @@ use vramkit::monitor::{
 use crate::callback::Callback;
 use crate::device::Place;
 use crate::errors;
-use crate::memory_monitor::{first, history, seconds, subscribe};
+use crate::memory_monitor::{history, subscribe};
 use crate::memory_pool::DeviceMemoryPool;
-use crate::size::Size;
+use crate::size::{Size, seconds};
 use crate::snapshot::pressure;
 use crate::source::WithFrameworks;
 use crate::stats::MemoryStats;
@@ -133,7 +133,7 @@ impl VramMonitor {
             (None, place) => {
                 let place = match place {
                     Some(place) => place.extract::<Place>()?,
-                    None => first(py)?,
+                    None => Place::first(py)?,
                 };
                 let source: Arc<dyn vramkit::monitor::MemorySource> =
                     Arc::new(WithFrameworks::new(place.source(py)?));

@@ -72,8 +72,10 @@ def test_the_interpreter_ends_with_buffers_callbacks_and_threads_alive():
     monitor.log_snapshot("last")
     """
     pytest.importorskip("numpy")
-    done = python(code)
-    assert done.returncode == 0 and done.stderr == ""
+    # Threads are at different places each time.
+    for _ in range(5):
+        done = python(code)
+        assert (done.returncode, done.stderr) == (0, "")
 
 
 def test_other_interpreters_are_refused():

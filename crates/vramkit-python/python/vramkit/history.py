@@ -97,7 +97,7 @@ class History(Sequence[MemorySnapshot]):
                 at += 8 * len(label) + 24
         parts.append(
             f'<text x="{_LEFT}" y="{_HEIGHT - 8}" fill="#444">0 s</text>'
-            f'<text x="{_WIDTH - 12}" y="{_HEIGHT - 8}" text-anchor="end" fill="#444">{last - first:.1f} s</text></svg>'
+            f'<text x="{_WIDTH - 12}" y="{_HEIGHT - 8}" text-anchor="end" fill="#444">{last - first:.3g} s</text></svg>'
         )
         return "".join(parts)
 
