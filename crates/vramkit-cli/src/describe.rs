@@ -51,7 +51,8 @@ pub fn commands() -> Vec<CommandShape> {
 fn command_shape(command: &Command) -> CommandShape {
     let about = command.get_about().map(ToString::to_string).unwrap_or_default();
     let help = command.get_long_about().map_or_else(|| about.clone(), ToString::to_string);
-    let options = command.get_arguments().filter(|option| !is_of_the_program(option)).map(option_shape).collect();
+    let options =
+        command.get_arguments().filter(|option| !is_of_the_program(option)).map(option_shape).collect();
     CommandShape { name: command.get_name().to_owned(), about, help, options }
 }
 
@@ -71,7 +72,12 @@ fn option_shape(option: &Arg) -> OptionShape {
             || option.get_value_delimiter().is_some(),
         is_flag,
         is_required: option.is_required_set(),
-        choices: option.get_possible_values().iter().filter(|_| !is_flag).map(|value| value.get_name().to_owned()).collect(),
+        choices: option
+            .get_possible_values()
+            .iter()
+            .filter(|_| !is_flag)
+            .map(|value| value.get_name().to_owned())
+            .collect(),
         default: option
             .get_default_values()
             .iter()
@@ -79,6 +85,10 @@ fn option_shape(option: &Arg) -> OptionShape {
             .map(|value| value.to_string_lossy().into_owned())
             .collect(),
         help: option.get_help().map(ToString::to_string).unwrap_or_default(),
-        value: option.get_value_names().and_then(|names| names.first()).map(ToString::to_string).unwrap_or_default(),
+        value: option
+            .get_value_names()
+            .and_then(|names| names.first())
+            .map(ToString::to_string)
+            .unwrap_or_default(),
     }
 }

@@ -67,12 +67,8 @@ impl Failure {
                 1
             }
             // It does not fit: an answer, and it is no.
-            Self::Ask(AskError::Load(error)) if matches!(**error, LoadError::InsufficientVram { .. }) => {
-                1
-            }
-            Self::Ask(AskError::Engine(error)) if matches!(**error, AdapterError::OutOfCache { .. }) => {
-                1
-            }
+            Self::Ask(AskError::Load(error)) if matches!(**error, LoadError::InsufficientVram { .. }) => 1,
+            Self::Ask(AskError::Engine(error)) if matches!(**error, AdapterError::OutOfCache { .. }) => 1,
             _ => 2,
         }
     }

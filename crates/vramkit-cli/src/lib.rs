@@ -92,7 +92,8 @@ pub fn ask(
     again: Vec<OsString>,
     interrupted: Arc<AtomicBool>,
 ) -> Result<Asked, Unanswered> {
-    let words = std::iter::once("vramkit".into()).chain(arguments.iter().map(|word| word.as_ref().to_owned()));
+    let words =
+        std::iter::once("vramkit".into()).chain(arguments.iter().map(|word| word.as_ref().to_owned()));
     let cli = Cli::try_parse_from(words).map_err(|error| {
         let text = error.render().to_string();
         let message = text.trim_start_matches("error: ").split("\n\nUsage:").next().unwrap_or_default();
@@ -100,7 +101,9 @@ pub fn ask(
     })?;
     let is_question = match &cli.command {
         Command::Top(options) => options.once,
-        Command::Serve(_) | Command::Completions(_) | Command::ChatTemplate | Command::TakeMemory { .. } => false,
+        Command::Serve(_) | Command::Completions(_) | Command::ChatTemplate | Command::TakeMemory { .. } => {
+            false
+        }
         _ => true,
     };
     if !is_question {

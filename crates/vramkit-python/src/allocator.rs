@@ -72,7 +72,8 @@ impl State {
         if self.history.len() >= self.most {
             self.history.pop_front();
         }
-        let microseconds = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_micros() as u64;
+        let microseconds =
+            SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_micros() as u64;
         self.history.push_back(Moment { action, address, size, stream, microseconds });
     }
 }
@@ -130,7 +131,11 @@ impl Card {
 /// # Safety
 /// `stream` is a stream of the device's primary context that lives as long as the process, or null for its default one.
 #[unsafe(no_mangle)]
-pub unsafe extern "C-unwind" fn vramkit_malloc(size: isize, device: c_int, stream: *mut c_void) -> *mut c_void {
+pub unsafe extern "C-unwind" fn vramkit_malloc(
+    size: isize,
+    device: c_int,
+    stream: *mut c_void,
+) -> *mut c_void {
     let (Ok(size), Ok(index)) = (u64::try_from(size), u32::try_from(device)) else { return ptr::null_mut() };
     if size == 0 {
         return ptr::null_mut();
@@ -150,7 +155,12 @@ pub unsafe extern "C-unwind" fn vramkit_malloc(size: isize, device: c_int, strea
 /// # Safety
 /// As [`vramkit_malloc`]'s; nothing uses the memory any more but what is queued on the stream.
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn vramkit_free(address: *mut c_void, _size: isize, device: c_int, stream: *mut c_void) {
+pub unsafe extern "C" fn vramkit_free(
+    address: *mut c_void,
+    _size: isize,
+    device: c_int,
+    stream: *mut c_void,
+) {
     if let Some(card) = u32::try_from(device).ok().and_then(card)
         && !address.is_null()
     {
@@ -176,7 +186,12 @@ fn raise_bad_alloc() {
 /// grants and releases are kept. A second time, the pool stays.
 #[pyfunction]
 #[pyo3(signature = (device, capacity = None, history = 0))]
-pub fn allocator_setup(py: Python<'_>, device: Place, capacity: Option<Size>, history: usize) -> PyResult<()> {
+pub fn allocator_setup(
+    py: Python<'_>,
+    device: Place,
+    capacity: Option<Size>,
+    history: usize,
+) -> PyResult<()> {
     let Place::Card(index) = device else {
         let text = format!("{} is no card: the allocator is for memory of a card", device.id());
         return Err(errors::raised(py, "DeviceUnavailableError", &text, &[]));
@@ -207,8 +222,9 @@ pub fn allocator_pool(
     let card = card(device)?;
     let pool = DeviceMemoryPool::of(device, card.pool.clone(), card.device.clone());
     let state = lock(&card.state);
-    let history = state.history.iter().map(|moment| {
-        (moment.action, moment.address, moment.size, moment.stream, moment.microseconds)
-    });
+    let history = state
+        .history
+        .iter()
+        .map(|moment| (moment.action, moment.address, moment.size, moment.stream, moment.microseconds));
     Some((pool, state.refusal.clone(), history.collect()))
 }

@@ -2,9 +2,9 @@
 //! its drawings.
 
 use std::ffi::OsString;
-use std::sync::{Arc, Mutex, PoisonError};
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::mpsc::{RecvTimeoutError, channel};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use pyo3::exceptions::{PyRuntimeError, PyValueError};
@@ -45,7 +45,9 @@ pub fn ask(py: Python<'_>, arguments: Vec<OsString>) -> PyResult<(String, bool, 
         match py.detach(|| receiver.lock().unwrap_or_else(PoisonError::into_inner).recv_timeout(LOOK)) {
             Ok(outcome) => break outcome,
             Err(RecvTimeoutError::Disconnected) => {
-                return Err(PyRuntimeError::new_err("the question ended without an answer: see standard error"));
+                return Err(PyRuntimeError::new_err(
+                    "the question ended without an answer: see standard error",
+                ));
             }
             Err(RecvTimeoutError::Timeout) => {}
         }
@@ -92,7 +94,8 @@ pub fn main(py: Python<'_>, arguments: Vec<OsString>) -> PyResult<u8> {
 /// The program's commands with their options, as JSON.
 #[pyfunction]
 pub fn commands() -> PyResult<String> {
-    serde_json::to_string(&vramkit_cli::commands()).map_err(|error| PyRuntimeError::new_err(error.to_string()))
+    serde_json::to_string(&vramkit_cli::commands())
+        .map_err(|error| PyRuntimeError::new_err(error.to_string()))
 }
 
 /// Draws documents of the program (JSON): the picture as SVG, or `None` where there is none of them.

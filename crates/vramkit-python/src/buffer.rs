@@ -336,9 +336,8 @@ impl Buffer {
         // SAFETY: `view` is the interpreter's, to be filled. The memory is host memory of `length` bytes, initialised when it was
         // committed, and stays this buffer's until `__releasebuffer__` has been called for every look: a release leaves it alone while
         // `looks` is not 0, and the view keeps the buffer itself alive.
-        let filled = unsafe {
-            ffi::PyBuffer_FillInfo(view, slf.as_ptr(), buffer.address(&memory), length, 0, flags)
-        };
+        let filled =
+            unsafe { ffi::PyBuffer_FillInfo(view, slf.as_ptr(), buffer.address(&memory), length, 0, flags) };
         if filled != 0 {
             return Err(PyErr::fetch(py));
         }

@@ -102,9 +102,11 @@ impl GPUMemoryPool {
     fn backend(&self, py: Python<'_>, name: Option<&str>) -> PyResult<&'static str> {
         let has = |module: &str| -> PyResult<bool> {
             static FOUND: Mutex<Vec<(String, bool)>> = Mutex::new(Vec::new());
-            let known = FOUND.lock().unwrap_or_else(PoisonError::into_inner).iter().find_map(|(name, found)| {
-                (name == module).then_some(*found)
-            });
+            let known = FOUND
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .iter()
+                .find_map(|(name, found)| (name == module).then_some(*found));
             if let Some(found) = known {
                 return Ok(found);
             }
@@ -142,7 +144,8 @@ impl GPUMemoryPool {
         if has("torch")? {
             there.push("pytorch");
         }
-        let text = format!("backend `{name}` is not available on {}; available: {}", self.id, there.join(", "));
+        let text =
+            format!("backend `{name}` is not available on {}; available: {}", self.id, there.join(", "));
         Err(errors::raised(py, "BackendError", &text, &[]))
     }
 }
@@ -165,7 +168,10 @@ impl GPUMemoryPool {
             Some(place) => place,
             None => Place::first(py)?,
         };
-        let config = CachingConfig { idle_timeout: seconds("idle_timeout", idle_timeout)?, ..CachingConfig::default() };
+        let config = CachingConfig {
+            idle_timeout: seconds("idle_timeout", idle_timeout)?,
+            ..CachingConfig::default()
+        };
         let max_cached = from_mb("max_pool_size_mb", max_pool_size_mb)?;
         Self::make(py, &place, max_cached, capacity.map(|size| size.0), config)
     }

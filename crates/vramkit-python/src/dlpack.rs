@@ -85,7 +85,12 @@ fn tensor_of(memory: &Memory, place: Where) -> Tensor {
 }
 
 /// A capsule of memory.
-pub fn capsule(py: Python<'_>, memory: Arc<Memory>, place: Where, is_versioned: bool) -> PyResult<Bound<'_, PyAny>> {
+pub fn capsule(
+    py: Python<'_>,
+    memory: Arc<Memory>,
+    place: Where,
+    is_versioned: bool,
+) -> PyResult<Bound<'_, PyAny>> {
     let tensor = tensor_of(&memory, place);
     let shape = i64::try_from(memory.range().size.bytes()).unwrap_or(i64::MAX);
     let shown = Shown { shape, stride: 1, _memory: memory };
@@ -130,7 +135,8 @@ unsafe fn wrap<'py>(
     undo: impl FnOnce(),
 ) -> PyResult<Bound<'py, PyAny>> {
     // SAFETY: the pointer is not null and the name lives for ever; what is returned is a new reference, or null with an exception set.
-    let capsule = unsafe { Bound::from_owned_ptr_or_err(py, ffi::PyCapsule_New(made, name.as_ptr(), Some(destroy))) };
+    let capsule =
+        unsafe { Bound::from_owned_ptr_or_err(py, ffi::PyCapsule_New(made, name.as_ptr(), Some(destroy))) };
     if capsule.is_err() {
         undo();
     }

@@ -11,8 +11,8 @@
 mod allocator;
 mod ask;
 mod buffer;
-mod callback;
 mod caching_pool;
+mod callback;
 mod device;
 mod dlpack;
 mod errors;

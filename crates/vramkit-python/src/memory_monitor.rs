@@ -49,13 +49,7 @@ impl GPUMemoryMonitor {
         Ok(Self { monitor, id: place.id(), cleanup_threshold })
     }
 
-    fn snapshot(
-        &self,
-        py: Python<'_>,
-        event: &str,
-        slot: Option<u64>,
-        models: &[String],
-    ) -> MemorySnapshot {
+    fn snapshot(&self, py: Python<'_>, event: &str, slot: Option<u64>, models: &[String]) -> MemorySnapshot {
         let models: Vec<&str> = models.iter().map(String::as_str).collect();
         MemorySnapshot { snapshot: py.detach(|| self.monitor.log_snapshot(event, slot, &models)) }
     }
@@ -101,7 +95,8 @@ impl GPUMemoryMonitor {
         let wanted = enable_auto_cleanup.then_some(cleanup_threshold);
         let monitor = MONITORS.get(py, &place, || Py::new(py, Self::make(py, &place, wanted)?))?;
         if monitor.get().cleanup_threshold != wanted {
-            let text = format!("the monitor of {} is there already, with other settings: they stay", place.id());
+            let text =
+                format!("the monitor of {} is there already, with other settings: they stay", place.id());
             errors::warn(py, "VramkitWarning", &text)?;
         }
         Ok(monitor)
@@ -148,7 +143,9 @@ impl GPUMemoryMonitor {
     fn can_allocate(&self, py: Python<'_>, size_mb: f64, safety_margin: f64) -> PyResult<Option<bool>> {
         let size = from_mb("size_mb", size_mb)?;
         if !(safety_margin >= 0.0 && safety_margin.is_finite()) {
-            return Err(PyValueError::new_err(format!("safety_margin={safety_margin}: 0.1 for a tenth, at least 0")));
+            return Err(PyValueError::new_err(format!(
+                "safety_margin={safety_margin}: 0.1 for a tenth, at least 0"
+            )));
         }
         Ok(py.detach(|| self.monitor.can_allocate(size, safety_margin)))
     }
@@ -163,7 +160,9 @@ impl GPUMemoryMonitor {
     #[pyo3(signature = (threshold = 0.1))]
     fn is_low_memory(&self, py: Python<'_>, threshold: f64) -> PyResult<Option<bool>> {
         if !(0.0..=1.0).contains(&threshold) {
-            return Err(PyValueError::new_err(format!("threshold={threshold}: a part of 1, such as 0.1 for a tenth")));
+            return Err(PyValueError::new_err(format!(
+                "threshold={threshold}: a part of 1, such as 0.1 for a tenth"
+            )));
         }
         Ok(py.detach(|| self.monitor.is_low(threshold)))
     }
@@ -177,8 +176,7 @@ impl GPUMemoryMonitor {
     /// Calls a function without arguments at every cleanup, to free what it can. No lock is held meanwhile. What it raises is told to
     /// `sys.unraisablehook`, and the cleanup goes on.
     fn register_cleanup_callback(&self, callback: Callback) {
-        self.monitor
-            .register_cleanup_callback(move |_| callback.call(|py| Ok(PyTuple::empty(py))));
+        self.monitor.register_cleanup_callback(move |_| callback.call(|py| Ok(PyTuple::empty(py))));
     }
 
     /// Waits until there have been so many cleanups; whether there were within the time.

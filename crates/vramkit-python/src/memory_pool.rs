@@ -57,7 +57,8 @@ impl DeviceMemoryPool {
     #[pyo3(signature = (device, capacity))]
     fn new(py: Python<'_>, device: Place, capacity: Size) -> PyResult<Self> {
         let (backing, card) = device.backing(py)?;
-        let pool = py.detach(|| Pool::new(backing, capacity.0)).map_err(|error| errors::of_pool(py, &error))?;
+        let pool =
+            py.detach(|| Pool::new(backing, capacity.0)).map_err(|error| errors::of_pool(py, &error))?;
         let (id, place) = (device.id().into(), memory_of(&device));
         Ok(Self { pool: Arc::new(pool), number: next_number(), id, place, card })
     }
@@ -94,7 +95,12 @@ impl DeviceMemoryPool {
     /// Gives a buffer of this pool back; a second time is an error.
     fn release(&self, py: Python<'_>, buffer: &Bound<'_, Buffer>) -> PyResult<()> {
         if buffer.get().pool != self.number {
-            return Err(errors::raised(py, "PoolError", "this buffer is of another pool: release it there", &[]));
+            return Err(errors::raised(
+                py,
+                "PoolError",
+                "this buffer is of another pool: release it there",
+                &[],
+            ));
         }
         buffer.get().give_back(py)
     }

@@ -3,10 +3,10 @@
 use std::collections::HashMap;
 use std::sync::{LazyLock, Mutex, PoisonError};
 
-use pyo3::{PyClass, PyTypeInfo};
 use pyo3::prelude::*;
 use pyo3::pyclass::boolean_struct::True;
 use pyo3::sync::PyOnceLock;
+use pyo3::{PyClass, PyTypeInfo};
 
 use crate::device::{Place, SimulatedDevice};
 
@@ -22,7 +22,12 @@ impl<T: PyClass<Frozen = True> + PyTypeInfo + Sync> OnePerDevice<T> {
     }
 
     /// The one of a device.
-    pub fn get(&self, py: Python<'_>, place: &Place, make: impl FnOnce() -> PyResult<Py<T>>) -> PyResult<Py<T>> {
+    pub fn get(
+        &self,
+        py: Python<'_>,
+        place: &Place,
+        make: impl FnOnce() -> PyResult<Py<T>>,
+    ) -> PyResult<Py<T>> {
         if let Place::Simulated(device) = place {
             let kept = (self.simulated)(device.get()).get_or_try_init(py, || make().map(Py::into_any))?;
             return Ok(kept.bind(py).cast::<T>()?.clone().unbind());

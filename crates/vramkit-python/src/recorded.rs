@@ -36,7 +36,9 @@ impl RecordedTrace {
         };
         match traces {
             Ok(traces) => Ok(traces.into_iter().map(|trace| Self { trace: Arc::new(trace) }).collect()),
-            Err(error) => Err(errors::raised(py, "QuestionError", &error.to_string(), &[("status", 2.into())])),
+            Err(error) => {
+                Err(errors::raised(py, "QuestionError", &error.to_string(), &[("status", 2.into())]))
+            }
         }
     }
 

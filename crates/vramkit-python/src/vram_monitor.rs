@@ -63,8 +63,12 @@ impl VramMonitor {
         match outcome {
             Ok(None) => Ok(None),
             Ok(Some(warning)) => {
-                let made =
-                    errors::instance(py, "MemoryPressureWarning", &warning.to_string(), &numbers(&warning.0))?;
+                let made = errors::instance(
+                    py,
+                    "MemoryPressureWarning",
+                    &warning.to_string(),
+                    &numbers(&warning.0),
+                )?;
                 errors::warn_of(py, &made)?;
                 Ok(Some(made))
             }
@@ -106,11 +110,15 @@ impl VramMonitor {
         history: usize,
     ) -> PyResult<Self> {
         let limits = match (soft_limit, hard_limit) {
-            (Some(soft), Some(hard)) => Some(
-                Limits::new(soft.0, hard.0).map_err(|error| PyValueError::new_err(error.to_string()))?,
-            ),
+            (Some(soft), Some(hard)) => {
+                Some(Limits::new(soft.0, hard.0).map_err(|error| PyValueError::new_err(error.to_string()))?)
+            }
             (None, None) => None,
-            _ => return Err(PyTypeError::new_err("soft_limit and hard_limit go together: give both, or neither")),
+            _ => {
+                return Err(PyTypeError::new_err(
+                    "soft_limit and hard_limit go together: give both, or neither",
+                ));
+            }
         };
         let usual = GenerationConfig::default();
         let config = MonitorConfig {
@@ -160,13 +168,24 @@ impl VramMonitor {
 
     /// As `check_limits`, for when so many bytes more are about to be asked for.
     #[pyo3(signature = (size, context = ""))]
-    fn preflight<'py>(&self, py: Python<'py>, size: Size, context: &str) -> PyResult<Option<Bound<'py, PyAny>>> {
+    fn preflight<'py>(
+        &self,
+        py: Python<'py>,
+        size: Size,
+        context: &str,
+    ) -> PyResult<Option<Bound<'py, PyAny>>> {
         Self::judged(py, py.detach(|| self.monitor.preflight(size.0, context)))
     }
 
     /// A reading of the source, logged and kept, as a line of a log.
     #[pyo3(signature = (event, slot = None, models = Vec::new()))]
-    fn log_snapshot(&self, py: Python<'_>, event: &str, slot: Option<u64>, models: Vec<String>) -> VramSnapshot {
+    fn log_snapshot(
+        &self,
+        py: Python<'_>,
+        event: &str,
+        slot: Option<u64>,
+        models: Vec<String>,
+    ) -> VramSnapshot {
         let models: Vec<&str> = models.iter().map(String::as_str).collect();
         let snapshot = py.detach(|| self.monitor.log_snapshot(event, slot, &models));
         VramSnapshot { line: Line::from(&snapshot), time: snapshot.time }

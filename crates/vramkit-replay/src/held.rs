@@ -50,7 +50,11 @@ impl Trace {
             .into_iter()
             .zip(&self.owners)
             .filter(|((_, allocations), _)| *allocations > 0)
-            .map(|((bytes, allocations), owner)| Held { owner: owner.clone(), bytes: ByteSize::new(bytes), allocations })
+            .map(|((bytes, allocations), owner)| Held {
+                owner: owner.clone(),
+                bytes: ByteSize::new(bytes),
+                allocations,
+            })
             .collect();
         held.sort_by(|a, b| b.bytes.cmp(&a.bytes).then_with(|| a.owner.cmp(&b.owner)));
         held

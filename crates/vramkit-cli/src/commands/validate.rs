@@ -99,7 +99,11 @@ fn can_be_made(folder: &Path) -> Result<(), Failure> {
 }
 
 /// Runs one experiment.
-fn one(options: &ValidateOptions, source: &ValidateSource, caller: &mut Caller) -> Result<ValidateReport, Failure> {
+fn one(
+    options: &ValidateOptions,
+    source: &ValidateSource,
+    caller: &mut Caller,
+) -> Result<ValidateReport, Failure> {
     let question = ValidateQuestion {
         most_samples: options.max_samples,
         batch_size: options.batch_size,

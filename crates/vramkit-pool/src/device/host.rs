@@ -198,7 +198,9 @@ impl RawMemory for Mappings {
         let Err(errno) = allow_and_populate(granules) else { return Ok(()) };
         drop_and_forbid(granules).map_err(|errno| refused("undoing a commit", errno))?;
         Err(match errno {
-            Errno::NOMEM | Errno::FAULT | Errno::AGAIN => out_of_memory(self.available(committed, system::memory())),
+            Errno::NOMEM | Errno::FAULT | Errno::AGAIN => {
+                out_of_memory(self.available(committed, system::memory()))
+            }
             errno => refused("committing", errno),
         })
     }

@@ -263,7 +263,11 @@ impl CachingPool {
 
     /// As [`allocate`](Self::allocate), for a use of its own (a framework, a stream): what idles of one use serves no other, though it
     /// makes room for it.
-    pub fn allocate_apart(self: &Arc<Self>, size: ByteSize, apart: u32) -> Result<CachedAllocation, PoolError> {
+    pub fn allocate_apart(
+        self: &Arc<Self>,
+        size: ByteSize,
+        apart: u32,
+    ) -> Result<CachedAllocation, PoolError> {
         if let Some(hit) = self.reuse(size, apart) {
             return Ok(hit);
         }

@@ -268,6 +268,9 @@ def _is_view(torch: Any, node: Any) -> bool:
 def _size_of(node: Any) -> int:
     """Bytes of a node's outputs."""
     value = node.meta.get("val", node.meta.get("tensor_meta"))
+    if value is None and "type" in node.meta:
+        # ShapeProp has been there, and it is no tensor.
+        return 0
     if value is None:
         raise VramkitError(
             f"the size of `{node}` is not known: export the model with example inputs, or run torch.fx.passes.shape_prop.ShapeProp"
@@ -281,10 +284,10 @@ def _size_of(node: Any) -> int:
             continue
         elements = 1
         for size in output.shape:
-            try:
-                elements *= int(size)
-            except Exception as error:
-                raise VramkitError(f"`{node}` has a size that depends on its input ({size}): export it with fixed shapes") from error
+            # A size by symbol would be guessed from the example's.
+            if type(size) is not int:
+                raise VramkitError(f"`{node}` has a size that depends on its input ({size}): export it with fixed shapes")
+            elements *= size
         total += elements * int(output.dtype.itemsize)
     return total
 

@@ -155,7 +155,9 @@ impl Reader<'_> {
             return self.input.error("the stack is empty");
         };
         match &mut self.values[into as usize] {
-            PickleValue::Dict(dict) => dict.extend(self.stack[from..].chunks_exact(2).map(|pair| (pair[0], pair[1]))),
+            PickleValue::Dict(dict) => {
+                dict.extend(self.stack[from..].chunks_exact(2).map(|pair| (pair[0], pair[1])))
+            }
             _ => return self.input.error("items for something that is not a dictionary"),
         }
         self.stack.truncate(from);

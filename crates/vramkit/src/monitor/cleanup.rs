@@ -219,3 +219,28 @@ fn guarded(what: &str, work: impl FnOnce()) {
         tracing::error!(target: "vramkit::monitor", "{what} panicked");
     }
 }
+
+#[cfg(test)]
+#[cfg(not(loom))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn those_that_free_nothing_wait_twice_as_long_each_time() {
+        const SECOND: Duration = Duration::from_secs(1);
+        let ago = |seconds: u64, unhelpful: u32| {
+            let last =
+                Instant::now().checked_sub(Duration::from_secs(seconds)).expect("the clock began before");
+            Unasked { last: Some(last), unhelpful }
+        };
+        let allows = |unasked: Unasked| unasked.allows(Duration::ZERO, SECOND, 10 * SECOND);
+        assert!(allows(Unasked::default()));
+        // After the third: four seconds; after the fifth, ten are the most.
+        assert!(!allows(ago(3, 3)) && allows(ago(5, 3)));
+        assert!(!allows(ago(9, 5)) && allows(ago(11, 5)));
+        assert!(allows(ago(0, 0)));
+        // The cooldown holds whatever was freed.
+        assert!(!ago(3, 0).allows(5 * SECOND, SECOND, 10 * SECOND));
+        assert!(ago(6, 1).allows(5 * SECOND, SECOND, 10 * SECOND));
+    }
+}

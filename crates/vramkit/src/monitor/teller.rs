@@ -117,3 +117,58 @@ fn severity(event: &Event) -> tracing::Level {
         _ => tracing::Level::INFO,
     }
 }
+
+#[cfg(test)]
+#[cfg(not(loom))]
+mod tests {
+    use super::*;
+    use crate::pressure::CleanupReason;
+    use crate::units::ByteSize;
+
+    fn nothing_helps() -> Event {
+        Event::CleanupDoesNotHelp { reason: CleanupReason::Threshold }
+    }
+
+    #[test]
+    fn what_needs_somebody_warns_and_good_news_is_news() {
+        let recovered =
+            Event::Recovered { limit: LimitKind::Hard, passed_seconds: 1.0, used_bytes: ByteSize::ZERO };
+        assert_eq!(severity(&nothing_helps()), tracing::Level::WARN);
+        for over in [Finding::GrowthStopped, Finding::NotFullSoon] {
+            assert_eq!(severity(&Event::Series(over)), tracing::Level::INFO);
+        }
+        assert_eq!(severity(&recovered), tracing::Level::INFO);
+    }
+
+    /// Somebody's logger that panics.
+    struct Panics;
+
+    impl tracing::Subscriber for Panics {
+        fn enabled(&self, _: &tracing::Metadata<'_>) -> bool {
+            true
+        }
+        fn new_span(&self, _: &tracing::span::Attributes<'_>) -> tracing::span::Id {
+            tracing::span::Id::from_u64(1)
+        }
+        fn record(&self, _: &tracing::span::Id, _: &tracing::span::Record<'_>) {}
+        fn record_follows_from(&self, _: &tracing::span::Id, _: &tracing::span::Id) {}
+        fn event(&self, _: &tracing::Event<'_>) {
+            panic!("a logger");
+        }
+        fn enter(&self, _: &tracing::span::Id) {}
+        fn exit(&self, _: &tracing::span::Id) {}
+    }
+
+    #[test]
+    fn a_logger_that_panics_silences_nobody() {
+        let teller = Teller::new("sim".into());
+        let trace = Arc::new(TraceCollector::new());
+        teller.record_into(trace.clone());
+        let panicked = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
+            tracing::subscriber::with_default(Panics, || teller.tell(nothing_helps()));
+        }));
+        assert!(panicked.is_err());
+        teller.tell(nothing_helps());
+        assert_eq!(trace.events().len(), 1, "the second is told");
+    }
+}

@@ -78,6 +78,7 @@ impl MemorySource for Scripted {
 
 mod limits;
 mod sampling;
+mod sources;
 
 const GB: ByteSize = ByteSize::new(1_000_000_000);
 
