@@ -185,6 +185,14 @@ impl Buffer {
         })
     }
 
+    fn is_in_this_process(&self) -> PyResult<()> {
+        if self.place == Where::Host {
+            return Ok(());
+        }
+        let text = format!("the buffer is on {}: this process has no view of it", self.id);
+        Err(PyBufferError::new_err(text))
+    }
+
     fn is_nowhere(&self) -> PyResult<()> {
         if self.place == Where::Nowhere {
             let text = format!("{} is a simulated device: there is no memory to look into", self.id);
@@ -281,6 +289,19 @@ impl Buffer {
         }
     }
 
+    /// For `numpy.asarray`, which asks here where it finds no memory to look into: says why.
+    #[pyo3(signature = (dtype = None, copy = None))]
+    fn __array__<'py>(
+        slf: &Bound<'py, Self>,
+        dtype: Option<Bound<'py, PyAny>>,
+        copy: Option<bool>,
+    ) -> PyResult<Bound<'py, PyAny>> {
+        slf.get().live(slf.py())?;
+        slf.get().is_in_this_process()?;
+        let array = Self::numpy(slf, dtype)?;
+        if copy == Some(true) { array.call_method0("copy") } else { Ok(array) }
+    }
+
     /// DLPack: which kind of device, and which of them.
     fn __dlpack_device__(&self) -> PyResult<(i32, i32)> {
         self.is_nowhere()?;
@@ -327,10 +348,7 @@ impl Buffer {
 
     unsafe fn __getbuffer__(slf: Bound<'_, Self>, view: *mut ffi::Py_buffer, flags: c_int) -> PyResult<()> {
         let (py, buffer) = (slf.py(), slf.get());
-        if buffer.place != Where::Host {
-            let text = format!("the buffer is on {}: this process has no view of it", buffer.id);
-            return Err(PyBufferError::new_err(text));
-        }
+        buffer.is_in_this_process()?;
         let memory = buffer.live(py)?;
         let length = ffi::Py_ssize_t::try_from(buffer.size.bytes()).unwrap_or(ffi::Py_ssize_t::MAX);
         // SAFETY: `view` is the interpreter's, to be filled. The memory is host memory of `length` bytes, initialised when it was
@@ -363,8 +381,9 @@ impl Buffer {
         usize::try_from(self.size.bytes()).unwrap_or(usize::MAX)
     }
 
-    fn __enter__(slf: Py<Self>) -> Py<Self> {
-        slf
+    fn __enter__(slf: Bound<'_, Self>) -> PyResult<Bound<'_, Self>> {
+        slf.get().live(slf.py())?;
+        Ok(slf)
     }
 
     #[pyo3(signature = (*_raised))]

@@ -15,7 +15,7 @@ use crate::device::Place;
 use crate::errors;
 use crate::one_per_device::OnePerDevice;
 use crate::peaks;
-use crate::size::{Size, from_mb, seconds, to_mb};
+use crate::size::{Mb, Size, from_mb, seconds, to_mb};
 
 /// Frameworks that memory is for, by the names that are taken and the name that is given.
 const BACKENDS: [(&str, &str); 6] = [
@@ -198,8 +198,8 @@ impl GPUMemoryPool {
     /// Memory of `size_mb` MiB. `backend` is `numpy` (main memory), `pytorch` or `cupy`: what idles of one serves no other. Without one:
     /// `numpy` in main memory, on a card `pytorch` where it is installed, else `cupy`.
     #[pyo3(signature = (size_mb, backend = None))]
-    fn allocate(&self, py: Python<'_>, size_mb: f64, backend: Option<&str>) -> PyResult<Buffer> {
-        self.grant(py, from_mb("size_mb", size_mb)?, backend)
+    fn allocate(&self, py: Python<'_>, size_mb: Mb, backend: Option<&str>) -> PyResult<Buffer> {
+        self.grant(py, from_mb("size_mb", size_mb.0)?, backend)
     }
 
     /// As `allocate`, for a number of bytes or text such as `"2GiB"`.

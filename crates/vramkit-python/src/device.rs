@@ -36,7 +36,7 @@ impl SimulatedDevice {
     #[pyo3(signature = (capacity, *, id = "sim"))]
     fn new(capacity: Size, id: &str) -> PyResult<Self> {
         if capacity.0.is_zero() {
-            return Err(PyValueError::new_err("a device of 0 bytes"));
+            return Err(PyValueError::new_err("a device of 0 bytes: it has at least 1, such as \"8GiB\""));
         }
         let device = Arc::new(Simulated::builder(capacity.0).id(id).build());
         Ok(Self { device, monitor: PyOnceLock::new(), pool: PyOnceLock::new() })
@@ -92,16 +92,24 @@ impl<'a, 'py> FromPyObject<'a, 'py> for Place {
             return Ok(Self::Simulated(device.to_owned().unbind()));
         }
         if let Ok(name) = given.cast::<PyString>() {
-            let name = name.to_cow()?;
-            let index = name.strip_prefix("cuda:").and_then(|index| index.parse().ok());
+            let name = name.to_cow()?.to_lowercase();
+            // `u32` would take a sign.
+            let digits = name.strip_prefix("cuda:").unwrap_or(&name);
+            let is_number = !digits.is_empty() && digits.bytes().all(|digit| digit.is_ascii_digit());
+            let index = digits.parse().ok().filter(|_| is_number);
             return match (&*name, index) {
                 ("host" | "cpu", _) => Ok(Self::Host),
                 ("cuda", _) => Ok(Self::Card(0)),
+                (_, Some(0)) if !name.starts_with("cuda") => Self::first(given.py()),
                 (_, Some(index)) => Ok(Self::Card(index)),
                 _ => Err(PyValueError::new_err(format!(
                     "`{name}` is not a device: use 0, 1, \"cuda:1\", \"host\" or a SimulatedDevice"
                 ))),
             };
+        }
+        // `torch.device`, without importing torch.
+        if given.get_type().name()?.to_cow()? == "device" && given.hasattr("index")? {
+            return given.str()?.into_any().as_borrowed().extract();
         }
         let number: Option<i64> = if given.is_instance_of::<PyBool>() { None } else { given.extract().ok() };
         let Some(index) = number else {

@@ -8,13 +8,15 @@ use std::time::{Duration, Instant};
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 use pyo3::types::PyTuple;
+use pyo3::{PyTraverseError, PyVisit};
+use vramkit::ByteSize;
 use vramkit::monitor::{MonitorConfig, VramMonitor};
 
-use crate::callback::Callback;
+use crate::callback::{Callback, Callbacks, interrupted};
 use crate::device::Place;
 use crate::errors;
 use crate::one_per_device::OnePerDevice;
-use crate::size::{Size, from_mb, seconds};
+use crate::size::{Mb, Size, from_mb, seconds};
 use crate::snapshot::MemorySnapshot;
 use crate::source::WithFrameworks;
 use crate::stats::MemoryStats;
@@ -36,6 +38,7 @@ pub struct GPUMemoryMonitor {
     pub monitor: VramMonitor,
     id: String,
     cleanup_threshold: Option<f64>,
+    callbacks: Callbacks,
 }
 
 static MONITORS: OnePerDevice<GPUMemoryMonitor> = OnePerDevice::new(|device| &device.monitor);
@@ -46,7 +49,15 @@ impl GPUMemoryMonitor {
         let config = MonitorConfig { cleanup_threshold, ..MonitorConfig::default() };
         let monitor = VramMonitor::with_config(source, config)
             .map_err(|error| PyValueError::new_err(error.to_string()))?;
-        Ok(Self { monitor, id: place.id(), cleanup_threshold })
+        Ok(Self { monitor, id: place.id(), cleanup_threshold, callbacks: Callbacks::default() })
+    }
+
+    fn could_have(&self, size: ByteSize, margin: f64) -> Option<bool> {
+        let usage = self.monitor.usage();
+        let (allocated, reserved) = (usage.allocated_bytes.value, usage.reserved_bytes.value);
+        let idle = reserved.unwrap_or_default().saturating_sub(allocated.unwrap_or_default());
+        let free = usage.free_bytes.value?.saturating_add(idle);
+        Some(free.bytes() as f64 >= size.bytes() as f64 * (1.0 + margin))
     }
 
     fn snapshot(&self, py: Python<'_>, event: &str, slot: Option<u64>, models: &[String]) -> MemorySnapshot {
@@ -72,7 +83,7 @@ impl GPUMemoryMonitor {
             Some(place) => place,
             None => Place::first(py)?,
         };
-        Self::make(py, &place, enable_auto_cleanup.then_some(cleanup_threshold))
+        Self::make(py, &place, threshold(enable_auto_cleanup, cleanup_threshold)?)
     }
 
     /// The process's one monitor of a device, made when it is first asked for. Asked for with other settings than it was made with, it
@@ -92,7 +103,7 @@ impl GPUMemoryMonitor {
             Some(place) => place,
             None => Place::first(py)?,
         };
-        let wanted = enable_auto_cleanup.then_some(cleanup_threshold);
+        let wanted = threshold(enable_auto_cleanup, cleanup_threshold)?;
         let monitor = MONITORS.get(py, &place, || Py::new(py, Self::make(py, &place, wanted)?))?;
         if monitor.get().cleanup_threshold != wanted {
             let text =
@@ -138,22 +149,20 @@ impl GPUMemoryMonitor {
         MemorySnapshot { snapshot: py.detach(|| self.monitor.look()) }
     }
 
-    /// Whether `size_mb` MiB could be had with `safety_margin` of them (0.1 for a tenth) to spare; `None` when that is not known.
+    /// Whether `size_mb` MiB could be had with `safety_margin` of them (0.1 for a tenth) to spare; `None` when that is not known. What
+    /// idles in pools and in frameworks' caches can be had. A pool rounds what it is asked for up to its class.
     #[pyo3(signature = (size_mb, safety_margin = 0.1))]
-    fn can_allocate(&self, py: Python<'_>, size_mb: f64, safety_margin: f64) -> PyResult<Option<bool>> {
-        let size = from_mb("size_mb", size_mb)?;
-        if !(safety_margin >= 0.0 && safety_margin.is_finite()) {
-            return Err(PyValueError::new_err(format!(
-                "safety_margin={safety_margin}: 0.1 for a tenth, at least 0"
-            )));
-        }
-        Ok(py.detach(|| self.monitor.can_allocate(size, safety_margin)))
+    fn can_allocate(&self, py: Python<'_>, size_mb: Mb, safety_margin: f64) -> PyResult<Option<bool>> {
+        let size = from_mb("size_mb", size_mb.0)?;
+        let safety_margin = margin("safety_margin", safety_margin)?;
+        Ok(py.detach(|| self.could_have(size, safety_margin)))
     }
 
     /// As `can_allocate`, for a number of bytes or text such as `"2GiB"`.
     #[pyo3(signature = (size, safety_margin = 0.1))]
-    fn can_allocate_bytes(&self, py: Python<'_>, size: Size, safety_margin: f64) -> Option<bool> {
-        py.detach(|| self.monitor.can_allocate(size.0, safety_margin))
+    fn can_allocate_bytes(&self, py: Python<'_>, size: Size, safety_margin: f64) -> PyResult<Option<bool>> {
+        let safety_margin = margin("safety_margin", safety_margin)?;
+        Ok(py.detach(|| self.could_have(size.0, safety_margin)))
     }
 
     /// Whether less than `threshold` of the memory (0.1 for a tenth) is free; `None` when that is not known.
@@ -169,13 +178,14 @@ impl GPUMemoryMonitor {
 
     /// Frees what can be freed, here and now: what came of it, or `None` while another cleanup is under way (as when a callback asks).
     fn cleanup_memory<'py>(&self, py: Python<'py>) -> PyResult<Option<Bound<'py, PyAny>>> {
-        let report = py.detach(|| self.monitor.cleanup());
+        let report = interrupted(py.detach(|| self.monitor.cleanup()))?;
         report.map(|report| Ok(pythonize::pythonize(py, &report)?)).transpose()
     }
 
     /// Calls a function without arguments at every cleanup, to free what it can. No lock is held meanwhile. What it raises is told to
     /// `sys.unraisablehook`, and the cleanup goes on.
     fn register_cleanup_callback(&self, callback: Callback) {
+        self.callbacks.own(&callback);
         self.monitor.register_cleanup_callback(move |_| callback.call(|py| Ok(PyTuple::empty(py))));
     }
 
@@ -197,7 +207,7 @@ impl GPUMemoryMonitor {
 
     /// Counts and peaks.
     fn get_stats(&self) -> MemoryStats {
-        MemoryStats { stats: self.monitor.stats(), kept: self.monitor.history(1) }
+        MemoryStats::of(&self.monitor)
     }
 
     /// The last `n` snapshots, oldest first; all that are kept (at most 1,000) without.
@@ -214,7 +224,16 @@ impl GPUMemoryMonitor {
     /// Calls a function with everything that is found (limits, cleanups, levels, growth, leaks) as a `dict`, one after the other, on a
     /// thread of its own.
     fn on_event(&self, callback: Callback) {
+        self.callbacks.own(&callback);
         subscribe(&self.monitor, callback);
+    }
+
+    fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
+        self.callbacks.traverse(&visit)
+    }
+
+    fn __clear__(&self) {
+        self.callbacks.clear();
     }
 
     /// Forgets history and counts; callbacks stay.
@@ -242,4 +261,20 @@ pub fn subscribe(monitor: &VramMonitor, callback: Callback) {
             PyTuple::new(py, [event])
         });
     });
+}
+
+/// From where on there is a cleanup; also one that is not to be has to make sense.
+fn threshold(is_on: bool, threshold: f64) -> PyResult<Option<f64>> {
+    if threshold > 0.0 && threshold <= 1.0 {
+        return Ok(is_on.then_some(threshold));
+    }
+    Err(PyValueError::new_err(format!("cleanup_threshold={threshold}: a part of 1, such as 0.85 for 85 %")))
+}
+
+/// What is to be left beside.
+pub fn margin(name: &str, margin: f64) -> PyResult<f64> {
+    if margin >= 0.0 && margin.is_finite() {
+        return Ok(margin);
+    }
+    Err(PyValueError::new_err(format!("{name}={margin}: 0.1 for a tenth, at least 0")))
 }

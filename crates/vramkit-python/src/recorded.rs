@@ -48,6 +48,12 @@ impl RecordedTrace {
         &self.trace.name
     }
 
+    /// Which device of the program it is of, where the recording tells several apart.
+    #[getter]
+    fn device(&self) -> Option<u32> {
+        self.trace.device
+    }
+
     /// Grants and releases.
     #[getter]
     fn operations(&self) -> usize {

@@ -34,6 +34,23 @@ impl<'a, 'py> FromPyObject<'a, 'py> for Size {
     }
 }
 
+/// A number of MiB, which is no text and no truth value.
+pub struct Mb(pub f64);
+
+impl<'a, 'py> FromPyObject<'a, 'py> for Mb {
+    type Error = PyErr;
+
+    fn extract(given: Borrowed<'a, 'py, PyAny>) -> PyResult<Self> {
+        let number = if given.is_instance_of::<PyBool>() { None } else { given.extract().ok() };
+        number.map(Self).ok_or_else(|| {
+            let kind = given.get_type().name().map_or_else(|_| "that".to_owned(), |name| name.to_string());
+            PyTypeError::new_err(format!(
+                "a number of MiB, not {kind}: the methods that end in _bytes take text such as \"2GiB\""
+            ))
+        })
+    }
+}
+
 /// So many MiB, which may be a fraction; a part of a byte counts as one.
 pub fn from_mb(name: &str, mb: f64) -> PyResult<ByteSize> {
     let bytes = mb * MIB;

@@ -1,8 +1,8 @@
 //! One device at one instant, as people who know `GPUMemoryMonitor` read it.
 
-use std::time::UNIX_EPOCH;
+use std::time::{Duration, UNIX_EPOCH};
 
-use pyo3::exceptions::PyKeyError;
+use pyo3::exceptions::{PyKeyError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
 use pyo3::types::{PyDict, PyList, PyType};
@@ -204,6 +204,66 @@ impl MemorySnapshot {
         ];
         let missing = all.into_iter().filter(|(_, reading)| reading.value.is_none());
         missing.map(|(name, reading)| (name, reading.unavailable.clone().unwrap_or_default())).collect()
+    }
+
+    /// One that was written as JSON, as pickles have it.
+    #[staticmethod]
+    #[pyo3(signature = (text, nanoseconds = None, /))]
+    fn from_json(text: &str, nanoseconds: Option<u64>) -> PyResult<Self> {
+        let mut snapshot: Snapshot =
+            serde_json::from_str(text).map_err(|error| PyValueError::new_err(error.to_string()))?;
+        // Its text has milliseconds.
+        if let Some(nanoseconds) = nanoseconds {
+            snapshot.time = UNIX_EPOCH + Duration::from_nanos(nanoseconds);
+        }
+        Ok(Self { snapshot })
+    }
+
+    /// The whole snapshot as JSON, with processes and pools where they are known.
+    fn to_json(&self) -> PyResult<String> {
+        serde_json::to_string(&self.snapshot).map_err(|error| PyValueError::new_err(error.to_string()))
+    }
+
+    fn __reduce__<'py>(slf: &Bound<'py, Self>) -> PyResult<(Bound<'py, PyAny>, (String, u64))> {
+        let since = slf.get().snapshot.time.duration_since(UNIX_EPOCH).unwrap_or_default();
+        let nanoseconds = u64::try_from(since.as_nanos()).unwrap_or_default();
+        Ok((slf.get_type().getattr("from_json")?, (slf.get().to_json()?, nanoseconds)))
+    }
+
+    fn __copy__(slf: Py<Self>) -> Py<Self> {
+        slf
+    }
+
+    fn __deepcopy__(slf: Py<Self>, _memo: Bound<'_, PyAny>) -> Py<Self> {
+        slf
+    }
+
+    fn __eq__(&self, other: &Self) -> bool {
+        self.snapshot == other.snapshot
+    }
+
+    /// A value, or another where it has none of that name.
+    #[pyo3(signature = (name, default = None, /))]
+    fn get<'py>(
+        slf: &Bound<'py, Self>,
+        name: &str,
+        default: Option<Bound<'py, PyAny>>,
+    ) -> PyResult<Option<Bound<'py, PyAny>>> {
+        if FIELDS.contains(&name) { Self::__getitem__(slf, name).map(Some) } else { Ok(default) }
+    }
+
+    /// Names with their values.
+    fn items<'py>(slf: &Bound<'py, Self>) -> PyResult<Bound<'py, PyAny>> {
+        Self::to_dict(slf)?.call_method0("items")
+    }
+
+    /// The values.
+    fn values<'py>(slf: &Bound<'py, Self>) -> PyResult<Bound<'py, PyAny>> {
+        Self::to_dict(slf)?.call_method0("values")
+    }
+
+    fn __contains__(&self, name: &Bound<'_, PyAny>) -> bool {
+        name.extract::<String>().is_ok_and(|name| FIELDS.contains(&name.as_str()))
     }
 
     /// Everything as plain values; the pressure is its word.

@@ -1,9 +1,10 @@
 //! Counts and peaks of a monitor.
 
+use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
 use vramkit::ByteSize;
-use vramkit::monitor::{MonitorStats, Snapshot};
+use vramkit::monitor::{MonitorStats, VramMonitor};
 use vramkit::pressure::PressureLevel;
 
 use crate::size::to_mb;
@@ -13,8 +14,40 @@ use crate::snapshot::word;
 #[pyclass(frozen, module = "vramkit")]
 pub struct MemoryStats {
     pub stats: MonitorStats,
-    /// The last snapshot.
-    pub kept: Vec<Snapshot>,
+    /// Used of all there is in the last snapshot, 0..1.
+    pub used_ratio: Option<f64>,
+}
+
+/// What it has, in the order in which it is told.
+const FIELDS: [&str; 19] = [
+    "snapshots",
+    "pressure_counts",
+    "utilization",
+    "average_used_mb",
+    "average_used_bytes",
+    "peak_used_mb",
+    "peak_used_bytes",
+    "peak_allocated_mb",
+    "peak_allocated_bytes",
+    "peak_reserved_mb",
+    "peak_reserved_bytes",
+    "level_changes",
+    "failures",
+    "cleanups",
+    "unhelpful_cleanups",
+    "seconds_since_cleanup",
+    "soft_violations",
+    "hard_violations",
+    "generations",
+];
+
+impl MemoryStats {
+    /// Those of a monitor now.
+    pub fn of(monitor: &VramMonitor) -> Self {
+        let last = monitor.history(1);
+        let used_ratio = last.last().and_then(|snapshot| snapshot.usage.used_ratio());
+        Self { stats: monitor.stats(), used_ratio }
+    }
 }
 
 #[pymethods]
@@ -70,7 +103,7 @@ impl MemoryStats {
     /// Used of all there is in the last snapshot, in percent.
     #[getter]
     fn utilization(&self) -> Option<f64> {
-        self.kept.last().and_then(|snapshot| snapshot.usage.used_ratio()).map(|ratio| 100.0 * ratio)
+        self.used_ratio.map(|ratio| 100.0 * ratio)
     }
 
     /// Snapshots at each level, by its word.
@@ -143,9 +176,40 @@ impl MemoryStats {
         self.stats.generations
     }
 
-    /// Everything as plain values, sizes in bytes.
-    fn to_dict<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
-        Ok(pythonize::pythonize(py, &self.stats)?)
+    /// Everything as plain values, by the names that it has here.
+    fn to_dict<'py>(slf: &Bound<'py, Self>) -> PyResult<Bound<'py, PyDict>> {
+        let dict = PyDict::new(slf.py());
+        for name in FIELDS {
+            dict.set_item(name, slf.getattr(name)?)?;
+        }
+        Ok(dict)
+    }
+
+    /// Statistics that were written as JSON, as pickles have them.
+    #[staticmethod]
+    #[pyo3(signature = (text, /))]
+    fn from_json(text: &str) -> PyResult<Self> {
+        let both: (MonitorStats, Option<f64>) =
+            serde_json::from_str(text).map_err(|error| PyValueError::new_err(error.to_string()))?;
+        Ok(Self { stats: both.0, used_ratio: both.1 })
+    }
+
+    fn __reduce__<'py>(slf: &Bound<'py, Self>) -> PyResult<(Bound<'py, PyAny>, (String,))> {
+        let text = serde_json::to_string(&(&slf.get().stats, slf.get().used_ratio))
+            .map_err(|error| PyValueError::new_err(error.to_string()))?;
+        Ok((slf.get_type().getattr("from_json")?, (text,)))
+    }
+
+    fn __copy__(slf: Py<Self>) -> Py<Self> {
+        slf
+    }
+
+    fn __deepcopy__(slf: Py<Self>, _memo: Bound<'_, PyAny>) -> Py<Self> {
+        slf
+    }
+
+    fn __eq__(&self, other: &Self) -> bool {
+        self.stats == other.stats && self.used_ratio == other.used_ratio
     }
 
     fn __repr__(&self) -> String {

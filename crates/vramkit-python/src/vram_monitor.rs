@@ -6,6 +6,7 @@ use std::time::{Duration, UNIX_EPOCH};
 use pyo3::exceptions::{PyTypeError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyTuple};
+use pyo3::{PyTraverseError, PyVisit};
 use serde_json::Value;
 use vramkit::monitor::leak::GenerationConfig;
 use vramkit::monitor::names::VramSnapshot as Line;
@@ -13,10 +14,10 @@ use vramkit::monitor::{
     Limits, MemoryPressureError, MonitorConfig, Passed, Sampling as Looking, VramMonitor as Monitor,
 };
 
-use crate::callback::Callback;
+use crate::callback::{Callback, Callbacks, interrupted};
 use crate::device::Place;
 use crate::errors;
-use crate::memory_monitor::{history, subscribe};
+use crate::memory_monitor::{history, margin, subscribe};
 use crate::memory_pool::DeviceMemoryPool;
 use crate::size::{Size, seconds};
 use crate::snapshot::pressure;
@@ -42,6 +43,7 @@ pub struct VramMonitor {
     /// Whether what is held is a counter in memory.
     is_pool: bool,
     id: String,
+    callbacks: Callbacks,
 }
 
 fn numbers(passed: &Passed) -> [(&'static str, Value); 5] {
@@ -150,7 +152,7 @@ impl VramMonitor {
         };
         let monitor = Monitor::with_config(source, config);
         let monitor = monitor.map_err(|error| PyValueError::new_err(error.to_string()))?;
-        Ok(Self { monitor, is_pool, id })
+        Ok(Self { monitor, is_pool, id, callbacks: Callbacks::default() })
     }
 
     /// Whether more is held than may be. Past the hard limit, where no cleanup cures it: raises `MemoryPressureError`, at every check.
@@ -163,7 +165,7 @@ impl VramMonitor {
         } else {
             py.detach(|| self.monitor.check_limits(context))
         };
-        if matches!(outcome, Ok(None)) { Ok(None) } else { Self::judged(py, outcome) }
+        if matches!(outcome, Ok(None)) { interrupted(None) } else { Self::judged(py, interrupted(outcome)?) }
     }
 
     /// As `check_limits`, for when so many bytes more are about to be asked for.
@@ -174,7 +176,7 @@ impl VramMonitor {
         size: Size,
         context: &str,
     ) -> PyResult<Option<Bound<'py, PyAny>>> {
-        Self::judged(py, py.detach(|| self.monitor.preflight(size.0, context)))
+        Self::judged(py, interrupted(py.detach(|| self.monitor.preflight(size.0, context)))?)
     }
 
     /// A reading of the source, logged and kept, as a line of a log.
@@ -245,24 +247,37 @@ impl VramMonitor {
 
     /// Frees what can be freed, here and now: what came of it, or `None` while another cleanup is under way.
     fn cleanup<'py>(&self, py: Python<'py>) -> PyResult<Option<Bound<'py, PyAny>>> {
-        let report = py.detach(|| self.monitor.cleanup());
+        let report = interrupted(py.detach(|| self.monitor.cleanup()))?;
         report.map(|report| Ok(pythonize::pythonize(py, &report)?)).transpose()
     }
 
     /// Calls a function without arguments at every cleanup.
     fn register_cleanup_callback(&self, callback: Callback) {
+        self.callbacks.own(&callback);
         self.monitor.register_cleanup_callback(move |_| callback.call(|py| Ok(PyTuple::empty(py))));
     }
 
     /// Calls a function with everything that is found as a `dict`, one after the other, on a thread of its own.
     fn on_event(&self, callback: Callback) {
+        self.callbacks.own(&callback);
         subscribe(&self.monitor, callback);
+    }
+
+    fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
+        self.callbacks.traverse(&visit)
+    }
+
+    fn __clear__(&self) {
+        self.callbacks.clear();
     }
 
     /// Looks by itself every `interval` seconds, on a thread of its own, until what is returned is closed or nobody has it any more.
     #[pyo3(signature = (interval = 1.0))]
     fn start(&self, py: Python<'_>, interval: f64) -> PyResult<Sampling> {
         let interval = seconds("interval", interval)?;
+        if interval.is_zero() {
+            return Err(PyValueError::new_err("interval=0: seconds between two looks, above 0"));
+        }
         let looking = py.detach(|| self.monitor.start(interval))?;
         Ok(Sampling { looking: std::sync::Mutex::new(Some(looking)) })
     }
@@ -284,8 +299,9 @@ impl VramMonitor {
 
     /// Whether so many bytes could be had with `margin` of them to spare; `None` when that is not known.
     #[pyo3(signature = (size, margin = 0.1))]
-    fn can_allocate(&self, py: Python<'_>, size: Size, margin: f64) -> Option<bool> {
-        py.detach(|| self.monitor.can_allocate(size.0, margin))
+    fn can_allocate(&self, py: Python<'_>, size: Size, margin: f64) -> PyResult<Option<bool>> {
+        let margin = self::margin("margin", margin)?;
+        Ok(py.detach(|| self.monitor.can_allocate(size.0, margin)))
     }
 
     /// The level of the last snapshot, as a `MemoryPressure`.
@@ -296,7 +312,7 @@ impl VramMonitor {
 
     /// Counts and peaks.
     fn get_stats(&self) -> MemoryStats {
-        MemoryStats { stats: self.monitor.stats(), kept: self.monitor.history(1) }
+        MemoryStats::of(&self.monitor)
     }
 
     /// The device's id.
@@ -407,6 +423,18 @@ impl VramSnapshot {
     #[getter]
     fn models(&self) -> Vec<String> {
         self.line.models.clone()
+    }
+
+    fn __copy__(slf: Py<Self>) -> Py<Self> {
+        slf
+    }
+
+    fn __deepcopy__(slf: Py<Self>, _memo: Bound<'_, PyAny>) -> Py<Self> {
+        slf
+    }
+
+    fn __eq__(&self, other: &Self) -> bool {
+        self.line == other.line
     }
 
     /// The same as a `dict`.

@@ -274,3 +274,76 @@ def test_nothing_warns_when_nothing_is_wrong(device):
         warnings.simplefilter("error")
         vramkit.get_memory_monitor(device).record_snapshot()
         vramkit.get_memory_pool(device)
+
+
+def test_snapshots_are_copied_pickled_and_compared(device, monitor):
+    import copy
+    import pickle
+
+    snapshot = monitor.record_snapshot("loaded", slot=1)
+    for other in (copy.copy(snapshot), copy.deepcopy(snapshot), pickle.loads(pickle.dumps(snapshot)), monitor.history()[0]):
+        assert other == snapshot and other.to_dict() == snapshot.to_dict()
+    assert snapshot.get("event") == "loaded" and snapshot.get("nothing", 3) == 3 and "event" in snapshot
+    assert dict(snapshot.items()) == snapshot.to_dict()
+    stats = monitor.get_stats()
+    assert pickle.loads(pickle.dumps(stats)) == stats and stats.to_dict()["snapshots"] == 1
+    assert pickle.loads(pickle.dumps(monitor.history()))[0] == snapshot
+
+
+def test_a_monitor_that_its_callback_refers_to_is_collected():
+    import weakref
+
+    class Cache:
+        def __init__(self):
+            self.monitor = vramkit.VramMonitor(vramkit.SimulatedDevice("1GiB"))
+            self.other = vramkit.GPUMemoryMonitor(vramkit.SimulatedDevice("1GiB"))
+            for monitor in (self.monitor, self.other):
+                monitor.register_cleanup_callback(self.clear)
+                monitor.on_event(lambda event: self.clear())
+
+        def clear(self):
+            pass
+
+    gone = weakref.ref(Cache())
+    gc.collect()
+    assert gone() is None
+
+
+def test_what_idles_can_be_had(device, monitor, pool):
+    pool.release(pool.allocate(1000))
+    assert monitor.get_memory_snapshot().free_mb == 8192 - 1000
+    assert monitor.can_allocate(8000, 0) is True and monitor.can_allocate(8193, 0) is False
+    for wrong in (-1, float("nan"), float("inf")):
+        with pytest.raises(ValueError, match="margin"):
+            monitor.can_allocate_bytes(1, wrong)
+    with pytest.raises(TypeError, match="the methods that end in _bytes"):
+        monitor.can_allocate("1GiB")
+
+
+def test_ctrl_c_in_a_callback_comes_out(device, monitor):
+    def interrupted():
+        raise KeyboardInterrupt
+
+    monitor.register_cleanup_callback(interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        monitor.cleanup_memory()
+        for _ in range(1000):
+            pass
+
+
+def test_devices_go_by_the_names_that_people_try():
+    class device:
+        """As `torch.device` is."""
+
+        index = None
+
+        def __str__(self):
+            return "cpu"
+
+    for name in ("host", "cpu", "HOST", device()):
+        assert vramkit.GPUMemoryMonitor(name).device == "host"
+    with pytest.raises(vramkit.DeviceUnavailableError):
+        vramkit.GPUMemoryMonitor("CUDA:7")
+    for wrong in ("cuda:+1", "cuda:", "gpu", ""):
+        with pytest.raises(ValueError, match="is not a device"):
+            vramkit.GPUMemoryMonitor(wrong)

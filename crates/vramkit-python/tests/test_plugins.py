@@ -39,6 +39,33 @@ def test_a_peak_is_held_to_its_limit(pytester):
     result.stdout.fnmatch_lines(["*memory of sim: 150 MiB at most, 100 MiB allowed*", "*`much` is not a size*"])
 
 
+def test_every_mark_counts_and_one_of_a_card_that_is_not_here_fails(pytester):
+    pytester.makepyfile(
+        """
+        import pytest, vramkit
+        A, B = vramkit.SimulatedDevice("1GiB", id="a"), vramkit.SimulatedDevice("1GiB", id="b")
+
+        @pytest.mark.gpu_peak("10MiB", device=A)
+        @pytest.mark.gpu_peak("100MiB", device=B)
+        def test_of_two():
+            pool = vramkit.get_memory_pool(A)
+            pool.release(pool.allocate(20))
+
+        @pytest.mark.gpu_peak(size="10MiB", device="cuda:77")
+        def test_of_none():
+            pass
+
+        @pytest.mark.gpu_peak(None)
+        def test_of_nothing():
+            pass
+        """
+    )
+    result = pytester.runpytest_subprocess("--gpu-device=host", "--gpu-peak-report")
+    result.assert_outcomes(failed=3)
+    result.stdout.fnmatch_lines(["*memory of a: 20 MiB at most, 10 MiB allowed*", "*gpu_peak takes a size, and a device*", "*20 MiB  a *test_of_two"])
+    assert "DeviceUnavailableError" in result.stdout.str()
+
+
 def test_peaks_are_shown_most_first(pytester):
     pytester.makepyfile(
         """
@@ -60,17 +87,33 @@ def test_peaks_are_shown_most_first(pytester):
 def test_what_is_left_is_found(pytester):
     pytester.makepyfile(
         """
-        import vramkit
+        import pytest, vramkit
         POOL, KEPT = vramkit.get_memory_pool("host"), []
         def test_leaves(gpu_device):
             assert gpu_device == "host"
             KEPT.append(POOL.allocate(3))
         def test_leaves_nothing():
             POOL.release(POOL.allocate(3))
+
+        @pytest.fixture
+        def freed():
+            kept = []
+            yield kept
+            kept.clear()
+
+        def test_leaves_it_with_a_fixture(freed):
+            freed.append(POOL.allocate(3))
+
+        @pytest.fixture(scope="module")
+        def shared():
+            return POOL.allocate(5)
+
+        def test_uses_what_is_shared(shared):
+            assert shared.nbytes
         """
     )
     result = pytester.runpytest_subprocess("--gpu-leak-check", "--gpu-device=host")
-    result.assert_outcomes(passed=1, failed=1)
+    result.assert_outcomes(passed=4, errors=1)
     result.stdout.fnmatch_lines(["*memory of host: 3 MiB are still allocated after the test*"])
 
 

@@ -115,8 +115,9 @@ def test_wrong_sizes_units_and_backends_are_refused(pool):
     for wrong in (-1, float("nan"), float("inf"), 1e300):
         with pytest.raises(ValueError, match="size_mb="):
             pool.allocate(wrong)
-    with pytest.raises(TypeError):
-        pool.allocate("3MiB")
+    for wrong in ("3MiB", True, None):
+        with pytest.raises(TypeError, match="the methods that end in _bytes"):
+            pool.allocate(wrong)
     for wrong in ("3 apples", "", -1, 1 << 64):
         with pytest.raises(ValueError):
             pool.allocate_bytes(wrong)
@@ -192,6 +193,19 @@ def test_simulated_memory_cannot_be_looked_into(pool):
     for look in (lambda: memoryview(buffer), buffer.__dlpack__, buffer.__dlpack_device__):
         with pytest.raises(BufferError, match="sim"):
             look()
+
+
+def test_numpy_says_why_it_cannot_look():
+    numpy = pytest.importorskip("numpy")
+    buffer = vramkit.GPUMemoryPool("host").allocate(1)
+    assert numpy.asarray(buffer).nbytes == MIB
+    buffer.release()
+    with pytest.raises(vramkit.ReleasedError):
+        numpy.asarray(buffer)
+    with pytest.raises(vramkit.ReleasedError), buffer:
+        pass
+    with pytest.raises(BufferError, match="sim"):
+        numpy.asarray(vramkit.GPUMemoryPool(vramkit.SimulatedDevice("1GiB")).allocate(1))
 
 
 def test_owners_purposes_and_tags(device):

@@ -110,6 +110,31 @@ def test_options_are_keywords_in_refusals(workload, tmp_path):
         vramkit.plan("--help")
 
 
+def test_values_that_are_none(workload, tmp_path):
+    for wrong in ([], {}):
+        with pytest.raises(ValueError, match="batch is empty"):
+            vramkit.capacity(batch=wrong)
+    with pytest.raises(TypeError, match="batch=True: a value is needed"):
+        vramkit.capacity(batch=True)
+    with pytest.raises(TypeError, match="in_place=3: True or False"):
+        vramkit.plan(workload, in_place=3)
+    with pytest.raises(TypeError, match="give several as arguments of their own"):
+        vramkit.plan([workload])
+    assert vramkit.plan(str(workload).encode()).is_yes
+    # What is wrong is said in keywords alone.
+    with pytest.raises(vramkit.QuestionError) as raised:
+        vramkit.capacity(batch="many")
+    assert "<" not in str(raised.value) and "--" not in str(raised.value) and "help" not in str(raised.value)
+
+
+def test_documents_do_not_change(workload):
+    report = vramkit.plan(workload)
+    report.to_dict()["models"].clear()
+    assert len(report.models) == 2 and report["arena_bytes"] == report.arena_bytes and dict(report) == report.to_dict()
+    with pytest.raises(AttributeError, match="does not change"):
+        report.arena_bytes = 1
+
+
 def test_notes_are_warnings_and_nothing_is_printed(workload, capfd):
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")

@@ -64,20 +64,25 @@ def test_what_other_settings_would_take_and_how_much_is_enough():
         snapshot.what_if("max_split_size_mb:20")
 
 
-@pytest.mark.parametrize("how", ["path", "gzip", "bytes", "dict", "ordered"])
+@pytest.mark.parametrize("how", ["path", "gzip", "bytes", "bytearray", "file", "dict", "ordered"])
 def test_wherever_it_comes_from(how, tmp_path):
     content = pickle.dumps(BEFORE)
     path = tmp_path / "snapshot.pickle"
     path.write_bytes(gzip.compress(content) if how == "gzip" else content)
-    source = {"path": path, "gzip": str(path), "bytes": content, "dict": BEFORE, "ordered": OrderedDict(BEFORE)}[how]
+    source = {"path": path, "gzip": str(path), "bytes": content, "bytearray": bytearray(content), "file": path.open("rb"), "dict": BEFORE, "ordered": OrderedDict(BEFORE)}[how]
     assert vramkit.snapshot(source).peak_live_bytes == 40 * MIB
 
 
 def test_several_devices(tmp_path):
     two = {"segments": [], "device_traces": [BEFORE["device_traces"][0], AFTER["device_traces"][0]]}
     assert vramkit.snapshot(two, device=1).peak_live_bytes == 45 * MIB
-    with pytest.raises(ValueError, match="no history of device 7"):
+    with pytest.raises(ValueError, match="no history of device 7: it has one of device 0, 1"):
         vramkit.snapshot(two, device=7)
+    # Of one device alone, and not the first.
+    second = {"segments": [], "device_traces": [[], AFTER["device_traces"][0]]}
+    assert vramkit.snapshot(second, device=1).peak_live_bytes == vramkit.snapshot(second).peak_live_bytes == 45 * MIB
+    with pytest.raises(ValueError, match="no history of device 0"):
+        vramkit.snapshot(second, device=0)
 
 
 def test_what_is_no_snapshot(tmp_path):

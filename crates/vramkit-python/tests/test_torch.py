@@ -45,8 +45,6 @@ def test_the_memory_of_an_exported_model_before_it_runs():
     # Two of the three are live at once at most: both of the hidden size.
     assert plan.arena_bytes == 2 * 64 * 1024 * 4 and plan.proven_optimal
     assert plan.models[0].weights_bytes == weights
-    # Views of the input, and an output, live to the end.
-    assert max(tensor.end for tensor in tensors) == len(list(program.graph_module.graph.nodes))
 
 
 def test_a_traced_graph_with_shapes():
@@ -63,19 +61,8 @@ def test_a_traced_graph_with_shapes():
 
 def test_sizes_that_depend_on_the_input_are_refused():
     program = torch.export.export(Model(), (torch.zeros(64, 256),), dynamic_shapes={"x": {0: torch.export.Dim("batch")}})
-    with pytest.raises(vramkit.VramkitError, match="depends on its input"):
+    with pytest.raises(vramkit.VramkitError, match="a size that is not fixed"):
         vramkit.torch.lifetimes(program)
-
-
-def test_the_peak_is_the_one_that_is_measured():
-    """What PyTorch's own profiler of a run says is live of the graph's tensors, step by step."""
-    program = torch.export.export(Model(), (torch.zeros(64, 256),))
-    live, peak = {}, 0
-    tensors, _ = vramkit.torch.lifetimes(program)
-    for step in range(len(list(program.graph_module.graph.nodes))):
-        live = {tensor.name: tensor.size_bytes for tensor in tensors if tensor.start <= step < tensor.end}
-        peak = max(peak, sum(live.values()))
-    assert vramkit.torch.plan(program).lower_bound_bytes == peak
 
 
 def test_without_a_card_it_is_said():

@@ -103,3 +103,73 @@ def test_threads_at_once(device, pool):
         for thread in threads:
             thread.join()
     assert not errors and MIB <= part.result.peak_bytes <= 8 * MIB
+
+
+def test_one_of_two_threads_at_once_is_its_own(device, pool):
+    part, entered = vramkit.track("part", device=device), threading.Barrier(2)
+
+    def work(size, first):
+        if not first:
+            entered.wait()
+        with part:
+            buffer = pool.allocate(size)
+            if first:
+                entered.wait()
+                other.join(10)
+            pool.release(buffer)
+
+    other = threading.Thread(target=work, args=(20, False))
+    other.start()
+    work(100, True)
+    # The second began with what the first had, and ended first.
+    assert [(each.allocated_before_bytes // MIB, each.peak_bytes // MIB) for each in part.results] == [(100, 120), (0, 120)]
+
+
+def test_generators_are_tracked_while_they_run(device, pool):
+    seen = []
+
+    @vramkit.track(device=device, on_result=seen.append)
+    def numbers():
+        buffer = pool.allocate(50)
+        yield 1
+        pool.release(buffer)
+
+    @vramkit.track(device=device, on_result=seen.append)
+    async def asynchronous():
+        buffer = pool.allocate(70)
+        yield 2
+        pool.release(buffer)
+
+    async def run():
+        return [each async for each in asynchronous()]
+
+    assert list(numbers()) == [1] and asyncio.run(run()) == [2]
+    assert [each.peak_bytes // MIB for each in seen] == [50, 70]
+
+
+def test_what_cannot_be_tracked_is_said(device):
+    with pytest.raises(TypeError, match=r"@vramkit.track\(\)"):
+
+        @vramkit.track
+        def function():
+            pass
+
+    with pytest.raises(TypeError, match="decorate its methods"):
+
+        @vramkit.track(device=device)
+        class Class:
+            pass
+
+    with pytest.raises(vramkit.DeviceUnavailableError):
+        vramkit.track(device="cuda:77")
+
+
+def test_what_goes_wrong_in_the_part_comes_first(device):
+    def fails(_):
+        raise RuntimeError("too much")
+
+    with pytest.raises(ValueError, match="in the part") as raised, vramkit.track(device=device, on_result=fails):
+        raise ValueError("in the part")
+    assert raised.value.__notes__ == ["on_result raised RuntimeError('too much')"]
+    with pytest.raises(RuntimeError, match="too much"), vramkit.track(device=device, on_result=fails):
+        pass

@@ -41,7 +41,9 @@ pub(crate) fn traces(pickle: &Pickle, name: &str) -> Result<Vec<Trace>, ReadFaul
         .map(|(card, entries)| {
             let name = if several { format!("{name} (device {card})") } else { name.to_owned() };
             let segments = segments_of.get(&(card as i64)).map_or(&[][..], Vec::as_slice);
-            trace(pickle, &name, entries, segments)
+            let mut trace = trace(pickle, &name, entries, segments)?;
+            trace.device = u32::try_from(card).ok();
+            Ok(trace)
         })
         .collect()
 }

@@ -64,6 +64,8 @@ pub enum TraceError {
 pub struct Trace {
     /// Where it comes from.
     pub name: String,
+    /// Which device of the recorded program it is of, where the recording tells several apart.
+    pub device: Option<u32>,
     /// The steps.
     pub operations: Vec<Operation>,
     /// What each allocation is for, by number, as an index into `owners`.

@@ -50,7 +50,7 @@ from .errors import (
 )
 
 if TYPE_CHECKING:
-    from . import cupy, reports, torch
+    from . import cupy, reports, torch, trainer
     from .ask import capacity, devices, fit, generate, plan, replay, run, stress, top, validate
     from .history import History
     from .torch_snapshot import TorchSnapshot, snapshot
@@ -121,6 +121,7 @@ __all__ = [
     "top",
     "torch",
     "track",
+    "trainer",
     "validate",
 ]
 
@@ -137,7 +138,7 @@ def __getattr__(name: str) -> Any:
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__})
+    return sorted(__all__)
 
 
 def get_memory_monitor(

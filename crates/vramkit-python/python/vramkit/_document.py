@@ -7,6 +7,7 @@ function of ask.py ──► options ──► the program, inside ──► JSO
 
 from __future__ import annotations
 
+import copy
 import json
 import os
 import re
@@ -48,7 +49,7 @@ class Document:
 
     def to_dict(self) -> dict[str, Any]:
         """The document as the program prints it with `--json`."""
-        return dict(self._data)
+        return copy.deepcopy(dict(self._data))
 
     def to_json(self) -> str:
         """The document as text."""
@@ -56,6 +57,18 @@ class Document:
 
     def __dir__(self) -> list[str]:
         return sorted({*super().__dir__(), *type(self).__annotations__})
+
+    def __getitem__(self, name: str) -> Any:
+        return self._data[name]
+
+    def keys(self) -> Iterable[str]:
+        """The names of the document's fields, as the program prints them."""
+        return self._data.keys()
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        if name in type(self).__annotations__ and name not in ("is_yes", "notes"):
+            raise AttributeError(f"{name!r} is what was answered, and does not change")
+        super().__setattr__(name, value)
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Document) and self._data == other._data
@@ -151,18 +164,21 @@ class Pictured(Answer):
             return path.read_text() if path.exists() else None
 
 
-def answer(command: str, kind: type[_D], positional: Iterable[Any], options: Mapping[str, Any]) -> _D:
-    """Asks a question of the program's. `options` by their names there; `None`, `False` and nothing are left out."""
+def answer(
+    command: str, kind: type[_D], positional: Iterable[Any], options: Mapping[str, Any], flags: Iterable[str] = ()
+) -> _D:
+    """Asks a question of the program's. `options` by their names there; `None` is left out. `flags` are those that are on or off."""
     words = [command, "--json"]
     for name, value in options.items():
-        words += _words(f"--{name}", value)
+        words += _flag(name, value) if name in flags else _words(f"--{name}", value)
     words.append("--")
     words += [_word(value) for value in positional]
     try:
         document, is_yes, notes = _vramkit.ask(words)
     except VramkitError as error:
         # What is an option there is a keyword here.
-        error.args = (re.sub(r"(?<![\w`-])--([a-z][a-z0-9-]*)", lambda found: found[1].replace("-", "_"), str(error)),)
+        text = re.sub(r"(?<![\w`-])--([a-z][a-z0-9-]*)(?: <[^>]*>)?", lambda found: _keyword(found[1]), str(error))
+        error.args = (text.removesuffix("\n\nFor more information, try 'help'."),)
         raise
     for note in notes:
         warnings.warn(note, VramkitWarning, stacklevel=3)
@@ -172,13 +188,18 @@ def answer(command: str, kind: type[_D], positional: Iterable[Any], options: Map
 
 
 def _words(option: str, value: Any) -> list[str]:
-    if value is None or value is False:
+    if value is None:
         return []
-    if value is True:
-        return [option]
     if isinstance(value, Mapping):
         value = [f"{name}={each}" for name, each in value.items()]
-    if isinstance(value, str | os.PathLike) or not isinstance(value, Iterable):
+    if isinstance(value, bool):
+        raise TypeError(f"{_keyword(option)}={value}: a value is needed, not a truth value")
+    if isinstance(value, Iterable) and not isinstance(value, str | bytes | os.PathLike) and not getattr(value, "ndim", 1):
+        # One number, as NumPy has it.
+        value = value.item()  # type: ignore[attr-defined]
+    if isinstance(value, Iterable) and not isinstance(value, str | bytes | os.PathLike) and not list(value):
+        raise ValueError(f"{_keyword(option)} is empty: leave it out, or give values")
+    if isinstance(value, str | bytes | os.PathLike) or not isinstance(value, Iterable):
         # One word, so that a value which begins with a dash is one.
         return [f"{option}={_word(value)}"]
     return [word for each in value for word in _words(option, each)]
@@ -187,4 +208,18 @@ def _words(option: str, value: Any) -> list[str]:
 def _word(value: Any) -> str:
     if isinstance(value, float):
         return f"{value:.17g}"
-    return os.fspath(value) if isinstance(value, str | os.PathLike) else str(value)
+    if isinstance(value, str | bytes | os.PathLike):
+        return os.fsdecode(value)
+    if isinstance(value, Iterable):
+        raise TypeError(f"a file or a value is needed, not {type(value).__name__}: give several as arguments of their own")
+    return str(value)
+
+
+def _flag(name: str, value: Any) -> list[str]:
+    if value not in (True, False):
+        raise TypeError(f"{_keyword(name)}={value!r}: True or False")
+    return [f"--{name}"] if value else []
+
+
+def _keyword(option: str) -> str:
+    return option.removeprefix("--").replace("-", "_")

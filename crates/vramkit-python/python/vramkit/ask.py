@@ -31,10 +31,10 @@ StrPath = str | os.PathLike[str]
 def capacity(
     *,
     batch: int | None = None,
-    threshold: int | str | None = None,
+    threshold: int | None = None,
     continuous: bool = False,
-    prompt_mean: str | int | float | None = None,
-    termination: float | str | None = None,
+    prompt_mean: float | None = None,
+    termination: float | None = None,
     lengths: StrPath | None = None,
     skip_bad_rows: bool = False,
     max_output: int | None = None,
@@ -44,13 +44,13 @@ def capacity(
     layers: int | None = None,
     kv_heads: int | None = None,
     head_dim: int | None = None,
-    cache_type: str | int | float | None = None,
-    block: str | int | float | None = None,
+    cache_type: str | None = None,
+    block: int | None = None,
     risk: float | None = None,
-    horizon: str | int | float | None = None,
+    horizon: int | str | None = None,
     step_seconds: float | None = None,
     replay: bool = False,
-    watermark: str | int | float | None = None,
+    watermark: float | None = None,
     token_budget: int | None = None,
     cycles: int | None = None,
     seed: int | None = None,
@@ -121,6 +121,7 @@ def capacity(
             "seed": seed,
             "svg": svg,
         },
+        ("continuous", "skip-bad-rows", "replay"),
     )
 
 
@@ -142,16 +143,16 @@ def fit(
     ctx: int | None = None,
     seqs: int | None = None,
     memory: int | str | None = None,
-    device: str | int | float | None = None,
-    cache_type: str | int | float | None = None,
-    cache_type_k: str | int | float | None = None,
-    cache_type_v: str | int | float | None = None,
+    device: str | None = None,
+    cache_type: str | None = None,
+    cache_type_k: str | None = None,
+    cache_type_v: str | None = None,
     batch: int | None = None,
     ubatch: int | None = None,
     flash_attn: Literal["on", "off", "auto"] | None = None,
     kv_unified: bool = False,
     swa_full: bool = False,
-    gpu_layers: str | int | float | None = None,
+    gpu_layers: int | str | None = None,
     runtime: Literal["vramkit", "llama.cpp", "vllm"] | None = None,
     backend: Literal["cpu", "vulkan", "cuda", "metal"] | None = None,
     gpu_memory_utilization: float | None = None,
@@ -240,24 +241,25 @@ def fit(
             "write": write,
             "svg": svg,
         },
+        ("kv-unified", "swa-full"),
     )
 
 
 def generate(
     model: StrPath,
     *,
-    prompt: str | int | float | None = None,
-    chat: str | int | float | None = None,
+    prompt: str | None = None,
+    chat: str | None = None,
     tokens: StrPath | Sequence[StrPath] | None = None,
     max_output_tokens: int | None = None,
-    temperature: str | int | float | None = None,
+    temperature: float | None = None,
     top_k: int | None = None,
     top_p: float | None = None,
     seed: int | None = None,
     ctx: int | None = None,
     threads: int | None = None,
     ubatch: int | None = None,
-    cache_type: str | int | float | None = None,
+    cache_type: str | None = None,
     capacity: int | str | None = None,
     top: int | None = None,
 ) -> reports.GenerateReport:
@@ -317,7 +319,7 @@ def plan(
     dim: Mapping[str, int] | None = None,
     order: Literal["file", "memory"] | None = None,
     recompute: bool = False,
-    makespan: str | int | float | None = None,
+    makespan: int | None = None,
     in_place: bool = False,
     output: StrPath | None = None,
     svg: StrPath | None = None,
@@ -368,12 +370,13 @@ def plan(
             "export": export,
             "explain": explain,
         },
+        ("recompute", "in-place", "explain"),
     )
 
 
 def replay(
     *traces: StrPath,
-    policy: float | str | Sequence[float | str] | None = None,
+    policy: str | Sequence[str] | None = None,
     capacity: int | str | None = None,
     svg: StrPath | None = None,
 ) -> reports.ReplayReport:
@@ -404,7 +407,7 @@ def run(
     workload: StrPath,
     *,
     schedule: Literal["fixed", "sequential", "concurrent"] | None = None,
-    device: str | int | float | None = None,
+    device: str | None = None,
     capacity: int | str | None = None,
     verify: Literal["stride", "full"] | None = None,
     trace: StrPath | None = None,
@@ -446,6 +449,7 @@ def run(
             "explain": explain,
             "dry-run": dry_run,
         },
+        ("explain", "dry-run"),
     )
 
 
@@ -484,6 +488,7 @@ def stress(
             "prove": prove,
             "report": report,
         },
+        ("prove",),
     )
 
 
@@ -508,6 +513,7 @@ def top(
             "levels": levels,
             "once": True,
         },
+        ("once",),
     )
 
 
@@ -523,7 +529,7 @@ def validate(
     tensor_parallel_size: int | None = None,
     max_samples: int | None = None,
     batch_size: int | None = None,
-    switching_threshold: int | str | None = None,
+    switching_threshold: int | None = None,
     num_cycles: int | None = None,
     warmup_cycles: int | None = None,
     max_output_tokens: int | None = None,
@@ -594,4 +600,5 @@ def validate(
             "capacity": capacity,
             "kv-limit": kv_limit,
         },
+        ("skip-bad-rows", "run-both"),
     )

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 import pickle
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -183,59 +183,132 @@ class Lifetime:
     size_bytes: int
 
 
-# What looks into its first input's memory and has none of its own.
-_VIEWS = frozenset(
-    "view reshape _unsafe_view expand permute transpose t squeeze unsqueeze select slice alias detach as_strided unbind split "
-    "split_with_sizes chunk flatten unflatten narrow diagonal view_as expand_as numpy_T movedim swapaxes getitem".split()
-)
-
-
 def lifetimes(program: Any) -> tuple[list[Lifetime], int]:
-    """The tensors that a graph makes, step by step, and the bytes of its weights: of `torch.export.ExportedProgram`, or of a
-    `torch.fx.GraphModule` whose nodes have `meta["val"]` or `meta["tensor_meta"]` (`torch.fx.passes.shape_prop.ShapeProp`).
+    """The tensors that a graph makes, operator by operator, and the bytes of its weights: of `torch.export.ExportedProgram`, or of a
+    `torch.fx.GraphModule` whose inputs' shapes are known (`torch.fx.passes.shape_prop.ShapeProp`).
 
-    A tensor lives from its own step to the last one that reads it, or reads a view of it; outputs to the end. Inputs are in memory that
-    the caller has, and are left out, as weights are. What a kernel needs beside its output is not in a graph, and not in here.
+    The graph is run over shapes alone, so that what shares memory is what does: views, operators in place, outputs that are inputs. A
+    step is an operator of ATen, as composed ones are taken apart. Memory lives from the operator that makes it to the last one that
+    reads or writes it; that of outputs to the end. Inputs are in memory that the caller has, and are left out, as weights are. What a
+    kernel needs beside its outputs is in no graph, and not in here.
 
-    Raises `VramkitError` for a node whose size is not known: export it with example inputs, or run ShapeProp.
+    Raises `VramkitError` for shapes that are not fixed, for operators with graphs of their own (`torch.cond`), and for graphs that cannot
+    be run so.
     """
     torch = _torch()
+    from torch._subclasses.fake_tensor import FakeTensorMode
+
     exported = hasattr(program, "graph_signature")
     module = program.graph_module if exported else program
-    graph = module.graph
-    nodes = list(graph.nodes)
+    fake = FakeTensorMode(allow_non_fake_inputs=True)
+    inputs = [_input_of(torch, fake, node) for node in module.graph.nodes if node.op == "placeholder"]
+    recorder = _recorder(torch)
+    tensors: Iterable[Any]
     if exported:
-        weights = sum(_bytes_of(tensor) for tensor in _distinct([*program.state_dict.values(), *program.constants.values()]))
+        tensors = [*program.state_dict.values(), *program.constants.values()]
+
+        def run() -> Any:
+            return module(*inputs)
     else:
-        weights = sum(_bytes_of(tensor) for tensor in _distinct([*module.parameters(), *module.buffers()]))
-    home: dict[Any, Any] = {}
-    first: dict[Any, int] = {}
-    last: dict[Any, int] = {}
-    sizes: dict[Any, int] = {}
-    for step, node in enumerate(nodes):
-        sources = [home[source] for source in node.all_input_nodes if source in home]
-        for source in sources:
-            last[source] = step
-        if node.op in ("placeholder", "get_attr", "output"):
-            continue
-        if sources and _is_view(torch, node):
-            home[node] = home[node.all_input_nodes[0]] if node.all_input_nodes[0] in home else sources[0]
-            continue
-        if node.all_input_nodes and _is_view(torch, node):
-            # Of an input, or a weight.
-            continue
-        size = _size_of(node)
-        if size == 0:
-            continue
-        home[node], first[node], last[node], sizes[node] = node, step, step, size
-    end = len(nodes)
-    for node in nodes:
-        if node.op == "output":
-            for source in node.all_input_nodes:
-                if source in home:
-                    last[home[source]] = end - 1
-    made = [Lifetime(str(node), first[node], last[node] + 1, sizes[node]) for node in first]
-    return made, weights
+        state = {**dict(module.named_parameters()), **dict(module.named_buffers())}
+        tensors = state.values()
+        given = {name: fake.from_tensor(tensor) for name, tensor in state.items()}
+        recorder.outside(given.values())
+
+        def run() -> Any:
+            return torch.func.functional_call(module, given, tuple(inputs))
+
+    recorder.outside(inputs)
+    try:
+        with torch.no_grad(), fake, recorder:
+            outputs = run()
+    except VramkitError:
+        raise
+    except Exception as error:
+        raise VramkitError(f"the graph cannot be run over shapes alone: {type(error).__name__}: {error}") from error
+    return recorder.lifetimes(outputs), sum(_bytes_of(tensor) for tensor in _distinct(tensors))
+
+
+def _input_of(torch: Any, fake: Any, node: Any) -> Any:
+    """An input of a graph's, without memory behind it."""
+    value = node.meta.get("val", node.meta.get("tensor_meta"))
+    if value is None and "val" not in node.meta:
+        raise VramkitError(
+            f"the shape of input `{node}` is not known: export the model with example inputs, or run torch.fx.passes.shape_prop.ShapeProp"
+        )
+    if not hasattr(value, "shape"):
+        return value
+    for size in value.shape:
+        # A size by symbol would be guessed from the example's.
+        if type(size) is not int:
+            raise VramkitError(f"input `{node}` has a size that is not fixed ({size}): export the model with fixed shapes")
+    strides = value.stride if not callable(value.stride) else value.stride()
+    with fake:
+        return torch.empty_strided(tuple(value.shape), tuple(strides), dtype=value.dtype, device=getattr(value, "device", "cpu"))
+
+
+def _recorder(torch: Any) -> Any:
+    """What sees every operator that is run below it, and which memory it makes, reads and writes."""
+    from torch.utils._python_dispatch import TorchDispatchMode
+    from torch.utils._pytree import tree_leaves
+
+    class Recorder(TorchDispatchMode):  # type: ignore[misc, unused-ignore]
+        supports_higher_order_operators = True
+
+        def __init__(self) -> None:
+            super().__init__()
+            self.steps = 0
+            # By storage, which is kept so that no other gets its number.
+            self.known: dict[int, Any] = {}
+            self.made: dict[int, list[Any]] = {}
+
+        def outside(self, tensors: Iterable[Any]) -> None:
+            """Memory that the graph does not make."""
+            for tensor in self.tensors(tensors):
+                self.known.setdefault(tensor.untyped_storage()._cdata, tensor)
+
+        @staticmethod
+        def tensors(tree: Any) -> list[Any]:
+            return [leaf for leaf in tree_leaves(tree) if isinstance(leaf, torch.Tensor)]
+
+        def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+            if not isinstance(func, torch._ops.OpOverload):
+                raise VramkitError(f"`{func}` has a graph of its own, and what it needs is not known: take it out of the graph")
+            read = self.tensors((args, kwargs or {}))
+            out = func(*args, **(kwargs or {}))
+            self.steps += 1
+            for tensor in read:
+                storage = tensor.untyped_storage()._cdata
+                # What is read and was not made is a constant of the graph's.
+                self.known.setdefault(storage, tensor)
+                if storage in self.made:
+                    self.made[storage][2] = self.steps
+            for tensor in self.tensors(out):
+                storage = tensor.untyped_storage()._cdata
+                if storage in self.made:
+                    self.made[storage][2] = self.steps
+                elif storage not in self.known and (size := _fixed(tensor, func)):
+                    self.known[storage] = tensor
+                    name = f"{func.overloadpacket.__name__}.{len(self.made)}"
+                    self.made[storage] = [name, self.steps - 1, self.steps, size]
+            return out
+
+        def lifetimes(self, outputs: Any) -> list[Lifetime]:
+            for tensor in self.tensors(outputs):
+                storage = tensor.untyped_storage()._cdata
+                if storage in self.made:
+                    self.made[storage][2] = self.steps
+            return [Lifetime(*made) for made in self.made.values()]
+
+    return Recorder()
+
+
+def _fixed(tensor: Any, func: Any) -> int:
+    """Bytes of a tensor's memory."""
+    size = tensor.untyped_storage().nbytes()
+    if type(size) is not int:
+        raise VramkitError(f"`{func}` makes a tensor whose size depends on values ({size}): take it out of the graph")
+    return size
 
 
 def _distinct(tensors: Iterable[Any]) -> list[Any]:
@@ -249,47 +322,6 @@ def _distinct(tensors: Iterable[Any]) -> list[Any]:
 
 def _bytes_of(tensor: Any) -> int:
     return int(tensor.untyped_storage().nbytes())
-
-
-def _is_view(torch: Any, node: Any) -> bool:
-    target = node.target
-    if node.op == "call_method":
-        return str(target) in _VIEWS
-    if node.op != "call_function":
-        return False
-    # An operator that says of an output that it may be its input.
-    schema = getattr(target, "_schema", None)
-    if schema is not None:
-        returns = [each.alias_info for each in schema.returns]
-        return bool(returns) and all(alias is not None and not alias.is_write for alias in returns)
-    return getattr(target, "__name__", "") in _VIEWS
-
-
-def _size_of(node: Any) -> int:
-    """Bytes of a node's outputs."""
-    value = node.meta.get("val", node.meta.get("tensor_meta"))
-    if value is None and "type" in node.meta:
-        # ShapeProp has been there, and it is no tensor.
-        return 0
-    if value is None:
-        raise VramkitError(
-            f"the size of `{node}` is not known: export the model with example inputs, or run torch.fx.passes.shape_prop.ShapeProp"
-        )
-    outputs: Sequence[Any] = value if isinstance(value, list | tuple) and not hasattr(value, "dtype") else [value]
-    total = 0
-    for output in outputs:
-        if output is None or isinstance(output, int | float | bool):
-            continue
-        if not hasattr(output, "shape"):
-            continue
-        elements = 1
-        for size in output.shape:
-            # A size by symbol would be guessed from the example's.
-            if type(size) is not int:
-                raise VramkitError(f"`{node}` has a size that depends on its input ({size}): export it with fixed shapes")
-            elements *= size
-        total += elements * int(output.dtype.itemsize)
-    return total
 
 
 def plan(program: Any, **options: Any) -> Any:

@@ -8,7 +8,7 @@ import os
 import pickle
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import IO, Any, NamedTuple
 
 from ._vramkit import RecordedTrace, format_bytes
 
@@ -134,10 +134,11 @@ def _policy(settings: str) -> str:
 
 
 def snapshot(
-    source: str | os.PathLike[str] | bytes | Mapping[str, Any] | None = None, device: int | None = None
+    source: str | os.PathLike[str] | bytes | bytearray | memoryview | IO[bytes] | Mapping[str, Any] | None = None,
+    device: int | None = None,
 ) -> TorchSnapshot:
     """A snapshot: a file that `torch.cuda.memory._dump_snapshot` wrote (gzip or not) or whatever else `replay` reads, its content, what
-    `torch.cuda.memory._snapshot()` returned, or, without any, what it returns now.
+    `torch.cuda.memory._snapshot()` returned, or, without any, what it returns now. Bytes and open files are its content.
 
     `device` is which of several devices; without it, the one that has a recording, or the first of them.
     """
@@ -145,6 +146,11 @@ def snapshot(
         import torch
 
         source = torch.cuda.memory._snapshot()
+    if hasattr(source, "read"):
+        # An open file.
+        source = source.read()
+    if isinstance(source, bytearray | memoryview):
+        source = bytes(source)
     if isinstance(source, Mapping):
         # An ordered one, or another kind, is written as a plain one: readers of ours know no classes.
         source = pickle.dumps(dict(source))
@@ -157,9 +163,8 @@ def snapshot(
 def _chosen(traces: Sequence[RecordedTrace], device: int | None) -> RecordedTrace:
     if device is None:
         return traces[0]
-    if len(traces) == 1 and device == 0:
-        return traces[0]
     for trace in traces:
-        if trace.name.endswith(f"(device {device})"):
+        if device == (trace.device or 0):
             return trace
-    raise ValueError(f"the snapshot has no history of device {device}: it has {', '.join(trace.name for trace in traces)}")
+    there = ", ".join(str(trace.device or 0) for trace in traces)
+    raise ValueError(f"the snapshot has no history of device {device}: it has one of device {there}")

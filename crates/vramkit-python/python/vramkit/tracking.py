@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import functools
 import inspect
-from collections.abc import Callable
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, TypeVar, cast
@@ -94,7 +97,8 @@ class _Watching:
 
 class track:  # noqa: N801 - it is used as a function
     """Tracks what a part of a program takes of a device: a context manager and a decorator, nested and from several threads or tasks at
-    once as you like. `result` is the last entry's :class:`Tracked`, `results` all of them, of a decorated function too.
+    once as you like. `result` is the last entry's :class:`Tracked`, `results` all of them; a decorated function has its `track` as
+    `tracked`.
 
     `device` is 0, `"cuda:1"`, `"host"` or a simulated one. `on_result` is called with each. `reset_peak` resets PyTorch's own peak, which
     others may read.
@@ -115,9 +119,12 @@ class track:  # noqa: N801 - it is used as a function
         reset_peak: bool = False,
         on_result: Callable[[Tracked], object] | None = None,
     ) -> None:
+        if not isinstance(name, str):
+            raise TypeError(f"a name is text, not {type(name).__name__}: a decorator is written @vramkit.track()")
         self._name, self._place, self._reset, self._on_result = name, device, reset_peak, on_result
         self._device = _id_of(device)
-        self._open: list[_Watching] = []
+        # Of each thread and task its own: others may come and go meanwhile.
+        self._open: dict[tuple[int, int], list[_Watching]] = {}
         self.results: list[Tracked] = []
 
     @property
@@ -133,20 +140,32 @@ class track:  # noqa: N801 - it is used as a function
     def _begin(self) -> _Watching:
         return _Watching(self._name, self._device, self._place, self._reset)
 
-    def _end(self, watching: _Watching) -> None:
+    def _end(self, watching: _Watching, error: BaseException | None = None) -> None:
         tracked = watching.end()
         self.results.append(tracked)
-        if self._on_result is not None:
+        if self._on_result is None:
+            return
+        try:
             self._on_result(tracked)
+        except Exception as other:
+            # What went wrong in the part itself is not lost.
+            if error is None:
+                raise
+            error.add_note(f"on_result raised {other!r}")
 
     def __enter__(self) -> track:
-        self._open.append(self._begin())
+        self._open.setdefault(_who(), []).append(self._begin())
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._end(self._open.pop())
+        who = _who()
+        opened = self._open[who]
+        watching = opened.pop()
+        if not opened:
+            del self._open[who]
+        self._end(watching, error)
 
     async def __aenter__(self) -> track:
         return self.__enter__()
@@ -157,45 +176,78 @@ class track:  # noqa: N801 - it is used as a function
         self.__exit__(kind, error, trace)
 
     def __call__(self, function: _F) -> _F:
+        if not callable(function) or isinstance(function, type):
+            what = "a class" if isinstance(function, type) else type(function).__name__
+            raise TypeError(f"functions are tracked, not {what}: decorate its methods, or use `with vramkit.track():`")
         name = self._name or getattr(function, "__qualname__", "")
 
         def began() -> _Watching:
             return _Watching(name, self._device, self._place, self._reset)
 
+        @contextmanager
+        def tracked() -> Iterator[None]:
+            watching = began()
+            try:
+                yield
+            except BaseException as error:
+                self._end(watching, error)
+                raise
+            self._end(watching)
+
         wrapped: Any
-        if inspect.iscoroutinefunction(function):
+        # What it is to be called for: a coroutine is awaited, a generator is run to its end.
+        called: Any = function if inspect.isroutine(function) else type(function).__call__
+        if inspect.isasyncgenfunction(called):
 
             @functools.wraps(function)
             async def wrapped(*args: Any, **kwargs: Any) -> Any:
-                watching = began()
-                try:
+                with tracked():
+                    async for each in function(*args, **kwargs):
+                        yield each
+
+        elif inspect.iscoroutinefunction(called):
+
+            @functools.wraps(function)
+            async def wrapped(*args: Any, **kwargs: Any) -> Any:
+                with tracked():
                     return await function(*args, **kwargs)
-                finally:
-                    self._end(watching)
+
+        elif inspect.isgeneratorfunction(called):
+
+            @functools.wraps(function)
+            def wrapped(*args: Any, **kwargs: Any) -> Any:
+                with tracked():
+                    return (yield from function(*args, **kwargs))
 
         else:
 
             @functools.wraps(function)
             def wrapped(*args: Any, **kwargs: Any) -> Any:
-                watching = began()
-                try:
+                with tracked():
                     return function(*args, **kwargs)
-                finally:
-                    self._end(watching)
 
         wrapped.tracked = self
         return cast("_F", wrapped)
 
 
 @functools.cache
-def _of_number(device: int) -> str:
+def _of_name(device: int | str) -> str:
     return GPUMemoryMonitor(device, False).device
 
 
 def _id_of(device: Device) -> str:
-    """A device's id, as monitors name it."""
-    if isinstance(device, SimulatedDevice):
-        return device.id
-    if isinstance(device, int):
-        return _of_number(device)
-    return "cuda:0" if device == "cuda" else "host" if device == "cpu" else device
+    """A device's id, as monitors name it; of one that is not here, their error."""
+    return device.id if isinstance(device, SimulatedDevice) else _of_name(device)
+
+
+def _who() -> tuple[int, int]:
+    """The thread, and the task in it."""
+    asyncio = sys.modules.get("asyncio")
+    task = None
+    if asyncio is not None:
+        try:
+            task = asyncio.current_task()
+        except RuntimeError:
+            # No loop is running here.
+            task = None
+    return threading.get_ident(), id(task)

@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import Any
 
 from ._vramkit import GPUMemoryMonitor, SimulatedDevice, VramMonitor
+from .errors import BackendError
 from .tracking import Tracked, track
 
 __all__ = ["MemoryLog", "hugging_face", "lightning"]
@@ -72,7 +73,10 @@ class MemoryLog:
 
 def hugging_face(device: Device = 0) -> Any:
     """A `transformers.TrainerCallback` that logs :meth:`MemoryLog.metrics` with the trainer's own logs. Its `log` is the `MemoryLog`."""
-    from transformers import TrainerCallback
+    try:
+        from transformers import TrainerCallback
+    except ImportError as error:
+        raise BackendError(f"transformers cannot be imported ({error}): install it") from error
 
     class VramkitCallback(TrainerCallback):  # type: ignore[misc, unused-ignore]
         def __init__(self) -> None:
@@ -104,8 +108,11 @@ def lightning(device: Device = 0) -> Any:
     """A Lightning `Callback` that logs :meth:`MemoryLog.metrics` at every step. Its `log` is the `MemoryLog`."""
     try:
         from lightning.pytorch.callbacks import Callback
-    except ImportError:
-        from pytorch_lightning.callbacks import Callback
+    except ImportError as error:
+        try:
+            from pytorch_lightning.callbacks import Callback
+        except ImportError:
+            raise BackendError(f"lightning cannot be imported ({error}): install it") from error
 
     class VramkitCallback(Callback):  # type: ignore[misc, unused-ignore]
         def __init__(self) -> None:
