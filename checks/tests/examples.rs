@@ -84,6 +84,10 @@ fn types_that_a_user_makes_show_how() {
     let mut missing = BTreeSet::new();
     for folder in crates() {
         let krate = folder.file_name().expect("a name").to_string_lossy().into_owned();
+        // Nobody makes its types in Rust; what Python sees of them has examples that its own tests run.
+        if krate == "vramkit-python" {
+            continue;
+        }
         let mut files = Vec::new();
         sources(&folder.join("src"), &mut files);
         let (mut shown, mut made) = (BTreeMap::new(), BTreeSet::new());

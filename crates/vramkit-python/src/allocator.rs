@@ -24,6 +24,7 @@ use vramkit::pool::{AllocationId, DeviceMemoryPool as Pool, Request};
 use crate::device::Place;
 use crate::errors;
 use crate::memory_pool::DeviceMemoryPool;
+use crate::peaks;
 use crate::size::Size;
 
 /// A card's pool under an allocator.
@@ -96,6 +97,8 @@ impl Card {
                 let mut state = lock(&self.state);
                 state.live.insert(range.base, (id, size));
                 state.note("alloc", range.base, size, handle);
+                drop(state);
+                peaks::granted();
                 Some(range.base)
             }
             Err(error) => {
@@ -211,14 +214,14 @@ pub fn allocator_setup(
     Ok(())
 }
 
-/// The pool of a card under the allocator, why it last refused, and its history: `(action, address, size, stream, microseconds)`. `None`
-/// before it is set up.
+/// A moment as Python has it: action, address, size, stream, microseconds.
+type Told = (&'static str, u64, u64, u64, u64);
+
+/// The pool of a card under the allocator, why it last refused, its history, and what is live (address and size). `None` before it is set
+/// up.
 #[pyfunction]
 #[pyo3(signature = (device))]
-#[allow(clippy::type_complexity)]
-pub fn allocator_pool(
-    device: u32,
-) -> Option<(DeviceMemoryPool, Option<String>, Vec<(&'static str, u64, u64, u64, u64)>)> {
+pub fn allocator_pool(device: u32) -> Option<(DeviceMemoryPool, Option<String>, Vec<Told>, Vec<(u64, u64)>)> {
     let card = card(device)?;
     let pool = DeviceMemoryPool::of(device, card.pool.clone(), card.device.clone());
     let state = lock(&card.state);
@@ -226,5 +229,6 @@ pub fn allocator_pool(
         .history
         .iter()
         .map(|moment| (moment.action, moment.address, moment.size, moment.stream, moment.microseconds));
-    Some((pool, state.refusal.clone(), history.collect()))
+    let live = state.live.iter().map(|(&address, &(_, size))| (address, size)).collect();
+    Some((pool, state.refusal.clone(), history.collect(), live))
 }

@@ -28,7 +28,7 @@ use crate::stats::MemoryStats;
 /// leaks by owner and when it will be full.
 ///
 /// `soft_limit` and `hard_limit` (bytes, or text such as `"20GiB"`; both or neither) are judged by what the source holds. `leak_threshold`
-/// is how much more than after the warm-up may be held after a generation. `cleanup_threshold` is as in `GPUMemoryMonitor`.
+/// is how much more than after a warm-up of `leak_warm_up` generations (100) may be held; it is looked at every `leak_every` (25). `cleanup_threshold` is as in `GPUMemoryMonitor`.
 ///
 /// >>> pool = vramkit.DeviceMemoryPool(vramkit.SimulatedDevice("8GiB"), "8GiB")
 /// >>> monitor = vramkit.VramMonitor(pool, soft_limit="4GiB", hard_limit="6GiB")

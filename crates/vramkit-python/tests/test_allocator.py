@@ -112,6 +112,20 @@ def test_memory_is_granted_released_and_counted(tmp_path):
     assert viewer.trace(snapshot).count("alloc") >= 3
 
 
+def test_what_is_live_outlives_the_history_and_its_peak_is_seen():
+    code = """
+    _vramkit.allocator_setup("cuda:0", 256 * MIB, 10)
+    live = [malloc(MIB, 0, None) for _ in range(20)]
+    watch = _vramkit.PeakWatch("cuda:0")
+    more = malloc(50 * MIB, 0, None)
+    free(more, 50 * MIB, 0, None)
+    print(watch.peak_bytes // MIB, watch.allocated_bytes // MIB)
+    (segment,) = vramkit.torch.memory_snapshot(0)["segments"]
+    print(segment["allocated_size"] // MIB, vramkit.torch.memory_stats(0)["allocated_bytes.all.current"] // MIB)
+    """
+    assert python(code) == "70 20\n20 20\n"
+
+
 def test_no_room_is_an_exception_of_c_plus_plus():
     """Where C++'s library is loaded: a frame of C++ may catch it, and one of Python's ends the process as any such would."""
     code = """

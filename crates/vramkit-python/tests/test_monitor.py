@@ -229,6 +229,31 @@ def test_frameworks_count_and_are_cleaned_up(monkeypatch):
     pool.release(buffer)
 
 
+def test_a_framework_without_statistics_is_left_out(monkeypatch):
+    """As PyTorch is under another allocator."""
+
+    class Cuda:
+        is_initialized = staticmethod(lambda: True)
+
+        @staticmethod
+        def memory_allocated(index):
+            raise RuntimeError("CUDAPluggableAllocator does not yet support getDeviceStats")
+
+        memory_reserved = max_memory_allocated = reset_peak_memory_stats = memory_allocated
+
+    class Torch:
+        cuda = Cuda
+
+    monkeypatch.setitem(sys.modules, "torch", Torch)
+    monkeypatch.setattr(sys, "unraisablehook", lambda what: pytest.fail(str(what.exc_value)))
+    device = vramkit.SimulatedDevice("80GiB", id="cuda:0")
+    pool = vramkit.get_memory_pool(device)
+    with vramkit.track(device=device, reset_peak=True) as tracked:
+        pool.release(pool.allocate(100))
+    assert tracked.result.peak_bytes == 100 << 20 and tracked.result.peak_is_exact
+    assert vramkit.get_memory_monitor(device).record_snapshot().allocated_mb == 0
+
+
 def test_thirty_two_threads(device, monitor, pool):
     """Counts balance, and nobody waits for ever."""
     errors, barrier = [], threading.Barrier(32)

@@ -27,6 +27,16 @@ def test_sizes_are_rounded_up_in_steps(pool, asked, granted):
     assert pool.get_stats()["cached_mb"] == pytest.approx(granted, abs=0.001)
 
 
+@pytest.mark.parametrize("size", [0.001, 0.05, 0.1, 0.2, 0.3, 0.6, 0.7, 0.8, 0.95, 1.1])
+def test_what_is_released_is_not_in_use(device, pool, size):
+    for _ in range(3):
+        buffers = [pool.allocate(size) for _ in range(5)]
+        for buffer in buffers:
+            pool.release(buffer)
+        assert pool.get_stats()["in_use_bytes"] == 0 and pool.get_stats()["idle_blocks"] == 5
+    assert vramkit.get_memory_monitor(device).get_memory_snapshot().allocated_bytes == 0
+
+
 def test_backends_are_kept_apart(pool):
     pool.release(pool.allocate(10, backend="pytorch"), backend="pytorch")
     other = pool.allocate(10, backend="cupy")

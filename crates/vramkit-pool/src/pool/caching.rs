@@ -150,6 +150,13 @@ struct Idle {
     since: Instant,
 }
 
+impl Idle {
+    /// What the pool behind counts for it.
+    fn granted(&self) -> ByteSize {
+        Request::granted(self.range.size)
+    }
+}
+
 /// Memory of a caching pool: goes idle when dropped.
 #[derive(Debug)]
 pub struct CachedAllocation {
@@ -168,7 +175,7 @@ impl CachedAllocation {
 
     /// Whether it will idle when it is dropped, and nothing goes back to the device for it.
     pub fn goes_idle(&self) -> bool {
-        self.pool.keeps(self.range.size)
+        self.pool.keeps(Request::granted(self.range.size))
     }
 
     /// The pool that it is of, and its id there.
@@ -195,7 +202,7 @@ impl Cache {
         self.by_age.insert(self.next, idle);
         self.next += 1;
         self.stats.idle += 1;
-        self.stats.cached_bytes += idle.range.size;
+        self.stats.cached_bytes += idle.granted();
     }
 
     /// The least recently used.
@@ -214,7 +221,7 @@ impl Cache {
     fn forget(&mut self, age: u64) -> Option<Idle> {
         let idle = self.by_age.remove(&age)?;
         self.stats.idle -= 1;
-        self.stats.cached_bytes -= idle.range.size;
+        self.stats.cached_bytes -= idle.granted();
         Some(idle)
     }
 }

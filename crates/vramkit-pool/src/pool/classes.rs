@@ -34,13 +34,21 @@ pub enum SizeClasses {
     },
 }
 
+/// Up to the next tenth of a MiB. That is no number of bytes: the class ends at the first whole one past it, and a size which is one
+/// stays in it.
+fn tenth(size: u64) -> u64 {
+    let end = |tenths: u64| (tenths * MIB).div_ceil(10);
+    let tenths = (size * 10).div_ceil(MIB);
+    let before = end(tenths.saturating_sub(1));
+    if before >= size { before } else { end(tenths) }
+}
+
 impl SizeClasses {
     /// The size granted for a request of `size` bytes; `None` when it passes 2^64.
     pub fn round(self, size: u64) -> Option<u64> {
         match self {
             Self::Exact => Some(size),
-            // A tenth of a MiB is not a number of bytes: the class ends at the first whole one past it.
-            Self::Stepped if size < MIB => Some(((size * 10).div_ceil(MIB) * MIB).div_ceil(10)),
+            Self::Stepped if size < MIB => Some(tenth(size)),
             Self::Stepped if size < 10 * MIB => Some(size.next_multiple_of(MIB)),
             Self::Stepped if size < 100 * MIB => Some(size.next_multiple_of(10 * MIB)),
             Self::Stepped => size.checked_next_multiple_of(50 * MIB),
@@ -102,6 +110,7 @@ mod tests {
             {
                 let rounded = classes.round(size).unwrap();
                 prop_assert!(rounded >= size);
+                prop_assert_eq!(classes.round(rounded), Some(rounded));
                 prop_assert!(classes.round(size + more).unwrap() >= rounded);
                 let limit = match classes {
                     SizeClasses::Exact => size,

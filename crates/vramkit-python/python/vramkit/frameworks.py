@@ -4,6 +4,7 @@ loaded holds nothing.
 
 from __future__ import annotations
 
+import contextlib
 import gc
 import sys
 from typing import Any
@@ -35,9 +36,11 @@ def held(device: str) -> tuple[int, int] | None:
     found = False
     if torch := _torch():
         index = _index(device)
-        allocated += int(torch.cuda.memory_allocated(index))
-        reserved += int(torch.cuda.memory_reserved(index))
-        found = True
+        # Under another allocator PyTorch has no statistics; those of ours are in its pool.
+        with contextlib.suppress(RuntimeError):
+            allocated += int(torch.cuda.memory_allocated(index))
+            reserved += int(torch.cuda.memory_reserved(index))
+            found = True
     pool = _cupy_pool(device)
     if pool is not None:
         allocated += int(pool.used_bytes())
@@ -49,7 +52,11 @@ def held(device: str) -> tuple[int, int] | None:
 def peak(device: str) -> int | None:
     """The most that PyTorch had given to tensors on a device since its own peak was last reset; `None` where it is not in use."""
     torch = _torch() if device.startswith("cuda:") else None
-    return int(torch.cuda.max_memory_allocated(_index(device))) if torch else None
+    if torch is None:
+        return None
+    with contextlib.suppress(RuntimeError):
+        return int(torch.cuda.max_memory_allocated(_index(device)))
+    return None
 
 
 def release(device: str) -> None:
@@ -58,7 +65,7 @@ def release(device: str) -> None:
     if not device.startswith("cuda:"):
         return
     if torch := _torch():
-        with torch.cuda.device(_index(device)):
+        with torch.cuda.device(_index(device)), contextlib.suppress(RuntimeError):
             torch.cuda.empty_cache()
     pool = _cupy_pool(device)
     if pool is not None:
@@ -69,4 +76,5 @@ def reset_peak(device: str) -> None:
     """Lets PyTorch's peak on a device begin anew."""
     torch = _torch() if device.startswith("cuda:") else None
     if torch:
-        torch.cuda.reset_peak_memory_stats(_index(device))
+        with contextlib.suppress(RuntimeError):
+            torch.cuda.reset_peak_memory_stats(_index(device))

@@ -64,7 +64,7 @@ def mem_pool(device: int = 0, *, capacity: int | str | None = None, history: int
     return _torch().cuda.MemPool(made.allocator())
 
 
-def _state(device: int) -> tuple[Any, str | None, list[tuple[str, int, int, int, int]]]:
+def _state(device: int) -> tuple[Any, str | None, list[tuple[str, int, int, int, int]], list[tuple[int, int]]]:
     state = _vramkit.allocator_pool(device)
     if state is None:
         raise VramkitError(f"cuda:{device} has no allocator of ours: call vramkit.torch.use_as_allocator({device}) first")
@@ -78,8 +78,7 @@ def last_refusal(device: int = 0) -> str | None:
 
 def memory_stats(device: int = 0) -> dict[str, int]:
     """Our pool's statistics in the shape of `torch.cuda.memory_stats`: `allocated_bytes.all.current` and its like."""
-    pool, _, history = _state(device)
-    stats = pool.get_stats()
+    stats = _state(device)[0].get_stats()
     used, peak, held = stats["used_bytes"], stats["peak_used_bytes"], stats["committed_bytes"]
     table = {
         "allocated_bytes.all.current": used,
@@ -104,14 +103,9 @@ def memory_snapshot(device: int = 0) -> dict[str, Any]:
     """Our pool in the shape of `torch.cuda.memory._snapshot()`, which PyTorch's viewer opens: one segment, what is live in it, and the
     history. There are no stacks in it: the allocator is called without the interpreter.
     """
-    pool, _, history = _state(device)
-    live: dict[int, tuple[int, int]] = {}
+    _, _, history, live = _state(device)
     entries: list[dict[str, Any]] = []
     for action, address, size, stream, microseconds in history:
-        if action == "alloc":
-            live[address] = (size, stream)
-        elif action == "free_completed":
-            live.pop(address, None)
         kind = {"oom": {"device_free": 0}}.get(action, {})
         entries.append(
             {
@@ -133,7 +127,7 @@ def memory_snapshot(device: int = 0) -> dict[str, Any]:
             "state": "active_allocated",
             "frames": [],
         }
-        for address, (size, _) in sorted(live.items())
+        for address, size in sorted(live)
     ]
     first = blocks[0]["address"] if blocks else 0
     segments = []
@@ -146,7 +140,7 @@ def memory_snapshot(device: int = 0) -> dict[str, Any]:
                 whole.append({"address": at, "size": gap, "requested_size": 0, "state": "inactive", "frames": []})
             whole.append(block)
             at = block["address"] + block["size"]
-        allocated = sum(size for size, _ in live.values())
+        allocated = sum(size for _, size in live)
         segments.append(
             {
                 "device": device,
