@@ -5,7 +5,7 @@
 //! when more are idle than allowed; and when a request needs their memory, the least recently used first, until it
 //! fits.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::sync::{Arc, Condvar, Mutex, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
@@ -127,7 +127,7 @@ impl Bell {
 /// Idle blocks: by class, the last used last, and by age.
 #[derive(Debug, Default)]
 struct Cache {
-    by_class: HashMap<Class, Vec<u64>>,
+    by_class: BTreeMap<Class, Vec<u64>>,
     /// Whether the sweeper wakes by itself in time for what becomes idle now: whatever idled before is older.
     is_watched: bool,
     by_age: BTreeMap<u64, Idle>,
@@ -136,7 +136,7 @@ struct Cache {
 }
 
 /// Blocks that stand for one another: of one size, and kept for one use.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 struct Class {
     bytes: u64,
     apart: u32,
