@@ -217,11 +217,14 @@ pub fn allocator_setup(
 /// A moment as Python has it: action, address, size, stream, microseconds.
 type Told = (&'static str, u64, u64, u64, u64);
 
+/// A card's pool as Python has it.
+type ToldPool = (DeviceMemoryPool, Option<String>, Vec<Told>, Vec<(u64, u64)>);
+
 /// The pool of a card under the allocator, why it last refused, its history, and what is live (address and size). `None` before it is set
 /// up.
 #[pyfunction]
 #[pyo3(signature = (device))]
-pub fn allocator_pool(device: u32) -> Option<(DeviceMemoryPool, Option<String>, Vec<Told>, Vec<(u64, u64)>)> {
+pub fn allocator_pool(device: u32) -> Option<ToldPool> {
     let card = card(device)?;
     let pool = DeviceMemoryPool::of(device, card.pool.clone(), card.device.clone());
     let state = lock(&card.state);
