@@ -3,6 +3,7 @@
 use std::process::Command;
 
 use vramkit::device::Device;
+use vramkit::monitor::leak::GenerationConfig;
 use vramkit::monitor::{NoDevice, names};
 
 use super::*;
@@ -128,6 +129,86 @@ fn a_thousandth_is_as_good_as_nothing_freed() {
         monitor.stats().unhelpful_cleanups
     };
     assert_eq!((freed(50_000), freed(50_001), freed(0)), (1, 0, 1));
+}
+
+#[test]
+fn low_is_below_the_threshold_and_not_at_it() {
+    let source = Scripted::new(ByteSize::mib(1000));
+    source.use_bytes(ByteSize::mib(900));
+    let monitor = VramMonitor::new(source);
+    assert_eq!((monitor.is_low(0.1), monitor.is_low(0.100_001), monitor.is_low(0.05)), (Some(false), Some(true), Some(false)));
+}
+
+#[test]
+fn growth_counts_from_where_it_is_rebased() {
+    let pool = pool_of(1000);
+    let generations = GenerationConfig { warm_up: 4, every: 2, threshold: ByteSize::mib(100) };
+    let config = MonitorConfig { generations, cleanup_threshold: None, ..MonitorConfig::default() };
+    let monitor = VramMonitor::with_config(pool.clone(), config).unwrap();
+    let mut held = Vec::new();
+    let mut told = |count: usize, grows: u64| {
+        let mut told = 0;
+        for _ in 0..count {
+            if grows > 0 {
+                held.push(pool.allocate(Request::new(ByteSize::mib(grows))).unwrap());
+            }
+            monitor.increment_generation_count();
+            told += usize::from(monitor.detect_memory_leak().is_some());
+        }
+        told
+    };
+    assert_eq!(told(6, 0), 0);
+    assert_eq!(told(1, 150), 0);
+    // What was loaded on purpose is as it should be from now on.
+    monitor.rebase();
+    assert_eq!(told(10, 0), 0);
+    assert_eq!(told(6, 50), 1);
+}
+
+#[test]
+fn what_is_reset_is_forgotten_but_for_models() {
+    let pool = pool_of(1000);
+    let monitor = VramMonitor::new(pool);
+    monitor.register_model("llama", ByteSize::mib(400)).unwrap();
+    monitor.increment_generation_count();
+    monitor.log_snapshot("loaded", None, &[]);
+    monitor.reset();
+    assert_eq!((monitor.history(10).len(), monitor.stats().generations), (0, 0));
+    assert_eq!(monitor.models()[0].model, "llama");
+}
+
+/// A source whose use grows evenly between two readings, whenever they are.
+struct Filling(Instant);
+
+impl MemorySource for Filling {
+    fn device(&self) -> DeviceName {
+        DeviceName { id: "cuda:8".into(), name: "filling".into(), uuid: None }
+    }
+
+    fn read(&self) -> Usage {
+        let total = ByteSize::gib(64);
+        let used = (self.0.elapsed().as_secs_f64() * 1e9) as u64;
+        let known = |size| Reading::known(size, Origin::Driver);
+        Usage {
+            total_bytes: known(total),
+            free_bytes: known(total.saturating_sub(ByteSize::new(used))),
+            used_bytes: known(ByteSize::new(used)),
+            ..Usage::unavailable(Origin::Driver, "not asked")
+        }
+    }
+}
+
+#[test]
+fn what_fills_is_forecast() {
+    let monitor = VramMonitor::new(Arc::new(Filling(Instant::now())));
+    let begun = Instant::now();
+    while monitor.forecast().is_none() && begun.elapsed() < Duration::from_secs(20) {
+        monitor.log_snapshot("", None, &[]);
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    assert!(monitor.forecast().is_some(), "a gigabyte a second");
+    assert_eq!(monitor.growing(), None, "not yet");
+    assert_eq!(monitor.suspected(), vec![]);
 }
 
 const INNER: &str = "VRAMKIT_TEST_INNER";
