@@ -136,7 +136,10 @@ fn low_is_below_the_threshold_and_not_at_it() {
     let source = Scripted::new(ByteSize::mib(1000));
     source.use_bytes(ByteSize::mib(900));
     let monitor = VramMonitor::new(source);
-    assert_eq!((monitor.is_low(0.1), monitor.is_low(0.100_001), monitor.is_low(0.05)), (Some(false), Some(true), Some(false)));
+    assert_eq!(
+        (monitor.is_low(0.1), monitor.is_low(0.100_001), monitor.is_low(0.05)),
+        (Some(false), Some(true), Some(false))
+    );
 }
 
 #[test]

@@ -64,3 +64,50 @@ fn user() -> u32 {
 pub(super) fn is_own(folder: &Path) -> bool {
     fs::symlink_metadata(folder).is_ok_and(|found| found.is_dir() && found.uid() == user())
 }
+
+#[cfg(test)]
+#[cfg(not(loom))]
+mod tests {
+    use std::process::Command;
+
+    use super::*;
+
+    const INNER: &str = "VRAMKIT_TEST_FOLDER";
+
+    /// In processes of their own, since environments are a process's.
+    #[test]
+    fn the_folder_is_the_one_that_is_named_or_the_runtimes_or_the_users() {
+        if let Some(expected) = std::env::var_os(INNER) {
+            assert_eq!(folder(), PathBuf::from(expected));
+            assert!(folders().contains(&folder()));
+            return;
+        }
+        let is_so = |named: Option<&str>, runtime: Option<&str>, expected: &str| {
+            let mut again = Command::new(std::env::current_exe().expect("this test"));
+            again.args(["--exact", "monitor::publish::document::tests::the_folder_is_the_one_that_is_named_or_the_runtimes_or_the_users"]);
+            again.env_remove("VRAMKIT_RUNTIME_DIR").env_remove("XDG_RUNTIME_DIR").env(INNER, expected);
+            named.map(|folder| again.env("VRAMKIT_RUNTIME_DIR", folder));
+            runtime.map(|folder| again.env("XDG_RUNTIME_DIR", folder));
+            let done = again.output().expect("it runs");
+            assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stdout));
+        };
+        let of_user = format!("/tmp/vramkit-{}", user());
+        is_so(Some("/named"), Some("/runtime"), "/named");
+        is_so(None, Some("/runtime"), "/runtime/vramkit");
+        is_so(None, Some(""), &of_user);
+        is_so(None, None, &of_user);
+    }
+
+    #[test]
+    fn own_is_a_real_folder_of_this_users() {
+        let own = std::env::temp_dir().join(format!("vramkit-own-{}", std::process::id()));
+        fs::create_dir_all(&own).expect("a folder");
+        let file = own.join("file");
+        fs::write(&file, "").expect("a file");
+        let link = own.join("link");
+        std::os::unix::fs::symlink(&own, &link).expect("a link");
+        assert!(is_own(&own) && !is_own(&file) && !is_own(&link) && !is_own(&own.join("none")));
+        assert_eq!(user(), fs::metadata(&own).expect("it is there").uid());
+        fs::remove_dir_all(own).expect("it is there");
+    }
+}

@@ -203,3 +203,133 @@ fn ask(path: &Path, may_remove: bool, mut room: Room<'_>) -> Answer {
         _ => Answer::None,
     }
 }
+
+#[cfg(test)]
+#[cfg(not(loom))]
+mod tests {
+    use std::io::Write;
+    use std::os::unix::net::UnixListener;
+
+    use super::*;
+
+    const NOTHING: &str = r#"{"schema":"vramkit.published/1","pid":7,"pools":[]}"#;
+
+    fn folder(name: &str) -> PathBuf {
+        let folder = std::env::temp_dir().join(format!("vramkit-reader-{}-{name}", std::process::id()));
+        let _ = fs::remove_dir_all(&folder);
+        fs::create_dir_all(&folder).expect("a folder");
+        folder
+    }
+
+    /// Asks one that says something, piece by piece, each after a time.
+    fn asked(name: &str, pieces: Vec<(Duration, Vec<u8>)>, held: usize) -> Answer {
+        let folder = folder(name);
+        let path = folder.join("7.sock");
+        let listener = UnixListener::bind(&path).expect("a socket");
+        let speaker = std::thread::spawn(move || {
+            let (mut stream, _) = listener.accept().expect("somebody asks");
+            for (wait, piece) in pieces {
+                std::thread::sleep(wait);
+                if stream.write_all(&piece).is_err() {
+                    break;
+                }
+            }
+        });
+        let taken = AtomicUsize::new(held);
+        let answer = ask(&path, false, Room(&taken, 0));
+        assert_eq!(taken.into_inner(), held, "what was taken is given back");
+        speaker.join().expect("it spoke");
+        fs::remove_dir_all(folder).expect("the folder is there");
+        answer
+    }
+
+    fn said(text: &str) -> Vec<(Duration, Vec<u8>)> {
+        vec![(Duration::ZERO, text.as_bytes().to_vec())]
+    }
+
+    #[test]
+    fn room_is_for_all_together_and_given_back() {
+        let taken = AtomicUsize::new(0);
+        let mut first = Room(&taken, 0);
+        assert!(first.take(TOGETHER - 10) && first.take(10) && !first.take(1));
+        let mut second = Room(&taken, 0);
+        assert!(!second.take(1));
+        drop(first);
+        assert!(second.take(TOGETHER - 1));
+        drop(second);
+        assert_eq!(taken.into_inner(), 0);
+    }
+
+    #[test]
+    fn a_document_is_one_of_ours_whole_and_in_time() {
+        let document = |answer: &Answer| matches!(answer, Answer::Document(document) if document.pid == 7);
+        assert!(document(&asked("whole", said(NOTHING), 0)));
+        let pieces = NOTHING.as_bytes().chunks(20).map(|piece| (Duration::from_millis(10), piece.to_vec()));
+        assert!(document(&asked("pieces", pieces.collect(), 0)));
+        assert!(matches!(asked("nothing", said(""), 0), Answer::None));
+        assert!(matches!(asked("other", said("{}"), 0), Answer::None));
+        let later = NOTHING.replace("published/1", "published/2");
+        assert!(matches!(asked("later", said(&later), 0), Answer::None));
+        // Half of one: its publisher gave up.
+        assert!(matches!(asked("half", said(&NOTHING[..30]), 0), Answer::Slow));
+        // A byte at a time, each in time, and all together not.
+        let slow = (0..30).map(|_| (Duration::from_millis(60), b" ".to_vec())).collect();
+        assert!(matches!(asked("slow", slow, 0), Answer::Slow));
+        let late = vec![(PATIENCE + Duration::from_millis(300), NOTHING.as_bytes().to_vec())];
+        assert!(matches!(asked("late", late, 0), Answer::Slow));
+    }
+
+    #[test]
+    fn what_is_too_large_by_itself_or_together_is_left() {
+        let padded = |bytes: usize| {
+            let mut text = NOTHING.as_bytes().to_vec();
+            text.resize(bytes, b' ');
+            vec![(Duration::ZERO, text)]
+        };
+        assert!(matches!(asked("largest", padded(LARGEST), 0), Answer::Document(_)));
+        assert!(matches!(asked("larger", padded(LARGEST + (1 << 17)), 0), Answer::Slow));
+        assert!(matches!(asked("together", padded(1 << 10), TOGETHER), Answer::Slow));
+    }
+
+    #[test]
+    fn so_many_sockets_of_a_folder_are_asked_and_the_rest_is_named() {
+        let folder = folder("many");
+        let listeners: Vec<_> = (0..MOST + 3)
+            .map(|number| UnixListener::bind(folder.join(format!("{number:04}.sock"))).expect("a socket"))
+            .collect();
+        fs::write(folder.join("0000.txt"), "no socket").expect("a file");
+        UnixListener::bind(folder.join("other")).expect("a socket of another name");
+        // Nobody listens on these any more; those of this user's own folder go, but for what is not asked.
+        drop(listeners);
+        let mut reader = PublishedReader::default();
+        assert_eq!(reader.read(&folder).len(), 0);
+        let left: Vec<_> = reader.left_out().iter().filter_map(|path| path.file_name()).collect();
+        assert_eq!(left, ["0256.sock", "0257.sock", "0258.sock"]);
+        assert_eq!(sockets_of(&folder).len(), 3);
+        assert!(folder.join("other").exists() && folder.join("0000.txt").exists());
+        fs::remove_dir_all(folder).expect("the folder is there");
+    }
+
+    #[test]
+    fn who_was_slow_is_left_alone_for_a_while() {
+        let folder = folder("rest");
+        let path = folder.join("1.sock");
+        // It accepts nobody, and its queue takes one: it says nothing.
+        let listener = UnixListener::bind(&path).expect("a socket");
+        let mut reader = PublishedReader::default();
+        let begun = Instant::now();
+        assert!(reader.read(&folder).is_empty() && begun.elapsed() >= PATIENCE);
+        assert_eq!(reader.left_out(), std::slice::from_ref(&path));
+        let begun = Instant::now();
+        assert!(reader.read(&folder).is_empty() && begun.elapsed() < PATIENCE);
+        assert_eq!(reader.left_out(), std::slice::from_ref(&path));
+        // After its rest it is asked again.
+        for since in reader.slow.values_mut() {
+            *since = since.checked_sub(REST).expect("the clock began before");
+        }
+        let begun = Instant::now();
+        assert!(reader.read(&folder).is_empty() && begun.elapsed() >= PATIENCE);
+        drop(listener);
+        fs::remove_dir_all(folder).expect("the folder is there");
+    }
+}
