@@ -22,11 +22,13 @@ mod memory_pool;
 mod one_per_device;
 mod peaks;
 mod recorded;
+mod sampling;
 mod size;
 mod snapshot;
 mod source;
 mod stats;
 mod vram_monitor;
+mod vram_snapshot;
 
 /// What is in the shared object.
 #[pyo3::pymodule]
@@ -50,13 +52,17 @@ mod _vramkit {
     #[pymodule_export]
     use super::recorded::RecordedTrace;
     #[pymodule_export]
+    use super::sampling::Sampling;
+    #[pymodule_export]
     use super::size::{format_bytes, parse_bytes};
     #[pymodule_export]
     use super::snapshot::MemorySnapshot;
     #[pymodule_export]
     use super::stats::MemoryStats;
     #[pymodule_export]
-    use super::vram_monitor::{Sampling, VramMonitor, VramSnapshot};
+    use super::vram_monitor::VramMonitor;
+    #[pymodule_export]
+    use super::vram_snapshot::VramSnapshot;
 
     /// Threads of ours leave Python before it ends.
     #[pymodule_init]

@@ -1,28 +1,26 @@
 //! `VramMonitor`: limits, generations, leaks and sampling by itself, of a device or of one pool.
 
 use std::sync::Arc;
-use std::time::{Duration, UNIX_EPOCH};
 
 use pyo3::exceptions::{PyTypeError, PyValueError};
 use pyo3::prelude::*;
-use pyo3::types::{PyDict, PyTuple};
+use pyo3::types::PyTuple;
 use pyo3::{PyTraverseError, PyVisit};
 use serde_json::Value;
 use vramkit::monitor::leak::GenerationConfig;
-use vramkit::monitor::names::VramSnapshot as Line;
-use vramkit::monitor::{
-    Limits, MemoryPressureError, MonitorConfig, Passed, Sampling as Looking, VramMonitor as Monitor,
-};
+use vramkit::monitor::{Limits, MemoryPressureError, MonitorConfig, Passed, VramMonitor as Monitor};
 
 use crate::callback::{Callback, Callbacks, interrupted};
 use crate::device::Place;
 use crate::errors;
 use crate::memory_monitor::{history, margin, subscribe};
 use crate::memory_pool::DeviceMemoryPool;
+use crate::sampling::Sampling;
 use crate::size::{Size, seconds};
 use crate::snapshot::pressure;
 use crate::source::WithFrameworks;
 use crate::stats::MemoryStats;
+use crate::vram_snapshot::VramSnapshot;
 
 /// Watches a device, or one pool: limits that warn and raise, generations of work that should not grow, and, where it is started, growth,
 /// leaks by owner and when it will be full.
@@ -190,7 +188,7 @@ impl VramMonitor {
     ) -> VramSnapshot {
         let models: Vec<&str> = models.iter().map(String::as_str).collect();
         let snapshot = py.detach(|| self.monitor.log_snapshot(event, slot, &models));
-        VramSnapshot { line: Line::from(&snapshot), time: snapshot.time }
+        VramSnapshot::of(&snapshot)
     }
 
     /// The last `n` snapshots, oldest first; all that are kept without.
@@ -279,7 +277,7 @@ impl VramMonitor {
             return Err(PyValueError::new_err("interval=0: seconds between two looks, above 0"));
         }
         let looking = py.detach(|| self.monitor.start(interval))?;
-        Ok(Sampling { looking: std::sync::Mutex::new(Some(looking)) })
+        Ok(Sampling::of(looking))
     }
 
     /// Tags that are suspected to leak, as far as `start` has looked.
@@ -328,126 +326,5 @@ impl VramMonitor {
 
     fn __repr__(&self) -> String {
         format!("VramMonitor({:?})", self.id)
-    }
-}
-
-/// A monitor that looks by itself until this is closed.
-#[pyclass(frozen, weakref, module = "vramkit")]
-pub struct Sampling {
-    looking: std::sync::Mutex<Option<Looking>>,
-}
-
-impl Sampling {
-    fn end(&self, py: Python<'_>) {
-        let looking = self.looking.lock().unwrap_or_else(std::sync::PoisonError::into_inner).take();
-        // Its thread may be about to call Python.
-        py.detach(|| drop(looking));
-    }
-}
-
-#[pymethods]
-impl Sampling {
-    /// Ends it; does nothing a second time.
-    fn close(&self, py: Python<'_>) {
-        self.end(py);
-    }
-
-    fn __enter__(slf: Py<Self>) -> Py<Self> {
-        slf
-    }
-
-    #[pyo3(signature = (*_raised))]
-    fn __exit__(&self, py: Python<'_>, _raised: &Bound<'_, PyTuple>) {
-        self.end(py);
-    }
-}
-
-impl Drop for Sampling {
-    fn drop(&mut self) {
-        Python::try_attach(|py| self.end(py));
-    }
-}
-
-/// A snapshot as a line of a log; sizes in GB of 10^9 bytes, `None` where they are not known.
-#[pyclass(frozen, module = "vramkit")]
-pub struct VramSnapshot {
-    line: Line,
-    time: std::time::SystemTime,
-}
-
-#[pymethods]
-impl VramSnapshot {
-    /// RFC 3339, in UTC.
-    #[getter]
-    fn timestamp(&self) -> &str {
-        &self.line.timestamp
-    }
-
-    /// Seconds since 1970, in UTC.
-    #[getter]
-    fn seconds(&self) -> f64 {
-        self.time.duration_since(UNIX_EPOCH).unwrap_or(Duration::ZERO).as_secs_f64()
-    }
-
-    /// What the program was at.
-    #[getter]
-    fn event(&self) -> &str {
-        &self.line.event
-    }
-
-    /// Its job's number.
-    #[getter]
-    fn slot(&self) -> Option<u64> {
-        self.line.slot
-    }
-
-    /// Held by every process, in GB.
-    #[getter]
-    fn vram_usage_gb(&self) -> Option<f64> {
-        self.line.vram_usage_gb
-    }
-
-    /// In allocations, in GB.
-    #[getter]
-    fn vram_allocated_gb(&self) -> Option<f64> {
-        self.line.vram_allocated_gb
-    }
-
-    /// Held from the device by the pool or framework, in GB.
-    #[getter]
-    fn vram_reserved_gb(&self) -> Option<f64> {
-        self.line.vram_reserved_gb
-    }
-
-    /// Loaded models.
-    #[getter]
-    fn models(&self) -> Vec<String> {
-        self.line.models.clone()
-    }
-
-    fn __copy__(slf: Py<Self>) -> Py<Self> {
-        slf
-    }
-
-    fn __deepcopy__(slf: Py<Self>, _memo: Bound<'_, PyAny>) -> Py<Self> {
-        slf
-    }
-
-    fn __eq__(&self, other: &Self) -> bool {
-        self.line == other.line
-    }
-
-    /// The same as a `dict`.
-    fn to_dict<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
-        Ok(pythonize::pythonize(py, &self.line)?.cast_into()?)
-    }
-
-    /// The same as a line of JSON.
-    fn to_json(&self) -> String {
-        serde_json::to_string(&self.line).unwrap_or_default()
-    }
-
-    fn __repr__(&self) -> String {
-        format!("VramSnapshot({})", self.to_json())
     }
 }
