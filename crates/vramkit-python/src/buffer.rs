@@ -13,7 +13,6 @@
 #![allow(unsafe_code)]
 
 use std::ffi::{c_int, c_void};
-use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use pyo3::exceptions::PyBufferError;
@@ -21,77 +20,11 @@ use pyo3::ffi;
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyModule, PyTuple};
 use vramkit::ByteSize;
-use vramkit::device::{AddressRange, CudaDevice};
-use vramkit::pool::{Allocation, CachedAllocation};
 
 use crate::dlpack;
 use crate::errors;
+use crate::memory::{Memory, Where};
 use crate::size::to_mb;
-
-/// A pool's block.
-pub enum Block {
-    /// Of a caching pool.
-    Cached(CachedAllocation),
-    /// Of a plain one.
-    Plain(Allocation),
-}
-
-/// Memory of a pool, given back when dropped: of a card, once everything that was queued on the card is done, because who looked into
-/// it may have queued work on any stream.
-pub struct Memory {
-    block: Block,
-    card: Option<Arc<CudaDevice>>,
-    was_shown: AtomicBool,
-}
-
-impl Memory {
-    pub fn new(block: Block, card: Option<Arc<CudaDevice>>) -> Self {
-        Self { block, card, was_shown: AtomicBool::new(false) }
-    }
-
-    pub fn range(&self) -> AddressRange {
-        match &self.block {
-            Block::Cached(block) => block.range(),
-            Block::Plain(block) => block.range(),
-        }
-    }
-
-    /// Whether it only goes among what idles, and nobody has to be waited for.
-    fn goes_back_at_once(&self) -> bool {
-        match &self.block {
-            Block::Cached(block) => self.card.is_none() && block.goes_idle(),
-            Block::Plain(_) => false,
-        }
-    }
-
-    /// Somebody is about to look into it.
-    pub fn shown(self: Arc<Self>) -> Arc<Self> {
-        self.was_shown.store(true, Relaxed);
-        self
-    }
-}
-
-impl Drop for Memory {
-    fn drop(&mut self) {
-        if let Some(card) = &self.card
-            && self.was_shown.load(Relaxed)
-        {
-            // Where it fails the card is lost, and so is what was queued.
-            let _ = card.synchronize();
-        }
-    }
-}
-
-/// Where a buffer's memory is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Where {
-    /// In this process.
-    Host,
-    /// On a card.
-    Card(u32),
-    /// Nowhere: it is simulated.
-    Nowhere,
-}
 
 /// Memory of a pool. `numpy.asarray(buffer)`, `memoryview(buffer)`, `torch.from_dlpack(buffer)` and `cupy.from_dlpack(buffer)` look
 /// into it without a copy; `buffer.array(dtype)` does for its own backend. It goes back to the pool when it is released or nobody has

@@ -10,9 +10,10 @@ use vramkit::ByteSize;
 use vramkit::device::CudaDevice;
 use vramkit::pool::{CachingConfig, CachingPool};
 
-use crate::buffer::{Block, Buffer, Memory, Where};
+use crate::buffer::Buffer;
 use crate::device::Place;
 use crate::errors;
+use crate::memory::{Block, Memory, Where};
 use crate::one_per_device::OnePerDevice;
 use crate::peaks;
 use crate::size::{Mb, Size, from_mb, seconds, to_mb};

@@ -12,7 +12,7 @@ use std::sync::Arc;
 use pyo3::ffi;
 use pyo3::prelude::*;
 
-use crate::buffer::{Memory, Where};
+use crate::memory::{Memory, Where};
 
 const CPU: i32 = 1;
 const CUDA: i32 = 2;

@@ -17,6 +17,7 @@ mod device;
 mod dlpack;
 mod errors;
 mod interpreter;
+mod memory;
 mod memory_monitor;
 mod memory_pool;
 mod one_per_device;

@@ -8,10 +8,11 @@ use vramkit::device::CudaDevice;
 use vramkit::monitor::MemorySource;
 use vramkit::pool::{DeviceMemoryPool as Pool, Purpose, Request};
 
-use crate::buffer::{Block, Buffer, Memory, Where};
+use crate::buffer::Buffer;
 use crate::caching_pool::{memory_of, next_number};
 use crate::device::Place;
 use crate::errors;
+use crate::memory::{Block, Memory, Where};
 use crate::peaks;
 use crate::size::Size;
 
