@@ -27,7 +27,7 @@ def documented():
                 yield parser.get_doctest(text, {"vramkit": vramkit}, where, where, 0)
 
 
-@pytest.mark.parametrize("test", documented(), ids=lambda test: test.name)
+@pytest.mark.parametrize("test", list(documented()), ids=lambda test: test.name)
 def test_an_example_is_true(test):
     runner = doctest.DocTestRunner(optionflags=doctest.IGNORE_EXCEPTION_DETAIL | doctest.ELLIPSIS)
     assert runner.run(test).failed == 0
