@@ -160,12 +160,23 @@ pub enum QuestionError {
         /// How many.
         pools: usize,
     },
-    /// Nothing to replay against.
-    #[error("no policies: at least one is needed")]
-    NoPolicies,
     /// A name that is no pool policy's.
     #[error("{0}")]
     NotAPolicy(String),
+    /// What an owner is, or a moment of a trace, in words that are neither.
+    #[error("{0}")]
+    NotAWord(String),
+    /// PyTorch's settings.
+    #[error(transparent)]
+    Settings(#[from] vramkit_replay::SettingsError),
+    /// Whether something fits that nobody has recorded the order of.
+    #[error(
+        "`{0}` has no history: whether it gets through with a capacity cannot be told; without one it says who holds what"
+    )]
+    NoHistory(String),
+    /// A comparison of more or fewer than two.
+    #[error("a comparison is of two traces: {0} were read")]
+    NotTwo(usize),
     /// No traffic is described.
     #[error(
         "no traffic: a log of lengths is needed, or the length of prompts with the probability that an output ends"

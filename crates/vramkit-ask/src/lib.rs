@@ -70,7 +70,7 @@ pub use fit::{
 pub use generate::{GenerateQuestion, GenerateReport, LikelyToken, Prompt, generate};
 pub use listener::{Listener, quiet};
 pub use plan::{Placed, PlanAnswer, PlanPicture, PlanQuestion, plan};
-pub use replay::{ReplayAnswer, ReplayQuestion, replay};
+pub use replay::{Moment, ReplayAnswer, ReplayQuestion, replay};
 pub use run::{
     Alternative, CapacityShortage, PreparedRun, ReleaseMismatch, RunAnswer, RunError, RunQuestion, RunReport,
     SampleReport, Session, SessionModel, TraceFormat, TraceSinks, UnreadWeights, ViolationReport, run,
@@ -87,7 +87,9 @@ pub use vramkit_llm::{AdapterError, LoadError, Sampling};
 pub use vramkit_models::traffic::CHARACTERS_A_TOKEN;
 pub use vramkit_models::{CacheType, ReadError, ReadOptions};
 pub use vramkit_occupancy::OccupancyReport;
-pub use vramkit_replay::{PolicyName, ReplayReport};
+pub use vramkit_replay::{
+    DiffReport, FirstFailure, HeldReport, OwnedBy, PolicyName, PolicyReport, ReplayReport, TraceReport,
+};
 pub use vramkit_stress::{Check, LengthUse, StressError, StressQuestion, StressReport, stress};
 pub use vramkit_validate::{
     Outcome as ValidateOutcome, Progress as ValidateProgress, Source as ValidateSource, ValidateError,

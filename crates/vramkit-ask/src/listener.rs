@@ -41,6 +41,11 @@ pub trait Listener: Send + Sync {
         let _ = units;
     }
 
+    /// So many more bytes of a file were read; `of` is how many it has, where that is known.
+    fn read(&self, bytes: u64, of: Option<u64>) {
+        let _ = (bytes, of);
+    }
+
     /// The search for a plan stands here: no arena is below `bound`, and one of `arena` is known.
     fn planning(&self, bound: ByteSize, arena: ByteSize) {
         let _ = (bound, arena);

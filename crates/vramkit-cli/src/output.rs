@@ -18,17 +18,18 @@ pub const BAD: Style = Style::new().fg_color(Some(anstyle::Color::Ansi(AnsiColor
 /// What can be skipped.
 pub const DIM: Style = Style::new().dimmed();
 
-/// Rows in columns, the first one of headers; all but the first column to the right.
+/// Rows in columns, the first one of headers; all but the first column to the right. Colours take no place.
 pub fn table(rows: &[Vec<String>]) -> String {
+    let seen =
+        |cell: &str| anstream::adapter::strip_str(cell).map(|part| part.chars().count()).sum::<usize>();
     let columns = rows.iter().map(Vec::len).max().unwrap_or(0);
-    let width =
-        |column: usize| rows.iter().filter_map(|row| row.get(column)).map(|cell| cell.chars().count()).max();
+    let width = |column: usize| rows.iter().filter_map(|row| row.get(column)).map(|cell| seen(cell)).max();
     let widths: Vec<usize> = (0..columns).map(|column| width(column).unwrap_or(0)).collect();
     let mut out = String::new();
     for (i, row) in rows.iter().enumerate() {
-        let cells = row.iter().zip(&widths).enumerate().map(|(column, (cell, &width))| match column {
-            0 => format!("{cell:<width$}"),
-            _ => format!("{cell:>width$}"),
+        let cells = row.iter().zip(&widths).enumerate().map(|(column, (cell, &width))| {
+            let blanks = " ".repeat(width - seen(cell));
+            if column == 0 { format!("{cell}{blanks}") } else { format!("{blanks}{cell}") }
         });
         let line = cells.collect::<Vec<_>>().join("  ");
         let line = line.trim_end();

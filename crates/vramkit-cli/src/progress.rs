@@ -46,6 +46,8 @@ impl Progress {
 
 impl Listener for Progress {
     fn begun(&self, units: u64) {
+        // What was read was counted in bytes.
+        self.bar.reset();
         if let Ok(style) = ProgressStyle::with_template("{msg} {wide_bar} {pos}/{len} {eta} left") {
             self.bar.set_style(style);
         }
@@ -54,6 +56,19 @@ impl Listener for Progress {
 
     fn advanced(&self, units: u64) {
         self.bar.inc(units);
+    }
+
+    fn read(&self, bytes: u64, of: Option<u64>) {
+        let Some(of) = of else { return };
+        if self.bar.length() != Some(of) {
+            self.bar.reset();
+            let style = "reading {wide_bar} {binary_bytes}/{binary_total_bytes} {eta} left";
+            if let Ok(style) = ProgressStyle::with_template(style) {
+                self.bar.set_style(style);
+            }
+            self.bar.set_length(of);
+        }
+        self.bar.inc(bytes);
     }
 
     fn planning(&self, bound: ByteSize, arena: ByteSize) {

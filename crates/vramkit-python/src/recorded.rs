@@ -6,7 +6,9 @@ use std::sync::Arc;
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 use vramkit::ByteSize;
-use vramkit_replay::{Held, PolicyName, Trace, least_capacity, read_traces, replay, traces_of};
+use vramkit_replay::{
+    Held, OwnedBy, PolicyName, Setup, Trace, grown, least_capacity, read_traces, replay, traces_of,
+};
 
 use crate::errors;
 use crate::size::Size;
@@ -17,8 +19,30 @@ pub struct RecordedTrace {
     trace: Arc<Trace>,
 }
 
-fn policy(name: &str) -> PyResult<PolicyName> {
-    name.parse().map_err(|error: String| PyValueError::new_err(error))
+fn value_error(error: impl std::fmt::Display) -> PyErr {
+    PyValueError::new_err(error.to_string())
+}
+
+impl RecordedTrace {
+    /// PyTorch's allocator under the settings that were recorded, and these.
+    fn pytorch(&self, settings: &str, capacity: Option<Size>) -> PyResult<Setup> {
+        Setup::new(&self.trace, PolicyName::Pytorch, settings, capacity.map(|size| size.0))
+            .map_err(value_error)
+    }
+
+    fn held_at(&self, at: &str, by: &str) -> PyResult<Vec<Held>> {
+        let by: OwnedBy = by.parse().map_err(|error: String| value_error(error))?;
+        match at {
+            "peak" => Ok(self.trace.held_at_peak(by)),
+            "end" => Ok(self.trace.held_after(usize::MAX, by)),
+            at => match at.parse() {
+                Ok(step) => Ok(self.trace.held_after(step, by)),
+                Err(_) => Err(value_error(format!(
+                    "at={at:?}: use \"peak\", \"end\" or the number of an operation"
+                ))),
+            },
+        }
+    }
 }
 
 #[pymethods]
@@ -28,11 +52,11 @@ impl RecordedTrace {
     #[pyo3(signature = (source, name = ""))]
     fn read(py: Python<'_>, source: Bound<'_, PyAny>, name: &str) -> PyResult<Vec<Self>> {
         let traces = if let Ok(content) = source.cast::<pyo3::types::PyBytes>() {
-            let content = content.as_bytes().to_vec();
+            let content = content.as_bytes();
             py.detach(|| traces_of(content, Path::new(name)))
         } else {
             let path: PathBuf = source.extract()?;
-            py.detach(|| read_traces(&path))
+            py.detach(|| read_traces(&path, &|_| ()))
         };
         match traces {
             Ok(traces) => Ok(traces.into_iter().map(|trace| Self { trace: Arc::new(trace) }).collect()),
@@ -78,25 +102,49 @@ impl RecordedTrace {
         self.trace.recorded_reserved.map(ByteSize::bytes)
     }
 
-    /// Owner, bytes and allocations, most bytes first: at the peak, or at the end.
-    #[pyo3(signature = (at_peak = true))]
-    fn held(&self, py: Python<'_>, at_peak: bool) -> Vec<(String, u64, u64)> {
-        let step = if at_peak { self.trace.peak_at() } else { usize::MAX };
-        let held: Vec<Held> = py.detach(|| self.trace.held_after(step));
-        held.into_iter().map(|held| (held.owner, held.bytes.bytes(), held.allocations)).collect()
+    /// Whether the recording says in which order memory was asked for.
+    #[getter]
+    fn has_history(&self) -> bool {
+        self.trace.has_history
     }
 
-    /// What a policy takes for it: bytes held from the device at most, and how many requests it refuses.
-    #[pyo3(signature = (policy, capacity = None))]
-    fn replay(&self, py: Python<'_>, policy: &str, capacity: Option<Size>) -> PyResult<(u64, u64)> {
-        let policy = self::policy(policy)?;
-        let report = py.detach(|| replay(&self.trace, policy, capacity.map(|size| size.0)));
+    /// PyTorch's settings under which the program was recorded, as `PYTORCH_CUDA_ALLOC_CONF` has them.
+    #[getter]
+    fn recorded_settings(&self) -> &str {
+        &self.trace.recorded_settings
+    }
+
+    /// What is odd about the recording, and what was made of it.
+    #[getter]
+    fn notes(&self) -> Vec<String> {
+        self.trace.notes.clone()
+    }
+
+    /// Owner, bytes and allocations, most bytes first: at `"peak"`, `"end"` or after an operation; owners are a `"line"`, a `"stack"` or an
+    /// `"annotation"`.
+    fn held(&self, py: Python<'_>, at: &str, by: &str) -> PyResult<Vec<(String, u64, u64)>> {
+        let held = py.detach(|| self.held_at(at, by))?;
+        Ok(held.into_iter().map(|held| (held.owner, held.bytes.bytes(), held.allocations)).collect())
+    }
+
+    /// Owner and bytes, before in this one and after in another, most grown first.
+    fn grown(&self, py: Python<'_>, other: &Self, at: &str, by: &str) -> PyResult<Vec<(String, u64, u64)>> {
+        let grown = py.detach(|| PyResult::Ok(grown(&self.held_at(at, by)?, &other.held_at(at, by)?)))?;
+        let told = grown.into_iter().filter(|each| each.grown_bytes != 0);
+        Ok(told.map(|each| (each.owner, each.before_bytes.bytes(), each.after_bytes.bytes())).collect())
+    }
+
+    /// What PyTorch's allocator takes for it under settings: bytes held from the device at most, and how many requests it refuses.
+    #[pyo3(signature = (settings, capacity = None))]
+    fn replay(&self, py: Python<'_>, settings: &str, capacity: Option<Size>) -> PyResult<(u64, u64)> {
+        let setup = self.pytorch(settings, capacity)?;
+        let report = py.detach(|| replay(&self.trace, &setup, false));
         Ok((report.peak_committed_bytes.bytes(), report.failures))
     }
 
-    /// A capacity that a policy gets through with, and not with 2 MiB less; `None` where no capacity is enough.
-    fn least_capacity(&self, py: Python<'_>, policy: &str) -> PyResult<Option<u64>> {
-        let policy = self::policy(policy)?;
-        Ok(py.detach(|| least_capacity(&self.trace, policy)).map(ByteSize::bytes))
+    /// A capacity that it gets through with under settings, and not with 2 MiB less; `None` where no capacity is enough.
+    fn least_capacity(&self, py: Python<'_>, settings: &str) -> PyResult<Option<u64>> {
+        let setup = self.pytorch(settings, None)?;
+        Ok(py.detach(|| least_capacity(&self.trace, &setup)).map(ByteSize::bytes))
     }
 }

@@ -60,6 +60,16 @@ impl BestFit {
         self.insert(offset, size);
     }
 
+    /// Bytes that are free.
+    pub fn free(&self) -> u64 {
+        self.by_offset.values().sum()
+    }
+
+    /// Bytes of the largest free block.
+    pub fn largest(&self) -> u64 {
+        self.by_size.last().map_or(0, |&(size, _)| size)
+    }
+
     fn take(&mut self, offset: u64, found: u64, size: u64) -> (u64, u64) {
         self.remove(offset, found);
         self.insert(offset + size, found - size);

@@ -2,35 +2,69 @@
 
 use vramkit_units::ByteSize;
 
-use crate::place::run;
-use crate::policy::PolicyName;
+use crate::offline::arena;
+use crate::policy::Room;
+use crate::run::Watch;
+use crate::setup::{Setup, Watched, with_policy};
 use crate::trace::Trace;
 
 /// The unit of the answer: a large page.
 const UNIT: u64 = 2 << 20;
+/// Up to so many operations a search takes seconds at most: some ten passes.
+const SHORT: usize = 200_000;
+
+/// Whether a search is short.
+pub(crate) fn may_search(trace: &Trace) -> bool {
+    trace.operations.len() <= SHORT
+}
+
+/// Ends a pass at the first refusal.
+struct First;
+
+impl Watch for First {
+    fn refused(&mut self, _step: usize, _number: u32, _size: u64, _room: impl FnOnce() -> Room) -> bool {
+        false
+    }
+}
 
 /// A capacity with which a policy refuses nothing of a trace, and with 2 MiB less of which it does; `None` where it refuses something
-/// however much there is. A policy that gives memory back when it is refused some need not do better with more, so there may be a lesser
-/// one still.
+/// however much there is. The setup's own capacity does not matter. A policy that gives memory back when it is refused some need not do
+/// better with more, so there may be a lesser one still.
 ///
 /// ```
-/// use vramkit_replay::{PolicyName, Trace, least_capacity};
+/// use vramkit_replay::{PolicyName, Setup, Trace, least_capacity};
 ///
 /// let mut trace = Trace::new("by hand");
 /// trace.allocate("a", 3 << 20, "")?;
 /// trace.allocate("b", 3 << 20, "")?;
-/// assert_eq!(least_capacity(&trace, PolicyName::BestFit), Some(vramkit_units::ByteSize::mib(6)));
+/// assert_eq!(least_capacity(&trace, &Setup::plain(PolicyName::BestFit)), Some(vramkit_units::ByteSize::mib(6)));
 /// # Ok::<(), vramkit_replay::TraceError>(())
 /// ```
-pub fn least_capacity(trace: &Trace, policy: PolicyName) -> Option<ByteSize> {
-    let fits = |units: u64| run(trace, policy, Some(ByteSize::new(units * UNIT))).failures == 0;
-    let (mut low, mut high) = (0, trace.peak_live().bytes().div_ceil(UNIT).max(1));
-    while !fits(high) {
+pub fn least_capacity(trace: &Trace, setup: &Setup) -> Option<ByteSize> {
+    let passes = |units: u64| {
+        let setup = setup.with_capacity(Some(ByteSize::new(units * UNIT)));
+        with_policy(trace, &setup, Watched { trace, watch: &mut First }).map(|(whole, _)| whole)
+    };
+    let units = trace.peak_live().bytes().div_ceil(UNIT).max(1);
+    let Some(first) = passes(units) else {
+        // The plan's place for everything is one, whatever there is.
+        return Some(arena(trace).checked_align_up(UNIT).unwrap_or_default().max(ByteSize::new(UNIT)));
+    };
+    if first {
+        return Some(ByteSize::new(units * UNIT));
+    }
+    let passes = |units| passes(units) == Some(true);
+    // What it holds when there is no end of it is enough for most.
+    let ample = setup.with_capacity(None);
+    let committed =
+        with_policy(trace, &ample, Watched { trace, watch: &mut () }).and_then(|(_, committed)| committed);
+    let (mut low, mut high) = (units, committed.unwrap_or(0).div_ceil(UNIT).max(units + 1));
+    while !passes(high) {
         (low, high) = (high, high.checked_mul(2).filter(|units| *units < u64::MAX / UNIT / 4)?);
     }
     while high - low > 1 {
         let middle = low + (high - low) / 2;
-        if fits(middle) { high = middle } else { low = middle }
+        if passes(middle) { high = middle } else { low = middle }
     }
     Some(ByteSize::new(high * UNIT))
 }

@@ -1,7 +1,8 @@
 //! Allocation traces: read from what programs recorded, replayed against pool policies without a device.
 //!
 //! ```text
-//! file ──► read (text, CSV, JSON Lines, pickle) ──► Trace ──► replay ──► how much memory each policy took
+//! file ──► read (text, CSV, JSON, pickle) ──► Trace ──► replay ──► how much memory each policy took, and where it died
+//!                                              └──────► held ──► who held it
 //!                                                               ▲
 //!                                              policy (vramkit's pool, best fit, PyTorch's, a plan)
 //! ```
@@ -13,11 +14,11 @@
 //!
 //! ```
 //! use std::path::Path;
-//! use vramkit_replay::{PolicyName, replay, traces_of};
+//! use vramkit_replay::{Setup, replay, traces_of};
 //!
-//! let text = b"a 1 3000000\na 2 1000\nf 1\na 3 2500000\n".to_vec();
+//! let text = b"a 1 3000000\na 2 1000\nf 1\na 3 2500000\n";
 //! let trace = &traces_of(text, Path::new("example"))?[0];
-//! let exact = replay(trace, "best-fit".parse()?, None);
+//! let exact = replay(trace, &Setup::plain("best-fit".parse()?), false);
 //! assert_eq!(exact.failures, 0);
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
@@ -26,26 +27,42 @@ mod best_fit;
 mod fault;
 mod held;
 mod least;
-mod pickle;
+mod lines;
+mod odd;
+mod offline;
+mod operation;
 mod place;
+mod placements;
 mod policy;
 mod pytorch;
 mod read;
 mod replay;
 mod report;
+mod rmm;
+mod run;
+mod setup;
 mod snapshot;
+mod stacks;
+mod steps;
 mod trace;
+mod values;
 mod write;
 
 pub use best_fit::BestFit;
-pub use held::Held;
+pub use held::{Grown, Held, OwnedBy, Owners, grown};
 pub use least::least_capacity;
-pub use place::{PlacedAllocation, place};
+pub use operation::{Mark, Operation};
+pub use place::place;
+pub use placements::PlacedAllocation;
 pub use policy::PolicyName;
+pub use pytorch::{AllocatorSettings, SettingsError};
 pub use read::{ReadTraceError, read_traces, traces_of};
 pub use replay::replay;
-pub use report::{PolicyReport, ReplayReport, TraceReport};
-pub use trace::{Operation, Trace, TraceError};
+pub use report::{DiffReport, FirstFailure, HeldReport, PolicyReport, ReplayReport, TraceReport};
+pub use setup::Setup;
+pub use stacks::Frame;
+pub use steps::{StepReport, steps};
+pub use trace::{Trace, TraceError};
 pub use write::{json_lines, rmm_csv};
 
 #[cfg(doctest)]

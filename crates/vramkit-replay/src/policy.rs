@@ -1,4 +1,4 @@
-//! Where each policy places an allocation: vramkit's pool in its presets, and the peers it is measured against.
+//! What places allocations: vramkit's pool in its presets, and the peers it is measured against.
 
 use std::fmt;
 use std::str::FromStr;
@@ -28,9 +28,9 @@ pub enum PolicyName {
     BestFit,
     /// The lowest free block that fits.
     FirstFit,
-    /// PyTorch's caching allocator.
+    /// PyTorch's caching allocator, with the settings of the recorded program and those that are asked for.
     Pytorch,
-    /// PyTorch's caching allocator with expandable segments.
+    /// The same with expandable segments.
     PytorchExpandable,
     /// A plan made with the whole trace known: the floor.
     Offline,
@@ -82,12 +82,33 @@ impl FromStr for PolicyName {
     }
 }
 
+/// A request as policies see it.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Ask {
+    pub(crate) size: u64,
+    /// Whose work it is for; what is freed there can be had there at once.
+    pub(crate) stream: u64,
+    /// Which private pool it is from; 0 is none.
+    pub(crate) pool: u32,
+}
+
 /// A block that a policy has granted.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Granted<H> {
     pub(crate) handle: H,
+    /// Which range of addresses it is in.
+    pub(crate) range: u32,
     pub(crate) offset: u64,
     pub(crate) size: u64,
+}
+
+/// What there is for a request.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Room {
+    /// Bytes that nobody has.
+    pub(crate) free: u64,
+    /// Most that could be had in one piece.
+    pub(crate) largest: u64,
 }
 
 /// Something that places allocations one at a time.
@@ -95,15 +116,29 @@ pub(crate) trait Policy {
     type Handle: Copy;
 
     /// `None`: out of memory.
-    fn allocate(&mut self, size: u64) -> Option<Granted<Self::Handle>>;
+    fn allocate(&mut self, ask: Ask) -> Option<Granted<Self::Handle>>;
 
     fn free(&mut self, handle: Self::Handle);
+
+    /// The program is done with it, another stream is not: it is freed later.
+    fn wait(&mut self, _handle: Self::Handle) {}
+
+    /// Gives everything that idles back to the device.
+    fn trim(&mut self) {}
 
     /// Most bytes held from the device so far; `None` for a policy that holds all below the highest end of anything
     /// placed.
     fn peak_committed(&self) -> Option<u64> {
         None
     }
+
+    /// Bytes held from the device.
+    fn committed(&self) -> Option<u64> {
+        None
+    }
+
+    /// What there is for a request that was refused.
+    fn room(&self, ask: Ask) -> Room;
 }
 
 /// vramkit's pool on the simulated device.
@@ -113,13 +148,19 @@ pub(crate) struct Pool {
 }
 
 impl Pool {
-    pub(crate) fn new(classes: SizeClasses, capacity: ByteSize) -> Self {
-        // Whole granules, so that the last block is not refused for the rounding of the device.
-        let rounded = capacity.checked_align_up(2 << 20).unwrap_or(capacity);
-        let device = Arc::new(SimulatedDevice::new(rounded));
-        let pool =
-            DeviceMemoryPool::with_config(device, capacity, PoolConfig { classes, ..PoolConfig::default() });
-        let pool = pool.expect("the simulated device reserves any range that a trace can need");
+    /// Of a capacity; of as much as is ample for a peak, and as the simulated device has addresses for, when there is none.
+    pub(crate) fn new(classes: SizeClasses, capacity: Option<ByteSize>, peak: ByteSize) -> Self {
+        let sizes: Vec<u64> = match capacity {
+            Some(capacity) => vec![capacity.bytes()],
+            None => [4, 2, 1].iter().map(|times| peak.bytes() * times + (1 << 30)).collect(),
+        };
+        let made = sizes.into_iter().find_map(|size| {
+            // Whole granules, so that the last block is not refused for the rounding of the device.
+            let size = ByteSize::new(size.next_multiple_of(2 << 20));
+            let config = PoolConfig { classes, ..PoolConfig::default() };
+            DeviceMemoryPool::with_config(Arc::new(SimulatedDevice::new(size)), size, config).ok()
+        });
+        let pool = made.expect("the simulated device reserves any range that a trace can need");
         Self { pool, classes }
     }
 }
@@ -128,10 +169,10 @@ impl Policy for Pool {
     type Handle = AllocationId;
 
     #[inline]
-    fn allocate(&mut self, size: u64) -> Option<Granted<AllocationId>> {
-        let (handle, range) = self.pool.allocate_id(Request::new(ByteSize::new(size))).ok()?;
-        let granted = self.classes.round(size).unwrap_or(size).next_multiple_of(Request::ALIGNMENT);
-        Some(Granted { handle, offset: range.base - self.pool.range().base, size: granted })
+    fn allocate(&mut self, ask: Ask) -> Option<Granted<AllocationId>> {
+        let (handle, range) = self.pool.allocate_id(Request::new(ByteSize::new(ask.size))).ok()?;
+        let size = self.classes.round(ask.size).unwrap_or(ask.size).next_multiple_of(Request::ALIGNMENT);
+        Some(Granted { handle, range: 0, offset: range.base - self.pool.range().base, size })
     }
 
     #[inline]
@@ -139,25 +180,49 @@ impl Policy for Pool {
         self.pool.release(handle).expect("a trace frees what is live");
     }
 
+    fn trim(&mut self) {
+        self.pool.trim().expect("the simulated device gives back what it gave");
+    }
+
     fn peak_committed(&self) -> Option<u64> {
         Some(self.pool.stats().peak_committed_bytes.bytes())
+    }
+
+    fn committed(&self) -> Option<u64> {
+        Some(self.pool.committed().bytes())
+    }
+
+    fn room(&self, _ask: Ask) -> Room {
+        let free = self.pool.available().bytes();
+        // The largest request that would be granted, in units.
+        let (mut low, mut high) = (0, free / Request::ALIGNMENT + 1);
+        while high - low > 1 {
+            let middle = low + (high - low) / 2;
+            let request = Request::new(ByteSize::new(middle * Request::ALIGNMENT));
+            if self.pool.would_grant(&request, &[]) { low = middle } else { high = middle }
+        }
+        Room { free, largest: low * Request::ALIGNMENT }
     }
 }
 
 impl Policy for BestFit {
     type Handle = (u64, u64);
 
-    fn allocate(&mut self, size: u64) -> Option<Granted<(u64, u64)>> {
-        self.take_smallest(size).map(granted)
+    fn allocate(&mut self, ask: Ask) -> Option<Granted<(u64, u64)>> {
+        self.take_smallest(ask.size).map(granted)
     }
 
     fn free(&mut self, block: (u64, u64)) {
         self.give_back(block);
     }
+
+    fn room(&self, _ask: Ask) -> Room {
+        Room { free: self.free(), largest: self.largest() }
+    }
 }
 
 fn granted((offset, size): (u64, u64)) -> Granted<(u64, u64)> {
-    Granted { handle: (offset, size), offset, size }
+    Granted { handle: (offset, size), range: 0, offset, size }
 }
 
 /// The lowest free block that fits, by a walk over the addresses.
@@ -166,11 +231,15 @@ pub(crate) struct FirstFit(pub(crate) BestFit);
 impl Policy for FirstFit {
     type Handle = (u64, u64);
 
-    fn allocate(&mut self, size: u64) -> Option<Granted<(u64, u64)>> {
-        self.0.take_lowest(size).map(granted)
+    fn allocate(&mut self, ask: Ask) -> Option<Granted<(u64, u64)>> {
+        self.0.take_lowest(ask.size).map(granted)
     }
 
     fn free(&mut self, block: (u64, u64)) {
         self.0.give_back(block);
+    }
+
+    fn room(&self, ask: Ask) -> Room {
+        self.0.room(ask)
     }
 }

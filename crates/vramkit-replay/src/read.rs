@@ -1,23 +1,23 @@
-//! From a file to traces, whatever format it is in; gzip is undone first.
+//! From a file to traces, whatever format it is in and whatever it is called; gzip is undone first.
 //!
-//! * text: `a ID BYTES` and `f ID`, a line each;
-//! * CSV as RMM's logging adaptor writes it (`Thread,Time,Action,Pointer,Size,Stream`);
-//! * JSON Lines as vramkit's pools record ([`vramkit_pool::pool::Recorded`]);
-//! * PyTorch's memory snapshots.
+//! ```text
+//! bytes ──► gzip undone ──► by how they begin: pickle, torch.save's archive, JSON ──► values ──► snapshot ──► Trace for each card
+//!                                              lines, JSON Lines, RMM's CSV ───────────────────────────────► Trace
+//! ```
 
 use std::fs::File;
-use std::io::Read as _;
+use std::io::{self, BufRead, BufReader, Cursor, Read};
 use std::path::{Path, PathBuf};
 
-use vramkit_pool::pool::Recorded;
-
 use crate::fault::ReadFault;
-use crate::pickle;
-use crate::snapshot;
-use crate::trace::{Trace, TraceError};
+use crate::trace::Trace;
+use crate::values::{Budget, Counted, ValueError, Values, is_pickle, read_json, read_pickle};
+use crate::{lines, rmm, snapshot};
 
-/// No recording is larger, undone; a file that claims to be is refused before it fills the memory.
-const MOST_BYTES: u64 = 4 << 30;
+/// How much of a file tells its format.
+const BEGIN: usize = 64 << 10;
+/// An archive is held whole; no larger one is read.
+const MOST_ARCHIVE: u64 = 4 << 30;
 
 /// Why a file gives no trace.
 #[non_exhaustive]
@@ -29,7 +29,7 @@ pub enum ReadTraceError {
         /// The file.
         path: PathBuf,
         /// What the system said.
-        error: std::io::Error,
+        error: io::Error,
     },
     /// Its content is not a trace.
     #[error("`{}`, {place}: {reason}", path.display())]
@@ -43,15 +43,21 @@ pub enum ReadTraceError {
     },
 }
 
-/// The traces in a file: one, or one for each card of a snapshot that recorded anything.
+/// The traces in a file: one, or one for each card of a snapshot; `-` is standard input. `passed` is called now and then with how many
+/// bytes of the file were read since.
 ///
 /// # Errors
-/// The file cannot be read, has more than 4 GiB when decompressed, or is not a trace: then the place in it is told.
-pub fn read_traces(path: &Path) -> Result<Vec<Trace>, ReadTraceError> {
+/// The file cannot be read or is not a trace: then the place in it is told. Its content takes more memory than a small multiple of it.
+pub fn read_traces(path: &Path, passed: &dyn Fn(u64)) -> Result<Vec<Trace>, ReadTraceError> {
     let io = |error| ReadTraceError::Io { path: path.to_owned(), error };
-    let mut bytes = Vec::new();
-    File::open(path).and_then(|file| file.take(MOST_BYTES).read_to_end(&mut bytes)).map_err(io)?;
-    traces_of(bytes, path)
+    if path.as_os_str() == "-" {
+        return traces_from(io::stdin().lock(), Path::new("standard input"), passed);
+    }
+    let file = File::open(path).map_err(io)?;
+    if file.metadata().map_err(io)?.is_dir() {
+        return Err(io(io::Error::from(io::ErrorKind::IsADirectory)));
+    }
+    traces_from(file, path, passed)
 }
 
 /// The traces in the bytes of a file, as [`read_traces`] gives them; of `path` only the name is used.
@@ -60,126 +66,176 @@ pub fn read_traces(path: &Path) -> Result<Vec<Trace>, ReadTraceError> {
 /// use std::path::Path;
 /// use vramkit_replay::traces_of;
 ///
-/// let traces = traces_of(b"a 1 4096\na 2 1024\nf 1\n".to_vec(), Path::new("two.txt"))?;
+/// let traces = traces_of(b"a 1 4096\na 2 1024\nf 1\n", Path::new("two.txt"))?;
 /// assert_eq!(traces[0].peak_live().bytes(), 5120);
 /// # Ok::<(), vramkit_replay::ReadTraceError>(())
 /// ```
 ///
 /// # Errors
 /// As [`read_traces`]; `Io` only for a gzip stream that is broken.
-pub fn traces_of(bytes: Vec<u8>, path: &Path) -> Result<Vec<Trace>, ReadTraceError> {
-    let bytes = inflate(bytes).map_err(|error| ReadTraceError::Io { path: path.to_owned(), error })?;
+pub fn traces_of(bytes: &[u8], path: &Path) -> Result<Vec<Trace>, ReadTraceError> {
+    traces_from(bytes, path, &|_| ())
+}
+
+fn traces_from(from: impl Read, path: &Path, passed: &dyn Fn(u64)) -> Result<Vec<Trace>, ReadTraceError> {
     let name = path.file_name().map_or_else(String::new, |name| name.to_string_lossy().into_owned());
-    parse(&bytes, &name).map_err(|fault| ReadTraceError::Content {
-        path: path.to_owned(),
-        place: fault.place,
-        reason: fault.reason,
+    let (counted, raw) = Counted::new(Told { inner: from, passed });
+    let mut input = BufReader::with_capacity(BEGIN, counted);
+    let budget = Budget::new(raw);
+    let packed = input.fill_buf().map(|begin| begin.starts_with(&[0x1f, 0x8b]));
+    let parsed = packed.map_err(Into::into).and_then(|packed| {
+        if packed {
+            parse(BufReader::with_capacity(BEGIN, flate2::bufread::MultiGzDecoder::new(input)), &name, budget)
+        } else {
+            parse(input, &name, budget)
+        }
+    });
+    parsed.map_err(|fault| match fault {
+        Fault::Io(error) => ReadTraceError::Io { path: path.to_owned(), error },
+        Fault::Content(ReadFault { place, reason }) => {
+            ReadTraceError::Content { path: path.to_owned(), place, reason }
+        }
     })
 }
 
-fn inflate(mut bytes: Vec<u8>) -> std::io::Result<Vec<u8>> {
-    if bytes.starts_with(&[0x1f, 0x8b]) {
-        let mut inflated = Vec::new();
-        flate2::read::MultiGzDecoder::new(&bytes[..]).take(MOST_BYTES + 1).read_to_end(&mut inflated)?;
-        if inflated.len() as u64 > MOST_BYTES {
-            return Err(std::io::Error::other(format!(
-                "it has more than {MOST_BYTES} bytes when decompressed"
-            )));
-        }
-        bytes = inflated;
-    }
-    Ok(bytes)
+/// Tells how much is read through it.
+struct Told<'a, R> {
+    inner: R,
+    passed: &'a dyn Fn(u64),
 }
 
-fn parse(bytes: &[u8], name: &str) -> Result<Vec<Trace>, ReadFault> {
-    let is_pickle = bytes.first() == Some(&0x80) || name.contains(".pkl") || name.contains(".pickle");
-    let traces = if is_pickle {
-        let pickle = pickle::read(bytes).map_err(|error| ReadFault::at("the pickle", error.to_string()))?;
-        snapshot::traces(&pickle, name)?
-    } else {
-        let text = std::str::from_utf8(bytes).map_err(|error| {
-            ReadFault::at(format!("byte {}", error.valid_up_to()), "not text, and no format known")
-        })?;
+impl<R: Read> Read for Told<'_, R> {
+    fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
+        let count = self.inner.read(into)?;
+        (self.passed)(count as u64);
+        Ok(count)
+    }
+}
+
+#[derive(Debug)]
+enum Fault {
+    Io(io::Error),
+    Content(ReadFault),
+}
+
+impl From<io::Error> for Fault {
+    fn from(error: io::Error) -> Self {
+        Self::Io(error)
+    }
+}
+
+impl From<ReadFault> for Fault {
+    fn from(fault: ReadFault) -> Self {
+        Self::Content(fault)
+    }
+}
+
+impl Fault {
+    fn of(format: &str, error: ValueError) -> Self {
+        match error {
+            ValueError::Io(error) => Self::Io(error),
+            ValueError::Content { at, what } => ReadFault::at(format!("{format}, byte {at}"), what).into(),
+        }
+    }
+}
+
+/// What a file is, by how it begins.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Format {
+    Pickle,
+    Archive,
+    Json,
+    JsonLines,
+    Rmm,
+    Lines,
+    /// Nothing that is read here.
+    Unknown,
+}
+
+impl Format {
+    fn of(begin: &[u8]) -> Self {
+        if is_pickle(begin) {
+            return Self::Pickle;
+        }
+        if begin.starts_with(b"PK\x03\x04") {
+            return Self::Archive;
+        }
+        let text = match std::str::from_utf8(begin) {
+            Ok(text) => text,
+            // Cut in a letter, or odd behind the first lines.
+            Err(error) if error.valid_up_to() > 0 => {
+                std::str::from_utf8(&begin[..error.valid_up_to()]).unwrap_or_default()
+            }
+            Err(_) => return Self::Unknown,
+        };
+        if text.contains('\0') {
+            return Self::Unknown;
+        }
         let first =
             text.lines().map(str::trim).find(|line| !line.is_empty() && !line.starts_with('#')).unwrap_or("");
-        let mut trace = Trace::new(name);
-        if first.starts_with('{') {
-            json_lines(text, &mut trace)?;
-        } else if first.contains(',') {
-            rmm(text, &mut trace)?;
-        } else {
-            plain(text, &mut trace)?;
+        let is_recorded = |line: &str| {
+            let object: Option<serde_json::Map<String, serde_json::Value>> = serde_json::from_str(line).ok();
+            object.is_some_and(|object| object.contains_key("op"))
+        };
+        match first.as_bytes().first() {
+            Some(b'{') if is_recorded(first) => Self::JsonLines,
+            _ if first.contains("Action,Pointer") => Self::Rmm,
+            Some(b'{' | b'[') => Self::Json,
+            _ if first.contains(',') => Self::Rmm,
+            _ => Self::Lines,
         }
-        vec![trace]
+    }
+}
+
+fn parse(mut input: impl BufRead, name: &str, budget: Budget) -> Result<Vec<Trace>, Fault> {
+    // Some editors begin texts with a mark.
+    if input.fill_buf()?.starts_with(b"\xef\xbb\xbf") {
+        input.consume(3);
+    }
+    let format = Format::of(input.fill_buf()?);
+    let mut trace = Trace::new(name);
+    let traces = match format {
+        Format::Pickle => {
+            let values = read_pickle(input, budget).map_err(|error| Fault::of("the pickle", error))?;
+            snapshot::traces(&values, name)?
+        }
+        Format::Archive => {
+            let values = read_archive(input, budget)?;
+            snapshot::traces(&values, name)?
+        }
+        Format::Json => {
+            let values = read_json(input, budget).map_err(|error| Fault::of("the JSON", error))?;
+            snapshot::traces(&values, name)?
+        }
+        Format::JsonLines | Format::Lines => {
+            lines::read(input, format == Format::JsonLines, &mut trace)?;
+            vec![trace]
+        }
+        Format::Rmm => {
+            rmm::read(input, &mut trace)?;
+            vec![trace]
+        }
+        Format::Unknown => return Err(ReadFault::at("byte 0", "not text, and no format known").into()),
     };
     if traces.iter().all(|trace| trace.operations.is_empty()) {
-        return Err(ReadFault::at("the whole file", "it has no allocation"));
+        return Err(ReadFault::at("the whole file", "it has no allocation").into());
     }
     Ok(traces)
 }
 
-fn plain(text: &str, trace: &mut Trace) -> Result<(), ReadFault> {
-    for (i, line) in text.lines().enumerate() {
-        let mut words = line.split_ascii_whitespace();
-        let done: Result<(), TraceError> = match (words.next(), words.next(), words.next(), words.next()) {
-            (None, ..) => Ok(()),
-            (Some(comment), ..) if comment.starts_with('#') => Ok(()),
-            (Some("a"), Some(id), Some(size), None) => {
-                let size = size
-                    .parse()
-                    .map_err(|_| ReadFault::line(i + 1, format!("`{size}` is not a size in bytes")))?;
-                trace.allocate(id, size, "")
-            }
-            (Some("f"), Some(id), None, None) => trace.free(id),
-            _ => return Err(ReadFault::line(i + 1, "neither `a ID BYTES` nor `f ID`")),
-        };
-        done.map_err(|error| ReadFault::line(i + 1, error))?;
-    }
-    Ok(())
-}
-
-fn rmm(text: &str, trace: &mut Trace) -> Result<(), ReadFault> {
-    let mut reader =
-        csv::ReaderBuilder::new().trim(csv::Trim::All).flexible(true).from_reader(text.as_bytes());
-    let fault = |error: csv::Error| ReadFault::at("the table", error.to_string());
-    let headers = reader.headers().map_err(fault)?.clone();
-    let column = |name: &str| {
-        let found = headers.iter().position(|header| header.eq_ignore_ascii_case(name));
-        found.ok_or_else(|| ReadFault::line(1, format!("there is no column `{name}`: not an RMM log")))
+/// The values of the pickle in what `torch.save` writes: a zip archive with `data.pkl` in a folder.
+fn read_archive(input: impl Read, budget: Budget) -> Result<Values, Fault> {
+    let fault = |error: zip::result::ZipError| Fault::from(ReadFault::at("the archive", error.to_string()));
+    let mut bytes = Vec::new();
+    input.take(MOST_ARCHIVE).read_to_end(&mut bytes)?;
+    let mut archive = zip::ZipArchive::new(Cursor::new(bytes)).map_err(fault)?;
+    let mut names = archive.file_names().filter_map(|name| name.ok().map(|name| name.into_owned()));
+    let Some(name) = names.find(|name| name == "data.pkl" || name.ends_with("/data.pkl")) else {
+        return Err(ReadFault::at("the archive", "it has no data.pkl: torch.save did not write it").into());
     };
-    let (action, pointer, size) = (column("Action")?, column("Pointer")?, column("Size")?);
-    for record in reader.records() {
-        let record = record.map_err(fault)?;
-        let line = record.position().map_or(0, |position| position.line() as usize);
-        let cell = |at: usize| record.get(at).ok_or_else(|| ReadFault::line(line, "the row is too short"));
-        let id = cell(pointer)?;
-        let done = match cell(action)? {
-            "allocate" => {
-                let text = cell(size)?;
-                let size = text
-                    .parse()
-                    .map_err(|_| ReadFault::line(line, format!("`{text}` is not a size in bytes")))?;
-                trace.allocate(id, size, "")
-            }
-            "free" | "deallocate" => trace.free(id),
-            "allocate failure" => Ok(()),
-            other => return Err(ReadFault::line(line, format!("`{other}` is not an action of RMM's"))),
-        };
-        done.map_err(|error| ReadFault::line(line, error))?;
-    }
-    Ok(())
-}
-
-fn json_lines(text: &str, trace: &mut Trace) -> Result<(), ReadFault> {
-    for (i, line) in text.lines().enumerate().filter(|(_, line)| !line.trim().is_empty()) {
-        let recorded: Recorded = serde_json::from_str(line).map_err(|error| ReadFault::line(i + 1, error))?;
-        match recorded {
-            Recorded::Allocate { id, bytes, owner, .. } => trace.allocate(&id, bytes.bytes(), &owner),
-            Recorded::Release { id } => trace.free(&id),
-        }
-        .map_err(|error| ReadFault::line(i + 1, error))?;
-    }
-    Ok(())
+    drop(names);
+    let pickle = archive.by_name(&name).map_err(fault)?;
+    read_pickle(pickle, budget).map_err(|error| Fault::of("the pickle in the archive", error))
 }
 
 #[cfg(test)]
@@ -187,51 +243,84 @@ mod tests {
     use super::*;
     use vramkit_units::ByteSize;
 
+    fn traces(bytes: &[u8]) -> Result<Vec<Trace>, String> {
+        traces_of(bytes, Path::new("t")).map_err(|error| error.to_string())
+    }
+
     fn peak(text: &str) -> Result<u64, String> {
-        parse(text.as_bytes(), "t")
-            .map(|traces| traces[0].peak_live().bytes())
-            .map_err(|f| format!("{}: {}", f.place, f.reason))
+        traces(text.as_bytes()).map(|traces| traces[0].peak_live().bytes())
     }
 
     #[test]
     fn the_formats() {
         assert_eq!(peak("# a step, or two\na 1 100\na 2 50\nf 1\na 1 10\n"), Ok(150));
-        let rmm = "Thread,Time,Action,Pointer,Size,Stream\n1,10:00:00,allocate,0x10,100,0x0\n1,10:00:01,free,0x10,100,0x0\n1,10:00:02,allocate failure,0x0,9,0x0\n";
-        assert_eq!(peak(rmm), Ok(100));
-        let lines = [
-            Recorded::Allocate {
+        assert_eq!(
+            peak("Thread,Time,Action,Pointer,Size,Stream\n1,10:00:00,allocate,0x10,100,0x0\n"),
+            Ok(100)
+        );
+        assert_eq!(
+            peak(
+                "[2024-01-01 00:00:00.000] [info] Thread,Time,Action,Pointer,Size,Stream\n1,1,allocate,0x10,7,0\n"
+            ),
+            Ok(7)
+        );
+        let recorded = [
+            vramkit_pool::pool::Recorded::Allocate {
                 id: "0.1".into(),
                 bytes: ByteSize::new(7),
                 address: 0,
                 owner: "m (kv)".into(),
-                tag: String::new(),
+                tag: "t".into(),
             },
-            Recorded::Release { id: "0.1".into() },
+            vramkit_pool::pool::Recorded::Trim {},
+            vramkit_pool::pool::Recorded::Release { id: "0.1".into() },
         ]
         .map(|line| serde_json::to_string(&line).unwrap());
-        assert_eq!(peak(&lines.join("\n")), Ok(7));
+        let trace = traces(recorded.join("\n").as_bytes()).unwrap().remove(0);
+        assert_eq!((trace.peak_live(), trace.operations.len(), trace.marks.len()), (ByteSize::new(7), 2, 1));
+        let packed = {
+            let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+            std::io::Write::write_all(&mut encoder, b"\xef\xbb\xbfa 1 5\n").unwrap();
+            encoder.finish().unwrap()
+        };
+        assert_eq!(traces(&packed).unwrap()[0].peak_live(), ByteSize::new(5));
+    }
+
+    #[test]
+    fn an_odd_line_is_lost_alone() {
+        let trace = traces(b"a 1 100\nf 2\nb 1\na 3 0\na 1 7\n\xff\nf 1\n").unwrap().remove(0);
+        assert_eq!((trace.operations.len(), trace.notes.len()), (2, 1));
+        assert!(
+            trace.notes[0].starts_with("5 lines left out, the first: line 2: id 2 is freed and is not live"),
+            "{:?}",
+            trace.notes
+        );
+        let long = format!("a 1 100\na 2 {}\nf 1\n", "9".repeat(3 << 20));
+        assert_eq!(traces(long.as_bytes()).unwrap()[0].operations.len(), 2);
     }
 
     #[test]
     fn bad_input_has_its_place() {
         let refused = |text: &str| peak(text).unwrap_err();
-        assert_eq!(
-            refused("a 1 100\nf 2\n"),
-            "line 2: id 2 is freed and is not live: freed twice, or never allocated"
-        );
-        assert_eq!(refused("a 1 0"), "line 1: an allocation of 0 bytes");
+        assert!(refused("a 1 0").contains("line 1: an allocation of 0 bytes"));
         assert!(
             refused("a 1 9223372036854775808")
-                .starts_with("line 1: an allocation of 9223372036854775808 bytes: no")
+                .contains("line 1: an allocation of 9223372036854775808 bytes: no")
         );
         assert!(refused("a 1 99999999999999999999999").contains("is not a size"));
         assert!(refused("b 1").contains("neither"));
         assert!(refused("").contains("no allocation"));
         assert!(refused("x,y\n1,2\n").contains("no column `Action`"));
-        assert!(refused("{\"op\": \"grow\"}").starts_with("line 1: "));
-        assert!(parse(&[0xff, 0xfe], "t").is_err());
-        assert!(parse(b"\x80\x04N.", "t").unwrap_err().reason.contains("device_traces"));
-        assert!(parse(b"cos\nsystem\n", "t.pkl").unwrap_err().reason.contains("would run code"));
+        assert!(refused("{\"op\": \"grow\"}").contains("line 1: "));
+        assert!(traces(&[0xff, 0xfe]).unwrap_err().contains("no format known"));
+        assert!(traces(b"\x80\x04N.").unwrap_err().contains("not a CUDA memory snapshot"));
+        assert!(
+            traces(b"ccollections\nOrderedDict\n(tRcos\nsystem\n(S'ls'\ntR.")
+                .unwrap_err()
+                .contains("os.system")
+        );
+        assert!(traces(b"PK\x03\x04nothing").unwrap_err().contains("archive"));
+        assert!(traces(&[0x1f, 0x8b, 8, 0]).is_err());
     }
 
     #[test]
@@ -241,10 +330,22 @@ mod tests {
         //   'size': 100, 'frames': [{'filename': 'a/x.py', 'line': 3, 'name': 'f'}]}, {'action': 'free_completed',
         //   'addr': 8000, 'size': 64}]]}, protocol 0.
         let pickle = b"(dVsegments\n((dVdevice\nI0\nsVaddress\nI4096\nsVtotal_size\nI20971520\nsVblocks\n((dVsize\nI512\nsVrequested_size\nI500\nsVstate\nVactive_allocated\nslslsVdevice_traces\n(((dVaction\nValloc\nsVaddr\nI9000\nsVsize\nI100\nsVframes\n((dVfilename\nVa/x.py\nsVline\nI3\nsVname\nVf\nsls(dVaction\nVfree_completed\nsVaddr\nI8000\nsVsize\nI64\nslls.";
-        let trace = parse(pickle, "s.pkl").unwrap().remove(0);
+        let trace = traces(pickle).unwrap().remove(0);
         assert_eq!((trace.allocations(), trace.operations.len()), (3, 4));
         assert_eq!(trace.peak_live(), ByteSize::new(664));
         assert_eq!(trace.recorded_reserved, Some(ByteSize::mib(20)));
-        assert_eq!(trace.owners.last().unwrap(), "x.py:3 f");
+        assert_eq!(trace.held_after(usize::MAX, crate::OwnedBy::Line)[1].owner, "x.py:3 f");
+    }
+
+    /// The same snapshot as JSON says the same.
+    #[test]
+    fn a_snapshot_in_json() {
+        let text = r#"{"segments": [{"device": 0, "address": 4096, "total_size": 20971520, "blocks": [{"size": 512,
+            "requested_size": 500, "state": "active_allocated"}]}], "device_traces": [[{"action": "alloc", "addr": 9000,
+            "size": 100, "frames": [{"filename": "a/x.py", "line": 3, "name": "f"}]}, {"action": "free_completed",
+            "addr": 8000, "size": 64}, {"action": "oom", "size": 1000, "device_free": 3, "stream": 9}]]}"#;
+        let trace = traces(text.as_bytes()).unwrap().remove(0);
+        assert_eq!((trace.allocations(), trace.operations.len()), (4, 5));
+        assert_eq!(trace.peak_live(), ByteSize::new(1600));
     }
 }

@@ -1,35 +1,59 @@
-//! A trace against policies: once to see where everything goes, then again and again to see how long it takes.
+//! A trace against a policy: once to see where everything goes, then again and again to see how long it takes.
 
 use std::time::{Duration, Instant};
 
 use vramkit_units::ByteSize;
 
-use crate::place::{Act, GRANULE, Placed, PlacedAllocation, end_of, run, with_policy};
-use crate::policy::{Policy, PolicyName};
-use crate::report::PolicyReport;
-use crate::trace::{Operation, Trace};
+use crate::least::{least_capacity, may_search};
+use crate::offline;
+use crate::placements::{Ends, GRANULE};
+use crate::policy::{Policy, PolicyName, Room};
+use crate::report::{FirstFailure, PolicyReport};
+use crate::run::{Watch, pass};
+use crate::setup::{Act, Setup, Watched, with_policy};
+use crate::trace::Trace;
 
 /// Times are medians over runs that take this long together, at least so many.
 const TIME_FOR_RUNS: Duration = Duration::from_millis(60);
 const RUNS: usize = 3;
+/// A first run that takes longer is the measure itself.
+const LONG_RUN: Duration = Duration::from_millis(300);
 
-/// Replays a trace against a policy. `capacity`: what there is; ample when `None`.
-pub fn replay(trace: &Trace, name: PolicyName, capacity: Option<ByteSize>) -> PolicyReport {
-    let first = run(trace, name, capacity);
-    let arena = end_of(&first.placements);
-    let committed = match first.peak_committed {
+/// Replays a trace against a policy. The least capacity is looked for where that takes seconds at most, or where it is asked for.
+pub fn replay(trace: &Trace, setup: &Setup, least: bool) -> PolicyReport {
+    let least_capacity_bytes = if least || may_search(trace) { least_capacity(trace, setup) } else { None };
+    let mut seen = Seen::new(trace);
+    let begun = Instant::now();
+    let passed = with_policy(trace, setup, Watched { trace, watch: &mut seen });
+    let first = begun.elapsed();
+    let (committed, time) = match passed {
+        Some((_, committed)) => {
+            let time = if first > LONG_RUN { first } else { time(trace, setup).unwrap_or(first) };
+            (committed, time)
+        }
+        None => {
+            seen.plan(&offline::plan_within(trace, setup.capacity), setup.capacity);
+            (None, begun.elapsed())
+        }
+    };
+    let arena = ByteSize::new(seen.ends.arena());
+    let committed = match committed {
         Some(bytes) => ByteSize::new(bytes),
         None => arena.checked_align_up(GRANULE).unwrap_or(arena),
     };
-    let (external, internal) = fragmentation(&first.placements, trace.peak_at(), arena);
+    let (external, internal) = seen.fragmentation();
+    let is_pytorch = matches!(setup.policy, PolicyName::Pytorch | PolicyName::PytorchExpandable);
     PolicyReport {
-        policy: name,
+        policy: setup.policy,
+        settings: if is_pytorch { setup.settings.to_string() } else { String::new() },
         peak_arena_bytes: arena,
         peak_committed_bytes: committed,
         external_fragmentation_ratio: external,
         internal_fragmentation_ratio: internal,
-        failures: first.failures,
-        nanoseconds_per_operation: time_per_operation(trace, name, capacity, &first),
+        failures: seen.failures,
+        first_failure: seen.first,
+        least_capacity_bytes,
+        nanoseconds_per_operation: time.as_nanos() as f64 / trace.operations.len().max(1) as f64,
     }
 }
 
@@ -37,75 +61,157 @@ pub fn replay(trace: &Trace, name: PolicyName, capacity: Option<ByteSize>) -> Po
 struct Times<'a>(&'a Trace);
 
 impl Act for Times<'_> {
-    type Outcome = Vec<Duration>;
+    type Outcome = Duration;
 
-    fn act(self, mut policy: impl Policy) -> Vec<Duration> {
-        let Self(trace) = self;
+    fn act(self, mut policy: impl Policy) -> Duration {
         let (mut times, begin) = (Vec::new(), Instant::now());
         while times.len() <= RUNS || (begin.elapsed() < TIME_FOR_RUNS && times.len() < 1000) {
-            let mut handles = vec![None; trace.allocations()];
             let start = Instant::now();
-            for &operation in &trace.operations {
-                match operation {
-                    Operation::Allocate { number, size } => {
-                        handles[number as usize] = policy.allocate(size).map(|granted| granted.handle);
-                    }
-                    Operation::Free { number } => {
-                        if let Some(handle) = handles[number as usize].take() {
-                            policy.free(handle);
-                        }
-                    }
-                }
-            }
+            pass(self.0, &mut policy, &mut ());
             times.push(start.elapsed());
-            handles.into_iter().flatten().for_each(|handle| policy.free(handle));
-            if begin.elapsed() > TIME_FOR_RUNS * 20 && times.len() > 1 {
-                break;
-            }
         }
         times.remove(0);
-        times
+        times.sort_unstable();
+        times[times.len() / 2]
     }
 }
 
-fn time_per_operation(trace: &Trace, name: PolicyName, capacity: Option<ByteSize>, first: &Placed) -> f64 {
-    let mut times = with_policy(trace, name, capacity, Times(trace)).unwrap_or_else(|| vec![first.time]);
-    times.sort_unstable();
-    times[times.len() / 2].as_nanos() as f64 / trace.operations.len().max(1) as f64
+fn time(trace: &Trace, setup: &Setup) -> Option<Duration> {
+    with_policy(trace, setup, Times(trace))
 }
 
-/// External and internal fragmentation at a step.
-fn fragmentation(placements: &[PlacedAllocation], step: usize, arena: ByteSize) -> (f64, f64) {
-    let mut live: Vec<&PlacedAllocation> =
-        placements.iter().filter(|placed| placed.start <= step && step < placed.end).collect();
-    live.sort_by_key(|placed| placed.offset);
+/// Where something lies that is live.
+#[derive(Clone, Copy, Default)]
+struct Live {
+    range: u32,
+    offset: u64,
+    size: u64,
+    requested: u64,
+}
+
+/// What the report is made from.
+struct Seen<'a> {
+    trace: &'a Trace,
+    ends: Ends,
+    failures: u64,
+    first: Option<FirstFailure>,
+    /// By number; without a size what is not live.
+    live: Vec<Live>,
+    live_bytes: u64,
+    at_peak: Vec<Live>,
+}
+
+impl<'a> Seen<'a> {
+    fn new(trace: &'a Trace) -> Self {
+        Self {
+            trace,
+            ends: Ends::default(),
+            failures: 0,
+            first: None,
+            live: vec![Live::default(); trace.allocations()],
+            live_bytes: 0,
+            at_peak: Vec::new(),
+        }
+    }
+
+    /// The same of a plan.
+    fn plan(&mut self, plan: &offline::Plan, capacity: Option<ByteSize>) {
+        let offline::Plan { placed: there, refused } = plan;
+        let live_at = |step: usize| {
+            let live = there.iter().filter(move |placed| placed.start <= step && step < placed.end);
+            live.map(|placed| Live {
+                range: 0,
+                offset: placed.offset.bytes(),
+                size: placed.granted.bytes(),
+                requested: placed.requested.bytes(),
+            })
+        };
+        there.iter().for_each(|placed| self.ends.add(0, (placed.offset + placed.granted).bytes()));
+        self.at_peak = live_at(self.trace.peak_at()).collect();
+        self.failures = refused.len() as u64;
+        let first = refused.iter().min_by_key(|placed| placed.start);
+        self.first = first.zip(capacity).map(|(placed, capacity)| {
+            let (free, largest) =
+                holes(live_at(placed.start).map(|live| (live.offset, live.size)), capacity.bytes());
+            let live = live_at(placed.start).map(|live| live.requested).sum();
+            self.failure(placed.start, placed.number, placed.requested.bytes(), live, Room { free, largest })
+        });
+    }
+
+    fn failure(&self, step: usize, number: u32, size: u64, live: u64, room: Room) -> FirstFailure {
+        let [requested_bytes, live_bytes] = [size, live].map(ByteSize::new);
+        FirstFailure::new(self.trace, step, number, requested_bytes, live_bytes, room)
+    }
+
+    /// External and internal fragmentation when most is live.
+    fn fragmentation(&self) -> (f64, f64) {
+        let bases = self.ends.bases();
+        let placed = self.at_peak.iter().map(|live| (bases[live.range as usize] + live.offset, live.size));
+        let (free, largest) = holes(placed, self.ends.arena());
+        let granted: u64 = self.at_peak.iter().map(|live| live.size).sum();
+        let requested: u64 = self.at_peak.iter().map(|live| live.requested).sum();
+        let external = if free == 0 { 0.0 } else { 1.0 - largest as f64 / free as f64 };
+        let internal = if granted == 0 { 0.0 } else { 1.0 - requested as f64 / granted as f64 };
+        (external, internal)
+    }
+}
+
+/// What is free below an end, and the largest piece of it.
+fn holes(placed: impl Iterator<Item = (u64, u64)>, most: u64) -> (u64, u64) {
+    let mut placed: Vec<(u64, u64)> = placed.collect();
+    placed.sort_unstable();
     let (mut free, mut largest, mut end) = (0, 0, 0);
-    let mut gap = |from: u64, to: u64| {
-        let gap = to.saturating_sub(from);
+    for (offset, size) in placed.into_iter().chain([(most, 0)]) {
+        let gap = offset.saturating_sub(end);
         free += gap;
         largest = largest.max(gap);
-    };
-    for placed in &live {
-        gap(end, placed.offset.bytes());
-        end = end.max((placed.offset + placed.granted).bytes());
+        end = end.max(offset + size);
     }
-    gap(end, arena.bytes());
-    let granted: ByteSize = live.iter().map(|placed| placed.granted).sum();
-    let requested: ByteSize = live.iter().map(|placed| placed.requested).sum();
-    let external = if free == 0 { 0.0 } else { 1.0 - largest as f64 / free as f64 };
-    let internal = if granted.is_zero() { 0.0 } else { 1.0 - requested.ratio_of(granted) };
-    (external, internal)
+    (free, largest)
+}
+
+impl Watch for Seen<'_> {
+    #[inline]
+    fn granted(&mut self, _step: usize, number: u32, requested: u64, range: u32, offset: u64, size: u64) {
+        self.ends.add(range, offset + size);
+        self.live[number as usize] = Live { range, offset, size, requested };
+        self.live_bytes += requested;
+    }
+
+    #[inline]
+    fn freed(&mut self, _step: usize, number: u32) {
+        let live = std::mem::take(&mut self.live[number as usize]);
+        self.live_bytes -= live.requested;
+    }
+
+    fn refused(&mut self, step: usize, number: u32, size: u64, room: impl FnOnce() -> Room) -> bool {
+        self.failures += 1;
+        if self.first.is_none() {
+            self.first = Some(self.failure(step, number, size, self.live_bytes, room()));
+        }
+        true
+    }
+
+    #[inline]
+    fn stepped(&mut self, step: usize, _committed: impl FnOnce() -> Option<u64>) {
+        if step == self.trace.peak_at() {
+            self.at_peak = self.live.iter().filter(|live| live.size > 0).copied().collect();
+        }
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::place::place;
     use proptest::prelude::*;
 
     fn trace(operations: &[(u8, u64, usize)]) -> Trace {
         let (mut trace, mut live, mut next) = (Trace::new("t"), Vec::new(), 0);
         for &(kind, size, pick) in operations {
-            if kind < 3 || live.is_empty() {
+            if kind == 5 {
+                trace.attempt(size, "").unwrap();
+            } else if kind < 3 || live.is_empty() {
                 trace.allocate(&next.to_string(), size, "").unwrap();
                 live.push(next);
                 next += 1;
@@ -123,29 +229,41 @@ mod tests {
         /// No policy places two live allocations over each other, and none needs less than what is live.
         #[test]
         fn every_policy_keeps_live_allocations_apart(
-            operations in prop::collection::vec((0u8..5, prop_oneof![1u64..5000, 1u64..40_000_000], any::<usize>()), 1..80),
+            operations in prop::collection::vec((0u8..6, prop_oneof![1u64..5000, 1u64..40_000_000], any::<usize>()), 1..80),
             limited: bool,
         ) {
             let trace = trace(&operations);
-            let arena = |name| replay(&trace, name, None).peak_arena_bytes;
+            let arena = |name| replay(&trace, &Setup::plain(name), false).peak_arena_bytes;
             prop_assert!(arena(PolicyName::Offline) <= arena(PolicyName::Default));
             let capacity = limited.then(|| ByteSize::new(trace.peak_live().bytes() * 3 / 4).max(ByteSize::mib(1)));
             for &name in PolicyName::ALL {
-                let placed = run(&trace, name, capacity);
-                for (i, a) in placed.placements.iter().enumerate() {
+                let setup = Setup::plain(name).with_capacity(capacity);
+                let placements = place(&trace, &setup);
+                for (i, a) in placements.iter().enumerate() {
                     prop_assert!(a.granted >= a.requested);
-                    for b in &placed.placements[i + 1..] {
+                    for b in &placements[i + 1..] {
                         let together = a.start < b.end && b.start < a.end;
                         let apart = a.offset + a.granted <= b.offset || b.offset + b.granted <= a.offset;
                         prop_assert!(!together || apart, "{name}: {a:?} {b:?}");
                     }
                 }
-                let report = replay(&trace, name, capacity);
-                prop_assert_eq!(placed.placements.len() as u64 + report.failures, trace.allocations() as u64);
+                let report = replay(&trace, &setup, false);
+                prop_assert_eq!(placements.len() as u64 + report.failures, trace.allocations() as u64);
                 prop_assert!(limited || report.failures == 0, "{}", name);
+                prop_assert_eq!(report.failures > 0, report.first_failure.is_some());
+                if let Some(first) = &report.first_failure {
+                    prop_assert!(first.largest_free_bytes <= first.free_bytes);
+                    prop_assert!(first.free_bytes <= capacity.unwrap().checked_align_up(GRANULE).unwrap());
+                }
                 if report.failures == 0 {
                     prop_assert!(report.peak_arena_bytes >= trace.peak_live());
                     prop_assert!(report.peak_committed_bytes >= trace.peak_live());
+                }
+                let least = report.least_capacity_bytes.expect("so short a trace is searched");
+                let failures = |capacity| replay(&trace, &setup.with_capacity(Some(capacity)), false).failures;
+                prop_assert_eq!(failures(least), 0, "{} {}", name, least);
+                if least > ByteSize::mib(2) {
+                    prop_assert!(failures(least - ByteSize::mib(2)) > 0, "{} {}", name, least);
                 }
             }
         }
@@ -174,7 +292,8 @@ mod tests {
             trace.free(&old.to_string()).unwrap();
         }
         let capacity = ByteSize::new(trace.peak_live().bytes() / 100 * 105);
-        let failures = |policy| run(&trace, policy, Some(capacity)).failures;
+        let failures =
+            |policy| replay(&trace, &Setup::plain(policy).with_capacity(Some(capacity)), false).failures;
         assert_eq!(failures(PolicyName::Default), 0);
         assert!(failures(PolicyName::BestFit) > 0, "the trace is one that scatters");
     }

@@ -39,6 +39,8 @@ pub fn rmm_csv(writer: impl Write + Send + 'static) -> impl Fn(&Recorded) + Send
                 Some(found) => ("free", found),
                 None => return Ok(()),
             },
+            // RMM's rows have no word for it.
+            Recorded::Trim {} => return Ok(()),
         };
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         let seconds = now.as_secs() % 86_400;

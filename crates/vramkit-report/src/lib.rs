@@ -20,6 +20,7 @@ mod chart;
 mod document;
 mod draw;
 mod fit;
+mod flame;
 mod page;
 mod plan;
 mod risk;
@@ -28,6 +29,7 @@ mod validate;
 
 pub use document::{DocumentError, FitDocument, PlanDocument, RunDocument};
 pub use fit::fit_svg;
+pub use flame::flame_svg;
 pub use page::{DecisionRow, run_page};
 pub use plan::plan_svg;
 pub use risk::{RiskCurve, RiskPicture, risk_svg};

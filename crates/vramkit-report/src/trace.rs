@@ -1,5 +1,5 @@
 //! The picture of a replayed trace: operations across, addresses up, a box an allocation in its owner's colour; at the
-//! right the memory as it is when most is live, with who holds it and the largest free block.
+//! right the memory as it is at one moment, with who holds it and the largest free block.
 
 use std::collections::HashMap;
 use std::fmt::Write as _;
@@ -44,8 +44,10 @@ pub struct TracePicture {
     pub title: String,
     /// How many operations.
     pub operations: usize,
-    /// The operation at which most is live.
-    pub peak_at: usize,
+    /// The operation after which what is held is shown at the right.
+    pub at: usize,
+    /// The same in words: `at the peak`.
+    pub moment: String,
     /// Most bytes live.
     pub peak_live_bytes: u64,
     /// The allocations.
@@ -66,7 +68,7 @@ impl TraceBox {
 ///
 /// let one = TraceBox { start: 0, end: 2, offset_bytes: 0, size_bytes: 1 << 20, owner: "llama".to_owned() };
 /// let picture = TracePicture {
-///     title: "one.trace, best-fit".to_owned(), operations: 2, peak_at: 0, peak_live_bytes: 1 << 20, boxes: vec![one],
+///     title: "one.trace, best-fit".to_owned(), operations: 2, at: 0, moment: "at the peak".to_owned(), peak_live_bytes: 1 << 20, boxes: vec![one],
 /// };
 /// assert!(trace_svg(&picture).contains("arena 1 MiB"));
 /// ```
@@ -77,7 +79,7 @@ pub fn trace_svg(picture: &TracePicture) -> String {
     let most = arena.bytes().max(1) as f64;
     let y = |bytes: u64| HEIGHT - BOTTOM - bytes as f64 / most * (HEIGHT - TOP - BOTTOM);
     let mut peak: Vec<&TraceBox> =
-        picture.boxes.iter().filter(|b| b.start <= picture.peak_at && picture.peak_at < b.end).collect();
+        picture.boxes.iter().filter(|b| b.start <= picture.at && picture.at < b.end).collect();
     peak.sort_by_key(|b| b.offset_bytes);
     let owners = top_owners(&peak);
     let colours: HashMap<&str, &str> =
@@ -121,7 +123,7 @@ pub fn trace_svg(picture: &TracePicture) -> String {
     for b in largest(&picture.boxes) {
         rectangle(&mut svg, (x(b.start), x(b.end)), (y(b.offset_bytes), y(b.top())), fill(&b.owner));
     }
-    let at = n(x(picture.peak_at));
+    let at = n(x(picture.at));
     let _ = writeln!(
         svg,
         "<line x1=\"{at}\" x2=\"{at}\" y1=\"{TOP}\" y2=\"{}\" stroke=\"#000000\" stroke-dasharray=\"4 3\"/>",
@@ -132,12 +134,12 @@ pub fn trace_svg(picture: &TracePicture) -> String {
     }
     let _ = writeln!(
         svg,
-        "<text x=\"{}\" y=\"{}\" text-anchor=\"middle\">at the peak</text>",
+        "<text x=\"{}\" y=\"{}\" text-anchor=\"middle\">memory</text>",
         n(f64::midpoint(BAR.0, BAR.1)),
         TOP - 8.0
     );
     let free = largest_free(&mut svg, &peak, arena, y);
-    legend(&mut svg, &owners, &free, fill);
+    legend(&mut svg, &picture.moment, &owners, &free, fill);
     svg.push_str("</svg>\n");
     svg
 }
@@ -205,13 +207,14 @@ fn largest_free(svg: &mut String, peak: &[&TraceBox], arena: ByteSize, y: impl F
 
 fn legend(
     svg: &mut String,
+    moment: &str,
     owners: &[(&str, ByteSize, usize)],
     free: &str,
     fill: impl Fn(&str) -> &'static str,
 ) {
     let mut y = TOP + 4.0;
     let left = BAR.1 + 22.0;
-    let _ = writeln!(svg, "<text x=\"{left}\" y=\"{}\">held at the peak</text>", n(TOP - 8.0));
+    let _ = writeln!(svg, "<text x=\"{left}\" y=\"{}\">held {}</text>", n(TOP - 8.0), escape(moment));
     for &(owner, bytes, count) in owners.iter().take(OWNERS) {
         let name: String =
             if owner.is_empty() { "nobody named".to_owned() } else { owner.chars().take(36).collect() };
@@ -269,7 +272,8 @@ mod tests {
         let picture = TracePicture {
             title: "t <1>".to_owned(),
             operations: 10,
-            peak_at: 5,
+            at: 5,
+            moment: "at the peak".to_owned(),
             peak_live_bytes: mib(5),
             boxes: vec![
                 a_box(0, 9, 0, 2, "llama"),

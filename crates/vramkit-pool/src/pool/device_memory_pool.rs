@@ -184,7 +184,9 @@ impl DeviceMemoryPool {
 
     /// Gives every granule in which nothing is granted back to the device. Moves nothing.
     pub fn trim(&self) -> Result<TrimReport, PoolError> {
-        Ok(self.inner.trim()?)
+        let report = self.inner.trim()?;
+        self.inner.record_trim();
+        Ok(report)
     }
 
     /// Registers a callback that may release memory when a request fails. It runs on the failing thread,

@@ -1,4 +1,4 @@
-//! Every allocation and release of a pool as it happens, to be replayed later.
+//! Every allocation, release and trim of a pool as it happens, to be replayed later.
 //!
 //! A pool that records calls a function with each, outside its locks: a release before it is done, an allocation after,
 //! so that what one thread passes to another is in order. `vramkit-replay` writes and reads files of them.
@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use crate::sync::{AtomicU32, Ordering, lock_std};
 use vramkit_units::ByteSize;
 
-/// One allocation or release.
+/// One allocation, release or trim.
 ///
 /// ```
 /// # use std::sync::Arc;
@@ -50,6 +50,8 @@ pub enum Recorded {
         /// Which allocation.
         id: String,
     },
+    /// What idled was given back to the device.
+    Trim {},
 }
 
 /// What a recording pool calls.

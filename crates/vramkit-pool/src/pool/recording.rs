@@ -1,4 +1,4 @@
-//! Telling a recorder: of a grant after it is made, of a release before, outside the pool's locks.
+//! Telling a recorder: of a grant and of a trim after it is made, of a release before, outside the pool's locks.
 //!
 //! A recorder is user code. It may panic: what it was to be told of a grant is then given back, and a release is done. It
 //! may ask the pool: for memory it is refused, since it would be called again, and what it releases is not recorded.
@@ -41,6 +41,15 @@ impl Inner {
             Ok(()) => released,
             Err(_) if std::thread::panicking() => released,
             Err(panic) => std::panic::resume_unwind(panic),
+        }
+    }
+
+    /// Tells the recorder of a trim that is done.
+    pub(super) fn record_trim(&self) {
+        if self.recording.is_on()
+            && let (Some(recorder), Some(_inside)) = (self.recording.recorder(), Inside::enter(self))
+        {
+            recorder(&Recorded::Trim {});
         }
     }
 

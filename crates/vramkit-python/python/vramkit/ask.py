@@ -378,18 +378,35 @@ def replay(
     *traces: StrPath,
     policy: str | Sequence[str] | None = None,
     capacity: int | str | None = None,
+    alloc_conf: str | int | float | None = None,
+    least_capacity: bool = False,
+    by: str | int | float | None = None,
+    at: str | int | float | None = None,
+    diff: bool = False,
     svg: StrPath | None = None,
+    flame: StrPath | None = None,
+    folded: StrPath | None = None,
 ) -> reports.ReplayReport:
     """Replay allocation traces against pool policies Traces are text (a ID BYTES, f ID), RMM's CSV logs, what vramkit's pools record
-    (JSON Lines) and PyTorch's CUDA memory snapshots (pickles, read without running anything in them), gzip or not. Takes no
-    memory: each policy says how much it would have taken. Policies: default, exact, stepped, pow2 (vramkit's pool), best-fit,
-    first-fit, pytorch, pytorch-expandable, offline (a plan of the whole trace, the floor), all.
+    (JSON Lines) and PyTorch's CUDA memory snapshots (pickles of any protocol, JSON, torch.save's archives, read without
+    running anything in them), gzip or not, whatever they are called. Takes no memory: each policy says how much it would have
+    taken, where it would have run out, and with how much it gets through. Policies: default, exact, stepped, pow2 (vramkit's
+    pool), best-fit, first-fit, pytorch, pytorch-expandable, offline (a plan of the whole trace, the floor), all.
 
     Options, `None` for what the program does without:
 
-    * `policy`: Policies to replay against; several with commas [default: default,best-fit,pytorch,offline]
-    * `capacity`: Most bytes that there are; exit with 1 if no policy gets through a trace with them
+    * `policy`: Policies to replay against; several with commas [default: default,best-fit,pytorch, and offline for up to 100,000
+        operations]
+    * `capacity`: Most bytes that there are; exit with 1 if no policy gets through a trace with them. Without it nothing is refused
+    * `alloc_conf`: PyTorch's settings, as PYTORCH_CUDA_ALLOC_CONF has them, on top of those in the snapshot [default: ]
+    * `least_capacity`: Look for the least capacity of each policy in traces of over 200,000 operations too
+    * `by`: What an owner is: line (one's own line of code, or the name that was recorded), stack or annotation [default: line]
+    * `at`: When what is held is told: peak, end, failure (of the first policy) or the number of an operation [default: peak; end with
+        --diff]
+    * `diff`: Say what the second of two traces holds more than the first, and replay nothing
     * `svg`: Draw addresses over time, for the first trace and the first policy
+    * `flame`: Draw what stacks of code hold as a flame graph, for the first trace
+    * `folded`: Write what stacks of code hold as folded stacks, for the first trace
     """
     return answer(
         "replay",
@@ -398,8 +415,16 @@ def replay(
         {
             "policy": policy,
             "capacity": capacity,
+            "alloc-conf": alloc_conf,
+            "least-capacity": least_capacity,
+            "by": by,
+            "at": at,
+            "diff": diff,
             "svg": svg,
+            "flame": flame,
+            "folded": folded,
         },
+        ("least-capacity", "diff"),
     )
 
 

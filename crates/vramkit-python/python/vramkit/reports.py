@@ -24,8 +24,10 @@ __all__ = [
     "DeviceReport",
     "DeviceTick",
     "DevicesReport",
+    "DiffReport",
     "Dropped",
     "Errors",
+    "FirstFailure",
     "FitAccuracy",
     "FitHost",
     "FitMemoryReport",
@@ -40,6 +42,9 @@ __all__ = [
     "Forecast",
     "GenerateReport",
     "Growing",
+    "Grown",
+    "Held",
+    "HeldReport",
     "HolderUse",
     "LedgerEntry",
     "LengthUse",
@@ -944,6 +949,98 @@ class PlanReport(Answer):
     _nested: ClassVar[Mapping[str, str]] = {"conflict": "ConflictReport", "models": "ModelReport", "pools": "PoolReport", "shared": "SharedPairReport", "starts": "StartsReport", "steps": "PlanStepReport", "tensors": "TensorReport"}
 
 
+class Grown(Document):
+    """What one owner holds in two traces."""
+
+    __slots__ = ()
+
+    #: Bytes that it holds in the second.
+    after_bytes: int
+    #: Bytes that it holds in the first.
+    before_bytes: int
+    #: Allocations that it has more; less than 0 for fewer.
+    grown_allocations: int
+    #: How many more; less than 0 for fewer.
+    grown_bytes: int
+    #: The owner, as in [`Held`].
+    owner: str
+
+
+class DiffReport(Document):
+    """What grew from one trace to another."""
+
+    __slots__ = ()
+
+    #: The second file.
+    after: str
+    #: The moment of both that is compared: `peak`, `end` or the number of an operation.
+    at: str
+    #: The first file.
+    before: str
+    #: What an owner is.
+    by: str
+    #: Bytes that the second holds more than the first; less than 0 for fewer.
+    grown_bytes: int
+    #: Owners that hold more or less, most grown first.
+    owners: list[Grown]
+
+    _nested: ClassVar[Mapping[str, str]] = {"owners": "Grown"}
+
+
+class Held(Document):
+    """What one owner holds at a step of a trace."""
+
+    __slots__ = ()
+
+    #: Allocations.
+    allocations: int
+    #: Bytes asked for, and not given back.
+    bytes: int
+    #: The owner; empty for what the recording says nothing of. A stack has its frames here, outermost first, with `;` between
+    #: them.
+    owner: str
+
+
+class HeldReport(Document):
+    """Who holds what at a moment of a trace."""
+
+    __slots__ = ()
+
+    #: The moment: `peak`, `end`, `failure` or the number of an operation.
+    at: str
+    #: What an owner is.
+    by: str
+    #: Bytes asked for and not given back, all owners together.
+    bytes: int
+    #: The operation after which it is, counted from 0.
+    operation: int
+    #: Owners, most first.
+    owners: list[Held]
+
+    _nested: ClassVar[Mapping[str, str]] = {"owners": "Held"}
+
+
+class FirstFailure(Document):
+    """The first request that a policy refuses."""
+
+    __slots__ = ()
+
+    #: The stack that has asked, innermost frame first.
+    frames: list[str]
+    #: Bytes that nobody had.
+    free_bytes: int
+    #: Most of them that could have been had in one piece.
+    largest_free_bytes: int
+    #: Bytes that were live then, as asked for.
+    live_bytes: int
+    #: Which operation of the trace, counted from 0.
+    operation: int
+    #: Whose line of code has asked; empty where the file does not say.
+    owner: str
+    #: Bytes asked for.
+    requested_bytes: int
+
+
 class PolicyReport(Document):
     """What a policy made of a trace."""
 
@@ -951,11 +1048,17 @@ class PolicyReport(Document):
 
     #: When most is live: how much of what is free below the arena's end is not in one piece, 0..1.
     external_fragmentation_ratio: float
-    #: Allocations refused for lack of memory.
+    #: Requests refused for lack of memory. The first would have ended most programs.
     failures: int
+    #: The first of them.
+    first_failure: FirstFailure | None
     #: When most is live: how much of what is granted was not asked for, 0..1.
     internal_fragmentation_ratio: float
-    #: The median over runs, after a first one, of a run's time for each operation; for `offline`, planning's.
+    #: A capacity with which nothing is refused, and with 2 MiB less of which something is; not looked for in long traces unless
+    #: asked for.
+    least_capacity_bytes: int | None
+    #: The median over runs, after a first one, of a run's time for each operation; of one run where it is long; for `offline`,
+    #: planning's.
     nanoseconds_per_operation: float
     #: The highest end of anything placed.
     peak_arena_bytes: int
@@ -963,6 +1066,10 @@ class PolicyReport(Document):
     peak_committed_bytes: int
     #: The policy.
     policy: str
+    #: PyTorch's settings, where they are not as they come.
+    settings: str
+
+    _nested: ClassVar[Mapping[str, str]] = {"first_failure": "FirstFailure"}
 
 
 class TraceReport(Document):
@@ -972,16 +1079,22 @@ class TraceReport(Document):
 
     #: The file, with the device where it has several.
     file: str
-    #: Allocations and frees.
+    #: Who holds what at a moment.
+    held: HeldReport
+    #: What is odd about the file, and what was made of it.
+    notes: list[str]
+    #: Allocations, frees and requests that failed.
     operations: int
     #: Most bytes live at once, as asked for.
     peak_live_bytes: int
-    #: One for each policy.
+    #: One for each policy; none where the file has no history.
     policies: list[PolicyReport]
     #: Most bytes that the recorded program held from its device, where the file says.
     recorded_reserved_bytes: int | None
+    #: PyTorch's settings under which the program was recorded, where the file says.
+    recorded_settings: str
 
-    _nested: ClassVar[Mapping[str, str]] = {"policies": "PolicyReport"}
+    _nested: ClassVar[Mapping[str, str]] = {"held": "HeldReport", "policies": "PolicyReport"}
 
 
 class ReplayReport(Pictured):
@@ -989,12 +1102,14 @@ class ReplayReport(Pictured):
 
     __slots__ = ()
 
+    #: What grew from the first file to the second, where that was asked for.
+    diff: DiffReport | None
     #: `vramkit.replay/1`.
     schema: str
     #: One for each trace.
     traces: list[TraceReport]
 
-    _nested: ClassVar[Mapping[str, str]] = {"traces": "TraceReport"}
+    _nested: ClassVar[Mapping[str, str]] = {"diff": "DiffReport", "traces": "TraceReport"}
 
 
 class TraceEvent(Document):

@@ -54,9 +54,10 @@ class WhatIf:
 
 
 class TorchSnapshot:
-    """One device of a snapshot that was recorded with a history (`torch.cuda.memory._record_memory_history`).
+    """One device of a snapshot. Without a history (`torch.cuda.memory._record_memory_history`) it says what is held at its end alone.
 
-    Sizes are as they were asked for. Owners are the innermost lines of Python in the stacks.
+    Sizes are as they were asked for. Owners are one's own lines of code (`by="line"`: the innermost in a stack that belongs to neither
+    Python nor a package), whole stacks (`by="stack"`) or the texts that a program gives what it asks for (`by="annotation"`).
     """
 
     def __init__(self, trace: RecordedTrace) -> None:
@@ -77,33 +78,49 @@ class TorchSnapshot:
         """Most that the program held from the device; `None` where the recording does not say."""
         return self._trace.recorded_reserved_bytes
 
-    def owners(self, at: str = "peak") -> list[Owner]:
-        """Who holds what, most first: `at` is `"peak"` or `"end"`."""
-        if at not in ("peak", "end"):
-            raise ValueError(f'at={at!r}: use "peak" or "end"')
-        return [Owner(*held) for held in self._trace.held(at == "peak")]
+    @property
+    def has_history(self) -> bool:
+        """Whether it says in which order memory was asked for."""
+        return self._trace.has_history
 
-    def diff(self, other: TorchSnapshot, at: str = "end") -> list[Growth]:
+    @property
+    def recorded_settings(self) -> str:
+        """The allocator's settings of the recorded program, as `PYTORCH_CUDA_ALLOC_CONF` has them."""
+        return self._trace.recorded_settings
+
+    @property
+    def notes(self) -> list[str]:
+        """What is odd about the file, and what was made of it."""
+        return self._trace.notes
+
+    def owners(self, at: str | int = "peak", by: str = "line") -> list[Owner]:
+        """Who holds what, most first: `at` is `"peak"`, `"end"` or the number of an operation, counted from 0."""
+        return [Owner(*held) for held in self._trace.held(str(at), by)]
+
+    def diff(self, other: TorchSnapshot, at: str | int = "end", by: str = "line") -> list[Growth]:
         """What `other` holds more than this one, by owner, most first: whoever holds the same in both is left out."""
-        before = {owner.owner: owner.bytes for owner in self.owners(at)}
-        after = {owner.owner: owner.bytes for owner in other.owners(at)}
-        grown = [Growth(owner, before.get(owner, 0), after.get(owner, 0)) for owner in before.keys() | after.keys()]
-        return sorted((each for each in grown if each.grown_bytes), key=lambda each: (-each.grown_bytes, each.owner))
+        return [Growth(*grown) for grown in self._trace.grown(other._trace, str(at), by)]
 
     def what_if(self, settings: str, capacity: int | str | None = None) -> WhatIf:
-        """What the allocator would have held at most under other settings, written as for PyTorch: `"expandable_segments:True"` or
-        `"expandable_segments:False"`. Today's are those of a replay without any.
+        """What the allocator would have held at most under other settings, written as for `PYTORCH_CUDA_ALLOC_CONF`:
+        `"expandable_segments:True"`, `"max_split_size_mb:128,roundup_power2_divisions:4"`. They are put on top of the recorded ones, which are
+        today's.
 
-        Raises `ValueError` for settings that are not known here.
+        Raises `ValueError` for settings that PyTorch would refuse, and for a snapshot without a history.
         """
-        policy = _policy(settings)
-        reserved, refused = self._trace.replay(policy, capacity)
-        today, _ = self._trace.replay("pytorch", capacity)
+        self._needs_history()
+        reserved, refused = self._trace.replay(settings, capacity)
+        today, _ = self._trace.replay("", capacity)
         return WhatIf(settings, reserved, today, refused)
+
+    def _needs_history(self) -> None:
+        if not self.has_history:
+            raise ValueError("the snapshot has no history: record one with torch.cuda.memory._record_memory_history()")
 
     def least_capacity(self, settings: str = "") -> int:
         """How many bytes of a device are enough for the allocator under these settings: with 2 MiB less something is refused."""
-        least = self._trace.least_capacity(_policy(settings))
+        self._needs_history()
+        least = self._trace.least_capacity(settings)
         if least is None:
             raise ValueError("no capacity is enough for this recording")
         return least
@@ -123,18 +140,8 @@ class TorchSnapshot:
         return f"TorchSnapshot({self.name!r}: {self._trace.operations} operations, peak {format_bytes(self.peak_live_bytes)})"
 
 
-def _policy(settings: str) -> str:
-    policy = "pytorch"
-    for setting in filter(None, (part.strip() for part in settings.split(","))):
-        name, _, value = setting.partition(":")
-        if name != "expandable_segments" or value not in ("True", "False"):
-            raise ValueError(f'setting `{setting}` is not known here: use "expandable_segments:True" or "expandable_segments:False"')
-        policy = "pytorch-expandable" if value == "True" else "pytorch"
-    return policy
-
-
 def snapshot(
-    source: str | os.PathLike[str] | bytes | bytearray | memoryview | IO[bytes] | Mapping[str, Any] | None = None,
+    source: str | os.PathLike[str] | bytes | bytearray | memoryview | IO[bytes] | Mapping[str, Any] | list[Any] | None = None,
     device: int | None = None,
 ) -> TorchSnapshot:
     """A snapshot: a file that `torch.cuda.memory._dump_snapshot` wrote (gzip or not) or whatever else `replay` reads, its content, what
@@ -152,19 +159,19 @@ def snapshot(
     if isinstance(source, bytearray | memoryview):
         source = bytes(source)
     if isinstance(source, Mapping):
-        # An ordered one, or another kind, is written as a plain one: readers of ours know no classes.
-        source = pickle.dumps(dict(source))
+        # Kinds of dictionaries that nobody knows are written as a plain one.
+        source = dict(source)
+    if isinstance(source, dict | list):
+        source = pickle.dumps(source)
     traces = RecordedTrace.read(source if isinstance(source, bytes) else os.fspath(source), "snapshot")
-    if not traces:
-        raise ValueError("the snapshot has no history: record one with torch.cuda.memory._record_memory_history()")
     return TorchSnapshot(_chosen(traces, device))
 
 
 def _chosen(traces: Sequence[RecordedTrace], device: int | None) -> RecordedTrace:
     if device is None:
-        return traces[0]
+        return next((trace for trace in traces if trace.has_history), traces[0])
     for trace in traces:
         if device == (trace.device or 0):
             return trace
     there = ", ".join(str(trace.device or 0) for trace in traces)
-    raise ValueError(f"the snapshot has no history of device {device}: it has one of device {there}")
+    raise ValueError(f"the snapshot has nothing of device {device}: it has device {there}")

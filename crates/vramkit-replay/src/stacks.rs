@@ -1,0 +1,277 @@
+//! Who asks for memory: frames of code, stacks of them, and the names by which an allocation can be known.
+//!
+//! Stacks and frames are kept once, however many allocations they have asked for.
+
+use hashbrown::HashMap;
+
+/// A line of code, or the bare name that a recording has in its place.
+///
+/// ```
+/// use vramkit_replay::Frame;
+///
+/// let line = Frame { file: "/home/u/train.py".to_owned(), line: 10, function: "step".to_owned() };
+/// assert_eq!(line.to_string(), "/home/u/train.py:10 step");
+/// assert_eq!(Frame::named("llama (kv)").to_string(), "llama (kv)");
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Default)]
+pub struct Frame {
+    /// The file as the recording names it; empty for a bare name.
+    pub file: String,
+    /// The line in it; 0 where it is not known.
+    pub line: u32,
+    /// The function, or the bare name.
+    pub function: String,
+}
+
+impl Frame {
+    /// A name without a place.
+    pub fn named(name: &str) -> Self {
+        Self { function: name.to_owned(), ..Self::default() }
+    }
+
+    /// Whether it is of Python code.
+    fn is_python(&self) -> bool {
+        self.file.ends_with(".py") || self.file.starts_with("<ipython-input") || self.file == "<stdin>"
+    }
+
+    /// Whether it is of Python code that came with neither Python nor a package: code of the one who asks.
+    fn is_own(&self) -> bool {
+        const OTHERS: [&str; 3] = ["/site-packages/", "/dist-packages/", "/lib/python3"];
+        const PACKAGES: [&str; 4] = ["torch/", "site-packages/", "dist-packages/", "lib/python3"];
+        self.is_python()
+            && !OTHERS.iter().any(|folder| self.file.contains(folder))
+            && !PACKAGES.iter().any(|folder| self.file.starts_with(folder))
+            && !self.file.contains("/torch/")
+    }
+
+    /// How well it says who has asked, outside of Python: a step of the backward pass best, what every request passes through least.
+    fn worth(&self) -> u8 {
+        const EVERY_REQUEST: [&str; 5] =
+            ["torch::unwind", "torch::CapturedTraceback", "torch::cuda::", "c10::", "at::detail::"];
+        match self.function.as_str() {
+            "" => 0,
+            function if function.contains("autograd::generated::") => 3,
+            function if EVERY_REQUEST.iter().any(|begin| function.starts_with(begin)) => 1,
+            function if function.contains("at::detail::") => 1,
+            _ => 2,
+        }
+    }
+
+    /// The file without the folders that it is in.
+    fn base(&self) -> &str {
+        self.file.rsplit(['/', '\\']).next().unwrap_or(&self.file)
+    }
+
+    /// The function without what it is called with, as C++ has that.
+    fn plain_function(&self) -> &str {
+        if self.is_python() {
+            return &self.function;
+        }
+        let after = self.function.find("(anonymous namespace)").map_or(0, |at| at + 1);
+        let end = self.function[after..].find('(').map_or(self.function.len(), |at| after + at);
+        let plain = self.function[..end].trim_end();
+        // A bare name may have brackets: `llama (kv)`.
+        if self.file.is_empty() && self.line == 0 && !self.function.contains("::") || plain.is_empty() {
+            &self.function
+        } else {
+            plain
+        }
+    }
+
+    fn text_with(&self, file: &str, function: &str) -> String {
+        match (file, self.line) {
+            ("" | "??", _) => function.to_owned(),
+            (file, 0) => format!("{file} {function}"),
+            (file, line) => format!("{file}:{line} {function}"),
+        }
+    }
+}
+
+impl std::fmt::Display for Frame {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.text_with(&self.file, &self.function))
+    }
+}
+
+/// Frames and stacks by number. Stack 0 is the empty one: what a recording says nothing of.
+#[derive(Clone, Debug)]
+pub(crate) struct Stacks {
+    frames: Vec<Frame>,
+    frame_numbers: HashMap<Frame, u32>,
+    /// Innermost frame first.
+    stacks: Vec<Box<[u32]>>,
+    stack_numbers: HashMap<Box<[u32]>, u32>,
+}
+
+impl Default for Stacks {
+    fn default() -> Self {
+        let none: Box<[u32]> = Box::default();
+        Self {
+            frames: Vec::new(),
+            frame_numbers: HashMap::new(),
+            stacks: vec![none.clone()],
+            stack_numbers: HashMap::from_iter([(none, 0)]),
+        }
+    }
+}
+
+impl Stacks {
+    /// The number of a frame; there are never more than values in a file, which have numbers of 32 bits.
+    pub(crate) fn frame(&mut self, frame: Frame) -> u32 {
+        if let Some(&number) = self.frame_numbers.get(&frame) {
+            return number;
+        }
+        let number = self.frames.len() as u32;
+        self.frames.push(frame.clone());
+        self.frame_numbers.insert(frame, number);
+        number
+    }
+
+    /// The number of a stack, its innermost frame first.
+    pub(crate) fn stack(&mut self, frames: &[u32]) -> u32 {
+        if let Some(&number) = self.stack_numbers.get(frames) {
+            return number;
+        }
+        let number = self.stacks.len() as u32;
+        self.stacks.push(frames.into());
+        self.stack_numbers.insert(frames.into(), number);
+        number
+    }
+
+    /// The stack of a bare name; the empty one of none.
+    pub(crate) fn named(&mut self, name: &str) -> u32 {
+        if name.is_empty() {
+            return 0;
+        }
+        let frame = self.frame(Frame::named(name));
+        self.stack(&[frame])
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.stacks.len()
+    }
+
+    /// Frames of a stack, innermost first.
+    pub(crate) fn frames(&self, stack: u32) -> impl Iterator<Item = &Frame> {
+        self.stacks[stack as usize].iter().map(|&frame| &self.frames[frame as usize])
+    }
+
+    /// For each stack the frame that owns what it asks for: the innermost that is own code, else the innermost of Python,
+    /// else the innermost of those that say most.
+    fn owning(&self) -> Vec<Option<u32>> {
+        let kinds: Vec<u8> = self
+            .frames
+            .iter()
+            .map(|frame| match () {
+                () if frame.is_own() => 5,
+                () if frame.is_python() => 4,
+                () => frame.worth(),
+            })
+            .collect();
+        let owning = |stack: &[u32]| {
+            // The first of the highest kind.
+            let best = stack.iter().map(|&frame| kinds[frame as usize]).max().filter(|&kind| kind > 0)?;
+            stack.iter().copied().find(|&frame| kinds[frame as usize] == best)
+        };
+        self.stacks.iter().map(|stack| owning(stack)).collect()
+    }
+
+    /// For each stack the line that owns what it asks for, as text; empty where there is none. Files are named without their
+    /// folders, but for lines that would then be taken for one another.
+    pub(crate) fn lines(&self) -> Vec<String> {
+        let owning = self.owning();
+        let mut files: HashMap<String, &str> = HashMap::new();
+        let mut alike: hashbrown::HashSet<String> = hashbrown::HashSet::new();
+        let mut frames: Vec<u32> = owning.iter().copied().flatten().collect();
+        frames.sort_unstable();
+        frames.dedup();
+        for &frame in &frames {
+            let frame = &self.frames[frame as usize];
+            let text = frame.text_with(frame.base(), frame.plain_function());
+            if *files.entry(text.clone()).or_insert(&frame.file) != frame.file {
+                alike.insert(text);
+            }
+        }
+        let text = |frame: u32| {
+            let frame = &self.frames[frame as usize];
+            let short = frame.text_with(frame.base(), frame.plain_function());
+            if alike.contains(&short) { frame.to_string() } else { short }
+        };
+        let texts: HashMap<u32, String> = frames.iter().map(|&frame| (frame, text(frame))).collect();
+        owning
+            .iter()
+            .map(|frame| frame.and_then(|frame| texts.get(&frame).cloned()).unwrap_or_default())
+            .collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn stack(stacks: &mut Stacks, frames: &[(&str, u32, &str)]) -> u32 {
+        let numbers: Vec<u32> = frames
+            .iter()
+            .map(|&(file, line, function)| {
+                stacks.frame(Frame { file: file.to_owned(), line, function: function.to_owned() })
+            })
+            .collect();
+        stacks.stack(&numbers)
+    }
+
+    #[test]
+    fn ones_own_line_owns() {
+        let mut stacks = Stacks::default();
+        let linear = ("/usr/lib/python3/site-packages/torch/nn/linear.py", 114, "forward");
+        stack(&mut stacks, &[("??", 0, "malloc"), linear, ("/home/u/train.py", 10, "step")]);
+        stack(&mut stacks, &[("torch/optim/adam.py", 5, "step"), ("/tmp/ipykernel_7/1.py", 2, "<module>")]);
+        stack(&mut stacks, &[("alloc.cpp", 3, "c10::malloc"), linear]);
+        stack(&mut stacks, &[("alloc.cpp", 3, "c10::malloc")]);
+        let backward = "torch::autograd::generated::BmmBackward0::apply(std::vector<at::Tensor> &&)";
+        stack(
+            &mut stacks,
+            &[
+                ("??", 0, "torch::unwind::unwind()"),
+                ("R.cpp", 0, "at::_ops::bmm::call(at::Tensor)"),
+                ("??", 0, backward),
+            ],
+        );
+        stack(
+            &mut stacks,
+            &[("??", 0, "torch::unwind::unwind()"), ("R.cpp", 0, "at::(anonymous namespace)::bmm(long)")],
+        );
+        stacks.named("llama (kv)");
+        let lines = [
+            "",
+            "train.py:10 step",
+            "1.py:2 <module>",
+            "linear.py:114 forward",
+            "alloc.cpp:3 c10::malloc",
+            "torch::autograd::generated::BmmBackward0::apply",
+            "R.cpp at::(anonymous namespace)::bmm",
+            "llama (kv)",
+        ];
+        assert_eq!(stacks.lines(), lines);
+    }
+
+    #[test]
+    fn lines_of_files_of_one_name_are_told_apart() {
+        let mut stacks = Stacks::default();
+        stack(&mut stacks, &[("/a/model.py", 3, "forward")]);
+        stack(&mut stacks, &[("/b/model.py", 3, "forward")]);
+        stack(&mut stacks, &[("/b/model.py", 4, "forward")]);
+        assert_eq!(
+            stacks.lines(),
+            ["", "/a/model.py:3 forward", "/b/model.py:3 forward", "model.py:4 forward"]
+        );
+    }
+
+    #[test]
+    fn a_stack_is_kept_once() {
+        let mut stacks = Stacks::default();
+        let first = stack(&mut stacks, &[("a.py", 1, "f"), ("b.py", 2, "g")]);
+        assert_eq!(first, stack(&mut stacks, &[("a.py", 1, "f"), ("b.py", 2, "g")]));
+        assert_ne!(first, stack(&mut stacks, &[("b.py", 2, "g"), ("a.py", 1, "f")]));
+        assert_eq!((stacks.len(), stacks.frames(first).count()), (3, 2));
+    }
+}

@@ -1,0 +1,350 @@
+//! What a file holds: values in tables that refer to each other by number.
+//!
+//! A value is one word. Texts are kept once. Of dictionaries only what somebody may ask for is kept. A million lists inside each other,
+//! or a list inside itself, are as good as any other: nothing here descends.
+
+use std::hash::BuildHasher as _;
+
+use hashbrown::{DefaultHashBuilder, HashTable};
+
+/// A value: what it is in its low three bits, the rest above them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Value(u64);
+
+/// What a value is.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) enum Kind {
+    /// Nothing, or something that nobody here can use.
+    None,
+    Bool(bool),
+    Int(i64),
+    Float(f64),
+    /// Its number in the table of texts, and so for the others.
+    Text(u32),
+    List(u32),
+    Dict(u32),
+    /// A class or function, by the number of its name.
+    Class(u32),
+}
+
+impl Value {
+    pub(crate) const NONE: Self = Self(0);
+
+    fn tagged(tag: u64, number: u32) -> Self {
+        Self(u64::from(number) << 3 | tag)
+    }
+
+    pub(crate) fn bool(value: bool) -> Self {
+        Self::tagged(1, value.into())
+    }
+
+    /// A number of up to 61 bits; no address and no size has more.
+    #[inline]
+    pub(crate) fn int(number: i64) -> Self {
+        let shifted = number << 3;
+        if shifted >> 3 == number { Self(shifted as u64 | 2) } else { Self::NONE }
+    }
+
+    pub(crate) fn text(number: u32) -> Self {
+        Self::tagged(3, number)
+    }
+
+    pub(crate) fn list(number: u32) -> Self {
+        Self::tagged(4, number)
+    }
+
+    pub(crate) fn dict(number: u32) -> Self {
+        Self::tagged(5, number)
+    }
+
+    pub(crate) fn class(number: u32) -> Self {
+        Self::tagged(7, number)
+    }
+}
+
+/// Keys of dictionaries that somebody may ask for; of others nothing is kept. Their texts come first in the table, in this order.
+macro_rules! keys {
+    ($($name:ident $text:literal),* $(,)?) => {
+        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+        pub(crate) enum Key { $($name),* }
+        const KEYS: &[&str] = &[$($text),*];
+    };
+}
+
+keys! {
+    Action "action", Addr "addr", Size "size", Stream "stream", Frames "frames", UserMetadata "user_metadata", PoolId "pool_id",
+    Device "device", Address "address", TotalSize "total_size", Blocks "blocks", State "state", RequestedSize "requested_size",
+    SegmentPoolId "segment_pool_id", DeviceTraces "device_traces", Segments "segments", Filename "filename", Line "line", Name "name",
+    AllocatorSettings "allocator_settings", AllocConf "PYTORCH_CUDA_ALLOC_CONF", NewAllocConf "PYTORCH_ALLOC_CONF",
+    ExpandableSegments "expandable_segments", MaxSplitSize "max_split_size",
+    GarbageCollectionThreshold "garbage_collection_threshold", History "history", RealSize "real_size",
+}
+
+/// Words that stand in every entry, and come behind the keys in the table of texts: what an entry tells.
+pub(crate) const ACTIONS: [&str; 9] = [
+    "alloc",
+    "free_requested",
+    "free_completed",
+    "oom",
+    "annotate",
+    "segment_alloc",
+    "segment_map",
+    "segment_free",
+    "segment_unmap",
+];
+
+/// Where a list's items are.
+#[derive(Clone, Copy)]
+struct List {
+    start: u32,
+    /// [`LONG`] for one in a table of its own.
+    length: u32,
+}
+
+const LONG: u32 = u32::MAX;
+
+#[derive(Default)]
+pub(crate) struct Values {
+    texts: Vec<Box<str>>,
+    text_numbers: HashTable<u32>,
+    hasher: DefaultHashBuilder,
+    floats: Vec<f64>,
+    lists: Vec<List>,
+    items: Vec<Value>,
+    long: Vec<Vec<Value>>,
+    /// Where a dictionary's pairs begin, and how many there are.
+    dicts: Vec<(u32, u32)>,
+    keys: Vec<u32>,
+    values: Vec<Value>,
+    /// What is taken by all of these, about.
+    bytes: u64,
+    /// What the file is of.
+    pub(crate) root: Option<Value>,
+    /// The first thing that the file asks to be called.
+    pub(crate) called: Option<String>,
+    /// Bytes behind the end of what was read.
+    pub(crate) trailing: bool,
+}
+
+impl Values {
+    pub(crate) fn new() -> Self {
+        let mut values = Self::default();
+        for text in KEYS.iter().chain(&ACTIONS) {
+            values.intern(text);
+        }
+        values
+    }
+
+    /// Bytes that it takes, about.
+    pub(crate) fn bytes(&self) -> u64 {
+        self.bytes
+    }
+
+    /// A text's number.
+    #[inline]
+    pub(crate) fn intern(&mut self, text: &str) -> u32 {
+        let hash = self.hasher.hash_one(text);
+        let next = self.texts.len() as u32;
+        let (texts, hasher) = (&self.texts, &self.hasher);
+        let entry = self.text_numbers.entry(
+            hash,
+            |&number| *texts[number as usize] == *text,
+            |&number| hasher.hash_one(&*texts[number as usize]),
+        );
+        let number = *entry.or_insert(next).get();
+        if number == next {
+            self.texts.push(text.into());
+            self.bytes += text.len() as u64 + 40;
+        }
+        number
+    }
+
+    pub(crate) fn new_float(&mut self, number: f64) -> Value {
+        self.floats.push(number);
+        self.bytes += 8;
+        Value::tagged(6, (self.floats.len() - 1) as u32)
+    }
+
+    pub(crate) fn new_list(&mut self, items: &[Value]) -> Value {
+        self.lists.push(List { start: self.items.len() as u32, length: items.len() as u32 });
+        self.items.extend_from_slice(items);
+        self.bytes += 8 + 8 * items.len() as u64;
+        Value::list((self.lists.len() - 1) as u32)
+    }
+
+    pub(crate) fn new_dict(&mut self) -> Value {
+        self.dicts.push((self.keys.len() as u32, 0));
+        self.bytes += 8;
+        Value::dict((self.dicts.len() - 1) as u32)
+    }
+
+    /// Adds items at the end of a list.
+    pub(crate) fn extend(&mut self, list: u32, more: &[Value]) {
+        self.bytes += 8 * more.len() as u64;
+        let place = self.lists[list as usize];
+        if place.length == LONG {
+            self.long[place.start as usize].extend_from_slice(more);
+        } else if place.length == 0 || (place.start + place.length) as usize == self.items.len() {
+            let start = if place.length == 0 { self.items.len() as u32 } else { place.start };
+            self.items.extend_from_slice(more);
+            self.lists[list as usize] = List { start, length: place.length + more.len() as u32 };
+        } else {
+            // Something else lies behind it: the list goes to a place of its own.
+            let mut long = self.items[place.start as usize..(place.start + place.length) as usize].to_vec();
+            long.extend_from_slice(more);
+            self.bytes += 8 * u64::from(place.length) + 24;
+            self.lists[list as usize] = List { start: self.long.len() as u32, length: LONG };
+            self.long.push(long);
+        }
+    }
+
+    /// Puts pairs into a dictionary: those of keys that are known. The last of a key counts.
+    #[inline]
+    pub(crate) fn insert(&mut self, dict: u32, pairs: impl Iterator<Item = (Value, Value)>) {
+        let (mut start, mut length) = self.dicts[dict as usize];
+        if length > 0 && (start + length) as usize != self.keys.len() {
+            let range = start as usize..(start + length) as usize;
+            start = self.keys.len() as u32;
+            self.keys.extend_from_within(range.clone());
+            self.values.extend_from_within(range);
+            self.bytes += 12 * u64::from(length);
+        } else if length == 0 {
+            start = self.keys.len() as u32;
+        }
+        for (key, value) in pairs {
+            let Kind::Text(key) = self.kind(key) else { continue };
+            if key as usize >= KEYS.len() {
+                continue;
+            }
+            match self.keys[start as usize..].iter().position(|&known| known == key) {
+                Some(at) => self.values[start as usize + at] = value,
+                None => {
+                    self.keys.push(key);
+                    self.values.push(value);
+                    length += 1;
+                    self.bytes += 12;
+                }
+            }
+        }
+        self.dicts[dict as usize] = (start, length);
+    }
+
+    #[inline]
+    pub(crate) fn kind(&self, value: Value) -> Kind {
+        let number = (value.0 >> 3) as u32;
+        match value.0 & 7 {
+            1 => Kind::Bool(number != 0),
+            2 => Kind::Int(value.0 as i64 >> 3),
+            3 => Kind::Text(number),
+            4 => Kind::List(number),
+            5 => Kind::Dict(number),
+            6 => Kind::Float(self.floats[number as usize]),
+            7 => Kind::Class(number),
+            _ => Kind::None,
+        }
+    }
+
+    pub(crate) fn text(&self, number: u32) -> &str {
+        &self.texts[number as usize]
+    }
+
+    pub(crate) fn items(&self, list: u32) -> &[Value] {
+        let List { start, length } = self.lists[list as usize];
+        if length == LONG {
+            &self.long[start as usize]
+        } else {
+            &self.items[start as usize..(start + length) as usize]
+        }
+    }
+
+    /// How many values lists and dictionaries have, all together.
+    pub(crate) fn count(&self) -> usize {
+        self.items.len() + self.values.len() + self.long.iter().map(Vec::len).sum::<usize>()
+    }
+
+    /// What a dictionary has under a key.
+    #[inline]
+    pub(crate) fn field(&self, dict: Value, key: Key) -> Option<Kind> {
+        let Kind::Dict(dict) = self.kind(dict) else { return None };
+        let (start, length) = self.dicts[dict as usize];
+        let range = start as usize..(start + length) as usize;
+        let at = self.keys[range.clone()].iter().position(|&known| known == key as u32)?;
+        Some(self.kind(self.values[range.start + at]))
+    }
+
+    /// Which of [`ACTIONS`] a dictionary has under `action`; `Some(None)` for another.
+    #[inline]
+    pub(crate) fn action_of(&self, dict: Value) -> Option<Option<usize>> {
+        match self.field(dict, Key::Action)? {
+            Kind::Text(text) => {
+                Some((text as usize).checked_sub(KEYS.len()).filter(|at| *at < ACTIONS.len()))
+            }
+            _ => None,
+        }
+    }
+
+    pub(crate) fn list_of(&self, dict: Value, key: Key) -> Option<&[Value]> {
+        match self.field(dict, key)? {
+            Kind::List(list) => Some(self.items(list)),
+            _ => None,
+        }
+    }
+
+    pub(crate) fn int_of(&self, dict: Value, key: Key) -> Option<i64> {
+        match self.field(dict, key)? {
+            Kind::Int(number) => Some(number),
+            _ => None,
+        }
+    }
+
+    pub(crate) fn text_of(&self, dict: Value, key: Key) -> Option<&str> {
+        match self.field(dict, key)? {
+            Kind::Text(text) => Some(self.text(text)),
+            _ => None,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn values_are_what_they_were() {
+        let mut values = Values::new();
+        for number in [0, 1, -1, 1 << 59, -(1 << 60), (1 << 60) - 1] {
+            assert_eq!(values.kind(Value::int(number)), Kind::Int(number));
+        }
+        assert_eq!(values.kind(Value::int(1 << 60)), Kind::None, "no size is as large");
+        let float = values.new_float(0.5);
+        assert_eq!(values.kind(float), Kind::Float(0.5));
+        assert_eq!(values.intern("action"), Key::Action as u32);
+        assert_eq!(values.intern("real_size"), Key::RealSize as u32);
+        assert_eq!(values.intern("x"), values.intern("x"));
+    }
+
+    #[test]
+    fn lists_and_dictionaries_grow_wherever_they_lie() {
+        let mut values = Values::new();
+        let (first, second) = (values.new_list(&[Value::int(1)]), values.new_list(&[]));
+        for number in 2..5 {
+            values.extend(0, &[Value::int(number)]);
+            values.extend(1, &[Value::int(-number)]);
+        }
+        let ints = |values: &Values, list: Value| -> Vec<i64> {
+            let Kind::List(list) = values.kind(list) else { panic!() };
+            let int =
+                |&value: &Value| if let Kind::Int(number) = values.kind(value) { number } else { panic!() };
+            values.items(list).iter().map(int).collect()
+        };
+        assert_eq!((ints(&values, first), ints(&values, second)), (vec![1, 2, 3, 4], vec![-2, -3, -4]));
+        let (one, two) = (values.new_dict(), values.new_dict());
+        let key = |key: Key| Value::text(key as u32);
+        let other = Value::text(values.intern("nobody asks"));
+        values.insert(0, [(key(Key::Size), Value::int(1)), (other, Value::int(9))].into_iter());
+        values.insert(1, [(key(Key::Size), Value::int(2))].into_iter());
+        values.insert(0, [(key(Key::Addr), Value::int(3)), (key(Key::Size), Value::int(4))].into_iter());
+        assert_eq!((values.int_of(one, Key::Size), values.int_of(one, Key::Addr)), (Some(4), Some(3)));
+        assert_eq!((values.int_of(two, Key::Size), values.int_of(two, Key::Addr)), (Some(2), None));
+    }
+}
