@@ -61,7 +61,8 @@ impl FromStr for OwnedBy {
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[non_exhaustive]
 pub struct Held {
-    /// The owner; empty for what the recording says nothing of. A stack has its frames here, outermost first, with `;` between them.
+    /// The owner; empty for what the recording says nothing of. A stack has its frames here, outermost first, with `;` between
+    /// them, without those of the interpreter.
     pub owner: String,
     /// Bytes asked for, and not given back.
     pub bytes: ByteSize,
@@ -149,10 +150,10 @@ impl Trace {
         Owners { by, names }
     }
 
-    /// A stack, outermost frame first. A frame's own `;` would read as two.
+    /// A stack, outermost frame first, without the frames of the interpreter. A frame's own `;` would read as two.
     fn folded(&self, stack: u32) -> String {
-        let frames: Vec<String> =
-            self.stacks.frames(stack).map(|frame| frame.to_string().replace(';', ":")).collect();
+        let frames = self.stacks.frames(stack).filter(|frame| !frame.is_machinery());
+        let frames: Vec<String> = frames.map(|frame| frame.to_string().replace(';', ":")).collect();
         frames.into_iter().rev().collect::<Vec<_>>().join(";")
     }
 }
@@ -204,6 +205,8 @@ pub fn grown(before: &[Held], after: &[Held]) -> Vec<Grown> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::stacks::Frame;
+    use crate::trace::{Key, Origin};
 
     #[test]
     fn what_grew_comes_first_and_what_did_not_is_left_out() {
@@ -221,6 +224,23 @@ mod tests {
             .map(|each| (each.owner.as_str(), each.grown_bytes, each.grown_allocations))
             .collect();
         assert_eq!(told, [("d", 7, 1), ("c", -5, -1), ("b", -6, 0)]);
+    }
+
+    #[test]
+    fn stacks_have_no_frames_of_the_interpreter() {
+        let mut trace = Trace::new("t");
+        let frame =
+            |file: &str, function: &str| Frame { file: file.into(), line: 1, function: function.into() };
+        let frames = [
+            frame("a.cpp", "at::bmm(long; long)"),
+            frame("ceval.c", "_PyEval_EvalFrameDefault"),
+            frame("a.py", "f"),
+        ];
+        let frames: Vec<u32> = frames.map(|frame| trace.stacks.frame(frame)).to_vec();
+        let stack = trace.stacks.stack(&frames);
+        trace.allocate_from(Key::Number(1), 5, Origin { stack, ..Origin::default() }).unwrap();
+        assert_eq!(trace.held_at_peak(OwnedBy::Stack)[0].owner, "a.py:1 f;a.cpp:1 at::bmm(long: long)");
+        assert_eq!(trace.frames(0).count(), 3);
     }
 
     #[test]

@@ -13,7 +13,7 @@ use crate::operation::Mark;
 use crate::pytorch::AllocatorSettings;
 use crate::stacks::Frame;
 use crate::trace::{Key as Id, Origin, Trace, TraceError};
-use crate::values::{ACTIONS, Key, Kind, Value, Values};
+use crate::values::{ACTIONS, DIVISIONS, Key, Kind, Value, Values};
 
 /// The traces of a snapshot: a dictionary of segments and histories, or the list of segments alone.
 pub(crate) fn traces(values: &Values, name: &str) -> Result<Vec<Trace>, ReadFault> {
@@ -114,6 +114,16 @@ fn settings(values: &Values, root: Value) -> String {
             parts.push(format!("garbage_collection_threshold:{share}"));
         }
         _ => {}
+    }
+    if let Some(Kind::Dict(divisions)) = values.field(dict, Key::Divisions)
+        && !written.contains("roundup_power2_divisions")
+    {
+        let number = |key| values.int_of(Value::dict(divisions), key).unwrap_or(0);
+        let list: Vec<String> =
+            DIVISIONS.iter().enumerate().map(|(at, &key)| format!("{}:{}", 1 << at, number(key))).collect();
+        if DIVISIONS.iter().any(|&key| number(key) > 0) {
+            parts.push(format!("roundup_power2_divisions:[{}]", list.join(",")));
+        }
     }
     parts.join(",")
 }

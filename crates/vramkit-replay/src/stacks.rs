@@ -57,6 +57,26 @@ impl Frame {
         }
     }
 
+    /// Whether it says nothing of who has asked: of Python's interpreter, of a program's start, of how stacks are recorded.
+    pub(crate) fn is_machinery(&self) -> bool {
+        const BEGIN: [&str; 13] = [
+            "_Py",
+            "PyEval_",
+            "PyObject_",
+            "PyFunction_",
+            "PyMethod_",
+            "PyType_",
+            "PyRun_",
+            "PyVectorcall",
+            "Py_",
+            "_start",
+            "__libc_",
+            "torch::unwind",
+            "torch::CapturedTraceback",
+        ];
+        !self.is_python() && BEGIN.iter().any(|begin| self.function.starts_with(begin))
+    }
+
     /// The file without the folders that it is in.
     fn base(&self) -> &str {
         self.file.rsplit(['/', '\\']).next().unwrap_or(&self.file)

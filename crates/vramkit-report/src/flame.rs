@@ -105,7 +105,10 @@ fn draw_frame(svg: &mut String, name: &str, bytes: u64, share: f64, (left, top, 
     );
     let letters = ((width - 8.0) / LETTER) as usize;
     if width > 8.0 && letters >= 4 {
-        let shown = if whole.chars().count() <= letters { &whole } else { name };
+        // Where the whole does not fit, the folders go first.
+        let file = name.split(' ').next().unwrap_or(name);
+        let short = file.rfind('/').map_or(name, |folders| &name[folders + 1..]);
+        let shown = if whole.chars().count() <= letters { &whole } else { short };
         let mut text: String = shown.chars().take(letters).collect();
         if shown.chars().count() > letters {
             text.pop();

@@ -216,8 +216,11 @@ fn legend(
     let left = BAR.1 + 22.0;
     let _ = writeln!(svg, "<text x=\"{left}\" y=\"{}\">held {}</text>", n(TOP - 8.0), escape(moment));
     for &(owner, bytes, count) in owners.iter().take(OWNERS) {
+        // Of a stack the innermost frame, without its folders.
+        let inner = owner.rsplit(';').next().unwrap_or(owner);
+        let inner = if inner.len() < owner.len() { inner.rsplit('/').next().unwrap_or(inner) } else { inner };
         let name: String =
-            if owner.is_empty() { "nobody named".to_owned() } else { owner.chars().take(36).collect() };
+            if owner.is_empty() { "nobody named".to_owned() } else { inner.chars().take(36).collect() };
         let _ = writeln!(
             svg,
             "<rect x=\"{left}\" y=\"{}\" width=\"11\" height=\"11\" fill=\"{}\"/>\n\

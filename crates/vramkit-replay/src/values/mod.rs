@@ -15,4 +15,4 @@ mod table;
 pub(crate) use json::read as read_json;
 pub(crate) use machine::{is_pickle, read as read_pickle};
 pub(crate) use source::{Budget, Counted, ValueError};
-pub(crate) use table::{ACTIONS, Key, Kind, Value, Values};
+pub(crate) use table::{ACTIONS, DIVISIONS, Key, Kind, Value, Values};

@@ -78,7 +78,30 @@ keys! {
     AllocatorSettings "allocator_settings", AllocConf "PYTORCH_CUDA_ALLOC_CONF", NewAllocConf "PYTORCH_ALLOC_CONF",
     ExpandableSegments "expandable_segments", MaxSplitSize "max_split_size",
     GarbageCollectionThreshold "garbage_collection_threshold", History "history", RealSize "real_size",
+    Divisions "roundup_power2_divisions",
+    From1 "1", From2 "2", From4 "4", From8 "8", From16 "16", From32 "32", From64 "64", From128 "128", From256 "256", From512 "512",
+    From1024 "1024", From2048 "2048", From4096 "4096", From8192 "8192", From16384 "16384", From32768 "32768",
 }
+
+/// Keys of the allocator's divisions: from so many MiB on.
+pub(crate) const DIVISIONS: [Key; 16] = [
+    Key::From1,
+    Key::From2,
+    Key::From4,
+    Key::From8,
+    Key::From16,
+    Key::From32,
+    Key::From64,
+    Key::From128,
+    Key::From256,
+    Key::From512,
+    Key::From1024,
+    Key::From2048,
+    Key::From4096,
+    Key::From8192,
+    Key::From16384,
+    Key::From32768,
+];
 
 /// Words that stand in every entry, and come behind the keys in the table of texts: what an entry tells.
 pub(crate) const ACTIONS: [&str; 9] = [
@@ -319,7 +342,7 @@ mod tests {
         let float = values.new_float(0.5);
         assert_eq!(values.kind(float), Kind::Float(0.5));
         assert_eq!(values.intern("action"), Key::Action as u32);
-        assert_eq!(values.intern("real_size"), Key::RealSize as u32);
+        assert_eq!(values.intern("32768"), Key::From32768 as u32);
         assert_eq!(values.intern("x"), values.intern("x"));
     }
 

@@ -18,7 +18,10 @@ use vramkit::trace::*;
 use vramkit::units::Step;
 use vramkit_testing::{fill_pool_to_fraction, filler, model, three_models};
 
+mod admission;
+mod checks;
 mod lease;
+mod policies;
 mod work;
 
 fn orchestrator(capacity: ByteSize) -> MemoryOrchestrator {

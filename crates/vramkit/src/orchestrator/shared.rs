@@ -56,3 +56,25 @@ impl std::fmt::Debug for Shared {
         f.debug_struct("Shared").finish_non_exhaustive()
     }
 }
+
+#[cfg(test)]
+#[cfg(not(loom))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_change_is_noted_only_while_somebody_waits() {
+        let shared = Shared::new();
+        let changes_after_a_wake = || {
+            shared.wake();
+            lock(&shared.table).changes()
+        };
+        assert_eq!(changes_after_a_wake(), 0);
+        let (first, second) = (shared.waiting(), shared.waiting());
+        assert_eq!(changes_after_a_wake(), 1);
+        drop(first);
+        assert_eq!(changes_after_a_wake(), 2, "there is another");
+        drop(second);
+        assert_eq!(changes_after_a_wake(), 2);
+    }
+}
