@@ -148,8 +148,17 @@ pub struct ReplayAnswer {
     pub report: ReplayReport,
     /// What was read, as the report lists it.
     pub traces: Vec<Trace>,
-    /// Of each trace, what the first policy is replayed with.
-    setups: Vec<Option<Setup>>,
+    /// One for each trace.
+    first_replays: Vec<Replayed>,
+}
+
+/// What a picture of a trace needs besides.
+#[derive(Clone, Debug)]
+struct Replayed {
+    /// What the first policy is replayed with.
+    setup: Option<Setup>,
+    /// When what is held is told, and after which operation that is.
+    moment: (Moment, Option<usize>),
 }
 
 impl ReplayAnswer {
@@ -165,7 +174,7 @@ impl ReplayAnswer {
     /// Replays it once more; `None` when nothing was replayed.
     pub fn picture(&self) -> Option<String> {
         let (trace, report) = (self.traces.first()?, self.report.traces.first()?);
-        let setup = self.setups.first()?.as_ref()?;
+        let setup = self.first_replays.first()?.setup.as_ref()?;
         let owners = trace.owners(report.held.by);
         let boxes = place(trace, setup).into_iter().map(|placed| TraceBox {
             start: placed.start,
@@ -203,8 +212,8 @@ impl ReplayAnswer {
     }
 
     fn stacks(&self) -> Option<Vec<Held>> {
-        let (trace, report) = (self.traces.first()?, self.report.traces.first()?);
-        Some(owners_at(trace, &report.held.at, report.held.operation, OwnedBy::Stack))
+        let (trace, (at, after)) = (self.traces.first()?, self.first_replays.first()?.moment);
+        Some(owners_at(trace, at, after, OwnedBy::Stack))
     }
 }
 
@@ -218,36 +227,46 @@ fn moment_words(at: &str) -> String {
     }
 }
 
-/// The operation that a moment is after; the peak's where nothing failed.
-fn operation_of(trace: &Trace, at: Moment, policies: &[PolicyReport]) -> (Moment, usize) {
+/// The moment that is told, and the operation that it is after, if it is after any; the peak where nothing failed.
+fn told(trace: &Trace, at: Moment, policies: &[PolicyReport]) -> (Moment, Option<usize>) {
     let last = trace.operations.len().saturating_sub(1);
     let failure = policies.first().and_then(|policy| policy.first_failure.as_ref());
     match (at, failure) {
-        (Moment::Failure, Some(failure)) => (at, failure.operation.saturating_sub(1)),
-        (Moment::Peak | Moment::Failure, _) => (Moment::Peak, trace.peak_at()),
-        (Moment::End, _) => (at, last),
-        (Moment::Operation(operation), _) => (Moment::Operation(operation.min(last)), operation.min(last)),
+        (Moment::Failure, Some(failure)) => (at, failure.operation.checked_sub(1)),
+        (Moment::Peak | Moment::Failure, _) => (Moment::Peak, Some(trace.peak_at())),
+        (Moment::End, _) => (at, Some(last)),
+        (Moment::Operation(operation), _) => {
+            (Moment::Operation(operation.min(last)), Some(operation.min(last)))
+        }
     }
 }
 
-fn owners_at(trace: &Trace, at: &str, operation: usize, by: OwnedBy) -> Vec<Held> {
-    if at == "peak" { trace.held_at_peak(by) } else { trace.held_after(operation, by) }
+fn owners_at(trace: &Trace, at: Moment, after: Option<usize>, by: OwnedBy) -> Vec<Held> {
+    match (at, after) {
+        (Moment::Peak, _) => trace.held_at_peak(by),
+        (_, Some(operation)) => trace.held_after(operation, by),
+        (_, None) => Vec::new(),
+    }
 }
 
 /// Who holds what at a moment, and what must be said of that.
 fn held(
     trace: &Trace,
     question: &ReplayQuestion,
-    policies: &[PolicyReport],
+    (at, after): (Moment, Option<usize>),
     notes: &mut Vec<String>,
 ) -> HeldReport {
-    let (at, operation) = operation_of(trace, question.at, policies);
     if question.at == Moment::Failure && at != Moment::Failure {
         notes.push("nothing was refused: what is held at the peak is told".to_owned());
     }
-    let at = at.to_string();
-    let owners = owners_at(trace, &at, operation, question.by);
-    HeldReport { at, operation, by: question.by, bytes: owners.iter().map(|held| held.bytes).sum(), owners }
+    let owners = owners_at(trace, at, after, question.by);
+    HeldReport {
+        at: at.to_string(),
+        operation: after.unwrap_or(0),
+        by: question.by,
+        bytes: owners.iter().map(|held| held.bytes).sum(),
+        owners,
+    }
 }
 
 /// Replays traces against policies.
@@ -282,7 +301,7 @@ pub fn replay(question: &ReplayQuestion, listener: Arc<dyn Listener>) -> Result<
         return Err(QuestionError::NotTwo(traces.len()).into());
     }
     listener.begun(traces.iter().map(|trace| question.policies_for(trace).len() as u64).sum());
-    let (mut reports, mut setups) = (Vec::new(), Vec::new());
+    let (mut reports, mut first_replays) = (Vec::new(), Vec::new());
     for trace in &traces {
         let mut policies = Vec::new();
         let mut first = None;
@@ -294,8 +313,9 @@ pub fn replay(question: &ReplayQuestion, listener: Arc<dyn Listener>) -> Result<
             listener.advanced(1);
         }
         let mut notes = trace.notes.clone();
-        let held = held(trace, question, &policies, &mut notes);
-        setups.push(first);
+        let moment = told(trace, question.at, &policies);
+        let held = held(trace, question, moment, &mut notes);
+        first_replays.push(Replayed { setup: first, moment });
         reports.push(TraceReport {
             file: trace.name.clone(),
             operations: trace.operations.len(),
@@ -309,7 +329,7 @@ pub fn replay(question: &ReplayQuestion, listener: Arc<dyn Listener>) -> Result<
     }
     let diff = question.diff.then(|| diff(&reports));
     let report = ReplayReport { schema: "vramkit.replay/1", traces: reports, diff };
-    Ok(ReplayAnswer { report, traces, setups })
+    Ok(ReplayAnswer { report, traces, first_replays })
 }
 
 /// What the second of two traces holds more than the first.

@@ -341,7 +341,9 @@ mod tests {
     fn settings_are_read_as_they_were_written_or_set() {
         let with = |settings: &str| {
             let entry = r#"{"action": "alloc", "addr": 1, "size": 5}"#;
-            let text = format!(r#"{{"segments": [], "device_traces": [[{entry}]], "allocator_settings": {settings}}}"#);
+            let text = format!(
+                r#"{{"segments": [], "device_traces": [[{entry}]], "allocator_settings": {settings}}}"#
+            );
             traces(text.as_bytes()).unwrap().remove(0)
         };
         let written = r#"{"PYTORCH_CUDA_ALLOC_CONF": "max_split_size_mb:64", "max_split_size": 67108864, "expandable_segments": true}"#;
@@ -349,9 +351,17 @@ mod tests {
         let set = r#"{"PYTORCH_CUDA_ALLOC_CONF": "", "max_split_size": -1, "garbage_collection_threshold": 0.5,
             "roundup_power2_divisions": {"1": 0, "256": 4}}"#;
         let settings: crate::AllocatorSettings = with(set).recorded_settings.parse().unwrap();
-        assert_eq!((settings.garbage_collection_threshold, settings.roundup_power2_divisions[8]), (Some(0.5), 4));
-        let none = with(r#"{"PYTORCH_CUDA_ALLOC_CONF": "backend:cudaMallocAsync", "expandable_segments": false}"#);
-        assert!(none.recorded_settings.is_empty() && none.notes[0].contains("only the native allocator"), "{:?}", none.notes);
+        assert_eq!(
+            (settings.garbage_collection_threshold, settings.roundup_power2_divisions[8]),
+            (Some(0.5), 4)
+        );
+        let none =
+            with(r#"{"PYTORCH_CUDA_ALLOC_CONF": "backend:cudaMallocAsync", "expandable_segments": false}"#);
+        assert!(
+            none.recorded_settings.is_empty() && none.notes[0].contains("only the native allocator"),
+            "{:?}",
+            none.notes
+        );
     }
 
     /// The same snapshot as JSON says the same.

@@ -50,7 +50,7 @@ pub struct TraceReport {
 pub struct HeldReport {
     /// The moment: `peak`, `end`, `failure` or the number of an operation.
     pub at: String,
-    /// The operation after which it is, counted from 0.
+    /// The operation after which it is, counted from 0; nothing is held before the first.
     pub operation: usize,
     /// What an owner is.
     pub by: OwnedBy,

@@ -43,13 +43,19 @@ impl Setup {
         settings: &str,
         capacity: Option<ByteSize>,
     ) -> Result<Self, SettingsError> {
-        let settings = AllocatorSettings::default().with(&trace.recorded_settings)?.with(settings)?;
+        let mut settings = AllocatorSettings::default().with(&trace.recorded_settings)?.with(settings)?;
+        settings.expandable_segments |= policy == PolicyName::PytorchExpandable;
         Ok(Self { policy, capacity, settings })
     }
 
     /// A policy as it comes, on a device without bounds.
     pub fn plain(policy: PolicyName) -> Self {
-        Self { policy, capacity: None, settings: AllocatorSettings::default() }
+        let expandable_segments = policy == PolicyName::PytorchExpandable;
+        Self {
+            policy,
+            capacity: None,
+            settings: AllocatorSettings { expandable_segments, ..AllocatorSettings::default() },
+        }
     }
 
     pub(crate) fn with_capacity(&self, capacity: Option<ByteSize>) -> Self {
@@ -70,7 +76,6 @@ pub(crate) fn with_policy<A: Act>(trace: &Trace, setup: &Setup, act: A) -> Optio
     let pool = |classes| Pool::new(classes, capacity, trace.peak_live());
     // Addresses that no trace needs: below twice what may be live, times what scatters it.
     let fit = || BestFit::new(capacity.map_or(1 << 56, ByteSize::bytes));
-    let pytorch = |settings| Allocator::new(settings, capacity.map(ByteSize::bytes));
     Some(match setup.policy {
         PolicyName::Default => act.act(pool(SizeClasses::default())),
         PolicyName::Exact => act.act(pool(SizeClasses::Exact)),
@@ -78,9 +83,8 @@ pub(crate) fn with_policy<A: Act>(trace: &Trace, setup: &Setup, act: A) -> Optio
         PolicyName::Pow2 => act.act(pool(SizeClasses::PowersOfTwo { steps: 8 })),
         PolicyName::BestFit => act.act(fit()),
         PolicyName::FirstFit => act.act(FirstFit(fit())),
-        PolicyName::Pytorch => act.act(pytorch(setup.settings.clone())),
-        PolicyName::PytorchExpandable => {
-            act.act(pytorch(AllocatorSettings { expandable_segments: true, ..setup.settings.clone() }))
+        PolicyName::Pytorch | PolicyName::PytorchExpandable => {
+            act.act(Allocator::new(setup.settings.clone(), capacity.map(ByteSize::bytes)))
         }
         PolicyName::Offline => return None,
     })

@@ -65,7 +65,7 @@ pub(crate) fn traces(values: &Values, name: &str) -> Result<Vec<Trace>, ReadFaul
     let several = cards.len() > 1;
     let traces = cards.into_iter().map(|card| {
         let name = if several { format!("{name} (device {})", card.device) } else { name.to_owned() };
-        let mut reader = Reader::new(values, &card, name);
+        let mut reader = Reader::new(values, &card, name, !several);
         reader.trace.device = u32::try_from(card.device).ok();
         match settings.parse::<AllocatorSettings>() {
             Ok(_) => reader.trace.recorded_settings.clone_from(&settings),
@@ -163,12 +163,44 @@ struct Entry {
     size: u64,
 }
 
+/// What numbers of values were found to be.
+struct Known {
+    /// Of numbers below its length; [`Self::UNKNOWN`] what is not known.
+    dense: Vec<u32>,
+    others: HashMap<u32, u32>,
+}
+
+impl Known {
+    const UNKNOWN: u32 = u32::MAX;
+
+    fn new(dense: usize) -> Self {
+        Self { dense: vec![Self::UNKNOWN; dense], others: HashMap::new() }
+    }
+
+    #[inline]
+    fn get(&self, number: u32) -> Option<u32> {
+        match self.dense.get(number as usize) {
+            Some(&known) => (known != Self::UNKNOWN).then_some(known),
+            None => self.others.get(&number).copied(),
+        }
+    }
+
+    fn set(&mut self, number: u32, known: u32) {
+        match self.dense.get_mut(number as usize) {
+            Some(place) => *place = known,
+            None => drop(self.others.insert(number, known)),
+        }
+    }
+}
+
 struct Reader<'a> {
     values: &'a Values,
     trace: Trace,
     /// Stacks by the lists, and frames by the dictionaries, that they are of: the same stand in many entries.
-    stacks: HashMap<u32, u32>,
-    frames: HashMap<u32, u32>,
+    stacks: Known,
+    frames: Known,
+    /// A stack that is being read.
+    frames_of_stack: Vec<u32>,
     /// Private pools by their ids, from 1 on.
     pools: HashMap<(i64, i64), u32>,
     /// Where segments of private pools lie: from, to, whose.
@@ -179,12 +211,14 @@ struct Reader<'a> {
 }
 
 impl<'a> Reader<'a> {
-    fn new(values: &'a Values, card: &Card<'_>, name: String) -> Self {
+    /// `alone`: whether it is the only card, and may take a word for each list and dictionary of the file.
+    fn new(values: &'a Values, card: &Card<'_>, name: String, alone: bool) -> Self {
         let mut reader = Self {
             values,
             trace: Trace::new(name),
-            stacks: HashMap::new(),
-            frames: HashMap::new(),
+            stacks: Known::new(if alone { values.lists() } else { 0 }),
+            frames: Known::new(if alone { values.dicts() } else { 0 }),
+            frames_of_stack: Vec::new(),
             pools: HashMap::new(),
             private: Vec::new(),
             odd: Odd::default(),
@@ -415,27 +449,33 @@ impl<'a> Reader<'a> {
     /// The stack that is under `frames`.
     fn stack(&mut self, value: Value) -> u32 {
         let Some(Kind::List(list)) = self.values.field(value, Key::Frames) else { return 0 };
-        if let Some(&known) = self.stacks.get(&list) {
+        if let Some(known) = self.stacks.get(list) {
             return known;
         }
-        let frames: Vec<u32> =
-            self.values.items(list).iter().filter_map(|&frame| self.frame(frame)).collect();
+        let mut frames = std::mem::take(&mut self.frames_of_stack);
+        frames.clear();
+        frames.extend(self.values.items(list).iter().filter_map(|&frame| self.frame(frame)));
         let stack = self.trace.stacks.stack(&frames);
-        self.stacks.insert(list, stack);
+        self.frames_of_stack = frames;
+        self.stacks.set(list, stack);
         stack
     }
 
+    #[inline]
     fn frame(&mut self, value: Value) -> Option<u32> {
         let Kind::Dict(dict) = self.values.kind(value) else { return None };
-        if let Some(&known) = self.frames.get(&dict) {
-            return Some(known);
-        }
+        self.frames.get(dict).or_else(|| Some(self.new_frame(dict)))
+    }
+
+    #[cold]
+    fn new_frame(&mut self, dict: u32) -> u32 {
+        let value = Value::dict(dict);
         let text = |key| self.values.text_of(value, key).unwrap_or_default().to_owned();
         let line = self.values.int_of(value, Key::Line).and_then(|line| line.try_into().ok()).unwrap_or(0);
         let frame =
             self.trace.stacks.frame(Frame { file: text(Key::Filename), line, function: text(Key::Name) });
-        self.frames.insert(dict, frame);
-        Some(frame)
+        self.frames.set(dict, frame);
+        frame
     }
 
     /// Most bytes of segments at once: known at the end, and followed backwards.

@@ -265,9 +265,13 @@ fn a_source_that_panics_is_a_model_that_is_not_bound() {
         assert_eq!(pool.used(), ByteSize::ZERO);
         // A loader of the caller's may use a source as well.
         orchestrator.on_load("m", |load| {
-            load.copy_from(&Generated::new(&SIZES), &LoadOptions::default())?;
+            let report = load.copy_from(&Generated::new(&SIZES), &LoadOptions::default())?;
+            assert_eq!(report.loaded, load.size());
             Ok(())
         });
-        orchestrator.bind("m", &plan).unwrap();
+        let binding = orchestrator.bind("m", &plan).unwrap();
+        let mut bytes = vec![0; SIZES.iter().sum::<u64>() as usize];
+        binding.read_weights(0, &mut bytes).unwrap();
+        assert!(is_right(&bytes));
     }
 }

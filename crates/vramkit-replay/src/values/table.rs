@@ -280,6 +280,16 @@ impl Values {
         }
     }
 
+    /// How many dictionaries there are.
+    pub(crate) fn dicts(&self) -> usize {
+        self.dicts.len()
+    }
+
+    /// How many lists there are.
+    pub(crate) fn lists(&self) -> usize {
+        self.lists.len()
+    }
+
     /// How many values lists and dictionaries have, all together.
     pub(crate) fn count(&self) -> usize {
         self.items.len() + self.values.len() + self.long.iter().map(Vec::len).sum::<usize>()

@@ -63,12 +63,13 @@ fn the_pool_knows_an_arena_by_the_models_of_its_plan() {
 #[test]
 fn a_device_without_memory_is_not_a_pool_that_is_full() {
     let (orchestrator, faults) = faulty(ByteSize::mib(1), 0..usize::MAX, |_| ());
-    let plan = plan_of(&orchestrator, filler("m", ByteSize::kib(64)));
-    let error = orchestrator.bind("m", &plan).unwrap_err();
-    assert!(
-        matches!(&error, BindError::Pool { error: PoolError::OutOfMemory(error), .. } if error.device_error.is_some()),
-        "{error:?}"
-    );
+    let plan = plan_of(&orchestrator, filler("m", ByteSize::new(64 << 10)));
+    match orchestrator.bind("m", &plan) {
+        Err(BindError::Pool { error: PoolError::OutOfMemory(error), .. }) => {
+            assert!(error.device_error.is_some(), "{error:?}");
+        }
+        unexpected => panic!("{unexpected:?}"),
+    }
     // No policy makes room for what the device refuses.
     assert!(matches!(orchestrator.admit("m", &plan, Duration::ZERO), Err(BindError::Pool { .. })));
     assert!(faults.commits() > 0);
@@ -168,19 +169,53 @@ fn room_is_made_again_until_the_pieces_join_or_patience_ends() {
 }
 
 #[test]
-fn who_waits_for_others_has_asked_the_policies_once() {
+fn what_is_free_in_pieces_alone_is_no_room_and_the_wait_for_it_is_recorded() {
     let orchestrator = in_pieces(ByteSize::mib(64));
     let four = Request::new(ByteSize::mib(4));
     let mut blocks: Vec<_> = (0..16).map(|_| orchestrator.pool().allocate(four).ok()).collect();
     blocks.iter_mut().step_by(2).for_each(|block| *block = None);
     let plan = plan_of(&orchestrator, filler("m", ByteSize::mib(16)));
     let error = orchestrator.admit("m", &plan, Duration::from_millis(50)).unwrap_err();
-    assert!(error.to_string().contains("but in pieces"), "{error}");
+    assert!(
+        error.to_string().contains("; but in pieces, or not at the alignment that is asked for"),
+        "{error}"
+    );
     let waits = waits(&orchestrator);
     assert!(matches!(waits[..], [(waited, false)] if waited >= 0.05), "{waits:?}");
+}
+
+#[test]
+fn who_is_refused_waits_and_asks_the_policies_once() {
+    let rung = |level, enter, policy| Rung {
+        level,
+        enter,
+        exit: None,
+        dwell_seconds: 0.0,
+        policies: vec![policy],
+        cooldown_seconds: 0.0,
+    };
+    let rungs = vec![
+        rung(PressureLevel::Elevated, 0.7, PressurePolicy::Reject),
+        rung(PressureLevel::Critical, 0.9, PressurePolicy::Log),
+    ];
+    let orchestrator =
+        orchestrator(ByteSize::mib(100)).with_ladder(PolicyLadder { rungs, patience: 2 }).unwrap();
+    bind(&orchestrator, "held", ByteSize::mib(80));
+    orchestrator.handle_pressure();
+    let plan = plan_of(&orchestrator, filler("m", ByteSize::mib(10)));
+    let error = orchestrator.admit("m", &plan, Duration::from_millis(50)).unwrap_err();
+    assert!(matches!(error, BindError::Rejected { .. }), "{error}");
     let events = orchestrator.trace().events();
-    let applied = events.iter().filter(|noted| matches!(noted.event, Event::PolicyApplied { .. })).count();
-    assert_eq!(applied, 2, "both of the highest rung's");
+    let applied = events.iter().filter_map(|noted| match noted.event {
+        Event::PolicyApplied { policy, .. } => Some(policy),
+        _ => None,
+    });
+    assert_eq!(applied.collect::<Vec<_>>(), [PressurePolicy::Reject, PressurePolicy::Log]);
+    // A release is what it waits for.
+    std::thread::scope(|scope| {
+        scope.spawn(|| orchestrator.release("held"));
+        orchestrator.admit("m", &plan, SOON).unwrap();
+    });
 }
 
 /// The first commit is the arena's; until it is there nobody has a share of it.
@@ -197,16 +232,17 @@ fn who_joins_while_the_arena_is_being_made_waits_for_it() {
             was_early.store(told.is_ok(), SeqCst);
         }
     });
-    let pair = [filler("first", ByteSize::kib(64)), filler("second", ByteSize::kib(64))];
+    let pair = [filler("first", ByteSize::new(64 << 10)), filler("second", ByteSize::new(64 << 10))];
     let plan = orchestrator.plan(&pair, Schedule::Sequential).unwrap();
+    let (orchestrator, plan) = (&orchestrator, &plan);
     std::thread::scope(|scope| {
-        scope.spawn(|| {
+        scope.spawn(move || {
             begun.recv_timeout(SOON).unwrap();
-            orchestrator.bind("second", &plan).unwrap();
+            orchestrator.bind("second", plan).unwrap();
             // Nobody listens any more once the arena is there.
             let _ = tell.send(());
         });
-        orchestrator.bind("first", &plan).unwrap();
+        orchestrator.bind("first", plan).unwrap();
     });
     assert!(!early.load(SeqCst), "bound to an arena that was not there");
     let arenas = ["first", "second"].map(|name| orchestrator.begin(name).unwrap().arena());

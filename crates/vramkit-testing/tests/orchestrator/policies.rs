@@ -1,4 +1,5 @@
-//! What policies do, to the byte: how much they free, who goes first, what is recorded, and what a dry run leaves alone.
+//! What policies do, to the byte: how much they free, who goes first, what is recorded, and what a dry run
+//! leaves alone.
 
 use std::sync::atomic::{AtomicU32, Ordering::SeqCst};
 

@@ -131,3 +131,49 @@ fn a_work_without_steps_touches_nothing_and_is_waited_for_by_nobody() {
     let executed = execute_with(&orchestrator, &plan, 3, |_| Idle, &|_| panic!("no step is done")).unwrap();
     assert_eq!((executed.works.len(), executed.stalled), (2, Duration::ZERO));
 }
+
+/// Keeps what each step is told, by name.
+#[derive(Default)]
+struct Sees(Vec<(u64, [String; 4])>);
+
+impl Work for Sees {
+    fn step(&mut self, run: &ModelRun<'_>, step: &StepTensors) -> Result<(), WorkError> {
+        let names = |tensors: &[usize]| {
+            let names: Vec<_> = tensors.iter().map(|&i| &*run.tensors()[i].lifetime.id).collect();
+            names.join(" ")
+        };
+        let told = [&step.reads, &step.begins, &step.reads_own, &step.ends].map(|tensors| names(tensors));
+        self.0.push((step.step.0, told));
+        Ok(())
+    }
+}
+
+#[test]
+fn a_step_is_told_what_it_reads_what_begins_and_what_ends_gaps_included() {
+    let tensor = |id: &str, start: u64, end: u64, reads: &[u64]| TensorLifetime {
+        reads: reads.iter().map(|&read| Step(read)).collect(),
+        ..TensorLifetime::new("m", id, start, end, ByteSize::new(256))
+    };
+    // `twice` is made again after its gap, by the step that reads it at once; `scratch` is of one step.
+    let twice = TensorLifetime { gaps: vec![(Step(3), Step(5))], ..tensor("twice", 0, 8, &[1, 2, 5, 7]) };
+    let tensors = vec![twice, tensor("scratch", 2, 3, &[2]), tensor("last", 6, 8, &[])];
+    let model = Model { name: "m".into(), weights: ByteSize::ZERO, start: Step(0), tensors };
+    let orchestrator = orchestrator(ByteSize::mib(8));
+    let plan = orchestrator.plan(&[model], Schedule::Fixed).unwrap();
+    orchestrator.bind("m", &plan).unwrap();
+    let executed = execute_with(&orchestrator, &plan, 1, |_| Sees::default(), &|_| {}).unwrap();
+    let told = |step, reads: &str, begins: &str, reads_own: &str, ends: &str| {
+        (step, [reads, begins, reads_own, ends].map(str::to_owned))
+    };
+    assert_eq!(
+        executed.works[0].0,
+        [
+            told(0, "", "twice", "", ""),
+            told(1, "twice", "", "", ""),
+            told(2, "twice", "scratch", "scratch", "twice scratch"),
+            told(5, "", "twice", "twice", ""),
+            told(6, "", "last", "", ""),
+            told(7, "twice last", "", "", "twice last"),
+        ]
+    );
+}

@@ -216,3 +216,84 @@ fn prepare(folder: &Path) -> io::Result<()> {
     }
     Ok(())
 }
+
+#[cfg(test)]
+#[cfg(not(loom))]
+mod tests {
+    use std::io::Read;
+
+    use super::*;
+    use crate::device::SimulatedDevice;
+    use crate::pool::Request;
+    use crate::units::ByteSize;
+
+    fn folder(name: &str) -> PathBuf {
+        let folder = std::env::temp_dir().join(format!("vramkit-publisher-{}-{name}", std::process::id()));
+        let _ = fs::remove_dir_all(&folder);
+        fs::create_dir_all(&folder).expect("a folder");
+        folder
+    }
+
+    fn socket_in(folder: &Path) -> PathBuf {
+        let mut entries =
+            fs::read_dir(folder).expect("the folder is there").flatten().map(|entry| entry.path());
+        entries.find(|path| path.extension().is_some_and(|ending| ending == "sock")).expect("a socket")
+    }
+
+    #[test]
+    fn a_folder_whose_name_no_socket_can_have_is_refused() {
+        let long = folder("long").join("x".repeat(120));
+        assert!(Publisher::within(&long, &[]).is_err());
+        fs::remove_dir_all(long.parent().expect("it has one")).expect("the folder is there");
+    }
+
+    #[test]
+    fn a_file_in_place_of_the_folder_is_refused() {
+        let path = folder("file").join("file");
+        fs::write(&path, "").expect("a file");
+        let error = Publisher::within(&path, &[]).expect_err("it is no folder");
+        assert_eq!(error.kind(), io::ErrorKind::PermissionDenied);
+        fs::remove_dir_all(path.parent().expect("it has one")).expect("the folder is there");
+    }
+
+    #[test]
+    fn a_reader_that_takes_its_time_gets_all_of_a_large_document() {
+        let folder = folder("slow");
+        let device = Arc::new(SimulatedDevice::new(ByteSize::gib(1)));
+        let pool = Arc::new(DeviceMemoryPool::new(device, ByteSize::gib(1)).expect("a pool"));
+        let held: Vec<_> = (0..8000)
+            .map(|number| {
+                let tag = pool.tag(&format!("a tag that takes its room {number:>40}"));
+                let request = Request::new(ByteSize::new(4096)).tag(tag);
+                pool.allocate(request).expect("there is room")
+            })
+            .collect();
+        let shown = Publisher::within(&folder, &[("kv", &pool)]).expect("it is published");
+        let read = |pause: Duration| {
+            let mut stream = UnixStream::connect(socket_in(&folder)).expect("it listens");
+            let (mut text, mut piece) = (Vec::new(), vec![0; 1 << 18]);
+            std::thread::sleep(pause);
+            while let Ok(count) = stream.read(&mut piece) {
+                if count == 0 {
+                    break;
+                }
+                text.extend_from_slice(&piece[..count]);
+                std::thread::sleep(pause);
+            }
+            text
+        };
+        let whole = read(Duration::from_millis(5));
+        assert!(whole.len() > 1 << 19, "it is more than a socket holds: {}", whole.len());
+        let document: Published = serde_json::from_slice(&whole).expect("the whole of it");
+        assert_eq!(document.pools.len(), 1);
+        // One that takes too long gets a part, and the next all.
+        let begun = Instant::now();
+        let part = read(PATIENCE * 3);
+        assert!(serde_json::from_slice::<Published>(&part).is_err(), "{} bytes", part.len());
+        assert!(begun.elapsed() >= PATIENCE * 3);
+        assert!(serde_json::from_slice::<Published>(&read(Duration::ZERO)).is_ok());
+        drop(held);
+        drop(shown);
+        fs::remove_dir_all(folder).expect("the folder is there");
+    }
+}

@@ -189,17 +189,18 @@ fn publishers_of_one_number_do_not_take_each_others_names() {
     let folder = test_folder("numbers");
     let pool = pool();
     let first = Publisher::within(&folder, &[("first", &pool)]).unwrap();
-    // What the next number would be is taken, by somebody else.
-    let taken: Vec<_> = (0..200)
-        .filter_map(|number| {
-            let name = folder.join(format!("{}.{number}.sock", std::process::id()));
-            std::os::unix::net::UnixListener::bind(name).ok()
-        })
-        .collect();
+    // What the next numbers would be is taken, by somebody else: who has the name, or is about to.
+    let named = |number: u32, ending| folder.join(format!("{}.{number}.{ending}", std::process::id()));
+    let bound = |number, ending| std::os::unix::net::UnixListener::bind(named(number, ending)).ok();
+    let taken: Vec<_> = (0..200).filter_map(|number| bound(number, "sock")).collect();
     assert_eq!(taken.len(), 199, "but for the first one's");
+    let begun: Vec<_> = (200..300).filter_map(|number| bound(number, "begun")).collect();
+    assert_eq!(begun.len(), 100);
     let second = Publisher::within(&folder, &[("second", &pool)]).unwrap();
-    assert_eq!(std::fs::read_dir(&folder).unwrap().count(), 201);
+    assert_eq!(std::fs::read_dir(&folder).unwrap().count(), 301, "and no name at which it began");
+    let later: Vec<_> = (300..400).filter(|number| named(*number, "sock").exists()).collect();
+    assert_eq!(later.len(), 1, "{later:?}");
     drop((first, second));
-    assert_eq!(std::fs::read_dir(&folder).unwrap().count(), 199, "each removes its own");
+    assert_eq!(std::fs::read_dir(&folder).unwrap().count(), 299, "each removes its own");
     std::fs::remove_dir_all(&folder).unwrap();
 }
