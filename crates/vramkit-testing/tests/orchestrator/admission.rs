@@ -248,3 +248,39 @@ fn who_joins_while_the_arena_is_being_made_waits_for_it() {
     let arenas = ["first", "second"].map(|name| orchestrator.begin(name).unwrap().arena());
     assert!(arenas[0].is_some() && arenas[0] == arenas[1], "{arenas:?}");
 }
+
+fn applied(orchestrator: &MemoryOrchestrator) -> usize {
+    let events = orchestrator.trace().events();
+    events.iter().filter(|noted| matches!(noted.event, Event::PolicyApplied { .. })).count()
+}
+
+/// Nothing changes while it waits: its own attempts are no change either.
+#[test]
+fn who_waits_has_asked_the_policies_once() {
+    let orchestrator = orchestrator(ByteSize::mib(100));
+    bind(&orchestrator, "runs", ByteSize::mib(60));
+    let _running = orchestrator.begin("runs").unwrap();
+    let plan = plan_of(&orchestrator, filler("waits", ByteSize::mib(60)));
+    orchestrator.admit("waits", &plan, Duration::from_millis(50)).unwrap_err();
+    assert_eq!(applied(&orchestrator), 2, "both of the highest rung's");
+    // So do two who wait beside each other.
+    let before = applied(&orchestrator);
+    std::thread::scope(|scope| {
+        for name in ["one", "other"] {
+            let (orchestrator, plan) =
+                (&orchestrator, plan_of(&orchestrator, filler(name, ByteSize::mib(60))));
+            scope.spawn(move || orchestrator.admit(name, &plan, Duration::from_millis(50)).unwrap_err());
+        }
+    });
+    assert_eq!(applied(&orchestrator) - before, 4);
+    // What is free in pieces is not to be had, however often it is looked at.
+    let device = SimulatedDevice::builder(ByteSize::mib(64)).virtual_memory(false).build();
+    let pool = DeviceMemoryPool::new(Arc::new(device), ByteSize::mib(64)).unwrap();
+    let pieces = MemoryOrchestrator::new(Arc::new(pool));
+    let four = Request::new(ByteSize::mib(4));
+    let mut blocks: Vec<_> = (0..16).map(|_| pieces.pool().allocate(four).ok()).collect();
+    blocks.iter_mut().step_by(2).for_each(|block| *block = None);
+    let plan = plan_of(&pieces, filler("large", ByteSize::mib(16)));
+    pieces.admit("large", &plan, Duration::from_millis(50)).unwrap_err();
+    assert_eq!(applied(&pieces), 2);
+}

@@ -329,3 +329,44 @@ fn a_refusal_ends_when_what_is_no_bindings_has_gone_back() {
     drop(held);
     orchestrator.admit("m", &plan, Duration::ZERO).unwrap();
 }
+
+#[test]
+fn nobody_goes_once_a_refusal_is_lifted_and_there_is_room() {
+    let orchestrator = with_rungs(
+        ByteSize::mib(100),
+        vec![
+            rung(PressureLevel::Elevated, 0.7, &[PressurePolicy::Reject]),
+            rung(PressureLevel::Critical, 0.9, &[PressurePolicy::Compact, PressurePolicy::Evict]),
+        ],
+    );
+    bind_pair(&orchestrator, ("small", ByteSize::mib(5)), ("large", ByteSize::mib(40)));
+    orchestrator.release("large");
+    bind(&orchestrator, "other", ByteSize::mib(40));
+    orchestrator.handle_pressure();
+    let plan = plan_of(&orchestrator, "new", ByteSize::mib(10));
+    orchestrator.admit("new", &plan, Duration::ZERO).unwrap();
+    let bound: Vec<String> = orchestrator.bound().iter().map(|model| model.to_string()).collect();
+    assert_eq!(bound.len(), 3, "compacting was enough: {bound:?}");
+}
+
+#[test]
+fn a_refusal_that_no_policy_could_lift_ends_with_its_reason() {
+    let orchestrator =
+        orchestrator(ByteSize::mib(100)).with_ladder(PolicyLadder::always(PressurePolicy::Reject)).unwrap();
+    let held = orchestrator.pool().allocate(Request::new(ByteSize::mib(80))).unwrap();
+    orchestrator.handle_pressure();
+    let plan = plan_of(&orchestrator, "new", ByteSize::mib(10));
+    assert!(matches!(orchestrator.bind("new", &plan), Err(BindError::Rejected { .. })));
+    drop(held);
+    orchestrator.bind("new", &plan).expect("nothing is used");
+}
+
+#[test]
+fn a_dry_run_promises_nothing_that_a_released_models_run_holds() {
+    let orchestrator = orchestrator(ByteSize::mib(100)).with_dry_run(true);
+    bind_pair(&orchestrator, ("small", ByteSize::mib(5)), ("large", ByteSize::mib(40)));
+    let _running = orchestrator.begin("large").unwrap();
+    orchestrator.release("large");
+    let outcome = orchestrator.apply(PressurePolicy::Compact, ByteSize::mib(1));
+    assert_eq!((outcome.action, outcome.freed), (Action::NothingToCompact, ByteSize::ZERO));
+}

@@ -177,3 +177,16 @@ fn a_step_is_told_what_it_reads_what_begins_and_what_ends_gaps_included() {
         ]
     );
 }
+
+/// What a report calls stalled is how long a model lacked memory that others had to give up first.
+#[test]
+fn a_model_that_others_give_way_to_has_lacked_memory() {
+    let orchestrator = orchestrator(ByteSize::mib(100));
+    let run = |orchestrator: &MemoryOrchestrator, name: &str| {
+        let plan = orchestrator.plan(&[filler(name, ByteSize::mib(60))], Schedule::Sequential).unwrap();
+        execute_with(orchestrator, &plan, 1, |_| Idle, &|_| {}).unwrap().stalled
+    };
+    assert_eq!(run(&orchestrator, "first"), Duration::ZERO);
+    assert!(run(&orchestrator, "second") > Duration::ZERO);
+    assert!(orchestrator.binding("first").is_none(), "it gave way");
+}

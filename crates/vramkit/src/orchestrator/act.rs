@@ -86,29 +86,28 @@ impl MemoryOrchestrator {
     }
 
     /// Makes `needed` bytes free with the policies of the highest rung, in order, and lifts a refusal that no
-    /// longer stands. Returns whether they are free. Where they are free already, and the model was refused, they are free
-    /// in pieces: then as much again is made free, and the answer is whether anything was.
-    pub(super) fn make_room(&self, needed: ByteSize) -> bool {
+    /// longer stands; none acts once both are so. Returns whether they are. `in_pieces`: so much is free, and the pool could not grant it:
+    /// then as much again is made free, and the answer is whether anything was.
+    pub(super) fn make_room(&self, needed: ByteSize, in_pieces: bool) -> bool {
         if self.dry_run {
             return false;
         }
-        let (free_before, in_pieces) = (self.pool.available(), needed <= self.pool.available());
-        let handler = lock(&self.handler);
-        let rejected_before = handler.rejecting().is_some();
-        let policies = handler.ladder().rungs.last().map_or_else(Vec::new, |rung| rung.policies.clone());
-        drop(handler);
+        let free_before = self.pool.available();
+        let is_rejecting = || lock(&self.handler).rejecting().is_some();
+        let rejected_before = is_rejecting();
+        let policies =
+            lock(&self.handler).ladder().rungs.last().map_or_else(Vec::new, |rung| rung.policies.clone());
+        let wanted = if in_pieces { free_before + needed } else { needed };
         for policy in policies.into_iter().filter(|&policy| policy != PressurePolicy::Reject) {
-            let wanted = if in_pieces { free_before + needed } else { needed };
             let missing = wanted.saturating_sub(self.pool.available());
-            if missing.is_zero() && !rejected_before {
+            if missing.is_zero() && !is_rejecting() {
                 break;
             }
             // A refusal is lifted by falling below its rung.
             self.apply(policy, missing.max(ByteSize::new(1)));
         }
-        let rejected = lock(&self.handler).rejecting().is_some();
         let more = !in_pieces || rejected_before || self.pool.available() > free_before;
-        needed <= self.pool.available() && !rejected && more
+        needed <= self.pool.available() && !is_rejecting() && more
     }
 
     fn evict(&self, wanted: ByteSize) -> (Action, ByteSize) {

@@ -111,8 +111,8 @@ impl MemoryOrchestrator {
         let first = matches!(join, Join::First);
         let taken = match self.take(&name, plan, summary.weights, (first, loader.is_some())) {
             Ok(taken) => taken,
-            Err(error) => {
-                self.abandon(&name);
+            Err((error, gave_back)) => {
+                self.abandon(&name, gave_back);
                 return Err(error);
             }
         };
@@ -158,17 +158,24 @@ impl MemoryOrchestrator {
                 Ok(held)
             }
             Err(reason) => {
-                self.abandon(model);
+                self.abandon(model, true);
                 Err(BindError::NotLoaded { model: model.clone(), weights: size, reason })
             }
         }
     }
 
-    fn abandon(&self, model: &Arc<str>) {
+    /// Ends a binding that did not come about. `gave_back`: whether it had memory meanwhile, which others may have been refused for.
+    fn abandon(&self, model: &Arc<str>, gave_back: bool) {
         let unwanted = lock(&self.shared.table).abandon(model);
+        let gave_back = gave_back || unwanted.is_some();
         // Dropped without the lock: this calls the pool.
         drop(unwanted);
-        self.shared.wake();
+        if gave_back {
+            self.shared.wake();
+        } else {
+            // Memory is as it was: who waits for some need not look again, and would have everybody else look in turn.
+            self.shared.wake_for_arenas();
+        }
     }
 
     /// What binding a model would take from the pool now.
@@ -180,6 +187,10 @@ impl MemoryOrchestrator {
     }
 
     fn refuse_under_pressure(&self, model: &Arc<str>) -> Result<(), BindError> {
+        // What is outside of bindings comes and goes without a word: a refusal may not stand any more.
+        if !self.dry_run && lock(&self.handler).rejecting().is_some() {
+            self.read_pressure();
+        }
         let rejecting = lock(&self.handler).rejecting().map(|rung| (rung.level, rung.enter));
         // Its bytes are judged later, when it is known whether its arena is there.
         let admission = Admission { rejecting, ..Admission::default() };
@@ -200,18 +211,18 @@ impl MemoryOrchestrator {
         }
     }
 
-    /// Allocates what a binding needs; on an error, what was allocated is dropped again.
+    /// Allocates what a binding needs; on an error, what was allocated is dropped again, and told is whether anything was.
     fn take(
         &self,
         model: &Arc<str>,
         plan: &AllocationPlan,
         weights: ByteSize,
         (first, is_loaded): (bool, bool),
-    ) -> Result<Taken, BindError> {
+    ) -> Result<Taken, (BindError, bool)> {
         let arena_size = if first { plan.arena_size } else { ByteSize::ZERO };
         let needed = arena_size.checked_add(weights).unwrap_or(ByteSize::MAX);
         let admission = Admission { free: Some(self.pool.available()), ..Admission::default() };
-        admission.check(needed).map_err(|refusal| self.refusal(model, refusal, needed))?;
+        admission.check(needed).map_err(|refusal| (self.refusal(model, refusal, needed), false))?;
         let mut taken = Taken::default();
         if needed.is_zero() {
             return Ok(taken);
@@ -221,22 +232,23 @@ impl MemoryOrchestrator {
         if !arena_size.is_zero() {
             let request = request(arena_size, arena_alignment(plan));
             let arena = SharedMemory::take(&self.pool, request, &arena_owner(plan), Purpose::Activation)
-                .map_err(|error| not_taken(model, error))?;
+                .map_err(|error| (not_taken(model, error), false))?;
             taken.granted += arena.granted();
             taken.arena = Some(arena);
         }
         if weights.is_zero() {
             return Ok(taken);
         }
+        let had_arena = taken.arena.is_some();
         let (request, purpose) = (request(weights, Request::ALIGNMENT), Purpose::Weights);
         if is_loaded {
             let new = NewMemory::take(&self.pool, request, model, purpose)
-                .map_err(|error| not_taken(model, error))?;
+                .map_err(|error| (not_taken(model, error), had_arena))?;
             taken.granted += new.granted();
             taken.to_load = Some(new);
         } else {
             let held = SharedMemory::take(&self.pool, request, model, purpose)
-                .map_err(|error| not_taken(model, error))?;
+                .map_err(|error| (not_taken(model, error), had_arena))?;
             taken.granted += held.granted();
             taken.weights = Some(held);
         }
@@ -255,8 +267,18 @@ impl MemoryOrchestrator {
         plan: &Arc<AllocationPlan>,
         patience: Duration,
     ) -> Result<(MemoryBinding, Duration), BindError> {
+        self.admitted(model, plan, patience).map(|(binding, waited, _)| (binding, waited))
+    }
+
+    /// As [`admit`](Self::admit); also returns how long the model lacked memory, waiting or not: from the first refusal on.
+    pub(super) fn admitted(
+        &self,
+        model: &str,
+        plan: &Arc<AllocationPlan>,
+        patience: Duration,
+    ) -> Result<(MemoryBinding, Duration, Duration), BindError> {
         let start = Instant::now();
-        let (mut stalled, mut made_room) = (false, false);
+        let (mut lacked, mut stalled, mut made_room) = (None, false, false);
         // From before it looks: what is freed after that is noted.
         let _waiting = self.shared.waiting();
         loop {
@@ -265,7 +287,11 @@ impl MemoryOrchestrator {
                 Ok(binding) => {
                     let waited = if stalled { start.elapsed() } else { Duration::ZERO };
                     self.stalled(model, waited, true);
-                    return Ok((binding, waited));
+                    return Ok((
+                        binding,
+                        waited,
+                        lacked.map_or(Duration::ZERO, |since: Instant| since.elapsed()),
+                    ));
                 }
                 Err(error @ (BindError::InsufficientMemory { .. } | BindError::Rejected { .. })) => error,
                 Err(error) => {
@@ -273,8 +299,13 @@ impl MemoryOrchestrator {
                     return Err(error);
                 }
             };
+            lacked.get_or_insert_with(Instant::now);
+            // Refused by pressure, it may fit all the same; else what is free is in pieces.
+            let needed = self.needed(model, plan);
+            let in_pieces =
+                matches!(refused, BindError::InsufficientMemory { .. }) && needed <= self.pool.available();
             // Room that was made in vain once, for pieces or because others were faster, ends at the same time as a wait.
-            if (!made_room || start.elapsed() < patience) && self.make_room(self.needed(model, plan)) {
+            if (!made_room || start.elapsed() < patience) && self.make_room(needed, in_pieces) {
                 made_room = true;
                 continue;
             }

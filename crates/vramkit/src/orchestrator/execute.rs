@@ -58,7 +58,7 @@ pub enum ExecutionError {
 pub struct Executed<W> {
     /// The models' works, in the plan's order.
     pub works: Vec<W>,
-    /// How long models waited for memory, all together.
+    /// How long models lacked memory, all together: until room was made for them.
     pub stalled: Duration,
 }
 
@@ -134,7 +134,7 @@ impl Drop for FailOnDrop<'_> {
 }
 
 impl Runner<'_> {
-    /// Runs one model, and returns how long it waited for memory.
+    /// Runs one model, and returns how long it lacked memory.
     fn run(&self, model: usize, work: &mut impl Work) -> Result<Duration, ExecutionError> {
         let mut guard = FailOnDrop(Some(self.gate));
         let mut stalled = Duration::ZERO;
@@ -170,7 +170,7 @@ impl Runner<'_> {
         if self.plan.schedule == Schedule::Sequential && self.orchestrator.binding(name).is_none() {
             new_weights = true;
             // On its turn it runs alone: whoever else is bound is idle and can make room; nobody will release.
-            (_, stalled) = self.orchestrator.admit(name, self.plan, Duration::ZERO)?;
+            (.., stalled) = self.orchestrator.admitted(name, self.plan, Duration::ZERO)?;
         }
         let running = self.orchestrator.begin(name).ok_or_else(|| ExecutionError::NotBound(name.clone()))?;
         if !work.has_steps() {

@@ -49,6 +49,16 @@ impl Shared {
             self.changed.notify_all();
         }
     }
+
+    /// Says that an arena that others wait to share is made, or will not be. Memory is as it was: that is no change for those who wait
+    /// for some.
+    pub(super) fn wake_for_arenas(&self) {
+        if self.waiting.load(Ordering::SeqCst) > 0 {
+            // The lock, so that nobody is between looking and waiting.
+            drop(lock(&self.table));
+            self.changed.notify_all();
+        }
+    }
 }
 
 impl std::fmt::Debug for Shared {

@@ -34,6 +34,13 @@ struct Group {
     ready: bool,
 }
 
+impl Group {
+    /// Whether somebody besides the table holds the arena.
+    fn is_held(&self) -> bool {
+        self.arena.as_ref().is_some_and(|arena| Arc::strong_count(arena) > 1)
+    }
+}
+
 /// What joining a plan's group means.
 pub(super) enum Join {
     /// The arena is being made by another thread: wait and ask again.
@@ -267,12 +274,13 @@ impl BindingTable {
         choose_victims(wanted, idle.map(candidate).collect(), &shared)
     }
 
-    /// Ids of the groups none of whose models runs, with their models and plans.
+    /// Ids of the groups none of whose models runs, with their models and plans. A model that was released while it ran may
+    /// still hold the arena.
     pub(super) fn idle_groups(&self) -> Vec<(u64, Arc<AllocationPlan>, Vec<Arc<str>>)> {
         let idle = self
             .groups
             .iter()
-            .filter(|(_, g)| g.ready && g.members.iter().all(|member| self.is_idle(member)));
+            .filter(|(_, g)| g.ready && !g.is_held() && g.members.iter().all(|member| self.is_idle(member)));
         let mut groups: Vec<_> =
             idle.map(|(&id, group)| (id, group.plan.clone(), group.members.clone())).collect();
         groups.sort_by_key(|(id, ..)| *id);
@@ -289,9 +297,7 @@ impl BindingTable {
     ) -> Option<TakenGroup> {
         let idle = self.groups.get(&id)?.members.iter().all(|member| self.is_idle(member));
         let group = self.groups.get_mut(&id)?;
-        // A model that was released while it ran may still hold the arena.
-        let held = group.arena.as_ref().is_some_and(|arena| Arc::strong_count(arena) > 1);
-        if !idle || held || !group.ready || group.members != members {
+        if !idle || group.is_held() || !group.ready || group.members != members {
             return None;
         }
         group.ready = false;
