@@ -19,7 +19,7 @@ use crate::error::{AskError, QuestionError};
 use crate::listener::Listener;
 
 /// Up to so many operations the plan of a whole trace is made without being asked for.
-const SHORT: usize = 100_000;
+const SHORT: usize = 20_000;
 
 /// A moment of a trace.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -29,7 +29,7 @@ pub enum Moment {
     Peak,
     /// After the last operation.
     End,
-    /// When the first policy first refuses something.
+    /// When the first policy that refuses anything does so first.
     Failure,
     /// After an operation, counted from 0.
     Operation(usize),
@@ -119,9 +119,14 @@ impl ReplayQuestion {
     /// Whether it can be asked.
     ///
     /// # Errors
-    /// No traces.
+    /// No traces, or standard input more than once.
     pub fn check(&self) -> Result<(), QuestionError> {
-        if self.traces.is_empty() { Err(QuestionError::NoFiles) } else { Ok(()) }
+        let from_input = self.traces.iter().filter(|file| file.as_os_str() == "-").count();
+        match (self.traces.is_empty(), from_input) {
+            (true, _) => Err(QuestionError::NoFiles),
+            (_, 2..) => Err(QuestionError::NotAWord("standard input (`-`) is read once".to_owned())),
+            _ => Ok(()),
+        }
     }
 
     /// The policies for a trace.
@@ -230,7 +235,7 @@ fn moment_words(at: &str) -> String {
 /// The moment that is told, and the operation that it is after, if it is after any; the peak where nothing failed.
 fn told(trace: &Trace, at: Moment, policies: &[PolicyReport]) -> (Moment, Option<usize>) {
     let last = trace.operations.len().saturating_sub(1);
-    let failure = policies.first().and_then(|policy| policy.first_failure.as_ref());
+    let failure = policies.iter().find_map(|policy| policy.first_failure.as_ref());
     match (at, failure) {
         (Moment::Failure, Some(failure)) => (at, failure.operation.checked_sub(1)),
         (Moment::Peak | Moment::Failure, _) => (Moment::Peak, Some(trace.peak_at())),
@@ -296,6 +301,13 @@ pub fn replay(question: &ReplayQuestion, listener: Arc<dyn Listener>) -> Result<
     }
     if let Some(trace) = traces.iter().find(|trace| question.capacity.is_some() && !trace.has_history) {
         return Err(QuestionError::NoHistory(trace.name.clone()).into());
+    }
+    let behind =
+        |trace: &&Trace| matches!(question.at, Moment::Operation(at) if at >= trace.operations.len());
+    if let Some(trace) = traces.iter().find(behind) {
+        let (name, count) = (&trace.name, trace.operations.len());
+        let told = format!("`{name}` has operations 0 to {}: there is none {}", count - 1, question.at);
+        return Err(QuestionError::NotAWord(told).into());
     }
     if question.diff && traces.len() != 2 {
         return Err(QuestionError::NotTwo(traces.len()).into());

@@ -13,6 +13,14 @@ impl ReadFault {
         Self { place: place.to_string(), reason: reason.into() }
     }
 
+    /// What was read takes more memory than a file of this size may.
+    pub(crate) fn too_large(most: u64) -> Self {
+        Self::at(
+            "the whole file",
+            format!("what is in it would take over {most} bytes of memory: no recording is packed so"),
+        )
+    }
+
     pub(crate) fn line(number: usize, reason: impl fmt::Display) -> Self {
         Self::at(format!("line {number}"), reason.to_string())
     }

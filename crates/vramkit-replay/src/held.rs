@@ -193,7 +193,7 @@ pub fn grown(before: &[Held], after: &[Held]) -> Vec<Grown> {
             owner: owner.to_owned(),
             before_bytes: ByteSize::new(before),
             after_bytes: ByteSize::new(after),
-            // Both are at most 2^47.
+            // Both are at most 2^46.
             grown_bytes: after as i64 - before as i64,
             grown_allocations: more as i64 - fewer as i64,
         })

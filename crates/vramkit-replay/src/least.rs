@@ -3,6 +3,7 @@
 use vramkit_units::ByteSize;
 
 use crate::offline::arena;
+use crate::operation::Mark;
 use crate::policy::Room;
 use crate::run::Watch;
 use crate::setup::{Setup, Watched, with_policy};
@@ -50,10 +51,19 @@ pub fn least_capacity(trace: &Trace, setup: &Setup) -> Option<ByteSize> {
         // The plan's place for everything is one, whatever there is.
         return Some(arena(trace).checked_align_up(UNIT).unwrap_or_default().max(ByteSize::new(UNIT)));
     };
-    if first {
-        return Some(ByteSize::new(units * UNIT));
-    }
     let passes = |units| passes(units) == Some(true);
+    let between = |mut low: u64, mut high: u64| {
+        while high - low > 1 {
+            let middle = low + (high - low) / 2;
+            if passes(middle) { high = middle } else { low = middle }
+        }
+        Some(ByteSize::new(high * UNIT))
+    };
+    if first {
+        // Less than is live will do only for a cache that frees what waits for other streams before its time.
+        let waits = trace.marks.iter().any(|(_, mark)| matches!(mark, Mark::Pending { .. }));
+        return between(if waits { 0 } else { units - 1 }, units);
+    }
     // What it holds when there is no end of it is enough for most.
     let ample = setup.with_capacity(None);
     let committed =
@@ -62,9 +72,5 @@ pub fn least_capacity(trace: &Trace, setup: &Setup) -> Option<ByteSize> {
     while !passes(high) {
         (low, high) = (high, high.checked_mul(2).filter(|units| *units < u64::MAX / UNIT / 4)?);
     }
-    while high - low > 1 {
-        let middle = low + (high - low) / 2;
-        if passes(middle) { high = middle } else { low = middle }
-    }
-    Some(ByteSize::new(high * UNIT))
+    between(low, high)
 }

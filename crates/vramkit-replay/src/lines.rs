@@ -9,20 +9,26 @@ use crate::fault::ReadFault;
 use crate::odd::Odd;
 use crate::operation::Mark;
 use crate::trace::{Key, Origin, Trace};
+use crate::values::Budget;
 
 /// Longer lines are none of ours.
 const LONGEST: u64 = 1 << 20;
 
 /// Reads lines into a trace; `json` says which kind they are.
-pub(crate) fn read(from: impl BufRead, json: bool, trace: &mut Trace) -> Result<(), ReadFault> {
+pub(crate) fn read(
+    from: impl BufRead,
+    json: bool,
+    trace: &mut Trace,
+    budget: &Budget,
+) -> Result<(), ReadFault> {
     let mut odd = Odd::default();
     each_line(from, |number, line| {
         let done = if json { recorded(line, trace) } else { plain(line, trace) };
         if let Err(reason) = done {
             odd.add(format_args!("line {number}"), reason);
         }
-    })
-    .map_err(|error| ReadFault::at("the file", error.to_string()))?;
+        if number.is_multiple_of(1 << 16) { budget.check(trace.bytes()) } else { Ok(()) }
+    })?;
     if trace.operations.is_empty()
         && let Some(first) = odd.first()
     {
@@ -33,23 +39,27 @@ pub(crate) fn read(from: impl BufRead, json: bool, trace: &mut Trace) -> Result<
 }
 
 /// Calls with each line that is not empty, and its number from 1 on. What is too long, or no text, is called with `None`.
-fn each_line(mut from: impl BufRead, mut call: impl FnMut(u64, Option<&str>)) -> io::Result<()> {
+fn each_line(
+    mut from: impl BufRead,
+    mut call: impl FnMut(u64, Option<&str>) -> Result<(), ReadFault>,
+) -> Result<(), ReadFault> {
+    let fault = |error: io::Error| ReadFault::at("the file", error.to_string());
     let (mut line, mut number) = (Vec::new(), 0);
     loop {
         line.clear();
-        if (&mut from).take(LONGEST).read_until(b'\n', &mut line)? == 0 {
+        if (&mut from).take(LONGEST).read_until(b'\n', &mut line).map_err(fault)? == 0 {
             return Ok(());
         }
         number += 1;
         if line.len() as u64 == LONGEST && line.last() != Some(&b'\n') {
-            from.skip_until(b'\n')?;
-            call(number, None);
+            from.skip_until(b'\n').map_err(fault)?;
+            call(number, None)?;
             continue;
         }
         match std::str::from_utf8(&line) {
             Ok(text) if text.trim().is_empty() => {}
-            Ok(text) => call(number, Some(text)),
-            Err(_) => call(number, None),
+            Ok(text) => call(number, Some(text))?,
+            Err(_) => call(number, None)?,
         }
     }
 }

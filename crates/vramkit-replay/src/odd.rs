@@ -2,6 +2,8 @@
 
 use std::fmt::Display;
 
+use crate::stacks::plain;
+
 #[derive(Debug, Default)]
 pub(crate) struct Odd {
     count: u64,
@@ -12,7 +14,7 @@ impl Odd {
     /// One that is left out, and why.
     pub(crate) fn add(&mut self, place: impl Display, reason: impl Display) {
         self.count += 1;
-        self.first.get_or_insert_with(|| format!("{place}: {reason}"));
+        self.first.get_or_insert_with(|| plain(&format!("{place}: {reason}")).into_owned());
     }
 
     /// The first.

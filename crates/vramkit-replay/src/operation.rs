@@ -35,4 +35,9 @@ pub enum Mark {
     },
     /// The program has everything that idles given back to the device (`torch.cuda.empty_cache`, a pool's `trim`).
     Trim,
+    /// A private pool of PyTorch's is no longer needed, and what idles in it goes back.
+    EndPool {
+        /// Which.
+        pool: u32,
+    },
 }

@@ -5,6 +5,8 @@ use std::str::FromStr;
 use std::sync::Arc;
 
 use crate::best_fit::BestFit;
+use crate::operation::Operation;
+use crate::trace::Trace;
 use serde::Serialize;
 use vramkit_pool::device::SimulatedDevice;
 use vramkit_pool::pool::{AllocationId, DeviceMemoryPool, PoolConfig, Request, SizeClasses};
@@ -126,6 +128,9 @@ pub(crate) trait Policy {
     /// Gives everything that idles back to the device.
     fn trim(&mut self) {}
 
+    /// A private pool is no longer needed: what idles in it goes back.
+    fn end_pool(&mut self, _pool: u32) {}
+
     /// Most bytes held from the device so far; `None` for a policy that holds all below the highest end of anything
     /// placed.
     fn peak_committed(&self) -> Option<u64> {
@@ -141,28 +146,53 @@ pub(crate) trait Policy {
     fn room(&self, ask: Ask) -> Room;
 }
 
-/// vramkit's pool on the simulated device.
+/// vramkit's pool on the simulated device; none where there is less than a granule.
 pub(crate) struct Pool {
-    pool: DeviceMemoryPool,
+    pool: Option<DeviceMemoryPool>,
     classes: SizeClasses,
 }
 
+/// The unit in which a pool takes memory from the device.
+const GRANULE: u64 = 2 << 20;
+
 impl Pool {
-    /// Of a capacity; of as much as is ample for a peak, and as the simulated device has addresses for, when there is none.
-    pub(crate) fn new(classes: SizeClasses, capacity: Option<ByteSize>, peak: ByteSize) -> Self {
-        let sizes: Vec<u64> = match capacity {
-            Some(capacity) => vec![capacity.bytes()],
-            None => [4, 2, 1].iter().map(|times| peak.bytes() * times + (1 << 30)).collect(),
-        };
-        let made = sizes.into_iter().find_map(|size| {
-            // Whole granules, so that the last block is not refused for the rounding of the device.
-            let size = ByteSize::new(size.next_multiple_of(2 << 20));
-            let config = PoolConfig { classes, ..PoolConfig::default() };
+    /// Of a capacity, in whole granules, of which a device has no parts; of as much as is ample where there is none, or more than that.
+    pub(crate) fn new(classes: SizeClasses, capacity: Option<ByteSize>, trace: &Trace) -> Self {
+        let granted = granted_at_most(trace, |size| Self::granted(classes, size));
+        // A few times what is granted, in ever smaller multiples where the simulated device has no addresses for more.
+        let sizes = [8, 4, 2, 1].map(|times| granted.saturating_mul(times).saturating_add(1 << 30));
+        let sizes = sizes
+            .map(|ample| capacity.map_or(ample, |capacity| capacity.bytes().min(ample)) / GRANULE * GRANULE);
+        let pool = sizes.into_iter().filter(|&size| size > 0).find_map(|size| {
+            let (size, config) = (ByteSize::new(size), PoolConfig { classes, ..PoolConfig::default() });
             DeviceMemoryPool::with_config(Arc::new(SimulatedDevice::new(size)), size, config).ok()
         });
-        let pool = made.expect("the simulated device reserves any range that a trace can need");
         Self { pool, classes }
     }
+
+    /// What a request of this size takes.
+    #[inline]
+    fn granted(classes: SizeClasses, size: u64) -> u64 {
+        classes.round(size).unwrap_or(size).next_multiple_of(Request::ALIGNMENT)
+    }
+}
+
+/// Most bytes live at once, where a request takes so many.
+fn granted_at_most(trace: &Trace, granted: impl Fn(u64) -> u64) -> u64 {
+    let (mut live, mut most) = (0_u64, 0);
+    let mut sizes = vec![0; trace.allocations()];
+    for &operation in &trace.operations {
+        match operation {
+            Operation::Allocate { number, size } => {
+                sizes[number as usize] = granted(size);
+                live = live.saturating_add(sizes[number as usize]);
+                most = most.max(live);
+            }
+            Operation::Attempt { size, .. } => most = most.max(live.saturating_add(granted(size))),
+            Operation::Free { number } => live = live.saturating_sub(sizes[number as usize]),
+        }
+    }
+    most
 }
 
 impl Policy for Pool {
@@ -170,36 +200,42 @@ impl Policy for Pool {
 
     #[inline]
     fn allocate(&mut self, ask: Ask) -> Option<Granted<AllocationId>> {
-        let (handle, range) = self.pool.allocate_id(Request::new(ByteSize::new(ask.size))).ok()?;
-        let size = self.classes.round(ask.size).unwrap_or(ask.size).next_multiple_of(Request::ALIGNMENT);
-        Some(Granted { handle, range: 0, offset: range.base - self.pool.range().base, size })
+        let pool = self.pool.as_ref()?;
+        let (handle, range) = pool.allocate_id(Request::new(ByteSize::new(ask.size))).ok()?;
+        let size = Self::granted(self.classes, ask.size);
+        Some(Granted { handle, range: 0, offset: range.base - pool.range().base, size })
     }
 
     #[inline]
     fn free(&mut self, handle: AllocationId) {
-        self.pool.release(handle).expect("a trace frees what is live");
+        if let Some(pool) = &self.pool {
+            pool.release(handle).expect("a trace frees what is live");
+        }
     }
 
     fn trim(&mut self) {
-        self.pool.trim().expect("the simulated device gives back what it gave");
+        if let Some(pool) = &self.pool {
+            pool.trim().expect("the simulated device gives back what it gave");
+        }
     }
 
     fn peak_committed(&self) -> Option<u64> {
-        Some(self.pool.stats().peak_committed_bytes.bytes())
+        Some(self.pool.as_ref().map_or(0, |pool| pool.stats().peak_committed_bytes.bytes()))
     }
 
     fn committed(&self) -> Option<u64> {
-        Some(self.pool.committed().bytes())
+        Some(self.pool.as_ref().map_or(0, |pool| pool.committed().bytes()))
     }
 
     fn room(&self, _ask: Ask) -> Room {
-        let free = self.pool.available().bytes();
+        let Some(pool) = &self.pool else { return Room { free: 0, largest: 0 } };
+        let free = pool.available().bytes();
         // The largest request that would be granted, in units.
         let (mut low, mut high) = (0, free / Request::ALIGNMENT + 1);
         while high - low > 1 {
             let middle = low + (high - low) / 2;
             let request = Request::new(ByteSize::new(middle * Request::ALIGNMENT));
-            if self.pool.would_grant(&request, &[]) { low = middle } else { high = middle }
+            if pool.would_grant(&request, &[]) { low = middle } else { high = middle }
         }
         Room { free, largest: low * Request::ALIGNMENT }
     }

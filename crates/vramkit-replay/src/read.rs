@@ -196,23 +196,24 @@ fn parse(mut input: impl BufRead, name: &str, budget: Budget) -> Result<Vec<Trac
     let mut trace = Trace::new(name);
     let traces = match format {
         Format::Pickle => {
-            let values = read_pickle(input, budget).map_err(|error| Fault::of("the pickle", error))?;
-            snapshot::traces(&values, name)?
+            let values =
+                read_pickle(input, budget.clone()).map_err(|error| Fault::of("the pickle", error))?;
+            snapshot::traces(&values, name, &budget)?
         }
         Format::Archive => {
-            let values = read_archive(input, budget)?;
-            snapshot::traces(&values, name)?
+            let values = read_archive(input, budget.clone())?;
+            snapshot::traces(&values, name, &budget)?
         }
         Format::Json => {
-            let values = read_json(input, budget).map_err(|error| Fault::of("the JSON", error))?;
-            snapshot::traces(&values, name)?
+            let values = read_json(input, budget.clone()).map_err(|error| Fault::of("the JSON", error))?;
+            snapshot::traces(&values, name, &budget)?
         }
         Format::JsonLines | Format::Lines => {
-            lines::read(input, format == Format::JsonLines, &mut trace)?;
+            lines::read(input, format == Format::JsonLines, &mut trace, &budget)?;
             vec![trace]
         }
         Format::Rmm => {
-            rmm::read(input, &mut trace)?;
+            rmm::read(input, &mut trace, &budget)?;
             vec![trace]
         }
         Format::Unknown => return Err(ReadFault::at("byte 0", "not text, and no format known").into()),

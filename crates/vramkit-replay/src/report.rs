@@ -34,7 +34,6 @@ pub struct TraceReport {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub recorded_reserved_bytes: Option<ByteSize>,
     /// PyTorch's settings under which the program was recorded, where the file says.
-    #[serde(skip_serializing_if = "String::is_empty")]
     pub recorded_settings: String,
     /// What is odd about the file, and what was made of it.
     pub notes: Vec<String>,
@@ -68,7 +67,6 @@ pub struct PolicyReport {
     /// The policy.
     pub policy: PolicyName,
     /// PyTorch's settings, where they are not as they come.
-    #[serde(skip_serializing_if = "String::is_empty")]
     pub settings: String,
     /// The highest end of anything placed.
     pub peak_arena_bytes: ByteSize,

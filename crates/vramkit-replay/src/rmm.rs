@@ -11,6 +11,7 @@ use hashbrown::{HashMap, HashSet};
 use crate::fault::ReadFault;
 use crate::odd::Odd;
 use crate::trace::{Key, Origin, Trace};
+use crate::values::Budget;
 
 /// How far ahead a late row is looked for.
 const LATE: usize = 1000;
@@ -96,14 +97,16 @@ fn number(text: &str) -> Option<u64> {
 }
 
 /// Reads a log into a trace.
-pub(crate) fn read(from: impl Read, trace: &mut Trace) -> Result<(), ReadFault> {
+pub(crate) fn read(from: impl Read, trace: &mut Trace, budget: &Budget) -> Result<(), ReadFault> {
     let mut reader = csv::ReaderBuilder::new().flexible(true).quoting(false).from_reader(from);
     let fault = |error: csv::Error| ReadFault::at("the table", error.to_string());
     let columns =
         Columns::of(reader.headers().map_err(fault)?).map_err(|reason| ReadFault::line(1, reason))?;
-    let (mut odd, mut headers, mut rows) = (Odd::default(), 0, Vec::new());
+    let (mut odd, mut headers, mut rows) = (Odd::default(), 0, Vec::<Row>::new());
     let mut record = csv::StringRecord::new();
     loop {
+        // A row and the operation that it becomes.
+        budget.check(rows.len() as u64 * (size_of::<Row>() + 20) as u64)?;
         let line = reader.position().line();
         match reader.read_record(&mut record) {
             Ok(false) => break,
@@ -228,7 +231,7 @@ mod tests {
     fn parse(rows: &str) -> Result<Trace, String> {
         let mut trace = Trace::new("t");
         let text = format!("Thread,Time,Action,Pointer,Size,Stream\n{rows}");
-        read(text.as_bytes(), &mut trace)
+        read(text.as_bytes(), &mut trace, &Budget::default())
             .map(|()| trace)
             .map_err(|fault| format!("{}: {}", fault.place, fault.reason))
     }

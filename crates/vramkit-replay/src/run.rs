@@ -46,6 +46,7 @@ pub(crate) fn pass(trace: &Trace, policy: &mut impl Policy, watch: &mut impl Wat
                     handles[number as usize].into_iter().for_each(|handle| policy.wait(handle))
                 }
                 Mark::Trim => policy.trim(),
+                Mark::EndPool { pool } => policy.end_pool(pool),
             }
         }
         match operation {

@@ -73,7 +73,7 @@ pub(crate) trait Act {
 /// A fresh policy; `None` for the plan, which places nothing one at a time.
 pub(crate) fn with_policy<A: Act>(trace: &Trace, setup: &Setup, act: A) -> Option<A::Outcome> {
     let capacity = setup.capacity;
-    let pool = |classes| Pool::new(classes, capacity, trace.peak_live());
+    let pool = |classes| Pool::new(classes, capacity, trace);
     // Addresses that no trace needs: below twice what may be live, times what scatters it.
     let fit = || BestFit::new(capacity.map_or(1 << 56, ByteSize::bytes));
     Some(match setup.policy {

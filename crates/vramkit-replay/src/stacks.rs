@@ -2,7 +2,14 @@
 //!
 //! Stacks and frames are kept once, however many allocations they have asked for.
 
+use std::borrow::Cow;
+
 use hashbrown::HashMap;
+
+/// A text that stands in one line: control characters become blanks.
+pub(crate) fn plain(text: &str) -> Cow<'_, str> {
+    if text.contains(char::is_control) { text.replace(char::is_control, " ").into() } else { text.into() }
+}
 
 /// A line of code, or the bare name that a recording has in its place.
 ///
@@ -36,12 +43,15 @@ impl Frame {
 
     /// Whether it is of Python code that came with neither Python nor a package: code of the one who asks.
     fn is_own(&self) -> bool {
-        const OTHERS: [&str; 3] = ["/site-packages/", "/dist-packages/", "/lib/python3"];
+        const OTHERS: [&str; 4] = ["/site-packages/", "/dist-packages/", "/lib/python3", "/torch/"];
         const PACKAGES: [&str; 4] = ["torch/", "site-packages/", "dist-packages/", "lib/python3"];
+        // As on Windows, where Python's own is in `Python311/Lib`.
+        let file = self.file.replace('\\', "/");
+        let is_pythons = file.contains("/Lib/") && file.contains("ython3");
         self.is_python()
-            && !OTHERS.iter().any(|folder| self.file.contains(folder))
-            && !PACKAGES.iter().any(|folder| self.file.starts_with(folder))
-            && !self.file.contains("/torch/")
+            && !is_pythons
+            && !OTHERS.iter().any(|folder| file.contains(folder))
+            && !PACKAGES.iter().any(|folder| file.starts_with(folder))
     }
 
     /// How well it says who has asked, outside of Python: a step of the backward pass best, what every request passes through least.
@@ -137,7 +147,12 @@ impl Default for Stacks {
 
 impl Stacks {
     /// The number of a frame; there are never more than values in a file, which have numbers of 32 bits.
-    pub(crate) fn frame(&mut self, frame: Frame) -> u32 {
+    pub(crate) fn frame(&mut self, mut frame: Frame) -> u32 {
+        for text in [&mut frame.file, &mut frame.function] {
+            if let Cow::Owned(plain) = plain(text) {
+                *text = plain;
+            }
+        }
         if let Some(&number) = self.frame_numbers.get(&frame) {
             return number;
         }

@@ -5,10 +5,10 @@ use hashbrown::HashMap;
 use vramkit_units::ByteSize;
 
 use crate::operation::{Mark, Operation};
-use crate::stacks::{Frame, Stacks};
+use crate::stacks::{Frame, Stacks, plain};
 
-/// No program has allocated more at once: the address space of a device.
-const MOST: u64 = 1 << 47;
+/// No program has allocated more at once: half of a device's address space, so that what is granted for it has addresses too.
+const MOST: u64 = 1 << 46;
 
 /// What cannot be replayed.
 #[non_exhaustive]
@@ -124,13 +124,18 @@ pub struct Trace {
 impl Trace {
     /// An empty trace.
     pub fn new(name: impl Into<String>) -> Self {
-        Self { name: name.into(), annotations: vec![String::new()], has_history: true, ..Self::default() }
+        Self {
+            name: plain(&name.into()).into_owned(),
+            annotations: vec![String::new()],
+            has_history: true,
+            ..Self::default()
+        }
     }
 
     /// Adds an allocation of `size` bytes; `owner` may be empty.
     ///
     /// # Errors
-    /// A size of 0, more live than any device has (2^47 bytes), or an id that is live.
+    /// A size of 0, more live than any device has (2^46 bytes), or an id that is live.
     pub fn allocate(&mut self, id: &str, size: u64, owner: &str) -> Result<(), TraceError> {
         let stack = self.stacks.named(owner);
         self.allocate_from(Key::of(id), size, Origin { stack, ..Origin::default() })
@@ -187,6 +192,12 @@ impl Trace {
         self.live.get(key).copied()
     }
 
+    /// Bytes of memory that it takes, about.
+    pub(crate) fn bytes(&self) -> u64 {
+        let operations = size_of::<Operation>() * self.operations.len();
+        (operations + 4 * self.origin_of.len() + 64 * self.live.len() + 32 * self.marks.len()) as u64
+    }
+
     /// Whether an id is live at the end of what has been added.
     pub fn is_live(&self, id: &str) -> bool {
         self.live.contains_key(&Key::of(id))
@@ -201,7 +212,7 @@ impl Trace {
             return Err(TraceError::TooLarge(size));
         }
         let number = u32::try_from(self.origin_of.len()).map_err(|_| TraceError::TooLong)?;
-        // Both are at most 2^47.
+        // Both are at most 2^46.
         let live = self.live_bytes + size;
         if live > MOST { Err(TraceError::TooMuch(live)) } else { Ok((number, live)) }
     }
@@ -218,6 +229,11 @@ impl Trace {
         if live > self.peak_live {
             (self.peak_live, self.peak_at) = (live, self.operations.len() - 1);
         }
+    }
+
+    /// Bytes that are live at the end of what has been added.
+    pub(crate) fn held_at_end(&self) -> u64 {
+        self.live_bytes
     }
 
     /// Most bytes live at once, with what was asked for in vain.
@@ -256,6 +272,7 @@ impl Trace {
         if text.is_empty() {
             return 0;
         }
+        let text = &*plain(text);
         if let Some(&number) = self.annotation_numbers.get(text) {
             return number;
         }

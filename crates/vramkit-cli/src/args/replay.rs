@@ -24,7 +24,7 @@ pub struct ReplayOptions {
     /// Allocation traces; - is standard input
     #[arg(required = true, value_name = "TRACE")]
     pub traces: Vec<PathBuf>,
-    /// Policies to replay against; several with commas [default: default,best-fit,pytorch, and offline for up to 100,000 operations]
+    /// Policies to replay against; several with commas [default: default,best-fit,pytorch, and offline for up to 20,000 operations]
     #[arg(long, value_name = "P", value_delimiter = ',')]
     pub policy: Vec<String>,
     /// Most bytes that there are; exit with 1 if no policy gets through a trace with them. Without it nothing is refused
@@ -39,11 +39,11 @@ pub struct ReplayOptions {
     /// What an owner is: line (one's own line of code, or the name that was recorded), stack or annotation
     #[arg(long, value_name = "WHAT", default_value = "line")]
     pub by: String,
-    /// When what is held is told: peak, end, failure (of the first policy) or the number of an operation [default: peak; end with --diff]
+    /// When what is held is told: peak, end, failure (of the first policy that fails) or the number of an operation [default: peak; end with --diff]
     #[arg(long, value_name = "MOMENT")]
     pub at: Option<String>,
     /// Say what the second of two traces holds more than the first, and replay nothing
-    #[arg(long)]
+    #[arg(long, conflicts_with_all = ["policy", "capacity", "alloc_conf", "least_capacity", "svg", "flame", "folded"])]
     pub diff: bool,
     /// Draw addresses over time, for the first trace and the first policy
     #[arg(long, value_name = "FILE.svg")]

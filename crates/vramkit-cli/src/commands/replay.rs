@@ -34,6 +34,14 @@ pub fn run(options: &ReplayOptions, caller: &mut Caller) -> Result<bool, Failure
         at,
         diff: options.diff,
     };
+    for path in [&options.svg, &options.flame, &options.folded].into_iter().flatten() {
+        if options.traces.iter().any(|trace| output::is_same(trace, path)) {
+            return Err(Failure::Input(format!(
+                "`{}` would be written over the trace that it is of",
+                path.display()
+            )));
+        }
+    }
     let answer = vramkit_ask::replay(&question, caller.progress("replaying"))?;
     let written = |path: &Option<PathBuf>, content: fn(&ReplayAnswer) -> Option<String>| match path {
         Some(path) => content(&answer)
@@ -150,6 +158,9 @@ fn failed(policy: &PolicyReport, failure: &FirstFailure) -> String {
         let _ = write!(text, "; had it not, {} more would be refused", policy.failures - 1);
     }
     text.push('\n');
+    if failure.requested_bytes <= failure.largest_free_bytes {
+        text += "    (its piece would be large enough, but it takes more of the device: a whole segment)\n";
+    }
     if !failure.owner.is_empty() {
         let _ = writeln!(text, "    asked by {}", failure.owner);
     }

@@ -240,6 +240,14 @@ impl Policy for Allocator {
         self.release_idle();
     }
 
+    fn end_pool(&mut self, pool: u32) {
+        for is_small in [true, false] {
+            if let Some(&cache) = self.cache_of.get(&(pool, is_small)) {
+                self.release_cache(cache as usize);
+            }
+        }
+    }
+
     fn peak_committed(&self) -> Option<u64> {
         Some(self.device.peak)
     }

@@ -85,13 +85,18 @@ impl Allocator {
         self.free_pending();
         // Large blocks first. A private pool keeps what it has: its graph may run again.
         for cache in [1, 0] {
-            let all: Vec<u32> = self.caches[cache].free.iter().map(|&(.., block)| block).collect();
-            for block in all {
-                if self.settings.expandable_segments {
-                    self.unmap(block);
-                } else if !self.blocks[block].is_split() {
-                    self.release(block);
-                }
+            self.release_cache(cache);
+        }
+    }
+
+    /// Gives back what idles in one cache.
+    pub(super) fn release_cache(&mut self, cache: usize) {
+        let all: Vec<u32> = self.caches[cache].free.iter().map(|&(.., block)| block).collect();
+        for block in all {
+            if self.settings.expandable_segments {
+                self.unmap(block);
+            } else if !self.blocks[block].is_split() {
+                self.release(block);
             }
         }
     }

@@ -74,7 +74,9 @@ impl AllocatorSettings {
                 }
             };
             let share = |one: bool| match value.parse::<f64>() {
-                Ok(share) if share > 0.0 && (share < 1.0 || one && share == 1.0) => Ok(share),
+                Ok(share) if (share > 0.0 || one && share == 0.0) && (share < 1.0 || one && share == 1.0) => {
+                    Ok(share)
+                }
                 _ => Err(error(format!(
                     "use a share between 0 and 1{}",
                     if one { "" } else { ", both left out" }

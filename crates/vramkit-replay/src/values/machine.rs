@@ -47,6 +47,48 @@ pub(crate) fn read(from: impl Read, budget: Budget) -> Result<Values, ValueError
     Ok(values)
 }
 
+/// A text as protocol 0 writes it: Latin letters as they are, others and line ends as `\\u00e9`, `\\U0001f600`; a `plain` one in quotes,
+/// with `\\n`, `\\x41` and the like.
+fn unescaped(line: &[u8], plain: bool) -> String {
+    let letters: String = line.iter().map(|&byte| char::from(byte)).collect();
+    let letters = if plain { letters.trim_matches(['\'', '"']) } else { &letters };
+    let mut text = String::with_capacity(letters.len());
+    let mut rest = letters.chars();
+    while let Some(letter) = rest.next() {
+        let mut after = rest.clone();
+        let digits = match (letter, after.next()) {
+            ('\\', Some('u')) => 4,
+            ('\\', Some('U')) => 8,
+            ('\\', Some('x')) if plain => 2,
+            ('\\', Some(letter @ ('n' | 'r' | 't' | '\\' | '\'' | '"'))) if plain => {
+                text.push(match letter {
+                    'n' => '\n',
+                    'r' => '\r',
+                    't' => '\t',
+                    letter => letter,
+                });
+                rest = after;
+                continue;
+            }
+            _ => {
+                text.push(letter);
+                continue;
+            }
+        };
+        let code: String = after.by_ref().take(digits).collect();
+        match u32::from_str_radix(&code, 16).ok().filter(|_| code.len() == digits) {
+            // Half of a pair is no letter.
+            Some(code) => text.push(char::from_u32(code).unwrap_or(char::REPLACEMENT_CHARACTER)),
+            None => {
+                text.push(letter);
+                continue;
+            }
+        }
+        rest = after;
+    }
+    text
+}
+
 struct Machine<R> {
     input: Source<R>,
     values: Values,
@@ -379,9 +421,8 @@ impl<R: Read> Machine<R> {
                 0x8a => self.long(1)?,
                 0x8b => self.long(4)?,
                 b'V' | b'S' => {
-                    let line = String::from_utf8_lossy(self.input.line()?).into_owned();
-                    let quotes: &[char] = if opcode == b'S' { &['\'', '"'] } else { &[] };
-                    let number = self.values.intern(line.trim_matches(quotes));
+                    let text = unescaped(self.input.line()?, opcode == b'S');
+                    let number = self.values.intern(&text);
                     self.push(Value::text(number))?;
                     self.check()?;
                 }
@@ -595,6 +636,17 @@ mod tests {
         assert!(refused(&pieces).contains("of memory"));
         let dicts = vec![b'}'; 3_000_000];
         assert!(refused(&dicts).contains("of memory"));
+    }
+
+    #[test]
+    fn texts_of_protocol_0_are_what_they_were() {
+        let of = |bytes: &[u8]| {
+            let values = parse(bytes).unwrap();
+            let Kind::Text(text) = values.kind(values.root.unwrap()) else { panic!() };
+            values.text(text).to_owned()
+        };
+        assert_eq!(of(b"Va\\u005cb\xe9\\U0001f600\\u12\n."), "a\\b\u{e9}\u{1f600}\\u12");
+        assert_eq!(of(b"S'a\\'b\\x41\\n\\\\'\n."), "a'bA\n\\");
     }
 
     #[test]

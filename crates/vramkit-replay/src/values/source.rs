@@ -4,6 +4,8 @@ use std::cell::Cell;
 use std::io::{self, Read};
 use std::rc::Rc;
 
+use crate::fault::ReadFault;
+
 /// What is wrong, and where.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum ValueError {
@@ -24,6 +26,17 @@ impl Budget {
     /// With the count of what is read of the file.
     pub(crate) fn new(raw: Rc<Cell<u64>>) -> Self {
         Self { raw }
+    }
+
+    /// Whether a trace of so many bytes is still in proportion.
+    pub(crate) fn check(&self, trace: u64) -> Result<(), ReadFault> {
+        let most = self.most_of_trace();
+        if trace <= most { Ok(()) } else { Err(ReadFault::too_large(most)) }
+    }
+
+    /// The most that a trace may take that is read line by line, or entry by entry: a plain text takes under a twelfth of this.
+    fn most_of_trace(&self) -> u64 {
+        (64 << 20).max(48 * self.raw.get())
     }
 
     /// The most, once so many bytes of what is in the file were read.

@@ -104,7 +104,7 @@ pub(crate) const DIVISIONS: [Key; 16] = [
 ];
 
 /// Words that stand in every entry, and come behind the keys in the table of texts: what an entry tells.
-pub(crate) const ACTIONS: [&str; 9] = [
+pub(crate) const ACTIONS: [&str; 12] = [
     "alloc",
     "free_requested",
     "free_completed",
@@ -114,6 +114,9 @@ pub(crate) const ACTIONS: [&str; 9] = [
     "segment_map",
     "segment_free",
     "segment_unmap",
+    "snapshot",
+    "user_defined",
+    "workspace_snapshot",
 ];
 
 /// Where a list's items are.
