@@ -117,11 +117,8 @@ fn a_private_pool_ends() {
     ];
     let trace = trace_of(&json!({"segments": [segment], "device_traces": [entries]}));
     assert!(trace.notes.iter().any(|note| note.contains("private pools")), "{:?}", trace.notes);
-    assert_eq!(
-        held(&trace),
-        98,
-        "the first two share a segment that has gone when the third, and the small one, come"
-    );
+    // The first two share a segment, which is gone when the small one and the third come; all three in one pool would take 102.
+    assert_eq!(held(&trace), 100);
 }
 
 /// Memory that goes back because the program wanted that is not there any more for anybody.
@@ -135,7 +132,7 @@ fn an_emptied_cache_is_told_from_one_that_made_room() {
     let then = |more: &[Value]| trace(&[&begin[..], &[entry("segment_free", 1, 100 * MIB)], more].concat());
     // What would have fitted where memory was given back did not want for it.
     let emptied = then(&[entry("segment_alloc", 9, 80 * MIB), entry("alloc", 9, 80 * MIB)]);
-    assert_eq!((held(&emptied), emptied.notes.len()), (100, 1));
+    assert_eq!((held(&emptied), emptied.notes.len()), (100, 0));
     let small = then(&[entry("alloc", 9, 512), entry("segment_alloc", 7, 2 * MIB)]);
     assert_eq!(held(&small), 100);
     // More is taken than went back: the allocator made room, as the model does when it must.

@@ -4,6 +4,7 @@
 //! began is seen by its end, or in the segments at the end; it comes first in the trace, in no particular order. A snapshot without a
 //! history gives what is held at its end.
 
+mod card;
 mod entry;
 mod frames;
 mod pools;
@@ -12,6 +13,7 @@ mod settings;
 
 use hashbrown::HashMap;
 
+use self::card::Card;
 use self::reader::Reader;
 use self::settings::settings;
 use crate::fault::ReadFault;
@@ -82,11 +84,4 @@ pub(crate) fn traces(values: &Values, name: &str, budget: &Budget) -> Result<Vec
         reader.read(&card, budget)
     });
     traces.collect()
-}
-
-/// One card's part of a snapshot.
-pub(super) struct Card<'a> {
-    device: i64,
-    pub(super) entries: &'a [Value],
-    pub(super) segments: Vec<Value>,
 }

@@ -3,7 +3,7 @@
 
 use hashbrown::HashMap;
 
-use super::Card;
+use super::card::Card;
 use super::entry::{Action, Entry};
 use crate::values::{Key, Kind, Value, Values};
 

@@ -3,7 +3,7 @@
 use hashbrown::HashSet;
 use vramkit_units::ByteSize;
 
-use super::Card;
+use super::card::Card;
 use super::entry::{Action, Entry};
 use super::frames::StackReader;
 use super::pools::Pools;
