@@ -3,8 +3,9 @@
 //! Stacks and frames are kept once, however many allocations they have asked for.
 
 use std::borrow::Cow;
+use std::hash::BuildHasher as _;
 
-use hashbrown::HashMap;
+use hashbrown::{DefaultHashBuilder, HashMap, HashTable};
 
 /// A text that stands in one line: control characters become blanks.
 pub(crate) fn plain(text: &str) -> Cow<'_, str> {
@@ -46,7 +47,8 @@ impl Frame {
         const OTHERS: [&str; 4] = ["/site-packages/", "/dist-packages/", "/lib/python3", "/torch/"];
         const PACKAGES: [&str; 4] = ["torch/", "site-packages/", "dist-packages/", "lib/python3"];
         // As on Windows, where Python's own is in `Python311/Lib`.
-        let file = self.file.replace('\\', "/");
+        let file: Cow<'_, str> =
+            if self.file.contains('\\') { self.file.replace('\\', "/").into() } else { (&*self.file).into() };
         let is_pythons = file.contains("/Lib/") && file.contains("ython3");
         self.is_python()
             && !is_pythons
@@ -123,25 +125,28 @@ impl std::fmt::Display for Frame {
     }
 }
 
-/// Frames and stacks by number. Stack 0 is the empty one: what a recording says nothing of.
+/// Frames and stacks by number, each once. Stack 0 is the empty one: what a recording says nothing of.
 #[derive(Clone, Debug)]
 pub(crate) struct Stacks {
     frames: Vec<Frame>,
-    frame_numbers: HashMap<Frame, u32>,
+    frame_numbers: HashTable<u32>,
     /// Innermost frame first.
     stacks: Vec<Box<[u32]>>,
-    stack_numbers: HashMap<Box<[u32]>, u32>,
+    stack_numbers: HashTable<u32>,
+    hasher: DefaultHashBuilder,
 }
 
 impl Default for Stacks {
     fn default() -> Self {
-        let none: Box<[u32]> = Box::default();
-        Self {
+        let mut stacks = Self {
             frames: Vec::new(),
-            frame_numbers: HashMap::new(),
-            stacks: vec![none.clone()],
-            stack_numbers: HashMap::from_iter([(none, 0)]),
-        }
+            frame_numbers: HashTable::new(),
+            stacks: Vec::new(),
+            stack_numbers: HashTable::new(),
+            hasher: DefaultHashBuilder::default(),
+        };
+        stacks.stack(&[]);
+        stacks
     }
 }
 
@@ -153,23 +158,27 @@ impl Stacks {
                 *text = plain;
             }
         }
-        if let Some(&number) = self.frame_numbers.get(&frame) {
-            return number;
+        let next = self.frames.len() as u32;
+        let (frames, hasher) = (&self.frames, &self.hasher);
+        let is_it = |&number: &u32| frames[number as usize] == frame;
+        let hash_of = |&number: &u32| hasher.hash_one(&frames[number as usize]);
+        let number = *self.frame_numbers.entry(hasher.hash_one(&frame), is_it, hash_of).or_insert(next).get();
+        if number == next {
+            self.frames.push(frame);
         }
-        let number = self.frames.len() as u32;
-        self.frames.push(frame.clone());
-        self.frame_numbers.insert(frame, number);
         number
     }
 
     /// The number of a stack, its innermost frame first.
     pub(crate) fn stack(&mut self, frames: &[u32]) -> u32 {
-        if let Some(&number) = self.stack_numbers.get(frames) {
-            return number;
+        let next = self.stacks.len() as u32;
+        let (stacks, hasher) = (&self.stacks, &self.hasher);
+        let is_it = |&number: &u32| *stacks[number as usize] == *frames;
+        let hash_of = |&number: &u32| hasher.hash_one(&*stacks[number as usize]);
+        let number = *self.stack_numbers.entry(hasher.hash_one(frames), is_it, hash_of).or_insert(next).get();
+        if number == next {
+            self.stacks.push(frames.into());
         }
-        let number = self.stacks.len() as u32;
-        self.stacks.push(frames.into());
-        self.stack_numbers.insert(frames.into(), number);
         number
     }
 
