@@ -65,7 +65,7 @@ impl Entry {
             Some(address) => address,
             // A request that failed has none; what it carries in its place is what the device had left.
             None if action == Action::OutOfMemory => 0,
-            None => return Err("it has no address of up to 60 bits"),
+            None => return Err("it has no address of up to 63 bits"),
         };
         Ok(Self { action, address, size })
     }

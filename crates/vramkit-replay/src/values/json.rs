@@ -36,6 +36,9 @@ impl Seed<'_> {
     }
 
     fn check<E: Error>(&self) -> Result<(), E> {
+        if self.values.is_full() {
+            return Err(E::custom("more values than any snapshot has"));
+        }
         match self.values.bytes() {
             taken if taken <= self.budget.most(self.read.get()) => Ok(()),
             taken => Err(E::custom(format!("it would take {taken} bytes of memory: no snapshot does"))),
@@ -67,11 +70,11 @@ impl<'de> Visitor<'de> for Seed<'_> {
     }
 
     fn visit_i64<E>(self, value: i64) -> Result<Value, E> {
-        Ok(Value::int(value))
+        Ok(self.values.new_int(value))
     }
 
     fn visit_u64<E>(self, value: u64) -> Result<Value, E> {
-        Ok(i64::try_from(value).map_or(Value::NONE, Value::int))
+        Ok(i64::try_from(value).map_or(Value::NONE, |value| self.values.new_int(value)))
     }
 
     fn visit_f64<E>(self, value: f64) -> Result<Value, E> {
@@ -143,6 +146,6 @@ mod tests {
             |text: &str| read(text.as_bytes(), Budget::default()).map(|_| ()).unwrap_err().to_string();
         assert!(refused("[1, 2").contains("EOF"));
         assert!(refused(&"[".repeat(1000)).contains("recursion"));
-        assert!(refused(&format!("[{}1]", "1,".repeat(20_000_000))).contains("of memory"));
+        assert!(refused(&format!("[{}1]", "[],".repeat(10_000_000))).contains("of memory"));
     }
 }

@@ -131,7 +131,7 @@ impl Memo {
     }
 
     fn bytes(&self) -> u64 {
-        8 * self.dense.len() as u64 + 24 * self.others.len() as u64
+        4 * self.dense.len() as u64 + 24 * self.others.len() as u64
     }
 }
 
@@ -153,12 +153,16 @@ impl<R: Read> Machine<R> {
     #[inline]
     fn check(&mut self) -> Result<(), ValueError> {
         const EVERY: u64 = 1 << 20;
-        let taken = self.values.bytes() + self.memo.bytes() + 8 * (self.highest + self.marks.len()) as u64;
+        let taken =
+            self.values.bytes() + self.memo.bytes() + 4 * self.highest as u64 + 8 * self.marks.len() as u64;
         if taken < self.checked + EVERY {
             return Ok(());
         }
         self.checked = taken;
         let read = self.input.position();
+        if self.values.is_full() {
+            return self.input.error("more values than any snapshot has");
+        }
         if taken <= self.budget.most(read) {
             return Ok(());
         }
@@ -227,8 +231,13 @@ impl<R: Read> Machine<R> {
         let fill = if bytes.last().is_some_and(|byte| byte & 0x80 != 0) { 0xff } else { 0 };
         let mut word = [fill; 16];
         word[..bytes.len()].copy_from_slice(bytes);
-        let value = i64::try_from(i128::from_le_bytes(word)).map_or(Value::NONE, Value::int);
+        let value = self.int(i128::from_le_bytes(word));
         self.push(value)
+    }
+
+    /// A number, nothing where it passes 64 bits.
+    fn int(&mut self, number: i128) -> Value {
+        i64::try_from(number).map_or(Value::NONE, |number| self.values.new_int(number))
     }
 
     fn line_of<T: std::str::FromStr>(&mut self) -> Result<T, ValueError> {
@@ -379,15 +388,18 @@ impl<R: Read> Machine<R> {
                 0x89 => self.push(Value::bool(false))?,
                 b'K' => {
                     let number = self.input.byte()?;
-                    self.push(Value::int(number.into()))?;
+                    let value = self.values.new_int(number.into());
+                    self.push(value)?;
                 }
                 b'M' => {
                     let number = self.input.number(2)?;
-                    self.push(Value::int(number as i64))?;
+                    let value = self.values.new_int(number as i64);
+                    self.push(value)?;
                 }
                 b'J' => {
                     let number = self.input.word()?;
-                    self.push(Value::int(i64::from(number as i32)))?;
+                    let value = self.values.new_int(i64::from(number as i32));
+                    self.push(value)?;
                 }
                 b'I' => {
                     // Protocol 0 has its booleans here too.
@@ -396,7 +408,7 @@ impl<R: Read> Machine<R> {
                         b"01" => Value::bool(true),
                         b"00" => Value::bool(false),
                         _ => match std::str::from_utf8(line).ok().and_then(|text| text.parse().ok()) {
-                            Some(number) => Value::int(number),
+                            Some(number) => self.values.new_int(number),
                             None => return self.input.error("a line that is not a number"),
                         },
                     };
@@ -404,7 +416,8 @@ impl<R: Read> Machine<R> {
                 }
                 b'L' => {
                     let number: i128 = self.line_of()?;
-                    self.push(i64::try_from(number).map_or(Value::NONE, Value::int))?;
+                    let value = self.int(number);
+                    self.push(value)?;
                 }
                 b'F' => {
                     let number: f64 = self.line_of()?;
@@ -627,7 +640,7 @@ mod tests {
         assert!(refused(&high).contains("wait on its stack"));
         // In pieces.
         let mut pieces = b"\x80\x02]".to_vec();
-        for _ in 0..8000 {
+        for _ in 0..30_000 {
             pieces.push(b'(');
             pieces.extend(vec![b'N'; 1000]);
             pieces.push(b'e');

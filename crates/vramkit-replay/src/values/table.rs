@@ -7,9 +7,13 @@ use std::hash::BuildHasher as _;
 
 use hashbrown::{DefaultHashBuilder, HashTable};
 
-/// A value: what it is in its low three bits, the rest above them.
+/// A value: what it is in its low three bits, the rest above them. Small numbers are there themselves, all else by its number in a
+/// table.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Value(u64);
+pub(crate) struct Value(u32);
+
+/// More than any table has: what is left of a value for numbers.
+const MOST: usize = 1 << 29;
 
 /// What a value is.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -30,19 +34,19 @@ pub(crate) enum Kind {
 impl Value {
     pub(crate) const NONE: Self = Self(0);
 
-    fn tagged(tag: u64, number: u32) -> Self {
-        Self(u64::from(number) << 3 | tag)
+    fn tagged(tag: u32, number: u32) -> Self {
+        Self(number << 3 | tag)
     }
 
     pub(crate) fn bool(value: bool) -> Self {
-        Self::tagged(1, value.into())
+        Self::tagged(0, 1 + u32::from(value))
     }
 
-    /// A number of up to 61 bits; no address and no size has more.
+    /// A number that is small enough.
     #[inline]
-    pub(crate) fn int(number: i64) -> Self {
+    pub(crate) fn small(number: i32) -> Option<Self> {
         let shifted = number << 3;
-        if shifted >> 3 == number { Self(shifted as u64 | 2) } else { Self::NONE }
+        (shifted >> 3 == number).then_some(Self(shifted as u32 | 2))
     }
 
     pub(crate) fn text(number: u32) -> Self {
@@ -134,6 +138,8 @@ pub(crate) struct Values {
     texts: Vec<Box<str>>,
     text_numbers: HashTable<u32>,
     hasher: DefaultHashBuilder,
+    /// Those that are not small.
+    ints: Vec<i64>,
     floats: Vec<f64>,
     lists: Vec<List>,
     items: Vec<Value>,
@@ -185,6 +191,24 @@ impl Values {
         number
     }
 
+    /// Whether a table has more than values can tell apart.
+    pub(crate) fn is_full(&self) -> bool {
+        let lengths =
+            [self.texts.len(), self.ints.len(), self.floats.len(), self.lists.len(), self.dicts.len()];
+        // Between two looks come less than this many.
+        lengths.into_iter().max().unwrap_or(0) > MOST - (1 << 21)
+    }
+
+    #[inline]
+    pub(crate) fn new_int(&mut self, number: i64) -> Value {
+        if let Some(small) = i32::try_from(number).ok().and_then(Value::small) {
+            return small;
+        }
+        self.ints.push(number);
+        self.bytes += 8;
+        Value::tagged(1, (self.ints.len() - 1) as u32)
+    }
+
     pub(crate) fn new_float(&mut self, number: f64) -> Value {
         self.floats.push(number);
         self.bytes += 8;
@@ -194,7 +218,7 @@ impl Values {
     pub(crate) fn new_list(&mut self, items: &[Value]) -> Value {
         self.lists.push(List { start: self.items.len() as u32, length: items.len() as u32 });
         self.items.extend_from_slice(items);
-        self.bytes += 8 + 8 * items.len() as u64;
+        self.bytes += 8 + 4 * items.len() as u64;
         Value::list((self.lists.len() - 1) as u32)
     }
 
@@ -206,7 +230,7 @@ impl Values {
 
     /// Adds items at the end of a list.
     pub(crate) fn extend(&mut self, list: u32, more: &[Value]) {
-        self.bytes += 8 * more.len() as u64;
+        self.bytes += 4 * more.len() as u64;
         let place = self.lists[list as usize];
         if place.length == LONG {
             self.long[place.start as usize].extend_from_slice(more);
@@ -218,7 +242,7 @@ impl Values {
             // Something else lies behind it: the list goes to a place of its own.
             let mut long = self.items[place.start as usize..(place.start + place.length) as usize].to_vec();
             long.extend_from_slice(more);
-            self.bytes += 8 * u64::from(place.length) + 24;
+            self.bytes += 4 * u64::from(place.length) + 24;
             self.lists[list as usize] = List { start: self.long.len() as u32, length: LONG };
             self.long.push(long);
         }
@@ -233,7 +257,7 @@ impl Values {
             start = self.keys.len() as u32;
             self.keys.extend_from_within(range.clone());
             self.values.extend_from_within(range);
-            self.bytes += 12 * u64::from(length);
+            self.bytes += 8 * u64::from(length);
         } else if length == 0 {
             start = self.keys.len() as u32;
         }
@@ -248,7 +272,7 @@ impl Values {
                     self.keys.push(key);
                     self.values.push(value);
                     length += 1;
-                    self.bytes += 12;
+                    self.bytes += 8;
                 }
             }
         }
@@ -257,10 +281,11 @@ impl Values {
 
     #[inline]
     pub(crate) fn kind(&self, value: Value) -> Kind {
-        let number = (value.0 >> 3) as u32;
+        let number = value.0 >> 3;
         match value.0 & 7 {
-            1 => Kind::Bool(number != 0),
-            2 => Kind::Int(value.0 as i64 >> 3),
+            0 if number > 0 => Kind::Bool(number == 2),
+            1 => Kind::Int(self.ints[number as usize]),
+            2 => Kind::Int(i64::from(value.0 as i32 >> 3)),
             3 => Kind::Text(number),
             4 => Kind::List(number),
             5 => Kind::Dict(number),
@@ -348,10 +373,17 @@ mod tests {
     #[test]
     fn values_are_what_they_were() {
         let mut values = Values::new();
-        for number in [0, 1, -1, 1 << 59, -(1 << 60), (1 << 60) - 1] {
-            assert_eq!(values.kind(Value::int(number)), Kind::Int(number));
+        for number in
+            [0, 1, -1, (1 << 28) - 1, 1 << 28, -(1 << 28), -(1 << 28) - 1, 1 << 47, i64::MAX, i64::MIN]
+        {
+            let value = values.new_int(number);
+            assert_eq!(values.kind(value), Kind::Int(number));
         }
-        assert_eq!(values.kind(Value::int(1 << 60)), Kind::None, "no size is as large");
+        assert_eq!(
+            [false, true].map(|value| values.kind(Value::bool(value))),
+            [Kind::Bool(false), Kind::Bool(true)]
+        );
+        assert_eq!(values.kind(Value::NONE), Kind::None);
         let float = values.new_float(0.5);
         assert_eq!(values.kind(float), Kind::Float(0.5));
         assert_eq!(values.intern("action"), Key::Action as u32);
@@ -362,10 +394,11 @@ mod tests {
     #[test]
     fn lists_and_dictionaries_grow_wherever_they_lie() {
         let mut values = Values::new();
-        let (first, second) = (values.new_list(&[Value::int(1)]), values.new_list(&[]));
+        let small = |number: i32| Value::small(number).expect("it is small");
+        let (first, second) = (values.new_list(&[small(1)]), values.new_list(&[]));
         for number in 2..5 {
-            values.extend(0, &[Value::int(number)]);
-            values.extend(1, &[Value::int(-number)]);
+            values.extend(0, &[small(number)]);
+            values.extend(1, &[small(-number)]);
         }
         let ints = |values: &Values, list: Value| -> Vec<i64> {
             let Kind::List(list) = values.kind(list) else { panic!() };
@@ -377,9 +410,9 @@ mod tests {
         let (one, two) = (values.new_dict(), values.new_dict());
         let key = |key: Key| Value::text(key as u32);
         let other = Value::text(values.intern("nobody asks"));
-        values.insert(0, [(key(Key::Size), Value::int(1)), (other, Value::int(9))].into_iter());
-        values.insert(1, [(key(Key::Size), Value::int(2))].into_iter());
-        values.insert(0, [(key(Key::Addr), Value::int(3)), (key(Key::Size), Value::int(4))].into_iter());
+        values.insert(0, [(key(Key::Size), small(1)), (other, small(9))].into_iter());
+        values.insert(1, [(key(Key::Size), small(2))].into_iter());
+        values.insert(0, [(key(Key::Addr), small(3)), (key(Key::Size), small(4))].into_iter());
         assert_eq!((values.int_of(one, Key::Size), values.int_of(one, Key::Addr)), (Some(4), Some(3)));
         assert_eq!((values.int_of(two, Key::Size), values.int_of(two, Key::Addr)), (Some(2), None));
     }
