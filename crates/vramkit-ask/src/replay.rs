@@ -281,12 +281,12 @@ fn held(
 ///
 /// # let folder = tempfile::tempdir()?;
 /// # let file = folder.path().join("two.trace");
-/// std::fs::write(&file, "a 1 1048576\na 2 1048576\nf 1\nf 2\n")?;
-/// let question = ReplayQuestion { traces: vec![file], capacity: Some("1MiB".parse()?), ..ReplayQuestion::default() };
+/// std::fs::write(&file, "a 1 8388608\na 2 8388608\nf 1\nf 2\n")?;
+/// let question = ReplayQuestion { traces: vec![file], capacity: Some("8MiB".parse()?), ..ReplayQuestion::default() };
 /// let answer = replay(&question, quiet())?;
 /// assert!(!answer.is_yes());
 /// let failure = answer.report.traces[0].policies[0].first_failure.as_ref().expect("the second does not fit");
-/// assert_eq!((failure.operation, failure.requested_bytes.bytes()), (1, 1 << 20));
+/// assert_eq!((failure.operation, failure.requested_bytes.bytes()), (1, 8 << 20));
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 ///
