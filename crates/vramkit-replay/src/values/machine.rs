@@ -5,8 +5,8 @@
 
 use std::io::Read;
 
-use hashbrown::HashMap;
-
+use super::escapes::unescaped;
+use super::memo::Memo;
 use super::source::{Budget, Source, ValueError};
 use super::table::{Kind, Value, Values};
 
@@ -47,48 +47,6 @@ pub(crate) fn read(from: impl Read, budget: Budget) -> Result<Values, ValueError
     Ok(values)
 }
 
-/// A text as protocol 0 writes it: Latin letters as they are, others and line ends as `\\u00e9`, `\\U0001f600`; a `plain` one in quotes,
-/// with `\\n`, `\\x41` and the like.
-fn unescaped(line: &[u8], plain: bool) -> String {
-    let letters: String = line.iter().map(|&byte| char::from(byte)).collect();
-    let letters = if plain { letters.trim_matches(['\'', '"']) } else { &letters };
-    let mut text = String::with_capacity(letters.len());
-    let mut rest = letters.chars();
-    while let Some(letter) = rest.next() {
-        let mut after = rest.clone();
-        let digits = match (letter, after.next()) {
-            ('\\', Some('u')) => 4,
-            ('\\', Some('U')) => 8,
-            ('\\', Some('x')) if plain => 2,
-            ('\\', Some(letter @ ('n' | 'r' | 't' | '\\' | '\'' | '"'))) if plain => {
-                text.push(match letter {
-                    'n' => '\n',
-                    'r' => '\r',
-                    't' => '\t',
-                    letter => letter,
-                });
-                rest = after;
-                continue;
-            }
-            _ => {
-                text.push(letter);
-                continue;
-            }
-        };
-        let code: String = after.by_ref().take(digits).collect();
-        match u32::from_str_radix(&code, 16).ok().filter(|_| code.len() == digits) {
-            // Half of a pair is no letter.
-            Some(code) => text.push(char::from_u32(code).unwrap_or(char::REPLACEMENT_CHARACTER)),
-            None => {
-                text.push(letter);
-                continue;
-            }
-        }
-        rest = after;
-    }
-    text
-}
-
 struct Machine<R> {
     input: Source<R>,
     values: Values,
@@ -101,38 +59,6 @@ struct Machine<R> {
     budget: Budget,
     /// What was taken when the bounds were last looked at.
     checked: u64,
-}
-
-/// Values by the numbers that they were remembered under: nearly always one after the other.
-#[derive(Default)]
-struct Memo {
-    dense: Vec<Value>,
-    others: HashMap<u64, Value>,
-}
-
-impl Memo {
-    #[inline]
-    fn get(&self, key: u64) -> Option<Value> {
-        let dense = usize::try_from(key).ok().and_then(|at| self.dense.get(at));
-        dense.or_else(|| self.others.get(&key)).copied()
-    }
-
-    #[inline]
-    fn set(&mut self, key: u64, value: Value) {
-        match usize::try_from(key) {
-            Ok(at) if at < self.dense.len() => self.dense[at] = value,
-            Ok(at) if at == self.dense.len() && !self.others.contains_key(&key) => self.dense.push(value),
-            _ => drop(self.others.insert(key, value)),
-        }
-    }
-
-    fn len(&self) -> u64 {
-        (self.dense.len() + self.others.len()) as u64
-    }
-
-    fn bytes(&self) -> u64 {
-        4 * self.dense.len() as u64 + 24 * self.others.len() as u64
-    }
 }
 
 impl<R: Read> Machine<R> {
@@ -649,17 +575,6 @@ mod tests {
         assert!(refused(&pieces).contains("of memory"));
         let dicts = vec![b'}'; 3_000_000];
         assert!(refused(&dicts).contains("of memory"));
-    }
-
-    #[test]
-    fn texts_of_protocol_0_are_what_they_were() {
-        let of = |bytes: &[u8]| {
-            let values = parse(bytes).unwrap();
-            let Kind::Text(text) = values.kind(values.root.unwrap()) else { panic!() };
-            values.text(text).to_owned()
-        };
-        assert_eq!(of(b"Va\\u005cb\xe9\\U0001f600\\u12\n."), "a\\b\u{e9}\u{1f600}\\u12");
-        assert_eq!(of(b"S'a\\'b\\x41\\n\\\\'\n."), "a'bA\n\\");
     }
 
     #[test]

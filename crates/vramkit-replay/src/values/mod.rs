@@ -7,8 +7,10 @@
 //!
 //! Nothing that is in a file is ever run, no length in it is believed, and memory is bounded by what has been read.
 
+mod escapes;
 mod json;
 mod machine;
+mod memo;
 mod source;
 mod table;
 
