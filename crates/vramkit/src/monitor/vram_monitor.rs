@@ -426,3 +426,34 @@ impl VramMonitor {
         shared.cleaner.reset();
     }
 }
+
+#[cfg(test)]
+#[cfg(not(loom))]
+mod tests {
+    use super::*;
+    use crate::device::{Origin, Reading, SimulatedDevice};
+    use crate::pool::{DeviceMemoryPool, Request};
+
+    /// What is judged over minutes is the judges' to test; here that a monitor shows what they have found.
+    #[test]
+    fn what_was_found_is_shown() {
+        let capacity = ByteSize::gib(16);
+        let pool =
+            Arc::new(DeviceMemoryPool::new(Arc::new(SimulatedDevice::new(capacity)), capacity).unwrap());
+        let held = pool.allocate(Request::new(ByteSize::gib(6))).unwrap();
+        let monitor = VramMonitor::new(pool.clone());
+        assert_eq!((monitor.growing(), monitor.filling()), (None, (None, 0.0)));
+        monitor.log_snapshot("", None, &[]);
+        assert_eq!(monitor.filling().0, Some(ByteSize::gib(10)), "what is left");
+        let (mut snapshot, ladder) = (monitor.look(), &monitor.shared.config.ladder);
+        for minute in 1..240_u64 {
+            snapshot.usage.used_bytes = Reading::known(ByteSize::mib(2000 + 25 * minute), Origin::Pool);
+            let mut state = lock_std(&monitor.shared.state);
+            state.judged.reading(Duration::from_secs(60 * minute), ladder, &snapshot);
+        }
+        assert!(monitor.growing().is_some());
+        let rate = 25.0 * f64::from(1 << 20) / 60.0;
+        assert!((0.5 * rate..2.0 * rate).contains(&monitor.filling().1), "{:?}", monitor.filling());
+        drop(held);
+    }
+}
