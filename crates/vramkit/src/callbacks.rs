@@ -80,3 +80,33 @@ fn run<T>(queue: &Mutex<Queue<T>>, of: &'static str) {
         }
     }
 }
+
+#[cfg(test)]
+#[cfg(not(loom))]
+mod tests {
+    use std::sync::mpsc::channel;
+
+    use super::*;
+
+    #[test]
+    fn calls_are_dropped_beyond_a_bound_and_that_is_said() {
+        let queue: CallbackQueue<u32> = CallbackQueue::new("this test");
+        let (begun, begins) = channel();
+        let (go, going) = channel::<()>();
+        let (went, goes) = channel();
+        // The first keeps the worker until the others are queued.
+        let going = Mutex::new(going);
+        let first: Callback<u32> = Arc::new(move |_: &u32| {
+            begun.send(()).unwrap();
+            lock_std(&going).recv().unwrap();
+        });
+        let other: Callback<u32> = Arc::new(move |value: &u32| went.send(*value).unwrap());
+        assert_eq!(crate::heard::warnings(|| queue.call(vec![first], &0)), 0);
+        begins.recv().unwrap();
+        let call = |value: u32| crate::heard::warnings(|| queue.call(vec![other.clone()], &value));
+        assert_eq!((0..MOST as u32).map(&call).sum::<usize>(), 0, "so many wait");
+        assert_eq!(call(MOST as u32), 1, "the oldest goes");
+        go.send(()).unwrap();
+        assert_eq!(goes.recv().unwrap(), 1);
+    }
+}

@@ -49,6 +49,9 @@
 #![forbid(unsafe_code)]
 
 mod callbacks;
+#[cfg(test)]
+#[cfg(not(loom))]
+mod heard;
 pub mod loader;
 pub mod monitor;
 pub mod orchestrator;

@@ -132,4 +132,27 @@ mod tests {
             !judged.owners_are_due(Duration::from_secs(14)) && judged.owners_are_due(Duration::from_secs(15))
         );
     }
+
+    /// Leaks are looked for among so many owners at most: that is said, once.
+    #[test]
+    fn owners_beyond_those_that_are_watched_are_warned_of_once() {
+        let device = Arc::new(SimulatedDevice::new(ByteSize::gib(8)));
+        let pool = DeviceMemoryPool::new(device, ByteSize::gib(8)).unwrap();
+        let take = |name: &str| {
+            let request =
+                Request::new(ByteSize::mib(1)).owner(pool.owner(name, Purpose::Kv)).tag(pool.tag(name));
+            pool.allocate(request).unwrap()
+        };
+        let _one = take("alone");
+        let few = PoolUse::of("main", &pool);
+        let _others: Vec<_> = (0..2000).map(|number| take(&format!("m{number}"))).collect();
+        let many = PoolUse::of("main", &pool);
+        let mut judged = Judged::default();
+        let mut look = |second, pools: &PoolUse| {
+            let now = Duration::from_secs(second);
+            crate::heard::warnings(|| drop(judged.owners(now, std::slice::from_ref(pools))))
+        };
+        assert_eq!((look(10, &few), look(20, &few)), (0, 0));
+        assert_eq!((look(30, &many), look(40, &many)), (1, 0));
+    }
 }
