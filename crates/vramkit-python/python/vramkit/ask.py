@@ -395,14 +395,14 @@ def replay(
 
     Options, `None` for what the program does without:
 
-    * `policy`: Policies to replay against; several with commas [default: default,best-fit,pytorch, and offline for up to 100,000
+    * `policy`: Policies to replay against; several with commas [default: default,best-fit,pytorch, and offline for up to 20,000
         operations]
     * `capacity`: Most bytes that there are; exit with 1 if no policy gets through a trace with them. Without it nothing is refused
     * `alloc_conf`: PyTorch's settings, as PYTORCH_CUDA_ALLOC_CONF has them, on top of those in the snapshot [default: ]
     * `least_capacity`: Look for the least capacity of each policy in traces of over 200,000 operations too
     * `by`: What an owner is: line (one's own line of code, or the name that was recorded), stack or annotation [default: line]
-    * `at`: When what is held is told: peak, end, failure (of the first policy) or the number of an operation [default: peak; end with
-        --diff]
+    * `at`: When what is held is told: peak, end, failure (of the first policy that fails) or the number of an operation [default:
+        peak; end with --diff]
     * `diff`: Say what the second of two traces holds more than the first, and replay nothing
     * `svg`: Draw addresses over time, for the first trace and the first policy
     * `flame`: Draw what stacks of code hold as a flame graph, for the first trace

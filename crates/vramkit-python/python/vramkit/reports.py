@@ -997,7 +997,7 @@ class Held(Document):
     #: Bytes asked for, and not given back.
     bytes: int
     #: The owner; empty for what the recording says nothing of. A stack has its frames here, outermost first, with `;` between
-    #: them.
+    #: them, without those of the interpreter.
     owner: str
 
 
@@ -1012,7 +1012,7 @@ class HeldReport(Document):
     by: str
     #: Bytes asked for and not given back, all owners together.
     bytes: int
-    #: The operation after which it is, counted from 0.
+    #: The operation after which it is, counted from 0; nothing is held before the first.
     operation: int
     #: Owners, most first.
     owners: list[Held]
