@@ -431,7 +431,7 @@ impl VramMonitor {
 #[cfg(not(loom))]
 mod tests {
     use super::*;
-    use crate::device::{Origin, Reading, SimulatedDevice};
+    use crate::device::{Device as _, Origin, Reading, SimulatedDevice};
     use crate::pool::{DeviceMemoryPool, Request};
 
     /// What is judged over minutes is the judges' to test; here that a monitor shows what they have found.
@@ -454,6 +454,41 @@ mod tests {
         assert!(monitor.growing().is_some());
         let rate = 25.0 * f64::from(1 << 20) / 60.0;
         assert!((0.5 * rate..2.0 * rate).contains(&monitor.filling().1), "{:?}", monitor.filling());
+        let mut seen = super::super::pool_use::PoolUse::of("main", &pool);
+        assert!(monitor.suspected().is_empty());
+        for second in (10..3000_u64).step_by(10) {
+            // A block a second that stays, where ten others lived for three.
+            let entry = &mut seen.ledger[0];
+            entry.by_age_bytes = Default::default();
+            (1..=second).for_each(|age| entry.by_age_bytes[age.ilog2() as usize + 1] += ByteSize::mib(1));
+            (entry.granted_bytes, entry.allocations) = (ByteSize::mib(second), second);
+            entry.released_by_age_bytes[2] = ByteSize::mib(second * 10);
+            let mut state = lock_std(&monitor.shared.state);
+            state.judged.owners(Duration::from_secs(second), std::slice::from_ref(&seen));
+        }
+        assert_eq!(monitor.suspected().len(), 1);
         drop(held);
+    }
+
+    struct Bare;
+
+    impl MemorySource for Bare {
+        fn device(&self) -> super::super::DeviceName {
+            SimulatedDevice::new(ByteSize::mib(1)).info().into()
+        }
+
+        fn read(&self) -> Usage {
+            Usage::unavailable(Origin::Driver, "not asked")
+        }
+    }
+
+    #[test]
+    fn a_pool_says_what_limits_are_judged_by_and_a_bare_source_knows_little() {
+        let capacity = ByteSize::mib(64);
+        let pool = DeviceMemoryPool::new(Arc::new(SimulatedDevice::new(capacity)), capacity).unwrap();
+        let _held = pool.allocate(Request::new(ByteSize::mib(3))).unwrap();
+        assert_eq!(MemorySource::held(&pool), Some(ByteSize::mib(3)));
+        assert_eq!((Bare.held(), MemorySource::would_grant(&Bare, ByteSize::mib(1))), (None, None));
+        assert!(Bare.pools(true).is_empty());
     }
 }
