@@ -192,7 +192,7 @@ impl ReplayAnswer {
             title: format!("{}, {}", trace.name, setup.policy),
             operations: trace.operations.len(),
             at: report.held.operation,
-            moment: moment_words(&report.held.at),
+            moment: report.held.when(),
             peak_live_bytes: trace.peak_live().bytes(),
             boxes: boxes.collect(),
         }))
@@ -213,22 +213,12 @@ impl ReplayAnswer {
         let (trace, report) = (self.traces.first()?, self.report.traces.first()?);
         let stacks: Vec<(String, u64)> =
             self.stacks()?.into_iter().map(|held| (held.owner, held.bytes.bytes())).collect();
-        Some(flame_svg(&format!("{}, held {}", trace.name, moment_words(&report.held.at)), &stacks))
+        Some(flame_svg(&format!("{}, held {}", trace.name, report.held.when()), &stacks))
     }
 
     fn stacks(&self) -> Option<Vec<Held>> {
         let (trace, (at, after)) = (self.traces.first()?, self.first_replays.first()?.moment);
         Some(owners_at(trace, at, after, OwnedBy::Stack))
-    }
-}
-
-/// `at the peak`, for a heading.
-fn moment_words(at: &str) -> String {
-    match at {
-        "peak" => "at the peak".to_owned(),
-        "end" => "at the end".to_owned(),
-        "failure" => "when it failed".to_owned(),
-        operation => format!("after operation {operation}"),
     }
 }
 
@@ -240,9 +230,7 @@ fn told(trace: &Trace, at: Moment, policies: &[PolicyReport]) -> (Moment, Option
         (Moment::Failure, Some(failure)) => (at, failure.operation.checked_sub(1)),
         (Moment::Peak | Moment::Failure, _) => (Moment::Peak, Some(trace.peak_at())),
         (Moment::End, _) => (at, Some(last)),
-        (Moment::Operation(operation), _) => {
-            (Moment::Operation(operation.min(last)), Some(operation.min(last)))
-        }
+        (Moment::Operation(operation), _) => (at, Some(operation)),
     }
 }
 

@@ -7,7 +7,7 @@ use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 use vramkit::ByteSize;
 use vramkit_replay::{
-    Held, OwnedBy, PolicyName, Setup, Trace, grown, least_capacity, read_traces, replay, traces_of,
+    Held, OwnedBy, PolicyName, Setup, Trace, grown, least_capacity, peak_and_failures, read_traces, traces_of,
 };
 
 use crate::errors;
@@ -138,8 +138,8 @@ impl RecordedTrace {
     #[pyo3(signature = (settings, capacity = None))]
     fn replay(&self, py: Python<'_>, settings: &str, capacity: Option<Size>) -> PyResult<(u64, u64)> {
         let setup = self.pytorch(settings, capacity)?;
-        let report = py.detach(|| replay(&self.trace, &setup, false));
-        Ok((report.peak_committed_bytes.bytes(), report.failures))
+        let (peak, failures) = py.detach(|| peak_and_failures(&self.trace, &setup));
+        Ok((peak.bytes(), failures))
     }
 
     /// A capacity that it gets through with under settings, and not with 2 MiB less; `None` where no capacity is enough.

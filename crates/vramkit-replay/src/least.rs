@@ -2,15 +2,13 @@
 
 use vramkit_units::ByteSize;
 
-use crate::offline::arena;
+use crate::offline::{UNIT, plan_within};
 use crate::operation::Mark;
 use crate::policy::Room;
 use crate::run::Watch;
 use crate::setup::{Setup, Watched, with_policy};
 use crate::trace::Trace;
 
-/// The unit of the answer: a large page.
-const UNIT: u64 = 2 << 20;
 /// Up to so many operations a search takes seconds at most: some ten passes.
 const SHORT: usize = 200_000;
 
@@ -49,7 +47,7 @@ pub fn least_capacity(trace: &Trace, setup: &Setup) -> Option<ByteSize> {
     let units = trace.peak_live().bytes().div_ceil(UNIT).max(1);
     let Some(first) = passes(units) else {
         // The plan's place for everything is one, whatever there is.
-        return Some(arena(trace).checked_align_up(UNIT).unwrap_or_default().max(ByteSize::new(UNIT)));
+        return Some(plan_within(trace, None).least_capacity());
     };
     let passes = |units| passes(units) == Some(true);
     let between = |mut low: u64, mut high: u64| {

@@ -57,7 +57,7 @@ pub use placements::PlacedAllocation;
 pub use policy::PolicyName;
 pub use pytorch::{AllocatorSettings, SettingsError};
 pub use read::{ReadTraceError, read_traces, traces_of};
-pub use replay::replay;
+pub use replay::{peak_and_failures, replay};
 pub use report::{DiffReport, FirstFailure, HeldReport, PolicyReport, ReplayReport, TraceReport};
 pub use setup::Setup;
 pub use stacks::Frame;

@@ -16,6 +16,8 @@ use crate::trace::Trace;
 
 /// How long the plan of a whole trace is searched for, unless it is proven the best before.
 const TIME_TO_PLAN: Duration = Duration::from_secs(1);
+/// The unit of a capacity: a large page.
+pub(crate) const UNIT: u64 = 2 << 20;
 /// Where the plan puts anything.
 const ALIGNMENT: u64 = 256;
 
@@ -75,9 +77,12 @@ pub(crate) fn plan_within(trace: &Trace, capacity: Option<ByteSize>) -> Plan {
     Plan { placed, refused }
 }
 
-/// The most that the plan of everything takes.
-pub(crate) fn arena(trace: &Trace) -> ByteSize {
-    end_of(&plan(trace, lifetimes(trace)))
+impl Plan {
+    /// The capacity that it needs, in large pages.
+    pub(crate) fn least_capacity(&self) -> ByteSize {
+        let end = end_of(&self.placed).max(ByteSize::new(1));
+        end.checked_align_up(UNIT).unwrap_or(end)
+    }
 }
 
 fn plan(trace: &Trace, mut placements: Vec<PlacedAllocation>) -> Vec<PlacedAllocation> {

@@ -19,34 +19,67 @@ const RUNS: usize = 3;
 /// A first run that takes longer is the measure itself.
 const LONG_RUN: Duration = Duration::from_millis(300);
 
+/// One pass of a trace through a policy, or its plan.
+struct Passed<'a> {
+    seen: Seen<'a>,
+    /// Most bytes held from the device.
+    committed: ByteSize,
+    /// The plan, where the policy is one.
+    plan: Option<offline::Plan>,
+    time: Duration,
+}
+
+impl<'a> Passed<'a> {
+    fn of(trace: &'a Trace, setup: &Setup) -> Self {
+        let mut seen = Seen::new(trace);
+        let begun = Instant::now();
+        let passed = with_policy(trace, setup, Watched { trace, watch: &mut seen });
+        let plan = if passed.is_none() { Some(offline::plan_within(trace, setup.capacity)) } else { None };
+        let time = begun.elapsed();
+        if let Some(plan) = &plan {
+            seen.plan(plan, setup.capacity);
+        }
+        let arena = ByteSize::new(seen.ends.arena());
+        let committed = match passed.and_then(|(_, committed)| committed) {
+            Some(bytes) => ByteSize::new(bytes),
+            None => arena.checked_align_up(GRANULE).unwrap_or(arena),
+        };
+        Self { seen, committed, plan, time }
+    }
+}
+
+/// What a policy holds of the device at most for a trace, and how many requests it refuses: what one pass tells.
+///
+/// ```
+/// use vramkit_replay::{PolicyName, Setup, Trace, peak_and_failures};
+///
+/// let mut trace = Trace::new("by hand");
+/// trace.allocate("a", 1 << 20, "")?;
+/// let (peak, failures) = peak_and_failures(&trace, &Setup::plain(PolicyName::Pytorch));
+/// assert_eq!((peak.bytes(), failures), (2 << 20, 0));
+/// # Ok::<(), vramkit_replay::TraceError>(())
+/// ```
+pub fn peak_and_failures(trace: &Trace, setup: &Setup) -> (ByteSize, u64) {
+    let passed = Passed::of(trace, setup);
+    (passed.committed, passed.seen.failures)
+}
+
 /// Replays a trace against a policy. The least capacity is looked for where that takes seconds at most, or where it is asked for.
 pub fn replay(trace: &Trace, setup: &Setup, least: bool) -> PolicyReport {
-    let least_capacity_bytes = if least || may_search(trace) { least_capacity(trace, setup) } else { None };
-    let mut seen = Seen::new(trace);
-    let begun = Instant::now();
-    let passed = with_policy(trace, setup, Watched { trace, watch: &mut seen });
-    let first = begun.elapsed();
-    let (committed, time) = match passed {
-        Some((_, committed)) => {
-            let time = if first > LONG_RUN { first } else { time(trace, setup).unwrap_or(first) };
-            (committed, time)
-        }
-        None => {
-            seen.plan(&offline::plan_within(trace, setup.capacity), setup.capacity);
-            (None, begun.elapsed())
-        }
+    let Passed { seen, committed, plan, time } = Passed::of(trace, setup);
+    let least_capacity_bytes = match &plan {
+        // What holds everything is the answer itself.
+        Some(plan) if plan.refused.is_empty() => Some(plan.least_capacity()),
+        _ if least || may_search(trace) => least_capacity(trace, setup),
+        _ => None,
     };
-    let arena = ByteSize::new(seen.ends.arena());
-    let committed = match committed {
-        Some(bytes) => ByteSize::new(bytes),
-        None => arena.checked_align_up(GRANULE).unwrap_or(arena),
-    };
+    let time = if time > LONG_RUN { time } else { time_again(trace, setup).unwrap_or(time) };
     let (external, internal) = seen.fragmentation();
     let is_pytorch = matches!(setup.policy, PolicyName::Pytorch | PolicyName::PytorchExpandable);
     PolicyReport {
         policy: setup.policy,
         settings: if is_pytorch { setup.settings.to_string() } else { String::new() },
-        peak_arena_bytes: arena,
+        peak_arena_bytes: ByteSize::new(seen.ends.arena()),
         peak_committed_bytes: committed,
         external_fragmentation_ratio: external,
         internal_fragmentation_ratio: internal,
@@ -76,7 +109,7 @@ impl Act for Times<'_> {
     }
 }
 
-fn time(trace: &Trace, setup: &Setup) -> Option<Duration> {
+fn time_again(trace: &Trace, setup: &Setup) -> Option<Duration> {
     with_policy(trace, setup, Times(trace))
 }
 

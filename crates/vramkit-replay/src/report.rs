@@ -59,6 +59,22 @@ pub struct HeldReport {
     pub owners: Vec<Held>,
 }
 
+impl HeldReport {
+    /// The moment, for a heading.
+    pub fn when(&self) -> String {
+        when(&self.at)
+    }
+}
+
+/// A moment, for a heading.
+fn when(at: &str) -> String {
+    match at {
+        "peak" | "end" => format!("at the {at}"),
+        "failure" => "before the first refusal".to_owned(),
+        operation => format!("after operation {operation}"),
+    }
+}
+
 /// What a policy made of a trace.
 #[non_exhaustive]
 #[derive(Clone, Debug, Serialize)]
@@ -146,4 +162,11 @@ pub struct DiffReport {
     pub grown_bytes: i64,
     /// Owners that hold more or less, most grown first.
     pub owners: Vec<Grown>,
+}
+
+impl DiffReport {
+    /// The moment, for a heading.
+    pub fn when(&self) -> String {
+        when(&self.at)
+    }
 }

@@ -178,12 +178,7 @@ fn held(held: &HeldReport) -> String {
     if held.owners.iter().all(|owner| owner.owner.is_empty()) {
         return String::new();
     }
-    let when = match held.at.as_str() {
-        "peak" | "end" => format!("at the {}", held.at),
-        "failure" => "before the first refusal".to_owned(),
-        operation => format!("after operation {operation}"),
-    };
-    let mut text = format!("  held {when}: {}\n", held.bytes);
+    let mut text = format!("  held {}: {}\n", held.when(), held.bytes);
     for owner in held.owners.iter().take(OWNERS) {
         let name = if owner.owner.is_empty() { "not recorded" } else { &owner.owner };
         let share = 100.0 * owner.bytes.ratio_of(held.bytes);
@@ -214,14 +209,11 @@ fn signed(bytes: i64) -> String {
 }
 
 fn grown(diff: &DiffReport) -> String {
-    let when = match diff.at.as_str() {
-        "peak" | "end" => format!("at the {}", diff.at),
-        operation => format!("after operation {operation}"),
-    };
     let mut text = format!(
-        "{BOLD}from {} to {}{BOLD:#}, {when}: {}\n",
+        "{BOLD}from {} to {}{BOLD:#}, {}: {}\n",
         diff.before,
         diff.after,
+        diff.when(),
         signed(diff.grown_bytes)
     );
     if diff.owners.is_empty() {
