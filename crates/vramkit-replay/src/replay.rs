@@ -42,7 +42,11 @@ impl<'a> Passed<'a> {
         let arena = ByteSize::new(seen.ends.arena());
         let committed = match passed.and_then(|(_, committed)| committed) {
             Some(bytes) => ByteSize::new(bytes),
-            None => arena.checked_align_up(GRANULE).unwrap_or(arena),
+            // Whole granules, and never more than there is.
+            None => {
+                let held = arena.checked_align_up(GRANULE).unwrap_or(arena);
+                setup.capacity.map_or(held, |capacity| held.min(capacity))
+            }
         };
         Self { seen, committed, plan, time }
     }

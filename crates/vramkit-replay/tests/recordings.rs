@@ -57,10 +57,9 @@ fn any_capacity_is_one_and_none_is_exceeded() {
             let mut setup = Setup::plain(policy);
             setup.capacity = Some(ByteSize::new(capacity));
             let report = replay(&trace, &setup, false);
-            let fits = policy == PolicyName::Offline || report.peak_committed_bytes.bytes() <= capacity;
-            let rounded = capacity < 2 * MIB && matches!(policy, PolicyName::BestFit | PolicyName::FirstFit);
-            assert!(fits || rounded, "{policy} of {capacity}: {report:?}");
-            assert_eq!(report.failures == 0, capacity >= 20 * MIB || report.failures == 0, "{policy}");
+            assert!(report.peak_committed_bytes.bytes() <= capacity, "{policy} of {capacity}: {report:?}");
+            // A segment of PyTorch's is the largest thing that any policy takes for this.
+            assert!(report.failures == 0 || capacity < 20 * MIB, "{policy} of {capacity}");
             if capacity >= 1 << 40 {
                 assert_eq!(report.failures, 0, "{policy} of {capacity}");
             }
