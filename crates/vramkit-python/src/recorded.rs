@@ -36,7 +36,11 @@ impl RecordedTrace {
             "peak" => Ok(self.trace.held_at_peak(by)),
             "end" => Ok(self.trace.held_after(usize::MAX, by)),
             at => match at.parse() {
-                Ok(step) => Ok(self.trace.held_after(step, by)),
+                Ok(step) if step < self.trace.operations.len() => Ok(self.trace.held_after(step, by)),
+                Ok(step) => {
+                    let last = self.trace.operations.len() - 1;
+                    Err(value_error(format!("at={step}: there are operations 0 to {last}")))
+                }
                 Err(_) => Err(value_error(format!(
                     "at={at:?}: use \"peak\", \"end\" or the number of an operation"
                 ))),

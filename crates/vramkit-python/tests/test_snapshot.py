@@ -43,6 +43,9 @@ def test_who_held_what_at_the_peak_and_at_the_end():
     assert [each.owner for each in snapshot.owners(at="end")] == ["train.py:7 step"]
     with pytest.raises(ValueError, match='at="middle"'):
         snapshot.owners(at="middle")
+    assert [each.owner for each in snapshot.owners(at=0)] == ["train.py:7 step"]
+    with pytest.raises(ValueError, match="at=3: there are operations 0 to 2"):
+        snapshot.owners(at=3)
     assert "train.py:9 step" in snapshot._repr_html_() and "40 MiB" in repr(snapshot)
 
 

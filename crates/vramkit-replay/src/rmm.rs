@@ -85,14 +85,15 @@ impl Columns {
     }
 }
 
-/// A number as programs print pointers: hexadecimal with or without `0x`, where it is not decimal; 0 of `(nil)`.
+/// A number as programs print pointers, with or without `0x`; 0 of `(nil)`. All are read as hexadecimal: they only tell one from another,
+/// and decimal ones do that as well so.
 fn number(text: &str) -> Option<u64> {
     match text {
         "(nil)" | "nullptr" => Some(0),
-        text => match text.strip_prefix("0x").or_else(|| text.strip_prefix("0X")) {
-            Some(digits) => u64::from_str_radix(digits, 16).ok(),
-            None => text.parse().ok().or_else(|| u64::from_str_radix(text, 16).ok()),
-        },
+        text => {
+            let digits = text.strip_prefix("0x").or_else(|| text.strip_prefix("0X")).unwrap_or(text);
+            u64::from_str_radix(digits, 16).ok()
+        }
     }
 }
 
@@ -252,6 +253,14 @@ mod tests {
         assert_eq!(trace.notes.len(), 2, "{:?}", trace.notes);
         assert!(trace.notes[0].starts_with("3 rows left out, the first: line 2: "), "{:?}", trace.notes);
         assert!(parse("1,1,allocate,(nil),0,0\n").unwrap_err().contains("no row can be used"));
+    }
+
+    #[test]
+    fn pointers_are_told_apart_however_they_are_written() {
+        let trace =
+            parse("1,1,allocate,10,100,0\n1,1,allocate,16,100,0\n1,1,allocate,A,100,0\n1,2,free,0xa,100,0\n")
+                .unwrap();
+        assert_eq!((trace.peak_live().bytes(), trace.operations.len(), trace.notes.len()), (300, 4, 0));
     }
 
     #[test]

@@ -117,6 +117,8 @@ pub struct Trace {
     annotation_numbers: HashMap<String, u32>,
     live: HashMap<Key, (u32, u64)>,
     live_bytes: u64,
+    /// Most bytes that the program had at once.
+    most_granted: u64,
     peak_live: u64,
     peak_at: usize,
 }
@@ -165,6 +167,7 @@ impl Trace {
         }
         self.live.insert(key, (number, size));
         self.live_bytes = live;
+        self.most_granted = self.most_granted.max(live);
         self.add(origin, Operation::Allocate { number, size }, live);
         Ok(())
     }
@@ -231,9 +234,9 @@ impl Trace {
         }
     }
 
-    /// Bytes that are live at the end of what has been added.
-    pub(crate) fn held_at_end(&self) -> u64 {
-        self.live_bytes
+    /// Most bytes that the program had at once, without what it asked for in vain.
+    pub(crate) fn most_granted(&self) -> u64 {
+        self.most_granted
     }
 
     /// Most bytes live at once, with what was asked for in vain.

@@ -160,6 +160,8 @@ fn what_the_program_held_is_said_where_the_recording_knows() {
     let segment = |size: u64| json!({"address": 1, "total_size": size, "blocks": []});
     let of = |size| trace_of(&json!({"segments": [segment(size)], "device_traces": [live]}));
     assert_eq!(of(20 * MIB).recorded_reserved, None, "less than was live");
+    let segment_came = [&[entry("segment_alloc", 1, 20 * MIB)][..], &live].concat();
+    assert_eq!(trace(&segment_came).recorded_reserved, None, "its segments are not there at the end");
     let later = of(60 * MIB);
     assert_eq!(later.recorded_reserved, Some(ByteSize::mib(60)));
     assert!(later.notes.iter().any(|note| note.contains("at the end")), "{:?}", later.notes);

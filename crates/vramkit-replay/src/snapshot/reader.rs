@@ -281,8 +281,7 @@ impl<'a> Reader<'a> {
             followed = true;
             peak = peak.max(reserved);
         }
-        let live = self.trace.held_at_end();
-        if peak < live || (self.trace.has_history && !followed && peak < self.trace.peak_live().bytes()) {
+        if peak < self.trace.most_granted() {
             return None;
         }
         if self.trace.has_history && !followed {
