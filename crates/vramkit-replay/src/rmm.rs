@@ -29,6 +29,8 @@ struct Row {
     pointer: u64,
     size: u64,
     stream: u64,
+    /// Microseconds of the day, or whatever else counts up.
+    time: Option<u64>,
 }
 
 /// Where the columns are.
@@ -37,6 +39,7 @@ struct Columns {
     pointer: usize,
     size: usize,
     stream: Option<usize>,
+    time: Option<usize>,
 }
 
 impl Columns {
@@ -56,6 +59,7 @@ impl Columns {
             pointer: needed("Pointer")?,
             size: needed("Size")?,
             stream: column("Stream"),
+            time: column("Time"),
         })
     }
 
@@ -80,7 +84,10 @@ impl Columns {
         match (action, pointer, size) {
             (Action::Allocate | Action::Free, 0, _) => Err("a null pointer".to_owned()),
             (_, _, 0) => Err("0 bytes".to_owned()),
-            _ => Ok(Row { action, pointer, size, stream }),
+            _ => {
+                let time = self.time.and_then(|at| time(record.get(at)?.trim()));
+                Ok(Row { action, pointer, size, stream, time })
+            }
         }
     }
 }
@@ -95,6 +102,37 @@ fn number(text: &str) -> Option<u64> {
             u64::from_str_radix(digits, 16).ok()
         }
     }
+}
+
+/// A time as `15:47:02.841961`, or a plain number.
+fn time(text: &str) -> Option<u64> {
+    let mut seconds = 0.0;
+    for part in text.split(':') {
+        seconds = 60.0 * seconds + part.parse::<f64>().ok().filter(|&part| part >= 0.0)?;
+    }
+    Some((1e6 * seconds).round() as u64)
+}
+
+/// Puts rows in the order of their times, where all have one; how many came late. Rows of one time stay as they are.
+fn sort(rows: &mut [Row]) -> usize {
+    const DAY: u64 = 86_400_000_000;
+    if rows.iter().any(|row| row.time.is_none()) {
+        return 0;
+    }
+    let (mut days, mut last, mut late) = (0, 0, 0);
+    for row in &mut *rows {
+        let mut time = row.time.unwrap_or(0) + days;
+        if time + DAY / 2 < last {
+            // Past midnight.
+            (days, time) = (days + DAY, time + DAY);
+        }
+        late += usize::from(time < last);
+        (row.time, last) = (Some(time), last.max(time));
+    }
+    if late > 0 {
+        rows.sort_by_key(|row| row.time);
+    }
+    late
 }
 
 /// Reads a log into a trace.
@@ -125,7 +163,11 @@ pub(crate) fn read(from: impl Read, trace: &mut Trace, budget: &Budget) -> Resul
     {
         return Err(ReadFault::at("the whole file", format!("no row can be used, the first: {first}")));
     }
+    let late = sort(&mut rows);
     replay_rows(&rows, trace, &mut odd);
+    if late > 0 {
+        trace.notes.push(format!("rows that came late, put in the order of their times: {late}"));
+    }
     trace.notes.extend(odd.note(["row", "rows"]));
     if headers > 0 {
         trace.notes.push(format!("headers again, passed over: {headers}"));
@@ -256,6 +298,22 @@ mod tests {
     }
 
     #[test]
+    fn rows_are_in_the_order_of_their_times() {
+        let late = parse(
+            "1,10:00:02,allocate,0x10,300,0\n1,10:00:01.5,free,0x10,100,0\n1,10:00:01,allocate,0x10,100,0\n",
+        )
+        .unwrap();
+        assert_eq!((late.operations.len(), late.peak_live().bytes(), late.is_live("16")), (3, 300, true));
+        assert!(late.notes.iter().any(|note| note.ends_with("their times: 2")), "{:?}", late.notes);
+        // Midnight is no disorder, and neither are rows of one time.
+        let night = parse(
+            "1,23:59:59,allocate,0x10,300,0\n1,00:00:01,free,0x10,300,0\n1,00:00:01,allocate,0x10,5,0\n",
+        )
+        .unwrap();
+        assert_eq!((night.peak_live().bytes(), night.notes.len()), (300, 0));
+    }
+
+    #[test]
     fn pointers_are_told_apart_however_they_are_written() {
         let trace =
             parse("1,1,allocate,10,100,0\n1,1,allocate,16,100,0\n1,1,allocate,A,100,0\n1,2,free,0xa,100,0\n")
@@ -265,7 +323,7 @@ mod tests {
 
     #[test]
     fn what_was_there_before_comes_first() {
-        let trace = parse("1,2,free,0x99,64,0\n1,1,allocate,0x10,1000,0\n1,2,free,0x99,64,0\n").unwrap();
+        let trace = parse("1,1,free,0x99,64,0\n1,2,allocate,0x10,1000,0\n1,3,free,0x99,64,0\n").unwrap();
         assert_eq!((trace.allocations(), trace.peak_live().bytes()), (2, 1000));
         assert!(matches!(trace.operations[0], Operation::Allocate { size: 64, .. }));
         assert!(trace.notes.iter().any(|note| note.contains("1 row left out")), "{:?}", trace.notes);
