@@ -152,6 +152,8 @@ pub(crate) struct Pool {
     classes: SizeClasses,
 }
 
+/// Up to so much a pool places in its smallest units.
+const SMALLEST_UNITS: u64 = 1 << 39;
 /// The unit in which a pool takes memory from the device.
 const GRANULE: u64 = 2 << 20;
 
@@ -159,8 +161,10 @@ impl Pool {
     /// Of a capacity, in whole granules, of which a device has no parts; of as much as is ample where there is none, or more than that.
     pub(crate) fn new(classes: SizeClasses, capacity: Option<ByteSize>, trace: &Trace) -> Self {
         let granted = granted_at_most(trace, |size| Self::granted(classes, size));
-        // A few times what is granted, in ever smaller multiples where the simulated device has no addresses for more.
-        let sizes = [8, 4, 2, 1].map(|times| granted.saturating_mul(times).saturating_add(1 << 30));
+        // So many times what is granted that no order of requests fills it (Robson, 1977: about the logarithm of the sizes' ratio), as
+        // far as a pool places it in its smallest units; then ever less, where the simulated device has no addresses for it.
+        let times = |times| granted.saturating_mul(times).saturating_add(1 << 30);
+        let sizes = [times(8).max(times(64).min(SMALLEST_UNITS)), times(8), times(4), times(2), times(1)];
         let sizes = sizes
             .map(|ample| capacity.map_or(ample, |capacity| capacity.bytes().min(ample)) / GRANULE * GRANULE);
         let pool = sizes.into_iter().filter(|&size| size > 0).find_map(|size| {
