@@ -1,6 +1,7 @@
 //! A trace: allocations and frees in order, checked as they are added.
 
 use hashbrown::HashMap;
+use hashbrown::hash_map::Entry;
 
 use vramkit_units::ByteSize;
 
@@ -162,10 +163,10 @@ impl Trace {
 
     pub(crate) fn allocate_from(&mut self, key: Key, size: u64, origin: Origin) -> Result<(), TraceError> {
         let (number, live) = self.next(size)?;
-        if self.live.contains_key(&key) {
-            return Err(TraceError::StillLive(key.to_string()));
+        match self.live.entry(key) {
+            Entry::Occupied(taken) => return Err(TraceError::StillLive(taken.key().to_string())),
+            Entry::Vacant(free) => drop(free.insert((number, size))),
         }
-        self.live.insert(key, (number, size));
         self.live_bytes = live;
         self.most_granted = self.most_granted.max(live);
         self.add(origin, Operation::Allocate { number, size }, live);

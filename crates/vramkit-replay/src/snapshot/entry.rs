@@ -34,6 +34,18 @@ impl Action {
         Self::Other,
     ];
 
+    /// What an entry tells, or what is wrong with it.
+    #[inline]
+    fn of(values: &Values, entry: Value) -> Result<Self, &'static str> {
+        let action = values.action_of(entry).ok_or("it has no action")?.ok_or("its action is not known")?;
+        Ok(Self::ALL[action])
+    }
+
+    /// Whether it is of a segment or a page.
+    pub(super) fn is_of_segments(self) -> bool {
+        matches!(self, Self::Reserve | Self::GiveBack)
+    }
+
     /// Whether it is one that memory is asked for or given back in.
     pub(super) fn is_history(self) -> bool {
         matches!(self, Self::Alloc | Self::FreeRequested | Self::FreeCompleted | Self::OutOfMemory)
@@ -49,10 +61,16 @@ pub(super) struct Entry {
 }
 
 impl Entry {
+    /// `None` of one that is not asked for or cannot be used.
+    #[inline]
+    pub(super) fn of_kind(values: &Values, value: Value, asked: impl Fn(Action) -> bool) -> Option<Self> {
+        Action::of(values, value).ok().filter(|&action| asked(action))?;
+        Self::of(values, value).ok()
+    }
+
     /// What is wrong, where it cannot be used.
     pub(super) fn of(values: &Values, value: Value) -> Result<Self, &'static str> {
-        let action = values.action_of(value).ok_or("it has no action")?.ok_or("its action is not known")?;
-        let action = Action::ALL[action];
+        let action = Action::of(values, value)?;
         if action == Action::Other {
             return Ok(Self { action, address: 0, size: 0 });
         }

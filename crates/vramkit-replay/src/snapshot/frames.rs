@@ -38,7 +38,7 @@ impl Known {
 /// Reads stacks into those of a trace.
 pub(super) struct StackReader<'a> {
     values: &'a Values,
-    /// Stacks by the lists, and frames by the dictionaries, that they are of.
+    /// Stacks by where the lists are, and frames by the dictionaries, that they are of.
     stacks: Known,
     frames: Known,
     /// A stack that is being read.
@@ -46,11 +46,11 @@ pub(super) struct StackReader<'a> {
 }
 
 impl<'a> StackReader<'a> {
-    /// `alone`: whether it is the file's only one, and may take a word for each list and dictionary of it.
+    /// `alone`: whether it is the file's only one, and may take a word for each item of lists and for each dictionary of it.
     pub(super) fn new(values: &'a Values, alone: bool) -> Self {
         Self {
             values,
-            stacks: Known::new(if alone { values.lists() } else { 0 }),
+            stacks: Known::new(if alone { values.places() } else { 0 }),
             frames: Known::new(if alone { values.dicts() } else { 0 }),
             current: Vec::new(),
         }
@@ -59,7 +59,8 @@ impl<'a> StackReader<'a> {
     /// The stack that is under `frames`.
     pub(super) fn stack(&mut self, value: Value, into: &mut Stacks) -> u32 {
         let Some(Kind::List(list)) = self.values.field(value, Key::Frames) else { return 0 };
-        if let Some(known) = self.stacks.get(list) {
+        let place = self.values.place_of(list);
+        if let Some(known) = place.and_then(|place| self.stacks.get(place)) {
             return known;
         }
         let mut frames = std::mem::take(&mut self.current);
@@ -67,7 +68,9 @@ impl<'a> StackReader<'a> {
         frames.extend(self.values.items(list).iter().filter_map(|&frame| self.frame(frame, into)));
         let stack = into.stack(&frames);
         self.current = frames;
-        self.stacks.set(list, stack);
+        if let Some(place) = place {
+            self.stacks.set(place, stack);
+        }
         stack
     }
 

@@ -47,21 +47,25 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// Entries that can be used.
-    fn entries<'b>(&self, card: &'b Card<'_>) -> impl DoubleEndedIterator<Item = Entry> + use<'a, 'b> {
+    /// Entries of some actions that can be used.
+    fn entries<'b>(
+        &self,
+        card: &'b Card<'_>,
+        asked: fn(Action) -> bool,
+    ) -> impl DoubleEndedIterator<Item = Entry> + use<'a, 'b> {
         let values = self.values;
-        card.entries.iter().filter_map(move |&value| Entry::of(values, value).ok())
+        card.entries.iter().filter_map(move |&value| Entry::of_kind(values, value, asked))
     }
 
     pub(super) fn read(mut self, card: &Card<'_>, budget: &Budget) -> Result<Trace, ReadFault> {
-        self.trace.has_history = self.entries(card).any(|entry| entry.action.is_history());
+        self.trace.has_history = self.entries(card, Action::is_history).next().is_some();
         // Some recordings leave the second half of a free out. Where blocks still wait for it at the end, it is not that.
         let waits = |&block: &Value| {
             let state = self.values.text_of(block, Key::State).unwrap_or_default();
             state.starts_with("active_pending") || state.starts_with("active_awaiting")
         };
         let blocks = |&segment: &Value| self.values.list_of(segment, Key::Blocks).unwrap_or_default();
-        let completed = self.entries(card).any(|entry| entry.action == Action::FreeCompleted)
+        let completed = self.entries(card, |action| action == Action::FreeCompleted).next().is_some()
             || card.segments.iter().flat_map(blocks).any(waits);
         self.before(card, completed);
         self.history(card, completed, budget)?;
@@ -186,12 +190,15 @@ impl<'a> Reader<'a> {
             self.went_back(&mut gave_back, entry, value, at);
             let done: Result<(), TraceError> = match entry.action {
                 Action::Alloc => {
-                    if self.trace.live(&id).is_some() {
-                        self.lost += 1;
-                        let _ = self.trace.free_key(&id);
-                    }
                     let origin = self.asked(value, entry.address, at);
-                    self.trace.allocate_from(id, entry.size, origin)
+                    match self.trace.allocate_from(id.clone(), entry.size, origin) {
+                        Err(TraceError::StillLive(_)) => {
+                            self.lost += 1;
+                            let _ = self.trace.free_key(&id);
+                            self.trace.allocate_from(id, entry.size, origin)
+                        }
+                        done => done,
+                    }
                 }
                 Action::OutOfMemory => {
                     let origin = self.asked(value, 0, at);
@@ -272,7 +279,7 @@ impl<'a> Reader<'a> {
         let mut reserved = sizes.sum::<Option<u64>>()?;
         let mut peak = reserved;
         let mut followed = false;
-        for entry in self.entries(card).rev() {
+        for entry in self.entries(card, Action::is_of_segments).rev() {
             match entry.action {
                 Action::Reserve => reserved = reserved.saturating_sub(entry.size),
                 Action::GiveBack => reserved = reserved.saturating_add(entry.size),

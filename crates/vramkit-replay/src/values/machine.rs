@@ -34,7 +34,6 @@ pub(crate) fn read(from: impl Read, budget: Budget) -> Result<Values, ValueError
         input: Source::new(from),
         values: Values::new(),
         stack: Vec::new(),
-        highest: 0,
         marks: Vec::new(),
         memo: Memo::default(),
         budget,
@@ -51,8 +50,6 @@ struct Machine<R> {
     input: Source<R>,
     values: Values,
     stack: Vec<Value>,
-    /// How high the stack has been.
-    highest: usize,
     /// Heights of the stack.
     marks: Vec<usize>,
     memo: Memo,
@@ -65,7 +62,6 @@ impl<R: Read> Machine<R> {
     #[inline]
     fn push(&mut self, value: Value) -> Result<(), ValueError> {
         self.stack.push(value);
-        self.highest = self.highest.max(self.stack.len());
         if self.stack.len() > HIGHEST_STACK { self.too_high() } else { Ok(()) }
     }
 
@@ -79,8 +75,8 @@ impl<R: Read> Machine<R> {
     #[inline]
     fn check(&mut self) -> Result<(), ValueError> {
         const EVERY: u64 = 1 << 20;
-        let taken =
-            self.values.bytes() + self.memo.bytes() + 4 * self.highest as u64 + 8 * self.marks.len() as u64;
+        let stacks = 4 * self.stack.capacity() + 8 * self.marks.capacity();
+        let taken = self.values.bytes() + self.memo.bytes() + stacks as u64;
         if taken < self.checked + EVERY {
             return Ok(());
         }
@@ -216,6 +212,20 @@ impl<R: Read> Machine<R> {
             Some(value) => self.push(value),
             None => self.input.error(format!("memo {key} was never set")),
         }
+    }
+
+    /// The same for as many as follow each other in the window: stacks are long rows of them, and most of a file.
+    fn recall_row(&mut self) -> Result<(), ValueError> {
+        let mut passed = 0;
+        for &[opcode, ref key @ ..] in self.input.seen().as_chunks::<5>().0 {
+            let value = self.memo.get(u32::from_le_bytes(*key).into());
+            let (b'j', Some(value)) = (opcode, value) else { break };
+            self.stack.push(value);
+            passed += 5;
+        }
+        self.input.pass(passed);
+        // A window has room for fewer than the stack may have again.
+        if self.stack.len() > HIGHEST_STACK { self.too_high() } else { Ok(()) }
     }
 
     /// A list of what is on the stack from a height on.
@@ -434,6 +444,7 @@ impl<R: Read> Machine<R> {
                 b'j' => {
                     let key = self.input.word()?;
                     self.recall(key.into())?;
+                    self.recall_row()?;
                 }
                 b'g' => {
                     let key = self.line_of()?;

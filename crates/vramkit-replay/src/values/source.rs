@@ -110,6 +110,18 @@ impl<R: Read> Source<R> {
         Ok(self.window[self.at - 1])
     }
 
+    /// What is in the window and not yet read.
+    #[inline]
+    pub(crate) fn seen(&self) -> &[u8] {
+        &self.window[self.at..self.end]
+    }
+
+    /// Passes over bytes of it.
+    #[inline]
+    pub(crate) fn pass(&mut self, count: usize) {
+        self.at = (self.at + count).min(self.end);
+    }
+
     /// A number of so many bytes, at most 8, the lowest first.
     #[inline]
     pub(crate) fn number(&mut self, bytes: usize) -> Result<u64, ValueError> {

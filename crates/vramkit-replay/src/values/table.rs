@@ -3,8 +3,10 @@
 //! A value is one word. Texts are kept once. Of dictionaries only what somebody may ask for is kept. A million lists inside each other,
 //! or a list inside itself, are as good as any other: nothing here descends.
 
-use std::hash::BuildHasher as _;
+use std::hash::{BuildHasher as _, Hasher as _};
+use std::ops::{Range, RangeInclusive};
 
+use hashbrown::hash_table::Entry;
 use hashbrown::{DefaultHashBuilder, HashTable};
 
 /// A value: what it is in its low three bits, the rest above them. Small numbers are there themselves, all else by its number in a
@@ -131,7 +133,29 @@ struct List {
     length: u32,
 }
 
+impl List {
+    fn range(self) -> Range<usize> {
+        self.start as usize..(self.start + self.length) as usize
+    }
+}
+
 const LONG: u32 = u32::MAX;
+
+/// Lengths of lists that are kept once: stacks, which stand in many entries.
+const SHARED: RangeInclusive<usize> = 4..=512;
+
+/// Two at a time, which takes half as long as one by one.
+fn hash_of_items(hasher: &DefaultHashBuilder, items: &[Value]) -> u64 {
+    let mut state = hasher.build_hasher();
+    let (pairs, odd) = items.as_chunks();
+    for [first, second] in pairs {
+        state.write_u64(u64::from(first.0) << 32 | u64::from(second.0));
+    }
+    for last in odd {
+        state.write_u32(last.0);
+    }
+    state.finish()
+}
 
 #[derive(Default)]
 pub(crate) struct Values {
@@ -143,6 +167,8 @@ pub(crate) struct Values {
     floats: Vec<f64>,
     lists: Vec<List>,
     items: Vec<Value>,
+    /// Lists of which others may be copies, each once.
+    shared: HashTable<List>,
     long: Vec<Vec<Value>>,
     /// Where a dictionary's pairs begin, and how many there are.
     dicts: Vec<(u32, u32)>,
@@ -216,10 +242,31 @@ impl Values {
     }
 
     pub(crate) fn new_list(&mut self, items: &[Value]) -> Value {
-        self.lists.push(List { start: self.items.len() as u32, length: items.len() as u32 });
-        self.items.extend_from_slice(items);
-        self.bytes += 8 + 4 * items.len() as u64;
+        let place = self.place(items);
+        self.lists.push(place);
+        self.bytes += 8;
         Value::list((self.lists.len() - 1) as u32)
+    }
+
+    /// Where these items are, which may be those of another list too: what a place holds never changes.
+    fn place(&mut self, items: &[Value]) -> List {
+        let new = List { start: self.items.len() as u32, length: items.len() as u32 };
+        if SHARED.contains(&items.len()) {
+            let (known, hasher) = (&self.items, &self.hasher);
+            let entry = self.shared.entry(
+                hash_of_items(hasher, items),
+                |place| known[place.range()] == *items,
+                |place| hash_of_items(hasher, &known[place.range()]),
+            );
+            match entry {
+                Entry::Occupied(found) => return *found.get(),
+                Entry::Vacant(free) => drop(free.insert(new)),
+            }
+            self.bytes += 8;
+        }
+        self.items.extend_from_slice(items);
+        self.bytes += 4 * items.len() as u64;
+        new
     }
 
     pub(crate) fn new_dict(&mut self) -> Value {
@@ -230,17 +277,20 @@ impl Values {
 
     /// Adds items at the end of a list.
     pub(crate) fn extend(&mut self, list: u32, more: &[Value]) {
-        self.bytes += 4 * more.len() as u64;
         let place = self.lists[list as usize];
+        if place.length == 0 {
+            self.lists[list as usize] = self.place(more);
+            return;
+        }
+        self.bytes += 4 * more.len() as u64;
         if place.length == LONG {
             self.long[place.start as usize].extend_from_slice(more);
-        } else if place.length == 0 || (place.start + place.length) as usize == self.items.len() {
-            let start = if place.length == 0 { self.items.len() as u32 } else { place.start };
+        } else if place.range().end == self.items.len() {
             self.items.extend_from_slice(more);
-            self.lists[list as usize] = List { start, length: place.length + more.len() as u32 };
+            self.lists[list as usize].length += more.len() as u32;
         } else {
             // Something else lies behind it: the list goes to a place of its own.
-            let mut long = self.items[place.start as usize..(place.start + place.length) as usize].to_vec();
+            let mut long = self.items[place.range()].to_vec();
             long.extend_from_slice(more);
             self.bytes += 4 * u64::from(place.length) + 24;
             self.lists[list as usize] = List { start: self.long.len() as u32, length: LONG };
@@ -300,22 +350,26 @@ impl Values {
     }
 
     pub(crate) fn items(&self, list: u32) -> &[Value] {
+        let place = self.lists[list as usize];
+        if place.length == LONG { &self.long[place.start as usize] } else { &self.items[place.range()] }
+    }
+
+    /// A number below [`Self::places`] that tells a list's items from those of any other, though lists of the same items may have the same;
+    /// `None` for an empty one, and for one that has grown where there was no room behind it.
+    pub(crate) fn place_of(&self, list: u32) -> Option<u32> {
+        // No place ends where another does: each is made at the end of all, and grows there alone.
         let List { start, length } = self.lists[list as usize];
-        if length == LONG {
-            &self.long[start as usize]
-        } else {
-            &self.items[start as usize..(start + length) as usize]
-        }
+        if length == LONG { None } else { (start + length).checked_sub(1).filter(|_| length > 0) }
+    }
+
+    /// How many places of items there are at most.
+    pub(crate) fn places(&self) -> usize {
+        self.items.len()
     }
 
     /// How many dictionaries there are.
     pub(crate) fn dicts(&self) -> usize {
         self.dicts.len()
-    }
-
-    /// How many lists there are.
-    pub(crate) fn lists(&self) -> usize {
-        self.lists.len()
     }
 
     /// How many values lists and dictionaries have, all together.
@@ -407,6 +461,22 @@ mod tests {
             values.items(list).iter().map(int).collect()
         };
         assert_eq!((ints(&values, first), ints(&values, second)), (vec![1, 2, 3, 4], vec![-2, -3, -4]));
+        // Lists of the same items have one place, and still grow alone.
+        let row: Vec<Value> = (10..15).map(small).collect();
+        let twins = [values.new_list(&row), values.new_list(&[]), values.new_list(&row)];
+        let taken = values.places();
+        values.extend(3, &row);
+        assert_eq!([2, 3, 4].map(|list| values.place_of(list)), [Some(taken as u32 - 1); 3]);
+        assert_eq!(values.places(), taken);
+        values.extend(4, &[small(15)]);
+        values.extend(2, &[small(16)]);
+        values.extend(4, &[small(17)]);
+        assert_eq!(
+            twins.map(|list| ints(&values, list)),
+            [vec![10, 11, 12, 13, 14, 16], vec![10, 11, 12, 13, 14], vec![10, 11, 12, 13, 14, 15, 17]]
+        );
+        assert_ne!(values.place_of(3), values.place_of(4));
+        assert_eq!(values.place_of(2), None);
         let (one, two) = (values.new_dict(), values.new_dict());
         let key = |key: Key| Value::text(key as u32);
         let other = Value::text(values.intern("nobody asks"));
