@@ -54,7 +54,7 @@ pub enum Speaker {
 
 impl Speaker {
     /// By the names that files use.
-    fn named(name: &str) -> Self {
+    pub(crate) fn named(name: &str) -> Self {
         match name {
             "system" => Self::System,
             "human" | "user" | "observation" | "tool" | "function_response" | "function" => Self::User,

@@ -92,6 +92,32 @@ pub enum ReadError {
         /// Tokens of the output, as the row has them.
         output: f64,
     },
+    /// The lengths of requests stand under no name that is known; [`Columns`](crate::traffic::Columns) says which they are.
+    #[error("{file}, line {line}: {}", no_columns(missing, found, advice.as_deref()))]
+    NoColumns {
+        /// The file.
+        file: String,
+        /// Counted from 1; of a JSON array the entry's number.
+        line: u64,
+        /// The lengths that are not found, one or both.
+        missing: Vec<MissingLength>,
+        /// The columns that are there, or the paths in a JSON object; the first 40 of them.
+        found: Vec<String>,
+        /// What else the file says of where its lengths may be.
+        advice: Option<String>,
+    },
+    /// What a compressed file unpacks to is out of proportion to it.
+    #[error(
+        "{file}: its {packed} compressed bytes unpack to more than {unpacked} bytes, which no log does; unpack it first"
+    )]
+    ExpandsTooFar {
+        /// The file.
+        file: String,
+        /// Bytes that were read of it.
+        packed: u64,
+        /// Bytes that they had become by then.
+        unpacked: u64,
+    },
     /// The lifetimes contradict themselves.
     #[error("{file}: {error}")]
     Lifetimes {
@@ -100,6 +126,37 @@ pub enum ReadError {
         /// What is wrong.
         error: LifetimeError,
     },
+}
+
+/// A length that a log of requests has under no name that is known.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct MissingLength {
+    /// `prompt` or `output`.
+    pub length: &'static str,
+    /// Names that were looked for, the nearest to what is there first.
+    pub expected: Vec<&'static str>,
+    /// A name that is there, and the known one that it is so near to that it may be meant.
+    pub meant: Option<(String, &'static str)>,
+}
+
+fn no_columns(missing: &[MissingLength], found: &[String], advice: Option<&str>) -> String {
+    let what = match missing {
+        [one] => format!("no column of {} lengths", one.length),
+        _ => "no columns of lengths".to_owned(),
+    };
+    let found = match found {
+        [] => "nothing".to_owned(),
+        names => names.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", "),
+    };
+    let one = |missing: &MissingLength| {
+        let meant = missing.meant.as_ref();
+        let meant = meant.map_or_else(String::new, |(there, known)| format!(" (`{there}` is near {known})"));
+        format!("for the {} under names like {}{meant}", missing.length, missing.expected.join(", "))
+    };
+    let looked = missing.iter().map(one).collect::<Vec<_>>().join(", ");
+    let advice = advice.map_or_else(String::new, |advice| format!("; {advice}"));
+    format!("{what} among {found}; looked {looked}{advice}; say which columns are the lengths")
 }
 
 impl ReadError {

@@ -10,7 +10,8 @@
 //! .toml, .json ──► workload (inline, or naming files) ──┘
 //!
 //! config.json, .gguf, .safetensors ──► header: what each layer keeps ─► vramkit-fit
-//! .csv, .jsonl, .json ───────────────► traffic: lengths of requests ──► vramkit-occupancy
+//! .csv, .jsonl, .json, .parquet ─────► traffic: lengths of requests ──► vramkit-occupancy
+//! an engine's log, its metrics ──────► serving: what its KV cache has ─► vramkit-occupancy
 //! .json, .jsonl ─────────────────────► chats: what was asked and said ─► vramkit-validate
 //! ```
 //!
@@ -44,10 +45,12 @@ mod error;
 mod file;
 pub mod gguf;
 pub mod header;
+mod input;
 mod model_file;
 pub mod onnx;
 mod read;
 mod safetensors;
+pub mod serving;
 pub mod shape;
 mod source;
 mod stored;
@@ -59,7 +62,7 @@ pub mod workload;
 pub use cache_type::CacheType;
 pub use data_type::DataType;
 pub use demand::{ALIGNMENT, Demand, ReadOptions, Settings};
-pub use error::ReadError;
+pub use error::{MissingLength, ReadError};
 pub use read::{read, read_all};
 pub use weights::{WeightTensor, Weights};
 

@@ -73,44 +73,69 @@ fn the_data_sets_of_experiments() {
 
 #[test]
 fn a_row_that_is_no_request_is_named() {
+    let header = "prompt_tokens,output_tokens\n";
     for (name, content, say) in [
-        (
-            "a.csv",
-            "prompt_tokens,output_tokens\n1,1\n5,0\n",
-            "line 3: a request of 5 prompt and 0 output tokens",
-        ),
-        ("a.csv", "prompt_tokens,output_tokens\n1000000000,1\n", "line 2: a request of 1000000000 prompt"),
-        ("a.csv", "prompt_tokens,output_tokens\n1,1\n1,x\n", "line 3: `x` is no whole number"),
-        ("a.csv", "prompt_tokens,output_tokens\n1,NaN\n", "line 2: `NaN`"),
-        ("a.csv", "prompt_tokens,output_tokens\n-4,1\n", "line 2"),
-        ("a.csv", "prompt_tokens,output_tokens\n1.5,1\n", "line 2: `1.5`"),
-        ("a.csv", "prompt_tokens,output_tokens\n1\n", "line 2"),
-        ("a.csv", "prompt_tokens,output_chars\n1,1\n", "mixed units"),
-        ("a.csv", "a,b\n1,1\n", "no columns of lengths among `a,b`"),
-        ("a.csv", "prompt_tokens,output_tokens\n", "no requests"),
-        ("a.csv", "", "line 1"),
+        ("a.csv", &format!("{header}1,1\n5,0\n"), "line 3: a request of 5 prompt and 0 output tokens"),
+        ("a.csv", &format!("{header}1000000000,1\n"), "line 2: a request of 1000000000 prompt"),
+        ("a.csv", &format!("{header}1,1\n1,x\n"), "line 3: `x` is no whole number"),
+        ("a.csv", &format!("{header}1,NaN\n"), "line 2: `NaN`"),
+        ("a.csv", &format!("{header}-4,1\n"), "line 2"),
+        ("a.csv", &format!("{header}1.5,1\n"), "line 2: `1.5`"),
+        ("a.csv", &format!("{header}1\n"), "line 2: 1 columns, where the first line has 2"),
+        ("a.csv", &format!("{header}1,\n"), "line 2: no column of output lengths"),
+        ("a.csv", &"prompt_tokens,output_chars\n1,1\n".to_owned(), "mixed units"),
+        ("a.csv", &"a,b\n1,1\n".to_owned(), "among `a`, `b`"),
+        ("a.csv", &"374,44\n1,1\n".to_owned(), "numbers where the names"),
+        ("a.csv", &"promt_tokens,total_tokens\n1,1\n".to_owned(), "`promt_tokens` is near prompt_tokens"),
+        ("a.csv", &"promt_tokens,total_tokens\n1,1\n".to_owned(), "`total_tokens` is prompt and output together"),
+        ("a.csv", &"a;prompt_tokens;output_tokens\n1;12,000;3\n".to_owned(), "decimals or of thousands"),
+        ("a.csv", &header.to_owned(), "no requests"),
+        ("a.csv", &String::new(), "an empty file"),
+        ("a.csv", &" \n \n".to_owned(), "an empty file"),
         (
             "a.jsonl",
-            "{\"prompt_tokens\": 1, \"output_tokens\": 1}\n{\"prompt_tokens\": 1}\n",
-            "line 2: no lengths",
+            &"{\"prompt_tokens\": 1, \"output_tokens\": 1}\n\n{\"prompt_tokens\": 1}\n".to_owned(),
+            "line 3: no column of output lengths",
         ),
-        ("a.jsonl", "{\"prompt_tokens\": 1, \"output_tokens\": \"many\"}\n", "line 1"),
-        ("a.jsonl", "[1, 2]\n", "line 1: no JSON object"),
-        ("a.jsonl", "", "no requests"),
-        ("a.json", "{}", "entry 1: neither Alpaca's"),
-        ("a.json", "", "an empty file"),
-        ("a.json", "prompt_tokens,output_tokens\n1,1\n", "a table (CSV)"),
-        ("a.json", "[{\"text\": 1}]", "entry 1: neither Alpaca's"),
-        ("a.json", "[", "line 1"),
-        ("a.txt", "1,1", "no known kind"),
+        ("a.jsonl", &"{\"prompt_tokens\": 1, \"output_tokens\": \"many\"}\n".to_owned(), "line 1: `many`"),
+        ("a.jsonl", &"[1, 2]\n".to_owned(), "line 1: an entry that is no JSON object"),
+        ("a.jsonl", &"{\"prompt_tokens\": 1, \"output_tokens\": 1}\n7\n".to_owned(), "line 2: no JSON object"),
+        ("a.json", &"{}".to_owned(), "line 1: no columns of lengths"),
+        ("a.json", &"[{\"text\": 1}]".to_owned(), "among `text`"),
+        ("a.json", &"[".to_owned(), "line 1"),
+        ("a.json", &"[{\"prompt_tokens\": 1,\n\"output_tokens\": 1},\n{\"a\" 1}]".to_owned(), "line 3: no JSON"),
+        (
+            "a.json",
+            &r#"{"a": [{"prompt_tokens": 1, "output_tokens": 1}], "b": [{"prompt_tokens": 1, "output_tokens": 1}]}"#.to_owned(),
+            "lengths in more than one array: `a` (1 objects), `b` (1 objects)",
+        ),
+        (
+            "a.json",
+            &r#"{"completed": 3, "total_input_tokens": 12, "total_output_tokens": 4, "mean_ttft_ms": 1}"#.to_owned(),
+            "without its requests",
+        ),
+        ("a.json", &r#"{"input_lens": [1, 2], "output_lens": [1]}"#.to_owned(), "2 prompt and 1 output lengths"),
+        ("a.toml", &"# made by hand\nname = 1\n".to_owned(), "no known kind"),
+        ("a.txt", &"1,1".to_owned(), "no columns of lengths"),
     ] {
         let error = read(name, content).unwrap_err();
         assert!(error.contains(say) && error.contains(name), "{content}: {error}");
     }
+    for (content, say) in [
+        (&b"\xff\xfep\0r\0"[..], "UTF-16"),
+        (b"p\0r\0o\0m\0", "UTF-16"),
+        (b"PK\x03\x04....", "spreadsheet"),
+        (b"\x28\xb5\x2f\xfd", "Zstandard"),
+        (b"PAR1 and nothing else", "Parquet"),
+        (b"SQLite format 3\0", "SQLite"),
+    ] {
+        let error = read("a.csv", content).unwrap_err();
+        assert!(error.contains(say), "{error}");
+    }
     let folder = Folder::new();
-    let path = folder.file("a.csv", "prompt_tokens,output_tokens\n1,1\n5,0\n");
+    let path = folder.file("a.csv", "prompt_tokens,output_tokens\n1,1\n5,0\n,\n");
     let kept = read_traffic(&path, BadRows::LeaveOut).unwrap();
-    assert_eq!((kept.requests.len(), kept.left_out), (1, 1));
+    assert_eq!((kept.requests.len(), kept.left_out), (1, 2));
 }
 
 proptest! {
