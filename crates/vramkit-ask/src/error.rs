@@ -13,6 +13,7 @@ use vramkit::pressure::LadderError;
 use vramkit_fit::{CacheTypeError, FitError};
 use vramkit_llm::{AdapterError, LoadError};
 use vramkit_models::ReadError;
+use vramkit_models::serving::ServingError;
 use vramkit_occupancy::OccupancyError;
 use vramkit_print::PrintError;
 use vramkit_replay::ReadTraceError;
@@ -108,6 +109,9 @@ pub enum AskError {
     /// No risk can be told.
     #[error(transparent)]
     Occupancy(#[from] OccupancyError),
+    /// An engine's text says nothing of its cache.
+    #[error(transparent)]
+    Serving(#[from] ServingError),
     /// Levels of pressure that make no sense.
     #[error(transparent)]
     Ladder(#[from] LadderError),
@@ -191,14 +195,6 @@ pub enum QuestionError {
     /// A memory that no device has.
     #[error("a memory of {0}; no device has more than 1 EiB")]
     TooMuchMemory(vramkit::ByteSize),
-    /// Not even one sequence has the risk.
-    #[error("not one sequence has a risk below {risk} in {capacity_tokens} tokens")]
-    NothingFits {
-        /// The risk that would do, 0..1.
-        risk: f64,
-        /// The memory, tokens.
-        capacity_tokens: f64,
-    },
     /// The model's sequences take the same whatever their length.
     #[error(
         "nothing that this model keeps grows with every token: a sequence takes {per_sequence} at most{}",
@@ -227,6 +223,29 @@ pub enum QuestionError {
     /// A step that takes no time.
     #[error("a step of {0} seconds: a step takes more than 0 seconds")]
     StepTime(f64),
+    /// A rate at which nothing comes.
+    #[error("{0} requests a second: a rate is more than 0")]
+    ArrivalRate(f64),
+    /// Requests that come by themselves and wait for a threshold.
+    #[error("requests that come by themselves take a free seat at once: there is no threshold to wait for")]
+    ArrivalsAtAThreshold,
+    /// Requests that come by themselves and all at once.
+    #[error(
+        "requests that come by themselves do not begin all at once: a cold start is of a batch that is always full"
+    )]
+    ArrivalsAllAtOnce,
+    /// The memory of a card, and nobody knows what a model leaves of it.
+    #[error("what is left of a card for the KV cache needs a model's files")]
+    CardWithoutModel,
+    /// The order of a log is to be kept, and there is none.
+    #[error("an order of requests needs a log of lengths")]
+    OrderWithoutLog,
+    /// Options for an engine that is not known.
+    #[error("`{0}` is no engine that options are known of: vllm, sglang, llama.cpp")]
+    NoSuchEngine(String),
+    /// An engine's text does not say what its cache has.
+    #[error("{0}")]
+    NoCacheSize(String),
     /// A log is to be replayed, and there is none.
     #[error("a replay needs a log of lengths")]
     ReplayWithoutLog,

@@ -56,7 +56,7 @@ mod top;
 
 pub use capacity::{
     CapacityAnswer, CapacityQuestion, CapacityReport, HorizonChoice, KvSource, Memory, ReplaySettings,
-    TrafficSource, capacity,
+    Serving, TrafficSource, capacity,
 };
 pub use device::{DeviceChoice, ParseDeviceError};
 pub use devices::{DeviceReport, DevicesReport, UnavailableReport, devices};
@@ -84,7 +84,7 @@ pub use vramkit::plan::report::PlanReport;
 pub use vramkit_fit::{Backend, FitOptions, FlashAttention, GpuLayers, Runtime};
 pub use vramkit_llm::text::answer_apart as answer_chat_template;
 pub use vramkit_llm::{AdapterError, LoadError, Sampling};
-pub use vramkit_models::traffic::CHARACTERS_A_TOKEN;
+pub use vramkit_models::traffic::{CHARACTERS_A_TOKEN, Columns, ColumnsError};
 pub use vramkit_models::{CacheType, ReadError, ReadOptions};
 pub use vramkit_occupancy::OccupancyReport;
 pub use vramkit_replay::{

@@ -12,14 +12,28 @@ use crate::args::CapacityOptions;
 use crate::output::{self, BAD, BOLD, DIM, GOOD};
 
 /// The answer in some lines and tables.
-pub fn describe_capacity(options: &CapacityOptions, report: &CapacityReport) -> String {
+pub fn describe_capacity(
+    options: &CapacityOptions,
+    report: &CapacityReport,
+    flags: Option<&[String]>,
+) -> String {
     let occupancy = &report.occupancy;
     let mut text = String::new();
     let replaced = match occupancy.continuous {
         true => "each replaced at once".to_owned(),
         false => format!("replaced when {} have ended", occupancy.threshold),
     };
-    let _ = writeln!(text, "{BOLD}{} sequences{BOLD:#}, {replaced}", occupancy.batch);
+    let _ = match (occupancy.arrivals_per_step, report.seats_limited) {
+        (None, _) => writeln!(text, "{BOLD}{} sequences{BOLD:#}, {replaced}", occupancy.batch),
+        (Some(_), true) => {
+            writeln!(text, "{BOLD}at most {} sequences{BOLD:#}, as requests come", occupancy.batch)
+        }
+        (Some(rate), false) => writeln!(
+            text,
+            "{BOLD}as many sequences as come{BOLD:#}, {:.1} on average",
+            rate * occupancy.traffic.mean_output
+        ),
+    };
     let traffic = &occupancy.traffic;
     let _ = write!(
         text,
@@ -28,7 +42,12 @@ pub fn describe_capacity(options: &CapacityOptions, report: &CapacityReport) -> 
     );
     match (&options.lengths, traffic.requests) {
         (Some(path), Some(requests)) => {
-            let _ = write!(text, ": {} requests of {}", thousands(requests as f64), path.display());
+            let name = if path.as_os_str() == "-" {
+                "standard input".to_owned()
+            } else {
+                path.display().to_string()
+            };
+            let _ = write!(text, ": {} requests of {name}", thousands(requests as f64));
         }
         _ => text.push_str(", geometric"),
     }
@@ -52,12 +71,34 @@ pub fn describe_capacity(options: &CapacityOptions, report: &CapacityReport) -> 
         }
         text.push('\n');
     }
-    if let (Some(p), Some(low), Some(high)) =
-        (occupancy.probability, occupancy.probability_low, occupancy.probability_high)
-    {
-        let style = if p <= occupancy.risk { GOOD } else { BAD };
+    for (i, assumed) in report.assumptions.iter().enumerate() {
+        let _ = writeln!(text, "  {:10}{DIM}{assumed}{DIM:#}", if i == 0 { "assumed" } else { "" });
+    }
+    let style = match occupancy.within_risk {
+        Some(true) => GOOD,
+        Some(false) => BAD,
+        None => DIM,
+    };
+    let interval = occupancy.probability_low.zip(occupancy.probability_high);
+    if let (Some(p), Some((low, high))) = (occupancy.probability, interval) {
         let _ = write!(text, "  risk      {style}{}{style:#} {}", chance(p), report.within());
         let _ = writeln!(text, ", {} to {}", chance(low), chance(high));
+    } else if let Some((_, high)) = interval {
+        let _ = writeln!(text, "  risk      {style}at most {}{style:#} {}", chance(high), report.within());
+    }
+    if let Some(cold) = occupancy.cold_start_probability {
+        let _ = writeln!(text, "            {} if all begin at once (--cold-start)", chance(cold));
+    }
+    if let (Some(load), Some(wait)) = (occupancy.load_ratio, occupancy.waiting) {
+        let step = report.step_seconds.unwrap_or(1.0);
+        let _ = writeln!(
+            text,
+            "  waiting   {:.2} s on average, 19 of 20 at most {:.2} s; {} wait at all, {:.0} % of the sequences are taken",
+            wait.mean * step,
+            wait.p95 * step,
+            chance(wait.waiting_ratio),
+            100.0 * load.min(1.0)
+        );
     }
     if let (Some(method), Some(reason)) = (occupancy.probability_method, &occupancy.probability_reason) {
         let _ = writeln!(text, "            {DIM}{method}: {reason}{DIM:#}");
@@ -78,7 +119,12 @@ pub fn describe_capacity(options: &CapacityOptions, report: &CapacityReport) -> 
     if !occupancy.batches.is_empty() {
         text.push_str(&batches(report));
     }
-    text.push_str(&models(occupancy));
+    if occupancy.arrivals_per_step.is_none() {
+        text.push_str(&models(occupancy));
+    }
+    if let Some(flags) = flags {
+        let _ = writeln!(text, "\n  flags     {}", flags.join(" "));
+    }
     if let Some(replay) = &report.replay {
         let _ = writeln!(
             text,
@@ -88,7 +134,7 @@ pub fn describe_capacity(options: &CapacityOptions, report: &CapacityReport) -> 
             thousands(replay.recomputed_tokens as f64),
             replay.peak_running,
             occupancy.capacity_tokens.map_or(0.0, |tokens| {
-                100.0 * replay.peak_blocks as f64 / (tokens / f64::from(options.block)).floor()
+                100.0 * replay.peak_blocks as f64 / (tokens / f64::from(report.block_tokens)).floor()
             })
         );
     }

@@ -87,8 +87,13 @@ fn in_question(error: &QuestionError) -> String {
             format!("{error}; `vramkit plan {workload}` places them")
         }
         QuestionError::NoTraffic => "give --lengths, or --prompt-mean with --termination".to_owned(),
-        QuestionError::NoBatch => "give --batch, or a capacity to find the largest batch for".to_owned(),
-        QuestionError::NothingFits { .. } => format!("{error}; give --batch to see its risk"),
+        QuestionError::NoBatch => {
+            "give --batch, a capacity to find the largest batch for, or --arrival-rate".to_owned()
+        }
+        QuestionError::CardWithoutModel => "--gpu-memory needs --model: what vLLM leaves beside it".to_owned(),
+        QuestionError::OrderWithoutLog => "--order as-logged needs --lengths".to_owned(),
+        QuestionError::ArrivalRate(rate) => format!("--arrival-rate {rate}: more than 0 requests a second"),
+        QuestionError::NoCacheSize(_) => format!("{error}: give --capacity-tokens, or --capacity with --model"),
         QuestionError::NoShape => {
             "--capacity in bytes needs to know what a token takes: give --model, or --layers, --kv-heads and --head-dim; or \
              --capacity-tokens"
@@ -129,6 +134,7 @@ fn in_question(error: &QuestionError) -> String {
 /// By which option a number is given that must not be 0.
 fn option_of(what: &str) -> Option<&'static str> {
     let options = [
+        ("number of replicas", "--replicas"),
         ("context", "--ctx"),
         ("number of sequences", "--seqs"),
         ("batch", "--batch"),
@@ -174,6 +180,7 @@ fn in_reading(error: &ReadError) -> String {
             format!("{error}; give a smaller one with --dim {name}=N")
         }
         ReadError::KvShapeUnknown { .. } => format!("{error}; give --layers, --kv-heads and --head-dim"),
+        ReadError::NoColumns { .. } => format!("{error} (--columns prompt=…,output=…)"),
         ReadError::BadRow { .. } => format!("{error} (--skip-bad-rows leaves such rows out)"),
         error => error.to_string(),
     }

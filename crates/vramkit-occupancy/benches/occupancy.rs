@@ -79,8 +79,7 @@ fn main() {
     println!("\nan hour of 144,000 steps: risk, largest batch and least memory, ms");
     println!("{:>6} {:>8} {:>10} {:>10} {:>10}", "N", "risk", "risk", "batch", "memory");
     let hour = Horizon::Steps(144_000.0);
-    let service =
-        Service { lengths: &lengths, block: 1, horizon: hour, effort: Effort::default(), progress: &|_| {} };
+    let service = Service::new(&lengths, hour);
     for n in [32, 128, 512] {
         for risk in [1e-2, 1e-6, 1e-9] {
             let batching = Batching::Continuous { seats: n };

@@ -87,7 +87,7 @@ fn setting(n: u32, k: u32, p: f64, prompt: u64) -> Row {
     let truth = plain::threshold(n as usize, k as usize, prompt, p, cycles, seed);
     let lengths = Lengths::geometric(prompt as f64, p).unwrap();
     let effort = Effort { cycles: 20_000, seed: 1 };
-    let service = Service { lengths: &lengths, block: 1, horizon: Horizon::Cycle, effort, progress: &|_| {} };
+    let service = Service { effort, ..Service::new(&lengths, Horizon::Cycle) };
     let batching = Batching::Threshold(batch);
     let report = answer(&service, Question { batching, capacity: None, risk: 0.01 }, &[]).unwrap();
     let error = |predictions: &vramkit_occupancy::Predictions, truth: f64| {

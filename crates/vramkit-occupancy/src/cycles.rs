@@ -9,10 +9,12 @@ use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
 use crate::batch::Batch;
+use crate::deadline::Deadline;
 use crate::error::{OccupancyError, finite};
 use crate::lengths::Lengths;
 use crate::random::RandomStream;
 use crate::seats::{Replica, Seats};
+use crate::source::{Order, Source};
 use crate::tilted::Tilted;
 
 /// Replicas of a simulation.
@@ -96,17 +98,18 @@ pub(crate) fn work(batch: Batch, effort: Effort) -> f64 {
 /// # Errors
 /// Too few or too many cycles; refused when it would take hours.
 pub fn simulate(batch: Batch, lengths: &Lengths, effort: Effort) -> Result<Cycles, OccupancyError> {
-    simulate_with(batch, lengths, effort, &|_| {})
+    simulate_with(batch, lengths, effort, Deadline::none(), &|_| {})
 }
 
-/// [`simulate`], which tells how many cycles more are done as it goes.
+/// [`simulate`], which tells how many cycles more are done as it goes, and stops at a deadline.
 ///
 /// # Errors
-/// Too few or too many cycles; refused when it would take hours.
+/// Too few or too many cycles; refused when it would take hours, or longer than the deadline.
 pub fn simulate_with(
     batch: Batch,
     lengths: &Lengths,
     effort: Effort,
+    deadline: Deadline,
     progress: &(dyn Fn(u64) + Sync),
 ) -> Result<Cycles, OccupancyError> {
     finite("the cycles", effort.cycles as f64, 1e3..=1e8, "simulate 1,000 to 100,000,000 cycles")?;
@@ -121,13 +124,19 @@ pub fn simulate_with(
     let under_way = Tilted::new(lengths, 0.0);
     let replica = |number| {
         let stream = RandomStream::new(effort.seed, number);
-        let mut seats = Seats::settled(batch, lengths.draws(), &under_way, stream);
+        let mut seats =
+            Seats::settled(batch, Source::new(lengths, Order::Drawn, batch.seats(), 0.0), &under_way, stream);
         for _ in 0..batch.memory() {
+            if deadline.has_passed() {
+                return None;
+            }
             seats.cycle();
         }
-        seats.count(cycles, progress)
+        seats.count(cycles, deadline, progress)
     };
-    Ok(Cycles { batch, replicas: (0..REPLICAS).into_par_iter().map(replica).collect() })
+    let replicas: Option<Vec<Replica>> = (0..REPLICAS).into_par_iter().map(replica).collect();
+    let late = || Deadline::refused(&format!("a simulation of {} cycles", effort.cycles));
+    Ok(Cycles { batch, replicas: replicas.ok_or_else(late)? })
 }
 
 /// Runs of an experiment: each begins with a batch of new sequences, as a restart does, and counts after a number of cycles to warm
@@ -158,13 +167,17 @@ pub fn simulate_runs(batch: Batch, lengths: &Lengths, runs: Runs) -> Result<Cycl
         });
     }
     let replica = |number| {
-        let mut seats = Seats::new(batch, lengths.draws(), RandomStream::new(runs.seed, number));
+        let mut seats = Seats::new(
+            batch,
+            Source::new(lengths, Order::Drawn, batch.seats(), 0.0),
+            RandomStream::new(runs.seed, number),
+        );
         for _ in 0..runs.warmup {
             seats.cycle();
         }
-        seats.count(runs.cycles, &|_| {})
+        seats.count(runs.cycles, Deadline::none(), &|_| {})
     };
-    Ok(Cycles { batch, replicas: (0..runs.count).into_par_iter().map(replica).collect() })
+    Ok(Cycles { batch, replicas: (0..runs.count).into_par_iter().filter_map(replica).collect() })
 }
 
 /// How many runs of an experiment, and how long.

@@ -258,6 +258,14 @@ impl TokenDemand {
         here.k - t * blocks - width.max(1.0).ln()
     }
 
+    /// Tokens by which a capacity must grow for the tail to fall by a factor of e, about.
+    pub(crate) fn worth(&self, capacity: f64) -> f64 {
+        let spread = self.variance().sqrt().max(1.0);
+        let aside = 0.05 * spread;
+        let slope = (self.rough_tail(capacity) - self.rough_tail(capacity + aside)) / aside;
+        if slope.is_finite() && slope > 0.0 { (1.0 / slope).min(spread) } else { spread }
+    }
+
     /// How many values to compute, a power of two: so many that what lies further from the mean has under 1e-13, by
     /// Chernoff's bound on either side.
     fn window(&self, t: f64, here: Cumulants, range: f64) -> Result<usize, OccupancyError> {
@@ -285,6 +293,16 @@ impl TokenDemand {
             why: format!("it spreads over more than {MOST} blocks"),
             instead: format!("count in larger blocks than {} tokens", self.block),
         })
+    }
+
+    /// The tilt, a token, under which the mean is about the capacity: below 0 where that is below the mean.
+    pub(crate) fn tilt_of(&self, capacity: f64) -> f64 {
+        self.tilt_over((capacity / f64::from(self.block)).floor()) / f64::from(self.block)
+    }
+
+    /// K(t) of the total and its derivatives, in blocks.
+    pub(crate) fn total_at(&self, t: f64) -> Cumulants {
+        self.total(t)
     }
 
     /// The tilt by which samples are drawn where the demand is about the capacity.

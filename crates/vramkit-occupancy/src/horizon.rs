@@ -1,28 +1,36 @@
 //! The probability that continuous batching runs out at some step of a horizon, however rare.
 //!
-//! Poisson clumping: exceedances come in clumps, for what is over the capacity now mostly is in the next step too, so steps
-//! times P(D > C) is many times too high. Clumps are rare and far apart, so they come as a Poisson process (Aldous,
-//! "Probability Approximations via the Poisson Clumping Heuristic", 1989): with λ the rate at which clumps end,
+//! Exceedances come in clumps, for what is over the capacity now mostly is in the next step too, so steps times P(D > C) is many
+//! times too high. All three ways weigh samples of importance sampling, whose sequences are drawn from their law tilted so that
+//! the mean of the total is the capacity:
 //!
-//! P(out within T) ≈ 1 − (1 − P(D > C))·e^(−λT),  λ = P(D₀ > C, D₁ … D_W ≤ C).
-//!
-//! λ is estimated by importance sampling. Every sequence's state is drawn from its law tilted so that the mean of the total
-//! is the capacity, the batch is run on as it would really run, and the sample weighs e^(K − tD₀). The union bound
-//! P(D > C) + T·P(D₀ > C ≥ D₁) comes from the same samples: nothing can be above it.
+//! - **Clumps**, where a horizon is long against what a batch remembers: they come as a Poisson process (Aldous, "Probability
+//!   Approximations via the Poisson Clumping Heuristic", 1989), P(out within T) ≈ 1 − (1 − P(D > C))·e^(−λT) with
+//!   λ = P(D₀ > C, D₁ … D_W ≤ C), W what a batch remembers.
+//! - **Sojourns**, where it is not, as when outputs are so alike that the seats of today are those of long ago: a moment of the horizon
+//!   is drawn, the whole horizon run from it both ways, and P = (T + 1)·P(D > C)·E\[1 / steps over C | over at that moment\]
+//!   (Adler, Blanchet and Liu, "Efficient Monte Carlo for high excursions of Gaussian random fields", 2012). It supposes nothing.
+//! - **Simulated**, where running out is no rare thing: horizons are run and counted.
 
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
 use crate::cycles::Estimate;
-use crate::demand::{Population, TokenDemand};
+use crate::deadline::Deadline;
+use crate::demand::TokenDemand;
 use crate::error::{OccupancyError, finite};
 use crate::inversion::{exposure, risk_of};
-use crate::lengths::{Draws, Law};
 use crate::random::RandomStream;
+use crate::run::{Room, Run, Time};
 use crate::tilted::Tilted;
 
-/// Samples drawn in one piece of work.
-const PIECE: u64 = 128;
+/// Samples drawn in one piece of work, and pieces between two looks at the clock.
+const PIECE: u64 = 64;
+const ROUND: u64 = 8;
+/// Fewer say nothing.
+const FEW: u64 = 256;
+/// As precise as this is precise enough, once a quarter of the samples are drawn.
+const PRECISE: f64 = 0.02;
 /// Over the capacity this often, it is soon met by running on, and clumps are no longer far apart.
 const OFTEN: f64 = 2e-3;
 
@@ -36,6 +44,8 @@ pub enum HorizonMethod {
     Certain,
     /// Poisson clumping, clumps counted by importance sampling: running out is rare.
     Clumps,
+    /// Whole horizons around a moment over the capacity: what it holds is remembered for long.
+    Sojourns,
     /// Horizons run through and counted: it is not.
     Simulated,
 }
@@ -65,7 +75,7 @@ pub struct HorizonRisk {
 
 impl TokenDemand {
     /// The probability of being over `capacity` tokens in at least one of `steps` steps, started at a moment drawn at
-    /// random. Draws `samples` samples (2,000 give some 20 %); the same for any number of threads.
+    /// random. Draws up to `samples` samples (2,000 give some 20 %); the same for any number of threads.
     ///
     /// # Errors
     /// A capacity or a number of steps outside its range; what [`tail`](Self::tail) refuses.
@@ -75,6 +85,21 @@ impl TokenDemand {
         steps: f64,
         samples: u64,
         seed: u64,
+    ) -> Result<HorizonRisk, OccupancyError> {
+        self.horizon_by(capacity, steps, samples, seed, Deadline::none())
+    }
+
+    /// The same with the samples that can be drawn by a deadline.
+    ///
+    /// # Errors
+    /// As for [`horizon`](Self::horizon); refused when they are too few.
+    pub fn horizon_by(
+        &self,
+        capacity: f64,
+        steps: f64,
+        samples: u64,
+        seed: u64,
+        deadline: Deadline,
     ) -> Result<HorizonRisk, OccupancyError> {
         finite("the horizon", steps, 1.0..=1e15, "it must be at least one step")?;
         finite("the samples", samples as f64, 1.0..=1e8, "draw 1 to 100,000,000 samples")?;
@@ -93,62 +118,32 @@ impl TokenDemand {
                 log_error_ratio: 0.0,
             });
         }
-        let often = at_a_moment > OFTEN;
+        let work = Work { demand: self, capacity, steps, at_a_moment, seed, deadline };
         let saddle = self.saddle(capacity);
-        let as_it_is = often.then(|| Tilted::new(&self.lengths, 0.0));
-        let tilted = as_it_is.as_ref().unwrap_or(&saddle);
-        let steps_ahead = if often { steps as u64 } else { self.memory().min(steps.ceil() as u64) };
-        let run = self.run(tilted, capacity, steps_ahead);
-        // Whole horizons are dear and need no more.
-        let pieces = if often { samples.min(512) } else { samples }.div_ceil(PIECE);
-        let found: Vec<Weighted> = (0..pieces)
-            .into_par_iter()
-            .map(|piece| {
-                let mut stream = RandomStream::new(seed, piece);
-                let mut room = Room::default();
-                let mut sum = Weighted::default();
-                for _ in 0..PIECE {
-                    if often {
-                        sum.over += f64::from(run.runs_out(&mut stream, &mut room));
-                    } else {
-                        run.sample(&mut stream, &mut room, &mut sum);
-                    }
-                }
-                sum
-            })
-            .collect();
-        let sum = |value: fn(&Weighted) -> f64| found.iter().map(value).sum::<f64>();
-        let (over, crossed, ended) = (sum(|f| f.over), sum(|f| f.crossed), sum(|f| f.ended));
-        // −ln P(never over). Probabilities of staying within multiply, so this adds up.
-        let (exposure, sampling_error_ratio, union_bound) = if often {
-            // Half a horizon that did not run out more than were seen, so that none is certain.
-            let count = (pieces * PIECE) as f64;
-            let ran_out = over / (count + 0.5);
-            let exposure = exposure(ran_out);
-            let error = (ran_out * (1.0 - ran_out) / count).sqrt() / (1.0 - ran_out) / exposure.max(1e-9);
-            (exposure, error, 1.0)
-        } else {
-            // P(D > C) is known: only the ratio to it is estimated, in which much of the weights' noise cancels.
-            let ratio = |part: f64| if over > 0.0 { at_a_moment * part / over } else { 0.0 };
-            let error = if ended > 0.0 {
-                found.iter().map(|f| (f.ended / ended - f.over / over).powi(2)).sum::<f64>().sqrt()
-            } else {
-                f64::INFINITY
-            };
-            let exposure = exposure(at_a_moment) + ratio(ended) * steps;
-            (exposure, error, (at_a_moment + steps * ratio(crossed)).min(1.0))
+        let memory = self.memory();
+        let remembers = memory.is_none_or(|memory| 4 * memory > steps as u64);
+        let found = match memory {
+            _ if remembers => {
+                let found = work.sojourns(&saddle, samples)?;
+                // Counted ones are better known where most run out.
+                if found.exposure > 0.5 { work.counted(samples)? } else { found }
+            }
+            Some(memory) if at_a_moment <= OFTEN => work.clumps(&saddle, samples, memory)?,
+            _ => work.counted(samples)?,
         };
-        let log_error_ratio = self.log_error(&saddle);
-        let error = (2.0 * sampling_error_ratio.hypot(log_error_ratio)).min(700.0);
+        let left_open = self.left_open(capacity, at_a_moment);
+        // Over at some step is at least as likely as at one, and no likelier than at all of them added up.
+        let least = exposure(at_a_moment.min(1.0 - 1e-15));
+        let exposure = found.exposure.max(least);
         Ok(HorizonRisk {
             probability: risk_of(exposure),
-            low: risk_of(exposure * (-error).exp()),
-            high: risk_of(exposure * error.exp()),
-            union_bound,
+            low: risk_of(exposure * (-left_open[0].hypot(2.0 * found.error)).exp()),
+            high: risk_of(exposure * left_open[1].hypot(2.0 * found.error).exp()),
+            union_bound: found.union_bound,
             at_a_moment,
-            method: if often { HorizonMethod::Simulated } else { HorizonMethod::Clumps },
-            sampling_error_ratio,
-            log_error_ratio,
+            method: found.method,
+            sampling_error_ratio: found.error,
+            log_error_ratio: 0.5 * left_open[1],
         })
     }
 
@@ -167,19 +162,10 @@ impl TokenDemand {
         finite("the capacity", capacity, 1.0..=1e15, "it must be 1 to 1e15 tokens")?;
         finite("the horizon", steps, 0.0..=1e12, "it must be 0 to 1e12 steps")?;
         finite("the runs", runs as f64, 1.0..=1e8, "run 1 to 100,000,000 horizons")?;
-        let tilted = Tilted::new(&self.lengths, 0.0);
-        let run = self.run(&tilted, capacity, steps as u64);
-        let piece = runs.div_ceil(64).clamp(1, PIECE);
-        let pieces = runs.div_ceil(piece);
-        let out: u64 = (0..pieces)
-            .into_par_iter()
-            .map(|number| {
-                let (mut stream, mut room) = (RandomStream::new(seed ^ 0x51, number), Room::default());
-                (0..piece).filter(|_| run.runs_out(&mut stream, &mut room)).count() as u64
-            })
-            .sum();
-        let count = (pieces * piece) as f64;
-        let mean = out as f64 / count;
+        let deadline = Deadline::none();
+        let work = Work { demand: self, capacity, steps, at_a_moment: 0.0, seed: seed ^ 0x51, deadline };
+        let (out, count) = work.count(runs)?;
+        let mean = out / count;
         Ok(Estimate { mean, standard_error: (mean * (1.0 - mean) / count).sqrt().max(0.5 / count) })
     }
 
@@ -187,47 +173,14 @@ impl TokenDemand {
     pub(crate) fn saddle(&self, capacity: f64) -> Tilted<'_> {
         Tilted::new(&self.lengths, self.tilt_for(capacity))
     }
+}
 
-    fn run<'a>(&'a self, tilted: &'a Tilted<'a>, capacity: f64, steps: u64) -> Run<'a> {
-        let block = f64::from(self.block);
-        let capacity = (capacity / block).floor() * block;
-        Run { demand: self, draws: self.lengths.draws(), tilted, capacity, steps }
-    }
-
-    /// Steps after which what was held before hardly matters: three times the mean time that a sequence under way has
-    /// left, or the mean output if that is longer.
-    fn memory(&self) -> u64 {
-        let mean = self.lengths.mean_output();
-        let left = match &self.lengths.law {
-            Law::Geometric { .. } => mean,
-            Law::Log(requests) => {
-                let squares: f64 = requests.iter().map(|r| f64::from(r.output).powi(2)).sum();
-                squares / requests.len() as f64 / (2.0 * mean)
-            }
-        };
-        (3.0 * mean.max(left)).ceil() as u64
-    }
-
-    /// The standard error of ln P from a log's finite number of requests, by the delta method: how much K(t), times the
-    /// sequences, would differ if the log were drawn again.
-    pub(crate) fn log_error(&self, tilted: &Tilted) -> f64 {
-        let Some(requests) = self.lengths.requests() else { return 0.0 };
-        let count = requests.len() as f64;
-        let output = self.lengths.mean_output();
-        let mean = tilted.weights().sum::<f64>() / count;
-        let influence = |weight: f64, output_here: f64| match self.population {
-            Population::Seats(seats) => f64::from(seats) * (weight / mean - output_here / output),
-            Population::Arrivals { per_step } => {
-                per_step * ((weight - mean) * tilted.scale() - (output_here - output))
-            }
-        };
-        let squares: f64 = tilted
-            .weights()
-            .zip(requests)
-            .map(|(weight, request)| influence(weight, f64::from(request.output)).powi(2))
-            .sum();
-        squares.sqrt() / count
-    }
+/// −ln P(never over the capacity), which adds up where probabilities of staying within multiply, and its relative error.
+struct Found {
+    exposure: f64,
+    error: f64,
+    union_bound: f64,
+    method: HorizonMethod,
 }
 
 /// Sums of weights of samples.
@@ -237,171 +190,188 @@ struct Weighted {
     over: f64,
     /// Of those that are not in the next step.
     crossed: f64,
-    /// Of those that are not again for long: a clump has ended.
-    ended: f64,
+    /// What is looked for: of those that are not over again for long, or weights over the steps that are.
+    wanted: f64,
 }
 
-/// A sequence on its way.
-#[derive(Clone, Copy, Debug)]
-struct Running {
-    /// The last step in which it is there. The sample is drawn in step 0.
-    ends: u64,
-    /// Tokens that it holds in that step.
-    full: u64,
-}
-
-/// What a sample needs room for, used again by the next.
-#[derive(Default)]
-struct Room {
-    running: Vec<Running>,
-    /// Tokens granted to all of them.
-    demand: f64,
-    /// When the next one comes, in steps; never to seats that are always taken.
-    next_arrival: f64,
-    changes: Vec<f64>,
-}
-
-struct Run<'a> {
+/// What is looked for.
+struct Work<'a> {
     demand: &'a TokenDemand,
-    draws: Draws<'a>,
-    tilted: &'a Tilted<'a>,
-    /// Tokens, in whole blocks.
     capacity: f64,
-    /// How long to look on.
-    steps: u64,
+    steps: f64,
+    at_a_moment: f64,
+    seed: u64,
+    deadline: Deadline,
 }
 
-impl Run<'_> {
-    fn granted(&self, tokens: u64) -> f64 {
-        tokens.next_multiple_of(self.demand.block.into()) as f64
+impl<'a> Work<'a> {
+    fn run(&self, tilted: &'a Tilted<'a>) -> Run<'a> {
+        Run { demand: self.demand, draws: self.demand.lengths.draws(), tilted }
     }
 
-    /// Draws every sequence on its way in step 0: the tokens that they hold.
-    fn start(&self, stream: &mut RandomStream, room: &mut Room) -> u64 {
-        room.running.clear();
-        (room.demand, room.next_arrival) = (0.0, f64::INFINITY);
-        let mut tokens = 0;
-        let mut join = |stream: &mut RandomStream| {
-            let (prompt, output, age) = self.tilted.draw(stream);
-            tokens += prompt + u64::from(age);
-            room.demand += self.granted(prompt + u64::from(age));
-            room.running.push(Running { ends: u64::from(output - age), full: prompt + u64::from(output) });
-        };
-        match self.demand.population {
-            Population::Seats(count) => (0..count).for_each(|_| join(stream)),
-            Population::Arrivals { per_step } => {
-                // A Poisson number of them, counted by its exponential gaps.
-                let mut left = self.demand.sequences() * self.tilted.factor() - stream.exponential();
-                while left > 0.0 {
-                    join(stream);
-                    left -= stream.exponential();
-                }
-                room.next_arrival = stream.exponential() / per_step;
-            }
-        }
-        tokens
+    /// Tokens, in whole blocks.
+    fn limit(&self) -> f64 {
+        let block = f64::from(self.demand.block);
+        (self.capacity / block).floor() * block
     }
 
-    /// Runs on from step `from` to step `to`; what changes in each step is then in `room.changes`.
-    fn go_on(&self, stream: &mut RandomStream, room: &mut Room, from: u64, to: u64) {
-        let Room { running, changes, next_arrival, .. } = room;
-        changes.clear();
-        changes.resize((to - from) as usize, 0.0);
-        running.retain_mut(|seat| self.follow(stream, changes, from, from, seat));
-        while *next_arrival < to as f64 {
-            let begin = next_arrival.max(from as f64) as u64 + 1;
-            let mut seat = self.begin(stream, changes, from, begin);
-            if self.follow(stream, changes, from, begin, &mut seat) {
-                running.push(seat);
-            }
-            if let Population::Arrivals { per_step } = self.demand.population {
-                *next_arrival += stream.exponential() / per_step;
-            }
-        }
-    }
-
-    /// Whether a horizon that starts at a moment drawn at random meets a step over the capacity.
-    fn runs_out(&self, stream: &mut RandomStream, room: &mut Room) -> bool {
-        self.start(stream, room);
-        let (mut from, mut length) = (0, 64);
-        while room.demand <= self.capacity && from < self.steps {
-            let to = (from + length).min(self.steps);
-            self.go_on(stream, room, from, to);
-            for change in &room.changes {
-                room.demand += change;
-                if room.demand > self.capacity {
-                    break;
-                }
-            }
-            (from, length) = (to, (length * 2).min(4096));
-        }
-        room.demand > self.capacity
-    }
-
-    fn sample(&self, stream: &mut RandomStream, room: &mut Room, found: &mut Weighted) {
-        let tokens = self.start(stream, room);
-        if room.demand <= self.capacity {
-            return;
-        }
-        // Relative to a total of just the capacity: only ratios are used.
-        let weight = (-self.tilted.tilt() * (tokens as f64 - self.capacity)).exp();
-        found.over += weight;
-        // Most are over again soon, so the stretches looked at grow as they go.
-        let (mut from, mut length) = (0, 4);
-        while from < self.steps {
-            let to = (from + length).min(self.steps);
-            self.go_on(stream, room, from, to);
-            for (i, change) in room.changes.iter().enumerate() {
-                room.demand += change;
-                if room.demand > self.capacity {
-                    return;
-                }
-                if from == 0 && i == 0 {
-                    found.crossed += weight;
-                }
-            }
-            (from, length) = (to, length * 2);
-        }
-        found.ended += weight;
-    }
-
-    /// A new sequence, whose first step is `begin`.
-    fn begin(&self, stream: &mut RandomStream, changes: &mut [f64], from: u64, begin: u64) -> Running {
-        let (prompt, output) = self.draws.whole_request(stream);
-        changes[(begin - from - 1) as usize] += self.granted(prompt + 1);
-        Running { ends: begin + u64::from(output) - 1, full: prompt + u64::from(output) }
-    }
-
-    /// Follows a seat on from step `at`, for as many steps after `from` as there are changes. False when it is empty then.
-    fn follow(
+    /// Draws samples until they are precise enough, or all drawn, or time is over. Sums of pieces.
+    fn draw(
         &self,
-        stream: &mut RandomStream,
-        changes: &mut [f64],
-        from: u64,
-        at: u64,
-        seat: &mut Running,
-    ) -> bool {
-        let to = from + changes.len() as u64;
-        let block = u64::from(self.demand.block);
-        let mut at = at;
-        loop {
-            // A block more in each step whose token is the first of one.
-            let held = seat.full - (seat.ends - at);
-            let first = at + (held.next_multiple_of(block) - held) + 1;
-            let last = seat.ends.min(to);
-            if first <= last {
-                let steps = (first - from - 1) as usize..(last - from) as usize;
-                changes[steps].iter_mut().step_by(block as usize).for_each(|change| *change += block as f64);
+        samples: u64,
+        sample: impl Fn(&mut RandomStream, &mut Room, &mut Weighted) + Sync,
+    ) -> Result<Vec<Weighted>, OccupancyError> {
+        let pieces = samples.div_ceil(PIECE);
+        let mut found: Vec<Weighted> = Vec::new();
+        while (found.len() as u64) < pieces {
+            let begin = found.len() as u64;
+            let round = begin..(begin + ROUND).min(pieces);
+            let more = round.into_par_iter().map(|piece| {
+                let mut stream = RandomStream::new(self.seed, piece);
+                let (mut room, mut sum) = (Room::default(), Weighted::default());
+                for _ in 0..PIECE {
+                    if self.deadline.has_passed() {
+                        return None;
+                    }
+                    sample(&mut stream, &mut room, &mut sum);
+                }
+                Some(sum)
+            });
+            let more: Vec<Option<Weighted>> = more.collect();
+            let late = more.iter().any(Option::is_none);
+            found.extend(more.into_iter().flatten());
+            if late {
+                break;
             }
-            if seat.ends >= to {
-                return true;
+            if found.len() as u64 * 4 >= pieces && ratio_and_error(&found).1 < PRECISE {
+                break;
             }
-            at = seat.ends + 1;
-            changes[(at - from - 1) as usize] -= self.granted(seat.full);
-            if let Population::Arrivals { .. } = self.demand.population {
-                return false;
-            }
-            *seat = self.begin(stream, changes, from, at);
         }
+        let enough = FEW.min(samples).div_ceil(PIECE) as usize;
+        if found.len() < enough { Err(Deadline::refused("the risk of running out")) } else { Ok(found) }
     }
+
+    fn clumps(&self, saddle: &Tilted, samples: u64, memory: u64) -> Result<Found, OccupancyError> {
+        let (run, limit) = (self.run(saddle), self.limit());
+        let ahead = memory.min(self.steps.ceil() as u64);
+        let found = self.draw(samples, |stream, room, sum| {
+            let Some(weight) = over(&run, limit, stream, room) else { return };
+            sum.over += weight;
+            // Most are over again soon, so the stretches looked at grow as they go.
+            let (mut from, mut length) = (0, 4);
+            while from < ahead {
+                let to = (from + length).min(ahead);
+                let mut demand = room.demand;
+                for (i, change) in run.go_on(stream, room, (from, to), Time::Forwards).iter().enumerate() {
+                    demand += change;
+                    if demand > limit {
+                        return;
+                    }
+                    if from == 0 && i == 0 {
+                        sum.crossed += weight;
+                    }
+                }
+                room.demand = demand;
+                (from, length) = (to, length * 2);
+            }
+            sum.wanted += weight;
+        })?;
+        // P(D > C) is known: only the ratio to it is estimated, in which much of the weights' noise cancels.
+        let (ended, error) = ratio_and_error(&found);
+        let crossed =
+            found.iter().map(|f| f.crossed).sum::<f64>() / found.iter().map(|f| f.over).sum::<f64>();
+        Ok(Found {
+            exposure: exposure(self.at_a_moment) + self.at_a_moment * ended * self.steps,
+            error,
+            union_bound: (self.at_a_moment * (1.0 + self.steps * crossed)).min(1.0),
+            method: HorizonMethod::Clumps,
+        })
+    }
+
+    fn sojourns(&self, saddle: &Tilted, samples: u64) -> Result<Found, OccupancyError> {
+        const STRETCH: u64 = 4096;
+        let (run, limit) = (self.run(saddle), self.limit());
+        let steps = self.steps.ceil() as u64;
+        let found = self.draw(samples, |stream, room, sum| {
+            let Some(weight) = over(&run, limit, stream, room) else { return };
+            sum.over += weight;
+            let at = stream.below(steps as usize + 1) as u64;
+            let mut sojourn = 1_u64;
+            for (time, ahead) in [(Time::Forwards, steps - at), (Time::Backwards, at)] {
+                run.turn(stream, room, time);
+                let mut from = 0;
+                while from < ahead && !self.deadline.has_passed() {
+                    let to = (from + STRETCH).min(ahead);
+                    let mut demand = room.demand;
+                    for change in run.go_on(stream, room, (from, to), time) {
+                        demand += change;
+                        sojourn += u64::from(demand > limit);
+                    }
+                    (room.demand, from) = (demand, to);
+                }
+            }
+            sum.wanted += weight / sojourn as f64;
+        })?;
+        let (inverse, error) = ratio_and_error(&found);
+        let probability = self.at_a_moment * (steps + 1) as f64 * inverse;
+        Ok(Found {
+            exposure: exposure(probability.min(1.0 - 1e-12)),
+            error,
+            union_bound: (self.at_a_moment * (steps + 1) as f64).min(1.0),
+            method: HorizonMethod::Sojourns,
+        })
+    }
+
+    fn counted(&self, samples: u64) -> Result<Found, OccupancyError> {
+        // Whole horizons are dear and need no more.
+        let (out, count) = self.count(samples.min(1024))?;
+        // Half a horizon that did not run out more than were seen, so that none is certain.
+        let ran_out = out / (count + 0.5);
+        let exposure = exposure(ran_out);
+        let error = (ran_out * (1.0 - ran_out) / count).sqrt() / (1.0 - ran_out) / exposure.max(1e-9);
+        Ok(Found { exposure, error, union_bound: 1.0, method: HorizonMethod::Simulated })
+    }
+
+    /// How many of at least so many horizons run out.
+    fn count(&self, runs: u64) -> Result<(f64, f64), OccupancyError> {
+        let as_it_is = Tilted::new(&self.demand.lengths, 0.0);
+        let (run, limit) = (self.run(&as_it_is), self.limit());
+        let steps = self.steps as u64;
+        let found = self.draw(runs, |stream, room, sum| {
+            run.start(stream, room);
+            let (mut from, mut length) = (0, 64);
+            while room.demand <= limit && from < steps && !self.deadline.has_passed() {
+                let to = (from + length).min(steps);
+                let mut demand = room.demand;
+                for change in run.go_on(stream, room, (from, to), Time::Forwards) {
+                    demand += change;
+                    if demand > limit {
+                        break;
+                    }
+                }
+                room.demand = demand;
+                (from, length) = (to, (length * 2).min(4096));
+            }
+            sum.over += 1.0;
+            sum.wanted += f64::from(u8::from(room.demand > limit));
+        })?;
+        Ok((found.iter().map(|f| f.wanted).sum(), found.iter().map(|f| f.over).sum()))
+    }
+}
+
+/// A sample over the limit: its weight, relative to a total of just the limit. Only ratios of weights are used.
+fn over(run: &Run, limit: f64, stream: &mut RandomStream, room: &mut Room) -> Option<f64> {
+    let tokens = run.start(stream, room);
+    (room.demand > limit).then(|| (-run.tilted.tilt() * (tokens as f64 - limit)).exp())
+}
+
+/// What is wanted over all that is over the capacity, and its relative standard error.
+fn ratio_and_error(found: &[Weighted]) -> (f64, f64) {
+    let sum = |value: fn(&Weighted) -> f64| found.iter().map(value).sum::<f64>();
+    let (over, wanted) = (sum(|f| f.over), sum(|f| f.wanted));
+    if over <= 0.0 || wanted <= 0.0 {
+        return (0.0, f64::INFINITY);
+    }
+    let squares = found.iter().map(|f| (f.wanted / wanted - f.over / over).powi(2)).sum::<f64>();
+    (wanted / over, squares.sqrt())
 }

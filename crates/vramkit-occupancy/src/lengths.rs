@@ -3,7 +3,7 @@
 //! Either prompts of one length with geometric outputs, which is what closed forms are about, or the requests
 //! of a log, each as likely as any other, with whatever their prompts and outputs have to do with each other.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use crate::error::{OccupancyError, finite};
 use crate::limits::MAX_TOKENS;
@@ -41,6 +41,8 @@ pub(crate) enum Law {
 pub struct Lengths {
     pub(crate) law: Law,
     pub(crate) max_output: Option<u32>,
+    /// How long it is remembered what was held, once that was asked for: see `memory.rs`.
+    pub(crate) memory: Arc<OnceLock<Option<u64>>>,
 }
 
 impl Lengths {
@@ -62,7 +64,7 @@ impl Lengths {
             1e-7..=1.0,
             "it must be in (0, 1], and at least 1e-7: one over the mean output in tokens",
         )?;
-        Ok(Self { law: Law::Geometric { prompt, termination }, max_output: None })
+        Ok(Self { law: Law::Geometric { prompt, termination }, max_output: None, memory: Arc::default() })
     }
 
     /// The requests of a log, each as likely as any other.
@@ -83,7 +85,7 @@ impl Lengths {
                 output: output.into(),
             });
         }
-        Ok(Self { law: Law::Log(requests), max_output: None })
+        Ok(Self { law: Law::Log(requests), max_output: None, memory: Arc::default() })
     }
 
     /// Outputs are cut off at so many tokens.
@@ -102,7 +104,76 @@ impl Lengths {
             );
         }
         self.max_output = Some(cap);
+        self.memory = Arc::default();
         Ok(self)
+    }
+
+    /// As a model serves them whose context is so many tokens: prompts that fill it are refused, outputs end where it is full. How many
+    /// requests of a log are refused.
+    ///
+    /// # Errors
+    /// A context that no request fits into.
+    pub fn within(mut self, context: u32) -> Result<(Self, u64), OccupancyError> {
+        let too_short = |needed: f64| OccupancyError::RequestTooLarge { capacity: context.into(), needed };
+        match &mut self.law {
+            Law::Geometric { prompt, .. } => {
+                let room = f64::from(context) - prompt.ceil();
+                if room < 1.0 {
+                    return Err(too_short(*prompt + 1.0));
+                }
+                Ok((self.capped(room as u32)?, 0))
+            }
+            Law::Log(requests) => {
+                let all = requests.len();
+                let served: Vec<RequestLengths> = requests
+                    .iter()
+                    .filter(|request| request.prompt < context)
+                    .map(|request| RequestLengths {
+                        output: request.output.min(context - request.prompt),
+                        ..*request
+                    })
+                    .collect();
+                if served.is_empty() {
+                    return Err(too_short(self.least()));
+                }
+                let refused = (all - served.len()) as u64;
+                Ok((Self { law: Law::Log(served.into()), memory: Arc::default(), ..self }, refused))
+            }
+        }
+    }
+
+    /// What sequences hold beside a prefix of so many tokens with which prompts begin, and which is held once for all of them. Prompts
+    /// that are no longer hold nothing of it; how many these are.
+    ///
+    /// # Errors
+    /// A prefix as long as every prompt.
+    pub fn beside_prefix(mut self, prefix: u32) -> Result<(Self, u64), OccupancyError> {
+        let none = OccupancyError::OutOfRange {
+            name: "the shared prefix",
+            value: prefix.into(),
+            expected: "it must be shorter than the longest prompt",
+        };
+        match &mut self.law {
+            Law::Geometric { prompt, .. } => {
+                if *prompt <= f64::from(prefix) {
+                    return Err(none);
+                }
+                *prompt -= f64::from(prefix);
+                Ok((Self { memory: Arc::default(), ..self }, 0))
+            }
+            Law::Log(requests) => {
+                let without = requests.iter().filter(|request| request.prompt <= prefix).count();
+                if without == requests.len() {
+                    return Err(none);
+                }
+                let beside = requests.iter().map(|request| RequestLengths {
+                    prompt: if request.prompt > prefix { request.prompt - prefix } else { request.prompt },
+                    ..*request
+                });
+                let law = Law::Log(beside.collect());
+                Ok((Self { law, memory: Arc::default(), ..self }, without as u64))
+            }
+        }
     }
 
     /// The prompt and the termination probability, if that is all there is to the law: the closed forms' case.
@@ -201,6 +272,16 @@ impl Lengths {
             Law::Geometric { prompt, .. } => self.max_output.map(|cap| prompt + f64::from(cap)),
             Law::Log(requests) => {
                 requests.iter().map(|r| f64::from(r.prompt) + f64::from(r.output)).reduce(f64::max)
+            }
+        }
+    }
+
+    /// The least tokens that a request holds in any step.
+    pub(crate) fn least(&self) -> f64 {
+        match &self.law {
+            Law::Geometric { prompt, .. } => prompt + 1.0,
+            Law::Log(requests) => {
+                requests.iter().map(|r| f64::from(r.prompt) + 1.0).fold(f64::INFINITY, f64::min)
             }
         }
     }

@@ -17,12 +17,12 @@
 //! the errors over a grid are in `docs/occupancy.md`.
 //!
 //! ```
-//! use vramkit_occupancy::{Batching, Effort, Horizon, Lengths, Service};
+//! use vramkit_occupancy::{Batching, Horizon, Lengths, Service};
 //!
 //! # fn main() -> Result<(), vramkit_occupancy::OccupancyError> {
 //! let lengths = Lengths::geometric(1000.0, 0.005)?;
 //! let hour = Horizon::Steps(144_000.0);
-//! let service = Service { lengths: &lengths, block: 16, horizon: hour, effort: Effort::default(), progress: &|_| {} };
+//! let service = Service { block: 16, ..Service::new(&lengths, hour) };
 //! let seats = Batching::Continuous { seats: 200 };
 //! let risk = service.risk(seats, 260_000.0)?;
 //! let largest = service.largest_batch(seats, 250_000.0, 1e-6)?;
@@ -34,6 +34,7 @@
 mod batch;
 mod capped;
 mod cycles;
+mod deadline;
 mod demand;
 mod error;
 mod exact;
@@ -41,22 +42,32 @@ mod horizon;
 mod inversion;
 mod lengths;
 mod limits;
+mod log;
+mod memory;
+mod peaks;
 mod process;
 mod published;
 mod random;
 mod report;
 mod risk;
 mod root;
+mod run;
 mod scheduler;
 mod seat;
 mod seats;
+mod service;
+mod simulation;
 mod sizing;
+mod source;
 mod splitting;
+mod stretches;
 mod tilted;
+mod waits;
 
 pub use batch::Batch;
 pub use capped::{CappedOutputs, corrected};
 pub use cycles::{Convention, Cycles, Effort, Estimate, Runs, simulate, simulate_runs, simulate_with};
+pub use deadline::Deadline;
 pub use demand::{Population, Tail, TokenDemand};
 pub use error::OccupancyError;
 pub use exact::Exact;
@@ -68,8 +79,11 @@ pub use published::PublishedFormulas;
 pub use report::{
     BatchForRisk, OccupancyReport, Predictions, Question, SCHEMA, TailPredictions, TrafficReport, answer,
 };
-pub use risk::{Batching, Horizon, Risk, RiskMethod, Service};
+pub use risk::{Risk, RiskMethod};
 pub use scheduler::{Moment, Replayed, Scheduler};
+pub use service::{Batching, Horizon, Service};
+pub use simulation::Start;
+pub use source::Order;
 pub use splitting::{Exceedance, MultilevelSplitting};
 
 #[cfg(doctest)]

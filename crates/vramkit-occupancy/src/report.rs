@@ -3,18 +3,24 @@
 use serde::{Deserialize, Serialize};
 
 use crate::capped::corrected;
-use crate::cycles::{Convention, Cycles, Estimate, work};
+use crate::cycles::{Convention, Cycles, Effort, Estimate, work};
 use crate::error::OccupancyError;
 use crate::exact::Exact;
 use crate::inversion::Inverse;
 use crate::published::PublishedFormulas;
-use crate::risk::{Batching, Horizon, Risk, RiskMethod, Service, check_risk};
+use crate::risk::{Risk, RiskMethod, check_risk};
+use crate::service::{Batching, Horizon, Service};
+use crate::simulation::Start;
+use crate::source::Order;
+use crate::waits::WaitingTime;
 
 /// The name and version of [`OccupancyReport`]'s JSON.
 pub const SCHEMA: &str = "vramkit.capacity/1";
 
 /// Work of a simulation that is only to be seen: about a second's.
 const WORK_TO_SEE: f64 = 5e8;
+/// Within this factor of each other, two estimates of a risk are of the same.
+const BESIDE: f64 = 1.5;
 
 /// What is asked.
 #[derive(Clone, Copy, Debug)]
@@ -104,6 +110,16 @@ pub struct OccupancyReport {
     pub continuous: bool,
     /// What was asked about.
     pub traffic: TrafficReport,
+    /// Whether all seats are filled at once when the horizon begins.
+    pub cold_start: bool,
+    /// Whether requests come in the log's own order.
+    pub as_logged: bool,
+    /// Requests that come in a step on average; `None` where there always is one for a free seat.
+    pub arrivals_per_step: Option<f64>,
+    /// The part of the seats that these take; 1 and more is too few seats for them.
+    pub load_ratio: Option<f64>,
+    /// How long requests wait for a seat, in decode steps.
+    pub waiting: Option<WaitingTime>,
     /// Tokens of memory; `None` when none was given.
     pub capacity_tokens: Option<f64>,
     /// Bytes that a token takes, when a model was given.
@@ -126,6 +142,11 @@ pub struct OccupancyReport {
     pub probability_low: Option<f64>,
     /// The upper end.
     pub probability_high: Option<f64>,
+    /// Whether the risk asked about is kept; `None` without a capacity, and where nothing says.
+    pub within_risk: Option<bool>,
+    /// The same probability if all seats are filled at once when the horizon begins; `None` where that was asked about already, or not
+    /// computed.
+    pub cold_start_probability: Option<f64>,
     /// How it was found.
     pub probability_method: Option<RiskMethod>,
     /// Why by that.
@@ -154,7 +175,8 @@ pub struct OccupancyReport {
     pub notes: Vec<String>,
 }
 
-/// Answers a question, with largest batches for `risks` beside the one asked about.
+/// Answers a question, with largest batches for `risks` beside the one asked about. Of the time until the service's deadline each
+/// figure gets a part.
 ///
 /// # Errors
 /// Bad input. What is refused is `None` in the answer, and a note says why.
@@ -165,18 +187,24 @@ pub fn answer(
 ) -> Result<OccupancyReport, OccupancyError> {
     let Question { batching, capacity, risk } = question;
     check_risk(risk)?;
+    let by = |part: f64| Service { deadline: service.deadline.part(part), ..*service };
     let lengths = service.lengths;
     let batch = batching.batch()?;
     let continuous = matches!(batching, Batching::Continuous { .. });
     let mut notes = Vec::new();
+    let mut found = None;
+    if let Some(capacity) = capacity {
+        found = allowed(by(0.3).risk(batching, capacity), &mut notes)?;
+    }
     // Of continuous batching a simulation is only there to be seen beside the formulas.
     let cycles = if continuous && work(batch, service.effort) > WORK_TO_SEE {
         notes.push(
-            "not simulated: the batch is large, and continuous batching needs no simulation".to_owned(),
+            "X0 and Xmax are not simulated: the batch is large, and continuous batching needs no simulation"
+                .to_owned(),
         );
         None
     } else {
-        allowed(service.cycles(batch, 1.0), &mut notes)?
+        allowed(by(0.2).cycles(batch, 1.0), &mut notes)?
     };
     let by_means = service.exact(batch);
     let exact = lengths.as_geometric().map(|_| by_means);
@@ -194,34 +222,29 @@ pub fn answer(
     {
         notes.push(format!("the published kappa is {:.2} x what is simulated", said / simulated));
     }
-    let (mut tail, mut found) = (TailPredictions::default(), None);
+    let mut tail = TailPredictions::default();
     if let Some(capacity) = capacity {
-        found = match (batching, &cycles) {
-            (Batching::Threshold(batch), Some(cycles)) => {
-                allowed(service.threshold_risk(batch, cycles, capacity), &mut notes)?
-            }
-            _ => allowed(service.risk(batching, capacity), &mut notes)?,
-        };
-        if found.is_some_and(|risk| risk.low == 0.0 && risk.probability > 0.0) {
-            notes.push("the risk is at most what is said: it was not followed further down".to_owned());
-        }
         tail.published = published.map(|published| published.tail(capacity - published.x0()));
         tail.corrected = exact.map(|exact| exact.tail(capacity));
-        let cycle = Service { horizon: Horizon::Cycle, ..*service };
-        let exact = match (service.horizon, continuous) {
-            (Horizon::Cycle, _) => found,
-            (_, true) => cycle.risk(batching, capacity).ok(),
-            (_, false) => {
-                cycles.as_ref().and_then(|cycles| cycle.threshold_risk(batch, cycles, capacity).ok())
-            }
+        let of_a_cycle = Service { horizon: Horizon::Cycle, start: Start::Settled, ..by(0.1) };
+        let of_a_cycle = match (service.horizon, continuous, &cycles) {
+            (Horizon::Cycle, ..) => found,
+            (_, true, _) => of_a_cycle.risk(batching, capacity).ok(),
+            (_, false, Some(cycles)) => of_a_cycle.threshold_risk(batch, cycles, capacity).ok(),
+            (_, false, None) => None,
         };
-        tail.exact = exact.map(|risk| risk.probability);
+        tail.exact = of_a_cycle.map(|risk| risk.probability);
+    }
+    let within_risk = found.and_then(|found| found.is_within(risk));
+    if let Some(most) = found.and_then(|found| found.at_most).filter(|&most| most > 0.0) {
+        notes.push(format!("the risk is at most {most:.1e}: it was met too seldom to say more"));
     }
     let mut batches = Vec::new();
+    let mut needed = allowed(by(0.35).least_capacity(batching, risk), &mut notes)?;
     if let Some(capacity) = capacity {
         let others = risks.iter().copied().filter(|&other| other != risk);
         for risk in std::iter::once(risk).chain(others) {
-            let largest = allowed(service.largest_batch(batching, capacity, risk), &mut notes)?;
+            let largest = allowed(by(0.5).largest_batch(batching, capacity, risk), &mut notes)?;
             let whole = |value: fn(Inverse) -> f64| largest.map(|largest| value(largest) as u32);
             batches.push(BatchForRisk {
                 risk,
@@ -231,15 +254,61 @@ pub fn answer(
             });
         }
     }
-    let needed = allowed(service.least_capacity(batching, risk), &mut notes)?;
+    if let (Some(capacity), Some(found), Some(within)) = (capacity, found, within_risk) {
+        let near = (risk / BESIDE..=risk * BESIDE).contains(&found.probability);
+        let agreed = Agreement { capacity, seats: batch.seats(), within, near };
+        needed = agreed.memory(needed, &mut notes);
+        if let Some(first) = batches.first_mut() {
+            agreed.batch(first, &mut notes);
+        }
+    }
+    let cold = match (capacity, within_risk, service.start, service.arrivals) {
+        (Some(capacity), Some(_), Start::Settled, None) => cold_start(service, batching, capacity)?,
+        _ => None,
+    };
+    if let (Some(cold), Some(true)) = (cold, within_risk)
+        && cold > risk
+    {
+        notes.push(format!(
+            "if all {} sequences begin at once, as after a restart or with a fixed number of clients, the risk is {cold:.2}",
+            batch.seats()
+        ));
+    }
+    if !continuous && service.start == Start::Settled && service.keeps_together(batch.seats())? {
+        notes.push(
+            "outputs are so alike that sequences which begin together end together for very long: how the batch began decides, and \
+             here it began at random"
+                .to_owned(),
+        );
+    }
+    let mut waiting = None;
+    if service.load(batch.seats()).is_some_and(|_| !service.is_unlimited(batch.seats())) {
+        let peaks = allowed(by(0.5).peaks(batching, 64), &mut notes)?;
+        waiting = peaks.as_ref().and_then(|peaks| peaks.waits.times());
+        if service.load(batch.seats()).is_some_and(|load| load >= 1.0) {
+            notes.push(format!(
+                "{} seats are too few for so many arrivals: the longer it runs, the more requests wait",
+                batch.seats()
+            ));
+        }
+    }
     let seats = f64::from(batch.seats());
     let mean_seat = match (batching, &cycles) {
-        (Batching::Continuous { seats }, _) => service.demand(seats)?.mean() / f64::from(seats),
+        (Batching::Continuous { .. }, _) => {
+            let one = Service { arrivals: None, ..*service };
+            one.demand(1)?.mean()
+        }
         (_, Some(cycles)) => cycles.peak(Convention::BeforeFree).mean / seats,
         _ => (by_means.x0() + by_means.kappa()) / seats,
     };
     let fit = |each: f64| capacity.map(|capacity| (capacity / each).floor().min(f64::from(u32::MAX)) as u32);
-    notes.dedup();
+    let mut told: Vec<String> = Vec::new();
+    for note in notes {
+        if !told.contains(&note) {
+            told.push(note);
+        }
+    }
+    let told_as = found.filter(|found| found.at_most.is_none() || found.method != RiskMethod::Simulated);
     Ok(OccupancyReport {
         schema: SCHEMA.to_owned(),
         batch: batch.seats(),
@@ -252,6 +321,11 @@ pub fn answer(
             termination: lengths.termination(),
             largest: lengths.largest(),
         },
+        cold_start: service.start == Start::Cold,
+        as_logged: service.order == Order::AsLogged,
+        arrivals_per_step: service.arrivals,
+        load_ratio: service.load(batch.seats()),
+        waiting,
         capacity_tokens: capacity,
         kv_bytes_per_token: None,
         horizon_steps: match service.horizon {
@@ -266,9 +340,11 @@ pub fn answer(
             (None, Some(cycles)) => cycles.steps().mean,
             _ => by_means.steps(),
         },
-        probability: found.map(|risk| risk.probability),
+        probability: told_as.map(|risk| risk.probability),
         probability_low: found.map(|risk| risk.low),
         probability_high: found.map(|risk| risk.high),
+        within_risk,
+        cold_start_probability: cold,
         probability_method: found.map(|risk: Risk| risk.method),
         probability_reason: found.map(|risk| risk.method.why().to_owned()),
         risk,
@@ -281,8 +357,76 @@ pub fn answer(
         capacity_tokens_needed_high: needed.map(|needed| needed.high),
         capacity_bytes_needed: None,
         convention: Convention::BeforeFree,
-        notes,
+        notes: told,
     })
+}
+
+/// The risk if all begins at once, in the time that can be spared for it; `None` where that does not do.
+fn cold_start(service: &Service, batching: Batching, capacity: f64) -> Result<Option<f64>, OccupancyError> {
+    let deadline = service.deadline.part(0.3).at_most(std::time::Duration::from_secs(1));
+    let horizon = match (service.horizon, batching) {
+        (Horizon::Cycle, Batching::Continuous { seats }) => {
+            Horizon::Steps(service.begins_for(seats)?.max(1.0))
+        }
+        (horizon, _) => horizon,
+    };
+    let effort = Effort { cycles: service.effort.cycles.min(4_000), ..service.effort };
+    let cold = Service { start: Start::Cold, order: Order::Drawn, horizon, deadline, effort, ..*service };
+    match cold.risk(batching, capacity) {
+        Ok(risk) if risk.at_most.is_none() => Ok(Some(risk.probability)),
+        Ok(_) | Err(OccupancyError::Refused { .. }) => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+/// The figures of one answer, which are found each by itself, held against the risk that was found for what was asked about.
+struct Agreement {
+    capacity: f64,
+    seats: u32,
+    /// Whether that keeps the risk asked about.
+    within: bool,
+    /// Whether it is about that risk: then the figures lie beside what was asked about.
+    near: bool,
+}
+
+impl Agreement {
+    fn disagrees(&self, what: &str, notes: &mut Vec<String>) {
+        notes.push(format!(
+            "{what} was found to contradict the risk of {} sequences in {:.0} tokens, and is not told: draw more samples",
+            self.seats, self.capacity
+        ));
+    }
+
+    /// The memory needed: no more than what is enough, more than what is too little.
+    fn memory(&self, needed: Option<Inverse>, notes: &mut Vec<String>) -> Option<Inverse> {
+        let needed = needed?;
+        if self.within == (needed.value <= self.capacity) {
+            return Some(needed);
+        }
+        if !self.near {
+            self.disagrees("the memory needed", notes);
+            return None;
+        }
+        let value = if self.within { self.capacity } else { self.capacity + 1.0 };
+        Some(Inverse { value, low: needed.low.min(value), high: needed.high.max(value) })
+    }
+
+    /// The largest batch: no smaller than what keeps the risk, smaller than what does not.
+    fn batch(&self, found: &mut BatchForRisk, notes: &mut Vec<String>) {
+        let Some(largest) = found.max_batch else { return };
+        if self.within == (self.seats <= largest) {
+            return;
+        }
+        if !self.near {
+            self.disagrees("the largest batch", notes);
+            (found.max_batch, found.max_batch_low, found.max_batch_high) = (None, None, None);
+            return;
+        }
+        let value = if self.within { self.seats } else { self.seats - 1 };
+        found.max_batch = Some(value);
+        found.max_batch_low = found.max_batch_low.map(|low| low.min(value));
+        found.max_batch_high = found.max_batch_high.map(|high| high.max(value));
+    }
 }
 
 /// X0, κ and Xmax by each model.

@@ -3,68 +3,20 @@
 use serde::{Deserialize, Serialize};
 
 use crate::batch::Batch;
-use crate::cycles::{Cycles, Effort, simulate_with};
-use crate::demand::{Population, TokenDemand};
+use crate::cycles::{Cycles, simulate_with};
 use crate::error::{OccupancyError, finite};
-use crate::exact::Exact;
 use crate::horizon::HorizonMethod;
-use crate::inversion::{exposure, risk_of};
-use crate::lengths::Lengths;
+use crate::inversion::{Inverse, exposure, risk_of};
+use crate::peaks::Peaks;
+use crate::service::{Batching, Horizon, Service};
+use crate::simulation::Start;
+use crate::source::Order;
 use crate::splitting::MultilevelSplitting;
 
-/// Exceedances that a simulation must have met for its count to stand.
-pub(crate) const ENOUGH: f64 = 50.0;
-
-/// How sequences are replaced.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub enum Batching {
-    /// All that ended at once, when this part of the batch has ended.
-    Threshold(Batch),
-    /// Each at once.
-    Continuous {
-        /// Sequences in the batch.
-        seats: u32,
-    },
-}
-
-impl Batching {
-    /// N.
-    pub fn seats(self) -> u32 {
-        match self {
-            Self::Threshold(batch) => batch.seats(),
-            Self::Continuous { seats } => seats,
-        }
-    }
-
-    /// As threshold batching: continuous batching refills at every ending, k = 1.
-    ///
-    /// # Errors
-    /// No seats, or over 2^20 of them.
-    pub fn batch(self) -> Result<Batch, OccupancyError> {
-        match self {
-            Self::Threshold(batch) => Ok(batch),
-            Self::Continuous { seats } => Batch::new(seats, 1),
-        }
-    }
-
-    /// The same with another number of seats.
-    #[must_use]
-    pub fn with_seats(self, seats: u32) -> Self {
-        match self {
-            Self::Threshold(batch) => Self::Threshold(batch.with_seats(seats)),
-            Self::Continuous { .. } => Self::Continuous { seats },
-        }
-    }
-}
-
-/// For how long it must not run out.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub enum Horizon {
-    /// One cycle of threshold batching; under continuous batching, one step drawn at random.
-    Cycle,
-    /// So many decode steps.
-    Steps(f64),
-}
+/// Those that it must have met for its count to be told.
+const TOLD: f64 = 10.0;
+/// The upper end of an interval over its lower that is good enough: some fifty exceedances.
+const PRECISE: f64 = 2.0;
 
 /// How a risk was found.
 #[non_exhaustive]
@@ -78,6 +30,8 @@ pub enum RiskMethod {
     ExactLaw,
     /// Clumps of exceedances by importance sampling from the exact law.
     Clumps,
+    /// Whole horizons around moments over the capacity, by importance sampling.
+    Sojourns,
     /// Counted in a simulation.
     Simulated,
     /// Multilevel splitting of excursions.
@@ -91,6 +45,9 @@ impl RiskMethod {
             Self::Certain => "no sequence can get long enough, or even the shortest do not fit",
             Self::ExactLaw => "seats refilled one by one are independent",
             Self::Clumps => "running out is rare, so they are far apart",
+            Self::Sojourns => {
+                "what a step holds is remembered for long against the horizon, so whole horizons are looked at"
+            }
             Self::Simulated => "a simulation meets it often enough to count",
             Self::Splitting => {
                 "too rare for a simulation to count, and geometric outputs can be split at any step"
@@ -105,6 +62,7 @@ impl std::fmt::Display for RiskMethod {
             Self::Certain => "certain",
             Self::ExactLaw => "exact law of the total",
             Self::Clumps => "clumps by importance sampling",
+            Self::Sojourns => "sojourns by importance sampling",
             Self::Simulated => "simulation",
             Self::Splitting => "multilevel splitting",
         })
@@ -124,66 +82,72 @@ pub struct Risk {
     pub high: f64,
     /// How it was found.
     pub method: RiskMethod,
+    /// What it is at most, as far as samples go, where it was met so seldom that hardly more is known.
+    pub at_most: Option<f64>,
 }
 
-/// What is asked about: traffic, memory and time.
-#[derive(Clone, Copy)]
-pub struct Service<'a> {
-    /// The traffic.
-    pub lengths: &'a Lengths,
-    /// Tokens that a block of memory holds; 1 when it is granted by the token. Threshold batching counts in tokens.
-    pub block: u32,
-    /// For how long.
-    pub horizon: Horizon,
-    /// Cycles or samples to draw, and where the random numbers start.
-    pub effort: Effort,
-    /// Told how much work is done, in cycles.
-    pub progress: &'a (dyn Fn(u64) + Sync),
+impl Risk {
+    /// Whether it is at most so much; `None` where what is known does not say.
+    pub fn is_within(&self, risk: f64) -> Option<bool> {
+        match self.at_most {
+            None => Some(self.probability <= risk),
+            Some(most) if most <= risk => Some(true),
+            Some(_) if self.low > risk => Some(false),
+            Some(_) => None,
+        }
+    }
+
+    fn certain(probability: f64) -> Self {
+        let method = RiskMethod::Certain;
+        Self { probability, low: probability, high: probability, method, at_most: None }
+    }
+
+    /// Of one stretch of time and then another.
+    fn and_then(self, later: Self) -> Self {
+        let both = |one: f64, other: f64| {
+            if one >= 1.0 || other >= 1.0 { 1.0 } else { risk_of(exposure(one) + exposure(other)) }
+        };
+        let probability = both(self.probability, later.probability);
+        Self {
+            probability,
+            low: both(self.low, later.low),
+            high: both(self.high, later.high),
+            // What decides is what is said.
+            method: if self.probability >= later.probability { self.method } else { later.method },
+            // What is hardly known of one matters where the other is not much more.
+            at_most: [(self, later), (later, self)]
+                .iter()
+                .find_map(|(one, other)| one.at_most.map(|most| both(most, other.probability)))
+                .filter(|&most| most > 1.25 * probability),
+        }
+    }
 }
 
 impl Service<'_> {
-    pub(crate) fn check(&self, capacity: f64) -> Result<(), OccupancyError> {
-        if let Horizon::Steps(steps) = self.horizon {
-            finite("the horizon", steps, 1.0..=1e15, "it must be at least one step")?;
-        }
-        self.lengths.check_capacity(capacity)
-    }
-
-    pub(crate) fn demand(&self, seats: u32) -> Result<TokenDemand, OccupancyError> {
-        TokenDemand::new(self.lengths, Population::Seats(seats), self.block)
-    }
-
-    /// Simulated cycles of a batch, enough for a risk of this size to be met often.
-    ///
-    /// # Errors
-    /// Bad input.
-    pub fn cycles(&self, batch: Batch, risk: f64) -> Result<Cycles, OccupancyError> {
-        let cycles =
-            ((16.0 * ENOUGH / risk.max(1e-12)) as u64).clamp(self.effort.cycles, self.effort.cycles * 20);
-        simulate_with(batch, self.lengths, Effort { cycles, ..self.effort }, self.progress)
-    }
-
     /// The probability of running out of `capacity` tokens.
     ///
     /// # Errors
-    /// Bad input; a capacity below one request; refused for threshold batching with lengths that are not geometric when
-    /// a simulation meets too few exceedances to count.
+    /// Bad input; a capacity below one request; refused where the deadline leaves time for hardly any samples.
     pub fn risk(&self, batching: Batching, capacity: f64) -> Result<Risk, OccupancyError> {
         self.check(capacity)?;
+        if self.always_fits(batching, capacity) {
+            return Ok(Risk::certain(0.0));
+        }
         match batching {
             Batching::Continuous { seats } => self.continuous_risk(seats, capacity, self.effort.cycles / 4),
+            Batching::Threshold(batch) if self.is_counted() => {
+                self.threshold_risk_with(batch, None, capacity, false)
+            }
             Batching::Threshold(batch) => {
-                let cycles = simulate_with(batch, self.lengths, self.effort, self.progress)?;
+                let cycles = simulate_with(batch, self.lengths, self.effort, self.deadline, self.progress)?;
                 self.threshold_risk(batch, &cycles, capacity)
             }
         }
     }
 
-    /// The closed forms with a log's means: exact for geometric lengths, a place to begin for others.
-    pub(crate) fn exact(&self, batch: Batch) -> Exact {
-        let lengths = self.lengths;
-        let termination = 1.0 / lengths.mean_output();
-        Exact::new(batch, lengths.mean_prompt(), lengths.prompt_variance(), termination)
+    /// Whether threshold batching is counted horizon by horizon.
+    pub(crate) fn is_counted(&self) -> bool {
+        self.horizon != Horizon::Cycle || self.start == Start::Cold || self.order == Order::AsLogged
     }
 
     pub(crate) fn continuous_risk(
@@ -192,39 +156,87 @@ impl Service<'_> {
         capacity: f64,
         samples: u64,
     ) -> Result<Risk, OccupancyError> {
+        let batching = Batching::Continuous { seats };
+        if self.order == Order::AsLogged || (self.arrivals.is_some() && !self.is_unlimited(seats)) {
+            let counted = self.counted(&self.peaks(batching, samples)?, capacity);
+            return self.with_log(seats, capacity, counted);
+        }
+        let Horizon::Steps(steps) = self.horizon else {
+            return self.settled_risk(seats, capacity, samples, None);
+        };
+        if self.start == Start::Settled || self.arrivals.is_some() {
+            return self.settled_risk(seats, capacity, samples, Some(steps));
+        }
+        let peaks = self.peaks(batching, samples)?;
+        let first = self.with_log(seats, capacity, self.counted(&peaks, capacity))?;
+        let left = steps - self.begins_for(seats)?;
+        if left < 1.0 {
+            return Ok(first);
+        }
+        Ok(first.and_then(self.settled_risk(seats, capacity, samples, Some(left))?))
+    }
+
+    /// Of a batch that has settled, at a moment or over so many steps.
+    fn settled_risk(
+        &self,
+        seats: u32,
+        capacity: f64,
+        samples: u64,
+        steps: Option<f64>,
+    ) -> Result<Risk, OccupancyError> {
         // A sample costs its seats.
         let samples = (samples as f64 * (512.0 / f64::from(seats)).clamp(0.2, 1.0)) as u64;
         let demand = self.demand(seats)?;
-        let Horizon::Steps(steps) = self.horizon else {
+        let Some(steps) = steps else {
             let tail = demand.tail(capacity)?;
-            let certain = tail.ln == f64::NEG_INFINITY || tail.ln == 0.0;
-            let method = if certain { RiskMethod::Certain } else { RiskMethod::ExactLaw };
-            let exposure = exposure(tail.probability().min(1.0 - 1e-15));
-            let error = if certain { 0.0 } else { demand.log_error(&demand.saddle(capacity)) };
-            return Ok(bounded(exposure, error, method));
+            if tail.ln == f64::NEG_INFINITY || tail.ln == 0.0 {
+                return Ok(Risk::certain(tail.probability()));
+            }
+            let probability = tail.probability();
+            let exposure = exposure(probability.min(1.0 - 1e-15));
+            let [lower, higher] = demand.left_open(capacity, probability);
+            return Ok(Risk {
+                probability,
+                low: risk_of(exposure * (-lower).exp()),
+                high: risk_of(exposure * higher.exp()),
+                method: RiskMethod::ExactLaw,
+                at_most: None,
+            });
         };
-        let risk = demand.horizon(capacity, steps, samples, self.effort.seed)?;
+        let risk = demand.horizon_by(capacity, steps, samples, self.effort.seed, self.deadline)?;
         let method = match risk.method {
             HorizonMethod::Certain => RiskMethod::Certain,
             HorizonMethod::Clumps => RiskMethod::Clumps,
+            HorizonMethod::Sojourns => RiskMethod::Sojourns,
             HorizonMethod::Simulated => RiskMethod::Simulated,
         };
-        Ok(Risk { probability: risk.probability, low: risk.low, high: risk.high, method })
+        Ok(Risk { probability: risk.probability, low: risk.low, high: risk.high, method, at_most: None })
     }
 
-    pub(crate) fn steps(&self) -> f64 {
-        match self.horizon {
-            Horizon::Cycle => 1.0,
-            Horizon::Steps(steps) => steps,
-        }
+    /// Counted from simulated horizons, as if the log were all that there is.
+    pub(crate) fn counted(&self, peaks: &Peaks, capacity: f64) -> Risk {
+        let block = f64::from(self.block);
+        let capacity = (capacity / block).floor() * block;
+        let Inverse { value, low, high } = peaks.risk(capacity);
+        let at_most = (peaks.over(capacity) < TOLD).then_some(high);
+        Risk { probability: value, low, high, method: RiskMethod::Simulated, at_most }
     }
 
-    /// Cycles of a horizon.
-    pub(crate) fn cycles_within(&self, steps_of_a_cycle: f64) -> f64 {
-        match self.horizon {
-            Horizon::Cycle => 1.0,
-            Horizon::Steps(steps) => (steps / steps_of_a_cycle).max(1.0),
+    /// What is counted, with what the log leaves open: about what it leaves open of seats that are refilled one by one.
+    fn with_log(&self, seats: u32, capacity: f64, counted: Risk) -> Result<Risk, OccupancyError> {
+        if self.lengths.requests().is_none() || counted.method == RiskMethod::Certain {
+            return Ok(counted);
         }
+        let demand = Service { arrivals: None, ..*self }.demand(seats)?;
+        let [lower, higher] = demand.left_open(capacity, counted.probability);
+        let of = |probability: f64| exposure(probability.min(1.0 - 1e-15)).max(1e-300);
+        let here = of(counted.probability);
+        let reach = |end: f64| (of(end).ln() - here.ln()).abs();
+        let low = risk_of(here * (-reach(counted.low).hypot(lower)).exp());
+        let high = risk_of(here * reach(counted.high).hypot(higher).exp());
+        // What was never met is open below whatever the log says.
+        let low = if counted.low == 0.0 { 0.0 } else { low };
+        Ok(Risk { low: low.min(counted.low), high: high.max(counted.high), ..counted })
     }
 
     /// [`risk`](Self::risk) from cycles of the batch that have been simulated.
@@ -237,60 +249,76 @@ impl Service<'_> {
         cycles: &Cycles,
         capacity: f64,
     ) -> Result<Risk, OccupancyError> {
-        self.threshold_risk_with(batch, cycles, capacity, false)
+        self.threshold_risk_with(batch, Some(cycles), capacity, false)
     }
 
+    /// `cycles` are looked at for the risk of a cycle alone.
     pub(crate) fn threshold_risk_with(
         &self,
         batch: Batch,
-        cycles: &Cycles,
+        cycles: Option<&Cycles>,
         capacity: f64,
         quick: bool,
     ) -> Result<Risk, OccupancyError> {
         self.check(capacity)?;
-        let within = self.cycles_within(cycles.steps().mean);
+        if self.always_fits(Batching::Threshold(batch), capacity) {
+            return Ok(Risk::certain(0.0));
+        }
+        let counted = match cycles {
+            Some(cycles) if !self.is_counted() => counted_cycles(cycles, capacity),
+            _ => {
+                let most = if quick { self.effort.cycles / 40 } else { self.effort.cycles / 10 };
+                self.counted(&self.peaks(Batching::Threshold(batch), most.max(256))?, capacity)
+            }
+        };
+        let Some((prompt, termination)) = self.lengths.as_geometric() else {
+            return self.with_log(batch.seats(), capacity, counted);
+        };
+        let precise = counted.low > 0.0 && counted.high / counted.low < PRECISE;
+        if precise || counted.high > 0.2 || self.start == Start::Cold {
+            return Ok(counted);
+        }
+        // Geometric outputs can be split at any step.
+        let splitting = MultilevelSplitting::new(batch, prompt, termination, self.effort.seed)?;
+        let exact = self.exact(batch);
+        // Where the formula is far below what is looked for, that it is below is enough to know.
+        let hopeless = exact.tail(capacity) < 1e-30;
+        let splitting = match (hopeless, quick) {
+            (true, _) => splitting.coarse(),
+            (false, true) => splitting.quick(),
+            (false, false) => splitting,
+        };
+        let exceedance = splitting.by(self.deadline).over(capacity)?;
         // Over in the first cycle, or in a run that begins later.
-        let over_horizon = |cycle: f64, runs: f64| exposure(cycle.min(1.0)) + runs * (within - 1.0);
-        let (over, runs) = (cycles.exceeding(capacity), cycles.clumps_exceeding(capacity));
-        let count = cycles.count() as f64;
-        let (met, met_runs) = (over.mean * count, runs.mean * count);
-        // Exceedances come in runs; how many runs there are is what a count can be trusted by.
-        let is_geometric = self.lengths.as_geometric().is_some();
-        if met_runs >= ENOUGH || over.mean >= 0.2 || (!is_geometric && met >= ENOUGH) {
-            let exposure = over_horizon(over.mean, runs.mean);
-            let ratio = match self.horizon {
-                Horizon::Cycle => over.standard_error / over.mean / (1.0 - over.mean).max(1e-9),
-                Horizon::Steps(_) => (runs.standard_error / runs.mean).max(over.standard_error / over.mean),
-            };
-            return Ok(bounded(exposure, ratio, RiskMethod::Simulated));
+        let within = self.cycles_within(exact.steps());
+        let later = exceedance.ln_clumps.exp() * (within - 1.0);
+        let exposure = exposure(exceedance.ln_probability.exp().min(1.0 - 1e-15)) + later;
+        let risk = bounded(exposure, exceedance.error, RiskMethod::Splitting);
+        if exceedance.is_bound {
+            // What is told is a bound itself.
+            return Ok(Risk { low: 0.0, high: risk.probability, at_most: Some(risk.probability), ..risk });
         }
-        if let Some((prompt, termination)) = self.lengths.as_geometric() {
-            let splitting = MultilevelSplitting::new(batch, prompt, termination, self.effort.seed)?;
-            // Where the formula is far below what is looked for, that it is below is enough to know.
-            let hopeless = self.exact(batch).tail(capacity) < 1e-30;
-            let splitting = match (hopeless, quick) {
-                (true, _) => splitting.coarse(),
-                (false, true) => splitting.quick(),
-                (false, false) => splitting,
-            };
-            let exceedance = splitting.over(capacity)?;
-            let exposure = over_horizon(exceedance.ln_probability.exp(), exceedance.ln_clumps.exp());
-            let risk = bounded(exposure, exceedance.error, RiskMethod::Splitting);
-            return Ok(if exceedance.is_bound { Risk { low: 0.0, ..risk } } else { risk });
-        }
-        Err(OccupancyError::Refused {
-            what: format!("the probability of more than {capacity:.0} tokens in a cycle"),
-            why: format!(
-                "of {count} simulated cycles {met:.0} were over it, too few to count, and lengths from a log have no \
-                 formula under threshold batching; all that is known is that it is below {:.1e} a cycle",
-                (met + 3.0 + 2.0 * met.sqrt()) / count
-            ),
-            instead:
-                "simulate more cycles, ask for continuous batching, or give a mean prompt and a termination \
-                      probability"
-                    .to_owned(),
-        })
+        // The better known of the two.
+        let splits =
+            counted.at_most.is_some() || counted.high / counted.low.max(1e-300) > risk.high / risk.low;
+        Ok(if splits { risk } else { counted })
     }
+}
+
+/// From cycles of a batch that has settled.
+fn counted_cycles(cycles: &Cycles, capacity: f64) -> Risk {
+    let over = cycles.exceeding(capacity);
+    let runs = cycles.clumps_exceeding(capacity);
+    let count = cycles.count() as f64;
+    let met = over.mean * count;
+    // Exceedances come in runs; how many runs there are is what a count can be trusted by.
+    if runs.mean * count >= TOLD || over.mean >= 0.2 {
+        let ratio = over.standard_error / over.mean / (1.0 - over.mean).max(1e-9);
+        return bounded(exposure(over.mean.min(1.0 - 1e-15)), ratio, RiskMethod::Simulated);
+    }
+    // No more than what would have been met this rarely by chance once in forty times, each in a run like the others.
+    let high = ((met + 4.0 + 4.0 * met.sqrt()) / count).min(1.0);
+    Risk { probability: over.mean, low: 0.0, high, method: RiskMethod::Simulated, at_most: Some(high) }
 }
 
 /// A risk that may be asked for.
@@ -308,5 +336,6 @@ fn bounded(exposure: f64, error: f64, method: RiskMethod) -> Risk {
         low: risk_of(exposure / reach),
         high: risk_of(exposure * reach),
         method,
+        at_most: None,
     }
 }

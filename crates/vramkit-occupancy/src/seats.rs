@@ -3,8 +3,9 @@
 //! Nothing happens between two endings but growth, so a cycle costs its endings and not its steps.
 
 use crate::batch::Batch;
-use crate::lengths::Draws;
+use crate::deadline::Deadline;
 use crate::random::RandomStream;
+use crate::source::Source;
 use crate::tilted::Tilted;
 
 /// Cycles of one batch, in order.
@@ -22,14 +23,14 @@ pub(crate) struct Replica {
 
 pub(crate) struct Cycle {
     steps: u64,
-    before: f64,
+    pub(crate) before: f64,
     after: f64,
 }
 
 /// The seats of a batch, between two cycles.
 pub(crate) struct Seats<'a> {
     batch: Batch,
-    draws: Draws<'a>,
+    source: Source<'a>,
     stream: RandomStream,
     now: u64,
     /// The step in which each sequence ends, and above it, in the low bits, its seat.
@@ -45,21 +46,21 @@ const SEAT: u64 = (1 << SEAT_BITS) - 1;
 
 impl<'a> Seats<'a> {
     /// A batch of new sequences.
-    pub(crate) fn new(batch: Batch, draws: Draws<'a>, mut stream: RandomStream) -> Self {
+    pub(crate) fn new(batch: Batch, mut source: Source<'a>, mut stream: RandomStream) -> Self {
         let (mut ends, mut full, mut held) = (Vec::new(), Vec::new(), 0.0);
         for seat in 0..u64::from(batch.seats) {
-            let (prompt, output) = draws.request(&mut stream);
+            let (prompt, output) = source.next(&mut stream);
             ends.push(u64::from(output) << SEAT_BITS | seat);
             full.push(prompt + f64::from(output));
             held += prompt;
         }
-        Self { batch, draws, stream, now: 0, ends, full, held }
+        Self { batch, source, stream, now: 0, ends, full, held }
     }
 
     /// As a batch refilled seat by seat would be, which is near where it settles.
     pub(crate) fn settled(
         batch: Batch,
-        draws: Draws<'a>,
+        source: Source<'a>,
         under_way: &Tilted,
         mut stream: RandomStream,
     ) -> Self {
@@ -71,15 +72,25 @@ impl<'a> Seats<'a> {
             full.push(prompt + f64::from(output));
             held += prompt + f64::from(age - 1);
         }
-        Self { batch, draws, stream, now: 0, ends, full, held }
+        Self { batch, source, stream, now: 0, ends, full, held }
     }
 
-    /// So many cycles more; `progress` is told of them.
-    pub(crate) fn count(&mut self, cycles: u64, progress: &(dyn Fn(u64) + Sync)) -> Replica {
+    /// So many cycles more; `progress` is told of them. `None` at a deadline.
+    pub(crate) fn count(
+        &mut self,
+        cycles: u64,
+        deadline: Deadline,
+        progress: &(dyn Fn(u64) + Sync),
+    ) -> Option<Replica> {
         let room = cycles as usize;
         let (peaks, rises) = (Vec::with_capacity(room), Vec::with_capacity(room));
         let mut replica = Replica { peaks, rises, ..Replica::default() };
+        // A look at the clock is dear beside a small cycle.
+        let looks = (1 << 14) / self.ends.len() as u64 + 1;
         for done in 1..=cycles {
+            if done % looks == 0 && deadline.has_passed() {
+                return None;
+            }
             let x0 = self.held;
             replica.x0 += x0;
             replica.x0_squares += x0 * x0;
@@ -92,7 +103,12 @@ impl<'a> Seats<'a> {
                 progress((done - 1) % 1024 + 1);
             }
         }
-        replica
+        Some(replica)
+    }
+
+    /// Steps since it began.
+    pub(crate) fn now(&self) -> u64 {
+        self.now
     }
 
     pub(crate) fn cycle(&mut self) -> Cycle {
@@ -127,7 +143,7 @@ impl<'a> Seats<'a> {
         }
         for end in &mut self.ends[..ended] {
             let seat = *end & SEAT;
-            let (prompt, output) = self.draws.request(&mut self.stream);
+            let (prompt, output) = self.source.next(&mut self.stream);
             *end = (at + u64::from(output)) << SEAT_BITS | seat;
             self.full[seat as usize] = prompt + f64::from(output);
             held += prompt;

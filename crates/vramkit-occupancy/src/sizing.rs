@@ -1,18 +1,34 @@
-//! Which batch has a risk, and which memory: the inverses of [`Service::risk`].
+//! Which batch has a risk, and which memory: the inverses of [`Service::risk`], each confirmed by other random numbers than it
+//! was found with before it is told.
+
+use std::time::Duration;
 
 use crate::batch::Batch;
-use crate::cycles::simulate_with;
+use crate::cycles::{Effort, simulate_with};
 use crate::error::OccupancyError;
 use crate::inversion::{Exposure, Inverse, exposure, largest, ln_exposure};
-use crate::risk::{Batching, ENOUGH, Horizon, Service, check_risk};
+use crate::limits::ENOUGH;
+use crate::risk::{Risk, check_risk};
+use crate::service::{Batching, Horizon, Service};
+use crate::simulation::Start;
+use crate::source::Order;
 use crate::splitting::MultilevelSplitting;
+
+/// What the random numbers of a confirmation start from, beside the seed.
+const OTHERS: u64 = 0x7e57_0000;
+/// A risk that is confirmed to be this many times what was asked is not what was asked.
+const NEAR: f64 = 1.25;
+/// Batches and memories that are tried before none is told.
+const TRIES: u32 = 8;
+/// Seats from which on a batch is as the same share of a larger one.
+const ALIKE: u64 = 4096;
 
 impl Service<'_> {
     /// The largest batch whose risk is at most `risk`; a threshold stays the same part of it. 0 when not even one sequence
-    /// is safe.
+    /// is safe. Where requests arrive, the most seats.
     ///
     /// # Errors
-    /// As for [`risk`](Self::risk); a risk outside (0, 1).
+    /// As for [`risk`](Self::risk); a risk outside (0, 1); refused when no batch is confirmed.
     pub fn largest_batch(
         &self,
         batching: Batching,
@@ -21,25 +37,71 @@ impl Service<'_> {
     ) -> Result<Inverse, OccupancyError> {
         check_risk(risk)?;
         self.check(capacity)?;
+        let most = 1 << 20;
+        if self.arrivals.is_some() && self.is_unlimited(most) {
+            let here = self.exposure(batching.with_seats(most), capacity, risk)?;
+            if here.ln <= ln_exposure(risk) {
+                let most = f64::from(most);
+                return Ok(Inverse { value: most, low: most, high: most });
+            }
+        }
         let target = ln_exposure(risk);
-        let one = self.lengths.mean_prompt() + 1.0;
-        // No more than have room for their prompts; no fewer than always fit.
-        let high = (capacity / one).floor().min(f64::from(1 << 20)) as u64;
+        // No more than have room at the least that they can hold; no fewer than always fit.
+        let high = (capacity / self.lengths.least()).floor().min(f64::from(most)) as u64;
         let low = self.lengths.largest().map_or(0, |most| self.worst_case(capacity, most)).min(high);
         let guess = self.rough_batch(batching, capacity, risk, low, high)?;
         let mut found = largest(low, high, guess, target, |seats| {
+            self.deadline.check("the largest batch")?;
             self.exposure(batching.with_seats(seats as u32), capacity, risk)
         })?;
-        // The search drew fewer samples than `risk` does: what that says of the answer must hold.
-        while matches!(batching, Batching::Continuous { .. }) && found.value > low as f64 {
-            match self.risk(batching.with_seats(found.value as u32), capacity) {
-                Ok(here) if here.probability > risk => found.value -= 1.0,
-                Ok(_) => break,
-                Err(error) => return Err(error),
+        let begun = found.value;
+        for attempt in 0..TRIES {
+            if found.value <= low as f64 {
+                found.value = low as f64;
+                break;
             }
+            if self.confirmed(batching.with_seats(found.value as u32), capacity, risk)? <= risk * NEAR {
+                break;
+            }
+            if attempt + 1 == TRIES {
+                return Err(OccupancyError::Refused {
+                    what: format!("the largest batch for a risk of {risk:e}"),
+                    why: format!(
+                        "none from {} to {begun} was confirmed by other random numbers",
+                        found.value
+                    ),
+                    instead: "draw more samples and give a later deadline".to_owned(),
+                });
+            }
+            let step = 1.0 + (begun * 0.002 * f64::from(attempt)).floor();
+            found.value = (found.value - step).max(low as f64);
         }
         found.low = found.low.min(found.value);
+        found.high = found.high.max(found.value);
         Ok(found)
+    }
+
+    /// The risk by other random numbers, and where there is time by a plain simulation, which counts where it contradicts them.
+    fn confirmed(&self, batching: Batching, capacity: f64, risk: f64) -> Result<f64, OccupancyError> {
+        let effort = Effort { seed: self.effort.seed ^ OTHERS, ..self.effort };
+        let other = Service { effort, ..*self };
+        let here = other.risk(batching, capacity)?;
+        if here.at_most.is_some_and(|most| most > risk * NEAR) {
+            return Err(self.too_few(risk));
+        }
+        let is_plain = !matches!(batching, Batching::Continuous { .. })
+            || self.horizon == Horizon::Cycle
+            || self.start == Start::Cold
+            || self.order == Order::AsLogged
+            || self.arrivals.is_some();
+        if is_plain || risk < 1e-3 || here.probability > risk * NEAR {
+            return Ok(here.probability);
+        }
+        let deadline = self.deadline.part(0.1).at_most(Duration::from_millis(400));
+        let plain = Service { deadline, ..other };
+        let seen = plain.peaks(batching, (ENOUGH / risk) as u64).map(|peaks| plain.counted(&peaks, capacity));
+        // It is met more often than it may be for certain.
+        Ok(seen.ok().filter(|seen| seen.low > risk * NEAR).map_or(here.probability, |seen| seen.probability))
     }
 
     /// A batch with about this risk, from formulas.
@@ -52,6 +114,7 @@ impl Service<'_> {
         high: u64,
     ) -> Result<u64, OccupancyError> {
         let is_good = |seats: u32| -> Result<bool, OccupancyError> {
+            self.deadline.check("the largest batch")?;
             Ok(match batching.with_seats(seats) {
                 Batching::Continuous { seats } => {
                     // Clumps are some eight steps long.
@@ -60,11 +123,27 @@ impl Service<'_> {
                 }
                 Batching::Threshold(batch) => {
                     let exact = self.exact(batch);
-                    exposure(exact.tail(capacity)) * self.cycles_within(exact.steps()) <= exposure(risk)
+                    exposure(exact.tail(capacity).min(1.0 - 1e-15)) * self.cycles_within(exact.steps())
+                        <= exposure(risk)
                 }
             })
         };
-        let (mut good, mut bad) = (low, high + 1);
+        let most = match batching {
+            Batching::Continuous { .. } => high,
+            Batching::Threshold(batch) => {
+                let alike = batch.with_seats(high.min(ALIKE) as u32);
+                let exact = self.exact(alike);
+                let each = (exact.x0() + exact.kappa()) / f64::from(alike.seats());
+                let fit = capacity / each;
+                if fit > ALIKE as f64 {
+                    // Far from one another only by the root of their number.
+                    let spread = exact.x0_variance().sqrt() / exact.x0() * (ALIKE as f64 / fit).sqrt();
+                    return Ok(((fit * (1.0 - 4.0 * spread)) as u64).clamp(low, high));
+                }
+                high.min(ALIKE)
+            }
+        };
+        let (mut good, mut bad) = (low.min(most), most + 1);
         while bad - good > 1 {
             let middle = good + (bad - good) / 2;
             if is_good(middle as u32)? { good = middle } else { bad = middle }
@@ -79,151 +158,259 @@ impl Service<'_> {
     }
 
     fn exposure(&self, batching: Batching, capacity: f64, risk: f64) -> Result<Exposure, OccupancyError> {
+        let none = Exposure { ln: f64::NEG_INFINITY, error: 0.0 };
+        if self.always_fits(batching, capacity) {
+            return Ok(none);
+        }
         let found = match batching {
             Batching::Continuous { seats } => {
-                let demand = self.demand(seats)?;
+                let rough = self.demand(seats)?.rough_tail(capacity);
+                let always_full = self.arrivals.is_none() || self.is_unlimited(seats);
                 // Far too likely even at a moment: no need for samples.
-                let rough = demand.rough_tail(capacity);
-                if rough > (4.0 * risk).ln() || rough > -0.7 {
+                if always_full && (rough > (4.0 * risk).ln().max(-5.0) || rough > -0.7) {
                     return Ok(Exposure { ln: ln_exposure(rough.exp().min(1.0 - 1e-12)), error: 0.0 });
                 }
                 self.continuous_risk(seats, capacity, (self.effort.cycles / 16).max(512))?
             }
             Batching::Threshold(batch) => {
-                let exact = self.lengths.as_geometric().map(|_| self.exact(batch));
                 // The mean alone does not fit.
-                if exact.is_some_and(|exact| exact.x0() > capacity) {
+                if self.lengths.as_geometric().is_some() && self.exact(batch).x0() > capacity {
                     return Ok(Exposure { ln: 1.0, error: 0.0 });
                 }
-                let cycles = simulate_with(batch, self.lengths, self.effort, self.progress)?;
-                match self.threshold_risk_with(batch, &cycles, capacity, true) {
-                    // Known to be below what was asked: that is enough to go on.
-                    Err(refused @ OccupancyError::Refused { .. }) => {
-                        let cycles_within = self.cycles_within(cycles.steps().mean);
-                        if 6.0 * cycles_within / cycles.count() as f64 * 10.0 > risk {
-                            return Err(refused);
-                        }
-                        return Ok(Exposure { ln: f64::NEG_INFINITY, error: 0.0 });
+                let cycles =
+                    ((1e9 / f64::from(batch.seats())) as u64).clamp(1000, self.effort.cycles.max(1000));
+                let quick = Service { effort: Effort { cycles, ..self.effort }, ..*self };
+                let cycles = match quick.is_counted() {
+                    true => None,
+                    false => {
+                        Some(simulate_with(batch, self.lengths, quick.effort, self.deadline, self.progress)?)
                     }
-                    found => found?,
-                }
+                };
+                quick.threshold_risk_with(batch, cycles.as_ref(), capacity, true)?
             }
         };
-        let spread =
-            ln_exposure(found.high.min(1.0 - 1e-12)) - ln_exposure(found.probability.min(1.0 - 1e-12));
-        let error = if spread.is_finite() { 0.5 * spread.max(0.0) } else { 0.0 };
-        Ok(Exposure { ln: ln_exposure(found.probability.min(1.0 - 1e-12)), error })
+        // Known to be below what was asked: that is enough to go on.
+        if found.at_most.is_some_and(|most| most <= risk) { Ok(none) } else { Ok(exposure_of(found)) }
+    }
+
+    /// A risk that was met too seldom.
+    fn too_few(&self, risk: f64) -> OccupancyError {
+        OccupancyError::Refused {
+            what: format!("what has a risk of {risk:e}"),
+            why: "a simulation meets it too seldom to count, and for this there is no formula".to_owned(),
+            instead: "ask for a larger risk, draw more samples or give a later deadline".to_owned(),
+        }
     }
 
     /// The least memory, in tokens, with which a batch has at most this risk.
     ///
     /// # Errors
-    /// As for [`risk`](Self::risk); a risk outside (0, 1).
+    /// As for [`risk`](Self::risk); a risk outside (0, 1); refused when no memory is confirmed.
     pub fn least_capacity(&self, batching: Batching, risk: f64) -> Result<Inverse, OccupancyError> {
         check_risk(risk)?;
-        match batching {
-            Batching::Continuous { seats } => self.least_continuous_capacity(seats, risk),
-            Batching::Threshold(batch) => self.least_threshold_capacity(batch, risk),
+        // Blocks are whole, and one request must fit.
+        let block = match batching {
+            Batching::Continuous { .. } => f64::from(self.block),
+            Batching::Threshold(_) => 1.0,
+        };
+        let whole = |tokens: f64| (tokens / block).ceil() * block;
+        let largest = self.lengths.largest();
+        let most = largest.map_or(f64::INFINITY, |each| f64::from(batching.seats()) * whole(each.ceil()));
+        let least = whole(largest.unwrap_or(1.0));
+        let bounded = |found: Inverse| {
+            let within = |tokens: f64| whole(tokens).min(most).max(least);
+            Inverse { value: within(found.value), low: within(found.low), high: within(found.high) }
+        };
+        let mut found = bounded(match batching {
+            Batching::Continuous { seats } => self.least_continuous_capacity(seats, risk)?,
+            Batching::Threshold(batch) => self.least_threshold_capacity(batch, risk)?,
+        });
+        // How much memory a factor of e in the risk is worth.
+        let worth = match batching {
+            Batching::Continuous { seats } => self.demand(seats)?.worth(found.value),
+            Batching::Threshold(_) => 0.02 * found.value,
+        };
+        // What is too little, and what is enough.
+        let (mut less, mut enough): (Option<f64>, Option<f64>) = (None, None);
+        for _ in 0..TRIES {
+            let here = match self.always_fits(batching, found.value) {
+                true => 0.0,
+                false => self.confirmed(batching, found.value, risk)?,
+            };
+            if here > risk * NEAR {
+                less = Some(found.value)
+            } else {
+                enough = Some(found.value)
+            }
+            let apart = less.zip(enough).map_or(f64::INFINITY, |(less, enough)| enough - less);
+            let is_least = here >= risk / NEAR || found.value <= least || apart <= block.max(0.02 * worth);
+            if enough == Some(found.value) && is_least {
+                return Ok(found);
+            }
+            let value = match (less, enough) {
+                (Some(less), Some(enough)) => 0.5 * (less + enough),
+                _ => found.value + (here.max(risk * 0.05) / risk).ln().clamp(-2.0, 2.0) * worth,
+            };
+            let next = bounded(Inverse { value, low: found.low.min(value), high: found.high.max(value) });
+            if next.value == found.value && enough == Some(next.value) {
+                return Ok(found);
+            }
+            found = next;
         }
+        // Not the least, but enough.
+        if let Some(value) = enough {
+            return Ok(Inverse { value, low: found.low.min(value), high: found.high.max(value) });
+        }
+        Err(OccupancyError::Refused {
+            what: format!("the memory for a risk of {risk:e}"),
+            why: format!("none up to {:.0} tokens was confirmed by other random numbers", found.value),
+            instead: "draw more samples and give a later deadline".to_owned(),
+        })
     }
 
-    /// From the formula to where the exact law and the clumps put it, along the formula's slope.
+    /// From the formula to where the exact law and the clumps put it, along the formula's slope; counted where horizons are counted.
     fn least_continuous_capacity(&self, seats: u32, risk: f64) -> Result<Inverse, OccupancyError> {
+        let batching = Batching::Continuous { seats };
+        let samples = self.effort.cycles / 4;
+        if self.order == Order::AsLogged || (self.arrivals.is_some() && !self.is_unlimited(seats)) {
+            return self.peaks(batching, samples)?.quantile(risk);
+        }
+        if self.start == Start::Cold && self.arrivals.is_none() {
+            return self.least_after_cold_start(seats, risk);
+        }
+        self.least_settled_capacity(seats, risk)
+    }
+
+    /// No less than either the beginning or the time after it needs, no more than what both need for half the risk.
+    fn least_after_cold_start(&self, seats: u32, risk: f64) -> Result<Inverse, OccupancyError> {
+        let batching = Batching::Continuous { seats };
+        let settled = Service { start: Start::Settled, ..*self };
+        let peaks = self.peaks(batching, self.effort.cycles / 4)?;
+        let cold = peaks.quantile(risk)?;
+        let left = self.steps() - self.begins_for(seats)?;
+        if left < 1.0 {
+            return Ok(cold);
+        }
+        let later = Service { horizon: Horizon::Steps(left), ..settled };
+        let after = later.least_settled_capacity(seats, risk)?;
+        // Above that memory its risk falls as the law's tail does.
+        let worth = self.demand(seats)?.worth(after.value);
+        let of_later = |capacity: f64| risk * ((after.value - capacity) / worth).exp();
+        let mut low = cold.value.max(after.value);
+        let mut high = (low + worth).max(peaks.quantile(risk / 2.0).map_or(peaks.most(), |half| half.value));
+        while high - low > 0.01 * worth {
+            let middle = 0.5 * (low + high);
+            if peaks.risk(middle).value + of_later(middle) > risk { low = middle } else { high = middle }
+        }
+        Ok(Inverse { value: high, low: cold.low.max(after.low), high: high.max(cold.high).max(after.high) })
+    }
+
+    fn least_settled_capacity(&self, seats: u32, risk: f64) -> Result<Inverse, OccupancyError> {
         let demand = self.demand(seats)?;
         let (mean, spread) = (demand.mean(), demand.variance().sqrt().max(1.0));
-        let needed = match self.lengths.check_capacity(1.0) {
-            Err(OccupancyError::RequestTooLarge { needed, .. }) => needed,
-            _ => 1.0,
-        };
+        let needed = self.lengths.largest().unwrap_or(1.0);
         let most = demand.range().1 * f64::from(self.block);
         let target = ln_exposure(risk);
         let rough = |capacity: f64| demand.rough_tail(capacity) + (self.steps() / 8.0).max(1.0).ln();
         let (mut low, mut high) = (mean, mean + 4.0 * spread);
         while rough(high) > target {
+            self.deadline.check("the memory for a risk")?;
             (low, high) = (high, high + (high - mean));
         }
         while high - low > 0.02 * spread {
             let middle = 0.5 * (low + high);
             if rough(middle) > target { low = middle } else { high = middle }
         }
-        let (mut value, mut error) = (high.max(needed), 0.0);
+        let mut value = high.max(needed).min(most);
         let mut slope = f64::INFINITY;
-        for _ in 0..8 {
-            if value >= most {
-                return Ok(Inverse { value: most, low: most, high: most });
-            }
-            let here = self.exposure(Batching::Continuous { seats }, value.floor(), risk)?;
+        let mut error = 0.0;
+        // What is known to be too little, and enough.
+        let (mut less, mut enough): (Option<(f64, f64)>, Option<(f64, f64)>) = (None, None);
+        for _ in 0..12 {
+            self.deadline.check("the memory for a risk")?;
+            let here = self.settled_exposure(seats, value.floor(), risk)?;
             error = here.error;
             let aside = 0.05 * spread;
             slope = ((rough(value) - rough(value + aside)) / aside).max(1e-3 / spread);
-            if !here.ln.is_finite() || (here.ln - target).abs() < 0.02 {
+            if (here.ln - target).abs() < 0.02 {
                 break;
             }
-            value += ((here.ln - target) / slope).clamp(-spread, spread);
-            value = value.max(needed);
+            if here.ln > target {
+                less = Some((value, here.ln))
+            } else {
+                enough = Some((value, here.ln))
+            }
+            value = match (less, enough) {
+                (Some((below, at_below)), Some((above, at_above))) => {
+                    if above - below < 1.0 {
+                        value = above;
+                        break;
+                    }
+                    // Not nearer to either end than a tenth, so that a crooked curve cannot make it slow.
+                    let part =
+                        if at_above.is_finite() { (at_below - target) / (at_below - at_above) } else { 0.5 };
+                    below + (above - below) * part.clamp(0.1, 0.9)
+                }
+                (None, Some((above, _))) if above <= needed => break,
+                _ => (value + ((here.ln - target) / slope).clamp(-spread, spread)).clamp(needed, most),
+            };
+            if less.is_some_and(|(below, _)| below >= most) {
+                value = most;
+                break;
+            }
         }
-        let bounded = |value: f64| value.ceil().clamp(needed, most);
+        if let Some((above, _)) =
+            enough.filter(|&(above, _)| above < value || less.is_some_and(|(below, _)| below >= value))
+        {
+            value = above;
+        }
         let reach = if slope.is_finite() { 2.0 * error / slope } else { 0.0 };
-        Ok(Inverse { value: bounded(value), low: bounded(value - reach), high: bounded(value + reach) })
+        Ok(Inverse { value, low: value - reach, high: value + reach })
+    }
+
+    fn settled_exposure(&self, seats: u32, capacity: f64, risk: f64) -> Result<Exposure, OccupancyError> {
+        let batching = Batching::Continuous { seats };
+        if capacity < 1.0 {
+            return Ok(Exposure { ln: 1.0, error: 0.0 });
+        }
+        Service { start: Start::Settled, ..*self }.exposure(batching, capacity, risk)
     }
 
     fn least_threshold_capacity(&self, batch: Batch, risk: f64) -> Result<Inverse, OccupancyError> {
-        if let Some((prompt, termination)) = self.lengths.as_geometric() {
+        if let Some((prompt, termination)) = self.lengths.as_geometric()
+            && self.start == Start::Settled
+        {
             let within = self.cycles_within(self.exact(batch).steps());
             let rate = exposure(risk) / within;
             // Deeper than a simulation of a moment can count.
             if rate < 4e-3 {
-                let splitting = MultilevelSplitting::new(batch, prompt, termination, self.effort.seed)?;
+                let splitting =
+                    MultilevelSplitting::new(batch, prompt, termination, self.effort.seed)?.by(self.deadline);
                 let found = match self.horizon {
                     Horizon::Cycle => splitting.level_for_cycles(risk)?,
                     Horizon::Steps(_) => splitting.level_for_clumps(rate)?,
                 };
                 let reach = 2.0 * found.standard_error;
-                let whole = |level: f64| level.ceil();
-                return Ok(Inverse {
-                    value: whole(found.mean),
-                    low: whole(found.mean - reach),
-                    high: whole(found.mean + reach),
-                });
+                return Ok(Inverse { value: found.mean, low: found.mean - reach, high: found.mean + reach });
             }
+        }
+        if self.is_counted() {
+            return self
+                .peaks(Batching::Threshold(batch), (self.effort.cycles / 10).max((ENOUGH / risk) as u64))?
+                .quantile(risk);
         }
         let cycles = self.cycles(batch, risk)?;
-        let within = self.cycles_within(cycles.steps().mean);
-        let count = cycles.count() as f64;
-        if within <= 1.0 {
-            if risk * count >= ENOUGH {
-                let (value, low, high) = cycles.quantile(risk);
-                return Ok(Inverse { value, low, high });
-            }
-        } else {
-            // Where runs begin at the right rate: the peaks are few, so by halving.
-            let rate = exposure(risk) / within;
-            if rate * count >= ENOUGH {
-                let at = |rate: f64| {
-                    let (mut low, mut high) = (cycles.x0().mean, cycles.quantile(0.0).0);
-                    while high - low > 0.5 {
-                        let middle = 0.5 * (low + high);
-                        let here = cycles.clumps_exceeding(middle).mean;
-                        if here > rate || cycles.exceeding(middle).mean > 0.2 {
-                            low = middle
-                        } else {
-                            high = middle
-                        }
-                    }
-                    high
-                };
-                let value = at(rate);
-                let error = 2.0 * cycles.clumps_exceeding(value).standard_error;
-                return Ok(Inverse { value, low: at(rate + error), high: at((rate - error).max(0.0)) });
-            }
+        if risk * (cycles.count() as f64) < ENOUGH {
+            return Err(self.too_few(risk));
         }
-        Err(OccupancyError::Refused {
-            what: format!("the memory for a risk of {risk:e}"),
-            why: format!(
-                "{count} simulated cycles are too few to meet it {ENOUGH} times, and lengths from a log have no formula \
-                 under threshold batching"
-            ),
-            instead: "simulate more cycles, ask for a larger risk, or for continuous batching".to_owned(),
-        })
+        let (value, low, high) = cycles.quantile(risk);
+        Ok(Inverse { value, low, high })
     }
+}
+
+fn exposure_of(found: Risk) -> Exposure {
+    let of = |probability: f64| ln_exposure(probability.min(1.0 - 1e-12));
+    let spread = of(found.high) - of(found.probability);
+    let error = if spread.is_finite() { 0.5 * spread.max(0.0) } else { 0.0 };
+    Exposure { ln: of(found.probability), error }
 }

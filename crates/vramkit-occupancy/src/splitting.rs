@@ -11,6 +11,7 @@ use rayon::prelude::*;
 
 use crate::batch::Batch;
 use crate::cycles::Estimate;
+use crate::deadline::Deadline;
 use crate::error::{OccupancyError, finite};
 use crate::process::{Process, State, Try};
 use crate::random::RandomStream;
@@ -62,6 +63,7 @@ pub struct MultilevelSplitting {
     theta: f64,
     seed: u64,
     tries: usize,
+    deadline: Deadline,
 }
 
 /// When to stop looking further.
@@ -93,7 +95,7 @@ impl MultilevelSplitting {
         finite("the prompt", prompt, 0.0..=1e9, "it must be 0 to 1e9 tokens")?;
         finite("the termination probability", termination, 1e-7..=1.0, "it must be in [1e-7, 1]")?;
         let process = Process::new(batch, prompt, termination);
-        Ok(Self { process, theta: batch.theta(), seed, tries: TRIES })
+        Ok(Self { process, theta: batch.theta(), seed, tries: TRIES, deadline: Deadline::none() })
     }
 
     /// With an eighth of the work and nearly three times the error: to search with.
@@ -107,6 +109,13 @@ impl MultilevelSplitting {
     #[must_use]
     pub fn coarse(mut self) -> Self {
         self.tries = TRIES / 16;
+        self
+    }
+
+    /// Looks no longer than until a deadline.
+    #[must_use]
+    pub fn by(mut self, deadline: Deadline) -> Self {
+        self.deadline = deadline;
         self
     }
 
@@ -163,6 +172,7 @@ impl MultilevelSplitting {
         let mut ln_clumps = visits.ln();
         let mut level = f64::NEG_INFINITY;
         for depth in 1..=LEVELS {
+            self.deadline.check("a probability this small")?;
             let stream = |i: usize| {
                 // Those of further tries are far from those of the next levels.
                 let block = if i < self.tries { depth * self.tries } else { depth << 32 };

@@ -57,7 +57,7 @@ impl<'a> Tilted<'a> {
         let requests = self.lengths.requests().unwrap_or_default();
         requests.iter().map(|request| {
             let (prompt, output) = (f64::from(request.prompt), f64::from(request.output));
-            (self.tilt * (prompt + output - self.origin)).exp() * geometric_sum(self.tilt, output)
+            weight(self.tilt, prompt, output, self.origin)
         })
     }
 
@@ -110,6 +110,11 @@ impl<'a> Tilted<'a> {
             }
         }
     }
+}
+
+/// Σ_a e^(t(L + a − origin)), 1 ≤ a ≤ O.
+pub(crate) fn weight(tilt: f64, prompt: f64, output: f64, origin: f64) -> f64 {
+    (tilt * (prompt + output - origin)).exp() * geometric_sum(tilt, output)
 }
 
 /// 1 + e^(−t) + … + e^(−t(n−1)).

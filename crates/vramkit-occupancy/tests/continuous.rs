@@ -198,8 +198,7 @@ fn arrivals_are_compound_poisson() {
 fn the_batch_and_the_memory_for_a_risk_have_it() {
     let law = lengths(&plain::log(5, 3000));
     for horizon in [Horizon::Cycle, Horizon::Steps(20_000.0)] {
-        let service =
-            Service { lengths: &law, block: 1, horizon, effort: Effort::default(), progress: &|_| {} };
+        let service = Service::new(&law, horizon);
         for risk in [1e-2, 1e-5, 1e-9] {
             let batching = Batching::Continuous { seats: 40 };
             let memory = service.least_capacity(batching, risk).unwrap();
@@ -229,13 +228,7 @@ fn a_short_log_says_how_little_it_knows() {
     let truth = truth.tail(capacity).unwrap().probability();
     let held = (0..40).filter(|&seed| {
         let law = lengths(&plain::log(100 + seed, 1000));
-        let service = Service {
-            lengths: &law,
-            block: 1,
-            horizon: Horizon::Cycle,
-            effort: Effort::default(),
-            progress: &|_| {},
-        };
+        let service = Service::new(&law, Horizon::Cycle);
         let risk = service.risk(Batching::Continuous { seats: 40 }, capacity).unwrap();
         assert_eq!(risk.method, RiskMethod::ExactLaw);
         risk.low <= truth && truth <= risk.high
@@ -246,13 +239,7 @@ fn a_short_log_says_how_little_it_knows() {
 #[test]
 fn the_hopeless_and_the_certain_are_said_at_once() {
     let law = lengths(&[(100, 50), (10, 5)]);
-    let service = Service {
-        lengths: &law,
-        block: 1,
-        horizon: Horizon::Steps(1000.0),
-        effort: Effort::default(),
-        progress: &|_| {},
-    };
+    let service = Service::new(&law, Horizon::Steps(1000.0));
     let certain = service.risk(Batching::Continuous { seats: 4 }, 600.0).unwrap();
     assert_eq!((certain.probability, certain.high, certain.method), (0.0, 0.0, RiskMethod::Certain));
     let hopeless = service.risk(Batching::Continuous { seats: 400 }, 600.0).unwrap();

@@ -26,6 +26,8 @@ const ELEMENTS: u64 = 1 << 40;
 #[derive(Clone, Debug, Default)]
 pub(super) struct Kept {
     memory: Option<Memory>,
+    /// Tokens that are held once for all sequences.
+    pub once: f64,
     /// Bytes of each token; `None` where no model is named.
     pub per_token: Option<u64>,
     /// Bytes of each sequence beside them.
@@ -35,10 +37,10 @@ pub(super) struct Kept {
 }
 
 impl Kept {
-    /// Reads the model that a question names.
-    pub fn of(question: &CapacityQuestion) -> Result<Self, AskError> {
+    /// Reads the model that a question names. `once` tokens are held once for all sequences.
+    pub fn of(question: &CapacityQuestion, memory: Option<Memory>, once: f64) -> Result<Self, AskError> {
         let (shape, mut notes) = match &question.model {
-            None => return Ok(Self { memory: question.memory, ..Self::default() }),
+            None => return Ok(Self { memory, once, ..Self::default() }),
             Some(KvSource::Model(path)) => {
                 let unknown = |file| ReadError::KvShapeUnknown { file };
                 let model = ModelHeader::read(path).map_err(|error| match error {
@@ -78,7 +80,7 @@ impl Kept {
         let windows = question.cache_type.bytes_of(windows);
         let per_sequence = windows.saturating_add(state);
         if per_token == 0 {
-            return Err(nothing_grows(question.memory, per_sequence).into());
+            return Err(nothing_grows(memory, per_sequence).into());
         }
         if per_sequence > 0 {
             notes.push(format!(
@@ -89,20 +91,22 @@ impl Kept {
                 ByteSize::new(state)
             ));
         }
-        Ok(Self { memory: question.memory, per_token: Some(per_token), per_sequence, notes })
+        Ok(Self { memory, once, per_token: Some(per_token), per_sequence, notes })
     }
 
-    /// Tokens that the memory has room for beside so many sequences: those that are there as a whole.
+    /// Tokens that the memory has room for beside so many sequences and what is held once: those that are there as a whole.
     pub fn tokens(&self, seats: u32) -> Result<Option<f64>, QuestionError> {
-        match (self.memory, self.per_token) {
-            (None, _) => Ok(None),
-            (Some(Memory::Tokens(tokens)), _) => Ok(Some(tokens)),
+        let all = match (self.memory, self.per_token) {
+            (None, _) => return Ok(None),
+            (Some(Memory::Tokens(tokens)), _) => tokens,
             (Some(Memory::Bytes(memory)), Some(each)) => {
                 let aside = self.per_sequence.saturating_mul(u64::from(seats));
-                Ok(Some((memory.bytes().saturating_sub(aside) / each) as f64))
+                (memory.bytes().saturating_sub(aside) / each) as f64
             }
-            (Some(Memory::Bytes(_)), None) => Err(QuestionError::NoShape),
-        }
+            (Some(Memory::Bytes(_)), None) => return Err(QuestionError::NoShape),
+            (Some(Memory::Card { .. }), _) => return Err(QuestionError::CardWithoutModel),
+        };
+        Ok(Some(if self.once > 0.0 { (all - self.once).max(0.0) } else { all }))
     }
 
     /// Bytes of so many tokens and sequences; `None` where no model is named.
@@ -167,6 +171,15 @@ impl Kept {
         batching: Batching,
     ) -> Result<(), AskError> {
         let seats = batching.seats();
+        // What is held once is part of the memory, and not of what was computed with.
+        for tokens in [
+            &mut occupancy.capacity_tokens,
+            &mut occupancy.capacity_tokens_needed,
+            &mut occupancy.capacity_tokens_needed_low,
+            &mut occupancy.capacity_tokens_needed_high,
+        ] {
+            *tokens = tokens.map(|tokens| tokens + self.once);
+        }
         occupancy.kv_bytes_per_token = self.per_token;
         occupancy.capacity_bytes_needed =
             occupancy.capacity_tokens_needed.and_then(|tokens| self.bytes(tokens, seats));

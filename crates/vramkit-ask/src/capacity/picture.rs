@@ -2,13 +2,13 @@
 //! meet them.
 
 use vramkit_occupancy::{
-    Batching, Effort, Estimate, Horizon, OccupancyError, Population, PublishedFormulas, Service, TokenDemand,
-    simulate,
+    Batching, Effort, Estimate, Horizon, OccupancyError, OccupancyReport, Population, PublishedFormulas,
+    Service, TokenDemand, simulate,
 };
 use vramkit_report::{RiskCurve, RiskPicture};
 
 use super::kept::Kept;
-use super::report::CapacityReport;
+use super::report::within;
 use crate::error::AskError;
 
 /// Batches that are drawn, beside the first.
@@ -17,12 +17,15 @@ const BATCHES: u32 = 24;
 /// Risks of batches around the one asked about, by each model.
 pub(crate) fn picture(
     service: &Service,
-    report: &CapacityReport,
+    report: &OccupancyReport,
     batching: Batching,
     kept: &Kept,
 ) -> Result<RiskPicture, AskError> {
     let (mut exact, mut simulated, mut published) = (Vec::new(), Vec::new(), Vec::new());
     for seats in batches(report, batching) {
+        if service.deadline.has_passed() {
+            break;
+        }
         let (batching, at) = (batching.with_seats(seats), f64::from(seats));
         let Some(capacity) = kept.tokens(seats)? else { continue };
         if let Some(over) = by_formulas(service, report, batching, capacity)? {
@@ -49,22 +52,23 @@ pub(crate) fn picture(
         Batching::Threshold(batch) => format!("threshold {:.3} of the batch", batch.theta()),
         Batching::Continuous { .. } => "continuous batching".to_owned(),
     };
+    let curves = [
+        curve("vramkit, within two standard errors", exact, false),
+        curve("simulated", simulated, true),
+        curve("published formulas", published, false),
+    ];
     Ok(RiskPicture {
-        title: format!("{:.0} tokens of KV cache, {batch}", report.occupancy.capacity_tokens.unwrap_or(0.0)),
-        risk_of: format!("risk of running out {}", report.within()),
-        curves: vec![
-            curve("vramkit, within two standard errors", exact, false),
-            curve("simulated", simulated, true),
-            curve("published formulas", published, false),
-        ],
+        title: format!("{:.0} tokens of KV cache, {batch}", report.capacity_tokens.unwrap_or(0.0)),
+        risk_of: format!("risk of running out {}", within(report)),
+        // A curve and its name in the legend are both there or not.
+        curves: curves.into_iter().filter(|curve| !curve.points.is_empty()).collect(),
         batch: f64::from(batching.seats()),
-        risk: report.occupancy.risk,
+        risk: report.risk,
     })
 }
 
 /// From well below what is asked about and what fits to just above.
-fn batches(report: &CapacityReport, batching: Batching) -> Vec<u32> {
-    let occupancy = &report.occupancy;
+fn batches(occupancy: &OccupancyReport, batching: Batching) -> Vec<u32> {
     let asked = f64::from(batching.seats());
     let largest = f64::from(
         occupancy.batches.iter().filter_map(|batch| batch.max_batch).max().unwrap_or(batching.seats()),
@@ -80,7 +84,7 @@ fn batches(report: &CapacityReport, batching: Batching) -> Vec<u32> {
 /// By the published formulas, cycle after cycle over the horizon; `None` where they do not hold.
 fn by_formulas(
     service: &Service,
-    report: &CapacityReport,
+    report: &OccupancyReport,
     batching: Batching,
     capacity: f64,
 ) -> Result<Option<f64>, OccupancyError> {
@@ -88,7 +92,7 @@ fn by_formulas(
     let tail = formulas.tail(capacity - formulas.x0());
     let cycles = match service.horizon {
         Horizon::Cycle => 1.0,
-        Horizon::Steps(steps) => (steps / report.occupancy.cycle_steps).max(1.0),
+        Horizon::Steps(steps) => (steps / report.cycle_steps).max(1.0),
     };
     Ok(Some(-(cycles * (-tail.min(1.0 - 1e-12)).ln_1p()).exp_m1()))
 }

@@ -16,6 +16,22 @@ pub struct CapacityReport {
     pub lengths_estimated: bool,
     /// Rows of the log that were left out because they can be no request.
     pub rows_left_out: u64,
+    /// What is taken to be so.
+    pub assumptions: Vec<String>,
+    /// Tokens of a block that memory is granted in.
+    pub block_tokens: u32,
+    /// The model's context, tokens.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub max_model_len: Option<u32>,
+    /// Tokens with which all prompts begin alike, held once; `traffic` is of what is beside them.
+    pub shared_prefix_tokens: u32,
+    /// Machines among which requests are shared out. Batch, memory and `tail` are those of one, other risks those of any.
+    pub replicas: u32,
+    /// Whether `batch` is the most that are served at once; false where as many are as come.
+    pub seats_limited: bool,
+    /// Seconds of a decode step, where time matters.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub step_seconds: Option<f64>,
     /// Bytes that a sequence takes beside its tokens, whatever its length: windows as if full, and recurrent state. Absent where
     /// there are none.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -28,10 +44,14 @@ pub struct CapacityReport {
 impl CapacityReport {
     /// The horizon in words: `within 144,000 steps`.
     pub fn within(&self) -> String {
-        match (self.occupancy.horizon_steps, self.occupancy.continuous) {
-            (Some(steps), _) => format!("within {} steps", grouped(steps.round_ties_even() as u64)),
-            (None, true) => "at a step drawn at random".to_owned(),
-            (None, false) => "in a cycle".to_owned(),
-        }
+        within(&self.occupancy)
+    }
+}
+
+pub(super) fn within(occupancy: &vramkit_occupancy::OccupancyReport) -> String {
+    match (occupancy.horizon_steps, occupancy.continuous) {
+        (Some(steps), _) => format!("within {} steps", grouped(steps.round_ties_even() as u64)),
+        (None, true) => "at a step drawn at random".to_owned(),
+        (None, false) => "in a cycle".to_owned(),
     }
 }

@@ -179,3 +179,165 @@ pub fn log(seed: u64, count: usize) -> Vec<(u32, u32)> {
         })
         .collect()
 }
+
+/// How a batch of seats that are refilled one by one is served.
+pub struct Served<'a> {
+    pub requests: &'a [(u32, u32)],
+    pub seats: usize,
+    pub block: u64,
+    /// All seats begin at once.
+    pub cold: bool,
+    /// From a random place of the log on in its own order, round and round, instead of each drawn by itself.
+    pub in_order: bool,
+}
+
+impl Served<'_> {
+    /// The most tokens of a horizon, step by step. A settled batch has run for `warm_up` steps before.
+    pub fn peak(&self, warm_up: u64, steps: u64, random: &mut Random) -> u64 {
+        let mut at = random.below(self.requests.len());
+        let mut next = |random: &mut Random| {
+            at = if self.in_order {
+                (at + 1) % self.requests.len()
+            } else {
+                random.below(self.requests.len())
+            };
+            let (prompt, output) = self.requests[at];
+            (u64::from(prompt), u64::from(output))
+        };
+        // Without order a moment drawn at random: a request as likely as its output is long, at any of its tokens.
+        let longest = self.requests.iter().map(|request| request.1).max().unwrap_or(1);
+        let mut batch: Vec<(u64, u64, u64)> = (0..self.seats)
+            .map(|_| {
+                loop {
+                    let (prompt, output) = next(random);
+                    if self.cold {
+                        break (prompt, 1, output);
+                    }
+                    let age = random.below(longest as usize) as u64 + 1;
+                    if age <= output {
+                        break (prompt, age, output);
+                    }
+                }
+            })
+            .collect();
+        let warm_up = if self.cold || !self.in_order { 0 } else { warm_up };
+        let mut peak = 0;
+        for step in 0..=warm_up + steps {
+            if step >= warm_up {
+                let demand =
+                    |&(prompt, age, _): &(u64, u64, u64)| (prompt + age).div_ceil(self.block) * self.block;
+                peak = peak.max(batch.iter().map(demand).sum());
+            }
+            for seat in &mut batch {
+                if seat.1 == seat.2 {
+                    let (prompt, output) = next(random);
+                    *seat = (prompt, 0, output);
+                }
+                seat.1 += 1;
+            }
+        }
+        peak
+    }
+}
+
+/// Threshold batching over requests: the most tokens of so many steps, from new sequences on.
+pub fn threshold_peak(
+    requests: &[(u32, u32)],
+    (seats, k): (usize, usize),
+    warm_up: u64,
+    steps: u64,
+    random: &mut Random,
+) -> u64 {
+    let draw = |random: &mut Random| {
+        let (prompt, output) = requests[random.below(requests.len())];
+        (u64::from(prompt), 0, u64::from(output))
+    };
+    let mut batch: Vec<(u64, u64, u64)> = (0..seats).map(|_| draw(random)).collect();
+    let mut peak = 0;
+    for step in 0..warm_up + steps {
+        // Those that ended have no output left, and hold nothing.
+        batch.iter_mut().filter(|seat| seat.2 > 0).for_each(|seat| seat.1 += 1);
+        let held: u64 = batch.iter().filter(|seat| seat.2 > 0).map(|seat| seat.0 + seat.1).sum();
+        if step >= warm_up {
+            peak = peak.max(held);
+        }
+        batch.iter_mut().filter(|seat| seat.1 == seat.2).for_each(|seat| seat.2 = 0);
+        if batch.iter().filter(|seat| seat.2 == 0).count() >= k {
+            batch.iter_mut().filter(|seat| seat.2 == 0).for_each(|seat| *seat = draw(random));
+        }
+    }
+    peak
+}
+
+/// A queue before the seats: the most tokens, and how long each request waited, in steps. Begins empty.
+pub fn queue(
+    requests: &[(u32, u32)],
+    (seats, per_step): (usize, f64),
+    warm_up: u64,
+    steps: u64,
+    random: &mut Random,
+) -> (u64, Vec<u64>) {
+    let (mut here, mut waiting): (Vec<(u64, u64, u64)>, std::collections::VecDeque<(u64, u64, u64)>) =
+        Default::default();
+    let (mut peak, mut waits) = (0, Vec::new());
+    for step in 0..warm_up + steps {
+        here.retain(|&(_, age, output)| age < output);
+        here.iter_mut().for_each(|seat| seat.1 += 1);
+        let mut left = random.unit();
+        while left > (-per_step).exp() {
+            let (prompt, output) = requests[random.below(requests.len())];
+            waiting.push_back((step, u64::from(prompt), u64::from(output)));
+            left *= random.unit();
+        }
+        while here.len() < seats {
+            let Some((came, prompt, output)) = waiting.pop_front() else { break };
+            here.push((prompt, 1, output));
+            if step >= warm_up {
+                waits.push(step - came);
+            }
+        }
+        if step >= warm_up {
+            peak = peak.max(here.iter().map(|(prompt, age, _)| prompt + age).sum());
+        }
+    }
+    (peak, waits)
+}
+
+/// Laws that have little in common, by name.
+pub fn laws() -> Vec<(&'static str, Vec<(u32, u32)>)> {
+    let mut random = Random(7);
+    let mut of = |count: usize, one: &dyn Fn(&mut Random) -> (f64, f64)| -> Vec<(u32, u32)> {
+        (0..count)
+            .map(|_| {
+                let (prompt, output) = one(&mut random);
+                (prompt.max(1.0) as u32, output.max(1.0) as u32)
+            })
+            .collect()
+    };
+    let exponential = |random: &mut Random, mean: f64| -mean * (1.0 - random.unit()).ln();
+    vec![
+        ("as chats", log(1, 2000)),
+        ("bimodal", of(2000, &|random| if random.unit() < 0.5 { (50.0, 30.0) } else { (900.0, 250.0) })),
+        ("Pareto", of(2000, &|random| (100.0, (20.0 * (1.0 - random.unit()).powf(-1.0 / 2.5)).min(2000.0)))),
+        ("fixed", vec![(200, 200)]),
+        ("anticorrelated", vec![(100, 200), (2000, 4)]),
+        (
+            "one giant in 1,000",
+            of(4000, &|random| {
+                if random.below(1000) == 0 { (5000.0, 3000.0) } else { (50.0, exponential(random, 30.0)) }
+            }),
+        ),
+        ("nearly fixed", of(2000, &|random| (100.0 + 100.0 * random.unit(), 190.0 + 20.0 * random.unit()))),
+        (
+            "mostly cut off",
+            of(2000, &|random| (300.0 * random.unit(), exponential(random, 400.0).min(128.0))),
+        ),
+        (
+            "correlated",
+            of(2000, &|random| {
+                let size = exponential(random, 150.0);
+                (4.0 * size, size)
+            }),
+        ),
+    ]
+}
