@@ -11,6 +11,9 @@ use vramkit_ask::{CHARACTERS_A_TOKEN, CapacityReport, OccupancyReport};
 use crate::args::CapacityOptions;
 use crate::output::{self, BAD, BOLD, DIM, GOOD};
 
+/// The largest batch that is looked at.
+const MOST: u32 = 1 << 20;
+
 /// The answer in some lines and tables.
 pub fn describe_capacity(
     options: &CapacityOptions,
@@ -147,9 +150,14 @@ pub fn describe_capacity(
 fn batches(report: &CapacityReport) -> String {
     let mut rows = vec![["largest batch", "sequences", "between"].map(str::to_owned).to_vec()];
     for batch in &report.occupancy.batches {
-        let whole = |n: Option<u32>| n.map_or_else(|| "refused".to_owned(), |n| n.to_string());
+        let whole = |n: Option<u32>| match n {
+            None => "refused".to_owned(),
+            // More are not looked at.
+            Some(MOST) => "any number".to_owned(),
+            Some(n) => n.to_string(),
+        };
         let between = match (batch.max_batch_low, batch.max_batch_high) {
-            (Some(low), Some(high)) => format!("{low} to {high}"),
+            (Some(low), Some(high)) if high < MOST => format!("{low} to {high}"),
             _ => String::new(),
         };
         rows.push(vec![

@@ -17,7 +17,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::cycles::Estimate;
 use crate::deadline::Deadline;
-use crate::demand::TokenDemand;
+use crate::demand::{Population, TokenDemand};
 use crate::error::{OccupancyError, finite};
 use crate::inversion::{exposure, risk_of};
 use crate::random::RandomStream;
@@ -120,7 +120,11 @@ impl TokenDemand {
         }
         let work = Work { demand: self, capacity, steps, at_a_moment, seed, deadline };
         let saddle = self.saddle(capacity);
-        let memory = self.memory();
+        let memory = match self.population {
+            Population::Seats(_) => self.lengths.memory(),
+            // Arrivals keep no time.
+            Population::Arrivals { .. } => Some(self.lengths.time_left()),
+        };
         let remembers = memory.is_none_or(|memory| 4 * memory > steps as u64);
         let found = match memory {
             _ if remembers => {

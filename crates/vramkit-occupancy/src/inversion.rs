@@ -20,13 +20,6 @@ pub struct Inverse {
     pub high: f64,
 }
 
-/// ln(−ln(1 − risk)) and its standard error.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Exposure {
-    pub(crate) ln: f64,
-    pub(crate) error: f64,
-}
-
 /// −ln(1 − risk): what adds up where chances of staying within multiply.
 pub(crate) fn exposure(risk: f64) -> f64 {
     -(-risk).ln_1p()
@@ -41,30 +34,35 @@ pub(crate) fn ln_exposure(risk: f64) -> f64 {
     exposure(risk).ln()
 }
 
-/// The largest whole number in `low..=high` whose exposure, which grows with it, is at most `target`. `low` is known to
+/// The largest whole number in `low..=high` at which ln(−ln(1 − risk)), which grows with it, is at most `target`. `low` is known to
 /// be good and is not evaluated. Begins at `guess` and goes out from there in growing strides.
 pub(crate) fn largest(
     low: u64,
     high: u64,
     guess: u64,
     target: f64,
-    mut exposure_at: impl FnMut(u64) -> Result<Exposure, OccupancyError>,
-) -> Result<Inverse, OccupancyError> {
+    mut at: impl FnMut(u64) -> Result<f64, OccupancyError>,
+) -> Result<u64, OccupancyError> {
     let (mut good, mut bad) = (low, high + 1);
-    let (mut at_good, mut at_bad): (Option<Exposure>, Option<Exposure>) = (None, None);
+    let (mut at_good, mut at_bad): (Option<f64>, Option<f64>) = (None, None);
     let mut next = guess;
     let mut stride = 1 + guess / 64;
+    let mut evaluated = 0_u32;
     while bad - good > 1 {
+        evaluated += 1;
         next = next.clamp(good + 1, bad - 1);
-        let here = exposure_at(next)?;
-        if here.ln <= target {
+        let here = at(next)?;
+        if here <= target {
             (good, at_good) = (next, Some(here))
         } else {
             (bad, at_bad) = (next, Some(here))
         }
         next = match (at_good, at_bad) {
-            (Some(below), Some(above)) if below.ln.is_finite() && above.ln > below.ln => {
-                let part = (target - below.ln) / (above.ln - below.ln);
+            // Now and then by half, so that no curve makes it slow.
+            (Some(below), Some(above))
+                if below.is_finite() && above > below && !evaluated.is_multiple_of(3) =>
+            {
+                let part = (target - below) / (above - below);
                 // Not nearer to either end than an eighth, so that a crooked curve cannot make it slow.
                 good + ((bad - good) as f64 * part.clamp(0.125, 0.875)).round() as u64
             }
@@ -72,18 +70,7 @@ pub(crate) fn largest(
             (Some(_), None) => good + stride,
             _ => bad.saturating_sub(stride),
         };
-        stride *= 4;
+        stride = stride.saturating_mul(4);
     }
-    let slope = match (at_good, at_bad) {
-        (Some(below), Some(above)) if above.ln > below.ln && below.ln.is_finite() => above.ln - below.ln,
-        _ => f64::INFINITY,
-    };
-    let error = at_good.or(at_bad).map_or(0.0, |exposure| exposure.error);
-    let reach = if error > 0.0 && slope.is_finite() { 2.0 * error / slope } else { 0.0 };
-    let value = good as f64;
-    Ok(Inverse {
-        value,
-        low: (value - reach.ceil()).max(low as f64),
-        high: (value + reach.floor()).min(high as f64),
-    })
+    Ok(good)
 }

@@ -6,8 +6,7 @@
 use realfft::RealFftPlanner;
 use realfft::num_complex::Complex;
 
-use crate::demand::{Population, TokenDemand};
-use crate::lengths::Law;
+use crate::lengths::{Law, Lengths};
 use crate::random::RandomStream;
 
 /// Correlated less than this, two steps hardly say anything of each other.
@@ -16,34 +15,36 @@ const LITTLE: f64 = 0.15;
 const VALUES: usize = 1 << 18;
 const OF_A_REQUEST: f64 = 64.0;
 
-impl TokenDemand {
-    /// Steps after which what was held before hardly matters; `None` where that is longer than could be found out.
+impl Lengths {
+    /// Steps after which what was held before hardly matters, where seats are always taken; `None` where that is longer than could be
+    /// found out.
     pub(crate) fn memory(&self) -> Option<u64> {
-        let mean = self.lengths.mean_output();
-        let left = match &self.lengths.law {
+        if self.requests().is_none() && self.cutting_cap().is_none() {
+            return Some(self.time_left());
+        }
+        *self.memory.get_or_init(|| {
+            let stride = (self.mean_output() / OF_A_REQUEST).max(1.0);
+            let lag = last_correlated(&self.seat_over_time(stride))?;
+            Some(self.time_left().max((1.2 * lag as f64 * stride).ceil() as u64))
+        })
+    }
+
+    /// Three times what a sequence under way has left, or the mean output if that is longer.
+    pub(crate) fn time_left(&self) -> u64 {
+        let mean = self.mean_output();
+        let left = match &self.law {
             Law::Geometric { .. } => mean,
             Law::Log(requests) => {
                 let squares: f64 = requests.iter().map(|r| f64::from(r.output).powi(2)).sum();
                 squares / requests.len() as f64 / (2.0 * mean)
             }
         };
-        // Three times what a sequence under way has left, or the mean output if that is longer.
-        let of_a_request = (3.0 * mean.max(left)).ceil() as u64;
-        let keeps_time = matches!(self.population, Population::Seats(_))
-            && (self.lengths.requests().is_some() || self.lengths.cutting_cap().is_some());
-        if !keeps_time {
-            return Some(of_a_request);
-        }
-        *self.lengths.memory.get_or_init(|| {
-            let stride = (mean / OF_A_REQUEST).max(1.0);
-            let lag = last_correlated(&self.seat_over_time(stride))?;
-            Some(of_a_request.max((1.2 * lag as f64 * stride).ceil() as u64))
-        })
+        (3.0 * mean.max(left)).ceil() as u64
     }
 
     /// What one seat holds, each `stride` steps.
     fn seat_over_time(&self, stride: f64) -> Vec<f64> {
-        let draws = self.lengths.draws();
+        let draws = self.draws();
         let mut stream = RandomStream::new(0x5ea7, 0);
         let (mut prompt, mut output) = draws.request(&mut stream);
         let (mut begun, mut at) = (0.0, 0.0);

@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::batch::Batch;
 use crate::capped::corrected;
 use crate::cycles::{Convention, Cycles, Effort, Estimate, work};
 use crate::error::OccupancyError;
@@ -196,32 +197,13 @@ pub fn answer(
     if let Some(capacity) = capacity {
         found = allowed(by(0.3).risk(batching, capacity), &mut notes)?;
     }
-    // Of continuous batching a simulation is only there to be seen beside the formulas.
-    let cycles = if continuous && work(batch, service.effort) > WORK_TO_SEE {
-        notes.push(
-            "X0 and Xmax are not simulated: the batch is large, and continuous batching needs no simulation"
-                .to_owned(),
-        );
-        None
-    } else {
-        allowed(by(0.2).cycles(batch, 1.0), &mut notes)?
-    };
     let by_means = service.exact(batch);
-    let exact = lengths.as_geometric().map(|_| by_means);
-    let published = match PublishedFormulas::new(batch, lengths) {
-        Ok(published) => Some(published),
-        Err(refused) => {
-            notes.push(refused.to_string());
-            None
-        }
+    let seen = match service.arrivals {
+        // What is said of full batches says nothing of these.
+        Some(_) => Seen::default(),
+        None => seen(&by(0.2), batch, continuous, &by_means, &mut notes)?,
     };
-    let corrected = corrected(&by_means, lengths.cutting_cap());
-    let moments = moments(published.as_ref(), exact.as_ref(), corrected, cycles.as_ref(), &mut notes);
-    if let (Some(said), Some(simulated)) = (moments.1.published, moments.1.simulated)
-        && !(0.5..=2.0).contains(&(said / simulated))
-    {
-        notes.push(format!("the published kappa is {:.2} x what is simulated", said / simulated));
-    }
+    let Seen { published, exact, cycles, x0, kappa, xmax } = seen;
     let mut tail = TailPredictions::default();
     if let Some(capacity) = capacity {
         tail.published = published.map(|published| published.tail(capacity - published.x0()));
@@ -274,7 +256,7 @@ pub fn answer(
             batch.seats()
         ));
     }
-    if !continuous && service.start == Start::Settled && service.keeps_together(batch.seats())? {
+    if !continuous && service.start == Start::Settled && service.keeps_together() {
         notes.push(
             "outputs are so alike that sequences which begin together end together for very long: how the batch began decides, and \
              here it began at random"
@@ -332,9 +314,9 @@ pub fn answer(
             Horizon::Cycle => None,
             Horizon::Steps(steps) => Some(steps),
         },
-        x0: moments.0,
-        kappa: moments.1,
-        xmax: moments.2,
+        x0,
+        kappa,
+        xmax,
         tail,
         cycle_steps: match (&exact, &cycles) {
             (None, Some(cycles)) => cycles.steps().mean,
@@ -346,7 +328,10 @@ pub fn answer(
         within_risk,
         cold_start_probability: cold,
         probability_method: found.map(|risk: Risk| risk.method),
-        probability_reason: found.map(|risk| risk.method.why().to_owned()),
+        probability_reason: found.map(|risk| match (risk.method, risk.at_most) {
+            (RiskMethod::Simulated, Some(_)) => "a simulation met it too seldom to count".to_owned(),
+            (method, _) => method.why().to_owned(),
+        }),
         risk,
         max_batch: batches.first().and_then(|batch| batch.max_batch),
         batches,
@@ -361,13 +346,58 @@ pub fn answer(
     })
 }
 
+/// What each model says of a full batch's cycles.
+#[derive(Default)]
+struct Seen {
+    published: Option<PublishedFormulas>,
+    exact: Option<Exact>,
+    cycles: Option<Cycles>,
+    x0: Predictions,
+    kappa: Predictions,
+    xmax: Predictions,
+}
+
+fn seen(
+    service: &Service,
+    batch: Batch,
+    continuous: bool,
+    by_means: &Exact,
+    notes: &mut Vec<String>,
+) -> Result<Seen, OccupancyError> {
+    let lengths = service.lengths;
+    // Of continuous batching a simulation is only there to be seen beside the formulas.
+    let cycles = if continuous && work(batch, service.effort) > WORK_TO_SEE {
+        notes.push(
+            "X0 and Xmax are not simulated: the batch is large, and continuous batching needs no simulation"
+                .to_owned(),
+        );
+        None
+    } else {
+        allowed(service.cycles(batch, 1.0), notes)?
+    };
+    let exact = lengths.as_geometric().map(|_| *by_means);
+    let published = match PublishedFormulas::new(batch, lengths) {
+        Ok(published) => Some(published),
+        Err(refused) => {
+            notes.push(refused.to_string());
+            None
+        }
+    };
+    let corrected = corrected(by_means, lengths.cutting_cap());
+    let (x0, kappa, xmax) = moments(published.as_ref(), exact.as_ref(), corrected, cycles.as_ref(), notes);
+    if let (Some(said), Some(simulated)) = (kappa.published, kappa.simulated)
+        && !(0.5..=2.0).contains(&(said / simulated))
+    {
+        notes.push(format!("the published kappa is {:.2} x what is simulated", said / simulated));
+    }
+    Ok(Seen { published, exact, cycles, x0, kappa, xmax })
+}
+
 /// The risk if all begins at once, in the time that can be spared for it; `None` where that does not do.
 fn cold_start(service: &Service, batching: Batching, capacity: f64) -> Result<Option<f64>, OccupancyError> {
     let deadline = service.deadline.part(0.3).at_most(std::time::Duration::from_secs(1));
     let horizon = match (service.horizon, batching) {
-        (Horizon::Cycle, Batching::Continuous { seats }) => {
-            Horizon::Steps(service.begins_for(seats)?.max(1.0))
-        }
+        (Horizon::Cycle, Batching::Continuous { .. }) => Horizon::Steps(service.begins_for().max(1.0)),
         (horizon, _) => horizon,
     };
     let effort = Effort { cycles: service.effort.cycles.min(4_000), ..service.effort };

@@ -44,7 +44,7 @@ impl RiskMethod {
         match self {
             Self::Certain => "no sequence can get long enough, or even the shortest do not fit",
             Self::ExactLaw => "seats refilled one by one are independent",
-            Self::Clumps => "running out is rare, so they are far apart",
+            Self::Clumps => "steps over the memory come in clumps, which are far apart",
             Self::Sojourns => {
                 "what a step holds is remembered for long against the horizon, so whole horizons are looked at"
             }
@@ -97,6 +97,14 @@ impl Risk {
         }
     }
 
+    /// By how much ln(−ln(1 − P)) could be lower and higher.
+    pub(crate) fn open(&self) -> [f64; 2] {
+        let of = |probability: f64| exposure(probability.min(1.0 - 1e-15)).max(1e-300).ln();
+        let here = of(self.probability);
+        // Further off there is nothing to be said of a batch or a memory.
+        [here - of(self.low), of(self.high) - here].map(|ln| ln.clamp(0.0, 20.0))
+    }
+
     fn certain(probability: f64) -> Self {
         let method = RiskMethod::Certain;
         Self { probability, low: probability, high: probability, method, at_most: None }
@@ -145,9 +153,12 @@ impl Service<'_> {
         }
     }
 
-    /// Whether threshold batching is counted horizon by horizon.
+    /// Whether threshold batching is counted horizon by horizon: cycles that follow each other say little where they are all alike.
     pub(crate) fn is_counted(&self) -> bool {
-        self.horizon != Horizon::Cycle || self.start == Start::Cold || self.order == Order::AsLogged
+        self.keeps_together()
+            || self.horizon != Horizon::Cycle
+            || self.start == Start::Cold
+            || self.order == Order::AsLogged
     }
 
     pub(crate) fn continuous_risk(
@@ -169,7 +180,7 @@ impl Service<'_> {
         }
         let peaks = self.peaks(batching, samples)?;
         let first = self.with_log(seats, capacity, self.counted(&peaks, capacity))?;
-        let left = steps - self.begins_for(seats)?;
+        let left = steps - self.begins_for();
         if left < 1.0 {
             return Ok(first);
         }

@@ -1,5 +1,7 @@
 //! What is asked about: traffic, how it is served, and for how long.
 
+use statrs::function::gamma::checked_gamma_lr;
+
 use crate::batch::Batch;
 use crate::cycles::{Cycles, Effort, simulate_with};
 use crate::deadline::Deadline;
@@ -13,6 +15,9 @@ use crate::source::Order;
 
 /// Requests of a seat, one after the other, after which most batches have forgotten how they began.
 const MANY: f64 = 40.0;
+
+/// Sequences whose sum is twice its mean with less than 1e-100: a sum of 2N exponential lengths has e^(−2N(1 − ln 2)).
+const SURELY: f64 = 1000.0;
 
 /// How sequences are replaced.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -122,11 +127,13 @@ impl<'a> Service<'a> {
         self.lengths.check_capacity(capacity)
     }
 
-    /// As many seats as ever will be taken at once, where requests arrive by themselves: then none waits.
+    /// Whether there are seats for as many as ever come at once, but for a millionth of the time: then none waits.
     pub(crate) fn is_unlimited(&self, seats: u32) -> bool {
         self.arrivals.is_some_and(|rate| {
+            // P(Poisson(m) ≥ n) is the incomplete gamma function of n at m.
             let mean = rate * self.lengths.mean_output();
-            f64::from(seats) >= mean + 8.0 * mean.sqrt() + 10.0
+            let seats = f64::from(seats);
+            seats > mean && checked_gamma_lr(seats, mean).is_ok_and(|crowded| crowded < 1e-6)
         })
     }
 
@@ -144,17 +151,25 @@ impl<'a> Service<'a> {
     }
 
     /// Whether outputs are so much alike that sequences keep time with each other for many requests.
-    pub(crate) fn keeps_together(&self, seats: u32) -> Result<bool, OccupancyError> {
-        let memory = self.demand(seats)?.memory();
-        Ok(memory.is_none_or(|memory| memory as f64 > MANY * self.lengths.mean_output()))
+    pub(crate) fn keeps_together(&self) -> bool {
+        let memory = self.lengths.memory();
+        memory.is_none_or(|memory| memory as f64 > MANY * self.lengths.mean_output())
     }
 
-    /// Whether memory is enough however long sequences get.
+    /// Whether memory is enough however long sequences get, or but for less than 1e-100.
     pub(crate) fn always_fits(&self, batching: Batching, capacity: f64) -> bool {
         let block = match batching {
             Batching::Continuous { .. } => f64::from(self.block),
             Batching::Threshold(_) => 1.0,
         };
+        // A sequence under way is at most twice as long as any, on average; of so many no sum is twice its mean.
+        if let (Some((prompt, termination)), seats) =
+            (self.lengths.as_geometric(), f64::from(batching.seats()))
+            && seats >= SURELY
+            && capacity > 2.0 * seats * (prompt + 2.0 / termination)
+        {
+            return true;
+        }
         let each = self.lengths.largest().map(|largest| (largest.ceil() / block).ceil() * block);
         let blocks = (capacity / block).floor() * block;
         each.is_some_and(|each| f64::from(batching.seats()) * each <= blocks)

@@ -6,7 +6,7 @@ use std::time::Duration;
 use crate::batch::Batch;
 use crate::cycles::{Effort, simulate_with};
 use crate::error::OccupancyError;
-use crate::inversion::{Exposure, Inverse, exposure, largest, ln_exposure};
+use crate::inversion::{Inverse, exposure, largest, ln_exposure};
 use crate::limits::ENOUGH;
 use crate::risk::{Risk, check_risk};
 use crate::service::{Batching, Horizon, Service};
@@ -40,7 +40,7 @@ impl Service<'_> {
         let most = 1 << 20;
         if self.arrivals.is_some() && self.is_unlimited(most) {
             let here = self.exposure(batching.with_seats(most), capacity, risk)?;
-            if here.ln <= ln_exposure(risk) {
+            if here <= ln_exposure(risk) {
                 let most = f64::from(most);
                 return Ok(Inverse { value: most, low: most, high: most });
             }
@@ -50,58 +50,67 @@ impl Service<'_> {
         let high = (capacity / self.lengths.least()).floor().min(f64::from(most)) as u64;
         let low = self.lengths.largest().map_or(0, |most| self.worst_case(capacity, most)).min(high);
         let guess = self.rough_batch(batching, capacity, risk, low, high)?;
-        let mut found = largest(low, high, guess, target, |seats| {
+        let begun = largest(low, high, guess, target, |seats| {
             self.deadline.check("the largest batch")?;
             self.exposure(batching.with_seats(seats as u32), capacity, risk)
         })?;
-        let begun = found.value;
+        let mut seats = begun;
         for attempt in 0..TRIES {
-            if found.value <= low as f64 {
-                found.value = low as f64;
-                break;
+            if seats <= low {
+                let low = low as f64;
+                return Ok(Inverse { value: low, low, high: low });
             }
-            if self.confirmed(batching.with_seats(found.value as u32), capacity, risk)? <= risk * NEAR {
-                break;
-            }
-            if attempt + 1 == TRIES {
-                return Err(OccupancyError::Refused {
-                    what: format!("the largest batch for a risk of {risk:e}"),
-                    why: format!(
-                        "none from {} to {begun} was confirmed by other random numbers",
-                        found.value
-                    ),
-                    instead: "draw more samples and give a later deadline".to_owned(),
+            let here = self.confirmed(batching.with_seats(seats as u32), capacity, risk)?;
+            if here.probability <= risk * NEAR {
+                // A sequence more costs what it holds on average.
+                let demand = Service { arrivals: None, ..*self }.demand(seats as u32)?;
+                let each = demand.mean() / seats as f64;
+                let [lower, higher] = here.open().map(|ln| ln * demand.worth(capacity) / each);
+                let value = seats as f64;
+                return Ok(Inverse {
+                    value,
+                    low: (value - higher.ceil()).max(low as f64),
+                    high: (value + lower.floor()).min(high as f64),
                 });
             }
-            let step = 1.0 + (begun * 0.002 * f64::from(attempt)).floor();
-            found.value = (found.value - step).max(low as f64);
+            let step = 1 + (begun * u64::from(attempt)) / 500;
+            seats = seats.saturating_sub(step).max(low);
         }
-        found.low = found.low.min(found.value);
-        found.high = found.high.max(found.value);
-        Ok(found)
+        Err(OccupancyError::Refused {
+            what: format!("the largest batch for a risk of {risk:e}"),
+            why: format!("none from {seats} to {begun} was confirmed by other random numbers"),
+            instead: "draw more samples and give a later deadline".to_owned(),
+        })
+    }
+
+    /// Whether a plain simulation is all that says something.
+    fn is_plain(&self, batching: Batching) -> bool {
+        !matches!(batching, Batching::Continuous { .. })
+            || self.start == Start::Cold
+            || self.order == Order::AsLogged
+            || self.arrivals.is_some() && !self.is_unlimited(batching.seats())
     }
 
     /// The risk by other random numbers, and where there is time by a plain simulation, which counts where it contradicts them.
-    fn confirmed(&self, batching: Batching, capacity: f64, risk: f64) -> Result<f64, OccupancyError> {
+    fn confirmed(&self, batching: Batching, capacity: f64, risk: f64) -> Result<Risk, OccupancyError> {
         let effort = Effort { seed: self.effort.seed ^ OTHERS, ..self.effort };
         let other = Service { effort, ..*self };
         let here = other.risk(batching, capacity)?;
         if here.at_most.is_some_and(|most| most > risk * NEAR) {
             return Err(self.too_few(risk));
         }
-        let is_plain = !matches!(batching, Batching::Continuous { .. })
+        if self.is_plain(batching)
             || self.horizon == Horizon::Cycle
-            || self.start == Start::Cold
-            || self.order == Order::AsLogged
-            || self.arrivals.is_some();
-        if is_plain || risk < 1e-3 || here.probability > risk * NEAR {
-            return Ok(here.probability);
+            || risk < 1e-3
+            || here.probability > risk * NEAR
+        {
+            return Ok(here);
         }
         let deadline = self.deadline.part(0.1).at_most(Duration::from_millis(400));
         let plain = Service { deadline, ..other };
         let seen = plain.peaks(batching, (ENOUGH / risk) as u64).map(|peaks| plain.counted(&peaks, capacity));
         // It is met more often than it may be for certain.
-        Ok(seen.ok().filter(|seen| seen.low > risk * NEAR).map_or(here.probability, |seen| seen.probability))
+        Ok(seen.ok().filter(|seen| seen.low > risk * NEAR).unwrap_or(here))
     }
 
     /// A batch with about this risk, from formulas.
@@ -157,25 +166,31 @@ impl Service<'_> {
         (capacity / ((largest / block).ceil() * block)).floor() as u64
     }
 
-    fn exposure(&self, batching: Batching, capacity: f64, risk: f64) -> Result<Exposure, OccupancyError> {
-        let none = Exposure { ln: f64::NEG_INFINITY, error: 0.0 };
+    fn exposure(&self, batching: Batching, capacity: f64, risk: f64) -> Result<f64, OccupancyError> {
+        let none = f64::NEG_INFINITY;
         if self.always_fits(batching, capacity) {
             return Ok(none);
         }
+        let samples = (self.effort.cycles / 16).max(512);
         let found = match batching {
+            Batching::Continuous { .. }
+                if self.is_plain(batching) && exposure(risk) * (samples as f64) < 1.0 =>
+            {
+                return Err(self.too_few(risk));
+            }
             Batching::Continuous { seats } => {
                 let rough = self.demand(seats)?.rough_tail(capacity);
                 let always_full = self.arrivals.is_none() || self.is_unlimited(seats);
                 // Far too likely even at a moment: no need for samples.
                 if always_full && (rough > (4.0 * risk).ln().max(-5.0) || rough > -0.7) {
-                    return Ok(Exposure { ln: ln_exposure(rough.exp().min(1.0 - 1e-12)), error: 0.0 });
+                    return Ok(ln_exposure(rough.exp().min(1.0 - 1e-12)));
                 }
-                self.continuous_risk(seats, capacity, (self.effort.cycles / 16).max(512))?
+                self.continuous_risk(seats, capacity, samples)?
             }
             Batching::Threshold(batch) => {
                 // The mean alone does not fit.
                 if self.lengths.as_geometric().is_some() && self.exact(batch).x0() > capacity {
-                    return Ok(Exposure { ln: 1.0, error: 0.0 });
+                    return Ok(1.0);
                 }
                 let cycles =
                     ((1e9 / f64::from(batch.seats())) as u64).clamp(1000, self.effort.cycles.max(1000));
@@ -190,7 +205,11 @@ impl Service<'_> {
             }
         };
         // Known to be below what was asked: that is enough to go on.
-        if found.at_most.is_some_and(|most| most <= risk) { Ok(none) } else { Ok(exposure_of(found)) }
+        if found.at_most.is_some_and(|most| most <= risk) {
+            Ok(none)
+        } else {
+            Ok(ln_exposure(found.probability.min(1.0 - 1e-12)))
+        }
     }
 
     /// A risk that was met too seldom.
@@ -226,16 +245,16 @@ impl Service<'_> {
             Batching::Threshold(batch) => self.least_threshold_capacity(batch, risk)?,
         });
         // How much memory a factor of e in the risk is worth.
-        let worth = match batching {
-            Batching::Continuous { seats } => self.demand(seats)?.worth(found.value),
-            Batching::Threshold(_) => 0.02 * found.value,
-        };
+        let worth = Service { arrivals: None, ..*self }.demand(batching.seats())?.worth(found.value);
         // What is too little, and what is enough.
         let (mut less, mut enough): (Option<f64>, Option<f64>) = (None, None);
         for _ in 0..TRIES {
-            let here = match self.always_fits(batching, found.value) {
-                true => 0.0,
-                false => self.confirmed(batching, found.value, risk)?,
+            let (here, open) = match self.always_fits(batching, found.value) {
+                true => (0.0, [0.0; 2]),
+                false => {
+                    let here = self.confirmed(batching, found.value, risk)?;
+                    (here.probability, here.open().map(|ln| ln * worth))
+                }
             };
             if here > risk * NEAR {
                 less = Some(found.value)
@@ -244,16 +263,15 @@ impl Service<'_> {
             }
             let apart = less.zip(enough).map_or(f64::INFINITY, |(less, enough)| enough - less);
             let is_least = here >= risk / NEAR || found.value <= least || apart <= block.max(0.02 * worth);
-            if enough == Some(found.value) && is_least {
-                return Ok(found);
-            }
             let value = match (less, enough) {
                 (Some(less), Some(enough)) => 0.5 * (less + enough),
                 _ => found.value + (here.max(risk * 0.05) / risk).ln().clamp(-2.0, 2.0) * worth,
             };
-            let next = bounded(Inverse { value, low: found.low.min(value), high: found.high.max(value) });
-            if next.value == found.value && enough == Some(next.value) {
-                return Ok(found);
+            let next = bounded(Inverse { value, ..found });
+            if enough == Some(found.value) && (is_least || next.value == found.value) {
+                let value = found.value;
+                let low = found.low.min(value - open[0]);
+                return Ok(bounded(Inverse { value, low, high: found.high.max(value + open[1]) }));
             }
             found = next;
         }
@@ -287,7 +305,7 @@ impl Service<'_> {
         let settled = Service { start: Start::Settled, ..*self };
         let peaks = self.peaks(batching, self.effort.cycles / 4)?;
         let cold = peaks.quantile(risk)?;
-        let left = self.steps() - self.begins_for(seats)?;
+        let left = self.steps() - self.begins_for();
         if left < 1.0 {
             return Ok(cold);
         }
@@ -322,23 +340,20 @@ impl Service<'_> {
             if rough(middle) > target { low = middle } else { high = middle }
         }
         let mut value = high.max(needed).min(most);
-        let mut slope = f64::INFINITY;
-        let mut error = 0.0;
         // What is known to be too little, and enough.
         let (mut less, mut enough): (Option<(f64, f64)>, Option<(f64, f64)>) = (None, None);
         for _ in 0..12 {
             self.deadline.check("the memory for a risk")?;
             let here = self.settled_exposure(seats, value.floor(), risk)?;
-            error = here.error;
             let aside = 0.05 * spread;
-            slope = ((rough(value) - rough(value + aside)) / aside).max(1e-3 / spread);
-            if (here.ln - target).abs() < 0.02 {
+            let slope = ((rough(value) - rough(value + aside)) / aside).max(1e-3 / spread);
+            if (here - target).abs() < 0.02 {
                 break;
             }
-            if here.ln > target {
-                less = Some((value, here.ln))
+            if here > target {
+                less = Some((value, here))
             } else {
-                enough = Some((value, here.ln))
+                enough = Some((value, here))
             }
             value = match (less, enough) {
                 (Some((below, at_below)), Some((above, at_above))) => {
@@ -352,7 +367,7 @@ impl Service<'_> {
                     below + (above - below) * part.clamp(0.1, 0.9)
                 }
                 (None, Some((above, _))) if above <= needed => break,
-                _ => (value + ((here.ln - target) / slope).clamp(-spread, spread)).clamp(needed, most),
+                _ => (value + ((here - target) / slope).clamp(-spread, spread)).clamp(needed, most),
             };
             if less.is_some_and(|(below, _)| below >= most) {
                 value = most;
@@ -364,14 +379,13 @@ impl Service<'_> {
         {
             value = above;
         }
-        let reach = if slope.is_finite() { 2.0 * error / slope } else { 0.0 };
-        Ok(Inverse { value, low: value - reach, high: value + reach })
+        Ok(Inverse { value, low: value, high: value })
     }
 
-    fn settled_exposure(&self, seats: u32, capacity: f64, risk: f64) -> Result<Exposure, OccupancyError> {
+    fn settled_exposure(&self, seats: u32, capacity: f64, risk: f64) -> Result<f64, OccupancyError> {
         let batching = Batching::Continuous { seats };
         if capacity < 1.0 {
-            return Ok(Exposure { ln: 1.0, error: 0.0 });
+            return Ok(1.0);
         }
         Service { start: Start::Settled, ..*self }.exposure(batching, capacity, risk)
     }
@@ -406,11 +420,4 @@ impl Service<'_> {
         let (value, low, high) = cycles.quantile(risk);
         Ok(Inverse { value, low, high })
     }
-}
-
-fn exposure_of(found: Risk) -> Exposure {
-    let of = |probability: f64| ln_exposure(probability.min(1.0 - 1e-12));
-    let spread = of(found.high) - of(found.probability);
-    let error = if spread.is_finite() { 0.5 * spread.max(0.0) } else { 0.0 };
-    Exposure { ln: of(found.probability), error }
 }

@@ -15,6 +15,8 @@ use crate::waits::Waits;
 /// like what was seen.
 const LONG: f64 = 1e5;
 const MEMORIES: f64 = 32.0;
+/// What one simulation takes of the time that is left.
+const PART: f64 = 0.4;
 /// Steps between two looks at the clock.
 const STRIDE: u64 = 1 << 16;
 /// Horizons of one batch, one after the other with time to forget between them: less of the work is warming up.
@@ -27,16 +29,16 @@ impl Service<'_> {
     /// # Errors
     /// Refused when there is no time for them.
     pub(crate) fn peaks(&self, batching: Batching, most: u64) -> Result<Peaks, OccupancyError> {
+        let part = Self { deadline: self.deadline.part(PART), ..*self };
         match batching {
-            Batching::Threshold(batch) => self.peaks_of_cycles(batch, most),
-            Batching::Continuous { seats } => self.peaks_of_seats(seats, most),
+            Batching::Threshold(batch) => part.peaks_of_cycles(batch, most),
+            Batching::Continuous { seats } => part.peaks_of_seats(seats, most),
         }
     }
 
     /// Steps until a cold start has settled, no more than the horizon.
-    pub(crate) fn begins_for(&self, seats: u32) -> Result<f64, OccupancyError> {
-        let memory = self.demand(seats)?.memory();
-        Ok(memory.map_or(self.steps(), |memory| self.steps().min(memory as f64)))
+    pub(crate) fn begins_for(&self) -> f64 {
+        self.lengths.memory().map_or(self.steps(), |memory| self.steps().min(memory as f64))
     }
 
     /// Requests that are begun in a step.
@@ -51,11 +53,11 @@ impl Service<'_> {
 
     fn peaks_of_seats(&self, seats: u32, most: u64) -> Result<Peaks, OccupancyError> {
         let steps = if self.horizon == Horizon::Cycle { 0.0 } else { self.steps() };
-        let memory = self.demand(seats)?.memory().map_or(f64::INFINITY, |memory| memory as f64);
+        let memory = self.lengths.memory().map_or(f64::INFINITY, |memory| memory as f64);
         let source = self.source(seats);
         let of_a_block = source.block().map_or(0.0, |block| block / self.begun(seats));
         let (warm_up, stretch) = match (self.start, self.order, self.arrivals) {
-            (Start::Cold, Order::Drawn, None) => (0.0, self.begins_for(seats)?),
+            (Start::Cold, Order::Drawn, None) => (0.0, self.begins_for()),
             (Start::Cold, ..) => (0.0, steps),
             (Start::Settled, _, arrivals) => {
                 // A queue settles the slower the fuller the seats.
@@ -89,7 +91,8 @@ impl Service<'_> {
             };
             let mut seen = Vec::new();
             let mut before = warm_up;
-            for _ in 0..if warm_up > 0.0 { OF_A_BATCH } else { 1 } {
+            let parts = if warm_up > 0.0 && !self.keeps_together() { OF_A_BATCH } else { 1 };
+            for _ in 0..parts {
                 let Some(_) = on(&mut simulation, before) else { break };
                 simulation.waits = Waits::default();
                 let Some(peak) = on(&mut simulation, stretch) else { break };
@@ -106,7 +109,7 @@ impl Service<'_> {
         let under_way = Tilted::new(self.lengths, 0.0);
         let steps = self.steps();
         // Those that end together begin together: outputs that are much alike keep them so for long.
-        let keeps_time = self.demand(batch.seats())?.memory().map_or(steps, |memory| memory as f64);
+        let keeps_time = self.lengths.memory().map_or(steps, |memory| memory as f64);
         let settles = (4.0 * keeps_time).min(1e6);
         // Of a long horizon a part, where what came long before does not matter.
         let memory = (batch.memory() as f64 * self.lengths.mean_output()).max(2.0 * keeps_time);
@@ -137,7 +140,8 @@ impl Service<'_> {
             };
             let mut seen = Vec::new();
             let settled = self.start == Start::Settled;
-            for part in 0..if settled { OF_A_BATCH } else { 1 } {
+            let parts = if settled && !self.keeps_together() { OF_A_BATCH } else { 1 };
+            for part in 0..parts {
                 let (cycles, steps) = match (settled, part) {
                     (false, _) => (0, 0.0),
                     (true, 0) => (batch.memory(), settles),

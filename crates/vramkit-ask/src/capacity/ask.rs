@@ -108,7 +108,7 @@ fn horizon(question: &CapacityQuestion, step: f64) -> Horizon {
     match question.horizon() {
         HorizonChoice::Cycle => Horizon::Cycle,
         HorizonChoice::Steps(steps) => Horizon::Steps(steps),
-        HorizonChoice::Time(time) => Horizon::Steps((time.as_secs_f64() / step).max(1.0)),
+        HorizonChoice::Time(time) => Horizon::Steps(time.as_secs_f64() / step),
     }
 }
 
