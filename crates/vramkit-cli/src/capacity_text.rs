@@ -15,11 +15,7 @@ use crate::output::{self, BAD, BOLD, DIM, GOOD};
 const MOST: u32 = 1 << 20;
 
 /// The answer in some lines and tables.
-pub fn describe_capacity(
-    options: &CapacityOptions,
-    report: &CapacityReport,
-    flags: Option<&[String]>,
-) -> String {
+pub fn describe_capacity(options: &CapacityOptions, report: &CapacityReport) -> String {
     let occupancy = &report.occupancy;
     let mut text = String::new();
     let replaced = match occupancy.continuous {
@@ -125,7 +121,7 @@ pub fn describe_capacity(
     if occupancy.arrivals_per_step.is_none() {
         text.push_str(&models(occupancy));
     }
-    if let Some(flags) = flags {
+    if let Some(flags) = &report.engine_flags {
         let _ = writeln!(text, "\n  flags     {}", flags.join(" "));
     }
     if let Some(replay) = &report.replay {

@@ -2,7 +2,6 @@
 
 use vramkit_report::{RiskPicture, risk_svg};
 
-use super::flags::{Serving, flags};
 use super::report::CapacityReport;
 
 /// The answer to a [`CapacityQuestion`](super::CapacityQuestion).
@@ -26,10 +25,5 @@ impl CapacityAnswer {
     /// The picture as a standalone SVG, where it was asked for.
     pub fn svg(&self) -> Option<String> {
         self.picture.as_ref().map(risk_svg)
-    }
-
-    /// The options with which an engine serves this traffic at the risk asked about.
-    pub fn flags(&self, engine: Serving) -> Vec<String> {
-        flags(engine, &self.report)
     }
 }

@@ -8,6 +8,7 @@ use vramkit_occupancy::{
 };
 
 use super::answer::CapacityAnswer;
+use super::flags::flags;
 use super::kept::Kept;
 use super::picture::picture;
 use super::question::{CapacityQuestion, HorizonChoice, ReplaySettings};
@@ -76,7 +77,7 @@ pub fn capacity(
     }
     let is_limited = question.arrival_rate.is_none() || question.batch.is_some();
     let is_in_time = matches!(question.horizon(), HorizonChoice::Time(_));
-    let report = CapacityReport {
+    let mut report = CapacityReport {
         lengths_estimated: traffic.as_ref().is_some_and(|traffic| traffic.estimated),
         rows_left_out: traffic.as_ref().map_or(0, |traffic| traffic.left_out),
         kv_bytes_per_sequence: Some(kept.per_sequence).filter(|&bytes| bytes > 0),
@@ -92,9 +93,11 @@ pub fn capacity(
             step_is_assumed && question.horizon.is_none(),
             cache.block,
         ),
+        engine_flags: None,
         replay,
         occupancy,
     };
+    report.engine_flags = question.engine.map(|engine| flags(engine, &report));
     let is_yes = match (question.risk, tokens) {
         (Some(_), Some(_)) => report.occupancy.within_risk,
         // There is no yes or no, but something that is known.

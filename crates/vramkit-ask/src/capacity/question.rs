@@ -8,6 +8,7 @@ use vramkit::ByteSize;
 use vramkit_models::CacheType;
 use vramkit_models::traffic::Columns;
 
+use super::flags::Serving;
 use crate::error::QuestionError;
 
 /// How likely is this memory to run out, and what is the largest batch for a risk?
@@ -70,8 +71,8 @@ pub struct CapacityQuestion {
     pub horizon: Option<HorizonChoice>,
     /// Seconds that a decode step takes.
     pub step_seconds: Option<f64>,
-    /// Whether an engine is to be run with the answer.
-    pub for_engine: bool,
+    /// The engine that is to be run with the answer: its options are told.
+    pub engine: Option<Serving>,
     /// Also run the log through a scheduler.
     pub replay: Option<ReplaySettings>,
     /// Cycles to simulate; 20,000 by default. Samples are drawn in proportion.
@@ -216,7 +217,7 @@ impl Default for CapacityQuestion {
             other_risks: Vec::new(),
             horizon: None,
             step_seconds: None,
-            for_engine: false,
+            engine: None,
             replay: None,
             cycles: 20_000,
             seed: 0,
@@ -241,8 +242,10 @@ impl CapacityQuestion {
 
     /// For how long memory must do.
     pub fn horizon(&self) -> HorizonChoice {
-        let in_time =
-            self.step_seconds.is_some() || self.arrival_rate.is_some() || self.cold_start || self.for_engine;
+        let in_time = self.step_seconds.is_some()
+            || self.arrival_rate.is_some()
+            || self.cold_start
+            || self.engine.is_some();
         match self.horizon {
             Some(horizon) => horizon,
             None if in_time => HorizonChoice::Time(Duration::from_secs(3600)),

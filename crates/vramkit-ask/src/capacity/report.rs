@@ -32,6 +32,9 @@ pub struct CapacityReport {
     /// Seconds of a decode step, where time matters.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub step_seconds: Option<f64>,
+    /// Options with which the engine asked about serves this at the risk.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub engine_flags: Option<Vec<String>>,
     /// Bytes that a sequence takes beside its tokens, whatever its length: windows as if full, and recurrent state. Absent where
     /// there are none.
     #[serde(skip_serializing_if = "Option::is_none")]

@@ -2,7 +2,7 @@
 
 use std::io::Write as _;
 
-use vramkit_ask::{CapacityQuestion, CapacityReport, KvSource, Memory, ReplaySettings, TrafficSource};
+use vramkit_ask::{CapacityQuestion, KvSource, Memory, ReplaySettings, TrafficSource};
 
 use crate::args::CapacityOptions;
 use crate::caller::Caller;
@@ -20,14 +20,14 @@ pub fn run(options: &CapacityOptions, caller: &mut Caller) -> Result<bool, Failu
     if let (Some(path), Some(svg)) = (&options.svg, answer.svg()) {
         output::file(path, |out| out.write_all(svg.as_bytes()))?;
     }
-    let flags = options.print_flags.map(|engine| answer.flags(engine));
     if options.json {
-        let engine_flags = flags.as_deref();
-        caller.json(&WithFlags { report: &answer.report, engine_flags })?;
+        caller.json(&answer.report)?;
     } else {
-        caller.text(&describe_capacity(options, &answer.report, flags.as_deref()))?;
+        caller.text(&describe_capacity(options, &answer.report))?;
     }
-    answer.is_yes().ok_or_else(|| {
+    // Another program reads in the document that nothing says.
+    let known = answer.is_yes().or((!caller.is_program()).then_some(false));
+    known.ok_or_else(|| {
         let notes = &answer.report.occupancy.notes;
         let why = notes.iter().find(|note| note.contains("refused") || note.contains("at most"));
         Failure::Input(format!(
@@ -35,15 +35,6 @@ pub fn run(options: &CapacityOptions, caller: &mut Caller) -> Result<bool, Failu
             why.map_or_else(String::new, |why| format!(" ({why})"))
         ))
     })
-}
-
-/// The report with the options for an engine, where they were asked for.
-#[derive(serde::Serialize)]
-struct WithFlags<'a> {
-    #[serde(flatten)]
-    report: &'a CapacityReport,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    engine_flags: Option<&'a [String]>,
 }
 
 fn question(options: &CapacityOptions) -> CapacityQuestion {
@@ -88,7 +79,7 @@ fn question(options: &CapacityOptions) -> CapacityQuestion {
         other_risks: if options.json { Vec::new() } else { RISKS.to_vec() },
         horizon: options.horizon,
         step_seconds: options.step_seconds,
-        for_engine: options.print_flags.is_some(),
+        engine: options.print_flags,
         replay: options.replay.then_some(replay),
         cycles: options.cycles,
         seed: options.seed,

@@ -36,9 +36,19 @@ def capacity(
     prompt_mean: float | None = None,
     termination: float | None = None,
     lengths: StrPath | None = None,
+    columns: str | int | float | None = None,
+    order: Literal["any", "as-logged"] | None = None,
     skip_bad_rows: bool = False,
     max_output: int | None = None,
+    max_model_len: int | None = None,
+    shared_prefix: int | None = None,
+    arrival_rate: float | None = None,
+    replicas: int | None = None,
+    cold_start: bool = False,
     capacity_tokens: int | None = None,
+    engine_text: StrPath | None = None,
+    gpu_memory: int | str | None = None,
+    gpu_memory_utilization: str | int | float | None = None,
     capacity: int | str | None = None,
     model: StrPath | None = None,
     layers: int | None = None,
@@ -54,13 +64,17 @@ def capacity(
     token_budget: int | None = None,
     cycles: int | None = None,
     seed: int | None = None,
+    deadline: float | None = None,
+    print_flags: str | int | float | None = None,
     svg: StrPath | None = None,
 ) -> reports.CapacityReport:
-    """How likely a KV cache is to run out, and the largest batch for a risk Traffic is a log of lengths (CSV with
-    prompt_tokens,output_tokens or Azure's headers, JSON Lines, Alpaca or ShareGPT JSON at 4 characters a token), or prompts
-    of one length with geometric outputs. Batching is continuous (a seat is refilled as soon as its sequence ends) unless a
-    threshold is given. A peak counts what a step writes before anything it ends is freed. Each figure says by which method it
-    was found; what nothing can stand behind is refused. Exit status 1 when the risk is above --risk.
+    """How likely a KV cache is to run out, and the largest batch for a risk Traffic is a log of lengths (a table, JSON Lines, JSON
+    or Parquet, of benchmarks, gateways and tracers, packed by gzip or not; Alpaca or ShareGPT text at 4 characters a token),
+    or prompts of one length with geometric outputs. Batching is continuous (a seat is refilled as soon as its sequence ends)
+    unless a threshold is given. A peak counts what a step writes before anything it ends is freed. Each figure says by which
+    method it was found; the largest batch and the memory needed are confirmed by other random numbers before they are told;
+    what nothing can stand behind is null, with the reason. Exit status 0 when the risk is within --risk, 1 when it is above,
+    2 when nothing says.
 
     Options, `None` for what the program does without:
 
@@ -69,25 +83,40 @@ def capacity(
     * `continuous`: Replace each ended sequence at once (the default)
     * `prompt_mean`: Exact length of every prompt, tokens
     * `termination`: Probability that an output ends after a token: one over its mean length
-    * `lengths`: A log of lengths (.csv, .jsonl, .json)
+    * `lengths`: A log of lengths; `-` is standard input
+    * `columns`: Its columns of lengths, or paths in JSON, where they have no name that is known
+    * `order`: Requests come in the log's own order, from any place of it [default: any at any time] [default: any]
     * `skip_bad_rows`: Leave rows of no or impossibly many tokens out instead of refusing the file
     * `max_output`: Outputs are cut off at so many tokens
+    * `max_model_len`: The model's context, tokens: prompts that fill it are refused, outputs end where it is full
+    * `shared_prefix`: Tokens with which all prompts begin alike, held once for all of them [default: 0]
+    * `arrival_rate`: Requests that come in a second, each by itself; --batch is then the most that are served at once [default: always one for
+        a free seat]
+    * `replicas`: Machines among which requests are shared out; risks are those of any of them [default: 1]
+    * `cold_start`: All sequences begin at once when the horizon begins, as after a restart or with a fixed number of clients
     * `capacity_tokens`: Memory, tokens
+    * `engine_text`: Memory, block and context as an engine says in its log or its /metrics: vLLM, SGLang, llama.cpp, TensorRT-LLM, TGI; `-` is
+        standard input
+    * `gpu_memory`: A card's memory, of which vLLM leaves for the KV cache what the model does not take; needs --model
+    * `gpu_memory_utilization`: The part of --gpu-memory that vLLM takes [default: 0.9]
     * `capacity`: Memory of the KV cache; needs a model's shape
     * `model`: The model whose tokens it holds: config.json, the folder that has it, or GGUF
     * `layers`: Layers, for a model without a file
     * `kv_heads`: KV heads of a layer
     * `head_dim`: Numbers in a head's key, and in its value
     * `cache_type`: How the cache's numbers are stored: f32, f16, bf16, fp8, q8_0, q5_1, q5_0, q4_1, q4_0 [default: f16]
-    * `block`: Tokens of a block that memory is granted in (continuous batching) [default: 1]
+    * `block`: Tokens of a block that memory is granted in (continuous batching) [default: the engine's, or 1]
     * `risk`: The risk of running out that would do
-    * `horizon`: For how long: cycle (a step drawn at random when continuous), decode steps, or a time such as 1h [default: cycle]
-    * `step_seconds`: Seconds that a decode step takes, for a horizon in time
+    * `horizon`: For how long: cycle (a step drawn at random when continuous), decode steps, or a time such as 1h [default: an hour where
+        time matters (--step-seconds, --arrival-rate, --cold-start, --print-flags), else cycle]
+    * `step_seconds`: Seconds that a decode step takes [default: 0.025 is assumed where it matters]
     * `replay`: Also replay the log through a scheduler (first come first served, preempt and recompute)
     * `watermark`: Part of the memory that the scheduler's admission leaves free [default: 0]
     * `token_budget`: Most tokens that the scheduler computes in a step [default: 8192]
     * `cycles`: Cycles to simulate; samples are drawn in proportion [default: 20000]
     * `seed`: Where the random numbers start [default: 0]
+    * `deadline`: Seconds in which to answer; what is not found by then is null, with the reason [default: 10]
+    * `print_flags`: Also print the options with which an engine serves this: vllm, sglang, llama.cpp
     * `svg`: Draw risk against batch: published, exact, simulated
     """
     return answer(
@@ -101,9 +130,19 @@ def capacity(
             "prompt-mean": prompt_mean,
             "termination": termination,
             "lengths": lengths,
+            "columns": columns,
+            "order": order,
             "skip-bad-rows": skip_bad_rows,
             "max-output": max_output,
+            "max-model-len": max_model_len,
+            "shared-prefix": shared_prefix,
+            "arrival-rate": arrival_rate,
+            "replicas": replicas,
+            "cold-start": cold_start,
             "capacity-tokens": capacity_tokens,
+            "engine-text": engine_text,
+            "gpu-memory": gpu_memory,
+            "gpu-memory-utilization": gpu_memory_utilization,
             "capacity": capacity,
             "model": model,
             "layers": layers,
@@ -119,9 +158,11 @@ def capacity(
             "token-budget": token_budget,
             "cycles": cycles,
             "seed": seed,
+            "deadline": deadline,
+            "print-flags": print_flags,
             "svg": svg,
         },
-        ("continuous", "skip-bad-rows", "replay"),
+        ("continuous", "skip-bad-rows", "cold-start", "replay"),
     )
 
 

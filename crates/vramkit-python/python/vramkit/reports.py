@@ -104,6 +104,7 @@ __all__ = [
     "ValidateReport",
     "Verdict",
     "ViolationReport",
+    "WaitingTime",
     "WatchEvent",
 ]
 
@@ -212,15 +213,40 @@ class TrafficReport(Document):
     termination: float
 
 
+class WaitingTime(Document):
+    """How long requests wait for a seat, in decode steps."""
+
+    __slots__ = ()
+
+    #: On average.
+    mean: float
+    #: Half of them wait no longer.
+    median: float
+    #: Nineteen of twenty wait no longer.
+    p95: float
+    #: Ninety-nine of a hundred wait no longer.
+    p99: float
+    #: The part of requests that waits at all.
+    waiting_ratio: float
+
+
 class CapacityReport(Pictured):
     """How likely a memory is to run out: `vramkit.capacity/1`. Sizes are in tokens where they do not say bytes."""
 
     __slots__ = ()
 
+    #: Requests that come in a step on average; `None` where there always is one for a free seat.
+    arrivals_per_step: float | None
+    #: Whether requests come in the log's own order.
+    as_logged: bool
+    #: What is taken to be so.
+    assumptions: list[str]
     #: N.
     batch: int
     #: Largest batches for this and other risks.
     batches: list[BatchForRisk]
+    #: Tokens of a block that memory is granted in.
+    block_tokens: int
     #: The same in bytes, when a model was given.
     capacity_bytes_needed: int | None
     #: Tokens of memory; `None` when none was given.
@@ -231,12 +257,19 @@ class CapacityReport(Pictured):
     capacity_tokens_needed_high: float | None
     #: It may be as little as this.
     capacity_tokens_needed_low: float | None
+    #: Whether all seats are filled at once when the horizon begins.
+    cold_start: bool
+    #: The same probability if all seats are filled at once when the horizon begins; `None` where that was asked about already, or
+    #: not computed.
+    cold_start_probability: float | None
     #: Whether each seat is refilled at once.
     continuous: bool
     #: What the peak of a cycle is taken to be.
     convention: str
     #: Steps of a cycle, on average.
     cycle_steps: float
+    #: Options with which the engine asked about serves this at the risk.
+    engine_flags: list[str] | None
     #: Steps of the horizon; `None` for a cycle (threshold batching) or a step drawn at random (continuous).
     horizon_steps: float | None
     #: How much the peak of a cycle is above that, on average.
@@ -248,8 +281,12 @@ class CapacityReport(Pictured):
     kv_bytes_per_token: int | None
     #: Whether lengths were estimated from text, at 4 characters a token.
     lengths_estimated: bool
+    #: The part of the seats that these take; 1 and more is too few seats for them.
+    load_ratio: float | None
     #: The largest batch with this risk.
     max_batch: int | None
+    #: The model's context, tokens.
+    max_model_len: int | None
     #: Sequences that would fit if each were of mean length: half the time too many.
     mean_fit_batch: int | None
     #: What was refused and why, and where the published model does not hold.
@@ -266,18 +303,30 @@ class CapacityReport(Pictured):
     probability_reason: str | None
     #: The log run through a scheduler.
     replay: Replayed | None
+    #: Machines among which requests are shared out. Batch, memory and `tail` are those of one, other risks those of any.
+    replicas: int
     #: The risk asked about.
     risk: float
     #: Rows of the log that were left out because they can be no request.
     rows_left_out: int
     #: `vramkit.capacity/1`.
     schema: str
+    #: Whether `batch` is the most that are served at once; false where as many are as come.
+    seats_limited: bool
+    #: Tokens with which all prompts begin alike, held once; `traffic` is of what is beside them.
+    shared_prefix_tokens: int
+    #: Seconds of a decode step, where time matters.
+    step_seconds: float | None
     #: The peak of one cycle over the capacity.
     tail: TailPredictions
     #: k; 1 under continuous batching.
     threshold: int
     #: What was asked about.
     traffic: TrafficReport
+    #: How long requests wait for a seat, in decode steps.
+    waiting: WaitingTime | None
+    #: Whether the risk asked about is kept; `None` without a capacity, and where nothing says.
+    within_risk: bool | None
     #: Sequences that always fit; `None` when lengths have no limit.
     worst_case_batch: int | None
     #: Tokens held as decoding starts, on average.
@@ -285,7 +334,7 @@ class CapacityReport(Pictured):
     #: The peak of a cycle, on average.
     xmax: Predictions
 
-    _nested: ClassVar[Mapping[str, str]] = {"batches": "BatchForRisk", "kappa": "Predictions", "replay": "Replayed", "tail": "TailPredictions", "traffic": "TrafficReport", "x0": "Predictions", "xmax": "Predictions"}
+    _nested: ClassVar[Mapping[str, str]] = {"batches": "BatchForRisk", "kappa": "Predictions", "replay": "Replayed", "tail": "TailPredictions", "traffic": "TrafficReport", "waiting": "WaitingTime", "x0": "Predictions", "xmax": "Predictions"}
 
 
 class Reading2(Document):
