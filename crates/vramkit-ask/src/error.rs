@@ -234,6 +234,9 @@ pub enum QuestionError {
         "requests that come by themselves do not begin all at once: a cold start is of a batch that is always full"
     )]
     ArrivalsAllAtOnce,
+    /// A moment drawn at random is asked about, and its beginning.
+    #[error("a step drawn at random has no beginning: a cold start needs a horizon of steps or a time")]
+    ColdStartAtAMoment,
     /// The memory of a card, and nobody knows what a model leaves of it.
     #[error("what is left of a card for the KV cache needs a model's files")]
     CardWithoutModel,

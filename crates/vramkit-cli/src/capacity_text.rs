@@ -92,9 +92,9 @@ pub fn describe_capacity(options: &CapacityOptions, report: &CapacityReport) -> 
         let step = report.step_seconds.unwrap_or(1.0);
         let _ = writeln!(
             text,
-            "  waiting   {:.2} s on average, 19 of 20 at most {:.2} s; {} wait at all, {:.0} % of the sequences are taken",
-            wait.mean * step,
-            wait.p95 * step,
+            "  waiting   {} s on average, 19 of 20 at most {} s; {} wait at all, {:.0} % of the sequences are taken",
+            give_or_take(wait.mean_steps * step, wait.standard_error_steps * step),
+            digits(wait.p95_steps * step),
             chance(wait.waiting_ratio),
             100.0 * load.min(1.0)
         );
@@ -190,6 +190,24 @@ fn models(report: &OccupancyReport) -> String {
         rows.push(vec![name.to_owned(), risk(tail.published), risk(tail.corrected), risk(tail.exact)]);
     }
     format!("\n{}", output::table(&rows))
+}
+
+/// A figure with two standard errors.
+fn give_or_take(value: f64, error: f64) -> String {
+    if 2.0 * error < 0.02 * value || value == 0.0 {
+        return digits(value);
+    }
+    format!("{} ± {}", digits(value), digits(2.0 * error))
+}
+
+/// Two digits.
+fn digits(value: f64) -> String {
+    match value {
+        value if value <= 0.0 => "0".to_owned(),
+        value if value < 1.0 => format!("{value:.*}", (1.0 - value.log10().floor()) as usize),
+        value if value < 10.0 => format!("{value:.1}"),
+        value => format!("{value:.0}"),
+    }
 }
 
 /// A probability for a person.

@@ -91,6 +91,7 @@ fn in_question(error: &QuestionError) -> String {
             "give --batch, a capacity to find the largest batch for, or --arrival-rate".to_owned()
         }
         QuestionError::CardWithoutModel => "--gpu-memory needs --model: what vLLM leaves beside it".to_owned(),
+        QuestionError::ColdStartAtAMoment => format!("{error} (--horizon)"),
         QuestionError::OrderWithoutLog => "--order as-logged needs --lengths".to_owned(),
         QuestionError::ArrivalRate(rate) => format!("--arrival-rate {rate}: more than 0 requests a second"),
         QuestionError::NoCacheSize(_) => format!("{error}: give --capacity-tokens, or --capacity with --model"),

@@ -5,8 +5,8 @@
 //! the mean of the total is the capacity:
 //!
 //! - **Clumps**, where a horizon is long against what a batch remembers: they come as a Poisson process (Aldous, "Probability
-//!   Approximations via the Poisson Clumping Heuristic", 1989), P(out within T) ≈ 1 − (1 − P(D > C))·e^(−λT) with
-//!   λ = P(D₀ > C, D₁ … D_W ≤ C), W what a batch remembers.
+//!   Approximations via the Poisson Clumping Heuristic", 1989), P(out within T) ≈ 1 − (1 − P(D > C))·e^(−λT) with λ = P(D > C)·E\[1 / steps
+//!   over C in the clump | over at a moment\]. A clump has ended, on either side, when as many steps are not over as a batch remembers.
 //! - **Sojourns**, where it is not, as when outputs are so alike that the seats of today are those of long ago: a moment of the horizon
 //!   is drawn, the whole horizon run from it both ways, and P = (T + 1)·P(D > C)·E\[1 / steps over C | over at that moment\]
 //!   (Adler, Blanchet and Liu, "Efficient Monte Carlo for high excursions of Gaussian random fields", 2012). It supposes nothing.
@@ -61,7 +61,7 @@ pub struct HorizonRisk {
     pub low: f64,
     /// The upper end of the same.
     pub high: f64,
-    /// No more than this, whatever clumps are like.
+    /// No more than this, whatever clumps are like: every step by itself.
     pub union_bound: f64,
     /// At a moment drawn at random.
     pub at_a_moment: f64,
@@ -143,7 +143,7 @@ impl TokenDemand {
             probability: risk_of(exposure),
             low: risk_of(exposure * (-left_open[0].hypot(2.0 * found.error)).exp()),
             high: risk_of(exposure * left_open[1].hypot(2.0 * found.error).exp()),
-            union_bound: found.union_bound,
+            union_bound: (at_a_moment * (steps + 1.0)).min(1.0),
             at_a_moment,
             method: found.method,
             sampling_error_ratio: found.error,
@@ -183,7 +183,6 @@ impl TokenDemand {
 struct Found {
     exposure: f64,
     error: f64,
-    union_bound: f64,
     method: HorizonMethod,
 }
 
@@ -192,9 +191,7 @@ struct Found {
 struct Weighted {
     /// Of those over the capacity.
     over: f64,
-    /// Of those that are not in the next step.
-    crossed: f64,
-    /// What is looked for: of those that are not over again for long, or weights over the steps that are.
+    /// What is looked for: the same over the steps that are over with them.
     wanted: f64,
 }
 
@@ -256,74 +253,67 @@ impl<'a> Work<'a> {
     }
 
     fn clumps(&self, saddle: &Tilted, samples: u64, memory: u64) -> Result<Found, OccupancyError> {
-        let (run, limit) = (self.run(saddle), self.limit());
-        let ahead = memory.min(self.steps.ceil() as u64);
-        let found = self.draw(samples, |stream, room, sum| {
-            let Some(weight) = over(&run, limit, stream, room) else { return };
-            sum.over += weight;
-            // Most are over again soon, so the stretches looked at grow as they go.
-            let (mut from, mut length) = (0, 4);
-            while from < ahead {
-                let to = (from + length).min(ahead);
-                let mut demand = room.demand;
-                for (i, change) in run.go_on(stream, room, (from, to), Time::Forwards).iter().enumerate() {
-                    demand += change;
-                    if demand > limit {
-                        return;
-                    }
-                    if from == 0 && i == 0 {
-                        sum.crossed += weight;
-                    }
-                }
-                room.demand = demand;
-                (from, length) = (to, length * 2);
-            }
-            sum.wanted += weight;
-        })?;
-        // P(D > C) is known: only the ratio to it is estimated, in which much of the weights' noise cancels.
-        let (ended, error) = ratio_and_error(&found);
-        let crossed =
-            found.iter().map(|f| f.crossed).sum::<f64>() / found.iter().map(|f| f.over).sum::<f64>();
+        let steps = self.steps.min(1e18) as u64;
+        let (inverse, error) = self.inverse_of_steps(saddle, samples, memory, |_| [steps; 2])?;
         Ok(Found {
-            exposure: exposure(self.at_a_moment) + self.at_a_moment * ended * self.steps,
+            exposure: exposure(self.at_a_moment) + self.at_a_moment * inverse * self.steps,
             error,
-            union_bound: (self.at_a_moment * (1.0 + self.steps * crossed)).min(1.0),
             method: HorizonMethod::Clumps,
         })
     }
 
     fn sojourns(&self, saddle: &Tilted, samples: u64) -> Result<Found, OccupancyError> {
-        const STRETCH: u64 = 4096;
-        let (run, limit) = (self.run(saddle), self.limit());
         let steps = self.steps.ceil() as u64;
+        let around = |stream: &mut RandomStream| {
+            let before = stream.below(steps as usize + 1) as u64;
+            [steps - before, before]
+        };
+        let (inverse, error) = self.inverse_of_steps(saddle, samples, u64::MAX, around)?;
+        let probability = self.at_a_moment * (steps + 1) as f64 * inverse;
+        Ok(Found { exposure: exposure(probability.min(1.0 - 1e-12)), error, method: HorizonMethod::Sojourns })
+    }
+
+    /// E[1 / steps over the capacity | over it now], and its relative standard error. Steps are looked at around the moment, so many after and
+    /// before it, until as many in a row are not over as `quiet`.
+    fn inverse_of_steps(
+        &self,
+        saddle: &Tilted,
+        samples: u64,
+        quiet: u64,
+        around: impl Fn(&mut RandomStream) -> [u64; 2] + Sync,
+    ) -> Result<(f64, f64), OccupancyError> {
+        let (run, limit) = (self.run(saddle), self.limit());
         let found = self.draw(samples, |stream, room, sum| {
-            let Some(weight) = over(&run, limit, stream, room) else { return };
+            let tokens = run.start(stream, room);
+            if room.demand <= limit {
+                return;
+            }
+            // Relative to a total of just the limit: only ratios are used.
+            let weight = (-run.tilted.tilt() * (tokens as f64 - limit)).exp();
             sum.over += weight;
-            let at = stream.below(steps as usize + 1) as u64;
-            let mut sojourn = 1_u64;
-            for (time, ahead) in [(Time::Forwards, steps - at), (Time::Backwards, at)] {
+            let [after, before] = around(stream);
+            let mut over = 1_u64;
+            for (time, ahead) in [(Time::Forwards, after), (Time::Backwards, before)] {
                 run.turn(stream, room, time);
-                let mut from = 0;
-                while from < ahead && !self.deadline.has_passed() {
-                    let to = (from + STRETCH).min(ahead);
+                let (mut from, mut length, mut calm) = (0, 64, 0);
+                while from < ahead && calm < quiet && !self.deadline.has_passed() {
+                    let to = (from + length).min(ahead);
                     let mut demand = room.demand;
                     for change in run.go_on(stream, room, (from, to), time) {
                         demand += change;
-                        sojourn += u64::from(demand > limit);
+                        calm = if demand > limit { 0 } else { calm + 1 };
+                        if calm >= quiet {
+                            break;
+                        }
+                        over += u64::from(calm == 0);
                     }
-                    (room.demand, from) = (demand, to);
+                    room.demand = demand;
+                    (from, length) = (to, (2 * length).min(4096));
                 }
             }
-            sum.wanted += weight / sojourn as f64;
+            sum.wanted += weight / over as f64;
         })?;
-        let (inverse, error) = ratio_and_error(&found);
-        let probability = self.at_a_moment * (steps + 1) as f64 * inverse;
-        Ok(Found {
-            exposure: exposure(probability.min(1.0 - 1e-12)),
-            error,
-            union_bound: (self.at_a_moment * (steps + 1) as f64).min(1.0),
-            method: HorizonMethod::Sojourns,
-        })
+        Ok(ratio_and_error(&found))
     }
 
     fn counted(&self, samples: u64) -> Result<Found, OccupancyError> {
@@ -333,7 +323,7 @@ impl<'a> Work<'a> {
         let ran_out = out / (count + 0.5);
         let exposure = exposure(ran_out);
         let error = (ran_out * (1.0 - ran_out) / count).sqrt() / (1.0 - ran_out) / exposure.max(1e-9);
-        Ok(Found { exposure, error, union_bound: 1.0, method: HorizonMethod::Simulated })
+        Ok(Found { exposure, error, method: HorizonMethod::Simulated })
     }
 
     /// How many of at least so many horizons run out.
@@ -361,12 +351,6 @@ impl<'a> Work<'a> {
         })?;
         Ok((found.iter().map(|f| f.wanted).sum(), found.iter().map(|f| f.over).sum()))
     }
-}
-
-/// A sample over the limit: its weight, relative to a total of just the limit. Only ratios of weights are used.
-fn over(run: &Run, limit: f64, stream: &mut RandomStream, room: &mut Room) -> Option<f64> {
-    let tokens = run.start(stream, room);
-    (room.demand > limit).then(|| (-run.tilted.tilt() * (tokens as f64 - limit)).exp())
 }
 
 /// What is wanted over all that is over the capacity, and its relative standard error.

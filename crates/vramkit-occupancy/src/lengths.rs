@@ -41,6 +41,8 @@ pub(crate) enum Law {
 pub struct Lengths {
     pub(crate) law: Law,
     pub(crate) max_output: Option<u32>,
+    /// The most tokens that any request can hold, whatever is in a log.
+    pub(crate) context: Option<u32>,
     /// How long it is remembered what was held, once that was asked for: see `memory.rs`.
     pub(crate) memory: Arc<OnceLock<Option<u64>>>,
 }
@@ -64,7 +66,12 @@ impl Lengths {
             1e-7..=1.0,
             "it must be in (0, 1], and at least 1e-7: one over the mean output in tokens",
         )?;
-        Ok(Self { law: Law::Geometric { prompt, termination }, max_output: None, memory: Arc::default() })
+        Ok(Self {
+            law: Law::Geometric { prompt, termination },
+            max_output: None,
+            context: None,
+            memory: Arc::default(),
+        })
     }
 
     /// The requests of a log, each as likely as any other.
@@ -85,7 +92,7 @@ impl Lengths {
                 output: output.into(),
             });
         }
-        Ok(Self { law: Law::Log(requests), max_output: None, memory: Arc::default() })
+        Ok(Self { law: Law::Log(requests), max_output: None, context: None, memory: Arc::default() })
     }
 
     /// Outputs are cut off at so many tokens.
@@ -137,7 +144,8 @@ impl Lengths {
                     return Err(too_short(self.least()));
                 }
                 let refused = (all - served.len()) as u64;
-                Ok((Self { law: Law::Log(served.into()), memory: Arc::default(), ..self }, refused))
+                let law = Law::Log(served.into());
+                Ok((Self { law, context: Some(context), memory: Arc::default(), ..self }, refused))
             }
         }
     }

@@ -50,7 +50,12 @@ impl TokenDemand {
             .max_by_key(|&(prompt, output)| u64::from(output) * (2 * u64::from(prompt) + u64::from(output)));
         let (prompt, output) =
             largest.map_or((1.0, 1.0), |(prompt, output)| (f64::from(prompt), f64::from(output)));
-        let one_more = adds.of(prompt * more, output * more).abs() / count / w.abs();
+        // But no longer than a model takes.
+        let context = self.lengths.context.map_or(f64::INFINITY, f64::from);
+        let cap = self.lengths.max_output.map_or(f64::INFINITY, f64::from);
+        let prompt = (prompt * more).min((context - 1.0).max(prompt));
+        let output = (output * more).min(cap).min((context - prompt).max(1.0));
+        let one_more = adds.of(prompt, output).abs() / count / w.abs();
         let known = ln_exposure_at(at_a_moment, w, w);
         [
             known - ln_exposure_at(at_a_moment, w, w + wide * error),

@@ -6,7 +6,7 @@ use rayon::prelude::*;
 use crate::deadline::Deadline;
 use crate::error::OccupancyError;
 use crate::inversion::{Inverse, exposure, risk_of};
-use crate::waits::Waits;
+use crate::waits::{WaitingTime, Waits};
 
 /// Batches that are run side by side.
 const ROUND: u64 = 16;
@@ -29,7 +29,9 @@ pub(crate) struct Peaks {
     peaks: Vec<f64>,
     /// How many of these the horizon asked about is long.
     pub(crate) times: f64,
-    pub(crate) waits: Waits,
+    waits: Waits,
+    /// Of each horizon.
+    waited: Vec<(f64, f64)>,
 }
 
 impl Peaks {
@@ -55,11 +57,21 @@ impl Peaks {
         if seen.len() < FEWEST.min(most as usize) {
             return Err(Deadline::refused("a simulation of the horizon"));
         }
+        let waited = seen.iter().map(|one| one.waits.totals()).collect();
         let mut waits = Waits::default();
         seen.iter().for_each(|one| waits.merge(&one.waits));
         let mut peaks: Vec<f64> = seen.into_iter().map(|one| one.peak).collect();
         peaks.sort_unstable_by(f64::total_cmp);
-        Ok(Self { peaks, times, waits })
+        Ok(Self { peaks, times, waits, waited })
+    }
+
+    /// How long requests waited; `None` where nobody came.
+    pub(crate) fn waiting(&self) -> Option<WaitingTime> {
+        // Of a ratio of sums over horizons, which are independent of each other.
+        let (sum, count) =
+            self.waited.iter().fold((0.0, 0.0), |(sum, count), &(more, of)| (sum + more, count + of));
+        let squares: f64 = self.waited.iter().map(|&(more, of)| (more - of * sum / count).powi(2)).sum();
+        self.waits.times(squares.sqrt() / count)
     }
 
     /// Horizons whose peak is over a capacity.

@@ -8,6 +8,7 @@ use crate::cycles::{Convention, Cycles, Effort, Estimate, work};
 use crate::error::OccupancyError;
 use crate::exact::Exact;
 use crate::inversion::Inverse;
+use crate::peaks::Peaks;
 use crate::published::PublishedFormulas;
 use crate::risk::{Risk, RiskMethod, check_risk};
 use crate::service::{Batching, Horizon, Service};
@@ -20,6 +21,8 @@ pub const SCHEMA: &str = "vramkit.capacity/1";
 
 /// Work of a simulation that is only to be seen: about a second's.
 const WORK_TO_SEE: f64 = 5e8;
+/// Steps that a queue is looked at for.
+const QUEUE_STEPS: f64 = 3e7;
 /// Within this factor of each other, two estimates of a risk are of the same.
 const BESIDE: f64 = 1.5;
 
@@ -222,11 +225,11 @@ pub fn answer(
         notes.push(format!("the risk is at most {most:.1e}: it was met too seldom to say more"));
     }
     let mut batches = Vec::new();
-    let mut needed = allowed(by(0.35).least_capacity(batching, risk), &mut notes)?;
+    let mut needed = allowed(by(0.5).least_capacity(batching, risk), &mut notes)?;
     if let Some(capacity) = capacity {
         let others = risks.iter().copied().filter(|&other| other != risk);
         for risk in std::iter::once(risk).chain(others) {
-            let largest = allowed(by(0.5).largest_batch(batching, capacity, risk), &mut notes)?;
+            let largest = allowed(by(0.6).largest_batch(batching, capacity, risk), &mut notes)?;
             let whole = |value: fn(Inverse) -> f64| largest.map(|largest| value(largest) as u32);
             batches.push(BatchForRisk {
                 risk,
@@ -265,8 +268,10 @@ pub fn answer(
     }
     let mut waiting = None;
     if service.load(batch.seats()).is_some_and(|_| !service.is_unlimited(batch.seats())) {
-        let peaks = allowed(by(0.5).peaks(batching, 64), &mut notes)?;
-        waiting = peaks.as_ref().and_then(|peaks| peaks.waits.times());
+        // As many horizons as it takes to average a queue, which is slow to change.
+        let horizons = (QUEUE_STEPS / service.steps()).clamp(64.0, 1e5) as u64;
+        let peaks = allowed(by(0.5).peaks(batching, horizons), &mut notes)?;
+        waiting = peaks.as_ref().and_then(Peaks::waiting);
         if service.load(batch.seats()).is_some_and(|load| load >= 1.0) {
             notes.push(format!(
                 "{} seats are too few for so many arrivals: the longer it runs, the more requests wait",

@@ -238,7 +238,7 @@ impl Service<'_> {
         if self.lengths.requests().is_none() || counted.method == RiskMethod::Certain {
             return Ok(counted);
         }
-        let demand = Service { arrivals: None, ..*self }.demand(seats)?;
+        let demand = self.demand_like(seats)?;
         let [lower, higher] = demand.left_open(capacity, counted.probability);
         let of = |probability: f64| exposure(probability.min(1.0 - 1e-15)).max(1e-300);
         let here = of(counted.probability);

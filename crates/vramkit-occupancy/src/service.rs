@@ -150,6 +150,15 @@ impl<'a> Service<'a> {
         TokenDemand::new(self.lengths, population, self.block)
     }
 
+    /// About what is served, in closed form: as if none waited where requests arrive.
+    pub(crate) fn demand_like(&self, seats: u32) -> Result<TokenDemand, OccupancyError> {
+        let population = match self.arrivals {
+            Some(per_step) => Population::Arrivals { per_step },
+            None => Population::Seats(seats),
+        };
+        TokenDemand::new(self.lengths, population, self.block)
+    }
+
     /// Whether outputs are so much alike that sequences keep time with each other for many requests.
     pub(crate) fn keeps_together(&self) -> bool {
         let memory = self.lengths.memory();

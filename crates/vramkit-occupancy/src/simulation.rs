@@ -6,6 +6,7 @@
 //! counted before anything that ends in it is freed.
 
 use std::cmp::Reverse;
+use std::collections::binary_heap::PeekMut;
 use std::collections::{BinaryHeap, VecDeque};
 
 use crate::random::RandomStream;
@@ -38,9 +39,16 @@ pub(crate) struct Simulation<'a> {
     running: BinaryHeap<Reverse<(u64, u64, u64)>>,
     /// How many sequences take a block in steps that are so much modulo the block.
     growing: Vec<u64>,
+    /// What those hold that begin in a step, and in which steps they grow.
+    begun: Vec<(u64, u64)>,
     now: u64,
     demand: u64,
     pub(crate) waits: Waits,
+}
+
+/// In which steps, modulo the block, a sequence takes a block more that holds so much in a step: those whose token is the first of one.
+fn class_of(block: u64, step: u64, held: u64) -> u64 {
+    if block == 1 { 0 } else { (step + block - (held - 1) % block) % block }
 }
 
 impl<'a> Simulation<'a> {
@@ -63,6 +71,7 @@ impl<'a> Simulation<'a> {
             queue: VecDeque::new(),
             running: BinaryHeap::new(),
             growing: vec![0; block as usize],
+            begun: Vec::new(),
             now: 0,
             demand: 0,
             waits: Waits::default(),
@@ -91,8 +100,7 @@ impl<'a> Simulation<'a> {
     fn join(&mut self, prompt: u64, output: u64, age: u64) {
         let held = prompt + age;
         self.demand += held.next_multiple_of(self.block);
-        // A block more in each step whose token is the first of one.
-        let class = (self.now + self.block - (held - 1) % self.block) % self.block;
+        let class = class_of(self.block, self.now, held);
         self.growing[class as usize] += 1;
         self.running.push(Reverse((self.now + output - age, prompt + output, class)));
     }
@@ -136,31 +144,39 @@ impl<'a> Simulation<'a> {
 
     /// One step, in which something ends or comes.
     fn step(&mut self) {
-        while let Some(&Reverse((end, full, class))) = self.running.peek()
+        self.begun.clear();
+        while let Some(mut first) = self.running.peek_mut()
+            && let Reverse((end, full, class)) = *first
             && end <= self.now
         {
-            self.running.pop();
             self.demand -= full.next_multiple_of(self.block);
             self.growing[class as usize] -= 1;
+            if self.arrivals.is_some() {
+                PeekMut::pop(first);
+            } else {
+                // Another takes its place, which is cheaper than to go and come.
+                let (prompt, output) = self.source.next_whole(&mut self.stream);
+                let class = class_of(self.block, self.now + 1, prompt + 1);
+                *first = Reverse((self.now + output, prompt + output, class));
+                self.begun.push((prompt + 1, class));
+            }
         }
         self.grow_to(self.now + 1);
-        while let Some(rate) = self.arrivals
-            && self.next_arrival < self.now as f64
-        {
+        for &(held, class) in &self.begun {
+            self.demand += held.next_multiple_of(self.block);
+            self.growing[class as usize] += 1;
+        }
+        let Some(rate) = self.arrivals else { return };
+        while self.next_arrival < self.now as f64 {
             let (prompt, output) = self.source.next_whole(&mut self.stream);
             self.queue.push_back((self.next_arrival, prompt, output));
             self.next_arrival += self.stream.exponential() / rate;
         }
-        while self.running.len() < self.seats {
-            let (prompt, output) = match (self.arrivals, self.queue.pop_front()) {
-                (None, _) => self.source.next_whole(&mut self.stream),
-                (Some(_), Some((came, prompt, output))) => {
-                    // One that finds a seat begins in the next step: that is no wait.
-                    self.waits.add(self.now as f64 - 1.0 - came.floor());
-                    (prompt, output)
-                }
-                (Some(_), None) => break,
-            };
+        while self.running.len() < self.seats
+            && let Some((came, prompt, output)) = self.queue.pop_front()
+        {
+            // One that finds a seat begins in the next step: that is no wait.
+            self.waits.add(self.now as f64 - 1.0 - came.floor());
             self.join(prompt, output, 1);
         }
     }

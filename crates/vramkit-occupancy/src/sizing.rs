@@ -18,6 +18,8 @@ use crate::splitting::MultilevelSplitting;
 const OTHERS: u64 = 0x7e57_0000;
 /// A risk that is confirmed to be this many times what was asked is not what was asked.
 const NEAR: f64 = 1.25;
+/// What one look at a batch takes of the time that is left.
+const PART: f64 = 0.3;
 /// Batches and memories that are tried before none is told.
 const TRIES: u32 = 8;
 /// Seats from which on a batch is as the same share of a larger one.
@@ -39,8 +41,9 @@ impl Service<'_> {
         self.check(capacity)?;
         let most = 1 << 20;
         if self.arrivals.is_some() && self.is_unlimited(most) {
-            let here = self.exposure(batching.with_seats(most), capacity, risk)?;
-            if here <= ln_exposure(risk) {
+            let all = batching.with_seats(most);
+            let here = self.exposure(all, capacity, risk)?;
+            if here <= ln_exposure(risk) && self.confirmed(all, capacity, risk)?.probability <= risk * NEAR {
                 let most = f64::from(most);
                 return Ok(Inverse { value: most, low: most, high: most });
             }
@@ -52,7 +55,9 @@ impl Service<'_> {
         let guess = self.rough_batch(batching, capacity, risk, low, high)?;
         let begun = largest(low, high, guess, target, |seats| {
             self.deadline.check("the largest batch")?;
-            self.exposure(batching.with_seats(seats as u32), capacity, risk)
+            // One of some, and then it is confirmed.
+            let part = Self { deadline: self.deadline.part(PART), ..*self };
+            part.exposure(batching.with_seats(seats as u32), capacity, risk)
         })?;
         let mut seats = begun;
         for attempt in 0..TRIES {
@@ -63,8 +68,8 @@ impl Service<'_> {
             let here = self.confirmed(batching.with_seats(seats as u32), capacity, risk)?;
             if here.probability <= risk * NEAR {
                 // A sequence more costs what it holds on average.
-                let demand = Service { arrivals: None, ..*self }.demand(seats as u32)?;
-                let each = demand.mean() / seats as f64;
+                let demand = self.demand_like(seats as u32)?;
+                let each = demand.mean() / demand.sequences();
                 let [lower, higher] = here.open().map(|ln| ln * demand.worth(capacity) / each);
                 let value = seats as f64;
                 return Ok(Inverse {
@@ -94,7 +99,7 @@ impl Service<'_> {
     /// The risk by other random numbers, and where there is time by a plain simulation, which counts where it contradicts them.
     fn confirmed(&self, batching: Batching, capacity: f64, risk: f64) -> Result<Risk, OccupancyError> {
         let effort = Effort { seed: self.effort.seed ^ OTHERS, ..self.effort };
-        let other = Service { effort, ..*self };
+        let other = Service { effort, deadline: self.deadline.part(0.5), ..*self };
         let here = other.risk(batching, capacity)?;
         if here.at_most.is_some_and(|most| most > risk * NEAR) {
             return Err(self.too_few(risk));
@@ -171,7 +176,7 @@ impl Service<'_> {
         if self.always_fits(batching, capacity) {
             return Ok(none);
         }
-        let samples = (self.effort.cycles / 16).max(512);
+        let samples = (self.effort.cycles / 40).max(512);
         let found = match batching {
             Batching::Continuous { .. }
                 if self.is_plain(batching) && exposure(risk) * (samples as f64) < 1.0 =>
@@ -182,7 +187,7 @@ impl Service<'_> {
                 let rough = self.demand(seats)?.rough_tail(capacity);
                 let always_full = self.arrivals.is_none() || self.is_unlimited(seats);
                 // Far too likely even at a moment: no need for samples.
-                if always_full && (rough > (4.0 * risk).ln().max(-5.0) || rough > -0.7) {
+                if always_full && risk < 0.1 && rough > (4.0 * risk).ln().max(-5.0) {
                     return Ok(ln_exposure(rough.exp().min(1.0 - 1e-12)));
                 }
                 self.continuous_risk(seats, capacity, samples)?
@@ -240,12 +245,13 @@ impl Service<'_> {
             let within = |tokens: f64| whole(tokens).min(most).max(least);
             Inverse { value: within(found.value), low: within(found.low), high: within(found.high) }
         };
+        let part = Self { deadline: self.deadline.part(0.6), ..*self };
         let mut found = bounded(match batching {
-            Batching::Continuous { seats } => self.least_continuous_capacity(seats, risk)?,
-            Batching::Threshold(batch) => self.least_threshold_capacity(batch, risk)?,
+            Batching::Continuous { seats } => part.least_continuous_capacity(seats, risk)?,
+            Batching::Threshold(batch) => part.least_threshold_capacity(batch, risk)?,
         });
         // How much memory a factor of e in the risk is worth.
-        let worth = Service { arrivals: None, ..*self }.demand(batching.seats())?.worth(found.value);
+        let worth = self.demand_like(batching.seats())?.worth(found.value);
         // What is too little, and what is enough.
         let (mut less, mut enough): (Option<f64>, Option<f64>) = (None, None);
         for _ in 0..TRIES {
@@ -275,13 +281,12 @@ impl Service<'_> {
             }
             found = next;
         }
-        // Not the least, but enough.
-        if let Some(value) = enough {
-            return Ok(Inverse { value, low: found.low.min(value), high: found.high.max(value) });
-        }
         Err(OccupancyError::Refused {
             what: format!("the memory for a risk of {risk:e}"),
-            why: format!("none up to {:.0} tokens was confirmed by other random numbers", found.value),
+            why: format!(
+                "{:.0} tokens were not confirmed by other random numbers, nor those around them",
+                found.value
+            ),
             instead: "draw more samples and give a later deadline".to_owned(),
         })
     }

@@ -15,8 +15,6 @@ use crate::waits::Waits;
 /// like what was seen.
 const LONG: f64 = 1e5;
 const MEMORIES: f64 = 32.0;
-/// What one simulation takes of the time that is left.
-const PART: f64 = 0.4;
 /// Steps between two looks at the clock.
 const STRIDE: u64 = 1 << 16;
 /// Horizons of one batch, one after the other with time to forget between them: less of the work is warming up.
@@ -29,10 +27,9 @@ impl Service<'_> {
     /// # Errors
     /// Refused when there is no time for them.
     pub(crate) fn peaks(&self, batching: Batching, most: u64) -> Result<Peaks, OccupancyError> {
-        let part = Self { deadline: self.deadline.part(PART), ..*self };
         match batching {
-            Batching::Threshold(batch) => part.peaks_of_cycles(batch, most),
-            Batching::Continuous { seats } => part.peaks_of_seats(seats, most),
+            Batching::Threshold(batch) => self.peaks_of_cycles(batch, most),
+            Batching::Continuous { seats } => self.peaks_of_seats(seats, most),
         }
     }
 

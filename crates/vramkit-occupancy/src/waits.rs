@@ -19,13 +19,15 @@ pub(crate) struct Waits {
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct WaitingTime {
     /// On average.
-    pub mean: f64,
+    pub mean_steps: f64,
+    /// The standard error of that.
+    pub standard_error_steps: f64,
     /// Half of them wait no longer.
-    pub median: f64,
+    pub median_steps: f64,
     /// Nineteen of twenty wait no longer.
-    pub p95: f64,
+    pub p95_steps: f64,
     /// Ninety-nine of a hundred wait no longer.
-    pub p99: f64,
+    pub p99_steps: f64,
     /// The part of requests that waits at all.
     pub waiting_ratio: f64,
 }
@@ -48,11 +50,16 @@ impl Waits {
         self.sum += other.sum;
     }
 
-    /// `None` where nobody came.
-    pub(crate) fn times(&self) -> Option<WaitingTime> {
-        let count: u64 = self.counts.iter().sum();
+    /// The sum of all waits, and how many there were.
+    pub(crate) fn totals(&self) -> (f64, f64) {
+        (self.sum, self.counts.iter().sum::<u64>() as f64)
+    }
+
+    /// With the standard error of the mean. `None` where nobody came.
+    pub(crate) fn times(&self, standard_error_steps: f64) -> Option<WaitingTime> {
+        let (sum, count) = self.totals();
         let within = |part: f64| {
-            let wanted = part * count as f64;
+            let wanted = part * count;
             let mut seen = 0.0;
             let class = self.counts.iter().position(|&here| {
                 seen += here as f64;
@@ -60,12 +67,13 @@ impl Waits {
             });
             RATIO.powi(class.unwrap_or(0) as i32) - 1.0
         };
-        (count > 0).then(|| WaitingTime {
-            mean: self.sum / count as f64,
-            median: within(0.5),
-            p95: within(0.95),
-            p99: within(0.99),
-            waiting_ratio: 1.0 - self.counts[0] as f64 / count as f64,
+        (count > 0.0).then(|| WaitingTime {
+            mean_steps: sum / count,
+            standard_error_steps,
+            median_steps: within(0.5),
+            p95_steps: within(0.95),
+            p99_steps: within(0.99),
+            waiting_ratio: 1.0 - self.counts[0] as f64 / count,
         })
     }
 }

@@ -8,8 +8,8 @@ use proptest::prelude::*;
 use statrs::function::beta::beta_reg;
 use statrs::function::gamma::gamma_lr;
 use vramkit_occupancy::{
-    Batching, Effort, Horizon, HorizonMethod, Lengths, OccupancyError, Population, RequestLengths,
-    RiskMethod, Service, TokenDemand,
+    Batching, Horizon, HorizonMethod, Lengths, OccupancyError, Population, RequestLengths, RiskMethod,
+    Service, TokenDemand,
 };
 
 fn lengths(log: &[(u32, u32)]) -> Lengths {

@@ -54,7 +54,8 @@ fn a_handful_of_requests_leaves_everything_open() {
     for log in [&[(500, 200)][..], &[(500, 200), (400, 300)]] {
         let law = lengths(log);
         for horizon in [Horizon::Cycle, Horizon::Steps(2_000.0)] {
-            let risk = Service::new(&law, horizon).risk(Batching::Continuous { seats: 16 }, 10_359.0).unwrap();
+            let risk =
+                Service::new(&law, horizon).risk(Batching::Continuous { seats: 16 }, 10_359.0).unwrap();
             assert_eq!((risk.low, risk.high), (0.0, 1.0), "{risk:?}");
         }
     }

@@ -21,7 +21,7 @@ use crate::listener::Listener;
 /// More seats than are ever taken where requests come by themselves and nobody says how many are served at once.
 const UNLIMITED: u32 = 1 << 20;
 /// What of the time until the deadline a picture leaves for the figures.
-const BESIDE_A_PICTURE: f64 = 0.4;
+const BESIDE_A_PICTURE: f64 = 0.6;
 
 /// Tells how likely a memory is to run out.
 ///
@@ -40,7 +40,7 @@ pub fn capacity(
     let served = Served::of(question, traffic.as_ref(), cache.max_model_len)?;
     let kept = Kept::of(question, cache.memory, held_once(question.shared_prefix, cache.block))?;
     let (step, step_is_assumed) = question.step();
-    let arrivals = question.arrival_rate.map(|rate| rate * step / f64::from(question.replicas));
+    let arrivals = question.arrival_rate.map(|rate| served.part * rate * step / f64::from(question.replicas));
     let service = Service {
         block: cache.block,
         start: if question.cold_start { Start::Cold } else { Start::Settled },

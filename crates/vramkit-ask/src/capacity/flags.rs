@@ -47,8 +47,10 @@ pub(super) fn flags(engine: Serving, report: &CapacityReport) -> Vec<String> {
     let tokens =
         occupancy.capacity_tokens.or(occupancy.capacity_tokens_needed).map(|tokens| tokens.floor() as u64);
     let block = u64::from(report.block_tokens);
-    let longest = report.max_model_len.map(f64::from).or(occupancy.traffic.largest);
-    let longest = longest.map(|tokens| tokens.ceil() as u64 + u64::from(report.shared_prefix_tokens));
+    // A request is as long with its prefix as without it; a context is given with it.
+    let beside = f64::from(report.shared_prefix_tokens);
+    let of_traffic = occupancy.traffic.largest.map(|largest| (largest + beside).ceil() as u64);
+    let longest = report.max_model_len.map(u64::from).or(of_traffic);
     let mut found = Vec::new();
     let mut option = |name: &str, value: Option<u64>| {
         if let Some(value) = value {

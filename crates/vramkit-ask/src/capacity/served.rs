@@ -100,6 +100,8 @@ impl Cache {
 #[derive(Clone, Debug)]
 pub(super) struct Served {
     pub(super) lengths: Lengths,
+    /// The part of what comes that is served, and not refused.
+    pub(super) part: f64,
     pub(super) notes: Vec<String>,
 }
 
@@ -109,7 +111,7 @@ impl Served {
         traffic: Option<&Traffic>,
         max_model_len: Option<u32>,
     ) -> Result<Self, AskError> {
-        let mut notes = Vec::new();
+        let (mut notes, mut part) = (Vec::new(), 1.0);
         let mut lengths = match (traffic, &question.traffic) {
             (Some(traffic), _) => {
                 notes.extend(traffic.notes.iter().cloned());
@@ -126,8 +128,10 @@ impl Served {
             lengths = lengths.capped(cap)?;
         }
         if let Some(context) = max_model_len {
+            let all = lengths.requests().map_or(1, <[RequestLengths]>::len);
             let refused;
             (lengths, refused) = lengths.within(context)?;
+            part = 1.0 - refused as f64 / all as f64;
             if refused > 0 {
                 notes.push(format!("{refused} requests have prompts that fill the model's {context} tokens: refused, and left out"));
             }
@@ -142,7 +146,7 @@ impl Served {
                 ));
             }
         }
-        Ok(Self { lengths, notes })
+        Ok(Self { lengths, part, notes })
     }
 }
 
