@@ -2,9 +2,9 @@
 //! one in a billion and beyond.
 //!
 //! ```text
-//! a log of lengths ─┐              ┌─ threshold: published, exact, cycles (simulated), multilevel splitting ───┐
-//!                   ├─► Lengths ──►┤                                                                           ├─► Service ──► answer
-//! mean prompt, p ───┘              └─ continuous: seat ─► demand (exact law) ─► horizon (Poisson clumping) ───────────────┘
+//! a log of lengths ─┐              ┌─ threshold: published, exact, cycles (simulated), multilevel splitting ─┐
+//!                   ├─► Lengths ──►┼─ continuous: seat ─► demand (exact law) ─► horizon (importance sampling) ┼─► risk ─► sizing ─► answer
+//! mean prompt, p ───┘              └─ cold, as logged, with a queue: simulation ─► peaks of horizons ─────────┘
 //! requests ──────────────────────────► Scheduler: who runs, waits and is preempted, step by step
 //! ```
 //!
@@ -12,8 +12,8 @@
 //! **continuous** (each at once), beside load that is driven by arrivals ([`Population::Arrivals`]). Units are tokens and
 //! decode steps. A peak counts what a step writes before anything that ends in it is freed ([`Convention::BeforeFree`]).
 //!
-//! Pure functions: no device, no clock, no `unsafe`, nothing printed. The same seed gives the same result on any number of
-//! threads. What can be computed but not stood behind is [`OccupancyError::Refused`], with the way out. The derivations and
+//! Pure functions: no device, no clock but a [`Deadline`]'s, no `unsafe`, nothing printed. The same seed gives the same result on any
+//! number of threads, unless the deadline cuts it short. What can be computed but not stood behind is [`OccupancyError::Refused`], with the way out. The derivations and
 //! the errors over a grid are in `docs/occupancy.md`.
 //!
 //! ```
