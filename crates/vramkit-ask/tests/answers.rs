@@ -153,7 +153,7 @@ fn what_is_missing_is_typed_and_said_without_options() {
         (CapacityQuestion { traffic: None, ..ok.clone() }, QuestionError::NoTraffic),
         (CapacityQuestion { batch: None, ..ok.clone() }, QuestionError::NoBatch),
         (CapacityQuestion { memory: bytes, ..ok.clone() }, QuestionError::NoShape),
-        (CapacityQuestion { horizon: hour, ..ok.clone() }, QuestionError::NoStepTime),
+        (CapacityQuestion { horizon: Some(hour), ..ok.clone() }, QuestionError::NoStepTime),
         (CapacityQuestion { step_seconds: Some(0.0), ..ok.clone() }, QuestionError::StepTime(0.0)),
         (
             CapacityQuestion { batch: None, threshold: Some(3), memory: tokens, ..ok.clone() },
@@ -164,6 +164,28 @@ fn what_is_missing_is_typed_and_said_without_options() {
             QuestionError::ReplayWithoutLog,
         ),
         (CapacityQuestion { picture: true, ..ok.clone() }, QuestionError::PictureWithoutCapacity),
+        (CapacityQuestion { as_logged: true, ..ok.clone() }, QuestionError::OrderWithoutLog),
+        (CapacityQuestion { replicas: 0, ..ok.clone() }, QuestionError::Zero("number of replicas")),
+        (CapacityQuestion { arrival_rate: Some(-1.0), ..ok.clone() }, QuestionError::ArrivalRate(-1.0)),
+        (
+            CapacityQuestion { arrival_rate: Some(1.0), threshold: Some(3), ..ok.clone() },
+            QuestionError::ArrivalsAtAThreshold,
+        ),
+        (
+            CapacityQuestion { arrival_rate: Some(1.0), cold_start: true, ..ok.clone() },
+            QuestionError::ArrivalsAllAtOnce,
+        ),
+        (
+            CapacityQuestion { cold_start: true, horizon: Some(HorizonChoice::Cycle), ..ok.clone() },
+            QuestionError::ColdStartAtAMoment,
+        ),
+        (
+            CapacityQuestion {
+                memory: Some(Memory::Card { total: ByteSize::gib(80), utilization: 0.9 }),
+                ..ok.clone()
+            },
+            QuestionError::CardWithoutModel,
+        ),
     ] {
         assert_eq!(question.check(), Err(error.clone()));
         assert!(!error.to_string().contains("--"), "{error}");

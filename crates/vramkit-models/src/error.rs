@@ -93,18 +93,14 @@ pub enum ReadError {
         output: f64,
     },
     /// The lengths of requests stand under no name that is known; [`Columns`](crate::traffic::Columns) says which they are.
-    #[error("{file}, line {line}: {}", no_columns(missing, found, advice.as_deref()))]
+    #[error("{file}, line {line}: {}", no_columns(lacking))]
     NoColumns {
         /// The file.
         file: String,
         /// Counted from 1; of a JSON array the entry's number.
         line: u64,
-        /// The lengths that are not found, one or both.
-        missing: Vec<MissingLength>,
-        /// The columns that are there, or the paths in a JSON object; the first 40 of them.
-        found: Vec<String>,
-        /// What else the file says of where its lengths may be.
-        advice: Option<String>,
+        /// What is not there, and what is.
+        lacking: Box<LackingColumns>,
     },
     /// What a compressed file unpacks to is out of proportion to it.
     #[error(
@@ -128,6 +124,17 @@ pub enum ReadError {
     },
 }
 
+/// The columns of a log that has not both lengths under names that are known.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LackingColumns {
+    /// The lengths that are not found, one or both.
+    pub missing: Vec<MissingLength>,
+    /// The columns that are there, or the paths in a JSON object; the first 40 of them.
+    pub found: Vec<String>,
+    /// What else the file says of where its lengths may be.
+    pub advice: Option<String>,
+}
+
 /// A length that a log of requests has under no name that is known.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
@@ -140,12 +147,12 @@ pub struct MissingLength {
     pub meant: Option<(String, &'static str)>,
 }
 
-fn no_columns(missing: &[MissingLength], found: &[String], advice: Option<&str>) -> String {
-    let what = match missing {
+fn no_columns(LackingColumns { missing, found, advice }: &LackingColumns) -> String {
+    let what = match &**missing {
         [one] => format!("no column of {} lengths", one.length),
         _ => "no columns of lengths".to_owned(),
     };
-    let found = match found {
+    let found = match &**found {
         [] => "nothing".to_owned(),
         names => names.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", "),
     };
@@ -155,7 +162,7 @@ fn no_columns(missing: &[MissingLength], found: &[String], advice: Option<&str>)
         format!("for the {} under names like {}{meant}", missing.length, missing.expected.join(", "))
     };
     let looked = missing.iter().map(one).collect::<Vec<_>>().join(", ");
-    let advice = advice.map_or_else(String::new, |advice| format!("; {advice}"));
+    let advice = advice.as_ref().map_or_else(String::new, |advice| format!("; {advice}"));
     format!("{what} among {found}; looked {looked}{advice}; say which columns are the lengths")
 }
 

@@ -62,7 +62,7 @@ pub mod workload;
 pub use cache_type::CacheType;
 pub use data_type::DataType;
 pub use demand::{ALIGNMENT, Demand, ReadOptions, Settings};
-pub use error::{MissingLength, ReadError};
+pub use error::{LackingColumns, MissingLength, ReadError};
 pub use read::{read, read_all};
 pub use weights::{WeightTensor, Weights};
 

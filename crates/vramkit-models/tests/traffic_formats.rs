@@ -8,8 +8,8 @@ use std::io::Write;
 use flate2::Compression;
 use flate2::write::GzEncoder;
 use proptest::prelude::*;
-use vramkit_models::ReadError;
 use vramkit_models::traffic::{BadRows, Traffic, TrafficOptions, read_traffic_as};
+use vramkit_models::{LackingColumns, ReadError};
 
 fn read_with(content: impl AsRef<[u8]>, options: &TrafficOptions) -> Result<Traffic, ReadError> {
     thread_local!(static FOLDER: tempfile::TempDir = tempfile::tempdir().unwrap());
@@ -317,7 +317,8 @@ fn columns_that_somebody_names() {
 #[test]
 fn a_missing_column_is_data() {
     let error = read("{\"usage\":{\"promt_tokens\":3,\"total_tokens\":4}}").unwrap_err();
-    let ReadError::NoColumns { line, missing, found, advice, .. } = &error else { panic!("{error}") };
+    let ReadError::NoColumns { line, lacking, .. } = &error else { panic!("{error}") };
+    let LackingColumns { missing, found, advice } = &**lacking;
     assert_eq!((*line, missing.len(), found.len()), (1, 2, 2));
     assert_eq!(missing[0].meant, Some(("usage.promt_tokens".to_owned(), "prompt_tokens")));
     assert!(advice.as_ref().unwrap().contains("together"));

@@ -346,7 +346,8 @@ impl Service<'_> {
         }
         let mut value = high.max(needed).min(most);
         // What is known to be too little, and enough.
-        let (mut less, mut enough): (Option<(f64, f64)>, Option<(f64, f64)>) = (None, None);
+        let mut less: Option<(f64, f64)> = None;
+        let mut enough: Option<(f64, f64)> = None;
         for _ in 0..12 {
             self.deadline.check("the memory for a risk")?;
             let here = self.settled_exposure(seats, value.floor(), risk)?;

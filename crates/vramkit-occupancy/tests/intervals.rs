@@ -1,6 +1,6 @@
 //! Whether intervals hold the truth as often as they say, for logs of thirty requests.
 
-#![allow(clippy::unwrap_used)]
+#![allow(clippy::unwrap_used, clippy::print_stdout)]
 
 mod plain;
 

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::error::{MOST_TOKENS, ReadError};
+use crate::error::{LackingColumns, MOST_TOKENS, ReadError};
 
 use super::choice::{CHARACTERS_A_TOKEN, Choice, Found, Judged, Why};
 use super::names::{Length, LengthUnit, advice, missing};
@@ -74,13 +74,12 @@ impl Rows {
     pub(super) fn no_columns(&self, line: u64, prompt: bool, output: bool, found: &[String]) -> ReadError {
         let lengths = [(prompt, Length::Prompt), (output, Length::Output)];
         let lacking = lengths.into_iter().filter(|(there, _)| !there);
-        ReadError::NoColumns {
-            file: self.file.clone(),
-            line,
+        let lacking = LackingColumns {
             missing: lacking.map(|(_, length)| missing(length, found)).collect(),
             advice: advice(found),
             found: found.iter().take(MOST_NAMES).cloned().collect(),
-        }
+        };
+        ReadError::NoColumns { file: self.file.clone(), line, lacking: Box::new(lacking) }
     }
 
     /// Counts where a row's lengths came from, and says whether other columns agree and rows are in order.

@@ -277,8 +277,8 @@ pub fn queue(
     steps: u64,
     random: &mut Random,
 ) -> (u64, Vec<u64>) {
-    let (mut here, mut waiting): (Vec<(u64, u64, u64)>, std::collections::VecDeque<(u64, u64, u64)>) =
-        Default::default();
+    let mut here: Vec<(u64, u64, u64)> = Vec::new();
+    let mut waiting: std::collections::VecDeque<(u64, u64, u64)> = Default::default();
     let (mut peak, mut waits) = (0, Vec::new());
     for step in 0..warm_up + steps {
         here.retain(|&(_, age, output)| age < output);
