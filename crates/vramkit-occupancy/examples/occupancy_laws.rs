@@ -1,7 +1,7 @@
 //! What is answered for laws that have little in common, against a plain simulation that shares no code with the crate.
 //!
 //! `cargo run --release -p vramkit-occupancy --example occupancy_laws` checks laws that are made here, and logs of lengths that are named
-//! behind `--` (CSV whose last two columns are prompt and output); it fails where a memory or a batch has not the risk that was
+//! behind `--` (CSV whose last two columns are prompt and output); with `--write` the table goes into `docs/occupancy.md`. It fails where a memory or a batch has not the risk that was
 //! asked for, by more than a factor of 1.5 and three standard errors.
 
 #![allow(clippy::print_stdout, clippy::unwrap_used)]
@@ -40,30 +40,56 @@ const WAYS: [Way; 6] = [
     Way { name: "threshold, cold", threshold: Some(6), start: Start::Cold, ..SETTLED },
 ];
 
+/// A law of requests, by name.
+struct Law {
+    name: String,
+    requests: Vec<(u32, u32)>,
+}
+
+impl Law {
+    /// The order of requests that were drawn each by itself says nothing; that of a short log is the same in every run. Outputs that are
+    /// much alike go on to end together under threshold batching: how a batch began decides.
+    fn makes_sense(&self, way: Way) -> bool {
+        let in_order = way.order == Order::AsLogged;
+        let settles = way.threshold.is_none() || way.start == Start::Cold || !self.name.contains("fixed");
+        settles && (!in_order || self.requests.len() > 10_000)
+    }
+}
+
 fn main() {
-    let mut laws: Vec<(String, Vec<(u32, u32)>)> =
-        plain::laws().into_iter().map(|(name, law)| (name.to_owned(), law)).collect();
-    laws.extend(std::env::args().skip(1).map(|path| (path.clone(), read(&path))));
-    // The order of requests that were drawn each by itself says nothing; that of a short log is the same in every run. Outputs that
-    // are all alike never settle under threshold batching.
-    let makes_sense = |law: &[(u32, u32)], way: Way| {
-        (way.order == Order::Drawn || law.len() > 10_000)
-            && (way.threshold.is_none() || way.start == Start::Cold || law.len() > 1)
-    };
-    let asked: Vec<(&(String, Vec<(u32, u32)>), Way)> = laws
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let (options, files): (Vec<&String>, Vec<&String>) =
+        arguments.iter().partition(|argument| argument.starts_with("--"));
+    let mut laws: Vec<Law> =
+        plain::laws().into_iter().map(|(name, requests)| Law { name: name.to_owned(), requests }).collect();
+    laws.extend(files.into_iter().map(|path| {
+        let name = path.rsplit('/').next().unwrap_or(path).trim_end_matches(".csv").replace('_', " ");
+        Law { name, requests: read(path) }
+    }));
+    let asked: Vec<(&Law, Way)> = laws
         .iter()
         .flat_map(|law| WAYS.map(|way| (law, way)))
-        .filter(|(law, way)| makes_sense(&law.1, *way))
+        .filter(|(law, way)| law.makes_sense(*way))
         .collect();
     let rows: Vec<(String, usize)> =
-        asked.par_iter().map(|&((name, law), way)| row(name, law, way)).collect();
-    println!(
-        "| law | served | risk asked | memory has | largest batch | has | one more has |\n|---|---|---|---|---|---|---|"
-    );
-    rows.iter().for_each(|(row, _)| print!("{row}"));
+        asked.par_iter().map(|&(law, way)| row(&law.name, &law.requests, way)).collect();
     let broken: usize = rows.iter().map(|(_, broken)| broken).sum();
+    let mut text = format!(
+        "{} laws, {} ways of serving them: {broken} figures are not what was asked for.\n\n\
+         | law | served | risk asked | memory has | largest batch | has | one more has |\n|---|---|---|---|---|---|---|\n",
+        laws.len(),
+        asked.len()
+    );
+    rows.iter().for_each(|(row, _)| text += row);
+    println!("{text}");
+    if options.iter().any(|option| *option == "--write") {
+        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/occupancy.md");
+        let document = std::fs::read_to_string(path).unwrap();
+        let (head, rest) = document.split_once("<!-- laws -->\n").unwrap();
+        let (_, tail) = rest.split_once("<!-- end of laws -->").unwrap();
+        std::fs::write(path, format!("{head}<!-- laws -->\n{text}<!-- end of laws -->{tail}")).unwrap();
+    }
     if broken > 0 {
-        println!("\n{broken} are not what was asked for");
         std::process::exit(1);
     }
 }
@@ -146,7 +172,6 @@ fn row(name: &str, law: &[(u32, u32)], way: Way) -> (String, usize) {
     let too_little = |seen: f64, risk: f64, runs: usize| {
         seen < risk / 1.5 && risk - seen > 3.0 * (risk * (1.0 - risk) / runs as f64).sqrt()
     };
-    let begun = std::time::Instant::now();
     let (mut text, mut broken) = (String::new(), 0);
     let peaks = seen(law, way, SEATS, 1);
     for risk in RISKS {
@@ -188,6 +213,5 @@ fn row(name: &str, law: &[(u32, u32)], way: Way) -> (String, usize) {
             way.name
         );
     }
-    eprintln!("{name}, {}: {:.1?}", way.name, begun.elapsed());
     (text, broken)
 }

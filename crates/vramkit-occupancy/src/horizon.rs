@@ -8,7 +8,7 @@
 //!   Approximations via the Poisson Clumping Heuristic", 1989), P(out within T) ≈ 1 − (1 − P(D > C))·e^(−λT) with λ = P(D > C)·E\[1 / steps
 //!   over C in the clump | over at a moment\]. A clump has ended, on either side, when as many steps are not over as a batch remembers.
 //! - **Sojourns**, where it is not, as when outputs are so alike that the seats of today are those of long ago: a moment of the horizon
-//!   is drawn, the whole horizon run from it both ways, and P = (T + 1)·P(D > C)·E\[1 / steps over C | over at that moment\]
+//!   is drawn, the whole horizon run from it both ways, and P = T·P(D > C)·E\[1 / steps over C | over at that moment\]
 //!   (Adler, Blanchet and Liu, "Efficient Monte Carlo for high excursions of Gaussian random fields", 2012). It supposes nothing.
 //! - **Simulated**, where running out is no rare thing: horizons are run and counted.
 
@@ -118,7 +118,8 @@ impl TokenDemand {
                 log_error_ratio: 0.0,
             });
         }
-        let work = Work { demand: self, capacity, steps, at_a_moment, seed, deadline };
+        // The moment that is drawn is the first of them.
+        let work = Work { demand: self, capacity, after: steps - 1.0, at_a_moment, seed, deadline };
         let saddle = self.saddle(capacity);
         let memory = match self.population {
             Population::Seats(_) => self.lengths.memory(),
@@ -143,7 +144,7 @@ impl TokenDemand {
             probability: risk_of(exposure),
             low: risk_of(exposure * (-left_open[0].hypot(2.0 * found.error)).exp()),
             high: risk_of(exposure * left_open[1].hypot(2.0 * found.error).exp()),
-            union_bound: (at_a_moment * (steps + 1.0)).min(1.0),
+            union_bound: (at_a_moment * steps).min(1.0),
             at_a_moment,
             method: found.method,
             sampling_error_ratio: found.error,
@@ -151,8 +152,8 @@ impl TokenDemand {
         })
     }
 
-    /// The same by running whole horizons and counting those that run out: for risks that `runs` of them would meet. With 0
-    /// steps, moments drawn at random.
+    /// The same by running whole horizons, `steps` on from a moment, and counting those that run out: for risks that `runs` of them would
+    /// meet. With 0 steps, moments drawn at random.
     ///
     /// # Errors
     /// A capacity, a number of steps or of runs outside its range.
@@ -167,7 +168,8 @@ impl TokenDemand {
         finite("the horizon", steps, 0.0..=1e12, "it must be 0 to 1e12 steps")?;
         finite("the runs", runs as f64, 1.0..=1e8, "run 1 to 100,000,000 horizons")?;
         let deadline = Deadline::none();
-        let work = Work { demand: self, capacity, steps, at_a_moment: 0.0, seed: seed ^ 0x51, deadline };
+        let work =
+            Work { demand: self, capacity, after: steps, at_a_moment: 0.0, seed: seed ^ 0x51, deadline };
         let (out, count) = work.count(runs)?;
         let mean = out / count;
         Ok(Estimate { mean, standard_error: (mean * (1.0 - mean) / count).sqrt().max(0.5 / count) })
@@ -199,7 +201,8 @@ struct Weighted {
 struct Work<'a> {
     demand: &'a TokenDemand,
     capacity: f64,
-    steps: f64,
+    /// Steps after the first one.
+    after: f64,
     at_a_moment: f64,
     seed: u64,
     deadline: Deadline,
@@ -253,17 +256,17 @@ impl<'a> Work<'a> {
     }
 
     fn clumps(&self, saddle: &Tilted, samples: u64, memory: u64) -> Result<Found, OccupancyError> {
-        let steps = self.steps.min(1e18) as u64;
+        let steps = self.after.min(1e18) as u64;
         let (inverse, error) = self.inverse_of_steps(saddle, samples, memory, |_| [steps; 2])?;
         Ok(Found {
-            exposure: exposure(self.at_a_moment) + self.at_a_moment * inverse * self.steps,
+            exposure: exposure(self.at_a_moment) + self.at_a_moment * inverse * self.after,
             error,
             method: HorizonMethod::Clumps,
         })
     }
 
     fn sojourns(&self, saddle: &Tilted, samples: u64) -> Result<Found, OccupancyError> {
-        let steps = self.steps.ceil() as u64;
+        let steps = self.after.ceil() as u64;
         let around = |stream: &mut RandomStream| {
             let before = stream.below(steps as usize + 1) as u64;
             [steps - before, before]
@@ -330,7 +333,7 @@ impl<'a> Work<'a> {
     fn count(&self, runs: u64) -> Result<(f64, f64), OccupancyError> {
         let as_it_is = Tilted::new(&self.demand.lengths, 0.0);
         let (run, limit) = (self.run(&as_it_is), self.limit());
-        let steps = self.steps as u64;
+        let steps = self.after as u64;
         let found = self.draw(runs, |stream, room, sum| {
             run.start(stream, room);
             let (mut from, mut length) = (0, 64);

@@ -21,6 +21,8 @@ pub const SCHEMA: &str = "vramkit.capacity/1";
 
 /// Work of a simulation that is only to be seen: about a second's.
 const WORK_TO_SEE: f64 = 5e8;
+/// Steps after which the risk of a cold start hardly grows, where outputs are too alike to say.
+const LONG: f64 = 1e4;
 /// Steps that a queue is looked at for.
 const QUEUE_STEPS: f64 = 3e7;
 /// Within this factor of each other, two estimates of a risk are of the same.
@@ -402,7 +404,9 @@ fn seen(
 fn cold_start(service: &Service, batching: Batching, capacity: f64) -> Result<Option<f64>, OccupancyError> {
     let deadline = service.deadline.part(0.3).at_most(std::time::Duration::from_secs(1));
     let horizon = match (service.horizon, batching) {
-        (Horizon::Cycle, Batching::Continuous { .. }) => Horizon::Steps(service.begins_for().max(1.0)),
+        (Horizon::Cycle, Batching::Continuous { .. }) => {
+            Horizon::Steps(service.lengths.memory().map_or(LONG, |memory| memory as f64))
+        }
         (horizon, _) => horizon,
     };
     let effort = Effort { cycles: service.effort.cycles.min(4_000), ..service.effort };

@@ -187,7 +187,11 @@ impl Service<'_> {
                 let rough = self.demand(seats)?.rough_tail(capacity);
                 let always_full = self.arrivals.is_none() || self.is_unlimited(seats);
                 // Far too likely even at a moment: no need for samples.
-                if always_full && risk < 0.1 && rough > (4.0 * risk).ln().max(-5.0) {
+                if always_full
+                    && self.start == Start::Settled
+                    && risk < 0.1
+                    && rough > (4.0 * risk).ln().max(-5.0)
+                {
                     return Ok(ln_exposure(rough.exp().min(1.0 - 1e-12)));
                 }
                 self.continuous_risk(seats, capacity, samples)?
@@ -268,7 +272,11 @@ impl Service<'_> {
                 enough = Some(found.value)
             }
             let apart = less.zip(enough).map_or(f64::INFINITY, |(less, enough)| enough - less);
-            let is_least = here >= risk / NEAR || found.value <= least || apart <= block.max(0.02 * worth);
+            let is_least = here >= risk / NEAR
+                || found.value <= least
+                || apart <= block.max(0.02 * worth)
+                // What is counted lies where the next less has more than the risk.
+                || self.is_plain(batching);
             let value = match (less, enough) {
                 (Some(less), Some(enough)) => 0.5 * (less + enough),
                 _ => found.value + (here.max(risk * 0.05) / risk).ln().clamp(-2.0, 2.0) * worth,
@@ -280,6 +288,16 @@ impl Service<'_> {
                 return Ok(bounded(Inverse { value, low, high: found.high.max(value + open[1]) }));
             }
             found = next;
+        }
+        // Not the least to the token, but near.
+        if let (Some(less), Some(enough)) = (less, enough)
+            && enough - less <= 0.02 * enough
+        {
+            return Ok(bounded(Inverse {
+                value: enough,
+                low: found.low.min(less),
+                high: found.high.max(enough),
+            }));
         }
         Err(OccupancyError::Refused {
             what: format!("the memory for a risk of {risk:e}"),

@@ -5,7 +5,7 @@ use crate::error::OccupancyError;
 use crate::peaks::{Peaks, Seen};
 use crate::random::RandomStream;
 use crate::seats::Seats;
-use crate::service::{Batching, Horizon, Service};
+use crate::service::{Batching, Service};
 use crate::simulation::{Simulation, Start};
 use crate::source::{Order, Source};
 use crate::tilted::Tilted;
@@ -49,12 +49,13 @@ impl Service<'_> {
     }
 
     fn peaks_of_seats(&self, seats: u32, most: u64) -> Result<Peaks, OccupancyError> {
-        let steps = if self.horizon == Horizon::Cycle { 0.0 } else { self.steps() };
+        // The step in which a stretch begins is its first.
+        let steps = self.steps() - 1.0;
         let memory = self.lengths.memory().map_or(f64::INFINITY, |memory| memory as f64);
         let source = self.source(seats);
         let of_a_block = source.block().map_or(0.0, |block| block / self.begun(seats));
         let (warm_up, stretch) = match (self.start, self.order, self.arrivals) {
-            (Start::Cold, Order::Drawn, None) => (0.0, self.begins_for()),
+            (Start::Cold, Order::Drawn, None) => (0.0, self.begins_for() - 1.0),
             (Start::Cold, ..) => (0.0, steps),
             (Start::Settled, _, arrivals) => {
                 // A queue settles the slower the fuller the seats.

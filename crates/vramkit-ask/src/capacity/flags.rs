@@ -37,13 +37,19 @@ impl FromStr for Serving {
     }
 }
 
+/// The most that is looked at, which stands for any number.
+const MOST: u32 = 1 << 20;
+
 /// Most sequences at once, the tokens of the cache and the longest sequence, as far as a report knows them.
 pub(super) fn flags(engine: Serving, report: &CapacityReport) -> Vec<String> {
     let occupancy = &report.occupancy;
-    let known = if occupancy.capacity_tokens.is_some() { occupancy.max_batch } else { Some(occupancy.batch) };
-    let sequences = known
-        .filter(|&batch| batch > 0 && report.seats_limited || batch < 1 << 20)
-        .filter(|&batch| batch > 0);
+    let largest =
+        if occupancy.capacity_tokens.is_some() { occupancy.max_batch } else { Some(occupancy.batch) };
+    // Where any number will do it is the one that was asked about, if any was.
+    let sequences = match largest {
+        Some(MOST..) => Some(occupancy.batch).filter(|_| report.seats_limited),
+        largest => largest.filter(|&batch| batch > 0),
+    };
     let tokens =
         occupancy.capacity_tokens.or(occupancy.capacity_tokens_needed).map(|tokens| tokens.floor() as u64);
     let block = u64::from(report.block_tokens);
