@@ -229,6 +229,14 @@ pub enum QuestionError {
     /// Requests that come by themselves and wait for a threshold.
     #[error("requests that come by themselves take a free seat at once: there is no threshold to wait for")]
     ArrivalsAtAThreshold,
+    /// A log is to be replayed as if its requests came at a rate.
+    #[error("a replay has all requests of its log at once, and not at a rate")]
+    ReplayOfArrivals,
+    /// Risk is to be drawn against a batch that is not always full.
+    #[error(
+        "a picture of risk against batch is of batches that are always full, and not of requests that come at a rate"
+    )]
+    PictureOfArrivals,
     /// Requests that come by themselves and all at once.
     #[error(
         "requests that come by themselves do not begin all at once: a cold start is of a batch that is always full"

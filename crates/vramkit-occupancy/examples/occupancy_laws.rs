@@ -182,7 +182,7 @@ fn row(name: &str, law: &[(u32, u32)], way: Way) -> (String, usize) {
         let needed = match by().least_capacity(batching, risk) {
             Ok(needed) => needed.value,
             Err(refused) => {
-                text += &format!("| {name} | {} | {risk} | {refused}{} | | | |\n", way.name, flag(true));
+                text += &format!("| {name} | {} | {risk} | {refused} | | | |\n", way.name);
                 continue;
             }
         };
@@ -196,11 +196,7 @@ fn row(name: &str, law: &[(u32, u32)], way: Way) -> (String, usize) {
         let batch = match by().largest_batch(batching, capacity, risk) {
             Ok(batch) => batch.value as u32,
             Err(refused) => {
-                text += &format!(
-                    "| {name} | {} | {risk} | {has:.4}{first} | {refused}{} | | |\n",
-                    way.name,
-                    flag(true)
-                );
+                text += &format!("| {name} | {} | {risk} | {has:.4}{first} | {refused} | | |\n", way.name);
                 continue;
             }
         };

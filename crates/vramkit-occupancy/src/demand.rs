@@ -81,6 +81,12 @@ impl TokenDemand {
                     1e-9..=1e6,
                     "they must be more than 0 and at most a million",
                 )?;
+                finite(
+                    "sequences at once, with so many arrivals,",
+                    per_step * lengths.mean_output(),
+                    0.0..=f64::from(1 << 20),
+                    "they must be at most 1,048,576 on average",
+                )?;
             }
         }
         finite("the block", block.into(), 1.0..=65_536.0, "it must be 1 to 65,536 tokens")?;

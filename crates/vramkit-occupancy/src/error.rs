@@ -8,7 +8,7 @@ use crate::limits::MAX_TOKENS;
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
 pub enum OccupancyError {
     /// A number is outside its range.
-    #[error("{name} is {value}: {expected}")]
+    #[error("{name} is {}: {expected}", short(*value))]
     OutOfRange {
         /// What it is.
         name: &'static str,
@@ -61,6 +61,14 @@ pub enum OccupancyError {
         /// The way out.
         instead: String,
     },
+}
+
+/// As people write it.
+fn short(value: f64) -> String {
+    if value != 0.0 && value.is_finite() && !(1e-6..1e15).contains(&value.abs()) {
+        return format!("{value:e}");
+    }
+    value.to_string()
 }
 
 pub(crate) fn finite(

@@ -101,7 +101,7 @@ impl TokenDemand {
         seed: u64,
         deadline: Deadline,
     ) -> Result<HorizonRisk, OccupancyError> {
-        finite("the horizon", steps, 1.0..=1e15, "it must be at least one step")?;
+        finite("the horizon", steps, 1.0..=1e15, "it must be 1 to 1e15 steps")?;
         finite("the samples", samples as f64, 1.0..=1e8, "draw 1 to 100,000,000 samples")?;
         let tail = self.tail(capacity)?;
         let at_a_moment = tail.probability();

@@ -121,12 +121,16 @@ impl Lengths {
     /// # Errors
     /// A context that no request fits into.
     pub fn within(mut self, context: u32) -> Result<(Self, u64), OccupancyError> {
-        let too_short = |needed: f64| OccupancyError::RequestTooLarge { capacity: context.into(), needed };
+        let too_short = OccupancyError::OutOfRange {
+            name: "the model's context",
+            value: context.into(),
+            expected: "it must have room for the shortest prompt and a token",
+        };
         match &mut self.law {
             Law::Geometric { prompt, .. } => {
                 let room = f64::from(context) - prompt.ceil();
                 if room < 1.0 {
-                    return Err(too_short(*prompt + 1.0));
+                    return Err(too_short);
                 }
                 Ok((self.capped(room as u32)?, 0))
             }
@@ -141,7 +145,7 @@ impl Lengths {
                     })
                     .collect();
                 if served.is_empty() {
-                    return Err(too_short(self.least()));
+                    return Err(too_short);
                 }
                 let refused = (all - served.len()) as u64;
                 let law = Law::Log(served.into());

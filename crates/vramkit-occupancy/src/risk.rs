@@ -11,7 +11,7 @@ use crate::peaks::Peaks;
 use crate::service::{Batching, Horizon, Service};
 use crate::simulation::Start;
 use crate::source::Order;
-use crate::splitting::MultilevelSplitting;
+use crate::splitting::{MOST_SEATS, MultilevelSplitting};
 
 /// Those that it must have met for its count to be told.
 const TOLD: f64 = 10.0;
@@ -286,7 +286,7 @@ impl Service<'_> {
             return self.with_log(batch.seats(), capacity, counted);
         };
         let precise = counted.low > 0.0 && counted.high / counted.low < PRECISE;
-        if precise || counted.high > 0.2 || self.start == Start::Cold {
+        if precise || counted.high > 0.2 || self.start == Start::Cold || batch.seats() > MOST_SEATS {
             return Ok(counted);
         }
         // Geometric outputs can be split at any step.
@@ -337,7 +337,7 @@ fn counted_cycles(cycles: &Cycles, capacity: f64) -> Risk {
 /// # Errors
 /// Anything outside (0, 1), or below 1e-100.
 pub(crate) fn check_risk(risk: f64) -> Result<f64, OccupancyError> {
-    finite("the risk", risk, 1e-100..=1.0 - 1e-9, "it must be more than 0 and less than 1")
+    finite("the risk", risk, 1e-100..=1.0 - 1e-9, "it must be at least 1e-100 and less than 1")
 }
 
 fn bounded(exposure: f64, error: f64, method: RiskMethod) -> Risk {

@@ -9,6 +9,7 @@ use std::collections::VecDeque;
 
 use serde::{Deserialize, Serialize};
 
+use crate::deadline::Deadline;
 use crate::error::{OccupancyError, finite};
 use crate::lengths::RequestLengths;
 
@@ -37,6 +38,8 @@ pub struct Scheduler {
     pub token_budget: u32,
     /// Whether a prompt may be computed in pieces.
     pub chunked_prefill: bool,
+    /// Until when to go on.
+    pub deadline: Deadline,
 }
 
 impl Scheduler {
@@ -51,6 +54,7 @@ impl Scheduler {
             watermark: 0.0,
             token_budget: 8192,
             chunked_prefill: true,
+            deadline: Deadline::none(),
         }
     }
 }
@@ -138,6 +142,9 @@ impl Scheduler {
                 // Nothing happens until the next comes.
                 result.steps = (at.ceil() as u64).max(result.steps + 1);
                 continue;
+            }
+            if result.steps.is_multiple_of(256) {
+                self.deadline.check("the replay")?;
             }
             let preempted = self.step(&mut state, reserve);
             let in_use = self.blocks - state.free;

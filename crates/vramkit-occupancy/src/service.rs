@@ -122,8 +122,9 @@ impl<'a> Service<'a> {
 
     pub(crate) fn check(&self, capacity: f64) -> Result<(), OccupancyError> {
         if let Horizon::Steps(steps) = self.horizon {
-            finite("the horizon", steps, 1.0..=1e15, "it must be at least one step")?;
+            finite("the horizon", steps, 1.0..=1e15, "it must be 1 to 1e15 steps")?;
         }
+        finite("the cycles", self.effort.cycles as f64, 1e3..=1e8, "simulate 1,000 to 100,000,000 cycles")?;
         self.lengths.check_capacity(capacity)
     }
 

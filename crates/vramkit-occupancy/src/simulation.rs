@@ -24,6 +24,9 @@ pub enum Start {
     Cold,
 }
 
+/// Requests that wait at most.
+const LONGEST_QUEUE: usize = 1 << 20;
+
 /// A batch over time.
 pub(crate) struct Simulation<'a> {
     source: Source<'a>,
@@ -167,7 +170,11 @@ impl<'a> Simulation<'a> {
             self.growing[class as usize] += 1;
         }
         let Some(rate) = self.arrivals else { return };
-        while self.next_arrival < self.now as f64 {
+        if self.queue.len() >= LONGEST_QUEUE {
+            // Whoever comes now is never served: nobody is told apart any more.
+            self.next_arrival = self.now as f64;
+        }
+        while self.next_arrival < self.now as f64 && self.queue.len() < LONGEST_QUEUE {
             let (prompt, output) = self.source.next_whole(&mut self.stream);
             self.queue.push_back((self.next_arrival, prompt, output));
             self.next_arrival += self.stream.exponential() / rate;

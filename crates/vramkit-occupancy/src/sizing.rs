@@ -12,7 +12,7 @@ use crate::risk::{Risk, check_risk};
 use crate::service::{Batching, Horizon, Service};
 use crate::simulation::Start;
 use crate::source::Order;
-use crate::splitting::MultilevelSplitting;
+use crate::splitting::{MOST_SEATS, MultilevelSplitting};
 
 /// What the random numbers of a confirmation start from, beside the seed.
 const OTHERS: u64 = 0x7e57_0000;
@@ -59,32 +59,56 @@ impl Service<'_> {
             let part = Self { deadline: self.deadline.part(PART), ..*self };
             part.exposure(batching.with_seats(seats as u32), capacity, risk)
         })?;
+        // Batches that are confirmed, and that are not.
+        let (mut good, mut bad): (Option<(u64, Risk)>, Option<u64>) = (None, None);
         let mut seats = begun;
-        for attempt in 0..TRIES {
+        for _ in 0..TRIES {
             if seats <= low {
                 let low = low as f64;
                 return Ok(Inverse { value: low, low, high: low });
             }
-            let here = self.confirmed(batching.with_seats(seats as u32), capacity, risk)?;
+            let here = match self.confirmed(batching.with_seats(seats as u32), capacity, risk) {
+                Ok(here) => here,
+                // What was confirmed stands.
+                Err(OccupancyError::Refused { .. }) if good.is_some() => break,
+                Err(error) => return Err(error),
+            };
+            // A sequence more costs what it holds on average.
+            let demand = self.demand_like(seats as u32)?;
+            let of_a_factor = demand.worth(capacity) * demand.sequences() / demand.mean();
+            let off = (here.probability.max(risk * 0.05) / risk).ln().abs().min(2.0);
+            let step = ((off * of_a_factor * 0.7).floor() as u64).max(1);
             if here.probability <= risk * NEAR {
-                // A sequence more costs what it holds on average.
-                let demand = self.demand_like(seats as u32)?;
-                let each = demand.mean() / demand.sequences();
-                let [lower, higher] = here.open().map(|ln| ln * demand.worth(capacity) / each);
-                let value = seats as f64;
-                return Ok(Inverse {
-                    value,
-                    low: (value - higher.ceil()).max(low as f64),
-                    high: (value + lower.floor()).min(high as f64),
-                });
+                good = Some((seats, here));
+                let next = (seats + step).min(bad.unwrap_or(high + 1) - 1);
+                if here.probability >= risk / NEAR || next == seats {
+                    break;
+                }
+                seats = next;
+            } else {
+                bad = Some(seats);
+                seats = match good {
+                    Some((good, _)) if seats - good <= 1 => break,
+                    Some((good, _)) => good + (seats - good) / 2,
+                    None => seats.saturating_sub(step).max(low),
+                };
             }
-            let step = 1 + (begun * u64::from(attempt)) / 500;
-            seats = seats.saturating_sub(step).max(low);
         }
-        Err(OccupancyError::Refused {
-            what: format!("the largest batch for a risk of {risk:e}"),
-            why: format!("none from {seats} to {begun} was confirmed by other random numbers"),
-            instead: "draw more samples and give a later deadline".to_owned(),
+        let Some((seats, here)) = good else {
+            return Err(OccupancyError::Refused {
+                what: format!("the largest batch for a risk of {risk:e}"),
+                why: format!("none from {seats} to {begun} was confirmed by other random numbers"),
+                instead: "draw more samples and give a later deadline".to_owned(),
+            });
+        };
+        let demand = self.demand_like(seats as u32)?;
+        let of_a_factor = demand.worth(capacity) * demand.sequences() / demand.mean();
+        let [lower, higher] = here.open().map(|ln| ln * of_a_factor);
+        let value = seats as f64;
+        Ok(Inverse {
+            value,
+            low: (value - higher.ceil()).max(low as f64),
+            high: (value + lower.floor()).min(high as f64),
         })
     }
 
@@ -417,6 +441,7 @@ impl Service<'_> {
     fn least_threshold_capacity(&self, batch: Batch, risk: f64) -> Result<Inverse, OccupancyError> {
         if let Some((prompt, termination)) = self.lengths.as_geometric()
             && self.start == Start::Settled
+            && batch.seats() <= MOST_SEATS
         {
             let within = self.cycles_within(self.exact(batch).steps());
             let rate = exposure(risk) / within;

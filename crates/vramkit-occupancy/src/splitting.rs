@@ -25,6 +25,8 @@ const KEPT: usize = 4;
 /// Fewer that get beyond a level say little about it: then more are run, up to so many times as many.
 const FEW: usize = 4;
 const MORE: usize = 64;
+/// Of more sequences than this the states of all tries are more memory than an answer is worth.
+pub(crate) const MOST_SEATS: u32 = 8192;
 /// No deeper than 4^-200.
 const LEVELS: usize = 200;
 /// Levels whose cycles are rarer than this are all the same: ln 1e-20.
@@ -168,7 +170,7 @@ impl MultilevelSplitting {
 
     /// One run, down to the goal.
     fn run(&self, number: u64, goal: SplitGoal) -> Result<Split, OccupancyError> {
-        let (mut starts, visits) = self.visits(number);
+        let (mut starts, visits) = self.visits(number)?;
         let mut ln_clumps = visits.ln();
         let mut level = f64::NEG_INFINITY;
         for depth in 1..=LEVELS {
@@ -181,6 +183,10 @@ impl MultilevelSplitting {
             let attempt = |i: usize| {
                 let mut state = starts[i % starts.len()].clone();
                 let mut found = Try { peak: state.reached(), ..Try::default() };
+                // What comes of it is not looked at any more.
+                if self.deadline.has_passed() {
+                    return found;
+                }
                 self.process.go(&mut state, &mut stream(i), f64::INFINITY, level, &mut found);
                 found
             };
@@ -193,6 +199,7 @@ impl MultilevelSplitting {
                 }
                 tries.extend((tries.len()..2 * tries.len()).map(attempt));
             };
+            self.deadline.check("a probability this small")?;
             let count = tries.len();
             let quarter = peaks[count / KEPT];
             // The level at which as many excursions, or cycles of them, are over it as is wanted: good where a quarter is.
@@ -264,17 +271,21 @@ impl MultilevelSplitting {
     }
 
     /// States in which an excursion begins, as many as there are tries, and how many of them there are a cycle.
-    fn visits(&self, number: u64) -> (Vec<State>, f64) {
+    fn visits(&self, number: u64) -> Result<(Vec<State>, f64), OccupancyError> {
         let mut stream = RandomStream::new(self.seed ^ (number << 32), 0);
         let mut state = self.process.start();
         let mut found = Try::default();
         // Until the start is forgotten; then a few visits apart, so that they differ.
         let cycles = (7.0 / self.theta).ceil() as u64 + 10;
         let (mut counted, mut visited) = (0u64, 0u64);
-        (0..cycles).for_each(|_| self.process.cycle(&mut state, &mut stream, &mut found));
+        for _ in 0..cycles {
+            self.deadline.check("a probability this small")?;
+            self.process.cycle(&mut state, &mut stream, &mut found);
+        }
         let apart = (0.5 / self.theta).ceil() as u64;
         let mut starts = Vec::with_capacity(self.tries);
         while starts.len() < self.tries {
+            self.deadline.check("a probability this small")?;
             self.process.cycle(&mut state, &mut stream, &mut found);
             counted += 1;
             if self.process.is_at_base(&state) {
@@ -286,7 +297,7 @@ impl MultilevelSplitting {
                 }
             }
         }
-        (starts, visited as f64 / counted as f64)
+        Ok((starts, visited as f64 / counted as f64))
     }
 }
 

@@ -15,8 +15,8 @@ use crate::waits::Waits;
 /// like what was seen.
 const LONG: f64 = 1e5;
 const MEMORIES: f64 = 32.0;
-/// Steps between two looks at the clock.
-const STRIDE: u64 = 1 << 16;
+/// Steps and requests between two looks at the clock.
+const WORK: f64 = 1e5;
 /// Horizons of one batch, one after the other with time to forget between them: less of the work is warming up.
 const OF_A_BATCH: u32 = 8;
 
@@ -70,6 +70,7 @@ impl Service<'_> {
             Start::Cold => 1.0,
             Start::Settled => (steps / stretch).max(1.0),
         };
+        let stride = (WORK / (1.0 + self.begun(seats) + self.arrivals.unwrap_or(0.0))) as u64 + 1;
         let under_way = Tilted::new(self.lengths, 0.0);
         let settled = (self.start == Start::Settled && self.arrivals.is_none()).then_some(&under_way);
         let some = |number: u64| {
@@ -83,7 +84,7 @@ impl Service<'_> {
                     if self.deadline.has_passed() {
                         return None;
                     }
-                    peak = peak.max(simulation.run_to(to.min(simulation.now() + STRIDE)));
+                    peak = peak.max(simulation.run_to(to.min(simulation.now() + stride)));
                 }
                 Some(peak as f64)
             };

@@ -103,7 +103,14 @@ proptest! {
         let largest = log.iter().map(|(prompt, output)| prompt + output).max().unwrap();
         let blocks = (f64::from(largest.div_ceil(block) + 1) * room / (1.0 - watermark)).ceil() as u64;
         let token_budget = if chunked { budget } else { budget.max(largest) };
-        let scheduler = Scheduler { blocks, block, seats, watermark, token_budget, chunked_prefill: chunked };
+        let scheduler = Scheduler {
+            blocks,
+            block,
+            watermark,
+            token_budget,
+            chunked_prefill: chunked,
+            ..Scheduler::new(0, seats)
+        };
         let arrivals: Vec<f64> = (0..requests.len()).map(|i| i as f64 * gap).collect();
         for arrivals in [None, Some(arrivals.as_slice())] {
             let replayed = scheduler.replay(&requests, arrivals).unwrap();

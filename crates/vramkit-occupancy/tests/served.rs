@@ -152,6 +152,16 @@ fn requests_that_come_by_themselves_wait_for_a_seat() {
 }
 
 #[test]
+fn more_than_can_be_served_takes_no_more_memory() {
+    let law = lengths(&plain::log(2, 400));
+    let deadline = Deadline::within(Duration::from_secs(2));
+    let service = Service { arrivals: Some(1e4), deadline, ..Service::new(&law, Horizon::Steps(1e6)) };
+    let question = Question { batching: seats(32), capacity: Some(60_000.0), risk: 0.01 };
+    let report = answer(&service, question, &[]).unwrap();
+    assert!(report.notes.iter().any(|note| note.contains("too few for so many arrivals")), "{report:?}");
+}
+
+#[test]
 fn prompts_and_outputs_may_have_to_do_with_each_other() {
     // Half are long prompts with short answers: they are there for a hundredth of the time.
     let law = lengths(&[(10_000, 10), (100, 1000)]);
@@ -230,7 +240,7 @@ fn a_model_has_a_context_and_prompts_a_prefix() {
     let law = lengths(&[(100, 50), (300, 400), (900, 10)]);
     let (served, refused) = law.clone().within(500).unwrap();
     assert_eq!((served.requests().unwrap().len(), refused, served.largest()), (2, 1, Some(500.0)));
-    assert!(matches!(law.clone().within(100), Err(OccupancyError::RequestTooLarge { .. })));
+    assert!(matches!(law.clone().within(100), Err(OccupancyError::OutOfRange { .. })));
     let (beside, without) = law.clone().beside_prefix(200).unwrap();
     assert_eq!((beside.mean_prompt(), without), ((100.0 + 100.0 + 700.0) / 3.0, 1));
     assert!(law.beside_prefix(900).is_err());

@@ -4,7 +4,8 @@ use std::sync::Arc;
 
 use vramkit::units::grouped;
 use vramkit_occupancy::{
-    Batch, Batching, Deadline, Effort, Horizon, Order, Question, Replayed, Scheduler, Service, Start, answer,
+    Batch, Batching, Deadline, Effort, Horizon, OccupancyError, Order, Question, Replayed, Scheduler,
+    Service, Start, answer,
 };
 
 use super::answer::CapacityAnswer;
@@ -62,7 +63,14 @@ pub fn capacity(
     let mut occupancy = answer(&figures, Question { batching, capacity: tokens, risk }, &others)?;
     kept.complete(&mut occupancy, &figures, batching)?;
     let replay = match (question.replay, tokens) {
-        (Some(settings), Some(tokens)) => Some(replay(cache.block, settings, &service, batching, tokens)?),
+        (Some(settings), Some(tokens)) => match replay(cache.block, settings, &service, batching, tokens) {
+            Ok(replayed) => Some(replayed),
+            Err(AskError::Occupancy(refused @ OccupancyError::Refused { .. })) => {
+                occupancy.notes.push(refused.to_string());
+                None
+            }
+            Err(error) => return Err(error),
+        },
         _ => None,
     };
     let notes = served.notes.into_iter().chain(cache.notes);
@@ -143,6 +151,7 @@ fn replay(
         block,
         watermark: settings.watermark,
         token_budget: settings.token_budget,
+        deadline: service.deadline,
         ..Scheduler::new(0, batching.seats())
     };
     Ok(scheduler.replay(service.lengths.requests().unwrap_or_default(), None)?)

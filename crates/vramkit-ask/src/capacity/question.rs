@@ -262,7 +262,7 @@ impl CapacityQuestion {
     ///
     /// # Errors
     /// No traffic; bytes without a model; a time without a step's, or a step of none; no batch and no memory to find one for; a
-    /// threshold without a batch, or with arrivals; arrivals that begin all at once, or a moment at which nothing begins; a log's order without a log; a replay without a
+    /// threshold without a batch, or with arrivals; a replay or a picture of arrivals; arrivals that begin all at once, or a moment at which nothing begins; a log's order without a log; a replay without a
     /// log or memory; a picture without memory; no replicas.
     pub fn check(&self) -> Result<(), QuestionError> {
         let missing = |is_missing: bool, error| if is_missing { Err(error) } else { Ok(()) };
@@ -286,6 +286,8 @@ impl CapacityQuestion {
             missing(!(rate > 0.0 && rate.is_finite()), QuestionError::ArrivalRate(rate))?;
             missing(self.threshold.is_some(), QuestionError::ArrivalsAtAThreshold)?;
             missing(self.cold_start, QuestionError::ArrivalsAllAtOnce)?;
+            missing(self.replay.is_some(), QuestionError::ReplayOfArrivals)?;
+            missing(self.picture, QuestionError::PictureOfArrivals)?;
         }
         let has_no_beginning = self.threshold.is_none() && self.horizon() == HorizonChoice::Cycle;
         missing(self.cold_start && has_no_beginning, QuestionError::ColdStartAtAMoment)?;

@@ -1,13 +1,16 @@
 //! What is served and with what: a question's log and its engine's text, read, and the traffic that its options make of them.
 
 use vramkit_fit::Runtime;
-use vramkit_models::serving::{ServingCache, read_serving};
+use vramkit_models::serving::{Engine, ServingCache, read_serving};
 use vramkit_models::traffic::{BadRows, Traffic, TrafficOptions, read_traffic_as};
 use vramkit_occupancy::{Lengths, RequestLengths};
 
 use super::question::{CapacityQuestion, KvSource, Memory, TrafficSource};
 use crate::error::{AskError, QuestionError};
 use crate::fit::{FitMemory, FitQuestion, fit};
+
+/// Tokens of a block of vLLM's where nobody says otherwise.
+const VLLM_BLOCK: u32 = 16;
 
 /// Reads the log of a question that has one.
 pub(super) fn read_log(question: &CapacityQuestion) -> Result<Option<Traffic>, AskError> {
@@ -85,10 +88,19 @@ impl Cache {
             };
             self.notes.push(format!("{} says that its KV cache has {what}", said.engine));
         }
-        if question.block.is_none()
-            && let Some(block) = said.block_tokens
-        {
-            self.block = block;
+        // Threshold batching counts by the token.
+        if question.block.is_none() && question.threshold.is_none() {
+            let assumed = (said.engine == Engine::Vllm).then_some(VLLM_BLOCK);
+            if let (None, Some(block)) = (said.block_tokens, assumed) {
+                self.notes.push(format!(
+                    "no line says how large its blocks are: taken to be of {block} tokens, as {} has them",
+                    said.engine
+                ));
+            }
+            self.block = said.block_tokens.or(assumed).unwrap_or(self.block);
+        }
+        if let Some(most) = said.max_sequences {
+            self.notes.push(format!("{} says that it serves at most {most} sequences at once; a larger batch here is what its memory would do for", said.engine));
         }
         self.max_model_len = self.max_model_len.or(said.max_model_len);
         self.notes.extend(said.notes);

@@ -65,7 +65,7 @@ pub struct CapacityOptions {
     pub shared_prefix: u32,
     /// Requests that come in a second, each by itself; --batch is then the most that are served at once [default: always one
     /// for a free seat]
-    #[arg(long, value_name = "R", conflicts_with_all = ["threshold", "cold_start"])]
+    #[arg(long, value_name = "R", conflicts_with_all = ["threshold", "cold_start", "replay", "svg"])]
     pub arrival_rate: Option<f64>,
     /// Machines among which requests are shared out; risks are those of any of them
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..))]
