@@ -8,7 +8,7 @@ use crate::cycles::{Effort, simulate_with};
 use crate::error::OccupancyError;
 use crate::inversion::{Inverse, exposure, largest, ln_exposure};
 use crate::limits::ENOUGH;
-use crate::risk::{Risk, check_risk};
+use crate::risk::{Risk, RiskMethod, check_risk};
 use crate::service::{Batching, Horizon, Service};
 use crate::simulation::Start;
 use crate::source::Order;
@@ -20,6 +20,8 @@ const OTHERS: u64 = 0x7e57_0000;
 const NEAR: f64 = 1.25;
 /// What one look at a batch takes of the time that is left.
 const PART: f64 = 0.3;
+/// A batch may have this much more than the risk, which is nothing but noise.
+const NOISE: f64 = 1.05;
 /// Batches and memories that are tried before none is told.
 const TRIES: u32 = 8;
 /// Seats from which on a batch is as the same share of a larger one.
@@ -78,7 +80,9 @@ impl Service<'_> {
             let of_a_factor = demand.worth(capacity) * demand.sequences() / demand.mean();
             let off = (here.probability.max(risk * 0.05) / risk).ln().abs().min(2.0);
             let step = ((off * of_a_factor * 0.7).floor() as u64).max(1);
-            if here.probability <= risk * NEAR {
+            // At a moment the law is exact; elsewhere samples have their noise.
+            let exact = here.method == RiskMethod::ExactLaw;
+            if here.probability <= risk * if exact { 1.0 } else { NOISE } {
                 good = Some((seats, here));
                 let next = (seats + step).min(bad.unwrap_or(high + 1) - 1);
                 if here.probability >= risk / NEAR || next == seats {

@@ -133,7 +133,16 @@ fn batching(question: &CapacityQuestion, service: &Service, kept: &Kept) -> Resu
             let share = Service { deadline: service.deadline.part(0.4), ..*service };
             let risk = Replicas::new(question.replicas).of_one(question.risk());
             let [largest, ..] = kept.largest_batch(&share, Batching::Continuous { seats: 1 }, risk)?;
-            Ok(Batching::Continuous { seats: (largest as u32).max(1) })
+            // What is answered for it is found with other random numbers again, and must not contradict that it is within the risk.
+            let mut seats = (largest as u32).max(1);
+            for _ in 0..4 {
+                let Some(tokens) = kept.tokens(seats)? else { break };
+                match share.risk(Batching::Continuous { seats }, tokens) {
+                    Ok(here) if here.is_within(risk) == Some(false) && seats > 1 => seats -= 1,
+                    _ => break,
+                }
+            }
+            Ok(Batching::Continuous { seats })
         }
         (None, _) => Err(QuestionError::NoBatch.into()),
     }

@@ -208,6 +208,71 @@ fn bad_questions_are_told_what_is_wrong() {
 }
 
 #[test]
+fn traffic_as_it_is() {
+    // All at once they are all at their longest at once, and in any other way they are not.
+    let folder = tempfile::tempdir().unwrap();
+    let log = folder.path().join("alike.csv");
+    fs::write(&log, "asked;answered\n".to_owned() + &"1000;1000\n".repeat(300)).unwrap();
+    let alike = format!(
+        "--lengths {} --columns prompt=asked,output=answered --batch 64 --capacity-tokens 101882 --risk 0.01 --horizon 20000",
+        log.display()
+    );
+    let settled = json(&alike, 1);
+    assert_eq!(settled["probability_method"], "sojourns");
+    let needed = settled["capacity_tokens_needed"].as_f64().unwrap();
+    assert!((103_000.0..105_500.0).contains(&needed), "{needed}");
+    let cold = json(&format!("{alike} --cold-start"), 1);
+    assert_eq!((&cold["capacity_tokens_needed"], &cold["probability"]), (&128_000.0.into(), &1.0.into()));
+    assert!(refused(&format!("--batch 8 {GEOMETRIC} --cold-start --horizon cycle")).contains("no beginning"));
+    // Requests that come by themselves wait where seats are few.
+    let arrivals = json(&format!("{LOG} --arrival-rate 6 --batch 34 --capacity-tokens 60000"), 0);
+    assert_eq!((&arrivals["horizon_steps"], &arrivals["step_seconds"]), (&144_000.0.into(), &0.025.into()));
+    assert!((0.9..0.94).contains(&arrivals["load_ratio"].as_f64().unwrap()));
+    assert!(arrivals["waiting"]["mean_steps"].as_f64().unwrap() > 0.0);
+    let free = json(&format!("{LOG} --arrival-rate 6 --capacity-tokens 60000"), 0);
+    assert!(free["waiting"].is_null() && free["seats_limited"] == false);
+    // A context refuses a part of them.
+    let short = json(&format!("{LOG} --arrival-rate 6 --capacity-tokens 60000 --max-model-len 500"), 0);
+    assert!(short["arrivals_per_step"].as_f64().unwrap() < free["arrivals_per_step"].as_f64().unwrap());
+    // A prefix is held once; several machines each have a share of the risk.
+    let one = json(&format!("--batch 40 {LOG} --horizon 1000"), 0);
+    let shared = json(&format!("--batch 40 {LOG} --horizon 1000 --shared-prefix 40"), 0);
+    let saved =
+        one["capacity_tokens_needed"].as_f64().unwrap() - shared["capacity_tokens_needed"].as_f64().unwrap();
+    assert!((1_000.0..1_900.0).contains(&saved), "{saved}");
+    let several = json(&format!("--batch 40 {LOG} --horizon 1000 --replicas 8"), 0);
+    assert!(several["capacity_tokens_needed"].as_f64() > one["capacity_tokens_needed"].as_f64());
+    // Nothing is looked for longer than is said.
+    let begun = std::time::Instant::now();
+    json(
+        "--batch 8 --threshold 1 --prompt-mean 20 --termination .01 --capacity-tokens 1000000000 --deadline 2",
+        0,
+    );
+    assert!(begun.elapsed().as_secs_f64() < 5.0, "{:?}", begun.elapsed());
+}
+
+#[test]
+fn what_engines_say_and_are_told() {
+    let folder = tempfile::tempdir().unwrap();
+    let said = folder.path().join("metrics.txt");
+    let metrics =
+        r#"vllm:cache_config_info{block_size="16",num_gpu_blocks="4000",gpu_memory_utilization="0.9"} 1.0"#;
+    fs::write(&said, format!("# HELP vllm:cache_config_info Information\n{metrics}\n")).unwrap();
+    let question = format!("{LOG} --engine-text {} --max-model-len 8192 --risk 0.01", said.display());
+    let found = json(&format!("{question} --print-flags vllm"), 0);
+    assert_eq!((&found["capacity_tokens"], &found["block_tokens"]), (&64_000.0.into(), &16.into()));
+    let batch = found["max_batch"].as_u64().unwrap();
+    let flags =
+        ["--max-num-seqs {}", "--max-model-len 8192", "--block-size 16", "--num-gpu-blocks-override 4000"];
+    let flags: Vec<String> = flags.iter().map(|flag| flag.replace("{}", &batch.to_string())).collect();
+    assert_eq!(found["engine_flags"], serde_json::to_value(flags).unwrap());
+    let text = String::from_utf8(run(&format!("{question} --print-flags llama.cpp")).stdout).unwrap();
+    assert!(text.contains("--ctx-size 64000 --kv-unified") && text.contains("an hour"), "{text}");
+    assert!(refused(&format!("{question} --print-flags torch")).contains("vllm, sglang, llama.cpp"));
+    assert!(refused(&format!("{LOG} --engine-text examples/requests.csv")).contains("GPU KV cache size"));
+}
+
+#[test]
 fn a_person_sees_the_answer() {
     let output = run(&format!(
         "--batch 40 {LOG} --capacity-tokens 60000 --horizon 1h --step-seconds 0.025 --replay --block 16"
