@@ -219,13 +219,15 @@ class WaitingTime(Document):
     __slots__ = ()
 
     #: On average.
-    mean: float
+    mean_steps: float
     #: Half of them wait no longer.
-    median: float
+    median_steps: float
     #: Nineteen of twenty wait no longer.
-    p95: float
+    p95_steps: float
     #: Ninety-nine of a hundred wait no longer.
-    p99: float
+    p99_steps: float
+    #: The standard error of that.
+    standard_error_steps: float
     #: The part of requests that waits at all.
     waiting_ratio: float
 
