@@ -100,7 +100,7 @@ def test_ctrl_c_ends_a_question(tmp_path):
     import sys, vramkit
     print("ready", flush=True)
     try:
-        vramkit.capacity(batch=64, prompt_mean=500, termination=0.001, capacity_tokens=100_000, cycles=2_000_000_000)
+        vramkit.capacity(batch=64, threshold=8, prompt_mean=500, termination=0.001, capacity_tokens=100_000, cycles=100_000_000, deadline=60)
     except KeyboardInterrupt:
         print("interrupted")
     """
