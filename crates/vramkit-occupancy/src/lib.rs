@@ -31,6 +31,7 @@
 //! # }
 //! ```
 
+mod answer;
 mod batch;
 mod capped;
 mod cycles;
@@ -40,6 +41,7 @@ mod error;
 mod exact;
 mod horizon;
 mod inversion;
+mod least;
 mod lengths;
 mod limits;
 mod log;
@@ -64,6 +66,7 @@ mod stretches;
 mod tilted;
 mod waits;
 
+pub use answer::answer;
 pub use batch::Batch;
 pub use capped::{CappedOutputs, corrected};
 pub use cycles::{Convention, Cycles, Effort, Estimate, Runs, simulate, simulate_runs, simulate_with};
@@ -77,7 +80,7 @@ pub use lengths::{Lengths, RequestLengths};
 pub use limits::MAX_TOKENS;
 pub use published::PublishedFormulas;
 pub use report::{
-    BatchForRisk, OccupancyReport, Predictions, Question, SCHEMA, TailPredictions, TrafficReport, answer,
+    BatchForRisk, OccupancyReport, Predictions, Question, SCHEMA, TailPredictions, TrafficReport,
 };
 pub use risk::{Risk, RiskMethod};
 pub use scheduler::{Moment, Replayed, Scheduler};

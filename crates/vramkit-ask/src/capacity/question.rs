@@ -24,7 +24,7 @@ use crate::error::QuestionError;
 ///     ..CapacityQuestion::default()
 /// };
 /// let answer = capacity(&question, quiet())?;
-/// assert!(answer.is_yes());
+/// assert_eq!(answer.is_yes(), Some(true));
 /// assert!(answer.report.occupancy.max_batch.is_some_and(|largest| largest >= 32));
 /// # Ok::<(), vramkit_ask::AskError>(())
 /// ```
