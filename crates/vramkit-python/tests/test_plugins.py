@@ -142,7 +142,7 @@ def test_hugging_faces_trainer(monkeypatch):
     callback.on_log(None, state, None, logs=logs)
     callback.on_train_end(None, state, None)
     assert logs["loss"] == 1.0 and logs["vramkit/step_peak_bytes"] == 900 << 20
-    assert [snapshot.event for snapshot in callback.log.monitor.history()][-1] == "training ends"
+    assert [snapshot.event for snapshot in callback.memory.monitor.history()][-1] == "training ends"
 
 
 def test_lightning(monkeypatch):

@@ -72,7 +72,7 @@ class MemoryLog:
 
 
 def hugging_face(device: Device = 0) -> Any:
-    """A `transformers.TrainerCallback` that logs :meth:`MemoryLog.metrics` with the trainer's own logs. Its `log` is the `MemoryLog`."""
+    """A `transformers.TrainerCallback` that logs :meth:`MemoryLog.metrics` with the trainer's own logs. Its `memory` is the `MemoryLog`."""
     try:
         from transformers import TrainerCallback
     except ImportError as error:
@@ -80,32 +80,36 @@ def hugging_face(device: Device = 0) -> Any:
 
     class VramkitCallback(TrainerCallback):  # type: ignore[misc, unused-ignore]
         def __init__(self) -> None:
-            self.log = MemoryLog(device)
+            self.memory = MemoryLog(device)
 
         def on_train_begin(self, *_: Any, **__: Any) -> None:
-            self.log.begin()
+            self.memory.begin()
 
         def on_step_begin(self, *_: Any, **__: Any) -> None:
-            self.log.step_begins()
+            self.memory.step_begins()
 
         def on_step_end(self, *_: Any, **__: Any) -> None:
-            self.log.step_ends()
+            self.memory.step_ends()
 
         def on_log(self, args: Any, state: Any, control: Any, logs: dict[str, Any] | None = None, **_: Any) -> None:
+            metrics = self.memory.metrics()
             if logs is not None:
-                logs.update(self.log.metrics())
+                logs.update(metrics)
+            # The trainer has put its own into the history by now.
+            if history := getattr(state, "log_history", None):
+                history[-1].update(metrics)
 
         def on_epoch_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
-            self.log.epoch_ends(state.epoch or 0)
+            self.memory.epoch_ends(state.epoch or 0)
 
         def on_train_end(self, *_: Any, **__: Any) -> None:
-            self.log.end()
+            self.memory.end()
 
     return VramkitCallback()
 
 
 def lightning(device: Device = 0) -> Any:
-    """A Lightning `Callback` that logs :meth:`MemoryLog.metrics` at every step. Its `log` is the `MemoryLog`."""
+    """A Lightning `Callback` that logs :meth:`MemoryLog.metrics` at every step. Its `memory` is the `MemoryLog`."""
     try:
         from lightning.pytorch.callbacks import Callback
     except ImportError as error:
@@ -116,22 +120,22 @@ def lightning(device: Device = 0) -> Any:
 
     class VramkitCallback(Callback):  # type: ignore[misc, unused-ignore]
         def __init__(self) -> None:
-            self.log = MemoryLog(device)
+            self.memory = MemoryLog(device)
 
         def on_train_start(self, trainer: Any, module: Any) -> None:
-            self.log.begin()
+            self.memory.begin()
 
         def on_train_batch_start(self, trainer: Any, module: Any, batch: Any, batch_idx: int) -> None:
-            self.log.step_begins()
+            self.memory.step_begins()
 
         def on_train_batch_end(self, trainer: Any, module: Any, outputs: Any, batch: Any, batch_idx: int) -> None:
-            self.log.step_ends()
-            module.log_dict(self.log.metrics())
+            self.memory.step_ends()
+            module.log_dict(self.memory.metrics())
 
         def on_train_epoch_end(self, trainer: Any, module: Any) -> None:
-            self.log.epoch_ends(trainer.current_epoch)
+            self.memory.epoch_ends(trainer.current_epoch)
 
         def on_train_end(self, trainer: Any, module: Any) -> None:
-            self.log.end()
+            self.memory.end()
 
     return VramkitCallback()
