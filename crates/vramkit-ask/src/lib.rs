@@ -86,7 +86,7 @@ pub use vramkit_llm::text::answer_apart as answer_chat_template;
 pub use vramkit_llm::{AdapterError, LoadError, Sampling};
 pub use vramkit_models::traffic::{CHARACTERS_A_TOKEN, Columns, ColumnsError};
 pub use vramkit_models::{CacheType, ReadError, ReadOptions};
-pub use vramkit_occupancy::OccupancyReport;
+pub use vramkit_occupancy::{MAX_SEATS, OccupancyReport};
 pub use vramkit_replay::{
     DiffReport, FirstFailure, HeldReport, OwnedBy, PolicyName, PolicyReport, ReplayReport, TraceReport,
 };

@@ -6,13 +6,10 @@ use std::fmt::Write as _;
 
 use vramkit::ByteSize;
 use vramkit::units::grouped;
-use vramkit_ask::{CHARACTERS_A_TOKEN, CapacityReport, OccupancyReport};
+use vramkit_ask::{CHARACTERS_A_TOKEN, CapacityReport, MAX_SEATS, OccupancyReport};
 
 use crate::args::CapacityOptions;
 use crate::output::{self, BAD, BOLD, DIM, GOOD};
-
-/// The largest batch that is looked at.
-const MOST: u32 = 1 << 20;
 
 /// The answer in some lines and tables.
 pub fn describe_capacity(options: &CapacityOptions, report: &CapacityReport) -> String {
@@ -149,11 +146,11 @@ fn batches(report: &CapacityReport) -> String {
         let whole = |n: Option<u32>| match n {
             None => "refused".to_owned(),
             // More are not looked at.
-            Some(MOST) => "any number".to_owned(),
+            Some(MAX_SEATS) => "any number".to_owned(),
             Some(n) => n.to_string(),
         };
         let between = match (batch.max_batch_low, batch.max_batch_high) {
-            (Some(low), Some(high)) if high < MOST => format!("{low} to {high}"),
+            (Some(low), Some(high)) if high < MAX_SEATS => format!("{low} to {high}"),
             _ => String::new(),
         };
         rows.push(vec![

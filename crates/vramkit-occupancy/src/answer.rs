@@ -118,7 +118,7 @@ pub fn answer(
         );
     }
     let mut waiting = None;
-    if service.load(batch.seats()).is_some_and(|_| !service.is_unlimited(batch.seats())) {
+    if service.has_queue(batch.seats()) {
         // As many horizons as it takes to average a queue, which is slow to change.
         let horizons = (QUEUE_STEPS / service.steps()).clamp(64.0, 1e5) as u64;
         let peaks = allowed(by(0.5).peaks(batching, horizons), &mut notes)?;

@@ -1,6 +1,7 @@
 //! How many sequences decode together, and when those that ended are replaced.
 
 use crate::error::{OccupancyError, finite};
+use crate::limits::MAX_SEATS;
 
 /// How a batch is refilled: all ended sequences at once, when `threshold` of `seats` have ended.
 ///
@@ -24,7 +25,7 @@ impl Batch {
     /// # Errors
     /// No seats or over 2^20 of them, a threshold of 0 or over the seats.
     pub fn new(seats: u32, threshold: u32) -> Result<Self, OccupancyError> {
-        finite("the batch", seats.into(), 1.0..=f64::from(1 << 20), "it must be 1 to 1,048,576 sequences")?;
+        finite("the batch", seats.into(), 1.0..=f64::from(MAX_SEATS), "it must be 1 to 1,048,576 sequences")?;
         if threshold == 0 || threshold > seats {
             return Err(OccupancyError::Threshold { threshold, seats });
         }

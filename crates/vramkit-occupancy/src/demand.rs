@@ -11,6 +11,7 @@ use realfft::RealFftPlanner;
 
 use crate::error::{OccupancyError, finite};
 use crate::lengths::Lengths;
+use crate::limits::MAX_SEATS;
 use crate::seat::{Cumulants, Seat};
 
 /// How many sequences there are.
@@ -70,7 +71,7 @@ impl TokenDemand {
                 finite(
                     "the batch",
                     seats.into(),
-                    1.0..=f64::from(1 << 20),
+                    1.0..=f64::from(MAX_SEATS),
                     "it must be 1 to 1,048,576 sequences",
                 )?;
             }
@@ -84,7 +85,7 @@ impl TokenDemand {
                 finite(
                     "sequences at once, with so many arrivals,",
                     per_step * lengths.mean_output(),
-                    0.0..=f64::from(1 << 20),
+                    0.0..=f64::from(MAX_SEATS),
                     "they must be at most 1,048,576 on average",
                 )?;
             }
@@ -316,6 +317,12 @@ impl TokenDemand {
         let blocks = (capacity / f64::from(self.block)).floor();
         self.tilt_over(blocks).max(0.0) / f64::from(self.block)
     }
+}
+
+/// Tokens of a capacity in whole blocks.
+pub(crate) fn whole_blocks(capacity: f64, block: u32) -> f64 {
+    let block = f64::from(block);
+    (capacity / block).floor() * block
 }
 
 fn sum(first: f64, last: f64, term: impl Fn(f64) -> f64) -> f64 {

@@ -17,7 +17,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::cycles::Estimate;
 use crate::deadline::Deadline;
-use crate::demand::{Population, TokenDemand};
+use crate::demand::{Population, TokenDemand, whole_blocks};
 use crate::error::{OccupancyError, finite};
 use crate::inversion::{exposure, risk_of};
 use crate::random::RandomStream;
@@ -213,10 +213,8 @@ impl<'a> Work<'a> {
         Run { demand: self.demand, draws: self.demand.lengths.draws(), tilted }
     }
 
-    /// Tokens, in whole blocks.
     fn limit(&self) -> f64 {
-        let block = f64::from(self.demand.block);
-        (self.capacity / block).floor() * block
+        whole_blocks(self.capacity, self.demand.block)
     }
 
     /// Draws samples until they are precise enough, or all drawn, or time is over. Sums of pieces.

@@ -8,7 +8,6 @@ use crate::risk::check_risk;
 use crate::service::{Batching, Horizon, Service};
 use crate::simulation::Start;
 use crate::sizing::{NEAR, TRIES};
-use crate::source::Order;
 use crate::splitting::{MOST_SEATS, MultilevelSplitting};
 
 impl Service<'_> {
@@ -95,7 +94,7 @@ impl Service<'_> {
     fn least_continuous_capacity(&self, seats: u32, risk: f64) -> Result<Inverse, OccupancyError> {
         let batching = Batching::Continuous { seats };
         let samples = self.effort.cycles / 4;
-        if self.order == Order::AsLogged || (self.arrivals.is_some() && !self.is_unlimited(seats)) {
+        if self.is_simulated(seats) {
             return self.peaks(batching, samples)?.quantile(risk);
         }
         if self.start == Start::Cold && self.arrivals.is_none() {

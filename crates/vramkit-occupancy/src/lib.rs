@@ -77,7 +77,7 @@ pub use exact::Exact;
 pub use horizon::{HorizonMethod, HorizonRisk};
 pub use inversion::Inverse;
 pub use lengths::{Lengths, RequestLengths};
-pub use limits::MAX_TOKENS;
+pub use limits::{MAX_SEATS, MAX_TOKENS};
 pub use published::PublishedFormulas;
 pub use report::{
     BatchForRisk, OccupancyReport, Predictions, Question, SCHEMA, TailPredictions, TrafficReport,

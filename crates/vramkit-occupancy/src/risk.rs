@@ -168,8 +168,8 @@ impl Service<'_> {
         samples: u64,
     ) -> Result<Risk, OccupancyError> {
         let batching = Batching::Continuous { seats };
-        if self.order == Order::AsLogged || (self.arrivals.is_some() && !self.is_unlimited(seats)) {
-            let counted = self.counted(&self.peaks(batching, samples)?, capacity);
+        if self.is_simulated(seats) {
+            let counted = self.counted(&self.peaks(batching, samples)?, batching, capacity);
             return self.with_log(seats, capacity, counted);
         }
         let Horizon::Steps(steps) = self.horizon else {
@@ -179,7 +179,7 @@ impl Service<'_> {
             return self.settled_risk(seats, capacity, samples, Some(steps));
         }
         let peaks = self.peaks(batching, samples)?;
-        let first = self.with_log(seats, capacity, self.counted(&peaks, capacity))?;
+        let first = self.with_log(seats, capacity, self.counted(&peaks, batching, capacity))?;
         let left = steps - self.begins_for();
         if left < 1.0 {
             return Ok(first);
@@ -225,9 +225,8 @@ impl Service<'_> {
     }
 
     /// Counted from simulated horizons, as if the log were all that there is.
-    pub(crate) fn counted(&self, peaks: &Peaks, capacity: f64) -> Risk {
-        let block = f64::from(self.block);
-        let capacity = (capacity / block).floor() * block;
+    pub(crate) fn counted(&self, peaks: &Peaks, batching: Batching, capacity: f64) -> Risk {
+        let capacity = self.granted(batching, capacity);
         let Inverse { value, low, high } = peaks.risk(capacity);
         let at_most = (peaks.over(capacity) < TOLD).then_some(high);
         Risk { probability: value, low, high, method: RiskMethod::Simulated, at_most }
@@ -279,7 +278,10 @@ impl Service<'_> {
             Some(cycles) if !self.is_counted() => counted_cycles(cycles, capacity),
             _ => {
                 let most = if quick { self.effort.cycles / 40 } else { self.effort.cycles / 10 };
-                self.counted(&self.peaks(Batching::Threshold(batch), most.max(256))?, capacity)
+                {
+                    let batching = Batching::Threshold(batch);
+                    self.counted(&self.peaks(batching, most.max(256))?, batching, capacity)
+                }
             }
         };
         let Some((prompt, termination)) = self.lengths.as_geometric() else {

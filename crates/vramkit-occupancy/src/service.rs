@@ -5,7 +5,7 @@ use statrs::function::gamma::checked_gamma_lr;
 use crate::batch::Batch;
 use crate::cycles::{Cycles, Effort, simulate_with};
 use crate::deadline::Deadline;
-use crate::demand::{Population, TokenDemand};
+use crate::demand::{Population, TokenDemand, whole_blocks};
 use crate::error::{OccupancyError, finite};
 use crate::exact::Exact;
 use crate::lengths::Lengths;
@@ -138,6 +138,24 @@ impl<'a> Service<'a> {
         })
     }
 
+    /// Whether requests may have to wait for a seat.
+    pub(crate) fn has_queue(&self, seats: u32) -> bool {
+        self.arrivals.is_some() && !self.is_unlimited(seats)
+    }
+
+    /// Whether nothing is known of continuous batching but what is simulated from beginning to end.
+    pub(crate) fn is_simulated(&self, seats: u32) -> bool {
+        self.order == Order::AsLogged || self.has_queue(seats)
+    }
+
+    /// Tokens of a capacity that are granted: whole blocks, under continuous batching.
+    pub(crate) fn granted(&self, batching: Batching, capacity: f64) -> f64 {
+        match batching {
+            Batching::Continuous { .. } => whole_blocks(capacity, self.block),
+            Batching::Threshold(_) => capacity,
+        }
+    }
+
     /// The part of the seats that is taken, where requests arrive; 1 and more is too few seats for them.
     pub fn load(&self, seats: u32) -> Option<f64> {
         self.arrivals.map(|rate| rate * self.lengths.mean_output() / f64::from(seats))
@@ -181,8 +199,8 @@ impl<'a> Service<'a> {
             return true;
         }
         let each = self.lengths.largest().map(|largest| (largest.ceil() / block).ceil() * block);
-        let blocks = (capacity / block).floor() * block;
-        each.is_some_and(|each| f64::from(batching.seats()) * each <= blocks)
+        let granted = self.granted(batching, capacity);
+        each.is_some_and(|each| f64::from(batching.seats()) * each <= granted)
     }
 
     /// Simulated cycles of a batch, enough for a risk of this size to be met often.

@@ -6,11 +6,10 @@ use std::time::Duration;
 use crate::cycles::{Effort, simulate_with};
 use crate::error::OccupancyError;
 use crate::inversion::{Inverse, exposure, largest, ln_exposure};
-use crate::limits::ENOUGH;
+use crate::limits::{ENOUGH, MAX_SEATS};
 use crate::risk::{Risk, RiskMethod, check_risk};
 use crate::service::{Batching, Horizon, Service};
 use crate::simulation::Start;
-use crate::source::Order;
 
 /// What the random numbers of a confirmation start from, beside the seed.
 const OTHERS: u64 = 0x7e57_0000;
@@ -39,18 +38,17 @@ impl Service<'_> {
     ) -> Result<Inverse, OccupancyError> {
         check_risk(risk)?;
         self.check(capacity)?;
-        let most = 1 << 20;
-        if self.arrivals.is_some() && self.is_unlimited(most) {
-            let all = batching.with_seats(most);
+        if self.is_unlimited(MAX_SEATS) {
+            let all = batching.with_seats(MAX_SEATS);
             let here = self.exposure(all, capacity, risk)?;
             if here <= ln_exposure(risk) && self.confirmed(all, capacity, risk)?.probability <= risk * NEAR {
-                let most = f64::from(most);
+                let most = f64::from(MAX_SEATS);
                 return Ok(Inverse { value: most, low: most, high: most });
             }
         }
         let target = ln_exposure(risk);
         // No more than have room at the least that they can hold; no fewer than always fit.
-        let high = (capacity / self.lengths.least()).floor().min(f64::from(most)) as u64;
+        let high = (capacity / self.lengths.least()).floor().min(f64::from(MAX_SEATS)) as u64;
         let low = self.lengths.largest().map_or(0, |most| self.worst_case(capacity, most)).min(high);
         let guess = self.rough_batch(batching, capacity, risk, low, high)?;
         let begun = largest(low, high, guess, target, |seats| {
@@ -60,7 +58,8 @@ impl Service<'_> {
             part.exposure(batching.with_seats(seats as u32), capacity, risk)
         })?;
         // Batches that are confirmed, and that are not.
-        let (mut good, mut bad): (Option<(u64, Risk)>, Option<u64>) = (None, None);
+        let mut good: Option<(u64, Inverse)> = None;
+        let mut bad: Option<u64> = None;
         let mut seats = begun;
         for _ in 0..TRIES {
             if seats <= low {
@@ -81,7 +80,14 @@ impl Service<'_> {
             // At a moment the law is exact; elsewhere samples have their noise.
             let exact = here.method == RiskMethod::ExactLaw;
             if here.probability <= risk * if exact { 1.0 } else { NOISE } {
-                good = Some((seats, here));
+                let [lower, higher] = here.open().map(|ln| ln * of_a_factor);
+                let value = seats as f64;
+                let found = Inverse {
+                    value,
+                    low: (value - higher.ceil()).max(low as f64),
+                    high: (value + lower.floor()).min(high as f64),
+                };
+                good = Some((seats, found));
                 let next = (seats + step).min(bad.unwrap_or(high + 1) - 1);
                 if here.probability >= risk / NEAR || next == seats {
                     break;
@@ -96,30 +102,19 @@ impl Service<'_> {
                 };
             }
         }
-        let Some((seats, here)) = good else {
-            return Err(OccupancyError::Refused {
-                what: format!("the largest batch for a risk of {risk:e}"),
-                why: format!("none from {seats} to {begun} was confirmed by other random numbers"),
-                instead: "draw more samples and give a later deadline".to_owned(),
-            });
+        let none = || OccupancyError::Refused {
+            what: format!("the largest batch for a risk of {risk:e}"),
+            why: format!("none from {seats} to {begun} was confirmed by other random numbers"),
+            instead: "draw more samples and give a later deadline".to_owned(),
         };
-        let demand = self.demand_like(seats as u32)?;
-        let of_a_factor = demand.worth(capacity) * demand.sequences() / demand.mean();
-        let [lower, higher] = here.open().map(|ln| ln * of_a_factor);
-        let value = seats as f64;
-        Ok(Inverse {
-            value,
-            low: (value - higher.ceil()).max(low as f64),
-            high: (value + lower.floor()).min(high as f64),
-        })
+        good.map(|(_, found)| found).ok_or_else(none)
     }
 
     /// Whether a plain simulation is all that says something.
     pub(crate) fn is_plain(&self, batching: Batching) -> bool {
         !matches!(batching, Batching::Continuous { .. })
             || self.start == Start::Cold
-            || self.order == Order::AsLogged
-            || self.arrivals.is_some() && !self.is_unlimited(batching.seats())
+            || self.is_simulated(batching.seats())
     }
 
     /// The risk by other random numbers, and where there is time by a plain simulation, which counts where it contradicts them.
@@ -144,7 +139,9 @@ impl Service<'_> {
         }
         let deadline = self.deadline.part(0.1).at_most(Duration::from_millis(400));
         let plain = Service { deadline, ..other };
-        let seen = plain.peaks(batching, (ENOUGH / risk) as u64).map(|peaks| plain.counted(&peaks, capacity));
+        let seen = plain
+            .peaks(batching, (ENOUGH / risk) as u64)
+            .map(|peaks| plain.counted(&peaks, batching, capacity));
         // It is met more often than it may be for certain.
         Ok(seen.ok().filter(|seen| seen.low > risk * NEAR).unwrap_or(here))
     }
@@ -221,7 +218,7 @@ impl Service<'_> {
             }
             Batching::Continuous { seats } => {
                 let rough = self.demand(seats)?.rough_tail(capacity);
-                let always_full = self.arrivals.is_none() || self.is_unlimited(seats);
+                let always_full = !self.has_queue(seats);
                 // Far too likely even at a moment: no need for samples.
                 if always_full
                     && self.start == Start::Settled

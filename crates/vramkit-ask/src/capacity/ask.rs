@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use vramkit::units::grouped;
 use vramkit_occupancy::{
-    Batch, Batching, Deadline, Effort, Horizon, OccupancyError, Order, Question, Replayed, Scheduler,
-    Service, Start, answer,
+    Batch, Batching, Deadline, Effort, Horizon, MAX_SEATS, OccupancyError, Order, Question, Replayed,
+    Scheduler, Service, Start, answer,
 };
 
 use super::answer::CapacityAnswer;
@@ -19,8 +19,6 @@ use super::served::{Cache, Served, held_once, read_log};
 use crate::error::{AskError, QuestionError};
 use crate::listener::Listener;
 
-/// More seats than are ever taken where requests come by themselves and nobody says how many are served at once.
-const UNLIMITED: u32 = 1 << 20;
 /// What of the time until the deadline a picture leaves for the figures.
 const BESIDE_A_PICTURE: f64 = 0.6;
 
@@ -128,7 +126,7 @@ fn batching(question: &CapacityQuestion, service: &Service, kept: &Kept) -> Resu
     match (question.batch, question.threshold) {
         (Some(batch), Some(threshold)) => Ok(Batching::Threshold(Batch::new(batch, threshold)?)),
         (Some(seats), None) => Ok(Batching::Continuous { seats }),
-        (None, _) if question.arrival_rate.is_some() => Ok(Batching::Continuous { seats: UNLIMITED }),
+        (None, _) if question.arrival_rate.is_some() => Ok(Batching::Continuous { seats: MAX_SEATS }),
         (None, _) if kept.tokens(0)?.is_some() => {
             let share = Service { deadline: service.deadline.part(0.4), ..*service };
             let risk = Replicas::new(question.replicas).of_one(question.risk());

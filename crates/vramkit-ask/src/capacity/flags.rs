@@ -2,6 +2,8 @@
 
 use std::str::FromStr;
 
+use vramkit_occupancy::MAX_SEATS;
+
 use super::report::CapacityReport;
 use crate::error::QuestionError;
 
@@ -37,9 +39,6 @@ impl FromStr for Serving {
     }
 }
 
-/// The most that is looked at, which stands for any number.
-const MOST: u32 = 1 << 20;
-
 /// Most sequences at once, the tokens of the cache and the longest sequence, as far as a report knows them.
 pub(super) fn flags(engine: Serving, report: &CapacityReport) -> Vec<String> {
     let occupancy = &report.occupancy;
@@ -47,7 +46,7 @@ pub(super) fn flags(engine: Serving, report: &CapacityReport) -> Vec<String> {
         if occupancy.capacity_tokens.is_some() { occupancy.max_batch } else { Some(occupancy.batch) };
     // Where any number will do it is the one that was asked about, if any was.
     let sequences = match largest {
-        Some(MOST..) => Some(occupancy.batch).filter(|_| report.seats_limited),
+        Some(MAX_SEATS..) => Some(occupancy.batch).filter(|_| report.seats_limited),
         largest => largest.filter(|&batch| batch > 0),
     };
     let tokens =
