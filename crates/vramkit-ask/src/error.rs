@@ -232,6 +232,9 @@ pub enum QuestionError {
     /// A log is to be replayed as if its requests came at a rate.
     #[error("a replay has all requests of its log at once, and not at a rate")]
     ReplayOfArrivals,
+    /// A log is to be replayed on several machines.
+    #[error("a replay runs the log through one machine: how several share it out is not said")]
+    ReplayOfReplicas,
     /// Risk is to be drawn against a batch that is not always full.
     #[error(
         "a picture of risk against batch is of batches that are always full, and not of requests that come at a rate"

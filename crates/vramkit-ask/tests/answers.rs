@@ -164,6 +164,20 @@ fn what_is_missing_is_typed_and_said_without_options() {
             QuestionError::ReplayWithoutLog,
         ),
         (CapacityQuestion { picture: true, ..ok.clone() }, QuestionError::PictureWithoutCapacity),
+        (
+            CapacityQuestion {
+                traffic: Some(TrafficSource::Log {
+                    path: "log.csv".into(),
+                    skip_bad_rows: false,
+                    columns: Columns::default(),
+                }),
+                replay: Some(ReplaySettings::default()),
+                replicas: 2,
+                memory: tokens,
+                ..ok.clone()
+            },
+            QuestionError::ReplayOfReplicas,
+        ),
         (CapacityQuestion { as_logged: true, ..ok.clone() }, QuestionError::OrderWithoutLog),
         (CapacityQuestion { replicas: 0, ..ok.clone() }, QuestionError::Zero("number of replicas")),
         (CapacityQuestion { arrival_rate: Some(-1.0), ..ok.clone() }, QuestionError::ArrivalRate(-1.0)),

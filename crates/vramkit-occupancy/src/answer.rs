@@ -192,7 +192,7 @@ pub fn answer(
         max_batch: batches.first().and_then(|batch| batch.max_batch),
         batches,
         mean_fit_batch: fit(mean_seat),
-        worst_case_batch: lengths.largest().and_then(fit),
+        worst_case_batch: lengths.largest_granted(service.block).and_then(fit),
         capacity_tokens_needed: needed.map(|needed| needed.value),
         capacity_tokens_needed_low: needed.map(|needed| needed.low),
         capacity_tokens_needed_high: needed.map(|needed| needed.high),

@@ -314,7 +314,15 @@ impl<'a> Work<'a> {
             }
             sum.wanted += weight / over as f64;
         })?;
-        Ok(ratio_and_error(&found))
+        let (inverse, error) = ratio_and_error(&found);
+        if !error.is_finite() {
+            return Err(OccupancyError::Refused {
+                what: "the risk of running out".to_owned(),
+                why: "no sample that was drawn is over the capacity".to_owned(),
+                instead: "draw more samples".to_owned(),
+            });
+        }
+        Ok((inverse, error))
     }
 
     fn counted(&self, samples: u64) -> Result<Found, OccupancyError> {

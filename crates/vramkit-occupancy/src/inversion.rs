@@ -30,6 +30,17 @@ pub(crate) fn risk_of(exposure: f64) -> f64 {
     -(-exposure).exp_m1()
 }
 
+/// A risk in no more digits than anybody reads: `1e-2`, `2.01e-3`.
+pub(crate) fn digits(risk: f64) -> String {
+    let text = format!("{risk:.2e}");
+    match text.split_once('e') {
+        Some((digits, exponent)) => {
+            format!("{}e{exponent}", digits.trim_end_matches('0').trim_end_matches('.'))
+        }
+        None => text,
+    }
+}
+
 pub(crate) fn ln_exposure(risk: f64) -> f64 {
     exposure(risk).ln()
 }

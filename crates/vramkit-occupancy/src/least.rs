@@ -2,7 +2,7 @@
 
 use crate::batch::Batch;
 use crate::error::OccupancyError;
-use crate::inversion::{Inverse, exposure, ln_exposure};
+use crate::inversion::{Inverse, digits, exposure, ln_exposure};
 use crate::limits::ENOUGH;
 use crate::risk::check_risk;
 use crate::service::{Batching, Horizon, Service};
@@ -25,7 +25,7 @@ impl Service<'_> {
         let whole = |tokens: f64| (tokens / block).ceil() * block;
         let largest = self.lengths.largest();
         let most = largest.map_or(f64::INFINITY, |each| f64::from(batching.seats()) * whole(each.ceil()));
-        let least = whole(largest.unwrap_or(1.0));
+        let least = whole(self.lengths.least_memory());
         let bounded = |found: Inverse| {
             let within = |tokens: f64| whole(tokens).min(most).max(least);
             Inverse { value: within(found.value), low: within(found.low), high: within(found.high) }
@@ -81,7 +81,7 @@ impl Service<'_> {
             }));
         }
         Err(OccupancyError::Refused {
-            what: format!("the memory for a risk of {risk:e}"),
+            what: format!("the memory for a risk of {}", digits(risk)),
             why: format!(
                 "{:.0} tokens were not confirmed by other random numbers, nor those around them",
                 found.value
@@ -130,7 +130,7 @@ impl Service<'_> {
     fn least_settled_capacity(&self, seats: u32, risk: f64) -> Result<Inverse, OccupancyError> {
         let demand = self.demand(seats)?;
         let (mean, spread) = (demand.mean(), demand.variance().sqrt().max(1.0));
-        let needed = self.lengths.largest().unwrap_or(1.0);
+        let needed = self.lengths.least_memory();
         let most = demand.range().1 * f64::from(self.block);
         let target = ln_exposure(risk);
         let rough = |capacity: f64| demand.rough_tail(capacity) + (self.steps() / 8.0).max(1.0).ln();

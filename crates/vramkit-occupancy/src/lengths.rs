@@ -288,6 +288,12 @@ impl Lengths {
         }
     }
 
+    /// The most tokens that are granted to one request, in blocks of so many; `None` when there is no limit.
+    pub fn largest_granted(&self, block: u32) -> Option<f64> {
+        let block = f64::from(block);
+        self.largest().map(|largest| (largest.ceil() / block).ceil() * block)
+    }
+
     /// The least tokens that a request holds in any step.
     pub(crate) fn least(&self) -> f64 {
         match &self.law {
@@ -298,15 +304,18 @@ impl Lengths {
         }
     }
 
-    /// The least that the largest request needs: what a memory must hold to be of use.
+    /// What a memory must hold to be of use: the largest request of a log, any request of a formula.
+    pub(crate) fn least_memory(&self) -> f64 {
+        match &self.law {
+            Law::Geometric { prompt, .. } => prompt + 1.0,
+            Law::Log(_) => self.largest().unwrap_or(1.0),
+        }
+    }
+
+    /// Whether a capacity is a memory of use.
     pub(crate) fn check_capacity(&self, capacity: f64) -> Result<(), OccupancyError> {
         finite("the capacity", capacity, 1.0..=1e15, "it must be 1 to 1e15 tokens")?;
-        let needed = match &self.law {
-            Law::Geometric { prompt, .. } => prompt + 1.0,
-            Law::Log(requests) => {
-                requests.iter().map(|r| f64::from(r.prompt) + f64::from(r.output)).fold(0.0, f64::max)
-            }
-        };
+        let needed = self.least_memory();
         if capacity < needed { Err(OccupancyError::RequestTooLarge { capacity, needed }) } else { Ok(()) }
     }
 

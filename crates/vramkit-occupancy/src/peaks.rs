@@ -5,7 +5,7 @@ use rayon::prelude::*;
 
 use crate::deadline::Deadline;
 use crate::error::OccupancyError;
-use crate::inversion::{Inverse, exposure, risk_of};
+use crate::inversion::{Inverse, digits, exposure, risk_of};
 use crate::waits::{WaitingTime, Waits};
 
 /// Batches that are run side by side.
@@ -124,7 +124,7 @@ impl Peaks {
         let count = self.peaks.len() as f64;
         if !self.can_count(risk) {
             return Err(OccupancyError::Refused {
-                what: format!("the memory for a risk of {risk:e}"),
+                what: format!("the memory for a risk of {}", digits(risk)),
                 why: format!("{count} simulated horizons are too few to meet it {MET} times"),
                 instead: "ask for a larger risk or give a later deadline".to_owned(),
             });

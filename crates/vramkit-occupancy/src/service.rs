@@ -186,10 +186,6 @@ impl<'a> Service<'a> {
 
     /// Whether memory is enough however long sequences get, or but for less than 1e-100.
     pub(crate) fn always_fits(&self, batching: Batching, capacity: f64) -> bool {
-        let block = match batching {
-            Batching::Continuous { .. } => f64::from(self.block),
-            Batching::Threshold(_) => 1.0,
-        };
         // A sequence under way is at most twice as long as any, on average; of so many no sum is twice its mean.
         if let (Some((prompt, termination)), seats) =
             (self.lengths.as_geometric(), f64::from(batching.seats()))
@@ -198,7 +194,8 @@ impl<'a> Service<'a> {
         {
             return true;
         }
-        let each = self.lengths.largest().map(|largest| (largest.ceil() / block).ceil() * block);
+        let block = if let Batching::Continuous { .. } = batching { self.block } else { 1 };
+        let each = self.lengths.largest_granted(block);
         let granted = self.granted(batching, capacity);
         each.is_some_and(|each| f64::from(batching.seats()) * each <= granted)
     }

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use crate::cycles::{Effort, simulate_with};
 use crate::error::OccupancyError;
-use crate::inversion::{Inverse, exposure, largest, ln_exposure};
+use crate::inversion::{Inverse, digits, exposure, largest, ln_exposure};
 use crate::limits::{ENOUGH, MAX_SEATS};
 use crate::risk::{Risk, RiskMethod, check_risk};
 use crate::service::{Batching, Horizon, Service};
@@ -49,7 +49,8 @@ impl Service<'_> {
         let target = ln_exposure(risk);
         // No more than have room at the least that they can hold; no fewer than always fit.
         let high = (capacity / self.lengths.least()).floor().min(f64::from(MAX_SEATS)) as u64;
-        let low = self.lengths.largest().map_or(0, |most| self.worst_case(capacity, most)).min(high);
+        let most = self.lengths.largest_granted(self.block);
+        let low = most.map_or(0, |most| (capacity / most).floor() as u64).min(high);
         let guess = self.rough_batch(batching, capacity, risk, low, high)?;
         let begun = largest(low, high, guess, target, |seats| {
             self.deadline.check("the largest batch")?;
@@ -103,7 +104,7 @@ impl Service<'_> {
             }
         }
         let none = || OccupancyError::Refused {
-            what: format!("the largest batch for a risk of {risk:e}"),
+            what: format!("the largest batch for a risk of {}", digits(risk)),
             why: format!("none from {seats} to {begun} was confirmed by other random numbers"),
             instead: "draw more samples and give a later deadline".to_owned(),
         };
@@ -193,12 +194,6 @@ impl Service<'_> {
         Ok(good)
     }
 
-    /// Sequences that fit however long they get.
-    fn worst_case(&self, capacity: f64, largest: f64) -> u64 {
-        let block = f64::from(self.block);
-        (capacity / ((largest / block).ceil() * block)).floor() as u64
-    }
-
     pub(crate) fn exposure(
         &self,
         batching: Batching,
@@ -257,7 +252,7 @@ impl Service<'_> {
     /// A risk that was met too seldom.
     pub(crate) fn too_few(&self, risk: f64) -> OccupancyError {
         OccupancyError::Refused {
-            what: format!("what has a risk of {risk:e}"),
+            what: format!("what has a risk of {}", digits(risk)),
             why: "a simulation meets it too seldom to count, and for this there is no formula".to_owned(),
             instead: "ask for a larger risk, draw more samples or give a later deadline".to_owned(),
         }

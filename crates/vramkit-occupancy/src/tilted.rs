@@ -71,8 +71,11 @@ impl<'a> Tilted<'a> {
             Law::Geometric { prompt, termination } => {
                 let slope = self.tilt + (-termination).ln_1p();
                 let ages = match self.lengths.max_output {
-                    // Σ_a r^(a−1), backwards.
-                    Some(cap) => geometric_sum(slope, cap.into()) * (slope * f64::from(cap - 1)).exp(),
+                    // Σ_a r^(a−1), from the end that weighs most.
+                    Some(cap) if slope > 0.0 => {
+                        geometric_sum(slope, cap.into()) * (slope * f64::from(cap - 1)).exp()
+                    }
+                    Some(cap) => geometric_sum(-slope, cap.into()),
                     None => 1.0 / -slope.exp_m1(),
                 };
                 let part = prompt.fract();

@@ -170,6 +170,35 @@ fn prompts_and_outputs_may_have_to_do_with_each_other() {
 }
 
 #[test]
+fn a_cap_that_cuts_nothing_off_changes_nothing() {
+    let free = Lengths::geometric(10.0, 0.5).unwrap();
+    let capped = free.clone().capped(3_000).unwrap();
+    let risk = |law: &Lengths, arrivals| {
+        let service = Service { arrivals, ..Service::new(law, Horizon::Steps(2_000.0)) };
+        let batching = seats(if arrivals.is_some() { 1 << 20 } else { 3 });
+        let needed = service.least_capacity(batching, 0.01).unwrap().value;
+        (service.risk(batching, 60.0).unwrap().probability, needed)
+    };
+    for arrivals in [None, Some(0.05)] {
+        let ((one, less), (other, more)) = (risk(&free, arrivals), risk(&capped, arrivals));
+        assert!(
+            (one / other - 1.0).abs() < 0.3 && (less / more - 1.0).abs() < 0.1,
+            "{one} {other}, {less} {more}"
+        );
+    }
+}
+
+#[test]
+fn what_always_fits_is_counted_in_blocks() {
+    // At its longest a request takes three blocks, and there are twelve.
+    let law = lengths(&[(100, 201)]);
+    let service = Service { block: 128, ..Service::new(&law, Horizon::Steps(50.0)) };
+    let question = Question { batching: seats(4), capacity: Some(1600.0), risk: 0.01 };
+    let report = answer(&service, question, &[]).unwrap();
+    assert_eq!((report.worst_case_batch, report.probability), (Some(4), Some(0.0)));
+}
+
+#[test]
 fn what_always_fits_is_certain() {
     let law = lengths(&[(500, 200)]);
     for horizon in [Horizon::Cycle, Horizon::Steps(1e9)] {

@@ -206,7 +206,7 @@ impl Kept {
             Batching::Threshold(_) => occupancy.xmax.exact,
         };
         occupancy.mean_fit_batch = mean.map(|mean| fit(mean / f64::from(seats)));
-        occupancy.worst_case_batch = service.lengths.largest().map(fit);
+        occupancy.worst_case_batch = service.lengths.largest_granted(service.block).map(fit);
         Ok(())
     }
 }
