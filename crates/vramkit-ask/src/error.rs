@@ -232,6 +232,9 @@ pub enum QuestionError {
     /// A log is to be replayed as if its requests came at a rate.
     #[error("a replay has all requests of its log at once, and not at a rate")]
     ReplayOfArrivals,
+    /// Two files are both standard input.
+    #[error("a log and an engine's text cannot both be standard input")]
+    InputTwice,
     /// A log is to be replayed on several machines.
     #[error("a replay runs the log through one machine: how several share it out is not said")]
     ReplayOfReplicas,

@@ -92,7 +92,9 @@ pub fn answer(
     }
     if let (Some(capacity), Some(found), Some(within)) = (capacity, found, within_risk) {
         let near = (risk / BESIDE..=risk * BESIDE).contains(&found.probability);
-        let agreed = Agreement { capacity, seats: batch.seats(), within, near };
+        let block = if continuous { f64::from(service.block) } else { 1.0 };
+        let capacity = service.granted(batching, capacity);
+        let agreed = Agreement { capacity, block, seats: batch.seats(), within, near };
         needed = agreed.memory(needed, &mut notes);
         if let Some(first) = batches.first_mut() {
             agreed.batch(first, &mut notes);
@@ -269,7 +271,9 @@ fn cold_start(service: &Service, batching: Batching, capacity: f64) -> Result<Op
 
 /// The figures of one answer, which are found each by itself, held against the risk that was found for what was asked about.
 struct Agreement {
+    /// In whole blocks.
     capacity: f64,
+    block: f64,
     seats: u32,
     /// Whether that keeps the risk asked about.
     within: bool,
@@ -295,7 +299,7 @@ impl Agreement {
             self.disagrees("the memory needed", notes);
             return None;
         }
-        let value = if self.within { self.capacity } else { self.capacity + 1.0 };
+        let value = if self.within { self.capacity } else { self.capacity + self.block };
         Some(Inverse { value, low: needed.low.min(value), high: needed.high.max(value) })
     }
 

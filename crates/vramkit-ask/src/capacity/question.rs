@@ -296,6 +296,10 @@ impl CapacityQuestion {
         let has_memory = self.memory.is_some() || self.engine_text.is_some();
         let has_batch = self.batch.is_some() || self.arrival_rate.is_some();
         missing(!has_batch && !has_memory, QuestionError::NoBatch)?;
+        let is_input = |path: &PathBuf| path.as_os_str() == "-";
+        if let (Some(TrafficSource::Log { path, .. }), Some(text)) = (&self.traffic, &self.engine_text) {
+            missing(is_input(path) && is_input(text), QuestionError::InputTwice)?;
+        }
         let has_log = matches!(self.traffic, Some(TrafficSource::Log { .. }));
         missing(self.as_logged && !has_log, QuestionError::OrderWithoutLog)?;
         missing(self.replay.is_some() && !has_log, QuestionError::ReplayWithoutLog)?;

@@ -54,19 +54,31 @@ impl Cache {
             card.options.gpu_memory_utilization = utilization;
             card.options.context = cache.max_model_len.map(u64::from);
             let report = fit(&card)?.report;
-            let tokens = report.models.first().and_then(|model| model.kv_cache_tokens);
-            let tokens = tokens.filter(|&tokens| tokens > 0).ok_or_else(|| {
+            let left = report.models.first().and_then(|model| model.reserved_cache_bytes);
+            let left = left.filter(|&bytes| bytes.bytes() > 0).ok_or_else(|| {
                 QuestionError::NoCacheSize(format!(
                     "{utilization} of {total} leaves nothing for the KV cache of `{}`",
                     path.display()
                 ))
             })?;
             cache.notes.push(format!(
-                "{utilization} of {total} leaves {tokens} tokens of KV cache beside the model, as `fit` says of vLLM"
+                "{utilization} of {total} leaves {left} of KV cache beside the model, as `fit` says of vLLM"
             ));
-            cache.memory = Some(Memory::Tokens(tokens as f64));
+            cache.memory = Some(Memory::Bytes(left));
+            cache.assume_block(question, None);
         }
         Ok(cache)
+    }
+
+    /// The block that an engine says it has, or vLLM's own. Threshold batching counts by the token.
+    fn assume_block(&mut self, question: &CapacityQuestion, said: Option<u32>) {
+        if question.block.is_some() || question.threshold.is_some() {
+            return;
+        }
+        if said.is_none() {
+            self.notes.push(format!("blocks are taken to be of {VLLM_BLOCK} tokens, as vLLM has them"));
+        }
+        self.block = said.unwrap_or(VLLM_BLOCK);
     }
 
     /// What the engine says, where the question does not say otherwise.
@@ -88,16 +100,8 @@ impl Cache {
             };
             self.notes.push(format!("{} says that its KV cache has {what}", said.engine));
         }
-        // Threshold batching counts by the token.
-        if question.block.is_none() && question.threshold.is_none() {
-            let assumed = (said.engine == Engine::Vllm).then_some(VLLM_BLOCK);
-            if let (None, Some(block)) = (said.block_tokens, assumed) {
-                self.notes.push(format!(
-                    "no line says how large its blocks are: taken to be of {block} tokens, as {} has them",
-                    said.engine
-                ));
-            }
-            self.block = said.block_tokens.or(assumed).unwrap_or(self.block);
+        if said.engine == Engine::Vllm || said.block_tokens.is_some() {
+            self.assume_block(question, said.block_tokens);
         }
         if let Some(most) = said.max_sequences {
             self.notes.push(format!("{} says that it serves at most {most} sequences at once; a larger batch here is what its memory would do for", said.engine));

@@ -52,7 +52,7 @@ pub struct CapacityOptions {
     #[arg(long, value_name = "any|as-logged", default_value = "any", value_parser = ["any", "as-logged"])]
     pub order: String,
     /// Leave rows of no or impossibly many tokens out instead of refusing the file
-    #[arg(long, requires = "lengths")]
+    #[arg(long, requires = "lengths", conflicts_with = "prompt_mean")]
     pub skip_bad_rows: bool,
     /// Outputs are cut off at so many tokens
     #[arg(long, value_name = "N")]

@@ -270,6 +270,18 @@ fn what_engines_say_and_are_told() {
     assert!(text.contains("--ctx-size 64000 --kv-unified") && text.contains("an hour"), "{text}");
     assert!(refused(&format!("{question} --print-flags torch")).contains("vllm, sglang, llama.cpp"));
     assert!(refused(&format!("{LOG} --engine-text examples/requests.csv")).contains("GPU KV cache size"));
+    assert!(refused("--lengths - --engine-text -").contains("cannot both be standard input"));
+    // What a card has left is as many more tokens as they are smaller.
+    let config = folder.path().join("config.json");
+    let shape = r#"{"model_type": "llama", "intermediate_size": 14336, "vocab_size": 128256, "max_position_embeddings": 8192, "tie_word_embeddings": false,
+        "torch_dtype": "bfloat16", "num_hidden_layers": 32, "num_attention_heads": 32, "num_key_value_heads": 8, "hidden_size": 4096}"#;
+    fs::write(&config, shape).unwrap();
+    let left = |cache: &str| {
+        let card =
+            format!("{LOG} --batch 8 --model {} --gpu-memory 40GiB --cache-type {cache}", config.display());
+        json(&card, 0)["capacity_tokens"].as_f64().unwrap()
+    };
+    assert!((left("fp8") / left("f16") - 2.0).abs() < 0.01);
 }
 
 #[test]
