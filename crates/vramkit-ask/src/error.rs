@@ -232,6 +232,9 @@ pub enum QuestionError {
     /// A log is to be replayed as if its requests came at a rate.
     #[error("a replay has all requests of its log at once, and not at a rate")]
     ReplayOfArrivals,
+    /// A log is to be replayed by a scheduler that does not wait for a threshold.
+    #[error("a replay fills each seat at once: it has no threshold to wait for")]
+    ReplayAtAThreshold,
     /// Two files are both standard input.
     #[error("a log and an engine's text cannot both be standard input")]
     InputTwice,

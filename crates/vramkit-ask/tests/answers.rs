@@ -178,6 +178,20 @@ fn what_is_missing_is_typed_and_said_without_options() {
             },
             QuestionError::ReplayOfReplicas,
         ),
+        (
+            CapacityQuestion {
+                traffic: Some(TrafficSource::Log {
+                    path: "log.csv".into(),
+                    skip_bad_rows: false,
+                    columns: Columns::default(),
+                }),
+                replay: Some(ReplaySettings::default()),
+                threshold: Some(3),
+                memory: tokens,
+                ..ok.clone()
+            },
+            QuestionError::ReplayAtAThreshold,
+        ),
         (CapacityQuestion { as_logged: true, ..ok.clone() }, QuestionError::OrderWithoutLog),
         (CapacityQuestion { replicas: 0, ..ok.clone() }, QuestionError::Zero("number of replicas")),
         (CapacityQuestion { arrival_rate: Some(-1.0), ..ok.clone() }, QuestionError::ArrivalRate(-1.0)),

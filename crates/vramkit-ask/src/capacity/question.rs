@@ -262,7 +262,7 @@ impl CapacityQuestion {
     ///
     /// # Errors
     /// No traffic; bytes without a model; a time without a step's, or a step of none; no batch and no memory to find one for; a
-    /// threshold without a batch, or with arrivals; a replay or a picture of arrivals; a replay on several machines; arrivals that begin all at once, or a moment at which nothing begins; a log's order without a log; a replay without a
+    /// threshold without a batch, or with arrivals; a replay or a picture of arrivals; a replay on several machines or at a threshold; arrivals that begin all at once, or a moment at which nothing begins; a log's order without a log; a replay without a
     /// log or memory; a picture without memory; no replicas.
     pub fn check(&self) -> Result<(), QuestionError> {
         let missing = |is_missing: bool, error| if is_missing { Err(error) } else { Ok(()) };
@@ -293,6 +293,7 @@ impl CapacityQuestion {
         missing(self.cold_start && has_no_beginning, QuestionError::ColdStartAtAMoment)?;
         missing(self.replicas == 0, QuestionError::Zero("number of replicas"))?;
         missing(self.replay.is_some() && self.replicas > 1, QuestionError::ReplayOfReplicas)?;
+        missing(self.replay.is_some() && self.threshold.is_some(), QuestionError::ReplayAtAThreshold)?;
         let has_memory = self.memory.is_some() || self.engine_text.is_some();
         let has_batch = self.batch.is_some() || self.arrival_rate.is_some();
         missing(!has_batch && !has_memory, QuestionError::NoBatch)?;

@@ -282,6 +282,30 @@ fn what_engines_say_and_are_told() {
         json(&card, 0)["capacity_tokens"].as_f64().unwrap()
     };
     assert!((left("fp8") / left("f16") - 2.0).abs() < 0.01);
+    let card = json(&format!("{LOG} --batch 8 --model {} --gpu-memory 40GiB", config.display()), 0);
+    let notes = card["notes"].as_array().unwrap();
+    assert!(
+        notes.iter().any(|note| note.as_str().unwrap().starts_with("0.9 of 40 GiB leaves")),
+        "{notes:?}"
+    );
+    assert_eq!(card["block_tokens"], 16);
+}
+
+#[test]
+fn defaults_are_what_they_are_said_to_be() {
+    let replay = |further: &str| {
+        let question = format!("--batch 40 {LOG} --capacity-tokens 20000 --block 16 --replay {further}");
+        json(&question, 0)["replay"].clone()
+    };
+    let by_default = replay("");
+    assert!(by_default["preemptions"].as_u64().unwrap() > 0);
+    assert_eq!(by_default, replay("--watermark 0 --token-budget 8192"));
+    assert_ne!(by_default, replay("--watermark 0.3"));
+    assert_ne!(by_default, replay("--token-budget 500"));
+    let help = String::from_utf8(run("--help").stdout).unwrap();
+    assert!(help.contains("--deadline <SECONDS>") && help.contains("[default: 10]"), "{help}");
+    let cold = json(&format!("--batch 8 {LOG} --cold-start"), 0);
+    assert_eq!(cold["horizon_steps"], 144_000.0);
 }
 
 #[test]
