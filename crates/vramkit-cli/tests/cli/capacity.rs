@@ -284,10 +284,7 @@ fn what_engines_say_and_are_told() {
     assert!((left("fp8") / left("f16") - 2.0).abs() < 0.01);
     let card = json(&format!("{LOG} --batch 8 --model {} --gpu-memory 40GiB", config.display()), 0);
     let notes = card["notes"].as_array().unwrap();
-    assert!(
-        notes.iter().any(|note| note.as_str().unwrap().starts_with("0.9 of 40 GiB leaves")),
-        "{notes:?}"
-    );
+    assert!(notes.iter().any(|note| note.as_str().unwrap().starts_with("0.9 of 40 GiB leaves")), "{notes:?}");
     assert_eq!(card["block_tokens"], 16);
 }
 
