@@ -176,9 +176,10 @@ fn option_beside_sets(what: &str) -> Option<&'static str> {
 
 fn in_reading(error: &ReadError) -> String {
     match error {
-        ReadError::MissingDimension { name, .. } => format!("{error}; give its size with --dim {name}=N"),
-        ReadError::DimensionTooLarge { name, .. } => {
-            format!("{error}; give a smaller one with --dim {name}=N")
+        ReadError::MissingDimensions { open, .. } => {
+            let options: Vec<String> =
+                open.iter().take(20).map(|open| format!("--dim {}=N", open.name)).collect();
+            format!("{error}; give {}", options.join(" "))
         }
         ReadError::KvShapeUnknown { .. } => format!("{error}; give --layers, --kv-heads and --head-dim"),
         ReadError::NoColumns { .. } => format!("{error} (--columns prompt=…,output=…)"),

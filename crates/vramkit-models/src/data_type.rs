@@ -51,6 +51,8 @@ impl DataType {
     pub const INT32: Self = Self(6);
     /// Integers of 64 bits.
     pub const INT64: Self = Self(7);
+    /// Text, of no fixed size.
+    pub const STRING: Self = Self(8);
     /// Truth values, a byte each.
     pub const BOOL: Self = Self(9);
     /// Floating-point numbers of 16 bits.
@@ -59,6 +61,18 @@ impl DataType {
     /// The type of this number, which need not be one of the standard's.
     pub const fn new(number: i32) -> Self {
         Self(number)
+    }
+
+    /// The type that the standard calls so, as `FLOAT16` or `INT64`.
+    pub(crate) fn named(name: &str) -> Option<Self> {
+        match name {
+            "FLOAT" => Some(Self::FLOAT),
+            "DOUBLE" => Some(Self(11)),
+            "STRING" => Some(Self::STRING),
+            other => {
+                KNOWN.iter().find(|known| known.1.eq_ignore_ascii_case(other)).map(|known| Self(known.0))
+            }
+        }
     }
 
     /// Its number in the standard.

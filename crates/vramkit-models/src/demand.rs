@@ -1,6 +1,7 @@
 //! What files ask for, and what the user says as they are read: types alone, which readers fill in.
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use vramkit_plan::{Model, PoolLimit, Schedule};
@@ -32,6 +33,9 @@ pub struct ReadOptions {
     pub alignment: Option<u64>,
     /// Sizes of symbolic dimensions of graphs, in elements, by the dimension's name or by its place (`input[0]`).
     pub dims: BTreeMap<String, u64>,
+    /// A file of shapes that a runtime measured, for tensors of graphs whose sizes depend on data: a JSON object of tensors and
+    /// their shapes, or a profile that ONNX Runtime wrote.
+    pub shapes: Option<PathBuf>,
     /// Whether operators that can work in place are taken to do so.
     pub in_place: bool,
     /// Whether graphs run in the file's order or in the one that has least live at most.

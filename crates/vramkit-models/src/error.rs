@@ -4,12 +4,14 @@ use std::path::PathBuf;
 
 use vramkit_plan::LifetimeError;
 
+use crate::onnx::OpenDimension;
+
 /// The longest prompt or output that is believed, tokens.
 pub const MOST_TOKENS: u64 = 1 << 24;
 
 /// Why a file could not be read as a demand.
 ///
-/// What the caller can supply is data of its own ([`MissingDimension`](Self::MissingDimension),
+/// What the caller can supply is data of its own ([`MissingDimensions`](Self::MissingDimensions),
 /// [`KvShapeUnknown`](Self::KvShapeUnknown), [`BadRow`](Self::BadRow)), so that a program can say how.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -48,29 +50,13 @@ pub enum ReadError {
         /// What is wrong.
         reason: String,
     },
-    /// A graph's input has a symbolic dimension that was given no size.
-    #[error("{file}: input `{input}`: its axis {axis} is symbolic, and dimension `{name}` has no size")]
-    MissingDimension {
+    /// A graph has dimensions that were given no size.
+    #[error("{file}: {}", open_dimensions(open))]
+    MissingDimensions {
         /// The file.
         file: String,
-        /// The graph's input.
-        input: String,
-        /// The axis, counted from 0.
-        axis: usize,
-        /// What to give a size in [`ReadOptions::dims`](crate::ReadOptions::dims).
-        name: String,
-    },
-    /// The size given to a symbolic dimension is no length of an axis.
-    #[error("{file}: input `{input}`: {size} is too large for dimension `{name}`")]
-    DimensionTooLarge {
-        /// The file.
-        file: String,
-        /// The graph's input.
-        input: String,
-        /// The dimension.
-        name: String,
-        /// The size given, in elements.
-        size: u64,
+        /// The dimensions, each of which needs a size in [`ReadOptions::dims`](crate::ReadOptions::dims).
+        open: Vec<OpenDimension>,
     },
     /// The file is of no kind that says the shape of a model's KV cache, which can be given instead.
     #[error("{file}: neither a GGUF file nor a config.json, so its KV shape is not known")]
@@ -164,6 +150,20 @@ fn no_columns(LackingColumns { missing, found, advice }: &LackingColumns) -> Str
     let looked = missing.iter().map(one).collect::<Vec<_>>().join(", ");
     let advice = advice.as_ref().map_or_else(String::new, |advice| format!("; {advice}"));
     format!("{what} among {found}; looked {looked}{advice}; say which columns are the lengths")
+}
+
+fn open_dimensions(open: &[OpenDimension]) -> String {
+    let one = |open: &OpenDimension| {
+        let OpenDimension { tensor, axis, name } = open;
+        let place = format!("{tensor}[{axis}]");
+        if place == *name { format!("`{name}`") } else { format!("`{name}` (axis {axis} of `{tensor}`)") }
+    };
+    let list = open.iter().take(20).map(one).collect::<Vec<_>>().join(", ");
+    let more = if open.len() > 20 { format!(" and {} more", open.len() - 20) } else { String::new() };
+    match open {
+        [_] => format!("dimension {list} has no size"),
+        _ => format!("{} dimensions have no size: {list}{more}", open.len()),
+    }
 }
 
 impl ReadError {

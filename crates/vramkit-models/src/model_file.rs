@@ -40,7 +40,8 @@ pub(crate) fn read_model(
         }
         "onnx" => {
             let alignment = options.alignment.unwrap_or(ALIGNMENT);
-            let mut graph = onnx::read(path, &options.dims)?;
+            let sizes = onnx::Sizes { dims: &options.dims, measured: options.shapes.as_deref() };
+            let mut graph = onnx::read(path, sizes)?;
             let wanted = options.reorder || options.recompute;
             let order = wanted.then(|| graph.reorder(options.recompute));
             let model = graph.model(name, alignment, options.in_place);

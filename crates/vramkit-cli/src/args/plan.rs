@@ -45,9 +45,13 @@ pub struct PlanOptions {
     /// Alignment of tensors without one of their own [default: 1 in lifetime tables, else 256]
     #[arg(long, value_name = "BYTES", value_parser = alignment)]
     pub alignment: Option<u64>,
-    /// Size of a graph's symbolic dimension; repeat for several
+    /// Size of a graph's symbolic dimension, by its name or its place (`input[0]`), of any tensor; repeat for several
     #[arg(long = "dim", value_name = "NAME=N", value_parser = dimension)]
     pub dims: Vec<(String, u64)>,
+    /// Shapes that a runtime measured, for tensors of graphs whose sizes depend on data: JSON ({"tensor": [1, 300, 4]}), or a
+    /// profile of ONNX Runtime
+    #[arg(long, value_name = "FILE.json")]
+    pub shapes: Option<PathBuf>,
     /// Run the nodes of ONNX graphs in the file's order, or in the one that has least live at most
     #[arg(long, value_enum, default_value_t = OrderArg::File)]
     pub order: OrderArg,

@@ -39,6 +39,7 @@ fn question(options: &PlanOptions) -> PlanQuestion {
         read: ReadOptions {
             alignment: options.alignment,
             dims: options.dims.iter().cloned().collect(),
+            shapes: options.shapes.clone(),
             in_place: options.in_place,
             reorder: options.order == OrderArg::Memory,
             recompute: options.recompute,

@@ -14,8 +14,10 @@ fn run(arguments: &str) -> std::process::Output {
     common::vramkit().args(words(arguments)).output().unwrap()
 }
 
+/// With all the time that an unoptimised program on a busy machine may need, unless the time is what is asked.
 fn json(arguments: &str, status: i32) -> Value {
-    common::json(&words(&format!("{arguments} --json")), status)
+    let deadline = if arguments.contains("--deadline") { "" } else { "--deadline 300" };
+    common::json(&words(&format!("{arguments} {deadline} --json")), status)
 }
 
 fn refused(arguments: &str) -> String {

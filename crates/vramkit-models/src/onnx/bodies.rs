@@ -4,8 +4,22 @@
 use super::fact::Fact;
 use super::proto::GraphProto;
 
+/// What one run of a body comes to.
+pub(super) struct Body {
+    /// Of its outputs, in order.
+    pub(super) outputs: Vec<Fact>,
+    /// Most bytes that it holds at one time, without its inputs and outputs.
+    pub(super) peak: u64,
+}
+
 /// Infers the bodies of one node.
 pub(super) trait Bodies {
-    /// The facts of a body's outputs, given those of its inputs. The body sees the tensors around its node.
-    fn outputs(&self, body: &GraphProto, inputs: Vec<Fact>) -> Result<Vec<Fact>, String>;
+    /// Runs a body, given the facts of its inputs. The body sees the tensors around its node.
+    fn run(&self, body: &GraphProto, inputs: Vec<Fact>) -> Result<Body, String>;
+
+    /// Says that one of the node's bodies is taken not to run, as it cannot: why.
+    fn leave_out(&self, reason: String);
+
+    /// Says that the node holds so many bytes inside at some time.
+    fn hold(&self, bytes: u64);
 }

@@ -1,72 +1,110 @@
-//! What the file says of a tensor's type and shape, with the sizes that the user gives to symbolic dimensions.
+//! What the file says of a tensor's type and shape, with the sizes that the user gives to its symbolic dimensions.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::fact::Fact;
-use super::proto::{Dimension, GraphProto, ValueInfoProto};
+use super::node::bodies;
+use super::proto::{Dimension, GraphProto, TypeProto, ValueInfoProto};
 use crate::data_type::DataType;
-use crate::error::ReadError;
 
-/// Why a declaration is not enough.
-pub(super) enum Undeclared {
-    /// The size of a symbolic dimension is not given.
-    Symbolic { axis: usize, name: String },
-    /// The size given to a dimension is no length of an axis.
+/// A dimension that has no size until the user gives it one.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OpenDimension {
+    /// The tensor, an input of the graph or one within.
+    pub tensor: String,
+    /// The axis, counted from 0.
+    pub axis: usize,
+    /// What to give a size in [`ReadOptions::dims`](crate::ReadOptions::dims): the symbol, or the place where there is none.
+    pub name: String,
+}
+
+/// What a declaration says.
+pub(super) enum Declared {
+    /// All of it.
+    Whole(Fact),
+    /// All but these dimensions, which are 1 in the fact.
+    Open(Fact, Vec<OpenDimension>),
+    /// A size was given that is no length of an axis.
     TooLarge { name: String, size: u64 },
-    /// The file does not say it.
+    /// Nothing that helps, and why.
     Unsaid(String),
 }
 
-/// The facts of a graph's inputs, in order; `None` for those that initialisers give.
-pub(super) fn inputs(
-    file: &str,
-    graph: &GraphProto,
-    dims: &BTreeMap<String, u64>,
-) -> Result<Vec<Option<Fact>>, ReadError> {
-    let sparse = graph.sparse_initializer.iter().filter_map(|sparse| sparse.values.as_ref());
-    let stored: HashSet<&str> =
-        graph.initializer.iter().chain(sparse).map(|tensor| tensor.name.as_str()).collect();
-    let of = |info: &ValueInfoProto| {
-        if stored.contains(info.name.as_str()) {
-            return Ok(None);
-        }
-        let (file, input) = (file.to_owned(), info.name.clone());
-        declared(info, dims).map(Some).map_err(|error| match error {
-            Undeclared::Symbolic { axis, name } => ReadError::MissingDimension { file, input, axis, name },
-            Undeclared::TooLarge { name, size } => ReadError::DimensionTooLarge { file, input, name, size },
-            Undeclared::Unsaid(reason) => {
-                ReadError::In { reason: format!("input `{input}`: {reason}"), file }
-            }
-        })
-    };
-    graph.input.iter().map(of).collect()
+/// What the file says of a tensor.
+pub(super) fn declared(info: &ValueInfoProto, dims: &BTreeMap<String, u64>) -> Declared {
+    match &info.r#type {
+        Some(kind) => typed(&info.name, kind, dims),
+        None => Declared::Unsaid("the file does not carry its type".to_owned()),
+    }
 }
 
-/// What the file says of a tensor.
-pub(super) fn declared(info: &ValueInfoProto, dims: &BTreeMap<String, u64>) -> Result<Fact, Undeclared> {
-    let unsaid = |reason: &str| Undeclared::Unsaid(reason.to_owned());
-    let tensor = info
-        .r#type
-        .as_ref()
-        .and_then(|t| t.tensor_type.as_ref())
-        .ok_or_else(|| unsaid("it is not a tensor"))?;
-    let shape = tensor.shape.as_ref().ok_or_else(|| unsaid("the file does not carry its shape"))?;
-    let dim = |(axis, dim): (usize, &Dimension)| {
-        let symbol = dim.dim_param.as_deref().filter(|symbol| !symbol.is_empty());
-        match dim.dim_value {
-            Some(value) if value >= 0 => Ok(value),
-            Some(value) => Err(Undeclared::Unsaid(format!("its axis {axis} has length {value}"))),
+fn typed(name: &str, kind: &TypeProto, dims: &BTreeMap<String, u64>) -> Declared {
+    // An optional is as large as what may be in it.
+    if let Some(element) = kind.optional_type.as_ref().and_then(|kind| kind.elem_type.as_deref()) {
+        return typed(name, element, dims);
+    }
+    let Some(tensor) = &kind.tensor_type else {
+        return match kind.map_type {
+            Some(_) => Declared::Whole(Fact::opaque()),
+            None => Declared::Unsaid(
+                "it is no tensor, and the file does not say how many tensors it holds".to_owned(),
+            ),
+        };
+    };
+    let Some(shape) = &tensor.shape else {
+        return Declared::Unsaid("the file does not carry its shape".to_owned());
+    };
+    let (mut lengths, mut open) = (Vec::new(), Vec::new());
+    for (axis, dim) in shape.dim.iter().enumerate() {
+        let Some(known) = names(name, axis, dim) else {
+            lengths.push(dim.dim_value.unwrap_or(0));
+            continue;
+        };
+        // A place is meant more closely than a symbol.
+        match known.iter().rev().find_map(|known| dims.get_key_value(known)) {
+            Some((name, &size)) => match i64::try_from(size) {
+                Ok(size) => lengths.push(size),
+                Err(_) => return Declared::TooLarge { name: name.clone(), size },
+            },
             None => {
-                // An axis without a name goes by its place, and one with a name may.
-                let place = format!("{}[{axis}]", info.name);
-                let name = symbol.unwrap_or(&place).to_owned();
-                let Some(&size) = dims.get(&name).or_else(|| dims.get(&place)) else {
-                    return Err(Undeclared::Symbolic { axis, name });
-                };
-                i64::try_from(size).map_err(|_| Undeclared::TooLarge { name, size })
+                lengths.push(1);
+                let known = known.into_iter().next().unwrap_or_default();
+                open.push(OpenDimension { tensor: name.to_owned(), axis, name: known });
             }
         }
-    };
-    let shape = shape.dim.iter().enumerate().map(dim).collect::<Result<_, _>>()?;
-    Ok(Fact::new(DataType::new(tensor.elem_type), shape))
+    }
+    let fact = Fact::new(DataType::new(tensor.elem_type), lengths);
+    if open.is_empty() { Declared::Whole(fact) } else { Declared::Open(fact, open) }
+}
+
+/// What an axis without a length goes by: its symbol, if it has one, and its place. `None` for one with a length. Exporters
+/// write `?` for axes that they know nothing of, and which need not be equal.
+fn names(tensor: &str, axis: usize, dim: &Dimension) -> Option<Vec<String>> {
+    if dim.dim_value.is_some_and(|value| value >= 0) {
+        return None;
+    }
+    let symbol = dim.dim_param.as_deref().filter(|symbol| !matches!(*symbol, "" | "?"));
+    Some(symbol.map(str::to_owned).into_iter().chain([format!("{tensor}[{axis}]")]).collect())
+}
+
+/// Every name that a dimension of a graph goes by, in its bodies too.
+pub(super) fn symbols(graph: &GraphProto) -> BTreeSet<String> {
+    let mut all = BTreeSet::new();
+    collect(graph, &mut all);
+    all
+}
+
+fn collect(graph: &GraphProto, all: &mut BTreeSet<String>) {
+    for info in graph.input.iter().chain(&graph.output).chain(&graph.value_info) {
+        let mut kind = info.r#type.as_ref();
+        while let Some(element) = kind.and_then(|kind| kind.optional_type.as_deref()) {
+            kind = element.elem_type.as_deref();
+        }
+        let shape = kind.and_then(|kind| kind.tensor_type.as_ref()?.shape.as_ref());
+        for (axis, dim) in shape.iter().flat_map(|shape| shape.dim.iter().enumerate()) {
+            all.extend(names(&info.name, axis, dim).into_iter().flatten());
+        }
+    }
+    let bodies = graph.node.iter().flat_map(bodies);
+    bodies.for_each(|body| collect(body, all));
 }

@@ -1,44 +1,17 @@
 //! What is known of a tensor before anything runs: its element type, its shape, and, for the small tensors that
-//! shapes are computed from, its values.
+//! shapes are computed from, its values; whether these are exact or the most that they can be, and whether it can be
+//! computed before the graph runs. A sequence is known by its elements.
+
+use std::sync::Arc;
 
 use super::proto::TensorProto;
+use super::value::{self, KEPT_VALUES, Value};
 use crate::data_type::DataType;
 
-/// Values are kept for tensors up to this many elements: enough for every shape, pad and slice.
-const KEPT_VALUES: usize = 4096;
+/// More axes than this are no tensor of a model.
+const AXES: usize = 64;
 
-/// Elements of a small tensor.
-#[derive(Clone, Debug, PartialEq)]
-pub(super) enum Value {
-    Ints(Vec<i64>),
-    Floats(Vec<f64>),
-}
-
-impl Value {
-    pub(super) fn len(&self) -> usize {
-        match self {
-            Self::Ints(values) => values.len(),
-            Self::Floats(values) => values.len(),
-        }
-    }
-
-    pub(super) fn floats(&self) -> Vec<f64> {
-        match self {
-            Self::Ints(values) => values.iter().map(|&value| value as f64).collect(),
-            Self::Floats(values) => values.clone(),
-        }
-    }
-
-    /// The elements at these places; places are within bounds.
-    pub(super) fn pick(&self, places: impl Iterator<Item = usize>) -> Self {
-        match self {
-            Self::Ints(values) => Self::Ints(places.map(|place| values[place]).collect()),
-            Self::Floats(values) => Self::Floats(places.map(|place| values[place]).collect()),
-        }
-    }
-}
-
-/// What is known of a tensor.
+/// What is known of a tensor, or of what stands in the place of one.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Fact {
     pub(super) dtype: DataType,
@@ -46,32 +19,102 @@ pub(super) struct Fact {
     pub(super) shape: Vec<i64>,
     /// In row-major order; as many as the shape has elements.
     pub(super) value: Option<Value>,
+    /// Whether the shape and the values are the most that they can be, as they depend on data.
+    pub(super) bound: bool,
+    /// Whether it comes from what is stored alone.
+    pub(super) constant: bool,
+    /// What it is if it is no tensor.
+    pub(super) other: Option<Other>,
+}
+
+/// What is no tensor.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) enum Other {
+    /// A sequence of these.
+    Sequence(Arc<[Fact]>),
+    /// A map, or a sequence of which nothing is known: it has no size that can be told.
+    Opaque,
 }
 
 impl Fact {
     pub(super) fn new(dtype: DataType, shape: Vec<i64>) -> Self {
-        Self { dtype, shape, value: None }
+        Self { dtype, shape, value: None, bound: false, constant: false, other: None }
     }
 
-    /// With values, unless they are not as many as the shape has elements.
+    /// With values, unless they are not as many as the shape has elements. Those of single precision are rounded to it.
     pub(super) fn with(dtype: DataType, shape: Vec<i64>, value: Option<Value>) -> Self {
         let elements = elements(&shape).ok();
-        let value = value.filter(|value| Some(value.len() as u64) == elements && value.len() <= KEPT_VALUES);
-        Self { dtype, shape, value }
+        let mut value =
+            value.filter(|value| Some(value.len() as u64) == elements && value.len() <= KEPT_VALUES);
+        if let (DataType::FLOAT, Some(Value::Floats(floats))) = (dtype, &value)
+            && floats.iter().any(|&float| f64::from(float as f32) != float)
+        {
+            value = Some(Value::Floats(floats.iter().map(|&float| f64::from(float as f32)).collect()));
+        }
+        Self { value, ..Self::new(dtype, shape) }
+    }
+
+    /// A tensor whose elements are some of this one's: `from` gives each one's place in it.
+    pub(super) fn arranged(&self, shape: Vec<i64>, from: impl FnMut(&[usize]) -> usize) -> Self {
+        let value = self.value.as_ref().and_then(|value| {
+            let places = value::each(&shape, from)?;
+            value.pick(places.into_iter())
+        });
+        Self::with(self.dtype, shape, value)
     }
 
     /// A list of 64-bit integers.
     pub(super) fn ints(values: Vec<i64>) -> Self {
-        Self::with(DataType::INT64, vec![values.len() as i64], Some(Value::Ints(values)))
+        Self::with(DataType::INT64, vec![values.len() as i64], Some(Value::Ints(values.into())))
+    }
+
+    /// A single value.
+    pub(super) fn single(dtype: DataType, value: i64) -> Self {
+        Self::with(dtype, Vec::new(), Some(Value::Ints([value].into())))
+    }
+
+    pub(super) fn sequence(elements: Vec<Self>) -> Self {
+        let dtype = elements.first().map_or(DataType::FLOAT, |first| first.dtype);
+        Self { other: Some(Other::Sequence(elements.into())), ..Self::new(dtype, Vec::new()) }
+    }
+
+    pub(super) fn opaque() -> Self {
+        Self { other: Some(Other::Opaque), ..Self::new(DataType::FLOAT, Vec::new()) }
+    }
+
+    /// The same, as the most that it can be.
+    pub(super) fn at_most(mut self) -> Self {
+        self.bound = true;
+        self
     }
 
     pub(super) fn rank(&self) -> usize {
         self.shape.len()
     }
 
-    /// Its size in bytes.
+    /// Its size in bytes; none is counted for text and for what has no size that can be told (see
+    /// [`is_counted`](Self::is_counted)).
     pub(super) fn bytes(&self) -> Result<u64, String> {
-        self.dtype.bytes(elements(&self.shape)?)
+        match &self.other {
+            Some(Other::Opaque) => Ok(0),
+            Some(Other::Sequence(elements)) => elements.iter().try_fold(0u64, |sum, element| {
+                sum.checked_add(element.bytes()?).ok_or_else(|| "it has more than 2^64 bytes".to_owned())
+            }),
+            None if self.shape.len() > AXES => {
+                Err(format!("{} axes; a tensor has {AXES} at most", self.shape.len()))
+            }
+            None if self.dtype == DataType::STRING => elements(&self.shape).map(|_| 0),
+            None => self.dtype.bytes(elements(&self.shape)?),
+        }
+    }
+
+    /// Whether [`bytes`](Self::bytes) is all that it takes.
+    pub(super) fn is_counted(&self) -> bool {
+        match &self.other {
+            Some(Other::Opaque) => false,
+            Some(Other::Sequence(elements)) => elements.iter().all(Self::is_counted),
+            None => self.dtype != DataType::STRING,
+        }
     }
 
     /// Its values as integers, if they are known and integers.
@@ -85,13 +128,15 @@ impl Fact {
 
 /// The number of elements of a shape.
 pub(super) fn elements(shape: &[i64]) -> Result<u64, String> {
+    if let Some(dim) = shape.iter().find(|&&dim| dim < 0) {
+        return Err(format!("a dimension of its shape {shape:?} is negative: {dim}"));
+    }
     if shape.contains(&0) {
         return Ok(0);
     }
     shape.iter().try_fold(1u64, |product, &dim| {
-        let dim =
-            u64::try_from(dim).map_err(|_| format!("a dimension of its shape {shape:?} is negative"))?;
-        product.checked_mul(dim).ok_or_else(|| format!("its shape {shape:?} has more than 2^64 elements"))
+        let product = product.checked_mul(dim as u64);
+        product.ok_or_else(|| format!("its shape {shape:?} has more than 2^64 elements"))
     })
 }
 
@@ -100,6 +145,7 @@ pub(super) fn stored(tensor: &TensorProto) -> Result<Fact, String> {
     let dtype = DataType::new(tensor.data_type);
     let count = elements(&tensor.dims)?;
     let mut fact = Fact::new(dtype, tensor.dims.clone());
+    fact.constant = true;
     fact.bytes()?;
     if count <= KEPT_VALUES as u64 && tensor.data_location == 0 {
         fact.value = values(tensor).filter(|value| value.len() as u64 == count);
@@ -110,16 +156,16 @@ pub(super) fn stored(tensor: &TensorProto) -> Result<Fact, String> {
 /// Elements as stored, in whichever field they are.
 fn values(tensor: &TensorProto) -> Option<Value> {
     let raw = &tensor.raw_data;
-    fn list<const N: usize, T>(raw: &[u8], from: impl Fn([u8; N]) -> T) -> Vec<T> {
+    fn list<const N: usize, T>(raw: &[u8], from: impl Fn([u8; N]) -> T) -> Arc<[T]> {
         raw.chunks_exact(N).map(|chunk| from(chunk.try_into().expect("of this length"))).collect()
     }
     let wide = |ints: &[i32]| ints.iter().map(|&i| i64::from(i)).collect();
     Some(match (tensor.data_type, raw.is_empty()) {
         (1, true) => Value::Floats(tensor.float_data.iter().map(|&f| f64::from(f)).collect()),
         (1, false) => Value::Floats(list(raw, |b| f64::from(f32::from_le_bytes(b)))),
-        (11, true) => Value::Floats(tensor.double_data.clone()),
+        (11, true) => Value::Floats(tensor.double_data.as_slice().into()),
         (11, false) => Value::Floats(list(raw, f64::from_le_bytes)),
-        (7, true) => Value::Ints(tensor.int64_data.clone()),
+        (7, true) => Value::Ints(tensor.int64_data.as_slice().into()),
         (7, false) => Value::Ints(list(raw, i64::from_le_bytes)),
         (2..=6 | 9, true) => Value::Ints(wide(&tensor.int32_data)),
         (6, false) => Value::Ints(list(raw, |b| i64::from(i32::from_le_bytes(b)))),
@@ -129,6 +175,14 @@ fn values(tensor: &TensorProto) -> Option<Value> {
         (2 | 9, false) => Value::Ints(list(raw, |b: [u8; 1]| i64::from(b[0]))),
         (12, false) => Value::Ints(list(raw, |b| i64::from(u32::from_le_bytes(b)))),
         (12, true) => Value::Ints(tensor.uint64_data.iter().map(|&u| u as i64).collect()),
+        (13, true) => {
+            Value::Ints(tensor.uint64_data.iter().map(|&u| i64::try_from(u).ok()).collect::<Option<_>>()?)
+        }
+        (13, false) => Value::Ints(
+            raw.chunks_exact(8)
+                .map(|chunk| i64::try_from(u64::from_le_bytes(chunk.try_into().ok()?)).ok())
+                .collect::<Option<_>>()?,
+        ),
         _ => return None,
     })
 }

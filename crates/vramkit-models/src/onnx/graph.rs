@@ -1,27 +1,41 @@
 //! A graph from its file: all stages of reading one, one after the other.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs::File;
+use std::io::{BufReader, Cursor};
 use std::path::Path;
 use std::sync::Arc;
 
 use bytes::Bytes;
 use prost::Message as _;
 use vramkit_plan::Model;
-use vramkit_units::Step;
+use vramkit_units::{ByteSize, Step};
 
-use super::body_peak::body_peak;
-use super::declared;
+use super::context::Context;
+use super::declared::{self, Declared};
+use super::derived::Derived;
+use super::fact::Fact;
 use super::functions;
 use super::in_place;
 use super::infer::Scope;
 use super::lifetimes::{self, Activation};
-use super::node::title;
-use super::proto::{ModelProto, NodeProto};
+use super::measured::Measured;
+use super::proto::{GraphProto, ModelProto, NodeProto};
 use super::reorder::{self, OrderSaving};
+use super::skim::{Input, Unreadable, skim};
 use super::stored::Stored;
 use crate::error::ReadError;
 use crate::file::whole;
 use crate::weights::Weights;
+
+/// What the user says of a graph.
+#[derive(Clone, Copy, Debug)]
+pub struct Sizes<'a> {
+    /// Sizes of symbolic dimensions, in elements, by their symbol or their place (`input[0]`).
+    pub dims: &'a BTreeMap<String, u64>,
+    /// A file of shapes that a runtime measured: a JSON object of tensors and shapes, or a profile of ONNX Runtime.
+    pub measured: Option<&'a Path>,
+}
 
 /// A graph whose shapes are all known.
 #[derive(Clone, Debug)]
@@ -29,59 +43,145 @@ pub struct OnnxGraph {
     nodes: Vec<NodeProto>,
     activations: Vec<Activation>,
     weights: Arc<Weights>,
+    derived: Vec<Derived>,
+    bounds: BTreeMap<String, String>,
+    left_out: BTreeMap<String, String>,
+    uncounted: BTreeMap<String, String>,
+    symbols: BTreeSet<String>,
 }
 
-/// Reads a graph. `dims` gives symbolic dimensions their sizes, in elements.
+/// Reads a graph.
+///
+/// Of a file, the contents of large tensors are passed over, so that memory is in proportion to its graph.
 ///
 /// # Errors
-/// A file that cannot be read or is no ONNX model, a dimension without a size
-/// ([`MissingDimension`](ReadError::MissingDimension)), an operator whose outputs have unknown shapes, weights beside
+/// A file that cannot be read or is no ONNX model, dimensions without a size
+/// ([`MissingDimensions`](ReadError::MissingDimensions)), an operator whose outputs have unknown shapes, weights beside
 /// the file that are not there: each with the node or tensor.
-pub fn read(path: &Path, dims: &BTreeMap<String, u64>) -> Result<OnnxGraph, ReadError> {
-    parse(path, whole(path)?.into(), dims)
+pub fn read(path: &Path, sizes: Sizes<'_>) -> Result<OnnxGraph, ReadError> {
+    let io = |error| ReadError::Io { path: path.to_owned(), error };
+    match std::fs::metadata(path) {
+        Ok(found) if found.is_file() => {
+            let file = File::open(path).map_err(io)?;
+            parse(path, &mut BufReader::new(file), found.len(), sizes)
+        }
+        _ => {
+            let content = whole(path)?;
+            let length = content.len() as u64;
+            parse(path, &mut Cursor::new(content), length, sizes)
+        }
+    }
 }
 
-/// Reads a graph from the content of the file `path`; weights beside it are in its folder.
+/// Reads a graph from the `length` bytes of the file `path`; weights beside it are in its folder.
 pub(super) fn parse(
     path: &Path,
-    content: Bytes,
-    dims: &BTreeMap<String, u64>,
+    input: &mut impl Input,
+    length: u64,
+    sizes: Sizes<'_>,
 ) -> Result<OnnxGraph, ReadError> {
     let file = path.display().to_string();
     let within = |reason: String| ReadError::within(&file, reason);
-    let model =
-        ModelProto::decode(content.clone()).map_err(|error| within(format!("not an ONNX model: {error}")))?;
+    let content = skim(input, length).map_err(|error| match error {
+        Unreadable::Io(error) => ReadError::Io { path: path.to_owned(), error },
+        Unreadable::Malformed(reason) => within(format!("not an ONNX model: {reason}")),
+    })?;
+    let structure = content.len() as u64;
+    let model = ModelProto::decode(Bytes::from(content))
+        .map_err(|error| within(format!("not an ONNX model: {error}")))?;
     let mut graph = model.graph.ok_or_else(|| within("not an ONNX model: it holds no graph".to_owned()))?;
-    let opset = model
-        .opset_import
-        .iter()
-        .filter(|set| matches!(set.domain.as_str(), "" | "ai.onnx"))
-        .map(|set| set.version)
-        .max();
-    functions::inline(&mut graph, &model.functions).map_err(within)?;
-    let mut stored = Stored::new(path, &content);
+    let standard = model.opset_import.iter().filter(|set| matches!(set.domain.as_str(), "" | "ai.onnx"));
+    let opset = standard.map(|set| set.version).max().unwrap_or(1);
+    functions::inline(&mut graph, &model.functions, structure).map_err(within)?;
+    let mut stored = Stored::new(path);
     stored.initialisers(&graph).map_err(within)?;
-    let inputs = declared::inputs(&file, &graph, dims)?;
-    let scope = Scope::new(opset.unwrap_or(1), dims);
-    let inferred = scope.infer(&graph, inputs).map_err(within)?;
-    let mut activations = lifetimes::activations(&graph, &inferred).map_err(within)?;
-    for (step, node) in inferred.nodes.iter().enumerate() {
-        let bytes = body_peak(node, &scope, &inferred).map_err(within)?;
-        if bytes > 0 {
-            let step = step as u64;
-            let id = format!("{} (body)", title(node));
-            activations.push(Activation { id, start: step, end: step + 1, bytes, ..Activation::default() });
-        }
+    let measured = match sizes.measured {
+        Some(path) => Measured::read(path, &graph)?,
+        None => Measured::default(),
+    };
+    let context = Context::new(opset, sizes.dims, &measured, structure);
+    let inferred = inputs(&graph, &context).and_then(|inputs| Scope::new(&context).infer(&graph, inputs));
+    let missing = std::mem::take(&mut context.found.borrow_mut().open);
+    if !missing.is_empty() {
+        // Whatever else is wrong may come from their sizes, which were taken to be 1.
+        return Err(ReadError::MissingDimensions { file, open: missing });
     }
+    let inferred = inferred.map_err(within)?;
+    let activations = lifetimes::activations(&graph, &inferred).map_err(within)?;
     stored.constants(&inferred).map_err(within)?;
     let nodes = inferred.nodes.into_iter().cloned().collect();
-    Ok(OnnxGraph { nodes, activations, weights: Arc::new(stored.into_weights()) })
+    let found = context.found.take();
+    let mut derived: Vec<Derived> = found.derived.into_values().collect();
+    derived.sort_by(|a, b| b.size.cmp(&a.size).then_with(|| a.tensor.cmp(&b.tensor)));
+    let sum = derived.iter().try_fold(ByteSize::ZERO, |sum, one| sum.checked_add(one.size));
+    sum.ok_or_else(|| within("what is computed from its weights has more than 2^64 bytes".to_owned()))?;
+    Ok(OnnxGraph {
+        nodes,
+        activations,
+        weights: Arc::new(stored.into_weights()),
+        derived,
+        bounds: found.bounds,
+        left_out: found.left_out,
+        uncounted: found.uncounted,
+        symbols: declared::symbols(&graph),
+    })
+}
+
+/// The facts of a graph's inputs, in order; `None` for those that initialisers give.
+fn inputs(graph: &GraphProto, context: &Context<'_>) -> Result<Vec<Option<Fact>>, String> {
+    let stored = lifetimes::stored_names(graph);
+    let mut facts = Vec::with_capacity(graph.input.len());
+    for info in &graph.input {
+        if stored.contains(info.name.as_str()) {
+            facts.push(None);
+            continue;
+        }
+        facts.push(Some(match (declared::declared(info, context.dims), context.measured.get(&info.name)) {
+            (Declared::Whole(fact), _) => fact,
+            (Declared::Open(fact, _), Some(shape)) => Fact::new(fact.dtype, shape.to_vec()),
+            (Declared::Open(fact, open), None) => {
+                context.open(open);
+                fact
+            }
+            (Declared::TooLarge { name, size }, _) => {
+                return Err(format!("input `{}`: {size} is too large for dimension `{name}`", info.name));
+            }
+            (Declared::Unsaid(reason), _) => return Err(format!("input `{}`: {reason}", info.name)),
+        }));
+    }
+    Ok(facts)
 }
 
 impl OnnxGraph {
-    /// Its parameters: initialisers, and what constant nodes make.
+    /// Its parameters: initialisers, and what constant nodes make, in bodies too.
     pub fn weights(&self) -> &Arc<Weights> {
         &self.weights
+    }
+
+    /// What it computes from its weights alone, the largest first: there before it runs, and as long.
+    pub fn derived(&self) -> &[Derived] {
+        &self.derived
+    }
+
+    /// Tensors whose sizes depend on data and are the most that they can be, with the operator that makes each. Sizes that
+    /// are computed from them are the most that they can be as well.
+    pub fn bounds(&self) -> &BTreeMap<String, String> {
+        &self.bounds
+    }
+
+    /// Nodes with two branches of which one is not planned for, as it fits no shape for the sizes given, with the reason.
+    pub fn left_out(&self) -> &BTreeMap<String, String> {
+        &self.left_out
+    }
+
+    /// Tensors that take memory which is not counted, with what they are: text, or no tensors.
+    pub fn uncounted(&self) -> &BTreeMap<String, String> {
+        &self.uncounted
+    }
+
+    /// Every name under which a size can be given to a dimension.
+    pub fn symbols(&self) -> &BTreeSet<String> {
+        &self.symbols
     }
 
     /// Runs the nodes in the order that has least live at most, and with `recompute` cheap ones again rather than
@@ -110,6 +210,6 @@ impl Weights {
     /// # Errors
     /// As [`onnx::read`](crate::onnx::read).
     pub fn open(path: &Path, dims: &BTreeMap<String, u64>) -> Result<Self, ReadError> {
-        read(path, dims).map(|graph| Arc::unwrap_or_clone(graph.weights))
+        read(path, Sizes { dims, measured: None }).map(|graph| Arc::unwrap_or_clone(graph.weights))
     }
 }

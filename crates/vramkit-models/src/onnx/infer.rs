@@ -1,47 +1,66 @@
 //! Walks a graph in order and finds out what every tensor looks like.
 //!
-//! For each node the [rules](super::rules) are asked first, then what the file itself says of the outputs. When
-//! neither knows, the error names node and operator.
+//! For each node the [rules](super::rules) are asked first; what they leave open, what a runtime measured says, or what the
+//! file itself says of the outputs. When nothing does, the error names node and operator.
 
-use std::collections::{BTreeMap, HashMap};
+use std::cell::{Cell, RefCell};
+use std::collections::HashMap;
 
-use super::bodies::Bodies;
-use super::declared;
+use super::bodies::{Bodies, Body};
+use super::bounds::veiled;
+use super::context::Context;
+use super::declared::{Declared, declared};
+use super::derived;
 use super::fact::{Fact, stored};
-use super::node::{Node, title};
+use super::lifetimes;
+use super::node::{Node, Outputs, bodies, is, title};
 use super::order;
 use super::proto::{GraphProto, NodeProto, ValueInfoProto};
 use super::rules;
 use crate::data_type::DataType;
 
-/// What a graph is seen in: the file's operator set, the sizes that the user gave, and the tensors around it.
-pub(super) struct Scope<'a> {
-    opset: i64,
-    dims: &'a BTreeMap<String, u64>,
-    outer: Option<&'a HashMap<&'a str, Fact>>,
-    depth: usize,
+/// Graphs within graphs, at most: as many as the decoder takes.
+const DEPTH: usize = 34;
+
+/// The tensors around a graph.
+#[derive(Clone, Copy)]
+pub(super) struct Around<'a> {
+    facts: &'a HashMap<&'a str, Fact>,
+    outer: Option<&'a Around<'a>>,
 }
 
-/// Facts of every tensor of a graph, and the order in which its nodes run.
+impl Around<'_> {
+    fn find(&self, name: &str) -> Option<&Fact> {
+        self.facts.get(name).or_else(|| self.outer?.find(name))
+    }
+}
+
+/// Where a graph is: in a file, perhaps in a node.
+pub(super) struct Scope<'a> {
+    context: &'a Context<'a>,
+    around: Option<Around<'a>>,
+    depth: usize,
+    /// Most bytes that the bodies of the node around hold at one time.
+    held: Cell<u64>,
+    /// Why one of them is taken not to run.
+    left_out: RefCell<Option<String>>,
+}
+
+/// Facts of every tensor of a graph, the order in which its nodes run, and what their bodies hold.
 pub(super) struct Inferred<'g> {
     pub(super) facts: HashMap<&'g str, Fact>,
     pub(super) nodes: Vec<&'g NodeProto>,
+    /// For each node, in order: most bytes that its bodies hold at one time.
+    pub(super) held: Vec<u64>,
 }
 
-/// Graphs within graphs, at most.
-const DEPTH: usize = 16;
-
 impl<'a> Scope<'a> {
-    pub(super) fn new(opset: i64, dims: &'a BTreeMap<String, u64>) -> Self {
-        Self { opset, dims, outer: None, depth: 0 }
+    pub(super) fn new(context: &'a Context<'a>) -> Self {
+        Self { context, around: None, depth: 0, held: Cell::new(0), left_out: RefCell::new(None) }
     }
 
-    /// The scope of a graph within this one, which sees the tensors `outer`.
-    pub(super) fn inside<'b>(&self, outer: Option<&'b HashMap<&'b str, Fact>>) -> Scope<'b>
-    where
-        'a: 'b,
-    {
-        Scope { opset: self.opset, dims: self.dims, outer, depth: self.depth + 1 }
+    fn find<'b>(&'b self, facts: &'b HashMap<&str, Fact>, name: &str) -> Option<&'b Fact> {
+        facts.get(name).or_else(|| self.around.as_ref()?.find(name))
     }
 
     /// Infers a whole graph from the facts of its inputs, in order; `None` for an input that an initialiser gives.
@@ -60,99 +79,180 @@ impl<'a> Scope<'a> {
         }
         for sparse in &graph.sparse_initializer {
             if let Some(values) = &sparse.values {
-                facts.insert(&values.name, Fact::new(DataType::new(values.data_type), sparse.dims.clone()));
+                let fact = Fact::new(DataType::new(values.data_type), sparse.dims.clone());
+                facts.insert(&values.name, Fact { constant: true, ..fact });
             }
         }
         for (input, fact) in graph.input.iter().zip(inputs) {
             if let Some(fact) = fact {
+                fact.bytes().map_err(|reason| format!("input `{}`: {reason}", input.name))?;
                 facts.insert(&input.name, fact);
             }
         }
         // What the file says of tensors that the rules may not know.
         let declared: HashMap<&str, &ValueInfoProto> =
             graph.value_info.iter().chain(&graph.output).map(|info| (info.name.as_str(), info)).collect();
-        let known =
-            |name: &str| facts.contains_key(name) || self.outer.is_some_and(|outer| outer.contains_key(name));
-        let nodes = order::topological(&graph.node, known)?;
+        let nodes = order::topological(&graph.node, |name| self.find(&facts, name).is_some())?;
+        let mut held = Vec::with_capacity(nodes.len());
         for node in &nodes {
-            let outputs =
-                self.node(node, &facts, &declared).map_err(|reason| format!("{}: {reason}", title(node)))?;
+            self.context.visit()?;
+            let named = |reason: String| format!("{}: {reason}", title(node));
+            let (outputs, bytes) = self.node(node, &facts, &declared).map_err(named)?;
+            held.push(bytes);
             for (name, fact) in node.output.iter().zip(outputs) {
                 if !name.is_empty() {
                     facts.insert(name, fact);
                 }
             }
         }
-        Ok(Inferred { facts, nodes })
+        if let Some(output) = graph.output.iter().find(|output| self.find(&facts, &output.name).is_none()) {
+            return Err(format!("nothing makes its output `{}`", output.name));
+        }
+        let inferred = Inferred { facts, nodes, held };
+        derived::note(graph, &inferred, &mut self.context.found.borrow_mut().derived)?;
+        Ok(inferred)
     }
 
-    /// The facts of a node's outputs, those left out included (as something).
+    /// The facts of a node's outputs, those left out included (as something), and what its bodies hold.
     fn node(
         &self,
         proto: &NodeProto,
         facts: &HashMap<&str, Fact>,
         declared: &HashMap<&str, &ValueInfoProto>,
-    ) -> Result<Vec<Fact>, String> {
-        let find = |name: &String| {
-            let fact = facts.get(name.as_str()).or_else(|| self.outer?.get(name.as_str()));
-            match fact {
-                Some(fact) => Ok(Some(fact)),
-                None if name.is_empty() => Ok(None),
-                None => Err(format!("nothing makes its input `{name}`")),
-            }
+    ) -> Result<(Vec<Fact>, u64), String> {
+        let find = |name: &String| match self.find(facts, name) {
+            Some(fact) => Ok(Some(fact)),
+            None if name.is_empty() => Ok(None),
+            None => Err(format!("nothing makes its input `{name}`")),
         };
-        let node = Node { proto, inputs: proto.input.iter().map(find).collect::<Result<_, _>>()? };
-        let has_body = proto.attribute.iter().any(|attribute| attribute.g.is_some());
-        let merged: HashMap<&str, Fact>;
-        let outer = match (has_body, self.outer) {
-            (false, _) => None,
-            (true, None) => Some(facts),
-            (true, Some(outer)) => {
-                merged = outer.iter().chain(facts).map(|(&name, fact)| (name, fact.clone())).collect();
-                Some(&merged)
-            }
-        };
-        let ruled = rules::apply(&node, self.opset, &self.inside(outer));
+        let inputs: Vec<Option<&Fact>> = proto.input.iter().map(find).collect::<Result<_, _>>()?;
+        let veiled = veiled(proto, &inputs);
+        let seen = inputs.iter().zip(&veiled).map(|(&input, veiled)| veiled.as_ref().or(input)).collect();
+        let node = Node { proto, inputs: seen };
+        let has_bodies = bodies(proto).next().is_some();
+        let around = Around { facts, outer: self.around.as_ref() };
+        let inside = Scope { around: Some(around), depth: self.depth + 1, ..Scope::new(self.context) };
+        let ruled = rules::apply(&node, self.context.opset, &inside);
         let mut outputs = match &ruled {
             Some(Ok(outputs)) => outputs.clone(),
             _ => Vec::new(),
         };
         outputs.resize(proto.output.len(), None);
-        for (name, output) in proto.output.iter().zip(&mut outputs) {
-            if output.is_none() && !name.is_empty() {
-                *output =
-                    declared.get(name.as_str()).and_then(|info| declared::declared(info, self.dims).ok());
+        let mut given = inputs.iter().flatten().peekable();
+        // What makes much of little in a body is made when that runs, and not held for a branch that may never run.
+        let repeats = self.depth > 0 && is(proto, &["ConstantOfShape", "Expand", "Range", "Tile"]);
+        let stored = !has_bodies
+            && !repeats
+            && !is(proto, &["RandomNormalLike", "RandomUniformLike", "Multinomial", "Bernoulli"])
+            && (is(proto, &["Constant"]) || given.peek().is_some() && given.all(|fact| fact.constant));
+        let from_bound = !has_bodies && inputs.iter().flatten().any(|fact| fact.bound);
+        let mut settled = Vec::with_capacity(outputs.len());
+        for (name, output) in proto.output.iter().zip(outputs) {
+            if name.is_empty() {
+                settled.push(Fact::new(DataType::FLOAT, vec![0]));
+                continue;
             }
+            let output = output.map(|fact| Fact { bound: fact.bound || from_bound, ..fact });
+            let mut fact = self.settle(name, output, &ruled, declared.get(name.as_str()).copied())?;
+            fact.constant = stored;
+            fact.bytes().map_err(|reason| format!("its output `{name}`: {reason}"))?;
+            if fact.bound && !from_bound {
+                self.context.bounded(name, proto);
+            }
+            if !fact.is_counted() {
+                let what = if fact.other.is_none() { "text" } else { "no tensor" };
+                self.context.uncounted(name, what);
+            }
+            settled.push(self.context.keep(fact)?);
         }
-        let nothing = Fact::new(DataType::FLOAT, vec![0]);
-        let wanted = proto.output.iter().zip(outputs).map(|(name, output)| match output {
-            Some(fact) => fact.bytes().map(|_| fact),
-            None if name.is_empty() => Ok(nothing.clone()),
-            None => Err(match &ruled {
-                Some(Err(reason)) => reason.clone(),
-                Some(Ok(_)) => {
-                    format!("the shape of its output `{name}` depends on values that are not in the file")
-                }
-                None => {
-                    "no rule is known for this operator, and the file does not carry the shape of its output"
-                        .to_owned()
-                }
-            }),
-        });
-        wanted.collect()
+        if let Some(reason) = inside.left_out.take() {
+            self.context.found.borrow_mut().left_out.insert(title(proto), reason);
+        }
+        Ok((settled, inside.held.get()))
+    }
+
+    /// What an output is, from what the rule says, what was measured and what the file says.
+    fn settle(
+        &self,
+        name: &str,
+        output: Option<Fact>,
+        ruled: &Option<Outputs>,
+        info: Option<&ValueInfoProto>,
+    ) -> Result<Fact, String> {
+        let measured = self.context.measured.get(name);
+        if let Some(fact) = output {
+            let Some(shape) = measured else {
+                // A size from the user, or the file, is better than the most that there can be.
+                let said = info.filter(|_| fact.bound).map(|info| declared(info, self.context.dims));
+                return Ok(match said {
+                    Some(Declared::Whole(said)) if said.other.is_none() && said.rank() == fact.rank() => {
+                        Fact::new(fact.dtype, said.shape)
+                    }
+                    _ => fact,
+                });
+            };
+            return match (fact.bound, fact.shape == shape) {
+                (false, true) => Ok(fact),
+                (true, _) => Ok(Fact::new(fact.dtype, shape.to_vec())),
+                (false, false) => Err(format!(
+                    "its output `{name}` was measured as {shape:?}, and is {:?} for the sizes given",
+                    fact.shape
+                )),
+            };
+        }
+        let said = info.map(|info| declared(info, self.context.dims));
+        match (said, measured) {
+            (Some(Declared::Whole(fact) | Declared::Open(fact, _)), Some(shape)) => {
+                Ok(Fact::new(fact.dtype, shape.to_vec()))
+            }
+            (Some(Declared::Whole(fact)), None) => Ok(fact),
+            (Some(Declared::Open(fact, open)), None) => {
+                self.context.open(open);
+                Ok(fact)
+            }
+            (Some(Declared::TooLarge { name, size }), _) => {
+                Err(format!("{size} is too large for dimension `{name}`"))
+            }
+            (Some(Declared::Unsaid(_)) | None, _) => Err(self.reason(name, ruled)),
+        }
+    }
+
+    /// Why nothing tells what an output is.
+    fn reason(&self, name: &str, ruled: &Option<Outputs>) -> String {
+        let full = if self.context.is_full() {
+            "; values of small tensors were no longer followed, as there are more than a file of its size may have"
+        } else {
+            ""
+        };
+        match ruled {
+            Some(Err(reason)) => format!("{reason}{full}"),
+            Some(Ok(_)) => {
+                format!("the shape of its output `{name}` depends on values that are not in the file{full}")
+            }
+            None => "no rule is known for this operator, and the file does not carry the shape of its output"
+                .to_owned(),
+        }
     }
 }
 
 impl Bodies for Scope<'_> {
-    fn outputs(&self, body: &GraphProto, inputs: Vec<Fact>) -> Result<Vec<Fact>, String> {
-        let inferred = self
-            .infer(body, inputs.into_iter().map(Some))
-            .map_err(|reason| format!("in its body: {reason}"))?;
-        let outputs = body.output.iter().map(|output| {
-            let fact =
-                inferred.facts.get(output.name.as_str()).or_else(|| self.outer?.get(output.name.as_str()));
-            fact.cloned().ok_or_else(|| format!("nothing makes the output `{}` of its body", output.name))
-        });
-        outputs.collect()
+    fn run(&self, body: &GraphProto, inputs: Vec<Fact>) -> Result<Body, String> {
+        let within = |reason: String| format!("in its body: {reason}");
+        let inferred = self.infer(body, inputs.into_iter().map(Some)).map_err(within)?;
+        let mut activations = lifetimes::activations(body, &inferred).map_err(within)?;
+        // What goes out is counted where it goes to.
+        activations.retain(|activation| !activation.boundary);
+        let peak = lifetimes::live_peak(&activations).map_err(within)?;
+        let outputs = body.output.iter().map(|output| self.find(&inferred.facts, &output.name).cloned());
+        let outputs = outputs.collect::<Option<_>>().ok_or("nothing makes an output of its body")?;
+        Ok(Body { outputs, peak })
+    }
+
+    fn leave_out(&self, reason: String) {
+        self.left_out.replace(Some(reason));
+    }
+
+    fn hold(&self, bytes: u64) {
+        self.held.set(self.held.get().max(bytes));
     }
 }

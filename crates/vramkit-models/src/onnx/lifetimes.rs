@@ -1,9 +1,9 @@
 //! From what every tensor looks like to when it lives.
 //!
 //! Node i is step i. A tensor made by node i and last read by node j lives in `[i, j + 1)`, an unread one in
-//! `[i, i + 1)`, a graph's input from 0, a graph's output to the end. Initialisers and what `Constant` and
-//! `ConstantOfShape` make are weights. A node with bodies holds what its largest body holds at most, in a tensor
-//! of its own named after it.
+//! `[i, i + 1)`, a graph's input from 0, a graph's output to the end. What is stored, and what is computed from that
+//! alone, is no activation. A node with bodies holds what its largest body holds at most, in a tensor of its own named
+//! after it.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
@@ -12,7 +12,7 @@ use vramkit_plan::{LifetimeAnalyzer, Schedule, TensorLifetime};
 use vramkit_units::{ByteSize, Step};
 
 use super::infer::Inferred;
-use super::node::makes_weights;
+use super::node::title;
 use super::order;
 use super::proto::GraphProto;
 
@@ -33,16 +33,15 @@ pub(super) struct Activation {
     pub(super) stays: bool,
 }
 
-/// Every activation of a graph. What initialisers and constant nodes give is none.
+/// The tensors that a graph's initialisers give.
+pub(super) fn stored_names(graph: &GraphProto) -> HashSet<&str> {
+    let sparse = graph.sparse_initializer.iter().filter_map(|sparse| sparse.values.as_ref());
+    graph.initializer.iter().chain(sparse).map(|tensor| tensor.name.as_str()).collect()
+}
+
+/// Every activation of a graph.
 pub(super) fn activations(graph: &GraphProto, inferred: &Inferred<'_>) -> Result<Vec<Activation>, String> {
-    let stored: HashSet<&str> = graph
-        .initializer
-        .iter()
-        .map(|tensor| tensor.name.as_str())
-        .chain(
-            graph.sparse_initializer.iter().filter_map(|sparse| Some(sparse.values.as_ref()?.name.as_str())),
-        )
-        .collect();
+    let stored = stored_names(graph);
     let last = inferred.nodes.len() as u64;
     let mut all: Vec<Activation> = Vec::new();
     let mut places: HashMap<&str, usize> = HashMap::new();
@@ -67,7 +66,7 @@ pub(super) fn activations(graph: &GraphProto, inferred: &Inferred<'_>) -> Result
     }
     for (i, node) in inferred.nodes.iter().enumerate() {
         for output in node.output.iter().filter(|name| !name.is_empty()) {
-            if !makes_weights(node) {
+            if !inferred.facts.get(output.as_str()).is_some_and(|fact| fact.constant) {
                 places.insert(output, all.len());
                 all.push(add(output, i as u64, false)?);
             }
@@ -86,6 +85,12 @@ pub(super) fn activations(graph: &GraphProto, inferred: &Inferred<'_>) -> Result
             all[place].end = all[place].end.max(last);
             all[place].boundary = true;
             all[place].stays = true;
+        }
+    }
+    for (step, (node, &bytes)) in inferred.nodes.iter().zip(&inferred.held).enumerate() {
+        if bytes > 0 {
+            let (id, start) = (format!("{} (body)", title(node)), step as u64);
+            all.push(Activation { id, start, end: start + 1, bytes, ..Activation::default() });
         }
     }
     Ok(all)

@@ -1,7 +1,8 @@
 //! One operator of a graph as the shape rules see it: its attributes, and what is known of its inputs.
 
-use super::fact::{Fact, Value};
+use super::fact::Fact;
 use super::proto::{AttributeProto, GraphProto, NodeProto, TensorProto};
+use super::value::Value;
 
 /// A node with facts for its inputs.
 pub(super) struct Node<'a> {
@@ -23,15 +24,34 @@ pub(super) fn title(node: &NodeProto) -> String {
     }
 }
 
-/// Whether a node's outputs are there before the graph runs.
+/// Whether a node's outputs are stored in the file, or as if they were.
 pub(super) fn makes_weights(node: &NodeProto) -> bool {
-    matches!(node.op_type.as_str(), "Constant" | "ConstantOfShape")
-        && matches!(node.domain.as_str(), "" | "ai.onnx")
+    is(node, &["Constant", "ConstantOfShape"])
+}
+
+/// The graphs inside a node.
+pub(super) fn bodies(node: &NodeProto) -> impl Iterator<Item = &GraphProto> {
+    node.attribute.iter().flat_map(|attribute| attribute.g.as_deref().into_iter().chain(&attribute.graphs))
+}
+
+/// Whether an operator is this one of the standard's.
+pub(super) fn is(node: &NodeProto, names: &[&str]) -> bool {
+    matches!(node.domain.as_str(), "" | "ai.onnx") && names.contains(&node.op_type.as_str())
 }
 
 impl<'a> Node<'a> {
-    /// An input that must be there.
+    /// A tensor that must be there.
     pub(super) fn input(&self, i: usize) -> Result<&'a Fact, String> {
+        let fact = self.any(i)?;
+        if fact.other.is_some() {
+            let name = self.proto.input.get(i).map_or("", String::as_str);
+            return Err(format!("its input `{name}` is no tensor"));
+        }
+        Ok(fact)
+    }
+
+    /// An input that must be there, whatever it is.
+    pub(super) fn any(&self, i: usize) -> Result<&'a Fact, String> {
         self.optional(i).ok_or_else(|| format!("input {i} is missing"))
     }
 
@@ -68,12 +88,16 @@ impl<'a> Node<'a> {
         self.attribute(name).and_then(|attribute| std::str::from_utf8(&attribute.s).ok())
     }
 
+    pub(super) fn texts(&self, name: &str) -> Option<&'a [bytes::Bytes]> {
+        self.attribute(name).map(|attribute| attribute.strings.as_slice())
+    }
+
     pub(super) fn tensor(&self, name: &str) -> Option<&'a TensorProto> {
-        self.attribute(name).and_then(|attribute| attribute.t.as_ref())
+        self.attribute(name).and_then(|attribute| attribute.t.as_deref())
     }
 
     pub(super) fn graph(&self, name: &str) -> Option<&'a GraphProto> {
-        self.attribute(name).and_then(|attribute| attribute.g.as_ref())
+        self.attribute(name).and_then(|attribute| attribute.g.as_deref())
     }
 
     pub(super) fn has(&self, name: &str) -> bool {

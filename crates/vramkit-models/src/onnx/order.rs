@@ -3,7 +3,7 @@
 
 use std::collections::{HashMap, HashSet};
 
-use super::node::title;
+use super::node::{bodies, title};
 use super::proto::{GraphProto, NodeProto};
 
 /// The nodes in an order in which each comes after those it reads from. `known` says which tensors are there
@@ -70,11 +70,7 @@ pub(super) fn topological(
 pub(super) fn reads(node: &NodeProto) -> Vec<&str> {
     let mut names: Vec<&str> =
         node.input.iter().map(String::as_str).filter(|name| !name.is_empty()).collect();
-    for attribute in &node.attribute {
-        for graph in attribute.g.iter().chain(&attribute.graphs) {
-            captured(graph, &mut names);
-        }
-    }
+    bodies(node).for_each(|graph| captured(graph, &mut names));
     let mut seen = HashSet::new();
     names.retain(|name| seen.insert(*name));
     names

@@ -1,5 +1,5 @@
 //! The parts of ONNX's protocol-buffer messages that shapes depend on, by the field numbers of the standard
-//! (onnx.proto, IR version 13). Unknown fields are skipped; big contents stay slices of the file.
+//! (onnx.proto, IR version 13). Large contents stay in the file: [`skim`](super::skim) leaves their place here.
 #![allow(missing_docs)]
 
 use bytes::Bytes;
@@ -36,6 +36,10 @@ pub struct FunctionProto {
     pub domain: String,
     #[prost(message, repeated, tag = "11")]
     pub attribute_proto: Vec<AttributeProto>,
+    #[prost(message, repeated, tag = "12")]
+    pub value_info: Vec<ValueInfoProto>,
+    #[prost(string, tag = "13")]
+    pub overload: String,
 }
 
 #[derive(Clone, PartialEq, prost::Message)]
@@ -70,6 +74,8 @@ pub struct NodeProto {
     pub attribute: Vec<AttributeProto>,
     #[prost(string, tag = "7")]
     pub domain: String,
+    #[prost(string, tag = "8")]
+    pub overload: String,
 }
 
 #[derive(Clone, PartialEq, prost::Message)]
@@ -82,10 +88,10 @@ pub struct AttributeProto {
     pub i: i64,
     #[prost(bytes = "bytes", tag = "4")]
     pub s: Bytes,
-    #[prost(message, optional, tag = "5")]
-    pub t: Option<TensorProto>,
-    #[prost(message, optional, tag = "6")]
-    pub g: Option<GraphProto>,
+    #[prost(message, optional, boxed, tag = "5")]
+    pub t: Option<Box<TensorProto>>,
+    #[prost(message, optional, boxed, tag = "6")]
+    pub g: Option<Box<GraphProto>>,
     #[prost(float, repeated, tag = "7")]
     pub floats: Vec<f32>,
     #[prost(int64, repeated, tag = "8")]
@@ -96,8 +102,8 @@ pub struct AttributeProto {
     pub graphs: Vec<GraphProto>,
     #[prost(string, tag = "21")]
     pub ref_attr_name: String,
-    #[prost(message, optional, tag = "22")]
-    pub sparse_tensor: Option<SparseTensorProto>,
+    #[prost(message, optional, boxed, tag = "22")]
+    pub sparse_tensor: Option<Box<SparseTensorProto>>,
 }
 
 #[derive(Clone, PartialEq, prost::Message)]
@@ -112,6 +118,24 @@ pub struct ValueInfoProto {
 pub struct TypeProto {
     #[prost(message, optional, tag = "1")]
     pub tensor_type: Option<TensorTypeProto>,
+    #[prost(message, optional, boxed, tag = "4")]
+    pub sequence_type: Option<Box<ElementTypeProto>>,
+    #[prost(message, optional, tag = "5")]
+    pub map_type: Option<MapTypeProto>,
+    #[prost(message, optional, boxed, tag = "9")]
+    pub optional_type: Option<Box<ElementTypeProto>>,
+}
+
+#[derive(Clone, PartialEq, prost::Message)]
+pub struct ElementTypeProto {
+    #[prost(message, optional, boxed, tag = "1")]
+    pub elem_type: Option<Box<TypeProto>>,
+}
+
+#[derive(Clone, PartialEq, prost::Message)]
+pub struct MapTypeProto {
+    #[prost(int32, tag = "1")]
+    pub key_type: i32,
 }
 
 #[derive(Clone, PartialEq, prost::Message)]
@@ -148,6 +172,8 @@ pub struct TensorProto {
     pub int32_data: Vec<i32>,
     #[prost(int64, repeated, tag = "7")]
     pub int64_data: Vec<i64>,
+    #[prost(bytes = "bytes", repeated, tag = "6")]
+    pub string_data: Vec<Bytes>,
     #[prost(string, tag = "8")]
     pub name: String,
     #[prost(bytes = "bytes", tag = "9")]
@@ -160,6 +186,12 @@ pub struct TensorProto {
     pub external_data: Vec<StringStringEntry>,
     #[prost(int32, tag = "14")]
     pub data_location: i32,
+    /// Where in the file the content is that was left there, and how many bytes it has; not the standard's
+    /// (see [`skim`](super::skim)).
+    #[prost(uint64, tag = "1000")]
+    pub place: u64,
+    #[prost(uint64, tag = "1001")]
+    pub length: u64,
 }
 
 #[derive(Clone, PartialEq, prost::Message)]

@@ -4,7 +4,7 @@
 //! be as long as the graph says. What a constant node holds is only looked for when somebody reads it.
 
 use std::fs;
-use std::path::{Component, Path};
+use std::path::{Component, Path, PathBuf};
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -12,35 +12,55 @@ use vramkit_units::ByteSize;
 
 use super::fact::{Fact, stored};
 use super::infer::Inferred;
-use super::node::{Node, makes_weights};
+use super::node::{Node, bodies, is, makes_weights};
 use super::proto::{GraphProto, NodeProto, TensorProto};
+use super::rules::constant;
 use crate::data_type::DataType;
 use crate::file::Identity;
 use crate::weights::{Source, WeightTensor, Weights};
 
 /// The weights of a graph as they are found.
-pub(super) struct Stored<'a> {
+pub(super) struct Stored {
     path: Arc<Path>,
     /// Of the model's file; `None` when it is no file, as a pipe is not.
     identity: Option<Identity>,
-    content: &'a Bytes,
     weights: Weights,
 }
 
-impl<'a> Stored<'a> {
-    /// Of the file `path` with this content.
-    pub(super) fn new(path: &Path, content: &'a Bytes) -> Self {
+impl Stored {
+    /// Of the file `path`.
+    pub(super) fn new(path: &Path) -> Self {
         let identity =
             fs::metadata(path).ok().filter(fs::Metadata::is_file).map(|found| Identity::of(&found));
-        Self { path: path.into(), identity, content, weights: Weights::new(path.display().to_string()) }
+        Self { path: path.into(), identity, weights: Weights::new(path.display().to_string()) }
     }
 
     pub(super) fn into_weights(self) -> Weights {
         self.weights
     }
 
-    /// Adds every initialiser; of a sparse one its values and their places.
+    /// Adds every initialiser; of a sparse one its values and their places. Those of bodies, and what constants in bodies hold,
+    /// follow.
     pub(super) fn initialisers(&mut self, graph: &GraphProto) -> Result<(), String> {
+        self.own_initialisers(graph)?;
+        graph.node.iter().flat_map(bodies).try_for_each(|body| self.of_body(body))
+    }
+
+    fn of_body(&mut self, body: &GraphProto) -> Result<(), String> {
+        self.own_initialisers(body)?;
+        for node in &body.node {
+            if is(node, &["Constant"])
+                && let Some(name) = node.output.first()
+            {
+                let fact = constant(node).map_err(|reason| format!("constant `{name}`: {reason}"))?;
+                self.constant_of(node, name, &fact)?;
+            }
+            bodies(node).try_for_each(|body| self.of_body(body))?;
+        }
+        Ok(())
+    }
+
+    fn own_initialisers(&mut self, graph: &GraphProto) -> Result<(), String> {
         graph.initializer.iter().try_for_each(|tensor| self.initialiser(tensor, &tensor.name))?;
         for sparse in &graph.sparse_initializer {
             let of = sparse.values.as_ref().map_or("", |values| &values.name);
@@ -59,12 +79,10 @@ impl<'a> Stored<'a> {
     fn initialiser(&mut self, tensor: &TensorProto, name: &str) -> Result<(), String> {
         let named = |reason: String| format!("initialiser `{}`: {reason}", tensor.name);
         let fact = stored(tensor).map_err(named)?;
-        let bytes = fact.bytes().map_err(named)?;
-        if tensor.data_location != 1 && !tensor.raw_data.is_empty() && tensor.raw_data.len() as u64 != bytes {
-            return Err(named(format!(
-                "{} bytes are stored where its shape needs {bytes}",
-                tensor.raw_data.len()
-            )));
+        let bytes = size(&fact, Some(tensor)).map_err(named)?;
+        let stored = tensor.length.max(tensor.raw_data.len() as u64);
+        if tensor.data_location != 1 && stored > 0 && stored != bytes {
+            return Err(named(format!("{stored} bytes are stored where its shape needs {bytes}")));
         }
         let source = self.source(tensor, bytes).map_err(named)?;
         let added = self.weights.push(weight(name, &fact, bytes), source);
@@ -75,14 +93,19 @@ impl<'a> Stored<'a> {
     pub(super) fn constants(&mut self, inferred: &Inferred<'_>) -> Result<(), String> {
         for node in inferred.nodes.iter().filter(|node| makes_weights(node)) {
             for name in node.output.iter().filter(|name| !name.is_empty()) {
-                let Some(fact) = inferred.facts.get(name.as_str()) else { continue };
-                let bytes = fact.bytes()?;
-                let source = self.constant(node, bytes).unwrap_or_else(Source::Absent);
-                let added = self.weights.push(weight(name, fact, bytes), source);
-                added.ok_or("the weights have more than 2^64 bytes")?;
+                if let Some(fact) = inferred.facts.get(name.as_str()).filter(|fact| fact.constant) {
+                    self.constant_of(node, name, fact)?;
+                }
             }
         }
         Ok(())
+    }
+
+    fn constant_of(&mut self, node: &NodeProto, name: &str, fact: &Fact) -> Result<(), String> {
+        let bytes = size(fact, Node { proto: node, inputs: Vec::new() }.tensor("value"))?;
+        let source = self.constant(node, bytes).unwrap_or_else(Source::Absent);
+        let added = self.weights.push(weight(name, fact, bytes), source);
+        added.ok_or_else(|| "the weights have more than 2^64 bytes".to_owned())
     }
 
     /// Where the value of a constant node is.
@@ -113,23 +136,34 @@ impl<'a> Stored<'a> {
     /// Where the bytes of a stored tensor are. An error says what is wrong with a place beside the file.
     fn source(&self, tensor: &TensorProto, bytes: u64) -> Result<Source, String> {
         if tensor.data_location == 1 {
-            let folder = self.path.parent().unwrap_or(Path::new("."));
-            return external(tensor, bytes, folder);
+            return external(tensor, bytes, &self.path);
         }
-        let place = place_in(self.content, &tensor.raw_data).filter(|_| !tensor.raw_data.is_empty());
-        let held = place.is_none().then(|| plain(tensor));
-        let length = held.as_ref().map_or(tensor.raw_data.len(), Bytes::len) as u64;
-        if length != bytes {
-            let reason = format!("the file has {length} bytes of its values where its shape needs {bytes}");
-            return Ok(Source::Absent(reason));
+        if tensor.length > 0 {
+            return Ok(match &self.identity {
+                Some(identity) if tensor.length == bytes => {
+                    Source::File { path: self.path.clone(), identity: identity.clone(), offset: tensor.place }
+                }
+                None if tensor.length == bytes => {
+                    Source::Absent("what it was read from cannot be read again".to_owned())
+                }
+                _ => absent(tensor.length, bytes),
+            });
         }
-        Ok(match (place, held, &self.identity) {
-            (Some(offset), _, Some(identity)) => {
-                Source::File { path: self.path.clone(), identity: identity.clone(), offset }
-            }
-            (Some(_), _, None) => Source::Absent("what it was read from cannot be read again".to_owned()),
-            (None, held, _) => Source::Held(held.unwrap_or_default()),
-        })
+        let held = plain(tensor);
+        let length = held.len() as u64;
+        Ok(if length == bytes { Source::Held(held) } else { absent(length, bytes) })
+    }
+}
+
+fn absent(length: u64, bytes: u64) -> Source {
+    Source::Absent(format!("the file has {length} bytes of its values where its shape needs {bytes}"))
+}
+
+/// What a stored tensor takes. Text takes what is written of it.
+fn size(fact: &Fact, tensor: Option<&TensorProto>) -> Result<u64, String> {
+    match tensor.filter(|_| fact.dtype == DataType::STRING) {
+        Some(tensor) => Ok(tensor.string_data.iter().map(|text| text.len() as u64).sum()),
+        None => fact.bytes(),
     }
 }
 
@@ -138,17 +172,14 @@ fn weight(name: &str, fact: &Fact, bytes: u64) -> WeightTensor {
     WeightTensor { name: name.to_owned(), data_type: fact.dtype, dims, size: ByteSize::new(bytes) }
 }
 
-/// Where a slice of the content begins in it: the decoder hands out such slices for plain bytes.
-fn place_in(content: &Bytes, part: &Bytes) -> Option<u64> {
-    let start = (part.as_ptr() as usize).checked_sub(content.as_ptr() as usize)?;
-    (start.checked_add(part.len())? <= content.len()).then_some(start as u64)
-}
-
 /// A tensor's values as little-endian bytes: as they are stored, or out of the field for their type, whose entries may be
 /// wider than the elements (or hold two elements of 4 bits).
 fn plain(tensor: &TensorProto) -> Bytes {
     if !tensor.raw_data.is_empty() {
         return Bytes::copy_from_slice(&tensor.raw_data);
+    }
+    if tensor.data_type == DataType::STRING.number() {
+        return tensor.string_data.concat().into();
     }
     fn list<T, const N: usize>(entries: &[T], width: usize, bytes: impl Fn(&T) -> [u8; N]) -> Bytes {
         let mut all = Vec::with_capacity(entries.len() * width.min(N));
@@ -182,7 +213,7 @@ fn repeated(element: &TensorProto) -> Result<Source, String> {
 }
 
 /// A place beside the file: the tensor's bytes are where the graph says, inside the model's folder.
-fn external(tensor: &TensorProto, bytes: u64, folder: &Path) -> Result<Source, String> {
+fn external(tensor: &TensorProto, bytes: u64, model: &Path) -> Result<Source, String> {
     let entry = |key: &str| {
         tensor.external_data.iter().find(|entry| entry.key == key).map(|entry| entry.value.as_str())
     };
@@ -200,17 +231,20 @@ fn external(tensor: &TensorProto, bytes: u64, folder: &Path) -> Result<Source, S
             length.unwrap_or(0)
         ));
     }
-    let path = Path::new(location);
-    let inside = path.components().all(|part| matches!(part, Component::Normal(_) | Component::CurDir));
     let outside = || format!("its external data `{location}` is outside the model's folder");
-    if location.is_empty() || !inside {
-        return Err(outside());
-    }
+    let within = inside(location).ok_or_else(outside)?;
     let missing = |error: std::io::Error| format!("its external data `{location}` cannot be read: {error}");
-    let file = folder.join(path).canonicalize().map_err(missing)?;
-    // A link may lead out of the folder though the name does not.
-    let folder = if folder.as_os_str().is_empty() { Path::new(".") } else { folder };
-    if !file.starts_with(folder.canonicalize().map_err(missing)?) {
+    // A link may lead out of the folder though the name does not. A cache of downloads keeps files elsewhere and links to
+    // them: then what belongs together is where the model's own link leads.
+    let folder = model.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let real = model.canonicalize().ok().and_then(|model| Some(model.parent()?.to_owned()));
+    let beside = folder.join(&within).canonicalize();
+    let file = match (beside, &real) {
+        (Err(error), Some(real)) => real.join(&within).canonicalize().map_err(|_| missing(error))?,
+        (file, _) => file.map_err(missing)?,
+    };
+    let folders = folder.canonicalize().ok().into_iter().chain(real);
+    if !folders.into_iter().any(|folder| file.starts_with(folder)) {
         return Err(outside());
     }
     let metadata = file.metadata().map_err(missing)?;
@@ -226,4 +260,18 @@ fn external(tensor: &TensorProto, bytes: u64, folder: &Path) -> Result<Source, S
             "its external data `{location}` has {size} bytes; {bytes} from {offset} on are wanted"
         )),
     }
+}
+
+/// A location as a path without `.` and `..`; `None` for one that leads out of the folder.
+fn inside(location: &str) -> Option<PathBuf> {
+    let mut path = PathBuf::new();
+    for part in Path::new(location).components() {
+        match part {
+            Component::Normal(part) => path.push(part),
+            Component::CurDir => {}
+            Component::ParentDir if path.pop() => {}
+            _ => return None,
+        }
+    }
+    (!path.as_os_str().is_empty()).then_some(path)
 }

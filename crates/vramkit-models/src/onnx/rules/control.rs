@@ -1,82 +1,246 @@
 //! Operators with graphs inside. Their bodies see the tensors around them; what a body holds while it runs is
-//! counted with the node (see `onnx/body_peak.rs`).
+//! counted with the node.
+//!
+//! A loop is followed by value where that tells more: its counter and its condition are often known, and with them how
+//! often it runs and how its state grows. Otherwise one run of the body stands for all, if the state keeps its shape.
 
 use crate::data_type::DataType;
-use crate::onnx::bodies::Bodies;
+use crate::onnx::bodies::{Bodies, Body};
 use crate::onnx::fact::{Fact, elements};
 use crate::onnx::node::{Node, Outputs, axis};
 use crate::onnx::proto::GraphProto;
 
-/// The bodies of a node that may run, each with the facts of its inputs. A branch that a known condition rules out
-/// is not among them: exporters leave checks of shapes in whose other branch fits no shape.
-pub(in crate::onnx) fn bodies<'a>(node: &Node<'a>) -> Result<Vec<(&'a GraphProto, Vec<Fact>)>, String> {
-    let graph = |name: &str| node.graph(name).ok_or_else(|| format!("attribute `{name}` is missing"));
-    Ok(match node.proto.op_type.as_str() {
-        "If" => match node.input(0)?.known_ints() {
-            Some(&[0]) => vec![(graph("else_branch")?, Vec::new())],
-            Some(&[_]) => vec![(graph("then_branch")?, Vec::new())],
-            _ => vec![(graph("then_branch")?, Vec::new()), (graph("else_branch")?, Vec::new())],
-        },
-        "Loop" => {
-            let scalar = |dtype| Fact::new(dtype, Vec::new());
-            let mut inputs = vec![scalar(DataType::INT64), scalar(DataType::BOOL)];
-            for i in 2..node.inputs.len() {
-                let fact = node.input(i)?;
-                inputs.push(Fact::new(fact.dtype, fact.shape.clone()));
-            }
-            vec![(graph("body")?, inputs)]
-        }
-        "Scan" => vec![(graph("body")?, scanned(node)?.0)],
-        _ => Vec::new(),
-    })
+/// A loop is followed by value up to so many runs of its body.
+const FOLLOWED: i64 = 4096;
+
+fn graph<'a>(node: &Node<'a>, name: &str) -> Result<&'a GraphProto, String> {
+    node.graph(name).ok_or_else(|| format!("attribute `{name}` is missing"))
 }
 
-/// Which branch runs may not be known, so each output is taken to be the larger one's.
+/// Which branch runs may not be known, so each output is taken to be the larger one's. A branch that a known condition
+/// rules out is not looked at: exporters leave checks of shapes in whose other branch fits no shape.
 pub(super) fn choice(node: &Node<'_>, inference: &dyn Bodies) -> Outputs {
-    let outputs: Result<Vec<_>, String> =
-        bodies(node)?.into_iter().map(|(body, inputs)| inference.outputs(body, inputs)).collect();
-    let mut outputs = outputs?.into_iter();
-    let first = outputs.next().unwrap_or_default();
-    let Some(second) = outputs.next() else {
-        return Ok(first.into_iter().map(Some).collect());
+    let run = |name: &str| -> Result<Vec<Fact>, String> {
+        let Body { outputs, peak } = inference.run(graph(node, name)?, Vec::new())?;
+        inference.hold(peak);
+        Ok(outputs)
+    };
+    match node.input(0)?.known_ints() {
+        Some(&[0]) => return Ok(run("else_branch")?.into_iter().map(Some).collect()),
+        Some(&[_]) => return Ok(run("then_branch")?.into_iter().map(Some).collect()),
+        _ => {}
+    }
+    let (first, second) = match (run("then_branch"), run("else_branch")) {
+        (Ok(first), Ok(second)) => (first, second),
+        // A branch that fits no shape cannot be the one that runs, as where each is for inputs of another length.
+        (Ok(only), Err(reason)) | (Err(reason), Ok(only)) => {
+            inference.leave_out(reason);
+            return Ok(only.into_iter().map(|fact| Some(fact.at_most())).collect());
+        }
+        (Err(reason), Err(_)) => return Err(reason),
     };
     if first.len() != second.len() {
         return Err(format!("branches with {} and {} outputs", first.len(), second.len()));
     }
-    let larger = |(a, b): (Fact, Fact)| -> Result<Option<Fact>, String> {
-        let (mut a, b) = if a.bytes()? >= b.bytes()? { (a, b) } else { (b, a) };
-        if a != b {
-            a.value = None;
-        }
-        Ok(Some(a))
-    };
-    first.into_iter().zip(second).map(larger).collect()
+    first.into_iter().zip(second).map(|(a, b)| Ok(Some(larger(a, b)?))).collect()
 }
 
-/// Carried values keep their shapes; scanned outputs are as long as the trip count, which must be known.
-pub(super) fn repeat(node: &Node<'_>, inference: &dyn Bodies) -> Outputs {
-    let carried = node.inputs.len().saturating_sub(2);
-    let mut outputs = Vec::new();
-    for (body, inputs) in bodies(node)? {
-        outputs = inference.outputs(body, inputs)?;
+/// The larger of what an output may be; the most that it can be where they differ.
+fn larger(a: Fact, b: Fact) -> Result<Fact, String> {
+    let differ = a.shape != b.shape || a.dtype != b.dtype || a.other != b.other;
+    let bound = a.bound || b.bound || differ;
+    let same = a.value == b.value;
+    let (mut larger, smaller) = if a.bytes()? >= b.bytes()? { (a, b) } else { (b, a) };
+    // Shapes of one rank of which neither holds the other: each axis at its longest.
+    if larger.other.is_none() && smaller.other.is_none() && larger.rank() == smaller.rank() {
+        larger.shape.iter_mut().zip(&smaller.shape).for_each(|(dim, &other)| *dim = (*dim).max(other));
     }
-    let trips = node.optional(0).and_then(Fact::known_ints).and_then(|trips| trips.first().copied());
-    let results = outputs.into_iter().skip(1).enumerate().map(|(i, fact)| {
-        if i < carried {
-            return Some(Fact::new(fact.dtype, fact.shape));
-        }
-        let mut shape = vec![trips?.max(0)];
-        shape.extend(&fact.shape);
-        Some(Fact::new(fact.dtype, shape))
-    });
-    Ok(results.collect())
+    larger.value = larger.value.filter(|_| same);
+    Ok(Fact { bound, ..larger })
 }
 
-/// The last inputs are cut into slices, one an iteration; the last outputs are put together of slices.
+/// What a loop's runs come to.
+struct Runs {
+    state: Vec<Fact>,
+    /// What each run adds to the scanned outputs, the largest one's.
+    slices: Vec<Fact>,
+    /// How many runs there are; the most, where `bound` says so.
+    count: Option<i64>,
+    bound: bool,
+}
+
+/// The inputs are the number of runs, the condition (both may be left out) and the state.
+pub(super) fn repeat(node: &Node<'_>, inference: &dyn Bodies) -> Outputs {
+    let body = graph(node, "body")?;
+    let first = |i: usize| node.optional(i).and_then(Fact::known_ints).and_then(|ints| ints.first().copied());
+    let most = first(0).map(|count| count.max(0));
+    let start = node.optional(1).map_or(Some(1), |_| first(1));
+    let state = (2..node.inputs.len()).map(|i| node.any(i).cloned()).collect::<Result<Vec<_>, _>>()?;
+    if start == Some(0) || most == Some(0) {
+        return none(body, state, inference);
+    }
+    let one = in_one(node, body, &state, most, inference);
+    let runs = match one {
+        Ok(runs) if runs.count.is_some() && !runs.bound && !runs.slices.iter().any(|fact| fact.bound) => runs,
+        other => match followed(body, &state, most, inference) {
+            Ok(Some(runs)) => runs,
+            Ok(None) => other?,
+            Err(reason) => return Err(other.err().unwrap_or(reason)),
+        },
+    };
+    let maybe_none = start.is_none();
+    let mut outputs = Vec::new();
+    for (before, after) in state.into_iter().zip(runs.state) {
+        let fact = if maybe_none || runs.bound { larger(before, after)? } else { after };
+        outputs.push(Some(Fact { value: fact.value.filter(|_| !maybe_none && !runs.bound), ..fact }));
+    }
+    for slice in runs.slices {
+        let Some(count) = runs.count else {
+            outputs.push(None);
+            continue;
+        };
+        let mut shape = vec![count];
+        shape.extend(&slice.shape);
+        let bound = slice.bound || runs.bound || maybe_none;
+        outputs.push(Some(Fact { bound, ..Fact::new(slice.dtype, shape) }));
+    }
+    Ok(outputs)
+}
+
+/// A loop that does not run: its state goes through, its slices are none.
+fn none(body: &GraphProto, state: Vec<Fact>, inference: &dyn Bodies) -> Outputs {
+    // What a slice would be still says the shape of an empty output; a body that fits no shape says none.
+    let Body { outputs, .. } = inference.run(body, inputs(&forgotten(&state), None))?;
+    let slices = outputs.into_iter().skip(1 + state.len()).map(|slice| {
+        let mut shape = vec![0];
+        shape.extend(&slice.shape);
+        Fact::new(slice.dtype, shape)
+    });
+    Ok(state.iter().cloned().chain(slices).map(Some).collect())
+}
+
+/// What a body is given: the number of the run, the condition, the state.
+fn inputs(state: &[Fact], run: Option<i64>) -> Vec<Fact> {
+    let number =
+        run.map_or_else(|| Fact::new(DataType::INT64, Vec::new()), |run| Fact::single(DataType::INT64, run));
+    let condition =
+        run.map_or_else(|| Fact::new(DataType::BOOL, Vec::new()), |_| Fact::single(DataType::BOOL, 1));
+    [number, condition].into_iter().chain(state.iter().cloned()).collect()
+}
+
+/// Without the values, which the first run alone has. It is no weight either: a run may have changed it.
+fn forgotten(state: &[Fact]) -> Vec<Fact> {
+    state.iter().map(|fact| Fact { value: None, constant: false, ..fact.clone() }).collect()
+}
+
+fn same_shapes(a: &[Fact], b: &[Fact]) -> bool {
+    a.len() == b.len()
+        && a.iter().zip(b).all(|(a, b)| a.shape == b.shape && a.dtype == b.dtype && a.other == b.other)
+}
+
+/// The bytes of a state that is neither the first, which is around the node, nor the last, which is its output.
+fn between(state: &[Fact]) -> Result<u64, String> {
+    state.iter().try_fold(0u64, |sum, fact| {
+        sum.checked_add(fact.bytes()?).ok_or_else(|| "its state has more than 2^64 bytes".to_owned())
+    })
+}
+
+/// One run of the body for all of them: right if the state keeps its shape.
+fn in_one(
+    node: &Node<'_>,
+    body: &GraphProto,
+    state: &[Fact],
+    most: Option<i64>,
+    inference: &dyn Bodies,
+) -> Result<Runs, String> {
+    let before = forgotten(state);
+    let Body { mut outputs, peak } = inference.run(body, inputs(&before, None))?;
+    if outputs.len() < 1 + state.len() {
+        return Err(format!("a body with {} outputs for a state of {}", outputs.len(), state.len()));
+    }
+    let slices = outputs.split_off(1 + state.len());
+    let goes_on = outputs.remove(0);
+    let after = forgotten(&outputs);
+    if !same_shapes(&before, &after) {
+        return Err("its state grows or shrinks with each run, and how often it runs is not known".to_owned());
+    }
+    let several = most.is_none_or(|most| most > 1);
+    inference.hold(peak.saturating_add(if several { between(&after)? } else { 0 }));
+    let ends_early = goes_on.known_ints().is_none_or(|condition| condition.first() == Some(&0))
+        && !passes_condition(node, body);
+    Ok(Runs { state: after, slices, count: most, bound: ends_early })
+}
+
+/// Whether a body hands on the condition that it is given, which is how exporters write a loop that counts alone.
+fn passes_condition(node: &Node<'_>, body: &GraphProto) -> bool {
+    let (Some(given), Some(made)) = (body.input.get(1), body.output.first()) else { return false };
+    let mut name = made.name.as_str();
+    while let Some(maker) =
+        body.node.iter().find(|maker| maker.output.first().is_some_and(|output| output == name))
+    {
+        match maker.input.first() {
+            Some(source) if maker.op_type == "Identity" && source != name => name = source,
+            _ => return false,
+        }
+    }
+    name == given.name || node.proto.input.get(1).is_some_and(|outer| outer == name)
+}
+
+/// Run by run, with the values that each hands to the next. `None` when they do not tell how often it runs.
+fn followed(
+    body: &GraphProto,
+    first: &[Fact],
+    most: Option<i64>,
+    inference: &dyn Bodies,
+) -> Result<Option<Runs>, String> {
+    let mut state: Vec<Fact> = first.to_vec();
+    let mut slices: Vec<Fact> = Vec::new();
+    let mut bound = false;
+    let mut run = 0;
+    loop {
+        if most == Some(run) {
+            break;
+        }
+        if run >= FOLLOWED {
+            return Ok(None);
+        }
+        let held = if run > 0 { between(&state)? } else { 0 };
+        let given = state.iter().map(|fact| Fact { constant: false, ..fact.clone() }).collect::<Vec<_>>();
+        let Body { mut outputs, peak } = inference.run(body, inputs(&given, Some(run)))?;
+        inference.hold(peak.saturating_add(held));
+        if outputs.len() < 1 + first.len() {
+            return Err(format!("a body with {} outputs for a state of {}", outputs.len(), first.len()));
+        }
+        let added = outputs.split_off(1 + first.len());
+        slices = match run {
+            0 => added,
+            _ => slices.into_iter().zip(added).map(|(a, b)| larger(a, b)).collect::<Result<_, _>>()?,
+        };
+        let goes_on = outputs.remove(0);
+        state = outputs;
+        run += 1;
+        match goes_on.known_ints() {
+            Some(&[0]) => break,
+            Some(_) => {}
+            // It may end here; the number of runs bounds it.
+            None if most.is_some() => bound = true,
+            None => return Ok(None),
+        }
+    }
+    Ok(Some(Runs { state, slices, count: Some(run), bound }))
+}
+
+/// The last inputs are cut into slices, one a run; the last outputs are put together of slices.
 pub(super) fn scan(node: &Node<'_>, inference: &dyn Bodies) -> Outputs {
-    let body = node.graph("body").ok_or("attribute `body` is missing")?;
-    let (inputs, states, length) = scanned(node)?;
-    let outputs = inference.outputs(body, inputs)?;
+    let body = graph(node, "body")?;
+    let (given, states, length) = scanned(node)?;
+    let Body { outputs, peak } = inference.run(body, given.clone())?;
+    let (before, after) =
+        (&given[..states], outputs.get(..states).ok_or("a body with fewer outputs than states")?);
+    if !same_shapes(before, &forgotten(after)) && length > 1 {
+        return Err("its state does not keep its shape".to_owned());
+    }
+    inference.hold(peak.saturating_add(if length > 1 { between(after)? } else { 0 }));
     let result = |(i, fact): (usize, Fact)| -> Result<Option<Fact>, String> {
         let mut shape = fact.shape;
         if i >= states {
@@ -85,7 +249,7 @@ pub(super) fn scan(node: &Node<'_>, inference: &dyn Bodies) -> Outputs {
             shape.insert(axis(along, shape.len() + 1)?, length);
         }
         elements(&shape)?;
-        Ok(Some(Fact::new(fact.dtype, shape)))
+        Ok(Some(Fact { bound: fact.bound, ..Fact::new(fact.dtype, shape) }))
     };
     outputs.into_iter().enumerate().map(result).collect()
 }
@@ -104,7 +268,33 @@ fn scanned(node: &Node<'_>) -> Result<(Vec<Fact>, usize, i64), String> {
                 node.ints("scan_input_axes").and_then(|axes| axes.get(i - states)).copied().unwrap_or(0);
             length = shape.remove(axis(along, fact.rank())?);
         }
-        inputs.push(Fact::new(fact.dtype, shape));
+        inputs.push(Fact { bound: fact.bound, ..Fact::new(fact.dtype, shape) });
     }
     Ok((inputs, states, length))
+}
+
+/// A body applied to each element of a sequence; tensors beside it are given whole.
+pub(super) fn sequence_map(node: &Node<'_>, inference: &dyn Bodies) -> Outputs {
+    let body = graph(node, "body")?;
+    let lists = (0..node.inputs.len())
+        .map(|i| super::sequences::elements_of(node, i).map(<[Fact]>::to_vec))
+        .collect::<Vec<_>>();
+    let length = lists
+        .first()
+        .and_then(|list| list.as_ref().ok())
+        .ok_or("the sequence's elements are not known")?
+        .len();
+    let mut results: Vec<Vec<Fact>> = vec![Vec::new(); node.proto.output.len()];
+    for i in 0..length {
+        let given = lists.iter().enumerate().map(|(input, list)| match list {
+            Ok(list) => list.get(i).cloned().ok_or_else(|| "sequences of different lengths".to_owned()),
+            Err(_) => node.any(input).cloned(),
+        });
+        let Body { outputs, peak } = inference.run(body, given.collect::<Result<_, _>>()?)?;
+        inference.hold(peak);
+        for (result, output) in results.iter_mut().zip(outputs) {
+            result.push(output);
+        }
+    }
+    Ok(results.into_iter().map(|list| Some(Fact::sequence(list))).collect())
 }

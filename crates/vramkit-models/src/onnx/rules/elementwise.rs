@@ -2,28 +2,46 @@
 //! broadcast together.
 
 use crate::data_type::DataType;
-use crate::onnx::fact::{Fact, Value, elements};
+use crate::onnx::fact::Fact;
 use crate::onnx::node::{Node, Outputs, axis, broadcast};
+use crate::onnx::value::{self, Value, stretched};
+
+/// The same, whatever it is: an optional is known by what is in it.
+pub(super) fn same(node: &Node<'_>) -> Outputs {
+    Ok(vec![Some(node.any(0)?.clone())])
+}
+
+pub(super) fn text(node: &Node<'_>) -> Outputs {
+    Ok(vec![Some(Fact::new(DataType::STRING, together(node)?))])
+}
+
+/// Of each text something; of a normalised list at most as many, as words may be left out.
+pub(super) fn text_like(node: &Node<'_>, op: &str) -> Outputs {
+    let shape = node.input(0)?.shape.clone();
+    Ok(vec![Some(match op {
+        "RegexFullMatch" => Fact::new(DataType::BOOL, shape),
+        _ => Fact::new(DataType::STRING, shape).at_most(),
+    })])
+}
 
 /// The output looks like the first input.
 pub(super) fn unary(node: &Node<'_>, op: &str) -> Outputs {
     let input = node.input(0)?;
+    let ints = |f: fn(i64) -> Option<i64>| {
+        input.known_ints().and_then(|ints| ints.iter().map(|&i| f(i)).collect::<Option<_>>()).map(Value::Ints)
+    };
     let value = match (&input.value, op) {
-        (value, "Identity") => value.clone(),
-        (Some(Value::Ints(ints)), "Neg") => {
-            ints.iter().map(|i| i.checked_neg()).collect::<Option<_>>().map(Value::Ints)
-        }
-        (Some(Value::Ints(ints)), "Abs") => {
-            ints.iter().map(|i| i.checked_abs()).collect::<Option<_>>().map(Value::Ints)
-        }
-        (Some(Value::Ints(ints)), "Not") => {
-            Some(Value::Ints(ints.iter().map(|&i| i64::from(i == 0)).collect()))
-        }
+        (Some(Value::Ints(_)), "Neg") => ints(i64::checked_neg),
+        (Some(Value::Ints(_)), "Abs") => ints(i64::checked_abs),
+        (Some(Value::Ints(_)), "Sign") => ints(|i| Some(i.signum())),
+        (Some(Value::Ints(_)), "Relu") => ints(|i| Some(i.max(0))),
+        (Some(Value::Ints(_)), "Not") => ints(|i| Some(i64::from(i == 0))),
         (Some(Value::Floats(floats)), _) => {
             float_rule(op).map(|f| Value::Floats(floats.iter().map(|&x| f(x)).collect()))
         }
         _ => None,
     };
+    let value = if op == "Clip" { clipped(node, input) } else { value };
     Ok(vec![Some(Fact::with(input.dtype, input.shape.clone(), value))])
 }
 
@@ -32,11 +50,30 @@ fn float_rule(op: &str) -> Option<fn(f64) -> f64> {
     Some(match op {
         "Abs" => f64::abs,
         "Ceil" => f64::ceil,
+        "Exp" => f64::exp,
         "Floor" => f64::floor,
+        "Log" => f64::ln,
         "Neg" => |x| -x,
+        "Reciprocal" => |x| 1.0 / x,
+        "Relu" => |x| x.max(0.0),
         "Round" => f64::round_ties_even,
+        "Sign" => |x| if x == 0.0 { 0.0 } else { x.signum() },
         "Sqrt" => f64::sqrt,
         _ => return None,
+    })
+}
+
+/// Bounds are inputs, or attributes in older operator sets.
+fn clipped(node: &Node<'_>, input: &Fact) -> Option<Value> {
+    let bound = |i: usize, name: &str, none: f64| match node.optional(i) {
+        Some(fact) => fact.value.as_ref()?.floats().first().copied(),
+        None => Some(node.float(name).map_or(none, f64::from)),
+    };
+    let (low, high) = (bound(1, "min", f64::NEG_INFINITY)?, bound(2, "max", f64::INFINITY)?);
+    Some(match input.value.as_ref()? {
+        // Such bounds are whole, or as good as none.
+        Value::Ints(ints) => Value::Ints(ints.iter().map(|&i| i.max(low as i64).min(high as i64)).collect()),
+        Value::Floats(floats) => Value::Floats(floats.iter().map(|&x| x.max(low).min(high)).collect()),
     })
 }
 
@@ -54,54 +91,69 @@ fn together(node: &Node<'_>) -> Result<Vec<i64>, String> {
     broadcast([a.shape.as_slice(), &b.shape])
 }
 
-/// Combines two small tensors, of which one has one element or both have the same shape.
-fn combine<T>(a: &Fact, b: &Fact, f: impl Fn(i64, i64) -> Option<T>) -> Option<Vec<T>> {
+/// The pairs of places of two tensors that meet, in the order of the result.
+fn pairs(a: &Fact, b: &Fact, shape: &[i64]) -> Option<Vec<(usize, usize)>> {
+    value::each(shape, |index| (stretched(&a.shape, index), stretched(&b.shape, index)))
+}
+
+/// Combines the integers of two tensors, of which each may be stretched to the other.
+fn combine(a: &Fact, b: &Fact, shape: &[i64], f: impl Fn(i64, i64) -> Option<i64>) -> Option<Value> {
     let (x, y) = (a.known_ints()?, b.known_ints()?);
-    if a.shape != b.shape && x.len() != 1 && y.len() != 1 {
+    let all = pairs(a, b, shape)?.into_iter().map(|(i, j)| f(*x.get(i)?, *y.get(j)?));
+    Some(Value::Ints(all.collect::<Option<_>>()?))
+}
+
+/// As [`combine`], for numbers of which at least one is not whole.
+fn combine_floats<T>(a: &Fact, b: &Fact, shape: &[i64], f: impl Fn(f64, f64) -> T) -> Option<Vec<T>> {
+    if a.known_ints().is_some() && b.known_ints().is_some() {
         return None;
     }
-    let n = if x.is_empty() || y.is_empty() { 0 } else { x.len().max(y.len()) };
-    (0..n).map(|i| f(x[i % x.len()], y[i % y.len()])).collect()
+    let (x, y) = (a.value.as_ref()?.floats(), b.value.as_ref()?.floats());
+    pairs(a, b, shape)?.into_iter().map(|(i, j)| Some(f(*x.get(i)?, *y.get(j)?))).collect()
 }
 
 pub(super) fn binary(node: &Node<'_>, op: &str) -> Outputs {
     let (a, b) = (node.input(0)?, node.input(1)?);
-    let ints = combine(a, b, |x, y| match op {
+    let shape = together(node)?;
+    let c_like = node.int_or("fmod", 0) != 0;
+    let ints = combine(a, b, &shape, |x, y| match op {
         "Add" => x.checked_add(y),
         "Sub" => x.checked_sub(y),
         "Mul" => x.checked_mul(y),
         "Div" => x.checked_div(y),
-        "Mod" => x.checked_rem_euclid(y),
+        "Mod" if c_like => x.checked_rem(y),
+        // The sign of the divisor.
+        "Mod" => {
+            x.checked_rem(y).map(|rest| if rest != 0 && (rest < 0) != (y < 0) { rest + y } else { rest })
+        }
         "Pow" => x.checked_pow(u32::try_from(y).ok()?),
+        "BitwiseAnd" => Some(x & y),
+        "BitwiseOr" => Some(x | y),
         _ => None,
     });
-    let value = ints.map(Value::Ints).or_else(|| floats(a, b, op));
-    Ok(vec![Some(Fact::with(a.dtype, together(node)?, value))])
-}
-
-/// As [`combine`], for numbers of which at least one is not whole.
-fn floats(a: &Fact, b: &Fact, op: &str) -> Option<Value> {
-    let (x, y) = (a.value.as_ref()?.floats(), b.value.as_ref()?.floats());
-    if a.known_ints().is_some() && b.known_ints().is_some()
-        || (x.len() != y.len() && x.len() != 1 && y.len() != 1)
-    {
-        return None;
-    }
-    let f: fn(f64, f64) -> f64 = match op {
-        "Add" => |x, y| x + y,
-        "Sub" => |x, y| x - y,
-        "Mul" => |x, y| x * y,
-        "Div" => |x, y| x / y,
-        "Pow" => f64::powf,
-        _ => return None,
-    };
-    let n = if x.is_empty() || y.is_empty() { 0 } else { x.len().max(y.len()) };
-    Some(Value::Floats((0..n).map(|i| f(x[i % x.len()], y[i % y.len()])).collect()))
+    let value = ints.or_else(|| {
+        let f: fn(f64, f64) -> f64 = match op {
+            "Add" => |x, y| x + y,
+            "Sub" => |x, y| x - y,
+            "Mul" => |x, y| x * y,
+            "Div" => |x, y| x / y,
+            "Pow" => f64::powf,
+            _ => return None,
+        };
+        let floats = combine_floats(a, b, &shape, f)?;
+        // A power of whole numbers to one that is not keeps the type of the base.
+        Some(match a.known_ints() {
+            Some(_) if op == "Pow" => Value::Ints(floats.into_iter().map(|x| x as i64).collect()),
+            _ => Value::Floats(floats.into()),
+        })
+    });
+    Ok(vec![Some(Fact::with(a.dtype, shape, value))])
 }
 
 pub(super) fn comparison(node: &Node<'_>, op: &str) -> Outputs {
     let (a, b) = (node.input(0)?, node.input(1)?);
-    let value = combine(a, b, |x, y| {
+    let shape = together(node)?;
+    let ints = combine(a, b, &shape, |x, y| {
         Some(i64::from(match op {
             "And" => x != 0 && y != 0,
             "Or" => x != 0 || y != 0,
@@ -113,36 +165,75 @@ pub(super) fn comparison(node: &Node<'_>, op: &str) -> Outputs {
             _ => x <= y,
         }))
     });
-    Ok(vec![Some(Fact::with(DataType::BOOL, together(node)?, value.map(Value::Ints)))])
+    let value = ints.or_else(|| {
+        let f: fn(f64, f64) -> bool = match op {
+            "Equal" => |x, y| x == y,
+            "Greater" => |x, y| x > y,
+            "GreaterOrEqual" => |x, y| x >= y,
+            "Less" => |x, y| x < y,
+            "LessOrEqual" => |x, y| x <= y,
+            _ => return None,
+        };
+        Some(Value::Ints(combine_floats(a, b, &shape, f)?.into_iter().map(i64::from).collect()))
+    });
+    Ok(vec![Some(Fact::with(DataType::BOOL, shape, value))])
 }
 
 pub(super) fn variadic(node: &Node<'_>, op: &str) -> Outputs {
     let first = node.input(0)?;
-    let shape = broadcast(node.inputs.iter().flatten().map(|fact| fact.shape.as_slice()))?;
-    let value = match (node.inputs.as_slice(), op) {
-        ([Some(a), Some(b)], "Max") => combine(a, b, |x, y| Some(x.max(y))),
-        ([Some(a), Some(b)], "Min") => combine(a, b, |x, y| Some(x.min(y))),
-        _ => None,
-    };
-    Ok(vec![Some(Fact::with(first.dtype, shape, value.map(Value::Ints)))])
+    let mut result = first.clone();
+    for i in 1..node.inputs.len() {
+        let next = node.input(i)?;
+        let shape = broadcast([result.shape.as_slice(), &next.shape])?;
+        let value = match op {
+            "Max" => combine(&result, next, &shape, |x, y| Some(x.max(y))),
+            "Min" => combine(&result, next, &shape, |x, y| Some(x.min(y))),
+            "Sum" => combine(&result, next, &shape, i64::checked_add),
+            _ => None,
+        };
+        let floats: Option<fn(f64, f64) -> f64> = match op {
+            "Max" => Some(f64::max),
+            "Min" => Some(f64::min),
+            "Sum" => Some(|x, y| x + y),
+            _ => None,
+        };
+        let value =
+            value.or_else(|| Some(Value::Floats(combine_floats(&result, next, &shape, floats?)?.into())));
+        result = Fact::with(first.dtype, shape, value);
+    }
+    if op == "Mean" && node.inputs.len() > 1 {
+        result.value = None;
+    }
+    Ok(vec![Some(Fact::with(first.dtype, result.shape, result.value))])
 }
 
 pub(super) fn select(node: &Node<'_>) -> Outputs {
     let (condition, a, b) = (node.input(0)?, node.input(1)?, node.input(2)?);
     let shape = broadcast([condition.shape.as_slice(), &a.shape, &b.shape])?;
     let value = (|| {
-        let (condition, x, y) = (condition.known_ints()?, a.known_ints()?, b.known_ints()?);
-        let n = elements(&shape).ok()? as usize;
-        let fits = |list: &[i64]| list.len() == n || list.len() == 1;
-        let all_fit = n <= 4096 && fits(condition) && fits(x) && fits(y);
-        all_fit.then(|| {
-            let pick = |i: usize| {
-                if condition[i % condition.len()] != 0 { x[i % x.len()] } else { y[i % y.len()] }
-            };
-            Value::Ints((0..n).map(pick).collect())
-        })
+        let chosen = condition.known_ints()?;
+        let places = value::each(&shape, |index| {
+            let is_first = *chosen.get(stretched(&condition.shape, index))? != 0;
+            let from = if is_first { a } else { b };
+            Some((is_first, stretched(&from.shape, index)))
+        })?;
+        // What is not chosen need not be known.
+        let places: Vec<(bool, usize)> = places.into_iter().collect::<Option<_>>()?;
+        if let (Some(x), Some(y)) = (whole(a, &places, true), whole(b, &places, false)) {
+            let pick =
+                |&(first, place): &(bool, usize)| if first { x.get(place) } else { y.get(place) }.copied();
+            return Some(Value::Ints(places.iter().map(pick).collect::<Option<_>>()?));
+        }
+        let (x, y) = (a.value.as_ref()?.floats(), b.value.as_ref()?.floats());
+        let pick = |&(first, place): &(bool, usize)| if first { x.get(place) } else { y.get(place) }.copied();
+        Some(Value::Floats(places.iter().map(pick).collect::<Option<_>>()?))
     })();
     Ok(vec![Some(Fact::with(a.dtype, shape, value))])
+}
+
+/// The integers of a branch, or nothing at all where none of them is chosen.
+fn whole<'a>(fact: &'a Fact, places: &[(bool, usize)], side: bool) -> Option<&'a [i64]> {
+    if places.iter().all(|&(first, _)| first != side) { Some(&[]) } else { fact.known_ints() }
 }
 
 pub(super) fn cast(node: &Node<'_>, op: &str) -> Outputs {
@@ -151,17 +242,19 @@ pub(super) fn cast(node: &Node<'_>, op: &str) -> Outputs {
         "CastLike" => node.input(1)?.dtype,
         // In operator set 1 the type is a name.
         _ => match node.text("to").filter(|name| !name.is_empty()) {
-            Some("FLOAT") => DataType::FLOAT,
-            Some("INT64") => DataType::INT64,
-            Some("INT32") => DataType::INT32,
-            Some("BOOL") => DataType::BOOL,
-            Some("FLOAT16") => DataType::FLOAT16,
-            Some(other) => return Err(format!("element type `{other}`")),
+            Some(name) => DataType::named(name).ok_or_else(|| format!("element type `{name}`"))?,
             None => DataType::new(node.int("to").ok_or("attribute `to` is missing")? as i32),
         },
     };
-    let whole = matches!(to.number(), 2..=7 | 9 | 12 | 13);
+    let whole = matches!(to.number(), 2..=7 | 9 | 12 | 13 | 21 | 22 | 25 | 26);
     let value = match &input.value {
+        _ if to == DataType::STRING || input.dtype == DataType::STRING => None,
+        Some(Value::Floats(floats)) if to == DataType::BOOL => {
+            Some(Value::Ints(floats.iter().map(|&x| i64::from(x != 0.0)).collect()))
+        }
+        Some(Value::Ints(ints)) if to == DataType::BOOL => {
+            Some(Value::Ints(ints.iter().map(|&i| i64::from(i != 0)).collect()))
+        }
         Some(Value::Floats(floats)) if whole => Some(Value::Ints(floats.iter().map(|&x| x as i64).collect())),
         Some(Value::Ints(ints)) if !whole => Some(Value::Floats(ints.iter().map(|&i| i as f64).collect())),
         value => value.clone(),

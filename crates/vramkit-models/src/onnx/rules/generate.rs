@@ -1,8 +1,9 @@
 //! Operators that make tensors of sizes, of constants, of nothing much.
 
 use crate::data_type::DataType;
-use crate::onnx::fact::{self, Fact, Value, elements};
+use crate::onnx::fact::{self, Fact, elements};
 use crate::onnx::node::{Node, Outputs};
+use crate::onnx::value::{KEPT_VALUES, Value};
 
 pub(super) fn shape(node: &Node<'_>) -> Outputs {
     let shape = &node.input(0)?.shape;
@@ -13,8 +14,8 @@ pub(super) fn shape(node: &Node<'_>) -> Outputs {
 }
 
 pub(super) fn size(node: &Node<'_>) -> Outputs {
-    let count = elements(&node.input(0)?.shape)? as i64;
-    Ok(vec![Some(Fact::with(DataType::INT64, Vec::new(), Some(Value::Ints(vec![count]))))])
+    let count = elements(&node.input(0)?.shape)?;
+    Ok(vec![Some(Fact::single(DataType::INT64, i64::try_from(count).map_err(|_| "too many elements")?))])
 }
 
 pub(super) fn constant(node: &Node<'_>) -> Outputs {
@@ -26,13 +27,17 @@ pub(super) fn constant(node: &Node<'_>) -> Outputs {
     Ok(vec![if let Some(tensor) = node.tensor("value") {
         Some(fact::stored(tensor)?)
     } else if let Some(value) = node.int("value_int") {
-        list(DataType::INT64, Value::Ints(vec![value]), true)
+        list(DataType::INT64, Value::Ints([value].into()), true)
     } else if let Some(values) = node.ints("value_ints") {
-        list(DataType::INT64, Value::Ints(values.to_vec()), false)
+        list(DataType::INT64, Value::Ints(values.into()), false)
     } else if let Some(value) = node.float("value_float") {
-        list(DataType::FLOAT, Value::Floats(vec![float(value)]), true)
+        list(DataType::FLOAT, Value::Floats([float(value)].into()), true)
     } else if let Some(values) = node.floats("value_floats") {
         list(DataType::FLOAT, Value::Floats(values.iter().map(|&value| float(value)).collect()), false)
+    } else if let Some(texts) = node.texts("value_strings") {
+        Some(Fact::new(DataType::STRING, vec![texts.len() as i64]))
+    } else if node.has("value_string") {
+        Some(Fact::new(DataType::STRING, Vec::new()))
     } else {
         None
     }])
@@ -45,11 +50,11 @@ pub(super) fn constant_of_shape(node: &Node<'_>) -> Outputs {
             let stored = fact::stored(tensor)?;
             (stored.dtype, stored.value)
         }
-        None => (DataType::FLOAT, Some(Value::Floats(vec![0.0]))),
+        None => (DataType::FLOAT, Some(Value::Floats([0.0].into()))),
     };
     let count = elements(&shape)?;
-    let value = element.filter(|element| element.len() == 1 && count <= 4096);
-    let value = value.map(|element| element.pick((0..count as usize).map(|_| 0)));
+    let value = element.filter(|element| element.len() == 1 && count <= KEPT_VALUES as u64);
+    let value = value.and_then(|element| element.pick((0..count as usize).map(|_| 0)));
     Ok(vec![Some(Fact::with(dtype, shape, value))])
 }
 
@@ -65,9 +70,16 @@ pub(super) fn range(node: &Node<'_>) -> Outputs {
     if count.is_nan() || count > 2f64.powi(53) {
         return Err(format!("a range of {count} elements"));
     }
-    let value = (node.input(0)?.known_ints().is_some() && count <= 4096.0)
-        .then(|| Value::Ints((0..count as i64).map(|i| start as i64 + i * delta as i64).collect()));
-    Ok(vec![Some(Fact::with(node.input(0)?.dtype, vec![count as i64], value))])
+    let whole = (0..3).all(|i| node.optional(i).is_some_and(|fact| fact.known_ints().is_some()));
+    let value = (count <= KEPT_VALUES as f64).then(|| {
+        let steps = 0..count as i64;
+        let at = |i: i64| (start as i64).checked_add(i.checked_mul(delta as i64)?);
+        match whole {
+            true => Some(Value::Ints(steps.map(at).collect::<Option<_>>()?)),
+            false => Some(Value::Floats(steps.map(|i| start + i as f64 * delta).collect())),
+        }
+    });
+    Ok(vec![Some(Fact::with(node.input(0)?.dtype, vec![count as i64], value.flatten()))])
 }
 
 pub(super) fn like(node: &Node<'_>, _op: &str) -> Outputs {

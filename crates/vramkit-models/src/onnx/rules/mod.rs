@@ -12,12 +12,19 @@ mod movement;
 mod pick;
 mod recurrent;
 mod reduce;
+mod sequences;
 mod window;
 
-pub(super) use control::bodies;
-
 use super::bodies::Bodies;
+use super::fact::Fact;
 use super::node::{Node, Outputs};
+use super::proto::NodeProto;
+
+/// What a constant's node holds.
+pub(super) fn constant(node: &NodeProto) -> Result<Fact, String> {
+    let outputs = generate::constant(&Node { proto: node, inputs: Vec::new() })?;
+    outputs.into_iter().next().flatten().ok_or_else(|| "its value is of no kind that is known".to_owned())
+}
 
 /// Applies an operator's rule; `None` for an operator that has none.
 pub(super) fn apply(node: &Node<'_>, opset: i64, inference: &dyn Bodies) -> Option<Outputs> {
@@ -50,7 +57,6 @@ pub(super) fn apply(node: &Node<'_>, opset: i64, inference: &dyn Bodies) -> Opti
         | "HardSigmoid"
         | "HardSwish"
         | "Hardmax"
-        | "Identity"
         | "InstanceNormalization"
         | "GroupNormalization"
         | "LRN"
@@ -69,9 +75,6 @@ pub(super) fn apply(node: &Node<'_>, opset: i64, inference: &dyn Bodies) -> Opti
         | "ReverseSequence"
         | "RotaryEmbedding"
         | "Round"
-        | "Scatter"
-        | "ScatterElements"
-        | "ScatterND"
         | "TensorScatter"
         | "Selu"
         | "Shrink"
@@ -88,6 +91,7 @@ pub(super) fn apply(node: &Node<'_>, opset: i64, inference: &dyn Bodies) -> Opti
         | "Tanh"
         | "ThresholdedRelu"
         | "Trilu" => elementwise::unary(node, op),
+        "Identity" | "OptionalGetElement" => elementwise::same(node),
         "IsInf" | "IsNaN" => elementwise::predicate(node),
         "Add" | "Sub" | "Mul" | "Div" | "Mod" | "Pow" | "BitShift" | "BitwiseAnd" | "BitwiseOr"
         | "BitwiseXor" => elementwise::binary(node, op),
@@ -136,8 +140,9 @@ pub(super) fn apply(node: &Node<'_>, opset: i64, inference: &dyn Bodies) -> Opti
         "TopK" => pick::top_k(node),
         "Compress" => pick::compress(node),
         "NonZero" => pick::non_zero(node),
-        // How many boxes or values are left is known only once they are.
-        "NonMaxSuppression" | "Unique" => Ok(Vec::new()),
+        "NonMaxSuppression" => pick::non_max_suppression(node),
+        "Unique" => pick::unique(node),
+        "Scatter" | "ScatterElements" | "ScatterND" => pick::scatter(node, op),
         "ArgMax" | "ArgMin" => reduce::arg(node),
         "ReduceL1" | "ReduceL2" | "ReduceLogSum" | "ReduceLogSumExp" | "ReduceMax" | "ReduceMean"
         | "ReduceMin" | "ReduceProd" | "ReduceSum" | "ReduceSumSquare" => reduce::reduce(node, op),
@@ -161,6 +166,19 @@ pub(super) fn apply(node: &Node<'_>, opset: i64, inference: &dyn Bodies) -> Opti
         "If" => control::choice(node, inference),
         "Loop" => control::repeat(node, inference),
         "Scan" => control::scan(node, inference),
+        "SequenceMap" => control::sequence_map(node, inference),
+        "SequenceConstruct" => sequences::construct(node),
+        "SequenceEmpty" => sequences::empty(),
+        "SequenceInsert" => sequences::insert(node),
+        "SequenceErase" => sequences::erase(node),
+        "SequenceAt" => sequences::at(node),
+        "SequenceLength" => sequences::length(node),
+        "ConcatFromSequence" => sequences::concat(node),
+        "SplitToSequence" => sequences::split(node),
+        "Optional" => sequences::optional(node),
+        "OptionalHasElement" => sequences::has_element(),
+        "StringConcat" => elementwise::text(node),
+        "StringNormalizer" | "RegexFullMatch" => elementwise::text_like(node, op),
         _ => return None,
     })
 }

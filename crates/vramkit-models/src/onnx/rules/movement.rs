@@ -2,6 +2,7 @@
 
 use crate::onnx::fact::{Fact, elements};
 use crate::onnx::node::{Node, Outputs, axis, broadcast};
+use crate::onnx::value::{Value, each, place, stretched};
 
 pub(super) fn reshape(node: &Node<'_>) -> Outputs {
     let input = node.input(0)?;
@@ -88,33 +89,58 @@ pub(super) fn transpose(node: &Node<'_>) -> Outputs {
         return Err(format!("{order:?} is not an order of the axes of {:?}", input.shape));
     }
     let shape = order.iter().map(|&i| input.shape[i]).collect();
-    // Values of a list stay in order; those of anything else are not carried.
-    let value = input.value.clone().filter(|_| input.rank() <= 1);
-    Ok(vec![Some(Fact::with(input.dtype, shape, value))])
+    let mut from = vec![0; order.len()];
+    let turned = input.arranged(shape, |index| {
+        order.iter().zip(index).for_each(|(&axis, &at)| from[axis] = at);
+        place(&input.shape, &from)
+    });
+    Ok(vec![Some(turned)])
 }
 
 pub(super) fn concat(node: &Node<'_>) -> Outputs {
     let first = node.input(0)?;
+    let parts = (0..node.inputs.len()).map(|i| node.input(i)).collect::<Result<Vec<_>, _>>()?;
     // Operator set 1 had a default.
-    let along = axis(node.int_or("axis", 1), first.rank())?;
+    Ok(vec![Some(joined(&parts, axis(node.int_or("axis", 1), first.rank())?)?)])
+}
+
+/// Tensors one after the other along an axis; at least one.
+pub(super) fn joined(parts: &[&Fact], along: usize) -> Result<Fact, String> {
+    let first = *parts.first().ok_or("nothing to join")?;
     let mut shape = first.shape.clone();
     shape[along] = 0;
-    let mut values = Some(Vec::new());
-    for i in 0..node.inputs.len() {
-        let fact = node.input(i)?;
+    // Where each part begins.
+    let mut starts = Vec::with_capacity(parts.len());
+    for fact in parts {
         let same = fact.rank() == first.rank()
             && (0..first.rank()).all(|a| a == along || fact.shape[a] == first.shape[a]);
         if !same {
             return Err(format!("{:?} and {:?} along axis {along}", first.shape, fact.shape));
         }
+        starts.push(shape[along]);
         shape[along] = shape[along].checked_add(fact.shape[along]).ok_or("too many elements")?;
-        values = values.zip(fact.known_ints()).map(|(mut values, more)| {
-            values.extend_from_slice(more);
-            values
-        });
     }
-    let value = values.filter(|_| first.rank() == 1).map(crate::onnx::fact::Value::Ints);
-    Ok(vec![Some(Fact::with(first.dtype, shape, value))])
+    let places = || {
+        each(&shape, |index| {
+            // Parts without elements begin where the next one does, which is the last that begins there.
+            let part = starts.partition_point(|&start| start <= index[along] as i64) - 1;
+            let mut inner = index.to_vec();
+            inner[along] -= starts[part] as usize;
+            (part, place(&parts[part].shape, &inner))
+        })
+    };
+    let value = if parts.iter().all(|part| part.known_ints().is_some() || part.shape.contains(&0)) {
+        let at = |(part, place): (usize, usize)| parts[part].known_ints()?.get(place).copied();
+        places().and_then(|all| all.into_iter().map(at).collect::<Option<_>>()).map(Value::Ints)
+    } else if parts.iter().all(|part| part.value.is_some()) {
+        let floats: Vec<Vec<f64>> =
+            parts.iter().filter_map(|part| Some(part.value.as_ref()?.floats())).collect();
+        let at = |(part, place): (usize, usize)| floats.get(part)?.get(place).copied();
+        places().and_then(|all| all.into_iter().map(at).collect::<Option<_>>()).map(Value::Floats)
+    } else {
+        None
+    };
+    Ok(Fact::with(first.dtype, shape, value))
 }
 
 pub(super) fn split(node: &Node<'_>) -> Outputs {
@@ -134,17 +160,22 @@ pub(super) fn split(node: &Node<'_>) -> Outputs {
             (0..parts).map(|i| each.min(length - (i * each).min(length))).collect()
         }
     };
-    if lengths.iter().try_fold(0i64, |sum, &part| sum.checked_add(part)) != Some(length) {
+    let sum = lengths.iter().try_fold(0i64, |sum, &part| sum.checked_add(part).filter(|_| part >= 0));
+    if sum != Some(length) {
         return Err(format!("parts of {lengths:?} do not make up {length}"));
     }
     let mut from = 0usize;
     let part = |part: i64| {
         let mut shape = input.shape.clone();
         shape[along] = part;
-        let range = from..from + part.max(0) as usize;
-        from = range.end;
-        let value = input.value.as_ref().filter(|_| input.rank() == 1).map(|value| value.pick(range));
-        Some(Fact::with(input.dtype, shape, value))
+        let start = from;
+        // Parts make up the axis, so that this stays within it.
+        from += part as usize;
+        Some(input.arranged(shape, |index| {
+            let mut inner = index.to_vec();
+            inner[along] += start;
+            place(&input.shape, &inner)
+        }))
     };
     Ok(lengths.into_iter().map(part).collect())
 }
@@ -152,11 +183,7 @@ pub(super) fn split(node: &Node<'_>) -> Outputs {
 pub(super) fn expand(node: &Node<'_>) -> Outputs {
     let input = node.input(0)?;
     let shape = broadcast([input.shape.as_slice(), node.known(1)?])?;
-    let count = elements(&shape)?;
-    // One element repeated, as exporters fill lists with it.
-    let value = input.value.as_ref().filter(|value| value.len() == 1 && count <= 4096);
-    let value = value.map(|value| value.pick((0..count as usize).map(|_| 0)));
-    Ok(vec![Some(Fact::with(input.dtype, shape, value))])
+    Ok(vec![Some(input.arranged(shape, |index| stretched(&input.shape, index)))])
 }
 
 pub(super) fn tile(node: &Node<'_>) -> Outputs {
@@ -176,11 +203,15 @@ pub(super) fn tile(node: &Node<'_>) -> Outputs {
     }
     let product = |(&dim, &n): (&i64, &i64)| dim.checked_mul(n).ok_or_else(|| "too many elements".to_owned());
     let shape: Vec<i64> = input.shape.iter().zip(repeats).map(product).collect::<Result<_, _>>()?;
-    let value = input.value.as_ref().filter(|value| input.rank() == 1 && value.len() > 0 && repeats[0] >= 0);
-    let value = value
-        .filter(|_| shape[0] <= 4096)
-        .map(|value| value.pick((0..shape[0] as usize).map(|i| i % value.len())));
-    Ok(vec![Some(Fact::with(input.dtype, shape, value))])
+    if repeats.iter().any(|&n| n < 0) {
+        return Err(format!("repeats of {repeats:?}"));
+    }
+    let tiled = input.arranged(shape, |index| {
+        let inner: Vec<usize> =
+            index.iter().zip(&input.shape).map(|(&at, &dim)| at % dim.max(1) as usize).collect();
+        place(&input.shape, &inner)
+    });
+    Ok(vec![Some(tiled)])
 }
 
 pub(super) fn pad(node: &Node<'_>) -> Outputs {
@@ -197,11 +228,33 @@ pub(super) fn pad(node: &Node<'_>) -> Outputs {
         return Err(format!("{} pads for {} axes", pads.len(), axes.len()));
     }
     let mut shape = input.shape.clone();
+    let mut before = vec![0; input.rank()];
     for (i, &a) in axes.iter().enumerate() {
         let padded = shape[a].checked_add(pads[i]).and_then(|dim| dim.checked_add(pads[i + axes.len()]));
-        shape[a] = padded.ok_or("too many elements")?;
+        shape[a] = padded
+            .filter(|&dim| dim >= 0)
+            .ok_or_else(|| format!("pads of {pads:?} for {:?}", input.shape))?;
+        before[a] = pads[i];
     }
-    Ok(vec![Some(Fact::new(input.dtype, shape))])
+    // Other modes than a constant are of images, whose values decide no shape.
+    let constant = node.text("mode").is_none_or(|mode| mode == "constant");
+    let fill = match node.optional(2) {
+        Some(fact) => fact.known_ints().and_then(|ints| ints.first().copied()),
+        None => Some(0),
+    };
+    let value = input.known_ints().zip(fill.filter(|_| constant)).and_then(|(ints, fill)| {
+        let places = each(&shape, |index| {
+            let inner = index.iter().zip(&before).map(|(&at, &lead)| usize::try_from(at as i64 - lead).ok());
+            let inner: Option<Vec<usize>> = inner.collect();
+            inner.filter(|inner| inner.iter().zip(&input.shape).all(|(&at, &dim)| (at as i64) < dim))
+        })?;
+        let at = |inner: Option<Vec<usize>>| match inner {
+            Some(inner) => ints.get(place(&input.shape, &inner)).copied(),
+            None => Some(fill),
+        };
+        Some(Value::Ints(places.into_iter().map(at).collect::<Option<_>>()?))
+    });
+    Ok(vec![Some(Fact::with(input.dtype, shape, value))])
 }
 
 pub(super) fn space_and_depth(node: &Node<'_>, op: &str) -> Outputs {

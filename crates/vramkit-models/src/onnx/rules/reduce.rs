@@ -1,8 +1,9 @@
 //! Operators that make one number of many along some axes.
 
 use crate::data_type::DataType;
-use crate::onnx::fact::{Fact, Value};
+use crate::onnx::fact::Fact;
 use crate::onnx::node::{Node, Outputs, axis};
+use crate::onnx::value::{Value, each, stretched};
 
 /// A shape without (or with one element along) these axes.
 fn without(shape: &[i64], axes: &[usize], keep: bool) -> Vec<i64> {
@@ -25,16 +26,26 @@ pub(super) fn reduce(node: &Node<'_>, op: &str) -> Outputs {
         axes => axes.iter().map(|&a| axis(a, input.rank())).collect::<Result<_, _>>()?,
     };
     let keep = node.int_or("keepdims", 1) != 0;
-    let all = axes.len() == input.rank();
-    let value = input.known_ints().filter(|ints| all && !ints.is_empty()).and_then(|ints| match op {
-        "ReduceProd" => ints.iter().try_fold(1i64, |product, &i| product.checked_mul(i)),
-        "ReduceSum" => ints.iter().try_fold(0i64, |sum, &i| sum.checked_add(i)),
-        "ReduceMax" => ints.iter().max().copied(),
-        "ReduceMin" => ints.iter().min().copied(),
-        _ => None,
-    });
     let shape = without(&input.shape, &axes, keep);
-    Ok(vec![Some(Fact::with(input.dtype, shape, value.map(|value| Value::Ints(vec![value]))))])
+    let value = input.known_ints().and_then(|ints| {
+        let kept = without(&input.shape, &axes, true);
+        let mut results: Vec<Option<i64>> = vec![None; each(&kept, |_| ())?.len()];
+        let places = each(&input.shape, |index| stretched(&kept, index))?;
+        for (place, &i) in places.into_iter().zip(ints) {
+            let result = results.get_mut(place)?;
+            *result = Some(match (*result, op) {
+                (None, _) => i,
+                (Some(so_far), "ReduceProd") => so_far.checked_mul(i)?,
+                (Some(so_far), "ReduceSum") => so_far.checked_add(i)?,
+                (Some(so_far), "ReduceMax") => so_far.max(i),
+                (Some(so_far), "ReduceMin") => so_far.min(i),
+                _ => return None,
+            });
+        }
+        let known = matches!(op, "ReduceProd" | "ReduceSum" | "ReduceMax" | "ReduceMin");
+        Some(Value::Ints(results.into_iter().collect::<Option<_>>().filter(|_| known)?))
+    });
+    Ok(vec![Some(Fact::with(input.dtype, shape, value))])
 }
 
 pub(super) fn arg(node: &Node<'_>) -> Outputs {

@@ -2,8 +2,10 @@
 
 use std::collections::BTreeMap;
 
+use super::super::context::Context;
 use super::super::fact::Fact;
 use super::super::infer::Scope;
+use super::super::measured::Measured;
 use super::super::node::Node;
 use super::super::proto::NodeProto;
 use super::super::rules;
@@ -14,8 +16,9 @@ use crate::DataType;
 fn first_output(proto: &NodeProto, inputs: &[(DataType, &[i64])]) -> Result<(DataType, Vec<i64>), String> {
     let facts: Vec<Fact> = inputs.iter().map(|&(dtype, shape)| Fact::new(dtype, shape.to_vec())).collect();
     let node = Node { proto, inputs: facts.iter().map(Some).collect() };
-    let dims = BTreeMap::new();
-    let outputs = rules::apply(&node, 23, &Scope::new(23, &dims)).expect("there is a rule")?;
+    let (dims, measured) = (BTreeMap::new(), Measured::default());
+    let context = Context::new(23, &dims, &measured, 0);
+    let outputs = rules::apply(&node, 23, &Scope::new(&context)).expect("there is a rule")?;
     let fact = outputs.into_iter().next().flatten().expect("the rule knows its first output");
     Ok((fact.dtype, fact.shape))
 }
