@@ -1,3 +1,5 @@
+mod followed;
+mod memory;
 mod rules;
 mod weights;
 
