@@ -38,15 +38,16 @@ pub fn describe_plan(report: &PlanReport) -> String {
             models => format!("the live peaks of {models} models, each for itself"),
         };
         if report.weights_bytes.is_zero() {
-            let _ = writeln!(text, "  {}, {apart}", compared(arena, peaks));
+            let _ = writeln!(text, "  {}, {apart}{}", arena.against(peaks), beyond_peaks(report));
         } else {
             let (planned, separate) = (report.planned_total_bytes, report.separate_total_bytes);
             let _ = writeln!(
                 text,
                 "  {planned} with weights: {}, {apart}, with weights",
-                compared(planned, separate)
+                planned.against(separate)
             );
-            let _ = writeln!(text, "  the arena alone: {}, the live peaks", compared(arena, peaks));
+            let more = beyond_peaks(report);
+            let _ = writeln!(text, "  the arena alone: {}, the live peaks{more}", arena.against(peaks));
         }
         let (sum, tensors) = (report.sum_of_sizes_bytes, tensors(report));
         let _ = writeln!(text, "  {sum} is every tensor at once ({tensors} tensors)");
@@ -58,12 +59,14 @@ fn tensors(report: &PlanReport) -> usize {
     report.models.iter().map(|model| model.tensors).sum()
 }
 
-/// One size against another.
-fn compared(after: ByteSize, before: ByteSize) -> String {
-    match after.cmp(&before) {
-        std::cmp::Ordering::Less => format!("{:.2} % less than {before}", less(after, before)),
-        std::cmp::Ordering::Equal => format!("as much as {before}"),
-        std::cmp::Ordering::Greater => format!("{:.2} % more than {before}", -less(after, before)),
+/// Why an arena is more than the live peaks, which know nothing of alignment: as far as that is known.
+pub fn beyond_peaks(report: &PlanReport) -> String {
+    let (peaks, aligned) = (report.sum_of_peaks_bytes, report.sum_of_aligned_peaks_bytes);
+    match aligned.saturating_sub(peaks) {
+        _ if report.arena_bytes <= peaks => String::new(),
+        added if !added.is_zero() => format!("; alignment alone adds {added}"),
+        _ if report.proven_optimal => "; no arena is smaller".to_owned(),
+        _ => String::new(),
     }
 }
 
@@ -93,6 +96,15 @@ pub fn details(report: &PlanReport) -> String {
             let _ =
                 writeln!(text, "    {again} with {steps} steps done again, {:.2} % less", less(again, after));
         }
+    }
+    if let Some(in_place) = &report.in_place {
+        let shown =
+            |bytes: Option<ByteSize>| bytes.map_or_else(|| "no plan".to_owned(), |bytes| bytes.to_string());
+        let (with, without) = (shown(in_place.with_bytes), shown(in_place.without_bytes));
+        let _ = match in_place.is_used {
+            true => writeln!(text, "  operators work in place: {with}; {without} if they did not"),
+            false => writeln!(text, "  no operator works in place: {without}; {with} if they did"),
+        };
     }
     if let Some(starts) = &report.starts {
         let (before, after, bound) = (starts.given_peak_bytes, starts.chosen_peak_bytes, starts.bound_bytes);
@@ -133,7 +145,7 @@ pub fn pools(report: &PlanReport) -> String {
             pool.tensors.to_string(),
             pool.arena_bytes.to_string(),
             pool.capacity_bytes.to_string(),
-            pool.lower_bound_bytes.to_string(),
+            pool.live_peak_bytes.to_string(),
         ]);
     }
     let displaced = report.displaced_bytes.unwrap_or_default();
@@ -202,18 +214,18 @@ pub fn shared(report: &PlanReport) -> String {
 pub fn explain(report: &PlanReport, plan: &AllocationPlan) -> String {
     let mut text = String::new();
     if let Some((step, live)) = plan.fullest_step() {
-        let bound = report.lower_bound_bytes;
+        let peak = report.live_peak_bytes;
         let mut live: Vec<_> = live.iter().map(|&i| &plan.tensors[i]).collect();
         live.sort_by_key(|tensor| std::cmp::Reverse(tensor.size));
-        let _ =
-            writeln!(text, "{BOLD}lower bound{BOLD:#}: {bound}, live at {step} in {} tensors", live.len());
+        let _ = writeln!(text, "{BOLD}live peak{BOLD:#}: {peak}, live at {step} in {} tensors", live.len());
         for tensor in live.iter().take(5) {
-            let share = 100.0 * tensor.size.ratio_of(bound);
+            let share = 100.0 * tensor.size.ratio_of(peak);
             let _ = writeln!(text, "  {} {share:.1} %: {} of {}", tensor.size, tensor.id, tensor.model);
         }
     }
-    if report.proven_bound_bytes > report.lower_bound_bytes {
-        let _ = writeln!(text, "{BOLD}proven bound{BOLD:#}: {}, by search", report.proven_bound_bytes);
+    if report.lower_bound_bytes > report.live_peak_bytes {
+        let bound = report.lower_bound_bytes;
+        let _ = writeln!(text, "{BOLD}lower bound{BOLD:#}: {bound}, by alignment, pins or search");
     }
     let parts = report.steps.iter().map(|step| step.part + 1).max().unwrap_or(0);
     let _ = writeln!(text, "{BOLD}search{BOLD:#}: {parts} part{}", if parts == 1 { "" } else { "s" });

@@ -60,6 +60,16 @@ pub enum ReadError {
         /// What to give a size in [`ReadOptions::dims`](crate::ReadOptions::dims).
         name: String,
     },
+    /// A size was given to a dimension that no file has.
+    #[error("no file has a dimension `{name}`{nearest}{}{known}", if nearest.is_empty() { "; " } else { " " })]
+    UnknownDimension {
+        /// The dimension.
+        name: String,
+        /// A name that is there and may be meant, as a question; empty where none is near.
+        nearest: String,
+        /// The names that are there, in words.
+        known: String,
+    },
     /// The size given to a symbolic dimension is no length of an axis.
     #[error("{file}: input `{input}`: {size} is too large for dimension `{name}`")]
     DimensionTooLarge {

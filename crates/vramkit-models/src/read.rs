@@ -21,9 +21,9 @@ pub fn read(path: &Path, options: &ReadOptions) -> Result<Demand, ReadError> {
         "toml" => Syntax::Toml,
         "json" => Syntax::Json,
         _ => {
-            let ModelFile { model, table, order, weights } = read_model(path, &stem(&name).into(), options)?;
+            let ModelFile { model, table, graph, weights } = read_model(path, &stem(&name).into(), options)?;
             let mut demand = Demand::new(stem(&name));
-            demand.settings.push(Settings { from_file: true, order, weights, ..Settings::default() });
+            demand.settings.push(Settings { from_file: true, graph, weights, ..Settings::default() });
             demand.models.push(model);
             demand.table = table;
             return Ok(demand);

@@ -136,7 +136,7 @@ impl MemoryPlanner {
             let (first, others) = rest.split_at(model.tensors.len());
             rest = others;
             let compiled = compile(first.iter())?;
-            summaries.push(ModelSummary::new(model, compiled.problem.max_load()));
+            summaries.push(ModelSummary::new(model, &compiled.problem));
             own.push(Own { tensors: first, compiled });
         }
         let recorder = StepRecorder::new(start, self.watcher());

@@ -202,7 +202,7 @@ impl Session {
             weights_unread,
             together_bytes: together,
             apart_bytes: apart,
-            reduction_of_apart_ratio: if apart.is_zero() { 0.0 } else { 1.0 - together.ratio_of(apart) },
+            reduction_of_apart_ratio: apart.saturating_sub(together).ratio_of(apart),
             peak_used_bytes: peak.peak_used_bytes,
             peak_committed_bytes: or_none(peak.peak_committed_bytes),
             system_peak_bytes: trace.system_peak(),

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use prost::Message as _;
-use vramkit_plan::Model;
+use vramkit_plan::{Model, OrderBudget};
 use vramkit_units::Step;
 
 use super::body_peak::body_peak;
@@ -24,7 +24,7 @@ use crate::file::whole;
 use crate::weights::Weights;
 
 /// A graph whose shapes are all known.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct OnnxGraph {
     nodes: Vec<NodeProto>,
     activations: Vec<Activation>,
@@ -84,10 +84,10 @@ impl OnnxGraph {
         &self.weights
     }
 
-    /// Runs the nodes in the order that has least live at most, and with `recompute` cheap ones again rather than
-    /// keeping what they made, where that lowers it further.
-    pub fn reorder(&mut self, recompute: bool) -> OrderSaving {
-        let (saving, activations) = reorder::reorder(&mut self.nodes, &self.activations, recompute);
+    /// Runs the nodes in the order with least live at most that is found within a budget, and with `recompute` cheap
+    /// ones again rather than keeping what they made, where that lowers it further.
+    pub fn reorder(&mut self, recompute: bool, budget: &OrderBudget<'_>) -> OrderSaving {
+        let (saving, activations) = reorder::reorder(&mut self.nodes, &self.activations, recompute, budget);
         self.activations = activations;
         saving
     }

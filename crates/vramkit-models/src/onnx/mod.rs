@@ -37,6 +37,8 @@ mod proto;
 mod reorder;
 mod rules;
 mod stored;
+#[cfg_attr(not(test), expect(dead_code, reason = "the reader is to ask it once it collects the names"))]
+mod symbols;
 
 pub use graph::{OnnxGraph, read};
 pub use reorder::OrderSaving;

@@ -4,8 +4,8 @@
 //! [`PlanReport`], complete: whoever has one changes nothing in it. Never here: planning, files, text for people.
 
 use super::document::{
-    ConflictReport, ModelReport, OrderReport, PlanReport, PlanStepReport, PoolReport, SharedPairReport,
-    StartsReport, TensorReport,
+    ConflictReport, InPlaceReport, ModelReport, OrderReport, PlanReport, PlanStepReport, PoolReport,
+    SharedPairReport, StartsReport, TensorReport,
 };
 use crate::{
     AllocationPlan, Conflict, LifetimeAnalyzer, LifetimeError, MemoryPlanner, ModelSummary, PlanStep,
@@ -34,6 +34,8 @@ pub struct Savings {
     pub orders: Vec<Option<OrderReport>>,
     /// What choosing the models' starts saved, where they were chosen.
     pub starts: Option<ChosenStarts>,
+    /// What operators that work in place save, where they were allowed to.
+    pub in_place: Option<InPlaceReport>,
 }
 
 /// Starts that were chosen.
@@ -52,6 +54,7 @@ impl PlanReport {
         let mut report = Self::bare(plan, *capacity, *with_tensors);
         report.models = models(&plan.models, savings);
         report.starts = savings.starts.as_ref().map(|starts| starts.saved.clone());
+        report.in_place = savings.in_place;
         report.with_totals()
     }
 
@@ -66,7 +69,8 @@ impl PlanReport {
                 name: pool.name.to_string(),
                 capacity_bytes: pool.capacity,
                 arena_bytes: plan.arena_size,
-                lower_bound_bytes: plan.lower_bound,
+                lower_bound_bytes: plan.proven_bound,
+                live_peak_bytes: plan.lower_bound,
                 tensors: plan.tensors.len(),
             }]);
             report
@@ -78,11 +82,15 @@ impl PlanReport {
         let own = if pooled.displaced.is_zero() { whole.proven_bound_bytes } else { ByteSize::ZERO };
         whole.proven_bound_bytes = own.max(pooled.lower_bound);
         whole.proven_optimal = whole.arena_bytes <= whole.proven_bound_bytes;
-        whole.lower_bound_bytes = pooled.lower_bound;
-        whole.gap_ratio = whole.arena_bytes.saturating_sub(pooled.lower_bound).ratio_of(pooled.lower_bound);
+        let bound = whole.proven_bound_bytes;
+        whole.lower_bound_bytes = bound;
+        whole.live_peak_bytes = pooled.lower_bound;
+        whole.gap_ratio = whole.arena_bytes.saturating_sub(bound).ratio_of(bound);
         whole.models = models(&pooled.models, &options.savings);
         whole.starts = options.savings.starts.as_ref().map(|starts| starts.saved.clone());
+        whole.in_place = options.savings.in_place;
         whole.sum_of_peaks_bytes = pooled.models.iter().map(|model| model.live_peak).sum();
+        whole.sum_of_aligned_peaks_bytes = aligned_peaks(&pooled.models);
         whole.displaced_bytes = Some(pooled.displaced);
         whole.with_totals()
     }
@@ -115,10 +123,12 @@ impl PlanReport {
             schema: "vramkit.plan/1",
             schedule: plan.schedule,
             arena_bytes: plan.arena_size,
-            lower_bound_bytes: plan.lower_bound,
+            lower_bound_bytes: plan.proven_bound,
+            live_peak_bytes: plan.lower_bound,
             gap_ratio: plan.gap_ratio(),
             sum_of_sizes_bytes: plan.sum_of_sizes(),
             sum_of_peaks_bytes: plan.sum_of_peaks(),
+            sum_of_aligned_peaks_bytes: aligned_peaks(&plan.models),
             weights_bytes: plan.weights(),
             planned_total_bytes: ByteSize::ZERO,
             separate_total_bytes: ByteSize::ZERO,
@@ -142,6 +152,7 @@ impl PlanReport {
             steps: plan.steps.iter().map(PlanStepReport::new).collect(),
             conflict: plan.conflict.as_ref().map(|conflict| ConflictReport::new(plan, conflict)),
             starts: None,
+            in_place: None,
             pools: None,
             displaced_bytes: None,
             tensors: with_tensors.then(|| tensors(plan)),
@@ -155,7 +166,7 @@ impl PlanReport {
         self.separate_total_bytes = with_weights(self.sum_of_peaks_bytes);
         let separate = self.separate_total_bytes;
         self.reduction_of_separate_total_ratio =
-            if separate.is_zero() { 0.0 } else { 1.0 - self.planned_total_bytes.ratio_of(separate) };
+            separate.saturating_sub(self.planned_total_bytes).ratio_of(separate);
         self
     }
 
@@ -181,6 +192,13 @@ impl PlanReport {
         }
         self
     }
+}
+
+/// What the models' live peaks become by alignment; what 64 bits do not hold is the most that they do.
+fn aligned_peaks(models: &[ModelSummary]) -> ByteSize {
+    let add =
+        |sum: ByteSize, model: &ModelSummary| sum.checked_add(model.aligned_peak).unwrap_or(ByteSize::MAX);
+    models.iter().fold(ByteSize::ZERO, add)
 }
 
 /// The models, each with what its order and its start saved.
