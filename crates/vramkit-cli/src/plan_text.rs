@@ -65,7 +65,7 @@ pub fn beyond_peaks(report: &PlanReport) -> String {
     match aligned.saturating_sub(peaks) {
         _ if report.arena_bytes <= peaks => String::new(),
         added if !added.is_zero() => format!("; alignment alone adds {added}"),
-        _ if report.proven_optimal => "; no arena is smaller".to_owned(),
+        _ if report.proven_optimal && report.pools.is_none() => "; no arena is smaller".to_owned(),
         _ => String::new(),
     }
 }
@@ -215,9 +215,10 @@ pub fn explain(report: &PlanReport, plan: &AllocationPlan) -> String {
     let mut text = String::new();
     if let Some((step, live)) = plan.fullest_step() {
         let peak = report.live_peak_bytes;
+        let what = if peak == report.lower_bound_bytes { "lower bound" } else { "live peak" };
         let mut live: Vec<_> = live.iter().map(|&i| &plan.tensors[i]).collect();
         live.sort_by_key(|tensor| std::cmp::Reverse(tensor.size));
-        let _ = writeln!(text, "{BOLD}live peak{BOLD:#}: {peak}, live at {step} in {} tensors", live.len());
+        let _ = writeln!(text, "{BOLD}{what}{BOLD:#}: {peak}, live at {step} in {} tensors", live.len());
         for tensor in live.iter().take(5) {
             let share = 100.0 * tensor.size.ratio_of(peak);
             let _ = writeln!(text, "  {} {share:.1} %: {} of {}", tensor.size, tensor.id, tensor.model);

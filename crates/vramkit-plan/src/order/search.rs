@@ -212,11 +212,8 @@ impl<'a> Graph<'a> {
                 // A better way to it has been taken meanwhile.
                 continue;
             }
-            if ways.ways.len() > SETS || ways.words > WORDS {
-                return None;
-            }
             for step in self.ready(&state.done) {
-                if budget.is_over() {
+                if ways.ways.len() > SETS || ways.words > WORDS || budget.is_over() {
                     return None;
                 }
                 let (next, mut done) = self.settle(self.with(&state, step), budget)?;
