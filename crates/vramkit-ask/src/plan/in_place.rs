@@ -80,12 +80,10 @@ pub(super) fn better<P: Comparable, E>(
     with: Demand,
     plan: impl Fn(&Demand, Duration) -> Result<P, E>,
     left: impl Fn() -> Duration,
-) -> Result<(P, Demand, Option<InPlaceReport>), (E, Demand)> {
+) -> (Demand, Result<(P, Option<InPlaceReport>), E>) {
     let Some(without) = with.without_in_place() else {
-        return match plan(&with, left()) {
-            Ok(plan) => Ok((plan, with, None)),
-            Err(error) => Err((error, with)),
-        };
+        let plan = plan(&with, left()).map(|plan| (plan, None));
+        return (with, plan);
     };
     let first = plan(&without, Duration::ZERO);
     let cannot_win = match (&first, plan(&with, Duration::ZERO)) {
@@ -94,26 +92,20 @@ pub(super) fn better<P: Comparable, E>(
     };
     let own = if cannot_win { first } else { plan(&without, left()) };
     let other = plan(&with, left());
-    let report = |is_used: bool, other: Option<&P>, own: Option<&P>| {
-        Some(InPlaceReport { is_used, with_bytes: other.map(P::arena), without_bytes: own.map(P::arena) })
-    };
+    let (with_bytes, without_bytes) = (other.as_ref().ok().map(P::arena), own.as_ref().ok().map(P::arena));
+    let report = |is_used: bool| Some(InPlaceReport { is_used, with_bytes, without_bytes });
     match (other, own) {
         (Ok(mut other), Ok(mut own)) => {
-            let is_used = (other.displaced(), other.arena()) <= (own.displaced(), own.arena());
-            let report = report(is_used, Some(&other), Some(&own));
             let bound = other.bound().min(own.bound());
-            other.lower_bound_to(bound);
-            own.lower_bound_to(bound);
-            Ok(if is_used { (other, with, report) } else { (own, without, report) })
+            if (other.displaced(), other.arena()) <= (own.displaced(), own.arena()) {
+                other.lower_bound_to(bound);
+                (with, Ok((other, report(true))))
+            } else {
+                own.lower_bound_to(bound);
+                (without, Ok((own, report(false))))
+            }
         }
-        (Ok(other), Err(_)) => {
-            let report = report(true, Some(&other), None);
-            Ok((other, with, report))
-        }
-        (Err(_), Ok(own)) => {
-            let report = report(false, None, Some(&own));
-            Ok((own, without, report))
-        }
-        (Err(error), Err(_)) => Err((error, with)),
+        (Err(_), Ok(own)) => (without, Ok((own, report(false)))),
+        (other, Err(_)) => (with, other.map(|other| (other, report(true)))),
     }
 }

@@ -65,29 +65,26 @@ pub fn plan(question: &PlanQuestion, listener: Arc<dyn Listener>) -> Result<Plan
     };
     if demand.pools.is_empty() {
         let arena = |demand: &Demand, time: Duration| planner(time).plan(&demand.models, schedule);
-        let (plan, demand, in_place) = in_place::better(demand, arena, left)
-            .map_err(|(error, _)| AskError::Lifetimes { files: question.file_names(), error })?;
+        let (demand, plan) = in_place::better(demand, arena, left);
+        let (plan, in_place) =
+            plan.map_err(|error| AskError::Lifetimes { files: question.file_names(), error })?;
         let report = PlanReport::new(&plan, &options(in_place));
         return Ok(PlanAnswer { report, placed: Placed::Arena(plan), demand });
     }
     let pools =
         |demand: &Demand, time: Duration| planner(time).plan_pools(&demand.models, schedule, &demand.pools);
-    match in_place::better(demand, pools, left) {
-        Ok((pooled, demand, in_place)) => {
-            let report = PlanReport::of_pools(&pooled, &options(in_place));
-            Ok(PlanAnswer { report, placed: Placed::Pools(pooled), demand })
-        }
+    let (demand, pooled) = in_place::better(demand, pools, left);
+    let (report, placed) = match pooled {
+        Ok((pooled, in_place)) => (PlanReport::of_pools(&pooled, &options(in_place)), Placed::Pools(pooled)),
         // There is no plan, or none was found: an answer, not a fault of the input.
-        Err((full @ PoolPlanError::Full { .. }, demand)) => {
-            let PoolPlanError::Full { proven, closest, .. } = &full else {
-                unreachable!("it is matched above")
-            };
-            let report = PlanReport::refused(schedule, closest.as_deref(), *proven, full.to_string())
-                .map_err(|error| AskError::Lifetimes { files: question.file_names(), error })?;
-            Ok(PlanAnswer { report, placed: Placed::Nowhere, demand })
+        Err(ref full @ PoolPlanError::Full { proven, ref closest, .. }) => {
+            let report = PlanReport::refused(schedule, closest.as_deref(), proven, full.to_string());
+            let files = || question.file_names();
+            (report.map_err(|error| AskError::Lifetimes { files: files(), error })?, Placed::Nowhere)
         }
-        Err((error, _)) => Err(AskError::Pools { files: question.file_names(), error }),
-    }
+        Err(error) => return Err(AskError::Pools { files: question.file_names(), error }),
+    };
+    Ok(PlanAnswer { report, placed, demand })
 }
 
 fn planner(question: &PlanQuestion, time: Duration, told: Told) -> MemoryPlanner {
