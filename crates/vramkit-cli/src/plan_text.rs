@@ -6,7 +6,7 @@ use std::fmt::Write as _;
 
 use vramkit::ByteSize;
 use vramkit::plan::AllocationPlan;
-use vramkit::plan::report::{ConflictReport, PlanReport};
+use vramkit::plan::report::{ConflictReport, ModelReport, PlanReport};
 
 use crate::output::{self, BAD, BOLD, GOOD};
 
@@ -37,16 +37,17 @@ pub fn describe_plan(report: &PlanReport) -> String {
             1 => "the model's live peak".to_owned(),
             models => format!("the live peaks of {models} models, each for itself"),
         };
-        if report.weights_bytes.is_zero() {
-            let _ = writeln!(text, "  {}, {apart}", compared(arena, peaks));
+        if report.weights_bytes.is_zero() && report.derived_bytes.is_zero() {
+            let _ = writeln!(text, "  {}, {apart}{}", arena.against(peaks), beyond_peaks(report));
         } else {
             let (planned, separate) = (report.planned_total_bytes, report.separate_total_bytes);
             let _ = writeln!(
                 text,
                 "  {planned} with weights: {}, {apart}, with weights",
-                compared(planned, separate)
+                planned.against(separate)
             );
-            let _ = writeln!(text, "  the arena alone: {}, the live peaks", compared(arena, peaks));
+            let more = beyond_peaks(report);
+            let _ = writeln!(text, "  the arena alone: {}, the live peaks{more}", arena.against(peaks));
         }
         let (sum, tensors) = (report.sum_of_sizes_bytes, tensors(report));
         let _ = writeln!(text, "  {sum} is every tensor at once ({tensors} tensors)");
@@ -58,12 +59,14 @@ fn tensors(report: &PlanReport) -> usize {
     report.models.iter().map(|model| model.tensors).sum()
 }
 
-/// One size against another.
-fn compared(after: ByteSize, before: ByteSize) -> String {
-    match after.cmp(&before) {
-        std::cmp::Ordering::Less => format!("{:.2} % less than {before}", less(after, before)),
-        std::cmp::Ordering::Equal => format!("as much as {before}"),
-        std::cmp::Ordering::Greater => format!("{:.2} % more than {before}", -less(after, before)),
+/// Why an arena is more than the live peaks, which know nothing of alignment: as far as that is known.
+pub fn beyond_peaks(report: &PlanReport) -> String {
+    let (peaks, aligned) = (report.sum_of_peaks_bytes, report.sum_of_aligned_peaks_bytes);
+    match aligned.saturating_sub(peaks) {
+        _ if report.arena_bytes <= peaks => String::new(),
+        added if !added.is_zero() => format!("; alignment alone adds {added}"),
+        _ if report.proven_optimal && report.pools.is_none() => "; no arena is smaller".to_owned(),
+        _ => String::new(),
     }
 }
 
@@ -94,6 +97,15 @@ pub fn details(report: &PlanReport) -> String {
                 writeln!(text, "    {again} with {steps} steps done again, {:.2} % less", less(again, after));
         }
     }
+    if let Some(in_place) = &report.in_place {
+        let shown =
+            |bytes: Option<ByteSize>| bytes.map_or_else(|| "no plan".to_owned(), |bytes| bytes.to_string());
+        let (with, without) = (shown(in_place.with_bytes), shown(in_place.without_bytes));
+        let _ = match in_place.is_used {
+            true => writeln!(text, "  operators work in place: {with}; {without} if they did not"),
+            false => writeln!(text, "  no operator works in place: {without}; {with} if they did"),
+        };
+    }
     if let Some(starts) = &report.starts {
         let (before, after, bound) = (starts.given_peak_bytes, starts.chosen_peak_bytes, starts.bound_bytes);
         let _ = writeln!(
@@ -105,18 +117,62 @@ pub fn details(report: &PlanReport) -> String {
             report.models.iter().filter_map(|model| Some(format!("{} at {}", model.name, model.start?.0)));
         let _ = writeln!(text, "    {}", own.collect::<Vec<_>>().join(", "));
     }
-    let mut rows =
-        vec![["model", "tensors", "sum of sizes", "live peak", "weights"].map(str::to_owned).to_vec()];
     for model in &report.models {
-        rows.push(vec![
+        text += &graph(model);
+    }
+    let derives = !report.derived_bytes.is_zero();
+    let mut heads = vec!["model", "tensors", "sum of sizes", "live peak", "weights"];
+    heads.extend(derives.then_some("from weights"));
+    let mut rows = vec![heads.into_iter().map(str::to_owned).collect()];
+    for model in &report.models {
+        let mut row = vec![
             model.name.clone(),
             model.tensors.to_string(),
             model.sum_of_sizes_bytes.to_string(),
             model.live_peak_bytes.to_string(),
             model.weights_bytes.to_string(),
-        ]);
+        ];
+        row.extend(derives.then(|| model.derived_bytes.to_string()));
+        rows.push(row);
     }
     text + &output::table(&rows)
+}
+
+/// Lines of a kind that are shown of a graph; its JSON has all.
+const SHOWN: usize = 3;
+
+/// What a model's graph computes from its weights, and what the plan rests on where the graph does not decide.
+fn graph(model: &ModelReport) -> String {
+    let mut text = String::new();
+    let Some(graph) = &model.graph else { return text };
+    let name = &model.name;
+    if !model.derived_bytes.is_zero() {
+        let _ = writeln!(text, "  {} computed from weights of {name} stay beside them:", model.derived_bytes);
+        for one in graph.derived.iter().take(SHOWN) {
+            let without =
+                one.avoidable.as_ref().map_or_else(String::new, |how| format!("; not needed: {how}"));
+            let _ = writeln!(text, "    {} {} ({}){without}", one.size_bytes, one.id, one.operator);
+        }
+        text += &more(graph.derived.len());
+    }
+    if !graph.bounds.is_empty() {
+        let _ = writeln!(
+            text,
+            "  sizes of {name} that depend on data are planned for the most that they can be:"
+        );
+        for one in graph.bounds.iter().take(SHOWN) {
+            let _ = writeln!(text, "    {} ({})", one.id, one.operator);
+        }
+        text += &more(graph.bounds.len());
+    }
+    for note in graph.notes.iter().take(SHOWN) {
+        let _ = writeln!(text, "  {name}: {note}");
+    }
+    text + &more(graph.notes.len())
+}
+
+fn more(count: usize) -> String {
+    if count > SHOWN { format!("    and {} more\n", count - SHOWN) } else { String::new() }
 }
 
 /// How much less one number is than another, in percent.
@@ -133,7 +189,7 @@ pub fn pools(report: &PlanReport) -> String {
             pool.tensors.to_string(),
             pool.arena_bytes.to_string(),
             pool.capacity_bytes.to_string(),
-            pool.lower_bound_bytes.to_string(),
+            pool.live_peak_bytes.to_string(),
         ]);
     }
     let displaced = report.displaced_bytes.unwrap_or_default();
@@ -202,18 +258,19 @@ pub fn shared(report: &PlanReport) -> String {
 pub fn explain(report: &PlanReport, plan: &AllocationPlan) -> String {
     let mut text = String::new();
     if let Some((step, live)) = plan.fullest_step() {
-        let bound = report.lower_bound_bytes;
+        let peak = report.live_peak_bytes;
+        let what = if peak == report.lower_bound_bytes { "lower bound" } else { "live peak" };
         let mut live: Vec<_> = live.iter().map(|&i| &plan.tensors[i]).collect();
         live.sort_by_key(|tensor| std::cmp::Reverse(tensor.size));
-        let _ =
-            writeln!(text, "{BOLD}lower bound{BOLD:#}: {bound}, live at {step} in {} tensors", live.len());
+        let _ = writeln!(text, "{BOLD}{what}{BOLD:#}: {peak}, live at {step} in {} tensors", live.len());
         for tensor in live.iter().take(5) {
-            let share = 100.0 * tensor.size.ratio_of(bound);
+            let share = 100.0 * tensor.size.ratio_of(peak);
             let _ = writeln!(text, "  {} {share:.1} %: {} of {}", tensor.size, tensor.id, tensor.model);
         }
     }
-    if report.proven_bound_bytes > report.lower_bound_bytes {
-        let _ = writeln!(text, "{BOLD}proven bound{BOLD:#}: {}, by search", report.proven_bound_bytes);
+    if report.lower_bound_bytes > report.live_peak_bytes {
+        let bound = report.lower_bound_bytes;
+        let _ = writeln!(text, "{BOLD}lower bound{BOLD:#}: {bound}, by alignment, pins or search");
     }
     let parts = report.steps.iter().map(|step| step.part + 1).max().unwrap_or(0);
     let _ = writeln!(text, "{BOLD}search{BOLD:#}: {parts} part{}", if parts == 1 { "" } else { "s" });

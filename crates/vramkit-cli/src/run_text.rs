@@ -9,7 +9,7 @@ use vramkit::trace::Dropped;
 use vramkit_ask::{RunReport, UnreadWeights};
 
 use crate::output::{BAD, BOLD, GOOD};
-use crate::plan_text::details;
+use crate::plan_text::{beyond_peaks, details};
 
 /// Records that are missing somewhere.
 pub fn counted(dropped: Dropped) -> String {
@@ -29,9 +29,12 @@ fn headline(report: &RunReport) -> String {
     };
     let mut text = format!("{held}\n");
     if !report.apart_bytes.is_zero() {
-        let (apart, less) = (report.apart_bytes, 100.0 * report.reduction_of_apart_ratio);
-        let _ =
-            writeln!(text, "  {less:.2} % less than {apart}, what the models need each for itself: {alone}");
+        let against = report.together_bytes.against(report.apart_bytes);
+        let _ = writeln!(
+            text,
+            "  {against}, what the models need each for itself: {alone}{}",
+            beyond_peaks(plan)
+        );
     }
     let verdict = match plan.proven_optimal {
         true => format!("{GOOD}proven optimal{GOOD:#}"),
@@ -40,16 +43,16 @@ fn headline(report: &RunReport) -> String {
         }
     };
     let _ = writeln!(text, "  arena of {} bytes, {verdict}", arena.grouped());
-    let mut compare = |ratio: f64, bytes: ByteSize, what: &str| {
-        let _ = writeln!(text, "    {:.2} % less than {bytes}, {what}", 100.0 * ratio);
+    let mut compare = |bytes: ByteSize, what: &str| {
+        let _ = writeln!(text, "    {}, {what}", arena.against(bytes));
     };
     if !weights.is_zero() && !plan.sum_of_peaks_bytes.is_zero() {
-        compare(report.reduction_of_sum_of_peaks_ratio, plan.sum_of_peaks_bytes, "the models' live peaks");
+        compare(plan.sum_of_peaks_bytes, "the models' live peaks");
     }
     if !plan.sum_of_sizes_bytes.is_zero() {
         let tensors: usize = plan.models.iter().map(|model| model.tensors).sum();
         let what = format!("{tensors} tensors each in a place of its own");
-        compare(report.reduction_of_sum_of_sizes_ratio, plan.sum_of_sizes_bytes, &what);
+        compare(plan.sum_of_sizes_bytes, &what);
     }
     text
 }

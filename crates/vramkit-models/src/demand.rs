@@ -8,6 +8,7 @@ use vramkit_plan::{Model, PoolLimit, Schedule};
 use vramkit_pressure::PolicyLadder;
 use vramkit_units::ByteSize;
 
+use crate::graphs::GraphSource;
 use crate::onnx::OrderSaving;
 use crate::table::LifetimeTable;
 use crate::weights::Weights;
@@ -22,10 +23,9 @@ pub const ALIGNMENT: u64 = 256;
 ///
 /// let options = ReadOptions {
 ///     dims: [("batch".to_owned(), 8)].into(),
-///     reorder: true,
 ///     ..ReadOptions::default()
 /// };
-/// # assert!(!options.recompute);
+/// # assert!(!options.in_place);
 /// ```
 #[derive(Clone, Debug, Default)]
 pub struct ReadOptions {
@@ -38,10 +38,6 @@ pub struct ReadOptions {
     pub shapes: Option<PathBuf>,
     /// Whether operators that can work in place are taken to do so.
     pub in_place: bool,
-    /// Whether graphs run in the file's order or in the one that has least live at most.
-    pub reorder: bool,
-    /// Whether cheap operators of reordered graphs are run again where that has less live at most.
-    pub recompute: bool,
 }
 
 /// What one model of a workload asks for beside its memory.
@@ -54,11 +50,13 @@ pub struct Settings {
     pub degrade_to_ratio: Option<f64>,
     /// Whether its tensors come from a model file.
     pub from_file: bool,
-    /// What another order of its steps saved, where one was looked for.
+    /// What another order of its steps saved, once [`Demand::reorder`] has looked for one.
     pub order: Option<OrderSaving>,
     /// Where its weights can be read from: an ONNX model's own. A workload may state another number of bytes for them
     /// ([`ModelEntry::weights`](crate::workload::ModelEntry::weights)), which is what [`Model::weights`] then says.
     pub weights: Option<Arc<Weights>>,
+    /// The graph that its tensors come from, where they do.
+    pub(crate) graph: Option<GraphSource>,
 }
 
 /// What files ask for.

@@ -58,6 +58,16 @@ pub enum ReadError {
         /// The dimensions, each of which needs a size in [`ReadOptions::dims`](crate::ReadOptions::dims).
         open: Vec<OpenDimension>,
     },
+    /// A size was given to a dimension that no file has.
+    #[error("no file has a dimension `{name}`{nearest}{}{known}", if nearest.is_empty() { "; " } else { " " })]
+    UnknownDimension {
+        /// The dimension.
+        name: String,
+        /// A name that is there and may be meant, as a question; empty where none is near.
+        nearest: String,
+        /// The names that are there, in words.
+        known: String,
+    },
     /// The file is of no kind that says the shape of a model's KV cache, which can be given instead.
     #[error("{file}: neither a GGUF file nor a config.json, so its KV shape is not known")]
     KvShapeUnknown {

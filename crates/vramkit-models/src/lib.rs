@@ -44,6 +44,7 @@ mod demand;
 mod error;
 mod file;
 pub mod gguf;
+mod graphs;
 pub mod header;
 mod input;
 mod model_file;

@@ -9,7 +9,8 @@ use vramkit_units::{ByteSize, Step};
 use crate::demand::{ALIGNMENT, ReadOptions};
 use crate::error::ReadError;
 use crate::file::{kind, whole};
-use crate::onnx::{self, OrderSaving};
+use crate::graphs::GraphSource;
+use crate::onnx;
 use crate::table::{self, LifetimeTable};
 use crate::weights::Weights;
 
@@ -18,9 +19,8 @@ pub(crate) struct ModelFile {
     pub(crate) model: Model,
     /// The rows, of a lifetime table.
     pub(crate) table: Option<LifetimeTable>,
-    /// What another order saved, where one was looked for in a graph.
-    pub(crate) order: Option<OrderSaving>,
-    /// The graph's weights.
+    /// The graph that the model is made of, and its weights.
+    pub(crate) graph: Option<GraphSource>,
     pub(crate) weights: Option<Arc<Weights>>,
 }
 
@@ -36,16 +36,16 @@ pub(crate) fn read_model(
             let table = table::parse(&path.display().to_string(), &whole(path)?, name, alignment)?;
             let tensors = table.tensors.clone();
             let model = Model { name: name.clone(), weights: ByteSize::ZERO, start: Step(0), tensors };
-            Ok(ModelFile { model, table: Some(table), order: None, weights: None })
+            Ok(ModelFile { model, table: Some(table), graph: None, weights: None })
         }
         "onnx" => {
             let alignment = options.alignment.unwrap_or(ALIGNMENT);
             let sizes = onnx::Sizes { dims: &options.dims, measured: options.shapes.as_deref() };
-            let mut graph = onnx::read(path, sizes)?;
-            let wanted = options.reorder || options.recompute;
-            let order = wanted.then(|| graph.reorder(options.recompute));
+            let graph = Arc::new(onnx::read(path, sizes)?);
             let model = graph.model(name, alignment, options.in_place);
-            Ok(ModelFile { model, table: None, order, weights: Some(graph.weights().clone()) })
+            let weights = Some(graph.weights().clone());
+            let graph = Some(GraphSource { graph, alignment, in_place: options.in_place });
+            Ok(ModelFile { model, table: None, graph, weights })
         }
         _ => Err(ReadError::UnknownKind(path.display().to_string())),
     }

@@ -9,6 +9,7 @@ use crate::demand::{Demand, ReadOptions, Settings};
 use crate::error::ReadError;
 use crate::file::{kind, stem, whole};
 use crate::model_file::{ModelFile, read_model};
+use crate::onnx::unknown_dimension;
 use crate::workload::{self, Syntax};
 
 /// Reads a workload, a lifetime table or a graph.
@@ -16,14 +17,18 @@ use crate::workload::{self, Syntax};
 /// # Errors
 /// What is wrong with the file, or with one that it names: see [`ReadError`].
 pub fn read(path: &Path, options: &ReadOptions) -> Result<Demand, ReadError> {
+    read_all(&[path], options)
+}
+
+fn one(path: &Path, options: &ReadOptions) -> Result<Demand, ReadError> {
     let name = path.display().to_string();
     let syntax = match kind(path).as_str() {
         "toml" => Syntax::Toml,
         "json" => Syntax::Json,
         _ => {
-            let ModelFile { model, table, order, weights } = read_model(path, &stem(&name).into(), options)?;
+            let ModelFile { model, table, graph, weights } = read_model(path, &stem(&name).into(), options)?;
             let mut demand = Demand::new(stem(&name));
-            demand.settings.push(Settings { from_file: true, order, weights, ..Settings::default() });
+            demand.settings.push(Settings { from_file: true, graph, weights, ..Settings::default() });
             demand.models.push(model);
             demand.table = table;
             return Ok(demand);
@@ -38,14 +43,21 @@ pub fn read(path: &Path, options: &ReadOptions) -> Result<Demand, ReadError> {
 /// Reads several files as one demand. Models of different files with one name are numbered.
 ///
 /// # Errors
-/// As [`read`], of the first file with a fault.
+/// As [`read`], of the first file with a fault; a size for a dimension that none of them has.
 pub fn read_all(paths: &[impl AsRef<Path>], options: &ReadOptions) -> Result<Demand, ReadError> {
-    if let [path] = paths {
-        return read(path.as_ref(), options);
-    }
+    let demand = match paths {
+        [path] => one(path.as_ref(), options)?,
+        _ => together(paths, options)?,
+    };
+    let graphs = demand.settings.iter().filter_map(|settings| settings.graph.as_ref());
+    unknown_dimension(&options.dims, graphs.flat_map(|source| source.graph.symbols()).map(String::as_str))?;
+    Ok(demand)
+}
+
+fn together(paths: &[impl AsRef<Path>], options: &ReadOptions) -> Result<Demand, ReadError> {
     let mut all = Demand::new("workload".to_owned());
     for path in paths {
-        let mut demand = read(path.as_ref(), options)?;
+        let mut demand = one(path.as_ref(), options)?;
         for model in &mut demand.models {
             let taken = |name: &str| all.models.iter().any(|other| &*other.name == name);
             if taken(&model.name) {

@@ -254,8 +254,8 @@ fn model(
             let mut options = options.clone();
             options.alignment = Some(alignment);
             options.dims.extend(entry.dims.clone());
-            let ModelFile { model, order, weights, .. } = read_model(&folder.join(file), &name, &options)?;
-            (settings.order, settings.weights) = (order, weights);
+            let ModelFile { model, graph, weights, .. } = read_model(&folder.join(file), &name, &options)?;
+            (settings.graph, settings.weights) = (graph, weights);
             model
         }
         None if !entry.dims.is_empty() => {

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::analyzer::pairs_apart;
 use super::lifetime::{Model, Schedule, TensorLifetime};
-use super::problem::collect;
+use super::problem::{Problem, collect};
 use vramkit_units::{ByteSize, Step};
 
 /// One model's share of a plan.
@@ -20,18 +20,21 @@ pub struct ModelSummary {
     pub sum_of_sizes: ByteSize,
     /// Most bytes live at one time: what it takes alone, at best.
     pub live_peak: ByteSize,
+    /// No arena for it alone is smaller, given its tensors' alignments: at least the live peak.
+    pub aligned_peak: ByteSize,
     /// Bytes of parameters, which no plan shares.
     pub weights: ByteSize,
 }
 
 impl ModelSummary {
-    /// Of a model whose tensors are at most so many bytes together at one time.
-    pub(super) fn new(model: &Model, live_peak: ByteSize) -> Self {
+    /// Of a model, and its tensors as a problem.
+    pub(super) fn new(model: &Model, problem: &Problem) -> Self {
         Self {
             name: model.name.clone(),
             tensors: model.tensors.len(),
             sum_of_sizes: model.tensors.iter().map(|tensor| tensor.size).sum(),
-            live_peak,
+            live_peak: problem.max_load(),
+            aligned_peak: problem.aligned_load(),
             weights: model.weights,
         }
     }
@@ -116,14 +119,14 @@ impl AllocationPlan {
         self.models.iter().map(|model| model.weights).sum()
     }
 
-    /// How far the arena is above the lower bound, as a fraction of the bound; 0 for an empty plan.
+    /// How far the arena is above the proven bound, as a fraction of the bound; 0 for an empty plan.
     pub fn gap_ratio(&self) -> f64 {
-        (self.arena_size.saturating_sub(self.lower_bound)).ratio_of(self.lower_bound)
+        self.arena_size.saturating_sub(self.proven_bound).ratio_of(self.proven_bound)
     }
 
-    /// The part of `whole` that the arena saves, 0..1; negative when it is larger.
+    /// The part of `whole` that the arena saves, 0..1; 0 when it is larger.
     pub fn reduction_of(&self, whole: ByteSize) -> f64 {
-        if whole.is_zero() { 0.0 } else { 1.0 - self.arena_size.ratio_of(whole) }
+        whole.saturating_sub(self.arena_size).ratio_of(whole)
     }
 
     /// The step at which most bytes are live, and the places in [`tensors`](Self::tensors) of those that are. `None`

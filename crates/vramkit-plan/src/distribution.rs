@@ -14,8 +14,7 @@ use super::lifetime::{Model, Schedule, TensorLifetime};
 use super::lifetime_error::LifetimeError;
 use super::planner::MemoryPlanner;
 use super::pooled::{PoolLimit, PooledPlan};
-use super::problem::{Compiled, collect, compile};
-use vramkit_units::ByteSize;
+use super::problem::{Compiled, Problem, collect, compile};
 
 /// Tensors that go together: one, or an alias group.
 pub(super) struct Choice {
@@ -242,17 +241,17 @@ impl<'a> Distribution<'a> {
         let displaced = self.units.iter().filter(|unit| unit.choice > 0).flat_map(|unit| &unit.tensors);
         let displaced = displaced.map(|&i| self.tensors[i].size).sum();
         let mut rest = self.tensors.as_slice();
-        let load = |tensors: &[TensorLifetime]| {
-            collect(tensors.iter()).map_or(ByteSize::ZERO, |(compiled, _)| compiled.problem.max_load())
+        let problem = |tensors: &[TensorLifetime]| {
+            collect(tensors.iter()).map_or_else(|_| Problem::default(), |(compiled, _)| compiled.problem)
         };
         let summaries = self.models.iter().map(|model| {
             let (own, others) = rest.split_at(model.tensors.len());
             rest = others;
-            ModelSummary::new(model, load(own))
+            ModelSummary::new(model, &problem(own))
         });
         let models: Vec<ModelSummary> = summaries.collect();
         let lower_bound = match self.schedule {
-            Schedule::Fixed | Schedule::Sequential => load(&self.tensors),
+            Schedule::Fixed | Schedule::Sequential => problem(&self.tensors).max_load(),
             Schedule::Concurrent => models.iter().map(|model| model.live_peak).sum(),
         };
         let pools = self.pools.iter().cloned().zip(plans).collect();

@@ -6,6 +6,7 @@
 use std::time::Duration;
 
 use super::*;
+use crate::report::{PlanReport, ReportOptions};
 use vramkit_units::{ByteSize, SplitMix64, Step};
 
 /// Workloads of each kind that are tried.
@@ -198,6 +199,12 @@ fn check(models: &[Model], schedule: Schedule, planner: &MemoryPlanner, is_thoro
         arena > plan.lower_bound.bytes() || plan.proven_optimal,
         "{label}: at its bound, and not optimal"
     );
+    let report = PlanReport::new(&plan, &ReportOptions::default());
+    assert!(report.lower_bound_bytes.bytes() <= best, "{label}");
+    let is_met = report.lower_bound_bytes == report.arena_bytes;
+    assert_eq!((report.proven_optimal, report.gap_ratio == 0.0), (is_met, is_met), "{label}");
+    assert!((0.0..=1.0).contains(&report.reduction_of_separate_total_ratio), "{label}");
+    assert!(report.sum_of_aligned_peaks_bytes >= report.sum_of_peaks_bytes, "{label}");
     if is_thorough {
         assert_eq!((arena, plan.proven_optimal), (best, true), "{label}: not solved\n{models:?}");
     }
@@ -314,6 +321,10 @@ fn small_workloads_are_distributed_over_pools_whenever_they_can_be() {
                 seen += ids.len();
             }
             assert_eq!(seen, tensors.len(), "{seed}");
+            let report = PlanReport::of_pools(&plan, &ReportOptions::default());
+            let is_met = report.lower_bound_bytes == report.arena_bytes;
+            assert_eq!((report.proven_optimal, report.gap_ratio == 0.0), (is_met, is_met), "{seed}");
+            assert!(report.lower_bound_bytes <= report.arena_bytes, "{seed}");
         }
     }
     assert!(outcomes.iter().all(|&n| n > CASES / 8), "both answers are asked for: {outcomes:?}");

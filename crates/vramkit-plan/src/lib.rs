@@ -64,7 +64,7 @@ pub use exact::ExactSearch;
 pub use fault::PlanFault;
 pub use lifetime::{Model, Schedule, TensorLifetime, on_one_clock};
 pub use lifetime_error::LifetimeError;
-pub use order::{Dataflow, FlowValue, Recomputed, StepOrder};
+pub use order::{Dataflow, FlowValue, OrderBudget, Recomputed, StepOrder};
 pub use placement::Placement;
 pub use planner::MemoryPlanner;
 pub use pooled::{PoolLimit, PooledPlan};

@@ -104,7 +104,8 @@ impl TensorLifetime {
 pub struct Model {
     /// Its name, unique in a workload.
     pub name: Arc<str>,
-    /// Bytes of parameters, held for as long as the model is bound and never shared.
+    /// Bytes of parameters, and of what is computed from them alone before it runs: held for as long as the model is bound and
+    /// never shared.
     pub weights: ByteSize,
     /// When it starts under the fixed schedule: added to every step of its tensors.
     pub start: Step,

@@ -115,7 +115,7 @@ impl MemoryPlanner {
 
     /// When searches that begin now are to end.
     pub(super) fn end(&self, start: Instant) -> Instant {
-        start.checked_add(self.deadline).unwrap_or_else(|| start + NEVER)
+        later(start, self.deadline)
     }
 
     /// As [`plan`](Self::plan), with another capacity and deadline.
@@ -136,7 +136,7 @@ impl MemoryPlanner {
             let (first, others) = rest.split_at(model.tensors.len());
             rest = others;
             let compiled = compile(first.iter())?;
-            summaries.push(ModelSummary::new(model, compiled.problem.max_load()));
+            summaries.push(ModelSummary::new(model, &compiled.problem));
             own.push(Own { tensors: first, compiled });
         }
         let recorder = StepRecorder::new(start, self.watcher());
@@ -219,6 +219,11 @@ impl MemoryPlanner {
         let step = steps.find(|&step| tensors.iter().all(|&i| all.tensors[i].is_live_at(step)));
         Some(Conflict { step, tensors, needs: ByteSize::new(core.needs), irreducible: core.irreducible })
     }
+}
+
+/// So long after a moment, or never where the clock does not go so far.
+pub(super) fn later(start: Instant, time: Duration) -> Instant {
+    start.checked_add(time).unwrap_or_else(|| start + NEVER)
 }
 
 /// Tensors with the buffers that they became.

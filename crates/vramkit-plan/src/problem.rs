@@ -206,17 +206,21 @@ impl Problem {
         self.max_sum(|buffer| buffer.size)
     }
 
-    /// A bound that knows alignment: every offset is a multiple of the smallest alignment g, so of the buffers
-    /// live together all but the topmost take a multiple of g. At least [`max_load`](Self::max_load).
+    /// A bound that knows alignment and pins. At least [`max_load`](Self::max_load).
     pub fn lower_bound(&self) -> ByteSize {
+        let pinned = self.buffers.iter().filter_map(|buffer| Some(buffer.pinned? + buffer.size)).max();
+        self.aligned_load().max(pinned.unwrap_or_default())
+    }
+
+    /// What [`max_load`](Self::max_load) becomes by alignment: every offset is a multiple of the smallest alignment g, so
+    /// of the buffers live together all but the topmost take a multiple of g.
+    pub(super) fn aligned_load(&self) -> ByteSize {
         let Some(g) = self.buffers.iter().map(|buffer| buffer.alignment).min() else {
             return ByteSize::ZERO;
         };
         let round = |buffer: &Buffer| buffer.size.checked_align_up(g).unwrap_or(buffer.size);
         let slack = self.buffers.iter().map(|buffer| round(buffer) - buffer.size).max().unwrap_or_default();
-        let pinned = self.buffers.iter().filter_map(|buffer| Some(buffer.pinned? + buffer.size)).max();
-        let rounded = self.max_sum(round).saturating_sub(slack);
-        self.max_load().max(rounded).max(pinned.unwrap_or_default())
+        self.max_load().max(self.max_sum(round).saturating_sub(slack))
     }
 
     /// What is live at each rank.

@@ -16,7 +16,7 @@ def made(module, *inputs, decomposed=False):
         program = program.run_decompositions()
     tensors, _ = vramkit.torch.lifetimes(program)
     plan = vramkit.torch.plan(program)
-    return [tensor.size_bytes / MIB for tensor in tensors], plan.lower_bound_bytes / MIB
+    return [tensor.size_bytes / MIB for tensor in tensors], plan.live_peak_bytes / MIB
 
 
 def module(function):

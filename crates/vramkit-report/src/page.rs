@@ -59,13 +59,12 @@ pub fn run_page(run: &RunDocument, plan: &PlanDocument, rows: &[DecisionRow]) ->
     let alone = if run.weights_bytes.is_zero() { "live peaks" } else { "live peaks and weights" };
     let _ = writeln!(
         page,
-        "<p class=\"lead\">{} model{} {how} in {} on {}: {:.2} % less than {}, what {} each for itself ({alone}).</p>",
+        "<p class=\"lead\">{} model{} {how} in {} on {}: {}, what {} each for itself ({alone}).</p>",
         run.plan.models.len(),
         if run.plan.models.len() == 1 { "" } else { "s" },
         run.together_bytes,
         escape(&run.device.name),
-        run.reduction_of_apart_ratio * 100.0,
-        run.apart_bytes,
+        run.together_bytes.against(run.apart_bytes),
         if run.plan.models.len() == 1 { "it needs" } else { "they need" },
     );
     for unread in &run.weights_unread {
@@ -136,14 +135,18 @@ fn savings(page: &mut String, run: &RunDocument) {
             "<span>{label}</span><div class=\"bar {class}\" style=\"width:{width:.2}%\"></div><span>{bytes}{note}</span>"
         );
     };
-    let less = |what: &str, ratio: f64| format!(" ({what} is {:.2} % less)", ratio * 100.0);
-    let apart = less("together", run.reduction_of_apart_ratio);
+    // Where a part is more than a whole, both bars say so.
+    let less = |what: &str, part: ByteSize, whole: ByteSize| match part < whole {
+        true => format!(" ({what} is {:.2} % less)", (1.0 - part.ratio_of(whole)) * 100.0),
+        false => String::new(),
+    };
+    let apart = less("together", run.together_bytes, run.apart_bytes);
     bar("each model for itself: live peaks and weights", run.apart_bytes, "whole", apart);
     bar("together: one arena and all weights", run.together_bytes, "", String::new());
-    let peaks = less("the arena", run.reduction_of_sum_of_peaks_ratio);
+    let peaks = less("the arena", plan.arena_bytes, plan.sum_of_peaks_bytes);
     bar("without weights: live peaks", plan.sum_of_peaks_bytes, "whole", peaks);
     bar("one arena", plan.arena_bytes, "", String::new());
-    let sizes = less("the arena", run.reduction_of_sum_of_sizes_ratio);
+    let sizes = less("the arena", plan.arena_bytes, plan.sum_of_sizes_bytes);
     bar("every tensor in a place of its own", plan.sum_of_sizes_bytes, "whole", sizes);
     bar("lower bound", plan.lower_bound_bytes, "", String::new());
     page.push_str("</div>\n");

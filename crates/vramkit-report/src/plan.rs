@@ -72,14 +72,12 @@ impl<'a> Picture<'a> {
         } else {
             format!("{:.2} % over the bound", plan.gap_ratio * 100.0)
         };
-        let saved = |whole: ByteSize| 100.0 * (1.0 - plan.arena_bytes.ratio_of(whole));
         let title = format!("{} arena, {verdict}", plan.arena_bytes);
         let subtitle = format!(
-            "{} bytes, {} schedule; {:.2} % less than the live peaks ({}); {} tensors at once are {}",
+            "{} bytes, {} schedule; {}, the live peaks; {} tensors at once are {}",
             plan.arena_bytes.grouped(),
             plan.schedule,
-            saved(plan.sum_of_peaks_bytes),
-            plan.sum_of_peaks_bytes,
+            plan.arena_bytes.against(plan.sum_of_peaks_bytes),
             plan.models.iter().map(|model| model.tensors).sum::<usize>(),
             plan.sum_of_sizes_bytes,
         );

@@ -139,6 +139,25 @@ impl ByteSize {
         if whole.0 == 0 { 0.0 } else { self.0 as f64 / whole.0 as f64 }
     }
 
+    /// This size against another, in words: a share of what it is less, or the bytes that it is more.
+    ///
+    /// ```
+    /// use vramkit_units::ByteSize;
+    ///
+    /// assert_eq!(ByteSize::new(6).against(ByteSize::new(8)), "25.00 % less than 8 B");
+    /// assert_eq!(ByteSize::new(8).against(ByteSize::new(8)), "as much as 8 B");
+    /// assert_eq!(ByteSize::new(257).against(ByteSize::new(5)), "252 B more than 5 B");
+    /// ```
+    pub fn against(self, other: Self) -> String {
+        match self.cmp(&other) {
+            std::cmp::Ordering::Less => {
+                format!("{:.2} % less than {other}", 100.0 * (1.0 - self.ratio_of(other)))
+            }
+            std::cmp::Ordering::Equal => format!("as much as {other}"),
+            std::cmp::Ordering::Greater => format!("{} more than {other}", self.saturating_sub(other)),
+        }
+    }
+
     /// The exact number with thousands separated: `350,000,000`.
     pub fn grouped(self) -> String {
         grouped(self.0)

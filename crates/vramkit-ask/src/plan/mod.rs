@@ -2,6 +2,7 @@
 //! from the optimum. Takes no memory and opens no device.
 
 mod answer;
+mod in_place;
 mod question;
 mod search;
 

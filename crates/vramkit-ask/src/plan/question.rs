@@ -29,7 +29,12 @@ pub struct PlanQuestion {
     pub schedule: Option<Schedule>,
     /// Stop at the first plan that fits; whether one does is then the answer.
     pub capacity: Option<ByteSize>,
-    /// How long to search for a better plan than the first ones; 1 s by default.
+    /// Whether graphs run in the file's order, or in the one found that has least live at most.
+    pub reorder: bool,
+    /// As `reorder`, and cheap operators run again where that has less live at most.
+    pub recompute: bool,
+    /// How long to search for a better plan than the first ones; 1 s by default. Orders of graphs, where they are looked for,
+    /// have half of it.
     pub deadline: Duration,
     /// Where the search's random choices start.
     pub seed: u64,
@@ -47,6 +52,8 @@ impl Default for PlanQuestion {
             read: ReadOptions::default(),
             schedule: None,
             capacity: None,
+            reorder: false,
+            recompute: false,
             deadline: Duration::from_secs(1),
             seed: 0,
             threads: None,

@@ -1,14 +1,18 @@
-//! From a question to a plan: read, choose starts, search, report.
+//! From a question to a plan: read, order, choose starts, search, report.
 
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use vramkit::ByteSize;
-use vramkit::plan::report::{ChosenStarts, OrderReport, PlanReport, ReportOptions, Savings, StartsReport};
-use vramkit::plan::{MemoryPlanner, Observer, PoolPlanError, Schedule, choose_starts};
+use vramkit::plan::report::{
+    ChosenStarts, InPlaceReport, OrderReport, PlanReport, ReportOptions, Savings, StartsReport,
+};
+use vramkit::plan::{MemoryPlanner, Observer, OrderBudget, PoolPlanError, Schedule, choose_starts};
 use vramkit::units::Step;
 use vramkit_models::{Demand, read_all};
 
 use super::answer::{Placed, PlanAnswer};
+use super::in_place;
 use super::question::{PlanQuestion, has_clock};
 use crate::error::AskError;
 use crate::listener::Listener;
@@ -41,22 +45,38 @@ pub fn plan(question: &PlanQuestion, listener: Arc<dyn Listener>) -> Result<Plan
     let several = if question.files.len() > 1 { Schedule::Sequential } else { Schedule::Fixed };
     let schedule = question.schedule.or(demand.schedule).unwrap_or(several);
     demand.schedule = Some(schedule);
+    let asked = Instant::now();
+    let told = Told(listener);
+    if question.reorder || question.recompute {
+        // What orders save is more than what a search for offsets does, but without offsets there is no answer.
+        demand.reorder(question.recompute, &OrderBudget::new(question.deadline / 2, &told));
+    }
     let starts = match question.makespan {
         Some(makespan) => Some(choose(&mut demand, schedule, makespan, question.seed)?),
         None => None,
     };
-    let options =
-        ReportOptions { capacity: question.capacity, with_tensors: true, savings: savings(&demand, starts) };
-    let planner = planner(question, listener);
+    let planner = |time: Duration| planner(question, time, told.clone());
+    let left = || question.deadline.saturating_sub(asked.elapsed());
+    let (savings, graphs) = (savings(&demand, starts), demand.graphs());
+    let options = |in_place: Option<InPlaceReport>| ReportOptions {
+        capacity: question.capacity,
+        with_tensors: true,
+        savings: Savings { in_place, ..savings.clone() },
+        graphs: graphs.clone(),
+    };
     if demand.pools.is_empty() {
-        let plan = planner
-            .plan(&demand.models, schedule)
-            .map_err(|error| AskError::Lifetimes { files: question.file_names(), error })?;
-        let report = PlanReport::new(&plan, &options);
+        let arena = |demand: &Demand, time: Duration| planner(time).plan(&demand.models, schedule);
+        let (demand, plan) = in_place::better(demand, arena, left);
+        let (plan, in_place) =
+            plan.map_err(|error| AskError::Lifetimes { files: question.file_names(), error })?;
+        let report = PlanReport::new(&plan, &options(in_place));
         return Ok(PlanAnswer { report, placed: Placed::Arena(plan), demand });
     }
-    let (report, placed) = match planner.plan_pools(&demand.models, schedule, &demand.pools) {
-        Ok(pooled) => (PlanReport::of_pools(&pooled, &options), Placed::Pools(pooled)),
+    let pools =
+        |demand: &Demand, time: Duration| planner(time).plan_pools(&demand.models, schedule, &demand.pools);
+    let (demand, pooled) = in_place::better(demand, pools, left);
+    let (report, placed) = match pooled {
+        Ok((pooled, in_place)) => (PlanReport::of_pools(&pooled, &options(in_place)), Placed::Pools(pooled)),
         // There is no plan, or none was found: an answer, not a fault of the input.
         Err(ref full @ PoolPlanError::Full { proven, ref closest, .. }) => {
             let report = PlanReport::refused(schedule, closest.as_deref(), proven, full.to_string());
@@ -68,15 +88,15 @@ pub fn plan(question: &PlanQuestion, listener: Arc<dyn Listener>) -> Result<Plan
     Ok(PlanAnswer { report, placed, demand })
 }
 
-fn planner(question: &PlanQuestion, listener: Arc<dyn Listener>) -> MemoryPlanner {
-    let mut planner = MemoryPlanner::thorough(question.deadline).seed(question.seed);
+fn planner(question: &PlanQuestion, time: Duration, told: Told) -> MemoryPlanner {
+    let mut planner = MemoryPlanner::thorough(time).seed(question.seed);
     if let Some(threads) = question.threads {
         planner = planner.threads(threads);
     }
     if let Some(capacity) = question.capacity {
         planner = planner.capacity(capacity);
     }
-    planner.observer(Told(listener))
+    planner.observer(told)
 }
 
 /// Sets the models' starts, and says what that saves.
@@ -111,10 +131,11 @@ fn savings(demand: &Demand, starts: Option<ChosenStarts>) -> Savings {
             repeated_steps: saving.repeated,
         })
     });
-    Savings { orders: orders.collect(), starts }
+    Savings { orders: orders.collect(), starts, in_place: None }
 }
 
 /// Tells a listener how searches get on.
+#[derive(Clone)]
 struct Told(Arc<dyn Listener>);
 
 impl Observer for Told {

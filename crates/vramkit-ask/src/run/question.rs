@@ -76,13 +76,16 @@ impl RunQuestion {
         let device = self.device;
         let capacity = self.capacity.or(demand.capacity);
         let backing = device.open(capacity).map_err(|error| AskError::DeviceUnavailable { device, error })?;
+        let graphs = demand.graphs();
         let Demand { name, models, settings, schedule, ladder, repetitions, .. } = demand;
-        let models = models.into_iter().zip(settings).map(|(model, settings)| SessionModel {
-            model,
-            standing: Standing { priority: settings.priority, ..Standing::default() },
-            degrade_to_ratio: settings.degrade_to_ratio,
-            weights: settings.weights,
-        });
+        let models =
+            models.into_iter().zip(settings).zip(graphs).map(|((model, settings), graph)| SessionModel {
+                model,
+                graph,
+                standing: Standing { priority: settings.priority, ..Standing::default() },
+                degrade_to_ratio: settings.degrade_to_ratio,
+                weights: settings.weights,
+            });
         let session = Session {
             name,
             models: models.collect(),

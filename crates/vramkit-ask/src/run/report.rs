@@ -43,7 +43,7 @@ pub struct RunReport {
     pub together_bytes: ByteSize,
     /// What they would need each for itself, as well as that can be done: their live peaks and all weights.
     pub apart_bytes: ByteSize,
-    /// What being together saves of being apart.
+    /// What being together saves of being apart; 0 where it takes more, as for the ratios below.
     pub reduction_of_apart_ratio: f64,
     /// What the arena saves of the sum of all tensors' sizes. No model needs all of its tensors at once: see
     /// `reduction_of_apart_ratio`.

@@ -20,7 +20,7 @@ use vramkit::orchestrator::{
     DegradeRequest, ExecutionError, ExecutionReport, MemoryOrchestrator, PolicyLadder, Standing, Verify,
     execute_or_rehearse,
 };
-use vramkit::plan::report::{PlanReport, ReportOptions};
+use vramkit::plan::report::{GraphReport, PlanReport, ReportOptions};
 use vramkit::plan::{AllocationPlan, MemoryPlanner, Model, Schedule};
 use vramkit::pool::{DeviceMemoryPool, Leak};
 use vramkit::pressure::PressureLevel;
@@ -51,6 +51,8 @@ pub struct SessionModel {
     pub degrade_to_ratio: Option<f64>,
     /// Where its weights are read from whenever it is bound, where they are in a file.
     pub weights: Option<Arc<Weights>>,
+    /// What is known of its graph, where it comes from one.
+    pub graph: Option<GraphReport>,
 }
 
 /// A workload that comes from no file, and how to run it.
@@ -69,7 +71,7 @@ pub struct SessionModel {
 ///     Model { name: "m".into(), weights: ByteSize::mib(4), start: Step(0), tensors: Vec::new() };
 /// let session = Session {
 ///     name: "one".to_owned(),
-///     models: vec![SessionModel { model, standing: Standing::default(), degrade_to_ratio: None, weights: None }],
+///     models: vec![SessionModel { model, standing: Standing::default(), degrade_to_ratio: None, weights: None, graph: None }],
 ///     schedule: Schedule::Sequential,
 ///     device: Arc::new(SimulatedDevice::new(ByteSize::mib(64))),
 ///     capacity: Some(ByteSize::mib(16)),
@@ -160,7 +162,9 @@ impl Session {
             let source = if info.kind == DeviceKind::Simulated {
                 Err(NO_MEMORY.to_owned())
             } else {
-                FileWeights::new(weights, entry.model.weights, weights_read.clone())
+                let derived =
+                    entry.graph.iter().flat_map(|graph| &graph.derived).map(|one| one.size_bytes).sum();
+                FileWeights::new(weights, derived, entry.model.weights, weights_read.clone())
             };
             match source {
                 Ok(_) if self.dry_run => {}
@@ -186,7 +190,8 @@ impl Session {
         let or_none = |bytes: ByteSize| if self.dry_run { ByteSize::ZERO } else { bytes };
         let with_weights = |bytes: ByteSize| bytes.checked_add(weights).unwrap_or(ByteSize::MAX);
         let (together, apart) = (with_weights(plan.arena_size), with_weights(plan.sum_of_peaks()));
-        let within = ReportOptions { capacity: Some(capacity), ..ReportOptions::default() };
+        let graphs = self.models.iter().map(|entry| entry.graph.clone()).collect();
+        let within = ReportOptions { capacity: Some(capacity), graphs, ..ReportOptions::default() };
         let report = RunReport {
             schema: "vramkit.run/1",
             name: self.name,
@@ -202,7 +207,7 @@ impl Session {
             weights_unread,
             together_bytes: together,
             apart_bytes: apart,
-            reduction_of_apart_ratio: if apart.is_zero() { 0.0 } else { 1.0 - together.ratio_of(apart) },
+            reduction_of_apart_ratio: apart.saturating_sub(together).ratio_of(apart),
             peak_used_bytes: peak.peak_used_bytes,
             peak_committed_bytes: or_none(peak.peak_committed_bytes),
             system_peak_bytes: trace.system_peak(),

@@ -15,8 +15,13 @@ use vramkit_testing::{filler, model, three_models};
 mod dry_run;
 
 fn session(device: Arc<dyn Backing>, models: Vec<Model>, schedule: Schedule, capacity: ByteSize) -> Session {
-    let entry =
-        |model| SessionModel { model, standing: Standing::default(), degrade_to_ratio: None, weights: None };
+    let entry = |model| SessionModel {
+        model,
+        standing: Standing::default(),
+        degrade_to_ratio: None,
+        weights: None,
+        graph: None,
+    };
     Session {
         name: "test".to_owned(),
         models: models.into_iter().map(entry).collect(),

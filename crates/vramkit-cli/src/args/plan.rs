@@ -33,7 +33,8 @@ pub struct PlanOptions {
     /// Stop at the first plan that fits; exit with 1 if there is none, or none was found
     #[arg(long, value_name = "SIZE")]
     pub capacity: Option<ByteSize>,
-    /// How long to search for a better plan than the first answers; Ctrl-C and SIGTERM end it with the best so far
+    /// How long to search for better orders and a better plan than the first answers; Ctrl-C and SIGTERM end it with the
+    /// best so far
     #[arg(long, value_name = "SECONDS", default_value = "1", value_parser = seconds)]
     pub deadline: Duration,
     /// Where the search's random choices start
@@ -52,7 +53,7 @@ pub struct PlanOptions {
     /// profile of ONNX Runtime
     #[arg(long, value_name = "FILE.json")]
     pub shapes: Option<PathBuf>,
-    /// Run the nodes of ONNX graphs in the file's order, or in the one that has least live at most
+    /// Run the nodes of ONNX graphs in the file's order, or in the one found that has least live at most
     #[arg(long, value_enum, default_value_t = OrderArg::File)]
     pub order: OrderArg,
     /// Run cheap operators of ONNX graphs again rather than keep what they made, where that has less live at most
@@ -61,7 +62,7 @@ pub struct PlanOptions {
     /// Choose when each model starts, so that all end within so many steps and least is live at most (fixed schedule)
     #[arg(long, value_name = "STEPS")]
     pub makespan: Option<u64>,
-    /// Let operators of ONNX graphs that can work in place write over their input
+    /// Let operators of ONNX graphs that can work in place write over their input, where the arena is then no larger
     #[arg(long)]
     pub in_place: bool,
     /// Write the lifetimes with their offsets as a table

@@ -10,6 +10,7 @@ mod generate;
 mod gguf;
 mod output;
 mod plan;
+mod plan_graphs;
 mod plan_limits;
 mod replay;
 mod run;

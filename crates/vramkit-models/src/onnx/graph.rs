@@ -8,7 +8,8 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use prost::Message as _;
-use vramkit_plan::Model;
+use vramkit_plan::report::{BoundReport, DerivedReport, GraphReport};
+use vramkit_plan::{Model, OrderBudget};
 use vramkit_units::{ByteSize, Step};
 
 use super::context::Context;
@@ -24,6 +25,7 @@ use super::proto::{GraphProto, ModelProto, NodeProto};
 use super::reorder::{self, OrderSaving};
 use super::skim::{Input, Unreadable, skim};
 use super::stored::Stored;
+use super::symbols::unknown_dimension;
 use crate::error::ReadError;
 use crate::file::whole;
 use crate::weights::Weights;
@@ -38,7 +40,7 @@ pub struct Sizes<'a> {
 }
 
 /// A graph whose shapes are all known.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct OnnxGraph {
     nodes: Vec<NodeProto>,
     activations: Vec<Activation>,
@@ -113,12 +115,15 @@ pub(super) fn parse(
     let found = context.found.take();
     let mut derived: Vec<Derived> = found.derived.into_values().collect();
     derived.sort_by(|a, b| b.size.cmp(&a.size).then_with(|| a.tensor.cmp(&b.tensor)));
-    let sum = derived.iter().try_fold(ByteSize::ZERO, |sum, one| sum.checked_add(one.size));
-    sum.ok_or_else(|| within("what is computed from its weights has more than 2^64 bytes".to_owned()))?;
+    let stored = stored.into_weights();
+    let sum = derived.iter().try_fold(stored.size(), |sum, one| sum.checked_add(one.size));
+    sum.ok_or_else(|| {
+        within("its weights and what is computed from them have more than 2^64 bytes".to_owned())
+    })?;
     Ok(OnnxGraph {
         nodes,
         activations,
-        weights: Arc::new(stored.into_weights()),
+        weights: Arc::new(stored),
         derived,
         bounds: found.bounds,
         left_out: found.left_out,
@@ -163,6 +168,12 @@ impl OnnxGraph {
         &self.derived
     }
 
+    /// Its parameters, and what it computes from them alone.
+    pub fn resident(&self) -> ByteSize {
+        // Both were added up as they were read.
+        self.derived.iter().fold(self.weights.size(), |sum, one| sum.saturating_add(one.size))
+    }
+
     /// Tensors whose sizes depend on data and are the most that they can be, with the operator that makes each. Sizes that
     /// are computed from them are the most that they can be as well.
     pub fn bounds(&self) -> &BTreeMap<String, String> {
@@ -184,12 +195,35 @@ impl OnnxGraph {
         &self.symbols
     }
 
-    /// Runs the nodes in the order that has least live at most, and with `recompute` cheap ones again rather than
-    /// keeping what they made, where that lowers it further.
-    pub fn reorder(&mut self, recompute: bool) -> OrderSaving {
-        let (saving, activations) = reorder::reorder(&mut self.nodes, &self.activations, recompute);
+    /// Runs the nodes in the order with least live at most that is found within a budget, and with `recompute` cheap
+    /// ones again rather than keeping what they made, where that lowers it further.
+    pub fn reorder(&mut self, recompute: bool, budget: &OrderBudget<'_>) -> OrderSaving {
+        let (saving, activations) = reorder::reorder(&mut self.nodes, &self.activations, recompute, budget);
         self.activations = activations;
         saving
+    }
+
+    /// What of this a plan's document says.
+    pub fn report(&self) -> GraphReport {
+        let derived = self.derived.iter().map(|one| DerivedReport {
+            id: one.tensor.clone(),
+            operator: one.operator.clone(),
+            size_bytes: one.size,
+            avoidable: one.avoidable.map(str::to_owned),
+        });
+        let bound =
+            |(id, operator): (&String, &String)| BoundReport { id: id.clone(), operator: operator.clone() };
+        let left_out = self.left_out.iter().map(|(node, reason)| {
+            format!(
+                "one branch of {node} is not planned for, as it fits no shape for the sizes given: {reason}"
+            )
+        });
+        let uncounted = self
+            .uncounted
+            .iter()
+            .map(|(tensor, what)| format!("what `{tensor}` takes is not counted: {what}"));
+        let bounds = self.bounds.iter().map(bound).collect();
+        GraphReport { derived: derived.collect(), bounds, notes: left_out.chain(uncounted).collect() }
     }
 
     /// The graph as a model: a step a node, tensors aligned to `alignment` bytes (a power of two). With `in_place`,
@@ -199,7 +233,7 @@ impl OnnxGraph {
         if in_place {
             in_place::alias(&self.nodes.iter().collect::<Vec<_>>(), &self.activations, &mut tensors);
         }
-        Model { name: name.clone(), weights: self.weights.size(), start: Step(0), tensors }
+        Model { name: name.clone(), weights: self.resident(), start: Step(0), tensors }
     }
 }
 
@@ -210,6 +244,8 @@ impl Weights {
     /// # Errors
     /// As [`onnx::read`](crate::onnx::read).
     pub fn open(path: &Path, dims: &BTreeMap<String, u64>) -> Result<Self, ReadError> {
-        read(path, Sizes { dims, measured: None }).map(|graph| Arc::unwrap_or_clone(graph.weights))
+        let graph = read(path, Sizes { dims, measured: None })?;
+        unknown_dimension(dims, graph.symbols.iter().map(String::as_str))?;
+        Ok(Arc::unwrap_or_clone(graph.weights))
     }
 }

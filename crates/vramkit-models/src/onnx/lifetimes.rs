@@ -17,7 +17,7 @@ use super::order;
 use super::proto::GraphProto;
 
 /// A tensor that lives for part of a run.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub(super) struct Activation {
     pub(super) id: String,
     pub(super) start: u64,

@@ -44,12 +44,14 @@ mod reorder;
 mod rules;
 mod skim;
 mod stored;
+mod symbols;
 mod value;
 
 pub use declared::OpenDimension;
 pub use derived::Derived;
 pub use graph::{OnnxGraph, Sizes, read};
 pub use reorder::OrderSaving;
+pub(crate) use symbols::unknown_dimension;
 
 #[cfg(test)]
 mod tests;

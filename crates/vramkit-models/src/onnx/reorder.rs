@@ -6,7 +6,7 @@
 
 use std::collections::{HashMap, HashSet};
 
-use vramkit_plan::{Dataflow, FlowValue, Recomputed};
+use vramkit_plan::{Dataflow, FlowValue, OrderBudget, Recomputed};
 use vramkit_units::ByteSize;
 
 use super::in_place;
@@ -30,19 +30,21 @@ pub struct OrderSaving {
     pub repeated: usize,
 }
 
-/// Reorders nodes, and repeats some when `recompute` says so; activations follow.
+/// Reorders nodes, and repeats some when `recompute` says so, each for half of the budget then; activations follow.
 pub(super) fn reorder(
     nodes: &mut Vec<NodeProto>,
     activations: &[Activation],
     recompute: bool,
+    budget: &OrderBudget<'_>,
 ) -> (OrderSaving, Vec<Activation>) {
     let flow = dataflow(nodes, activations);
     let given: Vec<usize> = (0..nodes.len()).collect();
     let before = flow.peak_of(&given);
-    let best = flow.best_order(&given);
+    let searches = if recompute { 2 } else { 1 };
+    let best = flow.best_order(&given, &budget.share(searches));
     let (again, order, repeats) = match recompute {
         true => {
-            let Recomputed { flow, order, repeats, .. } = flow.recompute(&best.order);
+            let Recomputed { flow, order, repeats, .. } = flow.recompute(&best.order, budget);
             (flow, order, repeats)
         }
         false => (flow.clone(), best.order.clone(), Vec::new()),

@@ -154,11 +154,15 @@ fn branches() -> ModelProto {
     )
 }
 
+fn endless() -> vramkit_plan::OrderBudget<'static> {
+    vramkit_plan::OrderBudget::new(std::time::Duration::MAX, &())
+}
+
 #[test]
 fn another_order_holds_one_branch_at_a_time() {
     let mut graph = infer(&branches(), &[]).unwrap();
     let before = graph.model(&"g".into(), 1, false);
-    let saving = graph.reorder(false);
+    let saving = graph.reorder(false, &endless());
     let wide = 64 * 16 * 16 * 4;
     assert_eq!(saving.before.bytes(), 4 * 16 * 16 * 4 + 2 * wide);
     assert_eq!((saving.reordered.bytes(), saving.proven), (4 * 16 * 16 * 4 + wide + 64 * 4, true));
@@ -175,7 +179,7 @@ fn another_order_holds_one_branch_at_a_time() {
     };
     assert_eq!(named(&before), named(&after), "the same tensors, at other times");
     // An order that is best already stays.
-    let again = graph.reorder(true);
+    let again = graph.reorder(true, &endless());
     assert_eq!((again.before, again.reordered), (saving.reordered, saving.reordered));
 }
 
@@ -199,7 +203,7 @@ fn cheap_operators_run_again_where_that_holds_less() {
         &[],
     )
     .unwrap();
-    let saving = graph.reorder(true);
+    let saving = graph.reorder(true, &endless());
     assert_eq!(saving.repeated, 1);
     assert_eq!(saving.reordered.bytes() - saving.recomputed.bytes(), 4 * 16 * 16 * 4);
     let tensors = graph.model(&"g".into(), 1, false).tensors;

@@ -7,7 +7,8 @@ use vramkit_units::{ByteSize, Step};
 /// What steps make and read.
 ///
 /// ```
-/// use vramkit_plan::{Dataflow, FlowValue};
+/// use std::time::Duration;
+/// use vramkit_plan::{Dataflow, FlowValue, OrderBudget};
 /// use vramkit_units::ByteSize;
 ///
 /// let value = |bytes, maker, readers: &[usize]| FlowValue {
@@ -24,7 +25,7 @@ use vramkit_units::{ByteSize, Step};
 ///     value(1, Some(3), &[]),
 /// ];
 /// let flow = Dataflow { cheap: vec![false; 4], values };
-/// let best = flow.best_order(&[0, 1, 2, 3]);
+/// let best = flow.best_order(&[0, 1, 2, 3], &OrderBudget::new(Duration::from_secs(1), &()));
 /// assert_eq!((flow.peak_of(&[0, 1, 2, 3]), best.peak), (ByteSize::new(201), ByteSize::new(101)));
 /// ```
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

@@ -1,5 +1,6 @@
 //! Doing a step twice: what it made needs not live from its first use to a late one.
 
+use super::budget::OrderBudget;
 use super::dataflow::{Dataflow, FlowValue};
 
 /// Most steps that are done again.
@@ -19,8 +20,8 @@ pub struct Recomputed {
 
 impl Dataflow {
     /// Does cheap steps again just before their results are wanted, where that lowers the peak of an order: what
-    /// they made needs not live until then.
-    pub fn recompute(&self, order: &[usize]) -> Recomputed {
+    /// they made needs not live until then. A budget that is over ends it with what has paid so far.
+    pub fn recompute(&self, order: &[usize], budget: &OrderBudget<'_>) -> Recomputed {
         let (mut flow, mut order, mut repeats) = (self.clone(), order.to_vec(), Vec::new());
         while self.is_countable() && repeats.len() < REPEATS {
             let loads = flow.loads(&order);
@@ -35,7 +36,7 @@ impl Dataflow {
             };
             let lives = flow.spans(&order);
             let across = (0..flow.values.len()).filter(|&v| lives[v].0 < at && at + 1 < lives[v].1);
-            let options = across.filter_map(|v| flow.repeat(v, at, &order));
+            let options = across.take_while(|_| !budget.is_over()).filter_map(|v| flow.repeat(v, at, &order));
             let better = options
                 .map(|(maker, flow, order)| (height(&flow.loads(&order)), maker, flow, order))
                 .filter(|(height_of, ..)| *height_of < height(&loads))

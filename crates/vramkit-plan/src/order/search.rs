@@ -6,32 +6,40 @@
 //! paid already, and leaves no more live than before, is done at once: postponing it helps nothing, since the later
 //! it is done the more it frees at best, and until then more is live. Graphs with too many sets get a beam of the
 //! best sets instead, and no proof.
+//!
+//! A greedy order comes first and always. The search over sets has half of the time, the beam the rest; a beam that is cut
+//! off goes on greedily from its best set. Whatever stands between two looks at the clock takes about as long as
+//! reading the graph once.
 
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, HashMap};
 
+use super::budget::OrderBudget;
 use super::dataflow::{Dataflow, FlowValue};
 use vramkit_units::ByteSize;
 
 /// Sets of steps that are looked at before a beam takes over.
 const SETS: usize = 100_000;
 
-/// Words of all sets together, so that large graphs do not take large memory.
+/// Words of all sets, and steps between them, together, so that large graphs do not take large memory.
 const WORDS: usize = 8 << 20;
 
 /// Sets that a beam keeps of each size.
 const BEAM: usize = 48;
 
+/// Sets of one size among which the beam's are chosen: once there are more, only the best stay.
+const CANDIDATES: usize = 1024;
+
 /// A dataflow as the search needs it.
 pub(super) struct Graph<'a> {
-    flow: &'a Dataflow,
+    pub(super) flow: &'a Dataflow,
     /// Values that each step reads and makes.
-    reads: Vec<Vec<usize>>,
-    makes: Vec<Vec<usize>>,
+    pub(super) reads: Vec<Vec<usize>>,
+    pub(super) makes: Vec<Vec<usize>>,
     /// Steps that each step waits for.
-    waits: Vec<Vec<usize>>,
+    pub(super) waits: Vec<Vec<usize>>,
     /// Steps that wait for each step.
-    next: Vec<Vec<usize>>,
+    pub(super) next: Vec<Vec<usize>>,
     /// No order has a lower peak: some step needs as much for itself.
     pub(super) least: u64,
     /// Whether what is live follows from the set of steps done alone: not where something that is never read is there
@@ -65,25 +73,30 @@ pub struct StepOrder {
 }
 
 impl Dataflow {
-    /// The order with the lowest peak; `given`, an order that is possible, where none is better.
-    pub fn best_order(&self, given: &[usize]) -> StepOrder {
+    /// The order with the lowest peak that is found within a budget; `given`, an order that is possible, where none is
+    /// better. The answer is the same every time unless the budget ends the search.
+    pub fn best_order(&self, given: &[usize], budget: &OrderBudget<'_>) -> StepOrder {
+        let order = |order: Vec<usize>| StepOrder { peak: self.peak_of(&order), order, proven: false };
+        let mut best = order(given.to_vec());
         if !self.is_countable() {
-            return StepOrder { order: given.to_vec(), peak: self.peak_of(given), proven: false };
+            return best;
         }
         let graph = Graph::new(self);
-        let given = StepOrder { order: given.to_vec(), peak: self.peak_of(given), proven: false };
-        if given.peak.bytes() <= graph.least {
-            return StepOrder { proven: true, ..given };
-        }
-        let (found, proven) = match graph.search() {
-            Some(order) => (Some(order), graph.is_exact),
-            None => (graph.beam(), false),
+        let mut offer = |found: StepOrder| {
+            if found.peak < best.peak {
+                best = found;
+            }
+            best.peak.bytes() <= graph.least
         };
-        let found = found.map(|order| StepOrder { peak: self.peak_of(&order), order, proven });
-        match found {
-            Some(found) if found.peak < given.peak => found,
-            _ => StepOrder { proven, ..given },
-        }
+        let proven = offer(order(graph.greedy(&[])))
+            || match graph.search(&budget.share(2)) {
+                Some(found) => {
+                    offer(order(found));
+                    graph.is_exact
+                }
+                None => offer(order(graph.beam(budget))),
+            };
+        StepOrder { proven, ..best }
     }
 }
 
@@ -160,8 +173,8 @@ impl<'a> Graph<'a> {
         State { peak: state.peak.max(during), left: state.left - 1, live, done }
     }
 
-    /// Does what can be done for nothing, and says what was done.
-    fn settle(&self, mut state: State) -> (State, Vec<usize>) {
+    /// Does what can be done for nothing, and says what was done; `None` when there is no time for it.
+    fn settle(&self, mut state: State, budget: &OrderBudget<'_>) -> Option<(State, Vec<usize>)> {
         let mut done = Vec::new();
         let mut ready = self.ready(&state.done);
         while let Some(at) = ready.iter().position(|&step| {
@@ -177,16 +190,18 @@ impl<'a> Graph<'a> {
             freed.sort_unstable();
             freed.dedup();
             ready.extend(freed);
+            if budget.is_over() {
+                return None;
+            }
         }
-        (state, done)
+        Some((state, done))
     }
 
-    /// Lowest peak first; `None` when there are more sets than allowed.
-    pub(super) fn search(&self) -> Option<Vec<usize>> {
-        let sets = SETS.min(WORDS / self.words().max(1));
+    /// Lowest peak first; `None` when there are more sets than allowed, or than there is time for.
+    pub(super) fn search(&self, budget: &OrderBudget<'_>) -> Option<Vec<usize>> {
         let mut ways = Ways::default();
         let root = self.start();
-        let (first, done) = self.settle(root.clone());
+        let (first, done) = self.settle(root.clone(), budget)?;
         ways.add(&root.done, &first, done);
         let mut open = BinaryHeap::from([Reverse(first)]);
         while let Some(Reverse(state)) = open.pop() {
@@ -197,11 +212,11 @@ impl<'a> Graph<'a> {
                 // A better way to it has been taken meanwhile.
                 continue;
             }
-            if ways.0.len() > sets {
-                return None;
-            }
             for step in self.ready(&state.done) {
-                let (next, mut done) = self.settle(self.with(&state, step));
+                if ways.ways.len() > SETS || ways.words > WORDS || budget.is_over() {
+                    return None;
+                }
+                let (next, mut done) = self.settle(self.with(&state, step), budget)?;
                 if ways.peak(&next.done).is_none_or(|peak| next.peak < peak) {
                     done.insert(0, step);
                     ways.add(&state.done, &next, done);
@@ -212,31 +227,63 @@ impl<'a> Graph<'a> {
         None
     }
 
-    /// The best sets of each size, one step at a time.
-    pub(super) fn beam(&self) -> Option<Vec<usize>> {
-        let mut beam: Vec<(State, Vec<usize>)> = vec![self.settle(self.start())];
+    /// The best sets of each size, one step at a time; greedily from the best of them when time is up.
+    pub(super) fn beam(&self, budget: &OrderBudget<'_>) -> Vec<usize> {
+        let Some(first) = self.settle(self.start(), budget) else { return self.greedy(&[]) };
+        let mut beam = vec![first];
         while beam.iter().any(|(state, _)| state.left > 0) {
-            let mut next: HashMap<Set, (State, Vec<usize>)> = HashMap::new();
-            for (state, order) in &beam {
-                if state.left == 0 {
-                    next.insert(state.done.clone(), (state.clone(), order.clone()));
+            let Some(next) = self.widen(&beam, budget) else { break };
+            let longer = |Candidate { state, from, steps }: Candidate| {
+                let order = beam.get(from).map_or(&[][..], |(_, order)| order);
+                (state, [order, &steps].concat())
+            };
+            beam = next.into_iter().map(longer).collect();
+        }
+        beam.first().map_or_else(|| self.greedy(&[]), |(_, order)| self.greedy(order))
+    }
+
+    /// The best sets that come a step after those of a beam; `None` when there is no time for them.
+    fn widen(&self, beam: &[(State, Vec<usize>)], budget: &OrderBudget<'_>) -> Option<Vec<Candidate>> {
+        let mut next: HashMap<Set, Candidate> = HashMap::new();
+        for (from, (state, _)) in beam.iter().enumerate() {
+            if state.left == 0 {
+                let steps = Vec::new();
+                next.insert(state.done.clone(), Candidate { state: state.clone(), from, steps });
+            }
+            for step in self.ready(&state.done) {
+                if budget.is_over() {
+                    return None;
                 }
-                for step in self.ready(&state.done) {
-                    let (after, settled) = self.settle(self.with(state, step));
-                    if next.get(&after.done).is_none_or(|(known, _)| after < *known) {
-                        let order = order.iter().copied().chain([step]).chain(settled).collect();
-                        next.insert(after.done.clone(), (after, order));
-                    }
+                let (after, mut steps) = self.settle(self.with(state, step), budget)?;
+                if next.get(&after.done).is_none_or(|known| after < known.state) {
+                    steps.insert(0, step);
+                    next.insert(after.done.clone(), Candidate { state: after, from, steps });
+                }
+                if next.len() > CANDIDATES {
+                    let best = best_of(next);
+                    next = best.into_iter().map(|best| (best.state.done.clone(), best)).collect();
                 }
             }
-            beam = next.into_values().collect();
-            beam.sort_by(|a, b| {
-                (a.0.peak, a.0.live, a.0.left, &a.0.done).cmp(&(b.0.peak, b.0.live, b.0.left, &b.0.done))
-            });
-            beam.truncate(BEAM);
         }
-        beam.into_iter().next().map(|(_, order)| order)
+        Some(best_of(next))
     }
+}
+
+/// A set that may go into a beam: the place in the beam of the set that it comes from, and the steps between.
+struct Candidate {
+    state: State,
+    from: usize,
+    steps: Vec<usize>,
+}
+
+/// As many sets as a beam keeps, the best first.
+fn best_of(sets: HashMap<Set, Candidate>) -> Vec<Candidate> {
+    let mut best: Vec<Candidate> = sets.into_values().collect();
+    best.sort_by(|Candidate { state: a, .. }, Candidate { state: b, .. }| {
+        (a.peak, a.live, a.left, &a.done).cmp(&(b.peak, b.live, b.left, &b.done))
+    });
+    best.truncate(BEAM);
+    best
 }
 
 /// Whether a value is there from the start and never used.
@@ -246,21 +293,26 @@ fn is_idle(value: &FlowValue) -> bool {
 
 /// The best known way to each set: its peak, the set before, and the steps between.
 #[derive(Default)]
-struct Ways(HashMap<Set, (u64, Set, Vec<usize>)>);
+struct Ways {
+    ways: HashMap<Set, (u64, Set, Vec<usize>)>,
+    /// Words and steps of all that were added.
+    words: usize,
+}
 
 impl Ways {
     fn peak(&self, set: &Set) -> Option<u64> {
-        self.0.get(set).map(|(peak, ..)| *peak)
+        self.ways.get(set).map(|(peak, ..)| *peak)
     }
 
     fn add(&mut self, from: &Set, to: &State, steps: Vec<usize>) {
-        self.0.insert(to.done.clone(), (to.peak, from.clone(), steps));
+        self.words += to.done.len() + steps.len();
+        self.ways.insert(to.done.clone(), (to.peak, from.clone(), steps));
     }
 
     /// All steps up to a set, in order.
     fn back_from(&self, mut set: Set, root: &Set) -> Vec<usize> {
         let mut order = Vec::new();
-        while let Some((_, before, steps)) = self.0.get(&set) {
+        while let Some((_, before, steps)) = self.ways.get(&set) {
             order.extend(steps.iter().rev());
             // The root's own entry, where nothing could be done for nothing, leads to itself.
             if *before == set || *before == *root {

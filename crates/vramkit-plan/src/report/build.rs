@@ -4,8 +4,8 @@
 //! [`PlanReport`], complete: whoever has one changes nothing in it. Never here: planning, files, text for people.
 
 use super::document::{
-    ConflictReport, ModelReport, OrderReport, PlanReport, PlanStepReport, PoolReport, SharedPairReport,
-    StartsReport, TensorReport,
+    ConflictReport, GraphReport, InPlaceReport, ModelReport, OrderReport, PlanReport, PlanStepReport,
+    PoolReport, SharedPairReport, StartsReport, TensorReport,
 };
 use crate::{
     AllocationPlan, Conflict, LifetimeAnalyzer, LifetimeError, MemoryPlanner, ModelSummary, PlanStep,
@@ -25,6 +25,9 @@ pub struct ReportOptions {
     pub with_tensors: bool,
     /// What was saved before planning.
     pub savings: Savings,
+    /// For each model, in the plan's order, what is known of its graph. What that computes from its parameters is a part of
+    /// [`Model::weights`](crate::Model::weights).
+    pub graphs: Vec<Option<GraphReport>>,
 }
 
 /// What was saved before a plan was made: by another order of a model's steps, and by the models' starts.
@@ -34,6 +37,8 @@ pub struct Savings {
     pub orders: Vec<Option<OrderReport>>,
     /// What choosing the models' starts saved, where they were chosen.
     pub starts: Option<ChosenStarts>,
+    /// What operators that work in place save, where they were allowed to.
+    pub in_place: Option<InPlaceReport>,
 }
 
 /// Starts that were chosen.
@@ -48,10 +53,11 @@ pub struct ChosenStarts {
 impl PlanReport {
     /// Of a plan.
     pub fn new(plan: &AllocationPlan, options: &ReportOptions) -> Self {
-        let ReportOptions { capacity, with_tensors, savings } = options;
+        let ReportOptions { capacity, with_tensors, savings, graphs } = options;
         let mut report = Self::bare(plan, *capacity, *with_tensors);
-        report.models = models(&plan.models, savings);
+        report.models = models(&plan.models, savings, graphs);
         report.starts = savings.starts.as_ref().map(|starts| starts.saved.clone());
+        report.in_place = savings.in_place;
         report.with_totals()
     }
 
@@ -66,7 +72,8 @@ impl PlanReport {
                 name: pool.name.to_string(),
                 capacity_bytes: pool.capacity,
                 arena_bytes: plan.arena_size,
-                lower_bound_bytes: plan.lower_bound,
+                lower_bound_bytes: plan.proven_bound,
+                live_peak_bytes: plan.lower_bound,
                 tensors: plan.tensors.len(),
             }]);
             report
@@ -78,11 +85,15 @@ impl PlanReport {
         let own = if pooled.displaced.is_zero() { whole.proven_bound_bytes } else { ByteSize::ZERO };
         whole.proven_bound_bytes = own.max(pooled.lower_bound);
         whole.proven_optimal = whole.arena_bytes <= whole.proven_bound_bytes;
-        whole.lower_bound_bytes = pooled.lower_bound;
-        whole.gap_ratio = whole.arena_bytes.saturating_sub(pooled.lower_bound).ratio_of(pooled.lower_bound);
-        whole.models = models(&pooled.models, &options.savings);
+        let bound = whole.proven_bound_bytes;
+        whole.lower_bound_bytes = bound;
+        whole.live_peak_bytes = pooled.lower_bound;
+        whole.gap_ratio = whole.arena_bytes.saturating_sub(bound).ratio_of(bound);
+        whole.models = models(&pooled.models, &options.savings, &options.graphs);
         whole.starts = options.savings.starts.as_ref().map(|starts| starts.saved.clone());
+        whole.in_place = options.savings.in_place;
         whole.sum_of_peaks_bytes = pooled.models.iter().map(|model| model.live_peak).sum();
+        whole.sum_of_aligned_peaks_bytes = aligned_peaks(&pooled.models);
         whole.displaced_bytes = Some(pooled.displaced);
         whole.with_totals()
     }
@@ -115,11 +126,14 @@ impl PlanReport {
             schema: "vramkit.plan/1",
             schedule: plan.schedule,
             arena_bytes: plan.arena_size,
-            lower_bound_bytes: plan.lower_bound,
+            lower_bound_bytes: plan.proven_bound,
+            live_peak_bytes: plan.lower_bound,
             gap_ratio: plan.gap_ratio(),
             sum_of_sizes_bytes: plan.sum_of_sizes(),
             sum_of_peaks_bytes: plan.sum_of_peaks(),
+            sum_of_aligned_peaks_bytes: aligned_peaks(&plan.models),
             weights_bytes: plan.weights(),
+            derived_bytes: ByteSize::ZERO,
             planned_total_bytes: ByteSize::ZERO,
             separate_total_bytes: ByteSize::ZERO,
             reduction_of_separate_total_ratio: 0.0,
@@ -142,6 +156,7 @@ impl PlanReport {
             steps: plan.steps.iter().map(PlanStepReport::new).collect(),
             conflict: plan.conflict.as_ref().map(|conflict| ConflictReport::new(plan, conflict)),
             starts: None,
+            in_place: None,
             pools: None,
             displaced_bytes: None,
             tensors: with_tensors.then(|| tensors(plan)),
@@ -150,12 +165,15 @@ impl PlanReport {
 
     /// Fills in what follows from arena, peaks and parameters.
     fn with_totals(mut self) -> Self {
-        let with_weights = |size: ByteSize| size.checked_add(self.weights_bytes).unwrap_or(ByteSize::MAX);
+        let resident = self.weights_bytes;
+        self.derived_bytes = self.models.iter().map(|model| model.derived_bytes).sum();
+        self.weights_bytes = resident.saturating_sub(self.derived_bytes);
+        let with_weights = |size: ByteSize| size.checked_add(resident).unwrap_or(ByteSize::MAX);
         self.planned_total_bytes = with_weights(self.arena_bytes);
         self.separate_total_bytes = with_weights(self.sum_of_peaks_bytes);
         let separate = self.separate_total_bytes;
         self.reduction_of_separate_total_ratio =
-            if separate.is_zero() { 0.0 } else { 1.0 - self.planned_total_bytes.ratio_of(separate) };
+            separate.saturating_sub(self.planned_total_bytes).ratio_of(separate);
         self
     }
 
@@ -183,16 +201,31 @@ impl PlanReport {
     }
 }
 
-/// The models, each with what its order and its start saved.
-fn models(models: &[ModelSummary], savings: &Savings) -> Vec<ModelReport> {
-    let report = |(i, model): (usize, &ModelSummary)| ModelReport {
-        name: model.name.to_string(),
-        tensors: model.tensors,
-        sum_of_sizes_bytes: model.sum_of_sizes,
-        live_peak_bytes: model.live_peak,
-        weights_bytes: model.weights,
-        order: savings.orders.get(i).cloned().flatten(),
-        start: savings.starts.as_ref().and_then(|starts| starts.of_models.get(i).copied()),
+/// What the models' live peaks become by alignment; what 64 bits do not hold is the most that they do.
+fn aligned_peaks(models: &[ModelSummary]) -> ByteSize {
+    let add =
+        |sum: ByteSize, model: &ModelSummary| sum.checked_add(model.aligned_peak).unwrap_or(ByteSize::MAX);
+    models.iter().fold(ByteSize::ZERO, add)
+}
+
+/// The models, each with what its order and its start saved, and what its graph is.
+fn models(models: &[ModelSummary], savings: &Savings, graphs: &[Option<GraphReport>]) -> Vec<ModelReport> {
+    let report = |(i, model): (usize, &ModelSummary)| {
+        let graph = graphs.get(i).cloned().flatten();
+        let derived = graph.iter().flat_map(|graph| &graph.derived).map(|one| one.size_bytes).sum();
+        // A model may have been given another number of bytes for all that is resident.
+        let derived_bytes = model.weights.min(derived);
+        ModelReport {
+            name: model.name.to_string(),
+            tensors: model.tensors,
+            sum_of_sizes_bytes: model.sum_of_sizes,
+            live_peak_bytes: model.live_peak,
+            weights_bytes: model.weights.saturating_sub(derived_bytes),
+            derived_bytes,
+            graph,
+            order: savings.orders.get(i).cloned().flatten(),
+            start: savings.starts.as_ref().and_then(|starts| starts.of_models.get(i).copied()),
+        }
     };
     models.iter().enumerate().map(report).collect()
 }

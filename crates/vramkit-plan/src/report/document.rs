@@ -27,23 +27,30 @@ pub struct PlanReport {
     pub schedule: Schedule,
     /// The highest end of any tensor; over pools, the sum of theirs.
     pub arena_bytes: ByteSize,
-    /// Most bytes live at one time: no arena is smaller, and no sum of arenas over pools.
+    /// No arena is smaller, and no sum of arenas over pools: the live peak, or more where alignment, pins or a search have
+    /// proven more. The arena itself where it is proven optimal.
     pub lower_bound_bytes: ByteSize,
+    /// Most bytes live at one time; each model for itself under the concurrent schedule, all together.
+    pub live_peak_bytes: ByteSize,
     /// How far the arena is above the bound, as a fraction of the bound.
     pub gap_ratio: f64,
     /// Bytes of all tensors.
     pub sum_of_sizes_bytes: ByteSize,
     /// Bytes of all models' live peaks.
     pub sum_of_peaks_bytes: ByteSize,
+    /// What these become by alignment, at least: no arenas for each model alone are smaller together.
+    pub sum_of_aligned_peaks_bytes: ByteSize,
     /// Bytes of all models' parameters, which are beside the arena.
     pub weights_bytes: ByteSize,
-    /// What the models take by this plan: its arena, and their parameters.
+    /// Bytes that are computed from parameters alone, which are beside them.
+    pub derived_bytes: ByteSize,
+    /// What the models take by this plan: its arena, and their parameters with what is computed from these.
     pub planned_total_bytes: ByteSize,
     /// What the models take each for itself, at best: their live peaks, and their parameters.
     pub separate_total_bytes: ByteSize,
-    /// What the plan saves of that; negative where it takes more.
+    /// What the plan saves of that; 0 where it takes more.
     pub reduction_of_separate_total_ratio: f64,
-    /// No arena is smaller than this: the lower bound, or more where a search has proven more.
+    /// As `lower_bound_bytes`.
     pub proven_bound_bytes: ByteSize,
     /// Whether no smaller arena exists; over pools, whether no distribution has smaller arenas together, or every tensor is
     /// in the pool that it prefers and no pool's arena can be smaller.
@@ -76,6 +83,9 @@ pub struct PlanReport {
     /// What choosing the models' starts saved, where that was asked for.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub starts: Option<StartsReport>,
+    /// What operators that work in place save, where they were allowed to.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub in_place: Option<InPlaceReport>,
     /// The pools, where there are several; the arena is then the sum of theirs.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub pools: Option<Vec<PoolReport>>,
@@ -119,14 +129,56 @@ pub struct ModelReport {
     pub sum_of_sizes_bytes: ByteSize,
     /// Most bytes live at one time.
     pub live_peak_bytes: ByteSize,
-    /// Bytes of parameters.
+    /// Bytes of parameters, as they are stored.
     pub weights_bytes: ByteSize,
+    /// Bytes that are computed from the parameters alone, before it runs: they stay beside these, and are not shared.
+    pub derived_bytes: ByteSize,
+    /// What is known of its graph, where it comes from one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub graph: Option<GraphReport>,
     /// What another order of its steps saved, where one was asked for.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub order: Option<OrderReport>,
     /// When it starts, where that was to be chosen.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub start: Option<Step>,
+}
+
+/// What was found out about a model's graph as it was read.
+#[derive(Clone, Debug, Default, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+pub struct GraphReport {
+    /// What is computed from its parameters alone, the largest first.
+    pub derived: Vec<DerivedReport>,
+    /// Tensors whose sizes depend on data, and are the most that they can be; so are those that are computed from them.
+    pub bounds: Vec<BoundReport>,
+    /// What else the plan rests on, in words.
+    pub notes: Vec<String>,
+}
+
+/// A tensor that is computed from parameters alone.
+#[derive(Clone, Debug, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+pub struct DerivedReport {
+    /// Its name in the graph.
+    pub id: String,
+    /// The operator that makes it.
+    pub operator: String,
+    /// Its size.
+    pub size_bytes: ByteSize,
+    /// How a runtime can do without it, where it can.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub avoidable: Option<String>,
+}
+
+/// A tensor whose size depends on data.
+#[derive(Clone, Debug, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+pub struct BoundReport {
+    /// Its name in the graph.
+    pub id: String,
+    /// The operator that makes it.
+    pub operator: String,
 }
 
 /// What another order of a model's steps saves, and what doing some of them again saves beyond that.
@@ -159,6 +211,18 @@ pub struct StartsReport {
     pub bound_bytes: ByteSize,
 }
 
+/// What operators that work in place save: whichever plan has the smaller arena is the answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+pub struct InPlaceReport {
+    /// Whether they do in this plan.
+    pub is_used: bool,
+    /// The arena found where they do; `null` where none was found over the pools.
+    pub with_bytes: Option<ByteSize>,
+    /// The arena found where they do not; a first answer where that could not be the smaller one.
+    pub without_bytes: Option<ByteSize>,
+}
+
 /// One pool of a plan over several.
 #[derive(Clone, Debug, Serialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
@@ -170,8 +234,10 @@ pub struct PoolReport {
     pub capacity_bytes: ByteSize,
     /// The highest end of any of its tensors.
     pub arena_bytes: ByteSize,
-    /// Most bytes of its tensors that are live at one time.
+    /// No arena is smaller for the tensors that are in it.
     pub lower_bound_bytes: ByteSize,
+    /// Most bytes of its tensors that are live at one time.
+    pub live_peak_bytes: ByteSize,
     /// How many tensors are in it.
     pub tensors: usize,
 }

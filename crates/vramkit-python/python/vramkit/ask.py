@@ -376,15 +376,16 @@ def plan(
 
     * `schedule`: How the models run beside one another [default: the workload's; else fixed for one file, sequential for several]
     * `capacity`: Stop at the first plan that fits; exit with 1 if there is none, or none was found
-    * `deadline`: How long to search for a better plan than the first answers; Ctrl-C and SIGTERM end it with the best so far [default: 1]
+    * `deadline`: How long to search for better orders and a better plan than the first answers; Ctrl-C and SIGTERM end it with the best so
+        far [default: 1]
     * `seed`: Where the search's random choices start [default: 0]
     * `threads`: Threads that search, up to 64 [default: as many as there are]
     * `alignment`: Alignment of tensors without one of their own [default: 1 in lifetime tables, else 256]
     * `dim`: Size of a graph's symbolic dimension; repeat for several
-    * `order`: Run the nodes of ONNX graphs in the file's order, or in the one that has least live at most [default: file]
+    * `order`: Run the nodes of ONNX graphs in the file's order, or in the one found that has least live at most [default: file]
     * `recompute`: Run cheap operators of ONNX graphs again rather than keep what they made, where that has less live at most
     * `makespan`: Choose when each model starts, so that all end within so many steps and least is live at most (fixed schedule)
-    * `in_place`: Let operators of ONNX graphs that can work in place write over their input
+    * `in_place`: Let operators of ONNX graphs that can work in place write over their input, where the arena is then no larger
     * `output`: Write the lifetimes with their offsets as a table
     * `svg`: Draw the plan
     * `export`: Write the lifetimes as a workload, to be run or edited

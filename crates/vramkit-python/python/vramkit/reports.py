@@ -46,6 +46,7 @@ __all__ = [
     "Held",
     "HeldReport",
     "HolderUse",
+    "InPlaceReport",
     "LedgerEntry",
     "LengthUse",
     "LikelyToken",
@@ -800,6 +801,19 @@ class ConflictReport(Document):
     tensors: list[str]
 
 
+class InPlaceReport(Document):
+    """What operators that work in place save: whichever plan has the smaller arena is the answer."""
+
+    __slots__ = ()
+
+    #: Whether they do in this plan.
+    is_used: bool
+    #: The arena found where they do; `null` where none was found over the pools.
+    with_bytes: int | None
+    #: The arena found where they do not; a first answer where that could not be the smaller one.
+    without_bytes: int | None
+
+
 class OrderReport(Document):
     """What another order of a model's steps saves, and what doing some of them again saves beyond that."""
 
@@ -850,6 +864,8 @@ class PoolReport(Document):
     #: Most bytes of its arena.
     capacity_bytes: int
     #: Most bytes of its tensors that are live at one time.
+    live_peak_bytes: int
+    #: No arena is smaller for the tensors that are in it.
     lower_bound_bytes: int
     #: Its name.
     name: str
@@ -951,7 +967,12 @@ class PlanReport(Answer):
     feasible: bool | None
     #: How far the arena is above the bound, as a fraction of the bound.
     gap_ratio: float
-    #: Most bytes live at one time: no arena is smaller, and no sum of arenas over pools.
+    #: What operators that work in place save, where they were allowed to.
+    in_place: InPlaceReport | None
+    #: Most bytes live at one time; each model for itself under the concurrent schedule, all together.
+    live_peak_bytes: int
+    #: No arena is smaller, and no sum of arenas over pools: the live peak, or more where alignment, pins or a search have proven
+    #: more. The arena itself where it is proven optimal.
     lower_bound_bytes: int
     #: What found the plan.
     method: str
@@ -961,12 +982,12 @@ class PlanReport(Answer):
     planned_total_bytes: int
     #: The pools, where there are several; the arena is then the sum of theirs.
     pools: list[PoolReport] | None
-    #: No arena is smaller than this: the lower bound, or more where a search has proven more.
+    #: As `lower_bound_bytes`.
     proven_bound_bytes: int
     #: Whether no smaller arena exists; over pools, whether no distribution has smaller arenas together, or every tensor is in the
     #: pool that it prefers and no pool's arena can be smaller.
     proven_optimal: bool
-    #: What the plan saves of that; negative where it takes more.
+    #: What the plan saves of that; 0 where it takes more.
     reduction_of_separate_total_ratio: float
     #: Why tensors could not be distributed over pools.
     refusal: str | None
@@ -988,6 +1009,8 @@ class PlanReport(Answer):
     starts: StartsReport | None
     #: How planning got on: the first answers, and whatever improved on them.
     steps: list[PlanStepReport]
+    #: What these become by alignment, at least: no arenas for each model alone are smaller together.
+    sum_of_aligned_peaks_bytes: int
     #: Bytes of all models' live peaks.
     sum_of_peaks_bytes: int
     #: Bytes of all tensors.
@@ -997,7 +1020,7 @@ class PlanReport(Answer):
     #: Bytes of all models' parameters, which are beside the arena.
     weights_bytes: int
 
-    _nested: ClassVar[Mapping[str, str]] = {"conflict": "ConflictReport", "models": "ModelReport", "pools": "PoolReport", "shared": "SharedPairReport", "starts": "StartsReport", "steps": "PlanStepReport", "tensors": "TensorReport"}
+    _nested: ClassVar[Mapping[str, str]] = {"conflict": "ConflictReport", "in_place": "InPlaceReport", "models": "ModelReport", "pools": "PoolReport", "shared": "SharedPairReport", "starts": "StartsReport", "steps": "PlanStepReport", "tensors": "TensorReport"}
 
 
 class Grown(Document):
@@ -1234,7 +1257,12 @@ class RunPlanReport(Document):
     feasible: bool | None
     #: How far the arena is above the bound, as a fraction of the bound.
     gap_ratio: float
-    #: Most bytes live at one time: no arena is smaller, and no sum of arenas over pools.
+    #: What operators that work in place save, where they were allowed to.
+    in_place: InPlaceReport | None
+    #: Most bytes live at one time; each model for itself under the concurrent schedule, all together.
+    live_peak_bytes: int
+    #: No arena is smaller, and no sum of arenas over pools: the live peak, or more where alignment, pins or a search have proven
+    #: more. The arena itself where it is proven optimal.
     lower_bound_bytes: int
     #: What found the plan.
     method: str
@@ -1244,12 +1272,12 @@ class RunPlanReport(Document):
     planned_total_bytes: int
     #: The pools, where there are several; the arena is then the sum of theirs.
     pools: list[PoolReport] | None
-    #: No arena is smaller than this: the lower bound, or more where a search has proven more.
+    #: As `lower_bound_bytes`.
     proven_bound_bytes: int
     #: Whether no smaller arena exists; over pools, whether no distribution has smaller arenas together, or every tensor is in the
     #: pool that it prefers and no pool's arena can be smaller.
     proven_optimal: bool
-    #: What the plan saves of that; negative where it takes more.
+    #: What the plan saves of that; 0 where it takes more.
     reduction_of_separate_total_ratio: float
     #: Why tensors could not be distributed over pools.
     refusal: str | None
@@ -1271,6 +1299,8 @@ class RunPlanReport(Document):
     starts: StartsReport | None
     #: How planning got on: the first answers, and whatever improved on them.
     steps: list[PlanStepReport]
+    #: What these become by alignment, at least: no arenas for each model alone are smaller together.
+    sum_of_aligned_peaks_bytes: int
     #: Bytes of all models' live peaks.
     sum_of_peaks_bytes: int
     #: Bytes of all tensors.
@@ -1280,7 +1310,7 @@ class RunPlanReport(Document):
     #: Bytes of all models' parameters, which are beside the arena.
     weights_bytes: int
 
-    _nested: ClassVar[Mapping[str, str]] = {"conflict": "ConflictReport", "models": "ModelReport", "pools": "PoolReport", "shared": "SharedPairReport", "starts": "StartsReport", "steps": "PlanStepReport", "tensors": "TensorReport"}
+    _nested: ClassVar[Mapping[str, str]] = {"conflict": "ConflictReport", "in_place": "InPlaceReport", "models": "ModelReport", "pools": "PoolReport", "shared": "SharedPairReport", "starts": "StartsReport", "steps": "PlanStepReport", "tensors": "TensorReport"}
 
 
 class ReleaseMismatch(Document):
@@ -1374,7 +1404,7 @@ class RunReport(Answer):
     peak_used_bytes: int
     #: The plan that was run.
     plan: RunPlanReport
-    #: What being together saves of being apart.
+    #: What being together saves of being apart; 0 where it takes more, as for the ratios below.
     reduction_of_apart_ratio: float
     #: What the arena saves of the sum of the models' live peaks.
     reduction_of_sum_of_peaks_ratio: float

@@ -322,7 +322,7 @@ def plan(program: Any, **options: Any) -> Any:
     """The least memory that a graph's tensors need at once, and a place for each, before the model runs: :func:`lifetimes`, planned as
     :func:`vramkit.plan` does, with its options.
 
-    What is returned is its :class:`vramkit.reports.PlanReport`: `arena_bytes` for the tensors, `lower_bound_bytes` for the most that is
+    What is returned is its :class:`vramkit.reports.PlanReport`: `arena_bytes` for the tensors, `live_peak_bytes` for the most that is
     live, `models[0].weights_bytes` for the weights.
     """
     import json

@@ -131,7 +131,7 @@ impl MemoryOrchestrator {
             models: plan.models.len(),
             tensors: plan.tensors.len(),
             arena_bytes: plan.arena_size,
-            lower_bound_bytes: plan.lower_bound,
+            lower_bound_bytes: plan.proven_bound,
             proven_optimal: plan.proven_optimal,
             elapsed_seconds: plan.elapsed.as_secs_f64(),
         });

@@ -1,0 +1,65 @@
+//! What can be chosen about graphs after they were read: the order of their nodes, and whether these work in place.
+//!
+//! A model whose tensors come from a graph keeps it beside them ([`GraphSource`]); another choice makes the tensors anew.
+//! Reading needs no clock, so what takes time is here.
+
+use std::sync::Arc;
+
+use vramkit_plan::report::GraphReport;
+use vramkit_plan::{Model, OrderBudget, TensorLifetime};
+
+use crate::demand::Demand;
+use crate::onnx::OnnxGraph;
+
+/// A graph, and how lifetimes are made of it.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct GraphSource {
+    pub(crate) graph: Arc<OnnxGraph>,
+    pub(crate) alignment: u64,
+    pub(crate) in_place: bool,
+}
+
+impl GraphSource {
+    fn tensors(&self, model: &Model) -> Vec<TensorLifetime> {
+        self.graph.model(&model.name, self.alignment, self.in_place).tensors
+    }
+}
+
+impl Demand {
+    /// What is known of each model's graph, for those that come from one.
+    pub fn graphs(&self) -> Vec<Option<GraphReport>> {
+        self.settings.iter().map(|settings| Some(settings.graph.as_ref()?.graph.report())).collect()
+    }
+
+    /// Runs the nodes of every graph in the order with least live at most that is found within a budget, and with `recompute`
+    /// cheap ones again rather than keeping what they made, where that has less live. Graphs share the budget; what that saves
+    /// is each model's [`Settings::order`](crate::Settings::order).
+    pub fn reorder(&mut self, recompute: bool, budget: &OrderBudget<'_>) {
+        let mut graphs = self.settings.iter().filter(|settings| settings.graph.is_some()).count();
+        for (model, settings) in self.models.iter_mut().zip(&mut self.settings) {
+            let Some(source) = &mut settings.graph else { continue };
+            let graph = Arc::make_mut(&mut source.graph);
+            settings.order = Some(graph.reorder(recompute, &budget.share(graphs)));
+            model.tensors = source.tensors(model);
+            graphs -= 1;
+        }
+    }
+
+    /// The same without operators that work in place; `None` where it has none.
+    pub fn without_in_place(&self) -> Option<Self> {
+        let is_shared = |model: &Model| model.tensors.iter().any(|tensor| tensor.alias_group.is_some());
+        let has_any = self.models.iter().zip(&self.settings).any(|(model, settings)| {
+            settings.graph.as_ref().is_some_and(|source| source.in_place) && is_shared(model)
+        });
+        if !has_any {
+            return None;
+        }
+        let mut apart = self.clone();
+        for (model, settings) in apart.models.iter_mut().zip(&mut apart.settings) {
+            let Some(source) = &mut settings.graph else { continue };
+            source.in_place = false;
+            model.tensors = source.tensors(model);
+        }
+        Some(apart)
+    }
+}

@@ -1,0 +1,39 @@
+//! How long orders are looked for, and who may end that earlier.
+
+use std::time::{Duration, Instant};
+
+use crate::planner::later;
+use crate::search::Observer;
+
+/// When a search for an order is to end with the best so far.
+///
+/// ```
+/// use std::time::Duration;
+/// use vramkit_plan::OrderBudget;
+///
+/// assert!(OrderBudget::new(Duration::ZERO, &()).is_over());
+/// assert!(!OrderBudget::new(Duration::MAX, &()).is_over());
+/// ```
+#[derive(Clone, Copy)]
+pub struct OrderBudget<'a> {
+    deadline: Instant,
+    observer: &'a dyn Observer,
+}
+
+impl<'a> OrderBudget<'a> {
+    /// From now on for so long, unless the observer ends it.
+    pub fn new(time: Duration, observer: &'a dyn Observer) -> Self {
+        Self { deadline: later(Instant::now(), time), observer }
+    }
+
+    /// An equal part of what is left, for the first of so many searches that come one after the other.
+    pub fn share(&self, searches: usize) -> Self {
+        let left = self.deadline.saturating_duration_since(Instant::now());
+        Self::new(left / u32::try_from(searches.max(1)).unwrap_or(u32::MAX), self.observer)
+    }
+
+    /// Whether it is time to stop.
+    pub fn is_over(&self) -> bool {
+        Instant::now() >= self.deadline || self.observer.is_cancelled()
+    }
+}
