@@ -144,13 +144,11 @@ fn large_graphs_keep_to_their_time() {
             let given: Vec<usize> = (0..steps).collect();
             let start = Instant::now();
             let best = flow.best_order(&given, &OrderBudget::new(Duration::from_millis(200), &()));
-            let ordered = start.elapsed();
             let again = flow.recompute(&best.order, &OrderBudget::new(Duration::from_millis(200), &()));
             let taken = start.elapsed();
             assert!(is_possible(&flow, &best.order), "{kind} {steps}");
             assert!(is_possible(&again.flow, &again.order), "{kind} {steps}");
             let peaks = [flow.peak_of(&given), best.peak, again.flow.peak_of(&again.order)];
-            println!("{kind} {steps}: {peaks:?}, {} in {ordered:?}, {taken:?}", best.proven);
             assert!(peaks.is_sorted_by(|a, b| a >= b), "{kind} {steps}: {peaks:?}");
             // Machines that test are busy; without a look at the clock it would be minutes.
             assert!(taken < Duration::from_secs(4), "{kind} {steps}: {taken:?}");
