@@ -85,13 +85,16 @@ impl Fact {
 
 /// The number of elements of a shape.
 pub(super) fn elements(shape: &[i64]) -> Result<u64, String> {
+    if shape.iter().any(|&dim| dim < 0) {
+        return Err(format!("a dimension of its shape {shape:?} is negative"));
+    }
     if shape.contains(&0) {
         return Ok(0);
     }
     shape.iter().try_fold(1u64, |product, &dim| {
-        let dim =
-            u64::try_from(dim).map_err(|_| format!("a dimension of its shape {shape:?} is negative"))?;
-        product.checked_mul(dim).ok_or_else(|| format!("its shape {shape:?} has more than 2^64 elements"))
+        product
+            .checked_mul(dim.unsigned_abs())
+            .ok_or_else(|| format!("its shape {shape:?} has more than 2^64 elements"))
     })
 }
 

@@ -122,6 +122,16 @@ pub(super) fn axis(axis: i64, rank: usize) -> Result<usize, String> {
     }
 }
 
+/// Lengths multiplied.
+pub(super) fn product(lengths: impl IntoIterator<Item = i64>) -> Result<i64, String> {
+    lengths.into_iter().try_fold(1, i64::checked_mul).ok_or_else(|| "too many elements".to_owned())
+}
+
+/// Lengths added.
+pub(super) fn sum(lengths: impl IntoIterator<Item = i64>) -> Result<i64, String> {
+    lengths.into_iter().try_fold(0, i64::checked_add).ok_or_else(|| "too many elements".to_owned())
+}
+
 /// The shape of tensors combined element by element, after the rules of NumPy.
 pub(super) fn broadcast<'a>(shapes: impl IntoIterator<Item = &'a [i64]>) -> Result<Vec<i64>, String> {
     let mut result: Vec<i64> = Vec::new();

@@ -2,7 +2,7 @@
 
 use crate::data_type::DataType;
 use crate::onnx::fact::{self, Fact, Value, elements};
-use crate::onnx::node::{Node, Outputs};
+use crate::onnx::node::{Node, Outputs, product};
 
 pub(super) fn shape(node: &Node<'_>) -> Outputs {
     let shape = &node.input(0)?.shape;
@@ -13,7 +13,8 @@ pub(super) fn shape(node: &Node<'_>) -> Outputs {
 }
 
 pub(super) fn size(node: &Node<'_>) -> Outputs {
-    let count = elements(&node.input(0)?.shape)? as i64;
+    let count = elements(&node.input(0)?.shape)?;
+    let count = i64::try_from(count).map_err(|_| "too many elements")?;
     Ok(vec![Some(Fact::with(DataType::INT64, Vec::new(), Some(Value::Ints(vec![count]))))])
 }
 
@@ -65,8 +66,10 @@ pub(super) fn range(node: &Node<'_>) -> Outputs {
     if count.is_nan() || count > 2f64.powi(53) {
         return Err(format!("a range of {count} elements"));
     }
+    let step = |i: i64| i.checked_mul(delta as i64)?.checked_add(start as i64);
     let value = (node.input(0)?.known_ints().is_some() && count <= 4096.0)
-        .then(|| Value::Ints((0..count as i64).map(|i| start as i64 + i * delta as i64).collect()));
+        .then(|| (0..count as i64).map(step).collect::<Option<_>>().map(Value::Ints))
+        .flatten();
     Ok(vec![Some(Fact::with(node.input(0)?.dtype, vec![count as i64], value))])
 }
 
@@ -115,7 +118,7 @@ pub(super) fn fourier(node: &Node<'_>) -> Outputs {
     let last = shape.len() - 1;
     if one_sided && inverse {
         if node.optional(1).is_none() {
-            shape[along] = (shape[along] - 1) * 2;
+            shape[along] = product([shape[along] - 1, 2])?;
         }
         shape[last] = 1;
     } else {

@@ -2,7 +2,7 @@
 
 use crate::data_type::DataType;
 use crate::onnx::fact::Fact;
-use crate::onnx::node::{Node, Outputs, broadcast};
+use crate::onnx::node::{Node, Outputs, broadcast, product, sum};
 
 pub(super) fn gemm(node: &Node<'_>) -> Outputs {
     let (a, b) = (node.input(0)?, node.input(1)?);
@@ -130,10 +130,10 @@ pub(super) fn attention(node: &Node<'_>) -> Outputs {
     let [_, kv, key_length, key_size] = heads(key, kv_heads)?;
     let [_, _, _, value_size] = heads(value, kv_heads)?;
     let past = node.optional(4).map_or(0, |past| past.shape.get(2).copied().unwrap_or(0));
-    let total = key_length + past;
+    let total = sum([key_length, past])?;
     let output = match query.rank() {
         4 => vec![batch, h, length, value_size],
-        _ => vec![batch, length, h * value_size],
+        _ => vec![batch, length, product([h, value_size])?],
     };
     let fact = |shape| Some(Fact::new(query.dtype, shape));
     Ok(vec![

@@ -131,10 +131,11 @@ pub(super) fn split(node: &Node<'_>) -> Outputs {
             }
             // Neither is negative.
             let each = (length as u64).div_ceil(parts as u64) as i64;
-            (0..parts).map(|i| each.min(length - (i * each).min(length))).collect()
+            (0..parts).map(|i| each.min(length - i.saturating_mul(each).min(length))).collect()
         }
     };
-    if lengths.iter().try_fold(0i64, |sum, &part| sum.checked_add(part)) != Some(length) {
+    let negative = lengths.iter().any(|&part| part < 0);
+    if negative || lengths.iter().try_fold(0i64, |sum, &part| sum.checked_add(part)) != Some(length) {
         return Err(format!("parts of {lengths:?} do not make up {length}"));
     }
     let mut from = 0usize;

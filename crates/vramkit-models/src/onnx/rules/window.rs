@@ -2,7 +2,7 @@
 
 use crate::data_type::DataType;
 use crate::onnx::fact::Fact;
-use crate::onnx::node::{Node, Outputs};
+use crate::onnx::node::{Node, Outputs, product, sum};
 
 /// A window's geometry along each axis of the image.
 struct Window {
@@ -59,7 +59,7 @@ impl Window {
             .and_then(|s| s.checked_add(1))
             .ok_or_else(overflow)?;
         let padded = match self.auto {
-            Auto::Same { .. } => return Ok((length + stride - 1) / stride),
+            Auto::Same { .. } => return Ok(length / stride + i64::from(length % stride > 0)),
             Auto::Valid => Some(length),
             Auto::NotSet => length.checked_add(before).and_then(|l| l.checked_add(after)),
         };
@@ -73,7 +73,9 @@ impl Window {
         if ceil && room % stride != 0 {
             places += 1;
             // The last window must start inside the image or its leading pad.
-            if self.auto == Auto::NotSet && (places - 1) * stride >= length + before {
+            let start = (places - 1).checked_mul(stride);
+            let end = length.checked_add(before).ok_or_else(overflow)?;
+            if self.auto == Auto::NotSet && start.is_none_or(|start| start >= end) {
                 places -= 1;
             }
         }
@@ -146,14 +148,12 @@ pub(super) fn transposed_convolution(node: &Node<'_>) -> Outputs {
         let (before, after) = if window.auto == Auto::NotSet { window.pads[i] } else { (0, 0) };
         shape.push(match (given, window.auto) {
             (Some(given), _) => at_end(given),
-            (None, Auto::Same { .. }) => length * window.strides[i],
+            (None, Auto::Same { .. }) => product([length, window.strides[i]])?,
             (None, _) => {
-                window.strides[i] * (length - 1)
-                    + extra.map_or(0, at_end)
-                    + (window.kernel[i] - 1) * window.dilations[i]
-                    + 1
-                    - before
-                    - after
+                let spread = product([window.strides[i], length - 1])?;
+                let span = product([window.kernel[i] - 1, window.dilations[i]])?;
+                let pads = sum([before, after])?.checked_neg().ok_or("pads too large")?;
+                sum([spread, extra.map_or(0, at_end), span, 1, pads])?
             }
         });
     }
@@ -192,9 +192,11 @@ pub(super) fn unpool(node: &Node<'_>) -> Outputs {
     }
     let window = Window::of(node, kernel)?;
     let mut shape = image.shape[..2].to_vec();
-    shape.extend(axes.iter().enumerate().map(|(i, &length)| {
-        (length - 1) * window.strides[i] - window.pads[i].0 - window.pads[i].1 + window.kernel[i]
-    }));
+    for (i, &length) in axes.iter().enumerate() {
+        let (before, after) = window.pads[i];
+        let pads = sum([before, after])?.checked_neg().ok_or("pads too large")?;
+        shape.push(sum([product([length - 1, window.strides[i]])?, window.kernel[i], pads])?);
+    }
     Ok(vec![Some(Fact::new(image.dtype, shape))])
 }
 
@@ -214,7 +216,7 @@ pub(super) fn region_pool(node: &Node<'_>, op: &str) -> Outputs {
 pub(super) fn columns_to_image(node: &Node<'_>) -> Outputs {
     let columns = node.input(0)?;
     let (image, block) = (node.known(1)?, node.known(2)?);
-    let block: i64 = block.iter().product();
+    let block = product(block.iter().copied())?;
     let &[batch, rows, _] = columns.shape.as_slice() else {
         return Err(format!("columns of rank {}", columns.rank()));
     };
