@@ -1,3 +1,4 @@
+mod operators;
 mod rules;
 mod weights;
 

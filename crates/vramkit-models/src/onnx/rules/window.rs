@@ -23,6 +23,10 @@ enum Auto {
 
 impl Window {
     fn of(node: &Node<'_>, kernel: Vec<i64>) -> Result<Self, String> {
+        Self::padded(node, kernel, node.ints("pads"))
+    }
+
+    fn padded(node: &Node<'_>, kernel: Vec<i64>, pads: Option<&[i64]>) -> Result<Self, String> {
         let n = kernel.len();
         let list = |name: &str, default: i64| -> Result<Vec<i64>, String> {
             let list =
@@ -32,7 +36,7 @@ impl Window {
             }
             Ok(list)
         };
-        let pads = match node.ints("pads").filter(|pads| !pads.is_empty()) {
+        let pads = match pads.filter(|pads| !pads.is_empty()) {
             Some(pads) if pads.len() == 2 * n => (0..n).map(|i| (pads[i], pads[i + n])).collect(),
             Some(pads) => return Err(format!("attribute `pads` is {pads:?} for an image of {n} axes")),
             None => vec![(0, 0); n],
@@ -110,9 +114,8 @@ fn kernel(node: &Node<'_>, image: &Fact, weights: &Fact) -> Result<Vec<i64>, Str
 pub(super) fn convolution(node: &Node<'_>, op: &str) -> Outputs {
     // Quantised: x, scale, zero point, w, scale, zero point, scale, zero point.
     let (image, weights) = (node.input(0)?, node.input(if op == "QLinearConv" { 3 } else { 1 })?);
-    let axes = spatial(image)?;
-    let kernel = kernel(node, image, weights)?;
     let groups = node.int_or("group", 1);
+    let slid = slid(node, image, weights)?;
     if weights.shape[1].checked_mul(groups) != Some(image.shape[1]) {
         return Err(format!(
             "{} channels meet weights of {:?} in {groups} groups",
@@ -124,18 +127,26 @@ pub(super) fn convolution(node: &Node<'_>, op: &str) -> Outputs {
         "QLinearConv" => node.input(7)?.dtype,
         _ => image.dtype,
     };
-    let mut shape = vec![image.shape[0], weights.shape[0]];
-    shape.extend(Window::of(node, kernel)?.image(axes, false)?);
-    Ok(vec![Some(Fact::new(dtype, shape))])
+    Ok(vec![Some(Fact::new(dtype, slid))])
 }
 
-pub(super) fn transposed_convolution(node: &Node<'_>) -> Outputs {
+/// What a convolution makes: as many channels as there are filters, one element for each place of the window.
+pub(super) fn slid(node: &Node<'_>, image: &Fact, weights: &Fact) -> Result<Vec<i64>, String> {
+    let axes = spatial(image)?;
+    let kernel = kernel(node, image, weights)?;
+    let mut shape = vec![image.shape[0], weights.shape[0]];
+    shape.extend(Window::of(node, kernel)?.image(axes, false)?);
+    Ok(shape)
+}
+
+/// `pads` stand in for the attribute where an input gives them.
+pub(super) fn transposed_convolution(node: &Node<'_>, pads: Option<&[i64]>) -> Outputs {
     let (image, weights) = (node.input(0)?, node.input(1)?);
     let axes = spatial(image)?;
     let kernel = kernel(node, image, weights)?;
     let channels = weights.shape[1].checked_mul(node.int_or("group", 1)).ok_or("too many channels")?;
     let mut shape = vec![image.shape[0], channels];
-    let window = Window::of(node, kernel)?;
+    let window = Window::padded(node, kernel, pads.or(node.ints("pads")))?;
     let given = node.ints("output_shape").filter(|given| !given.is_empty());
     let extra = node.ints("output_padding").filter(|extra| !extra.is_empty());
     if given.is_some_and(|given| given.len() < axes.len())
