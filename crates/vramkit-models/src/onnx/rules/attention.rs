@@ -270,14 +270,25 @@ fn paged(node: &Node<'_>) -> Outputs {
     Ok(vec![Some(Fact::new(query.dtype, shape)), block(3), block(4)])
 }
 
-/// A state of fixed size in place of keys.
-fn linear(node: &Node<'_>) -> Outputs {
+/// A state of fixed size in place of keys; ONNX Runtime's operator may keep those after the last few tokens.
+pub(super) fn linear(node: &Node<'_>) -> Outputs {
     let (query, value) = (node.input(0)?, node.input(2)?);
     let ([batch, length, _], [_, _, folded]) = (three(query)?, three(value)?);
     let (heads, kv) = (node.count("q_num_heads")?, node.count("kv_num_heads")?);
     let shape = vec![batch, length, product([heads.max(kv), part(folded, kv)?])?];
-    let state = node.optional(3).map(|past| Fact::new(past.dtype, past.shape.clone()));
-    Ok(vec![Some(Fact::new(query.dtype, shape)), state])
+    let state = match node.optional(3) {
+        Some(past) => Fact::new(past.dtype, past.shape.clone()),
+        None => {
+            let [_, _, keys] = three(node.input(1)?)?;
+            let mut state = vec![batch, kv, part(keys, kv)?, part(folded, kv)?];
+            match node.int_or("state_window", 0) {
+                window if window > 0 => state.insert(0, window),
+                _ => {}
+            }
+            Fact::new(query.dtype, state)
+        }
+    };
+    Ok(vec![Some(Fact::new(query.dtype, shape)), Some(state)])
 }
 
 fn relative_bias(node: &Node<'_>) -> Outputs {

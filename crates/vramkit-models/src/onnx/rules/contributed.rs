@@ -9,6 +9,7 @@ use crate::onnx::fact::{Fact, elements};
 use crate::onnx::node::{Node, Outputs, axis, product};
 
 use super::linear::{gemm, matrices};
+use super::nhwc::channels_last;
 use super::{attention, elementwise, generate, movement, pick, quantised, recurrent, window};
 
 /// Applies an operator's rule; `None` for an operator that has none.
@@ -85,29 +86,6 @@ pub(super) fn apply(node: &Node<'_>, op: &str) -> Option<Outputs> {
 /// Outputs that look like these inputs.
 fn like(node: &Node<'_>, inputs: &[usize]) -> Outputs {
     inputs.iter().map(|&i| node.like(i)).collect()
-}
-
-/// A rule for images whose channels come second, applied to an image whose channels come last.
-fn channels_last(node: &Node<'_>, rule: impl Fn(&Node<'_>) -> Outputs) -> Outputs {
-    let mut image = node.input(0)?.clone();
-    if image.rank() < 3 {
-        return Err(format!("an image of rank {}", image.rank()));
-    }
-    image.shape[1..].rotate_right(1);
-    let mut inputs = node.inputs.clone();
-    inputs[0] = Some(&image);
-    let mut outputs = rule(&Node { proto: node.proto, inputs })?;
-    for fact in outputs.iter_mut().flatten() {
-        if let Some(axes) = fact.shape.get_mut(1..) {
-            axes.rotate_left(1);
-        }
-    }
-    Ok(outputs)
-}
-
-/// As [`channels_last`] where an attribute says that channels come last.
-pub(super) fn channels_last_if_asked(node: &Node<'_>, rule: impl Fn(&Node<'_>) -> Outputs) -> Outputs {
-    if node.int_or("channels_last", 0) != 0 { channels_last(node, rule) } else { rule(node) }
 }
 
 /// The first input and a mask of it.
@@ -316,7 +294,7 @@ fn n_gram_hashes(node: &Node<'_>) -> Outputs {
 }
 
 /// In the layout that is usual; what is carried on to the next call is as long as the filter reaches back.
-fn causal_convolution(node: &Node<'_>) -> Outputs {
+pub(super) fn causal_convolution(node: &Node<'_>) -> Outputs {
     let (input, weights) = (node.input(0)?, node.input(1)?);
     let usual = ["activation", "ndim", "dilation"];
     let other = node.proto.attribute.iter().any(|attribute| !usual.contains(&attribute.name.as_str()));

@@ -14,6 +14,7 @@ mod generate;
 mod linear;
 mod movement;
 mod nchwc;
+mod nhwc;
 mod pick;
 mod quantised;
 mod recurrent;
@@ -33,6 +34,7 @@ pub(super) fn apply(node: &Node<'_>, opset: i64, inference: &dyn Bodies) -> Opti
         "ai.onnx.ml" => classic::apply(node, op),
         "com.microsoft" => contributed::apply(node, op),
         "com.microsoft.nchwc" => nchwc::apply(node, op),
+        "com.ms.internal.nhwc" => nhwc::apply(node, op),
         _ => None,
     }
 }
@@ -94,6 +96,7 @@ fn standard(node: &Node<'_>, op: &str, opset: i64, inference: &dyn Bodies) -> Op
         | "Softplus"
         | "Softsign"
         | "Sqrt"
+        | "SwiGLU"
         | "Swish"
         | "Tan"
         | "Tanh"
@@ -126,6 +129,8 @@ fn standard(node: &Node<'_>, op: &str, opset: i64, inference: &dyn Bodies) -> Op
         "Einsum" => linear::einsum(node),
         "Det" => linear::determinant(node),
         "Attention" => attention::standard(node),
+        "LinearAttention" => attention::linear(node),
+        "CausalConvWithState" => contributed::causal_convolution(node),
         "Reshape" => movement::reshape(node),
         "Flatten" => movement::flatten(node),
         "Squeeze" => movement::squeeze(node),

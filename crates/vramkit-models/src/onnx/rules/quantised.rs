@@ -5,8 +5,8 @@ use crate::data_type::DataType;
 use crate::onnx::fact::Fact;
 use crate::onnx::node::{Node, Outputs, axis, broadcast, product, sum};
 
-use super::contributed::channels_last_if_asked;
 use super::linear::{gemm_shape, matrices};
+use super::nhwc::channels_last_if_asked;
 use super::{elementwise, reduce, window};
 
 /// The rule of a quantised operator of ONNX Runtime's; `None` for other operators.
