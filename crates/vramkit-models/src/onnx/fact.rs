@@ -83,8 +83,14 @@ impl Fact {
     }
 }
 
+/// Axes of a tensor, at most: no runtime has more, and a graph of nodes that each add one would fill memory.
+const AXES: usize = 64;
+
 /// The number of elements of a shape.
 pub(super) fn elements(shape: &[i64]) -> Result<u64, String> {
+    if shape.len() > AXES {
+        return Err(format!("its shape has {} axes, more than {AXES}", shape.len()));
+    }
     if shape.iter().any(|&dim| dim < 0) {
         return Err(format!("a dimension of its shape {shape:?} is negative"));
     }

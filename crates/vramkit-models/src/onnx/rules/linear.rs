@@ -1,5 +1,7 @@
 //! Products of matrices.
 
+use std::collections::BTreeMap;
+
 use crate::data_type::DataType;
 use crate::onnx::fact::Fact;
 use crate::onnx::node::{Node, Outputs, broadcast};
@@ -67,7 +69,8 @@ pub(super) fn einsum(node: &Node<'_>) -> Outputs {
         Some((left, right)) => (left, Some(right.to_owned())),
         None => (equation.as_str(), None),
     };
-    let mut sizes: std::collections::BTreeMap<char, i64> = std::collections::BTreeMap::new();
+    // How long each letter's axes are, and how often it stands on the left.
+    let mut letters: BTreeMap<char, (i64, usize)> = BTreeMap::new();
     let mut rest: Vec<i64> = Vec::new();
     let terms: Vec<&str> = left.split(',').collect();
     if terms.len() != node.inputs.len() {
@@ -88,7 +91,8 @@ pub(super) fn einsum(node: &Node<'_>) -> Outputs {
         rest = broadcast([rest.as_slice(), &fact.shape[start..start + spread]])?;
         let axes = fact.shape[..start].iter().chain(&fact.shape[start + spread..]);
         for (letter, &size) in before.chars().chain(after.chars()).zip(axes) {
-            let known = sizes.entry(letter).or_insert(size);
+            let (known, times) = letters.entry(letter).or_insert((size, 0));
+            *times += 1;
             if *known == 1 {
                 *known = size;
             } else if size != *known && size != 1 {
@@ -98,12 +102,13 @@ pub(super) fn einsum(node: &Node<'_>) -> Outputs {
     }
     // Without a right side: the letters that stand once, in alphabetical order.
     let right = right.unwrap_or_else(|| {
-        let once = sizes.keys().filter(|&&letter| left.matches(letter).count() == 1);
+        let once = letters.iter().filter(|(_, (_, times))| *times == 1).map(|(&letter, _)| letter);
         (if left.contains("...") { "..." } else { "" }).to_owned() + &once.collect::<String>()
     });
     let (before, after) = right.split_once("...").unwrap_or((&right, ""));
-    let size =
-        |letter: char| sizes.get(&letter).copied().ok_or_else(|| format!("`{letter}` stands for nothing"));
+    let size = |letter: char| {
+        letters.get(&letter).map(|known| known.0).ok_or_else(|| format!("`{letter}` stands for nothing"))
+    };
     let mut shape: Vec<i64> = before.chars().map(size).collect::<Result<_, _>>()?;
     if right.contains("...") {
         shape.extend(&rest);

@@ -207,6 +207,22 @@ fn what_is_not_known_is_not_guessed() {
     assert!(error.starts_with("its shape depends on the values of"), "{error}");
 }
 
+#[test]
+fn axes_are_not_added_without_end() {
+    let rank = |n: usize| Fact::new(F32, vec![1; n]).bytes();
+    assert_eq!(rank(64), Ok(4));
+    assert_eq!(rank(65), Err("its shape has 65 axes, more than 64".to_owned()));
+}
+
+#[test]
+fn an_equation_without_a_right_side_keeps_letters_that_stand_once() {
+    let mut proto = node("Einsum", &[], &[]);
+    let equation = AttributeProto { name: "equation".to_owned(), s: "bij,jk".into(), ..Default::default() };
+    proto.attribute.push(equation);
+    let found = rule(&proto, &[f32s(&[2, 3, 4]), f32s(&[4, 5])]).unwrap();
+    assert_eq!(found, Ok(vec![f32s(&[2, 3, 5])]));
+}
+
 /// Every text in the rules' own source that could be a name: of an operator if it starts with a capital, else of an
 /// attribute.
 fn names(first: fn(char) -> bool) -> Vec<&'static str> {
