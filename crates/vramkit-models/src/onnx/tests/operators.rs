@@ -207,6 +207,51 @@ fn what_is_not_known_is_not_guessed() {
     assert!(error.starts_with("its shape depends on the values of"), "{error}");
 }
 
+/// What is too rare for the random test below.
+#[test]
+fn sizes_that_do_not_fit_are_refused() {
+    let standard = |op: &str, given: &[(&str, &[i64])], inputs: &[Option<Fact>]| {
+        rule(&attributes("", op, given), inputs).expect("there is a rule")
+    };
+    let [start, end, axes, step] = [known(&[0]), known(&[9]), known(&[0]), known(&[-1])];
+    let sliced = standard("Slice", &[], &[f32s(&[0]), start, end, axes, step]);
+    assert_eq!(sliced, Ok(vec![f32s(&[0])]), "an axis without elements has no last one");
+
+    let split = |lengths: &[i64]| standard("Split", &[("split", lengths)], &[known(&[1, 2, 3, 4])]);
+    assert_eq!(split(&[10, -6]).unwrap_err(), "parts of [10, -6] do not make up 4");
+    let (most, least) = (i64::MAX, -i64::MAX);
+    assert!(split(&[most, least, most, least, 4]).is_err());
+    let mut parted = attributes("", "Split", &[("num_outputs", &[5])]);
+    parted.output = vec!["y".to_owned(); 5];
+    let parts: Vec<_> = rule(&parted, &[f32s(&[i64::MAX])]).unwrap().unwrap();
+    let total: i64 = parts.iter().flatten().map(|part| part.shape[0]).sum();
+    assert_eq!((parts.len(), total), (5, i64::MAX));
+
+    let one = |value: i64| Some(Fact::with(DataType::INT64, Vec::new(), Some(Value::Ints(vec![value]))));
+    let far = standard("Range", &[], &[one(i64::MIN), one(i64::MAX), one(1 << 53)]).unwrap();
+    assert_eq!(far[0].as_ref().map(|fact| fact.shape.clone()), Some(vec![2048]));
+
+    let huge = i64::MAX;
+    let image = || [f32s(&[1, 1, 8, 8]), f32s(&[1, 1, 3, 3])];
+    let too_many = Err("too many elements".to_owned());
+    for strides in [[huge, huge], [1 << 62, 1]] {
+        assert_eq!(standard("ConvTranspose", &[("strides", &strides)], &image()), too_many);
+    }
+    let mut same = attributes("", "ConvTranspose", &[("strides", &[huge, 1])]);
+    let auto_pad =
+        AttributeProto { name: "auto_pad".to_owned(), s: "SAME_UPPER".into(), ..Default::default() };
+    same.attribute.push(auto_pad);
+    assert_eq!(rule(&same, &image()).unwrap(), too_many);
+    let pooled = standard(
+        "MaxPool",
+        &[("kernel_shape", &[2, 2]), ("strides", &[huge, huge]), ("ceil_mode", &[1])],
+        &[f32s(&[1, 1, 8, 8])],
+    );
+    assert_eq!(pooled.unwrap()[0], f32s(&[1, 1, 1, 1]));
+    let columns = [f32s(&[1, 8, 4]), known(&[2, 2]), known(&[huge, huge])];
+    assert_eq!(standard("Col2Im", &[], &columns), too_many);
+}
+
 #[test]
 fn axes_are_not_added_without_end() {
     let rank = |n: usize| Fact::new(F32, vec![1; n]).bytes();
