@@ -10,6 +10,7 @@ use vramkit_plan::Model;
 use vramkit_units::Step;
 
 use super::body_peak::body_peak;
+use super::channel_blocks;
 use super::declared;
 use super::functions;
 use super::in_place;
@@ -59,6 +60,7 @@ pub(super) fn parse(
         .map(|set| set.version)
         .max();
     functions::inline(&mut graph, &model.functions).map_err(within)?;
+    channel_blocks::tell(&mut graph);
     let mut stored = Stored::new(path, &content);
     stored.initialisers(&graph).map_err(within)?;
     let inputs = declared::inputs(&file, &graph, dims)?;

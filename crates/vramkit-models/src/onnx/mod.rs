@@ -24,6 +24,7 @@
 
 mod bodies;
 mod body_peak;
+mod channel_blocks;
 mod declared;
 mod fact;
 mod functions;

@@ -2,8 +2,9 @@
 //! channels in blocks of 8 or 16, the last block filled up.
 //!
 //! Weights in the file are in blocks already, so a convolution's channels are read off them. The one place where the
-//! block itself matters is where an image enters the layout.
+//! block itself matters is where an image enters the layout (`onnx/channel_blocks.rs`).
 
+use crate::onnx::channel_blocks::BLOCK;
 use crate::onnx::fact::Fact;
 use crate::onnx::node::{Node, Outputs, product};
 
@@ -31,19 +32,23 @@ fn parts(shape: &[i64], channels_last: bool) -> Result<(i64, i64, &[i64]), Strin
     }
 }
 
-/// How long a block is depends on the processor on which the file was made.
+/// How long a block is depends on the processor for which the file was made, and weights in it may show.
 fn enter(node: &Node<'_>) -> Outputs {
     let image = node.input(0)?;
     let (batch, channels, axes) = parts(&image.shape, node.int_or("channels_last", 0) != 0)?;
     let filled = |block: i64| product([channels / block + i64::from(channels % block > 0), block]);
     let (short, long) = (filled(8)?, filled(16)?);
-    if short != long {
+    let known = node.int(BLOCK);
+    if short != long && ![Some(8), Some(16)].contains(&known) {
         return Err(format!(
             "its {channels} channels are filled up to {short} or to {long}, after the processor for which the file \
              was made"
         ));
     }
-    Ok(vec![Some(Fact::new(image.dtype, [&[batch, short], axes].concat()))])
+    Ok(vec![Some(Fact::new(
+        image.dtype,
+        [&[batch, if known == Some(16) { long } else { short }], axes].concat(),
+    ))])
 }
 
 fn leave(node: &Node<'_>) -> Outputs {

@@ -10,7 +10,7 @@ use super::super::infer::Scope;
 use super::super::node::{Node, Outputs};
 use super::super::proto::{AttributeProto, NodeProto};
 use super::super::rules;
-use super::{node, with};
+use super::{infer, model, node, stored, value, with};
 use crate::DataType;
 
 const DOMAINS: [&str; 5] = ["", "ai.onnx.ml", "com.microsoft", "com.microsoft.nchwc", "com.ms.internal.nhwc"];
@@ -205,6 +205,23 @@ fn what_is_not_known_is_not_guessed() {
     let prompt = [of(DataType::INT32, &[2, 5]), of(DataType::INT32, &[1])];
     let error = refused("GreedySearch", &[], &prompt);
     assert!(error.starts_with("its shape depends on the values of"), "{error}");
+}
+
+#[test]
+fn weights_in_the_file_show_how_long_a_block_is() {
+    let planned = |filters: i64, channels: i64| {
+        let layout = |op: &str, inputs: &[&str], outputs: &[&str]| NodeProto {
+            domain: "com.microsoft.nchwc".to_owned(),
+            ..node(op, inputs, outputs)
+        };
+        let nodes = vec![layout("ReorderInput", &["x"], &["r"]), layout("Conv", &["r", "w"], &["y"])];
+        let weights = vec![stored("w", &[filters, channels, 1, 1])];
+        let graph = infer(&model(value("x", &[1, 24, 5, 5]), nodes, weights, "y"), &[]).unwrap();
+        graph.model(&"g".into(), 1, false).tensors.iter().map(|t| t.size.bytes() / 100).collect::<Vec<_>>()
+    };
+    assert_eq!(planned(32, 24), [24, 24, 32]);
+    assert_eq!(planned(40, 24), [24, 24, 40]);
+    assert_eq!(planned(32, 32), [24, 32, 32]);
 }
 
 /// What is too rare for the random test below.
