@@ -57,6 +57,12 @@ impl DataType {
     pub const BOOL: Self = Self(9);
     /// Floating-point numbers of 16 bits.
     pub const FLOAT16: Self = Self(10);
+    /// Integers of 8 bits.
+    pub(crate) const INT8: Self = Self(3);
+    /// Numbers of 32 bits without sign.
+    pub(crate) const UINT32: Self = Self(12);
+    /// Floating-point numbers of 16 bits with the exponents of those of 32.
+    pub(crate) const BFLOAT16: Self = Self(16);
 
     /// The type of this number, which need not be one of the standard's.
     pub const fn new(number: i32) -> Self {

@@ -8,9 +8,6 @@ use super::proto::TensorProto;
 use super::value::{self, KEPT_VALUES, Value};
 use crate::data_type::DataType;
 
-/// More axes than this are no tensor of a model.
-const AXES: usize = 64;
-
 /// What is known of a tensor, or of what stands in the place of one.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Fact {
@@ -100,9 +97,6 @@ impl Fact {
             Some(Other::Sequence(elements)) => elements.iter().try_fold(0u64, |sum, element| {
                 sum.checked_add(element.bytes()?).ok_or_else(|| "it has more than 2^64 bytes".to_owned())
             }),
-            None if self.shape.len() > AXES => {
-                Err(format!("{} axes; a tensor has {AXES} at most", self.shape.len()))
-            }
             None if self.dtype == DataType::STRING => elements(&self.shape).map(|_| 0),
             None => self.dtype.bytes(elements(&self.shape)?),
         }
@@ -126,8 +120,14 @@ impl Fact {
     }
 }
 
+/// Axes of a tensor, at most: no runtime has more, and a graph of nodes that each add one would fill memory.
+const AXES: usize = 64;
+
 /// The number of elements of a shape.
 pub(super) fn elements(shape: &[i64]) -> Result<u64, String> {
+    if shape.len() > AXES {
+        return Err(format!("its shape has {} axes, more than {AXES}", shape.len()));
+    }
     if let Some(dim) = shape.iter().find(|&&dim| dim < 0) {
         return Err(format!("a dimension of its shape {shape:?} is negative: {dim}"));
     }

@@ -12,6 +12,7 @@ use vramkit_plan::report::{BoundReport, DerivedReport, GraphReport};
 use vramkit_plan::{Model, OrderBudget};
 use vramkit_units::{ByteSize, Step};
 
+use super::channel_blocks;
 use super::context::Context;
 use super::declared::{self, Declared};
 use super::derived::Derived;
@@ -95,6 +96,7 @@ pub(super) fn parse(
     let standard = model.opset_import.iter().filter(|set| matches!(set.domain.as_str(), "" | "ai.onnx"));
     let opset = standard.map(|set| set.version).max().unwrap_or(1);
     functions::inline(&mut graph, &model.functions, structure).map_err(within)?;
+    channel_blocks::tell(&mut graph);
     let mut stored = Stored::new(path);
     stored.initialisers(&graph).map_err(within)?;
     let measured = match sizes.measured {

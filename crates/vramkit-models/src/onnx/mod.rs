@@ -27,6 +27,7 @@
 
 mod bodies;
 mod bounds;
+mod channel_blocks;
 mod context;
 mod declared;
 mod derived;

@@ -3,6 +3,7 @@
 use super::fact::Fact;
 use super::proto::{AttributeProto, GraphProto, NodeProto, TensorProto};
 use super::value::Value;
+use crate::data_type::DataType;
 
 /// A node with facts for its inputs.
 pub(super) struct Node<'a> {
@@ -76,6 +77,38 @@ impl<'a> Node<'a> {
         self.attribute(name).map(|attribute| attribute.ints.as_slice())
     }
 
+    /// How many texts an attribute lists.
+    pub(super) fn texts(&self, name: &str) -> usize {
+        self.attribute(name).map_or(0, |attribute| attribute.strings.len())
+    }
+
+    /// The element type that an attribute names by its number; `None` where it is left out or 0.
+    pub(super) fn element_type(&self, name: &str) -> Result<Option<DataType>, String> {
+        let number = self.int(name).filter(|&number| number != 0);
+        let of = |number| i32::try_from(number).map(DataType::new).map_err(|_| number);
+        number.map(of).transpose().map_err(|number| format!("attribute `{name}` is {number}"))
+    }
+
+    /// A number that an attribute must give and that counts something.
+    pub(super) fn count(&self, name: &str) -> Result<i64, String> {
+        match self.int(name) {
+            Some(count) if count > 0 => Ok(count),
+            Some(count) => Err(format!("attribute `{name}` is {count}")),
+            None => Err(format!("attribute `{name}` is missing")),
+        }
+    }
+
+    /// The one integer that an input holds, on which the shape depends.
+    pub(super) fn known_one(&self, i: usize) -> Result<i64, String> {
+        self.known(i)?.first().copied().ok_or_else(|| format!("input {i} has no elements"))
+    }
+
+    /// What looks like an input, without its values.
+    pub(super) fn like(&self, i: usize) -> Result<Option<Fact>, String> {
+        let fact = self.input(i)?;
+        Ok(Some(Fact::new(fact.dtype, fact.shape.clone())))
+    }
+
     pub(super) fn floats(&self, name: &str) -> Option<&'a [f32]> {
         self.attribute(name).map(|attribute| attribute.floats.as_slice())
     }
@@ -86,10 +119,6 @@ impl<'a> Node<'a> {
 
     pub(super) fn text(&self, name: &str) -> Option<&'a str> {
         self.attribute(name).and_then(|attribute| std::str::from_utf8(&attribute.s).ok())
-    }
-
-    pub(super) fn texts(&self, name: &str) -> Option<&'a [bytes::Bytes]> {
-        self.attribute(name).map(|attribute| attribute.strings.as_slice())
     }
 
     pub(super) fn tensor(&self, name: &str) -> Option<&'a TensorProto> {
@@ -128,11 +157,6 @@ impl<'a> Node<'a> {
             (None, None) => Ok(None),
         }
     }
-
-    /// Whether output `i` is wanted.
-    pub(super) fn wants(&self, i: usize) -> bool {
-        self.proto.output.get(i).is_some_and(|name| !name.is_empty())
-    }
 }
 
 /// An axis of a tensor of this rank; negative ones count from the end.
@@ -144,6 +168,16 @@ pub(super) fn axis(axis: i64, rank: usize) -> Result<usize, String> {
     } else {
         Err(format!("axis {axis} of a tensor of rank {rank}"))
     }
+}
+
+/// Lengths multiplied.
+pub(super) fn product(lengths: impl IntoIterator<Item = i64>) -> Result<i64, String> {
+    lengths.into_iter().try_fold(1, i64::checked_mul).ok_or_else(|| "too many elements".to_owned())
+}
+
+/// Lengths added.
+pub(super) fn sum(lengths: impl IntoIterator<Item = i64>) -> Result<i64, String> {
+    lengths.into_iter().try_fold(0, i64::checked_add).ok_or_else(|| "too many elements".to_owned())
 }
 
 /// The shape of tensors combined element by element, after the rules of NumPy.

@@ -1,5 +1,6 @@
 mod followed;
 mod memory;
+mod operators;
 mod rules;
 mod weights;
 

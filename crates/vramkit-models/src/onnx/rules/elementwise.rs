@@ -288,7 +288,8 @@ pub(super) fn quantize(node: &Node<'_>, op: &str) -> Outputs {
 /// In older operator sets up to four statistics follow, one number for each channel.
 pub(super) fn batch_normalization(node: &Node<'_>) -> Outputs {
     let input = node.input(0)?;
-    let channels = Fact::new(node.input(1)?.dtype, node.input(1)?.shape.clone());
+    let mean = node.input(3)?;
+    let channels = Fact::new(mean.dtype, mean.shape.clone());
     let mut outputs = vec![Some(Fact::new(input.dtype, input.shape.clone()))];
     outputs.resize(5, Some(channels));
     Ok(outputs)

@@ -2,7 +2,7 @@
 
 use crate::data_type::DataType;
 use crate::onnx::fact::{self, Fact, elements};
-use crate::onnx::node::{Node, Outputs};
+use crate::onnx::node::{Node, Outputs, product};
 use crate::onnx::value::{KEPT_VALUES, Value};
 
 pub(super) fn shape(node: &Node<'_>) -> Outputs {
@@ -34,8 +34,8 @@ pub(super) fn constant(node: &Node<'_>) -> Outputs {
         list(DataType::FLOAT, Value::Floats([float(value)].into()), true)
     } else if let Some(values) = node.floats("value_floats") {
         list(DataType::FLOAT, Value::Floats(values.iter().map(|&value| float(value)).collect()), false)
-    } else if let Some(texts) = node.texts("value_strings") {
-        Some(Fact::new(DataType::STRING, vec![texts.len() as i64]))
+    } else if node.has("value_strings") {
+        Some(Fact::new(DataType::STRING, vec![node.texts("value_strings") as i64]))
     } else if node.has("value_string") {
         Some(Fact::new(DataType::STRING, Vec::new()))
     } else {
@@ -62,7 +62,8 @@ pub(super) fn range(node: &Node<'_>) -> Outputs {
     let one = |i: usize| -> Result<f64, String> {
         node.known_floats(i)?.first().copied().ok_or_else(|| "a bound without elements".to_owned())
     };
-    let (start, limit, delta) = (one(0)?, one(1)?, one(2)?);
+    // The standard asks for a step; ONNX Runtime's own operator does not.
+    let (start, limit, delta) = (one(0)?, one(1)?, if node.optional(2).is_some() { one(2)? } else { 1.0 });
     if delta == 0.0 {
         return Err("a range with step 0".to_owned());
     }
@@ -112,11 +113,12 @@ pub(super) fn mel_weight_matrix(node: &Node<'_>) -> Outputs {
     Ok(vec![Some(Fact::new(DataType::new(node.int_or("output_datatype", 1) as i32), shape))])
 }
 
-pub(super) fn fourier(node: &Node<'_>) -> Outputs {
+/// The axis was an attribute up to operator set 19 and is an input since, with another default.
+pub(super) fn fourier(node: &Node<'_>, opset: i64) -> Outputs {
     let input = node.input(0)?;
     let along = match node.optional(2) {
         Some(_) => *node.known(2)?.first().ok_or("an axis without elements")?,
-        None => node.int_or("axis", if node.has("axis") { 1 } else { -2 }),
+        None => node.int_or("axis", if opset < 20 { 1 } else { -2 }),
     };
     let along = crate::onnx::node::axis(along, input.rank())?;
     let mut shape = input.shape.clone();
@@ -127,7 +129,7 @@ pub(super) fn fourier(node: &Node<'_>) -> Outputs {
     let last = shape.len() - 1;
     if one_sided && inverse {
         if node.optional(1).is_none() {
-            shape[along] = (shape[along] - 1) * 2;
+            shape[along] = product([shape[along] - 1, 2])?;
         }
         shape[last] = 1;
     } else {

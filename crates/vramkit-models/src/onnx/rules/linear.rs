@@ -1,11 +1,19 @@
 //! Products of matrices.
 
+use std::collections::BTreeMap;
+
 use crate::data_type::DataType;
 use crate::onnx::fact::Fact;
 use crate::onnx::node::{Node, Outputs, broadcast};
 
 pub(super) fn gemm(node: &Node<'_>) -> Outputs {
-    let (a, b) = (node.input(0)?, node.input(1)?);
+    let shape = gemm_shape(node, 1)?;
+    Ok(vec![Some(Fact::new(node.input(0)?.dtype, shape))])
+}
+
+/// The shape of a product of two matrices, either of which may be turned; the second is input `second`.
+pub(super) fn gemm_shape(node: &Node<'_>, second: usize) -> Result<Vec<i64>, String> {
+    let (a, b) = (node.input(0)?, node.input(second)?);
     let (&[m, k], &[k2, n]) = (a.shape.as_slice(), b.shape.as_slice()) else {
         return Err(format!("matrices of {:?} and {:?}", a.shape, b.shape));
     };
@@ -14,7 +22,7 @@ pub(super) fn gemm(node: &Node<'_>) -> Outputs {
     if k != k2 {
         return Err(format!("{k} columns meet {k2} rows"));
     }
-    Ok(vec![Some(Fact::new(a.dtype, vec![m, n]))])
+    Ok(vec![m, n])
 }
 
 /// Matrices in the last two axes, broadcast along the others; a vector is a row on the left, a column on the
@@ -27,28 +35,30 @@ pub(super) fn matmul(node: &Node<'_>, op: &str) -> Outputs {
         "QLinearMatMul" => node.input(7)?.dtype,
         _ => a.dtype,
     };
-    let (mut left, mut right) = (a.shape.clone(), b.shape.clone());
-    if left.is_empty() || right.is_empty() {
-        return Err("a factor without axes".to_owned());
-    }
-    if a.rank() == 1 {
-        left.insert(0, 1);
-    }
-    if b.rank() == 1 {
-        right.push(1);
-    }
+    Ok(vec![Some(Fact::new(dtype, matrices(&a.shape, &b.shape)?))])
+}
+
+/// The shape of a product of matrices.
+pub(super) fn matrices(a: &[i64], b: &[i64]) -> Result<Vec<i64>, String> {
+    let (left, right) = match (a, b) {
+        ([], _) | (_, []) => return Err("a factor without axes".to_owned()),
+        (&[columns], &[rows]) => (vec![1, columns], vec![rows, 1]),
+        (&[columns], b) => (vec![1, columns], b.to_vec()),
+        (a, &[rows]) => (a.to_vec(), vec![rows, 1]),
+        (a, b) => (a.to_vec(), b.to_vec()),
+    };
     let (row, column) = (left.len() - 2, right.len() - 2);
     if left[row + 1] != right[column] {
         return Err(format!("{} columns meet {} rows", left[row + 1], right[column]));
     }
     let mut shape = broadcast([&left[..row], &right[..column]])?;
-    if a.rank() > 1 {
+    if a.len() > 1 {
         shape.push(left[row]);
     }
-    if b.rank() > 1 {
+    if b.len() > 1 {
         shape.push(right[column + 1]);
     }
-    Ok(vec![Some(Fact::new(dtype, shape))])
+    Ok(shape)
 }
 
 /// An equation such as `bij,bjk->bik`; `...` stands for axes that are broadcast.
@@ -59,7 +69,8 @@ pub(super) fn einsum(node: &Node<'_>) -> Outputs {
         Some((left, right)) => (left, Some(right.to_owned())),
         None => (equation.as_str(), None),
     };
-    let mut sizes: std::collections::BTreeMap<char, i64> = std::collections::BTreeMap::new();
+    // How long each letter's axes are, and how often it stands on the left.
+    let mut letters: BTreeMap<char, (i64, usize)> = BTreeMap::new();
     let mut rest: Vec<i64> = Vec::new();
     let terms: Vec<&str> = left.split(',').collect();
     if terms.len() != node.inputs.len() {
@@ -80,7 +91,8 @@ pub(super) fn einsum(node: &Node<'_>) -> Outputs {
         rest = broadcast([rest.as_slice(), &fact.shape[start..start + spread]])?;
         let axes = fact.shape[..start].iter().chain(&fact.shape[start + spread..]);
         for (letter, &size) in before.chars().chain(after.chars()).zip(axes) {
-            let known = sizes.entry(letter).or_insert(size);
+            let (known, times) = letters.entry(letter).or_insert((size, 0));
+            *times += 1;
             if *known == 1 {
                 *known = size;
             } else if size != *known && size != 1 {
@@ -90,12 +102,13 @@ pub(super) fn einsum(node: &Node<'_>) -> Outputs {
     }
     // Without a right side: the letters that stand once, in alphabetical order.
     let right = right.unwrap_or_else(|| {
-        let once = sizes.keys().filter(|&&letter| left.matches(letter).count() == 1);
+        let once = letters.iter().filter(|(_, (_, times))| *times == 1).map(|(&letter, _)| letter);
         (if left.contains("...") { "..." } else { "" }).to_owned() + &once.collect::<String>()
     });
     let (before, after) = right.split_once("...").unwrap_or((&right, ""));
-    let size =
-        |letter: char| sizes.get(&letter).copied().ok_or_else(|| format!("`{letter}` stands for nothing"));
+    let size = |letter: char| {
+        letters.get(&letter).map(|known| known.0).ok_or_else(|| format!("`{letter}` stands for nothing"))
+    };
     let mut shape: Vec<i64> = before.chars().map(size).collect::<Result<_, _>>()?;
     if right.contains("...") {
         shape.extend(&rest);
@@ -110,36 +123,4 @@ pub(super) fn determinant(node: &Node<'_>) -> Outputs {
     let input = node.input(0)?;
     let batch = input.rank().checked_sub(2).ok_or("a matrix has two axes")?;
     Ok(vec![Some(Fact::new(input.dtype, input.shape[..batch].to_vec()))])
-}
-
-/// Query, key, value, mask, past key, past value in; output, present key, present value, scores out. Heads are an
-/// axis of their own (rank 4) or folded into the last one (rank 3).
-pub(super) fn attention(node: &Node<'_>) -> Outputs {
-    let (query, key, value) = (node.input(0)?, node.input(1)?, node.input(2)?);
-    let heads = |fact: &Fact, count: Option<i64>| -> Result<[i64; 4], String> {
-        match (fact.shape.as_slice(), count) {
-            (&[batch, heads, length, size], _) => Ok([batch, heads, length, size]),
-            (&[batch, length, folded], Some(heads)) if heads > 0 => {
-                Ok([batch, heads, length, folded / heads])
-            }
-            _ => Err(format!("a tensor of {:?} without a number of heads", fact.shape)),
-        }
-    };
-    let (q_heads, kv_heads) = (node.int("q_num_heads"), node.int("kv_num_heads"));
-    let [batch, h, length, _] = heads(query, q_heads)?;
-    let [_, kv, key_length, key_size] = heads(key, kv_heads)?;
-    let [_, _, _, value_size] = heads(value, kv_heads)?;
-    let past = node.optional(4).map_or(0, |past| past.shape.get(2).copied().unwrap_or(0));
-    let total = key_length + past;
-    let output = match query.rank() {
-        4 => vec![batch, h, length, value_size],
-        _ => vec![batch, length, h * value_size],
-    };
-    let fact = |shape| Some(Fact::new(query.dtype, shape));
-    Ok(vec![
-        fact(output),
-        fact(vec![batch, kv, total, key_size]),
-        fact(vec![batch, kv, total, value_size]),
-        fact(vec![batch, h, length, total]),
-    ])
 }

@@ -2,14 +2,21 @@
 //!
 //! One file a family of operators; this one is the table. A rule that needs values (a reshape's target, a
 //! slice's bounds) takes them from `Fact::value`, which the rules carry along for small
-//! tensors. The rules follow the operators' texts in the ONNX standard (Operators.md, opset 1 to 23).
+//! tensors. The rules follow the operators' texts in the ONNX standard (Operators.md, opset 1 to 24); those of
+//! other domains have files of their own.
 
+mod attention;
+mod classic;
+mod contributed;
 mod control;
 mod elementwise;
 mod generate;
 mod linear;
 mod movement;
+mod nchwc;
+mod nhwc;
 mod pick;
+mod quantised;
 mod recurrent;
 mod reduce;
 mod sequences;
@@ -28,11 +35,18 @@ pub(super) fn constant(node: &NodeProto) -> Result<Fact, String> {
 
 /// Applies an operator's rule; `None` for an operator that has none.
 pub(super) fn apply(node: &Node<'_>, opset: i64, inference: &dyn Bodies) -> Option<Outputs> {
-    let standard = matches!(node.proto.domain.as_str(), "" | "ai.onnx");
     let op = node.proto.op_type.as_str();
-    if !standard {
-        return contributed(node, op);
+    match node.proto.domain.as_str() {
+        "" | "ai.onnx" => standard(node, op, opset, inference),
+        "ai.onnx.ml" => classic::apply(node, op),
+        "com.microsoft" => contributed::apply(node, op),
+        "com.microsoft.nchwc" => nchwc::apply(node, op),
+        "com.ms.internal.nhwc" => nhwc::apply(node, op),
+        _ => None,
     }
+}
+
+fn standard(node: &Node<'_>, op: &str, opset: i64, inference: &dyn Bodies) -> Option<Outputs> {
     Some(match op {
         "Abs"
         | "Acos"
@@ -69,7 +83,6 @@ pub(super) fn apply(node: &Node<'_>, opset: i64, inference: &dyn Bodies) -> Opti
         | "Neg"
         | "Not"
         | "PRelu"
-        | "RMSNormalization"
         | "Reciprocal"
         | "Relu"
         | "ReverseSequence"
@@ -86,12 +99,15 @@ pub(super) fn apply(node: &Node<'_>, opset: i64, inference: &dyn Bodies) -> Opti
         | "Softplus"
         | "Softsign"
         | "Sqrt"
+        | "SwiGLU"
         | "Swish"
         | "Tan"
         | "Tanh"
         | "ThresholdedRelu"
         | "Trilu" => elementwise::unary(node, op),
         "Identity" | "OptionalGetElement" => elementwise::same(node),
+        // ONNX Runtime writes the second, its own, into this domain too.
+        "RMSNormalization" | "SimplifiedLayerNormalization" => contributed::simplified_normalization(node),
         "IsInf" | "IsNaN" => elementwise::predicate(node),
         "Add" | "Sub" | "Mul" | "Div" | "Mod" | "Pow" | "BitShift" | "BitwiseAnd" | "BitwiseOr"
         | "BitwiseXor" => elementwise::binary(node, op),
@@ -106,7 +122,7 @@ pub(super) fn apply(node: &Node<'_>, opset: i64, inference: &dyn Bodies) -> Opti
         "LayerNormalization" => elementwise::layer_normalization(node),
         "Dropout" => elementwise::dropout(node, opset),
         "Conv" | "ConvInteger" | "QLinearConv" | "DeformConv" => window::convolution(node, op),
-        "ConvTranspose" => window::transposed_convolution(node),
+        "ConvTranspose" => window::transposed_convolution(node, None),
         "AveragePool" | "LpPool" | "MaxPool" => window::pool(node),
         "GlobalAveragePool" | "GlobalLpPool" | "GlobalMaxPool" => window::global_pool(node),
         "MaxUnpool" => window::unpool(node),
@@ -116,7 +132,9 @@ pub(super) fn apply(node: &Node<'_>, opset: i64, inference: &dyn Bodies) -> Opti
         "MatMul" | "MatMulInteger" | "QLinearMatMul" => linear::matmul(node, op),
         "Einsum" => linear::einsum(node),
         "Det" => linear::determinant(node),
-        "Attention" => linear::attention(node),
+        "Attention" => attention::standard(node),
+        "LinearAttention" => attention::linear(node),
+        "CausalConvWithState" => contributed::causal_convolution(node),
         "Reshape" => movement::reshape(node),
         "Flatten" => movement::flatten(node),
         "Squeeze" => movement::squeeze(node),
@@ -161,7 +179,7 @@ pub(super) fn apply(node: &Node<'_>, opset: i64, inference: &dyn Bodies) -> Opti
         "Multinomial" => generate::multinomial(node),
         "BlackmanWindow" | "HannWindow" | "HammingWindow" => generate::window(node),
         "MelWeightMatrix" => generate::mel_weight_matrix(node),
-        "DFT" => generate::fourier(node),
+        "DFT" => generate::fourier(node, opset),
         "STFT" => generate::short_time_fourier(node),
         "If" => control::choice(node, inference),
         "Loop" => control::repeat(node, inference),
@@ -179,24 +197,6 @@ pub(super) fn apply(node: &Node<'_>, opset: i64, inference: &dyn Bodies) -> Opti
         "OptionalHasElement" => sequences::has_element(),
         "StringConcat" => elementwise::text(node),
         "StringNormalizer" | "RegexFullMatch" => elementwise::text_like(node, op),
-        _ => return None,
-    })
-}
-
-/// Operators that exporters commonly use from outside the standard.
-fn contributed(node: &Node<'_>, op: &str) -> Option<Outputs> {
-    Some(match op {
-        "FusedConv" => window::convolution(node, "Conv"),
-        "BiasGelu" | "FastGelu" | "Gelu" | "QuickGelu" | "RotaryEmbedding" => elementwise::unary(node, op),
-        "FusedMatMul" if node.int_or("transA", 0) == 0 && node.int_or("transB", 0) == 0 => {
-            linear::matmul(node, "MatMul")
-        }
-        "FusedGemm" => linear::gemm(node),
-        "SimplifiedLayerNormalization" | "SkipLayerNormalization" | "SkipSimplifiedLayerNormalization"
-            if !(1..3).any(|i| node.wants(i)) =>
-        {
-            elementwise::unary(node, op)
-        }
         _ => return None,
     })
 }

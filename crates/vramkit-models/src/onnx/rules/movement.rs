@@ -157,7 +157,7 @@ pub(super) fn split(node: &Node<'_>) -> Outputs {
             }
             // Neither is negative.
             let each = (length as u64).div_ceil(parts as u64) as i64;
-            (0..parts).map(|i| each.min(length - (i * each).min(length))).collect()
+            (0..parts).map(|i| each.min(length - i.saturating_mul(each).min(length))).collect()
         }
     };
     let sum = lengths.iter().try_fold(0i64, |sum, &part| sum.checked_add(part).filter(|_| part >= 0));

@@ -11,6 +11,9 @@ fn stretch(start: i64, end: i64, step: i64, length: i64) -> Result<(i64, i64), S
     if step == 0 {
         return Err("a slice with step 0".to_owned());
     }
+    if length == 0 {
+        return Ok((0, 0));
+    }
     let from_end = |at: i64| if at < 0 { at.saturating_add(length) } else { at };
     let (start, end) = (from_end(start), from_end(end));
     if step > 0 {

@@ -2,7 +2,7 @@
 
 use crate::data_type::DataType;
 use crate::onnx::fact::Fact;
-use crate::onnx::node::{Node, Outputs};
+use crate::onnx::node::{Node, Outputs, product, sum};
 
 /// A window's geometry along each axis of the image.
 struct Window {
@@ -23,6 +23,10 @@ enum Auto {
 
 impl Window {
     fn of(node: &Node<'_>, kernel: Vec<i64>) -> Result<Self, String> {
+        Self::padded(node, kernel, node.ints("pads"))
+    }
+
+    fn padded(node: &Node<'_>, kernel: Vec<i64>, pads: Option<&[i64]>) -> Result<Self, String> {
         let n = kernel.len();
         let list = |name: &str, default: i64| -> Result<Vec<i64>, String> {
             let list =
@@ -32,7 +36,7 @@ impl Window {
             }
             Ok(list)
         };
-        let pads = match node.ints("pads").filter(|pads| !pads.is_empty()) {
+        let pads = match pads.filter(|pads| !pads.is_empty()) {
             Some(pads) if pads.len() == 2 * n => (0..n).map(|i| (pads[i], pads[i + n])).collect(),
             Some(pads) => return Err(format!("attribute `pads` is {pads:?} for an image of {n} axes")),
             None => vec![(0, 0); n],
@@ -59,7 +63,7 @@ impl Window {
             .and_then(|s| s.checked_add(1))
             .ok_or_else(overflow)?;
         let padded = match self.auto {
-            Auto::Same { .. } => return Ok((length + stride - 1) / stride),
+            Auto::Same { .. } => return Ok(length / stride + i64::from(length % stride > 0)),
             Auto::Valid => Some(length),
             Auto::NotSet => length.checked_add(before).and_then(|l| l.checked_add(after)),
         };
@@ -73,7 +77,9 @@ impl Window {
         if ceil && room % stride != 0 {
             places += 1;
             // The last window must start inside the image or its leading pad.
-            if self.auto == Auto::NotSet && (places - 1) * stride >= length + before {
+            let start = (places - 1).checked_mul(stride);
+            let end = length.checked_add(before).ok_or_else(overflow)?;
+            if self.auto == Auto::NotSet && start.is_none_or(|start| start >= end) {
                 places -= 1;
             }
         }
@@ -108,9 +114,8 @@ fn kernel(node: &Node<'_>, image: &Fact, weights: &Fact) -> Result<Vec<i64>, Str
 pub(super) fn convolution(node: &Node<'_>, op: &str) -> Outputs {
     // Quantised: x, scale, zero point, w, scale, zero point, scale, zero point.
     let (image, weights) = (node.input(0)?, node.input(if op == "QLinearConv" { 3 } else { 1 })?);
-    let axes = spatial(image)?;
-    let kernel = kernel(node, image, weights)?;
     let groups = node.int_or("group", 1);
+    let slid = slid(node, image, weights)?;
     if weights.shape[1].checked_mul(groups) != Some(image.shape[1]) {
         return Err(format!(
             "{} channels meet weights of {:?} in {groups} groups",
@@ -122,18 +127,26 @@ pub(super) fn convolution(node: &Node<'_>, op: &str) -> Outputs {
         "QLinearConv" => node.input(7)?.dtype,
         _ => image.dtype,
     };
-    let mut shape = vec![image.shape[0], weights.shape[0]];
-    shape.extend(Window::of(node, kernel)?.image(axes, false)?);
-    Ok(vec![Some(Fact::new(dtype, shape))])
+    Ok(vec![Some(Fact::new(dtype, slid))])
 }
 
-pub(super) fn transposed_convolution(node: &Node<'_>) -> Outputs {
+/// What a convolution makes: as many channels as there are filters, one element for each place of the window.
+pub(super) fn slid(node: &Node<'_>, image: &Fact, weights: &Fact) -> Result<Vec<i64>, String> {
+    let axes = spatial(image)?;
+    let kernel = kernel(node, image, weights)?;
+    let mut shape = vec![image.shape[0], weights.shape[0]];
+    shape.extend(Window::of(node, kernel)?.image(axes, false)?);
+    Ok(shape)
+}
+
+/// `pads` stand in for the attribute where an input gives them.
+pub(super) fn transposed_convolution(node: &Node<'_>, pads: Option<&[i64]>) -> Outputs {
     let (image, weights) = (node.input(0)?, node.input(1)?);
     let axes = spatial(image)?;
     let kernel = kernel(node, image, weights)?;
     let channels = weights.shape[1].checked_mul(node.int_or("group", 1)).ok_or("too many channels")?;
     let mut shape = vec![image.shape[0], channels];
-    let window = Window::of(node, kernel)?;
+    let window = Window::padded(node, kernel, pads.or(node.ints("pads")))?;
     let given = node.ints("output_shape").filter(|given| !given.is_empty());
     let extra = node.ints("output_padding").filter(|extra| !extra.is_empty());
     if given.is_some_and(|given| given.len() < axes.len())
@@ -146,14 +159,12 @@ pub(super) fn transposed_convolution(node: &Node<'_>) -> Outputs {
         let (before, after) = if window.auto == Auto::NotSet { window.pads[i] } else { (0, 0) };
         shape.push(match (given, window.auto) {
             (Some(given), _) => at_end(given),
-            (None, Auto::Same { .. }) => length * window.strides[i],
+            (None, Auto::Same { .. }) => product([length, window.strides[i]])?,
             (None, _) => {
-                window.strides[i] * (length - 1)
-                    + extra.map_or(0, at_end)
-                    + (window.kernel[i] - 1) * window.dilations[i]
-                    + 1
-                    - before
-                    - after
+                let spread = product([window.strides[i], length - 1])?;
+                let span = product([window.kernel[i] - 1, window.dilations[i]])?;
+                let pads = sum([before, after])?.checked_neg().ok_or("pads too large")?;
+                sum([spread, extra.map_or(0, at_end), span, 1, pads])?
             }
         });
     }
@@ -192,9 +203,11 @@ pub(super) fn unpool(node: &Node<'_>) -> Outputs {
     }
     let window = Window::of(node, kernel)?;
     let mut shape = image.shape[..2].to_vec();
-    shape.extend(axes.iter().enumerate().map(|(i, &length)| {
-        (length - 1) * window.strides[i] - window.pads[i].0 - window.pads[i].1 + window.kernel[i]
-    }));
+    for (i, &length) in axes.iter().enumerate() {
+        let (before, after) = window.pads[i];
+        let pads = sum([before, after])?.checked_neg().ok_or("pads too large")?;
+        shape.push(sum([product([length - 1, window.strides[i]])?, window.kernel[i], pads])?);
+    }
     Ok(vec![Some(Fact::new(image.dtype, shape))])
 }
 
@@ -214,7 +227,7 @@ pub(super) fn region_pool(node: &Node<'_>, op: &str) -> Outputs {
 pub(super) fn columns_to_image(node: &Node<'_>) -> Outputs {
     let columns = node.input(0)?;
     let (image, block) = (node.known(1)?, node.known(2)?);
-    let block: i64 = block.iter().product();
+    let block = product(block.iter().copied())?;
     let &[batch, rows, _] = columns.shape.as_slice() else {
         return Err(format!("columns of rank {}", columns.rank()));
     };
