@@ -1,16 +1,17 @@
 //! A graph from its file: all stages of reading one, one after the other.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::path::Path;
 use std::sync::Arc;
 
 use bytes::Bytes;
 use prost::Message as _;
 use vramkit_plan::Model;
-use vramkit_units::Step;
+use vramkit_units::{ByteSize, Step};
 
 use super::body_peak::body_peak;
 use super::declared;
+use super::fact::Fact;
 use super::functions;
 use super::in_place;
 use super::infer::Scope;
@@ -18,6 +19,7 @@ use super::lifetimes::{self, Activation};
 use super::node::title;
 use super::proto::{ModelProto, NodeProto};
 use super::reorder::{self, OrderSaving};
+use super::runtime::{self, RuntimeLevel};
 use super::stored::Stored;
 use crate::error::ReadError;
 use crate::file::whole;
@@ -28,7 +30,20 @@ use crate::weights::Weights;
 pub struct OnnxGraph {
     nodes: Vec<NodeProto>,
     activations: Vec<Activation>,
+    facts: HashMap<String, Fact>,
     weights: Arc<Weights>,
+}
+
+/// What ONNX Runtime plans for a run.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct RuntimePattern {
+    /// Of the block that it takes at the start.
+    pub size: ByteSize,
+    /// Tensors of the graph as it runs, and where in the block they begin.
+    pub tensors: Vec<(String, ByteSize)>,
+    /// Operators of the graph for which the figure may be off.
+    pub doubts: Vec<&'static str>,
 }
 
 /// Reads a graph. `dims` gives symbolic dimensions their sizes, in elements.
@@ -75,7 +90,8 @@ pub(super) fn parse(
     }
     stored.constants(&inferred).map_err(within)?;
     let nodes = inferred.nodes.into_iter().cloned().collect();
-    Ok(OnnxGraph { nodes, activations, weights: Arc::new(stored.into_weights()) })
+    let facts = inferred.facts.into_iter().map(|(name, fact)| (name.to_owned(), fact)).collect();
+    Ok(OnnxGraph { nodes, activations, facts, weights: Arc::new(stored.into_weights()) })
 }
 
 impl OnnxGraph {
@@ -90,6 +106,24 @@ impl OnnxGraph {
         let (saving, activations) = reorder::reorder(&mut self.nodes, &self.activations, recompute);
         self.activations = activations;
         saving
+    }
+
+    /// The block that ONNX Runtime (CPU provider) plans for a run of this graph, its memory pattern. The order of the
+    /// nodes is the runtime's own; of several that could run next, that in the file decides.
+    ///
+    /// # Errors
+    /// Sizes that do not go into 64 bits.
+    pub fn runtime_pattern(&self, level: RuntimeLevel) -> Result<RuntimePattern, String> {
+        let graph = runtime::load(&self.nodes, &self.activations, &self.facts, level)?;
+        let pattern = runtime::pattern(&graph.nodes, &graph.activations, &|name| graph.facts.get(name))?;
+        let tensors = graph.activations.iter().zip(&pattern.offsets);
+        Ok(RuntimePattern {
+            size: ByteSize::new(pattern.peak),
+            tensors: tensors
+                .filter_map(|(a, offset)| Some((a.id.clone(), ByteSize::new((*offset)?))))
+                .collect(),
+            doubts: runtime::doubts(&self.nodes),
+        })
     }
 
     /// The graph as a model: a step a node, tensors aligned to `alignment` bytes (a power of two). With `in_place`,

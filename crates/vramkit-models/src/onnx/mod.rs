@@ -3,7 +3,8 @@
 //! ```text
 //! bytes ──► proto ──► functions (inlined) ──► weights
 //!                            └──► declared (inputs) ──► infer (order, rules, facts) ──► lifetimes, body_peak ──┐
-//!                                                                    model ◄── in_place ◄── (reorder) ◄────────┘
+//!                                                                    model ◄── in_place ◄── (reorder) ◄────────┤
+//!                                                                               pattern ◄── runtime ◄──────────┘
 //! ```
 //!
 //! In: a file, and sizes of its symbolic dimensions. Out: an [`OnnxGraph`], which becomes a
@@ -36,10 +37,12 @@ mod order;
 mod proto;
 mod reorder;
 mod rules;
+mod runtime;
 mod stored;
 
-pub use graph::{OnnxGraph, read};
+pub use graph::{OnnxGraph, RuntimePattern, read};
 pub use reorder::OrderSaving;
+pub use runtime::RuntimeLevel;
 
 #[cfg(test)]
 mod tests;
