@@ -1,8 +1,9 @@
 //! Which activations share a buffer, and when buffers are taken and given back.
 //!
-//! Node by node, an output takes its input's buffer where the kernel allows it ([`in_place`](super::in_place)), else
-//! that of a dead tensor of the same element size and shape, the one that died last, else its own. A buffer is given
-//! back after the last node that reads anything in it; one that nobody reads stays to the end of the run.
+//! Node by node, an output takes its input's buffer where the kernel allows it
+//! ([`in_place`](super::in_place)), else that of a dead tensor of the same element size and shape, the one
+//! that died last, else its own. A buffer is given back after the last node that reads anything in it; one
+//! that nobody reads stays to the end of the run.
 
 use std::collections::{HashMap, HashSet};
 
@@ -135,7 +136,8 @@ impl<'a> Walk<'a> {
         }
     }
 
-    /// The buffer of a dead tensor like activation `i`. For a single number the runtime does not look for one.
+    /// The buffer of a dead tensor like activation `i`. For a single number the runtime does not look for
+    /// one.
     fn dead_alike(&mut self, i: usize) -> Option<Option<usize>> {
         let kind = self.kind(i).filter(|(_, shape)| !shape.is_empty())?;
         self.dead.get_mut(&kind)?.pop().map(Some)

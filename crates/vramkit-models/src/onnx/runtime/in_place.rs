@@ -1,10 +1,10 @@
 //! Which inputs the runtime's kernels write their outputs over (CPU provider).
 //!
-//! *Always* where the output is the input seen in another shape: it has no buffer of its own, even where the input is
-//! one of the graph's or is read again. *If last* where the kernel may write over an input of the same shape that
-//! nobody reads afterwards. Element-by-element arithmetic (`Add`, `Mul`, `Exp`, …) is in neither list: its kernels do
-//! not allow it. Found by running each operator of the standard's own tests between two that copy, and comparing
-//! the pattern's size with and without a buffer for the output.
+//! *Always* where the output is the input seen in another shape: it has no buffer of its own, even where the
+//! input is one of the graph's or is read again. *If last* where the kernel may write over an input of the
+//! same shape that nobody reads afterwards. Element-by-element arithmetic (`Add`, `Mul`, `Exp`, …) is in
+//! neither list: its kernels do not allow it. Found by running each operator of the standard's own tests
+//! between two that copy, and comparing the pattern's size with and without a buffer for the output.
 
 use crate::onnx::proto::NodeProto;
 

@@ -1,14 +1,14 @@
-//! What ONNX Runtime (CPU provider, sequential execution) plans for a graph that it runs: its memory pattern, one block
-//! that it takes at the start of every run after the first of its kind.
+//! What ONNX Runtime (CPU provider, sequential execution) plans for a graph that it runs: its memory pattern,
+//! one block that it takes at the start of every run after the first of its kind.
 //!
 //! ```text
-//! nodes, activations, facts ──► loaded (what loading changes) ──► order ──► buffers (in_place) ──► placement ──► Pattern
+//! nodes, activations, facts ──► loaded ──► order ──► buffers (in_place) ──► placement ──► Pattern
 //! ```
 //!
-//! In: a graph, its nodes in the order of the file. Out: the block's size, and where in it each activation of the graph
-//! that runs is. Inputs, outputs and weights are not in it, nor what shares their buffers, nor what
-//! kernels take for themselves while they run. The rules are those of ONNX Runtime 1.32; figures in the tests were
-//! measured with it. What runs inside of bodies has a pattern of its own, which is not counted here.
+//! In: a graph, its nodes in the order of the file. Out: the block's size, and where in it each activation of
+//! the graph that runs is. Inputs, outputs and weights are not in it, nor what shares their buffers, nor what
+//! kernels take for themselves while they run. The rules are those of ONNX Runtime 1.32; figures in the tests
+//! were measured with it. What runs inside of bodies has a pattern of its own, which is not counted here.
 
 mod buffers;
 mod in_place;

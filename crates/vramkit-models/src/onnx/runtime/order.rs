@@ -1,6 +1,6 @@
-//! The order in which the runtime runs a graph's nodes: back from those that nobody reads, the last in the file
-//! first, each node after what it reads, of which again the last in the file comes first. The file's own order counts
-//! for nothing else. In: nodes with their ranks, ascending.
+//! The order in which the runtime runs a graph's nodes: back from those that nobody reads, the last in the
+//! file first, each node after what it reads, of which again the last in the file comes first. The file's own
+//! order counts for nothing else. In: nodes with their ranks, ascending.
 
 use std::collections::HashMap;
 

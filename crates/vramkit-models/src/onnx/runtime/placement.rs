@@ -1,6 +1,7 @@
-//! Where buffers are put in the block, one after the other as they are taken: into the smallest gap that is large
-//! enough, of equal ones the first; else behind the last live buffer, and the block grows. Sizes are rounded up to 256
-//! bytes. What is free between the last live buffer and the block's end is a gap like any other.
+//! Where buffers are put in the block, one after the other as they are taken: into the smallest gap that is
+//! large enough, of equal ones the first; else behind the last live buffer, and the block grows. Sizes are
+//! rounded up to 256 bytes. What is free between the last live buffer and the block's end is a gap like any
+//! other.
 
 use std::collections::{BTreeMap, BTreeSet};
 

@@ -1,5 +1,5 @@
-//! Small graphs whose pattern was measured: ONNX Runtime 1.32, CPU provider, optimisations and arena off, one thread,
-//! input `x` of 64 × 256 floats; the pattern is the first aligned allocation of the second run.
+//! Small graphs whose pattern was measured: ONNX Runtime 1.32, CPU provider, optimisations and arena off, one
+//! thread, input `x` of 64 × 256 floats; the pattern is the first aligned allocation of the second run.
 
 use std::collections::HashMap;
 
@@ -132,8 +132,9 @@ fn what_nobody_reads_is_reused_by_its_like_and_otherwise_kept() {
 
 #[test]
 fn the_end_of_the_block_is_a_gap_too() {
-    // What a classifier of files (magika 3.3, all optimisations) takes and gives back in the part of a run in which it
-    // has most; the runtime's block for it has 3,121,152 bytes. Without that gap it would have 3,645,440.
+    // What a classifier of files (magika 3.3, all optimisations) takes and gives back in the part of a run in
+    // which it has most; the runtime's block for it has 3,121,152 bytes. Without that gap it would have
+    // 3,645,440.
     let run = "+526336 +2105344 -0 +524288 -1 +524288 +524288 -2 -3 +1024 +1024 +524288 +524288 -4 +1024 -9 -6 +1024 -5 \
                +1024 -11 -10 +524288 -7 -12 +524288 -8 +524288 -13 +524288 -14 +1040384 -15 +1040384 -17 +1040384 -16 \
                +1040384 +1040384 -18 -19";

@@ -1,5 +1,5 @@
-//! Convolutions that take channels in blocks, at the third level: which tensors are in that layout, filled up to whole
-//! blocks of channels, and where nodes are put in that bring a tensor into it and out of it again.
+//! Convolutions that take channels in blocks, at the third level: which tensors are in that layout, filled up
+//! to whole blocks of channels, and where nodes are put in that bring a tensor into it and out of it again.
 
 use std::collections::HashMap;
 
@@ -18,8 +18,8 @@ struct Blocked {
     maker: Option<usize>,
 }
 
-/// The walk along the nodes: those that there are by now, and which tensors are in the layout. Nodes that are made
-/// anew come after the old ones, in the order in which they are made.
+/// The walk along the nodes: those that there are by now, and which tensors are in the layout. Nodes that are
+/// made anew come after the old ones, in the order in which they are made.
 struct Layout {
     block: i64,
     nodes: Vec<Option<NodeProto>>,
@@ -162,8 +162,9 @@ impl Loaded {
         }
     }
 
-    /// A node that goes element by element over tensors in the layout stays where it is, unless the convolution that
-    /// makes one of its inputs does it: a sum, and after that a function. `None` for another node.
+    /// A node that goes element by element over tensors in the layout stays where it is, unless the
+    /// convolution that makes one of its inputs does it: a sum, and after that a function. `None` for another
+    /// node.
     fn combined(&mut self, layout: &mut Layout, i: usize, node: &NodeProto) -> Option<()> {
         if !matches!(
             node.op_type.as_str(),

@@ -1,6 +1,7 @@
 //! What one kernel does for several nodes at the second level.
 
 use super::Loaded;
+use crate::onnx::proto::NodeProto;
 
 const OWN: &str = "com.microsoft";
 
@@ -17,6 +18,8 @@ impl Loaded {
         all(self, Self::swish);
         all(self, Self::skip);
         all(self, Self::activated);
+        all(self, Self::split);
+        all(self, Self::scaled);
         all(self, Self::transposed);
     }
 
@@ -89,6 +92,77 @@ impl Loaded {
         })?;
         self.merge(i, next, &[]);
         self.rename(i, fused)
+    }
+
+    /// Slices that together are the whole of what they are cut from, with nobody else to read that.
+    fn split(&mut self, i: usize) -> Option<()> {
+        let input = self.node(i).filter(|node| node.op_type == "Slice")?.input.first()?.clone();
+        let readers = self.readers(&input).to_vec();
+        if readers.first() != Some(&i) || readers.len() < 2 || self.stays.contains(&input) {
+            return None;
+        }
+        let whole = self.shape(&input)?.to_vec();
+        let mut lengths = 0i64;
+        let mut along = None;
+        let mut outputs = Vec::with_capacity(readers.len());
+        for &reader in &readers {
+            let slice = self.node(reader).filter(|node| node.op_type == "Slice")?;
+            let output = slice.output.first()?.clone();
+            let shape = self.shape(&output).filter(|shape| shape.len() == whole.len())?;
+            let mut shorter = (0..whole.len()).filter(|&axis| shape[axis] != whole[axis]);
+            let axis = shorter.next()?;
+            if shorter.next().is_some() || *along.get_or_insert(axis) != axis {
+                return None;
+            }
+            lengths = lengths.checked_add(shape[axis])?;
+            outputs.push(output);
+        }
+        if lengths != whole[along?] {
+            return None;
+        }
+        for reader in readers {
+            self.nodes[reader] = None;
+        }
+        let split = NodeProto {
+            op_type: "Split".to_owned(),
+            input: vec![input],
+            output: outputs,
+            ..NodeProto::default()
+        };
+        self.nodes[i] = Some(split);
+        self.link();
+        None
+    }
+
+    /// A matrix product, before or after which all is multiplied by one number.
+    fn scaled(&mut self, i: usize) -> Option<()> {
+        if !matches!(self.op(i), "MatMul" | "FusedMatMul") {
+            return None;
+        }
+        let scales = |loaded: &Self, k: usize| {
+            let by_one = |node: &NodeProto| node.input.iter().any(|name| loaded.scalars.contains(name));
+            matches!(loaded.op(k), "Mul" | "Div") && loaded.node(k).is_some_and(by_one)
+        };
+        if let Some(next) = self.follower(i).filter(|&next| scales(self, next)) {
+            self.merge(i, next, &[]);
+            self.rename(i, "FusedMatMul");
+        }
+        for k in 0..2 {
+            let name = self.node(i)?.input.get(k)?.clone();
+            let before = self.maker(&name).filter(|&b| scales(self, b) && self.reader(&name) == Some(i));
+            if let Some(before) = before
+                && let Ok([source]) = <[String; 1]>::try_from(self.others(before, ""))
+            {
+                self.nodes[before] = None;
+                self.facts.remove(&name);
+                if let Some(input) = self.nodes[i].as_mut().and_then(|node| node.input.get_mut(k)) {
+                    *input = source;
+                }
+                self.rename(i, "FusedMatMul");
+                self.link();
+            }
+        }
+        None
     }
 
     /// A matrix product that reads a matrix by columns instead of its transpose.

@@ -4,9 +4,10 @@
 //! file ──► simplified (constants, copies) ──► fused (one kernel for several nodes) ──► blocked (channels in blocks)
 //! ```
 //!
-//! In: nodes, activations and facts of the file. Out: the same of the graph that runs, at one of the runtime's levels
-//! of optimisation. What it does is followed as far as it changes which tensors there are and how large they are:
-//! rewrites of transposes and of quantised operators are not, so that a plan of such a graph is off.
+//! In: nodes, activations and facts of the file. Out: the same of the graph that runs, at one of the
+//! runtime's levels of optimisation. What it does is followed as far as it changes which tensors there are
+//! and how large they are: rewrites of transposes and of quantised operators are not, so that a plan of such
+//! a graph is off.
 
 mod blocked;
 mod fused;
@@ -34,8 +35,8 @@ pub enum RuntimeLevel {
     },
 }
 
-/// Operators around which the runtime rewrites a graph in ways that are not followed, or which have a pattern of their
-/// own.
+/// Operators around which the runtime rewrites a graph in ways that are not followed, or which have a pattern
+/// of their own.
 const DOUBTFUL: [&str; 11] = [
     "Attention",
     "ConvInteger",
@@ -58,12 +59,15 @@ pub(in crate::onnx) fn doubts(nodes: &[NodeProto]) -> Vec<&'static str> {
 /// The graph while it is rewritten.
 #[derive(Clone, Debug)]
 pub(in crate::onnx) struct Loaded {
-    /// A node's rank decides which of several runs first; a node that is put in later ranks behind all others.
+    /// A node's rank decides which of several runs first; a node that is put in later ranks behind all
+    /// others.
     nodes: Vec<Option<NodeProto>>,
     facts: HashMap<String, Fact>,
     /// What comes from outside, and what goes there.
     given: HashSet<String>,
     stays: HashSet<String>,
+    /// Weights of one element.
+    scalars: HashSet<String>,
     links: Links,
 }
 
@@ -100,9 +104,13 @@ pub(in crate::onnx) fn load(
         facts: facts.clone(),
         given: ids(|a| a.given),
         stays: ids(|a| a.stays),
+        scalars: HashSet::new(),
         links: Links::default(),
     };
     let known: HashSet<&str> = activations.iter().map(|a| a.id.as_str()).collect();
+    let single = |fact: &Fact| fact.shape.iter().all(|&dim| dim == 1);
+    let weights = facts.iter().filter(|(name, fact)| !known.contains(name.as_str()) && single(fact));
+    loaded.scalars = weights.map(|(name, _)| name.clone()).collect();
     loaded.facts.retain(|name, _| known.contains(name.as_str()));
     loaded.simplify();
     if level != RuntimeLevel::Basic {
@@ -176,7 +184,8 @@ impl Loaded {
         inputs.iter().filter(|name| !name.is_empty() && *name != but && !self.weight(name)).cloned().collect()
     }
 
-    /// Lets node `first` do what `second`, which reads it, does after it; `added` are inputs that it takes over.
+    /// Lets node `first` do what `second`, which reads it, does after it; `added` are inputs that it takes
+    /// over.
     fn merge(&mut self, first: usize, second: usize, added: &[String]) {
         let Some(Some(gone)) = self.nodes.get_mut(second).map(Option::take) else { return };
         let Some(Some(node)) = self.nodes.get_mut(first) else { return };

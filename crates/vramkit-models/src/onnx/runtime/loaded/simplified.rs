@@ -1,5 +1,5 @@
-//! What goes at the first level: nodes that compute weights from weights, copies, and what a convolution or a matrix
-//! product does with its own weights.
+//! What goes at the first level: nodes that compute weights from weights, copies, and what a convolution or a
+//! matrix product does with its own weights.
 
 use super::Loaded;
 use crate::onnx::order::reads;
@@ -163,7 +163,8 @@ impl Loaded {
         self.shape(self.node(i)?.output.first()?)
     }
 
-    /// Layer normalisation that is written out: mean, difference, its square's mean, root, quotient, scale, shift.
+    /// Layer normalisation that is written out: mean, difference, its square's mean, root, quotient, scale,
+    /// shift.
     fn normalise(&mut self, i: usize) -> Option<()> {
         if self.op(i) != "ReduceMean" {
             return None;
