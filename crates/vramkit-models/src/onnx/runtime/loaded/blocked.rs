@@ -34,11 +34,9 @@ fn attribute<'n>(node: &'n NodeProto, name: &str) -> Option<&'n AttributeProto> 
 
 impl Loaded {
     pub(super) fn block(&mut self, block: i64) {
-        self.link();
         (0..self.nodes.len()).for_each(|i| {
             self.hard_swish(i);
         });
-        self.link();
         let order =
             execution(self.nodes.iter().enumerate().filter_map(|(i, node)| Some((i, node.as_ref()?))));
         let mut layout = Layout {
@@ -64,26 +62,32 @@ impl Loaded {
         self.link();
         for plain in came {
             let Some(tensor) = tensors.get(&plain).filter(|tensor| tensor.maker.is_some()) else { continue };
-            let wanted = !self.readers(&plain).is_empty() || self.stays.contains(&plain);
+            let wanted = self.readers(&plain).next().is_some() || self.stays.contains(&plain);
             if wanted && self.maker(&plain).is_none() {
                 self.nodes.push(Some(own("ReorderOutput", vec![tensor.name.clone()], plain)));
             }
         }
-        self.link();
     }
 
     /// A convolution whose output goes through `HardSwish` alone, as that is written out, does it itself.
     fn hard_swish(&mut self, i: usize) -> Option<()> {
         let made = self.node(i).filter(|node| node.op_type == "Conv")?.output.first()?.clone();
-        let &[first, second] = self.readers(&made) else { return None };
+        let mut readers = self.readers(&made);
+        let (first, second) = (readers.next()?, readers.next()?);
+        let more = readers.next().is_some();
         let (gate, product) = if self.op(first) == "HardSigmoid" { (first, second) } else { (second, first) };
         let shut = self.node(gate).filter(|node| node.op_type == "HardSigmoid")?.output.first()?.clone();
-        if self.op(product) != "Mul" || self.reader(&shut) != Some(product) || self.stays.contains(&made) {
+        if self.op(product) != "Mul"
+            || self.reader(&shut) != Some(product)
+            || self.stays.contains(&made)
+            || more
+        {
             return None;
         }
-        self.nodes[gate] = None;
+        drop(readers);
+        self.take(gate);
         self.facts.remove(&shut);
-        self.merge(i, product, &[]);
+        self.merge(i, product);
         self.rename(i, "FusedConv")
     }
 
@@ -229,7 +233,7 @@ impl Loaded {
             let order = self.node(maker).and_then(|node| attribute(node, "perm"));
             self.op(maker) == "Transpose" && order.is_some_and(|order| order.ints == [0, 3, 1, 2])
         });
-        let source = match turned.filter(|_| self.readers(plain).len() == 1 && !self.stays.contains(plain)) {
+        let source = match turned.filter(|_| self.reader(plain).is_some()) {
             Some(maker) => {
                 layout.nodes[maker] = None;
                 self.node(maker)?.input.first()?.clone()

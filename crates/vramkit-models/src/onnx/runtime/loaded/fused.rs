@@ -8,11 +8,9 @@ const OWN: &str = "com.microsoft";
 impl Loaded {
     pub(super) fn fuse(&mut self) {
         let all = |loaded: &mut Self, rule: fn(&mut Self, usize) -> Option<()>| {
-            loaded.link();
             (0..loaded.nodes.len()).for_each(|i| {
                 rule(loaded, i);
             });
-            loaded.link();
         };
         all(self, Self::gelu);
         all(self, Self::swish);
@@ -90,17 +88,17 @@ impl Loaded {
         let next = self.follower(i).filter(|&next| {
             matches!(self.op(next), "Relu" | "Sigmoid" | "Tanh" | "LeakyRelu" | "Clip" | "HardSigmoid")
         })?;
-        self.merge(i, next, &[]);
+        self.merge(i, next);
         self.rename(i, fused)
     }
 
     /// Slices that together are the whole of what they are cut from, with nobody else to read that.
     fn split(&mut self, i: usize) -> Option<()> {
         let input = self.node(i).filter(|node| node.op_type == "Slice")?.input.first()?.clone();
-        let readers = self.readers(&input).to_vec();
-        if readers.first() != Some(&i) || readers.len() < 2 || self.stays.contains(&input) {
+        if self.readers(&input).next() != Some(i) || self.stays.contains(&input) {
             return None;
         }
+        let readers: Vec<usize> = self.readers(&input).collect();
         let whole = self.shape(&input)?.to_vec();
         let mut lengths = 0i64;
         let mut along = None;
@@ -121,7 +119,7 @@ impl Loaded {
             return None;
         }
         for reader in readers {
-            self.nodes[reader] = None;
+            self.take(reader);
         }
         let split = NodeProto {
             op_type: "Split".to_owned(),
@@ -129,8 +127,7 @@ impl Loaded {
             output: outputs,
             ..NodeProto::default()
         };
-        self.nodes[i] = Some(split);
-        self.link();
+        self.put(i, split);
         None
     }
 
@@ -144,7 +141,7 @@ impl Loaded {
             matches!(loaded.op(k), "Mul" | "Div") && loaded.node(k).is_some_and(by_one)
         };
         if let Some(next) = self.follower(i).filter(|&next| scales(self, next)) {
-            self.merge(i, next, &[]);
+            self.merge(i, next);
             self.rename(i, "FusedMatMul");
         }
         for k in 0..2 {
@@ -153,13 +150,8 @@ impl Loaded {
             if let Some(before) = before
                 && let Ok([source]) = <[String; 1]>::try_from(self.others(before, ""))
             {
-                self.nodes[before] = None;
-                self.facts.remove(&name);
-                if let Some(input) = self.nodes[i].as_mut().and_then(|node| node.input.get_mut(k)) {
-                    *input = source;
-                }
+                self.read_instead(i, k, before, source);
                 self.rename(i, "FusedMatMul");
-                self.link();
             }
         }
         None
@@ -192,16 +184,21 @@ impl Loaded {
             };
             if last_two {
                 let source = node.input.first()?.clone();
-                self.nodes[turned] = None;
-                self.facts.remove(&name);
-                if let Some(input) = self.nodes[i].as_mut().and_then(|node| node.input.get_mut(k)) {
-                    *input = source;
-                }
+                self.read_instead(i, k, turned, source);
                 self.rename(i, "FusedMatMul");
-                self.link();
             }
         }
         None
+    }
+
+    /// Lets a node's input `k` be what `before`, which made it for this node alone, reads.
+    fn read_instead(&mut self, i: usize, k: usize, before: usize, source: String) {
+        let Some(mut node) = self.take(i) else { return };
+        if let Some(input) = node.input.get_mut(k) {
+            self.facts.remove(&std::mem::replace(input, source));
+        }
+        self.take(before);
+        self.put(i, node);
     }
 
     /// Makes a node one of the runtime's own operators.

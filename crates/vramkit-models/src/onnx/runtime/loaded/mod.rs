@@ -13,7 +13,7 @@ mod blocked;
 mod fused;
 mod simplified;
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 
 use crate::onnx::fact::Fact;
 use crate::onnx::lifetimes::Activation;
@@ -75,8 +75,10 @@ pub(in crate::onnx) struct Loaded {
 #[derive(Clone, Debug, Default)]
 struct Links {
     maker: HashMap<String, usize>,
-    /// A node that reads it twice is there twice.
-    readers: HashMap<String, Vec<usize>>,
+    /// With how often each does.
+    readers: HashMap<String, BTreeMap<usize, usize>>,
+    /// What bodies take from around them.
+    captured: HashSet<String>,
 }
 
 /// The graph that runs.
@@ -125,18 +127,44 @@ pub(in crate::onnx) fn load(
 impl Loaded {
     fn link(&mut self) {
         self.links = Links::default();
-        for (i, node) in self.nodes.iter().enumerate() {
-            let Some(node) = node else { continue };
-            for output in node.output.iter().filter(|name| !name.is_empty()) {
-                self.links.maker.insert(output.clone(), i);
-            }
-            let named: HashSet<&str> = node.input.iter().map(String::as_str).collect();
-            let captured = reads(node).into_iter().filter(|name| !named.contains(name));
-            for name in node.input.iter().map(String::as_str).chain(captured).filter(|name| !name.is_empty())
-            {
-                self.links.readers.entry(name.to_owned()).or_default().push(i);
+        (0..self.nodes.len()).for_each(|i| self.attach(i));
+    }
+
+    /// Puts a node at a place and notes what it makes and reads.
+    fn put(&mut self, i: usize, node: NodeProto) {
+        if let Some(place) = self.nodes.get_mut(i) {
+            *place = Some(node);
+            self.attach(i);
+        }
+    }
+
+    fn attach(&mut self, i: usize) {
+        let Some(Some(node)) = self.nodes.get(i) else { return };
+        for output in node.output.iter().filter(|name| !name.is_empty()) {
+            self.links.maker.insert(output.clone(), i);
+        }
+        for (name, captured) in read_by(node) {
+            *self.links.readers.entry(name.clone()).or_default().entry(i).or_default() += 1;
+            if captured {
+                self.links.captured.insert(name);
             }
         }
+    }
+
+    /// Takes a node out.
+    fn take(&mut self, i: usize) -> Option<NodeProto> {
+        let node = self.nodes.get_mut(i)?.take()?;
+        for output in &node.output {
+            if self.links.maker.get(output) == Some(&i) {
+                self.links.maker.remove(output);
+            }
+        }
+        for (name, _) in read_by(&node) {
+            if let Some(readers) = self.links.readers.get_mut(&name) {
+                readers.remove(&i);
+            }
+        }
+        Some(node)
     }
 
     /// Whether a tensor is there before the graph runs.
@@ -156,8 +184,9 @@ impl Loaded {
         self.links.maker.get(name).copied().filter(|&i| self.node(i).is_some())
     }
 
-    fn readers(&self, name: &str) -> &[usize] {
-        self.links.readers.get(name).map_or(&[], Vec::as_slice)
+    /// The nodes that read a tensor, ascending.
+    fn readers(&self, name: &str) -> impl Iterator<Item = usize> + '_ {
+        self.links.readers.get(name).into_iter().flat_map(|readers| readers.keys().copied())
     }
 
     /// The operator of a node of the standard, else of the runtime's own domains.
@@ -167,10 +196,9 @@ impl Loaded {
 
     /// The only node that reads a tensor, once, which goes nowhere else.
     fn reader(&self, name: &str) -> Option<usize> {
-        match self.readers(name) {
-            &[one] if !self.stays.contains(name) && self.node(one).is_some() => Some(one),
-            _ => None,
-        }
+        let readers = self.links.readers.get(name).filter(|readers| readers.len() == 1)?;
+        let (&reader, &times) = readers.first_key_value()?;
+        (times == 1 && !self.stays.contains(name)).then_some(reader)
     }
 
     /// The only node that reads a node's first output.
@@ -184,23 +212,13 @@ impl Loaded {
         inputs.iter().filter(|name| !name.is_empty() && *name != but && !self.weight(name)).cloned().collect()
     }
 
-    /// Lets node `first` do what `second`, which reads it, does after it; `added` are inputs that it takes
-    /// over.
-    fn merge(&mut self, first: usize, second: usize, added: &[String]) {
-        let Some(Some(gone)) = self.nodes.get_mut(second).map(Option::take) else { return };
-        let Some(Some(node)) = self.nodes.get_mut(first) else { return };
-        let (Some(output), Some(own)) = (gone.output.first(), node.output.first_mut()) else { return };
-        let hidden = std::mem::replace(own, output.clone());
-        node.input.extend(added.iter().cloned());
-        self.facts.remove(&hidden);
-        self.links.maker.insert(output.clone(), first);
-        for name in added {
-            for reader in
-                self.links.readers.entry(name.clone()).or_default().iter_mut().filter(|r| **r == second)
-            {
-                *reader = first;
-            }
+    /// Lets node `first` do what `second` does after it with weights alone.
+    fn merge(&mut self, first: usize, second: usize) {
+        let (Some(gone), Some(mut node)) = (self.take(second), self.take(first)) else { return };
+        if let (Some(output), Some(own)) = (gone.output.first(), node.output.first_mut()) {
+            self.facts.remove(&std::mem::replace(own, output.clone()));
         }
+        self.put(first, node);
     }
 
     /// Replaces nodes by one that makes what the last of them makes; it ranks as the first in the list does.
@@ -214,22 +232,13 @@ impl Loaded {
     ) -> Option<usize> {
         let output = self.node(last)?.output.first()?.clone();
         for &i in group.iter().chain([&last]) {
-            if let Some(node) = self.nodes.get_mut(i).and_then(Option::take) {
-                node.output.iter().filter(|name| **name != output).for_each(|name| {
-                    self.facts.remove(name);
-                });
+            for name in self.take(i).into_iter().flat_map(|node| node.output).filter(|name| *name != output) {
+                self.facts.remove(&name);
             }
         }
-        let node = NodeProto {
-            op_type: op.to_owned(),
-            domain: domain.to_owned(),
-            input,
-            output: vec![output],
-            ..NodeProto::default()
-        };
+        let (op_type, domain, output) = (op.to_owned(), domain.to_owned(), vec![output]);
         let at = *group.first()?;
-        self.nodes[at] = Some(node);
-        self.link();
+        self.put(at, NodeProto { op_type, domain, input, output, ..NodeProto::default() });
         Some(at)
     }
 
@@ -251,4 +260,13 @@ impl Loaded {
         }
         Ok(Graph { nodes, activations, facts: self.facts })
     }
+}
+
+/// What a node reads, as often as it does, and what its bodies take from around them.
+fn read_by(node: &NodeProto) -> Vec<(String, bool)> {
+    let named: HashSet<&str> = node.input.iter().map(String::as_str).collect();
+    let captured =
+        reads(node).into_iter().filter(|name| !named.contains(name)).map(|name| (name.to_owned(), true));
+    let inputs = node.input.iter().filter(|name| !name.is_empty()).map(|name| (name.clone(), false));
+    inputs.chain(captured).collect()
 }

@@ -23,19 +23,14 @@ impl Loaded {
         self.expand();
         self.link();
         self.compute();
-        self.link();
         self.skip_copies();
-        self.link();
         self.compute();
-        self.link();
         for i in 0..self.nodes.len() {
             self.absorb(i);
         }
-        self.link();
         for i in 0..self.nodes.len() {
             self.normalise(i);
         }
-        self.link();
     }
 
     /// Puts the body of an operator without a kernel in its place.
@@ -73,11 +68,9 @@ impl Loaded {
             let weights = reads(node).iter().all(|name| self.weight(name));
             let leaves = node.output.iter().any(|name| self.stays.contains(name));
             if (weights || shape_only) && !leaves && !KEPT.contains(&node.op_type.as_str()) {
-                for name in node.output.clone() {
+                for name in self.take(i).into_iter().flat_map(|node| node.output) {
                     self.facts.remove(&name);
-                    self.links.maker.remove(&name);
                 }
-                self.nodes[i] = None;
             }
         }
     }
@@ -90,7 +83,7 @@ impl Loaded {
                 (Some(a), Some(b)) => a.dtype == b.dtype && a.shape == b.shape,
                 _ => false,
             };
-            let unread = |name: &String| self.readers(name).is_empty() && !self.stays.contains(name);
+            let unread = |name: &String| self.readers(name).next().is_none() && !self.stays.contains(name);
             let copy = match node.op_type.as_str() {
                 "Identity" => true,
                 "Dropout" => node.output.iter().skip(1).all(|name| name.is_empty() || unread(name)),
@@ -98,29 +91,20 @@ impl Loaded {
                 "Concat" => node.input.len() == 1,
                 _ => false,
             };
-            if !copy || self.stays.contains(output) || self.weight(input) {
+            // A body may take it from around itself by its name.
+            let bound = self.stays.contains(output) || self.links.captured.contains(output);
+            if !copy || bound || self.weight(input) {
                 continue;
             }
             let (input, output) = (input.clone(), output.clone());
-            for reader in self.readers(&output).to_vec() {
-                if let Some(node) = self.nodes[reader].as_mut() {
-                    node.input
-                        .iter_mut()
-                        .filter(|name| **name == output)
-                        .for_each(|name| name.clone_from(&input));
-                }
-                self.links.readers.entry(input.clone()).or_default().push(reader);
+            for reader in self.readers(&output).collect::<Vec<_>>() {
+                let Some(mut node) = self.take(reader) else { continue };
+                let names = node.input.iter_mut().filter(|name| **name == output);
+                names.for_each(|name| name.clone_from(&input));
+                self.put(reader, node);
             }
-            // A body may take it from around itself by its name.
-            if !self
-                .nodes
-                .iter()
-                .flatten()
-                .any(|node| !node.attribute.is_empty() && reads(node).contains(&output.as_str()))
-            {
-                self.nodes[i] = None;
-                self.facts.remove(&output);
-            }
+            self.take(i);
+            self.facts.remove(&output);
         }
     }
 
@@ -139,7 +123,7 @@ impl Loaded {
             if !goes || !self.others(next, &made).is_empty() {
                 break;
             }
-            self.merge(i, next, &[]);
+            self.merge(i, next);
         }
         if op == "MatMul"
             && let Some(next) = self.follower(i).filter(|&next| self.op(next) == "Add")
@@ -151,7 +135,7 @@ impl Loaded {
                 && self.others(next, &made).is_empty()
                 && self.shape(&made) == self.output_shape(next)
             {
-                self.merge(i, next, &[]);
+                self.merge(i, next);
                 if let Some(node) = self.nodes[i].as_mut() {
                     "Gemm".clone_into(&mut node.op_type);
                 }
@@ -171,13 +155,13 @@ impl Loaded {
         }
         let node = self.node(i)?;
         let (input, mean) = (node.input.first()?.clone(), node.output.first()?.clone());
-        let differences: Vec<usize> = self.readers(&mean).to_vec();
+        let differences: Vec<usize> = self.readers(&mean).collect();
         if !differences.iter().all(|&d| self.op(d) == "Sub") {
             return None;
         }
         let with = |i: usize, op: &str| {
             let output = self.node(i)?.output.first()?;
-            self.readers(output).iter().copied().find(|&reader| self.op(reader) == op)
+            self.readers(output).find(|&reader| self.op(reader) == op)
         };
         let square = differences.iter().find_map(|&d| with(d, "Pow").or_else(|| with(d, "Mul")))?;
         let quotient = differences.iter().find_map(|&d| with(d, "Div"))?;
