@@ -37,7 +37,7 @@ pub enum RuntimeLevel {
 
 /// Operators around which the runtime rewrites a graph in ways that are not followed, or which have a pattern
 /// of their own.
-const DOUBTFUL: [&str; 11] = [
+const DOUBTFUL: [&str; 12] = [
     "Attention",
     "ConvInteger",
     "DequantizeLinear",
@@ -49,6 +49,7 @@ const DOUBTFUL: [&str; 11] = [
     "QLinearMatMul",
     "QuantizeLinear",
     "Scan",
+    "Transpose",
 ];
 
 /// The operators of a graph for which a pattern may be off.
