@@ -1,6 +1,6 @@
 //! A graph from its file: all stages of reading one, one after the other.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fs::File;
 use std::io::{BufReader, Cursor};
 use std::path::Path;
@@ -24,6 +24,7 @@ use super::lifetimes::{self, Activation};
 use super::measured::Measured;
 use super::proto::{GraphProto, ModelProto, NodeProto};
 use super::reorder::{self, OrderSaving};
+use super::runtime::{self, RuntimeLevel, RuntimePattern};
 use super::skim::{Input, Unreadable, skim};
 use super::stored::Stored;
 use super::symbols::unknown_dimension;
@@ -45,6 +46,7 @@ pub struct Sizes<'a> {
 pub struct OnnxGraph {
     nodes: Vec<NodeProto>,
     activations: Vec<Activation>,
+    facts: HashMap<String, Fact>,
     weights: Arc<Weights>,
     derived: Vec<Derived>,
     bounds: BTreeMap<String, String>,
@@ -114,6 +116,10 @@ pub(super) fn parse(
     let activations = lifetimes::activations(&graph, &inferred).map_err(within)?;
     stored.constants(&inferred).map_err(within)?;
     let nodes = inferred.nodes.into_iter().cloned().collect();
+    // Values have done their work.
+    let facts =
+        inferred.facts.into_iter().map(|(name, fact)| (name.to_owned(), Fact { value: None, ..fact }));
+    let facts = facts.collect();
     let found = context.found.take();
     let mut derived: Vec<Derived> = found.derived.into_values().collect();
     derived.sort_by(|a, b| b.size.cmp(&a.size).then_with(|| a.tensor.cmp(&b.tensor)));
@@ -125,6 +131,7 @@ pub(super) fn parse(
     Ok(OnnxGraph {
         nodes,
         activations,
+        facts,
         weights: Arc::new(stored),
         derived,
         bounds: found.bounds,
@@ -226,6 +233,24 @@ impl OnnxGraph {
             .map(|(tensor, what)| format!("what `{tensor}` takes is not counted: {what}"));
         let bounds = self.bounds.iter().map(bound).collect();
         GraphReport { derived: derived.collect(), bounds, notes: left_out.chain(uncounted).collect() }
+    }
+
+    /// The block that ONNX Runtime (CPU provider) plans for a run of this graph, its memory pattern. The order of the
+    /// nodes is the runtime's own; of several that could run next, that in the file decides.
+    ///
+    /// # Errors
+    /// Sizes that do not go into 64 bits.
+    pub fn runtime_pattern(&self, level: RuntimeLevel) -> Result<RuntimePattern, String> {
+        let graph = runtime::load(&self.nodes, &self.activations, &self.facts, level)?;
+        let pattern = runtime::pattern(&graph.nodes, &graph.activations, &|name| graph.facts.get(name))?;
+        let tensors = graph.activations.iter().zip(&pattern.offsets);
+        Ok(RuntimePattern {
+            size: ByteSize::new(pattern.peak),
+            tensors: tensors
+                .filter_map(|(a, offset)| Some((a.id.clone(), ByteSize::new((*offset)?))))
+                .collect(),
+            doubts: runtime::doubts(&self.nodes),
+        })
     }
 
     /// The graph as a model: a step a node, tensors aligned to `alignment` bytes (a power of two). With `in_place`,

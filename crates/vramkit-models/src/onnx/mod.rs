@@ -4,7 +4,8 @@
 //! file ──► skim ──► proto ──► functions (inlined) ──► stored (weights)
 //!                                   │
 //!             declared, measured (inputs) ──► infer (order, rules, facts, bounds) ──► derived
-//!                                                  └──► lifetimes ──► (reorder) ──► in_place ──► model
+//!                                                  └──► lifetimes ──┬──► (reorder) ──► in_place ──► model
+//!                                                                 └──► runtime (as ONNX Runtime plans)
 //! ```
 //!
 //! In: a file, sizes of its symbolic dimensions, shapes that were measured. Out: an [`OnnxGraph`], which becomes a
@@ -43,6 +44,7 @@ mod order;
 mod proto;
 mod reorder;
 mod rules;
+mod runtime;
 mod skim;
 mod stored;
 mod symbols;
@@ -52,6 +54,7 @@ pub use declared::OpenDimension;
 pub use derived::Derived;
 pub use graph::{OnnxGraph, Sizes, read};
 pub use reorder::OrderSaving;
+pub use runtime::{RuntimeLevel, RuntimePattern};
 pub(crate) use symbols::unknown_dimension;
 
 #[cfg(test)]
