@@ -69,7 +69,7 @@ pub use fit::{
 };
 pub use generate::{GenerateQuestion, GenerateReport, LikelyToken, Prompt, generate};
 pub use listener::{Listener, quiet};
-pub use plan::{Placed, PlanAnswer, PlanPicture, PlanQuestion, plan};
+pub use plan::{Placed, PlanAnswer, PlanEngine, PlanPicture, PlanQuestion, plan};
 pub use replay::{Moment, ReplayAnswer, ReplayQuestion, replay};
 pub use run::{
     Alternative, CapacityShortage, PreparedRun, ReleaseMismatch, RunAnswer, RunError, RunQuestion, RunReport,
@@ -84,6 +84,7 @@ pub use vramkit::plan::report::PlanReport;
 pub use vramkit_fit::{Backend, FitOptions, FlashAttention, GpuLayers, Runtime};
 pub use vramkit_llm::text::answer_apart as answer_chat_template;
 pub use vramkit_llm::{AdapterError, LoadError, Sampling};
+pub use vramkit_models::onnx::RuntimeLevel;
 pub use vramkit_models::traffic::{CHARACTERS_A_TOKEN, Columns, ColumnsError};
 pub use vramkit_models::{CacheType, ReadError, ReadOptions};
 pub use vramkit_occupancy::{MAX_SEATS, OccupancyReport};

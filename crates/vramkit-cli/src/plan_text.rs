@@ -6,7 +6,7 @@ use std::fmt::Write as _;
 
 use vramkit::ByteSize;
 use vramkit::plan::AllocationPlan;
-use vramkit::plan::report::{ConflictReport, ModelReport, PlanReport};
+use vramkit::plan::report::{ConflictReport, EngineReport, ModelReport, PlanReport};
 
 use crate::output::{self, BAD, BOLD, GOOD};
 
@@ -119,6 +119,7 @@ pub fn details(report: &PlanReport) -> String {
     }
     for model in &report.models {
         text += &graph(model);
+        text += &engine(model);
     }
     let derives = !report.derived_bytes.is_zero();
     let mut heads = vec!["model", "tensors", "sum of sizes", "live peak", "weights"];
@@ -169,6 +170,22 @@ fn graph(model: &ModelReport) -> String {
         let _ = writeln!(text, "  {name}: {note}");
     }
     text + &more(graph.notes.len())
+}
+
+/// What an engine plans beside what the same tensors take here.
+fn engine(model: &ModelReport) -> String {
+    let Some(EngineReport { name, level, pattern_bytes, planned_bytes, doubts }) = &model.engine else {
+        return String::new();
+    };
+    let against = planned_bytes.against(*pattern_bytes);
+    let mut text = format!(
+        "  {name} ({level}) plans {pattern_bytes} for what is between nodes of {}; here that takes {planned_bytes}: {against}\n",
+        model.name
+    );
+    if !doubts.is_empty() {
+        let _ = writeln!(text, "    {name}'s may be another one, as the graph has {}", doubts.join(", "));
+    }
+    text
 }
 
 fn more(count: usize) -> String {

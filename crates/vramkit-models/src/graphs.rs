@@ -8,8 +8,9 @@ use std::sync::Arc;
 use vramkit_plan::report::GraphReport;
 use vramkit_plan::{Model, OrderBudget, TensorLifetime};
 
-use crate::demand::Demand;
-use crate::onnx::OnnxGraph;
+use crate::demand::{Demand, Settings};
+use crate::error::ReadError;
+use crate::onnx::{OnnxGraph, RuntimeLevel, RuntimePattern};
 
 /// A graph, and how lifetimes are made of it.
 #[derive(Clone, Debug, PartialEq)]
@@ -29,6 +30,19 @@ impl Demand {
     /// What is known of each model's graph, for those that come from one.
     pub fn graphs(&self) -> Vec<Option<GraphReport>> {
         self.settings.iter().map(|settings| Some(settings.graph.as_ref()?.graph.report())).collect()
+    }
+
+    /// What ONNX Runtime plans for each model that comes from a graph, and the tensors that are in that, as a model of their own.
+    ///
+    /// # Errors
+    /// Sizes that do not go into 64 bits.
+    pub fn as_run(&self, level: RuntimeLevel) -> Result<Vec<Option<(RuntimePattern, Model)>>, ReadError> {
+        let one = |(model, settings): (&Model, &Settings)| {
+            let source = settings.graph.as_ref()?;
+            let run = source.graph.as_run(&model.name, level);
+            Some(run.map_err(|reason| ReadError::within(&model.name, reason)))
+        };
+        self.models.iter().zip(&self.settings).map(|pair| one(pair).transpose()).collect()
     }
 
     /// Runs the nodes of every graph in the order with least live at most that is found within a budget, and with `recompute`

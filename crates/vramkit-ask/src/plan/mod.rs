@@ -2,10 +2,11 @@
 //! from the optimum. Takes no memory and opens no device.
 
 mod answer;
+mod engine;
 mod in_place;
 mod question;
 mod search;
 
 pub use answer::{Placed, PlanAnswer, PlanPicture};
-pub use question::PlanQuestion;
+pub use question::{PlanEngine, PlanQuestion};
 pub use search::plan;

@@ -6,6 +6,7 @@ use std::time::Duration;
 use vramkit::plan::Schedule;
 use vramkit::{ByteSize, Step};
 use vramkit_models::ReadOptions;
+use vramkit_models::onnx::RuntimeLevel;
 
 use crate::error::QuestionError;
 
@@ -29,6 +30,8 @@ pub struct PlanQuestion {
     pub schedule: Option<Schedule>,
     /// Stop at the first plan that fits; whether one does is then the answer.
     pub capacity: Option<ByteSize>,
+    /// Say besides what an engine plans for graphs by its own rules.
+    pub engine: Option<PlanEngine>,
     /// Whether graphs run in the file's order, or in the one found that has least live at most.
     pub reorder: bool,
     /// As `reorder`, and cheap operators run again where that has less live at most.
@@ -45,6 +48,25 @@ pub struct PlanQuestion {
     pub makespan: Option<Step>,
 }
 
+/// An engine whose own plan of a graph is known.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum PlanEngine {
+    /// ONNX Runtime on a processor, at one of its levels of optimisation.
+    OnnxRuntime(RuntimeLevel),
+}
+
+impl PlanEngine {
+    /// ONNX Runtime with everything, its default, on this machine's processor.
+    pub fn onnx_runtime() -> Self {
+        #[cfg(target_arch = "x86_64")]
+        let block = if std::arch::is_x86_feature_detected!("avx512f") { 16 } else { 8 };
+        #[cfg(not(target_arch = "x86_64"))]
+        let block = 8;
+        Self::OnnxRuntime(RuntimeLevel::All { block })
+    }
+}
+
 impl Default for PlanQuestion {
     fn default() -> Self {
         Self {
@@ -52,6 +74,7 @@ impl Default for PlanQuestion {
             read: ReadOptions::default(),
             schedule: None,
             capacity: None,
+            engine: None,
             reorder: false,
             recompute: false,
             deadline: Duration::from_secs(1),

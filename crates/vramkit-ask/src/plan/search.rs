@@ -12,8 +12,8 @@ use vramkit::units::Step;
 use vramkit_models::{Demand, read_all};
 
 use super::answer::{Placed, PlanAnswer};
-use super::in_place;
 use super::question::{PlanQuestion, has_clock};
+use super::{engine, in_place};
 use crate::error::AskError;
 use crate::listener::Listener;
 
@@ -58,11 +58,19 @@ pub fn plan(question: &PlanQuestion, listener: Arc<dyn Listener>) -> Result<Plan
     let planner = |time: Duration| planner(question, time, told.clone());
     let left = || question.deadline.saturating_sub(asked.elapsed());
     let (savings, graphs) = (savings(&demand, starts), demand.graphs());
+    let engines = match question.engine {
+        Some(engine) => {
+            let planner = |time| MemoryPlanner::thorough(time).seed(question.seed).observer(told.clone());
+            engine::plans(engine, &demand, planner, left() / 4)?
+        }
+        None => Vec::new(),
+    };
     let options = |in_place: Option<InPlaceReport>| ReportOptions {
         capacity: question.capacity,
         with_tensors: true,
         savings: Savings { in_place, ..savings.clone() },
         graphs: graphs.clone(),
+        engines: engines.clone(),
     };
     if demand.pools.is_empty() {
         let arena = |demand: &Demand, time: Duration| planner(time).plan(&demand.models, schedule);

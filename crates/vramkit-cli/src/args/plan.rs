@@ -22,7 +22,8 @@ use super::schedule::ScheduleArg;
   vramkit plan examples/vision.toml --capacity 12MiB --json
   vramkit plan examples/three-models.toml --capacity 320MB --explain
   vramkit plan examples/three-models.toml --makespan 45
-  vramkit plan model.onnx --order memory --recompute")]
+  vramkit plan model.onnx --order memory --recompute
+  vramkit plan model.onnx --dim batch=1 --engine ort")]
 pub struct PlanOptions {
     /// ONNX graphs, lifetime tables, workloads
     #[arg(required = true, value_name = "FILE")]
@@ -53,6 +54,9 @@ pub struct PlanOptions {
     /// profile of ONNX Runtime
     #[arg(long, value_name = "FILE.json")]
     pub shapes: Option<PathBuf>,
+    /// Say besides what an engine plans for ONNX graphs by its own rules, at one of its levels of optimisation
+    #[arg(long, value_enum)]
+    pub engine: Option<PlanEngineArg>,
     /// Run the nodes of ONNX graphs in the file's order, or in the one found that has least live at most
     #[arg(long, value_enum, default_value_t = OrderArg::File)]
     pub order: OrderArg,
@@ -89,6 +93,17 @@ pub enum OrderArg {
     File,
     /// The one that has least live at most
     Memory,
+}
+
+/// An engine whose own plan is known.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum PlanEngineArg {
+    /// ONNX Runtime on a processor like this one, with all that it optimises by default
+    Ort,
+    /// ONNX Runtime without its own layout of channels
+    OrtExtended,
+    /// ONNX Runtime without kernels for several nodes either
+    OrtBasic,
 }
 
 fn alignment(text: &str) -> Result<u64, String> {

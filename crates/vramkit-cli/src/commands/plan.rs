@@ -5,9 +5,9 @@ use std::path::Path;
 
 use vramkit::Step;
 use vramkit::plan::Schedule;
-use vramkit_ask::{Placed, PlanAnswer, PlanQuestion, ReadOptions};
+use vramkit_ask::{Placed, PlanAnswer, PlanEngine, PlanQuestion, ReadOptions, RuntimeLevel};
 
-use crate::args::{OrderArg, PlanOptions};
+use crate::args::{OrderArg, PlanEngineArg, PlanOptions};
 use crate::caller::Caller;
 use crate::failure::Failure;
 use crate::output::{self, BAD};
@@ -44,6 +44,11 @@ fn question(options: &PlanOptions) -> PlanQuestion {
         },
         reorder: options.order == OrderArg::Memory,
         recompute: options.recompute,
+        engine: options.engine.map(|engine| match engine {
+            PlanEngineArg::Ort => PlanEngine::onnx_runtime(),
+            PlanEngineArg::OrtExtended => PlanEngine::OnnxRuntime(RuntimeLevel::Extended),
+            PlanEngineArg::OrtBasic => PlanEngine::OnnxRuntime(RuntimeLevel::Basic),
+        }),
         schedule: options.schedule.map(Schedule::from),
         capacity: options.capacity,
         deadline: options.deadline,

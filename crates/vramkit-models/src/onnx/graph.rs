@@ -235,22 +235,24 @@ impl OnnxGraph {
         GraphReport { derived: derived.collect(), bounds, notes: left_out.chain(uncounted).collect() }
     }
 
-    /// The block that ONNX Runtime (CPU provider) plans for a run of this graph, its memory pattern. The order of the
-    /// nodes is the runtime's own; of several that could run next, that in the file decides.
+    /// What ONNX Runtime (CPU provider) plans for a run of this graph, its memory pattern, and the tensors that are in it, as a
+    /// model with a step a node of the graph that it runs. The order of the nodes is the runtime's own; of several that could
+    /// run next, that in the file decides.
     ///
     /// # Errors
     /// Sizes that do not go into 64 bits.
-    pub fn runtime_pattern(&self, level: RuntimeLevel) -> Result<RuntimePattern, String> {
-        let graph = runtime::load(&self.nodes, &self.activations, &self.facts, level)?;
+    pub fn as_run(&self, name: &Arc<str>, level: RuntimeLevel) -> Result<(RuntimePattern, Model), String> {
+        let mut graph = runtime::load(&self.nodes, &self.activations, &self.facts, level)?;
         let pattern = runtime::pattern(&graph.nodes, &graph.activations, &|name| graph.facts.get(name))?;
-        let tensors = graph.activations.iter().zip(&pattern.offsets);
-        Ok(RuntimePattern {
-            size: ByteSize::new(pattern.peak),
-            tensors: tensors
-                .filter_map(|(a, offset)| Some((a.id.clone(), ByteSize::new((*offset)?))))
-                .collect(),
-            doubts: runtime::doubts(&self.nodes),
-        })
+        let nodes: Vec<&NodeProto> = pattern.order.iter().filter_map(|&i| graph.nodes.get(i)).collect();
+        runtime::set_lives(&nodes, &mut graph.activations);
+        let mut tensors = lifetimes::lifetimes(&graph.activations, name, 1);
+        in_place::alias(&nodes, &graph.activations, &mut tensors);
+        let mut placed = pattern.offsets.iter().map(Option::is_some);
+        tensors.retain(|_| placed.next().unwrap_or(false));
+        let size = ByteSize::new(pattern.peak);
+        let model = Model { name: name.clone(), weights: ByteSize::ZERO, start: Step(0), tensors };
+        Ok((RuntimePattern { size, doubts: runtime::doubts(&self.nodes) }, model))
     }
 
     /// The graph as a model: a step a node, tensors aligned to `alignment` bytes (a power of two). With `in_place`,

@@ -4,8 +4,8 @@
 //! [`PlanReport`], complete: whoever has one changes nothing in it. Never here: planning, files, text for people.
 
 use super::document::{
-    ConflictReport, GraphReport, InPlaceReport, ModelReport, OrderReport, PlanReport, PlanStepReport,
-    PoolReport, SharedPairReport, StartsReport, TensorReport,
+    ConflictReport, EngineReport, GraphReport, InPlaceReport, ModelReport, OrderReport, PlanReport,
+    PlanStepReport, PoolReport, SharedPairReport, StartsReport, TensorReport,
 };
 use crate::{
     AllocationPlan, Conflict, LifetimeAnalyzer, LifetimeError, MemoryPlanner, ModelSummary, PlanStep,
@@ -28,6 +28,8 @@ pub struct ReportOptions {
     /// For each model, in the plan's order, what is known of its graph. What that computes from its parameters is a part of
     /// [`Model::weights`](crate::Model::weights).
     pub graphs: Vec<Option<GraphReport>>,
+    /// For each model, in the plan's order, what an engine plans for it.
+    pub engines: Vec<Option<EngineReport>>,
 }
 
 /// What was saved before a plan was made: by another order of a model's steps, and by the models' starts.
@@ -53,11 +55,11 @@ pub struct ChosenStarts {
 impl PlanReport {
     /// Of a plan.
     pub fn new(plan: &AllocationPlan, options: &ReportOptions) -> Self {
-        let ReportOptions { capacity, with_tensors, savings, graphs } = options;
+        let ReportOptions { capacity, with_tensors, .. } = options;
         let mut report = Self::bare(plan, *capacity, *with_tensors);
-        report.models = models(&plan.models, savings, graphs);
-        report.starts = savings.starts.as_ref().map(|starts| starts.saved.clone());
-        report.in_place = savings.in_place;
+        report.models = models(&plan.models, options);
+        report.starts = options.savings.starts.as_ref().map(|starts| starts.saved.clone());
+        report.in_place = options.savings.in_place;
         report.with_totals()
     }
 
@@ -89,7 +91,7 @@ impl PlanReport {
         whole.lower_bound_bytes = bound;
         whole.live_peak_bytes = pooled.lower_bound;
         whole.gap_ratio = whole.arena_bytes.saturating_sub(bound).ratio_of(bound);
-        whole.models = models(&pooled.models, &options.savings, &options.graphs);
+        whole.models = models(&pooled.models, options);
         whole.starts = options.savings.starts.as_ref().map(|starts| starts.saved.clone());
         whole.in_place = options.savings.in_place;
         whole.sum_of_peaks_bytes = pooled.models.iter().map(|model| model.live_peak).sum();
@@ -209,7 +211,8 @@ fn aligned_peaks(models: &[ModelSummary]) -> ByteSize {
 }
 
 /// The models, each with what its order and its start saved, and what its graph is.
-fn models(models: &[ModelSummary], savings: &Savings, graphs: &[Option<GraphReport>]) -> Vec<ModelReport> {
+fn models(models: &[ModelSummary], options: &ReportOptions) -> Vec<ModelReport> {
+    let ReportOptions { savings, graphs, engines, .. } = options;
     let report = |(i, model): (usize, &ModelSummary)| {
         let graph = graphs.get(i).cloned().flatten();
         let derived = graph.iter().flat_map(|graph| &graph.derived).map(|one| one.size_bytes).sum();
@@ -223,6 +226,7 @@ fn models(models: &[ModelSummary], savings: &Savings, graphs: &[Option<GraphRepo
             weights_bytes: model.weights.saturating_sub(derived_bytes),
             derived_bytes,
             graph,
+            engine: engines.get(i).cloned().flatten(),
             order: savings.orders.get(i).cloned().flatten(),
             start: savings.starts.as_ref().and_then(|starts| starts.of_models.get(i).copied()),
         }

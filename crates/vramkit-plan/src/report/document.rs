@@ -136,12 +136,31 @@ pub struct ModelReport {
     /// What is known of its graph, where it comes from one.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub graph: Option<GraphReport>,
+    /// What an engine plans for it, where that was asked for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub engine: Option<EngineReport>,
     /// What another order of its steps saved, where one was asked for.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub order: Option<OrderReport>,
     /// When it starts, where that was to be chosen.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub start: Option<Step>,
+}
+
+/// What an engine plans for a model by its own rules, which leave inputs, outputs and weights out.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+pub struct EngineReport {
+    /// The engine.
+    pub name: String,
+    /// How it optimises the graph first, in words.
+    pub level: String,
+    /// The block that it takes for tensors between nodes.
+    pub pattern_bytes: ByteSize,
+    /// The arena that the same tensors take as they are planned here.
+    pub planned_bytes: ByteSize,
+    /// Operators of the graph for which the engine's block may be another one.
+    pub doubts: Vec<String>,
 }
 
 /// What was found out about a model's graph as it was read.

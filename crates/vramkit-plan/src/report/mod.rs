@@ -20,6 +20,6 @@ mod document;
 
 pub use build::{ChosenStarts, ReportOptions, Savings};
 pub use document::{
-    BoundReport, ConflictReport, DerivedReport, GraphReport, InPlaceReport, ModelReport, OrderReport,
-    PlanReport, PlanStepReport, PoolReport, SharedPairReport, StartsReport, TensorReport,
+    BoundReport, ConflictReport, DerivedReport, EngineReport, GraphReport, InPlaceReport, ModelReport,
+    OrderReport, PlanReport, PlanStepReport, PoolReport, SharedPairReport, StartsReport, TensorReport,
 };

@@ -19,10 +19,13 @@ mod placement;
 pub use loaded::RuntimeLevel;
 pub(super) use loaded::{doubts, load};
 
+use std::collections::HashMap;
+
 use vramkit_units::ByteSize;
 
 use super::fact::Fact;
 use super::lifetimes::Activation;
+use super::order::reads;
 use super::proto::NodeProto;
 
 /// What ONNX Runtime plans for a run.
@@ -31,8 +34,6 @@ use super::proto::NodeProto;
 pub struct RuntimePattern {
     /// Of the block that it takes at the start.
     pub size: ByteSize,
-    /// Tensors of the graph as it runs, and where in the block they begin.
-    pub tensors: Vec<(String, ByteSize)>,
     /// Operators of the graph for which the figure may be off.
     pub doubts: Vec<&'static str>,
 }
@@ -44,6 +45,8 @@ pub(super) struct Pattern {
     pub(super) peak: u64,
     /// Where each activation begins in it; `None` for one that is not in it.
     pub(super) offsets: Vec<Option<u64>>,
+    /// Places of the nodes in the order in which they run.
+    pub(super) order: Vec<usize>,
 }
 
 /// What a tensor looks like, by its name. One of which nothing is known shares no buffer.
@@ -62,7 +65,29 @@ pub(super) fn pattern<'a>(
     let buffers = buffers::assign(nodes, &order, activations, facts);
     let block = placement::place(&buffers.events, activations)?;
     let offsets = buffers.holders.iter().map(|&holder| block.offsets[holder]).collect();
-    Ok(Pattern { peak: block.size, offsets })
+    Ok(Pattern { peak: block.size, offsets, order })
+}
+
+/// Says when activations live where nodes run in this order.
+pub(super) fn set_lives(nodes: &[&NodeProto], activations: &mut [Activation]) {
+    let ids: Vec<String> = activations.iter().map(|activation| activation.id.clone()).collect();
+    let places: HashMap<&str, usize> = ids.iter().enumerate().map(|(i, id)| (id.as_str(), i)).collect();
+    let last = nodes.len() as u64;
+    for activation in activations.iter_mut() {
+        (activation.start, activation.end) = (0, if activation.stays { last } else { 1 });
+        activation.boundary = activation.given || activation.stays;
+        activation.reads.clear();
+    }
+    for (node, step) in nodes.iter().zip(0..) {
+        for &i in node.output.iter().filter_map(|name| places.get(name.as_str())) {
+            activations[i].start = step;
+            activations[i].end = activations[i].end.max(step + 1);
+        }
+        for &i in reads(node).iter().filter_map(|name| places.get(name)) {
+            activations[i].reads.push(step);
+            activations[i].end = activations[i].end.max(step + 1);
+        }
+    }
 }
 
 #[cfg(test)]
