@@ -156,15 +156,17 @@ fn graph(model: &ModelReport) -> String {
         }
         text += &more(graph.derived.len());
     }
+    let sources = graph.bounds.iter().filter(|one| one.is_source);
     if !graph.bounds.is_empty() {
         let _ = writeln!(
             text,
-            "  sizes of {name} that depend on data are planned for the most that they can be:"
+            "  sizes of {name} that depend on data are planned for the most that they can be ({} tensors), from:",
+            graph.bounds.len()
         );
-        for one in graph.bounds.iter().take(SHOWN) {
+        for one in sources.clone().take(SHOWN) {
             let _ = writeln!(text, "    {} ({})", one.id, one.operator);
         }
-        text += &more(graph.bounds.len());
+        text += &more(sources.count());
     }
     for note in graph.notes.iter().take(SHOWN) {
         let _ = writeln!(text, "  {name}: {note}");

@@ -43,6 +43,12 @@ impl Fact {
         let elements = elements(&shape).ok();
         let mut value =
             value.filter(|value| Some(value.len() as u64) == elements && value.len() <= KEPT_VALUES);
+        // Of shorter numbers those that are exact are kept; how a runtime rounds others is its own affair.
+        if let Some(Value::Floats(floats)) = &value
+            && !floats.iter().all(|&float| is_exact(dtype, float))
+        {
+            value = None;
+        }
         if let (DataType::FLOAT, Some(Value::Floats(floats))) = (dtype, &value)
             && floats.iter().any(|&float| f64::from(float as f32) != float)
         {
@@ -123,6 +129,37 @@ impl Fact {
 /// Axes of a tensor, at most: no runtime has more, and a graph of nodes that each add one would fill memory.
 const AXES: usize = 64;
 
+/// Whether a type holds this number as it is; of types of 32 bits and more always.
+fn is_exact(dtype: DataType, float: f64) -> bool {
+    // Bits after the leading one, and the least and largest normal numbers.
+    let (bits, least, most) = match dtype {
+        DataType::FLOAT16 => (10, 2f64.powi(-14), 65504.0),
+        DataType::BFLOAT16 => (7, f64::from(f32::MIN_POSITIVE), f64::from(f32::MAX)),
+        _ => return true,
+    };
+    float == 0.0 || (least..=most).contains(&float.abs()) && float.to_bits().trailing_zeros() >= 52 - bits
+}
+
+/// The number that 16 bits stand for, of which so many are the fraction's.
+fn short_float(bits: u16, fraction: u32) -> f64 {
+    let exponents = (1 << (15 - fraction)) - 1;
+    let (sign, exponent) = (bits >> 15, i32::from(bits >> fraction) & exponents);
+    let part = f64::from(bits & ((1 << fraction) - 1)) / f64::from(1 << fraction);
+    let bias = exponents / 2;
+    let size = match exponent {
+        0 => part * 2f64.powi(1 - bias),
+        full if full == exponents => {
+            if part == 0.0 {
+                f64::INFINITY
+            } else {
+                f64::NAN
+            }
+        }
+        exponent => (1.0 + part) * 2f64.powi(exponent - bias),
+    };
+    if sign == 0 { size } else { -size }
+}
+
 /// The number of elements of a shape.
 pub(super) fn elements(shape: &[i64]) -> Result<u64, String> {
     if shape.len() > AXES {
@@ -165,6 +202,14 @@ fn values(tensor: &TensorProto) -> Option<Value> {
         (1, false) => Value::Floats(list(raw, |b| f64::from(f32::from_le_bytes(b)))),
         (11, true) => Value::Floats(tensor.double_data.as_slice().into()),
         (11, false) => Value::Floats(list(raw, f64::from_le_bytes)),
+        (10 | 16, raw_is_empty) => {
+            let fraction = if tensor.data_type == 10 { 10 } else { 7 };
+            let of = |bits: u16| short_float(bits, fraction);
+            Value::Floats(match raw_is_empty {
+                true => tensor.int32_data.iter().map(|&bits| of(bits as u16)).collect(),
+                false => list(raw, |bytes| of(u16::from_le_bytes(bytes))),
+            })
+        }
         (7, true) => Value::Ints(tensor.int64_data.as_slice().into()),
         (7, false) => Value::Ints(list(raw, i64::from_le_bytes)),
         (2..=6 | 9, true) => Value::Ints(wide(&tensor.int32_data)),

@@ -220,8 +220,20 @@ impl OnnxGraph {
             size_bytes: one.size,
             avoidable: one.avoidable.map(str::to_owned),
         });
-        let bound =
-            |(id, operator): (&String, &String)| BoundReport { id: id.clone(), operator: operator.clone() };
+        let sources = self.bounds.iter().map(|(id, operator)| BoundReport {
+            id: id.clone(),
+            operator: operator.clone(),
+            is_source: true,
+        });
+        let outputs =
+            self.nodes.iter().flat_map(|node| node.output.iter().map(move |id| (id, &node.op_type)));
+        let follows =
+            |id: &str| !self.bounds.contains_key(id) && self.facts.get(id).is_some_and(|fact| fact.bound);
+        let following = outputs.filter(|(id, _)| follows(id)).map(|(id, operator)| BoundReport {
+            id: id.clone(),
+            operator: operator.clone(),
+            is_source: false,
+        });
         let left_out = self.left_out.iter().map(|(node, reason)| {
             format!(
                 "one branch of {node} is not planned for, as it fits no shape for the sizes given: {reason}"
@@ -231,7 +243,7 @@ impl OnnxGraph {
             .uncounted
             .iter()
             .map(|(tensor, what)| format!("what `{tensor}` takes is not counted: {what}"));
-        let bounds = self.bounds.iter().map(bound).collect();
+        let bounds = sources.chain(following).collect();
         GraphReport { derived: derived.collect(), bounds, notes: left_out.chain(uncounted).collect() }
     }
 

@@ -44,6 +44,8 @@ pub(super) struct Scope<'a> {
     held: Cell<u64>,
     /// Why one of them is taken not to run.
     left_out: RefCell<Option<String>>,
+    /// Whether any was looked at.
+    ran: Cell<bool>,
 }
 
 /// Facts of every tensor of a graph, the order in which its nodes run, and what their bodies hold.
@@ -56,7 +58,14 @@ pub(super) struct Inferred<'g> {
 
 impl<'a> Scope<'a> {
     pub(super) fn new(context: &'a Context<'a>) -> Self {
-        Self { context, around: None, depth: 0, held: Cell::new(0), left_out: RefCell::new(None) }
+        Self {
+            context,
+            around: None,
+            depth: 0,
+            held: Cell::new(0),
+            left_out: RefCell::new(None),
+            ran: Cell::new(false),
+        }
     }
 
     fn find<'b>(&'b self, facts: &'b HashMap<&str, Fact>, name: &str) -> Option<&'b Fact> {
@@ -165,6 +174,9 @@ impl<'a> Scope<'a> {
             }
             settled.push(self.context.keep(fact)?);
         }
+        if has_bodies && !inside.ran.get() {
+            self.context.uncounted(&title(proto), "the graphs inside it are not followed");
+        }
         if let Some(reason) = inside.left_out.take() {
             self.context.found.borrow_mut().left_out.insert(title(proto), reason);
         }
@@ -237,6 +249,7 @@ impl<'a> Scope<'a> {
 
 impl Bodies for Scope<'_> {
     fn run(&self, body: &GraphProto, inputs: Vec<Fact>) -> Result<Body, String> {
+        self.ran.set(true);
         let within = |reason: String| format!("in its body: {reason}");
         let inferred = self.infer(body, inputs.into_iter().map(Some)).map_err(within)?;
         let mut activations = lifetimes::activations(body, &inferred).map_err(within)?;

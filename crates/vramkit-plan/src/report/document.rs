@@ -169,7 +169,7 @@ pub struct EngineReport {
 pub struct GraphReport {
     /// What is computed from its parameters alone, the largest first.
     pub derived: Vec<DerivedReport>,
-    /// Tensors whose sizes depend on data, and are the most that they can be; so are those that are computed from them.
+    /// Tensors whose sizes depend on data, and are the most that they can be; then those that are computed from them.
     pub bounds: Vec<BoundReport>,
     /// What else the plan rests on, in words.
     pub notes: Vec<String>,
@@ -198,6 +198,8 @@ pub struct BoundReport {
     pub id: String,
     /// The operator that makes it.
     pub operator: String,
+    /// Whether this is where data decides, rather than a tensor that follows from one that it decides.
+    pub is_source: bool,
 }
 
 /// What another order of a model's steps saves, and what doing some of them again saves beyond that.

@@ -308,3 +308,12 @@ fn gated_bias(node: &Node<'_>) -> Outputs {
     };
     Ok(vec![Some(Fact::new(query.dtype, vec![batch, node.count("num_heads")?, length, length]))])
 }
+
+/// Query, key, value in; one output, with the query's rows and the value's columns. All have an axis for the heads.
+pub(super) fn flexible(node: &Node<'_>) -> Outputs {
+    let (query, value) = (node.input(0)?, node.input(2)?);
+    let (&[batch, heads, length, _], &[.., size]) = (query.shape.as_slice(), value.shape.as_slice()) else {
+        return Err(format!("a query of {:?} and a value of {:?}", query.shape, value.shape));
+    };
+    Ok(vec![Some(Fact::new(query.dtype, vec![batch, heads, length, size]))])
+}

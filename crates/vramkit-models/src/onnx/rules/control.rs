@@ -230,13 +230,14 @@ fn followed(
     Ok(Some(Runs { state, slices, count: Some(run), bound }))
 }
 
-/// The last inputs are cut into slices, one a run; the last outputs are put together of slices.
-pub(super) fn scan(node: &Node<'_>, inference: &dyn Bodies) -> Outputs {
+/// The last inputs are cut into slices, one a run; the last outputs are put together of slices. In operator set 8 all have
+/// an axis for a batch first, and lengths come before them.
+pub(super) fn scan(node: &Node<'_>, opset: i64, inference: &dyn Bodies) -> Outputs {
     let body = graph(node, "body")?;
-    let (given, states, length) = scanned(node)?;
+    let Scanned { given, states, length, batch } = scanned(node, opset)?;
     let Body { outputs, peak } = inference.run(body, given.clone())?;
-    let (before, after) =
-        (&given[..states], outputs.get(..states).ok_or("a body with fewer outputs than states")?);
+    let before = &given[..states];
+    let after = outputs.get(..states).ok_or("a body with fewer outputs than states")?;
     if !same_shapes(before, &forgotten(after)) && length > 1 {
         return Err("its state does not keep its shape".to_owned());
     }
@@ -248,29 +249,47 @@ pub(super) fn scan(node: &Node<'_>, inference: &dyn Bodies) -> Outputs {
                 node.ints("scan_output_axes").and_then(|axes| axes.get(i - states)).copied().unwrap_or(0);
             shape.insert(axis(along, shape.len() + 1)?, length);
         }
+        shape.splice(0..0, batch);
         elements(&shape)?;
         Ok(Some(Fact { bound: fact.bound, ..Fact::new(fact.dtype, shape) }))
     };
     outputs.into_iter().enumerate().map(result).collect()
 }
 
-/// What a scan's body is given, how many of it are states, and how many slices there are.
-fn scanned(node: &Node<'_>) -> Result<(Vec<Fact>, usize, i64), String> {
-    let scanned = usize::try_from(node.int_or("num_scan_inputs", 0)).unwrap_or(0);
-    let states = node.inputs.len().checked_sub(scanned).ok_or("more scanned inputs than inputs")?;
-    let mut inputs = Vec::new();
-    let mut length = 0;
-    for i in 0..node.inputs.len() {
+/// A scan's inputs.
+struct Scanned {
+    /// What the body is given: states, then slices.
+    given: Vec<Fact>,
+    states: usize,
+    /// How many slices there are.
+    length: i64,
+    /// In operator set 8, of how many each is done.
+    batch: Option<i64>,
+}
+
+fn scanned(node: &Node<'_>, opset: i64) -> Result<Scanned, String> {
+    let with_batch = opset < 9;
+    let first = usize::from(with_batch);
+    let slices = usize::try_from(node.int_or("num_scan_inputs", 0)).unwrap_or(0);
+    let states = node.inputs.len().checked_sub(first).and_then(|inputs| inputs.checked_sub(slices));
+    let states = states.ok_or("more scanned inputs than inputs")?;
+    let mut scanned = Scanned { given: Vec::new(), states, length: 0, batch: None };
+    for i in first..node.inputs.len() {
         let fact = node.input(i)?;
         let mut shape = fact.shape.clone();
-        if i >= states {
-            let along =
-                node.ints("scan_input_axes").and_then(|axes| axes.get(i - states)).copied().unwrap_or(0);
-            length = shape.remove(axis(along, fact.rank())?);
+        if with_batch {
+            if shape.is_empty() {
+                return Err("an input without an axis for the batch".to_owned());
+            }
+            scanned.batch = Some(shape.remove(0));
         }
-        inputs.push(Fact { bound: fact.bound, ..Fact::new(fact.dtype, shape) });
+        if let Some(slice) = (i - first).checked_sub(states) {
+            let along = node.ints("scan_input_axes").and_then(|axes| axes.get(slice)).copied().unwrap_or(0);
+            scanned.length = shape.remove(axis(along, shape.len())?);
+        }
+        scanned.given.push(Fact { bound: fact.bound, ..Fact::new(fact.dtype, shape) });
     }
-    Ok((inputs, states, length))
+    Ok(scanned)
 }
 
 /// A body applied to each element of a sequence; tensors beside it are given whole.

@@ -77,6 +77,20 @@ fn clipped(node: &Node<'_>, input: &Fact) -> Option<Value> {
     })
 }
 
+/// Optimisers of training: after `first` inputs come as many groups as there are kinds of state, each with a tensor for each
+/// one that is optimised (the tensors, their gradients, …); the outputs are these `groups` anew.
+pub(super) fn optimiser(node: &Node<'_>, first: usize, groups: &[usize]) -> Outputs {
+    let kinds = groups.iter().max().map_or(0, |&last| last + 1);
+    let tensors = node.inputs.len().saturating_sub(first);
+    if tensors == 0 || !tensors.is_multiple_of(kinds) {
+        return Err(format!("{tensors} tensors for {kinds} groups"));
+    }
+    let each = tensors / kinds;
+    let of = |&group: &usize| (0..each).map(move |i| first + group * each + i);
+    let like = |i| node.input(i).map(|input| Some(Fact::new(input.dtype, input.shape.clone())));
+    groups.iter().flat_map(of).map(like).collect()
+}
+
 pub(super) fn predicate(node: &Node<'_>) -> Outputs {
     Ok(vec![Some(Fact::new(DataType::BOOL, node.input(0)?.shape.clone()))])
 }

@@ -39,6 +39,13 @@ pub(super) fn apply(node: &Node<'_>, opset: i64, inference: &dyn Bodies) -> Opti
     match node.proto.domain.as_str() {
         "" | "ai.onnx" => standard(node, op, opset, inference),
         "ai.onnx.ml" => classic::apply(node, op),
+        "ai.onnx.preview" if op == "FlexAttention" => Some(attention::flexible(node)),
+        "ai.onnx.preview.training" => match op {
+            "Adagrad" => Some(elementwise::optimiser(node, 2, &[0, 2])),
+            "Adam" => Some(elementwise::optimiser(node, 2, &[0, 2, 3])),
+            "Momentum" => Some(elementwise::optimiser(node, 2, &[0, 2])),
+            _ => None,
+        },
         "com.microsoft" => contributed::apply(node, op),
         "com.microsoft.nchwc" => nchwc::apply(node, op),
         "com.ms.internal.nhwc" => nhwc::apply(node, op),
@@ -183,7 +190,8 @@ fn standard(node: &Node<'_>, op: &str, opset: i64, inference: &dyn Bodies) -> Op
         "STFT" => generate::short_time_fourier(node),
         "If" => control::choice(node, inference),
         "Loop" => control::repeat(node, inference),
-        "Scan" => control::scan(node, inference),
+        "Scan" => control::scan(node, opset, inference),
+        "ImageDecoder" => Err("the size of an image is in its data; a measured shape can tell it".to_owned()),
         "SequenceMap" => control::sequence_map(node, inference),
         "SequenceConstruct" => sequences::construct(node),
         "SequenceEmpty" => sequences::empty(),

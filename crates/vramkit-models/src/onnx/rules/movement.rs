@@ -133,10 +133,13 @@ pub(super) fn joined(parts: &[&Fact], along: usize) -> Result<Fact, String> {
         let at = |(part, place): (usize, usize)| parts[part].known_ints()?.get(place).copied();
         places().and_then(|all| all.into_iter().map(at).collect::<Option<_>>()).map(Value::Ints)
     } else if parts.iter().all(|part| part.value.is_some()) {
-        let floats: Vec<Vec<f64>> =
-            parts.iter().filter_map(|part| Some(part.value.as_ref()?.floats())).collect();
-        let at = |(part, place): (usize, usize)| floats.get(part)?.get(place).copied();
-        places().and_then(|all| all.into_iter().map(at).collect::<Option<_>>()).map(Value::Floats)
+        // Places first: there are none of a result that is too long to be kept, of however many parts it is.
+        places().and_then(|all| {
+            let floats: Vec<Vec<f64>> =
+                parts.iter().filter_map(|part| Some(part.value.as_ref()?.floats())).collect();
+            let at = |(part, place): (usize, usize)| floats.get(part)?.get(place).copied();
+            Some(Value::Floats(all.into_iter().map(at).collect::<Option<_>>()?))
+        })
     } else {
         None
     };
