@@ -114,9 +114,28 @@ impl Subject {
         let report = plan_of(&plan)?;
         let mut footprint = Footprint::new(runtime, options.backend);
         footprint.device.weights = Some(report.weights_bytes);
-        footprint.device.workspace = Some(report.arena_bytes);
+        let derived = report.derived_bytes;
+        let resident = report.arena_bytes.checked_add(derived).unwrap_or(ByteSize::MAX);
+        footprint.device.workspace = Some(resident);
         footprint.accuracy.weights = Checked::Exact;
         footprint.accuracy.workspace = Checked::Exact;
+        if !derived.is_zero() {
+            footprint
+                .notes
+                .push(format!("{derived} of the workspace are computed from the weights and stay"));
+        }
+        for graph in report.models.iter().filter_map(|model| model.graph.as_ref()) {
+            if let Some(first) = graph.bounds.first() {
+                footprint.accuracy.workspace = Checked::No;
+                footprint.notes.push(format!(
+                    "{} sizes depend on data and are the most that they can be, as that of `{}` ({})",
+                    graph.bounds.len(),
+                    first.id,
+                    first.operator
+                ));
+            }
+            footprint.notes.extend(graph.notes.iter().cloned());
+        }
         footprint.accuracy.kv = Checked::Exact;
         footprint.host.weights = Some(ByteSize::ZERO);
         footprint.host.workspace = Some(ByteSize::ZERO);

@@ -25,7 +25,7 @@ fn plan_keeps_its_contract() {
     );
     assert_eq!(
         plan["models"][0],
-        serde_json::json!({"name": "A", "tensors": 3, "sum_of_sizes_bytes": 350_000_000, "live_peak_bytes": 250_000_000, "weights_bytes": 0})
+        serde_json::json!({"name": "A", "tensors": 3, "sum_of_sizes_bytes": 350_000_000, "live_peak_bytes": 250_000_000, "weights_bytes": 0, "derived_bytes": 0})
     );
     let tensors = plan["tensors"].as_array().unwrap();
     assert_eq!(tensors.len(), 7);

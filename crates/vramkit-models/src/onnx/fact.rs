@@ -43,6 +43,12 @@ impl Fact {
         let elements = elements(&shape).ok();
         let mut value =
             value.filter(|value| Some(value.len() as u64) == elements && value.len() <= KEPT_VALUES);
+        // How a runtime goes on beyond the ends of a type is its own affair.
+        if let (Some((least, most)), Some(Value::Ints(ints))) = (range(dtype), &value)
+            && !ints.iter().all(|int| (least..=most).contains(int))
+        {
+            value = None;
+        }
         // Of shorter numbers those that are exact are kept; how a runtime rounds others is its own affair.
         if let Some(Value::Floats(floats)) = &value
             && !floats.iter().all(|&float| is_exact(dtype, float))
@@ -128,6 +134,25 @@ impl Fact {
 
 /// Axes of a tensor, at most: no runtime has more, and a graph of nodes that each add one would fill memory.
 const AXES: usize = 64;
+
+/// The least and most that an integer type of less than 64 bits holds.
+pub(super) fn range(dtype: DataType) -> Option<(i64, i64)> {
+    Some(match dtype.number() {
+        9 => (0, 1),
+        2 => (0, 0xff),
+        3 => (-0x80, 0x7f),
+        4 => (0, 0xffff),
+        5 => (-0x8000, 0x7fff),
+        6 => (i64::from(i32::MIN), i64::from(i32::MAX)),
+        12 => (0, i64::from(u32::MAX)),
+        13 => (0, i64::MAX),
+        21 => (0, 15),
+        22 => (-8, 7),
+        25 => (0, 3),
+        26 => (-2, 1),
+        _ => return None,
+    })
+}
 
 /// Whether a type holds this number as it is; of types of 32 bits and more always.
 fn is_exact(dtype: DataType, float: f64) -> bool {

@@ -7,7 +7,7 @@ use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 
 use super::bodies::{Bodies, Body};
-use super::bounds::veiled;
+use super::bounds::{hides_values, veiled};
 use super::context::Context;
 use super::declared::{Declared, declared};
 use super::derived;
@@ -154,7 +154,8 @@ impl<'a> Scope<'a> {
             && !repeats
             && !is(proto, &["RandomNormalLike", "RandomUniformLike", "Multinomial", "Bernoulli"])
             && (is(proto, &["Constant"]) || given.peek().is_some() && given.all(|fact| fact.constant));
-        let from_bound = !has_bodies && inputs.iter().flatten().any(|fact| fact.bound);
+        let from_bound = inputs.iter().flatten().any(|fact| fact.bound);
+        let hides_values = hides_values(proto, &inputs);
         let mut settled = Vec::with_capacity(outputs.len());
         for (name, output) in proto.output.iter().zip(outputs) {
             if name.is_empty() {
@@ -164,6 +165,9 @@ impl<'a> Scope<'a> {
             let output = output.map(|fact| Fact { bound: fact.bound || from_bound, ..fact });
             let mut fact = self.settle(name, output, &ruled, declared.get(name.as_str()).copied())?;
             fact.constant = stored;
+            if hides_values {
+                fact.value = None;
+            }
             fact.bytes().map_err(|reason| format!("its output `{name}`: {reason}"))?;
             if fact.bound && !from_bound {
                 self.context.bounded(name, proto);
@@ -239,7 +243,7 @@ impl<'a> Scope<'a> {
         match ruled {
             Some(Err(reason)) => format!("{reason}{full}"),
             Some(Ok(_)) => {
-                format!("the shape of its output `{name}` depends on values that are not in the file{full}")
+                format!("the shape of its output `{name}` depends on values that are not known before it runs; a measured shape can tell it{full}")
             }
             None => "no rule is known for this operator, and the file does not carry the shape of its output"
                 .to_owned(),

@@ -145,7 +145,7 @@ impl<'a> Node<'a> {
 
     fn depends_on(&self, i: usize) -> String {
         let name = self.proto.input.get(i).map_or("", String::as_str);
-        format!("its shape depends on the values of `{name}`, which are not in the file")
+        format!("its shape depends on the values of `{name}`, which are not known before it runs; a measured shape can tell it")
     }
 
     /// Integers from an attribute (older operator sets) or else an input (newer ones); `None` when neither is

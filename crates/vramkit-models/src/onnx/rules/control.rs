@@ -6,7 +6,7 @@
 
 use crate::data_type::DataType;
 use crate::onnx::bodies::{Bodies, Body};
-use crate::onnx::fact::{Fact, elements};
+use crate::onnx::fact::{Fact, Other, elements};
 use crate::onnx::node::{Node, Outputs, axis};
 use crate::onnx::proto::GraphProto;
 
@@ -42,21 +42,34 @@ pub(super) fn choice(node: &Node<'_>, inference: &dyn Bodies) -> Outputs {
     if first.len() != second.len() {
         return Err(format!("branches with {} and {} outputs", first.len(), second.len()));
     }
-    first.into_iter().zip(second).map(|(a, b)| Ok(Some(larger(a, b)?))).collect()
+    first.into_iter().zip(second).map(|(a, b)| larger(a, b).map(Some)).collect()
 }
 
-/// The larger of what an output may be; the most that it can be where they differ.
+/// The most that an output may be where it is one or the other: each axis at its longest. An error where that has no shape.
 fn larger(a: Fact, b: Fact) -> Result<Fact, String> {
-    let differ = a.shape != b.shape || a.dtype != b.dtype || a.other != b.other;
-    let bound = a.bound || b.bound || differ;
-    let same = a.value == b.value;
-    let (mut larger, smaller) = if a.bytes()? >= b.bytes()? { (a, b) } else { (b, a) };
-    // Shapes of one rank of which neither holds the other: each axis at its longest.
-    if larger.other.is_none() && smaller.other.is_none() && larger.rank() == smaller.rank() {
-        larger.shape.iter_mut().zip(&smaller.shape).for_each(|(dim, &other)| *dim = (*dim).max(other));
+    if a.shape == b.shape && a.dtype == b.dtype && a.other == b.other {
+        let value = if a.value == b.value { a.value.clone() } else { None };
+        return Ok(Fact { bound: a.bound || b.bound, value, ..a });
     }
-    larger.value = larger.value.filter(|_| same);
-    Ok(Fact { bound, ..larger })
+    match (&a.other, &b.other) {
+        (None, None) if a.rank() == b.rank() && a.dtype == b.dtype => {
+            let shape = a.shape.iter().zip(&b.shape).map(|(&a, &b)| a.max(b)).collect();
+            Ok(Fact::new(a.dtype, shape).at_most())
+        }
+        (Some(Other::Sequence(x)), Some(Other::Sequence(y))) => {
+            let (long, short) = if x.len() >= y.len() { (x, y) } else { (y, x) };
+            let elements = long.iter().enumerate().map(|(i, element)| match short.get(i) {
+                Some(other) => larger(element.clone(), other.clone()),
+                None => Ok(element.clone()),
+            });
+            Ok(Fact::sequence(elements.collect::<Result<_, _>>()?).at_most())
+        }
+        (Some(Other::Opaque), _) | (_, Some(Other::Opaque)) => Ok(Fact::opaque()),
+        _ => Err(format!(
+            "an output is {:?} of {} or {:?} of {}, as data decides: no one shape bounds both",
+            a.shape, a.dtype, b.shape, b.dtype
+        )),
+    }
 }
 
 /// What a loop's runs come to.

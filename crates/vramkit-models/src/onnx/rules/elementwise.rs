@@ -2,7 +2,7 @@
 //! broadcast together.
 
 use crate::data_type::DataType;
-use crate::onnx::fact::Fact;
+use crate::onnx::fact::{self, Fact};
 use crate::onnx::node::{Node, Outputs, axis, broadcast};
 use crate::onnx::value::{self, Value, stretched};
 
@@ -270,6 +270,20 @@ pub(super) fn cast(node: &Node<'_>, op: &str) -> Outputs {
             Some(Value::Ints(ints.iter().map(|&i| i64::from(i != 0)).collect()))
         }
         Some(Value::Floats(floats)) if whole => Some(Value::Ints(floats.iter().map(|&x| x as i64).collect())),
+        // Bits that the type does not have are cut off.
+        Some(Value::Ints(ints)) if whole => match fact::range(to) {
+            Some((least, most)) if most < i64::MAX => {
+                let count = most - least + 1;
+                Some(Value::Ints(
+                    ints.iter()
+                        .map(|&i| {
+                            (i128::from(i) - i128::from(least)).rem_euclid(i128::from(count)) as i64 + least
+                        })
+                        .collect(),
+                ))
+            }
+            _ => Some(Value::Ints(ints.clone())),
+        },
         Some(Value::Ints(ints)) if !whole => Some(Value::Floats(ints.iter().map(|&i| i as f64).collect())),
         value => value.clone(),
     };

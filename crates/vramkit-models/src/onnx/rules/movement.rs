@@ -31,7 +31,8 @@ pub(super) fn reshape(node: &Node<'_>) -> Outputs {
             shape[i] = 0;
             total == 0
         }
-        None => given == total,
+        // What has at most so many elements has just these.
+        None => given == total || input.bound && given < total,
     };
     if !fits {
         return Err(format!("{:?} does not become {target:?}", input.shape));
@@ -52,6 +53,9 @@ pub(super) fn squeeze(node: &Node<'_>) -> Outputs {
     let input = node.input(0)?;
     let axes: Vec<usize> = match node.ints_or_input("axes", 1)? {
         Some(axes) => axes.iter().map(|&a| axis(a, input.rank())).collect::<Result<_, _>>()?,
+        None if input.bound && input.shape.iter().any(|&dim| dim > 1) => {
+            return Err("which axes are of length 1 depends on data".to_owned());
+        }
         None => (0..input.rank()).filter(|&i| input.shape[i] == 1).collect(),
     };
     if let Some(&i) = axes.iter().find(|&&i| input.shape[i] != 1) {
@@ -160,6 +164,21 @@ pub(super) fn split(node: &Node<'_>) -> Outputs {
             }
             // Neither is negative.
             let each = (length as u64).div_ceil(parts as u64) as i64;
+            if input.bound {
+                // The last part of a shorter axis may be longer.
+                let part = || {
+                    Some(Fact {
+                        shape: {
+                            let mut shape = input.shape.clone();
+                            shape[along] = each;
+                            shape
+                        },
+                        value: None,
+                        ..input.clone()
+                    })
+                };
+                return Ok((0..parts).map(|_| part()).collect());
+            }
             (0..parts).map(|i| each.min(length - i.saturating_mul(each).min(length))).collect()
         }
     };

@@ -46,6 +46,10 @@ pub(super) fn insert(node: &Node<'_>) -> Outputs {
 pub(super) fn erase(node: &Node<'_>) -> Outputs {
     let mut elements = elements_of(node, 0)?.to_vec();
     let last = elements.len().checked_sub(1).ok_or("an empty sequence")?;
+    // Of at most so many at most so many are left.
+    if node.any(0)?.bound {
+        return Ok(vec![Some(Fact::sequence(elements))]);
+    }
     let place = position(node, 1, elements.len(), last)?;
     if place > last {
         return Err(format!("position {place} of a sequence of {}", elements.len()));
@@ -54,23 +58,27 @@ pub(super) fn erase(node: &Node<'_>) -> Outputs {
     Ok(vec![Some(Fact::sequence(elements))])
 }
 
-/// The element at a known place, or else the largest one.
+/// The element at a known place, or else as long along each axis as any. Which one is at a place of a sequence whose length
+/// depends on data is not known.
 pub(super) fn at(node: &Node<'_>) -> Outputs {
     let elements = elements_of(node, 0)?;
     let first = elements.first().ok_or("an empty sequence")?;
-    if node.input(1)?.known_ints().is_some() {
+    if node.input(1)?.known_ints().is_some() && !node.any(0)?.bound {
         let place = position(node, 1, elements.len(), 0)?;
         return Ok(vec![Some(elements.get(place).ok_or("a position past the sequence's end")?.clone())]);
     }
-    let mut largest = Fact { value: None, ..first.clone() };
+    let mut longest = Fact { value: None, ..first.clone() };
     for element in elements {
-        if element.shape != largest.shape || element.dtype != largest.dtype {
-            let more = element.bytes()? > largest.bytes()?;
-            let shape = if more { element.shape.clone() } else { largest.shape };
-            largest = Fact::new(if more { element.dtype } else { largest.dtype }, shape).at_most();
+        if element.rank() != longest.rank() || element.dtype != longest.dtype {
+            return Err("elements of different ranks or types, of which data chooses one".to_owned());
         }
+        if element.shape != longest.shape {
+            longest.bound = true;
+            longest.shape.iter_mut().zip(&element.shape).for_each(|(dim, &other)| *dim = (*dim).max(other));
+        }
+        longest.bound |= element.bound;
     }
-    Ok(vec![Some(largest)])
+    Ok(vec![Some(longest)])
 }
 
 pub(super) fn length(node: &Node<'_>) -> Outputs {
