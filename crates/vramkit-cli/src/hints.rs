@@ -174,11 +174,20 @@ fn option_beside_sets(what: &str) -> Option<&'static str> {
     options.into_iter().find(|(name, _)| *name == what).map(|(_, option)| option)
 }
 
+/// As a shell takes it for one word.
+fn shell_word(word: &str) -> String {
+    let is_plain = |letter: char| letter.is_alphanumeric() || "_-./=:,+@%".contains(letter);
+    if word.chars().all(is_plain) { word.to_owned() } else { format!("'{}'", word.replace('\'', "'\\''")) }
+}
+
 fn in_reading(error: &ReadError) -> String {
     match error {
         ReadError::MissingDimensions { open, .. } => {
-            let options: Vec<String> =
-                open.iter().take(20).map(|open| format!("--dim {}=N", open.name)).collect();
+            let options: Vec<String> = open
+                .iter()
+                .take(20)
+                .map(|open| format!("--dim {}", shell_word(&format!("{}=N", open.name))))
+                .collect();
             format!("{error}; give {}", options.join(" "))
         }
         ReadError::KvShapeUnknown { .. } => format!("{error}; give --layers, --kv-heads and --head-dim"),

@@ -97,7 +97,7 @@ impl DataType {
             8 => "text has no size that can be planned".to_owned(),
             other => format!("element type {other} is not one of the standard's"),
         })?;
-        let too_large = || "it has more than 2^64 bytes".to_owned();
+        let too_large = || "it has 2^64 bits or more".to_owned();
         Ok(elements.checked_mul(bits).ok_or_else(too_large)?.div_ceil(8))
     }
 }

@@ -50,7 +50,8 @@ pub fn read_all(paths: &[impl AsRef<Path>], options: &ReadOptions) -> Result<Dem
         _ => together(paths, options)?,
     };
     let graphs = demand.settings.iter().filter_map(|settings| settings.graph.as_ref());
-    unknown_dimension(&options.dims, graphs.flat_map(|source| source.graph.symbols()).map(String::as_str))?;
+    let symbols: Vec<_> = graphs.map(|source| source.graph.symbols()).collect();
+    unknown_dimension(&options.dims, &symbols)?;
     Ok(demand)
 }
 

@@ -24,6 +24,7 @@ pub use completions::CompletionsOptions;
 pub use devices::DevicesOptions;
 pub use fit::{FitOptions, WriteArg};
 pub use generate::GenerateOptions;
+pub use parse::dimensions;
 pub use plan::{OrderArg, PlanEngineArg, PlanOptions};
 pub use replay::ReplayOptions;
 pub use report::{FormatArg, ReportOptions};

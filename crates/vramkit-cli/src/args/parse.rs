@@ -1,8 +1,11 @@
 //! How values are read that several commands have.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use vramkit_ask::TopQuestion;
+
+use crate::failure::Failure;
 
 /// Fractions from which on memory is elevated, high, critical.
 #[derive(Clone, Copy, Debug)]
@@ -34,6 +37,22 @@ pub fn seconds(text: &str) -> Result<Duration, String> {
         // More than can be told is no limit.
         _ => Ok(Duration::try_from_secs_f64(seconds).unwrap_or(Duration::MAX)),
     }
+}
+
+/// Sizes of dimensions, each given once.
+pub fn dimensions(given: &[(String, u64)]) -> Result<BTreeMap<String, u64>, Failure> {
+    let mut sizes = BTreeMap::new();
+    for (name, size) in given {
+        match sizes.insert(name.clone(), *size) {
+            Some(before) if before != *size => {
+                return Err(Failure::Input(format!(
+                    "dimension `{name}` is given twice, as {before} and {size}"
+                )));
+            }
+            _ => {}
+        }
+    }
+    Ok(sizes)
 }
 
 /// The size of a graph's symbolic dimension.

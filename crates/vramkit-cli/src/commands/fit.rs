@@ -4,6 +4,7 @@ use std::io::Write as _;
 
 use vramkit_ask::{FitMemory, FitQuestion, QuestionError};
 
+use crate::args::dimensions;
 use crate::args::{FitOptions, WriteArg};
 use crate::caller::Caller;
 use crate::failure::Failure;
@@ -17,7 +18,7 @@ pub fn run(options: &FitOptions, caller: &mut Caller) -> Result<bool, Failure> {
     {
         return Err(QuestionError::OptionBesideSets(what).into());
     }
-    let answer = vramkit_ask::fit(&question(options))?;
+    let answer = vramkit_ask::fit(&question(options)?)?;
     if let Some(path) = &options.svg {
         let svg = answer.svg()?;
         output::file(path, |out| out.write_all(svg.as_bytes()))?;
@@ -43,7 +44,7 @@ fn at_its_default(options: &FitOptions) -> Option<&'static str> {
     given.into_iter().find(|(_, is_given)| *is_given).map(|(what, _)| what)
 }
 
-fn question(options: &FitOptions) -> FitQuestion {
+fn question(options: &FitOptions) -> Result<FitQuestion, Failure> {
     let mut question = FitQuestion {
         models: options.models.clone(),
         sets: options.sets.clone(),
@@ -53,7 +54,7 @@ fn question(options: &FitOptions) -> FitQuestion {
         cache_type_k: options.cache_type_k.clone().or(options.cache_type.clone()),
         cache_type_v: options.cache_type_v.clone().or(options.cache_type.clone()),
         memory: options.memory.map(FitMemory::Size).or(options.device.map(FitMemory::Device)),
-        dims: options.dims.iter().cloned().collect(),
+        dims: dimensions(&options.dims)?,
         ..FitQuestion::default()
     };
     let asked = &mut question.options;
@@ -72,5 +73,5 @@ fn question(options: &FitOptions) -> FitQuestion {
     asked.max_num_seqs = options.max_num_seqs;
     asked.overhead = options.overhead;
     asked.largest_tensor = options.max_buffer_range;
-    question
+    Ok(question)
 }

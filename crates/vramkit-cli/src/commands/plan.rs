@@ -7,6 +7,7 @@ use vramkit::Step;
 use vramkit::plan::Schedule;
 use vramkit_ask::{Placed, PlanAnswer, PlanEngine, PlanQuestion, ReadOptions, RuntimeLevel};
 
+use crate::args::dimensions;
 use crate::args::{OrderArg, PlanEngineArg, PlanOptions};
 use crate::caller::Caller;
 use crate::failure::Failure;
@@ -15,7 +16,7 @@ use crate::plan_text::{describe_plan, explain, pools, verdict};
 
 pub fn run(options: &PlanOptions, caller: &mut Caller) -> Result<bool, Failure> {
     let progress = caller.interruptible("planning");
-    let answer = vramkit_ask::plan(&question(options), progress)?;
+    let answer = vramkit_ask::plan(&question(options)?, progress)?;
     if let Some(refusal) = &answer.report.refusal {
         let word = if answer.report.feasible == Some(false) { "does not fit" } else { "not found" };
         caller.note(&format!("{BAD}{word}{BAD:#}: {refusal}\n"))?;
@@ -33,12 +34,12 @@ pub fn run(options: &PlanOptions, caller: &mut Caller) -> Result<bool, Failure> 
     Ok(answer.is_yes())
 }
 
-fn question(options: &PlanOptions) -> PlanQuestion {
-    PlanQuestion {
+fn question(options: &PlanOptions) -> Result<PlanQuestion, Failure> {
+    Ok(PlanQuestion {
         files: options.files.clone(),
         read: ReadOptions {
             alignment: options.alignment,
-            dims: options.dims.iter().cloned().collect(),
+            dims: dimensions(&options.dims)?,
             shapes: options.shapes.clone(),
             in_place: options.in_place,
         },
@@ -55,7 +56,7 @@ fn question(options: &PlanOptions) -> PlanQuestion {
         seed: options.seed,
         threads: options.threads.map(usize::from),
         makespan: options.makespan.map(Step),
-    }
+    })
 }
 
 fn text(options: &PlanOptions, answer: &PlanAnswer) -> String {

@@ -2,29 +2,36 @@
 //! work and memory may still be spent, in proportion to the file.
 
 use std::cell::{Cell, RefCell};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 
 use super::declared::OpenDimension;
 use super::derived::Derived;
 use super::fact::{Fact, Other};
 use super::measured::Measured;
 use super::proto::NodeProto;
+use super::value::Value;
 
 /// Looks at a node, at most: so many in any case, and so many for each byte of the graph's structure.
 const VISITS: (u64, u64) = (1 << 20, 1);
 /// Elements of values that are made on the way: so many in any case, and so many for each byte of structure.
 const ELEMENTS: (u64, u64) = (1 << 22, 4);
+/// Elements of values that rules go through, once for each axis.
+const READ: (u64, u64) = (1 << 25, 16);
 /// Values of so few elements are as small as the tensor's own entry.
 const FEW: usize = 64;
+const MOST_NOTES: usize = 100;
 
 /// What holds for all graphs of a file.
 pub(super) struct Context<'a> {
     pub(super) opset: i64,
+    /// Whether an initialiser that is an input as well can be given anew for a run: since IR version 4.
+    pub(super) can_override: bool,
     pub(super) dims: &'a BTreeMap<String, u64>,
     pub(super) measured: &'a Measured,
     pub(super) found: RefCell<Found>,
     visits: Cell<u64>,
     elements: Cell<u64>,
+    read: Cell<u64>,
 }
 
 /// What was found on the way.
@@ -34,6 +41,9 @@ pub(super) struct Found {
     pub(super) bounds: BTreeMap<String, String>,
     /// Dimensions that need a size from the user, in the order in which they are met.
     pub(super) open: Vec<OpenDimension>,
+    met: HashSet<String>,
+    /// What the sizes and shapes that were given say of tensors that are otherwise known.
+    pub(super) notes: Vec<String>,
     /// Nodes of which a branch is taken not to run, as it fits no shape, and why.
     pub(super) left_out: BTreeMap<String, String>,
     /// Tensors whose bytes are not counted.
@@ -52,7 +62,8 @@ impl<'a> Context<'a> {
     ) -> Self {
         let most = |(any, each): (u64, u64)| Cell::new(any.saturating_add(structure.saturating_mul(each)));
         let found = RefCell::default();
-        Self { opset, dims, measured, found, visits: most(VISITS), elements: most(ELEMENTS) }
+        let (visits, elements, read) = (most(VISITS), most(ELEMENTS), most(READ));
+        Self { opset, can_override: false, dims, measured, found, visits, elements, read }
     }
 
     /// Looks at one more node.
@@ -62,6 +73,25 @@ impl<'a> Context<'a> {
         )?;
         self.visits.set(left);
         Ok(())
+    }
+
+    /// Whether a rule may go through the values of these.
+    pub(super) fn read(&self, inputs: &[Option<&Fact>]) -> bool {
+        let cost = |fact: &&Fact| match fact.value.as_ref().map_or(0, Value::len) {
+            few if few <= FEW => 0,
+            many => (many as u64).saturating_mul(1 + fact.rank() as u64),
+        };
+        let cost = inputs.iter().flatten().map(cost).fold(0u64, u64::saturating_add);
+        let left = self.read.get().checked_sub(cost);
+        self.read.set(left.unwrap_or(0));
+        left.is_some()
+    }
+
+    pub(super) fn note(&self, note: String) {
+        let mut found = self.found.borrow_mut();
+        if !found.notes.contains(&note) && found.notes.len() < MOST_NOTES {
+            found.notes.push(note);
+        }
     }
 
     /// Keeps what a node makes, as long as there is room for its values.
@@ -84,7 +114,7 @@ impl<'a> Context<'a> {
 
     /// Whether values were left behind for want of room.
     pub(super) fn is_full(&self) -> bool {
-        self.elements.get() == 0
+        self.elements.get() == 0 || self.read.get() == 0
     }
 
     /// Notes a tensor that is planned for the most that it can be.
@@ -99,7 +129,7 @@ impl<'a> Context<'a> {
     pub(super) fn open(&self, dimensions: Vec<OpenDimension>) {
         let mut found = self.found.borrow_mut();
         for dimension in dimensions {
-            if !found.open.iter().any(|known| known.name == dimension.name) {
+            if found.met.insert(dimension.name.clone()) {
                 found.open.push(dimension);
             }
         }

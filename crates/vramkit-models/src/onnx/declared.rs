@@ -1,10 +1,11 @@
 //! What the file says of a tensor's type and shape, with the sizes that the user gives to its symbolic dimensions.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
-use super::fact::Fact;
+use super::fact::{AXES, Fact};
 use super::node::bodies;
 use super::proto::{Dimension, GraphProto, TypeProto, ValueInfoProto};
+use super::symbols::Symbols;
 use crate::data_type::DataType;
 
 /// A dimension that has no size until the user gives it one.
@@ -24,6 +25,8 @@ pub(super) enum Declared {
     Whole(Fact),
     /// All but these dimensions, which are 1 in the fact.
     Open(Fact, Vec<OpenDimension>),
+    /// Its type alone.
+    Shapeless(DataType),
     /// A size was given that is no length of an axis.
     TooLarge { name: String, size: u64 },
     /// Nothing that helps, and why.
@@ -52,8 +55,11 @@ fn typed(name: &str, kind: &TypeProto, dims: &BTreeMap<String, u64>) -> Declared
         };
     };
     let Some(shape) = &tensor.shape else {
-        return Declared::Unsaid("the file does not carry its shape".to_owned());
+        return Declared::Shapeless(DataType::new(tensor.elem_type));
     };
+    if shape.dim.len() > AXES {
+        return Declared::Unsaid(format!("its shape has {} axes, more than {AXES}", shape.dim.len()));
+    }
     let (mut lengths, mut open) = (Vec::new(), Vec::new());
     for (axis, dim) in shape.dim.iter().enumerate() {
         let Some(known) = names(name, axis, dim) else {
@@ -77,34 +83,49 @@ fn typed(name: &str, kind: &TypeProto, dims: &BTreeMap<String, u64>) -> Declared
     if open.is_empty() { Declared::Whole(fact) } else { Declared::Open(fact, open) }
 }
 
-/// What an axis without a length goes by: its symbol, if it has one, and its place. `None` for one with a length. Exporters
-/// write `?` for axes that they know nothing of, and which need not be equal.
+fn is_open(dim: &Dimension) -> bool {
+    !dim.dim_value.is_some_and(|value| value >= 0)
+}
+
+/// The symbol of a dimension. Exporters write `?` for axes that they know nothing of, and which need not be equal.
+fn symbol(dim: &Dimension) -> Option<&str> {
+    dim.dim_param.as_deref().filter(|symbol| !matches!(*symbol, "" | "?"))
+}
+
+/// What an axis without a length goes by: its symbol, if it has one, and its place. `None` for one with a length.
 fn names(tensor: &str, axis: usize, dim: &Dimension) -> Option<Vec<String>> {
-    if dim.dim_value.is_some_and(|value| value >= 0) {
+    if !is_open(dim) {
         return None;
     }
-    let symbol = dim.dim_param.as_deref().filter(|symbol| !matches!(*symbol, "" | "?"));
-    Some(symbol.map(str::to_owned).into_iter().chain([format!("{tensor}[{axis}]")]).collect())
+    Some(symbol(dim).map(str::to_owned).into_iter().chain([format!("{tensor}[{axis}]")]).collect())
+}
+
+/// Whether a size was given to a dimension of a tensor.
+pub(super) fn is_given(info: &ValueInfoProto, dims: &BTreeMap<String, u64>) -> bool {
+    let shape = info.r#type.as_ref().and_then(|kind| kind.tensor_type.as_ref()?.shape.as_ref());
+    let axes = shape.iter().flat_map(|shape| shape.dim.iter().take(AXES).enumerate());
+    let names = axes.filter_map(|(axis, dim)| names(&info.name, axis, dim));
+    !dims.is_empty() && names.flatten().any(|name| dims.contains_key(&name))
 }
 
 /// Every name that a dimension of a graph goes by, in its bodies too.
-pub(super) fn symbols(graph: &GraphProto) -> BTreeSet<String> {
-    let mut all = BTreeSet::new();
+pub(super) fn symbols(graph: &GraphProto) -> Symbols {
+    let mut all = Symbols::default();
     collect(graph, &mut all);
     all
 }
 
-fn collect(graph: &GraphProto, all: &mut BTreeSet<String>) {
+fn collect(graph: &GraphProto, all: &mut Symbols) {
     for info in graph.input.iter().chain(&graph.output).chain(&graph.value_info) {
         let mut kind = info.r#type.as_ref();
         while let Some(element) = kind.and_then(|kind| kind.optional_type.as_deref()) {
             kind = element.elem_type.as_deref();
         }
         let shape = kind.and_then(|kind| kind.tensor_type.as_ref()?.shape.as_ref());
-        for (axis, dim) in shape.iter().flat_map(|shape| shape.dim.iter().enumerate()) {
-            all.extend(names(&info.name, axis, dim).into_iter().flatten());
+        let axes = shape.iter().flat_map(|shape| shape.dim.iter().take(AXES).enumerate());
+        for (axis, dim) in axes.filter(|(_, dim)| is_open(dim)) {
+            all.add(symbol(dim), &info.name, axis);
         }
     }
-    let bodies = graph.node.iter().flat_map(bodies);
-    bodies.for_each(|body| collect(body, all));
+    graph.node.iter().flat_map(bodies).for_each(|body| collect(body, all));
 }

@@ -5,7 +5,11 @@
 //! the way to such a result is gone once that is there. An operator that leaves the bytes as they are gives another
 //! view of the same memory, which counts once.
 
+use std::collections::hash_map::Entry;
 use std::collections::{BTreeMap, HashMap};
+use std::rc::Rc;
+
+use prost::Message as _;
 
 use vramkit_units::ByteSize;
 
@@ -40,9 +44,16 @@ pub(super) fn note(
 ) -> Result<(), String> {
     let constant = |name: &str| inferred.facts.get(name).is_some_and(|fact| fact.constant);
     // A constant's node, and the tensor whose memory it shows. What is stored is in neither.
-    let mut makers: HashMap<&str, &NodeProto> = HashMap::new();
+    let mut makers: HashMap<&str, (&NodeProto, usize)> = HashMap::new();
+    // Two nodes that do the same to the same make the same, which a runtime holds once.
+    let mut alike: HashMap<(Rc<Vec<u8>>, usize), &str> = HashMap::new();
     let mut shows: HashMap<&str, &str> = HashMap::new();
     for &node in &inferred.nodes {
+        let what = Rc::new(if node.output.iter().any(|name| constant(name)) {
+            what(node, &shows)
+        } else {
+            Vec::new()
+        });
         for (i, output) in node.output.iter().enumerate().filter(|(_, name)| constant(name)) {
             let source = node.input.first().filter(|_| i == 0 && is_view(node, inferred));
             match source.map(String::as_str) {
@@ -51,9 +62,15 @@ pub(super) fn note(
                     shows.insert(output, root);
                 }
                 None if makes_weights(node) => {}
-                None => {
-                    makers.insert(output, node);
-                }
+                None => match alike.entry((what.clone(), i)) {
+                    Entry::Occupied(first) => {
+                        shows.insert(output, first.get());
+                    }
+                    Entry::Vacant(first) => {
+                        first.insert(output);
+                        makers.insert(output, (node, i));
+                    }
+                },
             }
         }
     }
@@ -72,12 +89,11 @@ pub(super) fn note(
         readers.entry(root(output.name.as_str())).or_default();
     }
     for (tensor, readers) in readers {
-        let Some(&maker) = makers.get(tensor) else { continue };
+        let Some(&(maker, output)) = makers.get(tensor) else { continue };
         let bytes = inferred.facts.get(tensor).map_or(Ok(0), |fact| fact.bytes())?;
         if bytes == 0 {
             continue;
         }
-        let output = maker.output.iter().position(|name| name == tensor).unwrap_or(0);
         let place = (std::ptr::from_ref(maker).addr(), output);
         let size = ByteSize::new(bytes);
         let avoidable = avoidable(maker, &readers);
@@ -85,6 +101,14 @@ pub(super) fn note(
         derived.insert(place, Derived { tensor, operator, size, avoidable });
     }
     Ok(())
+}
+
+/// What a node does to what, whatever its name and its outputs are called.
+fn what(node: &NodeProto, shows: &HashMap<&str, &str>) -> Vec<u8> {
+    let input =
+        node.input.iter().map(|name| shows.get(name.as_str()).map_or(name.clone(), |&root| root.to_owned()));
+    let bare = NodeProto { name: String::new(), output: Vec::new(), input: input.collect(), ..node.clone() };
+    bare.encode_to_vec()
 }
 
 fn is_view(node: &NodeProto, inferred: &Inferred<'_>) -> bool {

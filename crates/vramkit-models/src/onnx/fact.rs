@@ -29,6 +29,9 @@ pub(super) struct Fact {
 pub(super) enum Other {
     /// A sequence of these.
     Sequence(Arc<[Fact]>),
+    /// A tensor of one of several shapes of different ranks, as data decides: its shape is a list of as many elements as it has
+    /// at most.
+    Either,
     /// A map, or a sequence of which nothing is known: it has no size that can be told.
     Opaque,
 }
@@ -41,8 +44,11 @@ impl Fact {
     /// With values, unless they are not as many as the shape has elements. Those of single precision are rounded to it.
     pub(super) fn with(dtype: DataType, shape: Vec<i64>, value: Option<Value>) -> Self {
         let elements = elements(&shape).ok();
-        let mut value =
-            value.filter(|value| Some(value.len() as u64) == elements && value.len() <= KEPT_VALUES);
+        let is_number =
+            |value: &Value| !matches!(value, Value::Floats(floats) if floats.iter().any(|x| x.is_nan()));
+        let mut value = value.filter(|value| {
+            Some(value.len() as u64) == elements && value.len() <= KEPT_VALUES && is_number(value)
+        });
         // How a runtime goes on beyond the ends of a type is its own affair.
         if let (Some((least, most)), Some(Value::Ints(ints))) = (range(dtype), &value)
             && !ints.iter().all(|int| (least..=most).contains(int))
@@ -109,8 +115,8 @@ impl Fact {
             Some(Other::Sequence(elements)) => elements.iter().try_fold(0u64, |sum, element| {
                 sum.checked_add(element.bytes()?).ok_or_else(|| "it has more than 2^64 bytes".to_owned())
             }),
-            None if self.dtype == DataType::STRING => elements(&self.shape).map(|_| 0),
-            None => self.dtype.bytes(elements(&self.shape)?),
+            None | Some(Other::Either) if self.dtype == DataType::STRING => elements(&self.shape).map(|_| 0),
+            None | Some(Other::Either) => self.dtype.bytes(elements(&self.shape)?),
         }
     }
 
@@ -119,7 +125,7 @@ impl Fact {
         match &self.other {
             Some(Other::Opaque) => false,
             Some(Other::Sequence(elements)) => elements.iter().all(Self::is_counted),
-            None => self.dtype != DataType::STRING,
+            None | Some(Other::Either) => self.dtype != DataType::STRING,
         }
     }
 
@@ -133,7 +139,7 @@ impl Fact {
 }
 
 /// Axes of a tensor, at most: no runtime has more, and a graph of nodes that each add one would fill memory.
-const AXES: usize = 64;
+pub(super) const AXES: usize = 64;
 
 /// The least and most that an integer type of less than 64 bits holds.
 pub(super) fn range(dtype: DataType) -> Option<(i64, i64)> {

@@ -51,11 +51,18 @@ pub(super) fn inline(
             "with its functions in the place of their calls it has {total} bytes of nodes; {most} are the most for a file of its size"
         ));
     }
-    table.expand(graph, &mut Spent { calls: 0, bytes: 0, most })
+    let names =
+        graph.node.iter().flat_map(|node| &node.output).chain(graph.input.iter().map(|input| &input.name));
+    let taken =
+        names.filter_map(|name| Some(name[..=name.find('/')?].to_owned())).filter(|name| name.contains('#'));
+    let taken = taken.collect();
+    table.expand(graph, &mut Spent { taken, calls: 0, bytes: 0, most })
 }
 
 /// What has been put in place.
 struct Spent {
+    /// What names of the graph begin with that could be such a call's.
+    taken: HashSet<String>,
     calls: u64,
     /// Of nodes with the attributes that their callers give, which a function alone does not tell.
     bytes: u64,
@@ -133,8 +140,13 @@ impl<'a> Table<'a> {
         if depth >= DEPTH {
             return Err(format!("{}: functions call one another more than {DEPTH} deep", title(&node)));
         }
-        spent.calls += 1;
-        let prefix = format!("{}#{}/", function.name, spent.calls);
+        let prefix = loop {
+            spent.calls += 1;
+            let prefix = format!("{}#{}/", function.name, spent.calls);
+            if !spent.taken.contains(&prefix) {
+                break prefix;
+            }
+        };
         let empty = String::new();
         let formal = function.input.iter().enumerate();
         let inputs = formal.map(|(i, formal)| (formal.as_str(), node.input.get(i).unwrap_or(&empty).clone()));
@@ -166,9 +178,10 @@ struct Call<'a> {
 }
 
 impl Call<'_> {
+    /// Names that a body has for itself may be those of the function's inputs, and get a prefix like all others.
     fn name(&self, name: &str, own: &HashSet<&str>) -> String {
-        match self.names.get(name) {
-            _ if name.is_empty() || own.contains(name) => name.to_owned(),
+        match self.names.get(name).filter(|_| !own.contains(name)) {
+            _ if name.is_empty() => String::new(),
             Some(outer) => outer.clone(),
             None => format!("{}{name}", self.prefix),
         }
@@ -200,13 +213,19 @@ impl Call<'_> {
     fn body(&self, body: &GraphProto, around: &HashSet<&str>) -> GraphProto {
         let mut own = around.clone();
         own.extend(body.input.iter().map(|input| input.name.as_str()));
-        own.extend(body.initializer.iter().map(|tensor| tensor.name.as_str()));
+        let sparse = body.sparse_initializer.iter().filter_map(|sparse| sparse.values.as_ref());
+        own.extend(body.initializer.iter().chain(sparse).map(|tensor| tensor.name.as_str()));
         own.extend(body.node.iter().flat_map(|node| node.output.iter().map(String::as_str)));
         let mut renamed = body.clone();
         renamed.node = body.node.iter().map(|node| self.node(node, &own)).collect();
-        for output in &mut renamed.output {
-            output.name = self.name(&output.name, &own);
-        }
+        let infos = renamed.input.iter_mut().chain(&mut renamed.output).chain(&mut renamed.value_info);
+        infos.for_each(|info| info.name = self.name(&info.name, &own));
+        let sparse = renamed.sparse_initializer.iter_mut().filter_map(|sparse| sparse.values.as_mut());
+        renamed
+            .initializer
+            .iter_mut()
+            .chain(sparse)
+            .for_each(|tensor| tensor.name = self.name(&tensor.name, &own));
         renamed
     }
 

@@ -1,6 +1,6 @@
 //! A graph from its file: all stages of reading one, one after the other.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, HashMap};
 use std::fs::File;
 use std::io::{BufReader, Cursor};
 use std::path::Path;
@@ -27,7 +27,7 @@ use super::reorder::{self, OrderSaving};
 use super::runtime::{self, RuntimeLevel, RuntimePattern};
 use super::skim::{Input, Unreadable, skim};
 use super::stored::Stored;
-use super::symbols::unknown_dimension;
+use super::symbols::{Symbols, unknown_dimension};
 use crate::error::ReadError;
 use crate::file::whole;
 use crate::weights::Weights;
@@ -52,7 +52,8 @@ pub struct OnnxGraph {
     bounds: BTreeMap<String, String>,
     left_out: BTreeMap<String, String>,
     uncounted: BTreeMap<String, String>,
-    symbols: BTreeSet<String>,
+    notes: Vec<String>,
+    symbols: Symbols,
 }
 
 /// Reads a graph.
@@ -105,7 +106,17 @@ pub(super) fn parse(
         Some(path) => Measured::read(path, &graph)?,
         None => Measured::default(),
     };
-    let context = Context::new(opset, sizes.dims, &measured, structure);
+    let mut context = Context::new(opset, sizes.dims, &measured, structure);
+    context.can_override = model.ir_version >= 4;
+    if !graph.sparse_initializer.is_empty() {
+        context.note(
+            "sparse weights are counted as they are stored; a runtime may fill them up as it loads them"
+                .to_owned(),
+        );
+    }
+    for name in measured.strangers() {
+        context.note(format!("`{name}` has a measured shape, and is no tensor of the graph"));
+    }
     let inferred = inputs(&graph, &context).and_then(|inputs| Scope::new(&context).infer(&graph, inputs));
     let missing = std::mem::take(&mut context.found.borrow_mut().open);
     if !missing.is_empty() {
@@ -136,6 +147,7 @@ pub(super) fn parse(
         derived,
         bounds: found.bounds,
         left_out: found.left_out,
+        notes: found.notes,
         uncounted: found.uncounted,
         symbols: declared::symbols(&graph),
     })
@@ -150,18 +162,31 @@ fn inputs(graph: &GraphProto, context: &Context<'_>) -> Result<Vec<Option<Fact>>
             facts.push(None);
             continue;
         }
-        facts.push(Some(match (declared::declared(info, context.dims), context.measured.get(&info.name)) {
+        let named = |reason: String| format!("input `{}`: {reason}", info.name);
+        let fact = match (declared::declared(info, context.dims), context.measured.get(&info.name)) {
+            (Declared::Whole(fact), Some(shape)) if fact.shape != shape && fact.other.is_none() => {
+                return Err(named(format!("measured as {shape:?}, and is {:?}", fact.shape)));
+            }
             (Declared::Whole(fact), _) => fact,
             (Declared::Open(fact, _), Some(shape)) => Fact::new(fact.dtype, shape.to_vec()),
+            (Declared::Shapeless(dtype), Some(shape)) => Fact::new(dtype, shape.to_vec()),
             (Declared::Open(fact, open), None) => {
                 context.open(open);
                 fact
             }
-            (Declared::TooLarge { name, size }, _) => {
-                return Err(format!("input `{}`: {size} is too large for dimension `{name}`", info.name));
+            (Declared::Shapeless(_), None) => {
+                let reason = "the file does not carry its shape, which a measured one can tell";
+                return Err(named(reason.to_owned()));
             }
-            (Declared::Unsaid(reason), _) => return Err(format!("input `{}`: {reason}", info.name)),
-        }));
+            (Declared::TooLarge { name, size }, _) => {
+                return Err(named(format!("{size} is too large for dimension `{name}`")));
+            }
+            (Declared::Unsaid(reason), _) => return Err(named(reason)),
+        };
+        if !fact.is_counted() {
+            context.uncounted(&info.name, if fact.other.is_none() { "text" } else { "no tensor" });
+        }
+        facts.push(Some(fact));
     }
     Ok(facts)
 }
@@ -200,7 +225,7 @@ impl OnnxGraph {
     }
 
     /// Every name under which a size can be given to a dimension.
-    pub fn symbols(&self) -> &BTreeSet<String> {
+    pub(crate) fn symbols(&self) -> &Symbols {
         &self.symbols
     }
 
@@ -244,7 +269,11 @@ impl OnnxGraph {
             .iter()
             .map(|(tensor, what)| format!("what `{tensor}` takes is not counted: {what}"));
         let bounds = sources.chain(following).collect();
-        GraphReport { derived: derived.collect(), bounds, notes: left_out.chain(uncounted).collect() }
+        GraphReport {
+            derived: derived.collect(),
+            bounds,
+            notes: self.notes.iter().cloned().chain(left_out).chain(uncounted).collect(),
+        }
     }
 
     /// What ONNX Runtime (CPU provider) plans for a run of this graph, its memory pattern, and the tensors that are in it, as a
@@ -286,7 +315,7 @@ impl Weights {
     /// As [`onnx::read`](crate::onnx::read).
     pub fn open(path: &Path, dims: &BTreeMap<String, u64>) -> Result<Self, ReadError> {
         let graph = read(path, Sizes { dims, measured: None })?;
-        unknown_dimension(dims, graph.symbols.iter().map(String::as_str))?;
+        unknown_dimension(dims, &[&graph.symbols])?;
         Ok(Arc::unwrap_or_clone(graph.weights))
     }
 }

@@ -4,14 +4,14 @@
 //! file itself says of the outputs. When nothing does, the error names node and operator.
 
 use std::cell::{Cell, RefCell};
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use super::bodies::{Bodies, Body};
 use super::bounds::{hides_values, veiled};
 use super::context::Context;
-use super::declared::{Declared, declared};
+use super::declared::{self, Declared};
 use super::derived;
-use super::fact::{Fact, stored};
+use super::fact::{Fact, Other, elements, stored};
 use super::lifetimes;
 use super::node::{Node, Outputs, bodies, is, title};
 use super::order;
@@ -82,9 +82,15 @@ impl<'a> Scope<'a> {
             return Err(format!("graphs are nested more than {DEPTH} deep"));
         }
         let mut facts: HashMap<&str, Fact> = HashMap::new();
+        // One that is an input too can be given anew for every run.
+        let given: HashSet<&str> = match self.context.can_override {
+            true => graph.input.iter().map(|input| input.name.as_str()).collect(),
+            false => HashSet::new(),
+        };
         for tensor in &graph.initializer {
             let fact = stored(tensor).map_err(|reason| format!("initialiser `{}`: {reason}", tensor.name))?;
-            facts.insert(&tensor.name, fact);
+            let constant = !given.contains(tensor.name.as_str());
+            facts.insert(&tensor.name, Fact { constant, ..fact });
         }
         for sparse in &graph.sparse_initializer {
             if let Some(values) = &sparse.values {
@@ -135,13 +141,24 @@ impl<'a> Scope<'a> {
             None => Err(format!("nothing makes its input `{name}`")),
         };
         let inputs: Vec<Option<&Fact>> = proto.input.iter().map(find).collect::<Result<_, _>>()?;
-        let veiled = veiled(proto, &inputs);
+        let mut veiled = veiled(proto, &inputs);
+        if !self.context.read(&inputs) {
+            let without = |fact: &Fact| Fact { value: None, ..fact.clone() };
+            veiled = inputs.iter().map(|fact| fact.map(without)).collect();
+        }
         let seen = inputs.iter().zip(&veiled).map(|(&input, veiled)| veiled.as_ref().or(input)).collect();
-        let node = Node { proto, inputs: seen };
+        let node = Node::new(proto, seen);
         let has_bodies = bodies(proto).next().is_some();
         let around = Around { facts, outer: self.around.as_ref() };
         let inside = Scope { around: Some(around), depth: self.depth + 1, ..Scope::new(self.context) };
         let ruled = rules::apply(&node, self.context.opset, &inside);
+        if let Some(Err(reason)) = &ruled
+            && !node.unknown.get()
+            && !has_bodies
+            && !self.context.is_full()
+        {
+            return Err(reason.clone());
+        }
         let mut outputs = match &ruled {
             Some(Ok(outputs)) => outputs.clone(),
             _ => Vec::new(),
@@ -178,7 +195,7 @@ impl<'a> Scope<'a> {
             }
             settled.push(self.context.keep(fact)?);
         }
-        if has_bodies && !inside.ran.get() {
+        if has_bodies && (!inside.ran.get() || matches!(ruled, Some(Err(_)))) {
             self.context.uncounted(&title(proto), "the graphs inside it are not followed");
         }
         if let Some(reason) = inside.left_out.take() {
@@ -197,30 +214,14 @@ impl<'a> Scope<'a> {
     ) -> Result<Fact, String> {
         let measured = self.context.measured.get(name);
         if let Some(fact) = output {
-            let Some(shape) = measured else {
-                // A size from the user, or the file, is better than the most that there can be.
-                let said = info.filter(|_| fact.bound).map(|info| declared(info, self.context.dims));
-                return Ok(match said {
-                    Some(Declared::Whole(said)) if said.other.is_none() && said.rank() == fact.rank() => {
-                        Fact::new(fact.dtype, said.shape)
-                    }
-                    _ => fact,
-                });
-            };
-            return match (fact.bound, fact.shape == shape) {
-                (false, true) => Ok(fact),
-                (true, _) => Ok(Fact::new(fact.dtype, shape.to_vec())),
-                (false, false) => Err(format!(
-                    "its output `{name}` was measured as {shape:?}, and is {:?} for the sizes given",
-                    fact.shape
-                )),
-            };
+            return self.checked(name, fact, measured, info);
         }
-        let said = info.map(|info| declared(info, self.context.dims));
+        let said = info.map(|info| declared::declared(info, self.context.dims));
         match (said, measured) {
             (Some(Declared::Whole(fact) | Declared::Open(fact, _)), Some(shape)) => {
                 Ok(Fact::new(fact.dtype, shape.to_vec()))
             }
+            (Some(Declared::Shapeless(dtype)), Some(shape)) => Ok(Fact::new(dtype, shape.to_vec())),
             (Some(Declared::Whole(fact)), None) => Ok(fact),
             (Some(Declared::Open(fact, open)), None) => {
                 self.context.open(open);
@@ -229,7 +230,56 @@ impl<'a> Scope<'a> {
             (Some(Declared::TooLarge { name, size }), _) => {
                 Err(format!("{size} is too large for dimension `{name}`"))
             }
-            (Some(Declared::Unsaid(_)) | None, _) => Err(self.reason(name, ruled)),
+            (Some(Declared::Unsaid(_) | Declared::Shapeless(_)) | None, _) => Err(self.reason(name, ruled)),
+        }
+    }
+
+    /// What the rule says of an output beside what was measured and what the file says with the sizes given: these may be less
+    /// than a bound, and nothing else.
+    fn checked(
+        &self,
+        name: &str,
+        fact: Fact,
+        measured: Option<&[i64]>,
+        info: Option<&ValueInfoProto>,
+    ) -> Result<Fact, String> {
+        let within = |shape: &[i64]| {
+            shape.len() == fact.rank() && shape.iter().zip(&fact.shape).all(|(said, most)| said <= most)
+        };
+        let is = if fact.bound { "can be no more than" } else { "is" };
+        let either = fact.other == Some(Other::Either);
+        let within = |shape: &[i64]| match (either, elements(shape), elements(&fact.shape)) {
+            (true, Ok(said), Ok(most)) => said <= most,
+            _ => within(shape),
+        };
+        if let Some(shape) = measured.filter(|_| either || fact.other.is_none()) {
+            return match (fact.bound, fact.shape == shape && !either) {
+                (false, true) => Ok(fact),
+                (true, _) if within(shape) => Ok(Fact::new(fact.dtype, shape.to_vec())),
+                _ => Err(format!(
+                    "its output `{name}` was measured as {shape:?}, and {is} {:?} for the sizes given",
+                    fact.shape
+                )),
+            };
+        }
+        let dims = self.context.dims;
+        let Some(info) = info.filter(|info| fact.bound || declared::is_given(info, dims)) else {
+            return Ok(fact);
+        };
+        match declared::declared(info, dims) {
+            Declared::TooLarge { name, size } => Err(format!("{size} is too large for dimension `{name}`")),
+            // A size from the user, or the file, is better than the most that there can be.
+            Declared::Whole(said) if fact.bound && said.other.is_none() && within(&said.shape) => {
+                Ok(Fact::new(fact.dtype, said.shape))
+            }
+            Declared::Whole(said) if said.shape != fact.shape && declared::is_given(info, dims) => {
+                self.context.note(format!(
+                    "with the sizes given `{name}` is declared as {:?}, and {is} {:?}, which is planned for",
+                    said.shape, fact.shape
+                ));
+                Ok(fact)
+            }
+            _ => Ok(fact),
         }
     }
 
@@ -243,7 +293,9 @@ impl<'a> Scope<'a> {
         match ruled {
             Some(Err(reason)) => format!("{reason}{full}"),
             Some(Ok(_)) => {
-                format!("the shape of its output `{name}` depends on values that are not known before it runs; a measured shape can tell it{full}")
+                format!(
+                    "the shape of its output `{name}` depends on values that are not known before it runs; a measured shape can tell it{full}"
+                )
             }
             None => "no rule is known for this operator, and the file does not carry the shape of its output"
                 .to_owned(),

@@ -4,7 +4,7 @@
 //! events of which those of nodes carry the shapes of their outputs. Out: a shape by tensor. Of several runs in one profile
 //! the largest counts.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 use serde::Deserialize;
@@ -18,6 +18,7 @@ use crate::file::whole;
 #[derive(Clone, Debug, Default)]
 pub(super) struct Measured {
     tensors: BTreeMap<String, Vec<i64>>,
+    strangers: Vec<String>,
 }
 
 /// An event of a profile, as far as it is read.
@@ -59,12 +60,20 @@ impl Measured {
             Value::Array(events) => Self::profiled(events, graph),
             _ => return Err(within(format!("expected {expected}"))),
         };
-        let mut names = Vec::new();
-        tensors(graph, &mut |name| names.push(name.to_owned()));
-        if !names.iter().any(|name| measured.tensors.contains_key(name)) {
+        let mut strangers: BTreeSet<&str> = measured.tensors.keys().map(String::as_str).collect();
+        tensors(graph, &mut |name| {
+            strangers.remove(name);
+        });
+        if strangers.len() == measured.tensors.len() {
             return Err(within("it has a shape of no tensor of the graph".to_owned()));
         }
-        Ok(measured)
+        let strangers = strangers.into_iter().map(str::to_owned).collect();
+        Ok(Self { strangers, ..measured })
+    }
+
+    /// Names that are no tensors of the graph.
+    pub(super) fn strangers(&self) -> &[String] {
+        &self.strangers
     }
 
     fn listed(list: serde_json::Map<String, Value>) -> Result<Self, String> {
@@ -75,7 +84,7 @@ impl Measured {
             let shape = shape.ok_or_else(|| format!("`{name}`: a shape is a list of numbers from 0 on"))?;
             tensors.insert(name, shape);
         }
-        Ok(Self { tensors })
+        Ok(Self { tensors, strangers: Vec::new() })
     }
 
     fn profiled(events: Vec<Value>, graph: &GraphProto) -> Self {
@@ -106,6 +115,7 @@ fn named<'g>(graph: &'g GraphProto, nodes: &mut BTreeMap<&'g str, &'g NodeProto>
 }
 
 fn tensors(graph: &GraphProto, each: &mut impl FnMut(&str)) {
+    graph.input.iter().for_each(|input| each(&input.name));
     for node in &graph.node {
         node.output.iter().for_each(|name| each(name));
         super::node::bodies(node).for_each(|body| tensors(body, each));

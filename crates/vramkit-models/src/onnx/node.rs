@@ -1,7 +1,9 @@
 //! One operator of a graph as the shape rules see it: its attributes, and what is known of its inputs.
 
-use super::fact::Fact;
-use super::proto::{AttributeProto, GraphProto, NodeProto, TensorProto};
+use std::cell::Cell;
+
+use super::fact::{Fact, Other};
+use super::proto::{AttributeProto, GraphProto, NodeProto, SparseTensorProto, TensorProto};
 use super::value::Value;
 use crate::data_type::DataType;
 
@@ -9,6 +11,9 @@ use crate::data_type::DataType;
 pub(super) struct Node<'a> {
     pub(super) proto: &'a NodeProto,
     pub(super) inputs: Vec<Option<&'a Fact>>,
+    /// Whether a rule has asked for something that cannot be known before the graph runs. Then its error is no fault of the
+    /// graph's.
+    pub(super) unknown: Cell<bool>,
 }
 
 /// Facts of a node's outputs, in order; `None` for one whose shape the rule cannot tell. Or why nothing can be
@@ -41,9 +46,25 @@ pub(super) fn is(node: &NodeProto, names: &[&str]) -> bool {
 }
 
 impl<'a> Node<'a> {
+    pub(super) fn new(proto: &'a NodeProto, inputs: Vec<Option<&'a Fact>>) -> Self {
+        Self { proto, inputs, unknown: Cell::new(false) }
+    }
+
+    /// Why something cannot be known before the graph runs, rather than why it cannot be.
+    pub(super) fn cannot_tell(&self, reason: impl Into<String>) -> String {
+        self.unknown.set(true);
+        reason.into()
+    }
+
     /// A tensor that must be there.
     pub(super) fn input(&self, i: usize) -> Result<&'a Fact, String> {
         let fact = self.any(i)?;
+        if fact.other == Some(Other::Either) {
+            let name = self.proto.input.get(i).map_or("", String::as_str);
+            return Err(self.cannot_tell(format!(
+                "its input `{name}` has one of several shapes, as data decides; a measured shape can tell it"
+            )));
+        }
         if fact.other.is_some() {
             let name = self.proto.input.get(i).map_or("", String::as_str);
             return Err(format!("its input `{name}` is no tensor"));
@@ -125,6 +146,11 @@ impl<'a> Node<'a> {
         self.attribute(name).and_then(|attribute| attribute.t.as_deref())
     }
 
+    /// A tensor of which the file stores the places that are not zero.
+    pub(super) fn sparse(&self, name: &str) -> Option<&'a SparseTensorProto> {
+        self.attribute(name).and_then(|attribute| attribute.sparse_tensor.as_deref())
+    }
+
     pub(super) fn graph(&self, name: &str) -> Option<&'a GraphProto> {
         self.attribute(name).and_then(|attribute| attribute.g.as_deref())
     }
@@ -145,7 +171,7 @@ impl<'a> Node<'a> {
 
     fn depends_on(&self, i: usize) -> String {
         let name = self.proto.input.get(i).map_or("", String::as_str);
-        format!("its shape depends on the values of `{name}`, which are not known before it runs; a measured shape can tell it")
+        self.cannot_tell(format!("its shape depends on the values of `{name}`, which are not known before it runs; a measured shape can tell it"))
     }
 
     /// Integers from an attribute (older operator sets) or else an input (newer ones); `None` when neither is
@@ -178,6 +204,34 @@ pub(super) fn product(lengths: impl IntoIterator<Item = i64>) -> Result<i64, Str
 /// Lengths added.
 pub(super) fn sum(lengths: impl IntoIterator<Item = i64>) -> Result<i64, String> {
     lengths.into_iter().try_fold(0, i64::checked_add).ok_or_else(|| "too many elements".to_owned())
+}
+
+/// As [`broadcast`], of tensors of which some have at most so many elements along an axis: beside a length that is exact such
+/// an axis is as long as that, or 1.
+pub(super) fn spread<'a>(facts: impl IntoIterator<Item = &'a Fact>) -> Result<Vec<i64>, String> {
+    let mut result: (Vec<i64>, bool) = (Vec::new(), false);
+    for fact in facts {
+        let lead = fact.rank().saturating_sub(result.0.len());
+        result.0.splice(0..0, std::iter::repeat_n(1, lead));
+        let skip = result.0.len() - fact.rank();
+        for (have, &want) in result.0[skip..].iter_mut().zip(&fact.shape) {
+            *have = match (*have, want) {
+                (have, 1) => have,
+                (1, want) => want,
+                (have, want) if have == want => have,
+                (have, want) => match (result.1, fact.bound) {
+                    (true, true) => have.max(want),
+                    (true, false) => want,
+                    (false, true) => have,
+                    (false, false) => {
+                        return Err(format!("{have} and {want} elements along one axis do not go together"));
+                    }
+                },
+            };
+        }
+        result.1 |= fact.bound;
+    }
+    Ok(result.0)
 }
 
 /// The shape of tensors combined element by element, after the rules of NumPy.

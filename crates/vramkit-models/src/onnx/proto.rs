@@ -6,6 +6,8 @@ use bytes::Bytes;
 
 #[derive(Clone, PartialEq, prost::Message)]
 pub struct ModelProto {
+    #[prost(int64, tag = "1")]
+    pub ir_version: i64,
     #[prost(message, optional, tag = "7")]
     pub graph: Option<GraphProto>,
     #[prost(message, repeated, tag = "8")]

@@ -107,7 +107,8 @@ impl Message {
             (Function, 11) | (Node, 5) => Field::Into(Attribute),
             (Graph, 5) | (Attribute, 5) | (Sparse, 1 | 2) => Field::Into(Tensor),
             (Graph, 15) | (Attribute, 22) => Field::Into(Sparse),
-            (Function, 1 | 4 | 5 | 10 | 13)
+            (Self::Model, 1)
+            | (Function, 1 | 4 | 5 | 10 | 13)
             | (Graph, 2)
             | (Node, 1..=4 | 7 | 8)
             | (Attribute, 1..=4 | 7..=9 | 21)
@@ -174,7 +175,7 @@ impl<I: Input> Skimmer<'_, I> {
                         out.extend_from_slice(bytes);
                     }
                 }
-                2 => self.delimited(end, key, field, out, depth)?,
+                2 => self.delimited(end, (message, key), field, out, depth)?,
                 wire => return Err(malformed(format!("a field of wire type {wire}"))),
             }
             if self.at > end {
@@ -187,7 +188,7 @@ impl<I: Input> Skimmer<'_, I> {
     fn delimited(
         &mut self,
         end: u64,
-        key: u64,
+        (message, key): (Message, u64),
         field: Field,
         out: &mut Vec<u8>,
         depth: usize,
@@ -195,6 +196,7 @@ impl<I: Input> Skimmer<'_, I> {
         let length = self.varint()?;
         let stop = self.at.checked_add(length).filter(|&stop| stop <= end);
         let stop = stop.ok_or_else(|| malformed("a field passes the end of its message"))?;
+        let is_output = message == Message::Node && key >> 3 == 2;
         match field {
             Field::Drop => self.pass(length)?,
             Field::Content if length > KEPT_BYTES => {
@@ -204,17 +206,19 @@ impl<I: Input> Skimmer<'_, I> {
                 put_varint(out, length);
                 self.pass(length)?;
             }
-            Field::Into(message) if message != Message::Small => {
-                self.charge(message.cost())?;
+            Field::Into(inside) if inside != Message::Small => {
+                self.charge(inside.cost())?;
                 let mut inner = Vec::new();
-                self.message(stop, message, &mut inner, depth + 1)?;
+                self.message(stop, inside, &mut inner, depth + 1)?;
                 put_varint(out, key);
                 put_varint(out, inner.len() as u64);
                 out.append(&mut inner);
             }
             Field::Into(_) | Field::Keep | Field::Content => {
-                // A packed number of one byte becomes eight; a message within a small one, a structure.
-                self.charge(32 + length.saturating_mul(8))?;
+                // A packed number of one byte becomes eight; a message within a small one, a structure; an output's name, a
+                // tensor with all that is known of it.
+                let more = if is_output { 400 } else { 32 };
+                self.charge(more + length.saturating_mul(8))?;
                 put_varint(out, key);
                 put_varint(out, length);
                 // Grows with what is there, whatever the length says.

@@ -102,7 +102,7 @@ impl Stored {
     }
 
     fn constant_of(&mut self, node: &NodeProto, name: &str, fact: &Fact) -> Result<(), String> {
-        let bytes = size(fact, Node { proto: node, inputs: Vec::new() }.tensor("value"))?;
+        let bytes = size(fact, Node::new(node, Vec::new()).tensor("value"))?;
         let source = self.constant(node, bytes).unwrap_or_else(Source::Absent);
         let added = self.weights.push(weight(name, fact, bytes), source);
         added.ok_or_else(|| "the weights have more than 2^64 bytes".to_owned())
@@ -110,7 +110,7 @@ impl Stored {
 
     /// Where the value of a constant node is.
     fn constant(&self, node: &NodeProto, bytes: u64) -> Result<Source, String> {
-        let node = Node { proto: node, inputs: Vec::new() };
+        let node = Node::new(node, Vec::new());
         if node.proto.op_type == "ConstantOfShape" {
             return match node.tensor("value") {
                 Some(element) => repeated(element),

@@ -13,34 +13,76 @@ const LISTED: usize = 20;
 /// Letters of each that are shown.
 const LETTERS: usize = 80;
 
-/// The first given dimension that is not known, as an error.
+/// What the dimensions of a graph without a length go by: symbols, and places of tensors.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(crate) struct Symbols {
+    named: BTreeSet<String>,
+    /// Axes by tensor: written out, places would be many times as long as the file.
+    places: BTreeMap<String, Vec<usize>>,
+}
+
+impl Symbols {
+    pub(super) fn add(&mut self, symbol: Option<&str>, tensor: &str, axis: usize) {
+        if let Some(symbol) = symbol {
+            self.named.insert(symbol.to_owned());
+        }
+        let axes = self.places.entry(tensor.to_owned()).or_default();
+        if !axes.contains(&axis) {
+            axes.push(axis);
+        }
+    }
+
+    pub(crate) fn contains(&self, name: &str) -> bool {
+        let place = || {
+            let (tensor, axis) = name.strip_suffix(']')?.rsplit_once('[')?;
+            Some(self.places.get(tensor)?.contains(&axis.parse().ok()?))
+        };
+        self.named.contains(name) || place().unwrap_or(false)
+    }
+
+    fn len(&self) -> usize {
+        self.named.len() + self.places.values().map(Vec::len).sum::<usize>()
+    }
+
+    /// Symbols, then places; of tensors with names of at most so many letters.
+    fn names(&self, letters: usize) -> impl Iterator<Item = String> {
+        let named = self.named.iter().filter(move |name| name.len() <= letters).cloned();
+        let places = self.places.iter().filter(move |(tensor, _)| tensor.len() <= letters);
+        named
+            .chain(places.flat_map(|(tensor, axes)| axes.iter().map(move |axis| format!("{tensor}[{axis}]"))))
+    }
+}
+
+/// The first given dimension that no graph has, as an error.
 ///
 /// # Errors
 /// [`UnknownDimension`](ReadError::UnknownDimension).
-pub(crate) fn unknown_dimension<'a>(
-    given: &BTreeMap<String, u64>,
-    known: impl Iterator<Item = &'a str>,
-) -> Result<(), ReadError> {
-    let known: BTreeSet<&str> = known.collect();
-    let Some(name) = given.keys().find(|name| !known.contains(name.as_str())) else { return Ok(()) };
+pub(crate) fn unknown_dimension(given: &BTreeMap<String, u64>, known: &[&Symbols]) -> Result<(), ReadError> {
+    let is_known = |name: &str| known.iter().any(|symbols| symbols.contains(name));
+    let Some(name) = given.keys().find(|name| !is_known(name)) else { return Ok(()) };
+    // What is far longer cannot be meant, and may be as long as a file.
+    let near: BTreeSet<String> =
+        known.iter().flat_map(|symbols| symbols.names(2 * name.len() + 2)).take(LOOKED_AT).collect();
     Err(ReadError::UnknownDimension {
         name: name.clone(),
-        // What is far longer cannot be meant, and may be as long as a file.
-        nearest: nearest(name, known.iter().copied().filter(|known| known.len() <= 2 * name.len() + 2)),
-        known: listed(&known),
+        nearest: nearest(name, near.iter().map(String::as_str)),
+        known: listed(known),
     })
 }
 
-/// Names in their order; those with brackets, which are places, after those that stand for a size of their own.
-fn listed(known: &BTreeSet<&str>) -> String {
-    if known.is_empty() {
+/// Names among which the nearest is looked for, at most.
+const LOOKED_AT: usize = 10_000;
+
+fn listed(known: &[&Symbols]) -> String {
+    let count: usize = known.iter().map(|symbols| symbols.len()).sum();
+    if count == 0 {
         return "the files have no dimensions that can be given a size".to_owned();
     }
-    let (places, symbols): (Vec<&str>, Vec<&str>) = known.iter().partition(|name| name.ends_with(']'));
-    let all = symbols.iter().chain(&places);
-    let mut text = all.take(LISTED).map(|name| quoted(name)).collect::<Vec<_>>().join(", ");
-    if known.len() > LISTED {
-        text += &format!(" and {} more", known.len() - LISTED);
+    let shown: Vec<String> =
+        known.iter().flat_map(|symbols| symbols.names(usize::MAX)).take(LISTED).collect();
+    let mut text = shown.iter().map(|name| quoted(name)).collect::<Vec<_>>().join(", ");
+    if count > LISTED {
+        text += &format!(" and {} more", count - LISTED);
     }
     format!("there are {text}")
 }
@@ -58,7 +100,16 @@ mod tests {
 
     fn ask(given: &[&str], known: &[&str]) -> Option<String> {
         let given = given.iter().map(|name| ((*name).to_owned(), 1)).collect();
-        unknown_dimension(&given, known.iter().copied()).err().map(|error| error.to_string())
+        let mut symbols = Symbols::default();
+        for name in known {
+            match name.strip_suffix(']').and_then(|name| name.rsplit_once('[')) {
+                Some((tensor, axis)) => symbols.add(None, tensor, axis.parse().unwrap()),
+                None => {
+                    symbols.named.insert((*name).to_owned());
+                }
+            }
+        }
+        unknown_dimension(&given, &[&symbols]).err().map(|error| error.to_string())
     }
 
     #[test]

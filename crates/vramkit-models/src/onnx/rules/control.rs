@@ -42,7 +42,11 @@ pub(super) fn choice(node: &Node<'_>, inference: &dyn Bodies) -> Outputs {
     if first.len() != second.len() {
         return Err(format!("branches with {} and {} outputs", first.len(), second.len()));
     }
-    first.into_iter().zip(second).map(|(a, b)| larger(a, b).map(Some)).collect()
+    first
+        .into_iter()
+        .zip(second)
+        .map(|(a, b)| larger(a, b).map(Some).map_err(|reason| node.cannot_tell(reason)))
+        .collect()
 }
 
 /// The most that an output may be where it is one or the other: each axis at its longest. An error where that has no shape.
@@ -56,6 +60,13 @@ fn larger(a: Fact, b: Fact) -> Result<Fact, String> {
             let shape = a.shape.iter().zip(&b.shape).map(|(&a, &b)| a.max(b)).collect();
             Ok(Fact::new(a.dtype, shape).at_most())
         }
+        // One number, with axes or without.
+        (None, None)
+            if a.dtype == b.dtype && [&a, &b].iter().all(|fact| fact.shape.iter().all(|&dim| dim == 1)) =>
+        {
+            let long = if a.rank() >= b.rank() { a } else { b };
+            Ok(Fact { value: None, ..long }.at_most())
+        }
         (Some(Other::Sequence(x)), Some(Other::Sequence(y))) => {
             let (long, short) = if x.len() >= y.len() { (x, y) } else { (y, x) };
             let elements = long.iter().enumerate().map(|(i, element)| match short.get(i) {
@@ -65,10 +76,12 @@ fn larger(a: Fact, b: Fact) -> Result<Fact, String> {
             Ok(Fact::sequence(elements.collect::<Result<_, _>>()?).at_most())
         }
         (Some(Other::Opaque), _) | (_, Some(Other::Opaque)) => Ok(Fact::opaque()),
-        _ => Err(format!(
-            "an output is {:?} of {} or {:?} of {}, as data decides: no one shape bounds both",
-            a.shape, a.dtype, b.shape, b.dtype
-        )),
+        (None | Some(Other::Either), None | Some(Other::Either)) if a.dtype == b.dtype => {
+            let most = elements(&a.shape)?.max(elements(&b.shape)?);
+            let shape = vec![i64::try_from(most).map_err(|_| "too many elements")?];
+            Ok(Fact { other: Some(Other::Either), ..Fact::new(a.dtype, shape) }.at_most())
+        }
+        _ => Err(format!("an output of {} or of {}, as data decides", a.dtype, b.dtype)),
     }
 }
 
@@ -98,13 +111,13 @@ pub(super) fn repeat(node: &Node<'_>, inference: &dyn Bodies) -> Outputs {
         other => match followed(body, &state, most, inference) {
             Ok(Some(runs)) => runs,
             Ok(None) => other?,
-            Err(reason) => return Err(other.err().unwrap_or(reason)),
+            Err(reason) => return Err(reason),
         },
     };
     let maybe_none = start.is_none();
     let mut outputs = Vec::new();
     for (before, after) in state.into_iter().zip(runs.state) {
-        let fact = if maybe_none || runs.bound { larger(before, after)? } else { after };
+        let fact = if maybe_none { larger(before, after)? } else { after };
         outputs.push(Some(Fact { value: fact.value.filter(|_| !maybe_none && !runs.bound), ..fact }));
     }
     for slice in runs.slices {
@@ -208,6 +221,8 @@ fn followed(
 ) -> Result<Option<Runs>, String> {
     let mut state: Vec<Fact> = first.to_vec();
     let mut slices: Vec<Fact> = Vec::new();
+    // The most of every state after which the loop may have ended.
+    let mut ended: Option<Vec<Fact>> = None;
     let mut bound = false;
     let mut run = 0;
     loop {
@@ -236,11 +251,25 @@ fn followed(
             Some(&[0]) => break,
             Some(_) => {}
             // It may end here; the number of runs bounds it.
-            None if most.is_some() => bound = true,
+            None if most.is_some() => {
+                bound = true;
+                ended = Some(match ended {
+                    None => state.clone(),
+                    Some(so_far) => merged(so_far, &state)?,
+                });
+            }
             None => return Ok(None),
         }
     }
+    let state = match ended {
+        Some(so_far) => merged(so_far, &state)?,
+        None => state,
+    };
     Ok(Some(Runs { state, slices, count: Some(run), bound }))
+}
+
+fn merged(a: Vec<Fact>, b: &[Fact]) -> Result<Vec<Fact>, String> {
+    a.into_iter().zip(b).map(|(a, b)| larger(a, b.clone())).collect()
 }
 
 /// The last inputs are cut into slices, one a run; the last outputs are put together of slices. In operator set 8 all have

@@ -3,7 +3,7 @@
 
 use crate::data_type::DataType;
 use crate::onnx::fact::{self, Fact};
-use crate::onnx::node::{Node, Outputs, axis, broadcast};
+use crate::onnx::node::{Node, Outputs, axis, spread};
 use crate::onnx::value::{self, Value, stretched};
 
 /// The same, whatever it is: an optional is known by what is in it.
@@ -102,7 +102,7 @@ fn together(node: &Node<'_>) -> Result<Vec<i64>, String> {
     if node.has("broadcast") {
         return Ok(a.shape.clone());
     }
-    broadcast([a.shape.as_slice(), &b.shape])
+    spread([a, b])
 }
 
 /// The pairs of places of two tensors that meet, in the order of the result.
@@ -157,7 +157,10 @@ pub(super) fn binary(node: &Node<'_>, op: &str) -> Outputs {
         let floats = combine_floats(a, b, &shape, f)?;
         // A power of whole numbers to one that is not keeps the type of the base.
         Some(match a.known_ints() {
-            Some(_) if op == "Pow" => Value::Ints(floats.into_iter().map(|x| x as i64).collect()),
+            Some(_) if op == "Pow" => {
+                let int = |x: f64| (x.abs() < 2f64.powi(63)).then_some(x as i64);
+                Value::Ints(floats.into_iter().map(int).collect::<Option<_>>()?)
+            }
             _ => Value::Floats(floats.into()),
         })
     });
@@ -198,7 +201,7 @@ pub(super) fn variadic(node: &Node<'_>, op: &str) -> Outputs {
     let mut result = first.clone();
     for i in 1..node.inputs.len() {
         let next = node.input(i)?;
-        let shape = broadcast([result.shape.as_slice(), &next.shape])?;
+        let shape = spread([&result, next])?;
         let value = match op {
             "Max" => combine(&result, next, &shape, |x, y| Some(x.max(y))),
             "Min" => combine(&result, next, &shape, |x, y| Some(x.min(y))),
@@ -213,7 +216,8 @@ pub(super) fn variadic(node: &Node<'_>, op: &str) -> Outputs {
         };
         let value =
             value.or_else(|| Some(Value::Floats(combine_floats(&result, next, &shape, floats?)?.into())));
-        result = Fact::with(first.dtype, shape, value);
+        let bound = result.bound || next.bound;
+        result = Fact { bound, ..Fact::with(first.dtype, shape, value) };
     }
     if op == "Mean" && node.inputs.len() > 1 {
         result.value = None;
@@ -223,7 +227,7 @@ pub(super) fn variadic(node: &Node<'_>, op: &str) -> Outputs {
 
 pub(super) fn select(node: &Node<'_>) -> Outputs {
     let (condition, a, b) = (node.input(0)?, node.input(1)?, node.input(2)?);
-    let shape = broadcast([condition.shape.as_slice(), &a.shape, &b.shape])?;
+    let shape = spread([condition, a, b])?;
     let value = (|| {
         let chosen = condition.known_ints()?;
         let places = value::each(&shape, |index| {
@@ -269,7 +273,11 @@ pub(super) fn cast(node: &Node<'_>, op: &str) -> Outputs {
         Some(Value::Ints(ints)) if to == DataType::BOOL => {
             Some(Value::Ints(ints.iter().map(|&i| i64::from(i != 0)).collect()))
         }
-        Some(Value::Floats(floats)) if whole => Some(Value::Ints(floats.iter().map(|&x| x as i64).collect())),
+        // What no integer stands for becomes whatever the machine makes of it.
+        Some(Value::Floats(floats)) if whole => {
+            let int = |&x: &f64| (x.abs() < 2f64.powi(63)).then_some(x as i64);
+            floats.iter().map(int).collect::<Option<_>>().map(Value::Ints)
+        }
         // Bits that the type does not have are cut off.
         Some(Value::Ints(ints)) if whole => match fact::range(to) {
             Some((least, most)) if most < i64::MAX => {

@@ -26,6 +26,9 @@ pub(super) fn constant(node: &Node<'_>) -> Outputs {
     let float = |value: f32| f64::from(value);
     Ok(vec![if let Some(tensor) = node.tensor("value") {
         Some(fact::stored(tensor)?)
+    } else if let Some(sparse) = node.sparse("sparse_value") {
+        let values = sparse.values.as_ref().ok_or("a sparse tensor without values")?;
+        Some(Fact::new(DataType::new(values.data_type), sparse.dims.clone()))
     } else if let Some(value) = node.int("value_int") {
         list(DataType::INT64, Value::Ints([value].into()), true)
     } else if let Some(values) = node.ints("value_ints") {

@@ -29,7 +29,7 @@ use super::proto::NodeProto;
 
 /// What a constant's node holds.
 pub(super) fn constant(node: &NodeProto) -> Result<Fact, String> {
-    let outputs = generate::constant(&Node { proto: node, inputs: Vec::new() })?;
+    let outputs = generate::constant(&Node::new(node, Vec::new()))?;
     outputs.into_iter().next().flatten().ok_or_else(|| "its value is of no kind that is known".to_owned())
 }
 
@@ -191,7 +191,9 @@ fn standard(node: &Node<'_>, op: &str, opset: i64, inference: &dyn Bodies) -> Op
         "If" => control::choice(node, inference),
         "Loop" => control::repeat(node, inference),
         "Scan" => control::scan(node, opset, inference),
-        "ImageDecoder" => Err("the size of an image is in its data; a measured shape can tell it".to_owned()),
+        "ImageDecoder" => {
+            Err(node.cannot_tell("the size of an image is in its data; a measured shape can tell it"))
+        }
         "SequenceMap" => control::sequence_map(node, inference),
         "SequenceConstruct" => sequences::construct(node),
         "SequenceEmpty" => sequences::empty(),

@@ -25,7 +25,7 @@ pub(super) fn reshape(node: &Node<'_>) -> Outputs {
     let fits = match open {
         Some(i) if given > 0 => {
             shape[i] = (total / given) as i64;
-            total.is_multiple_of(given)
+            input.bound || total.is_multiple_of(given)
         }
         Some(i) => {
             shape[i] = 0;
@@ -54,7 +54,7 @@ pub(super) fn squeeze(node: &Node<'_>) -> Outputs {
     let axes: Vec<usize> = match node.ints_or_input("axes", 1)? {
         Some(axes) => axes.iter().map(|&a| axis(a, input.rank())).collect::<Result<_, _>>()?,
         None if input.bound && input.shape.iter().any(|&dim| dim > 1) => {
-            return Err("which axes are of length 1 depends on data".to_owned());
+            return Err(node.cannot_tell("which axes are of length 1 depends on data"));
         }
         None => (0..input.rank()).filter(|&i| input.shape[i] == 1).collect(),
     };

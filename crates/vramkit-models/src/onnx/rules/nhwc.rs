@@ -33,7 +33,7 @@ pub(super) fn channels_last(node: &Node<'_>, rule: impl Fn(&Node<'_>) -> Outputs
     image.shape[1..].rotate_right(1);
     let mut inputs = node.inputs.clone();
     inputs[0] = Some(&image);
-    let mut outputs = rule(&Node { proto: node.proto, inputs })?;
+    let mut outputs = rule(&Node::new(node.proto, inputs))?;
     for fact in outputs.iter_mut().flatten().filter(|fact| fact.rank() == rank) {
         fact.shape[1..].rotate_left(1);
     }

@@ -23,6 +23,8 @@ fn stretch(start: i64, end: i64, step: i64, length: i64) -> Result<(i64, i64), S
             (end - start).max(0).div_euclid(step) + i64::from((end - start).max(0).rem_euclid(step) > 0),
         ))
     } else {
+        // Exporters write the largest number for all the way, whichever way that is, and ONNX Runtime takes it so.
+        let end = if end == i64::MAX { -1 } else { end };
         let (start, end) = (start.clamp(0, length - 1), end.clamp(-1, length - 1));
         let (span, step) = ((start - end).max(0), step.saturating_neg());
         Ok((start, span / step + i64::from(span % step > 0)))
@@ -247,7 +249,8 @@ pub(super) fn compress(node: &Node<'_>) -> Outputs {
 /// The places of all elements that are not zero; at most of all.
 pub(super) fn non_zero(node: &Node<'_>) -> Outputs {
     let input = node.input(0)?;
-    let rank = input.rank() as i64;
+    // A single number has a place too, as ONNX Runtime sees it.
+    let rank = input.rank().max(1) as i64;
     let Some(value) = &input.value else {
         let most = i64::try_from(elements(&input.shape)?).map_err(|_| "too many elements")?;
         return Ok(vec![Some(Fact::new(DataType::INT64, vec![rank, most]).at_most())]);
@@ -258,8 +261,9 @@ pub(super) fn non_zero(node: &Node<'_>) -> Outputs {
         (!is_zero).then(|| index.to_vec())
     });
     let found: Vec<Vec<usize>> = found.unwrap_or_default().into_iter().flatten().collect();
-    let places =
-        (0..input.rank()).flat_map(|axis| found.iter().map(move |index| index[axis] as i64)).collect();
+    let places = (0..input.rank().max(1))
+        .flat_map(|axis| found.iter().map(move |index| index.get(axis).map_or(0, |&at| at as i64)))
+        .collect();
     Ok(vec![Some(Fact::with(DataType::INT64, vec![rank, found.len() as i64], Some(Value::Ints(places))))])
 }
 

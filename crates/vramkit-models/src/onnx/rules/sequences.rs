@@ -12,8 +12,10 @@ pub(super) fn elements_of<'a>(node: &Node<'a>, i: usize) -> Result<&'a [Fact], S
     let name = node.proto.input.get(i).map_or("", String::as_str);
     match &node.any(i)?.other {
         Some(Other::Sequence(elements)) => Ok(elements),
-        Some(Other::Opaque) => Err(format!("what the sequence `{name}` holds is not known")),
-        None => Err(format!("its input `{name}` is no sequence")),
+        Some(Other::Opaque) => {
+            Err(node.cannot_tell(format!("what the sequence `{name}` holds is not known")))
+        }
+        None | Some(Other::Either) => Err(format!("its input `{name}` is no sequence")),
     }
 }
 
@@ -70,7 +72,7 @@ pub(super) fn at(node: &Node<'_>) -> Outputs {
     let mut longest = Fact { value: None, ..first.clone() };
     for element in elements {
         if element.rank() != longest.rank() || element.dtype != longest.dtype {
-            return Err("elements of different ranks or types, of which data chooses one".to_owned());
+            return Err(node.cannot_tell("elements of different ranks or types, of which data chooses one"));
         }
         if element.shape != longest.shape {
             longest.bound = true;

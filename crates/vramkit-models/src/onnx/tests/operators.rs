@@ -36,7 +36,7 @@ fn known(values: &[i64]) -> Option<Fact> {
 }
 
 fn rule(proto: &NodeProto, inputs: &[Option<Fact>]) -> Option<Outputs> {
-    let node = Node { proto, inputs: inputs.iter().map(Option::as_ref).collect() };
+    let node = Node::new(proto, inputs.iter().map(Option::as_ref).collect());
     let (dims, measured) = (BTreeMap::new(), Measured::default());
     let context = Context::new(23, &dims, &measured, 0);
     rules::apply(&node, 23, &Scope::new(&context))
@@ -393,7 +393,7 @@ proptest! {
                     output: vec!["y".to_owned(); wanted],
                     ..NodeProto::default()
                 };
-                let node = Node { proto: &proto, inputs: inputs.iter().map(Option::as_ref).collect() };
+                let node = Node::new(&proto, inputs.iter().map(Option::as_ref).collect());
                 if let Some(Ok(outputs)) = rules::apply(&node, opset, &Scope::new(&context)) {
                     for fact in outputs.iter().flatten() {
                         let _ = fact.bytes();

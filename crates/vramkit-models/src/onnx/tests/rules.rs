@@ -15,7 +15,7 @@ use crate::DataType;
 /// What an operator's rule says of its first output when its inputs have these types and shapes.
 fn first_output(proto: &NodeProto, inputs: &[(DataType, &[i64])]) -> Result<(DataType, Vec<i64>), String> {
     let facts: Vec<Fact> = inputs.iter().map(|&(dtype, shape)| Fact::new(dtype, shape.to_vec())).collect();
-    let node = Node { proto, inputs: facts.iter().map(Some).collect() };
+    let node = Node::new(proto, facts.iter().map(Some).collect());
     let (dims, measured) = (BTreeMap::new(), Measured::default());
     let context = Context::new(23, &dims, &measured, 0);
     let outputs = rules::apply(&node, 23, &Scope::new(&context)).expect("there is a rule")?;

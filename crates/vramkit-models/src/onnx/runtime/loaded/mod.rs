@@ -37,19 +37,24 @@ pub enum RuntimeLevel {
 
 /// Operators around which the runtime rewrites a graph in ways that are not followed, or which have a pattern
 /// of their own.
-const DOUBTFUL: [&str; 12] = [
+const DOUBTFUL: [&str; 17] = [
     "Attention",
     "ConvInteger",
     "DequantizeLinear",
     "DynamicQuantizeLinear",
     "If",
+    "InstanceNormalization",
     "Loop",
     "MatMulInteger",
+    "Mish",
     "QLinearConv",
     "QLinearMatMul",
     "QuantizeLinear",
+    "Resize",
     "Scan",
+    "Shape",
     "Transpose",
+    "Upsample",
 ];
 
 /// The operators of a graph for which a pattern may be off.
