@@ -188,7 +188,7 @@ fn in_reading(error: &ReadError) -> String {
                 .take(20)
                 .map(|open| format!("--dim {}", shell_word(&format!("{}=N", open.name))))
                 .collect();
-            format!("{error}; give {}", options.join(" "))
+            format!("{error}; give {}, or `dims` in a workload", options.join(" "))
         }
         ReadError::KvShapeUnknown { .. } => format!("{error}; give --layers, --kv-heads and --head-dim"),
         ReadError::NoColumns { .. } => format!("{error} (--columns prompt=…,output=…)"),

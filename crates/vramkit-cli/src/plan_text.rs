@@ -196,7 +196,7 @@ fn more(count: usize) -> String {
 
 /// How much less one number is than another, in percent.
 fn less(after: ByteSize, before: ByteSize) -> f64 {
-    100.0 * (1.0 - after.ratio_of(before))
+    if before.is_zero() { 0.0 } else { 100.0 * (1.0 - after.ratio_of(before)) }
 }
 
 /// The pools of a plan over several.

@@ -33,6 +33,7 @@ use crate::demand::{ALIGNMENT, Demand, ReadOptions, Settings};
 use crate::error::{ReadError, nearest};
 use crate::file::stem;
 use crate::model_file::{ModelFile, read_model};
+use crate::onnx::unknown_dimension;
 
 /// A workload file.
 #[derive(Clone, Debug, Deserialize)]
@@ -253,8 +254,12 @@ fn model(
         Some(file) => {
             let mut options = options.clone();
             options.alignment = Some(alignment);
-            options.dims.extend(entry.dims.clone());
+            // What is said now goes before what the file says.
+            options.dims =
+                entry.dims.iter().map(|(name, &size)| (name.clone(), size)).chain(options.dims).collect();
             let ModelFile { model, graph, weights, .. } = read_model(&folder.join(file), &name, &options)?;
+            let symbols: Vec<_> = graph.iter().map(|source| source.graph.symbols()).collect();
+            unknown_dimension(&entry.dims, &symbols)?;
             (settings.graph, settings.weights) = (graph, weights);
             model
         }

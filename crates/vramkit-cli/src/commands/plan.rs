@@ -101,8 +101,18 @@ fn write_files(options: &PlanOptions, answer: &PlanAnswer) -> Result<(), Failure
 /// Several files become a workload that is called as its file is.
 fn write_export(options: &PlanOptions, answer: &PlanAnswer, path: &Path) -> Result<(), Failure> {
     let files: Vec<String> = options.files.iter().map(|file| file.display().to_string()).collect();
-    let heading = format!("Made by: vramkit plan {} --export {}", files.join(" "), path.display());
+    let mut heading = format!("Made by: vramkit plan {} --export {}", files.join(" "), path.display());
     let name = path.file_stem().filter(|_| options.files.len() > 1).map(|name| name.to_string_lossy());
+    for model in &answer.report.models {
+        let derived = model.derived_bytes;
+        if !derived.is_zero() {
+            heading += &format!("\n{derived} of the weights of {} are computed from the others.", model.name);
+        }
+        if model.graph.as_ref().is_some_and(|graph| !graph.bounds.is_empty()) {
+            heading +=
+                &format!("\nSome sizes of {} depend on data, and are the most that they can be.", model.name);
+        }
+    }
     let toml = answer.workload_toml(name.as_deref(), &heading);
     output::file(path, |out| out.write_all(toml.as_bytes()))
 }

@@ -55,6 +55,7 @@ impl Measured {
         let expected = "a JSON object of tensors and their shapes, or a profile of ONNX Runtime";
         let content: Value = serde_json::from_slice(&whole(path)?)
             .map_err(|error| within(format!("expected {expected}: {error}")))?;
+        let is_profile = content.is_array();
         let measured = match content {
             Value::Object(tensors) => Self::listed(tensors).map_err(within)?,
             Value::Array(events) => Self::profiled(events, graph),
@@ -65,7 +66,12 @@ impl Measured {
             strangers.remove(name);
         });
         if strangers.len() == measured.tensors.len() {
-            return Err(within("it has a shape of no tensor of the graph".to_owned()));
+            let why = if is_profile {
+                "; a profile goes by the names of nodes, which the graph's have to be"
+            } else {
+                ""
+            };
+            return Err(within(format!("it has a shape of no tensor of the graph{why}")));
         }
         let strangers = strangers.into_iter().map(str::to_owned).collect();
         Ok(Self { strangers, ..measured })
@@ -88,12 +94,18 @@ impl Measured {
     }
 
     fn profiled(events: Vec<Value>, graph: &GraphProto) -> Self {
-        let mut nodes: BTreeMap<&str, &NodeProto> = BTreeMap::new();
-        named(graph, &mut nodes);
+        let mut all = Vec::new();
+        named(graph, &mut all);
+        let mut nodes: BTreeMap<&str, Option<&NodeProto>> = BTreeMap::new();
+        for node in all {
+            // Of two nodes of one name, in different bodies, the profile does not say which it means.
+            nodes.entry(&node.name).and_modify(|known| *known = None).or_insert(Some(node));
+        }
         let mut measured = Self::default();
         // Events of other kinds have other fields.
         for event in events.into_iter().filter_map(|event| serde_json::from_value::<Event>(event).ok()) {
-            let Some(node) = event.name.strip_suffix(NODE).and_then(|name| nodes.get(name)) else { continue };
+            let node = event.name.strip_suffix(NODE).and_then(|name| *nodes.get(name)?);
+            let Some(node) = node else { continue };
             for (name, output) in node.output.iter().zip(&event.args.output_type_shape) {
                 let Some(shape) = output.values().next().filter(|_| !name.is_empty()) else { continue };
                 let size =
@@ -108,10 +120,13 @@ impl Measured {
     }
 }
 
-fn named<'g>(graph: &'g GraphProto, nodes: &mut BTreeMap<&'g str, &'g NodeProto>) {
-    nodes.extend(
-        graph.node.iter().filter(|node| !node.name.is_empty()).map(|node| (node.name.as_str(), node)),
-    );
+fn named<'g>(graph: &'g GraphProto, nodes: &mut Vec<&'g NodeProto>) {
+    for node in &graph.node {
+        if !node.name.is_empty() {
+            nodes.push(node);
+        }
+        super::node::bodies(node).for_each(|body| named(body, nodes));
+    }
 }
 
 fn tensors(graph: &GraphProto, each: &mut impl FnMut(&str)) {

@@ -155,6 +155,9 @@ impl<I: Input> Skimmer<'_, I> {
         while self.at < end {
             let key = self.varint()?;
             let number = u32::try_from(key >> 3).map_err(|_| malformed("a field without a number"))?;
+            if number == 0 {
+                return Err(malformed("a field without a number"));
+            }
             let field = message.field(number);
             match key & 7 {
                 0 => {

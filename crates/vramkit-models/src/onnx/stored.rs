@@ -220,12 +220,18 @@ fn external(tensor: &TensorProto, bytes: u64, model: &Path) -> Result<Source, St
     let location = entry("location").ok_or("its external data has no location")?;
     let number = |key: &str| match entry(key) {
         Some(text) => {
-            text.parse::<u64>().map(Some).map_err(|_| format!("its external data has {key} `{text}`"))
+            let digits = Some(text).filter(|text| text.bytes().all(|byte| byte.is_ascii_digit()));
+            digits
+                .unwrap_or("")
+                .parse::<u64>()
+                .map(Some)
+                .map_err(|_| format!("its external data has {key} `{text}`"))
         }
         None => Ok(None),
     };
     let (offset, length) = (number("offset")?.unwrap_or(0), number("length")?);
-    if length.is_some_and(|length| length != bytes) {
+    // No length is written as 0 too.
+    if length.is_some_and(|length| length != 0 && length != bytes) {
         return Err(format!(
             "its external data has {} bytes where its shape needs {bytes}",
             length.unwrap_or(0)

@@ -395,3 +395,171 @@ fn an_output_that_nobody_makes_is_an_error() {
         infer(&model(value("x", &[8]), vec![node("Relu", &["x"], &["y"])], vec![], "z"), &[]).unwrap_err();
     assert!(error.ends_with("nothing makes its output `z`"), "{error}");
 }
+
+/// Ranges of at most so many, and what is computed from them.
+fn counted(nodes: Vec<NodeProto>, more: Vec<TensorProto>) -> ModelProto {
+    let mut all = vec![
+        node("NonZero", &["x"], &["found"]),
+        node("Shape", &["found"], &["s"]),
+        with(node("Gather", &["s", "one"], &["n"]), "axis", &[0]),
+    ];
+    all.extend(nodes);
+    let mut stored = vec![ints("one", &[], &[1]), ints("zero", &[], &[0]), ints("ten", &[], &[10])];
+    stored.extend(more);
+    model(value("x", &[10]), all, stored, "y")
+}
+
+#[test]
+fn a_bound_passes_only_where_more_is_never_less() {
+    let refused = |nodes: Vec<NodeProto>, more: Vec<TensorProto>| {
+        let error = infer(&counted(nodes, more), &[]).unwrap_err();
+        assert!(error.contains("not known before it runs"), "{error}");
+    };
+    refused(vec![node("Sub", &["ten", "n"], &["m"]), node("Range", &["zero", "m", "one"], &["y"])], vec![]);
+    refused(vec![node("Range", &["ten", "n", "down"], &["y"])], vec![ints("down", &[], &[-1])]);
+    refused(
+        vec![
+            node("Sub", &["n", "ten"], &["m"]),
+            node("Mul", &["m", "m"], &["squared"]),
+            node("Range", &["zero", "squared", "one"], &["y"]),
+        ],
+        vec![],
+    );
+    // A list of at most so many fives: which place the fifty is at is not known.
+    refused(
+        vec![
+            with(node("Unsqueeze", &["n", "axes"], &["length"]), "x", &[0]),
+            node("Expand", &["five", "length"], &["fives"]),
+            with(node("Concat", &["fives", "fifty"], &["list"]), "axis", &[0]),
+            with(node("Gather", &["list", "one"], &["m"]), "axis", &[0]),
+            node("Range", &["zero", "m", "one"], &["y"]),
+        ],
+        vec![ints("axes", &[1], &[0]), ints("five", &[1], &[5]), ints("fifty", &[1], &[50])],
+    );
+    // Whole, as no part of it is known to be in the slice.
+    let slice = vec![
+        with(node("Unsqueeze", &["n", "axes"], &["end"]), "x", &[0]),
+        node("Slice", &["x", "start", "end", "axes", "back"], &["y"]),
+    ];
+    let more = vec![ints("axes", &[1], &[0]), ints("start", &[1], &[9]), ints("back", &[1], &[-1])];
+    assert_eq!(size(&counted(slice, more), "y"), 40);
+    assert_eq!(size(&counted(vec![node("Range", &["zero", "n", "one"], &["y"])], vec![]), "y"), 80);
+}
+
+#[test]
+fn a_shape_that_data_chooses_among_ranks_has_a_size_alone() {
+    let branch = |name: &str, shape: &[i64]| {
+        let inner = vec![with(node("RandomNormal", &[], &["out"]), "shape", shape)];
+        body(name, &[], inner, &["out"])
+    };
+    let choice = || {
+        holding(
+            node("If", &["c"], &["q"]),
+            vec![branch("then_branch", &[2, 50]), branch("else_branch", &[1, 1, 99])],
+        )
+    };
+    let alone = model(typed("c", 9, &[]), vec![choice()], vec![], "q");
+    assert_eq!(size(&alone, "q"), 400);
+    let read = model(typed("c", 9, &[]), vec![choice(), node("ReduceMax", &["q"], &["y"])], vec![], "y");
+    assert!(infer(&read, &[]).unwrap_err().contains("one of several shapes"));
+}
+
+#[test]
+fn integers_keep_to_their_types() {
+    let as_length = |nodes: Vec<NodeProto>, stored: Vec<TensorProto>| {
+        let mut nodes = nodes;
+        nodes.push(node("Expand", &["x", "s"], &["y"]));
+        infer(&model(value("x", &[1]), nodes, stored, "y"), &[]).map(|graph| sizes(&graph)["y"])
+    };
+    let cast = |to: i64| {
+        vec![with(node("Cast", &["v"], &["w"]), "to", &[to]), with(node("Cast", &["w"], &["s"]), "to", &[7])]
+    };
+    assert_eq!(as_length(cast(2), vec![ints("v", &[1], &[300])]), Ok(44 * 4));
+    assert_eq!(as_length(cast(6), vec![ints("v", &[1], &[(1 << 32) + 5])]), Ok(5 * 4));
+    let small = TensorProto { data_type: 2, int32_data: vec![1], ..stored("v", &[1]) };
+    let two = TensorProto { data_type: 2, int32_data: vec![2], ..stored("two", &[1]) };
+    let below = vec![node("Sub", &["v", "two"], &["w"]), with(node("Cast", &["w"], &["s"]), "to", &[7])];
+    assert!(as_length(below, vec![small, two]).unwrap_err().contains("not known"));
+    let none = TensorProto { float_data: vec![f32::NAN], ..stored("v", &[1]) };
+    assert!(as_length(cast(7), vec![none]).unwrap_err().contains("not known"));
+}
+
+#[test]
+fn contradictions_are_errors_or_told() {
+    let mut wrong =
+        model(value("x", &[7]), vec![node("Add", &["x", "w"], &["y"])], vec![stored("w", &[3])], "y");
+    wrong.graph.as_mut().unwrap().output[0] = value("y", &[7]);
+    let error = infer(&wrong, &[]).unwrap_err();
+    assert!(error.contains("7 and 3 elements along one axis do not go together"), "{error}");
+    let mut other = model(symbolic("x", "a"), vec![node("Relu", &["x"], &["y"])], vec![], "y");
+    other.graph.as_mut().unwrap().output[0] = symbolic("y", "b");
+    let graph = infer(&other, &[("a", 3), ("b", 9)]).unwrap();
+    assert_eq!(sizes(&graph)["y"], 3 * 3 * 8 * 8 * 4);
+    let notes = graph.report().notes;
+    assert!(notes[0].contains("`y` is declared as [9, 3, 8, 8], and is [3, 3, 8, 8]"), "{notes:?}");
+}
+
+#[test]
+fn functions_keep_their_names_apart_from_the_callers() {
+    // The body's own `x` is named as what the caller gives.
+    let inner = vec![
+        with(node("Concat", &["a", "a"], &["x"]), "axis", &[0]),
+        with(node("Concat", &["x", "a"], &["r"]), "axis", &[0]),
+    ];
+    let choice = holding(
+        node("If", &["c"], &["b"]),
+        vec![body("then_branch", &[], inner.clone(), &["r"]), body("else_branch", &[], inner, &["r"])],
+    );
+    let call = NodeProto { domain: "local".to_owned(), ..node("F", &["x", "c"], &["y"]) };
+    let mut graph = model(value("x", &[3]), vec![call], vec![], "y");
+    graph.graph.as_mut().unwrap().input.push(typed("c", 9, &[]));
+    graph.functions = vec![FunctionProto {
+        name: "F".to_owned(),
+        domain: "local".to_owned(),
+        input: vec!["a".to_owned(), "c".to_owned()],
+        output: vec!["b".to_owned()],
+        node: vec![choice],
+        ..FunctionProto::default()
+    }];
+    assert_eq!(size(&graph, "y"), 9 * 4);
+}
+
+#[test]
+fn a_loop_that_may_end_early_has_its_largest_state() {
+    // As long as i (6 - i), after each of seven runs; whether it goes on is in the data.
+    let inner = vec![
+        node("Sub", &["six", "i"], &["rest"]),
+        node("Mul", &["i", "rest"], &["long"]),
+        node("Range", &["zero", "long", "one"], &["next"]),
+        node("Identity", &["more"], &["goes"]),
+    ];
+    let body = body("body", &["i", "going", "s"], inner, &["goes", "next"]);
+    let repeat = holding(node("Loop", &["seven", "yes", "zeros"], &["y"]), vec![body]);
+    let stored = vec![
+        ints("six", &[], &[6]),
+        ints("zero", &[], &[0]),
+        ints("one", &[], &[1]),
+        ints("seven", &[], &[7]),
+        ints("zeros", &[1], &[0]),
+        flag("yes", 1),
+    ];
+    let graph = infer(&model(typed("more", 9, &[]), vec![repeat], stored, "y"), &[]).unwrap();
+    assert_eq!(sizes(&graph)["y"], 9 * 8);
+    assert!(graph.bounds().contains_key("y"));
+}
+
+#[test]
+fn what_is_done_twice_to_the_same_weights_is_held_once() {
+    let turned = |output: &str| with(node("Transpose", &["w"], &[output]), "perm", &[1, 0]);
+    let nodes = vec![
+        turned("a"),
+        turned("b"),
+        node("MatMul", &["x", "a"], &["p"]),
+        node("MatMul", &["x", "b"], &["q"]),
+        node("Add", &["p", "q"], &["y"]),
+    ];
+    let graph = model(value("x", &[1, 8]), nodes, vec![stored("w", &[4, 8])], "y");
+    let graph = infer(&graph, &[]).unwrap();
+    assert_eq!(graph.derived().len(), 1);
+    assert_eq!(graph.derived()[0].size.bytes(), 4 * 8 * 4);
+}
