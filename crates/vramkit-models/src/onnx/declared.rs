@@ -84,7 +84,7 @@ fn typed(name: &str, kind: &TypeProto, dims: &BTreeMap<String, u64>) -> Declared
 }
 
 fn is_open(dim: &Dimension) -> bool {
-    !dim.dim_value.is_some_and(|value| value >= 0)
+    dim.dim_value.is_none_or(|value| value < 0)
 }
 
 /// The symbol of a dimension. Exporters write `?` for axes that they know nothing of, and which need not be equal.

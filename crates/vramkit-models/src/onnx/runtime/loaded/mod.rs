@@ -59,7 +59,10 @@ const DOUBTFUL: [&str; 17] = [
 
 /// The operators of a graph for which a pattern may be off.
 pub(in crate::onnx) fn doubts(nodes: &[NodeProto]) -> Vec<&'static str> {
-    DOUBTFUL.into_iter().filter(|op| nodes.iter().any(|node| node.op_type == *op)).collect()
+    let mut doubts: Vec<&'static str> =
+        DOUBTFUL.into_iter().filter(|op| nodes.iter().any(|node| node.op_type == *op)).collect();
+    doubts.extend(nodes.iter().any(|node| node.domain == "ai.onnx.ml").then_some("operators of ai.onnx.ml"));
+    doubts
 }
 
 /// The graph while it is rewritten.
