@@ -49,6 +49,15 @@ pub struct PlanQuestion {
 }
 
 /// An engine whose own plan of a graph is known.
+///
+/// ```
+/// use vramkit_ask::{PlanEngine, PlanQuestion, RuntimeLevel};
+///
+/// let default = PlanEngine::onnx_runtime();
+/// assert!(matches!(default, PlanEngine::OnnxRuntime(RuntimeLevel::All { block: 8 | 16, .. })));
+/// let question = PlanQuestion { engine: Some(default), ..PlanQuestion::default() };
+/// # assert!(question.engine.is_some());
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum PlanEngine {

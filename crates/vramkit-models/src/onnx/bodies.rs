@@ -17,6 +17,9 @@ pub(super) trait Bodies {
     /// Runs a body, given the facts of its inputs. The body sees the tensors around its node.
     fn run(&self, body: &GraphProto, inputs: Vec<Fact>) -> Result<Body, String>;
 
+    /// Whether there is work left to follow a loop run by run.
+    fn can_follow(&self) -> bool;
+
     /// Says that one of the node's bodies is taken not to run, as it cannot: why.
     fn leave_out(&self, reason: String);
 

@@ -12,7 +12,7 @@ use super::proto::NodeProto;
 use super::value::Value;
 
 /// Looks at a node, at most: so many in any case, and so many for each byte of the graph's structure.
-const VISITS: (u64, u64) = (1 << 20, 1);
+const VISITS: (u64, u64) = (3 << 17, 1);
 /// Elements of values that are made on the way: so many in any case, and so many for each byte of structure.
 const ELEMENTS: (u64, u64) = (1 << 22, 4);
 /// Elements of values that rules go through, once for each axis.
@@ -30,6 +30,7 @@ pub(super) struct Context<'a> {
     pub(super) measured: &'a Measured,
     pub(super) found: RefCell<Found>,
     visits: Cell<u64>,
+    half: u64,
     elements: Cell<u64>,
     read: Cell<u64>,
 }
@@ -63,12 +64,19 @@ impl<'a> Context<'a> {
         let most = |(any, each): (u64, u64)| Cell::new(any.saturating_add(structure.saturating_mul(each)));
         let found = RefCell::default();
         let (visits, elements, read) = (most(VISITS), most(ELEMENTS), most(READ));
-        Self { opset, can_override: false, dims, measured, found, visits, elements, read }
+        let half = visits.get() / 2;
+        Self { half, opset, can_override: false, dims, measured, found, visits, elements, read }
+    }
+
+    /// Whether loops may still be followed run by run: half of the work is kept for what has to be looked at once.
+    pub(super) fn can_follow(&self) -> bool {
+        self.visits.get() > self.half
     }
 
     /// Looks at one more node.
-    pub(super) fn visit(&self) -> Result<(), String> {
-        let left = self.visits.get().checked_sub(1).ok_or(
+    pub(super) fn visit(&self, node: &NodeProto) -> Result<(), String> {
+        let cost = 1 + (node.input.len() + node.output.len()) as u64 / 8;
+        let left = self.visits.get().checked_sub(cost).ok_or(
             "its loops take more steps to follow than a file of its size may; give the sizes that they lead to",
         )?;
         self.visits.set(left);

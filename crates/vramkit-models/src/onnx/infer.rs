@@ -110,7 +110,7 @@ impl<'a> Scope<'a> {
         let nodes = order::topological(&graph.node, |name| self.find(&facts, name).is_some())?;
         let mut held = Vec::with_capacity(nodes.len());
         for node in &nodes {
-            self.context.visit()?;
+            self.context.visit(node)?;
             let named = |reason: String| format!("{}: {reason}", title(node));
             let (outputs, bytes) = self.node(node, &facts, &declared).map_err(named)?;
             held.push(bytes);
@@ -222,7 +222,15 @@ impl<'a> Scope<'a> {
                 Ok(Fact::new(fact.dtype, shape.to_vec()))
             }
             (Some(Declared::Shapeless(dtype)), Some(shape)) => Ok(Fact::new(dtype, shape.to_vec())),
-            (Some(Declared::Whole(fact)), None) => Ok(fact),
+            (Some(Declared::Whole(fact)), None) => {
+                if !info.is_some_and(|info| declared::is_given(info, self.context.dims)) {
+                    self.context.note(format!(
+                        "`{name}` is planned as the file declares it, {:?}: nothing else tells its shape",
+                        fact.shape
+                    ));
+                }
+                Ok(fact)
+            }
             (Some(Declared::Open(fact, open)), None) => {
                 self.context.open(open);
                 Ok(fact)
@@ -255,6 +263,9 @@ impl<'a> Scope<'a> {
         if let Some(shape) = measured.filter(|_| either || fact.other.is_none()) {
             return match (fact.bound, fact.shape == shape && !either) {
                 (false, true) => Ok(fact),
+                (false, false) if either && elements(shape) == elements(&fact.shape) => {
+                    Ok(Fact::new(fact.dtype, shape.to_vec()))
+                }
                 (true, _) if within(shape) => Ok(Fact::new(fact.dtype, shape.to_vec())),
                 _ => Err(format!(
                     "its output `{name}` was measured as {shape:?}, and {is} {:?} for the sizes given",
@@ -263,13 +274,21 @@ impl<'a> Scope<'a> {
             };
         }
         let dims = self.context.dims;
-        let Some(info) = info.filter(|info| fact.bound || declared::is_given(info, dims)) else {
+        let Some(info) = info.filter(|info| either || declared::is_given(info, dims)) else {
             return Ok(fact);
         };
         match declared::declared(info, dims) {
             Declared::TooLarge { name, size } => Err(format!("{size} is too large for dimension `{name}`")),
-            // A size from the user, or the file, is better than the most that there can be.
-            Declared::Whole(said) if fact.bound && said.other.is_none() && within(&said.shape) => {
+            // A size from the user is better than the most that there can be, unless it is that.
+            Declared::Whole(said)
+                if fact.bound && said.other.is_none() && said.shape != fact.shape && within(&said.shape) =>
+            {
+                Ok(Fact::new(fact.dtype, said.shape))
+            }
+            // What has just so many elements.
+            Declared::Whole(said)
+                if either && !fact.bound && elements(&said.shape) == elements(&fact.shape) =>
+            {
                 Ok(Fact::new(fact.dtype, said.shape))
             }
             Declared::Whole(said) if said.shape != fact.shape && declared::is_given(info, dims) => {
@@ -319,6 +338,10 @@ impl Bodies for Scope<'_> {
 
     fn leave_out(&self, reason: String) {
         self.left_out.replace(Some(reason));
+    }
+
+    fn can_follow(&self) -> bool {
+        self.context.can_follow()
     }
 
     fn hold(&self, bytes: u64) {

@@ -3,7 +3,7 @@
 //! Node i is step i. A tensor made by node i and last read by node j lives in `[i, j + 1)`, an unread one in
 //! `[i, i + 1)`, a graph's input from 0, a graph's output to the end. What is stored, and what is computed from that
 //! alone, is no activation. A node with bodies holds what its largest body holds at most, in a tensor of its own named
-//! after it.
+//! after its first output.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
@@ -12,7 +12,6 @@ use vramkit_plan::{LifetimeAnalyzer, Schedule, TensorLifetime};
 use vramkit_units::{ByteSize, Step};
 
 use super::infer::Inferred;
-use super::node::title;
 use super::order;
 use super::proto::GraphProto;
 
@@ -89,7 +88,10 @@ pub(super) fn activations(graph: &GraphProto, inferred: &Inferred<'_>) -> Result
     }
     for (step, (node, &bytes)) in inferred.nodes.iter().zip(&inferred.held).enumerate() {
         if bytes > 0 {
-            let (id, start) = (format!("{} (body)", title(node)), step as u64);
+            // Names of nodes need not differ; those of tensors do.
+            let named = node.output.iter().find(|name| !name.is_empty());
+            let id = named.map_or_else(|| format!("step {step} (body)"), |name| format!("{name} (body)"));
+            let start = step as u64;
             all.push(Activation { id, start, end: start + 1, bytes, ..Activation::default() });
         }
     }

@@ -20,13 +20,24 @@ pub(super) struct Node<'a> {
 /// told.
 pub(super) type Outputs = Result<Vec<Option<Fact>>, String>;
 
+/// Letters of a name that messages show.
+const LETTERS: usize = 160;
+
 /// How a node is named in messages.
 pub(super) fn title(node: &NodeProto) -> String {
-    let output = node.output.first().map_or("", String::as_str);
-    let domain = if node.domain.is_empty() { String::new() } else { format!("{}.", node.domain) };
+    let output = short(node.output.first().map_or("", String::as_str));
+    let domain = if node.domain.is_empty() { String::new() } else { format!("{}.", short(&node.domain)) };
+    let operator = short(&node.op_type);
     match node.name.as_str() {
-        "" => format!("the node that makes `{output}` ({domain}{})", node.op_type),
-        name => format!("node `{name}` ({domain}{})", node.op_type),
+        "" => format!("the node that makes `{output}` ({domain}{operator})"),
+        name => format!("node `{}` ({domain}{operator})", short(name)),
+    }
+}
+
+fn short(name: &str) -> String {
+    match name.char_indices().nth(LETTERS) {
+        Some((end, _)) => format!("{}…", &name[..end]),
+        None => name.to_owned(),
     }
 }
 

@@ -111,7 +111,7 @@ pub(super) fn repeat(node: &Node<'_>, inference: &dyn Bodies) -> Outputs {
         other => match followed(body, &state, most, inference) {
             Ok(Some(runs)) => runs,
             Ok(None) => other?,
-            Err(reason) => return Err(reason),
+            Err(reason) => other.map_err(|_| reason)?,
         },
     };
     let maybe_none = start.is_none();
@@ -229,7 +229,7 @@ fn followed(
         if most == Some(run) {
             break;
         }
-        if run >= FOLLOWED {
+        if run >= FOLLOWED || !inference.can_follow() {
             return Ok(None);
         }
         let held = if run > 0 { between(&state)? } else { 0 };

@@ -1,12 +1,17 @@
 //! Operators that arrange the same elements differently, or repeat them.
 
-use crate::onnx::fact::{Fact, elements};
+use crate::onnx::fact::{Fact, Other, elements};
 use crate::onnx::node::{Node, Outputs, axis, broadcast};
 use crate::onnx::value::{Value, each, place, stretched};
 
 pub(super) fn reshape(node: &Node<'_>) -> Outputs {
     let input = node.input(0)?;
-    let target = node.ints_or_input("shape", 1)?.ok_or("input 1 is missing")?;
+    let Ok(target) = node.ints_or_input("shape", 1) else {
+        // Whatever its shape is, it has as many elements.
+        let all = i64::try_from(elements(&input.shape)?).map_err(|_| "too many elements")?;
+        return Ok(vec![Some(Fact { other: Some(Other::Either), ..Fact::new(input.dtype, vec![all]) })]);
+    };
+    let target = target.ok_or("input 1 is missing")?;
     let zero_is_zero = node.int_or("allowzero", 0) != 0;
     let mut shape = Vec::with_capacity(target.len());
     let mut open = None;
@@ -161,6 +166,9 @@ pub(super) fn split(node: &Node<'_>) -> Outputs {
             let parts = node.int_or("num_outputs", count).max(1);
             if parts > count {
                 return Err(format!("{parts} parts for {count} outputs"));
+            }
+            if node.int("num_outputs").is_none() && !input.bound && length % parts != 0 {
+                return Err(format!("{length} elements do not go into {parts} equal parts"));
             }
             // Neither is negative.
             let each = (length as u64).div_ceil(parts as u64) as i64;

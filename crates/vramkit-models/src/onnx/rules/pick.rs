@@ -24,7 +24,7 @@ fn stretch(start: i64, end: i64, step: i64, length: i64) -> Result<(i64, i64), S
         ))
     } else {
         // Exporters write the largest number for all the way, whichever way that is, and ONNX Runtime takes it so.
-        let end = if end == i64::MAX { -1 } else { end };
+        let end = if end == i64::MAX || end == i64::from(i32::MAX) { -1 } else { end };
         let (start, end) = (start.clamp(0, length - 1), end.clamp(-1, length - 1));
         let (span, step) = ((start - end).max(0), step.saturating_neg());
         Ok((start, span / step + i64::from(span % step > 0)))
@@ -199,6 +199,9 @@ pub(super) fn top_k(node: &Node<'_>) -> Outputs {
         let most = |dtype| Some(Fact::new(dtype, shape.clone()).at_most());
         return Ok(vec![most(input.dtype), most(DataType::INT64)]);
     };
+    if !(0..=input.shape[along]).contains(&k) {
+        return Err(format!("the first {k} of {}", input.shape[along]));
+    }
     shape[along] = k;
     // The order of a list of numbers is plain; of equal ones the first comes first.
     let order = input.value.as_ref().filter(|_| input.rank() == 1).map(|value| {

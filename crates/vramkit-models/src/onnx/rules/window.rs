@@ -74,7 +74,8 @@ impl Window {
             ));
         }
         let mut places = room / stride + 1;
-        if ceil && room % stride != 0 {
+        // Without pads to fill up there is none but whole windows.
+        if ceil && self.auto != Auto::Valid && room % stride != 0 {
             places += 1;
             // The last window must start inside the image or its leading pad.
             let start = (places - 1).checked_mul(stride);
