@@ -358,6 +358,8 @@ def plan(
     threads: int | None = None,
     alignment: int | None = None,
     dim: Mapping[str, int] | None = None,
+    shapes: StrPath | None = None,
+    engine: Literal["ort", "ort-extended", "ort-basic"] | None = None,
     order: Literal["file", "memory"] | None = None,
     recompute: bool = False,
     makespan: int | None = None,
@@ -381,7 +383,10 @@ def plan(
     * `seed`: Where the search's random choices start [default: 0]
     * `threads`: Threads that search, up to 64 [default: as many as there are]
     * `alignment`: Alignment of tensors without one of their own [default: 1 in lifetime tables, else 256]
-    * `dim`: Size of a graph's symbolic dimension; repeat for several
+    * `dim`: Size of a graph's symbolic dimension, by its name or its place (`input[0]`), of any tensor; repeat for several
+    * `shapes`: Shapes that a runtime measured, for tensors of graphs whose sizes depend on data: JSON ({"tensor": [1, 300, 4]}), or a
+        profile of ONNX Runtime
+    * `engine`: Say besides what an engine plans for ONNX graphs by its own rules, at one of its levels of optimisation
     * `order`: Run the nodes of ONNX graphs in the file's order, or in the one found that has least live at most [default: file]
     * `recompute`: Run cheap operators of ONNX graphs again rather than keep what they made, where that has less live at most
     * `makespan`: Choose when each model starts, so that all end within so many steps and least is live at most (fixed schedule)
@@ -403,6 +408,8 @@ def plan(
             "threads": threads,
             "alignment": alignment,
             "dim": dim,
+            "shapes": shapes,
+            "engine": engine,
             "order": order,
             "recompute": recompute,
             "makespan": makespan,

@@ -13,12 +13,14 @@ from ._document import Answer, Document, Pictured
 
 __all__ = [
     "BatchForRisk",
+    "BoundReport",
     "CapacityReport",
     "Check",
     "CleanupReport",
     "ConflictReport",
     "Cycle",
     "Decision",
+    "DerivedReport",
     "DeviceInfo",
     "DeviceName",
     "DeviceReport",
@@ -26,6 +28,7 @@ __all__ = [
     "DevicesReport",
     "DiffReport",
     "Dropped",
+    "EngineReport",
     "Errors",
     "FirstFailure",
     "FitAccuracy",
@@ -41,6 +44,7 @@ __all__ = [
     "FitUncovered",
     "Forecast",
     "GenerateReport",
+    "GraphReport",
     "Growing",
     "Grown",
     "Held",
@@ -814,6 +818,66 @@ class InPlaceReport(Document):
     without_bytes: int | None
 
 
+class EngineReport(Document):
+    """What an engine plans for a model by its own rules, which leave inputs, outputs and weights out."""
+
+    __slots__ = ()
+
+    #: Operators of the graph for which the engine's block may be another one.
+    doubts: list[str]
+    #: How it optimises the graph first, in words.
+    level: str
+    #: The engine.
+    name: str
+    #: The block that it takes for tensors between nodes.
+    pattern_bytes: int
+    #: The arena that the same tensors take as they are planned here.
+    planned_bytes: int
+
+
+class BoundReport(Document):
+    """A tensor whose size depends on data."""
+
+    __slots__ = ()
+
+    #: Its name in the graph.
+    id: str
+    #: Whether this is where data decides, rather than a tensor that follows from one that it decides.
+    is_source: bool
+    #: The operator that makes it.
+    operator: str
+
+
+class DerivedReport(Document):
+    """A tensor that is computed from parameters alone."""
+
+    __slots__ = ()
+
+    #: How a runtime can do without it, where it can.
+    avoidable: str | None
+    #: Its name in the graph.
+    id: str
+    #: The operator that makes it.
+    operator: str
+    #: Its size.
+    size_bytes: int
+
+
+class GraphReport(Document):
+    """What was found out about a model's graph as it was read."""
+
+    __slots__ = ()
+
+    #: Tensors whose sizes depend on data, and are the most that they can be; then those that are computed from them.
+    bounds: list[BoundReport]
+    #: What is computed from its parameters alone, the largest first.
+    derived: list[DerivedReport]
+    #: What else the plan rests on, in words.
+    notes: list[str]
+
+    _nested: ClassVar[Mapping[str, str]] = {"bounds": "BoundReport", "derived": "DerivedReport"}
+
+
 class OrderReport(Document):
     """What another order of a model's steps saves, and what doing some of them again saves beyond that."""
 
@@ -836,6 +900,12 @@ class ModelReport(Document):
 
     __slots__ = ()
 
+    #: Bytes that are computed from the parameters alone, before it runs: they stay beside these, and are not shared.
+    derived_bytes: int
+    #: What an engine plans for it, where that was asked for.
+    engine: EngineReport | None
+    #: What is known of its graph, where it comes from one.
+    graph: GraphReport | None
     #: Most bytes live at one time.
     live_peak_bytes: int
     #: Its name.
@@ -848,10 +918,10 @@ class ModelReport(Document):
     sum_of_sizes_bytes: int
     #: How many tensors it has.
     tensors: int
-    #: Bytes of parameters.
+    #: Bytes of parameters, as they are stored.
     weights_bytes: int
 
-    _nested: ClassVar[Mapping[str, str]] = {"order": "OrderReport"}
+    _nested: ClassVar[Mapping[str, str]] = {"engine": "EngineReport", "graph": "GraphReport", "order": "OrderReport"}
 
 
 class PoolReport(Document):
@@ -958,6 +1028,8 @@ class PlanReport(Answer):
     arena_bytes: int
     #: Why the capacity cannot be met, when that is proven.
     conflict: ConflictReport | None
+    #: Bytes that are computed from parameters alone, which are beside them.
+    derived_bytes: int
     #: Bytes of tensors that are not in the pool that they prefer.
     displaced_bytes: int | None
     #: How long planning took.
@@ -978,7 +1050,7 @@ class PlanReport(Answer):
     method: str
     #: The models.
     models: list[ModelReport]
-    #: What the models take by this plan: its arena, and their parameters.
+    #: What the models take by this plan: its arena, and their parameters with what is computed from these.
     planned_total_bytes: int
     #: The pools, where there are several; the arena is then the sum of theirs.
     pools: list[PoolReport] | None
@@ -1248,6 +1320,8 @@ class RunPlanReport(Document):
     arena_bytes: int
     #: Why the capacity cannot be met, when that is proven.
     conflict: ConflictReport | None
+    #: Bytes that are computed from parameters alone, which are beside them.
+    derived_bytes: int
     #: Bytes of tensors that are not in the pool that they prefer.
     displaced_bytes: int | None
     #: How long planning took.
@@ -1268,7 +1342,7 @@ class RunPlanReport(Document):
     method: str
     #: The models.
     models: list[ModelReport]
-    #: What the models take by this plan: its arena, and their parameters.
+    #: What the models take by this plan: its arena, and their parameters with what is computed from these.
     planned_total_bytes: int
     #: The pools, where there are several; the arena is then the sum of theirs.
     pools: list[PoolReport] | None
