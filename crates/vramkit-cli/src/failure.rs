@@ -45,6 +45,9 @@ impl From<QuestionError> for Failure {
     }
 }
 
+/// Letters of an error that are shown.
+const LETTERS: usize = 8000;
+
 impl Failure {
     pub fn is_broken_pipe(&self) -> bool {
         matches!(self, Self::Stdout(error) if error.kind() == io::ErrorKind::BrokenPipe)
@@ -81,7 +84,11 @@ impl Failure {
         }
         if !self.is_broken_pipe() {
             let red = Style::new().bold().fg_color(Some(AnsiColor::Red.into()));
-            anstream::eprintln!("{red}error:{red:#} {}", printable(&self.to_string()));
+            // A stranger's name may be as long as a file.
+            let text = self.to_string();
+            let end = text.char_indices().nth(LETTERS).map(|(end, _)| end);
+            let (shown, more) = (&text[..end.unwrap_or(text.len())], if end.is_some() { "…" } else { "" });
+            anstream::eprintln!("{red}error:{red:#} {}{more}", printable(shown));
         }
     }
 }

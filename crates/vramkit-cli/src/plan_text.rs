@@ -9,6 +9,7 @@ use vramkit::plan::AllocationPlan;
 use vramkit::plan::report::{ConflictReport, EngineReport, ModelReport, PlanReport};
 
 use crate::output::{self, BAD, BOLD, GOOD};
+use crate::printable::printable;
 
 /// The arena, and how far it can be from the optimum.
 fn arena(report: &PlanReport) -> String {
@@ -146,13 +147,19 @@ const SHOWN: usize = 3;
 fn graph(model: &ModelReport) -> String {
     let mut text = String::new();
     let Some(graph) = &model.graph else { return text };
-    let name = &model.name;
+    let name = printable(&model.name);
     if !model.derived_bytes.is_zero() {
         let _ = writeln!(text, "  {} computed from weights of {name} stay beside them:", model.derived_bytes);
         for one in graph.derived.iter().take(SHOWN) {
             let without =
                 one.avoidable.as_ref().map_or_else(String::new, |how| format!("; not needed: {how}"));
-            let _ = writeln!(text, "    {} {} ({}){without}", one.size_bytes, one.id, one.operator);
+            let _ = writeln!(
+                text,
+                "    {} {} ({}){without}",
+                one.size_bytes,
+                printable(&one.id),
+                printable(&one.operator)
+            );
         }
         text += &more(graph.derived.len());
     }
@@ -164,12 +171,12 @@ fn graph(model: &ModelReport) -> String {
             graph.bounds.len()
         );
         for one in sources.clone().take(SHOWN) {
-            let _ = writeln!(text, "    {} ({})", one.id, one.operator);
+            let _ = writeln!(text, "    {} ({})", printable(&one.id), printable(&one.operator));
         }
         text += &more(sources.count());
     }
     for note in graph.notes.iter().take(SHOWN) {
-        let _ = writeln!(text, "  {name}: {note}");
+        let _ = writeln!(text, "  {name}: {}", printable(note));
     }
     text + &more(graph.notes.len())
 }
@@ -182,7 +189,7 @@ fn engine(model: &ModelReport) -> String {
     let against = planned_bytes.against(*pattern_bytes);
     let mut text = format!(
         "  {name} ({level}) plans {pattern_bytes} for what is between nodes of {}; here that takes {planned_bytes}: {against}\n",
-        model.name
+        printable(&model.name)
     );
     if !doubts.is_empty() {
         let _ = writeln!(text, "    {name}'s may be another one, as the graph has {}", doubts.join(", "));

@@ -38,9 +38,11 @@ pub(super) fn plans(
 
 fn words(level: RuntimeLevel) -> String {
     match level {
-        RuntimeLevel::Basic => "basic".to_owned(),
-        RuntimeLevel::Extended => "extended".to_owned(),
-        RuntimeLevel::All { block } => format!("all, convolutions of {block} channels at a time"),
+        RuntimeLevel::Basic => "basic, sizes fixed as it loads".to_owned(),
+        RuntimeLevel::Extended => "extended, sizes fixed as it loads".to_owned(),
+        RuntimeLevel::All { block } => {
+            format!("all, convolutions of {block} channels at a time, sizes fixed as it loads")
+        }
         _ => "unknown".to_owned(),
     }
 }

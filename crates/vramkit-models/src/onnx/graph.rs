@@ -288,7 +288,7 @@ impl OnnxGraph {
         let nodes: Vec<&NodeProto> = pattern.order.iter().filter_map(|&i| graph.nodes.get(i)).collect();
         runtime::set_lives(&nodes, &mut graph.activations);
         let mut tensors = lifetimes::lifetimes(&graph.activations, name, 1);
-        in_place::alias(&nodes, &graph.activations, &mut tensors);
+        in_place::alias(&nodes, &graph.activations, &graph.facts, &mut tensors);
         let mut placed = pattern.offsets.iter().map(Option::is_some);
         tensors.retain(|_| placed.next().unwrap_or(false));
         let size = ByteSize::new(pattern.peak);
@@ -301,7 +301,12 @@ impl OnnxGraph {
     pub fn model(&self, name: &Arc<str>, alignment: u64, in_place: bool) -> Model {
         let mut tensors = lifetimes::lifetimes(&self.activations, name, alignment);
         if in_place {
-            in_place::alias(&self.nodes.iter().collect::<Vec<_>>(), &self.activations, &mut tensors);
+            in_place::alias(
+                &self.nodes.iter().collect::<Vec<_>>(),
+                &self.activations,
+                &self.facts,
+                &mut tensors,
+            );
         }
         Model { name: name.clone(), weights: self.resident(), start: Step(0), tensors }
     }

@@ -1,15 +1,18 @@
 //! Which operators may write their output over their input, when the user asks for it.
 //!
-//! An output joins its input's alias group when the operator works element by element (or only renames a shape),
-//! both have the same number of bytes, nobody else reads the input, and the input neither comes from outside the
-//! graph nor goes there. Chains join one group.
+//! An output joins its input's alias group when the operator works element by element and both have the same shape and
+//! elements of the same size, or when it only renames the shape of its first input; nobody else reads the input, and the
+//! input neither comes from outside the graph nor goes there. An input that may be stretched, as it has at most so many
+//! elements, is read more than once. Chains join one group.
 
 use std::collections::HashMap;
 use std::sync::Arc;
 
 use vramkit_plan::TensorLifetime;
 
+use super::fact::Fact;
 use super::lifetimes::Activation;
+use super::node::is;
 use super::proto::NodeProto;
 
 pub(super) fn can_work_in_place(node: &NodeProto) -> bool {
@@ -68,7 +71,12 @@ pub(super) fn can_work_in_place(node: &NodeProto) -> bool {
 
 /// Puts outputs that can take their input's place into its alias group. `tensors` stand for `activations`, one
 /// each.
-pub(super) fn alias(nodes: &[&NodeProto], activations: &[Activation], tensors: &mut [TensorLifetime]) {
+pub(super) fn alias(
+    nodes: &[&NodeProto],
+    activations: &[Activation],
+    facts: &HashMap<String, Fact>,
+    tensors: &mut [TensorLifetime],
+) {
     let places: HashMap<&str, usize> =
         activations.iter().enumerate().map(|(i, a)| (a.id.as_str(), i)).collect();
     for (step, node) in nodes.iter().enumerate() {
@@ -78,11 +86,19 @@ pub(super) fn alias(nodes: &[&NodeProto], activations: &[Activation], tensors: &
         if !can_work_in_place(node) {
             continue;
         }
-        let candidate =
-            node.input.iter().filter_map(|name| places.get(name.as_str()).copied()).find(|&input| {
-                let source = &activations[input];
-                !source.boundary && source.reads == [step as u64] && source.bytes == activations[output].bytes
-            });
+        let renames = is(node, &["Dropout", "Flatten", "Identity", "Reshape", "Squeeze", "Unsqueeze"]);
+        let alike = |input: usize| {
+            let (from, to) = (facts.get(&activations[input].id)?, facts.get(&activations[output].id)?);
+            Some(from.shape == to.shape && from.dtype.bits() == to.dtype.bits() && !from.bound)
+        };
+        let inputs = node.input.iter().take(if renames { 1 } else { usize::MAX });
+        let candidate = inputs.filter_map(|name| places.get(name.as_str()).copied()).find(|&input| {
+            let source = &activations[input];
+            !source.boundary
+                && source.reads == [step as u64]
+                && source.bytes == activations[output].bytes
+                && (renames || alike(input).unwrap_or(false))
+        });
         let Some(input) = candidate else { continue };
         let group = match &tensors[input].alias_group {
             Some(group) => group.clone(),

@@ -199,7 +199,6 @@ impl<I: Input> Skimmer<'_, I> {
         let length = self.varint()?;
         let stop = self.at.checked_add(length).filter(|&stop| stop <= end);
         let stop = stop.ok_or_else(|| malformed("a field passes the end of its message"))?;
-        let is_output = message == Message::Node && key >> 3 == 2;
         match field {
             Field::Drop => self.pass(length)?,
             Field::Content if length > KEPT_BYTES => {
@@ -219,8 +218,13 @@ impl<I: Input> Skimmer<'_, I> {
             }
             Field::Into(_) | Field::Keep | Field::Content => {
                 // A packed number of one byte becomes eight; a message within a small one, a structure; an output's name, a
-                // tensor with all that is known of it.
-                let more = if is_output { 400 } else { 32 };
+                // tensor with all that is known of it; what declares one, types and shapes.
+                let more = match (message, key >> 3) {
+                    (Message::Node, 2) => 400,
+                    (Message::Graph, 11..=13) => 200,
+                    (Message::Node, 1) => 100,
+                    _ => 32,
+                };
                 self.charge(more + length.saturating_mul(8))?;
                 put_varint(out, key);
                 put_varint(out, length);

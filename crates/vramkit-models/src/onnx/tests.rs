@@ -139,6 +139,22 @@ fn operators_in_place_are_aliased_only_when_asked_for() {
     assert_eq!((group("x"), group("y")), (None, None), "a is read by Shape too");
 }
 
+#[test]
+fn an_input_that_is_stretched_is_not_written_over() {
+    let nodes = vec![
+        node("Neg", &["short"], &["s"]),
+        node("Pow", &["x", "s"], &["y"]),
+        node("Identity", &["y"], &["z"]),
+    ];
+    let mut graph = model(value("x", &[2, 2]), nodes, vec![], "z");
+    let mut short = value("short", &[2]);
+    short.r#type.as_mut().unwrap().tensor_type.as_mut().unwrap().elem_type = 7;
+    graph.graph.as_mut().unwrap().input.push(short);
+    let tensors = infer(&graph, &[]).unwrap().model(&"g".into(), 1, true).tensors;
+    let group = |id: &str| tensors.iter().find(|tensor| &*tensor.id == id).unwrap().alias_group.clone();
+    assert_eq!(group("s"), None, "16 bytes, as its reader's output, and read twice");
+}
+
 /// Two wide branches, both begun before either is reduced; a constant that one of them needs first.
 fn branches() -> ModelProto {
     model(
