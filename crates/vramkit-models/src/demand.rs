@@ -8,7 +8,7 @@ use vramkit_plan::{Model, PoolLimit, Schedule};
 use vramkit_pressure::PolicyLadder;
 use vramkit_units::ByteSize;
 
-use crate::graphs::GraphSource;
+use crate::graph_source::GraphSource;
 use crate::onnx::OrderSaving;
 use crate::table::LifetimeTable;
 use crate::weights::Weights;

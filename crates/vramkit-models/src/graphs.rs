@@ -1,30 +1,16 @@
 //! What can be chosen about graphs after they were read: the order of their nodes, and whether these work in place.
 //!
-//! A model whose tensors come from a graph keeps it beside them ([`GraphSource`]); another choice makes the tensors anew.
+//! A model whose tensors come from a graph keeps it beside them; another choice makes the tensors anew.
 //! Reading needs no clock, so what takes time is here.
 
 use std::sync::Arc;
 
 use vramkit_plan::report::GraphReport;
-use vramkit_plan::{Model, OrderBudget, TensorLifetime};
+use vramkit_plan::{Model, OrderBudget};
 
 use crate::demand::{Demand, Settings};
 use crate::error::ReadError;
-use crate::onnx::{OnnxGraph, RuntimeLevel, RuntimePattern};
-
-/// A graph, and how lifetimes are made of it.
-#[derive(Clone, Debug, PartialEq)]
-pub(crate) struct GraphSource {
-    pub(crate) graph: Arc<OnnxGraph>,
-    pub(crate) alignment: u64,
-    pub(crate) in_place: bool,
-}
-
-impl GraphSource {
-    fn tensors(&self, model: &Model) -> Vec<TensorLifetime> {
-        self.graph.model(&model.name, self.alignment, self.in_place).tensors
-    }
-}
+use crate::onnx::{RuntimeLevel, RuntimePattern};
 
 impl Demand {
     /// What is known of each model's graph, for those that come from one.

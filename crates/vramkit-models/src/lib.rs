@@ -44,6 +44,7 @@ mod demand;
 mod error;
 mod file;
 pub mod gguf;
+mod graph_source;
 mod graphs;
 pub mod header;
 mod input;

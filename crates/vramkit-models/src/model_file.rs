@@ -9,7 +9,7 @@ use vramkit_units::{ByteSize, Step};
 use crate::demand::{ALIGNMENT, ReadOptions};
 use crate::error::ReadError;
 use crate::file::{kind, whole};
-use crate::graphs::GraphSource;
+use crate::graph_source::GraphSource;
 use crate::onnx;
 use crate::table::{self, LifetimeTable};
 use crate::weights::Weights;

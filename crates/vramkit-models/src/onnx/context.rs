@@ -4,10 +4,10 @@
 use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, HashSet};
 
-use super::declared::OpenDimension;
 use super::derived::Derived;
 use super::fact::{Fact, Other};
 use super::measured::Measured;
+use super::open::OpenDimension;
 use super::proto::NodeProto;
 use super::value::Value;
 

@@ -4,20 +4,10 @@ use std::collections::BTreeMap;
 
 use super::fact::{AXES, Fact};
 use super::node::bodies;
+use super::open::OpenDimension;
 use super::proto::{Dimension, GraphProto, TypeProto, ValueInfoProto};
 use super::symbols::Symbols;
 use crate::data_type::DataType;
-
-/// A dimension that has no size until the user gives it one.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct OpenDimension {
-    /// The tensor, an input of the graph or one within.
-    pub tensor: String,
-    /// The axis, counted from 0.
-    pub axis: usize,
-    /// What to give a size in [`ReadOptions::dims`](crate::ReadOptions::dims): the symbol, or the place where there is none.
-    pub name: String,
-}
 
 /// What a declaration says.
 pub(super) enum Declared {

@@ -13,7 +13,7 @@ use prost::Message as _;
 
 use vramkit_units::ByteSize;
 
-use super::infer::Inferred;
+use super::inferred::Inferred;
 use super::node::{is, makes_weights};
 use super::order;
 use super::proto::{GraphProto, NodeProto};

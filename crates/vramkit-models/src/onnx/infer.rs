@@ -12,6 +12,7 @@ use super::context::Context;
 use super::declared::{self, Declared};
 use super::derived;
 use super::fact::{Fact, Other, elements, stored};
+use super::inferred::Inferred;
 use super::lifetimes;
 use super::node::{Node, Outputs, bodies, is, title};
 use super::order;
@@ -46,14 +47,6 @@ pub(super) struct Scope<'a> {
     left_out: RefCell<Option<String>>,
     /// Whether any was looked at.
     ran: Cell<bool>,
-}
-
-/// Facts of every tensor of a graph, the order in which its nodes run, and what their bodies hold.
-pub(super) struct Inferred<'g> {
-    pub(super) facts: HashMap<&'g str, Fact>,
-    pub(super) nodes: Vec<&'g NodeProto>,
-    /// For each node, in order: most bytes that its bodies hold at one time.
-    pub(super) held: Vec<u64>,
 }
 
 impl<'a> Scope<'a> {

@@ -11,7 +11,7 @@ use std::sync::Arc;
 use vramkit_plan::{LifetimeAnalyzer, Schedule, TensorLifetime};
 use vramkit_units::{ByteSize, Step};
 
-use super::infer::Inferred;
+use super::inferred::Inferred;
 use super::order;
 use super::proto::GraphProto;
 

@@ -11,7 +11,7 @@ use bytes::Bytes;
 use vramkit_units::ByteSize;
 
 use super::fact::{Fact, stored};
-use super::infer::Inferred;
+use super::inferred::Inferred;
 use super::node::{Node, bodies, is, makes_weights};
 use super::proto::{GraphProto, NodeProto, TensorProto};
 use super::rules::constant;

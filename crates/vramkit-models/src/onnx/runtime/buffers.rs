@@ -7,12 +7,15 @@
 
 use std::collections::{HashMap, HashSet};
 
-use super::Facts;
 use super::in_place::{Sharing, sharing};
 use super::placement::Event;
+use crate::onnx::fact::Fact;
 use crate::onnx::lifetimes::Activation;
 use crate::onnx::order::reads;
 use crate::onnx::proto::NodeProto;
+
+/// What a tensor looks like, by its name. One of which nothing is known shares no buffer.
+pub(super) type Facts<'a> = dyn Fn(&str) -> Option<&'a Fact> + 'a;
 
 /// Who has which buffer, and what happens to them.
 pub(super) struct Buffers {

@@ -23,7 +23,8 @@ use std::collections::HashMap;
 
 use vramkit_units::ByteSize;
 
-use super::fact::Fact;
+use buffers::Facts;
+
 use super::lifetimes::Activation;
 use super::order::reads;
 use super::proto::NodeProto;
@@ -48,9 +49,6 @@ pub(super) struct Pattern {
     /// Places of the nodes in the order in which they run.
     pub(super) order: Vec<usize>,
 }
-
-/// What a tensor looks like, by its name. One of which nothing is known shares no buffer.
-pub(super) type Facts<'a> = dyn Fn(&str) -> Option<&'a Fact> + 'a;
 
 /// The pattern of a graph. What is no activation is a weight.
 ///
