@@ -17,6 +17,9 @@ pub(super) trait Bodies {
     /// Runs a body, given the facts of its inputs. The body sees the tensors around its node.
     fn run(&self, body: &GraphProto, inputs: Vec<Fact>) -> Result<Body, String>;
 
+    /// Whether the error of the last run was that shapes do not go together, and not that something is not known.
+    fn fits_no_shape(&self) -> bool;
+
     /// Whether there is work left to follow a loop run by run.
     fn can_follow(&self) -> bool;
 

@@ -33,6 +33,8 @@ pub(super) struct Context<'a> {
     half: u64,
     elements: Cell<u64>,
     read: Cell<u64>,
+    /// Whether the last error was that shapes do not go together, rather than that something is not known.
+    pub(super) contradicts: Cell<bool>,
 }
 
 /// What was found on the way.
@@ -65,7 +67,18 @@ impl<'a> Context<'a> {
         let found = RefCell::default();
         let (visits, elements, read) = (most(VISITS), most(ELEMENTS), most(READ));
         let half = visits.get() / 2;
-        Self { half, opset, can_override: false, dims, measured, found, visits, elements, read }
+        Self {
+            half,
+            opset,
+            can_override: false,
+            dims,
+            measured,
+            found,
+            visits,
+            elements,
+            read,
+            contradicts: Cell::new(false),
+        }
     }
 
     /// Whether loops may still be followed run by run: half of the work is kept for what has to be looked at once.

@@ -150,6 +150,7 @@ impl<'a> Scope<'a> {
             && !has_bodies
             && !self.context.is_full()
         {
+            self.context.contradicts.set(true);
             return Err(reason.clone());
         }
         let mut outputs = match &ruled {
@@ -318,6 +319,7 @@ impl<'a> Scope<'a> {
 impl Bodies for Scope<'_> {
     fn run(&self, body: &GraphProto, inputs: Vec<Fact>) -> Result<Body, String> {
         self.ran.set(true);
+        self.context.contradicts.set(false);
         let within = |reason: String| format!("in its body: {reason}");
         let inferred = self.infer(body, inputs.into_iter().map(Some)).map_err(within)?;
         let mut activations = lifetimes::activations(body, &inferred).map_err(within)?;
@@ -331,6 +333,10 @@ impl Bodies for Scope<'_> {
 
     fn leave_out(&self, reason: String) {
         self.left_out.replace(Some(reason));
+    }
+
+    fn fits_no_shape(&self) -> bool {
+        self.context.contradicts.get()
     }
 
     fn can_follow(&self) -> bool {

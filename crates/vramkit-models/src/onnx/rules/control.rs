@@ -30,14 +30,16 @@ pub(super) fn choice(node: &Node<'_>, inference: &dyn Bodies) -> Outputs {
         Some(&[_]) => return Ok(run("then_branch")?.into_iter().map(Some).collect()),
         _ => {}
     }
-    let (first, second) = match (run("then_branch"), run("else_branch")) {
+    let tried = |name: &str| run(name).map_err(|reason| (reason, inference.fits_no_shape()));
+    let (first, second) = match (tried("then_branch"), tried("else_branch")) {
         (Ok(first), Ok(second)) => (first, second),
+        (Err((reason, false)), _) | (_, Err((reason, false))) => return Err(node.cannot_tell(reason)),
         // A branch that fits no shape cannot be the one that runs, as where each is for inputs of another length.
-        (Ok(only), Err(reason)) | (Err(reason), Ok(only)) => {
+        (Ok(only), Err((reason, _))) | (Err((reason, _)), Ok(only)) => {
             inference.leave_out(reason);
             return Ok(only.into_iter().map(|fact| Some(fact.at_most())).collect());
         }
-        (Err(reason), Err(_)) => return Err(reason),
+        (Err((reason, _)), Err(_)) => return Err(reason),
     };
     if first.len() != second.len() {
         return Err(format!("branches with {} and {} outputs", first.len(), second.len()));

@@ -206,6 +206,22 @@ fn a_branch_that_fits_no_shape_does_not_run_and_that_is_told() {
 }
 
 #[test]
+fn a_branch_of_which_nothing_is_known_is_no_branch_that_does_not_run() {
+    let other = NodeProto { domain: "my.ops".to_owned(), ..node("Fancy", &["x"], &["out"]) };
+    let choice = holding(
+        node("If", &["c"], &["y"]),
+        vec![
+            body("then_branch", &[], vec![node("Relu", &["x"], &["out"])], &["out"]),
+            body("else_branch", &[], vec![other], &["out"]),
+        ],
+    );
+    let mut graph = model(value("x", &[16]), vec![choice], vec![], "y");
+    graph.graph.as_mut().unwrap().input.push(typed("c", 9, &[]));
+    let error = infer(&graph, &[]).unwrap_err();
+    assert!(error.contains("no rule is known for this operator"), "{error}");
+}
+
+#[test]
 fn what_is_computed_from_weights_is_resident_and_no_activation() {
     let nodes = vec![
         node("Identity", &["table"], &["tied"]),
