@@ -26,6 +26,7 @@ use super::parse::seconds;
   vramkit capacity --lengths results.json --engine-text vllm.log --risk 0.001 --print-flags vllm
   vramkit capacity --arrival-rate 6 --lengths examples/requests.csv --batch 64 --capacity-tokens 60000
   zcat requests.jsonl.gz | vramkit capacity --lengths - --columns prompt=asked,output=answered --capacity-tokens 60000")]
+#[command(group(clap::ArgGroup::new("shape").args(["model", "layers"])))]
 pub struct CapacityOptions {
     /// Sequences in the batch [default: the largest for --risk]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
@@ -102,7 +103,7 @@ pub struct CapacityOptions {
     #[arg(long, value_name = "N", requires = "layers")]
     pub head_dim: Option<u64>,
     /// How the cache's numbers are stored: f32, f16, bf16, fp8, q8_0, q5_1, q5_0, q4_1, q4_0
-    #[arg(long, value_name = "TYPE", default_value = "f16")]
+    #[arg(long, value_name = "TYPE", default_value = "f16", requires = "shape")]
     pub cache_type: CacheType,
     /// Tokens of a block that memory is granted in (continuous batching)
     /// [default: the engine's, or 1]

@@ -28,6 +28,14 @@ const GEOMETRIC: &str = "--prompt-mean 20 --termination 0.01";
 const LOG: &str = "--lengths examples/requests.csv";
 
 #[test]
+fn a_cache_type_needs_a_shape() {
+    let question = format!("{GEOMETRIC} --batch 8 --capacity-tokens 4000 --cache-type q8_0");
+    let error = refused(&question);
+    assert!(error.contains("--model") && error.contains("--layers"), "{error}");
+    json(&format!("{question} --layers 2 --kv-heads 2 --head-dim 64"), 0);
+}
+
+#[test]
 fn the_contract_is_kept() {
     let answer =
         json(&format!("--batch 128 --threshold 26 {GEOMETRIC} --capacity-tokens 17000 --risk 0.02"), 0);
