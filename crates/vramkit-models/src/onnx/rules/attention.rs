@@ -247,7 +247,11 @@ fn group_query(node: &Node<'_>) -> Outputs {
         let kept = match total {
             _ if node.int_or("sliding_window_cache", 0) != 0 => earlier,
             Some(total) => earlier.max(total),
-            None => return Ok(None),
+            // Into a buffer of its own go the past and the new ones; one that is shared is as long as the past already.
+            None => {
+                let most = sum([earlier, new])?;
+                return Ok(Some(Fact::new(past.dtype, vec![batch, kv, most, size]).at_most()));
+            }
         };
         Ok(Some(Fact::new(past.dtype, vec![batch, kv, kept, size])))
     };
