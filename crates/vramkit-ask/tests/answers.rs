@@ -145,6 +145,11 @@ fn a_plan_is_whole_when_it_is_returned() {
 #[test]
 fn what_is_missing_is_typed_and_said_without_options() {
     let geometric = Some(TrafficSource::Geometric { prompt_tokens: 20.0, termination: 0.1 });
+    let logged = Some(TrafficSource::Log {
+        path: "log.csv".into(),
+        skip_bad_rows: false,
+        columns: Columns::default(),
+    });
     let ok = CapacityQuestion { traffic: geometric.clone(), batch: Some(8), ..CapacityQuestion::default() };
     assert_eq!(ok.check(), Ok(()));
     let (bytes, tokens) = (Some(Memory::Bytes(ByteSize::gib(1))), Some(Memory::Tokens(900.0)));
@@ -166,11 +171,7 @@ fn what_is_missing_is_typed_and_said_without_options() {
         (CapacityQuestion { picture: true, ..ok.clone() }, QuestionError::PictureWithoutCapacity),
         (
             CapacityQuestion {
-                traffic: Some(TrafficSource::Log {
-                    path: "log.csv".into(),
-                    skip_bad_rows: false,
-                    columns: Columns::default(),
-                }),
+                traffic: logged.clone(),
                 replay: Some(ReplaySettings::default()),
                 replicas: 2,
                 memory: tokens,
@@ -180,11 +181,7 @@ fn what_is_missing_is_typed_and_said_without_options() {
         ),
         (
             CapacityQuestion {
-                traffic: Some(TrafficSource::Log {
-                    path: "log.csv".into(),
-                    skip_bad_rows: false,
-                    columns: Columns::default(),
-                }),
+                traffic: logged.clone(),
                 replay: Some(ReplaySettings::default()),
                 threshold: Some(3),
                 memory: tokens,

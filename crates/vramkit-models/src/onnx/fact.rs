@@ -208,6 +208,11 @@ pub(super) fn elements(shape: &[i64]) -> Result<u64, String> {
     })
 }
 
+/// As [`elements`], as the length of an axis.
+pub(super) fn count(shape: &[i64]) -> Result<i64, String> {
+    i64::try_from(elements(shape)?).map_err(|_| "too many elements".to_owned())
+}
+
 /// The fact of a tensor that is in the file, with its values when they are few and readable.
 pub(super) fn stored(tensor: &TensorProto) -> Result<Fact, String> {
     let dtype = DataType::new(tensor.data_type);

@@ -145,9 +145,12 @@ impl<'a> Scope<'a> {
         let around = Around { facts, outer: self.around.as_ref() };
         let inside = Scope { around: Some(around), depth: self.depth + 1, ..Scope::new(self.context) };
         let ruled = rules::apply(&node, self.context.opset, &inside);
+        // Lengths that do not go together at their most may do so as they are.
+        let from_bound = inputs.iter().flatten().any(|fact| fact.bound);
         if let Some(Err(reason)) = &ruled
             && !node.unknown.get()
             && !has_bodies
+            && !from_bound
             && !self.context.is_full()
         {
             self.context.contradicts.set(true);
@@ -165,7 +168,6 @@ impl<'a> Scope<'a> {
             && !repeats
             && !is(proto, &["RandomNormalLike", "RandomUniformLike", "Multinomial", "Bernoulli"])
             && (is(proto, &["Constant"]) || given.peek().is_some() && given.all(|fact| fact.constant));
-        let from_bound = inputs.iter().flatten().any(|fact| fact.bound);
         let hides_values = hides_values(proto, &inputs);
         let mut settled = Vec::with_capacity(outputs.len());
         for (name, output) in proto.output.iter().zip(outputs) {

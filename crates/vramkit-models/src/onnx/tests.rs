@@ -1,6 +1,8 @@
+mod decided;
 mod followed;
 mod memory;
 mod operators;
+mod parts;
 mod rules;
 mod weights;
 

@@ -6,7 +6,7 @@
 
 use crate::data_type::DataType;
 use crate::onnx::bodies::{Bodies, Body};
-use crate::onnx::fact::{Fact, Other, elements};
+use crate::onnx::fact::{Fact, Other, count, elements};
 use crate::onnx::node::{Node, Outputs, axis};
 use crate::onnx::proto::GraphProto;
 
@@ -79,8 +79,7 @@ fn larger(a: Fact, b: Fact) -> Result<Fact, String> {
         }
         (Some(Other::Opaque), _) | (_, Some(Other::Opaque)) => Ok(Fact::opaque()),
         (None | Some(Other::Either), None | Some(Other::Either)) if a.dtype == b.dtype => {
-            let most = elements(&a.shape)?.max(elements(&b.shape)?);
-            let shape = vec![i64::try_from(most).map_err(|_| "too many elements")?];
+            let shape = vec![count(&a.shape)?.max(count(&b.shape)?)];
             Ok(Fact { other: Some(Other::Either), ..Fact::new(a.dtype, shape) }.at_most())
         }
         _ => Err(format!("an output of {} or of {}, as data decides", a.dtype, b.dtype)),

@@ -14,8 +14,7 @@ pub(super) fn shape(node: &Node<'_>) -> Outputs {
 }
 
 pub(super) fn size(node: &Node<'_>) -> Outputs {
-    let count = elements(&node.input(0)?.shape)?;
-    Ok(vec![Some(Fact::single(DataType::INT64, i64::try_from(count).map_err(|_| "too many elements")?))])
+    Ok(vec![Some(Fact::single(DataType::INT64, fact::count(&node.input(0)?.shape)?))])
 }
 
 pub(super) fn constant(node: &Node<'_>) -> Outputs {

@@ -1,6 +1,6 @@
 //! Operators that arrange the same elements differently, or repeat them.
 
-use crate::onnx::fact::{Fact, Other, elements};
+use crate::onnx::fact::{Fact, Other, count, elements};
 use crate::onnx::node::{Node, Outputs, axis, broadcast};
 use crate::onnx::value::{Value, each, place, stretched};
 
@@ -8,8 +8,8 @@ pub(super) fn reshape(node: &Node<'_>) -> Outputs {
     let input = node.input(0)?;
     let Ok(target) = node.ints_or_input("shape", 1) else {
         // Whatever its shape is, it has as many elements.
-        let all = i64::try_from(elements(&input.shape)?).map_err(|_| "too many elements")?;
-        return Ok(vec![Some(Fact { other: Some(Other::Either), ..Fact::new(input.dtype, vec![all]) })]);
+        let all = vec![count(&input.shape)?];
+        return Ok(vec![Some(Fact { other: Some(Other::Either), ..Fact::new(input.dtype, all) })]);
     };
     let target = target.ok_or("input 1 is missing")?;
     let zero_is_zero = node.int_or("allowzero", 0) != 0;
@@ -63,7 +63,8 @@ pub(super) fn squeeze(node: &Node<'_>) -> Outputs {
         }
         None => (0..input.rank()).filter(|&i| input.shape[i] == 1).collect(),
     };
-    if let Some(&i) = axes.iter().find(|&&i| input.shape[i] != 1) {
+    // An axis that is at most so long is as long as it has to be.
+    if let Some(&i) = axes.iter().find(|&&i| input.shape[i] != 1 && !input.bound) {
         return Err(format!("axis {i} of {:?} is not of length 1", input.shape));
     }
     let kept = (0..input.rank()).filter(|i| !axes.contains(i)).map(|i| input.shape[i]);
@@ -174,18 +175,9 @@ pub(super) fn split(node: &Node<'_>) -> Outputs {
             let each = (length as u64).div_ceil(parts as u64) as i64;
             if input.bound {
                 // The last part of a shorter axis may be longer.
-                let part = || {
-                    Some(Fact {
-                        shape: {
-                            let mut shape = input.shape.clone();
-                            shape[along] = each;
-                            shape
-                        },
-                        value: None,
-                        ..input.clone()
-                    })
-                };
-                return Ok((0..parts).map(|_| part()).collect());
+                let mut shape = input.shape.clone();
+                shape[along] = each;
+                return Ok(vec![Some(Fact::new(input.dtype, shape).at_most()); parts as usize]);
             }
             (0..parts).map(|i| each.min(length - i.saturating_mul(each).min(length))).collect()
         }

@@ -1,7 +1,7 @@
 //! Operators that take some elements out of a tensor.
 
 use crate::data_type::DataType;
-use crate::onnx::fact::{Fact, elements};
+use crate::onnx::fact::{Fact, count, elements};
 use crate::onnx::node::{Node, Outputs, axis};
 use crate::onnx::value::{Value, each, place};
 
@@ -255,7 +255,7 @@ pub(super) fn non_zero(node: &Node<'_>) -> Outputs {
     // A single number has a place too, as ONNX Runtime sees it.
     let rank = input.rank().max(1) as i64;
     let Some(value) = &input.value else {
-        let most = i64::try_from(elements(&input.shape)?).map_err(|_| "too many elements")?;
+        let most = count(&input.shape)?;
         return Ok(vec![Some(Fact::new(DataType::INT64, vec![rank, most]).at_most())]);
     };
     let floats = value.floats();
@@ -276,7 +276,7 @@ pub(super) fn unique(node: &Node<'_>) -> Outputs {
     let (shape, length) = match node.int("axis") {
         Some(along) => (input.shape.clone(), input.shape[axis(along, input.rank())?]),
         None => {
-            let all = i64::try_from(elements(&input.shape)?).map_err(|_| "too many elements")?;
+            let all = count(&input.shape)?;
             (vec![all], all)
         }
     };

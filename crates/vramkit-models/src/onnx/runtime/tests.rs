@@ -15,7 +15,7 @@ type Step<'a> = (&'a str, &'a [&'a str], &'a [(&'a str, &'a [i64])]);
 
 const X: &[i64] = &[64, 256];
 
-fn peak(steps: &[Step<'_>], outputs: &[&str]) -> u64 {
+fn nodes(steps: &[Step<'_>]) -> Vec<NodeProto> {
     let names = |names: &[&str]| names.iter().map(|&name| name.to_owned()).collect();
     let node = |&(op, inputs, outputs): &Step<'_>| NodeProto {
         op_type: op.to_owned(),
@@ -23,7 +23,11 @@ fn peak(steps: &[Step<'_>], outputs: &[&str]) -> u64 {
         output: outputs.iter().map(|output| output.0.to_owned()).collect(),
         ..NodeProto::default()
     };
-    let nodes: Vec<NodeProto> = steps.iter().map(node).collect();
+    steps.iter().map(node).collect()
+}
+
+fn peak(steps: &[Step<'_>], outputs: &[&str]) -> u64 {
+    let nodes = nodes(steps);
     let made = steps.iter().flat_map(|step| step.2.iter().copied());
     let all: Vec<(&str, &[i64])> = [("x", X)].into_iter().chain(made).collect();
     let facts: HashMap<&str, Fact> =
@@ -154,14 +158,7 @@ fn the_end_of_the_block_is_a_gap_too() {
 
 /// The pattern after loading at each level. Dimensions of weights do not matter, nor those of outputs.
 fn loaded(input: &[i64], steps: &[Step<'_>], output: &str) -> [u64; 3] {
-    let names = |names: &[&str]| names.iter().map(|&name| name.to_owned()).collect();
-    let node = |&(op, inputs, outputs): &Step<'_>| NodeProto {
-        op_type: op.to_owned(),
-        input: names(inputs),
-        output: outputs.iter().map(|output| output.0.to_owned()).collect(),
-        ..NodeProto::default()
-    };
-    let nodes: Vec<NodeProto> = steps.iter().map(node).collect();
+    let nodes = nodes(steps);
     let made = steps.iter().flat_map(|step| step.2.iter().copied());
     let all: Vec<(&str, &[i64])> = [("x", input)].into_iter().chain(made).collect();
     let fact =
