@@ -106,16 +106,25 @@ pub(super) fn repeat(node: &Node<'_>, inference: &dyn Bodies) -> Outputs {
     if start == Some(0) || most == Some(0) {
         return none(body, state, inference);
     }
+    // A count that is no more than a bound: any run may be the last, and there may be none.
+    let may_end = node.optional(0).is_some_and(|count| count.bound);
     let one = in_one(node, body, &state, most, inference);
     let runs = match one {
-        Ok(runs) if runs.count.is_some() && !runs.bound && !runs.slices.iter().any(|fact| fact.bound) => runs,
-        other => match followed(body, &state, most, inference) {
+        Ok(runs)
+            if runs.count.is_some()
+                && !runs.bound
+                && !may_end
+                && !runs.slices.iter().any(|fact| fact.bound) =>
+        {
+            runs
+        }
+        other => match followed(body, &state, (most, may_end), inference) {
             Ok(Some(runs)) => runs,
             Ok(None) => other?,
             Err(reason) => other.map_err(|_| reason)?,
         },
     };
-    let maybe_none = start.is_none();
+    let maybe_none = start.is_none() || may_end;
     let mut outputs = Vec::new();
     for (before, after) in state.into_iter().zip(runs.state) {
         let fact = if maybe_none { larger(before, after)? } else { after };
@@ -218,7 +227,7 @@ fn passes_condition(node: &Node<'_>, body: &GraphProto) -> bool {
 fn followed(
     body: &GraphProto,
     first: &[Fact],
-    most: Option<i64>,
+    (most, may_end): (Option<i64>, bool),
     inference: &dyn Bodies,
 ) -> Result<Option<Runs>, String> {
     let mut state: Vec<Fact> = first.to_vec();
@@ -251,16 +260,16 @@ fn followed(
         run += 1;
         match goes_on.known_ints() {
             Some(&[0]) => break,
-            Some(_) => {}
+            Some(_) if !may_end => {}
             // It may end here; the number of runs bounds it.
-            None if most.is_some() => {
+            _ if most.is_some() => {
                 bound = true;
                 ended = Some(match ended {
                     None => state.clone(),
                     Some(so_far) => merged(so_far, &state)?,
                 });
             }
-            None => return Ok(None),
+            _ => return Ok(None),
         }
     }
     let state = match ended {

@@ -212,3 +212,51 @@ fn a_loop_that_may_end_early_has_its_largest_state() {
     assert_eq!(sizes(&graph)["y"], 9 * 8);
     assert!(graph.bounds().contains_key("y"));
 }
+
+#[test]
+fn a_loop_of_at_most_so_many_runs_may_end_after_any() {
+    // Each run takes two of what is left, of twenty; there are ten runs at most.
+    let inner =
+        vec![node("Slice", &["s", "start", "end"], &["next"]), node("Identity", &["going"], &["goes"])];
+    let body = body("body", &["i", "going", "s"], inner, &["goes", "next"]);
+    let repeat = holding(node("Loop", &["n", "yes", "twenty"], &["y"]), vec![body]);
+    let more = vec![
+        ints("start", &[1], &[0]),
+        ints("end", &[1], &[-2]),
+        ints("twenty", &[20], &[7; 20]),
+        flag("yes", 1),
+    ];
+    let graph = infer(&counted(vec![repeat], more), &[]).unwrap();
+    assert_eq!(sizes(&graph)["y"], 20 * 8, "as much as there was, if it does not run");
+}
+
+#[test]
+fn a_bound_passes_through_what_grows_with_it() {
+    let most = |steps: &[(&str, &[&str], i64)]| {
+        let mut last = "n".to_owned();
+        let mut nodes = Vec::new();
+        for (i, &(op, more, to)) in steps.iter().enumerate() {
+            let output = format!("m{i}");
+            let inputs: Vec<&str> = match op {
+                "Where" => vec!["yes", &last, more[0]],
+                _ => std::iter::once(last.as_str()).chain(more.iter().copied()).collect(),
+            };
+            let step = node(op, &inputs, &[&output]);
+            nodes.push(if to > 0 { with(step, "to", &[to]) } else { step });
+            last = output;
+        }
+        nodes.push(node("Range", &["zero", &last, "one"], &["y"]));
+        let half = TensorProto { float_data: vec![0.25], ..stored("quarter", &[]) };
+        let more = vec![ints("three", &[], &[3]), flag("yes", 1), half];
+        let graph = infer(&counted(nodes, more), &[]).unwrap();
+        assert!(graph.report().bounds.iter().any(|bound| bound.id == "y"), "{steps:?}");
+        sizes(&graph)["y"] / 8
+    };
+    assert_eq!(most(&[("Mul", &["three"], 0)]), 30);
+    assert_eq!(most(&[("Div", &["three"], 0)]), 3);
+    assert_eq!(most(&[("Where", &["three"], 0)]), 10);
+    assert_eq!(most(&[("Sub", &["three"], 0), ("Max", &["three"], 0), ("Min", &["ten"], 0)]), 7);
+    let whole = |op| most(&[("Cast", &[], 1), ("Mul", &["quarter"], 0), (op, &[], 0), ("Cast", &[], 7)]);
+    assert_eq!((whole("Floor"), whole("Ceil"), whole("Round"), whole("Relu")), (2, 3, 2, 2));
+    assert_eq!(most(&[("Cast", &[], 1), ("Sqrt", &[], 0), ("Ceil", &[], 0), ("Cast", &[], 7)]), 4);
+}
