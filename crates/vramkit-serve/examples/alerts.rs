@@ -12,7 +12,7 @@ use vramkit::device::{Origin, Reading};
 use vramkit::monitor::{DeviceName, Usage};
 use vramkit_serve::openmetrics;
 use vramkit_testing::realistic::{LeakKind, Readings, Workload, healthy, leaking};
-use vramkit_watch::{DeviceReading, Source, WatchConfig, Watcher};
+use vramkit_watch::{DeviceClass, DeviceReading, Source, WatchConfig, Watcher};
 
 /// Between two scrapes.
 const SCRAPE: Duration = Duration::from_secs(60);
@@ -24,6 +24,10 @@ const FIRST: u64 = 6_000_000;
 struct Card(Arc<std::sync::Mutex<(ByteSize, ByteSize)>>);
 
 impl Source for Card {
+    fn name(&self) -> &'static str {
+        "card"
+    }
+
     fn read(&mut self) -> vramkit_watch::Readings {
         let (total, used) = *self.0.lock().expect("nobody panics with it");
         let known = |size| Reading::known(size, Origin::Nvml);
@@ -39,7 +43,14 @@ impl Source for Card {
         let device = DeviceName { id: "cuda:0".into(), name: "a card".into(), uuid: None };
         let processes = Reading::unavailable(Origin::Nvml, "none");
         vramkit_watch::Readings {
-            devices: vec![DeviceReading { device, usage, processes, stall: None }],
+            devices: vec![DeviceReading {
+                device,
+                class: DeviceClass::Gpu,
+                activity: None,
+                usage,
+                processes,
+                stall: None,
+            }],
             ..vramkit_watch::Readings::default()
         }
     }

@@ -173,7 +173,7 @@ impl Families<'_> {
                 let value = of(process)?;
                 let mut labels = with(labels(device), "pid", process.pid.to_string());
                 labels.push(("process", process.name.value.clone().unwrap_or_default()));
-                labels.push(("container", process.container.clone().unwrap_or_default()));
+                labels.push(("container", process.identity.container.clone().unwrap_or_default()));
                 Some((labels, value))
             });
             samples.collect()
@@ -279,11 +279,15 @@ mod tests {
     use vramkit::device::SimulatedDevice;
     use vramkit::monitor::{Limits, MonitorConfig, VramMonitor};
     use vramkit::pool::{DeviceMemoryPool, Request};
-    use vramkit_watch::{DeviceReading, Readings, Source, WatchConfig, Watcher};
+    use vramkit_watch::{DeviceClass, DeviceReading, Readings, Source, WatchConfig, Watcher};
 
     struct One(Option<Readings>);
 
     impl Source for One {
+        fn name(&self) -> &'static str {
+            "one"
+        }
+
         fn read(&mut self) -> Readings {
             self.0.take().unwrap_or_default()
         }
@@ -304,11 +308,13 @@ mod tests {
         let shown = PoolUse { monitor: Some(monitor.stats()), ..PoolUse::of("kv", &pool) };
         let device = DeviceReading {
             device: monitor.log_snapshot("", None, &[]).device,
+            class: DeviceClass::Simulated,
+            activity: None,
             usage: monitor.usage(),
             processes: Reading::unavailable(vramkit::device::Origin::Pool, "none"),
             stall: None,
         };
-        let readings = Readings { devices: vec![device], pools: vec![shown], unavailable: Vec::new() };
+        let readings = Readings { devices: vec![device], pools: vec![shown], ..Readings::default() };
         let mut watcher = Watcher::new(vec![Box::new(One(Some(readings)))], WatchConfig::default()).unwrap();
         let text = openmetrics(&Arc::new(watcher.tick(Duration::ZERO))).unwrap();
         for (name, count) in [

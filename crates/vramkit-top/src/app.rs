@@ -235,7 +235,7 @@ impl App {
                 let processes = snapshot.processes.value.iter().flatten().map(|process| Row {
                     name: format!("{} {}", process.pid, process.name),
                     detail: [
-                        process.container.clone(),
+                        process.identity.container.clone(),
                         process.peak_bytes.value.map(|peak| format!("peak {peak}")),
                     ]
                     .into_iter()

@@ -17,7 +17,7 @@ use vramkit::device::{Origin, Reading};
 use vramkit::monitor::{DeviceName, ProcessUse, Usage};
 
 use crate::processes::Processes;
-use crate::source::{DeviceReading, Readings, Source, Unavailable};
+use crate::source::{DeviceClass, DeviceReading, Readings, Source, Unavailable};
 
 const VENDOR: &str = "0x1002";
 /// All processes are looked through every so many ticks; between, those that had the card open.
@@ -173,6 +173,10 @@ fn size(folder: &Path, file: &str) -> Reading<ByteSize> {
 }
 
 impl Source for AmdSource {
+    fn name(&self) -> &'static str {
+        "amd"
+    }
+
     fn read(&mut self) -> Readings {
         self.tick += 1;
         let mut readings = Readings::default();
@@ -199,11 +203,11 @@ impl Source for AmdSource {
             let of_card = holdings.held.iter().filter(|((bus, _), _)| *bus == card.bus);
             let uses: Vec<ProcessUse> = of_card
                 .map(|((_, pid), bytes)| {
-                    let (name, container) = self.processes.describe(*pid);
+                    let (name, identity) = self.processes.describe(*pid);
                     ProcessUse {
                         pid: *pid,
                         name,
-                        container,
+                        identity,
                         used_bytes: Reading::known(ByteSize::new(*bytes), Origin::Sysfs),
                         peak_bytes: none("the kernel keeps no peaks of processes"),
                     }
@@ -218,6 +222,8 @@ impl Source for AmdSource {
                     uuid: text(&card.folder.join("unique_id")).ok(),
                     id: card.id,
                 },
+                class: DeviceClass::Gpu,
+                activity: None,
                 usage: Usage {
                     total_bytes: total,
                     free_bytes: free,

@@ -15,7 +15,7 @@ use vramkit::ByteSize;
 use vramkit::device::{Origin, Reading};
 use vramkit::monitor::{DeviceName, Stall, StallTimes, Usage};
 
-use crate::source::{DeviceReading, Readings, Source, Unavailable};
+use crate::source::{DeviceClass, DeviceReading, Readings, Source, Unavailable};
 
 /// See the module's first lines.
 ///
@@ -77,6 +77,10 @@ impl HostSource {
 }
 
 impl Source for HostSource {
+    fn name(&self) -> &'static str {
+        "host"
+    }
+
     fn read(&mut self) -> Readings {
         let mut readings = Readings::default();
         let field = |name: &str| -> Reading<ByteSize> {
@@ -125,6 +129,8 @@ impl Source for HostSource {
                 name: name.unwrap_or_else(|| "main memory".into()),
                 uuid: None,
             },
+            class: DeviceClass::Machine,
+            activity: None,
             usage: Usage {
                 total_bytes: total,
                 free_bytes: free,

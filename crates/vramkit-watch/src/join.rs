@@ -3,11 +3,11 @@
 use std::collections::BTreeMap;
 
 use vramkit::ByteSize;
-use vramkit::device::{Origin, Reading};
+use vramkit::device::{DeviceKind, Origin, Reading};
 use vramkit::monitor::{DeviceName, PoolUse, Usage};
 use vramkit::pool::PoolStats;
 
-use crate::source::DeviceReading;
+use crate::source::{DeviceClass, DeviceReading};
 
 /// Every device with its pools, in the order of the sources; then devices that no source knows, which are what their
 /// pools say they are.
@@ -38,6 +38,8 @@ fn device_of_pools(id: String, pools: &[PoolUse]) -> DeviceReading {
     let used = sum(|stats| stats.used_bytes);
     DeviceReading {
         device: DeviceName { id, name: "pools of programs".into(), uuid: None },
+        class: class_of(pools),
+        activity: None,
         usage: Usage {
             total_bytes: sum(|stats| stats.capacity_bytes),
             free_bytes: sum(|stats| stats.capacity_bytes.saturating_sub(stats.used_bytes)),
@@ -48,5 +50,13 @@ fn device_of_pools(id: String, pools: &[PoolUse]) -> DeviceReading {
         },
         processes: Reading::unavailable(Origin::Pool, why),
         stall: None,
+    }
+}
+
+/// What kind of memory pools say theirs is.
+fn class_of(pools: &[PoolUse]) -> DeviceClass {
+    match pools.first().and_then(|pool| pool.device_kind.as_ref()) {
+        Some(DeviceKind::Simulated) => DeviceClass::Simulated,
+        _ => DeviceClass::Other,
     }
 }

@@ -39,8 +39,11 @@ mod watcher;
 pub use nvml::NvmlSource;
 pub use pools::PublishedPools;
 pub use processes::Processes;
-pub use source::{DeviceReading, Readings, Source, Unavailable};
-pub use tick::{DeviceTick, EventKind, Growing, History, HistorySample, HolderUse, Tick, WatchEvent};
+pub use source::{Activity, DeviceClass, DeviceReading, Health, Readings, Source, Unavailable};
+pub use tick::{
+    DeviceTick, EventKind, Growing, History, HistorySample, Holder, HolderUse, Presence, SourceTick, Tick,
+    WatchEvent,
+};
 pub use watcher::{WatchConfig, Watcher};
 
 #[cfg(doctest)]

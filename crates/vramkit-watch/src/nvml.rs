@@ -18,7 +18,7 @@ use vramkit::device::{Origin, Reading, nvml_size};
 use vramkit::monitor::{DeviceName, ProcessUse, Usage};
 
 use crate::processes::Processes;
-use crate::source::{DeviceReading, Readings, Source, Unavailable};
+use crate::source::{DeviceClass, DeviceReading, Health, Readings, Source, Unavailable};
 
 /// The library's name, with the version that programs link.
 const LIBRARY: &str = "libnvidia-ml.so.1";
@@ -89,6 +89,10 @@ fn none<T>(error: &NvmlError) -> Reading<T> {
 }
 
 impl Source for NvmlSource {
+    fn name(&self) -> &'static str {
+        "nvml"
+    }
+
     fn read(&mut self) -> Readings {
         let mut readings = Readings::default();
         if self.library.is_err() && self.tried.elapsed() > RETRY {
@@ -99,11 +103,13 @@ impl Source for NvmlSource {
         let outcome = match &self.library {
             Ok(nvml) => read_all(nvml, &mut self.processes, &mut self.names, &mut readings),
             Err(reason) => {
+                readings.health = Health::Absent;
                 readings.unavailable.push(Unavailable { source: "nvml".into(), reason: reason.clone() });
                 Ok(())
             }
         };
         if let Err(error) = outcome {
+            readings.health = Health::Failing;
             readings.unavailable.push(Unavailable { source: "nvml".into(), reason: error.to_string() });
             if is_gone(&error) {
                 // Whoever reloads the driver gets a library that knows it.
@@ -179,8 +185,8 @@ fn read_device(
     let uses = match list {
         Ok(list) => {
             let uses = list.into_iter().map(|(pid, used)| {
-                let (name, container) = processes.describe(pid);
-                ProcessUse { pid, name, container, used_bytes: used, peak_bytes: peak(pid) }
+                let (name, identity) = processes.describe(pid);
+                ProcessUse { pid, name, identity, used_bytes: used, peak_bytes: peak(pid) }
             });
             Reading::known(uses.collect::<Vec<_>>(), Origin::Nvml)
         }
@@ -202,7 +208,14 @@ fn read_device(
             usage
         }
     };
-    Ok(DeviceReading { device: name.clone(), usage, processes: uses, stall: None })
+    Ok(DeviceReading {
+        device: name.clone(),
+        class: if name.id.contains("/mig:") { DeviceClass::GpuPart } else { DeviceClass::Gpu },
+        activity: None,
+        usage,
+        processes: uses,
+        stall: None,
+    })
 }
 
 /// Bytes of the card, with what the driver keeps where it says so.

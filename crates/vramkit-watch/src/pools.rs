@@ -37,6 +37,10 @@ impl PublishedPools {
 }
 
 impl Source for PublishedPools {
+    fn name(&self) -> &'static str {
+        "pools"
+    }
+
     fn read(&mut self) -> Readings {
         let folders = self.only.clone().map_or_else(folders, |only| vec![only]);
         let found = self.reader.read_all(&folders);

@@ -6,6 +6,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use vramkit::device::{Origin, Reading};
+use vramkit::monitor::ProcessIdentity;
 
 /// Ticks after which an entry is looked at again: numbers are given to new processes.
 const FRESH: u64 = 16;
@@ -19,7 +20,7 @@ const MOST: usize = 8192;
 ///
 /// let mut processes = Processes::default();
 /// processes.begin();
-/// let (name, _container) = processes.describe(std::process::id());
+/// let (name, _identity) = processes.describe(std::process::id());
 /// assert!(name.value.is_some() || name.unavailable.is_some());
 /// ```
 #[derive(Debug)]
@@ -33,7 +34,7 @@ pub struct Processes {
 struct Known {
     started: Option<u64>,
     name: Reading<String>,
-    container: Option<String>,
+    identity: ProcessIdentity,
     looked: u64,
     seen: u64,
 }
@@ -57,14 +58,14 @@ impl Processes {
         self.known.retain(|_, known| tick - known.seen < FRESH);
     }
 
-    /// A process's name and container.
-    pub fn describe(&mut self, pid: u32) -> (Reading<String>, Option<String>) {
+    /// A process's name, and whose it is.
+    pub fn describe(&mut self, pid: u32) -> (Reading<String>, ProcessIdentity) {
         let tick = self.tick;
         if let Some(known) = self.known.get_mut(&pid)
             && tick - known.looked < FRESH
         {
             known.seen = tick;
-            return (known.name.clone(), known.container.clone());
+            return (known.name.clone(), known.identity.clone());
         }
         // The number may have been given to another process meanwhile.
         let started = self.started(pid);
@@ -74,7 +75,7 @@ impl Processes {
             }
             _ => self.look(pid, started),
         };
-        let described = (known.name.clone(), known.container.clone());
+        let described = (known.name.clone(), known.identity.clone());
         if self.known.len() < MOST {
             self.known.insert(pid, known);
         }
@@ -112,7 +113,8 @@ impl Processes {
         };
         let container =
             self.file(pid, "cgroup").ok().and_then(|bytes| container(&String::from_utf8_lossy(&bytes)));
-        Known { started, name, container, looked: self.tick, seen: self.tick }
+        let identity = ProcessIdentity { container, ..ProcessIdentity::default() };
+        Known { started, name, identity, looked: self.tick, seen: self.tick }
     }
 }
 

@@ -5,10 +5,10 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 use vramkit::ByteSize;
 use vramkit::monitor::leak::{Growth, TagLeak};
-use vramkit::monitor::{Forecast, Snapshot, StallTimes};
+use vramkit::monitor::{Forecast, ProcessIdentity, Snapshot, StallTimes};
 use vramkit::pressure::PressureLevel;
 
-use crate::source::Unavailable;
+use crate::source::{Activity, DeviceClass, Health, Unavailable};
 
 /// What kind of event it is.
 #[non_exhaustive]
@@ -53,7 +53,51 @@ pub struct WatchEvent {
     pub text: String,
 }
 
-/// Who holds a part of a device.
+/// Whether a device is there.
+#[non_exhaustive]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[serde(rename_all = "snake_case", tag = "state")]
+pub enum Presence {
+    /// It is, and was read.
+    #[default]
+    Present,
+    /// It was, and is not any more: it has fallen off the bus, its driver is gone, or nobody lists it.
+    Lost {
+        /// Since when, in UTC.
+        since: String,
+        /// Why, as its source says.
+        reason: String,
+    },
+    /// Its source does not answer: how it stands with the device is not known.
+    Unread {
+        /// Since when, in UTC.
+        since: String,
+        /// Why.
+        reason: String,
+    },
+}
+
+/// How it stands with a source, and since when.
+#[non_exhaustive]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+pub struct SourceTick {
+    /// Which one: `nvml`, `amd`, `host`, `pools`.
+    pub source: String,
+    /// How it stands.
+    pub health: Health,
+    /// Since when, in UTC.
+    pub since: String,
+    /// Why, where it is not up.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+    /// When it last answered, in UTC; none when it never did.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub answered: Option<String>,
+}
+
+/// Who holds a part of a device, for drawing.
 #[non_exhaustive]
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
@@ -62,6 +106,23 @@ pub struct HolderUse {
     pub name: String,
     /// What it holds.
     pub bytes: ByteSize,
+}
+
+/// Who holds a part of a device, and whose that is.
+#[non_exhaustive]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+pub struct Holder {
+    /// A model and purpose of a pool, or a process.
+    pub name: String,
+    /// What it holds.
+    pub bytes: ByteSize,
+    /// The process, where it is one's alone.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pid: Option<u32>,
+    /// Whose it is.
+    #[serde(flatten)]
+    pub identity: ProcessIdentity,
 }
 
 /// A device at one instant, for drawing.
@@ -99,6 +160,15 @@ pub struct DeviceTick {
     /// What was read, and the level.
     #[serde(flatten)]
     pub snapshot: Snapshot,
+    /// Whose memory it is.
+    #[serde(default)]
+    pub class: DeviceClass,
+    /// Whether it is there.
+    #[serde(default)]
+    pub presence: Presence,
+    /// What it does beside holding memory, where its source says.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub activity: Option<Activity>,
     /// Readings at each level so far: normal, elevated, high, critical.
     pub level_readings: [u64; 4],
     /// Changes of level so far.
@@ -119,7 +189,7 @@ pub struct DeviceTick {
     #[serde(default)]
     pub suspected: Vec<TagLeak>,
     /// Who holds it, most first: owners of pools, then processes with what is not in their pools.
-    pub holders: Vec<HolderUse>,
+    pub holders: Vec<Holder>,
 }
 
 /// Everything at one instant.
@@ -133,6 +203,9 @@ pub struct Tick {
     pub time: String,
     /// Every device.
     pub devices: Vec<DeviceTick>,
+    /// How it stands with each source.
+    #[serde(default)]
+    pub sources: Vec<SourceTick>,
     /// What was looked for and is not here.
     pub unavailable: Vec<Unavailable>,
     /// What changed since the tick before.

@@ -18,8 +18,8 @@ use crate::join::by_device;
 use crate::judge::{News, WatchedDevice, WatchedPool};
 use crate::nvml::NvmlSource;
 use crate::pools::PublishedPools;
-use crate::source::{Readings, Source};
-use crate::tick::{DeviceTick, EventKind, History, Tick, WatchEvent};
+use crate::source::{DeviceClass, Health, Readings, Source};
+use crate::tick::{DeviceTick, EventKind, History, Presence, SourceTick, Tick, WatchEvent};
 
 /// Events kept.
 const EVENTS: usize = 500;
@@ -101,16 +101,25 @@ impl Watcher {
     pub fn tick(&mut self, now: Duration) -> Tick {
         let time = SystemTime::now();
         let mut all = Readings::default();
+        let mut sources = Vec::new();
         for source in &mut self.sources {
             let readings = source.read();
+            let why = readings.unavailable.first().map(|absent| absent.reason.clone());
+            sources.push(SourceTick {
+                source: source.name().to_owned(),
+                health: readings.health,
+                since: String::new(),
+                reason: why.filter(|_| readings.health != Health::Up),
+                answered: None,
+            });
             all.devices.extend(readings.devices);
             all.pools.extend(readings.pools);
             all.unavailable.extend(readings.unavailable);
         }
-        self.judge(now, time, all)
+        self.judge(now, time, sources, all)
     }
 
-    fn judge(&mut self, now: Duration, time: SystemTime, all: Readings) -> Tick {
+    fn judge(&mut self, now: Duration, time: SystemTime, sources: Vec<SourceTick>, all: Readings) -> Tick {
         let mut readings = by_device(all.devices, all.pools);
         readings.truncate(MOST);
         let mut news = Vec::new();
@@ -129,7 +138,9 @@ impl Watcher {
                 pools: on_it,
                 level: None,
             };
-            devices.push(self.judge_device(now, snapshot, reading.stall, suspected, &mut news));
+            let mut device = self.judge_device(now, snapshot, reading.stall, suspected, &mut news);
+            (device.class, device.activity) = (reading.class, reading.activity);
+            devices.push(device);
         }
         self.note_absent(now, &devices, &mut news);
         self.first = false;
@@ -147,7 +158,14 @@ impl Watcher {
         while self.events.len() > EVENTS {
             self.events.pop_front();
         }
-        Tick { schema: "vramkit.top/1".into(), time: text, devices, unavailable: all.unavailable, events }
+        Tick {
+            schema: "vramkit.top/1".into(),
+            time: text,
+            devices,
+            sources,
+            unavailable: all.unavailable,
+            events,
+        }
     }
 
     fn judge_pools(&mut self, now: Duration, pools: &[PoolUse], news: &mut Vec<News>) -> Vec<TagLeak> {
@@ -181,6 +199,9 @@ impl Watcher {
         let holders = holders(&snapshot);
         watched.keep(&snapshot, &holders, self.config.history);
         DeviceTick {
+            class: DeviceClass::Other,
+            presence: Presence::Present,
+            activity: None,
             level_readings: judged.level_readings,
             level_changes: judged.level_changes,
             stall,

@@ -110,6 +110,7 @@ impl RawMemory for Mappings {
         DeviceInfo {
             id: ID.to_owned(),
             name: format!("main memory ({}, {})", std::env::consts::OS, std::env::consts::ARCH),
+            uuid: None,
             kind: DeviceKind::Host,
             granularity: HostDevice::GRANULARITY,
             unified: Reading::known(true, Origin::System),

@@ -41,6 +41,9 @@ pub struct DeviceInfo {
     pub id: String,
     /// What its maker calls it.
     pub name: String,
+    /// Its identity wherever it is plugged in and whatever numbers it has, where the driver gives one: `GPU-…`, `MIG-…`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub uuid: Option<String>,
     /// The kind of memory.
     pub kind: DeviceKind,
     /// The unit of committing, in bytes.
@@ -65,6 +68,7 @@ impl DeviceInfo {
         Self {
             id: id.to_owned(),
             name: name.to_owned(),
+            uuid: None,
             kind,
             granularity,
             unified: Reading::unavailable(Origin::Driver, WHY),

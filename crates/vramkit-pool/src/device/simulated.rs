@@ -311,6 +311,7 @@ impl RawMemory for Simulation {
         DeviceInfo {
             id: self.id.clone(),
             name: format!("simulated device of {}", self.capacity),
+            uuid: None,
             kind: DeviceKind::Simulated,
             granularity: self.granularity,
             unified: Reading::known(false, Origin::Simulation),

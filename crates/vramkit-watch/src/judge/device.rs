@@ -7,7 +7,7 @@ use vramkit::monitor::{Finding, Forecast, Snapshot};
 use vramkit::pressure::{DeviceJudge, Ladder};
 
 use super::news::News;
-use crate::tick::{EventKind, Growing, HistorySample, HolderUse};
+use crate::tick::{EventKind, Growing, HistorySample, Holder, HolderUse};
 
 /// Holders told apart in a sample.
 const HOLDERS: usize = 8;
@@ -95,7 +95,7 @@ impl WatchedDevice {
     }
 
     /// Keeps a sample of a reading, and `most` of them.
-    pub(crate) fn keep(&mut self, snapshot: &Snapshot, holders: &[HolderUse], most: usize) {
+    pub(crate) fn keep(&mut self, snapshot: &Snapshot, holders: &[Holder], most: usize) {
         self.history.push_back(HistorySample {
             unix_seconds: snapshot
                 .time
@@ -103,7 +103,11 @@ impl WatchedDevice {
                 .map_or(0.0, |since| since.as_secs_f64()),
             used_bytes: snapshot.usage.used_bytes.value,
             level: snapshot.level,
-            holders: holders.iter().take(HOLDERS).cloned().collect(),
+            holders: holders
+                .iter()
+                .take(HOLDERS)
+                .map(|holder| HolderUse { name: holder.name.clone(), bytes: holder.bytes })
+                .collect(),
         });
         while self.history.len() > most.max(1) {
             self.history.pop_front();

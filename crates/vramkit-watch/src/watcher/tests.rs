@@ -9,13 +9,17 @@ use vramkit::pool::{DeviceMemoryPool, Purpose, Request};
 use vramkit::pressure::PressureLevel;
 
 use super::*;
-use crate::source::DeviceReading;
+use crate::source::{DeviceClass, DeviceReading};
 
 type Script = Arc<Mutex<Readings>>;
 
 struct Scripted(Script);
 
 impl Source for Scripted {
+    fn name(&self) -> &'static str {
+        "scripted"
+    }
+
     fn read(&mut self) -> Readings {
         self.0.lock().unwrap().clone()
     }
@@ -29,6 +33,8 @@ fn device(id: &str, used: u64) -> DeviceReading {
     usage.used_bytes = known(used);
     DeviceReading {
         device: DeviceName { id: id.into(), name: "scripted".into(), uuid: None },
+        class: DeviceClass::Gpu,
+        activity: None,
         usage,
         processes: Reading::known(Vec::new(), Origin::Nvml),
         stall: None,

@@ -1,6 +1,6 @@
 //! A card as a source without using it: the management library is asked, no context is made, and nothing of the card is taken.
 
-use super::snapshot::{DeviceName, ProcessUse, Usage};
+use super::snapshot::{DeviceName, ProcessIdentity, ProcessUse, Usage};
 use super::source::{MemorySource, own_pools};
 use crate::device::{NvmlCard, Origin, Reading};
 use crate::pool::give_back_idle;
@@ -47,7 +47,7 @@ impl MemorySource for CardSource {
             let uses = list.into_iter().map(|process| ProcessUse {
                 pid: process.pid,
                 name: Reading::unavailable(Origin::Nvml, "not asked for"),
-                container: None,
+                identity: ProcessIdentity::default(),
                 used_bytes: process.used_bytes,
                 peak_bytes: Reading::unavailable(Origin::Nvml, "not asked for"),
             });

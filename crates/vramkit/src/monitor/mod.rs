@@ -60,7 +60,7 @@ pub use decisions::Decision;
 pub use models::{AdmissionError, ModelUse};
 pub use pool_use::PoolUse;
 pub use sampling::Sampling;
-pub use snapshot::{DeviceName, ProcessUse, Snapshot, Usage};
+pub use snapshot::{DeviceName, ProcessIdentity, ProcessUse, Snapshot, Usage};
 pub use source::{CudaSource, DeviceSource, MemorySource, NoDevice};
 pub use stats::{CleanupReport, MonitorStats};
 pub use utc::utc;

@@ -3,7 +3,9 @@
 use serde::{Deserialize, Serialize};
 
 use super::decisions::Decision;
+use super::snapshot::ProcessIdentity;
 use super::stats::MonitorStats;
+use crate::device::DeviceKind;
 use crate::pool::{DeviceMemoryPool, LedgerEntry, OwnerUse, PoolStats};
 use crate::stall::StallTimes;
 
@@ -26,8 +28,17 @@ pub struct PoolUse {
     pub name: String,
     /// The program's process.
     pub pid: u32,
-    /// The device that its memory is on.
+    /// The device that its memory is on, as its program calls it.
     pub device: String,
+    /// That device's identity wherever it is plugged in, and whatever part of the cards the program may see.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub device_uuid: Option<String>,
+    /// What kind of memory it is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub device_kind: Option<DeviceKind>,
+    /// Whose the program is. What a published document says here is not believed: its reader finds out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub process: Option<ProcessIdentity>,
     /// Its numbers.
     pub stats: PoolStats,
     /// Who holds what, by model and purpose.
@@ -53,10 +64,14 @@ impl PoolUse {
 
     /// Reads a pool but for its ledger, which may be long.
     pub fn without_ledger(name: &str, pool: &DeviceMemoryPool) -> Self {
+        let device = pool.device().info();
         Self {
             name: name.to_owned(),
             pid: std::process::id(),
-            device: pool.device().info().id,
+            device: device.id,
+            device_uuid: device.uuid,
+            device_kind: Some(device.kind),
+            process: None,
             stats: pool.stats(),
             owners: pool.owners(),
             ledger: Vec::new(),

@@ -28,7 +28,7 @@ pub struct DeviceName {
 
 impl From<DeviceInfo> for DeviceName {
     fn from(info: DeviceInfo) -> Self {
-        Self { id: info.id, name: info.name, uuid: None }
+        Self { id: info.id, name: info.name, uuid: info.uuid }
     }
 }
 
@@ -79,6 +79,28 @@ impl Usage {
     }
 }
 
+/// Whose a process is, as the system that runs it says: never what the process says of itself. What is not known, or not
+/// readable by this user, is absent.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+pub struct ProcessIdentity {
+    /// The user it runs as: a name where there is one, else the number.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub user: Option<String>,
+    /// Its command line, cleaned and cut.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub command: Option<String>,
+    /// The container it runs in: the runtime and the first twelve digits of its number.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub container: Option<String>,
+    /// The Kubernetes pod it runs in: `namespace/name` where the kubelet was asked, else the pod's UID.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pod: Option<String>,
+    /// The batch job it belongs to: `slurm:1234`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub job: Option<String>,
+}
+
 /// What one process holds of a device.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
@@ -87,9 +109,9 @@ pub struct ProcessUse {
     pub pid: u32,
     /// Its program, as far as it can be read.
     pub name: Reading<String>,
-    /// The container it runs in, when it runs in one.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub container: Option<String>,
+    /// Whose it is.
+    #[serde(flatten)]
+    pub identity: ProcessIdentity,
     /// Bytes that it holds.
     pub used_bytes: Reading<ByteSize>,
     /// Most that it ever held.
