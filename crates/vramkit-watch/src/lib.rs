@@ -11,7 +11,9 @@
 //! In: sources, a clock. Out: ticks. Never here: a screen, a server, or an action on what is watched.
 //!
 //! A [`Source`] never fails as a whole: what it cannot read is a missing number with a reason, or an entry in the tick's
-//! list of what is unavailable. [`record`] keeps ticks on disk.
+//! list of what is unavailable. Each is read on a thread of its own, within a deadline: one that hangs is late, and its
+//! devices unread, while the others go on. A card that was there and is not listed any more is lost, and stays in the ticks
+//! until it comes back. [`record`] keeps ticks on disk.
 //!
 //! ```
 //! use std::time::Duration;
@@ -24,26 +26,33 @@
 //! ```
 
 pub mod amd;
+mod asked;
+mod bus;
 mod holders;
 pub mod host;
 mod join;
 mod judge;
+mod known;
 mod nvml;
+mod past;
 mod pools;
 mod processes;
 pub mod record;
 mod source;
+mod standing;
 mod tick;
+mod utc;
 mod watcher;
 
 pub use nvml::NvmlSource;
 pub use pools::PublishedPools;
 pub use processes::Processes;
-pub use source::{Activity, DeviceClass, DeviceReading, Health, Readings, Source, Unavailable};
+pub use source::{Activity, DeviceClass, DeviceReading, Health, Missing, Readings, Source, Unavailable};
 pub use tick::{
-    DeviceTick, EventKind, Growing, History, HistorySample, Holder, HolderUse, Presence, SourceTick, Tick,
-    WatchEvent,
+    DeviceTick, EventKind, Growing, History, HistorySample, Holder, HolderUse, Presence, RecorderTick,
+    SourceTick, Tick, WatchEvent,
 };
+pub use utc::unix_seconds;
 pub use watcher::{WatchConfig, Watcher};
 
 #[cfg(doctest)]

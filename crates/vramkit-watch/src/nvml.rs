@@ -18,7 +18,7 @@ use vramkit::device::{Origin, Reading, nvml_size};
 use vramkit::monitor::{DeviceName, ProcessUse, Usage};
 
 use crate::processes::Processes;
-use crate::source::{DeviceClass, DeviceReading, Health, Readings, Source, Unavailable};
+use crate::source::{DeviceClass, DeviceReading, Health, Missing, Readings, Source, Unavailable};
 
 /// The library's name, with the version that programs link.
 const LIBRARY: &str = "libnvidia-ml.so.1";
@@ -80,6 +80,18 @@ fn is_gone(error: &NvmlError) -> bool {
     matches!(error, NvmlError::Uninitialized | NvmlError::DriverNotLoaded | NvmlError::LibRmVersionMismatch)
 }
 
+/// Whether an error says that the card does not answer any more.
+fn is_lost(error: &NvmlError) -> bool {
+    matches!(error, NvmlError::GpuLost | NvmlError::ResetRequired)
+}
+
+/// The card of this place, which cannot be asked.
+fn missing(id: String, names: &BTreeMap<String, DeviceName>, error: &NvmlError) -> Missing {
+    let unnamed = || DeviceName { name: "a card that cannot be asked".into(), uuid: None, id: id.clone() };
+    let device = names.get(&id).cloned().unwrap_or_else(unnamed);
+    Missing { device, reason: error.to_string() }
+}
+
 fn is_missing(error: &NvmlError) -> bool {
     matches!(error, NvmlError::FailedToLoadSymbol(_) | NvmlError::FunctionNotFound)
 }
@@ -134,10 +146,16 @@ fn read_all(
             Ok(device) => device,
             Err(error) if is_gone(&error) => return Err(error),
             Err(error) => {
-                readings.unavailable.push(Unavailable { source: id, reason: error.to_string() });
+                readings.missing.push(missing(id, names, &error));
                 continue;
             }
         };
+        if let Err(error) = device.memory_info()
+            && is_lost(&error)
+        {
+            readings.missing.push(missing(id, names, &error));
+            continue;
+        }
         let reading = read_device(nvml, &device, id.clone(), processes, names)?;
         readings.devices.push(reading);
         if device.mig_mode().is_ok_and(|mode| mode.current == 1) {
@@ -160,11 +178,13 @@ fn read_device(
     processes: &mut Processes,
     names: &mut BTreeMap<String, DeviceName>,
 ) -> Result<DeviceReading, NvmlError> {
-    let name = names.entry(id.clone()).or_insert_with(|| DeviceName {
-        name: device.name().unwrap_or_else(|error| format!("a card without a name ({error})")),
-        uuid: device.uuid().ok(),
-        id,
-    });
+    // The driver numbers its cards anew when one falls off.
+    let uuid = device.uuid().ok();
+    if names.get(&id).is_none_or(|known| uuid.is_some() && known.uuid != uuid) {
+        let name = device.name().unwrap_or_else(|error| format!("a card without a name ({error})"));
+        names.insert(id.clone(), DeviceName { id: id.clone(), name, uuid });
+    }
+    let name = names[&id].clone();
     let list = match process_list(device) {
         Err(error) if is_gone(&error) => return Err(error),
         list => list,

@@ -77,6 +77,15 @@ pub struct Unavailable {
     pub reason: String,
 }
 
+/// A card that should be here: its driver names it and cannot read it, or the bus has it and nobody lists it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Missing {
+    /// Which one.
+    pub device: DeviceName,
+    /// What stands in the way.
+    pub reason: String,
+}
+
 /// How it stands with a source.
 #[non_exhaustive]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -101,6 +110,8 @@ pub struct Readings {
     pub health: Health,
     /// Devices.
     pub devices: Vec<DeviceReading>,
+    /// Cards that should be here and are not.
+    pub missing: Vec<Missing>,
     /// Pools, each with the id of its device.
     pub pools: Vec<PoolUse>,
     /// What is not here.
@@ -131,10 +142,36 @@ pub struct Readings {
 /// assert_eq!(watcher.tick(Duration::ZERO).unavailable[0].reason, "no driver");
 /// # Ok::<(), vramkit::pressure::LadderError>(())
 /// ```
+///
+/// A source is read on a thread of its own, and may take its time: one that does not answer delays nobody, and is not asked
+/// again before it has answered.
 pub trait Source: Send {
     /// What it is called in messages and metrics: `nvml`, `amd`, `host`, `pools`.
     fn name(&self) -> &str;
 
     /// Reads everything once.
     fn read(&mut self) -> Readings;
+}
+
+/// A source that is made when it is read for the first time, on the thread that reads it.
+pub(crate) struct Lazy<S, F> {
+    name: &'static str,
+    make: F,
+    made: Option<S>,
+}
+
+impl<S, F: Fn() -> S> Lazy<S, F> {
+    pub(crate) fn new(name: &'static str, make: F) -> Self {
+        Self { name, make, made: None }
+    }
+}
+
+impl<S: Source, F: Fn() -> S + Send> Source for Lazy<S, F> {
+    fn name(&self) -> &str {
+        self.name
+    }
+
+    fn read(&mut self) -> Readings {
+        self.made.get_or_insert_with(&self.make).read()
+    }
 }

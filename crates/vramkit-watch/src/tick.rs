@@ -32,8 +32,20 @@ pub enum EventKind {
     Cleared,
     /// A device was not there before.
     Appeared,
-    /// A device is not there any more.
+    /// A device is not there any more: a card is missed, anything else is gone.
     Lost,
+    /// A card that was lost is there again.
+    Back,
+    /// A source does not answer within its time.
+    SourceLate,
+    /// A source answers that it cannot.
+    SourceFailing,
+    /// A source answers again.
+    SourceBack,
+    /// The recording cannot be written.
+    RecorderFailing,
+    /// The recording goes on.
+    RecorderBack,
     /// A program's orchestrator decided something.
     Decided,
 }
@@ -45,7 +57,7 @@ pub enum EventKind {
 pub struct WatchEvent {
     /// When, in UTC.
     pub time: String,
-    /// On which device.
+    /// On which device; the source's name, or `recorder`, where it is about that.
     pub device: String,
     /// What kind.
     pub kind: EventKind,
@@ -95,6 +107,22 @@ pub struct SourceTick {
     /// When it last answered, in UTC; none when it never did.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub answered: Option<String>,
+}
+
+/// How it stands with the recording, and since when.
+#[non_exhaustive]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+pub struct RecorderTick {
+    /// The file.
+    pub file: String,
+    /// Whether it is written.
+    pub up: bool,
+    /// Since when that is so, in UTC.
+    pub since: String,
+    /// Why it is not written.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
 }
 
 /// Who holds a part of a device, for drawing.
@@ -206,13 +234,17 @@ pub struct Tick {
     /// How it stands with each source.
     #[serde(default)]
     pub sources: Vec<SourceTick>,
+    /// How it stands with the recording, where there is one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub recorder: Option<RecorderTick>,
     /// What was looked for and is not here.
     pub unavailable: Vec<Unavailable>,
     /// What changed since the tick before.
     pub events: Vec<WatchEvent>,
 }
 
-/// What a watcher keeps: samples of every device and events, oldest first.
+/// What a watcher keeps: samples of every device and events, oldest first. The last samples are one a reading; of those
+/// before, the one of a minute or of ten minutes with the most bytes is kept.
 #[non_exhaustive]
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]

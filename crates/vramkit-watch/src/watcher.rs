@@ -1,25 +1,40 @@
-//! One tick: every source is read once, and what was read is judged.
+//! One tick: every source is asked once, all at the same time, and what they say is judged.
 //!
-//! For each device a level, growth of its used bytes, a forecast and a short history; for each published pool, leaks by
-//! owner. What changed becomes events, each told once. Everything kept is bounded: devices and pools that have not been
-//! seen for a while are forgotten.
+//! ```text
+//! sources, each on its thread ──► known (ids that stay; lost, unread) ──► join (pools) ──► judge ──► tick ──► recorder
+//!          └─► standing (up, late, failing)
+//! ```
+//!
+//! For each device a level, growth of its used bytes, a forecast and a history; for each published pool, leaks by owner.
+//! What changed becomes events, each told once, and logged where somebody has to look. Everything kept is bounded: what has
+//! not been seen for a while is forgotten, but for cards that are lost.
 
 use std::collections::{BTreeMap, VecDeque};
-use std::time::{Duration, SystemTime};
+use std::path::Path;
+use std::time::{Duration, Instant, SystemTime};
+
+use serde::Serialize;
 
 use vramkit::monitor::leak::TagLeak;
 use vramkit::monitor::{PoolUse, Snapshot, StallTimes, sampling_period, utc};
 use vramkit::pressure::{Ladder, LadderError};
 
 use crate::amd::AmdSource;
+use crate::asked::{Asked, Outcome};
+use crate::bus::WithBus;
 use crate::holders::holders;
 use crate::host::HostSource;
 use crate::join::by_device;
 use crate::judge::{News, WatchedDevice, WatchedPool};
+use crate::known::{Known, Moment};
 use crate::nvml::NvmlSource;
+use crate::past::Past;
 use crate::pools::PublishedPools;
-use crate::source::{DeviceClass, Health, Readings, Source};
-use crate::tick::{DeviceTick, EventKind, History, Presence, SourceTick, Tick, WatchEvent};
+use crate::record::{self, Keeper, ReadRecordError, TICK, TickRecorder};
+use crate::source::{DeviceClass, DeviceReading, Health, Lazy, Readings, Source, Unavailable};
+use crate::standing::Standing;
+use crate::tick::{DeviceTick, EventKind, History, Tick, WatchEvent};
+use crate::utc::{since_1970, unix_seconds};
 
 /// Events kept.
 const EVENTS: usize = 500;
@@ -28,19 +43,29 @@ const MOST: usize = 256;
 const FORGET: Duration = Duration::from_secs(600);
 /// Ticks come no closer, unless they are asked to.
 const SHORTEST: Duration = Duration::from_millis(50);
+/// Between two ticks, as far as a clock that was set back is concerned.
+const LONGEST: Duration = Duration::from_secs(60);
+/// What a history is.
+const HISTORY: &str = "vramkit.history/1";
 
 /// How a watcher behaves.
 #[derive(Clone, Debug)]
 pub struct WatchConfig {
     /// Levels.
     pub ladder: Ladder<()>,
-    /// Samples kept for each device.
+    /// Samples of each device that are kept as they are. Of those before, the largest of each minute of a day is kept, then
+    /// of each ten minutes of a week; of more than sixteen devices, less of each.
     pub history: usize,
+    /// How long a tick waits for a source. One that is late is not waited for again until it has answered.
+    pub patience: Duration,
+    /// How long the first tick does: a driver may have to start.
+    pub first_patience: Duration,
 }
 
 impl Default for WatchConfig {
     fn default() -> Self {
-        Self { ladder: Ladder::watch(), history: 1200 }
+        let (patience, first_patience) = (Duration::from_secs(1), Duration::from_secs(5));
+        Self { ladder: Ladder::watch(), history: 1200, patience, first_patience }
     }
 }
 
@@ -59,11 +84,23 @@ impl Default for WatchConfig {
 /// ```
 pub struct Watcher {
     config: WatchConfig,
-    sources: Vec<Box<dyn Source>>,
+    sources: Vec<Watched>,
+    known: Known,
+    /// By what each is known.
     devices: BTreeMap<String, WatchedDevice>,
     pools: BTreeMap<(String, u32, String), WatchedPool>,
     events: VecDeque<WatchEvent>,
+    /// Ids of devices that a recording knew.
+    restored: BTreeMap<String, String>,
+    recorder: Option<Keeper>,
+    /// When the last tick was, by the wall's clock and by the one that does not go back.
+    clock: Option<(SystemTime, Duration)>,
     first: bool,
+}
+
+struct Watched {
+    asked: Asked,
+    standing: Standing,
 }
 
 impl Watcher {
@@ -75,10 +112,17 @@ impl Watcher {
         config.ladder.check()?;
         Ok(Self {
             config,
-            sources,
+            sources: sources
+                .into_iter()
+                .map(|source| Watched { asked: Asked::new(source), standing: Standing::default() })
+                .collect(),
+            known: Known::default(),
             devices: BTreeMap::new(),
             pools: BTreeMap::new(),
             events: VecDeque::new(),
+            restored: BTreeMap::new(),
+            recorder: None,
+            clock: None,
             first: true,
         })
     }
@@ -89,7 +133,8 @@ impl Watcher {
     /// A ladder that makes no sense.
     pub fn of_this_machine(config: WatchConfig) -> Result<Self, LadderError> {
         let sources: Vec<Box<dyn Source>> = vec![
-            Box::new(NvmlSource::default()),
+            // Loading a driver's library may take its time, or hang.
+            Box::new(Lazy::new("nvml", || WithBus::at(Path::new("/"), NvmlSource::default()))),
             Box::new(AmdSource::default()),
             Box::new(HostSource::default()),
             Box::new(PublishedPools::default()),
@@ -98,34 +143,114 @@ impl Watcher {
     }
 
     /// Reads everything. `now` is of a clock that does not go back.
+    ///
+    /// A source that does not answer within its time is late, and what it lists unread: it is not waited for again until it
+    /// has answered.
     pub fn tick(&mut self, now: Duration) -> Tick {
-        let time = SystemTime::now();
-        let mut all = Readings::default();
-        let mut sources = Vec::new();
-        for source in &mut self.sources {
-            let readings = source.read();
-            let why = readings.unavailable.first().map(|absent| absent.reason.clone());
-            sources.push(SourceTick {
-                source: source.name().to_owned(),
-                health: readings.health,
-                since: String::new(),
-                reason: why.filter(|_| readings.health != Health::Up),
-                answered: None,
-            });
-            all.devices.extend(readings.devices);
-            all.pools.extend(readings.pools);
-            all.unavailable.extend(readings.unavailable);
-        }
-        self.judge(now, time, sources, all)
+        self.tick_at(now, SystemTime::now())
     }
 
-    fn judge(&mut self, now: Duration, time: SystemTime, sources: Vec<SourceTick>, all: Readings) -> Tick {
-        let mut readings = by_device(all.devices, all.pools);
-        readings.truncate(MOST);
+    fn tick_at(&mut self, now: Duration, time: SystemTime) -> Tick {
         let mut news = Vec::new();
+        self.follow_clock(now, time);
+        let mut all = self.ask(now, time, &mut news);
+        let of_pools =
+            all.iter().flat_map(|readings| &readings.pools).map(|pool| pool.device.clone()).collect();
+        let moment = Moment { time, of_pools: &of_pools, is_first: self.first };
+        for (number, (readings, source)) in all.iter_mut().zip(&self.sources).enumerate() {
+            self.known.settle(&moment, number, &source.standing, readings, &mut news);
+        }
+        let mut pools_of = BTreeMap::new();
+        let mut merged = Readings::default();
+        for (number, readings) in all.into_iter().enumerate() {
+            pools_of.extend(readings.pools.iter().map(|pool| (pool.device.clone(), number)));
+            merged.devices.extend(readings.devices);
+            merged.pools.extend(readings.pools);
+            merged.unavailable.extend(readings.unavailable);
+        }
+        let listed = merged.devices.len();
+        let mut readings = by_device(merged.devices, merged.pools);
+        for (reading, _) in readings.iter().skip(listed) {
+            let source = pools_of.get(&reading.device.id).copied().unwrap_or(0);
+            self.known.note_of_pools(&moment, source, reading, &mut news);
+        }
+        readings.truncate(MOST);
+        let devices = self.judge(now, time, readings, &mut news);
+        self.forget(now);
+        self.first = false;
+        // What a lost or unread device's reason is, is said there.
+        let mut unavailable = merged.unavailable;
+        unavailable.retain(|absent| !devices.iter().any(|device| device.snapshot.device.id == absent.source));
+        let mut tick = Tick {
+            schema: TICK.into(),
+            time: utc(time),
+            devices,
+            sources: self.sources.iter().map(|source| source.standing.tick(source.asked.name())).collect(),
+            recorder: None,
+            unavailable,
+            events: news.into_iter().map(|news| event(time, news)).collect(),
+        };
+        if let Some(keeper) = &mut self.recorder {
+            let news = keeper.keep(now, time, &tick);
+            tick.events.extend(news.map(|news| event(time, news)));
+            tick.recorder = Some(keeper.tick());
+        }
+        tick.events.iter().for_each(log);
+        self.events.extend(tick.events.iter().cloned());
+        self.bound_events();
+        tick
+    }
+
+    /// Asks every source at once, and waits for all of them.
+    fn ask(&mut self, now: Duration, time: SystemTime, news: &mut Vec<News>) -> Vec<Readings> {
+        let patience = if self.first { self.config.first_patience } else { self.config.patience };
+        let start = Instant::now();
+        self.sources.iter_mut().for_each(|source| source.asked.begin(now));
+        let finish = |Watched { asked, standing }: &mut Watched| match asked.finish(now, start, patience) {
+            Outcome::Answered(readings) => {
+                standing.note_answer(asked.name(), time, &readings, news);
+                readings
+            }
+            Outcome::Late { waited, earlier } => {
+                standing.note_late(asked.name(), time, waited, patience, news);
+                let reason = standing.reason().to_owned();
+                let late = Unavailable { source: asked.name().to_owned(), reason };
+                earlier.unwrap_or_else(|| Readings {
+                    health: Health::Late,
+                    unavailable: vec![late],
+                    ..Readings::default()
+                })
+            }
+        };
+        self.sources.iter_mut().map(finish).collect()
+    }
+
+    /// When the wall clock is set back, what is kept moves back with it: nothing is drawn backwards.
+    fn follow_clock(&mut self, now: Duration, time: SystemTime) {
+        let (before, at) = self.clock.replace((time, now)).unwrap_or((time, now));
+        let Ok(back) = before.duration_since(time) else { return };
+        if back.is_zero() {
+            return;
+        }
+        let back = back + now.saturating_sub(at).min(LONGEST);
+        tracing::warn!(seconds = back.as_secs_f64(), "the clock was set back");
+        self.devices.values_mut().for_each(|watched| watched.past_mut().shift(back.as_secs_f64()));
+        self.sources.iter_mut().for_each(|source| source.standing.shift(back));
+        self.recorder.iter_mut().for_each(|keeper| keeper.shift(back));
+        self.known.shift(back);
+    }
+
+    fn judge(
+        &mut self,
+        now: Duration,
+        time: SystemTime,
+        readings: Vec<(DeviceReading, Vec<PoolUse>)>,
+        news: &mut Vec<News>,
+    ) -> Vec<DeviceTick> {
+        let count = readings.len();
         let mut devices = Vec::new();
         for (reading, on_it) in readings {
-            let suspected = self.judge_pools(now, &on_it, &mut news);
+            let suspected = self.judge_pools(now, &on_it, news);
             let snapshot = Snapshot {
                 time,
                 device: reading.device,
@@ -138,34 +263,11 @@ impl Watcher {
                 pools: on_it,
                 level: None,
             };
-            let mut device = self.judge_device(now, snapshot, reading.stall, suspected, &mut news);
+            let mut device = self.judge_device(now, snapshot, (reading.stall, suspected), count, news);
             (device.class, device.activity) = (reading.class, reading.activity);
             devices.push(device);
         }
-        self.note_absent(now, &devices, &mut news);
-        self.first = false;
-        let text = utc(time);
-        let events: Vec<WatchEvent> = news
-            .into_iter()
-            .map(|News { device, kind, text: words }| WatchEvent {
-                time: text.clone(),
-                device,
-                kind,
-                text: words,
-            })
-            .collect();
-        self.events.extend(events.iter().cloned());
-        while self.events.len() > EVENTS {
-            self.events.pop_front();
-        }
-        Tick {
-            schema: "vramkit.top/1".into(),
-            time: text,
-            devices,
-            sources,
-            unavailable: all.unavailable,
-            events,
-        }
+        devices
     }
 
     fn judge_pools(&mut self, now: Duration, pools: &[PoolUse], news: &mut Vec<News>) -> Vec<TagLeak> {
@@ -185,22 +287,18 @@ impl Watcher {
         &mut self,
         now: Duration,
         mut snapshot: Snapshot,
-        stall: Option<StallTimes>,
-        suspected: Vec<TagLeak>,
+        (stall, suspected): (Option<StallTimes>, Vec<TagLeak>),
+        count: usize,
         news: &mut Vec<News>,
     ) -> DeviceTick {
-        let id = snapshot.device.id.clone();
-        let watched = self.devices.entry(id).or_insert_with(WatchedDevice::new);
-        if !watched.note_present(now) && !self.first {
-            let words = format!("{} is here", snapshot.device.name);
-            news.push(News::new(&snapshot.device.id, EventKind::Appeared, words));
-        }
+        let key = self.known.key(&snapshot.device.id).to_owned();
+        let watched = self.devices.entry(key).or_default();
         let judged = watched.judge(now, &self.config.ladder, &mut snapshot, news);
         let holders = holders(&snapshot);
-        watched.keep(&snapshot, &holders, self.config.history);
+        watched.keep(&snapshot, &holders, (self.config.history, count));
         DeviceTick {
             class: DeviceClass::Other,
-            presence: Presence::Present,
+            presence: self.known.presence(&snapshot.device.id),
             activity: None,
             level_readings: judged.level_readings,
             level_changes: judged.level_changes,
@@ -214,25 +312,118 @@ impl Watcher {
         }
     }
 
-    fn note_absent(&mut self, now: Duration, devices: &[DeviceTick], news: &mut Vec<News>) {
-        for (id, watched) in &mut self.devices {
-            let is_here = devices.iter().any(|device| device.snapshot.device.id == *id);
-            if !is_here && watched.note_absent() {
-                news.push(News::new(id, EventKind::Lost, "is not here any more"));
-            }
-        }
+    /// Forgets what has not been seen for a while. A card that is lost is in every tick, and stays.
+    fn forget(&mut self, now: Duration) {
         self.devices.retain(|_, watched| now.saturating_sub(watched.seen()) < FORGET);
         self.pools.retain(|_, watched| now.saturating_sub(watched.seen()) < FORGET);
+        self.restored.retain(|key, _| self.devices.contains_key(key));
+    }
+
+    fn bound_events(&mut self) {
+        while self.events.len() > EVENTS {
+            self.events.pop_front();
+        }
+    }
+
+    /// Keeps every tick from now on. What cannot be written is a state in the ticks, and an event; it is tried again.
+    pub fn record(&mut self, recorder: TickRecorder) {
+        self.recorder = Some(Keeper::new(recorder));
+    }
+
+    /// Takes what a recording has into the history, before the first tick. What follows it is a gap.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use vramkit_watch::host::HostSource;
+    /// use vramkit_watch::record::TickRecorder;
+    /// use vramkit_watch::{WatchConfig, Watcher};
+    ///
+    /// # let folder = tempfile::tempdir()?;
+    /// let path = folder.path().join("memory.jsonl");
+    /// let watcher = || Watcher::new(vec![Box::new(HostSource::default())], WatchConfig::default());
+    /// let mut before = watcher()?;
+    /// before.record(TickRecorder::open(&path, 1 << 20)?);
+    /// before.tick(Duration::ZERO);
+    /// let mut after = watcher()?;
+    /// after.restore(&path)?;
+    /// assert!(!after.history().devices["host"].is_empty());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// # Errors
+    /// A file that cannot be read. One that is not there is none to be taken from.
+    pub fn restore(&mut self, path: &Path) -> Result<(), ReadRecordError> {
+        let now = SystemTime::now();
+        let (mut last, mut of_the_future) = (0.0f64, 0usize);
+        let skipped = record::restore(path, |line| {
+            let Some(at) = unix_seconds(&line.time) else { return };
+            if at > since_1970(now) {
+                of_the_future += 1;
+                return;
+            }
+            if at < last {
+                self.devices.values_mut().for_each(|watched| watched.past_mut().shift(last - at));
+            }
+            last = at;
+            for device in &line.devices {
+                let key = device.key().to_owned();
+                if !self.devices.contains_key(&key) && self.devices.len() >= MOST {
+                    continue;
+                }
+                if !self.restored.contains_key(&key) {
+                    self.restored.insert(key.clone(), device.device.id.clone());
+                }
+                let count = self.devices.len();
+                let holders = device.holders.iter().map(|held| (held.name.as_str(), held.bytes));
+                let past = self.devices.entry(key).or_default().past_mut();
+                past.keep(at, device.used_bytes, device.level, holders, (self.config.history, count));
+            }
+            self.events.extend(line.events);
+            self.bound_events();
+        });
+        let skipped = match skipped {
+            Err(ReadRecordError::Io { error, .. }) if error.kind() == std::io::ErrorKind::NotFound => {
+                return Ok(());
+            }
+            skipped => skipped?,
+        };
+        if skipped + of_the_future > 0 {
+            let path = path.display();
+            tracing::warn!(%path, skipped, of_the_future, "not all of the recording is in the history");
+        }
+        self.devices.values_mut().for_each(|watched| watched.past_mut().gap());
+        Ok(())
+    }
+
+    /// The id under which a history is given.
+    fn id<'a>(&'a self, key: &'a str) -> &'a str {
+        let restored = self.restored.get(key).filter(|id| self.known.key(id) == id.as_str());
+        self.known.id(key).or(restored.map(String::as_str)).unwrap_or(key)
     }
 
     /// The last samples of every device and the last events.
     pub fn history(&self) -> History {
         let devices = self.devices.iter();
         History {
-            schema: "vramkit.history/1".into(),
-            devices: devices.map(|(id, watched)| (id.clone(), watched.history())).collect(),
+            schema: HISTORY.into(),
+            devices: devices
+                .map(|(key, watched)| (self.id(key).to_owned(), watched.past().history()))
+                .collect(),
             events: self.events.iter().cloned().collect(),
         }
+    }
+
+    /// As [`history`](Self::history), as JSON, which takes less memory to make.
+    pub fn history_json(&self) -> String {
+        #[derive(Serialize)]
+        struct Kept<'a> {
+            schema: &'a str,
+            devices: BTreeMap<&'a str, &'a Past>,
+            events: &'a VecDeque<WatchEvent>,
+        }
+        let devices = self.devices.iter().map(|(key, watched)| (self.id(key), watched.past())).collect();
+        let kept = Kept { schema: HISTORY, devices, events: &self.events };
+        serde_json::to_string(&kept).unwrap_or_default()
     }
 
     /// How long to wait before the next tick: `longest`, or as little as a tenth of it (but not under 50 ms), the shorter
@@ -242,10 +433,29 @@ impl Watcher {
         let periods = tick.devices.iter().filter_map(|device| {
             let usage = &device.snapshot.usage;
             let headroom = usage.total_bytes.value?.saturating_sub(usage.used_bytes.value?);
-            let fastest = self.devices.get(&device.snapshot.device.id)?.fastest();
+            let fastest = self.devices.get(self.known.key(&device.snapshot.device.id))?.fastest();
             Some(sampling_period(headroom, fastest, bounds))
         });
         periods.min().unwrap_or(longest)
+    }
+}
+
+fn event(time: SystemTime, News { device, kind, text }: News) -> WatchEvent {
+    WatchEvent { time: utc(time), device, kind, text }
+}
+
+/// What somebody has to look at, and that it is over.
+fn log(event: &WatchEvent) {
+    let (device, text) = (&event.device, &event.text);
+    match event.kind {
+        EventKind::RecorderFailing => tracing::error!("{device}: {text}"),
+        EventKind::SourceLate
+        | EventKind::SourceFailing
+        | EventKind::SourceBack
+        | EventKind::Back
+        | EventKind::RecorderBack => tracing::warn!("{device}: {text}"),
+        EventKind::Lost if text.contains(" is lost: ") => tracing::warn!("{device}: {text}"),
+        _ => {}
     }
 }
 

@@ -1,22 +1,20 @@
 //! One device from tick to tick: its level, its growth, when it will be full, and a short history.
 
-use std::collections::VecDeque;
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use vramkit::monitor::{Finding, Forecast, Snapshot};
 use vramkit::pressure::{DeviceJudge, Ladder};
 
 use super::news::News;
-use crate::tick::{EventKind, Growing, HistorySample, Holder, HolderUse};
+use crate::past::Past;
+use crate::tick::{EventKind, Growing, Holder};
+use crate::utc::since_1970;
 
-/// Holders told apart in a sample.
-const HOLDERS: usize = 8;
-
+#[derive(Default)]
 pub(crate) struct WatchedDevice {
     device: DeviceJudge,
-    history: VecDeque<HistorySample>,
+    past: Past,
     seen: Duration,
-    present: bool,
 }
 
 /// What follows from a reading, beside the level.
@@ -29,15 +27,6 @@ pub(crate) struct Judged {
 }
 
 impl WatchedDevice {
-    pub(crate) fn new() -> Self {
-        Self {
-            device: DeviceJudge::default(),
-            history: VecDeque::new(),
-            seen: Duration::ZERO,
-            present: false,
-        }
-    }
-
     /// When it was last there.
     pub(crate) fn seen(&self) -> Duration {
         self.seen
@@ -48,20 +37,14 @@ impl WatchedDevice {
         self.device.series().fastest_bytes_per_second()
     }
 
-    /// The last samples, oldest first.
-    pub(crate) fn history(&self) -> Vec<HistorySample> {
-        self.history.iter().cloned().collect()
+    /// Its samples, oldest first.
+    pub(crate) fn past(&self) -> &Past {
+        &self.past
     }
 
-    /// It is there; whether it was at the tick before.
-    pub(crate) fn note_present(&mut self, now: Duration) -> bool {
-        self.seen = now;
-        std::mem::replace(&mut self.present, true)
-    }
-
-    /// It is not there; whether it was at the tick before.
-    pub(crate) fn note_absent(&mut self) -> bool {
-        std::mem::replace(&mut self.present, false)
+    /// Its samples, for what a recording has of them.
+    pub(crate) fn past_mut(&mut self) -> &mut Past {
+        &mut self.past
     }
 
     /// What a reading means. Sets the snapshot's level; what is new goes to `news`.
@@ -72,6 +55,7 @@ impl WatchedDevice {
         snapshot: &mut Snapshot,
         news: &mut Vec<News>,
     ) -> Judged {
+        self.seen = now;
         let id = &snapshot.device.id;
         let used = snapshot.usage.used_bytes.value;
         if let Some(used) = used {
@@ -89,29 +73,16 @@ impl WatchedDevice {
             level_readings: gauge.readings(),
             level_changes: gauge.changes(),
             forecast: series.forecast().filter(|_| used.is_some()),
-            full_soon: series.is_full_soon(),
-            growing: series.growing().and_then(growing),
+            full_soon: used.is_some() && series.is_full_soon(),
+            growing: series.growing().filter(|_| used.is_some()).and_then(growing),
         }
     }
 
-    /// Keeps a sample of a reading, and `most` of them.
-    pub(crate) fn keep(&mut self, snapshot: &Snapshot, holders: &[Holder], most: usize) {
-        self.history.push_back(HistorySample {
-            unix_seconds: snapshot
-                .time
-                .duration_since(SystemTime::UNIX_EPOCH)
-                .map_or(0.0, |since| since.as_secs_f64()),
-            used_bytes: snapshot.usage.used_bytes.value,
-            level: snapshot.level,
-            holders: holders
-                .iter()
-                .take(HOLDERS)
-                .map(|holder| HolderUse { name: holder.name.clone(), bytes: holder.bytes })
-                .collect(),
-        });
-        while self.history.len() > most.max(1) {
-            self.history.pop_front();
-        }
+    /// Keeps a sample of a reading, and `most` of them as they are, of so many devices.
+    pub(crate) fn keep(&mut self, snapshot: &Snapshot, holders: &[Holder], most: (usize, usize)) {
+        let holders = holders.iter().map(|holder| (holder.name.as_str(), holder.bytes));
+        let used = snapshot.usage.used_bytes.value;
+        self.past.keep(since_1970(snapshot.time), used, snapshot.level, holders, most);
     }
 }
 

@@ -1,0 +1,253 @@
+//! A source on a thread of its own, asked with a deadline: one that hangs delays nobody.
+//!
+//! ```text
+//! watcher: begin ──question──► thread: source.read() ──answer──► watcher: finish, or a later begin
+//! ```
+//!
+//! The thread starts with the first question and ends, when idle, once the watcher is dropped. One that hangs in a driver
+//! cannot be ended: it is left behind, and goes with the process. It is never started twice, and is asked again when it has
+//! answered.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender, TryRecvError};
+use std::time::{Duration, Instant};
+
+use crate::source::{Health, Readings, Source, Unavailable};
+
+/// A source that is slower than the watcher's patience is waited for so long at most.
+const SLOW: Duration = Duration::from_secs(3);
+/// An answer that took longer says nothing of now.
+const OLD: Duration = Duration::from_secs(10);
+/// After a panic, how long before it is asked again.
+const REST: Duration = Duration::from_secs(10);
+
+/// What came of a question.
+#[derive(Debug)]
+pub(crate) enum Outcome {
+    /// In time.
+    Answered(Readings),
+    /// Not in time. What it was asked before may have been answered meanwhile.
+    Late {
+        /// How long it has been waited for.
+        waited: Duration,
+        /// An earlier answer that came too late, and is not too old.
+        earlier: Option<Readings>,
+    },
+}
+
+struct Answer {
+    readings: Readings,
+    took: Duration,
+    panicked: bool,
+}
+
+struct Thread {
+    questions: Sender<()>,
+    answers: Receiver<Answer>,
+}
+
+/// See the module's first lines.
+pub(crate) struct Asked {
+    name: String,
+    idle: Option<Box<dyn Source>>,
+    thread: Option<Thread>,
+    /// When it was asked what it has not answered.
+    asked: Option<Instant>,
+    /// Whether that was at this tick.
+    is_new: bool,
+    took: Duration,
+    earlier: Option<Readings>,
+    /// What is said without asking, and until when.
+    resting: Option<(Duration, Readings)>,
+}
+
+impl Asked {
+    pub(crate) fn new(source: Box<dyn Source>) -> Self {
+        Self {
+            name: source.name().to_owned(),
+            idle: Some(source),
+            thread: None,
+            asked: None,
+            is_new: false,
+            took: Duration::ZERO,
+            earlier: None,
+            resting: None,
+        }
+    }
+
+    pub(crate) fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Takes what has come since, and asks, unless it is being asked.
+    pub(crate) fn begin(&mut self, now: Duration) {
+        self.is_new = false;
+        if self.asked.is_some() {
+            let answer = self.thread.as_ref().map(|thread| thread.answers.try_recv());
+            match answer {
+                Some(Ok(answer)) => {
+                    let is_old = answer.took > OLD;
+                    self.earlier = Some(self.take(answer, now)).filter(|_| !is_old);
+                }
+                Some(Err(TryRecvError::Empty)) => return,
+                Some(Err(TryRecvError::Disconnected)) | None => self.end(),
+            }
+        }
+        if self.resting.as_ref().is_some_and(|(until, _)| now < *until) {
+            return;
+        }
+        self.resting = None;
+        if let Err(reason) = self.ask() {
+            self.resting = Some((now + REST, failing(&self.name, reason)));
+        }
+    }
+
+    fn ask(&mut self) -> Result<(), String> {
+        if let Some(source) = self.idle.take() {
+            self.thread = Some(start(source)?);
+        }
+        let thread = self.thread.as_ref().ok_or("its thread has ended")?;
+        if thread.questions.send(()).is_err() {
+            self.end();
+            return Err("its thread has ended".to_owned());
+        }
+        (self.asked, self.is_new) = (Some(Instant::now()), true);
+        Ok(())
+    }
+
+    fn end(&mut self) {
+        (self.thread, self.asked) = (None, None);
+    }
+
+    fn take(&mut self, answer: Answer, now: Duration) -> Readings {
+        (self.asked, self.took) = (None, answer.took);
+        if answer.panicked {
+            self.resting = Some((now + REST, answer.readings.clone()));
+        }
+        answer.readings
+    }
+
+    /// Its answer, waited for until `patience` after `start`; a slow one, somewhat longer. One that was late at an earlier
+    /// tick is not waited for.
+    pub(crate) fn finish(&mut self, now: Duration, start: Instant, patience: Duration) -> Outcome {
+        let earlier = self.earlier.take();
+        let Some(asked) = self.asked else {
+            let resting = self.resting.as_ref().map(|(_, readings)| readings.clone());
+            return Outcome::Answered(resting.or(earlier).unwrap_or_default());
+        };
+        if self.is_new {
+            let own = if self.took <= SLOW { (2 * self.took).min(SLOW).max(patience) } else { patience };
+            let left = own.saturating_sub(start.elapsed());
+            let answer = self.thread.as_ref().map(|thread| thread.answers.recv_timeout(left));
+            match answer {
+                Some(Ok(answer)) => return Outcome::Answered(self.take(answer, now)),
+                Some(Err(RecvTimeoutError::Timeout)) => {}
+                Some(Err(RecvTimeoutError::Disconnected)) | None => {
+                    self.end();
+                    return Outcome::Answered(failing(&self.name, "its thread has ended".to_owned()));
+                }
+            }
+        }
+        Outcome::Late { waited: asked.elapsed(), earlier }
+    }
+}
+
+fn failing(name: &str, reason: String) -> Readings {
+    let unavailable = vec![Unavailable { source: name.to_owned(), reason }];
+    Readings { health: Health::Failing, unavailable, ..Readings::default() }
+}
+
+fn start(mut source: Box<dyn Source>) -> Result<Thread, String> {
+    let (questions, asked) = mpsc::channel();
+    let (answer, answers) = mpsc::channel();
+    // The kernel keeps fifteen letters of it.
+    let name = format!("vk-{}", source.name());
+    let read = move || {
+        while asked.recv().is_ok() {
+            let start = Instant::now();
+            // A source that panicked is asked again later: what it has is its own, and nobody else looks at it.
+            let read = catch_unwind(AssertUnwindSafe(|| source.read()));
+            let panicked = read.is_err();
+            let readings = read.unwrap_or_else(|panic| {
+                let words = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
+                let words = words.or_else(|| panic.downcast_ref::<String>().cloned());
+                failing(source.name(), format!("it panicked: {}", words.unwrap_or_default()))
+            });
+            if answer.send(Answer { readings, took: start.elapsed(), panicked }).is_err() {
+                return;
+            }
+        }
+    };
+    let thread = std::thread::Builder::new().name(name).spawn(read);
+    thread.map_err(|error| format!("no thread for it: {error}"))?;
+    Ok(Thread { questions, answers })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Answers as often as it is let.
+    struct Gated(Receiver<bool>, u32);
+
+    impl Source for Gated {
+        fn name(&self) -> &str {
+            "gated"
+        }
+
+        fn read(&mut self) -> Readings {
+            assert!(self.0.recv().unwrap_or(true), "as told");
+            self.1 += 1;
+            failing("n", self.1.to_string())
+        }
+    }
+
+    fn gated() -> (Sender<bool>, Asked) {
+        let (open, gate) = mpsc::channel();
+        (open, Asked::new(Box::new(Gated(gate, 0))))
+    }
+
+    fn ask(asked: &mut Asked, second: u64, patience: Duration) -> Outcome {
+        asked.begin(Duration::from_secs(second));
+        asked.finish(Duration::from_secs(second), Instant::now(), patience)
+    }
+
+    const LONG: Duration = Duration::from_secs(60);
+    const NONE: Duration = Duration::ZERO;
+
+    fn words(outcome: &Outcome) -> &str {
+        match outcome {
+            Outcome::Answered(readings) | Outcome::Late { earlier: Some(readings), .. } => {
+                &readings.unavailable[0].reason
+            }
+            Outcome::Late { .. } => "late",
+        }
+    }
+
+    #[test]
+    fn a_late_source_is_not_waited_for_again_nor_asked_twice() {
+        let (open, mut asked) = gated();
+        assert_eq!(words(&ask(&mut asked, 0, Duration::from_millis(20))), "late");
+        let start = Instant::now();
+        assert_eq!(words(&ask(&mut asked, 1, LONG)), "late", "it does not wait");
+        assert!(start.elapsed() < LONG);
+        // The answer to the first question is not the one to the second.
+        open.send(true).unwrap();
+        while asked.asked.is_some() && asked.earlier.is_none() {
+            asked.begin(Duration::from_secs(2));
+        }
+        let late = asked.finish(Duration::from_secs(2), Instant::now(), NONE);
+        assert!(matches!(late, Outcome::Late { earlier: Some(_), .. }) && words(&late) == "1", "{late:?}");
+        drop(open);
+    }
+
+    #[test]
+    fn a_source_that_panics_fails_rests_and_is_asked_again() {
+        let (open, mut asked) = gated();
+        [false, true].into_iter().for_each(|is_well| open.send(is_well).unwrap());
+        let outcome = ask(&mut asked, 0, LONG);
+        assert!(words(&outcome).contains("it panicked: as told"), "{outcome:?}");
+        assert!(words(&ask(&mut asked, 5, LONG)).contains("it panicked"), "it rests");
+        assert_eq!(words(&ask(&mut asked, 11, LONG)), "1");
+    }
+}

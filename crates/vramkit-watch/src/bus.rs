@@ -1,0 +1,176 @@
+//! Cards that the bus has and the driver's library does not list: one may have fallen off before anybody looked.
+//!
+//! A driver knows each of its cards by its place on the bus, whether it answers or not (`/proc/driver/nvidia/gpus`, which
+//! says UUIDs, or `/sys/bus/pci/drivers/nvidia`). Inside a container both may show all cards of the machine: only as many
+//! are missed as there are device files, which a container has of its own cards alone.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use vramkit::monitor::DeviceName;
+
+use crate::known::ON_THE_BUS;
+use crate::source::{DeviceClass, Health, Missing, Readings, Source, Unavailable};
+
+/// Cards that are believed to exist.
+const MOST: usize = 64;
+
+/// Another source of NVIDIA's cards, with what the bus has beside.
+pub(crate) struct WithBus<S> {
+    source: S,
+    root: PathBuf,
+}
+
+impl<S> WithBus<S> {
+    /// Reads `proc`, `sys` and `dev` below `root`.
+    pub(crate) fn at(root: &Path, source: S) -> Self {
+        Self { source, root: root.to_owned() }
+    }
+}
+
+impl<S: Source> Source for WithBus<S> {
+    fn name(&self) -> &str {
+        self.source.name()
+    }
+
+    fn read(&mut self) -> Readings {
+        let mut readings = self.source.read();
+        // Who cannot list any does not miss one.
+        if readings.health == Health::Up {
+            miss(&mut readings, on_the_bus(&self.root));
+        }
+        readings
+    }
+}
+
+#[derive(Debug)]
+struct Card {
+    bus: String,
+    name: Option<String>,
+    uuid: Option<String>,
+}
+
+fn on_the_bus(root: &Path) -> Vec<Card> {
+    let names = |folder: &str| -> Vec<String> {
+        let entries = fs::read_dir(root.join(folder)).into_iter().flatten().flatten();
+        let mut names: Vec<String> =
+            entries.filter_map(|entry| entry.file_name().into_string().ok()).take(4096).collect();
+        names.sort();
+        names
+    };
+    let files: BTreeSet<u32> =
+        names("dev").iter().filter_map(|name| name.strip_prefix("nvidia")?.parse().ok()).collect();
+    // A made-up machine has no device files.
+    let is_made_up = root != Path::new("/");
+    let mut cards = Vec::new();
+    for bus in names("proc/driver/nvidia/gpus").into_iter().take(MOST) {
+        let path = root.join("proc/driver/nvidia/gpus").join(&bus).join("information");
+        let text = fs::read_to_string(path).unwrap_or_default();
+        let field = |name: &str| {
+            let value =
+                text.lines().find_map(|line| line.strip_prefix(name)?.trim().strip_prefix(':'))?.trim();
+            (!value.is_empty() && !value.contains('?')).then(|| value.to_owned())
+        };
+        let minor = field("Device Minor").and_then(|minor| minor.parse().ok());
+        if is_made_up || minor.is_some_and(|minor: u32| files.contains(&minor)) {
+            cards.push(Card { name: field("Model"), uuid: field("GPU UUID"), bus });
+        }
+    }
+    if !cards.is_empty() || root.join("proc/driver/nvidia/gpus").exists() {
+        return cards;
+    }
+    let is_card = |bus: &String| {
+        let class = fs::read_to_string(root.join("sys/bus/pci/drivers/nvidia").join(bus).join("class"));
+        class.is_ok_and(|class| class.trim().starts_with("0x03"))
+    };
+    let bound = names("sys/bus/pci/drivers/nvidia").into_iter().filter(is_card);
+    let most = if is_made_up { MOST } else { files.len().min(MOST) };
+    bound.take(most).map(|bus| Card { bus, name: None, uuid: None }).collect()
+}
+
+/// Adds the cards of the bus that are neither listed nor known to be missing.
+fn miss(readings: &mut Readings, cards: Vec<Card>) {
+    let all = cards.len();
+    let listed = readings.devices.iter().filter(|reading| reading.class == DeviceClass::Gpu).count();
+    let over = all.saturating_sub(listed + readings.missing.len());
+    let devices = readings.devices.iter().map(|reading| &reading.device);
+    let named: BTreeSet<String> = devices
+        .chain(readings.missing.iter().map(|missing| &missing.device))
+        .filter_map(|device| device.uuid.clone())
+        .collect();
+    let (unlisted, unknown): (Vec<Card>, Vec<Card>) = cards
+        .into_iter()
+        .filter(|card| card.uuid.as_ref().is_none_or(|uuid| !named.contains(uuid)))
+        .partition(|card| card.uuid.is_some());
+    // Without UUIDs it is known which only where none is listed.
+    let certain = unlisted.into_iter().chain(unknown.into_iter().filter(|_| listed == 0));
+    let mut told = 0;
+    for card in certain.take(over) {
+        told += 1;
+        let reason = format!("it is on the bus at {}, and the driver does not list it", card.bus);
+        let name = card.name.unwrap_or_else(|| format!("NVIDIA card at {}", card.bus));
+        let device = DeviceName { id: format!("{ON_THE_BUS}{}", card.bus), name, uuid: card.uuid };
+        readings.missing.push(Missing { device, reason });
+    }
+    if over > told {
+        let reason = format!(
+            "the bus has {all} cards, of which {} are not listed: which ones is not known",
+            over - told
+        );
+        readings.unavailable.push(Unavailable { source: "cards on the bus".into(), reason });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    struct Nothing;
+
+    impl Source for Nothing {
+        fn name(&self) -> &str {
+            "nvml"
+        }
+
+        fn read(&mut self) -> Readings {
+            Readings::default()
+        }
+    }
+
+    fn put(root: &Path, path: &str, text: &str) {
+        let path = root.join(path);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path, text).unwrap();
+    }
+
+    #[test]
+    fn a_card_of_the_bus_that_nobody_lists_is_missing_under_its_own_name() {
+        let root = tempfile::tempdir().unwrap();
+        assert!(WithBus::at(root.path(), Nothing).read().missing.is_empty());
+        put(
+            root.path(),
+            "proc/driver/nvidia/gpus/0000:17:00.0/information",
+            "Model: \t\t NVIDIA H100\nGPU UUID: \t GPU-4\nDevice Minor: \t 3\n",
+        );
+        let missing = WithBus::at(root.path(), Nothing).read().missing.remove(0);
+        assert_eq!(
+            (missing.device.name.as_str(), missing.device.uuid.as_deref()),
+            ("NVIDIA H100", Some("GPU-4"))
+        );
+        assert_eq!(missing.device.id, "pci:0000:17:00.0");
+    }
+
+    #[test]
+    fn without_uuids_cards_are_counted() {
+        let root = tempfile::tempdir().unwrap();
+        for (bus, class) in
+            [("0000:17:00.0", "0x030200\n"), ("0000:65:00.0", "0x030000\n"), ("0000:0b:00.0", "0x0680\n")]
+        {
+            put(root.path(), &format!("sys/bus/pci/drivers/nvidia/{bus}/class"), class);
+        }
+        let readings = WithBus::at(root.path(), Nothing).read();
+        assert_eq!(readings.missing.len(), 2, "a bridge is no card");
+        assert!(on_the_bus(Path::new("/nonexistent")).is_empty());
+    }
+}

@@ -1,0 +1,372 @@
+//! Devices that were seen: which is which from tick to tick, and what became of those that are not listed any more.
+//!
+//! In: what each source lists. Out: the same list under ids that stay, with a reading without numbers for each device that
+//! should be in it and is not.
+//!
+//! A card is known by its UUID: when one falls off and the driver numbers the others anew, each keeps the id under which it
+//! was seen first, and the lost one keeps its own. A card that is not listed any more is lost until it comes back, or until
+//! another one takes its id; it is not forgotten. Whatever else is not listed any more (a part of a card that was divided
+//! anew, a program's own device) is gone. What a source lists that does not answer is unread.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::{Duration, SystemTime};
+
+use vramkit::device::{Origin, Reading};
+use vramkit::monitor::{DeviceName, Usage, utc};
+
+use crate::judge::News;
+use crate::source::{DeviceClass, DeviceReading, Health, Missing, Readings};
+use crate::standing::Standing;
+use crate::tick::{EventKind, Presence};
+
+/// Devices that are known at most; of more, those that were lost first are forgotten.
+const MOST: usize = 256;
+/// What the id of a card begins with that only the bus knows.
+pub(crate) const ON_THE_BUS: &str = "pci:";
+
+#[derive(Clone, Debug)]
+struct Device {
+    name: DeviceName,
+    class: DeviceClass,
+    origin: Origin,
+    source: usize,
+    state: State,
+}
+
+#[derive(Clone, Debug, PartialEq)]
+enum State {
+    Present,
+    Lost { since: SystemTime, reason: String },
+    Unread { since: SystemTime, reason: String },
+}
+
+/// See the module's first lines.
+#[derive(Debug, Default)]
+pub(crate) struct Known {
+    /// By UUID, or by id where there is none.
+    devices: BTreeMap<String, Device>,
+    /// The key of each id.
+    keys: BTreeMap<String, String>,
+}
+
+/// A tick, as far as it matters here.
+pub(crate) struct Moment<'a> {
+    pub(crate) time: SystemTime,
+    /// Devices that pools are on.
+    pub(crate) of_pools: &'a BTreeSet<String>,
+    /// Nothing was seen before: what is here is no news.
+    pub(crate) is_first: bool,
+}
+
+impl Known {
+    /// By what a device is known: what stays the same when its id does not.
+    pub(crate) fn key<'a>(&'a self, id: &'a str) -> &'a str {
+        self.keys.get(id).map_or(id, String::as_str)
+    }
+
+    /// The id of what is known by a key.
+    pub(crate) fn id(&self, key: &str) -> Option<&str> {
+        self.devices.get(key).map(|device| device.name.id.as_str())
+    }
+
+    pub(crate) fn presence(&self, id: &str) -> Presence {
+        match self.devices.get(self.key(id)).map(|device| &device.state) {
+            Some(State::Lost { since, reason }) => {
+                Presence::Lost { since: utc(*since), reason: reason.clone() }
+            }
+            Some(State::Unread { since, reason }) => {
+                Presence::Unread { since: utc(*since), reason: reason.clone() }
+            }
+            Some(State::Present) | None => Presence::Present,
+        }
+    }
+
+    /// The clock was set back by so much.
+    pub(crate) fn shift(&mut self, by: Duration) {
+        for device in self.devices.values_mut() {
+            if let State::Lost { since, .. } | State::Unread { since, .. } = &mut device.state {
+                *since = since.checked_sub(by).unwrap_or(SystemTime::UNIX_EPOCH);
+            }
+        }
+    }
+
+    /// Settles what a source lists.
+    pub(crate) fn settle(
+        &mut self,
+        moment: &Moment<'_>,
+        source: usize,
+        standing: &Standing,
+        readings: &mut Readings,
+        news: &mut Vec<News>,
+    ) {
+        let listed = self.identify(moment, source, &mut readings.devices, news);
+        for missing in readings.missing.drain(..) {
+            self.lose(moment, source, &listed, missing, news);
+        }
+        let mut unlisted: Vec<String> = self
+            .devices
+            .iter()
+            .filter(|(key, device)| device.source == source && !listed.contains(*key))
+            .map(|(key, _)| key.clone())
+            .collect();
+        // Cards before their parts: a part goes with its card.
+        unlisted.sort_by_key(|key| self.devices[key].class == DeviceClass::GpuPart);
+        for key in unlisted {
+            self.settle_unlisted(moment, &key, standing, readings, news);
+        }
+        if readings.devices.len() != listed.len() {
+            readings.devices.sort_by_cached_key(|reading| natural(&reading.device.id));
+        }
+        self.bound();
+    }
+
+    /// A device that programs alone speak of.
+    pub(crate) fn note_of_pools(
+        &mut self,
+        moment: &Moment<'_>,
+        source: usize,
+        reading: &DeviceReading,
+        news: &mut Vec<News>,
+    ) {
+        let key = self.key(&reading.device.id).to_owned();
+        self.note_present(moment, source, key, reading, news);
+    }
+
+    /// Gives each reading the id under which it is known; the keys of all.
+    fn identify(
+        &mut self,
+        moment: &Moment<'_>,
+        source: usize,
+        devices: &mut [DeviceReading],
+        news: &mut Vec<News>,
+    ) -> BTreeSet<String> {
+        let keys = self.keys_of(source, devices);
+        let mut taken: BTreeSet<String> = keys
+            .iter()
+            .filter_map(|key| self.id(key))
+            .filter(|id| !id.starts_with(ON_THE_BUS))
+            .map(str::to_owned)
+            .collect();
+        let mut renamed: BTreeMap<String, String> = BTreeMap::new();
+        for (reading, key) in devices.iter_mut().zip(&keys) {
+            let listed = reading.device.id.clone();
+            let id = match (reading.class, self.id(key)) {
+                (DeviceClass::Gpu, Some(id)) if !id.starts_with(ON_THE_BUS) => id.to_owned(),
+                (DeviceClass::Gpu, _) => free(&listed, &taken),
+                (DeviceClass::GpuPart, _) => {
+                    let (card, part) = listed.split_once('/').unwrap_or((&listed, ""));
+                    renamed.get(card).map_or_else(|| listed.clone(), |card| format!("{card}/{part}"))
+                }
+                _ => listed.clone(),
+            };
+            taken.insert(id.clone());
+            renamed.insert(listed, id.clone());
+            reading.device.id = id;
+            self.note_present(moment, source, key.clone(), reading, news);
+        }
+        keys.into_iter().collect()
+    }
+
+    fn keys_of(&self, source: usize, devices: &[DeviceReading]) -> Vec<String> {
+        let mut counts: BTreeMap<&str, usize> = BTreeMap::new();
+        for uuid in devices.iter().filter_map(|reading| reading.device.uuid.as_deref()) {
+            *counts.entry(uuid).or_default() += 1;
+        }
+        let key = |reading: &DeviceReading| {
+            let name = &reading.device;
+            match name.uuid.as_deref() {
+                Some(uuid) if !uuid.is_empty() && counts[uuid] == 1 => uuid.to_owned(),
+                // One that says no UUID for once is who it was.
+                None => {
+                    let before = self.keys.get(&name.id).filter(|key| {
+                        !counts.contains_key(key.as_str()) && self.devices[*key].source == source
+                    });
+                    before.unwrap_or(&name.id).clone()
+                }
+                Some(_) => name.id.clone(),
+            }
+        };
+        devices.iter().map(key).collect()
+    }
+
+    fn note_present(
+        &mut self,
+        moment: &Moment<'_>,
+        source: usize,
+        key: String,
+        reading: &DeviceReading,
+        news: &mut Vec<News>,
+    ) {
+        let name = &reading.device;
+        let replaced = self.keys.insert(name.id.clone(), key.clone()).filter(|before| *before != key);
+        let replaced = replaced.and_then(|before| {
+            // Unless it has moved to another id meanwhile.
+            let is_its = self.devices.get(&before).is_some_and(|device| device.name.id == name.id);
+            if is_its { self.devices.remove(&before) } else { None }
+        });
+        let device = Device {
+            name: name.clone(),
+            class: reading.class,
+            origin: reading.usage.total_bytes.source.clone(),
+            source,
+            state: State::Present,
+        };
+        let (kind, words) = match (self.devices.insert(key, device).map(|device| device.state), replaced) {
+            (Some(State::Lost { since, .. }), _) => {
+                (EventKind::Back, format!("{} is here again: it was lost since {}", name.name, utc(since)))
+            }
+            (Some(_), _) => return,
+            (None, Some(lost)) if matches!(lost.state, State::Lost { .. }) => {
+                let uuid = lost.name.uuid.unwrap_or(lost.name.name);
+                (
+                    EventKind::Appeared,
+                    format!("{} is here, in the place of {uuid}, which was lost", name.name),
+                )
+            }
+            (None, Some(_)) => return,
+            (None, None) if moment.is_first => return,
+            (None, None) => (EventKind::Appeared, format!("{} is here", name.name)),
+        };
+        news.push(News::new(&name.id, kind, words));
+    }
+
+    /// A card that its source says is missing.
+    fn lose(
+        &mut self,
+        moment: &Moment<'_>,
+        source: usize,
+        listed: &BTreeSet<String>,
+        missing: Missing,
+        news: &mut Vec<News>,
+    ) {
+        let uuid = missing.device.uuid.clone().filter(|uuid| self.devices.contains_key(uuid));
+        let key = uuid.unwrap_or_else(|| match self.keys.get(&missing.device.id) {
+            Some(key) if !listed.contains(key) => key.clone(),
+            _ => missing.device.uuid.clone().unwrap_or_else(|| missing.device.id.clone()),
+        });
+        if listed.contains(&key) {
+            return;
+        }
+        let device = self.devices.entry(key.clone()).or_insert_with(|| Device {
+            name: missing.device.clone(),
+            class: DeviceClass::Gpu,
+            origin: Origin::Nvml,
+            source,
+            state: State::Present,
+        });
+        self.keys.entry(device.name.id.clone()).or_insert(key);
+        lost(device, moment, missing.reason, news);
+    }
+
+    fn settle_unlisted(
+        &mut self,
+        moment: &Moment<'_>,
+        key: &str,
+        standing: &Standing,
+        readings: &mut Readings,
+        news: &mut Vec<News>,
+    ) {
+        let card = self.devices[key].name.id.split_once('/').map(|(card, _)| self.key(card).to_owned());
+        let of_card = match card.and_then(|card| self.devices.get(&card)).map(|card| &card.state) {
+            Some(State::Lost { reason, .. }) => Some(reason.clone()),
+            _ => None,
+        };
+        let Some(device) = self.devices.get_mut(key) else { return };
+        let is_ill = matches!(standing.health(), Health::Late | Health::Failing);
+        // Something else lists it: its pools.
+        if !is_ill && !device.class.is_gpu() && moment.of_pools.contains(&device.name.id) {
+            return;
+        }
+        let is_lost = matches!(device.state, State::Lost { .. });
+        if !is_lost && is_ill && readings.health != Health::Absent {
+            device.state = State::Unread { since: standing.since(), reason: standing.reason().to_owned() };
+        } else if device.class == DeviceClass::Gpu {
+            let reason = match readings.health {
+                Health::Absent => standing.reason().to_owned(),
+                _ => NOT_LISTED.to_owned(),
+            };
+            lost(device, moment, reason, news);
+        } else if let Some(reason) = of_card.filter(|_| device.class == DeviceClass::GpuPart) {
+            lost(device, moment, reason, news);
+        } else if !is_lost {
+            let id = device.name.id.clone();
+            news.push(News::new(&id, EventKind::Lost, "is not here any more"));
+            self.devices.remove(key);
+            self.keys.remove(&id);
+            return;
+        }
+        let (State::Lost { reason, .. } | State::Unread { reason, .. }) = &device.state else { return };
+        readings.devices.push(DeviceReading {
+            device: device.name.clone(),
+            class: device.class,
+            activity: None,
+            usage: Usage::unavailable(device.origin.clone(), reason),
+            processes: Reading::unavailable(device.origin.clone(), reason.clone()),
+            stall: None,
+        });
+    }
+
+    fn bound(&mut self) {
+        while self.devices.len() > MOST {
+            let since = |device: &Device| match device.state {
+                State::Lost { since, .. } | State::Unread { since, .. } => Some(since),
+                State::Present => None,
+            };
+            let absent = self.devices.iter().filter_map(|(key, device)| Some((since(device)?, key.clone())));
+            let Some((_, key)) = absent.min() else { break };
+            self.devices.remove(&key);
+        }
+        let devices = &self.devices;
+        self.keys.retain(|_, key| devices.contains_key(key));
+    }
+}
+
+/// It is lost; news when it was not before.
+fn lost(device: &mut Device, moment: &Moment<'_>, reason: String, news: &mut Vec<News>) {
+    match &mut device.state {
+        // What a driver says while it has not found out is replaced by what it says then.
+        State::Lost { reason: told, .. } => {
+            if reason != NOT_LISTED {
+                *told = reason;
+            }
+        }
+        state => {
+            news.push(News::new(
+                &device.name.id,
+                EventKind::Lost,
+                format!("{} is lost: {reason}", device.name.name),
+            ));
+            *state = State::Lost { since: moment.time, reason };
+        }
+    }
+}
+
+/// What is known of a card that is in no list.
+const NOT_LISTED: &str = "the driver does not list it any more";
+
+/// The id, or where another device has it, the first number of its kind that none has.
+fn free(id: &str, taken: &BTreeSet<String>) -> String {
+    if !taken.contains(id) {
+        return id.to_owned();
+    }
+    let kind = id.trim_end_matches(|c: char| c.is_ascii_digit());
+    (0..=taken.len())
+        .map(|number| format!("{kind}{number}"))
+        .find(|id| !taken.contains(id))
+        .unwrap_or_default()
+}
+
+/// Numbers in an id by their size: `cuda:10` after `cuda:9`, a card's parts after it.
+fn natural(id: &str) -> Vec<(u64, String)> {
+    let mut parts = Vec::new();
+    let mut rest = id;
+    while !rest.is_empty() {
+        let words = rest.find(|c: char| c.is_ascii_digit()).unwrap_or(rest.len());
+        let (text, after) = rest.split_at(words);
+        let digits = after.find(|c: char| !c.is_ascii_digit()).unwrap_or(after.len());
+        parts.push((0, text.to_owned()));
+        parts.push((after[..digits].parse().unwrap_or(u64::MAX), String::new()));
+        rest = &after[digits..];
+    }
+    parts
+}

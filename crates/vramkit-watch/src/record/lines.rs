@@ -1,0 +1,80 @@
+//! Lines of a file that may have been cut, mixed or filled with zeros: each alone, none longer than there are ticks.
+
+use std::fs::File;
+use std::io::{self, BufRead, BufReader, Read, Seek, SeekFrom};
+use std::path::Path;
+
+use serde::Deserialize;
+use serde::de::DeserializeOwned;
+
+use super::LONGEST;
+
+/// Gives each whole line to `take`, with its number from 1, or what is wrong with it. A last line without an end is left out.
+pub(super) fn each<T: DeserializeOwned>(
+    path: &Path,
+    schema: &str,
+    mut take: impl FnMut(usize, Result<T, String>),
+) -> io::Result<()> {
+    let mut reader = BufReader::new(File::open(path)?);
+    let mut line = Vec::new();
+    for number in 1.. {
+        line.clear();
+        let read = reader.by_ref().take(LONGEST).read_until(b'\n', &mut line)?;
+        if read == 0 {
+            break;
+        }
+        if line.last() != Some(&b'\n') {
+            if (read as u64) < LONGEST || reader.skip_until(b'\n')? == 0 {
+                break;
+            }
+            take(number, Err("it is too long".to_owned()));
+            continue;
+        }
+        match parse(&line, schema) {
+            Ok(document) => take(number, Ok(document)),
+            Err(reason) => {
+                take(number, Err(reason));
+                // A line that was cut, with a whole one after it.
+                if let Some(document) = last_start(&line).and_then(|at| parse(&line[at..], schema).ok()) {
+                    take(number, Ok(document));
+                }
+            }
+        }
+    }
+    Ok(())
+}
+
+fn last_start(line: &[u8]) -> Option<usize> {
+    const START: &[u8] = br#"{"schema":"vramkit."#;
+    line.windows(START.len()).rposition(|part| part == START).filter(|&at| at > 0)
+}
+
+fn parse<T: DeserializeOwned>(line: &[u8], schema: &str) -> Result<T, String> {
+    #[derive(Deserialize)]
+    struct Named {
+        schema: String,
+    }
+    let named: Named = serde_json::from_slice(line).map_err(|error| error.to_string())?;
+    if named.schema != schema {
+        let found: String = named.schema.chars().filter(|c| !c.is_control()).take(40).collect();
+        return Err(format!("it is `{found}`, and this version reads `{schema}`"));
+    }
+    serde_json::from_slice(line).map_err(|error| error.to_string())
+}
+
+/// Where the last whole line ends.
+pub(super) fn whole(file: &mut File) -> io::Result<u64> {
+    let mut end = file.seek(SeekFrom::End(0))?;
+    let mut buffer = vec![0; 1 << 16];
+    while end > 0 {
+        let start = end.saturating_sub(buffer.len() as u64);
+        let part = &mut buffer[..(end - start) as usize];
+        file.seek(SeekFrom::Start(start))?;
+        file.read_exact(part)?;
+        if let Some(at) = part.iter().rposition(|&byte| byte == b'\n') {
+            return Ok(start + at as u64 + 1);
+        }
+        end = start;
+    }
+    Ok(0)
+}
