@@ -1,7 +1,7 @@
 //! vramkit's monitor over HTTP.
 //!
 //! ```text
-//! watcher ──► shared (one reading, many readers) ─┬──► /metrics       OpenMetrics, read when scraped
+//! watcher ──► shared (one reading, many readers) ─┬──► /metrics       OpenMetrics, or Prometheus's text
 //!                                                 ├──► /api/snapshot  the tick, /api/history the last samples
 //!                                                 ├──► /events        ticks as server-sent events
 //!                                                 └──► /              a page; /healthz, /readyz
@@ -9,9 +9,10 @@
 //!
 //! In: a watcher, an address. Out: documents. Never here: a judgement of what was read, or anything that a request changes.
 //!
-//! One thread serves; readings are made on another. Connections, headers, bodies and what a slow reader may be behind are
-//! bounded, and whoever does not read is dropped. On loopback only requests that name a loopback host are served; on any
-//! other address a token is required.
+//! One thread serves; another makes readings at its own pace, and whoever asks gets the last one and its age. Connections
+//! are counted and timed: when there are too many, whoever holds one and asks nothing goes first.
+//! Answers are handed over in small pieces, so that a slow reader holds none of them whole. On loopback only requests that
+//! name a loopback host are served; on any other address a token is required.
 //!
 //! ```
 //! use std::time::Duration;
@@ -29,9 +30,13 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
+mod body;
 mod config;
+mod connections;
+mod exposition;
 mod guard;
 mod metrics;
+mod page;
 mod routes;
 mod server;
 mod shared;

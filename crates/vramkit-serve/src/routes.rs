@@ -4,27 +4,41 @@ use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::Router;
 use axum::body::Body;
 use axum::extract::{Request, State};
-use axum::http::{StatusCode, header};
+use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::middleware::{self, Next};
-use axum::response::sse::{Event, KeepAlive, Sse};
-use axum::response::{Html, IntoResponse, Response};
+use axum::response::{IntoResponse, Response};
 use axum::routing::get;
-use futures_util::stream::{self, Stream};
-use tokio::sync::broadcast;
+use axum::{Extension, Router};
+use futures_util::{StreamExt, stream};
+use hyper::body::Bytes;
+use tokio::sync::Semaphore;
+use tokio::time::{Instant, timeout};
 
+use crate::connections::Place;
+use crate::exposition::Exposition;
 use crate::guard::{Guard, Refused};
-use crate::metrics;
+use crate::page;
 use crate::shared::{RenderedTick, SharedWatcher};
 
-/// Scrapes that come closer together get the same reading.
-const SCRAPED: Duration = Duration::from_millis(200);
+/// Whoever asks before the first reading waits so long for it; and so for a history while a reading is made.
+const PATIENCE: Duration = Duration::from_secs(2);
+/// A reader of events hears that the connection lives.
+const KEEP_ALIVE: Duration = Duration::from_secs(15);
+/// Histories that are read at once: each may be megabytes.
+const HISTORIES: usize = 2;
+
+#[derive(Clone)]
+struct App {
+    watcher: Arc<SharedWatcher>,
+    guard: Guard,
+    histories: Arc<Semaphore>,
+}
 
 pub(crate) fn router(watcher: Arc<SharedWatcher>, guard: Guard) -> Router {
+    let app = App { watcher, guard, histories: Arc::new(Semaphore::new(HISTORIES)) };
     Router::new()
-        .route("/", get(|| async { Html(include_str!("page.html")) }))
         .route("/metrics", get(scrape))
         .route("/api/snapshot", get(snapshot))
         .route("/api/history", get(history))
@@ -36,26 +50,43 @@ pub(crate) fn router(watcher: Arc<SharedWatcher>, guard: Guard) -> Router {
                 "not here: /, /metrics, /api/snapshot, /api/history, /events, /healthz, /readyz\n",
             )
         })
-        .layer(middleware::from_fn_with_state(guard, admit))
+        .layer(middleware::from_fn_with_state(app.clone(), admit))
+        // Holds nothing that was read: it asks for the token itself.
+        .route("/", get(page))
         // Says only that the program runs.
         .route("/healthz", get(|| async { "ok\n" }))
         .layer(middleware::map_response(secure))
-        .with_state(watcher)
+        .with_state(app)
 }
 
-async fn admit(State(guard): State<Guard>, request: Request, next: Next) -> Response {
-    match guard.check(request.headers(), request.uri()) {
-        Ok(()) => next.run(request).await,
-        Err(Refused::Host) => {
-            (StatusCode::FORBIDDEN, "this host name is not served: use 127.0.0.1 or localhost\n")
-                .into_response()
+async fn admit(
+    State(app): State<App>,
+    Extension(place): Extension<Place>,
+    request: Request,
+    next: Next,
+) -> Response {
+    match app.guard.check(request.headers(), request.uri()) {
+        Ok(()) => {
+            if app.guard.token.is_some() {
+                place.is_trusted();
+            }
+            next.run(request).await
         }
-        Err(Refused::Token) => (
-            StatusCode::UNAUTHORIZED,
-            [(header::WWW_AUTHENTICATE, "Bearer")],
-            "a token is required: Authorization: Bearer TOKEN\n",
-        )
-            .into_response(),
+        Err(refused) => refuse(refused),
+    }
+}
+
+fn refuse(refused: Refused) -> Response {
+    let close = (header::CONNECTION, "close");
+    match refused {
+        Refused::Host => {
+            let words = "this host name is not served: use 127.0.0.1 or localhost\n";
+            (StatusCode::FORBIDDEN, [close], words).into_response()
+        }
+        Refused::Token => {
+            let words = "a token is required: Authorization: Bearer TOKEN\n";
+            (StatusCode::UNAUTHORIZED, [close, (header::WWW_AUTHENTICATE, "Bearer")], words).into_response()
+        }
     }
 }
 
@@ -67,67 +98,110 @@ async fn secure(mut response: Response) -> Response {
         (header::CACHE_CONTROL, "no-store"),
         (
             header::CONTENT_SECURITY_POLICY,
-            "default-src 'none'; script-src 'unsafe-inline'; style-src 'unsafe-inline'; connect-src 'self'; img-src data:; frame-ancestors 'none'; base-uri 'none'",
+            "default-src 'none'; script-src 'unsafe-inline'; style-src 'unsafe-inline'; connect-src 'self'; img-src data:; form-action 'none'; frame-ancestors 'none'; base-uri 'none'",
         ),
     ];
     for (name, value) in values {
-        headers.insert(name, axum::http::HeaderValue::from_static(value));
+        headers.insert(name, HeaderValue::from_static(value));
     }
     response
 }
 
-/// A reading no older than `age`, made on another thread when there is none.
-async fn tick(watcher: Arc<SharedWatcher>, age: Duration) -> Result<Arc<RenderedTick>, StatusCode> {
-    if let Some(rendered) = watcher.recent(age) {
-        return Ok(rendered);
+async fn page(State(app): State<App>, request: Request) -> Response {
+    match app.guard.check_host(request.headers(), request.uri()) {
+        Ok(()) => answer("text/html; charset=utf-8", Bytes::from_static(page::text().as_bytes())),
+        Err(refused) => refuse(refused),
     }
-    tokio::task::spawn_blocking(move || watcher.tick(age))
-        .await
-        .map_err(|_| StatusCode::INTERNAL_SERVER_ERROR)
 }
 
-async fn scrape(State(watcher): State<Arc<SharedWatcher>>) -> Result<Response, StatusCode> {
-    let rendered = tick(watcher, SCRAPED).await?;
-    Ok(([(header::CONTENT_TYPE, metrics::CONTENT_TYPE)], rendered.metrics().to_owned()).into_response())
+fn answer(content_type: &'static str, body: Bytes) -> Response {
+    ([(header::CONTENT_TYPE, content_type)], Body::from(body)).into_response()
 }
 
-fn json(body: String) -> Response {
-    ([(header::CONTENT_TYPE, "application/json")], Body::from(body)).into_response()
+/// Come again.
+fn not_now(words: &'static str) -> Response {
+    (StatusCode::SERVICE_UNAVAILABLE, [(header::RETRY_AFTER, "2")], words).into_response()
 }
 
-async fn snapshot(State(watcher): State<Arc<SharedWatcher>>) -> Result<Response, StatusCode> {
-    Ok(json(tick(watcher, SCRAPED).await?.json().to_owned()))
+/// The last reading, however old: only sampling makes readings, so that scrapes neither add samples nor wait for drivers.
+async fn last(watcher: &SharedWatcher) -> Result<Arc<RenderedTick>, Response> {
+    let mut news = watcher.subscribe();
+    let first = timeout(PATIENCE, news.wait_for(Option::is_some)).await;
+    let last = first.ok().and_then(Result::ok).and_then(|last| last.clone());
+    last.ok_or_else(|| not_now("nothing has been read yet\n"))
 }
 
-async fn history(State(watcher): State<Arc<SharedWatcher>>) -> Result<Response, StatusCode> {
-    let text = tokio::task::spawn_blocking(move || watcher.history()).await;
-    text.map(json).map_err(|_| StatusCode::INTERNAL_SERVER_ERROR)
+/// Says how old it is.
+fn aged(rendered: &RenderedTick, mut response: Response) -> Response {
+    response.headers_mut().insert(header::AGE, rendered.age().as_secs().into());
+    response
+}
+
+async fn scrape(State(app): State<App>, headers: HeaderMap) -> Result<Response, Response> {
+    let (rendered, exposition) = (last(&app.watcher).await?, Exposition::accepted(&headers));
+    let text = match exposition {
+        Exposition::OpenMetrics => rendered.openmetrics(),
+        Exposition::Prometheus => rendered.prometheus(),
+    };
+    let mut response = answer(exposition.content_type(), text);
+    response.headers_mut().insert(header::VARY, HeaderValue::from_static("accept"));
+    Ok(aged(&rendered, response))
+}
+
+async fn snapshot(State(app): State<App>) -> Result<Response, Response> {
+    let rendered = last(&app.watcher).await?;
+    Ok(aged(&rendered, answer("application/json", rendered.json())))
+}
+
+async fn history(State(app): State<App>) -> Response {
+    let start = Instant::now();
+    let Ok(Ok(permit)) = timeout(PATIENCE, app.histories.clone().acquire_owned()).await else {
+        return not_now("others are reading the history\n");
+    };
+    loop {
+        let watcher = app.watcher.clone();
+        match tokio::task::spawn_blocking(move || watcher.history()).await {
+            Ok(Some(text)) => {
+                // The permit lasts as long as the body.
+                let keep = move |_: &Result<Bytes, Infallible>| _ = &permit;
+                let body = Body::from_stream(stream::iter([Ok(text)]).inspect(keep));
+                return ([(header::CONTENT_TYPE, "application/json")], body).into_response();
+            }
+            Ok(None) if start.elapsed() < PATIENCE => tokio::time::sleep(Duration::from_millis(20)).await,
+            _ => return not_now("a reading is being made, and takes long\n"),
+        }
+    }
 }
 
 /// 200 once there is a reading.
-async fn is_ready(State(watcher): State<Arc<SharedWatcher>>) -> Response {
-    match watcher.recent(Duration::from_secs(3600)) {
+async fn is_ready(State(app): State<App>) -> Response {
+    match app.watcher.last() {
         Some(_) => "ready\n".into_response(),
-        None => (StatusCode::SERVICE_UNAVAILABLE, "nothing has been read yet\n").into_response(),
+        None => not_now("nothing has been read yet\n"),
     }
 }
 
-/// Every tick as an event. A reader that falls behind loses its connection, and may come again.
-async fn events(
-    State(watcher): State<Arc<SharedWatcher>>,
-) -> Sse<impl Stream<Item = Result<Event, Infallible>>> {
-    let first = watcher.recent(Duration::from_secs(3600));
-    let ticks = stream::unfold((first, watcher.subscribe()), |(first, mut news)| async move {
-        let rendered = match first {
-            Some(rendered) => rendered,
-            None => match news.recv().await {
-                Ok(rendered) => rendered,
-                Err(broadcast::error::RecvError::Lagged(_) | broadcast::error::RecvError::Closed) => {
-                    return None;
-                }
-            },
-        };
-        Some((Ok(Event::default().event("tick").data(rendered.json())), (None, news)))
+/// Every tick as an event. A reader that is slower than ticks come misses some, and sees by their numbers that it has; one
+/// that does not read loses its connection.
+async fn events(State(app): State<App>, Extension(place): Extension<Place>) -> Response {
+    if !place.follow() {
+        return not_now("as many readers follow events as may; /api/snapshot has the last\n");
+    }
+    let mut news = app.watcher.subscribe();
+    // The last reading is the first news.
+    news.mark_changed();
+    let ticks = stream::unfold(news, |mut news| async move {
+        loop {
+            match timeout(KEEP_ALIVE, news.changed()).await {
+                Ok(changed) => changed.ok()?,
+                Err(_) => return Some((Ok(Bytes::from_static(b":\n\n")), news)),
+            }
+            let event = news.borrow_and_update().as_ref().map(|rendered| rendered.event());
+            if let Some(event) = event {
+                return Some((Ok::<_, Infallible>(event), news));
+            }
+        }
     });
-    Sse::new(ticks).keep_alive(KeepAlive::default())
+    let body = Body::from_stream(ticks);
+    ([(header::CONTENT_TYPE, "text/event-stream")], body).into_response()
 }

@@ -1,32 +1,37 @@
-//! The listener and its connections: how many, how long, and how large what they send may be.
+//! The listener, what runs beside it, and each connection's conversation.
 
+use std::convert::Infallible;
 use std::future::Future;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
-use hyper_util::rt::{TokioIo, TokioTimer};
-use hyper_util::service::TowerToHyperService;
-use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::Semaphore;
-use tokio_io_timeout::TimeoutStream;
+use axum::body::Body;
+use hyper::Request;
+use hyper::body::Incoming;
+use hyper::service::service_fn;
+use hyper_util::rt::TokioIo;
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
+use tower::Service;
 use vramkit_watch::Watcher;
 use vramkit_watch::record::TickRecorder;
 
+use crate::body::ReadBody;
 use crate::config::{ServeConfig, ServeError};
+use crate::connections::{Connections, Place};
 use crate::guard::Guard;
 use crate::routes::router;
 use crate::shared::SharedWatcher;
 
-/// Connections at once; one more is closed at once.
-const CONNECTIONS: usize = 64;
-/// For a request's headers, and for a reader that does not read.
-const PATIENCE: Duration = Duration::from_secs(10);
-/// Between requests of one connection.
-const IDLE: Duration = Duration::from_secs(75);
 /// Most bytes of headers.
 const HEADERS: usize = 16 << 10;
+/// What the system holds of an answer that is not read; it counts as this program's memory.
+const UNSENT: u32 = 128 << 10;
+/// Connections that the system holds until they are accepted.
+const BACKLOG: u32 = 1024;
+/// Until it is tried again to accept one where no place could be made.
+const SOON: Duration = Duration::from_millis(20);
 
 /// Serves until `end`, or until the process is told to stop (SIGTERM, SIGINT). `ready` is told the address.
 ///
@@ -51,12 +56,12 @@ pub fn serve(
     };
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
-        .max_blocking_threads(2)
+        .max_blocking_threads(4)
         .thread_stack_size(512 << 10)
         .build()?;
     let outcome = runtime.block_on(async {
         let failed = |error| ServeError::Listen { address: config.listen, error };
-        let listener = TcpListener::bind(config.listen).await.map_err(failed)?;
+        let listener = listen(config.listen).map_err(failed)?;
         let address = listener.local_addr()?;
         let watcher = Arc::new(SharedWatcher::new(watcher, recorder));
         let app = router(
@@ -80,12 +85,21 @@ pub fn serve(
     outcome
 }
 
-/// Reads again and again.
+fn listen(address: SocketAddr) -> std::io::Result<TcpListener> {
+    let socket = if address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
+    socket.set_reuseaddr(true)?;
+    // Its connections inherit it.
+    socket.set_send_buffer_size(UNSENT)?;
+    socket.bind(address)?;
+    socket.listen(BACKLOG)
+}
+
+/// Reads again and again. Nobody else makes readings: what is judged and kept does not depend on who asks.
 async fn sample(watcher: Arc<SharedWatcher>, interval: Duration) {
     loop {
         let reader = watcher.clone();
         let period = tokio::task::spawn_blocking(move || {
-            let rendered = reader.tick(Duration::ZERO);
+            let rendered = reader.tick();
             reader.period(&rendered.tick, interval)
         });
         tokio::time::sleep(period.await.unwrap_or(interval)).await;
@@ -93,39 +107,71 @@ async fn sample(watcher: Arc<SharedWatcher>, interval: Duration) {
 }
 
 async fn accept(listener: TcpListener, app: Router) {
-    let places = Arc::new(Semaphore::new(CONNECTIONS));
+    let connections = Connections::within_limits();
+    let overdue = connections.clone();
+    tokio::spawn(async move {
+        loop {
+            tokio::time::sleep(Duration::from_millis(500)).await;
+            overdue.close_overdue();
+        }
+    });
     loop {
-        let stream = match listener.accept().await {
-            Ok((stream, _)) => stream,
+        let (stream, peer) = match listener.accept().await {
+            Ok(accepted) => accepted,
             Err(error) => {
-                // Out of descriptors: they come back when connections end.
+                // Out of descriptors: somebody has to give one back.
                 tracing::warn!(%error, "a connection could not be accepted");
-                tokio::time::sleep(Duration::from_millis(100)).await;
+                connections.close_one();
+                tokio::time::sleep(SOON).await;
                 continue;
             }
         };
-        let Ok(place) = places.clone().try_acquire_owned() else {
-            tracing::warn!("too many connections: one was closed");
-            continue;
-        };
-        let app = app.clone();
-        tokio::spawn(async move {
-            if let Err(error) = converse(stream, app).await {
-                tracing::debug!(%error, "a connection ended");
-            }
-            drop(place);
+        while connections.is_full() && !connections.close_one() {
+            tokio::time::sleep(SOON).await;
+        }
+        connections.add(peer.ip(), |place| {
+            let app = app.clone();
+            let left = LeavesOnDrop(place.clone());
+            tokio::spawn(async move {
+                let left = left;
+                if let Err(error) = converse(stream, app, place).await {
+                    tracing::debug!(%error, "a connection ended");
+                }
+                drop(left);
+            })
+            .abort_handle()
         });
+        // What it has sent already is read before the next one may take its place.
+        tokio::task::yield_now().await;
     }
 }
 
-async fn converse(stream: TcpStream, app: Router) -> Result<(), hyper::Error> {
-    let mut stream = TimeoutStream::new(stream);
-    stream.set_write_timeout(Some(PATIENCE));
-    stream.set_read_timeout(Some(IDLE));
+/// A task that is aborted leaves too.
+struct LeavesOnDrop(Place);
+
+impl Drop for LeavesOnDrop {
+    fn drop(&mut self) {
+        self.0.leave();
+    }
+}
+
+async fn converse(stream: TcpStream, app: Router, place: Place) -> Result<(), hyper::Error> {
+    // A piece of an answer does not wait for the next.
+    let _ = stream.set_nodelay(true);
+    let service = service_fn(move |request: Request<Incoming>| {
+        place.is_asked();
+        let (mut app, place) = (app.clone(), place.clone());
+        let mut request = request.map(Body::new);
+        request.extensions_mut().insert(place.clone());
+        async move {
+            let answer = app.call(request).await?;
+            Ok::<_, Infallible>(answer.map(|body| ReadBody::new(body, place)))
+        }
+    });
+    // How long a request may take to come is the table's to say.
     hyper::server::conn::http1::Builder::new()
-        .timer(TokioTimer::new())
-        .header_read_timeout(PATIENCE)
+        .header_read_timeout(None)
         .max_buf_size(HEADERS)
-        .serve_connection(TokioIo::new(Box::pin(stream)), TowerToHyperService::new(app))
+        .serve_connection(TokioIo::new(stream), service)
         .await
 }

@@ -1,41 +1,74 @@
-//! The watcher behind a lock, and what was last read: many readers, one reading.
+//! The watcher behind a lock, and what was last read: one thread makes readings, and whoever asks gets the last one.
 
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError, TryLockError};
 use std::time::{Duration, Instant};
 
-use tokio::sync::broadcast;
+use hyper::body::Bytes;
+use tokio::sync::watch;
 use vramkit_watch::record::TickRecorder;
 use vramkit_watch::{Tick, Watcher};
 
-use crate::metrics;
+use crate::{exposition, metrics};
 
-/// Ticks that a slow reader of events may be behind before it is dropped.
-const BEHIND: usize = 16;
+/// Before and after a tick's JSON in an event.
+const EVENT_END: &str = "\n\n";
 
 /// One reading, in the forms that readers want, made when the first of them asks.
 #[derive(Debug)]
 pub(crate) struct RenderedTick {
     pub(crate) tick: Arc<Tick>,
-    json: OnceLock<String>,
-    metrics: OnceLock<String>,
+    /// One more than that of the tick before: a reader of events sees by it what it has missed.
+    number: u64,
+    event: OnceLock<Bytes>,
+    openmetrics: OnceLock<Bytes>,
+    prometheus: OnceLock<Bytes>,
     made: Instant,
 }
 
 impl RenderedTick {
-    pub(crate) fn json(&self) -> &str {
-        self.json.get_or_init(|| serde_json::to_string(&*self.tick).unwrap_or_default())
+    /// As a server-sent event.
+    pub(crate) fn event(&self) -> Bytes {
+        let make = || format!("{}{}{EVENT_END}", self.event_start(), to_json(&*self.tick)).into();
+        self.event.get_or_init(make).clone()
     }
 
-    pub(crate) fn metrics(&self) -> &str {
-        self.metrics.get_or_init(|| metrics::openmetrics(&self.tick).unwrap_or_default())
+    fn event_start(&self) -> String {
+        format!("event: tick\nid: {}\ndata: ", self.number)
     }
+
+    pub(crate) fn json(&self) -> Bytes {
+        let event = self.event();
+        event.slice(self.event_start().len()..event.len() - EVENT_END.len())
+    }
+
+    pub(crate) fn openmetrics(&self) -> Bytes {
+        let make = || metrics::openmetrics(&self.tick).unwrap_or_default().into();
+        self.openmetrics.get_or_init(make).clone()
+    }
+
+    /// As Prometheus's older text.
+    pub(crate) fn prometheus(&self) -> Bytes {
+        let make = || {
+            let openmetrics = self.openmetrics();
+            exposition::prometheus(std::str::from_utf8(&openmetrics).unwrap_or_default()).into()
+        };
+        self.prometheus.get_or_init(make).clone()
+    }
+
+    pub(crate) fn age(&self) -> Duration {
+        self.made.elapsed()
+    }
+}
+
+/// On one line.
+fn to_json(value: &impl serde::Serialize) -> String {
+    serde_json::to_string(value).unwrap_or_default()
 }
 
 pub(crate) struct SharedWatcher {
     watcher: Mutex<(Watcher, Option<TickRecorder>)>,
     started: Instant,
-    last: Mutex<Option<Arc<RenderedTick>>>,
-    ticks: broadcast::Sender<Arc<RenderedTick>>,
+    last: watch::Sender<Option<Arc<RenderedTick>>>,
 }
 
 impl SharedWatcher {
@@ -43,21 +76,13 @@ impl SharedWatcher {
         Self {
             watcher: Mutex::new((watcher, recorder)),
             started: Instant::now(),
-            last: Mutex::new(None),
-            ticks: broadcast::channel(BEHIND).0,
+            last: watch::Sender::new(None),
         }
     }
 
-    /// A reading no older than `age`; made now when there is none. May ask drivers: not for the thread that serves.
-    pub(crate) fn tick(&self, age: Duration) -> Arc<RenderedTick> {
-        if let Some(rendered) = self.recent(age) {
-            return rendered;
-        }
+    /// Makes a reading. Asks drivers, which may take for ever: for one thread of its own.
+    pub(crate) fn tick(&self) -> Arc<RenderedTick> {
         let mut watcher = self.watcher.lock().unwrap_or_else(PoisonError::into_inner);
-        // Somebody else may have read while this one waited.
-        if let Some(rendered) = self.recent(age) {
-            return rendered;
-        }
         let tick = Arc::new(watcher.0.tick(self.started.elapsed()));
         if let Some(recorder) = &mut watcher.1
             && let Err(error) = recorder.write(&tick)
@@ -65,26 +90,27 @@ impl SharedWatcher {
             tracing::error!(%error, "recording ends");
             watcher.1 = None;
         }
+        let number = self.last.borrow().as_ref().map_or(0, |last| last.number) + 1;
         let rendered = Arc::new(RenderedTick {
             tick,
-            json: OnceLock::new(),
-            metrics: OnceLock::new(),
+            number,
+            event: OnceLock::new(),
+            openmetrics: OnceLock::new(),
+            prometheus: OnceLock::new(),
             made: Instant::now(),
         });
-        *self.last.lock().unwrap_or_else(PoisonError::into_inner) = Some(rendered.clone());
-        // Nobody may be listening.
-        let _ = self.ticks.send(rendered.clone());
+        self.last.send_replace(Some(rendered.clone()));
         rendered
     }
 
-    /// The last reading, if it is no older than `age`.
-    pub(crate) fn recent(&self, age: Duration) -> Option<Arc<RenderedTick>> {
-        let last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
-        last.as_ref().filter(|rendered| rendered.made.elapsed() <= age).cloned()
+    /// The last reading, however old; none before the first.
+    pub(crate) fn last(&self) -> Option<Arc<RenderedTick>> {
+        self.last.borrow().clone()
     }
 
-    pub(crate) fn subscribe(&self) -> broadcast::Receiver<Arc<RenderedTick>> {
-        self.ticks.subscribe()
+    /// Is told of each reading, and has the last.
+    pub(crate) fn subscribe(&self) -> watch::Receiver<Option<Arc<RenderedTick>>> {
+        self.last.subscribe()
     }
 
     /// Until the next reading.
@@ -92,9 +118,13 @@ impl SharedWatcher {
         self.watcher.lock().unwrap_or_else(PoisonError::into_inner).0.period(tick, longest)
     }
 
-    /// What the watcher keeps, as JSON.
-    pub(crate) fn history(&self) -> String {
-        let history = self.watcher.lock().unwrap_or_else(PoisonError::into_inner).0.history();
-        serde_json::to_string(&history).unwrap_or_default()
+    /// What the watcher keeps, as JSON; none while a reading is being made.
+    pub(crate) fn history(&self) -> Option<Bytes> {
+        let history = match self.watcher.try_lock() {
+            Ok(watcher) => watcher.0.history(),
+            Err(TryLockError::Poisoned(poisoned)) => poisoned.into_inner().0.history(),
+            Err(TryLockError::WouldBlock) => return None,
+        };
+        Some(to_json(&history).into())
     }
 }
