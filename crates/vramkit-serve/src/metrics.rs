@@ -313,6 +313,8 @@ mod tests {
             usage: monitor.usage(),
             processes: Reading::unavailable(vramkit::device::Origin::Pool, "none"),
             stall: None,
+            shared_bytes: None,
+            notes: Vec::new(),
         };
         let readings = Readings { devices: vec![device], pools: vec![shown], ..Readings::default() };
         let mut watcher = Watcher::new(vec![Box::new(One(Some(readings)))], WatchConfig::default()).unwrap();

@@ -24,16 +24,22 @@
 //! ```
 
 pub mod amd;
+mod group;
 mod holders;
 pub mod host;
+mod jetson;
 mod join;
 mod judge;
+mod kernel;
+mod meminfo;
+mod mounts;
 mod nvml;
 mod pools;
 mod processes;
 pub mod record;
 mod source;
 mod tick;
+mod unified;
 mod watcher;
 
 pub use nvml::NvmlSource;

@@ -14,6 +14,7 @@ use vramkit::pressure::{Ladder, LadderError};
 use crate::amd::AmdSource;
 use crate::holders::holders;
 use crate::host::HostSource;
+use crate::jetson::JetsonSource;
 use crate::join::by_device;
 use crate::judge::{News, WatchedDevice, WatchedPool};
 use crate::nvml::NvmlSource;
@@ -83,17 +84,19 @@ impl Watcher {
         })
     }
 
-    /// Of everything that this machine may have.
+    /// Of everything that this machine may have. `VRAMKIT_SYSTEM_ROOT` names a folder whose `proc` and `sys` stand for the
+    /// kernel's, and `VRAMKIT_NVML` a library that stands for NVIDIA's: a machine that is not here.
     ///
     /// # Errors
     /// A ladder that makes no sense.
     pub fn of_this_machine(config: WatchConfig) -> Result<Self, LadderError> {
-        let sources: Vec<Box<dyn Source>> = vec![
-            Box::new(NvmlSource::default()),
-            Box::new(AmdSource::default()),
-            Box::new(HostSource::default()),
-            Box::new(PublishedPools::default()),
-        ];
+        let mut sources: Vec<Box<dyn Source>> =
+            vec![Box::new(NvmlSource::default()), Box::new(AmdSource::default())];
+        if let Some(jetson) = JetsonSource::of_this_machine() {
+            sources.push(Box::new(jetson));
+        }
+        sources.push(Box::new(HostSource::default()));
+        sources.push(Box::new(PublishedPools::default()));
         Self::new(sources, config)
     }
 
@@ -140,6 +143,7 @@ impl Watcher {
             };
             let mut device = self.judge_device(now, snapshot, reading.stall, suspected, &mut news);
             (device.class, device.activity) = (reading.class, reading.activity);
+            (device.shared_bytes, device.notes) = (reading.shared_bytes, reading.notes);
             devices.push(device);
         }
         self.note_absent(now, &devices, &mut news);
@@ -202,6 +206,8 @@ impl Watcher {
             class: DeviceClass::Other,
             presence: Presence::Present,
             activity: None,
+            shared_bytes: None,
+            notes: Vec::new(),
             level_readings: judged.level_readings,
             level_changes: judged.level_changes,
             stall,

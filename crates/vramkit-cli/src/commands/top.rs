@@ -74,6 +74,12 @@ fn text(tick: &Tick) -> String {
         );
         let _ =
             writeln!(text, "  {} used of {}, {} free", usage.used_bytes, usage.total_bytes, usage.free_bytes);
+        if let Some(shared) = &device.shared_bytes {
+            let _ = writeln!(text, "  beside it, of the machine's memory (GTT): {shared}");
+        }
+        for note in &device.notes {
+            let _ = writeln!(text, "  {DIM}{note}{DIM:#}");
+        }
         if let Some(stall) = device.stall {
             let _ = writeln!(
                 text,
