@@ -7,6 +7,7 @@ use std::ops::ControlFlow;
 use std::time::{Duration, Instant};
 
 use vramkit::pressure::{Ladder, LadderError, PressureLevel};
+use vramkit_watch::record::TickRecorder;
 use vramkit_watch::{DeviceTick, Tick, WatchConfig, Watcher};
 
 use crate::error::AskError;
@@ -74,25 +75,32 @@ impl TopAnswer {
     }
 }
 
+/// Who asks once has the patience that a driver needs to start.
+const PATIENCE: Duration = Duration::from_secs(15);
+
 /// Reads everything once.
 ///
 /// # Errors
-/// As of [`TopQuestion::check`]. What cannot be read is part of the answer.
+/// As of [`TopQuestion::check`]. What cannot be read is part of the answer, and so is what does not answer.
 pub fn top(question: &TopQuestion) -> Result<TopAnswer, AskError> {
-    Ok(TopAnswer { report: question.watcher()?.tick(Duration::ZERO) })
+    let config =
+        WatchConfig { ladder: question.ladder(), first_patience: PATIENCE, ..WatchConfig::default() };
+    Ok(TopAnswer { report: Watcher::of_this_machine(config)?.tick(Duration::ZERO) })
 }
 
 /// Reads again and again, until what is done with a reading says that it is enough or fails. Between two readings there is
-/// `interval` at most: they come sooner as headroom shrinks.
+/// `interval` at most: they come sooner as headroom shrinks. With a recorder, each is kept.
 ///
 /// # Errors
-/// As of [`TopQuestion::check`], and what `take` says.
+/// As of [`TopQuestion::check`], and what `take` says. A recording that cannot be written is a state in the readings.
 pub fn watch<E: From<AskError>>(
     question: &TopQuestion,
     interval: Duration,
+    recorder: Option<TickRecorder>,
     mut take: impl FnMut(&Tick) -> Result<ControlFlow<()>, E>,
 ) -> Result<(), E> {
     let mut watcher = question.watcher()?;
+    recorder.into_iter().for_each(|recorder| watcher.record(recorder));
     let start = Instant::now();
     loop {
         let tick = watcher.tick(start.elapsed());

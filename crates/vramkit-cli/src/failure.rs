@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use anstyle::{AnsiColor, Style};
 use vramkit_ask::{AdapterError, AskError, LoadError, QuestionError, ValidateError};
 use vramkit_serve::ServeError;
-use vramkit_watch::record::ReadRecordError;
+use vramkit_watch::record::{ReadRecordError, RecordError};
 
 use crate::hints::{in_options, in_recording, in_serving};
 use crate::printable::printable;
@@ -20,6 +20,9 @@ pub enum Failure {
     /// A recording cannot be read.
     #[error("{}", in_recording(.0))]
     Record(#[from] ReadRecordError),
+    /// A recording cannot be begun.
+    #[error(transparent)]
+    Recorder(#[from] RecordError),
     /// Nothing can be served.
     #[error("{}", in_serving(.0))]
     Serve(#[from] ServeError),

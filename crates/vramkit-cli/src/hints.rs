@@ -211,7 +211,9 @@ pub fn in_serving(error: &ServeError) -> String {
 /// Why a recording cannot be read, with what writes one.
 pub fn in_recording(error: &ReadRecordError) -> String {
     match error {
-        ReadRecordError::Line { .. } => format!("{error}; recordings are written by `vramkit top --record`"),
+        ReadRecordError::NoTick { .. } => {
+            format!("{error}; recordings are written by `vramkit top --record`")
+        }
         error => error.to_string(),
     }
 }

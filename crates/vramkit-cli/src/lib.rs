@@ -20,6 +20,7 @@ mod fit_sets_text;
 mod fit_text;
 mod hints;
 mod interrupt;
+mod log;
 mod output;
 mod plan_text;
 mod printable;
@@ -73,6 +74,7 @@ pub fn program(arguments: impl IntoIterator<Item = impl Into<OsString> + Clone>,
             return u8::try_from(error.exit_code()).unwrap_or(2);
         }
     };
+    log::start();
     match run(&cli.command, &mut Caller::program(again)) {
         Ok(is_yes) => u8::from(!is_yes),
         Err(failure) => {

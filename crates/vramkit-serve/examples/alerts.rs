@@ -50,6 +50,8 @@ impl Source for Card {
                 usage,
                 processes,
                 stall: None,
+                shared_bytes: None,
+                notes: Vec::new(),
             }],
             ..vramkit_watch::Readings::default()
         }

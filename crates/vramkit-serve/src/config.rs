@@ -5,6 +5,8 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use vramkit_watch::record::RecordError;
+
 /// How to serve.
 #[derive(Clone, Debug)]
 pub struct ServeConfig {
@@ -33,14 +35,9 @@ pub enum ServeError {
         /// What the system said.
         error: io::Error,
     },
-    /// The recording cannot be written.
-    #[error("cannot write `{}`: {error}", path.display())]
-    Record {
-        /// The file.
-        path: PathBuf,
-        /// What the system said.
-        error: io::Error,
-    },
+    /// The recording cannot be begun: another recorder has it, or it cannot be written.
+    #[error(transparent)]
+    Record(#[from] RecordError),
     /// The system has no thread or timer for it.
     #[error("cannot serve: {0}")]
     System(#[from] io::Error),

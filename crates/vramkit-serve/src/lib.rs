@@ -37,6 +37,7 @@ mod exposition;
 mod guard;
 mod metrics;
 mod page;
+mod ready;
 mod routes;
 mod server;
 mod shared;

@@ -14,22 +14,34 @@ use vramkit::device::Reading;
 use vramkit::monitor::{MonitorStats, PoolUse, ProcessUse, StallTimes, Usage};
 use vramkit::pool::{Holder, PoolStats, Purpose};
 use vramkit::pressure::PressureLevel;
-use vramkit_watch::{DeviceTick, Tick};
+use vramkit_watch::{DeviceClass, DeviceTick, Health, Presence, SourceTick, Tick, unix_seconds};
 
 /// What the text is, for the header.
 pub const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
 /// The text of a tick.
 pub fn openmetrics(tick: &Arc<Tick>) -> Result<String, fmt::Error> {
+    encode(OfTick { tick: tick.clone(), is_old: false })
+}
+
+/// The text of a tick that is old: when it was, and nothing else of it.
+pub(crate) fn when(tick: &Arc<Tick>) -> Result<String, fmt::Error> {
+    encode(OfTick { tick: tick.clone(), is_old: true })
+}
+
+fn encode(tick: OfTick) -> Result<String, fmt::Error> {
     let mut registry = Registry::default();
-    registry.register_collector(Box::new(OfTick(tick.clone())));
+    registry.register_collector(Box::new(tick));
     let mut out = String::new();
     text::encode(&mut out, &registry)?;
     Ok(out)
 }
 
 #[derive(Debug)]
-struct OfTick(Arc<Tick>);
+struct OfTick {
+    tick: Arc<Tick>,
+    is_old: bool,
+}
 
 type Labels = Vec<(&'static str, String)>;
 type Samples = Vec<(Labels, f64)>;
@@ -37,9 +49,14 @@ type Samples = Vec<(Labels, f64)>;
 impl Collector for OfTick {
     fn encode(&self, encoder: DescriptorEncoder<'_>) -> Result<(), fmt::Error> {
         let mut families = Families(encoder);
-        families.devices(&self.0.devices)?;
-        families.processes(&self.0.devices)?;
-        families.pools(&self.0.devices)
+        families.monitor(&self.tick)?;
+        if self.is_old {
+            return Ok(());
+        }
+        families.states(&self.tick)?;
+        families.devices(&self.tick.devices)?;
+        families.processes(&self.tick.devices)?;
+        families.pools(&self.tick.devices)
     }
 }
 
@@ -95,6 +112,46 @@ impl Families<'_> {
         Ok(())
     }
 
+    /// Of the monitor itself.
+    fn monitor(&mut self, tick: &Tick) -> Result<(), fmt::Error> {
+        let version = vec![("version", env!("CARGO_PKG_VERSION").to_owned())];
+        self.gauge("vramkit_build_info", "1, with the version", None, vec![(version, 1.0)])?;
+        let read = unix_seconds(&tick.time).map(|time| (Labels::new(), time));
+        let help = "When the numbers beside this one were read, in seconds since 1970";
+        let seconds = Some(Unit::Seconds);
+        self.gauge("vramkit_last_reading_timestamp", help, seconds, read.into_iter().collect())
+    }
+
+    /// What is there, and what is missed.
+    fn states(&mut self, tick: &Tick) -> Result<(), fmt::Error> {
+        let named = |source: &SourceTick| vec![("source", source.source.clone())];
+        let expected = tick.sources.iter().filter(|source| source.health != Health::Absent);
+        let up = expected.clone().map(|source| (named(source), is(source.health == Health::Up)));
+        let help = "1 while a source answers, 0 while it is late or failing";
+        self.gauge("vramkit_source_up", help, None, up.collect())?;
+        let answered =
+            expected.filter_map(|source| Some((named(source), unix_seconds(source.answered.as_ref()?)?)));
+        let help = "When a source last answered, in seconds since 1970";
+        self.gauge("vramkit_source_answered_timestamp", help, Some(Unit::Seconds), answered.collect())?;
+        let cards = || tick.devices.iter().filter(|device| device.class == DeviceClass::Gpu);
+        let count = |count: usize| vec![(Labels::new(), count as f64)];
+        let help = "Cards that are there or were, and not their parts";
+        self.gauge("vramkit_devices_expected", help, None, count(cards().count()))?;
+        let help = "Cards that are there and were read";
+        self.gauge(
+            "vramkit_devices_present",
+            help,
+            None,
+            count(cards().filter(|card| is_present(card)).count()),
+        )?;
+        let present = tick.devices.iter().map(|device| (labels(device), is(is_present(device))));
+        let help = "1 while a device is there and was read, 0 while it is lost or its source does not answer";
+        self.gauge("vramkit_device_present", help, None, present.collect())?;
+        let recorder = tick.recorder.as_ref().map(|recorder| (Labels::new(), is(recorder.up)));
+        let help = "1 while the recording is written, 0 while it cannot be";
+        self.gauge("vramkit_recorder_up", help, None, recorder.into_iter().collect())
+    }
+
     fn devices(&mut self, devices: &[DeviceTick]) -> Result<(), fmt::Error> {
         let each = |of: &dyn Fn(&DeviceTick) -> Option<f64>| -> Samples {
             devices.iter().filter_map(|device| Some((labels(device), of(device)?))).collect()
@@ -130,12 +187,12 @@ impl Families<'_> {
         });
         let readings = readings.collect();
         self.count("vramkit_memory_pressure_readings", "Readings at each level", None, readings)?;
-        let growing = each(&|device| Some(f64::from(u8::from(device.growing.is_some()))));
+        let growing = each(&|device| is_present(device).then(|| is(device.growing.is_some())));
         self.gauge("vramkit_memory_growing", "1 while used bytes grow fast or sustainedly", None, growing)?;
         let full = each(&|device| device.forecast.and_then(|forecast| forecast.full_in_seconds));
         let help = "Until it is full at the rate of late";
         self.gauge("vramkit_memory_full_in", help, Some(Unit::Seconds), full)?;
-        let soon = each(&|device| Some(f64::from(u8::from(device.full_soon))));
+        let soon = each(&|device| is_present(device).then(|| is(device.full_soon)));
         let help = "1 while it will be full within a quarter of an hour at the latest";
         self.gauge("vramkit_memory_full_soon", help, None, soon)?;
         let stalls = devices.iter().filter_map(|device| Some((labels(device), device.stall?)));
@@ -240,6 +297,14 @@ impl Families<'_> {
     }
 }
 
+fn is(so: bool) -> f64 {
+    f64::from(u8::from(so))
+}
+
+fn is_present(device: &DeviceTick) -> bool {
+    device.presence == Presence::Present
+}
+
 fn bytes(reading: &Reading<ByteSize>) -> Option<f64> {
     reading.value.map(|size| size.bytes() as f64)
 }
@@ -279,7 +344,7 @@ mod tests {
     use vramkit::device::SimulatedDevice;
     use vramkit::monitor::{Limits, MonitorConfig, VramMonitor};
     use vramkit::pool::{DeviceMemoryPool, Request};
-    use vramkit_watch::{DeviceClass, DeviceReading, Readings, Source, WatchConfig, Watcher};
+    use vramkit_watch::{DeviceReading, Readings, Source, WatchConfig, Watcher};
 
     struct One(Option<Readings>);
 
@@ -313,6 +378,8 @@ mod tests {
             usage: monitor.usage(),
             processes: Reading::unavailable(vramkit::device::Origin::Pool, "none"),
             stall: None,
+            shared_bytes: None,
+            notes: Vec::new(),
         };
         let readings = Readings { devices: vec![device], pools: vec![shown], ..Readings::default() };
         let mut watcher = Watcher::new(vec![Box::new(One(Some(readings)))], WatchConfig::default()).unwrap();

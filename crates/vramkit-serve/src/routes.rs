@@ -20,6 +20,7 @@ use crate::connections::Place;
 use crate::exposition::Exposition;
 use crate::guard::{Guard, Refused};
 use crate::page;
+use crate::ready::{self, Readiness};
 use crate::shared::{RenderedTick, SharedWatcher};
 
 /// Whoever asks before the first reading waits so long for it; and so for a history while a reading is made.
@@ -140,6 +141,8 @@ fn aged(rendered: &RenderedTick, mut response: Response) -> Response {
 async fn scrape(State(app): State<App>, headers: HeaderMap) -> Result<Response, Response> {
     let (rendered, exposition) = (last(&app.watcher).await?, Exposition::accepted(&headers));
     let text = match exposition {
+        // Old numbers are not told as if they were of now.
+        exposition if rendered.age() > ready::old(app.watcher.interval()) => rendered.when(exposition),
         Exposition::OpenMetrics => rendered.openmetrics(),
         Exposition::Prometheus => rendered.prometheus(),
     };
@@ -173,12 +176,20 @@ async fn history(State(app): State<App>) -> Response {
     }
 }
 
-/// 200 once there is a reading.
-async fn is_ready(State(app): State<App>) -> Response {
-    match app.watcher.last() {
-        Some(_) => "ready\n".into_response(),
-        None => not_now("nothing has been read yet\n"),
-    }
+/// Whether there is a fresh reading, and what is amiss.
+async fn is_ready(State(app): State<App>, headers: HeaderMap) -> Response {
+    let last = app.watcher.last();
+    let read = last.as_ref().map(|rendered| (&*rendered.tick, rendered.age()));
+    let readiness = Readiness::of(read, app.watcher.interval());
+    let status = if readiness.ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
+    let accepted = headers.get_all(header::ACCEPT).iter().filter_map(|line| line.to_str().ok());
+    let mut response = if accepted.into_iter().any(|line| line.contains("application/json")) {
+        answer("application/json", serde_json::to_vec(&readiness).unwrap_or_default().into())
+    } else {
+        answer("text/plain; charset=utf-8", readiness.text().into())
+    };
+    *response.status_mut() = status;
+    response
 }
 
 /// Every tick as an event. A reader that is slower than ticks come misses some, and sees by their numbers that it has; one

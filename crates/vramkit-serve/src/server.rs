@@ -40,20 +40,21 @@ const SOON: Duration = Duration::from_millis(20);
 /// of threads and timers.
 pub fn serve(
     config: &ServeConfig,
-    watcher: Watcher,
+    mut watcher: Watcher,
     ready: impl FnOnce(SocketAddr),
     end: impl Future<Output = ()>,
 ) -> Result<(), ServeError> {
     if !config.listen.ip().is_loopback() && config.token.is_none() {
         return Err(ServeError::TokenRequired(config.listen));
     }
-    let recorder = match &config.record {
-        Some((path, most)) => Some(
-            TickRecorder::open(path, *most)
-                .map_err(|error| ServeError::Record { path: path.clone(), error })?,
-        ),
-        None => None,
-    };
+    if let Some((path, most)) = &config.record {
+        let recorder = TickRecorder::open(path, *most)?;
+        // What was recorded before is shown, as far as it can be read.
+        if let Err(error) = watcher.restore(path) {
+            tracing::warn!(%error, "the history begins anew");
+        }
+        watcher.record(recorder);
+    }
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .max_blocking_threads(4)
@@ -63,12 +64,12 @@ pub fn serve(
         let failed = |error| ServeError::Listen { address: config.listen, error };
         let listener = listen(config.listen).map_err(failed)?;
         let address = listener.local_addr()?;
-        let watcher = Arc::new(SharedWatcher::new(watcher, recorder));
+        let watcher = Arc::new(SharedWatcher::new(watcher, config.interval));
         let app = router(
             watcher.clone(),
             Guard { token: config.token.clone(), loopback: address.ip().is_loopback() },
         );
-        let sampling = tokio::spawn(sample(watcher, config.interval));
+        let sampling = tokio::spawn(sample(watcher));
         let mut terminate = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate())?;
         ready(address);
         tokio::select! {
@@ -95,14 +96,14 @@ fn listen(address: SocketAddr) -> std::io::Result<TcpListener> {
 }
 
 /// Reads again and again. Nobody else makes readings: what is judged and kept does not depend on who asks.
-async fn sample(watcher: Arc<SharedWatcher>, interval: Duration) {
+async fn sample(watcher: Arc<SharedWatcher>) {
     loop {
         let reader = watcher.clone();
         let period = tokio::task::spawn_blocking(move || {
             let rendered = reader.tick();
-            reader.period(&rendered.tick, interval)
+            reader.period(&rendered.tick)
         });
-        tokio::time::sleep(period.await.unwrap_or(interval)).await;
+        tokio::time::sleep(period.await.unwrap_or(watcher.interval())).await;
     }
 }
 

@@ -5,10 +5,10 @@ use std::time::{Duration, Instant};
 
 use hyper::body::Bytes;
 use tokio::sync::watch;
-use vramkit_watch::record::TickRecorder;
 use vramkit_watch::{Tick, Watcher};
 
-use crate::{exposition, metrics};
+use crate::exposition::{self, Exposition};
+use crate::metrics;
 
 /// Before and after a tick's JSON in an event.
 const EVENT_END: &str = "\n\n";
@@ -48,16 +48,25 @@ impl RenderedTick {
 
     /// As Prometheus's older text.
     pub(crate) fn prometheus(&self) -> Bytes {
-        let make = || {
-            let openmetrics = self.openmetrics();
-            exposition::prometheus(std::str::from_utf8(&openmetrics).unwrap_or_default()).into()
-        };
-        self.prometheus.get_or_init(make).clone()
+        self.prometheus.get_or_init(|| in_prometheus(&self.openmetrics())).clone()
+    }
+
+    /// What may be said of a reading that is old: when it was, and no number of it.
+    pub(crate) fn when(&self, exposition: Exposition) -> Bytes {
+        let text: Bytes = metrics::when(&self.tick).unwrap_or_default().into();
+        match exposition {
+            Exposition::OpenMetrics => text,
+            Exposition::Prometheus => in_prometheus(&text),
+        }
     }
 
     pub(crate) fn age(&self) -> Duration {
         self.made.elapsed()
     }
+}
+
+fn in_prometheus(openmetrics: &Bytes) -> Bytes {
+    exposition::prometheus(std::str::from_utf8(openmetrics).unwrap_or_default()).into()
 }
 
 /// On one line.
@@ -66,30 +75,27 @@ fn to_json(value: &impl serde::Serialize) -> String {
 }
 
 pub(crate) struct SharedWatcher {
-    watcher: Mutex<(Watcher, Option<TickRecorder>)>,
+    watcher: Mutex<Watcher>,
+    /// Between two readings at most.
+    interval: Duration,
     started: Instant,
     last: watch::Sender<Option<Arc<RenderedTick>>>,
 }
 
 impl SharedWatcher {
-    pub(crate) fn new(watcher: Watcher, recorder: Option<TickRecorder>) -> Self {
+    pub(crate) fn new(watcher: Watcher, interval: Duration) -> Self {
         Self {
-            watcher: Mutex::new((watcher, recorder)),
+            watcher: Mutex::new(watcher),
+            interval,
             started: Instant::now(),
             last: watch::Sender::new(None),
         }
     }
 
-    /// Makes a reading. Asks drivers, which may take for ever: for one thread of its own.
+    /// Makes a reading. Waits for drivers, and writes the recording: for one thread of its own.
     pub(crate) fn tick(&self) -> Arc<RenderedTick> {
         let mut watcher = self.watcher.lock().unwrap_or_else(PoisonError::into_inner);
-        let tick = Arc::new(watcher.0.tick(self.started.elapsed()));
-        if let Some(recorder) = &mut watcher.1
-            && let Err(error) = recorder.write(&tick)
-        {
-            tracing::error!(%error, "recording ends");
-            watcher.1 = None;
-        }
+        let tick = Arc::new(watcher.tick(self.started.elapsed()));
         let number = self.last.borrow().as_ref().map_or(0, |last| last.number) + 1;
         let rendered = Arc::new(RenderedTick {
             tick,
@@ -114,17 +120,22 @@ impl SharedWatcher {
     }
 
     /// Until the next reading.
-    pub(crate) fn period(&self, tick: &Tick, longest: Duration) -> Duration {
-        self.watcher.lock().unwrap_or_else(PoisonError::into_inner).0.period(tick, longest)
+    pub(crate) fn period(&self, tick: &Tick) -> Duration {
+        self.watcher.lock().unwrap_or_else(PoisonError::into_inner).period(tick, self.interval)
+    }
+
+    /// Between two readings at most.
+    pub(crate) fn interval(&self) -> Duration {
+        self.interval
     }
 
     /// What the watcher keeps, as JSON; none while a reading is being made.
     pub(crate) fn history(&self) -> Option<Bytes> {
         let history = match self.watcher.try_lock() {
-            Ok(watcher) => watcher.0.history(),
-            Err(TryLockError::Poisoned(poisoned)) => poisoned.into_inner().0.history(),
+            Ok(watcher) => watcher.history_json(),
+            Err(TryLockError::Poisoned(poisoned)) => poisoned.into_inner().history_json(),
             Err(TryLockError::WouldBlock) => return None,
         };
-        Some(to_json(&history).into())
+        Some(history.into())
     }
 }

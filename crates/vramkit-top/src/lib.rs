@@ -14,7 +14,7 @@
 //! use vramkit_top::{Feed, run};
 //! use vramkit_watch::record;
 //!
-//! let ticks = record::read("memory.jsonl".as_ref())?;
+//! let ticks = record::read("memory.jsonl".as_ref())?.ticks;
 //! run(Feed::Recorded(ticks, Duration::from_secs(1)))?; // until somebody presses q
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```

@@ -5,27 +5,33 @@
 //! are missed as there are device files, which a container has of its own cards alone.
 
 use std::collections::BTreeSet;
-use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use vramkit::monitor::DeviceName;
 
+use crate::kernel::{Kernel, shown};
 use crate::known::ON_THE_BUS;
-use crate::source::{DeviceClass, Health, Missing, Readings, Source, Unavailable};
+use crate::source::{DeviceClass, Health, Missing, Readings, Source};
 
+/// A folder for each card that the driver has.
+const OF_THE_DRIVER: &str = "proc/driver/nvidia/gpus";
+/// A link for each device that is bound to it.
+const BOUND: &str = "sys/bus/pci/drivers/nvidia";
 /// Cards that are believed to exist.
 const MOST: usize = 64;
 
 /// Another source of NVIDIA's cards, with what the bus has beside.
 pub(crate) struct WithBus<S> {
     source: S,
-    root: PathBuf,
+    kernel: Kernel,
+    /// A machine that is not here has no device files.
+    is_made_up: bool,
 }
 
 impl<S> WithBus<S> {
     /// Reads `proc`, `sys` and `dev` below `root`.
     pub(crate) fn at(root: &Path, source: S) -> Self {
-        Self { source, root: root.to_owned() }
+        Self { source, kernel: Kernel::at(root), is_made_up: root != Path::new("/") }
     }
 }
 
@@ -38,7 +44,7 @@ impl<S: Source> Source for WithBus<S> {
         let mut readings = self.source.read();
         // Who cannot list any does not miss one.
         if readings.health == Health::Up {
-            miss(&mut readings, on_the_bus(&self.root));
+            miss(&mut readings, on_the_bus(&self.kernel, self.is_made_up));
         }
         readings
     }
@@ -51,40 +57,30 @@ struct Card {
     uuid: Option<String>,
 }
 
-fn on_the_bus(root: &Path) -> Vec<Card> {
-    let names = |folder: &str| -> Vec<String> {
-        let entries = fs::read_dir(root.join(folder)).into_iter().flatten().flatten();
-        let mut names: Vec<String> =
-            entries.filter_map(|entry| entry.file_name().into_string().ok()).take(4096).collect();
-        names.sort();
-        names
-    };
+fn on_the_bus(kernel: &Kernel, is_made_up: bool) -> Vec<Card> {
     let files: BTreeSet<u32> =
-        names("dev").iter().filter_map(|name| name.strip_prefix("nvidia")?.parse().ok()).collect();
-    // A made-up machine has no device files.
-    let is_made_up = root != Path::new("/");
+        kernel.names("dev").iter().filter_map(|name| name.strip_prefix("nvidia")?.parse().ok()).collect();
     let mut cards = Vec::new();
-    for bus in names("proc/driver/nvidia/gpus").into_iter().take(MOST) {
-        let path = root.join("proc/driver/nvidia/gpus").join(&bus).join("information");
-        let text = fs::read_to_string(path).unwrap_or_default();
+    for bus in kernel.names(OF_THE_DRIVER).into_iter().take(MOST) {
+        let text = kernel.text(&format!("{OF_THE_DRIVER}/{bus}/information")).unwrap_or_default();
         let field = |name: &str| {
-            let value =
-                text.lines().find_map(|line| line.strip_prefix(name)?.trim().strip_prefix(':'))?.trim();
-            (!value.is_empty() && !value.contains('?')).then(|| value.to_owned())
+            let value = text.lines().find_map(|line| line.strip_prefix(name)?.trim().strip_prefix(':'))?;
+            // A card that fell off says question marks.
+            (!value.trim().is_empty() && !value.contains('?')).then(|| shown(value.trim(), 80))
         };
         let minor = field("Device Minor").and_then(|minor| minor.parse().ok());
         if is_made_up || minor.is_some_and(|minor: u32| files.contains(&minor)) {
             cards.push(Card { name: field("Model"), uuid: field("GPU UUID"), bus });
         }
     }
-    if !cards.is_empty() || root.join("proc/driver/nvidia/gpus").exists() {
+    if kernel.is_folder(OF_THE_DRIVER) {
         return cards;
     }
     let is_card = |bus: &String| {
-        let class = fs::read_to_string(root.join("sys/bus/pci/drivers/nvidia").join(bus).join("class"));
-        class.is_ok_and(|class| class.trim().starts_with("0x03"))
+        // Bridges and sound are bound to drivers too.
+        kernel.text(&format!("{BOUND}/{bus}/class")).is_ok_and(|class| class.starts_with("0x03"))
     };
-    let bound = names("sys/bus/pci/drivers/nvidia").into_iter().filter(is_card);
+    let bound = kernel.names(BOUND).into_iter().filter(is_card);
     let most = if is_made_up { MOST } else { files.len().min(MOST) };
     bound.take(most).map(|bus| Card { bus, name: None, uuid: None }).collect()
 }
@@ -104,26 +100,28 @@ fn miss(readings: &mut Readings, cards: Vec<Card>) {
         .filter(|card| card.uuid.as_ref().is_none_or(|uuid| !named.contains(uuid)))
         .partition(|card| card.uuid.is_some());
     // Without UUIDs it is known which only where none is listed.
-    let certain = unlisted.into_iter().chain(unknown.into_iter().filter(|_| listed == 0));
-    let mut told = 0;
-    for card in certain.take(over) {
-        told += 1;
+    // Without UUIDs it is known which only where none is listed.
+    let (certain, doubtful) = if listed == 0 { (unknown, Vec::new()) } else { (Vec::new(), unknown) };
+    for card in unlisted.into_iter().chain(certain).take(over) {
         let reason = format!("it is on the bus at {}, and the driver does not list it", card.bus);
         let name = card.name.unwrap_or_else(|| format!("NVIDIA card at {}", card.bus));
         let device = DeviceName { id: format!("{ON_THE_BUS}{}", card.bus), name, uuid: card.uuid };
         readings.missing.push(Missing { device, reason });
     }
-    if over > told {
-        let reason = format!(
-            "the bus has {all} cards, of which {} are not listed: which ones is not known",
-            over - told
-        );
-        readings.unavailable.push(Unavailable { source: "cards on the bus".into(), reason });
+    let over = all.saturating_sub(listed + readings.missing.len()).min(doubtful.len());
+    for number in 1..=over {
+        let reason =
+            format!("the bus has {all} cards, and {listed} are listed: which one is missed is not known");
+        let name = "a card on the bus that is not listed".to_owned();
+        let device = DeviceName { id: format!("{ON_THE_BUS}{number}"), name, uuid: None };
+        readings.missing.push(Missing { device, reason });
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::*;
 
     struct Nothing;
@@ -171,6 +169,6 @@ mod tests {
         }
         let readings = WithBus::at(root.path(), Nothing).read();
         assert_eq!(readings.missing.len(), 2, "a bridge is no card");
-        assert!(on_the_bus(Path::new("/nonexistent")).is_empty());
+        assert!(on_the_bus(&Kernel::at("/nonexistent".as_ref()), true).is_empty());
     }
 }

@@ -1,20 +1,26 @@
-//! This machine's main memory, within what its control group allows, and the time that the kernel says was lost waiting
-//! for it. Files of the kernel in; a file that is not there or says nonsense gives a missing number.
+//! This machine's main memory, and what a control group allows of it: two devices, because a full group is no full machine.
+//! With each the time that the kernel says was lost waiting for memory. Files of the kernel in; a file that is not there or
+//! says nonsense gives a missing number.
 //!
 //! ```
 //! use vramkit_watch::{Source, host::HostSource};
 //!
 //! let machine = HostSource::default().read();
-//! assert!(machine.devices.len() <= 1);
+//! assert_eq!(machine.devices[0].device.id, "host");
+//! // Where a group has a limit below the machine's memory, the second is `cgroup`.
+//! assert!(machine.devices.len() <= 2);
 //! ```
 
-use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use vramkit::ByteSize;
 use vramkit::device::{Origin, Reading};
 use vramkit::monitor::{DeviceName, Stall, StallTimes, Usage};
 
+use crate::group::{GroupMemory, groups};
+use crate::kernel::{Kernel, shown, system_root};
+use crate::meminfo::MachineMemory;
+use crate::mounts::Mounts;
 use crate::source::{DeviceClass, DeviceReading, Readings, Source, Unavailable};
 
 /// See the module's first lines.
@@ -29,50 +35,74 @@ use crate::source::{DeviceClass, DeviceReading, Readings, Source, Unavailable};
 /// ```
 #[derive(Clone, Debug)]
 pub struct HostSource {
-    root: PathBuf,
+    kernel: Kernel,
+    mounts: Mounts,
 }
 
 impl Default for HostSource {
+    /// This machine's, or those of the folder that `VRAMKIT_SYSTEM_ROOT` names.
     fn default() -> Self {
-        Self::at(Path::new("/"))
+        Self::at(&system_root())
     }
 }
 
 impl HostSource {
     /// Reads `proc` and `sys` below `root`.
     pub fn at(root: &Path) -> Self {
-        Self { root: root.to_owned() }
+        let kernel = Kernel::at(root);
+        Self { mounts: Mounts::read(&kernel), kernel }
     }
 
-    fn text(&self, path: &str) -> Result<String, String> {
-        fs::read_to_string(self.root.join(path)).map_err(|error| format!("/{path}: {error}"))
-    }
-
-    /// The folder of this process's group of version 2.
-    fn group(&self) -> Result<String, String> {
-        let groups = self.text("proc/self/cgroup")?;
-        let path = groups.lines().find_map(|line| line.strip_prefix("0::"));
-        let Some(path) = path else {
-            return Err("control groups here are of version 1, which is not read".into());
-        };
-        let folder = format!("sys/fs/cgroup{}", path.trim_end_matches('/'));
-        if self.root.join(&folder).join("cgroup.controllers").exists()
-            || self.root.join(&folder).join("memory.max").exists()
-        {
-            Ok(folder)
-        } else {
-            Err("control groups here are of version 1 or mixed, which is not read".into())
+    fn machine(&self, memory: MachineMemory, notes: Vec<String>) -> DeviceReading {
+        let processor = self.kernel.text("proc/cpuinfo").ok().and_then(|text| {
+            let line = text.lines().find_map(|line| line.strip_prefix("model name"))?;
+            Some(shown(line.trim_start_matches(['\t', ' ', ':']), 200))
+        });
+        DeviceReading {
+            device: DeviceName {
+                id: "host".into(),
+                name: processor.unwrap_or_else(|| "main memory".into()),
+                uuid: None,
+            },
+            class: DeviceClass::Machine,
+            activity: None,
+            usage: usage(memory.total, memory.available, memory.used),
+            processes: Reading::unavailable(Origin::System, "not listed for main memory"),
+            stall: self.kernel.text("proc/pressure/memory").ok().and_then(|text| stall_times(&text)),
+            shared_bytes: None,
+            notes,
         }
     }
+}
 
-    /// A number of the group; none when it says `max`.
-    fn group_number(&self, folder: &str, file: &str) -> Result<Option<u64>, String> {
-        let path = format!("{folder}/{file}");
-        let text = self.text(&path)?;
-        match text.trim() {
-            "max" => Ok(None),
-            number => number.parse().map(Some).map_err(|_| format!("/{path} says `{number}`")),
-        }
+/// What a group allows, no more of it free than the machine has.
+fn group_device(group: GroupMemory, available: Option<ByteSize>) -> DeviceReading {
+    let reading = |found: Result<ByteSize, String>| match found {
+        Ok(bytes) => Reading::known(bytes, Origin::Cgroup),
+        Err(reason) => Reading::unavailable(Origin::Cgroup, reason),
+    };
+    let free = group.free.map(|free| available.map_or(free, |available| available.min(free)));
+    DeviceReading {
+        device: DeviceName { id: "cgroup".into(), name: format!("control group {}", group.path), uuid: None },
+        class: DeviceClass::Group,
+        activity: None,
+        usage: usage(Reading::known(group.limit, Origin::Cgroup), reading(free), reading(group.used)),
+        processes: Reading::unavailable(Origin::Cgroup, "not listed for control groups"),
+        stall: stall_times(&group.pressure),
+        shared_bytes: None,
+        notes: group.notes,
+    }
+}
+
+fn usage(total: Reading<ByteSize>, free: Reading<ByteSize>, used: Reading<ByteSize>) -> Usage {
+    let none = |reason: &str| Reading::unavailable(Origin::System, reason);
+    Usage {
+        total_bytes: total,
+        free_bytes: free,
+        used_bytes: used,
+        driver_bytes: none("main memory has no driver"),
+        allocated_bytes: none("the system does not say what programs use of what they hold"),
+        reserved_bytes: none("see the pools"),
     }
 }
 
@@ -83,73 +113,27 @@ impl Source for HostSource {
 
     fn read(&mut self) -> Readings {
         let mut readings = Readings::default();
-        let field = |name: &str| -> Reading<ByteSize> {
-            let found = self.text("proc/meminfo").and_then(|text| {
-                kib_field(&text, name).ok_or_else(|| format!("/proc/meminfo has no `{name}`"))
-            });
-            match found {
-                Ok(bytes) => Reading::known(ByteSize::new(bytes), Origin::System),
-                Err(reason) => Reading::unavailable(Origin::System, reason),
-            }
-        };
-        let (mut total, mut free) = (field("MemTotal"), field("MemAvailable"));
-        let mut used = match (total.value, free.value) {
-            (Some(total), Some(free)) => Reading::known(total.saturating_sub(free), Origin::System),
-            _ => Reading::unavailable(Origin::System, "total or available memory is not known"),
-        };
-        let group = self.group().and_then(|folder| {
-            // The root group has no limit.
-            let limit = self.group_number(&folder, "memory.max").unwrap_or(None);
-            Ok(limit.zip(self.group_number(&folder, "memory.current")?))
-        });
-        match group {
-            // What the group allows is what this process can have, if it is less than the machine has.
-            Ok(Some((limit, current))) if total.value.is_none_or(|machine| limit < machine.bytes()) => {
-                let left = limit.saturating_sub(current);
-                let machine_free = free.value.map_or(u64::MAX, ByteSize::bytes);
-                total = Reading::known(ByteSize::new(limit), Origin::Cgroup);
-                free = Reading::known(ByteSize::new(left.min(machine_free)), Origin::Cgroup);
-                used = Reading::known(ByteSize::new(current), Origin::Cgroup);
-            }
-            Ok(_) => {}
-            Err(reason) => readings.unavailable.push(Unavailable { source: "cgroup".into(), reason }),
+        let memory = MachineMemory::read(&self.kernel);
+        let (total, available) = (memory.total.value, memory.available.value);
+        let mut notes = Vec::new();
+        if self.mounts.has_lxcfs {
+            notes.push("lxcfs shows this container's limit as the machine's memory".to_owned());
         }
-        let name = self.text("proc/cpuinfo").ok().and_then(|text| {
-            Some(
-                text.lines()
-                    .find_map(|line| line.strip_prefix("model name"))?
-                    .trim_start_matches(['\t', ' ', ':'])
-                    .to_owned(),
-            )
-        });
-        let none = |reason: &str| Reading::unavailable(Origin::System, reason);
-        readings.devices.push(DeviceReading {
-            device: DeviceName {
-                id: "host".into(),
-                name: name.unwrap_or_else(|| "main memory".into()),
-                uuid: None,
-            },
-            class: DeviceClass::Machine,
-            activity: None,
-            usage: Usage {
-                total_bytes: total,
-                free_bytes: free,
-                used_bytes: used,
-                driver_bytes: none("main memory has no driver"),
-                allocated_bytes: none("the system does not say what programs use of what they hold"),
-                reserved_bytes: none("see the pools"),
-            },
-            processes: Reading::unavailable(Origin::System, "not listed for main memory"),
-            stall: self.text("proc/pressure/memory").ok().and_then(|text| stall_times(&text)),
-        });
+        let mut group = None;
+        let wrong = match groups(&self.kernel, &self.mounts, total) {
+            Ok(mut found) => {
+                notes.append(&mut found.notes);
+                group = found.tightest;
+                found.wrong
+            }
+            Err(reason) => vec![reason],
+        };
+        let say = |reason| Unavailable { source: "cgroup".into(), reason };
+        readings.unavailable.extend(wrong.into_iter().map(say));
+        readings.devices.push(self.machine(memory, notes));
+        readings.devices.extend(group.map(|group| group_device(group, available)));
         readings
     }
-}
-
-/// A `Name:   123 kB` line, in bytes.
-fn kib_field(text: &str, name: &str) -> Option<u64> {
-    let line = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':'))?;
-    line.trim().strip_suffix("kB")?.trim().parse::<u64>().ok()?.checked_mul(1024)
 }
 
 /// The kernel's pressure stall information: percents, and microseconds.

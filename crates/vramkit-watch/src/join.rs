@@ -21,6 +21,10 @@ pub(crate) fn by_device(
     }
     let mut joined: Vec<(DeviceReading, Vec<PoolUse>)> = Vec::new();
     for reading in devices {
+        // What an earlier source has listed is that one's: it knows more of it.
+        if joined.iter().any(|(known, _)| known.device.id == reading.device.id) {
+            continue;
+        }
         let on_it = pools.remove(&reading.device.id).unwrap_or_default();
         joined.push((reading, on_it));
     }
@@ -50,6 +54,8 @@ fn device_of_pools(id: String, pools: &[PoolUse]) -> DeviceReading {
         },
         processes: Reading::unavailable(Origin::Pool, why),
         stall: None,
+        shared_bytes: None,
+        notes: Vec::new(),
     }
 }
 

@@ -100,7 +100,11 @@ impl Known {
         news: &mut Vec<News>,
     ) {
         let listed = self.identify(moment, source, &mut readings.devices, news);
-        for missing in readings.missing.drain(..) {
+        let missing: Vec<Missing> = readings.missing.drain(..).collect();
+        if readings.health == Health::Up {
+            self.find_on_the_bus(source, &missing, news);
+        }
+        for missing in missing {
             self.lose(moment, source, &listed, missing, news);
         }
         let mut unlisted: Vec<String> = self
@@ -118,6 +122,18 @@ impl Known {
             readings.devices.sort_by_cached_key(|reading| natural(&reading.device.id));
         }
         self.bound();
+    }
+
+    /// What was known by its place on the bus alone, and is missed no more, is listed under its own name now, or gone.
+    fn find_on_the_bus(&mut self, source: usize, missing: &[Missing], news: &mut Vec<News>) {
+        self.devices.retain(|key, device| {
+            let is_missed = missing.iter().any(|missing| missing.device.id == device.name.id);
+            let stays = device.source != source || !key.starts_with(ON_THE_BUS) || is_missed;
+            if !stays {
+                news.push(News::new(key, EventKind::Back, format!("{} is missed no more", device.name.name)));
+            }
+            stays
+        });
     }
 
     /// A device that programs alone speak of.
@@ -303,6 +319,8 @@ impl Known {
             usage: Usage::unavailable(device.origin.clone(), reason),
             processes: Reading::unavailable(device.origin.clone(), reason.clone()),
             stall: None,
+            shared_bytes: None,
+            notes: Vec::new(),
         });
     }
 

@@ -28,11 +28,16 @@
 pub mod amd;
 mod asked;
 mod bus;
+mod group;
 mod holders;
 pub mod host;
+mod jetson;
 mod join;
 mod judge;
+mod kernel;
 mod known;
+mod meminfo;
+mod mounts;
 mod nvml;
 mod past;
 mod pools;
@@ -41,6 +46,7 @@ pub mod record;
 mod source;
 mod standing;
 mod tick;
+mod unified;
 mod utc;
 mod watcher;
 

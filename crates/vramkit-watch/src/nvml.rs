@@ -17,8 +17,10 @@ use vramkit::ByteSize;
 use vramkit::device::{Origin, Reading, nvml_size};
 use vramkit::monitor::{DeviceName, ProcessUse, Usage};
 
+use crate::kernel::{Kernel, system_root};
 use crate::processes::Processes;
 use crate::source::{DeviceClass, DeviceReading, Health, Missing, Readings, Source, Unavailable};
+use crate::unified;
 
 /// The library's name, with the version that programs link.
 const LIBRARY: &str = "libnvidia-ml.so.1";
@@ -212,29 +214,30 @@ fn read_device(
         }
         Err(error) => none(&error),
     };
+    let is_part = name.id.contains("/mig:");
+    let mut notes = Vec::new();
     let usage = match memory(nvml, device) {
         Ok(usage) => usage,
         Err(error) if is_gone(&error) => return Err(error),
         Err(error) => {
-            let mut usage = Usage::unavailable(Origin::Nvml, &error.to_string());
-            // A card that shares the host's memory: what its processes hold is what is known. Any other error says nothing of it.
-            let shares = matches!(error, NvmlError::NotSupported);
-            let sum = uses.value.as_ref().and_then(|uses| {
-                uses.iter().map(|process| process.used_bytes.value).sum::<Option<ByteSize>>()
-            });
-            if let Some(sum) = sum.filter(|_| shares) {
-                usage.used_bytes = Reading::known(sum, Origin::Processes);
+            // A part of a card is no part of the machine. Any other error says nothing of whose memory it is.
+            if matches!(error, NvmlError::NotSupported) && !is_part {
+                notes.push(unified::NOTE.to_owned());
+                unified::usage(&Kernel::at(&system_root()), &uses)
+            } else {
+                Usage::unavailable(Origin::Nvml, &error.to_string())
             }
-            usage
         }
     };
     Ok(DeviceReading {
         device: name.clone(),
-        class: if name.id.contains("/mig:") { DeviceClass::GpuPart } else { DeviceClass::Gpu },
+        class: if is_part { DeviceClass::GpuPart } else { DeviceClass::Gpu },
         activity: None,
         usage,
         processes: uses,
         stall: None,
+        shared_bytes: None,
+        notes,
     })
 }
 

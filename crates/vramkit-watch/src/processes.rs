@@ -41,7 +41,7 @@ struct Known {
 
 impl Default for Processes {
     fn default() -> Self {
-        Self::at(Path::new("/"))
+        Self::at(&crate::kernel::system_root())
     }
 }
 

@@ -1,6 +1,7 @@
 //! What a source gives: devices with numbers, pools on them, and what it could not find.
 
 use serde::{Deserialize, Serialize};
+use vramkit::ByteSize;
 use vramkit::device::Reading;
 use vramkit::monitor::{DeviceName, PoolUse, ProcessUse, StallTimes, Usage};
 
@@ -65,6 +66,10 @@ pub struct DeviceReading {
     pub processes: Reading<Vec<ProcessUse>>,
     /// Time lost waiting for its memory, where the system measures it.
     pub stall: Option<StallTimes>,
+    /// What is in use of the machine's memory through it, beside its own, where its source says (AMD's GTT).
+    pub shared_bytes: Option<Reading<ByteSize>>,
+    /// What else is to be known of the numbers, in words: what was guessed and from what, limits that stand beside them.
+    pub notes: Vec<String>,
 }
 
 /// Something that was looked for and is not here.

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 use vramkit::ByteSize;
+use vramkit::device::Reading;
 use vramkit::monitor::leak::{Growth, TagLeak};
 use vramkit::monitor::{Forecast, ProcessIdentity, Snapshot, StallTimes};
 use vramkit::pressure::PressureLevel;
@@ -204,6 +205,12 @@ pub struct DeviceTick {
     /// Time lost waiting for its memory, where it is measured.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub stall: Option<StallTimes>,
+    /// What is in use of the machine's memory through it, beside its own, where its source says (AMD's GTT).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub shared_bytes: Option<Reading<ByteSize>>,
+    /// What else is to be known of the numbers, in words: what was guessed and from what, limits that stand beside them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub notes: Vec<String>,
     /// When it will be full, once there is enough to say so.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub forecast: Option<Forecast>,

@@ -24,8 +24,10 @@ use crate::asked::{Asked, Outcome};
 use crate::bus::WithBus;
 use crate::holders::holders;
 use crate::host::HostSource;
+use crate::jetson::JetsonSource;
 use crate::join::by_device;
 use crate::judge::{News, WatchedDevice, WatchedPool};
+use crate::kernel::system_root;
 use crate::known::{Known, Moment};
 use crate::nvml::NvmlSource;
 use crate::past::Past;
@@ -127,18 +129,21 @@ impl Watcher {
         })
     }
 
-    /// Of everything that this machine may have.
+    /// Of everything that this machine may have. `VRAMKIT_SYSTEM_ROOT` names a folder whose `proc` and `sys` stand for the
+    /// kernel's, and `VRAMKIT_NVML` a library that stands for NVIDIA's: a machine that is not here.
     ///
     /// # Errors
     /// A ladder that makes no sense.
     pub fn of_this_machine(config: WatchConfig) -> Result<Self, LadderError> {
-        let sources: Vec<Box<dyn Source>> = vec![
-            // Loading a driver's library may take its time, or hang.
-            Box::new(Lazy::new("nvml", || WithBus::at(Path::new("/"), NvmlSource::default()))),
-            Box::new(AmdSource::default()),
-            Box::new(HostSource::default()),
-            Box::new(PublishedPools::default()),
-        ];
+        // Loading a driver's library may take its time, or hang.
+        let nvml = || WithBus::at(&system_root(), NvmlSource::default());
+        let mut sources: Vec<Box<dyn Source>> =
+            vec![Box::new(Lazy::new("nvml", nvml)), Box::new(AmdSource::default())];
+        if let Some(jetson) = JetsonSource::of_this_machine() {
+            sources.push(Box::new(jetson));
+        }
+        sources.push(Box::new(HostSource::default()));
+        sources.push(Box::new(PublishedPools::default()));
         Self::new(sources, config)
     }
 
@@ -265,6 +270,7 @@ impl Watcher {
             };
             let mut device = self.judge_device(now, snapshot, (reading.stall, suspected), count, news);
             (device.class, device.activity) = (reading.class, reading.activity);
+            (device.shared_bytes, device.notes) = (reading.shared_bytes, reading.notes);
             devices.push(device);
         }
         devices
@@ -300,6 +306,8 @@ impl Watcher {
             class: DeviceClass::Other,
             presence: self.known.presence(&snapshot.device.id),
             activity: None,
+            shared_bytes: None,
+            notes: Vec::new(),
             level_readings: judged.level_readings,
             level_changes: judged.level_changes,
             stall,

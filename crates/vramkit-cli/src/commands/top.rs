@@ -7,18 +7,33 @@ use std::ops::ControlFlow;
 use vramkit::device::Reading;
 use vramkit_ask::{Tick, TopQuestion, top, watch};
 use vramkit_top::Feed;
-use vramkit_watch::record::{self, TickRecorder};
+use vramkit_watch::Presence;
+use vramkit_watch::record::{self, Recording, TickRecorder};
 
 use crate::args::TopOptions;
 use crate::caller::Caller;
 use crate::failure::Failure;
+use crate::log;
 use crate::output::{self, BAD, BOLD, DIM};
+use crate::printable::printable;
 
 pub fn run(options: &TopOptions, caller: &mut Caller) -> Result<bool, Failure> {
     let on_a_terminal = std::io::stdout().is_terminal() && std::io::stdin().is_terminal() && !options.json;
     if let Some(path) = &options.replay {
-        let ticks = record::read(path)?;
+        let Recording { ticks, thinned, skipped, first_skipped, .. } = record::read(path)?;
+        if thinned > 0 {
+            let told = ticks.get(thinned).map_or("all", |tick| tick.time.as_str());
+            anstream::eprintln!(
+                "readings before {told} are the largest of a minute or more: {thinned} of {}",
+                ticks.len()
+            );
+        }
+        if skipped > 0 {
+            anstream::eprintln!("left out: {skipped} lines that are no readings");
+            first_skipped.iter().for_each(|line| anstream::eprintln!("  {}", printable(&line.to_string())));
+        }
         if on_a_terminal {
+            let _held = log::hold();
             vramkit_top::run(Feed::Recorded(ticks, options.interval))?;
         } else {
             ticks.iter().try_for_each(|tick| print(tick, options.json, false, caller))?;
@@ -27,15 +42,14 @@ pub fn run(options: &TopOptions, caller: &mut Caller) -> Result<bool, Failure> {
     }
     let question = TopQuestion { levels: options.levels.map(|levels| levels.0) };
     if let Some(path) = &options.record {
-        let failed = |error| Failure::Write { path: path.clone(), error };
-        let mut recorder = TickRecorder::open(path, options.record_size.bytes()).map_err(failed)?;
-        let keep = |tick: &Tick| recorder.write(tick).map(ControlFlow::Continue).map_err(failed);
-        watch(&question, options.interval, keep)?;
+        let recorder = TickRecorder::open(path, options.record_size.bytes())?;
+        watch::<Failure>(&question, options.interval, Some(recorder), |_| Ok(ControlFlow::Continue(())))?;
     } else if on_a_terminal && !options.once {
+        let _held = log::hold();
         vramkit_top::run(Feed::Live(Box::new(question.watcher()?), options.interval))?;
     } else if options.json && !options.once {
         let line = |tick: &Tick| print(tick, true, false, caller).map(ControlFlow::Continue);
-        watch(&question, options.interval, line)?;
+        watch(&question, options.interval, None, line)?;
     } else {
         // Piped without --json: one reading, as a person would want it.
         let answer = top(&question)?;
@@ -72,8 +86,19 @@ fn text(tick: &Tick) -> String {
             "{BOLD}{}{BOLD:#}  {}  {level}{percent}",
             snapshot.device.id, snapshot.device.name
         );
+        if let Presence::Lost { since, reason } | Presence::Unread { since, reason } = &device.presence {
+            let state = if matches!(device.presence, Presence::Lost { .. }) { "lost" } else { "not read" };
+            let _ = writeln!(text, "  {BAD}{state}{BAD:#} since {since}: {reason}");
+            continue;
+        }
         let _ =
             writeln!(text, "  {} used of {}, {} free", usage.used_bytes, usage.total_bytes, usage.free_bytes);
+        if let Some(shared) = &device.shared_bytes {
+            let _ = writeln!(text, "  beside it, of the machine's memory (GTT): {shared}");
+        }
+        for note in &device.notes {
+            let _ = writeln!(text, "  {DIM}{note}{DIM:#}");
+        }
         if let Some(stall) = device.stall {
             let _ = writeln!(
                 text,

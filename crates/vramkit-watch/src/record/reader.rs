@@ -198,6 +198,8 @@ fn as_tick(line: PastLine) -> Tick {
             level_readings: [0; 4],
             level_changes: 0,
             stall: None,
+            shared_bytes: None,
+            notes: Vec::new(),
             forecast: None,
             full_soon: false,
             growing: None,

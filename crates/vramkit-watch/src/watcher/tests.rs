@@ -38,6 +38,8 @@ fn device(id: &str, used: u64) -> DeviceReading {
         usage,
         processes: Reading::known(Vec::new(), Origin::Nvml),
         stall: None,
+        shared_bytes: None,
+        notes: Vec::new(),
     }
 }
 

@@ -1,0 +1,168 @@
+//! AMD's cards through the kernel's files.
+//!
+//! ```text
+//! /sys/class/drm ──► cards: memory, activity (card) ──► has it memory of its own? (kind)
+//! /proc/PID/fdinfo ──► what processes hold, by place on the bus (fdinfo) ─┐
+//! /sys/class/kfd ──► nodes, and what processes hold, by KFD's number ─────┴─► processes of each card (holders)
+//! ```
+//!
+//! ```
+//! use vramkit_watch::{Source, amd::AmdSource};
+//!
+//! let nothing = AmdSource::at("/nonexistent".as_ref()).read();
+//! assert!(nothing.devices.is_empty());
+//! ```
+
+mod card;
+mod fdinfo;
+mod holders;
+mod kfd;
+mod kind;
+
+use std::collections::HashMap;
+use std::path::Path;
+
+use vramkit::ByteSize;
+use vramkit::device::{Origin, Reading};
+use vramkit::monitor::{DeviceName, ProcessUse};
+
+use crate::kernel::{Kernel, system_root};
+use crate::meminfo::MachineMemory;
+use crate::processes::Processes;
+use crate::source::{DeviceClass, DeviceReading, Health, Readings, Source, Unavailable};
+use card::{Card, cards};
+use fdinfo::Users;
+use holders::{Holders, OfCard};
+use kfd::Topology;
+use kind::{Kind, kind};
+
+/// See the module's first lines.
+///
+/// ```
+/// use vramkit_watch::Source;
+/// use vramkit_watch::amd::AmdSource;
+///
+/// let readings = AmdSource::default().read();
+/// // What is not on this machine is said to be unavailable, with the reason.
+/// assert!(readings.devices.iter().all(|device| !device.device.id.is_empty()));
+/// ```
+#[derive(Debug)]
+pub struct AmdSource {
+    kernel: Kernel,
+    processes: Processes,
+    users: Users,
+    topology: Topology,
+    /// What each card is, by its place on the bus: that does not change, and some of it takes asking the card.
+    kinds: HashMap<String, Kind>,
+}
+
+impl Default for AmdSource {
+    /// This machine's, or those of the folder that `VRAMKIT_SYSTEM_ROOT` names.
+    fn default() -> Self {
+        Self::at(&system_root())
+    }
+}
+
+impl AmdSource {
+    /// Reads `proc` and `sys` below `root`.
+    pub fn at(root: &Path) -> Self {
+        Self {
+            kernel: Kernel::at(root),
+            processes: Processes::at(root),
+            users: Users::default(),
+            topology: Topology::default(),
+            kinds: HashMap::new(),
+        }
+    }
+
+    fn kind(&mut self, card: &Card) -> Kind {
+        if let Some(kind) = self.kinds.get(&card.bus) {
+            return kind.clone();
+        }
+        let kind = kind(&self.kernel, card, &self.topology);
+        // One that sleeps is asked again once it is awake.
+        if !card.sleeps(&self.kernel) {
+            self.kinds.insert(card.bus.clone(), kind.clone());
+        }
+        kind
+    }
+
+    fn process(&mut self, pid: u32, bytes: u64) -> ProcessUse {
+        let (name, identity) = self.processes.describe(pid);
+        ProcessUse {
+            pid,
+            name,
+            identity,
+            used_bytes: Reading::known(ByteSize::new(bytes), Origin::Sysfs),
+            peak_bytes: Reading::unavailable(Origin::Sysfs, "the kernel keeps no peaks of processes"),
+        }
+    }
+}
+
+impl Source for AmdSource {
+    fn name(&self) -> &'static str {
+        "amd"
+    }
+
+    fn read(&mut self) -> Readings {
+        let mut readings = Readings::default();
+        let cards = cards(&self.kernel);
+        if cards.is_empty() {
+            let reason = "no card of AMD's under /sys/class/drm".to_owned();
+            readings.health = Health::Absent;
+            readings.unavailable.push(Unavailable { source: "amd".into(), reason });
+            return readings;
+        }
+        self.processes.begin();
+        if self.users.is_full_look() {
+            self.topology = Topology::read(&self.kernel);
+            self.kinds.retain(|bus, _| cards.iter().any(|card| card.bus == *bus));
+        }
+        let available = MachineMemory::read(&self.kernel).available.value;
+        let kinds: Vec<Kind> = cards.iter().map(|card| self.kind(card)).collect();
+        let memories: Vec<_> = (cards.iter().zip(&kinds))
+            .map(|(card, kind)| card.memory(&self.kernel, kind, available))
+            .collect();
+        let of_cards: Vec<OfCard<'_>> = (cards.iter().zip(&kinds).zip(&memories))
+            .map(|((card, kind), memory)| OfCard {
+                card,
+                is_integrated: kind.is_integrated,
+                used: memory.used,
+            })
+            .collect();
+        let drm = self.users.read(&self.kernel);
+        let denied = drm.denied;
+        let holders = Holders::of(&of_cards, drm, kfd::uses(&self.kernel), &self.topology);
+        let mut reasons = holders.unplaced;
+        if denied > 0 {
+            reasons.push(format!("{denied} processes' files may not be read by this user"));
+        }
+        let say = |reason| Unavailable { source: "amd processes".into(), reason };
+        readings.unavailable.extend(reasons.into_iter().map(say));
+        for ((((card, kind), memory), held), guess) in
+            cards.iter().zip(kinds).zip(memories).zip(holders.held).zip(holders.guesses)
+        {
+            let mut notes: Vec<String> = kind.note.into_iter().chain(guess).collect();
+            let sleeps = card.sleeps(&self.kernel);
+            if sleeps {
+                notes.push("asleep: it is not asked what it does, which would wake it".to_owned());
+            }
+            let uses = held.into_iter().map(|(pid, bytes)| self.process(pid, bytes)).collect();
+            readings.devices.push(DeviceReading {
+                device: DeviceName {
+                    name: card.name(&self.kernel),
+                    uuid: card.uuid(&self.kernel),
+                    id: card.id.clone(),
+                },
+                class: DeviceClass::Gpu,
+                activity: card.activity(&self.kernel).filter(|_| !sleeps),
+                usage: memory.usage,
+                processes: Reading::known(uses, Origin::Sysfs),
+                stall: None,
+                shared_bytes: memory.shared,
+                notes,
+            });
+        }
+        readings
+    }
+}
