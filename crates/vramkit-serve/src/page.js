@@ -40,13 +40,13 @@ function activity(device) {
   const is = v => v !== null && v !== undefined, words = [];
   if (is(a.utilization_ratio)) words.push((100 * a.utilization_ratio).toFixed(0) + ' % busy');
   if (is(a.temperature_celsius)) words.push(a.temperature_celsius.toFixed(0) + ' °C');
-  if (is(a.power_watts)) words.push(a.power_watts.toFixed(0) + (is(a.power_limit_watts) ? ` of ${a.power_limit_watts.toFixed(0)} W` : ' W'));
+  if (is(a.power_watts)) words.push(a.power_watts.toFixed(0) + (is(a.power_limit_watts) ? `/${a.power_limit_watts.toFixed(0)} W` : ' W'));
   return words.join(' · ');
 }
 function amount(device) {
   const used = device.used_bytes, total = device.total_bytes;
   if (!known(used)) return 'not available';
-  return known(total) && total.value ? `${bytes(used.value)} of ${bytes(total.value)}, ${percent(used.value / total.value)}` : `${bytes(used.value)} used`;
+  return known(total) && total.value ? `${bytes(used.value)} of ${bytes(total.value)}, ${(100 * used.value / total.value).toFixed(0)} %` : `${bytes(used.value)} used`;
 }
 const whose = who => who ? [who.user, who.pod && 'pod ' + who.pod, who.job && 'job ' + who.job, who.container && !who.pod && who.container].filter(Boolean).join(' · ') : '';
 const searched = (...words) => words.filter(w => w !== null && w !== undefined).join(' ').toLowerCase();
