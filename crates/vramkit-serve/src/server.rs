@@ -29,7 +29,7 @@ const HEADERS: usize = 16 << 10;
 /// What the system holds of an answer that is not read; it counts as this program's memory.
 const UNSENT: u32 = 128 << 10;
 /// Connections that the system holds until they are accepted.
-const BACKLOG: u32 = 1024;
+const BACKLOG: u32 = 4096;
 /// Until it is tried again to accept one where no place could be made.
 const SOON: Duration = Duration::from_millis(20);
 
