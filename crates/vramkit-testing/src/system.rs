@@ -152,8 +152,7 @@ impl SystemTree {
 
     /// An open file of a process on a card of AMD's: a client's, with what it holds.
     pub fn opens(&self, pid: u32, file: u32, bus: &str, client: u64, vram: ByteSize, gtt: ByteSize) {
-        let mut text =
-            format!("pos:\t0\ndrm-driver:\tamdgpu\ndrm-pdev:\t{bus}\ndrm-client-id:\t{client}\n");
+        let mut text = format!("pos:\t0\ndrm-driver:\tamdgpu\ndrm-pdev:\t{bus}\ndrm-client-id:\t{client}\n");
         for (memory, size) in [("vram", vram), ("gtt", gtt)] {
             for figure in ["memory", "resident"] {
                 text += &format!("drm-{figure}-{memory}:\t{} KiB\n", size.bytes() >> 10);

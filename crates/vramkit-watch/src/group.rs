@@ -73,11 +73,7 @@ struct Group {
 ///
 /// # Errors
 /// There are no groups here, or they cannot be found.
-pub(crate) fn groups(
-    kernel: &Kernel,
-    mounts: &Mounts,
-    machine: Option<ByteSize>,
-) -> Result<Groups, String> {
+pub(crate) fn groups(kernel: &Kernel, mounts: &Mounts, machine: Option<ByteSize>) -> Result<Groups, String> {
     let hierarchy = hierarchy(kernel, mounts)?;
     let (version, machine) = (hierarchy.version, machine.map_or(NO_LIMIT, ByteSize::bytes));
     let mut found = Groups::default();

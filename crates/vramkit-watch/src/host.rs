@@ -83,11 +83,7 @@ fn group_device(group: GroupMemory, available: Option<ByteSize>) -> DeviceReadin
     };
     let free = group.free.map(|free| available.map_or(free, |available| available.min(free)));
     DeviceReading {
-        device: DeviceName {
-            id: "cgroup".into(),
-            name: format!("control group {}", group.path),
-            uuid: None,
-        },
+        device: DeviceName { id: "cgroup".into(), name: format!("control group {}", group.path), uuid: None },
         class: DeviceClass::Group,
         activity: None,
         usage: usage(Reading::known(group.limit, Origin::Cgroup), reading(free), reading(group.used)),

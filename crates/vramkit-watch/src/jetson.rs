@@ -71,7 +71,8 @@ impl Source for JetsonSource {
                 .map(|degrees| degrees as f64 / 1000.0),
             ..Activity::default()
         };
-        let why = "the kernel says who holds its memory to root alone (/sys/kernel/debug/nvmap), which is not read";
+        let why =
+            "the kernel says who holds its memory to root alone (/sys/kernel/debug/nvmap), which is not read";
         let processes = Reading::unavailable(Origin::System, why);
         let device = DeviceReading {
             device: DeviceName { id: "cuda:0".into(), name: self.model.clone(), uuid: None },

@@ -233,7 +233,10 @@ fn memory(nvml: &Nvml, device: &Device<'_>) -> Result<Usage, NvmlError> {
         Err(error) => return Err(error),
     };
     if total == 0 {
-        return Ok(Usage::unavailable(Origin::Nvml, "the driver says that all of it is 0 bytes, which is no size"));
+        return Ok(Usage::unavailable(
+            Origin::Nvml,
+            "the driver says that all of it is 0 bytes, which is no size",
+        ));
     }
     let none = |reason: &str| Reading::unavailable(Origin::Nvml, reason);
     Ok(Usage {

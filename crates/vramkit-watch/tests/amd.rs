@@ -64,7 +64,8 @@ fn reasons(readings: &Readings) -> Vec<&str> {
 fn a_processors_graphics_have_what_is_set_aside_and_what_they_map() {
     let (_folder, tree) = machine(&[halo(), mi300()]);
     let all = |used| GIB(used).saturating_add(MIB(512));
-    let expected = [Some(all(124)), Some(GIB(90).saturating_add(MIB(470))), Some(GIB(30).saturating_add(MIB(42)))];
+    let expected =
+        [Some(all(124)), Some(GIB(90).saturating_add(MIB(470))), Some(GIB(30).saturating_add(MIB(42)))];
     let readings = read(&tree);
     let [halo, mi300] = &readings.devices[..] else { panic!("{readings:?}") };
     // By sizes alone it is a guess, and said to be one.
@@ -114,7 +115,11 @@ fn processes_hold_what_their_files_say_each_client_once() {
     tree.opens(43, 3, HALO, 7, MIB(60), GIB(90));
     let readings = read(&tree);
     assert_eq!(held(&readings.devices[0]), [(42, Some(GIB(90).saturating_add(MIB(61))))]);
-    assert_eq!(held(&readings.devices[1]), [(42, Some(GIB(2)))], "what it maps beside is no part of the card");
+    assert_eq!(
+        held(&readings.devices[1]),
+        [(42, Some(GIB(2)))],
+        "what it maps beside is no part of the card"
+    );
     let name = &readings.devices[0].processes.value.as_ref().unwrap()[0].name;
     assert_eq!(name.value.as_deref(), Some("llama-server"));
     assert_eq!(readings.devices[0].device.uuid, None, "of zeros");
@@ -128,14 +133,20 @@ fn a_process_that_only_the_compute_driver_knows_is_listed() {
     tree.computes(777, 51140, GIB(99));
     // No topology: only one card holds as much.
     let readings = read(&tree);
-    assert_eq!((held(&readings.devices[0]), held(&readings.devices[1])), (vec![], vec![(777, Some(GIB(99)))]));
+    assert_eq!(
+        (held(&readings.devices[0]), held(&readings.devices[1])),
+        (vec![], vec![(777, Some(GIB(99)))])
+    );
     assert!(readings.devices[1].notes.iter().any(|note| note.contains("a guess")), "{:?}", readings.devices);
     assert_eq!(reasons(&readings), Vec::<&str>::new());
     // Both may hold so little: it cannot be told.
     tree.computes(777, 51140, GIB(2));
     let readings = read(&tree);
     assert!(readings.devices.iter().all(|device| held(device).is_empty()));
-    assert!(reasons(&readings)[0].contains("process 777 holds 2 GiB of the card that KFD numbers 51140"), "{readings:?}");
+    assert!(
+        reasons(&readings)[0].contains("process 777 holds 2 GiB of the card that KFD numbers 51140"),
+        "{readings:?}"
+    );
     // The topology tells, by the render node or by the place on the bus.
     tree.compute_node(1, 51140, 129, 0);
     let readings = read(&tree);

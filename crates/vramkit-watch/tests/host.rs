@@ -122,8 +122,7 @@ fn a_group_that_is_only_slowed_down_is_told() {
     let readings = read(&tree);
     assert_eq!(readings.devices.len(), 1);
     assert_eq!(readings.devices[0].notes, ["control group /a is slowed down from 4 GiB on (memory.high)"]);
-    let both =
-        ScriptedGroup { high: Some(GIB(4)), max: Some(GIB(5)), current: GIB(1), ..Default::default() };
+    let both = ScriptedGroup { high: Some(GIB(4)), max: Some(GIB(5)), current: GIB(1), ..Default::default() };
     tree.group("/a", both);
     let readings = read(&tree);
     assert!(readings.devices[0].notes.is_empty() && readings.devices[1].notes[0].contains("4 GiB"));
@@ -210,11 +209,16 @@ fn what_cannot_be_read_is_a_reason_and_no_number() {
     tree.put("proc/meminfo", "MemTotal: many kB\n");
     let readings = read(&tree);
     assert_eq!(figures(&readings.devices[0]), (None, None, None));
-    assert_eq!(readings.devices[1].usage.total_bytes.value, Some(GIB(2)), "a limit is one without the machine's");
+    assert_eq!(
+        readings.devices[1].usage.total_bytes.value,
+        Some(GIB(2)),
+        "a limit is one without the machine's"
+    );
     tree.remove("proc/meminfo");
     let usage = read(&tree).devices.remove(0).usage;
     assert!(usage.total_bytes.unavailable.unwrap().contains("proc/meminfo"));
-    for (groups, says) in [("3:cpu:/\n", "no group that limits memory"), ("4:memory:/\n", "not mounted here")] {
+    for (groups, says) in [("3:cpu:/\n", "no group that limits memory"), ("4:memory:/\n", "not mounted here")]
+    {
         tree.put("proc/self/cgroup", groups);
         let readings = read(&tree);
         assert!(readings.unavailable[0].reason.contains(says), "{readings:?}");

@@ -33,7 +33,10 @@ fn text(report: &DevicesReport) -> String {
         }
         let (total, free) = (&memory.total_bytes, &memory.free_bytes);
         if info.granularity.is_zero() {
-            let _ = writeln!(text, "  {total} in all, {free} free; as its driver says: this program takes no memory of it");
+            let _ = writeln!(
+                text,
+                "  {total} in all, {free} free; as its driver says: this program takes no memory of it"
+            );
             continue;
         }
         let _ = writeln!(text, "  {total} usable, {free} free, granules of {}", info.granularity);

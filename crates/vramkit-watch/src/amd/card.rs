@@ -7,7 +7,6 @@ use vramkit::ByteSize;
 use vramkit::device::{Origin, Reading};
 use vramkit::monitor::Usage;
 
-use super::kind::Kind;
 use crate::kernel::{Kernel, shown};
 use crate::source::Activity;
 
@@ -40,8 +39,7 @@ pub(super) fn cards(kernel: &Kernel) -> Vec<Card> {
     let mut numbered: Vec<u32> = names.iter().filter_map(|name| number(name)).collect();
     numbered.sort_unstable();
     let folders = numbered.into_iter().map(|number| format!("sys/class/drm/card{number}/device"));
-    let amd =
-        folders.filter(|folder| kernel.text(&format!("{folder}/vendor")).is_ok_and(|id| id == VENDOR));
+    let amd = folders.filter(|folder| kernel.text(&format!("{folder}/vendor")).is_ok_and(|id| id == VENDOR));
     let card = |(index, folder): (usize, String)| {
         let real = std::fs::canonicalize(kernel.path(&folder)).ok();
         let bus = real.and_then(|path| Some(path.file_name()?.to_string_lossy().into_owned()));
@@ -75,8 +73,14 @@ impl Card {
         kernel.text(&self.file("power/runtime_status")).is_ok_and(|status| status == "suspended")
     }
 
-    /// How much memory it has; `available` is what the machine could give.
-    pub(super) fn memory(&self, kernel: &Kernel, kind: &Kind, available: Option<ByteSize>) -> CardMemory {
+    /// How much memory it has; of a processor's own graphics with what they may have of the machine's, of which `available` is
+    /// left.
+    pub(super) fn memory(
+        &self,
+        kernel: &Kernel,
+        is_integrated: bool,
+        available: Option<ByteSize>,
+    ) -> CardMemory {
         let size = |name: &str| self.size(kernel, name);
         let (vram, vram_used) = (size("mem_info_vram_total"), size("mem_info_vram_used"));
         let (gtt, gtt_used) = (size("mem_info_gtt_total"), size("mem_info_gtt_used"));
@@ -85,7 +89,7 @@ impl Card {
             _ => Reading::unavailable(Origin::Sysfs, "total or used is not known"),
         };
         let own_free = left(&vram, &vram_used);
-        let (total, used, free, shared) = if kind.is_integrated {
+        let (total, used, free, shared) = if is_integrated {
             // GTT is a promise: no more of it can be had than the machine has left.
             let free = left(&gtt, &gtt_used).map(|free| available.map_or(free, |most| most.min(free)));
             (plus(vram, gtt), plus(vram_used, gtt_used), plus(own_free, free), None)
@@ -127,7 +131,8 @@ impl Card {
             activity.temperature_celsius = temperature(kernel, &monitor);
             // Newer cards have the power of the moment, older ones an average.
             let watts = |micro: u64| Some(micro as f64 / 1e6).filter(|&watts| watts < 1e5);
-            activity.power_watts = number("power1_average").or_else(|| number("power1_input")).and_then(watts);
+            activity.power_watts =
+                number("power1_average").or_else(|| number("power1_input")).and_then(watts);
             activity.power_limit_watts = number("power1_cap").and_then(watts);
         }
         (activity != Activity::default()).then_some(activity)

@@ -73,7 +73,8 @@ fn look(kernel: &Kernel, pid: u32, found: &mut Found) -> bool {
     let mut uses_a_card = false;
     for entry in entries.flatten().take(MOST_FILES) {
         let name = entry.file_name();
-        let Some(info) = name.to_str().and_then(|name| kernel.bytes(&format!("{folder}/{name}"), LONGEST).ok())
+        let Some(info) =
+            name.to_str().and_then(|name| kernel.bytes(&format!("{folder}/{name}"), LONGEST).ok())
         else {
             continue;
         };

@@ -26,12 +26,14 @@ pub(super) struct Kind {
 }
 
 pub(super) fn kind(kernel: &Kernel, card: &Card, topology: &Topology) -> Kind {
-    let sure = |is_integrated: bool| Kind {
+    let sure = |is_integrated: bool| {
+        Kind {
         is_integrated,
         note: is_integrated.then(|| {
             "a processor's own graphics: its memory is what is set aside for it and what it may have of the machine's (GTT)"
                 .to_owned()
         }),
+    }
     };
     if topology.node_of(card).is_some_and(|node| node.cpu_cores > 0 && node.simds > 0) {
         return sure(true);
