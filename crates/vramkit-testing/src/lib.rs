@@ -3,7 +3,7 @@
 //! In: a device, a seed, an orchestrator. Out: a panic that says what a device does wrong ([`check_device`],
 //! [`check_pool`]); series, ledgers and programs with and without leaks, all synthetic ([`series`](fn@series),
 //! [`Program`]) or as a machine shows them ([`realistic`]); a pool that is full ([`fill_pool_to_fraction`]), or whose device fails when it is told to ([`faulty`](fn@faulty));
-//! files of models ([`gguf`]). Never here: anything that a program needs but to test.
+//! files of models ([`gguf`]); a machine that is not here ([`system`]). Never here: anything that a program needs but to test.
 //!
 //! ```
 //! use std::sync::Arc;
@@ -28,6 +28,7 @@ mod random;
 pub mod realistic;
 mod series;
 mod stores;
+pub mod system;
 
 pub use device::{check_device, check_pool};
 pub use faulty::{Faults, faulty};

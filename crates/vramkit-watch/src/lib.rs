@@ -8,12 +8,18 @@
 //! processes (sockets)
 //! ```
 //!
+//! Main memory is `host`; what a control group allows of it, where that is less, is `cgroup`, a device of its own. A card that
+//! shares the machine's memory has the machine's figures, and says so in its notes.
+//!
 //! In: sources, a clock. Out: ticks. Never here: a screen, a server, or an action on what is watched.
 //!
 //! A [`Source`] never fails as a whole: what it cannot read is a missing number with a reason, or an entry in the tick's
 //! list of what is unavailable. Each is read on a thread of its own, within a deadline: one that hangs is late, and its
 //! devices unread, while the others go on. A card that was there and is not listed any more is lost, and stays in the ticks
 //! until it comes back. [`record`] keeps ticks on disk.
+//!
+//! A machine that is not here can be shown: `VRAMKIT_SYSTEM_ROOT` names a folder whose `proc` and `sys` stand for the kernel's
+//! (processes, main memory, groups, AMD's cards), `VRAMKIT_NVML` a library that stands for NVIDIA's.
 //!
 //! ```
 //! use std::time::Duration;

@@ -1,7 +1,7 @@
 //! NVIDIA's cards through the management library, loaded by its name at run time. It takes no device memory.
 //!
 //! Faults of the field that are looked for here: sentinels (2^64 - 1) where there is no number, cards without memory of
-//! their own whose figures are not supported, a driver that goes away between two calls, process numbers of another
+//! their own whose figures are not supported (`unified`), a driver that goes away between two calls, process numbers of another
 //! namespace, the old form of a call where the new one is missing.
 
 use std::collections::BTreeMap;
@@ -253,8 +253,10 @@ fn memory(nvml: &Nvml, device: &Device<'_>) -> Result<Usage, NvmlError> {
         Err(error) => return Err(error),
     };
     if total == 0 {
-        // A card without memory of its own: zero is no size.
-        return Err(NvmlError::NotSupported);
+        return Ok(Usage::unavailable(
+            Origin::Nvml,
+            "the driver says that all of it is 0 bytes, which is no size",
+        ));
     }
     let none = |reason: &str| Reading::unavailable(Origin::Nvml, reason);
     Ok(Usage {

@@ -92,18 +92,30 @@ fn sentinels_are_missing_numbers_and_zero_is_no_size() {
 }
 
 #[test]
-fn a_card_that_shares_the_hosts_memory_is_known_by_its_processes() {
-    let machine = Machine::new(json!({"cards": [card(|card| {
+fn a_card_that_shares_the_machines_memory_has_the_machines_figures() {
+    let shares = card(|card| {
         card["memory"] = json!(3);
         card["processes"] = json!([{"pid": 1, "used": 5u64 << 30}, {"pid": 2, "used": 2u64 << 30}]);
-    })]}));
-    let usage = &machine.source().read().devices[0].usage;
-    assert_eq!(usage.total_bytes.value, None);
+    });
+    let one_is_not_known = card(|card| {
+        card["memory"] = json!(3);
+        card["processes"] = json!([{"pid": 1, "used": 5u64 << 30}, {"pid": 2}]);
+    });
+    let part = card(|card| card["parts"] = json!([shares]));
+    let machine = Machine::new(json!({"cards": [shares, one_is_not_known, part]}));
+    let readings = machine.source().read();
+    let usage = |at: usize| &readings.devices[at].usage;
+    assert_eq!(usage(0).total_bytes.source, Origin::System);
+    let ratio = usage(0).used_ratio().unwrap();
+    assert!(ratio > 0.0 && ratio < 1.0 && usage(0).free_bytes.value.is_some());
     assert_eq!(
-        (usage.used_bytes.value, usage.used_bytes.source),
+        (usage(0).allocated_bytes.value, usage(0).allocated_bytes.source),
         (Some(ByteSize::gib(7)), Origin::Processes)
     );
-    assert!(usage.total_bytes.unavailable.is_some());
+    assert!(readings.devices[0].notes[0].contains("taken as sharing the machine's"));
+    assert_eq!(usage(1).allocated_bytes.value, None);
+    // A part of a card is no part of the machine.
+    assert_eq!((usage(3).total_bytes.value, usage(3).used_bytes.value), (None, None));
 }
 
 #[test]

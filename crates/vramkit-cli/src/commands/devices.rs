@@ -2,12 +2,14 @@
 
 use std::fmt::Write as _;
 
+use vramkit::device::DeviceKind;
 use vramkit_ask::DevicesReport;
+use vramkit_watch::DeviceClass;
 
 use crate::args::DevicesOptions;
 use crate::caller::Caller;
 use crate::failure::Failure;
-use crate::output::BOLD;
+use crate::output::{BOLD, DIM};
 
 pub fn run(options: &DevicesOptions, caller: &mut Caller) -> Result<bool, Failure> {
     let report = vramkit_ask::devices();
@@ -24,11 +26,20 @@ fn text(report: &DevicesReport) -> String {
     for device in &report.devices {
         let (info, memory) = (&device.info, &device.memory);
         let _ = writeln!(text, "{BOLD}{}{BOLD:#}  {}", info.id, info.name);
-        let _ = writeln!(
-            text,
-            "  {} usable, {} free, granules of {}",
-            memory.total_bytes, memory.free_bytes, info.granularity
-        );
+        let uuid = info.uuid.as_ref().map_or_else(String::new, |uuid| format!(", {uuid}"));
+        let _ = writeln!(text, "  {}{uuid}", class(device.class));
+        for note in &device.notes {
+            let _ = writeln!(text, "  {DIM}{note}{DIM:#}");
+        }
+        let (total, free) = (&memory.total_bytes, &memory.free_bytes);
+        if info.granularity.is_zero() {
+            let _ = writeln!(
+                text,
+                "  {total} in all, {free} free; as its driver says: this program takes no memory of it"
+            );
+            continue;
+        }
+        let _ = writeln!(text, "  {total} usable, {free} free, granules of {}", info.granularity);
         let _ = writeln!(text, "  processors {}", info.multiprocessors);
         let _ = writeln!(text, "  level-2 cache {}", info.l2_cache_bytes);
         let _ = writeln!(text, "  bus width {}", info.bus_width_bits);
@@ -42,7 +53,22 @@ fn text(report: &DevicesReport) -> String {
         }
     }
     for absent in &report.unavailable {
-        let _ = writeln!(text, "{BOLD}cuda{BOLD:#}  {}", absent.reason);
+        let kind = match &absent.kind {
+            DeviceKind::Other(kind) => kind,
+            _ => "cuda",
+        };
+        let _ = writeln!(text, "{BOLD}{kind}{BOLD:#}  {}", absent.reason);
     }
     text
+}
+
+fn class(class: DeviceClass) -> &'static str {
+    match class {
+        DeviceClass::Gpu => "a card",
+        DeviceClass::GpuPart => "a part of a card",
+        DeviceClass::Machine => "main memory",
+        DeviceClass::Group => "a control group's part of main memory",
+        DeviceClass::Simulated => "simulated",
+        _ => "another kind",
+    }
 }

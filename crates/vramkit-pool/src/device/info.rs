@@ -46,7 +46,7 @@ pub struct DeviceInfo {
     pub uuid: Option<String>,
     /// The kind of memory.
     pub kind: DeviceKind,
-    /// The unit of committing, in bytes.
+    /// The unit of committing, in bytes; 0 where this program takes no memory of it.
     #[serde(rename = "granularity_bytes")]
     pub granularity: ByteSize,
     /// Whether the device shares its memory with the host's processor.

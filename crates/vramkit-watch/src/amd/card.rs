@@ -7,7 +7,6 @@ use vramkit::ByteSize;
 use vramkit::device::{Origin, Reading};
 use vramkit::monitor::Usage;
 
-use super::kind::Kind;
 use crate::kernel::{Kernel, shown};
 use crate::source::Activity;
 
@@ -74,8 +73,14 @@ impl Card {
         kernel.text(&self.file("power/runtime_status")).is_ok_and(|status| status == "suspended")
     }
 
-    /// How much memory it has; `available` is what the machine could give.
-    pub(super) fn memory(&self, kernel: &Kernel, kind: &Kind, available: Option<ByteSize>) -> CardMemory {
+    /// How much memory it has; of a processor's own graphics with what they may have of the machine's, of which `available` is
+    /// left.
+    pub(super) fn memory(
+        &self,
+        kernel: &Kernel,
+        is_integrated: bool,
+        available: Option<ByteSize>,
+    ) -> CardMemory {
         let size = |name: &str| self.size(kernel, name);
         let (vram, vram_used) = (size("mem_info_vram_total"), size("mem_info_vram_used"));
         let (gtt, gtt_used) = (size("mem_info_gtt_total"), size("mem_info_gtt_used"));
@@ -84,7 +89,7 @@ impl Card {
             _ => Reading::unavailable(Origin::Sysfs, "total or used is not known"),
         };
         let own_free = left(&vram, &vram_used);
-        let (total, used, free, shared) = if kind.is_integrated {
+        let (total, used, free, shared) = if is_integrated {
             // GTT is a promise: no more of it can be had than the machine has left.
             let free = left(&gtt, &gtt_used).map(|free| available.map_or(free, |most| most.min(free)));
             (plus(vram, gtt), plus(vram_used, gtt_used), plus(own_free, free), None)

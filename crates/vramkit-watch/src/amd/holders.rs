@@ -104,11 +104,11 @@ fn sum(uses: &BTreeMap<u32, u64>) -> u64 {
 fn unplaced(gpu_id: u64, uses: &BTreeMap<u32, u64>) -> String {
     const SHOWN: usize = 8;
     let pids: Vec<String> = uses.keys().take(SHOWN).map(u32::to_string).collect();
-    let more = uses.len().saturating_sub(SHOWN);
-    let more = if more > 0 { format!(" and {more} more") } else { String::new() };
-    format!(
-        "processes {}{more} hold {} of the card that KFD numbers {gpu_id}: which card that is cannot be told",
-        pids.join(", "),
-        ByteSize::new(sum(uses))
-    )
+    let who = match uses.len() {
+        1 => format!("process {} holds", pids[0]),
+        few if few <= SHOWN => format!("processes {} hold", pids.join(", ")),
+        many => format!("processes {} and {} more hold", pids.join(", "), many - SHOWN),
+    };
+    let held = ByteSize::new(sum(uses));
+    format!("{who} {held} of the card that KFD numbers {gpu_id}: which card that is cannot be told")
 }

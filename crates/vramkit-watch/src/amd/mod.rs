@@ -121,7 +121,7 @@ impl Source for AmdSource {
         let available = MachineMemory::read(&self.kernel).available.value;
         let kinds: Vec<Kind> = cards.iter().map(|card| self.kind(card)).collect();
         let memories: Vec<_> = (cards.iter().zip(&kinds))
-            .map(|(card, kind)| card.memory(&self.kernel, kind, available))
+            .map(|(card, kind)| card.memory(&self.kernel, kind.is_integrated, available))
             .collect();
         let of_cards: Vec<OfCard<'_>> = (cards.iter().zip(&kinds).zip(&memories))
             .map(|((card, kind), memory)| OfCard {
