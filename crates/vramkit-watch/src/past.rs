@@ -171,7 +171,7 @@ mod tests {
     #[test]
     fn what_is_not_known_leaves_a_gap_and_nothing_goes_back() {
         let mut past = Past::default();
-        let mut keep = |past: &mut Past, second: f64, used: Option<u64>| {
+        let keep = |past: &mut Past, second: f64, used: Option<u64>| {
             past.keep(second, used.map(ByteSize::new), None, std::iter::empty(), (10, 1));
         };
         keep(&mut past, 10.0, Some(1));

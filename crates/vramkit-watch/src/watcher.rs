@@ -10,10 +10,7 @@
 //! not been seen for a while is forgotten, but for cards that are lost.
 
 use std::collections::{BTreeMap, VecDeque};
-use std::path::Path;
 use std::time::{Duration, Instant, SystemTime};
-
-use serde::Serialize;
 
 use vramkit::monitor::leak::TagLeak;
 use vramkit::monitor::{PoolUse, Snapshot, StallTimes, sampling_period, utc};
@@ -30,13 +27,13 @@ use crate::judge::{News, WatchedDevice, WatchedPool};
 use crate::kernel::system_root;
 use crate::known::{Known, Moment};
 use crate::nvml::NvmlSource;
-use crate::past::Past;
 use crate::pools::PublishedPools;
-use crate::record::{self, Keeper, ReadRecordError, TICK, TickRecorder};
+use crate::record::{Keeper, TICK, TickRecorder};
 use crate::source::{DeviceClass, DeviceReading, Health, Lazy, Readings, Source, Unavailable};
 use crate::standing::Standing;
-use crate::tick::{DeviceTick, EventKind, History, Tick, WatchEvent};
-use crate::utc::{since_1970, unix_seconds};
+use crate::tick::{DeviceTick, EventKind, Tick, WatchEvent};
+
+mod history;
 
 /// Events kept.
 const EVENTS: usize = 500;
@@ -47,8 +44,6 @@ const FORGET: Duration = Duration::from_secs(600);
 const SHORTEST: Duration = Duration::from_millis(50);
 /// Between two ticks, as far as a clock that was set back is concerned.
 const LONGEST: Duration = Duration::from_secs(60);
-/// What a history is.
-const HISTORY: &str = "vramkit.history/1";
 
 /// How a watcher behaves.
 #[derive(Clone, Debug)]
@@ -338,102 +333,6 @@ impl Watcher {
         self.recorder = Some(Keeper::new(recorder));
     }
 
-    /// Takes what a recording has into the history, before the first tick. What follows it is a gap.
-    ///
-    /// ```
-    /// use std::time::Duration;
-    /// use vramkit_watch::host::HostSource;
-    /// use vramkit_watch::record::TickRecorder;
-    /// use vramkit_watch::{WatchConfig, Watcher};
-    ///
-    /// # let folder = tempfile::tempdir()?;
-    /// let path = folder.path().join("memory.jsonl");
-    /// let watcher = || Watcher::new(vec![Box::new(HostSource::default())], WatchConfig::default());
-    /// let mut before = watcher()?;
-    /// before.record(TickRecorder::open(&path, 1 << 20)?);
-    /// before.tick(Duration::ZERO);
-    /// let mut after = watcher()?;
-    /// after.restore(&path)?;
-    /// assert!(!after.history().devices["host"].is_empty());
-    /// # Ok::<(), Box<dyn std::error::Error>>(())
-    /// ```
-    ///
-    /// # Errors
-    /// A file that cannot be read. One that is not there is none to be taken from.
-    pub fn restore(&mut self, path: &Path) -> Result<(), ReadRecordError> {
-        let now = SystemTime::now();
-        let (mut last, mut of_the_future) = (0.0f64, 0usize);
-        let skipped = record::restore(path, |line| {
-            let Some(at) = unix_seconds(&line.time) else { return };
-            if at > since_1970(now) {
-                of_the_future += 1;
-                return;
-            }
-            if at < last {
-                self.devices.values_mut().for_each(|watched| watched.past_mut().shift(last - at));
-            }
-            last = at;
-            for device in &line.devices {
-                let key = device.key().to_owned();
-                if !self.devices.contains_key(&key) && self.devices.len() >= MOST {
-                    continue;
-                }
-                if !self.restored.contains_key(&key) {
-                    self.restored.insert(key.clone(), device.device.id.clone());
-                }
-                let count = self.devices.len();
-                let holders = device.holders.iter().map(|held| (held.name.as_str(), held.bytes));
-                let past = self.devices.entry(key).or_default().past_mut();
-                past.keep(at, device.used_bytes, device.level, holders, (self.config.history, count));
-            }
-            self.events.extend(line.events);
-            self.bound_events();
-        });
-        let skipped = match skipped {
-            Err(ReadRecordError::Io { error, .. }) if error.kind() == std::io::ErrorKind::NotFound => {
-                return Ok(());
-            }
-            skipped => skipped?,
-        };
-        if skipped + of_the_future > 0 {
-            let path = path.display();
-            tracing::warn!(%path, skipped, of_the_future, "not all of the recording is in the history");
-        }
-        self.devices.values_mut().for_each(|watched| watched.past_mut().gap());
-        Ok(())
-    }
-
-    /// The id under which a history is given.
-    fn id<'a>(&'a self, key: &'a str) -> &'a str {
-        let restored = self.restored.get(key).filter(|id| self.known.key(id) == id.as_str());
-        self.known.id(key).or(restored.map(String::as_str)).unwrap_or(key)
-    }
-
-    /// The last samples of every device and the last events.
-    pub fn history(&self) -> History {
-        let devices = self.devices.iter();
-        History {
-            schema: HISTORY.into(),
-            devices: devices
-                .map(|(key, watched)| (self.id(key).to_owned(), watched.past().history()))
-                .collect(),
-            events: self.events.iter().cloned().collect(),
-        }
-    }
-
-    /// As [`history`](Self::history), as JSON, which takes less memory to make.
-    pub fn history_json(&self) -> String {
-        #[derive(Serialize)]
-        struct Kept<'a> {
-            schema: &'a str,
-            devices: BTreeMap<&'a str, &'a Past>,
-            events: &'a VecDeque<WatchEvent>,
-        }
-        let devices = self.devices.iter().map(|(key, watched)| (self.id(key), watched.past())).collect();
-        let kept = Kept { schema: HISTORY, devices, events: &self.events };
-        serde_json::to_string(&kept).unwrap_or_default()
-    }
-
     /// How long to wait before the next tick: `longest`, or as little as a tenth of it (but not under 50 ms), the shorter
     /// as some device's headroom shrinks at the rate at which it has been seen to fill.
     pub fn period(&self, tick: &Tick, longest: Duration) -> Duration {
@@ -467,5 +366,7 @@ fn log(event: &WatchEvent) {
     }
 }
 
+#[cfg(test)]
+mod absence;
 #[cfg(test)]
 mod tests;

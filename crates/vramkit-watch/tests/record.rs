@@ -6,8 +6,8 @@ use std::path::Path;
 use std::time::Duration;
 
 use vramkit_watch::host::HostSource;
-use vramkit_watch::record::{self, ReadRecordError, TickRecorder};
-use vramkit_watch::{Tick, WatchConfig, Watcher};
+use vramkit_watch::record::{self, ReadRecordError, RecordError, TickRecorder};
+use vramkit_watch::{EventKind, Tick, WatchConfig, Watcher};
 
 fn put(root: &Path, path: &str, text: &str) {
     let path = root.join(path);
@@ -32,6 +32,10 @@ fn ticks(root: &Path, count: u64) -> Vec<Tick> {
     (0..count).map(|second| kept(watcher.tick(Duration::from_secs(second)))).collect()
 }
 
+fn watcher(root: &Path) -> Watcher {
+    Watcher::new(vec![Box::new(HostSource::at(root))], WatchConfig::default()).unwrap()
+}
+
 #[test]
 fn a_recording_cut_off_at_any_byte_is_read_and_gone_on_with() {
     let root = tempfile::tempdir().unwrap();
@@ -40,22 +44,72 @@ fn a_recording_cut_off_at_any_byte_is_read_and_gone_on_with() {
     let path = root.path().join("ticks.jsonl");
     let mut recorder = TickRecorder::open(&path, 1 << 30).unwrap();
     ticks.iter().for_each(|tick| recorder.write(tick).unwrap());
+    drop(recorder);
     let whole = fs::read(&path).unwrap();
-    assert_eq!(record::read(&path).unwrap(), ticks);
+    assert_eq!(record::read(&path).unwrap().ticks, ticks);
     let ends: Vec<usize> = (0..whole.len()).filter(|&i| whole[i] == b'\n').map(|i| i + 1).collect();
     for cut in (0..whole.len()).step_by(97).chain(ends.iter().flat_map(|&end| [end - 1, end])) {
         fs::write(&path, &whole[..cut]).unwrap();
         let expected = ends.iter().filter(|&&end| end <= cut).count();
         match record::read(&path) {
-            Ok(read) => assert_eq!(read, ticks[..expected]),
+            Ok(read) => assert_eq!((read.ticks.as_slice(), read.skipped), (&ticks[..expected], 0)),
             Err(ReadRecordError::Empty { .. }) => assert_eq!(expected, 0),
             Err(error) => panic!("cut at {cut}: {error}"),
         }
         TickRecorder::open(&path, 1 << 30).unwrap().write(&ticks[0]).unwrap();
-        assert_eq!(record::read(&path).unwrap().len(), expected + 1);
+        assert_eq!(record::read(&path).unwrap().ticks.len(), expected + 1);
     }
     fs::write(&path, "{}\n").unwrap();
     assert!(record::read(&path).unwrap_err().to_string().contains("line 1"));
+}
+
+#[test]
+fn a_bad_line_costs_itself_alone() {
+    let root = tempfile::tempdir().unwrap();
+    machine(root.path());
+    let ticks = ticks(root.path(), 4);
+    let path = root.path().join("ticks.jsonl");
+    let lines: Vec<Vec<u8>> = ticks.iter().map(|tick| serde_json::to_vec(tick).unwrap()).collect();
+    let (cut, whole) = (&lines[1][..lines[1].len() / 2], &lines[1]);
+    let later = String::from_utf8(whole.clone()).unwrap().replace("vramkit.top/1", "vramkit.top/9");
+    for (bad, kept, says) in [
+        (cut.to_vec(), 3, "EOF"),
+        // With the whole one that followed it.
+        ([cut, whole].concat(), 4, "line 2"),
+        ([&vec![0; 5000], whole.as_slice()].concat(), 4, "line 2"),
+        (vec![0; 5000], 3, "line 2"),
+        ([&whole[..300], &whole[..200], &whole[300..]].concat(), 3, "line 2"),
+        (later.into_bytes(), 3, "it is `vramkit.top/9`, and this version reads `vramkit.top/1`"),
+        (vec![b'x'; 17 << 20], 3, "too long"),
+    ] {
+        let text =
+            [&lines[0], &bad, &lines[2], &lines[3]].map(|line| [line.as_slice(), b"\n"].concat()).concat();
+        fs::write(&path, text).unwrap();
+        let read = record::read(&path).unwrap();
+        assert_eq!((read.ticks.len(), read.skipped), (kept, 1), "{says}");
+        assert!(read.first_skipped[0].to_string().contains(says), "{}", read.first_skipped[0]);
+        assert_eq!((&read.ticks[0], &read.ticks[kept - 1]), (&ticks[0], &ticks[3]));
+    }
+}
+
+#[test]
+fn a_file_has_one_recorder_whatever_it_is_called_and_after_it_was_turned_over() {
+    let root = tempfile::tempdir().unwrap();
+    machine(root.path());
+    let tick = ticks(root.path(), 1).remove(0);
+    let path = root.path().join("ticks.jsonl");
+    let mut first = TickRecorder::open(&path, 1 << 16).unwrap();
+    (0..100).for_each(|_| first.write(&tick).unwrap());
+    assert!(root.path().join("ticks.jsonl.old").exists());
+    let link = root.path().join("link.jsonl");
+    std::os::unix::fs::symlink(&path, &link).unwrap();
+    for name in [&path, &link] {
+        let error = TickRecorder::open(name, 1 << 16).unwrap_err();
+        assert!(matches!(error, RecordError::Locked { by: Some(by), .. } if by == std::process::id()));
+        assert!(error.to_string().contains("ticks.jsonl"), "{error}");
+    }
+    drop(first);
+    TickRecorder::open(&link, 1 << 16).unwrap().write(&tick).unwrap();
 }
 
 #[test]
@@ -65,11 +119,80 @@ fn a_recording_is_bounded() {
     let tick = ticks(root.path(), 1).remove(0);
     let path = root.path().join("ticks.jsonl");
     let mut recorder = TickRecorder::open(&path, 1 << 16).unwrap();
-    for _ in 0..500 {
+    for minute in 0..500u64 {
+        let mut tick = tick.clone();
+        let time = std::time::SystemTime::UNIX_EPOCH + Duration::from_secs(1_700_000_000 + 60 * minute);
+        tick.time = vramkit::monitor::utc(time);
         recorder.write(&tick).unwrap();
-        let size = |path: &Path| fs::metadata(path).map_or(0, |found| found.len());
-        assert!(size(&path) + size(&root.path().join("ticks.jsonl.old")) <= 1 << 16);
+        let size = |end: &str| {
+            fs::metadata(root.path().join(format!("ticks.jsonl{end}"))).map_or(0, |found| found.len())
+        };
+        assert!(size("") + size(".old") + size(".history") <= 1 << 16);
     }
     let read = record::read(&path).unwrap();
-    assert!(read.len() > 10, "{}", read.len());
+    assert!(
+        read.thinned > 10 && read.ticks.len() > read.thinned + 10,
+        "{} {}",
+        read.thinned,
+        read.ticks.len()
+    );
+    assert!(read.ticks.windows(2).all(|pair| pair[0].time < pair[1].time), "in order, none twice");
+    let first = &read.ticks[0].devices[0].snapshot;
+    assert_eq!(first.usage.used_bytes.value, tick.devices[0].snapshot.usage.used_bytes.value);
+    assert!(first.processes.unavailable.as_ref().unwrap().contains("only the largest reading of"));
+}
+
+#[test]
+fn what_cannot_be_written_is_a_state_and_is_tried_again() {
+    let root = tempfile::tempdir().unwrap();
+    machine(root.path());
+    let path = root.path().join("ticks.jsonl");
+    let mut watcher = watcher(root.path());
+    watcher.record(TickRecorder::open(&path, 1 << 20).unwrap());
+    let mut at = |second: u64| watcher.tick(Duration::from_secs(second));
+    let kinds = |tick: &Tick| tick.events.iter().map(|event| event.kind).collect::<Vec<_>>();
+    assert!(at(0).recorder.unwrap().up);
+    // Nothing can be written where a folder is.
+    fs::remove_file(&path).unwrap();
+    fs::create_dir(&path).unwrap();
+    let tick = at(1);
+    let recorder = tick.recorder.clone().unwrap();
+    assert!(!recorder.up && recorder.reason.is_some(), "{recorder:?}");
+    assert_eq!(kinds(&tick), [EventKind::RecorderFailing]);
+    let later = at(5);
+    assert_eq!((later.recorder.unwrap().since, later.events.len()), (recorder.since, 0), "told once");
+    fs::remove_dir(&path).unwrap();
+    assert!(!at(10).recorder.unwrap().up, "it is tried every ten seconds");
+    let tick = at(12);
+    assert_eq!((tick.recorder.clone().unwrap().up, kinds(&tick)), (true, vec![EventKind::RecorderBack]));
+    assert!(tick.events[0].text.contains("is written again"), "{:?}", tick.events);
+    assert_eq!(record::read(&path).unwrap().ticks.len(), 1);
+}
+
+#[test]
+fn a_restart_goes_on_with_the_recorded_history_after_a_gap() {
+    let root = tempfile::tempdir().unwrap();
+    machine(root.path());
+    let path = root.path().join("ticks.jsonl");
+    let mut before = watcher(root.path());
+    before.record(TickRecorder::open(&path, 1 << 20).unwrap());
+    (0..5).for_each(|second| drop(before.tick(Duration::from_secs(second))));
+    drop(before);
+    // A reading of a clock that was ahead.
+    let text = fs::read_to_string(&path).unwrap();
+    let year = &text[text.find("\"time\":\"").unwrap() + 8..][..4];
+    let ahead = text.lines().next().unwrap().replace(&format!("\"time\":\"{year}"), "\"time\":\"2999");
+    fs::write(&path, format!("{ahead}\nno tick\n{text}")).unwrap();
+    let mut after = watcher(root.path());
+    after.restore(&path).unwrap();
+    let first = after.tick(Duration::ZERO);
+    assert!(first.events.is_empty(), "what was recorded is no news: {:?}", first.events);
+    let history = after.history();
+    let id = &first.devices[0].snapshot.device.id;
+    let samples = &history.devices[id];
+    let known: Vec<bool> = samples.iter().map(|sample| sample.used_bytes.is_some()).collect();
+    assert_eq!(known, [true, true, true, true, true, false, true]);
+    assert!(samples.windows(2).all(|pair| pair[0].unix_seconds <= pair[1].unix_seconds));
+    assert_eq!(after.history_json(), serde_json::to_string(&history).unwrap());
+    watcher(root.path()).restore(&root.path().join("nothing")).unwrap();
 }

@@ -11,9 +11,9 @@ use vramkit::pressure::PressureLevel;
 use super::*;
 use crate::source::{DeviceClass, DeviceReading};
 
-type Script = Arc<Mutex<Readings>>;
+pub(super) type Script = Arc<Mutex<Readings>>;
 
-struct Scripted(Script);
+pub(super) struct Scripted(pub(super) Script);
 
 impl Source for Scripted {
     fn name(&self) -> &'static str {
@@ -25,7 +25,7 @@ impl Source for Scripted {
     }
 }
 
-fn device(id: &str, used: u64) -> DeviceReading {
+pub(super) fn device(id: &str, used: u64) -> DeviceReading {
     let known = |mib| Reading::known(ByteSize::mib(mib), Origin::Nvml);
     let mut usage = Usage::unavailable(Origin::Nvml, "not scripted");
     usage.total_bytes = known(1000);
@@ -43,13 +43,19 @@ fn device(id: &str, used: u64) -> DeviceReading {
     }
 }
 
-fn watcher() -> (Script, Watcher) {
+pub(super) fn watcher() -> (Script, Watcher) {
     let script = Script::default();
-    let watcher = Watcher::new(vec![Box::new(Scripted(script.clone()))], WatchConfig::default()).unwrap();
+    let watcher = Watcher::new(vec![Box::new(Scripted(script.clone()))], patient()).unwrap();
     (script, watcher)
 }
 
-fn kinds(tick: &Tick) -> Vec<EventKind> {
+/// However loaded the machine is.
+pub(super) fn patient() -> WatchConfig {
+    let (patience, first_patience) = (Duration::from_secs(60), Duration::from_secs(60));
+    WatchConfig { patience, first_patience, ..WatchConfig::default() }
+}
+
+pub(super) fn kinds(tick: &Tick) -> Vec<EventKind> {
     tick.events.iter().map(|event| event.kind).collect()
 }
 
@@ -65,15 +71,13 @@ fn levels_change_once_and_devices_come_and_go() {
     assert_eq!(at(10, vec![device("cuda:0", 850)]).0, [EventKind::LevelChanged]);
     assert_eq!(at(20, vec![device("cuda:0", 851)]).0, []);
     let (found, tick) = at(30, vec![device("cuda:0", 950), device("cuda:1", 1)]);
-    assert_eq!(found, [EventKind::LevelChanged, EventKind::Appeared]);
+    assert_eq!(found, [EventKind::Appeared, EventKind::LevelChanged]);
     assert_eq!(tick.devices[0].snapshot.level, Some(PressureLevel::Critical));
     assert_eq!((tick.devices[0].level_readings, tick.devices[0].level_changes), ([1, 0, 2, 1], 2));
     let (found, tick) = at(40, vec![device("cuda:1", 1)]);
-    assert_eq!((found, tick.devices.len()), (vec![EventKind::Lost], 1));
-    assert_eq!(
-        at(60, vec![device("cuda:0", 1), device("cuda:1", 1)]).0,
-        [EventKind::LevelChanged, EventKind::Appeared].into_iter().rev().collect::<Vec<_>>()
-    );
+    assert_eq!((found, tick.devices.len()), (vec![EventKind::Lost], 2));
+    let both = vec![device("cuda:0", 1), device("cuda:1", 1)];
+    assert_eq!(at(60, both).0, [EventKind::Back, EventKind::LevelChanged]);
     assert_eq!(watcher.history().events.len(), 6);
 }
 
@@ -201,7 +205,7 @@ fn decisions_come_from_the_program_to_the_tick() {
     let model = vramkit_testing::filler("m", ByteSize::mib(1));
     let plan = orchestrator.plan(&[model], vramkit::plan::Schedule::Fixed).unwrap();
     let sources: Vec<Box<dyn Source>> = vec![Box::new(crate::PublishedPools::of(folder.path().to_owned()))];
-    let mut watcher = Watcher::new(sources, WatchConfig::default()).unwrap();
+    let mut watcher = Watcher::new(sources, patient()).unwrap();
     watcher.tick(Duration::ZERO);
     orchestrator.bind("m", &plan).unwrap();
     orchestrator.apply(vramkit::orchestrator::PressurePolicy::Evict, ByteSize::mib(1));
@@ -233,16 +237,19 @@ fn one_looks_sooner_when_it_fills_fast_and_little_is_left() {
 #[test]
 fn what_is_kept_is_bounded() {
     let script = Script::default();
-    let config = WatchConfig { history: 10, ..WatchConfig::default() };
+    let config = WatchConfig { history: 10, ..patient() };
     let mut watcher = Watcher::new(vec![Box::new(Scripted(script.clone()))], config).unwrap();
     for second in 0..2000u64 {
         // Another name at every tick, and one that stays.
-        script.lock().unwrap().devices =
-            vec![device(&format!("cuda:{second}"), 1), device("host", 1 + second % 990)];
-        watcher.tick(Duration::from_secs(second));
-        assert!(watcher.events.len() <= EVENTS && watcher.devices.len() <= 602);
+        let mut other = device(&format!("sim:{second}"), 1);
+        other.class = if second % 2 == 0 { DeviceClass::Gpu } else { DeviceClass::Simulated };
+        script.lock().unwrap().devices = vec![other, device("host", 1 + second % 990)];
+        let tick = watcher.tick(Duration::from_secs(second));
+        assert!(watcher.events.len() <= EVENTS && watcher.devices.len() <= MOST + 602);
+        assert!(tick.devices.len() <= MOST);
     }
-    assert_eq!(watcher.history().devices["host"].len(), 10);
+    // Seconds and minutes, thinned.
+    assert!(watcher.history().devices["host"].len() <= 10 + 35);
 }
 
 #[test]

@@ -1,0 +1,260 @@
+//! What is not there: sources that do not answer, cards that fall off, clocks that step back.
+
+use std::sync::mpsc::{self, Receiver, Sender};
+
+use vramkit::ByteSize;
+use vramkit::pressure::PressureLevel;
+
+use super::tests::{Script, Scripted, device, kinds, patient, watcher};
+use super::*;
+use crate::source::Missing;
+use crate::tick::Presence;
+
+fn card(number: usize, uuid: &str) -> DeviceReading {
+    let mut reading = device(&format!("cuda:{number}"), 100);
+    reading.device.uuid = Some(uuid.to_owned());
+    reading
+}
+
+/// Eight cards, each holding so many MiB more than the one before, numbered as the driver does.
+fn cards(without: &[usize]) -> Vec<DeviceReading> {
+    let those = (0..8).filter(|card| !without.contains(card));
+    those
+        .enumerate()
+        .map(|(number, card)| {
+            let mut reading = device(&format!("cuda:{number}"), 100 + 10 * card as u64);
+            reading.device.uuid = Some(format!("GPU-{card}"));
+            reading
+        })
+        .collect()
+}
+
+fn presence<'a>(tick: &'a Tick, uuid: &str) -> &'a DeviceTick {
+    tick.devices.iter().find(|device| device.snapshot.device.uuid.as_deref() == Some(uuid)).unwrap()
+}
+
+fn at(script: &Script, watcher: &mut Watcher, second: u64, devices: Vec<DeviceReading>) -> Tick {
+    script.lock().unwrap().devices = devices;
+    watcher.tick(Duration::from_secs(second))
+}
+
+#[test]
+fn a_card_that_falls_off_is_lost_under_its_own_id_and_the_others_keep_theirs() {
+    let (script, mut watcher) = watcher();
+    (0..3).for_each(|second| drop(at(&script, &mut watcher, second, cards(&[]))));
+    let tick = at(&script, &mut watcher, 3, cards(&[4]));
+    assert_eq!((tick.devices.len(), kinds(&tick)), (8, vec![EventKind::Lost]));
+    let lost = presence(&tick, "GPU-4");
+    let Presence::Lost { since, reason } = &lost.presence else { panic!("{:?}", lost.presence) };
+    assert_eq!((since, reason.as_str()), (&tick.time, "the driver does not list it any more"));
+    assert_eq!((lost.snapshot.device.id.as_str(), lost.snapshot.level), ("cuda:4", None));
+    assert_eq!(lost.snapshot.usage.used_bytes.value, None);
+    assert_eq!(lost.snapshot.usage.used_bytes.unavailable.as_deref(), Some(reason.as_str()));
+    for (number, device) in tick.devices.iter().enumerate() {
+        assert_eq!(device.snapshot.device.id, format!("cuda:{number}"), "ids stay");
+        assert_eq!(device.snapshot.device.uuid, Some(format!("GPU-{number}")));
+    }
+    assert!(at(&script, &mut watcher, 4, cards(&[4])).events.is_empty(), "told once");
+    let samples = &watcher.history().devices["cuda:5"];
+    assert!(samples.iter().all(|sample| sample.used_bytes == Some(ByteSize::mib(150))), "its own history");
+    assert_eq!(watcher.history().devices["cuda:4"].last().unwrap().used_bytes, None);
+    // Much later it is still missed, and then it comes back.
+    let tick = at(&script, &mut watcher, 200_000, cards(&[4]));
+    assert_eq!(
+        presence(&tick, "GPU-4").presence,
+        Presence::Lost { since: since.clone(), reason: reason.clone() }
+    );
+    let tick = at(&script, &mut watcher, 200_001, cards(&[]));
+    assert_eq!(kinds(&tick), [EventKind::Back]);
+    assert_eq!(presence(&tick, "GPU-4").presence, Presence::Present);
+    assert!(tick.events[0].text.contains("it was lost since"), "{:?}", tick.events);
+}
+
+#[test]
+fn a_card_that_its_driver_cannot_ask_is_lost_with_what_the_driver_says() {
+    let (script, mut watcher) = watcher();
+    at(&script, &mut watcher, 0, cards(&[]));
+    let lost = cards(&[]).remove(4).device;
+    script.lock().unwrap().missing = vec![Missing { device: lost, reason: "GPU is lost".into() }];
+    let mut without = cards(&[]);
+    without.remove(4);
+    let tick = at(&script, &mut watcher, 1, without);
+    let lost = presence(&tick, "GPU-4");
+    assert!(matches!(&lost.presence, Presence::Lost { reason, .. } if reason == "GPU is lost"));
+    assert_eq!(tick.events[0].text, "scripted is lost: GPU is lost");
+    // One that nobody has ever seen.
+    let (script, mut watcher) = super::tests::watcher();
+    let device = vramkit::monitor::DeviceName { id: "cuda:0".into(), name: "a card".into(), uuid: None };
+    script.lock().unwrap().missing = vec![Missing { device, reason: "GPU is lost".into() }];
+    let tick = at(&script, &mut watcher, 0, Vec::new());
+    assert!(matches!(tick.devices[0].presence, Presence::Lost { .. }));
+    assert_eq!(kinds(&tick), [EventKind::Lost], "told at the first look, too");
+    script.lock().unwrap().missing.clear();
+    let tick = at(&script, &mut watcher, 1, vec![card(0, "GPU-0")]);
+    assert_eq!((tick.devices.len(), tick.devices[0].presence.clone()), (1, Presence::Present));
+}
+
+#[test]
+fn another_card_in_the_place_of_a_lost_one_takes_its_id() {
+    let (script, mut watcher) = watcher();
+    at(&script, &mut watcher, 0, vec![card(0, "GPU-0"), card(1, "GPU-1")]);
+    at(&script, &mut watcher, 1, vec![card(0, "GPU-1")]);
+    let tick = at(&script, &mut watcher, 2, vec![card(0, "GPU-2"), card(1, "GPU-1")]);
+    let ids: Vec<_> =
+        tick.devices.iter().map(|device| device.snapshot.device.uuid.as_deref().unwrap()).collect();
+    assert_eq!(ids, ["GPU-2", "GPU-1"]);
+    assert!(tick.events[0].text.contains("in the place of GPU-0, which was lost"), "{:?}", tick.events);
+    assert!(tick.devices.iter().all(|device| device.presence == Presence::Present));
+}
+
+#[test]
+fn parts_and_programs_own_devices_that_go_are_gone_but_a_part_goes_with_its_card() {
+    let (script, mut watcher) = watcher();
+    let part = |number: usize| {
+        let mut part = device(&format!("cuda:0/mig:{number}"), 10);
+        (part.device.uuid, part.class) = (Some(format!("MIG-{number}")), DeviceClass::GpuPart);
+        part
+    };
+    let mut simulated = device("sim", 10);
+    simulated.class = DeviceClass::Simulated;
+    at(&script, &mut watcher, 0, vec![card(0, "GPU-0"), part(0), part(1), simulated]);
+    let tick = at(&script, &mut watcher, 1, vec![card(0, "GPU-0"), part(1)]);
+    assert_eq!((tick.devices.len(), kinds(&tick)), (2, vec![EventKind::Lost, EventKind::Lost]));
+    let tick = at(&script, &mut watcher, 2, Vec::new());
+    let lost = |device: &DeviceTick| matches!(device.presence, Presence::Lost { .. });
+    assert!(tick.devices.len() == 2 && tick.devices.iter().all(lost), "{:?}", tick.devices);
+    let ids: Vec<&str> = tick.devices.iter().map(|device| device.snapshot.device.id.as_str()).collect();
+    assert_eq!(ids, ["cuda:0", "cuda:0/mig:1"]);
+}
+
+#[test]
+fn cards_without_uuids_or_with_the_same_one_are_known_by_their_ids() {
+    let (script, mut watcher) = watcher();
+    let same = || vec![card(0, "GPU"), card(1, "GPU"), card(2, ""), device("cuda:3", 1)];
+    at(&script, &mut watcher, 0, same());
+    let tick = at(&script, &mut watcher, 1, same());
+    assert!(tick.events.is_empty() && tick.devices.len() == 4, "{:?}", tick.events);
+    // One that says no UUID for once is who it was.
+    at(&script, &mut watcher, 2, vec![card(0, "GPU-0")]);
+    let mut unsaid = card(0, "");
+    unsaid.device.uuid = None;
+    let tick = at(&script, &mut watcher, 3, vec![unsaid]);
+    assert!(!kinds(&tick).contains(&EventKind::Appeared), "{:?}", tick.events);
+}
+
+/// Answers as often as it is let.
+struct Gated(Scripted, Receiver<()>);
+
+impl Source for Gated {
+    fn name(&self) -> &'static str {
+        "gated"
+    }
+
+    fn read(&mut self) -> Readings {
+        let _ = self.1.recv();
+        self.0.read()
+    }
+}
+
+fn with_gate() -> (Script, Sender<()>, Watcher) {
+    let (open, gate) = mpsc::channel();
+    let (cards, host) = (Script::default(), Script::default());
+    host.lock().unwrap().devices = vec![device("host", 10)];
+    host.lock().unwrap().devices[0].class = DeviceClass::Machine;
+    let sources: Vec<Box<dyn Source>> =
+        vec![Box::new(Gated(Scripted(cards.clone()), gate)), Box::new(Scripted(host))];
+    (cards, open, Watcher::new(sources, patient()).unwrap())
+}
+
+#[test]
+fn a_source_that_hangs_delays_nobody_and_what_it_lists_is_unread() {
+    let (script, open, mut watcher) = with_gate();
+    let mut high = card(0, "GPU-0");
+    high.usage.used_bytes.value = Some(ByteSize::mib(990));
+    script.lock().unwrap().devices = vec![high];
+    open.send(()).unwrap();
+    let tick = watcher.tick(Duration::ZERO);
+    assert_eq!(tick.devices[0].snapshot.level, Some(PressureLevel::Critical));
+    watcher.config.patience = Duration::from_millis(300);
+    let tick = watcher.tick(Duration::from_secs(1));
+    let Presence::Unread { since, reason } = &tick.devices[0].presence else {
+        panic!("{:?}", tick.devices[0])
+    };
+    assert_eq!(reason, "has not answered within 300ms");
+    assert!(*since <= tick.time);
+    let snapshot = &tick.devices[0].snapshot;
+    assert_eq!((snapshot.device.id.as_str(), snapshot.level), ("cuda:0", None));
+    assert_eq!(snapshot.usage.used_bytes.value, None, "old numbers are not told as new");
+    assert_eq!(
+        (tick.devices[1].snapshot.device.id.as_str(), &tick.devices[1].presence),
+        ("host", &Presence::Present)
+    );
+    assert_eq!((tick.sources[0].health, tick.sources[1].health), (Health::Late, Health::Up));
+    assert_eq!(kinds(&tick), [EventKind::SourceLate]);
+    // It is not waited for again.
+    watcher.config.patience = Duration::from_secs(3600);
+    let tick = watcher.tick(Duration::from_secs(2));
+    assert!(tick.events.is_empty() && &tick.sources[0].since == since);
+    // It answers what it was asked, and then what it is asked anew.
+    open.send(()).unwrap();
+    open.send(()).unwrap();
+    let tick = (3..10_000)
+        .map(|second| watcher.tick(Duration::from_secs(second)))
+        .find(|tick| tick.sources[0].health == Health::Up)
+        .unwrap();
+    assert_eq!(kinds(&tick), [EventKind::SourceBack]);
+    assert_eq!(
+        (tick.devices[0].presence.clone(), tick.sources[0].answered.as_ref()),
+        (Presence::Present, Some(&tick.time))
+    );
+}
+
+#[test]
+fn a_source_that_fails_leaves_its_cards_unread_and_one_whose_driver_is_gone_has_lost_them() {
+    let (script, mut watcher) = watcher();
+    at(&script, &mut watcher, 0, cards(&[]));
+    let ill = |health: Health, reason: &str| Readings {
+        health,
+        unavailable: vec![Unavailable { source: "nvml".into(), reason: reason.into() }],
+        ..Readings::default()
+    };
+    *script.lock().unwrap() = ill(Health::Failing, "unknown error");
+    let tick = watcher.tick(Duration::from_secs(1));
+    assert!(
+        matches!(&presence(&tick, "GPU-7").presence, Presence::Unread { reason, .. } if reason == "unknown error")
+    );
+    assert_eq!(kinds(&tick), [EventKind::SourceFailing]);
+    *script.lock().unwrap() = ill(Health::Absent, "the driver is not loaded");
+    let tick = watcher.tick(Duration::from_secs(2));
+    assert_eq!(tick.sources[0].health, Health::Failing, "somebody misses it");
+    assert!(
+        matches!(&presence(&tick, "GPU-7").presence, Presence::Lost { reason, .. } if reason.contains("not loaded"))
+    );
+    assert_eq!(kinds(&tick), [EventKind::Lost; 8]);
+    *script.lock().unwrap() = Readings { devices: cards(&[]), ..Readings::default() };
+    let back = kinds(&watcher.tick(Duration::from_secs(3)));
+    assert_eq!(back, [&[EventKind::SourceBack] as &[_], &[EventKind::Back; 8]].concat());
+    // What was never here is missed by nobody.
+    let (script, mut watcher) = super::tests::watcher();
+    *script.lock().unwrap() = ill(Health::Absent, "no card of its make");
+    let tick = watcher.tick(Duration::ZERO);
+    assert_eq!((tick.sources[0].health, tick.events.len(), tick.devices.len()), (Health::Absent, 0, 0));
+}
+
+#[test]
+fn when_the_clock_is_set_back_the_past_goes_with_it() {
+    let (script, mut watcher) = watcher();
+    script.lock().unwrap().devices = cards(&[]);
+    let wall = |second: u64| SystemTime::UNIX_EPOCH + Duration::from_secs(1_000_000 + second);
+    (0..5).for_each(|second| drop(watcher.tick_at(Duration::from_secs(second), wall(second))));
+    script.lock().unwrap().devices = cards(&[4]);
+    watcher.tick_at(Duration::from_secs(5), wall(5));
+    // An hour back, and one second on.
+    let tick = watcher.tick_at(Duration::from_secs(6), wall(6) - Duration::from_secs(3600));
+    let kept = watcher.history();
+    let times: Vec<f64> =
+        kept.devices["cuda:0"].iter().map(|sample| sample.unix_seconds - 996_400.0).collect();
+    assert_eq!(times, [0.0, 1.0, 2.0, 3.0, 4.0, 5.0, 6.0]);
+    let Presence::Lost { since, .. } = &presence(&tick, "GPU-4").presence else { panic!("it is lost") };
+    assert_eq!(*since, utc(wall(5) - Duration::from_secs(3600)));
+}
