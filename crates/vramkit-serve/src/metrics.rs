@@ -263,6 +263,8 @@ fn labels(device: &DeviceTick) -> Labels {
         ("hw_id", name.uuid.clone().unwrap_or_else(|| name.id.clone())),
         ("hw_name", name.name.clone()),
         ("device", name.id.clone()),
+        // Rules choose by it: an alert about a card is not about main memory.
+        ("class", device.class.as_str().to_owned()),
     ]
 }
 
