@@ -232,8 +232,8 @@ fn serve_answers_on_every_path_and_ends_on_sigterm() {
     let (status, metrics) = server.get("/metrics", "");
     assert_eq!(status, 200);
     for line in [
-        "hw_gpu_memory_usage_bytes{hw_id=\"GPU-1\",hw_name=\"Stand-in H100\",device=\"cuda:0\"} 77309411328.0",
-        "vramkit_memory_pressure_level{hw_id=\"GPU-1\",hw_name=\"Stand-in H100\",device=\"cuda:0\"} 3.0",
+        "hw_gpu_memory_usage_bytes{hw_id=\"GPU-1\",hw_name=\"Stand-in H100\",device=\"cuda:0\",class=\"gpu\"} 77309411328.0",
+        "vramkit_memory_pressure_level{hw_id=\"GPU-1\",hw_name=\"Stand-in H100\",device=\"cuda:0\",class=\"gpu\"} 3.0",
     ] {
         assert!(metrics.lines().any(|found| found == line), "{line}\n{metrics}");
     }

@@ -14,7 +14,7 @@ use vramkit::device::Reading;
 use vramkit::monitor::{MonitorStats, PoolUse, ProcessUse, StallTimes, Usage};
 use vramkit::pool::{Holder, PoolStats, Purpose};
 use vramkit::pressure::PressureLevel;
-use vramkit_watch::{DeviceClass, DeviceTick, Health, Presence, SourceTick, Tick, unix_seconds};
+use vramkit_watch::{Activity, DeviceClass, DeviceTick, Health, Presence, SourceTick, Tick, unix_seconds};
 
 /// What the text is, for the header.
 pub const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
@@ -55,6 +55,7 @@ impl Collector for OfTick {
         }
         families.states(&self.tick)?;
         families.devices(&self.tick.devices)?;
+        families.activity(&self.tick.devices)?;
         families.processes(&self.tick.devices)?;
         families.pools(&self.tick.devices)
     }
@@ -208,6 +209,24 @@ impl Families<'_> {
         self.gauge("vramkit_leak_suspected", help, None, suspected.collect())
     }
 
+    /// What cards do beside holding memory.
+    fn activity(&mut self, devices: &[DeviceTick]) -> Result<(), fmt::Error> {
+        let each = |of: fn(&Activity) -> Option<f64>| -> Samples {
+            let known = devices.iter().filter_map(|device| Some((device, device.activity.as_ref()?)));
+            known.filter_map(|(device, activity)| Some((labels(device), of(activity)?))).collect()
+        };
+        let [ratio, celsius, watts] =
+            ["ratio", "celsius", "watts"].map(|unit| Some(Unit::Other(unit.into())));
+        let busy = each(|activity| activity.utilization_ratio);
+        self.gauge("hw_gpu_utilization", "Part of the time in which it computed", ratio, busy)?;
+        let temperature = each(|activity| activity.temperature_celsius);
+        self.gauge("hw_temperature", "Temperature", celsius, temperature)?;
+        let power = each(|activity| activity.power_watts);
+        self.gauge("hw_power", "Power that it takes", watts.clone(), power)?;
+        let limit = each(|activity| activity.power_limit_watts);
+        self.gauge("vramkit_power_limit", "Power that it may take at most", watts, limit)
+    }
+
     fn stall(
         &mut self,
         name: &str,
@@ -328,6 +347,8 @@ fn labels(device: &DeviceTick) -> Labels {
         ("hw_id", name.uuid.clone().unwrap_or_else(|| name.id.clone())),
         ("hw_name", name.name.clone()),
         ("device", name.id.clone()),
+        // Rules choose by it: an alert about a card is not about main memory.
+        ("class", device.class.as_str().to_owned()),
     ]
 }
 
@@ -356,6 +377,33 @@ mod tests {
         fn read(&mut self) -> Readings {
             self.0.take().unwrap_or_default()
         }
+    }
+
+    #[test]
+    fn what_a_card_does_is_told_as_far_as_it_is_known() {
+        let device = DeviceReading {
+            device: vramkit::monitor::DeviceName { id: "cuda:0".into(), name: "a card".into(), uuid: None },
+            class: DeviceClass::Gpu,
+            activity: Some(Activity {
+                utilization_ratio: Some(0.25),
+                temperature_celsius: Some(61.0),
+                ..Activity::default()
+            }),
+            usage: Usage::unavailable(vramkit::device::Origin::Nvml, "none"),
+            processes: Reading::unavailable(vramkit::device::Origin::Nvml, "none"),
+            stall: None,
+            notes: Vec::new(),
+            shared_bytes: None,
+        };
+        let readings = Readings { devices: vec![device], ..Readings::default() };
+        let mut watcher = Watcher::new(vec![Box::new(One(Some(readings)))], WatchConfig::default()).unwrap();
+        let text = openmetrics(&Arc::new(watcher.tick(Duration::ZERO))).unwrap();
+        let labels = "{hw_id=\"cuda:0\",hw_name=\"a card\",device=\"cuda:0\",class=\"gpu\"}";
+        for sample in ["hw_gpu_utilization_ratio{} 0.25", "hw_temperature_celsius{} 61.0"] {
+            let sample = sample.replace("{}", labels);
+            assert!(text.lines().any(|line| line == sample), "{sample}\n{text}");
+        }
+        assert!(!text.contains("watts"), "what is not known has no sample\n{text}");
     }
 
     #[test]

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use vramkit::ByteSize;
 use vramkit::monitor::PoolUse;
-use vramkit::monitor::publish::{PublishedReader, folders};
+use vramkit::monitor::publish::{PublishedReader, Unreadable, folders};
 
 use crate::source::{Readings, Source, Unavailable};
 
@@ -53,12 +53,19 @@ impl Source for PublishedPools {
         });
         let mut pools: Vec<PoolUse> = pools.collect();
         tell_apart(&mut pools);
+        let hidden = if self.only.is_some() { Unreadable::default() } else { Unreadable::now() };
+        let hidden = (!hidden.is_empty())
+            .then(|| Unavailable { source: self.name().to_owned(), reason: hidden.to_string() });
         let left_out = self.reader.left_out().iter().map(|socket| Unavailable {
             source: socket.display().to_string().replace(char::is_control, " "),
             reason: "a process publishes pools there, and takes too long to say them or says too much"
                 .to_owned(),
         });
-        Readings { pools, unavailable: left_out.take(UNAVAILABLE).collect(), ..Readings::default() }
+        Readings {
+            pools,
+            unavailable: left_out.take(UNAVAILABLE).chain(hidden).collect(),
+            ..Readings::default()
+        }
     }
 }
 

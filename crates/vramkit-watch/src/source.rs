@@ -31,6 +31,22 @@ impl DeviceClass {
     pub fn is_gpu(self) -> bool {
         matches!(self, Self::Gpu | Self::GpuPart)
     }
+
+    /// As in JSON and in the metrics' label `class`: alerts choose by it.
+    ///
+    /// ```
+    /// assert_eq!(vramkit_watch::DeviceClass::GpuPart.as_str(), "gpu_part");
+    /// ```
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Gpu => "gpu",
+            Self::GpuPart => "gpu_part",
+            Self::Machine => "machine",
+            Self::Group => "group",
+            Self::Simulated => "simulated",
+            Self::Other => "other",
+        }
+    }
 }
 
 /// What a device does beside holding memory: what tells "held but idle" from "at work".

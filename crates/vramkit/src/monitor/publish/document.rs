@@ -8,6 +8,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use super::super::pool_use::PoolUse;
+use super::host_folder::{HOST_FOLDER, may_publish, of_users};
 
 /// What a process publishes.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -25,31 +26,37 @@ pub(super) const SCHEMA: &str = "vramkit.published/1";
 /// How long a peer may take.
 pub(super) const PATIENCE: Duration = Duration::from_millis(500);
 
-/// Where this user's processes publish: `vramkit` in the runtime folder (`XDG_RUNTIME_DIR`), or `/tmp/vramkit-UID`.
-/// `VRAMKIT_RUNTIME_DIR` names another one.
+/// Where this user's processes publish: `/run/vramkit`, where the machine has such a folder for all users and this one may write in
+/// it; else `vramkit` in the runtime folder (`XDG_RUNTIME_DIR`), or `/tmp/vramkit-UID`. `VRAMKIT_RUNTIME_DIR` names another one.
 pub fn folder() -> PathBuf {
-    if let Some(named) = std::env::var_os("VRAMKIT_RUNTIME_DIR") {
-        return named.into();
+    match std::env::var_os("VRAMKIT_RUNTIME_DIR") {
+        Some(named) => named.into(),
+        None if may_publish(HOST_FOLDER.as_ref()) => HOST_FOLDER.into(),
+        None => user_folder(),
     }
+}
+
+/// This user's own folder.
+fn user_folder() -> PathBuf {
     match std::env::var_os("XDG_RUNTIME_DIR") {
         Some(runtime) if !runtime.is_empty() => Path::new(&runtime).join("vramkit"),
         _ => PathBuf::from(format!("/tmp/vramkit-{}", user())),
     }
 }
 
-/// Every folder that processes may publish in, as far as this user may read them: its own, and those of others for root.
+/// Every folder that processes may publish in, as far as this user may read them: its own, that of all users, and those of others
+/// for root. What it may not read is [`Unreadable`](super::Unreadable).
 pub fn folders() -> Vec<PathBuf> {
     let mut folders = vec![folder()];
     if std::env::var_os("VRAMKIT_RUNTIME_DIR").is_none() {
+        // What began before there was the folder for all is in the user's own.
+        folders.push(user_folder());
         let others =
             fs::read_dir("/run/user").into_iter().flatten().flatten().map(|user| user.path().join("vramkit"));
-        let temporary = fs::read_dir("/tmp").into_iter().flatten().flatten().map(|entry| entry.path());
-        let named = |path: &PathBuf| {
-            path.file_name().is_some_and(|name| name.to_string_lossy().starts_with("vramkit-"))
-        };
+        let shared = std::iter::once(PathBuf::from(HOST_FOLDER));
         // Not what only points to a folder: those may be anybody's.
         let is_real = |path: &PathBuf| fs::symlink_metadata(path).is_ok_and(|found| found.is_dir());
-        folders.extend(others.chain(temporary.filter(named)).filter(is_real));
+        folders.extend(others.chain(shared).filter(is_real).chain(of_users("/tmp".as_ref())));
     }
     folders.sort();
     folders.dedup();
@@ -93,9 +100,13 @@ mod tests {
         };
         let of_user = format!("/tmp/vramkit-{}", user());
         is_so(Some("/named"), Some("/runtime"), "/named");
-        is_so(None, Some("/runtime"), "/runtime/vramkit");
-        is_so(None, Some(""), &of_user);
-        is_so(None, None, &of_user);
+        // Where a machine has the folder for all, that comes before the user's.
+        let own = |folder: &str| {
+            if may_publish(HOST_FOLDER.as_ref()) { HOST_FOLDER.to_owned() } else { folder.to_owned() }
+        };
+        is_so(None, Some("/runtime"), &own("/runtime/vramkit"));
+        is_so(None, Some(""), &own(&of_user));
+        is_so(None, None, &own(&of_user));
     }
 
     #[test]

@@ -1,4 +1,5 @@
-//! Lets other processes see this one's pools: a socket in the user's runtime folder, which answers every connection with
+//! Lets other processes see this one's pools: a socket in the machine's folder for it (`/run/vramkit`, where there is one: then a
+//! monitor that is a member of the folder's group sees the pools of all users and containers) or the user's own, which answers every connection with
 //! one JSON document and hangs up. Nothing happens while nobody asks; when the process ends, nobody answers.
 //!
 //! Opt-in: a program makes a [`Publisher`] and keeps it. `vramkit top` and `vramkit serve` read all that they may.
@@ -24,10 +25,12 @@
 //! A forked child has its parent's publisher, but neither its thread nor the right to its socket: there it does nothing.
 
 mod document;
+mod host_folder;
 mod publisher;
 mod reader;
 
 pub use document::{Published, folder, folders};
+pub use host_folder::Unreadable;
 pub use publisher::Publisher;
 pub use reader::PublishedReader;
 

@@ -15,6 +15,7 @@ use super::super::decisions::Decision;
 use super::super::pool_use::PoolUse;
 use super::super::vram_monitor::{VramMonitor, WeakMonitor};
 use super::document::{PATIENCE, Published, SCHEMA, folder, is_own};
+use super::host_folder::{is_shared, socket_mode, sweep};
 use crate::own_thread::OwnThread;
 use crate::pool::DeviceMemoryPool;
 use crate::sync::lock_std;
@@ -145,7 +146,7 @@ fn listen(folder: &Path) -> io::Result<(UnixListener, PathBuf)> {
         // Readers remove what nobody listens on: it gets the name that they look for when it listens, and nobody else's.
         let linked = listener
             .set_nonblocking(true)
-            .and_then(|()| fs::set_permissions(&begun, fs::Permissions::from_mode(0o600)))
+            .and_then(|()| fs::set_permissions(&begun, fs::Permissions::from_mode(socket_mode(folder))))
             .and_then(|()| fs::hard_link(&begun, &path));
         let _ = fs::remove_file(&begun);
         match linked {
@@ -201,8 +202,12 @@ fn answer(mut stream: UnixStream, shown: &Mutex<Vec<Shown>>) {
     }
 }
 
-/// Makes the folder for this user alone, or refuses one that somebody else owns.
+/// Makes the folder for this user alone, or refuses one that somebody else owns, but for one that is for all.
 fn prepare(folder: &Path) -> io::Result<()> {
+    if is_shared(folder) {
+        sweep(folder);
+        return Ok(());
+    }
     if let Err(error) = fs::DirBuilder::new().recursive(true).mode(0o700).create(folder)
         && error.kind() != io::ErrorKind::AlreadyExists
     {

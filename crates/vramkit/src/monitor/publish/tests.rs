@@ -204,3 +204,24 @@ fn publishers_of_one_number_do_not_take_each_others_names() {
     assert_eq!(std::fs::read_dir(&folder).unwrap().count(), 299, "each removes its own");
     std::fs::remove_dir_all(&folder).unwrap();
 }
+
+/// As in `/run/vramkit`: root's, sticky, with a group to give.
+#[test]
+fn in_a_folder_for_all_a_socket_is_its_users_and_its_groups() {
+    use std::os::unix::fs::{MetadataExt, PermissionsExt};
+    if !rustix::process::geteuid().is_root() {
+        eprintln!("left out: only root can make a folder of root's");
+        return;
+    }
+    let folder = test_folder("all");
+    std::os::unix::fs::chown(&folder, None, Some(9835)).unwrap();
+    std::fs::set_permissions(&folder, std::fs::Permissions::from_mode(0o3777)).unwrap();
+    let pool = pool();
+    let publisher = Publisher::within(&folder, &[("main", &pool)]).unwrap();
+    let socket = std::fs::read_dir(&folder).unwrap().next().unwrap().unwrap().metadata().unwrap();
+    assert_eq!((socket.gid(), socket.mode() & 0o777), (9835, 0o660));
+    assert_eq!(published(&folder).len(), 1);
+    drop(publisher);
+    assert_eq!(std::fs::read_dir(&folder).unwrap().count(), 0);
+    std::fs::remove_dir_all(&folder).unwrap();
+}
