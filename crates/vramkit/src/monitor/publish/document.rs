@@ -1,5 +1,6 @@
 //! What publishers and readers agree on: the document, the folders, and how long the one waits for the other.
 
+use std::ffi::OsStr;
 use std::fs;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
@@ -37,26 +38,31 @@ pub fn folder() -> PathBuf {
     }
 }
 
-/// Every folder that processes may publish in, as far as this user may read them: its own, and those of others for root.
+/// Every folder that processes may publish in, as far as this user may read them: its own, and those of others for root. Of
+/// each user there is one in `/run/user` and one in `/tmp`, with the user's number in its name.
 pub fn folders() -> Vec<PathBuf> {
     let mut folders = vec![folder()];
     if std::env::var_os("VRAMKIT_RUNTIME_DIR").is_none() {
-        let others =
-            fs::read_dir("/run/user").into_iter().flatten().flatten().map(|user| user.path().join("vramkit"));
-        let temporary = fs::read_dir("/tmp").into_iter().flatten().flatten().map(|entry| entry.path());
-        let named = |path: &PathBuf| {
-            path.file_name().is_some_and(|name| name.to_string_lossy().starts_with("vramkit-"))
+        let entries = |path: &str| fs::read_dir(path).into_iter().flatten().flatten();
+        let number = |text: &OsStr| text.to_str()?.parse::<u32>().ok();
+        let run = entries("/run/user")
+            .filter_map(|user| Some((number(&user.file_name())?, user.path().join("vramkit"))));
+        let temporary = entries("/tmp").filter_map(|entry| {
+            let name = entry.file_name();
+            Some((number(OsStr::new(name.to_str()?.strip_prefix("vramkit-")?))?, entry.path()))
+        });
+        // Not what only points to a folder, nor what somebody else made under a user's number.
+        let is_theirs = |(number, path): &(u32, PathBuf)| {
+            fs::symlink_metadata(path).is_ok_and(|found| found.is_dir() && found.uid() == *number)
         };
-        // Not what only points to a folder: those may be anybody's.
-        let is_real = |path: &PathBuf| fs::symlink_metadata(path).is_ok_and(|found| found.is_dir());
-        folders.extend(others.chain(temporary.filter(named)).filter(is_real));
+        folders.extend(run.chain(temporary).filter(is_theirs).map(|(_, path)| path));
     }
     folders.sort();
     folders.dedup();
     folders
 }
 
-fn user() -> u32 {
+pub(super) fn user() -> u32 {
     rustix::process::getuid().as_raw()
 }
 
