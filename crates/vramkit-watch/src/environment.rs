@@ -30,7 +30,8 @@ impl Environment {
     pub(crate) fn of(bytes: &[u8]) -> Self {
         let mut found = Self::default();
         for variable in bytes.split(|byte| *byte == 0) {
-            let Some((name, value)) = std::str::from_utf8(variable).ok().and_then(|text| text.split_once('='))
+            let Some((name, value)) =
+                std::str::from_utf8(variable).ok().and_then(|text| text.split_once('='))
             else {
                 continue;
             };
@@ -56,7 +57,11 @@ impl Environment {
         }
         let mut seen: Vec<usize> = (0..cards.len()).collect();
         let mut says = false;
-        if let Some(list) = self.container.as_deref().filter(|list| in_container && !matches!(*list, "" | "all" | "void" | "none")) {
+        if let Some(list) = self
+            .container
+            .as_deref()
+            .filter(|list| in_container && !matches!(*list, "" | "all" | "void" | "none"))
+        {
             seen = chosen(list, &seen, cards);
             // A runtime gives them in the order of the bus.
             seen.sort_unstable();
@@ -89,7 +94,8 @@ mod tests {
 
     #[test]
     fn lists_say_which_card_is_the_first() {
-        let card = |place, name| Card { place, name, uuid: Some(["GPU-a0", "GPU-b1", "GPU-c2", "GPU-d3"][place]) };
+        let card =
+            |place, name| Card { place, name, uuid: Some(["GPU-a0", "GPU-b1", "GPU-c2", "GPU-d3"][place]) };
         let alike: Vec<Card<'_>> = (0..4).map(|place| card(place, "H100")).collect();
         let mixed: Vec<Card<'_>> = vec![card(0, "T4"), card(1, "H100")];
         let of = |text: &str| Environment::of(text.replace(' ', "\0").as_bytes());

@@ -67,9 +67,17 @@ mod tests {
         for (groups, expected) in [
             (format!("11:memory:/kubepods/burstable/pod{UID}/abc\n"), Some(UID)),
             (format!("0::/kubepods/pod{UID}/abc"), Some(UID)),
-            (format!("0::/kubepods.slice/kubepods-besteffort.slice/kubepods-besteffort-pod{with_systemd}.slice/c"), Some(UID)),
+            (
+                format!(
+                    "0::/kubepods.slice/kubepods-besteffort.slice/kubepods-besteffort-pod{with_systemd}.slice/c"
+                ),
+                Some(UID),
+            ),
             (format!("0::/kubepods.slice/kubepods-pod{with_systemd}.slice/c"), Some(UID)),
-            ("0::/kubepods/podabcdefabcdefabcdefabcdefabcdefabcd/c".into(), Some("abcdefabcdefabcdefabcdefabcdefabcd")),
+            (
+                "0::/kubepods/podabcdefabcdefabcdefabcdefabcdefabcd/c".into(),
+                Some("abcdefabcdefabcdefabcdefabcdefabcd"),
+            ),
             ("0::/kubepods.slice/kubepods-podman.slice".into(), None),
             (format!("0::/user.slice/pod{UID}"), None),
         ] {

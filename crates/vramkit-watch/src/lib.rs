@@ -24,6 +24,8 @@
 //! ```
 
 pub mod amd;
+mod environment;
+mod groups;
 mod holders;
 pub mod host;
 mod join;
@@ -34,8 +36,10 @@ mod processes;
 pub mod record;
 mod source;
 mod tick;
+mod users;
 mod watcher;
 
+pub use environment::Environment;
 pub use nvml::NvmlSource;
 pub use pools::PublishedPools;
 pub use processes::Processes;

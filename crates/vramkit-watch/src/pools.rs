@@ -1,19 +1,21 @@
-//! Pools that processes of this machine publish.
+//! Pools that processes of this machine publish. Who a process is, the kernel and `/proc` say; its numbers must add up.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::path::PathBuf;
 
 use vramkit::ByteSize;
-use vramkit::monitor::PoolUse;
-use vramkit::monitor::publish::{PublishedReader, folders};
+use vramkit::monitor::publish::{Heard, PublishedReader, folders};
+use vramkit::monitor::text::{NAME, WORDS, clean};
+use vramkit::monitor::{PoolUse, ProcessIdentity};
 
+use crate::environment::Environment;
+use crate::processes::Processes;
 use crate::source::{Readings, Source, Unavailable};
 
 /// No device has more.
 const LARGEST: ByteSize = ByteSize::gib(1 << 20);
-
-/// Most sockets that are named because nothing came from them.
-const UNAVAILABLE: usize = 8;
+/// Most lines about what was left out.
+const UNAVAILABLE: usize = 16;
 
 /// Asks every publishing process at every read.
 ///
@@ -23,16 +25,63 @@ const UNAVAILABLE: usize = 8;
 /// let mut nobody = PublishedPools::of("/nonexistent".into());
 /// assert!(nobody.read().pools.is_empty());
 /// ```
-#[derive(Clone, Debug, Default)]
+#[derive(Debug, Default)]
 pub struct PublishedPools {
     only: Option<PathBuf>,
     reader: PublishedReader,
+    processes: Processes,
 }
 
 impl PublishedPools {
     /// Of one folder, instead of all that this user may read.
     pub fn of(folder: PathBuf) -> Self {
         Self { only: Some(folder), ..Self::default() }
+    }
+
+    /// The pools of a process, with whose they are, and what its environment says of cards.
+    fn of_process(
+        &mut self,
+        heard: Heard,
+        pools: &mut Vec<PoolUse>,
+        environments: &mut BTreeMap<u32, Environment>,
+        notes: &mut Vec<Unavailable>,
+    ) {
+        let socket = heard.socket.display().to_string();
+        let mut note = |reason: String| {
+            notes.push(Unavailable { source: clean(&socket, WORDS).into_owned(), reason });
+        };
+        let identity = match heard.peer.pid {
+            Some(pid) => {
+                let (_, mut identity) = self.processes.describe(pid);
+                identity.user.get_or_insert_with(|| self.processes.user(heard.peer.uid));
+                environments.insert(pid, self.processes.environment(pid));
+                identity
+            }
+            None => {
+                note("its process is not visible in this PID namespace: its pools are told apart by their socket".into());
+                let user = Some(self.processes.user(heard.peer.uid));
+                ProcessIdentity { user, ..ProcessIdentity::default() }
+            }
+        };
+        if !heard.cut.is_nothing() {
+            note(heard.cut.to_string());
+        }
+        let stem = heard.socket.file_stem().map(|stem| stem.to_string_lossy().into_owned());
+        let before = heard.pools.len();
+        let kept = heard.pools.into_iter().filter(adds_up).map(|mut pool| {
+            if heard.peer.pid.is_none() {
+                let name = format!("{} at {}", pool.name, stem.as_deref().unwrap_or_default());
+                pool.name = clean(&name, NAME).into_owned();
+            }
+            pool.process = Some(identity.clone());
+            pool
+        });
+        let there = pools.len();
+        pools.extend(kept);
+        let wrong = before - (pools.len() - there);
+        if wrong > 0 {
+            note(format!("{wrong} of its pools have numbers that no device has, or that do not add up"));
+        }
     }
 }
 
@@ -43,22 +92,31 @@ impl Source for PublishedPools {
 
     fn read(&mut self) -> Readings {
         let folders = self.only.clone().map_or_else(folders, |only| vec![only]);
-        let found = self.reader.read_all(&folders);
-        let pools = found.into_iter().flat_map(|found| {
-            // The document says whose pools they are; a pool does not say otherwise.
-            found.pools.into_iter().filter(adds_up).map(move |mut pool| {
-                pool.pid = found.pid;
-                pool
-            })
-        });
-        let mut pools: Vec<PoolUse> = pools.collect();
+        self.processes.begin();
+        let (mut pools, mut environments, mut unavailable) = (Vec::new(), BTreeMap::new(), Vec::new());
+        for heard in self.reader.read_all(&folders) {
+            self.of_process(heard, &mut pools, &mut environments, &mut unavailable);
+        }
         tell_apart(&mut pools);
-        let left_out = self.reader.left_out().iter().map(|socket| Unavailable {
-            source: socket.display().to_string().replace(char::is_control, " "),
-            reason: "a process publishes pools there, and takes too long to say them or says too much"
-                .to_owned(),
+        let (left_out, processes) = (self.reader.left_out(), &mut self.processes);
+        let left_out = left_out.iter().map(|left| {
+            let more = if left.count > 1 { format!(" and {} more", left.count - 1) } else { String::new() };
+            let (user, why) = (processes.user(left.uid), &left.why);
+            Unavailable {
+                source: format!("{}{more} of user {user}", clean(&left.socket.display().to_string(), WORDS)),
+                reason: why.to_string(),
+            }
         });
-        Readings { pools, unavailable: left_out.take(UNAVAILABLE).collect(), ..Readings::default() }
+        // What hides whole processes comes first.
+        let mut all: Vec<Unavailable> = left_out.collect();
+        all.append(&mut unavailable);
+        let over = all.len().saturating_sub(UNAVAILABLE);
+        all.truncate(UNAVAILABLE);
+        if over > 0 {
+            let reason = format!("{over} more things about published pools are not known");
+            all.push(Unavailable { source: "pools".into(), reason });
+        }
+        Readings { pools, environments, unavailable: all, ..Readings::default() }
     }
 }
 
@@ -76,7 +134,6 @@ fn tell_apart(pools: &mut [PoolUse]) {
         seen.insert((pool.pid, pool.name.clone()), 1);
     }
 }
-
 /// Whether what is held can be added up. The document is another process's: with numbers that no device has, the pool is
 /// left out.
 fn adds_up(pool: &PoolUse) -> bool {

@@ -142,7 +142,9 @@ impl Processes {
         let fields = stat.split_once('(').and_then(|(_, rest)| rest.rsplit_once(')'));
         let started = |rest: &str| rest.split_whitespace().nth(19)?.parse().ok();
         let found = fields.and_then(|(name, rest)| Some((started(rest)?, clean(name, NAME).into_owned())));
-        found.ok_or_else(|| io::Error::new(io::ErrorKind::InvalidData, format!("/proc/{pid}/stat says nonsense")))
+        found.ok_or_else(|| {
+            io::Error::new(io::ErrorKind::InvalidData, format!("/proc/{pid}/stat says nonsense"))
+        })
     }
 
     fn look(&mut self, pid: u32, stat: io::Result<(u64, String)>) -> Known {
@@ -150,7 +152,8 @@ impl Processes {
         let (started, name) = match stat {
             Ok((started, name)) => (Some(started), Reading::known(name, Origin::System)),
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                let why = "no such process here: it has ended, or runs outside this container, or /proc hides it";
+                let why =
+                    "no such process here: it has ended, or runs outside this container, or /proc hides it";
                 (None, Reading::unavailable(Origin::System, why))
             }
             Err(error) => (None, Reading::unavailable(Origin::System, error.to_string())),
@@ -171,9 +174,7 @@ impl Processes {
         let by_environment = environment.slurm_job.map(|job| format!("slurm:{job} (by its environment)"));
         let identity = ProcessIdentity {
             user: uid.map(|uid| self.users.name(uid)),
-            command: command
-                .filter(|line| !line.is_empty())
-                .map(|line| clean(&line, WORDS).into_owned()),
+            command: command.filter(|line| !line.is_empty()).map(|line| clean(&line, WORDS).into_owned()),
             container: container(&groups),
             pod: pod(&groups).map(|uid| self.pods.name(&uid)),
             job: slurm_job(&groups).map(|job| format!("slurm:{job}")).or(by_environment),
@@ -275,7 +276,11 @@ mod tests {
             }
         );
         let other = processes.describe(6).1;
-        assert_eq!((other.user, other.command), (text("4242"), None), "no name, and a kernel's thread has no line");
+        assert_eq!(
+            (other.user, other.command),
+            (text("4242"), None),
+            "no name, and a kernel's thread has no line"
+        );
         assert_eq!((other.job, other.pod, other.container), (text("slurm:1234"), None, None));
     }
 }

@@ -1,8 +1,12 @@
 //! What a source gives: devices with numbers, pools on them, and what it could not find.
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 use vramkit::device::Reading;
 use vramkit::monitor::{DeviceName, PoolUse, ProcessUse, StallTimes, Usage};
+
+use crate::environment::Environment;
 
 /// Whose memory it is: what a name in metrics and an alert may say of it.
 #[non_exhaustive]
@@ -103,6 +107,8 @@ pub struct Readings {
     pub devices: Vec<DeviceReading>,
     /// Pools, each with the id of its device.
     pub pools: Vec<PoolUse>,
+    /// What the environments of the pools' processes said of cards, by process.
+    pub environments: BTreeMap<u32, Environment>,
     /// What is not here.
     pub unavailable: Vec<Unavailable>,
 }

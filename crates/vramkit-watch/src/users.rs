@@ -106,7 +106,8 @@ mod tests {
         let mut users = UserNames::at(root.path());
         assert_eq!(users.name(0), "0");
         fs::create_dir(root.path().join("etc")).unwrap();
-        fs::write(root.path().join("etc/passwd"), "root:x:0:0:::\ntoor:x:0:0:::\nbad\nx:y:z\nann:x:7:7:::").unwrap();
+        fs::write(root.path().join("etc/passwd"), "root:x:0:0:::\ntoor:x:0:0:::\nbad\nx:y:z\nann:x:7:7:::")
+            .unwrap();
         assert_eq!(users.name(0), "0", "it was read a moment ago");
         (0..STALE).for_each(|_| users.begin());
         assert_eq!((users.name(0), users.name(7), users.name(8)), ("root".into(), "ann".into(), "8".into()));

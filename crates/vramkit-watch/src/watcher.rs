@@ -18,7 +18,7 @@ use crate::join::by_device;
 use crate::judge::{News, WatchedDevice, WatchedPool};
 use crate::nvml::NvmlSource;
 use crate::pools::PublishedPools;
-use crate::source::{DeviceClass, Health, Readings, Source};
+use crate::source::{DeviceClass, Health, Readings, Source, Unavailable};
 use crate::tick::{DeviceTick, EventKind, History, Presence, SourceTick, Tick, WatchEvent};
 
 /// Events kept.
@@ -114,14 +114,27 @@ impl Watcher {
             });
             all.devices.extend(readings.devices);
             all.pools.extend(readings.pools);
+            all.environments.extend(readings.environments);
             all.unavailable.extend(readings.unavailable);
         }
         self.judge(now, time, sources, all)
     }
 
-    fn judge(&mut self, now: Duration, time: SystemTime, sources: Vec<SourceTick>, all: Readings) -> Tick {
-        let mut readings = by_device(all.devices, all.pools);
-        readings.truncate(MOST);
+    fn judge(
+        &mut self,
+        now: Duration,
+        time: SystemTime,
+        sources: Vec<SourceTick>,
+        mut all: Readings,
+    ) -> Tick {
+        let joined = by_device(all.devices, all.pools, &all.environments);
+        let mut readings = joined.devices;
+        all.unavailable.extend(joined.notes);
+        if readings.len() > MOST {
+            let reason = format!("{} devices more than {MOST} are not shown", readings.len() - MOST);
+            all.unavailable.push(Unavailable { source: "devices".into(), reason });
+            readings.truncate(MOST);
+        }
         let mut news = Vec::new();
         let mut devices = Vec::new();
         for (reading, on_it) in readings {
