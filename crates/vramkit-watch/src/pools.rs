@@ -192,6 +192,59 @@ mod tests {
     }
 
     #[test]
+    #[cfg(target_os = "linux")]
+    fn whose_a_pool_is_the_kernel_says() {
+        use std::io::Write;
+        use std::os::unix::net::UnixListener;
+        let folder = tempfile::tempdir().unwrap();
+        let device = Arc::new(SimulatedDevice::new(ByteSize::mib(64)));
+        let pool = DeviceMemoryPool::new(device, ByteSize::mib(64)).unwrap();
+        let mut shown = PoolUse::of("p", &pool);
+        shown.process =
+            Some(ProcessIdentity { user: Some("root\u{1b}".into()), ..ProcessIdentity::default() });
+        let mut wrong = shown.clone();
+        (wrong.name, wrong.stats.used_bytes) = ("wrong".into(), ByteSize::MAX);
+        let document =
+            serde_json::json!({"schema": "vramkit.published/1", "pid": 1, "pools": [shown, wrong]})
+                .to_string();
+        let listener = UnixListener::bind(folder.path().join("1.0.sock")).unwrap();
+        let speaker = std::thread::spawn(move || {
+            listener.accept().unwrap().0.write_all(document.as_bytes()).unwrap();
+        });
+        let readings = PublishedPools::of(folder.path().to_owned()).read();
+        speaker.join().unwrap();
+        let mut processes = Processes::default();
+        let (_, identity) = processes.describe(std::process::id());
+        assert_eq!((readings.pools.len(), readings.pools[0].pid), (1, std::process::id()));
+        assert_eq!(readings.pools[0].process.as_ref(), Some(&identity));
+        assert!(identity.user.is_some() && identity.command.is_some());
+        assert!(readings.environments.contains_key(&std::process::id()));
+        assert!(readings.unavailable[0].reason.starts_with("1 of its pools"), "{:?}", readings.unavailable);
+    }
+
+    #[test]
+    #[cfg(target_os = "linux")]
+    fn who_is_not_visible_is_told_apart_by_socket() {
+        use vramkit::monitor::publish::Cut;
+        let device = Arc::new(SimulatedDevice::new(ByteSize::mib(64)));
+        let pool = DeviceMemoryPool::new(device, ByteSize::mib(64)).unwrap();
+        let mut source = PublishedPools::default();
+        let (mut pools, mut environments, mut notes) = (Vec::new(), BTreeMap::new(), Vec::new());
+        for socket in ["/x/1.0.sock", "/x/1.1.sock"] {
+            let peer = vramkit::monitor::publish::Peer { pid: None, uid: 4_000_000 };
+            let shown = PoolUse { pid: 0, ..PoolUse::of("main", &pool) };
+            let heard = Heard::new(peer, socket.into(), vec![shown], Cut::default());
+            source.of_process(heard, &mut pools, &mut environments, &mut notes);
+        }
+        tell_apart(&mut pools);
+        let names: Vec<&str> = pools.iter().map(|pool| pool.name.as_str()).collect();
+        assert_eq!(names, ["main at 1.0", "main at 1.1"]);
+        assert_eq!(pools[0].process.as_ref().and_then(|process| process.user.as_deref()), Some("4000000"));
+        assert!(notes.len() == 2 && notes[0].reason.contains("not visible"), "{notes:?}");
+        assert!(environments.is_empty());
+    }
+
+    #[test]
     fn pools_of_one_name_in_a_process_are_told_apart() {
         let device = Arc::new(SimulatedDevice::new(ByteSize::mib(64)));
         let pool = DeviceMemoryPool::new(device, ByteSize::mib(64)).unwrap();

@@ -43,6 +43,13 @@ pub struct Heard {
     pub cut: Cut,
 }
 
+impl Heard {
+    /// What a process publishes, as one would say it that does not lie.
+    pub fn new(peer: Peer, socket: PathBuf, pools: Vec<PoolUse>, cut: Cut) -> Self {
+        Self { peer, claimed_pid: peer.pid.unwrap_or_default(), socket, pools, cut }
+    }
+}
+
 /// Why a socket was left out.
 #[non_exhaustive]
 #[derive(Clone, Debug, PartialEq, Eq)]
