@@ -6,6 +6,7 @@ use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
 use anstyle::{AnsiColor, Style};
+use unicode_width::{UnicodeWidthChar, UnicodeWidthStr};
 
 use crate::failure::Failure;
 
@@ -18,10 +19,9 @@ pub const BAD: Style = Style::new().fg_color(Some(anstyle::Color::Ansi(AnsiColor
 /// What can be skipped.
 pub const DIM: Style = Style::new().dimmed();
 
-/// Rows in columns, the first one of headers; all but the first column to the right. Colours take no place.
+/// Rows in columns, the first one of headers; all but the first column to the right. Colours take no place, wide letters two.
 pub fn table(rows: &[Vec<String>]) -> String {
-    let seen =
-        |cell: &str| anstream::adapter::strip_str(cell).map(|part| part.chars().count()).sum::<usize>();
+    let seen = |cell: &str| anstream::adapter::strip_str(cell).map(UnicodeWidthStr::width).sum::<usize>();
     let columns = rows.iter().map(Vec::len).max().unwrap_or(0);
     let width = |column: usize| rows.iter().filter_map(|row| row.get(column)).map(|cell| seen(cell)).max();
     let widths: Vec<usize> = (0..columns).map(|column| width(column).unwrap_or(0)).collect();
@@ -36,6 +36,21 @@ pub fn table(rows: &[Vec<String>]) -> String {
         out += &if i == 0 { format!("  {DIM}{line}{DIM:#}\n") } else { format!("  {line}\n") };
     }
     out
+}
+
+/// A text of at most so many columns of a terminal, with an ellipsis where it was longer.
+pub fn cut(text: &str, columns: usize) -> String {
+    if text.width() <= columns {
+        return text.to_owned();
+    }
+    let mut left = columns.saturating_sub(1);
+    let fits = |letter: &char| {
+        let width = letter.width().unwrap_or(0);
+        let fits = width <= left;
+        left = left.saturating_sub(width);
+        fits
+    };
+    text.chars().take_while(fits).chain(['…']).collect()
 }
 
 /// Writes a file through a closure.
@@ -88,4 +103,21 @@ pub fn replace(path: &Path, content: &[u8]) -> Result<(), Failure> {
         let _ = std::fs::remove_file(&beside);
         failed(error)
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn wide_letters_keep_columns_aligned_and_long_names_are_cut() {
+        let row = |name: &str, size: &str| vec![name.to_owned(), size.to_owned()];
+        let rows = [row("holder", "holds"), row("千问大模型", "1 GiB"), row("llama", "20 GiB")];
+        let text = anstream::adapter::strip_str(&table(&rows)).to_string();
+        let widths: Vec<usize> = text.lines().map(UnicodeWidthStr::width).collect();
+        assert_eq!(widths, [widths[0]; 3], "{text}");
+        assert_eq!((cut("llama", 5).as_str(), cut("llama-3", 5).as_str()), ("llama", "llam…"));
+        assert_eq!((cut("千问大模型", 6).as_str(), cut("千问大模型", 5).as_str()), ("千问…", "千问…"));
+        assert_eq!(cut(&"M".repeat(100_000), 60).width(), 60);
+    }
 }

@@ -157,11 +157,15 @@ impl Families<'_> {
         let each = |of: &dyn Fn(&DeviceTick) -> Option<f64>| -> Samples {
             devices.iter().filter_map(|device| Some((labels(device), of(device)?))).collect()
         };
-        // The conventions have names of their own for a machine's main memory.
-        for (prefix, is_host) in [("hw_gpu_memory", false), ("system_memory", true)] {
+        // The conventions have names of their own for cards and for a machine's main memory; what is neither has ours.
+        let families: [(&str, fn(DeviceClass) -> bool); 3] = [
+            ("hw_gpu_memory", DeviceClass::is_gpu),
+            ("system_memory", |class| class == DeviceClass::Machine),
+            ("vramkit_memory", |class| !class.is_gpu() && class != DeviceClass::Machine),
+        ];
+        for (prefix, of_class) in families {
             let each = |of: &dyn Fn(&Usage) -> Option<f64>| {
-                let of_kind = |device: &&DeviceTick| (device.snapshot.device.id == "host") == is_host;
-                let kind = devices.iter().filter(of_kind);
+                let kind = devices.iter().filter(|device| of_class(device.class));
                 kind.filter_map(|device| Some((labels(device), of(&device.snapshot.usage)?))).collect()
             };
             let used = each(&|usage| bytes(&usage.used_bytes));

@@ -67,6 +67,14 @@ driver! {
         }
         Ok(())
     };
+    fn cuDeviceGetUuid(uuid: *mut [u8; 16], device: c_int) |state| {
+        state.card(device)?;
+        put(uuid, state.uuid(device, true))
+    };
+    fn cuDeviceGetUuid_v2(uuid: *mut [u8; 16], device: c_int) |state| {
+        state.card(device)?;
+        put(uuid, state.uuid(device, false))
+    };
     fn cuDeviceTotalMem_v2(bytes: *mut usize, device: c_int) |state| {
         state.card(device)?;
         put(bytes, state.bytes as usize)

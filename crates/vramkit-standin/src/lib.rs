@@ -11,7 +11,7 @@
 //!
 //! What it has is read from the environment when it is initialised, so that a program under test needs no
 //! changes: `VRAMKIT_STANDIN_CARDS` (1), `VRAMKIT_STANDIN_BYTES` a card (1 GiB), `VRAMKIT_STANDIN_PLAIN` (set: no virtual
-//! memory management), `VRAMKIT_STANDIN_FAULTS`, such as `cuMemCreate:3=2,cuMemMap:1=700` (the third call of the one
+//! memory management), `VRAMKIT_STANDIN_UUIDS` (`GPU-…,MIG-…`; from the ordinal without), `VRAMKIT_STANDIN_FAULTS`, such as `cuMemCreate:3=2,cuMemMap:1=700` (the third call of the one
 //! fails with 2, the first of the other with 700). Tests in the same process use the functions whose names begin
 //! with `standin_`.
 // Names, types and contracts are the driver's, whose documentation says them.

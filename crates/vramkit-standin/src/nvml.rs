@@ -7,7 +7,8 @@
 //!   "processes": [{"pid": 1, "used": 5, "peak": 9}], "graphics": [], "parts": [{...}]}]}
 //! ```
 //!
-//! `init`, `count`, `handle`, `memory`, `memory_v2` and `list` are error codes. Missing numbers are sentinels.
+//! A card may have `utilization` (in percent), `temperature` (in degrees), `power` and `power_limit` (in milliwatts); without
+//! them it does not support them. `init`, `count`, `handle`, `memory`, `memory_v2` and `list` are error codes. Missing numbers are sentinels.
 
 use std::ffi::{c_char, c_int, c_uint, c_ulonglong, c_void};
 use std::sync::{Mutex, PoisonError};
@@ -54,6 +55,10 @@ struct Card {
     list: c_int,
     handle: c_int,
     accounting: bool,
+    utilization: Option<c_uint>,
+    temperature: Option<c_uint>,
+    power: Option<c_uint>,
+    power_limit: Option<c_uint>,
     processes: Vec<Process>,
     graphics: Vec<Process>,
     parts: Vec<Card>,
@@ -119,6 +124,13 @@ fn put_text(to: *mut c_char, length: c_uint, text: &str) -> Result<(), c_int> {
         to.add(text.len()).write(0);
     }
     Ok(())
+}
+
+/// As the library's `nvmlUtilization_t`.
+#[repr(C)]
+pub struct Utilization {
+    gpu: c_uint,
+    memory: c_uint,
 }
 
 /// As the library's `nvmlMemory_t`.
@@ -227,6 +239,30 @@ pub unsafe extern "C" fn nvmlDeviceGetMemoryInfo_v2(handle: *mut c_void, to: *mu
         let (total, reserved, free, used) = (card.total, card.reserved, card.free, card.used);
         put(to, MemoryV2 { version: 0, total, reserved, free, used })
     }))
+}
+
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn nvmlDeviceGetUtilizationRates(handle: *mut c_void, to: *mut Utilization) -> c_int {
+    code(card(handle, |card| put(to, Utilization { gpu: card.utilization.ok_or(NOT_SUPPORTED)?, memory: 0 })))
+}
+
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn nvmlDeviceGetTemperature(
+    handle: *mut c_void,
+    _sensor: c_uint,
+    to: *mut c_uint,
+) -> c_int {
+    code(card(handle, |card| put(to, card.temperature.ok_or(NOT_SUPPORTED)?)))
+}
+
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn nvmlDeviceGetPowerUsage(handle: *mut c_void, to: *mut c_uint) -> c_int {
+    code(card(handle, |card| put(to, card.power.ok_or(NOT_SUPPORTED)?)))
+}
+
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn nvmlDeviceGetEnforcedPowerLimit(handle: *mut c_void, to: *mut c_uint) -> c_int {
+    code(card(handle, |card| put(to, card.power_limit.ok_or(NOT_SUPPORTED)?)))
 }
 
 fn put_list(

@@ -47,6 +47,12 @@ fn setting(name: &str) -> Option<String> {
     std::env::var(name).ok()
 }
 
+/// `GPU-…` or `MIG-…`, in hexadecimal digits.
+fn uuid(text: &str) -> (bool, u128) {
+    let digits: String = text.chars().skip(4).filter(|digit| *digit != '-').collect();
+    (text.starts_with("MIG"), u128::from_str_radix(&digits, 16).unwrap_or_default())
+}
+
 pub fn initialise() -> Result<(), Code> {
     global(|global| {
         if global.state.is_some() {
@@ -67,6 +73,8 @@ pub fn initialise() -> Result<(), Code> {
         let bytes = number("VRAMKIT_STANDIN_BYTES", 1 << 30);
         let plain = setting("VRAMKIT_STANDIN_PLAIN").is_some();
         let mut state = State::new(cards, bytes, plain)?;
+        state.uuids =
+            setting("VRAMKIT_STANDIN_UUIDS").iter().flat_map(|list| list.split(',')).map(uuid).collect();
         (state.others, state.held) = (global.others, global.held);
         global.state = Some(state);
         Ok(())

@@ -35,6 +35,8 @@ pub struct State {
     pub cards: c_int,
     pub bytes: u64,
     pub(crate) plain: bool,
+    /// Of each card: whether it is a part of one, and its identity.
+    pub(crate) uuids: Vec<(bool, u128)>,
     pub(crate) file: OwnedFd,
     pub(crate) file_end: u64,
     pub(crate) reservations: BTreeMap<u64, u64>,
@@ -66,6 +68,7 @@ impl State {
             cards,
             bytes,
             plain,
+            uuids: Vec::new(),
             file: file.map_err(|_| OUT_OF_MEMORY)?,
             file_end: 0,
             reservations: BTreeMap::new(),
@@ -85,6 +88,14 @@ impl State {
 
     pub fn card(&self, ordinal: c_int) -> Result<c_int, Code> {
         if (0..self.cards).contains(&ordinal) { Ok(ordinal) } else { Err(INVALID_DEVICE) }
+    }
+
+    /// A card's identity: the one that it was given, or its ordinal. Of a part, `whole` asks for its card's.
+    pub fn uuid(&self, card: c_int, whole: bool) -> [u8; 16] {
+        let ordinal = u128::from(card.unsigned_abs());
+        let (is_part, number) = self.uuids.get(card as usize).copied().unwrap_or((false, ordinal + 1));
+        let number = if is_part && whole { !number } else { number };
+        number.to_be_bytes()
     }
 
     pub fn attribute(&self, attribute: c_int) -> Result<c_int, Code> {

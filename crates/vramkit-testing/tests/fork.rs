@@ -51,7 +51,7 @@ fn what_a_child_drops_stays_its_parents() {
     let pool = Arc::new(pool);
     let mut publisher = Some(Publisher::within(&folder, &[("main", &pool)]).unwrap());
     let answers =
-        || PublishedReader::default().read(&folder).iter().map(|found| found.pid).collect::<Vec<_>>();
+        || PublishedReader::default().read(&folder).iter().map(|found| found.claimed_pid).collect::<Vec<_>>();
     assert_eq!(answers(), [std::process::id()]);
     assert_eq!(in_a_child(|| drop(publisher.take())), Some(0), "dropping in a child is harmless");
     assert_eq!(answers(), [std::process::id()], "the parent still answers");

@@ -30,6 +30,8 @@ struct Device {
     class: DeviceClass,
     origin: Origin,
     source: usize,
+    /// Only pools speak of it.
+    of_pools: bool,
     state: State,
 }
 
@@ -50,10 +52,8 @@ pub(crate) struct Known {
 }
 
 /// A tick, as far as it matters here.
-pub(crate) struct Moment<'a> {
+pub(crate) struct Moment {
     pub(crate) time: SystemTime,
-    /// Devices that pools are on.
-    pub(crate) of_pools: &'a BTreeSet<String>,
     /// Nothing was seen before: what is here is no news.
     pub(crate) is_first: bool,
 }
@@ -93,7 +93,7 @@ impl Known {
     /// Settles what a source lists.
     pub(crate) fn settle(
         &mut self,
-        moment: &Moment<'_>,
+        moment: &Moment,
         source: usize,
         standing: &Standing,
         readings: &mut Readings,
@@ -110,7 +110,7 @@ impl Known {
         let mut unlisted: Vec<String> = self
             .devices
             .iter()
-            .filter(|(key, device)| device.source == source && !listed.contains(*key))
+            .filter(|(key, device)| device.source == source && !device.of_pools && !listed.contains(*key))
             .map(|(key, _)| key.clone())
             .collect();
         // Cards before their parts: a part goes with its card.
@@ -139,19 +139,41 @@ impl Known {
     /// A device that programs alone speak of.
     pub(crate) fn note_of_pools(
         &mut self,
-        moment: &Moment<'_>,
+        moment: &Moment,
         source: usize,
         reading: &DeviceReading,
         news: &mut Vec<News>,
     ) {
         let key = self.key(&reading.device.id).to_owned();
-        self.note_present(moment, source, key, reading, news);
+        self.note_present(moment, source, key.clone(), reading, news);
+        self.devices.entry(key).and_modify(|device| device.of_pools = true);
+    }
+
+    /// Settles devices that pools of a source spoke of, and that are not among those `own` that they speak of now. Readings without
+    /// numbers for those of which it is not known.
+    pub(crate) fn settle_of_pools(
+        &mut self,
+        moment: &Moment,
+        source: usize,
+        (standing, health): (&Standing, Health),
+        own: &BTreeSet<String>,
+        news: &mut Vec<News>,
+    ) -> Vec<DeviceReading> {
+        let is_missed =
+            |device: &Device| device.source == source && device.of_pools && !own.contains(&device.name.id);
+        let missed: Vec<String> =
+            self.devices.iter().filter(|(_, device)| is_missed(device)).map(|(key, _)| key.clone()).collect();
+        let mut readings = Readings { health, ..Readings::default() };
+        for key in missed {
+            self.settle_unlisted(moment, &key, standing, &mut readings, news);
+        }
+        readings.devices
     }
 
     /// Gives each reading the id under which it is known; the keys of all.
     fn identify(
         &mut self,
-        moment: &Moment<'_>,
+        moment: &Moment,
         source: usize,
         devices: &mut [DeviceReading],
         news: &mut Vec<News>,
@@ -207,7 +229,7 @@ impl Known {
 
     fn note_present(
         &mut self,
-        moment: &Moment<'_>,
+        moment: &Moment,
         source: usize,
         key: String,
         reading: &DeviceReading,
@@ -225,6 +247,7 @@ impl Known {
             class: reading.class,
             origin: reading.usage.total_bytes.source.clone(),
             source,
+            of_pools: false,
             state: State::Present,
         };
         let (kind, words) = match (self.devices.insert(key, device).map(|device| device.state), replaced) {
@@ -249,7 +272,7 @@ impl Known {
     /// A card that its source says is missing.
     fn lose(
         &mut self,
-        moment: &Moment<'_>,
+        moment: &Moment,
         source: usize,
         listed: &BTreeSet<String>,
         missing: Missing,
@@ -268,6 +291,7 @@ impl Known {
             class: DeviceClass::Gpu,
             origin: Origin::Nvml,
             source,
+            of_pools: false,
             state: State::Present,
         });
         self.keys.entry(device.name.id.clone()).or_insert(key);
@@ -276,7 +300,7 @@ impl Known {
 
     fn settle_unlisted(
         &mut self,
-        moment: &Moment<'_>,
+        moment: &Moment,
         key: &str,
         standing: &Standing,
         readings: &mut Readings,
@@ -289,10 +313,6 @@ impl Known {
         };
         let Some(device) = self.devices.get_mut(key) else { return };
         let is_ill = matches!(standing.health(), Health::Late | Health::Failing);
-        // Something else lists it: its pools.
-        if !is_ill && !device.class.is_gpu() && moment.of_pools.contains(&device.name.id) {
-            return;
-        }
         let is_lost = matches!(device.state, State::Lost { .. });
         if !is_lost && is_ill && readings.health != Health::Absent {
             device.state = State::Unread { since: standing.since(), reason: standing.reason().to_owned() };
@@ -340,7 +360,7 @@ impl Known {
 }
 
 /// It is lost; news when it was not before.
-fn lost(device: &mut Device, moment: &Moment<'_>, reason: String, news: &mut Vec<News>) {
+fn lost(device: &mut Device, moment: &Moment, reason: String, news: &mut Vec<News>) {
     match &mut device.state {
         // What a driver says while it has not found out is replaced by what it says then.
         State::Lost { reason: told, .. } => {

@@ -34,7 +34,9 @@
 pub mod amd;
 mod asked;
 mod bus;
+mod environment;
 mod group;
+mod groups;
 mod holders;
 pub mod host;
 mod jetson;
@@ -53,9 +55,11 @@ mod source;
 mod standing;
 mod tick;
 mod unified;
+mod users;
 mod utc;
 mod watcher;
 
+pub use environment::Environment;
 pub use nvml::NvmlSource;
 pub use pools::PublishedPools;
 pub use processes::Processes;

@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
 use std::time::{Duration, Instant};
 
+use nvml_wrapper::enum_wrappers::device::TemperatureSensor;
 use nvml_wrapper::enums::device::UsedGpuMemory;
 use nvml_wrapper::error::NvmlError;
 use nvml_wrapper::struct_wrappers::device::ProcessInfo;
@@ -15,11 +16,12 @@ use nvml_wrapper::{Device, Nvml};
 use nvml_wrapper_sys::bindings::nvmlMemory_t;
 use vramkit::ByteSize;
 use vramkit::device::{Origin, Reading, nvml_size};
+use vramkit::monitor::text::{NAME, clean};
 use vramkit::monitor::{DeviceName, ProcessUse, Usage};
 
 use crate::kernel::{Kernel, system_root};
 use crate::processes::Processes;
-use crate::source::{DeviceClass, DeviceReading, Health, Missing, Readings, Source, Unavailable};
+use crate::source::{Activity, DeviceClass, DeviceReading, Health, Missing, Readings, Source, Unavailable};
 use crate::unified;
 
 /// The library's name, with the version that programs link.
@@ -30,6 +32,8 @@ const VARIABLE: &str = "VRAMKIT_NVML";
 const RETRY: Duration = Duration::from_secs(30);
 /// Cards and parts of cards that are believed to exist.
 const MOST: u32 = 64;
+/// Names that are remembered: more than there are devices, so that parts may come and go.
+const KNOWN: usize = 1024;
 
 /// See the module's first lines.
 ///
@@ -46,7 +50,8 @@ pub struct NvmlSource {
     library: Result<Nvml, String>,
     tried: Instant,
     processes: Processes,
-    names: BTreeMap<String, DeviceName>,
+    /// By identity.
+    names: BTreeMap<String, String>,
 }
 
 impl Default for NvmlSource {
@@ -88,9 +93,8 @@ fn is_lost(error: &NvmlError) -> bool {
 }
 
 /// The card of this place, which cannot be asked.
-fn missing(id: String, names: &BTreeMap<String, DeviceName>, error: &NvmlError) -> Missing {
-    let unnamed = || DeviceName { name: "a card that cannot be asked".into(), uuid: None, id: id.clone() };
-    let device = names.get(&id).cloned().unwrap_or_else(unnamed);
+fn missing(id: String, uuid: Option<String>, error: &NvmlError) -> Missing {
+    let device = DeviceName { name: "a card that cannot be asked".into(), uuid, id };
     Missing { device, reason: error.to_string() }
 }
 
@@ -139,7 +143,7 @@ impl Source for NvmlSource {
 fn read_all(
     nvml: &Nvml,
     processes: &mut Processes,
-    names: &mut BTreeMap<String, DeviceName>,
+    names: &mut BTreeMap<String, String>,
     readings: &mut Readings,
 ) -> Result<(), NvmlError> {
     for index in 0..nvml.device_count()?.min(MOST) {
@@ -148,14 +152,14 @@ fn read_all(
             Ok(device) => device,
             Err(error) if is_gone(&error) => return Err(error),
             Err(error) => {
-                readings.missing.push(missing(id, names, &error));
+                readings.missing.push(missing(id, None, &error));
                 continue;
             }
         };
         if let Err(error) = device.memory_info()
             && is_lost(&error)
         {
-            readings.missing.push(missing(id, names, &error));
+            readings.missing.push(missing(id, uuid_of(&device), &error));
             continue;
         }
         let reading = read_device(nvml, &device, id.clone(), processes, names)?;
@@ -178,15 +182,10 @@ fn read_device(
     device: &Device<'_>,
     id: String,
     processes: &mut Processes,
-    names: &mut BTreeMap<String, DeviceName>,
+    names: &mut BTreeMap<String, String>,
 ) -> Result<DeviceReading, NvmlError> {
-    // The driver numbers its cards anew when one falls off.
-    let uuid = device.uuid().ok();
-    if names.get(&id).is_none_or(|known| uuid.is_some() && known.uuid != uuid) {
-        let name = device.name().unwrap_or_else(|error| format!("a card without a name ({error})"));
-        names.insert(id.clone(), DeviceName { id: id.clone(), name, uuid });
-    }
-    let name = names[&id].clone();
+    let class = if id.contains("/mig:") { DeviceClass::GpuPart } else { DeviceClass::Gpu };
+    let device_name = identify(device, id, names);
     let list = match process_list(device) {
         Err(error) if is_gone(&error) => return Err(error),
         list => list,
@@ -214,14 +213,13 @@ fn read_device(
         }
         Err(error) => none(&error),
     };
-    let is_part = name.id.contains("/mig:");
     let mut notes = Vec::new();
     let usage = match memory(nvml, device) {
         Ok(usage) => usage,
         Err(error) if is_gone(&error) => return Err(error),
         Err(error) => {
             // A part of a card is no part of the machine. Any other error says nothing of whose memory it is.
-            if matches!(error, NvmlError::NotSupported) && !is_part {
+            if matches!(error, NvmlError::NotSupported) && class == DeviceClass::Gpu {
                 notes.push(unified::NOTE.to_owned());
                 unified::usage(&Kernel::at(&system_root()), &uses)
             } else {
@@ -230,15 +228,55 @@ fn read_device(
         }
     };
     Ok(DeviceReading {
-        device: name.clone(),
-        class: if is_part { DeviceClass::GpuPart } else { DeviceClass::Gpu },
-        activity: None,
+        device: device_name,
+        class,
+        // Parts of a card have no figures of their own.
+        activity: (class == DeviceClass::Gpu).then(|| activity(device)),
         usage,
         processes: uses,
         stall: None,
         shared_bytes: None,
         notes,
     })
+}
+
+/// Which device it is now: a card that is divided anew has other parts at the same places. Its identity costs little; its name
+/// is asked for when that is new.
+fn identify(device: &Device<'_>, id: String, names: &mut BTreeMap<String, String>) -> DeviceName {
+    let ask = || match device.name() {
+        Ok(name) => clean(&name, NAME).into_owned(),
+        Err(error) => format!("a card without a name ({error})"),
+    };
+    let uuid = uuid_of(device);
+    let name = match &uuid {
+        Some(uuid) if names.len() < KNOWN => names.entry(uuid.clone()).or_insert_with(ask).clone(),
+        Some(uuid) => names.get(uuid).cloned().unwrap_or_else(ask),
+        None => ask(),
+    };
+    DeviceName { id, name, uuid }
+}
+
+fn uuid_of(device: &Device<'_>) -> Option<String> {
+    device.uuid().ok().map(|uuid| clean(&uuid, NAME).into_owned())
+}
+
+/// What it does, as far as the driver says.
+fn activity(device: &Device<'_>) -> Activity {
+    let watts = |milliwatts: Result<u32, NvmlError>| {
+        milliwatts
+            .ok()
+            .filter(|milliwatts| *milliwatts != u32::MAX)
+            .map(|milliwatts| f64::from(milliwatts) / 1e3)
+    };
+    let percent = device.utilization_rates().ok().map(|rates| rates.gpu).filter(|percent| *percent <= 100);
+    // Beyond what silicon bears it is no temperature.
+    let degrees = device.temperature(TemperatureSensor::Gpu).ok().filter(|degrees| *degrees < 200);
+    Activity {
+        utilization_ratio: percent.map(|percent| f64::from(percent) / 100.0),
+        temperature_celsius: degrees.map(f64::from),
+        power_watts: watts(device.power_usage()),
+        power_limit_watts: watts(device.enforced_power_limit()),
+    }
 }
 
 /// Bytes of the card, with what the driver keeps where it says so.

@@ -1,17 +1,35 @@
-//! Whose process is this? Names and containers from `/proc`, kept for as long as the process lives, because reading them
-//! costs more than everything else in a tick.
+//! Whose process is this? From `/proc`, the names of users and the folders of Kubernetes' logs, kept for as long as the
+//! process lives, because reading them costs more than everything else in a tick.
+//!
+//! ```text
+//! stat (every few ticks) ──► is it still that process, is it still called so? ──no──► status, cmdline, cgroup, environ
+//!                                                                                    └─► user, command, container, pod, job
+//! ```
+//!
+//! Names and command lines are the processes' own, and cleaned here.
 
 use std::collections::HashMap;
 use std::fs;
+use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
 use vramkit::device::{Origin, Reading};
 use vramkit::monitor::ProcessIdentity;
+use vramkit::monitor::text::{NAME, WORDS, clean};
 
-/// Ticks after which an entry is looked at again: numbers are given to new processes.
-const FRESH: u64 = 16;
+use crate::environment::Environment;
+use crate::groups::{container, pod, slurm_job};
+use crate::users::{PodNames, UserNames};
+
+/// Ticks after which an entry is looked at again: numbers are given to new processes, and processes rename themselves.
+const FRESH: u64 = 8;
+/// Ticks for which one that nobody asks for is remembered.
+const REMEMBERED: u64 = 16;
 /// Entries kept.
 const MOST: usize = 8192;
+/// Most bytes of a file, and of an environment.
+const FILE: u64 = 64 << 10;
+const ENVIRONMENT: u64 = 256 << 10;
 
 /// See the module's first lines.
 ///
@@ -27,6 +45,8 @@ const MOST: usize = 8192;
 pub struct Processes {
     root: PathBuf,
     known: HashMap<u32, Known>,
+    users: UserNames,
+    pods: PodNames,
     tick: u64,
 }
 
@@ -35,6 +55,7 @@ struct Known {
     started: Option<u64>,
     name: Reading<String>,
     identity: ProcessIdentity,
+    environment: Environment,
     looked: u64,
     seen: u64,
 }
@@ -46,142 +67,220 @@ impl Default for Processes {
 }
 
 impl Processes {
-    /// Reads `proc` below `root`.
+    /// Reads `proc`, `etc/passwd` and `var/log/pods` below `root`.
     pub fn at(root: &Path) -> Self {
-        Self { root: root.to_owned(), known: HashMap::new(), tick: 0 }
+        Self {
+            root: root.to_owned(),
+            known: HashMap::new(),
+            users: UserNames::at(root),
+            pods: PodNames::at(root),
+            tick: 0,
+        }
     }
 
     /// A new tick begins: what was not asked for in the last ones is forgotten.
     pub fn begin(&mut self) {
         self.tick += 1;
         let tick = self.tick;
-        self.known.retain(|_, known| tick - known.seen < FRESH);
+        self.known.retain(|_, known| tick - known.seen < REMEMBERED);
+        self.users.begin();
+        self.pods.begin();
     }
 
     /// A process's name, and whose it is.
     pub fn describe(&mut self, pid: u32) -> (Reading<String>, ProcessIdentity) {
-        let tick = self.tick;
-        if let Some(known) = self.known.get_mut(&pid)
-            && tick - known.looked < FRESH
-        {
-            known.seen = tick;
-            return (known.name.clone(), known.identity.clone());
-        }
-        // The number may have been given to another process meanwhile.
-        let started = self.started(pid);
-        let known = match self.known.remove(&pid) {
-            Some(known) if started.is_some() && known.started == started => {
-                Known { looked: tick, seen: tick, ..known }
-            }
-            _ => self.look(pid, started),
-        };
-        let described = (known.name.clone(), known.identity.clone());
-        if self.known.len() < MOST {
-            self.known.insert(pid, known);
-        }
-        described
+        let known = self.known(pid);
+        (known.name.clone(), known.identity.clone())
     }
 
-    fn file(&self, pid: u32, name: &str) -> std::io::Result<Vec<u8>> {
-        use std::io::Read;
+    /// What its environment said of cards when it began.
+    pub(crate) fn environment(&mut self, pid: u32) -> Environment {
+        self.known(pid).environment.clone()
+    }
+
+    /// The name of a user: the number where there is none.
+    pub(crate) fn user(&mut self, uid: u32) -> String {
+        self.users.name(uid)
+    }
+
+    fn known(&mut self, pid: u32) -> std::borrow::Cow<'_, Known> {
+        use std::borrow::Cow;
+        let tick = self.tick;
+        let known = match self.known.remove(&pid) {
+            // Not all of them in the same tick.
+            Some(known) if tick - known.looked < FRESH => known,
+            known => {
+                let stat = self.stat(pid);
+                match (known, &stat) {
+                    (Some(known), Ok((started, name)))
+                        if known.started == Some(*started) && known.name.value.as_ref() == Some(name) =>
+                    {
+                        Known { looked: tick, ..known }
+                    }
+                    _ => self.look(pid, stat),
+                }
+            }
+        };
+        let known = Known { seen: tick, ..known };
+        if self.known.len() >= MOST {
+            return Cow::Owned(known);
+        }
+        Cow::Borrowed(self.known.entry(pid).or_insert(known))
+    }
+
+    fn file(&self, pid: u32, name: &str, most: u64) -> io::Result<Vec<u8>> {
         let mut bytes = Vec::new();
-        fs::File::open(self.root.join(format!("proc/{pid}/{name}")))?
-            .take(1 << 16)
-            .read_to_end(&mut bytes)?;
+        fs::File::open(self.root.join(format!("proc/{pid}/{name}")))?.take(most).read_to_end(&mut bytes)?;
         Ok(bytes)
     }
 
-    /// When it started, in the kernel's ticks: the 22nd field, counted after the name, which may contain anything.
-    fn started(&self, pid: u32) -> Option<u64> {
-        let stat = self.file(pid, "stat").ok()?;
+    /// When it started, in the kernel's ticks, and its name: the 22nd field, counted after the name, which may contain
+    /// anything.
+    fn stat(&self, pid: u32) -> io::Result<(u64, String)> {
+        let stat = self.file(pid, "stat", FILE)?;
         let stat = String::from_utf8_lossy(&stat);
-        stat.rsplit_once(')')?.1.split_whitespace().nth(19)?.parse().ok()
+        let fields = stat.split_once('(').and_then(|(_, rest)| rest.rsplit_once(')'));
+        let started = |rest: &str| rest.split_whitespace().nth(19)?.parse().ok();
+        let found = fields.and_then(|(name, rest)| Some((started(rest)?, clean(name, NAME).into_owned())));
+        found.ok_or_else(|| {
+            io::Error::new(io::ErrorKind::InvalidData, format!("/proc/{pid}/stat says nonsense"))
+        })
     }
 
-    fn look(&self, pid: u32, started: Option<u64>) -> Known {
-        let name = match self.file(pid, "comm") {
-            Ok(bytes) => {
-                let text = String::from_utf8_lossy(&bytes);
-                // It goes to terminals.
-                Reading::known(text.trim().chars().filter(|c| !c.is_control()).collect(), Origin::System)
+    fn look(&mut self, pid: u32, stat: io::Result<(u64, String)>) -> Known {
+        let (tick, looked) = (self.tick, self.tick.saturating_sub(u64::from(pid) % (FRESH / 2)));
+        let (started, name) = match stat {
+            Ok((started, name)) => (Some(started), Reading::known(name, Origin::System)),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                let why =
+                    "no such process here: it has ended, or runs outside this container, or /proc hides it";
+                (None, Reading::unavailable(Origin::System, why))
             }
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Reading::unavailable(
-                Origin::System,
-                "no such process here: it has ended, or runs outside this container",
-            ),
-            Err(error) => Reading::unavailable(Origin::System, error.to_string()),
+            Err(error) => (None, Reading::unavailable(Origin::System, error.to_string())),
         };
-        let container =
-            self.file(pid, "cgroup").ok().and_then(|bytes| container(&String::from_utf8_lossy(&bytes)));
-        let identity = ProcessIdentity { container, ..ProcessIdentity::default() };
-        Known { started, name, identity, looked: self.tick, seen: self.tick }
+        if started.is_none() {
+            let (identity, environment) = (ProcessIdentity::default(), Environment::default());
+            return Known { started, name, identity, environment, looked, seen: tick };
+        }
+        let text = |name: &str| {
+            let bytes = self.file(pid, name, FILE).ok()?;
+            Some(String::from_utf8_lossy(&bytes).into_owned())
+        };
+        let uid = text("status").as_deref().and_then(effective_user);
+        let command = text("cmdline").map(|line| line.trim_end_matches('\0').replace('\0', " "));
+        let groups = text("cgroup").unwrap_or_default();
+        let environment = self.file(pid, "environ", ENVIRONMENT).unwrap_or_default();
+        let environment = Environment::of(&environment);
+        let by_environment = environment.slurm_job.map(|job| format!("slurm:{job} (by its environment)"));
+        let identity = ProcessIdentity {
+            user: uid.map(|uid| self.users.name(uid)),
+            command: command.filter(|line| !line.is_empty()).map(|line| clean(&line, WORDS).into_owned()),
+            container: container(&groups),
+            pod: pod(&groups).map(|uid| self.pods.name(&uid)),
+            job: slurm_job(&groups).map(|job| format!("slurm:{job}")).or(by_environment),
+        };
+        Known { started, name, identity, environment, looked, seen: tick }
     }
 }
 
-/// The container that a process's groups name: a runtime and the first twelve digits of its number.
-fn container(groups: &str) -> Option<String> {
-    let parts = groups.lines().flat_map(|line| line.rsplit(['/', ':']));
-    parts
-        .filter_map(|part| {
-            let part = part.strip_suffix(".scope").unwrap_or(part);
-            let (runtime, id) = match part.rsplit_once('-') {
-                Some((runtime, id)) => (runtime, id),
-                // Docker without systemd: `/docker/ID`.
-                None => ("container", part),
-            };
-            let is_id = id.len() == 64 && id.bytes().all(|byte| byte.is_ascii_hexdigit());
-            is_id.then(|| format!("{runtime}:{}", &id[..12]))
-        })
-        .next()
+/// The user as whom it acts: the second of the numbers.
+fn effective_user(status: &str) -> Option<u32> {
+    status.lines().find_map(|line| line.strip_prefix("Uid:"))?.split_whitespace().nth(1)?.parse().ok()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    #[test]
-    fn containers_are_named_by_their_runtime() {
-        let id = "0123456789abcdef".repeat(4);
-        for (groups, expected) in [
-            (format!("0::/system.slice/docker-{id}.scope"), Some("docker:0123456789ab")),
-            (format!("4:memory:/docker/{id}\n0::/"), Some("container:0123456789ab")),
-            (
-                format!("0::/kubepods.slice/kubepods-pod1.slice/cri-containerd-{id}.scope"),
-                Some("cri-containerd:0123456789ab"),
-            ),
-            ("0::/user.slice/user-1000.slice".to_owned(), None),
-            (String::new(), None),
-        ] {
-            assert_eq!(container(&groups).as_deref(), expected, "{groups}");
+    struct Machine(tempfile::TempDir);
+
+    impl Machine {
+        fn new() -> Self {
+            Self(tempfile::tempdir().unwrap())
+        }
+
+        fn put(&self, path: &str, text: &str) {
+            let path = self.0.path().join(path);
+            fs::create_dir_all(path.parent().unwrap()).unwrap();
+            fs::write(path, text).unwrap();
+        }
+
+        fn process(&self, pid: u32, name: &str, start: u64) {
+            let stat = format!("{pid} ({name}) S {} {start} 0", "0 ".repeat(18));
+            self.put(&format!("proc/{pid}/stat"), &stat);
         }
     }
 
     #[test]
-    fn names_are_kept_and_a_number_given_to_another_process_is_noticed() {
-        let root = tempfile::tempdir().unwrap();
-        let folder = root.path().join("proc/77");
-        fs::create_dir_all(&folder).unwrap();
-        let write = |name: &str, start: u64| {
-            fs::write(folder.join("comm"), format!("{name}\n")).unwrap();
-            fs::write(folder.join("stat"), format!("77 (a) b) S {} {start} 0", "0 ".repeat(18))).unwrap();
-        };
-        write("python", 5);
-        let mut processes = Processes::at(root.path());
-        let mut name = |ticks: u64| {
-            let mut name = None;
+    fn names_are_read_again_and_a_number_given_to_another_process_is_noticed() {
+        let machine = Machine::new();
+        machine.process(77, "a) b", 5);
+        machine.put("proc/77/cmdline", "first\0");
+        let mut processes = Processes::at(machine.0.path());
+        let mut after = |ticks: u64| {
+            let mut found = None;
             for _ in 0..ticks {
                 processes.begin();
-                name = processes.describe(77).0.value;
+                let (name, identity) = processes.describe(77);
+                found = name.value.map(|name| (name, identity.command.unwrap_or_default()));
             }
-            name
+            found
         };
-        assert_eq!(name(1).as_deref(), Some("python"));
-        write("other", 5);
-        assert_eq!(name(FRESH * 2).as_deref(), Some("python"), "the same process: not read again");
-        write("next", 6);
-        assert_eq!(name(FRESH * 2).as_deref(), Some("next"));
-        fs::remove_dir_all(&folder).unwrap();
-        assert_eq!(name(FRESH * 2), None);
+        let is = |name: &str, command: &str| Some((name.to_owned(), command.to_owned()));
+        assert_eq!(after(1), is("a) b", "first"));
+        machine.put("proc/77/cmdline", "second\0");
+        assert_eq!(after(FRESH), is("a) b", "first"), "the same process: not read again");
+        machine.process(77, "VLLM::Worker_0", 5);
+        assert_eq!(after(FRESH), is("VLLM::Worker_0", "second"), "it renamed itself");
+        machine.put("proc/77/cmdline", "third\0");
+        machine.process(77, "VLLM::Worker_0", 6);
+        assert_eq!(after(FRESH), is("VLLM::Worker_0", "third"), "another one of that number");
+        fs::remove_dir_all(machine.0.path().join("proc/77")).unwrap();
+        assert_eq!(after(FRESH), None);
         assert!(processes.describe(78).0.unavailable.unwrap().contains("outside this container"));
+        machine.put("proc/79/stat", "nonsense");
+        assert!(processes.describe(79).0.unavailable.unwrap().contains("nonsense"));
+    }
+
+    #[test]
+    fn a_process_has_a_user_a_command_a_container_a_pod_and_a_job() {
+        let machine = Machine::new();
+        let id = "0123456789abcdef".repeat(4);
+        machine.put("etc/passwd", "root:x:0:0::/:/bin/sh\nann:x:1001:1001::/:/bin/sh\n");
+        let uid = "11111111-2222-3333-4444-555555555555";
+        machine.put(&format!("var/log/pods/research_train-0_{uid}/main/0.log"), "");
+        machine.process(5, "python3", 1);
+        machine.put("proc/5/status", "Name:\tpython3\nUid:\t0\t1001\t0\t0\n");
+        machine.put("proc/5/cmdline", "/usr/bin/python3\0--model\0train_a.py\u{1b}[2J\0");
+        let slice = format!("kubepods-burstable-pod{}.slice", uid.replace('-', "_"));
+        machine.put(
+            "proc/5/cgroup",
+            &format!("0::/kubepods.slice/kubepods-burstable.slice/{slice}/cri-containerd-{id}.scope\n"),
+        );
+        machine.put("proc/5/environ", "A=1\0SLURM_JOB_ID=77\0");
+        machine.process(6, "sh", 1);
+        machine.put("proc/6/status", "Uid:\t4242\t4242\t4242\t4242\n");
+        machine.put("proc/6/cgroup", "0::/system.slice/slurmstepd.scope/job_1234/step_0/user/task_0\n");
+        machine.put("proc/6/environ", "SLURM_JOB_ID=77\0");
+        let mut processes = Processes::at(machine.0.path());
+        processes.begin();
+        let text = |text: &str| Some(text.to_owned());
+        assert_eq!(
+            processes.describe(5).1,
+            ProcessIdentity {
+                user: text("ann"),
+                command: text("/usr/bin/python3 --model train_a.py [2J"),
+                container: text("cri-containerd:0123456789ab"),
+                pod: text("research/train-0"),
+                job: text("slurm:77 (by its environment)"),
+            }
+        );
+        let other = processes.describe(6).1;
+        assert_eq!(
+            (other.user, other.command),
+            (text("4242"), None),
+            "no name, and a kernel's thread has no line"
+        );
+        assert_eq!((other.job, other.pod, other.container), (text("slurm:1234"), None, None));
     }
 }

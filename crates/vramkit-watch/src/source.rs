@@ -1,9 +1,13 @@
 //! What a source gives: devices with numbers, pools on them, and what it could not find.
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 use vramkit::ByteSize;
 use vramkit::device::Reading;
 use vramkit::monitor::{DeviceName, PoolUse, ProcessUse, StallTimes, Usage};
+
+use crate::environment::Environment;
 
 /// Whose memory it is: what a name in metrics and an alert may say of it.
 #[non_exhaustive]
@@ -135,6 +139,8 @@ pub struct Readings {
     pub missing: Vec<Missing>,
     /// Pools, each with the id of its device.
     pub pools: Vec<PoolUse>,
+    /// What the environments of the pools' processes said of cards, by process.
+    pub environments: BTreeMap<u32, Environment>,
     /// What is not here.
     pub unavailable: Vec<Unavailable>,
 }

@@ -9,7 +9,7 @@
 //! What changed becomes events, each told once, and logged where somebody has to look. Everything kept is bounded: what has
 //! not been seen for a while is forgotten, but for cards that are lost.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::{Duration, Instant, SystemTime};
 
 use vramkit::monitor::leak::TagLeak;
@@ -154,27 +154,42 @@ impl Watcher {
         let mut news = Vec::new();
         self.follow_clock(now, time);
         let mut all = self.ask(now, time, &mut news);
-        let of_pools =
-            all.iter().flat_map(|readings| &readings.pools).map(|pool| pool.device.clone()).collect();
-        let moment = Moment { time, of_pools: &of_pools, is_first: self.first };
+        let moment = Moment { time, is_first: self.first };
         for (number, (readings, source)) in all.iter_mut().zip(&self.sources).enumerate() {
             self.known.settle(&moment, number, &source.standing, readings, &mut news);
         }
         let mut pools_of = BTreeMap::new();
         let mut merged = Readings::default();
+        let mut healths = Vec::new();
         for (number, readings) in all.into_iter().enumerate() {
-            pools_of.extend(readings.pools.iter().map(|pool| (pool.device.clone(), number)));
+            let of_it = |pool: &PoolUse| ((pool.pid, pool.name.clone()), number);
+            pools_of.extend(readings.pools.iter().map(of_it));
+            healths.push(readings.health);
             merged.devices.extend(readings.devices);
             merged.pools.extend(readings.pools);
+            merged.environments.extend(readings.environments);
             merged.unavailable.extend(readings.unavailable);
         }
-        let listed = merged.devices.len();
-        let mut readings = by_device(merged.devices, merged.pools);
-        for (reading, _) in readings.iter().skip(listed) {
-            let source = pools_of.get(&reading.device.id).copied().unwrap_or(0);
+        let mut joined = by_device(merged.devices, merged.pools, &merged.environments);
+        merged.unavailable.append(&mut joined.notes);
+        for (reading, on_it) in &joined.own {
+            let pool = on_it.first().map(|pool| (pool.pid, pool.name.clone()));
+            let source = pool.and_then(|pool| pools_of.get(&pool).copied()).unwrap_or(0);
             self.known.note_of_pools(&moment, source, reading, &mut news);
         }
-        readings.truncate(MOST);
+        let mut readings = joined.listed;
+        let own: BTreeSet<String> = joined.own.iter().map(|(reading, _)| reading.device.id.clone()).collect();
+        readings.append(&mut joined.own);
+        for (number, (health, source)) in healths.into_iter().zip(&self.sources).enumerate() {
+            let missed =
+                self.known.settle_of_pools(&moment, number, (&source.standing, health), &own, &mut news);
+            readings.extend(missed.into_iter().map(|reading| (reading, Vec::new())));
+        }
+        if readings.len() > MOST {
+            let reason = format!("{} devices more than {MOST} are not shown", readings.len() - MOST);
+            merged.unavailable.push(Unavailable { source: "devices".into(), reason });
+            readings.truncate(MOST);
+        }
         let devices = self.judge(now, time, readings, &mut news);
         self.forget(now);
         self.first = false;

@@ -7,7 +7,7 @@ use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 use serde_json::{Value, json};
 use vramkit::ByteSize;
 use vramkit::device::Origin;
-use vramkit_watch::{NvmlSource, Readings, Source};
+use vramkit_watch::{Activity, DeviceClass, NvmlSource, Readings, Source};
 
 /// The stand-in's script is the process's: one test at a time.
 struct Machine {
@@ -176,7 +176,7 @@ fn an_unplugged_card_leaves_the_others() {
     let readings = machine.source().read();
     assert_eq!(readings.devices.len(), 1);
     assert_eq!(
-        (readings.devices[0].device.id.as_str(), readings.unavailable[0].source.as_str()),
+        (readings.devices[0].device.id.as_str(), readings.missing[0].device.id.as_str()),
         ("cuda:1", "cuda:0")
     );
 }
@@ -198,4 +198,57 @@ fn no_library_a_library_of_another_kind_and_no_driver_are_reasons() {
     }
     let readings = machine.source().read();
     assert!(readings.devices.is_empty() && reasons(&readings).len() == 1, "{readings:?}");
+}
+
+#[test]
+fn a_card_that_is_divided_anew_has_its_new_parts_names() {
+    let divided = |parts: &[(&str, &str, u64)]| {
+        json!({"cards": [card(|whole| {
+            whole["parts"] = parts.iter().map(|(name, uuid, gib)| card(|part| {
+                (part["name"], part["uuid"], part["total"]) = (json!(name), json!(uuid), json!(gib << 30));
+            })).collect();
+        })]})
+    };
+    let machine =
+        Machine::new(divided(&[("A100 MIG 1g.10gb", "MIG-aaaa", 10), ("A100 MIG 1g.10gb", "MIG-bbbb", 10)]));
+    let mut source = machine.source();
+    assert_eq!(source.read().devices.len(), 3);
+    machine.becomes(divided(&[("A100 MIG 3g.40gb", "MIG-cccc", 40)]));
+    let readings = source.read();
+    let part = &readings.devices[1];
+    assert_eq!(
+        (part.device.id.as_str(), part.device.name.as_str(), part.device.uuid.as_deref()),
+        ("cuda:0/mig:0", "A100 MIG 3g.40gb", Some("MIG-cccc"))
+    );
+    assert_eq!((readings.devices.len(), part.class, part.activity.as_ref()), (2, DeviceClass::GpuPart, None));
+}
+
+#[test]
+fn a_card_says_what_it_does_as_far_as_it_knows() {
+    let machine = Machine::new(json!({"cards": [
+        card(|card| {
+            (card["utilization"], card["temperature"]) = (json!(37), json!(64));
+            (card["power"], card["power_limit"]) = (json!(312_500), json!(700_000));
+        }),
+        card(|card| (card["utilization"], card["power"]) = (json!(101), json!(u32::MAX))),
+    ]}));
+    let readings = machine.source().read();
+    let activity = readings.devices[0].activity.clone().unwrap();
+    assert_eq!(
+        (
+            activity.utilization_ratio,
+            activity.temperature_celsius,
+            activity.power_watts,
+            activity.power_limit_watts
+        ),
+        (Some(0.37), Some(64.0), Some(312.5), Some(700.0))
+    );
+    assert_eq!(readings.devices[1].activity, Some(Activity::default()), "nonsense is no figure");
+}
+
+#[test]
+fn a_cards_name_steers_no_terminal() {
+    let machine =
+        Machine::new(json!({"cards": [card(|card| card["name"] = json!("A\u{1b}[2J\u{202e}100"))]}));
+    assert_eq!(machine.source().read().devices[0].device.name, "A [2J100");
 }

@@ -7,8 +7,8 @@ use std::ops::ControlFlow;
 use vramkit::device::Reading;
 use vramkit_ask::{Tick, TopQuestion, top, watch};
 use vramkit_top::Feed;
-use vramkit_watch::Presence;
 use vramkit_watch::record::{self, Recording, TickRecorder};
+use vramkit_watch::{Holder, Presence};
 
 use crate::args::TopOptions;
 use crate::caller::Caller;
@@ -118,7 +118,7 @@ fn text(tick: &Tick) -> String {
                         .total_bytes
                         .value
                         .map(|total| format!("{:.1} %", 100.0 * holder.bytes.ratio_of(total)));
-                    vec![holder.name.clone(), holder.bytes.to_string(), part.unwrap_or_default()]
+                    vec![who(holder), holder.bytes.to_string(), part.unwrap_or_default()]
                 }));
             text += &output::table(&rows.collect::<Vec<_>>());
         }
@@ -130,4 +130,13 @@ fn text(tick: &Tick) -> String {
         let _ = writeln!(text, "{DIM}{}: {}{DIM:#}", absent.source, absent.reason);
     }
     text
+}
+
+/// A holder, and whose it is: a user and a command, and where it runs.
+fn who(holder: &Holder) -> String {
+    let whose = &holder.identity;
+    let parts = [&whose.user, &whose.pod, &whose.container, &whose.job, &whose.command];
+    let parts: Vec<&str> = parts.into_iter().flatten().map(String::as_str).collect();
+    let name = output::cut(&holder.name, 60);
+    if parts.is_empty() { name } else { output::cut(&format!("{name} ({})", parts.join(", ")), 100) }
 }

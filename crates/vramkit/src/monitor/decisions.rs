@@ -2,16 +2,19 @@
 //! it is cut to the same bounds when it is read, and holds nothing that a terminal would obey.
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::time::Duration;
 
-use serde::{Deserialize, Serialize};
+use serde::de::{IgnoredAny, MapAccess, Visitor};
+use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::{Number, Value};
 
+use super::text::clean_in_place;
 use super::utc::utc;
 use crate::trace::{TraceCollector, TraceEvent};
 
 /// Most decisions of a pool.
-const MOST: usize = 64;
+pub(super) const MOST: usize = 64;
 /// Most characters of a name, and of a text.
 const NAME: usize = 64;
 const TEXT: usize = 256;
@@ -74,33 +77,68 @@ impl Decision {
     /// Within the bounds, and without control characters.
     fn bounded(mut self) -> Self {
         for (text, most) in [(&mut self.time, NAME), (&mut self.kind, NAME), (&mut self.text, TEXT)] {
-            bound(text, most);
+            clean_in_place(text, most);
         }
         if let Some(model) = &mut self.model {
-            bound(model, NAME);
+            clean_in_place(model, NAME);
         }
         let numbers = std::mem::take(&mut self.numbers).into_iter().take(NUMBERS);
         self.numbers = numbers
             .map(|(mut name, number)| {
-                bound(&mut name, NAME);
+                clean_in_place(&mut name, NAME);
                 (name, number)
             })
             .collect();
         self
     }
+}
 
-    /// What another process says it decided, cut to the bounds: the last ones.
-    pub(super) fn bound_all(decisions: &mut Vec<Self>) {
-        let over = decisions.len().saturating_sub(MOST);
-        *decisions = decisions.drain(over..).map(Self::bounded).collect();
+/// A decision as another process says it: of its numbers the first ones are kept while it is read.
+#[derive(Deserialize)]
+pub(super) struct SaidDecision {
+    sequence: u64,
+    time: String,
+    kind: String,
+    #[serde(default)]
+    model: Option<String>,
+    #[serde(default)]
+    numbers: Numbers,
+    text: String,
+    done: bool,
+}
+
+impl From<SaidDecision> for Decision {
+    fn from(said: SaidDecision) -> Self {
+        let SaidDecision { sequence, time, kind, model, numbers, text, done } = said;
+        Self { sequence, time, kind, model, numbers: numbers.0, text, done }.bounded()
     }
 }
 
-/// Cuts a text to so many characters; what is not to be printed becomes a space.
-pub(super) fn bound(text: &mut String, most: usize) {
-    if text.len() > most || text.chars().any(char::is_control) {
-        let printed = text.chars().take(most).map(|c| if c.is_control() { ' ' } else { c });
-        *text = printed.collect();
+#[derive(Default)]
+struct Numbers(BTreeMap<String, Number>);
+
+impl<'de> Deserialize<'de> for Numbers {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct First;
+        impl<'de> Visitor<'de> for First {
+            type Value = Numbers;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("numbers by name")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Numbers, A::Error> {
+                let mut numbers = BTreeMap::new();
+                while numbers.len() < NUMBERS
+                    && let Some((name, number)) = map.next_entry()?
+                {
+                    numbers.insert(name, number);
+                }
+                while map.next_entry::<IgnoredAny, IgnoredAny>()?.is_some() {}
+                Ok(Numbers(numbers))
+            }
+        }
+        deserializer.deserialize_map(First)
     }
 }
 
@@ -130,17 +168,19 @@ mod tests {
         assert_eq!((decisions.len(), decisions[0].sequence), (MOST, 1000 - MOST as u64));
         assert_eq!(decisions[0].text.chars().count(), TEXT);
         assert!(!decisions[0].text.contains('\u{1b}'));
-        let mut hostile = vec![decisions[0].clone(); 10_000];
+        let mut hostile = vec![decisions[0].clone(); 100];
         for decision in &mut hostile {
             decision.kind = "k\n".repeat(500);
             decision.model = Some("m".repeat(500));
             decision.numbers =
                 (0..500).map(|n| (format!("{n}{}", "x".repeat(100)), Number::from(n))).collect();
         }
-        Decision::bound_all(&mut hostile);
-        assert_eq!((hostile.len(), hostile[0].numbers.len()), (MOST, NUMBERS));
-        assert!(hostile[0].numbers.keys().all(|name| name.len() <= NAME));
-        assert!(hostile[0].kind.len() <= NAME && !hostile[0].kind.contains('\n'));
-        assert_eq!(hostile[0].model.as_ref().map(String::len), Some(NAME));
+        let text = serde_json::to_string(&hostile).expect("it is data");
+        let said: Vec<SaidDecision> = serde_json::from_str(&text).expect("as it was");
+        let hostile: Vec<Decision> = said.into_iter().map(Decision::from).collect();
+        assert_eq!(hostile[0].numbers.len(), NUMBERS);
+        assert!(hostile[0].numbers.keys().all(|name| name.chars().count() <= NAME));
+        assert!(hostile[0].kind.chars().count() <= NAME && !hostile[0].kind.contains('\n'));
+        assert_eq!(hostile[0].model.as_ref().map(|model| model.chars().count()), Some(NAME));
     }
 }

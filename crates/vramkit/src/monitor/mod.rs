@@ -46,6 +46,7 @@ mod snapshot;
 mod source;
 mod stats;
 mod teller;
+pub mod text;
 mod utc;
 mod vram_monitor;
 
@@ -58,7 +59,7 @@ pub use card::CardSource;
 pub use config::{MonitorConfig, MonitorConfigError};
 pub use decisions::Decision;
 pub use models::{AdmissionError, ModelUse};
-pub use pool_use::PoolUse;
+pub use pool_use::{DeviceBy, PoolUse};
 pub use sampling::Sampling;
 pub use snapshot::{DeviceName, ProcessIdentity, ProcessUse, Snapshot, Usage};
 pub use source::{CudaSource, DeviceSource, MemorySource, NoDevice};

@@ -9,6 +9,22 @@ use crate::device::DeviceKind;
 use crate::pool::{DeviceMemoryPool, LedgerEntry, OwnerUse, PoolStats};
 use crate::stall::StallTimes;
 
+/// By what a pool's device was found.
+#[non_exhaustive]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[serde(rename_all = "snake_case")]
+pub enum DeviceBy {
+    /// The device's identity, which the program's driver gave.
+    Identity,
+    /// The driver lists the process on this card alone.
+    Driver,
+    /// What the process's environment says of the cards that it may see: a guess, since a program may change it.
+    Environment,
+    /// What the program calls it, and nothing else: a guess.
+    Claim,
+}
+
 /// A pool and who holds it.
 ///
 /// ```
@@ -26,10 +42,13 @@ use crate::stall::StallTimes;
 pub struct PoolUse {
     /// As its program calls it.
     pub name: String,
-    /// The program's process.
+    /// The program's process, as whoever reads this numbers it; 0 where it is not visible there.
     pub pid: u32,
-    /// The device that its memory is on, as its program calls it.
+    /// The device that its memory is on: as its program calls it, and once a reader has found out, as the reader does.
     pub device: String,
+    /// By what the reader found it out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub device_by: Option<DeviceBy>,
     /// That device's identity wherever it is plugged in, and whatever part of the cards the program may see.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub device_uuid: Option<String>,
@@ -69,6 +88,7 @@ impl PoolUse {
             name: name.to_owned(),
             pid: std::process::id(),
             device: device.id,
+            device_by: None,
             device_uuid: device.uuid,
             device_kind: Some(device.kind),
             process: None,

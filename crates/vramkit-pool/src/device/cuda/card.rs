@@ -58,6 +58,25 @@ impl Card {
         }
     }
 
+    /// Its identity as the management library writes it: `GPU-…`, or `MIG-…` of a part, whose identity is not its card's.
+    pub(super) fn uuid(&self) -> Option<String> {
+        let ask = |of: unsafe extern "C" fn(*mut [u8; 16], c_int) -> c_int| {
+            let mut bytes = [0; 16];
+            // SAFETY: the driver writes an identity, which is of 16 bytes, and the pointer is valid for that.
+            let code = unsafe { of(&raw mut bytes, self.device) };
+            self.driver.check(code).ok().map(|()| bytes)
+        };
+        let whole = self.driver.identity.as_ref().ok().and_then(|found| ask(found.uuid));
+        let part = self.driver.part_identity.as_ref().ok().and_then(|found| ask(found.uuid));
+        let bytes = part.or(whole).filter(|bytes| *bytes != [0; 16])?;
+        let is_part = part.is_some() && whole.is_some() && part != whole;
+        let hex = |range: std::ops::Range<usize>| -> String {
+            bytes[range].iter().map(|byte| format!("{byte:02x}")).collect()
+        };
+        let groups = [hex(0..4), hex(4..6), hex(6..8), hex(8..10), hex(10..16)].join("-");
+        Some(format!("{}-{groups}", if is_part { "MIG" } else { "GPU" }))
+    }
+
     pub(super) fn location(&self) -> Location {
         Location { kind: 1, id: self.device }
     }

@@ -282,7 +282,7 @@ impl RawMemory for CardMemory {
         DeviceInfo {
             id: self.id.clone(),
             name: self.name.clone(),
-            uuid: None,
+            uuid: self.card.uuid(),
             kind: DeviceKind::Cuda,
             granularity: self.granularity,
             unified: number(attribute::INTEGRATED).map(|integrated| integrated != 0),

@@ -143,6 +143,20 @@ functions! {
 }
 
 functions! {
+    /// A card's identity, since CUDA 9.2: of the whole card.
+    Identity {
+        uuid = cuDeviceGetUuid(*mut [u8; 16], c_int);
+    }
+}
+
+functions! {
+    /// As above, since CUDA 11.4: of a part of a card, where the program sees one.
+    PartIdentity {
+        uuid = cuDeviceGetUuid_v2(*mut [u8; 16], c_int);
+    }
+}
+
+functions! {
     /// Stream-ordered pools, since CUDA 11.2.
     Pools {
         default_pool = cuDeviceGetDefaultMemPool(*mut *mut c_void, c_int);
@@ -157,6 +171,8 @@ pub(super) struct Driver {
     /// Or the function that is missing.
     pub(super) vmm: Result<Virtual, &'static str>,
     pub(super) pools: Result<Pools, &'static str>,
+    pub(super) identity: Result<Identity, &'static str>,
+    pub(super) part_identity: Result<PartIdentity, &'static str>,
     // Last, so that the functions go before what they are in.
     _library: Library,
 }
@@ -178,7 +194,8 @@ impl Driver {
             symbol: symbol.to_owned(),
         })?;
         let (vmm, pools) = (Virtual::load(&library), Pools::load(&library));
-        let driver = Self { base, vmm, pools, _library: library };
+        let (identity, part_identity) = (Identity::load(&library), PartIdentity::load(&library));
+        let driver = Self { base, vmm, pools, identity, part_identity, _library: library };
         // SAFETY: the first call of the driver, with the only flags that it knows.
         driver.check(unsafe { (driver.base.init)(0) }).map_err(|code| driver.refused("cuInit", code))?;
         Ok(Arc::new(driver))

@@ -1,5 +1,6 @@
 //! What publishers and readers agree on: the document, the folders, and how long the one waits for the other.
 
+use std::ffi::OsStr;
 use std::fs;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
@@ -45,31 +46,43 @@ fn user_folder() -> PathBuf {
 }
 
 /// Every folder that processes may publish in, as far as this user may read them: its own, that of all users, and those of others
-/// for root. What it may not read is [`Unreadable`](super::Unreadable).
+/// for root. Of each user there is one in `/run/user` and one in `/tmp`, with the user's number in its name. What may not be read is
+/// [`Unreadable`](super::Unreadable).
 pub fn folders() -> Vec<PathBuf> {
     let mut folders = vec![folder()];
     if std::env::var_os("VRAMKIT_RUNTIME_DIR").is_none() {
         // What began before there was the folder for all is in the user's own.
         folders.push(user_folder());
-        let others =
-            fs::read_dir("/run/user").into_iter().flatten().flatten().map(|user| user.path().join("vramkit"));
-        let shared = std::iter::once(PathBuf::from(HOST_FOLDER));
-        // Not what only points to a folder: those may be anybody's.
-        let is_real = |path: &PathBuf| fs::symlink_metadata(path).is_ok_and(|found| found.is_dir());
-        folders.extend(others.chain(shared).filter(is_real).chain(of_users("/tmp".as_ref())));
+        folders.push(HOST_FOLDER.into());
+        let entries = fs::read_dir("/run/user").into_iter().flatten().flatten();
+        let of_number =
+            |entry: fs::DirEntry| Some((number(&entry.file_name())?, entry.path().join("vramkit")));
+        let theirs = |(number, path): (u32, PathBuf)| is_of(&path, number).then_some(path);
+        folders.extend(entries.filter_map(of_number).filter_map(theirs));
+        folders.extend(of_users("/tmp".as_ref()));
     }
     folders.sort();
     folders.dedup();
     folders
 }
 
-fn user() -> u32 {
+/// A user's number as a name says it.
+pub(super) fn number(name: &OsStr) -> Option<u32> {
+    name.to_str()?.parse().ok()
+}
+
+pub(super) fn user() -> u32 {
     rustix::process::getuid().as_raw()
 }
 
 /// Whether a folder is a real one of this user's.
 pub(super) fn is_own(folder: &Path) -> bool {
-    fs::symlink_metadata(folder).is_ok_and(|found| found.is_dir() && found.uid() == user())
+    is_of(folder, user())
+}
+
+/// Whether a folder is a real one of a user's: not what only points to one, nor what somebody else made under a user's number.
+pub(super) fn is_of(folder: &Path, user: u32) -> bool {
+    fs::symlink_metadata(folder).is_ok_and(|found| found.is_dir() && found.uid() == user)
 }
 
 #[cfg(test)]

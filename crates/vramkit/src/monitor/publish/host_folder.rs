@@ -14,6 +14,8 @@ use std::path::{Path, PathBuf};
 use rustix::fs::{Access, AtFlags, CWD, accessat};
 use rustix::net::{AddressFamily, SocketAddrUnix, SocketType, connect, socket};
 
+use super::document::{is_of, number};
+
 /// Where it is.
 pub(super) const HOST_FOLDER: &str = "/run/vramkit";
 const STICKY: u32 = 0o1000;
@@ -169,12 +171,15 @@ fn is_denied(folder: &Path) -> bool {
     fs::read_dir(folder).is_err_and(|error| error.kind() == io::ErrorKind::PermissionDenied)
 }
 
-/// Real folders `vramkit-*` in one where everybody makes folders. Not what only points to one: those may be anybody's.
+/// Folders `vramkit-UID` in one where everybody makes folders: real ones, of the user in their name.
 pub(super) fn of_users(folder: &Path) -> Vec<PathBuf> {
     let entries = fs::read_dir(folder).into_iter().flatten().flatten();
-    let named = entries.filter(|entry| entry.file_name().to_string_lossy().starts_with("vramkit-"));
-    let real = named.filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir()));
-    real.map(|entry| entry.path()).collect()
+    let theirs = entries.filter(|entry| {
+        let name = entry.file_name();
+        let user = name.to_str().and_then(|name| number(name.strip_prefix("vramkit-")?.as_ref()));
+        user.is_some_and(|user| is_of(&entry.path(), user))
+    });
+    theirs.map(|entry| entry.path()).collect()
 }
 
 #[cfg(test)]

@@ -17,22 +17,37 @@
 //! let _publisher = Publisher::new(&[("main", &pool)])?;
 //! // In another process:
 //! for process in PublishedReader::default().read(&folder()) {
-//!     println!("{}: {} pools", process.pid, process.pools.len());
+//!     println!("process {:?} of user {}: {} pools", process.peer.pid, process.peer.uid, process.pools.len());
 //! }
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
+//! What is read is another process's: who it is the kernel says, not the document; its names are made harmless; and one user's
+//! processes take no more of a reader's time and memory than their share, whatever they do.
+//!
+//! ```text
+//! folders ──► sockets (by user) ──► asked together, own first, then users in turn ──► bounded document ──► Heard
+//!                                   deadlines, bytes by user                          largest owners, clean names
+//! ```
+//!
 //! A forked child has its parent's publisher, but neither its thread nor the right to its socket: there it does nothing.
 
+mod bounded;
 mod document;
 mod host_folder;
+mod parse;
+mod peer;
 mod publisher;
 mod reader;
+mod sockets;
+mod users;
 
 pub use document::{Published, folder, folders};
 pub use host_folder::Unreadable;
+pub use parse::Cut;
+pub use peer::Peer;
 pub use publisher::Publisher;
-pub use reader::PublishedReader;
+pub use reader::{Heard, LeftOut, PublishedReader, WhyLeftOut};
 
 #[cfg(test)]
 #[cfg(not(loom))]
