@@ -176,7 +176,7 @@ fn an_unplugged_card_leaves_the_others() {
     let readings = machine.source().read();
     assert_eq!(readings.devices.len(), 1);
     assert_eq!(
-        (readings.devices[0].device.id.as_str(), readings.unavailable[0].source.as_str()),
+        (readings.devices[0].device.id.as_str(), readings.missing[0].device.id.as_str()),
         ("cuda:1", "cuda:0")
     );
 }
