@@ -223,7 +223,7 @@ impl Known {
         let device = Device {
             name: name.clone(),
             class: reading.class,
-            origin: reading.usage.total_bytes.source.clone(),
+            origin: reading.usage.total_bytes.source,
             source,
             state: State::Present,
         };
@@ -316,8 +316,8 @@ impl Known {
             device: device.name.clone(),
             class: device.class,
             activity: None,
-            usage: Usage::unavailable(device.origin.clone(), reason),
-            processes: Reading::unavailable(device.origin.clone(), reason.clone()),
+            usage: Usage::unavailable(device.origin, reason),
+            processes: Reading::unavailable(device.origin, reason.clone()),
             stall: None,
             shared_bytes: None,
             notes: Vec::new(),

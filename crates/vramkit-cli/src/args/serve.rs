@@ -12,7 +12,9 @@ use super::parse::{Levels, interval, levels};
 /// Serve what top shows: OpenMetrics, JSON, events, a page
 ///
 /// On loopback, only requests that name a loopback host are served. Any other address needs --token-file. SIGTERM ends it
-/// with exit status 0.
+/// with exit status 0. What was recorded in the file of --record before is shown again. Cards that are lost, sources that do
+/// not answer and recordings that cannot be written are told in /readyz, in /metrics and on standard error (VRAMKIT_LOG=off,
+/// error, warn, info or debug).
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
   vramkit serve
@@ -34,7 +36,7 @@ pub struct ServeOptions {
     /// Keep readings in a file
     #[arg(long, value_name = "FILE.jsonl")]
     pub record: Option<PathBuf>,
-    /// Most bytes of it and its older part
+    /// Most bytes of it and its older parts (FILE.old, and FILE.history at a lower resolution)
     #[arg(long, value_name = "SIZE", default_value = "64MiB", requires = "record")]
     pub record_size: ByteSize,
 }
