@@ -32,7 +32,8 @@ impl Exposition {
         let ranges: Vec<Range<'_>> =
             lines.flat_map(|line| line.split(',')).filter_map(Range::read).take(64).collect();
         let quality = |(kind, subtype, versions, _): &(&str, &str, &[&str], Self)| {
-            let fitting = ranges.iter().filter_map(|range| Some((range.fit(kind, subtype, versions)?, range)));
+            let fitting =
+                ranges.iter().filter_map(|range| Some((range.fit(kind, subtype, versions)?, range)));
             // Who names a type means it, whatever is said of all types.
             let closest = fitting.max_by_key(|(fit, range)| (*fit, range.thousandths));
             closest.map_or(0, |(_, range)| range.thousandths)

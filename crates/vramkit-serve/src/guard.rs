@@ -136,17 +136,47 @@ mod tests {
     #[test]
     fn only_loopback_names_are_served_without_a_token() {
         let guard = Guard { token: None, loopback: true };
-        for host in ["localhost:9835", "127.0.0.1:1", "127.8.8.8", "[::1]:9835", "[::1]", "LOCALHOST", "LocalHost:80"]
+        for host in
+            ["localhost:9835", "127.0.0.1:1", "127.8.8.8", "[::1]:9835", "[::1]", "LOCALHOST", "LocalHost:80"]
         {
             assert_eq!(check(&guard, host, None, "/"), Ok(()), "{host}");
         }
         for host in [
-            "example.com", "localhost.evil.com:9835", "localhost.evil.com", "10.0.0.1", "[::2]", "",
-            "127.0.0.1.nip.io", "[::1]evil", "[::1]:9835x", "[::1", "::1", "localhost:abc", "localhost:",
-            "localhost:99999", "localhost:+80", "localhost:-1", "localhost:80:80", "localhost:80@evil.com",
-            "user@localhost", "user:pass@localhost:80", "localhost.", "127.0.0.1.", "127.1", "0177.0.0.1",
-            "[127.0.0.1]", "localhost/", "localhost, evil.com", " localhost", "localhost\tx", "evil-localhost",
-            "[::1%25lo]", "[]", ":80", "xlocalhost", "0.0.0.0",
+            "example.com",
+            "localhost.evil.com:9835",
+            "localhost.evil.com",
+            "10.0.0.1",
+            "[::2]",
+            "",
+            "127.0.0.1.nip.io",
+            "[::1]evil",
+            "[::1]:9835x",
+            "[::1",
+            "::1",
+            "localhost:abc",
+            "localhost:",
+            "localhost:99999",
+            "localhost:+80",
+            "localhost:-1",
+            "localhost:80:80",
+            "localhost:80@evil.com",
+            "user@localhost",
+            "user:pass@localhost:80",
+            "localhost.",
+            "127.0.0.1.",
+            "127.1",
+            "0177.0.0.1",
+            "[127.0.0.1]",
+            "localhost/",
+            "localhost, evil.com",
+            " localhost",
+            "localhost\tx",
+            "evil-localhost",
+            "[::1%25lo]",
+            "[]",
+            ":80",
+            "xlocalhost",
+            "0.0.0.0",
         ] {
             assert_eq!(check(&guard, host, None, "/"), Err(Refused::Host), "{host}");
         }
@@ -195,7 +225,14 @@ mod tests {
         for path in ["/?token=ab%2B%2Fcd%3D%3DEF12", "/?token=ab+/cd==EF12", "/?token=ab%2b/cd=%3dEF12&x=1"] {
             assert_eq!(check(&guard, "gpu7", None, path), Ok(()), "{path}");
         }
-        for path in ["/?token=ab%20/cd==EF12", "/?token=ab%2", "/?token=%", "/?token=%zz", "/?token=%ff", "/?tokens=ab+/cd==EF12"] {
+        for path in [
+            "/?token=ab%20/cd==EF12",
+            "/?token=ab%2",
+            "/?token=%",
+            "/?token=%zz",
+            "/?token=%ff",
+            "/?tokens=ab+/cd==EF12",
+        ] {
             assert_eq!(check(&guard, "gpu7", None, path), Err(Refused::Token), "{path}");
         }
     }
@@ -212,7 +249,13 @@ mod tests {
         };
         assert_eq!(with(&["bearer secret"]), Ok(()));
         assert_eq!(with(&["BEARER  secret"]), Ok(()));
-        for wrong in [&["Basic secret"] as &[&str], &["secret"], &["Bearer"], &["Bearersecret"], &["Bearer secret", "Bearer secret"]] {
+        for wrong in [
+            &["Basic secret"] as &[&str],
+            &["secret"],
+            &["Bearer"],
+            &["Bearersecret"],
+            &["Bearer secret", "Bearer secret"],
+        ] {
             assert_eq!(with(wrong), Err(Refused::Token), "{wrong:?}");
         }
     }

@@ -75,8 +75,7 @@ async fn no_address_keeps_more_than_its_share_while_others_want_some() {
     let mut server = Server::new(8);
     let modest = server.connect("10.0.0.1").unwrap();
     // One machine, many addresses of its network.
-    let greedy: Vec<usize> =
-        (0..7).map(|at| server.connect(&format!("2001:db8::{at}")).unwrap()).collect();
+    let greedy: Vec<usize> = (0..7).map(|at| server.connect(&format!("2001:db8::{at}")).unwrap()).collect();
     greedy.iter().for_each(|at| server.place(*at).is_answered());
     server.is_older_by(modest, Duration::from_secs(5));
     for peer in 2..7 {
@@ -107,7 +106,20 @@ async fn each_thing_lasts_so_long_and_no_longer() {
         (|_| {}, 10),
         (Place::is_asked, 30),
         (Place::is_answered, 75),
-        (|place| assert!({ place.is_asked(); place.follow() } && { place.is_handed(); true }), 10),
+        (
+            |place| {
+                assert!(
+                    {
+                        place.is_asked();
+                        place.follow()
+                    } && {
+                        place.is_handed();
+                        true
+                    }
+                )
+            },
+            10,
+        ),
     ];
     for (enter, seconds) in states {
         let at = server.connect("10.0.0.1").unwrap();
