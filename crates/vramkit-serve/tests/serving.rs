@@ -1,4 +1,5 @@
 //! A server as its clients meet it: a scripted source, real sockets.
+#![allow(clippy::unwrap_used)]
 
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};

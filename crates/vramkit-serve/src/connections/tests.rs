@@ -102,28 +102,18 @@ async fn whoever_has_shown_the_token_goes_last() {
 #[tokio::test]
 async fn each_thing_lasts_so_long_and_no_longer() {
     let mut server = Server::new(8);
-    let states: [(fn(&Place), u64); 4] = [
-        (|_| {}, 10),
-        (Place::is_asked, 30),
-        (Place::is_answered, 75),
-        (
-            |place| {
-                assert!(
-                    {
-                        place.is_asked();
-                        place.follow()
-                    } && {
-                        place.is_handed();
-                        true
-                    }
-                )
-            },
-            10,
-        ),
-    ];
-    for (enter, seconds) in states {
+    for (seconds, enter) in [(10, 0), (30, 1), (75, 2), (10, 3)] {
         let at = server.connect("10.0.0.1").unwrap();
-        enter(server.place(at));
+        let place = server.place(at);
+        match enter {
+            0 => {}
+            1 => place.is_asked(),
+            2 => place.is_answered(),
+            _ => {
+                assert!(place.follow());
+                place.is_handed();
+            }
+        }
         server.is_older_by(at, Duration::from_secs(seconds - 2));
         server.connections.close_overdue();
         assert!(server.is_there(at), "{seconds}");
