@@ -10,7 +10,7 @@ struct Server {
 
 impl Server {
     fn new(most: usize) -> Self {
-        Self { connections: Connections::new(most), places: Vec::new() }
+        Self { connections: Connections::new(most, most), places: Vec::new() }
     }
 
     /// As `accept` does; none if there is no place to be had.
@@ -146,4 +146,23 @@ async fn followers_are_bounded_and_one_that_does_not_read_makes_room() {
     assert!(server.place(other).follow());
     server.connections.close_overdue();
     assert_eq!((0..5).filter(|at| server.is_there(*at)).count(), 3);
+}
+
+#[tokio::test]
+async fn whoever_waits_for_a_place_gets_that_of_a_slow_reader() {
+    let mut server = Server { connections: Connections::new(8, 1), places: Vec::new() };
+    let [slow, waiting] = [server.connect("10.0.0.1").unwrap(), server.connect("10.0.0.2").unwrap()];
+    let permit = server.place(slow).turn().await;
+    assert!(permit.is_some());
+    server.place(slow).is_asked();
+    let place = server.place(waiting).clone();
+    let turn = tokio::spawn(async move { place.turn().await.is_some() });
+    tokio::task::yield_now().await;
+    server.connections.close_overdue();
+    assert!(server.is_there(slow) && !turn.is_finished());
+    server.is_older_by(slow, Duration::from_secs(2));
+    server.connections.close_overdue();
+    assert!(!server.is_there(slow));
+    drop(permit); // as its task does when it is closed
+    assert!(turn.await.unwrap());
 }
