@@ -266,7 +266,7 @@ fn who_listens_is_told_how_far_it_is() {
 fn readings_are_taken_until_it_is_enough() {
     let mut taken = 0;
     let interval = std::time::Duration::from_millis(50);
-    watch(&TopQuestion::default(), interval, |tick| {
+    watch(&TopQuestion::default(), interval, None, |tick| {
         taken += 1;
         assert_eq!(tick.schema, "vramkit.top/1");
         Ok::<_, AskError>(if taken == 2 {

@@ -1,22 +1,27 @@
 //! Who is connected, for how long, and who goes when somebody else wants the place.
 //!
-//! A connection waits for a request, is answered, or follows events; each may last so long and no longer. When every place
-//! is taken a newcomer gets that of whoever has been of least use: first of addresses that have taken more than their
-//! share, first of those that have asked nothing yet, the longest first. So whoever sends a whole request at once is
-//! answered, however many others hold connections open, and nobody who has shown a token goes while anybody else can.
+//! A connection waits until a whole request has come, which costs next to nothing, so that thousands may; then for one of
+//! few places in which requests are answered and events followed. Each state may last so long and no longer. When there is
+//! no place for somebody, that of whoever is of least use is taken: first of addresses that have more than their share,
+//! first of those that have asked nothing, the longest first. Whoever has shown the token goes last, and a probe needs no
+//! place: so it is answered, however many others hold connections.
 
 use std::collections::HashMap;
 use std::net::{IpAddr, Ipv6Addr};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::AbortHandle;
 
-/// Connections at once.
-const MOST: usize = 128;
-/// Fewer where the system gives few descriptors: as many as these are left to what reads devices.
-const DESCRIPTORS_LEFT: u64 = 64;
-const FEWEST: usize = 8;
+/// Connections at once, most of which have asked nothing yet.
+const MOST: usize = 8192;
+/// Places in which requests are answered.
+const PLACES: usize = 128;
+/// Fewer connections where the system gives few descriptors: as many as these are left to what reads devices.
+const DESCRIPTORS_LEFT: u64 = 128;
+const FEWEST: usize = 16;
 /// Readers of events at once: these stay.
 const FOLLOWERS: usize = 32;
 /// From its opening to a whole request.
@@ -35,6 +40,8 @@ const AT_ONCE: Duration = Duration::from_secs(1);
 enum State {
     /// It was opened, and nothing whole has been asked.
     Opened,
+    /// A whole request has come, and there is no place to answer it.
+    Waiting,
     /// What was asked has been answered.
     Idle,
     /// An answer is made or read.
@@ -48,12 +55,16 @@ enum State {
 impl State {
     fn longest(self) -> Option<Duration> {
         match self {
-            Self::Opened => Some(FOR_A_REQUEST),
+            Self::Opened | Self::Waiting => Some(FOR_A_REQUEST),
             Self::Idle => Some(BETWEEN_REQUESTS),
             Self::Answered => Some(FOR_AN_ANSWER),
             Self::Behind => Some(FOR_AN_EVENT),
             Self::Following => None,
         }
+    }
+
+    fn has_place(self) -> bool {
+        !matches!(self, Self::Opened | Self::Waiting)
     }
 
     fn follows(self) -> bool {
@@ -80,8 +91,9 @@ impl Connection {
     fn rank(&self, now: Instant) -> Option<u8> {
         match self.state {
             State::Opened => Some(0),
-            State::Idle => Some(1),
-            State::Answered if now.saturating_duration_since(self.since) > AT_ONCE => Some(2),
+            State::Waiting => Some(1),
+            State::Idle => Some(2),
+            State::Answered if now.saturating_duration_since(self.since) > AT_ONCE => Some(3),
             _ => None,
         }
     }
@@ -114,21 +126,29 @@ impl Table {
 #[derive(Clone, Debug)]
 pub(crate) struct Connections {
     most: usize,
+    all_places: usize,
+    places: Arc<Semaphore>,
     table: Arc<Mutex<Table>>,
 }
 
 impl Connections {
-    /// As many as the system's limit on descriptors allows.
+    /// As many as the system's limit on descriptors allows, which is raised as far as it may be.
     pub(crate) fn within_limits() -> Self {
-        let limit = rustix::process::getrlimit(rustix::process::Resource::Nofile).current;
-        let most = limit.map_or(MOST, |limit| {
+        let wanted = MOST as u64 + DESCRIPTORS_LEFT;
+        let before = getrlimit(Resource::Nofile);
+        if before.current.is_some_and(|current| current < wanted) {
+            let most = before.maximum.map_or(wanted, |maximum| maximum.min(wanted));
+            // Refused: then there are fewer.
+            _ = setrlimit(Resource::Nofile, Rlimit { current: Some(most), maximum: before.maximum });
+        }
+        let most = getrlimit(Resource::Nofile).current.map_or(MOST, |limit| {
             usize::try_from(limit.saturating_sub(DESCRIPTORS_LEFT)).unwrap_or(MOST).clamp(FEWEST, MOST)
         });
-        Self::new(most)
+        Self::new(most, PLACES.min(most / 2))
     }
 
-    fn new(most: usize) -> Self {
-        Self { most, table: Arc::default() }
+    fn new(most: usize, places: usize) -> Self {
+        Self { most, all_places: places, places: Arc::new(Semaphore::new(places)), table: Arc::default() }
     }
 
     fn table(&self) -> MutexGuard<'_, Table> {
@@ -141,10 +161,20 @@ impl Connections {
 
     /// Closes the connection of least use; whether there was one that may be closed.
     pub(crate) fn close_one(&self) -> bool {
+        self.close_among(self.most / 4, |_| true)
+    }
+
+    /// The same among those that have a place.
+    fn close_place(&self) -> bool {
+        self.close_among(self.all_places / 4, State::has_place)
+    }
+
+    fn close_among(&self, fair: usize, counts: impl Fn(State) -> bool) -> bool {
         let mut table = self.table();
-        let (now, shares) = (Instant::now(), table.shares(|_| true));
-        let candidates = table.connections.iter().filter_map(|(id, connection)| {
-            let within_share = shares[&connection.peer] <= self.most / 4;
+        let (now, shares) = (Instant::now(), table.shares(|connection| counts(connection.state)));
+        let counted = table.connections.iter().filter(|(_, connection)| counts(connection.state));
+        let candidates = counted.filter_map(|(id, connection)| {
+            let within_share = shares[&connection.peer] <= fair;
             Some(((connection.trusted, within_share, connection.rank(now)?, connection.since), *id))
         });
         let Some((_, id)) = candidates.min() else { return false };
@@ -152,8 +182,15 @@ impl Connections {
         true
     }
 
-    /// Closes what has lasted too long.
+    /// Closes what has lasted too long, and makes room for those that wait.
     pub(crate) fn close_overdue(&self) {
+        let is_waiting = |connection: &&Connection| connection.state == State::Waiting;
+        let waiting = self.table().connections.values().filter(is_waiting).count();
+        for _ in 0..waiting.min(self.all_places) {
+            if !self.close_place() {
+                break;
+            }
+        }
         let (mut table, now) = (self.table(), Instant::now());
         let is_overdue = |connection: &Connection| {
             let lasted = now.saturating_duration_since(connection.since);
@@ -201,7 +238,18 @@ impl Place {
         }
     }
 
-    /// A request has come.
+    /// A whole request has come: a place in which it is answered, as soon as there is one.
+    pub(crate) async fn turn(&self) -> Option<OwnedSemaphorePermit> {
+        let places = &self.connections.places;
+        if let Ok(place) = places.clone().try_acquire_owned() {
+            return Some(place);
+        }
+        self.with(|connection| connection.enter(State::Waiting));
+        self.connections.close_place();
+        places.clone().acquire_owned().await.ok()
+    }
+
+    /// A request is answered from now on.
     pub(crate) fn is_asked(&self) {
         self.with(|connection| connection.enter(State::Answered));
     }
@@ -243,7 +291,7 @@ impl Place {
             return false;
         };
         // Readers of events never take all places.
-        if shares.values().sum::<usize>() >= FOLLOWERS.min(self.connections.most / 2) {
+        if shares.values().sum::<usize>() >= FOLLOWERS.min(self.connections.all_places / 2) {
             let own = shares.get(&peer).copied().unwrap_or(0);
             let candidates = table.connections.iter().filter(|(_, connection)| connection.state.follows());
             let candidates = candidates.filter_map(|(id, connection)| {

@@ -103,6 +103,10 @@ impl Families<'_> {
         let counts = matches!(kind, MetricType::Counter);
         let mut family = self.0.encode_descriptor(name, help, unit.as_ref(), kind)?;
         for (labels, value) in samples.into_iter().filter(|(_, value)| value.is_finite()) {
+            if labels.is_empty() && !counts {
+                family.encode_gauge(&value)?;
+                continue;
+            }
             let mut metric = family.encode_family(&labels)?;
             if counts {
                 metric.encode_counter::<NoLabelSet, _, u64>(&value, None)?;

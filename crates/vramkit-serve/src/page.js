@@ -162,7 +162,7 @@ function drawTile(tab, device) {
   const gone = presence(device), level = gone ? 'none' : device.level || 'none', id = device.device.id;
   put(part('id'), id);
   part('level').className = 'level ' + (gone ? 'critical' : level);
-  put(part('level'), gone ? '✕ ' + (device.presence.state === 'unread' ? 'not read' : device.presence.state) : device.level ? '● ' + device.level : '');
+  put(part('level'), gone ? '✕ ' + (device.presence.state === 'unread' ? 'not read' : device.presence.state) : device.level ? '● ' + device.level : 'no level');
   put(part('name'), device.device.name);
   set(part('name'), 'title', device.device.name);
   const used = device.used_bytes, total = device.total_bytes, has = known(used) && known(total) && total.value;

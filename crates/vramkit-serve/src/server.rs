@@ -2,6 +2,7 @@
 
 use std::convert::Infallible;
 use std::future::Future;
+use std::io::ErrorKind;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,6 +13,8 @@ use hyper::Request;
 use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
+use rustix::net::RecvFlags;
+use tokio::io::Interest;
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tower::Service;
 use vramkit_watch::Watcher;
@@ -26,6 +29,8 @@ use crate::shared::SharedWatcher;
 
 /// Most bytes of headers.
 const HEADERS: usize = 16 << 10;
+/// What asks how the server does.
+const PROBES: [&[u8]; 4] = [b"GET /healthz ", b"HEAD /healthz ", b"GET /readyz ", b"HEAD /readyz "];
 /// What the system holds of an answer that is not read; it counts as this program's memory.
 const UNSENT: u32 = 128 << 10;
 /// Connections that the system holds until they are accepted.
@@ -134,11 +139,13 @@ async fn accept(listener: TcpListener, app: Router) {
             let app = app.clone();
             let left = LeavesOnDrop(place.clone());
             tokio::spawn(async move {
-                let left = left;
-                if let Err(error) = converse(stream, app, place).await {
+                let _left = left;
+                let Ok(is_probe) = whole_request(&stream).await else { return };
+                let _turn = if is_probe { None } else { place.turn().await };
+                // In a box: those that wait do without it.
+                if let Err(error) = Box::pin(converse(stream, app, place, is_probe)).await {
                     tracing::debug!(%error, "a connection ended");
                 }
-                drop(left);
             })
             .abort_handle()
         });
@@ -156,7 +163,37 @@ impl Drop for LeavesOnDrop {
     }
 }
 
-async fn converse(stream: TcpStream, app: Router, place: Place) -> Result<(), hyper::Error> {
+/// Waits until the headers of a request have come, and leaves them to be read; whether they ask only how the server does.
+async fn whole_request(stream: &TcpStream) -> std::io::Result<bool> {
+    loop {
+        let ready = stream.ready(Interest::READABLE).await?;
+        let peeked = stream.try_io(Interest::READABLE, || {
+            let mut headers = [0; HEADERS];
+            let (length, _) = rustix::net::recv(stream, &mut headers, RecvFlags::PEEK)?;
+            let come = &headers[..length];
+            let is_whole = come.windows(2).any(|end| end == b"\n\n")
+                || come.windows(3).any(|end| end == b"\n\r\n")
+                || length == HEADERS;
+            if is_whole {
+                return Ok(PROBES.iter().any(|probe| come.starts_with(probe)));
+            }
+            // Nothing more will be told of what has come: only of what comes, if anything can.
+            let more = if length == 0 || ready.is_read_closed() {
+                ErrorKind::UnexpectedEof
+            } else {
+                ErrorKind::WouldBlock
+            };
+            Err(more.into())
+        });
+        match peeked {
+            Err(error) if error.kind() == ErrorKind::WouldBlock => {}
+            peeked => return peeked,
+        }
+    }
+}
+
+/// A probe is answered once, and needs no place.
+async fn converse(stream: TcpStream, app: Router, place: Place, is_probe: bool) -> Result<(), hyper::Error> {
     // A piece of an answer does not wait for the next.
     let _ = stream.set_nodelay(true);
     let service = service_fn(move |request: Request<Incoming>| {
@@ -172,6 +209,7 @@ async fn converse(stream: TcpStream, app: Router, place: Place) -> Result<(), hy
     // How long a request may take to come is the table's to say.
     hyper::server::conn::http1::Builder::new()
         .header_read_timeout(None)
+        .keep_alive(!is_probe)
         .max_buf_size(HEADERS)
         .serve_connection(TokioIo::new(stream), service)
         .await

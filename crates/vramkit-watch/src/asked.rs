@@ -28,8 +28,6 @@ pub(crate) enum Outcome {
     Answered(Readings),
     /// Not in time. What it was asked before may have been answered meanwhile.
     Late {
-        /// How long it has been waited for.
-        waited: Duration,
         /// An earlier answer that came too late, and is not too old.
         earlier: Option<Readings>,
     },
@@ -51,8 +49,8 @@ pub(crate) struct Asked {
     name: String,
     idle: Option<Box<dyn Source>>,
     thread: Option<Thread>,
-    /// When it was asked what it has not answered.
-    asked: Option<Instant>,
+    /// Whether it has been asked what it has not answered.
+    is_asked: bool,
     /// Whether that was at this tick.
     is_new: bool,
     took: Duration,
@@ -67,7 +65,7 @@ impl Asked {
             name: source.name().to_owned(),
             idle: Some(source),
             thread: None,
-            asked: None,
+            is_asked: false,
             is_new: false,
             took: Duration::ZERO,
             earlier: None,
@@ -82,7 +80,7 @@ impl Asked {
     /// Takes what has come since, and asks, unless it is being asked.
     pub(crate) fn begin(&mut self, now: Duration) {
         self.is_new = false;
-        if self.asked.is_some() {
+        if self.is_asked {
             let answer = self.thread.as_ref().map(|thread| thread.answers.try_recv());
             match answer {
                 Some(Ok(answer)) => {
@@ -111,16 +109,16 @@ impl Asked {
             self.end();
             return Err("its thread has ended".to_owned());
         }
-        (self.asked, self.is_new) = (Some(Instant::now()), true);
+        (self.is_asked, self.is_new) = (true, true);
         Ok(())
     }
 
     fn end(&mut self) {
-        (self.thread, self.asked) = (None, None);
+        (self.thread, self.is_asked) = (None, false);
     }
 
     fn take(&mut self, answer: Answer, now: Duration) -> Readings {
-        (self.asked, self.took) = (None, answer.took);
+        (self.is_asked, self.took) = (false, answer.took);
         if answer.panicked {
             self.resting = Some((now + REST, answer.readings.clone()));
         }
@@ -131,10 +129,10 @@ impl Asked {
     /// tick is not waited for.
     pub(crate) fn finish(&mut self, now: Duration, start: Instant, patience: Duration) -> Outcome {
         let earlier = self.earlier.take();
-        let Some(asked) = self.asked else {
+        if !self.is_asked {
             let resting = self.resting.as_ref().map(|(_, readings)| readings.clone());
             return Outcome::Answered(resting.or(earlier).unwrap_or_default());
-        };
+        }
         if self.is_new {
             let own = if self.took <= SLOW { (2 * self.took).min(SLOW).max(patience) } else { patience };
             let left = own.saturating_sub(start.elapsed());
@@ -148,7 +146,7 @@ impl Asked {
                 }
             }
         }
-        Outcome::Late { waited: asked.elapsed(), earlier }
+        Outcome::Late { earlier }
     }
 }
 
@@ -217,7 +215,7 @@ mod tests {
 
     fn words(outcome: &Outcome) -> &str {
         match outcome {
-            Outcome::Answered(readings) | Outcome::Late { earlier: Some(readings), .. } => {
+            Outcome::Answered(readings) | Outcome::Late { earlier: Some(readings) } => {
                 &readings.unavailable[0].reason
             }
             Outcome::Late { .. } => "late",
@@ -233,11 +231,11 @@ mod tests {
         assert!(start.elapsed() < LONG);
         // The answer to the first question is not the one to the second.
         open.send(true).unwrap();
-        while asked.asked.is_some() && asked.earlier.is_none() {
+        while asked.earlier.is_none() {
             asked.begin(Duration::from_secs(2));
         }
         let late = asked.finish(Duration::from_secs(2), Instant::now(), NONE);
-        assert!(matches!(late, Outcome::Late { earlier: Some(_), .. }) && words(&late) == "1", "{late:?}");
+        assert!(matches!(late, Outcome::Late { earlier: Some(_) }) && words(&late) == "1", "{late:?}");
         drop(open);
     }
 

@@ -94,11 +94,9 @@ impl Past {
             }
             _ => kept.push_back(sample),
         }
-        while kept.len() > share(most) {
-            let Some(oldest) = kept.pop_front() else { break };
-            self.thin(part + 1, oldest, share);
-            return;
-        }
+        let over = kept.len().saturating_sub(share(most));
+        let oldest: Vec<Sample> = kept.drain(..over).collect();
+        oldest.into_iter().for_each(|sample| self.thin(part + 1, sample, share));
     }
 
     /// Says that nothing is known from the last sample on.

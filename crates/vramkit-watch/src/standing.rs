@@ -35,24 +35,22 @@ impl Standing {
         };
         let first = readings.unavailable.first().map(|absent| absent.reason.clone());
         let reason = first.filter(|_| health != Health::Up);
-        self.become_(source, time, health, reason, news);
+        self.become_so(source, time, health, reason, news);
     }
 
-    /// It has not answered in time.
+    /// It has not answered in time what it was asked at `time`, or before.
     pub(crate) fn note_late(
         &mut self,
         source: &str,
         time: SystemTime,
-        waited: Duration,
         patience: Duration,
         news: &mut Vec<News>,
     ) {
         let reason = format!("has not answered within {patience:?}");
-        let asked = time.checked_sub(waited).unwrap_or(time);
-        self.become_(source, asked, Health::Late, Some(reason), news);
+        self.become_so(source, time, Health::Late, Some(reason), news);
     }
 
-    fn become_(
+    fn become_so(
         &mut self,
         source: &str,
         time: SystemTime,

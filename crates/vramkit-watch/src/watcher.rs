@@ -226,8 +226,8 @@ impl Watcher {
                 standing.note_answer(asked.name(), time, &readings, news);
                 readings
             }
-            Outcome::Late { waited, earlier } => {
-                standing.note_late(asked.name(), time, waited, patience, news);
+            Outcome::Late { earlier } => {
+                standing.note_late(asked.name(), time, patience, news);
                 let reason = standing.reason().to_owned();
                 let late = Unavailable { source: asked.name().to_owned(), reason };
                 earlier.unwrap_or_else(|| Readings {

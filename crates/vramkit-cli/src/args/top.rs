@@ -29,10 +29,10 @@ pub struct TopOptions {
     /// Fractions from which on memory is elevated, high, critical
     #[arg(long, value_name = "F,F,F", value_parser = levels)]
     pub levels: Option<Levels>,
-    /// Keep readings in a file, without a screen
+    /// Keep readings in a file, without a screen; one file has one recorder
     #[arg(long, value_name = "FILE.jsonl", conflicts_with_all = ["replay", "once"])]
     pub record: Option<PathBuf>,
-    /// Most bytes of it and its older part
+    /// Most bytes of it and its older parts (FILE.old, and FILE.history at a lower resolution)
     #[arg(long, value_name = "SIZE", default_value = "64MiB", requires = "record")]
     pub record_size: ByteSize,
     /// Show what was recorded

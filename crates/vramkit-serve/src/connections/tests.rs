@@ -10,7 +10,7 @@ struct Server {
 
 impl Server {
     fn new(most: usize) -> Self {
-        Self { connections: Connections::new(most), places: Vec::new() }
+        Self { connections: Connections::new(most, most), places: Vec::new() }
     }
 
     /// As `accept` does; none if there is no place to be had.
@@ -102,28 +102,18 @@ async fn whoever_has_shown_the_token_goes_last() {
 #[tokio::test]
 async fn each_thing_lasts_so_long_and_no_longer() {
     let mut server = Server::new(8);
-    let states: [(fn(&Place), u64); 4] = [
-        (|_| {}, 10),
-        (Place::is_asked, 30),
-        (Place::is_answered, 75),
-        (
-            |place| {
-                assert!(
-                    {
-                        place.is_asked();
-                        place.follow()
-                    } && {
-                        place.is_handed();
-                        true
-                    }
-                )
-            },
-            10,
-        ),
-    ];
-    for (enter, seconds) in states {
+    for (seconds, enter) in [(10, 0), (30, 1), (75, 2), (10, 3)] {
         let at = server.connect("10.0.0.1").unwrap();
-        enter(server.place(at));
+        let place = server.place(at);
+        match enter {
+            0 => {}
+            1 => place.is_asked(),
+            2 => place.is_answered(),
+            _ => {
+                assert!(place.follow());
+                place.is_handed();
+            }
+        }
         server.is_older_by(at, Duration::from_secs(seconds - 2));
         server.connections.close_overdue();
         assert!(server.is_there(at), "{seconds}");
@@ -156,4 +146,23 @@ async fn followers_are_bounded_and_one_that_does_not_read_makes_room() {
     assert!(server.place(other).follow());
     server.connections.close_overdue();
     assert_eq!((0..5).filter(|at| server.is_there(*at)).count(), 3);
+}
+
+#[tokio::test]
+async fn whoever_waits_for_a_place_gets_that_of_a_slow_reader() {
+    let mut server = Server { connections: Connections::new(8, 1), places: Vec::new() };
+    let [slow, waiting] = [server.connect("10.0.0.1").unwrap(), server.connect("10.0.0.2").unwrap()];
+    let permit = server.place(slow).turn().await;
+    assert!(permit.is_some());
+    server.place(slow).is_asked();
+    let place = server.place(waiting).clone();
+    let turn = tokio::spawn(async move { place.turn().await.is_some() });
+    tokio::task::yield_now().await;
+    server.connections.close_overdue();
+    assert!(server.is_there(slow) && !turn.is_finished());
+    server.is_older_by(slow, Duration::from_secs(2));
+    server.connections.close_overdue();
+    assert!(!server.is_there(slow));
+    drop(permit); // as its task does when it is closed
+    assert!(turn.await.unwrap());
 }
