@@ -1,12 +1,10 @@
 //! The overview's lines: every device, whether it is there or not, then what does not answer as it should; and in a few words
 //! how it stands with all of them.
 
-use std::fmt;
-
 use vramkit::pressure::PressureLevel;
 use vramkit_watch::{DeviceTick, Health, Presence, Tick};
 
-use crate::text::clock;
+use crate::text::{clock, cut, width};
 
 /// A line of the overview.
 #[derive(Clone, Copy, Debug)]
@@ -130,18 +128,26 @@ impl Standing {
 
     /// Without names: `1 critical, 2 lost`.
     pub(crate) fn short(&self) -> String {
-        let words: Vec<String> =
-            self.counts.iter().map(|(name, count, _)| format!("{count} {name}")).collect();
-        words.join(", ")
+        self.naming(0)
     }
-}
 
-impl fmt::Display for Standing {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for (i, (name, count, first)) in self.counts.iter().enumerate() {
-            let (comma, more) = (if i > 0 { ", " } else { "" }, if *count > 1 { " …" } else { "" });
-            write!(f, "{comma}{count} {name} ({first}{more})")?;
+    /// In so much room, with the names of as many as can be, the worst first.
+    pub(crate) fn within(&self, room: usize) -> String {
+        if self.counts.is_empty() {
+            return cut("nothing elevated", room);
         }
-        if self.counts.is_empty() { f.write_str("nothing elevated") } else { Ok(()) }
+        let fits =
+            (0..=self.counts.len()).rev().map(|named| self.naming(named)).find(|text| width(text) <= room);
+        fits.unwrap_or_else(|| cut(&self.short(), room))
+    }
+
+    fn naming(&self, named: usize) -> String {
+        let words =
+            self.counts.iter().enumerate().map(|(at, (name, count, first))| match (at < named, *count) {
+                (false, count) => format!("{count} {name}"),
+                (true, 1) => format!("1 {name} ({first})"),
+                (true, count) => format!("{count} {name} ({first} …)"),
+            });
+        words.collect::<Vec<_>>().join(", ")
     }
 }

@@ -154,8 +154,8 @@ mod tests {
 
     fn sleeper() -> Child {
         let child = Command::new("sleep").arg("60").spawn().unwrap();
-        // It is called so once it has become that program.
-        while read(child.id(), "comm").is_none_or(|name| name.trim() != "sleep") {
+        // It has these words once it has become that program.
+        while read(child.id(), "cmdline").is_none_or(|words| words != "sleep\0".to_owned() + "60\0") {
             std::thread::sleep(Duration::from_millis(5));
         }
         child

@@ -53,6 +53,13 @@ pub struct WatchEvent {
     pub text: String,
 }
 
+impl WatchEvent {
+    /// An event, for whoever puts ticks together.
+    pub fn new(time: String, device: String, kind: EventKind, text: String) -> Self {
+        Self { time, device, kind, text }
+    }
+}
+
 /// Whether a device is there.
 #[non_exhaustive]
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -95,6 +102,13 @@ pub struct SourceTick {
     /// When it last answered, in UTC; none when it never did.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub answered: Option<String>,
+}
+
+impl SourceTick {
+    /// A source without more words, for whoever puts ticks together.
+    pub fn new(source: String, health: Health, since: String) -> Self {
+        Self { source, health, since, reason: None, answered: None }
+    }
 }
 
 /// Who holds a part of a device, for drawing.
@@ -210,6 +224,25 @@ pub struct Tick {
     pub unavailable: Vec<Unavailable>,
     /// What changed since the tick before.
     pub events: Vec<WatchEvent>,
+}
+
+impl Tick {
+    /// Nothing at an instant, for whoever puts ticks together.
+    ///
+    /// ```
+    /// let tick = vramkit_watch::Tick::new("2026-01-01T00:00:00.000Z".into());
+    /// assert!(tick.devices.is_empty() && tick.schema == "vramkit.top/1");
+    /// ```
+    pub fn new(time: String) -> Self {
+        Self {
+            schema: "vramkit.top/1".into(),
+            time,
+            devices: Vec::new(),
+            sources: Vec::new(),
+            unavailable: Vec::new(),
+            events: Vec::new(),
+        }
+    }
 }
 
 /// What a watcher keeps: samples of every device and events, oldest first.

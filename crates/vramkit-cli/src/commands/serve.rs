@@ -5,27 +5,10 @@ use vramkit_serve::ServeConfig;
 
 use crate::args::ServeOptions;
 use crate::failure::Failure;
-
-/// A shorter one can be guessed.
-const SHORTEST_TOKEN: usize = 8;
+use crate::token;
 
 pub fn run(options: &ServeOptions) -> Result<bool, Failure> {
-    let token = match &options.token_file {
-        Some(path) => {
-            let text = std::fs::read_to_string(path)
-                .map_err(|error| Failure::Input(format!("cannot read `{}`: {error}", path.display())))?;
-            let token = text.trim().to_owned();
-            let is_plain = token.bytes().all(|byte| byte.is_ascii_graphic());
-            if token.len() < SHORTEST_TOKEN || !is_plain {
-                return Err(Failure::Input(format!(
-                    "`{}` holds no token: one line of at least {SHORTEST_TOKEN} letters, digits and signs; try `openssl rand -hex 32`",
-                    path.display()
-                )));
-            }
-            Some(token)
-        }
-        None => None,
-    };
+    let token = options.token_file.as_deref().map(token::read).transpose()?;
     let config = ServeConfig {
         listen: options.listen,
         token,

@@ -1,37 +1,45 @@
 //! `vramkit top`.
 
-use std::fmt::Write as _;
 use std::io::{IsTerminal, Write as _};
 use std::ops::ControlFlow;
+use std::path::Path;
+use std::time::Duration;
 
-use vramkit::device::Reading;
+use vramkit::ByteSize;
 use vramkit_ask::{Tick, TopQuestion, top, watch};
+use vramkit_remote::Remotes;
 use vramkit_top::Feed;
+use vramkit_watch::Health;
 use vramkit_watch::record::{self, TickRecorder};
 
 use crate::args::TopOptions;
 use crate::caller::Caller;
 use crate::failure::Failure;
-use crate::output::{self, BAD, BOLD, DIM};
+use crate::token;
+use crate::top_text::text;
+
+/// How long the first answer of other machines is waited for: a little longer than one of them may take.
+const PATIENCE: Duration = Duration::from_secs(15);
 
 pub fn run(options: &TopOptions, caller: &mut Caller) -> Result<bool, Failure> {
-    let on_a_terminal = std::io::stdout().is_terminal() && std::io::stdin().is_terminal() && !options.json;
+    let has_screen = has_screen() && !options.json;
     if let Some(path) = &options.replay {
         let ticks = record::read(path)?;
-        if on_a_terminal {
+        if has_screen {
             vramkit_top::run(Feed::Recorded(ticks, options.interval))?;
         } else {
             ticks.iter().try_for_each(|tick| print(tick, options.json, false, caller))?;
         }
         return Ok(true);
     }
+    if !options.addresses.is_empty() {
+        return elsewhere(options, has_screen, caller);
+    }
     let question = TopQuestion { levels: options.levels.map(|levels| levels.0) };
     if let Some(path) = &options.record {
-        let failed = |error| Failure::Write { path: path.clone(), error };
-        let mut recorder = TickRecorder::open(path, options.record_size.bytes()).map_err(failed)?;
-        let keep = |tick: &Tick| recorder.write(tick).map(ControlFlow::Continue).map_err(failed);
-        watch(&question, options.interval, keep)?;
-    } else if on_a_terminal && !options.once {
+        let mut keep = recorder(path, options.record_size)?;
+        watch(&question, options.interval, |tick: &Tick| keep(tick).map(ControlFlow::Continue))?;
+    } else if has_screen && !options.once {
         vramkit_top::run(Feed::Live(Box::new(question.watcher()?), options.interval))?;
     } else if options.json && !options.once {
         let line = |tick: &Tick| print(tick, true, false, caller).map(ControlFlow::Continue);
@@ -43,6 +51,59 @@ pub fn run(options: &TopOptions, caller: &mut Caller) -> Result<bool, Failure> {
         return Ok(answer.is_yes());
     }
     Ok(true)
+}
+
+/// A terminal that can be drawn on, with somebody at it.
+fn has_screen() -> bool {
+    let can_draw = std::env::var_os("TERM").is_some_and(|term| !term.is_empty() && term != "dumb");
+    can_draw && std::io::stdout().is_terminal() && std::io::stdin().is_terminal()
+}
+
+/// Of other machines.
+fn elsewhere(options: &TopOptions, has_screen: bool, caller: &mut Caller) -> Result<bool, Failure> {
+    let token = options.token_file.as_deref().map(token::read).transpose()?;
+    let failed = |error| Failure::Input(format!("no thread for every address: {error}"));
+    let mut remotes = Remotes::start(&options.addresses, token, options.interval).map_err(failed)?;
+    if let Some(path) = &options.record {
+        let mut keep = recorder(path, options.record_size)?;
+        remotes.settle(PATIENCE);
+        loop {
+            keep(&remotes.tick())?;
+            std::thread::sleep(options.interval);
+        }
+    }
+    if has_screen && !options.once {
+        vramkit_top::run(Feed::Asked(Box::new(move || remotes.tick()), options.interval))?;
+        return Ok(true);
+    }
+    remotes.settle(PATIENCE);
+    if options.json && !options.once {
+        loop {
+            print(&remotes.tick(), true, false, caller)?;
+            std::thread::sleep(options.interval);
+        }
+    }
+    let tick = remotes.tick();
+    print(&tick, options.json, true, caller)?;
+    if !vramkit_ask::is_well(&tick) {
+        return Ok(false);
+    }
+    let addresses: Vec<String> = options.addresses.iter().map(ToString::to_string).collect();
+    let silent = tick
+        .sources
+        .iter()
+        .filter(|source| source.health != Health::Up && addresses.contains(&source.source));
+    let silent: Vec<String> = silent
+        .map(|source| format!("{} {}", source.source, source.reason.as_deref().unwrap_or_default()))
+        .collect();
+    if silent.is_empty() { Ok(true) } else { Err(Failure::Silent(silent.join("; "))) }
+}
+
+/// Keeps ticks in a file.
+fn recorder(path: &Path, most: ByteSize) -> Result<impl FnMut(&Tick) -> Result<(), Failure>, Failure> {
+    let failed = move |error| Failure::Write { path: path.to_owned(), error };
+    let mut recorder = TickRecorder::open(path, most.bytes()).map_err(failed)?;
+    Ok(move |tick: &Tick| recorder.write(tick).map_err(failed))
 }
 
 fn print(tick: &Tick, json: bool, pretty: bool, caller: &mut Caller) -> Result<(), Failure> {
@@ -57,52 +118,4 @@ fn print(tick: &Tick, json: bool, pretty: bool, caller: &mut Caller) -> Result<(
         return Ok(out.flush()?);
     }
     caller.text(&text(tick))
-}
-
-fn text(tick: &Tick) -> String {
-    let mut text = String::new();
-    for device in &tick.devices {
-        let (snapshot, usage) = (&device.snapshot, &device.snapshot.usage);
-        let level =
-            snapshot.level.map_or_else(|| "level not available".to_owned(), |level| level.to_string());
-        let percent =
-            usage.used_ratio().map_or_else(String::new, |ratio| format!(", {:.1} % used", 100.0 * ratio));
-        let _ = writeln!(
-            text,
-            "{BOLD}{}{BOLD:#}  {}  {level}{percent}",
-            snapshot.device.id, snapshot.device.name
-        );
-        let _ =
-            writeln!(text, "  {} used of {}, {} free", usage.used_bytes, usage.total_bytes, usage.free_bytes);
-        if let Some(stall) = device.stall {
-            let _ = writeln!(
-                text,
-                "  waiting for memory: {:.1} % of 10 s, {:.1} % of 60 s, {:.1} % of 300 s",
-                100.0 * stall.some.avg10_ratio,
-                100.0 * stall.some.avg60_ratio,
-                100.0 * stall.some.avg300_ratio
-            );
-        }
-        if let Reading { value: None, unavailable: Some(reason), .. } = &snapshot.processes {
-            let _ = writeln!(text, "  {DIM}processes: {reason}{DIM:#}");
-        }
-        if !device.holders.is_empty() {
-            let rows = std::iter::once(vec!["holder".to_owned(), "holds".to_owned(), "of all".to_owned()])
-                .chain(device.holders.iter().map(|holder| {
-                    let part = usage
-                        .total_bytes
-                        .value
-                        .map(|total| format!("{:.1} %", 100.0 * holder.bytes.ratio_of(total)));
-                    vec![holder.name.clone(), holder.bytes.to_string(), part.unwrap_or_default()]
-                }));
-            text += &output::table(&rows.collect::<Vec<_>>());
-        }
-        for leak in &device.suspected {
-            let _ = writeln!(text, "  {BAD}leak suspected{BAD:#}: tag `{}` of {}", leak.tag, leak.model);
-        }
-    }
-    for absent in &tick.unavailable {
-        let _ = writeln!(text, "{DIM}{}: {}{DIM:#}", absent.source, absent.reason);
-    }
-    text
 }

@@ -57,8 +57,7 @@ fn draw_title(app: &App, frame: &mut Frame<'_>, area: Rect) {
     }
     let taken: usize = parts.iter().map(|part| part.width() + 2).sum();
     let room = usize::from(area.width).saturating_sub(taken);
-    let long = standing.to_string();
-    let words = if width(&long) <= room { long } else { cut(&standing.short(), room) };
+    let words = standing.within(room);
     let mut room = room.saturating_sub(width(&words));
     parts.push(Span::styled(words, standing_style(&standing)));
     let utc = |time: &str| Some(format!("{} {} UTC", time.get(..10)?, time.get(11..19)?));
