@@ -165,7 +165,7 @@ fn top_is_a_screen_on_a_terminal_and_puts_the_terminal_back() {
     let machine = Machine::new(&cards(68));
     let mut terminal = Terminal::run(&machine, &["top", "--interval", "0.1"]);
     terminal.shows("cuda:0 high");
-    terminal.shows("68 GiB   80 GiB");
+    terminal.shows("68 GiB    80 GiB");
     assert!(terminal.is_drawn());
     terminal.press("\t");
     terminal.shows("processes, by bytes");

@@ -32,8 +32,8 @@ pub(crate) fn add(merged: &mut Tick, machine: &str, standing: Standing) {
     let Some(tick) = standing.tick else { return };
     let all = tick.devices.len();
     if all > DEVICES {
-        let reason = format!("{DEVICES} of its {all} devices are shown");
-        merged.unavailable.push(Unavailable { source: named("devices"), reason });
+        let reason = format!("only {DEVICES} of its {all} devices are taken");
+        merged.unavailable.push(Unavailable { source: machine.to_owned(), reason });
     }
     let since = standing.answered.unwrap_or(standing.since);
     merged.devices.extend(tick.devices.into_iter().take(DEVICES).map(|mut device| {

@@ -243,5 +243,5 @@ fn more_devices_than_any_machine_has_are_bounded_and_it_is_said() {
     remotes.settle(Duration::from_secs(60));
     let tick = remotes.tick();
     assert_eq!(tick.devices.len(), 256);
-    assert!(tick.unavailable.iter().any(|absent| absent.reason == "256 of its 300 devices are shown"));
+    assert!(tick.unavailable.iter().any(|absent| absent.reason == "only 256 of its 300 devices are taken"));
 }

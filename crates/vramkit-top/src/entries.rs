@@ -62,10 +62,11 @@ pub(crate) fn entries(tick: &Tick) -> Vec<Entry<'_>> {
             entries.push(Entry::Trouble { name: &source.source, since, reason });
         }
     }
-    // Of a reading that says nothing of its sources, what is not here is only told where nothing else is.
+    // A device that cannot be asked (`cuda:3`) is missed; a kind of device that this machine has none of is not, unless there is
+    // nothing else to show.
     let is_missed = |name: &str| match tick.sources.iter().find(|source| source.source == name) {
-        Some(source) => source.health != Health::Absent,
-        None => !tick.sources.is_empty() || tick.devices.is_empty(),
+        Some(source) if source.health == Health::Absent => false,
+        _ => name.rsplit(' ').next().is_some_and(|name| name.contains(':')) || tick.devices.is_empty(),
     };
     for absent in &tick.unavailable {
         if is_missed(&absent.source) && !is_listed(&entries, &absent.source) {

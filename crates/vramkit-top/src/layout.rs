@@ -51,8 +51,8 @@ impl Places {
                     0
                 }
             }
-            0..12 => 0,
-            rest => (rest / 3).clamp(5, 12),
+            0..10 => 0,
+            rest => (rest * 2 / 5).clamp(4, 12),
         };
         let table = if shows_table { left.saturating_sub(graph + events) } else { 0 };
         let [title, overview, graph, table, events, _, foot] = Layout::vertical([
@@ -108,7 +108,7 @@ mod tests {
         assert_eq!(heights(24, 9, false), [10, 4, 8, 0]);
         assert_eq!(heights(24, 13, false), [14, 0, 0, 8]);
         assert_eq!(heights(24, 40, false), [22, 0, 0, 0]);
-        assert_eq!(heights(50, 13, false), [14, 8, 18, 8]);
+        assert_eq!(heights(50, 13, false), [14, 8, 16, 10]);
     }
 
     #[test]

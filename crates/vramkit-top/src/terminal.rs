@@ -2,6 +2,8 @@
 
 use std::io;
 use std::sync::Once;
+use std::sync::atomic::AtomicBool;
+use std::sync::atomic::Ordering::SeqCst;
 use std::time::{Duration, Instant};
 
 use ratatui::DefaultTerminal;
@@ -33,15 +35,18 @@ const RESPONSE: Duration = Duration::from_millis(50);
 /// What the terminal says, or that the system has no thread.
 pub fn run(feed: Feed) -> io::Result<()> {
     let signals = Signals::watch()?;
-    let mut screen = Screen::enter()?;
-    let outcome = show(&mut screen, feed, signals);
-    let left = screen.leave();
+    let outcome = Screen::enter().and_then(|mut screen| {
+        let outcome = show(&mut screen, feed, signals);
+        // Both, whatever became of the first.
+        let left = screen.leave();
+        outcome.and(left)
+    });
     signals.release();
     // Whatever else went wrong: with the terminal gone, much does.
     if let Some(signal) = signals.ended() {
         signals.end(signal)?;
     }
-    outcome.and(left)
+    outcome
 }
 
 /// A terminal that is drawn on. When it is dropped, it is as it was before.
@@ -53,6 +58,7 @@ struct Screen {
 impl Screen {
     fn enter() -> io::Result<Self> {
         put_back_on_panic();
+        PUT_BACK.store(false, SeqCst);
         let terminal = ratatui::try_init()?;
         let screen = Self { terminal, is_entered: true };
         execute!(io::stdout(), EnableMouseCapture)?;
@@ -65,8 +71,7 @@ impl Screen {
         self.leave()?;
         self.terminal = ratatui::try_init()?;
         self.is_entered = true;
-        execute!(io::stdout(), EnableMouseCapture)?;
-        self.terminal.clear()
+        execute!(io::stdout(), EnableMouseCapture)
     }
 
     /// All of it, whatever becomes of a part.
@@ -75,6 +80,10 @@ impl Screen {
             return Ok(());
         }
         self.is_entered = false;
+        // Once more would put the cursor where it was before, over what the panic has said.
+        if PUT_BACK.swap(false, SeqCst) {
+            return Ok(());
+        }
         let mouse = execute!(io::stdout(), DisableMouseCapture);
         let screen = ratatui::try_restore();
         mouse.and(screen).and(execute!(io::stdout(), Show))
@@ -87,6 +96,9 @@ impl Drop for Screen {
     }
 }
 
+/// Whether a panic, of any thread, has put the terminal back.
+static PUT_BACK: AtomicBool = AtomicBool::new(false);
+
 /// ratatui puts back what it changes when anything panics; the mouse is ours.
 fn put_back_on_panic() {
     static ONCE: Once = Once::new();
@@ -94,6 +106,7 @@ fn put_back_on_panic() {
         let before = std::panic::take_hook();
         std::panic::set_hook(Box::new(move |panic| {
             let _ = execute!(io::stdout(), DisableMouseCapture, Show);
+            PUT_BACK.store(true, SeqCst);
             before(panic);
         }));
     });

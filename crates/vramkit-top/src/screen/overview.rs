@@ -19,10 +19,11 @@ use crate::trail::Trail;
 const MARK: usize = 2;
 const LEVEL: usize = 8;
 const USED: usize = 9;
-const TOTAL: usize = 8;
+const TOTAL: usize = 9;
 /// Work, temperature, power.
 const ACTIVITY: [(&str, usize); 3] = [("busy", 5), ("temp", 5), ("power", 6)];
-const MAKE: usize = 20;
+/// What its maker calls it, at most.
+const MAKE: usize = 30;
 /// Words on what is to be noted have at least so much room.
 const NOTES: usize = 10;
 
@@ -39,7 +40,7 @@ struct Columns {
 
 impl Columns {
     /// The most that there is room for; what says least of memory goes first.
-    fn of(all: usize, longest_name: usize) -> Self {
+    fn of(all: usize, longest_name: usize, longest_make: usize) -> Self {
         let name = longest_name.clamp(6, (all / 3).max(6));
         let mut left = all.saturating_sub(MARK + name + 1 + LEVEL + 1 + USED + NOTES);
         let mut takes = |wide: usize| {
@@ -55,12 +56,13 @@ impl Columns {
         let has_power = takes(ACTIVITY[2].1);
         let has_temperature = takes(ACTIVITY[1].1);
         // Notes come in twos on a wide screen.
-        let has_make = takes(MAKE + NOTES + 4);
+        let make = longest_make.clamp(4, MAKE);
+        let has_make = takes(make + NOTES + 4);
         let wider = if has_bar { (left / 3).min(24) } else { 0 };
         Self {
             name,
             bar: if has_bar { 6 + wider } else { 0 },
-            make: if has_make { MAKE } else { 0 },
+            make: if has_make { make } else { 0 },
             has_total,
             has_activity: [has_busy, has_temperature, has_power],
             all,
@@ -91,7 +93,8 @@ pub(super) fn draw(app: &App, frame: &mut Frame<'_>, places: &Places) {
     let Some(tick) = &app.tick else { return };
     let entries = app.entries();
     let longest = entries.iter().map(|entry| width(entry.name())).max().unwrap_or(0);
-    let columns = Columns::of(usize::from(places.overview.width), longest);
+    let makes = entries.iter().filter_map(Entry::device).map(|device| width(&device.snapshot.device.name));
+    let columns = Columns::of(usize::from(places.overview.width), longest, makes.max().unwrap_or(0));
     let mut lines = vec![Line::styled(columns.header(), SOFT)];
     let seen = app.devices.seen(entries.len(), places.overview_rows(entries.len()));
     let cursor = app.devices.cursor(entries.len());
