@@ -204,6 +204,21 @@ fn whatever_signal_ends_it_the_terminal_is_put_back_first() {
 }
 
 #[test]
+fn a_terminal_that_is_gone_ends_it() {
+    let machine = Machine::new(&cards(10));
+    let Terminal { mut child, master, keys, screen } = Terminal::run(&machine, &["top", "--interval", "0.1"]);
+    wait_until(|| screen.lock().unwrap().screen().contents().contains("cuda:0"), || "a screen".into());
+    // The reader's handle is closed by the hangup itself: whoever has the terminal in hand signals that it is gone.
+    drop((keys, master));
+    signal(child.process_id().unwrap(), "HUP");
+    let start = Instant::now();
+    while child.try_wait().unwrap().is_none() {
+        assert!(start.elapsed() < Duration::from_secs(60), "it goes on without a terminal");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+}
+
+#[test]
 fn a_recording_on_the_screen_ends_so_too() {
     let machine = Machine::new(&cards(10));
     let done = machine.command(&["top", "--once", "--json"]).output().unwrap();

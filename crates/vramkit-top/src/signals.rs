@@ -1,16 +1,22 @@
 //! Signals that end or stop the program: the screen is put back first, then the signal does what it does by default.
 //!
 //! A signal only raises a flag, which the screen's loop looks at many times a second. Whoever waits for the program sees that
-//! the signal ended it (a shell: 128 and its number). A second one ends it at once, should the loop hang.
+//! the signal ended it (a shell: 128 and its number). A terminal that is gone, or takes nothing, may hang the loop: then a
+//! thread of its own ends the program a moment later, and a second signal at once.
 #![allow(unsafe_code)]
 
 use std::io;
 use std::sync::atomic::Ordering::SeqCst;
 use std::sync::atomic::{AtomicBool, AtomicUsize};
 use std::sync::{Arc, OnceLock};
+use std::time::Duration;
 
 use signal_hook::consts::{SIGCONT, SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGTSTP};
 use signal_hook::{flag, low_level};
+
+/// How often a thread looks whether a signal has come, and how long it leaves to the loop to put the terminal back.
+const LOOK: Duration = Duration::from_millis(250);
+const PATIENCE: Duration = Duration::from_secs(1);
 
 /// See the module's first lines.
 #[derive(Debug, Default)]
@@ -33,6 +39,9 @@ impl Signals {
         static ALL: OnceLock<Signals> = OnceLock::new();
         if ALL.get().is_none() {
             let _ = ALL.set(Self::register()?);
+            if let Some(all) = ALL.get() {
+                std::thread::Builder::new().name("vramkit-signals".into()).spawn(|| all.end_when_hung())?;
+            }
         }
         let all = ALL.get().ok_or_else(|| io::Error::other("no signals"))?;
         all.ended.store(0, SeqCst);
@@ -55,6 +64,17 @@ impl Signals {
         flag::register(SIGTSTP, all.stopped.clone())?;
         flag::register(SIGCONT, all.continued.clone())?;
         Ok(all)
+    }
+
+    /// Ends the program by a signal that the loop has not ended it by.
+    fn end_when_hung(&self) {
+        loop {
+            std::thread::sleep(LOOK);
+            if let Some(signal) = self.ended() {
+                std::thread::sleep(PATIENCE);
+                let _ = self.end(signal);
+            }
+        }
     }
 
     /// From now on signals do what they do by default.
