@@ -236,12 +236,8 @@ fn a_recording_on_the_screen_ends_so_too() {
 fn ctrl_z_stops_it_with_the_terminal_put_back_and_it_goes_on_where_it_was() {
     let machine = Machine::new(&cards(10));
     // A shell has it as a job.
-    let shell = format!(
-        "set -m; '{}' top --interval 0.1; echo shell:$?; while :; do read -r word; $word; done",
-        program().display()
-    );
-    let mut terminal =
-        Terminal::run_on(&machine, "xterm-256color", "/bin/bash".into(), &["--norc", "-c", &shell]);
+    let mut terminal = Terminal::run_on(&machine, "xterm-256color", "/bin/bash".into(), &["--norc", "-i"]);
+    terminal.press(&format!("'{}' top --interval 0.1\n", program().display()));
     for by_key in [true, false] {
         wait_until(|| terminal.is_drawn() && terminal.text().contains("cuda:0"), || terminal.text());
         let shell = terminal.child.process_id().unwrap();
