@@ -82,7 +82,7 @@ impl Screen {
         self.is_entered = false;
         // Once more would put the cursor where it was before, over what the panic has said.
         if PUT_BACK.swap(false, SeqCst) {
-            return Ok(());
+            return execute!(io::stdout(), DisableMouseCapture, Show);
         }
         let mouse = execute!(io::stdout(), DisableMouseCapture);
         let screen = ratatui::try_restore();
@@ -197,6 +197,9 @@ fn turn(
 ) -> io::Result<Turn> {
     if signals.ended().is_some() {
         return Ok(Turn::End);
+    }
+    if PUT_BACK.load(SeqCst) {
+        return Err(io::Error::other("what makes readings has panicked"));
     }
     if signals.stopped() {
         screen.leave()?;
