@@ -132,15 +132,19 @@ impl Terminal {
         signal(self.child.process_id().unwrap(), name);
     }
 
-    /// Nothing of the screen is left: no alternate screen, no mouse, a cursor, and the terminal edits and echoes lines.
-    fn is_put_back(&self) -> bool {
+    /// Nothing of the screen is left: no alternate screen, no mouse, and a cursor.
+    fn is_left(&self) -> bool {
         let parser = self.screen.lock().unwrap();
         let screen = parser.screen();
-        let is_plain = !screen.alternate_screen()
+        !screen.alternate_screen()
             && screen.mouse_protocol_mode() == vt100::MouseProtocolMode::None
-            && !screen.hide_cursor();
-        let modes = self.master.get_termios().unwrap().local_flags;
-        is_plain && format!("{modes:?}").contains("ICANON") && format!("{modes:?}").contains("ECHO")
+            && !screen.hide_cursor()
+    }
+
+    /// And the terminal edits and echoes lines.
+    fn is_put_back(&self) -> bool {
+        let modes = format!("{:?}", self.master.get_termios().unwrap().local_flags);
+        self.is_left() && modes.contains("ICANON") && modes.contains("ECHO")
     }
 
     fn is_drawn(&self) -> bool {
@@ -249,12 +253,12 @@ fn ctrl_z_stops_it_with_the_terminal_put_back_and_it_goes_on_where_it_was() {
             signal(pid, "TSTP")
         }
         wait_until(|| state(pid) == "T", || format!("stopped, {}", terminal.text()));
-        wait_until(|| terminal.is_put_back(), || "the terminal as it was".into());
+        wait_until(|| terminal.is_left(), || "the terminal as it was".into());
         terminal.press("fg\n");
     }
     wait_until(|| terminal.is_drawn() && terminal.text().contains("cuda:0"), || terminal.text());
     terminal.press("q");
-    wait_until(|| terminal.is_put_back(), || "the terminal as it was".into());
+    wait_until(|| terminal.is_left(), || "the terminal as it was".into());
     terminal.press("exit\n");
     terminal.child.wait().unwrap();
 }
