@@ -27,6 +27,7 @@ fn a_panic_puts_the_terminal_back() {
     let mut command = CommandBuilder::new(std::env::current_exe().unwrap());
     command.args(["--ignored", "--exact", "--nocapture", "panics_on_the_screen"]);
     command.env("TERM", "xterm-256color");
+    command.env("RUST_BACKTRACE", "0");
     let mut child = pair.slave.spawn_command(command).unwrap();
     drop(pair.slave);
     let mut output = pair.master.try_clone_reader().unwrap();
