@@ -9,7 +9,7 @@ use vramkit::monitor::utc;
 use vramkit_watch::{EventKind, Health, Tick, WatchEvent};
 
 use crate::address::Address;
-use crate::http::fetch;
+use crate::http::{FetchError, fetch};
 
 /// After a failure the next try waits this long, then twice as long each time, up to the longest.
 const FIRST_PAUSE: Duration = Duration::from_secs(1);
@@ -107,23 +107,13 @@ async fn ask(address: &Address, token: Option<&str>, interval: Duration, kept: &
     loop {
         let fetched = fetch(address, token).await;
         let Some(state) = kept.upgrade() else { return };
-        let mut state = state.lock().unwrap_or_else(PoisonError::into_inner);
-        let now = SystemTime::now();
-        let wait = match fetched {
-            Ok(tick) => {
-                pause = FIRST_PAUSE;
-                state.take(tick, now);
-                interval
-            }
-            Err(error) => {
-                // Since when there is no answer, whatever the reason is by now.
-                let since = state.failure.take().map(|(_, since)| since);
-                let since = since.or(state.answered.map(|(time, _)| time)).unwrap_or(state.since);
-                state.failure = Some((error.to_string(), since));
-                let wait = pause.max(interval);
-                pause = (pause * 2).min(LONGEST_PAUSE);
-                wait
-            }
+        let wait = if state.lock().unwrap_or_else(PoisonError::into_inner).note(fetched, SystemTime::now()) {
+            pause = FIRST_PAUSE;
+            interval
+        } else {
+            let wait = pause.max(interval);
+            pause = (pause * 2).min(LONGEST_PAUSE);
+            wait
         };
         drop(state);
         tokio::time::sleep(wait).await;
@@ -131,6 +121,23 @@ async fn ask(address: &Address, token: Option<&str>, interval: Duration, kept: &
 }
 
 impl State {
+    /// Keeps what came of asking; whether it was an answer.
+    fn note(&mut self, fetched: Result<Tick, FetchError>, now: SystemTime) -> bool {
+        match fetched {
+            Ok(tick) => {
+                self.take(tick, now);
+                true
+            }
+            Err(error) => {
+                // Since when there is no answer, whatever the reason is by now.
+                let since = self.failure.take().map(|(_, since)| since);
+                let since = since.or(self.answered.map(|(time, _)| time)).unwrap_or(self.since);
+                self.failure = Some((error.to_string(), since));
+                false
+            }
+        }
+    }
+
     fn take(&mut self, tick: Tick, now: SystemTime) {
         if self.failure.take().is_some() || self.answered.is_none() {
             self.since = now;

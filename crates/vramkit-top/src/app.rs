@@ -361,7 +361,7 @@ impl App {
     fn turned(&mut self, at: Position, by: isize) {
         let places = self.places();
         let lines = self.entries().len();
-        if places.overview.contains(at) && !(self.is_opened && !places.is_split) {
+        if places.overview.contains(at) && (places.is_split || !self.is_opened) {
             self.devices.scroll(by, lines, places.overview_rows(lines));
         } else if self.shows_table() {
             self.table.scroll(by, self.rows.len(), places.table_rows());
