@@ -17,7 +17,8 @@ fn panics_on_the_screen() {
         assert!(ticks < 4, "a reading that fails like this");
         Tick::new("2026-01-01T00:00:00.000Z".into())
     };
-    run(Feed::Asked(Box::new(ask), Duration::from_millis(50))).unwrap();
+    // Its error says so once more; a second panic would put the cursor over the words of the first.
+    drop(run(Feed::Asked(Box::new(ask), Duration::from_millis(50))));
 }
 
 #[test]
