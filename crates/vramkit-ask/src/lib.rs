@@ -77,7 +77,7 @@ pub use run::{
 };
 #[cfg(feature = "schema")]
 pub use schema::Document;
-pub use top::{TopAnswer, TopQuestion, top, watch};
+pub use top::{TopAnswer, TopQuestion, is_well, top, watch};
 
 // What questions and answers are made of, from the crates that define it.
 pub use vramkit::plan::report::PlanReport;

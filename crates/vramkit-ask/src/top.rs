@@ -68,15 +68,20 @@ pub struct TopAnswer {
 impl TopAnswer {
     /// Whether no device is at level critical and no leak is suspected.
     pub fn is_yes(&self) -> bool {
-        let worry = |device: &DeviceTick| {
-            device.snapshot.level == Some(PressureLevel::Critical) || !device.suspected.is_empty()
-        };
-        !self.report.devices.iter().any(worry)
+        is_well(&self.report)
     }
 }
 
 /// Who asks once has the patience that a driver needs to start.
 const PATIENCE: Duration = Duration::from_secs(15);
+
+/// Whether in a tick no device is at level critical and no leak is suspected.
+pub fn is_well(tick: &Tick) -> bool {
+    let worry = |device: &DeviceTick| {
+        device.snapshot.level == Some(PressureLevel::Critical) || !device.suspected.is_empty()
+    };
+    !tick.devices.iter().any(worry)
+}
 
 /// Reads everything once.
 ///

@@ -29,6 +29,9 @@ pub enum Failure {
     /// What was asked for cannot be done.
     #[error("{0}")]
     Input(String),
+    /// Machines that were asked do not answer.
+    #[error("no answer: {0}")]
+    Silent(String),
     /// A file cannot be written.
     #[error("cannot write `{}`: {error}", path.display())]
     Write {
@@ -60,7 +63,7 @@ impl Failure {
     pub fn exit_status(&self) -> u8 {
         match self {
             failure if failure.is_broken_pipe() => 0,
-            Self::Ask(AskError::DeviceUnavailable { .. }) => 3,
+            Self::Ask(AskError::DeviceUnavailable { .. }) | Self::Silent(_) => 3,
             Self::Ask(AskError::Validate(ValidateError::Stopped { .. })) => 130,
             Self::Ask(AskError::Validate(ValidateError::Engine(error)))
                 if matches!(**error, AdapterError::OutOfCache { .. }) =>

@@ -26,6 +26,8 @@ mod plan_text;
 mod printable;
 mod progress;
 mod run_text;
+mod token;
+mod top_text;
 mod validate_text;
 
 use std::ffi::{OsStr, OsString};

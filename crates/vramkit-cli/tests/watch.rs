@@ -1,14 +1,12 @@
-//! `top` and `serve` as programs: over the stand-in for NVML, in a pseudo-terminal, over sockets.
+//! `top` and `serve` as programs: over the stand-in for NVML, and over sockets.
 #![allow(clippy::unwrap_used)]
 
 use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
-use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use portable_pty::{CommandBuilder, PtySize, native_pty_system};
 use serde_json::{Value, json};
 
 fn program() -> PathBuf {
@@ -366,104 +364,4 @@ fn a_port_in_use_is_an_error_with_a_way_out() {
     let error = String::from_utf8_lossy(&done.stderr).into_owned();
     assert_eq!(done.status.code(), Some(2));
     assert!(error.contains(&address) && error.contains("127.0.0.1:0"), "{error}");
-}
-
-/// A program in a pseudo-terminal of 80 × 24.
-struct Terminal {
-    screen: Arc<Mutex<vt100::Parser>>,
-    keys: Box<dyn Write + Send>,
-    child: Box<dyn portable_pty::Child + Send + Sync>,
-}
-
-impl Terminal {
-    fn run(machine: &Machine, arguments: &[&str]) -> Self {
-        let size = PtySize { rows: 24, cols: 80, pixel_width: 0, pixel_height: 0 };
-        let pair = native_pty_system().openpty(size).unwrap();
-        let mut command = CommandBuilder::new(program());
-        command.args(arguments);
-        command.env("TERM", "xterm-256color");
-        command.env_remove("NO_COLOR");
-        machine.environment().iter().for_each(|(name, value)| command.env(name, value));
-        let child = pair.slave.spawn_command(command).unwrap();
-        drop(pair.slave);
-        let (mut output, keys) =
-            (pair.master.try_clone_reader().unwrap(), pair.master.take_writer().unwrap());
-        let screen = Arc::new(Mutex::new(vt100::Parser::new(24, 80, 0)));
-        let shown = screen.clone();
-        std::thread::spawn(move || {
-            let _master = pair.master;
-            let mut buffer = [0; 4096];
-            while let Ok(read @ 1..) = output.read(&mut buffer) {
-                shown.lock().unwrap().process(&buffer[..read]);
-            }
-        });
-        Self { screen, keys, child }
-    }
-
-    fn text(&self) -> String {
-        self.screen.lock().unwrap().screen().contents()
-    }
-
-    fn shows(&self, text: &str) {
-        let start = Instant::now();
-        while !self.text().contains(text) {
-            assert!(start.elapsed() < Duration::from_secs(30), "no `{text}` in\n{}", self.text());
-            std::thread::sleep(Duration::from_millis(20));
-        }
-    }
-
-    fn press(&mut self, keys: &str) {
-        self.keys.write_all(keys.as_bytes()).unwrap();
-        self.keys.flush().unwrap();
-    }
-}
-
-#[test]
-fn top_is_a_screen_on_a_terminal_and_puts_the_terminal_back() {
-    let machine = Machine::new(&cards(68));
-    let mut terminal = Terminal::run(&machine, &["top", "--interval", "0.1"]);
-    terminal.shows("cuda:0     high");
-    terminal.shows("68 GiB     80 GiB");
-    assert!(terminal.screen.lock().unwrap().screen().alternate_screen());
-    terminal.press("\t");
-    terminal.shows("processes, by bytes");
-    terminal.shows("4100000 not available");
-    terminal.press("/41");
-    terminal.shows("filter: 41");
-    terminal.press("\r");
-    terminal.shows("filter `41`");
-    terminal.press("?");
-    terminal.shows("next table: holders, processes, pools, models");
-    terminal.press("?d");
-    terminal.shows("▶ host");
-    terminal.press("p");
-    terminal.shows("paused");
-    terminal.press("p");
-    machine.becomes(&cards(79));
-    terminal.shows("high to critical at 99 %");
-    terminal.press("q");
-    assert!(terminal.child.wait().unwrap().success());
-    wait_until(|| !terminal.screen.lock().unwrap().screen().alternate_screen());
-}
-
-#[test]
-fn a_recording_is_stepped_through_on_a_terminal() {
-    let machine = Machine::new(&cards(10));
-    let file = machine.path("ticks.jsonl");
-    let mut lines = String::new();
-    for used in [10, 20, 30] {
-        machine.becomes(&cards(used));
-        let (tick, _) = machine.json(&["top", "--once", "--json"]);
-        lines += &(tick.to_string() + "\n");
-    }
-    std::fs::write(&file, lines).unwrap();
-    let mut terminal =
-        Terminal::run(&machine, &["top", "--replay", file.to_str().unwrap(), "--interval", "0.1"]);
-    terminal.shows("recording, 3 of 3");
-    terminal.shows("30 GiB");
-    terminal.press(" \u{1b}[D\u{1b}[D");
-    terminal.shows("recording, 1 of 3");
-    terminal.shows("10 GiB");
-    terminal.press("\u{3}");
-    assert!(terminal.child.wait().unwrap().success());
 }

@@ -48,6 +48,8 @@ impl Source for Card {
             usage,
             processes: Reading::unavailable(Origin::Nvml, "none"),
             stall: None,
+            shared_bytes: None,
+            notes: Vec::new(),
         };
         Readings { devices: vec![device], ..Readings::default() }
     }

@@ -66,6 +66,13 @@ pub struct WatchEvent {
     pub text: String,
 }
 
+impl WatchEvent {
+    /// An event, for whoever puts ticks together.
+    pub fn new(time: String, device: String, kind: EventKind, text: String) -> Self {
+        Self { time, device, kind, text }
+    }
+}
+
 /// Whether a device is there.
 #[non_exhaustive]
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -124,6 +131,13 @@ pub struct RecorderTick {
     /// Why it is not written.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
+}
+
+impl SourceTick {
+    /// A source without more words, for whoever puts ticks together.
+    pub fn new(source: String, health: Health, since: String) -> Self {
+        Self { source, health, since, reason: None, answered: None }
+    }
 }
 
 /// Who holds a part of a device, for drawing.
@@ -248,6 +262,26 @@ pub struct Tick {
     pub unavailable: Vec<Unavailable>,
     /// What changed since the tick before.
     pub events: Vec<WatchEvent>,
+}
+
+impl Tick {
+    /// Nothing at an instant, for whoever puts ticks together.
+    ///
+    /// ```
+    /// let tick = vramkit_watch::Tick::new("2026-01-01T00:00:00.000Z".into());
+    /// assert!(tick.devices.is_empty() && tick.schema == "vramkit.top/1");
+    /// ```
+    pub fn new(time: String) -> Self {
+        Self {
+            schema: "vramkit.top/1".into(),
+            time,
+            devices: Vec::new(),
+            sources: Vec::new(),
+            recorder: None,
+            unavailable: Vec::new(),
+            events: Vec::new(),
+        }
+    }
 }
 
 /// What a watcher keeps: samples of every device and events, oldest first. The last samples are one a reading; of those

@@ -5,21 +5,31 @@ use std::time::Duration;
 
 use clap::Args;
 use vramkit::ByteSize;
+use vramkit_remote::Address;
 
 use super::parse::{Levels, interval, levels};
 
 /// Watch who holds the memory of every device, how full it is and whether it leaks
 ///
 /// Reads NVIDIA's and AMD's cards, this machine's memory (within its control group) and every pool that a process
-/// publishes, by model and purpose. A screen on a terminal, one reading as text or JSON otherwise. Exit status 1 with
-/// --once when a device is at level critical or a leak is suspected.
+/// publishes, by model and purpose; with addresses, what `vramkit serve` says there instead. A screen on a terminal (keys: ?),
+/// one reading as text or JSON otherwise, also where TERM is dumb or not set. Exit status with --once: 1 when a device is at level
+/// critical or a leak is suspected, else 3 when one of the addresses does not answer. A signal that ends the screen puts the
+/// terminal back first.
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
   vramkit top
   vramkit top --once --json
   vramkit top --interval 0.5 --record memory.jsonl
-  vramkit top --replay memory.jsonl")]
+  vramkit top --replay memory.jsonl
+  vramkit top gpu1 gpu2:9835 --token-file token")]
 pub struct TopOptions {
+    /// Servers on other machines to watch in one screen, instead of this one: HOST or HOST:PORT (9835)
+    #[arg(value_name = "ADDRESS", conflicts_with_all = ["levels", "replay"])]
+    pub addresses: Vec<Address>,
+    /// A file with the token that those servers want (as of vramkit serve --token-file); it is sent as it is, over plain HTTP
+    #[arg(long, value_name = "FILE", requires = "addresses")]
+    pub token_file: Option<PathBuf>,
     /// Read once, print, end
     #[arg(long)]
     pub once: bool,

@@ -1,0 +1,124 @@
+//! A stranger's JSON, made harmless to show: no character in its strings steers a terminal or turns what is read around, and none
+//! of them is endless.
+//!
+//! The text is gone through once, before it is parsed: a name can be anywhere in it. What is no JSON before is none after.
+
+/// Characters of a string that are kept.
+const LONGEST: usize = 4096;
+
+/// Control characters, and those that change the direction of text or take no place.
+fn is_unwelcome(character: u32) -> bool {
+    matches!(character, 0..=0x1f | 0x7f..=0x9f | 0x200b..=0x200f | 0x2028..=0x202e | 0x2060..=0x206f | 0xfeff)
+}
+
+/// The same document without them.
+pub(crate) fn clean(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    let mut rest = text;
+    // Within a string: characters of it so far.
+    let mut inside: Option<usize> = None;
+    while let Some(character) = rest.chars().next() {
+        let Some(length) = inside else {
+            if character == '"' {
+                inside = Some(0);
+            }
+            out.push(character);
+            rest = &rest[character.len_utf8()..];
+            continue;
+        };
+        if character == '"' {
+            inside = None;
+            out.push(character);
+            rest = &rest[1..];
+            continue;
+        }
+        let (token, is_kept) = token(rest, character);
+        rest = &rest[token.len()..];
+        if length < LONGEST && is_kept {
+            out.push_str(token);
+            inside = Some(length + 1);
+        } else if length == LONGEST && is_kept {
+            out.push('…');
+            inside = Some(length + 1);
+        }
+    }
+    out
+}
+
+/// One character of a string as it is written, and whether it is welcome.
+fn token(rest: &str, character: char) -> (&str, bool) {
+    if character != '\\' {
+        return (&rest[..character.len_utf8()], !is_unwelcome(character.into()));
+    }
+    let of = |rest: &str| {
+        let digits = rest.strip_prefix("\\u")?.get(..4)?;
+        u32::from_str_radix(digits, 16).ok()
+    };
+    match of(rest) {
+        // The halves of one character stay together.
+        Some(0xd800..=0xdbff)
+            if rest.get(6..).and_then(of).is_some_and(|low| (0xdc00..=0xdfff).contains(&low)) =>
+        {
+            (&rest[..12], true)
+        }
+        Some(character) => (&rest[..6], !is_unwelcome(character)),
+        None => {
+            let escaped = rest.chars().nth(1);
+            let end = 1 + escaped.map_or(0, char::len_utf8);
+            (&rest[..end], !matches!(escaped, Some('b' | 'f' | 'n' | 'r' | 't')))
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn name(json: &str) -> String {
+        serde_json::from_str(&clean(json)).unwrap()
+    }
+
+    #[test]
+    fn what_steers_a_terminal_is_taken_out_however_it_is_written() {
+        for json in [
+            "\"a\u{9b}b\"",
+            r#""a\u001bb""#,
+            r#""a\u001Bb""#,
+            r#""a\nb""#,
+            r#""a\tb""#,
+            r#""a\u202eb""#,
+            "\"a\u{202e}b\"",
+            "\"a\u{200b}b\"",
+            r#""a\u0000b""#,
+        ] {
+            assert_eq!(name(json), "ab", "{json:?}");
+        }
+    }
+
+    #[test]
+    fn everything_else_stays() {
+        for text in ["", "plain", "\"quoted\" \\ back\\slash", "語 é 🦀", "\\u001b as words", "/home/ann"]
+        {
+            assert_eq!(name(&serde_json::to_string(text).unwrap()), text);
+        }
+        assert_eq!(name(r#""\ud83e\udd80 \u00e9 \/""#), "🦀 é /");
+        let document = "{\n  \"a\": [1, 2.5e3, true, null],\t\"b\\\\\": {}\r\n}";
+        assert_eq!(clean(document), document);
+    }
+
+    #[test]
+    fn endless_names_end() {
+        let long = name(&format!("\"{}\"", "x".repeat(100_000)));
+        assert_eq!((long.chars().count(), long.ends_with('…')), (LONGEST + 1, true));
+        assert_eq!(name(&format!("\"{}\"", "x".repeat(LONGEST))).len(), LONGEST);
+    }
+
+    #[test]
+    fn what_is_no_json_is_borne() {
+        for text in
+            ["\"", "\"\\", "\"\\u", "\"\\u12", "\"\\ud83e", "\"\\ud83e\\u00", "\\\"", "\"\\é", "\"\\uéééé\""]
+        {
+            clean(text);
+        }
+    }
+}
