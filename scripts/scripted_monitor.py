@@ -10,7 +10,7 @@ TOKEN = "ab+/cd==EF%12&?#"
 
 def page():
     read = lambda name: open(os.path.join(SOURCE, name)).read()
-    return read("page.html").replace("/*style*/", read("page.css")).replace("/*script*/", read("page.js")).encode()
+    return read("page.html").replace("/*style*/", read("page.css")).replace("/*script*/", read("page_draw.js") + "\n" + read("page.js")).encode()
 
 
 def policy():

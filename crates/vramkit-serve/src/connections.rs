@@ -159,17 +159,13 @@ impl Connections {
         self.table().connections.len() >= self.most
     }
 
-    /// Closes the connection of least use; whether there was one that may be closed.
-    pub(crate) fn close_one(&self) -> bool {
-        self.close_among(self.most / 4, |_| true)
+    /// Closes those of least use, a few at once since looking at all takes time; whether there were any that may be closed.
+    pub(crate) fn make_room(&self) -> bool {
+        self.close_least(self.most.div_ceil(64), self.most / 4, |_| true)
     }
 
-    /// The same among those that have a place.
-    fn close_place(&self) -> bool {
-        self.close_among(self.all_places / 4, State::has_place)
-    }
-
-    fn close_among(&self, fair: usize, counts: impl Fn(State) -> bool) -> bool {
+    /// Closes up to `many` of those that `counts`, where more than `fair` of one address is more than its share.
+    fn close_least(&self, many: usize, fair: usize, counts: impl Fn(State) -> bool) -> bool {
         let mut table = self.table();
         let (now, shares) = (Instant::now(), table.shares(|connection| counts(connection.state)));
         let counted = table.connections.iter().filter(|(_, connection)| counts(connection.state));
@@ -177,19 +173,18 @@ impl Connections {
             let within_share = shares[&connection.peer] <= fair;
             Some(((connection.trusted, within_share, connection.rank(now)?, connection.since), *id))
         });
-        let Some((_, id)) = candidates.min() else { return false };
-        table.close(id);
-        true
+        let mut candidates: Vec<_> = candidates.collect();
+        candidates.sort_unstable();
+        candidates.iter().take(many).for_each(|(_, id)| table.close(*id));
+        !candidates.is_empty()
     }
 
-    /// Closes what has lasted too long, and makes room for those that wait.
+    /// Closes what has lasted too long, and those of least use that have a place somebody waits for.
     pub(crate) fn close_overdue(&self) {
         let is_waiting = |connection: &&Connection| connection.state == State::Waiting;
         let waiting = self.table().connections.values().filter(is_waiting).count();
-        for _ in 0..waiting.min(self.all_places) {
-            if !self.close_place() {
-                break;
-            }
+        if waiting > 0 {
+            self.close_least(waiting, self.all_places / 4, State::has_place);
         }
         let (mut table, now) = (self.table(), Instant::now());
         let is_overdue = |connection: &Connection| {
@@ -245,7 +240,6 @@ impl Place {
             return Some(place);
         }
         self.with(|connection| connection.enter(State::Waiting));
-        self.connections.close_place();
         places.clone().acquire_owned().await.ok()
     }
 

@@ -28,7 +28,7 @@ const PATIENCE: Duration = Duration::from_secs(2);
 /// A reader of events hears that the connection lives.
 const KEEP_ALIVE: Duration = Duration::from_secs(15);
 /// Histories that are read at once: each may be megabytes.
-const HISTORIES: usize = 2;
+const HISTORIES: usize = 1;
 
 #[derive(Clone)]
 struct App {

@@ -117,7 +117,7 @@ async fn accept(listener: TcpListener, app: Router) {
     let overdue = connections.clone();
     tokio::spawn(async move {
         loop {
-            tokio::time::sleep(Duration::from_millis(500)).await;
+            tokio::time::sleep(Duration::from_millis(100)).await;
             overdue.close_overdue();
         }
     });
@@ -127,12 +127,12 @@ async fn accept(listener: TcpListener, app: Router) {
             Err(error) => {
                 // Out of descriptors: somebody has to give one back.
                 tracing::warn!(%error, "a connection could not be accepted");
-                connections.close_one();
+                connections.make_room();
                 tokio::time::sleep(SOON).await;
                 continue;
             }
         };
-        while connections.is_full() && !connections.close_one() {
+        while connections.is_full() && !connections.make_room() {
             tokio::time::sleep(SOON).await;
         }
         connections.add(peer.ip(), |place| {

@@ -15,7 +15,7 @@ impl Server {
 
     /// As `accept` does; none if there is no place to be had.
     fn connect(&mut self, peer: &str) -> Option<usize> {
-        if self.connections.is_full() && !self.connections.close_one() {
+        if self.connections.is_full() && !self.connections.make_room() {
             return None;
         }
         self.connections.add(peer.parse::<IpAddr>().unwrap(), |place| {
