@@ -162,14 +162,9 @@ impl Families<'_> {
             devices.iter().filter_map(|device| Some((labels(device), of(device)?))).collect()
         };
         // The conventions have names of their own for cards and for a machine's main memory; what is neither has ours.
-        let families: [(&str, fn(DeviceClass) -> bool); 3] = [
-            ("hw_gpu_memory", DeviceClass::is_gpu),
-            ("system_memory", |class| class == DeviceClass::Machine),
-            ("vramkit_memory", |class| !class.is_gpu() && class != DeviceClass::Machine),
-        ];
-        for (prefix, of_class) in families {
+        for prefix in ["hw_gpu_memory", "system_memory", "vramkit_memory"] {
             let each = |of: &dyn Fn(&Usage) -> Option<f64>| {
-                let kind = devices.iter().filter(|device| of_class(device.class));
+                let kind = devices.iter().filter(|device| names(device.class) == prefix);
                 kind.filter_map(|device| Some((labels(device), of(&device.snapshot.usage)?))).collect()
             };
             let used = each(&|usage| bytes(&usage.used_bytes));
@@ -347,6 +342,15 @@ fn owner(labels: Labels, model: &Holder, purpose: Purpose) -> Labels {
     let mut labels = with(labels, "model", model.model().unwrap_or_default().to_owned());
     labels.push(("purpose", purpose.to_string()));
     labels
+}
+
+/// What the names of its bytes begin with.
+fn names(class: DeviceClass) -> &'static str {
+    match class {
+        DeviceClass::Gpu | DeviceClass::GpuPart => "hw_gpu_memory",
+        DeviceClass::Machine => "system_memory",
+        _ => "vramkit_memory",
+    }
 }
 
 fn labels(device: &DeviceTick) -> Labels {

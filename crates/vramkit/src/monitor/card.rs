@@ -1,6 +1,7 @@
 //! A card as a source without using it: the management library is asked, no context is made, and nothing of the card is taken.
 
-use super::snapshot::{DeviceName, ProcessIdentity, ProcessUse, Usage};
+use super::identity::ProcessIdentity;
+use super::snapshot::{DeviceName, ProcessUse, Usage};
 use super::source::{MemorySource, own_pools};
 use crate::device::{NvmlCard, Origin, Reading};
 use crate::pool::give_back_idle;

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::decisions::Decision;
-use super::snapshot::ProcessIdentity;
+use super::identity::ProcessIdentity;
 use super::stats::MonitorStats;
 use crate::device::DeviceKind;
 use crate::pool::{DeviceMemoryPool, LedgerEntry, OwnerUse, PoolStats};
