@@ -3,6 +3,18 @@
 //!
 //! Sources read it by their root (`AmdSource::at`), the program by `VRAMKIT_SYSTEM_ROOT`. What is written here has the form of
 //! the kernel's files; anything else is [`put`](SystemTree::put).
+//!
+//! ```
+//! use vramkit::ByteSize;
+//! use vramkit_testing::system::{ScriptedGroup, SystemTree};
+//!
+//! let folder = std::env::temp_dir().join(format!("machine-{}", std::process::id()));
+//! let machine = SystemTree::at(&folder);
+//! machine.memory(ByteSize::gib(64), ByteSize::gib(48));
+//! machine.group("/system.slice/a.service", ScriptedGroup { max: Some(ByteSize::mib(64)), ..Default::default() });
+//! assert!(folder.join("sys/fs/cgroup/system.slice/a.service/memory.max").exists());
+//! # std::fs::remove_dir_all(folder).unwrap();
+//! ```
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -10,18 +22,6 @@ use std::path::{Path, PathBuf};
 use vramkit::ByteSize;
 
 /// See the module's first lines. Every method panics where the folder cannot be written.
-///
-/// ```
-/// use vramkit::ByteSize;
-/// use vramkit_testing::system::{ScriptedGroup, SystemTree};
-///
-/// let folder = std::env::temp_dir().join(format!("machine-{}", std::process::id()));
-/// let machine = SystemTree::at(&folder);
-/// machine.memory(ByteSize::gib(64), ByteSize::gib(48));
-/// machine.group("/system.slice/a.service", ScriptedGroup { max: Some(ByteSize::mib(64)), ..Default::default() });
-/// assert!(folder.join("sys/fs/cgroup/system.slice/a.service/memory.max").exists());
-/// # std::fs::remove_dir_all(folder).unwrap();
-/// ```
 #[derive(Clone, Debug)]
 pub struct SystemTree {
     root: PathBuf,

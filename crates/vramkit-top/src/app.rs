@@ -13,7 +13,8 @@ use crate::kill::{End, Victim};
 use crate::layout::Places;
 use crate::list::List;
 use crate::over::{Over, Question, Wish};
-use crate::rows::{Row, Sort, View, rows};
+use crate::row::Row;
+use crate::rows::{Sort, View, rows};
 use crate::trail::Trail;
 
 /// Events that are kept, and letters of a filter.

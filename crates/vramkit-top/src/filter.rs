@@ -2,7 +2,7 @@
 //!
 //! `ann llama` finds rows with both; `user:ann pod:prod/` finds Ann's in pods of that namespace. Case does not matter.
 
-use crate::rows::Row;
+use crate::row::Row;
 
 /// See the module's first lines.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

@@ -33,6 +33,7 @@ mod kill;
 mod layout;
 mod list;
 mod over;
+mod row;
 mod rows;
 mod screen;
 mod signals;

@@ -37,7 +37,7 @@ pub(crate) struct Joined {
 enum Place {
     /// On a device of a source.
     On(usize, Option<DeviceBy>),
-    /// On one that only pools speak of.
+    /// On one that only pools speak of, which is never called as one that a source lists.
     Own(String, DeviceClass),
 }
 
@@ -83,7 +83,15 @@ pub(crate) fn by_device(
                 pool.device.clone_from(&devices[place].device.id);
                 on[place].push(pool);
             }
-            Place::Own(id, class) => {
+            Place::Own(mut id, class) => {
+                // Nobody writes into the history of what a source lists by calling a device of one's own the same.
+                if devices.iter().any(|one| one.device.id == id) {
+                    notes.push(note(
+                        &pool,
+                        format!("says that it is on `{id}`, which is no identity of a card"),
+                    ));
+                    id = format!("claimed:{id}");
+                }
                 let user = pool.process.as_ref().and_then(|process| process.user.clone());
                 let count = owns.entry(user).or_default();
                 if !own.contains_key(&id) {
@@ -130,7 +138,7 @@ fn place(devices: &[DeviceReading], pool: &PoolUse, environments: &BTreeMap<u32,
             if pool.device.starts_with("sim") { pool.device.clone() } else { format!("sim:{}", pool.device) };
         return Place::Own(id, DeviceClass::Simulated);
     }
-    if let Some(uuid) = &pool.device_uuid {
+    if let Some(uuid) = pool.device_uuid.as_ref().filter(|uuid| !uuid.is_empty()) {
         let found = devices
             .iter()
             .position(|one| one.device.uuid.as_deref().is_some_and(|known| is_same(known, uuid)));

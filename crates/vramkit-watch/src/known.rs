@@ -49,6 +49,8 @@ pub(crate) struct Known {
     devices: BTreeMap<String, Device>,
     /// The key of each id.
     keys: BTreeMap<String, String>,
+    /// Keys of devices that were known by their id, and are by their UUID now.
+    moved: Vec<(String, String)>,
 }
 
 /// A tick, as far as it matters here.
@@ -79,6 +81,11 @@ impl Known {
             }
             Some(State::Present) | None => Presence::Present,
         }
+    }
+
+    /// What has another key since this was last asked: the one before, and the one now.
+    pub(crate) fn take_moved(&mut self) -> Vec<(String, String)> {
+        std::mem::take(&mut self.moved)
     }
 
     /// The clock was set back by so much.
@@ -240,7 +247,11 @@ impl Known {
         let replaced = replaced.and_then(|before| {
             // Unless it has moved to another id meanwhile.
             let is_its = self.devices.get(&before).is_some_and(|device| device.name.id == name.id);
-            if is_its { self.devices.remove(&before) } else { None }
+            let replaced = if is_its { self.devices.remove(&before) } else { None };
+            if replaced.as_ref().is_some_and(|device| device.name.uuid.is_none()) {
+                self.moved.push((before, key.clone()));
+            }
+            replaced
         });
         let device = Device {
             name: name.clone(),
@@ -279,8 +290,17 @@ impl Known {
         news: &mut Vec<News>,
     ) {
         let uuid = missing.device.uuid.clone().filter(|uuid| self.devices.contains_key(uuid));
+        // Which card it is the driver does not say where it has numbered them anew: then it is the only one that is not listed.
+        let only = {
+            let is_out = |(key, device): &(&String, &Device)| {
+                device.source == source && device.class == DeviceClass::Gpu && !listed.contains(*key)
+            };
+            let mut out = self.devices.iter().filter(is_out).map(|(key, _)| key.clone());
+            out.next().filter(|_| out.next().is_none())
+        };
         let key = uuid.unwrap_or_else(|| match self.keys.get(&missing.device.id) {
             Some(key) if !listed.contains(key) => key.clone(),
+            Some(_) if missing.device.uuid.is_none() && only.is_some() => only.unwrap_or_default(),
             _ => missing.device.uuid.clone().unwrap_or_else(|| missing.device.id.clone()),
         });
         if listed.contains(&key) {
@@ -307,13 +327,17 @@ impl Known {
         news: &mut Vec<News>,
     ) {
         let card = self.devices[key].name.id.split_once('/').map(|(card, _)| self.key(card).to_owned());
-        let of_card = match card.and_then(|card| self.devices.get(&card)).map(|card| &card.state) {
+        let card = card.and_then(|card| self.devices.get(&card)).map(|card| &card.state);
+        let is_without_it = card == Some(&State::Present) && readings.health == Health::Up;
+        let of_card = match card {
             Some(State::Lost { reason, .. }) => Some(reason.clone()),
             _ => None,
         };
         let Some(device) = self.devices.get_mut(key) else { return };
         let is_ill = matches!(standing.health(), Health::Late | Health::Failing);
-        let is_lost = matches!(device.state, State::Lost { .. });
+        // A part of a card that is here again, without it, went with the card's division.
+        let is_lost = matches!(device.state, State::Lost { .. })
+            && !(device.class == DeviceClass::GpuPart && is_without_it);
         if !is_lost && is_ill && readings.health != Health::Absent {
             device.state = State::Unread { since: standing.since(), reason: standing.reason().to_owned() };
         } else if device.class == DeviceClass::Gpu {

@@ -242,6 +242,16 @@ pub struct DeviceTick {
 }
 
 /// Everything at one instant.
+///
+/// ```
+/// use vramkit_watch::{EventKind, Health, SourceTick, Tick, WatchEvent};
+///
+/// let now = "2026-01-01T00:00:00.000Z".to_owned();
+/// let mut tick = Tick::new(now.clone());
+/// tick.sources.push(SourceTick::new("gpu7:9835".into(), Health::Up, now.clone()));
+/// tick.events.push(WatchEvent::new(now, "cuda:0".into(), EventKind::Lost, "is lost".into()));
+/// assert!(tick.devices.is_empty() && tick.schema == "vramkit.top/1");
+/// ```
 #[non_exhaustive]
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
@@ -266,11 +276,6 @@ pub struct Tick {
 
 impl Tick {
     /// Nothing at an instant, for whoever puts ticks together.
-    ///
-    /// ```
-    /// let tick = vramkit_watch::Tick::new("2026-01-01T00:00:00.000Z".into());
-    /// assert!(tick.devices.is_empty() && tick.schema == "vramkit.top/1");
-    /// ```
     pub fn new(time: String) -> Self {
         Self {
             schema: "vramkit.top/1".into(),

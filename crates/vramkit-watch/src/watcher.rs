@@ -158,6 +158,12 @@ impl Watcher {
         for (number, (readings, source)) in all.iter_mut().zip(&self.sources).enumerate() {
             self.known.settle(&moment, number, &source.standing, readings, &mut news);
         }
+        // A card that says who it is goes on with what was kept of it under its place.
+        for (before, key) in self.known.take_moved() {
+            if let Some(watched) = self.devices.remove(&before) {
+                self.devices.entry(key).or_insert(watched);
+            }
+        }
         let mut pools_of = BTreeMap::new();
         let mut merged = Readings::default();
         let mut healths = Vec::new();

@@ -7,7 +7,8 @@ use ratatui::widgets::{Block, Borders, Paragraph};
 use super::style::{SOFT, STRONG};
 use crate::app::App;
 use crate::layout::Places;
-use crate::rows::{Row, Sort, View};
+use crate::row::Row;
+use crate::rows::{Sort, View};
 use crate::text::{cut, cut_middle, left, right, width};
 
 type Cell = fn(&Row) -> String;

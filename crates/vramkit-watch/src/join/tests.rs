@@ -160,3 +160,14 @@ fn one_user_has_so_many_devices_of_its_own() {
     assert_eq!(joined.own.last().unwrap().0.device.id, "y");
     assert_eq!(joined.notes.len(), WORDS + 1);
 }
+
+#[test]
+fn no_pool_makes_a_device_that_is_called_as_one_that_is_listed() {
+    for uuid in ["cuda:0", "host"] {
+        let mut host = card(9, "", &[]);
+        (host.device.id, host.class) = ("host".into(), DeviceClass::Machine);
+        let (id, _, notes) = joined(vec![card(0, "GPU-aa", &[]), host], pool(8, "cuda:0", Some(uuid)), "");
+        assert_eq!(id, format!("claimed:{uuid}"));
+        assert!(notes[0].contains("no identity of a card"), "{notes:?}");
+    }
+}

@@ -4,7 +4,7 @@ use std::time::{Duration, SystemTime};
 
 use vramkit::monitor::utc;
 
-use super::TickRecorder;
+use super::writer::TickRecorder;
 use crate::judge::News;
 use crate::tick::{EventKind, RecorderTick, Tick};
 

@@ -4,10 +4,11 @@ use std::fs::File;
 use std::io::{self, BufRead, BufReader, Read, Seek, SeekFrom};
 use std::path::Path;
 
+/// A longer line is no tick.
+pub(super) const LONGEST: u64 = 16 << 20;
+
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
-
-use super::LONGEST;
 
 /// Gives each whole line to `take`, with its number from 1, or what is wrong with it. A last line without an end is left out.
 pub(super) fn each<T: DeserializeOwned>(

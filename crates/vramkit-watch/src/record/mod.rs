@@ -28,35 +28,15 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
+mod files;
 mod keeper;
 mod lines;
 mod past;
 mod reader;
 mod writer;
 
-use std::path::{Path, PathBuf};
-
 pub(crate) use keeper::Keeper;
 pub use past::{PastDevice, PastLine};
 pub use reader::{ReadRecordError, Recording, SkippedLine, read};
 pub(crate) use reader::{TICK, restore};
 pub use writer::{RecordError, TickRecorder};
-
-/// A longer line is no tick.
-const LONGEST: u64 = 16 << 20;
-
-fn beside(path: &Path, suffix: &str) -> PathBuf {
-    let mut name = path.as_os_str().to_owned();
-    name.push(suffix);
-    name.into()
-}
-
-/// Ticks before those of the file.
-fn old(path: &Path) -> PathBuf {
-    beside(path, ".old")
-}
-
-/// What is kept of all at a lower resolution.
-fn history(path: &Path) -> PathBuf {
-    beside(path, ".history")
-}

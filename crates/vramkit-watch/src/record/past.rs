@@ -12,7 +12,8 @@ use vramkit::device::Origin;
 use vramkit::monitor::DeviceName;
 use vramkit::pressure::PressureLevel;
 
-use super::{beside, lines};
+use super::files::beside;
+use super::lines;
 use crate::source::DeviceClass;
 use crate::tick::{HolderUse, Tick, WatchEvent};
 use crate::utc::unix_seconds;

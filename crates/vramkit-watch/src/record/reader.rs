@@ -10,8 +10,9 @@ use vramkit::device::Reading;
 use vramkit::monitor::{DeviceName, Snapshot, Usage};
 use vramkit::pressure::PressureLevel;
 
+use super::files::{history, old};
+use super::lines;
 use super::past::{PastDevice, PastLine, SCHEMA};
-use super::{history, lines, old};
 use crate::source::DeviceClass;
 use crate::tick::{DeviceTick, Holder, HolderUse, Presence, Tick, WatchEvent};
 use crate::utc::unix_seconds;
@@ -254,7 +255,7 @@ fn first_time(file: &Path) -> Option<String> {
     use std::io::{BufRead, Read};
     let mut line = Vec::new();
     let reader = std::fs::File::open(file).ok()?;
-    io::BufReader::new(reader.take(super::LONGEST)).read_until(b'\n', &mut line).ok()?;
+    io::BufReader::new(reader.take(lines::LONGEST)).read_until(b'\n', &mut line).ok()?;
     serde_json::from_slice::<Kept>(&line).ok().map(|tick| tick.time)
 }
 

@@ -5,8 +5,9 @@ use std::io::{self, Seek, SeekFrom, Write};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
+use super::files::{beside, history, old};
+use super::lines;
 use super::past::{self, Thinner};
-use super::{beside, history, lines, old};
 use crate::tick::Tick;
 
 /// The least bound.

@@ -258,3 +258,50 @@ fn when_the_clock_is_set_back_the_past_goes_with_it() {
     let Presence::Lost { since, .. } = &presence(&tick, "GPU-4").presence else { panic!("it is lost") };
     assert_eq!(*since, utc(wall(5) - Duration::from_secs(3600)));
 }
+
+#[test]
+fn parts_of_a_card_that_comes_back_without_them_are_gone() {
+    let (script, mut watcher) = watcher();
+    let part = || {
+        let mut part = device("cuda:0/mig:0", 10);
+        (part.class, part.device.uuid) = (DeviceClass::GpuPart, Some("MIG-0".into()));
+        part
+    };
+    at(&script, &mut watcher, 0, vec![card(0, "GPU-0"), part()]);
+    let tick = at(&script, &mut watcher, 1, Vec::new());
+    assert!(tick.devices.iter().all(|device| matches!(device.presence, Presence::Lost { .. })), "{tick:?}");
+    let tick = at(&script, &mut watcher, 2, vec![card(0, "GPU-0")]);
+    assert_eq!((tick.devices.len(), tick.devices[0].presence.clone()), (1, Presence::Present));
+}
+
+#[test]
+fn a_place_that_cannot_be_asked_is_the_card_that_is_not_listed() {
+    let (script, mut watcher) = watcher();
+    let all = |order: [&str; 3]| -> Vec<DeviceReading> {
+        order.iter().enumerate().map(|(number, uuid)| card(number, uuid)).collect()
+    };
+    at(&script, &mut watcher, 0, all(["GPU-0", "GPU-1", "GPU-2"]));
+    // Numbered anew, and then the last place does not answer: it was the first card's.
+    at(&script, &mut watcher, 1, all(["GPU-2", "GPU-1", "GPU-0"]));
+    let device = vramkit::monitor::DeviceName { id: "cuda:2".into(), name: "a card".into(), uuid: None };
+    script.lock().unwrap().missing = vec![Missing { device, reason: "fell off the bus".into() }];
+    let tick = at(&script, &mut watcher, 2, all(["GPU-2", "GPU-1", "GPU-0"])[..2].to_vec());
+    let lost = presence(&tick, "GPU-0");
+    assert!(
+        matches!(&lost.presence, Presence::Lost { reason, .. } if reason == "fell off the bus"),
+        "{lost:?}"
+    );
+    assert_eq!((tick.devices.len(), lost.snapshot.device.id.as_str()), (3, "cuda:0"));
+    assert_eq!(presence(&tick, "GPU-2").presence, Presence::Present);
+    assert_eq!(tick.events.len(), 1, "{:?}", tick.events);
+}
+
+#[test]
+fn a_card_that_says_who_it_is_later_goes_on_with_its_history() {
+    let (script, mut watcher) = watcher();
+    at(&script, &mut watcher, 0, vec![device("cuda:0", 10)]);
+    let tick = at(&script, &mut watcher, 1, vec![card(0, "GPU-0")]);
+    assert!(tick.events.is_empty(), "{:?}", tick.events);
+    let used: Vec<_> = watcher.history().devices["cuda:0"].iter().map(|sample| sample.used_bytes).collect();
+    assert_eq!(used, [Some(ByteSize::mib(10)), Some(ByteSize::mib(100))]);
+}

@@ -87,14 +87,20 @@ impl Watcher {
         self.known.id(key).or(restored.map(String::as_str)).unwrap_or(key)
     }
 
+    /// By id. Where two had one id, the one that is known by it now.
+    fn pasts(&self) -> BTreeMap<&str, &Past> {
+        let of = |is_known: bool| {
+            let kept = self.devices.iter().filter(move |(key, _)| self.known.id(key).is_some() == is_known);
+            kept.map(|(key, watched)| (self.id(key), watched.past()))
+        };
+        of(false).chain(of(true)).collect()
+    }
+
     /// The last samples of every device and the last events.
     pub fn history(&self) -> History {
-        let devices = self.devices.iter();
         History {
             schema: HISTORY.into(),
-            devices: devices
-                .map(|(key, watched)| (self.id(key).to_owned(), watched.past().history()))
-                .collect(),
+            devices: self.pasts().into_iter().map(|(id, past)| (id.to_owned(), past.history())).collect(),
             events: self.events.iter().cloned().collect(),
         }
     }
@@ -107,8 +113,7 @@ impl Watcher {
             devices: BTreeMap<&'a str, &'a Past>,
             events: &'a VecDeque<WatchEvent>,
         }
-        let devices = self.devices.iter().map(|(key, watched)| (self.id(key), watched.past())).collect();
-        let kept = Kept { schema: HISTORY, devices, events: &self.events };
+        let kept = Kept { schema: HISTORY, devices: self.pasts(), events: &self.events };
         serde_json::to_string(&kept).unwrap_or_default()
     }
 }

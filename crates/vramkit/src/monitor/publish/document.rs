@@ -1,8 +1,6 @@
 //! What publishers and readers agree on: the document, the folders, and how long the one waits for the other.
 
-use std::ffi::OsStr;
 use std::fs;
-use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -10,6 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use super::super::pool_use::PoolUse;
 use super::host_folder::{HOST_FOLDER, may_publish, of_users};
+use super::owner::{is_of, number, user};
 
 /// What a process publishes.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -66,25 +65,6 @@ pub fn folders() -> Vec<PathBuf> {
     folders
 }
 
-/// A user's number as a name says it.
-pub(super) fn number(name: &OsStr) -> Option<u32> {
-    name.to_str()?.parse().ok()
-}
-
-pub(super) fn user() -> u32 {
-    rustix::process::getuid().as_raw()
-}
-
-/// Whether a folder is a real one of this user's.
-pub(super) fn is_own(folder: &Path) -> bool {
-    is_of(folder, user())
-}
-
-/// Whether a folder is a real one of a user's: not what only points to one, nor what somebody else made under a user's number.
-pub(super) fn is_of(folder: &Path, user: u32) -> bool {
-    fs::symlink_metadata(folder).is_ok_and(|found| found.is_dir() && found.uid() == user)
-}
-
 #[cfg(test)]
 #[cfg(not(loom))]
 mod tests {
@@ -120,18 +100,5 @@ mod tests {
         is_so(None, Some("/runtime"), &own("/runtime/vramkit"));
         is_so(None, Some(""), &own(&of_user));
         is_so(None, None, &own(&of_user));
-    }
-
-    #[test]
-    fn own_is_a_real_folder_of_this_users() {
-        let own = std::env::temp_dir().join(format!("vramkit-own-{}", std::process::id()));
-        fs::create_dir_all(&own).expect("a folder");
-        let file = own.join("file");
-        fs::write(&file, "").expect("a file");
-        let link = own.join("link");
-        std::os::unix::fs::symlink(&own, &link).expect("a link");
-        assert!(is_own(&own) && !is_own(&file) && !is_own(&link) && !is_own(&own.join("none")));
-        assert_eq!(user(), fs::metadata(&own).expect("it is there").uid());
-        fs::remove_dir_all(own).expect("it is there");
     }
 }

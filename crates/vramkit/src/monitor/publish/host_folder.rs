@@ -14,7 +14,7 @@ use std::path::{Path, PathBuf};
 use rustix::fs::{Access, AtFlags, CWD, accessat};
 use rustix::net::{AddressFamily, SocketAddrUnix, SocketType, connect, socket};
 
-use super::document::{is_of, number};
+use super::owner::{is_of, number};
 
 /// Where it is.
 pub(super) const HOST_FOLDER: &str = "/run/vramkit";

@@ -35,6 +35,7 @@
 mod bounded;
 mod document;
 mod host_folder;
+mod owner;
 mod parse;
 mod peer;
 mod publisher;

@@ -11,7 +11,8 @@ use std::time::{Duration, Instant};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 use super::super::pool_use::PoolUse;
-use super::document::{PATIENCE, user};
+use super::document::PATIENCE;
+use super::owner::user;
 use super::parse::{Cut, Wrong, document};
 use super::peer::Peer;
 use super::sockets::{Connected, SocketFile, sockets_in};
@@ -24,6 +25,8 @@ const REMEMBERED: usize = 8192;
 /// Most that are asked at once, and how long all together may take.
 const AT_ONCE: usize = 192;
 const ALL: Duration = Duration::from_millis(1500);
+/// How long one on which nobody listens is passed over: many of them cost nothing then.
+const DEAD: Duration = Duration::from_secs(10);
 /// Bytes read at once.
 const PIECE: usize = 64 << 10;
 
@@ -76,7 +79,7 @@ impl fmt::Display for WhyLeftOut {
             Self::TooLarge => write!(f, "a process says more than {mib} MiB there"),
             Self::ShareUsedUp => f.write_str("this user's processes say more than is read of one user"),
             Self::NotReached => f.write_str("there was no time left to ask"),
-            Self::TooMany => write!(f, "more than {MOST} of this user's processes publish pools"),
+            Self::TooMany => write!(f, "more sockets of this user's than are asked ({MOST}) or looked at"),
             Self::NoDocument(why) => write!(f, "what is said there is no document of pools: {why}"),
         }
     }
@@ -101,6 +104,8 @@ pub struct LeftOut {
 #[derive(Clone, Debug, Default)]
 pub struct PublishedReader {
     resting: HashMap<PathBuf, Rest>,
+    /// Files on which nobody listens and which are not this user's to remove, since when.
+    dead: HashMap<(u64, u64), Instant>,
     /// See [`left_out`](Self::left_out).
     left_out: Vec<LeftOut>,
 }
@@ -185,18 +190,19 @@ impl PublishedReader {
         let now = Instant::now();
         // How long one has rested counts for as long again.
         self.resting.retain(|_, rest| now < rest.until + rest.length);
+        self.dead.retain(|_, since| now < *since + DEAD);
         let (mut seen, mut sockets) = (HashSet::new(), Vec::new());
         for folder in folders {
             let (here, more) = sockets_in(folder);
-            if more && let Some(last) = here.last() {
-                self.leave(last.uid, folder.clone(), WhyLeftOut::TooMany);
+            for uid in more {
+                self.leave(uid, folder.clone(), WhyLeftOut::TooMany);
             }
             for socket in here {
                 let rests = !self.resting.is_empty()
                     && self.resting.get(&socket.path()).is_some_and(|rest| now < rest.until);
                 if rests {
                     self.leave(socket.uid, socket.path(), WhyLeftOut::Silent);
-                } else if seen.insert(socket.file) {
+                } else if !self.dead.contains_key(&socket.file) && seen.insert(socket.file) {
                     sockets.push(socket);
                 }
             }
@@ -235,7 +241,8 @@ impl PublishedReader {
                 Connected::NoDescriptor => {
                     self.leave(socket.uid, socket.path(), WhyLeftOut::NotReached);
                 }
-                Connected::Dead | Connected::Not => {}
+                Connected::Dead => drop(self.dead.insert(socket.file, Instant::now())),
+                Connected::Removed | Connected::Not => {}
             }
         }
     }

@@ -2,6 +2,7 @@
 //! listens on them any more. Everything goes by descriptors of the folder and of the socket's file, so that a name that comes
 //! to mean something else in between leads nowhere.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsStr;
 use std::io;
 use std::os::fd::OwnedFd;
@@ -14,7 +15,10 @@ use rustix::fs::{AtFlags, Dir, FileType, Mode, OFlags, statat, unlinkat};
 use rustix::io::Errno;
 use rustix::net::{AddressFamily, SocketAddrUnix, SocketType, connect, socket};
 
-/// Most names of a folder that are looked at.
+use super::host_folder::is_shared;
+
+/// Most names of a folder that are looked at, and of one user's.
+const NAMES: usize = 1 << 16;
 const LISTED: usize = 4096;
 
 /// A folder, held open.
@@ -23,6 +27,7 @@ struct Folder {
     path: PathBuf,
     dir: OwnedFd,
     uid: u32,
+    is_shared: bool,
 }
 
 /// A socket's file in a folder.
@@ -45,32 +50,39 @@ pub(super) enum Connected {
     Full,
     /// Nobody listens any more.
     Dead,
+    /// Nobody did, and the file has gone.
+    Removed,
     /// This process has no descriptor left to connect with.
     NoDescriptor,
     /// It is not there, or not for this user.
     Not,
 }
 
-/// Sockets (`*.sock`) of a folder by name, and whether there are more names than are looked at.
-pub(super) fn sockets_in(path: &Path) -> (Vec<SocketFile>, bool) {
-    let Ok(folder) = Folder::open(path) else { return (Vec::new(), false) };
+/// Sockets (`*.sock`) of a folder by name, and the users of whom there are more than are looked at: a folder may be many users'.
+pub(super) fn sockets_in(path: &Path) -> (Vec<SocketFile>, BTreeSet<u32>) {
+    let nothing = (Vec::new(), BTreeSet::new());
+    let Ok(folder) = Folder::open(path) else { return nothing };
     let folder = Arc::new(folder);
-    let Ok(entries) = Dir::read_from(&folder.dir) else { return (Vec::new(), false) };
-    let (mut found, mut more) = (Vec::new(), false);
-    for entry in entries.map_while(Result::ok) {
+    let Ok(entries) = Dir::read_from(&folder.dir) else { return nothing };
+    let (mut found, mut more) = nothing;
+    let mut counts: BTreeMap<u32, usize> = BTreeMap::new();
+    for entry in entries.map_while(Result::ok).take(NAMES) {
         let name = entry.file_name().to_bytes();
         if !name.ends_with(b".sock") || !matches!(entry.file_type(), FileType::Socket | FileType::Unknown) {
             continue;
         }
-        if found.len() == LISTED {
-            more = true;
-            break;
-        }
         let Ok(stat) = statat(&folder.dir, name, AtFlags::SYMLINK_NOFOLLOW) else { continue };
-        if FileType::from_raw_mode(stat.st_mode) == FileType::Socket {
-            let file = (stat.st_dev, stat.st_ino);
-            found.push(SocketFile { folder: folder.clone(), name: name.to_vec(), uid: stat.st_uid, file });
+        if FileType::from_raw_mode(stat.st_mode) != FileType::Socket {
+            continue;
         }
+        let count = counts.entry(stat.st_uid).or_default();
+        if *count == LISTED {
+            more.insert(stat.st_uid);
+            continue;
+        }
+        *count += 1;
+        let file = (stat.st_dev, stat.st_ino);
+        found.push(SocketFile { folder: folder.clone(), name: name.to_vec(), uid: stat.st_uid, file });
     }
     found.sort_by(|a, b| a.name.cmp(&b.name));
     (found, more)
@@ -84,7 +96,7 @@ impl Folder {
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC | link;
         let dir = rustix::fs::open(path, flags, Mode::empty())?;
         let uid = rustix::fs::fstat(&dir)?.st_uid;
-        Ok(Self { path: path.to_owned(), dir, uid })
+        Ok(Self { path: path.to_owned(), dir, uid, is_shared: is_shared(path) })
     }
 }
 
@@ -99,8 +111,11 @@ impl SocketFile {
             Ok(stream) => Connected::To(stream),
             Err(Errno::AGAIN) => Connected::Full,
             Err(Errno::CONNREFUSED) => {
-                self.remove();
-                Connected::Dead
+                if self.remove() {
+                    Connected::Removed
+                } else {
+                    Connected::Dead
+                }
             }
             Err(Errno::MFILE | Errno::NFILE) => Connected::NoDescriptor,
             Err(_) => Connected::Not,
@@ -144,16 +159,20 @@ impl SocketFile {
 
     /// Removes a file that nobody listens on: this user's own, and for root another's in that one's own folder. Elsewhere than
     /// on Linux a full queue refuses too, and the file stays.
-    fn remove(&self) {
-        let user = super::document::user();
-        let is_ours = self.uid == self.folder.uid && (user == 0 || user == self.uid);
+    fn remove(&self) -> bool {
+        let user = super::owner::user();
+        // In a folder of root's for many users nobody but root and the socket's user may; whatever its user puts in its place
+        // meanwhile is that user's as well.
+        let is_ours = match self.uid == self.folder.uid {
+            true => user == 0 || user == self.uid,
+            false => self.folder.is_shared && (user == 0 || user == self.uid),
+        };
         if !cfg!(target_os = "linux") || !is_ours {
-            return;
+            return false;
         }
         let still = statat(&self.folder.dir, self.name.as_slice(), AtFlags::SYMLINK_NOFOLLOW);
-        if still.is_ok_and(|stat| (stat.st_dev, stat.st_ino) == self.file) {
-            let _ = unlinkat(&self.folder.dir, self.name.as_slice(), AtFlags::empty());
-        }
+        still.is_ok_and(|stat| (stat.st_dev, stat.st_ino) == self.file)
+            && unlinkat(&self.folder.dir, self.name.as_slice(), AtFlags::empty()).is_ok()
     }
 }
 
@@ -181,7 +200,7 @@ mod tests {
         std::os::unix::fs::symlink(folder.join("a.sock"), folder.join("d.sock")).expect("a link");
         let (found, more) = sockets_in(&folder);
         let names: Vec<_> = found.iter().map(|socket| socket.name.as_slice()).collect();
-        assert_eq!((names, more), (vec![b"a.sock".as_slice(), b"b.sock"], false));
+        assert_eq!((names, more), (vec![b"a.sock".as_slice(), b"b.sock"], BTreeSet::new()));
         assert!(matches!(found[0].connect(), Connected::To(_)));
         // Not through a link to the folder.
         let link = folder.join("link");
@@ -197,7 +216,7 @@ mod tests {
         let path = folder.join("1.sock");
         drop(UnixListener::bind(&path).expect("a socket"));
         let dead = sockets_in(&folder).0.remove(0);
-        assert!(matches!(dead.connect(), Connected::Dead) && !path.exists());
+        assert!(matches!(dead.connect(), Connected::Removed) && !path.exists());
         drop(UnixListener::bind(&path).expect("a socket"));
         let dead = sockets_in(&folder).0.remove(0);
         // The name means another file by now: it is neither asked nor removed.
