@@ -71,7 +71,7 @@ fn a_full_group_is_no_full_machine_and_page_cache_is_not_used() {
     let tick = machine.json(&["top", "--once", "--json"]);
     assert_eq!(
         (&device(&tick, "host")["level"], &device(&tick, "cgroup")["level"]),
-        (&json!("normal"), &json!("critical"))
+        (&json!("elevated"), &json!("critical"))
     );
     assert_eq!(
         (&device(&tick, "host")["class"], &device(&tick, "cgroup")["class"]),
@@ -105,7 +105,7 @@ fn every_card_that_top_sees_is_listed_with_its_class_and_identity() {
         (&gb10["free_bytes"]["value"], &gb10["allocated_bytes"]["value"]),
         (&json!(30u64 << 30), &json!(7u64 << 30))
     );
-    assert_eq!(gb10["level"], "normal");
+    assert_eq!(gb10["level"], "elevated");
     // The machine fills: so does its card.
     machine.tree.memory(GIB(128), GIB(2));
     assert_eq!(device(&machine.json(&["top", "--once", "--json"]), "cuda:0")["level"], "critical");
