@@ -136,7 +136,10 @@ fn place(devices: &[DeviceReading], pool: &PoolUse, environments: &BTreeMap<u32,
     if is_simulated {
         let id =
             if pool.device.starts_with("sim") { pool.device.clone() } else { format!("sim:{}", pool.device) };
-        return Place::Own(id, DeviceClass::Simulated);
+        return match named(|class| class == DeviceClass::Simulated) {
+            Some(place) => Place::On(place, None),
+            None => Place::Own(id, DeviceClass::Simulated),
+        };
     }
     if let Some(uuid) = pool.device_uuid.as_ref().filter(|uuid| !uuid.is_empty()) {
         let found = devices
