@@ -95,10 +95,9 @@ fn a_card_that_falls_off_is_told_everywhere_and_the_others_keep_their_history() 
     server.until(|server| server.get("/metrics").1.contains("vramkit_devices_present 2.0"));
     let metrics = server.get("/metrics").1;
     assert!(metrics.contains("vramkit_devices_expected 3.0"), "{metrics}");
-    assert!(
-        metrics
-            .contains("vramkit_device_present{hw_id=\"GPU-1\",hw_name=\"Stand-in\",device=\"cuda:1\"} 0.0")
-    );
+    assert!(metrics.contains(
+        "vramkit_device_present{hw_id=\"GPU-1\",hw_name=\"Stand-in\",device=\"cuda:1\",class=\"gpu\"} 0.0"
+    ));
     assert!(!metrics.contains("hw_gpu_memory_usage_bytes{hw_id=\"GPU-1\""), "{metrics}");
     assert!(
         metrics.contains("vramkit_source_up{source=\"nvml\"} 1.0") && !metrics.contains("source=\"amd\"")

@@ -167,8 +167,12 @@ async fn history(State(app): State<App>) -> Response {
             Ok(Some(text)) => {
                 // The permit lasts as long as the body.
                 let keep = move |_: &Result<Bytes, Infallible>| _ = &permit;
+                // A stream does not say how long it is.
+                let length = HeaderValue::from(text.len());
                 let body = Body::from_stream(stream::iter([Ok(text)]).inspect(keep));
-                return ([(header::CONTENT_TYPE, "application/json")], body).into_response();
+                let mut response = ([(header::CONTENT_TYPE, "application/json")], body).into_response();
+                response.headers_mut().insert(header::CONTENT_LENGTH, length);
+                return response;
             }
             Ok(None) if start.elapsed() < PATIENCE => tokio::time::sleep(Duration::from_millis(20)).await,
             _ => return not_now("a reading is being made, and takes long\n"),

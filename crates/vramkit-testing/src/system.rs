@@ -22,6 +22,13 @@ use std::path::{Path, PathBuf};
 use vramkit::ByteSize;
 
 /// See the module's first lines. Every method panics where the folder cannot be written.
+///
+/// ```
+/// let folder = std::env::temp_dir().join(format!("empty-machine-{}", std::process::id()));
+/// vramkit_testing::system::SystemTree::at(&folder).put("proc/loadavg", "0 0 0 1/1 1");
+/// assert!(folder.join("proc/loadavg").exists());
+/// # std::fs::remove_dir_all(folder).unwrap();
+/// ```
 #[derive(Clone, Debug)]
 pub struct SystemTree {
     root: PathBuf,

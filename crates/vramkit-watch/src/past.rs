@@ -67,8 +67,12 @@ impl Past {
         };
         let holders = holders.take(HOLDERS).map(|(text, bytes)| Held { name: name(text), bytes }).collect();
         let sample = Sample { unix_seconds, used_bytes, level, holders };
-        if last.is_some_and(|last| last.unix_seconds > unix_seconds) {
-            return;
+        if let Some(last) = self.recent.back_mut().filter(|last| last.unix_seconds > unix_seconds) {
+            // A gap begins a little after the sample before it, and the next may come sooner.
+            if last.used_bytes.is_some() || last.unix_seconds - unix_seconds > GAP {
+                return;
+            }
+            last.unix_seconds = unix_seconds;
         }
         self.recent.push_back(sample);
         let share = |most: usize| (most * DEVICES / devices.max(DEVICES)).max(1);

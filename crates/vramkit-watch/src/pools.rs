@@ -148,6 +148,13 @@ fn adds_up(pool: &PoolUse) -> bool {
     if stats.capacity_bytes > LARGEST || sizes.iter().any(|size| *size > most) {
         return false;
     }
+    let granted = pool.owners.iter().try_fold(0, |sum, owner| owner.granted_bytes.bytes().checked_add(sum));
+    // Owners are read a moment after the pool, and hold nothing that the pool has not.
+    if granted
+        .is_none_or(|granted| granted > (stats.committed_bytes.saturating_add(ByteSize::gib(1))).bytes())
+    {
+        return false;
+    }
     let owned = pool.owners.iter().map(|owner| owner.granted_bytes);
     let tagged = pool.ledger.iter().map(|entry| entry.granted_bytes);
     let aged = pool.ledger.iter().flat_map(|entry| entry.by_age_bytes);

@@ -52,6 +52,14 @@ pub enum EventKind {
 }
 
 /// Something that changed.
+///
+/// ```
+/// use vramkit_watch::{EventKind, WatchEvent};
+///
+/// let now = "2026-01-01T00:00:00.000Z".into();
+/// let event = WatchEvent::new(now, "cuda:0".into(), EventKind::Lost, "is lost".into());
+/// assert_eq!(event.kind, EventKind::Lost);
+/// ```
 #[non_exhaustive]
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
@@ -99,6 +107,13 @@ pub enum Presence {
 }
 
 /// How it stands with a source, and since when.
+///
+/// ```
+/// use vramkit_watch::{Health, SourceTick};
+///
+/// let source = SourceTick::new("nvml".into(), Health::Late, "2026-01-01T00:00:00.000Z".into());
+/// assert_eq!((source.health, source.answered), (Health::Late, None));
+/// ```
 #[non_exhaustive]
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]

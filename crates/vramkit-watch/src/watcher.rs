@@ -339,6 +339,12 @@ impl Watcher {
     /// Forgets what has not been seen for a while. A card that is lost is in every tick, and stays.
     fn forget(&mut self, now: Duration) {
         self.devices.retain(|_, watched| now.saturating_sub(watched.seen()) < FORGET);
+        // Programs may speak of devices that nobody else knows, of new ones every time.
+        while self.devices.len() > MOST {
+            let oldest = self.devices.iter().min_by_key(|(_, watched)| watched.seen());
+            let Some(oldest) = oldest.map(|(key, _)| key.clone()) else { break };
+            self.devices.remove(&oldest);
+        }
         self.pools.retain(|_, watched| now.saturating_sub(watched.seen()) < FORGET);
         self.restored.retain(|key, _| self.devices.contains_key(key));
     }

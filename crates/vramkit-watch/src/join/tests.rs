@@ -146,7 +146,7 @@ fn what_is_simulated_is_no_card_whatever_it_is_called() {
     // One that a source lists is not there twice.
     let mut listed = card(0, "none", &[]);
     (listed.device.id, listed.class) = ("sim".into(), DeviceClass::Simulated);
-    assert_eq!(by_device(vec![listed], vec![pool(7, "sim", None)], &BTreeMap::new()).devices.len(), 1);
+    assert_eq!(by_device(vec![listed], vec![pool(7, "sim", None)], &BTreeMap::new()).own.len(), 0);
     // A pool of main memory is on no card, though it is called so.
     let mut shown = pool(7, "cuda:0", None);
     shown.device_kind = Some(DeviceKind::Host);

@@ -31,6 +31,14 @@ const DEAD: Duration = Duration::from_secs(10);
 const PIECE: usize = 64 << 10;
 
 /// What one process publishes.
+///
+/// ```
+/// use vramkit::monitor::publish::{PublishedReader, folder};
+///
+/// for heard in PublishedReader::default().read(&folder()) {
+///     println!("{:?} of user {}: {} pools", heard.peer.pid, heard.peer.uid, heard.pools.len());
+/// }
+/// ```
 #[non_exhaustive]
 #[derive(Clone, Debug, PartialEq)]
 pub struct Heard {
