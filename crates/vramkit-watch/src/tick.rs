@@ -170,6 +170,8 @@ pub struct HolderUse {
 #[non_exhaustive]
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+// A pool's holders are called so too.
+#[cfg_attr(feature = "schema", schemars(rename = "DeviceHolder"))]
 pub struct Holder {
     /// A model and purpose of a pool, or a process.
     pub name: String,

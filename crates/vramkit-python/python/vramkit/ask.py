@@ -168,7 +168,8 @@ def capacity(
 
 def devices(
 ) -> reports.DevicesReport:
-    """Show what is here and how much memory it has
+    """Show what is here and how much memory it has Main memory, cards that memory can be taken of, and every other card that
+    `vramkit top` sees: AMD's, parts of a card, cards without CUDA's driver. Each card once.
     """
     return answer(
         "devices",
@@ -567,23 +568,27 @@ def stress(
 
 
 def top(
-    *,
+    *addresses: StrPath,
+    token_file: StrPath | None = None,
     levels: str | int | float | None = None,
 ) -> reports.Tick:
     """Watch who holds the memory of every device, how full it is and whether it leaks Reads NVIDIA's and AMD's cards, this machine's
-    memory (within its control group) and every pool that a process publishes, by model and purpose. A screen on a terminal,
-    one reading as text or JSON otherwise. Exit status 1 with --once when a device is at level critical or a leak is
-    suspected.
+    memory (within its control group) and every pool that a process publishes, by model and purpose; with addresses, what
+    `vramkit serve` says there instead. A screen on a terminal (keys: ?), one reading as text or JSON otherwise, also where
+    TERM is dumb or not set. Exit status with --once: 1 when a device is at level critical or a leak is suspected, else 3 when
+    one of the addresses does not answer. A signal that ends the screen puts the terminal back first.
 
     Options, `None` for what the program does without:
 
+    * `token_file`: A file with the token that those servers want (as of vramkit serve --token-file); it is sent as it is, over plain HTTP
     * `levels`: Fractions from which on memory is elevated, high, critical
     """
     return answer(
         "top",
         reports.Tick,
-        (),
+        addresses,
         {
+            "token-file": token_file,
             "levels": levels,
             "once": True,
         },

@@ -12,6 +12,7 @@ from ._document import Answer, Document, Pictured
 
 
 __all__ = [
+    "Activity",
     "BatchForRisk",
     "BoundReport",
     "CapacityReport",
@@ -21,6 +22,7 @@ __all__ = [
     "Cycle",
     "Decision",
     "DerivedReport",
+    "DeviceHolder",
     "DeviceInfo",
     "DeviceName",
     "DeviceReport",
@@ -49,7 +51,6 @@ __all__ = [
     "Grown",
     "Held",
     "HeldReport",
-    "HolderUse",
     "InPlaceReport",
     "LedgerEntry",
     "LengthUse",
@@ -73,11 +74,14 @@ __all__ = [
     "Predicted",
     "Prediction",
     "Predictions",
+    "Presence",
+    "ProcessIdentity",
     "ProcessUse",
     "Reading",
     "Reading2",
     "Reading3",
     "Reading4",
+    "RecorderTick",
     "RelativeErrors",
     "ReleaseMismatch",
     "ReplayReport",
@@ -86,6 +90,7 @@ __all__ = [
     "RunReport",
     "SampleReport",
     "SharedPairReport",
+    "SourceTick",
     "Stall",
     "StallTimes",
     "StartsReport",
@@ -420,13 +425,15 @@ class DeviceReport(Document):
 
     #: Width of the memory bus, in bits.
     bus_width_bits: Reading2
+    #: Whose memory it is.
+    class_: str
     #: What this program has committed through this device.
     committed_bytes: Reading3
     #: Compute capability, as `major.minor`.
     compute_capability: Reading4
     #: What could be committed now, given every other process.
     free_bytes: Reading3
-    #: The unit of committing, in bytes.
+    #: The unit of committing, in bytes; 0 where this program takes no memory of it.
     granularity_bytes: int
     #: How the command line names it: `host`, `sim`, `cuda:0`.
     id: str
@@ -438,14 +445,19 @@ class DeviceReport(Document):
     multiprocessors: Reading2
     #: What its maker calls it.
     name: str
+    #: What else is to be known of the numbers: what was guessed and from what.
+    notes: list[str]
     #: What the driver's default stream-ordered pool holds; absent for a device without one.
     stream_pool: StreamPoolMemory | None
     #: All of it, as far as this program may use it.
     total_bytes: Reading3
     #: Whether the device shares its memory with the host's processor.
     unified: Reading
+    #: Its identity wherever it is plugged in and whatever numbers it has, where the driver gives one: `GPU-…`, `MIG-…`.
+    uuid: str | None
 
     _nested: ClassVar[Mapping[str, str]] = {"bus_width_bits": "Reading2", "committed_bytes": "Reading3", "compute_capability": "Reading4", "free_bytes": "Reading3", "l2_cache_bytes": "Reading3", "multiprocessors": "Reading2", "stream_pool": "StreamPoolMemory", "total_bytes": "Reading3", "unified": "Reading"}
+    _renamed: ClassVar[Mapping[str, str]] = {"class_": "class"}
 
 
 class UnavailableReport(Document):
@@ -1280,7 +1292,7 @@ class DeviceInfo(Document):
     bus_width_bits: Reading2
     #: Compute capability, as `major.minor`.
     compute_capability: Reading4
-    #: The unit of committing, in bytes.
+    #: The unit of committing, in bytes; 0 where this program takes no memory of it.
     granularity_bytes: int
     #: How the command line names it: `host`, `sim`, `cuda:0`.
     id: str
@@ -1294,6 +1306,8 @@ class DeviceInfo(Document):
     name: str
     #: Whether the device shares its memory with the host's processor.
     unified: Reading
+    #: Its identity wherever it is plugged in and whatever numbers it has, where the driver gives one: `GPU-…`, `MIG-…`.
+    uuid: str | None
 
     _nested: ClassVar[Mapping[str, str]] = {"bus_width_bits": "Reading2", "compute_capability": "Reading4", "l2_cache_bytes": "Reading3", "multiprocessors": "Reading2", "unified": "Reading"}
 
@@ -1583,6 +1597,21 @@ class StressReport(Answer):
     _nested: ClassVar[Mapping[str, str]] = {"checks": "Check", "usage": "LengthUse"}
 
 
+class Activity(Document):
+    """What a device does beside holding memory: what tells "held but idle" from "at work"."""
+
+    __slots__ = ()
+
+    #: At most, in watts.
+    power_limit_watts: float | None
+    #: In watts.
+    power_watts: float | None
+    #: In degrees Celsius.
+    temperature_celsius: float | None
+    #: The part of the last sampling period in which it computed, 0..1.
+    utilization_ratio: float | None
+
+
 class TopReading(Document):
     """A number that may be missing, with its origin; a missing one says why and is never shown as zero."""
 
@@ -1643,15 +1672,27 @@ class Growing(Document):
     window_seconds: float
 
 
-class HolderUse(Document):
-    """Who holds a part of a device."""
+class DeviceHolder(Document):
+    """Who holds a part of a device, and whose that is."""
 
     __slots__ = ()
 
     #: What it holds.
     bytes: int
+    #: Its command line, cleaned and cut.
+    command: str | None
+    #: The container it runs in: the runtime and the first twelve digits of its number.
+    container: str | None
+    #: The batch job it belongs to: `slurm:1234`.
+    job: str | None
     #: A model and purpose of a pool, or a process.
     name: str
+    #: The process, where it is one's alone.
+    pid: int | None
+    #: The Kubernetes pod it runs in: `namespace/name` where the kubelet was asked, else the pod's UID.
+    pod: str | None
+    #: The user it runs as: a name where there is one, else the number.
+    user: str | None
 
 
 class Decision(Document):
@@ -1775,6 +1816,24 @@ class OwnerUse(Document):
     purpose: str
 
 
+class ProcessIdentity(Document):
+    """Whose a process is, as the system that runs it says: never what the process says of itself. What is not known, or not readable
+    by this user, is absent."""
+
+    __slots__ = ()
+
+    #: Its command line, cleaned and cut.
+    command: str | None
+    #: The container it runs in: the runtime and the first twelve digits of its number.
+    container: str | None
+    #: The batch job it belongs to: `slurm:1234`.
+    job: str | None
+    #: The Kubernetes pod it runs in: `namespace/name` where the kubelet was asked, else the pod's UID.
+    pod: str | None
+    #: The user it runs as: a name where there is one, else the number.
+    user: str | None
+
+
 class Stall(Document):
     """Time lost of one kind."""
 
@@ -1856,8 +1915,14 @@ class PoolUse(Document):
 
     #: The last decisions of its program's orchestrator, oldest first, where the program shows them.
     decisions: list[Decision] | None
-    #: The device that its memory is on.
+    #: The device that its memory is on: as its program calls it, and once a reader has found out, as the reader does.
     device: str
+    #: By what the reader found it out.
+    device_by: str | None
+    #: What kind of memory it is.
+    device_kind: str | None
+    #: That device's identity wherever it is plugged in, and whatever part of the cards the program may see.
+    device_uuid: str | None
     #: Who holds what since when, by tag.
     ledger: list[LedgerEntry]
     #: The counts of its program's monitor, where the program shows it.
@@ -1866,14 +1931,28 @@ class PoolUse(Document):
     name: str
     #: Who holds what, by model and purpose.
     owners: list[OwnerUse]
-    #: The program's process.
+    #: The program's process, as whoever reads this numbers it; 0 where it is not visible there.
     pid: int
+    #: Whose the program is. What a published document says here is not believed: its reader finds out.
+    process: ProcessIdentity | None
     #: Time lost waiting for it.
     stall: StallTimes | None
     #: Its numbers.
     stats: PoolStats
 
-    _nested: ClassVar[Mapping[str, str]] = {"decisions": "Decision", "ledger": "LedgerEntry", "monitor": "MonitorStats", "owners": "OwnerUse", "stall": "StallTimes", "stats": "PoolStats"}
+    _nested: ClassVar[Mapping[str, str]] = {"decisions": "Decision", "ledger": "LedgerEntry", "monitor": "MonitorStats", "owners": "OwnerUse", "process": "ProcessIdentity", "stall": "StallTimes", "stats": "PoolStats"}
+
+
+class Presence(Document):
+    """Whether a device is there."""
+
+    __slots__ = ()
+
+    state: str
+    #: Why.
+    reason: str | None
+    #: Since when, in UTC.
+    since: str | None
 
 
 class TopReading3(Document):
@@ -1894,16 +1973,24 @@ class ProcessUse(Document):
 
     __slots__ = ()
 
-    #: The container it runs in, when it runs in one.
+    #: Its command line, cleaned and cut.
+    command: str | None
+    #: The container it runs in: the runtime and the first twelve digits of its number.
     container: str | None
+    #: The batch job it belongs to: `slurm:1234`.
+    job: str | None
     #: Its program, as far as it can be read.
     name: TopReading3
     #: Most that it ever held.
     peak_bytes: TopReading
     #: As this machine (outside containers) numbers it.
     pid: int
+    #: The Kubernetes pod it runs in: `namespace/name` where the kubelet was asked, else the pod's UID.
+    pod: str | None
     #: Bytes that it holds.
     used_bytes: TopReading
+    #: The user it runs as: a name where there is one, else the number.
+    user: str | None
 
     _nested: ClassVar[Mapping[str, str]] = {"name": "TopReading3", "peak_bytes": "TopReading", "used_bytes": "TopReading"}
 
@@ -1953,8 +2040,12 @@ class DeviceTick(Document):
 
     __slots__ = ()
 
+    #: What it does beside holding memory, where its source says.
+    activity: Activity | None
     #: What the tracker (a pool, a framework) has given to allocations.
     allocated_bytes: TopReading
+    #: Whose memory it is.
+    class_: str | None
     #: Which device.
     device: DeviceName
     #: What the driver keeps for itself.
@@ -1970,7 +2061,7 @@ class DeviceTick(Document):
     #: Growth that has been told and not taken back.
     growing: Growing | None
     #: Who holds it, most first: owners of pools, then processes with what is not in their pools.
-    holders: list[HolderUse]
+    holders: list[DeviceHolder]
     #: How full; none when that is not known.
     level: str | None
     #: Changes of level so far.
@@ -1981,12 +2072,18 @@ class DeviceTick(Document):
     model_bytes: dict[str, int] | None
     #: The models that were loaded.
     models: list[str] | None
+    #: What else is to be known of the numbers, in words: what was guessed and from what, limits that stand beside them.
+    notes: list[str] | None
     #: Pools that were published on it.
     pools: list[PoolUse] | None
+    #: Whether it is there.
+    presence: Presence | None
     #: Who holds it.
     processes: TopReading2
     #: What it holds from the device.
     reserved_bytes: TopReading
+    #: What is in use of the machine's memory through it, beside its own, where its source says (AMD's GTT).
+    shared_bytes: TopReading | None
     #: Its job's number.
     slot: int | None
     #: Time lost waiting for its memory, where it is measured.
@@ -2000,7 +2097,8 @@ class DeviceTick(Document):
     #: What every process together holds.
     used_bytes: TopReading
 
-    _nested: ClassVar[Mapping[str, str]] = {"allocated_bytes": "TopReading", "device": "DeviceName", "driver_bytes": "TopReading", "forecast": "Forecast", "free_bytes": "TopReading", "growing": "Growing", "holders": "HolderUse", "pools": "PoolUse", "processes": "TopReading2", "reserved_bytes": "TopReading", "stall": "StallTimes", "suspected": "TagLeak", "total_bytes": "TopReading", "used_bytes": "TopReading"}
+    _nested: ClassVar[Mapping[str, str]] = {"activity": "Activity", "allocated_bytes": "TopReading", "device": "DeviceName", "driver_bytes": "TopReading", "forecast": "Forecast", "free_bytes": "TopReading", "growing": "Growing", "holders": "DeviceHolder", "pools": "PoolUse", "presence": "Presence", "processes": "TopReading2", "reserved_bytes": "TopReading", "shared_bytes": "TopReading", "stall": "StallTimes", "suspected": "TagLeak", "total_bytes": "TopReading", "used_bytes": "TopReading"}
+    _renamed: ClassVar[Mapping[str, str]] = {"class_": "class"}
 
 
 class WatchEvent(Document):
@@ -2008,7 +2106,7 @@ class WatchEvent(Document):
 
     __slots__ = ()
 
-    #: On which device.
+    #: On which device; the source's name, or `recorder`, where it is about that.
     device: str
     #: What kind.
     kind: str
@@ -2016,6 +2114,38 @@ class WatchEvent(Document):
     text: str
     #: When, in UTC.
     time: str
+
+
+class RecorderTick(Document):
+    """How it stands with the recording, and since when."""
+
+    __slots__ = ()
+
+    #: The file.
+    file: str
+    #: Why it is not written.
+    reason: str | None
+    #: Since when that is so, in UTC.
+    since: str
+    #: Whether it is written.
+    up: bool
+
+
+class SourceTick(Document):
+    """How it stands with a source, and since when."""
+
+    __slots__ = ()
+
+    #: When it last answered, in UTC; none when it never did.
+    answered: str | None
+    #: How it stands.
+    health: str
+    #: Why, where it is not up.
+    reason: str | None
+    #: Since when, in UTC.
+    since: str
+    #: Which one: `nvml`, `amd`, `host`, `pools`.
+    source: str
 
 
 class Unavailable(Document):
@@ -2038,14 +2168,18 @@ class Tick(Answer):
     devices: list[DeviceTick]
     #: What changed since the tick before.
     events: list[WatchEvent]
+    #: How it stands with the recording, where there is one.
+    recorder: RecorderTick | None
     #: `vramkit.top/1`.
     schema: str
+    #: How it stands with each source.
+    sources: list[SourceTick] | None
     #: When, in UTC.
     time: str
     #: What was looked for and is not here.
     unavailable: list[Unavailable]
 
-    _nested: ClassVar[Mapping[str, str]] = {"devices": "DeviceTick", "events": "WatchEvent", "unavailable": "Unavailable"}
+    _nested: ClassVar[Mapping[str, str]] = {"devices": "DeviceTick", "events": "WatchEvent", "recorder": "RecorderTick", "sources": "SourceTick", "unavailable": "Unavailable"}
 
 
 class Cycle(Document):
