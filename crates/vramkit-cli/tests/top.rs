@@ -11,48 +11,9 @@ use std::time::{Duration, Instant};
 use portable_pty::{CommandBuilder, MasterPty, PtySize, native_pty_system};
 use serde_json::{Value, json};
 
-fn program() -> PathBuf {
-    env!("CARGO_BIN_EXE_vramkit").into()
-}
+mod cards;
 
-/// A machine with these cards, in a folder of its own.
-struct Machine {
-    folder: tempfile::TempDir,
-}
-
-impl Machine {
-    fn new(script: &Value) -> Self {
-        let machine = Self { folder: tempfile::tempdir().unwrap() };
-        machine.becomes(script);
-        machine
-    }
-
-    fn becomes(&self, script: &Value) {
-        // In one step: the program reads it at any time.
-        let (written, path) = (self.path("cards.new"), self.path("cards.json"));
-        std::fs::write(&written, script.to_string()).unwrap();
-        std::fs::rename(written, path).unwrap();
-    }
-
-    fn path(&self, name: &str) -> PathBuf {
-        self.folder.path().join(name)
-    }
-
-    fn environment(&self) -> [(&'static str, PathBuf); 3] {
-        let beside = std::env::current_exe().unwrap().parent().unwrap().to_path_buf();
-        [
-            ("VRAMKIT_NVML", beside.join("libvramkit_standin.so")),
-            ("VRAMKIT_STANDIN_NVML", self.path("cards.json")),
-            ("VRAMKIT_RUNTIME_DIR", self.path("pools")),
-        ]
-    }
-
-    fn command(&self, arguments: &[&str]) -> Command {
-        let mut command = Command::new(program());
-        command.args(arguments).envs(self.environment()).env("NO_COLOR", "1");
-        command
-    }
-}
+use cards::{Machine, program};
 
 fn cards(used_gib: u64) -> Value {
     with_processes(

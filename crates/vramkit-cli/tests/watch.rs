@@ -3,58 +3,16 @@
 
 use std::io::{Read, Write};
 use std::net::TcpStream;
-use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
-fn program() -> PathBuf {
-    env!("CARGO_BIN_EXE_vramkit").into()
-}
+mod cards;
 
-fn stand_in() -> PathBuf {
-    let folder = std::env::current_exe().unwrap().parent().unwrap().to_path_buf();
-    folder.join("libvramkit_standin.so")
-}
-
-/// A machine with these cards, in a folder of its own.
-struct Machine {
-    folder: tempfile::TempDir,
-}
+use cards::Machine;
 
 impl Machine {
-    fn new(script: &Value) -> Self {
-        let machine = Self { folder: tempfile::tempdir().unwrap() };
-        machine.becomes(script);
-        machine
-    }
-
-    fn becomes(&self, script: &Value) {
-        // In one step: the program reads it at any time.
-        let (written, path) = (self.path("cards.new"), self.path("cards.json"));
-        std::fs::write(&written, script.to_string()).unwrap();
-        std::fs::rename(written, path).unwrap();
-    }
-
-    fn path(&self, name: &str) -> PathBuf {
-        self.folder.path().join(name)
-    }
-
-    fn environment(&self) -> [(&'static str, PathBuf); 3] {
-        [
-            ("VRAMKIT_NVML", stand_in()),
-            ("VRAMKIT_STANDIN_NVML", self.path("cards.json")),
-            ("VRAMKIT_RUNTIME_DIR", self.path("pools")),
-        ]
-    }
-
-    fn command(&self, arguments: &[&str]) -> Command {
-        let mut command = Command::new(program());
-        command.args(arguments).envs(self.environment()).env("NO_COLOR", "1");
-        command
-    }
-
     fn json(&self, arguments: &[&str]) -> (Value, Option<i32>) {
         let done = self.command(arguments).output().unwrap();
         let text = String::from_utf8(done.stdout).unwrap();

@@ -3,13 +3,10 @@
 //!
 //! The text is gone through once, before it is parsed: a name can be anywhere in it. What is no JSON before is none after.
 
+use vramkit::monitor::text::is_shown;
+
 /// Characters of a string that are kept.
 const LONGEST: usize = 4096;
-
-/// Control characters, and those that change the direction of text or take no place.
-fn is_unwelcome(character: u32) -> bool {
-    matches!(character, 0..=0x1f | 0x7f..=0x9f | 0x200b..=0x200f | 0x2028..=0x202e | 0x2060..=0x206f | 0xfeff)
-}
 
 /// The same document without them.
 pub(crate) fn clean(text: &str) -> String {
@@ -48,21 +45,20 @@ pub(crate) fn clean(text: &str) -> String {
 /// One character of a string as it is written, and whether it is welcome.
 fn token(rest: &str, character: char) -> (&str, bool) {
     if character != '\\' {
-        return (&rest[..character.len_utf8()], !is_unwelcome(character.into()));
+        return (&rest[..character.len_utf8()], is_shown(character));
     }
     let of = |rest: &str| {
         let digits = rest.strip_prefix("\\u")?.get(..4)?;
         u32::from_str_radix(digits, 16).ok()
     };
-    match of(rest) {
+    match (of(rest), rest.get(6..).and_then(of)) {
         // The halves of one character stay together.
-        Some(0xd800..=0xdbff)
-            if rest.get(6..).and_then(of).is_some_and(|low| (0xdc00..=0xdfff).contains(&low)) =>
-        {
-            (&rest[..12], true)
+        (Some(high @ 0xd800..=0xdbff), Some(low @ 0xdc00..=0xdfff)) => {
+            let both = 0x10000 + ((high - 0xd800) << 10) + (low - 0xdc00);
+            (&rest[..12], char::from_u32(both).is_none_or(is_shown))
         }
-        Some(character) => (&rest[..6], !is_unwelcome(character)),
-        None => {
+        (Some(character), _) => (&rest[..6], char::from_u32(character).is_none_or(is_shown)),
+        (None, _) => {
             let escaped = rest.chars().nth(1);
             let end = 1 + escaped.map_or(0, char::len_utf8);
             (&rest[..end], !matches!(escaped, Some('b' | 'f' | 'n' | 'r' | 't')))
@@ -90,6 +86,9 @@ mod tests {
             "\"a\u{202e}b\"",
             "\"a\u{200b}b\"",
             r#""a\u0000b""#,
+            r#""a\u061cb""#,
+            "\"a\u{e0041}b\"",
+            r#""a\udb40\udc41b""#,
         ] {
             assert_eq!(name(json), "ab", "{json:?}");
         }

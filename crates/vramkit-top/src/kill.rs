@@ -10,8 +10,9 @@ use std::os::unix::fs::MetadataExt;
 use std::time::{Duration, SystemTime};
 
 use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
+use vramkit::monitor::text::{self, NAME, clean};
 
-use crate::text::{cut, plain};
+use crate::text::cut;
 
 /// A process that is to end, as it was read.
 #[derive(Clone, Debug, PartialEq)]
@@ -95,12 +96,12 @@ impl Target {
         // Read after the handle was opened: whatever has this number now, the handle is of it, or the number was given away in
         // between, and then the handle's own process has ended and gets no signal.
         let name = read(pid, "comm").ok_or(EndError::Gone { pid })?;
-        let name = plain(name.trim());
+        let name = clean(name.trim(), NAME).into_owned();
         let is_same = victim.program.as_ref().is_none_or(|program| *program == name);
         if !is_same || started(pid).is_some_and(|started| started > victim.read + COARSE) {
             return Err(EndError::Another { pid });
         }
-        let command = read(pid, "cmdline").map(|command| plain(&command.replace('\0', " ")));
+        let command = read(pid, "cmdline").map(|command| clean(&command, text::WORDS).trim_end().to_owned());
         let command = command.filter(|command| !command.trim().is_empty()).unwrap_or(name);
         let owner =
             || fs::metadata(format!("/proc/{pid}")).ok().map(|folder| format!("user {}", folder.uid()));

@@ -55,15 +55,6 @@ pub(crate) fn right(text: &str, wide: usize) -> String {
     " ".repeat(wide.saturating_sub(width(&text))) + &text
 }
 
-/// Without what could steer a terminal or turn what is read around: it is a stranger's text.
-pub(crate) fn plain(text: &str) -> String {
-    let steers = |c: char| {
-        c.is_control()
-            || matches!(c, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}')
-    };
-    text.chars().filter(|&c| !steers(c)).collect()
-}
-
 /// The time of an instant in UTC, with the day where it is not the same as another's.
 pub(crate) fn clock(instant: &str, beside: &str) -> String {
     let (Some(day), Some(time)) = (instant.get(..10), instant.get(11..19)) else { return instant.to_owned() };

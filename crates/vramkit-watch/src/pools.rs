@@ -148,19 +148,18 @@ fn adds_up(pool: &PoolUse) -> bool {
     if stats.capacity_bytes > LARGEST || sizes.iter().any(|size| *size > most) {
         return false;
     }
-    let granted = pool.owners.iter().try_fold(0, |sum, owner| owner.granted_bytes.bytes().checked_add(sum));
+    let add = |sum: u64, size: ByteSize| sum.checked_add(size.bytes());
+    let Some(granted) = pool.owners.iter().map(|owner| owner.granted_bytes).try_fold(0, add) else {
+        return false;
+    };
     // Owners are read a moment after the pool, and hold nothing that the pool has not.
-    if granted
-        .is_none_or(|granted| granted > (stats.committed_bytes.saturating_add(ByteSize::gib(1))).bytes())
-    {
+    if ByteSize::new(granted) > stats.committed_bytes.saturating_add(ByteSize::gib(1)) {
         return false;
     }
-    let owned = pool.owners.iter().map(|owner| owner.granted_bytes);
     let tagged = pool.ledger.iter().map(|entry| entry.granted_bytes);
     let aged = pool.ledger.iter().flat_map(|entry| entry.by_age_bytes);
     let released = pool.ledger.iter().flat_map(|entry| entry.released_by_age_bytes);
-    let mut all = owned.chain(tagged).chain(aged).chain(released).map(ByteSize::bytes);
-    all.try_fold(0, u64::checked_add).is_some()
+    tagged.chain(aged).chain(released).try_fold(granted, add).is_some()
 }
 
 #[cfg(test)]

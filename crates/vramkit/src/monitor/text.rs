@@ -38,6 +38,11 @@ pub(crate) fn clean_in_place(text: &mut String, most: usize) {
     }
 }
 
+/// Whether a character is shown as it is: neither a control, nor one of those that cannot be seen.
+pub fn is_shown(character: char) -> bool {
+    visible(character) == Some(character)
+}
+
 /// What is shown of a character.
 fn visible(character: char) -> Option<char> {
     match character {

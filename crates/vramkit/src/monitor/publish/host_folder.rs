@@ -14,6 +14,7 @@ use std::path::{Path, PathBuf};
 use rustix::fs::{Access, AtFlags, CWD, accessat};
 use rustix::net::{AddressFamily, SocketAddrUnix, SocketType, connect, socket};
 
+use super::super::text::{WORDS, clean};
 use super::owner::{is_of, number};
 
 /// Where it is.
@@ -152,7 +153,8 @@ impl fmt::Display for Unreadable {
         for (found, one) in [(&self.folders, "folder"), (&self.sockets, "socket")] {
             let Some(first) = found.first() else { continue };
             let (plural, more) = if found.len() > 1 { ("s", ", …") } else { ("", "") };
-            let first = first.display().to_string().replace(char::is_control, " ");
+            let first = first.display().to_string();
+            let first = clean(&first, WORDS);
             write!(
                 f,
                 "{between}{} {one}{plural} of other users cannot be read ({first}{more})",

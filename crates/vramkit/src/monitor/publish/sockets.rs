@@ -163,10 +163,8 @@ impl SocketFile {
         let user = super::owner::user();
         // In a folder of root's for many users nobody but root and the socket's user may; whatever its user puts in its place
         // meanwhile is that user's as well.
-        let is_ours = match self.uid == self.folder.uid {
-            true => user == 0 || user == self.uid,
-            false => self.folder.is_shared && (user == 0 || user == self.uid),
-        };
+        let is_its_place = self.uid == self.folder.uid || self.folder.is_shared;
+        let is_ours = is_its_place && (user == 0 || user == self.uid);
         if !cfg!(target_os = "linux") || !is_ours {
             return false;
         }
