@@ -1,0 +1,417 @@
+//! Floors: how high each section is filled so far, and the valleys between higher ones, with undo.
+//!
+//! In every section all below the *floor* is decided: taken, or left empty for good. A *valley* is a run of sections with one
+//! floor between higher ones; what is placed next lies on the floor of one. [`place`](Profile::place) puts a tensor there, and
+//! then [settles](Profile::settle) what it changed: sections of a valley that nothing can begin in without waste are raised,
+//! their empty bytes counted, until every valley has choices. What that costs is known at once, so choices are compared by it.
+
+use super::ground::Ground;
+use super::rule::{Rule, Walls};
+use super::valley::Valley;
+
+/// The floor of a section whose tensors are all placed.
+pub(super) const DONE: u64 = u64::MAX / 4;
+
+/// What a search is after.
+#[derive(Clone, Copy)]
+pub(super) struct Aim<'a> {
+    pub(super) ground: &'a Ground,
+    pub(super) rule: Rule,
+    /// The height that is wanted.
+    pub(super) wanted: u64,
+    /// What each section has been in the way before: valleys with heavy ones come first.
+    pub(super) weight: &'a [f32],
+}
+
+impl Aim<'_> {
+    /// What a section costs that is as high as its load and some empty bytes.
+    #[inline]
+    pub(super) fn cost(&self, section: usize, empty: u64) -> f64 {
+        self.rule.weigh((self.ground.load[section] + empty) as f64 / self.wanted as f64)
+    }
+}
+
+/// See the [module](self).
+#[derive(Default)]
+pub(super) struct Profile {
+    pub(super) floor: Vec<u64>,
+    /// The lowest obstacle above the floor.
+    next: Vec<u32>,
+    /// Bytes below the floor that are left empty.
+    empty: Vec<u64>,
+    /// Items of each section that are not placed yet.
+    rest: Vec<u32>,
+    placed: Vec<u64>,
+    /// By the first section of each valley: see [`Open`].
+    open: Vec<Open>,
+    /// The least key under each node of a tree over sections.
+    tree: Vec<f32>,
+    pub(super) cost: f64,
+    /// Stands for the set of what is placed.
+    pub(super) set: u64,
+    pub(super) left: u32,
+    /// Where its last decision stands in the search's list of them.
+    pub(super) decision: u32,
+}
+
+impl Clone for Profile {
+    fn clone(&self) -> Self {
+        let mut own = Self::default();
+        own.clone_from(self);
+        own
+    }
+
+    /// Into the room that it has: searches copy profiles all the time.
+    fn clone_from(&mut self, other: &Self) {
+        let Self { floor, next, empty, rest, placed, open, tree, cost, set, left, decision } = other;
+        self.floor.clone_from(floor);
+        self.next.clone_from(next);
+        self.empty.clone_from(empty);
+        self.rest.clone_from(rest);
+        self.placed.clone_from(placed);
+        self.open.clone_from(open);
+        self.tree.clone_from(tree);
+        (self.cost, self.set, self.left, self.decision) = (*cost, *set, *left, *decision);
+    }
+}
+
+/// A valley: where it ends, its tightest section, and what it will cost at least beside what is counted.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+struct Open {
+    end: u32,
+    tightest: u32,
+    cost: f64,
+}
+
+/// What was before a change.
+#[derive(Clone, Copy)]
+enum Change {
+    Floor(u32, u64, u32),
+    Empty(u32, u64),
+    Open(u32, f32, Open),
+    Item(u32),
+}
+
+/// What profiles of one ground share while they are worked on.
+#[derive(Default)]
+pub(super) struct Scratch {
+    trail: Vec<Change>,
+    work: Vec<u32>,
+    pub(super) valley: Valley,
+    /// Tensors looked at: what the search has cost, the same on every machine.
+    pub(super) looked: u64,
+}
+
+/// A moment to go back to.
+pub(super) struct Mark {
+    cost: f64,
+    set: u64,
+}
+
+impl Profile {
+    /// Nothing placed, and everything settled.
+    pub(super) fn new(aim: &Aim<'_>, scratch: &mut Scratch) -> Self {
+        let ground = aim.ground;
+        let count = ground.sections();
+        let mut change = vec![0u32; count + 1];
+        for item in &ground.items {
+            change[item.first as usize] = change[item.first as usize].wrapping_add(1);
+            change[item.end as usize] = change[item.end as usize].wrapping_sub(1);
+        }
+        let mut live = 0u32;
+        let rest = change[..count].iter().map(|change| {
+            live = live.wrapping_add(*change);
+            live
+        });
+        let mut profile = Self {
+            floor: vec![0; count],
+            next: vec![0; count],
+            empty: vec![0; count],
+            rest: rest.collect(),
+            placed: vec![0; ground.items.len() / 64 + 1],
+            open: vec![Open::default(); count],
+            tree: vec![f32::INFINITY; 2 * count.next_power_of_two()],
+            cost: 0.0,
+            set: 0,
+            left: ground.items.len() as u32,
+            decision: u32::MAX,
+        };
+        profile.cost = (0..count).map(|section| aim.cost(section, 0)).sum();
+        for section in 0..count {
+            profile.lift(aim, section, 0, scratch);
+        }
+        for section in 0..count {
+            if section == 0 || profile.floor[section - 1] != profile.floor[section] {
+                scratch.work.push(section as u32);
+            }
+        }
+        profile.settle(aim, scratch);
+        scratch.trail.clear();
+        profile
+    }
+
+    pub(super) fn is_placed(&self, item: u32) -> bool {
+        self.placed[item as usize / 64] >> (item % 64) & 1 == 1
+    }
+
+    /// Whether an item fits below the obstacles above the floor that all its sections have.
+    pub(super) fn fits(&self, ground: &Ground, item: u32, floor: u64) -> bool {
+        if ground.is_open() {
+            return true;
+        }
+        let item = &ground.items[item as usize];
+        let top = floor.next_multiple_of(item.alignment) + item.size;
+        let mut sections = item.first as usize..item.end as usize;
+        sections.all(|s| ground.obstacle(s, self.next[s]).is_none_or(|(low, _)| top <= low))
+    }
+
+    /// The valley to decide on next: its first section. `None` when nothing is left.
+    pub(super) fn pick(&self) -> Option<usize> {
+        if self.tree[1] == f32::INFINITY {
+            return None;
+        }
+        let leaves = self.tree.len() / 2;
+        let mut node = 1;
+        while node < leaves {
+            node = 2 * node + usize::from(self.tree[2 * node] > self.tree[2 * node + 1]);
+        }
+        Some(node - leaves)
+    }
+
+    /// The items that may be put on the floor of the valley that begins in a section and take its tightest section, of equal
+    /// ones the first.
+    pub(super) fn choices(&self, aim: &Aim<'_>, first: usize, scratch: &mut Scratch, out: &mut Vec<u32>) {
+        let Open { end, tightest, .. } = self.open[first];
+        let ceiling = self.ceiling(aim.ground, first, end as usize);
+        scratch.valley.look(self, aim, (first, end as usize), ceiling, &mut scratch.looked);
+        scratch.valley.choices(aim.ground, tightest, out);
+    }
+
+    /// Up to where a section of a valley must rise at least when nothing can begin on its floor.
+    fn ceiling(&self, ground: &Ground, first: usize, end: usize) -> u64 {
+        let before = if first > 0 { self.floor[first - 1] } else { DONE };
+        let wall = before.min(self.floor.get(end).copied().unwrap_or(DONE));
+        if ground.is_open() {
+            return wall;
+        }
+        let above = (first..end).filter_map(|s| ground.obstacle(s, self.next[s]));
+        above.map(|(_, high)| high).fold(wall, u64::min)
+    }
+
+    /// Bytes that a section has left empty.
+    pub(super) fn empty(&self, section: usize) -> u64 {
+        self.empty[section]
+    }
+
+    /// Puts an item on the floor of the valley that begins in section `valley`. Returns its offset, and less for what is to come
+    /// first among choices of one cost.
+    pub(super) fn place(&mut self, aim: &Aim<'_>, valley: usize, number: u32, scratch: &mut Scratch) -> (u64, f64) {
+        let ground = aim.ground;
+        let item = &ground.items[number as usize];
+        let floor = self.floor[valley];
+        let end = self.open[valley].end as usize;
+        let (first, last) = (item.first as usize, item.end as usize);
+        let offset = floor.next_multiple_of(item.alignment);
+        let wall = |section: Option<usize>| {
+            let height = section.and_then(|s| self.floor.get(s)).copied().unwrap_or(DONE);
+            (height - floor).min(aim.wanted)
+        };
+        let walls = Walls { before: wall(first.checked_sub(1)), after: wall(Some(last)), wanted: aim.wanted };
+        let rank = aim.rule.rank(item, offset - floor + item.size, walls, ground.sections());
+        self.set_open(valley, f32::INFINITY, Open::default(), scratch);
+        self.placed[number as usize / 64] |= 1 << (number % 64);
+        self.left -= 1;
+        self.set ^= scatter(u64::from(number));
+        scratch.trail.push(Change::Item(number));
+        for section in first..last {
+            self.rest[section] -= 1;
+            scratch.trail.push(Change::Floor(section as u32, self.floor[section], self.next[section]));
+            if offset > floor {
+                self.leave(aim, section, offset - floor, scratch);
+            }
+            self.lift(aim, section, offset + item.size, scratch);
+        }
+        if first > valley {
+            scratch.work.push(valley as u32);
+        }
+        if last < end {
+            scratch.work.push(last as u32);
+        }
+        for section in first..last {
+            if section == first || self.floor[section] != self.floor[section - 1] {
+                scratch.work.push(section as u32);
+            }
+        }
+        // A wall may be lower than what stands beside it now.
+        if valley > 0 {
+            scratch.work.push(valley as u32 - 1);
+        }
+        if end < ground.sections() {
+            scratch.work.push(end as u32);
+        }
+        self.settle(aim, scratch);
+        (offset, rank)
+    }
+
+    /// Forgets how to go back: what is placed stays.
+    pub(super) fn keep(scratch: &mut Scratch) {
+        scratch.trail.clear();
+    }
+
+    pub(super) fn mark(&self) -> Mark {
+        Mark { cost: self.cost, set: self.set }
+    }
+
+    /// Takes back all that was placed since the trail was last empty.
+    pub(super) fn undo(&mut self, aim: &Aim<'_>, mark: &Mark, scratch: &mut Scratch) {
+        while let Some(change) = scratch.trail.pop() {
+            match change {
+                Change::Floor(section, floor, next) => {
+                    self.floor[section as usize] = floor;
+                    self.next[section as usize] = next;
+                }
+                Change::Empty(section, empty) => self.empty[section as usize] = empty,
+                Change::Open(section, key, open) => {
+                    self.open[section as usize] = open;
+                    self.put_key(section as usize, key);
+                }
+                Change::Item(number) => {
+                    self.placed[number as usize / 64] &= !(1 << (number % 64));
+                    self.left += 1;
+                    let item = &aim.ground.items[number as usize];
+                    let sections = item.first as usize..item.end as usize;
+                    self.rest[sections].iter_mut().for_each(|rest| *rest += 1);
+                }
+            }
+        }
+        (self.cost, self.set) = (mark.cost, mark.set);
+    }
+
+    /// Sets the floor of a section to at least `floor`, above obstacles in the way; between them bytes stay empty.
+    fn lift(&mut self, aim: &Aim<'_>, section: usize, floor: u64, scratch: &mut Scratch) {
+        let is_done = self.rest[section] == 0;
+        let mut at = floor;
+        let mut empty = 0;
+        while let Some((low, high)) = aim.ground.obstacle(section, self.next[section])
+            && (at >= low || is_done)
+        {
+            empty += low.saturating_sub(at);
+            at = at.max(high);
+            self.next[section] += 1;
+        }
+        if empty > 0 {
+            self.leave(aim, section, empty, scratch);
+        }
+        self.floor[section] = if is_done { DONE } else { at };
+    }
+
+    /// Leaves bytes of a section empty.
+    fn leave(&mut self, aim: &Aim<'_>, section: usize, bytes: u64, scratch: &mut Scratch) {
+        let before = self.empty[section];
+        scratch.trail.push(Change::Empty(section as u32, before));
+        self.cost += aim.cost(section, before + bytes) - aim.cost(section, before);
+        self.empty[section] = before + bytes;
+    }
+
+    /// Raises a section of a valley to a height, since nothing begins on its floor.
+    fn raise(&mut self, aim: &Aim<'_>, section: usize, to: u64, scratch: &mut Scratch) {
+        let (floor, next) = (self.floor[section], self.next[section]);
+        scratch.trail.push(Change::Floor(section as u32, floor, next));
+        let (mut empty, mut at) = (0, floor);
+        while let Some((low, high)) = aim.ground.obstacle(section, self.next[section])
+            && to >= low
+        {
+            empty += low - at;
+            at = high;
+            self.next[section] += 1;
+        }
+        if to > at {
+            empty += to - at;
+            at = to;
+        }
+        self.floor[section] = at;
+        self.leave(aim, section, empty, scratch);
+    }
+
+    /// Looks at the runs of sections in the list of work until all valleys have choices.
+    fn settle(&mut self, aim: &Aim<'_>, scratch: &mut Scratch) {
+        let ground = aim.ground;
+        while let Some(section) = scratch.work.pop() {
+            let section = section as usize;
+            let floor = self.floor[section];
+            if floor >= DONE {
+                continue;
+            }
+            let (first, end) = self.run(section);
+            if first > 0 && self.floor[first - 1] < floor || self.floor.get(end).is_some_and(|&f| f < floor) {
+                continue;
+            }
+            let ceiling = self.ceiling(ground, first, end);
+            scratch.valley.look(self, aim, (first, end), ceiling, &mut scratch.looked);
+            let Some((tightness, tightest)) = scratch.valley.tightest(aim.weight) else {
+                // Something is to be raised, and its neighbours looked at again.
+                self.set_open(first, f32::INFINITY, Open::default(), scratch);
+                for number in 0..scratch.valley.raised.len() {
+                    let (section, to) = scratch.valley.raised[number];
+                    self.raise(aim, section as usize, to, scratch);
+                }
+                for section in first..end {
+                    if section == first || self.floor[section] != self.floor[section - 1] {
+                        scratch.work.push(section as u32);
+                    }
+                }
+                if first > 0 {
+                    scratch.work.push(first as u32 - 1);
+                }
+                if end < ground.sections() {
+                    scratch.work.push(end as u32);
+                }
+                continue;
+            };
+            let key = tightness + (floor as f64 / aim.wanted as f64) as f32 * aim.rule.depth;
+            let open = Open { end: end as u32, tightest, cost: scratch.valley.least_cost() };
+            self.set_open(first, key, open, scratch);
+        }
+    }
+
+    /// The sections around one that have the same floor.
+    fn run(&self, section: usize) -> (usize, usize) {
+        let floor = self.floor[section];
+        let before = self.floor[..section].iter().rev().take_while(|&&other| other == floor).count();
+        let after = self.floor[section..].iter().take_while(|&&other| other == floor).count();
+        (section - before, section + after)
+    }
+
+    /// Notes a valley, or with an infinite key that there is none.
+    fn set_open(&mut self, first: usize, key: f32, open: Open, scratch: &mut Scratch) {
+        let before = (self.tree[self.tree.len() / 2 + first], self.open[first]);
+        if before == (key, open) {
+            return;
+        }
+        scratch.trail.push(Change::Open(first as u32, before.0, before.1));
+        self.cost += open.cost - before.1.cost;
+        self.open[first] = open;
+        self.put_key(first, key);
+    }
+
+    fn put_key(&mut self, first: usize, key: f32) {
+        let mut node = self.tree.len() / 2 + first;
+        self.tree[node] = key;
+        while node > 1 {
+            node /= 2;
+            let least = self.tree[2 * node].min(self.tree[2 * node + 1]);
+            if self.tree[node] == least {
+                break;
+            }
+            self.tree[node] = least;
+        }
+    }
+}
+
+/// A number that looks random, always the same for one number (the finaliser of SplitMix64: Steele, Lea and Flood, 2014).
+fn scatter(number: u64) -> u64 {
+    let mut z = number.wrapping_add(0x9E37_79B9_7F4A_7C15);
+    z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+    z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
+    z ^ (z >> 31)
+}

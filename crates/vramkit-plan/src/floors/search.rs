@@ -1,0 +1,114 @@
+//! Passes first, then windows: who works on what, and for how long.
+
+use super::ground::Ground;
+use super::layout::{Layout, Places};
+use super::passes::Line;
+use super::windows::Worker;
+use crate::placement::Placement;
+use crate::problem::Problem;
+use crate::search::{Found, Goal, Search};
+use crate::threads;
+use vramkit_units::ByteSize;
+
+/// Problems of fewer buffers are left to exact search.
+const SMALLEST: usize = 64;
+
+/// Rounds of passes without a better one after which windows begin.
+const STALE: usize = 6;
+
+/// Rounds after which half of the lines are given up, until two are left.
+const TRIAL: usize = 2;
+
+/// Tensors that a worker looks at before all go on from the best: some tenths of a second.
+const ROUND: u64 = 20_000_000;
+
+/// Search over floors: see the module.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct FloorSearch;
+
+impl Search for FloorSearch {
+    fn name(&self) -> &str {
+        "floor search"
+    }
+
+    fn improve(&self, problem: &Problem, incumbent: &Placement, goal: &Goal<'_>) -> Found {
+        let mut found = Found { placement: None, bound: goal.bound };
+        if problem.buffers.len() < SMALLEST {
+            return found;
+        }
+        let Some(places) = Places::new(problem) else { return found };
+        let given: Vec<u64> = incumbent.offsets.iter().map(|offset| offset.bytes()).collect();
+        let mut best = Layout::new(&places, given);
+        pass_all(&places, &mut best, goal);
+        mend(&mut best, goal);
+        if best.arena() < incumbent.arena.bytes() {
+            found.placement = Some(best.placement());
+        }
+        found
+    }
+}
+
+/// Takes another layout where it is lower.
+fn take<'a>(best: &mut Layout<'a>, other: &Layout<'a>, goal: &Goal<'_>) -> bool {
+    let is_lower = other.arena() < best.arena();
+    if is_lower {
+        best.clone_from(other);
+        goal.observer.progress(goal.bound, ByteSize::new(best.arena()));
+    }
+    is_lower
+}
+
+/// Lines of passes over everything, until none has been better for a while.
+fn pass_all<'a>(places: &'a Places, best: &mut Layout<'a>, goal: &Goal<'_>) {
+    let wanted = goal.enough.bytes();
+    let ground = Ground::window(best, (0, places.sections()), 0);
+    let fixed = best.offsets.clone();
+    let mut lines = Line::all(places.sections());
+    let mut stale = 0;
+    for round in 1.. {
+        if best.arena() <= wanted || stale >= STALE || goal.is_over() {
+            return;
+        }
+        let mut passes: Vec<(&mut Line, Option<Layout<'a>>)> = lines.iter_mut().map(|line| (line, None)).collect();
+        let share = passes.len().div_ceil(goal.threads.max(1));
+        threads::spread(passes.chunks_mut(share).collect(), |own| {
+            for (line, layout) in own {
+                *layout = line.pass(places, &ground, &fixed, (wanted, 1), &|| goal.is_over());
+            }
+        });
+        let mut is_better = false;
+        for (_, layout) in &passes {
+            is_better |= layout.as_ref().is_some_and(|layout| take(best, layout, goal));
+        }
+        stale = if is_better { 0 } else { stale + 1 };
+        if round % TRIAL == 0 {
+            lines.sort_by_key(Line::height);
+            lines.truncate((lines.len() / 2).max(2));
+        }
+    }
+}
+
+/// Windows of the best layout, on every thread, which meet after each round.
+fn mend<'a>(best: &mut Layout<'a>, goal: &Goal<'_>) {
+    let wanted = goal.enough.bytes();
+    let workers = 0..goal.threads.max(1) as u64;
+    let seed = goal.seed.wrapping_mul(64);
+    let mut workers: Vec<Worker<'a>> =
+        workers.map(|number| Worker::new(best.clone(), seed.wrapping_add(number))).collect();
+    while best.arena() > wanted && !goal.is_over() {
+        threads::spread(workers.iter_mut().collect(), |worker| worker.work(wanted, ROUND, &|| goal.is_over()));
+        let cost = |worker: &Worker<'a>| {
+            let height = |top: u64| (top as f64 / wanted as f64).powi(32);
+            worker.layout.tops.iter().map(|&top| height(top)).sum::<f64>()
+        };
+        let Some(lowest) = (0..workers.len()).min_by(|&a, &b| cost(&workers[a]).total_cmp(&cost(&workers[b])))
+        else {
+            return;
+        };
+        for worker in &workers {
+            take(best, &worker.layout, goal);
+        }
+        let lowest = workers[lowest].layout.clone();
+        workers.iter_mut().for_each(|worker| worker.layout.clone_from(&lowest));
+    }
+}
