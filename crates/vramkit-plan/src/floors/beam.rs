@@ -65,17 +65,15 @@ pub(super) fn beam(
             profile.choices(aim, valley, scratch, &mut choices);
             if width == 1 && choices.len() == 1 {
                 let valley = valley as u32;
-                ways.push(Way { cost: 0.0, rank: 0.0, set: 0, parent, valley, item: choices[0] });
+                ways.push(Way { cost: 0.0, rank: 0.0, set: 0, parent, valley, item: choices[0].item });
                 continue;
             }
-            let mark = profile.mark();
-            for &item in &choices {
-                let (_, rank) = profile.place(aim, valley, item, scratch);
-                if profile.cost < limit {
-                    let cost = (profile.cost / grain).round();
-                    ways.push(Way { cost, rank, set: profile.set, parent, valley: valley as u32, item });
+            for choice in &choices {
+                let (cost, set, rank) = profile.weigh(aim, valley, choice, scratch);
+                if cost < limit {
+                    let (cost, valley) = ((cost / grain).round(), valley as u32);
+                    ways.push(Way { cost, rank, set, parent, valley, item: choice.item });
                 }
-                profile.undo(aim, &mark, scratch);
             }
         }
         ways.sort_unstable_by(|a, b| {
@@ -100,8 +98,7 @@ pub(super) fn beam(
             } else {
                 std::mem::take(parent)
             };
-            let (offset, _) = child.place(aim, way.valley as usize, way.item, scratch);
-            Profile::keep(scratch);
+            let offset = child.place(aim, way.valley as usize, way.item, scratch);
             if width == 1 && child.cost >= limit {
                 return None;
             }

@@ -7,7 +7,7 @@
 
 use super::ground::Ground;
 use super::rule::{Rule, Walls};
-use super::valley::Valley;
+use super::valley::{Choice, Valley};
 
 /// The floor of a section whose tensors are all placed.
 pub(super) const DONE: u64 = u64::MAX / 4;
@@ -102,12 +102,6 @@ pub(super) struct Scratch {
     pub(super) looked: u64,
 }
 
-/// A moment to go back to.
-pub(super) struct Mark {
-    cost: f64,
-    set: u64,
-}
-
 impl Profile {
     /// Nothing placed, and everything settled.
     pub(super) fn new(aim: &Aim<'_>, scratch: &mut Scratch) -> Self {
@@ -180,11 +174,11 @@ impl Profile {
 
     /// The items that may be put on the floor of the valley that begins in a section and take its tightest section, of equal
     /// ones the first.
-    pub(super) fn choices(&self, aim: &Aim<'_>, first: usize, scratch: &mut Scratch, out: &mut Vec<u32>) {
+    pub(super) fn choices(&self, aim: &Aim<'_>, first: usize, scratch: &mut Scratch, out: &mut Vec<Choice>) {
         let Open { end, tightest, .. } = self.open[first];
         let ceiling = self.ceiling(aim.ground, first, end as usize);
         scratch.valley.look(self, aim, (first, end as usize), ceiling, &mut scratch.looked);
-        scratch.valley.choices(aim.ground, tightest, out);
+        scratch.valley.choices(tightest, out);
     }
 
     /// Up to where a section of a valley must rise at least when nothing can begin on its floor.
@@ -203,9 +197,53 @@ impl Profile {
         self.empty[section]
     }
 
-    /// Puts an item on the floor of the valley that begins in section `valley`. Returns its offset, and less for what is to come
-    /// first among choices of one cost.
-    pub(super) fn place(&mut self, aim: &Aim<'_>, valley: usize, number: u32, scratch: &mut Scratch) -> (u64, f64) {
+    /// Puts an item on the floor of the valley that begins in section `valley`. Returns its offset.
+    pub(super) fn place(&mut self, aim: &Aim<'_>, valley: usize, choice: u32, scratch: &mut Scratch) -> u64 {
+        let end = self.open[valley].end as usize;
+        let (offset, _) = self.put(aim, valley, choice, scratch);
+        let item = &aim.ground.items[choice as usize];
+        // What is left of the valley on both sides.
+        if item.first as usize > valley {
+            scratch.work.push(valley as u32);
+        }
+        if (item.end as usize) < end {
+            scratch.work.push(item.end);
+        }
+        self.settle(aim, scratch);
+        scratch.trail.clear();
+        offset
+    }
+
+    /// What the profile would cost with a choice made in the valley that begins in section `valley`, the set of what would be
+    /// placed, and less for what is to come first among choices of one cost. What is left of the valley on both sides costs what
+    /// the look at all of it has found, so that it is not looked at again.
+    pub(super) fn weigh(
+        &mut self,
+        aim: &Aim<'_>,
+        valley: usize,
+        choice: &Choice,
+        scratch: &mut Scratch,
+    ) -> (f64, u64, f64) {
+        let before = (self.cost, self.set);
+        let end = self.open[valley].end as usize;
+        let (_, rank) = self.put(aim, valley, choice.item, scratch);
+        let item = &aim.ground.items[choice.item as usize];
+        let (first, last) = (item.first as usize, item.end as usize);
+        if first > valley {
+            self.cost += choice.before;
+        }
+        if last < end {
+            self.cost += choice.after;
+        }
+        self.settle(aim, scratch);
+        let weighed = (self.cost, self.set, rank);
+        self.undo(aim, scratch);
+        (self.cost, self.set) = before;
+        weighed
+    }
+
+    /// Puts an item on the floor of a valley, which is none then, and lists what is to be settled but for the valley's own rest.
+    fn put(&mut self, aim: &Aim<'_>, valley: usize, number: u32, scratch: &mut Scratch) -> (u64, f64) {
         let ground = aim.ground;
         let item = &ground.items[number as usize];
         let floor = self.floor[valley];
@@ -231,39 +269,23 @@ impl Profile {
             }
             self.lift(aim, section, offset + item.size, scratch);
         }
-        if first > valley {
-            scratch.work.push(valley as u32);
-        }
-        if last < end {
-            scratch.work.push(last as u32);
-        }
         for section in first..last {
             if section == first || self.floor[section] != self.floor[section - 1] {
                 scratch.work.push(section as u32);
             }
         }
         // A wall may be lower than what stands beside it now.
-        if valley > 0 {
-            scratch.work.push(valley as u32 - 1);
+        if first == valley && first > 0 {
+            scratch.work.push(first as u32 - 1);
         }
-        if end < ground.sections() {
+        if last == end && end < ground.sections() {
             scratch.work.push(end as u32);
         }
-        self.settle(aim, scratch);
         (offset, rank)
     }
 
-    /// Forgets how to go back: what is placed stays.
-    pub(super) fn keep(scratch: &mut Scratch) {
-        scratch.trail.clear();
-    }
-
-    pub(super) fn mark(&self) -> Mark {
-        Mark { cost: self.cost, set: self.set }
-    }
-
-    /// Takes back all that was placed since the trail was last empty.
-    pub(super) fn undo(&mut self, aim: &Aim<'_>, mark: &Mark, scratch: &mut Scratch) {
+    /// Takes back all that was placed since the trail was last empty, but for the cost and the set.
+    fn undo(&mut self, aim: &Aim<'_>, scratch: &mut Scratch) {
         while let Some(change) = scratch.trail.pop() {
             match change {
                 Change::Floor(section, floor, next) => {
@@ -284,7 +306,6 @@ impl Profile {
                 }
             }
         }
-        (self.cost, self.set) = (mark.cost, mark.set);
     }
 
     /// Sets the floor of a section to at least `floor`, above obstacles in the way; between them bytes stay empty.

@@ -6,7 +6,6 @@
 //! section that every cheapest path skips is raised at once. This is what makes dead ends visible before they are reached: the
 //! choices of one valley depend on one another through the places where lives begin and end.
 
-use super::ground::Ground;
 use super::profile::{Aim, Profile};
 
 /// A tensor that fits on the floor, from section to section of the valley.
@@ -15,6 +14,15 @@ struct Edge {
     from: u32,
     to: u32,
     item: u32,
+}
+
+/// An item that may be put on the floor of a valley.
+#[derive(Clone, Copy)]
+pub(super) struct Choice {
+    pub(super) item: u32,
+    /// What the valley will cost at least in the sections before it, and in those after it.
+    pub(super) before: f64,
+    pub(super) after: f64,
 }
 
 /// See the [module](self). Sections are counted from the valley's first, but for those to raise.
@@ -155,11 +163,14 @@ impl Valley {
     }
 
     /// The items on cheapest paths that take a section.
-    pub(super) fn choices(&self, ground: &Ground, section: u32, out: &mut Vec<u32>) {
+    pub(super) fn choices(&self, section: u32, out: &mut Vec<Choice>) {
         out.clear();
         let at = section - self.first;
-        let edges = self.edges.iter().filter(|edge| edge.from <= at && at < edge.to);
-        out.extend(edges.filter(|edge| self.is_cheapest(edge)).map(|edge| edge.item));
-        debug_assert!(out.iter().all(|&item| (item as usize) < ground.items.len()));
+        let edges = self.edges.iter().filter(|edge| edge.from <= at && at < edge.to && self.is_cheapest(edge));
+        out.extend(edges.map(|edge| Choice {
+            item: edge.item,
+            before: self.forth[edge.from as usize],
+            after: self.back[edge.to as usize],
+        }));
     }
 }
