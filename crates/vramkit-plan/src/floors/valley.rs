@@ -143,6 +143,7 @@ impl Valley {
         }
         self.raised.clear();
         let mut best = (f32::INFINITY, 0);
+        let mut best_far = i64::MAX;
         let (mut fits, mut choices) = (0, 0);
         for s in 0..width {
             fits += self.all[s];
@@ -155,7 +156,9 @@ impl Valley {
                 continue;
             }
             let tightness = (choices as f32 - 0.9) / weight[section as usize];
-            if tightness < best.0 {
+            let far = (2 * s as i64 - width as i64).abs();
+            if tightness < best.0 || tightness == best.0 && far < best_far {
+                best_far = far;
                 best = (tightness, section);
             }
         }
