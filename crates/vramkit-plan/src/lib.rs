@@ -63,7 +63,7 @@ pub use allocation::{AllocationPlan, Conflict, ModelSummary, PlanStep};
 pub use analyzer::{LifetimeAnalyzer, SharingOpportunity};
 pub use exact::ExactSearch;
 pub use fault::PlanFault;
-pub use floors::FloorSearch;
+pub use floors::{FloorSearch, WindowSearch};
 pub use lifetime::{Model, Schedule, TensorLifetime, on_one_clock};
 pub use lifetime_error::LifetimeError;
 pub use order::{Dataflow, FlowValue, OrderBudget, Recomputed, StepOrder};

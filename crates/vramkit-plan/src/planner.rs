@@ -4,14 +4,15 @@ use std::time::{Duration, Instant};
 
 use super::allocation::{AllocationPlan, Conflict, ModelSummary};
 use super::conflict;
-use super::exact::ExactSearch;
+use super::exact::{self, ExactSearch, FirstLook};
+use super::floors::{FloorSearch, WindowSearch};
 use super::lifetime::{Model, Schedule, TensorLifetime, on_one_clock};
 use super::lifetime_error::LifetimeError;
 use super::problem::{Compiled, Problem, compile};
 use super::recorder::StepRecorder;
-use super::search::{Goal, Observer, Search};
+use super::search::{Goal, Observer, Part, Search};
 use super::solver::{Solved, Solver, Task};
-use super::squeaky::SqueakyWheel;
+use super::squeaky::{FirstRounds, SqueakyWheel};
 use super::union::Union;
 use vramkit_units::ByteSize;
 
@@ -58,7 +59,20 @@ impl MemoryPlanner {
 
     /// The portfolio, and every search of this crate for up to a deadline.
     pub fn thorough(deadline: Duration) -> Self {
-        Self::new().search(Box::new(SqueakyWheel)).search(Box::new(ExactSearch)).deadline(deadline)
+        // First what ends soon by itself; then what goes on for as long as it may, of which exact search is the last where
+        // there is one.
+        let squeaky =
+            Part { search: SqueakyWheel, of_time: |n| if n <= exact::LARGEST { 0.0 } else { 0.25 } };
+        let windows = Part { search: WindowSearch, of_time: |n| if n <= exact::LARGEST { 0.5 } else { 1.0 } };
+        let searches: [Box<dyn Search>; 6] = [
+            Box::new(FirstRounds),
+            Box::new(FirstLook),
+            Box::new(FloorSearch),
+            Box::new(squeaky),
+            Box::new(windows),
+            Box::new(ExactSearch),
+        ];
+        searches.into_iter().fold(Self::new(), Self::search).deadline(deadline)
     }
 
     /// Adds a search, to be used for up to [`deadline`](Self::deadline) when the portfolio leaves a gap.

@@ -61,9 +61,34 @@ pub struct Goal<'a> {
 }
 
 impl Goal<'_> {
+    /// The same, to end after a part of the time that is left.
+    fn sooner(&self, part: f64) -> Self {
+        let left = self.deadline.saturating_duration_since(Instant::now());
+        Self { deadline: self.deadline - left.mul_f64(1.0 - part), ..*self }
+    }
+
     /// Whether it is time to stop.
     pub fn is_over(&self) -> bool {
         Instant::now() >= self.deadline || self.observer.is_cancelled()
+    }
+}
+
+/// A search that gets a part of the time that is left, by the number of buffers; with none of it, it is left out.
+pub(super) struct Part<S> {
+    pub(super) search: S,
+    pub(super) of_time: fn(usize) -> f64,
+}
+
+impl<S: Search> Search for Part<S> {
+    fn name(&self) -> &str {
+        self.search.name()
+    }
+
+    fn improve(&self, problem: &Problem, incumbent: &Placement, goal: &Goal<'_>) -> Found {
+        match (self.of_time)(problem.buffers.len()) {
+            0.0 => Found { placement: None, bound: goal.bound },
+            part => self.search.improve(problem, incumbent, &goal.sooner(part)),
+        }
     }
 }
 

@@ -17,9 +17,8 @@ use vramkit_units::ByteSize;
 /// Problems of up to this many buffers are left to exact search.
 const SMALL: usize = 1024;
 
-/// Problems of up to this many get a few rounds only: exact search follows.
-const MEDIUM: usize = 4096;
-const ROUNDS: usize = 12;
+/// Rounds of a first look: every height but the last once.
+const FIRST_LOOK: usize = 12;
 
 /// Between what is enough (0) and the best (100): buffers that end above are blamed. Another height blames others,
 /// where the same few have been blamed for a while.
@@ -49,49 +48,64 @@ impl Search for SqueakyWheel {
     }
 
     fn improve(&self, problem: &Problem, incumbent: &Placement, goal: &Goal<'_>) -> Found {
-        let n = problem.buffers.len();
-        let mut found = Found { placement: None, bound: goal.bound };
-        if n <= SMALL {
-            return found;
-        }
-        let mut lines: Vec<Line> =
-            greedy::orders(problem).into_iter().map(|(order, fit)| Line::new(order, fit)).collect();
-        let rounds = if n <= MEDIUM { ROUNDS } else { usize::MAX };
-        let mut arena = incumbent.arena;
-        // More threads than lines would have nothing to do, and a placer takes memory.
-        let threads = goal.threads.clamp(1, lines.len());
-        let mut placers: Vec<Placer<'_>> = (0..threads).map(|_| Placer::new(problem)).collect();
-        for round in 0..rounds {
-            if arena <= goal.enough || goal.is_over() {
-                break;
-            }
-            // All lines aim at the same height, so the answer does not hang on the number of threads.
-            let enough = goal.enough.bytes();
-            let wanted = enough + (arena.bytes() - enough) / 100 * HEIGHTS[round / TRIAL % HEIGHTS.len()];
-            let share = lines.len().div_ceil(placers.len());
-            threads::spread(lines.chunks_mut(share).zip(&mut placers).collect(), |(lines, placer)| {
-                for line in lines {
-                    if !goal.is_over() {
-                        line.pass(problem, placer, wanted);
-                    }
-                }
-            });
-            lines.sort_by_key(Line::height);
-            if let Some(best) = &lines[0].best
-                && best.arena < arena
-            {
-                arena = best.arena;
-                goal.observer.progress(goal.bound, arena);
-            }
-            if (round + 1) % TRIAL == 0 {
-                lines.truncate((lines.len() / 2).max(2));
-            }
-        }
-        if arena < incumbent.arena {
-            found.placement = lines.into_iter().find_map(|line| line.best);
-        }
-        found
+        within(problem, incumbent, goal, usize::MAX)
     }
+}
+
+/// [`SqueakyWheel`] for a few rounds, in which it finds most of what it finds.
+pub(super) struct FirstRounds;
+
+impl Search for FirstRounds {
+    fn name(&self) -> &str {
+        SqueakyWheel.name()
+    }
+
+    fn improve(&self, problem: &Problem, incumbent: &Placement, goal: &Goal<'_>) -> Found {
+        within(problem, incumbent, goal, FIRST_LOOK)
+    }
+}
+
+fn within(problem: &Problem, incumbent: &Placement, goal: &Goal<'_>, rounds: usize) -> Found {
+    let mut found = Found { placement: None, bound: goal.bound };
+    if problem.buffers.len() <= SMALL {
+        return found;
+    }
+    let mut lines: Vec<Line> =
+        greedy::orders(problem).into_iter().map(|(order, fit)| Line::new(order, fit)).collect();
+    let mut arena = incumbent.arena;
+    // More threads than lines would have nothing to do, and a placer takes memory.
+    let threads = goal.threads.clamp(1, lines.len());
+    let mut placers: Vec<Placer<'_>> = (0..threads).map(|_| Placer::new(problem)).collect();
+    for round in 0..rounds {
+        if arena <= goal.enough || goal.is_over() {
+            break;
+        }
+        // All lines aim at the same height, so the answer does not hang on the number of threads.
+        let enough = goal.enough.bytes();
+        let wanted = enough + (arena.bytes() - enough) / 100 * HEIGHTS[round / TRIAL % HEIGHTS.len()];
+        let share = lines.len().div_ceil(placers.len());
+        threads::spread(lines.chunks_mut(share).zip(&mut placers).collect(), |(lines, placer)| {
+            for line in lines {
+                if !goal.is_over() {
+                    line.pass(problem, placer, wanted);
+                }
+            }
+        });
+        lines.sort_by_key(Line::height);
+        if let Some(best) = &lines[0].best
+            && best.arena < arena
+        {
+            arena = best.arena;
+            goal.observer.progress(goal.bound, arena);
+        }
+        if (round + 1) % TRIAL == 0 {
+            lines.truncate((lines.len() / 2).max(2));
+        }
+    }
+    if arena < incumbent.arena {
+        found.placement = lines.into_iter().find_map(|line| line.best);
+    }
+    found
 }
 
 impl Line {

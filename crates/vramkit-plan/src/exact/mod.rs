@@ -23,7 +23,7 @@ mod state;
 mod units;
 
 pub use optimise::ExactSearch;
-pub(super) use optimise::decide;
+pub(super) use optimise::{FirstLook, LARGEST, decide};
 pub(super) use restart::Answer;
 pub(super) use sections::sections_of;
 

@@ -14,7 +14,7 @@ use crate::threads;
 use vramkit_units::ByteSize;
 
 /// Problems of more buffers than this are left as they are: every pair has a bit.
-const LARGEST: usize = 4096;
+pub(crate) const LARGEST: usize = 4096;
 
 /// Where between the bound (0) and just below the best (1) targets lie.
 const TARGETS: [f64; 7] = [0.5, 0.25, 0.75, 0.1, 0.9, 0.0, 1.0];
@@ -24,6 +24,9 @@ const FIRST: u64 = 8;
 
 /// Nodes that one thread searches before others help: what takes less is over before they would pay.
 const ALONE: u64 = 100_000;
+
+/// Nodes of a first look: some tenths of a second.
+const FIRST_LOOK: u64 = 100_000;
 
 /// Complete search by section branching with learned conflict weights, for parts of up to 4,096 buffers: the
 /// smallest arena and the proof that none is smaller, or the best of both by the deadline. `docs/planning.md` has the
@@ -37,11 +40,28 @@ impl Search for ExactSearch {
     }
 
     fn improve(&self, problem: &Problem, incumbent: &Placement, goal: &Goal<'_>) -> Found {
-        match AnySections::of(problem) {
-            Some(AnySections::Narrow(sections)) => improve(&sections, problem, incumbent, goal),
-            Some(AnySections::Wide(sections)) => improve(&sections, problem, incumbent, goal),
-            None => Found { placement: None, bound: goal.bound },
-        }
+        within(problem, incumbent, goal, u64::MAX)
+    }
+}
+
+/// [`ExactSearch`] for no longer than most problems take that it solves at all.
+pub(crate) struct FirstLook;
+
+impl Search for FirstLook {
+    fn name(&self) -> &str {
+        ExactSearch.name()
+    }
+
+    fn improve(&self, problem: &Problem, incumbent: &Placement, goal: &Goal<'_>) -> Found {
+        within(problem, incumbent, goal, FIRST_LOOK)
+    }
+}
+
+fn within(problem: &Problem, incumbent: &Placement, goal: &Goal<'_>, nodes: u64) -> Found {
+    match AnySections::of(problem) {
+        Some(AnySections::Narrow(sections)) => improve(&sections, problem, incumbent, goal, nodes),
+        Some(AnySections::Wide(sections)) => improve(&sections, problem, incumbent, goal, nodes),
+        None => Found { placement: None, bound: goal.bound },
     }
 }
 
@@ -79,6 +99,7 @@ fn improve<U: Units>(
     problem: &Problem,
     incumbent: &Placement,
     goal: &Goal<'_>,
+    most: u64,
 ) -> Found {
     let (given_bound, wanted) = (goal.bound.bytes(), goal.enough.bytes());
     let mut placement = None;
@@ -88,7 +109,7 @@ fn improve<U: Units>(
     let mut nodes = 0;
     let mut bound = given_bound.next_multiple_of(grid);
     let mut searchers: Vec<Restarts<'_, U>> = Vec::new();
-    'changed: while arena > wanted.max(bound) && !goal.is_over() {
+    'changed: while arena > wanted.max(bound) && nodes < most && !goal.is_over() {
         // An arena that would be enough is asked for first; what else is to be had, only when that one is not.
         let asked = Some(wanted).filter(|&enough| enough > given_bound && enough >= bound);
         let threads = if nodes < ALONE { 1 } else { goal.threads.max(1) };

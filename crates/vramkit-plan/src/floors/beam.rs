@@ -77,7 +77,10 @@ pub(super) fn beam(
             }
         }
         ways.sort_unstable_by(|a, b| {
-            a.cost.total_cmp(&b.cost).then(a.rank.total_cmp(&b.rank)).then((a.set, a.parent).cmp(&(b.set, b.parent)))
+            a.cost
+                .total_cmp(&b.cost)
+                .then(a.rank.total_cmp(&b.rank))
+                .then((a.set, a.parent).cmp(&(b.set, b.parent)))
         });
         if width > 1 {
             let mut seen = HashSet::new();

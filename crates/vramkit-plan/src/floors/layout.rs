@@ -39,7 +39,8 @@ impl Places {
         let count = section.last().map_or(0, |last| *last as usize + 1);
         let mut total = 0u64;
         for buffer in &problem.buffers {
-            let most = buffer.bytes().checked_add(buffer.alignment)?.checked_add(buffer.pin().unwrap_or(0))?;
+            let most =
+                buffer.bytes().checked_add(buffer.alignment)?.checked_add(buffer.pin().unwrap_or(0))?;
             total = total.checked_add(most)?;
         }
         if total >= u64::MAX / 8 {

@@ -22,4 +22,4 @@ mod search;
 mod valley;
 mod windows;
 
-pub use search::FloorSearch;
+pub use search::{FloorSearch, WindowSearch};

@@ -169,7 +169,8 @@ impl Valley {
     pub(super) fn choices(&self, section: u32, out: &mut Vec<Choice>) {
         out.clear();
         let at = section - self.first;
-        let edges = self.edges.iter().filter(|edge| edge.from <= at && at < edge.to && self.is_cheapest(edge));
+        let edges =
+            self.edges.iter().filter(|edge| edge.from <= at && at < edge.to && self.is_cheapest(edge));
         out.extend(edges.map(|edge| Choice {
             item: edge.item,
             before: self.forth[edge.from as usize],
