@@ -8,9 +8,9 @@
 use std::fmt::Write as _;
 use std::time::Duration;
 
-use serde::Serialize;
 use crate::source::Health;
 use crate::tick::{Presence, RecorderTick, SourceTick, Tick};
+use serde::Serialize;
 
 /// Older than so many intervals, but not younger than this, a reading is not fresh.
 const INTERVALS: u32 = 3;
@@ -126,7 +126,6 @@ impl<'a> Readiness<'a> {
                 Health::Absent => "absent",
                 Health::Failing => "failing",
                 Health::Late => "late",
-                _ => "of a state that is not known here",
             };
             let (name, since) = (&source.source, &source.since);
             let _ =
