@@ -41,6 +41,10 @@ pub enum Document {
     Top,
     /// `vramkit.history/1`.
     History,
+    /// `vramkit.ready/1`.
+    Ready,
+    /// `vramkit.past/1`.
+    Past,
 }
 
 impl Document {
@@ -57,6 +61,8 @@ impl Document {
         Self::Devices,
         Self::Top,
         Self::History,
+        Self::Ready,
+        Self::Past,
     ];
 
     /// Its name, as in `vramkit.plan/1`.
@@ -73,6 +79,8 @@ impl Document {
             Self::Devices => "devices",
             Self::Top => "top",
             Self::History => "history",
+            Self::Ready => "ready",
+            Self::Past => "past",
         }
     }
 
@@ -90,6 +98,8 @@ impl Document {
             Self::Devices => schema_for!(DevicesReport),
             Self::Top => schema_for!(vramkit_watch::Tick),
             Self::History => schema_for!(vramkit_watch::History),
+            Self::Ready => schema_for!(vramkit_watch::Readiness<'_>),
+            Self::Past => schema_for!(vramkit_watch::record::PastLine),
         };
         schema.as_object_mut().into_iter().flatten().for_each(|(_, value)| without_examples(value));
         if let Some(description) = schema.get_mut("description") {

@@ -37,7 +37,6 @@ mod exposition;
 mod guard;
 mod metrics;
 mod page;
-mod ready;
 mod routes;
 mod server;
 mod shared;

@@ -2,8 +2,11 @@
 //! hardware), ours for the rest. What is not known has no sample, and what is gone has none either: every text is made from
 //! one tick alone.
 
+mod states;
+
 use std::fmt;
 use std::sync::Arc;
+use std::time::Duration;
 
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::{DescriptorEncoder, NoLabelSet, text};
@@ -14,19 +17,24 @@ use vramkit::device::Reading;
 use vramkit::monitor::{MonitorStats, PoolUse, ProcessUse, StallTimes, Usage};
 use vramkit::pool::{Holder, PoolStats, Purpose};
 use vramkit::pressure::PressureLevel;
-use vramkit_watch::{Activity, DeviceClass, DeviceTick, Health, Presence, SourceTick, Tick, unix_seconds};
+use vramkit_watch::{Activity, DeviceClass, DeviceTick, Presence, Tick};
 
 /// What the text is, for the header.
 pub const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
 /// The text of a tick.
 pub fn openmetrics(tick: &Arc<Tick>) -> Result<String, fmt::Error> {
-    encode(OfTick { tick: tick.clone(), is_old: false })
+    encode(OfTick { tick: tick.clone(), interval: None, is_old: false })
+}
+
+/// The text of a tick of which one is made at every interval at least.
+pub(crate) fn sampled(tick: &Arc<Tick>, interval: Duration) -> Result<String, fmt::Error> {
+    encode(OfTick { tick: tick.clone(), interval: Some(interval), is_old: false })
 }
 
 /// The text of a tick that is old: when it was, and nothing else of it.
-pub(crate) fn when(tick: &Arc<Tick>) -> Result<String, fmt::Error> {
-    encode(OfTick { tick: tick.clone(), is_old: true })
+pub(crate) fn when(tick: &Arc<Tick>, interval: Duration) -> Result<String, fmt::Error> {
+    encode(OfTick { tick: tick.clone(), interval: Some(interval), is_old: true })
 }
 
 fn encode(tick: OfTick) -> Result<String, fmt::Error> {
@@ -40,6 +48,7 @@ fn encode(tick: OfTick) -> Result<String, fmt::Error> {
 #[derive(Debug)]
 struct OfTick {
     tick: Arc<Tick>,
+    interval: Option<Duration>,
     is_old: bool,
 }
 
@@ -49,7 +58,7 @@ type Samples = Vec<(Labels, f64)>;
 impl Collector for OfTick {
     fn encode(&self, encoder: DescriptorEncoder<'_>) -> Result<(), fmt::Error> {
         let mut families = Families(encoder);
-        families.monitor(&self.tick)?;
+        families.monitor(&self.tick, self.interval)?;
         if self.is_old {
             return Ok(());
         }
@@ -115,46 +124,6 @@ impl Families<'_> {
             }
         }
         Ok(())
-    }
-
-    /// Of the monitor itself.
-    fn monitor(&mut self, tick: &Tick) -> Result<(), fmt::Error> {
-        let version = vec![("version", env!("CARGO_PKG_VERSION").to_owned())];
-        self.gauge("vramkit_build_info", "1, with the version", None, vec![(version, 1.0)])?;
-        let read = unix_seconds(&tick.time).map(|time| (Labels::new(), time));
-        let help = "When the numbers beside this one were read, in seconds since 1970";
-        let seconds = Some(Unit::Seconds);
-        self.gauge("vramkit_last_reading_timestamp", help, seconds, read.into_iter().collect())
-    }
-
-    /// What is there, and what is missed.
-    fn states(&mut self, tick: &Tick) -> Result<(), fmt::Error> {
-        let named = |source: &SourceTick| vec![("source", source.source.clone())];
-        let expected = tick.sources.iter().filter(|source| source.health != Health::Absent);
-        let up = expected.clone().map(|source| (named(source), is(source.health == Health::Up)));
-        let help = "1 while a source answers, 0 while it is late or failing";
-        self.gauge("vramkit_source_up", help, None, up.collect())?;
-        let answered =
-            expected.filter_map(|source| Some((named(source), unix_seconds(source.answered.as_ref()?)?)));
-        let help = "When a source last answered, in seconds since 1970";
-        self.gauge("vramkit_source_answered_timestamp", help, Some(Unit::Seconds), answered.collect())?;
-        let cards = || tick.devices.iter().filter(|device| device.class == DeviceClass::Gpu);
-        let count = |count: usize| vec![(Labels::new(), count as f64)];
-        let help = "Cards that are there or were, and not their parts";
-        self.gauge("vramkit_devices_expected", help, None, count(cards().count()))?;
-        let help = "Cards that are there and were read";
-        self.gauge(
-            "vramkit_devices_present",
-            help,
-            None,
-            count(cards().filter(|card| is_present(card)).count()),
-        )?;
-        let present = tick.devices.iter().map(|device| (labels(device), is(is_present(device))));
-        let help = "1 while a device is there and was read, 0 while it is lost or its source does not answer";
-        self.gauge("vramkit_device_present", help, None, present.collect())?;
-        let recorder = tick.recorder.as_ref().map(|recorder| (Labels::new(), is(recorder.up)));
-        let help = "1 while the recording is written, 0 while it cannot be";
-        self.gauge("vramkit_recorder_up", help, None, recorder.into_iter().collect())
     }
 
     fn devices(&mut self, devices: &[DeviceTick]) -> Result<(), fmt::Error> {
@@ -371,8 +340,6 @@ fn with(mut labels: Labels, name: &'static str, value: String) -> Labels {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use super::*;
     use vramkit::device::SimulatedDevice;
     use vramkit::monitor::{Limits, MonitorConfig, VramMonitor};

@@ -14,13 +14,13 @@ use axum::{Extension, Router};
 use futures_util::{StreamExt, stream};
 use hyper::body::Bytes;
 use tokio::sync::Semaphore;
-use tokio::time::{Instant, timeout};
+use tokio::time::timeout;
+use vramkit_watch::{Readiness, old};
 
 use crate::connections::Place;
 use crate::exposition::Exposition;
 use crate::guard::{Guard, Refused};
 use crate::page;
-use crate::ready::{self, Readiness};
 use crate::shared::{RenderedTick, SharedWatcher};
 
 /// Whoever asks before the first reading waits so long for it; and so for a history while a reading is made.
@@ -142,7 +142,7 @@ async fn scrape(State(app): State<App>, headers: HeaderMap) -> Result<Response, 
     let (rendered, exposition) = (last(&app.watcher).await?, Exposition::accepted(&headers));
     let text = match exposition {
         // Old numbers are not told as if they were of now.
-        exposition if rendered.age() > ready::old(app.watcher.interval()) => rendered.when(exposition),
+        exposition if rendered.age() > old(app.watcher.interval()) => rendered.when(exposition),
         Exposition::OpenMetrics => rendered.openmetrics(),
         Exposition::Prometheus => rendered.prometheus(),
     };
@@ -156,27 +156,35 @@ async fn snapshot(State(app): State<App>) -> Result<Response, Response> {
     Ok(aged(&rendered, answer("application/json", rendered.json())))
 }
 
+/// A device at a time: all of it is megabytes, and who reads it slowly holds no more than one of them.
 async fn history(State(app): State<App>) -> Response {
-    let start = Instant::now();
     let Ok(Ok(permit)) = timeout(PATIENCE, app.histories.clone().acquire_owned()).await else {
         return not_now("others are reading the history\n");
     };
+    let Ok((first, after)) = timeout(PATIENCE, history_piece(&app.watcher, None)).await else {
+        return not_now("a reading is being made, and takes long\n");
+    };
+    // The permit lasts as long as the body.
+    let rest = stream::unfold((after, app.watcher, permit), |(after, watcher, permit)| async move {
+        let (text, after) = history_piece(&watcher, Some(after?)).await;
+        Some((text, (after, watcher, permit)))
+    });
+    let pieces = stream::iter([first]).chain(rest).map(Ok::<_, Infallible>);
+    ([(header::CONTENT_TYPE, "application/json")], Body::from_stream(pieces)).into_response()
+}
+
+/// Waits while a reading is being made.
+async fn history_piece(watcher: &Arc<SharedWatcher>, after: Option<String>) -> (Bytes, Option<String>) {
     loop {
-        let watcher = app.watcher.clone();
-        match tokio::task::spawn_blocking(move || watcher.history()).await {
-            Ok(Some(text)) => {
-                // The permit lasts as long as the body.
-                let keep = move |_: &Result<Bytes, Infallible>| _ = &permit;
-                // A stream does not say how long it is.
-                let length = HeaderValue::from(text.len());
-                let body = Body::from_stream(stream::iter([Ok(text)]).inspect(keep));
-                let mut response = ([(header::CONTENT_TYPE, "application/json")], body).into_response();
-                response.headers_mut().insert(header::CONTENT_LENGTH, length);
-                return response;
-            }
-            Ok(None) if start.elapsed() < PATIENCE => tokio::time::sleep(Duration::from_millis(20)).await,
-            _ => return not_now("a reading is being made, and takes long\n"),
+        let (reader, after) = (watcher.clone(), after.clone());
+        let piece = tokio::task::spawn_blocking(move || reader.history_piece(after.as_deref())).await;
+        match piece {
+            Ok(Some(piece)) => return piece,
+            Ok(None) => {}
+            // It ends here, as does the program.
+            Err(_) => return (Bytes::new(), None),
         }
+        tokio::time::sleep(Duration::from_millis(20)).await;
     }
 }
 
@@ -185,7 +193,7 @@ async fn is_ready(State(app): State<App>, headers: HeaderMap) -> Response {
     let last = app.watcher.last();
     let read = last.as_ref().map(|rendered| (&*rendered.tick, rendered.age()));
     let readiness = Readiness::of(read, app.watcher.interval());
-    let status = if readiness.ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
+    let status = if readiness.is_ready() { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
     let accepted = headers.get_all(header::ACCEPT).iter().filter_map(|line| line.to_str().ok());
     let mut response = if accepted.into_iter().any(|line| line.contains("application/json")) {
         answer("application/json", serde_json::to_vec(&readiness).unwrap_or_default().into())

@@ -22,6 +22,8 @@ pub(crate) struct RenderedTick {
     event: OnceLock<Bytes>,
     openmetrics: OnceLock<Bytes>,
     prometheus: OnceLock<Bytes>,
+    /// Until the next one at most.
+    interval: Duration,
     made: Instant,
 }
 
@@ -42,7 +44,7 @@ impl RenderedTick {
     }
 
     pub(crate) fn openmetrics(&self) -> Bytes {
-        let make = || metrics::openmetrics(&self.tick).unwrap_or_default().into();
+        let make = || metrics::sampled(&self.tick, self.interval).unwrap_or_default().into();
         self.openmetrics.get_or_init(make).clone()
     }
 
@@ -53,7 +55,7 @@ impl RenderedTick {
 
     /// What may be said of a reading that is old: when it was, and no number of it.
     pub(crate) fn when(&self, exposition: Exposition) -> Bytes {
-        let text: Bytes = metrics::when(&self.tick).unwrap_or_default().into();
+        let text: Bytes = metrics::when(&self.tick, self.interval).unwrap_or_default().into();
         match exposition {
             Exposition::OpenMetrics => text,
             Exposition::Prometheus => in_prometheus(&text),
@@ -103,6 +105,7 @@ impl SharedWatcher {
             event: OnceLock::new(),
             openmetrics: OnceLock::new(),
             prometheus: OnceLock::new(),
+            interval: self.interval,
             made: Instant::now(),
         });
         self.last.send_replace(Some(rendered.clone()));
@@ -129,13 +132,13 @@ impl SharedWatcher {
         self.interval
     }
 
-    /// What the watcher keeps, as JSON; none while a reading is being made.
-    pub(crate) fn history(&self) -> Option<Bytes> {
-        let history = match self.watcher.try_lock() {
-            Ok(watcher) => watcher.history_json(),
-            Err(TryLockError::Poisoned(poisoned)) => poisoned.into_inner().history_json(),
+    /// The next piece of what the watcher keeps, as JSON, and after which device to go on; none while a reading is being made.
+    pub(crate) fn history_piece(&self, after: Option<&str>) -> Option<(Bytes, Option<String>)> {
+        let (text, last) = match self.watcher.try_lock() {
+            Ok(watcher) => watcher.history_json_piece(after),
+            Err(TryLockError::Poisoned(poisoned)) => poisoned.into_inner().history_json_piece(after),
             Err(TryLockError::WouldBlock) => return None,
         };
-        Some(history.into())
+        Some((text.into(), last))
     }
 }

@@ -50,6 +50,7 @@ mod nvml;
 mod past;
 mod pools;
 mod processes;
+mod ready;
 pub mod record;
 mod source;
 mod standing;
@@ -63,6 +64,7 @@ pub use environment::Environment;
 pub use nvml::NvmlSource;
 pub use pools::PublishedPools;
 pub use processes::Processes;
+pub use ready::{Readiness, old};
 pub use source::{Activity, DeviceClass, DeviceReading, Health, Missing, Readings, Source, Unavailable};
 pub use tick::{
     DeviceTick, EventKind, Growing, History, HistorySample, Holder, HolderUse, Presence, RecorderTick,

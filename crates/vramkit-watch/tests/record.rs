@@ -193,6 +193,12 @@ fn a_restart_goes_on_with_the_recorded_history_after_a_gap() {
     let known: Vec<bool> = samples.iter().map(|sample| sample.used_bytes.is_some()).collect();
     assert_eq!(known, [true, true, true, true, true, false, true]);
     assert!(samples.windows(2).all(|pair| pair[0].unix_seconds <= pair[1].unix_seconds));
-    assert_eq!(after.history_json(), serde_json::to_string(&history).unwrap());
+    let mut pieces = vec![after.history_json_piece(None)];
+    while let Some(device) = pieces.last().unwrap().1.clone() {
+        pieces.push(after.history_json_piece(Some(&device)));
+    }
+    assert_eq!(pieces.len(), history.devices.len() + 1, "a device at a time");
+    let text: String = pieces.into_iter().map(|(text, _)| text).collect();
+    assert_eq!(text, serde_json::to_string(&history).unwrap());
     watcher(root.path()).restore(&root.path().join("nothing")).unwrap();
 }

@@ -31,6 +31,20 @@ fn results_agree_with_their_schemas() {
 }
 
 #[test]
+fn what_the_monitor_serves_and_keeps_has_schemas() {
+    for (name, fields) in [
+        ("history", ["schema", "devices", "events"]),
+        ("ready", ["ready", "sources", "devices"]),
+        ("past", ["time", "seconds", "devices"]),
+    ] {
+        let required = json(&["schema", name], 0)["required"].clone();
+        for field in fields {
+            assert!(required.as_array().unwrap().contains(&field.into()), "{name}: {field}");
+        }
+    }
+}
+
+#[test]
 fn every_page_and_picture_is_whole() {
     let folder = tempfile::tempdir().unwrap();
     let path = |name: &str| folder.path().join(name).display().to_string();

@@ -35,6 +35,7 @@ const EVENTS: usize = 32;
 /// A line of `FILE.history`.
 #[non_exhaustive]
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct PastLine {
     /// `vramkit.past/1`.
     pub schema: String,
@@ -52,6 +53,7 @@ pub struct PastLine {
 /// A device in a line of `FILE.history`.
 #[non_exhaustive]
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct PastDevice {
     /// Which one.
     pub device: DeviceName,

@@ -1,6 +1,7 @@
 //! What a watcher keeps of the past, told whole, and begun with what a recording has.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::BTreeMap;
+use std::ops::Bound;
 use std::path::Path;
 use std::time::SystemTime;
 
@@ -9,7 +10,7 @@ use serde::Serialize;
 use super::{MOST, Watcher};
 use crate::past::Past;
 use crate::record::{self, ReadRecordError};
-use crate::tick::{History, WatchEvent};
+use crate::tick::History;
 use crate::utc::{since_1970, unix_seconds};
 
 /// What a history is.
@@ -105,15 +106,20 @@ impl Watcher {
         }
     }
 
-    /// As [`history`](Self::history), as JSON, which takes less memory to make.
-    pub fn history_json(&self) -> String {
-        #[derive(Serialize)]
-        struct Kept<'a> {
-            schema: &'a str,
-            devices: BTreeMap<&'a str, &'a Past>,
-            events: &'a VecDeque<WatchEvent>,
-        }
-        let kept = Kept { schema: HISTORY, devices: self.pasts(), events: &self.events };
-        serde_json::to_string(&kept).unwrap_or_default()
+    /// As [`history`](Self::history), as JSON, of which not all is in memory at once: the piece after the device `after`, or from
+    /// the beginning, and after which device to go on; nowhere at the end. All pieces together are the document.
+    pub fn history_json_piece(&self, after: Option<&str>) -> (String, Option<String>) {
+        let begin =
+            after.map_or_else(|| format!("{{\"schema\":\"{HISTORY}\",\"devices\":{{"), |_| String::new());
+        let from = after.map_or(Bound::Unbounded, Bound::Excluded);
+        let Some((&id, &past)) = self.pasts().range::<str, _>((from, Bound::Unbounded)).next() else {
+            return (format!("{begin}}},\"events\":{}}}", json(&self.events)), None);
+        };
+        let comma = if after.is_some() { "," } else { "" };
+        (format!("{begin}{comma}{}:{}", json(id), json(past)), Some(id.to_owned()))
     }
+}
+
+fn json(value: &(impl Serialize + ?Sized)) -> String {
+    serde_json::to_string(value).unwrap_or_default()
 }

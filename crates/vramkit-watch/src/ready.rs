@@ -8,40 +8,64 @@
 use std::fmt::Write as _;
 use std::time::Duration;
 
+use crate::source::Health;
+use crate::tick::{Presence, RecorderTick, SourceTick, Tick};
 use serde::Serialize;
-use vramkit_watch::{Health, Presence, RecorderTick, SourceTick, Tick};
 
 /// Older than so many intervals, but not younger than this, a reading is not fresh.
 const INTERVALS: u32 = 3;
 const LEAST: Duration = Duration::from_secs(10);
 
-/// From when on a reading is old.
-pub(crate) fn old(interval: Duration) -> Duration {
+/// From when on a reading is old, where one is due at every interval.
+///
+/// ```
+/// use std::time::Duration;
+/// assert_eq!(vramkit_watch::old(Duration::from_secs(60)), Duration::from_secs(180));
+/// ```
+pub fn old(interval: Duration) -> Duration {
     interval.saturating_mul(INTERVALS).max(LEAST)
 }
 
-/// `vramkit.ready/1`.
+/// Whether there is a fresh reading, and what is amiss.
+///
+/// ```
+/// use std::time::Duration;
+/// use vramkit_watch::Readiness;
+///
+/// let nothing = Readiness::of(None, Duration::from_secs(1));
+/// assert!(!nothing.is_ready() && nothing.text().contains("nothing has been read yet"));
+/// ```
 #[derive(Debug, Serialize)]
-pub(crate) struct Readiness<'a> {
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+pub struct Readiness<'a> {
+    /// `vramkit.ready/1`.
     schema: &'static str,
-    pub(crate) ready: bool,
+    /// Whether there is a fresh reading.
+    ready: bool,
     /// Why not.
     #[serde(skip_serializing_if = "Option::is_none")]
     reason: Option<String>,
     /// How old the last reading is.
     #[serde(skip_serializing_if = "Option::is_none")]
     age_seconds: Option<f64>,
+    /// How it stands with each source.
     sources: &'a [SourceTick],
-    /// Those that are not there.
+    /// Devices that are lost or unread.
     devices: Vec<Absent<'a>>,
     #[serde(skip_serializing_if = "Option::is_none")]
+    /// How it stands with the recording, where there is one.
     recorder: Option<&'a RecorderTick>,
 }
 
+/// A device that is not there.
 #[derive(Debug, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 struct Absent<'a> {
+    /// As everywhere else.
     id: &'a str,
+    /// Its model.
     name: &'a str,
+    /// Where it has one.
     #[serde(skip_serializing_if = "Option::is_none")]
     uuid: Option<&'a str>,
     #[serde(flatten)]
@@ -49,8 +73,8 @@ struct Absent<'a> {
 }
 
 impl<'a> Readiness<'a> {
-    /// Of the last reading and its age, where there is one.
-    pub(crate) fn of(last: Option<(&'a Tick, Duration)>, interval: Duration) -> Self {
+    /// Of the last reading and its age, where there is one, and the interval at which one is due.
+    pub fn of(last: Option<(&'a Tick, Duration)>, interval: Duration) -> Self {
         let mut readiness = Self {
             schema: "vramkit.ready/1",
             ready: false,
@@ -84,8 +108,13 @@ impl<'a> Readiness<'a> {
         readiness
     }
 
+    /// Whether there is a fresh reading.
+    pub fn is_ready(&self) -> bool {
+        self.ready
+    }
+
     /// A line for each.
-    pub(crate) fn text(&self) -> String {
+    pub fn text(&self) -> String {
         let mut text = match (&self.reason, self.age_seconds) {
             (Some(reason), _) => format!("not ready: {reason}\n"),
             (None, age) => format!("ready: the last reading is {:.1} s old\n", age.unwrap_or(0.0)),
@@ -97,7 +126,6 @@ impl<'a> Readiness<'a> {
                 Health::Absent => "absent",
                 Health::Failing => "failing",
                 Health::Late => "late",
-                _ => "of a state that is not known here",
             };
             let (name, since) = (&source.source, &source.since);
             let _ =

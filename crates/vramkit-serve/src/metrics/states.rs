@@ -1,0 +1,54 @@
+//! How it stands with the monitor, its sources, the cards that it knows and its recording: what alerts of absence go by.
+
+use std::fmt;
+use std::time::Duration;
+
+use prometheus_client::registry::Unit;
+use vramkit_watch::{DeviceClass, Health, SourceTick, Tick, unix_seconds};
+
+use super::{Families, Labels, is, is_present, labels};
+
+impl Families<'_> {
+    /// Of the monitor itself.
+    pub(super) fn monitor(&mut self, tick: &Tick, interval: Option<Duration>) -> Result<(), fmt::Error> {
+        let version = vec![("version", env!("CARGO_PKG_VERSION").to_owned())];
+        self.gauge("vramkit_build_info", "1, with the version", None, vec![(version, 1.0)])?;
+        let read = unix_seconds(&tick.time).map(|time| (Labels::new(), time));
+        let help = "When the numbers beside this one were read, in seconds since 1970";
+        let seconds = Some(Unit::Seconds);
+        self.gauge("vramkit_last_reading_timestamp", help, seconds.clone(), read.into_iter().collect())?;
+        let interval = interval.map(|interval| (Labels::new(), interval.as_secs_f64()));
+        let help = "Between two readings at most";
+        self.gauge("vramkit_interval", help, seconds, interval.into_iter().collect())
+    }
+
+    /// What is there, and what is missed.
+    pub(super) fn states(&mut self, tick: &Tick) -> Result<(), fmt::Error> {
+        let named = |source: &SourceTick| vec![("source", source.source.clone())];
+        let expected = tick.sources.iter().filter(|source| source.health != Health::Absent);
+        let up = expected.clone().map(|source| (named(source), is(source.health == Health::Up)));
+        let help = "1 while a source answers, 0 while it is late or failing";
+        self.gauge("vramkit_source_up", help, None, up.collect())?;
+        let answered =
+            expected.filter_map(|source| Some((named(source), unix_seconds(source.answered.as_ref()?)?)));
+        let help = "When a source last answered, in seconds since 1970";
+        self.gauge("vramkit_source_answered_timestamp", help, Some(Unit::Seconds), answered.collect())?;
+        let cards = || tick.devices.iter().filter(|device| device.class == DeviceClass::Gpu);
+        let count = |count: usize| vec![(Labels::new(), count as f64)];
+        let help = "Cards that are there or were, and not their parts";
+        self.gauge("vramkit_devices_expected", help, None, count(cards().count()))?;
+        let help = "Cards that are there and were read";
+        self.gauge(
+            "vramkit_devices_present",
+            help,
+            None,
+            count(cards().filter(|card| is_present(card)).count()),
+        )?;
+        let present = tick.devices.iter().map(|device| (labels(device), is(is_present(device))));
+        let help = "1 while a device is there and was read, 0 while it is lost or its source does not answer";
+        self.gauge("vramkit_device_present", help, None, present.collect())?;
+        let recorder = tick.recorder.as_ref().map(|recorder| (Labels::new(), is(recorder.up)));
+        let help = "1 while the recording is written, 0 while it cannot be";
+        self.gauge("vramkit_recorder_up", help, None, recorder.into_iter().collect())
+    }
+}
