@@ -34,6 +34,7 @@
 pub mod amd;
 mod asked;
 mod bus;
+mod doubts;
 mod environment;
 mod group;
 mod groups;

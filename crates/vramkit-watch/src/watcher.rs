@@ -19,6 +19,7 @@ use vramkit::pressure::{Ladder, LadderError};
 use crate::amd::AmdSource;
 use crate::asked::{Asked, Outcome};
 use crate::bus::WithBus;
+use crate::doubts::doubts;
 use crate::holders::holders;
 use crate::host::HostSource;
 use crate::jetson::JetsonSource;
@@ -270,8 +271,9 @@ impl Watcher {
     ) -> Vec<DeviceTick> {
         let count = readings.len();
         let mut devices = Vec::new();
-        for (reading, on_it) in readings {
+        for (mut reading, on_it) in readings {
             let suspected = self.judge_pools(now, &on_it, news);
+            reading.notes.extend(doubts(&reading, &on_it));
             let snapshot = Snapshot {
                 time,
                 device: reading.device,
