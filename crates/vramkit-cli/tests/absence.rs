@@ -104,6 +104,24 @@ fn a_card_that_falls_off_is_told_everywhere_and_the_others_keep_their_history() 
 }
 
 #[test]
+fn memory_that_a_driver_refuses_is_told_in_the_log_and_where_readiness_is_asked_for() {
+    let refused = json!({"name": "Stand-in", "uuid": "GPU-1", "memory": 999});
+    let server = Server::start(&[card(0), refused.clone()], &[]);
+    const WORDS: &str = "its memory cannot be read: ";
+    server.until(|server| server.log().contains(&format!("WARN cuda:1: {WORDS}")));
+    let (status, words) = server.get("/readyz");
+    assert!(status == 200 && words.contains(&format!(": cuda:1: {WORDS}")), "{words}");
+    let tick: Value = serde_json::from_str(&server.get("/api/snapshot").1).unwrap();
+    let absent = tick["unavailable"].as_array().unwrap();
+    assert!(absent.iter().any(|absent| absent["source"] == "memory of cuda:1"), "{absent:?}");
+    server.becomes(&[card(0), card(1)]);
+    server.until(|server| server.log().contains("WARN cuda:1: its memory is read again"));
+    // Another card in its place, which was not lost before.
+    server.becomes(&[card(0), card(7)]);
+    server.until(|server| server.log().contains("WARN cuda:1: Stand-in is here, in the place of GPU-1"));
+}
+
+#[test]
 fn a_driver_that_hangs_delays_nobody_and_the_end_least_of_all() {
     let mut server = Server::start(&[card(0)], &[]);
     server.until(|server| server.get("/metrics").1.contains("vramkit_devices_present 1.0"));

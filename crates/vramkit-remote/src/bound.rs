@@ -93,6 +93,7 @@ pub(crate) fn bound(text: &str) -> (String, LeftOut) {
 /// What was left out, in words.
 pub(crate) fn words(left_out: &LeftOut) -> Vec<String> {
     let line = |(name, (kept, all)): (&String, &(usize, usize))| {
+        let name = if name == "unavailable" { "lines about what is not there" } else { name };
         format!("only {kept} of its {all} {} are taken", name.replace('_', " "))
     };
     left_out.iter().map(line).collect()
@@ -157,7 +158,10 @@ mod tests {
         assert_eq!(found["unavailable"].as_array().unwrap().len(), LINES);
         assert_eq!(
             words(&left_out),
-            ["only 1024 of its 4000 holders are taken", "only 256 of its 300 unavailable are taken"]
+            [
+                "only 1024 of its 4000 holders are taken",
+                "only 256 of its 300 lines about what is not there are taken"
+            ]
         );
         let spaced = serde_json::to_string_pretty(&document).unwrap();
         assert_eq!(serde_json::from_str::<Value>(&bound(&spaced).0).unwrap(), found);

@@ -162,8 +162,12 @@ impl State {
             self.since = now;
         }
         // Of an old reading it is said how old it is.
-        self.words =
-            clocks_differ(&tick, now).filter(|_| old.is_none()).into_iter().chain(left_out).collect();
+        let doubt = clocks_differ(&tick, now).filter(|_| old.is_none());
+        // Beside the numbers, too.
+        for device in &mut tick.devices {
+            device.notes.extend(doubt.clone());
+        }
+        self.words = doubt.into_iter().chain(left_out).collect();
         self.words.extend(sane(&mut tick));
         self.old = old;
         // Asked sooner than it reads, a machine says the same again.

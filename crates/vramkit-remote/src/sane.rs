@@ -101,6 +101,10 @@ fn sizes(device: &mut DeviceTick, wrong: &mut Vec<&'static str>) {
             wrong.push(what);
         }
     }
+    // A level without the numbers that it is of is no more than a word.
+    if usage.used_ratio().is_none() {
+        device.snapshot.level = None;
+    }
     let before = device.holders.len();
     device.holders.retain(|holder| holder.bytes <= LARGEST);
     let mut is_wrong = device.holders.len() < before;

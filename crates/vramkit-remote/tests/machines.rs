@@ -295,6 +295,7 @@ fn a_reading_that_is_old_is_told_since_when_and_not_shown() {
     let well = tick.devices.iter().find(|device| is_of(device, &goes_on)).unwrap();
     assert_eq!(well.presence, Presence::Present);
     // Of one answer alone it is not known: it is said that the clocks differ.
+    assert!(well.notes.iter().any(|note| note.contains("behind this machine's clock")), "{:?}", well.notes);
     assert!(says(&tick, "behind this machine's clock"), "{:?}", tick.unavailable);
 }
 
@@ -323,6 +324,7 @@ fn what_cannot_be_is_left_out_and_said() {
         (None, &None, 0)
     );
     assert_eq!(tick.devices[1].snapshot.usage.total_bytes.value, None);
+    assert_eq!(tick.devices.iter().filter_map(|device| device.snapshot.level).count(), 0, "of no number");
     assert!(
         says(&tick, "used bytes, who holds it, load, power, when it will be full"),
         "{:?}",
