@@ -39,8 +39,9 @@ struct State {
     seen: Option<Seen>,
     /// What it answers with is not of now.
     old: Option<Old>,
-    /// What is to be said of the last answer.
+    /// What is to be said of the last answer, and of its clock.
     words: Vec<String>,
+    doubt: Option<String>,
     events: VecDeque<WatchEvent>,
     since: SystemTime,
 }
@@ -55,8 +56,9 @@ pub(crate) struct Standing {
     pub(crate) silent_since: SystemTime,
     /// What it said last, however long ago.
     pub(crate) tick: Option<Tick>,
-    /// What is to be said of that: what was left out, clocks that differ.
+    /// What is to be said of that: what was left out, and whether it can be of now by its clock.
     pub(crate) words: Vec<String>,
+    pub(crate) doubt: Option<String>,
     /// Events that nobody has taken.
     pub(crate) events: Vec<WatchEvent>,
 }
@@ -70,6 +72,7 @@ impl Host {
             seen: None,
             old: None,
             words: Vec::new(),
+            doubt: None,
             events: VecDeque::new(),
             since: SystemTime::now(),
         };
@@ -113,8 +116,8 @@ impl Host {
             (None, None) => (Health::Up, None, state.since),
         };
         let silent_since = old.map(|(_, since)| since).or(answered).unwrap_or(state.since);
-        let (tick, words) = (state.tick.clone(), state.words.clone());
-        Standing { health, since, reason, answered, silent_since, tick, words, events }
+        let (tick, words, doubt) = (state.tick.clone(), state.words.clone(), state.doubt.clone());
+        Standing { health, since, reason, answered, silent_since, tick, words, doubt, events }
     }
 }
 
@@ -162,12 +165,8 @@ impl State {
             self.since = now;
         }
         // Of an old reading it is said how old it is.
-        let doubt = clocks_differ(&tick, now).filter(|_| old.is_none());
-        // Beside the numbers, too.
-        for device in &mut tick.devices {
-            device.notes.extend(doubt.clone());
-        }
-        self.words = doubt.into_iter().chain(left_out).collect();
+        self.doubt = clocks_differ(&tick, now).filter(|_| old.is_none());
+        self.words = left_out;
         self.words.extend(sane(&mut tick));
         self.old = old;
         // Asked sooner than it reads, a machine says the same again.

@@ -36,7 +36,12 @@ pub(crate) fn add(merged: &mut Tick, machine: &str, standing: Standing) {
         let name = named(machine, id);
         *id = only(name.clone(), &mut taken);
         doubled += usize::from(*id != name);
-        if is_up { device } else { silenced(device, &reason, standing.silent_since) }
+        if is_up {
+            device.notes.extend(standing.doubt.clone());
+            device
+        } else {
+            silenced(device, &reason, standing.silent_since)
+        }
     }));
     if doubled > 0 {
         let reason =
@@ -44,6 +49,8 @@ pub(crate) fn add(merged: &mut Tick, machine: &str, standing: Standing) {
         merged.unavailable.push(Unavailable { source: machine.to_owned(), reason });
     }
     if is_up {
+        let clock = |reason| Unavailable { source: format!("{machine} clock"), reason };
+        merged.unavailable.extend(standing.doubt.map(clock));
         merged.sources.extend(tick.sources.into_iter().map(|mut source| {
             source.source = named(machine, &source.source);
             source
