@@ -43,7 +43,7 @@ function activity(device) {
   if (is(a.power_watts)) words.push(a.power_watts.toFixed(0) + (is(a.power_limit_watts) ? `/${a.power_limit_watts.toFixed(0)} W` : ' W'));
   return words.join(' · ');
 }
-// The whole of a device as it was last known: the scale of a card that is lost stays.
+// The whole of a device as it was last known: the scale of one that is lost stays.
 const whole = device => known(device.total_bytes) && device.total_bytes.value || state.totals[device.device.id] || 0;
 function amount(device) {
   const used = device.used_bytes, total = device.total_bytes;
