@@ -106,7 +106,7 @@ fn a_card_that_falls_off_is_told_everywhere_and_the_others_keep_their_history() 
 #[test]
 fn memory_that_a_driver_refuses_is_told_in_the_log_and_where_readiness_is_asked_for() {
     let refused = json!({"name": "Stand-in", "uuid": "GPU-1", "memory": 999});
-    let server = Server::start(&[card(0), refused.clone()], &[]);
+    let server = Server::start(&[card(0), refused], &[]);
     const WORDS: &str = "its memory cannot be read: ";
     server.until(|server| server.log().contains(&format!("WARN cuda:1: {WORDS}")));
     let (status, words) = server.get("/readyz");
