@@ -5,6 +5,7 @@ import http.server, json, math, os, re, threading, time, urllib.parse
 SOURCE = os.path.join(os.path.dirname(__file__), "..", "crates", "vramkit-serve", "src")
 GIB = 1 << 30
 ODD = ["mig <b>&\"'", "host", "__proto__", "a/b c#d%zz"]
+GONE = ["presence", "level", "holders", "activity", "total_bytes", "used_bytes", "free_bytes", "driver_bytes", "processes"]
 TOKEN = "ab+/cd==EF%12&?#"
 
 
@@ -55,6 +56,8 @@ class Monitor:
 
     def __init__(self, token=None):
         self.token, self.asked, self.cut, self.silent = token, [], threading.Event(), False
+        # Devices that are not here for now, cards that are lost as well, and seconds by which the clock is set back.
+        self.without, self.lost, self.back = set(), set(), 0
         self.names = [f"cuda:{n}" for n in range(8)] + ODD
         self.counts = [30 if card == 0 else 3 for card in range(12)]
         monitor, started = self, time.time() - 300
@@ -117,7 +120,10 @@ class Monitor:
 
     def tick(self):
         at = time.time()
-        devices = [device(card, name, at, self.counts[card]) for card, name in enumerate(self.names)]
+        at -= self.back
+        devices = [device(card, name, at, self.counts[card]) for card, name in enumerate(self.names) if name not in self.without]
+        devices = [{**made, **{key: gone[key] for key in GONE}} if made["device"]["id"] in self.lost else made for made in devices for gone in [device(5, "", at, 1)]]
+        devices[1]["notes"] = ["2 GiB free is said of 1 GiB in all: one of them is wrong"]
         sources = [
             {"source": "nvml", "health": "up", "since": utc(at - 900), "answered": utc(at)},
             {"source": "amd", "health": "absent", "since": utc(at - 900), "reason": "no amdgpu card"},
@@ -126,6 +132,7 @@ class Monitor:
         return {"schema": "vramkit.top/1", "time": utc(at), "devices": devices, "sources": sources, "unavailable": [], "events": []}
 
     def history(self, started):
+        started -= self.back
         devices = {}
         for card, name in enumerate(self.names):
             samples = devices[name] = []

@@ -4,31 +4,20 @@
 use std::fs::File;
 use std::io::{Read, Write};
 use std::net::TcpStream;
-use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
+mod cards;
+
+use cards::Machine;
+
 /// `serve` on a scripted machine.
 struct Server {
-    folder: tempfile::TempDir,
+    machine: Machine,
     child: Child,
     address: String,
-}
-
-fn command(folder: &std::path::Path) -> Command {
-    let stand_in = std::env::current_exe().unwrap().parent().unwrap().join("libvramkit_standin.so");
-    let mut command = Command::new(env!("CARGO_BIN_EXE_vramkit"));
-    command.env("VRAMKIT_NVML", stand_in).env("VRAMKIT_STANDIN_NVML", folder.join("cards.json"));
-    command.env("VRAMKIT_RUNTIME_DIR", folder.join("pools")).env_remove("RUST_LOG").env("NO_COLOR", "1");
-    command
-}
-
-fn becomes(folder: &std::path::Path, cards: &[Value]) {
-    let (written, path) = (folder.join("cards.new"), folder.join("cards.json"));
-    std::fs::write(&written, json!({"cards": cards}).to_string()).unwrap();
-    std::fs::rename(written, path).unwrap();
 }
 
 fn card(number: u64) -> Value {
@@ -38,13 +27,12 @@ fn card(number: u64) -> Value {
 
 impl Server {
     fn start(cards: &[Value], arguments: &[&str]) -> Self {
-        let folder = tempfile::tempdir().unwrap();
-        becomes(folder.path(), cards);
-        let log = File::create(folder.path().join("log")).unwrap();
-        let mut command = command(folder.path());
-        command.args(["serve", "--listen", "127.0.0.1:0", "--interval", "0.1"]).args(arguments);
-        let child = command.current_dir(folder.path()).stdout(Stdio::null()).stderr(log).spawn().unwrap();
-        let mut server = Self { folder, child, address: String::new() };
+        let machine = Machine::new(&json!({"cards": cards}));
+        let log = File::create(machine.path("log")).unwrap();
+        let mut command = machine.command(&["serve", "--listen", "127.0.0.1:0", "--interval", "0.1"]);
+        let command = command.args(arguments).current_dir(machine.path(""));
+        let child = command.stdout(Stdio::null()).stderr(log).spawn().unwrap();
+        let mut server = Self { machine, child, address: String::new() };
         server.until(|server| server.log().contains("listening on"));
         let log = server.log();
         let line = log.lines().find_map(|line| line.strip_prefix("listening on http://")).unwrap();
@@ -52,12 +40,12 @@ impl Server {
         server
     }
 
-    fn path(&self, name: &str) -> PathBuf {
-        self.folder.path().join(name)
+    fn becomes(&self, cards: &[Value]) {
+        self.machine.becomes(&json!({"cards": cards}));
     }
 
     fn log(&self) -> String {
-        std::fs::read_to_string(self.path("log")).unwrap()
+        std::fs::read_to_string(self.machine.path("log")).unwrap()
     }
 
     fn get(&self, path: &str) -> (u16, String) {
@@ -91,7 +79,7 @@ fn a_card_that_falls_off_is_told_everywhere_and_the_others_keep_their_history() 
     let all = [card(0), card(1), card(2)];
     let server = Server::start(&all, &[]);
     server.until(|server| server.get("/metrics").1.contains("vramkit_devices_present 3.0"));
-    becomes(server.folder.path(), &[card(0), card(2)]);
+    server.becomes(&[card(0), card(2)]);
     server.until(|server| server.get("/metrics").1.contains("vramkit_devices_present 2.0"));
     let metrics = server.get("/metrics").1;
     assert!(metrics.contains("vramkit_devices_expected 3.0"), "{metrics}");
@@ -110,9 +98,27 @@ fn a_card_that_falls_off_is_told_everywhere_and_the_others_keep_their_history() 
     let history: Value = serde_json::from_str(&server.get("/api/history").1).unwrap();
     let samples = history["devices"]["cuda:2"].as_array().unwrap();
     assert!(samples.iter().all(|sample| sample["used_bytes"] == json!(12u64 << 30)), "{samples:?}");
-    becomes(server.folder.path(), &all);
+    server.becomes(&all);
     server.until(|server| server.get("/metrics").1.contains("vramkit_devices_present 3.0"));
     server.until(|server| server.log().contains("cuda:1: Stand-in is here again"));
+}
+
+#[test]
+fn memory_that_a_driver_refuses_is_told_in_the_log_and_where_readiness_is_asked_for() {
+    let refused = json!({"name": "Stand-in", "uuid": "GPU-1", "memory": 999});
+    let server = Server::start(&[card(0), refused], &[]);
+    const WORDS: &str = "its memory cannot be read: ";
+    server.until(|server| server.log().contains(&format!("WARN cuda:1: {WORDS}")));
+    let (status, words) = server.get("/readyz");
+    assert!(status == 200 && words.contains(&format!(": cuda:1: {WORDS}")), "{words}");
+    let tick: Value = serde_json::from_str(&server.get("/api/snapshot").1).unwrap();
+    let absent = tick["unavailable"].as_array().unwrap();
+    assert!(absent.iter().any(|absent| absent["source"] == "memory of cuda:1"), "{absent:?}");
+    server.becomes(&[card(0), card(1)]);
+    server.until(|server| server.log().contains("WARN cuda:1: its memory is read again"));
+    // Another card in its place, which was not lost before.
+    server.becomes(&[card(0), card(7)]);
+    server.until(|server| server.log().contains("WARN cuda:1: Stand-in is here, in the place of GPU-1"));
 }
 
 #[test]
@@ -120,7 +126,7 @@ fn a_driver_that_hangs_delays_nobody_and_the_end_least_of_all() {
     let mut server = Server::start(&[card(0)], &[]);
     server.until(|server| server.get("/metrics").1.contains("vramkit_devices_present 1.0"));
     // Whoever reads it waits for a writer.
-    let (pipe, cards) = (server.path("pipe"), server.path("cards.json"));
+    let (pipe, cards) = (server.machine.path("pipe"), server.machine.path("cards.json"));
     assert!(Command::new("mkfifo").arg(&pipe).status().unwrap().success());
     std::fs::rename(pipe, cards).unwrap();
     server.until(|server| server.get("/metrics").1.contains("vramkit_source_up{source=\"nvml\"} 0.0"));
@@ -142,9 +148,9 @@ fn a_driver_that_hangs_delays_nobody_and_the_end_least_of_all() {
 fn a_recording_has_one_recorder_and_a_restart_shows_it() {
     let server = Server::start(&[card(0)], &["--record", "r.jsonl"]);
     server.until(|server| server.get("/metrics").1.contains("vramkit_recorder_up 1.0"));
-    let file = server.path("r.jsonl");
+    let file = server.machine.path("r.jsonl");
     for arguments in [&["top", "--record"] as &[_], &["serve", "--listen", "127.0.0.1:0", "--record"]] {
-        let refused = command(server.folder.path()).args(arguments).arg(&file).output().unwrap();
+        let refused = server.machine.command(arguments).arg(&file).output().unwrap();
         let words = String::from_utf8_lossy(&refused.stderr).into_owned();
         assert_eq!(refused.status.code(), Some(2), "{words}");
         assert!(
@@ -152,12 +158,12 @@ fn a_recording_has_one_recorder_and_a_restart_shows_it() {
             "{words}"
         );
     }
-    let keep = server.path("kept.jsonl");
+    let keep = server.machine.path("kept.jsonl");
     std::fs::copy(&file, &keep).unwrap();
     let lines = std::fs::read_to_string(&keep).unwrap().lines().count();
     std::fs::write(&keep, format!("{{}}\n{}", std::fs::read_to_string(&keep).unwrap())).unwrap();
     let replay = ["top", "--json", "--replay"];
-    let replayed = command(server.folder.path()).args(replay).arg(&keep).output().unwrap();
+    let replayed = server.machine.command(&replay).arg(&keep).output().unwrap();
     let words = String::from_utf8_lossy(&replayed.stderr).into_owned();
     assert_eq!(String::from_utf8_lossy(&replayed.stdout).lines().count(), lines, "{words}");
     assert!(words.contains("1 lines that are no readings") && words.contains("line 1"), "{words}");
@@ -171,11 +177,9 @@ fn a_recording_has_one_recorder_and_a_restart_shows_it() {
 
 #[test]
 fn the_log_has_the_level_that_was_asked_for_and_is_not_part_of_the_answer() {
-    let folder = tempfile::tempdir().unwrap();
-    becomes(folder.path(), &[json!({"handle": 15})]);
+    let machine = Machine::new(&json!({"cards": [{"handle": 15}]}));
     let top = |level: &str| {
-        let mut command = command(folder.path());
-        let done = command.args(["top", "--once", "--json"]).env("VRAMKIT_LOG", level).output().unwrap();
+        let done = machine.command(&["top", "--once", "--json"]).env("VRAMKIT_LOG", level).output().unwrap();
         let tick: Value = serde_json::from_slice(&done.stdout).unwrap();
         assert_eq!(tick["devices"][0]["presence"]["state"], "lost");
         String::from_utf8(done.stderr).unwrap()

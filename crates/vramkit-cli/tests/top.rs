@@ -257,7 +257,7 @@ fn a_process_is_ended_only_once_somebody_has_said_yes() {
     terminal.press("K");
     let is_outermost = std::fs::read_link("/proc/self/ns/pid").unwrap().as_os_str() == "pid:[4026531836]";
     if is_outermost {
-        terminal.shows(&format!("send SIGTERM to {} (sleep 600 of", sleeper.id()));
+        terminal.shows(&format!("send SIGTERM to {} of ", sleeper.id()));
         // Anything but yes is no.
         terminal.press("n");
         terminal.shows("q quit");

@@ -1,4 +1,4 @@
-//! One machine: asked again and again by a thread of its own; what it said last, or since when and why it says nothing.
+//! One machine: asked again and again by a thread of its own; what it said last, or since when and why it says nothing of now.
 
 use std::collections::VecDeque;
 use std::io;
@@ -9,7 +9,9 @@ use vramkit::monitor::utc;
 use vramkit_watch::{EventKind, Health, Tick, WatchEvent};
 
 use crate::address::Address;
-use crate::http::{FetchError, fetch};
+use crate::age::{Old, Seen, clocks_differ};
+use crate::http::{Answer, FetchError, fetch};
+use crate::sane::sane;
 
 /// After a failure the next try waits this long, then twice as long each time, up to the longest.
 const FIRST_PAUSE: Duration = Duration::from_secs(1);
@@ -34,6 +36,12 @@ struct State {
     answered: Option<(SystemTime, Instant)>,
     /// Why it does not, since when.
     failure: Option<(String, SystemTime)>,
+    seen: Option<Seen>,
+    /// What it answers with is not of now.
+    old: Option<Old>,
+    /// What is to be said of the last answer, and of its clock.
+    words: Vec<String>,
+    doubt: Option<String>,
     events: VecDeque<WatchEvent>,
     since: SystemTime,
 }
@@ -44,8 +52,13 @@ pub(crate) struct Standing {
     pub(crate) since: SystemTime,
     pub(crate) reason: Option<String>,
     pub(crate) answered: Option<SystemTime>,
+    /// Since when what it said last is not known to be so any more.
+    pub(crate) silent_since: SystemTime,
     /// What it said last, however long ago.
     pub(crate) tick: Option<Tick>,
+    /// What is to be said of that: what was left out, and whether it can be of now by its clock.
+    pub(crate) words: Vec<String>,
+    pub(crate) doubt: Option<String>,
     /// Events that nobody has taken.
     pub(crate) events: Vec<WatchEvent>,
 }
@@ -56,6 +69,10 @@ impl Host {
             tick: None,
             answered: None,
             failure: None,
+            seen: None,
+            old: None,
+            words: Vec::new(),
+            doubt: None,
             events: VecDeque::new(),
             since: SystemTime::now(),
         };
@@ -92,12 +109,15 @@ impl Host {
                 .then(|| (format!("has not answered for {} s", at.elapsed().as_secs()), time)),
             None => Some(("has not answered yet".to_owned(), state.since)),
         };
-        let (health, reason, since) = match (&state.failure, late) {
+        let old = state.old.clone().map(|old| (old.reason, old.since));
+        let (health, reason, since) = match (&state.failure, late.or(old.clone())) {
             (Some((reason, since)), _) => (Health::Failing, Some(reason.clone()), *since),
             (None, Some((reason, since))) => (Health::Late, Some(reason), since),
             (None, None) => (Health::Up, None, state.since),
         };
-        Standing { health, since, reason, answered, tick: state.tick.clone(), events }
+        let silent_since = old.map(|(_, since)| since).or(answered).unwrap_or(state.since);
+        let (tick, words, doubt) = (state.tick.clone(), state.words.clone(), state.doubt.clone());
+        Standing { health, since, reason, answered, silent_since, tick, words, doubt, events }
     }
 }
 
@@ -122,10 +142,10 @@ async fn ask(address: &Address, token: Option<&str>, interval: Duration, kept: &
 
 impl State {
     /// Keeps what came of asking; whether it was an answer.
-    fn note(&mut self, fetched: Result<Tick, FetchError>, now: SystemTime) -> bool {
+    fn note(&mut self, fetched: Result<Answer, FetchError>, now: SystemTime) -> bool {
         match fetched {
-            Ok(tick) => {
-                self.take(tick, now);
+            Ok(answer) => {
+                self.take(answer, now);
                 true
             }
             Err(error) => {
@@ -138,10 +158,17 @@ impl State {
         }
     }
 
-    fn take(&mut self, tick: Tick, now: SystemTime) {
-        if self.failure.take().is_some() || self.answered.is_none() {
+    fn take(&mut self, Answer { mut tick, said, left_out }: Answer, now: SystemTime) {
+        let at = Instant::now();
+        let old = Seen::follow(&mut self.seen, &tick, &said, (at, now));
+        if self.failure.take().is_some() || self.answered.is_none() || self.old.is_some() && old.is_none() {
             self.since = now;
         }
+        // Of an old reading it is said how old it is.
+        self.doubt = clocks_differ(&tick, now).filter(|_| old.is_none());
+        self.words = left_out;
+        self.words.extend(sane(&mut tick));
+        self.old = old;
         // Asked sooner than it reads, a machine says the same again.
         if self.tick.as_ref().is_none_or(|before| before.time != tick.time) {
             let missed = self.tick.as_ref().map_or_else(Vec::new, |before| missed(before, &tick));
@@ -150,7 +177,7 @@ impl State {
                 self.events.pop_front();
             }
         }
-        self.answered = Some((now, Instant::now()));
+        self.answered = Some((now, at));
         self.tick = Some(tick);
     }
 }

@@ -13,13 +13,25 @@ use tokio::time::timeout;
 use vramkit_watch::Tick;
 
 use crate::address::Address;
+use crate::age::Said;
+use crate::bound::{self, bound};
 use crate::clean::clean;
 
 /// To be connected, and for everything.
 const CONNECT: Duration = Duration::from_secs(3);
 const WHOLE: Duration = Duration::from_secs(10);
 /// Bytes of an answer.
-const MOST: usize = 64 << 20;
+const MOST: usize = 16 << 20;
+
+/// What a server says now.
+#[derive(Debug)]
+pub(crate) struct Answer {
+    pub(crate) tick: Tick,
+    /// What it says of the reading's age.
+    pub(crate) said: Said,
+    /// What is not in the tick, in words.
+    pub(crate) left_out: Vec<String>,
+}
 
 /// Why a machine gives no tick.
 #[derive(Debug, thiserror::Error)]
@@ -46,10 +58,11 @@ pub(crate) enum FetchError {
     Document(String),
 }
 
-/// What a server says now.
-pub(crate) async fn fetch(address: &Address, token: Option<&str>) -> Result<Tick, FetchError> {
-    let body = timeout(WHOLE, get(address, token)).await.map_err(|_| FetchError::Slow(WHOLE))??;
-    let text = String::from_utf8_lossy(&body);
+/// Asks a server.
+pub(crate) async fn fetch(address: &Address, token: Option<&str>) -> Result<Answer, FetchError> {
+    let (body, said) = timeout(WHOLE, get(address, token)).await.map_err(|_| FetchError::Slow(WHOLE))??;
+    let (text, left_out) = bound(&String::from_utf8_lossy(&body));
+    drop(body);
     let tick: Tick =
         serde_json::from_str(&clean(&text)).map_err(|error| FetchError::Document(error.to_string()))?;
     if !tick.schema.starts_with("vramkit.top/1") {
@@ -58,10 +71,10 @@ pub(crate) async fn fetch(address: &Address, token: Option<&str>) -> Result<Tick
             tick.schema.chars().take(40).collect::<String>()
         )));
     }
-    Ok(tick)
+    Ok(Answer { tick, said, left_out: bound::words(&left_out) })
 }
 
-async fn get(address: &Address, token: Option<&str>) -> Result<Bytes, FetchError> {
+async fn get(address: &Address, token: Option<&str>) -> Result<(Bytes, Said), FetchError> {
     let connecting = TcpStream::connect((address.host.as_str(), address.port));
     let stream = timeout(CONNECT, connecting).await.map_err(|_| FetchError::SlowConnection(CONNECT))?;
     let stream = stream.map_err(FetchError::Connect)?;
@@ -82,8 +95,9 @@ async fn get(address: &Address, token: Option<&str>) -> Result<Bytes, FetchError
         StatusCode::FORBIDDEN => return Err(FetchError::Name),
         status => return Err(FetchError::Status(status)),
     }
+    let said = Said::of(answer.headers());
     let body = Limited::new(answer.into_body(), MOST).collect().await.map_err(|error| {
         if error.is::<LengthLimitError>() { FetchError::Long } else { FetchError::Http(error.to_string()) }
     })?;
-    Ok(body.to_bytes())
+    Ok((body.to_bytes(), said))
 }

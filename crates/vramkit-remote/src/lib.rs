@@ -1,10 +1,13 @@
 //! What `vramkit serve` says on other machines, as one tick.
 //!
 //! ```text
-//! address ──► http (GET /api/snapshot, deadlines) ──► clean (no control characters, no endless names) ──► host (the last tick,
-//!  one thread each, again and again                                                        or since when it fails) ──┐
-//!                                                                                  merge (ids say the machine) ◄──────┘
+//! address ──► http (GET /api/snapshot, deadlines) ──► bound (no endless lists) ──► clean (no control characters, no endless names)
+//!  one thread each, again and again                                                                             │
+//!     merge (ids say the machine) ◄── host (the last tick, or since when it fails or is old) ◄── sane (no numbers that none can be)
 //! ```
+//!
+//! What a machine said is shown for as long as it answers with a reading of now: an answer that is old by what it says (`Age`,
+//! `Date`), or whose time stands still, is told as old since when, without its numbers (`age`).
 //!
 //! In: addresses, a token. Out: ticks. Never here: a judgement of what they say.
 //!
@@ -22,11 +25,15 @@
 //! ```
 
 mod address;
+mod age;
+mod bound;
 mod clean;
 mod host;
 mod http;
 mod merge;
+mod named;
 mod remotes;
+mod sane;
 
 pub use address::{Address, AddressError};
 pub use remotes::Remotes;

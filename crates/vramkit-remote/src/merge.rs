@@ -1,6 +1,7 @@
 //! What several machines say as one tick: every id says which machine it is of, and what a machine said before it fell silent is
 //! not shown as if it were so now.
 
+use std::collections::BTreeSet;
 use std::time::SystemTime;
 
 use vramkit::device::Reading;
@@ -8,48 +9,56 @@ use vramkit::monitor::{Usage, utc};
 use vramkit_watch::{Activity, DeviceTick, Health, Presence, SourceTick, Tick, Unavailable};
 
 use crate::host::Standing;
-
-/// Of one machine: devices, and lines about what is not there.
-const DEVICES: usize = 256;
-const LINES: usize = 256;
+use crate::named::{named, only};
 
 /// Adds a machine to a tick.
 pub(crate) fn add(merged: &mut Tick, machine: &str, standing: Standing) {
-    let named = |name: &str| format!("{machine} {name}");
     let is_up = standing.health == Health::Up;
     let mut source = SourceTick::new(machine.to_owned(), standing.health, utc(standing.since));
     source.reason.clone_from(&standing.reason);
     source.answered = standing.answered.map(utc);
     merged.sources.push(source);
     merged.events.extend(standing.events.into_iter().map(|mut event| {
-        event.device = named(&event.device);
+        event.device = named(machine, &event.device);
         event
     }));
+    let mut say = |reason| merged.unavailable.push(Unavailable { source: machine.to_owned(), reason });
     let reason = standing.reason.unwrap_or_default();
     if !is_up {
-        merged.unavailable.push(Unavailable { source: machine.to_owned(), reason: reason.clone() });
+        say(reason.clone());
     }
     let Some(tick) = standing.tick else { return };
-    let all = tick.devices.len();
-    if all > DEVICES {
-        let reason = format!("only {DEVICES} of its {all} devices are taken");
+    standing.words.into_iter().for_each(&mut say);
+    let mut taken = BTreeSet::new();
+    let mut doubled = 0;
+    merged.devices.extend(tick.devices.into_iter().map(|mut device| {
+        let id = &mut device.snapshot.device.id;
+        let name = named(machine, id);
+        *id = only(name.clone(), &mut taken);
+        doubled += usize::from(*id != name);
+        if is_up {
+            device.notes.extend(standing.doubt.clone());
+            device
+        } else {
+            silenced(device, &reason, standing.silent_since)
+        }
+    }));
+    if doubled > 0 {
+        let reason =
+            format!("{doubled} of its devices are called as another one: which is which is not known");
         merged.unavailable.push(Unavailable { source: machine.to_owned(), reason });
     }
-    let since = standing.answered.unwrap_or(standing.since);
-    merged.devices.extend(tick.devices.into_iter().take(DEVICES).map(|mut device| {
-        device.snapshot.device.id = named(&device.snapshot.device.id);
-        if is_up { device } else { silenced(device, &reason, since) }
-    }));
     if is_up {
-        merged.sources.extend(tick.sources.into_iter().take(LINES).map(|mut source| {
-            source.source = named(&source.source);
+        let clock = |reason| Unavailable { source: format!("{machine} clock"), reason };
+        merged.unavailable.extend(standing.doubt.map(clock));
+        merged.sources.extend(tick.sources.into_iter().map(|mut source| {
+            source.source = named(machine, &source.source);
             source
         }));
         merged.unavailable.extend(
             tick.unavailable
                 .into_iter()
-                .take(LINES)
-                .map(|absent| Unavailable { source: named(&absent.source), ..absent }),
+                .map(|absent| Unavailable { source: named(machine, &absent.source), ..absent }),
         );
     }
 }

@@ -110,7 +110,7 @@ fn machines_are_one_tick_in_which_each_id_says_whose_it_is() {
     ];
     assert_eq!(sources, expected);
     assert!(tick.sources.iter().all(|source| source.health == Health::Up));
-    assert_eq!(tick.unavailable[0].source, format!("{} amd", one.address));
+    assert!(tick.unavailable.iter().any(|absent| absent.source == format!("{} amd", one.address)));
     assert_eq!((tick.schema.as_str(), tick.devices[0].holders.len()), ("vramkit.top/1", 1));
     let request = one.requests.lock().unwrap()[0].to_lowercase();
     assert!(request.starts_with("get /api/snapshot http/1.1\r\n"), "{request}");
@@ -212,7 +212,7 @@ fn what_means_no_good_is_refused_in_words() {
         ),
         (Machine::new(|_, stream| drop(stream.write_all(b"SSH-2.0-OpenSSH_9\r\n"))), "does not speak HTTP"),
         (Machine::new(|_, _| {}), "does not speak HTTP"),
-        (Machine::new(endless), "more than 64 MiB"),
+        (Machine::new(endless), "more than 16 MiB"),
     ] {
         let mut remotes = start(&[&machine], None);
         remotes.settle(Duration::from_secs(60));
@@ -231,17 +231,108 @@ fn names_of_a_stranger_cannot_steer_a_terminal() {
     assert_eq!(remotes.tick().devices[0].snapshot.device.name, "A[2Jcard");
 }
 
-#[test]
-fn more_devices_than_any_machine_has_are_bounded_and_it_is_said() {
-    let machine = Machine::saying(|count| {
-        let mut all = document(count, "A card", 0);
-        let device = all["devices"][0].clone();
-        all["devices"] = (0..300).map(|_| device.clone()).collect();
-        all.to_string()
-    });
+/// A tick of a machine that says this.
+fn tick_of(document: Value) -> Tick {
+    let text = document.to_string();
+    let machine = Machine::saying(move |_| text.clone());
     let mut remotes = start(&[&machine], None);
     remotes.settle(Duration::from_secs(60));
+    remotes.tick()
+}
+
+fn says(tick: &Tick, words: &str) -> bool {
+    tick.unavailable.iter().any(|absent| absent.reason.contains(words))
+}
+
+#[test]
+fn more_than_any_machine_has_is_bounded_and_it_is_said() {
+    let mut all = document(0, "A card", 0);
+    let mut device = all["devices"][0].clone();
+    device["holders"] = (0..4000).map(|_| json!({"name": "a", "bytes": 1})).collect();
+    all["devices"] = (0..300)
+        .map(|number| {
+            device["device"]["id"] = format!("cuda:{number}").into();
+            if number > 0 {
+                device["holders"] = json!([]);
+            }
+            device.clone()
+        })
+        .collect();
+    let tick = tick_of(all);
+    assert_eq!((tick.devices.len(), tick.devices[0].holders.len()), (256, 512));
+    assert!(says(&tick, "only 256 of its 300 devices are taken"), "{:?}", tick.unavailable);
+    assert!(says(&tick, "only 512 of its 4000 holders are taken"), "{:?}", tick.unavailable);
+}
+
+#[test]
+fn a_reading_that_is_old_is_told_since_when_and_not_shown() {
+    let text = document(7, "A card", 0).to_string();
+    let body = text.clone();
+    let cached = Machine::new(move |_, stream| {
+        let head = format!("HTTP/1.1 200 OK\r\nAge: 7200\r\nContent-Length: {}\r\n\r\n", body.len());
+        let _ = stream.write_all((head + &body).as_bytes());
+    });
+    // Its time stands still, and it says nothing of that.
+    let stuck = Machine::saying(move |_| text.clone());
+    let goes_on = Machine::saying(|count| document(count, "A card", 0).to_string());
+    let mut remotes = start(&[&cached, &stuck, &goes_on], None);
+    remotes.settle(Duration::from_secs(60));
     let tick = remotes.tick();
-    assert_eq!(tick.devices.len(), 256);
-    assert!(tick.unavailable.iter().any(|absent| absent.reason == "only 256 of its 300 devices are taken"));
+    assert_eq!(tick.sources[0].health, Health::Late);
+    let Presence::Unread { since, reason } = &tick.devices[0].presence else { panic!("{tick:?}") };
+    assert!(reason.contains("7200 s old, of 2026-01-01T10:00:07"), "{reason}");
+    let (since, now) = (vramkit_watch::unix_seconds(since), vramkit_watch::unix_seconds(&tick.time));
+    assert!(since.zip(now).is_some_and(|(since, now)| (7199.0..7300.0).contains(&(now - since))));
+    assert_eq!((tick.devices[0].snapshot.level, tick.devices[0].holders.len()), (None, 0));
+    let is_of = |device: &vramkit_watch::DeviceTick, machine: &Machine| {
+        device.snapshot.device.id.starts_with(&machine.address)
+    };
+    let tick = tick_with(&mut remotes, |tick| {
+        tick.devices
+            .iter()
+            .any(|device| is_of(device, &stuck) && matches!(device.presence, Presence::Unread { .. }))
+    });
+    let well = tick.devices.iter().find(|device| is_of(device, &goes_on)).unwrap();
+    assert_eq!(well.presence, Presence::Present);
+    // Of one answer alone it is not known: it is said that the clocks differ.
+    assert!(well.notes.iter().any(|note| note.contains("behind this machine's clock")), "{:?}", well.notes);
+    assert!(says(&tick, "behind this machine's clock"), "{:?}", tick.unavailable);
+}
+
+#[test]
+fn what_cannot_be_is_left_out_and_said() {
+    let mut all = document(0, "A card", 0);
+    let device = &mut all["devices"][0];
+    device["used_bytes"]["value"] = u64::MAX.into();
+    device["activity"] =
+        json!({"utilization_ratio": -1e308, "temperature_celsius": 60.0, "power_watts": 1e300});
+    device["forecast"] = json!({"bytes_per_second": 1e308, "bytes_per_second_low": 0.0, "bytes_per_second_high": 0.0,
+        "full_in_seconds": null, "full_in_seconds_soonest": null, "full_in_seconds_latest": null});
+    device["holders"][0]["bytes"] = u64::MAX.into();
+    let mut second = device.clone();
+    second["used_bytes"]["value"] = (80u64 << 30).into();
+    second["total_bytes"]["value"] = 1.into();
+    all["devices"] = json!([device.clone(), second]);
+    all["sources"][0]["source"] = "gpu2:9835".into();
+    let tick = tick_of(all);
+    let device = &tick.devices[0];
+    let activity = device.activity.as_ref().unwrap();
+    assert_eq!((activity.utilization_ratio, activity.power_watts), (None, None));
+    assert_eq!(activity.temperature_celsius, Some(60.0));
+    assert_eq!(
+        (device.snapshot.usage.used_bytes.value, &device.forecast, device.holders.len()),
+        (None, &None, 0)
+    );
+    assert_eq!(tick.devices[1].snapshot.usage.total_bytes.value, None);
+    assert_eq!(tick.devices.iter().filter_map(|device| device.snapshot.level).count(), 0, "of no number");
+    assert!(
+        says(&tick, "used bytes, who holds it, load, power, when it will be full"),
+        "{:?}",
+        tick.unavailable
+    );
+    // The same id twice, and a source that looks like another machine.
+    assert!(
+        tick.devices[1].snapshot.device.id.ends_with("cuda:0 #2") && says(&tick, "called as another one")
+    );
+    assert!(tick.sources[1].source.ends_with(" `gpu2:9835`"), "{:?}", tick.sources);
 }

@@ -6,6 +6,9 @@ function take(tick) {
   const at = seconds(tick.time);
   for (const d of tick.devices) {
     const kept = state.history[d.device.id] ||= [];
+    if (known(d.total_bytes)) state.totals[d.device.id] = d.total_bytes.value;
+    // A clock that was set back: what would come after now goes, where no history says where it belongs.
+    while (kept.length && kept[kept.length - 1].unix_seconds > at) kept.pop();
     if (!kept.length || at > kept[kept.length - 1].unix_seconds)
       kept.push(sample(at, known(d.used_bytes) ? d.used_bytes.value : null, d.level, d.holders));
     if (kept.length > SAMPLES) kept.shift();
@@ -22,6 +25,12 @@ function take(tick) {
 function say(text, time = '') {
   put($('state'), text);
   put($('clock'), time);
+  $('shown').classList.remove('old');
+}
+// What is shown is not of now: of when it is, is said, and it is dimmed.
+function sayOld(text) {
+  say(text, state.tick ? ', shown: ' + clock(state.tick.time) : '');
+  $('shown').classList.add('old');
 }
 const live = () => state.paused ? say('paused') : say('live', state.tick ? ', ' + clock(state.tick.time) : '');
 
@@ -58,7 +67,7 @@ function askForToken() {
   const was = token;
   keepToken('');
   put($('why'), was ? 'That token is not the right one.' : 'This server asks for a token.');
-  say('waiting for a token');
+  sayOld('waiting for a token');
   $('ask').hidden = false;
   $('token').focus();
   return new Promise(done => {
@@ -95,7 +104,7 @@ async function* eventsOf(body) {
 const sleep = seconds => new Promise(done => setTimeout(done, 1000 * seconds));
 async function follow(isWell) {
   const stop = new AbortController();
-  let heard = performance.now(), last = null, filled = heard;
+  let heard = performance.now(), last = null, filled = heard, time = -Infinity;
   const watch = setInterval(() => { if (performance.now() - heard > 40000) stop.abort(); }, 5000);
   try {
     // What was missed is in the history; without it there is still what comes.
@@ -109,7 +118,11 @@ async function follow(isWell) {
       const number = Number(event.id);
       if (last !== null && number > last + 1 && heard - filled > 30000) { filled = heard; await fill(); }
       last = number;
-      take(JSON.parse(event.data));
+      const tick = JSON.parse(event.data), at = seconds(tick.time);
+      // The server's clock was set back, and what it keeps with it.
+      if (at < time) await fill();
+      time = at;
+      take(tick);
     }
   } finally {
     clearInterval(watch);
@@ -132,14 +145,17 @@ async function run() {
     }
     failures++;
     const pause = Math.min(2 ** (failures - 1), 15);
-    say(`connection lost: ${reason}; trying again in ${pause} s`, state.tick ? ', shown: ' + clock(state.tick.time) : '');
+    sayOld(`connection lost: ${reason}; trying again in ${pause} s`);
     await sleep(pause);
   }
 }
 // A server that lives and reads nothing says nothing: this does.
 setInterval(() => {
   const silent = (performance.now() - state.heard) / 1000;
-  if (state.heard && silent > 20 && $('state').textContent === 'live') put($('clock'), `, but no reading for ${span(silent)}: shown is that of ${clock(state.tick.time)}`);
+  if (state.heard && silent > 20 && $('state').textContent === 'live') {
+    put($('clock'), `, but no reading for ${span(silent)}: shown is that of ${clock(state.tick.time)}`);
+    $('shown').classList.add('old');
+  }
 }, 1000);
 
 // ---- what is done with it
@@ -160,7 +176,7 @@ addEventListener('keydown', event => {
   const on = document.activeElement, tab = on && on.closest('[role=tab]'), free = !on || on === document.body;
   if (!tab && !free) return;
   const ids = state.tick.devices.map(d => d.device.id), at = ids.indexOf(state.chosen);
-  const steps = { ArrowRight: at + 1, ArrowLeft: at - 1 };
+  const steps = { ArrowRight: at + 1, ArrowLeft: at < 0 ? -1 : at - 1 };
   if (tab) Object.assign(steps, { ArrowDown: at + 1, ArrowUp: at - 1, Home: 0, End: ids.length - 1 });
   if (Object.hasOwn(steps, event.key) && ids.length) choose(ids[(steps[event.key] + ids.length) % ids.length], tab);
   else if (event.key === ' ' && free) pause();

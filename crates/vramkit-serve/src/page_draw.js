@@ -5,7 +5,7 @@ const HUES = [211, 28, 142, 275, 340, 180, 52, 0];
 const SAMPLES = 1200, EVENTS = 500, ROWS = 1000;
 const dark = matchMedia('(prefers-color-scheme: dark)');
 const dictionary = () => Object.create(null); // ids are other people's: `__proto__` is one like any other
-const state = { tick: null, heard: 0, history: dictionary(), events: [], chosen: '', paused: false, filter: '' };
+const state = { tick: null, heard: 0, history: dictionary(), totals: dictionary(), events: [], chosen: '', paused: false, filter: '' };
 
 // ---- words and numbers
 
@@ -43,6 +43,8 @@ function activity(device) {
   if (is(a.power_watts)) words.push(a.power_watts.toFixed(0) + (is(a.power_limit_watts) ? `/${a.power_limit_watts.toFixed(0)} W` : ' W'));
   return words.join(' · ');
 }
+// The whole of a device as it was last known: the scale of one that is lost stays.
+const whole = device => known(device.total_bytes) && device.total_bytes.value || state.totals[device.device.id] || 0;
 function amount(device) {
   const used = device.used_bytes, total = device.total_bytes;
   if (!known(used)) return 'not available';
@@ -185,7 +187,7 @@ function drawTile(tab, device) {
 }
 function spark(path, device) {
   const samples = (state.history[device.device.id] || []).slice(-120);
-  const most = known(device.total_bytes) && device.total_bytes.value || Math.max(1, ...samples.map(s => s.used_bytes || 0));
+  const most = whole(device) || Math.max(1, ...samples.map(s => s.used_bytes || 0));
   const from = samples.length ? samples[0].unix_seconds : 0, to = samples.length ? samples[samples.length - 1].unix_seconds : 1;
   const point = s => `${(100 * (s.unix_seconds - from) / Math.max(to - from, 1e-9)).toFixed(1)} ${(20 - 18 * Math.min(1, s.used_bytes / most)).toFixed(1)}`;
   set(path, 'd', stretches(samples).map(s => 'M' + s.map(point).join('L')).join(''));
@@ -216,7 +218,7 @@ function chart(device, hues) {
   svg.setAttribute('viewBox', `0 0 ${width} ${height}`);
   svg.setAttribute('aria-label', `Memory of ${id} by holder over time: ${amount(device)}`);
   const all = stretches(samples), drawn = all.flat();
-  const most = (known(device.total_bytes) && device.total_bytes.value) || Math.max(1, ...drawn.map(s => s.used_bytes));
+  const most = whole(device) || Math.max(1, ...drawn.map(s => s.used_bytes));
   const y = v => top + (height - top - bottom) * (1 - Math.min(v, most) / most);
   for (let i = 0; i <= 4; i++) {
     const v = most * i / 4;
@@ -323,6 +325,8 @@ function numbers(device) {
   const lines = [['total', device.total_bytes], ['used', device.used_bytes], ['free', device.free_bytes], ['driver', device.driver_bytes]]
     .map(([name, r]) => ({ name, text: known(r) ? bytes(r.value) : 'not available', none: !known(r), title: known(r) ? 'from ' + r.source : r && r.unavailable }));
   const line = (name, text) => lines.push({ name, text, title: '' });
+  const shared = device.shared_bytes;
+  if (shared) lines.push({ name: 'of the machine’s memory (GTT)', text: known(shared) ? bytes(shared.value) : 'not available', none: !known(shared), title: shared.unavailable });
   if (device.activity) line('activity', activity(device) || 'not available');
   if (device.stall) line('waiting for memory, 10 s / 60 s / 300 s', ['avg10_ratio', 'avg60_ratio', 'avg300_ratio'].map(k => percent(device.stall.some[k])).join(' / '));
   const f = device.forecast;
@@ -363,13 +367,20 @@ function draw() {
   if (!tick) return;
   $('shown').hidden = false;
   const none = tick.devices.length === 0;
-  $('device').hidden = none;
-  $('nothing').hidden = !none;
-  if (!tick.devices.some(d => d.device.id === state.chosen)) state.chosen = none ? '' : tick.devices[0].device.id;
+  if (!state.chosen && !none) state.chosen = tick.devices[0].device.id;
+  const device = tick.devices.find(d => d.device.id === state.chosen);
+  $('device').hidden = !device;
+  $('nothing').hidden = !!device;
+  // Another device in its place would be read as the one that was chosen.
+  put($('nothing'), none ? 'There is no device here. The sources below say why.' : device ? '' : `${state.chosen} is not here, or not any more. It is shown again when it is; choose another one above.`);
   keep($('devices'), tick.devices, d => d.device.id, makeTile, drawTile);
   drawSources(tick);
-  const device = tick.devices.find(d => d.device.id === state.chosen);
-  if (!device) return;
+  if (!device) {
+    // The tab key still finds the tabs.
+    const first = $('devices').firstElementChild;
+    if (first) set(first, 'tabindex', '0');
+    return;
+  }
   const tab = [...$('devices').children].find(node => keys.get(node) === state.chosen);
   set($('device'), 'aria-labelledby', tab && tab.id);
   const hues = colored(device.device.id, state.history[device.device.id] || []);
@@ -378,8 +389,10 @@ function draw() {
   drawNumbers(device);
   const holders = holderRows(device, hues), shown = drawRows($('holders'), holders), sum = shown.reduce((all, r) => all + r.bytes, 0);
   const total = known(device.total_bytes) && device.total_bytes.value;
-  put($('together'), bytes(sum));
-  put($('together-part'), total ? percent(sum / total) : '');
+  const unknown = !holders.length && !known(device.used_bytes);
+  put($('together'), unknown ? 'not known' : bytes(sum));
+  put($('together-part'), total && !unknown ? percent(sum / total) : '');
+  keep($('notes'), distinct(device.notes || [], note => note), n => n.key, () => element('li'), (li, { item }) => put(li, item));
   const parts = partRows(device), found = drawRows($('parts'), parts);
   put($('found'), state.filter ? `${shown.length} of ${holders.length} holders, ${found.length} of ${parts.length} processes and pools` : Math.max(shown.length, found.length) > ROWS ? `the first ${ROWS} of ${Math.max(shown.length, found.length)} are shown` : '');
   $('no-processes').hidden = !device.processes.unavailable;

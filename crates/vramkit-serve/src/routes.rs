@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use axum::body::Body;
 use axum::extract::{Request, State};
-use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
@@ -29,6 +29,8 @@ const PATIENCE: Duration = Duration::from_secs(2);
 const KEEP_ALIVE: Duration = Duration::from_secs(15);
 /// Histories that are read at once: each may be megabytes.
 const HISTORIES: usize = 1;
+/// Seconds between two readings at most.
+const INTERVAL: HeaderName = HeaderName::from_static("vramkit-interval");
 
 #[derive(Clone)]
 struct App {
@@ -153,7 +155,11 @@ async fn scrape(State(app): State<App>, headers: HeaderMap) -> Result<Response, 
 
 async fn snapshot(State(app): State<App>) -> Result<Response, Response> {
     let rendered = last(&app.watcher).await?;
-    Ok(aged(&rendered, answer("application/json", rendered.json())))
+    let mut response = answer("application/json", rendered.json());
+    // Whoever asks knows by it when a reading is old.
+    let interval = HeaderValue::from_str(&app.watcher.interval().as_secs_f64().to_string());
+    response.headers_mut().extend(interval.map(|interval| (INTERVAL, interval)));
+    Ok(aged(&rendered, response))
 }
 
 /// A device at a time: all of it is megabytes, and who reads it slowly holds no more than one of them.

@@ -153,7 +153,12 @@ fn scrapes_get_the_last_reading_and_make_none() {
             "{}",
             scraped.body
         );
-        assert!(server.get("/api/snapshot").body.contains("\"value\":1048576"));
+        let snapshot = server.get("/api/snapshot");
+        assert!(snapshot.body.contains("\"value\":1048576"));
+        // By both it is known whether the reading is of now.
+        assert!(
+            snapshot.head.contains("\r\nage: ") && snapshot.head.contains("\r\nvramkit-interval: 3600\r\n")
+        );
     }
     assert_eq!(server.card.readings.load(Ordering::SeqCst), 1);
     assert_eq!(server.get("/api/history").body.matches("unix_seconds").count(), 1);

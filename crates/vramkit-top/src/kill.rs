@@ -56,6 +56,10 @@ pub(crate) enum EndError {
         "processes cannot be ended from inside a container: the driver numbers them as the machine outside does"
     )]
     Inside,
+    #[error(
+        "process {INIT} is init, by which the machine runs: it is not ended from here (shut the machine down instead)"
+    )]
+    Init,
     #[error("cannot send {signal} to {pid}: {error}")]
     Refused { signal: &'static str, pid: u32, error: io::Error },
     #[error("cannot look at process {pid}: {error}")]
@@ -67,19 +71,25 @@ pub(crate) enum EndError {
 pub(crate) struct Target {
     handle: OwnedFd,
     pid: u32,
-    /// In words: `1234 (python3 train.py of ann)`.
+    /// In words, what matters most first: `1234 of ann: python3 train.py`.
     pub(crate) words: String,
 }
 
 /// Bytes of a process's own words that are read, and columns of them that are shown.
 const WORDS: u64 = 4096;
 const SHOWN: usize = 60;
+const USER: usize = 24;
+/// The process that starts and adopts all others: without it there is no machine.
+const INIT: u32 = 1;
 /// The kernel's clock of starts is as coarse as this, and more.
 const COARSE: Duration = Duration::from_millis(100);
 
 impl Target {
     /// Finds the process that was read, if it still is the one.
     pub(crate) fn find(victim: &Victim) -> Result<Self, EndError> {
+        if victim.pid == INIT {
+            return Err(EndError::Init);
+        }
         if !is_outermost() {
             return Err(EndError::Inside);
         }
@@ -106,7 +116,7 @@ impl Target {
         let owner =
             || fs::metadata(format!("/proc/{pid}")).ok().map(|folder| format!("user {}", folder.uid()));
         let user = victim.user.clone().or_else(owner).unwrap_or_else(|| "an unknown user".into());
-        let words = format!("{pid} ({} of {})", cut(command.trim(), SHOWN), cut(&user, 32));
+        let words = format!("{pid} of {}: {}", cut(&user, USER), cut(command.trim(), SHOWN));
         Ok(Self { handle, pid, words })
     }
 
@@ -172,11 +182,17 @@ mod tests {
         for (end, signal) in [(End::Terminate, 15), (End::Kill, 9)] {
             let mut child = sleeper();
             let target = Target::find_here(&victim(child.id())).unwrap();
-            assert_eq!(target.words, format!("{} (sleep 60 of ann)", child.id()));
+            assert_eq!(target.words, format!("{} of ann: sleep 60", child.id()));
             target.end(end).unwrap();
             assert_eq!(child.wait().unwrap().signal(), Some(signal));
             assert!(matches!(target.end(end), Err(EndError::Gone { .. })));
         }
+    }
+
+    #[test]
+    fn init_is_not_ended() {
+        let refused = Target::find(&Victim { program: None, ..victim(1) });
+        assert!(matches!(refused, Err(EndError::Init)), "{refused:?}");
     }
 
     #[test]

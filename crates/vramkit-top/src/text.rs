@@ -1,6 +1,15 @@
 //! Texts as wide as a column of the screen.
 
 use unicode_width::{UnicodeWidthChar, UnicodeWidthStr};
+use vramkit_watch::DeviceTick;
+
+/// What else is to be known of a device's numbers: what is in use beside them, and what its source notes.
+pub(crate) fn words_of(device: &DeviceTick) -> Vec<String> {
+    let shared = device.shared_bytes.as_ref();
+    let shared = shared.map(|shared| format!("of the machine's memory, beside its own (GTT): {shared}"));
+    // Numbers that do not fit one another are noted last, and matter most.
+    device.notes.iter().rev().cloned().chain(shared).collect()
+}
 
 /// How wide it is on a terminal.
 pub(crate) fn width(text: &str) -> usize {

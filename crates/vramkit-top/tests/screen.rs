@@ -214,6 +214,24 @@ fn what_does_not_answer_has_a_line_and_what_nobody_misses_has_none() {
 }
 
 #[test]
+fn what_is_noted_of_a_device_is_seen_with_its_numbers() {
+    let noted = with(
+        card("cuda:0", 0, 20, "normal"),
+        json!({"notes": ["shares the machine's memory", "200 GiB in use is said of 80 GiB in all: one of them is wrong"],
+            "shared_bytes": {"value": 3u64 << 30, "source": "system"}}),
+    );
+    let mut app = App::default();
+    app.resize(120, 40);
+    app.take(tick(0, &[noted]));
+    let seen = screen(&app, 120, 40);
+    for words in ["200 GiB in use is said of 80 GiB", "shares the machine's memory", "(GTT): 3 GiB"] {
+        assert!(seen.contains(words), "{words}: {seen}");
+    }
+    // Where there is room for the overview alone, it begins there.
+    assert!(line_of(&screen(&app, 120, 8), "cuda:0").contains("200 GiB in use"), "{}", screen(&app, 120, 8));
+}
+
+#[test]
 fn memory_that_is_held_by_a_card_that_does_nothing_is_noted_after_a_while() {
     let mut app = App::default();
     (0..30).for_each(|second| app.take(large(second)));

@@ -50,9 +50,9 @@ impl Environment {
     /// Which of the cards the process's `number`-th is; none where the environment does not say. `in_container`: whether a
     /// runtime chose the cards.
     pub(crate) fn card(&self, number: usize, cards: &[Card<'_>], in_container: bool) -> Option<usize> {
-        // Of one kind, all orders are that of the bus.
+        // Of one kind, all orders are that of the bus; identities have no order.
         let alike = cards.iter().all(|card| card.name == cards[0].name);
-        if !self.by_bus && !alike {
+        if !self.by_bus && !alike && !self.names_identity(number) {
             return None;
         }
         let mut seen: Vec<usize> = (0..cards.len()).collect();
@@ -73,6 +73,13 @@ impl Environment {
         }
         seen.get(number).filter(|_| says).map(|&place| cards[place].place)
     }
+
+    /// Whether the `number`-th is chosen by its identity, and so is every one before it: a number among them may end the list.
+    fn names_identity(&self, number: usize) -> bool {
+        let words = self.cuda.as_deref().unwrap_or_default().split(',');
+        let words: Vec<&str> = words.take(number + 1).map(str::trim).collect();
+        words.len() == number + 1 && words.iter().all(|word| word.starts_with("GPU-"))
+    }
 }
 
 /// Those of a list: numbers among what is seen, or beginnings of identities; the first that is none ends it.
@@ -82,7 +89,9 @@ fn chosen(list: &str, seen: &[usize], cards: &[Card<'_>]) -> Vec<usize> {
         Err(_) if word.is_empty() => None,
         Err(_) => {
             let begins = |place: &usize| cards[*place].uuid.is_some_and(|uuid| uuid.starts_with(word));
-            seen.iter().copied().find(begins)
+            // As CUDA has it, the beginning of two is of none.
+            let mut found = seen.iter().copied().filter(begins);
+            found.next().filter(|_| found.next().is_none())
         }
     };
     list.split(',').map(|word| one(word.trim())).take_while(Option::is_some).flatten().collect()
@@ -117,6 +126,18 @@ mod tests {
         assert_eq!(of("NVIDIA_VISIBLE_DEVICES=3").card(0, &alike, false), None, "there is no container");
         assert_eq!(of("CUDA_VISIBLE_DEVICES=1").card(0, &mixed, false), None, "the fastest may come first");
         assert_eq!(of("CUDA_VISIBLE_DEVICES=1 CUDA_DEVICE_ORDER=PCI_BUS_ID").card(0, &mixed, false), Some(1));
+        for (list, number, expected) in [
+            ("GPU-b1", 0, Some(1)),
+            ("GPU-b,GPU-a0", 1, Some(0)),
+            ("GPU-b1,0", 1, None),
+            ("1,GPU-b1", 1, None),
+            ("GPU-b1", 1, None),
+            ("GPU-", 0, None),
+            ("", 0, None),
+        ] {
+            let environment = of(&format!("CUDA_VISIBLE_DEVICES={list}"));
+            assert_eq!(environment.card(number, &mixed, false), expected, "{list}");
+        }
         assert_eq!(of("SLURM_JOB_ID=12").slurm_job, Some(12));
         assert_eq!(of("SLURM_JOB_ID=x").slurm_job, None);
         assert_eq!(Environment::default().card(0, &[], false), None);

@@ -6,7 +6,7 @@
 //!      ──with an identity──► the card of it, or a device of its own
 //!      ──without one───────► the only card whose driver lists the process, else by the process's environment,
 //!                            else the card of its name (a claim)
-//! a claim that the driver's list of a card contradicts ──► a device of its own, and a word
+//! a claim that the driver's list of a card, or what is in use of it, contradicts ──► a device of its own, and a word
 //! ```
 
 use std::collections::{BTreeMap, HashMap, HashSet};
@@ -16,6 +16,7 @@ use vramkit::device::{DeviceKind, Origin, Reading};
 use vramkit::monitor::{DeviceBy, DeviceName, PoolUse, Usage};
 use vramkit::pool::PoolStats;
 
+use crate::doubts::is_more;
 use crate::environment::{Card, Environment};
 use crate::source::{DeviceClass, DeviceReading, Unavailable};
 
@@ -57,6 +58,17 @@ pub(crate) fn by_device(
     for mut pool in all {
         let found = place(&devices, &pool, environments);
         let place = match found {
+            Place::On(place, _) if is_more_than_there_is(&devices[place], &pool) => {
+                let (id, used) = (&devices[place].device.id, &devices[place].usage.used_bytes);
+                let holds = pool.stats.committed_bytes;
+                notes.push(note(
+                    &pool,
+                    format!(
+                        "says that it holds {holds} of {id}, of which {used} is in use: it is shown apart"
+                    ),
+                ));
+                Place::Own(format!("claimed:{id}"), DeviceClass::Other)
+            }
             Place::On(place, by) if contradicts(&devices[place], &pool, by) => {
                 let id = &devices[place].device.id;
                 notes.push(note(
@@ -237,6 +249,17 @@ fn contradicts(device: &DeviceReading, pool: &PoolUse, by: Option<DeviceBy>) -> 
     let is_ours = listed.iter().all(|process| process.name.value.is_some());
     let is_less = device.usage.used_bytes.value.is_some_and(|used| used < holds);
     is_claim && is_ours && !lists(device, pool.pid) && (!listed.is_empty() || is_less)
+}
+
+/// Whether a pool whose process the driver does not list says that it holds more than is in use at all. Of main memory what is asked for is in use once it is touched:
+/// there, more than there is.
+fn is_more_than_there_is(device: &DeviceReading, pool: &PoolUse) -> bool {
+    let usage = &device.usage;
+    let most = if device.class.is_gpu() { &usage.used_bytes } else { &usage.total_bytes };
+    let is_listed = pool.pid != 0 && lists(device, pool.pid);
+    !is_listed
+        && most.source != Origin::Pool
+        && most.value.is_some_and(|most| is_more(pool.stats.committed_bytes, most))
 }
 
 /// A device as the sum of its pools.

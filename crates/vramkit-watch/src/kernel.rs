@@ -7,6 +7,8 @@ use std::fs;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
+use vramkit::monitor::text::{WORDS, clean};
+
 /// Names another root.
 const VARIABLE: &str = "VRAMKIT_SYSTEM_ROOT";
 /// Longer files of the kernel are cut off: lists of mounts may have thousands of lines.
@@ -42,7 +44,8 @@ impl Kernel {
     pub(crate) fn bytes(&self, path: &str, most: u64) -> Result<Vec<u8>, String> {
         let mut bytes = Vec::new();
         let read = fs::File::open(self.path(path)).and_then(|file| file.take(most).read_to_end(&mut bytes));
-        read.map(|_| bytes).map_err(|error| format!("/{path}: {error}"))
+        // Folders may be called as somebody likes: control groups are.
+        read.map(|_| bytes).map_err(|error| format!("/{}: {error}", shown(path, WORDS)))
     }
 
     /// A file's text without the space around it.
@@ -53,7 +56,7 @@ impl Kernel {
     /// The one number in a file.
     pub(crate) fn number(&self, path: &str) -> Result<u64, String> {
         let text = self.text(path)?;
-        text.parse().map_err(|_| format!("/{path} says `{}`", shown(&text, 40)))
+        text.parse().map_err(|_| format!("/{} says `{}`", shown(path, WORDS), shown(&text, 40)))
     }
 
     /// The names in a folder, in order; none where it cannot be read.
@@ -66,9 +69,9 @@ impl Kernel {
     }
 }
 
-/// What comes from elsewhere, for people: without control characters, at most so many characters.
+/// What comes from elsewhere, for people: clean, and at most so many characters.
 pub(crate) fn shown(text: &str, most: usize) -> String {
-    text.chars().filter(|c| !c.is_control()).take(most).collect()
+    clean(text, most).trim().to_owned()
 }
 
 /// The number behind a name in lines such as `active_file 4096`.
@@ -87,7 +90,7 @@ mod tests {
         fs::write(root.path().join("a"), " 12 \n").unwrap();
         fs::write(root.path().join("b"), "a\u{1b}[31m lot").unwrap();
         assert_eq!(kernel.number("a"), Ok(12));
-        assert_eq!(kernel.number("b").unwrap_err(), "/b says `a[31m lot`");
+        assert_eq!(kernel.number("b").unwrap_err(), "/b says `a [31m lot`");
         assert!(kernel.number("c").unwrap_err().starts_with("/c: "));
         assert_eq!(kernel.names(""), ["a", "b"]);
         assert_eq!((field("ab 1\na 2\n", "a"), field("a 1 2", "a")), (Some(2), None));

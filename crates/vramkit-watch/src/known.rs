@@ -14,6 +14,7 @@ use std::time::{Duration, SystemTime};
 use vramkit::device::{Origin, Reading};
 use vramkit::monitor::{DeviceName, Usage, utc};
 
+use crate::ids::{free, natural};
 use crate::judge::News;
 use crate::source::{DeviceClass, DeviceReading, Health, Missing, Readings};
 use crate::standing::Standing;
@@ -266,14 +267,10 @@ impl Known {
                 (EventKind::Back, format!("{} is here again: it was lost since {}", name.name, utc(since)))
             }
             (Some(_), _) => return,
-            (None, Some(lost)) if matches!(lost.state, State::Lost { .. }) => {
-                let uuid = lost.name.uuid.unwrap_or(lost.name.name);
-                (
-                    EventKind::Appeared,
-                    format!("{} is here, in the place of {uuid}, which was lost", name.name),
-                )
-            }
-            (None, Some(_)) => return,
+            (None, Some(before)) => match replaced_by(name, before) {
+                Some(told) => told,
+                None => return,
+            },
             (None, None) if moment.is_first => return,
             (None, None) => (EventKind::Appeared, format!("{} is here", name.name)),
         };
@@ -383,6 +380,29 @@ impl Known {
     }
 }
 
+/// What an event says of a card that has another one's id now.
+pub(crate) const IN_THE_PLACE: &str = " is here, in the place of ";
+
+/// What is told of a device that has the id of one that is not listed any more.
+fn replaced_by(name: &DeviceName, before: Device) -> Option<(EventKind, String)> {
+    let is_other = before.class == DeviceClass::Gpu && name.uuid.is_some();
+    match (before.state, before.name.uuid) {
+        // Nobody knew more of it than its place.
+        (State::Lost { since, .. }, None) => Some((
+            EventKind::Back,
+            format!("{} is here, where a card was lost since {}", name.name, utc(since)),
+        )),
+        (State::Lost { .. }, Some(uuid)) => {
+            Some((EventKind::Appeared, format!("{}{IN_THE_PLACE}{uuid}, which was lost", name.name)))
+        }
+        (_, Some(uuid)) if is_other => Some((
+            EventKind::Appeared,
+            format!("{}{IN_THE_PLACE}{uuid}, which is not listed any more", name.name),
+        )),
+        _ => None,
+    }
+}
+
 /// It is lost; news when it was not before.
 fn lost(device: &mut Device, moment: &Moment, reason: String, news: &mut Vec<News>) {
     match &mut device.state {
@@ -405,30 +425,3 @@ fn lost(device: &mut Device, moment: &Moment, reason: String, news: &mut Vec<New
 
 /// What is known of a card that is in no list.
 const NOT_LISTED: &str = "the driver does not list it any more";
-
-/// The id, or where another device has it, the first number of its kind that none has.
-fn free(id: &str, taken: &BTreeSet<String>) -> String {
-    if !taken.contains(id) {
-        return id.to_owned();
-    }
-    let kind = id.trim_end_matches(|c: char| c.is_ascii_digit());
-    (0..=taken.len())
-        .map(|number| format!("{kind}{number}"))
-        .find(|id| !taken.contains(id))
-        .unwrap_or_default()
-}
-
-/// Numbers in an id by their size: `cuda:10` after `cuda:9`, a card's parts after it.
-fn natural(id: &str) -> Vec<(u64, String)> {
-    let mut parts = Vec::new();
-    let mut rest = id;
-    while !rest.is_empty() {
-        let words = rest.find(|c: char| c.is_ascii_digit()).unwrap_or(rest.len());
-        let (text, after) = rest.split_at(words);
-        let digits = after.find(|c: char| !c.is_ascii_digit()).unwrap_or(after.len());
-        parts.push((0, text.to_owned()));
-        parts.push((after[..digits].parse().unwrap_or(u64::MAX), String::new()));
-        rest = &after[digits..];
-    }
-    parts
-}

@@ -28,8 +28,10 @@ use crate::unified;
 const LIBRARY: &str = "libnvidia-ml.so.1";
 /// Names another one.
 const VARIABLE: &str = "VRAMKIT_NVML";
-/// After a failure to load it, how long to wait before trying again.
-const RETRY: Duration = Duration::from_secs(30);
+/// After a failure to load it, how long to wait before trying again: twice as long each time. A driver that is loaded anew is back
+/// within seconds.
+const FIRST_RETRY: Duration = Duration::from_secs(1);
+const LAST_RETRY: Duration = Duration::from_secs(10);
 /// Cards and parts of cards that are believed to exist.
 const MOST: u32 = 64;
 /// Names that are remembered: more than there are devices, so that parts may come and go.
@@ -49,10 +51,13 @@ pub struct NvmlSource {
     path: OsString,
     library: Result<Nvml, String>,
     tried: Instant,
+    retry: Duration,
     processes: Processes,
-    /// By identity.
-    names: BTreeMap<String, String>,
+    names: Names,
 }
+
+/// By id and identity: a driver may give two cards the same one.
+type Names = BTreeMap<(String, String), String>;
 
 impl Default for NvmlSource {
     /// The library by its usual name, or the one that `VRAMKIT_NVML` names.
@@ -68,8 +73,9 @@ impl NvmlSource {
             path: path.to_owned(),
             library: load(path),
             tried: Instant::now(),
+            retry: FIRST_RETRY,
             processes: Processes::default(),
-            names: BTreeMap::new(),
+            names: Names::new(),
         }
     }
 }
@@ -113,9 +119,10 @@ impl Source for NvmlSource {
 
     fn read(&mut self) -> Readings {
         let mut readings = Readings::default();
-        if self.library.is_err() && self.tried.elapsed() > RETRY {
-            self.tried = Instant::now();
+        if self.library.is_err() && self.tried.elapsed() > self.retry {
             self.library = load(&self.path);
+            self.tried = Instant::now();
+            self.retry = if self.library.is_ok() { FIRST_RETRY } else { (2 * self.retry).min(LAST_RETRY) };
         }
         self.processes.begin();
         let outcome = match &self.library {
@@ -143,7 +150,7 @@ impl Source for NvmlSource {
 fn read_all(
     nvml: &Nvml,
     processes: &mut Processes,
-    names: &mut BTreeMap<String, String>,
+    names: &mut Names,
     readings: &mut Readings,
 ) -> Result<(), NvmlError> {
     for index in 0..nvml.device_count()?.min(MOST) {
@@ -182,7 +189,7 @@ fn read_device(
     device: &Device<'_>,
     id: String,
     processes: &mut Processes,
-    names: &mut BTreeMap<String, String>,
+    names: &mut Names,
 ) -> Result<DeviceReading, NvmlError> {
     let class = if id.contains("/mig:") { DeviceClass::GpuPart } else { DeviceClass::Gpu };
     let device_name = identify(device, id, names);
@@ -242,22 +249,23 @@ fn read_device(
 
 /// Which device it is now: a card that is divided anew has other parts at the same places. Its identity costs little; its name
 /// is asked for when that is new.
-fn identify(device: &Device<'_>, id: String, names: &mut BTreeMap<String, String>) -> DeviceName {
+fn identify(device: &Device<'_>, id: String, names: &mut Names) -> DeviceName {
     let ask = || match device.name() {
         Ok(name) => clean(&name, NAME).into_owned(),
         Err(error) => format!("a card without a name ({error})"),
     };
     let uuid = uuid_of(device);
-    let name = match &uuid {
-        Some(uuid) if names.len() < KNOWN => names.entry(uuid.clone()).or_insert_with(ask).clone(),
-        Some(uuid) => names.get(uuid).cloned().unwrap_or_else(ask),
+    let name = match uuid.as_ref().map(|uuid| (id.clone(), uuid.clone())) {
+        Some(key) if names.len() < KNOWN => names.entry(key).or_insert_with(ask).clone(),
+        Some(key) => names.get(&key).cloned().unwrap_or_else(ask),
         None => ask(),
     };
     DeviceName { id, name, uuid }
 }
 
 fn uuid_of(device: &Device<'_>) -> Option<String> {
-    device.uuid().ok().map(|uuid| clean(&uuid, NAME).into_owned())
+    // An empty one is none.
+    device.uuid().ok().map(|uuid| clean(&uuid, NAME).trim().to_owned()).filter(|uuid| !uuid.is_empty())
 }
 
 /// What it does, as far as the driver says.

@@ -82,6 +82,13 @@ impl Standing {
         self.reason = reason;
     }
 
+    /// What it cannot read though it answers.
+    pub(crate) fn note_unreadable(&mut self, words: Option<String>) {
+        if self.health == Health::Up {
+            self.reason = words;
+        }
+    }
+
     pub(crate) fn health(&self) -> Health {
         self.health
     }

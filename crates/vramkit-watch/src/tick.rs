@@ -39,9 +39,9 @@ pub enum EventKind {
     Back,
     /// A source does not answer within its time.
     SourceLate,
-    /// A source answers that it cannot.
+    /// A source answers that it cannot, or cannot read the memory of a device that is there.
     SourceFailing,
-    /// A source answers again.
+    /// A source answers again, or reads a device's memory again.
     SourceBack,
     /// The recording cannot be written.
     RecorderFailing,
@@ -124,7 +124,7 @@ pub struct SourceTick {
     pub health: Health,
     /// Since when, in UTC.
     pub since: String,
-    /// Why, where it is not up.
+    /// Why, where it is not up; what it cannot read, where it is.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
     /// When it last answered, in UTC; none when it never did.

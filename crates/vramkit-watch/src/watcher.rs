@@ -19,19 +19,22 @@ use vramkit::pressure::{Ladder, LadderError};
 use crate::amd::AmdSource;
 use crate::asked::{Asked, Outcome};
 use crate::bus::WithBus;
+use crate::doubts::doubts;
 use crate::holders::holders;
 use crate::host::HostSource;
+use crate::identity;
 use crate::jetson::JetsonSource;
 use crate::join::by_device;
 use crate::judge::{News, WatchedDevice, WatchedPool};
 use crate::kernel::system_root;
-use crate::known::{Known, Moment};
+use crate::known::{self, Known, Moment};
 use crate::nvml::NvmlSource;
 use crate::pools::PublishedPools;
 use crate::record::{Keeper, TICK, TickRecorder};
 use crate::source::{DeviceClass, DeviceReading, Health, Lazy, Readings, Source, Unavailable};
 use crate::standing::Standing;
-use crate::tick::{DeviceTick, EventKind, Tick, WatchEvent};
+use crate::tick::{DeviceTick, EventKind, Presence, Tick, WatchEvent};
+use crate::unreadable::Unreadable;
 
 mod history;
 
@@ -83,6 +86,7 @@ pub struct Watcher {
     config: WatchConfig,
     sources: Vec<Watched>,
     known: Known,
+    unreadable: Unreadable,
     /// By what each is known.
     devices: BTreeMap<String, WatchedDevice>,
     pools: BTreeMap<(String, u32, String), WatchedPool>,
@@ -114,6 +118,7 @@ impl Watcher {
                 .map(|source| Watched { asked: Asked::new(source), standing: Standing::default() })
                 .collect(),
             known: Known::default(),
+            unreadable: Unreadable::default(),
             devices: BTreeMap::new(),
             pools: BTreeMap::new(),
             events: VecDeque::new(),
@@ -155,8 +160,15 @@ impl Watcher {
         self.follow_clock(now, time);
         let mut all = self.ask(now, time, &mut news);
         let moment = Moment { time, is_first: self.first };
-        for (number, (readings, source)) in all.iter_mut().zip(&self.sources).enumerate() {
+        for (number, (readings, source)) in all.iter_mut().zip(&mut self.sources).enumerate() {
+            identity::note_unknown(&mut readings.devices);
             self.known.settle(&moment, number, &source.standing, readings, &mut news);
+            let is_present =
+                |reading: &&DeviceReading| self.known.presence(&reading.device.id) == Presence::Present;
+            let present = readings.devices.iter().filter(is_present);
+            let unread = self.unreadable.note(number, present, &mut news);
+            readings.unavailable.extend(unread);
+            source.standing.note_unreadable(self.unreadable.words(number));
         }
         // A card that says who it is goes on with what was kept of it under its place.
         for (before, key) in self.known.take_moved() {
@@ -270,8 +282,9 @@ impl Watcher {
     ) -> Vec<DeviceTick> {
         let count = readings.len();
         let mut devices = Vec::new();
-        for (reading, on_it) in readings {
+        for (mut reading, on_it) in readings {
             let suspected = self.judge_pools(now, &on_it, news);
+            reading.notes.extend(doubts(&reading, &on_it));
             let snapshot = Snapshot {
                 time,
                 device: reading.device,
@@ -389,6 +402,7 @@ fn log(event: &WatchEvent) {
         | EventKind::Back
         | EventKind::RecorderBack => tracing::warn!("{device}: {text}"),
         EventKind::Lost if text.contains(" is lost: ") => tracing::warn!("{device}: {text}"),
+        EventKind::Appeared if text.contains(known::IN_THE_PLACE) => tracing::warn!("{device}: {text}"),
         _ => {}
     }
 }

@@ -200,7 +200,7 @@ fn what_cannot_be_read_is_a_reason_and_no_number() {
     tree.put("sys/fs/cgroup/a/memory.max", "lots\u{1b}[31m\n");
     let readings = read(&tree);
     assert_eq!(readings.devices.len(), 1);
-    assert_eq!(readings.unavailable[0].reason, "/sys/fs/cgroup/a/memory.max says `lots[31m`");
+    assert_eq!(readings.unavailable[0].reason, "/sys/fs/cgroup/a/memory.max says `lots [31m`");
     tree.group("/a", limited);
     tree.put("sys/fs/cgroup/a/memory.current", "-5\n");
     let found = group(&tree).unwrap();
@@ -223,4 +223,23 @@ fn what_cannot_be_read_is_a_reason_and_no_number() {
         let readings = read(&tree);
         assert!(readings.unavailable[0].reason.contains(says), "{readings:?}");
     }
+}
+
+#[test]
+fn a_group_is_called_by_what_can_be_shown_wherever_it_is_named() {
+    let (_folder, tree) = machine();
+    let path = "/a\u{1b}[31mx\u{202e}/\u{200b}b\u{9b}";
+    tree.group(path, ScriptedGroup { max: Some(MIB(64)), current: MIB(20), ..Default::default() });
+    assert_eq!(group(&tree).unwrap().device.name, "control group /a [31mx/b");
+    // Slowed down, and unreadable.
+    tree.put(&format!("sys/fs/cgroup{path}/memory.high"), "1048576\n");
+    tree.put(&format!("sys/fs/cgroup{path}/memory.max"), "much\u{1b}\n");
+    let readings = read(&tree);
+    let words = format!("{readings:?}");
+    assert!(words.contains("is slowed down") && words.contains("says `much`"), "{words}");
+    // As `Debug` writes them.
+    assert!(
+        !["\\u{1b}", "\\u{202e}", "\\u{200b}", "\\u{9b}"].iter().any(|what| words.contains(what)),
+        "{words}"
+    );
 }

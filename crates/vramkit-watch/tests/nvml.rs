@@ -252,3 +252,35 @@ fn a_cards_name_steers_no_terminal() {
         Machine::new(json!({"cards": [card(|card| card["name"] = json!("A\u{1b}[2J\u{202e}100"))]}));
     assert_eq!(machine.source().read().devices[0].device.name, "A [2J100");
 }
+
+#[test]
+fn cards_of_one_identity_have_each_its_own_name_and_an_empty_identity_is_none() {
+    let of = |name: &str, uuid: &str| card(|card| (card["name"], card["uuid"]) = (json!(name), json!(uuid)));
+    let machine =
+        Machine::new(json!({"cards": [of("A", "GPU-1"), of("B", "GPU-1"), of("C", ""), of("D", " ")]}));
+    let mut source = machine.source();
+    for _ in 0..2 {
+        let devices = source.read().devices;
+        let names: Vec<&str> = devices.iter().map(|reading| reading.device.name.as_str()).collect();
+        let uuids: Vec<Option<&str>> = devices.iter().map(|reading| reading.device.uuid.as_deref()).collect();
+        assert_eq!(
+            (names, uuids),
+            (vec!["A", "B", "C", "D"], vec![Some("GPU-1"), Some("GPU-1"), None, None])
+        );
+    }
+}
+
+#[test]
+fn a_driver_that_is_loaded_anew_is_found_soon() {
+    let machine = Machine::new(json!({"cards": [card(|_| ())]}));
+    let mut source = machine.source();
+    assert_eq!(source.read().devices.len(), 1);
+    machine.becomes(json!({"init": 9, "count": 9, "cards": [card(|_| ())]}));
+    assert!(source.read().devices.is_empty());
+    machine.becomes(json!({"cards": [card(|_| ())]}));
+    let start = std::time::Instant::now();
+    while source.read().devices.is_empty() {
+        assert!(start.elapsed() < std::time::Duration::from_secs(20), "it is not asked again");
+        std::thread::sleep(std::time::Duration::from_millis(50));
+    }
+}

@@ -50,7 +50,8 @@ fn a_recording_cut_off_at_any_byte_is_read_and_gone_on_with() {
     let ends: Vec<usize> = (0..whole.len()).filter(|&i| whole[i] == b'\n').map(|i| i + 1).collect();
     for cut in (0..whole.len()).step_by(97).chain(ends.iter().flat_map(|&end| [end - 1, end])) {
         fs::write(&path, &whole[..cut]).unwrap();
-        let expected = ends.iter().filter(|&&end| end <= cut).count();
+        // A line is whole without its end.
+        let expected = ends.iter().filter(|&&end| end - 1 <= cut).count();
         match record::read(&path) {
             Ok(read) => assert_eq!((read.ticks.as_slice(), read.skipped), (&ticks[..expected], 0)),
             Err(ReadRecordError::Empty { .. }) => assert_eq!(expected, 0),
@@ -72,7 +73,15 @@ fn a_bad_line_costs_itself_alone() {
     let lines: Vec<Vec<u8>> = ticks.iter().map(|tick| serde_json::to_vec(tick).unwrap()).collect();
     let (cut, whole) = (&lines[1][..lines[1].len() / 2], &lines[1]);
     let later = String::from_utf8(whole.clone()).unwrap().replace("vramkit.top/1", "vramkit.top/9");
+    let of = |time: &str| {
+        let mut tick = ticks[1].clone();
+        tick.time = time.into();
+        serde_json::to_vec(&tick).unwrap()
+    };
     for (bad, kept, says) in [
+        (of("0001-01-01T00:00:00Z"), 3, "`0001-01-01T00:00:00Z`, which is no time"),
+        (of("2026-13-01T00:00:00Z"), 3, "which is no time"),
+        (of("soon\u{1b}"), 3, "`soon `, which is no time"),
         (cut.to_vec(), 3, "line 2"),
         // With the whole one that followed it.
         ([cut, whole].concat(), 4, "line 2"),

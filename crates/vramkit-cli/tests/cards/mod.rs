@@ -47,7 +47,7 @@ impl Machine {
 
     pub fn command(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(program());
-        command.args(arguments).envs(self.environment()).env("NO_COLOR", "1");
+        command.args(arguments).envs(self.environment()).env("NO_COLOR", "1").env_remove("RUST_LOG");
         command
     }
 }

@@ -2140,7 +2140,7 @@ class SourceTick(Document):
     answered: str | None
     #: How it stands.
     health: str
-    #: Why, where it is not up.
+    #: Why, where it is not up; what it cannot read, where it is.
     reason: str | None
     #: Since when, in UTC.
     since: str

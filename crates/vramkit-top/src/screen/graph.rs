@@ -1,14 +1,16 @@
-//! How full the chosen device was, and what it does now.
+//! How full the chosen device was, what it does now, and what else is to be known of its numbers.
 
 use ratatui::Frame;
-use ratatui::layout::Rect;
-use ratatui::widgets::{Block, Borders, Sparkline};
+use ratatui::layout::{Constraint, Layout, Rect};
+use ratatui::text::Line;
+use ratatui::widgets::{Block, Borders, Paragraph, Sparkline};
 use vramkit_watch::Presence;
 
 use super::overview::activity;
-use super::style::level_style;
+use super::row::wrapped;
+use super::style::{CAUTION, level_style};
 use crate::app::App;
-use crate::text::cut;
+use crate::text::{cut, words_of};
 
 /// Draws it.
 pub(super) fn draw(app: &App, frame: &mut Frame<'_>, area: Rect) {
@@ -25,11 +27,20 @@ pub(super) fn draw(app: &App, frame: &mut Frame<'_>, area: Rect) {
         title += &format!(", busy {busy}, {temperature}, {power}{limit}");
     }
     let block = Block::new().borders(Borders::TOP).title(title + " ");
+    let inner = block.inner(area);
+    let words =
+        words_of(device).into_iter().flat_map(|words| wrapped(&words, usize::from(inner.width.max(1))));
+    // The graph keeps half of the room.
+    let most = usize::from(inner.height / 2);
+    let words: Vec<Line<'_>> = words.take(most).map(|line| Line::styled(line, CAUTION)).collect();
+    let height = u16::try_from(words.len()).unwrap_or(0);
+    let [below, graph_area] = Layout::vertical([Constraint::Length(height), Constraint::Min(0)]).areas(inner);
+    frame.render_widget(block, area);
+    frame.render_widget(Paragraph::new(words), below);
     let samples =
         app.trails.get(&name.id).into_iter().flat_map(|trail| trail.samples(usize::from(area.width)));
     let data: Vec<Option<u64>> =
         samples.map(|ratio| ratio.map(|ratio| (ratio.clamp(0.0, 1.0) * 1000.0) as u64)).collect();
-    let graph =
-        Sparkline::default().block(block).data(data).max(1000).style(level_style(device.snapshot.level));
-    frame.render_widget(graph, area);
+    let graph = Sparkline::default().data(data).max(1000).style(level_style(device.snapshot.level));
+    frame.render_widget(graph, graph_area);
 }

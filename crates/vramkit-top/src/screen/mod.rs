@@ -120,3 +120,26 @@ fn draw_foot(app: &App, frame: &mut Frame<'_>, places: &Places) {
     };
     frame.render_widget(line, places.foot);
 }
+
+#[cfg(test)]
+mod tests {
+    use ratatui::Terminal;
+    use ratatui::backend::TestBackend;
+    use vramkit_watch::Tick;
+
+    use super::*;
+
+    #[test]
+    fn a_question_says_whose_process_it_is_before_its_command_is_cut() {
+        let mut app = App::default();
+        app.take(Tick::new("2026-01-01T10:00:00.000Z".into()));
+        app.ask(format!("4194304 of {}: {}", "a".repeat(24), "python3 train.py ".repeat(9)));
+        for wide in [80, 120] {
+            let mut terminal = Terminal::new(TestBackend::new(wide, 24)).unwrap();
+            terminal.draw(|frame| draw(&app, frame)).unwrap();
+            let seen = terminal.backend().to_string();
+            assert!(seen.contains(&format!("send SIGTERM to 4194304 of {}: p", "a".repeat(24))), "{seen}");
+            assert!(seen.contains("y/N"), "{seen}");
+        }
+    }
+}

@@ -13,7 +13,7 @@ use super::style::{ALARM, CAUTION, SOFT, STRONG, level_style, standing_style};
 use crate::app::App;
 use crate::entries::{Entry, Standing};
 use crate::layout::Places;
-use crate::text::{cut, cut_middle, left, right, width};
+use crate::text::{cut, cut_middle, left, right, width, words_of};
 use crate::trail::Trail;
 
 const MARK: usize = 2;
@@ -201,6 +201,8 @@ fn notes(device: &DeviceTick, trail: Option<&Trail>) -> Vec<(String, Style)> {
     if let Some(stall) = device.stall.filter(|stall| stall.some.avg10_ratio >= 0.0005) {
         notes.push((format!("stall {:.1} %", 100.0 * stall.some.avg10_ratio), CAUTION));
     }
+    // The rest of it is with the device that is opened.
+    notes.extend(words_of(device).into_iter().next().map(|words| (words, SOFT)));
     notes
 }
 

@@ -129,6 +129,32 @@ fn a_claim_that_the_driver_contradicts_is_told_and_shown_apart() {
 }
 
 #[test]
+fn more_than_is_in_use_is_shown_apart_where_the_driver_gives_no_list_of_processes() {
+    let place = |reading: DeviceReading, name: &str, kind, gib: u64| {
+        let mut shown = pool(7, name, None);
+        (shown.stats.committed_bytes, shown.device_kind) = (ByteSize::gib(gib), kind);
+        let (id, _, notes) = joined(vec![reading], shown, "");
+        (id, notes.concat())
+    };
+    let unlisted = || {
+        let mut card = card(0, "GPU-aa", &[]);
+        card.processes = Reading::unavailable(Origin::Nvml, "not supported");
+        card
+    };
+    assert_eq!(place(unlisted(), "cuda:0", None, 41).0, "cuda:0", "a little may have come meanwhile");
+    let (id, notes) = place(unlisted(), "cuda:0", None, 64);
+    assert_eq!(id, "claimed:cuda:0");
+    assert!(notes.contains("says that it holds 64 GiB of cuda:0, of which 40 GiB is in use"), "{notes}");
+    // One that the driver lists is there, whatever it says.
+    assert_eq!(place(card(0, "GPU-aa", &[7]), "cuda:0", None, 64).0, "cuda:0");
+    let mut host = unlisted();
+    (host.device.id, host.class) = ("host".into(), DeviceClass::Machine);
+    host.usage.total_bytes = Reading::known(ByteSize::gib(64), Origin::System);
+    assert_eq!(place(host.clone(), "host", Some(DeviceKind::Host), 50).0, "host", "not touched yet");
+    assert_eq!(place(host, "host", Some(DeviceKind::Host), 80).0, "claimed:host");
+}
+
+#[test]
 fn what_is_simulated_is_no_card_whatever_it_is_called() {
     for (device, kind, expected) in [
         ("cuda:0", Some(DeviceKind::Simulated), "sim:cuda:0"),

@@ -1,16 +1,20 @@
 //! Lines of a file that may have been cut, mixed or filled with zeros: each alone, none longer than there are ticks.
 
 use std::fs::File;
-use std::io::{self, BufRead, BufReader, Read, Seek, SeekFrom};
+use std::io::{self, BufRead, BufReader, Read, Seek, SeekFrom, Write};
 use std::path::Path;
+
+use serde::Deserialize;
+use serde::de::DeserializeOwned;
+use vramkit::monitor::text::clean;
+
+use crate::utc::unix_seconds;
 
 /// A longer line is no tick.
 pub(super) const LONGEST: u64 = 16 << 20;
 
-use serde::Deserialize;
-use serde::de::DeserializeOwned;
-
-/// Gives each whole line to `take`, with its number from 1, or what is wrong with it. A last line without an end is left out.
+/// Gives each whole line to `take`, with its number from 1, or what is wrong with it. A last line that was cut off is left out: one
+/// without an end that is a whole document was not.
 pub(super) fn each<T: DeserializeOwned>(
     path: &Path,
     schema: &str,
@@ -25,7 +29,11 @@ pub(super) fn each<T: DeserializeOwned>(
             break;
         }
         if line.last() != Some(&b'\n') {
-            if (read as u64) < LONGEST || reader.skip_until(b'\n')? == 0 {
+            if (read as u64) < LONGEST {
+                parse(&line, schema).into_iter().for_each(|document| take(number, Ok(document)));
+                break;
+            }
+            if reader.skip_until(b'\n')? == 0 {
                 break;
             }
             take(number, Err("it is too long".to_owned()));
@@ -54,17 +62,39 @@ fn parse<T: DeserializeOwned>(line: &[u8], schema: &str) -> Result<T, String> {
     #[derive(Deserialize)]
     struct Named {
         schema: String,
+        time: String,
     }
     let named: Named = serde_json::from_slice(line).map_err(|error| error.to_string())?;
     if named.schema != schema {
-        let found: String = named.schema.chars().filter(|c| !c.is_control()).take(40).collect();
+        let found = clean(&named.schema, 40);
         return Err(format!("it is `{found}`, and this version reads `{schema}`"));
+    }
+    if unix_seconds(&named.time).is_none() {
+        let found = clean(&named.time, 40);
+        return Err(format!("it is of `{found}`, which is no time"));
     }
     serde_json::from_slice(line).map_err(|error| error.to_string())
 }
 
+/// Goes to where the next line begins: behind a last line that is a whole document, which gets its end; over one that was cut off.
+pub(super) fn go_to_end(file: &mut File) -> io::Result<u64> {
+    let (start, length) = (whole(file)?, file.seek(SeekFrom::End(0))?);
+    let mut end = start;
+    if (1..LONGEST).contains(&(length - start)) {
+        let mut last = Vec::new();
+        file.seek(SeekFrom::Start(start))?;
+        file.read_to_end(&mut last)?;
+        if serde_json::from_slice::<serde::de::IgnoredAny>(&last).is_ok() {
+            file.write_all(b"\n")?;
+            end = length + 1;
+        }
+    }
+    file.set_len(end)?;
+    file.seek(SeekFrom::Start(end))
+}
+
 /// Where the last whole line ends.
-pub(super) fn whole(file: &mut File) -> io::Result<u64> {
+fn whole(file: &mut File) -> io::Result<u64> {
     let mut end = file.seek(SeekFrom::End(0))?;
     let mut buffer = vec![0; 1 << 16];
     while end > 0 {

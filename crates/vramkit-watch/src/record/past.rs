@@ -168,9 +168,7 @@ pub(super) fn append(path: &Path, line: &PastLine, most: u64) -> io::Result<()> 
     }
     let mut options = OpenOptions::new();
     let mut file = options.read(true).write(true).create(true).truncate(false).open(path)?;
-    let end = lines::whole(&mut file)?;
-    file.set_len(end)?;
-    file.seek(SeekFrom::Start(end))?;
+    lines::go_to_end(&mut file)?;
     file.write_all(&text)
 }
 

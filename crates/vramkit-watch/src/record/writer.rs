@@ -1,7 +1,7 @@
 //! Writes ticks, and of each minute the largest readings.
 
 use std::fs::{self, File, OpenOptions, TryLockError};
-use std::io::{self, Seek, SeekFrom, Write};
+use std::io::{self, Write};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
@@ -132,9 +132,7 @@ impl TickRecorder {
     fn reopen(&mut self) -> io::Result<()> {
         let options = || OpenOptions::new().read(true).write(true).create(true).truncate(false).to_owned();
         let mut file = options().open(&self.path)?;
-        self.written = lines::whole(&mut file)?;
-        file.set_len(self.written)?;
-        file.seek(SeekFrom::Start(self.written))?;
+        self.written = lines::go_to_end(&mut file)?;
         self.file = Some(file);
         Ok(())
     }

@@ -108,6 +108,60 @@ fn another_card_in_the_place_of_a_lost_one_takes_its_id() {
 }
 
 #[test]
+fn a_card_that_is_changed_between_two_readings_is_told_and_so_is_one_that_was_lost_from_the_start() {
+    let (script, mut watcher) = watcher();
+    at(&script, &mut watcher, 0, vec![card(0, "GPU-0"), card(1, "GPU-1")]);
+    let tick = at(&script, &mut watcher, 1, vec![card(0, "GPU-0"), card(1, "GPU-9")]);
+    assert_eq!((tick.devices.len(), kinds(&tick)), (2, vec![EventKind::Appeared]));
+    let text = &tick.events[0].text;
+    assert!(text.contains("in the place of GPU-1, which is not listed any more"), "{text}");
+    let tick = at(&script, &mut watcher, 2, vec![card(0, "GPU-0"), card(1, "GPU-1")]);
+    assert!(tick.events[0].text.contains("in the place of GPU-9"), "{:?}", tick.events);
+    // Numbered anew, each is who it was.
+    let tick = at(&script, &mut watcher, 3, vec![card(0, "GPU-1"), card(1, "GPU-0")]);
+    assert!(tick.events.is_empty(), "{:?}", tick.events);
+
+    let (script, mut watcher) = super::tests::watcher();
+    let device = vramkit::monitor::DeviceName { id: "cuda:0".into(), name: "a card".into(), uuid: None };
+    script.lock().unwrap().missing = vec![Missing { device, reason: "GPU is lost".into() }];
+    at(&script, &mut watcher, 0, Vec::new());
+    script.lock().unwrap().missing.clear();
+    let tick = at(&script, &mut watcher, 1, vec![card(0, "GPU-0")]);
+    assert_eq!(kinds(&tick), [EventKind::Back]);
+    assert!(tick.events[0].text.contains("here, where a card was lost since"), "{:?}", tick.events);
+}
+
+#[test]
+fn memory_that_cannot_be_read_is_told_once_and_said_for_as_long_as_it_lasts() {
+    let (script, mut watcher) = watcher();
+    let refused = || {
+        let mut card = card(1, "GPU-1");
+        card.usage = vramkit::monitor::Usage::unavailable(card.usage.used_bytes.source, "unknown error");
+        card
+    };
+    let said = |tick: &Tick| {
+        let of_it = |absent: &&Unavailable| absent.source == "memory of cuda:1";
+        tick.unavailable.iter().find(of_it).map(|absent| absent.reason.clone())
+    };
+    const WORDS: &str = "its memory cannot be read: unknown error";
+    let tick = at(&script, &mut watcher, 0, vec![card(0, "GPU-0"), refused()]);
+    assert_eq!((kinds(&tick), tick.events[0].device.as_str()), (vec![EventKind::SourceFailing], "cuda:1"));
+    assert_eq!((tick.events[0].text.as_str(), said(&tick).as_deref()), (WORDS, Some(WORDS)));
+    assert_eq!(presence(&tick, "GPU-1").presence, Presence::Present, "the card is there");
+    let source = &tick.sources[0];
+    assert_eq!((source.health, source.reason.clone()), (Health::Up, Some(format!("cuda:1: {WORDS}"))));
+    let tick = at(&script, &mut watcher, 1, vec![card(0, "GPU-0"), refused()]);
+    assert!(tick.events.is_empty() && said(&tick).is_some(), "told once");
+    let tick = at(&script, &mut watcher, 2, vec![card(0, "GPU-0"), card(1, "GPU-1")]);
+    assert_eq!((kinds(&tick), said(&tick)), (vec![EventKind::SourceBack], None));
+    assert_eq!(tick.sources[0].reason, None);
+    // One that is lost is told as that.
+    at(&script, &mut watcher, 3, vec![card(0, "GPU-0"), refused()]);
+    let tick = at(&script, &mut watcher, 4, vec![card(0, "GPU-0")]);
+    assert_eq!((kinds(&tick), said(&tick)), (vec![EventKind::Lost], None));
+}
+
+#[test]
 fn parts_and_programs_own_devices_that_go_are_gone_but_a_part_goes_with_its_card() {
     let (script, mut watcher) = watcher();
     let part = |number: usize| {
@@ -134,6 +188,8 @@ fn cards_without_uuids_or_with_the_same_one_are_known_by_their_ids() {
     at(&script, &mut watcher, 0, same());
     let tick = at(&script, &mut watcher, 1, same());
     assert!(tick.events.is_empty() && tick.devices.len() == 4, "{:?}", tick.events);
+    let says = |at: usize, words: &str| tick.devices[at].notes.iter().any(|note| note.contains(words));
+    assert!(says(0, "same UUID") && says(1, "same UUID") && says(2, "no UUID") && says(3, "no UUID"));
     // One that says no UUID for once is who it was.
     at(&script, &mut watcher, 2, vec![card(0, "GPU-0")]);
     let mut unsaid = card(0, "");

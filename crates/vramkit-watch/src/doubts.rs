@@ -1,0 +1,129 @@
+//! Numbers of one device that do not fit one another: who reads them is told, since nobody here knows which of them is wrong.
+//!
+//! They are read one after the other, so that a little more held than in use is no wonder.
+
+use vramkit::ByteSize;
+use vramkit::device::Origin;
+use vramkit::monitor::PoolUse;
+
+use crate::source::DeviceReading;
+
+/// What may come or go between two readings: a twentieth and this.
+const SLACK: ByteSize = ByteSize::mib(256);
+
+/// What is to be said of a device's numbers.
+pub(crate) fn doubts(reading: &DeviceReading, pools: &[PoolUse]) -> Vec<String> {
+    let usage = &reading.usage;
+    // A sum of pools is what they say and no more.
+    if usage.used_bytes.source == Origin::Pool {
+        return Vec::new();
+    }
+    let (total, free, used) = (usage.total_bytes.value, usage.free_bytes.value, usage.used_bytes.value);
+    let mut doubts = Vec::new();
+    if total.is_some_and(ByteSize::is_zero) {
+        doubts.push("all of it is said to be 0 bytes: how full it is, is not known".to_owned());
+    }
+    let mut above = |what: &str, part: Option<ByteSize>| {
+        if let Some((part, total)) = part.zip(total).filter(|(part, total)| part > total && !total.is_zero())
+        {
+            doubts.push(format!("{part} {what} is said of {total} in all: one of them is wrong"));
+        }
+    };
+    above("in use", used);
+    above("free", free);
+    let Some(used) = used else { return doubts };
+    let processes = reading.processes.value.iter().flatten().filter_map(|process| process.used_bytes.value);
+    let held = processes.fold(ByteSize::ZERO, ByteSize::saturating_add);
+    if is_more(held, used) {
+        doubts.push(format!(
+            "processes are said to hold {held} together, and {used} is in use: one of them is wrong"
+        ));
+    }
+    let pooled = pools.iter().map(|pool| pool.stats.committed_bytes);
+    let pooled = pooled.fold(ByteSize::ZERO, ByteSize::saturating_add);
+    if is_more(pooled, used) {
+        doubts.push(format!(
+            "pools say that they hold {pooled} together, and {used} is in use: who holds it is their programs' word alone"
+        ));
+    }
+    doubts
+}
+
+/// Whether more is held than can be in use, by more than what changes meanwhile.
+pub(crate) fn is_more(held: ByteSize, used: ByteSize) -> bool {
+    held > used.saturating_add(ByteSize::new(used.bytes() / 20)).saturating_add(SLACK)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use vramkit::device::{Reading, SimulatedDevice};
+    use vramkit::monitor::{DeviceName, ProcessIdentity, ProcessUse, Usage};
+    use vramkit::pool::DeviceMemoryPool;
+
+    use super::*;
+    use crate::source::DeviceClass;
+
+    fn card(total: u64, free: u64, used: u64, processes: &[u64]) -> DeviceReading {
+        let known = |gib: u64| Reading::known(ByteSize::gib(gib), Origin::Nvml);
+        let mut usage = Usage::unavailable(Origin::Nvml, "not scripted");
+        (usage.total_bytes, usage.free_bytes, usage.used_bytes) = (known(total), known(free), known(used));
+        let process = |&gib: &u64| ProcessUse {
+            pid: 7,
+            name: Reading::unavailable(Origin::System, "not scripted"),
+            identity: ProcessIdentity::default(),
+            used_bytes: known(gib),
+            peak_bytes: Reading::unavailable(Origin::Nvml, "not scripted"),
+        };
+        DeviceReading {
+            device: DeviceName { id: "cuda:0".into(), name: "H100".into(), uuid: None },
+            class: DeviceClass::Gpu,
+            activity: None,
+            usage,
+            processes: Reading::known(processes.iter().map(process).collect(), Origin::Nvml),
+            stall: None,
+            shared_bytes: None,
+            notes: Vec::new(),
+        }
+    }
+
+    fn pool(gib: u64) -> PoolUse {
+        let device = Arc::new(SimulatedDevice::new(ByteSize::gib(1)));
+        let mut shown = PoolUse::of("kv", &DeviceMemoryPool::new(device, ByteSize::gib(1)).unwrap());
+        shown.stats.committed_bytes = ByteSize::gib(gib);
+        shown
+    }
+
+    #[test]
+    fn what_does_not_fit_is_said_and_nothing_else() {
+        for (reading, pools, says) in [
+            (card(80, 40, 40, &[20, 20]), vec![20, 20], &[][..]),
+            (card(80, 40, 40, &[42]), vec![42], &[]),
+            (card(80, 0, 200, &[]), vec![], &["200 GiB in use is said of 80 GiB"]),
+            (card(1, 2, 0, &[]), vec![], &["2 GiB free is said of 1 GiB"]),
+            (
+                card(80, 79, 1, &[12]),
+                vec![],
+                &["processes are said to hold 12 GiB together, and 1 GiB is in use"],
+            ),
+            (
+                card(80, 39, 41, &[]),
+                vec![30, 20],
+                &["pools say that they hold 50 GiB together, and 41 GiB is in use"],
+            ),
+            (card(0, 0, 0, &[]), vec![], &["0 bytes"]),
+        ] {
+            let pools: Vec<PoolUse> = pools.into_iter().map(pool).collect();
+            let found = doubts(&reading, &pools);
+            assert_eq!(found.len(), says.len(), "{found:?}");
+            assert!(found.iter().zip(says).all(|(found, says)| found.contains(says)), "{found:?}");
+        }
+        let mut unknown = card(80, 1, 1, &[]);
+        unknown.usage = Usage::unavailable(Origin::Nvml, "not known");
+        assert!(doubts(&unknown, &[pool(50)]).is_empty(), "what is not known contradicts nothing");
+        let mut own = card(1, 1, 1, &[]);
+        own.usage.used_bytes.source = Origin::Pool;
+        assert!(doubts(&own, &[pool(50)]).is_empty());
+    }
+}
