@@ -9,7 +9,7 @@
 use std::time::{Duration, Instant};
 
 use vramkit_plan::{
-    ByteSize, MemoryPlanner, Model, OrderBudget, Schedule, Step, TensorLifetime, choose_starts,
+    ByteSize, MemoryPlanner, Model, OrderBudget, Schedule, StartsSearch, Step, TensorLifetime, choose_starts,
 };
 use vramkit_units::SplitMix64;
 
@@ -24,7 +24,8 @@ fn cut(pieces: usize, random: &mut SplitMix64) -> Vec<Piece> {
     while all.len() < pieces {
         // Large ones sooner, so that sizes do not differ by too much.
         let area = |piece: &Piece| (piece[1] - piece[0]) as f64 * (piece[3] - piece[2]) as f64;
-        let i = (0..3).map(|_| random.below(all.len())).max_by(|&a, &b| area(&all[a]).total_cmp(&area(&all[b])));
+        let i =
+            (0..3).map(|_| random.below(all.len())).max_by(|&a, &b| area(&all[a]).total_cmp(&area(&all[b])));
         let i = i.unwrap_or(0);
         let along = 2 * random.below(2);
         let (from, to) = (all[i][along], all[i][along + 1]);
@@ -75,13 +76,13 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         let mut random = SplitMix64::new(seed);
         let mut models = models(cut(pieces as usize, &mut random), tensors);
         let begun = Instant::now();
-        let budget = OrderBudget::new(Duration::from_secs(seconds) / 2, &());
-        let starts = choose_starts(&models, Step(STEPS), seed, &budget)?;
+        let budget = OrderBudget::new(Duration::from_secs(seconds) / 4 * 3, &());
+        let starts = choose_starts(&models, Step(STEPS), &StartsSearch { seed, threads: 2, budget })?;
         for (model, start) in models.iter_mut().zip(&starts.starts) {
             model.start = *start;
         }
         let left = Duration::from_secs(seconds).saturating_sub(begun.elapsed());
-        let plan = MemoryPlanner::thorough(left).threads(1).plan(&models, Schedule::Fixed)?;
+        let plan = MemoryPlanner::thorough(left).threads(2).plan(&models, Schedule::Fixed)?;
         let over = |bytes: ByteSize| (bytes.bytes() as f64 / BYTES as f64 - 1.0) * 100.0;
         println!(
             "{seed:4} {:8.2} {:8.2} {:8.2} {:8.2}",

@@ -73,7 +73,7 @@ pub use problem::{Buffer, Gap, Problem};
 pub use search::{Found, Goal, Observer, Search};
 pub use sharing::SharedPair;
 pub use squeaky::SqueakyWheel;
-pub use starts::{Starts, StartsError, choose_starts};
+pub use starts::{Starts, StartsError, StartsSearch, choose_starts};
 
 pub use vramkit_units::{ByteSize, Step};
 

@@ -36,6 +36,9 @@ struct Way {
     skyline: Vec<(u64, u64)>,
     /// A bit for each box that is left.
     left: Vec<u64>,
+    /// What they count for, and the least width of any.
+    weight: f64,
+    narrow: u64,
     lost: u128,
     /// The last box and its corner; the step before it by its place in the list of all.
     last: Step,
@@ -69,7 +72,11 @@ pub(super) fn pack(
     let sorted: Vec<Sides> = order.iter().map(|&i| items[i as usize]).collect();
     let taste = Taste::drawn(random, area, &sorted);
     let mut steps: Vec<Step> = Vec::new();
-    let mut beam = vec![Way::empty(sorted.len())];
+    let weights: Vec<f64> = sorted.iter().map(|&item| taste.weight(item, room)).collect();
+    let mut first = Way::empty(sorted.len());
+    first.weight = weights.iter().sum();
+    first.narrow = narrowest(&first, &sorted);
+    let mut beam = vec![first];
     for _ in 0..sorted.len() {
         let mut next: Vec<Way> = Vec::new();
         for way in beam {
@@ -80,7 +87,11 @@ pub(super) fn pack(
             steps.push(way.last);
             way.follow(&sorted, room, spare, |mut way, item, at| {
                 way.last = Step { item: order[item], at, before };
-                way.score = taste.score(&way, &sorted, room);
+                way.weight -= weights[item];
+                if way.narrow == sorted[item].width {
+                    way.narrow = narrowest(&way, &sorted);
+                }
+                way.score = taste.score(&way, room);
                 next.push(way);
             });
             if next.len() > 8 * width {
@@ -96,6 +107,11 @@ pub(super) fn pack(
         step = steps.get(before as usize);
     }
     Some(corners)
+}
+
+/// The least width of any box that is left.
+fn narrowest(way: &Way, items: &[Sides]) -> u64 {
+    way.left().map(|i| items[i].width).min().unwrap_or(u64::MAX)
 }
 
 /// So many of the ways, the best first, of those that come to the same one each.
@@ -114,11 +130,23 @@ impl Way {
         {
             *last = (1 << (items % 64)) - 1;
         }
-        Self { skyline: vec![(0, 0)], left, lost: 0, last: Step { item: NONE, at: (0, 0), before: NONE }, score: 0.0 }
+        Self {
+            skyline: vec![(0, 0)],
+            left,
+            weight: 0.0,
+            narrow: 0,
+            lost: 0,
+            last: Step { item: NONE, at: (0, 0), before: NONE },
+            score: 0.0,
+        }
     }
 
-    fn has(&self, item: usize) -> bool {
-        self.left[item / 64] >> (item % 64) & 1 == 1
+    /// The boxes that are left.
+    fn left(&self) -> impl Iterator<Item = usize> + '_ {
+        self.left.iter().enumerate().flat_map(|(word, &bits)| {
+            let rest = std::iter::successors(Some(bits), |bits| Some(bits & bits.wrapping_sub(1)));
+            rest.take_while(|&bits| bits != 0).map(move |bits| 64 * word + bits.trailing_zeros() as usize)
+        })
     }
 
     /// Every way with one box more at the lowest valley that any fits into.
@@ -139,8 +167,9 @@ impl Way {
             );
             let mut last = None;
             let mut any = false;
-            for (i, &item) in items.iter().enumerate() {
-                if !self.has(i) || last == Some(item) || item.width > to - from || item.height > room.height - up {
+            for i in self.left() {
+                let item = items[i];
+                if last == Some(item) || item.width > to - from || item.height > room.height - up {
                     continue;
                 }
                 last = Some(item);
@@ -163,6 +192,20 @@ impl Way {
             }
             self.put(valley, (from, to), (from, to), until);
         }
+    }
+
+    /// What is lost in valleys that nothing left is narrow enough for.
+    fn doomed(&self, room: Sides) -> u128 {
+        let mut sum = 0;
+        let mut before = room.height;
+        for (i, &(from, up)) in self.skyline.iter().enumerate() {
+            let (to, after) = self.skyline.get(i + 1).copied().unwrap_or((room.width, room.height));
+            if to - from < self.narrow && up < before && up < after {
+                sum += Sides { width: to - from, height: before.min(after) - up }.area();
+            }
+            before = up;
+        }
+        sum
     }
 
     /// Raises a part of a valley.
@@ -202,28 +245,25 @@ impl Taste {
     fn drawn(random: &mut SplitMix64, area: u128, items: &[Sides]) -> Self {
         let mut between = |low: f64, high: f64| low * (high / low).powf(random.unit());
         Self {
-            lost: between(0.5, 8.0),
-            rough: between(0.05, 2.0),
-            large: between(0.02, 2.0),
-            long: between(0.02, 2.0),
+            lost: between(1.0, 8.0),
+            rough: between(0.25, 3.0),
+            large: between(0.1, 3.0),
+            long: between(0.02, 1.0),
             items: items.len().max(1) as f64,
             area: area.max(1) as f64,
         }
     }
 
+    /// What a box that is left counts for.
+    fn weight(&self, item: Sides, room: Sides) -> f64 {
+        let area = item.area() as f64 / self.area;
+        let side = item.height as f64 / room.height.max(1) as f64;
+        self.large * area * area * self.items + self.long * side * side
+    }
+
     /// The less, the better.
-    fn score(&self, way: &Way, items: &[Sides], room: Sides) -> f64 {
-        let left = (0..items.len()).filter(|&i| way.has(i));
-        let (mut large, mut long) = (0.0, 0.0);
-        for i in left {
-            let area = items[i].area() as f64 / self.area;
-            large += area * area;
-            let side = items[i].height as f64 / room.height.max(1) as f64;
-            long += side * side;
-        }
-        self.lost * (way.lost as f64 / self.area) * self.items
-            + self.rough * way.skyline.len() as f64
-            + self.large * large * self.items
-            + self.long * long
+    fn score(&self, way: &Way, room: Sides) -> f64 {
+        let lost = (way.lost + way.doomed(room)) as f64 / self.area;
+        self.lost * lost * self.items + self.rough * way.skyline.len() as f64 + way.weight
     }
 }

@@ -49,14 +49,6 @@ impl Profile {
     pub(super) fn peak(&self) -> u64 {
         self.runs.iter().map(|run| run.bytes).max().unwrap_or(0)
     }
-
-    /// The steps from its first byte to its last: where it could be moved within its own clock is not counted.
-    pub(super) fn life(&self) -> (u64, u64) {
-        match (self.runs.first(), self.runs.last()) {
-            (Some(first), Some(last)) => (first.from, last.to),
-            _ => (0, 0),
-        }
-    }
 }
 
 /// Runs from changes of a load, which is never negative and of 64 bits.
@@ -159,7 +151,7 @@ impl Load {
 
     /// How many bytes times steps more pass a capacity once a profile is added; 0 exactly where none do.
     pub(super) fn excess(&self, profile: &Profile, start: u64, capacity: u64) -> f64 {
-        let (first, _) = profile.life();
+        let first = profile.runs.first().map_or(0, |run| run.from);
         let mut at = self.times.partition_point(|&time| time <= start + first) - 1;
         let mut sum = 0.0;
         for run in &profile.runs {

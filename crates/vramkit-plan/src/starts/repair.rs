@@ -23,7 +23,7 @@ impl Repair<'_> {
     /// Changes starts until no step has more than a capacity, for so many moves. Whether that was reached.
     pub(super) fn reach(
         &mut self,
-        starts: &mut Vec<u64>,
+        starts: &mut [u64],
         capacity: u64,
         moves: usize,
         is_over: &dyn Fn() -> bool,
@@ -81,7 +81,11 @@ impl Repair<'_> {
         let mut keyed: Vec<(f64, usize)> = out
             .into_iter()
             .map(|i| {
-                let area: f64 = self.profiles[i].runs.iter().map(|run| (run.to - run.from) as f64 * run.bytes as f64).sum();
+                let area: f64 = self.profiles[i]
+                    .runs
+                    .iter()
+                    .map(|run| (run.to - run.from) as f64 * run.bytes as f64)
+                    .sum();
                 (-area * (0.3 + self.random.unit()), i)
             })
             .collect();
