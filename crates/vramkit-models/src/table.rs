@@ -22,6 +22,7 @@ use vramkit_plan::TensorLifetime;
 use vramkit_units::{ByteSize, Step};
 
 use crate::error::{ReadError, nearest};
+use crate::table_cells::{GapCell, after, gap, leave_out, whole_number};
 
 /// A file of lifetimes.
 #[derive(Clone, Debug)]
@@ -44,12 +45,14 @@ enum Column {
     Size,
     Alignment,
     Offset,
+    /// Where it may be tried first.
+    Hint,
     Group,
     Gaps,
 }
 
 /// Every header that is known.
-const HEADERS: [(&str, Column); 13] = [
+const HEADERS: [(&str, Column); 14] = [
     ("id", Column::Id),
     ("lower", Column::Lower),
     ("upper", Column::Upper),
@@ -58,6 +61,7 @@ const HEADERS: [(&str, Column); 13] = [
     ("offset", Column::Offset),
     ("group", Column::Group),
     ("gaps", Column::Gaps),
+    ("hint", Column::Hint),
     ("buffer", Column::Id),
     ("buffer_id", Column::Id),
     ("start", Column::Lower),
@@ -134,10 +138,12 @@ fn tensor(
 ) -> Result<TensorLifetime, String> {
     let mut tensor = TensorLifetime::new(model, "", Step(0), Step(0), ByteSize::ZERO);
     tensor.alignment = alignment;
+    let mut gaps: Vec<GapCell> = Vec::new();
     // What a last step lacks to the first step after it.
     let beyond = u64::from(columns.contains(&Column::Last));
     for (cell, column) in row.iter().zip(columns) {
-        let optional = matches!(column, Column::Alignment | Column::Offset | Column::Group | Column::Gaps);
+        let optional =
+            !matches!(column, Column::Id | Column::Lower | Column::Upper | Column::Last | Column::Size);
         if optional && cell.is_empty() {
             continue;
         }
@@ -154,13 +160,18 @@ fn tensor(
             Column::Size => tensor.size = ByteSize::new(number()?),
             Column::Alignment => tensor.alignment = number()?,
             Column::Offset => tensor.pinned = Some(ByteSize::new(number()?)),
+            // MiniMalloc's word for none.
+            Column::Hint if cell == "-1" => {}
+            Column::Hint => tensor.hint = Some(ByteSize::new(number()?)),
             Column::Group => tensor.alias_group = Some(cell.into()),
             Column::Gaps => {
-                let gaps = cell.split_whitespace().map(|text| gap(text, beyond));
-                tensor.gaps = gaps.collect::<Result<_, _>>()?;
+                gaps = cell.split_whitespace().map(|text| gap(text, beyond)).collect::<Result<_, _>>()?;
             }
         }
     }
+    let free = gaps.into_iter().filter_map(|gap| gap.free_of(tensor.size).transpose());
+    let free: Vec<(Step, Step)> = free.collect::<Result<_, _>>()?;
+    leave_out(&mut tensor, free)?;
     if tensor.end < tensor.start {
         return Err(format!(
             "`{}` ends at {}, before its start at {}",
@@ -171,39 +182,6 @@ fn tensor(
         return Err(format!("alignment {} of `{}` is not a power of two", tensor.alignment, tensor.id));
     }
     Ok(tensor)
-}
-
-/// The step so many after another.
-fn after(step: u64, beyond: u64) -> Result<Step, &'static str> {
-    step.checked_add(beyond).map(Step).ok_or("is the last step that there is, and none is after it")
-}
-
-/// A gap, `first-end`, its end so many steps before the first one after it. (MiniMalloc's windows, which leave a part of
-/// the bytes in use, are refused.)
-fn gap(text: &str, beyond: u64) -> Result<(Step, Step), String> {
-    let refuse = |reason: &str| format!("gap `{text}` {reason}");
-    if text.contains('@') {
-        return Err(refuse("leaves a window of bytes in use; give the window a row of its own"));
-    }
-    let (start, end) = text.split_once('-').ok_or_else(|| refuse("is not of the form first-end"))?;
-    let step = |cell: &str, beyond: u64| {
-        let step = whole_number(cell).and_then(|step| after(step, beyond));
-        step.map_err(|reason| refuse(&format!("{reason}: `{cell}`")))
-    };
-    Ok((step(start, 0)?, step(end, beyond)?))
-}
-
-/// A number of 64 bits without sign, or what is wrong with it.
-fn whole_number(cell: &str) -> Result<u64, &'static str> {
-    cell.parse().map_err(|_| {
-        let digits = cell.strip_prefix('-').unwrap_or(cell);
-        let whole = !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit());
-        match (whole, cell.starts_with('-')) {
-            (true, true) => "is negative",
-            (true, false) => "is more than 2^64 - 1",
-            _ => "is not a whole number",
-        }
-    })
 }
 
 impl LifetimeTable {
@@ -300,6 +278,32 @@ mod tests {
     }
 
     #[test]
+    fn gaps_are_taken_out_of_a_life() {
+        let gaps = |cell: &str| {
+            let table = read(&format!("id,lower,upper,gaps,size\na,0,9,{cell},4\n")).unwrap();
+            let tensor = table.tensors[0].clone();
+            (
+                tensor.start.0,
+                tensor.end.0,
+                tensor.gaps.iter().map(|gap| (gap.0.0, gap.1.0)).collect::<Vec<_>>(),
+            )
+        };
+        assert_eq!(gaps("6-7 2-4"), (0, 9, vec![(2, 4), (6, 7)]));
+        assert_eq!(gaps("4-6 2-4"), (0, 9, vec![(2, 6)]));
+        assert_eq!(gaps("0-2 7-9"), (2, 7, vec![]));
+        assert_eq!(gaps("0-9"), (9, 9, vec![]));
+        // A window of no bytes leaves all free, one of all bytes nothing.
+        assert_eq!(gaps("2-4@3:3 5-6@0:4"), (0, 9, vec![(2, 4)]));
+    }
+
+    #[test]
+    fn hints_are_kept_and_none_is_minus_one() {
+        let table = read("id,lower,upper,size,hint\na,0,9,4,8\nb,0,9,4,-1\nc,0,9,4,\n").unwrap();
+        let hints: Vec<_> = table.tensors.iter().map(|tensor| tensor.hint).collect();
+        assert_eq!(hints, [Some(ByteSize::new(8)), None, None]);
+    }
+
+    #[test]
     fn every_fault_names_its_line() {
         for (text, line, reason) in [
             ("id,lower,upper,size\na,0,3\n", 2, "3 cells where the header has 4"),
@@ -316,7 +320,14 @@ mod tests {
             ("id,start,end,size\na,5,3,1\n", 2, "before its start"),
             ("id,lower,upper,size,alignment\na,0,3,4,3\n", 2, "not a power of two"),
             ("id,lower,upper,size,gaps\na,0,9,4,3\n", 2, "gap `3` is not of the form"),
-            ("id,lower,upper,size,gaps\na,0,9,4,3-5@0:2\n", 2, "window"),
+            ("id,lower,upper,size,gaps\na,0,9,4,3-5@0:2\n", 2, "leaves a window of some of the bytes in use"),
+            ("id,lower,upper,size,gaps\na,0,9,4,3-5@0\n", 2, "not of the form first-end@low:high"),
+            ("id,lower,upper,size,gaps\na,0,9,4,3-5@3:2\n", 2, "ends before it begins"),
+            ("id,lower,upper,gaps,size\na,0,9,3-5@2:5,4\n", 2, "beyond the size, 4"),
+            ("id,lower,upper,size,gaps\na,0,9,4,5-3\n", 2, "has no steps"),
+            ("id,lower,upper,size,gaps\na,0,9,4,5-7 3-6\n", 2, "overlap at step 5"),
+            ("id,lower,upper,size,hint\na,0,9,4,-2\n", 2, "hint `-2` is negative"),
+            ("id,lower,start,upper,size\na,0,0,9,4\n", 1, "column `start` is there twice"),
             ("id,lower,upper,size,gaps\na,0,9,4,3-x\n", 2, "not a whole number"),
         ] {
             let error = read(text).unwrap_err();
