@@ -4,7 +4,8 @@
 //! (`10-12 20-25`: from the first step of each to before the second the content does not matter); empty cells say
 //! nothing. MiniMalloc also writes `buffer` or `buffer_id` for `id`, `start` or `begin` for `lower`, and `end` for
 //! `upper`: as in its own reader, `end` names the last step of a life, and gaps beside it the last of theirs, where
-//! `upper` names the first step after. Other names change nothing. What comes out is a [`LifetimeTable`]: the tensors, and the
+//! `upper` names the first step after. Where several clocks (threads, streams) count, `lower` and `upper` have a counter of each,
+//! `3;0;5`: one life is over before another begins when its `upper` is at most the other's `lower` in every counter. Other names change nothing. What comes out is a [`LifetimeTable`]: the tensors, and the
 //! rows as they were, to be written back with an `offset` column.
 //!
 //! ```
@@ -18,17 +19,20 @@
 
 use std::collections::HashSet;
 
-use vramkit_plan::TensorLifetime;
+use vramkit_plan::{ClockLife, TensorLifetime, steps_of_clocks};
 use vramkit_units::{ByteSize, Step};
 
 use crate::error::{ReadError, nearest};
-use crate::table_cells::{GapCell, after, gap, leave_out, whole_number};
+use crate::table_cells::{GapCell, after, gap, leave_out, moment, whole_number};
 
 /// A file of lifetimes.
 #[derive(Clone, Debug)]
 pub struct LifetimeTable {
     /// The tensors, a row each; those without an `alignment` of their own have the one given to [`parse`].
     pub tensors: Vec<TensorLifetime>,
+    /// How many clocks `lower` and `upper` count on. With several, the tensors' steps are sets of tensors that may all be live
+    /// together, and say nothing about what is first: see [`steps_of_clocks`].
+    pub clocks: usize,
     headers: Vec<String>,
     rows: Vec<csv::StringRecord>,
 }
@@ -87,17 +91,32 @@ pub fn parse(name: &str, text: &[u8], model: &str, alignment: u64) -> Result<Lif
     };
     let headers: Vec<String> = reader.headers().map_err(broken)?.iter().map(str::to_owned).collect();
     let columns = columns(&headers).map_err(|reason| at(1, reason))?;
-    let mut table = LifetimeTable { tensors: Vec::new(), headers, rows: Vec::new() };
+    let mut table = LifetimeTable { tensors: Vec::new(), clocks: 1, headers, rows: Vec::new() };
+    let mut lives = Vec::new();
     let mut ids = HashSet::new();
     for row in reader.records() {
         let row = row.map_err(broken)?;
         let line = row.position().map_or(0, csv::Position::line);
-        let tensor = tensor(&row, &columns, model, alignment).map_err(|reason| at(line, reason))?;
+        let (tensor, life) = tensor(&row, &columns, model, alignment).map_err(|reason| at(line, reason))?;
+        table.clocks = table.clocks.max(life.start.len()).max(life.end.len());
+        lives.push(life);
         if !ids.insert(tensor.id.clone()) {
             return Err(at(line, format!("id `{}` is there twice; ids name one tensor each", tensor.id)));
         }
         table.tensors.push(tensor);
         table.rows.push(row);
+    }
+    if table.clocks > 1 {
+        let steps = steps_of_clocks(&lives).map_err(|error| match error.life() {
+            Some(life) => {
+                let line = table.rows[life].position().map_or(0, csv::Position::line);
+                at(line, format!("`{}`: {error}", table.tensors[life].id))
+            }
+            None => ReadError::within(name, error.to_string()),
+        })?;
+        for (tensor, steps) in table.tensors.iter_mut().zip(steps) {
+            (tensor.start, tensor.end, tensor.gaps) = (steps.start, steps.end, steps.gaps);
+        }
     }
     Ok(table)
 }
@@ -135,7 +154,8 @@ fn tensor(
     columns: &[Column],
     model: &str,
     alignment: u64,
-) -> Result<TensorLifetime, String> {
+) -> Result<(TensorLifetime, ClockLife), String> {
+    let mut life = ClockLife { start: Vec::new(), end: Vec::new(), size: ByteSize::ZERO };
     let mut tensor = TensorLifetime::new(model, "", Step(0), Step(0), ByteSize::ZERO);
     tensor.alignment = alignment;
     let mut gaps: Vec<GapCell> = Vec::new();
@@ -152,10 +172,14 @@ fn tensor(
         match column {
             Column::Id if cell.is_empty() => return Err("a row without an id".to_owned()),
             Column::Id => tensor.id = cell.into(),
-            Column::Lower => tensor.start = Step(number()?),
-            Column::Upper => tensor.end = Step(number()?),
+            Column::Lower => life.start = moment(cell).map_err(|reason| format!("{name} {reason}"))?,
+            Column::Upper => life.end = moment(cell).map_err(|reason| format!("{name} {reason}"))?,
             Column::Last => {
-                tensor.end = after(number()?, 1).map_err(|reason| format!("end `{cell}` {reason}"))?
+                let last = number().map_err(|reason| match cell.contains(';') {
+                    true => format!("{reason}; moments of several clocks are given as `lower` and `upper`"),
+                    false => reason,
+                })?;
+                life.end = vec![after(last, 1).map_err(|reason| format!("end `{cell}` {reason}"))?.0];
             }
             Column::Size => tensor.size = ByteSize::new(number()?),
             Column::Alignment => tensor.alignment = number()?,
@@ -169,6 +193,17 @@ fn tensor(
             }
         }
     }
+    life.size = tensor.size;
+    (tensor.start, tensor.end) = (Step(life.start[0]), Step(life.end[0]));
+    if !gaps.is_empty() && life.start.len() > 1 {
+        return Err(format!("`{}` has gaps, which are steps of one clock, and lives on several", tensor.id));
+    }
+    if tensor.alias_group.is_some() && life.start.len() > 1 {
+        return Err(format!(
+            "`{}` is in a group, whose life is one stretch of one clock, and lives on several",
+            tensor.id
+        ));
+    }
     let free = gaps.into_iter().filter_map(|gap| gap.free_of(tensor.size).transpose());
     let free: Vec<(Step, Step)> = free.collect::<Result<_, _>>()?;
     leave_out(&mut tensor, free)?;
@@ -181,7 +216,7 @@ fn tensor(
     if !tensor.alignment.is_power_of_two() {
         return Err(format!("alignment {} of `{}` is not a power of two", tensor.alignment, tensor.id));
     }
-    Ok(tensor)
+    Ok((tensor, life))
 }
 
 impl LifetimeTable {
@@ -304,6 +339,19 @@ mod tests {
     }
 
     #[test]
+    fn lives_on_several_clocks_meet_where_neither_is_first() {
+        let text = "id,lower,upper,size\na,0;0,1;0,4\nb,1;0,2;0,4\nc,0;0,0;3,4\nd,2;3,3;3,4\n";
+        let table = read(text).unwrap();
+        assert_eq!(table.clocks, 2);
+        let meet = |i: usize, j: usize| table.tensors[i].overlaps(&table.tensors[j]);
+        assert!(!meet(0, 1) && meet(0, 2) && meet(1, 2));
+        assert!((0..3).all(|i| !meet(i, 3)));
+        let mut out = Vec::new();
+        table.write_with_offsets(&[ByteSize::ZERO; 4], &mut out).unwrap();
+        assert!(out.starts_with(b"id,lower,upper,size,offset\na,0;0,1;0,4,0\n"));
+    }
+
+    #[test]
     fn every_fault_names_its_line() {
         for (text, line, reason) in [
             ("id,lower,upper,size\na,0,3\n", 2, "3 cells where the header has 4"),
@@ -327,6 +375,13 @@ mod tests {
             ("id,lower,upper,size,gaps\na,0,9,4,5-3\n", 2, "has no steps"),
             ("id,lower,upper,size,gaps\na,0,9,4,5-7 3-6\n", 2, "overlap at step 5"),
             ("id,lower,upper,size,hint\na,0,9,4,-2\n", 2, "hint `-2` is negative"),
+            ("id,lower,upper,size\na,0;0,1;1,4\nb,0;0;0,1;1;1,4\n", 3, "a moment of 3 counters"),
+            ("id,lower,upper,size\na,0;0,1;1,4\nb,0,1,4\n", 3, "a moment of 1 counters"),
+            ("id,lower,upper,size\na,0;4,1;1,4\n", 2, "ends at 1 on clock 1"),
+            ("id,lower,upper,size\na,0;,1;1,4\n", 2, "lower `0;` is not"),
+            ("id,lower,end,size\na,0;0,1;1,4\n", 2, "given as `lower` and `upper`"),
+            ("id,lower,upper,gaps,size\na,0;0,9;9,2-3,4\n", 2, "steps of one clock"),
+            ("id,lower,upper,group,size\na,0;0,9;9,g,4\n", 2, "is in a group"),
             ("id,lower,start,upper,size\na,0,0,9,4\n", 1, "column `start` is there twice"),
             ("id,lower,upper,size,gaps\na,0,9,4,3-x\n", 2, "not a whole number"),
         ] {

@@ -19,6 +19,12 @@ pub(crate) fn whole_number(cell: &str) -> Result<u64, &'static str> {
     })
 }
 
+/// A moment: a counter of each clock, `3;0;5`; of one clock a number.
+pub(crate) fn moment(cell: &str) -> Result<Vec<u64>, String> {
+    let counters = cell.split(';').map(|counter| whole_number(counter.trim()));
+    counters.collect::<Result<_, _>>().map_err(|reason| format!("`{cell}` {reason}"))
+}
+
 /// The step so many after another.
 pub(crate) fn after(step: u64, beyond: u64) -> Result<Step, &'static str> {
     step.checked_add(beyond).map(Step).ok_or("is the last step that there is, and none is after it")

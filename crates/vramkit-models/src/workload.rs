@@ -257,6 +257,7 @@ fn model(
         Some(file) => {
             let mut options = options.clone();
             options.alignment = Some(alignment);
+            options.several_clocks = false;
             // What is said now goes before what the file says.
             options.dims =
                 entry.dims.iter().map(|(name, &size)| (name.clone(), size)).chain(options.dims).collect();

@@ -32,6 +32,7 @@ mod allocation;
 mod analyzer;
 mod assignment;
 mod check;
+mod clocks;
 mod conflict;
 mod distribution;
 mod exact;
@@ -60,6 +61,7 @@ mod validity;
 
 pub use allocation::{AllocationPlan, Conflict, ModelSummary, PlanStep};
 pub use analyzer::{LifetimeAnalyzer, SharingOpportunity};
+pub use clocks::{ClockError, ClockLife, StepLife, steps_of_clocks};
 pub use exact::ExactSearch;
 pub use fault::PlanFault;
 pub use lifetime::{Model, Schedule, TensorLifetime, on_one_clock};
