@@ -38,6 +38,9 @@ pub struct ReadOptions {
     pub shapes: Option<PathBuf>,
     /// Whether operators that can work in place are taken to do so.
     pub in_place: bool,
+    /// Whether lifetime tables may count on several clocks. Their steps are then sets of tensors that may all be live together, which can be
+    /// planned but neither run nor put on one clock with others: [`LifetimeTable::clocks`].
+    pub several_clocks: bool,
 }
 
 /// What one model of a workload asks for beside its memory.

@@ -57,6 +57,7 @@ pub mod shape;
 mod source;
 mod stored;
 pub mod table;
+mod table_cells;
 pub mod traffic;
 mod weights;
 pub mod workload;

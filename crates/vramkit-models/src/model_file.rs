@@ -34,6 +34,13 @@ pub(crate) fn read_model(
         "csv" => {
             let alignment = options.alignment.unwrap_or(1);
             let table = table::parse(&path.display().to_string(), &whole(path)?, name, alignment)?;
+            if table.clocks > 1 && !options.several_clocks {
+                let reason = format!(
+                    "its lives are on {} clocks, which can be planned alone: not run, not with other models, not with starts to choose",
+                    table.clocks
+                );
+                return Err(ReadError::within(&path.display().to_string(), reason));
+            }
             let tensors = table.tensors.clone();
             let model = Model { name: name.clone(), weights: ByteSize::ZERO, start: Step(0), tensors };
             Ok(ModelFile { model, table: Some(table), graph: None, weights: None })

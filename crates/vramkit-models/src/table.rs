@@ -4,7 +4,8 @@
 //! (`10-12 20-25`: from the first step of each to before the second the content does not matter); empty cells say
 //! nothing. MiniMalloc also writes `buffer` or `buffer_id` for `id`, `start` or `begin` for `lower`, and `end` for
 //! `upper`: as in its own reader, `end` names the last step of a life, and gaps beside it the last of theirs, where
-//! `upper` names the first step after. Other names change nothing. What comes out is a [`LifetimeTable`]: the tensors, and the
+//! `upper` names the first step after. Where several clocks (threads, streams) count, `lower` and `upper` have a counter of each,
+//! `3;0;5`: one life is over before another begins when its `upper` is at most the other's `lower` in every counter. Other names change nothing. What comes out is a [`LifetimeTable`]: the tensors, and the
 //! rows as they were, to be written back with an `offset` column.
 //!
 //! ```
@@ -18,16 +19,20 @@
 
 use std::collections::HashSet;
 
-use vramkit_plan::TensorLifetime;
+use vramkit_plan::{ClockLife, TensorLifetime, steps_of_clocks};
 use vramkit_units::{ByteSize, Step};
 
 use crate::error::{ReadError, nearest};
+use crate::table_cells::{GapCell, after, gap, leave_out, moment, whole_number};
 
 /// A file of lifetimes.
 #[derive(Clone, Debug)]
 pub struct LifetimeTable {
     /// The tensors, a row each; those without an `alignment` of their own have the one given to [`parse`].
     pub tensors: Vec<TensorLifetime>,
+    /// How many clocks `lower` and `upper` count on. With several, the tensors' steps are sets of tensors that may all be live
+    /// together, and say nothing about what is first: see [`steps_of_clocks`].
+    pub clocks: usize,
     headers: Vec<String>,
     rows: Vec<csv::StringRecord>,
 }
@@ -44,12 +49,14 @@ enum Column {
     Size,
     Alignment,
     Offset,
+    /// Where it may be tried first.
+    Hint,
     Group,
     Gaps,
 }
 
 /// Every header that is known.
-const HEADERS: [(&str, Column); 13] = [
+const HEADERS: [(&str, Column); 14] = [
     ("id", Column::Id),
     ("lower", Column::Lower),
     ("upper", Column::Upper),
@@ -58,6 +65,7 @@ const HEADERS: [(&str, Column); 13] = [
     ("offset", Column::Offset),
     ("group", Column::Group),
     ("gaps", Column::Gaps),
+    ("hint", Column::Hint),
     ("buffer", Column::Id),
     ("buffer_id", Column::Id),
     ("start", Column::Lower),
@@ -83,17 +91,32 @@ pub fn parse(name: &str, text: &[u8], model: &str, alignment: u64) -> Result<Lif
     };
     let headers: Vec<String> = reader.headers().map_err(broken)?.iter().map(str::to_owned).collect();
     let columns = columns(&headers).map_err(|reason| at(1, reason))?;
-    let mut table = LifetimeTable { tensors: Vec::new(), headers, rows: Vec::new() };
+    let mut table = LifetimeTable { tensors: Vec::new(), clocks: 1, headers, rows: Vec::new() };
+    let mut lives = Vec::new();
     let mut ids = HashSet::new();
     for row in reader.records() {
         let row = row.map_err(broken)?;
         let line = row.position().map_or(0, csv::Position::line);
-        let tensor = tensor(&row, &columns, model, alignment).map_err(|reason| at(line, reason))?;
+        let (tensor, life) = tensor(&row, &columns, model, alignment).map_err(|reason| at(line, reason))?;
+        table.clocks = table.clocks.max(life.start.len()).max(life.end.len());
+        lives.push(life);
         if !ids.insert(tensor.id.clone()) {
             return Err(at(line, format!("id `{}` is there twice; ids name one tensor each", tensor.id)));
         }
         table.tensors.push(tensor);
         table.rows.push(row);
+    }
+    if table.clocks > 1 {
+        let steps = steps_of_clocks(&lives).map_err(|error| match error.life() {
+            Some(life) => {
+                let line = table.rows[life].position().map_or(0, csv::Position::line);
+                at(line, format!("`{}`: {error}", table.tensors[life].id))
+            }
+            None => ReadError::within(name, error.to_string()),
+        })?;
+        for (tensor, steps) in table.tensors.iter_mut().zip(steps) {
+            (tensor.start, tensor.end, tensor.gaps) = (steps.start, steps.end, steps.gaps);
+        }
     }
     Ok(table)
 }
@@ -131,13 +154,16 @@ fn tensor(
     columns: &[Column],
     model: &str,
     alignment: u64,
-) -> Result<TensorLifetime, String> {
+) -> Result<(TensorLifetime, ClockLife), String> {
+    let mut life = ClockLife { start: Vec::new(), end: Vec::new(), size: ByteSize::ZERO };
     let mut tensor = TensorLifetime::new(model, "", Step(0), Step(0), ByteSize::ZERO);
     tensor.alignment = alignment;
+    let mut gaps: Vec<GapCell> = Vec::new();
     // What a last step lacks to the first step after it.
     let beyond = u64::from(columns.contains(&Column::Last));
     for (cell, column) in row.iter().zip(columns) {
-        let optional = matches!(column, Column::Alignment | Column::Offset | Column::Group | Column::Gaps);
+        let optional =
+            !matches!(column, Column::Id | Column::Lower | Column::Upper | Column::Last | Column::Size);
         if optional && cell.is_empty() {
             continue;
         }
@@ -146,21 +172,41 @@ fn tensor(
         match column {
             Column::Id if cell.is_empty() => return Err("a row without an id".to_owned()),
             Column::Id => tensor.id = cell.into(),
-            Column::Lower => tensor.start = Step(number()?),
-            Column::Upper => tensor.end = Step(number()?),
+            Column::Lower => life.start = moment(cell).map_err(|reason| format!("{name} {reason}"))?,
+            Column::Upper => life.end = moment(cell).map_err(|reason| format!("{name} {reason}"))?,
             Column::Last => {
-                tensor.end = after(number()?, 1).map_err(|reason| format!("end `{cell}` {reason}"))?
+                let last = number().map_err(|reason| match cell.contains(';') {
+                    true => format!("{reason}; moments of several clocks are given as `lower` and `upper`"),
+                    false => reason,
+                })?;
+                life.end = vec![after(last, 1).map_err(|reason| format!("end `{cell}` {reason}"))?.0];
             }
             Column::Size => tensor.size = ByteSize::new(number()?),
             Column::Alignment => tensor.alignment = number()?,
             Column::Offset => tensor.pinned = Some(ByteSize::new(number()?)),
+            // MiniMalloc's word for none.
+            Column::Hint if cell == "-1" => {}
+            Column::Hint => tensor.hint = Some(ByteSize::new(number()?)),
             Column::Group => tensor.alias_group = Some(cell.into()),
             Column::Gaps => {
-                let gaps = cell.split_whitespace().map(|text| gap(text, beyond));
-                tensor.gaps = gaps.collect::<Result<_, _>>()?;
+                gaps = cell.split_whitespace().map(|text| gap(text, beyond)).collect::<Result<_, _>>()?;
             }
         }
     }
+    life.size = tensor.size;
+    (tensor.start, tensor.end) = (Step(life.start[0]), Step(life.end[0]));
+    if !gaps.is_empty() && life.start.len() > 1 {
+        return Err(format!("`{}` has gaps, which are steps of one clock, and lives on several", tensor.id));
+    }
+    if tensor.alias_group.is_some() && life.start.len() > 1 {
+        return Err(format!(
+            "`{}` is in a group, whose life is one stretch of one clock, and lives on several",
+            tensor.id
+        ));
+    }
+    let free = gaps.into_iter().filter_map(|gap| gap.free_of(tensor.size).transpose());
+    let free: Vec<(Step, Step)> = free.collect::<Result<_, _>>()?;
+    leave_out(&mut tensor, free)?;
     if tensor.end < tensor.start {
         return Err(format!(
             "`{}` ends at {}, before its start at {}",
@@ -170,40 +216,7 @@ fn tensor(
     if !tensor.alignment.is_power_of_two() {
         return Err(format!("alignment {} of `{}` is not a power of two", tensor.alignment, tensor.id));
     }
-    Ok(tensor)
-}
-
-/// The step so many after another.
-fn after(step: u64, beyond: u64) -> Result<Step, &'static str> {
-    step.checked_add(beyond).map(Step).ok_or("is the last step that there is, and none is after it")
-}
-
-/// A gap, `first-end`, its end so many steps before the first one after it. (MiniMalloc's windows, which leave a part of
-/// the bytes in use, are refused.)
-fn gap(text: &str, beyond: u64) -> Result<(Step, Step), String> {
-    let refuse = |reason: &str| format!("gap `{text}` {reason}");
-    if text.contains('@') {
-        return Err(refuse("leaves a window of bytes in use; give the window a row of its own"));
-    }
-    let (start, end) = text.split_once('-').ok_or_else(|| refuse("is not of the form first-end"))?;
-    let step = |cell: &str, beyond: u64| {
-        let step = whole_number(cell).and_then(|step| after(step, beyond));
-        step.map_err(|reason| refuse(&format!("{reason}: `{cell}`")))
-    };
-    Ok((step(start, 0)?, step(end, beyond)?))
-}
-
-/// A number of 64 bits without sign, or what is wrong with it.
-fn whole_number(cell: &str) -> Result<u64, &'static str> {
-    cell.parse().map_err(|_| {
-        let digits = cell.strip_prefix('-').unwrap_or(cell);
-        let whole = !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit());
-        match (whole, cell.starts_with('-')) {
-            (true, true) => "is negative",
-            (true, false) => "is more than 2^64 - 1",
-            _ => "is not a whole number",
-        }
-    })
+    Ok((tensor, life))
 }
 
 impl LifetimeTable {
@@ -300,6 +313,45 @@ mod tests {
     }
 
     #[test]
+    fn gaps_are_taken_out_of_a_life() {
+        let gaps = |cell: &str| {
+            let table = read(&format!("id,lower,upper,gaps,size\na,0,9,{cell},4\n")).unwrap();
+            let tensor = table.tensors[0].clone();
+            (
+                tensor.start.0,
+                tensor.end.0,
+                tensor.gaps.iter().map(|gap| (gap.0.0, gap.1.0)).collect::<Vec<_>>(),
+            )
+        };
+        assert_eq!(gaps("6-7 2-4"), (0, 9, vec![(2, 4), (6, 7)]));
+        assert_eq!(gaps("4-6 2-4"), (0, 9, vec![(2, 6)]));
+        assert_eq!(gaps("0-2 7-9"), (2, 7, vec![]));
+        assert_eq!(gaps("0-9"), (9, 9, vec![]));
+        // A window of no bytes leaves all free, one of all bytes nothing.
+        assert_eq!(gaps("2-4@3:3 5-6@0:4"), (0, 9, vec![(2, 4)]));
+    }
+
+    #[test]
+    fn hints_are_kept_and_none_is_minus_one() {
+        let table = read("id,lower,upper,size,hint\na,0,9,4,8\nb,0,9,4,-1\nc,0,9,4,\n").unwrap();
+        let hints: Vec<_> = table.tensors.iter().map(|tensor| tensor.hint).collect();
+        assert_eq!(hints, [Some(ByteSize::new(8)), None, None]);
+    }
+
+    #[test]
+    fn lives_on_several_clocks_meet_where_neither_is_first() {
+        let text = "id,lower,upper,size\na,0;0,1;0,4\nb,1;0,2;0,4\nc,0;0,0;3,4\nd,2;3,3;3,4\n";
+        let table = read(text).unwrap();
+        assert_eq!(table.clocks, 2);
+        let meet = |i: usize, j: usize| table.tensors[i].overlaps(&table.tensors[j]);
+        assert!(!meet(0, 1) && meet(0, 2) && meet(1, 2));
+        assert!((0..3).all(|i| !meet(i, 3)));
+        let mut out = Vec::new();
+        table.write_with_offsets(&[ByteSize::ZERO; 4], &mut out).unwrap();
+        assert!(out.starts_with(b"id,lower,upper,size,offset\na,0;0,1;0,4,0\n"));
+    }
+
+    #[test]
     fn every_fault_names_its_line() {
         for (text, line, reason) in [
             ("id,lower,upper,size\na,0,3\n", 2, "3 cells where the header has 4"),
@@ -316,7 +368,21 @@ mod tests {
             ("id,start,end,size\na,5,3,1\n", 2, "before its start"),
             ("id,lower,upper,size,alignment\na,0,3,4,3\n", 2, "not a power of two"),
             ("id,lower,upper,size,gaps\na,0,9,4,3\n", 2, "gap `3` is not of the form"),
-            ("id,lower,upper,size,gaps\na,0,9,4,3-5@0:2\n", 2, "window"),
+            ("id,lower,upper,size,gaps\na,0,9,4,3-5@0:2\n", 2, "leaves a window of some of the bytes in use"),
+            ("id,lower,upper,size,gaps\na,0,9,4,3-5@0\n", 2, "not of the form first-end@low:high"),
+            ("id,lower,upper,size,gaps\na,0,9,4,3-5@3:2\n", 2, "ends before it begins"),
+            ("id,lower,upper,gaps,size\na,0,9,3-5@2:5,4\n", 2, "beyond the size, 4"),
+            ("id,lower,upper,size,gaps\na,0,9,4,5-3\n", 2, "has no steps"),
+            ("id,lower,upper,size,gaps\na,0,9,4,5-7 3-6\n", 2, "overlap at step 5"),
+            ("id,lower,upper,size,hint\na,0,9,4,-2\n", 2, "hint `-2` is negative"),
+            ("id,lower,upper,size\na,0;0,1;1,4\nb,0;0;0,1;1;1,4\n", 3, "a moment of 3 counters"),
+            ("id,lower,upper,size\na,0;0,1;1,4\nb,0,1,4\n", 3, "a moment of 1 counters"),
+            ("id,lower,upper,size\na,0;4,1;1,4\n", 2, "ends at 1 on clock 1"),
+            ("id,lower,upper,size\na,0;,1;1,4\n", 2, "lower `0;` is not"),
+            ("id,lower,end,size\na,0;0,1;1,4\n", 2, "given as `lower` and `upper`"),
+            ("id,lower,upper,gaps,size\na,0;0,9;9,2-3,4\n", 2, "steps of one clock"),
+            ("id,lower,upper,group,size\na,0;0,9;9,g,4\n", 2, "is in a group"),
+            ("id,lower,start,upper,size\na,0,0,9,4\n", 1, "column `start` is there twice"),
             ("id,lower,upper,size,gaps\na,0,9,4,3-x\n", 2, "not a whole number"),
         ] {
             let error = read(text).unwrap_err();

@@ -112,6 +112,9 @@ pub struct TensorEntry {
     /// Where it is pinned.
     #[serde(default)]
     pub offset: Option<ByteSize>,
+    /// Where a search may try it first.
+    #[serde(default)]
+    pub hint: Option<ByteSize>,
     /// Its alias group.
     #[serde(default)]
     pub group: Option<String>,
@@ -254,6 +257,7 @@ fn model(
         Some(file) => {
             let mut options = options.clone();
             options.alignment = Some(alignment);
+            options.several_clocks = false;
             // What is said now goes before what the file says.
             options.dims =
                 entry.dims.iter().map(|(name, &size)| (name.clone(), size)).chain(options.dims).collect();
@@ -291,6 +295,7 @@ fn lifetime(entry: TensorEntry, model: &Arc<str>, alignment: u64) -> TensorLifet
         size: entry.size,
         alignment: entry.alignment.unwrap_or(alignment),
         pinned: entry.offset,
+        hint: entry.hint,
         alias_group: entry.group.map(Into::into),
         pools: entry.pools.into_iter().map(Into::into).collect(),
         reads,
@@ -341,6 +346,9 @@ pub fn to_toml(demand: &Demand, heading: &str) -> String {
             }
             if let Some(pin) = tensor.pinned {
                 let _ = write!(out, ", offset = {}", pin.bytes());
+            }
+            if let Some(hint) = tensor.hint {
+                let _ = write!(out, ", hint = {}", hint.bytes());
             }
             if let Some(group) = &tensor.alias_group {
                 let _ = write!(out, ", group = {}", text(group));

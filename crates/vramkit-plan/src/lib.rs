@@ -32,6 +32,7 @@ mod allocation;
 mod analyzer;
 mod assignment;
 mod check;
+mod clocks;
 mod conflict;
 mod distribution;
 mod exact;
@@ -61,6 +62,7 @@ mod validity;
 
 pub use allocation::{AllocationPlan, Conflict, ModelSummary, PlanStep};
 pub use analyzer::{LifetimeAnalyzer, SharingOpportunity};
+pub use clocks::{ClockError, ClockLife, StepLife, steps_of_clocks};
 pub use exact::ExactSearch;
 pub use fault::PlanFault;
 pub use floors::{FloorSearch, WindowSearch};
@@ -75,7 +77,7 @@ pub use problem::{Buffer, Gap, Problem};
 pub use search::{Found, Goal, Observer, Search};
 pub use sharing::SharedPair;
 pub use squeaky::SqueakyWheel;
-pub use starts::{Starts, StartsError, choose_starts};
+pub use starts::{Starts, StartsError, StartsSearch, choose_starts};
 
 pub use vramkit_units::{ByteSize, Step};
 

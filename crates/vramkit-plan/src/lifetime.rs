@@ -41,6 +41,8 @@ pub struct TensorLifetime {
     pub alignment: u64,
     /// The offset that it must have, where it must have one.
     pub pinned: Option<ByteSize>,
+    /// The offset at which a search may try it first, for example that of an earlier plan: a plan need not follow it.
+    pub hint: Option<ByteSize>,
     /// Tensors of one model with the same group share one place although they may be live together (an operator
     /// that works in place).
     pub alias_group: Option<Arc<str>>,
@@ -63,6 +65,7 @@ impl TensorLifetime {
             size,
             alignment: 256,
             pinned: None,
+            hint: None,
             alias_group: None,
             pools: Vec::new(),
             reads: Vec::new(),
@@ -201,6 +204,7 @@ pub fn on_one_clock(models: &[Model], schedule: Schedule) -> Result<Vec<TensorLi
                 size: tensor.size,
                 alignment: tensor.alignment,
                 pinned: tensor.pinned,
+                hint: tensor.hint,
                 alias_group: tensor.alias_group.clone(),
                 pools: tensor.pools.clone(),
                 reads: tensor.reads.iter().map(|&read| shift(read)).collect::<Result<_, _>>()?,

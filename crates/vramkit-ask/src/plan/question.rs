@@ -37,7 +37,7 @@ pub struct PlanQuestion {
     /// As `reorder`, and cheap operators run again where that has less live at most.
     pub recompute: bool,
     /// How long to search for a better plan than the first ones; 1 s by default. Orders of graphs, where they are looked for,
-    /// have half of it.
+    /// have half of it; the models' starts, where they are chosen, three quarters of what is left then.
     pub deadline: Duration,
     /// Where the search's random choices start.
     pub seed: u64,

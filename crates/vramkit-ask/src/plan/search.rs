@@ -1,13 +1,17 @@
 //! From a question to a plan: read, order, choose starts, search, report.
 
+use std::num::NonZero;
 use std::sync::Arc;
+use std::thread::available_parallelism;
 use std::time::{Duration, Instant};
 
 use vramkit::ByteSize;
 use vramkit::plan::report::{
     ChosenStarts, InPlaceReport, OrderReport, PlanReport, ReportOptions, Savings, StartsReport,
 };
-use vramkit::plan::{MemoryPlanner, Observer, OrderBudget, PoolPlanError, Schedule, choose_starts};
+use vramkit::plan::{
+    MemoryPlanner, Observer, OrderBudget, PoolPlanError, Schedule, StartsSearch, choose_starts,
+};
 use vramkit::units::Step;
 use vramkit_models::{Demand, read_all};
 
@@ -46,17 +50,23 @@ pub fn plan(question: &PlanQuestion, listener: Arc<dyn Listener>) -> Result<Plan
     let schedule = question.schedule.or(demand.schedule).unwrap_or(several);
     demand.schedule = Some(schedule);
     let asked = Instant::now();
+    let left = || question.deadline.saturating_sub(asked.elapsed());
     let told = Told(listener);
     if question.reorder || question.recompute {
         // What orders save is more than what a search for offsets does, but without offsets there is no answer.
         demand.reorder(question.recompute, &OrderBudget::new(question.deadline / 2, &told));
     }
     let starts = match question.makespan {
-        Some(makespan) => Some(choose(&mut demand, schedule, makespan, question.seed)?),
+        Some(makespan) => {
+            // When models start decides more than where their tensors are.
+            let budget = OrderBudget::new(left() / 4 * 3, &told);
+            let threads = question.threads.unwrap_or_else(|| available_parallelism().map_or(1, NonZero::get));
+            let search = StartsSearch { seed: question.seed, threads, budget };
+            Some(choose(&mut demand, schedule, makespan, &search)?)
+        }
         None => None,
     };
     let planner = |time: Duration| planner(question, time, told.clone());
-    let left = || question.deadline.saturating_sub(asked.elapsed());
     let (savings, graphs) = (savings(&demand, starts), demand.graphs());
     let engines = match question.engine {
         Some(engine) => {
@@ -112,10 +122,10 @@ fn choose(
     demand: &mut Demand,
     schedule: Schedule,
     makespan: Step,
-    seed: u64,
+    search: &StartsSearch<'_>,
 ) -> Result<ChosenStarts, AskError> {
     has_clock(schedule)?;
-    let chosen = choose_starts(&demand.models, makespan, seed)?;
+    let chosen = choose_starts(&demand.models, makespan, search)?;
     for (model, start) in demand.models.iter_mut().zip(&chosen.starts) {
         model.start = *start;
     }

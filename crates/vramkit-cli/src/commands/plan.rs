@@ -25,6 +25,12 @@ pub fn run(options: &PlanOptions, caller: &mut Caller) -> Result<bool, Failure> 
         }
         return Ok(answer.is_yes());
     }
+    if let Some(table) = answer.demand.table.as_ref().filter(|table| table.clocks > 1) {
+        caller.note(&format!(
+            "lives on {} clocks: a step is a set of tensors that may all be live together, and steps have no order\n",
+            table.clocks
+        ))?;
+    }
     write_files(options, &answer)?;
     if options.json {
         caller.json(&answer.report)?
@@ -42,6 +48,10 @@ fn question(options: &PlanOptions) -> Result<PlanQuestion, Failure> {
             dims: dimensions(&options.dims)?,
             shapes: options.shapes.clone(),
             in_place: options.in_place,
+            // What is exported is to be run.
+            several_clocks: options.files.len() == 1
+                && options.makespan.is_none()
+                && options.export.is_none(),
         },
         reorder: options.order == OrderArg::Memory,
         recompute: options.recompute,

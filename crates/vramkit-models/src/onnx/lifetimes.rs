@@ -118,6 +118,7 @@ pub(super) fn lifetimes(activations: &[Activation], model: &Arc<str>, alignment:
         size: ByteSize::new(activation.bytes),
         alignment,
         pinned: None,
+        hint: None,
         alias_group: None,
         reads: activation.reads.iter().map(|&read| Step(read)).collect(),
     };

@@ -1,0 +1,77 @@
+//! Starts by moving one model after the other to its best one, while that lowers the peak (then the time spent at it).
+//!
+//! The best starts are among those at which a rise of one model's load meets a fall of another's, or an end of the clock.
+
+use super::profile::{Load, Profile};
+
+/// Starts that are tried for one model, at most: evenly chosen where there are more.
+const STARTS: usize = 400;
+
+/// Moves one model after the other to its best start until no move helps, or time is up.
+pub(super) fn descend(profiles: &[Profile], latest: &[u64], starts: &mut [u64], is_over: &dyn Fn() -> bool) {
+    let mut load = Load::new(profiles.iter().zip(starts.iter().copied()));
+    let mut reached = height(&load);
+    loop {
+        let before = reached;
+        for (i, profile) in profiles.iter().enumerate() {
+            if is_over() {
+                return;
+            }
+            let mut best = starts[i];
+            load.remove(profile, starts[i]);
+            for start in meetings(&load, profile, latest[i]) {
+                let mut tried = load.clone();
+                tried.add(profile, start);
+                let height = height(&tried);
+                if height < reached {
+                    (reached, best) = (height, start);
+                }
+            }
+            starts[i] = best;
+            load.add(profile, best);
+        }
+        if reached == before {
+            return;
+        }
+    }
+}
+
+/// The starts at which one of a model's changes meets one of the others', and both ends of the clock.
+pub(super) fn meetings(load: &Load, profile: &Profile, latest: u64) -> Vec<u64> {
+    let mut all = vec![0, latest];
+    let ends = profile.runs.iter().flat_map(|run| [run.from, run.to]);
+    for own in ends {
+        let starts = load.times.iter().filter_map(|time| time.checked_sub(own));
+        all.extend(starts.filter(|&start| start <= latest));
+        // Before it grows without end: evenly chosen ones will do.
+        if all.len() > 64 * STARTS {
+            thin(&mut all);
+        }
+    }
+    thin(&mut all);
+    all
+}
+
+fn thin(all: &mut Vec<u64>) {
+    all.sort_unstable();
+    all.dedup();
+    let stride = all.len().div_ceil(STARTS).max(1);
+    let mut i = 0;
+    all.retain(|_| {
+        i += 1;
+        (i - 1) % stride == 0
+    });
+}
+
+/// Most bytes live together, and for how many steps.
+fn height(load: &Load) -> (u64, u64) {
+    let mut most = (0, 0);
+    for (from, to, level) in load.stretches() {
+        match level.cmp(&most.0) {
+            std::cmp::Ordering::Greater => most = (level, to - from),
+            std::cmp::Ordering::Equal => most.1 += to - from,
+            std::cmp::Ordering::Less => {}
+        }
+    }
+    most
+}

@@ -1,0 +1,412 @@
+//! When each of several models should start, so that their peaks do not meet.
+//!
+//! ```text
+//! models ─► profiles ─► bound ─┬─► boxes (models of one load each) ────┬─► starts
+//!                              └─► descent ─► repair (any load) ───────┘   until the peak is the bound or time is up
+//! ```
+//!
+//! On one clock and within a makespan, every model may start at any step that lets it end in time. What counts is
+//! the most that is live together: of models of one load each that is a box's height, packed ([`boxes`]); of others it
+//! is what the sum of their loads rises to, which is lowered by moving models ([`descent`], then [`repair`]).
+
+mod bound;
+mod boxes;
+mod descent;
+mod profile;
+mod repair;
+
+use crate::lifetime::{Model, Schedule, on_one_clock};
+use crate::lifetime_error::LifetimeError;
+use crate::order::OrderBudget;
+use crate::threads::spread;
+use vramkit_units::{ByteSize, SplitMix64, Step};
+
+use boxes::Sides;
+use descent::descend;
+use profile::{Load, Profile};
+use repair::Repair;
+
+/// Beginnings from which models are moved.
+const BEGINNINGS: usize = 12;
+
+/// Runs of all models together up to which they are moved whatever the time: some milliseconds.
+const ALWAYS: usize = 200;
+
+/// The widest beam: of many boxes more would take too much memory.
+const WIDTH: usize = 2_048;
+
+/// Rounds of searching at most, each twice as long as the one before.
+const ROUNDS: u32 = 14;
+
+/// Models up to which boxes are packed: a beam looks at all that are left at each step.
+const BOXES: usize = 2_000;
+
+/// Starts of models, and what they save.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Starts {
+    /// One for each model.
+    pub starts: Vec<Step>,
+    /// Most bytes live together with the starts given.
+    pub before: ByteSize,
+    /// Most bytes live together with these.
+    pub peak: ByteSize,
+    /// No starts have less: the largest model's own peak, all models' bytes spread evenly over the makespan, or what cannot
+    /// run one after the other within it. Where the peak is the bound there are no better starts.
+    pub bound: ByteSize,
+}
+
+/// How starts are looked for.
+#[derive(Clone, Copy)]
+pub struct StartsSearch<'a> {
+    /// Where random choices start.
+    pub seed: u64,
+    /// How many threads may work, four at most; the answer does not depend on it where there is time enough.
+    pub threads: usize,
+    /// How long.
+    pub budget: OrderBudget<'a>,
+}
+
+/// Why no starts were chosen.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum StartsError {
+    /// The lifetimes themselves cannot be planned.
+    #[error(transparent)]
+    Lifetimes(#[from] LifetimeError),
+    /// A model takes longer than the makespan.
+    #[error(
+        "model `{model}` takes {0} steps, more than the makespan of {1}; give at least {0}", steps.0, makespan.0
+    )]
+    TooLong {
+        /// The model.
+        model: String,
+        /// The first step after it, where it starts at step 0.
+        steps: Step,
+        /// What there is.
+        makespan: Step,
+    },
+}
+
+/// Chooses starts within a makespan for models on one clock (the fixed schedule), better ones for as long as
+/// there is time.
+///
+/// ```
+/// use std::time::Duration;
+/// use vramkit_plan::{Model, OrderBudget, StartsSearch, TensorLifetime, choose_starts};
+/// use vramkit_units::{ByteSize, Step};
+///
+/// let model = |name: &str| Model {
+///     name: name.into(),
+///     weights: ByteSize::ZERO,
+///     start: Step(0),
+///     tensors: vec![TensorLifetime::new(name, "x", Step(0), Step(4), ByteSize::mib(8))],
+/// };
+/// let budget = OrderBudget::new(Duration::from_secs(1), &());
+/// let search = StartsSearch { seed: 0, threads: 1, budget };
+/// let chosen = choose_starts(&[model("a"), model("b")], Step(8), &search)?;
+/// assert_eq!((chosen.before, chosen.peak), (ByteSize::mib(16), ByteSize::mib(8)));
+/// # Ok::<(), vramkit_plan::StartsError>(())
+/// ```
+///
+/// # Errors
+/// What is wrong with the lifetimes, and a model that takes longer than the makespan.
+pub fn choose_starts(
+    models: &[Model],
+    makespan: Step,
+    search: &StartsSearch<'_>,
+) -> Result<Starts, StartsError> {
+    // Checked as a whole once; then each model alone.
+    on_one_clock(models, Schedule::Fixed)?;
+    let profiles: Vec<Profile> = models.iter().map(Profile::new).collect::<Result<_, LifetimeError>>()?;
+    for (model, profile) in models.iter().zip(&profiles) {
+        if profile.steps > makespan.0 {
+            let model = model.name.to_string();
+            return Err(StartsError::TooLong { model, steps: Step(profile.steps), makespan });
+        }
+    }
+    let given: Vec<u64> = models.iter().map(|model| model.start.0).collect();
+    let before = peak(&profiles, &given);
+    let mut choice = Choice::new(&profiles, makespan.0, search);
+    choice.run(&given);
+    // Starts that were given and fit are kept unless others are better.
+    let fits = given.iter().zip(&choice.latest).all(|(given, latest)| given <= latest);
+    if fits && before <= choice.peak {
+        (choice.peak, choice.starts) = (before, given);
+    }
+    Ok(Starts {
+        starts: choice.starts.into_iter().map(Step).collect(),
+        before: ByteSize::new(before),
+        peak: ByteSize::new(choice.peak),
+        bound: ByteSize::new(choice.bound),
+    })
+}
+
+/// A room, where its random choices start, and the corners found.
+type Try = (Sides, SplitMix64, Option<Vec<(u64, u64)>>);
+
+/// Most bytes live together.
+fn peak(profiles: &[Profile], starts: &[u64]) -> u64 {
+    Load::new(profiles.iter().zip(starts.iter().copied())).peak()
+}
+
+/// The best starts so far.
+struct Choice<'a> {
+    profiles: &'a [Profile],
+    makespan: u64,
+    /// The last start of each that lets it end in time.
+    latest: Vec<u64>,
+    search: &'a StartsSearch<'a>,
+    bound: u64,
+    peak: u64,
+    starts: Vec<u64>,
+}
+
+impl<'a> Choice<'a> {
+    /// All at once.
+    fn new(profiles: &'a [Profile], makespan: u64, search: &'a StartsSearch<'a>) -> Self {
+        let latest = profiles.iter().map(|profile| makespan - profile.steps).collect();
+        let starts = vec![0; profiles.len()];
+        let (bound, peak) = (bound::bound(profiles, makespan), peak(profiles, &starts));
+        Self { profiles, makespan, latest, search, bound, peak, starts }
+    }
+
+    fn is_over(&self) -> bool {
+        self.peak <= self.bound || self.search.budget.is_over()
+    }
+
+    fn take(&mut self, starts: &[u64]) {
+        let peak = peak(self.profiles, starts);
+        if peak < self.peak {
+            (self.peak, self.starts) = (peak, starts.to_vec());
+        }
+    }
+
+    /// Moves one model after the other, from the starts given, all at once, one after the other, and random ones.
+    fn move_from(&mut self, given: &[u64], seed: u64) {
+        let mut random = SplitMix64::new(seed);
+        let budget = self.search.budget;
+        let takes_long = self.profiles.iter().map(|profile| profile.runs.len()).sum::<usize>() > ALWAYS;
+        let is_over = || takes_long && budget.is_over();
+        for beginning in 0..BEGINNINGS {
+            let mut next = 0;
+            let starts =
+                self.profiles.iter().zip(&self.latest).zip(given).map(|((profile, &latest), &given)| {
+                    let at = match beginning {
+                        0 => given,
+                        1 => 0,
+                        2 => next,
+                        _ => random.below(usize::try_from(latest).unwrap_or(usize::MAX).saturating_add(1))
+                            as u64,
+                    };
+                    next = next.saturating_add(profile.steps);
+                    at.min(latest)
+                });
+            let mut starts: Vec<u64> = starts.collect();
+            descend(self.profiles, &self.latest, &mut starts, &is_over);
+            self.take(&starts);
+            if self.peak <= self.bound || is_over() {
+                return;
+            }
+        }
+    }
+
+    /// Packs and repairs, each round longer than the one before.
+    fn run(&mut self, given: &[u64]) {
+        let seed = self.search.seed;
+        let mut random = SplitMix64::new(seed);
+        let boxes = self.boxes();
+        let mut packed = u64::MAX;
+        // Few models are soon searched through.
+        let rounds = ROUNDS.min(2 + self.profiles.len() as u32 / 2);
+        for round in 0..rounds {
+            if let Some(boxes) = &boxes {
+                self.pack(boxes, (4 << round).min(WIDTH), &mut packed, &mut random);
+            }
+            // What is packed is placed too: fewer bytes live at once may take a larger arena.
+            if packed == u64::MAX && !self.is_over() {
+                if round == 0 {
+                    self.move_from(given, seed);
+                }
+                self.repair(100 << round, &mut random);
+            }
+            if self.is_over() {
+                return;
+            }
+        }
+    }
+
+    /// The models as boxes, steps across and bytes up, where each has one load all its life.
+    fn boxes(&self) -> Option<Vec<Sides>> {
+        let side = |profile: &Profile| {
+            let [run] = profile.runs[..] else { return None };
+            if (run.from, run.to) != (0, profile.steps) {
+                return None;
+            }
+            let height = run.bytes.checked_next_multiple_of(profile.alignment)?;
+            Some(Sides { width: profile.steps, height })
+        };
+        let whole = self.profiles.len() <= BOXES && !self.profiles.is_empty();
+        whole.then(|| self.profiles.iter().map(side).collect()).flatten()
+    }
+
+    /// Packs boxes to lower and lower heights: the least, and some between it and the lowest so far, at once.
+    fn pack(&mut self, boxes: &[Sides], width: usize, packed: &mut u64, random: &mut SplitMix64) {
+        let area = boxes.iter().map(|sides| u128::from(sides.width) * u128::from(sides.height));
+        let even = area.fold(0, u128::saturating_add).div_ceil(u128::from(self.makespan.max(1)));
+        let least = self.bound.max(u64::try_from(even).unwrap_or(u64::MAX));
+        // Until something was packed a quarter more than the least is hoped for, and more with each round.
+        let hoped = least.saturating_add((least / 16).saturating_mul(width as u64));
+        for eighths in [[0, 4, 0, 6], [0, 6, 0, 7]] {
+            let best = (*packed).min(hoped);
+            if best <= least || self.is_over() {
+                return;
+            }
+            let height = |eighths: u64| least + (best - 1 - least) / 8 * eighths;
+            let tries = eighths.map(|eighths| {
+                let room = Sides { width: self.makespan, height: height(eighths) };
+                (room, SplitMix64::new(random.bits()), None)
+            });
+            let found = self.packed(boxes, tries, width);
+            for (room, _, corners) in found {
+                if let Some(corners) = corners.filter(|_| room.height < *packed) {
+                    *packed = room.height;
+                    self.take_packed(&corners);
+                }
+            }
+        }
+    }
+
+    /// Tries to pack boxes into several rooms.
+    fn packed(&self, boxes: &[Sides], mut tries: [Try; 4], width: usize) -> [Try; 4] {
+        let budget = self.search.budget;
+        let is_over = || budget.is_over();
+        let share = tries.len().div_ceil(self.search.threads.max(1));
+        spread(tries.chunks_mut(share).collect(), |tries: &mut [Try]| {
+            for (room, random, corners) in tries {
+                // What lies across is filled from the first step on, or from the lowest address.
+                *corners = match random.below(2) {
+                    0 => boxes::pack(boxes, *room, width, random, &is_over),
+                    _ => {
+                        let turned: Vec<Sides> = boxes.iter().map(|sides| sides.turned()).collect();
+                        let corners = boxes::pack(&turned, room.turned(), width, random, &is_over);
+                        corners.map(|corners| corners.into_iter().map(|(up, across)| (across, up)).collect())
+                    }
+                };
+            }
+        });
+        tries
+    }
+
+    /// Takes the starts of boxes that were packed.
+    fn take_packed(&mut self, corners: &[(u64, u64)]) {
+        self.starts = corners.iter().map(|corner| corner.0).collect();
+        self.peak = peak(self.profiles, &self.starts);
+    }
+
+    /// Moves away what is more than a lower and lower capacity.
+    fn repair(&mut self, moves: usize, random: &mut SplitMix64) {
+        for quarter in [0, 2, 3, 4] {
+            if self.is_over() {
+                return;
+            }
+            let capacity = self.bound + (self.peak - 1 - self.bound) / 4 * quarter;
+            let mut starts = self.starts.clone();
+            let budget = self.search.budget;
+            let random = SplitMix64::new(random.bits());
+            let mut repair = Repair { profiles: self.profiles, latest: &self.latest, random };
+            repair.reach(&mut starts, capacity, moves, &|| budget.is_over());
+            self.take(&starts);
+        }
+    }
+}
+
+#[cfg(test)]
+#[cfg(not(loom))]
+mod tests {
+    use super::*;
+    use crate::TensorLifetime;
+    use proptest::prelude::*;
+
+    fn long() -> StartsSearch<'static> {
+        StartsSearch {
+            seed: 0,
+            threads: 1,
+            budget: OrderBudget::new(std::time::Duration::from_millis(200), &()),
+        }
+    }
+
+    fn model(name: &str, rows: &[(u64, u64, u64)]) -> Model {
+        let tensors = rows.iter().enumerate().map(|(i, &(start, end, bytes))| {
+            let id = i.to_string();
+            TensorLifetime {
+                alignment: 1,
+                ..TensorLifetime::new(name, &id, Step(start), Step(end), ByteSize::new(bytes))
+            }
+        });
+        Model { name: name.into(), weights: ByteSize::ZERO, start: Step(0), tensors: tensors.collect() }
+    }
+
+    #[test]
+    fn peaks_are_moved_apart() {
+        // Each has 10 throughout and 100 in the middle third.
+        let one = |name| model(name, &[(0, 9, 10), (3, 6, 90)]);
+        let starts = choose_starts(&[one("a"), one("b"), one("c")], Step(15), &long()).unwrap();
+        assert_eq!((starts.before, starts.peak), (ByteSize::new(300), ByteSize::new(120)));
+        let sorted = {
+            let mut sorted: Vec<u64> = starts.starts.iter().map(|start| start.0).collect();
+            sorted.sort_unstable();
+            sorted
+        };
+        assert!(sorted[0] + 3 <= sorted[1] && sorted[1] + 3 <= sorted[2] && sorted[2] <= 6, "{sorted:?}");
+        let error = choose_starts(&[one("a")], Step(8), &long()).unwrap_err().to_string();
+        assert!(error.contains("`a` takes 9 steps") && error.contains("at least 9"), "{error}");
+    }
+
+    /// Cut from a rectangle of 24 steps and 30 bytes: put together as they were, they fill it.
+    #[test]
+    fn boxes_that_fill_a_rectangle_are_packed() {
+        let rows = [(9, 11), (15, 11), (5, 19), (7, 8), (7, 11), (12, 4), (4, 7), (4, 8), (8, 15)];
+        let models: Vec<Model> = rows
+            .iter()
+            .enumerate()
+            .map(|(i, &(steps, bytes))| model(&i.to_string(), &[(0, steps, bytes)]))
+            .collect();
+        let starts = choose_starts(&models, Step(24), &long()).unwrap();
+        assert_eq!((starts.peak, starts.bound), (ByteSize::new(30), ByteSize::new(30)));
+    }
+
+    #[test]
+    fn what_cannot_run_one_after_the_other_is_in_the_bound() {
+        // Any two of them take more than 10 steps together; spread evenly they would come to 19.
+        let models: Vec<Model> = (0..3).map(|i| model(&i.to_string(), &[(0, 6, 10)])).collect();
+        let starts = choose_starts(&models, Step(10), &long()).unwrap();
+        assert_eq!((starts.peak, starts.bound), (ByteSize::new(30), ByteSize::new(30)));
+        // Neither has 100 at an end, but wherever both start, both have it at step 5.
+        let models = ["a", "b"].map(|name| model(name, &[(0, 9, 1), (2, 7, 99)]));
+        let starts = choose_starts(&models, Step(10), &long()).unwrap();
+        assert_eq!(starts.bound, ByteSize::new(200));
+    }
+
+    proptest! {
+        /// Two models, against every start of both.
+        #[test]
+        fn two_models_are_placed_best(
+            a in prop::collection::vec((0u64..6, 1u64..5, 1u64..20), 1..5),
+            b in prop::collection::vec((0u64..6, 1u64..5, 1u64..20), 1..5),
+            more in 0u64..8,
+        ) {
+            let rows = |rows: Vec<(u64, u64, u64)>| rows.into_iter().map(|(s, l, n)| (s, s + l, n)).collect::<Vec<_>>();
+            let models = [model("a", &rows(a)), model("b", &rows(b))];
+            let profiles: Vec<Profile> = models.iter().map(|model| Profile::new(model).unwrap()).collect();
+            let makespan = profiles[0].steps.max(profiles[1].steps) + more;
+            let found = choose_starts(&models, Step(makespan), &long()).unwrap();
+            let all = (0..=makespan - profiles[0].steps).flat_map(|x| (0..=makespan - profiles[1].steps).map(move |y| [x, y]));
+            let best = all.map(|starts| peak(&profiles, &starts)).min().unwrap();
+            prop_assert_eq!(found.peak.bytes(), best);
+            prop_assert!(found.bound <= found.peak);
+            let ends = found.starts.iter().zip(&profiles).map(|(start, profile)| start.0 + profile.steps);
+            prop_assert!(ends.max().unwrap() <= makespan);
+        }
+    }
+}
