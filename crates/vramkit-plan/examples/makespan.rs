@@ -6,6 +6,8 @@
 //! `steps` three pieces that lie beside one another make a model of three tensors. Put together as they were cut, they fill the
 //! rectangle, so its height is the fewest bytes; what is printed is how far above it the answer is.
 
+#![allow(clippy::print_stdout)]
+
 use std::time::{Duration, Instant};
 
 use vramkit_plan::{

@@ -213,3 +213,13 @@ fn bad_input_is_refused_with_its_place() {
     refused(&["run", &example("three-models"), "--device", "gpu"]);
     refused(&["run", &example("three-models"), "--device", "sim", "--report", "/nowhere/at/all.html"]);
 }
+
+#[test]
+fn lives_on_several_clocks_are_planned_alone() {
+    let (_folder, path) =
+        file("threads.csv", "id,lower,upper,size\na,0;0,1;0,4\nb,1;0,2;0,4\nc,0;0,0;3,4\nd,2;3,3;3,4\n");
+    let plan = json(&["plan", &path, "--json"], 0);
+    assert_eq!((&plan["arena_bytes"], &plan["proven_optimal"]), (&8.into(), &true.into()));
+    assert!(refused(&["plan", &path, "--makespan", "9"]).contains("on 2 clocks"));
+    assert!(refused(&["plan", &path, "examples/three-models.toml"]).contains("planned alone"));
+}

@@ -168,7 +168,7 @@ pub fn steps_of_clocks(lives: &[ClockLife]) -> Result<Vec<StepLife>, ClockError>
     let sum = |moment: &[u64]| moment.iter().map(|&count| u128::from(count)).sum::<u128>();
     order.sort_by_key(|&i| (sum(&lives[i].start), sum(&lives[i].end), i));
     let sorted: Vec<&ClockLife> = order.iter().map(|&i| &lives[i]).collect();
-    let relation = Relation::new(&sorted);
+    let relation = Relation::new(sorted.len(), |i, j| sorted[i].is_before(sorted[j]));
     let mut cuts = relation.cuts(CUTS, MEMBERS).ok_or(ClockError::TooManyCuts)?;
     if sorted.len() <= HEAVIEST {
         let sizes: Vec<u64> = sorted.iter().map(|life| life.size.bytes()).collect();

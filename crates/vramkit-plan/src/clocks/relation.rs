@@ -1,7 +1,5 @@
 //! Which lives may be live together, as bits, and sets of them that cover every such pair.
 
-use super::ClockLife;
-
 /// A bit for each life.
 pub(super) type Bits = Vec<u64>;
 
@@ -25,15 +23,14 @@ pub(super) struct Relation {
 }
 
 impl Relation {
-    pub(super) fn new(lives: &[&ClockLife]) -> Self {
-        let words = lives.len().div_ceil(64);
-        let mut conflicts = vec![vec![0; words]; lives.len()];
-        for (j, later) in lives.iter().enumerate() {
-            for (i, earlier) in lives[..j].iter().enumerate() {
-                if !earlier.is_before(later) {
-                    set(&mut conflicts[i], j);
-                    set(&mut conflicts[j], i);
-                }
+    /// Of so many, by whether one is before a later one.
+    pub(super) fn new(lives: usize, is_before: impl Fn(usize, usize) -> bool) -> Self {
+        let words = lives.div_ceil(64);
+        let mut conflicts = vec![vec![0; words]; lives];
+        for j in 0..lives {
+            for i in (0..j).filter(|&i| !is_before(i, j)) {
+                set(&mut conflicts[i], j);
+                set(&mut conflicts[j], i);
             }
         }
         Self { conflicts, words }
