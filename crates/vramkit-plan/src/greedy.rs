@@ -18,6 +18,8 @@ enum Order {
     Duration,
     /// As the program makes them.
     Start,
+    /// As they were given: whoever cut a whole into pieces may list them so that they fit again.
+    Given,
     /// From the fullest time outwards, largest first: Pisarchyk and Lee, "Efficient memory management for deep
     /// neural net inference", 2020 (greedy by breadth).
     Breadth,
@@ -36,6 +38,9 @@ const PORTFOLIO: [(Order, Fit); 8] = [
     (Order::Duration, Fit::Best),
     (Order::Load, Fit::Best),
 ];
+
+/// What is tried after the portfolio, however much that has cost.
+const LAST: (Order, Fit) = (Order::Given, Fit::First);
 
 /// Places the buffers of one problem in any number of orders.
 pub(super) struct Placer<'a> {
@@ -64,10 +69,13 @@ pub(super) fn best(problem: &Problem, enough: ByteSize) -> (Placement, String) {
     let mut placer = Placer::new(problem);
     // Any arena will do at first, that of 2^64 - 1 bytes too.
     let mut best: Option<(u64, Vec<u64>, String)> = None;
-    for (order, fit) in PORTFOLIO {
+    for (order, fit) in PORTFOLIO.into_iter().chain([LAST]) {
         let limit = best.as_ref().map(|(arena, ..)| *arena);
-        if limit.is_some_and(|arena| arena <= enough.bytes()) || placer.work() > WORK {
+        if limit.is_some_and(|arena| arena <= enough.bytes()) {
             break;
+        }
+        if placer.work() > WORK && (order, fit) != LAST {
+            continue;
         }
         if let Some(arena) = placer.place(orders.get(order), fit, limit) {
             best = Some((arena, placer.offsets.clone(), format!("{order:?} {fit:?} fit").to_lowercase()));
@@ -76,6 +84,18 @@ pub(super) fn best(problem: &Problem, enough: ByteSize) -> (Placement, String) {
     let (arena, offsets, method) = best.unwrap_or_else(|| unreachable!("a pass without a limit ends"));
     let offsets = offsets.into_iter().map(ByteSize::new).collect();
     (Placement { offsets, arena: ByteSize::new(arena) }, method)
+}
+
+/// A placement from where buffers may be tried first: in the order of those offsets, each as low as it goes. Where all offsets
+/// are a placement's, nothing ends higher than there.
+pub(super) fn from_hints(problem: &Problem, hints: &[Option<u64>]) -> Placement {
+    let mut order: Vec<u32> = (0..problem.buffers.len() as u32).collect();
+    order.sort_by_key(|&i| hints[i as usize].unwrap_or(u64::MAX));
+    let mut placer = Placer::new(problem);
+    let arena = placer.place(&order, Fit::First, None);
+    let arena = arena.unwrap_or_else(|| unreachable!("a pass without a limit ends"));
+    let offsets = placer.offsets.into_iter().map(ByteSize::new).collect();
+    Placement { offsets, arena: ByteSize::new(arena) }
 }
 
 /// Every order of the portfolio.
@@ -195,6 +215,7 @@ impl Order {
                     std::cmp::Reverse(u128::from(b.bytes()) * u128::from(duration(b)))
                 });
             }
+            Self::Given => {}
             Self::Duration => largest_first(&|b| (duration(b), b.bytes()), &mut order),
             Self::Start => {
                 order.sort_by_key(|&i| {

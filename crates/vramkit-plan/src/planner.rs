@@ -162,7 +162,7 @@ impl MemoryPlanner {
                     own = vec![Own { tensors: &tensors, compiled: compile(tensors.iter())? }];
                 }
                 let all = &own[0];
-                let solved = self.solver.solve(&all.compiled.problem, task);
+                let solved = self.solver.solve(&all.compiled.problem, &all.compiled.hints, task);
                 conflict = self.conflict(all, &solved, task);
                 let offsets = all.offsets(&solved.placement.offsets);
                 (solved, offsets, all.compiled.problem.max_load())

@@ -64,6 +64,8 @@ pub(super) struct Compiled {
     pub(super) problem: Problem,
     /// For each tensor its buffer; `None` for one that takes no room or no time.
     pub(super) buffer_of: Vec<Option<u32>>,
+    /// Where each buffer may be tried first; empty where nothing is said of any.
+    pub(super) hints: Vec<Option<u64>>,
     /// The step at which each rank begins.
     pub(super) steps: Vec<u64>,
 }
@@ -121,7 +123,11 @@ pub(super) fn collect<'a>(
         ranked(buffer, unit.gaps.iter().map(|gap| (rank(gap.0.0), rank(gap.1.0))))
     });
     let problem = Problem { gaps: gaps.collect(), buffers: buffers.collect(), ranks: starts.len() as u32 };
-    Ok((Compiled { problem, buffer_of, steps: starts }, units))
+    let mut hints: Vec<Option<u64>> = units.iter().map(|unit| Some(unit.tensor.hint?.bytes())).collect();
+    if hints.iter().all(Option::is_none) {
+        hints.clear();
+    }
+    Ok((Compiled { problem, buffer_of, hints, steps: starts }, units))
 }
 
 /// A buffer's gaps from their ranks, without empty ones: nothing starts in those, so nothing can use them.

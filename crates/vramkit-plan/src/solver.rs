@@ -43,8 +43,9 @@ pub(super) struct Task<'a> {
 }
 
 impl Solver {
-    /// Parts first, the fullest first: once one has an arena, no other needs a smaller one.
-    pub(super) fn solve(&self, problem: &Problem, task: Task<'_>) -> Solved {
+    /// Parts first, the fullest first: once one has an arena, no other needs a smaller one. `hints` are empty, or say where each
+    /// buffer may be tried first.
+    pub(super) fn solve(&self, problem: &Problem, hints: &[Option<u64>], task: Task<'_>) -> Solved {
         let mut parts: Vec<(ByteSize, Vec<u32>, Cow<'_, Problem>)> = problem
             .parts()
             .into_iter()
@@ -69,7 +70,14 @@ impl Solver {
         };
         for (bound, part, restricted) in &parts {
             let enough = whole.bound.max(whole.placement.arena).max(capacity);
-            let (placement, method) = greedy::best(restricted, enough);
+            let (mut placement, mut method) = greedy::best(restricted, enough);
+            let own: Vec<Option<u64>> = part.iter().filter_map(|&i| hints.get(i as usize).copied()).collect();
+            if own.iter().any(Option::is_some) && placement.arena > enough {
+                let hinted = greedy::from_hints(restricted, &own);
+                if hinted.arena < placement.arena {
+                    (placement, method) = (hinted, "hints".to_owned());
+                }
+            }
             let first = Solved { placement, method, bound: *bound, tightest: Vec::new() };
             let solved = self.improve(restricted, first, enough, task);
             for (&i, &offset) in part.iter().zip(&solved.placement.offsets) {

@@ -259,7 +259,7 @@ impl Solver {
         let capacity = task.capacity.unwrap_or_default();
         let alone = |task: Task<'_>| -> Vec<Solved> {
             let without = Task { capacity: None, ..task };
-            union.models.iter().map(|model| self.solve(model, without)).collect()
+            union.models.iter().map(|model| self.solve(model, &[], without)).collect()
         };
         let now = Instant::now();
         if task.capacity.is_some() {

@@ -23,3 +23,7 @@ mod valley;
 mod windows;
 
 pub use search::{FloorSearch, WindowSearch};
+
+#[cfg(test)]
+#[cfg(not(loom))]
+mod tests;
