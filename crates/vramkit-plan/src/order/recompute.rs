@@ -70,7 +70,12 @@ impl Dataflow {
             input.readers.push(again);
         }
         flow.values[value].readers = early;
-        flow.values.push(FlowValue { size: own.size, maker: Some(again), readers: late, stays: false });
+        flow.values.push(FlowValue {
+            size: own.size,
+            maker: Some(again),
+            readers: late,
+            ..FlowValue::default()
+        });
         let mut order = order.to_vec();
         order.insert(before, again);
         Some((maker, flow, order))
