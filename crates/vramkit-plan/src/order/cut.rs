@@ -97,6 +97,24 @@ impl Flow {
 impl Net {
     /// The least that is live during a job in any order; `None` when effort ends it. For a net read from the start.
     pub(super) fn least_during(&self, job: usize, effort: &mut Effort<'_>) -> Option<Bytes> {
+        let (mut flow, sum) = self.flow(effort)?;
+        let (source, sink) = (flow.from.len() - 2, flow.from.len() - 1);
+        // What it waits for is in the set; it is not, and so nothing that waits for it.
+        self.jobs[job].before.iter().for_each(|&first| flow.pipe(source, first, NO_LIMIT));
+        flow.pipe(job, sink, NO_LIMIT);
+        let cut = flow.most(source, sink, effort)?;
+        Some(self.base + sum + cut + self.jobs[job].hill)
+    }
+
+    /// The least that is live between jobs in any order; `None` when effort ends it. For a net read from the start.
+    pub(super) fn floor(&self, effort: &mut Effort<'_>) -> Option<Bytes> {
+        let (mut flow, sum) = self.flow(effort)?;
+        let (source, sink) = (flow.from.len() - 2, flow.from.len() - 1);
+        Some(self.base + sum + flow.most(source, sink, effort)?)
+    }
+
+    /// Pipes between the jobs, the groups, a source and a sink; and what is live beside what flows.
+    fn flow(&self, effort: &mut Effort<'_>) -> Option<(Flow, Bytes)> {
         let n = self.jobs.len();
         let (source, sink) = (n + self.groups.len(), n + self.groups.len() + 1);
         let mut flow = Flow::new(sink + 1);
@@ -118,10 +136,6 @@ impl Net {
             sum -= group.size;
             group.members.iter().for_each(|&member| flow.pipe(n + at, member, NO_LIMIT));
         }
-        // What it waits for is in the set; it is not, and so nothing that waits for it.
-        self.jobs[job].before.iter().for_each(|&first| flow.pipe(source, first, NO_LIMIT));
-        flow.pipe(job, sink, NO_LIMIT);
-        let cut = flow.most(source, sink, effort)?;
-        Some(self.base + sum + cut + self.jobs[job].hill)
+        Some((flow, sum))
     }
 }

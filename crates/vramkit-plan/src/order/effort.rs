@@ -34,6 +34,16 @@ impl<'a> Effort<'a> {
         self.left > 0 && !self.is_over
     }
 
+    /// Something that may take so much; what it takes is spent here.
+    pub(super) fn within<T>(&mut self, units: u64, work: impl FnOnce(&mut Self) -> T) -> T {
+        let most = units.min(self.left);
+        let mut own = self.of(most);
+        let result = work(&mut own);
+        let spent = most - own.left;
+        self.spend(spent);
+        result
+    }
+
     /// Whether time is up.
     pub(super) fn is_out_of_time(&mut self) -> bool {
         self.is_over |= self.budget.is_over();

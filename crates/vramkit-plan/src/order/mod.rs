@@ -5,7 +5,7 @@
 //!                │
 //!                ├─ canonical: ranks that do not depend on how steps are numbered
 //!                ├─ net: jobs, and what each adds; from either end
-//!                ├─ reduce (profile, reach): chains and series-parallel parts solved, fewer jobs
+//!                ├─ reduce (profile, reach, modules, levels): chains and series-parallel parts solved, fewer jobs
 //!                └─ part: greedy, relax, cut, beam, windows, decide (state, effort)
 //! ```
 //!
@@ -20,6 +20,8 @@ mod dataflow;
 mod decide;
 mod effort;
 mod greedy;
+mod levels;
+mod modules;
 mod net;
 mod part;
 mod profile;

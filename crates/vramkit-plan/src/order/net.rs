@@ -162,6 +162,16 @@ impl Net {
         order.iter().map(load).collect()
     }
 
+    /// Bytes live after the first jobs of an order.
+    pub(super) fn after(&self, first: &[usize]) -> Bytes {
+        let mut done = vec![false; self.jobs.len()];
+        first.iter().fold(self.base, |live, &job| {
+            let (_, after) = self.cost(live, job, |other| done[other]);
+            done[job] = true;
+            after
+        })
+    }
+
     /// Most bytes live in an order.
     pub(super) fn peak(&self, order: &[usize]) -> Bytes {
         self.loads(order).into_iter().map(|(during, _)| during).max().unwrap_or(self.base).max(self.base)

@@ -6,11 +6,14 @@
 //!   during it is no more than during the other; a job that adds and is waited for by one only comes right before that,
 //!   likewise.
 //!
+//! - What hangs together with the rest at two jobs only becomes a chain ([`modules`](super::modules)).
+//!
 //! Each of these leaves some best order possible, whatever else the net holds.
 
 use std::collections::BTreeMap;
 
 use super::effort::Effort;
+use super::modules::Failed;
 use super::net::{Job, Net};
 use super::profile::{Rise, merged, parts};
 use super::reach::Reach;
@@ -21,6 +24,7 @@ const PASSES: usize = 200;
 impl Net {
     /// The smaller net, for a net read from the start whose jobs are numbered in an order that is possible.
     pub(super) fn reduced(mut self, effort: &mut Effort<'_>) -> Self {
+        let mut failed = Failed::new();
         for _ in 0..PASSES {
             let work = self.jobs.len() + self.jobs.len().pow(2) / 64;
             if self.jobs.len() < 2 || !effort.spend(work as u64) {
@@ -28,7 +32,8 @@ impl Net {
             }
             let Some(reach) = Reach::new(&self) else { break };
             reach.thin(&mut self);
-            let Some(smaller) = self.with_chains().or_else(|| self.with_pairs()) else { break };
+            let smaller = self.with_chains().or_else(|| self.with_pairs());
+            let Some(smaller) = smaller.or_else(|| self.with_modules(&mut failed, effort)) else { break };
             self = smaller;
         }
         self
@@ -122,6 +127,37 @@ impl Net {
             }
         }
         (!clusters.is_empty()).then(|| self.clustered(clusters, &[]))
+    }
+
+    /// Modules as chains.
+    fn with_modules(&mut self, failed: &mut Failed, effort: &mut Effort<'_>) -> Option<Self> {
+        let lines = self.modules(failed, effort);
+        let (mut clusters, mut follows, mut rises) = (Vec::new(), Vec::new(), Vec::new());
+        for line in lines {
+            follows.extend((1..line.len()).map(|at| (clusters.len() + at - 1, clusters.len() + at)));
+            for (jobs, rise) in line {
+                rises.push((jobs[0], rise));
+                clusters.push(jobs);
+            }
+        }
+        if clusters.is_empty() {
+            return None;
+        }
+        // What groups within a module free is in what its parts add.
+        let mut is_within = vec![false; self.jobs.len()];
+        clusters.iter().flatten().for_each(|&job| is_within[job] = true);
+        for group in std::mem::take(&mut self.groups) {
+            if !is_within[group.members[0]] {
+                self.groups.push(group);
+            }
+        }
+        for cluster in &clusters {
+            cluster.iter().for_each(|&job| (self.jobs[job].hill, self.jobs[job].delta) = (0, 0));
+        }
+        for (job, rise) in rises {
+            (self.jobs[job].hill, self.jobs[job].delta) = (rise.hill, rise.delta);
+        }
+        Some(self.clustered(clusters, &follows))
     }
 
     /// Jobs that are done one after the other as one, and others as they are; edges between clusters are added.
