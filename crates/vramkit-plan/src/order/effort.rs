@@ -44,6 +44,11 @@ impl<'a> Effort<'a> {
         result
     }
 
+    /// Units that are left.
+    pub(super) fn left(&self) -> u64 {
+        self.left
+    }
+
     /// Whether time is up.
     pub(super) fn is_out_of_time(&mut self) -> bool {
         self.is_over |= self.budget.is_over();

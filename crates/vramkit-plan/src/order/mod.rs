@@ -6,7 +6,7 @@
 //!                ├─ canonical: ranks that do not depend on how steps are numbered
 //!                ├─ net: jobs, and what each adds; from either end
 //!                ├─ reduce (profile, reach, modules, levels): chains and series-parallel parts solved, fewer jobs
-//!                └─ part: greedy, relax, cut, beam, windows, decide (state, effort)
+//!                └─ part: greedy, line, relax, cut, beam, windows, decide (state, effort)
 //! ```
 //!
 //! Any order in which a step comes after those it reads from will do; what is live during each of its steps follows
@@ -21,6 +21,7 @@ mod decide;
 mod effort;
 mod greedy;
 mod levels;
+mod line;
 mod modules;
 mod net;
 mod part;

@@ -58,6 +58,34 @@ impl Part {
         }
     }
 
+    /// The jobs in the order of the last of their steps.
+    fn along(&self, steps: &[usize]) -> Vec<usize> {
+        let mut place = std::collections::HashMap::new();
+        steps.iter().zip(0u64..).for_each(|(&step, at)| _ = place.insert(step, at));
+        let last = |steps: &[usize]| steps.last().and_then(|step| place.get(step)).copied().unwrap_or(0);
+        let ranks: Vec<u64> = self.nets[0].jobs.iter().map(|job| last(&job.steps)).collect();
+        self.nets[0].sorted_by(&ranks)
+    }
+
+    /// As [`offer`](Self::offer), with jobs as late as they can be, and those that free as early, as long as that helps.
+    fn offer_late(&mut self, mut order: Vec<usize>) {
+        let mut best = Bytes::MAX;
+        loop {
+            let late = self.nets[0].late(&order);
+            let mut backwards: Vec<usize> = late.iter().rev().copied().collect();
+            backwards = self.nets[1].late(&backwards);
+            backwards.reverse();
+            let peak = self.nets[0].peak(&backwards).min(self.nets[0].peak(&late));
+            self.offer(order);
+            self.offer(late);
+            if peak >= best {
+                return;
+            }
+            best = peak;
+            order = backwards;
+        }
+    }
+
     /// As [`offer`](Self::offer), for an order of the net from that end.
     fn offer_from(&mut self, end: usize, mut order: Vec<usize>) {
         if end == 1 {
@@ -66,8 +94,15 @@ impl Part {
         self.offer(order);
     }
 
-    /// First answers and bounds.
-    pub(super) fn begin(&mut self, enough: Bytes, effort: &mut Effort<'_>) {
+    /// First answers and bounds. An order of the steps is known.
+    pub(super) fn begin(&mut self, known: &[usize], enough: Bytes, effort: &mut Effort<'_>) {
+        self.offer(self.along(known));
+        if self.peak <= self.bound.max(enough) {
+            return;
+        }
+        let order = self.nets[0].along();
+        self.offer_late(order);
+        self.offer_late(self.order.clone());
         for end in [0, 1] {
             for rule in [Rule::Least, Rule::Depth] {
                 let order = self.nets[end].greedy(rule);
@@ -110,17 +145,7 @@ impl Part {
     pub(super) fn improve(&mut self, round: u32, enough: Bytes, seed: u64, effort: &mut Effort<'_>) {
         let scale = 4u64.pow(round);
         self.beams(2 * scale as usize, enough, seed, effort);
-        let mut tries = 0;
-        while self.peak > self.bound.max(enough) && tries < 16 && !effort.is_out_of_time() {
-            tries += 1;
-            let units = UNITS * scale / 8;
-            let Some(order) =
-                self.nets[0].mended(&self.order, self.peak - 1, units, &mut effort.of(UNITS * scale))
-            else {
-                break;
-            };
-            self.offer(order);
-        }
+        self.windows(UNITS * scale, enough, effort);
         self.decisions(UNITS * scale, enough, effort);
     }
 
@@ -135,6 +160,23 @@ impl Part {
                 });
                 let Some(order) = found else { break };
                 self.offer_from(end, order);
+            }
+        }
+    }
+
+    /// Stretches of the best order, for less by leaps that grow as long as they succeed.
+    fn windows(&mut self, units: u64, enough: Bytes, effort: &mut Effort<'_>) {
+        let mut leap = (self.peak - self.bound.max(enough)) / 16;
+        let mut left = effort.of(units * (16 + self.order.len() as u64 / 8));
+        while self.peak > self.bound.max(enough) && !left.is_out_of_time() {
+            leap = leap.clamp(1, self.peak - self.bound.max(enough));
+            match self.nets[0].mended(&self.order, self.peak - leap, units / 4, &mut left) {
+                Some(order) => {
+                    self.offer(order);
+                    leap *= 2;
+                }
+                None if leap == 1 || left.left() == 0 => break,
+                None => leap /= 4,
             }
         }
     }

@@ -146,7 +146,7 @@ impl Search {
             let base = self.net.loads(&self.order())[range.start].1;
             let net = self.net.numbered().part(&jobs, base, |job| job < range.start).reduced(&mut effort);
             let mut part = Part::new(net, stretch.bound);
-            part.begin(bound, &mut effort);
+            part.begin(&stretch.order, bound, &mut effort);
             self.stretches[at].1.take(part);
         }
         for round in 0..ROUNDS {

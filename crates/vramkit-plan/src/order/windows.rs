@@ -5,7 +5,10 @@ use super::effort::Effort;
 use super::net::{Bytes, Net};
 
 /// Jobs on each side of the first one during which too much is live.
-const SIDES: [usize; 5] = [3, 6, 12, 24, 48];
+const SIDES: [usize; 5] = [4, 12, 36, 108, 324];
+
+/// Width of the beams in a stretch.
+const WIDTH: usize = 8;
 
 impl Net {
     /// An order with at most so much live, from one that has more; `None` where no stretch gives it. A stretch may be searched
@@ -19,27 +22,49 @@ impl Net {
     ) -> Option<Vec<usize>> {
         let mut order = order.to_vec();
         loop {
+            if !effort.spend(4 * order.len() as u64) {
+                return None;
+            }
             let loads = self.loads(&order);
             let Some(at) = loads.iter().position(|&(during, _)| during > most) else { return Some(order) };
-            let mended = SIDES.iter().find_map(|side| {
-                let range = at.saturating_sub(*side)..order.len().min(at + side + 1);
-                if !effort.spend(order.len() as u64) {
+            let mended = SIDES.iter().find_map(|&side| {
+                let range = at.saturating_sub(side)..order.len().min(at + side + 1);
+                if !effort.spend(order.len() as u64 / 4) {
                     return None;
                 }
+                let mut is_done = vec![false; order.len()];
+                order[..range.start].iter().for_each(|&job| is_done[job] = true);
                 let mut jobs = order[range.clone()].to_vec();
                 jobs.sort_unstable();
-                let mut done = vec![false; order.len()];
-                order[..range.start].iter().for_each(|&job| done[job] = true);
-                let part = self.part(&jobs, loads[range.start].1, |job| done[job]);
-                match part.decide(most, &mut effort.of(units)) {
-                    Verdict::Order(found) => {
-                        Some((range, found.iter().map(|&job| jobs[job]).collect::<Vec<_>>()))
-                    }
-                    _ => None,
-                }
+                let part = self.part(&jobs, loads[range.start].1, |job| is_done[job]);
+                let found = effort.within(units, |effort| part.found(most, effort))?;
+                Some((range, found.into_iter().map(|job| jobs[job]).collect::<Vec<_>>()))
             });
             let (range, found) = mended?;
             order.splice(range, found);
         }
+    }
+
+    /// An order with at most so much live, by short searches from both ends.
+    fn found(&self, most: Bytes, effort: &mut Effort<'_>) -> Option<Vec<usize>> {
+        let backwards = |mut order: Vec<usize>| {
+            order.reverse();
+            order
+        };
+        let each = effort.left() / 4;
+        let reversed = self.reversed();
+        match effort.within(each, |effort| self.decide(most, effort)) {
+            Verdict::Order(order) => return Some(order),
+            Verdict::None(_) => return None,
+            Verdict::Open => {}
+        }
+        match effort.within(each, |effort| reversed.decide(most, effort)) {
+            Verdict::Order(order) => return Some(backwards(order)),
+            Verdict::None(_) => return None,
+            Verdict::Open => {}
+        }
+        let found = effort.within(each, |effort| self.beam(most, WIDTH, 0, effort));
+        found
+            .or_else(|| Some(backwards(effort.within(each, |effort| reversed.beam(most, WIDTH, 0, effort))?)))
     }
 }
