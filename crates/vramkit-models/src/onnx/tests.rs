@@ -181,7 +181,7 @@ fn endless() -> vramkit_plan::OrderBudget<'static> {
 fn another_order_holds_one_branch_at_a_time() {
     let mut graph = infer(&branches(), &[]).unwrap();
     let before = graph.model(&"g".into(), 1, false);
-    let saving = graph.reorder(false, &endless());
+    let saving = graph.reorder(false, false, &endless());
     let wide = 64 * 16 * 16 * 4;
     assert_eq!(saving.before.bytes(), 4 * 16 * 16 * 4 + 2 * wide);
     assert_eq!((saving.reordered.bytes(), saving.proven), (4 * 16 * 16 * 4 + wide + 64 * 4, true));
@@ -198,7 +198,7 @@ fn another_order_holds_one_branch_at_a_time() {
     };
     assert_eq!(named(&before), named(&after), "the same tensors, at other times");
     // An order that is best already stays.
-    let again = graph.reorder(true, &endless());
+    let again = graph.reorder(true, false, &endless());
     assert_eq!((again.before, again.reordered), (saving.reordered, saving.reordered));
 }
 
@@ -222,7 +222,7 @@ fn cheap_operators_run_again_where_that_holds_less() {
         &[],
     )
     .unwrap();
-    let saving = graph.reorder(true, &endless());
+    let saving = graph.reorder(true, false, &endless());
     assert_eq!(saving.repeated, 1);
     assert_eq!(saving.reordered.bytes() - saving.recomputed.bytes(), 4 * 16 * 16 * 4);
     let tensors = graph.model(&"g".into(), 1, false).tensors;

@@ -2,6 +2,8 @@
 //!
 //! Steps go by their number, from 0; where one runs in an order is a [`Step`] of the clock.
 
+use std::borrow::Cow;
+
 use vramkit_units::{ByteSize, Step};
 
 /// What steps make and read.
@@ -77,7 +79,10 @@ impl Dataflow {
 
     /// The same steps with values that take each other's place as one value, where the last one stands; the others are
     /// of no size.
-    pub(super) fn united(&self) -> Self {
+    pub(super) fn united(&self) -> Cow<'_, Self> {
+        if self.values.iter().all(|value| value.over.is_none()) {
+            return Cow::Borrowed(self);
+        }
         let mut flow = self.clone();
         // The first of a row stands for it.
         let mut first: Vec<usize> = (0..self.values.len()).collect();
@@ -113,7 +118,9 @@ impl Dataflow {
             whole.readers.extend(readers);
             whole.stays |= stays;
         }
-        flow
+        // Whoever found the place taken has one of its own.
+        flow.values.iter_mut().for_each(|value| value.over = None);
+        Cow::Owned(flow)
     }
 
     /// As [`lives`](Self::lives), as places in the order.

@@ -40,11 +40,6 @@ impl Dataflow {
     /// The order with the lowest peak that is found within a budget; `given`, an order that is possible, where none is
     /// better. The answer is the same every time, however steps are numbered, unless the budget ends the search.
     pub fn best_order(&self, given: &[usize], budget: &OrderBudget<'_>) -> StepOrder {
-        self.best_order_from(given, 0, budget)
-    }
-
-    /// As [`best_order`](Self::best_order), with a seed for the choice between what looks the same.
-    pub fn best_order_from(&self, given: &[usize], seed: u64, budget: &OrderBudget<'_>) -> StepOrder {
         let peak = self.peak_of(given);
         let unknown =
             StepOrder { order: given.to_vec(), peak, bound: ByteSize::ZERO, proven: peak.is_zero() };
@@ -56,7 +51,7 @@ impl Dataflow {
         let net = Net::new(&flow, &ranks);
         let mut search =
             Search::new(net, given.iter().map(|&step| ranks[step]).collect(), &flow.needs(&ranks));
-        search.run(seed, budget);
+        search.run(budget);
         let found = search.net.steps(&search.order());
         let bound = ByteSize::new(search.bound().max(flow.first_need() as Bytes) as u64);
         let (order, peak) = match flow.peak_of(&found) {
@@ -133,7 +128,7 @@ impl Search {
         self.stretches.iter().flat_map(|(_, stretch)| stretch.order.iter().copied()).collect()
     }
 
-    fn run(&mut self, seed: u64, budget: &OrderBudget<'_>) {
+    fn run(&mut self, budget: &OrderBudget<'_>) {
         let mut effort = Effort::new(REDUCING, budget);
         // All parts that are above what no order is below get their first answers; then the worst a round at a time.
         for at in self.worst_first() {
@@ -157,7 +152,7 @@ impl Search {
                     break;
                 }
                 if let Some(mut part) = stretch.part.take() {
-                    part.improve(round, bound, seed, &mut effort);
+                    part.improve(round, bound, budget.first_seed(), &mut effort);
                     stretch.take(part);
                 }
             }
