@@ -161,6 +161,7 @@ fn numbers_make_no_difference() {
             families::randwire(32, 4, 0.75, false, seed),
             chains(8, 10, Start::Shared, seed),
             series_parallel(80, true, seed),
+            families::grid(7, seed),
         ];
         for (family, flow) in all.iter().enumerate() {
             let found = best(flow);

@@ -183,13 +183,14 @@ pub fn randwire(nodes: usize, near: usize, moved: f64, is_even: bool, seed: u64)
             joints[node.min(other)][node.max(other)] = true;
         }
     }
+    let is_joined = |from: usize, to: usize| joints[from][to];
     let mut builder = Builder::default();
     let mut next = || if is_even { 64 } else { size(&mut random) };
     let start = builder.given(next());
     let mut made: Vec<usize> = Vec::new();
     for node in 0..nodes {
         let mut reads: Vec<usize> =
-            (0..node).filter(|&from| joints[from][node]).map(|from| made[from]).collect();
+            (0..node).filter(|&from| is_joined(from, node)).map(|from| made[from]).collect();
         if reads.is_empty() {
             reads.push(start);
         }
@@ -197,8 +198,10 @@ pub fn randwire(nodes: usize, near: usize, moved: f64, is_even: bool, seed: u64)
         let value = builder.step(&[sum], next());
         made.push(value);
     }
-    let open: Vec<usize> =
-        (0..nodes).filter(|&node| !joints[node][node..].contains(&true)).map(|node| made[node]).collect();
+    let open: Vec<usize> = (0..nodes)
+        .filter(|&node| !(node..nodes).any(|to| is_joined(node, to)))
+        .map(|node| made[node])
+        .collect();
     let end = builder.step(&open, next());
     builder.end(&[end])
 }

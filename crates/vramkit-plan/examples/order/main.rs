@@ -1,13 +1,13 @@
 //! How far orders of families of graphs are from the best, and what they take.
 //!
 //! `cargo run --release -p vramkit-plan --example order [SECONDS [FAMILY]]`. Peaks are in hundredths of the bound; `cpu` is processor
-//! seconds of the whole search.
+//! seconds of the whole search; `same` says whether another numbering of the steps gives the same peak, for small graphs.
 
 mod families;
 
 use std::time::Duration;
 
-use families::{Start, chains, grid, random, randwire, reversed, series_parallel, tree};
+use families::{Start, chains, grid, random, randwire, renumbered, reversed, series_parallel, tree};
 use vramkit_plan::{Dataflow, OrderBudget};
 
 /// Processor seconds of this process.
@@ -21,9 +21,18 @@ fn row(name: &str, flow: &Dataflow, seconds: f64) -> String {
     let before = processor_seconds();
     let found = flow.best_order(&given, &OrderBudget::new(Duration::from_secs_f64(seconds), &()));
     let spent = processor_seconds() - before;
+    let same = match flow.steps() {
+        0..200 => {
+            let again = renumbered(flow, 1);
+            let peak =
+                again.best_order(&given, &OrderBudget::new(Duration::from_secs_f64(seconds), &())).peak;
+            (peak == found.peak).to_string()
+        }
+        _ => String::new(),
+    };
     let gap = (found.peak.bytes() as f64 / found.bound.bytes().max(1) as f64 - 1.0) * 100.0;
     format!(
-        "{name:<28} {:>7} {:>12} {:>12} {:>12} {gap:>8.2} {:>7} {spent:>8.2}\n",
+        "{name:<28} {:>7} {:>12} {:>12} {:>12} {gap:>8.2} {:>7} {spent:>8.2} {same:>6}\n",
         flow.steps(),
         flow.peak_of(&given).bytes(),
         found.peak.bytes(),
@@ -65,8 +74,8 @@ fn main() -> std::io::Result<()> {
     let mut out = std::io::stdout();
     writeln!(
         out,
-        "{:<28} {:>7} {:>12} {:>12} {:>12} {:>8} {:>7} {:>8}",
-        "family", "steps", "given", "found", "bound", "gap %", "proven", "cpu"
+        "{:<28} {:>7} {:>12} {:>12} {:>12} {:>8} {:>7} {:>8} {:>6}",
+        "family", "steps", "given", "found", "bound", "gap %", "proven", "cpu", "same"
     )?;
     for (name, flow) in all.iter().filter(|(name, _)| name.contains(&only)) {
         out.write_all(row(name, flow, seconds).as_bytes())?;

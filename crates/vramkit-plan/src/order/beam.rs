@@ -3,12 +3,15 @@
 //! Only sets that are reached with at most so much live are kept, those with least live first; a pass proves nothing. From the
 //! other end, on the net reversed, it often finds what it misses from this one.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 
 use super::canonical::mix;
 use super::effort::Effort;
 use super::net::{Bytes, Net};
-use super::state::State;
+use super::state::{ByKey, State};
+
+/// Words of the sets of a layer, at most.
+const WORDS: usize = 8 << 20;
 
 /// A set on the way: the path to it.
 struct Reached {
@@ -36,9 +39,10 @@ impl Net {
         seed: u64,
         effort: &mut Effort<'_>,
     ) -> Option<Vec<usize>> {
+        let width = width.min(WORDS / (self.jobs.len() + 1)).max(1);
         let mut paths: Paths = Vec::new();
         // Sets by how many jobs they leave, the most first.
-        let mut layers: BTreeMap<usize, HashMap<u128, Reached>> = BTreeMap::new();
+        let mut layers: BTreeMap<usize, ByKey<Reached>> = BTreeMap::new();
         let mut first = State::new(self);
         let mut steps = Vec::new();
         if self.base > most || !first.settle(self, most, &mut steps, effort) {
@@ -55,6 +59,9 @@ impl Net {
                 (set.state.live, mix(set.state.key as u64 ^ seed), set.state.key)
             });
             sets.truncate(width);
+            if !effort.spend(sets.iter().map(|set| set.state.scan(self)).sum()) {
+                return None;
+            }
             for choice in self.choices(&sets, most, width, seed) {
                 let set = &sets[choice.from];
                 let mut state = set.state.clone();
@@ -76,7 +83,7 @@ impl Net {
 
     /// The best jobs that can come next, for all sets of a layer together.
     fn choices(&self, sets: &[Reached], most: Bytes, width: usize, seed: u64) -> Vec<Choice> {
-        let mut best: HashMap<u128, Choice> = HashMap::new();
+        let mut best: ByKey<Choice> = ByKey::default();
         for (from, set) in sets.iter().enumerate() {
             for &job in &set.state.ready {
                 let (during, after) = set.state.cost(self, job as usize);

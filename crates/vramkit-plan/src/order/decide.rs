@@ -4,14 +4,12 @@
 //! Depth first over sets of jobs done, from the set after which least is live; a set that led nowhere is not entered again,
 //! however it is reached, since what can follow depends on the set alone.
 
-use std::collections::HashSet;
-
 use super::effort::Effort;
 use super::net::{Bytes, Net};
-use super::state::State;
+use super::state::{Keys, State};
 
 /// Sets that are remembered, at most: some 32 bytes each.
-const SETS: usize = 4 << 20;
+const SETS: usize = 2 << 20;
 
 /// Words of all sets on the way from the first to the last, at most: 128 MiB.
 const WORDS: usize = 16 << 20;
@@ -44,7 +42,7 @@ impl Net {
         if self.base > most {
             return Verdict::None(self.base);
         }
-        let mut seen: HashSet<u128> = HashSet::new();
+        let mut seen = Keys::default();
         let mut order = Vec::new();
         let mut state = State::new(self);
         if !state.settle(self, most, &mut order, effort) {

@@ -7,11 +7,11 @@
 //! when it is on its own hill, and never has more live at any time.
 
 use std::cmp::Reverse;
-use std::collections::{BinaryHeap, HashMap};
+use std::collections::BinaryHeap;
 
 use super::effort::Effort;
 use super::net::{Bytes, Net};
-use super::state::State;
+use super::state::{ByKey, State};
 
 impl Net {
     /// The order of valleys, for a net read from the start; `None` when effort ends it.
@@ -62,7 +62,8 @@ impl Net {
         // Sets by the lowest hill before them; how they were reached.
         let mut open: BinaryHeap<(Reverse<Bytes>, Reverse<Bytes>, u128, usize)> = BinaryHeap::new();
         let mut reached: Vec<(Option<State>, usize, Vec<usize>)> = Vec::new();
-        let mut hills: HashMap<u128, Bytes> = HashMap::from([(from.key, most)]);
+        let mut hills: ByKey<Bytes> = ByKey::default();
+        hills.insert(from.key, most);
         open.push((Reverse(most), Reverse(most), from.key, 0));
         reached.push((Some(from), usize::MAX, Vec::new()));
         let mut best: Option<(Bytes, Bytes, usize)> = None;
@@ -75,7 +76,9 @@ impl Net {
             }
             let Some(state) = reached[at].0.take() else { continue };
             for &job in &state.ready {
-                if !effort.spend(8 + self.jobs.len() as u64 / 32) {
+                if !effort.spend(
+                    8 + self.jobs.len() as u64 / 32 + state.ready.len() as u64 / 8 + self.scan(job as usize),
+                ) {
                     return None;
                 }
                 let job = job as usize;

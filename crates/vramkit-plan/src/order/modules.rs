@@ -3,7 +3,7 @@
 //! Such a module has a best order whatever else runs ([`levels`](super::levels)), so that it becomes a chain: from the
 //! inside out, as long as modules are not too large to be searched.
 
-use std::collections::HashSet;
+use std::collections::{BTreeSet, HashSet};
 
 use super::effort::Effort;
 use super::net::{Bytes, Net};
@@ -126,14 +126,17 @@ impl Net {
         let is_in = |job: &usize| region.binary_search(job).is_ok();
         let is_closed = |&job: &usize| {
             let own = &self.jobs[job];
-            let groups = own.groups.iter().flat_map(|&group| &self.groups[group].members);
             own.before.iter().all(|other| *other == top || is_in(other))
                 && own.after.iter().all(|other| *other == bottom || is_in(other))
-                && groups.into_iter().all(is_in)
         };
+        let groups: BTreeSet<usize> =
+            region.iter().flat_map(|&job| self.jobs[job].groups.iter().copied()).collect();
+        let is_whole = |&group: &usize| self.groups[group].members.iter().all(is_in);
         let is_row = || region.windows(2).all(|pair| self.jobs[pair[0]].after.contains(&pair[1]));
-        let has_groups = || region.iter().any(|&job| !self.jobs[job].groups.is_empty());
-        (2..=JOBS).contains(&region.len()) && region.iter().all(is_closed) && (has_groups() || !is_row())
+        (2..=JOBS).contains(&region.len())
+            && region.iter().all(is_closed)
+            && groups.iter().all(is_whole)
+            && (!groups.is_empty() || !is_row())
     }
 
     /// A module as a chain.

@@ -148,27 +148,41 @@ impl Net {
         }
     }
 
+    /// What [`cost`](Self::cost) of a job takes, in units of effort.
+    pub(super) fn scan(&self, job: usize) -> u64 {
+        let members = self.jobs[job].groups.iter().map(|&group| self.groups[group].members.len());
+        1 + members.sum::<usize>() as u64 / 8
+    }
+
     /// Bytes live during each job of an order, and after the one before it.
     pub(super) fn loads(&self, order: &[usize]) -> Vec<(Bytes, Bytes)> {
-        let mut done = vec![false; self.jobs.len()];
+        let mut open: Vec<usize> = self.groups.iter().map(|group| group.members.len()).collect();
         let mut live = self.base;
         let load = |&job: &usize| {
-            let before = live;
-            let (during, after) = self.cost(live, job, |other| done[other]);
-            done[job] = true;
-            live = after;
-            (during, before)
+            let (own, before) = (&self.jobs[job], live);
+            let mut turned = 0;
+            for &group in &own.groups {
+                let all = self.groups[group].members.len();
+                if open[group] == if self.is_reversed { all } else { 1 } {
+                    turned += self.groups[group].size;
+                }
+                open[group] -= 1;
+            }
+            live += own.delta + if self.is_reversed { turned } else { -turned };
+            (before + own.hill + if self.is_reversed { turned } else { 0 }, before)
         };
         order.iter().map(load).collect()
     }
 
-    /// Bytes live after the first jobs of an order.
+    /// Bytes live after the first jobs of an order, for a net read from the start.
     pub(super) fn after(&self, first: &[usize]) -> Bytes {
-        let mut done = vec![false; self.jobs.len()];
+        let mut open: Vec<usize> = self.groups.iter().map(|group| group.members.len()).collect();
         first.iter().fold(self.base, |live, &job| {
-            let (_, after) = self.cost(live, job, |other| done[other]);
-            done[job] = true;
-            after
+            let own = &self.jobs[job];
+            own.groups.iter().for_each(|&group| open[group] -= 1);
+            let freed =
+                own.groups.iter().filter(|&&group| open[group] == 0).map(|&group| self.groups[group].size);
+            live + own.delta - freed.sum::<Bytes>()
         })
     }
 

@@ -144,8 +144,8 @@ impl Part {
     /// A round of searching; nothing below `enough` is looked for.
     pub(super) fn improve(&mut self, round: u32, enough: Bytes, seed: u64, effort: &mut Effort<'_>) {
         let scale = 4u64.pow(round);
-        self.beams(2 * scale as usize, enough, seed, effort);
         self.windows(UNITS * scale, enough, effort);
+        self.beams(2 * scale as usize, enough, seed, effort);
         self.decisions(UNITS * scale, enough, effort);
     }
 

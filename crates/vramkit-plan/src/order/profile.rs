@@ -72,19 +72,25 @@ fn rising(chain: &[Rise]) -> Vec<Range<usize>> {
     parts
 }
 
-/// Chains side by side as one, each given by what its parts add: which chain's next part follows.
+/// What the parts of a chain add, on the way down and on the way up.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Slopes {
+    pub(super) down: Vec<Rise>,
+    pub(super) up: Vec<Rise>,
+}
+
+/// Chains side by side as one: which chain's next part follows.
 ///
 /// Parts that go up follow by how far they come down from their hill, the most first; parts that go down by their hill, the
 /// least first.
-pub(super) fn merged(chains: &[(Vec<Rise>, Vec<Rise>)]) -> Vec<usize> {
-    let keyed = |of: &dyn Fn(&(Vec<Rise>, Vec<Rise>)) -> Vec<Bytes>| {
-        let keys = chains.iter().enumerate();
-        let mut keys: Vec<(Bytes, usize)> =
-            keys.flat_map(|(i, chain)| of(chain).into_iter().map(move |key| (key, i))).collect();
-        keys.sort_by_key(|&(key, _)| key);
-        keys
-    };
-    let down = keyed(&|(down, _)| down.iter().map(|rise| rise.hill).collect());
-    let up = keyed(&|(_, up)| up.iter().map(|rise| rise.delta - rise.hill).collect());
+pub(super) fn merged(chains: &[Slopes]) -> Vec<usize> {
+    let each = || chains.iter().enumerate();
+    let mut down: Vec<(Bytes, usize)> =
+        each().flat_map(|(i, chain)| chain.down.iter().map(move |rise| (rise.hill, i))).collect();
+    let mut up: Vec<(Bytes, usize)> =
+        each().flat_map(|(i, chain)| chain.up.iter().map(move |rise| (rise.delta - rise.hill, i))).collect();
+    // Parts of one chain are in this order already.
+    down.sort_by_key(|&(key, _)| key);
+    up.sort_by_key(|&(key, _)| key);
     down.into_iter().chain(up).map(|(_, chain)| chain).collect()
 }

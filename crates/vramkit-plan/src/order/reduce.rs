@@ -15,11 +15,14 @@ use std::collections::BTreeMap;
 use super::effort::Effort;
 use super::modules::Failed;
 use super::net::{Job, Net};
-use super::profile::{Rise, merged, parts};
+use super::profile::{Rise, Slopes, merged, parts};
 use super::reach::Reach;
 
 /// Passes over a net; each that changes something leaves fewer jobs.
 const PASSES: usize = 200;
+
+/// The jobs that a chain waits for, and those that wait for it.
+type Ends<'n> = (&'n [usize], &'n [usize]);
 
 impl Net {
     /// The smaller net, for a net read from the start whose jobs are numbered in an order that is possible.
@@ -60,7 +63,7 @@ impl Net {
 
     /// Chains by their hills and valleys, those between the same jobs as one; `None` where that changes nothing.
     fn with_chains(&self) -> Option<Self> {
-        let mut alike: BTreeMap<(&[usize], &[usize]), Vec<Vec<usize>>> = BTreeMap::new();
+        let mut alike: BTreeMap<Ends<'_>, Vec<Vec<usize>>> = BTreeMap::new();
         for chain in self.chains() {
             if let [head, .., tail] | [head @ tail] = chain[..] {
                 alike.entry((&self.jobs[head].before, &self.jobs[tail].after)).or_default().push(chain);
@@ -81,7 +84,7 @@ impl Net {
 
     /// Chains side by side as one: its parts.
     fn one(&self, chains: Vec<Vec<usize>>) -> Vec<Vec<usize>> {
-        let mut rises = Vec::new();
+        let mut slopes = Vec::new();
         let mut all: Vec<std::collections::VecDeque<Vec<usize>>> = Vec::new();
         for chain in chains {
             let own: Vec<Rise> = chain.iter().map(|&job| self.rise(job)).collect();
@@ -89,11 +92,11 @@ impl Net {
             let of = |parts: &[std::ops::Range<usize>]| {
                 parts.iter().map(|part| Rise::of(own[part.clone()].iter().copied())).collect()
             };
-            rises.push((of(&down), of(&up)));
+            slopes.push(Slopes { down: of(&down), up: of(&up) });
             all.push(down.into_iter().chain(up).map(|part| chain[part].to_vec()).collect());
         }
         let line: Vec<Vec<usize>> =
-            merged(&rises).into_iter().filter_map(|chain| all[chain].pop_front()).collect();
+            merged(&slopes).into_iter().filter_map(|chain| all[chain].pop_front()).collect();
         // Together their parts are longer.
         let own: Vec<Rise> =
             line.iter().map(|part| Rise::of(part.iter().map(|&job| self.rise(job)))).collect();

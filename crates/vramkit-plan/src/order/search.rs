@@ -131,6 +131,8 @@ impl Search {
     fn run(&mut self, budget: &OrderBudget<'_>) {
         let mut effort = Effort::new(REDUCING, budget);
         // All parts that are above what no order is below get their first answers; then the worst a round at a time.
+        let numbered = self.net.numbered();
+        let loads = self.net.loads(&self.order());
         for at in self.worst_first() {
             let bound = self.bound();
             let (range, stretch) = &self.stretches[at];
@@ -138,8 +140,8 @@ impl Search {
                 break;
             }
             let jobs: Vec<usize> = range.clone().collect();
-            let base = self.net.loads(&self.order())[range.start].1;
-            let net = self.net.numbered().part(&jobs, base, |job| job < range.start).reduced(&mut effort);
+            let part = numbered.part(&jobs, loads[range.start].1, |job| job < range.start);
+            let net = part.reduced(&mut effort);
             let mut part = Part::new(net, stretch.bound);
             part.begin(&stretch.order, bound, &mut effort);
             self.stretches[at].1.take(part);

@@ -5,6 +5,9 @@
 //! nothing, since what is live is submodular (after H. Ahn et al., "Ordering chaos: memory-aware scheduling of
 //! irregularly wired neural networks for edge devices", 2020, where it is single jobs).
 
+use std::collections::{HashMap, HashSet};
+use std::hash::{BuildHasherDefault, Hasher};
+
 use super::canonical::mix;
 use super::effort::Effort;
 use super::net::{Bytes, Net};
@@ -24,6 +27,30 @@ pub(super) struct State {
     /// Stands for the set. Two sets of a search share one with a chance of about its sets squared in 2^128.
     pub(super) key: u128,
 }
+
+/// Keys are spread already.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct KeyHasher(u64);
+
+impl Hasher for KeyHasher {
+    fn finish(&self) -> u64 {
+        self.0
+    }
+
+    fn write(&mut self, bytes: &[u8]) {
+        bytes.iter().for_each(|&byte| self.0 = mix(self.0 ^ u64::from(byte)));
+    }
+
+    fn write_u128(&mut self, key: u128) {
+        self.0 ^= key as u64;
+    }
+}
+
+/// Sets of jobs, by their keys.
+pub(super) type Keys = HashSet<u128, BuildHasherDefault<KeyHasher>>;
+
+/// What is known of sets of jobs, by their keys.
+pub(super) type ByKey<T> = HashMap<u128, T, BuildHasherDefault<KeyHasher>>;
 
 /// What stands for a job in a set's key.
 fn key(job: usize) -> u128 {
@@ -46,6 +73,11 @@ impl State {
     /// Bytes live during a job that is done next, and after it.
     pub(super) fn cost(&self, net: &Net, job: usize) -> (Bytes, Bytes) {
         net.cost(self.live, job, |other| self.is_done(other))
+    }
+
+    /// What the costs of all jobs that are ready take, in units of effort.
+    pub(super) fn scan(&self, net: &Net) -> u64 {
+        self.ready.iter().map(|&job| net.scan(job as usize)).sum()
     }
 
     /// The key of the set with a job more.
@@ -74,7 +106,7 @@ impl State {
         effort: &mut Effort<'_>,
     ) -> bool {
         while self.left > 0 {
-            if !effort.spend(8 + self.ready.len() as u64) {
+            if !effort.spend(8 + self.scan(net)) {
                 return false;
             }
             let single = self.ready.iter().map(|&job| job as usize).find_map(|job| {

@@ -124,6 +124,9 @@ fn large(kind: &str, steps: usize) -> Dataflow {
                 let right = (step % side + 1 < side).then_some(step + 1);
                 right.into_iter().chain([step + side]).collect()
             }
+            // Everything reads the first value, and feeds the last step.
+            "fan" if step == 0 => (1..steps).collect(),
+            "fan" => vec![steps - 1],
             _ => (0..3).map(|_| step + 1 + random(200)).collect(),
         };
         let mut readers: Vec<usize> = readers.into_iter().map(|reader| reader.min(steps - 1)).collect();
@@ -138,7 +141,7 @@ fn large(kind: &str, steps: usize) -> Dataflow {
 
 #[test]
 fn large_graphs_keep_to_their_time() {
-    for kind in ["chain", "parallel", "grid", "random"] {
+    for kind in ["chain", "parallel", "grid", "fan", "random"] {
         for steps in [100, 3_000, 20_000] {
             let flow = large(kind, steps);
             let given: Vec<usize> = (0..steps).collect();

@@ -7,8 +7,8 @@ use super::net::{Bytes, Net};
 /// Jobs on each side of the first one during which too much is live.
 const SIDES: [usize; 5] = [4, 12, 36, 108, 324];
 
-/// Width of the beams in a stretch.
-const WIDTH: usize = 8;
+/// Units that a beam of width one takes for a job, about.
+const JOB: u64 = 80;
 
 impl Net {
     /// An order with at most so much live, from one that has more; `None` where no stretch gives it. A stretch may be searched
@@ -53,6 +53,7 @@ impl Net {
         };
         let each = effort.left() / 4;
         let reversed = self.reversed();
+        let width = (each / (JOB * self.jobs.len() as u64 + 1)).clamp(2, 4096) as usize;
         match effort.within(each, |effort| self.decide(most, effort)) {
             Verdict::Order(order) => return Some(order),
             Verdict::None(_) => return None,
@@ -63,8 +64,8 @@ impl Net {
             Verdict::None(_) => return None,
             Verdict::Open => {}
         }
-        let found = effort.within(each, |effort| self.beam(most, WIDTH, 0, effort));
+        let found = effort.within(each, |effort| self.beam(most, width, 0, effort));
         found
-            .or_else(|| Some(backwards(effort.within(each, |effort| reversed.beam(most, WIDTH, 0, effort))?)))
+            .or_else(|| Some(backwards(effort.within(each, |effort| reversed.beam(most, width, 0, effort))?)))
     }
 }
