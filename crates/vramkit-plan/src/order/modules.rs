@@ -23,7 +23,9 @@ pub(super) type Failed = HashSet<(usize, usize)>;
 
 /// A tree over jobs, in which each hangs below the last one that all ways to it lead through.
 struct Tree {
-    /// When each job, and last the root, is entered and left.
+    /// The root, and each job before those below it.
+    listed: Vec<usize>,
+    /// Where each job, and last the root, is in the list, and where what is below it ends.
     times: Vec<(usize, usize)>,
     above: Vec<usize>,
 }
@@ -45,11 +47,11 @@ impl Tree {
             below[above[job]].push(job);
         }
         let mut times = vec![(0, 0); n + 1];
-        let (mut clock, mut path) = (0, vec![(n, 0)]);
+        let (mut listed, mut path) = (Vec::with_capacity(n + 1), vec![(n, 0)]);
         while let Some((at, next)) = path.last_mut() {
             if *next == 0 {
-                times[*at].0 = clock;
-                clock += 1;
+                times[*at].0 = listed.len();
+                listed.push(*at);
             }
             match below[*at].get(*next) {
                 Some(&job) => {
@@ -57,12 +59,17 @@ impl Tree {
                     path.push((job, 0));
                 }
                 None => {
-                    times[*at].1 = clock;
+                    times[*at].1 = listed.len();
                     path.pop();
                 }
             }
         }
-        Self { times, above }
+        Self { listed, times, above }
+    }
+
+    fn below(&self, top: usize) -> &[usize] {
+        let (from, to) = self.times[top];
+        &self.listed[from + 1..to]
     }
 
     fn is_below(&self, job: usize, top: usize) -> bool {
@@ -90,12 +97,15 @@ impl Net {
         pairs.dedup();
         let mut regions = Vec::new();
         for (top, bottom) in pairs {
-            let range = if top == n { 0 } else { top + 1 }..bottom;
-            if !effort.spend(range.len() as u64) {
+            let (below, above) = (first.below(top), last.below(bottom));
+            if !effort.spend(below.len().min(above.len()) as u64 + 1) {
                 return Vec::new();
             }
-            let region: Vec<usize> =
-                range.filter(|&job| first.is_below(job, top) && last.is_below(job, bottom)).collect();
+            let mut region: Vec<usize> = match below.len() <= above.len() {
+                true => below.iter().copied().filter(|&job| last.is_below(job, bottom)).collect(),
+                false => above.iter().copied().filter(|&job| first.is_below(job, top)).collect(),
+            };
+            region.sort_unstable();
             if self.is_module(&region, top, bottom) {
                 regions.push(region);
             }
@@ -123,6 +133,9 @@ impl Net {
 
     /// Whether jobs, ascending, hang together with others at two alone, and are not a chain anyway.
     fn is_module(&self, region: &[usize], top: usize, bottom: usize) -> bool {
+        if !(2..=JOBS).contains(&region.len()) {
+            return false;
+        }
         let is_in = |job: &usize| region.binary_search(job).is_ok();
         let is_closed = |&job: &usize| {
             let own = &self.jobs[job];
@@ -133,10 +146,7 @@ impl Net {
             region.iter().flat_map(|&job| self.jobs[job].groups.iter().copied()).collect();
         let is_whole = |&group: &usize| self.groups[group].members.iter().all(is_in);
         let is_row = || region.windows(2).all(|pair| self.jobs[pair[0]].after.contains(&pair[1]));
-        (2..=JOBS).contains(&region.len())
-            && region.iter().all(is_closed)
-            && groups.iter().all(is_whole)
-            && (!groups.is_empty() || !is_row())
+        region.iter().all(is_closed) && groups.iter().all(is_whole) && (!groups.is_empty() || !is_row())
     }
 
     /// A module as a chain.

@@ -132,8 +132,9 @@ impl Part {
             .map(|((during, _), &job)| (-during, job))
             .collect();
         loads.sort_unstable();
+        let mut left = effort.of(UNITS * 200);
         for (_, job) in loads.into_iter().take(CUTS) {
-            let Some(least) = self.nets[0].least_during(job, &mut effort.of(UNITS * 20)) else { break };
+            let Some(least) = self.nets[0].least_during(job, &mut left) else { break };
             self.bound = self.bound.max(least);
             if self.peak <= self.bound.max(enough) {
                 break;
