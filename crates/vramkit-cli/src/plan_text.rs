@@ -85,7 +85,14 @@ pub fn details(report: &PlanReport) -> String {
     for model in &report.models {
         let Some(order) = &model.order else { continue };
         let (before, after) = (order.file_peak_bytes, order.reordered_peak_bytes);
-        let proven = if order.proven { "no order has less" } else { "not proven lowest" };
+        let bound = order.bound_bytes;
+        let proven = match after.bytes() as f64 / bound.bytes() as f64 - 1.0 {
+            _ if order.proven => "proven: no order has less".to_owned(),
+            above if above.is_finite() => {
+                format!("at most {:.2} % above a bound: no order has less than {bound}", above * 100.0)
+            }
+            _ => "not proven: nothing is known of other orders".to_owned(),
+        };
         let saved = less(after, before);
         let _ = writeln!(
             text,

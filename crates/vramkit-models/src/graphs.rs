@@ -39,7 +39,7 @@ impl Demand {
         for (model, settings) in self.models.iter_mut().zip(&mut self.settings) {
             let Some(source) = &mut settings.graph else { continue };
             let graph = Arc::make_mut(&mut source.graph);
-            settings.order = Some(graph.reorder(recompute, &budget.share(graphs)));
+            settings.order = Some(graph.reorder(recompute, source.in_place, &budget.share(graphs)));
             model.tensors = source.tensors(model);
             graphs -= 1;
         }

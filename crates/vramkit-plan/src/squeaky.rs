@@ -6,6 +6,7 @@
 //! for exact search: on those most of the height is decided by few buffers at few times, and a handful of passes
 //! finds which.
 
+use super::exact;
 use super::greedy::{self, Placer};
 use super::index::Fit;
 use super::placement::Placement;
@@ -19,6 +20,9 @@ const SMALL: usize = 1024;
 
 /// Rounds of a first look: every height but the last once.
 const FIRST_LOOK: usize = 12;
+
+/// Problems of up to this many get no more: exact search follows.
+const MEDIUM: usize = exact::LARGEST;
 
 /// Between what is enough (0) and the best (100): buffers that end above are blamed. Another height blames others,
 /// where the same few have been blamed for a while.
@@ -48,7 +52,8 @@ impl Search for SqueakyWheel {
     }
 
     fn improve(&self, problem: &Problem, incumbent: &Placement, goal: &Goal<'_>) -> Found {
-        within(problem, incumbent, goal, usize::MAX)
+        let rounds = if problem.buffers.len() <= MEDIUM { FIRST_LOOK } else { usize::MAX };
+        within(problem, incumbent, goal, rounds)
     }
 }
 

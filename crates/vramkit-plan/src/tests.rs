@@ -199,8 +199,8 @@ fn a_search_is_asked_where_a_gap_is_left_and_may_close_it() {
             Found { placement: None, bound: incumbent.arena }
         }
     }
-    // Cut from a full rectangle of height 6; no order of the portfolio puts it together again.
-    let rows = [
+    // Cut from a full rectangle of height 6; no order of the portfolio puts it together again, nor the given one.
+    let mut rows = [
         (10, 12, 4),
         (1, 7, 2),
         (0, 1, 5),
@@ -212,6 +212,7 @@ fn a_search_is_asked_where_a_gap_is_left_and_may_close_it() {
         (7, 12, 1),
         (7, 12, 1),
     ];
+    rows.sort_by_key(|row| row.2);
     let tensors: Vec<_> =
         rows.iter().enumerate().map(|(i, &(s, e, n))| tensor("m", &i.to_string(), s, e, n)).collect();
     let models = [model("m", tensors)];

@@ -54,7 +54,8 @@ pub fn plan(question: &PlanQuestion, listener: Arc<dyn Listener>) -> Result<Plan
     let told = Told(listener);
     if question.reorder || question.recompute {
         // What orders save is more than what a search for offsets does, but without offsets there is no answer.
-        demand.reorder(question.recompute, &OrderBudget::new(question.deadline / 2, &told));
+        demand
+            .reorder(question.recompute, &OrderBudget::new(question.deadline / 2, &told).seed(question.seed));
     }
     let starts = match question.makespan {
         Some(makespan) => {
@@ -144,6 +145,7 @@ fn savings(demand: &Demand, starts: Option<ChosenStarts>) -> Savings {
         settings.order.map(|saving| OrderReport {
             file_peak_bytes: saving.before,
             reordered_peak_bytes: saving.reordered,
+            bound_bytes: saving.bound,
             proven: saving.proven,
             recomputed_peak_bytes: saving.recomputed,
             repeated_steps: saving.repeated,

@@ -230,9 +230,18 @@ impl OnnxGraph {
     }
 
     /// Runs the nodes in the order with least live at most that is found within a budget, and with `recompute` cheap
-    /// ones again rather than keeping what they made, where that lowers it further.
-    pub fn reorder(&mut self, recompute: bool, budget: &OrderBudget<'_>) -> OrderSaving {
-        let (saving, activations) = reorder::reorder(&mut self.nodes, &self.activations, recompute, budget);
+    /// ones again rather than keeping what they made, where that lowers it further. With `in_place`, operators that can are
+    /// taken to write over their input.
+    pub fn reorder(&mut self, recompute: bool, in_place: bool, budget: &OrderBudget<'_>) -> OrderSaving {
+        let over = match in_place {
+            true => {
+                let nodes: Vec<&NodeProto> = self.nodes.iter().collect();
+                in_place::taken(&nodes, &self.activations, &self.facts)
+            }
+            false => Vec::new(),
+        };
+        let (saving, activations) =
+            reorder::reorder(&mut self.nodes, &self.activations, &over, recompute, budget);
         self.activations = activations;
         saving
     }

@@ -77,14 +77,28 @@ pub(super) fn alias(
     facts: &HashMap<String, Fact>,
     tensors: &mut [TensorLifetime],
 ) {
+    for (output, input) in taken(nodes, activations, facts) {
+        let group = match &tensors[input].alias_group {
+            Some(group) => group.clone(),
+            None => Arc::clone(&tensors[input].id),
+        };
+        tensors[input].alias_group = Some(group.clone());
+        tensors[output].alias_group = Some(group);
+    }
+}
+
+/// The activations that can take another's place, each with that one, in the order of the nodes that make them.
+pub(super) fn taken(
+    nodes: &[&NodeProto],
+    activations: &[Activation],
+    facts: &HashMap<String, Fact>,
+) -> Vec<(usize, usize)> {
     let places: HashMap<&str, usize> =
         activations.iter().enumerate().map(|(i, a)| (a.id.as_str(), i)).collect();
-    for (step, node) in nodes.iter().enumerate() {
-        let Some(&output) = node.output.first().and_then(|name| places.get(name.as_str())) else {
-            continue;
-        };
+    let place = |(step, node): (usize, &&NodeProto)| {
+        let output = node.output.first().and_then(|name| places.get(name.as_str())).copied()?;
         if !can_work_in_place(node) {
-            continue;
+            return None;
         }
         let renames = is(node, &["Dropout", "Flatten", "Identity", "Reshape", "Squeeze", "Unsqueeze"]);
         let alike = |input: usize| {
@@ -99,12 +113,7 @@ pub(super) fn alias(
                 && source.bytes == activations[output].bytes
                 && (renames || alike(input).unwrap_or(false))
         });
-        let Some(input) = candidate else { continue };
-        let group = match &tensors[input].alias_group {
-            Some(group) => group.clone(),
-            None => Arc::clone(&tensors[input].id),
-        };
-        tensors[input].alias_group = Some(group.clone());
-        tensors[output].alias_group = Some(group);
-    }
+        Some((output, candidate?))
+    };
+    nodes.iter().enumerate().filter_map(place).collect()
 }

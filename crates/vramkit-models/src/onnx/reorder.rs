@@ -22,22 +22,27 @@ pub struct OrderSaving {
     pub before: ByteSize,
     /// Most bytes live in the best order found.
     pub reordered: ByteSize,
-    /// Whether no order has less.
+    /// No order has less than this, as far as was shown.
+    pub bound: ByteSize,
+    /// Whether no order has less than the best one found.
     pub proven: bool,
-    /// Most bytes live in that order with steps repeated.
+    /// Most bytes live in the best order found of the nodes and some repeated ones.
     pub recomputed: ByteSize,
     /// How many steps are repeated.
     pub repeated: usize,
 }
 
-/// Reorders nodes, and repeats some when `recompute` says so, each for half of the budget then; activations follow.
+/// Reorders nodes, and repeats some when `recompute` says so, each for half of the budget then; activations follow. `over`
+/// are the activations that take another's place, with that one.
 pub(super) fn reorder(
     nodes: &mut Vec<NodeProto>,
     activations: &[Activation],
+    over: &[(usize, usize)],
     recompute: bool,
     budget: &OrderBudget<'_>,
 ) -> (OrderSaving, Vec<Activation>) {
-    let flow = dataflow(nodes, activations);
+    let mut flow = dataflow(nodes, activations);
+    over.iter().for_each(|&(output, input)| flow.values[output].over = Some(input));
     let given: Vec<usize> = (0..nodes.len()).collect();
     let before = flow.peak_of(&given);
     let searches = if recompute { 2 } else { 1 };
@@ -52,6 +57,7 @@ pub(super) fn reorder(
     let saving = OrderSaving {
         before,
         reordered: best.peak,
+        bound: best.bound,
         proven: best.proven,
         recomputed: again.peak_of(&order),
         repeated: repeats.len(),
@@ -103,6 +109,7 @@ fn dataflow(nodes: &[NodeProto], activations: &[Activation]) -> Dataflow {
             maker: (!activation.given).then_some(activation.start as usize),
             readers: activation.reads.iter().map(|&read| read as usize).collect(),
             stays: activation.stays,
+            over: None,
         })
         .collect();
     let known: HashSet<&str> = activations.iter().map(|activation| activation.id.as_str()).collect();
@@ -119,7 +126,7 @@ fn dataflow(nodes: &[NodeProto], activations: &[Activation]) -> Dataflow {
                 size: ByteSize::ZERO,
                 maker: Some(maker),
                 readers: vec![i],
-                stays: false,
+                ..FlowValue::default()
             });
         }
     }

@@ -181,7 +181,7 @@ fn endless() -> vramkit_plan::OrderBudget<'static> {
 fn another_order_holds_one_branch_at_a_time() {
     let mut graph = infer(&branches(), &[]).unwrap();
     let before = graph.model(&"g".into(), 1, false);
-    let saving = graph.reorder(false, &endless());
+    let saving = graph.reorder(false, false, &endless());
     let wide = 64 * 16 * 16 * 4;
     assert_eq!(saving.before.bytes(), 4 * 16 * 16 * 4 + 2 * wide);
     assert_eq!((saving.reordered.bytes(), saving.proven), (4 * 16 * 16 * 4 + wide + 64 * 4, true));
@@ -198,31 +198,45 @@ fn another_order_holds_one_branch_at_a_time() {
     };
     assert_eq!(named(&before), named(&after), "the same tensors, at other times");
     // An order that is best already stays.
-    let again = graph.reorder(true, &endless());
+    let again = graph.reorder(true, false, &endless());
     assert_eq!((again.before, again.reordered), (saving.reordered, saving.reordered));
+}
+
+/// A skip over a wide middle, made by a Relu from what is wanted again anyway.
+fn skip() -> ModelProto {
+    model(
+        value("x", &[1, 4, 16, 16]),
+        vec![
+            node("Relu", &["x"], &["r"]),
+            with(node("Conv", &["r", "w"], &["wide"]), "pads", &[0, 0, 0, 0]),
+            node("Sigmoid", &["wide"], &["s"]),
+            with(node("Conv", &["s", "v"], &["n"]), "pads", &[0, 0, 0, 0]),
+            node("Add", &["n", "r"], &["m"]),
+            node("Add", &["m", "x"], &["y"]),
+        ],
+        vec![stored("w", &[64, 4, 1, 1]), stored("v", &[4, 64, 1, 1])],
+        "y",
+    )
+}
+
+#[test]
+fn orders_are_judged_with_operators_in_place() {
+    let reordered = |in_place: bool| {
+        let mut graph = infer(&skip(), &[]).unwrap();
+        let saving = graph.reorder(false, in_place, &endless());
+        let model = graph.model(&"g".into(), 1, in_place);
+        let peak = vramkit_plan::LifetimeAnalyzer::new(&model.tensors, Default::default()).peak().unwrap();
+        assert_eq!((saving.reordered, saving.bound, saving.proven), (peak, peak, true));
+        peak.bytes()
+    };
+    let (narrow, wide) = (4 * 16 * 16 * 4, 64 * 16 * 16 * 4);
+    assert_eq!((reordered(false), reordered(true)), (2 * narrow + 2 * wide, 3 * narrow + wide));
 }
 
 #[test]
 fn cheap_operators_run_again_where_that_holds_less() {
-    // A skip over a wide middle, made by a Relu from what is wanted again anyway.
-    let mut graph = infer(
-        &model(
-            value("x", &[1, 4, 16, 16]),
-            vec![
-                node("Relu", &["x"], &["r"]),
-                with(node("Conv", &["r", "w"], &["wide"]), "pads", &[0, 0, 0, 0]),
-                node("Sigmoid", &["wide"], &["s"]),
-                with(node("Conv", &["s", "v"], &["n"]), "pads", &[0, 0, 0, 0]),
-                node("Add", &["n", "r"], &["m"]),
-                node("Add", &["m", "x"], &["y"]),
-            ],
-            vec![stored("w", &[64, 4, 1, 1]), stored("v", &[4, 64, 1, 1])],
-            "y",
-        ),
-        &[],
-    )
-    .unwrap();
-    let saving = graph.reorder(true, &endless());
+    let mut graph = infer(&skip(), &[]).unwrap();
+    let saving = graph.reorder(true, false, &endless());
     assert_eq!(saving.repeated, 1);
     assert_eq!(saving.reordered.bytes() - saving.recomputed.bytes(), 4 * 16 * 16 * 4);
     let tensors = graph.model(&"g".into(), 1, false).tensors;

@@ -18,18 +18,28 @@ use crate::search::Observer;
 pub struct OrderBudget<'a> {
     deadline: Instant,
     observer: &'a dyn Observer,
+    seed: u64,
 }
 
 impl<'a> OrderBudget<'a> {
     /// From now on for so long, unless the observer ends it.
     pub fn new(time: Duration, observer: &'a dyn Observer) -> Self {
-        Self { deadline: later(Instant::now(), time), observer }
+        Self { deadline: later(Instant::now(), time), observer, seed: 0 }
+    }
+
+    /// With a seed for the choice between what looks the same.
+    pub fn seed(self, seed: u64) -> Self {
+        Self { seed, ..self }
+    }
+
+    pub(super) fn first_seed(&self) -> u64 {
+        self.seed
     }
 
     /// An equal part of what is left, for the first of so many searches that come one after the other.
     pub fn share(&self, searches: usize) -> Self {
         let left = self.deadline.saturating_duration_since(Instant::now());
-        Self::new(left / u32::try_from(searches.max(1)).unwrap_or(u32::MAX), self.observer)
+        Self::new(left / u32::try_from(searches.max(1)).unwrap_or(u32::MAX), self.observer).seed(self.seed)
     }
 
     /// Whether it is time to stop.

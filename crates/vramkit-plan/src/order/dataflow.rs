@@ -2,6 +2,8 @@
 //!
 //! Steps go by their number, from 0; where one runs in an order is a [`Step`] of the clock.
 
+use std::borrow::Cow;
+
 use vramkit_units::{ByteSize, Step};
 
 /// What steps make and read.
@@ -16,6 +18,7 @@ use vramkit_units::{ByteSize, Step};
 ///     maker,
 ///     readers: readers.to_vec(),
 ///     stays: false,
+///     over: None,
 /// };
 /// // Two branches that each make 100 bytes and reduce them to 1.
 /// let values = vec![
@@ -47,6 +50,9 @@ pub struct FlowValue {
     pub readers: Vec<usize>,
     /// Whether it is still wanted at the end.
     pub stays: bool,
+    /// The value whose place it takes, where its maker writes over that: where the maker is the only step that reads that, both
+    /// are of one size, and that is not wanted at the end. Else, nothing.
+    pub over: Option<usize>,
 }
 
 impl Dataflow {
@@ -71,6 +77,52 @@ impl Dataflow {
         self.spans(order).into_iter().map(|(start, end)| (Step(start as u64), Step(end as u64))).collect()
     }
 
+    /// The same steps with values that take each other's place as one value, where the last one stands; the others are
+    /// of no size.
+    pub(super) fn united(&self) -> Cow<'_, Self> {
+        if self.values.iter().all(|value| value.over.is_none()) {
+            return Cow::Borrowed(self);
+        }
+        let mut flow = self.clone();
+        // The first of a row stands for it.
+        let mut first: Vec<usize> = (0..self.values.len()).collect();
+        let takes = |value: &FlowValue| {
+            let under = value.over?;
+            let other = self.values.get(under)?;
+            let is_fit = other.size == value.size && !other.stays && value.maker.is_some();
+            (is_fit && other.readers[..] == [value.maker?]).then_some(under)
+        };
+        let under: Vec<Option<usize>> = self.values.iter().map(takes).collect();
+        let mut taken = vec![false; self.values.len()];
+        for (v, &below) in under.iter().enumerate() {
+            // One value at most takes another's place.
+            if let Some(below) =
+                below.filter(|&below| below != v && !std::mem::replace(&mut taken[below], true))
+            {
+                first[v] = below;
+            }
+        }
+        for v in 0..first.len() {
+            if first[v] == v {
+                continue;
+            }
+            let (mut root, mut hops) = (v, 0);
+            while first[root] != root && hops <= first.len() {
+                (root, hops) = (first[root], hops + 1);
+            }
+            let (readers, stays) = (flow.values[v].readers.clone(), flow.values[v].stays);
+            // What it is made from must be there before: an edge of no size is left of each.
+            flow.values[v].size = ByteSize::ZERO;
+            flow.values[v].stays = false;
+            let whole = &mut flow.values[root];
+            whole.readers.extend(readers);
+            whole.stays |= stays;
+        }
+        // Whoever found the place taken has one of its own.
+        flow.values.iter_mut().for_each(|value| value.over = None);
+        Cow::Owned(flow)
+    }
+
     /// As [`lives`](Self::lives), as places in the order.
     pub(super) fn spans(&self, order: &[usize]) -> Vec<(usize, usize)> {
         let mut position = vec![0; order.len()];
@@ -86,8 +138,9 @@ impl Dataflow {
 
     /// Bytes live during each step of an order.
     pub(super) fn loads(&self, order: &[usize]) -> Vec<u64> {
+        let flow = self.united();
         let mut change = vec![0u64; order.len() + 1];
-        for (value, (start, end)) in self.values.iter().zip(self.spans(order)) {
+        for (value, (start, end)) in flow.values.iter().zip(flow.spans(order)) {
             change[start] = change[start].wrapping_add(value.size.bytes());
             change[end.min(order.len())] = change[end.min(order.len())].wrapping_sub(value.size.bytes());
         }

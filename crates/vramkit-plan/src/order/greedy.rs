@@ -1,103 +1,110 @@
-//! An order in one pass: always the step after which least is live.
+//! Orders in one pass that keeps nothing open: always there is time for them.
 //!
-//! It takes O(edges · log steps) and is the answer that there is time for always; it also ends an order that a longer search
-//! has begun and had no time to finish.
+//! They take O(edges · log jobs). From the end, on the net reversed, the same rules give other orders.
 
 use std::cmp::Reverse;
 use std::collections::BTreeSet;
 
-use super::search::Graph;
+use super::net::{Bytes, Net};
 
-/// What decides between the steps that can be done: bytes that are live afterwards beyond those before, bytes made, and then
-/// what became possible last, so that a branch that was begun is ended before the next.
-type Rank = (i128, u64, Reverse<usize>, usize);
-
-/// Where a greedy pass stands.
-struct Pass<'g, 'a> {
-    graph: &'g Graph<'a>,
-    order: Vec<usize>,
-    is_done: Vec<bool>,
-    /// For each step how many values it reads that are still to be made.
-    waits: Vec<usize>,
-    /// For each value how many of its readers are still to come.
-    readers: Vec<usize>,
-    ready: BTreeSet<Rank>,
-    /// What each ready step stands under in `ready`.
-    rank: Vec<Option<Rank>>,
-    /// How many steps have become ready so far.
-    count: usize,
+/// How a pass chooses the next job.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Rule {
+    /// The one after which least is live, then what makes least; then what became possible last.
+    Least,
+    /// What became possible last, so that a branch that was begun is ended before the next; of those the least.
+    Depth,
 }
 
-impl Graph<'_> {
-    /// An order that begins with steps that are possible in the order given, and goes on greedily.
-    pub(super) fn greedy(&self, begun: &[usize]) -> Vec<usize> {
-        let mut pass = Pass::new(self);
-        begun.iter().for_each(|&step| pass.go(step));
-        while let Some(&(.., step)) = pass.ready.first() {
-            pass.go(step);
+/// What decides between jobs that can be done, and the job.
+type Rank = (i64, i64, i64, Reverse<usize>, usize);
+
+/// Where a pass stands.
+struct Pass<'n> {
+    net: &'n Net,
+    rule: Rule,
+    order: Vec<usize>,
+    /// For each job how many it still waits for.
+    waits: Vec<usize>,
+    /// For each group how many members are still to be done.
+    open: Vec<usize>,
+    ready: BTreeSet<Rank>,
+    /// What each ready job stands under in `ready`.
+    rank: Vec<Option<Rank>>,
+    /// When a job became ready.
+    since: Vec<usize>,
+}
+
+impl Net {
+    /// An order by a rule.
+    pub(super) fn greedy(&self, rule: Rule) -> Vec<usize> {
+        let n = self.jobs.len();
+        let mut pass = Pass {
+            net: self,
+            rule,
+            order: Vec::with_capacity(n),
+            waits: self.jobs.iter().map(|job| job.before.len()).collect(),
+            open: self.groups.iter().map(|group| group.members.len()).collect(),
+            ready: BTreeSet::new(),
+            rank: vec![None; n],
+            since: vec![0; n],
+        };
+        (0..n).filter(|&job| self.jobs[job].before.is_empty()).for_each(|job| pass.put(job));
+        while let Some((.., job)) = pass.ready.pop_first() {
+            pass.go(job);
         }
         pass.order
     }
 }
 
-impl<'g, 'a> Pass<'g, 'a> {
-    fn new(graph: &'g Graph<'a>) -> Self {
-        let steps = graph.flow.steps();
-        let mut pass = Self {
-            graph,
-            order: Vec::with_capacity(steps),
-            is_done: vec![false; steps],
-            waits: graph.waits.iter().map(Vec::len).collect(),
-            readers: graph.flow.values.iter().map(|value| value.readers.len()).collect(),
-            ready: BTreeSet::new(),
-            rank: vec![None; steps],
-            count: 0,
-        };
-        (0..steps).filter(|&step| graph.waits[step].is_empty()).for_each(|step| pass.admit(step));
-        pass
-    }
-
-    /// A step can be done from now on.
-    fn admit(&mut self, step: usize) {
-        self.count += 1;
-        self.put(step, Reverse(self.count));
-    }
-
-    fn put(&mut self, step: usize, since: Reverse<usize>) {
-        let values = &self.graph.flow.values;
-        let bytes = |v: usize| values[v].size.bytes();
-        let made: u64 = self.graph.makes[step].iter().map(|&v| bytes(v)).sum();
-        let is_last = |v: usize, readers: usize| !values[v].stays && self.readers[v] == readers;
-        let unread = self.graph.makes[step].iter().filter(|&&v| is_last(v, 0));
-        let read = self.graph.reads[step].iter().filter(|&&v| is_last(v, 1));
-        let freed: u64 = unread.chain(read).map(|&v| bytes(v)).sum();
-        let rank = (i128::from(made) - i128::from(freed), made, since, step);
-        self.ready.insert(rank);
-        self.rank[step] = Some(rank);
-    }
-
-    fn go(&mut self, step: usize) {
-        let graph = self.graph;
-        if let Some(rank) = self.rank[step].take() {
+impl Pass<'_> {
+    /// A job can be done, or what it costs has changed.
+    fn put(&mut self, job: usize) {
+        if let Some(rank) = self.rank[job].take() {
             self.ready.remove(&rank);
         }
-        self.order.push(step);
-        self.is_done[step] = true;
-        for &v in &graph.reads[step] {
-            self.readers[v] -= 1;
-            if self.readers[v] == 1 {
-                // Its last reader now frees it.
-                let last = graph.flow.values[v].readers.iter().find(|&&reader| !self.is_done[reader]);
-                if let Some((last, rank)) = last.and_then(|&last| Some((last, self.rank[last]?))) {
-                    self.ready.remove(&rank);
-                    self.put(last, rank.2);
+        let own = &self.net.jobs[job];
+        let is_turned = |group: &&usize| match self.net.is_reversed {
+            false => self.open[**group] == 1,
+            true => self.open[**group] == self.net.groups[**group].members.len(),
+        };
+        let turned: Bytes =
+            own.groups.iter().filter(is_turned).map(|&group| self.net.groups[group].size).sum();
+        let (during, after) = match self.net.is_reversed {
+            false => (own.hill, own.delta - turned),
+            true => (own.hill + turned, own.delta + turned),
+        };
+        let since = self.since[job];
+        let rank = match self.rule {
+            Rule::Least => (after, during, 0, Reverse(since), job),
+            Rule::Depth => (-(since as i64), after, during, Reverse(0), job),
+        };
+        self.ready.insert(rank);
+        self.rank[job] = Some(rank);
+    }
+
+    fn go(&mut self, job: usize) {
+        self.rank[job] = None;
+        self.order.push(job);
+        let net = self.net;
+        for &group in &net.jobs[job].groups {
+            let members = &net.groups[group].members;
+            let was = self.open[group];
+            self.open[group] -= 1;
+            // Forwards the last member frees; backwards the first one makes.
+            let is_changed = if net.is_reversed { was == members.len() } else { was == 2 };
+            if is_changed {
+                for &other in members.iter().filter(|&&other| self.rank[other].is_some()).collect::<Vec<_>>()
+                {
+                    self.put(other);
                 }
             }
         }
-        for &next in &graph.next[step] {
+        for &next in &net.jobs[job].after {
             self.waits[next] -= 1;
             if self.waits[next] == 0 {
-                self.admit(next);
+                self.since[next] = self.order.len();
+                self.put(next);
             }
         }
     }

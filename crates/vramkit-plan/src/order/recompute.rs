@@ -20,10 +20,34 @@ pub struct Recomputed {
 
 impl Dataflow {
     /// Does cheap steps again just before their results are wanted, where that lowers the peak of an order: what
-    /// they made needs not live until then. A budget that is over ends it with what has paid so far.
+    /// they made needs not live until then. Where it does, another order of all steps is looked for, and so on, as long as
+    /// the peak falls. A budget that is over ends it with what has paid so far.
     pub fn recompute(&self, order: &[usize], budget: &OrderBudget<'_>) -> Recomputed {
-        let (mut flow, mut order, mut repeats) = (self.clone(), order.to_vec(), Vec::new());
-        while self.is_countable() && repeats.len() < REPEATS {
+        let mut best = Recomputed { flow: self.clone(), order: order.to_vec(), repeats: Vec::new() };
+        if !self.is_countable() {
+            return best;
+        }
+        loop {
+            let before = best.repeats.len();
+            best = best.with_repeats(budget);
+            let peak = best.flow.peak_of(&best.order);
+            if best.repeats.len() == before || budget.is_over() {
+                return best;
+            }
+            let again = best.flow.best_order(&best.order, &budget.share(4));
+            if again.peak >= peak {
+                return best;
+            }
+            best.order = again.order;
+        }
+    }
+}
+
+impl Recomputed {
+    /// With more steps done again, in the order that there is.
+    fn with_repeats(self, budget: &OrderBudget<'_>) -> Self {
+        let Self { mut flow, mut order, mut repeats } = self;
+        while repeats.len() < REPEATS {
             let loads = flow.loads(&order);
             let peak = loads.iter().copied().max().unwrap_or(0);
             let Some(at) = loads.iter().position(|&load| load == peak) else {
@@ -47,9 +71,11 @@ impl Dataflow {
             repeats.push(maker);
             (flow, order) = (next, next_order);
         }
-        Recomputed { flow, order, repeats }
+        Self { flow, order, repeats }
     }
+}
 
+impl Dataflow {
     /// Makes a value again for those that read it after position `at`, where its maker is cheap, makes nothing
     /// else, and is read again. The maker, and the dataflow and order with the repeated step last in number.
     fn repeat(&self, value: usize, at: usize, order: &[usize]) -> Option<(usize, Self, Vec<usize>)> {
@@ -70,7 +96,12 @@ impl Dataflow {
             input.readers.push(again);
         }
         flow.values[value].readers = early;
-        flow.values.push(FlowValue { size: own.size, maker: Some(again), readers: late, stays: false });
+        flow.values.push(FlowValue {
+            size: own.size,
+            maker: Some(again),
+            readers: late,
+            ..FlowValue::default()
+        });
         let mut order = order.to_vec();
         order.insert(before, again);
         Some((maker, flow, order))

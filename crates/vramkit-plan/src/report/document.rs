@@ -210,9 +210,11 @@ pub struct OrderReport {
     pub file_peak_bytes: ByteSize,
     /// Most bytes live in the order chosen.
     pub reordered_peak_bytes: ByteSize,
-    /// Whether no order has less.
+    /// No order of the steps, each done once, has less than this, as far as was shown.
+    pub bound_bytes: ByteSize,
+    /// Whether no order has less than the one chosen.
     pub proven: bool,
-    /// Most bytes live in that order with steps done again.
+    /// Most bytes live in the order chosen of the steps and some done again.
     pub recomputed_peak_bytes: ByteSize,
     /// How many steps are done again.
     pub repeated_steps: usize,

@@ -895,11 +895,13 @@ class OrderReport(Document):
 
     __slots__ = ()
 
+    #: No order of the steps, each done once, has less than this, as far as was shown.
+    bound_bytes: int
     #: Most bytes live in the file's order.
     file_peak_bytes: int
-    #: Whether no order has less.
+    #: Whether no order has less than the one chosen.
     proven: bool
-    #: Most bytes live in that order with steps done again.
+    #: Most bytes live in the order chosen of the steps and some done again.
     recomputed_peak_bytes: int
     #: Most bytes live in the order chosen.
     reordered_peak_bytes: int
