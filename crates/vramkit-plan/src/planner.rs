@@ -65,7 +65,7 @@ impl MemoryPlanner {
             Part { search: SqueakyWheel, of_time: |n| if n <= exact::LARGEST { 0.0 } else { 0.25 } };
         let windows = Part { search: WindowSearch, of_time: |n| if n <= exact::LARGEST { 0.5 } else { 1.0 } };
         let searches: [Box<dyn Search>; 6] = [
-            Box::new(FirstRounds),
+            Box::new(rounds),
             Box::new(FirstLook),
             Box::new(FloorSearch),
             Box::new(squeaky),

@@ -200,19 +200,18 @@ fn a_search_is_asked_where_a_gap_is_left_and_may_close_it() {
         }
     }
     // Cut from a full rectangle of height 6; no order of the portfolio puts it together again, nor the given one.
-    let mut rows = [
-        (10, 12, 4),
-        (1, 7, 2),
-        (0, 1, 5),
-        (0, 1, 1),
-        (1, 8, 1),
-        (8, 10, 1),
-        (1, 10, 1),
+    let rows = [
         (1, 10, 2),
         (7, 12, 1),
+        (1, 10, 1),
         (7, 12, 1),
+        (8, 10, 1),
+        (10, 12, 4),
+        (0, 1, 5),
+        (1, 7, 2),
+        (0, 1, 1),
+        (1, 8, 1),
     ];
-    rows.sort_by_key(|row| row.2);
     let tensors: Vec<_> =
         rows.iter().enumerate().map(|(i, &(s, e, n))| tensor("m", &i.to_string(), s, e, n)).collect();
     let models = [model("m", tensors)];

@@ -18,6 +18,13 @@ pub(super) struct Place {
     pub(super) is_fixed: bool,
 }
 
+/// Runs of sections of buffers, of which some have several.
+struct Runs {
+    all: Vec<(u32, u32)>,
+    /// Where those of each buffer begin.
+    first: Vec<u32>,
+}
+
 /// The buffers of a problem over sections of time: maximal intervals with one set of live buffers, those merged away that a
 /// neighbour contains.
 pub(super) struct Places {
@@ -29,7 +36,7 @@ pub(super) struct Places {
     by_first: Vec<u32>,
     reach: Vec<u32>,
     /// Where some have gaps: the runs of sections of each, and where those begin among all.
-    runs: Option<(Vec<(u32, u32)>, Vec<u32>)>,
+    runs: Option<Runs>,
 }
 
 impl Places {
@@ -67,7 +74,7 @@ impl Places {
                 runs.extend(own.map(|(start, end)| (section[start as usize], section[end as usize - 1] + 1)));
                 first.push(runs.len() as u32);
             }
-            (runs, first)
+            Runs { all: runs, first }
         });
         let mut change = vec![0u64; count + 1];
         let mut places = Self { of, load: Vec::new(), by_first: Vec::new(), reach: Vec::new(), runs };
@@ -117,8 +124,8 @@ impl Places {
     /// The runs of sections in which a buffer takes its place.
     pub(super) fn runs(&self, buffer: u32) -> &[(u32, u32)] {
         match &self.runs {
-            Some((runs, first)) => {
-                &runs[first[buffer as usize] as usize..first[buffer as usize + 1] as usize]
+            Some(Runs { all, first }) => {
+                &all[first[buffer as usize] as usize..first[buffer as usize + 1] as usize]
             }
             None => std::slice::from_ref(&self.of[buffer as usize].hull),
         }

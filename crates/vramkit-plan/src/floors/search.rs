@@ -23,8 +23,9 @@ const STALE_WINDOWS: usize = 12;
 /// Rounds after which half of the lines are given up, until two are left.
 const TRIAL: usize = 2;
 
-/// Tensors that a worker looks at before all go on from the best: some tenths of a second.
-const ROUND: u64 = 20_000_000;
+/// Tensors that a worker looks at before all go on from the best, for each buffer and at most: up to some tenths of a second.
+const ROUND: u64 = 10_000;
+const LONGEST_ROUND: u64 = 20_000_000;
 
 /// Passes of a beam over the floors of valleys, with rules and learned weights, for problems of 64 buffers and more: whole
 /// placements from nothing. `docs/planning.md` has the method and its sources.
@@ -125,10 +126,11 @@ fn work_all<'a>(best: &mut Layout<'a>, most_stale: usize, goal: &Goal<'_>) {
     let seed = goal.seed.wrapping_mul(64);
     let mut workers: Vec<Worker<'a>> =
         workers.map(|number| Worker::new(best.clone(), seed.wrapping_add(number))).collect();
+    let budget = LONGEST_ROUND.min(ROUND * best.offsets.len() as u64);
     let mut stale = 0;
     while best.arena() > wanted && stale < most_stale && !goal.is_over() {
         threads::spread(workers.iter_mut().collect(), |worker| {
-            worker.work(wanted, ROUND, &|| goal.is_over())
+            worker.work(wanted, budget, &|| goal.is_over())
         });
         let cost = |worker: &Worker<'a>| {
             let height = |top: u64| (top as f64 / wanted as f64).powi(32);
