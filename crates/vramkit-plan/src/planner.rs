@@ -61,6 +61,7 @@ impl MemoryPlanner {
     pub fn thorough(deadline: Duration) -> Self {
         // First what ends soon by itself; then what goes on for as long as it may, of which exact search is the last where
         // there is one.
+        let rounds = Part { search: FirstRounds, of_time: |n| if n <= exact::LARGEST { 1.0 } else { 0.2 } };
         let squeaky =
             Part { search: SqueakyWheel, of_time: |n| if n <= exact::LARGEST { 0.0 } else { 0.25 } };
         let windows = Part { search: WindowSearch, of_time: |n| if n <= exact::LARGEST { 0.5 } else { 1.0 } };
