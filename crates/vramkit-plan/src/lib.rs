@@ -5,7 +5,7 @@
 //!
 //! ```text
 //! models ──► one clock ──► buffers ──► parts between dead points ──► greedy portfolio ──► searches ─────────► plan
-//! (lifetime)  (schedule)   (problem)   (solver)                       (greedy, index)    (squeaky, exact)  (allocation, check)
+//! (lifetime)  (schedule)   (problem)   (solver)                       (greedy, index)    (squeaky, floors, exact)  (allocation, check)
 //!
 //! before: order (of a graph's steps), starts (of models);   around: pools;   after: conflict (why nothing fits)
 //! ```
