@@ -105,6 +105,7 @@ pub(super) struct Scratch {
 impl Profile {
     /// Nothing placed, and everything settled.
     pub(super) fn new(aim: &Aim<'_>, scratch: &mut Scratch) -> Self {
+        scratch.valley.forget();
         let ground = aim.ground;
         let count = ground.sections();
         let mut change = vec![0u32; count + 1];

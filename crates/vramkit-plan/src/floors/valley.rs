@@ -28,6 +28,9 @@ pub(super) struct Choice {
 /// See the [module](self). Sections are counted from the valley's first, but for those to raise.
 #[derive(Default)]
 pub(super) struct Valley {
+    /// What was looked at: of a profile with this set of items placed, and sections with this floor; a second look would see
+    /// the same.
+    seen: Option<(u64, (usize, usize), u64)>,
     first: u32,
     floor: u64,
     /// Where sections rise to when nothing can begin on the floor.
@@ -47,6 +50,11 @@ pub(super) struct Valley {
 }
 
 impl Valley {
+    /// Forgets what it has seen: what follows is of another ground.
+    pub(super) fn forget(&mut self) {
+        self.seen = None;
+    }
+
     /// Looks at sections of one floor, which rise to `ceiling` where nothing can begin on it.
     pub(super) fn look(
         &mut self,
@@ -57,6 +65,11 @@ impl Valley {
         looked: &mut u64,
     ) {
         let ground = aim.ground;
+        let seen = Some((profile.set, (first, end), profile.floor[first]));
+        if self.seen == seen && self.ceiling == ceiling {
+            return;
+        }
+        self.seen = seen;
         let width = end - first;
         (self.first, self.floor, self.ceiling) = (first as u32, profile.floor[first], ceiling);
         self.edges.clear();
