@@ -79,12 +79,14 @@ struct Place {
 pub(super) struct Stack<U> {
     frames: Vec<Frame<U>>,
     candidates: Vec<u32>,
+    /// Whether each candidate may start on the floor.
+    open: Vec<bool>,
     parts: Vec<(DiveScope, Key)>,
 }
 
 impl<U> Default for Stack<U> {
     fn default() -> Self {
-        Self { frames: Vec::new(), candidates: Vec::new(), parts: Vec::new() }
+        Self { frames: Vec::new(), candidates: Vec::new(), open: Vec::new(), parts: Vec::new() }
     }
 }
 
@@ -101,6 +103,7 @@ impl<U: Units> Stack<U> {
     ) -> Outcome {
         self.frames.clear();
         self.candidates.clear();
+        self.open.clear();
         self.parts.clear();
         let start = state.mark();
         let mut place = Place { parent: NONE, split: NONE, scope: (0, state.sections.count) };
@@ -124,12 +127,13 @@ impl<U: Units> Stack<U> {
                     Frame::Branch(branch) => {
                         state.undo(branch.mark);
                         self.candidates.truncate(branch.candidates.1);
+                        self.open.truncate(branch.candidates.1);
                         self.parts.truncate(branch.parts);
                         if *limit == 0 || limit.is_multiple_of(PATIENCE) && stop() {
                             state.undo(start);
                             return Outcome::Limit;
                         }
-                        match branch.advance(state, chooser, &self.candidates) {
+                        match branch.advance(state, chooser, &self.candidates, &self.open) {
                             Some(true) => {
                                 *limit -= 1;
                                 (place.split, place.scope) = (branch.split, branch.scope);
@@ -204,6 +208,13 @@ impl<U: Units> Stack<U> {
             self.candidates.truncate(first);
             self.candidates.push(forced);
         }
+        // Those that may not start here are there to be raised with the others.
+        let is_open = |t: &u32| {
+            forced.is_some() || chooser.is_open(state.sections.hull[*t as usize], state.sections.is_gapped)
+        };
+        let here = section as u32;
+        let may_skip = chooser.is_open((here, here + 1), state.sections.is_gapped);
+        self.open.extend(self.candidates[first..].iter().map(is_open));
         let branch = Branch {
             parent: place.parent,
             split: place.split,
@@ -214,7 +225,7 @@ impl<U: Units> Stack<U> {
             candidates: (first, self.candidates.len()),
             next: first,
             tried: false,
-            may_pass: forced.is_none() && state.slack(section) > U::ZERO,
+            may_pass: forced.is_none() && may_skip && state.slack(section) > U::ZERO,
             parts: self.parts.len(),
         };
         self.frames.push(Frame::Branch(branch));
@@ -229,14 +240,15 @@ impl<U: Units> Branch<U> {
         state: &mut State<'_, U>,
         chooser: &mut Chooser,
         candidates: &[u32],
+        open: &[bool],
     ) -> Option<bool> {
         let (first, end) = self.candidates;
         while self.next < end {
-            let t = candidates[self.next] as usize;
+            let (t, is_open) = (candidates[self.next] as usize, open[self.next]);
             self.next += 1;
             // Of two that differ in nothing, the one first in the list starts first.
             let twin = state.sections.twin[t].is_some_and(|twin| candidates[first..end].contains(&twin));
-            if state.can_start(t) && !twin {
+            if is_open && state.can_start(t) && !twin {
                 self.tried = true;
                 return Some(state.place(t, self.floor, &mut chooser.weight));
             }
