@@ -43,7 +43,14 @@ pub(super) struct Chooser {
 impl Chooser {
     pub(super) fn new(rule: Rule, sections: usize) -> Self {
         let (steps, valley) = (vec![0; sections + 1], vec![false; sections]);
-        Self { rule, weight: vec![1.0; sections], steps, valley, paths: Paths::new(sections), is_dead_end: false }
+        Self {
+            rule,
+            weight: vec![1.0; sections],
+            steps,
+            valley,
+            paths: Paths::new(sections),
+            is_dead_end: false,
+        }
     }
 
     /// Lets the first weights differ by up to a percent, so that ties fall elsewhere than to the earliest section.
@@ -74,7 +81,8 @@ impl Chooser {
                 s += 1;
                 continue;
             }
-            let width = valley[s..].iter().zip(&floor[s..]).take_while(|(v, f)| **v && **f == floor[s]).count();
+            let width =
+                valley[s..].iter().zip(&floor[s..]).take_while(|(v, f)| **v && **f == floor[s]).count();
             if has_paths {
                 if let Some(gap) = self.paths.look(state, (first + s, first + s + width)) {
                     self.is_dead_end = true;

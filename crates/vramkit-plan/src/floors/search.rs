@@ -14,6 +14,11 @@ use vramkit_units::ByteSize;
 /// Problems of fewer buffers are left to exact search.
 const SMALLEST: usize = 64;
 
+/// Problems of more buffers, or of longer lives in sections all together, are left as they are: a pass looks at every section of
+/// every life, and is to end in seconds.
+const LARGEST: usize = 200_000;
+const LONGEST: u64 = 400_000_000;
+
 /// Rounds of passes without a better one after which windows begin.
 const STALE: usize = 6;
 
@@ -27,7 +32,7 @@ const TRIAL: usize = 2;
 const ROUND: u64 = 10_000;
 const LONGEST_ROUND: u64 = 20_000_000;
 
-/// Passes of a beam over the floors of valleys, with rules and learned weights, for problems of 64 buffers and more: whole
+/// Passes of a beam over the floors of valleys, with rules and learned weights, for problems of 64 to 200,000 buffers: whole
 /// placements from nothing. `docs/planning.md` has the method and its sources.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct FloorSearch;
@@ -42,8 +47,8 @@ impl Search for FloorSearch {
     }
 }
 
-/// Large-neighbourhood search over windows of time and address, which a beam over floors places anew, for problems of 64 buffers
-/// and more. Ends by itself where exact search can go on. `docs/planning.md` has the method and its sources.
+/// Large-neighbourhood search over windows of time and address, which a beam over floors places anew, for problems of 64 to 200,000
+/// buffers. Ends by itself where exact search can go on. `docs/planning.md` has the method and its sources.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct WindowSearch;
 
@@ -66,7 +71,8 @@ fn from(
     improve: impl FnOnce(&mut Layout<'_>),
 ) -> Found {
     let mut found = Found { placement: None, bound: goal.bound };
-    if problem.buffers.len() < SMALLEST {
+    let lives: u64 = problem.buffers.iter().map(|buffer| u64::from(buffer.end - buffer.start)).sum();
+    if !(SMALLEST..=LARGEST).contains(&problem.buffers.len()) || lives > LONGEST {
         return found;
     }
     if let Some(places) = Places::new(problem) {
