@@ -165,7 +165,7 @@ impl Server {
         let host =
             if headers.contains("Host:") { String::new() } else { format!("Host: {}\r\n", self.address) };
         let answer =
-            self.raw(format!("GET {path} HTTP/1.1\r\n{host}{headers}Connection: close\r\n\r\n").as_bytes());
+            self.raw(format!("GET {path} HTTP/1.0\r\n{host}{headers}Connection: close\r\n\r\n").as_bytes());
         let status =
             answer.get(9..12).and_then(|status| status.parse().ok()).unwrap_or_else(|| panic!("{answer}"));
         (status, answer.split_once("\r\n\r\n").map_or(String::new(), |(_, body)| body.to_owned()))

@@ -39,7 +39,7 @@ const PORTFOLIO: [(Order, Fit); 8] = [
     (Order::Load, Fit::Best),
 ];
 
-/// What is tried after the portfolio, however much that has cost.
+/// What is tried after the portfolio, unless one pass has cost too much already.
 const LAST: (Order, Fit) = (Order::Given, Fit::First);
 
 /// Places the buffers of one problem in any number of orders.
@@ -74,7 +74,8 @@ pub(super) fn best(problem: &Problem, enough: ByteSize) -> (Placement, String) {
         if limit.is_some_and(|arena| arena <= enough.bytes()) {
             break;
         }
-        if placer.work() > WORK && (order, fit) != LAST {
+        let most = if (order, fit) == LAST { 2 * WORK } else { WORK };
+        if placer.work() > most {
             continue;
         }
         if let Some(arena) = placer.place(orders.get(order), fit, limit) {

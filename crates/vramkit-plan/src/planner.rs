@@ -60,11 +60,17 @@ impl MemoryPlanner {
     /// The portfolio, and every search of this crate for up to a deadline.
     pub fn thorough(deadline: Duration) -> Self {
         // First what ends soon by itself; then what goes on for as long as it may, of which exact search is the last where
-        // there is one.
-        let rounds = Part { search: FirstRounds, of_time: |n| if n <= exact::LARGEST { 1.0 } else { 0.2 } };
-        let squeaky =
-            Part { search: SqueakyWheel, of_time: |n| if n <= exact::LARGEST { 0.0 } else { 0.25 } };
-        let windows = Part { search: WindowSearch, of_time: |n| if n <= exact::LARGEST { 0.5 } else { 1.0 } };
+        // there is one. Gaps are squeaky wheel's.
+        let rounds = Part { search: FirstRounds, of_time: |p| if is_small(p) { 1.0 } else { 0.2 } };
+        let squeaky = Part {
+            search: SqueakyWheel,
+            of_time: |p| match (is_small(p), p.gaps.is_empty()) {
+                (true, _) => 0.0,
+                (false, true) => 0.25,
+                (false, false) => 1.0,
+            },
+        };
+        let windows = Part { search: WindowSearch, of_time: |p| if is_small(p) { 0.5 } else { 1.0 } };
         let searches: [Box<dyn Search>; 6] = [
             Box::new(rounds),
             Box::new(FirstLook),
@@ -234,6 +240,11 @@ impl MemoryPlanner {
         let step = steps.find(|&step| tensors.iter().all(|&i| all.tensors[i].is_live_at(step)));
         Some(Conflict { step, tensors, needs: ByteSize::new(core.needs), irreducible: core.irreducible })
     }
+}
+
+/// Whether exact search takes a problem.
+fn is_small(problem: &Problem) -> bool {
+    problem.buffers.len() <= exact::LARGEST
 }
 
 /// So long after a moment, or never where the clock does not go so far.

@@ -73,10 +73,10 @@ impl Goal<'_> {
     }
 }
 
-/// A search that gets a part of the time that is left, by the number of buffers; with none of it, it is left out.
+/// A search that gets a part of the time that is left, by the problem; with none of it, it is left out.
 pub(super) struct Part<S> {
     pub(super) search: S,
-    pub(super) of_time: fn(usize) -> f64,
+    pub(super) of_time: fn(&Problem) -> f64,
 }
 
 impl<S: Search> Search for Part<S> {
@@ -85,7 +85,7 @@ impl<S: Search> Search for Part<S> {
     }
 
     fn improve(&self, problem: &Problem, incumbent: &Placement, goal: &Goal<'_>) -> Found {
-        match (self.of_time)(problem.buffers.len()) {
+        match (self.of_time)(problem) {
             0.0 => Found { placement: None, bound: goal.bound },
             part => self.search.improve(problem, incumbent, &goal.sooner(part)),
         }

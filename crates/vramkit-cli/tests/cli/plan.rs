@@ -68,7 +68,7 @@ fn a_capacity_that_cannot_be_met_is_explained() {
 #[test]
 fn exact_search_closes_what_greedy_leaves_open() {
     // Cut from a rectangle of height 6; no order of the portfolio puts it together again.
-    let rows = "id,lower,upper,size\na,10,12,4\nb,1,7,2\ne,1,8,1\nf,8,10,1\ng,1,10,1\nh,1,10,2\ni,7,12,1\nj,7,12,1\n";
+    let rows = "id,lower,upper,size\na,8,10,1\nb,7,12,1\ne,7,12,1\nf,1,10,2\ng,10,12,4\nh,1,7,2\ni,1,10,1\nj,1,8,1\n";
     let (_folder, path) = file("cut.csv", rows);
     let greedy = json(&["plan", &path, "--deadline", "0", "--json"], 0);
     assert_eq!((&greedy["arena_bytes"], &greedy["proven_optimal"]), (&7.into(), &false.into()));

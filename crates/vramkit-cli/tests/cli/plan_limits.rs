@@ -107,7 +107,7 @@ fn pools_say_whether_there_is_no_plan_or_none_was_found() {
 
     // Cut from a rectangle of height 6: the first answers need 7, and there is no time for more.
     let rows =
-        [(10, 12, 4), (1, 7, 2), (1, 8, 1), (8, 10, 1), (1, 10, 1), (1, 10, 2), (7, 12, 1), (7, 12, 1)];
+        [(8, 10, 1), (7, 12, 1), (7, 12, 1), (1, 10, 2), (10, 12, 4), (1, 7, 2), (1, 10, 1), (1, 8, 1)];
     let row = |(i, (start, end, size)): (usize, &(u64, u64, u64))| {
         format!("{{ id = \"{i}\", size = {size}, start = {start}, end = {end} }}")
     };

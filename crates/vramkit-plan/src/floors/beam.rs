@@ -6,7 +6,8 @@
 
 use std::collections::HashSet;
 
-use super::profile::{Aim, Profile, Scratch};
+use super::aim::Aim;
+use super::profile::{Profile, Scratch};
 
 /// Costs that differ by less than this part of a section are equal.
 const GRAIN: f64 = 1e-6;
@@ -109,7 +110,7 @@ pub(super) fn beam(
             child.decision = decisions.len() as u32 - 1;
             children.push(child);
         }
-        spare.extend(profiles.drain(..).filter(|profile| !profile.floor.is_empty()));
+        spare.extend(profiles.drain(..).filter(|profile| !profile.is_empty()));
         profiles = children;
     }
     let mut offsets = vec![0; aim.ground.items.len()];

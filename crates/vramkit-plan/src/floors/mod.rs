@@ -12,7 +12,9 @@
 //! sections come first in the next pass, as in the exact search. What no pass mends is mended in windows (`windows`): a large-neighbourhood
 //! search (Shaw, 1998) whose neighbourhoods are runs of sections around those that are too high. Nothing is proven here.
 
+mod aim;
 mod beam;
+mod filled;
 mod ground;
 mod layout;
 mod passes;

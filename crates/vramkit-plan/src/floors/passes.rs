@@ -1,9 +1,10 @@
 //! Whole placements from nothing: lines of passes, each with a rule and weights of its own.
 
+use super::aim::Aim;
 use super::beam::beam;
 use super::ground::Ground;
 use super::layout::{Layout, Places};
-use super::profile::{Aim, Scratch};
+use super::profile::Scratch;
 use super::rule::{RULES, Rule};
 
 /// A rule with what it has learned.

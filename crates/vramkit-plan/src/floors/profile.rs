@@ -5,50 +5,23 @@
 //! then [settles](Profile::settle) what it changed: sections of a valley that nothing can begin in without waste are raised,
 //! their empty bytes counted, until every valley has choices. What that costs is known at once, so choices are compared by it.
 
+use super::aim::Aim;
+use super::filled::{DONE, Filled};
 use super::ground::Ground;
-use super::rule::{Rule, Walls};
+use super::rule::Walls;
 use super::valley::{Choice, Valley};
-
-/// The floor of a section whose tensors are all placed.
-pub(super) const DONE: u64 = u64::MAX / 4;
-
-/// What a search is after.
-#[derive(Clone, Copy)]
-pub(super) struct Aim<'a> {
-    pub(super) ground: &'a Ground,
-    pub(super) rule: Rule,
-    /// The height that is wanted.
-    pub(super) wanted: u64,
-    /// What each section has been in the way before: valleys with heavy ones come first.
-    pub(super) weight: &'a [f32],
-}
-
-impl Aim<'_> {
-    /// What a section costs that is as high as its load and some empty bytes.
-    #[inline]
-    pub(super) fn cost(&self, section: usize, empty: u64) -> f64 {
-        self.rule.weigh((self.ground.load[section] + empty) as f64 / self.wanted as f64)
-    }
-}
 
 /// See the [module](self).
 #[derive(Default)]
 pub(super) struct Profile {
-    pub(super) floor: Vec<u64>,
-    /// The lowest obstacle above the floor.
-    next: Vec<u32>,
-    /// Bytes below the floor that are left empty.
-    empty: Vec<u64>,
+    filled: Filled,
     /// Items of each section that are not placed yet.
     rest: Vec<u32>,
-    placed: Vec<u64>,
     /// By the first section of each valley: see [`Open`].
     open: Vec<Open>,
     /// The least key under each node of a tree over sections.
     tree: Vec<f32>,
     pub(super) cost: f64,
-    /// Stands for the set of what is placed.
-    pub(super) set: u64,
     pub(super) left: u32,
     /// Where its last decision stands in the search's list of them.
     pub(super) decision: u32,
@@ -63,15 +36,12 @@ impl Clone for Profile {
 
     /// Into the room that it has: searches copy profiles all the time.
     fn clone_from(&mut self, other: &Self) {
-        let Self { floor, next, empty, rest, placed, open, tree, cost, set, left, decision } = other;
-        self.floor.clone_from(floor);
-        self.next.clone_from(next);
-        self.empty.clone_from(empty);
+        let Self { filled, rest, open, tree, cost, left, decision } = other;
+        self.filled.clone_from(filled);
         self.rest.clone_from(rest);
-        self.placed.clone_from(placed);
         self.open.clone_from(open);
         self.tree.clone_from(tree);
-        (self.cost, self.set, self.left, self.decision) = (*cost, *set, *left, *decision);
+        (self.cost, self.left, self.decision) = (*cost, *left, *decision);
     }
 }
 
@@ -119,15 +89,11 @@ impl Profile {
             live
         });
         let mut profile = Self {
-            floor: vec![0; count],
-            next: vec![0; count],
-            empty: vec![0; count],
+            filled: Filled::new(ground),
             rest: rest.collect(),
-            placed: vec![0; ground.items.len() / 64 + 1],
             open: vec![Open::default(); count],
             tree: vec![f32::INFINITY; 2 * count.next_power_of_two()],
             cost: 0.0,
-            set: 0,
             left: ground.items.len() as u32,
             decision: u32::MAX,
         };
@@ -136,28 +102,13 @@ impl Profile {
             profile.lift(aim, section, 0, scratch);
         }
         for section in 0..count {
-            if section == 0 || profile.floor[section - 1] != profile.floor[section] {
+            if section == 0 || profile.filled.floor[section - 1] != profile.filled.floor[section] {
                 scratch.work.push(section as u32);
             }
         }
         profile.settle(aim, scratch);
         scratch.trail.clear();
         profile
-    }
-
-    pub(super) fn is_placed(&self, item: u32) -> bool {
-        self.placed[item as usize / 64] >> (item % 64) & 1 == 1
-    }
-
-    /// Whether an item fits below the obstacles above the floor that all its sections have.
-    pub(super) fn fits(&self, ground: &Ground, item: u32, floor: u64) -> bool {
-        if ground.is_open() {
-            return true;
-        }
-        let item = &ground.items[item as usize];
-        let top = floor.next_multiple_of(item.alignment) + item.size;
-        let mut sections = item.first as usize..item.end as usize;
-        sections.all(|s| ground.obstacle(s, self.next[s]).is_none_or(|(low, _)| top <= low))
     }
 
     /// The valley to decide on next: its first section. `None` when nothing is left.
@@ -178,24 +129,19 @@ impl Profile {
     pub(super) fn choices(&self, aim: &Aim<'_>, first: usize, scratch: &mut Scratch, out: &mut Vec<Choice>) {
         let Open { end, tightest, .. } = self.open[first];
         let ceiling = self.ceiling(aim.ground, first, end as usize);
-        scratch.valley.look(self, aim, (first, end as usize), ceiling, &mut scratch.looked);
+        scratch.valley.look(&self.filled, aim, (first, end as usize), ceiling, &mut scratch.looked);
         scratch.valley.choices(tightest, out);
     }
 
     /// Up to where a section of a valley must rise at least when nothing can begin on its floor.
     fn ceiling(&self, ground: &Ground, first: usize, end: usize) -> u64 {
-        let before = if first > 0 { self.floor[first - 1] } else { DONE };
-        let wall = before.min(self.floor.get(end).copied().unwrap_or(DONE));
+        let before = if first > 0 { self.filled.floor[first - 1] } else { DONE };
+        let wall = before.min(self.filled.floor.get(end).copied().unwrap_or(DONE));
         if ground.is_open() {
             return wall;
         }
-        let above = (first..end).filter_map(|s| ground.obstacle(s, self.next[s]));
+        let above = (first..end).filter_map(|s| ground.obstacle(s, self.filled.next[s]));
         above.map(|(_, high)| high).fold(wall, u64::min)
-    }
-
-    /// Bytes that a section has left empty.
-    pub(super) fn empty(&self, section: usize) -> u64 {
-        self.empty[section]
     }
 
     /// Puts an item on the floor of the valley that begins in section `valley`. Returns its offset.
@@ -225,7 +171,7 @@ impl Profile {
         choice: &Choice,
         scratch: &mut Scratch,
     ) -> (f64, u64, f64) {
-        let before = (self.cost, self.set);
+        let before = (self.cost, self.filled.set);
         let end = self.open[valley].end as usize;
         let (_, rank) = self.put(aim, valley, choice.item, scratch);
         let item = &aim.ground.items[choice.item as usize];
@@ -237,9 +183,9 @@ impl Profile {
             self.cost += choice.after;
         }
         self.settle(aim, scratch);
-        let weighed = (self.cost, self.set, rank);
+        let weighed = (self.cost, self.filled.set, rank);
         self.undo(aim, scratch);
-        (self.cost, self.set) = before;
+        (self.cost, self.filled.set) = before;
         weighed
     }
 
@@ -247,31 +193,35 @@ impl Profile {
     fn put(&mut self, aim: &Aim<'_>, valley: usize, number: u32, scratch: &mut Scratch) -> (u64, f64) {
         let ground = aim.ground;
         let item = &ground.items[number as usize];
-        let floor = self.floor[valley];
+        let floor = self.filled.floor[valley];
         let end = self.open[valley].end as usize;
         let (first, last) = (item.first as usize, item.end as usize);
         let offset = floor.next_multiple_of(item.alignment);
         let wall = |section: Option<usize>| {
-            let height = section.and_then(|s| self.floor.get(s)).copied().unwrap_or(DONE);
+            let height = section.and_then(|s| self.filled.floor.get(s)).copied().unwrap_or(DONE);
             (height - floor).min(aim.wanted)
         };
         let walls = Walls { before: wall(first.checked_sub(1)), after: wall(Some(last)), wanted: aim.wanted };
         let rank = aim.rule.rank(item, offset - floor + item.size, walls, ground.sections());
         self.set_open(valley, f32::INFINITY, Open::default(), scratch);
-        self.placed[number as usize / 64] |= 1 << (number % 64);
+        self.filled.placed[number as usize / 64] |= 1 << (number % 64);
         self.left -= 1;
-        self.set ^= scatter(u64::from(number));
+        self.filled.set ^= scatter(u64::from(number));
         scratch.trail.push(Change::Item(number));
         for section in first..last {
             self.rest[section] -= 1;
-            scratch.trail.push(Change::Floor(section as u32, self.floor[section], self.next[section]));
+            scratch.trail.push(Change::Floor(
+                section as u32,
+                self.filled.floor[section],
+                self.filled.next[section],
+            ));
             if offset > floor {
                 self.leave(aim, section, offset - floor, scratch);
             }
             self.lift(aim, section, offset + item.size, scratch);
         }
         for section in first..last {
-            if section == first || self.floor[section] != self.floor[section - 1] {
+            if section == first || self.filled.floor[section] != self.filled.floor[section - 1] {
                 scratch.work.push(section as u32);
             }
         }
@@ -290,16 +240,16 @@ impl Profile {
         while let Some(change) = scratch.trail.pop() {
             match change {
                 Change::Floor(section, floor, next) => {
-                    self.floor[section as usize] = floor;
-                    self.next[section as usize] = next;
+                    self.filled.floor[section as usize] = floor;
+                    self.filled.next[section as usize] = next;
                 }
-                Change::Empty(section, empty) => self.empty[section as usize] = empty,
+                Change::Empty(section, empty) => self.filled.empty[section as usize] = empty,
                 Change::Open(section, key, open) => {
                     self.open[section as usize] = open;
                     self.put_key(section as usize, key);
                 }
                 Change::Item(number) => {
-                    self.placed[number as usize / 64] &= !(1 << (number % 64));
+                    self.filled.placed[number as usize / 64] &= !(1 << (number % 64));
                     self.left += 1;
                     let item = &aim.ground.items[number as usize];
                     let sections = item.first as usize..item.end as usize;
@@ -314,44 +264,44 @@ impl Profile {
         let is_done = self.rest[section] == 0;
         let mut at = floor;
         let mut empty = 0;
-        while let Some((low, high)) = aim.ground.obstacle(section, self.next[section])
+        while let Some((low, high)) = aim.ground.obstacle(section, self.filled.next[section])
             && (at >= low || is_done)
         {
             empty += low.saturating_sub(at);
             at = at.max(high);
-            self.next[section] += 1;
+            self.filled.next[section] += 1;
         }
         if empty > 0 {
             self.leave(aim, section, empty, scratch);
         }
-        self.floor[section] = if is_done { DONE } else { at };
+        self.filled.floor[section] = if is_done { DONE } else { at };
     }
 
     /// Leaves bytes of a section empty.
     fn leave(&mut self, aim: &Aim<'_>, section: usize, bytes: u64, scratch: &mut Scratch) {
-        let before = self.empty[section];
+        let before = self.filled.empty[section];
         scratch.trail.push(Change::Empty(section as u32, before));
         self.cost += aim.cost(section, before + bytes) - aim.cost(section, before);
-        self.empty[section] = before + bytes;
+        self.filled.empty[section] = before + bytes;
     }
 
     /// Raises a section of a valley to a height, since nothing begins on its floor.
     fn raise(&mut self, aim: &Aim<'_>, section: usize, to: u64, scratch: &mut Scratch) {
-        let (floor, next) = (self.floor[section], self.next[section]);
+        let (floor, next) = (self.filled.floor[section], self.filled.next[section]);
         scratch.trail.push(Change::Floor(section as u32, floor, next));
         let (mut empty, mut at) = (0, floor);
-        while let Some((low, high)) = aim.ground.obstacle(section, self.next[section])
+        while let Some((low, high)) = aim.ground.obstacle(section, self.filled.next[section])
             && to >= low
         {
             empty += low - at;
             at = high;
-            self.next[section] += 1;
+            self.filled.next[section] += 1;
         }
         if to > at {
             empty += to - at;
             at = to;
         }
-        self.floor[section] = at;
+        self.filled.floor[section] = at;
         self.leave(aim, section, empty, scratch);
     }
 
@@ -360,16 +310,18 @@ impl Profile {
         let ground = aim.ground;
         while let Some(section) = scratch.work.pop() {
             let section = section as usize;
-            let floor = self.floor[section];
+            let floor = self.filled.floor[section];
             if floor >= DONE {
                 continue;
             }
             let (first, end) = self.run(section);
-            if first > 0 && self.floor[first - 1] < floor || self.floor.get(end).is_some_and(|&f| f < floor) {
+            if first > 0 && self.filled.floor[first - 1] < floor
+                || self.filled.floor.get(end).is_some_and(|&f| f < floor)
+            {
                 continue;
             }
             let ceiling = self.ceiling(ground, first, end);
-            scratch.valley.look(self, aim, (first, end), ceiling, &mut scratch.looked);
+            scratch.valley.look(&self.filled, aim, (first, end), ceiling, &mut scratch.looked);
             let Some((tightness, tightest)) = scratch.valley.tightest(aim.weight) else {
                 // Something is to be raised, and its neighbours looked at again.
                 self.set_open(first, f32::INFINITY, Open::default(), scratch);
@@ -378,7 +330,7 @@ impl Profile {
                     self.raise(aim, section as usize, to, scratch);
                 }
                 for section in first..end {
-                    if section == first || self.floor[section] != self.floor[section - 1] {
+                    if section == first || self.filled.floor[section] != self.filled.floor[section - 1] {
                         scratch.work.push(section as u32);
                     }
                 }
@@ -396,11 +348,21 @@ impl Profile {
         }
     }
 
+    /// Whether it was taken away.
+    pub(super) fn is_empty(&self) -> bool {
+        self.filled.floor.is_empty()
+    }
+
+    /// Stands for the set of what is placed.
+    pub(super) fn set(&self) -> u64 {
+        self.filled.set
+    }
+
     /// The sections around one that have the same floor.
     fn run(&self, section: usize) -> (usize, usize) {
-        let floor = self.floor[section];
-        let before = self.floor[..section].iter().rev().take_while(|&&other| other == floor).count();
-        let after = self.floor[section..].iter().take_while(|&&other| other == floor).count();
+        let floor = self.filled.floor[section];
+        let before = self.filled.floor[..section].iter().rev().take_while(|&&other| other == floor).count();
+        let after = self.filled.floor[section..].iter().take_while(|&&other| other == floor).count();
         (section - before, section + after)
     }
 

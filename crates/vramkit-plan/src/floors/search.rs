@@ -71,6 +71,10 @@ fn from(
     improve: impl FnOnce(&mut Layout<'_>),
 ) -> Found {
     let mut found = Found { placement: None, bound: goal.bound };
+    // What has gaps would only be in the way: squeaky wheel uses them.
+    if !problem.gaps.is_empty() {
+        return found;
+    }
     let lives: u64 = problem.buffers.iter().map(|buffer| u64::from(buffer.end - buffer.start)).sum();
     if !(SMALLEST..=LARGEST).contains(&problem.buffers.len()) || lives > LONGEST {
         return found;

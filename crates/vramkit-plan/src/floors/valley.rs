@@ -6,7 +6,8 @@
 //! section that every cheapest path skips is raised at once. This is what makes dead ends visible before they are reached: the
 //! choices of one valley depend on one another through the places where lives begin and end.
 
-use super::profile::{Aim, Profile};
+use super::aim::Aim;
+use super::filled::Filled;
 
 /// A tensor that fits on the floor, from section to section of the valley.
 #[derive(Clone, Copy)]
@@ -58,20 +59,20 @@ impl Valley {
     /// Looks at sections of one floor, which rise to `ceiling` where nothing can begin on it.
     pub(super) fn look(
         &mut self,
-        profile: &Profile,
+        filled: &Filled,
         aim: &Aim<'_>,
         (first, end): (usize, usize),
         ceiling: u64,
         looked: &mut u64,
     ) {
         let ground = aim.ground;
-        let seen = Some((profile.set, (first, end), profile.floor[first]));
+        let seen = Some((filled.set, (first, end), filled.floor[first]));
         if self.seen == seen && self.ceiling == ceiling {
             return;
         }
         self.seen = seen;
         let width = end - first;
-        (self.first, self.floor, self.ceiling) = (first as u32, profile.floor[first], ceiling);
+        (self.first, self.floor, self.ceiling) = (first as u32, filled.floor[first], ceiling);
         self.edges.clear();
         self.least = ceiling - self.floor;
         let items = ground.starting(first).start..ground.starting(end - 1).end;
@@ -79,12 +80,12 @@ impl Valley {
         let mut last = None;
         for number in items {
             let item = &ground.items[number];
-            if item.end as usize > end || profile.is_placed(number as u32) {
+            if item.end as usize > end || filled.is_placed(number as u32) {
                 continue;
             }
             // Of equal ones the first stands for all.
             let kind = (item.first, item.end, item.size, item.alignment);
-            if last == Some(kind) || !profile.fits(ground, number as u32, self.floor) {
+            if last == Some(kind) || !filled.fits(ground, number as u32, self.floor) {
                 continue;
             }
             last = Some(kind);
@@ -94,7 +95,7 @@ impl Valley {
         }
         self.skip.clear();
         let skip = |s| {
-            let empty = profile.empty(s);
+            let empty = filled.empty[s];
             aim.cost(s, empty + self.least) - aim.cost(s, empty)
         };
         self.skip.extend((first..end).map(skip));

@@ -1,9 +1,10 @@
 //! Windows of a layout placed anew: what costs less stays.
 
+use super::aim::Aim;
 use super::beam::beam;
 use super::ground::Ground;
 use super::layout::Layout;
-use super::profile::{Aim, Scratch};
+use super::profile::Scratch;
 use super::rule::{First, Rule};
 use vramkit_units::SplitMix64;
 

@@ -154,7 +154,7 @@ fn large_graphs_keep_to_their_time() {
             let peaks = [flow.peak_of(&given), best.peak, again.flow.peak_of(&again.order)];
             assert!(peaks.is_sorted_by(|a, b| a >= b), "{kind} {steps}: {peaks:?}");
             // Machines that test are busy; without a look at the clock it would be minutes.
-            assert!(taken < Duration::from_secs(4), "{kind} {steps}: {taken:?}");
+            assert!(taken < Duration::from_secs(20), "{kind} {steps}: {taken:?}");
         }
     }
 }
