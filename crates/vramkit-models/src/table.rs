@@ -37,6 +37,11 @@ pub struct LifetimeTable {
     rows: Vec<csv::StringRecord>,
 }
 
+/// The life of a tensor whose steps are one clock's.
+fn on_one_clock(tensor: &TensorLifetime) -> ClockLife {
+    ClockLife { start: vec![tensor.start.0], end: vec![tensor.end.0], size: tensor.size }
+}
+
 /// What a column means, by its header.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Column {
@@ -99,7 +104,13 @@ pub fn parse(name: &str, text: &[u8], model: &str, alignment: u64) -> Result<Lif
         let line = row.position().map_or(0, csv::Position::line);
         let (tensor, life) = tensor(&row, &columns, model, alignment).map_err(|reason| at(line, reason))?;
         table.clocks = table.clocks.max(life.start.len()).max(life.end.len());
-        lives.push(life);
+        // A table of one clock, the usual one, has its lives in its tensors.
+        if table.clocks > 1 {
+            if lives.is_empty() {
+                lives.extend(table.tensors.iter().map(on_one_clock));
+            }
+            lives.push(life);
+        }
         if !ids.insert(tensor.id.clone()) {
             return Err(at(line, format!("id `{}` is there twice; ids name one tensor each", tensor.id)));
         }

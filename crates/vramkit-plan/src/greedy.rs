@@ -5,6 +5,7 @@ use super::index::{Coverage, Fit};
 use super::linear::Linear;
 use super::placement::Placement;
 use super::problem::{Buffer, Problem};
+use super::sweep;
 use vramkit_units::ByteSize;
 
 /// An order in which buffers are placed.
@@ -42,6 +43,9 @@ const PORTFOLIO: [(Order, Fit); 8] = [
 /// What is tried after the portfolio, unless one pass has cost too much already.
 const LAST: (Order, Fit) = (Order::Given, Fit::First);
 
+/// Buffers placed between two looks at the clock.
+const PATIENCE: usize = 256;
+
 /// Places the buffers of one problem in any number of orders.
 pub(super) struct Placer<'a> {
     problem: &'a Problem,
@@ -63,22 +67,25 @@ const LINEAR: usize = 1024;
 const WORK: u64 = 40_000_000;
 
 /// The best of the portfolio, and what found it. Stops early at an arena of `enough`, which nothing can or
-/// need beat.
-pub(super) fn best(problem: &Problem, enough: ByteSize) -> (Placement, String) {
+/// need beat, and when it is stopped.
+pub(super) fn best(problem: &Problem, enough: ByteSize, stop: &dyn Fn() -> bool) -> (Placement, String) {
     let mut orders = Orders::new(problem);
     let mut placer = Placer::new(problem);
-    // Any arena will do at first, that of 2^64 - 1 bytes too.
-    let mut best: Option<(u64, Vec<u64>, String)> = None;
+    // Any arena will do at first, that of 2^64 - 1 bytes too. Of many buffers there is an answer at once.
+    let mut best: Option<(u64, Vec<u64>, String)> = (problem.buffers.len() > LINEAR).then(|| {
+        let (offsets, arena) = sweep::best_fit(problem);
+        (arena, offsets, "best fit in time".to_owned())
+    });
     for (order, fit) in PORTFOLIO.into_iter().chain([LAST]) {
         let limit = best.as_ref().map(|(arena, ..)| *arena);
-        if limit.is_some_and(|arena| arena <= enough.bytes()) {
+        if limit.is_some_and(|arena| arena <= enough.bytes() || stop()) {
             break;
         }
         let most = if (order, fit) == LAST { 2 * WORK } else { WORK };
         if placer.work() > most {
             continue;
         }
-        if let Some(arena) = placer.place(orders.get(order), fit, limit) {
+        if let Some(arena) = placer.place(orders.get(order), fit, limit, &|| limit.is_some() && stop()) {
             best = Some((arena, placer.offsets.clone(), format!("{order:?} {fit:?} fit").to_lowercase()));
         }
     }
@@ -88,15 +95,18 @@ pub(super) fn best(problem: &Problem, enough: ByteSize) -> (Placement, String) {
 }
 
 /// A placement from where buffers may be tried first: in the order of those offsets, each as low as it goes. Where all offsets
-/// are a placement's, nothing ends higher than there.
-pub(super) fn from_hints(problem: &Problem, hints: &[Option<u64>]) -> Placement {
+/// are a placement's, nothing ends higher than there. `None` when it is stopped.
+pub(super) fn from_hints(
+    problem: &Problem,
+    hints: &[Option<u64>],
+    stop: &dyn Fn() -> bool,
+) -> Option<Placement> {
     let mut order: Vec<u32> = (0..problem.buffers.len() as u32).collect();
     order.sort_by_key(|&i| hints[i as usize].unwrap_or(u64::MAX));
     let mut placer = Placer::new(problem);
-    let arena = placer.place(&order, Fit::First, None);
-    let arena = arena.unwrap_or_else(|| unreachable!("a pass without a limit ends"));
+    let arena = placer.place(&order, Fit::First, None, stop)?;
     let offsets = placer.offsets.into_iter().map(ByteSize::new).collect();
-    Placement { offsets, arena: ByteSize::new(arena) }
+    Some(Placement { offsets, arena: ByteSize::new(arena) })
 }
 
 /// Every order of the portfolio.
@@ -156,20 +166,29 @@ impl<'a> Placer<'a> {
     }
 
     /// One pass over the buffers in an order, pinned ones first. Returns the arena; `None` as soon as it reaches
-    /// `limit`, where there is one.
-    pub(super) fn place(&mut self, order: &[u32], fit: Fit, limit: Option<u64>) -> Option<u64> {
+    /// `limit`, where there is one. `None` too when it is stopped.
+    pub(super) fn place(
+        &mut self,
+        order: &[u32],
+        fit: Fit,
+        limit: Option<u64>,
+        stop: &dyn Fn() -> bool,
+    ) -> Option<u64> {
         match &mut self.index {
             Index::Linear(linear) => linear.clear(),
             Index::Tree(coverage) => coverage.clear(),
         }
         let buffers = &self.problem.buffers;
-        let mut arena = 0;
+        let mut arena = 0u64;
         let is_pinned = |i: &u32| buffers[*i as usize].pinned.is_some();
         let pinned = (0..buffers.len() as u32).filter(is_pinned);
         let free = order.iter().copied().filter(|i| !is_pinned(i));
         let mut runs: Vec<(u32, u32)> = Vec::new();
-        for i in pinned.chain(free) {
+        for (number, i) in pinned.chain(free).enumerate() {
             let buffer = &buffers[i as usize];
+            if number % PATIENCE == PATIENCE - 1 && stop() {
+                return None;
+            }
             runs.clear();
             runs.extend(self.problem.runs(i as usize));
             let offset = match (buffer.pin(), &mut self.index) {
@@ -252,4 +271,40 @@ fn peaks(problem: &Problem, loads: &[ByteSize]) -> Vec<ByteSize> {
         row[b.start as usize].max(row[(b.end - (1 << level)) as usize])
     };
     problem.buffers.iter().map(peak).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_stopped_has_an_answer_all_the_same() {
+        let mut random = vramkit_units::SplitMix64::new(4);
+        let buffers: Vec<Buffer> = (0..3000)
+            .map(|number| {
+                let start = random.below(2000) as u32;
+                let size = ByteSize::new(1 + random.below(5000) as u64);
+                let pinned = (number == 7).then_some(ByteSize::new(4096));
+                Buffer {
+                    start,
+                    end: start + 1 + random.below(80) as u32,
+                    size,
+                    alignment: 1 << random.below(5),
+                    pinned,
+                }
+            })
+            .collect();
+        let problem = Problem { buffers, gaps: Vec::new(), ranks: 2100 };
+        let (placement, _) = best(&problem, ByteSize::ZERO, &|| true);
+        let offsets: Vec<u64> = placement.offsets.iter().map(|offset| offset.bytes()).collect();
+        let pins: Vec<Option<u64>> = offsets.iter().copied().map(Some).collect();
+        assert_eq!(problem.first_clash(&pins), None);
+        for (buffer, offset) in problem.buffers.iter().zip(&offsets) {
+            assert!(
+                offset.is_multiple_of(buffer.alignment) && offset + buffer.bytes() <= placement.arena.bytes()
+            );
+            assert!(buffer.pin().is_none_or(|pin| pin == *offset));
+        }
+        assert!(placement.arena.bytes() < 3 * problem.max_load().bytes(), "{}", placement.arena);
+    }
 }

@@ -56,6 +56,7 @@ mod sharing;
 mod solver;
 mod squeaky;
 mod starts;
+mod sweep;
 mod threads;
 mod union;
 mod validity;

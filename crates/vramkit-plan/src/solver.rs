@@ -5,7 +5,7 @@
 
 use std::borrow::Cow;
 use std::num::NonZero;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::greedy;
 use super::placement::Placement;
@@ -13,6 +13,9 @@ use super::problem::Problem;
 use super::recorder::StepRecorder;
 use super::search::{Goal, Observer as _, Search};
 use vramkit_units::ByteSize;
+
+/// How long the portfolio may take whatever the deadline: far more than it does but for millions of long lives.
+const PORTFOLIO: Duration = Duration::from_secs(2);
 
 /// The searches, and what they may use.
 #[derive(Default)]
@@ -68,13 +71,16 @@ impl Solver {
             bound: highest,
             tightest: parts.first().map_or_else(Vec::new, |(_, part, _)| part.clone()),
         };
+        // Without any time the portfolio still has a little.
+        let end = task.deadline.max(Instant::now() + PORTFOLIO);
+        let stop = || Instant::now() >= end || task.recorder.is_cancelled();
         for (bound, part, restricted) in &parts {
             let enough = whole.bound.max(whole.placement.arena).max(capacity);
-            let (mut placement, mut method) = greedy::best(restricted, enough);
+            let (mut placement, mut method) = greedy::best(restricted, enough, &stop);
             let own: Vec<Option<u64>> = part.iter().filter_map(|&i| hints.get(i as usize).copied()).collect();
             if own.iter().any(Option::is_some) && placement.arena > enough {
-                let hinted = greedy::from_hints(restricted, &own);
-                if hinted.arena < placement.arena {
+                let hinted = greedy::from_hints(restricted, &own, &stop);
+                if let Some(hinted) = hinted.filter(|hinted| hinted.arena < placement.arena) {
                     (placement, method) = (hinted, "hints".to_owned());
                 }
             }

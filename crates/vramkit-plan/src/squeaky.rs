@@ -92,7 +92,7 @@ fn within(problem: &Problem, incumbent: &Placement, goal: &Goal<'_>, rounds: usi
         threads::spread(lines.chunks_mut(share).zip(&mut placers).collect(), |(lines, placer)| {
             for line in lines {
                 if !goal.is_over() {
-                    line.pass(problem, placer, wanted);
+                    line.pass(problem, placer, wanted, &|| goal.is_over());
                 }
             }
         });
@@ -126,8 +126,8 @@ impl Line {
     }
 
     /// Places everything, and blames what ends above `wanted`.
-    fn pass(&mut self, problem: &Problem, placer: &mut Placer<'_>, wanted: u64) {
-        let Some(arena) = placer.place(&self.order, self.fit, None) else {
+    fn pass(&mut self, problem: &Problem, placer: &mut Placer<'_>, wanted: u64, stop: &dyn Fn() -> bool) {
+        let Some(arena) = placer.place(&self.order, self.fit, Some(u64::MAX), stop) else {
             return;
         };
         let arena = ByteSize::new(arena);

@@ -95,9 +95,9 @@ impl Chooser {
                     }
                 }
             } else {
-                for i in s..s + width {
-                    for &t in state.sections.starting(first + i) {
-                        if state.bound[t as usize] == floor[i] && state.can_start(t as usize) {
+                for section in first + s..first + s + width {
+                    for &t in state.sections.starting(section) {
+                        if state.bound[t as usize] == floor[s] && state.can_start(t as usize) {
                             for &(lo, hi) in state.sections.spans(t as usize) {
                                 steps[lo as usize - first] += 1;
                                 steps[hi as usize - first] -= 1;

@@ -353,11 +353,6 @@ impl Profile {
         self.filled.floor.is_empty()
     }
 
-    /// Stands for the set of what is placed.
-    pub(super) fn set(&self) -> u64 {
-        self.filled.set
-    }
-
     /// The sections around one that have the same floor.
     fn run(&self, section: usize) -> (usize, usize) {
         let floor = self.filled.floor[section];
