@@ -151,7 +151,7 @@ proptest! {
     /// Greedy placements keep every constraint too.
     #[test]
     fn greedy_keeps_the_constraints(problem in problems(30)) {
-        let (placement, _) = greedy::best(&problem, ByteSize::ZERO);
+        let (placement, _) = greedy::best(&problem, ByteSize::ZERO, &|| false);
         prop_assert_eq!(fault(&problem, &placement.offsets), None);
         prop_assert!(placement.arena >= problem.lower_bound());
     }
@@ -189,7 +189,7 @@ fn cut_rectangle(pieces: usize, seed: u64) -> (Problem, ByteSize) {
 #[test]
 fn cut_rectangles_are_put_together_again() {
     let hard = (0..).map(|seed| cut_rectangle(80, seed)).filter_map(|(problem, height)| {
-        let (greedy, _) = greedy::best(&problem, height);
+        let (greedy, _) = greedy::best(&problem, height, &|| false);
         (greedy.arena > height).then_some((problem, height, greedy))
     });
     for (problem, height, greedy) in hard.take(5) {
@@ -203,7 +203,7 @@ fn cut_rectangles_are_put_together_again() {
 #[test]
 fn the_answer_depends_on_seed_and_threads_alone() {
     let (problem, _) = cut_rectangle(60, 7);
-    let (greedy, _) = greedy::best(&problem, ByteSize::ZERO);
+    let (greedy, _) = greedy::best(&problem, ByteSize::ZERO, &|| false);
     for (seed, threads) in [(0, 1), (5, 1), (5, 3)] {
         let once = search(&problem, &greedy, ByteSize::ZERO, seed, threads);
         assert_eq!(once, search(&problem, &greedy, ByteSize::ZERO, seed, threads));
@@ -213,7 +213,7 @@ fn the_answer_depends_on_seed_and_threads_alone() {
 #[test]
 fn a_search_ends_when_it_is_told_to() {
     let (problem, _) = cut_rectangle(400, 1);
-    let (greedy, _) = greedy::best(&problem, ByteSize::ZERO);
+    let (greedy, _) = greedy::best(&problem, ByteSize::ZERO, &|| false);
     let cancelled = std::sync::atomic::AtomicBool::new(true);
     let deadline = Instant::now() + Duration::from_secs(600);
     let bound = problem.lower_bound();

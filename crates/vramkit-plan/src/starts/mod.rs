@@ -22,7 +22,7 @@ use crate::threads::spread;
 use vramkit_units::{ByteSize, SplitMix64, Step};
 
 use boxes::Sides;
-use descent::descend;
+use descent::{descend, insert};
 use profile::{Load, Profile};
 use repair::Repair;
 
@@ -188,6 +188,9 @@ impl<'a> Choice<'a> {
         let budget = self.search.budget;
         let takes_long = self.profiles.iter().map(|profile| profile.runs.len()).sum::<usize>() > ALWAYS;
         let is_over = || takes_long && budget.is_over();
+        let mut best = self.starts.clone();
+        descend(self.profiles, &self.latest, &mut best, &is_over);
+        self.take(&best);
         for beginning in 0..BEGINNINGS {
             let mut next = 0;
             let starts =
@@ -214,6 +217,9 @@ impl<'a> Choice<'a> {
     /// Packs and repairs, each round longer than the one before.
     fn run(&mut self, given: &[u64]) {
         let seed = self.search.seed;
+        let budget = self.search.budget;
+        let inserted = insert(self.profiles, &self.latest, &|| budget.is_over());
+        self.take(&inserted);
         let mut random = SplitMix64::new(seed);
         let boxes = self.boxes();
         let mut packed = u64::MAX;
@@ -374,6 +380,31 @@ mod tests {
             .collect();
         let starts = choose_starts(&models, Step(24), &long()).unwrap();
         assert_eq!((starts.peak, starts.bound), (ByteSize::new(30), ByteSize::new(30)));
+    }
+
+    #[test]
+    fn hundreds_of_models_are_spread_at_once() {
+        // Ramps of 40 steps; all at once they would come to sixty times as much as there is room for.
+        let models: Vec<Model> = (0..300)
+            .map(|i: u64| {
+                let tensors: Vec<_> =
+                    (0..20).map(|k| (2 * k, 2 * k + 3, 1 + (i * 37 + k * 11) % 97)).collect();
+                model(&i.to_string(), &tensors)
+            })
+            .collect();
+        let budget = OrderBudget::new(std::time::Duration::ZERO, &());
+        let search = StartsSearch { seed: 0, threads: 1, budget };
+        let unhurried =
+            StartsSearch { budget: OrderBudget::new(std::time::Duration::from_millis(500), &()), ..search };
+        for (search, times) in [(search, 8), (unhurried, 3)] {
+            let starts = choose_starts(&models, Step(600), &search).unwrap();
+            assert!(
+                starts.peak.bytes() <= starts.bound.bytes() * times,
+                "{} of {}",
+                starts.peak,
+                starts.bound
+            );
+        }
     }
 
     #[test]
