@@ -371,9 +371,10 @@ def plan(
     explain: bool = False,
 ) -> reports.PlanReport:
     """Place the tensors of one or several models in one arena Files are ONNX graphs, lifetime tables (MiniMalloc CSV:
-    id,lower,upper,size, where upper is the first step after a life; or id,start,end,size, where end is the last step of it)
-    and workloads (TOML, JSON). Takes no memory: the answer is an offset for each tensor, the arena that holds them, and a
-    lower bound that says how far it can be from the optimum.
+    id,lower,upper,size, where upper is the first step after a life; or id,start,end,size, where end is the last step of it;
+    with a counter for each of several clocks where there are several, as in 3;0;5) and workloads (TOML, JSON). Takes no
+    memory: the answer is an offset for each tensor, the arena that holds them, and a lower bound that says how far it can be
+    from the optimum.
 
     Options, `None` for what the program does without:
 
