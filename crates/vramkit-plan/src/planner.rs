@@ -61,7 +61,7 @@ impl MemoryPlanner {
     pub fn thorough(deadline: Duration) -> Self {
         // First what ends soon by itself; then what goes on for as long as it may, of which exact search is the last where
         // there is one. Gaps are squeaky wheel's.
-        let rounds = Part { search: FirstRounds, of_time: |p| if is_small(p) { 1.0 } else { 0.2 } };
+        let rounds = Part { search: FirstRounds, of_time: |p| if is_small(p) { 1.0 } else { 0.3 } };
         let squeaky = Part {
             search: SqueakyWheel,
             of_time: |p| match (is_small(p), p.gaps.is_empty()) {
