@@ -83,13 +83,12 @@ impl Ground {
     fn lay(&mut self, first: usize, end: usize, fixed: &[(u64, u64, u32)], places: &Places) {
         let mut of_section: Vec<Vec<(u64, u64)>> = vec![Vec::new(); end - first];
         for &(low, high, i) in fixed {
-            for &(from, to) in places.runs(i) {
-                for section in (from as usize).max(first)..(to as usize).min(end) {
-                    let own = &mut of_section[section - first];
-                    match own.last_mut() {
-                        Some(last) if last.1 == low => last.1 = high,
-                        _ => own.push((low, high)),
-                    }
+            let (from, to) = places.of[i as usize].hull;
+            for section in (from as usize).max(first)..(to as usize).min(end) {
+                let own = &mut of_section[section - first];
+                match own.last_mut() {
+                    Some(last) if last.1 == low => last.1 = high,
+                    _ => own.push((low, high)),
                 }
             }
         }

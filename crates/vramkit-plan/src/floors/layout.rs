@@ -14,15 +14,8 @@ pub(super) struct Place {
     pub(super) size: u64,
     /// Bytes that its offset is a multiple of.
     pub(super) alignment: u64,
-    /// Whether it stays where it is whatever the window: it is pinned, or has gaps.
+    /// Whether it stays where it is whatever the window: it is pinned.
     pub(super) is_fixed: bool,
-}
-
-/// Runs of sections of buffers, of which some have several.
-struct Runs {
-    all: Vec<(u32, u32)>,
-    /// Where those of each buffer begin.
-    first: Vec<u32>,
 }
 
 /// The buffers of a problem over sections of time: maximal intervals with one set of live buffers, those merged away that a
@@ -35,12 +28,10 @@ pub(super) struct Places {
     /// Buffers by their first section, and the latest end of those before each in that order.
     by_first: Vec<u32>,
     reach: Vec<u32>,
-    /// Where some have gaps: the runs of sections of each, and where those begin among all.
-    runs: Option<Runs>,
 }
 
 impl Places {
-    /// `None` where the sizes come to more than is computed with here.
+    /// Of a problem without gaps; `None` where the sizes come to more than is computed with here.
     pub(super) fn new(problem: &Problem) -> Option<Self> {
         let section = sections_of(problem);
         let count = section.last().map_or(0, |last| *last as usize + 1);
@@ -53,7 +44,7 @@ impl Places {
         if total >= u64::MAX / 8 {
             return None;
         }
-        let mut of: Vec<Place> = problem
+        let of: Vec<Place> = problem
             .buffers
             .iter()
             .map(|buffer| Place {
@@ -63,44 +54,27 @@ impl Places {
                 is_fixed: buffer.pinned.is_some(),
             })
             .collect();
-        for gap in &problem.gaps {
-            of[gap.buffer as usize].is_fixed = true;
-        }
-        let runs = (!problem.gaps.is_empty()).then(|| {
-            let mut runs = Vec::new();
-            let mut first = vec![0];
-            for i in 0..of.len() {
-                let own = problem.runs(i);
-                runs.extend(own.map(|(start, end)| (section[start as usize], section[end as usize - 1] + 1)));
-                first.push(runs.len() as u32);
-            }
-            Runs { all: runs, first }
-        });
         let mut change = vec![0u64; count + 1];
-        let mut places = Self { of, load: Vec::new(), by_first: Vec::new(), reach: Vec::new(), runs };
-        for i in 0..places.of.len() as u32 {
-            let size = places.of[i as usize].size;
-            for &(first, end) in places.runs(i) {
-                change[first as usize] = change[first as usize].wrapping_add(size);
-                change[end as usize] = change[end as usize].wrapping_sub(size);
-            }
+        for place in &of {
+            let (first, end) = place.hull;
+            change[first as usize] = change[first as usize].wrapping_add(place.size);
+            change[end as usize] = change[end as usize].wrapping_sub(place.size);
         }
         let mut live = 0u64;
         let load = change[..count].iter().map(|change| {
             live = live.wrapping_add(*change);
             live
         });
-        places.load = load.collect();
-        let mut by_first: Vec<u32> = (0..places.of.len() as u32).collect();
-        by_first.sort_by_key(|&i| places.of[i as usize].hull.0);
+        let load = load.collect();
+        let mut by_first: Vec<u32> = (0..of.len() as u32).collect();
+        by_first.sort_by_key(|&i| of[i as usize].hull.0);
         let mut latest = 0;
         let reach = by_first.iter().map(|&i| {
-            latest = latest.max(places.of[i as usize].hull.1);
+            latest = latest.max(of[i as usize].hull.1);
             latest
         });
-        places.reach = reach.collect();
-        places.by_first = by_first;
-        Some(places)
+        let reach = reach.collect();
+        Some(Self { of, load, by_first, reach })
     }
 
     /// How many sections there are.
@@ -119,16 +93,6 @@ impl Places {
     /// How many buffers begin in the sections before each.
     pub(super) fn begun_before(&self, section: u32) -> usize {
         self.by_first.partition_point(|&i| self.of[i as usize].hull.0 < section)
-    }
-
-    /// The runs of sections in which a buffer takes its place.
-    pub(super) fn runs(&self, buffer: u32) -> &[(u32, u32)] {
-        match &self.runs {
-            Some(Runs { all, first }) => {
-                &all[first[buffer as usize] as usize..first[buffer as usize + 1] as usize]
-            }
-            None => std::slice::from_ref(&self.of[buffer as usize].hull),
-        }
     }
 }
 
@@ -163,11 +127,10 @@ impl<'a> Layout<'a> {
     pub(super) fn measure(&mut self, first: usize, end: usize) {
         self.tops[first..end].fill(0);
         for i in self.places.meeting(first as u32, end as u32) {
-            let top = self.offsets[i as usize] + self.places.of[i as usize].size;
-            for &(from, to) in self.places.runs(i) {
-                let (from, to) = ((from as usize).max(first), (to as usize).min(end));
-                self.tops[from..to.max(from)].iter_mut().for_each(|own| *own = (*own).max(top));
-            }
+            let place = &self.places.of[i as usize];
+            let top = self.offsets[i as usize] + place.size;
+            let (from, to) = ((place.hull.0 as usize).max(first), (place.hull.1 as usize).min(end));
+            self.tops[from..to].iter_mut().for_each(|own| *own = (*own).max(top));
         }
     }
 

@@ -34,17 +34,17 @@ impl Line {
         self.best
     }
 
-    /// Places everything with a beam of some width; `None` when it is stopped. Sections that end far above `wanted` gain weight.
+    /// Places everything, following one profile; `None` when it is stopped. Sections that end far above `wanted` gain weight.
     pub(super) fn pass<'a>(
         &mut self,
         places: &'a Places,
         ground: &Ground,
         fixed: &[u64],
-        (wanted, width): (u64, usize),
+        wanted: u64,
         stop: &dyn Fn() -> bool,
     ) -> Option<Layout<'a>> {
         let aim = Aim { ground, rule: self.rule, wanted, weight: &self.weight };
-        let found = beam(&aim, width, f64::INFINITY, &mut self.scratch, stop)?;
+        let found = beam(&aim, 1, f64::INFINITY, &mut self.scratch, stop)?;
         let mut offsets = fixed.to_vec();
         for (item, offset) in ground.items.iter().zip(found) {
             offsets[item.number as usize] = offset;

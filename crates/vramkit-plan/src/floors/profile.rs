@@ -10,6 +10,7 @@ use super::filled::{DONE, Filled};
 use super::ground::Ground;
 use super::rule::Walls;
 use super::valley::{Choice, Valley};
+use vramkit_units::SplitMix64;
 
 /// See the [module](self).
 #[derive(Default)]
@@ -206,7 +207,7 @@ impl Profile {
         self.set_open(valley, f32::INFINITY, Open::default(), scratch);
         self.filled.placed[number as usize / 64] |= 1 << (number % 64);
         self.left -= 1;
-        self.filled.set ^= scatter(u64::from(number));
+        self.filled.set ^= SplitMix64::new(u64::from(number)).bits();
         scratch.trail.push(Change::Item(number));
         for section in first..last {
             self.rest[section] -= 1;
@@ -385,12 +386,4 @@ impl Profile {
             self.tree[node] = least;
         }
     }
-}
-
-/// A number that looks random, always the same for one number (the finaliser of SplitMix64: Steele, Lea and Flood, 2014).
-fn scatter(number: u64) -> u64 {
-    let mut z = number.wrapping_add(0x9E37_79B9_7F4A_7C15);
-    z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
-    z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
-    z ^ (z >> 31)
 }

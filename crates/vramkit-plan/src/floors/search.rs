@@ -114,7 +114,7 @@ fn pass_all<'a>(best: &mut Layout<'a>, goal: &Goal<'_>) {
         let share = passes.len().div_ceil(goal.threads.max(1));
         threads::spread(passes.chunks_mut(share).collect(), |own| {
             for (line, layout) in own {
-                *layout = line.pass(places, &ground, &fixed, (wanted, 1), &|| goal.is_over());
+                *layout = line.pass(places, &ground, &fixed, wanted, &|| goal.is_over());
             }
         });
         let mut is_better = false;

@@ -84,24 +84,22 @@ fn check(problem: &Problem, placement: &Placement) {
     }
 }
 
-/// Buffers with alignments, some of them pinned or with a gap.
+/// Buffers with alignments, some of them pinned.
 fn problems() -> impl Strategy<Value = Problem> {
     let one = (0u32..60, 1u32..20, 1u64..5000, 0u32..4, 0u8..12);
     proptest::collection::vec(one, 70..110).prop_map(|rows| {
-        let (mut buffers, mut gaps) = (Vec::new(), Vec::new());
+        let mut buffers = Vec::new();
         let mut pins = 0u64;
-        for (number, (start, length, size, alignment, kind)) in (0..).zip(rows) {
+        for (start, length, size, alignment, kind) in rows {
             let mut own = buffer(start, start + length, size, 1 << (2 * alignment));
             let at = pins.next_multiple_of(own.alignment);
             if kind == 0 && at + size < PINS {
                 own.pinned = Some(ByteSize::new(at));
                 pins = at + size;
-            } else if kind == 1 && length > 2 {
-                gaps.push(Gap { buffer: number, start: start + 1, end: start + 1 + length / 2 });
             }
             buffers.push(own);
         }
-        Problem { buffers, gaps, ranks: 80 }
+        Problem { buffers, gaps: Vec::new(), ranks: 80 }
     })
 }
 
@@ -156,9 +154,14 @@ fn passes_do_not_depend_on_threads() {
 }
 
 #[test]
-fn small_and_huge_problems_are_left() {
+fn small_huge_and_gapped_problems_are_left() {
     let few = cut(20, 7);
     assert_eq!(FloorSearch.improve(&few, &tower(&few), &goal(&few, 1.0)).placement, None);
+    let mut gapped = cut(200, 8);
+    let long = gapped.buffers.iter().position(|buffer| buffer.end - buffer.start > 2).unwrap();
+    let start = gapped.buffers[long].start + 1;
+    gapped.gaps.push(Gap { buffer: long as u32, start, end: start + 1 });
+    assert_eq!(FloorSearch.improve(&gapped, &tower(&gapped), &goal(&gapped, 1.0)).placement, None);
     let huge = Problem { buffers: vec![buffer(0, 1, u64::MAX / 80, 1); 70], gaps: vec![], ranks: 1 };
     let given = Placement { offsets: vec![ByteSize::ZERO; 70], arena: ByteSize::new(u64::MAX) };
     let goal = Goal { bound: ByteSize::ZERO, enough: ByteSize::ZERO, ..goal(&few, 1.0) };
