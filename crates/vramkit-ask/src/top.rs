@@ -7,8 +7,9 @@ use std::ops::ControlFlow;
 use std::time::{Duration, Instant};
 
 use vramkit::pressure::{Ladder, LadderError, PressureLevel};
+use vramkit_kubelet::KubeletSource;
 use vramkit_watch::record::TickRecorder;
-use vramkit_watch::{DeviceTick, Tick, WatchConfig, Watcher};
+use vramkit_watch::{DeviceTick, Source, Tick, WatchConfig, Watcher};
 
 use crate::error::AskError;
 
@@ -53,7 +54,7 @@ impl TopQuestion {
     /// As of [`check`](Self::check).
     pub fn watcher(&self) -> Result<Watcher, AskError> {
         let config = WatchConfig { ladder: self.ladder(), ..WatchConfig::default() };
-        Ok(Watcher::of_this_machine(config)?)
+        watcher(config)
     }
 }
 
@@ -90,7 +91,13 @@ pub fn is_well(tick: &Tick) -> bool {
 pub fn top(question: &TopQuestion) -> Result<TopAnswer, AskError> {
     let config =
         WatchConfig { ladder: question.ladder(), first_patience: PATIENCE, ..WatchConfig::default() };
-    Ok(TopAnswer { report: Watcher::of_this_machine(config)?.tick(Duration::ZERO) })
+    Ok(TopAnswer { report: watcher(config)?.tick(Duration::ZERO) })
+}
+
+fn watcher(config: WatchConfig) -> Result<Watcher, AskError> {
+    let mut watcher = Watcher::of_this_machine(config)?;
+    watcher.extend(KubeletSource::of_this_machine().map(|source| Box::new(source) as Box<dyn Source>));
+    Ok(watcher)
 }
 
 /// Reads again and again, until what is done with a reading says that it is enough or fails. Between two readings there is

@@ -98,7 +98,7 @@ fn details(device: &DeviceTick, text: &mut String) {
     if let Some(shared) = &device.shared_bytes {
         let _ = writeln!(text, "  beside it, of the machine's memory (GTT): {shared}");
     }
-    for note in &device.notes {
+    for note in device.assigned_words().iter().chain(&device.notes) {
         let _ = writeln!(text, "  {DIM}{}{DIM:#}", printable(note));
     }
     if let Some(stall) = device.stall {

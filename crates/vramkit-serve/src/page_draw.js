@@ -392,7 +392,7 @@ function draw() {
   const unknown = !holders.length && !known(device.used_bytes);
   put($('together'), unknown ? 'not known' : bytes(sum));
   put($('together-part'), total && !unknown ? percent(sum / total) : '');
-  keep($('notes'), distinct(device.notes || [], note => note), n => n.key, () => element('li'), (li, { item }) => put(li, item));
+  keep($('notes'), distinct([...(device.assigned || []).map(to => `assigned to ${to.pod} (${to.container})`), ...(device.notes || [])], note => note), n => n.key, () => element('li'), (li, { item }) => put(li, item));
   const parts = partRows(device), found = drawRows($('parts'), parts);
   put($('found'), state.filter ? `${shown.length} of ${holders.length} holders, ${found.length} of ${parts.length} processes and pools` : Math.max(shown.length, found.length) > ROWS ? `the first ${ROWS} of ${Math.max(shown.length, found.length)} are shown` : '');
   $('no-processes').hidden = !device.processes.unavailable;

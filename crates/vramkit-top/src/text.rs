@@ -8,7 +8,7 @@ pub(crate) fn words_of(device: &DeviceTick) -> Vec<String> {
     let shared = device.shared_bytes.as_ref();
     let shared = shared.map(|shared| format!("of the machine's memory, beside its own (GTT): {shared}"));
     // Numbers that do not fit one another are noted last, and matter most.
-    device.notes.iter().rev().cloned().chain(shared).collect()
+    device.notes.iter().rev().cloned().chain(device.assigned_words()).chain(shared).collect()
 }
 
 /// How wide it is on a terminal.

@@ -17,7 +17,7 @@ const LONGEST: u64 = 1 << 20;
 const MOST_ENTRIES: usize = 1 << 16;
 
 /// Where `proc` and `sys` are: `/`, or what `VRAMKIT_SYSTEM_ROOT` names.
-pub(crate) fn system_root() -> PathBuf {
+pub fn system_root() -> PathBuf {
     std::env::var_os(VARIABLE).filter(|root| !root.is_empty()).map_or_else(|| "/".into(), PathBuf::from)
 }
 

@@ -33,6 +33,7 @@
 
 pub mod amd;
 mod asked;
+mod assigned;
 mod bus;
 mod doubts;
 mod environment;
@@ -65,14 +66,17 @@ mod utc;
 mod watcher;
 
 pub use environment::Environment;
+pub use kernel::system_root;
 pub use nvml::NvmlSource;
 pub use pools::PublishedPools;
 pub use processes::Processes;
 pub use ready::{Readiness, old};
-pub use source::{Activity, DeviceClass, DeviceReading, Health, Missing, Readings, Source, Unavailable};
+pub use source::{
+    Activity, Assignment, DeviceClass, DeviceReading, Health, Missing, Readings, Source, Unavailable,
+};
 pub use tick::{
-    DeviceTick, EventKind, Growing, History, HistorySample, Holder, HolderUse, Presence, RecorderTick,
-    SourceTick, Tick, WatchEvent,
+    AssignedTo, DeviceTick, EventKind, Growing, History, HistorySample, Holder, HolderUse, Presence,
+    RecorderTick, SourceTick, Tick, WatchEvent,
 };
 pub use utc::unix_seconds;
 pub use watcher::{WatchConfig, Watcher};

@@ -128,6 +128,17 @@ pub enum Health {
     Late,
 }
 
+/// A container that may use a device.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Assignment {
+    /// The device: its identity, or its place on the bus.
+    pub device: String,
+    /// `namespace/name`.
+    pub pod: String,
+    /// The container's name in it.
+    pub container: String,
+}
+
 /// All that a source says at once.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Readings {
@@ -141,6 +152,10 @@ pub struct Readings {
     pub pools: Vec<PoolUse>,
     /// What the environments of the pools' processes said of cards, by process.
     pub environments: BTreeMap<u32, Environment>,
+    /// Who may use which devices, of this source or another.
+    pub assigned: Vec<Assignment>,
+    /// Ids of its devices by their places on the bus, where others know them by these.
+    pub places: BTreeMap<String, String>,
     /// What is not here.
     pub unavailable: Vec<Unavailable>,
 }
@@ -173,7 +188,7 @@ pub struct Readings {
 /// A source is read on a thread of its own, and may take its time: one that does not answer delays nobody, and is not asked
 /// again before it has answered.
 pub trait Source: Send {
-    /// What it is called in messages and metrics: `nvml`, `amd`, `host`, `pools`.
+    /// What it is called in messages and metrics: `nvml`, `amd`, `host`, `pools`, `kubelet`.
     fn name(&self) -> &str;
 
     /// Reads everything once.

@@ -185,6 +185,17 @@ pub struct Holder {
     pub identity: ProcessIdentity,
 }
 
+/// A container that may use a device, as the node's kubelet says.
+#[non_exhaustive]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+pub struct AssignedTo {
+    /// `namespace/name`.
+    pub pod: String,
+    /// The container's name in it.
+    pub container: String,
+}
+
 /// A device at one instant, for drawing.
 #[non_exhaustive]
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -239,6 +250,9 @@ pub struct DeviceTick {
     /// What is in use of the machine's memory through it, beside its own, where its source says (AMD's GTT).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub shared_bytes: Option<Reading<ByteSize>>,
+    /// The containers that may use it, on a node of Kubernetes whose kubelet says so.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub assigned: Vec<AssignedTo>,
     /// What else is to be known of the numbers, in words: what was guessed and from what, limits that stand beside them.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub notes: Vec<String>,
@@ -256,6 +270,20 @@ pub struct DeviceTick {
     pub suspected: Vec<TagLeak>,
     /// Who holds it, most first: owners of pools, then processes with what is not in their pools.
     pub holders: Vec<Holder>,
+}
+
+impl DeviceTick {
+    /// Most containers that are named in words.
+    const NAMED: usize = 8;
+
+    /// Who may use it, in words; none where nobody says so.
+    pub fn assigned_words(&self) -> Option<String> {
+        let more = self.assigned.len().saturating_sub(Self::NAMED);
+        let to = self.assigned.iter().take(Self::NAMED).map(|to| format!("{} ({})", to.pod, to.container));
+        let to = to.collect::<Vec<_>>().join(", ");
+        let more = if more > 0 { format!(" and {more} more") } else { String::new() };
+        (!to.is_empty()).then(|| format!("assigned to {to}{more}"))
+    }
 }
 
 /// Everything at one instant.

@@ -18,6 +18,7 @@ use vramkit::pressure::{Ladder, LadderError};
 
 use crate::amd::AmdSource;
 use crate::asked::{Asked, Outcome};
+use crate::assigned::Assigned;
 use crate::bus::WithBus;
 use crate::doubts::doubts;
 use crate::holders::holders;
@@ -111,12 +112,9 @@ impl Watcher {
     /// A ladder that makes no sense.
     pub fn new(sources: Vec<Box<dyn Source>>, config: WatchConfig) -> Result<Self, LadderError> {
         config.ladder.check()?;
-        Ok(Self {
+        let mut watcher = Self {
             config,
-            sources: sources
-                .into_iter()
-                .map(|source| Watched { asked: Asked::new(source), standing: Standing::default() })
-                .collect(),
+            sources: Vec::new(),
             known: Known::default(),
             unreadable: Unreadable::default(),
             devices: BTreeMap::new(),
@@ -126,7 +124,9 @@ impl Watcher {
             recorder: None,
             clock: None,
             first: true,
-        })
+        };
+        watcher.extend(sources);
+        Ok(watcher)
     }
 
     /// Of everything that this machine may have. `VRAMKIT_SYSTEM_ROOT` names a folder whose `proc` and `sys` stand for the
@@ -145,6 +145,12 @@ impl Watcher {
         sources.push(Box::new(HostSource::default()));
         sources.push(Box::new(PublishedPools::default()));
         Self::new(sources, config)
+    }
+
+    /// With more sources, which are asked from the next tick on.
+    pub fn extend(&mut self, sources: impl IntoIterator<Item = Box<dyn Source>>) {
+        let watched = |source| Watched { asked: Asked::new(source), standing: Standing::default() };
+        self.sources.extend(sources.into_iter().map(watched));
     }
 
     /// Reads everything. `now` is of a clock that does not go back.
@@ -186,6 +192,8 @@ impl Watcher {
             merged.devices.extend(readings.devices);
             merged.pools.extend(readings.pools);
             merged.environments.extend(readings.environments);
+            merged.assigned.extend(readings.assigned);
+            merged.places.extend(readings.places);
             merged.unavailable.extend(readings.unavailable);
         }
         let mut joined = by_device(merged.devices, merged.pools, &merged.environments);
@@ -208,7 +216,8 @@ impl Watcher {
             merged.unavailable.push(Unavailable { source: "devices".into(), reason });
             readings.truncate(MOST);
         }
-        let devices = self.judge(now, time, readings, &mut news);
+        let assigned = Assigned::of(merged.assigned, &merged.places);
+        let devices = self.judge(now, time, (readings, &assigned), &mut news);
         self.forget(now);
         self.first = false;
         // What a lost or unread device's reason is, is said there.
@@ -277,12 +286,13 @@ impl Watcher {
         &mut self,
         now: Duration,
         time: SystemTime,
-        readings: Vec<(DeviceReading, Vec<PoolUse>)>,
+        (readings, assigned): (Vec<(DeviceReading, Vec<PoolUse>)>, &Assigned),
         news: &mut Vec<News>,
     ) -> Vec<DeviceTick> {
         let count = readings.len();
         let mut devices = Vec::new();
-        for (mut reading, on_it) in readings {
+        for (mut reading, mut on_it) in readings {
+            let to = assigned.join(&mut reading, &mut on_it);
             let suspected = self.judge_pools(now, &on_it, news);
             reading.notes.extend(doubts(&reading, &on_it));
             let snapshot = Snapshot {
@@ -298,7 +308,7 @@ impl Watcher {
                 level: None,
             };
             let mut device = self.judge_device(now, snapshot, (reading.stall, suspected), count, news);
-            (device.class, device.activity) = (reading.class, reading.activity);
+            (device.class, device.activity, device.assigned) = (reading.class, reading.activity, to);
             (device.shared_bytes, device.notes) = (reading.shared_bytes, reading.notes);
             devices.push(device);
         }
@@ -336,6 +346,7 @@ impl Watcher {
             presence: self.known.presence(&snapshot.device.id),
             activity: None,
             shared_bytes: None,
+            assigned: Vec::new(),
             notes: Vec::new(),
             level_readings: judged.level_readings,
             level_changes: judged.level_changes,

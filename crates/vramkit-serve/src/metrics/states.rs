@@ -6,7 +6,7 @@ use std::time::Duration;
 use prometheus_client::registry::Unit;
 use vramkit_watch::{DeviceClass, Health, SourceTick, Tick, unix_seconds};
 
-use super::{Families, Labels, is, is_present, labels};
+use super::{Families, Labels, is, is_present, labels, with};
 
 impl Families<'_> {
     /// Of the monitor itself.
@@ -47,6 +47,16 @@ impl Families<'_> {
         let present = tick.devices.iter().map(|device| (labels(device), is(is_present(device))));
         let help = "1 while a device is there and was read, 0 while it is lost or its source does not answer";
         self.gauge("vramkit_device_present", help, None, present.collect())?;
+        let may = tick.devices.iter().flat_map(|device| {
+            device.assigned.iter().map(|to| {
+                let (namespace, pod) = to.pod.split_once('/').unwrap_or(("", &to.pod));
+                let mut labels = with(labels(device), "namespace", namespace.to_owned());
+                labels.extend([("pod", pod.to_owned()), ("container", to.container.clone())]);
+                (labels, 1.0)
+            })
+        });
+        let help = "1, for each container that may use a device";
+        self.gauge("vramkit_device_assigned", help, None, may.collect())?;
         let recorder = tick.recorder.as_ref().map(|recorder| (Labels::new(), is(recorder.up)));
         let help = "1 while the recording is written, 0 while it cannot be";
         self.gauge("vramkit_recorder_up", help, None, recorder.into_iter().collect())

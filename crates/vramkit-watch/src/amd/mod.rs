@@ -148,6 +148,7 @@ impl Source for AmdSource {
                 notes.push("asleep: it is not asked what it does, which would wake it".to_owned());
             }
             let uses = held.into_iter().map(|(pid, bytes)| self.process(pid, bytes)).collect();
+            readings.places.insert(card.bus.clone(), card.id.clone());
             readings.devices.push(DeviceReading {
                 device: DeviceName {
                     name: card.name(&self.kernel),

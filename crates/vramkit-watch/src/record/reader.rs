@@ -200,6 +200,7 @@ fn as_tick(line: PastLine) -> Tick {
             level_changes: 0,
             stall: None,
             shared_bytes: None,
+            assigned: Vec::new(),
             notes: Vec::new(),
             forecast: None,
             full_soon: false,
