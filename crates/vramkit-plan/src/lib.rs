@@ -31,6 +31,7 @@
 mod allocation;
 mod analyzer;
 mod assignment;
+mod blocks;
 mod check;
 mod clocks;
 mod conflict;

@@ -3,6 +3,7 @@
 use std::time::{Duration, Instant};
 
 use super::allocation::{AllocationPlan, Conflict, ModelSummary};
+use super::blocks::Blocks;
 use super::conflict;
 use super::exact::{self, ExactSearch, FirstLook};
 use super::floors::{FloorSearch, WindowSearch};
@@ -70,8 +71,14 @@ impl MemoryPlanner {
                 (false, false) => 1.0,
             },
         };
-        let windows = Part { search: WindowSearch, of_time: |p| if is_small(p) { 0.5 } else { 1.0 } };
-        let searches: [Box<dyn Search>; 6] = [
+        let windows =
+            Part { search: WindowSearch, of_time: |p: &Problem| if is_small(p) { 0.5 } else { 1.0 } };
+        let of_blocks: Vec<Box<dyn Search>> =
+            vec![Box::new(FirstLook), Box::new(FloorSearch), Box::new(windows), Box::new(ExactSearch)];
+        let blocks =
+            Part { search: Blocks { searches: of_blocks }, of_time: |p| if is_small(p) { 0.1 } else { 0.3 } };
+        let searches: [Box<dyn Search>; 7] = [
+            Box::new(blocks),
             Box::new(rounds),
             Box::new(FirstLook),
             Box::new(FloorSearch),

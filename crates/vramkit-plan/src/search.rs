@@ -74,6 +74,7 @@ impl Goal<'_> {
 }
 
 /// A search that gets a part of the time that is left, by the problem; with none of it, it is left out.
+#[derive(Clone, Copy)]
 pub(super) struct Part<S> {
     pub(super) search: S,
     pub(super) of_time: fn(&Problem) -> f64,
