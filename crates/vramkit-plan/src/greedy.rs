@@ -3,6 +3,7 @@
 
 use super::index::{Coverage, Fit};
 use super::linear::Linear;
+use super::meetings::Meetings;
 use super::placement::Placement;
 use super::problem::{Buffer, Problem};
 use super::sweep;
@@ -43,7 +44,7 @@ const PORTFOLIO: [(Order, Fit); 8] = [
 /// What is tried after the portfolio, unless one pass has cost too much already.
 const LAST: (Order, Fit) = (Order::Given, Fit::First);
 
-/// Buffers placed between two looks at the clock.
+/// Pieces of lives placed between two looks at the clock.
 const PATIENCE: usize = 256;
 
 /// Places the buffers of one problem in any number of orders.
@@ -57,10 +58,15 @@ pub(super) struct Placer<'a> {
 enum Index {
     Linear(Linear),
     Tree(Coverage),
+    Pairs(Meetings),
 }
 
 /// Problems of up to this many buffers are looked through.
 const LINEAR: usize = 1024;
+
+/// Problems of up to this many buffers, and so many gaps for each of them, are looked through pair by pair: 8 MiB.
+const PAIRS: usize = 8192;
+const GAPS: usize = 4;
 
 /// Ranges that the portfolio may compare before it stops trying further orders: well under a second. Counted
 /// rather than timed, so that the answer is the same everywhere.
@@ -145,7 +151,9 @@ impl<'a> Placer<'a> {
     pub(super) fn new(problem: &'a Problem) -> Self {
         let offsets = vec![0; problem.buffers.len()];
         let longest = problem.buffers.iter().map(|buffer| buffer.end - buffer.start).max().unwrap_or(1);
-        let index = match problem.buffers.len() {
+        let n = problem.buffers.len();
+        let index = match n {
+            ..=PAIRS if problem.gaps.len() > GAPS * n => Index::Pairs(Meetings::new(problem)),
             ..=LINEAR => Index::Linear(Linear::default()),
             _ => Index::Tree(Coverage::new(problem.ranks, longest)),
         };
@@ -162,6 +170,7 @@ impl<'a> Placer<'a> {
         match &self.index {
             Index::Linear(_) => 0,
             Index::Tree(coverage) => coverage.compared,
+            Index::Pairs(meetings) => meetings.compared,
         }
     }
 
@@ -177,6 +186,7 @@ impl<'a> Placer<'a> {
         match &mut self.index {
             Index::Linear(linear) => linear.clear(),
             Index::Tree(coverage) => coverage.clear(),
+            Index::Pairs(meetings) => meetings.clear(),
         }
         let buffers = &self.problem.buffers;
         let mut arena = 0u64;
@@ -184,27 +194,35 @@ impl<'a> Placer<'a> {
         let pinned = (0..buffers.len() as u32).filter(is_pinned);
         let free = order.iter().copied().filter(|i| !is_pinned(i));
         let mut runs: Vec<(u32, u32)> = Vec::new();
-        for (number, i) in pinned.chain(free).enumerate() {
+        let mut placed = 0;
+        for i in pinned.chain(free) {
             let buffer = &buffers[i as usize];
-            if number % PATIENCE == PATIENCE - 1 && stop() {
-                return None;
+            if placed >= PATIENCE {
+                placed = 0;
+                if stop() {
+                    return None;
+                }
             }
             runs.clear();
-            runs.extend(self.problem.runs(i as usize));
+            if !matches!(self.index, Index::Pairs(_)) {
+                runs.extend(self.problem.runs(i as usize));
+            }
+            placed += runs.len().max(1);
             let offset = match (buffer.pin(), &mut self.index) {
                 (Some(offset), _) => offset,
                 (None, Index::Linear(linear)) => linear.find(&runs, buffer.bytes(), buffer.alignment, fit),
                 (None, Index::Tree(coverage)) => coverage.find(&runs, buffer.bytes(), buffer.alignment, fit),
+                (None, Index::Pairs(meetings)) => meetings.find(i, buffer.bytes(), buffer.alignment, fit),
             };
             let end = offset + buffer.bytes();
             if limit.is_some_and(|limit| end >= limit) {
                 return None;
             }
-            for &(start, last) in &runs {
-                match &mut self.index {
-                    Index::Linear(linear) => linear.take(start, last, (offset, end)),
-                    Index::Tree(coverage) => coverage.take(start, last, (offset, end)),
-                }
+            let range = (offset, end);
+            match &mut self.index {
+                Index::Linear(linear) => runs.iter().for_each(|run| linear.take(run.0, run.1, range)),
+                Index::Tree(coverage) => runs.iter().for_each(|run| coverage.take(run.0, run.1, range)),
+                Index::Pairs(meetings) => meetings.take(i, range),
             }
             self.offsets[i as usize] = offset;
             arena = arena.max(end);
