@@ -177,12 +177,15 @@ pub fn on_one_clock(models: &[Model], schedule: Schedule) -> Result<Vec<TensorLi
             if !ids.insert(&tensor.id) {
                 return Err(LifetimeError::DuplicateId { model: model.name.clone(), id: tensor.id.clone() });
             }
-            // What takes no room is not placed: its alignment and pin add nothing.
-            let beside = match tensor.takes_room() {
-                true => tensor.pinned.map_or(0, ByteSize::bytes).checked_add(tensor.alignment - 1),
+            // What takes no room is not placed: it adds nothing.
+            let padded = match tensor.takes_room() {
+                true => tensor
+                    .pinned
+                    .map_or(0, ByteSize::bytes)
+                    .checked_add(tensor.alignment - 1)
+                    .and_then(|beside| beside.checked_add(tensor.size.bytes())),
                 false => Some(0),
             };
-            let padded = beside.and_then(|beside| beside.checked_add(tensor.size.bytes()));
             total = padded.and_then(|padded| total.checked_add(padded)).ok_or_else(|| {
                 LifetimeError::TooLarge { model: model.name.clone(), id: tensor.id.clone() }
             })?;
