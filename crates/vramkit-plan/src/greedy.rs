@@ -64,9 +64,12 @@ enum Index {
 /// Problems of up to this many buffers are looked through.
 const LINEAR: usize = 1024;
 
-/// Problems of up to this many buffers, and so many gaps for each of them, are looked through pair by pair: 8 MiB.
-const PAIRS: usize = 8192;
+/// Problems of up to this many buffers, and more than so many gaps for each of them, are looked through pair by pair: 48 MiB.
+const PAIRS: usize = 20_000;
 const GAPS: usize = 4;
+
+/// Words of bits that finding all pairs may take: nothing stops it, and it takes some tenths of a second.
+const FINDING: usize = 200_000_000;
 
 /// Ranges that the portfolio may compare before it stops trying further orders: well under a second. Counted
 /// rather than timed, so that the answer is the same everywhere.
@@ -77,8 +80,9 @@ const WORK: u64 = 40_000_000;
 pub(super) fn best(problem: &Problem, enough: ByteSize, stop: &dyn Fn() -> bool) -> (Placement, String) {
     let mut orders = Orders::new(problem);
     let mut placer = Placer::new(problem);
-    // Any arena will do at first, that of 2^64 - 1 bytes too. Of many buffers there is an answer at once.
-    let mut best: Option<(u64, Vec<u64>, String)> = (problem.buffers.len() > LINEAR).then(|| {
+    // Any arena will do at first, that of 2^64 - 1 bytes too. Of many buffers or gaps there is an answer at once.
+    let many = problem.buffers.len().max(problem.gaps.len() / GAPS);
+    let mut best: Option<(u64, Vec<u64>, String)> = (many > LINEAR).then(|| {
         let (offsets, arena) = sweep::best_fit(problem);
         (arena, offsets, "best fit in time".to_owned())
     });
@@ -151,10 +155,12 @@ impl<'a> Placer<'a> {
     pub(super) fn new(problem: &'a Problem) -> Self {
         let offsets = vec![0; problem.buffers.len()];
         let longest = problem.buffers.iter().map(|buffer| buffer.end - buffer.start).max().unwrap_or(1);
-        let n = problem.buffers.len();
-        let index = match n {
-            ..=PAIRS if problem.gaps.len() > GAPS * n => Index::Pairs(Meetings::new(problem)),
-            ..=LINEAR => Index::Linear(Linear::default()),
+        let (n, gaps) = (problem.buffers.len(), problem.gaps.len());
+        let index = match gaps > GAPS * n {
+            true if n <= PAIRS && (gaps + n) * n.div_ceil(64) <= FINDING => {
+                Index::Pairs(Meetings::new(problem))
+            }
+            false if n <= LINEAR => Index::Linear(Linear::default()),
             _ => Index::Tree(Coverage::new(problem.ranks, longest)),
         };
         Self { problem, index, offsets }

@@ -197,13 +197,17 @@ pub fn on_one_clock(models: &[Model], schedule: Schedule) -> Result<Vec<TensorLi
                 };
                 moved.map(Step).ok_or_else(|| LifetimeError::ClockOverflow(model.name.clone()))
             };
-            let gaps = tensor.gaps.iter().map(|gap| Ok((shift(gap.0)?, shift(gap.1)?)));
+            // Of its own size: of a million tensors what a list may grow by is much.
+            let mut gaps = Vec::with_capacity(tensor.gaps.len());
+            for gap in &tensor.gaps {
+                gaps.push((shift(gap.0)?, shift(gap.1)?));
+            }
             let moved = TensorLifetime {
                 id: tensor.id.clone(),
                 model: model.name.clone(),
                 start: shift(tensor.start)?,
                 end: shift(tensor.end)?,
-                gaps: gaps.collect::<Result<_, _>>()?,
+                gaps,
                 size: tensor.size,
                 alignment: tensor.alignment,
                 pinned: tensor.pinned,
