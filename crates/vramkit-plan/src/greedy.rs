@@ -281,20 +281,28 @@ impl Order {
     }
 }
 
-/// The highest load that each buffer meets during its life, from a sparse table of maxima.
+/// The highest load that each buffer meets during its life: from maxima over 1, 2, 4 and so on ranks, of which one row is held at a time.
 fn peaks(problem: &Problem, loads: &[ByteSize]) -> Vec<ByteSize> {
-    let mut table = vec![loads.to_vec()];
-    while table[table.len() - 1].len() > 1 << (table.len() - 1) {
-        let (last, half) = (&table[table.len() - 1], 1 << (table.len() - 1));
-        let next = last.iter().zip(&last[half..]).map(|(a, b)| *a.max(b)).collect();
-        table.push(next);
-    }
-    let peak = |b: &Buffer| {
-        let level = (b.end - b.start).ilog2();
-        let row = &table[level as usize];
-        row[b.start as usize].max(row[(b.end - (1 << level)) as usize])
+    let level = |i: u32| {
+        let buffer = &problem.buffers[i as usize];
+        (buffer.end - buffer.start).ilog2()
     };
-    problem.buffers.iter().map(peak).collect()
+    let mut order: Vec<u32> = (0..problem.buffers.len() as u32).collect();
+    order.sort_by_key(|&i| level(i));
+    let mut peaks = vec![ByteSize::ZERO; order.len()];
+    let (mut row, mut width) = (loads.to_vec(), 1);
+    for i in order {
+        while width < 1 << level(i) {
+            for at in 0..row.len() - width {
+                row[at] = row[at].max(row[at + width]);
+            }
+            row.truncate(row.len() - width);
+            width *= 2;
+        }
+        let buffer = &problem.buffers[i as usize];
+        peaks[i as usize] = row[buffer.start as usize].max(row[buffer.end as usize - width]);
+    }
+    peaks
 }
 
 #[cfg(test)]
