@@ -18,6 +18,7 @@ mod describe;
 mod failure;
 mod fit_sets_text;
 mod fit_text;
+mod heap;
 mod hints;
 mod interrupt;
 mod log;

@@ -33,7 +33,7 @@ pub(crate) fn read_model(
     match kind(path).as_str() {
         "csv" => {
             let alignment = options.alignment.unwrap_or(1);
-            let table = table::parse(&path.display().to_string(), &whole(path)?, name, alignment)?;
+            let mut table = table::parse(&path.display().to_string(), &whole(path)?, name, alignment)?;
             if table.clocks > 1 && !options.several_clocks {
                 let reason = format!(
                     "its lives are on {} clocks, which can be planned alone: not run, not with other models, not with starts to choose",
@@ -41,7 +41,8 @@ pub(crate) fn read_model(
                 );
                 return Err(ReadError::within(&path.display().to_string(), reason));
             }
-            let tensors = table.tensors.clone();
+            // Of a million tensors a second copy would be hundreds of MiB.
+            let tensors = std::mem::take(&mut table.tensors);
             let model = Model { name: name.clone(), weights: ByteSize::ZERO, start: Step(0), tensors };
             Ok(ModelFile { model, table: Some(table), graph: None, weights: None })
         }

@@ -34,7 +34,8 @@ pub struct LifetimeTable {
     /// together, and say nothing about what is first: see [`steps_of_clocks`].
     pub clocks: usize,
     headers: Vec<String>,
-    rows: Vec<csv::StringRecord>,
+    /// The file: its rows take several times as much, each by itself.
+    text: Vec<u8>,
 }
 
 /// The life of a tensor whose steps are one clock's.
@@ -81,7 +82,7 @@ const HEADERS: [(&str, Column); 14] = [
 /// Reads a table. Errors name the line.
 pub fn parse(name: &str, text: &[u8], model: &str, alignment: u64) -> Result<LifetimeTable, ReadError> {
     let at = |line: u64, reason: String| ReadError::At { file: name.to_owned(), line, reason };
-    let mut reader = csv::ReaderBuilder::new().trim(csv::Trim::All).from_reader(text);
+    let mut reader = rows_of(text);
     let broken = |error: csv::Error| {
         let line = error.position().map_or(1, csv::Position::line);
         match error.kind() {
@@ -96,8 +97,9 @@ pub fn parse(name: &str, text: &[u8], model: &str, alignment: u64) -> Result<Lif
     };
     let headers: Vec<String> = reader.headers().map_err(broken)?.iter().map(str::to_owned).collect();
     let columns = columns(&headers).map_err(|reason| at(1, reason))?;
-    let mut table = LifetimeTable { tensors: Vec::new(), clocks: 1, headers, rows: Vec::new() };
+    let mut table = LifetimeTable { tensors: Vec::new(), clocks: 1, headers, text: text.to_vec() };
     let mut lives = Vec::new();
+    let mut lines = Vec::new();
     let mut ids = HashSet::new();
     for row in reader.records() {
         let row = row.map_err(broken)?;
@@ -115,14 +117,11 @@ pub fn parse(name: &str, text: &[u8], model: &str, alignment: u64) -> Result<Lif
             return Err(at(line, format!("id `{}` is there twice; ids name one tensor each", tensor.id)));
         }
         table.tensors.push(tensor);
-        table.rows.push(row);
+        lines.push(line);
     }
     if table.clocks > 1 {
         let steps = steps_of_clocks(&lives).map_err(|error| match error.life() {
-            Some(life) => {
-                let line = table.rows[life].position().map_or(0, csv::Position::line);
-                at(line, format!("`{}`: {error}", table.tensors[life].id))
-            }
+            Some(life) => at(lines[life], format!("`{}`: {error}", table.tensors[life].id)),
             None => ReadError::within(name, error.to_string()),
         })?;
         for (tensor, steps) in table.tensors.iter_mut().zip(steps) {
@@ -130,6 +129,10 @@ pub fn parse(name: &str, text: &[u8], model: &str, alignment: u64) -> Result<Lif
         }
     }
     Ok(table)
+}
+
+fn rows_of(text: &[u8]) -> csv::Reader<&[u8]> {
+    csv::ReaderBuilder::new().trim(csv::Trim::All).from_reader(text)
 }
 
 /// The meaning of each column, or why the header is not one of a lifetime table.
@@ -243,8 +246,8 @@ impl LifetimeTable {
         let mut headers = self.headers.clone();
         with(&mut headers, "offset".to_owned());
         writer.write_record(&headers)?;
-        for (row, offset) in self.rows.iter().zip(offsets) {
-            let mut cells: Vec<String> = row.iter().map(str::to_owned).collect();
+        for (row, offset) in rows_of(&self.text).records().zip(offsets) {
+            let mut cells: Vec<String> = row?.iter().map(str::to_owned).collect();
             with(&mut cells, offset.bytes().to_string());
             writer.write_record(&cells)?;
         }

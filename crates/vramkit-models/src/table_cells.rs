@@ -101,6 +101,7 @@ pub(crate) fn leave_out(tensor: &mut TensorLifetime, mut gaps: Vec<(Step, Step)>
             _ => tensor.gaps.push((start, end)),
         }
     }
+    tensor.gaps.shrink_to_fit();
     if let Some(&(start, end)) = tensor.gaps.first()
         && start == tensor.start
         && end <= tensor.end

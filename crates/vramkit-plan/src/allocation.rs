@@ -16,7 +16,7 @@ pub struct ModelSummary {
     pub name: Arc<str>,
     /// How many tensors it has.
     pub tensors: usize,
-    /// Bytes of all of them: what it takes when nothing is shared.
+    /// Bytes of all of them that ever live: what it takes when nothing is shared.
     pub sum_of_sizes: ByteSize,
     /// Most bytes live at one time: what it takes alone, at best.
     pub live_peak: ByteSize,
@@ -32,7 +32,12 @@ impl ModelSummary {
         Self {
             name: model.name.clone(),
             tensors: model.tensors.len(),
-            sum_of_sizes: model.tensors.iter().map(|tensor| tensor.size).sum(),
+            sum_of_sizes: model
+                .tensors
+                .iter()
+                .filter(|tensor| tensor.takes_room())
+                .map(|tensor| tensor.size)
+                .sum(),
             live_peak: problem.max_load(),
             aligned_peak: problem.aligned_load(),
             weights: model.weights,
@@ -104,7 +109,7 @@ pub struct Conflict {
 }
 
 impl AllocationPlan {
-    /// Bytes of all tensors: what it takes when nothing is shared.
+    /// Bytes of all tensors that ever live: what it takes when nothing is shared.
     pub fn sum_of_sizes(&self) -> ByteSize {
         self.models.iter().map(|model| model.sum_of_sizes).sum()
     }

@@ -66,9 +66,9 @@ impl<'a> LifetimeAnalyzer<'a> {
         Self { lifetimes, schedule }
     }
 
-    /// Bytes of all tensors: what it takes when nothing is shared.
+    /// Bytes of all tensors that ever live: what it takes when nothing is shared.
     pub fn sum_of_sizes(&self) -> ByteSize {
-        self.lifetimes.iter().map(|tensor| tensor.size).sum()
+        self.lifetimes.iter().filter(|tensor| tensor.takes_room()).map(|tensor| tensor.size).sum()
     }
 
     /// Each model's tensors, in the order of the models' first tensors.

@@ -3,6 +3,7 @@
 
 use super::index::{Coverage, Fit};
 use super::linear::Linear;
+use super::meetings::Meetings;
 use super::placement::Placement;
 use super::problem::{Buffer, Problem};
 use super::sweep;
@@ -43,7 +44,7 @@ const PORTFOLIO: [(Order, Fit); 8] = [
 /// What is tried after the portfolio, unless one pass has cost too much already.
 const LAST: (Order, Fit) = (Order::Given, Fit::First);
 
-/// Buffers placed between two looks at the clock.
+/// Pieces of lives placed between two looks at the clock.
 const PATIENCE: usize = 256;
 
 /// Places the buffers of one problem in any number of orders.
@@ -57,10 +58,18 @@ pub(super) struct Placer<'a> {
 enum Index {
     Linear(Linear),
     Tree(Coverage),
+    Pairs(Meetings),
 }
 
 /// Problems of up to this many buffers are looked through.
 const LINEAR: usize = 1024;
+
+/// Problems of up to this many buffers, and more than so many gaps for each of them, are looked through pair by pair: 48 MiB.
+const PAIRS: usize = 20_000;
+const GAPS: usize = 4;
+
+/// Words of bits that finding all pairs may take: nothing stops it, and it takes some tenths of a second.
+const FINDING: usize = 200_000_000;
 
 /// Ranges that the portfolio may compare before it stops trying further orders: well under a second. Counted
 /// rather than timed, so that the answer is the same everywhere.
@@ -71,8 +80,9 @@ const WORK: u64 = 40_000_000;
 pub(super) fn best(problem: &Problem, enough: ByteSize, stop: &dyn Fn() -> bool) -> (Placement, String) {
     let mut orders = Orders::new(problem);
     let mut placer = Placer::new(problem);
-    // Any arena will do at first, that of 2^64 - 1 bytes too. Of many buffers there is an answer at once.
-    let mut best: Option<(u64, Vec<u64>, String)> = (problem.buffers.len() > LINEAR).then(|| {
+    // Any arena will do at first, that of 2^64 - 1 bytes too. Of many buffers or gaps there is an answer at once.
+    let many = problem.buffers.len().max(problem.gaps.len() / GAPS);
+    let mut best: Option<(u64, Vec<u64>, String)> = (many > LINEAR).then(|| {
         let (offsets, arena) = sweep::best_fit(problem);
         (arena, offsets, "best fit in time".to_owned())
     });
@@ -145,8 +155,12 @@ impl<'a> Placer<'a> {
     pub(super) fn new(problem: &'a Problem) -> Self {
         let offsets = vec![0; problem.buffers.len()];
         let longest = problem.buffers.iter().map(|buffer| buffer.end - buffer.start).max().unwrap_or(1);
-        let index = match problem.buffers.len() {
-            ..=LINEAR => Index::Linear(Linear::default()),
+        let (n, gaps) = (problem.buffers.len(), problem.gaps.len());
+        let index = match gaps > GAPS * n {
+            true if n <= PAIRS && (gaps + n) * n.div_ceil(64) <= FINDING => {
+                Index::Pairs(Meetings::new(problem))
+            }
+            false if n <= LINEAR => Index::Linear(Linear::default()),
             _ => Index::Tree(Coverage::new(problem.ranks, longest)),
         };
         Self { problem, index, offsets }
@@ -162,6 +176,7 @@ impl<'a> Placer<'a> {
         match &self.index {
             Index::Linear(_) => 0,
             Index::Tree(coverage) => coverage.compared,
+            Index::Pairs(meetings) => meetings.compared,
         }
     }
 
@@ -177,6 +192,7 @@ impl<'a> Placer<'a> {
         match &mut self.index {
             Index::Linear(linear) => linear.clear(),
             Index::Tree(coverage) => coverage.clear(),
+            Index::Pairs(meetings) => meetings.clear(),
         }
         let buffers = &self.problem.buffers;
         let mut arena = 0u64;
@@ -184,27 +200,35 @@ impl<'a> Placer<'a> {
         let pinned = (0..buffers.len() as u32).filter(is_pinned);
         let free = order.iter().copied().filter(|i| !is_pinned(i));
         let mut runs: Vec<(u32, u32)> = Vec::new();
-        for (number, i) in pinned.chain(free).enumerate() {
+        let mut placed = 0;
+        for i in pinned.chain(free) {
             let buffer = &buffers[i as usize];
-            if number % PATIENCE == PATIENCE - 1 && stop() {
-                return None;
+            if placed >= PATIENCE {
+                placed = 0;
+                if stop() {
+                    return None;
+                }
             }
             runs.clear();
-            runs.extend(self.problem.runs(i as usize));
+            if !matches!(self.index, Index::Pairs(_)) {
+                runs.extend(self.problem.runs(i as usize));
+            }
+            placed += runs.len().max(1);
             let offset = match (buffer.pin(), &mut self.index) {
                 (Some(offset), _) => offset,
                 (None, Index::Linear(linear)) => linear.find(&runs, buffer.bytes(), buffer.alignment, fit),
                 (None, Index::Tree(coverage)) => coverage.find(&runs, buffer.bytes(), buffer.alignment, fit),
+                (None, Index::Pairs(meetings)) => meetings.find(i, buffer.bytes(), buffer.alignment, fit),
             };
             let end = offset + buffer.bytes();
             if limit.is_some_and(|limit| end >= limit) {
                 return None;
             }
-            for &(start, last) in &runs {
-                match &mut self.index {
-                    Index::Linear(linear) => linear.take(start, last, (offset, end)),
-                    Index::Tree(coverage) => coverage.take(start, last, (offset, end)),
-                }
+            let range = (offset, end);
+            match &mut self.index {
+                Index::Linear(linear) => runs.iter().for_each(|run| linear.take(run.0, run.1, range)),
+                Index::Tree(coverage) => runs.iter().for_each(|run| coverage.take(run.0, run.1, range)),
+                Index::Pairs(meetings) => meetings.take(i, range),
             }
             self.offsets[i as usize] = offset;
             arena = arena.max(end);
@@ -257,20 +281,28 @@ impl Order {
     }
 }
 
-/// The highest load that each buffer meets during its life, from a sparse table of maxima.
+/// The highest load that each buffer meets during its life: from maxima over 1, 2, 4 and so on ranks, of which one row is held at a time.
 fn peaks(problem: &Problem, loads: &[ByteSize]) -> Vec<ByteSize> {
-    let mut table = vec![loads.to_vec()];
-    while table[table.len() - 1].len() > 1 << (table.len() - 1) {
-        let (last, half) = (&table[table.len() - 1], 1 << (table.len() - 1));
-        let next = last.iter().zip(&last[half..]).map(|(a, b)| *a.max(b)).collect();
-        table.push(next);
-    }
-    let peak = |b: &Buffer| {
-        let level = (b.end - b.start).ilog2();
-        let row = &table[level as usize];
-        row[b.start as usize].max(row[(b.end - (1 << level)) as usize])
+    let level = |i: u32| {
+        let buffer = &problem.buffers[i as usize];
+        (buffer.end - buffer.start).ilog2()
     };
-    problem.buffers.iter().map(peak).collect()
+    let mut order: Vec<u32> = (0..problem.buffers.len() as u32).collect();
+    order.sort_by_key(|&i| level(i));
+    let mut peaks = vec![ByteSize::ZERO; order.len()];
+    let (mut row, mut width) = (loads.to_vec(), 1);
+    for i in order {
+        while width < 1 << level(i) {
+            for at in 0..row.len() - width {
+                row[at] = row[at].max(row[at + width]);
+            }
+            row.truncate(row.len() - width);
+            width *= 2;
+        }
+        let buffer = &problem.buffers[i as usize];
+        peaks[i as usize] = row[buffer.start as usize].max(row[buffer.end as usize - width]);
+    }
+    peaks
 }
 
 #[cfg(test)]

@@ -44,6 +44,7 @@ mod index;
 mod lifetime;
 mod lifetime_error;
 mod linear;
+mod meetings;
 mod order;
 mod placement;
 mod planner;

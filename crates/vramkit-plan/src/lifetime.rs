@@ -177,12 +177,15 @@ pub fn on_one_clock(models: &[Model], schedule: Schedule) -> Result<Vec<TensorLi
             if !ids.insert(&tensor.id) {
                 return Err(LifetimeError::DuplicateId { model: model.name.clone(), id: tensor.id.clone() });
             }
-            // What takes no room is not placed: its alignment and pin add nothing.
-            let beside = match tensor.takes_room() {
-                true => tensor.pinned.map_or(0, ByteSize::bytes).checked_add(tensor.alignment - 1),
+            // What takes no room is not placed: it adds nothing.
+            let padded = match tensor.takes_room() {
+                true => tensor
+                    .pinned
+                    .map_or(0, ByteSize::bytes)
+                    .checked_add(tensor.alignment - 1)
+                    .and_then(|beside| beside.checked_add(tensor.size.bytes())),
                 false => Some(0),
             };
-            let padded = beside.and_then(|beside| beside.checked_add(tensor.size.bytes()));
             total = padded.and_then(|padded| total.checked_add(padded)).ok_or_else(|| {
                 LifetimeError::TooLarge { model: model.name.clone(), id: tensor.id.clone() }
             })?;
@@ -194,13 +197,17 @@ pub fn on_one_clock(models: &[Model], schedule: Schedule) -> Result<Vec<TensorLi
                 };
                 moved.map(Step).ok_or_else(|| LifetimeError::ClockOverflow(model.name.clone()))
             };
-            let gaps = tensor.gaps.iter().map(|gap| Ok((shift(gap.0)?, shift(gap.1)?)));
+            // Of its own size: of a million tensors what a list may grow by is much.
+            let mut gaps = Vec::with_capacity(tensor.gaps.len());
+            for gap in &tensor.gaps {
+                gaps.push((shift(gap.0)?, shift(gap.1)?));
+            }
             let moved = TensorLifetime {
                 id: tensor.id.clone(),
                 model: model.name.clone(),
                 start: shift(tensor.start)?,
                 end: shift(tensor.end)?,
-                gaps: gaps.collect::<Result<_, _>>()?,
+                gaps,
                 size: tensor.size,
                 alignment: tensor.alignment,
                 pinned: tensor.pinned,

@@ -23,6 +23,9 @@ const THREADS: usize = 64;
 /// A deadline that passes what the system's clock can tell is this far away, which is never.
 const NEVER: Duration = Duration::from_secs(100 * 365 * 24 * 3600);
 
+/// How long searches have at least where they have any time at all.
+const AT_LEAST: Duration = Duration::from_millis(1);
+
 /// How long the reason for a refusal is looked for.
 const PATIENCE: Duration = Duration::from_millis(500);
 
@@ -167,6 +170,12 @@ impl MemoryPlanner {
             summaries.push(ModelSummary::new(model, &compiled.problem));
             own.push(Own { tensors: first, compiled });
         }
+        // The check afterwards takes about as long as what came before; for most plans neither is anything.
+        let now = Instant::now();
+        let deadline = match deadline.checked_sub(now - start) {
+            Some(sooner) if deadline > now => sooner.max(now + AT_LEAST),
+            _ => deadline,
+        };
         let recorder = StepRecorder::new(start, self.watcher());
         let task = Task { capacity, deadline, recorder: &recorder };
         let mut conflict = None;

@@ -109,9 +109,8 @@ pub(super) fn collect<'a>(
     }
     starts.extend(units.iter().map(|unit| unit.start));
     starts.extend(units.iter().flat_map(|unit| unit.gaps.iter().map(|gap| gap.1.0)));
-    starts.sort_unstable();
-    starts.dedup();
-    let rank = |step: u64| starts.partition_point(|&start| start < step) as u32;
+    let ranks = Ranks::new(&mut starts);
+    let rank = |step: u64| ranks.of(step, &starts);
     let buffers = units.iter().map(|unit| Buffer {
         start: rank(unit.start),
         end: rank(unit.end),
@@ -128,6 +127,51 @@ pub(super) fn collect<'a>(
         hints.clear();
     }
     Ok((Compiled { problem, buffer_of, hints, steps: starts }, units))
+}
+
+/// The rank of each step among starts: looked up where they lie close to one another, else searched for.
+struct Ranks {
+    first: u64,
+    /// For each step from the first start to the last how many starts are before it; empty where that would be too many.
+    table: Vec<u32>,
+}
+
+impl Ranks {
+    /// Steps for each start, up to which there is a table.
+    const SPREAD: u64 = 4;
+
+    /// Of starts, which are put in order, each once.
+    fn new(starts: &mut Vec<u64>) -> Self {
+        let first = starts.iter().min().copied().unwrap_or(0);
+        let last = starts.iter().max().copied().unwrap_or(0);
+        let mut table = Vec::new();
+        if (last - first) / Self::SPREAD >= starts.len() as u64 {
+            starts.sort_unstable();
+            starts.dedup();
+            return Self { first, table };
+        }
+        table.resize((last - first) as usize + 1, 0u32);
+        starts.iter().for_each(|start| table[(start - first) as usize] = 1);
+        starts.clear();
+        let mut before = 0;
+        for (after, place) in (0..).zip(&mut table) {
+            let own = std::mem::replace(place, before);
+            if own > 0 {
+                starts.push(first + after);
+                before += 1;
+            }
+        }
+        Self { first, table }
+    }
+
+    /// How many starts are before a step.
+    fn of(&self, step: u64, starts: &[u64]) -> u32 {
+        if self.table.is_empty() {
+            return starts.partition_point(|&start| start < step) as u32;
+        }
+        let place = step.saturating_sub(self.first);
+        self.table.get(place as usize).copied().unwrap_or(starts.len() as u32)
+    }
 }
 
 /// A buffer's gaps from their ranks, without empty ones: nothing starts in those, so nothing can use them.
@@ -299,11 +343,10 @@ impl Problem {
 
     /// Some of the buffers as a problem of their own, with ranks of its own.
     pub fn restrict(&self, part: &[u32]) -> Self {
-        let mut starts: Vec<u32> =
-            part.iter().flat_map(|&i| self.runs(i as usize)).map(|(start, _)| start).collect();
-        starts.sort_unstable();
-        starts.dedup();
-        let rank = |time: u32| starts.partition_point(|&start| start < time) as u32;
+        let mut starts: Vec<u64> =
+            part.iter().flat_map(|&i| self.runs(i as usize)).map(|(start, _)| u64::from(start)).collect();
+        let ranks = Ranks::new(&mut starts);
+        let rank = |time: u32| ranks.of(u64::from(time), &starts);
         let buffers = part.iter().map(|&i| {
             let buffer = self.buffers[i as usize];
             Buffer { start: rank(buffer.start), end: rank(buffer.end), ..buffer }
@@ -312,5 +355,34 @@ impl Problem {
             ranked(buffer, self.gaps_of(i as usize).iter().map(|gap| (rank(gap.start), rank(gap.end))))
         });
         Self { gaps: gaps.collect(), buffers: buffers.collect(), ranks: starts.len() as u32 }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        /// Looked up or searched for, near one another or far apart.
+        #[test]
+        fn ranks_are_how_many_starts_are_before(
+            starts in prop::collection::vec(0u64..60, 0..30),
+            spread in prop::sample::select(vec![1u64, 3, 1000, u64::MAX / 61]),
+            moved in prop::sample::select(vec![0u64, 7, u64::MAX - 40]),
+            steps in prop::collection::vec(0u64..=u64::MAX, 8),
+        ) {
+            let mut starts: Vec<u64> = starts.into_iter().map(|start| (start * spread).saturating_add(moved)).collect();
+            let mut sorted = starts.clone();
+            sorted.sort_unstable();
+            sorted.dedup();
+            let ranks = Ranks::new(&mut starts);
+            prop_assert_eq!(&starts, &sorted);
+            let near = starts.iter().flat_map(|&start| [start.saturating_sub(1), start, start.saturating_add(1)]);
+            for step in near.chain(steps).collect::<Vec<_>>() {
+                let before = sorted.iter().filter(|&&start| start < step).count();
+                prop_assert_eq!(ranks.of(step, &starts) as usize, before);
+            }
+        }
     }
 }

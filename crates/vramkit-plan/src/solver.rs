@@ -14,7 +14,7 @@ use super::recorder::StepRecorder;
 use super::search::{Goal, Observer as _, Search};
 use vramkit_units::ByteSize;
 
-/// How long the portfolio may take whatever the deadline: far more than it does but for millions of long lives.
+/// How long the portfolio may take where searches have no time at all: far more than it does but for millions of long lives.
 const PORTFOLIO: Duration = Duration::from_secs(2);
 
 /// The searches, and what they may use.
@@ -72,7 +72,8 @@ impl Solver {
             tightest: parts.first().map_or_else(Vec::new, |(_, part, _)| part.clone()),
         };
         // Without any time the portfolio still has a little.
-        let end = task.deadline.max(Instant::now() + PORTFOLIO);
+        let now = Instant::now();
+        let end = if task.deadline > now { task.deadline } else { now + PORTFOLIO };
         let stop = || Instant::now() >= end || task.recorder.is_cancelled();
         // Every part has an answer before one of them is searched.
         let mut firsts = Vec::with_capacity(parts.len());

@@ -119,6 +119,13 @@ fn nonsense_is_refused_with_the_tensor_named() {
     ));
     let too_large = one(vec![tensor("m", "a", 0, 4, u64::MAX), tensor("m", "b", 7, 8, 1)]);
     assert!(matches!(too_large, LifetimeError::TooLarge { .. }));
+    // What never lives is as large as it likes.
+    let never = vec![tensor("m", "a", 0, 4, 7), tensor("m", "b", 7, 7, u64::MAX), tensor("m", "c", 2, 2, 9)];
+    for schedule in [Schedule::Fixed, Schedule::Sequential, Schedule::Concurrent] {
+        let plan = MemoryPlanner::new().plan(&[model("m", never.clone())], schedule).unwrap();
+        assert_eq!((plan.arena_size, plan.sum_of_sizes()), (ByteSize::new(7), ByteSize::new(7)));
+        assert!(plan.is_valid(&plan.tensors) && plan.shared_pairs() == 0);
+    }
     let twice = [model("m", vec![]), model("m", vec![])];
     assert!(matches!(refuse(&twice, Schedule::Fixed), LifetimeError::DuplicateModel(_)));
     let late = Model { start: Step(u64::MAX - 2), ..model("m", vec![tensor("m", "a", 0, 4, 1)]) };

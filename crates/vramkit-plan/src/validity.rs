@@ -7,7 +7,7 @@
 use super::index::walk;
 use super::problem::Problem;
 
-/// Ranks of a life on average up to which a list is faster than a tree.
+/// Ranks of a piece of a life on average up to which a list is faster than a tree.
 const SHORT: u64 = 64;
 
 impl Problem {
@@ -18,8 +18,10 @@ impl Problem {
         if order.len() < 2 {
             return None;
         }
-        let lengths = self.buffers.iter().map(|buffer| u64::from(buffer.end - buffer.start));
-        let mut taken = match lengths.sum::<u64>() <= SHORT * self.buffers.len() as u64 {
+        let lengths = self.buffers.iter().map(|buffer| u64::from(buffer.end - buffer.start)).sum::<u64>();
+        let gaps = self.gaps.iter().map(|gap| u64::from(gap.end - gap.start)).sum::<u64>();
+        let pieces = self.buffers.len() + self.gaps.len();
+        let mut taken = match lengths - gaps <= SHORT * pieces as u64 {
             true => Taken::List(vec![0; self.ranks as usize]),
             false => Taken::tree(self.ranks),
         };

@@ -7,7 +7,8 @@ use std::collections::HashMap;
 use std::time::Duration;
 
 use families::{Start, chains, random, renumbered, reversed, series_parallel, tree};
-use vramkit_plan::{Dataflow, OrderBudget, StepOrder};
+use vramkit_plan::{Dataflow, FlowValue, OrderBudget, StepOrder};
+use vramkit_units::ByteSize;
 
 fn best(flow: &Dataflow) -> StepOrder {
     let given: Vec<usize> = (0..flow.steps()).collect();
@@ -163,6 +164,13 @@ fn numbers_make_no_difference() {
             series_parallel(80, true, seed),
             families::grid(7, seed),
         ];
+        // Each once more with an input that nobody reads.
+        let unread = FlowValue { size: ByteSize::new(5_000), ..FlowValue::default() };
+        let with_unread = |flow: &Dataflow| Dataflow {
+            values: flow.values.iter().chain([&unread]).cloned().collect(),
+            ..flow.clone()
+        };
+        let all: Vec<Dataflow> = all.iter().map(with_unread).chain(all.iter().cloned()).collect();
         for (family, flow) in all.iter().enumerate() {
             let found = best(flow);
             for other in 0..3 {

@@ -5,9 +5,11 @@ use vramkit_serve::ServeConfig;
 
 use crate::args::ServeOptions;
 use crate::failure::Failure;
+use crate::heap;
 use crate::token;
 
 pub fn run(options: &ServeOptions) -> Result<bool, Failure> {
+    heap::keep_little();
     let token = options.token_file.as_deref().map(token::read).transpose()?;
     let config = ServeConfig {
         listen: options.listen,

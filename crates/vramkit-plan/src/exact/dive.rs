@@ -21,9 +21,6 @@ pub(super) enum Outcome {
     Limit,
 }
 
-/// Nodes between two looks at the clock.
-const PATIENCE: u64 = 256;
-
 /// No frame.
 const NONE: usize = usize::MAX;
 
@@ -129,7 +126,7 @@ impl<U: Units> Stack<U> {
                         self.candidates.truncate(branch.candidates.1);
                         self.open.truncate(branch.candidates.1);
                         self.parts.truncate(branch.parts);
-                        if *limit == 0 || limit.is_multiple_of(PATIENCE) && stop() {
+                        if *limit == 0 || limit.is_multiple_of(state.sections.patience) && stop() {
                             state.undo(start);
                             return Outcome::Limit;
                         }

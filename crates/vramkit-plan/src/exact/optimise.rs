@@ -16,6 +16,9 @@ use vramkit_units::ByteSize;
 /// Problems of more buffers than this are left as they are: every pair has a bit.
 pub(crate) const LARGEST: usize = 4096;
 
+/// Words of bits for who is live at which rank, beyond which a problem is left as it is: 32 MiB.
+const WORDS: usize = 4 << 20;
+
 /// Where between the bound (0) and just below the best (1) targets lie.
 const TARGETS: [f64; 7] = [0.5, 0.25, 0.75, 0.1, 0.9, 0.0, 1.0];
 
@@ -86,7 +89,8 @@ enum AnySections {
 impl AnySections {
     /// `None` for a problem that is left as it is.
     fn of(problem: &Problem) -> Option<Self> {
-        if problem.buffers.len() > LARGEST {
+        let n = problem.buffers.len();
+        if n > LARGEST || problem.ranks as usize * n.div_ceil(64) > WORDS {
             return None;
         }
         let narrow = Sections::new(problem).map(Self::Narrow);

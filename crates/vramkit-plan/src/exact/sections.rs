@@ -10,6 +10,12 @@ use super::bits::Bits;
 use super::units::Units;
 use crate::problem::{Buffer, Problem};
 
+/// Nodes of a search between two looks at the clock, at most.
+const PATIENCE: u64 = 256;
+
+/// Sections and pieces of lives that are looked at between two looks at the clock: every node may look at all.
+const PIECES: u64 = 1 << 22;
+
 /// See the [module](self).
 #[derive(Debug)]
 pub(super) struct Sections<U> {
@@ -23,6 +29,8 @@ pub(super) struct Sections<U> {
     pub(super) hull: Vec<(u32, u32)>,
     /// The runs of sections, half-open, in which each tensor is live, when one has more than one.
     spans: Option<Vec<Vec<(u32, u32)>>>,
+    /// Nodes of a search between two looks at the clock: fewer where lives are of many pieces.
+    pub(super) patience: u64,
     /// Whether some alignment is more than one unit.
     pub(super) is_aligned: bool,
     /// Whether some tensor has more than one run of sections.
@@ -91,6 +99,8 @@ impl<U: Units> Sections<U> {
             hull: tensors.iter().map(|b| span((b.start, b.end))).collect(),
             spans: (!problem.gaps.is_empty())
                 .then(|| runs.iter().map(|runs| runs.iter().copied().map(span).collect()).collect()),
+            patience: (PIECES / (1 + count + runs.iter().map(Vec::len).sum::<usize>()) as u64)
+                .clamp(1, PATIENCE),
             is_aligned: false,
             is_gapped: !problem.gaps.is_empty(),
             first_starting: Vec::with_capacity(count + 1),

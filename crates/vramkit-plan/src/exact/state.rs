@@ -190,18 +190,18 @@ impl<'a, U: Units> State<'a, U> {
                 let (a, b) = (lo.max(first) as usize, hi.min(end) as usize);
                 floor[a..b].iter_mut().for_each(|floor| *floor = (*floor).min(new));
             } else {
-                for &(lo, hi) in sections.spans(u) {
-                    for &(first, end) in sections.spans(t) {
-                        let (a, b) = (lo.max(first) as usize, hi.min(end) as usize);
-                        floor[a..b.max(a)].iter_mut().for_each(|floor| *floor = (*floor).min(new));
-                    }
+                let (mut own, mut others) = (sections.spans(t), sections.spans(u));
+                while let ([(first, end), own_rest @ ..], [(lo, hi), rest @ ..]) = (own, others) {
+                    let (a, b) = (*lo.max(first) as usize, *hi.min(end) as usize);
+                    floor[a..b.max(a)].iter_mut().for_each(|floor| *floor = (*floor).min(new));
+                    if hi < end { others = rest } else { own = own_rest }
                 }
             }
             if new > old && (lo < first || hi > end || sections.is_gapped) {
-                let ranges = [(lo, hi.min(first)), (lo.max(end), hi)];
+                let beside = [(lo, hi.min(first)), (lo.max(end), hi)];
                 // With gaps it costs less to look at too many.
-                let ranges = if sections.is_gapped { [(lo, hi), (0, 0)] } else { ranges };
-                for s in ranges.into_iter().flat_map(|(lo, hi)| lo as usize..hi as usize) {
+                let ranges = if sections.is_gapped { sections.spans(u) } else { &beside };
+                for s in ranges.iter().flat_map(|&(lo, hi)| lo as usize..hi as usize) {
                     if floor[s] == old {
                         dirty.insert(s);
                         (dirty_first, dirty_end) = (dirty_first.min(s), dirty_end.max(s + 1));

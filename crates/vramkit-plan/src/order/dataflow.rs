@@ -55,6 +55,13 @@ pub struct FlowValue {
     pub over: Option<usize>,
 }
 
+impl FlowValue {
+    /// Whether it is there from the start, and nobody wants it.
+    pub(super) fn is_unread(&self) -> bool {
+        self.maker.is_none() && self.readers.is_empty() && !self.stays && !self.size.is_zero()
+    }
+}
+
 impl Dataflow {
     /// How many steps there are.
     pub fn steps(&self) -> usize {

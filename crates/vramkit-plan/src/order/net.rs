@@ -62,7 +62,7 @@ impl Net {
             readers.sort_unstable();
             readers.dedup();
             let Some(maker) = value.maker.map(|maker| rank[maker]) else {
-                // What is there from the start and never used is live in the first step alone, whichever that is.
+                // What is there from the start and never used is live in the first step alone: who that is, the search decides.
                 if value.stays || !readers.is_empty() {
                     net.base += size;
                     net.close(size, readers, value.stays);

@@ -13,7 +13,7 @@ use vramkit_units::ByteSize;
 
 use super::budget::OrderBudget;
 use super::canonical;
-use super::dataflow::Dataflow;
+use super::dataflow::{Dataflow, FlowValue};
 use super::effort::Effort;
 use super::greedy::Rule;
 use super::net::{Bytes, Net};
@@ -21,6 +21,9 @@ use super::part::{Part, ROUNDS};
 
 /// Units for making a net smaller.
 const REDUCING: u64 = 400_000_000;
+
+/// Steps that are tried as the first one, at most.
+const FIRSTS: usize = 16;
 
 /// An order of a dataflow's steps.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -49,17 +52,46 @@ impl Dataflow {
         }
         let flow = self.united();
         let Some(ranks) = canonical::ranks(&flow) else { return unknown };
-        let net = Net::new(&flow, &ranks);
+        let mut best = unknown;
+        let free = flow.search(&ranks, given, None, budget);
+        best.take(&flow, free.order);
+        best.bound = free.bound;
+        if flow.values.iter().any(FlowValue::is_unread) && best.bound < best.peak {
+            best.choose_first(&flow, &ranks, budget);
+        }
+        best.bound = best.bound.min(best.peak);
+        StepOrder { proven: best.bound >= best.peak, ..best }
+    }
+
+    /// The best order that is found, in which a step comes before all others where that is asked for, and what no such order is
+    /// below. What nobody reads is not seen here.
+    fn search(
+        &self,
+        ranks: &[usize],
+        given: &[usize],
+        first: Option<usize>,
+        budget: &OrderBudget<'_>,
+    ) -> Searched {
+        let mut ranks = ranks.to_vec();
+        let mut given = given.to_vec();
+        if let Some(first) = first {
+            let own = ranks[first];
+            ranks.iter_mut().filter(|rank| **rank < own).for_each(|rank| *rank += 1);
+            ranks[first] = 0;
+            given.sort_by_key(|&step| step != first);
+        }
+        let mut net = Net::new(self, &ranks);
+        if first.is_some() {
+            let others: Vec<usize> =
+                (1..net.jobs.len()).filter(|&job| net.jobs[job].before.is_empty()).collect();
+            others.into_iter().for_each(|job| net.edge(0, job));
+            net.tidy();
+        }
         let mut search =
-            Search::new(net, given.iter().map(|&step| ranks[step]).collect(), &flow.needs(&ranks));
+            Search::new(net, given.iter().map(|&step| ranks[step]).collect(), &self.needs(&ranks));
         search.run(budget);
-        let found = search.net.steps(&search.order());
-        let bound = ByteSize::new(search.bound().max(flow.first_need() as Bytes) as u64);
-        let (order, peak) = match flow.peak_of(&found) {
-            better if better < peak => (found, better),
-            _ => (given.to_vec(), peak),
-        };
-        StepOrder { order, peak, bound: bound.min(peak), proven: bound >= peak }
+        let bound = search.bound().max(self.first_need() as Bytes) as u64;
+        Searched { order: search.net.steps(&search.order()), bound: ByteSize::new(bound) }
     }
 
     /// What each step, by its rank, needs for itself: what it reads and makes.
@@ -76,6 +108,53 @@ impl Dataflow {
     fn first_need(&self) -> u64 {
         let given = self.values.iter().filter(|value| value.maker.is_none());
         given.map(|value| value.size.bytes()).sum()
+    }
+}
+
+/// An order, and what none is below.
+struct Searched {
+    order: Vec<usize>,
+    bound: ByteSize,
+}
+
+impl StepOrder {
+    /// Takes an order where it is better.
+    fn take(&mut self, flow: &Dataflow, order: Vec<usize>) {
+        let peak = flow.peak_of(&order);
+        if peak < self.peak {
+            (self.order, self.peak) = (order, peak);
+        }
+    }
+
+    /// What is there from the start and read by nobody is live in the first step, whichever that is: of the steps that can be
+    /// first each is tried, from the one with the least live in it on, as long as that is below the best peak.
+    fn choose_first(&mut self, flow: &Dataflow, ranks: &[usize], budget: &OrderBudget<'_>) {
+        let mut loads = vec![Some(flow.first_need()); ranks.len()];
+        for value in &flow.values {
+            let Some(maker) = value.maker else { continue };
+            loads[maker] = loads[maker].map(|load| load + value.size.bytes());
+            value.readers.iter().for_each(|&reader| loads[reader] = None);
+        }
+        let mut firsts: Vec<(u64, usize)> =
+            loads.iter().enumerate().filter_map(|(step, load)| Some(((*load)?, step))).collect();
+        firsts.sort_by_key(|&(load, step)| (load, ranks[step]));
+        // No order is below the least of what none is below that begins with each.
+        let mut least = ByteSize::new(u64::MAX);
+        for (tried, &(load, first)) in firsts.iter().enumerate() {
+            let load = ByteSize::new(load);
+            if load >= self.peak {
+                least = least.min(load);
+                break;
+            }
+            if tried == FIRSTS || tried > 0 && budget.is_over() {
+                least = least.min(load.max(self.bound));
+                break;
+            }
+            let found = flow.search(ranks, &self.order, Some(first), budget);
+            self.take(flow, found.order);
+            least = least.min(found.bound.max(load));
+        }
+        self.bound = self.bound.max(least);
     }
 }
 

@@ -5,6 +5,7 @@
 //! than there is to lose ends. What counts is what is lost, how rough the skyline is, and how much of the large is done;
 //! the weights of these are drawn anew for each run, since no choice is the best for all.
 
+use std::cmp::Ordering;
 use std::collections::HashSet;
 
 use vramkit_units::SplitMix64;
@@ -42,7 +43,6 @@ struct Way {
     lost: u128,
     /// The last box and its corner; the step before it by its place in the list of all.
     last: Step,
-    score: f64,
 }
 
 /// A box's corner, and the step before it.
@@ -75,30 +75,62 @@ pub(super) fn pack(
     let weights: Vec<f64> = sorted.iter().map(|&item| taste.weight(item, room)).collect();
     let mut first = Way::empty(sorted.len());
     first.weight = weights.iter().sum();
-    first.narrow = narrowest(&first, &sorted);
+    first.narrow = narrowest(&first, &sorted, None);
     let mut beam = vec![first];
+    let mut skyline = Vec::new();
     for _ in 0..sorted.len() {
-        let mut next: Vec<Way> = Vec::new();
-        for way in beam {
+        let mut children: Vec<Child> = Vec::new();
+        let mut valleys: Vec<Option<Valley>> = Vec::with_capacity(beam.len());
+        for (parent, way) in (0..).zip(&mut beam) {
             if is_over() {
                 return None;
             }
-            let before = steps.len() as u32;
-            steps.push(way.last);
-            way.follow(&sorted, room, spare, |mut way, item, at| {
-                way.last = Step { item: order[item], at, before };
-                way.weight -= weights[item];
-                if way.narrow == sorted[item].width {
-                    way.narrow = narrowest(&way, &sorted);
+            let valley = way.settle(&sorted, room, spare);
+            valleys.push(valley);
+            let Some(valley) = valley else { continue };
+            let mut last = None;
+            for item in way.left() {
+                let sides = sorted[item];
+                if last == Some(sides) || !valley.holds(sides, room) {
+                    continue;
                 }
-                way.score = taste.score(&way, room);
-                next.push(way);
-            });
-            if next.len() > 8 * width {
-                next = best(next, width);
+                last = Some(sides);
+                skyline.clone_from(&way.skyline);
+                valley.put(&mut skyline, sides.width, valley.up + sides.height);
+                let is_narrowest = way.narrow == sides.width;
+                let narrow = if is_narrowest { narrowest(way, &sorted, Some(item)) } else { way.narrow };
+                let lost = way.lost + doomed(&skyline, narrow, room);
+                let score = taste.score(lost, skyline.len(), way.weight - weights[item]);
+                children.push(Child { score, parent, item: item as u32, narrow });
+            }
+            if children.len() > 16 * width {
+                children.select_nth_unstable_by(8 * width, Child::order);
+                children.truncate(8 * width);
             }
         }
-        beam = best(next, width);
+        children.sort_unstable_by(Child::order);
+        // Only those that go on are made, and of those that come to the same one each.
+        let mut seen = HashSet::new();
+        let mut next: Vec<Way> = Vec::new();
+        let first_step = steps.len() as u32;
+        steps.extend(beam.iter().map(|way| way.last));
+        for child in children {
+            let (way, item) = (&beam[child.parent as usize], child.item as usize);
+            let Some(valley) = valleys[child.parent as usize] else { continue };
+            let mut way = way.clone();
+            valley.put(&mut way.skyline, sorted[item].width, valley.up + sorted[item].height);
+            way.left[item / 64] &= !(1 << (item % 64));
+            (way.weight, way.narrow) = (way.weight - weights[item], child.narrow);
+            let at = (valley.corner(sorted[item].width), valley.up);
+            way.last = Step { item: order[item], at, before: first_step + child.parent };
+            if seen.insert((way.left.clone(), way.skyline.clone())) {
+                next.push(way);
+            }
+            if next.len() == width {
+                break;
+            }
+        }
+        beam = next;
     }
     let mut corners = vec![(0, 0); items.len()];
     let mut step = Some(&beam.first()?.last);
@@ -109,17 +141,77 @@ pub(super) fn pack(
     Some(corners)
 }
 
-/// The least width of any box that is left.
-fn narrowest(way: &Way, items: &[Sides]) -> u64 {
-    way.left().map(|i| items[i].width).min().unwrap_or(u64::MAX)
+/// The least width of any box that is left, one of them apart.
+fn narrowest(way: &Way, items: &[Sides], but: Option<usize>) -> u64 {
+    way.left().filter(|&i| Some(i) != but).map(|i| items[i].width).min().unwrap_or(u64::MAX)
 }
 
-/// So many of the ways, the best first, of those that come to the same one each.
-fn best(mut ways: Vec<Way>, width: usize) -> Vec<Way> {
-    ways.sort_by(|a, b| a.score.total_cmp(&b.score));
-    let mut seen = HashSet::new();
-    ways.retain(|way| seen.len() < width && seen.insert((way.left.clone(), way.skyline.clone())));
-    ways
+/// A way and a box that may be put next, which is not done before it is known to be among the best.
+struct Child {
+    score: f64,
+    parent: u32,
+    item: u32,
+    /// The least width of any box that is left then.
+    narrow: u64,
+}
+
+impl Child {
+    fn order(&self, other: &Self) -> Ordering {
+        let scores = self.score.total_cmp(&other.score);
+        scores.then((self.parent, self.item).cmp(&(other.parent, other.item)))
+    }
+}
+
+/// The lowest part of a skyline that any box fits into.
+#[derive(Clone, Copy)]
+struct Valley {
+    /// Its place in the skyline.
+    part: usize,
+    from: u64,
+    to: u64,
+    up: u64,
+    /// Whether the wall at its left is the higher one: the corner that is hardest to fill later.
+    is_left: bool,
+}
+
+impl Valley {
+    fn holds(&self, sides: Sides, room: Sides) -> bool {
+        sides.width <= self.to - self.from && sides.height <= room.height - self.up
+    }
+
+    /// Where something of a width begins that is put at the higher wall.
+    fn corner(&self, width: u64) -> u64 {
+        if self.is_left { self.from } else { self.to - width }
+    }
+
+    /// Raises so much of it at the higher wall.
+    fn put(&self, skyline: &mut Vec<(u64, u64)>, width: u64, top: u64) {
+        let left = self.corner(width);
+        let right = left + width;
+        let all = [(self.from, self.up), (left, top), (right, self.up)];
+        let mut first = usize::from(left == self.from);
+        let end = if right < self.to { 3 } else { 2 };
+        if self.part.checked_sub(1).is_some_and(|before| skyline[before].1 == all[first].1) {
+            first += 1;
+        }
+        let is_joined = skyline.get(self.part + 1).is_some_and(|next| next.1 == all[end - 1].1);
+        let until = self.part + 1 + usize::from(is_joined);
+        skyline.splice(self.part..until, all[first..end].iter().copied());
+    }
+}
+
+/// What is lost in valleys that nothing left is narrow enough for.
+fn doomed(skyline: &[(u64, u64)], narrow: u64, room: Sides) -> u128 {
+    let mut sum = 0;
+    let mut before = room.height;
+    for (i, &(from, up)) in skyline.iter().enumerate() {
+        let (to, after) = skyline.get(i + 1).copied().unwrap_or((room.width, room.height));
+        if to - from < narrow && up < before && up < after {
+            sum += Sides { width: to - from, height: before.min(after) - up }.area();
+        }
+        before = up;
+    }
+    sum
 }
 
 impl Way {
@@ -137,7 +229,6 @@ impl Way {
             narrow: 0,
             lost: 0,
             last: Step { item: NONE, at: (0, 0), before: NONE },
-            score: 0.0,
         }
     }
 
@@ -149,85 +240,26 @@ impl Way {
         })
     }
 
-    /// Every way with one box more at the lowest valley that any fits into.
-    fn follow(
-        mut self,
-        items: &[Sides],
-        room: Sides,
-        spare: u128,
-        mut take: impl FnMut(Way, usize, (u64, u64)),
-    ) {
+    /// The lowest valley that any box fits into; those below it are lost. `None` where more is lost than there is.
+    fn settle(&mut self, items: &[Sides], room: Sides, spare: u128) -> Option<Valley> {
         loop {
-            let valley = (0..self.skyline.len()).min_by_key(|&i| self.skyline[i].1).unwrap_or(0);
-            let (from, up) = self.skyline[valley];
-            let to = self.skyline.get(valley + 1).map_or(room.width, |part| part.0);
-            let walls = (
-                valley.checked_sub(1).map_or(room.height, |i| self.skyline[i].1),
-                self.skyline.get(valley + 1).map_or(room.height, |part| part.1),
-            );
-            let mut last = None;
-            let mut any = false;
-            for i in self.left() {
-                let item = items[i];
-                if last == Some(item) || item.width > to - from || item.height > room.height - up {
-                    continue;
-                }
-                last = Some(item);
-                any = true;
-                let mut way = self.clone();
-                // At the higher wall: the corner that is hardest to fill later.
-                let left = if walls.0 >= walls.1 { from } else { to - item.width };
-                way.put(valley, (from, to), (left, left + item.width), up + item.height);
-                way.left[i / 64] &= !(1 << (i % 64));
-                take(way, i, (left, up));
+            let part = (0..self.skyline.len()).min_by_key(|&i| self.skyline[i].1)?;
+            let (from, up) = self.skyline[part];
+            let to = self.skyline.get(part + 1).map_or(room.width, |part| part.0);
+            let left = part.checked_sub(1).map_or(room.height, |i| self.skyline[i].1);
+            let right = self.skyline.get(part + 1).map_or(room.height, |part| part.1);
+            let valley = Valley { part, from, to, up, is_left: left >= right };
+            if self.left().any(|i| valley.holds(items[i], room)) {
+                return Some(valley);
             }
             // Nothing fits: it is lost up to the lower wall.
-            let until = walls.0.min(walls.1);
-            if any || up == until {
-                return;
-            }
+            let until = left.min(right);
             self.lost += Sides { width: to - from, height: until - up }.area();
-            if self.lost > spare {
-                return;
+            if up == until || self.lost > spare {
+                return None;
             }
-            self.put(valley, (from, to), (from, to), until);
+            valley.put(&mut self.skyline, to - from, until);
         }
-    }
-
-    /// What is lost in valleys that nothing left is narrow enough for.
-    fn doomed(&self, room: Sides) -> u128 {
-        let mut sum = 0;
-        let mut before = room.height;
-        for (i, &(from, up)) in self.skyline.iter().enumerate() {
-            let (to, after) = self.skyline.get(i + 1).copied().unwrap_or((room.width, room.height));
-            if to - from < self.narrow && up < before && up < after {
-                sum += Sides { width: to - from, height: before.min(after) - up }.area();
-            }
-            before = up;
-        }
-        sum
-    }
-
-    /// Raises a part of a valley.
-    fn put(&mut self, valley: usize, (from, to): (u64, u64), (left, right): (u64, u64), top: u64) {
-        let up = self.skyline[valley].1;
-        let mut parts = Vec::with_capacity(3);
-        if left > from {
-            parts.push((from, up));
-        }
-        parts.push((left, top));
-        if right < to {
-            parts.push((right, up));
-        }
-        let before = valley.checked_sub(1).map(|i| self.skyline[i].1);
-        if before == Some(parts[0].1) {
-            parts.remove(0);
-        }
-        let end = match (self.skyline.get(valley + 1), parts.last()) {
-            (Some(next), Some(last)) if next.1 == last.1 => valley + 2,
-            _ => valley + 1,
-        };
-        self.skyline.splice(valley..end, parts);
     }
 }
 
@@ -261,9 +293,9 @@ impl Taste {
         self.large * area * area * self.items + self.long * side * side
     }
 
-    /// The less, the better.
-    fn score(&self, way: &Way, room: Sides) -> f64 {
-        let lost = (way.lost + way.doomed(room)) as f64 / self.area;
-        self.lost * lost * self.items + self.rough * way.skyline.len() as f64 + way.weight
+    /// The less, the better: of what is lost, a skyline's parts, and what is left.
+    fn score(&self, lost: u128, parts: usize, weight: f64) -> f64 {
+        let lost = lost as f64 / self.area;
+        self.lost * lost * self.items + self.rough * parts as f64 + weight
     }
 }

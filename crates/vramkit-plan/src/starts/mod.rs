@@ -35,8 +35,11 @@ const ALWAYS: usize = 200;
 /// The widest beam: of many boxes more would take too much memory.
 const WIDTH: usize = 2_048;
 
-/// Rounds of searching at most, each twice as long as the one before.
-const ROUNDS: u32 = 14;
+/// Rounds of searching at most.
+const ROUNDS: u32 = 64;
+
+/// Rounds up to which each is twice as long as the one before.
+const LONGER: u32 = 13;
 
 /// Models up to which boxes are packed: a beam looks at all that are left at each step.
 const BOXES: usize = 2_000;
@@ -214,7 +217,7 @@ impl<'a> Choice<'a> {
         }
     }
 
-    /// Packs and repairs, each round longer than the one before.
+    /// Packs and repairs, each round longer than the one before for a while.
     fn run(&mut self, given: &[u64]) {
         let seed = self.search.seed;
         let budget = self.search.budget;
@@ -226,15 +229,16 @@ impl<'a> Choice<'a> {
         // Few models are soon searched through.
         let rounds = ROUNDS.min(2 + self.profiles.len() as u32 / 2);
         for round in 0..rounds {
+            let longer = round.min(LONGER);
             if let Some(boxes) = &boxes {
-                self.pack(boxes, (4 << round).min(WIDTH), &mut packed, &mut random);
+                self.pack(boxes, (4 << longer).min(WIDTH), &mut packed, &mut random);
             }
             // What is packed is placed too: fewer bytes live at once may take a larger arena.
             if packed == u64::MAX && !self.is_over() {
                 if round == 0 {
                     self.move_from(given, seed);
                 }
-                self.repair(100 << round, &mut random);
+                self.repair(100 << longer, &mut random);
             }
             if self.is_over() {
                 return;

@@ -33,7 +33,8 @@ pub(super) fn memory() -> SystemMemory {
     }
 }
 
-/// What this process's (version 2) control group may take, and has; `None` where there is none or it may take all.
+/// What this process's (version 2) control group may take, and has without what the kernel would give up; `None` where there is
+/// none or it may take all.
 fn cgroup_memory() -> (Option<ByteSize>, Option<ByteSize>) {
     let groups = std::fs::read_to_string("/proc/self/cgroup").unwrap_or_default();
     let Some(path) = groups.lines().find_map(|line| line.strip_prefix("0::")) else { return (None, None) };
@@ -42,7 +43,22 @@ fn cgroup_memory() -> (Option<ByteSize>, Option<ByteSize>) {
         text.trim().parse().ok().map(ByteSize::new)
     };
     let limit = number("memory.max");
-    (limit, limit.and_then(|_| number("memory.current")))
+    let used = || {
+        let stat = std::fs::read_to_string(format!("/sys/fs/cgroup{path}/memory.stat")).unwrap_or_default();
+        Some(number("memory.current")?.saturating_sub(reclaimable(&stat)))
+    };
+    (limit, limit.and_then(|_| used()))
+}
+
+/// What of a group's memory the kernel gives up before it refuses any: clean pages of files, and slab that says so.
+fn reclaimable(stat: &str) -> ByteSize {
+    let field = |name: &str| {
+        let line = stat.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
+        line.and_then(|number| number.trim().parse::<u64>().ok()).unwrap_or(0)
+    };
+    let sum = |names: [&str; 2]| names.into_iter().map(field).fold(0, u64::saturating_add);
+    let clean = sum(["active_file", "inactive_file"]).saturating_sub(sum(["file_dirty", "file_writeback"]));
+    ByteSize::new(clean.saturating_add(field("slab_reclaimable")))
 }
 
 /// Resident memory of this process between two addresses, as the kernel counts it. The mappings there must not
@@ -75,6 +91,9 @@ mod tests {
     fn the_kernels_lines_are_read() {
         assert_eq!(kib_field("A: 1 kB\nMemTotal:       24 kB\n", "MemTotal"), Some(ByteSize::new(24 << 10)));
         assert_eq!(kib_field("MemTotal: lots\n", "MemTotal"), None);
+        let stat = "file 900\nactive_file 300\ninactive_file 200\nfile_dirty 70\nfile_writeback 30\nslab_reclaimable 5\n";
+        assert_eq!(reclaimable(stat), ByteSize::new(405));
+        assert_eq!(reclaimable("inactive_file lots\nfile_dirty 3"), ByteSize::ZERO);
         assert_eq!(mapping_bounds("7f00-7f10 rw-p 00000000"), Some((0x7f00, 0x7f10)));
         assert_eq!(mapping_bounds("Rss:  4 kB"), None);
     }

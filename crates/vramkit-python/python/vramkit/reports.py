@@ -13,6 +13,7 @@ from ._document import Answer, Document, Pictured
 
 __all__ = [
     "Activity",
+    "AssignedTo",
     "BatchForRisk",
     "BoundReport",
     "CapacityReport",
@@ -1627,6 +1628,17 @@ class TopReading(Document):
     value: int | None
 
 
+class AssignedTo(Document):
+    """A container that may use a device, as the node's kubelet says."""
+
+    __slots__ = ()
+
+    #: The container's name in it.
+    container: str
+    #: `namespace/name`.
+    pod: str
+
+
 class DeviceName(Document):
     """Which device a snapshot is of."""
 
@@ -2046,6 +2058,8 @@ class DeviceTick(Document):
     activity: Activity | None
     #: What the tracker (a pool, a framework) has given to allocations.
     allocated_bytes: TopReading
+    #: The containers that may use it, on a node of Kubernetes whose kubelet says so.
+    assigned: list[AssignedTo] | None
     #: Whose memory it is.
     class_: str | None
     #: Which device.
@@ -2099,7 +2113,7 @@ class DeviceTick(Document):
     #: What every process together holds.
     used_bytes: TopReading
 
-    _nested: ClassVar[Mapping[str, str]] = {"activity": "Activity", "allocated_bytes": "TopReading", "device": "DeviceName", "driver_bytes": "TopReading", "forecast": "Forecast", "free_bytes": "TopReading", "growing": "Growing", "holders": "DeviceHolder", "pools": "PoolUse", "presence": "Presence", "processes": "TopReading2", "reserved_bytes": "TopReading", "shared_bytes": "TopReading", "stall": "StallTimes", "suspected": "TagLeak", "total_bytes": "TopReading", "used_bytes": "TopReading"}
+    _nested: ClassVar[Mapping[str, str]] = {"activity": "Activity", "allocated_bytes": "TopReading", "assigned": "AssignedTo", "device": "DeviceName", "driver_bytes": "TopReading", "forecast": "Forecast", "free_bytes": "TopReading", "growing": "Growing", "holders": "DeviceHolder", "pools": "PoolUse", "presence": "Presence", "processes": "TopReading2", "reserved_bytes": "TopReading", "shared_bytes": "TopReading", "stall": "StallTimes", "suspected": "TagLeak", "total_bytes": "TopReading", "used_bytes": "TopReading"}
     _renamed: ClassVar[Mapping[str, str]] = {"class_": "class"}
 
 
