@@ -75,31 +75,17 @@ impl Solver {
         let now = Instant::now();
         let end = if task.deadline > now { task.deadline } else { now + PORTFOLIO };
         let stop = || Instant::now() >= end || task.recorder.is_cancelled();
-        // Every part has an answer before one of them is searched.
-        let mut firsts = Vec::with_capacity(parts.len());
-        let most = whole.bound.max(capacity);
         for (bound, part, restricted) in &parts {
-            let (mut placement, mut method) = greedy::best(restricted, most, &stop);
+            let enough = whole.bound.max(whole.placement.arena).max(capacity);
+            let (mut placement, mut method) = greedy::best(restricted, enough, &stop);
             let own: Vec<Option<u64>> = part.iter().filter_map(|&i| hints.get(i as usize).copied()).collect();
-            if own.iter().any(Option::is_some) && placement.arena > most {
+            if own.iter().any(Option::is_some) && placement.arena > enough {
                 let hinted = greedy::from_hints(restricted, &own, &stop);
                 if let Some(hinted) = hinted.filter(|hinted| hinted.arena < placement.arena) {
                     (placement, method) = (hinted, "hints".to_owned());
                 }
             }
-            firsts.push(Solved { placement, method, bound: *bound, tightest: Vec::new() });
-        }
-        let is_open = |first: &Solved| first.placement.arena > most;
-        let mut open = firsts.iter().filter(|first| is_open(first)).count();
-        for ((_, part, restricted), first) in parts.iter().zip(firsts) {
-            let enough = whole.bound.max(whole.placement.arena).max(capacity);
-            let mut task = task;
-            open -= usize::from(is_open(&first));
-            if open > 0 {
-                // Others wait: they get half of what is left.
-                let now = Instant::now();
-                task.deadline = now + task.deadline.saturating_duration_since(now) / 2;
-            }
+            let first = Solved { placement, method, bound: *bound, tightest: Vec::new() };
             let solved = self.improve(restricted, first, enough, task);
             for (&i, &offset) in part.iter().zip(&solved.placement.offsets) {
                 whole.placement.offsets[i as usize] = offset;
