@@ -96,7 +96,7 @@ pub fn top(question: &TopQuestion) -> Result<TopAnswer, AskError> {
 
 fn watcher(config: WatchConfig) -> Result<Watcher, AskError> {
     let mut watcher = Watcher::of_this_machine(config)?;
-    watcher.extend(KubeletSource::of_this_machine().map(|source| Box::new(source) as Box<dyn Source>));
+    watcher.extend([Box::new(KubeletSource::of_this_machine()) as Box<dyn Source>]);
     Ok(watcher)
 }
 

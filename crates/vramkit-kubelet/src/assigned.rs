@@ -1,11 +1,12 @@
 //! Which device each container has, by what the device's own source calls it: an identity (`GPU-…`, `MIG-…`) or a place on the bus.
 
+use std::borrow::Cow;
 use std::collections::BTreeSet;
 
-use vramkit::monitor::text::{NAME, clean};
+use vramkit::monitor::text::{NAME, WORDS, clean};
 use vramkit_watch::Assignment;
 
-use crate::messages::PodList;
+use crate::messages::{Claimed, PodList};
 
 /// Most that are kept: 256 devices with 48 copies each.
 const MOST: usize = 12_288;
@@ -15,12 +16,13 @@ pub(crate) fn of(list: PodList) -> (Vec<Assignment>, Vec<String>) {
     let mut assigned = BTreeSet::new();
     let (mut nameless, mut claimed, mut over) = (0u64, 0u64, 0u64);
     for pod in list.pods {
-        let name = clean(&format!("{}/{}", pod.namespace, pod.name), NAME).into_owned();
+        // A namespace's name may have 63 characters and a pod's 253.
+        let name = clean(&format!("{}/{}", text(&pod.namespace), text(&pod.name)), WORDS).into_owned();
         for container in pod.containers {
-            let container_name = clean(&container.name, NAME).into_owned();
-            let ids = container.devices.iter().filter(|devices| is_gpu(&devices.resource));
+            let container_name = clean(&text(&container.name), NAME).into_owned();
+            let ids = container.devices.iter().filter(|devices| is_gpu(&text(&devices.resource)));
             for id in ids.flat_map(|devices| &devices.ids) {
-                let Some(device) = device(id) else {
+                let Some(device) = device(&text(id)) else {
                     nameless += 1;
                     continue;
                 };
@@ -32,7 +34,11 @@ pub(crate) fn of(list: PodList) -> (Vec<Assignment>, Vec<String>) {
                 assigned.insert(Assignment { device, pod: name.clone(), container: container_name.clone() });
             }
             let claims = container.claims.iter().flat_map(|claim| &claim.devices);
-            claimed += claims.filter(|claimed| claimed.driver.contains("gpu")).count() as u64;
+            let of_gpu = |claimed: &&Claimed| {
+                let names = claimed.parts.iter().map(|part| &part.name).chain([&claimed.driver]);
+                names.into_iter().any(|name| text(name).contains("gpu"))
+            };
+            claimed += claims.filter(of_gpu).count() as u64;
         }
     }
     let mut unknown = Vec::new();
@@ -48,10 +54,14 @@ pub(crate) fn of(list: PodList) -> (Vec<Assignment>, Vec<String>) {
     (assigned.into_iter().collect(), unknown)
 }
 
-/// Whether a kind of devices is that of cards: `nvidia.com/gpu`, `nvidia.com/gpu.shared`, `nvidia.com/mig-1g.10gb`, `amd.com/gpu`.
+fn text(bytes: &[u8]) -> Cow<'_, str> {
+    String::from_utf8_lossy(bytes)
+}
+
+/// Whether a kind of devices is that of cards: `nvidia.com/gpu.shared`, `nvidia.com/mig-1g.10gb`, `amd.com/gpu`, `aliyun.com/gpu-mem`.
 fn is_gpu(resource: &str) -> bool {
     let name = resource.rsplit('/').next().unwrap_or_default();
-    name.split(['.', '_']).any(|word| word == "gpu") || name.starts_with("mig-")
+    name.contains("gpu") || name.starts_with("mig-")
 }
 
 /// The identity in a plugin's name: `GPU-…::3` is the fourth copy of one; `0000:c1:00.0` a place on the bus.

@@ -13,8 +13,8 @@ use h2::RecvStream;
 use http::{HeaderMap, Request};
 use tokio::net::UnixStream;
 
-/// Most bytes of an answer: a thousand pods have a fifth of a megabyte.
-const LONGEST: usize = 16 << 20;
+/// Most bytes of an answer, as of gRPC's own clients: a thousand pods have a fifth of a megabyte.
+const LONGEST: usize = 4 << 20;
 /// Before a message: whether it is compressed, and its length.
 const PREFIX: usize = 5;
 

@@ -10,9 +10,11 @@
 //! ```
 //! use vramkit_kubelet::KubeletSource;
 //!
-//! match KubeletSource::of_this_machine() {
-//!     Some(_) => println!("this is a node of Kubernetes"),
-//!     None => println!("no kubelet is here"),
+//! use vramkit_watch::{Health, Source};
+//!
+//! match KubeletSource::of_this_machine().read().health {
+//!     Health::Absent => println!("no kubelet is here, or it is not this user's to ask"),
+//!     _ => println!("this is a node of Kubernetes"),
 //! }
 //! ```
 
@@ -20,9 +22,9 @@ mod assigned;
 mod call;
 mod messages;
 
+use std::io;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
-use std::{fs, io};
 
 use prost::Message;
 use tokio::runtime::{Builder, Runtime};
@@ -35,7 +37,9 @@ use crate::messages::{LIST, PodList};
 /// Where a kubelet listens.
 const SOCKET: &str = "var/lib/kubelet/pod-resources/kubelet.sock";
 /// Pods change seldom, and the kubelet has other work.
-const FRESH: Duration = Duration::from_secs(5);
+const FRESH: Duration = Duration::from_secs(2);
+/// For how long what it said stands when it is slow.
+const HOLDS: Duration = Duration::from_secs(30);
 const DEADLINE: Duration = Duration::from_secs(5);
 
 /// See the module's first lines.
@@ -56,13 +60,9 @@ pub struct KubeletSource {
 }
 
 impl KubeletSource {
-    /// On a node whose kubelet's folder is here, or hidden from this user; none anywhere else.
-    pub fn of_this_machine() -> Option<Self> {
-        let socket = system_root().join(SOCKET);
-        let folder = socket.parent().map(fs::metadata)?;
-        let is_hidden = |error: &io::Error| error.kind() == io::ErrorKind::PermissionDenied;
-        let is_here = folder.as_ref().map_or_else(is_hidden, fs::Metadata::is_dir);
-        is_here.then(|| Self::at(&socket))
+    /// At this machine's kubelet, whether or not there is one: a node may join a cluster later.
+    pub fn of_this_machine() -> Self {
+        Self::at(&system_root().join(SOCKET))
     }
 
     /// Asks at a socket.
@@ -106,6 +106,13 @@ impl Source for KubeletSource {
                     Health::Absent,
                     format!("{socket} is root's alone: which pods cards are assigned to is not known"),
                 ),
+                // What nobody has is nothing to say.
+                CallError::Connect(cause)
+                    if cause.kind() == io::ErrorKind::NotFound
+                        && !self.socket.parent().is_some_and(Path::is_dir) =>
+                {
+                    return Readings { health: Health::Absent, ..Readings::default() };
+                }
                 CallError::Connect(cause) if cause.kind() == io::ErrorKind::NotFound => {
                     (Health::Absent, format!("no kubelet listens at {socket}"))
                 }
@@ -116,6 +123,10 @@ impl Source for KubeletSource {
         });
         self.last = Some((Instant::now(), readings.clone()));
         readings
+    }
+
+    fn holds(&self) -> Duration {
+        HOLDS
     }
 }
 

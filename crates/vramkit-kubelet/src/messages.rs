@@ -1,5 +1,5 @@
 //! What the kubelet says of the devices of pods: the messages of `v1.PodResourcesLister` (KEP 606), as far as they are read. Fields
-//! that are not here are passed over.
+//! that are not here are passed over. Texts are bytes here: one that is not text is no reason to know nothing of the others.
 
 use prost::Message;
 
@@ -14,18 +14,18 @@ pub(crate) struct PodList {
 
 #[derive(Clone, PartialEq, Message)]
 pub(crate) struct Pod {
-    #[prost(string, tag = "1")]
-    pub(crate) name: String,
-    #[prost(string, tag = "2")]
-    pub(crate) namespace: String,
+    #[prost(bytes = "vec", tag = "1")]
+    pub(crate) name: Vec<u8>,
+    #[prost(bytes = "vec", tag = "2")]
+    pub(crate) namespace: Vec<u8>,
     #[prost(message, repeated, tag = "3")]
     pub(crate) containers: Vec<Container>,
 }
 
 #[derive(Clone, PartialEq, Message)]
 pub(crate) struct Container {
-    #[prost(string, tag = "1")]
-    pub(crate) name: String,
+    #[prost(bytes = "vec", tag = "1")]
+    pub(crate) name: Vec<u8>,
     #[prost(message, repeated, tag = "2")]
     pub(crate) devices: Vec<Devices>,
     /// Devices that were claimed rather than counted.
@@ -37,10 +37,10 @@ pub(crate) struct Container {
 #[derive(Clone, PartialEq, Message)]
 pub(crate) struct Devices {
     /// `nvidia.com/gpu`, `nvidia.com/mig-1g.10gb`, `amd.com/gpu`.
-    #[prost(string, tag = "1")]
-    pub(crate) resource: String,
-    #[prost(string, repeated, tag = "2")]
-    pub(crate) ids: Vec<String>,
+    #[prost(bytes = "vec", tag = "1")]
+    pub(crate) resource: Vec<u8>,
+    #[prost(bytes = "vec", repeated, tag = "2")]
+    pub(crate) ids: Vec<Vec<u8>>,
 }
 
 #[derive(Clone, PartialEq, Message)]
@@ -52,9 +52,15 @@ pub(crate) struct Claim {
 #[derive(Clone, PartialEq, Message)]
 pub(crate) struct Claimed {
     /// `gpu.nvidia.com`.
-    #[prost(string, tag = "2")]
-    pub(crate) driver: String,
-    /// As the driver calls it in the node's list, which only the cluster has: `gpu-0`.
-    #[prost(string, tag = "4")]
-    pub(crate) device: String,
+    #[prost(bytes = "vec", tag = "2")]
+    pub(crate) driver: Vec<u8>,
+    /// The files and devices that it comes with: `k8s.gpu.nvidia.com/claim=…`.
+    #[prost(message, repeated, tag = "1")]
+    pub(crate) parts: Vec<ClaimedPart>,
+}
+
+#[derive(Clone, PartialEq, Message)]
+pub(crate) struct ClaimedPart {
+    #[prost(bytes = "vec", tag = "1")]
+    pub(crate) name: Vec<u8>,
 }

@@ -11,7 +11,7 @@ use vramkit_watch::{Assignment, Health, Source, Unavailable};
 
 use crate::KubeletSource;
 use crate::call::{CallError, call};
-use crate::messages::{Claim, Claimed, Container, Devices, LIST, Pod, PodList};
+use crate::messages::{Claim, Claimed, ClaimedPart, Container, Devices, LIST, Pod, PodList};
 
 /// What is sent after the request: headers, data, trailers.
 #[derive(Clone, Default)]
@@ -84,7 +84,7 @@ fn source(folder: &tempfile::TempDir) -> KubeletSource {
 }
 
 fn container(name: &str, resource: &str, ids: &[&str]) -> Container {
-    let devices = Devices { resource: resource.into(), ids: ids.iter().map(|id| (*id).to_owned()).collect() };
+    let devices = Devices { resource: resource.into(), ids: ids.iter().map(|id| (*id).into()).collect() };
     Container { name: name.into(), devices: vec![devices], claims: Vec::new() }
 }
 
@@ -95,8 +95,11 @@ fn pod(name: &str, containers: Vec<Container>) -> Pod {
 #[test]
 fn cards_parts_and_copies_are_assigned_by_their_identity() {
     let mut claims = container("main", "example.com/nic", &["nic-0"]);
-    let claimed = Claimed { driver: "gpu.nvidia.com".into(), device: "gpu-0".into() };
-    claims.claims = vec![Claim { devices: vec![claimed] }];
+    let claimed = Claimed { driver: "gpu.nvidia.com".into(), parts: Vec::new() };
+    // Older kubelets say what it comes with alone.
+    let part = ClaimedPart { name: "k8s.gpu.nvidia.com/claim=a-gpu-1".into() };
+    let older = Claimed { driver: Vec::new(), parts: vec![part] };
+    claims.claims = vec![Claim { devices: vec![claimed, older] }];
     let list = PodList {
         pods: vec![
             pod("train-0", vec![container("main", "nvidia.com/gpu", &["GPU-1", "GPU-2"])]),
@@ -105,6 +108,7 @@ fn cards_parts_and_copies_are_assigned_by_their_identity() {
             pod("amd-0", vec![container("main", "amd.com/gpu", &["0000:c1:00.0"])]),
             pod("other", vec![container("main", "nvidia.com/gpu", &["nvidia0", "card1"])]),
             pod("claims", vec![claims]),
+            Pod { name: vec![0xff], ..pod("", Vec::new()) },
         ],
     };
     let folder = kubelet(good(&list));
@@ -128,7 +132,7 @@ fn cards_parts_and_copies_are_assigned_by_their_identity() {
     };
     let words = reasons(&readings.unavailable);
     assert!(words.contains("2 assigned devices have names"), "{words}");
-    assert!(words.contains("1 devices are given by claims"), "{words}");
+    assert!(words.contains("2 devices are given by claims"), "{words}");
     // Within some seconds it is not asked again.
     drop(folder);
     assert_eq!(source.read().assigned.len(), 5);
@@ -146,7 +150,7 @@ fn a_large_list_is_read_whole_and_an_endless_one_is_not() {
     assert!(readings.unavailable[0].reason.contains("more than 12288"), "{:?}", readings.unavailable);
     let endless = Answer { data: vec![Bytes::from(vec![0; 1 << 20]); 17], ..Answer::default() };
     let readings = source(&kubelet(endless)).read();
-    assert!(readings.unavailable[0].reason.contains("more than 16777216 bytes"), "{readings:?}");
+    assert!(readings.unavailable[0].reason.contains("more than 4194304 bytes"), "{readings:?}");
 }
 
 #[test]
@@ -195,4 +199,8 @@ fn one_that_is_silent_down_or_of_root_alone_is_told_apart() {
     std::fs::remove_file(&path).unwrap();
     let readings = source(&folder).read();
     assert!(readings.health == Health::Absent && readings.unavailable[0].reason.contains("no kubelet"));
+    // Without its folder there is no kubelet, and later there may be one.
+    let mut nobody = KubeletSource::at(&folder.path().join("later/kubelet.sock"));
+    let readings = nobody.read();
+    assert!(readings.health == Health::Absent && readings.unavailable.is_empty());
 }

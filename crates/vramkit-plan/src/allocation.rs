@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::analyzer::pairs_apart;
-use super::lifetime::{Model, Schedule, TensorLifetime};
+use super::lifetime::{Model, Schedule, TensorLifetime, sum_of_sizes};
 use super::problem::{Problem, collect};
 use vramkit_units::{ByteSize, Step};
 
@@ -32,12 +32,7 @@ impl ModelSummary {
         Self {
             name: model.name.clone(),
             tensors: model.tensors.len(),
-            sum_of_sizes: model
-                .tensors
-                .iter()
-                .filter(|tensor| tensor.takes_room())
-                .map(|tensor| tensor.size)
-                .sum(),
+            sum_of_sizes: sum_of_sizes(&model.tensors),
             live_peak: problem.max_load(),
             aligned_peak: problem.aligned_load(),
             weights: model.weights,

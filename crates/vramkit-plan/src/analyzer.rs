@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use super::lifetime::{Schedule, TensorLifetime};
+use super::lifetime::{Schedule, TensorLifetime, sum_of_sizes};
 use super::lifetime_error::LifetimeError;
 use super::problem::compile;
 use vramkit_units::{ByteSize, Step};
@@ -68,7 +68,7 @@ impl<'a> LifetimeAnalyzer<'a> {
 
     /// Bytes of all tensors that ever live: what it takes when nothing is shared.
     pub fn sum_of_sizes(&self) -> ByteSize {
-        self.lifetimes.iter().filter(|tensor| tensor.takes_room()).map(|tensor| tensor.size).sum()
+        sum_of_sizes(self.lifetimes)
     }
 
     /// Each model's tensors, in the order of the models' first tensors.

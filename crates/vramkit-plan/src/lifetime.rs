@@ -150,6 +150,11 @@ pub(super) fn without<T: Copy>(
     starts.zip(gaps.map(|gap| gap.0).chain(std::iter::once(end)))
 }
 
+/// Bytes of all tensors that ever live.
+pub(super) fn sum_of_sizes(tensors: &[TensorLifetime]) -> ByteSize {
+    tensors.iter().filter(|tensor| tensor.takes_room()).map(|tensor| tensor.size).sum()
+}
+
 /// Puts models on one clock. Under [`Schedule::Fixed`] each starts at its own step; under
 /// [`Schedule::Sequential`] each starts where the one before has ended; under [`Schedule::Concurrent`] each
 /// keeps its own clock, and steps of different models cannot be compared.

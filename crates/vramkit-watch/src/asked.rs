@@ -6,7 +6,7 @@
 //!
 //! The thread starts with the first question and ends, when idle, once the watcher is dropped. One that hangs in a driver
 //! cannot be ended: it is left behind, and goes with the process. It is never started twice, and is asked again when it has
-//! answered.
+//! answered. What a source says of things that change seldom may hold for a while: until then it is not late.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender, TryRecvError};
@@ -55,6 +55,9 @@ pub(crate) struct Asked {
     is_new: bool,
     took: Duration,
     earlier: Option<Readings>,
+    /// For how long an answer holds, and the last that does: when it came, and what it was.
+    holds: Duration,
+    held: Option<(Duration, Readings)>,
     /// What is said without asking, and until when.
     resting: Option<(Duration, Readings)>,
 }
@@ -63,6 +66,8 @@ impl Asked {
     pub(crate) fn new(source: Box<dyn Source>) -> Self {
         Self {
             name: source.name().to_owned(),
+            holds: source.holds(),
+            held: None,
             idle: Some(source),
             thread: None,
             is_asked: false,
@@ -122,6 +127,9 @@ impl Asked {
         if answer.panicked {
             self.resting = Some((now + REST, answer.readings.clone()));
         }
+        if !self.holds.is_zero() {
+            self.held = Some((now, answer.readings.clone()));
+        }
         answer.readings
     }
 
@@ -146,7 +154,10 @@ impl Asked {
                 }
             }
         }
-        Outcome::Late { earlier }
+        match self.held.as_ref().filter(|(when, _)| now.saturating_sub(*when) < self.holds) {
+            Some((_, readings)) => Outcome::Answered(readings.clone()),
+            None => Outcome::Late { earlier },
+        }
     }
 }
 
@@ -236,6 +247,19 @@ mod tests {
         }
         let late = asked.finish(Duration::from_secs(2), Instant::now(), NONE);
         assert!(matches!(late, Outcome::Late { earlier: Some(_) }) && words(&late) == "1", "{late:?}");
+        drop(open);
+    }
+
+    #[test]
+    fn an_answer_that_holds_stands_until_it_is_old() {
+        let (open, mut asked) = gated();
+        asked.holds = Duration::from_secs(30);
+        open.send(true).unwrap();
+        assert_eq!(words(&ask(&mut asked, 0, LONG)), "1");
+        let held = ask(&mut asked, 1, Duration::from_millis(20));
+        assert!(matches!(held, Outcome::Answered(_)) && words(&held) == "1", "{held:?}");
+        assert_eq!(words(&ask(&mut asked, 29, NONE)), "1");
+        assert_eq!(words(&ask(&mut asked, 31, NONE)), "late");
         drop(open);
     }
 

@@ -68,6 +68,10 @@ fn on_the_bus(kernel: &Kernel, is_made_up: bool) -> Vec<Card> {
             // A card that fell off says question marks.
             (!value.trim().is_empty() && !value.contains('?')).then(|| shown(value.trim(), 80))
         };
+        // By the driver's own setting: nobody misses it.
+        if field("GPU Excluded").is_some_and(|is_so| is_so == "Yes") {
+            continue;
+        }
         let minor = field("Device Minor").and_then(|minor| minor.parse().ok());
         if is_made_up || minor.is_some_and(|minor: u32| files.contains(&minor)) {
             cards.push(Card { name: field("Model"), uuid: field("GPU UUID"), bus });
@@ -99,7 +103,6 @@ fn miss(readings: &mut Readings, cards: Vec<Card>) {
         .into_iter()
         .filter(|card| card.uuid.as_ref().is_none_or(|uuid| !named.contains(uuid)))
         .partition(|card| card.uuid.is_some());
-    // Without UUIDs it is known which only where none is listed.
     // Without UUIDs it is known which only where none is listed.
     let (certain, doubtful) = if listed == 0 { (unknown, Vec::new()) } else { (Vec::new(), unknown) };
     for card in unlisted.into_iter().chain(certain).take(over) {
@@ -157,6 +160,18 @@ mod tests {
             ("NVIDIA H100", Some("GPU-4"))
         );
         assert_eq!(missing.device.id, "pci:0000:17:00.0");
+    }
+
+    #[test]
+    fn a_card_that_is_excluded_is_not_missed() {
+        let root = tempfile::tempdir().unwrap();
+        for (bus, excluded, uuid) in [("17", "Yes", "GPU-4"), ("65", "No", "GPU-5")] {
+            let text = format!("GPU UUID: \t {uuid}\nDevice Minor: \t 3\nGPU Excluded:\t {excluded}\n");
+            put(root.path(), &format!("proc/driver/nvidia/gpus/0000:{bus}:00.0/information"), &text);
+        }
+        let missing = WithBus::at(root.path(), Nothing).read().missing;
+        let uuids: Vec<_> = missing.iter().filter_map(|missing| missing.device.uuid.as_deref()).collect();
+        assert_eq!(uuids, ["GPU-5"]);
     }
 
     #[test]

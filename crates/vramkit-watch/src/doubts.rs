@@ -39,6 +39,17 @@ pub(crate) fn doubts(reading: &DeviceReading, pools: &[PoolUse]) -> Vec<String> 
             "processes are said to hold {held} together, and {used} is in use: one of them is wrong"
         ));
     }
+    let of =
+        |pid: u32| pools.iter().filter(move |pool| pool.pid == pid).map(|pool| pool.stats.committed_bytes);
+    for process in reading.processes.value.iter().flatten() {
+        let pooled = of(process.pid).fold(ByteSize::ZERO, ByteSize::saturating_add);
+        if let Some(used) = process.used_bytes.value.filter(|&used| is_more(pooled, used)) {
+            let pid = process.pid;
+            doubts.push(format!(
+                "pools of process {pid} say that they hold {pooled}, and the driver that it holds {used}: no more than that counts"
+            ));
+        }
+    }
     let pooled = pools.iter().map(|pool| pool.stats.committed_bytes);
     let pooled = pooled.fold(ByteSize::ZERO, ByteSize::saturating_add);
     if is_more(pooled, used) {
@@ -122,6 +133,15 @@ mod tests {
         let mut unknown = card(80, 1, 1, &[]);
         unknown.usage = Usage::unavailable(Origin::Nvml, "not known");
         assert!(doubts(&unknown, &[pool(50)]).is_empty(), "what is not known contradicts nothing");
+        // Of a process that the driver lists.
+        let listed = card(80, 3, 77, &[1, 1]);
+        let of_it = || PoolUse { pid: 7, ..pool(40) };
+        let words = doubts(&listed, &[of_it(), of_it()]).concat();
+        assert!(
+            words
+                .contains("pools of process 7 say that they hold 80 GiB, and the driver that it holds 1 GiB"),
+            "{words}"
+        );
         let mut own = card(1, 1, 1, &[]);
         own.usage.used_bytes.source = Origin::Pool;
         assert!(doubts(&own, &[pool(50)]).is_empty());

@@ -18,9 +18,13 @@ pub(crate) fn holders(snapshot: &Snapshot) -> Vec<Holder> {
     let mut shown = 0u64;
     for pool in &snapshot.pools {
         let pid = Some(pool.pid).filter(|pid| *pid != 0);
+        // Owners are read a moment after the pool, and hold nothing that the pool has not.
+        let mut left = pool.stats.committed_bytes;
         for owner in &pool.owners {
             let name = format!("{} {}", owner.model, owner.purpose);
-            all.add(name, owner.granted_bytes, pid, pool.process.as_ref());
+            let held = owner.granted_bytes.min(left);
+            left = left.saturating_sub(held);
+            all.add(name, held, pid, pool.process.as_ref());
         }
         let committed = pool.stats.committed_bytes;
         let idle = committed.saturating_sub(pool.stats.used_bytes);

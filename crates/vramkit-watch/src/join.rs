@@ -9,7 +9,7 @@
 //! a claim that the driver's list of a card, or what is in use of it, contradicts ──► a device of its own, and a word
 //! ```
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap};
 
 use vramkit::ByteSize;
 use vramkit::device::{DeviceKind, Origin, Reading};
@@ -45,13 +45,10 @@ enum Place {
 /// Every device with its pools, in the order of the sources; and devices that no source knows, which are what their
 /// pools say they are.
 pub(crate) fn by_device(
-    mut devices: Vec<DeviceReading>,
+    devices: Vec<DeviceReading>,
     all: Vec<PoolUse>,
     environments: &BTreeMap<u32, Environment>,
 ) -> Joined {
-    // What an earlier source has listed is that one's: it knows more of it.
-    let mut ids = HashSet::new();
-    devices.retain(|reading| ids.insert(reading.device.id.clone()));
     let mut on: Vec<Vec<PoolUse>> = devices.iter().map(|_| Vec::new()).collect();
     let mut own: BTreeMap<String, (DeviceClass, Vec<PoolUse>)> = BTreeMap::new();
     let (mut owns, mut notes): (HashMap<Option<String>, usize>, _) = (HashMap::new(), Vec::new());

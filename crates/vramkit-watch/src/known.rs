@@ -52,6 +52,10 @@ pub(crate) struct Known {
     keys: BTreeMap<String, String>,
     /// Keys of devices that were known by their id, and are by their UUID now.
     moved: Vec<(String, String)>,
+    /// Keys of what only pools spoke of, and a source lists now.
+    forgotten: Vec<String>,
+    /// The key of what was seen at each place on the bus.
+    at_place: BTreeMap<String, String>,
 }
 
 /// A tick, as far as it matters here.
@@ -84,9 +88,20 @@ impl Known {
         }
     }
 
+    /// The place on the bus of each device that has been seen at one, by id.
+    pub(crate) fn places(&self) -> BTreeMap<String, String> {
+        let places = self.at_place.iter();
+        places.filter_map(|(place, key)| Some((self.id(key)?.to_owned(), place.clone()))).collect()
+    }
+
     /// What has another key since this was last asked: the one before, and the one now.
     pub(crate) fn take_moved(&mut self) -> Vec<(String, String)> {
         std::mem::take(&mut self.moved)
+    }
+
+    /// Keys of what only pools had spoken of until a source listed it, since this was last asked: what was kept is not its.
+    pub(crate) fn take_forgotten(&mut self) -> Vec<String> {
+        std::mem::take(&mut self.forgotten)
     }
 
     /// The clock was set back by so much.
@@ -107,7 +122,8 @@ impl Known {
         readings: &mut Readings,
         news: &mut Vec<News>,
     ) {
-        let listed = self.identify(moment, source, &mut readings.devices, news);
+        self.forget_words(&readings.devices);
+        let listed = self.identify(moment, source, readings, news);
         let missing: Vec<Missing> = readings.missing.drain(..).collect();
         if readings.health == Health::Up {
             self.find_on_the_bus(source, &missing, news);
@@ -130,6 +146,19 @@ impl Known {
             readings.devices.sort_by_cached_key(|reading| natural(&reading.device.id));
         }
         self.bound();
+    }
+
+    /// What only pools spoke of, under an id or identity that a source lists now, gives it neither.
+    fn forget_words(&mut self, listed: &[DeviceReading]) {
+        let is_of_pools = |key: &String| self.devices.get(key).is_some_and(|device| device.of_pools);
+        let names =
+            listed.iter().flat_map(|reading| [Some(&reading.device.id), reading.device.uuid.as_ref()]);
+        let words: Vec<String> = names.flatten().filter(|name| is_of_pools(name)).cloned().collect();
+        for key in words {
+            self.devices.remove(&key);
+            self.keys.retain(|_, of| *of != key);
+            self.forgotten.push(key);
+        }
     }
 
     /// What was known by its place on the bus alone, and is missed no more, is listed under its own name now, or gone.
@@ -183,10 +212,10 @@ impl Known {
         &mut self,
         moment: &Moment,
         source: usize,
-        devices: &mut [DeviceReading],
+        readings: &mut Readings,
         news: &mut Vec<News>,
     ) -> BTreeSet<String> {
-        let keys = self.keys_of(source, devices);
+        let keys = self.keys_of(source, readings);
         let mut taken: BTreeSet<String> = keys
             .iter()
             .filter_map(|key| self.id(key))
@@ -194,6 +223,7 @@ impl Known {
             .map(str::to_owned)
             .collect();
         let mut renamed: BTreeMap<String, String> = BTreeMap::new();
+        let Readings { devices, places, .. } = readings;
         for (reading, key) in devices.iter_mut().zip(&keys) {
             let listed = reading.device.id.clone();
             let id = match (reading.class, self.id(key)) {
@@ -205,6 +235,9 @@ impl Known {
                 }
                 _ => listed.clone(),
             };
+            if let Some(place) = places.get(&listed) {
+                self.at_place.insert(place.clone(), key.clone());
+            }
             taken.insert(id.clone());
             renamed.insert(listed, id.clone());
             reading.device.id = id;
@@ -213,7 +246,7 @@ impl Known {
         keys.into_iter().collect()
     }
 
-    fn keys_of(&self, source: usize, devices: &[DeviceReading]) -> Vec<String> {
+    fn keys_of(&self, source: usize, Readings { devices, places, .. }: &Readings) -> Vec<String> {
         let mut counts: BTreeMap<&str, usize> = BTreeMap::new();
         for uuid in devices.iter().filter_map(|reading| reading.device.uuid.as_deref()) {
             *counts.entry(uuid).or_default() += 1;
@@ -222,6 +255,12 @@ impl Known {
             let name = &reading.device;
             match name.uuid.as_deref() {
                 Some(uuid) if !uuid.is_empty() && counts[uuid] == 1 => uuid.to_owned(),
+                // Where it sits does not change when the others are numbered anew.
+                _ if places.contains_key(&name.id) => {
+                    let place = &places[&name.id];
+                    let seen = self.at_place.get(place).filter(|key| !counts.contains_key(key.as_str()));
+                    seen.unwrap_or(place).clone()
+                }
                 // One that says no UUID for once is who it was.
                 None => {
                     let before = self.keys.get(&name.id).filter(|key| {

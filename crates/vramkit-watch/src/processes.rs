@@ -176,7 +176,7 @@ impl Processes {
             user: uid.map(|uid| self.users.name(uid)),
             command: command.filter(|line| !line.is_empty()).map(|line| clean(&line, WORDS).into_owned()),
             container: container(&groups).map(|name| clean(&name, NAME).into_owned()),
-            pod: pod(&groups).map(|uid| clean(&self.pods.name(&uid), NAME).into_owned()),
+            pod: pod(&groups).map(|uid| clean(&self.pods.name(&uid), WORDS).into_owned()),
             job: slurm_job(&groups).map(|job| format!("slurm:{job}")).or(by_environment),
         };
         Known { started, name, identity, environment, looked, seen: tick }

@@ -1,6 +1,7 @@
 //! What a source gives: devices with numbers, pools on them, and what it could not find.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use vramkit::ByteSize;
@@ -154,7 +155,7 @@ pub struct Readings {
     pub environments: BTreeMap<u32, Environment>,
     /// Who may use which devices, of this source or another.
     pub assigned: Vec<Assignment>,
-    /// Ids of its devices by their places on the bus, where others know them by these.
+    /// Places on the bus of its devices, by id, where they are known: one without an identity is known by its place.
     pub places: BTreeMap<String, String>,
     /// What is not here.
     pub unavailable: Vec<Unavailable>,
@@ -193,6 +194,11 @@ pub trait Source: Send {
 
     /// Reads everything once.
     fn read(&mut self) -> Readings;
+
+    /// For how long what it says stands when it is late with the next: no time, unless that changes seldom.
+    fn holds(&self) -> Duration {
+        Duration::ZERO
+    }
 }
 
 /// A source that is made when it is read for the first time, on the thread that reads it.

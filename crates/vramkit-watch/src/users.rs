@@ -8,7 +8,7 @@ use std::fs;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
-use vramkit::monitor::text::{NAME, clean};
+use vramkit::monitor::text::{NAME, WORDS, clean};
 
 /// Ticks after which what was read may be read again.
 const STALE: u64 = 64;
@@ -93,7 +93,10 @@ impl PodNames {
 fn pod(folder: &str) -> Option<(String, String)> {
     let mut parts = folder.split('_');
     let (namespace, name, uid) = (parts.next()?, parts.next()?, parts.next()?);
-    parts.next().is_none().then(|| (uid.to_owned(), clean(&format!("{namespace}/{name}"), NAME).into_owned()))
+    parts
+        .next()
+        .is_none()
+        .then(|| (uid.to_owned(), clean(&format!("{namespace}/{name}"), WORDS).into_owned()))
 }
 
 #[cfg(test)]

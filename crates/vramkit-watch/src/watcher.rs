@@ -166,7 +166,10 @@ impl Watcher {
         self.follow_clock(now, time);
         let mut all = self.ask(now, time, &mut news);
         let moment = Moment { time, is_first: self.first };
+        // What an earlier source lists is that one's: it knows more of it.
+        let mut listed = BTreeSet::new();
         for (number, (readings, source)) in all.iter_mut().zip(&mut self.sources).enumerate() {
+            readings.devices.retain(|reading| listed.insert(reading.device.id.clone()));
             identity::note_unknown(&mut readings.devices);
             self.known.settle(&moment, number, &source.standing, readings, &mut news);
             let is_present =
@@ -175,6 +178,10 @@ impl Watcher {
             let unread = self.unreadable.note(number, present, &mut news);
             readings.unavailable.extend(unread);
             source.standing.note_unreadable(self.unreadable.words(number));
+        }
+        // Nobody's word for a device is its past.
+        for key in self.known.take_forgotten() {
+            self.devices.remove(&key);
         }
         // A card that says who it is goes on with what was kept of it under its place.
         for (before, key) in self.known.take_moved() {
@@ -193,7 +200,6 @@ impl Watcher {
             merged.pools.extend(readings.pools);
             merged.environments.extend(readings.environments);
             merged.assigned.extend(readings.assigned);
-            merged.places.extend(readings.places);
             merged.unavailable.extend(readings.unavailable);
         }
         let mut joined = by_device(merged.devices, merged.pools, &merged.environments);
@@ -216,13 +222,18 @@ impl Watcher {
             merged.unavailable.push(Unavailable { source: "devices".into(), reason });
             readings.truncate(MOST);
         }
-        let assigned = Assigned::of(merged.assigned, &merged.places);
+        let assigned = Assigned::of(merged.assigned, &self.known.places(), &readings);
+        merged.unavailable.extend(assigned.nowhere());
         let devices = self.judge(now, time, (readings, &assigned), &mut news);
         self.forget(now);
         self.first = false;
         // What a lost or unread device's reason is, is said there.
         let mut unavailable = merged.unavailable;
-        unavailable.retain(|absent| !devices.iter().any(|device| device.snapshot.device.id == absent.source));
+        let is_told = |absent: &Unavailable| {
+            let missed = devices.iter().filter(|device| device.presence != Presence::Present);
+            missed.map(|device| &device.snapshot.device.id).any(|id| *id == absent.source)
+        };
+        unavailable.retain(|absent| !is_told(absent));
         let mut tick = Tick {
             schema: TICK.into(),
             time: utc(time),
@@ -422,3 +433,5 @@ fn log(event: &WatchEvent) {
 mod absence;
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod words;

@@ -148,7 +148,9 @@ impl Source for AmdSource {
                 notes.push("asleep: it is not asked what it does, which would wake it".to_owned());
             }
             let uses = held.into_iter().map(|(pid, bytes)| self.process(pid, bytes)).collect();
-            readings.places.insert(card.bus.clone(), card.id.clone());
+            if !card.bus.is_empty() {
+                readings.places.insert(card.id.clone(), card.bus.clone());
+            }
             readings.devices.push(DeviceReading {
                 device: DeviceName {
                     name: card.name(&self.kernel),

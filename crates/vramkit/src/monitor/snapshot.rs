@@ -150,9 +150,19 @@ impl Snapshot {
     pub fn device_use(&self) -> Option<DeviceUse> {
         let usage = &self.usage;
         let (total, used) = (usage.total_bytes.value?, usage.used_bytes.value?);
+        // Of a process that the device's driver lists, pools have no more than it.
+        let listed = |pid: u32| {
+            let listed = self.processes.value.iter().flatten().filter(|process| process.pid == pid);
+            listed.filter_map(|process| process.used_bytes.value).next()
+        };
         let sum = |of: fn(&PoolUse) -> ByteSize| {
-            let pools = self.pools.iter().map(of);
-            pools.reduce(ByteSize::saturating_add)
+            let mut of_each: BTreeMap<u32, ByteSize> = BTreeMap::new();
+            for pool in &self.pools {
+                let sum = of_each.entry(pool.pid).or_default();
+                *sum = sum.saturating_add(of(pool));
+            }
+            let known = of_each.into_iter().map(|(pid, sum)| listed(pid).map_or(sum, |most| sum.min(most)));
+            known.reduce(ByteSize::saturating_add)
         };
         let (reserved, allocated) = match usage.used_bytes.source {
             Origin::Pool => (Some(used), Some(used)),

@@ -1,0 +1,140 @@
+//! What programs and other sources say of a card that is not theirs to describe, and cards that are known by their place.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use vramkit::ByteSize;
+use vramkit::device::{DeviceKind, Origin, Reading, SimulatedDevice};
+use vramkit::monitor::{PoolUse, ProcessIdentity, ProcessUse};
+use vramkit::pool::DeviceMemoryPool;
+use vramkit::pressure::PressureLevel;
+
+use super::tests::{Scripted, device, patient, watcher};
+use super::*;
+use crate::source::Assignment;
+
+fn pool(pid: u32, device: &str, uuid: Option<&str>, committed: ByteSize) -> PoolUse {
+    let backing = Arc::new(SimulatedDevice::new(ByteSize::gib(1)));
+    let mut shown = PoolUse::of("kv", &DeviceMemoryPool::new(backing, ByteSize::gib(1)).unwrap());
+    shown.stats.committed_bytes = committed;
+    let device_uuid = uuid.map(str::to_owned);
+    PoolUse { pid, device: device.into(), device_kind: Some(DeviceKind::Cuda), device_uuid, ..shown }
+}
+
+fn card(id: &str, uuid: Option<&str>, used: u64, held: &[(u32, u64)]) -> DeviceReading {
+    let mut card = device(id, used);
+    card.device.uuid = uuid.map(str::to_owned);
+    let process = |&(pid, mib): &(u32, u64)| ProcessUse {
+        pid,
+        name: Reading::known(format!("p{pid}"), Origin::System),
+        identity: ProcessIdentity::default(),
+        used_bytes: Reading::known(ByteSize::mib(mib), Origin::Nvml),
+        peak_bytes: Reading::unavailable(Origin::Nvml, "not scripted"),
+    };
+    card.processes = Reading::known(held.iter().map(process).collect(), Origin::Nvml);
+    card
+}
+
+#[test]
+fn an_idle_pool_is_no_room_beyond_what_the_driver_says_that_its_process_holds() {
+    let level = |of_process: u64| {
+        let (script, mut watcher) = watcher();
+        let held = [(5, 970 - of_process), (7, of_process)];
+        script.lock().unwrap().devices = vec![card("cuda:0", Some("GPU-0"), 970, &held)];
+        script.lock().unwrap().pools = vec![pool(7, "cuda:0", Some("GPU-0"), ByteSize::mib(900))];
+        watcher.tick(Duration::ZERO).devices[0].snapshot.level
+    };
+    assert_eq!(level(910), Some(PressureLevel::Normal), "reserved by design");
+    assert_eq!(level(10), Some(PressureLevel::Critical));
+}
+
+#[test]
+fn what_a_source_lists_as_well_is_the_earlier_ones() {
+    let (first, second) = (Arc::default(), Arc::default());
+    let sources: Vec<Box<dyn Source>> =
+        vec![Box::new(Scripted(Arc::clone(&first))), Box::new(Scripted(Arc::clone(&second)))];
+    let mut watcher = Watcher::new(sources, patient()).unwrap();
+    for at in 0..5 {
+        first.lock().unwrap().devices = vec![card("cuda:0", Some("GPU-0"), 970, &[])];
+        second.lock().unwrap().devices = vec![card("cuda:0", None, 1, &[])];
+        let tick = watcher.tick(Duration::from_secs(at));
+        assert_eq!(tick.devices.len(), 1);
+        assert_eq!((tick.devices[0].level_changes, tick.events.len()), (1, usize::from(at == 0)), "{at}");
+    }
+    assert_eq!(watcher.history().devices["cuda:0"].len(), 5);
+}
+
+#[test]
+fn a_card_takes_nothing_from_what_pools_said_before_it_was_there() {
+    for uuid in [None, Some("GPU-0")] {
+        let (script, mut watcher) = watcher();
+        let mut shown = pool(7, "cuda:0", uuid, ByteSize::mib(950));
+        shown.stats.used_bytes = ByteSize::mib(950);
+        script.lock().unwrap().pools = vec![shown];
+        (0..40).for_each(|second| drop(watcher.tick(Duration::from_secs(second))));
+        script.lock().unwrap().devices = vec![card("cuda:0", Some("GPU-0"), 10, &[])];
+        script.lock().unwrap().pools.clear();
+        let tick = watcher.tick(Duration::from_secs(40));
+        assert_eq!(tick.devices.len(), 1, "{uuid:?}");
+        let found = &tick.devices[0];
+        assert_eq!(
+            (found.snapshot.device.id.as_str(), found.snapshot.level),
+            ("cuda:0", Some(PressureLevel::Normal))
+        );
+        assert_eq!(found.level_readings, [1, 0, 0, 0]);
+        assert_eq!(watcher.history().devices["cuda:0"].len(), 1);
+    }
+}
+
+#[test]
+fn a_device_that_is_called_like_a_note_hides_none() {
+    let (script, mut watcher) = watcher();
+    script.lock().unwrap().devices = vec![device("cuda:0", 10)];
+    script.lock().unwrap().pools = vec![pool(7, "nvml", None, ByteSize::mib(1))];
+    let said = Unavailable { source: "nvml".into(), reason: "no driver".into() };
+    script.lock().unwrap().unavailable = vec![said.clone()];
+    let tick = watcher.tick(Duration::ZERO);
+    assert!(tick.devices.iter().any(|device| device.snapshot.device.id == "nvml"));
+    assert!(tick.unavailable.contains(&said), "{:?}", tick.unavailable);
+}
+
+#[test]
+fn a_card_without_an_identity_is_known_by_its_place_and_so_is_who_may_use_it() {
+    let (script, mut watcher) = watcher();
+    let listed = |places: &[&str]| {
+        let place = |(number, place): (usize, &&str)| (format!("amd:{number}"), (*place).to_owned());
+        let places: BTreeMap<String, String> = places.iter().enumerate().map(place).collect();
+        let devices =
+            places.iter().map(|(id, place)| card(id, None, if place == "c1" { 100 } else { 200 }, &[]));
+        let to = |place: &str, pod: &str| Assignment {
+            device: place.into(),
+            pod: pod.into(),
+            container: "c".into(),
+        };
+        Readings {
+            devices: devices.collect(),
+            places,
+            assigned: vec![to("c1", "t/ann"), to("c2", "t/bob")],
+            ..Readings::default()
+        }
+    };
+    *script.lock().unwrap() = listed(&["c1", "c2"]);
+    watcher.tick(Duration::ZERO);
+    // The first falls off, and the driver calls the second as the first.
+    *script.lock().unwrap() = listed(&["c2"]);
+    let tick = watcher.tick(Duration::from_secs(1));
+    let found: Vec<_> = tick
+        .devices
+        .iter()
+        .map(|one| {
+            (
+                one.snapshot.device.id.as_str(),
+                one.presence == Presence::Present,
+                one.assigned.iter().map(|to| to.pod.as_str()).collect::<Vec<_>>(),
+            )
+        })
+        .collect();
+    assert_eq!(found[1], ("amd:1", true, vec!["t/bob"]), "{found:?}");
+    assert_eq!(found[0], ("amd:0", false, vec!["t/ann"]));
+    assert_eq!(tick.devices[1].snapshot.usage.used_bytes.value, Some(ByteSize::mib(200)));
+}
