@@ -127,7 +127,7 @@ impl Assigned {
         let called: BTreeSet<&String> = self.called.values().collect();
         let nowhere = self.to.keys().filter(|device| !called.contains(device)).count();
         let reason = format!("{nowhere} assigned devices are none of those that are listed here");
-        (nowhere > 0).then(|| Unavailable { source: "assigned devices".to_owned(), reason })
+        (nowhere > 0).then(|| Unavailable { source: "kubelet".to_owned(), reason })
     }
 }
 
