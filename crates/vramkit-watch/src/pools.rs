@@ -58,7 +58,7 @@ impl PublishedPools {
                 identity
             }
             None => {
-                note("its process is not visible in this PID namespace: its pools are told apart by their socket".into());
+                note("its process is not visible in this PID namespace, or has ended and left its socket to another: its pools are told apart by their socket".into());
                 let user = Some(self.processes.user(heard.peer.uid));
                 ProcessIdentity { user, ..ProcessIdentity::default() }
             }
