@@ -11,6 +11,9 @@ use crate::source::DeviceReading;
 /// What may come or go between two readings: a twentieth and this.
 const SLACK: ByteSize = ByteSize::mib(256);
 
+/// A word for it counts from this part of all there is on: a twentieth.
+const MATTERS: u64 = 20;
+
 /// What is to be said of a device's numbers.
 pub(crate) fn doubts(reading: &DeviceReading, pools: &[PoolUse]) -> Vec<String> {
     let usage = &reading.usage;
@@ -49,6 +52,15 @@ pub(crate) fn doubts(reading: &DeviceReading, pools: &[PoolUse]) -> Vec<String> 
                 "pools of process {pid} say that they hold {pooled}, and the driver that it holds {used}: no more than that counts"
             ));
         }
+    }
+    let is_named = |pid: u32| reading.processes.value.iter().flatten().any(|process| process.pid == pid);
+    let of_others = pools.iter().filter(|pool| !is_named(pool.pid));
+    let idle = of_others.map(|pool| pool.stats.committed_bytes.saturating_sub(pool.stats.used_bytes));
+    let idle = idle.fold(ByteSize::ZERO, ByteSize::saturating_add).min(used);
+    if total.is_some_and(|total| idle.bytes() > total.bytes() / MATTERS) {
+        doubts.push(format!(
+            "pools of processes that the driver does not name say that {idle} of what they hold is idle: it counts as room for them, and that is their programs' word alone"
+        ));
     }
     let pooled = pools.iter().map(|pool| pool.stats.committed_bytes);
     let pooled = pooled.fold(ByteSize::ZERO, ByteSize::saturating_add);
@@ -109,8 +121,9 @@ mod tests {
     #[test]
     fn what_does_not_fit_is_said_and_nothing_else() {
         for (reading, pools, says) in [
-            (card(80, 40, 40, &[20, 20]), vec![20, 20], &[][..]),
-            (card(80, 40, 40, &[42]), vec![42], &[]),
+            (card(80, 40, 40, &[20, 20]), vec![2], &[][..]),
+            (card(80, 40, 40, &[42]), vec![], &[]),
+            (card(80, 40, 40, &[42]), vec![42], &["40 GiB of what they hold is idle"]),
             (card(80, 0, 200, &[]), vec![], &["200 GiB in use is said of 80 GiB"]),
             (card(1, 2, 0, &[]), vec![], &["2 GiB free is said of 1 GiB"]),
             (
@@ -121,8 +134,12 @@ mod tests {
             (
                 card(80, 39, 41, &[]),
                 vec![30, 20],
-                &["pools say that they hold 50 GiB together, and 41 GiB is in use"],
+                &[
+                    "say that 41 GiB of what they hold is idle: it counts as room",
+                    "pools say that they hold 50 GiB together, and 41 GiB is in use",
+                ],
             ),
+            (card(80, 39, 41, &[41]), vec![3], &[]),
             (card(0, 0, 0, &[]), vec![], &["0 bytes"]),
         ] {
             let pools: Vec<PoolUse> = pools.into_iter().map(pool).collect();

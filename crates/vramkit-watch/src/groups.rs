@@ -1,11 +1,35 @@
 //! What a process's control groups say of who started it: a container, a Kubernetes pod, a batch job. Paths of both versions
 //! of control groups, as runtimes write them with and without systemd.
+//!
+//! Below `user@N.service` a user makes groups and calls them as it likes: no pods and jobs are looked for there, and a container
+//! (rootless runtimes keep theirs there) is by that user's word.
+
+/// A group that its user divides, by systemd's name for it.
+fn is_users(part: &str) -> bool {
+    let user = part.strip_prefix("user@").and_then(|rest| rest.strip_suffix(".service"));
+    user.is_some_and(|user| !user.is_empty())
+}
+
+/// Names of groups on the way to the process, the innermost first, with whether a user gave them.
+fn innermost_first(line: &str) -> impl Iterator<Item = (&str, bool)> {
+    let path = line.splitn(3, ':').nth(2).unwrap_or(line);
+    let mut of_user = path.split('/').filter(|part| is_users(part)).count();
+    path.rsplit('/').map(move |part| {
+        of_user -= usize::from(is_users(part));
+        (part, of_user > 0)
+    })
+}
+
+/// Names that no user gave.
+fn given(line: &str) -> impl Iterator<Item = &str> {
+    innermost_first(line).filter(|(_, of_user)| !of_user).map(|(part, _)| part)
+}
 
 /// The container: a runtime and the first twelve digits of its number.
 pub(crate) fn container(groups: &str) -> Option<String> {
-    let parts = groups.lines().flat_map(|line| line.rsplit(['/', ':']));
+    let parts = groups.lines().flat_map(innermost_first);
     parts
-        .filter_map(|part| {
+        .filter_map(|(part, of_user)| {
             let part = part.strip_suffix(".scope").unwrap_or(part);
             let (runtime, id) = match part.rsplit_once('-') {
                 Some((runtime, id)) => (runtime, id),
@@ -13,15 +37,16 @@ pub(crate) fn container(groups: &str) -> Option<String> {
                 None => ("container", part),
             };
             let is_id = id.len() == 64 && id.bytes().all(|byte| byte.is_ascii_hexdigit());
-            is_id.then(|| format!("{runtime}:{}", &id[..12]))
+            let whose = if of_user { " (by its user)" } else { "" };
+            is_id.then(|| format!("{runtime}:{}{whose}", &id[..12]))
         })
         .next()
 }
 
 /// The pod's UID: `…/kubepods/burstable/podUID/…`, or with systemd `kubepods-burstable-podU_I_D.slice`.
 pub(crate) fn pod(groups: &str) -> Option<String> {
-    let paths = groups.lines().filter(|line| line.contains("kubepods"));
-    let mut parts = paths.flat_map(|line| line.rsplit(['/', ':']));
+    let paths = groups.lines().filter(|line| given(line).any(|part| part.starts_with("kubepods")));
+    let mut parts = paths.flat_map(given);
     parts.find_map(|part| {
         let part = part.strip_suffix(".slice").unwrap_or(part);
         let uid = part.strip_prefix("pod").or_else(|| Some(part.rsplit_once("-pod")?.1))?;
@@ -34,8 +59,8 @@ pub(crate) fn pod(groups: &str) -> Option<String> {
 
 /// The number of the Slurm job: `…/slurm/uid_1000/job_1234/…`, or `…/slurmstepd.scope/job_1234/…`.
 pub(crate) fn slurm_job(groups: &str) -> Option<u64> {
-    let paths = groups.lines().filter(|line| line.contains("slurm"));
-    let mut parts = paths.flat_map(|line| line.split('/'));
+    let paths = groups.lines().filter(|line| given(line).any(|part| part.contains("slurm")));
+    let mut parts = paths.flat_map(given);
     parts.find_map(|part| part.strip_prefix("job_")?.parse().ok())
 }
 
@@ -52,6 +77,10 @@ mod tests {
             (
                 format!("0::/kubepods.slice/kubepods-pod1.slice/cri-containerd-{id}.scope"),
                 Some("cri-containerd:0123456789ab"),
+            ),
+            (
+                format!("0::/user.slice/user-1000.slice/user@1000.service/app.slice/docker-{id}.scope"),
+                Some("docker:0123456789ab (by its user)"),
             ),
             ("0::/user.slice/user-1000.slice".to_owned(), None),
             (String::new(), None),
@@ -80,6 +109,7 @@ mod tests {
             ),
             ("0::/kubepods.slice/kubepods-podman.slice".into(), None),
             (format!("0::/user.slice/pod{UID}"), None),
+            (format!("0::/user.slice/user-7.slice/user@7.service/kubepods-pod{with_systemd}.slice"), None),
         ] {
             let expected = expected.filter(|uid| matches!(uid.len(), 32 | 36));
             assert_eq!(pod(&groups).as_deref(), expected, "{groups}");
@@ -93,6 +123,8 @@ mod tests {
             ("0::/system.slice/slurmstepd.scope/job_77/step_batch/user/task_0", Some(77)),
             ("0::/system.slice/node1_slurmstepd.scope/job_5/step_0", Some(5)),
             ("0::/system.slice/job_9/step_0", None),
+            ("0::/user.slice/user-7.slice/user@7.service/slurm/job_9", None),
+            ("0::/system.slice/slurmstepd.scope/job_5/step_0/user@7.service/job_9", Some(5)),
             ("0::/slurm/job_x", None),
         ] {
             assert_eq!(slurm_job(groups), expected, "{groups}");

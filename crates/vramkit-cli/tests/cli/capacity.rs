@@ -10,14 +10,18 @@ fn words(arguments: &str) -> Vec<&str> {
     std::iter::once("capacity").chain(arguments.split_whitespace()).collect()
 }
 
-fn run(arguments: &str) -> std::process::Output {
-    common::vramkit().args(words(arguments)).output().unwrap()
+/// With all the time that an unoptimised program on a busy machine may need, unless the time is what is asked.
+fn patiently(arguments: &str) -> String {
+    let deadline = if arguments.contains("--deadline") { "" } else { "--deadline 300" };
+    format!("{arguments} {deadline}")
 }
 
-/// With all the time that an unoptimised program on a busy machine may need, unless the time is what is asked.
+fn run(arguments: &str) -> std::process::Output {
+    common::vramkit().args(words(&patiently(arguments))).output().unwrap()
+}
+
 fn json(arguments: &str, status: i32) -> Value {
-    let deadline = if arguments.contains("--deadline") { "" } else { "--deadline 300" };
-    common::json(&words(&format!("{arguments} {deadline} --json")), status)
+    common::json(&words(&format!("{} --json", patiently(arguments))), status)
 }
 
 fn refused(arguments: &str) -> String {

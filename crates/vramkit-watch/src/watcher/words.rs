@@ -49,6 +49,29 @@ fn an_idle_pool_is_no_room_beyond_what_the_driver_says_that_its_process_holds() 
 }
 
 #[test]
+fn idle_pools_of_processes_that_the_driver_does_not_name_are_no_room_beyond_what_it_gives_to_others() {
+    let look = |of_others: u64, pooled: &[(u32, u64)]| {
+        let (script, mut watcher) = watcher();
+        let mut card = card("cuda:0", Some("GPU-0"), 970, &[(5, 970 - of_others), (9001, of_others)]);
+        // Of another PID namespace.
+        card.processes.value.as_mut().unwrap()[1].name = Reading::unavailable(Origin::System, "not here");
+        script.lock().unwrap().devices = vec![card];
+        let shown = |&(pid, mib): &(u32, u64)| {
+            let shown = pool(pid, "cuda:0", Some("GPU-0"), ByteSize::mib(mib));
+            PoolUse { name: format!("kv {pid} {mib}"), ..shown }
+        };
+        script.lock().unwrap().pools = pooled.iter().map(shown).collect();
+        let device = watcher.tick(Duration::ZERO).devices.remove(0);
+        (device.snapshot.level, device.notes.iter().any(|note| note.contains("their programs' word alone")))
+    };
+    let (normal, critical) = (Some(PressureLevel::Normal), Some(PressureLevel::Critical));
+    assert_eq!(look(910, &[(7, 900)]), (normal, true), "reserved by design, as far as it says");
+    assert_eq!(look(10, &[(5, 40), (7, 900)]), (critical, true), "process 5 holds the rest");
+    assert_eq!(look(10, &[(5, 900)]), (normal, false));
+    assert_eq!(look(10, &[(7, 900)]), (critical, true), "what it gives to others is of process 5");
+}
+
+#[test]
 fn what_a_source_lists_as_well_is_the_earlier_ones() {
     let (first, second) = (Arc::default(), Arc::default());
     let sources: Vec<Box<dyn Source>> =

@@ -150,19 +150,30 @@ impl Snapshot {
     pub fn device_use(&self) -> Option<DeviceUse> {
         let usage = &self.usage;
         let (total, used) = (usage.total_bytes.value?, usage.used_bytes.value?);
-        // Of a process that the device's driver lists, pools have no more than it.
-        let listed = |pid: u32| {
-            let listed = self.processes.value.iter().flatten().filter(|process| process.pid == pid);
-            listed.filter_map(|process| process.used_bytes.value).next()
-        };
+        // Of a process that the device's driver lists, pools have no more than it; of those that it does not list, no more together
+        // than what it gives to processes that cannot be seen from here, or than is in nobody's name.
+        let (mut listed, mut unseen) = (BTreeMap::new(), None::<ByteSize>);
+        for process in self.processes.value.iter().flatten() {
+            let Some(used) = process.used_bytes.value else { continue };
+            listed.insert(process.pid, used);
+            if process.name.value.is_none() {
+                let sum = unseen.get_or_insert_default();
+                *sum = sum.saturating_add(used);
+            }
+        }
+        let named = listed.values().copied().fold(ByteSize::ZERO, ByteSize::saturating_add);
+        let others = unseen.unwrap_or_else(|| used.saturating_sub(named));
         let sum = |of: fn(&PoolUse) -> ByteSize| {
-            let mut of_each: BTreeMap<u32, ByteSize> = BTreeMap::new();
+            let (mut of_each, mut of_others) = (BTreeMap::<u32, ByteSize>::new(), None::<ByteSize>);
             for pool in &self.pools {
-                let sum = of_each.entry(pool.pid).or_default();
+                let sum = match listed.contains_key(&pool.pid) {
+                    true => of_each.entry(pool.pid).or_default(),
+                    false => of_others.get_or_insert_default(),
+                };
                 *sum = sum.saturating_add(of(pool));
             }
-            let known = of_each.into_iter().map(|(pid, sum)| listed(pid).map_or(sum, |most| sum.min(most)));
-            known.reduce(ByteSize::saturating_add)
+            let named = of_each.into_iter().map(|(pid, sum)| sum.min(listed[&pid]));
+            named.chain(of_others.map(|sum| sum.min(others))).reduce(ByteSize::saturating_add)
         };
         let (reserved, allocated) = match usage.used_bytes.source {
             Origin::Pool => (Some(used), Some(used)),

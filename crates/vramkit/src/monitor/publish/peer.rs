@@ -37,7 +37,8 @@ impl Peer {
         // Of rustix, a process's number is never 0, which here stands for one of another namespace.
         let found = nix::sys::socket::getsockopt(socket, nix::sys::socket::sockopt::PeerCredentials)?;
         let uid = found.uid();
-        let is_it = |pid: &u32| *pid != 0 && has_ended(socket).map_or_else(|| !is_others(*pid, uid), |ended| !ended);
+        let is_it =
+            |pid: &u32| *pid != 0 && has_ended(socket).map_or_else(|| !is_others(*pid, uid), |ended| !ended);
         let pid = u32::try_from(found.pid()).ok().filter(is_it);
         Ok(Self { pid, uid })
     }
