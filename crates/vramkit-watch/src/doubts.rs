@@ -32,7 +32,10 @@ pub(crate) fn doubts(reading: &DeviceReading, pools: &[PoolUse]) -> Vec<String> 
             doubts.push(format!("{part} {what} is said of {total} in all: one of them is wrong"));
         }
     };
-    above("in use", used);
+    // A group may be over a limit that it was given a moment ago.
+    if usage.used_bytes.source != Origin::Cgroup {
+        above("in use", used);
+    }
     above("free", free);
     let Some(used) = used else { return doubts };
     let processes = reading.processes.value.iter().flatten().filter_map(|process| process.used_bytes.value);

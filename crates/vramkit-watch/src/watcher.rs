@@ -26,7 +26,7 @@ use crate::host::HostSource;
 use crate::identity;
 use crate::jetson::JetsonSource;
 use crate::join::by_device;
-use crate::judge::{News, WatchedDevice, WatchedPool};
+use crate::judge::{News, WatchedDevice, WatchedPools};
 use crate::kernel::system_root;
 use crate::known::{self, Known, Moment};
 use crate::nvml::NvmlSource;
@@ -41,7 +41,9 @@ mod history;
 
 /// Events kept.
 const EVENTS: usize = 500;
-/// Devices and pools that are watched at most, and for how long one that is not seen is remembered.
+/// Of them, decisions of programs at most, where there is more to tell.
+const DECIDED: usize = EVENTS / 2;
+/// Devices that are watched at most, and for how long one, or a pool, that is not seen is remembered.
 const MOST: usize = 256;
 const FORGET: Duration = Duration::from_secs(600);
 /// Ticks come no closer, unless they are asked to.
@@ -90,7 +92,7 @@ pub struct Watcher {
     unreadable: Unreadable,
     /// By what each is known.
     devices: BTreeMap<String, WatchedDevice>,
-    pools: BTreeMap<(String, u32, String), WatchedPool>,
+    pools: WatchedPools,
     events: VecDeque<WatchEvent>,
     /// Ids of devices that a recording knew.
     restored: BTreeMap<String, String>,
@@ -118,7 +120,7 @@ impl Watcher {
             known: Known::default(),
             unreadable: Unreadable::default(),
             devices: BTreeMap::new(),
-            pools: BTreeMap::new(),
+            pools: WatchedPools::default(),
             events: VecDeque::new(),
             restored: BTreeMap::new(),
             recorder: None,
@@ -225,6 +227,7 @@ impl Watcher {
         let assigned = Assigned::of(merged.assigned, &self.known.places(), &readings);
         merged.unavailable.extend(assigned.nowhere());
         let devices = self.judge(now, time, (readings, &assigned), &mut news);
+        merged.unavailable.extend(self.pools.left_out());
         self.forget(now);
         self.first = false;
         // What a lost or unread device's reason is, is said there.
@@ -302,9 +305,11 @@ impl Watcher {
     ) -> Vec<DeviceTick> {
         let count = readings.len();
         let mut devices = Vec::new();
+        self.pools.begin();
         for (mut reading, mut on_it) in readings {
             let to = assigned.join(&mut reading, &mut on_it);
-            let suspected = self.judge_pools(now, &on_it, news);
+            let judged = on_it.iter().flat_map(|pool| self.pools.judge(now, pool, self.first, news));
+            let suspected = judged.collect();
             reading.notes.extend(doubts(&reading, &on_it));
             let snapshot = Snapshot {
                 time,
@@ -323,20 +328,8 @@ impl Watcher {
             (device.shared_bytes, device.notes) = (reading.shared_bytes, reading.notes);
             devices.push(device);
         }
+        self.pools.end(news);
         devices
-    }
-
-    fn judge_pools(&mut self, now: Duration, pools: &[PoolUse], news: &mut Vec<News>) -> Vec<TagLeak> {
-        let mut suspected = Vec::new();
-        for pool in pools {
-            let key = (pool.device.clone(), pool.pid, pool.name.clone());
-            if self.pools.len() >= MOST && !self.pools.contains_key(&key) {
-                continue;
-            }
-            let watched = self.pools.entry(key).or_insert_with(|| WatchedPool::new(now));
-            suspected.extend(watched.judge(now, pool, self.first, news).cloned());
-        }
-        suspected
     }
 
     fn judge_device(
@@ -380,14 +373,23 @@ impl Watcher {
             let Some(oldest) = oldest.map(|(key, _)| key.clone()) else { break };
             self.devices.remove(&oldest);
         }
-        self.pools.retain(|_, watched| now.saturating_sub(watched.seen()) < FORGET);
+        self.pools.forget(now, FORGET);
         self.restored.retain(|key, _| self.devices.contains_key(key));
     }
 
     fn bound_events(&mut self) {
-        while self.events.len() > EVENTS {
-            self.events.pop_front();
-        }
+        let is_decided = |event: &WatchEvent| event.kind == EventKind::Decided;
+        let mut over = self.events.len().saturating_sub(EVENTS);
+        let decided = self.events.iter().filter(|event| is_decided(event)).count();
+        // Programs decide more often than cards are lost.
+        let mut of_them = over.min(decided.saturating_sub(DECIDED));
+        over -= of_them;
+        self.events.retain(|event| {
+            let room = if is_decided(event) && of_them > 0 { &mut of_them } else { &mut over };
+            let goes = *room > 0;
+            *room -= usize::from(goes);
+            !goes
+        });
     }
 
     /// Keeps every tick from now on. What cannot be written is a state in the ticks, and an event; it is tried again.

@@ -125,7 +125,12 @@ fn a_group_that_is_only_slowed_down_is_told() {
     let both = ScriptedGroup { high: Some(GIB(4)), max: Some(GIB(5)), current: GIB(1), ..Default::default() };
     tree.group("/a", both);
     let readings = read(&tree);
-    assert!(readings.devices[0].notes.is_empty() && readings.devices[1].notes[0].contains("4 GiB"));
+    assert!(
+        readings.devices[0].notes.is_empty() && readings.devices[1].notes.concat().contains("from 4 GiB")
+    );
+    assert_eq!(readings.devices[1].usage.free_bytes.value, Some(GIB(3)));
+    tree.group("/a", ScriptedGroup { high: Some(GIB(4)), current: GIB(4), ..Default::default() });
+    assert!(read(&tree).devices[0].notes[0].ends_with("(memory.high), and is there"));
 }
 
 #[test]

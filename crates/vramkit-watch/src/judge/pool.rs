@@ -16,12 +16,24 @@ pub(crate) struct WatchedPool {
     leaks: OwnerLeaks,
     decided: Decided,
     looked: Option<Duration>,
+    began: Duration,
     seen: Duration,
 }
 
 impl WatchedPool {
     pub(crate) fn new(now: Duration) -> Self {
-        Self { leaks: OwnerLeaks::default(), decided: Decided::default(), looked: None, seen: now }
+        Self {
+            leaks: OwnerLeaks::default(),
+            decided: Decided::default(),
+            looked: None,
+            began: now,
+            seen: now,
+        }
+    }
+
+    /// When it was first there.
+    pub(crate) fn began(&self) -> Duration {
+        self.began
     }
 
     /// When it was last there.

@@ -161,3 +161,51 @@ fn a_card_without_an_identity_is_known_by_its_place_and_so_is_who_may_use_it() {
     assert_eq!(found[0], ("amd:0", false, vec!["t/ann"]));
     assert_eq!(tick.devices[1].snapshot.usage.used_bytes.value, Some(ByteSize::mib(200)));
 }
+
+#[test]
+fn a_group_whose_neighbours_take_all_is_as_full_as_they_make_it() {
+    let (script, mut watcher) = watcher();
+    let mut group = device("cgroup", 100);
+    group.class = DeviceClass::Group;
+    let usage = &mut group.usage;
+    for number in [&mut usage.total_bytes, &mut usage.used_bytes, &mut usage.free_bytes] {
+        number.source = Origin::Cgroup;
+    }
+    let mut level = |free| {
+        let mut group = group.clone();
+        group.usage.free_bytes.value = Some(ByteSize::mib(free));
+        script.lock().unwrap().devices = vec![group];
+        let device = watcher.tick(Duration::ZERO).devices.remove(0);
+        assert_eq!(device.snapshot.usage.used_bytes.value, Some(ByteSize::mib(100)));
+        device.snapshot.level
+    };
+    assert_eq!(level(900), Some(PressureLevel::Normal));
+    assert_eq!(level(10), Some(PressureLevel::Critical));
+}
+
+#[test]
+fn decisions_do_not_wash_away_that_a_card_is_lost() {
+    let (script, mut watcher) = watcher();
+    script.lock().unwrap().devices = vec![device("cuda:0", 10), device("cuda:1", 10)];
+    watcher.tick(Duration::ZERO);
+    script.lock().unwrap().devices.pop();
+    watcher.tick(Duration::from_secs(1));
+    for second in 2..100u64 {
+        let mut shown = pool(7, "cuda:0", None, ByteSize::mib(1));
+        let decision = |sequence| vramkit::monitor::Decision {
+            sequence,
+            time: "2026-01-01T00:00:00.000Z".into(),
+            model: None,
+            numbers: BTreeMap::new(),
+            kind: "evicted".into(),
+            done: true,
+            text: "a model".into(),
+        };
+        shown.decisions = (8 * second..8 * second + 8).map(decision).collect();
+        script.lock().unwrap().pools = vec![shown];
+        watcher.tick(Duration::from_secs(second));
+    }
+    let events = watcher.history().events;
+    assert_eq!(events.len(), EVENTS);
+    assert!(events.iter().any(|event| event.kind == EventKind::Lost), "{events:?}");
+}

@@ -146,10 +146,15 @@ impl Snapshot {
     }
 
     /// How much of the device is taken, from outside and, where its pools say so, from inside. What a pool has granted is no room for
-    /// anybody; of main memory, what is inside is not known.
+    /// anybody; of main memory, what is inside is not known. Of a control group, what
+    /// it cannot have because groups above it or the machine are full is taken.
     pub fn device_use(&self) -> Option<DeviceUse> {
         let usage = &self.usage;
-        let (total, used) = (usage.total_bytes.value?, usage.used_bytes.value?);
+        let (total, mut used) = (usage.total_bytes.value?, usage.used_bytes.value?);
+        if let (Origin::Cgroup, Some(free)) = (usage.used_bytes.source, usage.free_bytes.value) {
+            // It may hold little, and those above it leave it nothing.
+            used = used.max(total.saturating_sub(free));
+        }
         // Of a process that the device's driver lists, pools have no more than it; of those that it does not list, no more together
         // than what it gives to processes that cannot be seen from here, or than is in nobody's name.
         let (mut listed, mut unseen) = (BTreeMap::new(), None::<ByteSize>);

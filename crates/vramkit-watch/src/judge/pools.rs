@@ -1,0 +1,194 @@
+//! Published pools from tick to tick: so many, and where there are more, no user's keep out another's. What is left out is said.
+
+use std::collections::{BTreeMap, HashMap};
+use std::time::Duration;
+
+use vramkit::monitor::PoolUse;
+use vramkit::monitor::leak::TagLeak;
+
+use super::news::News;
+use super::pool::WatchedPool;
+use crate::source::Unavailable;
+use crate::tick::EventKind;
+
+/// Most lines about decisions of one user's pools in a tick.
+const LINES: usize = 32;
+
+/// A pool that has not been there for so long makes room for others.
+const GONE: Duration = Duration::from_secs(30);
+
+type User = Option<String>;
+/// The device, the process and the pool's name.
+type Key = (String, u32, String);
+
+/// See the module's first lines.
+#[derive(Default)]
+pub(crate) struct WatchedPools {
+    pools: BTreeMap<Key, (User, WatchedPool)>,
+    /// In this tick: pools that are not watched, and lines of each user, told and not.
+    left_out: usize,
+    lines: HashMap<User, (usize, usize)>,
+}
+
+impl WatchedPools {
+    /// Most pools that are watched.
+    const MOST: usize = 256;
+
+    /// Begins a tick.
+    pub(crate) fn begin(&mut self) {
+        self.left_out = 0;
+        self.lines.clear();
+    }
+
+    /// Looks at a pool as it is now: as [`WatchedPool::judge`].
+    pub(crate) fn judge(
+        &mut self,
+        now: Duration,
+        pool: &PoolUse,
+        first: bool,
+        news: &mut Vec<News>,
+    ) -> Vec<TagLeak> {
+        let key = (pool.device.clone(), pool.pid, pool.name.clone());
+        let user = pool.process.as_ref().and_then(|process| process.user.clone());
+        if !self.pools.contains_key(&key) && !self.has_room_for(&user, now) {
+            self.left_out += 1;
+            return Vec::new();
+        }
+        let (user, watched) = self.pools.entry(key).or_insert_with(|| (user, WatchedPool::new(now)));
+        let mut found = Vec::new();
+        let suspected = watched.judge(now, pool, first, &mut found).cloned().collect();
+        let (told, untold) = self.lines.entry(user.clone()).or_default();
+        news.extend(found.into_iter().filter(|one| {
+            let is_line = one.kind == EventKind::Decided;
+            let is_told = !is_line || *told < LINES;
+            *told += usize::from(is_line && is_told);
+            *untold += usize::from(!is_told);
+            is_told
+        }));
+        suspected
+    }
+
+    /// Whether another pool of a user has room. Where there is none, one that has gone makes room, or else the newest of whoever has
+    /// most of all, for one who has fewer.
+    fn has_room_for(&mut self, user: &User, now: Duration) -> bool {
+        if self.pools.len() < Self::MOST {
+            return true;
+        }
+        let oldest = self.pools.iter().min_by_key(|(_, (_, watched))| watched.seen());
+        if let Some((key, _)) = oldest.filter(|(_, (_, watched))| now.saturating_sub(watched.seen()) > GONE) {
+            let key = key.clone();
+            return self.pools.remove(&key).is_some();
+        }
+        let mut counts: BTreeMap<&User, usize> = BTreeMap::new();
+        self.pools.values().for_each(|(user, _)| *counts.entry(user).or_default() += 1);
+        let own = counts.get(user).copied().unwrap_or(0);
+        let Some((most, count)) = counts.into_iter().max_by_key(|(_, count)| *count) else { return true };
+        if count <= own + 1 {
+            return false;
+        }
+        let of_most = self.pools.iter().filter(|(_, (user, _))| user == most);
+        let newest = of_most.max_by_key(|(_, (_, watched))| watched.began()).map(|(key, _)| key.clone());
+        newest.is_some_and(|newest| self.pools.remove(&newest).is_some())
+    }
+
+    /// Ends a tick: decisions that had no room become a line a user.
+    pub(crate) fn end(&mut self, news: &mut Vec<News>) {
+        let mut untold: Vec<_> = self.lines.iter().filter(|(_, (_, untold))| *untold > 0).collect();
+        untold.sort();
+        news.extend(untold.into_iter().map(|(user, (_, untold))| {
+            let user = user.as_deref().unwrap_or("that are not known");
+            News::new("pools", EventKind::Decided, format!("{untold} more decisions in pools of user {user}"))
+        }));
+    }
+
+    /// What is not watched, in words.
+    pub(crate) fn left_out(&self) -> Option<Unavailable> {
+        let reason = format!(
+            "{} pools more than {}: nobody looks at their owners for leaks, and their decisions are no events",
+            self.left_out,
+            Self::MOST
+        );
+        (self.left_out > 0).then(|| Unavailable { source: "pools".into(), reason })
+    }
+
+    /// Forgets pools that have not been there for so long.
+    pub(crate) fn forget(&mut self, now: Duration, after: Duration) {
+        self.pools.retain(|_, (_, watched)| now.saturating_sub(watched.seen()) < after);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use vramkit::ByteSize;
+    use vramkit::device::SimulatedDevice;
+    use vramkit::monitor::{Decision, ProcessIdentity};
+    use vramkit::pool::DeviceMemoryPool;
+
+    use super::*;
+
+    fn pool(user: &str, name: usize, decisions: u64) -> PoolUse {
+        let device = Arc::new(SimulatedDevice::new(ByteSize::mib(1)));
+        let mut shown =
+            PoolUse::of(&name.to_string(), &DeviceMemoryPool::new(device, ByteSize::mib(1)).unwrap());
+        let decision = |sequence| Decision {
+            sequence,
+            time: "2026-01-01T00:00:00.000Z".into(),
+            model: None,
+            numbers: BTreeMap::new(),
+            kind: "evicted".into(),
+            done: true,
+            text: format!("model {sequence}"),
+        };
+        shown.decisions = (0..decisions).map(decision).collect();
+        shown.process = Some(ProcessIdentity { user: Some(user.into()), ..ProcessIdentity::default() });
+        shown
+    }
+
+    /// How many lines of decisions each of these pools gets in a tick.
+    fn tick(watched: &mut WatchedPools, second: u64, pools: &[PoolUse]) -> (Vec<usize>, Vec<News>) {
+        let (mut news, mut lines) = (Vec::new(), Vec::new());
+        watched.begin();
+        for pool in pools {
+            let before = news.len();
+            watched.judge(Duration::from_secs(second), pool, false, &mut news);
+            lines.push(news.len() - before);
+        }
+        let before = news.len();
+        watched.end(&mut news);
+        (lines, news.split_off(before))
+    }
+
+    #[test]
+    fn no_users_pools_keep_out_anothers() {
+        let mut watched = WatchedPools::default();
+        let mut pools: Vec<PoolUse> = (0..300).map(|name| pool("crowd", name, 0)).collect();
+        tick(&mut watched, 0, &pools);
+        assert!(watched.left_out().unwrap().reason.starts_with("44 pools more than 256"));
+        pools.extend([pool("ann", 900, 3), pool("ann", 901, 3)]);
+        let (lines, more) = tick(&mut watched, 1, &pools);
+        assert_eq!((&lines[300..], more.len()), (&[3, 3][..], 0));
+        assert_eq!(
+            watched.left_out().unwrap().reason.split(' ').next(),
+            Some("44"),
+            "two of the crowd made room later"
+        );
+        assert_eq!(watched.pools.len(), WatchedPools::MOST);
+        // The crowd calls its pools otherwise: those that are gone make room.
+        let others: Vec<PoolUse> = (1000..1200).map(|name| pool("crowd", name, 0)).collect();
+        tick(&mut watched, 40, &others);
+        assert!(watched.left_out().is_none());
+    }
+
+    #[test]
+    fn many_decisions_of_a_user_are_a_line() {
+        let mut watched = WatchedPools::default();
+        let mut pools: Vec<PoolUse> = (0..100).map(|name| pool("crowd", name, 5)).collect();
+        pools.push(pool("ann", 900, 2));
+        let (lines, more) = tick(&mut watched, 0, &pools);
+        assert_eq!((lines[..100].iter().sum::<usize>(), lines[100]), (LINES, 2));
+        let texts: Vec<&str> = more.iter().map(|one| one.text.as_str()).collect();
+        assert_eq!(texts, ["468 more decisions in pools of user crowd"]);
+    }
+}
