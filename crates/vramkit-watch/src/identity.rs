@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 
 use crate::source::{DeviceClass, DeviceReading};
 
-/// Adds a note to each card of a driver that numbers its cards (`cuda:0`) and gives one no identity, or two the same.
+/// Adds a note to each card of a driver that numbers its cards (`cuda:0`) and gives one no identity, or two the same. One that is
+/// missed counts: what is listed may be that one.
 pub(crate) fn note_unknown(devices: &mut [DeviceReading]) {
     let mut counts: BTreeMap<String, usize> = BTreeMap::new();
     for uuid in devices.iter().filter_map(|reading| reading.device.uuid.clone()) {

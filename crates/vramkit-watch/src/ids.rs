@@ -1,6 +1,9 @@
-//! Ids of devices (`cuda:10`, `cuda:0/mig:1`): their order, and one that is free.
+//! Ids of devices (`cuda:10`, `cuda:0/mig:1`): their order, and one that is free; and what a card is called that has no name.
 
 use std::collections::BTreeSet;
+
+/// What the name begins with of a card whose model is not known.
+pub(crate) const NAMELESS: &str = "a card";
 
 /// The id, or where another device has it, the first number of its kind that none has.
 pub(crate) fn free(id: &str, taken: &BTreeSet<String>) -> String {

@@ -14,7 +14,7 @@ use std::time::{Duration, SystemTime};
 use vramkit::device::{Origin, Reading};
 use vramkit::monitor::{DeviceName, Usage, utc};
 
-use crate::ids::{free, natural};
+use crate::ids::{NAMELESS, free, natural};
 use crate::judge::News;
 use crate::source::{DeviceClass, DeviceReading, Health, Missing, Readings};
 use crate::standing::Standing;
@@ -261,11 +261,13 @@ impl Known {
                     let seen = self.at_place.get(place).filter(|key| !counts.contains_key(key.as_str()));
                     seen.unwrap_or(place).clone()
                 }
-                // One that says no UUID for once is who it was.
+                // One that says no UUID for once is who it was, unless it is another model.
                 None => {
-                    let before = self.keys.get(&name.id).filter(|key| {
-                        !counts.contains_key(key.as_str()) && self.devices[*key].source == source
-                    });
+                    let is_it =
+                        |device: &Device| device.source == source && is_same_model(&device.name, name);
+                    let before = self.keys.get(&name.id);
+                    let before =
+                        before.filter(|key| !counts.contains_key(key.as_str()) && is_it(&self.devices[*key]));
                     before.unwrap_or(&name.id).clone()
                 }
                 Some(_) => name.id.clone(),
@@ -301,7 +303,15 @@ impl Known {
             of_pools: false,
             state: State::Present,
         };
-        let (kind, words) = match (self.devices.insert(key, device).map(|device| device.state), replaced) {
+        let before = self.devices.insert(key.clone(), device);
+        if let Some(other) = before.as_ref().filter(|before| !is_same_model(&before.name, name)) {
+            // Nothing of what was kept of the other is its.
+            self.forgotten.push(key);
+            let words = format!("{}{IN_THE_PLACE}{}", name.name, other.name.name);
+            news.push(News::new(&name.id, EventKind::Appeared, words));
+            return;
+        }
+        let (kind, words) = match (before.map(|device| device.state), replaced) {
             (Some(State::Lost { since, .. }), _) => {
                 (EventKind::Back, format!("{} is here again: it was lost since {}", name.name, utc(since)))
             }
@@ -417,6 +427,15 @@ impl Known {
         let devices = &self.devices;
         self.keys.retain(|_, key| devices.contains_key(key));
     }
+}
+
+/// Whether two may be one card: neither says who it is, and both say of which model.
+fn is_same_model(one: &DeviceName, other: &DeviceName) -> bool {
+    let says_nothing = |device: &DeviceName| device.name.starts_with(NAMELESS);
+    one.uuid.is_some() && other.uuid.is_some()
+        || one.name == other.name
+        || says_nothing(one)
+        || says_nothing(other)
 }
 
 /// What an event says of a card that has another one's id now.

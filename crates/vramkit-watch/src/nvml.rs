@@ -19,6 +19,7 @@ use vramkit::device::{Origin, Reading, nvml_size};
 use vramkit::monitor::text::{NAME, clean};
 use vramkit::monitor::{DeviceName, ProcessUse, Usage};
 
+use crate::ids::NAMELESS;
 use crate::kernel::{Kernel, system_root};
 use crate::processes::Processes;
 use crate::source::{Activity, DeviceClass, DeviceReading, Health, Missing, Readings, Source, Unavailable};
@@ -100,7 +101,7 @@ fn is_lost(error: &NvmlError) -> bool {
 
 /// The card of this place, which cannot be asked.
 fn missing(id: String, uuid: Option<String>, error: &NvmlError) -> Missing {
-    let device = DeviceName { name: "a card that cannot be asked".into(), uuid, id };
+    let device = DeviceName { name: format!("{NAMELESS} that cannot be asked"), uuid, id };
     Missing { device, reason: error.to_string() }
 }
 
@@ -252,7 +253,7 @@ fn read_device(
 fn identify(device: &Device<'_>, id: String, names: &mut Names) -> DeviceName {
     let ask = || match device.name() {
         Ok(name) => clean(&name, NAME).into_owned(),
-        Err(error) => format!("a card without a name ({error})"),
+        Err(error) => format!("{NAMELESS} without a name ({error})"),
     };
     let uuid = uuid_of(device);
     let name = match uuid.as_ref().map(|uuid| (id.clone(), uuid.clone())) {

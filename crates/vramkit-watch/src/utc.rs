@@ -13,6 +13,12 @@ pub fn unix_seconds(utc: &str) -> Option<f64> {
     Some(since_1970(time))
 }
 
+/// Whether a time is of a clock that had been set: boards without a battery begin in 1970.
+pub(crate) fn is_set(utc: &str) -> bool {
+    const YEAR_2000: f64 = 946_684_800.0;
+    unix_seconds(utc).is_some_and(|seconds| seconds >= YEAR_2000)
+}
+
 pub(crate) fn since_1970(time: SystemTime) -> f64 {
     time.duration_since(SystemTime::UNIX_EPOCH).map_or(0.0, |since| since.as_secs_f64())
 }

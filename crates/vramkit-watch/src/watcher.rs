@@ -172,8 +172,8 @@ impl Watcher {
         let mut listed = BTreeSet::new();
         for (number, (readings, source)) in all.iter_mut().zip(&mut self.sources).enumerate() {
             readings.devices.retain(|reading| listed.insert(reading.device.id.clone()));
-            identity::note_unknown(&mut readings.devices);
             self.known.settle(&moment, number, &source.standing, readings, &mut news);
+            identity::note_unknown(&mut readings.devices);
             let is_present =
                 |reading: &&DeviceReading| self.known.presence(&reading.device.id) == Presence::Present;
             let present = readings.devices.iter().filter(is_present);

@@ -211,3 +211,53 @@ fn a_restart_goes_on_with_the_recorded_history_after_a_gap() {
     assert_eq!(text, serde_json::to_string(&history).unwrap());
     watcher(root.path()).restore(&root.path().join("nothing")).unwrap();
 }
+
+#[test]
+fn lines_from_before_the_clock_was_set_cost_themselves_alone() {
+    let root = tempfile::tempdir().unwrap();
+    machine(root.path());
+    let path = root.path().join("ticks.jsonl");
+    let history = root.path().join("ticks.jsonl.history");
+    let tick = ticks(root.path(), 1).remove(0);
+    let at = |time: &str| {
+        let mut tick = tick.clone();
+        tick.time = time.into();
+        tick
+    };
+    let lines = |times: &[&str]| -> String {
+        times.iter().map(|time| serde_json::to_string(&at(time)).unwrap() + "\n").collect()
+    };
+    let yesterday = ["2026-01-01T00:00:00.000Z", "2026-01-01T00:01:00.000Z"];
+    let early = ["1970-01-01T00:00:10.000Z", "1970-01-01T00:00:11.000Z"];
+    let today = ["2026-01-02T00:00:00.000Z", "2026-01-02T00:00:01.000Z"];
+    let past = |time: &&str| {
+        let device = serde_json::json!({"device": {"id": "host", "name": "x"}, "class": "machine", "source": "system", "used_bytes": 5, "level": "normal"});
+        serde_json::json!({"schema": "vramkit.past/1", "time": time, "seconds": 60, "devices": [device]})
+            .to_string()
+            + "\n"
+    };
+    fs::write(&history, yesterday.iter().map(past).collect::<String>()).unwrap();
+    // Before all, and in the middle.
+    for times in [[early, today].concat(), [&today[..1], &early, &today[1..]].concat()] {
+        fs::write(&path, lines(&times)).unwrap();
+        let read = record::read(&path).unwrap();
+        let found: Vec<&str> = read.ticks.iter().map(|tick| tick.time.as_str()).collect();
+        assert_eq!(found, [yesterday, today].concat());
+        assert_eq!((read.skipped, read.thinned), (2, 2));
+        assert!(
+            read.first_skipped[0].reason.ends_with("the clock had not been set"),
+            "{:?}",
+            read.first_skipped
+        );
+        let mut watcher = watcher(root.path());
+        watcher.restore(&path).unwrap();
+        let kept = &watcher.history().devices["host"];
+        assert!(kept.windows(2).all(|pair| pair[0].unix_seconds <= pair[1].unix_seconds));
+        assert_eq!(kept.iter().filter(|sample| sample.used_bytes.is_some()).count(), 4);
+        assert!(kept[0].unix_seconds > 1.7e9, "{kept:?}");
+    }
+    // Where there is nothing else, it is shown.
+    fs::remove_file(&history).unwrap();
+    fs::write(&path, lines(&early)).unwrap();
+    assert_eq!(record::read(&path).unwrap().ticks.len(), 2);
+}

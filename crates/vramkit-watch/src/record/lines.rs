@@ -2,6 +2,7 @@
 
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, Read, Seek, SeekFrom, Write};
+use std::ops::ControlFlow;
 use std::path::Path;
 
 use serde::Deserialize;
@@ -20,6 +21,18 @@ pub(super) fn each<T: DeserializeOwned>(
     schema: &str,
     mut take: impl FnMut(usize, Result<T, String>),
 ) -> io::Result<()> {
+    until(path, schema, |number, line| {
+        take(number, line);
+        ControlFlow::Continue(())
+    })
+}
+
+/// As [`each`], until `take` has what it wants.
+pub(super) fn until<T: DeserializeOwned>(
+    path: &Path,
+    schema: &str,
+    mut take: impl FnMut(usize, Result<T, String>) -> ControlFlow<()>,
+) -> io::Result<()> {
     let mut reader = BufReader::new(File::open(path)?);
     let mut line = Vec::new();
     for number in 1.. {
@@ -28,26 +41,28 @@ pub(super) fn each<T: DeserializeOwned>(
         if read == 0 {
             break;
         }
+        let mut found = Vec::new();
         if line.last() != Some(&b'\n') {
             if (read as u64) < LONGEST {
-                parse(&line, schema).into_iter().for_each(|document| take(number, Ok(document)));
+                if let Ok(document) = parse(&line, schema) {
+                    let _ = take(number, Ok(document));
+                }
                 break;
             }
             if reader.skip_until(b'\n')? == 0 {
                 break;
             }
-            take(number, Err("it is too long".to_owned()));
-            continue;
-        }
-        match parse(&line, schema) {
-            Ok(document) => take(number, Ok(document)),
-            Err(reason) => {
-                take(number, Err(reason));
+            found.push(Err("it is too long".to_owned()));
+        } else {
+            found.push(parse(&line, schema));
+            if found[0].is_err() {
                 // A line that was cut, with a whole one after it.
-                if let Some(document) = last_start(&line).and_then(|at| parse(&line[at..], schema).ok()) {
-                    take(number, Ok(document));
-                }
+                let whole = last_start(&line).and_then(|at| parse(&line[at..], schema).ok());
+                found.extend(whole.map(Ok));
             }
+        }
+        if found.into_iter().try_for_each(|found| take(number, found)).is_break() {
+            break;
         }
     }
     Ok(())

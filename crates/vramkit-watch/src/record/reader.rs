@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::io;
+use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
@@ -15,7 +16,7 @@ use super::lines;
 use super::past::{PastDevice, PastLine, SCHEMA};
 use crate::source::DeviceClass;
 use crate::tick::{DeviceTick, Holder, HolderUse, Presence, Tick, WatchEvent};
-use crate::utc::unix_seconds;
+use crate::utc::{is_set, unix_seconds};
 
 /// What a whole tick is.
 pub(crate) const TICK: &str = "vramkit.top/1";
@@ -115,16 +116,17 @@ fn each_file(
 
 /// Reads a recording, its older parts first: what was kept at a lower resolution, up to where whole ticks begin, is given as
 /// ticks that know no more than was kept. A last line that was cut off is left out; any other line that is no tick is skipped
-/// and counted.
+/// and counted, and so is one from before the clock was set, where there are others.
 ///
 /// # Errors
 /// A file that cannot be read, or no tick at all.
 pub fn read(path: &Path) -> Result<Recording, ReadRecordError> {
     let mut recording = Recording::default();
-    let mut ticks: Vec<Tick> = Vec::new();
+    let (mut ticks, mut unset): (Vec<Tick>, Vec<(Tick, PathBuf, usize)>) = (Vec::new(), Vec::new());
     let read_ticks = |file: &Path| {
-        lines::each(file, TICK, |line, tick| match tick {
-            Ok(tick) => ticks.push(tick),
+        lines::each(file, TICK, |line, tick: Result<Tick, String>| match tick {
+            Ok(tick) if is_set(&tick.time) => ticks.push(tick),
+            Ok(tick) => unset.push((tick, file.to_owned(), line)),
             Err(reason) => recording.skip(file, line, reason),
         })
     };
@@ -134,6 +136,7 @@ pub fn read(path: &Path) -> Result<Recording, ReadRecordError> {
     let mut thinned: Vec<Tick> = Vec::new();
     let read_past = |file: &Path| {
         lines::each(file, SCHEMA, |number, line: Result<PastLine, String>| match line {
+            Ok(line) if !is_set(&line.time) => unset.push((as_tick(line), file.to_owned(), number)),
             Ok(line) if before(&line) => thinned.push(as_tick(line)),
             Ok(_) => {}
             Err(reason) => recording.skip(file, number, reason),
@@ -142,6 +145,14 @@ pub fn read(path: &Path) -> Result<Recording, ReadRecordError> {
     let past = each_file(path, &[history(path)], read_past);
     if past.is_err() {
         whole?;
+    }
+    // Of a clock that was never set, times are what there is.
+    if ticks.is_empty() && thinned.is_empty() {
+        ticks = unset.into_iter().map(|(tick, ..)| tick).collect();
+    } else {
+        unset.into_iter().for_each(|(tick, file, line)| {
+            recording.skip(&file, line, format!("it is of {}: the clock had not been set", tick.time));
+        });
     }
     recording.thinned = thinned.len();
     thinned.append(&mut ticks);
@@ -220,19 +231,21 @@ fn as_tick(line: PastLine) -> Tick {
     }
 }
 
-/// Gives what a history needs of a recording to `take`, oldest first, one tick at a time. How many lines were none.
+/// Gives what a history needs of a recording to `take`, oldest first, one tick at a time. How many lines were none, or from before
+/// the clock was set.
 pub(crate) fn restore(path: &Path, mut take: impl FnMut(PastLine)) -> Result<usize, ReadRecordError> {
     let mut first: Option<String> = None;
     let files = [old(path), path.to_owned()];
     let _ = each_file(path, &files, |file| {
         if first.is_none() {
-            first = first_time(file);
+            first = first_time(file)?;
         }
         Ok(())
     });
     let mut skipped = 0;
     let past = each_file(path, &[history(path)], |file| {
         lines::each(file, SCHEMA, |_, line: Result<PastLine, String>| match line {
+            Ok(line) if !is_set(&line.time) => skipped += 1,
             Ok(line) if first.as_ref().is_none_or(|first| line.time < *first) => take(line),
             Ok(_) => {}
             Err(_) => skipped += 1,
@@ -240,8 +253,8 @@ pub(crate) fn restore(path: &Path, mut take: impl FnMut(PastLine)) -> Result<usi
     });
     let whole = each_file(path, &files, |file| {
         lines::each(file, TICK, |_, tick: Result<Kept, String>| match tick {
-            Ok(tick) => take(tick.into()),
-            Err(_) => skipped += 1,
+            Ok(tick) if is_set(&tick.time) => take(tick.into()),
+            Ok(_) | Err(_) => skipped += 1,
         })
     });
     if past.is_err() {
@@ -250,14 +263,18 @@ pub(crate) fn restore(path: &Path, mut take: impl FnMut(PastLine)) -> Result<usi
     Ok(skipped)
 }
 
-/// When a file's first tick was. Only its first line is looked at: whoever cannot read that sees a few samples twice, in
-/// order.
-fn first_time(file: &Path) -> Option<String> {
-    use std::io::{BufRead, Read};
-    let mut line = Vec::new();
-    let reader = std::fs::File::open(file).ok()?;
-    io::BufReader::new(reader.take(lines::LONGEST)).read_until(b'\n', &mut line).ok()?;
-    serde_json::from_slice::<Kept>(&line).ok().map(|tick| tick.time)
+/// When a file's first tick was, of those that are from after the clock was set.
+fn first_time(file: &Path) -> io::Result<Option<String>> {
+    #[derive(Deserialize)]
+    struct Timed {
+        time: String,
+    }
+    let mut first = None;
+    lines::until(file, TICK, |_, line: Result<Timed, String>| {
+        first = line.ok().map(|line| line.time).filter(|time| is_set(time));
+        if first.is_some() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+    })?;
+    Ok(first)
 }
 
 /// What a history needs of a tick.

@@ -361,3 +361,36 @@ fn a_card_that_says_who_it_is_later_goes_on_with_its_history() {
     let used: Vec<_> = watcher.history().devices["cuda:0"].iter().map(|sample| sample.used_bytes).collect();
     assert_eq!(used, [Some(ByteSize::mib(10)), Some(ByteSize::mib(100))]);
 }
+
+#[test]
+fn another_model_without_an_identity_is_another_card() {
+    let (script, mut watcher) = watcher();
+    let named = |name: &str, used| {
+        let mut reading = device("cuda:0", used);
+        reading.device.name = name.into();
+        vec![reading]
+    };
+    (0..5).for_each(|second| drop(at(&script, &mut watcher, second, named("RTX 4090", 950))));
+    at(&script, &mut watcher, 5, Vec::new());
+    let tick = at(&script, &mut watcher, 6, named("H100", 10));
+    let texts: Vec<&str> = tick.events.iter().map(|event| event.text.as_str()).collect();
+    assert_eq!(texts, ["H100 is here, in the place of RTX 4090"]);
+    assert_eq!(tick.devices[0].snapshot.level, Some(PressureLevel::Normal));
+    assert_eq!(watcher.history().devices["cuda:0"].len(), 1, "it has no past");
+    // A name that cannot be read once is none.
+    assert!(at(&script, &mut watcher, 7, named("a card without a name (busy)", 10)).events.is_empty());
+    assert_eq!(watcher.history().devices["cuda:0"].len(), 2);
+}
+
+#[test]
+fn the_only_card_listed_may_be_one_that_is_missed() {
+    let (script, mut watcher) = watcher();
+    at(&script, &mut watcher, 0, vec![card(0, "GPU-0"), card(1, "GPU-1")]);
+    // One falls off; the other becomes the first, and does not say who it is.
+    let tick = at(&script, &mut watcher, 1, vec![device("cuda:0", 100)]);
+    let here = tick.devices.iter().find(|device| device.presence == Presence::Present).unwrap();
+    assert!(here.notes.iter().any(|note| note.contains("is not known")), "{:?}", here.notes);
+    let (script, mut watcher) = super::tests::watcher();
+    let tick = at(&script, &mut watcher, 0, vec![device("cuda:0", 100)]);
+    assert!(tick.devices[0].notes.is_empty(), "one alone is the one");
+}
