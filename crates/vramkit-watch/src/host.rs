@@ -141,7 +141,8 @@ fn stall_times(text: &str) -> Option<StallTimes> {
     let stall = |kind: &str| -> Option<Stall> {
         let line = text.lines().find_map(|line| line.strip_prefix(kind))?;
         let number = |name: &str| -> Option<f64> {
-            line.split_whitespace().find_map(|word| word.strip_prefix(name)?.strip_prefix('='))?.parse().ok()
+            let word = line.split_whitespace().find_map(|word| word.strip_prefix(name)?.strip_prefix('='));
+            word?.parse().ok().filter(|number: &f64| number.is_finite() && *number >= 0.0)
         };
         Some(Stall {
             avg10_ratio: number("avg10")? / 100.0,

@@ -142,7 +142,8 @@ impl Known {
         for key in unlisted {
             self.settle_unlisted(moment, &key, standing, readings, news);
         }
-        if readings.devices.len() != listed.len() {
+        let are_cards = readings.devices.iter().all(|reading| reading.class.is_gpu());
+        if are_cards || readings.devices.len() != listed.len() {
             readings.devices.sort_by_cached_key(|reading| natural(&reading.device.id));
         }
         self.bound();

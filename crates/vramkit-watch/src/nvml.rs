@@ -57,8 +57,9 @@ pub struct NvmlSource {
     names: Names,
 }
 
-/// By id and identity: a driver may give two cards the same one.
-type Names = BTreeMap<(String, String), String>;
+/// By id and identity, since a driver may give two cards the same one; and by size, since a part that is made anew in the place of
+/// another has its identity.
+type Names = BTreeMap<(String, String, Option<u64>), String>;
 
 impl Default for NvmlSource {
     /// The library by its usual name, or the one that `VRAMKIT_NVML` names.
@@ -154,7 +155,12 @@ fn read_all(
     names: &mut Names,
     readings: &mut Readings,
 ) -> Result<(), NvmlError> {
-    for index in 0..nvml.device_count()?.min(MOST) {
+    let count = nvml.device_count()?;
+    if count > MOST {
+        let reason = format!("{} cards more than {MOST} are not looked at", count - MOST);
+        readings.unavailable.push(Unavailable { source: "nvml".into(), reason });
+    }
+    for index in 0..count.min(MOST) {
         let id = format!("cuda:{index}");
         let device = match nvml.device_by_index(index) {
             Ok(device) => device,
@@ -193,7 +199,6 @@ fn read_device(
     names: &mut Names,
 ) -> Result<DeviceReading, NvmlError> {
     let class = if id.contains("/mig:") { DeviceClass::GpuPart } else { DeviceClass::Gpu };
-    let device_name = identify(device, id, names);
     let list = match process_list(device) {
         Err(error) if is_gone(&error) => return Err(error),
         list => list,
@@ -235,6 +240,7 @@ fn read_device(
             }
         }
     };
+    let device_name = identify(device, id, usage.total_bytes.value, names);
     Ok(DeviceReading {
         device: device_name,
         class,
@@ -250,13 +256,13 @@ fn read_device(
 
 /// Which device it is now: a card that is divided anew has other parts at the same places. Its identity costs little; its name
 /// is asked for when that is new.
-fn identify(device: &Device<'_>, id: String, names: &mut Names) -> DeviceName {
+fn identify(device: &Device<'_>, id: String, total: Option<ByteSize>, names: &mut Names) -> DeviceName {
     let ask = || match device.name() {
         Ok(name) => clean(&name, NAME).into_owned(),
         Err(error) => format!("{NAMELESS} without a name ({error})"),
     };
     let uuid = uuid_of(device);
-    let name = match uuid.as_ref().map(|uuid| (id.clone(), uuid.clone())) {
+    let name = match uuid.as_ref().map(|uuid| (id.clone(), uuid.clone(), total.map(ByteSize::bytes))) {
         Some(key) if names.len() < KNOWN => names.entry(key).or_insert_with(ask).clone(),
         Some(key) => names.get(&key).cloned().unwrap_or_else(ask),
         None => ask(),
@@ -292,8 +298,9 @@ fn activity(device: &Device<'_>) -> Activity {
 fn memory(nvml: &Nvml, device: &Device<'_>) -> Result<Usage, NvmlError> {
     let (total, free, used, driver) = match device.memory_info() {
         Ok(memory) => (memory.total, memory.free, memory.used, nvml_size(memory.reserved)),
-        Err(error) if is_missing(&error) => {
-            let memory = old_memory(nvml, device)?;
+        Err(error) if is_missing(&error) || matches!(error, NvmlError::NotSupported) => {
+            let memory =
+                old_memory(nvml, device).map_err(|old| if is_missing(&old) { error } else { old })?;
             let reason = "this driver does not say what it keeps for itself";
             (memory.total, memory.free, memory.used, Reading::unavailable(Origin::Nvml, reason))
         }

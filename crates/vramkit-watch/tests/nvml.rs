@@ -119,6 +119,22 @@ fn a_card_that_shares_the_machines_memory_has_the_machines_figures() {
 }
 
 #[test]
+fn a_driver_whose_new_form_is_not_supported_is_asked_in_the_old_one() {
+    let machine = Machine::new(json!({"cards": [card(|card| card["memory_v2"] = json!(3))]}));
+    let device = machine.source().read().devices.remove(0);
+    assert_eq!(device.usage.total_bytes.value, Some(ByteSize::gib(80)));
+    assert_eq!((device.usage.total_bytes.source, device.notes.len()), (Origin::Nvml, 0));
+}
+
+#[test]
+fn more_cards_than_are_looked_at_are_told() {
+    let machine = Machine::new(json!({"cards": vec![card(|_| ()); 70]}));
+    let readings = machine.source().read();
+    assert_eq!(readings.devices.len(), 64);
+    assert_eq!(reasons(&readings), ["6 cards more than 64 are not looked at"]);
+}
+
+#[test]
 fn a_card_that_cannot_be_read_is_not_known_to_be_empty() {
     for code in [4, 15, 999] {
         let machine = Machine::new(json!({"cards": [card(|card| {
@@ -213,6 +229,12 @@ fn a_card_that_is_divided_anew_has_its_new_parts_names() {
         Machine::new(divided(&[("A100 MIG 1g.10gb", "MIG-aaaa", 10), ("A100 MIG 1g.10gb", "MIG-bbbb", 10)]));
     let mut source = machine.source();
     assert_eq!(source.read().devices.len(), 3);
+    machine.becomes(divided(&[("A100 MIG 2g.20gb", "MIG-aaaa", 20)]));
+    let part = &source.read().devices[1].device;
+    assert_eq!(
+        part.name, "A100 MIG 2g.20gb",
+        "an identity is of the place of an instance, whatever its size"
+    );
     machine.becomes(divided(&[("A100 MIG 3g.40gb", "MIG-cccc", 40)]));
     let readings = source.read();
     let part = &readings.devices[1];

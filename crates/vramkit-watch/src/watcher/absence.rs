@@ -383,6 +383,15 @@ fn another_model_without_an_identity_is_another_card() {
 }
 
 #[test]
+fn cards_that_are_numbered_anew_stand_in_the_order_of_their_ids() {
+    let (script, mut watcher) = watcher();
+    at(&script, &mut watcher, 0, vec![card(0, "GPU-0"), card(1, "GPU-1"), card(2, "GPU-2")]);
+    let tick = at(&script, &mut watcher, 1, vec![card(0, "GPU-2"), card(1, "GPU-0"), card(2, "GPU-1")]);
+    let ids: Vec<&str> = tick.devices.iter().map(|device| device.snapshot.device.id.as_str()).collect();
+    assert_eq!(ids, ["cuda:0", "cuda:1", "cuda:2"]);
+}
+
+#[test]
 fn the_only_card_listed_may_be_one_that_is_missed() {
     let (script, mut watcher) = watcher();
     at(&script, &mut watcher, 0, vec![card(0, "GPU-0"), card(1, "GPU-1")]);

@@ -6,6 +6,10 @@
 //!                                                              ledger, the last decisions, names cleaned, numbers in range
 //! ```
 
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
+use std::hash::Hash;
+
 use std::fmt;
 
 use serde::Deserialize;
@@ -173,6 +177,8 @@ impl SaidPool<'_> {
             (rest.priority, rest.budget_bytes) = (0, None);
             owners.push(rest);
         }
+        let owners = each_once(owners, |owner| (owner.model.clone(), owner.purpose));
+        let ledger = each_once(ledger, |entry| (entry.model.clone(), entry.purpose, entry.tag.clone()));
         clean_in_place(&mut self.name, NAME);
         clean_in_place(&mut self.device, NAME);
         self.device_uuid.iter_mut().for_each(|uuid| clean_in_place(uuid, NAME));
@@ -195,6 +201,21 @@ impl SaidPool<'_> {
             monitor: self.monitor,
         })
     }
+}
+
+/// What is called the same is one: names may have become the same as they were cleaned.
+fn each_once<T: Holds, K: Hash + Eq>(all: Vec<T>, key: impl Fn(&T) -> K) -> Vec<T> {
+    let (mut places, mut once) = (HashMap::<K, usize>::new(), Vec::<T>::with_capacity(all.len()));
+    for one in all {
+        match places.entry(key(&one)) {
+            Entry::Occupied(place) => once[*place.get()].add(one),
+            Entry::Vacant(place) => {
+                place.insert(once.len());
+                once.push(one);
+            }
+        }
+    }
+    once
 }
 
 fn clean_holder(holder: &mut Holder) {
@@ -246,8 +267,15 @@ impl Holds for LedgerEntry {
         self.granted_bytes
     }
 
-    // What is left out of a ledger has no ages that could be judged together: it is counted alone.
-    fn add(&mut self, _other: Self) {}
+    fn add(&mut self, other: Self) {
+        let add = |to: &mut ByteSize, of: ByteSize| *to = to.saturating_add(of);
+        add(&mut self.granted_bytes, other.granted_bytes);
+        self.allocations = self.allocations.saturating_add(other.allocations);
+        let by_age = [&mut self.by_age_bytes, &mut self.released_by_age_bytes];
+        for (to, of) in by_age.into_iter().zip([other.by_age_bytes, other.released_by_age_bytes]) {
+            to.iter_mut().zip(of).for_each(|(to, of)| add(to, of));
+        }
+    }
 }
 
 #[cfg(test)]
@@ -299,7 +327,12 @@ mod tests {
         });
         shown["owners"] = owners.collect();
         let entry = shown["ledger"][0].clone();
-        shown["ledger"] = vec![entry; 3000].into();
+        let entries = (0..3000).map(|number| {
+            let mut entry = entry.clone();
+            entry["tag"] = json!(format!("t{number}"));
+            entry
+        });
+        shown["ledger"] = entries.collect();
         let said = read(&[shown], &mut ALL.clone()).expect("a document");
         let pool = &said.pools[0];
         assert_eq!((pool.owners.len(), pool.ledger.len()), (OWNERS + 1, LEDGER));
@@ -310,6 +343,28 @@ mod tests {
         assert_eq!(sum, 39_999 * 40_000 / 2, "no byte is lost");
         assert_eq!((said.cut.owners, said.cut.entries), (40_000 - OWNERS as u64, 3000 - LEDGER as u64));
         assert!(said.cut.to_string().contains("summed as `others`"), "{}", said.cut);
+    }
+
+    #[test]
+    fn what_is_called_the_same_is_one() {
+        let mut shown = pool();
+        let (owner, entry) = (shown["owners"][0].clone(), shown["ledger"][0].clone());
+        let called = |of: &Value, field: &str, name: &str| {
+            let mut of = of.clone();
+            (of[field], of["granted_bytes"]) = (json!(name), json!(3));
+            of
+        };
+        // The third is so once what is not shown is taken out.
+        shown["owners"] =
+            ["x", "y", "x\u{200b}", "x"].map(|name| called(&owner, "model", name)).to_vec().into();
+        shown["ledger"] = ["t", "t", "u"].map(|name| called(&entry, "tag", name)).to_vec().into();
+        let pool = read(&[shown], &mut ALL.clone()).expect("a document").pools.remove(0);
+        let owners: Vec<_> =
+            pool.owners.iter().map(|owner| (owner.model.as_str(), owner.granted_bytes.bytes())).collect();
+        assert_eq!(owners, [("x", 9), ("y", 3)]);
+        let entries: Vec<_> =
+            pool.ledger.iter().map(|entry| (entry.tag.as_str(), entry.granted_bytes.bytes())).collect();
+        assert_eq!(entries, [("t", 6), ("u", 3)]);
     }
 
     #[test]
