@@ -12,36 +12,24 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, SystemTime};
 
 use vramkit::device::{Origin, Reading};
-use vramkit::monitor::{DeviceName, Usage, utc};
+use vramkit::monitor::{Usage, utc};
 
-use crate::ids::{NAMELESS, free, natural};
+use crate::ids::{free, natural};
 use crate::judge::News;
 use crate::source::{DeviceClass, DeviceReading, Health, Missing, Readings};
 use crate::standing::Standing;
 use crate::tick::{EventKind, Presence};
 
+use device::{Device, NOT_LISTED, State, is_same_model, lost, replaced_by};
+
+mod device;
+
+pub(crate) use device::{IN_THE_PLACE, Moment};
+
 /// Devices that are known at most; of more, those that were lost first are forgotten.
 const MOST: usize = 256;
 /// What the id of a card begins with that only the bus knows.
 pub(crate) const ON_THE_BUS: &str = "pci:";
-
-#[derive(Clone, Debug)]
-struct Device {
-    name: DeviceName,
-    class: DeviceClass,
-    origin: Origin,
-    source: usize,
-    /// Only pools speak of it.
-    of_pools: bool,
-    state: State,
-}
-
-#[derive(Clone, Debug, PartialEq)]
-enum State {
-    Present,
-    Lost { since: SystemTime, reason: String },
-    Unread { since: SystemTime, reason: String },
-}
 
 /// See the module's first lines.
 #[derive(Debug, Default)]
@@ -56,13 +44,6 @@ pub(crate) struct Known {
     forgotten: Vec<String>,
     /// The key of what was seen at each place on the bus.
     at_place: BTreeMap<String, String>,
-}
-
-/// A tick, as far as it matters here.
-pub(crate) struct Moment {
-    pub(crate) time: SystemTime,
-    /// Nothing was seen before: what is here is no news.
-    pub(crate) is_first: bool,
 }
 
 impl Known {
@@ -429,58 +410,3 @@ impl Known {
         self.keys.retain(|_, key| devices.contains_key(key));
     }
 }
-
-/// Whether two may be one card: neither says who it is, and both say of which model.
-fn is_same_model(one: &DeviceName, other: &DeviceName) -> bool {
-    let says_nothing = |device: &DeviceName| device.name.starts_with(NAMELESS);
-    one.uuid.is_some() && other.uuid.is_some()
-        || one.name == other.name
-        || says_nothing(one)
-        || says_nothing(other)
-}
-
-/// What an event says of a card that has another one's id now.
-pub(crate) const IN_THE_PLACE: &str = " is here, in the place of ";
-
-/// What is told of a device that has the id of one that is not listed any more.
-fn replaced_by(name: &DeviceName, before: Device) -> Option<(EventKind, String)> {
-    let is_other = before.class == DeviceClass::Gpu && name.uuid.is_some();
-    match (before.state, before.name.uuid) {
-        // Nobody knew more of it than its place.
-        (State::Lost { since, .. }, None) => Some((
-            EventKind::Back,
-            format!("{} is here, where a card was lost since {}", name.name, utc(since)),
-        )),
-        (State::Lost { .. }, Some(uuid)) => {
-            Some((EventKind::Appeared, format!("{}{IN_THE_PLACE}{uuid}, which was lost", name.name)))
-        }
-        (_, Some(uuid)) if is_other => Some((
-            EventKind::Appeared,
-            format!("{}{IN_THE_PLACE}{uuid}, which is not listed any more", name.name),
-        )),
-        _ => None,
-    }
-}
-
-/// It is lost; news when it was not before.
-fn lost(device: &mut Device, moment: &Moment, reason: String, news: &mut Vec<News>) {
-    match &mut device.state {
-        // What a driver says while it has not found out is replaced by what it says then.
-        State::Lost { reason: told, .. } => {
-            if reason != NOT_LISTED {
-                *told = reason;
-            }
-        }
-        state => {
-            news.push(News::new(
-                &device.name.id,
-                EventKind::Lost,
-                format!("{} is lost: {reason}", device.name.name),
-            ));
-            *state = State::Lost { since: moment.time, reason };
-        }
-    }
-}
-
-/// What is known of a card that is in no list.
-const NOT_LISTED: &str = "the driver does not list it any more";

@@ -1,0 +1,91 @@
+//! One known device, and what is told as it comes, goes and is replaced.
+
+use std::time::SystemTime;
+
+use vramkit::device::Origin;
+use vramkit::monitor::{DeviceName, utc};
+
+use crate::ids::NAMELESS;
+use crate::judge::News;
+use crate::source::DeviceClass;
+use crate::tick::EventKind;
+
+/// A tick, as far as it matters here.
+pub(crate) struct Moment {
+    pub(crate) time: SystemTime,
+    /// Nothing was seen before: what is here is no news.
+    pub(crate) is_first: bool,
+}
+
+#[derive(Clone, Debug)]
+pub(super) struct Device {
+    pub(super) name: DeviceName,
+    pub(super) class: DeviceClass,
+    pub(super) origin: Origin,
+    pub(super) source: usize,
+    /// Only pools speak of it.
+    pub(super) of_pools: bool,
+    pub(super) state: State,
+}
+
+#[derive(Clone, Debug, PartialEq)]
+pub(super) enum State {
+    Present,
+    Lost { since: SystemTime, reason: String },
+    Unread { since: SystemTime, reason: String },
+}
+
+/// Whether two may be one card: neither says who it is, and both say of which model.
+pub(super) fn is_same_model(one: &DeviceName, other: &DeviceName) -> bool {
+    let says_nothing = |device: &DeviceName| device.name.starts_with(NAMELESS);
+    one.uuid.is_some() && other.uuid.is_some()
+        || one.name == other.name
+        || says_nothing(one)
+        || says_nothing(other)
+}
+
+/// What an event says of a card that has another one's id now.
+pub(crate) const IN_THE_PLACE: &str = " is here, in the place of ";
+
+/// What is told of a device that has the id of one that is not listed any more.
+pub(super) fn replaced_by(name: &DeviceName, before: Device) -> Option<(EventKind, String)> {
+    let is_other = before.class == DeviceClass::Gpu && name.uuid.is_some();
+    match (before.state, before.name.uuid) {
+        // Nobody knew more of it than its place.
+        (State::Lost { since, .. }, None) => Some((
+            EventKind::Back,
+            format!("{} is here, where a card was lost since {}", name.name, utc(since)),
+        )),
+        (State::Lost { .. }, Some(uuid)) => {
+            Some((EventKind::Appeared, format!("{}{IN_THE_PLACE}{uuid}, which was lost", name.name)))
+        }
+        (_, Some(uuid)) if is_other => Some((
+            EventKind::Appeared,
+            format!("{}{IN_THE_PLACE}{uuid}, which is not listed any more", name.name),
+        )),
+        _ => None,
+    }
+}
+
+/// It is lost; news when it was not before.
+pub(super) fn lost(device: &mut Device, moment: &Moment, reason: String, news: &mut Vec<News>) {
+    match &mut device.state {
+        // What a driver says while it has not found out is replaced by what it says then.
+        State::Lost { reason: told, .. } => {
+            if reason != NOT_LISTED {
+                *told = reason;
+            }
+        }
+        state => {
+            news.push(News::new(
+                &device.name.id,
+                EventKind::Lost,
+                format!("{} is lost: {reason}", device.name.name),
+            ));
+            *state = State::Lost { since: moment.time, reason };
+        }
+    }
+}
+
+/// What is known of a card that is in no list.
+pub(super) const NOT_LISTED: &str = "the driver does not list it any more";
