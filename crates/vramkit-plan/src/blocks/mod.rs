@@ -12,10 +12,13 @@
 //! whole that was cut into thousands of pieces is put together again in about as many steps. Which of several things that happen at
 //! one moment belong together is told by their sizes; where that is wrong the answer is higher, and others are better.
 
+mod chance;
 mod groups;
+mod mend;
 mod network;
 mod reduce;
 mod search;
+mod strips;
 #[cfg(test)]
 #[cfg(not(loom))]
 mod tests;
