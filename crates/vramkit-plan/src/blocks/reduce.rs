@@ -30,6 +30,9 @@ const WIDEST_NEIGHBOURS: usize = 40;
 const SURE: f64 = 0.01;
 pub(super) const GUESSES: [f64; 3] = [0.03, 0.1, 0.3];
 
+/// Pairs in a row that are less sure than this are not listed.
+const LEAST_SURE: f64 = 1.0;
+
 /// How many times as sure a pair may be taken to be, or as little, as a power of two.
 const NOISE: f64 = 3.0;
 
@@ -114,6 +117,7 @@ impl<'a> Reducer<'a> {
         }
         while let Some(&Reverse((chance, a, b))) = self.pairs.peek()
             && f64::from_bits(chance) <= limit
+            && !self.goal.is_over()
         {
             self.pairs.pop();
             if !self.network.is_whole[a as usize] || !self.network.is_whole[b as usize] {
@@ -150,12 +154,18 @@ impl<'a> Reducer<'a> {
             let key = |&number: &u32| (piece(number).size, number);
             ending.sort_unstable_by_key(key);
             beginning.sort_unstable_by_key(key);
-            for &before in &ending {
-                let size = piece(before).size;
+            for befores in ending.chunk_by(|&a, &b| piece(a).size == piece(b).size) {
+                let size = piece(befores[0]).size;
+                let likely = chance.in_row(network, node, size);
+                // Where many are of one size there would be too many to list, none of them sure.
+                if likely > LEAST_SURE {
+                    continue;
+                }
                 let first = beginning.partition_point(|&after| piece(after).size < size);
-                for &after in beginning[first..].iter().take_while(|&&after| piece(after).size == size) {
-                    let chance = noisy(chance.in_row(network, node, size));
-                    pairs.push(Reverse((chance.to_bits(), before, after)));
+                let end = beginning.partition_point(|&after| piece(after).size <= size);
+                for &before in befores {
+                    let ways = beginning[first..end].iter();
+                    pairs.extend(ways.map(|&after| Reverse((noisy(likely).to_bits(), before, after))));
                 }
             }
         }
@@ -280,7 +290,8 @@ impl<'a> Reducer<'a> {
     /// Makes blocks of strips from some nodes on, the surest first. Returns whether there was one.
     pub(super) fn strips(&mut self, nodes: &[u32], limit: f64, looks: u32) -> bool {
         let mut strips = Strips::new(&self.network, &self.chance, limit);
-        nodes.iter().for_each(|&node| strips.from(node, looks));
+        let in_time = nodes.iter().take_while(|_| !self.goal.is_over());
+        in_time.for_each(|&node| strips.from(node, looks));
         let mut found = strips.found;
         found.sort_by(|a, b| a.chance.total_cmp(&b.chance).then_with(|| a.pieces.cmp(&b.pieces)));
         let before = self.left;

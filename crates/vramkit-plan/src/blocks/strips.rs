@@ -11,6 +11,9 @@ use super::network::Network;
 const LONGEST: usize = 16;
 const MOST: usize = 3;
 
+/// Moments at which more pieces begin and end say too little.
+const WIDEST: usize = 256;
+
 /// Pieces that may be a block from one node to another.
 pub(super) struct Strip {
     /// How many of them are expected by chance.
@@ -39,8 +42,10 @@ impl<'a> Strips<'a> {
     /// Strips from a node that are sure enough, found in so many looks at pieces.
     pub(super) fn from(&mut self, node: u32, looks: u32) {
         (self.from, self.looks) = (node, looks);
-        let beginning = self.network.nodes[node as usize].beginning.clone();
-        self.begin(&beginning, 0);
+        let node = &self.network.nodes[node as usize];
+        if node.width() <= WIDEST {
+            self.begin(&node.beginning, 0);
+        }
     }
 
     /// Chooses what a strip begins with.
@@ -49,6 +54,7 @@ impl<'a> Strips<'a> {
             if self.pieces.len() >= MOST || self.looks == 0 {
                 return;
             }
+            self.looks -= 1;
             self.pieces.push(beginning[at]);
             let ways = choose(beginning.len(), self.pieces.len());
             self.go_on(&self.pieces.clone(), ways);
@@ -74,7 +80,7 @@ impl<'a> Strips<'a> {
             return;
         }
         let node = &self.network.nodes[next as usize];
-        if !node.is_full {
+        if !node.is_full || node.width() > WIDEST {
             return;
         }
         let (ending, rest): (Vec<u32>, Vec<u32>) = front.iter().partition(|piece| to(piece) == next);
@@ -111,12 +117,12 @@ impl<'a> Strips<'a> {
         if own.len() - before >= MOST || self.pieces.len() >= LONGEST {
             return;
         }
-        for at in (0..end).rev() {
+        let fits =
+            beginning[..end].partition_point(|&piece| self.network.pieces[piece as usize].size <= bytes);
+        for at in (0..fits).rev() {
             let piece = &self.network.pieces[beginning[at] as usize];
-            if piece.size > bytes {
-                continue;
-            }
-            if piece.size * ((MOST - (own.len() - before)) as u64) < bytes || self.looks == 0 {
+            let room = (MOST + before - own.len()) as u64;
+            if piece.size.saturating_mul(room) < bytes || self.looks == 0 {
                 return;
             }
             self.looks -= 1;
