@@ -79,7 +79,7 @@ impl MemoryPlanner {
         let of_blocks: Vec<Box<dyn Search>> =
             vec![Box::new(FirstLook), Box::new(FloorSearch), Box::new(windows), Box::new(ExactSearch)];
         let blocks =
-            Part { search: Blocks { searches: of_blocks }, of_time: |p| if is_small(p) { 0.1 } else { 0.3 } };
+            Part { search: Blocks { searches: of_blocks }, of_time: |p| if is_small(p) { 0.1 } else { 0.6 } };
         let searches: [Box<dyn Search>; 7] = [
             Box::new(blocks),
             Box::new(rounds),

@@ -62,7 +62,7 @@ pub struct Goal<'a> {
 
 impl Goal<'_> {
     /// The same, to end after a part of the time that is left.
-    fn sooner(&self, part: f64) -> Self {
+    pub(super) fn sooner(&self, part: f64) -> Self {
         let left = self.deadline.saturating_duration_since(Instant::now());
         Self { deadline: self.deadline - left.mul_f64(1.0 - part), ..*self }
     }

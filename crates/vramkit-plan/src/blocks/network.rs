@@ -4,16 +4,17 @@ use crate::problem::{Buffer, Problem};
 use vramkit_units::ByteSize;
 
 /// A tensor, or several that are one block.
+#[derive(Clone)]
 pub(super) struct Piece {
     pub(super) from: u32,
     pub(super) to: u32,
     pub(super) size: u64,
     /// What it is made of, and how high over its own start each part lies; nothing for a tensor.
-    parts: Vec<(u32, u64)>,
+    pub(super) parts: Vec<(u32, u64)>,
 }
 
 /// A moment, or a part of what happens then.
-#[derive(Default)]
+#[derive(Clone, Default)]
 pub(super) struct Node {
     pub(super) rank: u32,
     /// Whether nothing is empty before and after, so that as many bytes begin as end.
@@ -36,6 +37,7 @@ impl Node {
 }
 
 /// See the [module](self).
+#[derive(Clone)]
 pub(super) struct Network {
     pub(super) nodes: Vec<Node>,
     /// The problem's buffers first.
@@ -66,10 +68,9 @@ impl Network {
 
     fn add(&mut self, piece: Piece) {
         let number = self.pieces.len() as u32;
-        self.nodes[piece.from as usize].beginning.push(number);
-        self.nodes[piece.to as usize].ending.push(number);
         self.pieces.push(piece);
-        self.is_whole.push(true);
+        self.is_whole.push(false);
+        self.put_in(number);
     }
 
     /// The pieces that are part of no other.
@@ -80,12 +81,56 @@ impl Network {
     /// Makes one block of some pieces, from node to node, given how high each lies in it.
     pub(super) fn join(&mut self, from: u32, to: u32, size: u64, parts: Vec<(u32, u64)>) {
         for &(part, _) in &parts {
-            let Piece { from, to, .. } = self.pieces[part as usize];
-            self.nodes[from as usize].beginning.retain(|&other| other != part);
-            self.nodes[to as usize].ending.retain(|&other| other != part);
-            self.is_whole[part as usize] = false;
+            self.take_out(part);
         }
         self.add(Piece { from, to, size, parts });
+    }
+
+    /// Takes a block apart again; its parts begin and end where it does by now.
+    pub(super) fn open(&mut self, block: u32) {
+        let Piece { from, to, .. } = self.pieces[block as usize];
+        self.take_out(block);
+        let rank = |nodes: &[Node], node: u32| nodes[node as usize].rank;
+        for (part, _) in self.pieces[block as usize].parts.clone() {
+            let own = &mut self.pieces[part as usize];
+            if rank(&self.nodes, own.from) == rank(&self.nodes, from) {
+                own.from = from;
+            }
+            if rank(&self.nodes, own.to) == rank(&self.nodes, to) {
+                own.to = to;
+            }
+            self.put_in(part);
+        }
+    }
+
+    /// Makes a block whole again that was taken apart.
+    pub(super) fn close(&mut self, block: u32) {
+        for (part, _) in self.pieces[block as usize].parts.clone() {
+            self.take_out(part);
+        }
+        self.put_in(block);
+    }
+
+    /// Takes the last block apart for good.
+    pub(super) fn undo(&mut self) {
+        let last = self.pieces.len() as u32 - 1;
+        self.open(last);
+        self.pieces.pop();
+        self.is_whole.pop();
+    }
+
+    fn put_in(&mut self, piece: u32) {
+        let Piece { from, to, .. } = self.pieces[piece as usize];
+        self.nodes[from as usize].beginning.push(piece);
+        self.nodes[to as usize].ending.push(piece);
+        self.is_whole[piece as usize] = true;
+    }
+
+    fn take_out(&mut self, piece: u32) {
+        let Piece { from, to, .. } = self.pieces[piece as usize];
+        self.nodes[from as usize].beginning.retain(|&other| other != piece);
+        self.nodes[to as usize].ending.retain(|&other| other != piece);
+        self.is_whole[piece as usize] = false;
     }
 
     /// Makes a node of its own of some of what ends and begins in a node. Returns it.

@@ -1,11 +1,15 @@
 //! Joins pieces of a network to blocks, for as long as there is one that is sure enough.
 
-use std::collections::HashSet;
+use std::cmp::Reverse;
+use std::collections::{BinaryHeap, HashSet};
 
+use super::chance::Chance;
 use super::groups;
 use super::network::{Network, Piece};
+use super::strips::{Strip, Strips};
 use crate::exact::{self, Answer};
 use crate::search::Goal;
+use vramkit_units::SplitMix64;
 
 /// Most pieces of a part that is packed alone.
 const MOST: usize = 96;
@@ -22,15 +26,37 @@ const SELDOM: u64 = 8;
 /// Most pieces of moments over which pieces hang together that are taken out of wider ones.
 const WIDEST_NEIGHBOURS: usize = 40;
 
+/// How often what is joined at once may be expected by chance, and what is joined where nothing else is left.
+const SURE: f64 = 0.01;
+pub(super) const GUESSES: [f64; 3] = [0.03, 0.1, 0.3];
+
+/// Pairs in a row that are less sure than this are not listed.
+const LEAST_SURE: f64 = 1.0;
+
+/// How many times as sure a pair may be taken to be, or as little, as a power of two.
+const NOISE: f64 = 3.0;
+
+/// Looks for strips from one moment on.
+const LOOKS: u32 = 20_000;
+
 /// See the [module](self).
 pub(super) struct Reducer<'a> {
-    network: Network,
+    pub(super) network: Network,
     alignment: u64,
-    goal: &'a Goal<'a>,
+    pub(super) goal: &'a Goal<'a>,
     /// Nodes where something has changed.
-    work: Vec<u32>,
-    /// Parts that did not fit together.
+    pub(super) work: Vec<u32>,
+    /// How many pieces are part of no other.
+    pub(super) left: usize,
+    chance: Chance,
+    /// Pieces that may be joined, by how often that is expected by chance.
+    pub(super) pairs: BinaryHeap<Reverse<(u64, u32, u32)>>,
+    /// What changes a little at random how sure a pair is, where that is wanted.
+    pub(super) noise: Option<SplitMix64>,
+    /// Parts that did not fit together, but for those with pieces from a number on, which may come to be others.
     refused: HashSet<Vec<u32>>,
+    pub(super) refused_fresh: HashSet<Vec<u32>>,
+    pub(super) first_fresh: u32,
     visit: Visit,
 }
 
@@ -51,70 +77,130 @@ impl Visit {
 
 impl<'a> Reducer<'a> {
     pub(super) fn new(network: Network, alignment: u64, goal: &'a Goal<'a>) -> Self {
-        let (refused, visit) = (HashSet::new(), Visit::default());
-        Self { network, alignment, goal, work: Vec::new(), refused, visit }
+        Self {
+            left: network.pieces.len(),
+            chance: Chance::new(&network),
+            network,
+            alignment,
+            goal,
+            work: Vec::new(),
+            pairs: BinaryHeap::new(),
+            noise: None,
+            refused: HashSet::new(),
+            refused_fresh: HashSet::new(),
+            first_fresh: u32::MAX,
+            visit: Visit::default(),
+        }
     }
 
-    /// The network with as few pieces as there come to be.
+    /// The network with as few pieces as there come to be, in at most half of the time.
     pub(super) fn run(mut self) -> Network {
         self.work.extend(0..self.network.nodes.len() as u32);
-        self.settle();
-        while !self.goal.is_over() && (self.pack_parts() || self.cut() || self.divide()) {}
+        self.settle(SURE);
+        while !self.goal.is_over() && self.step() {}
+        let goal = self.goal.sooner(0.5);
+        self.mend(&|| goal.is_over());
         self.network
     }
 
-    /// Joins what begins and ends together, and what takes the place of the only piece that ends.
-    fn settle(&mut self) {
+    /// Joins whatever is the surest by now. Returns whether there was anything.
+    fn step(&mut self) -> bool {
+        let pieces: Vec<u32> = self.network.whole().collect();
+        self.pack_parts(&pieces) || self.cut() || self.divide() || self.all_strips(SURE) || self.guess()
+    }
+
+    /// Joins two pieces at a time, the surest first: what begins and ends together, and what takes the place of another; all that
+    /// is expected by chance less than `limit` times.
+    pub(super) fn settle(&mut self, limit: f64) {
         while let Some(node) = self.work.pop() {
-            let pieces = &self.network.pieces;
-            let mut beginning = self.network.nodes[node as usize].beginning.clone();
-            let key = |piece: u32| (pieces[piece as usize].to, pieces[piece as usize].size);
-            beginning.sort_unstable_by_key(|&piece| (key(piece), piece));
-            // Twins may as well be in different places.
-            let is_sure =
-                |run: &&[u32]| run.len() > 1 && run.windows(2).all(|two| key(two[0]) != key(two[1]));
-            let runs = beginning.chunk_by(|&a, &b| key(a).0 == key(b).0);
-            let runs: Vec<Vec<u32>> = runs.filter(is_sure).map(<[u32]>::to_vec).collect();
-            for run in runs {
-                let to = self.network.pieces[run[0] as usize].to;
-                let mut size = 0;
-                let parts = run.into_iter().map(|piece| {
-                    size += self.network.pieces[piece as usize].size;
-                    (piece, size - self.network.pieces[piece as usize].size)
-                });
-                let parts = parts.collect();
-                self.network.join(node, to, size, parts);
-                self.work.push(to);
+            self.propose(node);
+        }
+        while let Some(&Reverse((chance, a, b))) = self.pairs.peek()
+            && f64::from_bits(chance) <= limit
+            && !self.goal.is_over()
+        {
+            self.pairs.pop();
+            if !self.network.is_whole[a as usize] || !self.network.is_whole[b as usize] {
+                continue;
             }
-            let own = &self.network.nodes[node as usize];
-            if let (true, &[before], &[after]) = (own.is_full, &own.ending[..], &own.beginning[..]) {
-                let Piece { from, size, .. } = self.network.pieces[before as usize];
-                let to = self.network.pieces[after as usize].to;
-                self.network.join(from, to, size, vec![(before, 0), (after, 0)]);
-                self.work.extend([from, to]);
+            self.left -= 1;
+            let (lower, upper) = (&self.network.pieces[a as usize], &self.network.pieces[b as usize]);
+            let (from, middle, to, size) = (lower.from, lower.to, upper.to, lower.size);
+            if upper.from == middle {
+                self.network.join(from, to, size, vec![(a, 0), (b, 0)]);
+            } else {
+                let (below, size) = (size, size + upper.size);
+                self.network.join(from, to, size, vec![(a, 0), (b, below)]);
             }
+            if self.left * 10 < self.chance.pieces() * 9 {
+                self.chance = Chance::new(&self.network);
+            }
+            [from, middle, to].into_iter().for_each(|node| self.propose(node));
         }
     }
 
-    /// Makes blocks of parts that hang together with all else at two moments only. Returns whether there was one.
-    fn pack_parts(&mut self) -> bool {
-        let mut is_any = false;
-        let mut first = 0;
-        while first < self.network.pieces.len() && !self.goal.is_over() {
-            if self.network.is_whole[first]
-                && let Some((part, to)) = self.part(first as u32)
-                && !self.refused.contains(&part)
-            {
-                if self.pack(&part, self.network.pieces[first].from, to) {
-                    self.settle();
-                    is_any = true;
-                } else {
-                    self.refused.insert(part);
+    /// Lists pairs that have to do with a node.
+    fn propose(&mut self, node: u32) {
+        let Self { network, chance, pairs, noise, .. } = self;
+        let mut noisy = |chance: f64| {
+            let noise = noise.as_mut().map_or(0.0, |noise| NOISE * (2.0 * noise.unit() - 1.0));
+            chance * noise.exp2()
+        };
+        let own = &network.nodes[node as usize];
+        let piece = |number: u32| &network.pieces[number as usize];
+        let mut ending = own.ending.clone();
+        let mut beginning = own.beginning.clone();
+        if own.is_full {
+            let key = |&number: &u32| (piece(number).size, number);
+            ending.sort_unstable_by_key(key);
+            beginning.sort_unstable_by_key(key);
+            for befores in ending.chunk_by(|&a, &b| piece(a).size == piece(b).size) {
+                let size = piece(befores[0]).size;
+                let likely = chance.in_row(network, node, size);
+                // Where many are of one size there would be too many to list, none of them sure.
+                if likely > LEAST_SURE {
+                    continue;
+                }
+                let first = beginning.partition_point(|&after| piece(after).size < size);
+                let end = beginning.partition_point(|&after| piece(after).size <= size);
+                for &before in befores {
+                    let ways = beginning[first..end].iter();
+                    pairs.extend(ways.map(|&after| Reverse((noisy(likely).to_bits(), before, after))));
                 }
             }
-            first += 1;
         }
-        is_any
+        let mut stacks = |other: &dyn Fn(u32) -> u32, all: &mut [u32]| {
+            all.sort_unstable_by_key(|&number| (other(number), piece(number).size, number));
+            for two in all.windows(2).filter(|two| other(two[0]) == other(two[1])) {
+                let (a, b) = (piece(two[0]), piece(two[1]));
+                // Twins may as well be in different places.
+                if a.size == b.size {
+                    continue;
+                }
+                let chance = noisy(chance.stacked(network, two[0]));
+                pairs.push(Reverse((chance.to_bits(), two[0], two[1])));
+            }
+        };
+        stacks(&|number| piece(number).to, &mut beginning);
+        stacks(&|number| piece(number).from, &mut ending);
+    }
+
+    /// Makes blocks of parts that hang together with all else at two moments only and begin with one of some pieces. Returns whether
+    /// there was one.
+    pub(super) fn pack_parts(&mut self, pieces: &[u32]) -> bool {
+        let before = self.left;
+        for &first in pieces {
+            if self.goal.is_over() {
+                break;
+            }
+            if self.network.is_whole[first as usize]
+                && let Some((part, to)) = self.part(first)
+            {
+                self.pack(part, self.network.pieces[first as usize].from, to);
+                self.settle(SURE);
+            }
+        }
+        self.left < before
     }
 
     /// What hangs together with a piece between the moment at which it begins and a later one, the part's end: all that happens
@@ -166,14 +252,56 @@ impl<'a> Reducer<'a> {
     }
 
     /// Makes a block of a part, if it fits together with nothing empty.
-    fn pack(&mut self, part: &[u32], from: u32, to: u32) -> bool {
-        let problem = self.network.problem(part, self.alignment);
+    fn pack(&mut self, part: Vec<u32>, from: u32, to: u32) {
+        if self.refused.contains(&part) || self.refused_fresh.contains(&part) {
+            return;
+        }
+        let problem = self.network.problem(&part, self.alignment);
         let size = problem.max_load().bytes();
-        let answer = exact::decide(&problem, size, NODES * part.len() as u64, self.goal);
-        let Answer::Found(offsets) = answer else { return false };
-        self.network.join(from, to, size, part.iter().copied().zip(offsets).collect());
-        self.work.extend([from, to]);
-        true
+        match exact::decide(&problem, size, NODES * part.len() as u64, self.goal) {
+            Answer::Found(offsets) => {
+                self.left -= part.len() - 1;
+                self.work.extend([from, to]);
+                self.network.join(from, to, size, part.into_iter().zip(offsets).collect());
+            }
+            _ if part.iter().any(|&piece| piece >= self.first_fresh) => _ = self.refused_fresh.insert(part),
+            _ => _ = self.refused.insert(part),
+        }
+    }
+
+    /// Joins what is less sure. Returns whether there was anything.
+    fn guess(&mut self) -> bool {
+        let before = self.left;
+        for limit in GUESSES {
+            self.settle(limit);
+            if self.left < before || self.all_strips(limit) {
+                return true;
+            }
+        }
+        false
+    }
+
+    /// Makes blocks of strips from any node on.
+    fn all_strips(&mut self, limit: f64) -> bool {
+        let all: Vec<u32> = (0..self.network.nodes.len() as u32).collect();
+        self.strips(&all, limit, LOOKS)
+    }
+
+    /// Makes blocks of strips from some nodes on, the surest first. Returns whether there was one.
+    pub(super) fn strips(&mut self, nodes: &[u32], limit: f64, looks: u32) -> bool {
+        let mut strips = Strips::new(&self.network, &self.chance, limit);
+        let in_time = nodes.iter().take_while(|_| !self.goal.is_over());
+        in_time.for_each(|&node| strips.from(node, looks));
+        let mut found = strips.found;
+        found.sort_by(|a, b| a.chance.total_cmp(&b.chance).then_with(|| a.pieces.cmp(&b.pieces)));
+        let before = self.left;
+        for Strip { pieces, from, to, .. } in found {
+            if pieces.iter().all(|&piece| self.network.is_whole[piece as usize]) {
+                self.pack(pieces, from, to);
+            }
+        }
+        self.settle(SURE);
+        self.left < before
     }
 
     /// Takes out of wide moments what hangs together elsewhere, the narrowest ties first. Returns whether there was anything.
@@ -185,7 +313,7 @@ impl<'a> Reducer<'a> {
             let new = self.network.split(node, &group);
             self.work.extend([node, new]);
         }
-        self.settle();
+        self.settle(SURE);
         true
     }
 
@@ -212,7 +340,7 @@ impl<'a> Reducer<'a> {
                 break;
             }
         }
-        self.settle();
+        self.settle(SURE);
         is_any
     }
 }

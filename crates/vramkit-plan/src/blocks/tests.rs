@@ -12,8 +12,8 @@ use vramkit_units::SplitMix64;
 const SIDE: u32 = 1 << 16;
 
 /// A square that is cut edge to edge, and into pinwheels, by numbers that say where; as many pieces as there are numbers, and more.
-fn cut(numbers: &[(u32, u32, u8)]) -> Vec<(u32, u32, u64)> {
-    let mut tiles = vec![(0, SIDE, 0, SIDE)];
+fn cut(side: u32, numbers: &[(u32, u32, u8)]) -> Vec<(u32, u32, u64)> {
+    let mut tiles = vec![(0, side, 0, side)];
     for &(which, at, how) in numbers {
         let i = which as usize % tiles.len();
         let (a, b, low, high) = tiles[i];
@@ -92,15 +92,39 @@ fn squares_in_squares_reach_their_load() {
     assert_eq!(found(&problem).map(|found| found.arena), Some(problem.max_load()));
 }
 
-#[test]
-fn what_is_cut_edge_to_edge_at_random_comes_together() {
+/// A square that is cut in so many ways at random: edge to edge in two of them, into pinwheels in three.
+fn cut_at_random(side: u32, cuts: usize, ways: usize) -> Vec<(u32, u32, u64)> {
     let mut random = SplitMix64::new(1);
     let mut below = |n: usize| random.below(n) as u32;
-    let numbers: Vec<_> = (0..1000).map(|_| (below(1 << 30), below(1 << 30), below(2) as u8)).collect();
-    let rows = cut(&numbers);
-    assert!(rows.len() > 800);
-    let problem = problem(&rows, 256);
+    let numbers: Vec<_> = (0..cuts).map(|_| (below(1 << 30), below(1 << 30), below(ways) as u8)).collect();
+    cut(side, &numbers)
+}
+
+fn comes_together(rows: &[(u32, u32, u64)], alignment: u64) {
+    let problem = problem(rows, alignment);
     assert_eq!(found(&problem).map(|found| found.arena), Some(problem.max_load()));
+}
+
+#[test]
+fn what_is_cut_edge_to_edge_at_random_comes_together() {
+    let rows = cut_at_random(SIDE, 1000, 2);
+    assert!(rows.len() > 800);
+    comes_together(&rows, 256);
+}
+
+/// Where cuts meet by chance at most moments.
+#[test]
+fn what_is_cut_in_small_whole_numbers_comes_together() {
+    let rows = cut_at_random(1200, 1500, 2);
+    assert!(rows.len() > 500, "{}", rows.len());
+    comes_together(&rows, 1);
+}
+
+#[test]
+fn what_is_cut_into_pinwheels_comes_together() {
+    let rows = cut_at_random(SIDE, 500, 3);
+    assert!(rows.len() > 500, "{}", rows.len());
+    comes_together(&rows, 1);
 }
 
 proptest! {
@@ -113,7 +137,7 @@ proptest! {
         coarse in 6..12u32,
         shift in 0..9u32,
     ) {
-        let rows = cut(&numbers).into_iter().map(|(a, b, size)| (a >> coarse, b >> coarse, size));
+        let rows = cut(SIDE, &numbers).into_iter().map(|(a, b, size)| (a >> coarse, b >> coarse, size));
         let rows: Vec<_> = rows.filter(|(a, b, _)| a < b).collect();
         let problem = problem(&rows, 1 << shift);
         let arena = found(&problem).map(|found| found.arena);
