@@ -4,7 +4,7 @@
 //! ```json
 //! {"once": false, "init": 0, "count": 0, "cards": [{"name": "Card", "uuid": "GPU-1", "total": 1073741824, "free": 0, "used": 0,
 //!   "reserved": 0, "memory": 0, "memory_v2": 0, "list": 0, "handle": 0, "accounting": true,
-//!   "processes": [{"pid": 1, "used": 5, "peak": 9}], "graphics": [], "parts": [{...}]}]}
+//!   "processes": [{"pid": 1, "used": 5, "peak": 9}], "graphics": [], "mps": [], "parts": [{...}]}]}
 //! ```
 //!
 //! A card may have `utilization` (in percent), `temperature` (in degrees), `power` and `power_limit` (in milliwatts); without
@@ -61,6 +61,8 @@ struct Card {
     power_limit: Option<c_uint>,
     processes: Vec<Process>,
     graphics: Vec<Process>,
+    /// Clients of MPS's server.
+    mps: Vec<Process>,
     parts: Vec<Card>,
 }
 
@@ -314,6 +316,15 @@ pub unsafe extern "C" fn nvmlDeviceGetGraphicsRunningProcesses_v3(
     to: *mut ProcessInfo,
 ) -> c_int {
     put_list(handle, count, to, |card| &card.graphics)
+}
+
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn nvmlDeviceGetMPSComputeRunningProcesses_v3(
+    handle: *mut c_void,
+    count: *mut c_uint,
+    to: *mut ProcessInfo,
+) -> c_int {
+    put_list(handle, count, to, |card| &card.mps)
 }
 
 #[unsafe(no_mangle)]

@@ -35,6 +35,23 @@ impl<S> WithBus<S> {
     }
 }
 
+impl<S> WithBus<S> {
+    /// A library that is not here is none where there is a card, but where a driver has some.
+    fn doubt(&self, readings: &mut Readings) {
+        let cards = self.kernel.names(OF_THE_DRIVER).len();
+        if cards > 0 {
+            readings.health = Health::Failing;
+            let why = format!(
+                "the driver has {cards} cards (/{OF_THE_DRIVER}): in a container this is so without NVIDIA's runtime, else where library and driver do not fit"
+            );
+            readings
+                .unavailable
+                .iter_mut()
+                .for_each(|absent| absent.reason = format!("{}; {why}", absent.reason));
+        }
+    }
+}
+
 impl<S: Source> Source for WithBus<S> {
     fn name(&self) -> &str {
         self.source.name()
@@ -42,9 +59,11 @@ impl<S: Source> Source for WithBus<S> {
 
     fn read(&mut self) -> Readings {
         let mut readings = self.source.read();
-        // Who cannot list any does not miss one.
-        if readings.health == Health::Up {
-            miss(&mut readings, on_the_bus(&self.kernel, self.is_made_up));
+        match readings.health {
+            // Who cannot list any does not miss one.
+            Health::Up => miss(&mut readings, on_the_bus(&self.kernel, self.is_made_up)),
+            Health::Absent => self.doubt(&mut readings),
+            _ => {}
         }
         readings
     }
@@ -160,6 +179,32 @@ mod tests {
             ("NVIDIA H100", Some("GPU-4"))
         );
         assert_eq!(missing.device.id, "pci:0000:17:00.0");
+    }
+
+    struct NoLibrary;
+
+    impl Source for NoLibrary {
+        fn name(&self) -> &str {
+            "nvml"
+        }
+
+        fn read(&mut self) -> Readings {
+            let absent = crate::source::Unavailable { source: "nvml".into(), reason: "not here".into() };
+            Readings { health: Health::Absent, unavailable: vec![absent], ..Readings::default() }
+        }
+    }
+
+    #[test]
+    fn a_driver_with_cards_and_no_library_is_no_machine_without_cards() {
+        let root = tempfile::tempdir().unwrap();
+        assert_eq!(WithBus::at(root.path(), NoLibrary).read().health, Health::Absent);
+        put(root.path(), "proc/driver/nvidia/gpus/0000:17:00.0/information", "Model: \t\t NVIDIA H100\n");
+        let readings = WithBus::at(root.path(), NoLibrary).read();
+        assert_eq!((readings.health, readings.missing.len()), (Health::Failing, 0));
+        assert!(
+            readings.unavailable[0].reason.starts_with("not here; the driver has 1 cards"),
+            "{readings:?}"
+        );
     }
 
     #[test]

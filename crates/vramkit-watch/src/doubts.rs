@@ -56,13 +56,16 @@ pub(crate) fn doubts(reading: &DeviceReading, pools: &[PoolUse]) -> Vec<String> 
             ));
         }
     }
-    let is_named = |pid: u32| reading.processes.value.iter().flatten().any(|process| process.pid == pid);
+    let is_named = |pid: u32| {
+        let mut all = reading.processes.value.iter().flatten();
+        all.any(|process| process.pid == pid && process.used_bytes.value.is_some())
+    };
     let of_others = pools.iter().filter(|pool| !is_named(pool.pid));
     let idle = of_others.map(|pool| pool.stats.committed_bytes.saturating_sub(pool.stats.used_bytes));
     let idle = idle.fold(ByteSize::ZERO, ByteSize::saturating_add).min(used);
     if total.is_some_and(|total| idle.bytes() > total.bytes() / MATTERS) {
         doubts.push(format!(
-            "pools of processes that the driver does not name say that {idle} of what they hold is idle: it counts as room for them, and that is their programs' word alone"
+            "pools of processes of which the driver gives no bytes say that {idle} of what they hold is idle: it counts as room for them, and that is their programs' word alone"
         ));
     }
     let pooled = pools.iter().map(|pool| pool.stats.committed_bytes);

@@ -6,8 +6,8 @@
 //! ```
 //!
 //! In use is what the kernel could not give up at once: the group's memory without the file pages that are clean and
-//! without reclaimable slab. Swap is not counted. What is left is the least that this group and those above it leave, to their
-//! limits or to where they are slowed down (`memory.high`). Groups of version 2 (`memory.max`), of version 1
+//! without reclaimable slab. Swap is not counted. What is left is the least that this group and those above it leave. Where a group is
+//! slowed down (`memory.high`) is told: it is no end. Groups of version 2 (`memory.max`), of version 1
 //! (`memory.limit_in_bytes`), and version 1 beside version 2 are read.
 
 use vramkit::ByteSize;
@@ -81,7 +81,7 @@ pub(crate) fn groups(kernel: &Kernel, mounts: &Mounts, machine: Option<ByteSize>
     let hierarchy = hierarchy(kernel, mounts)?;
     let (version, machine) = (hierarchy.version, machine.map_or(NO_LIMIT, ByteSize::bytes));
     let mut found = Groups::default();
-    let mut bounded: Vec<Group> = Vec::new();
+    let mut limited: Vec<Group> = Vec::new();
     for depth in (0..=hierarchy.path.len()).rev() {
         let group = group(kernel, &hierarchy, depth, machine, &mut found.wrong);
         if let Some(high) = group.high {
@@ -93,18 +93,18 @@ pub(crate) fn groups(kernel: &Kernel, mounts: &Mounts, machine: Option<ByteSize>
                 .notes
                 .push(format!("control group {name} is slowed down from {high} on (memory.high){now}"));
         }
-        if group.limit.or(group.high).is_some() {
-            bounded.push(group);
+        if group.limit.is_some() {
+            limited.push(group);
         }
     }
-    let least = bounded.iter().filter_map(|group| group.limit).min();
+    let least = limited.iter().filter_map(|group| group.limit).min();
     let hidden = hidden_limit(kernel, &hierarchy).filter(|&limit| limit < least.unwrap_or(machine));
     found.tightest = match (hidden, least) {
         (Some(limit), _) => {
             let outermost = group(kernel, &hierarchy, 0, machine, &mut Vec::new());
             Some(below_hidden(kernel, version, &outermost, limit))
         }
-        (None, Some(least)) => tightest(kernel, version, &bounded, least),
+        (None, Some(least)) => tightest(kernel, version, &limited, least),
         (None, None) => None,
     };
     if let Some(tightest) = &mut found.tightest {
@@ -164,25 +164,20 @@ fn hidden_limit(kernel: &Kernel, hierarchy: &Hierarchy) -> Option<u64> {
 }
 
 /// The group with the `least` limit; of equal ones the outermost, which counts what the others hold. The groups go outwards.
-fn tightest(kernel: &Kernel, version: Version, bounded: &[Group], least: u64) -> Option<GroupMemory> {
-    let at = bounded.iter().rposition(|group| group.limit == Some(least))?;
-    let (group, above) = bounded[at..].split_first()?;
+fn tightest(kernel: &Kernel, version: Version, limited: &[Group], least: u64) -> Option<GroupMemory> {
+    let at = limited.iter().rposition(|group| group.limit == Some(least))?;
+    let (group, above) = limited[at..].split_first()?;
     let mut notes = Vec::new();
     let used = used(kernel, version, group, &mut notes);
     let mut free = used.clone().map(|used| ByteSize::new(least).saturating_sub(used));
-    let mut bound = |name: String, bound: Option<u64>, used: &Result<ByteSize, String>| {
-        let (Ok(used), Some(bound), Ok(free)) = (used, bound, &mut free) else { return };
-        let left = ByteSize::new(bound).saturating_sub(*used);
-        if left < *free {
-            notes.push(format!("{name} leaves {left}, less than its own limit does"));
-            *free = left;
-        }
-    };
-    bound("where it is slowed down (memory.high)".to_owned(), group.high, &used);
     for other in above {
         let used = self::used(kernel, version, other, &mut Vec::new());
-        let least = [other.limit, other.high].into_iter().flatten().min();
-        bound(format!("{} above it", other.name), least, &used);
+        let (Ok(used), Some(limit), Ok(free)) = (used, other.limit, &mut free) else { continue };
+        let left = ByteSize::new(limit).saturating_sub(used);
+        if left < *free {
+            notes.push(format!("{} above it leaves {left}, less than its own limit does", other.name));
+            *free = left;
+        }
     }
     let pressure = kernel.text(&format!("{}/memory.pressure", group.folder)).unwrap_or_default();
     Some(GroupMemory { path: group.name.clone(), limit: ByteSize::new(least), used, free, pressure, notes })

@@ -12,9 +12,11 @@ fn is_users(part: &str) -> bool {
 
 /// Names of groups on the way to the process, the innermost first, with whether a user gave them.
 fn innermost_first(line: &str) -> impl Iterator<Item = (&str, bool)> {
+    // Of containerd's old names (`…slice:cri-containerd:ID`) each part counts.
+    const BETWEEN: [char; 2] = ['/', ':'];
     let path = line.splitn(3, ':').nth(2).unwrap_or(line);
-    let mut of_user = path.split('/').filter(|part| is_users(part)).count();
-    path.rsplit('/').map(move |part| {
+    let mut of_user = path.split(BETWEEN).filter(|part| is_users(part)).count();
+    path.rsplit(BETWEEN).map(move |part| {
         of_user -= usize::from(is_users(part));
         (part, of_user > 0)
     })
@@ -45,7 +47,7 @@ pub(crate) fn container(groups: &str) -> Option<String> {
 
 /// The pod's UID: `…/kubepods/burstable/podUID/…`, or with systemd `kubepods-burstable-podU_I_D.slice`.
 pub(crate) fn pod(groups: &str) -> Option<String> {
-    let paths = groups.lines().filter(|line| given(line).any(|part| part.starts_with("kubepods")));
+    let paths = groups.lines().filter(|line| given(line).any(|part| part.contains("kubepods")));
     let mut parts = paths.flat_map(given);
     parts.find_map(|part| {
         let part = part.strip_suffix(".slice").unwrap_or(part);
@@ -82,6 +84,10 @@ mod tests {
                 format!("0::/user.slice/user-1000.slice/user@1000.service/app.slice/docker-{id}.scope"),
                 Some("docker:0123456789ab (by its user)"),
             ),
+            (
+                format!("0::/system.slice/kubepods-pod1.slice:cri-containerd:{id}"),
+                Some("container:0123456789ab"),
+            ),
             ("0::/user.slice/user-1000.slice".to_owned(), None),
             (String::new(), None),
         ] {
@@ -108,6 +114,12 @@ mod tests {
                 Some("abcdefabcdefabcdefabcdefabcdefabcd"),
             ),
             ("0::/kubepods.slice/kubepods-podman.slice".into(), None),
+            (
+                format!(
+                    "0::/kubelet.slice/kubelet-kubepods.slice/kubelet-kubepods-pod{with_systemd}.slice/c"
+                ),
+                Some(UID),
+            ),
             (format!("0::/user.slice/pod{UID}"), None),
             (format!("0::/user.slice/user-7.slice/user@7.service/kubepods-pod{with_systemd}.slice"), None),
         ] {

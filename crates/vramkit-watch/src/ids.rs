@@ -5,6 +5,11 @@ use std::collections::BTreeSet;
 /// What the name begins with of a card whose model is not known.
 pub(crate) const NAMELESS: &str = "a card";
 
+/// Whether a card's name says no model.
+pub(crate) fn is_nameless(name: &str) -> bool {
+    [NAMELESS, "AMD card at ", "NVIDIA card at "].iter().any(|start| name.starts_with(start))
+}
+
 /// The id, or where another device has it, the first number of its kind that none has.
 pub(crate) fn free(id: &str, taken: &BTreeSet<String>) -> String {
     if !taken.contains(id) {

@@ -37,7 +37,9 @@ impl JetsonSource {
 
     pub(crate) fn of(kernel: Kernel) -> Option<Self> {
         let model = shown(&kernel.text("proc/device-tree/model").ok()?, 200);
-        if !model.contains("Jetson") {
+        // Some boards' models do not say it (`NVIDIA Orin Nano Developer Kit`), and each of them says its chip.
+        let compatible = kernel.text("proc/device-tree/compatible").unwrap_or_default();
+        if !model.contains("Jetson") && !compatible.contains("nvidia,tegra") {
             return None;
         }
         let loads = FOLDERS.iter().flat_map(|folder| {

@@ -242,7 +242,8 @@ fn contradicts(device: &DeviceReading, pool: &PoolUse, by: Option<DeviceBy>) -> 
         return false;
     };
     let holds = pool.stats.committed_bytes;
-    let is_claim = by != Some(DeviceBy::Driver) && pool.pid != 0 && !holds.is_zero();
+    // One that cannot be seen from here is none of those that can.
+    let is_claim = by != Some(DeviceBy::Driver) && !holds.is_zero();
     let is_ours = listed.iter().all(|process| process.name.value.is_some());
     let is_less = device.usage.used_bytes.value.is_some_and(|used| used < holds);
     is_claim && is_ours && !lists(device, pool.pid) && (!listed.is_empty() || is_less)

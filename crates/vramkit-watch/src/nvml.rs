@@ -336,7 +336,7 @@ fn old_memory(nvml: &Nvml, device: &Device<'_>) -> Result<nvmlMemory_t, NvmlErro
     nvml_wrapper::error::nvml_try(code).map(|()| memory)
 }
 
-/// Who computes or draws on it, each process once.
+/// Who computes or draws on it, itself or through MPS's server, each process once.
 fn process_list(device: &Device<'_>) -> Result<BTreeMap<u32, Reading<ByteSize>>, NvmlError> {
     let newer_or_older = |newer: Result<Vec<ProcessInfo>, NvmlError>,
                           older: &dyn Fn() -> Result<Vec<ProcessInfo>, NvmlError>| {
@@ -351,8 +351,9 @@ fn process_list(device: &Device<'_>) -> Result<BTreeMap<u32, Reading<ByteSize>>,
     let graphics =
         newer_or_older(device.running_graphics_processes(), &|| device.running_graphics_processes_v2())
             .unwrap_or_default();
+    let through_server = device.mps_running_compute_processes().unwrap_or_default();
     let mut list: BTreeMap<u32, Reading<ByteSize>> = BTreeMap::new();
-    for process in compute.into_iter().chain(graphics) {
+    for process in compute.into_iter().chain(graphics).chain(through_server) {
         let used = match process.used_gpu_memory {
             UsedGpuMemory::Used(bytes) => nvml_size(bytes),
             UsedGpuMemory::Unavailable => Reading::unavailable(Origin::Nvml, "the driver gives no number"),

@@ -13,10 +13,11 @@ pub fn unix_seconds(utc: &str) -> Option<f64> {
     Some(since_1970(time))
 }
 
-/// Whether a time is of a clock that had been set: boards without a battery begin in 1970.
+/// Whether a time is of a clock that had been set: boards without a battery begin in 1970, or in the year in which their firmware
+/// was made. Nothing was recorded before this program was written.
 pub(crate) fn is_set(utc: &str) -> bool {
-    const YEAR_2000: f64 = 946_684_800.0;
-    unix_seconds(utc).is_some_and(|seconds| seconds >= YEAR_2000)
+    const YEAR_2025: f64 = 1_735_689_600.0;
+    unix_seconds(utc).is_some_and(|seconds| seconds >= YEAR_2025)
 }
 
 pub(crate) fn since_1970(time: SystemTime) -> f64 {

@@ -128,7 +128,11 @@ fn a_group_that_is_only_slowed_down_is_told() {
     assert!(
         readings.devices[0].notes.is_empty() && readings.devices[1].notes.concat().contains("from 4 GiB")
     );
-    assert_eq!(readings.devices[1].usage.free_bytes.value, Some(GIB(3)));
+    assert_eq!(
+        readings.devices[1].usage.free_bytes.value,
+        Some(GIB(4)),
+        "it is slowed down there, not stopped"
+    );
     tree.group("/a", ScriptedGroup { high: Some(GIB(4)), current: GIB(4), ..Default::default() });
     assert!(read(&tree).devices[0].notes[0].ends_with("(memory.high), and is there"));
 }

@@ -127,6 +127,18 @@ fn a_driver_whose_new_form_is_not_supported_is_asked_in_the_old_one() {
 }
 
 #[test]
+fn clients_of_mps_hold_what_they_hold() {
+    let machine = Machine::new(json!({"cards": [card(|card| {
+        card["processes"] = json!([{"pid": 5, "used": 30u64 << 20}]);
+        card["mps"] = json!([{"pid": 6, "used": 12u64 << 30}]);
+    })]}));
+    let device = machine.source().read().devices.remove(0);
+    let held = device.processes.value.unwrap();
+    let held: Vec<_> = held.iter().map(|process| (process.pid, process.used_bytes.value)).collect();
+    assert_eq!(held, [(5, Some(ByteSize::mib(30))), (6, Some(ByteSize::gib(12)))]);
+}
+
+#[test]
 fn more_cards_than_are_looked_at_are_told() {
     let machine = Machine::new(json!({"cards": vec![card(|_| ()); 70]}));
     let readings = machine.source().read();

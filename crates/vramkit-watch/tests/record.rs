@@ -130,7 +130,7 @@ fn a_recording_is_bounded() {
     let mut recorder = TickRecorder::open(&path, 1 << 16).unwrap();
     for minute in 0..500u64 {
         let mut tick = tick.clone();
-        let time = std::time::SystemTime::UNIX_EPOCH + Duration::from_secs(1_700_000_000 + 60 * minute);
+        let time = std::time::SystemTime::UNIX_EPOCH + Duration::from_secs(1_800_000_000 + 60 * minute);
         tick.time = vramkit::monitor::utc(time);
         recorder.write(&tick).unwrap();
         let size = |end: &str| {
@@ -228,7 +228,7 @@ fn lines_from_before_the_clock_was_set_cost_themselves_alone() {
         times.iter().map(|time| serde_json::to_string(&at(time)).unwrap() + "\n").collect()
     };
     let yesterday = ["2026-01-01T00:00:00.000Z", "2026-01-01T00:01:00.000Z"];
-    let early = ["1970-01-01T00:00:10.000Z", "1970-01-01T00:00:11.000Z"];
+    let early = ["1970-01-01T00:00:10.000Z", "2023-03-01T00:00:11.000Z"];
     let today = ["2026-01-02T00:00:00.000Z", "2026-01-02T00:00:01.000Z"];
     let past = |time: &&str| {
         let device = serde_json::json!({"device": {"id": "host", "name": "x"}, "class": "machine", "source": "system", "used_bytes": 5, "level": "normal"});
@@ -260,4 +260,18 @@ fn lines_from_before_the_clock_was_set_cost_themselves_alone() {
     fs::remove_file(&history).unwrap();
     fs::write(&path, lines(&early)).unwrap();
     assert_eq!(record::read(&path).unwrap().ticks.len(), 2);
+}
+
+#[test]
+fn a_recording_that_is_moved_away_is_begun_anew() {
+    let root = tempfile::tempdir().unwrap();
+    machine(root.path());
+    let path = root.path().join("ticks.jsonl");
+    let tick = ticks(root.path(), 1).remove(0);
+    let mut recorder = TickRecorder::open(&path, 1 << 20).unwrap();
+    recorder.write(&tick).unwrap();
+    fs::rename(&path, root.path().join("ticks.jsonl.1")).unwrap();
+    (0..2).for_each(|_| recorder.write(&tick).unwrap());
+    assert_eq!(record::read(&path).unwrap().ticks.len(), 2);
+    assert_eq!(fs::read_to_string(root.path().join("ticks.jsonl.1")).unwrap().lines().count(), 1);
 }

@@ -1,6 +1,7 @@
-//! Published pools from tick to tick: so many, and where there are more, no user's keep out another's. What is left out is said.
+//! Published pools from tick to tick: so many, and where there are more, no user's and no process's keep out another's. What is left
+//! out is said.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use vramkit::monitor::PoolUse;
@@ -11,7 +12,7 @@ use super::pool::WatchedPool;
 use crate::source::Unavailable;
 use crate::tick::EventKind;
 
-/// Most lines about decisions of one user's pools in a tick.
+/// Most lines about decisions of one process's pools in a tick.
 const LINES: usize = 32;
 
 /// A pool that has not been there for so long makes room for others.
@@ -25,9 +26,9 @@ type Key = (String, u32, String);
 #[derive(Default)]
 pub(crate) struct WatchedPools {
     pools: BTreeMap<Key, (User, WatchedPool)>,
-    /// In this tick: pools that are not watched, and lines of each user, told and not.
+    /// In this tick: pools that are not watched, and lines of each process, told and not.
     left_out: usize,
-    lines: HashMap<User, (usize, usize)>,
+    lines: BTreeMap<u32, (usize, usize)>,
 }
 
 impl WatchedPools {
@@ -50,14 +51,14 @@ impl WatchedPools {
     ) -> Vec<TagLeak> {
         let key = (pool.device.clone(), pool.pid, pool.name.clone());
         let user = pool.process.as_ref().and_then(|process| process.user.clone());
-        if !self.pools.contains_key(&key) && !self.has_room_for(&user, now) {
+        if !self.pools.contains_key(&key) && !self.has_room_for(&(user.clone(), pool.pid), now) {
             self.left_out += 1;
             return Vec::new();
         }
-        let (user, watched) = self.pools.entry(key).or_insert_with(|| (user, WatchedPool::new(now)));
+        let (_, watched) = self.pools.entry(key).or_insert_with(|| (user, WatchedPool::new(now)));
         let mut found = Vec::new();
         let suspected = watched.judge(now, pool, first, &mut found).cloned().collect();
-        let (told, untold) = self.lines.entry(user.clone()).or_default();
+        let (told, untold) = self.lines.entry(pool.pid).or_default();
         news.extend(found.into_iter().filter(|one| {
             let is_line = one.kind == EventKind::Decided;
             let is_told = !is_line || *told < LINES;
@@ -68,9 +69,9 @@ impl WatchedPools {
         suspected
     }
 
-    /// Whether another pool of a user has room. Where there is none, one that has gone makes room, or else the newest of whoever has
-    /// most of all, for one who has fewer.
-    fn has_room_for(&mut self, user: &User, now: Duration) -> bool {
+    /// Whether another pool of a user's process has room. Where there is none, one that has gone makes room, or else the newest of
+    /// the user who has most of all, for one who has fewer; and of a user's process that has most, for one that has fewer.
+    fn has_room_for(&mut self, (user, pid): &(User, u32), now: Duration) -> bool {
         if self.pools.len() < Self::MOST {
             return true;
         }
@@ -79,25 +80,24 @@ impl WatchedPools {
             let key = key.clone();
             return self.pools.remove(&key).is_some();
         }
-        let mut counts: BTreeMap<&User, usize> = BTreeMap::new();
-        self.pools.values().for_each(|(user, _)| *counts.entry(user).or_default() += 1);
-        let own = counts.get(user).copied().unwrap_or(0);
-        let Some((most, count)) = counts.into_iter().max_by_key(|(_, count)| *count) else { return true };
-        if count <= own + 1 {
+        let other = most(self.pools.values().map(|(user, _)| user), user).cloned();
+        let of = other.as_ref().unwrap_or(user);
+        let of_user = || self.pools.iter().filter(|(_, (user, _))| user == of);
+        let process = if other.is_none() { most(of_user().map(|((_, pid, _), _)| pid), pid) } else { None };
+        if other.is_none() && process.is_none() {
             return false;
         }
-        let of_most = self.pools.iter().filter(|(_, (user, _))| user == most);
-        let newest = of_most.max_by_key(|(_, (_, watched))| watched.began()).map(|(key, _)| key.clone());
+        let may_go = of_user().filter(|((_, pid, _), _)| process.is_none_or(|process| process == pid));
+        let newest = may_go.max_by_key(|(_, (_, watched))| watched.began()).map(|(key, _)| key.clone());
         newest.is_some_and(|newest| self.pools.remove(&newest).is_some())
     }
 
-    /// Ends a tick: decisions that had no room become a line a user.
+    /// Ends a tick: decisions that had no room become a line a process.
     pub(crate) fn end(&mut self, news: &mut Vec<News>) {
-        let mut untold: Vec<_> = self.lines.iter().filter(|(_, (_, untold))| *untold > 0).collect();
-        untold.sort();
-        news.extend(untold.into_iter().map(|(user, (_, untold))| {
-            let user = user.as_deref().unwrap_or("that are not known");
-            News::new("pools", EventKind::Decided, format!("{untold} more decisions in pools of user {user}"))
+        let untold = self.lines.iter().filter(|(_, (_, untold))| *untold > 0);
+        news.extend(untold.map(|(pid, (_, untold))| {
+            let words = format!("{untold} more decisions in pools of process {pid}");
+            News::new("pools", EventKind::Decided, words)
         }));
     }
 
@@ -115,6 +115,15 @@ impl WatchedPools {
     pub(crate) fn forget(&mut self, now: Duration, after: Duration) {
         self.pools.retain(|_, (_, watched)| now.saturating_sub(watched.seen()) < after);
     }
+}
+
+/// Who has most, where one more of `own` is less than that.
+fn most<'a, K: Ord>(all: impl Iterator<Item = &'a K>, own: &K) -> Option<&'a K> {
+    let mut counts: BTreeMap<&K, usize> = BTreeMap::new();
+    all.for_each(|one| *counts.entry(one).or_default() += 1);
+    let own = counts.get(own).copied().unwrap_or(0);
+    let (most, count) = counts.into_iter().max_by_key(|(_, count)| *count)?;
+    (count > own + 1).then_some(most)
 }
 
 #[cfg(test)]
@@ -175,6 +184,9 @@ mod tests {
             "two of the crowd made room later"
         );
         assert_eq!(watched.pools.len(), WatchedPools::MOST);
+        // Nor does a process of its own user.
+        let (lines, _) = tick(&mut watched, 2, &[PoolUse { pid: 7, ..pool("crowd", 0, 3) }]);
+        assert_eq!(lines, [3]);
         // The crowd calls its pools otherwise: those that are gone make room.
         let others: Vec<PoolUse> = (1000..1200).map(|name| pool("crowd", name, 0)).collect();
         tick(&mut watched, 40, &others);
@@ -182,13 +194,13 @@ mod tests {
     }
 
     #[test]
-    fn many_decisions_of_a_user_are_a_line() {
+    fn many_decisions_of_a_process_are_a_line() {
         let mut watched = WatchedPools::default();
         let mut pools: Vec<PoolUse> = (0..100).map(|name| pool("crowd", name, 5)).collect();
-        pools.push(pool("ann", 900, 2));
+        pools.push(PoolUse { pid: 7, ..pool("crowd", 900, 2) });
         let (lines, more) = tick(&mut watched, 0, &pools);
         assert_eq!((lines[..100].iter().sum::<usize>(), lines[100]), (LINES, 2));
         let texts: Vec<&str> = more.iter().map(|one| one.text.as_str()).collect();
-        assert_eq!(texts, ["468 more decisions in pools of user crowd"]);
+        assert_eq!(texts, [format!("468 more decisions in pools of process {}", std::process::id())]);
     }
 }

@@ -5,7 +5,7 @@ use std::time::SystemTime;
 use vramkit::device::Origin;
 use vramkit::monitor::{DeviceName, utc};
 
-use crate::ids::NAMELESS;
+use crate::ids::is_nameless;
 use crate::judge::News;
 use crate::source::DeviceClass;
 use crate::tick::EventKind;
@@ -37,11 +37,10 @@ pub(super) enum State {
 
 /// Whether two may be one card: neither says who it is, and both say of which model.
 pub(super) fn is_same_model(one: &DeviceName, other: &DeviceName) -> bool {
-    let says_nothing = |device: &DeviceName| device.name.starts_with(NAMELESS);
     one.uuid.is_some() && other.uuid.is_some()
         || one.name == other.name
-        || says_nothing(one)
-        || says_nothing(other)
+        || is_nameless(&one.name)
+        || is_nameless(&other.name)
 }
 
 /// What an event says of a card that has another one's id now.

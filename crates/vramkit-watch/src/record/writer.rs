@@ -112,8 +112,7 @@ impl TickRecorder {
     fn write_line(&mut self, tick: &Tick) -> io::Result<()> {
         let mut line = serde_json::to_vec(tick)?;
         line.push(b'\n');
-        // A file that was removed is no recording.
-        if self.file.as_ref().is_none_or(|file| file.metadata().is_ok_and(|found| found.nlink() == 0)) {
+        if self.file.as_ref().is_none_or(|file| !self.is_there(file)) {
             self.reopen()?;
         }
         if self.written > 0 && self.written + line.len() as u64 > self.most * 3 / 8 {
@@ -127,6 +126,13 @@ impl TickRecorder {
             self.written += line.len() as u64;
         }
         Ok(())
+    }
+
+    /// Whether a file still stands under the recording's name: one that was removed or moved is no recording.
+    fn is_there(&self, file: &File) -> bool {
+        let which = |found: fs::Metadata| (found.dev(), found.ino());
+        let (open, named) = (file.metadata().map(which), fs::metadata(&self.path).map(which));
+        open.is_ok() && open.ok() == named.ok()
     }
 
     fn reopen(&mut self) -> io::Result<()> {

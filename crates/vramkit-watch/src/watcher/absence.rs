@@ -378,8 +378,11 @@ fn another_model_without_an_identity_is_another_card() {
     assert_eq!(tick.devices[0].snapshot.level, Some(PressureLevel::Normal));
     assert_eq!(watcher.history().devices["cuda:0"].len(), 1, "it has no past");
     // A name that cannot be read once is none.
-    assert!(at(&script, &mut watcher, 7, named("a card without a name (busy)", 10)).events.is_empty());
-    assert_eq!(watcher.history().devices["cuda:0"].len(), 2);
+    for (second, name) in [(7, "a card without a name (busy)"), (8, "AMD card at 0000:c1:00.0"), (9, "H100")]
+    {
+        assert!(at(&script, &mut watcher, second, named(name, 10)).events.is_empty());
+    }
+    assert_eq!(watcher.history().devices["cuda:0"].len(), 4);
 }
 
 #[test]

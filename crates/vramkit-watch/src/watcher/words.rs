@@ -209,3 +209,42 @@ fn decisions_do_not_wash_away_that_a_card_is_lost() {
     assert_eq!(events.len(), EVENTS);
     assert!(events.iter().any(|event| event.kind == EventKind::Lost), "{events:?}");
 }
+
+#[test]
+fn what_the_driver_keeps_is_nobodys_to_have() {
+    let (script, mut watcher) = watcher();
+    let mut level = |used, kept| {
+        let mut card = device("cuda:0", used);
+        card.usage.driver_bytes = Reading::known(ByteSize::mib(kept), Origin::Nvml);
+        script.lock().unwrap().devices = vec![card];
+        watcher.tick(Duration::ZERO).devices[0].snapshot.level
+    };
+    assert_eq!(level(500, 120), Some(PressureLevel::Normal));
+    assert_eq!(level(880, 120), Some(PressureLevel::Critical), "nothing is free");
+}
+
+#[test]
+fn a_pool_whose_process_has_ended_is_none_of_those_that_are_listed() {
+    let (script, mut watcher) = watcher();
+    script.lock().unwrap().devices = vec![card("cuda:0", Some("GPU-0"), 600, &[(5, 590)])];
+    script.lock().unwrap().pools = vec![pool(0, "cuda:0", Some("GPU-0"), ByteSize::mib(500))];
+    let tick = watcher.tick(Duration::ZERO);
+    let ids: Vec<&str> = tick.devices.iter().map(|device| device.snapshot.device.id.as_str()).collect();
+    assert_eq!(ids, ["cuda:0", "claimed:cuda:0"]);
+}
+
+#[test]
+fn room_in_pools_of_a_process_without_a_number_is_told_as_its_word() {
+    let (script, mut watcher) = watcher();
+    let mut card = card("cuda:0", Some("GPU-0"), 970, &[(7, 0)]);
+    card.processes.value.as_mut().unwrap()[0].used_bytes =
+        Reading::unavailable(Origin::Nvml, "the driver gives no number");
+    script.lock().unwrap().devices = vec![card];
+    script.lock().unwrap().pools = vec![pool(7, "cuda:0", Some("GPU-0"), ByteSize::mib(900))];
+    let device = watcher.tick(Duration::ZERO).devices.remove(0);
+    assert!(
+        device.notes.iter().any(|note| note.contains("their programs' word alone")),
+        "{:?}",
+        device.notes
+    );
+}
