@@ -7,6 +7,7 @@
 //! not risen for [ten minutes](FLAT_SECONDS) is taken for reserved: there is little left for others, which is a level of its
 //! own (high), but nothing runs out, which is another (critical). As soon as it rises, or next to nothing is left, it is judged as it is;
 //! and what has risen after all is taken for reserved only after twice the time, so that what rises slowly stays critical.
+//! Where those who say something hold less than half of it, the rest is judged so as well.
 //! Where next to nothing is left, room inside a reservation is its owner's alone: the level is high at least.
 
 use std::time::Duration;
@@ -125,7 +126,9 @@ impl Headroom {
         let used = usage.used.ratio_of(usage.total);
         self.full = used >= if self.full { NOT_FULL } else { FULL };
         let critical = ladder.rung(PressureLevel::Critical).map(|rung| rung.exit.unwrap_or(rung.enter));
-        if usage.room().is_some() {
+        // A pool that holds little of what is used says nothing of the rest.
+        let is_told = usage.reserved.is_some_and(|reserved| reserved >= usage.used.saturating_sub(reserved));
+        if is_told && usage.room().is_some() {
             let least = critical.filter(|_| self.full).map_or(0.0, f64::next_down);
             return Some((fraction.max(least), FractionBasis::Allocated));
         }
@@ -158,6 +161,29 @@ impl Headroom {
 mod tests {
     use super::*;
     use crate::gauge::PressureGauge;
+
+    #[test]
+    fn a_small_pool_says_nothing_of_what_others_have_reserved() {
+        let level = |reserved: u64| {
+            let (ladder, mut gauge, mut headroom) =
+                (Ladder::watch(), PressureGauge::new(), Headroom::default());
+            let all = Some(ByteSize::gib(reserved));
+            let card = DeviceUse {
+                total: ByteSize::gib(80),
+                used: ByteSize::gib(76),
+                reserved: all,
+                allocated: all,
+            };
+            for second in 0..900 {
+                let now = Duration::from_secs(second);
+                let (fraction, _) = headroom.fraction(&ladder, &card, now).expect("it has a size");
+                gauge.read(&ladder, fraction, now);
+            }
+            gauge.level()
+        };
+        assert_eq!(level(1), PressureLevel::High, "a server's reservation beside it");
+        assert_eq!(level(74), PressureLevel::Critical, "all of it is granted");
+    }
 
     fn used(percent: f64) -> DeviceUse {
         let total = ByteSize::gib(100);

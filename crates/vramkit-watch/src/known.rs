@@ -57,6 +57,11 @@ impl Known {
         self.devices.get(key).map(|device| device.name.id.as_str())
     }
 
+    /// Whether only pools speak of it.
+    pub(crate) fn is_of_pools(&self, id: &str) -> bool {
+        self.devices.get(self.key(id)).is_some_and(|device| device.of_pools)
+    }
+
     pub(crate) fn presence(&self, id: &str) -> Presence {
         match self.devices.get(self.key(id)).map(|device| &device.state) {
             Some(State::Lost { since, reason }) => {
@@ -397,12 +402,14 @@ impl Known {
     }
 
     fn bound(&mut self) {
-        while self.devices.len() > MOST {
+        // What only pools speak of is bounded where it comes from, and is no reason to forget what a source has listed.
+        while self.devices.values().filter(|device| !device.of_pools).count() > MOST {
             let since = |device: &Device| match device.state {
                 State::Lost { since, .. } | State::Unread { since, .. } => Some(since),
                 State::Present => None,
             };
-            let absent = self.devices.iter().filter_map(|(key, device)| Some((since(device)?, key.clone())));
+            let listed = self.devices.iter().filter(|(_, device)| !device.of_pools);
+            let absent = listed.filter_map(|(key, device)| Some((since(device)?, key.clone())));
             let Some((_, key)) = absent.min() else { break };
             self.devices.remove(&key);
         }

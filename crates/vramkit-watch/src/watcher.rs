@@ -26,7 +26,7 @@ use crate::host::HostSource;
 use crate::identity;
 use crate::jetson::JetsonSource;
 use crate::join::by_device;
-use crate::judge::{News, WatchedDevice, WatchedPools};
+use crate::judge::{FewNews, News, WatchedDevice, WatchedPools};
 use crate::kernel::system_root;
 use crate::known::{self, Known, Moment};
 use crate::nvml::NvmlSource;
@@ -93,6 +93,7 @@ pub struct Watcher {
     /// By what each is known.
     devices: BTreeMap<String, WatchedDevice>,
     pools: WatchedPools,
+    of_pools: FewNews,
     events: VecDeque<WatchEvent>,
     /// Ids of devices that a recording knew.
     restored: BTreeMap<String, String>,
@@ -121,6 +122,7 @@ impl Watcher {
             unreadable: Unreadable::default(),
             devices: BTreeMap::new(),
             pools: WatchedPools::default(),
+            of_pools: FewNews::default(),
             events: VecDeque::new(),
             restored: BTreeMap::new(),
             recorder: None,
@@ -206,17 +208,18 @@ impl Watcher {
         }
         let mut joined = by_device(merged.devices, merged.pools, &merged.environments);
         merged.unavailable.append(&mut joined.notes);
+        let mut of_pools = Vec::new();
         for (reading, on_it) in &joined.own {
             let pool = on_it.first().map(|pool| (pool.pid, pool.name.clone()));
             let source = pool.and_then(|pool| pools_of.get(&pool).copied()).unwrap_or(0);
-            self.known.note_of_pools(&moment, source, reading, &mut news);
+            self.known.note_of_pools(&moment, source, reading, &mut of_pools);
         }
         let mut readings = joined.listed;
         let own: BTreeSet<String> = joined.own.iter().map(|(reading, _)| reading.device.id.clone()).collect();
         readings.append(&mut joined.own);
         for (number, (health, source)) in healths.into_iter().zip(&self.sources).enumerate() {
             let missed =
-                self.known.settle_of_pools(&moment, number, (&source.standing, health), &own, &mut news);
+                self.known.settle_of_pools(&moment, number, (&source.standing, health), &own, &mut of_pools);
             readings.extend(missed.into_iter().map(|reading| (reading, Vec::new())));
         }
         if readings.len() > MOST {
@@ -226,7 +229,8 @@ impl Watcher {
         }
         let assigned = Assigned::of(merged.assigned, &self.known.places(), &readings);
         merged.unavailable.extend(assigned.nowhere());
-        let devices = self.judge(now, time, (readings, &assigned), &mut news);
+        let devices = self.judge(now, time, (readings, &assigned), (&mut news, &mut of_pools));
+        news.extend(self.of_pools.take(now, of_pools));
         merged.unavailable.extend(self.pools.left_out());
         self.forget(now);
         self.first = false;
@@ -301,12 +305,14 @@ impl Watcher {
         now: Duration,
         time: SystemTime,
         (readings, assigned): (Vec<(DeviceReading, Vec<PoolUse>)>, &Assigned),
-        news: &mut Vec<News>,
+        (news, of_pools): (&mut Vec<News>, &mut Vec<News>),
     ) -> Vec<DeviceTick> {
         let count = readings.len();
         let mut devices = Vec::new();
         self.pools.begin();
         for (mut reading, mut on_it) in readings {
+            let is_own = self.known.is_of_pools(&reading.device.id);
+            let news = if is_own { &mut *of_pools } else { &mut *news };
             let to = assigned.join(&mut reading, &mut on_it);
             let judged = on_it.iter().flat_map(|pool| self.pools.judge(now, pool, self.first, news));
             let suspected = judged.collect();

@@ -9,5 +9,5 @@ mod pool;
 mod pools;
 
 pub(crate) use device::WatchedDevice;
-pub(crate) use news::News;
+pub(crate) use news::{FewNews, News};
 pub(crate) use pools::WatchedPools;

@@ -248,3 +248,31 @@ fn room_in_pools_of_a_process_without_a_number_is_told_as_its_word() {
         device.notes
     );
 }
+
+#[test]
+fn devices_of_programs_that_come_and_go_hide_no_card_and_wash_away_no_event() {
+    let (script, mut watcher) = watcher();
+    script.lock().unwrap().devices = vec![device("cuda:0", 10), device("cuda:1", 10)];
+    watcher.tick(Duration::ZERO);
+    script.lock().unwrap().devices.pop();
+    for second in 1..60u64 {
+        let of = |number: u64| {
+            let mut shown = pool(7, &format!("rocm:{second}.{number}"), None, ByteSize::mib(1));
+            shown.device_kind = Some(DeviceKind::Other("rocm".into()));
+            let user = Some(format!("u{}", number % 12));
+            PoolUse {
+                name: format!("p{number}"),
+                process: Some(ProcessIdentity { user, ..ProcessIdentity::default() }),
+                ..shown
+            }
+        };
+        script.lock().unwrap().pools = (0..300).map(of).collect();
+        let tick = watcher.tick(Duration::from_secs(second));
+        assert!(tick.devices.iter().any(|one| one.snapshot.device.id == "cuda:1"), "it stays lost: {second}");
+    }
+    let events = watcher.history().events;
+    assert!(
+        events.len() < 60
+            && events.iter().any(|event| event.kind == EventKind::Lost && event.device == "cuda:1")
+    );
+}
