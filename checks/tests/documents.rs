@@ -61,3 +61,18 @@ fn every_document_is_in_the_index_and_every_link_leads_somewhere() {
         }
     }
 }
+
+#[test]
+fn what_is_deployed_is_this_version() {
+    let version = env!("CARGO_PKG_VERSION");
+    for file in ["deploy/kubernetes.yaml", "deploy/Containerfile"] {
+        let text = read(&root().join(file));
+        let tags: Vec<&str> =
+            text.split("vramkit:").skip(1).filter(|rest| rest.starts_with(char::is_numeric)).collect();
+        assert!(!tags.is_empty(), "{file} names an image");
+        assert!(
+            tags.iter().all(|tag| tag.starts_with(version)),
+            "{file} names another version than {version}"
+        );
+    }
+}

@@ -221,7 +221,11 @@ impl Families<'_> {
                 let value = of(process)?;
                 let mut labels = with(labels(device), "pid", process.pid.to_string());
                 labels.push(("process", process.name.value.clone().unwrap_or_default()));
-                labels.push(("container", process.identity.container.clone().unwrap_or_default()));
+                let whose = &process.identity;
+                labels.push(("container", whose.container.clone().unwrap_or_default()));
+                // A target has a label `job` of its own.
+                let more = [("user", &whose.user), ("pod", &whose.pod), ("batch_job", &whose.job)];
+                labels.extend(more.into_iter().filter_map(|(name, value)| Some((name, value.clone()?))));
                 Some((labels, value))
             });
             samples.collect()
