@@ -23,7 +23,7 @@ impl<'a> StepRecorder<'a> {
 
     /// How many parts there were so far.
     pub(super) fn parts(&self) -> usize {
-        lock(&self.steps).last().map_or(0, |last| last.part + 1)
+        lock(&self.steps).iter().map(|step| step.part + 1).max().unwrap_or(0)
     }
 
     /// What is at work from here on.
@@ -40,8 +40,8 @@ impl Observer for StepRecorder<'_> {
     fn progress(&self, bound: ByteSize, arena: ByteSize) {
         let (part, tensors, method) = lock(&self.now).clone();
         let mut steps = lock(&self.steps);
-        let news =
-            steps.last().is_none_or(|last| (last.part, last.bound, last.arena) != (part, bound, arena));
+        let last = steps.iter().rev().find(|step| step.part == part);
+        let news = last.is_none_or(|last| (last.bound, last.arena) != (bound, arena));
         if news {
             let elapsed = self.start.elapsed();
             steps.push(PlanStep { elapsed, part, tensors, method, bound, arena });
