@@ -132,6 +132,9 @@ impl Solver {
         let several = Some(open(solved)).filter(|open| open.len() > 1).unwrap_or_default();
         for (number, &at) in several.iter().enumerate() {
             let left = task.deadline.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                break;
+            }
             let others = left - left / (several.len() - number + 1) as u32;
             improve(solved, at, Task { deadline: task.deadline - others, ..task });
         }
