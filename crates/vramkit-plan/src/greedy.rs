@@ -48,6 +48,7 @@ const LAST: (Order, Fit) = (Order::Given, Fit::First);
 const PATIENCE: usize = 256;
 
 /// Places the buffers of one problem in any number of orders.
+#[derive(Clone)]
 pub(super) struct Placer<'a> {
     problem: &'a Problem,
     index: Index,
@@ -55,6 +56,7 @@ pub(super) struct Placer<'a> {
 }
 
 /// What is taken where and when, by whichever means is faster for the problem's size.
+#[derive(Clone)]
 enum Index {
     Linear(Linear),
     Tree(Coverage),
@@ -68,8 +70,8 @@ const LINEAR: usize = 1024;
 const PAIRS: usize = 20_000;
 const GAPS: usize = 4;
 
-/// Words of bits that finding all pairs may take: nothing stops it, and it takes some tenths of a second.
-const FINDING: usize = 200_000_000;
+/// Words of bits that finding all pairs may take: well under a second.
+const FINDING: usize = 1_000_000_000;
 
 /// Ranges that the portfolio may compare before it stops trying further orders: well under a second. Counted
 /// rather than timed, so that the answer is the same everywhere.
@@ -79,14 +81,16 @@ const WORK: u64 = 40_000_000;
 /// need beat, and when it is stopped.
 pub(super) fn best(problem: &Problem, enough: ByteSize, stop: &dyn Fn() -> bool) -> (Placement, String) {
     let mut orders = Orders::new(problem);
-    let mut placer = Placer::new(problem);
     // Any arena will do at first, that of 2^64 - 1 bytes too. Of many buffers or gaps there is an answer at once.
     let many = problem.buffers.len().max(problem.gaps.len() / GAPS);
     let mut best: Option<(u64, Vec<u64>, String)> = (many > LINEAR).then(|| {
         let (offsets, arena) = sweep::best_fit(problem);
         (arena, offsets, "best fit in time".to_owned())
     });
+    let is_answered = best.is_some();
+    let mut placer = Placer::new(problem, &|| is_answered && stop());
     for (order, fit) in PORTFOLIO.into_iter().chain([LAST]) {
+        let Some(placer) = &mut placer else { break };
         let limit = best.as_ref().map(|(arena, ..)| *arena);
         if limit.is_some_and(|arena| arena <= enough.bytes() || stop()) {
             break;
@@ -113,7 +117,7 @@ pub(super) fn from_hints(
 ) -> Option<Placement> {
     let mut order: Vec<u32> = (0..problem.buffers.len() as u32).collect();
     order.sort_by_key(|&i| hints[i as usize].unwrap_or(u64::MAX));
-    let mut placer = Placer::new(problem);
+    let mut placer = Placer::new(problem, stop)?;
     let arena = placer.place(&order, Fit::First, None, stop)?;
     let offsets = placer.offsets.into_iter().map(ByteSize::new).collect();
     Some(Placement { offsets, arena: ByteSize::new(arena) })
@@ -152,18 +156,19 @@ impl<'a> Orders<'a> {
 }
 
 impl<'a> Placer<'a> {
-    pub(super) fn new(problem: &'a Problem) -> Self {
+    /// `None` when it is stopped.
+    pub(super) fn new(problem: &'a Problem, stop: &dyn Fn() -> bool) -> Option<Self> {
         let offsets = vec![0; problem.buffers.len()];
         let longest = problem.buffers.iter().map(|buffer| buffer.end - buffer.start).max().unwrap_or(1);
         let (n, gaps) = (problem.buffers.len(), problem.gaps.len());
         let index = match gaps > GAPS * n {
             true if n <= PAIRS && (gaps + n) * n.div_ceil(64) <= FINDING => {
-                Index::Pairs(Meetings::new(problem))
+                Index::Pairs(Meetings::new(problem, stop)?)
             }
             false if n <= LINEAR => Index::Linear(Linear::default()),
             _ => Index::Tree(Coverage::new(problem.ranks, longest)),
         };
-        Self { problem, index, offsets }
+        Some(Self { problem, index, offsets })
     }
 
     /// Where the last complete pass put each buffer.

@@ -36,7 +36,7 @@ impl Ranges {
 }
 
 /// See the [module](self).
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Coverage {
     /// Leaves: the ranks of time, rounded up to a power of two. Node i has children 2i and 2i + 1.
     leaves: usize,
@@ -60,7 +60,7 @@ pub(super) enum Fit {
 }
 
 /// Reused between queries.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 struct Scratch {
     cursors: Vec<(u32, bool, u32)>,
     ranges: Vec<Range>,

@@ -6,7 +6,7 @@
 use super::index::{Fit, align_up};
 
 /// See the [module](self). One entry a placed buffer in each list.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct Linear {
     start: Vec<u32>,
     end: Vec<u32>,

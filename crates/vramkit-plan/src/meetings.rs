@@ -3,14 +3,19 @@
 //!
 //! What is looked at is a pair of buffers, however many gaps they have. The other indexes look at every piece.
 
+use std::sync::Arc;
+
 use super::index::{Fit, align_up};
 use super::problem::Problem;
 
+/// Pieces looked at between two looks at the clock.
+const PATIENCE: usize = 1024;
+
 /// See the [module](self).
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Meetings {
-    /// For each buffer a bit for every other.
-    together: Vec<u64>,
+    /// For each buffer a bit for every other: found once, however many passes there are beside one another.
+    together: Arc<Vec<u64>>,
     /// How many words each has.
     words: usize,
     /// Low and high address of each placed buffer, and which it is, in order of the low.
@@ -20,7 +25,8 @@ pub(super) struct Meetings {
 }
 
 impl Meetings {
-    pub(super) fn new(problem: &Problem) -> Self {
+    /// `None` when it is stopped.
+    pub(super) fn new(problem: &Problem, stop: &dyn Fn() -> bool) -> Option<Self> {
         let n = problem.buffers.len();
         let words = n.div_ceil(64);
         let pieces = || (0..n).flat_map(|i| problem.runs(i).map(move |run| (run, i)));
@@ -31,7 +37,10 @@ impl Meetings {
         let mut ends = ends.into_iter().peekable();
         let mut live = vec![0u64; words];
         let mut together = vec![0u64; n * words];
-        for (start, i) in starts {
+        for (number, (start, i)) in starts.into_iter().enumerate() {
+            if number % PATIENCE == 0 && stop() {
+                return None;
+            }
             while let Some((_, other)) = ends.next_if(|&(end, _)| end <= start) {
                 live[other / 64] &= !(1 << (other % 64));
             }
@@ -40,17 +49,8 @@ impl Meetings {
             own.iter_mut().zip(&live).for_each(|(own, live)| *own |= live);
             live[i / 64] |= 1 << (i % 64);
         }
-        for i in 0..n {
-            for word in 0..words {
-                let mut bits = together[i * words + word];
-                while bits != 0 {
-                    let other = 64 * word + bits.trailing_zeros() as usize;
-                    together[other * words + i / 64] |= 1 << (i % 64);
-                    bits &= bits - 1;
-                }
-            }
-        }
-        Self { together, words, placed: Vec::with_capacity(n), compared: 0 }
+        mirror(&mut together, words);
+        Some(Self { together: Arc::new(together), words, placed: Vec::with_capacity(n), compared: 0 })
     }
 
     pub(super) fn clear(&mut self) {
@@ -88,6 +88,43 @@ impl Meetings {
     }
 }
 
+/// Sets the bit of each pair that has it the other way round, in squares of 64 by 64 bits.
+fn mirror(together: &mut [u64], words: usize) {
+    let rows = together.len() / words.max(1);
+    let square = |together: &[u64], row: usize, word: usize| {
+        let mut bits = [0u64; 64];
+        let own = together[64 * row * words..].chunks_exact(words).take(64.min(rows - 64 * row));
+        bits.iter_mut().zip(own).for_each(|(bits, own)| *bits = own[word]);
+        transpose(&mut bits);
+        bits
+    };
+    let add = |together: &mut [u64], row: usize, word: usize, bits: [u64; 64]| {
+        let own = together[64 * row * words..].chunks_exact_mut(words);
+        own.zip(bits).for_each(|(own, bits)| own[word] |= bits);
+    };
+    for row in 0..words {
+        for word in 0..=row {
+            let (upper, lower) = (square(together, row, word), square(together, word, row));
+            add(together, word, row, upper);
+            add(together, row, word, lower);
+        }
+    }
+}
+
+/// Turns a square of bits over its diagonal: halves change places, then halves of those, and so on.
+fn transpose(bits: &mut [u64; 64]) {
+    let (mut width, mut mask) = (32, u64::MAX >> 32);
+    while width > 0 {
+        for low in (0..64).filter(|row| row & width == 0) {
+            let changed = (bits[low] >> width ^ bits[low + width]) & mask;
+            bits[low] ^= changed << width;
+            bits[low + width] ^= changed;
+        }
+        width /= 2;
+        mask ^= mask << width;
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -100,7 +137,7 @@ mod tests {
         /// Both fits against a look at every piece of every placed buffer.
         #[test]
         fn pairs_find_what_pieces_find(
-            lives in prop::collection::vec((1u64..50, 0u32..4, any::<bool>(), prop::collection::btree_set(0u32..60, 2..12)), 1..80)
+            lives in prop::collection::vec((1u64..50, 0u32..4, any::<bool>(), prop::collection::btree_set(0u32..60, 2..12)), 1..150)
         ) {
             let mut problem = Problem { ranks: 60, ..Problem::default() };
             for ((size, shift, _, moments), buffer) in lives.iter().zip(0..) {
@@ -110,7 +147,7 @@ mod tests {
                 let gaps = moments[1..moments.len() - 1].chunks_exact(2);
                 problem.gaps.extend(gaps.map(|gap| Gap { buffer, start: gap[0], end: gap[1] }));
             }
-            let mut meetings = Meetings::new(&problem);
+            let mut meetings = Meetings::new(&problem, &|| false).unwrap();
             let mut linear = Linear::default();
             for ((size, shift, first, _), i) in lives.into_iter().zip(0..) {
                 let fit = if first { Fit::First } else { Fit::Best };

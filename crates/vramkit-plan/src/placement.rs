@@ -13,7 +13,7 @@ use vramkit_units::ByteSize;
 /// let placement = Placement::new(&problem, vec![ByteSize::ZERO, ByteSize::mb(5), ByteSize::ZERO]);
 /// assert_eq!(placement.arena, problem.max_load());
 /// ```
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Placement {
     /// One for each buffer, from the arena's start.
     pub offsets: Vec<ByteSize>,

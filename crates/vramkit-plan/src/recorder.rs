@@ -13,7 +13,14 @@ pub(super) struct StepRecorder<'a> {
     observer: &'a dyn Observer,
     /// The part at work, its tensors, and the method.
     now: Mutex<(usize, usize, String)>,
-    steps: Mutex<Vec<PlanStep>>,
+    steps: Mutex<Steps>,
+}
+
+/// What was written down, and the last bound and arena of each part.
+#[derive(Default)]
+struct Steps {
+    all: Vec<PlanStep>,
+    last: Vec<(ByteSize, ByteSize)>,
 }
 
 impl<'a> StepRecorder<'a> {
@@ -23,7 +30,7 @@ impl<'a> StepRecorder<'a> {
 
     /// How many parts there were so far.
     pub(super) fn parts(&self) -> usize {
-        lock(&self.steps).last().map_or(0, |last| last.part + 1)
+        lock(&self.steps).last.len()
     }
 
     /// What is at work from here on.
@@ -32,7 +39,7 @@ impl<'a> StepRecorder<'a> {
     }
 
     pub(super) fn into_steps(self) -> Vec<PlanStep> {
-        self.steps.into_inner().unwrap_or_else(PoisonError::into_inner)
+        self.steps.into_inner().unwrap_or_else(PoisonError::into_inner).all
     }
 }
 
@@ -40,11 +47,13 @@ impl Observer for StepRecorder<'_> {
     fn progress(&self, bound: ByteSize, arena: ByteSize) {
         let (part, tensors, method) = lock(&self.now).clone();
         let mut steps = lock(&self.steps);
-        let news =
-            steps.last().is_none_or(|last| (last.part, last.bound, last.arena) != (part, bound, arena));
-        if news {
+        let known = steps.last.get(part).copied();
+        if known != Some((bound, arena)) {
+            let until = steps.last.len().max(part + 1);
+            steps.last.resize(until, Default::default());
+            steps.last[part] = (bound, arena);
             let elapsed = self.start.elapsed();
-            steps.push(PlanStep { elapsed, part, tensors, method, bound, arena });
+            steps.all.push(PlanStep { elapsed, part, tensors, method, bound, arena });
         }
         drop(steps);
         self.observer.progress(bound, arena);

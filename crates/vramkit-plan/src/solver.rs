@@ -4,6 +4,7 @@
 //! that no arena is below. Names, schedules and whole plans are the planner's.
 
 use std::borrow::Cow;
+use std::cmp::Reverse;
 use std::num::NonZero;
 use std::time::{Duration, Instant};
 
@@ -28,6 +29,7 @@ pub(super) struct Solver {
 }
 
 /// A part's placement, or a whole problem's.
+#[derive(Default)]
 pub(super) struct Solved {
     pub(super) placement: Placement,
     pub(super) method: String,
@@ -75,8 +77,10 @@ impl Solver {
         let now = Instant::now();
         let end = if task.deadline > now { task.deadline } else { now + PORTFOLIO };
         let stop = || Instant::now() >= end || task.recorder.is_cancelled();
+        // Every part has its first answer before any is searched: what is searched may take all the time.
+        let mut solved = Vec::with_capacity(parts.len());
         for (bound, part, restricted) in &parts {
-            let enough = whole.bound.max(whole.placement.arena).max(capacity);
+            let enough = highest.max(capacity);
             let (mut placement, mut method) = greedy::best(restricted, enough, &stop);
             let own: Vec<Option<u64>> = part.iter().filter_map(|&i| hints.get(i as usize).copied()).collect();
             if own.iter().any(Option::is_some) && placement.arena > enough {
@@ -85,14 +89,18 @@ impl Solver {
                     (placement, method) = (hinted, "hints".to_owned());
                 }
             }
-            let first = Solved { placement, method, bound: *bound, tightest: Vec::new() };
-            let solved = self.improve(restricted, first, enough, task);
+            task.recorder.begin(task.recorder.parts(), part.len(), &method);
+            task.recorder.progress(*bound, placement.arena);
+            solved.push(Solved { placement, method, bound: *bound, tightest: Vec::new() });
+        }
+        self.search(&parts, &mut solved, capacity, task);
+        for ((_, part, _), solved) in parts.into_iter().zip(solved) {
             for (&i, &offset) in part.iter().zip(&solved.placement.offsets) {
                 whole.placement.offsets[i as usize] = offset;
             }
             if solved.bound > whole.bound {
                 whole.bound = solved.bound;
-                whole.tightest = part.clone();
+                whole.tightest = part;
             }
             if solved.placement.arena > whole.placement.arena {
                 whole.placement.arena = solved.placement.arena;
@@ -102,17 +110,56 @@ impl Solver {
         whole
     }
 
+    /// Improves on the parts that are higher than they need be: a part of the time for each, then what is left for the highest.
+    fn search(
+        &self,
+        parts: &[(ByteSize, Vec<u32>, Cow<'_, Problem>)],
+        solved: &mut [Solved],
+        capacity: ByteSize,
+        task: Task<'_>,
+    ) {
+        let before = task.recorder.parts() - parts.len();
+        let enough = |solved: &[Solved]| solved.iter().map(|one| one.bound).fold(capacity, ByteSize::max);
+        let open = |solved: &[Solved]| {
+            let enough = enough(solved);
+            (0..solved.len()).filter(|&at| solved[at].placement.arena > enough).collect::<Vec<usize>>()
+        };
+        let improve = |solved: &mut [Solved], at: usize, task: Task<'_>| {
+            let first = std::mem::take(&mut solved[at]);
+            let enough = enough(solved).max(first.bound);
+            solved[at] = self.improve(&parts[at].2, before + at, first, enough, task);
+        };
+        let several = Some(open(solved)).filter(|open| open.len() > 1).unwrap_or_default();
+        for (number, &at) in several.iter().enumerate() {
+            let left = task.deadline.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                break;
+            }
+            let others = left - left / (several.len() - number + 1) as u32;
+            improve(solved, at, Task { deadline: task.deadline - others, ..task });
+        }
+        // Once the highest stays where it is the others make no difference.
+        while let Some(at) =
+            open(solved).into_iter().max_by_key(|&at| (solved[at].placement.arena, Reverse(at)))
+        {
+            improve(solved, at, task);
+            if open(solved).contains(&at) {
+                break;
+            }
+        }
+    }
+
     /// Lets the searches improve on a part's first answer until it is enough.
     pub(super) fn improve(
         &self,
         problem: &Problem,
+        part: usize,
         first: Solved,
         enough: ByteSize,
         task: Task<'_>,
     ) -> Solved {
         let mut solved = first;
         let Task { deadline, recorder, .. } = task;
-        let part = recorder.parts();
         recorder.begin(part, problem.buffers.len(), &solved.method);
         recorder.progress(solved.bound, solved.placement.arena);
         let threads =

@@ -80,7 +80,8 @@ fn within(problem: &Problem, incumbent: &Placement, goal: &Goal<'_>, rounds: usi
     let mut arena = incumbent.arena;
     // More threads than lines would have nothing to do, and a placer takes memory.
     let threads = goal.threads.clamp(1, lines.len());
-    let mut placers: Vec<Placer<'_>> = (0..threads).map(|_| Placer::new(problem)).collect();
+    let Some(placer) = Placer::new(problem, &|| goal.is_over()) else { return found };
+    let mut placers = vec![placer; threads];
     for round in 0..rounds {
         if arena <= goal.enough || goal.is_over() {
             break;

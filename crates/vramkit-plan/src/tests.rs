@@ -193,6 +193,46 @@ fn a_wrong_plan_is_found_out() {
     assert!(matches!(bad.check(&concurrent.tensors), Err(PlanFault::Overlap(..))));
 }
 
+/// Cut from a full rectangle of height 6; no order of the portfolio puts it together again, nor the given one.
+fn hard_rows(start: u64) -> Vec<TensorLifetime> {
+    let rows = [
+        (1, 10, 2),
+        (7, 12, 1),
+        (1, 10, 1),
+        (7, 12, 1),
+        (8, 10, 1),
+        (10, 12, 4),
+        (0, 1, 5),
+        (1, 7, 2),
+        (0, 1, 1),
+        (1, 8, 1),
+    ];
+    let row = |(i, &(s, e, n)): (usize, &(u64, u64, u64))| {
+        tensor("m", &format!("{start} {i}"), start + s, start + e, n)
+    };
+    rows.iter().enumerate().map(row).collect()
+}
+
+#[test]
+fn every_part_has_an_answer_before_one_is_searched() {
+    struct Teller;
+    impl Search for Teller {
+        fn name(&self) -> &str {
+            "teller"
+        }
+        fn improve(&self, _: &Problem, incumbent: &Placement, goal: &Goal<'_>) -> Found {
+            goal.observer.progress(incumbent.arena, incumbent.arena);
+            Found { placement: None, bound: incumbent.arena }
+        }
+    }
+    // Two parts each; once what is proven of one is enough for all, no other is searched.
+    let models = [model("m", [hard_rows(0), hard_rows(100)].concat())];
+    let planner = MemoryPlanner::new().search(Box::new(Teller)).deadline(std::time::Duration::from_secs(60));
+    let plan = planner.plan(&models, Schedule::Fixed).unwrap();
+    let steps: Vec<_> = plan.steps.iter().map(|step| (step.part, step.method == "teller")).collect();
+    assert_eq!(steps, [(0, false), (1, false), (2, false), (3, false), (1, true)]);
+}
+
 #[test]
 fn a_search_is_asked_where_a_gap_is_left_and_may_close_it() {
     struct Prover;
@@ -206,22 +246,7 @@ fn a_search_is_asked_where_a_gap_is_left_and_may_close_it() {
             Found { placement: None, bound: incumbent.arena }
         }
     }
-    // Cut from a full rectangle of height 6; no order of the portfolio puts it together again, nor the given one.
-    let rows = [
-        (1, 10, 2),
-        (7, 12, 1),
-        (1, 10, 1),
-        (7, 12, 1),
-        (8, 10, 1),
-        (10, 12, 4),
-        (0, 1, 5),
-        (1, 7, 2),
-        (0, 1, 1),
-        (1, 8, 1),
-    ];
-    let tensors: Vec<_> =
-        rows.iter().enumerate().map(|(i, &(s, e, n))| tensor("m", &i.to_string(), s, e, n)).collect();
-    let models = [model("m", tensors)];
+    let models = [model("m", hard_rows(0))];
     let greedy = plan(&models, Schedule::Fixed);
     assert!(!greedy.proven_optimal, "greedy leaves a gap here");
     let planner =

@@ -292,7 +292,7 @@ impl Solver {
         };
         let offsets = origin.iter().map(|&b| best.placement.offsets[b]).collect();
         let first = Solved { placement: Placement { offsets, arena: best.placement.arena }, ..best };
-        let mut solved = self.improve(&problem, first, enough, task);
+        let mut solved = self.improve(&problem, task.recorder.parts(), first, enough, task);
         let mut offsets = vec![ByteSize::ZERO; origin.len()];
         origin.iter().zip(&solved.placement.offsets).for_each(|(&b, &offset)| offsets[b] = offset);
         solved.placement.offsets = offsets;

@@ -8,7 +8,7 @@ use super::reduce::{GUESSES, Reducer};
 use vramkit_units::SplitMix64;
 
 /// Tries without fewer pieces after which it ends.
-const STALE: usize = 1000;
+const STALE: usize = 400;
 
 /// How many levels of blocks are opened at most, and how many blocks.
 const LEVELS: usize = 3;

@@ -44,7 +44,7 @@ impl Blocks {
         let network = Some(Network::new(problem)).filter(Network::is_mostly_full)?;
         let network = Reducer::new(network, alignment, goal).run();
         let whole: Vec<u32> = network.whole().collect();
-        if whole.len() > problem.buffers.len() / 5 {
+        if whole.len() > problem.buffers.len() / 3 {
             return None;
         }
         let blocks = network.problem(&whole, alignment);
