@@ -56,7 +56,8 @@ impl Chance {
     /// How often something that ends at a node and something that begins there are of one size by chance.
     pub(super) fn in_row(&self, network: &Network, node: u32, size: u64) -> f64 {
         let node = &network.nodes[node as usize];
-        (node.ending.len() * node.beginning.len() - 1) as f64 * self.of_size(size)
+        // The pair itself is one of them, where it is still there.
+        (node.ending.len() * node.beginning.len()).saturating_sub(1) as f64 * self.of_size(size)
     }
 
     /// How often a piece has a neighbour from the same node to the same by chance.
