@@ -45,10 +45,18 @@ pub(crate) fn doubts(reading: &DeviceReading, pools: &[PoolUse]) -> Vec<String> 
             "processes are said to hold {held} together, and {used} is in use: one of them is wrong"
         ));
     }
+    doubts.extend(of_pools(reading, pools, used, held));
+    doubts
+}
+
+/// What pools say that does not fit what is in use, and what processes hold together.
+fn of_pools(reading: &DeviceReading, pools: &[PoolUse], used: ByteSize, held: ByteSize) -> Vec<String> {
+    let mut doubts = Vec::new();
+    let sum = |of: &mut dyn Iterator<Item = ByteSize>| of.fold(ByteSize::ZERO, ByteSize::saturating_add);
     let of =
         |pid: u32| pools.iter().filter(move |pool| pool.pid == pid).map(|pool| pool.stats.committed_bytes);
     for process in reading.processes.value.iter().flatten() {
-        let pooled = of(process.pid).fold(ByteSize::ZERO, ByteSize::saturating_add);
+        let pooled = sum(&mut of(process.pid));
         if let Some(used) = process.used_bytes.value.filter(|&used| is_more(pooled, used)) {
             let pid = process.pid;
             doubts.push(format!(
@@ -60,23 +68,23 @@ pub(crate) fn doubts(reading: &DeviceReading, pools: &[PoolUse]) -> Vec<String> 
         let mut all = reading.processes.value.iter().flatten();
         all.any(|process| process.pid == pid && process.used_bytes.value.is_some())
     };
-    let of_others = || pools.iter().filter(|pool| !is_named(pool.pid));
-    let theirs = of_others().map(|pool| pool.stats.committed_bytes);
-    let theirs = theirs.fold(ByteSize::ZERO, ByteSize::saturating_add);
+    // Of main memory no room inside is counted, and no process is listed.
+    let of_others = || pools.iter().filter(|pool| reading.class.is_gpu() && !is_named(pool.pid));
+    let theirs = sum(&mut of_others().map(|pool| pool.stats.committed_bytes));
     if !held.is_zero() && !theirs.is_zero() && is_more(theirs.saturating_add(held), used) {
         doubts.push(format!(
             "pools of processes that the driver does not list hold {theirs} beside {held} of those that it lists, and {used} is in use: either they are the same under other numbers and are counted twice, or the pools' word is wrong"
         ));
     }
-    let idle = of_others().map(|pool| pool.stats.committed_bytes.saturating_sub(pool.stats.used_bytes));
-    let idle = idle.fold(ByteSize::ZERO, ByteSize::saturating_add).min(used);
+    let mut idle = of_others().map(|pool| pool.stats.committed_bytes.saturating_sub(pool.stats.used_bytes));
+    let idle = sum(&mut idle).min(used);
+    let total = reading.usage.total_bytes.value;
     if total.is_some_and(|total| idle.bytes() > total.bytes() / MATTERS) {
         doubts.push(format!(
             "pools of processes of which the driver gives no bytes say that {idle} of what they hold is idle: it counts as room for them, and that is their programs' word alone"
         ));
     }
-    let pooled = pools.iter().map(|pool| pool.stats.committed_bytes);
-    let pooled = pooled.fold(ByteSize::ZERO, ByteSize::saturating_add);
+    let pooled = sum(&mut pools.iter().map(|pool| pool.stats.committed_bytes));
     if is_more(pooled, used) {
         doubts.push(format!(
             "pools say that they hold {pooled} together, and {used} is in use: who holds it is their programs' word alone"
@@ -176,6 +184,9 @@ mod tests {
                 .contains("pools of process 7 say that they hold 80 GiB, and the driver that it holds 1 GiB"),
             "{words}"
         );
+        let mut memory = card(80, 40, 40, &[]);
+        memory.class = DeviceClass::Machine;
+        assert!(doubts(&memory, &[pool(30)]).is_empty(), "what is idle there is no room anyway");
         let mut own = card(1, 1, 1, &[]);
         own.usage.used_bytes.source = Origin::Pool;
         assert!(doubts(&own, &[pool(50)]).is_empty());
