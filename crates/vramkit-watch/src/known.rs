@@ -9,7 +9,6 @@
 //! anew, a program's own device) is gone. What a source lists that does not answer is unread.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::time::{Duration, SystemTime};
 
 use vramkit::device::{Origin, Reading};
 use vramkit::monitor::{Usage, utc};
@@ -19,6 +18,7 @@ use crate::judge::News;
 use crate::source::{DeviceClass, DeviceReading, Health, Missing, Readings};
 use crate::standing::Standing;
 use crate::tick::{EventKind, Presence};
+use crate::utc::ClockStep;
 
 use device::{Device, NOT_LISTED, State, is_same_model, lost, replaced_by};
 
@@ -90,11 +90,11 @@ impl Known {
         std::mem::take(&mut self.forgotten)
     }
 
-    /// The clock was set back by so much.
-    pub(crate) fn shift(&mut self, by: Duration) {
+    /// The clock was set.
+    pub(crate) fn shift(&mut self, by: ClockStep) {
         for device in self.devices.values_mut() {
             if let State::Lost { since, .. } | State::Unread { since, .. } = &mut device.state {
-                *since = since.checked_sub(by).unwrap_or(SystemTime::UNIX_EPOCH);
+                *since = by.of(*since);
             }
         }
     }

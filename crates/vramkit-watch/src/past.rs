@@ -1,7 +1,7 @@
 //! The past of a device in bounded memory: every reading of late, before that one a minute, before that one in ten minutes,
 //! each the one with the most bytes of its time.
 //!
-//! Samples are in the order of time. When the clock is set back, what is kept is moved back with it.
+//! Samples are in the order of time. When the clock is set, what is kept is moved with it.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -111,10 +111,10 @@ impl Past {
         }
     }
 
-    /// Moves everything so many seconds back.
+    /// Moves everything so many seconds forward.
     pub(crate) fn shift(&mut self, seconds: f64) {
         let parts = self.before.iter_mut().chain([&mut self.recent]);
-        parts.flatten().for_each(|sample| sample.unix_seconds -= seconds);
+        parts.flatten().for_each(|sample| sample.unix_seconds += seconds);
     }
 
     fn samples(&self) -> impl Iterator<Item = &Sample> {
@@ -184,7 +184,7 @@ mod tests {
         let used: Vec<_> =
             past.history().iter().map(|sample| sample.used_bytes.map(ByteSize::bytes)).collect();
         assert_eq!(used, [Some(1), None, Some(2)]);
-        past.shift(100.0);
+        past.shift(-100.0);
         assert_eq!(past.history()[0].unix_seconds, -90.0);
         assert_eq!(serde_json::to_value(&past).unwrap(), serde_json::to_value(past.history()).unwrap());
     }

@@ -7,6 +7,7 @@ use vramkit::monitor::utc;
 use crate::judge::News;
 use crate::source::{Health, Readings};
 use crate::tick::{EventKind, SourceTick};
+use crate::utc::ClockStep;
 
 /// See the module's first lines.
 #[derive(Debug, Default)]
@@ -103,10 +104,10 @@ impl Standing {
         self.reason.as_deref().unwrap_or("its source does not say why")
     }
 
-    /// The clock was set back by so much.
-    pub(crate) fn shift(&mut self, by: Duration) {
+    /// The clock was set.
+    pub(crate) fn shift(&mut self, by: ClockStep) {
         for time in [&mut self.since, &mut self.answered].into_iter().flatten() {
-            *time = time.checked_sub(by).unwrap_or(SystemTime::UNIX_EPOCH);
+            *time = by.of(*time);
         }
     }
 

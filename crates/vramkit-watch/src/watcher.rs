@@ -36,6 +36,7 @@ use crate::source::{DeviceClass, DeviceReading, Health, Lazy, Readings, Source, 
 use crate::standing::Standing;
 use crate::tick::{DeviceTick, EventKind, Presence, Tick, WatchEvent};
 use crate::unreadable::Unreadable;
+use crate::utc::ClockStep;
 
 mod history;
 
@@ -48,7 +49,7 @@ const MOST: usize = 256;
 const FORGET: Duration = Duration::from_secs(600);
 /// Ticks come no closer, unless they are asked to.
 const SHORTEST: Duration = Duration::from_millis(50);
-/// Between two ticks, as far as a clock that was set back is concerned.
+/// Between two ticks, as far as a clock that was set is concerned.
 const LONGEST: Duration = Duration::from_secs(60);
 
 /// How a watcher behaves.
@@ -285,19 +286,16 @@ impl Watcher {
         self.sources.iter_mut().map(finish).collect()
     }
 
-    /// When the wall clock is set back, what is kept moves back with it: nothing is drawn backwards.
+    /// When the wall clock is set, what is kept moves with it: nothing is drawn backwards, nor over decades.
     fn follow_clock(&mut self, now: Duration, time: SystemTime) {
         let (before, at) = self.clock.replace((time, now)).unwrap_or((time, now));
-        let Ok(back) = before.duration_since(time) else { return };
-        if back.is_zero() {
-            return;
-        }
-        let back = back + now.saturating_sub(at).min(LONGEST);
-        tracing::warn!(seconds = back.as_secs_f64(), "the clock was set back");
-        self.devices.values_mut().for_each(|watched| watched.past_mut().shift(back.as_secs_f64()));
-        self.sources.iter_mut().for_each(|source| source.standing.shift(back));
-        self.recorder.iter_mut().for_each(|keeper| keeper.shift(back));
-        self.known.shift(back);
+        let gone = now.saturating_sub(at).min(LONGEST);
+        let Some(step) = ClockStep::between(before, time, gone) else { return };
+        tracing::warn!(seconds = step.seconds(), "the clock was set");
+        self.devices.values_mut().for_each(|watched| watched.past_mut().shift(step.seconds()));
+        self.sources.iter_mut().for_each(|source| source.standing.shift(step));
+        self.recorder.iter_mut().for_each(|keeper| keeper.shift(step));
+        self.known.shift(step);
     }
 
     fn judge(

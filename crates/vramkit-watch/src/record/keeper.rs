@@ -7,6 +7,7 @@ use vramkit::monitor::utc;
 use super::writer::TickRecorder;
 use crate::judge::News;
 use crate::tick::{EventKind, RecorderTick, Tick};
+use crate::utc::ClockStep;
 
 /// After a failure, how long before it tries again.
 const RETRY: Duration = Duration::from_secs(10);
@@ -54,9 +55,9 @@ impl Keeper {
         }
     }
 
-    /// The clock was set back by so much.
-    pub(crate) fn shift(&mut self, by: Duration) {
-        self.since = self.since.checked_sub(by).unwrap_or(SystemTime::UNIX_EPOCH);
+    /// The clock was set.
+    pub(crate) fn shift(&mut self, by: ClockStep) {
+        self.since = by.of(self.since);
     }
 
     pub(crate) fn tick(&self) -> RecorderTick {

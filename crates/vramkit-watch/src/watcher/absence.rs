@@ -316,6 +316,25 @@ fn when_the_clock_is_set_back_the_past_goes_with_it() {
 }
 
 #[test]
+fn when_a_clock_is_set_that_was_not_the_past_goes_with_it_and_a_machine_that_slept_has_a_gap() {
+    let at = |year_2030: bool, second: u64| {
+        let since = if year_2030 { 1_893_456_000 } else { 0 };
+        SystemTime::UNIX_EPOCH + Duration::from_secs(since + second)
+    };
+    for (was_set, spans) in [(false, 6.0), (true, 4.0 + 28_800.0)] {
+        let (script, mut watcher) = watcher();
+        script.lock().unwrap().devices = cards(&[]);
+        (0..4).for_each(|second| drop(watcher.tick_at(Duration::from_secs(second), at(was_set, second))));
+        let later = if was_set { at(true, 28_804) } else { at(true, 6) };
+        watcher.tick_at(Duration::from_secs(if was_set { 4 } else { 6 }), later);
+        let kept = &watcher.history().devices["cuda:0"];
+        let (first, last) = (kept[0].unix_seconds, kept.last().unwrap().unix_seconds);
+        assert_eq!(last - first, spans, "was set: {was_set}");
+        assert_eq!(kept.len(), 5);
+    }
+}
+
+#[test]
 fn parts_of_a_card_that_comes_back_without_them_are_gone() {
     let (script, mut watcher) = watcher();
     let part = || {

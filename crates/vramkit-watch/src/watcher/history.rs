@@ -49,7 +49,7 @@ impl Watcher {
                 return;
             }
             if at < last {
-                self.devices.values_mut().for_each(|watched| watched.past_mut().shift(last - at));
+                self.devices.values_mut().for_each(|watched| watched.past_mut().shift(at - last));
             }
             last = at;
             for device in &line.devices {
