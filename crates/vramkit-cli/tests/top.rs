@@ -147,7 +147,7 @@ fn top_is_a_screen_on_a_terminal_and_puts_the_terminal_back() {
     terminal.shows("paused");
     terminal.press("p");
     machine.becomes(&cards(79));
-    terminal.shows("high to critical at 99 %");
+    terminal.shows("high to critical at 100 %");
     terminal.shows("1 critical (cuda:0)");
     terminal.press("q");
     assert!(terminal.child.wait().unwrap().success());

@@ -224,7 +224,7 @@ fn events_stream_ticks_and_changes() {
     machine.becomes(&cards(78));
     let (mut text, mut buffer) = (String::new(), [0; 4096]);
     let start = Instant::now();
-    while !text.contains("normal to critical at 98 %") {
+    while !text.contains("normal to critical at 99 %") {
         assert!(start.elapsed() < Duration::from_secs(30), "{text}");
         let read = stream.read(&mut buffer).unwrap();
         text += &String::from_utf8_lossy(&buffer[..read]);
