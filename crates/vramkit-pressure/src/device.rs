@@ -20,7 +20,7 @@ use crate::series::{Finding, SeriesJudge};
 ///
 /// let mut judge = DeviceJudge::default();
 /// let used = ByteSize::gib(66);
-/// let device = DeviceUse { total: ByteSize::gib(80), used, reserved: None, allocated: None };
+/// let device = DeviceUse { total: ByteSize::gib(80), used, kept: ByteSize::ZERO, reserved: None, allocated: None };
 /// let judged = judge.read(&Ladder::watch(), Duration::ZERO, used, Some(&device));
 /// let (change, fraction) = judged.change.expect("the first level");
 /// assert_eq!((change.to, fraction), (PressureLevel::High, 0.825));
@@ -55,7 +55,7 @@ impl DeviceJudge {
         let fraction = device.and_then(|device| self.headroom.fraction(ladder, device, now));
         let change =
             fraction.and_then(|(fraction, _)| Some((self.gauge.read(ladder, fraction, now)?, fraction)));
-        let found = self.series.push(now, used, device.map(|device| device.total));
+        let found = self.series.push(now, used, device.map(DeviceUse::most));
         Judgement { change, found }
     }
 

@@ -37,6 +37,7 @@ const BAND: f64 = 1.0 / 400.0;
 /// let server = DeviceUse {
 ///     total: ByteSize::gib(80),
 ///     used: ByteSize::gib(74),
+///     kept: ByteSize::ZERO,
 ///     reserved: Some(ByteSize::gib(72)),
 ///     allocated: Some(ByteSize::gib(20)),
 /// };
@@ -48,13 +49,22 @@ pub struct DeviceUse {
     pub total: ByteSize,
     /// What every process together holds, as the driver counts it.
     pub used: ByteSize,
-    /// Of that, what pools and frameworks are known to hold from the device; `None` when none of them says so.
+    /// What the driver keeps for itself, where it counts that apart: nobody can have it.
+    pub kept: ByteSize,
+    /// Of what is used, what pools and frameworks are known to hold from the device; `None` when none of them says so.
     pub reserved: Option<ByteSize>,
     /// Of that, what they have granted.
     pub allocated: Option<ByteSize>,
 }
 
 impl DeviceUse {
+    /// What processes can have at most.
+    pub fn most(&self) -> ByteSize {
+        let most = self.total.saturating_sub(self.kept);
+        // A driver that counts its part as used as well keeps nothing beside it.
+        if self.used <= most { most } else { self.total }
+    }
+
     /// What is used and not known to be room for somebody.
     pub fn taken(&self) -> ByteSize {
         self.used.saturating_sub(self.room().unwrap_or(ByteSize::ZERO))
@@ -91,7 +101,7 @@ pub enum FractionBasis {
 ///
 /// let (ladder, mut gauge, mut headroom) = (Ladder::watch(), PressureGauge::new(), Headroom::default());
 /// // A server that has taken 95 % and says nothing of what it does with them.
-/// let server = DeviceUse { total: ByteSize::gib(80), used: ByteSize::gib(76), reserved: None, allocated: None };
+/// let server = DeviceUse { total: ByteSize::gib(80), used: ByteSize::gib(76), kept: ByteSize::ZERO, reserved: None, allocated: None };
 /// for second in 0..900 {
 ///     let now = Duration::from_secs(second);
 ///     let (fraction, _) = headroom.fraction(&ladder, &server, now).expect("it has a size");
@@ -123,8 +133,10 @@ impl Headroom {
         }
         let fraction = usage.taken().ratio_of(usage.total);
         let is_flat = self.is_flat(usage, now);
-        let used = usage.used.ratio_of(usage.total);
+        let used = usage.used.ratio_of(usage.most());
         self.full = used >= if self.full { NOT_FULL } else { FULL };
+        // With little of a device the driver may keep so much that it is full before it looks critical.
+        let fraction = if self.full && usage.room().is_none() { fraction.max(used) } else { fraction };
         let critical = ladder.rung(PressureLevel::Critical).map(|rung| rung.exit.unwrap_or(rung.enter));
         // A pool that holds little of what is used says nothing of the rest.
         let is_told = usage.reserved.is_some_and(|reserved| reserved >= usage.used.saturating_sub(reserved));
@@ -163,6 +175,19 @@ mod tests {
     use crate::gauge::PressureGauge;
 
     #[test]
+    fn what_the_driver_keeps_is_nobodys_to_have() {
+        let (ladder, mut headroom) = (Ladder::watch(), Headroom::default());
+        let mut fraction = |used, kept| {
+            let (total, used, kept) = (ByteSize::gib(16), ByteSize::gib(used), ByteSize::gib(kept));
+            let card = DeviceUse { total, used, kept, reserved: None, allocated: None };
+            headroom.fraction(&ladder, &card, Duration::from_secs(3600)).map(|(fraction, _)| fraction)
+        };
+        assert_eq!(fraction(12, 2), Some(0.75), "of all there is");
+        assert_eq!(fraction(14, 2), Some(1.0), "nothing is free");
+        assert_eq!(fraction(15, 2), Some(0.9375), "it is counted as used");
+    }
+
+    #[test]
     fn a_small_pool_says_nothing_of_what_others_have_reserved() {
         let level = |reserved: u64| {
             let (ladder, mut gauge, mut headroom) =
@@ -171,6 +196,7 @@ mod tests {
             let card = DeviceUse {
                 total: ByteSize::gib(80),
                 used: ByteSize::gib(76),
+                kept: ByteSize::ZERO,
                 reserved: all,
                 allocated: all,
             };
@@ -188,7 +214,7 @@ mod tests {
     fn used(percent: f64) -> DeviceUse {
         let total = ByteSize::gib(100);
         let used = ByteSize::new((total.bytes() as f64 * percent / 100.0) as u64);
-        DeviceUse { total, used, reserved: None, allocated: None }
+        DeviceUse { total, used, kept: ByteSize::ZERO, reserved: None, allocated: None }
     }
 
     #[test]
@@ -245,7 +271,7 @@ mod tests {
                 let now = Duration::from_secs(5 * reading);
                 let percent = 92.0 + rate * now.as_secs_f64() / 60.0;
                 let used = ByteSize::new((total.bytes() as f64 * percent / 100.0) as u64);
-                let usage = DeviceUse { total, used, reserved: None, allocated: None };
+                let usage = DeviceUse { total, used, kept: ByteSize::ZERO, reserved: None, allocated: None };
                 gauge.read(&ladder, headroom.fraction(&ladder, &usage, now).unwrap().0, now);
             }
             assert!(gauge.changes() <= 10, "{} changes at {rate} % a minute", gauge.changes());

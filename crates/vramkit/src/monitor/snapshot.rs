@@ -150,11 +150,8 @@ impl Snapshot {
     /// it cannot have because groups above it or the machine are full is taken.
     pub fn device_use(&self) -> Option<DeviceUse> {
         let usage = &self.usage;
-        let (mut total, mut used) = (usage.total_bytes.value?, usage.used_bytes.value?);
-        // What the driver keeps for itself, where it counts that apart, is nobody's to have.
-        if let Some(kept) = usage.driver_bytes.value.filter(|kept| used.saturating_add(*kept) <= total) {
-            total = total.saturating_sub(kept);
-        }
+        let (total, mut used) = (usage.total_bytes.value?, usage.used_bytes.value?);
+        let kept = usage.driver_bytes.value.unwrap_or_default();
         if let (Origin::Cgroup, Some(free)) = (usage.used_bytes.source, usage.free_bytes.value) {
             // It may hold little, and those above it leave it nothing.
             used = used.max(total.saturating_sub(free));
@@ -192,7 +189,7 @@ impl Snapshot {
                 sum(|pool| pool.stats.used_bytes).or(usage.allocated_bytes.value),
             ),
         };
-        Some(DeviceUse { total, used, reserved, allocated })
+        Some(DeviceUse { total, used, kept, reserved, allocated })
     }
 }
 
