@@ -10,7 +10,6 @@ const AS_LONG: f64 = 1.5;
 const STACKED: f64 = 0.05;
 
 /// See the [module](self): what pieces there were when it was made.
-#[derive(Clone, Default)]
 pub(super) struct Chance {
     sizes: Vec<u64>,
     /// How many pieces begin, and end, before each rank.

@@ -47,3 +47,17 @@ impl Decided {
         lines
     }
 }
+
+/// One that was done, for tests.
+#[cfg(test)]
+pub(crate) fn decision(sequence: u64, kind: &str) -> vramkit::monitor::Decision {
+    vramkit::monitor::Decision {
+        sequence,
+        time: "2026-01-01T00:00:00.000Z".into(),
+        kind: kind.into(),
+        model: Some("llama".into()),
+        numbers: Default::default(),
+        text: "llama freed 2 MiB".into(),
+        done: true,
+    }
+}

@@ -8,6 +8,8 @@ mod news;
 mod pool;
 mod pools;
 
+#[cfg(test)]
+pub(crate) use decided::decision;
 pub(crate) use device::WatchedDevice;
 pub(crate) use news::{FewNews, News};
 pub(crate) use pools::WatchedPools;

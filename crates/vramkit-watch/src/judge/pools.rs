@@ -51,7 +51,7 @@ impl WatchedPools {
     ) -> Vec<TagLeak> {
         let key = (pool.device.clone(), pool.pid, pool.name.clone());
         let user = pool.process.as_ref().and_then(|process| process.user.clone());
-        if !self.pools.contains_key(&key) && !self.has_room_for(&(user.clone(), pool.pid), now) {
+        if !self.pools.contains_key(&key) && !self.has_room_for(&user, pool.pid, now) {
             self.left_out += 1;
             return Vec::new();
         }
@@ -71,7 +71,7 @@ impl WatchedPools {
 
     /// Whether another pool of a user's process has room. Where there is none, one that has gone makes room, or else the newest of
     /// the user who has most of all, for one who has fewer; and of a user's process that has most, for one that has fewer.
-    fn has_room_for(&mut self, (user, pid): &(User, u32), now: Duration) -> bool {
+    fn has_room_for(&mut self, user: &User, pid: u32, now: Duration) -> bool {
         if self.pools.len() < Self::MOST {
             return true;
         }
@@ -83,7 +83,7 @@ impl WatchedPools {
         let other = most(self.pools.values().map(|(user, _)| user), user).cloned();
         let of = other.as_ref().unwrap_or(user);
         let of_user = || self.pools.iter().filter(|(_, (user, _))| user == of);
-        let process = if other.is_none() { most(of_user().map(|((_, pid, _), _)| pid), pid) } else { None };
+        let process = if other.is_none() { most(of_user().map(|((_, pid, _), _)| pid), &pid) } else { None };
         if other.is_none() && process.is_none() {
             return false;
         }
@@ -132,25 +132,17 @@ mod tests {
 
     use vramkit::ByteSize;
     use vramkit::device::SimulatedDevice;
-    use vramkit::monitor::{Decision, ProcessIdentity};
+    use vramkit::monitor::ProcessIdentity;
     use vramkit::pool::DeviceMemoryPool;
 
     use super::*;
+    use crate::judge::decided::decision;
 
     fn pool(user: &str, name: usize, decisions: u64) -> PoolUse {
         let device = Arc::new(SimulatedDevice::new(ByteSize::mib(1)));
         let mut shown =
             PoolUse::of(&name.to_string(), &DeviceMemoryPool::new(device, ByteSize::mib(1)).unwrap());
-        let decision = |sequence| Decision {
-            sequence,
-            time: "2026-01-01T00:00:00.000Z".into(),
-            model: None,
-            numbers: BTreeMap::new(),
-            kind: "evicted".into(),
-            done: true,
-            text: format!("model {sequence}"),
-        };
-        shown.decisions = (0..decisions).map(decision).collect();
+        shown.decisions = (0..decisions).map(|sequence| decision(sequence, "evicted")).collect();
         shown.process = Some(ProcessIdentity { user: Some(user.into()), ..ProcessIdentity::default() });
         shown
     }

@@ -9,6 +9,7 @@ use vramkit::pool::{DeviceMemoryPool, Purpose, Request};
 use vramkit::pressure::PressureLevel;
 
 use super::*;
+use crate::judge::decision;
 use crate::source::{DeviceClass, DeviceReading};
 
 pub(super) type Script = Arc<Mutex<Readings>>;
@@ -160,15 +161,6 @@ fn what_an_orchestrator_decides_is_told_once() {
     let pool =
         DeviceMemoryPool::new(Arc::new(vramkit::device::SimulatedDevice::new(capacity)), capacity).unwrap();
     let mut seen = PoolUse::of("main", &pool);
-    let decision = |sequence, kind: &str| Decision {
-        sequence,
-        time: "2026-01-01T00:00:00.000Z".into(),
-        kind: kind.into(),
-        model: Some("llama".into()),
-        numbers: Default::default(),
-        text: "llama freed 2 MiB".into(),
-        done: true,
-    };
     seen.decisions = vec![decision(0, "evicted")];
     let mut at = |second: u64, decisions: Vec<Decision>| {
         seen.decisions = decisions;

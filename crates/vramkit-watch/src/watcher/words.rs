@@ -11,6 +11,7 @@ use vramkit::pressure::PressureLevel;
 
 use super::tests::{Scripted, device, patient, watcher};
 use super::*;
+use crate::judge::decision;
 use crate::source::Assignment;
 
 fn pool(pid: u32, device: &str, uuid: Option<&str>, committed: ByteSize) -> PoolUse {
@@ -192,16 +193,8 @@ fn decisions_do_not_wash_away_that_a_card_is_lost() {
     watcher.tick(Duration::from_secs(1));
     for second in 2..100u64 {
         let mut shown = pool(7, "cuda:0", None, ByteSize::mib(1));
-        let decision = |sequence| vramkit::monitor::Decision {
-            sequence,
-            time: "2026-01-01T00:00:00.000Z".into(),
-            model: None,
-            numbers: BTreeMap::new(),
-            kind: "evicted".into(),
-            done: true,
-            text: "a model".into(),
-        };
-        shown.decisions = (8 * second..8 * second + 8).map(decision).collect();
+        let range = 8 * second..8 * second + 8;
+        shown.decisions = range.map(|sequence| decision(sequence, "evicted")).collect();
         script.lock().unwrap().pools = vec![shown];
         watcher.tick(Duration::from_secs(second));
     }
