@@ -1,9 +1,10 @@
 //! Starts of models whose best is known: cut from a rectangle of steps and bytes.
 //!
-//! `cargo run --release -p vramkit-plan --example makespan -- [PIECES] [SECONDS] [SEEDS] [flat|steps]`
+//! `cargo run --release -p vramkit-plan --example makespan -- [PIECES] [SECONDS] [SEEDS] [flat|coarse|steps]`
 //!
-//! A rectangle is cut through, again and again, until there are so many pieces. With `flat` each is a model of one tensor; with
-//! `steps` three pieces that lie beside one another make a model of three tensors. Put together as they were cut, they fill the
+//! A rectangle of 10,000 steps and 2^30 bytes is cut through, again and again, until there are so many pieces. With `flat` each is a
+//! model of one tensor; with `coarse` the rectangle has 100 steps and 1,024 bytes, so that many sides are equal by chance; with `steps`
+//! three pieces that lie beside one another make a model of three tensors. Put together as they were cut, they fill the
 //! rectangle, so its height is the fewest bytes; what is printed is how far above it the answer is.
 
 #![allow(clippy::print_stdout)]
@@ -15,14 +16,11 @@ use vramkit_plan::{
 };
 use vramkit_units::SplitMix64;
 
-const STEPS: u64 = 10_000;
-const BYTES: u64 = 1 << 30;
-
 /// First and last step, first and last byte.
 type Piece = [u64; 4];
 
-fn cut(pieces: usize, random: &mut SplitMix64) -> Vec<Piece> {
-    let mut all = vec![[0, STEPS, 0, BYTES]];
+fn cut((steps, bytes): (u64, u64), pieces: usize, random: &mut SplitMix64) -> Vec<Piece> {
+    let mut all = vec![[0, steps, 0, bytes]];
     while all.len() < pieces {
         // Large ones sooner, so that sizes do not differ by too much.
         let area = |piece: &Piece| (piece[1] - piece[0]) as f64 * (piece[3] - piece[2]) as f64;
@@ -31,7 +29,7 @@ fn cut(pieces: usize, random: &mut SplitMix64) -> Vec<Piece> {
         let i = i.unwrap_or(0);
         let along = 2 * random.below(2);
         let (from, to) = (all[i][along], all[i][along + 1]);
-        if to - from < 8 {
+        if to - from < 3 {
             continue;
         }
         let at = from + 1 + random.below((to - from - 1) as usize) as u64;
@@ -72,20 +70,25 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let given: Vec<String> = std::env::args().skip(1).collect();
     let number = |i: usize, otherwise: u64| given.get(i).map_or(Ok(otherwise), |text| text.parse());
     let (pieces, seconds, seeds) = (number(0, 30)?, number(1, 10)?, number(2, 5)?);
-    let tensors = if given.get(3).is_some_and(|kind| kind == "steps") { 3 } else { 1 };
+    let (whole, tensors) = match given.get(3).map(String::as_str) {
+        None | Some("flat") => ((10_000, 1 << 30), 1),
+        Some("coarse") => ((100, 1 << 10), 1),
+        Some("steps") => ((10_000, 1 << 30), 3),
+        Some(other) => return Err(format!("`{other}` is none of flat, coarse, steps").into()),
+    };
     println!("seed  bound %   peak %  arena %  seconds");
     for seed in 0..seeds {
         let mut random = SplitMix64::new(seed);
-        let mut models = models(cut(pieces as usize, &mut random), tensors);
+        let mut models = models(cut(whole, pieces as usize, &mut random), tensors);
         let begun = Instant::now();
         let budget = OrderBudget::new(Duration::from_secs(seconds) / 4 * 3, &());
-        let starts = choose_starts(&models, Step(STEPS), &StartsSearch { seed, threads: 2, budget })?;
+        let starts = choose_starts(&models, Step(whole.0), &StartsSearch { seed, threads: 2, budget })?;
         for (model, start) in models.iter_mut().zip(&starts.starts) {
             model.start = *start;
         }
         let left = Duration::from_secs(seconds).saturating_sub(begun.elapsed());
         let plan = MemoryPlanner::thorough(left).threads(2).plan(&models, Schedule::Fixed)?;
-        let over = |bytes: ByteSize| (bytes.bytes() as f64 / BYTES as f64 - 1.0) * 100.0;
+        let over = |bytes: ByteSize| (bytes.bytes() as f64 / whole.1 as f64 - 1.0) * 100.0;
         println!(
             "{seed:4} {:8.2} {:8.2} {:8.2} {:8.2}",
             over(starts.bound),

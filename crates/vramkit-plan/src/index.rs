@@ -9,13 +9,50 @@
 /// A range of addresses, half-open.
 type Range = (u64, u64);
 
-/// Address ranges that neither overlap nor touch, ascending.
-#[derive(Clone, Debug, Default)]
-struct Ranges(Vec<Range>);
+/// Lists of address ranges that neither overlap nor touch, ascending: one for each node.
+///
+/// All ranges lie in one vector, since millions of short vectors take several times the memory, and long to give back.
+#[derive(Clone, Debug)]
+struct Lists {
+    lists: Vec<List>,
+    /// Blocks of 1, 2, 4 and so on ranges, each of which is one list's or free.
+    ranges: Vec<Range>,
+    /// Where free blocks begin, by the logarithm of their size.
+    free: Vec<Vec<usize>>,
+}
 
-impl Ranges {
-    fn insert(&mut self, (mut low, mut high): Range) {
-        let list = &mut self.0;
+/// Where a list's ranges are.
+#[derive(Clone, Copy, Debug, Default)]
+struct List {
+    first: usize,
+    length: u32,
+    /// Ranges that its block holds; none where it has no block yet.
+    room: u32,
+}
+
+impl Lists {
+    fn new(nodes: usize) -> Self {
+        Self {
+            lists: vec![List::default(); nodes],
+            ranges: Vec::new(),
+            free: vec![Vec::new(); u32::BITS as usize],
+        }
+    }
+
+    /// Empties all lists.
+    fn clear(&mut self) {
+        self.lists.fill(List::default());
+        self.ranges.clear();
+        self.free.iter_mut().for_each(Vec::clear);
+    }
+
+    fn get(&self, node: usize) -> &[Range] {
+        let List { first, length, .. } = self.lists[node];
+        &self.ranges[first..][..length as usize]
+    }
+
+    fn insert(&mut self, node: usize, (mut low, mut high): Range) {
+        let list = self.get(node);
         // Most insertions join the end of a short list.
         let first = list.partition_point(|range| range.1 < low);
         let mut last = first;
@@ -27,11 +64,38 @@ impl Ranges {
             last += 1;
         }
         if last == first {
-            list.insert(first, (low, high));
+            self.make_room(node);
+            let List { first: own, length, .. } = &mut self.lists[node];
+            let place = *own + first;
+            self.ranges.copy_within(place..*own + *length as usize, place + 1);
+            self.ranges[place] = (low, high);
+            *length += 1;
         } else {
-            list[first] = (low, high);
-            list.drain(first + 1..last);
+            let List { first: own, length, .. } = &mut self.lists[node];
+            let (own, end) = (*own, *own + *length as usize);
+            self.ranges[own + first] = (low, high);
+            self.ranges.copy_within(own + last..end, own + first + 1);
+            *length -= (last - first - 1) as u32;
         }
+    }
+
+    /// Gives a list that is full a block of twice the size.
+    fn make_room(&mut self, node: usize) {
+        let List { first, length, room } = self.lists[node];
+        if length < room {
+            return;
+        }
+        let wanted = (2 * room).max(1);
+        let place = self.free[wanted.ilog2() as usize].pop().unwrap_or_else(|| {
+            let place = self.ranges.len();
+            self.ranges.resize(self.ranges.len() + wanted as usize, (0, 0));
+            place
+        });
+        self.ranges.copy_within(first..first + length as usize, place);
+        if room > 0 {
+            self.free[room.ilog2() as usize].push(first);
+        }
+        self.lists[node] = List { first: place, length, room: wanted };
     }
 }
 
@@ -43,8 +107,9 @@ pub(super) struct Coverage {
     /// Nodes before this one span more time than any buffer lives, so no query asks for what is inside them and
     /// nothing is hung on them.
     highest: usize,
-    inside: Vec<Ranges>,
-    across: Vec<Ranges>,
+    inside: Lists,
+    /// Of nodes that have children: nobody asks what holds across a leaf, since it is what is inside it.
+    across: Lists,
     scratch: Scratch,
     /// Ranges compared so far: what the index has cost, the same on every machine.
     pub(super) compared: u64,
@@ -75,31 +140,32 @@ impl Coverage {
         Self {
             leaves,
             highest,
-            inside: vec![Ranges::default(); 2 * leaves],
-            across: vec![Ranges::default(); 2 * leaves],
+            inside: Lists::new(2 * leaves),
+            across: Lists::new(leaves),
             scratch: Scratch::default(),
             compared: 0,
         }
     }
 
-    /// Everything is free again; the room that the lists take is kept for the next pass.
+    /// Everything is free again.
     pub(super) fn clear(&mut self) {
-        self.inside.iter_mut().chain(&mut self.across).for_each(|ranges| ranges.0.clear());
+        self.inside.clear();
+        self.across.clear();
     }
 
     /// Takes the addresses `range` during `[start, end)`, which is not empty.
     pub(super) fn take(&mut self, start: u32, end: u32, range: Range) {
-        let Self { inside, across, .. } = self;
-        walk(self.leaves, self.highest, (start, end), |node, whole| {
-            inside[node].insert(range);
-            if whole {
-                across[node].insert(range);
+        let Self { inside, across, leaves, .. } = self;
+        walk(*leaves, self.highest, (start, end), |node, whole| {
+            inside.insert(node, range);
+            if whole && node < *leaves {
+                across.insert(node, range);
             }
         });
     }
 
     fn list(&self, node: u32, inside: bool) -> &[Range] {
-        if inside { &self.inside[node as usize].0 } else { &self.across[node as usize].0 }
+        if inside { self.inside.get(node as usize) } else { self.across.get(node as usize) }
     }
 
     /// An offset at a multiple of `alignment` where `size` bytes are free during all of the runs of ranks.

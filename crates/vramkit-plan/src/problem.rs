@@ -293,7 +293,19 @@ impl Problem {
     }
 
     fn gaps_of(&self, buffer: usize) -> &[Gap] {
-        let first = self.gaps.partition_point(|gap| (gap.buffer as usize) < buffer);
+        let before = |gap: &Gap| (gap.buffer as usize) < buffer;
+        // Near where it would be if all buffers had as many: a search through all of them is slow where there are millions.
+        let guess = (buffer as u64 * self.gaps.len() as u64 / self.buffers.len().max(1) as u64) as usize;
+        let (mut low, mut high, mut width) = (guess, guess, 1);
+        while low > 0 && !before(&self.gaps[low - 1]) {
+            (low, high) = (low.saturating_sub(width), low - 1);
+            width *= 2;
+        }
+        while high < self.gaps.len() && before(&self.gaps[high]) {
+            (low, high) = (high + 1, (high + width).min(self.gaps.len()));
+            width *= 2;
+        }
+        let first = low + self.gaps[low..high].partition_point(before);
         let end = first + self.gaps[first..].iter().take_while(|gap| gap.buffer as usize == buffer).count();
         &self.gaps[first..end]
     }

@@ -70,14 +70,23 @@ fn from_the_lowest(offsets: &[Option<u64>]) -> Vec<u32> {
 enum Taken {
     /// One number a rank.
     List(Vec<u64>),
-    /// Of each node of a tree over the ranks: the highest end at any of its ranks, and what holds at all of them.
-    Tree { leaves: usize, any: Vec<u64>, all: Vec<u64> },
+    /// Of each node of a tree over the ranks.
+    Tree { leaves: usize, nodes: Vec<Ends> },
+}
+
+/// Of a node: side by side, since both are looked at.
+#[derive(Clone, Copy, Default)]
+struct Ends {
+    /// The highest end at any of its ranks.
+    any: u64,
+    /// What holds at all of them.
+    all: u64,
 }
 
 impl Taken {
     fn tree(ranks: u32) -> Self {
         let leaves = (ranks as usize).next_power_of_two();
-        Self::Tree { leaves, any: vec![0; 2 * leaves], all: vec![0; 2 * leaves] }
+        Self::Tree { leaves, nodes: vec![Ends::default(); 2 * leaves] }
     }
 
     /// The highest end at any time of a run.
@@ -89,8 +98,8 @@ impl Taken {
                     highest = highest.max(other);
                 }
             }
-            Self::Tree { leaves, any, all } => walk(*leaves, 1, (start, end), |node, whole| {
-                highest = highest.max(if whole { any[node] } else { all[node] });
+            Self::Tree { leaves, nodes } => walk(*leaves, 1, (start, end), |node, whole| {
+                highest = highest.max(if whole { nodes[node].any } else { nodes[node].all });
             }),
         }
         highest
@@ -100,10 +109,11 @@ impl Taken {
     fn take(&mut self, (start, end): (u32, u32), top: u64) {
         match self {
             Self::List(ends) => ends[start as usize..end as usize].fill(top),
-            Self::Tree { leaves, any, all } => walk(*leaves, 1, (start, end), |node, whole| {
-                any[node] = any[node].max(top);
+            Self::Tree { leaves, nodes } => walk(*leaves, 1, (start, end), |node, whole| {
+                let ends = &mut nodes[node];
+                ends.any = ends.any.max(top);
                 if whole {
-                    all[node] = all[node].max(top);
+                    ends.all = ends.all.max(top);
                 }
             }),
         }

@@ -1,0 +1,102 @@
+//! Starts that are known to be best, and bounds against every start.
+
+use super::*;
+use crate::TensorLifetime;
+use proptest::prelude::*;
+
+fn long() -> StartsSearch<'static> {
+    StartsSearch { seed: 0, threads: 1, budget: OrderBudget::new(std::time::Duration::from_millis(200), &()) }
+}
+
+fn model(name: &str, rows: &[(u64, u64, u64)]) -> Model {
+    let tensors = rows.iter().enumerate().map(|(i, &(start, end, bytes))| {
+        let id = i.to_string();
+        TensorLifetime {
+            alignment: 1,
+            ..TensorLifetime::new(name, &id, Step(start), Step(end), ByteSize::new(bytes))
+        }
+    });
+    Model { name: name.into(), weights: ByteSize::ZERO, start: Step(0), tensors: tensors.collect() }
+}
+
+#[test]
+fn peaks_are_moved_apart() {
+    // Each has 10 throughout and 100 in the middle third.
+    let one = |name| model(name, &[(0, 9, 10), (3, 6, 90)]);
+    let starts = choose_starts(&[one("a"), one("b"), one("c")], Step(15), &long()).unwrap();
+    assert_eq!((starts.before, starts.peak), (ByteSize::new(300), ByteSize::new(120)));
+    let sorted = {
+        let mut sorted: Vec<u64> = starts.starts.iter().map(|start| start.0).collect();
+        sorted.sort_unstable();
+        sorted
+    };
+    assert!(sorted[0] + 3 <= sorted[1] && sorted[1] + 3 <= sorted[2] && sorted[2] <= 6, "{sorted:?}");
+    let error = choose_starts(&[one("a")], Step(8), &long()).unwrap_err().to_string();
+    assert!(error.contains("`a` takes 9 steps") && error.contains("at least 9"), "{error}");
+}
+
+/// Cut from a rectangle of 24 steps and 30 bytes: put together as they were, they fill it.
+#[test]
+fn boxes_that_fill_a_rectangle_are_packed() {
+    let rows = [(9, 11), (15, 11), (5, 19), (7, 8), (7, 11), (12, 4), (4, 7), (4, 8), (8, 15)];
+    let models: Vec<Model> = rows
+        .iter()
+        .enumerate()
+        .map(|(i, &(steps, bytes))| model(&i.to_string(), &[(0, steps, bytes)]))
+        .collect();
+    let starts = choose_starts(&models, Step(24), &long()).unwrap();
+    assert_eq!((starts.peak, starts.bound), (ByteSize::new(30), ByteSize::new(30)));
+}
+
+#[test]
+fn hundreds_of_models_are_spread_at_once() {
+    // Ramps of 40 steps; all at once they would come to sixty times as much as there is room for.
+    let models: Vec<Model> = (0..300)
+        .map(|i: u64| {
+            let tensors: Vec<_> = (0..20).map(|k| (2 * k, 2 * k + 3, 1 + (i * 37 + k * 11) % 97)).collect();
+            model(&i.to_string(), &tensors)
+        })
+        .collect();
+    let budget = OrderBudget::new(std::time::Duration::ZERO, &());
+    let search = StartsSearch { seed: 0, threads: 1, budget };
+    let unhurried =
+        StartsSearch { budget: OrderBudget::new(std::time::Duration::from_millis(500), &()), ..search };
+    for (search, times) in [(search, 8), (unhurried, 3)] {
+        let starts = choose_starts(&models, Step(600), &search).unwrap();
+        assert!(starts.peak.bytes() <= starts.bound.bytes() * times, "{} of {}", starts.peak, starts.bound);
+    }
+}
+
+#[test]
+fn what_cannot_run_one_after_the_other_is_in_the_bound() {
+    // Any two of them take more than 10 steps together; spread evenly they would come to 19.
+    let models: Vec<Model> = (0..3).map(|i| model(&i.to_string(), &[(0, 6, 10)])).collect();
+    let starts = choose_starts(&models, Step(10), &long()).unwrap();
+    assert_eq!((starts.peak, starts.bound), (ByteSize::new(30), ByteSize::new(30)));
+    // Neither has 100 at an end, but wherever both start, both have it at step 5.
+    let models = ["a", "b"].map(|name| model(name, &[(0, 9, 1), (2, 7, 99)]));
+    let starts = choose_starts(&models, Step(10), &long()).unwrap();
+    assert_eq!(starts.bound, ByteSize::new(200));
+}
+
+proptest! {
+    /// Two models, against every start of both.
+    #[test]
+    fn two_models_are_placed_best(
+        a in prop::collection::vec((0u64..6, 1u64..5, 1u64..20), 1..5),
+        b in prop::collection::vec((0u64..6, 1u64..5, 1u64..20), 1..5),
+        more in 0u64..8,
+    ) {
+        let rows = |rows: Vec<(u64, u64, u64)>| rows.into_iter().map(|(s, l, n)| (s, s + l, n)).collect::<Vec<_>>();
+        let models = [model("a", &rows(a)), model("b", &rows(b))];
+        let profiles: Vec<Profile> = models.iter().map(|model| Profile::new(model).unwrap()).collect();
+        let makespan = profiles[0].steps.max(profiles[1].steps) + more;
+        let found = choose_starts(&models, Step(makespan), &long()).unwrap();
+        let all = (0..=makespan - profiles[0].steps).flat_map(|x| (0..=makespan - profiles[1].steps).map(move |y| [x, y]));
+        let best = all.map(|starts| peak(&profiles, &starts)).min().unwrap();
+        prop_assert_eq!(found.peak.bytes(), best);
+        prop_assert!(found.bound <= found.peak);
+        let ends = found.starts.iter().zip(&profiles).map(|(start, profile)| start.0 + profile.steps);
+        prop_assert!(ends.max().unwrap() <= makespan);
+    }
+}
