@@ -37,6 +37,7 @@ mod assigned;
 mod bus;
 mod doubts;
 mod environment;
+mod events;
 mod group;
 mod groups;
 mod holders;

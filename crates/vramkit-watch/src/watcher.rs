@@ -21,6 +21,7 @@ use crate::asked::{Asked, Outcome};
 use crate::assigned::Assigned;
 use crate::bus::WithBus;
 use crate::doubts::doubts;
+use crate::events::staying;
 use crate::holders::holders;
 use crate::host::HostSource;
 use crate::identity;
@@ -42,8 +43,6 @@ mod history;
 
 /// Events kept.
 const EVENTS: usize = 500;
-/// Of them, decisions of programs at most, where there is more to tell.
-const DECIDED: usize = EVENTS / 2;
 /// Devices that are watched at most, and for how long one, or a pool, that is not seen is remembered.
 const MOST: usize = 256;
 const FORGET: Duration = Duration::from_secs(600);
@@ -382,18 +381,10 @@ impl Watcher {
     }
 
     fn bound_events(&mut self) {
-        let is_decided = |event: &WatchEvent| event.kind == EventKind::Decided;
-        let mut over = self.events.len().saturating_sub(EVENTS);
-        let decided = self.events.iter().filter(|event| is_decided(event)).count();
-        // Programs decide more often than cards are lost.
-        let mut of_them = over.min(decided.saturating_sub(DECIDED));
-        over -= of_them;
-        self.events.retain(|event| {
-            let room = if is_decided(event) && of_them > 0 { &mut of_them } else { &mut over };
-            let goes = *room > 0;
-            *room -= usize::from(goes);
-            !goes
-        });
+        if self.events.len() > EVENTS {
+            let mut stays = staying(self.events.iter(), EVENTS).into_iter();
+            self.events.retain(|_| stays.next().unwrap_or(true));
+        }
     }
 
     /// Keeps every tick from now on. What cannot be written is a state in the ticks, and an event; it is tried again.
@@ -407,7 +398,10 @@ impl Watcher {
         let bounds = ((longest / 10).max(SHORTEST).min(longest), longest);
         let periods = tick.devices.iter().filter_map(|device| {
             let usage = &device.snapshot.usage;
-            let headroom = usage.total_bytes.value?.saturating_sub(usage.used_bytes.value?);
+            let own = usage.total_bytes.value?.saturating_sub(usage.used_bytes.value?);
+            // What those beside a group have taken it cannot have.
+            let is_group = device.class == DeviceClass::Group;
+            let headroom = usage.free_bytes.value.filter(|_| is_group).map_or(own, |free| own.min(free));
             let fastest = self.devices.get(self.known.key(&device.snapshot.device.id))?.fastest();
             Some(sampling_period(headroom, fastest, bounds))
         });

@@ -170,6 +170,43 @@ fn two_numbers_are_not_taken_for_one_card() {
 }
 
 #[test]
+fn what_computes_on_a_part_of_a_divided_card_is_the_cards() {
+    let (_folder, tree) = machine(&[mi300(), halo()]);
+    let node = |number: u64, properties: &str| {
+        tree.put(
+            &format!("sys/class/kfd/kfd/topology/nodes/{number}/gpu_id"),
+            format!("{}\n", 1000 + number),
+        );
+        tree.put(&format!("sys/class/kfd/kfd/topology/nodes/{number}/properties"), properties);
+    };
+    // Which part it is stands in the place's function, or in its highest bits; each has a render node of its own.
+    for part in 0..8 {
+        let place = if part < 4 { 0x500 | part } else { 0x500 | part << 28 };
+        node(
+            part,
+            &format!("simd_count 152\ndomain 0\nlocation_id {place}\ndrm_render_minor {}\n", 129 + part),
+        );
+        tree.computes(70 + part as u32, 1000 + part, GIB(8));
+    }
+    tree.computes(71, 1002, GIB(1));
+    // The other card's, and one of a card that is not here.
+    node(8, "simd_count 80\ndomain 0\nlocation_id 50432\ndrm_render_minor 128\n");
+    node(9, "simd_count 80\ndomain 0\nlocation_id 1536\ndrm_render_minor 150\n");
+    tree.computes(90, 1008, GIB(3));
+    tree.computes(91, 1009, GIB(4));
+    tree.put(&format!("sys/devices/pci0000:00/{MI300}/current_compute_partition"), "CPX\n");
+    let readings = read(&tree);
+    let of = |pid: u32| (pid, Some(if pid == 71 { GIB(9) } else { GIB(8) }));
+    assert_eq!(held(&readings.devices[0]), (70..78).map(of).collect::<Vec<_>>());
+    assert_eq!(held(&readings.devices[1]), [(90, Some(GIB(3)))]);
+    assert!(reasons(&readings).len() == 1 && reasons(&readings)[0].contains("process 91"), "{readings:?}");
+    let notes = |readings: &Readings| readings.devices[0].notes.join("\n");
+    assert!(notes(&readings).contains("(CPX) and have all of its memory"), "{readings:?}");
+    tree.put(&format!("sys/devices/pci0000:00/{MI300}/current_memory_partition"), "NPS4\n");
+    assert!(notes(&read(&tree)).contains("one part may be full before the card is"));
+}
+
+#[test]
 fn a_process_that_both_drivers_know_is_counted_once() {
     let (_folder, tree) = machine(&[mi300()]);
     tree.compute_node(1, 10, 129, 0);

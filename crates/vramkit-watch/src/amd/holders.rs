@@ -45,44 +45,49 @@ impl Holders {
             by_number.entry(gpu_id).or_default().insert(pid, bytes);
         }
         let places = places(cards, &by_number, topology);
+        // On a divided card a process may be on several parts.
+        let mut computing = vec![BTreeMap::<u32, u64>::new(); cards.len()];
         for (gpu_id, uses) in by_number {
-            match places.get(&gpu_id) {
-                Some(&(at, is_guess)) => holders.add(at, is_guess, &uses),
-                None => holders.unplaced.push(unplaced(gpu_id, &uses)),
+            let Some(&(at, is_guess)) = places.get(&gpu_id) else {
+                holders.unplaced.push(unplaced(gpu_id, &uses));
+                continue;
+            };
+            for (pid, bytes) in uses {
+                let sum = computing[at].entry(pid).or_default();
+                *sum = sum.saturating_add(bytes);
+            }
+            if is_guess {
+                let note = "processes that compute are taken to be this card's: a guess, because it is the only one that they can be on and KFD's topology does not say";
+                holders.guesses[at] = Some(note.to_owned());
+            }
+        }
+        for (held, computing) in holders.held.iter_mut().zip(computing) {
+            for (pid, bytes) in computing {
+                let held = held.entry(pid).or_default();
+                *held = bytes.max(*held);
             }
         }
         holders
     }
-
-    fn add(&mut self, at: usize, is_guess: bool, uses: &BTreeMap<u32, u64>) {
-        for (&pid, &bytes) in uses {
-            let held = self.held[at].entry(pid).or_default();
-            *held = bytes.max(*held);
-        }
-        if is_guess {
-            let note = "processes that compute are taken to be this card's: a guess, because it is the only one that they can be on and KFD's topology does not say";
-            self.guesses[at] = Some(note.to_owned());
-        }
-    }
 }
 
 /// Which card each of KFD's numbers is, and whether that is a guess: by its topology, else the only card of those that are
-/// left that has as much in use. Two numbers are not one card.
+/// left that has as much in use. Two numbers are not one card, but where the topology says that they are its parts.
 fn places(
     cards: &[OfCard<'_>],
     by_number: &BTreeMap<u64, BTreeMap<u32, u64>>,
     topology: &Topology,
 ) -> BTreeMap<u64, (usize, bool)> {
-    let known: Vec<Option<u64>> =
-        cards.iter().map(|of| topology.node_of(of.card).map(|node| node.gpu_id)).collect();
+    let all: Vec<Card> = cards.iter().map(|of| of.card.clone()).collect();
+    let known: Vec<Vec<u64>> = all.iter().map(|card| topology.numbers_of(card, &all)).collect();
     let mut places = BTreeMap::new();
     let mut guesses: BTreeMap<usize, Vec<u64>> = BTreeMap::new();
     for (&gpu_id, uses) in by_number {
-        if let Some(at) = known.iter().position(|&known| known == Some(gpu_id)) {
+        if let Some(at) = known.iter().position(|known| known.contains(&gpu_id)) {
             places.insert(gpu_id, (at, false));
         } else if !topology.knows(gpu_id) {
             let sum = sum(uses);
-            let can_be = |at: &usize| known[*at].is_none() && cards[*at].used.is_none_or(|used| used >= sum);
+            let can_be = |at: &usize| known[*at].is_empty() && cards[*at].used.is_none_or(|used| used >= sum);
             let mut can_be = (0..cards.len()).filter(can_be);
             if let (Some(at), None) = (can_be.next(), can_be.next()) {
                 guesses.entry(at).or_default().push(gpu_id);

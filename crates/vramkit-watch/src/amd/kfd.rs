@@ -56,6 +56,14 @@ impl Topology {
         self.nodes.iter().find(|node| node.is(card))
     }
 
+    /// The numbers of a card: of one that is divided, those of all its parts, which have places of their own on its place.
+    pub(super) fn numbers_of(&self, card: &Card, others: &[Card]) -> Vec<u64> {
+        let is_its = |node: &&Node| {
+            node.is(card) || (node.is_part_of(card) && !others.iter().any(|other| node.is(other)))
+        };
+        self.nodes.iter().filter(is_its).map(|node| node.gpu_id).collect()
+    }
+
     /// Whether it knows a card by this number.
     pub(super) fn knows(&self, gpu_id: u64) -> bool {
         self.nodes.iter().any(|node| node.gpu_id == gpu_id)
@@ -68,6 +76,14 @@ impl Node {
             (Some(one), Some(other)) => one == other,
             _ => self.location.is_some() && self.location == location(&card.bus),
         }
+    }
+
+    /// Whether it may be a part of a divided card. The kernel writes which part it is over the function of the card's place (Linux
+    /// 6.5 and later), or into the four highest bits (some releases between).
+    fn is_part_of(&self, card: &Card) -> bool {
+        let whole = |(domain, location): (u64, u64)| (domain, location & 0xfff8);
+        let place = location(&card.bus).filter(|(_, location)| location & 7 == 0);
+        place.is_some() && self.location.map(whole) == place
     }
 }
 

@@ -144,6 +144,9 @@ impl Source for AmdSource {
         {
             let mut notes: Vec<String> = kind.note.into_iter().chain(guess).collect();
             let sleeps = card.sleeps(&self.kernel);
+            if !sleeps {
+                notes.extend(card.division(&self.kernel));
+            }
             if sleeps {
                 notes.push("asleep: it is not asked what it does, which would wake it".to_owned());
             }

@@ -60,7 +60,9 @@ impl WatchedDevice {
         let used = snapshot.usage.used_bytes.value;
         if let Some(used) = used {
             let device = snapshot.device_use();
-            let judged = self.device.read(ladder, now, used, device.as_ref());
+            // A group fills as well when those beside it take what is above them all.
+            let counted = device.as_ref().map_or(used, |device| device.used);
+            let judged = self.device.read(ladder, now, counted, device.as_ref());
             if let Some((change, ratio)) = judged.change {
                 let words = format!("{} to {} at {:.0} %", change.from, change.to, 100.0 * ratio);
                 news.push(News::new(id, EventKind::LevelChanged, words));

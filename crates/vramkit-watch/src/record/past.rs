@@ -14,6 +14,7 @@ use vramkit::pressure::PressureLevel;
 
 use super::files::beside;
 use super::lines;
+use crate::events::staying;
 use crate::source::DeviceClass;
 use crate::tick::{HolderUse, Tick, WatchEvent};
 use crate::utc::unix_seconds;
@@ -28,9 +29,9 @@ const STEPS: [(f64, u32); 6] =
     [(DAY, 600), (7.0 * DAY, 3600), (DAY, 3600), (HOUR, 600), (HOUR, 3600), (0.0, 3600)];
 const DAY: f64 = 24.0 * HOUR;
 const HOUR: f64 = 3600.0;
-/// Largest holders of a device, and events, that a line has.
+/// Largest holders of a device, and events, that a line has: twice as many as what programs speak of can bring at once.
 const HOLDERS: usize = 6;
-const EVENTS: usize = 32;
+const EVENTS: usize = 64;
 
 /// A line of `FILE.history`.
 #[non_exhaustive]
@@ -110,8 +111,10 @@ impl Period {
             }
         }
         self.events.extend(events.iter().cloned());
-        let over = self.events.len().saturating_sub(EVENTS);
-        self.events.drain(..over);
+        if self.events.len() > EVENTS {
+            let mut stays = staying(self.events.iter(), EVENTS).into_iter();
+            self.events.retain(|_| stays.next().unwrap_or(true));
+        }
     }
 
     fn line(self, seconds: u32) -> PastLine {
@@ -246,6 +249,7 @@ mod tests {
     use vramkit::monitor::utc;
 
     use super::*;
+    use crate::tick::EventKind;
 
     fn line(minute: u64, used: u64) -> PastLine {
         let device = PastDevice {
@@ -284,6 +288,17 @@ mod tests {
         assert_eq!(peaks.count(), 7, "a day's largest reading is never lost");
         let of = |seconds| kept.iter().filter(|line| line.seconds == seconds).count();
         assert!(of(60) >= 1440 && of(600) + of(3600) > 100, "{} {} {}", of(60), of(600), of(3600));
+    }
+
+    #[test]
+    fn a_lost_card_is_in_a_minute_of_many_decisions() {
+        let event = |kind| WatchEvent::new(String::new(), "cuda:0".into(), kind, String::new());
+        let mut period = Period::default();
+        period.take("", [].into_iter(), &[event(EventKind::Lost)]);
+        period.take("", [].into_iter(), &vec![event(EventKind::Decided); 1000]);
+        period.take("", [].into_iter(), &vec![event(EventKind::LevelChanged); 1000]);
+        let events = period.line(MINUTE).events;
+        assert_eq!((events.len(), events[0].kind), (EVENTS, EventKind::Lost));
     }
 
     #[test]

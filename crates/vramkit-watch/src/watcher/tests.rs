@@ -227,6 +227,29 @@ fn one_looks_sooner_when_it_fills_fast_and_little_is_left() {
 }
 
 #[test]
+fn a_group_fills_when_those_beside_it_take_what_is_above_them_all() {
+    let (script, mut watcher) = watcher();
+    let mut found = Vec::new();
+    let (mut soon, mut sooner) = (false, false);
+    for second in 0..1500u64 {
+        // It stays at 300 MiB, and what is left to it shrinks.
+        let mut group = device("cgroup", 300);
+        group.class = DeviceClass::Group;
+        for number in [&mut group.usage.total_bytes, &mut group.usage.used_bytes, &mut group.usage.free_bytes]
+        {
+            number.source = Origin::Cgroup;
+        }
+        group.usage.free_bytes.value = Some(ByteSize::mib(700 - second.saturating_sub(300) / 2));
+        script.lock().unwrap().devices = vec![group];
+        let tick = watcher.tick(Duration::from_secs(second));
+        soon |= tick.devices[0].full_soon && tick.devices[0].forecast.is_some();
+        sooner |= watcher.period(&tick, Duration::from_secs(1000)) < Duration::from_secs(1000);
+        found.extend(kinds(&tick));
+    }
+    assert!(soon && sooner && found.contains(&EventKind::FullSoon), "{soon} {sooner} {found:?}");
+}
+
+#[test]
 fn what_is_kept_is_bounded() {
     let script = Script::default();
     let config = WatchConfig { history: 10, ..patient() };
