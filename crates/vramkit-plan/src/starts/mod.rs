@@ -1,17 +1,19 @@
 //! When each of several models should start, so that their peaks do not meet.
 //!
 //! ```text
-//! models ─► profiles ─► bound ─┬─► boxes (models of one load each) ────┬─► starts
-//!                              └─► descent ─► repair (any load) ───────┘   until the peak is the bound or time is up
+//! models ─► profiles ─► bound ─┬─► joined ─► boxes (models of one load each) ────┬─► starts
+//!                              └─► descent ─► fitted ─► repair (any load) ───────┘   until the peak is the bound or time is up
 //! ```
 //!
 //! On one clock and within a makespan, every model may start at any step that lets it end in time. What counts is
 //! the most that is live together: of models of one load each that is a box's height, packed ([`boxes`]); of others it
-//! is what the sum of their loads rises to, which is lowered by moving models ([`descent`], then [`repair`]).
+//! is what the sum of their loads rises to, which is lowered by moving models ([`descent`], then [`repair`]). What may have been cut
+//! from one whole is put together first ([`joined`], [`fitted`]).
 
 mod bound;
 mod boxes;
 mod descent;
+mod fitted;
 mod joined;
 mod profile;
 mod repair;
@@ -47,6 +49,9 @@ const LONGER: u32 = 13;
 
 /// Rounds in which boxes are joined, at least.
 const JOINED: usize = 16;
+
+/// Times that models are fitted to one another in the first round.
+const FITTED: usize = 16;
 
 /// Models up to which boxes are packed: a beam looks at all that are left at each step.
 const BOXES: usize = 2_000;
@@ -269,7 +274,7 @@ impl<'a> Choice<'a> {
         let boxes = self.boxes();
         let mut packed = u64::MAX;
         // Few models are soon searched through.
-        let rounds = ROUNDS.min(2 + self.profiles.len() as u32 / 2);
+        let rounds = ROUNDS.min(self.profiles.len().saturating_pow(2) as u32);
         for round in 0..rounds {
             let longer = round.min(LONGER);
             if let Some(boxes) = &boxes {
@@ -280,6 +285,7 @@ impl<'a> Choice<'a> {
                 if round == 0 {
                     self.move_from(given, seed);
                 }
+                self.fit(FITTED << longer.min(8), 100 << longer, &mut random);
                 self.repair(100 << longer, &mut random);
             }
             if self.is_over() {
@@ -346,6 +352,26 @@ impl<'a> Choice<'a> {
     fn take_packed(&mut self, corners: &[(u64, u64)]) {
         self.starts = corners.iter().map(|corner| corner.0).collect();
         self.peak = peak(self.profiles, &self.starts);
+    }
+
+    /// Joins models whose loads fit one another, so many times anew, and moves the fewest that they became.
+    fn fit(&mut self, times: usize, moves: usize, random: &mut SplitMix64) {
+        let budget = self.search.budget;
+        let is_over = || budget.is_over();
+        let fitted = fitted::fit(self.profiles, self.makespan, self.bound, times, random, &is_over);
+        if fitted.len() == self.profiles.len() {
+            return;
+        }
+        let profiles: Vec<Profile> = fitted.iter().map(|one| one.profile.clone()).collect();
+        let mut joined = Choice { bound: self.bound, ..Choice::new(&profiles, self.makespan, self.search) };
+        let inserted = insert(&profiles, &joined.latest, &is_over);
+        joined.take(&inserted);
+        joined.repair(moves, random);
+        let mut starts = self.starts.clone();
+        for (one, at) in fitted.iter().zip(&joined.starts) {
+            one.members.iter().for_each(|&(model, later)| starts[model] = at + later);
+        }
+        self.take(&starts);
     }
 
     /// Moves away what is more than a lower and lower capacity.

@@ -52,7 +52,7 @@ impl Profile {
 }
 
 /// Runs from changes of a load, which is never negative and of 64 bits.
-fn runs(mut changes: Vec<(u64, i128)>) -> Vec<Run> {
+pub(super) fn runs(mut changes: Vec<(u64, i128)>) -> Vec<Run> {
     changes.sort_unstable();
     let mut runs: Vec<Run> = Vec::new();
     let (mut load, mut last) = (0i128, 0u64);

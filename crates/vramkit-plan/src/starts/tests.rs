@@ -48,6 +48,35 @@ fn boxes_that_fill_a_rectangle_are_packed() {
     assert_eq!((starts.peak, starts.bound), (ByteSize::new(30), ByteSize::new(30)));
 }
 
+/// Models of three tensors, cut from a rectangle: what some free, others take.
+#[test]
+fn loads_that_fit_one_another_are_put_together() {
+    let mut random = SplitMix64::new(3);
+    let mut pieces = vec![(0u64, 10_000u64, 1u64 << 40)];
+    while pieces.len() < 30 {
+        let at = random.below(pieces.len());
+        let (from, to, bytes) = pieces.swap_remove(at);
+        if random.below(2) == 0 && to - from > 2 {
+            let middle = from + 1 + random.below((to - from - 1) as usize) as u64;
+            pieces.extend([(from, middle, bytes), (middle, to, bytes)]);
+        } else {
+            let low = 1 + random.below(bytes as usize - 1) as u64;
+            pieces.extend([(from, to, low), (from, to, bytes - low)]);
+        }
+    }
+    pieces.sort_unstable();
+    let of = |(i, group): (usize, &[(u64, u64, u64)])| {
+        let first = group[0].0;
+        let rows: Vec<_> = group.iter().map(|&(from, to, bytes)| (from - first, to - first, bytes)).collect();
+        model(&i.to_string(), &rows)
+    };
+    let models: Vec<Model> = pieces.chunks(3).enumerate().map(of).collect();
+    // It ends as soon as it is there.
+    let budget = OrderBudget::new(std::time::Duration::from_secs(600), &());
+    let starts = choose_starts(&models, Step(10_000), &StartsSearch { budget, ..long() }).unwrap();
+    assert_eq!((starts.peak, starts.bound), (ByteSize::new(1 << 40), ByteSize::new(1 << 40)));
+}
+
 #[test]
 fn hundreds_of_models_are_spread_at_once() {
     // Ramps of 40 steps; all at once they would come to sixty times as much as there is room for.
