@@ -36,30 +36,30 @@ pub(super) fn descend(profiles: &[Profile], latest: &[u64], starts: &mut [u64], 
     }
 }
 
-/// Starts that are compared for each model that is inserted.
-const INSERTIONS: u64 = 64;
+/// Starts that are compared for each model that is inserted: twice as many as it fits in one after the other, within these bounds, and
+/// for all models together.
+const INSERTIONS: (u64, u64) = (64, 4096);
+const TOGETHER: u64 = 10_000_000;
 
 /// Starts of models put in one after the other, the largest peak first, each where least is live then, of some starts evenly
-/// apart; soon done for hundreds of models, of which descending takes long.
+/// apart; soon done for thousands of models, of which descending takes long.
 pub(super) fn insert(profiles: &[Profile], latest: &[u64], is_over: &dyn Fn() -> bool) -> Vec<u64> {
     let mut order: Vec<usize> = (0..profiles.len()).collect();
     order.sort_by_key(|&i| std::cmp::Reverse(profiles[i].peak()));
     let mut starts = vec![0; profiles.len()];
     let mut load = Load::new(std::iter::empty());
     for (number, &i) in order.iter().enumerate() {
-        let at = |k: u64| (u128::from(latest[i]) * u128::from(k) / u128::from(INSERTIONS - 1)) as u64;
-        let tried = |k: &u64| {
-            let mut tried = load.clone();
-            tried.add(&profiles[i], at(*k));
-            height(&tried)
-        };
-        // Without time they are spread one after the other.
-        let best =
-            if is_over() { Some(number as u64 % INSERTIONS) } else { (0..INSERTIONS).min_by_key(tried) };
-        starts[i] = best.map_or(0, at);
-        if !is_over() {
-            load.add(&profiles[i], starts[i]);
+        let profile = &profiles[i];
+        let many = latest[i].saturating_mul(2) / profile.steps.max(1);
+        let many = many.min(INSERTIONS.1).min(TOGETHER / profiles.len() as u64).max(INSERTIONS.0);
+        let at = |k: u64| (u128::from(latest[i]) * u128::from(k) / u128::from(many - 1)) as u64;
+        // Without time they are spread evenly.
+        if is_over() {
+            starts[i] = (u128::from(latest[i]) * number as u128 / profiles.len() as u128) as u64;
+            continue;
         }
+        starts[i] = (0..many).map(at).min_by_key(|&start| load.highest(profile, start)).unwrap_or(0);
+        load.add(profile, starts[i]);
     }
     starts
 }

@@ -120,17 +120,15 @@ fn three(changes: &[Change]) -> Vec<Vec<Change>> {
         return Vec::new();
     }
     let all = by_change(changes);
-    let mut groups = Vec::new();
-    for (place, &a) in changes.iter().enumerate() {
-        for &b in &changes[place + 1..] {
-            // The third has the other sign, so each group is found once.
-            let thirds = all.get(&-(a.by + b.by)).filter(|_| (a.by > 0) == (b.by > 0));
-            groups.extend(
-                thirds.into_iter().flatten().map(|&c| vec![a, b, c]).filter(|group| are_apart(group)),
-            );
-        }
-    }
-    groups
+    let pairs =
+        changes.iter().enumerate().flat_map(|(place, &a)| changes[place + 1..].iter().map(move |&b| (a, b)));
+    // The third has the other sign, so each group is found once.
+    let pairs = pairs.filter(|(a, b)| (a.by > 0) == (b.by > 0));
+    let groups = pairs.flat_map(|(a, b)| {
+        let thirds = all.get(&-(a.by + b.by)).into_iter().flatten();
+        thirds.map(move |&c| vec![a, b, c])
+    });
+    groups.filter(|group| are_apart(group)).take(MOST).collect()
 }
 
 /// Four, two of which take what two free.
@@ -153,7 +151,7 @@ fn four(changes: &[Change]) -> Vec<Vec<Change>> {
         let others = taken.get(&-(a.by + b.by)).into_iter().flatten();
         others.map(move |&(c, d)| vec![a, b, c, d])
     };
-    freed.into_iter().flat_map(group).filter(|group| are_apart(group)).collect()
+    freed.into_iter().flat_map(group).filter(|group| are_apart(group)).take(MOST).collect()
 }
 
 /// Whether all are of different models.

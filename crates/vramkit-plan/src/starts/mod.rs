@@ -32,6 +32,9 @@ use descent::{descend, insert};
 use profile::{Load, Profile};
 use repair::Repair;
 
+/// Models up to which each is moved with a look at all: of more that takes seconds, and what is done to groups of them brings more.
+const MOVED: usize = 300;
+
 /// Beginnings from which models are moved.
 const BEGINNINGS: usize = 12;
 
@@ -282,7 +285,7 @@ impl<'a> Choice<'a> {
             }
             // What is packed is placed too: fewer bytes live at once may take a larger arena.
             if packed == u64::MAX && !self.is_over() {
-                if round == 0 {
+                if round == 0 && self.profiles.len() <= MOVED {
                     self.move_from(given, seed);
                 }
                 self.fit(FITTED << longer.min(8), 100 << longer, &mut random);

@@ -149,11 +149,29 @@ impl Load {
         self.times.iter().zip(ends).zip(&self.levels).map(|((&from, to), &level)| (from, to, level))
     }
 
+    /// The most that is live in a profile's life once it is added.
+    pub(super) fn highest(&self, profile: &Profile, start: u64) -> u64 {
+        let mut highest = 0;
+        self.under(profile, start, |level, bytes, _| highest = highest.max(level + bytes));
+        highest
+    }
+
     /// How many bytes times steps more pass a capacity once a profile is added; 0 exactly where none do.
     pub(super) fn excess(&self, profile: &Profile, start: u64, capacity: u64) -> f64 {
+        let mut sum = 0.0;
+        self.under(profile, start, |level, bytes, steps| {
+            let free = capacity.saturating_sub(level);
+            if bytes > free {
+                sum += (bytes - free) as f64 * steps as f64;
+            }
+        });
+        sum
+    }
+
+    /// Gives the load, a profile's bytes and the steps of each stretch in which neither changes.
+    fn under(&self, profile: &Profile, start: u64, mut see: impl FnMut(u64, u64, u64)) {
         let first = profile.runs.first().map_or(0, |run| run.from);
         let mut at = self.times.partition_point(|&time| time <= start + first) - 1;
-        let mut sum = 0.0;
         for run in &profile.runs {
             let (mut from, to) = (start + run.from, start + run.to);
             while self.times.get(at + 1).is_some_and(|&time| time <= from) {
@@ -161,10 +179,7 @@ impl Load {
             }
             loop {
                 let until = self.times.get(at + 1).map_or(to, |&time| time.min(to));
-                let free = capacity.saturating_sub(self.levels[at]);
-                if run.bytes > free {
-                    sum += (run.bytes - free) as f64 * (until - from) as f64;
-                }
+                see(self.levels[at], run.bytes, until - from);
                 if until == to {
                     break;
                 }
@@ -172,6 +187,5 @@ impl Load {
                 at += 1;
             }
         }
-        sum
     }
 }
