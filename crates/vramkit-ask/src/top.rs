@@ -6,6 +6,7 @@
 use std::ops::ControlFlow;
 use std::time::{Duration, Instant};
 
+use vramkit::device::Origin;
 use vramkit::pressure::{Ladder, LadderError, PressureLevel};
 use vramkit_kubelet::KubeletSource;
 use vramkit_watch::record::TickRecorder;
@@ -67,7 +68,7 @@ pub struct TopAnswer {
 }
 
 impl TopAnswer {
-    /// Whether no device is at level critical and no leak is suspected.
+    /// As [`is_well`].
     pub fn is_yes(&self) -> bool {
         is_well(&self.report)
     }
@@ -76,12 +77,14 @@ impl TopAnswer {
 /// Who asks once has the patience that a driver needs to start.
 const PATIENCE: Duration = Duration::from_secs(15);
 
-/// Whether in a tick no device is at level critical and no leak is suspected.
+/// Whether in a tick no device that a driver or the system speaks of is at level critical, and on none of them a leak is suspected.
+/// What only programs speak of is as full as they say, and theirs to worry about.
 pub fn is_well(tick: &Tick) -> bool {
+    let is_of_programs = |device: &&DeviceTick| device.snapshot.usage.used_bytes.source == Origin::Pool;
     let worry = |device: &DeviceTick| {
         device.snapshot.level == Some(PressureLevel::Critical) || !device.suspected.is_empty()
     };
-    !tick.devices.iter().any(worry)
+    !tick.devices.iter().filter(|device| !is_of_programs(device)).any(worry)
 }
 
 /// Reads everything once.

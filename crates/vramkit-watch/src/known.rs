@@ -13,16 +13,17 @@ use std::collections::{BTreeMap, BTreeSet};
 use vramkit::device::{Origin, Reading};
 use vramkit::monitor::{Usage, utc};
 
+use crate::clock::ClockStep;
 use crate::ids::{free, natural};
 use crate::judge::News;
 use crate::source::{DeviceClass, DeviceReading, Health, Missing, Readings};
 use crate::standing::Standing;
 use crate::tick::{EventKind, Presence};
-use crate::utc::ClockStep;
 
 use device::{Device, NOT_LISTED, State, is_same_model, lost, replaced_by};
 
 mod device;
+mod keys;
 
 pub(crate) use device::{IN_THE_PLACE, Moment};
 
@@ -91,7 +92,7 @@ impl Known {
     }
 
     /// The clock was set.
-    pub(crate) fn shift(&mut self, by: ClockStep) {
+    pub(crate) fn shift(&mut self, by: &ClockStep) {
         for device in self.devices.values_mut() {
             if let State::Lost { since, .. } | State::Unread { since, .. } = &mut device.state {
                 *since = by.of(*since);
@@ -130,7 +131,8 @@ impl Known {
         }
         let are_cards = readings.devices.iter().all(|reading| reading.class.is_gpu());
         if are_cards || readings.devices.len() != listed.len() {
-            readings.devices.sort_by_cached_key(|reading| natural(&reading.device.id));
+            // They mostly are in order, which costs a comparison each.
+            readings.devices.sort_by(|one, other| natural(&one.device.id, &other.device.id));
         }
         self.bound();
     }
@@ -231,36 +233,6 @@ impl Known {
             self.note_present(moment, source, key.clone(), reading, news);
         }
         keys.into_iter().collect()
-    }
-
-    fn keys_of(&self, source: usize, Readings { devices, places, .. }: &Readings) -> Vec<String> {
-        let mut counts: BTreeMap<&str, usize> = BTreeMap::new();
-        for uuid in devices.iter().filter_map(|reading| reading.device.uuid.as_deref()) {
-            *counts.entry(uuid).or_default() += 1;
-        }
-        let key = |reading: &DeviceReading| {
-            let name = &reading.device;
-            match name.uuid.as_deref() {
-                Some(uuid) if !uuid.is_empty() && counts[uuid] == 1 => uuid.to_owned(),
-                // Where it sits does not change when the others are numbered anew.
-                _ if places.contains_key(&name.id) => {
-                    let place = &places[&name.id];
-                    let seen = self.at_place.get(place).filter(|key| !counts.contains_key(key.as_str()));
-                    seen.unwrap_or(place).clone()
-                }
-                // One that says no UUID for once is who it was, unless it is another model.
-                None => {
-                    let is_it =
-                        |device: &Device| device.source == source && is_same_model(&device.name, name);
-                    let before = self.keys.get(&name.id);
-                    let before =
-                        before.filter(|key| !counts.contains_key(key.as_str()) && is_it(&self.devices[*key]));
-                    before.unwrap_or(&name.id).clone()
-                }
-                Some(_) => name.id.clone(),
-            }
-        };
-        devices.iter().map(key).collect()
     }
 
     fn note_present(

@@ -35,6 +35,7 @@ pub mod amd;
 mod asked;
 mod assigned;
 mod bus;
+mod clock;
 mod doubts;
 mod environment;
 mod events;

@@ -4,10 +4,10 @@ use std::time::{Duration, SystemTime};
 
 use vramkit::monitor::utc;
 
+use crate::clock::ClockStep;
 use crate::judge::News;
 use crate::source::{Health, Readings};
 use crate::tick::{EventKind, SourceTick};
-use crate::utc::ClockStep;
 
 /// See the module's first lines.
 #[derive(Debug, Default)]
@@ -105,7 +105,7 @@ impl Standing {
     }
 
     /// The clock was set.
-    pub(crate) fn shift(&mut self, by: ClockStep) {
+    pub(crate) fn shift(&mut self, by: &ClockStep) {
         for time in [&mut self.since, &mut self.answered].into_iter().flatten() {
             *time = by.of(*time);
         }

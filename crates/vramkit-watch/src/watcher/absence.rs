@@ -1,4 +1,4 @@
-//! What is not there: sources that do not answer, cards that fall off, clocks that step back.
+//! What is not there: sources that do not answer, cards that fall off.
 
 use std::sync::mpsc::{self, Receiver, Sender};
 
@@ -17,7 +17,7 @@ fn card(number: usize, uuid: &str) -> DeviceReading {
 }
 
 /// Eight cards, each holding so many MiB more than the one before, numbered as the driver does.
-fn cards(without: &[usize]) -> Vec<DeviceReading> {
+pub(super) fn cards(without: &[usize]) -> Vec<DeviceReading> {
     let those = (0..8).filter(|card| !without.contains(card));
     those
         .enumerate()
@@ -29,7 +29,7 @@ fn cards(without: &[usize]) -> Vec<DeviceReading> {
         .collect()
 }
 
-fn presence<'a>(tick: &'a Tick, uuid: &str) -> &'a DeviceTick {
+pub(super) fn presence<'a>(tick: &'a Tick, uuid: &str) -> &'a DeviceTick {
     tick.devices.iter().find(|device| device.snapshot.device.uuid.as_deref() == Some(uuid)).unwrap()
 }
 
@@ -298,43 +298,6 @@ fn a_source_that_fails_leaves_its_cards_unread_and_one_whose_driver_is_gone_has_
 }
 
 #[test]
-fn when_the_clock_is_set_back_the_past_goes_with_it() {
-    let (script, mut watcher) = watcher();
-    script.lock().unwrap().devices = cards(&[]);
-    let wall = |second: u64| SystemTime::UNIX_EPOCH + Duration::from_secs(1_000_000 + second);
-    (0..5).for_each(|second| drop(watcher.tick_at(Duration::from_secs(second), wall(second))));
-    script.lock().unwrap().devices = cards(&[4]);
-    watcher.tick_at(Duration::from_secs(5), wall(5));
-    // An hour back, and one second on.
-    let tick = watcher.tick_at(Duration::from_secs(6), wall(6) - Duration::from_secs(3600));
-    let kept = watcher.history();
-    let times: Vec<f64> =
-        kept.devices["cuda:0"].iter().map(|sample| sample.unix_seconds - 996_400.0).collect();
-    assert_eq!(times, [0.0, 1.0, 2.0, 3.0, 4.0, 5.0, 6.0]);
-    let Presence::Lost { since, .. } = &presence(&tick, "GPU-4").presence else { panic!("it is lost") };
-    assert_eq!(*since, utc(wall(5) - Duration::from_secs(3600)));
-}
-
-#[test]
-fn when_a_clock_is_set_that_was_not_the_past_goes_with_it_and_a_machine_that_slept_has_a_gap() {
-    let at = |year_2030: bool, second: u64| {
-        let since = if year_2030 { 1_893_456_000 } else { 0 };
-        SystemTime::UNIX_EPOCH + Duration::from_secs(since + second)
-    };
-    for (was_set, spans) in [(false, 6.0), (true, 4.0 + 28_800.0)] {
-        let (script, mut watcher) = watcher();
-        script.lock().unwrap().devices = cards(&[]);
-        (0..4).for_each(|second| drop(watcher.tick_at(Duration::from_secs(second), at(was_set, second))));
-        let later = if was_set { at(true, 28_804) } else { at(true, 6) };
-        watcher.tick_at(Duration::from_secs(if was_set { 4 } else { 6 }), later);
-        let kept = &watcher.history().devices["cuda:0"];
-        let (first, last) = (kept[0].unix_seconds, kept.last().unwrap().unix_seconds);
-        assert_eq!(last - first, spans, "was set: {was_set}");
-        assert_eq!(kept.len(), 5);
-    }
-}
-
-#[test]
 fn parts_of_a_card_that_comes_back_without_them_are_gone() {
     let (script, mut watcher) = watcher();
     let part = || {
@@ -402,6 +365,39 @@ fn another_model_without_an_identity_is_another_card() {
         assert!(at(&script, &mut watcher, second, named(name, 10)).events.is_empty());
     }
     assert_eq!(watcher.history().devices["cuda:0"].len(), 4);
+}
+
+#[test]
+fn of_two_models_without_identities_it_is_known_which_one_fell_off() {
+    let (script, mut watcher) = watcher();
+    let named = |id: &str, name: &str, used| {
+        let mut reading = device(id, used);
+        reading.device.name = name.into();
+        reading
+    };
+    at(&script, &mut watcher, 0, vec![named("cuda:0", "RTX 4090", 100), named("cuda:1", "H100", 200)]);
+    // What is left becomes the first.
+    let tick = at(&script, &mut watcher, 1, vec![named("cuda:0", "H100", 200)]);
+    let seen = |tick: &Tick| -> Vec<_> {
+        let of = |device: &DeviceTick| {
+            let name = &device.snapshot.device;
+            (name.id.clone(), name.name.clone(), device.presence == Presence::Present)
+        };
+        tick.devices.iter().map(of).collect()
+    };
+    let (first, second) = ("cuda:0".to_owned(), "cuda:1".to_owned());
+    let both = |is_here| {
+        vec![(first.clone(), "RTX 4090".to_owned(), is_here), (second.clone(), "H100".to_owned(), true)]
+    };
+    assert_eq!((seen(&tick), kinds(&tick)), (both(false), vec![EventKind::Lost]));
+    let used: Vec<_> = watcher.history().devices["cuda:1"].iter().map(|sample| sample.used_bytes).collect();
+    assert_eq!(used, [Some(ByteSize::mib(200)); 2]);
+    let tick =
+        at(&script, &mut watcher, 2, vec![named("cuda:0", "RTX 4090", 100), named("cuda:1", "H100", 200)]);
+    assert_eq!((seen(&tick), kinds(&tick)), (both(true), vec![EventKind::Back]));
+    // Of two of a model that is not known.
+    let tick = at(&script, &mut watcher, 3, vec![named("cuda:0", "H100", 1), named("cuda:1", "H100", 200)]);
+    assert!(tick.events[0].text.contains("H100 is here, in the place of RTX 4090"), "{:?}", tick.events);
 }
 
 #[test]
