@@ -125,3 +125,59 @@ pub fn watch<E: From<AskError>>(
         std::thread::sleep(watcher.period(&tick, interval));
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use vramkit::ByteSize;
+    use vramkit::device::{Reading, SimulatedDevice};
+    use vramkit::monitor::{DeviceName, PoolUse, Usage};
+    use vramkit::pool::{DeviceMemoryPool, Request};
+    use vramkit_watch::{DeviceClass, DeviceReading, Readings};
+
+    use super::*;
+
+    struct One(Readings);
+
+    impl Source for One {
+        fn name(&self) -> &'static str {
+            "one"
+        }
+
+        fn read(&mut self) -> Readings {
+            self.0.clone()
+        }
+    }
+
+    fn tick(readings: Readings) -> Tick {
+        let mut watcher = Watcher::new(vec![Box::new(One(readings))], WatchConfig::default()).unwrap();
+        watcher.tick(Duration::ZERO)
+    }
+
+    #[test]
+    fn a_full_device_of_a_programs_own_is_no_worry_and_a_full_card_is() {
+        let capacity = ByteSize::mib(64);
+        let pool =
+            Arc::new(DeviceMemoryPool::new(Arc::new(SimulatedDevice::new(capacity)), capacity).unwrap());
+        let _held = pool.allocate(Request::new(ByteSize::mib(63))).unwrap();
+        let full = tick(Readings { pools: vec![PoolUse::of("kv", &pool)], ..Readings::default() });
+        let level = |tick: &Tick| tick.devices[0].snapshot.level;
+        assert_eq!((level(&full), is_well(&full)), (Some(PressureLevel::Critical), true));
+        let known = |mib| Reading::known(ByteSize::mib(mib), Origin::Nvml);
+        let mut usage = Usage::unavailable(Origin::Nvml, "not asked");
+        (usage.total_bytes, usage.used_bytes, usage.free_bytes) = (known(100), known(99), known(1));
+        let card = DeviceReading {
+            device: DeviceName { id: "cuda:0".into(), name: "a card".into(), uuid: None },
+            class: DeviceClass::Gpu,
+            activity: None,
+            usage,
+            processes: Reading::known(Vec::new(), Origin::Nvml),
+            stall: None,
+            shared_bytes: None,
+            notes: Vec::new(),
+        };
+        let full = tick(Readings { devices: vec![card], ..Readings::default() });
+        assert_eq!((level(&full), is_well(&full)), (Some(PressureLevel::Critical), false));
+    }
+}

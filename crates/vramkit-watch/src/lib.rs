@@ -39,6 +39,7 @@ mod clock;
 mod doubts;
 mod environment;
 mod events;
+mod given;
 mod group;
 mod groups;
 mod holders;

@@ -436,6 +436,6 @@ mod absence;
 #[cfg(test)]
 mod clocks;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 #[cfg(test)]
 mod words;

@@ -252,6 +252,18 @@ fn what_computes_on_a_part_of_a_divided_card_is_the_cards() {
 }
 
 #[test]
+fn a_card_that_a_virtual_machine_has_is_given_away() {
+    let (_folder, tree) = machine(&[mi300()]);
+    let mut source = AmdSource::at(tree.root());
+    assert!(source.read().given.is_empty());
+    tree.remove("sys/class/drm");
+    let readings = source.read();
+    assert!(readings.health == Health::Absent && readings.given.is_empty());
+    tree.put(&format!("sys/bus/pci/drivers/vfio-pci/{MI300}/class"), "0x038000\n");
+    assert!(source.read().given.contains(MI300));
+}
+
+#[test]
 fn a_process_that_both_drivers_know_is_counted_once() {
     let (_folder, tree) = machine(&[mi300()]);
     tree.compute_node(1, 10, 129, 0);

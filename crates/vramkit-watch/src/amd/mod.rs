@@ -28,6 +28,7 @@ use vramkit::ByteSize;
 use vramkit::device::{Origin, Reading};
 use vramkit::monitor::{DeviceName, ProcessUse};
 
+use crate::given::Given;
 use crate::kernel::{Kernel, system_root};
 use crate::meminfo::MachineMemory;
 use crate::processes::Processes;
@@ -57,6 +58,7 @@ pub struct AmdSource {
     topology: Topology,
     /// What each card is, by its place on the bus: that does not change, and some of it takes asking the card.
     kinds: HashMap<String, Kind>,
+    given: Given,
 }
 
 impl Default for AmdSource {
@@ -75,6 +77,7 @@ impl AmdSource {
             users: Users::default(),
             topology: Topology::default(),
             kinds: HashMap::new(),
+            given: Given::default(),
         }
     }
 
@@ -132,6 +135,7 @@ impl Source for AmdSource {
             let reason = "no card of AMD's under /sys/class/drm".to_owned();
             readings.health = Health::Absent;
             readings.unavailable.push(Unavailable { source: "amd".into(), reason });
+            readings.given = self.given.look(&self.kernel, &readings.places);
             return readings;
         }
         self.processes.begin();
@@ -198,6 +202,7 @@ impl Source for AmdSource {
                 readings.devices.push(reading);
             }
         }
+        readings.given = self.given.look(&self.kernel, &readings.places);
         readings
     }
 }

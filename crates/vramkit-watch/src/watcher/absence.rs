@@ -298,6 +298,38 @@ fn a_source_that_fails_leaves_its_cards_unread_and_one_whose_driver_is_gone_has_
 }
 
 #[test]
+fn a_card_that_is_given_to_a_virtual_machine_is_not_lost() {
+    let (script, mut watcher) = watcher();
+    let places = |count: usize| {
+        (0..count).map(|card| (format!("cuda:{card}"), format!("0000:{card}7:00.0"))).collect()
+    };
+    script.lock().unwrap().places = places(8);
+    at(&script, &mut watcher, 0, cards(&[]));
+    // For a moment no driver holds it.
+    script.lock().unwrap().places.clear();
+    let tick = at(&script, &mut watcher, 1, cards(&[7]));
+    assert!(matches!(presence(&tick, "GPU-7").presence, Presence::Lost { .. }));
+    script.lock().unwrap().given = ["0000:77:00.0".to_owned()].into();
+    let tick = at(&script, &mut watcher, 2, cards(&[7]));
+    let Presence::Given { since, reason } = &presence(&tick, "GPU-7").presence else { panic!("{tick:?}") };
+    assert!(*since == tick.time && reason.contains("0000:77:00.0, the driver vfio-pci"), "{reason}");
+    assert_eq!((kinds(&tick), tick.devices.len()), (vec![EventKind::Lost], 8));
+    assert!(tick.events[0].text.contains("is given away"), "{:?}", tick.events);
+    assert!(at(&script, &mut watcher, 3, cards(&[7])).events.is_empty(), "told once");
+    // The driver may have none left at all.
+    script.lock().unwrap().health = Health::Absent;
+    let tick = at(&script, &mut watcher, 4, Vec::new());
+    assert!(matches!(presence(&tick, "GPU-7").presence, Presence::Given { .. }));
+    assert!(matches!(presence(&tick, "GPU-6").presence, Presence::Lost { .. }));
+    assert_eq!(tick.sources[0].health, Health::Absent, "and no source fails for it");
+    *script.lock().unwrap() = Readings { places: places(8), ..Readings::default() };
+    let tick = at(&script, &mut watcher, 5, cards(&[]));
+    let texts: Vec<&str> = tick.events.iter().map(|event| event.text.as_str()).collect();
+    assert!(texts.iter().any(|text| text.contains("was given away since")), "{texts:?}");
+    assert_eq!(presence(&tick, "GPU-7").presence, Presence::Present);
+}
+
+#[test]
 fn parts_of_a_card_that_comes_back_without_them_are_gone() {
     let (script, mut watcher) = watcher();
     let part = || {
