@@ -436,6 +436,8 @@ mod absence;
 #[cfg(test)]
 mod clocks;
 #[cfg(test)]
+mod identities;
+#[cfg(test)]
 pub(crate) mod tests;
 #[cfg(test)]
 mod words;
