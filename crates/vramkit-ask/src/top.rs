@@ -6,6 +6,7 @@
 use std::ops::ControlFlow;
 use std::time::{Duration, Instant};
 
+use vramkit::device::Origin;
 use vramkit::pressure::{Ladder, LadderError, PressureLevel};
 use vramkit_kubelet::KubeletSource;
 use vramkit_watch::record::TickRecorder;
@@ -67,7 +68,7 @@ pub struct TopAnswer {
 }
 
 impl TopAnswer {
-    /// Whether no device is at level critical and no leak is suspected.
+    /// As [`is_well`].
     pub fn is_yes(&self) -> bool {
         is_well(&self.report)
     }
@@ -76,12 +77,14 @@ impl TopAnswer {
 /// Who asks once has the patience that a driver needs to start.
 const PATIENCE: Duration = Duration::from_secs(15);
 
-/// Whether in a tick no device is at level critical and no leak is suspected.
+/// Whether in a tick no device that a driver or the system speaks of is at level critical, and on none of them a leak is suspected.
+/// What only programs speak of is as full as they say, and theirs to worry about.
 pub fn is_well(tick: &Tick) -> bool {
+    let is_of_programs = |device: &&DeviceTick| device.snapshot.usage.used_bytes.source == Origin::Pool;
     let worry = |device: &DeviceTick| {
         device.snapshot.level == Some(PressureLevel::Critical) || !device.suspected.is_empty()
     };
-    !tick.devices.iter().any(worry)
+    !tick.devices.iter().filter(|device| !is_of_programs(device)).any(worry)
 }
 
 /// Reads everything once.
@@ -120,5 +123,61 @@ pub fn watch<E: From<AskError>>(
             return Ok(());
         }
         std::thread::sleep(watcher.period(&tick, interval));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use vramkit::ByteSize;
+    use vramkit::device::{Reading, SimulatedDevice};
+    use vramkit::monitor::{DeviceName, PoolUse, Usage};
+    use vramkit::pool::{DeviceMemoryPool, Request};
+    use vramkit_watch::{DeviceClass, DeviceReading, Readings};
+
+    use super::*;
+
+    struct One(Readings);
+
+    impl Source for One {
+        fn name(&self) -> &'static str {
+            "one"
+        }
+
+        fn read(&mut self) -> Readings {
+            self.0.clone()
+        }
+    }
+
+    fn tick(readings: Readings) -> Tick {
+        let mut watcher = Watcher::new(vec![Box::new(One(readings))], WatchConfig::default()).unwrap();
+        watcher.tick(Duration::ZERO)
+    }
+
+    #[test]
+    fn a_full_device_of_a_programs_own_is_no_worry_and_a_full_card_is() {
+        let capacity = ByteSize::mib(64);
+        let pool =
+            Arc::new(DeviceMemoryPool::new(Arc::new(SimulatedDevice::new(capacity)), capacity).unwrap());
+        let _held = pool.allocate(Request::new(ByteSize::mib(63))).unwrap();
+        let full = tick(Readings { pools: vec![PoolUse::of("kv", &pool)], ..Readings::default() });
+        let level = |tick: &Tick| tick.devices[0].snapshot.level;
+        assert_eq!((level(&full), is_well(&full)), (Some(PressureLevel::Critical), true));
+        let known = |mib| Reading::known(ByteSize::mib(mib), Origin::Nvml);
+        let mut usage = Usage::unavailable(Origin::Nvml, "not asked");
+        (usage.total_bytes, usage.used_bytes, usage.free_bytes) = (known(100), known(99), known(1));
+        let card = DeviceReading {
+            device: DeviceName { id: "cuda:0".into(), name: "a card".into(), uuid: None },
+            class: DeviceClass::Gpu,
+            activity: None,
+            usage,
+            processes: Reading::known(Vec::new(), Origin::Nvml),
+            stall: None,
+            shared_bytes: None,
+            notes: Vec::new(),
+        };
+        let full = tick(Readings { devices: vec![card], ..Readings::default() });
+        assert_eq!((level(&full), is_well(&full)), (Some(PressureLevel::Critical), false));
     }
 }

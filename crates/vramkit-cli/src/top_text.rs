@@ -59,6 +59,7 @@ fn state(device: &DeviceTick) -> String {
     match (&device.presence, device.snapshot.level) {
         (Presence::Lost { .. }, _) => format!("{BAD}lost{BAD:#}"),
         (Presence::Unread { .. }, _) => "not read".to_owned(),
+        (Presence::Given { .. }, _) => "given away".to_owned(),
         (_, Some(level)) => level.to_string(),
         (_, None) => "unknown".to_owned(),
     }
@@ -81,13 +82,14 @@ fn details(device: &DeviceTick, text: &mut String) {
     let (snapshot, usage) = (&device.snapshot, &device.snapshot.usage);
     let (id, name) = (printable(&snapshot.device.id), printable(&snapshot.device.name));
     let absent = match &device.presence {
-        Presence::Lost { since, reason } => Some(("lost", since, reason)),
-        Presence::Unread { since, reason } => Some(("not read", since, reason)),
+        Presence::Lost { since, reason } => Some((format!("{BAD}lost{BAD:#}"), since, reason)),
+        Presence::Unread { since, reason } => Some((format!("{BAD}not read{BAD:#}"), since, reason)),
+        Presence::Given { since, reason } => Some(("given away".to_owned(), since, reason)),
         _ => None,
     };
     if let Some((state, since, reason)) = absent {
         let reason = printable(reason);
-        let _ = writeln!(text, "{BOLD}{id}{BOLD:#}  {name}  {BAD}{state}{BAD:#} since {since}: {reason}");
+        let _ = writeln!(text, "{BOLD}{id}{BOLD:#}  {name}  {state} since {since}: {reason}");
         return;
     }
     let level = snapshot.level.map_or_else(|| "level not available".to_owned(), |level| level.to_string());

@@ -29,10 +29,11 @@ const clock = time => (time || '').slice(11, 19) + ' UTC';
 const since = time => !time ? '' : ' since ' + (time.slice(0, 10) === state.tick.time.slice(0, 10) ? clock(time) : time.slice(0, 10) + ' ' + clock(time));
 const seconds = time => Date.parse(time) / 1000;
 
+const ABSENT = { unread: 'not read', given: 'given away' };
 function presence(device) {
   const p = device.presence;
   if (!p || p.state === 'present') return null;
-  return `${p.state === 'unread' ? 'not read' : p.state}${since(p.since)}${p.reason ? ': ' + p.reason : ''}`;
+  return `${ABSENT[p.state] || p.state}${since(p.since)}${p.reason ? ': ' + p.reason : ''}`;
 }
 function activity(device) {
   const a = device.activity;
@@ -164,7 +165,7 @@ function drawTile(tab, device) {
   const gone = presence(device), level = gone ? 'none' : device.level || 'none', id = device.device.id;
   put(part('id'), id);
   part('level').className = 'level ' + (gone ? 'critical' : level);
-  put(part('level'), gone ? '✕ ' + (device.presence.state === 'unread' ? 'not read' : device.presence.state) : device.level ? '● ' + device.level : 'no level');
+  put(part('level'), gone ? (device.presence.state === 'given' ? '' : '✕ ') + (ABSENT[device.presence.state] || device.presence.state) : device.level ? '● ' + device.level : 'no level');
   put(part('name'), device.device.name);
   set(part('name'), 'title', device.device.name);
   const used = device.used_bytes, total = device.total_bytes, has = known(used) && known(total) && total.value;

@@ -41,6 +41,9 @@ impl<'a> Entry<'a> {
                 Presence::Unread { since, reason } => {
                     Some(format!("not read since {}: {reason}", clock(since, now)))
                 }
+                Presence::Given { since, reason } => {
+                    Some(format!("given away since {}: {reason}", clock(since, now)))
+                }
                 _ => None,
             },
             Self::Trouble { since: Some(since), reason, .. } => {

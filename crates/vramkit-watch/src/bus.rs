@@ -9,6 +9,7 @@ use std::path::Path;
 
 use vramkit::monitor::DeviceName;
 
+use crate::given::Given;
 use crate::kernel::{Kernel, shown};
 use crate::known::ON_THE_BUS;
 use crate::source::{DeviceClass, Health, Missing, Readings, Source};
@@ -26,12 +27,14 @@ pub(crate) struct WithBus<S> {
     kernel: Kernel,
     /// A machine that is not here has no device files.
     is_made_up: bool,
+    given: Given,
 }
 
 impl<S> WithBus<S> {
     /// Reads `proc`, `sys` and `dev` below `root`.
     pub(crate) fn at(root: &Path, source: S) -> Self {
-        Self { source, kernel: Kernel::at(root), is_made_up: root != Path::new("/") }
+        let is_made_up = root != Path::new("/");
+        Self { source, kernel: Kernel::at(root), is_made_up, given: Given::default() }
     }
 }
 
@@ -61,11 +64,26 @@ impl<S: Source> Source for WithBus<S> {
         let mut readings = self.source.read();
         match readings.health {
             // Who cannot list any does not miss one.
-            Health::Up => miss(&mut readings, on_the_bus(&self.kernel, self.is_made_up)),
+            Health::Up => {
+                let cards = on_the_bus(&self.kernel, self.is_made_up);
+                place(&mut readings, &cards);
+                miss(&mut readings, cards);
+            }
             Health::Absent => self.doubt(&mut readings),
             _ => {}
         }
+        readings.given = self.given.look(&self.kernel, &readings.places);
         readings
+    }
+}
+
+/// Says where listed cards are.
+fn place(readings: &mut Readings, cards: &[Card]) {
+    for name in readings.devices.iter().map(|reading| &reading.device) {
+        let is_it = |card: &&Card| card.uuid.is_some() && card.uuid == name.uuid;
+        if let Some(card) = cards.iter().find(is_it) {
+            readings.places.insert(name.id.clone(), card.bus.clone());
+        }
     }
 }
 
@@ -179,6 +197,39 @@ mod tests {
             ("NVIDIA H100", Some("GPU-4"))
         );
         assert_eq!(missing.device.id, "pci:0000:17:00.0");
+    }
+
+    /// Lists one card while it is there.
+    struct One(std::sync::Arc<std::sync::atomic::AtomicBool>);
+
+    impl Source for One {
+        fn name(&self) -> &str {
+            "nvml"
+        }
+
+        fn read(&mut self) -> Readings {
+            if !self.0.load(std::sync::atomic::Ordering::Relaxed) {
+                return NoLibrary.read();
+            }
+            let mut card = crate::watcher::tests::device("cuda:0", 1);
+            card.device.uuid = Some("GPU-4".to_owned());
+            Readings { devices: vec![card], ..Readings::default() }
+        }
+    }
+
+    #[test]
+    fn a_card_that_was_listed_and_is_held_for_a_virtual_machine_is_given_away() {
+        let root = tempfile::tempdir().unwrap();
+        let is_here = std::sync::Arc::new(std::sync::atomic::AtomicBool::new(true));
+        let mut source = WithBus::at(root.path(), One(is_here.clone()));
+        put(root.path(), "proc/driver/nvidia/gpus/0000:17:00.0/information", "GPU UUID: \t GPU-4\n");
+        put(root.path(), "sys/bus/pci/drivers/vfio-pci/0000:65:00.0/class", "0x030200\n");
+        let readings = source.read();
+        assert_eq!((readings.places["cuda:0"].as_str(), readings.given.len()), ("0000:17:00.0", 0));
+        is_here.store(false, std::sync::atomic::Ordering::Relaxed);
+        fs::remove_dir_all(root.path().join("proc")).unwrap();
+        put(root.path(), "sys/bus/pci/drivers/vfio-pci/0000:17:00.0/class", "0x030200\n");
+        assert_eq!(source.read().given.into_iter().collect::<Vec<_>>(), ["0000:17:00.0"]);
     }
 
     struct NoLibrary;

@@ -1,48 +1,64 @@
 //! What a process's control groups say of who started it: a container, a Kubernetes pod, a batch job. Paths of both versions
 //! of control groups, as runtimes write them with and without systemd.
 //!
-//! Below `user@N.service` a user makes groups and calls them as it likes: no pods and jobs are looked for there, and a container
-//! (rootless runtimes keep theirs there) is by that user's word.
+//! Below a unit of systemd's, a container or a guest, whoever is in it makes groups and calls them as it likes: no pods and jobs
+//! are looked for there, and a container (rootless runtimes keep theirs there, and so do containers in containers) is by that
+//! one's word. The units of node agents and Slurm give names that count.
 
-/// A group that its user divides, by systemd's name for it.
-fn is_users(part: &str) -> bool {
-    let user = part.strip_prefix("user@").and_then(|rest| rest.strip_suffix(".service"));
-    user.is_some_and(|user| !user.is_empty())
+/// Units below which the machine's own programs name groups.
+const AGENTS: [&str; 9] = [
+    "containerd.service",
+    "crio.service",
+    "docker.service",
+    "k3s.service",
+    "k3s-agent.service",
+    "kubelet.service",
+    "rke2-agent.service",
+    "rke2-server.service",
+    "slurmd.service",
+];
+
+/// Whether names below this group are given by whoever is in it.
+fn is_others(part: &str) -> bool {
+    let is_unit = part.ends_with(".service") || part.ends_with(".scope");
+    let is_agents =
+        AGENTS.contains(&part) || part == "slurmstepd.scope" || part.ends_with("_slurmstepd.scope");
+    let is_guest = part == "lxc" || part.starts_with("lxc.payload");
+    is_unit && !is_agents || is_guest || container_id(part).is_some()
 }
 
-/// Names of groups on the way to the process, the innermost first, with whether a user gave them.
+/// A container's runtime, and its number: `docker-ID.scope`, `ID`.
+fn container_id(part: &str) -> Option<(&str, &str)> {
+    let part = part.strip_suffix(".scope").unwrap_or(part);
+    // Docker without systemd: `/docker/ID`.
+    let (runtime, id) = part.rsplit_once('-').unwrap_or(("container", part));
+    (id.len() == 64 && id.bytes().all(|byte| byte.is_ascii_hexdigit())).then_some((runtime, id))
+}
+
+/// Names of groups on the way to the process, the innermost first, with whether one who is in a group above gave them.
 fn innermost_first(line: &str) -> impl Iterator<Item = (&str, bool)> {
     // Of containerd's old names (`…slice:cri-containerd:ID`) each part counts.
     const BETWEEN: [char; 2] = ['/', ':'];
     let path = line.splitn(3, ':').nth(2).unwrap_or(line);
-    let mut of_user = path.split(BETWEEN).filter(|part| is_users(part)).count();
+    let mut of_others = path.split(BETWEEN).filter(|part| is_others(part)).count();
     path.rsplit(BETWEEN).map(move |part| {
-        of_user -= usize::from(is_users(part));
-        (part, of_user > 0)
+        of_others -= usize::from(is_others(part));
+        (part, of_others > 0)
     })
 }
 
-/// Names that no user gave.
+/// Names that count.
 fn given(line: &str) -> impl Iterator<Item = &str> {
-    innermost_first(line).filter(|(_, of_user)| !of_user).map(|(part, _)| part)
+    innermost_first(line).filter(|(_, of_others)| !of_others).map(|(part, _)| part)
 }
 
 /// The container: a runtime and the first twelve digits of its number.
 pub(crate) fn container(groups: &str) -> Option<String> {
-    let parts = groups.lines().flat_map(innermost_first);
-    parts
-        .filter_map(|(part, of_user)| {
-            let part = part.strip_suffix(".scope").unwrap_or(part);
-            let (runtime, id) = match part.rsplit_once('-') {
-                Some((runtime, id)) => (runtime, id),
-                // Docker without systemd: `/docker/ID`.
-                None => ("container", part),
-            };
-            let is_id = id.len() == 64 && id.bytes().all(|byte| byte.is_ascii_hexdigit());
-            let whose = if of_user { " (by its user)" } else { "" };
-            is_id.then(|| format!("{runtime}:{}{whose}", &id[..12]))
-        })
-        .next()
+    groups.lines().flat_map(innermost_first).find_map(|(part, of_others)| {
+        let (runtime, id) = container_id(part)?;
+        let whose = if of_others { " (by its user)" } else { "" };
+        Some(format!("{runtime}:{}{whose}", &id[..12]))
+    })
 }
 
 /// The pod's UID: `…/kubepods/burstable/podUID/…`, or with systemd `kubepods-burstable-podU_I_D.slice`.
@@ -88,6 +104,11 @@ mod tests {
                 format!("0::/system.slice/kubepods-pod1.slice:cri-containerd:{id}"),
                 Some("container:0123456789ab"),
             ),
+            // One in a container is by the word of who is in that.
+            (
+                format!("0::/system.slice/docker-{id}.scope/docker/{}", "f".repeat(64)),
+                Some("container:ffffffffffff (by its user)"),
+            ),
             ("0::/user.slice/user-1000.slice".to_owned(), None),
             (String::new(), None),
         ] {
@@ -126,6 +147,34 @@ mod tests {
             let expected = expected.filter(|uid| matches!(uid.len(), 32 | 36));
             assert_eq!(pod(&groups).as_deref(), expected, "{groups}");
         }
+    }
+
+    #[test]
+    fn who_is_in_a_unit_a_container_or_a_guest_names_no_pods_and_jobs() {
+        let (uid, id) = ("11111111-2222-3333-4444-555555555555", "0123456789abcdef".repeat(4));
+        for above in [
+            "/lxc.payload.101",
+            "/lxc/101/ns",
+            "/system.slice/web.service",
+            "/machine.slice/machine-guest.scope",
+            "/machine.slice/systemd-nspawn@guest.service/payload",
+            &format!("/machine.slice/libpod-{id}.scope"),
+            &format!("/docker/{id}"),
+            &format!("/kubepods/pod99999999-2222-3333-4444-555555555555/{id}"),
+        ] {
+            let of_pod = format!("0::{above}/kubepods/burstable/pod{uid}/{id}");
+            assert_ne!(pod(&of_pod).as_deref(), Some(uid), "{of_pod}");
+            assert!(container(&of_pod).is_some_and(|name| name.ends_with("(by its user)")), "{of_pod}");
+            assert_eq!(slurm_job(&format!("0::{above}/slurm/job_1234/step_0")), None, "{above}");
+            assert_eq!(slurm_job(&format!("0::{above}/slurmstepd.scope/job_1234/step_0")), None, "{above}");
+        }
+        // A node's own agents name groups below their units.
+        let old = format!(
+            "0::/system.slice/containerd.service/kubepods-burstable-pod{uid}.slice:cri-containerd:{id}"
+        );
+        assert_eq!(pod(&old).as_deref(), Some(uid));
+        assert_eq!(container(&old).as_deref(), Some("container:0123456789ab"));
+        assert_eq!(slurm_job("0::/system.slice/slurmd.service/job_5/step_0"), Some(5));
     }
 
     #[test]

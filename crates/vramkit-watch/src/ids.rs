@@ -1,5 +1,6 @@
 //! Ids of devices (`cuda:10`, `cuda:0/mig:1`): their order, and one that is free; and what a card is called that has no name.
 
+use std::cmp::Ordering;
 use std::collections::BTreeSet;
 
 /// What the name begins with of a card whose model is not known.
@@ -22,17 +23,33 @@ pub(crate) fn free(id: &str, taken: &BTreeSet<String>) -> String {
         .unwrap_or_default()
 }
 
-/// Numbers in an id by their size: `cuda:10` after `cuda:9`, a card's parts after it.
-pub(crate) fn natural(id: &str) -> Vec<(u64, String)> {
-    let mut parts = Vec::new();
+/// The order of two ids: numbers in them by their size (`cuda:10` after `cuda:9`), a card's parts after it.
+pub(crate) fn natural(one: &str, other: &str) -> Ordering {
+    parts(one).cmp(parts(other))
+}
+
+/// Words and the numbers behind them, in turns.
+fn parts(id: &str) -> impl Iterator<Item = (&str, u64)> {
     let mut rest = id;
-    while !rest.is_empty() {
-        let words = rest.find(|c: char| c.is_ascii_digit()).unwrap_or(rest.len());
-        let (text, after) = rest.split_at(words);
+    std::iter::from_fn(move || {
+        if rest.is_empty() {
+            return None;
+        }
+        let (text, after) = rest.split_at(rest.find(|c: char| c.is_ascii_digit()).unwrap_or(rest.len()));
         let digits = after.find(|c: char| !c.is_ascii_digit()).unwrap_or(after.len());
-        parts.push((0, text.to_owned()));
-        parts.push((after[..digits].parse().unwrap_or(u64::MAX), String::new()));
         rest = &after[digits..];
+        Some((text, after[..digits].parse().unwrap_or(u64::MAX)))
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_stand_by_their_size_and_parts_behind_their_card() {
+        let order =
+            ["amd:0", "cuda:1", "cuda:1/mig:0", "cuda:1/mig:2", "cuda:1/mig:10", "cuda:2", "cuda:10", "host"];
+        assert!(order.is_sorted_by(|one, other| natural(one, other).is_lt()), "each before the next");
     }
-    parts
 }

@@ -5,7 +5,7 @@
 //!
 //! A card is known by its UUID: when one falls off and the driver numbers the others anew, each keeps the id under which it
 //! was seen first, and the lost one keeps its own. A card that is not listed any more is lost until it comes back, or until
-//! another one takes its id; it is not forgotten. Whatever else is not listed any more (a part of a card that was divided
+//! another one takes its id; it is not forgotten. One that was given to a virtual machine is not missed. Whatever else is not listed any more (a part of a card that was divided
 //! anew, a program's own device) is gone. What a source lists that does not answer is unread.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -13,16 +13,17 @@ use std::collections::{BTreeMap, BTreeSet};
 use vramkit::device::{Origin, Reading};
 use vramkit::monitor::{Usage, utc};
 
+use crate::clock::ClockStep;
 use crate::ids::{free, natural};
 use crate::judge::News;
 use crate::source::{DeviceClass, DeviceReading, Health, Missing, Readings};
 use crate::standing::Standing;
 use crate::tick::{EventKind, Presence};
-use crate::utc::ClockStep;
 
-use device::{Device, NOT_LISTED, State, is_same_model, lost, replaced_by};
+use device::{Device, NOT_LISTED, State, given, is_same_model, lost, replaced_by};
 
 mod device;
+mod keys;
 
 pub(crate) use device::{IN_THE_PLACE, Moment};
 
@@ -70,6 +71,9 @@ impl Known {
             Some(State::Unread { since, reason }) => {
                 Presence::Unread { since: utc(*since), reason: reason.clone() }
             }
+            Some(State::Given { since, reason }) => {
+                Presence::Given { since: utc(*since), reason: reason.clone() }
+            }
             Some(State::Present) | None => Presence::Present,
         }
     }
@@ -91,9 +95,11 @@ impl Known {
     }
 
     /// The clock was set.
-    pub(crate) fn shift(&mut self, by: ClockStep) {
+    pub(crate) fn shift(&mut self, by: &ClockStep) {
         for device in self.devices.values_mut() {
-            if let State::Lost { since, .. } | State::Unread { since, .. } = &mut device.state {
+            if let State::Lost { since, .. } | State::Unread { since, .. } | State::Given { since, .. } =
+                &mut device.state
+            {
                 *since = by.of(*since);
             }
         }
@@ -130,7 +136,8 @@ impl Known {
         }
         let are_cards = readings.devices.iter().all(|reading| reading.class.is_gpu());
         if are_cards || readings.devices.len() != listed.len() {
-            readings.devices.sort_by_cached_key(|reading| natural(&reading.device.id));
+            // They mostly are in order, which costs a comparison each.
+            readings.devices.sort_by(|one, other| natural(&one.device.id, &other.device.id));
         }
         self.bound();
     }
@@ -233,36 +240,6 @@ impl Known {
         keys.into_iter().collect()
     }
 
-    fn keys_of(&self, source: usize, Readings { devices, places, .. }: &Readings) -> Vec<String> {
-        let mut counts: BTreeMap<&str, usize> = BTreeMap::new();
-        for uuid in devices.iter().filter_map(|reading| reading.device.uuid.as_deref()) {
-            *counts.entry(uuid).or_default() += 1;
-        }
-        let key = |reading: &DeviceReading| {
-            let name = &reading.device;
-            match name.uuid.as_deref() {
-                Some(uuid) if !uuid.is_empty() && counts[uuid] == 1 => uuid.to_owned(),
-                // Where it sits does not change when the others are numbered anew.
-                _ if places.contains_key(&name.id) => {
-                    let place = &places[&name.id];
-                    let seen = self.at_place.get(place).filter(|key| !counts.contains_key(key.as_str()));
-                    seen.unwrap_or(place).clone()
-                }
-                // One that says no UUID for once is who it was, unless it is another model.
-                None => {
-                    let is_it =
-                        |device: &Device| device.source == source && is_same_model(&device.name, name);
-                    let before = self.keys.get(&name.id);
-                    let before =
-                        before.filter(|key| !counts.contains_key(key.as_str()) && is_it(&self.devices[*key]));
-                    before.unwrap_or(&name.id).clone()
-                }
-                Some(_) => name.id.clone(),
-            }
-        };
-        devices.iter().map(key).collect()
-    }
-
     fn note_present(
         &mut self,
         moment: &Moment,
@@ -302,6 +279,10 @@ impl Known {
             (Some(State::Lost { since, .. }), _) => {
                 (EventKind::Back, format!("{} is here again: it was lost since {}", name.name, utc(since)))
             }
+            (Some(State::Given { since, .. }), _) => (
+                EventKind::Back,
+                format!("{} is here again: it was given away since {}", name.name, utc(since)),
+            ),
             (Some(_), _) => return,
             (None, Some(before)) => match replaced_by(name, before) {
                 Some(told) => told,
@@ -366,12 +347,15 @@ impl Known {
             Some(State::Lost { reason, .. }) => Some(reason.clone()),
             _ => None,
         };
+        let place = self.at_place.iter().find(|(place, of)| *of == key && readings.given.contains(*place));
         let Some(device) = self.devices.get_mut(key) else { return };
         let is_ill = matches!(standing.health(), Health::Late | Health::Failing);
         // A part of a card that is here again, without it, went with the card's division.
         let is_lost = matches!(device.state, State::Lost { .. })
             && !(device.class == DeviceClass::GpuPart && is_without_it);
-        if !is_lost && is_ill && readings.health != Health::Absent {
+        if let Some((place, _)) = place {
+            given(device, moment, place, news);
+        } else if !is_lost && is_ill && readings.health != Health::Absent {
             device.state = State::Unread { since: standing.since(), reason: standing.reason().to_owned() };
         } else if device.class == DeviceClass::Gpu {
             let reason = match readings.health {
@@ -388,7 +372,11 @@ impl Known {
             self.keys.remove(&id);
             return;
         }
-        let (State::Lost { reason, .. } | State::Unread { reason, .. }) = &device.state else { return };
+        let (State::Lost { reason, .. } | State::Unread { reason, .. } | State::Given { reason, .. }) =
+            &device.state
+        else {
+            return;
+        };
         readings.devices.push(DeviceReading {
             device: device.name.clone(),
             class: device.class,
@@ -405,7 +393,9 @@ impl Known {
         // What only pools speak of is bounded where it comes from, and is no reason to forget what a source has listed.
         while self.devices.values().filter(|device| !device.of_pools).count() > MOST {
             let since = |device: &Device| match device.state {
-                State::Lost { since, .. } | State::Unread { since, .. } => Some(since),
+                State::Lost { since, .. } | State::Unread { since, .. } | State::Given { since, .. } => {
+                    Some(since)
+                }
                 State::Present => None,
             };
             let listed = self.devices.iter().filter(|(_, device)| !device.of_pools);

@@ -1,6 +1,6 @@
 //! What a source gives: devices with numbers, pools on them, and what it could not find.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
@@ -157,6 +157,8 @@ pub struct Readings {
     pub assigned: Vec<Assignment>,
     /// Places on the bus of its devices, by id, where they are known: one without an identity is known by its place.
     pub places: BTreeMap<String, String>,
+    /// Places on the bus of cards that it has listed and that were given to a virtual machine.
+    pub given: BTreeSet<String>,
     /// What is not here.
     pub unavailable: Vec<Unavailable>,
 }

@@ -4,10 +4,10 @@ use std::time::{Duration, SystemTime};
 
 use vramkit::monitor::utc;
 
+use crate::clock::ClockStep;
 use crate::judge::News;
 use crate::source::{Health, Readings};
 use crate::tick::{EventKind, SourceTick};
-use crate::utc::ClockStep;
 
 /// See the module's first lines.
 #[derive(Debug, Default)]
@@ -21,7 +21,7 @@ pub(crate) struct Standing {
 
 impl Standing {
     /// It has answered: what that means for its health. One that was up and says that there is nothing of its kind is
-    /// failing: somebody misses it.
+    /// failing: somebody misses it, unless it was given away.
     pub(crate) fn note_answer(
         &mut self,
         source: &str,
@@ -31,7 +31,7 @@ impl Standing {
     ) {
         self.answered = Some(time);
         let health = match readings.health {
-            Health::Absent if self.was_up => Health::Failing,
+            Health::Absent if self.was_up && readings.given.is_empty() => Health::Failing,
             health => health,
         };
         let first = readings.unavailable.first().map(|absent| absent.reason.clone());
@@ -105,7 +105,7 @@ impl Standing {
     }
 
     /// The clock was set.
-    pub(crate) fn shift(&mut self, by: ClockStep) {
+    pub(crate) fn shift(&mut self, by: &ClockStep) {
         for time in [&mut self.since, &mut self.answered].into_iter().flatten() {
             *time = by.of(*time);
         }

@@ -97,6 +97,13 @@ pub enum Presence {
         /// Why, as its source says.
         reason: String,
     },
+    /// It was given to a virtual machine, and is missed by nobody.
+    Given {
+        /// Since when, in UTC.
+        since: String,
+        /// Where it is, and what holds it.
+        reason: String,
+    },
     /// Its source does not answer: how it stands with the device is not known.
     Unread {
         /// Since when, in UTC.

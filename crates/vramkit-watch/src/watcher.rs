@@ -20,6 +20,7 @@ use crate::amd::AmdSource;
 use crate::asked::{Asked, Outcome};
 use crate::assigned::Assigned;
 use crate::bus::WithBus;
+use crate::clock::Clock;
 use crate::doubts::doubts;
 use crate::events::staying;
 use crate::holders::holders;
@@ -37,7 +38,7 @@ use crate::source::{DeviceClass, DeviceReading, Health, Lazy, Readings, Source, 
 use crate::standing::Standing;
 use crate::tick::{DeviceTick, EventKind, Presence, Tick, WatchEvent};
 use crate::unreadable::Unreadable;
-use crate::utc::ClockStep;
+use crate::utc::since_1970;
 
 mod history;
 
@@ -48,8 +49,8 @@ const MOST: usize = 256;
 const FORGET: Duration = Duration::from_secs(600);
 /// Ticks come no closer, unless they are asked to.
 const SHORTEST: Duration = Duration::from_millis(50);
-/// Between two ticks, as far as a clock that was set is concerned.
-const LONGEST: Duration = Duration::from_secs(60);
+/// Two clocks that go right differ by no more seconds between two ticks.
+const SLACK: f64 = 2.0;
 
 /// How a watcher behaves.
 #[derive(Clone, Debug)]
@@ -98,8 +99,9 @@ pub struct Watcher {
     /// Ids of devices that a recording knew.
     restored: BTreeMap<String, String>,
     recorder: Option<Keeper>,
-    /// When the last tick was, by the wall's clock and by the one that does not go back.
-    clock: Option<(SystemTime, Duration)>,
+    clock: Clock,
+    /// When the last tick was, by the clock that does not go back.
+    last: Duration,
     first: bool,
 }
 
@@ -126,7 +128,8 @@ impl Watcher {
             events: VecDeque::new(),
             restored: BTreeMap::new(),
             recorder: None,
-            clock: None,
+            clock: Clock::default(),
+            last: Duration::ZERO,
             first: true,
         };
         watcher.extend(sources);
@@ -287,14 +290,13 @@ impl Watcher {
 
     /// When the wall clock is set, what is kept moves with it: nothing is drawn backwards, nor over decades.
     fn follow_clock(&mut self, now: Duration, time: SystemTime) {
-        let (before, at) = self.clock.replace((time, now)).unwrap_or((time, now));
-        let gone = now.saturating_sub(at).min(LONGEST);
-        let Some(step) = ClockStep::between(before, time, gone) else { return };
-        tracing::warn!(seconds = step.seconds(), "the clock was set");
-        self.devices.values_mut().for_each(|watched| watched.past_mut().shift(step.seconds()));
-        self.sources.iter_mut().for_each(|source| source.standing.shift(step));
-        self.recorder.iter_mut().for_each(|keeper| keeper.shift(step));
-        self.known.shift(step);
+        let gone = now.saturating_sub(std::mem::replace(&mut self.last, now));
+        let Some(step) = self.clock.follow(since_1970(time), gone.as_secs_f64(), SLACK) else { return };
+        tracing::warn!(by = %step, "the clock was set");
+        self.devices.values_mut().for_each(|watched| watched.past_mut().shift(&step));
+        self.sources.iter_mut().for_each(|source| source.standing.shift(&step));
+        self.recorder.iter_mut().for_each(|keeper| keeper.shift(&step));
+        self.known.shift(&step);
     }
 
     fn judge(
@@ -432,6 +434,10 @@ fn log(event: &WatchEvent) {
 #[cfg(test)]
 mod absence;
 #[cfg(test)]
-mod tests;
+mod clocks;
+#[cfg(test)]
+mod identities;
+#[cfg(test)]
+pub(crate) mod tests;
 #[cfg(test)]
 mod words;

@@ -5,7 +5,7 @@
 use vramkit::ByteSize;
 use vramkit_testing::system::{ScriptedCard, SystemTree};
 use vramkit_watch::amd::AmdSource;
-use vramkit_watch::{DeviceReading, Health, Readings, Source};
+use vramkit_watch::{DeviceClass, DeviceReading, Health, Readings, Source};
 
 const GIB: fn(u64) -> ByteSize = ByteSize::gib;
 const MIB: fn(u64) -> ByteSize = ByteSize::mib;
@@ -194,16 +194,73 @@ fn what_computes_on_a_part_of_a_divided_card_is_the_cards() {
     node(9, "simd_count 80\ndomain 0\nlocation_id 1536\ndrm_render_minor 150\n");
     tree.computes(90, 1008, GIB(3));
     tree.computes(91, 1009, GIB(4));
-    tree.put(&format!("sys/devices/pci0000:00/{MI300}/current_compute_partition"), "CPX\n");
+    let mode = |name: &str, mode: &str| {
+        tree.put(&format!("sys/devices/pci0000:00/{MI300}/current_{name}_partition"), mode)
+    };
+    mode("compute", "CPX\n");
     let readings = read(&tree);
     let of = |pid: u32| (pid, Some(if pid == 71 { GIB(9) } else { GIB(8) }));
     assert_eq!(held(&readings.devices[0]), (70..78).map(of).collect::<Vec<_>>());
-    assert_eq!(held(&readings.devices[1]), [(90, Some(GIB(3)))]);
+    assert_eq!((readings.devices.len(), held(&readings.devices[1])), (2, vec![(90, Some(GIB(3)))]));
     assert!(reasons(&readings).len() == 1 && reasons(&readings)[0].contains("process 91"), "{readings:?}");
     let notes = |readings: &Readings| readings.devices[0].notes.join("\n");
-    assert!(notes(&readings).contains("(CPX) and have all of its memory"), "{readings:?}");
-    tree.put(&format!("sys/devices/pci0000:00/{MI300}/current_memory_partition"), "NPS4\n");
-    assert!(notes(&read(&tree)).contains("one part may be full before the card is"));
+    assert!(
+        notes(&readings).contains("divided into 8 parts (CPX), which have its memory in common"),
+        "{readings:?}"
+    );
+    // What each may have: all of it, and then its share, of a quarter of the memory or of all.
+    let banks = |each: u64| {
+        for part in 0..8 {
+            let bank = format!("sys/class/kfd/kfd/topology/nodes/{part}/mem_banks/0/properties");
+            tree.put(&bank, format!("heap_type 1\nsize_in_bytes {}\nflags 0\n", GIB(each).bytes()));
+        }
+    };
+    mode("memory", "NPS1\n");
+    banks(192);
+    let readings = read(&tree);
+    assert!(
+        readings.devices.len() == 2 && notes(&readings).contains("(CPX, NPS1), which have"),
+        "{readings:?}"
+    );
+    banks(24);
+    mode("memory", "NPS4\n");
+    let readings = read(&tree);
+    let [card, parts @ .., other] = &readings.devices[..] else { panic!("{readings:?}") };
+    assert!(card.notes.join("\n").contains("8 parts (CPX, NPS4): one may be full before"), "{card:?}");
+    assert_eq!((parts.len(), other.device.id.as_str()), (8, "amd:1"));
+    assert_eq!(
+        (card.class, figures(card)),
+        (DeviceClass::Gpu, [Some(GIB(192)), Some(GIB(100)), Some(GIB(92))])
+    );
+    for (number, part) in parts.iter().enumerate() {
+        let pid = 70 + number as u32;
+        let more = if number == 2 { vec![(71, Some(GIB(1)))] } else { Vec::new() };
+        assert_eq!(
+            (part.device.id.clone(), part.class),
+            (format!("amd:0/part:{number}"), DeviceClass::GpuPart)
+        );
+        assert_eq!(held(part), [more.clone(), vec![(pid, Some(GIB(8)))]].concat());
+        let used = 8 + more.len() as u64;
+        assert_eq!(figures(part), [Some(GIB(24)), Some(GIB(used)), Some(GIB(24 - used))]);
+    }
+    // The machine's own share of a processor is no card's memory, and a whole card has no parts.
+    tree.put("sys/class/kfd/kfd/topology/nodes/0/mem_banks/0/properties", "heap_type 0\nsize_in_bytes 1\n");
+    assert_eq!(read(&tree).devices.len(), 2);
+    mode("compute", "SPX\n");
+    (1..8).for_each(|part| tree.remove(&format!("sys/class/kfd/kfd/topology/nodes/{part}")));
+    assert!(!notes(&read(&tree)).contains("divided"));
+}
+
+#[test]
+fn a_card_that_a_virtual_machine_has_is_given_away() {
+    let (_folder, tree) = machine(&[mi300()]);
+    let mut source = AmdSource::at(tree.root());
+    assert!(source.read().given.is_empty());
+    tree.remove("sys/class/drm");
+    let readings = source.read();
+    assert!(readings.health == Health::Absent && readings.given.is_empty());
+    tree.put(&format!("sys/bus/pci/drivers/vfio-pci/{MI300}/class"), "0x038000\n");
+    assert!(source.read().given.contains(MI300));
 }
 
 #[test]

@@ -4,7 +4,7 @@ use std::fmt;
 use std::time::Duration;
 
 use prometheus_client::registry::Unit;
-use vramkit_watch::{DeviceClass, Health, SourceTick, Tick, unix_seconds};
+use vramkit_watch::{DeviceClass, DeviceTick, Health, Presence, SourceTick, Tick, unix_seconds};
 
 use super::{Families, Labels, is, is_present, labels, with};
 
@@ -37,14 +37,17 @@ impl Families<'_> {
         let count = |count: usize| vec![(Labels::new(), count as f64)];
         let help = "Cards that are there or were, and not their parts";
         self.gauge("vramkit_devices_expected", help, None, count(cards().count()))?;
-        let help = "Cards that are there and were read";
+        // Who counts cards misses none of those.
+        let is_given = |device: &DeviceTick| matches!(device.presence, Presence::Given { .. });
+        let help = "Cards that are there and were read, or were given to a virtual machine";
         self.gauge(
             "vramkit_devices_present",
             help,
             None,
-            count(cards().filter(|card| is_present(card)).count()),
+            count(cards().filter(|card| is_present(card) || is_given(card)).count()),
         )?;
-        let present = tick.devices.iter().map(|device| (labels(device), is(is_present(device))));
+        let known = tick.devices.iter().filter(|device| !is_given(device));
+        let present = known.map(|device| (labels(device), is(is_present(device))));
         let help = "1 while a device is there and was read, 0 while it is lost or its source does not answer";
         self.gauge("vramkit_device_present", help, None, present.collect())?;
         let may = tick.devices.iter().flat_map(|device| {
@@ -60,5 +63,64 @@ impl Families<'_> {
         let recorder = tick.recorder.as_ref().map(|recorder| (Labels::new(), is(recorder.up)));
         let help = "1 while the recording is written, 0 while it cannot be";
         self.gauge("vramkit_recorder_up", help, None, recorder.into_iter().collect())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::VecDeque;
+    use std::sync::Arc;
+
+    use vramkit::device::{Origin, Reading};
+    use vramkit::monitor::{DeviceName, Usage};
+    use vramkit_watch::{DeviceReading, Readings, Source, WatchConfig, Watcher};
+
+    use super::*;
+    use crate::metrics::openmetrics;
+
+    struct Script(VecDeque<Readings>);
+
+    impl Source for Script {
+        fn name(&self) -> &str {
+            "script"
+        }
+
+        fn read(&mut self) -> Readings {
+            self.0.pop_front().unwrap_or_default()
+        }
+    }
+
+    #[test]
+    fn a_card_that_was_given_away_is_neither_lost_nor_missed() {
+        let card = |number: usize| DeviceReading {
+            device: DeviceName {
+                id: format!("cuda:{number}"),
+                name: "a model".into(),
+                uuid: Some(format!("GPU-{number}")),
+            },
+            class: DeviceClass::Gpu,
+            activity: None,
+            usage: Usage::unavailable(Origin::Nvml, "none"),
+            processes: Reading::unavailable(Origin::Nvml, "none"),
+            stall: None,
+            notes: Vec::new(),
+            shared_bytes: None,
+        };
+        let place = "0000:17:00.0".to_owned();
+        let before = Readings {
+            devices: vec![card(0), card(1)],
+            places: [("cuda:1".to_owned(), place.clone())].into(),
+            ..Readings::default()
+        };
+        let after = Readings { devices: vec![card(0)], given: [place].into(), ..Readings::default() };
+        let script = Script([before, after].into());
+        let mut watcher = Watcher::new(vec![Box::new(script)], WatchConfig::default()).unwrap();
+        watcher.tick(Duration::ZERO);
+        let text = openmetrics(&Arc::new(watcher.tick(Duration::from_secs(1)))).unwrap();
+        let has = |sample: &str| text.lines().any(|line| line == sample);
+        assert!(has("vramkit_devices_expected 2.0") && has("vramkit_devices_present 2.0"), "{text}");
+        let present: Vec<_> =
+            text.lines().filter(|line| line.starts_with("vramkit_device_present{")).collect();
+        assert!(present.len() == 1 && present[0].contains("GPU-0"), "{present:?}");
     }
 }

@@ -127,8 +127,12 @@ fn line(app: &App, entry: &Entry<'_>, is_chosen: bool, columns: &Columns, now: &
         vec![Span::styled(format!("{mark}{name} "), if is_chosen { STRONG } else { Style::new() })];
     let room = columns.all.saturating_sub(MARK + columns.name + 1);
     if let Some(absence) = entry.absence(now) {
-        let is_lost = entry.device().is_some_and(|device| matches!(device.presence, Presence::Lost { .. }));
-        spans.push(Span::styled(cut(&absence, room), if is_lost { ALARM } else { CAUTION }));
+        let style = match entry.device().map(|device| &device.presence) {
+            Some(Presence::Lost { .. }) => ALARM,
+            Some(Presence::Given { .. }) => SOFT,
+            _ => CAUTION,
+        };
+        spans.push(Span::styled(cut(&absence, room), style));
     } else if let Some(device) = entry.device() {
         spans.extend(numbers(device, columns));
         let taken: usize = spans.iter().map(Span::width).sum();

@@ -68,19 +68,6 @@ impl Card {
         is_one.then_some(id)
     }
 
-    /// How it is divided, where it is: into parts that compute, and its memory among them.
-    pub(super) fn division(&self, kernel: &Kernel) -> Option<String> {
-        let mode = |name: &str| kernel.text(&self.file(name)).ok().map(|mode| shown(&mode, 16));
-        let compute = mode("current_compute_partition").filter(|mode| !mode.is_empty() && mode != "SPX")?;
-        let memory = mode("current_memory_partition").filter(|mode| !mode.is_empty() && mode != "NPS1");
-        Some(match memory {
-            None => format!("divided into parts that compute ({compute}) and have all of its memory"),
-            Some(memory) => format!(
-                "divided into parts that compute ({compute}), and its memory among them ({memory}): one part may be full before the card is, and the kernel tells the card's figures alone"
-            ),
-        })
-    }
-
     /// Whether it sleeps: asking it more than its memory's figures would wake it.
     pub(super) fn sleeps(&self, kernel: &Kernel) -> bool {
         kernel.text(&self.file("power/runtime_status")).is_ok_and(|status| status == "suspended")

@@ -31,7 +31,7 @@ pub(super) struct Holders {
 }
 
 impl Holders {
-    pub(super) fn of(cards: &[OfCard<'_>], drm: Found, kfd: Vec<KfdUse>, topology: &Topology) -> Self {
+    pub(super) fn of(cards: &[OfCard<'_>], drm: Found, kfd: &[KfdUse], topology: &Topology) -> Self {
         let mut held = vec![BTreeMap::new(); cards.len()];
         for ((bus, pid), uses) in drm.held {
             let Some(at) = cards.iter().position(|of| of.card.bus == bus) else { continue };
@@ -41,7 +41,7 @@ impl Holders {
         }
         let mut holders = Self { held, guesses: vec![None; cards.len()], unplaced: Vec::new() };
         let mut by_number: BTreeMap<u64, BTreeMap<u32, u64>> = BTreeMap::new();
-        for KfdUse { pid, gpu_id, bytes } in kfd.into_iter().filter(|found| found.bytes > 0) {
+        for &KfdUse { pid, gpu_id, bytes } in kfd.iter().filter(|found| found.bytes > 0) {
             by_number.entry(gpu_id).or_default().insert(pid, bytes);
         }
         let places = places(cards, &by_number, topology);
@@ -79,11 +79,11 @@ fn places(
     topology: &Topology,
 ) -> BTreeMap<u64, (usize, bool)> {
     let all: Vec<Card> = cards.iter().map(|of| of.card.clone()).collect();
-    let known: Vec<Vec<u64>> = all.iter().map(|card| topology.numbers_of(card, &all)).collect();
+    let known: Vec<_> = all.iter().map(|card| topology.nodes_of(card, &all)).collect();
     let mut places = BTreeMap::new();
     let mut guesses: BTreeMap<usize, Vec<u64>> = BTreeMap::new();
     for (&gpu_id, uses) in by_number {
-        if let Some(at) = known.iter().position(|known| known.contains(&gpu_id)) {
+        if let Some(at) = known.iter().position(|nodes| nodes.iter().any(|node| node.gpu_id == gpu_id)) {
             places.insert(gpu_id, (at, false));
         } else if !topology.knows(gpu_id) {
             let sum = sum(uses);

@@ -2,12 +2,14 @@
 //! itself (`gpu_id`); which card that is stands in its topology.
 
 use super::card::Card;
+use crate::ids::natural;
 use crate::kernel::{Kernel, field};
 
 const TOPOLOGY: &str = "sys/class/kfd/kfd/topology/nodes";
 const PROCESSES: &str = "sys/class/kfd/kfd/proc";
-/// Nodes and processes that are believed to exist.
+/// Nodes, banks of one and processes that are believed to exist.
 const MOST_NODES: usize = 1024;
+const MOST_BANKS: usize = 8;
 const MOST_PROCESSES: usize = 16_384;
 
 /// A node of the topology.
@@ -16,6 +18,8 @@ pub(super) struct Node {
     pub(super) gpu_id: u64,
     pub(super) cpu_cores: u64,
     pub(super) simds: u64,
+    /// Memory of its own.
+    pub(super) bytes: u64,
     render: Option<u64>,
     /// Domain, and bus, device and function in one number.
     location: Option<(u64, u64)>,
@@ -43,11 +47,14 @@ impl Topology {
                 gpu_id: kernel.number(&format!("{TOPOLOGY}/{name}/gpu_id")).unwrap_or(0),
                 cpu_cores: number("cpu_cores_count").unwrap_or(0),
                 simds: number("simd_count").unwrap_or(0),
+                bytes: banks(kernel, &name),
                 render: number("drm_render_minor").filter(|&minor| minor > 0),
                 location: number("location_id").map(|location| (number("domain").unwrap_or(0), location)),
             }
         };
-        let nodes = kernel.names(TOPOLOGY).into_iter().take(MOST_NODES).map(node);
+        let mut names = kernel.names(TOPOLOGY);
+        names.sort_by(|one, other| natural(one, other));
+        let nodes = names.into_iter().take(MOST_NODES).map(node);
         // A processor without graphics has the number 0.
         Self { nodes: nodes.filter(|node| node.gpu_id != 0).collect() }
     }
@@ -56,12 +63,12 @@ impl Topology {
         self.nodes.iter().find(|node| node.is(card))
     }
 
-    /// The numbers of a card: of one that is divided, those of all its parts, which have places of their own on its place.
-    pub(super) fn numbers_of(&self, card: &Card, others: &[Card]) -> Vec<u64> {
+    /// The nodes of a card: of one that is divided, all its parts, which have places of their own on its place.
+    pub(super) fn nodes_of(&self, card: &Card, others: &[Card]) -> Vec<&Node> {
         let is_its = |node: &&Node| {
             node.is(card) || (node.is_part_of(card) && !others.iter().any(|other| node.is(other)))
         };
-        self.nodes.iter().filter(is_its).map(|node| node.gpu_id).collect()
+        self.nodes.iter().filter(is_its).collect()
     }
 
     /// Whether it knows a card by this number.
@@ -85,6 +92,15 @@ impl Node {
         let place = location(&card.bus).filter(|(_, location)| location & 7 == 0);
         place.is_some() && self.location.map(whole) == place
     }
+}
+
+/// The bytes of a node's banks that are a card's memory, which the processor sees or does not see.
+fn banks(kernel: &Kernel, node: &str) -> u64 {
+    let folder = format!("{TOPOLOGY}/{node}/mem_banks");
+    let banks = kernel.names(&folder).into_iter().take(MOST_BANKS);
+    let banks = banks.filter_map(|bank| kernel.text(&format!("{folder}/{bank}/properties")).ok());
+    let of_card = banks.filter(|bank| matches!(field(bank, "heap_type"), Some(1 | 2)));
+    of_card.filter_map(|bank| field(&bank, "size_in_bytes")).fold(0, u64::saturating_add)
 }
 
 /// `0000:c5:00.0` as the topology writes it.

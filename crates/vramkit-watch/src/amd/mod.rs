@@ -3,7 +3,8 @@
 //! ```text
 //! /sys/class/drm ──► cards: memory, activity (card) ──► has it memory of its own? (kind)
 //! /proc/PID/fdinfo ──► what processes hold, by place on the bus (fdinfo) ─┐
-//! /sys/class/kfd ──► nodes, and what processes hold, by KFD's number ─────┴─► processes of each card (holders)
+//! /sys/class/kfd ──► nodes, and what processes hold, by KFD's number ─────┼─► processes of each card (holders)
+//!                                                                         └─► parts of one that is divided (parts)
 //! ```
 //!
 //! ```
@@ -18,6 +19,7 @@ mod fdinfo;
 mod holders;
 mod kfd;
 mod kind;
+mod parts;
 
 use std::collections::HashMap;
 use std::path::Path;
@@ -26,6 +28,7 @@ use vramkit::ByteSize;
 use vramkit::device::{Origin, Reading};
 use vramkit::monitor::{DeviceName, ProcessUse};
 
+use crate::given::Given;
 use crate::kernel::{Kernel, system_root};
 use crate::meminfo::MachineMemory;
 use crate::processes::Processes;
@@ -35,6 +38,7 @@ use fdinfo::Users;
 use holders::{Holders, OfCard};
 use kfd::Topology;
 use kind::{Kind, kind};
+use parts::{Part, division};
 
 /// See the module's first lines.
 ///
@@ -54,6 +58,7 @@ pub struct AmdSource {
     topology: Topology,
     /// What each card is, by its place on the bus: that does not change, and some of it takes asking the card.
     kinds: HashMap<String, Kind>,
+    given: Given,
 }
 
 impl Default for AmdSource {
@@ -72,6 +77,7 @@ impl AmdSource {
             users: Users::default(),
             topology: Topology::default(),
             kinds: HashMap::new(),
+            given: Given::default(),
         }
     }
 
@@ -85,6 +91,24 @@ impl AmdSource {
             self.kinds.insert(card.bus.clone(), kind.clone());
         }
         kind
+    }
+
+    fn part(&mut self, card: &Card, number: usize, part: Part) -> DeviceReading {
+        let uses = part.held.into_iter().map(|(pid, bytes)| self.process(pid, bytes)).collect();
+        DeviceReading {
+            device: DeviceName {
+                id: format!("{}/part:{number}", card.id),
+                name: format!("{}, part {number}", card.name(&self.kernel)),
+                uuid: None,
+            },
+            class: DeviceClass::GpuPart,
+            activity: None,
+            usage: part.usage,
+            processes: Reading::known(uses, Origin::Sysfs),
+            stall: None,
+            shared_bytes: None,
+            notes: vec!["what processes that compute hold: the kernel tells no more of a part".to_owned()],
+        }
     }
 
     fn process(&mut self, pid: u32, bytes: u64) -> ProcessUse {
@@ -111,6 +135,7 @@ impl Source for AmdSource {
             let reason = "no card of AMD's under /sys/class/drm".to_owned();
             readings.health = Health::Absent;
             readings.unavailable.push(Unavailable { source: "amd".into(), reason });
+            readings.given = self.given.look(&self.kernel, &readings.places);
             return readings;
         }
         self.processes.begin();
@@ -132,7 +157,8 @@ impl Source for AmdSource {
             .collect();
         let drm = self.users.read(&self.kernel);
         let denied = drm.denied;
-        let holders = Holders::of(&of_cards, drm, kfd::uses(&self.kernel), &self.topology);
+        let computing = kfd::uses(&self.kernel);
+        let holders = Holders::of(&of_cards, drm, &computing, &self.topology);
         let mut reasons = holders.unplaced;
         if denied > 0 {
             reasons.push(format!("{denied} processes' files may not be read by this user"));
@@ -144,9 +170,12 @@ impl Source for AmdSource {
         {
             let mut notes: Vec<String> = kind.note.into_iter().chain(guess).collect();
             let sleeps = card.sleeps(&self.kernel);
-            if !sleeps {
-                notes.extend(card.division(&self.kernel));
-            }
+            let nodes = self.topology.nodes_of(card, &cards);
+            let total = memory.usage.total_bytes.value;
+            let divided = division(&self.kernel, (card, sleeps), total, &nodes, &computing);
+            let (note, parts) =
+                divided.map_or((None, Vec::new()), |divided| (Some(divided.note), divided.parts));
+            notes.extend(note);
             if sleeps {
                 notes.push("asleep: it is not asked what it does, which would wake it".to_owned());
             }
@@ -168,7 +197,12 @@ impl Source for AmdSource {
                 shared_bytes: memory.shared,
                 notes,
             });
+            for (number, part) in parts.into_iter().enumerate() {
+                let reading = self.part(card, number, part);
+                readings.devices.push(reading);
+            }
         }
+        readings.given = self.given.look(&self.kernel, &readings.places);
         readings
     }
 }

@@ -31,8 +31,19 @@ pub(super) struct Device {
 #[derive(Clone, Debug, PartialEq)]
 pub(super) enum State {
     Present,
-    Lost { since: SystemTime, reason: String },
-    Unread { since: SystemTime, reason: String },
+    Lost {
+        since: SystemTime,
+        reason: String,
+    },
+    Unread {
+        since: SystemTime,
+        reason: String,
+    },
+    /// To a virtual machine.
+    Given {
+        since: SystemTime,
+        reason: String,
+    },
 }
 
 /// Whether two may be one card: neither says who it is, and both say of which model.
@@ -83,6 +94,16 @@ pub(super) fn lost(device: &mut Device, moment: &Moment, reason: String, news: &
             ));
             *state = State::Lost { since: moment.time, reason };
         }
+    }
+}
+
+/// It was given to a virtual machine, and nobody misses it; news when it was not so before.
+pub(super) fn given(device: &mut Device, moment: &Moment, place: &str, news: &mut Vec<News>) {
+    if !matches!(device.state, State::Given { .. }) {
+        let reason = format!("at {place}, the driver vfio-pci holds it for a virtual machine");
+        let words = format!("{} is given away: {reason}", device.name.name);
+        news.push(News::new(&device.name.id, EventKind::Lost, words));
+        device.state = State::Given { since: moment.time, reason };
     }
 }
 

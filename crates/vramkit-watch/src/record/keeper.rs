@@ -5,9 +5,9 @@ use std::time::{Duration, SystemTime};
 use vramkit::monitor::utc;
 
 use super::writer::TickRecorder;
+use crate::clock::ClockStep;
 use crate::judge::News;
 use crate::tick::{EventKind, RecorderTick, Tick};
-use crate::utc::ClockStep;
 
 /// After a failure, how long before it tries again.
 const RETRY: Duration = Duration::from_secs(10);
@@ -56,7 +56,7 @@ impl Keeper {
     }
 
     /// The clock was set.
-    pub(crate) fn shift(&mut self, by: ClockStep) {
+    pub(crate) fn shift(&mut self, by: &ClockStep) {
         self.since = by.of(self.since);
     }
 

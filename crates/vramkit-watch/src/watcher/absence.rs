@@ -1,4 +1,4 @@
-//! What is not there: sources that do not answer, cards that fall off, clocks that step back.
+//! What is not there: sources that do not answer, cards that fall off.
 
 use std::sync::mpsc::{self, Receiver, Sender};
 
@@ -10,14 +10,14 @@ use super::*;
 use crate::source::Missing;
 use crate::tick::Presence;
 
-fn card(number: usize, uuid: &str) -> DeviceReading {
+pub(super) fn card(number: usize, uuid: &str) -> DeviceReading {
     let mut reading = device(&format!("cuda:{number}"), 100);
     reading.device.uuid = Some(uuid.to_owned());
     reading
 }
 
 /// Eight cards, each holding so many MiB more than the one before, numbered as the driver does.
-fn cards(without: &[usize]) -> Vec<DeviceReading> {
+pub(super) fn cards(without: &[usize]) -> Vec<DeviceReading> {
     let those = (0..8).filter(|card| !without.contains(card));
     those
         .enumerate()
@@ -29,11 +29,11 @@ fn cards(without: &[usize]) -> Vec<DeviceReading> {
         .collect()
 }
 
-fn presence<'a>(tick: &'a Tick, uuid: &str) -> &'a DeviceTick {
+pub(super) fn presence<'a>(tick: &'a Tick, uuid: &str) -> &'a DeviceTick {
     tick.devices.iter().find(|device| device.snapshot.device.uuid.as_deref() == Some(uuid)).unwrap()
 }
 
-fn at(script: &Script, watcher: &mut Watcher, second: u64, devices: Vec<DeviceReading>) -> Tick {
+pub(super) fn at(script: &Script, watcher: &mut Watcher, second: u64, devices: Vec<DeviceReading>) -> Tick {
     script.lock().unwrap().devices = devices;
     watcher.tick(Duration::from_secs(second))
 }
@@ -181,23 +181,6 @@ fn parts_and_programs_own_devices_that_go_are_gone_but_a_part_goes_with_its_card
     assert_eq!(ids, ["cuda:0", "cuda:0/mig:1"]);
 }
 
-#[test]
-fn cards_without_uuids_or_with_the_same_one_are_known_by_their_ids() {
-    let (script, mut watcher) = watcher();
-    let same = || vec![card(0, "GPU"), card(1, "GPU"), card(2, ""), device("cuda:3", 1)];
-    at(&script, &mut watcher, 0, same());
-    let tick = at(&script, &mut watcher, 1, same());
-    assert!(tick.events.is_empty() && tick.devices.len() == 4, "{:?}", tick.events);
-    let says = |at: usize, words: &str| tick.devices[at].notes.iter().any(|note| note.contains(words));
-    assert!(says(0, "same UUID") && says(1, "same UUID") && says(2, "no UUID") && says(3, "no UUID"));
-    // One that says no UUID for once is who it was.
-    at(&script, &mut watcher, 2, vec![card(0, "GPU-0")]);
-    let mut unsaid = card(0, "");
-    unsaid.device.uuid = None;
-    let tick = at(&script, &mut watcher, 3, vec![unsaid]);
-    assert!(!kinds(&tick).contains(&EventKind::Appeared), "{:?}", tick.events);
-}
-
 /// Answers as often as it is let.
 struct Gated(Scripted, Receiver<()>);
 
@@ -298,40 +281,35 @@ fn a_source_that_fails_leaves_its_cards_unread_and_one_whose_driver_is_gone_has_
 }
 
 #[test]
-fn when_the_clock_is_set_back_the_past_goes_with_it() {
+fn a_card_that_is_given_to_a_virtual_machine_is_not_lost() {
     let (script, mut watcher) = watcher();
-    script.lock().unwrap().devices = cards(&[]);
-    let wall = |second: u64| SystemTime::UNIX_EPOCH + Duration::from_secs(1_000_000 + second);
-    (0..5).for_each(|second| drop(watcher.tick_at(Duration::from_secs(second), wall(second))));
-    script.lock().unwrap().devices = cards(&[4]);
-    watcher.tick_at(Duration::from_secs(5), wall(5));
-    // An hour back, and one second on.
-    let tick = watcher.tick_at(Duration::from_secs(6), wall(6) - Duration::from_secs(3600));
-    let kept = watcher.history();
-    let times: Vec<f64> =
-        kept.devices["cuda:0"].iter().map(|sample| sample.unix_seconds - 996_400.0).collect();
-    assert_eq!(times, [0.0, 1.0, 2.0, 3.0, 4.0, 5.0, 6.0]);
-    let Presence::Lost { since, .. } = &presence(&tick, "GPU-4").presence else { panic!("it is lost") };
-    assert_eq!(*since, utc(wall(5) - Duration::from_secs(3600)));
-}
-
-#[test]
-fn when_a_clock_is_set_that_was_not_the_past_goes_with_it_and_a_machine_that_slept_has_a_gap() {
-    let at = |year_2030: bool, second: u64| {
-        let since = if year_2030 { 1_893_456_000 } else { 0 };
-        SystemTime::UNIX_EPOCH + Duration::from_secs(since + second)
+    let places = |count: usize| {
+        (0..count).map(|card| (format!("cuda:{card}"), format!("0000:{card}7:00.0"))).collect()
     };
-    for (was_set, spans) in [(false, 6.0), (true, 4.0 + 28_800.0)] {
-        let (script, mut watcher) = watcher();
-        script.lock().unwrap().devices = cards(&[]);
-        (0..4).for_each(|second| drop(watcher.tick_at(Duration::from_secs(second), at(was_set, second))));
-        let later = if was_set { at(true, 28_804) } else { at(true, 6) };
-        watcher.tick_at(Duration::from_secs(if was_set { 4 } else { 6 }), later);
-        let kept = &watcher.history().devices["cuda:0"];
-        let (first, last) = (kept[0].unix_seconds, kept.last().unwrap().unix_seconds);
-        assert_eq!(last - first, spans, "was set: {was_set}");
-        assert_eq!(kept.len(), 5);
-    }
+    script.lock().unwrap().places = places(8);
+    at(&script, &mut watcher, 0, cards(&[]));
+    // For a moment no driver holds it.
+    script.lock().unwrap().places.clear();
+    let tick = at(&script, &mut watcher, 1, cards(&[7]));
+    assert!(matches!(presence(&tick, "GPU-7").presence, Presence::Lost { .. }));
+    script.lock().unwrap().given = ["0000:77:00.0".to_owned()].into();
+    let tick = at(&script, &mut watcher, 2, cards(&[7]));
+    let Presence::Given { since, reason } = &presence(&tick, "GPU-7").presence else { panic!("{tick:?}") };
+    assert!(*since == tick.time && reason.contains("0000:77:00.0, the driver vfio-pci"), "{reason}");
+    assert_eq!((kinds(&tick), tick.devices.len()), (vec![EventKind::Lost], 8));
+    assert!(tick.events[0].text.contains("is given away"), "{:?}", tick.events);
+    assert!(at(&script, &mut watcher, 3, cards(&[7])).events.is_empty(), "told once");
+    // The driver may have none left at all.
+    script.lock().unwrap().health = Health::Absent;
+    let tick = at(&script, &mut watcher, 4, Vec::new());
+    assert!(matches!(presence(&tick, "GPU-7").presence, Presence::Given { .. }));
+    assert!(matches!(presence(&tick, "GPU-6").presence, Presence::Lost { .. }));
+    assert_eq!(tick.sources[0].health, Health::Absent, "and no source fails for it");
+    *script.lock().unwrap() = Readings { places: places(8), ..Readings::default() };
+    let tick = at(&script, &mut watcher, 5, cards(&[]));
+    let texts: Vec<&str> = tick.events.iter().map(|event| event.text.as_str()).collect();
+    assert!(texts.iter().any(|text| text.contains("was given away since")), "{texts:?}");
+    assert_eq!(presence(&tick, "GPU-7").presence, Presence::Present);
 }
 
 #[test]
@@ -369,59 +347,4 @@ fn a_place_that_cannot_be_asked_is_the_card_that_is_not_listed() {
     assert_eq!((tick.devices.len(), lost.snapshot.device.id.as_str()), (3, "cuda:0"));
     assert_eq!(presence(&tick, "GPU-2").presence, Presence::Present);
     assert_eq!(tick.events.len(), 1, "{:?}", tick.events);
-}
-
-#[test]
-fn a_card_that_says_who_it_is_later_goes_on_with_its_history() {
-    let (script, mut watcher) = watcher();
-    at(&script, &mut watcher, 0, vec![device("cuda:0", 10)]);
-    let tick = at(&script, &mut watcher, 1, vec![card(0, "GPU-0")]);
-    assert!(tick.events.is_empty(), "{:?}", tick.events);
-    let used: Vec<_> = watcher.history().devices["cuda:0"].iter().map(|sample| sample.used_bytes).collect();
-    assert_eq!(used, [Some(ByteSize::mib(10)), Some(ByteSize::mib(100))]);
-}
-
-#[test]
-fn another_model_without_an_identity_is_another_card() {
-    let (script, mut watcher) = watcher();
-    let named = |name: &str, used| {
-        let mut reading = device("cuda:0", used);
-        reading.device.name = name.into();
-        vec![reading]
-    };
-    (0..5).for_each(|second| drop(at(&script, &mut watcher, second, named("RTX 4090", 950))));
-    at(&script, &mut watcher, 5, Vec::new());
-    let tick = at(&script, &mut watcher, 6, named("H100", 10));
-    let texts: Vec<&str> = tick.events.iter().map(|event| event.text.as_str()).collect();
-    assert_eq!(texts, ["H100 is here, in the place of RTX 4090"]);
-    assert_eq!(tick.devices[0].snapshot.level, Some(PressureLevel::Normal));
-    assert_eq!(watcher.history().devices["cuda:0"].len(), 1, "it has no past");
-    // A name that cannot be read once is none.
-    for (second, name) in [(7, "a card without a name (busy)"), (8, "AMD card at 0000:c1:00.0"), (9, "H100")]
-    {
-        assert!(at(&script, &mut watcher, second, named(name, 10)).events.is_empty());
-    }
-    assert_eq!(watcher.history().devices["cuda:0"].len(), 4);
-}
-
-#[test]
-fn cards_that_are_numbered_anew_stand_in_the_order_of_their_ids() {
-    let (script, mut watcher) = watcher();
-    at(&script, &mut watcher, 0, vec![card(0, "GPU-0"), card(1, "GPU-1"), card(2, "GPU-2")]);
-    let tick = at(&script, &mut watcher, 1, vec![card(0, "GPU-2"), card(1, "GPU-0"), card(2, "GPU-1")]);
-    let ids: Vec<&str> = tick.devices.iter().map(|device| device.snapshot.device.id.as_str()).collect();
-    assert_eq!(ids, ["cuda:0", "cuda:1", "cuda:2"]);
-}
-
-#[test]
-fn the_only_card_listed_may_be_one_that_is_missed() {
-    let (script, mut watcher) = watcher();
-    at(&script, &mut watcher, 0, vec![card(0, "GPU-0"), card(1, "GPU-1")]);
-    // One falls off; the other becomes the first, and does not say who it is.
-    let tick = at(&script, &mut watcher, 1, vec![device("cuda:0", 100)]);
-    let here = tick.devices.iter().find(|device| device.presence == Presence::Present).unwrap();
-    assert!(here.notes.iter().any(|note| note.contains("is not known")), "{:?}", here.notes);
-    let (script, mut watcher) = super::tests::watcher();
-    let tick = at(&script, &mut watcher, 0, vec![device("cuda:0", 100)]);
-    assert!(tick.devices[0].notes.is_empty(), "one alone is the one");
 }

@@ -8,11 +8,14 @@ use std::time::SystemTime;
 use serde::Serialize;
 
 use super::{MOST, Watcher};
+use crate::clock::Clock;
 use crate::past::Past;
 use crate::record::{self, ReadRecordError};
 use crate::tick::History;
 use crate::utc::{since_1970, unix_seconds};
 
+/// Seconds between two lines of a recording that are no gap.
+const BETWEEN: f64 = 60.0;
 /// What a history is.
 const HISTORY: &str = "vramkit.history/1";
 
@@ -41,17 +44,17 @@ impl Watcher {
     /// A file that cannot be read. One that is not there is none to be taken from.
     pub fn restore(&mut self, path: &Path) -> Result<(), ReadRecordError> {
         let now = SystemTime::now();
-        let (mut last, mut of_the_future) = (0.0f64, 0usize);
+        let (mut clock, mut of_the_future) = (Clock::default(), 0usize);
         let skipped = record::restore(path, |line| {
             let Some(at) = unix_seconds(&line.time) else { return };
             if at > since_1970(now) {
                 of_the_future += 1;
                 return;
             }
-            if at < last {
-                self.devices.values_mut().for_each(|watched| watched.past_mut().shift(at - last));
+            // How long it was between two lines is not known, but about how long a line stands for.
+            if let Some(step) = clock.follow(at, 0.0, BETWEEN + 2.0 * f64::from(line.seconds)) {
+                self.devices.values_mut().for_each(|watched| watched.past_mut().shift(&step));
             }
-            last = at;
             for device in &line.devices {
                 let key = device.key().to_owned();
                 if !self.devices.contains_key(&key) && self.devices.len() >= MOST {

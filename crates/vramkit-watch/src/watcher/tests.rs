@@ -26,7 +26,7 @@ impl Source for Scripted {
     }
 }
 
-pub(super) fn device(id: &str, used: u64) -> DeviceReading {
+pub(crate) fn device(id: &str, used: u64) -> DeviceReading {
     let known = |mib| Reading::known(ByteSize::mib(mib), Origin::Nvml);
     let mut usage = Usage::unavailable(Origin::Nvml, "not scripted");
     usage.total_bytes = known(1000);
