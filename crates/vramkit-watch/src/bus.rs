@@ -77,12 +77,13 @@ impl<S: Source> Source for WithBus<S> {
     }
 }
 
-/// Says where listed cards are.
+/// Says where listed cards are. Of two that say the same of themselves it is not known.
 fn place(readings: &mut Readings, cards: &[Card]) {
-    for name in readings.devices.iter().map(|reading| &reading.device) {
-        let is_it = |card: &&Card| card.uuid.is_some() && card.uuid == name.uuid;
-        if let Some(card) = cards.iter().find(is_it) {
-            readings.places.insert(name.id.clone(), card.bus.clone());
+    for card in cards.iter().filter(|card| card.uuid.is_some()) {
+        let is_same = |other: &&Card| other.uuid == card.uuid;
+        let mut listed = readings.devices.iter().filter(|reading| reading.device.uuid == card.uuid);
+        if let (Some(one), None, 1) = (listed.next(), listed.next(), cards.iter().filter(is_same).count()) {
+            readings.places.insert(one.device.id.clone(), card.bus.clone());
         }
     }
 }
@@ -226,6 +227,9 @@ mod tests {
         put(root.path(), "sys/bus/pci/drivers/vfio-pci/0000:65:00.0/class", "0x030200\n");
         let readings = source.read();
         assert_eq!((readings.places["cuda:0"].as_str(), readings.given.len()), ("0000:17:00.0", 0));
+        put(root.path(), "proc/driver/nvidia/gpus/0000:18:00.0/information", "GPU UUID: \t GPU-4\n");
+        assert!(source.read().places.is_empty(), "two of one identity");
+        fs::remove_dir_all(root.path().join("proc/driver/nvidia/gpus/0000:18:00.0")).unwrap();
         is_here.store(false, std::sync::atomic::Ordering::Relaxed);
         fs::remove_dir_all(root.path().join("proc")).unwrap();
         put(root.path(), "sys/bus/pci/drivers/vfio-pci/0000:17:00.0/class", "0x030200\n");
