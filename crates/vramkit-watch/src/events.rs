@@ -3,6 +3,8 @@
 //! Programs can make as many as they like of some kinds, and a card is lost once. So of each rank the last ones have a quarter of
 //! the room for sure, and what is over goes from the lowest rank that has more than that, oldest first.
 
+use std::collections::VecDeque;
+
 use crate::tick::{EventKind, WatchEvent};
 
 /// How many ranks there are.
@@ -33,24 +35,25 @@ fn rank(kind: EventKind) -> usize {
     }
 }
 
-/// Of events in their order, for each whether it stays, so that `most` do.
-pub(crate) fn staying<'a>(events: impl Iterator<Item = &'a WatchEvent> + Clone, most: usize) -> Vec<bool> {
-    let mut counts = [0; RANKS];
-    events.clone().for_each(|event| counts[rank(event.kind)] += 1);
-    let mut over = counts.iter().sum::<usize>().saturating_sub(most);
-    let going = counts.map(|count| {
+/// Lets events in their order go until there are `most`.
+pub(crate) fn bound(events: &mut VecDeque<WatchEvent>, most: usize) {
+    let mut counts = [0usize; RANKS];
+    events.iter().for_each(|event| counts[rank(event.kind)] += 1);
+    let mut over = events.len().saturating_sub(most);
+    let mut going = counts.map(|count| {
         let going = over.min(count.saturating_sub(most / PART));
         over -= going;
         going
     });
-    let mut left = going;
-    let stays = |event: &WatchEvent| {
-        let left = &mut left[rank(event.kind)];
+    if going == [0; RANKS] {
+        return;
+    }
+    events.retain(|event| {
+        let left = &mut going[rank(event.kind)];
         let goes = *left > 0;
         *left -= usize::from(goes);
         !goes
-    };
-    events.map(stays).collect()
+    });
 }
 
 #[cfg(test)]
@@ -70,8 +73,10 @@ mod tests {
             most in 0usize..80,
         ) {
             let events: Vec<WatchEvent> = kinds.into_iter().enumerate().map(|(i, kind)| event(i, kind)).collect();
-            let stays = staying(events.iter(), most);
-            prop_assert_eq!(stays.iter().filter(|stays| **stays).count(), events.len().min(most));
+            let mut left = VecDeque::from(events.clone());
+            bound(&mut left, most);
+            prop_assert_eq!(left.len(), events.len().min(most));
+            let stays: Vec<bool> = events.iter().map(|event| left.contains(event)).collect();
             let mut below_is_over = false;
             for kind in [EventKind::Decided, EventKind::LevelChanged, EventKind::Lost] {
                 let own: Vec<bool> = events.iter().zip(&stays).filter(|(event, _)| event.kind == kind).map(|(_, stays)| *stays).collect();

@@ -22,7 +22,7 @@ use crate::assigned::Assigned;
 use crate::bus::WithBus;
 use crate::clock::Clock;
 use crate::doubts::doubts;
-use crate::events::staying;
+use crate::events;
 use crate::holders::holders;
 use crate::host::HostSource;
 use crate::identity;
@@ -260,7 +260,7 @@ impl Watcher {
         }
         tick.events.iter().for_each(log);
         self.events.extend(tick.events.iter().cloned());
-        self.bound_events();
+        events::bound(&mut self.events, EVENTS);
         tick
     }
 
@@ -380,13 +380,6 @@ impl Watcher {
         }
         self.pools.forget(now, FORGET);
         self.restored.retain(|key, _| self.devices.contains_key(key));
-    }
-
-    fn bound_events(&mut self) {
-        if self.events.len() > EVENTS {
-            let mut stays = staying(self.events.iter(), EVENTS).into_iter();
-            self.events.retain(|_| stays.next().unwrap_or(true));
-        }
     }
 
     /// Keeps every tick from now on. What cannot be written is a state in the ticks, and an event; it is tried again.

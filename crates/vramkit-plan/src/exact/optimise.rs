@@ -20,8 +20,8 @@ pub(crate) const LARGEST: usize = 4096;
 const WORDS: usize = 4 << 20;
 
 /// Where between the bound (0) and just below the best (1) targets lie. Half of the work is for the bound itself: it is nearly always
-/// reached where anything is. With that alone J was at its load for none of three seeds, with no more of it than of others for four of
-/// sixteen, so for eight (`scripts/bench-planning`, the part `seeds`).
+/// reached where anything is. With as much for each target J was at its load for four of sixteen seeds, so for eight
+/// (`scripts/bench-planning`, the part `seeds`); the bound alone leaves a high arena for long, and others teach what helps there.
 const TARGETS: [f64; 10] = [0.0, 0.5, 0.0, 0.25, 0.0, 0.75, 0.0, 0.1, 0.0, 0.9];
 
 /// Nodes of the first budget, for each buffer.

@@ -277,7 +277,7 @@ impl<'a> Choice<'a> {
         let boxes = self.boxes();
         let mut packed = u64::MAX;
         // Few models are soon searched through.
-        let rounds = ROUNDS.min(self.profiles.len().saturating_pow(2) as u32);
+        let rounds = ROUNDS.min(u32::try_from(self.profiles.len().saturating_pow(2)).unwrap_or(ROUNDS));
         for round in 0..rounds {
             let longer = round.min(LONGER);
             if let Some(boxes) = &boxes {

@@ -10,7 +10,7 @@ use vramkit::ByteSize;
 
 use super::card::Card;
 use super::fdinfo::Found;
-use super::kfd::{KfdUse, Topology};
+use super::kfd::{KfdUse, Node, Topology};
 
 /// What is known of a card here.
 pub(super) struct OfCard<'a> {
@@ -18,6 +18,8 @@ pub(super) struct OfCard<'a> {
     pub(super) is_integrated: bool,
     /// What is in use of it.
     pub(super) used: Option<u64>,
+    /// KFD's nodes that it is.
+    pub(super) nodes: Vec<&'a Node>,
 }
 
 /// The result, in the order of the cards.
@@ -78,16 +80,15 @@ fn places(
     by_number: &BTreeMap<u64, BTreeMap<u32, u64>>,
     topology: &Topology,
 ) -> BTreeMap<u64, (usize, bool)> {
-    let all: Vec<Card> = cards.iter().map(|of| of.card.clone()).collect();
-    let known: Vec<_> = all.iter().map(|card| topology.nodes_of(card, &all)).collect();
     let mut places = BTreeMap::new();
     let mut guesses: BTreeMap<usize, Vec<u64>> = BTreeMap::new();
     for (&gpu_id, uses) in by_number {
-        if let Some(at) = known.iter().position(|nodes| nodes.iter().any(|node| node.gpu_id == gpu_id)) {
+        if let Some(at) = cards.iter().position(|of| of.nodes.iter().any(|node| node.gpu_id == gpu_id)) {
             places.insert(gpu_id, (at, false));
         } else if !topology.knows(gpu_id) {
             let sum = sum(uses);
-            let can_be = |at: &usize| known[*at].is_empty() && cards[*at].used.is_none_or(|used| used >= sum);
+            let can_be =
+                |at: &usize| cards[*at].nodes.is_empty() && cards[*at].used.is_none_or(|used| used >= sum);
             let mut can_be = (0..cards.len()).filter(can_be);
             if let (Some(at), None) = (can_be.next(), can_be.next()) {
                 guesses.entry(at).or_default().push(gpu_id);

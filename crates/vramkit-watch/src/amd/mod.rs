@@ -38,7 +38,7 @@ use fdinfo::Users;
 use holders::{Holders, OfCard};
 use kfd::Topology;
 use kind::{Kind, kind};
-use parts::{Part, division};
+use parts::{Division, Part, division};
 
 /// See the module's first lines.
 ///
@@ -153,26 +153,29 @@ impl Source for AmdSource {
                 card,
                 is_integrated: kind.is_integrated,
                 used: memory.used,
+                nodes: self.topology.nodes_of(card, &cards),
             })
             .collect();
         let drm = self.users.read(&self.kernel);
         let denied = drm.denied;
         let computing = kfd::uses(&self.kernel);
         let holders = Holders::of(&of_cards, drm, &computing, &self.topology);
+        let divisions: Vec<(bool, Option<Division>)> = (of_cards.iter().zip(&memories))
+            .map(|(of, memory)| {
+                let (sleeps, total) = (of.card.sleeps(&self.kernel), memory.usage.total_bytes.value);
+                (sleeps, division(&self.kernel, (of.card, sleeps), total, &of.nodes, &computing))
+            })
+            .collect();
         let mut reasons = holders.unplaced;
         if denied > 0 {
             reasons.push(format!("{denied} processes' files may not be read by this user"));
         }
         let say = |reason| Unavailable { source: "amd processes".into(), reason };
         readings.unavailable.extend(reasons.into_iter().map(say));
-        for ((((card, kind), memory), held), guess) in
-            cards.iter().zip(kinds).zip(memories).zip(holders.held).zip(holders.guesses)
+        for (((((card, kind), memory), held), guess), (sleeps, divided)) in
+            cards.iter().zip(kinds).zip(memories).zip(holders.held).zip(holders.guesses).zip(divisions)
         {
             let mut notes: Vec<String> = kind.note.into_iter().chain(guess).collect();
-            let sleeps = card.sleeps(&self.kernel);
-            let nodes = self.topology.nodes_of(card, &cards);
-            let total = memory.usage.total_bytes.value;
-            let divided = division(&self.kernel, (card, sleeps), total, &nodes, &computing);
             let (note, parts) =
                 divided.map_or((None, Vec::new()), |divided| (Some(divided.note), divided.parts));
             notes.extend(note);

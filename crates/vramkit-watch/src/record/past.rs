@@ -1,7 +1,7 @@
 //! What is kept of a recording at a lower resolution: of each minute, later of ten minutes or an hour, each device's reading
 //! with the most bytes.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, BufWriter, Read, Seek, SeekFrom, Write};
 use std::path::Path;
@@ -14,7 +14,7 @@ use vramkit::pressure::PressureLevel;
 
 use super::files::beside;
 use super::lines;
-use crate::events::staying;
+use crate::events::bound;
 use crate::source::DeviceClass;
 use crate::tick::{HolderUse, Tick, WatchEvent};
 use crate::utc::unix_seconds;
@@ -90,7 +90,7 @@ struct Period {
     time: String,
     /// In the order in which they came.
     devices: Vec<PastDevice>,
-    events: Vec<WatchEvent>,
+    events: VecDeque<WatchEvent>,
 }
 
 impl Period {
@@ -111,10 +111,7 @@ impl Period {
             }
         }
         self.events.extend(events.iter().cloned());
-        if self.events.len() > EVENTS {
-            let mut stays = staying(self.events.iter(), EVENTS).into_iter();
-            self.events.retain(|_| stays.next().unwrap_or(true));
-        }
+        bound(&mut self.events, EVENTS);
     }
 
     fn line(self, seconds: u32) -> PastLine {
@@ -123,7 +120,7 @@ impl Period {
             time: self.time,
             seconds,
             devices: self.devices,
-            events: self.events,
+            events: self.events.into(),
         }
     }
 }
@@ -262,7 +259,7 @@ mod tests {
             holders: vec![HolderUse { name: "python3 7".into(), bytes: ByteSize::new(used) }],
         };
         let time = SystemTime::UNIX_EPOCH + Duration::from_secs(1_700_000_000 + 60 * minute);
-        let period = Period { number: 0, time: utc(time), devices: vec![device], events: Vec::new() };
+        let period = Period { number: 0, time: utc(time), devices: vec![device], events: VecDeque::new() };
         period.line(MINUTE)
     }
 

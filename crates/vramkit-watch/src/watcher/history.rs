@@ -7,8 +7,9 @@ use std::time::SystemTime;
 
 use serde::Serialize;
 
-use super::{MOST, Watcher};
+use super::{EVENTS, MOST, Watcher};
 use crate::clock::Clock;
+use crate::events;
 use crate::past::Past;
 use crate::record::{self, ReadRecordError};
 use crate::tick::History;
@@ -69,7 +70,7 @@ impl Watcher {
                 past.keep(at, device.used_bytes, device.level, holders, (self.config.history, count));
             }
             self.events.extend(line.events);
-            self.bound_events();
+            events::bound(&mut self.events, EVENTS);
         });
         let skipped = match skipped {
             Err(ReadRecordError::Io { error, .. }) if error.kind() == std::io::ErrorKind::NotFound => {
