@@ -176,21 +176,9 @@ fn kind(id: &str) -> DeviceKind {
 #[cfg(test)]
 mod tests {
     use vramkit::monitor::{DeviceName, Usage};
-    use vramkit_watch::{DeviceReading, Readings, Source};
+    use vramkit_watch::{DeviceReading, Readings, source_fn};
 
     use super::*;
-
-    struct Scripted(Vec<DeviceReading>);
-
-    impl Source for Scripted {
-        fn name(&self) -> &'static str {
-            "nvml"
-        }
-
-        fn read(&mut self) -> Readings {
-            Readings { devices: self.0.clone(), ..Readings::default() }
-        }
-    }
 
     fn seen(cards: &[(&str, &str, &str, DeviceClass)]) -> Vec<DeviceTick> {
         let reading = |&(id, name, uuid, class): &(&str, &str, &str, DeviceClass)| DeviceReading {
@@ -203,7 +191,8 @@ mod tests {
             shared_bytes: None,
             notes: Vec::new(),
         };
-        let source = Scripted(cards.iter().map(reading).collect());
+        let readings = Readings { devices: cards.iter().map(reading).collect(), ..Readings::default() };
+        let source = source_fn("nvml", move || readings.clone());
         let mut watcher = Watcher::new(vec![Box::new(source)], WatchConfig::default()).unwrap();
         watcher.tick(Duration::ZERO).devices
     }

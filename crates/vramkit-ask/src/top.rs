@@ -134,24 +134,13 @@ mod tests {
     use vramkit::device::{Reading, SimulatedDevice};
     use vramkit::monitor::{DeviceName, PoolUse, Usage};
     use vramkit::pool::{DeviceMemoryPool, Request};
-    use vramkit_watch::{DeviceClass, DeviceReading, Readings};
+    use vramkit_watch::{DeviceClass, DeviceReading, Readings, source_fn};
 
     use super::*;
 
-    struct One(Readings);
-
-    impl Source for One {
-        fn name(&self) -> &'static str {
-            "one"
-        }
-
-        fn read(&mut self) -> Readings {
-            self.0.clone()
-        }
-    }
-
     fn tick(readings: Readings) -> Tick {
-        let mut watcher = Watcher::new(vec![Box::new(One(readings))], WatchConfig::default()).unwrap();
+        let source = source_fn("one", move || readings.clone());
+        let mut watcher = Watcher::new(vec![Box::new(source)], WatchConfig::default()).unwrap();
         watcher.tick(Duration::ZERO)
     }
 

@@ -348,18 +348,11 @@ mod tests {
     use vramkit::device::SimulatedDevice;
     use vramkit::monitor::{Limits, MonitorConfig, VramMonitor};
     use vramkit::pool::{DeviceMemoryPool, Request};
-    use vramkit_watch::{DeviceReading, Readings, Source, WatchConfig, Watcher};
+    use vramkit_watch::{DeviceReading, Readings, WatchConfig, Watcher, source_fn};
 
-    struct One(Option<Readings>);
-
-    impl Source for One {
-        fn name(&self) -> &'static str {
-            "one"
-        }
-
-        fn read(&mut self) -> Readings {
-            self.0.take().unwrap_or_default()
-        }
+    fn watching(readings: Readings) -> Watcher {
+        let source = source_fn("one", move || readings.clone());
+        Watcher::new(vec![Box::new(source)], WatchConfig::default()).unwrap()
     }
 
     #[test]
@@ -379,7 +372,7 @@ mod tests {
             shared_bytes: None,
         };
         let readings = Readings { devices: vec![device], ..Readings::default() };
-        let mut watcher = Watcher::new(vec![Box::new(One(Some(readings)))], WatchConfig::default()).unwrap();
+        let mut watcher = watching(readings);
         let text = openmetrics(&Arc::new(watcher.tick(Duration::ZERO))).unwrap();
         let labels = "{hw_id=\"cuda:0\",hw_name=\"a card\",device=\"cuda:0\",class=\"gpu\"}";
         for sample in ["hw_gpu_utilization_ratio{} 0.25", "hw_temperature_celsius{} 61.0"] {
@@ -413,7 +406,7 @@ mod tests {
             notes: Vec::new(),
         };
         let readings = Readings { devices: vec![device], pools: vec![shown], ..Readings::default() };
-        let mut watcher = Watcher::new(vec![Box::new(One(Some(readings)))], WatchConfig::default()).unwrap();
+        let mut watcher = watching(readings);
         let text = openmetrics(&Arc::new(watcher.tick(Duration::ZERO))).unwrap();
         for (name, count) in [
             (

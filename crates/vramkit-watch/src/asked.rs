@@ -195,25 +195,18 @@ fn start(mut source: Box<dyn Source>) -> Result<Thread, String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::source::source_fn;
 
-    /// Answers as often as it is let.
-    struct Gated(Receiver<bool>, u32);
-
-    impl Source for Gated {
-        fn name(&self) -> &str {
-            "gated"
-        }
-
-        fn read(&mut self) -> Readings {
-            assert!(self.0.recv().unwrap_or(true), "as told");
-            self.1 += 1;
-            failing("n", self.1.to_string())
-        }
-    }
-
+    /// A source that answers as often as it is let.
     fn gated() -> (Sender<bool>, Asked) {
         let (open, gate) = mpsc::channel();
-        (open, Asked::new(Box::new(Gated(gate, 0))))
+        let mut answers = 0;
+        let read = move || {
+            assert!(gate.recv().unwrap_or(true), "as told");
+            answers += 1;
+            failing("n", answers.to_string())
+        };
+        (open, Asked::new(Box::new(source_fn("gated", read))))
     }
 
     fn ask(asked: &mut Asked, second: u64, patience: Duration) -> Outcome {

@@ -162,20 +162,11 @@ fn miss(readings: &mut Readings, cards: Vec<Card>) {
 #[cfg(test)]
 mod tests {
     use std::fs;
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicBool, Ordering};
 
     use super::*;
-
-    struct Nothing;
-
-    impl Source for Nothing {
-        fn name(&self) -> &str {
-            "nvml"
-        }
-
-        fn read(&mut self) -> Readings {
-            Readings::default()
-        }
-    }
+    use crate::source::source_fn;
 
     fn put(root: &Path, path: &str, text: &str) {
         let path = root.join(path);
@@ -186,13 +177,13 @@ mod tests {
     #[test]
     fn a_card_of_the_bus_that_nobody_lists_is_missing_under_its_own_name() {
         let root = tempfile::tempdir().unwrap();
-        assert!(WithBus::at(root.path(), Nothing).read().missing.is_empty());
+        assert!(WithBus::at(root.path(), source_fn("nvml", Readings::default)).read().missing.is_empty());
         put(
             root.path(),
             "proc/driver/nvidia/gpus/0000:17:00.0/information",
             "Model: \t\t NVIDIA H100\nGPU UUID: \t GPU-4\nDevice Minor: \t 3\n",
         );
-        let missing = WithBus::at(root.path(), Nothing).read().missing.remove(0);
+        let missing = WithBus::at(root.path(), source_fn("nvml", Readings::default)).read().missing.remove(0);
         assert_eq!(
             (missing.device.name.as_str(), missing.device.uuid.as_deref()),
             ("NVIDIA H100", Some("GPU-4"))
@@ -200,29 +191,18 @@ mod tests {
         assert_eq!(missing.device.id, "pci:0000:17:00.0");
     }
 
-    /// Lists one card while it is there.
-    struct One(std::sync::Arc<std::sync::atomic::AtomicBool>);
-
-    impl Source for One {
-        fn name(&self) -> &str {
-            "nvml"
-        }
-
-        fn read(&mut self) -> Readings {
-            if !self.0.load(std::sync::atomic::Ordering::Relaxed) {
-                return NoLibrary.read();
-            }
-            let mut card = crate::watcher::tests::device("cuda:0", 1);
-            card.device.uuid = Some("GPU-4".to_owned());
-            Readings { devices: vec![card], ..Readings::default() }
-        }
-    }
-
     #[test]
     fn a_card_that_was_listed_and_is_held_for_a_virtual_machine_is_given_away() {
         let root = tempfile::tempdir().unwrap();
-        let is_here = std::sync::Arc::new(std::sync::atomic::AtomicBool::new(true));
-        let mut source = WithBus::at(root.path(), One(is_here.clone()));
+        let mut card = crate::watcher::tests::device("cuda:0", 1);
+        card.device.uuid = Some("GPU-4".to_owned());
+        let is_here = Arc::new(AtomicBool::new(true));
+        let listed = is_here.clone();
+        let read = move || match listed.load(Ordering::Relaxed) {
+            true => Readings { devices: vec![card.clone()], ..Readings::default() },
+            false => no_library(),
+        };
+        let mut source = WithBus::at(root.path(), source_fn("nvml", read));
         put(root.path(), "proc/driver/nvidia/gpus/0000:17:00.0/information", "GPU UUID: \t GPU-4\n");
         put(root.path(), "sys/bus/pci/drivers/vfio-pci/0000:65:00.0/class", "0x030200\n");
         let readings = source.read();
@@ -230,31 +210,23 @@ mod tests {
         put(root.path(), "proc/driver/nvidia/gpus/0000:18:00.0/information", "GPU UUID: \t GPU-4\n");
         assert!(source.read().places.is_empty(), "two of one identity");
         fs::remove_dir_all(root.path().join("proc/driver/nvidia/gpus/0000:18:00.0")).unwrap();
-        is_here.store(false, std::sync::atomic::Ordering::Relaxed);
+        is_here.store(false, Ordering::Relaxed);
         fs::remove_dir_all(root.path().join("proc")).unwrap();
         put(root.path(), "sys/bus/pci/drivers/vfio-pci/0000:17:00.0/class", "0x030200\n");
         assert_eq!(source.read().given.into_iter().collect::<Vec<_>>(), ["0000:17:00.0"]);
     }
 
-    struct NoLibrary;
-
-    impl Source for NoLibrary {
-        fn name(&self) -> &str {
-            "nvml"
-        }
-
-        fn read(&mut self) -> Readings {
-            let absent = crate::source::Unavailable { source: "nvml".into(), reason: "not here".into() };
-            Readings { health: Health::Absent, unavailable: vec![absent], ..Readings::default() }
-        }
+    fn no_library() -> Readings {
+        let absent = crate::source::Unavailable { source: "nvml".into(), reason: "not here".into() };
+        Readings { health: Health::Absent, unavailable: vec![absent], ..Readings::default() }
     }
 
     #[test]
     fn a_driver_with_cards_and_no_library_is_no_machine_without_cards() {
         let root = tempfile::tempdir().unwrap();
-        assert_eq!(WithBus::at(root.path(), NoLibrary).read().health, Health::Absent);
+        assert_eq!(WithBus::at(root.path(), source_fn("nvml", no_library)).read().health, Health::Absent);
         put(root.path(), "proc/driver/nvidia/gpus/0000:17:00.0/information", "Model: \t\t NVIDIA H100\n");
-        let readings = WithBus::at(root.path(), NoLibrary).read();
+        let readings = WithBus::at(root.path(), source_fn("nvml", no_library)).read();
         assert_eq!((readings.health, readings.missing.len()), (Health::Failing, 0));
         assert!(
             readings.unavailable[0].reason.starts_with("not here; the driver has 1 cards"),
@@ -269,7 +241,7 @@ mod tests {
             let text = format!("GPU UUID: \t {uuid}\nDevice Minor: \t 3\nGPU Excluded:\t {excluded}\n");
             put(root.path(), &format!("proc/driver/nvidia/gpus/0000:{bus}:00.0/information"), &text);
         }
-        let missing = WithBus::at(root.path(), Nothing).read().missing;
+        let missing = WithBus::at(root.path(), source_fn("nvml", Readings::default)).read().missing;
         let uuids: Vec<_> = missing.iter().filter_map(|missing| missing.device.uuid.as_deref()).collect();
         assert_eq!(uuids, ["GPU-5"]);
     }
@@ -282,7 +254,7 @@ mod tests {
         {
             put(root.path(), &format!("sys/bus/pci/drivers/nvidia/{bus}/class"), class);
         }
-        let readings = WithBus::at(root.path(), Nothing).read();
+        let readings = WithBus::at(root.path(), source_fn("nvml", Readings::default)).read();
         assert_eq!(readings.missing.len(), 2, "a bridge is no card");
         assert!(on_the_bus(&Kernel::at("/nonexistent".as_ref()), true).is_empty());
     }

@@ -76,6 +76,7 @@ pub use processes::Processes;
 pub use ready::{Readiness, old};
 pub use source::{
     Activity, Assignment, DeviceClass, DeviceReading, Health, Missing, Readings, Source, Unavailable,
+    source_fn,
 };
 pub use tick::{
     AssignedTo, DeviceTick, EventKind, Growing, History, HistorySample, Holder, HolderUse, Presence,

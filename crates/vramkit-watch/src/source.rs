@@ -203,6 +203,36 @@ pub trait Source: Send {
     }
 }
 
+/// A source that says what a function does.
+///
+/// ```
+/// use std::time::Duration;
+/// use vramkit_watch::{Readings, WatchConfig, Watcher, source_fn};
+///
+/// let nothing = source_fn("cards of no make", Readings::default);
+/// let mut watcher = Watcher::new(vec![Box::new(nothing)], WatchConfig::default())?;
+/// assert!(watcher.tick(Duration::ZERO).devices.is_empty());
+/// # Ok::<(), vramkit::pressure::LadderError>(())
+/// ```
+pub fn source_fn(name: impl Into<String>, read: impl FnMut() -> Readings + Send) -> impl Source {
+    Function { name: name.into(), read }
+}
+
+struct Function<F> {
+    name: String,
+    read: F,
+}
+
+impl<F: FnMut() -> Readings + Send> Source for Function<F> {
+    fn name(&self) -> &str {
+        &self.name
+    }
+
+    fn read(&mut self) -> Readings {
+        (self.read)()
+    }
+}
+
 /// A source that is made when it is read for the first time, on the thread that reads it.
 pub(crate) struct Lazy<S, F> {
     name: &'static str,

@@ -73,22 +73,10 @@ mod tests {
 
     use vramkit::device::{Origin, Reading};
     use vramkit::monitor::{DeviceName, Usage};
-    use vramkit_watch::{DeviceReading, Readings, Source, WatchConfig, Watcher};
+    use vramkit_watch::{DeviceReading, Readings, WatchConfig, Watcher, source_fn};
 
     use super::*;
     use crate::metrics::openmetrics;
-
-    struct Script(VecDeque<Readings>);
-
-    impl Source for Script {
-        fn name(&self) -> &str {
-            "script"
-        }
-
-        fn read(&mut self) -> Readings {
-            self.0.pop_front().unwrap_or_default()
-        }
-    }
 
     #[test]
     fn a_card_that_was_given_away_is_neither_lost_nor_missed() {
@@ -113,7 +101,8 @@ mod tests {
             ..Readings::default()
         };
         let after = Readings { devices: vec![card(0)], given: [place].into(), ..Readings::default() };
-        let script = Script([before, after].into());
+        let mut script = VecDeque::from([before, after]);
+        let script = source_fn("script", move || script.pop_front().unwrap_or_default());
         let mut watcher = Watcher::new(vec![Box::new(script)], WatchConfig::default()).unwrap();
         watcher.tick(Duration::ZERO);
         let text = openmetrics(&Arc::new(watcher.tick(Duration::from_secs(1)))).unwrap();

@@ -1,13 +1,13 @@
 //! What is not there: sources that do not answer, cards that fall off.
 
-use std::sync::mpsc::{self, Receiver, Sender};
+use std::sync::mpsc::{self, Sender};
 
 use vramkit::ByteSize;
 use vramkit::pressure::PressureLevel;
 
-use super::tests::{Script, Scripted, device, kinds, patient, watcher};
+use super::tests::{Script, device, kinds, patient, scripted, watcher};
 use super::*;
-use crate::source::Missing;
+use crate::source::{Missing, source_fn};
 use crate::tick::Presence;
 
 pub(super) fn card(number: usize, uuid: &str) -> DeviceReading {
@@ -181,27 +181,18 @@ fn parts_and_programs_own_devices_that_go_are_gone_but_a_part_goes_with_its_card
     assert_eq!(ids, ["cuda:0", "cuda:0/mig:1"]);
 }
 
-/// Answers as often as it is let.
-struct Gated(Scripted, Receiver<()>);
-
-impl Source for Gated {
-    fn name(&self) -> &'static str {
-        "gated"
-    }
-
-    fn read(&mut self) -> Readings {
-        let _ = self.1.recv();
-        self.0.read()
-    }
-}
-
+/// Cards whose source answers as often as it is let, beside a machine.
 fn with_gate() -> (Script, Sender<()>, Watcher) {
     let (open, gate) = mpsc::channel();
     let (cards, host) = (Script::default(), Script::default());
     host.lock().unwrap().devices = vec![device("host", 10)];
     host.lock().unwrap().devices[0].class = DeviceClass::Machine;
-    let sources: Vec<Box<dyn Source>> =
-        vec![Box::new(Gated(Scripted(cards.clone()), gate)), Box::new(Scripted(host))];
+    let mut behind = scripted(&cards);
+    let gated = source_fn("gated", move || {
+        let _ = gate.recv();
+        behind.read()
+    });
+    let sources: Vec<Box<dyn Source>> = vec![Box::new(gated), Box::new(scripted(&host))];
     (cards, open, Watcher::new(sources, patient()).unwrap())
 }
 

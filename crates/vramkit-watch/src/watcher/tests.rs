@@ -10,20 +10,13 @@ use vramkit::pressure::PressureLevel;
 
 use super::*;
 use crate::judge::decision;
-use crate::source::{DeviceClass, DeviceReading};
+use crate::source::{DeviceClass, DeviceReading, source_fn};
 
 pub(super) type Script = Arc<Mutex<Readings>>;
 
-pub(super) struct Scripted(pub(super) Script);
-
-impl Source for Scripted {
-    fn name(&self) -> &'static str {
-        "scripted"
-    }
-
-    fn read(&mut self) -> Readings {
-        self.0.lock().unwrap().clone()
-    }
+pub(super) fn scripted(script: &Script) -> impl Source + use<> {
+    let script = Arc::clone(script);
+    source_fn("scripted", move || script.lock().unwrap().clone())
 }
 
 pub(crate) fn device(id: &str, used: u64) -> DeviceReading {
@@ -46,7 +39,7 @@ pub(crate) fn device(id: &str, used: u64) -> DeviceReading {
 
 pub(super) fn watcher() -> (Script, Watcher) {
     let script = Script::default();
-    let watcher = Watcher::new(vec![Box::new(Scripted(script.clone()))], patient()).unwrap();
+    let watcher = Watcher::new(vec![Box::new(scripted(&script))], patient()).unwrap();
     (script, watcher)
 }
 
@@ -253,7 +246,7 @@ fn a_group_fills_when_those_beside_it_take_what_is_above_them_all() {
 fn what_is_kept_is_bounded() {
     let script = Script::default();
     let config = WatchConfig { history: 10, ..patient() };
-    let mut watcher = Watcher::new(vec![Box::new(Scripted(script.clone()))], config).unwrap();
+    let mut watcher = Watcher::new(vec![Box::new(scripted(&script))], config).unwrap();
     for second in 0..2000u64 {
         // Another name at every tick, and one that stays.
         let mut other = device(&format!("sim:{second}"), 1);

@@ -9,7 +9,7 @@ use vramkit::monitor::{PoolUse, ProcessIdentity, ProcessUse};
 use vramkit::pool::DeviceMemoryPool;
 use vramkit::pressure::PressureLevel;
 
-use super::tests::{Scripted, device, patient, watcher};
+use super::tests::{device, patient, scripted, watcher};
 use super::*;
 use crate::judge::decision;
 use crate::source::Assignment;
@@ -75,8 +75,7 @@ fn idle_pools_of_processes_that_the_driver_does_not_name_are_no_room_beyond_what
 #[test]
 fn what_a_source_lists_as_well_is_the_earlier_ones() {
     let (first, second) = (Arc::default(), Arc::default());
-    let sources: Vec<Box<dyn Source>> =
-        vec![Box::new(Scripted(Arc::clone(&first))), Box::new(Scripted(Arc::clone(&second)))];
+    let sources: Vec<Box<dyn Source>> = vec![Box::new(scripted(&first)), Box::new(scripted(&second))];
     let mut watcher = Watcher::new(sources, patient()).unwrap();
     for at in 0..5 {
         first.lock().unwrap().devices = vec![card("cuda:0", Some("GPU-0"), 970, &[])];
