@@ -116,11 +116,14 @@ pub fn details(report: &PlanReport) -> String {
     }
     if let Some(starts) = &report.starts {
         let (before, after, bound) = (starts.given_peak_bytes, starts.chosen_peak_bytes, starts.bound_bytes);
-        let _ = writeln!(
-            text,
-            "  starts: {before} live at most become {after} within {} steps; {bound} at least",
-            starts.makespan.0
-        );
+        let makespan = starts.makespan;
+        // Starts that end too late were never one of the choices.
+        let given = match starts.given_end > makespan {
+            true => format!(" in {} steps", starts.given_end.0),
+            false => String::new(),
+        };
+        let within = format!("within {} steps; {bound} at least", makespan.0);
+        let _ = writeln!(text, "  starts: {before} live at most{given} become {after} {within}");
         let own =
             report.models.iter().filter_map(|model| Some(format!("{} at {}", model.name, model.start?.0)));
         let _ = writeln!(text, "    {}", own.collect::<Vec<_>>().join(", "));

@@ -132,6 +132,7 @@ fn choose(
     }
     let saved = StartsReport {
         makespan,
+        given_end: chosen.given_end,
         given_peak_bytes: chosen.before,
         chosen_peak_bytes: chosen.peak,
         bound_bytes: chosen.bound,

@@ -226,6 +226,8 @@ pub struct OrderReport {
 pub struct StartsReport {
     /// The steps within which all models end.
     pub makespan: Step,
+    /// The first step after all models with the starts given, which may be past the makespan.
+    pub given_end: Step,
     /// Most bytes live together with the starts given.
     pub given_peak_bytes: ByteSize,
     /// Most bytes live together with the starts chosen.

@@ -7,6 +7,9 @@ use super::profile::{Load, Profile};
 /// Starts that are tried for one model, at most: evenly chosen where there are more.
 const STARTS: usize = 400;
 
+/// Changes of a model and of others that are paired to find starts, about: of more every so many of the model's.
+const PAIRS: usize = 1 << 22;
+
 /// Moves one model after the other to its best start until no move helps, or time is up.
 pub(super) fn descend(profiles: &[Profile], latest: &[u64], starts: &mut [u64], is_over: &dyn Fn() -> bool) {
     let mut load = Load::new(profiles.iter().zip(starts.iter().copied()));
@@ -20,6 +23,9 @@ pub(super) fn descend(profiles: &[Profile], latest: &[u64], starts: &mut [u64], 
             let mut best = starts[i];
             load.remove(profile, starts[i]);
             for start in meetings(&load, profile, latest[i]) {
+                if is_over() {
+                    break;
+                }
                 let mut tried = load.clone();
                 tried.add(profile, start);
                 let height = height(&tried);
@@ -58,7 +64,10 @@ pub(super) fn insert(profiles: &[Profile], latest: &[u64], is_over: &dyn Fn() ->
             starts[i] = (u128::from(latest[i]) * number as u128 / profiles.len() as u128) as u64;
             continue;
         }
-        starts[i] = (0..many).map(at).min_by_key(|&start| load.highest(profile, start)).unwrap_or(0);
+        // A first one is looked at whatever the time.
+        let tried = (0..many).map(at).enumerate().take_while(|&(k, _)| k == 0 || !is_over());
+        starts[i] =
+            tried.map(|(_, start)| start).min_by_key(|&start| load.highest(profile, start)).unwrap_or(0);
         load.add(profile, starts[i]);
     }
     starts
@@ -67,8 +76,9 @@ pub(super) fn insert(profiles: &[Profile], latest: &[u64], is_over: &dyn Fn() ->
 /// The starts at which one of a model's changes meets one of the others', and both ends of the clock.
 pub(super) fn meetings(load: &Load, profile: &Profile, latest: u64) -> Vec<u64> {
     let mut all = vec![0, latest];
+    let pairs = profile.runs.len().saturating_mul(2 * load.times.len());
     let ends = profile.runs.iter().flat_map(|run| [run.from, run.to]);
-    for own in ends {
+    for own in ends.step_by(pairs.div_ceil(PAIRS).max(1)) {
         let starts = load.times.iter().filter_map(|time| time.checked_sub(own));
         all.extend(starts.filter(|&start| start <= latest));
         // Before it grows without end: evenly chosen ones will do.

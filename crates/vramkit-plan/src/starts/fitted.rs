@@ -17,6 +17,9 @@ const FOR_FOUR: usize = 20_000;
 /// Groups that are looked at of each kind: where there are more, sizes are of few values, and say little.
 const MOST: usize = 100_000;
 
+/// Groups that are looked through for those of different models.
+const LOOKED: usize = 16 * MOST;
+
 /// Some of the models as one.
 pub(super) struct Fitted {
     pub(super) profile: Profile,
@@ -111,7 +114,7 @@ fn two(changes: &[Change]) -> Vec<Vec<Change>> {
     let all = by_change(changes);
     let begun = changes.iter().filter(|change| change.by > 0);
     let others = |&a: &Change| all.get(&-a.by).into_iter().flatten().map(move |&b| vec![a, b]);
-    begun.flat_map(others).filter(|group| are_apart(group)).take(MOST).collect()
+    begun.flat_map(others).take(LOOKED).filter(|group| are_apart(group)).take(MOST).collect()
 }
 
 /// Three.
@@ -128,7 +131,7 @@ fn three(changes: &[Change]) -> Vec<Vec<Change>> {
         let thirds = all.get(&-(a.by + b.by)).into_iter().flatten();
         thirds.map(move |&c| vec![a, b, c])
     });
-    groups.filter(|group| are_apart(group)).take(MOST).collect()
+    groups.take(LOOKED).filter(|group| are_apart(group)).take(MOST).collect()
 }
 
 /// Four, two of which take what two free.
@@ -151,7 +154,7 @@ fn four(changes: &[Change]) -> Vec<Vec<Change>> {
         let others = taken.get(&-(a.by + b.by)).into_iter().flatten();
         others.map(move |&(c, d)| vec![a, b, c, d])
     };
-    freed.into_iter().flat_map(group).filter(|group| are_apart(group)).take(MOST).collect()
+    freed.into_iter().flat_map(group).take(LOOKED).filter(|group| are_apart(group)).take(MOST).collect()
 }
 
 /// Whether all are of different models.

@@ -24,6 +24,7 @@ mod tests;
 use crate::lifetime::{Model, Schedule, on_one_clock};
 use crate::lifetime_error::LifetimeError;
 use crate::order::OrderBudget;
+use crate::planner::MemoryPlanner;
 use crate::threads::spread;
 use vramkit_units::{ByteSize, SplitMix64, Step};
 
@@ -67,6 +68,8 @@ pub struct Starts {
     pub starts: Vec<Step>,
     /// Most bytes live together with the starts given.
     pub before: ByteSize,
+    /// The first step after all models with the starts given, which may be past the makespan.
+    pub given_end: Step,
     /// Most bytes live together with these.
     pub peak: ByteSize,
     /// No starts have less: the largest model's own peak, all models' bytes spread evenly over the makespan, or what cannot
@@ -145,8 +148,16 @@ pub fn choose_starts(
     }
     let given: Vec<u64> = models.iter().map(|model| model.start.0).collect();
     let before = peak(&profiles, &given);
+    let ends = profiles.iter().zip(&given).map(|(profile, start)| start.saturating_add(profile.steps));
+    let given_end = Step(ends.max().unwrap_or(0));
     let mut choice = Choice::new(&profiles, makespan.0, search);
     choice.run(&given);
+    if let Some(packed) = choice.packed.take() {
+        // A packing is an arena; fewer bytes live at once may take a larger one, or a smaller where boxes are rounded up.
+        if packed.arena <= choice.peak || packed.arena <= placed(models, &choice.starts)? {
+            (choice.peak, choice.starts) = (peak(&profiles, &packed.starts), packed.starts);
+        }
+    }
     // Starts that were given and fit are kept unless others are better.
     let fits = given.iter().zip(&choice.latest).all(|(given, latest)| given <= latest);
     if fits && before <= choice.peak {
@@ -155,9 +166,17 @@ pub fn choose_starts(
     Ok(Starts {
         starts: choice.starts.into_iter().map(Step).collect(),
         before: ByteSize::new(before),
+        given_end,
         peak: ByteSize::new(choice.peak),
         bound: ByteSize::new(choice.bound),
     })
+}
+
+/// What an arena for the models comes to at some starts, without a search.
+fn placed(models: &[Model], starts: &[u64]) -> Result<u64, LifetimeError> {
+    let mut models = models.to_vec();
+    models.iter_mut().zip(starts).for_each(|(model, start)| model.start = Step(*start));
+    Ok(MemoryPlanner::new().plan(&models, Schedule::Fixed)?.arena_size.bytes())
 }
 
 /// A room, where its random choices start, and the corners found.
@@ -211,7 +230,19 @@ struct Choice<'a> {
     latest: Vec<u64>,
     search: &'a StartsSearch<'a>,
     bound: u64,
+    /// Of the starts with the least live at most.
     peak: u64,
+    starts: Vec<u64>,
+    /// Of the starts whose boxes were packed lowest.
+    packed: Option<Packed>,
+}
+
+/// Starts of boxes that were packed.
+struct Packed {
+    /// The room's height, for boxes whose sizes are rounded up to their alignments.
+    height: u64,
+    /// The end of the highest box.
+    arena: u64,
     starts: Vec<u64>,
 }
 
@@ -221,7 +252,7 @@ impl<'a> Choice<'a> {
         let latest = profiles.iter().map(|profile| makespan - profile.steps).collect();
         let starts = vec![0; profiles.len()];
         let (bound, peak) = (bound::bound(profiles, makespan), peak(profiles, &starts));
-        Self { profiles, makespan, latest, search, bound, peak, starts }
+        Self { profiles, makespan, latest, search, bound, peak, starts, packed: None }
     }
 
     fn is_over(&self) -> bool {
@@ -275,16 +306,14 @@ impl<'a> Choice<'a> {
         self.take(&inserted);
         let mut random = SplitMix64::new(seed);
         let boxes = self.boxes();
-        let mut packed = u64::MAX;
         // Few models are soon searched through.
         let rounds = ROUNDS.min(u32::try_from(self.profiles.len().saturating_pow(2)).unwrap_or(ROUNDS));
         for round in 0..rounds {
             let longer = round.min(LONGER);
             if let Some(boxes) = &boxes {
-                self.pack(boxes, (4 << longer).min(WIDTH), &mut packed, &mut random);
+                self.pack(boxes, (4 << longer).min(WIDTH), &mut random);
             }
-            // What is packed is placed too: fewer bytes live at once may take a larger arena.
-            if packed == u64::MAX && !self.is_over() {
+            if self.packed.is_none() && !self.is_over() {
                 if round == 0 && self.profiles.len() <= MOVED {
                     self.move_from(given, seed);
                 }
@@ -312,14 +341,14 @@ impl<'a> Choice<'a> {
     }
 
     /// Packs boxes to lower and lower heights: the least, and some between it and the lowest so far, at once.
-    fn pack(&mut self, boxes: &[Sides], width: usize, packed: &mut u64, random: &mut SplitMix64) {
+    fn pack(&mut self, boxes: &[Sides], width: usize, random: &mut SplitMix64) {
         let area = boxes.iter().map(|sides| u128::from(sides.width) * u128::from(sides.height));
         let even = area.fold(0, u128::saturating_add).div_ceil(u128::from(self.makespan.max(1)));
         let least = self.bound.max(u64::try_from(even).unwrap_or(u64::MAX));
         // Until something was packed a quarter more than the least is hoped for, and more with each round.
         let hoped = least.saturating_add((least / 16).saturating_mul(width as u64));
         for eighths in [[0, 4, 0, 6], [0, 6, 0, 7]] {
-            let best = (*packed).min(hoped);
+            let best = self.packed.as_ref().map_or(hoped, |packed| packed.height.min(hoped));
             if best <= least || self.is_over() {
                 return;
             }
@@ -330,9 +359,8 @@ impl<'a> Choice<'a> {
             });
             let found = self.packed(boxes, tries, width);
             for (room, _, corners) in found {
-                if let Some(corners) = corners.filter(|_| room.height < *packed) {
-                    *packed = room.height;
-                    self.take_packed(&corners);
+                if let Some(corners) = corners {
+                    self.take_packed(room.height, &corners);
                 }
             }
         }
@@ -351,10 +379,16 @@ impl<'a> Choice<'a> {
         tries
     }
 
-    /// Takes the starts of boxes that were packed.
-    fn take_packed(&mut self, corners: &[(u64, u64)]) {
-        self.starts = corners.iter().map(|corner| corner.0).collect();
-        self.peak = peak(self.profiles, &self.starts);
+    /// Takes the starts of boxes that were packed into a lower room than before.
+    fn take_packed(&mut self, height: u64, corners: &[(u64, u64)]) {
+        if self.packed.as_ref().is_some_and(|packed| packed.height <= height) {
+            return;
+        }
+        let ends = self.profiles.iter().zip(corners).map(|(profile, corner)| corner.1 + profile.peak());
+        let (arena, starts) = (ends.max().unwrap_or(0), corners.iter().map(|corner| corner.0));
+        let starts: Vec<u64> = starts.collect();
+        self.take(&starts);
+        self.packed = Some(Packed { height, arena, starts });
     }
 
     /// Joins models whose loads fit one another, so many times anew, and moves the fewest that they became.

@@ -108,18 +108,12 @@ impl Load {
 
     /// Adds a profile.
     pub(super) fn add(&mut self, profile: &Profile, start: u64) {
-        for run in &profile.runs {
-            let (first, end) = (self.split(start + run.from), self.split(start + run.to));
-            self.levels[first..end].iter_mut().for_each(|level| *level += run.bytes);
-        }
+        self.change(profile, start, |level, bytes| level + bytes);
     }
 
     /// Takes a profile out that was added, and joins what is one stretch then.
     pub(super) fn remove(&mut self, profile: &Profile, start: u64) {
-        for run in &profile.runs {
-            let (first, end) = (self.split(start + run.from), self.split(start + run.to));
-            self.levels[first..end].iter_mut().for_each(|level| *level -= run.bytes);
-        }
+        self.change(profile, start, |level, bytes| level - bytes);
         let mut kept = 0;
         for i in 1..self.times.len() {
             if self.levels[i] != self.levels[kept] {
@@ -131,16 +125,28 @@ impl Load {
         self.levels.truncate(kept + 1);
     }
 
-    /// The stretch that begins at a step, which one is divided for where there is none.
-    fn split(&mut self, step: u64) -> usize {
-        match self.times.binary_search(&step) {
-            Ok(at) => at,
-            Err(at) => {
-                self.times.insert(at, step);
-                self.levels.insert(at, self.levels[at - 1]);
-                at
+    /// Changes the levels in a profile's life by its bytes, in one pass over the stretches that it meets.
+    fn change(&mut self, profile: &Profile, start: u64, changed: impl Fn(u64, u64) -> u64) {
+        let edges = profile.runs.iter().flat_map(|run| [(start + run.from, run.bytes), (start + run.to, 0)]);
+        let mut edges = edges.peekable();
+        let Some(&(from, _)) = edges.peek() else { return };
+        let first = self.times.partition_point(|&time| time <= from) - 1;
+        let (mut times, mut levels) = (Vec::new(), Vec::new());
+        let (mut at, mut now, mut bytes) = (first, self.times[first], 0);
+        loop {
+            while let Some((_, next)) = edges.next_if(|edge| edge.0 <= now) {
+                bytes = next;
+            }
+            times.push(now);
+            levels.push(changed(self.levels[at], bytes));
+            let Some(&(edge, _)) = edges.peek() else { break };
+            match self.times.get(at + 1) {
+                Some(&time) if time <= edge => (at, now) = (at + 1, time),
+                _ => now = edge,
             }
         }
+        self.times.splice(first..=at, times);
+        self.levels.splice(first..=at, levels);
     }
 
     /// The stretches, with the first step after each.

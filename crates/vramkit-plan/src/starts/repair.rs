@@ -45,7 +45,7 @@ impl Repair<'_> {
                 tried.remove(&self.profiles[model], starts[model]);
             }
             for &model in &out {
-                starts[model] = self.best(&tried, model, capacity);
+                starts[model] = self.best(&tried, model, capacity, is_over);
                 tried.add(&self.profiles[model], starts[model]);
             }
             let new = over(&tried, capacity);
@@ -93,12 +93,15 @@ impl Repair<'_> {
         keyed.into_iter().map(|(_, i)| i).collect()
     }
 
-    /// The start at which least is over the capacity; of equal ones any.
-    fn best(&mut self, load: &Load, model: usize, capacity: u64) -> u64 {
+    /// The start at which least is over the capacity, of those that there is time for; of equal ones any.
+    fn best(&mut self, load: &Load, model: usize, capacity: u64, is_over: &dyn Fn() -> bool) -> u64 {
         let (profile, latest) = (&self.profiles[model], self.latest[model]);
         let mut best = (f64::INFINITY, 0);
         let mut equal = 0;
         for start in meetings(load, profile, latest) {
+            if equal > 0 && is_over() {
+                break;
+            }
             let over = load.excess(profile, start, capacity);
             if over < best.0 {
                 (best, equal) = ((over, start), 1);

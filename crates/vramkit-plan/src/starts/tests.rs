@@ -48,6 +48,20 @@ fn boxes_that_fill_a_rectangle_are_packed() {
     assert_eq!((starts.peak, starts.bound), (ByteSize::new(30), ByteSize::new(30)));
 }
 
+/// Alignments of 16 bytes round two of the boxes up, by more than other starts lose by overlapping.
+#[test]
+fn a_packing_of_rounded_boxes_is_taken_only_where_its_arena_is_lower() {
+    let boxes = [("a", 10, 1, 16), ("b", 3, 4, 1), ("c", 10, 2, 1), ("d", 5, 2, 16)];
+    let models = boxes.map(|(name, bytes, steps, alignment)| {
+        let mut model = model(name, &[(0, steps, bytes)]);
+        model.tensors[0].alignment = alignment;
+        model
+    });
+    let starts = choose_starts(&models, Step(4), &long()).unwrap();
+    let at: Vec<u64> = starts.starts.iter().map(|start| start.0).collect();
+    assert_eq!((starts.given_end, placed(&models, &at).unwrap()), (Step(4), 21), "{at:?}");
+}
+
 /// Models of three tensors, cut from a rectangle: what some free, others take.
 #[test]
 fn loads_that_fit_one_another_are_put_together() {
