@@ -65,7 +65,8 @@ impl<S: Source> Source for WithBus<S> {
         match readings.health {
             // Who cannot list any does not miss one.
             Health::Up => {
-                let cards = on_the_bus(&self.kernel, self.is_made_up);
+                let (cards, excluded) = on_the_bus(&self.kernel, self.is_made_up);
+                readings.excluded = excluded;
                 place(&mut readings, &cards);
                 miss(&mut readings, cards);
             }
@@ -88,17 +89,18 @@ fn place(readings: &mut Readings, cards: &[Card]) {
     }
 }
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct Card {
     bus: String,
     name: Option<String>,
     uuid: Option<String>,
 }
 
-fn on_the_bus(kernel: &Kernel, is_made_up: bool) -> Vec<Card> {
+/// Cards that the driver has, and the places of those that it was told to leave out.
+fn on_the_bus(kernel: &Kernel, is_made_up: bool) -> (Vec<Card>, BTreeSet<String>) {
     let files: BTreeSet<u32> =
         kernel.names("dev").iter().filter_map(|name| name.strip_prefix("nvidia")?.parse().ok()).collect();
-    let mut cards = Vec::new();
+    let (mut cards, mut excluded) = (Vec::new(), BTreeSet::new());
     for bus in kernel.names(OF_THE_DRIVER).into_iter().take(MOST) {
         let text = kernel.text(&format!("{OF_THE_DRIVER}/{bus}/information")).unwrap_or_default();
         let field = |name: &str| {
@@ -108,6 +110,7 @@ fn on_the_bus(kernel: &Kernel, is_made_up: bool) -> Vec<Card> {
         };
         // By the driver's own setting: nobody misses it.
         if field("GPU Excluded").is_some_and(|is_so| is_so == "Yes") {
+            excluded.insert(bus);
             continue;
         }
         let minor = field("Device Minor").and_then(|minor| minor.parse().ok());
@@ -116,7 +119,7 @@ fn on_the_bus(kernel: &Kernel, is_made_up: bool) -> Vec<Card> {
         }
     }
     if kernel.is_folder(OF_THE_DRIVER) {
-        return cards;
+        return (cards, excluded);
     }
     let is_card = |bus: &String| {
         // Bridges and sound are bound to drivers too.
@@ -124,14 +127,14 @@ fn on_the_bus(kernel: &Kernel, is_made_up: bool) -> Vec<Card> {
     };
     let bound = kernel.names(BOUND).into_iter().filter(is_card);
     let most = if is_made_up { MOST } else { files.len().min(MOST) };
-    bound.take(most).map(|bus| Card { bus, name: None, uuid: None }).collect()
+    (bound.take(most).map(|bus| Card { bus, name: None, uuid: None }).collect(), excluded)
 }
 
 /// Adds the cards of the bus that are neither listed nor known to be missing.
 fn miss(readings: &mut Readings, cards: Vec<Card>) {
     let all = cards.len();
     let listed = readings.devices.iter().filter(|reading| reading.class == DeviceClass::Gpu).count();
-    let over = all.saturating_sub(listed + readings.missing.len());
+    let over = all.saturating_sub(listed + readings.barred + readings.missing.len());
     let devices = readings.devices.iter().map(|reading| &reading.device);
     let named: BTreeSet<String> = devices
         .chain(readings.missing.iter().map(|missing| &missing.device))
@@ -141,21 +144,29 @@ fn miss(readings: &mut Readings, cards: Vec<Card>) {
         .into_iter()
         .filter(|card| card.uuid.as_ref().is_none_or(|uuid| !named.contains(uuid)))
         .partition(|card| card.uuid.is_some());
-    // Without UUIDs it is known which only where none is listed.
-    let (certain, doubtful) = if listed == 0 { (unknown, Vec::new()) } else { (Vec::new(), unknown) };
+    let mut unnamed = readings.missing.iter_mut().filter(|missing| missing.device.uuid.is_none());
+    if let (Some(one), None, [card], 0) =
+        (unnamed.next(), unnamed.next(), &[&unlisted[..], &unknown[..]].concat()[..], readings.barred)
+    {
+        // The one that is left is the one that cannot be asked.
+        (one.place, one.device.uuid) = (Some(card.bus.clone()), card.uuid.clone());
+    }
+    // Without UUIDs it is known which where all of them are missed.
+    let (certain, doubtful) =
+        if listed == 0 || unknown.len() <= over { (unknown, Vec::new()) } else { (Vec::new(), unknown) };
     for card in unlisted.into_iter().chain(certain).take(over) {
         let reason = format!("it is on the bus at {}, and the driver does not list it", card.bus);
         let name = card.name.unwrap_or_else(|| format!("NVIDIA card at {}", card.bus));
         let device = DeviceName { id: format!("{ON_THE_BUS}{}", card.bus), name, uuid: card.uuid };
-        readings.missing.push(Missing { device, reason });
+        readings.missing.push(Missing { device, place: Some(card.bus), reason });
     }
-    let over = all.saturating_sub(listed + readings.missing.len()).min(doubtful.len());
+    let over = all.saturating_sub(listed + readings.barred + readings.missing.len()).min(doubtful.len());
     for number in 1..=over {
         let reason =
             format!("the bus has {all} cards, and {listed} are listed: which one is missed is not known");
         let name = "a card on the bus that is not listed".to_owned();
         let device = DeviceName { id: format!("{ON_THE_BUS}{number}"), name, uuid: None };
-        readings.missing.push(Missing { device, reason });
+        readings.missing.push(Missing { device, place: None, reason });
     }
 }
 
@@ -256,6 +267,6 @@ mod tests {
         }
         let readings = WithBus::at(root.path(), source_fn("nvml", Readings::default)).read();
         assert_eq!(readings.missing.len(), 2, "a bridge is no card");
-        assert!(on_the_bus(&Kernel::at("/nonexistent".as_ref()), true).is_empty());
+        assert!(on_the_bus(&Kernel::at("/nonexistent".as_ref()), true).0.is_empty());
     }
 }

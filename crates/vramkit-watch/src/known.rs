@@ -10,7 +10,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use vramkit::device::{Origin, Reading};
+use vramkit::device::Reading;
 use vramkit::monitor::{Usage, utc};
 
 use crate::clock::ClockStep;
@@ -21,9 +21,11 @@ use crate::standing::Standing;
 use crate::tick::{EventKind, Presence};
 
 use device::{Device, NOT_LISTED, State, given, is_same_model, lost, replaced_by};
+use missing::Numbers;
 
 mod device;
 mod keys;
+mod missing;
 
 pub(crate) use device::{IN_THE_PLACE, Moment};
 
@@ -45,6 +47,8 @@ pub(crate) struct Known {
     forgotten: Vec<String>,
     /// The key of what was seen at each place on the bus.
     at_place: BTreeMap<String, String>,
+    /// By source.
+    numbers: BTreeMap<usize, Numbers>,
 }
 
 impl Known {
@@ -120,9 +124,7 @@ impl Known {
         if readings.health == Health::Up {
             self.find_on_the_bus(source, &missing, news);
         }
-        for missing in missing {
-            self.lose(moment, source, &listed, missing, news);
-        }
+        self.lose(moment, source, (&listed, &readings.given), missing, news);
         let mut unlisted: Vec<String> = self
             .devices
             .iter()
@@ -209,7 +211,11 @@ impl Known {
         readings: &mut Readings,
         news: &mut Vec<News>,
     ) -> BTreeSet<String> {
-        let keys = self.keys_of(source, readings);
+        let mut numbers = self.numbers(source, &readings.devices);
+        let keys = self.keys_of(source, readings, &numbers);
+        let ids = readings.devices.iter().map(|reading| reading.device.id.clone());
+        numbers.extend(ids.zip(keys.iter().cloned()));
+        self.numbers.insert(source, numbers);
         let mut taken: BTreeSet<String> = keys
             .iter()
             .filter_map(|key| self.id(key))
@@ -294,44 +300,6 @@ impl Known {
         news.push(News::new(&name.id, kind, words));
     }
 
-    /// A card that its source says is missing.
-    fn lose(
-        &mut self,
-        moment: &Moment,
-        source: usize,
-        listed: &BTreeSet<String>,
-        missing: Missing,
-        news: &mut Vec<News>,
-    ) {
-        let uuid = missing.device.uuid.clone().filter(|uuid| self.devices.contains_key(uuid));
-        // Which card it is the driver does not say where it has numbered them anew: then it is the only one that is not listed.
-        let only = {
-            let is_out = |(key, device): &(&String, &Device)| {
-                device.source == source && device.class == DeviceClass::Gpu && !listed.contains(*key)
-            };
-            let mut out = self.devices.iter().filter(is_out).map(|(key, _)| key.clone());
-            out.next().filter(|_| out.next().is_none())
-        };
-        let key = uuid.unwrap_or_else(|| match self.keys.get(&missing.device.id) {
-            Some(key) if !listed.contains(key) => key.clone(),
-            Some(_) if missing.device.uuid.is_none() && only.is_some() => only.unwrap_or_default(),
-            _ => missing.device.uuid.clone().unwrap_or_else(|| missing.device.id.clone()),
-        });
-        if listed.contains(&key) {
-            return;
-        }
-        let device = self.devices.entry(key.clone()).or_insert_with(|| Device {
-            name: missing.device.clone(),
-            class: DeviceClass::Gpu,
-            origin: Origin::Nvml,
-            source,
-            of_pools: false,
-            state: State::Present,
-        });
-        self.keys.entry(device.name.id.clone()).or_insert(key);
-        lost(device, moment, missing.reason, news);
-    }
-
     fn settle_unlisted(
         &mut self,
         moment: &Moment,
@@ -347,14 +315,28 @@ impl Known {
             Some(State::Lost { reason, .. }) => Some(reason.clone()),
             _ => None,
         };
-        let place = self.at_place.iter().find(|(place, of)| *of == key && readings.given.contains(*place));
+        let at = |places: &BTreeSet<String>| {
+            let mut own = self.at_place.iter().filter(|(_, of)| *of == key).map(|(place, _)| place);
+            own.find(|place| places.contains(*place)).cloned()
+        };
+        let (place, is_excluded) = (at(&readings.given), at(&readings.excluded).is_some());
         let Some(device) = self.devices.get_mut(key) else { return };
         let is_ill = matches!(standing.health(), Health::Late | Health::Failing);
         // A part of a card that is here again, without it, went with the card's division.
         let is_lost = matches!(device.state, State::Lost { .. })
             && !(device.class == DeviceClass::GpuPart && is_without_it);
-        if let Some((place, _)) = place {
-            given(device, moment, place, news);
+        if is_excluded {
+            news.push(News::new(
+                &device.name.id,
+                EventKind::Lost,
+                "is excluded: the driver was told to leave it out",
+            ));
+            let id = device.name.id.clone();
+            self.devices.remove(key);
+            self.keys.remove(&id);
+            return;
+        } else if let Some(place) = place {
+            given(device, moment, &place, news);
         } else if !is_lost && is_ill && readings.health != Health::Absent {
             device.state = State::Unread { since: standing.since(), reason: standing.reason().to_owned() };
         } else if device.class == DeviceClass::Gpu {
@@ -387,6 +369,14 @@ impl Known {
             shared_bytes: None,
             notes: Vec::new(),
         });
+    }
+
+    /// Whether a source has listed a card that was not given to a virtual machine.
+    pub(crate) fn has_own(&self, source: usize, given: &BTreeSet<String>) -> bool {
+        let away: BTreeSet<&String> = given.iter().filter_map(|place| self.at_place.get(place)).collect();
+        let mut devices =
+            self.devices.iter().filter(|(_, device)| device.source == source && !device.of_pools);
+        devices.any(|(key, _)| !away.contains(key))
     }
 
     fn bound(&mut self) {

@@ -103,7 +103,7 @@ fn is_lost(error: &NvmlError) -> bool {
 /// The card of this place, which cannot be asked.
 fn missing(id: String, uuid: Option<String>, error: &NvmlError) -> Missing {
     let device = DeviceName { name: format!("{NAMELESS} that cannot be asked"), uuid, id };
-    Missing { device, reason: error.to_string() }
+    Missing { device, place: None, reason: error.to_string() }
 }
 
 fn is_missing(error: &NvmlError) -> bool {
@@ -165,6 +165,11 @@ fn read_all(
         let device = match nvml.device_by_index(index) {
             Ok(device) => device,
             Err(error) if is_gone(&error) => return Err(error),
+            // The count is of all cards of the machine, also in a job or container that has some of them.
+            Err(NvmlError::NoPermission) => {
+                readings.barred += 1;
+                continue;
+            }
             Err(error) => {
                 readings.missing.push(missing(id, None, &error));
                 continue;
@@ -187,6 +192,10 @@ fn read_all(
                 }
             }
         }
+    }
+    if readings.barred > 0 {
+        let reason = format!("{} other cards of this machine may not be asked by this user", readings.barred);
+        readings.unavailable.push(Unavailable { source: "nvml".into(), reason });
     }
     Ok(())
 }

@@ -106,8 +106,10 @@ pub struct Unavailable {
 /// A card that should be here: its driver names it and cannot read it, or the bus has it and nobody lists it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Missing {
-    /// Which one.
+    /// Which one, as far as its source knows.
     pub device: DeviceName,
+    /// Its place on the bus, where that is known.
+    pub place: Option<String>,
     /// What stands in the way.
     pub reason: String,
 }
@@ -159,6 +161,10 @@ pub struct Readings {
     pub places: BTreeMap<String, String>,
     /// Places on the bus of cards that it has listed and that were given to a virtual machine.
     pub given: BTreeSet<String>,
+    /// Places on the bus of cards that the driver was told to leave out.
+    pub excluded: BTreeSet<String>,
+    /// Cards that this user may not ask: others'.
+    pub barred: usize,
     /// What is not here.
     pub unavailable: Vec<Unavailable>,
 }

@@ -21,17 +21,18 @@ pub(crate) struct Standing {
 
 impl Standing {
     /// It has answered: what that means for its health. One that was up and says that there is nothing of its kind is
-    /// failing: somebody misses it, unless it was given away.
+    /// failing: somebody misses it, unless all that it had was given away.
     pub(crate) fn note_answer(
         &mut self,
         source: &str,
         time: SystemTime,
         readings: &Readings,
+        has_own: bool,
         news: &mut Vec<News>,
     ) {
         self.answered = Some(time);
         let health = match readings.health {
-            Health::Absent if self.was_up && readings.given.is_empty() => Health::Failing,
+            Health::Absent if self.was_up && (has_own || readings.given.is_empty()) => Health::Failing,
             health => health,
         };
         let first = readings.unavailable.first().map(|absent| absent.reason.clone());

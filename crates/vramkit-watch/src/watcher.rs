@@ -269,9 +269,13 @@ impl Watcher {
         let patience = if self.first { self.config.first_patience } else { self.config.patience };
         let start = Instant::now();
         self.sources.iter_mut().for_each(|source| source.asked.begin(now));
-        let finish = |Watched { asked, standing }: &mut Watched| match asked.finish(now, start, patience) {
+        let known = &self.known;
+        let finish = |(number, Watched { asked, standing }): (usize, &mut Watched)| match asked
+            .finish(now, start, patience)
+        {
             Outcome::Answered(readings) => {
-                standing.note_answer(asked.name(), time, &readings, news);
+                let has_own = known.has_own(number, &readings.given);
+                standing.note_answer(asked.name(), time, &readings, has_own, news);
                 readings
             }
             Outcome::Late { earlier } => {
@@ -285,7 +289,7 @@ impl Watcher {
                 })
             }
         };
-        self.sources.iter_mut().map(finish).collect()
+        self.sources.iter_mut().enumerate().map(finish).collect()
     }
 
     /// When the wall clock is set, what is kept moves with it: nothing is drawn backwards, nor over decades.

@@ -59,7 +59,7 @@ pub(crate) const IN_THE_PLACE: &str = " is here, in the place of ";
 
 /// What is told of a device that has the id of one that is not listed any more.
 pub(super) fn replaced_by(name: &DeviceName, before: Device) -> Option<(EventKind, String)> {
-    let is_other = before.class == DeviceClass::Gpu && name.uuid.is_some();
+    let is_other = before.class.is_gpu() && name.uuid.is_some();
     match (before.state, before.name.uuid) {
         // Nobody knew more of it than its place.
         (State::Lost { since, .. }, None) => Some((

@@ -5,11 +5,18 @@ use std::collections::BTreeMap;
 
 use super::Known;
 use super::device::{Device, is_same_model};
+use super::missing::Numbers;
 use crate::ids::is_nameless;
 use crate::source::{DeviceClass, DeviceReading, Readings};
 
 impl Known {
-    pub(super) fn keys_of(&self, source: usize, Readings { devices, places, .. }: &Readings) -> Vec<String> {
+    /// `numbers` are those that mean what they did.
+    pub(super) fn keys_of(
+        &self,
+        source: usize,
+        Readings { devices, places, .. }: &Readings,
+        numbers: &Numbers,
+    ) -> Vec<String> {
         let mut counts: BTreeMap<&str, usize> = BTreeMap::new();
         for uuid in devices.iter().filter_map(|reading| reading.device.uuid.as_deref()) {
             *counts.entry(uuid).or_default() += 1;
@@ -28,9 +35,8 @@ impl Known {
                 None => {
                     let is_it =
                         |device: &Device| device.source == source && is_same_model(&device.name, name);
-                    let before = self.keys.get(&name.id);
-                    let before =
-                        before.filter(|key| !counts.contains_key(key.as_str()) && is_it(&self.devices[*key]));
+                    let before = numbers.get(&name.id).filter(|key| !counts.contains_key(key.as_str()));
+                    let before = before.filter(|key| self.devices.get(*key).is_some_and(is_it));
                     before
                         .or_else(|| self.only_of_its_model(source, reading, devices))
                         .unwrap_or(&name.id)

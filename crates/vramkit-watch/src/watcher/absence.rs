@@ -75,7 +75,8 @@ fn a_card_that_its_driver_cannot_ask_is_lost_with_what_the_driver_says() {
     let (script, mut watcher) = watcher();
     at(&script, &mut watcher, 0, cards(&[]));
     let lost = cards(&[]).remove(4).device;
-    script.lock().unwrap().missing = vec![Missing { device: lost, reason: "GPU is lost".into() }];
+    script.lock().unwrap().missing =
+        vec![Missing { device: lost, place: None, reason: "GPU is lost".into() }];
     let mut without = cards(&[]);
     without.remove(4);
     let tick = at(&script, &mut watcher, 1, without);
@@ -85,7 +86,7 @@ fn a_card_that_its_driver_cannot_ask_is_lost_with_what_the_driver_says() {
     // One that nobody has ever seen.
     let (script, mut watcher) = super::tests::watcher();
     let device = vramkit::monitor::DeviceName { id: "cuda:0".into(), name: "a card".into(), uuid: None };
-    script.lock().unwrap().missing = vec![Missing { device, reason: "GPU is lost".into() }];
+    script.lock().unwrap().missing = vec![Missing { device, place: None, reason: "GPU is lost".into() }];
     let tick = at(&script, &mut watcher, 0, Vec::new());
     assert!(matches!(tick.devices[0].presence, Presence::Lost { .. }));
     assert_eq!(kinds(&tick), [EventKind::Lost], "told at the first look, too");
@@ -123,7 +124,7 @@ fn a_card_that_is_changed_between_two_readings_is_told_and_so_is_one_that_was_lo
 
     let (script, mut watcher) = super::tests::watcher();
     let device = vramkit::monitor::DeviceName { id: "cuda:0".into(), name: "a card".into(), uuid: None };
-    script.lock().unwrap().missing = vec![Missing { device, reason: "GPU is lost".into() }];
+    script.lock().unwrap().missing = vec![Missing { device, place: None, reason: "GPU is lost".into() }];
     at(&script, &mut watcher, 0, Vec::new());
     script.lock().unwrap().missing.clear();
     let tick = at(&script, &mut watcher, 1, vec![card(0, "GPU-0")]);
@@ -295,9 +296,12 @@ fn a_card_that_is_given_to_a_virtual_machine_is_not_lost() {
     let tick = at(&script, &mut watcher, 4, Vec::new());
     assert!(matches!(presence(&tick, "GPU-7").presence, Presence::Given { .. }));
     assert!(matches!(presence(&tick, "GPU-6").presence, Presence::Lost { .. }));
-    assert_eq!(tick.sources[0].health, Health::Absent, "and no source fails for it");
+    assert_eq!(tick.sources[0].health, Health::Failing, "seven of them nobody gave away");
+    script.lock().unwrap().given = (0..8).map(|card| format!("0000:{card}7:00.0")).collect();
+    let tick = at(&script, &mut watcher, 5, Vec::new());
+    assert_eq!(tick.sources[0].health, Health::Absent, "and no source fails for what was given away");
     *script.lock().unwrap() = Readings { places: places(8), ..Readings::default() };
-    let tick = at(&script, &mut watcher, 5, cards(&[]));
+    let tick = at(&script, &mut watcher, 6, cards(&[]));
     let texts: Vec<&str> = tick.events.iter().map(|event| event.text.as_str()).collect();
     assert!(texts.iter().any(|text| text.contains("was given away since")), "{texts:?}");
     assert_eq!(presence(&tick, "GPU-7").presence, Presence::Present);
@@ -328,7 +332,7 @@ fn a_place_that_cannot_be_asked_is_the_card_that_is_not_listed() {
     // Numbered anew, and then the last place does not answer: it was the first card's.
     at(&script, &mut watcher, 1, all(["GPU-2", "GPU-1", "GPU-0"]));
     let device = vramkit::monitor::DeviceName { id: "cuda:2".into(), name: "a card".into(), uuid: None };
-    script.lock().unwrap().missing = vec![Missing { device, reason: "fell off the bus".into() }];
+    script.lock().unwrap().missing = vec![Missing { device, place: None, reason: "fell off the bus".into() }];
     let tick = at(&script, &mut watcher, 2, all(["GPU-2", "GPU-1", "GPU-0"])[..2].to_vec());
     let lost = presence(&tick, "GPU-0");
     assert!(
@@ -338,4 +342,53 @@ fn a_place_that_cannot_be_asked_is_the_card_that_is_not_listed() {
     assert_eq!((tick.devices.len(), lost.snapshot.device.id.as_str()), (3, "cuda:0"));
     assert_eq!(presence(&tick, "GPU-2").presence, Presence::Present);
     assert_eq!(tick.events.len(), 1, "{:?}", tick.events);
+}
+
+#[test]
+fn what_falls_off_after_another_has_gone_is_who_it_was() {
+    for is_given in [false, true] {
+        let (script, mut watcher) = watcher();
+        let places = |cards: &[usize]| {
+            let own = cards.iter().enumerate();
+            own.map(|(number, card)| (format!("cuda:{number}"), format!("0000:{card}7:00.0"))).collect()
+        };
+        script.lock().unwrap().places = places(&[0, 1, 2, 3]);
+        let all: Vec<DeviceReading> = (0..4).map(|number| card(number, &format!("GPU-{number}"))).collect();
+        at(&script, &mut watcher, 0, all);
+        // The second goes, and the others are numbered anew.
+        script.lock().unwrap().places = places(&[0, 2, 3]);
+        script.lock().unwrap().given = is_given.then(|| "0000:17:00.0".to_owned()).into_iter().collect();
+        at(&script, &mut watcher, 1, vec![card(0, "GPU-0"), card(1, "GPU-2"), card(2, "GPU-3")]);
+        // What says no identity for a moment is who it was.
+        let mut nameless = card(1, "");
+        nameless.device.uuid = None;
+        let tick = at(&script, &mut watcher, 2, vec![card(0, "GPU-0"), nameless, card(2, "GPU-3")]);
+        assert!(tick.events.is_empty(), "{is_given} {:?}", tick.events);
+        let device = vramkit::monitor::DeviceName { id: "cuda:2".into(), name: "a card".into(), uuid: None };
+        let missing = Missing { device, place: None, reason: "fell off the bus".into() };
+        script.lock().unwrap().missing = vec![missing];
+        script.lock().unwrap().places = places(&[0, 2]);
+        for second in 3..6 {
+            let tick = at(&script, &mut watcher, second, vec![card(0, "GPU-0"), card(1, "GPU-2")]);
+            let reason = |uuid: &str| match &presence(&tick, uuid).presence {
+                Presence::Lost { reason, .. } | Presence::Given { reason, .. } => reason.clone(),
+                other => panic!("{other:?}"),
+            };
+            assert_eq!((tick.devices.len(), tick.events.len()), (4, usize::from(second == 3)), "{tick:?}");
+            assert_eq!(reason("GPU-3"), "fell off the bus");
+            let words = if is_given { "vfio-pci" } else { "does not list it" };
+            assert!(reason("GPU-1").contains(words), "{}", reason("GPU-1"));
+        }
+    }
+}
+
+#[test]
+fn a_card_that_the_driver_is_told_to_leave_out_is_not_missed() {
+    let (script, mut watcher) = watcher();
+    let places = [("cuda:0", "0000:17:00.0"), ("cuda:1", "0000:18:00.0")];
+    script.lock().unwrap().places = places.map(|(id, place)| (id.to_owned(), place.to_owned())).into();
+    at(&script, &mut watcher, 0, vec![card(0, "GPU-0"), card(1, "GPU-1")]);
+    script.lock().unwrap().excluded = ["0000:18:00.0".to_owned()].into();
+    let tick = at(&script, &mut watcher, 1, vec![card(0, "GPU-0")]);
+    assert_eq!((tick.devices.len(), tick.events[0].text.contains("is excluded")), (1, true), "{tick:?}");
 }
