@@ -215,7 +215,6 @@ mod tests {
         };
         let mut source = WithBus::at(root.path(), source_fn("nvml", read));
         put(root.path(), "proc/driver/nvidia/gpus/0000:17:00.0/information", "GPU UUID: \t GPU-4\n");
-        put(root.path(), "sys/bus/pci/drivers/vfio-pci/0000:65:00.0/class", "0x030200\n");
         let readings = source.read();
         assert_eq!((readings.places["cuda:0"].as_str(), readings.given.len()), ("0000:17:00.0", 0));
         put(root.path(), "proc/driver/nvidia/gpus/0000:18:00.0/information", "GPU UUID: \t GPU-4\n");
@@ -225,6 +224,19 @@ mod tests {
         fs::remove_dir_all(root.path().join("proc")).unwrap();
         put(root.path(), "sys/bus/pci/drivers/vfio-pci/0000:17:00.0/class", "0x030200\n");
         assert_eq!(source.read().given.into_iter().collect::<Vec<_>>(), ["0000:17:00.0"]);
+        // One that it had before anybody looked: where virtual machines are run.
+        let held = "sys/bus/pci/drivers/vfio-pci";
+        for (place, vendor, class) in [
+            ("65:00.0", "0x10de", "0x030200"),
+            ("65:00.1", "0x10de", "0x040300"),
+            ("66:00.0", "0x8086", "0x030000"),
+        ] {
+            put(root.path(), &format!("{held}/0000:{place}/vendor"), vendor);
+            put(root.path(), &format!("{held}/0000:{place}/class"), class);
+        }
+        assert_eq!(source.read().given.len(), 1);
+        put(root.path(), "dev/vfio/12", "");
+        assert_eq!(source.read().given.into_iter().collect::<Vec<_>>(), ["0000:17:00.0", "0000:65:00.0"]);
     }
 
     fn no_library() -> Readings {

@@ -10,8 +10,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use vramkit::device::Reading;
-use vramkit::monitor::{Usage, utc};
+use vramkit::device::{Origin, Reading};
+use vramkit::monitor::{DeviceName, Usage, utc};
 
 use crate::clock::ClockStep;
 use crate::ids::{free, natural};
@@ -125,6 +125,7 @@ impl Known {
             self.find_on_the_bus(source, &missing, news);
         }
         self.lose(moment, source, (&listed, &readings.given), missing, news);
+        self.note_given(source, &readings.given);
         let mut unlisted: Vec<String> = self
             .devices
             .iter()
@@ -235,8 +236,14 @@ impl Known {
                 }
                 _ => listed.clone(),
             };
-            if let Some(place) = places.get(&listed) {
-                self.at_place.insert(place.clone(), key.clone());
+            if let Some(place) = places.get(&listed)
+                && let Some(before) = self.at_place.insert(place.clone(), key.clone())
+                && before == *place
+                && before != *key
+            {
+                // Nobody knew more of it than its place.
+                self.devices.remove(&before);
+                self.keys.retain(|_, of| *of != before);
             }
             taken.insert(id.clone());
             renamed.insert(listed, id.clone());
@@ -298,6 +305,22 @@ impl Known {
             (None, None) => (EventKind::Appeared, format!("{} is here", name.name)),
         };
         news.push(News::new(&name.id, kind, words));
+    }
+
+    /// Cards that a virtual machine had before anybody looked.
+    fn note_given(&mut self, source: usize, given: &BTreeSet<String>) {
+        for place in given {
+            if self.at_place.contains_key(place) {
+                continue;
+            }
+            let id = format!("{ON_THE_BUS}{place}");
+            let name = DeviceName { id: id.clone(), name: format!("NVIDIA card at {place}"), uuid: None };
+            let (class, origin) = (DeviceClass::Gpu, Origin::Nvml);
+            let device = Device { name, class, origin, source, of_pools: false, state: State::Present };
+            self.devices.insert(place.clone(), device);
+            self.keys.insert(id, place.clone());
+            self.at_place.insert(place.clone(), place.clone());
+        }
     }
 
     fn settle_unlisted(

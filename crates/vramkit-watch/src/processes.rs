@@ -19,6 +19,7 @@ use vramkit::monitor::text::{NAME, WORDS, clean};
 
 use crate::environment::Environment;
 use crate::groups::{container, pod, slurm_job};
+use crate::slow::{Slow, SlowFiles};
 use crate::users::{PodNames, UserNames};
 
 /// Ticks after which an entry is looked at again: numbers are given to new processes, and processes rename themselves.
@@ -47,6 +48,7 @@ pub struct Processes {
     known: HashMap<u32, Known>,
     users: UserNames,
     pods: PodNames,
+    slow: SlowFiles,
     tick: u64,
 }
 
@@ -74,6 +76,7 @@ impl Processes {
             known: HashMap::new(),
             users: UserNames::at(root),
             pods: PodNames::at(root),
+            slow: SlowFiles::default(),
             tick: 0,
         }
     }
@@ -167,9 +170,20 @@ impl Processes {
             Some(String::from_utf8_lossy(&bytes).into_owned())
         };
         let uid = text("status").as_deref().and_then(effective_user);
-        let command = text("cmdline").map(|line| line.trim_end_matches('\0').replace('\0', " "));
         let groups = text("cgroup").unwrap_or_default();
-        let environment = self.file(pid, "environ", ENVIRONMENT).unwrap_or_default();
+        let own = self.root.join(format!("proc/{pid}"));
+        // Both lock the process's memory, which one that is stuck in a driver may hold for ever.
+        let command = match self.slow.read(own.join("cmdline"), FILE) {
+            Slow::Read(line) => {
+                Some(String::from_utf8_lossy(&line).trim_end_matches('\0').replace('\0', " "))
+            }
+            Slow::Hangs => Some(format!("(/proc/{pid}/cmdline does not answer)")),
+            Slow::Fails => None,
+        };
+        let environment = match self.slow.read(own.join("environ"), ENVIRONMENT) {
+            Slow::Read(environment) => environment,
+            Slow::Hangs | Slow::Fails => Vec::new(),
+        };
         let environment = Environment::of(&environment);
         let by_environment = environment.slurm_job.map(|job| format!("slurm:{job} (by its environment)"));
         let identity = ProcessIdentity {

@@ -423,6 +423,7 @@ fn log(event: &WatchEvent) {
         | EventKind::Back
         | EventKind::RecorderBack => tracing::warn!("{device}: {text}"),
         EventKind::Lost if text.contains(" is lost: ") => tracing::warn!("{device}: {text}"),
+        EventKind::Lost => tracing::info!("{device}: {text}"),
         EventKind::Appeared if text.contains(known::IN_THE_PLACE) => tracing::warn!("{device}: {text}"),
         _ => {}
     }

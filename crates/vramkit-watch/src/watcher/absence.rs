@@ -392,3 +392,23 @@ fn a_card_that_the_driver_is_told_to_leave_out_is_not_missed() {
     let tick = at(&script, &mut watcher, 1, vec![card(0, "GPU-0")]);
     assert_eq!((tick.devices.len(), tick.events[0].text.contains("is excluded")), (1, true), "{tick:?}");
 }
+
+#[test]
+fn a_card_that_was_given_away_before_is_here_when_it_comes_back() {
+    let (script, mut watcher) = watcher();
+    let place = "0000:18:00.0".to_owned();
+    script.lock().unwrap().given = [place.clone()].into();
+    let tick = at(&script, &mut watcher, 0, vec![card(0, "GPU-0")]);
+    let away = &tick.devices[1];
+    assert!(matches!(away.presence, Presence::Given { .. }), "{tick:?}");
+    assert_eq!(away.snapshot.device.id, "pci:0000:18:00.0");
+    assert!(at(&script, &mut watcher, 1, vec![card(0, "GPU-0")]).events.is_empty());
+    script.lock().unwrap().given.clear();
+    script.lock().unwrap().places = [("cuda:1".to_owned(), place)].into();
+    let tick = at(&script, &mut watcher, 2, vec![card(0, "GPU-0"), card(1, "GPU-1")]);
+    assert_eq!(
+        (tick.devices.len(), presence(&tick, "GPU-1").presence.clone()),
+        (2, Presence::Present),
+        "{tick:?}"
+    );
+}
