@@ -173,18 +173,24 @@ impl Processes {
         let groups = text("cgroup").unwrap_or_default();
         let own = self.root.join(format!("proc/{pid}"));
         // Both lock the process's memory, which one that is stuck in a driver may hold for ever.
-        let command = match self.slow.read(own.join("cmdline"), FILE) {
+        let line = self.slow.read(own.join("cmdline"), FILE);
+        let environment = match line {
+            Slow::Hangs => Slow::Hangs,
+            _ => self.slow.read(own.join("environ"), ENVIRONMENT),
+        };
+        // One that hangs is looked at again.
+        let started = started.filter(|_| line != Slow::Hangs);
+        let command = match line {
             Slow::Read(line) => {
                 Some(String::from_utf8_lossy(&line).trim_end_matches('\0').replace('\0', " "))
             }
             Slow::Hangs => Some(format!("(/proc/{pid}/cmdline does not answer)")),
             Slow::Fails => None,
         };
-        let environment = match self.slow.read(own.join("environ"), ENVIRONMENT) {
-            Slow::Read(environment) => environment,
-            Slow::Hangs | Slow::Fails => Vec::new(),
+        let environment = match environment {
+            Slow::Read(environment) => Environment::of(&environment),
+            Slow::Hangs | Slow::Fails => Environment::default(),
         };
-        let environment = Environment::of(&environment);
         let by_environment = environment.slurm_job.map(|job| format!("slurm:{job} (by its environment)"));
         let identity = ProcessIdentity {
             user: uid.map(|uid| self.users.name(uid)),
@@ -254,6 +260,30 @@ mod tests {
         assert!(processes.describe(78).0.unavailable.unwrap().contains("outside this container"));
         machine.put("proc/79/stat", "nonsense");
         assert!(processes.describe(79).0.unavailable.unwrap().contains("nonsense"));
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn a_process_whose_files_hang_is_named_and_said_to_until_they_answer() {
+        let machine = Machine::new();
+        machine.process(77, "python3", 5);
+        let pipe = machine.0.path().join("proc/77/cmdline");
+        assert!(std::process::Command::new("mkfifo").arg(&pipe).status().unwrap().success());
+        let mut processes = Processes::at(machine.0.path());
+        processes.begin();
+        let (name, identity) = processes.describe(77);
+        assert_eq!(name.value.as_deref(), Some("python3"));
+        assert_eq!(identity.command.as_deref(), Some("(/proc/77/cmdline does not answer)"));
+        // Whoever waits for a writer has one now.
+        drop(fs::OpenOptions::new().read(true).write(true).open(&pipe).unwrap());
+        fs::remove_file(&pipe).unwrap();
+        machine.put("proc/77/cmdline", "train.py\0");
+        let command = |_| {
+            std::thread::sleep(std::time::Duration::from_millis(1));
+            processes.begin();
+            processes.describe(77).1.command
+        };
+        assert!((0..10_000).map(command).any(|command| command.as_deref() == Some("train.py")));
     }
 
     #[test]

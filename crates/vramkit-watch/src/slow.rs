@@ -33,13 +33,22 @@ pub(crate) struct SlowFiles {
     thread: Option<Thread>,
     /// Threads that have not answered.
     hanging: Arc<AtomicUsize>,
+    /// What they were asked for: not asked again until all have answered.
+    stuck: Vec<PathBuf>,
 }
 
 impl SlowFiles {
     /// The first bytes of a file, so many at most.
     pub(crate) fn read(&mut self, path: PathBuf, most: u64) -> Slow {
+        let hanging = self.hanging.load(Ordering::Relaxed);
+        if hanging == 0 {
+            self.stuck.clear();
+        }
+        if self.stuck.contains(&path) {
+            return Slow::Hangs;
+        }
         if self.thread.is_none() {
-            if self.hanging.load(Ordering::Relaxed) >= HANGING {
+            if hanging >= HANGING {
                 return Slow::Hangs;
             }
             let Ok(thread) = start(Arc::clone(&self.hanging)) else { return Slow::Fails };
@@ -48,12 +57,13 @@ impl SlowFiles {
         let Some((questions, answers)) = &self.thread else { return Slow::Fails };
         self.hanging.fetch_add(1, Ordering::Relaxed);
         // A thread that has ended, which none does before its answers are dropped, answers at once that it has.
-        let _ = questions.send((path, most));
+        let _ = questions.send((path.clone(), most));
         match answers.recv_timeout(PATIENCE) {
             Ok(Some(bytes)) => Slow::Read(bytes),
             Ok(None) => Slow::Fails,
             Err(_) => {
                 self.thread = None;
+                self.stuck.push(path);
                 Slow::Hangs
             }
         }
@@ -91,9 +101,12 @@ mod tests {
         assert_eq!(files.read(path("not here"), 3), Slow::Fails);
         // Opening a pipe that nobody writes to waits for ever.
         assert!(std::process::Command::new("mkfifo").arg(path("pipe")).status().unwrap().success());
-        for _ in 0..HANGING {
+        for number in 0..HANGING {
             assert_eq!(files.read(path("here"), 9), Slow::Read(b"words".to_vec()), "others are read");
-            assert_eq!(files.read(path("pipe"), 9), Slow::Hangs);
+            let other = format!("pipe {number}");
+            std::fs::hard_link(path("pipe"), path(&other)).unwrap();
+            assert_eq!(files.read(path(&other), 9), Slow::Hangs);
+            assert_eq!(files.read(path(&other), 9), Slow::Hangs, "without a thread more");
         }
         assert_eq!(files.read(path("here"), 9), Slow::Hangs, "no more threads");
         drop(std::fs::OpenOptions::new().read(true).write(true).open(path("pipe")).unwrap());
