@@ -55,6 +55,8 @@ pub(crate) struct Asked {
     is_new: bool,
     took: Duration,
     earlier: Option<Readings>,
+    /// The last answer that came too late: when, after how long, and what it was. It stands until the next may be there.
+    slow: Option<(Duration, Duration, Readings)>,
     /// For how long an answer holds, and the last that does: when it came, and what it was.
     holds: Duration,
     held: Option<(Duration, Readings)>,
@@ -74,6 +76,7 @@ impl Asked {
             is_new: false,
             took: Duration::ZERO,
             earlier: None,
+            slow: None,
             resting: None,
         }
     }
@@ -89,8 +92,9 @@ impl Asked {
             let answer = self.thread.as_ref().map(|thread| thread.answers.try_recv());
             match answer {
                 Some(Ok(answer)) => {
-                    let is_old = answer.took > OLD;
-                    self.earlier = Some(self.take(answer, now)).filter(|_| !is_old);
+                    let took = answer.took;
+                    self.earlier = Some(self.take(answer, now)).filter(|_| took <= OLD);
+                    self.slow = self.earlier.clone().map(|readings| (now, took, readings));
                 }
                 Some(Err(TryRecvError::Empty)) => return,
                 Some(Err(TryRecvError::Disconnected)) | None => self.end(),
@@ -146,7 +150,10 @@ impl Asked {
             let left = own.saturating_sub(start.elapsed());
             let answer = self.thread.as_ref().map(|thread| thread.answers.recv_timeout(left));
             match answer {
-                Some(Ok(answer)) => return Outcome::Answered(self.take(answer, now)),
+                Some(Ok(answer)) => {
+                    self.slow = None;
+                    return Outcome::Answered(self.take(answer, now));
+                }
                 Some(Err(RecvTimeoutError::Timeout)) => {}
                 Some(Err(RecvTimeoutError::Disconnected)) | None => {
                     self.end();
@@ -156,8 +163,21 @@ impl Asked {
         }
         match self.held.as_ref().filter(|(when, _)| now.saturating_sub(*when) < self.holds) {
             Some((_, readings)) => Outcome::Answered(readings.clone()),
-            None => Outcome::Late { earlier },
+            None => Outcome::Late { earlier: earlier.or_else(|| self.of_before(now)) },
         }
+    }
+
+    /// What a source that is always slow said last, until it may have said more: its cards are not away in between.
+    fn of_before(&self, now: Duration) -> Option<Readings> {
+        let (when, took, readings) = self.slow.as_ref()?;
+        let age = now.saturating_sub(*when);
+        if age > (2 * *took).min(OLD) {
+            return None;
+        }
+        let mut readings = readings.clone();
+        let note = format!("numbers of {:.0} s ago: `{}` takes long to answer", age.as_secs_f64(), self.name);
+        readings.devices.iter_mut().for_each(|device| device.notes.push(note.clone()));
+        Some(readings)
     }
 }
 
@@ -240,6 +260,10 @@ mod tests {
         }
         let late = asked.finish(Duration::from_secs(2), Instant::now(), NONE);
         assert!(matches!(late, Outcome::Late { earlier: Some(_) }) && words(&late) == "1", "{late:?}");
+        // One that takes long each time stands by what it said until the next may be there.
+        asked.slow.as_mut().unwrap().1 = Duration::from_secs(3);
+        assert_eq!(words(&ask(&mut asked, 8, NONE)), "1");
+        assert_eq!(words(&ask(&mut asked, 9, NONE)), "late");
         drop(open);
     }
 
