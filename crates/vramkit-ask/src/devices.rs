@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! main memory, CUDA's driver ──► devices that memory can be taken of ─┐
-//! what a watcher sees ──► cards ──────────────────────────────────────┴─► each card once
+//! what a watcher sees ──► cards, control groups ──────────────────────┴─► each once
 //! ```
 //!
 //! In: nothing, the machine is asked. Out: every device with what its driver says, and the kinds of which there is none with
@@ -15,7 +15,7 @@ use vramkit::ByteSize;
 use vramkit::device::{
     CudaDevice, Device, DeviceInfo, DeviceKind, DeviceMemory, HostDevice, Origin, Reading, StreamPoolMemory,
 };
-use vramkit_watch::{DeviceClass, DeviceTick, Health, Tick, WatchConfig, Watcher};
+use vramkit_watch::{DeviceClass, DeviceTick, Health, Presence, Tick, WatchConfig, Watcher};
 
 /// The devices of this machine: `vramkit.devices/1`.
 #[derive(Clone, Debug, Serialize)]
@@ -55,7 +55,6 @@ pub struct DeviceReport {
     #[serde(flatten)]
     pub memory: DeviceMemory,
     /// What else is to be known of the numbers: what was guessed and from what.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
     pub notes: Vec<String>,
     /// What the driver's default stream-ordered pool holds; absent for a device without one.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -110,14 +109,18 @@ fn failing(tick: &Tick) -> Vec<UnavailableReport> {
     sources.chain(cards).collect()
 }
 
-/// Adds the cards that a watcher sees and that are not listed.
+/// Adds the cards that a watcher sees and that are not listed, and what a control group allows of main memory.
 fn add_seen(devices: &mut Vec<DeviceReport>, seen: Vec<DeviceTick>) {
-    let mut cards: Vec<DeviceTick> = seen.into_iter().filter(|device| device.class.is_gpu()).collect();
+    let (mut cards, others): (Vec<DeviceTick>, _) =
+        seen.into_iter().partition(|device| device.class.is_gpu());
+    let groups = others.into_iter().filter(|device| device.class == DeviceClass::Group);
+    let at = devices.len().min(1);
+    devices.splice(at..at, groups.map(seen_report));
     for device in devices.iter_mut().filter(|device| device.info.kind == DeviceKind::Cuda) {
         let Some(at) = same_card(&device.info, &cards) else { continue };
         let card = cards.remove(at);
         device.info.uuid = device.info.uuid.take().or(card.snapshot.device.uuid);
-        (device.class, device.notes) = (card.class, card.notes);
+        (device.class, device.notes) = (card.class, notes(card.presence, card.notes));
     }
     for card in cards {
         let mut report = seen_report(card);
@@ -159,9 +162,23 @@ fn seen_report(card: DeviceTick) -> DeviceReport {
             free_bytes: usage.free_bytes,
             committed_bytes: Reading::unavailable(Origin::Driver, WHY),
         },
-        notes: card.notes,
+        notes: notes(card.presence, card.notes),
         stream_pool: None,
     }
+}
+
+/// What is to be known of a card's numbers: first why there may be none.
+fn notes(presence: Presence, mut notes: Vec<String>) -> Vec<String> {
+    let absent = match presence {
+        Presence::Lost { since, reason } => Some(("lost", since, reason)),
+        Presence::Unread { since, reason } => Some(("unread", since, reason)),
+        Presence::Given { since, reason } => Some(("given away", since, reason)),
+        _ => None,
+    };
+    if let Some((word, since, reason)) = absent {
+        notes.insert(0, format!("{word} since {since}: {reason}"));
+    }
+    notes
 }
 
 /// The kind of memory that a watcher's name for a device or a source says.

@@ -72,7 +72,7 @@ fn of_device(device: &mut DeviceTick) -> Vec<&'static str> {
         &mut wrong,
     );
     let before = device.suspected.len();
-    device.suspected.retain(|leak| is_rate(leak.bytes_per_second) && leak.old_bytes <= LARGEST);
+    device.suspected.retain(|found| is_rate(found.leak.bytes_per_second) && found.leak.old_bytes <= LARGEST);
     if device.suspected.len() < before {
         wrong.push("a leak");
     }

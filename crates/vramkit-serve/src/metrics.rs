@@ -171,10 +171,11 @@ impl Families<'_> {
         let stalls = devices.iter().filter_map(|device| Some((labels(device), device.stall?)));
         self.stall("vramkit_memory_stall", "Time lost waiting for memory", stalls)?;
         let suspected = devices.iter().flat_map(|device| {
-            device.suspected.iter().map(|leak| {
-                let mut labels = owner(labels(device), &leak.model, leak.purpose);
-                labels.push(("tag", leak.tag.clone()));
-                (labels, 1.0)
+            device.suspected.iter().map(|found| {
+                let labels = with(labels(device), "pool", found.pool.clone());
+                let labels = with(labels, "pid", found.pid.to_string());
+                let labels = owner(labels, &found.leak.model, found.leak.purpose);
+                (with(labels, "tag", found.leak.tag.clone()), 1.0)
             })
         });
         let help = "1 while a tag's old bytes grow without end";
@@ -222,9 +223,14 @@ impl Families<'_> {
                 let mut labels = with(labels(device), "pid", process.pid.to_string());
                 labels.push(("process", process.name.value.clone().unwrap_or_default()));
                 let whose = &process.identity;
+                // A scraper puts the target's own where one is missing (`honor_labels`): an empty one says that there is none.
+                let pod = whose.pod.as_deref().unwrap_or_default();
+                let (namespace, pod) = pod.split_once('/').unwrap_or(("", pod));
                 labels.push(("container", whose.container.clone().unwrap_or_default()));
+                labels.push(("namespace", namespace.to_owned()));
+                labels.push(("pod", pod.to_owned()));
                 // A target has a label `job` of its own.
-                let more = [("user", &whose.user), ("pod", &whose.pod), ("batch_job", &whose.job)];
+                let more = [("user", &whose.user), ("batch_job", &whose.job)];
                 labels.extend(more.into_iter().filter_map(|(name, value)| Some((name, value.clone()?))));
                 Some((labels, value))
             });

@@ -81,7 +81,7 @@ pub use source::{
 };
 pub use tick::{
     AssignedTo, DeviceTick, EventKind, Growing, History, HistorySample, Holder, HolderUse, Presence,
-    RecorderTick, SourceTick, Tick, WatchEvent,
+    RecorderTick, SourceTick, SuspectedLeak, Tick, WatchEvent,
 };
 pub use utc::unix_seconds;
 pub use watcher::{WatchConfig, Watcher};

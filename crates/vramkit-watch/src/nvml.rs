@@ -50,7 +50,7 @@ const KNOWN: usize = 1024;
 /// ```
 pub struct NvmlSource {
     path: OsString,
-    library: Result<Nvml, String>,
+    library: Result<Nvml, Absent>,
     tried: Instant,
     retry: Duration,
     processes: Processes,
@@ -82,12 +82,27 @@ impl NvmlSource {
     }
 }
 
-fn load(path: &OsStr) -> Result<Nvml, String> {
+/// Why there is no library: there is none on this machine, or it does not work.
+type Absent = (Health, String);
+
+fn load(path: &OsStr) -> Result<Nvml, Absent> {
     Nvml::builder().lib_path(path).init().map_err(|error| match error {
-        NvmlError::LibloadingError(_) => format!("`{}` is not here", path.to_string_lossy()),
-        NvmlError::FailedToLoadSymbol(symbol) => format!("`{}` is no NVML: {symbol}", path.to_string_lossy()),
-        error => error.to_string(),
+        NvmlError::LibloadingError(_) => {
+            (Health::Absent, format!("`{}` is not here", path.to_string_lossy()))
+        }
+        NvmlError::FailedToLoadSymbol(symbol) => {
+            (Health::Failing, format!("`{}` is no NVML: {symbol}", path.to_string_lossy()))
+        }
+        error => (unloaded(&error), error.to_string()),
     })
+}
+
+/// A driver that is not loaded is none on this machine; one that does not fit its library is one that fails.
+fn unloaded(error: &NvmlError) -> Health {
+    match error {
+        NvmlError::LibRmVersionMismatch => Health::Failing,
+        _ => Health::Absent,
+    }
 }
 
 /// Whether an error says that the driver has gone, rather than that it has no such number.
@@ -129,8 +144,8 @@ impl Source for NvmlSource {
         self.processes.begin();
         let outcome = match &self.library {
             Ok(nvml) => read_all(nvml, &mut self.processes, &mut self.names, &mut readings),
-            Err(reason) => {
-                readings.health = Health::Absent;
+            Err((health, reason)) => {
+                readings.health = *health;
                 readings.unavailable.push(Unavailable { source: "nvml".into(), reason: reason.clone() });
                 Ok(())
             }
@@ -140,7 +155,7 @@ impl Source for NvmlSource {
             readings.unavailable.push(Unavailable { source: "nvml".into(), reason: error.to_string() });
             if is_gone(&error) {
                 // Whoever reloads the driver gets a library that knows it.
-                self.library = Err(error.to_string());
+                self.library = Err((unloaded(&error), error.to_string()));
                 self.tried = Instant::now();
                 self.names.clear();
             }

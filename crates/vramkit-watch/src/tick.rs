@@ -230,6 +230,21 @@ pub struct Growing {
     pub growth: Growth,
 }
 
+/// A tag or owner of a pool that is suspected to leak.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+pub struct SuspectedLeak {
+    /// The pool's name.
+    #[serde(default)]
+    pub pool: String,
+    /// The process that has it.
+    #[serde(default)]
+    pub pid: u32,
+    /// What leaks, and how fast.
+    #[serde(flatten)]
+    pub leak: TagLeak,
+}
+
 /// A device in a tick.
 #[non_exhaustive]
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -274,7 +289,7 @@ pub struct DeviceTick {
     pub growing: Option<Growing>,
     /// Tags and owners of its pools that are suspected to leak.
     #[serde(default)]
-    pub suspected: Vec<TagLeak>,
+    pub suspected: Vec<SuspectedLeak>,
     /// Who holds it, most first: owners of pools, then processes with what is not in their pools.
     pub holders: Vec<Holder>,
 }

@@ -12,7 +12,6 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::{Duration, Instant, SystemTime};
 
-use vramkit::monitor::leak::TagLeak;
 use vramkit::monitor::{PoolUse, Snapshot, StallTimes, sampling_period, utc};
 use vramkit::pressure::{Ladder, LadderError};
 
@@ -36,7 +35,7 @@ use crate::pools::PublishedPools;
 use crate::record::{Keeper, TICK, TickRecorder};
 use crate::source::{DeviceClass, DeviceReading, Health, Lazy, Readings, Source, Unavailable};
 use crate::standing::Standing;
-use crate::tick::{DeviceTick, EventKind, Presence, Tick, WatchEvent};
+use crate::tick::{DeviceTick, EventKind, Presence, SuspectedLeak, Tick, WatchEvent};
 use crate::unreadable::Unreadable;
 use crate::utc::since_1970;
 
@@ -345,7 +344,7 @@ impl Watcher {
         &mut self,
         now: Duration,
         mut snapshot: Snapshot,
-        (stall, suspected): (Option<StallTimes>, Vec<TagLeak>),
+        (stall, suspected): (Option<StallTimes>, Vec<SuspectedLeak>),
         count: usize,
         news: &mut Vec<News>,
     ) -> DeviceTick {

@@ -10,7 +10,7 @@ use vramkit::monitor::leak::TagLeak;
 use super::news::News;
 use super::pool::WatchedPool;
 use crate::source::Unavailable;
-use crate::tick::EventKind;
+use crate::tick::{EventKind, SuspectedLeak};
 
 /// Most lines about decisions of one process's pools in a tick.
 const LINES: usize = 32;
@@ -48,7 +48,7 @@ impl WatchedPools {
         pool: &PoolUse,
         first: bool,
         news: &mut Vec<News>,
-    ) -> Vec<TagLeak> {
+    ) -> Vec<SuspectedLeak> {
         let key = (pool.device.clone(), pool.pid, pool.name.clone());
         let user = pool.process.as_ref().and_then(|process| process.user.clone());
         if !self.pools.contains_key(&key) && !self.has_room_for(&user, pool.pid, now) {
@@ -57,7 +57,9 @@ impl WatchedPools {
         }
         let (_, watched) = self.pools.entry(key).or_insert_with(|| (user, WatchedPool::new(now)));
         let mut found = Vec::new();
-        let suspected = watched.judge(now, pool, first, &mut found).cloned().collect();
+        let of_it =
+            |leak: &TagLeak| SuspectedLeak { pool: pool.name.clone(), pid: pool.pid, leak: leak.clone() };
+        let suspected = watched.judge(now, pool, first, &mut found).map(of_it).collect();
         let (told, untold) = self.lines.entry(pool.pid).or_default();
         news.extend(found.into_iter().filter(|one| {
             let is_line = one.kind == EventKind::Decided;

@@ -135,7 +135,7 @@ fn a_leak_in_a_pool_is_told_with_its_tag_and_a_cache_that_fills_as_what_it_is() 
             found.extend(tick.events.into_iter().filter(|event| told.contains(&event.kind)));
             if second > 2900 {
                 let suspected: Vec<&str> =
-                    tick.devices[0].suspected.iter().map(|leak| leak.tag.as_str()).collect();
+                    tick.devices[0].suspected.iter().map(|found| found.leak.tag.as_str()).collect();
                 assert_eq!(suspected, if released > 0 { vec!["blocks"] } else { vec![] });
             }
         }
