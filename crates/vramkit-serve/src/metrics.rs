@@ -3,7 +3,10 @@
 //! one tick alone.
 
 mod states;
+#[cfg(test)]
+mod tests;
 
+use std::collections::HashSet;
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
@@ -111,7 +114,12 @@ impl Families<'_> {
         }
         let counts = matches!(kind, MetricType::Counter);
         let mut family = self.0.encode_descriptor(name, help, unit.as_ref(), kind)?;
+        // A text that has a series twice is none. What no label tells apart is one.
+        let mut told = HashSet::new();
         for (labels, value) in samples.into_iter().filter(|(_, value)| value.is_finite()) {
+            if !told.insert(labels.clone()) {
+                continue;
+            }
             if labels.is_empty() && !counts {
                 family.encode_gauge(&value)?;
                 continue;
@@ -223,12 +231,7 @@ impl Families<'_> {
                 let mut labels = with(labels(device), "pid", process.pid.to_string());
                 labels.push(("process", process.name.value.clone().unwrap_or_default()));
                 let whose = &process.identity;
-                // A scraper puts the target's own where one is missing (`honor_labels`): an empty one says that there is none.
-                let pod = whose.pod.as_deref().unwrap_or_default();
-                let (namespace, pod) = pod.split_once('/').unwrap_or(("", pod));
-                labels.push(("container", whose.container.clone().unwrap_or_default()));
-                labels.push(("namespace", namespace.to_owned()));
-                labels.push(("pod", pod.to_owned()));
+                labels.extend(place(whose.pod.as_deref(), whose.container.as_deref()));
                 // A target has a label `job` of its own.
                 let more = [("user", &whose.user), ("batch_job", &whose.job)];
                 labels.extend(more.into_iter().filter_map(|(name, value)| Some((name, value.clone()?))));
@@ -343,95 +346,16 @@ fn labels(device: &DeviceTick) -> Labels {
     ]
 }
 
+/// In which pod and container, each label always: in place of one that is not there Prometheus puts the target's own, which is
+/// the pod of who looks.
+fn place(pod: Option<&str>, container: Option<&str>) -> Labels {
+    let pod = pod.unwrap_or_default();
+    let (namespace, pod) = pod.split_once('/').unwrap_or(("", pod));
+    let labels = [("namespace", namespace), ("pod", pod), ("container", container.unwrap_or_default())];
+    labels.map(|(name, value)| (name, value.to_owned())).to_vec()
+}
+
 fn with(mut labels: Labels, name: &'static str, value: String) -> Labels {
     labels.push((name, value));
     labels
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use vramkit::device::SimulatedDevice;
-    use vramkit::monitor::{Limits, MonitorConfig, VramMonitor};
-    use vramkit::pool::{DeviceMemoryPool, Request};
-    use vramkit_watch::{DeviceReading, Readings, WatchConfig, Watcher, source_fn};
-
-    fn watching(readings: Readings) -> Watcher {
-        let source = source_fn("one", move || readings.clone());
-        Watcher::new(vec![Box::new(source)], WatchConfig::default()).unwrap()
-    }
-
-    #[test]
-    fn what_a_card_does_is_told_as_far_as_it_is_known() {
-        let device = DeviceReading {
-            device: vramkit::monitor::DeviceName { id: "cuda:0".into(), name: "a card".into(), uuid: None },
-            class: DeviceClass::Gpu,
-            activity: Some(Activity {
-                utilization_ratio: Some(0.25),
-                temperature_celsius: Some(61.0),
-                ..Activity::default()
-            }),
-            usage: Usage::unavailable(vramkit::device::Origin::Nvml, "none"),
-            processes: Reading::unavailable(vramkit::device::Origin::Nvml, "none"),
-            stall: None,
-            notes: Vec::new(),
-            shared_bytes: None,
-        };
-        let readings = Readings { devices: vec![device], ..Readings::default() };
-        let mut watcher = watching(readings);
-        let text = openmetrics(&Arc::new(watcher.tick(Duration::ZERO))).unwrap();
-        let labels = "{hw_id=\"cuda:0\",hw_name=\"a card\",device=\"cuda:0\",class=\"gpu\"}";
-        for sample in ["hw_gpu_utilization_ratio{} 0.25", "hw_temperature_celsius{} 61.0"] {
-            let sample = sample.replace("{}", labels);
-            assert!(text.lines().any(|line| line == sample), "{sample}\n{text}");
-        }
-        assert!(!text.contains("watts"), "what is not known has no sample\n{text}");
-    }
-
-    #[test]
-    fn the_counts_of_a_programs_monitor_are_among_its_pools() {
-        let capacity = ByteSize::mib(64);
-        let device = Arc::new(SimulatedDevice::new(capacity));
-        let pool = Arc::new(DeviceMemoryPool::new(device, capacity).unwrap());
-        let limits = Some(Limits::new(ByteSize::mib(8), ByteSize::mib(32)).unwrap());
-        let config = MonitorConfig { limits, ..MonitorConfig::default() };
-        let monitor = VramMonitor::with_config(pool.clone(), config).unwrap();
-        let _held = pool.allocate(Request::new(ByteSize::mib(16))).unwrap();
-        assert!(monitor.check_limits("decode").unwrap().is_some());
-        (0..3).for_each(|_| assert!(monitor.increment_generation_count() > 0));
-        monitor.cleanup().unwrap();
-        let shown = PoolUse { monitor: Some(monitor.stats()), ..PoolUse::of("kv", &pool) };
-        let device = DeviceReading {
-            device: monitor.log_snapshot("", None, &[]).device,
-            class: DeviceClass::Simulated,
-            activity: None,
-            usage: monitor.usage(),
-            processes: Reading::unavailable(vramkit::device::Origin::Pool, "none"),
-            stall: None,
-            shared_bytes: None,
-            notes: Vec::new(),
-        };
-        let readings = Readings { devices: vec![device], pools: vec![shown], ..Readings::default() };
-        let mut watcher = watching(readings);
-        let text = openmetrics(&Arc::new(watcher.tick(Duration::ZERO))).unwrap();
-        for (name, count) in [
-            (
-                "vramkit_monitor_violations_total",
-                [("limit=\"soft\"", 1.0), ("limit=\"hard\"", 0.0)].as_slice(),
-            ),
-            ("vramkit_monitor_cleanups_total", &[("pool=\"kv\"", 1.0)]),
-            ("vramkit_monitor_cleanups_unhelpful_total", &[("pool=\"kv\"", 1.0)]),
-            ("vramkit_monitor_generations_total", &[("pool=\"kv\"", 3.0)]),
-            ("vramkit_monitor_failures_total", &[("pool=\"kv\"", 0.0)]),
-        ] {
-            for (label, count) in count {
-                let found = text.lines().any(|line| {
-                    line.starts_with(&format!("{name}{{"))
-                        && line.contains(label)
-                        && line.ends_with(&format!(" {count:.1}"))
-                });
-                assert!(found, "{name} {label} {count}\n{text}");
-            }
-        }
-    }
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 use prometheus_client::registry::Unit;
 use vramkit_watch::{DeviceClass, DeviceTick, Health, Presence, SourceTick, Tick, unix_seconds};
 
-use super::{Families, Labels, is, is_present, labels, with};
+use super::{Families, Labels, is, is_present, labels, place};
 
 impl Families<'_> {
     /// Of the monitor itself.
@@ -52,9 +52,8 @@ impl Families<'_> {
         self.gauge("vramkit_device_present", help, None, present.collect())?;
         let may = tick.devices.iter().flat_map(|device| {
             device.assigned.iter().map(|to| {
-                let (namespace, pod) = to.pod.split_once('/').unwrap_or(("", &to.pod));
-                let mut labels = with(labels(device), "namespace", namespace.to_owned());
-                labels.extend([("pod", pod.to_owned()), ("container", to.container.clone())]);
+                let mut labels = labels(device);
+                labels.extend(place(Some(&to.pod), Some(&to.container)));
                 (labels, 1.0)
             })
         });
