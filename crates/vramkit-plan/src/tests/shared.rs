@@ -162,3 +162,20 @@ fn concurrent_models_with_pins_have_an_answer_when_they_are_stopped() {
     let whole = planned(MemoryPlanner::new());
     assert!(whole.method.starts_with("models together") && whole.arena_size <= stopped.arena_size);
 }
+
+#[test]
+fn the_place_of_a_group_is_free_while_no_member_lives() {
+    let member =
+        |id, start, end| TensorLifetime { alias_group: Some("g".into()), ..tensor("m", id, start, end, 10) };
+    let gaps = vec![(Step(6), Step(7))];
+    let late = TensorLifetime { gaps, ..member("late", 5, 9) };
+    let tensors = vec![
+        member("b", 2, 5),
+        member("a", 0, 1),
+        late,
+        tensor("m", "between", 1, 2, 10),
+        tensor("m", "inside", 6, 7, 10),
+    ];
+    let shared = plan(&[model("m", tensors)], Schedule::Fixed);
+    assert_eq!((shared.arena_size, shared.proven_optimal), (ByteSize::new(10), true));
+}
