@@ -12,9 +12,6 @@ use super::lifetime::{Schedule, TensorLifetime};
 use super::lifetime_error::LifetimeError;
 use super::problem::{Problem, collect};
 
-/// Units times tries that are made whatever the time.
-const FREE: usize = 200_000;
-
 /// Tries after which the search gives up in any case.
 const TRIES: usize = 200_000;
 
@@ -123,7 +120,7 @@ impl DistributionSearch<'_, '_> {
     fn run(&mut self) -> Assigned {
         let mut nodes: Vec<Node> = Vec::new();
         let mut tries = 0usize;
-        let free = FREE / self.demands.len().max(1);
+        self.distribution.begin();
         loop {
             if nodes.len() == self.demands.len() {
                 if self.settle() {
@@ -142,8 +139,7 @@ impl DistributionSearch<'_, '_> {
                     self.take_back(node.demand, pool, peak);
                 }
                 tries += 1;
-                let is_late = tries > free && self.distribution.is_over();
-                if tries > TRIES || is_late {
+                if tries > TRIES || self.distribution.is_over(self.demands.len()) {
                     return Assigned::Open;
                 }
                 let unit = self.demands[node.demand].unit;

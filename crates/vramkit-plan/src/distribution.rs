@@ -3,11 +3,12 @@
 //! Units with the pools that they are allowed in come in, each in its preferred one; they leave it, those first whose
 //! absence relieves a full pool most for what they cost elsewhere, until what is left has a plan within its capacity.
 //! What was given up too eagerly comes back where it still fits. No unit is ever in a pool that it is not allowed in,
-//! and no pool's plan is called fitting that is above its capacity. That this gives up says nothing about whether there is
-//! a distribution that fits.
+//! and no pool's plan is called fitting that is above its capacity. That this gives up, or is out of time, says nothing
+//! about whether there is a distribution that fits.
 
-use std::collections::HashMap;
-use std::time::Instant;
+use std::cmp::Reverse;
+use std::collections::{BinaryHeap, HashMap};
+use std::time::{Duration, Instant};
 
 use super::allocation::{AllocationPlan, ModelSummary};
 use super::lifetime::{Model, Schedule, TensorLifetime};
@@ -15,6 +16,12 @@ use super::lifetime_error::LifetimeError;
 use super::planner::MemoryPlanner;
 use super::pooled::{PoolLimit, PooledPlan};
 use super::problem::{Compiled, Problem, collect, compile};
+
+/// Units planned or looked at, one by one, whatever the time: few have the same answer on every machine.
+const FREE: usize = 50_000;
+
+/// How long a look at a pool may take once there is no time left: far more than it does for few units.
+const GLANCE: Duration = Duration::from_millis(100);
 
 /// Tensors that go together: one, or an alias group.
 pub(super) struct Choice {
@@ -35,6 +42,8 @@ pub(super) struct Distribution<'a> {
     pub(super) units: Vec<Choice>,
     /// When searches are to end.
     end: Instant,
+    /// Units planned or looked at since this stage began.
+    looked_at: usize,
     /// Of each pool the plan of what is in it now, where it was found to fit.
     pub(super) fitting: Vec<Option<AllocationPlan>>,
 }
@@ -60,11 +69,12 @@ impl<'a> Distribution<'a> {
         end: Instant,
     ) -> Self {
         let fitting = vec![None; pools.len()];
-        Self { planner, models, schedule, pools, tensors, units, end, fitting }
+        Self { planner, models, schedule, pools, tensors, units, end, looked_at: 0, fitting }
     }
 
     /// Moves units on until every pool fits, or returns one that does not.
     pub(super) fn relieve(&mut self) -> Option<usize> {
+        self.begin();
         // What leaves one pool may go to one that was looked at before. It ends: units only ever move on.
         while let Some(pool) = self.fitting.iter().position(Option::is_none) {
             if self.relieve_pool(pool).is_none() {
@@ -75,71 +85,108 @@ impl<'a> Distribution<'a> {
     }
 
     /// Moves units out of a pool, to their next one, until the rest has a plan within its capacity; `None` when that
-    /// does not help.
+    /// does not help, or there is no time for more.
     fn relieve_pool(&mut self, pool: usize) -> Option<()> {
         let capacity = self.pools[pool].capacity.bytes();
         loop {
             let inside = self.inside(pool);
             let compiled = self.compile(&inside).ok()?;
-            let problem = compiled.problem;
-            let loads = problem.loads();
-            let over: Vec<u64> = loads.iter().map(|load| load.bytes().saturating_sub(capacity)).collect();
-            let mut relief: Vec<(usize, u64)> = Vec::with_capacity(inside.len());
-            if over.iter().any(|&over| over > 0) {
-                // How much of what is too much each unit is.
-                let mut buffers = compiled.buffer_of.iter();
-                for &u in &inside {
-                    let own = buffers.by_ref().take(self.units[u].tensors.len());
-                    let buffer =
-                        own.fold(None, |found, &buffer| found.or(buffer)).map(|buffer| buffer as usize);
-                    let size = buffer.map_or(0, |buffer| problem.buffers[buffer].bytes());
-                    let runs = buffer.into_iter().flat_map(|buffer| problem.runs(buffer));
-                    let ranks = runs.flat_map(|(start, end)| &over[start as usize..end as usize]);
-                    relief.push((u, ranks.fold(0, |sum, &over| sum.saturating_add(over.min(size)))));
+            if compiled.problem.max_load().bytes() > capacity {
+                self.relieve_loads(&inside, &compiled, capacity)?;
+                if self.is_over(inside.len()) {
+                    return None;
                 }
-            } else {
-                let plan = match self.fit(pool, &inside) {
-                    Fit::Found(plan) => {
-                        self.fitting[pool] = Some(*plan);
-                        return Some(());
-                    }
-                    Fit::Refuted => self.plan(pool, &inside, Instant::now()).ok()?,
-                    Fit::Open(plan) => *plan,
-                };
-                // Every step fits, but no plan was found: what ends above the capacity is in the way.
-                let mut ends: HashMap<(&str, &str), u64> = HashMap::new();
-                for (tensor, &at) in plan.tensors.iter().zip(&plan.offsets) {
-                    if tensor.takes_room() {
-                        ends.insert((&tensor.model, &tensor.id), (at + tensor.size).bytes());
-                    }
+                continue;
+            }
+            let plan = match self.fit(pool, &inside) {
+                Fit::Found(plan) => {
+                    self.fitting[pool] = Some(*plan);
+                    return Some(());
                 }
-                for &u in &inside {
-                    let own = self.units[u].tensors.iter().map(|&i| &self.tensors[i]);
-                    let end = own.filter_map(|tensor| ends.get(&(&*tensor.model, &*tensor.id))).max();
-                    relief.push((u, end.map_or(0, |end| end.saturating_sub(capacity))));
+                _ if self.is_over(inside.len()) => return None,
+                Fit::Refuted => self.plan(pool, &inside, Instant::now()).ok()?,
+                Fit::Open(plan) => *plan,
+            };
+            // Every step fits, but no plan was found: what ends above the capacity is in the way.
+            let mut ends: HashMap<(&str, &str), u64> = HashMap::new();
+            for (tensor, &at) in plan.tensors.iter().zip(&plan.offsets) {
+                if tensor.takes_room() {
+                    ends.insert((&tensor.model, &tensor.id), (at + tensor.size).bytes());
                 }
             }
-            self.move_on(&relief)?;
+            let relief = |u: usize| {
+                let own = self.units[u].tensors.iter().map(|&i| &self.tensors[i]);
+                let end = own.filter_map(|tensor| ends.get(&(&*tensor.model, &*tensor.id))).max();
+                self.worth(u, end.map_or(0, |end| end.saturating_sub(capacity)))
+            };
+            let movable = inside.into_iter().filter_map(|u| Some((relief(u)?, Reverse(u))));
+            let (_, Reverse(unit)) = movable.max()?;
+            self.move_on(unit);
         }
     }
 
-    /// Moves on the unit that gives most relief for what it costs: its bytes, as often as they are touched.
-    fn move_on(&mut self, relief: &[(usize, u64)]) -> Option<()> {
-        let can_move = |u: usize| self.units[u].choice + 1 < self.units[u].allowed.len();
-        let movable = relief.iter().filter(|&&(u, relief)| relief > 0 && can_move(u));
-        let worth = |&&(u, relief): &&(usize, u64)| relief as f64 / self.traffic(u);
-        let &(unit, _) = movable.max_by(|a, b| worth(a).total_cmp(&worth(b)).then(b.0.cmp(&a.0)))?;
-        // Where it goes, what was found to fit is no longer all.
-        self.fitting[self.units[unit].allowed[self.units[unit].choice + 1]] = None;
-        self.units[unit].choice += 1;
+    /// Moves units out of a pool until no more is live there than it has; `None` when that does not help.
+    fn relieve_loads(&mut self, inside: &[usize], compiled: &Compiled, capacity: u64) -> Option<()> {
+        let problem = &compiled.problem;
+        let mut loads: Vec<u64> = problem.loads().iter().map(|load| load.bytes()).collect();
+        let mut over = loads.iter().filter(|&&load| load > capacity).count();
+        // How much of what is too much each unit is.
+        let relief = |loads: &[u64], buffer: usize| {
+            let size = problem.buffers[buffer].bytes();
+            let ranks = problem.runs(buffer).flat_map(|(start, end)| &loads[start as usize..end as usize]);
+            ranks.fold(0u64, |sum, load| sum.saturating_add(load.saturating_sub(capacity).min(size)))
+        };
+        let mut heap = BinaryHeap::with_capacity(inside.len());
+        let mut buffers = compiled.buffer_of.iter();
+        for &u in inside {
+            let own = buffers.by_ref().take(self.units[u].tensors.len());
+            let Some(buffer) = own.fold(None, |found, &buffer| found.or(buffer)) else { continue };
+            let buffer = buffer as usize;
+            heap.extend(self.worth(u, relief(&loads, buffer)).map(|worth| (worth, Reverse(u), buffer)));
+        }
+        while over > 0 {
+            let (_, Reverse(u), buffer) = heap.pop()?;
+            // Since it was reckoned others have gone, so it can only be worth less.
+            let Some(worth) = self.worth(u, relief(&loads, buffer)) else { continue };
+            let now = (worth, Reverse(u), buffer);
+            if heap.peek().is_some_and(|next| *next > now) {
+                heap.push(now);
+                continue;
+            }
+            let size = problem.buffers[buffer].bytes();
+            for (start, end) in problem.runs(buffer) {
+                for load in &mut loads[start as usize..end as usize] {
+                    over -= usize::from(*load > capacity && *load - size <= capacity);
+                    *load -= size;
+                }
+            }
+            self.move_on(u);
+        }
         Some(())
+    }
+
+    /// What moving a unit on gives for what it costs, its bytes as often as they are touched; `None` where it gives nothing, or
+    /// has nowhere to go. Numbers that are not negative are in the order of their bits.
+    fn worth(&self, unit: usize, relief: u64) -> Option<u64> {
+        let can_move = self.units[unit].choice + 1 < self.units[unit].allowed.len();
+        (relief > 0 && can_move).then(|| (relief as f64 / self.traffic(unit)).to_bits())
+    }
+
+    fn move_on(&mut self, unit: usize) {
+        self.units[unit].choice += 1;
+        // Where it goes, what was found to fit is no longer all.
+        self.fitting[self.units[unit].allowed[self.units[unit].choice]] = None;
     }
 
     /// Gives units their preferred pools back where a plan still fits, the most touched first.
     pub(super) fn bring_back(&mut self) {
+        self.begin();
         let mut displaced: Vec<usize> = (0..self.units.len()).filter(|&u| self.units[u].choice > 0).collect();
         displaced.sort_by(|&a, &b| self.traffic(b).total_cmp(&self.traffic(a)));
         for u in displaced {
+            if self.is_over(self.units.len()) {
+                return;
+            }
             let now = self.units[u].choice;
             for choice in 0..now {
                 self.units[u].choice = choice;
@@ -183,9 +230,18 @@ impl<'a> Distribution<'a> {
         }
     }
 
-    /// Whether it is time to stop.
-    pub(super) fn is_over(&self) -> bool {
-        Instant::now() >= self.end || self.planner.watcher().is_cancelled()
+    /// A stage begins, in which some units are looked at whatever the time.
+    pub(super) fn begin(&mut self) {
+        self.looked_at = 0;
+    }
+
+    /// Whether it is time to stop, now that so many units more were looked at.
+    pub(super) fn is_over(&mut self, units: usize) -> bool {
+        self.looked_at = self.looked_at.saturating_add(units);
+        // Every pool has a few looks, however many units there are.
+        let free = FREE.max(2 * self.pools.len() * self.units.len());
+        let is_late = || self.looked_at > free && Instant::now() >= self.end;
+        self.planner.watcher().is_cancelled() || is_late()
     }
 
     /// The units in a pool.
@@ -212,7 +268,7 @@ impl<'a> Distribution<'a> {
             ..model.clone()
         });
         let kept: Vec<Model> = kept.collect();
-        self.planner.plan_within(&kept, self.schedule, Some(self.pools[pool].capacity), end)
+        self.planner.plan_within(&kept, self.schedule, Some(self.pools[pool].capacity), end, GLANCE)
     }
 
     /// Bytes touched over a unit's life: written at the start of every run, and read.

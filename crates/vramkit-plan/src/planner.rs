@@ -26,6 +26,9 @@ const NEVER: Duration = Duration::from_secs(100 * 365 * 24 * 3600);
 /// How long searches have at least where they have any time at all.
 const AT_LEAST: Duration = Duration::from_millis(1);
 
+/// How long the portfolio may take where searches have no time at all: far more than it does but for millions of long lives.
+const PORTFOLIO: Duration = Duration::from_secs(2);
+
 /// How long the reason for a refusal is looked for.
 const PATIENCE: Duration = Duration::from_millis(500);
 
@@ -136,7 +139,7 @@ impl MemoryPlanner {
     /// # Errors
     /// What is wrong with the lifetimes; see [`LifetimeError`].
     pub fn plan(&self, models: &[Model], schedule: Schedule) -> Result<AllocationPlan, LifetimeError> {
-        self.plan_within(models, schedule, self.capacity, self.end(Instant::now()))
+        self.plan_within(models, schedule, self.capacity, self.end(Instant::now()), PORTFOLIO)
     }
 
     /// Who watches, if anybody.
@@ -149,13 +152,14 @@ impl MemoryPlanner {
         later(start, self.deadline)
     }
 
-    /// As [`plan`](Self::plan), with another capacity and deadline.
+    /// As [`plan`](Self::plan), with another capacity and deadline, and how long first answers may take after it.
     pub(super) fn plan_within(
         &self,
         models: &[Model],
         schedule: Schedule,
         capacity: Option<ByteSize>,
         deadline: Instant,
+        portfolio: Duration,
     ) -> Result<AllocationPlan, LifetimeError> {
         let start = Instant::now();
         let tensors = on_one_clock(models, schedule)?;
@@ -177,7 +181,8 @@ impl MemoryPlanner {
             _ => deadline,
         };
         let recorder = StepRecorder::new(start, self.watcher());
-        let task = Task { capacity, deadline, recorder: &recorder };
+        let portfolio = if deadline > now { deadline } else { now + portfolio };
+        let task = Task { capacity, deadline, portfolio, recorder: &recorder };
         let mut conflict = None;
         let (solved, offsets, lower_bound) = match schedule {
             Schedule::Fixed | Schedule::Sequential => {

@@ -4,6 +4,7 @@
 //! starts: two buffers overlap in ranks exactly when they overlap in steps, and the load can only rise at a
 //! start. Buffers that take no room or no time are left out; they go anywhere.
 
+use std::borrow::Cow;
 use std::collections::HashMap;
 
 use super::lifetime::{TensorLifetime, without};
@@ -107,6 +108,7 @@ pub(super) fn collect<'a>(
         };
         buffer_of.push(Some(unit));
     }
+    units.iter_mut().for_each(Unit::finish);
     starts.extend(units.iter().map(|unit| unit.start));
     starts.extend(units.iter().flat_map(|unit| unit.gaps.iter().map(|gap| gap.1.0)));
     let ranks = Ranks::new(&mut starts);
@@ -186,7 +188,9 @@ pub(super) struct Unit<'a> {
     size: u64,
     alignment: u64,
     pinned: Option<u64>,
-    gaps: &'a [(Step, Step)],
+    gaps: Cow<'a, [(Step, Step)]>,
+    /// Of an alias group the runs of all members until it is finished; empty for one tensor.
+    members: Vec<(u64, u64)>,
     /// The tensor to name in an error.
     tensor: &'a TensorLifetime,
 }
@@ -199,7 +203,8 @@ impl<'a> Unit<'a> {
             size: tensor.size.bytes(),
             alignment: tensor.alignment,
             pinned: tensor.pinned.map(|at| at.bytes()),
-            gaps: &tensor.gaps,
+            gaps: Cow::Borrowed(&tensor.gaps),
+            members: Vec::new(),
             tensor,
         }
     }
@@ -218,10 +223,10 @@ impl<'a> Unit<'a> {
             let reason = format!("its alias group is pinned at {a} by `{}`", self.tensor.id);
             return Err(LifetimeError::pin(tensor, ByteSize::new(b), reason));
         }
-        // What one leaves free the other may hold.
-        self.gaps = &[];
-        self.start = self.start.min(tensor.start.0);
-        self.end = self.end.max(tensor.end.0);
+        if self.members.is_empty() {
+            self.members = self.runs().collect();
+        }
+        self.members.extend(Unit::new(tensor).runs());
         self.size = self.size.max(tensor.size.bytes());
         self.alignment = self.alignment.max(tensor.alignment);
         self.pinned = self.pinned.or(pinned);
@@ -233,6 +238,22 @@ impl<'a> Unit<'a> {
             )),
             _ => Ok(()),
         }
+    }
+}
+
+impl Unit<'_> {
+    /// When every member is known: the group's gaps are the steps at which none of them lives.
+    fn finish(&mut self) {
+        let mut runs = std::mem::take(&mut self.members);
+        runs.sort_unstable();
+        let (Some(&(start, mut end)), mut gaps) = (runs.first(), Vec::new()) else { return };
+        for (next, its_end) in runs {
+            if next > end {
+                gaps.push((Step(end), Step(next)));
+            }
+            end = end.max(its_end);
+        }
+        (self.start, self.end, self.gaps) = (start, end, gaps.into());
     }
 }
 

@@ -6,7 +6,7 @@
 use std::borrow::Cow;
 use std::cmp::Reverse;
 use std::num::NonZero;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use super::greedy;
 use super::placement::Placement;
@@ -14,9 +14,6 @@ use super::problem::Problem;
 use super::recorder::StepRecorder;
 use super::search::{Goal, Observer as _, Search};
 use vramkit_units::ByteSize;
-
-/// How long the portfolio may take where searches have no time at all: far more than it does but for millions of long lives.
-const PORTFOLIO: Duration = Duration::from_secs(2);
 
 /// The searches, and what they may use.
 #[derive(Default)]
@@ -44,7 +41,16 @@ pub(super) struct Solved {
 pub(super) struct Task<'a> {
     pub(super) capacity: Option<ByteSize>,
     pub(super) deadline: Instant,
+    /// When first answers are to do with what they have, which may be later.
+    pub(super) portfolio: Instant,
     pub(super) recorder: &'a StepRecorder<'a>,
+}
+
+impl Task<'_> {
+    /// Whether first answers are to do with what they have.
+    pub(super) fn has_waited(&self) -> bool {
+        Instant::now() >= self.portfolio || self.recorder.is_cancelled()
+    }
 }
 
 impl Solver {
@@ -73,10 +79,7 @@ impl Solver {
             bound: highest,
             tightest: parts.first().map_or_else(Vec::new, |(_, part, _)| part.clone()),
         };
-        // Without any time the portfolio still has a little.
-        let now = Instant::now();
-        let end = if task.deadline > now { task.deadline } else { now + PORTFOLIO };
-        let stop = || Instant::now() >= end || task.recorder.is_cancelled();
+        let stop = || task.has_waited();
         // Every part has its first answer before any is searched: what is searched may take all the time.
         let mut solved = Vec::with_capacity(parts.len());
         for (bound, part, restricted) in &parts {

@@ -16,6 +16,7 @@ use super::problem::{Buffer, Gap, Problem};
 use super::recorder::StepRecorder;
 use super::search::Observer as _;
 use super::solver::{Solved, Solver, Task};
+use super::sweep;
 use vramkit_units::ByteSize;
 
 /// Buffers of all models up to which they are placed one by one, each against all that is placed.
@@ -133,7 +134,9 @@ impl<'a> Union<'a> {
         let offsets = bases.iter().zip(alone).flat_map(|(&base, solved)| {
             solved.placement.offsets.iter().map(move |&at| ByteSize::new(base) + at)
         });
-        let methods: Vec<&str> = alone.iter().map(|solved| solved.method.as_str()).collect();
+        let mut methods: Vec<&str> = alone.iter().map(|solved| solved.method.as_str()).collect();
+        methods.sort_unstable();
+        methods.dedup();
         Some(Solved {
             placement: Placement { offsets: offsets.collect(), arena: ByteSize::new(top) },
             method: format!("stacked: {}", methods.join(", ")),
@@ -142,8 +145,30 @@ impl<'a> Union<'a> {
         })
     }
 
-    /// Every buffer at its first fit, in an order, the pinned ones first.
-    fn first_fit(&self, order: impl Fn(&Buffer) -> (u64, u64)) -> Placement {
+    /// Pins where they must be, and all that has none of each model in a range of its own above them: an answer at once.
+    fn above_pins(&self) -> Solved {
+        let pins = self.all().filter_map(|(.., buffer)| Some(buffer.pin()? + buffer.bytes()));
+        let mut top = pins.max().unwrap_or(0);
+        let mut offsets = Vec::new();
+        for model in self.models {
+            let pins = model.buffers.iter().filter_map(|buffer| Some(buffer.pin()? + buffer.bytes()));
+            let base = pins.max().unwrap_or(0);
+            let (own, arena) = sweep::best_fit(model);
+            let alignment = model.buffers.iter().map(|buffer| buffer.alignment).max().unwrap_or(1);
+            let up = align_up(top - base, alignment);
+            let moved = |(buffer, at): (&Buffer, u64)| buffer.pin().unwrap_or(at + up);
+            offsets.extend(model.buffers.iter().zip(own).map(moved).map(ByteSize::new));
+            if arena > base {
+                top = arena + up;
+            }
+        }
+        let placement = Placement { offsets, arena: ByteSize::new(top) };
+        let method = "stacked above all pins".to_owned();
+        Solved { placement, method, bound: ByteSize::ZERO, tightest: Vec::new() }
+    }
+
+    /// Every buffer at its first fit, in an order, the pinned ones first; `None` when it is stopped.
+    fn first_fit(&self, order: impl Fn(&Buffer) -> (u64, u64), stop: &dyn Fn() -> bool) -> Option<Placement> {
         let all: Vec<(usize, u32, &Buffer)> = self.all().collect();
         let mut next: Vec<usize> = (0..all.len()).collect();
         next.sort_by_cached_key(|&b| (all[b].2.pinned.is_none(), std::cmp::Reverse(order(all[b].2))));
@@ -152,6 +177,9 @@ impl<'a> Union<'a> {
         // In order of their lowest address.
         let mut placed: Vec<(u64, u64, usize)> = Vec::with_capacity(all.len());
         for b in next {
+            if stop() {
+                return None;
+            }
             let (model, i, buffer) = all[b];
             let offset = buffer.pin().unwrap_or_else(|| {
                 let mut offset = 0u64;
@@ -175,11 +203,11 @@ impl<'a> Union<'a> {
             offsets[b] = ByteSize::new(offset);
             arena = arena.max(end);
         }
-        Placement { offsets, arena: ByteSize::new(arena) }
+        Some(Placement { offsets, arena: ByteSize::new(arena) })
     }
 
-    /// The best of a few orders; one order where there are too many buffers for more.
-    fn one_by_one(&self) -> Solved {
+    /// The best of a few orders; one order where there are too many buffers for more, and none where it is stopped before.
+    fn one_by_one(&self, stop: &dyn Fn() -> bool) -> Option<Solved> {
         let lives = |buffer: &Buffer| u64::from(buffer.end - buffer.start);
         type Key<'k> = &'k dyn Fn(&Buffer) -> (u64, u64);
         let orders: [(&str, Key<'_>); 4] = [
@@ -189,11 +217,11 @@ impl<'a> Union<'a> {
             ("small alignment", &|b| (u64::MAX - b.alignment, b.bytes())),
         ];
         let tried = if self.all().count() <= ONE_BY_ONE { orders.len() } else { 1 };
-        let each = orders[..tried].iter().map(|(name, order)| (self.first_fit(order), name));
-        let best = each.min_by_key(|(placement, _)| placement.arena);
-        let (placement, name) = best.unwrap_or_else(|| unreachable!("there is an order"));
+        let each =
+            orders[..tried].iter().filter_map(|(name, order)| Some((self.first_fit(order, stop)?, name)));
+        let (placement, name) = each.min_by_key(|(placement, _)| placement.arena)?;
         let method = format!("models together, {name} first fit");
-        Solved { placement, method, bound: ByteSize::ZERO, tightest: Vec::new() }
+        Some(Solved { placement, method, bound: ByteSize::ZERO, tightest: Vec::new() })
     }
 
     /// One problem that says the same, where it is not too large: its times are all combinations of the models' sections of
@@ -265,7 +293,7 @@ impl Solver {
         if task.capacity.is_some() {
             // Where the first answers do, nothing is searched for.
             let quiet = StepRecorder::new(now, &());
-            let first = alone(Task { capacity: None, deadline: now, recorder: &quiet });
+            let first = alone(Task { deadline: now, recorder: &quiet, ..task });
             if let Some(stack) = union.stack(&first).filter(|stack| stack.placement.arena <= capacity) {
                 return self.finish(union, stack, bound, task);
             }
@@ -277,15 +305,14 @@ impl Solver {
         let each = alone(Task { deadline: if open { half } else { task.deadline }, ..task });
         bound = bound.max(union.bound_of_each(&each));
         let enough = bound.max(capacity);
-        let mut best = union.stack(&each);
-        let is_open = best.as_ref().is_none_or(|best| best.placement.arena > enough);
-        if best.is_none() || is_open && union.all().count() <= ONE_BY_ONE {
-            let together = union.one_by_one();
-            if best.as_ref().is_none_or(|best| together.placement.arena < best.placement.arena) {
-                best = Some(together);
-            }
+        let stack = union.stack(&each);
+        let is_pinned = stack.is_none();
+        let mut best = stack.unwrap_or_else(|| union.above_pins());
+        let is_open = best.placement.arena > enough;
+        if is_pinned || is_open && union.all().count() <= ONE_BY_ONE {
+            let together = union.one_by_one(&|| task.has_waited());
+            best = together.filter(|other| other.placement.arena < best.placement.arena).unwrap_or(best);
         }
-        let best = best.unwrap_or_else(|| unreachable!("one by one there is always an answer"));
         let best = Solved { bound, ..best };
         let Some((problem, origin)) = one.filter(|_| best.placement.arena > enough) else {
             return self.finish(union, best, bound, task);

@@ -34,7 +34,7 @@ pub struct PlanQuestion {
     pub engine: Option<PlanEngine>,
     /// Whether graphs run in the file's order, or in the one found that has least live at most.
     pub reorder: bool,
-    /// As `reorder`, and cheap operators run again where that has less live at most.
+    /// As `reorder`, whether that is asked for or not, and cheap operators run again where that has less live at most.
     pub recompute: bool,
     /// How long to search for a better plan than the first ones; 1 s by default. Orders of graphs, where they are looked for,
     /// have half of it; the models' starts, where they are chosen, three quarters of what is left then.

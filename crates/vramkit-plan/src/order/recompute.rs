@@ -44,9 +44,10 @@ impl Dataflow {
 }
 
 impl Recomputed {
-    /// With more steps done again, in the order that there is.
+    /// With more steps done again, in the order that there is; those after which the peak never fell are left out.
     fn with_repeats(self, budget: &OrderBudget<'_>) -> Self {
-        let Self { mut flow, mut order, mut repeats } = self;
+        let Self { mut flow, mut order, mut repeats } = self.clone();
+        let (mut best, mut lowest) = (self, flow.peak_of(&order));
         while repeats.len() < REPEATS {
             let loads = flow.loads(&order);
             let peak = loads.iter().copied().max().unwrap_or(0);
@@ -70,8 +71,13 @@ impl Recomputed {
             };
             repeats.push(maker);
             (flow, order) = (next, next_order);
+            let peak = flow.peak_of(&order);
+            if peak < lowest {
+                lowest = peak;
+                best = Self { flow: flow.clone(), order: order.clone(), repeats: repeats.clone() };
+            }
         }
-        Self { flow, order, repeats }
+        best
     }
 }
 

@@ -108,6 +108,14 @@ fn what_is_cheap_is_made_again_rather_than_kept() {
     assert!(is_possible(&again.flow, &again.order));
     let peaks = (flow.peak_of(&order).bytes(), again.flow.peak_of(&again.order).bytes());
     assert_eq!(peaks, (210, 160));
+    // With as much elsewhere nothing is gained, and nothing made again.
+    let mut other = flow.clone();
+    other.cheap.extend([true, true]);
+    let size = ByteSize::new(209);
+    other.values.push(FlowValue { size, maker: Some(5), readers: vec![6], ..FlowValue::default() });
+    let order = [0, 1, 2, 3, 4, 5, 6];
+    let same = other.recompute(&order, &endless());
+    assert_eq!((same.repeats, other.peak_of(&order).bytes()), (vec![], 210));
 }
 
 #[test]

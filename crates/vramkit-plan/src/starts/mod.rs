@@ -15,6 +15,7 @@ mod boxes;
 mod descent;
 mod fitted;
 mod joined;
+mod pins;
 mod profile;
 mod repair;
 #[cfg(test)]
@@ -95,6 +96,9 @@ pub enum StartsError {
     /// The lifetimes themselves cannot be planned.
     #[error(transparent)]
     Lifetimes(#[from] LifetimeError),
+    /// No starts were found at which pinned tensors of different models keep apart.
+    #[error("{0}, at all starts that were tried; pin them apart, give a larger makespan, or none")]
+    Pins(#[source] LifetimeError),
     /// A model takes longer than the makespan.
     #[error(
         "model `{model}` takes {0} steps, more than the makespan of {1}; give at least {0}", steps.0, makespan.0
@@ -154,14 +158,19 @@ pub fn choose_starts(
     choice.run(&given);
     if let Some(packed) = choice.packed.take() {
         // A packing is an arena; fewer bytes live at once may take a larger one, or a smaller where boxes are rounded up.
-        if packed.arena <= choice.peak || packed.arena <= placed(models, &choice.starts)? {
+        let is_lower = || placed(models, &choice.starts).map_or(true, |arena| packed.arena <= arena);
+        if packed.arena <= choice.peak || is_lower() {
             (choice.peak, choice.starts) = (peak(&profiles, &packed.starts), packed.starts);
         }
     }
     // Starts that were given and fit are kept unless others are better.
     let fits = given.iter().zip(&choice.latest).all(|(given, latest)| given <= latest);
     if fits && before <= choice.peak {
-        (choice.peak, choice.starts) = (before, given);
+        (choice.peak, choice.starts) = (before, given.clone());
+    }
+    let chosen = pins::apart(models, &profiles, &choice.starts, fits.then_some(&*given), makespan.0)?;
+    if chosen != choice.starts {
+        (choice.peak, choice.starts) = (peak(&profiles, &chosen), chosen);
     }
     Ok(Starts {
         starts: choice.starts.into_iter().map(Step).collect(),

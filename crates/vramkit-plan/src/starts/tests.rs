@@ -20,6 +20,25 @@ fn model(name: &str, rows: &[(u64, u64, u64)]) -> Model {
 }
 
 #[test]
+fn models_that_are_pinned_to_one_place_are_kept_apart() {
+    let pinned = |name, start| {
+        let mut model = model(name, &[(0, 3, 5)]);
+        model.tensors[0].pinned = Some(ByteSize::ZERO);
+        Model { start: Step(start), ..model }
+    };
+    // By load alone the first two would run together beside the large one.
+    let large = model("c", &[(0, 3, 10)]);
+    let chosen = choose_starts(&[pinned("a", 0), pinned("b", 3), large.clone()], Step(6), &long()).unwrap();
+    assert_eq!((chosen.starts, chosen.peak), (vec![Step(0), Step(3), Step(0)], ByteSize::new(15)));
+    // Where the given starts do not keep them apart, one after the other does.
+    let chosen = choose_starts(&[pinned("a", 0), pinned("b", 0), large.clone()], Step(9), &long()).unwrap();
+    assert!(chosen.starts[0].0.abs_diff(chosen.starts[1].0) >= 3, "{:?}", chosen.starts);
+    let models = [pinned("a", 0), pinned("b", 0), pinned("d", 0), large];
+    let error = choose_starts(&models, Step(6), &long()).unwrap_err();
+    assert!(error.to_string().ends_with("pin them apart, give a larger makespan, or none"), "{error}");
+}
+
+#[test]
 fn peaks_are_moved_apart() {
     // Each has 10 throughout and 100 in the middle third.
     let one = |name| model(name, &[(0, 9, 10), (3, 6, 90)]);

@@ -110,3 +110,72 @@ fn pools_take_what_they_are_allowed_and_can_hold() {
     let none = planner.plan_pools(&models, Schedule::Fixed, &[]);
     assert!(matches!(none, Err(PoolPlanError::Pools)), "{none:?}");
 }
+
+/// Ends every search, and counts what it is told.
+#[derive(Clone, Default)]
+struct Stopper(std::sync::Arc<std::sync::atomic::AtomicUsize>);
+
+impl Observer for Stopper {
+    fn progress(&self, _: ByteSize, _: ByteSize) {
+        self.0.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+    }
+    fn is_cancelled(&self) -> bool {
+        true
+    }
+}
+
+#[test]
+fn pools_that_are_too_small_are_given_up_when_they_are_stopped() {
+    // Each that leaves the first pool, where its pin is too high, leads to another look at the rest.
+    let pinned = |n: u64| TensorLifetime {
+        pinned: Some(ByteSize::new(60)),
+        ..tensor("m", &n.to_string(), n, n + 1, 1)
+    };
+    let models = [model("m", (0..300).map(pinned).collect())];
+    let pool = |name: &str, bytes| PoolLimit { name: name.into(), capacity: ByteSize::new(bytes) };
+    let pools = [pool("low", 50), pool("high", 61)];
+    let found = MemoryPlanner::new().plan_pools(&models, Schedule::Fixed, &pools);
+    assert!(found.is_ok_and(|plan| plan.displaced == ByteSize::new(300)));
+    let stopper = Stopper::default();
+    let error = MemoryPlanner::new().observer(stopper.clone()).plan_pools(&models, Schedule::Fixed, &pools);
+    assert!(matches!(error, Err(PoolPlanError::Full { proven: false, closest: Some(_), .. })), "{error:?}");
+    let told = stopper.0.load(std::sync::atomic::Ordering::Relaxed);
+    // Every step is a part of its own: one look at the first pool, and the plan that is shown.
+    assert!(told <= 4 * 300, "{told}");
+}
+
+#[test]
+fn concurrent_models_with_pins_have_an_answer_when_they_are_stopped() {
+    // Placed one by one, each looks at all that is placed.
+    let tensors = |name: &str, pin| {
+        let pinned = TensorLifetime { pinned: Some(ByteSize::new(pin)), ..tensor(name, "io", 0, 9, 10) };
+        let rest = (0..50).map(|n| TensorLifetime {
+            alignment: 1 << (n % 5),
+            ..tensor(name, &n.to_string(), n, n + 3, 7 + n)
+        });
+        model(name, std::iter::once(pinned).chain(rest).collect())
+    };
+    let models = [tensors("A", 3), tensors("B", 40), tensors("C", 13)];
+    let planned = |planner: MemoryPlanner| planner.plan(&models, Schedule::Concurrent).unwrap();
+    let stopped = planned(MemoryPlanner::new().observer(Stopper::default()));
+    assert_eq!(stopped.method, "stacked above all pins");
+    let whole = planned(MemoryPlanner::new());
+    assert!(whole.method.starts_with("models together") && whole.arena_size <= stopped.arena_size);
+}
+
+#[test]
+fn the_place_of_a_group_is_free_while_no_member_lives() {
+    let member =
+        |id, start, end| TensorLifetime { alias_group: Some("g".into()), ..tensor("m", id, start, end, 10) };
+    let gaps = vec![(Step(6), Step(7))];
+    let late = TensorLifetime { gaps, ..member("late", 5, 9) };
+    let tensors = vec![
+        member("b", 2, 5),
+        member("a", 0, 1),
+        late,
+        tensor("m", "between", 1, 2, 10),
+        tensor("m", "inside", 6, 7, 10),
+    ];
+    let shared = plan(&[model("m", tensors)], Schedule::Fixed);
+    assert_eq!((shared.arena_size, shared.proven_optimal), (ByteSize::new(10), true));
+}
