@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use vramkit::monitor::ProcessIdentity;
+use vramkit::monitor::{ProcessIdentity, ProcessUse};
 use vramkit_ask::Tick;
 use vramkit_watch::{Activity, DeviceTick, Presence};
 
@@ -12,6 +12,8 @@ use crate::printable::printable;
 /// Most characters of a holder's name and of what is said of its process.
 const NAME: usize = 60;
 const WORDS: usize = 80;
+/// Most processes of a device whose bytes are not known.
+const UNTOLD: usize = 8;
 
 pub fn text(tick: &Tick) -> String {
     let mut text = String::new();
@@ -118,10 +120,33 @@ fn details(device: &DeviceTick, text: &mut String) {
         let _ = writeln!(text, "  {DIM}processes: {}{DIM:#}", printable(reason));
     }
     *text += &holders(device);
-    for leak in &device.suspected {
-        let (tag, model) = (printable(&leak.tag.to_string()), printable(&leak.model.to_string()));
-        let _ = writeln!(text, "  {BAD}leak suspected{BAD:#}: tag `{tag}` of {model}");
+    *text += &untold(device);
+    for found in &device.suspected {
+        let [tag, model, pool] = [found.leak.tag.clone(), found.leak.model.to_string(), found.pool.clone()]
+            .map(|name| printable(&name).to_string());
+        let pid = found.pid;
+        let _ = writeln!(
+            text,
+            "  {BAD}leak suspected{BAD:#}: tag `{tag}` of {model} in pool {pool} of process {pid}"
+        );
     }
+}
+
+/// Processes of which the driver doesn't say what they hold.
+fn untold(device: &DeviceTick) -> String {
+    let processes = device.snapshot.processes.value.iter().flatten();
+    let untold: Vec<&ProcessUse> = processes.filter(|process| process.used_bytes.value.is_none()).collect();
+    let mut text = String::new();
+    for process in untold.iter().take(UNTOLD) {
+        let name = process.name.value.as_deref().unwrap_or("process");
+        let why = process.used_bytes.unavailable.as_deref().unwrap_or("the driver does not say");
+        let (name, why) = (output::cut(&printable(name), NAME), printable(why));
+        let _ = writeln!(text, "  {DIM}{name} ({}): what it holds is not known: {why}{DIM:#}", process.pid);
+    }
+    if untold.len() > UNTOLD {
+        let _ = writeln!(text, "  {DIM}and {} more{DIM:#}", untold.len() - UNTOLD);
+    }
+    text
 }
 
 /// Who holds it, with the columns that something is known for.

@@ -125,3 +125,28 @@ fn every_card_that_top_sees_is_listed_with_its_class_and_identity() {
     let (text, _) = machine.run(&["devices"]);
     assert!(text.contains("AMD Radeon 8060S") && text.contains("a part of a card, MIG-b"), "{text}");
 }
+
+#[test]
+fn devices_say_what_is_lost_what_fails_and_what_a_group_allows() {
+    let gib = |count: u64| count << 30;
+    let machine = Machine::new(&json!({"cards": [
+        {"name": "NVIDIA A100", "uuid": "GPU-a", "total": gib(40), "free": gib(30), "used": gib(10), "processes": [{"pid": 5}]},
+        {"name": "NVIDIA A100", "uuid": "GPU-b", "handle": 15},
+        {"name": "NVIDIA A100", "uuid": "GPU-c", "handle": 4}
+    ]}));
+    let group = ScriptedGroup { max: Some(GIB(2)), current: GIB(1), ..Default::default() };
+    machine.tree.group("/kubepods/pod1", group);
+    let (text, _) = machine.run(&["devices"]);
+    assert!(text.contains("lost since ") && text.contains("control group /kubepods/pod1"), "{text}");
+    let report = machine.json(&["devices", "--json"]);
+    assert_eq!(device(&report, "cgroup")["total_bytes"]["value"], gib(2));
+    assert_eq!(device(&report, "host")["notes"], json!([]), "as the schema says");
+    // One of the three is nobody's loss: this user may not ask it.
+    assert_eq!(report["devices"].as_array().unwrap().len(), 4, "{report}");
+    let (text, _) = machine.run(&["top", "--once"]);
+    assert!(text.contains("1 other cards of this machine may not be asked by this user"), "{text}");
+    assert!(text.contains("(5): what it holds is not known: "), "{text}");
+    let machine = Machine::new(&json!({"init": 18}));
+    let (text, _) = machine.run(&["devices"]);
+    assert!(text.contains("driver/library version mismatch"), "{text}");
+}

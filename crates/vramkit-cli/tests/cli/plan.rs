@@ -155,7 +155,7 @@ fn starts_are_chosen_within_a_makespan() {
     assert_eq!(starts["given_end"], 35);
     let late = "schedule = \"fixed\"\n[[models]]\nname = \"a\"\nstart = 5\ntensors = [{ id = \"x\", size = 8, start = 0, end = 2 }]\n";
     let (_folder, path) = file("late.toml", late);
-    let output = vramkit(&["plan", &path, "--makespan", "4"]);
+    let output = vramkit().args(["plan", &path, "--makespan", "4"]).output().unwrap();
     let text = String::from_utf8_lossy(&output.stdout);
     assert!(text.contains("live at most in 7 steps become 8 B within 4 steps"), "{text}");
     let short = refused(&["plan", "examples/three-models.toml", "--makespan", "20"]);
