@@ -61,7 +61,7 @@ pub struct PlanOptions {
     /// Run the nodes of ONNX graphs in the file's order, or in the one found that has least live at most
     #[arg(long, value_enum, default_value_t = OrderArg::File)]
     pub order: OrderArg,
-    /// Run cheap operators of ONNX graphs again rather than keep what they made, where that has less live at most
+    /// As --order memory, and cheap operators of ONNX graphs run again rather than keep what they made, where that has less live at most
     #[arg(long)]
     pub recompute: bool,
     /// Choose when each model starts, so that all end within so many steps and least is live at most (fixed schedule)

@@ -390,7 +390,8 @@ def plan(
         profile of ONNX Runtime
     * `engine`: Say besides what an engine plans for ONNX graphs by its own rules, at one of its levels of optimisation
     * `order`: Run the nodes of ONNX graphs in the file's order, or in the one found that has least live at most [default: file]
-    * `recompute`: Run cheap operators of ONNX graphs again rather than keep what they made, where that has less live at most
+    * `recompute`: As --order memory, and cheap operators of ONNX graphs run again rather than keep what they made, where that has less live
+        at most
     * `makespan`: Choose when each model starts, so that all end within so many steps and least is live at most (fixed schedule)
     * `in_place`: Let operators of ONNX graphs that can work in place write over their input, where the arena is then no larger
     * `output`: Write the lifetimes with their offsets as a table

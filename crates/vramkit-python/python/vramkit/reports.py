@@ -97,7 +97,7 @@ __all__ = [
     "StartsReport",
     "StreamPoolMemory",
     "StressReport",
-    "TagLeak",
+    "SuspectedLeak",
     "Tail",
     "TailPredictions",
     "TensorReport",
@@ -986,6 +986,8 @@ class StartsReport(Document):
     bound_bytes: int
     #: Most bytes live together with the starts chosen.
     chosen_peak_bytes: int
+    #: The first step after all models with the starts given, which may be past the makespan.
+    given_end: int
     #: Most bytes live together with the starts given.
     given_peak_bytes: int
     #: The steps within which all models end.
@@ -2024,8 +2026,8 @@ class TopReading2(Document):
     _nested: ClassVar[Mapping[str, str]] = {"value": "ProcessUse"}
 
 
-class TagLeak(Document):
-    """A tag, or an owner as a whole, whose old bytes grow."""
+class SuspectedLeak(Document):
+    """A tag or owner of a pool that is suspected to leak."""
 
     __slots__ = ()
 
@@ -2039,6 +2041,10 @@ class TagLeak(Document):
     old_bytes: int
     #: How old at least, in seconds.
     old_seconds: float
+    #: The process that has it.
+    pid: int | None
+    #: The pool's name.
+    pool: str | None
     #: What for.
     purpose: str
     #: The tag; empty when there is none, and for an owner as a whole.
@@ -2105,7 +2111,7 @@ class DeviceTick(Document):
     #: Time lost waiting for its memory, where it is measured.
     stall: StallTimes | None
     #: Tags and owners of its pools that are suspected to leak.
-    suspected: list[TagLeak] | None
+    suspected: list[SuspectedLeak] | None
     #: When, in UTC.
     time: str
     #: All of it.
@@ -2113,7 +2119,7 @@ class DeviceTick(Document):
     #: What every process together holds.
     used_bytes: TopReading
 
-    _nested: ClassVar[Mapping[str, str]] = {"activity": "Activity", "allocated_bytes": "TopReading", "assigned": "AssignedTo", "device": "DeviceName", "driver_bytes": "TopReading", "forecast": "Forecast", "free_bytes": "TopReading", "growing": "Growing", "holders": "DeviceHolder", "pools": "PoolUse", "presence": "Presence", "processes": "TopReading2", "reserved_bytes": "TopReading", "shared_bytes": "TopReading", "stall": "StallTimes", "suspected": "TagLeak", "total_bytes": "TopReading", "used_bytes": "TopReading"}
+    _nested: ClassVar[Mapping[str, str]] = {"activity": "Activity", "allocated_bytes": "TopReading", "assigned": "AssignedTo", "device": "DeviceName", "driver_bytes": "TopReading", "forecast": "Forecast", "free_bytes": "TopReading", "growing": "Growing", "holders": "DeviceHolder", "pools": "PoolUse", "presence": "Presence", "processes": "TopReading2", "reserved_bytes": "TopReading", "shared_bytes": "TopReading", "stall": "StallTimes", "suspected": "SuspectedLeak", "total_bytes": "TopReading", "used_bytes": "TopReading"}
     _renamed: ClassVar[Mapping[str, str]] = {"class_": "class"}
 
 
