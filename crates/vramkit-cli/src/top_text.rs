@@ -98,7 +98,11 @@ fn details(device: &DeviceTick, text: &mut String) {
     let percent =
         usage.used_ratio().map_or_else(String::new, |ratio| format!(", {:.1} % used", 100.0 * ratio));
     let _ = writeln!(text, "{BOLD}{id}{BOLD:#}  {name}  {level}{percent}");
-    let _ = writeln!(text, "  {} used of {}, {} free", usage.used_bytes, usage.total_bytes, usage.free_bytes);
+    // Full is where the driver's own part begins, so it belongs to the level.
+    let kept = usage.driver_bytes.value.filter(|kept| !kept.is_zero());
+    let kept = kept.map_or_else(String::new, |kept| format!(", {kept} kept by the driver"));
+    let (used, total, free) = (&usage.used_bytes, &usage.total_bytes, &usage.free_bytes);
+    let _ = writeln!(text, "  {used} used of {total}, {free} free{kept}");
     if let Some(shared) = &device.shared_bytes {
         let _ = writeln!(text, "  beside it, of the machine's memory (GTT): {shared}");
     }

@@ -20,8 +20,7 @@ use crate::source::{DeviceClass, DeviceReading, Health, Missing, Readings};
 use crate::standing::Standing;
 use crate::tick::{EventKind, Presence};
 
-use device::{Device, NOT_LISTED, State, given, is_same_model, lost, replaced_by};
-use missing::Numbers;
+use device::{Device, NOT_LISTED, Numbers, State, given, is_same_model, lost, replaced_by};
 
 mod device;
 mod keys;

@@ -168,7 +168,8 @@ pub fn choose_starts(
     if fits && before <= choice.peak {
         (choice.peak, choice.starts) = (before, given.clone());
     }
-    let chosen = pins::apart(models, &profiles, &choice.starts, fits.then_some(&*given), makespan.0)?;
+    let chosen = pins::apart(models, &profiles, &choice.starts, fits.then_some(&*given), makespan.0)
+        .map_err(StartsError::Pins)?;
     if chosen != choice.starts {
         (choice.peak, choice.starts) = (peak(&profiles, &chosen), chosen);
     }

@@ -8,18 +8,17 @@ use crate::lifetime_error::LifetimeError;
 use crate::problem::compile;
 use vramkit_units::Step;
 
-use super::StartsError;
 use super::profile::Profile;
 
 /// The first of several starts at which no pins collide: those chosen, those given where they end in time, and one after the other where
-/// that does.
+/// that does; else what is wrong with those chosen.
 pub(super) fn apart(
     models: &[Model],
     profiles: &[Profile],
     chosen: &[u64],
     given: Option<&[u64]>,
     makespan: u64,
-) -> Result<Vec<u64>, StartsError> {
+) -> Result<Vec<u64>, LifetimeError> {
     let Err(error) = check(models, chosen) else { return Ok(chosen.to_vec()) };
     let mut next = 0u64;
     let in_turn = profiles.iter().map(|profile| {
@@ -30,7 +29,7 @@ pub(super) fn apart(
     let in_turn: Vec<u64> = in_turn.collect();
     let others = [given, (next <= makespan).then_some(&*in_turn)];
     let kept = others.into_iter().flatten().find(|starts| check(models, starts).is_ok());
-    kept.map(<[u64]>::to_vec).ok_or(StartsError::Pins(error))
+    kept.map(<[u64]>::to_vec).ok_or(error)
 }
 
 fn check(models: &[Model], starts: &[u64]) -> Result<(), LifetimeError> {

@@ -1,5 +1,6 @@
 //! One known device, and what is told as it comes, goes and is replaced.
 
+use std::collections::BTreeMap;
 use std::time::SystemTime;
 
 use vramkit::device::Origin;
@@ -16,6 +17,9 @@ pub(crate) struct Moment {
     /// Nothing was seen before: what is here is no news.
     pub(crate) is_first: bool,
 }
+
+/// The key of what each number of a source's list was, the last time that it was listed or missed.
+pub(super) type Numbers = BTreeMap<String, String>;
 
 #[derive(Clone, Debug)]
 pub(super) struct Device {

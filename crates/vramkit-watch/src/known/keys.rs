@@ -4,8 +4,7 @@
 use std::collections::BTreeMap;
 
 use super::Known;
-use super::device::{Device, is_same_model};
-use super::missing::Numbers;
+use super::device::{Device, Numbers, is_same_model};
 use crate::ids::is_nameless;
 use crate::source::{DeviceClass, DeviceReading, Readings};
 

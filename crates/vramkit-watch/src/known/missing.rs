@@ -4,18 +4,15 @@
 //! A driver that has numbered its cards anew says nothing of those that it cannot ask but their new numbers. A number is
 //! trusted where all cards that say who they are have the numbers that they had before.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 use vramkit::device::Origin;
 
-use super::device::{Device, Moment, NOT_LISTED, State, lost};
+use super::device::{Device, Moment, NOT_LISTED, Numbers, State, lost};
 use super::{Known, ON_THE_BUS};
 use crate::ids::free;
 use crate::judge::News;
 use crate::source::{DeviceClass, DeviceReading, Missing};
-
-/// What each number of a source's list was, the last time that it was listed or missed.
-pub(super) type Numbers = BTreeMap<String, String>;
 
 impl Known {
     /// The numbers of a source's cards that still mean what they did, given who says who it is now.
