@@ -127,7 +127,7 @@ fn details(device: &DeviceTick, text: &mut String) {
     *text += &untold(device);
     for found in &device.suspected {
         let [tag, model, pool] = [found.leak.tag.clone(), found.leak.model.to_string(), found.pool.clone()]
-            .map(|name| printable(&name).to_string());
+            .map(|name| printable(&name));
         let pid = found.pid;
         let _ = writeln!(
             text,

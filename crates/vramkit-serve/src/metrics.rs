@@ -116,19 +116,19 @@ impl Families<'_> {
         let mut family = self.0.encode_descriptor(name, help, unit.as_ref(), kind)?;
         // A text that has a series twice is none. What no label tells apart is one.
         let mut told = HashSet::new();
-        for (labels, value) in samples.into_iter().filter(|(_, value)| value.is_finite()) {
-            if !told.insert(labels.clone()) {
+        for (labels, value) in samples.iter().filter(|(_, value)| value.is_finite()) {
+            if !told.insert(labels) {
                 continue;
             }
             if labels.is_empty() && !counts {
-                family.encode_gauge(&value)?;
+                family.encode_gauge(value)?;
                 continue;
             }
-            let mut metric = family.encode_family(&labels)?;
+            let mut metric = family.encode_family(labels)?;
             if counts {
-                metric.encode_counter::<NoLabelSet, _, u64>(&value, None)?;
+                metric.encode_counter::<NoLabelSet, _, u64>(value, None)?;
             } else {
-                metric.encode_gauge(&value)?;
+                metric.encode_gauge(value)?;
             }
         }
         Ok(())

@@ -23,13 +23,13 @@ impl Given {
     /// Places of cards that were given away; `places` are those of cards that are here, by id.
     pub(crate) fn look(&mut self, kernel: &Kernel, places: &BTreeMap<String, String>) -> BTreeSet<String> {
         self.0.extend(places.values().cloned());
-        let hands_out = kernel.names(GROUPS).iter().any(|name| name.parse::<u32>().is_ok());
+        let hands_out = || kernel.names(GROUPS).iter().any(|name| name.parse::<u32>().is_ok());
         let says = |place: &str, file: &str, word: &str| {
             kernel.text(&format!("{HELD}/{place}/{file}")).is_ok_and(|text| text.starts_with(word))
         };
         let held = kernel.names(HELD).into_iter().filter(|place| {
             let is_card = || says(place, "vendor", NVIDIA) && says(place, "class", CARD);
-            self.0.contains(place) || hands_out && is_card()
+            self.0.contains(place) || is_card() && hands_out()
         });
         held.collect()
     }

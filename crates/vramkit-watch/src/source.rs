@@ -159,7 +159,7 @@ pub struct Readings {
     pub assigned: Vec<Assignment>,
     /// Places on the bus of its devices, by id, where they are known: one without an identity is known by its place.
     pub places: BTreeMap<String, String>,
-    /// Places on the bus of cards that it has listed and that were given to a virtual machine.
+    /// Places on the bus of cards that a virtual machine has.
     pub given: BTreeSet<String>,
     /// Places on the bus of cards that the driver was told to leave out.
     pub excluded: BTreeSet<String>,

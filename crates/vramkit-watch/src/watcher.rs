@@ -273,7 +273,7 @@ impl Watcher {
             .finish(now, start, patience)
         {
             Outcome::Answered(readings) => {
-                let has_own = known.has_own(number, &readings.given);
+                let has_own = readings.health == Health::Absent && known.has_own(number, &readings.given);
                 standing.note_answer(asked.name(), time, &readings, has_own, news);
                 readings
             }
