@@ -89,7 +89,8 @@ pub use vramkit_models::traffic::{CHARACTERS_A_TOKEN, Columns, ColumnsError};
 pub use vramkit_models::{CacheType, ReadError, ReadOptions};
 pub use vramkit_occupancy::{MAX_SEATS, OccupancyReport};
 pub use vramkit_replay::{
-    DiffReport, FirstFailure, HeldReport, OwnedBy, PolicyName, PolicyReport, ReplayReport, TraceReport,
+    DiffReport, FirstFailure, HeldReport, OwnedBy, PolicyName, PolicyReport, ReadTraceError, ReplayReport,
+    TraceReport,
 };
 pub use vramkit_stress::{Check, LengthUse, StressError, StressQuestion, StressReport, stress};
 pub use vramkit_validate::{

@@ -10,7 +10,7 @@ use vramkit::device::Origin;
 use vramkit::pressure::{Ladder, LadderError, PressureLevel};
 use vramkit_kubelet::KubeletSource;
 use vramkit_watch::record::TickRecorder;
-use vramkit_watch::{DeviceTick, Source, Tick, WatchConfig, Watcher};
+use vramkit_watch::{DeviceTick, Presence, Source, Tick, WatchConfig, Watcher};
 
 use crate::error::AskError;
 
@@ -77,12 +77,14 @@ impl TopAnswer {
 /// Who asks once has the patience that a driver needs to start.
 const PATIENCE: Duration = Duration::from_secs(15);
 
-/// Whether in a tick no device that a driver or the system speaks of is at level critical, and on none of them a leak is suspected.
+/// Whether in a tick no device that a driver or the system speaks of is at level critical or lost, and on none of them a leak is
+/// suspected.
 /// What only programs speak of is as full as they say, and theirs to worry about.
 pub fn is_well(tick: &Tick) -> bool {
     let is_of_programs = |device: &&DeviceTick| device.snapshot.usage.used_bytes.source == Origin::Pool;
     let worry = |device: &DeviceTick| {
-        device.snapshot.level == Some(PressureLevel::Critical) || !device.suspected.is_empty()
+        let is_lost = matches!(device.presence, Presence::Lost { .. });
+        is_lost || device.snapshot.level == Some(PressureLevel::Critical) || !device.suspected.is_empty()
     };
     !tick.devices.iter().filter(|device| !is_of_programs(device)).any(worry)
 }

@@ -4,7 +4,8 @@
 //! the library says it.
 
 use vramkit_ask::{
-    AdapterError, Alternative, AskError, LoadError, QuestionError, ReadError, RunError, ValidateError,
+    AdapterError, Alternative, AskError, LoadError, QuestionError, ReadError, ReadTraceError, RunError,
+    ValidateError,
 };
 use vramkit_serve::ServeError;
 use vramkit_watch::record::ReadRecordError;
@@ -66,6 +67,9 @@ pub fn in_options(error: &AskError) -> String {
         }
         AskError::Validate(error @ ValidateError::OtherExperiment { .. }) => {
             format!("{error} (--output-dir is the folder)")
+        }
+        AskError::ReadTrace(error @ ReadTraceError::Readings { .. }) => {
+            format!("{error}; `vramkit top --replay` shows it")
         }
         error => error.to_string(),
     }

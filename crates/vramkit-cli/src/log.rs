@@ -5,9 +5,10 @@
 //! on a terminal nor in a journal.
 
 use std::io::{self, IsTerminal, Write};
+use std::str::FromStr;
 use std::sync::{Mutex, PoisonError};
 
-use tracing_subscriber::filter::Targets;
+use tracing_subscriber::filter::{LevelFilter, Targets};
 use tracing_subscriber::fmt::MakeWriter;
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
@@ -30,9 +31,9 @@ struct Held {
 pub fn start() {
     let named = VARIABLES.into_iter().find_map(|name| Some((name, std::env::var(name).ok()?)));
     let named = named.filter(|(_, value)| !value.is_empty());
-    let filter = named.as_ref().map(|(_, value)| value.parse::<Targets>());
-    let is_wrong = matches!(filter, Some(Err(_)));
-    let filter = filter.and_then(Result::ok).or_else(|| DEFAULT.parse().ok()).unwrap_or_default();
+    let filter = named.as_ref().map(|(_, value)| targets(value));
+    let is_wrong = matches!(filter, Some(None));
+    let filter = filter.flatten().or_else(|| DEFAULT.parse().ok()).unwrap_or_default();
     let lines = tracing_subscriber::fmt::layer().with_writer(Lines).with_ansi(false).with_target(false);
     let subscriber = tracing_subscriber::registry().with(filter);
     // Whoever started another log keeps it.
@@ -44,6 +45,17 @@ pub fn start() {
     if let (true, Some((name, value))) = (is_wrong, named) {
         tracing::warn!("{name}={value:?} names no level: off, error, warn, info, debug or trace");
     }
+}
+
+/// What a variable asks for. A word alone is a level, or one of ours: of any other nothing would ever be said.
+fn targets(value: &str) -> Option<Targets> {
+    let is_known = |word: &str| {
+        word.contains('=')
+            || word.is_empty()
+            || word.starts_with("vramkit")
+            || LevelFilter::from_str(word).is_ok()
+    };
+    value.parse().ok().filter(|_| value.split(',').all(|word| is_known(word.trim())))
 }
 
 /// Holds lines back until what is returned is dropped.

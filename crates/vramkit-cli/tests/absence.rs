@@ -186,5 +186,9 @@ fn the_log_has_the_level_that_was_asked_for_and_is_not_part_of_the_answer() {
     };
     assert!(top("").contains("WARN cuda:0: "));
     assert_eq!(top("off"), "");
-    assert!(top("no=such").contains("names no level"));
+    // As a name of what speaks, the second would be of nothing that there is.
+    for wrong in ["no=such", "loud", "warn,quiet"] {
+        assert!(top(wrong).contains("names no level"), "{wrong}");
+    }
+    assert!(!top("warn,vramkit_watch=debug").contains("names no level"));
 }

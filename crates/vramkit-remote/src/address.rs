@@ -31,6 +31,9 @@ pub enum AddressError {
     /// No name or number of a machine.
     #[error("`{0}` is no address: write HOST or HOST:PORT, such as gpu1:9835 or [::1]:9835")]
     Host(String),
+    /// What follows the port, or the name, is of one page of a server.
+    #[error("`{0}`: an address ends with its port: write HOST:PORT alone, without `/` and what follows it")]
+    Path(String),
     /// No port.
     #[error("`{0}`: a port is a number from 1 to 65535")]
     Port(String),
@@ -48,6 +51,9 @@ impl FromStr for Address {
         let start = || text.chars().take(LONGEST).collect::<String>();
         if rest.contains("://") {
             return Err(AddressError::Scheme(start()));
+        }
+        if rest.split_once('/').is_some_and(|(before, _)| !before.is_empty()) {
+            return Err(AddressError::Path(start()));
         }
         let (host, port) = match rest.strip_prefix('[') {
             Some(inside) => {
@@ -129,5 +135,7 @@ mod tests {
             assert!(text.parse::<Address>().is_err() || text.starts_with("--"), "{text:?}");
         }
         assert!("a".repeat(300).parse::<Address>().is_err());
+        let error = "http://127.0.0.1:9835/metrics".parse::<Address>().unwrap_err();
+        assert!(matches!(error, AddressError::Path(_)), "the port is right: {error}");
     }
 }

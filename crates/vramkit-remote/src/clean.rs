@@ -3,7 +3,8 @@
 //!
 //! The text is gone through once, before it is parsed: a name can be anywhere in it. What is no JSON before is none after.
 
-use vramkit::monitor::text::is_shown;
+use vramkit::monitor::text::{self, NAME, is_shown};
+use vramkit_watch::Tick;
 
 /// Characters of a string that are kept.
 const LONGEST: usize = 4096;
@@ -42,6 +43,27 @@ pub(crate) fn clean(text: &str) -> String {
     out
 }
 
+/// Names as long as this machine's own may be: each is part of a line.
+pub(crate) fn names(tick: &mut Tick) {
+    let short = |name: &mut String| *name = text::clean(name, NAME).into_owned();
+    for device in &mut tick.devices {
+        let snapshot = &mut device.snapshot;
+        short(&mut snapshot.device.id);
+        short(&mut snapshot.device.name);
+        snapshot.device.uuid.iter_mut().for_each(short);
+        device.holders.iter_mut().for_each(|holder| short(&mut holder.name));
+        snapshot
+            .processes
+            .value
+            .iter_mut()
+            .flatten()
+            .filter_map(|process| process.name.value.as_mut())
+            .for_each(short);
+    }
+    tick.sources.iter_mut().for_each(|source| short(&mut source.source));
+    tick.events.iter_mut().for_each(|event| short(&mut event.device));
+}
+
 /// One character of a string as it is written, and whether it is welcome.
 fn token(rest: &str, character: char) -> (&str, bool) {
     if character != '\\' {
@@ -68,6 +90,8 @@ fn token(rest: &str, character: char) -> (&str, bool) {
 
 #[cfg(test)]
 mod tests {
+    use vramkit_watch::{Health, SourceTick};
+
     use super::*;
 
     fn name(json: &str) -> String {
@@ -110,6 +134,14 @@ mod tests {
         let long = name(&format!("\"{}\"", "x".repeat(100_000)));
         assert_eq!((long.chars().count(), long.ends_with('…')), (LONGEST + 1, true));
         assert_eq!(name(&format!("\"{}\"", "x".repeat(LONGEST))).len(), LONGEST);
+    }
+
+    #[test]
+    fn what_is_part_of_a_line_is_a_name() {
+        let mut tick = Tick::new("2026-01-01T00:00:00Z".to_owned());
+        tick.sources.push(SourceTick::new("n".repeat(1000), Health::Up, tick.time.clone()));
+        names(&mut tick);
+        assert_eq!(tick.sources[0].source.chars().count(), NAME);
     }
 
     #[test]

@@ -15,7 +15,7 @@ use vramkit_watch::Tick;
 use crate::address::Address;
 use crate::age::Said;
 use crate::bound::{self, bound};
-use crate::clean::clean;
+use crate::clean::{clean, names};
 
 /// To be connected, and for everything.
 const CONNECT: Duration = Duration::from_secs(3);
@@ -63,7 +63,7 @@ pub(crate) async fn fetch(address: &Address, token: Option<&str>) -> Result<Answ
     let (body, said) = timeout(WHOLE, get(address, token)).await.map_err(|_| FetchError::Slow(WHOLE))??;
     let (text, left_out) = bound(&String::from_utf8_lossy(&body));
     drop(body);
-    let tick: Tick =
+    let mut tick: Tick =
         serde_json::from_str(&clean(&text)).map_err(|error| FetchError::Document(error.to_string()))?;
     if !tick.schema.starts_with("vramkit.top/1") {
         return Err(FetchError::Document(format!(
@@ -71,6 +71,7 @@ pub(crate) async fn fetch(address: &Address, token: Option<&str>) -> Result<Answ
             tick.schema.chars().take(40).collect::<String>()
         )));
     }
+    names(&mut tick);
     Ok(Answer { tick, said, left_out: bound::words(&left_out) })
 }
 

@@ -1,7 +1,7 @@
 //! A stranger's numbers: what no device has, load, rate or time can be, is not known, and it is said which.
 
 use vramkit::ByteSize;
-use vramkit::device::Reading;
+use vramkit::device::{Origin, Reading};
 use vramkit::monitor::{Stall, StallTimes};
 use vramkit_watch::{Activity, DeviceTick, Tick};
 
@@ -85,6 +85,15 @@ fn sizes(device: &mut DeviceTick, wrong: &mut Vec<&'static str>) {
     if used.zip(total).is_some_and(|(used, total)| !total.is_zero() && used.ratio_of(total) > TIMES) {
         unknown(&mut usage.total_bytes, "it is a small part of what is in use");
         wrong.push("all of its memory");
+    }
+    // As a monitor of today says it itself; a group may be over a limit that it was given a moment ago.
+    let is_group = usage.used_bytes.source == Origin::Cgroup;
+    let over = usage.used_bytes.value.zip(usage.total_bytes.value).filter(|(used, total)| used > total);
+    if let Some((used, total)) = over.filter(|(_, total)| !total.is_zero() && !is_group) {
+        let note = format!("{used} in use is said of {total} in all: one of them is wrong");
+        if !device.notes.contains(&note) {
+            device.notes.push(note);
+        }
     }
     let readings = [
         (&mut usage.total_bytes, "all of its memory"),

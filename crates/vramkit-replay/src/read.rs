@@ -16,6 +16,8 @@ use crate::{lines, rmm, snapshot};
 
 /// How much of a file tells its format.
 const BEGIN: usize = 64 << 10;
+/// How a monitor's recording begins.
+const READINGS: &[u8] = br#"{"schema":"vramkit.top/"#;
 /// An archive is held whole; no larger one is read.
 const MOST_ARCHIVE: u64 = 4 << 30;
 
@@ -40,6 +42,12 @@ pub enum ReadTraceError {
         place: String,
         /// What is wrong.
         reason: String,
+    },
+    /// It tells how full devices were, and of no allocation.
+    #[error("`{}` is a recording of a monitor's readings, in which no allocation is told", path.display())]
+    Readings {
+        /// The file.
+        path: PathBuf,
     },
 }
 
@@ -95,6 +103,7 @@ fn traces_from(from: impl Read, path: &Path, passed: &dyn Fn(u64)) -> Result<Vec
         Fault::Content(ReadFault { place, reason }) => {
             ReadTraceError::Content { path: path.to_owned(), place, reason }
         }
+        Fault::Readings => ReadTraceError::Readings { path: path.to_owned() },
     })
 }
 
@@ -116,6 +125,7 @@ impl<R: Read> Read for Told<'_, R> {
 enum Fault {
     Io(io::Error),
     Content(ReadFault),
+    Readings,
 }
 
 impl From<io::Error> for Fault {
@@ -192,7 +202,11 @@ fn parse(mut input: impl BufRead, name: &str, budget: Budget) -> Result<Vec<Trac
     if input.fill_buf()?.starts_with(b"\xef\xbb\xbf") {
         input.consume(3);
     }
-    let format = Format::of(input.fill_buf()?);
+    let begin = input.fill_buf()?;
+    if begin.starts_with(READINGS) {
+        return Err(Fault::Readings);
+    }
+    let format = Format::of(begin);
     let mut trace = Trace::new(name);
     let traces = match format {
         Format::Pickle => {
@@ -314,6 +328,8 @@ mod tests {
         assert!(refused("x,y\n1,2\n").contains("no column `Action`"));
         assert!(refused("{\"op\": \"grow\"}").contains("line 1: "));
         assert!(traces(&[0xff, 0xfe]).unwrap_err().contains("no format known"));
+        let readings = b"{\"schema\":\"vramkit.top/1\",\"time\":\"\"}\n";
+        assert!(matches!(traces_of(readings, Path::new("r.jsonl")), Err(ReadTraceError::Readings { .. })));
         assert!(traces(b"\x80\x04N.").unwrap_err().contains("not a CUDA memory snapshot"));
         assert!(
             traces(b"ccollections\nOrderedDict\n(tRcos\nsystem\n(S'ls'\ntR.")

@@ -2,9 +2,11 @@
 //!
 //! They are read one after the other, so that a little more held than in use is no wonder.
 
+use std::collections::BTreeSet;
+
 use vramkit::ByteSize;
 use vramkit::device::Origin;
-use vramkit::monitor::PoolUse;
+use vramkit::monitor::{DeviceBy, PoolUse};
 
 use crate::source::DeviceReading;
 
@@ -47,6 +49,19 @@ pub(crate) fn doubts(reading: &DeviceReading, pools: &[PoolUse]) -> Vec<String> 
     }
     doubts.extend(of_pools(reading, pools, used, held));
     doubts
+}
+
+/// What is to be said of pools on a card that is lost, of which nobody says that they are there but a number: drivers number the
+/// others anew.
+pub(crate) fn guessed(pools: &[PoolUse]) -> Option<String> {
+    let is_guess = |pool: &&PoolUse| matches!(pool.device_by, Some(DeviceBy::Environment | DeviceBy::Claim));
+    let pids: BTreeSet<u32> = pools.iter().filter(is_guess).map(|pool| pool.pid).collect();
+    let first = pids.first()?;
+    let more = if pids.len() > 1 { format!(" and {} more", pids.len() - 1) } else { String::new() };
+    Some(format!(
+        "pools of process {first}{more} are taken to be here by a number alone: a program that began after this card was lost \
+         means another one by it"
+    ))
 }
 
 /// What pools say that does not fit what is in use, and what processes hold together.

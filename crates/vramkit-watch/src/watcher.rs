@@ -20,7 +20,7 @@ use crate::asked::{Asked, Outcome};
 use crate::assigned::Assigned;
 use crate::bus::WithBus;
 use crate::clock::Clock;
-use crate::doubts::doubts;
+use crate::doubts::{doubts, guessed};
 use crate::events;
 use crate::holders::holders;
 use crate::host::HostSource;
@@ -319,6 +319,9 @@ impl Watcher {
             let judged = on_it.iter().flat_map(|pool| self.pools.judge(now, pool, self.first, news));
             let suspected = judged.collect();
             reading.notes.extend(doubts(&reading, &on_it));
+            if matches!(self.known.presence(&reading.device.id), Presence::Lost { .. }) {
+                reading.notes.extend(guessed(&on_it));
+            }
             let snapshot = Snapshot {
                 time,
                 device: reading.device,

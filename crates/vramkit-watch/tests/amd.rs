@@ -87,6 +87,16 @@ fn a_processors_graphics_have_what_is_set_aside_and_what_they_map() {
 }
 
 #[test]
+fn another_model_in_a_place_is_not_what_the_one_before_was() {
+    let (_folder, tree) = machine(&[mi300()]);
+    let mut source = AmdSource::at(tree.root());
+    assert!(source.read().devices[0].notes[0].contains("192 GiB"));
+    tree.amd_card(0, &ScriptedCard { name: "AMD Instinct MI250X", vram: [GIB(64), GIB(1)], ..mi300() });
+    let notes = source.read().devices.remove(0).notes;
+    assert!(notes[0].contains("64 GiB") && !notes[0].contains("192 GiB"), "{notes:?}");
+}
+
+#[test]
 fn what_is_known_of_a_card_goes_before_its_sizes() {
     // Much set aside: as large as a card's memory.
     let large = ScriptedCard { vram: [GIB(96), GIB(1)], gtt: [GIB(16), GIB(2)], ..halo() };

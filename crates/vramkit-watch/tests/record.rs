@@ -102,6 +102,79 @@ fn a_bad_line_costs_itself_alone() {
 }
 
 #[test]
+fn nothing_is_written_over_what_is_no_recording() {
+    let root = tempfile::tempdir().unwrap();
+    machine(root.path());
+    let tick = ticks(root.path(), 1).remove(0);
+    let path = root.path().join("notes");
+    let whole = serde_json::to_vec(&tick).unwrap();
+    for text in [&b"hello\nworld\n"[..], b"hello", b"{}", b"{\"schema\": 1}\n", b"\n\n", &[0xff; 100_000]] {
+        fs::write(&path, text).unwrap();
+        let error = TickRecorder::open(&path, 1 << 20).unwrap_err();
+        assert!(matches!(error, RecordError::Foreign { .. }), "{error}");
+        assert_eq!(fs::read(&path).unwrap(), text, "as it was");
+    }
+    // What a kill or a machine that failed leaves of a recording.
+    let half = &whole[..whole.len() / 2];
+    for (text, kept) in [
+        (&b""[..], 0),
+        (&whole[..5], 0),
+        (half, 0),
+        (&[0; 5000], 0),
+        (&[&[0; 50], &b"\n"[..], half].concat(), 0),
+        (&[b"bad\n", whole.as_slice(), b"\n"].concat(), 1),
+        (&whole, 1),
+    ] {
+        fs::write(&path, text).unwrap();
+        TickRecorder::open(&path, 1 << 20).unwrap().write(&tick).unwrap();
+        assert_eq!(record::read(&path).unwrap().ticks.len(), kept + 1, "{:?}", String::from_utf8_lossy(text));
+    }
+    for (path, says) in [
+        ("/dev/null".into(), "not a plain file"),
+        (root.path().to_owned(), "not a plain file"),
+        (root.path().join("none/ticks"), "there is no folder"),
+    ] {
+        let error = TickRecorder::open(&path, 1 << 20).unwrap_err().to_string();
+        assert!(
+            error.contains(says) && error.contains(path.to_str().unwrap()) && !error.contains(".lock"),
+            "{error}"
+        );
+    }
+}
+
+#[test]
+fn a_recording_that_somebody_cuts_has_no_hole() {
+    let root = tempfile::tempdir().unwrap();
+    machine(root.path());
+    let ticks = ticks(root.path(), 3);
+    let path = root.path().join("ticks.jsonl");
+    let mut recorder = TickRecorder::open(&path, 1 << 20).unwrap();
+    recorder.write(&ticks[0]).unwrap();
+    // As logrotate's `copytruncate` does.
+    fs::write(&path, "").unwrap();
+    recorder.write(&ticks[1]).unwrap();
+    recorder.write(&ticks[2]).unwrap();
+    let read = record::read(&path).unwrap();
+    assert_eq!((read.ticks.as_slice(), read.skipped), (&ticks[1..], 0));
+}
+
+#[test]
+fn another_link_is_the_same_file() {
+    let root = tempfile::tempdir().unwrap();
+    machine(root.path());
+    let tick = ticks(root.path(), 1).remove(0);
+    let path = root.path().join("ticks.jsonl");
+    let mut first = TickRecorder::open(&path, 1 << 16).unwrap();
+    first.write(&tick).unwrap();
+    let link = root.path().join("link.jsonl");
+    fs::hard_link(&path, &link).unwrap();
+    assert!(matches!(TickRecorder::open(&link, 1 << 16), Err(RecordError::Locked { .. })));
+    (0..100).for_each(|_| first.write(&tick).unwrap());
+    drop(first);
+    TickRecorder::open(&link, 1 << 16).unwrap();
+}
+
+#[test]
 fn a_file_has_one_recorder_whatever_it_is_called_and_after_it_was_turned_over() {
     let root = tempfile::tempdir().unwrap();
     machine(root.path());

@@ -3,7 +3,9 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use vramkit::ByteSize;
 use vramkit_ask::TopQuestion;
+use vramkit_watch::record::LEAST;
 
 use crate::failure::Failure;
 
@@ -27,6 +29,11 @@ pub fn interval(text: &str) -> Result<Duration, String> {
     let interval = seconds(text)?;
     let bounds = Duration::from_millis(50)..=Duration::from_secs(3600);
     if bounds.contains(&interval) { Ok(interval) } else { Err("between 0.05 and 3600 seconds".into()) }
+}
+
+pub fn record_size(text: &str) -> Result<ByteSize, String> {
+    let size: ByteSize = text.parse().map_err(|error| format!("{error}"))?;
+    if size < LEAST { Err(format!("no recording is kept within less than {LEAST}")) } else { Ok(size) }
 }
 
 pub fn seconds(text: &str) -> Result<Duration, String> {

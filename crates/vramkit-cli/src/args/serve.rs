@@ -7,7 +7,7 @@ use std::time::Duration;
 use clap::Args;
 use vramkit::ByteSize;
 
-use super::parse::{Levels, interval, levels};
+use super::parse::{Levels, interval, levels, record_size};
 
 /// Serve what top shows: OpenMetrics, JSON, events, a page
 ///
@@ -39,7 +39,7 @@ pub struct ServeOptions {
     #[arg(long, value_name = "FILE.jsonl")]
     pub record: Option<PathBuf>,
     /// Most bytes of it and its older parts (FILE.old, and FILE.history at a lower resolution)
-    #[arg(long, value_name = "SIZE", default_value = "64MiB", requires = "record")]
+    #[arg(long, value_name = "SIZE", default_value = "64MiB", requires = "record", value_parser = record_size)]
     pub record_size: ByteSize,
 }
 

@@ -7,15 +7,15 @@ use clap::Args;
 use vramkit::ByteSize;
 use vramkit_remote::Address;
 
-use super::parse::{Levels, interval, levels};
+use super::parse::{Levels, interval, levels, record_size};
 
 /// Watch who holds the memory of every device, how full it is and whether it leaks
 ///
 /// Reads NVIDIA's and AMD's cards, this machine's memory (within its control group) and every pool that a process
 /// publishes, by model and purpose; with addresses, what `vramkit serve` says there instead. A screen on a terminal (keys: ?),
 /// one reading as text or JSON otherwise, also where TERM is dumb or not set. Exit status with --once: 1 when a device that a driver or
-/// the system speaks of is at level critical or a leak is suspected on one (devices of programs alone, simulated ones too, do not
-/// count), else 3 when one of the addresses does not answer. A signal that ends the screen puts the terminal back first.
+/// the system speaks of is lost or at level critical, or a leak is suspected on one (devices of programs alone, simulated ones too, do
+/// not count), else 3 when a source, such as a driver, or one of the addresses does not answer. A signal that ends the screen puts the terminal back first.
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
   vramkit top
@@ -43,10 +43,10 @@ pub struct TopOptions {
     #[arg(long, value_name = "FILE.jsonl", conflicts_with_all = ["replay", "once"])]
     pub record: Option<PathBuf>,
     /// Most bytes of it and its older parts (FILE.old, and FILE.history at a lower resolution)
-    #[arg(long, value_name = "SIZE", default_value = "64MiB", requires = "record")]
+    #[arg(long, value_name = "SIZE", default_value = "64MiB", requires = "record", value_parser = record_size)]
     pub record_size: ByteSize,
-    /// Show what was recorded
-    #[arg(long, value_name = "FILE.jsonl", conflicts_with = "once")]
+    /// Show what was recorded; with --once the last reading
+    #[arg(long, value_name = "FILE.jsonl")]
     pub replay: Option<PathBuf>,
     /// Print readings as JSON (vramkit.top/1), one object a line without --once
     #[arg(long)]

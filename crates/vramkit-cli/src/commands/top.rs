@@ -7,8 +7,8 @@ use std::time::Duration;
 use vramkit_ask::{Tick, TopQuestion, top, watch};
 use vramkit_remote::Remotes;
 use vramkit_top::Feed;
-use vramkit_watch::Health;
 use vramkit_watch::record::{self, Recording, TickRecorder};
+use vramkit_watch::{Health, SourceTick};
 
 use crate::args::TopOptions;
 use crate::caller::Caller;
@@ -36,6 +36,10 @@ pub fn run(options: &TopOptions, caller: &mut Caller) -> Result<bool, Failure> {
             anstream::eprintln!("left out: {skipped} lines that are no readings");
             first_skipped.iter().for_each(|line| anstream::eprintln!("  {}", printable(&line.to_string())));
         }
+        if let Some(last) = ticks.last().filter(|_| options.once) {
+            print(last, options.json, true, caller)?;
+            return Ok(vramkit_ask::is_well(last));
+        }
         if has_screen {
             let _held = log::hold();
             vramkit_top::run(Feed::Recorded(ticks, options.interval))?;
@@ -61,7 +65,7 @@ pub fn run(options: &TopOptions, caller: &mut Caller) -> Result<bool, Failure> {
         // Piped without --json: one reading, as a person would want it.
         let answer = top(&question)?;
         print(&answer.report, options.json, true, caller)?;
-        return Ok(answer.is_yes());
+        return if answer.is_yes() { all_answer(&answer.report) } else { Ok(false) };
     }
     Ok(true)
 }
@@ -106,12 +110,16 @@ fn elsewhere(options: &TopOptions, has_screen: bool, caller: &mut Caller) -> Res
     if !vramkit_ask::is_well(&tick) {
         return Ok(false);
     }
-    let addresses: Vec<String> = options.addresses.iter().map(ToString::to_string).collect();
-    let silent = tick
+    all_answer(&tick)
+}
+
+/// Whether all that was asked has answered.
+fn all_answer(tick: &Tick) -> Result<bool, Failure> {
+    let is_silent = |source: &&SourceTick| matches!(source.health, Health::Failing | Health::Late);
+    let silent: Vec<String> = tick
         .sources
         .iter()
-        .filter(|source| source.health != Health::Up && addresses.contains(&source.source));
-    let silent: Vec<String> = silent
+        .filter(is_silent)
         .map(|source| format!("{} {}", source.source, source.reason.as_deref().unwrap_or_default()))
         .collect();
     if silent.is_empty() { Ok(true) } else { Err(Failure::Silent(silent.join("; "))) }

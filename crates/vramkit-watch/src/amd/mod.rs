@@ -56,8 +56,8 @@ pub struct AmdSource {
     processes: Processes,
     users: Users,
     topology: Topology,
-    /// What each card is, by its place on the bus: that does not change, and some of it takes asking the card.
-    kinds: HashMap<String, Kind>,
+    /// What each card is, by its place on the bus and its model: that does not change, and some of it takes asking the card.
+    kinds: HashMap<(String, String), Kind>,
     given: Given,
 }
 
@@ -82,13 +82,14 @@ impl AmdSource {
     }
 
     fn kind(&mut self, card: &Card) -> Kind {
-        if let Some(kind) = self.kinds.get(&card.bus) {
+        let which = (card.bus.clone(), card.name(&self.kernel));
+        if let Some(kind) = self.kinds.get(&which) {
             return kind.clone();
         }
         let kind = kind(&self.kernel, card, &self.topology);
         // One that sleeps is asked again once it is awake.
         if !card.sleeps(&self.kernel) {
-            self.kinds.insert(card.bus.clone(), kind.clone());
+            self.kinds.insert(which, kind.clone());
         }
         kind
     }
@@ -141,7 +142,7 @@ impl Source for AmdSource {
         self.processes.begin();
         if self.users.is_full_look() {
             self.topology = Topology::read(&self.kernel);
-            self.kinds.retain(|bus, _| cards.iter().any(|card| card.bus == *bus));
+            self.kinds.retain(|(bus, _), _| cards.iter().any(|card| card.bus == *bus));
         }
         let available = MachineMemory::read(&self.kernel).available.value;
         let kinds: Vec<Kind> = cards.iter().map(|card| self.kind(card)).collect();

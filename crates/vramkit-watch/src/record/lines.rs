@@ -13,6 +13,8 @@ use crate::utc::unix_seconds;
 
 /// A longer line is no tick.
 pub(super) const LONGEST: u64 = 16 << 20;
+/// With what each line begins.
+pub(super) const START: &[u8] = br#"{"schema":"vramkit."#;
 
 /// Gives each whole line to `take`, with its number from 1, or what is wrong with it. A last line that was cut off is left out: one
 /// without an end that is a whole document was not.
@@ -69,7 +71,6 @@ pub(super) fn until<T: DeserializeOwned>(
 }
 
 fn last_start(line: &[u8]) -> Option<usize> {
-    const START: &[u8] = br#"{"schema":"vramkit."#;
     line.windows(START.len()).rposition(|part| part == START).filter(|&at| at > 0)
 }
 
@@ -109,7 +110,7 @@ pub(super) fn go_to_end(file: &mut File) -> io::Result<u64> {
 }
 
 /// Where the last whole line ends.
-fn whole(file: &mut File) -> io::Result<u64> {
+pub(super) fn whole(file: &mut File) -> io::Result<u64> {
     let mut end = file.seek(SeekFrom::End(0))?;
     let mut buffer = vec![0; 1 << 16];
     while end > 0 {

@@ -7,8 +7,9 @@
 //!
 //! Three files share the bound: `FILE` and `FILE.old` three eighths each, `FILE.history` a quarter. When `FILE` is full it
 //! becomes `FILE.old`, in place of the one before. When `FILE.history` is full, what is older than a day is kept by ten
-//! minutes, then by the hour; then the oldest goes. `FILE.lock` is locked while a recorder has the file: a second one is
-//! refused. It is empty but for the recorder's process number, and stays.
+//! minutes, then by the hour; then the oldest goes. `FILE.lock` is locked while a recorder has the file, and so is the file: a
+//! second one is refused. It is empty but for the recorder's process number, and stays. Nothing is written into a file in which
+//! something else is.
 //!
 //! A line that a kill cut off is left out by the reader and cut away by the next writer. Any other line that is no tick costs
 //! itself alone: it is counted, and the first ones are told.
@@ -28,6 +29,7 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
+mod begin;
 mod files;
 mod keeper;
 mod lines;
@@ -35,8 +37,9 @@ mod past;
 mod reader;
 mod writer;
 
+pub use begin::RecordError;
 pub(crate) use keeper::Keeper;
 pub use past::{PastDevice, PastLine};
 pub use reader::{ReadRecordError, Recording, SkippedLine, read};
 pub(crate) use reader::{TICK, restore};
-pub use writer::{RecordError, TickRecorder};
+pub use writer::{LEAST, TickRecorder};

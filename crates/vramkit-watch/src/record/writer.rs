@@ -1,42 +1,20 @@
 //! Writes ticks, and of each minute the largest readings.
 
-use std::fs::{self, File, OpenOptions, TryLockError};
+use std::fs::{self, File};
 use std::io::{self, Write};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
-use super::files::{beside, history, old};
+use vramkit::ByteSize;
+
+use super::begin::{self, RecordError};
+use super::files::{history, old};
 use super::lines;
 use super::past::{self, Thinner};
 use crate::tick::Tick;
 
-/// The least bound.
-const LEAST: u64 = 1 << 16;
-
-/// Why a recording cannot be begun.
-#[non_exhaustive]
-#[derive(Debug, thiserror::Error)]
-pub enum RecordError {
-    /// Somebody else writes it.
-    #[error(
-        "`{}` is being recorded by {}: one file has one recorder; choose another file, or end that one",
-        path.display(), by.map_or_else(|| "another recorder".to_owned(), |by| format!("process {by}"))
-    )]
-    Locked {
-        /// The file.
-        path: PathBuf,
-        /// The other recorder's process, as its own container counts.
-        by: Option<u32>,
-    },
-    /// The file cannot be written.
-    #[error("cannot write `{}`: {error}", path.display())]
-    Io {
-        /// The file.
-        path: PathBuf,
-        /// What the system said.
-        error: io::Error,
-    },
-}
+/// The least bound of a recording.
+pub const LEAST: ByteSize = ByteSize::new(64 << 10);
 
 /// Writes ticks.
 ///
@@ -68,25 +46,29 @@ pub struct TickRecorder {
 }
 
 impl TickRecorder {
-    /// Goes on in `path`, keeping at most about `most` bytes in all of its files, and no less than 64 KiB.
+    /// Goes on in `path`, keeping at most about `most` bytes in all of its files, and no less than [`LEAST`].
     ///
     /// # Errors
-    /// A file that another recorder has, and what the system says of it.
+    /// A file that another recorder has, one in which something else is, or none that is plain, and what the system says of it.
     pub fn open(path: &Path, most: u64) -> Result<Self, RecordError> {
         // One file under two names has one lock.
         let path = &fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
-        let failed = |error| RecordError::Io { path: path.clone(), error };
-        let lock = lock(path)?;
+        let lock = begin::begin(path)?;
         let mut recorder = Self {
             path: path.clone(),
             file: None,
             written: 0,
-            most: most.max(LEAST),
+            most: most.max(LEAST.bytes()),
             thinner: Thinner::default(),
             _lock: lock,
         };
-        recorder.reopen().map_err(failed)?;
-        Ok(recorder)
+        match recorder.reopen() {
+            Ok(()) => Ok(recorder),
+            Err(error) if error.kind() == io::ErrorKind::ResourceBusy => {
+                Err(RecordError::Locked { path: path.clone(), by: None })
+            }
+            Err(error) => Err(RecordError::Io { path: path.clone(), error }),
+        }
     }
 
     /// The file.
@@ -128,39 +110,24 @@ impl TickRecorder {
         Ok(())
     }
 
-    /// Whether a file still stands under the recording's name: one that was removed or moved is no recording.
+    /// Whether a file still stands under the recording's name, as long as it was left: one that was removed or moved is no
+    /// recording, and behind the end of one that somebody cut there would be a hole.
     fn is_there(&self, file: &File) -> bool {
-        let which = |found: fs::Metadata| (found.dev(), found.ino());
+        let which = |found: fs::Metadata| (found.dev(), found.ino(), found.len());
         let (open, named) = (file.metadata().map(which), fs::metadata(&self.path).map(which));
-        open.is_ok() && open.ok() == named.ok()
+        open.as_ref().is_ok_and(|(.., length)| *length == self.written) && open.ok() == named.ok()
     }
 
     fn reopen(&mut self) -> io::Result<()> {
-        let options = || OpenOptions::new().read(true).write(true).create(true).truncate(false).to_owned();
-        let mut file = options().open(&self.path)?;
+        let mut file = begin::open(&self.path)?;
+        if !begin::lock(&file)? {
+            return Err(io::Error::new(
+                io::ErrorKind::ResourceBusy,
+                "another recorder writes it, by another name",
+            ));
+        }
         self.written = lines::go_to_end(&mut file)?;
         self.file = Some(file);
         Ok(())
     }
-}
-
-fn lock(path: &Path) -> Result<File, RecordError> {
-    let beside = beside(path, ".lock");
-    let failed = |error| RecordError::Io { path: beside.clone(), error };
-    let options = || OpenOptions::new().read(true).write(true).create(true).truncate(false).to_owned();
-    let mut file = options().open(&beside).map_err(failed)?;
-    match file.try_lock() {
-        Ok(()) => {}
-        Err(TryLockError::WouldBlock) => {
-            let by = fs::read_to_string(&beside).ok().and_then(|text| text.trim().parse().ok());
-            return Err(RecordError::Locked { path: path.to_owned(), by });
-        }
-        Err(TryLockError::Error(error)) if error.kind() == io::ErrorKind::Unsupported => {
-            tracing::warn!(%error, "this file system has no locks: nothing keeps a second recorder away");
-        }
-        Err(TryLockError::Error(error)) => return Err(failed(error)),
-    }
-    // For whoever is refused. A disk that is full does not keep the lock away.
-    let _ = file.set_len(0).and_then(|()| file.write_all(format!("{}\n", std::process::id()).as_bytes()));
-    Ok(file)
 }

@@ -268,3 +268,22 @@ fn devices_of_programs_that_come_and_go_hide_no_card_and_wash_away_no_event() {
             && events.iter().any(|event| event.kind == EventKind::Lost && event.device == "cuda:1")
     );
 }
+
+#[test]
+fn a_pool_on_a_lost_card_by_a_number_alone_has_a_word() {
+    let look = |uuid: Option<&str>| {
+        let (script, mut watcher) = watcher();
+        let (first, second) =
+            (card("cuda:0", Some("GPU-0"), 10, &[]), card("cuda:1", Some("GPU-1"), 10, &[]));
+        script.lock().unwrap().devices = vec![first.clone(), second];
+        watcher.tick(Duration::ZERO);
+        script.lock().unwrap().devices = vec![first];
+        script.lock().unwrap().pools = vec![pool(7, "cuda:1", uuid, ByteSize::mib(1))];
+        let tick = watcher.tick(Duration::from_secs(1));
+        let lost = tick.devices.into_iter().find(|device| device.snapshot.device.id == "cuda:1").unwrap();
+        assert!(matches!(lost.presence, Presence::Lost { .. }) && lost.snapshot.pools.len() == 1);
+        lost.notes.iter().any(|note| note.contains("process 7") && note.contains("means another one"))
+    };
+    assert!(look(None));
+    assert!(!look(Some("GPU-1")), "it says itself which card it has");
+}
