@@ -98,7 +98,6 @@ impl TickRecorder {
             self.reopen()?;
         }
         if self.written > 0 && self.written + line.len() as u64 > self.most * 3 / 8 {
-            self.file = None;
             fs::rename(&self.path, old(&self.path))?;
             self.reopen()?;
         }
@@ -119,6 +118,8 @@ impl TickRecorder {
     }
 
     fn reopen(&mut self) -> io::Result<()> {
+        // Its own lock is none of another recorder.
+        self.file = None;
         let mut file = begin::open(&self.path)?;
         if !begin::lock(&file)? {
             return Err(io::Error::new(
