@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use super::allocation::{AllocationPlan, Conflict, ModelSummary};
-use super::blocks::Blocks;
+use super::blocks::{Blocks, LooseBlocks};
 use super::conflict;
 use super::exact::{self, ExactSearch, FirstLook};
 use super::floors::{FloorSearch, WindowSearch};
@@ -79,13 +79,18 @@ impl MemoryPlanner {
         };
         let windows =
             Part { search: WindowSearch, of_time: |p: &Problem| if is_small(p) { 0.5 } else { 1.0 } };
-        let of_blocks: Vec<Box<dyn Search>> =
-            vec![Box::new(FirstLook), Box::new(FloorSearch), Box::new(windows), Box::new(ExactSearch)];
-        let blocks =
-            Part { search: Blocks { searches: of_blocks }, of_time: |p| if is_small(p) { 0.1 } else { 0.6 } };
-        let searches: [Box<dyn Search>; 7] = [
+        let of_blocks = || -> Vec<Box<dyn Search>> {
+            vec![Box::new(FirstLook), Box::new(FloorSearch), Box::new(windows), Box::new(ExactSearch)]
+        };
+        let blocks = Part {
+            search: Blocks { searches: of_blocks() },
+            of_time: |p| if is_small(p) { 0.1 } else { 0.6 },
+        };
+        let loose = Part { search: LooseBlocks { searches: of_blocks() }, of_time: |_| 0.4 };
+        let searches: [Box<dyn Search>; 8] = [
             Box::new(blocks),
             Box::new(rounds),
+            Box::new(loose),
             Box::new(FirstLook),
             Box::new(FloorSearch),
             Box::new(squeaky),

@@ -15,6 +15,8 @@
 
 mod chance;
 mod groups;
+mod load;
+mod loose;
 mod mend;
 mod network;
 mod reduce;
@@ -24,4 +26,4 @@ mod strips;
 #[cfg(not(loom))]
 mod tests;
 
-pub(super) use search::Blocks;
+pub(super) use search::{Blocks, LooseBlocks};

@@ -4,6 +4,7 @@ use crate::problem::{Buffer, Problem};
 use vramkit_units::ByteSize;
 
 /// A tensor, or several that are one block.
+#[derive(Clone)]
 pub(super) struct Piece {
     pub(super) from: u32,
     pub(super) to: u32,
@@ -13,7 +14,7 @@ pub(super) struct Piece {
 }
 
 /// A moment, or a part of what happens then.
-#[derive(Default)]
+#[derive(Clone, Default)]
 pub(super) struct Node {
     pub(super) rank: u32,
     /// Whether nothing is empty before and after, so that as many bytes begin as end.
@@ -36,6 +37,7 @@ impl Node {
 }
 
 /// See the [module](self).
+#[derive(Clone)]
 pub(super) struct Network {
     pub(super) nodes: Vec<Node>,
     /// The problem's buffers first.

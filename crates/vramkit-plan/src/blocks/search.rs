@@ -1,5 +1,7 @@
 //! Searches over blocks instead of tensors.
 
+use super::load::Load;
+use super::loose::Joiner;
 use super::network::Network;
 use super::reduce::Reducer;
 use crate::exact;
@@ -7,7 +9,7 @@ use crate::greedy;
 use crate::placement::Placement;
 use crate::problem::Problem;
 use crate::search::{Found, Goal, Observer, Search};
-use vramkit_units::ByteSize;
+use vramkit_units::{ByteSize, SplitMix64};
 
 /// Problems of fewer buffers are left to exact search, and those of more are left as they are.
 const SMALLEST: usize = 64;
@@ -47,27 +49,112 @@ impl Blocks {
         if whole.len() > problem.buffers.len() / 3 {
             return None;
         }
-        let blocks = network.problem(&whole, alignment);
-        let best = self.best(&blocks, goal);
-        let offsets = best.offsets.iter().map(|offset| offset.bytes());
-        let offsets = network.unfold(whole.iter().copied().zip(offsets), problem.buffers.len());
+        let offsets = packed(&self.searches, &network, &whole, (problem, alignment), goal);
         Some(Placement::new(problem, offsets.into_iter().map(ByteSize::new).collect()))
     }
+}
 
-    /// The best placement of some blocks that the searches find.
-    fn best(&self, blocks: &Problem, goal: &Goal<'_>) -> Placement {
-        let (mut best, _) = greedy::best(blocks, goal.enough, &|| goal.is_over());
-        for search in &self.searches {
-            if best.arena <= goal.enough || goal.is_over() {
+/// Joins tensors to blocks in which a little is empty, several ways, and has searches place those that look best.
+pub(crate) struct LooseBlocks {
+    pub(crate) searches: Vec<Box<dyn Search>>,
+}
+
+/// By what part the most bytes live at once may grow when what is empty in blocks is counted.
+const OVER: [f64; 6] = [0.0, 0.01, 0.002, 0.02, 0.005, 0.04];
+
+/// How often blocks are made for each of them, but for the first time with noise; and in which part of the time.
+const ROUNDS: usize = 8;
+const OF_TIME: f64 = 0.25;
+
+/// Of so many buffers there is to be one block at most, and tries after which it ends where there are more.
+const FEW: usize = 8;
+const LOOKS: usize = 2;
+
+/// How many of them are placed.
+const PLACED: usize = 4;
+
+/// By how much of what is live a placement of blocks ends above that for each of them, as it turned out.
+const EACH: f64 = 0.0006;
+
+impl Search for LooseBlocks {
+    fn name(&self) -> &str {
+        "loose blocks"
+    }
+
+    fn improve(&self, problem: &Problem, incumbent: &Placement, goal: &Goal<'_>) -> Found {
+        let mut best: Option<Placement> = None;
+        let made = alignment(problem).map(|alignment| (alignment, self.make(problem, &goal.sooner(OF_TIME))));
+        let (alignment, made) = made.unwrap_or_default();
+        let count = made.len();
+        for (number, network) in made.into_iter().enumerate() {
+            let most = best.as_ref().map_or(incumbent.arena, |best| best.arena);
+            if most <= goal.enough || goal.is_over() {
                 break;
             }
-            // Nobody is told of arenas of blocks, nor is a bound of theirs one of the tensors.
-            let quiet = Quiet(goal.observer);
-            let found = search.improve(blocks, &best, &Goal { observer: &quiet, ..*goal });
-            best = found.placement.unwrap_or(best);
+            let own = goal.sooner(1.0 / (count - number) as f64);
+            let whole: Vec<u32> = network.whole().collect();
+            let offsets = packed(&self.searches, &network, &whole, (problem, alignment), &own);
+            // What is empty in a block is there for what lies above it.
+            let hints: Vec<Option<u64>> = offsets.into_iter().map(Some).collect();
+            let sunk = greedy::from_hints(problem, &hints, &|| goal.is_over());
+            if let Some(sunk) = sunk.filter(|sunk| sunk.arena < most) {
+                goal.observer.progress(goal.bound, sunk.arena);
+                best = Some(sunk);
+            }
         }
-        best
+        Found { placement: best, bound: goal.bound }
     }
+}
+
+impl LooseBlocks {
+    /// Networks of few blocks, the most promising first; none where most is left over.
+    fn make(&self, problem: &Problem, goal: &Goal<'_>) -> Vec<Network> {
+        let network = Network::new(problem);
+        let loads: Vec<u64> = problem.loads().into_iter().map(ByteSize::bytes).collect();
+        let load = Load::new(&loads);
+        let most = load.peak();
+        let mut made: Vec<(f64, Network)> = Vec::new();
+        let rounds = (0..ROUNDS).flat_map(|round| OVER.map(|over| (round, over)));
+        for (number, (round, over)) in rounds.enumerate() {
+            if goal.is_over() || number >= LOOKS && made.is_empty() {
+                break;
+            }
+            let noise = (round > 0).then(|| SplitMix64::new(goal.seed.wrapping_add(number as u64)));
+            let mut joiner = Joiner::new(network.clone(), load.clone(), noise);
+            let (left, live) = joiner.run(most + (most as f64 * over) as u64, goal);
+            if FEW * left > problem.buffers.len() || goal.is_over() && number > 0 {
+                continue;
+            }
+            let price = live as f64 / most as f64 + EACH * left as f64;
+            let at = made.partition_point(|(other, _)| *other <= price);
+            made.insert(at, (price, joiner.network));
+            made.truncate(PLACED);
+        }
+        made.into_iter().map(|(_, network)| network).collect()
+    }
+}
+
+/// Offsets of a problem's buffers, from the best placement of blocks that searches find.
+fn packed(
+    searches: &[Box<dyn Search>],
+    network: &Network,
+    whole: &[u32],
+    (problem, alignment): (&Problem, u64),
+    goal: &Goal<'_>,
+) -> Vec<u64> {
+    let blocks = network.problem(whole, alignment);
+    let (mut best, _) = greedy::best(&blocks, goal.enough, &|| goal.is_over());
+    for search in searches {
+        if best.arena <= goal.enough || goal.is_over() {
+            break;
+        }
+        // Nobody is told of arenas of blocks, nor is a bound of theirs one of the tensors.
+        let quiet = Quiet(goal.observer);
+        let found = search.improve(&blocks, &best, &Goal { observer: &quiet, ..*goal });
+        best = found.placement.unwrap_or(best);
+    }
+    let offsets = best.offsets.iter().map(|offset| offset.bytes());
+    network.unfold(whole.iter().copied().zip(offsets), problem.buffers.len())
 }
 
 /// What all buffers are aligned to, where blocks can be made of them: they have no pins and no gaps, and may stand on one another.

@@ -4,8 +4,8 @@ use std::time::{Duration, Instant};
 
 use proptest::prelude::*;
 
-use super::Blocks;
-use crate::search::Goal;
+use super::{Blocks, LooseBlocks};
+use crate::search::{Goal, Search};
 use crate::{Buffer, ByteSize, FloorSearch, Placement, Problem};
 use vramkit_units::SplitMix64;
 
@@ -127,8 +127,50 @@ fn what_is_cut_into_pinwheels_comes_together() {
     comes_together(&rows, 1);
 }
 
+/// By how much of what is live at most a packing by loose blocks is higher; none where it brings nothing.
+fn above(problem: &Problem, wanted: f64) -> Option<f64> {
+    let deadline = Instant::now() + Duration::from_secs(60);
+    let load = problem.max_load();
+    let of_load = |part: f64| ByteSize::new((load.bytes() as f64 * part) as u64);
+    let enough = load + of_load(wanted);
+    let goal = Goal { bound: load, enough, deadline, seed: 0, threads: 1, observer: &() };
+    let nothing = Placement { offsets: Vec::new(), arena: load + of_load(0.15) };
+    let search = LooseBlocks { searches: vec![Box::new(FloorSearch)] };
+    let placement = search.improve(problem, &nothing, &goal).placement?;
+    let offsets: Vec<Option<u64>> = placement.offsets.iter().map(|offset| Some(offset.bytes())).collect();
+    assert_eq!(problem.first_clash(&offsets), None);
+    Some(placement.arena.ratio_of(load) - 1.0)
+}
+
+#[test]
+fn what_was_cut_and_is_a_little_smaller_comes_nearly_together() {
+    let rows = cut_at_random(SIDE, 700, 2);
+    let mut random = SplitMix64::new(3);
+    let mut part = |of: u64| if random.below(2) == 0 { of / (20 + random.below(40) as u64) } else { 0 };
+    let lower: Vec<_> = rows.iter().map(|&(a, b, size)| (a, b, 1000 * size - part(1000 * size))).collect();
+    let fewer: Vec<_> =
+        rows.iter().copied().enumerate().filter(|(i, _)| i % 50 != 7).map(|(_, row)| row).collect();
+    for (rows, what) in [(lower, "lower"), (fewer, "fewer")] {
+        let above = above(&problem(&rows, 1), 0.05);
+        assert!(above.is_some_and(|above| above <= 0.05), "{what}: {above:?}");
+    }
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(24))]
+
+    /// `above` checks what is found.
+    #[test]
+    fn nothing_overlaps_in_loose_blocks(
+        numbers in prop::collection::vec((any::<u32>(), any::<u32>(), any::<u8>()), 100..200),
+        coarse in 0..10u32,
+        lower in prop::collection::vec(0..200u64, 7),
+    ) {
+        let rows = cut(SIDE, &numbers).into_iter().map(|(a, b, size)| (a >> coarse, b >> coarse, size));
+        let lower = |i: usize, size: u64| (size - size * lower[i % 7] / 1000).max(1);
+        let rows = rows.filter(|(a, b, _)| a < b).enumerate().map(|(i, (a, b, size))| (a, b, lower(i, size)));
+        prop_assert!(above(&problem(&rows.collect::<Vec<_>>(), 1), 0.0).is_none_or(|above| above >= 0.0));
+    }
 
     /// Whatever happens at one moment, in whole numbers as small as these: `found` checks what is found.
     #[test]
