@@ -108,6 +108,23 @@ pub(super) fn best(problem: &Problem, enough: ByteSize, stop: &dyn Fn() -> bool)
     (Placement { offsets, arena: ByteSize::new(arena) }, method)
 }
 
+/// The hints themselves, where they are a placement.
+pub(super) fn as_hinted(problem: &Problem, hints: &[Option<u64>]) -> Option<Placement> {
+    let is_sound = |(buffer, hint): (&Buffer, &Option<u64>)| {
+        hint.is_some_and(|at| {
+            let is_place = at.is_multiple_of(buffer.alignment) && buffer.pin().is_none_or(|pin| pin == at);
+            is_place && at.checked_add(buffer.bytes()).is_some()
+        })
+    };
+    if hints.len() != problem.buffers.len() || !problem.buffers.iter().zip(hints).all(is_sound) {
+        return None;
+    }
+    if problem.first_clash(hints).is_some() {
+        return None;
+    }
+    Some(Placement::new(problem, hints.iter().flatten().map(|&at| ByteSize::new(at)).collect()))
+}
+
 /// A placement from where buffers may be tried first: in the order of those offsets, each as low as it goes. Where all offsets
 /// are a placement's, nothing ends higher than there. `None` when it is stopped.
 pub(super) fn from_hints(
@@ -343,5 +360,20 @@ mod tests {
             assert!(buffer.pin().is_none_or(|pin| pin == *offset));
         }
         assert!(placement.arena.bytes() < 3 * problem.max_load().bytes(), "{}", placement.arena);
+    }
+
+    #[test]
+    fn hints_that_are_a_placement_are_one_as_they_are() {
+        let buffer =
+            |start, end, size| Buffer { start, end, size: ByteSize::new(size), alignment: 4, pinned: None };
+        let buffers = vec![buffer(0, 2, 8), buffer(1, 3, 6), buffer(2, 3, 8)];
+        let problem = Problem { buffers, gaps: Vec::new(), ranks: 3 };
+        let arena =
+            |hints: &[Option<u64>]| as_hinted(&problem, hints).map(|placement| placement.arena.bytes());
+        assert_eq!(arena(&[Some(0), Some(8), Some(0)]), Some(14));
+        for wrong in [[Some(0), Some(4), Some(0)], [Some(0), Some(10), Some(0)], [Some(0), None, Some(0)]] {
+            assert_eq!(arena(&wrong), None, "{wrong:?}");
+        }
+        assert_eq!(arena(&[Some(u64::MAX - 3), Some(0), Some(8)]), None, "no address is as high");
     }
 }

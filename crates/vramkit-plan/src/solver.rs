@@ -84,14 +84,18 @@ impl Solver {
         let mut solved = Vec::with_capacity(parts.len());
         for (bound, part, restricted) in &parts {
             let enough = highest.max(capacity);
-            let (mut placement, mut method) = greedy::best(restricted, enough, &stop);
+            // Hints come first: where they are a placement, nothing else may leave them no time.
             let own: Vec<Option<u64>> = part.iter().filter_map(|&i| hints.get(i as usize).copied()).collect();
-            if own.iter().any(Option::is_some) && placement.arena > enough {
-                let hinted = greedy::from_hints(restricted, &own, &stop);
-                if let Some(hinted) = hinted.filter(|hinted| hinted.arena < placement.arena) {
-                    (placement, method) = (hinted, "hints".to_owned());
+            let sunk = own.iter().any(Option::is_some).then(|| greedy::from_hints(restricted, &own, &stop));
+            let hinted = sunk.flatten().or_else(|| greedy::as_hinted(restricted, &own));
+            let hinted = hinted.map(|hinted| (hinted, "hints".to_owned()));
+            let (placement, method) = match hinted {
+                Some(hinted) if hinted.0.arena <= enough => hinted,
+                hinted => {
+                    let best = greedy::best(restricted, enough, &stop);
+                    hinted.filter(|hinted| hinted.0.arena < best.0.arena).unwrap_or(best)
                 }
-            }
+            };
             task.recorder.begin(task.recorder.parts(), part.len(), &method);
             task.recorder.progress(*bound, placement.arena);
             solved.push(Solved { placement, method, bound: *bound, tightest: Vec::new() });

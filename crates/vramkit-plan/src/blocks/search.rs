@@ -1,5 +1,7 @@
 //! Searches over blocks instead of tensors.
 
+use std::borrow::Cow;
+
 use super::load::Load;
 use super::loose::Joiner;
 use super::network::Network;
@@ -30,7 +32,10 @@ impl Search for Blocks {
             // What is nearly right has something wrong deep inside, and is no start for searches that go on from it. Where those
             // are slow it is better than what they find.
             let is_slow = problem.buffers.len() > exact::LARGEST;
-            placement.arena < incumbent.arena && (is_slow || placement.arena <= goal.enough)
+            let is_right = |(aligned, _): (Cow<'_, Problem>, u64)| {
+                placement.arena <= goal.enough.max(aligned.max_load())
+            };
+            placement.arena < incumbent.arena && (is_slow || plain(problem).is_some_and(is_right))
         });
         if let Some(placement) = &placement {
             goal.observer.progress(goal.bound, placement.arena);
@@ -42,14 +47,14 @@ impl Search for Blocks {
 impl Blocks {
     /// A placement of blocks; `None` where there are hardly any.
     pub(super) fn place(&self, problem: &Problem, goal: &Goal<'_>) -> Option<Placement> {
-        let alignment = alignment(problem)?;
-        let network = Some(Network::new(problem)).filter(Network::is_mostly_full)?;
+        let (aligned, alignment) = plain(problem)?;
+        let network = Some(Network::new(&aligned)).filter(Network::is_mostly_full)?;
         let network = Reducer::new(network, alignment, goal).run();
         let whole: Vec<u32> = network.whole().collect();
         if whole.len() > problem.buffers.len() / 3 {
             return None;
         }
-        let offsets = packed(&self.searches, &network, &whole, (problem, alignment), goal);
+        let offsets = packed(&self.searches, &network, &whole, (&aligned, alignment), goal);
         Some(Placement::new(problem, offsets.into_iter().map(ByteSize::new).collect()))
     }
 }
@@ -83,8 +88,10 @@ impl Search for LooseBlocks {
 
     fn improve(&self, problem: &Problem, incumbent: &Placement, goal: &Goal<'_>) -> Found {
         let mut best: Option<Placement> = None;
-        let made = alignment(problem).map(|alignment| (alignment, self.make(problem, &goal.sooner(OF_TIME))));
-        let (alignment, made) = made.unwrap_or_default();
+        let Some((aligned, alignment)) = plain(problem) else {
+            return Found { placement: None, bound: goal.bound };
+        };
+        let made = self.make(&aligned, &goal.sooner(OF_TIME));
         let count = made.len();
         for (number, network) in made.into_iter().enumerate() {
             let most = best.as_ref().map_or(incumbent.arena, |best| best.arena);
@@ -93,7 +100,7 @@ impl Search for LooseBlocks {
             }
             let own = goal.sooner(1.0 / (count - number) as f64);
             let whole: Vec<u32> = network.whole().collect();
-            let offsets = packed(&self.searches, &network, &whole, (problem, alignment), &own);
+            let offsets = packed(&self.searches, &network, &whole, (&aligned, alignment), &own);
             // What is empty in a block is there for what lies above it.
             let hints: Vec<Option<u64>> = offsets.into_iter().map(Some).collect();
             let sunk = greedy::from_hints(problem, &hints, &|| goal.is_over());
@@ -143,6 +150,7 @@ fn packed(
     goal: &Goal<'_>,
 ) -> Vec<u64> {
     let blocks = network.problem(whole, alignment);
+    let goal = &Goal { enough: goal.enough.max(problem.max_load()), ..*goal };
     let (mut best, _) = greedy::best(&blocks, goal.enough, &|| goal.is_over());
     for search in searches {
         if best.arena <= goal.enough || goal.is_over() {
@@ -157,19 +165,25 @@ fn packed(
     network.unfold(whole.iter().copied().zip(offsets), problem.buffers.len())
 }
 
-/// What all buffers are aligned to, where blocks can be made of them: they have no pins and no gaps, and may stand on one another.
-fn alignment(problem: &Problem) -> Option<u64> {
+/// A problem of which blocks can be made, and what all of its buffers are aligned to: they have no pins and no gaps, and may stand on
+/// one another. All offsets are multiples of the alignment, so that sizes that are none take as much as the next one but on top.
+fn plain(problem: &Problem) -> Option<(Cow<'_, Problem>, u64)> {
     let alignment = problem.buffers.first()?.alignment;
     let is_plain = problem.gaps.is_empty()
         && (SMALLEST..=LARGEST).contains(&problem.buffers.len())
-        && problem.buffers.iter().all(|buffer| {
-            buffer.pinned.is_none()
-                && buffer.alignment == alignment
-                && buffer.bytes().is_multiple_of(alignment)
-        });
+        && problem.buffers.iter().all(|buffer| buffer.pinned.is_none() && buffer.alignment == alignment);
+    if !is_plain {
+        return None;
+    }
+    let mut aligned = Cow::Borrowed(problem);
+    if problem.buffers.iter().any(|buffer| !buffer.bytes().is_multiple_of(alignment)) {
+        for buffer in &mut aligned.to_mut().buffers {
+            buffer.size = buffer.size.checked_align_up(alignment)?;
+        }
+    }
     // Sums have signs here.
-    let total = problem.buffers.iter().try_fold(0u64, |sum, buffer| sum.checked_add(buffer.bytes()))?;
-    (is_plain && i64::try_from(total).is_ok()).then_some(alignment)
+    let total = aligned.buffers.iter().try_fold(0u64, |sum, buffer| sum.checked_add(buffer.bytes()))?;
+    i64::try_from(total).is_ok().then_some((aligned, alignment))
 }
 
 /// Passes on whether it is time to stop, and nothing else.

@@ -112,6 +112,17 @@ fn what_is_cut_edge_to_edge_at_random_comes_together() {
     comes_together(&rows, 256);
 }
 
+/// All offsets are multiples of the alignment, whatever the sizes are.
+#[test]
+fn sizes_between_two_multiples_come_together_as_those_above_them() {
+    let rows = cut_at_random(SIDE, 700, 2);
+    let mut problem = problem(&rows, 256);
+    let above = problem.max_load();
+    let mut random = SplitMix64::new(5);
+    problem.buffers.iter_mut().for_each(|own| own.size -= ByteSize::new(random.below(256) as u64));
+    assert!(found(&problem).is_some_and(|found| found.arena <= above));
+}
+
 /// Where cuts meet by chance at most moments.
 #[test]
 fn what_is_cut_in_small_whole_numbers_comes_together() {
