@@ -40,7 +40,8 @@ pub(super) struct Distribution<'a> {
     pub(super) pools: &'a [PoolLimit],
     pub(super) tensors: Vec<TensorLifetime>,
     pub(super) units: Vec<Choice>,
-    /// When searches are to end.
+    /// When planning began, and when searches are to end.
+    began: Instant,
     end: Instant,
     /// Units planned or looked at since this stage began.
     looked_at: usize,
@@ -66,10 +67,10 @@ impl<'a> Distribution<'a> {
         pools: &'a [PoolLimit],
         tensors: Vec<TensorLifetime>,
         units: Vec<Choice>,
-        end: Instant,
+        began: Instant,
     ) -> Self {
-        let fitting = vec![None; pools.len()];
-        Self { planner, models, schedule, pools, tensors, units, end, looked_at: 0, fitting }
+        let (end, fitting) = (planner.end(began), vec![None; pools.len()]);
+        Self { planner, models, schedule, pools, tensors, units, began, end, looked_at: 0, fitting }
     }
 
     /// Moves units on until every pool fits, or returns one that does not.
@@ -311,6 +312,6 @@ impl<'a> Distribution<'a> {
             Schedule::Concurrent => models.iter().map(|model| model.live_peak).sum(),
         };
         let pools = self.pools.iter().cloned().zip(plans).collect();
-        PooledPlan { pools, displaced, lower_bound, models }
+        PooledPlan { pools, displaced, lower_bound, models, elapsed: self.began.elapsed() }
     }
 }

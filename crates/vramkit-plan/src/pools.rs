@@ -8,7 +8,7 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::allocation::AllocationPlan;
 use super::assignment::{Assigned, assign};
@@ -62,6 +62,8 @@ pub enum PoolPlanError {
         /// The closest distribution, of which at least one arena is above its pool's capacity; `None` where not even that
         /// could be planned.
         closest: Option<Box<PooledPlan>>,
+        /// How long planning took.
+        elapsed: Duration,
     },
 }
 
@@ -109,7 +111,7 @@ impl MemoryPlanner {
         schedule: Schedule,
         pools: &[PoolLimit],
     ) -> Result<PooledPlan, PoolPlanError> {
-        let end = self.end(Instant::now());
+        let began = Instant::now();
         let tensors = on_one_clock(models, schedule)?;
         let units = units(&tensors, pools)?;
         for unit in &units {
@@ -120,7 +122,7 @@ impl MemoryPlanner {
         if pools.len() == 1 && schedule != Schedule::Concurrent {
             compile(tensors.iter())?;
         }
-        let mut distribution = Distribution::new(self, models, schedule, pools, tensors, units, end);
+        let mut distribution = Distribution::new(self, models, schedule, pools, tensors, units, began);
         let failed = match distribution.relieve() {
             None => None,
             Some(full) => match assign(&mut distribution)? {
@@ -141,6 +143,7 @@ impl MemoryPlanner {
                 needs,
                 proven,
                 closest: closest.map(Box::new),
+                elapsed: began.elapsed(),
             });
         }
         distribution.bring_back();
