@@ -238,7 +238,15 @@ pub fn verdict(report: &PlanReport, capacity: ByteSize, all: bool) -> String {
         Some(true) => format!("{GOOD}fits{GOOD:#} a capacity of {capacity}\n"),
         Some(false) => {
             let reason = report.conflict.as_ref().map_or_else(
-                || format!("at least {} are needed", report.proven_bound_bytes),
+                || {
+                    let bound = report.proven_bound_bytes;
+                    let of = if bound > report.live_peak_bytes {
+                        "by alignment, pins or search"
+                    } else {
+                        "the live peak"
+                    };
+                    format!("at least {bound} are needed, {of}")
+                },
                 |conflict| because(conflict, all),
             );
             format!("{BAD}does not fit{BAD:#} a capacity of {capacity}: {reason}\n")

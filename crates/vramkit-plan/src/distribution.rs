@@ -40,7 +40,8 @@ pub(super) struct Distribution<'a> {
     pub(super) pools: &'a [PoolLimit],
     pub(super) tensors: Vec<TensorLifetime>,
     pub(super) units: Vec<Choice>,
-    /// When searches are to end.
+    /// When planning began, and when searches are to end.
+    began: Instant,
     end: Instant,
     /// Units planned or looked at since this stage began.
     looked_at: usize,
@@ -66,45 +67,52 @@ impl<'a> Distribution<'a> {
         pools: &'a [PoolLimit],
         tensors: Vec<TensorLifetime>,
         units: Vec<Choice>,
-        end: Instant,
+        began: Instant,
     ) -> Self {
-        let fitting = vec![None; pools.len()];
-        Self { planner, models, schedule, pools, tensors, units, end, looked_at: 0, fitting }
+        let (end, fitting) = (planner.end(began), vec![None; pools.len()]);
+        Self { planner, models, schedule, pools, tensors, units, began, end, looked_at: 0, fitting }
     }
 
-    /// Moves units on until every pool fits, or returns one that does not.
-    pub(super) fn relieve(&mut self) -> Option<usize> {
+    /// Lets no search have any more time.
+    pub(super) fn end_now(&mut self) {
+        self.end = self.began;
+    }
+
+    /// Moves units on until every pool fits, or returns one that does not, and whether no distribution can change that.
+    pub(super) fn relieve(&mut self) -> Option<(usize, bool)> {
         self.begin();
         // What leaves one pool may go to one that was looked at before. It ends: units only ever move on.
         while let Some(pool) = self.fitting.iter().position(Option::is_none) {
-            if self.relieve_pool(pool).is_none() {
-                return Some(pool);
+            if let Err(proven) = self.relieve_pool(pool) {
+                return Some((pool, proven));
             }
         }
         None
     }
 
-    /// Moves units out of a pool, to their next one, until the rest has a plan within its capacity; `None` when that
-    /// does not help, or there is no time for more.
-    fn relieve_pool(&mut self, pool: usize) -> Option<()> {
+    /// Moves units out of a pool, to their next one, until the rest has a plan within its capacity. That this does not help, or that
+    /// there is no time for more, is an error: whether it is known that what is left, which may be nowhere else, does not fit.
+    fn relieve_pool(&mut self, pool: usize) -> Result<(), bool> {
         let capacity = self.pools[pool].capacity.bytes();
         loop {
             let inside = self.inside(pool);
-            let compiled = self.compile(&inside).ok()?;
+            let compiled = self.compile(&inside).map_err(|_| false)?;
+            let must_stay = inside.iter().all(|&u| self.units[u].allowed.len() == 1);
             if compiled.problem.max_load().bytes() > capacity {
-                self.relieve_loads(&inside, &compiled, capacity)?;
+                self.relieve_loads(&inside, &compiled, capacity).ok_or(must_stay)?;
                 if self.is_over(inside.len()) {
-                    return None;
+                    return Err(false);
                 }
                 continue;
             }
             let plan = match self.fit(pool, &inside) {
                 Fit::Found(plan) => {
                     self.fitting[pool] = Some(*plan);
-                    return Some(());
+                    return Ok(());
                 }
-                _ if self.is_over(inside.len()) => return None,
-                Fit::Refuted => self.plan(pool, &inside, Instant::now()).ok()?,
+                Fit::Refuted if must_stay => return Err(true),
+                _ if self.is_over(inside.len()) => return Err(false),
+                Fit::Refuted => self.plan(pool, &inside, Instant::now()).map_err(|_| false)?,
                 Fit::Open(plan) => *plan,
             };
             // Every step fits, but no plan was found: what ends above the capacity is in the way.
@@ -120,7 +128,7 @@ impl<'a> Distribution<'a> {
                 self.worth(u, end.map_or(0, |end| end.saturating_sub(capacity)))
             };
             let movable = inside.into_iter().filter_map(|u| Some((relief(u)?, Reverse(u))));
-            let (_, Reverse(unit)) = movable.max()?;
+            let (_, Reverse(unit)) = movable.max().ok_or(false)?;
             self.move_on(unit);
         }
     }
@@ -311,6 +319,6 @@ impl<'a> Distribution<'a> {
             Schedule::Concurrent => models.iter().map(|model| model.live_peak).sum(),
         };
         let pools = self.pools.iter().cloned().zip(plans).collect();
-        PooledPlan { pools, displaced, lower_bound, models }
+        PooledPlan { pools, displaced, lower_bound, models, elapsed: self.began.elapsed() }
     }
 }

@@ -55,6 +55,7 @@ mod recorder;
 pub mod report;
 mod search;
 mod sharing;
+mod shortage;
 mod solver;
 mod squeaky;
 mod starts;
@@ -79,6 +80,7 @@ pub use pools::PoolPlanError;
 pub use problem::{Buffer, Gap, Problem};
 pub use search::{Found, Goal, Observer, Search};
 pub use sharing::SharedPair;
+pub use shortage::PoolShortage;
 pub use squeaky::SqueakyWheel;
 pub use starts::{Starts, StartsError, StartsSearch, choose_starts};
 

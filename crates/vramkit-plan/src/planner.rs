@@ -185,7 +185,7 @@ impl MemoryPlanner {
             Some(sooner) if deadline > now => sooner.max(now + AT_LEAST),
             _ => deadline,
         };
-        let recorder = StepRecorder::new(start, self.watcher());
+        let recorder = StepRecorder::new(start, capacity, self.watcher());
         let portfolio = if deadline > now { deadline } else { now + portfolio };
         let task = Task { capacity, deadline, portfolio, recorder: &recorder };
         let mut conflict = None;
@@ -250,7 +250,7 @@ impl MemoryPlanner {
         let core = certain.unwrap_or_else(|| {
             let deadline = Instant::now() + PATIENCE;
             let (bound, enough) = (ByteSize::ZERO, ByteSize::ZERO);
-            let (seed, observer) = (self.solver.seed, task.recorder);
+            let (seed, observer) = (self.solver.seed, self.watcher());
             let goal = Goal { bound, enough, deadline, seed, threads: 1, observer };
             conflict::refuted(problem, &solved.tightest, capacity, &goal)
         });

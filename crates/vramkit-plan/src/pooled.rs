@@ -1,6 +1,7 @@
 //! What plans over several pools are made of: the pools, and a plan for each.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::allocation::{AllocationPlan, ModelSummary};
 use vramkit_units::ByteSize;
@@ -26,4 +27,6 @@ pub struct PooledPlan {
     pub lower_bound: ByteSize,
     /// The models, each as a whole.
     pub models: Vec<ModelSummary>,
+    /// How long planning took: all pools, and all distributions that were tried.
+    pub elapsed: Duration,
 }

@@ -8,7 +8,7 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::allocation::AllocationPlan;
 use super::assignment::{Assigned, assign};
@@ -18,6 +18,7 @@ use super::lifetime_error::LifetimeError;
 use super::planner::MemoryPlanner;
 use super::pooled::{PoolLimit, PooledPlan};
 use super::problem::compile;
+use super::shortage::{PoolShortage, shortage};
 use vramkit_units::ByteSize;
 
 /// Why there is no pooled plan.
@@ -49,7 +50,7 @@ pub enum PoolPlanError {
         id: Arc<str>,
     },
     /// No distribution over the pools has plans within their capacities, or none was found.
-    #[error("{}", refusal(pool, *capacity, *needs, *proven))]
+    #[error("{}", refusal(pool, *capacity, *needs, *proven, shortage.as_ref()))]
     Full {
         /// A pool that is too small in the closest distribution that was tried.
         pool: Arc<str>,
@@ -62,14 +63,32 @@ pub enum PoolPlanError {
         /// The closest distribution, of which at least one arena is above its pool's capacity; `None` where not even that
         /// could be planned.
         closest: Option<Box<PooledPlan>>,
+        /// Pools that are too small together, whatever goes where: where that is why there is no distribution that fits.
+        shortage: Option<PoolShortage>,
+        /// How long planning took.
+        elapsed: Duration,
     },
 }
 
-fn refusal(pool: &str, capacity: ByteSize, needs: ByteSize, proven: bool) -> String {
+fn refusal(
+    pool: &str,
+    capacity: ByteSize,
+    needs: ByteSize,
+    proven: bool,
+    shortage: Option<&PoolShortage>,
+) -> String {
     let what = match proven {
         true => "no distribution over the pools fits",
         false => "no distribution over the pools that fits was found, nor that there is none",
     };
+    if let Some(PoolShortage { pools, capacity, needs, .. }) = shortage {
+        let (more, together) = if pools.len() > 1 { ("them", " together") } else { ("it", "") };
+        let pools = pools.iter().map(|pool| format!("`{pool}`")).collect::<Vec<_>>().join(", ");
+        return format!(
+            "{what}: what is allowed in no pool but {pools} needs {needs} at one time, and there are {capacity}{together}; \
+             give {more} more, or allow some tensors in another pool"
+        );
+    }
     let more = if proven { "" } else { ", search longer" };
     if needs.is_zero() {
         return format!(
@@ -109,7 +128,7 @@ impl MemoryPlanner {
         schedule: Schedule,
         pools: &[PoolLimit],
     ) -> Result<PooledPlan, PoolPlanError> {
-        let end = self.end(Instant::now());
+        let began = Instant::now();
         let tensors = on_one_clock(models, schedule)?;
         let units = units(&tensors, pools)?;
         for unit in &units {
@@ -120,10 +139,16 @@ impl MemoryPlanner {
         if pools.len() == 1 && schedule != Schedule::Concurrent {
             compile(tensors.iter())?;
         }
-        let mut distribution = Distribution::new(self, models, schedule, pools, tensors, units, end);
+        let shortage = shortage(&tensors, schedule, pools, &units);
+        let mut distribution = Distribution::new(self, models, schedule, pools, tensors, units, began);
+        if shortage.is_some() {
+            // The first answers are as good as any.
+            distribution.end_now();
+        }
         let failed = match distribution.relieve() {
             None => None,
-            Some(full) => match assign(&mut distribution)? {
+            Some((full, proven)) if proven || shortage.is_some() => Some((full, true)),
+            Some((full, _)) => match assign(&mut distribution)? {
                 Assigned::Found => None,
                 Assigned::Refuted => Some((full, true)),
                 Assigned::Open => Some((full, false)),
@@ -141,6 +166,8 @@ impl MemoryPlanner {
                 needs,
                 proven,
                 closest: closest.map(Box::new),
+                shortage,
+                elapsed: began.elapsed(),
             });
         }
         distribution.bring_back();

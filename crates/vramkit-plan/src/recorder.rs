@@ -1,5 +1,8 @@
-//! How planning got on, for whoever asks afterwards, and for whoever watches.
+//! How planning got on, for whoever asks afterwards, and for whoever watches; and whether there is still anything to look for.
+//!
+//! Bounds and arenas come in as they are found. Once a bound of any part is above the capacity nothing fits, and searches are over.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
@@ -14,6 +17,9 @@ pub(super) struct StepRecorder<'a> {
     /// The part at work, its tensors, and the method.
     now: Mutex<(usize, usize, String)>,
     steps: Mutex<Steps>,
+    /// What is to be reached, and whether it is known that it cannot be.
+    capacity: ByteSize,
+    is_refuted: AtomicBool,
 }
 
 /// What was written down, and the last bound and arena of each part.
@@ -24,8 +30,29 @@ struct Steps {
 }
 
 impl<'a> StepRecorder<'a> {
-    pub(super) fn new(start: Instant, observer: &'a dyn Observer) -> Self {
-        Self { start, observer, now: Mutex::default(), steps: Mutex::default() }
+    /// For a plan that is begun now; without a capacity nothing is refuted.
+    pub(super) fn new(start: Instant, capacity: Option<ByteSize>, observer: &'a dyn Observer) -> Self {
+        let capacity = capacity.unwrap_or(ByteSize::MAX);
+        Self {
+            start,
+            observer,
+            now: Mutex::default(),
+            steps: Mutex::default(),
+            capacity,
+            is_refuted: AtomicBool::new(false),
+        }
+    }
+
+    /// Hears what no arena for all, or for a part, is below.
+    pub(super) fn prove(&self, bound: ByteSize) {
+        if bound > self.capacity {
+            self.is_refuted.store(true, Ordering::Relaxed);
+        }
+    }
+
+    /// Whether somebody wants planning to end. First answers are given where a capacity is refuted, too.
+    pub(super) fn is_stopped(&self) -> bool {
+        self.observer.is_cancelled()
     }
 
     /// How many parts there were so far.
@@ -45,6 +72,7 @@ impl<'a> StepRecorder<'a> {
 
 impl Observer for StepRecorder<'_> {
     fn progress(&self, bound: ByteSize, arena: ByteSize) {
+        self.prove(bound);
         let (part, tensors, method) = lock(&self.now).clone();
         let mut steps = lock(&self.steps);
         let known = steps.last.get(part).copied();
@@ -60,7 +88,7 @@ impl Observer for StepRecorder<'_> {
     }
 
     fn is_cancelled(&self) -> bool {
-        self.observer.is_cancelled()
+        self.is_stopped() || self.is_refuted.load(Ordering::Relaxed)
     }
 }
 

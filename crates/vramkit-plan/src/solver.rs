@@ -49,7 +49,7 @@ pub(super) struct Task<'a> {
 impl Task<'_> {
     /// Whether first answers are to do with what they have.
     pub(super) fn has_waited(&self) -> bool {
-        Instant::now() >= self.portfolio || self.recorder.is_cancelled()
+        Instant::now() >= self.portfolio || self.recorder.is_stopped()
     }
 }
 

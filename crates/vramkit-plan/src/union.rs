@@ -284,6 +284,7 @@ impl Solver {
     /// Plans models that run in any interleaving.
     pub(super) fn solve_union(&self, union: &Union<'_>, task: Task<'_>) -> Solved {
         let mut bound = union.lower_bound();
+        task.recorder.prove(bound);
         let capacity = task.capacity.unwrap_or_default();
         let alone = |task: Task<'_>| -> Vec<Solved> {
             let without = Task { capacity: None, ..task };
@@ -292,7 +293,7 @@ impl Solver {
         let now = Instant::now();
         if task.capacity.is_some() {
             // Where the first answers do, nothing is searched for.
-            let quiet = StepRecorder::new(now, &());
+            let quiet = StepRecorder::new(now, None, &());
             let first = alone(Task { deadline: now, recorder: &quiet, ..task });
             if let Some(stack) = union.stack(&first).filter(|stack| stack.placement.arena <= capacity) {
                 return self.finish(union, stack, bound, task);
@@ -304,6 +305,7 @@ impl Solver {
         let half = now + task.deadline.saturating_duration_since(now) / 2;
         let each = alone(Task { deadline: if open { half } else { task.deadline }, ..task });
         bound = bound.max(union.bound_of_each(&each));
+        task.recorder.prove(bound);
         let enough = bound.max(capacity);
         let stack = union.stack(&each);
         let is_pinned = stack.is_none();

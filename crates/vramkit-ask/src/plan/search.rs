@@ -97,8 +97,8 @@ pub fn plan(question: &PlanQuestion, listener: Arc<dyn Listener>) -> Result<Plan
     let (report, placed) = match pooled {
         Ok((pooled, in_place)) => (PlanReport::of_pools(&pooled, &options(in_place)), Placed::Pools(pooled)),
         // There is no plan, or none was found: an answer, not a fault of the input.
-        Err(ref full @ PoolPlanError::Full { proven, ref closest, .. }) => {
-            let report = PlanReport::refused(schedule, closest.as_deref(), proven, full.to_string());
+        Err(ref full @ PoolPlanError::Full { proven, ref closest, elapsed, .. }) => {
+            let report = PlanReport::refused(schedule, closest.as_deref(), proven, full.to_string(), elapsed);
             let files = || question.file_names();
             (report.map_err(|error| AskError::Lifetimes { files: files(), error })?, Placed::Nowhere)
         }

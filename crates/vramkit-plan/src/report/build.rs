@@ -3,6 +3,8 @@
 //! In: a plan, over one arena or several pools, and what was saved before it was made ([`Savings`]). Out: a
 //! [`PlanReport`], complete: whoever has one changes nothing in it. Never here: planning, files, text for people.
 
+use std::time::Duration;
+
 use super::document::{
     ConflictReport, EngineReport, GraphReport, InPlaceReport, ModelReport, OrderReport, PlanReport,
     PlanStepReport, PoolReport, SharedPairReport, StartsReport, TensorReport,
@@ -97,11 +99,12 @@ impl PlanReport {
         whole.sum_of_peaks_bytes = pooled.models.iter().map(|model| model.live_peak).sum();
         whole.sum_of_aligned_peaks_bytes = aligned_peaks(&pooled.models);
         whole.displaced_bytes = Some(pooled.displaced);
+        whole.elapsed_seconds = pooled.elapsed.as_secs_f64();
         whole.with_totals()
     }
 
     /// Where no distribution over pools was found, or (`proven`) there is none: the closest one, with its tensors, or a plan
-    /// of nothing. A plan that no pool has room for is the best of nothing, so it is not called optimal.
+    /// of nothing, and how long all of it took. A plan that no pool has room for is the best of nothing, so it is not called optimal.
     ///
     /// # Errors
     /// Those of planning nothing, of which none is known.
@@ -110,6 +113,7 @@ impl PlanReport {
         closest: Option<&PooledPlan>,
         proven: bool,
         reason: String,
+        elapsed: Duration,
     ) -> Result<Self, LifetimeError> {
         let options = ReportOptions { with_tensors: true, ..ReportOptions::default() };
         let report = match closest {
@@ -117,7 +121,8 @@ impl PlanReport {
             None => Self::new(&MemoryPlanner::new().plan(&[], schedule)?, &options),
         };
         let feasible = if proven { Some(false) } else { None };
-        Ok(Self { feasible, proven_optimal: false, refusal: Some(reason), ..report })
+        let elapsed_seconds = elapsed.as_secs_f64();
+        Ok(Self { feasible, proven_optimal: false, refusal: Some(reason), elapsed_seconds, ..report })
     }
 
     /// What a plan says by itself; totals and models are still to come.
@@ -179,12 +184,11 @@ impl PlanReport {
         self
     }
 
-    /// Two pools' plans of the same models beside one another; bounds and models are the whole's to say.
+    /// Two pools' plans of the same models beside one another; bounds, models and the time that it took are the whole's to say.
     fn beside(mut self, other: Self) -> Self {
         self.arena_bytes += other.arena_bytes;
         self.proven_bound_bytes += other.proven_bound_bytes;
         self.sum_of_sizes_bytes += other.sum_of_sizes_bytes;
-        self.elapsed_seconds += other.elapsed_seconds;
         self.method = format!("{}; {}", self.method, other.method);
         self.shared_pairs += other.shared_pairs;
         self.shared.extend(other.shared);

@@ -134,14 +134,55 @@ fn pools_that_are_too_small_are_given_up_when_they_are_stopped() {
     let models = [model("m", (0..300).map(pinned).collect())];
     let pool = |name: &str, bytes| PoolLimit { name: name.into(), capacity: ByteSize::new(bytes) };
     let pools = [pool("low", 50), pool("high", 61)];
-    let found = MemoryPlanner::new().plan_pools(&models, Schedule::Fixed, &pools);
-    assert!(found.is_ok_and(|plan| plan.displaced == ByteSize::new(300)));
+    let began = std::time::Instant::now();
+    let found = MemoryPlanner::new().plan_pools(&models, Schedule::Fixed, &pools).unwrap();
+    let (all, last) = (began.elapsed(), found.pools.iter().map(|(_, plan)| plan.elapsed).sum());
+    assert_eq!(found.displaced, ByteSize::new(300));
+    // How long that took is all of the looks, not the last two.
+    let report = crate::report::PlanReport::of_pools(&found, &Default::default());
+    assert!(found.elapsed > last && found.elapsed <= all, "{last:?} {:?} {all:?}", found.elapsed);
+    assert_eq!(report.elapsed_seconds, found.elapsed.as_secs_f64());
     let stopper = Stopper::default();
     let error = MemoryPlanner::new().observer(stopper.clone()).plan_pools(&models, Schedule::Fixed, &pools);
     assert!(matches!(error, Err(PoolPlanError::Full { proven: false, closest: Some(_), .. })), "{error:?}");
     let told = stopper.0.load(std::sync::atomic::Ordering::Relaxed);
     // Every step is a part of its own: one look at the first pool, and the plan that is shown.
     assert!(told <= 4 * 300, "{told}");
+}
+
+/// Nobody waits for what is known: hours of searching are left when the bound of any part, or of some pools, is above what there is.
+#[test]
+fn what_cannot_fit_is_refused_at_once() {
+    let began = std::time::Instant::now();
+    let planner = || MemoryPlanner::thorough(std::time::Duration::from_secs(3600));
+    // Of odd sizes between aligned ones: nobody proves the best of it soon.
+    let rows = |name: &str| {
+        let row = |i: u64| match i % 3 {
+            0 => tensor(name, &i.to_string(), 0, 2, 40 + i % 13),
+            _ => TensorLifetime { alignment: 64, ..tensor(name, &i.to_string(), 0, 1, 33 + i % 7) },
+        };
+        model(name, (0..60).map(row).collect())
+    };
+    let models = [rows("A"), rows("B")];
+    for schedule in [Schedule::Fixed, Schedule::Sequential, Schedule::Concurrent] {
+        let plan = planner().capacity(ByteSize::new(2_000)).plan(&models, schedule).unwrap();
+        assert!(
+            plan.proven_bound > ByteSize::new(2_000) && plan.arena_size >= plan.proven_bound,
+            "{schedule}"
+        );
+        let named = plan.conflict.is_some_and(|conflict| conflict.needs > ByteSize::new(2_000));
+        assert!(named || schedule == Schedule::Concurrent, "{schedule}");
+        let pool = |name: &str, bytes| PoolLimit { name: name.into(), capacity: ByteSize::new(bytes) };
+        for pools in [vec![pool("one", 2_000)], vec![pool("fast", 1_100), pool("slow", 900)]] {
+            let error = planner().plan_pools(&models, schedule, &pools).unwrap_err();
+            let PoolPlanError::Full { proven, closest, shortage, .. } = &error else { unreachable!() };
+            let shortage = shortage.as_ref().unwrap();
+            assert!(*proven && closest.is_some(), "{error}");
+            assert_eq!((shortage.pools.len(), shortage.capacity), (pools.len(), ByteSize::new(2_000)));
+            assert!(error.to_string().contains(&format!("needs {} at one time", shortage.needs)), "{error}");
+        }
+    }
+    assert!(began.elapsed() < std::time::Duration::from_secs(600));
 }
 
 #[test]
