@@ -40,14 +40,15 @@ impl Standing {
         self.become_so(source, time, health, reason, news);
     }
 
-    /// It has not answered in time what it was asked at `time`, or before.
+    /// It has not answered within `patience` what it was asked at `time`, or before; it did so long ago, if ever.
     pub(crate) fn note_late(
         &mut self,
         source: &str,
         time: SystemTime,
-        patience: Duration,
+        (patience, answered): (Duration, Option<Duration>),
         news: &mut Vec<News>,
     ) {
+        self.answered = answered.and_then(|ago| time.checked_sub(ago)).or(self.answered);
         let reason = format!("has not answered within {patience:?}");
         self.become_so(source, time, Health::Late, Some(reason), news);
     }

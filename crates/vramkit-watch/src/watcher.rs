@@ -277,8 +277,8 @@ impl Watcher {
                 standing.note_answer(asked.name(), time, &readings, has_own, news);
                 readings
             }
-            Outcome::Late { earlier } => {
-                standing.note_late(asked.name(), time, patience, news);
+            Outcome::Late { earlier, answered } => {
+                standing.note_late(asked.name(), time, (patience, answered), news);
                 let reason = standing.reason().to_owned();
                 let late = Unavailable { source: asked.name().to_owned(), reason };
                 earlier.unwrap_or_else(|| Readings {
