@@ -44,6 +44,9 @@ impl<'a> Entry<'a> {
                 Presence::Given { since, reason } => {
                     Some(format!("given away since {}: {reason}", clock(since, now)))
                 }
+                Presence::Barred { since, reason } => {
+                    Some(format!("barred since {}: {reason}", clock(since, now)))
+                }
                 _ => None,
             },
             Self::Trouble { since: Some(since), reason, .. } => {

@@ -163,8 +163,8 @@ pub struct Readings {
     pub given: BTreeSet<String>,
     /// Places on the bus of cards that the driver was told to leave out.
     pub excluded: BTreeSet<String>,
-    /// Cards that this user may not ask: others'.
-    pub barred: usize,
+    /// Cards that this user may not ask, by the ids that they would have.
+    pub barred: BTreeSet<String>,
     /// What is not here.
     pub unavailable: Vec<Unavailable>,
 }

@@ -104,6 +104,13 @@ pub enum Presence {
         /// Where it is, and what holds it.
         reason: String,
     },
+    /// The user who asks may not ask it any more, and nobody misses it.
+    Barred {
+        /// Since when, in UTC.
+        since: String,
+        /// Who says so.
+        reason: String,
+    },
     /// Its source does not answer: how it stands with the device is not known.
     Unread {
         /// Since when, in UTC.

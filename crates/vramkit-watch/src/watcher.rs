@@ -434,6 +434,8 @@ fn log(event: &WatchEvent) {
 #[cfg(test)]
 mod absence;
 #[cfg(test)]
+mod away;
+#[cfg(test)]
 mod clocks;
 #[cfg(test)]
 mod identities;
