@@ -128,6 +128,7 @@ impl<'a> Readiness<'a> {
                 Health::Absent => "absent",
                 Health::Failing => "failing",
                 Health::Late => "late",
+                Health::Unknown => "unknown",
             };
             let (name, since) = (&source.source, &source.since);
             let _ =

@@ -79,7 +79,7 @@ impl Standing {
                 Health::Absent if was_ill => {
                     news.push(News::new(source, EventKind::SourceBack, format!("answers: {words}")));
                 }
-                Health::Up | Health::Absent => {}
+                Health::Up | Health::Absent | Health::Unknown => {}
             }
         }
         self.reason = reason;
