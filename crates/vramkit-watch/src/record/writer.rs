@@ -119,6 +119,8 @@ impl TickRecorder {
     }
 
     fn reopen(&mut self) -> io::Result<()> {
+        // What is open has the lock.
+        self.file = None;
         let mut file = begin::open(&self.path)?;
         if !begin::lock(&file)? {
             return Err(io::Error::new(

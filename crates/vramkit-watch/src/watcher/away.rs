@@ -4,6 +4,7 @@ use super::absence::{at, card, presence};
 use super::tests::{kinds, watcher};
 use super::*;
 use crate::source::Missing;
+use crate::tick::EventKind;
 
 fn barred(numbers: &[usize]) -> BTreeSet<String> {
     numbers.iter().map(|number| format!("cuda:{number}")).collect()
