@@ -173,6 +173,7 @@ fn notes(presence: Presence, mut notes: Vec<String>) -> Vec<String> {
         Presence::Lost { since, reason } => Some(("lost", since, reason)),
         Presence::Unread { since, reason } => Some(("unread", since, reason)),
         Presence::Given { since, reason } => Some(("given away", since, reason)),
+        Presence::Barred { since, reason } => Some(("barred", since, reason)),
         _ => None,
     };
     if let Some((word, since, reason)) = absent {

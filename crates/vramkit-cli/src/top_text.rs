@@ -62,6 +62,7 @@ fn state(device: &DeviceTick) -> String {
         (Presence::Lost { .. }, _) => format!("{BAD}lost{BAD:#}"),
         (Presence::Unread { .. }, _) => "not read".to_owned(),
         (Presence::Given { .. }, _) => "given away".to_owned(),
+        (Presence::Barred { .. }, _) => "barred".to_owned(),
         (_, Some(level)) => level.to_string(),
         (_, None) => "unknown".to_owned(),
     }
@@ -87,6 +88,7 @@ fn details(device: &DeviceTick, text: &mut String) {
         Presence::Lost { since, reason } => Some((format!("{BAD}lost{BAD:#}"), since, reason)),
         Presence::Unread { since, reason } => Some((format!("{BAD}not read{BAD:#}"), since, reason)),
         Presence::Given { since, reason } => Some(("given away".to_owned(), since, reason)),
+        Presence::Barred { since, reason } => Some(("barred".to_owned(), since, reason)),
         _ => None,
     };
     if let Some((state, since, reason)) = absent {

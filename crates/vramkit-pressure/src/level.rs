@@ -3,7 +3,8 @@
 
 use std::fmt;
 
-use serde::{Deserialize, Serialize};
+use serde::de::IgnoredAny;
+use serde::{Deserialize, Deserializer, Serialize};
 
 /// The severities that every ladder is made of.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -35,6 +36,24 @@ impl fmt::Display for PressureLevel {
             Self::Critical => "critical",
         })
     }
+}
+
+/// Reads a level of a document that another version may have written: one that this version has no word for is not known. For
+/// `#[serde(default, deserialize_with = "…")]`.
+///
+/// # Errors
+/// What is no document at all.
+pub fn known_level<'de, D: Deserializer<'de>>(document: D) -> Result<Option<PressureLevel>, D::Error> {
+    #[derive(Deserialize)]
+    #[serde(untagged)]
+    enum Word {
+        Known(PressureLevel),
+        Unknown(IgnoredAny),
+    }
+    Ok(Option::<Word>::deserialize(document)?.and_then(|word| match word {
+        Word::Known(level) => Some(level),
+        Word::Unknown(_) => None,
+    }))
 }
 
 /// A change of level.

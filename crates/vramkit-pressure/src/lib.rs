@@ -53,7 +53,7 @@ pub use gauge::PressureGauge;
 pub use handler::{PressureHandler, Turn};
 pub use headroom::{DeviceUse, FractionBasis, Headroom};
 pub use ladder::{Ladder, LadderError, Rung};
-pub use level::{LevelChange, PressureLevel};
+pub use level::{LevelChange, PressureLevel, known_level};
 pub use limits::{LimitKind, Limits, LimitsError, MemoryPressureError, MemoryPressureWarning, Passed};
 pub use policy::{PolicyLadder, PressurePolicy};
 pub use series::{Finding, SeriesJudge, duration};

@@ -44,6 +44,10 @@ impl<'a> Entry<'a> {
                 Presence::Given { since, reason } => {
                     Some(format!("given away since {}: {reason}", clock(since, now)))
                 }
+                Presence::Barred { since, reason } => {
+                    Some(format!("barred since {}: {reason}", clock(since, now)))
+                }
+                Presence::Unknown => Some("in a state that this version has no word for".to_owned()),
                 _ => None,
             },
             Self::Trouble { since: Some(since), reason, .. } => {

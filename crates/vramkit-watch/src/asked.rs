@@ -7,6 +7,9 @@
 //! The thread starts with the first question and ends, when idle, once the watcher is dropped. One that hangs in a driver
 //! cannot be ended: it is left behind, and goes with the process. It is never started twice, and is asked again when it has
 //! answered. What a source says of things that change seldom may hold for a while: until then it is not late.
+//!
+//! An answer that came between two ticks is as old as it is: it stands with a note of its age while its source is asked anew, and
+//! not beyond. Where ticks are so far apart that there is time for it, the new answer is waited for.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender, TryRecvError};
@@ -14,10 +17,13 @@ use std::time::{Duration, Instant};
 
 use crate::source::{Health, Readings, Source, Unavailable};
 
-/// A source that is slower than the watcher's patience is waited for so long at most.
+/// A source that is slower than the watcher's patience is waited for so long at most, or for half of the time between ticks where
+/// that is longer.
 const SLOW: Duration = Duration::from_secs(3);
-/// An answer that took longer says nothing of now.
+/// An answer that took longer, or came longer ago, says nothing of now: no source is waited for longer.
 const OLD: Duration = Duration::from_secs(10);
+/// An answer that came so short a time ago is of now.
+const FRESH: Duration = Duration::from_secs(1);
 /// After a panic, how long before it is asked again.
 const REST: Duration = Duration::from_secs(10);
 
@@ -30,13 +36,25 @@ pub(crate) enum Outcome {
     Late {
         /// An earlier answer that came too late, and is not too old.
         earlier: Option<Readings>,
+        /// How long ago it last answered, if ever.
+        answered: Option<Duration>,
     },
 }
 
 struct Answer {
     readings: Readings,
     took: Duration,
+    ended: Instant,
     panicked: bool,
+}
+
+/// An answer that came too late.
+struct Slow {
+    readings: Readings,
+    took: Duration,
+    ended: Duration,
+    /// When the next was asked for: what came stands until that may be there.
+    asked: Duration,
 }
 
 struct Thread {
@@ -54,9 +72,12 @@ pub(crate) struct Asked {
     /// Whether that was at this tick.
     is_new: bool,
     took: Duration,
-    earlier: Option<Readings>,
-    /// The last answer that came too late: when, after how long, and what it was. It stands until the next may be there.
-    slow: Option<(Duration, Duration, Readings)>,
+    /// When it last answered.
+    answered: Option<Duration>,
+    /// When it was last to be asked, and how long that was after the time before.
+    last: Duration,
+    gap: Duration,
+    slow: Option<Slow>,
     /// For how long an answer holds, and the last that does: when it came, and what it was.
     holds: Duration,
     held: Option<(Duration, Readings)>,
@@ -75,7 +96,9 @@ impl Asked {
             is_asked: false,
             is_new: false,
             took: Duration::ZERO,
-            earlier: None,
+            answered: None,
+            last: Duration::ZERO,
+            gap: Duration::ZERO,
             slow: None,
             resting: None,
         }
@@ -88,13 +111,14 @@ impl Asked {
     /// Takes what has come since, and asks, unless it is being asked.
     pub(crate) fn begin(&mut self, now: Duration) {
         self.is_new = false;
+        self.gap = now.saturating_sub(std::mem::replace(&mut self.last, now));
         if self.is_asked {
             let answer = self.thread.as_ref().map(|thread| thread.answers.try_recv());
             match answer {
                 Some(Ok(answer)) => {
-                    let took = answer.took;
-                    self.earlier = Some(self.take(answer, now)).filter(|_| took <= OLD);
-                    self.slow = self.earlier.clone().map(|readings| (now, took, readings));
+                    let (took, ended) = (answer.took, now.saturating_sub(answer.ended.elapsed()));
+                    let readings = self.take(answer, now);
+                    self.slow = (took <= OLD).then_some(Slow { readings, took, ended, asked: now });
                 }
                 Some(Err(TryRecvError::Empty)) => return,
                 Some(Err(TryRecvError::Disconnected)) | None => self.end(),
@@ -128,6 +152,7 @@ impl Asked {
 
     fn take(&mut self, answer: Answer, now: Duration) -> Readings {
         (self.is_asked, self.took) = (false, answer.took);
+        self.answered = Some(now.saturating_sub(answer.ended.elapsed()));
         if answer.panicked {
             self.resting = Some((now + REST, answer.readings.clone()));
         }
@@ -140,14 +165,12 @@ impl Asked {
     /// Its answer, waited for until `patience` after `start`; a slow one, somewhat longer. One that was late at an earlier
     /// tick is not waited for.
     pub(crate) fn finish(&mut self, now: Duration, start: Instant, patience: Duration) -> Outcome {
-        let earlier = self.earlier.take();
         if !self.is_asked {
             let resting = self.resting.as_ref().map(|(_, readings)| readings.clone());
-            return Outcome::Answered(resting.or(earlier).unwrap_or_default());
+            return Outcome::Answered(resting.unwrap_or_default());
         }
         if self.is_new {
-            let own = if self.took <= SLOW { (2 * self.took).min(SLOW).max(patience) } else { patience };
-            let left = own.saturating_sub(start.elapsed());
+            let left = self.patience(patience).saturating_sub(start.elapsed());
             let answer = self.thread.as_ref().map(|thread| thread.answers.recv_timeout(left));
             match answer {
                 Some(Ok(answer)) => {
@@ -163,20 +186,32 @@ impl Asked {
         }
         match self.held.as_ref().filter(|(when, _)| now.saturating_sub(*when) < self.holds) {
             Some((_, readings)) => Outcome::Answered(readings.clone()),
-            None => Outcome::Late { earlier: earlier.or_else(|| self.of_before(now)) },
+            None => Outcome::Late {
+                earlier: self.of_before(now),
+                answered: self.answered.map(|when| now.saturating_sub(when)),
+            },
         }
+    }
+
+    /// How long it is waited for: twice as long as it took last, where so much time is there.
+    fn patience(&self, least: Duration) -> Duration {
+        let most = (self.gap / 2).clamp(SLOW, OLD);
+        if self.took <= most { (2 * self.took).min(most).max(least) } else { least }
     }
 
     /// What a source that is always slow said last, until it may have said more: its cards are not away in between.
     fn of_before(&self, now: Duration) -> Option<Readings> {
-        let (when, took, readings) = self.slow.as_ref()?;
-        let age = now.saturating_sub(*when);
-        if age > (2 * *took).min(OLD) {
+        let Slow { readings, took, ended, asked } = self.slow.as_ref()?;
+        let age = now.saturating_sub(*ended);
+        if age > OLD || now.saturating_sub(*asked) > 2 * *took {
             return None;
         }
         let mut readings = readings.clone();
-        let note = format!("numbers of {:.0} s ago: `{}` takes long to answer", age.as_secs_f64(), self.name);
-        readings.devices.iter_mut().for_each(|device| device.notes.push(note.clone()));
+        if age >= FRESH {
+            let age = age.as_secs_f64();
+            let note = format!("numbers of {age:.0} s ago: `{}` takes long to answer", self.name);
+            readings.devices.iter_mut().for_each(|device| device.notes.push(note.clone()));
+        }
         Some(readings)
     }
 }
@@ -202,7 +237,8 @@ fn start(mut source: Box<dyn Source>) -> Result<Thread, String> {
                 let words = words.or_else(|| panic.downcast_ref::<String>().cloned());
                 failing(source.name(), format!("it panicked: {}", words.unwrap_or_default()))
             });
-            if answer.send(Answer { readings, took: start.elapsed(), panicked }).is_err() {
+            let ended = Instant::now();
+            if answer.send(Answer { readings, took: ended - start, ended, panicked }).is_err() {
                 return;
             }
         }
@@ -239,7 +275,7 @@ mod tests {
 
     fn words(outcome: &Outcome) -> &str {
         match outcome {
-            Outcome::Answered(readings) | Outcome::Late { earlier: Some(readings) } => {
+            Outcome::Answered(readings) | Outcome::Late { earlier: Some(readings), .. } => {
                 &readings.unavailable[0].reason
             }
             Outcome::Late { .. } => "late",
@@ -255,16 +291,59 @@ mod tests {
         assert!(start.elapsed() < LONG);
         // The answer to the first question is not the one to the second.
         open.send(true).unwrap();
-        while asked.earlier.is_none() {
+        while asked.slow.is_none() {
             asked.begin(Duration::from_secs(2));
         }
         let late = asked.finish(Duration::from_secs(2), Instant::now(), NONE);
-        assert!(matches!(late, Outcome::Late { earlier: Some(_) }) && words(&late) == "1", "{late:?}");
+        assert!(matches!(late, Outcome::Late { earlier: Some(_), .. }) && words(&late) == "1", "{late:?}");
         // One that takes long each time stands by what it said until the next may be there.
-        asked.slow.as_mut().unwrap().1 = Duration::from_secs(3);
+        asked.slow.as_mut().unwrap().took = Duration::from_secs(3);
         assert_eq!(words(&ask(&mut asked, 8, NONE)), "1");
         assert_eq!(words(&ask(&mut asked, 9, NONE)), "late");
         drop(open);
+    }
+
+    /// An answer that took so many seconds and came so many before the second tick, at which the next one is late.
+    fn came_between(took: u64, ago: u64, gap: u64) -> (Asked, Outcome) {
+        let (open, mut asked) = gated();
+        ask(&mut asked, 0, NONE);
+        let (answer, answers) = mpsc::channel();
+        asked.thread.as_mut().unwrap().answers = answers;
+        let mut readings = failing("n", "1".to_owned());
+        readings.devices.push(crate::watcher::tests::device("cuda:0", 1));
+        let (took, ended) = (Duration::from_secs(took), Instant::now() - Duration::from_secs(ago));
+        answer.send(Answer { readings, took, ended, panicked: false }).unwrap();
+        let now = Duration::from_secs(gap);
+        asked.begin(now);
+        // So long ago that nobody waits any more.
+        let outcome = asked.finish(now, Instant::now() - 2 * OLD, NONE);
+        drop(open);
+        (asked, outcome)
+    }
+
+    #[test]
+    fn an_answer_that_came_between_two_ticks_is_as_old_as_it_is() {
+        let note = |outcome: &Outcome| match outcome {
+            Outcome::Late { earlier: Some(readings), .. } => readings.devices[0].notes.first().cloned(),
+            _ => None,
+        };
+        let (asked, late) = came_between(4, 6, 10);
+        assert_eq!(note(&late).unwrap(), "numbers of 6 s ago: `gated` takes long to answer");
+        assert!(matches!(late, Outcome::Late { answered: Some(ago), .. } if ago.as_secs() == 6), "{late:?}");
+        assert_eq!(
+            asked.patience(FRESH),
+            2 * asked.took.min(Duration::from_millis(2500)),
+            "as long as there is time"
+        );
+        let (_, late) = came_between(4, 0, 4);
+        assert!(words(&late) == "1" && note(&late).is_none(), "of now: {late:?}");
+        for (took, ago) in [(4, 11), (11, 0)] {
+            let (asked, late) = came_between(took, ago, 15);
+            assert_eq!(words(&late), "late", "took {took} s, {ago} s ago");
+            let most = Duration::from_millis(7500);
+            assert_eq!(asked.patience(FRESH), if took == 4 { most } else { FRESH });
+        }
+        assert_eq!(came_between(4, 0, 4).0.patience(FRESH), FRESH, "no time to wait for it");
     }
 
     #[test]

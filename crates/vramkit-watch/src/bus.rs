@@ -134,7 +134,7 @@ fn on_the_bus(kernel: &Kernel, is_made_up: bool) -> (Vec<Card>, BTreeSet<String>
 fn miss(readings: &mut Readings, cards: Vec<Card>) {
     let all = cards.len();
     let listed = readings.devices.iter().filter(|reading| reading.class == DeviceClass::Gpu).count();
-    let over = all.saturating_sub(listed + readings.barred + readings.missing.len());
+    let over = all.saturating_sub(listed + readings.barred.len() + readings.missing.len());
     let devices = readings.devices.iter().map(|reading| &reading.device);
     let named: BTreeSet<String> = devices
         .chain(readings.missing.iter().map(|missing| &missing.device))
@@ -146,7 +146,7 @@ fn miss(readings: &mut Readings, cards: Vec<Card>) {
         .partition(|card| card.uuid.is_some());
     let mut unnamed = readings.missing.iter_mut().filter(|missing| missing.device.uuid.is_none());
     if let (Some(one), None, [card], 0) =
-        (unnamed.next(), unnamed.next(), &[&unlisted[..], &unknown[..]].concat()[..], readings.barred)
+        (unnamed.next(), unnamed.next(), &[&unlisted[..], &unknown[..]].concat()[..], readings.barred.len())
     {
         // The one that is left is the one that cannot be asked.
         (one.place, one.device.uuid) = (Some(card.bus.clone()), card.uuid.clone());
@@ -160,7 +160,8 @@ fn miss(readings: &mut Readings, cards: Vec<Card>) {
         let device = DeviceName { id: format!("{ON_THE_BUS}{}", card.bus), name, uuid: card.uuid };
         readings.missing.push(Missing { device, place: Some(card.bus), reason });
     }
-    let over = all.saturating_sub(listed + readings.barred + readings.missing.len()).min(doubtful.len());
+    let over =
+        all.saturating_sub(listed + readings.barred.len() + readings.missing.len()).min(doubtful.len());
     for number in 1..=over {
         let reason =
             format!("the bus has {all} cards, and {listed} are listed: which one is missed is not known");

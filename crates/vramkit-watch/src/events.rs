@@ -15,7 +15,7 @@ const PART: usize = 4;
 /// The higher, the longer it stays.
 fn rank(kind: EventKind) -> usize {
     match kind {
-        EventKind::Decided => 0,
+        EventKind::Decided | EventKind::Unknown => 0,
         EventKind::LevelChanged
         | EventKind::GrowingFast
         | EventKind::SustainedGrowth

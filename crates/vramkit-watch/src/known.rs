@@ -10,7 +10,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use vramkit::device::{Origin, Reading};
+use vramkit::device::Reading;
 use vramkit::monitor::{DeviceName, Usage, utc};
 
 use crate::clock::ClockStep;
@@ -22,6 +22,7 @@ use crate::tick::{EventKind, Presence};
 
 use device::{Device, NOT_LISTED, Numbers, State, given, is_same_model, lost, replaced_by};
 
+mod away;
 mod device;
 mod keys;
 mod missing;
@@ -77,6 +78,9 @@ impl Known {
             Some(State::Given { since, reason }) => {
                 Presence::Given { since: utc(*since), reason: reason.clone() }
             }
+            Some(State::Barred { since, reason }) => {
+                Presence::Barred { since: utc(*since), reason: reason.clone() }
+            }
             Some(State::Present) | None => Presence::Present,
         }
     }
@@ -99,12 +103,8 @@ impl Known {
 
     /// The clock was set.
     pub(crate) fn shift(&mut self, by: &ClockStep) {
-        for device in self.devices.values_mut() {
-            if let State::Lost { since, .. } | State::Unread { since, .. } | State::Given { since, .. } =
-                &mut device.state
-            {
-                *since = by.of(*since);
-            }
+        for since in self.devices.values_mut().filter_map(|device| device.state.since_mut()) {
+            *since = by.of(*since);
         }
     }
 
@@ -120,10 +120,11 @@ impl Known {
         self.forget_words(&readings.devices);
         let listed = self.identify(moment, source, readings, news);
         let missing: Vec<Missing> = readings.missing.drain(..).collect();
-        if readings.health == Health::Up {
-            self.find_on_the_bus(source, &missing, news);
-        }
-        self.lose(moment, source, (&listed, &readings.given), missing, news);
+        self.find_on_the_bus(source, readings, &missing, news);
+        let barred = self.barred(source, readings, &listed);
+        let given = readings.given.iter().filter_map(|place| self.at_place.get(place));
+        let away = given.chain(&barred).cloned().collect();
+        self.lose(moment, source, (&listed, away), missing, news);
         self.note_given(source, &readings.given);
         let mut unlisted: Vec<String> = self
             .devices
@@ -134,7 +135,13 @@ impl Known {
         // Cards before their parts: a part goes with its card.
         unlisted.sort_by_key(|key| self.devices[key].class == DeviceClass::GpuPart);
         for key in unlisted {
-            self.settle_unlisted(moment, &key, standing, readings, news);
+            match self.devices.get_mut(&key).filter(|_| barred.contains(&key)) {
+                Some(device) => {
+                    device::barred(device, moment, news);
+                    readings.devices.extend(without_numbers(device));
+                }
+                None => self.settle_unlisted(moment, &key, standing, readings, news),
+            }
         }
         let are_cards = readings.devices.iter().all(|reading| reading.class.is_gpu());
         if are_cards || readings.devices.len() != listed.len() {
@@ -155,18 +162,6 @@ impl Known {
             self.keys.retain(|_, of| *of != key);
             self.forgotten.push(key);
         }
-    }
-
-    /// What was known by its place on the bus alone, and is missed no more, is listed under its own name now, or gone.
-    fn find_on_the_bus(&mut self, source: usize, missing: &[Missing], news: &mut Vec<News>) {
-        self.devices.retain(|key, device| {
-            let is_missed = missing.iter().any(|missing| missing.device.id == device.name.id);
-            let stays = device.source != source || !key.starts_with(ON_THE_BUS) || is_missed;
-            if !stays {
-                news.push(News::new(key, EventKind::Back, format!("{} is missed no more", device.name.name)));
-            }
-            stays
-        });
     }
 
     /// A device that programs alone speak of.
@@ -241,8 +236,12 @@ impl Known {
                 && before != *key
             {
                 // Nobody knew more of it than its place.
-                self.devices.remove(&before);
                 self.keys.retain(|_, of| *of != before);
+                if let Some(device) = self.devices.remove(&before) {
+                    let name = DeviceName { id: id.clone(), ..reading.device.clone() };
+                    self.devices.entry(key.clone()).or_insert(Device { name, ..device });
+                }
+                self.moved.push((before, key.clone()));
             }
             taken.insert(id.clone());
             renamed.insert(listed, id.clone());
@@ -295,6 +294,10 @@ impl Known {
                 EventKind::Back,
                 format!("{} is here again: it was given away since {}", name.name, utc(since)),
             ),
+            (Some(State::Barred { since, .. }), _) => (
+                EventKind::Back,
+                format!("{} may be asked again: it was barred since {}", name.name, utc(since)),
+            ),
             (Some(_), _) => return,
             (None, Some(before)) => match replaced_by(name, before) {
                 Some(told) => told,
@@ -304,22 +307,6 @@ impl Known {
             (None, None) => (EventKind::Appeared, format!("{} is here", name.name)),
         };
         news.push(News::new(&name.id, kind, words));
-    }
-
-    /// Cards that a virtual machine had before anybody looked.
-    fn note_given(&mut self, source: usize, given: &BTreeSet<String>) {
-        for place in given {
-            if self.at_place.contains_key(place) {
-                continue;
-            }
-            let id = format!("{ON_THE_BUS}{place}");
-            let name = DeviceName { id: id.clone(), name: format!("NVIDIA card at {place}"), uuid: None };
-            let (class, origin) = (DeviceClass::Gpu, Origin::Nvml);
-            let device = Device { name, class, origin, source, of_pools: false, state: State::Present };
-            self.devices.insert(place.clone(), device);
-            self.keys.insert(id, place.clone());
-            self.at_place.insert(place.clone(), place.clone());
-        }
     }
 
     fn settle_unlisted(
@@ -376,40 +363,13 @@ impl Known {
             self.keys.remove(&id);
             return;
         }
-        let (State::Lost { reason, .. } | State::Unread { reason, .. } | State::Given { reason, .. }) =
-            &device.state
-        else {
-            return;
-        };
-        readings.devices.push(DeviceReading {
-            device: device.name.clone(),
-            class: device.class,
-            activity: None,
-            usage: Usage::unavailable(device.origin, reason),
-            processes: Reading::unavailable(device.origin, reason.clone()),
-            stall: None,
-            shared_bytes: None,
-            notes: Vec::new(),
-        });
-    }
-
-    /// Whether a source has listed a card that was not given to a virtual machine.
-    pub(crate) fn has_own(&self, source: usize, given: &BTreeSet<String>) -> bool {
-        let away: BTreeSet<&String> = given.iter().filter_map(|place| self.at_place.get(place)).collect();
-        let mut devices =
-            self.devices.iter().filter(|(_, device)| device.source == source && !device.of_pools);
-        devices.any(|(key, _)| !away.contains(key))
+        readings.devices.extend(without_numbers(device));
     }
 
     fn bound(&mut self) {
         // What only pools speak of is bounded where it comes from, and is no reason to forget what a source has listed.
         while self.devices.values().filter(|device| !device.of_pools).count() > MOST {
-            let since = |device: &Device| match device.state {
-                State::Lost { since, .. } | State::Unread { since, .. } | State::Given { since, .. } => {
-                    Some(since)
-                }
-                State::Present => None,
-            };
+            let since = |device: &Device| device.state.absence().map(|(since, _)| *since);
             let listed = self.devices.iter().filter(|(_, device)| !device.of_pools);
             let absent = listed.filter_map(|(key, device)| Some((since(device)?, key.clone())));
             let Some((_, key)) = absent.min() else { break };
@@ -418,4 +378,19 @@ impl Known {
         let devices = &self.devices;
         self.keys.retain(|_, key| devices.contains_key(key));
     }
+}
+
+/// The reading of a device that is not there.
+fn without_numbers(device: &Device) -> Option<DeviceReading> {
+    let (_, reason) = device.state.absence()?;
+    Some(DeviceReading {
+        device: device.name.clone(),
+        class: device.class,
+        activity: None,
+        usage: Usage::unavailable(device.origin, reason),
+        processes: Reading::unavailable(device.origin, reason.clone()),
+        stall: None,
+        shared_bytes: None,
+        notes: Vec::new(),
+    })
 }

@@ -59,6 +59,7 @@ mod pools;
 mod processes;
 mod ready;
 pub mod record;
+mod silent;
 mod slow;
 mod source;
 mod standing;

@@ -182,7 +182,7 @@ fn read_all(
             Err(error) if is_gone(&error) => return Err(error),
             // The count is of all cards of the machine, also in a job or container that has some of them.
             Err(NvmlError::NoPermission) => {
-                readings.barred += 1;
+                readings.barred.insert(id);
                 continue;
             }
             Err(error) => {
@@ -208,10 +208,12 @@ fn read_all(
             }
         }
     }
-    if readings.barred > 0 {
-        let reason = format!("{} other cards of this machine may not be asked by this user", readings.barred);
-        readings.unavailable.push(Unavailable { source: "nvml".into(), reason });
-    }
+    let reason = match readings.barred.len() {
+        0 => return Ok(()),
+        1 => "one card of this machine may not be asked by this user".to_owned(),
+        many => format!("{many} cards of this machine may not be asked by this user"),
+    };
+    readings.unavailable.push(Unavailable { source: "nvml".into(), reason });
     Ok(())
 }
 

@@ -10,6 +10,7 @@ use vramkit::monitor::{PoolUse, ProcessIdentity};
 
 use crate::environment::Environment;
 use crate::processes::Processes;
+use crate::silent::LastHeard;
 use crate::source::{Readings, Source, Unavailable};
 
 /// No device has more.
@@ -30,6 +31,7 @@ pub struct PublishedPools {
     only: Option<PathBuf>,
     reader: PublishedReader,
     processes: Processes,
+    last: LastHeard,
 }
 
 impl PublishedPools {
@@ -94,7 +96,9 @@ impl Source for PublishedPools {
         let folders = self.only.clone().map_or_else(folders, |only| vec![only]);
         self.processes.begin();
         let (mut pools, mut environments, mut unavailable) = (Vec::new(), BTreeMap::new(), Vec::new());
-        for heard in self.reader.read_all(&folders) {
+        let mut all = self.reader.read_all(&folders);
+        let silent = self.last.follow(&mut all, self.reader.silent());
+        for heard in all {
             self.of_process(heard, &mut pools, &mut environments, &mut unavailable);
         }
         tell_apart(&mut pools);
@@ -120,7 +124,7 @@ impl Source for PublishedPools {
             let reason = format!("{over} more things about published pools are not known");
             all.push(Unavailable { source: "pools".into(), reason });
         }
-        Readings { pools, environments, unavailable: all, ..Readings::default() }
+        Readings { pools, environments, silent, unavailable: all, ..Readings::default() }
     }
 }
 

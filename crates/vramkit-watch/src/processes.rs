@@ -6,7 +6,8 @@
 //!                                                                                    └─► user, command, container, pod, job
 //! ```
 //!
-//! Names and command lines are the processes' own, and cleaned here.
+//! Names and command lines are the processes' own, and cleaned here. Reading `cmdline` and `environ` locks the process's memory,
+//! which one that is stuck in a driver may hold for ever: who has not answered is looked at again at the next tick.
 
 use std::collections::HashMap;
 use std::fs;
@@ -19,7 +20,7 @@ use vramkit::monitor::text::{NAME, WORDS, clean};
 
 use crate::environment::Environment;
 use crate::groups::{container, pod, slurm_job};
-use crate::slow::{Slow, SlowFiles};
+use crate::slow::{Patience, Slow};
 use crate::users::{PodNames, UserNames};
 
 /// Ticks after which an entry is looked at again: numbers are given to new processes, and processes rename themselves.
@@ -48,7 +49,8 @@ pub struct Processes {
     known: HashMap<u32, Known>,
     users: UserNames,
     pods: PodNames,
-    slow: SlowFiles,
+    /// By number and start.
+    slow: Patience<(u32, u64), Memory>,
     tick: u64,
 }
 
@@ -60,6 +62,22 @@ struct Known {
     environment: Environment,
     looked: u64,
     seen: u64,
+    /// Whether it has not answered.
+    is_open: bool,
+}
+
+impl Known {
+    /// Whether it need not be looked at at a tick: not all of them are in the same one.
+    fn stands(&self, tick: u64) -> bool {
+        if self.is_open { self.seen == tick } else { tick - self.looked < FRESH }
+    }
+}
+
+/// What a process keeps in its own memory, as far as it may be read.
+#[derive(Debug)]
+struct Memory {
+    line: Option<Vec<u8>>,
+    environment: Option<Vec<u8>>,
 }
 
 impl Default for Processes {
@@ -76,7 +94,7 @@ impl Processes {
             known: HashMap::new(),
             users: UserNames::at(root),
             pods: PodNames::at(root),
-            slow: SlowFiles::default(),
+            slow: Patience::default(),
             tick: 0,
         }
     }
@@ -88,6 +106,7 @@ impl Processes {
         self.known.retain(|_, known| tick - known.seen < REMEMBERED);
         self.users.begin();
         self.pods.begin();
+        self.slow.begin();
     }
 
     /// A process's name, and whose it is.
@@ -110,13 +129,14 @@ impl Processes {
         use std::borrow::Cow;
         let tick = self.tick;
         let known = match self.known.remove(&pid) {
-            // Not all of them in the same tick.
-            Some(known) if tick - known.looked < FRESH => known,
+            Some(known) if known.stands(tick) => known,
             known => {
                 let stat = self.stat(pid);
                 match (known, &stat) {
                     (Some(known), Ok((started, name)))
-                        if known.started == Some(*started) && known.name.value.as_ref() == Some(name) =>
+                        if !known.is_open
+                            && known.started == Some(*started)
+                            && known.name.value.as_ref() == Some(name) =>
                     {
                         Known { looked: tick, ..known }
                     }
@@ -132,9 +152,19 @@ impl Processes {
     }
 
     fn file(&self, pid: u32, name: &str, most: u64) -> io::Result<Vec<u8>> {
-        let mut bytes = Vec::new();
-        fs::File::open(self.root.join(format!("proc/{pid}/{name}")))?.take(most).read_to_end(&mut bytes)?;
-        Ok(bytes)
+        read(&self.root.join(format!("proc/{pid}/{name}")), most)
+    }
+
+    fn memory(&mut self, pid: u32, started: u64) -> Slow<Memory> {
+        let key = (pid, started);
+        if let Some(memory) = self.slow.late(&key) {
+            return Slow::Answered(memory);
+        }
+        let own = self.root.join(format!("proc/{pid}"));
+        self.slow.ask(key, move || Memory {
+            line: read(&own.join("cmdline"), FILE).ok(),
+            environment: read(&own.join("environ"), ENVIRONMENT).ok(),
+        })
     }
 
     /// When it started, in the kernel's ticks, and its name: the 22nd field, counted after the name, which may contain
@@ -161,36 +191,26 @@ impl Processes {
             }
             Err(error) => (None, Reading::unavailable(Origin::System, error.to_string())),
         };
-        if started.is_none() {
+        let Some(start) = started else {
             let (identity, environment) = (ProcessIdentity::default(), Environment::default());
-            return Known { started, name, identity, environment, looked, seen: tick };
-        }
+            return Known { started, name, identity, environment, looked, seen: tick, is_open: false };
+        };
         let text = |name: &str| {
             let bytes = self.file(pid, name, FILE).ok()?;
             Some(String::from_utf8_lossy(&bytes).into_owned())
         };
         let uid = text("status").as_deref().and_then(effective_user);
         let groups = text("cgroup").unwrap_or_default();
-        let own = self.root.join(format!("proc/{pid}"));
-        // Both lock the process's memory, which one that is stuck in a driver may hold for ever.
-        let line = self.slow.read(own.join("cmdline"), FILE);
-        let environment = match line {
-            Slow::Hangs => Slow::Hangs,
-            _ => self.slow.read(own.join("environ"), ENVIRONMENT),
+        let memory = self.memory(pid, start);
+        let why_not = memory.reason(&format!("/proc/{pid}/cmdline"));
+        let is_open = why_not.is_some();
+        let (line, environment) = match memory {
+            Slow::Answered(Memory { line, environment }) => (line, environment),
+            Slow::Late | Slow::NotAsked => (None, None),
         };
-        // One that hangs is looked at again.
-        let started = started.filter(|_| line != Slow::Hangs);
-        let command = match line {
-            Slow::Read(line) => {
-                Some(String::from_utf8_lossy(&line).trim_end_matches('\0').replace('\0', " "))
-            }
-            Slow::Hangs => Some(format!("(/proc/{pid}/cmdline does not answer)")),
-            Slow::Fails => None,
-        };
-        let environment = match environment {
-            Slow::Read(environment) => Environment::of(&environment),
-            Slow::Hangs | Slow::Fails => Environment::default(),
-        };
+        let line = line.map(|line| String::from_utf8_lossy(&line).trim_end_matches('\0').replace('\0', " "));
+        let command = line.or(why_not.map(|why| format!("({why})")));
+        let environment = environment.map(|text| Environment::of(&text)).unwrap_or_default();
         let by_environment = environment.slurm_job.map(|job| format!("slurm:{job} (by its environment)"));
         let identity = ProcessIdentity {
             user: uid.map(|uid| self.users.name(uid)),
@@ -199,8 +219,14 @@ impl Processes {
             pod: pod(&groups).map(|uid| clean(&self.pods.name(&uid), WORDS).into_owned()),
             job: slurm_job(&groups).map(|job| format!("slurm:{job}")).or(by_environment),
         };
-        Known { started, name, identity, environment, looked, seen: tick }
+        Known { started, name, identity, environment, looked, seen: tick, is_open }
     }
+}
+
+fn read(path: &Path, most: u64) -> io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    fs::File::open(path)?.take(most).read_to_end(&mut bytes)?;
+    Ok(bytes)
 }
 
 /// The user as whom it acts: the second of the numbers.
@@ -262,22 +288,83 @@ mod tests {
         assert!(processes.describe(79).0.unavailable.unwrap().contains("nonsense"));
     }
 
+    impl Machine {
+        /// Opening a pipe that nobody writes to waits for ever.
+        #[cfg(unix)]
+        fn hang(&self, pid: u32) -> PathBuf {
+            self.process(pid, "python3", 5);
+            let pipe = self.0.path().join(format!("proc/{pid}/cmdline"));
+            assert!(std::process::Command::new("mkfifo").arg(&pipe).status().unwrap().success());
+            pipe
+        }
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn processes_that_hang_leave_those_that_are_well_their_names() {
+        let machine = Machine::new();
+        let stuck: Vec<PathBuf> = (100..108).map(|pid| machine.hang(pid)).collect();
+        machine.process(200, "python3", 5);
+        machine.put("proc/200/cmdline", "train.py\0");
+        machine.put("proc/200/environ", "SLURM_JOB_ID=7\0CUDA_VISIBLE_DEVICES=1\0");
+        let mut processes = Processes::at(machine.0.path());
+        let mut commands = || {
+            processes.begin();
+            let mut all = (100..108).map(|pid| processes.describe(pid).1.command.unwrap());
+            assert!(all.all(|command| command.ends_with("/cmdline has not answered)")));
+            let identity = processes.describe(200).1;
+            (identity.command, identity.job)
+        };
+        let own = (Some("train.py".to_owned()), Some("slurm:7 (by its environment)".to_owned()));
+        // However loaded this machine is, at the next reading if not at this one.
+        assert!((0..100).any(|_| commands() == own));
+        for pipe in stuck {
+            drop(fs::OpenOptions::new().read(true).write(true).open(pipe).unwrap());
+        }
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn processes_that_answer_slowly_are_named_at_a_later_reading() {
+        let machine = Machine::new();
+        let pipes: Vec<PathBuf> = (100..140).map(|pid| machine.hang(pid)).collect();
+        let mut processes = Processes::at(machine.0.path());
+        let mut named = || {
+            processes.begin();
+            let is_named = |pid: &u32| processes.describe(*pid).1.command.as_deref() == Some("x");
+            (100..140).filter(is_named).count()
+        };
+        let start = std::time::Instant::now();
+        assert_eq!(named(), 0);
+        assert!(start.elapsed() < std::time::Duration::from_secs(1), "{:?}", start.elapsed());
+        // Each is opened, and closed, by whoever waits for it.
+        let writers = pipes.into_iter().map(|pipe| {
+            std::thread::spawn(move || {
+                use std::io::Write;
+                fs::OpenOptions::new().write(true).open(pipe).unwrap().write_all(b"x").unwrap();
+            })
+        });
+        let writers: Vec<_> = writers.collect();
+        let all = (0..10_000).any(|_| {
+            std::thread::sleep(std::time::Duration::from_millis(1));
+            named() == 40
+        });
+        assert!(all);
+        writers.into_iter().for_each(|writer| writer.join().unwrap());
+    }
+
     #[cfg(unix)]
     #[test]
     fn a_process_whose_files_hang_is_named_and_said_to_until_they_answer() {
         let machine = Machine::new();
-        machine.process(77, "python3", 5);
-        let pipe = machine.0.path().join("proc/77/cmdline");
-        assert!(std::process::Command::new("mkfifo").arg(&pipe).status().unwrap().success());
+        let pipe = machine.hang(77);
         let mut processes = Processes::at(machine.0.path());
         processes.begin();
         let (name, identity) = processes.describe(77);
         assert_eq!(name.value.as_deref(), Some("python3"));
-        assert_eq!(identity.command.as_deref(), Some("(/proc/77/cmdline does not answer)"));
+        assert_eq!(identity.command.as_deref(), Some("(/proc/77/cmdline has not answered)"));
         // Whoever waits for a writer has one now.
-        drop(fs::OpenOptions::new().read(true).write(true).open(&pipe).unwrap());
-        fs::remove_file(&pipe).unwrap();
-        machine.put("proc/77/cmdline", "train.py\0");
+        fs::write(&pipe, "train.py\0").unwrap();
         let command = |_| {
             std::thread::sleep(std::time::Duration::from_millis(1));
             processes.begin();

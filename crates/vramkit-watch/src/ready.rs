@@ -97,7 +97,9 @@ impl<'a> Readiness<'a> {
         readiness.age_seconds = Some(age.as_secs_f64());
         readiness.sources = &tick.sources;
         readiness.recorder = tick.recorder.as_ref();
-        let devices = tick.devices.iter().filter(|device| device.presence != Presence::Present);
+        let is_amiss =
+            |presence: &Presence| matches!(presence, Presence::Lost { .. } | Presence::Unread { .. });
+        let devices = tick.devices.iter().filter(|device| is_amiss(&device.presence));
         readiness.devices = devices
             .map(|device| {
                 let name = &device.snapshot.device;
@@ -126,6 +128,7 @@ impl<'a> Readiness<'a> {
                 Health::Absent => "absent",
                 Health::Failing => "failing",
                 Health::Late => "late",
+                Health::Unknown => "unknown",
             };
             let (name, since) = (&source.source, &source.since);
             let _ =

@@ -1,7 +1,7 @@
 //! What a source gives: devices with numbers, pools on them, and what it could not find.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use serde::{Deserialize, Serialize};
 use vramkit::ByteSize;
@@ -26,8 +26,9 @@ pub enum DeviceClass {
     Group,
     /// Book-keeping of a program alone: there is no such memory.
     Simulated,
-    /// What only programs speak of.
+    /// What only programs speak of; what this version has no word for, in documents of another one.
     #[default]
+    #[serde(other)]
     Other,
 }
 
@@ -129,6 +130,9 @@ pub enum Health {
     Failing,
     /// It has not answered within its time, and is still being asked.
     Late,
+    /// What this version has no word for: in documents of another one.
+    #[serde(other)]
+    Unknown,
 }
 
 /// A container that may use a device.
@@ -155,6 +159,8 @@ pub struct Readings {
     pub pools: Vec<PoolUse>,
     /// What the environments of the pools' processes said of cards, by process.
     pub environments: BTreeMap<u32, Environment>,
+    /// Since when processes that published pools have not said them.
+    pub silent: BTreeMap<u32, SystemTime>,
     /// Who may use which devices, of this source or another.
     pub assigned: Vec<Assignment>,
     /// Places on the bus of its devices, by id, where they are known: one without an identity is known by its place.
@@ -163,8 +169,8 @@ pub struct Readings {
     pub given: BTreeSet<String>,
     /// Places on the bus of cards that the driver was told to leave out.
     pub excluded: BTreeSet<String>,
-    /// Cards that this user may not ask: others'.
-    pub barred: usize,
+    /// Cards that this user may not ask, by the ids that they would have.
+    pub barred: BTreeSet<String>,
     /// What is not here.
     pub unavailable: Vec<Unavailable>,
 }

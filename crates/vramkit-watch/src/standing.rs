@@ -40,14 +40,15 @@ impl Standing {
         self.become_so(source, time, health, reason, news);
     }
 
-    /// It has not answered in time what it was asked at `time`, or before.
+    /// It has not answered within `patience` what it was asked at `time`, or before; it did so long ago, if ever.
     pub(crate) fn note_late(
         &mut self,
         source: &str,
         time: SystemTime,
-        patience: Duration,
+        (patience, answered): (Duration, Option<Duration>),
         news: &mut Vec<News>,
     ) {
+        self.answered = answered.and_then(|ago| time.checked_sub(ago)).or(self.answered);
         let reason = format!("has not answered within {patience:?}");
         self.become_so(source, time, Health::Late, Some(reason), news);
     }
@@ -78,7 +79,7 @@ impl Standing {
                 Health::Absent if was_ill => {
                     news.push(News::new(source, EventKind::SourceBack, format!("answers: {words}")));
                 }
-                Health::Up | Health::Absent => {}
+                Health::Up | Health::Absent | Health::Unknown => {}
             }
         }
         self.reason = reason;

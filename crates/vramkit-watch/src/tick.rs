@@ -7,7 +7,7 @@ use vramkit::ByteSize;
 use vramkit::device::Reading;
 use vramkit::monitor::leak::{Growth, TagLeak};
 use vramkit::monitor::{Forecast, ProcessIdentity, Snapshot, StallTimes};
-use vramkit::pressure::PressureLevel;
+use vramkit::pressure::{PressureLevel, known_level};
 
 use crate::source::{Activity, DeviceClass, Health, Unavailable};
 
@@ -49,6 +49,9 @@ pub enum EventKind {
     RecorderBack,
     /// A program's orchestrator decided something.
     Decided,
+    /// What this version has no word for: in documents of another one.
+    #[serde(other)]
+    Unknown,
 }
 
 /// Something that changed.
@@ -104,6 +107,13 @@ pub enum Presence {
         /// Where it is, and what holds it.
         reason: String,
     },
+    /// The user who asks may not ask it any more, and nobody misses it.
+    Barred {
+        /// Since when, in UTC.
+        since: String,
+        /// Who says so.
+        reason: String,
+    },
     /// Its source does not answer: how it stands with the device is not known.
     Unread {
         /// Since when, in UTC.
@@ -111,6 +121,9 @@ pub enum Presence {
         /// Why.
         reason: String,
     },
+    /// What this version has no word for: in documents of another one.
+    #[serde(other)]
+    Unknown,
 }
 
 /// How it stands with a source, and since when.
@@ -213,6 +226,7 @@ pub struct HistorySample {
     /// Held by every process; none when not known.
     pub used_bytes: Option<ByteSize>,
     /// The level; none when not known.
+    #[serde(default, deserialize_with = "known_level")]
     pub level: Option<PressureLevel>,
     /// The largest holders.
     pub holders: Vec<HolderUse>,
@@ -368,4 +382,36 @@ pub struct History {
     pub devices: BTreeMap<String, Vec<HistorySample>>,
     /// Of all devices.
     pub events: Vec<WatchEvent>,
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn words_of_another_version_are_not_known_and_the_rest_is() {
+        let reading = |source: &str| json!({"value": 5, "source": source});
+        let device = json!({
+            "time": "2026-01-01T00:00:00.000Z", "device": {"id": "npu:0", "name": "a card"}, "class": "npu",
+            "presence": {"state": "parked", "where": "a place"}, "level": "extreme", "level_readings": [0, 0, 0, 0],
+            "level_changes": 0, "holders": [], "processes": {"value": [], "source": "dcgm"},
+            "total_bytes": reading("nvml"), "free_bytes": reading("nvml"), "used_bytes": reading("dcgm"),
+            "driver_bytes": reading("nvml"), "allocated_bytes": reading("nvml"), "reserved_bytes": reading("nvml"),
+        });
+        let now = "2026-01-01T00:00:00.000Z";
+        let tick: Tick = serde_json::from_value(json!({
+            "schema": "vramkit.top/1", "time": now, "devices": [device], "unavailable": [],
+            "sources": [{"source": "dcgm", "health": "asleep", "since": now}],
+            "events": [{"time": now, "device": "npu:0", "kind": "migrated", "text": "has moved"}],
+        }))
+        .unwrap();
+        let device = &tick.devices[0];
+        assert_eq!((device.class, &device.presence), (DeviceClass::Other, &Presence::Unknown));
+        let used = &device.snapshot.usage.used_bytes;
+        assert_eq!((used.value, used.source), (Some(ByteSize::new(5)), vramkit::device::Origin::Unknown));
+        assert_eq!((device.snapshot.level, tick.sources[0].health), (None, Health::Unknown));
+        assert_eq!((tick.events[0].kind, tick.events[0].text.as_str()), (EventKind::Unknown, "has moved"));
+    }
 }

@@ -29,17 +29,20 @@ use crate::jetson::JetsonSource;
 use crate::join::by_device;
 use crate::judge::{FewNews, News, WatchedDevice, WatchedPools};
 use crate::kernel::system_root;
-use crate::known::{self, Known, Moment};
+use crate::known::{Known, Moment};
 use crate::nvml::NvmlSource;
 use crate::pools::PublishedPools;
 use crate::record::{Keeper, TICK, TickRecorder};
+use crate::silent::Silent;
 use crate::source::{DeviceClass, DeviceReading, Health, Lazy, Readings, Source, Unavailable};
 use crate::standing::Standing;
-use crate::tick::{DeviceTick, EventKind, Presence, SuspectedLeak, Tick, WatchEvent};
+use crate::tick::{DeviceTick, Presence, SuspectedLeak, Tick, WatchEvent};
 use crate::unreadable::Unreadable;
 use crate::utc::since_1970;
+use told::{event, log};
 
 mod history;
+mod told;
 
 /// Events kept.
 const EVENTS: usize = 500;
@@ -94,6 +97,7 @@ pub struct Watcher {
     devices: BTreeMap<String, WatchedDevice>,
     pools: WatchedPools,
     of_pools: FewNews,
+    silent: Silent,
     events: VecDeque<WatchEvent>,
     /// Ids of devices that a recording knew.
     restored: BTreeMap<String, String>,
@@ -124,6 +128,7 @@ impl Watcher {
             devices: BTreeMap::new(),
             pools: WatchedPools::default(),
             of_pools: FewNews::default(),
+            silent: Silent::default(),
             events: VecDeque::new(),
             restored: BTreeMap::new(),
             recorder: None,
@@ -206,6 +211,7 @@ impl Watcher {
             merged.pools.extend(readings.pools);
             merged.environments.extend(readings.environments);
             merged.assigned.extend(readings.assigned);
+            merged.silent.extend(readings.silent);
             merged.unavailable.extend(readings.unavailable);
         }
         let mut joined = by_device(merged.devices, merged.pools, &merged.environments);
@@ -229,6 +235,7 @@ impl Watcher {
             merged.unavailable.push(Unavailable { source: "devices".into(), reason });
             readings.truncate(MOST);
         }
+        self.silent.note(&merged.silent, &mut readings);
         let assigned = Assigned::of(merged.assigned, &self.known.places(), &readings);
         merged.unavailable.extend(assigned.nowhere());
         let devices = self.judge(now, time, (readings, &assigned), (&mut news, &mut of_pools));
@@ -277,8 +284,8 @@ impl Watcher {
                 standing.note_answer(asked.name(), time, &readings, has_own, news);
                 readings
             }
-            Outcome::Late { earlier } => {
-                standing.note_late(asked.name(), time, patience, news);
+            Outcome::Late { earlier, answered } => {
+                standing.note_late(asked.name(), time, (patience, answered), news);
                 let reason = standing.reason().to_owned();
                 let late = Unavailable { source: asked.name().to_owned(), reason };
                 earlier.unwrap_or_else(|| Readings {
@@ -410,29 +417,10 @@ impl Watcher {
     }
 }
 
-fn event(time: SystemTime, News { device, kind, text }: News) -> WatchEvent {
-    WatchEvent { time: utc(time), device, kind, text }
-}
-
-/// What somebody has to look at, and that it is over.
-fn log(event: &WatchEvent) {
-    let (device, text) = (&event.device, &event.text);
-    match event.kind {
-        EventKind::RecorderFailing => tracing::error!("{device}: {text}"),
-        EventKind::SourceLate
-        | EventKind::SourceFailing
-        | EventKind::SourceBack
-        | EventKind::Back
-        | EventKind::RecorderBack => tracing::warn!("{device}: {text}"),
-        EventKind::Lost if text.contains(" is lost: ") => tracing::warn!("{device}: {text}"),
-        EventKind::Lost => tracing::info!("{device}: {text}"),
-        EventKind::Appeared if text.contains(known::IN_THE_PLACE) => tracing::warn!("{device}: {text}"),
-        _ => {}
-    }
-}
-
 #[cfg(test)]
 mod absence;
+#[cfg(test)]
+mod away;
 #[cfg(test)]
 mod clocks;
 #[cfg(test)]

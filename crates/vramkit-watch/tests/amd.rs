@@ -61,6 +61,32 @@ fn reasons(readings: &Readings) -> Vec<&str> {
 }
 
 #[test]
+fn a_process_whose_files_hang_takes_no_card_away() {
+    let (_folder, tree) = machine(&[mi300()]);
+    for pid in [7, 8] {
+        let stat = format!("{pid} (python3) S{}", " 0".repeat(20));
+        tree.put(&format!("proc/{pid}/stat"), stat);
+        let held = format!(
+            "drm-driver:\tamdgpu\ndrm-pdev:\t{MI300}\ndrm-client-id:\t{pid}\ndrm-memory-vram:\t1 GiB\n"
+        );
+        tree.put(&format!("proc/{pid}/fdinfo/9"), held);
+    }
+    let mut source = AmdSource::at(tree.root());
+    assert_eq!(held(&source.read().devices[0]), [(7, Some(GIB(1))), (8, Some(GIB(1)))]);
+    let file = tree.root().join("proc/8/fdinfo/9");
+    std::fs::remove_file(&file).unwrap();
+    assert!(std::process::Command::new("mkfifo").arg(&file).status().unwrap().success());
+    for _ in 0..12 {
+        let readings = source.read();
+        let card = &readings.devices[0];
+        assert_eq!(figures(card)[1], Some(GIB(100)));
+        assert_eq!(held(card), [(7, Some(GIB(1))), (8, None)]);
+        assert_eq!(reasons(&readings), ["/proc/8/fdinfo has not answered"]);
+    }
+    drop(std::fs::OpenOptions::new().read(true).write(true).open(&file).unwrap());
+}
+
+#[test]
 fn a_processors_graphics_have_what_is_set_aside_and_what_they_map() {
     let (_folder, tree) = machine(&[halo(), mi300()]);
     let all = |used| GIB(used).saturating_add(MIB(512));

@@ -32,6 +32,9 @@ pub enum Origin {
     Cgroup,
     /// The sum over processes.
     Processes,
+    /// What this version has no word for: in documents of another one.
+    #[serde(other)]
+    Unknown,
 }
 
 /// A number that may be missing, with its origin; a missing one says why and is never shown as zero.

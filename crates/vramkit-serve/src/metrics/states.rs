@@ -38,15 +38,16 @@ impl Families<'_> {
         let help = "Cards that are there or were, and not their parts";
         self.gauge("vramkit_devices_expected", help, None, count(cards().count()))?;
         // Who counts cards misses none of those.
-        let is_given = |device: &DeviceTick| matches!(device.presence, Presence::Given { .. });
-        let help = "Cards that are there and were read, or were given to a virtual machine";
+        let is_away =
+            |device: &DeviceTick| matches!(device.presence, Presence::Given { .. } | Presence::Barred { .. });
+        let help = "Cards that are there and were read, were given to a virtual machine, or may not be asked any more";
         self.gauge(
             "vramkit_devices_present",
             help,
             None,
-            count(cards().filter(|card| is_present(card) || is_given(card)).count()),
+            count(cards().filter(|card| is_present(card) || is_away(card)).count()),
         )?;
-        let known = tick.devices.iter().filter(|device| !is_given(device));
+        let known = tick.devices.iter().filter(|device| !is_away(device));
         let present = known.map(|device| (labels(device), is(is_present(device))));
         let help = "1 while a device is there and was read, 0 while it is lost or its source does not answer";
         self.gauge("vramkit_device_present", help, None, present.collect())?;

@@ -129,7 +129,7 @@ fn line(app: &App, entry: &Entry<'_>, is_chosen: bool, columns: &Columns, now: &
     if let Some(absence) = entry.absence(now) {
         let style = match entry.device().map(|device| &device.presence) {
             Some(Presence::Lost { .. }) => ALARM,
-            Some(Presence::Given { .. }) => SOFT,
+            Some(Presence::Given { .. } | Presence::Barred { .. }) => SOFT,
             _ => CAUTION,
         };
         spans.push(Span::styled(cut(&absence, room), style));

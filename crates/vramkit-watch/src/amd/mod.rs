@@ -21,7 +21,7 @@ mod kfd;
 mod kind;
 mod parts;
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::path::Path;
 
 use vramkit::ByteSize;
@@ -95,7 +95,7 @@ impl AmdSource {
     }
 
     fn part(&mut self, card: &Card, number: usize, part: Part) -> DeviceReading {
-        let uses = part.held.into_iter().map(|(pid, bytes)| self.process(pid, bytes)).collect();
+        let uses = part.held.into_iter().map(|(pid, bytes)| self.process(pid, known(bytes))).collect();
         DeviceReading {
             device: DeviceName {
                 id: format!("{}/part:{number}", card.id),
@@ -112,16 +112,20 @@ impl AmdSource {
         }
     }
 
-    fn process(&mut self, pid: u32, bytes: u64) -> ProcessUse {
+    fn process(&mut self, pid: u32, used_bytes: Reading<ByteSize>) -> ProcessUse {
         let (name, identity) = self.processes.describe(pid);
         ProcessUse {
             pid,
             name,
             identity,
-            used_bytes: Reading::known(ByteSize::new(bytes), Origin::Sysfs),
+            used_bytes,
             peak_bytes: Reading::unavailable(Origin::Sysfs, "the kernel keeps no peaks of processes"),
         }
     }
+}
+
+fn known(bytes: u64) -> Reading<ByteSize> {
+    Reading::known(ByteSize::new(bytes), Origin::Sysfs)
 }
 
 impl Source for AmdSource {
@@ -157,8 +161,9 @@ impl Source for AmdSource {
                 nodes: self.topology.nodes_of(card, &cards),
             })
             .collect();
-        let drm = self.users.read(&self.kernel);
+        let mut drm = self.users.read(&self.kernel);
         let denied = drm.denied;
+        let (silent, silent_on) = (std::mem::take(&mut drm.silent), std::mem::take(&mut drm.silent_on));
         let computing = kfd::uses(&self.kernel);
         let holders = Holders::of(&of_cards, drm, &computing, &self.topology);
         let divisions: Vec<(bool, Option<Division>)> = (of_cards.iter().zip(&memories))
@@ -171,6 +176,11 @@ impl Source for AmdSource {
         if denied > 0 {
             reasons.push(format!("{denied} processes' files may not be read by this user"));
         }
+        match silent.len() {
+            0 => {}
+            1 => reasons.extend(silent.values().cloned()),
+            many => reasons.push(format!("`fdinfo` of {many} processes has not answered")),
+        }
         let say = |reason| Unavailable { source: "amd processes".into(), reason };
         readings.unavailable.extend(reasons.into_iter().map(say));
         for (((((card, kind), memory), held), guess), (sleeps, divided)) in
@@ -182,6 +192,12 @@ impl Source for AmdSource {
             notes.extend(note);
             if sleeps {
                 notes.push("asleep: it is not asked what it does, which would wake it".to_owned());
+            }
+            let mut held: BTreeMap<u32, Reading<ByteSize>> =
+                held.into_iter().map(|(pid, bytes)| (pid, known(bytes))).collect();
+            for (_, pid) in silent_on.iter().filter(|(bus, _)| *bus == card.bus) {
+                let why = silent.get(pid).cloned().unwrap_or_default();
+                held.entry(*pid).or_insert_with(|| Reading::unavailable(Origin::Sysfs, why));
             }
             let uses = held.into_iter().map(|(pid, bytes)| self.process(pid, bytes)).collect();
             if !card.bus.is_empty() {

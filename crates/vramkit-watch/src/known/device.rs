@@ -48,6 +48,34 @@ pub(super) enum State {
         since: SystemTime,
         reason: String,
     },
+    /// From the user who asks.
+    Barred {
+        since: SystemTime,
+        reason: String,
+    },
+}
+
+impl State {
+    /// Since when it is not there, and why.
+    pub(super) fn absence(&self) -> Option<(&SystemTime, &String)> {
+        match self {
+            Self::Present => None,
+            Self::Lost { since, reason }
+            | Self::Unread { since, reason }
+            | Self::Given { since, reason }
+            | Self::Barred { since, reason } => Some((since, reason)),
+        }
+    }
+
+    pub(super) fn since_mut(&mut self) -> Option<&mut SystemTime> {
+        match self {
+            Self::Present => None,
+            Self::Lost { since, .. }
+            | Self::Unread { since, .. }
+            | Self::Given { since, .. }
+            | Self::Barred { since, .. } => Some(since),
+        }
+    }
 }
 
 /// Whether two may be one card: neither says who it is, and both say of which model.
@@ -108,6 +136,16 @@ pub(super) fn given(device: &mut Device, moment: &Moment, place: &str, news: &mu
         let words = format!("{} is given away: {reason}", device.name.name);
         news.push(News::new(&device.name.id, EventKind::Lost, words));
         device.state = State::Given { since: moment.time, reason };
+    }
+}
+
+/// The user who asks may not ask it, and nobody misses it; news when it was not so before.
+pub(super) fn barred(device: &mut Device, moment: &Moment, news: &mut Vec<News>) {
+    if !matches!(device.state, State::Barred { .. }) {
+        let reason = "the driver lets this user ask it no more".to_owned();
+        let words = format!("{} is barred: {reason}", device.name.name);
+        news.push(News::new(&device.name.id, EventKind::Lost, words));
+        device.state = State::Barred { since: moment.time, reason };
     }
 }
 

@@ -26,17 +26,16 @@ impl Known {
         if cards.all(is_as_before) { before.clone() } else { Numbers::new() }
     }
 
-    /// Cards that their source says are missing, none of which is among those `listed` or on the `given` places.
+    /// Cards that their source says are missing, none of which is among those `listed` or `away` without being missed.
     pub(super) fn lose(
         &mut self,
         moment: &Moment,
         source: usize,
-        (listed, given): (&BTreeSet<String>, &BTreeSet<String>),
+        (listed, away): (&BTreeSet<String>, BTreeSet<String>),
         missing: Vec<Missing>,
         news: &mut Vec<News>,
     ) {
-        let mut gone: BTreeSet<String> =
-            given.iter().filter_map(|place| self.at_place.get(place)).cloned().collect();
+        let mut gone = away;
         gone.extend(listed.iter().cloned());
         let mut unsure = Vec::new();
         for missing in missing {

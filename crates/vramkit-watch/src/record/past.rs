@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use vramkit::ByteSize;
 use vramkit::device::Origin;
 use vramkit::monitor::DeviceName;
-use vramkit::pressure::PressureLevel;
+use vramkit::pressure::{PressureLevel, known_level};
 
 use super::files::beside;
 use super::lines;
@@ -69,6 +69,7 @@ pub struct PastDevice {
     /// Held by every process; none when it was not known in all the time.
     pub used_bytes: Option<ByteSize>,
     /// The level then.
+    #[serde(default, deserialize_with = "known_level")]
     pub level: Option<PressureLevel>,
     /// The largest holders then.
     #[serde(default)]

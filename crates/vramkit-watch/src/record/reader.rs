@@ -9,7 +9,7 @@ use serde::Deserialize;
 use vramkit::ByteSize;
 use vramkit::device::Reading;
 use vramkit::monitor::{DeviceName, Snapshot, Usage};
-use vramkit::pressure::PressureLevel;
+use vramkit::pressure::{PressureLevel, known_level};
 
 use super::files::{history, old};
 use super::lines;
@@ -292,6 +292,7 @@ struct KeptDevice {
     #[serde(default)]
     class: DeviceClass,
     used_bytes: Reading<ByteSize>,
+    #[serde(default, deserialize_with = "known_level")]
     level: Option<PressureLevel>,
     #[serde(default)]
     holders: Vec<HolderUse>,

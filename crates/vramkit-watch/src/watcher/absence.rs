@@ -8,7 +8,7 @@ use vramkit::pressure::PressureLevel;
 use super::tests::{Script, device, kinds, patient, scripted, watcher};
 use super::*;
 use crate::source::{Missing, source_fn};
-use crate::tick::Presence;
+use crate::tick::{EventKind, Presence};
 
 pub(super) fn card(number: usize, uuid: &str) -> DeviceReading {
     let mut reading = device(&format!("cuda:{number}"), 100);

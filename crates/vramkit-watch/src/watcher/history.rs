@@ -12,7 +12,7 @@ use crate::clock::Clock;
 use crate::events;
 use crate::past::Past;
 use crate::record::{self, ReadRecordError};
-use crate::tick::History;
+use crate::tick::{History, WatchEvent};
 use crate::utc::{since_1970, unix_seconds};
 
 /// Seconds between two lines of a recording that are no gap.
@@ -69,7 +69,13 @@ impl Watcher {
                 let past = self.devices.entry(key).or_default().past_mut();
                 past.keep(at, device.used_bytes, device.level, holders, (self.config.history, count));
             }
-            self.events.extend(line.events);
+            // An id may be another card's now: what was told is told of what had it then.
+            let of_its_time = |mut event: WatchEvent| {
+                let told_of = line.devices.iter().find(|device| device.device.id == event.device);
+                event.device = told_of.map_or(event.device, |device| device.key().to_owned());
+                event
+            };
+            self.events.extend(line.events.into_iter().map(of_its_time));
             events::bound(&mut self.events, EVENTS);
         });
         let skipped = match skipped {
@@ -101,12 +107,19 @@ impl Watcher {
         of(false).chain(of(true)).collect()
     }
 
+    /// The last events, under the ids that their devices have now.
+    fn told(&self) -> impl Iterator<Item = WatchEvent> {
+        self.events
+            .iter()
+            .map(|event| WatchEvent { device: self.id(&event.device).to_owned(), ..event.clone() })
+    }
+
     /// The last samples of every device and the last events.
     pub fn history(&self) -> History {
         History {
             schema: HISTORY.into(),
             devices: self.pasts().into_iter().map(|(id, past)| (id.to_owned(), past.history())).collect(),
-            events: self.events.iter().cloned().collect(),
+            events: self.told().collect(),
         }
     }
 
@@ -117,7 +130,8 @@ impl Watcher {
             after.map_or_else(|| format!("{{\"schema\":\"{HISTORY}\",\"devices\":{{"), |_| String::new());
         let from = after.map_or(Bound::Unbounded, Bound::Excluded);
         let Some((&id, &past)) = self.pasts().range::<str, _>((from, Bound::Unbounded)).next() else {
-            return (format!("{begin}}},\"events\":{}}}", json(&self.events)), None);
+            let events: Vec<WatchEvent> = self.told().collect();
+            return (format!("{begin}}},\"events\":{}}}", json(&events)), None);
         };
         let comma = if after.is_some() { "," } else { "" };
         (format!("{begin}{comma}{}:{}", json(id), json(past)), Some(id.to_owned()))

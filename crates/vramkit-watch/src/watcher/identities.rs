@@ -6,6 +6,7 @@ use vramkit::pressure::PressureLevel;
 use super::absence::{at, card};
 use super::tests::{device, kinds, watcher};
 use super::*;
+use crate::tick::EventKind;
 
 #[test]
 fn cards_without_uuids_or_with_the_same_one_are_known_by_their_ids() {
@@ -110,4 +111,26 @@ fn the_only_card_listed_may_be_one_that_is_missed() {
     let (script, mut watcher) = super::tests::watcher();
     let tick = at(&script, &mut watcher, 0, vec![device("cuda:0", 100)]);
     assert!(tick.devices[0].notes.is_empty(), "one alone is the one");
+}
+
+#[test]
+fn what_a_recording_tells_is_told_of_the_card_that_it_was_of() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("memory.jsonl");
+    let (script, mut before) = watcher();
+    before.record(crate::record::TickRecorder::open(&path, 1 << 20).unwrap());
+    at(&script, &mut before, 0, vec![card(0, "GPU-0"), card(1, "GPU-1"), card(2, "GPU-2")]);
+    let tick = at(&script, &mut before, 1, vec![card(0, "GPU-0"), card(1, "GPU-2")]);
+    assert_eq!(tick.events[0].device, "cuda:1");
+    drop(before);
+    let (script, mut after) = watcher();
+    after.restore(&path).unwrap();
+    let told = |watcher: &Watcher| watcher.history().events[0].device.clone();
+    assert_eq!(told(&after), "cuda:1", "nobody has it yet");
+    at(&script, &mut after, 2, vec![card(0, "GPU-0"), card(1, "GPU-2")]);
+    assert_eq!(told(&after), "GPU-1");
+    let tick = at(&script, &mut after, 3, vec![card(0, "GPU-0"), card(1, "GPU-2"), card(2, "GPU-1")]);
+    assert_eq!((told(&after).as_str(), tick.devices.len()), ("cuda:2", 3));
+    let (json, _) = after.history_json_piece(Some("cuda:2"));
+    assert!(json.contains(r#""device":"cuda:2""#), "{json}");
 }

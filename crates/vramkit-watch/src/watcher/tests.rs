@@ -11,6 +11,7 @@ use vramkit::pressure::PressureLevel;
 use super::*;
 use crate::judge::decision;
 use crate::source::{DeviceClass, DeviceReading, source_fn};
+use crate::tick::EventKind;
 
 pub(super) type Script = Arc<Mutex<Readings>>;
 

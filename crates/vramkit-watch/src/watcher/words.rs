@@ -13,6 +13,7 @@ use super::tests::{device, patient, scripted, watcher};
 use super::*;
 use crate::judge::decision;
 use crate::source::Assignment;
+use crate::tick::EventKind;
 
 fn pool(pid: u32, device: &str, uuid: Option<&str>, committed: ByteSize) -> PoolUse {
     let backing = Arc::new(SimulatedDevice::new(ByteSize::gib(1)));

@@ -11,7 +11,7 @@ use super::identity::ProcessIdentity;
 use super::pool_use::PoolUse;
 use super::utc::utc;
 use crate::device::{DeviceInfo, Origin, Reading};
-use crate::pressure::{DeviceUse, PressureLevel};
+use crate::pressure::{DeviceUse, PressureLevel, known_level};
 use crate::units::ByteSize;
 
 /// Which device a snapshot is of.
@@ -128,6 +128,7 @@ pub struct Snapshot {
     #[serde(default)]
     pub pools: Vec<PoolUse>,
     /// How full; none when that is not known.
+    #[serde(default, deserialize_with = "known_level")]
     pub level: Option<PressureLevel>,
 }
 

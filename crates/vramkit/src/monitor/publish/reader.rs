@@ -18,8 +18,9 @@ use super::peer::Peer;
 use super::sockets::{Connected, SocketFile, sockets_in};
 use super::users::{LARGEST, MOST, Room, Users};
 
-/// How long one that took too long is left alone, twice as long every time up to the longest; and most that are remembered.
-const REST: Duration = Duration::from_secs(30);
+/// How long one that took too long is left alone, twice as long every time up to the longest: one that was stopped for a moment is
+/// soon heard again. And most that are remembered.
+const REST: Duration = Duration::from_secs(1);
 const LONGEST_REST: Duration = Duration::from_secs(120);
 const REMEMBERED: usize = 8192;
 /// Most that are asked at once, and how long all together may take.
@@ -116,6 +117,8 @@ pub struct PublishedReader {
     dead: HashMap<(u64, u64), Instant>,
     /// See [`left_out`](Self::left_out).
     left_out: Vec<LeftOut>,
+    /// See [`silent`](Self::silent).
+    silent: Vec<PathBuf>,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -155,11 +158,17 @@ impl PublishedReader {
         &self.left_out
     }
 
+    /// Sockets on which a process listens that did not say its pools in time at the last read, or rested because of that.
+    pub fn silent(&self) -> &[PathBuf] {
+        &self.silent
+    }
+
     /// As [`read`](Self::read), of several folders: this user's own processes before others', and others by users in turn. All is
     /// over in two seconds, however many do not answer.
     pub fn read_all(&mut self, folders: &[PathBuf]) -> Vec<Heard> {
         let started = Instant::now();
         self.left_out.clear();
+        self.silent.clear();
         let mut users = self.line_up(folders);
         let (mut asking, mut found): (Vec<Asking>, _) = (Vec::new(), Vec::new());
         let mut piece = vec![0; PIECE];
@@ -293,6 +302,9 @@ impl PublishedReader {
     }
 
     fn leave(&mut self, uid: u32, socket: PathBuf, why: WhyLeftOut) {
+        if why == WhyLeftOut::Silent {
+            self.silent.push(socket.clone());
+        }
         let same = |left: &&mut LeftOut| {
             left.uid == uid && std::mem::discriminant(&left.why) == std::mem::discriminant(&why)
         };
