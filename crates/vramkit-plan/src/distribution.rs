@@ -16,6 +16,7 @@ use super::lifetime_error::LifetimeError;
 use super::planner::MemoryPlanner;
 use super::pooled::{PoolLimit, PooledPlan};
 use super::problem::{Compiled, Problem, collect, compile};
+use vramkit_units::{ByteSize, Step};
 
 /// Units planned or looked at, one by one, whatever the time: few have the same answer on every machine.
 const FREE: usize = 50_000;
@@ -112,7 +113,9 @@ impl<'a> Distribution<'a> {
                 }
                 Fit::Refuted if must_stay => return Err(true),
                 _ if self.is_over(inside.len()) => return Err(false),
-                Fit::Refuted => self.plan(pool, &inside, Instant::now()).map_err(|_| false)?,
+                Fit::Refuted => {
+                    self.plan(&inside, Some(self.pools[pool].capacity), Instant::now()).map_err(|_| false)?
+                }
                 Fit::Open(plan) => *plan,
             };
             // Every step fits, but no plan was found: what ends above the capacity is in the way.
@@ -210,6 +213,24 @@ impl<'a> Distribution<'a> {
         }
     }
 
+    /// Looks for smaller arenas than those that fit, in the time that is left: a part of it for each pool.
+    pub(super) fn lower(&mut self) {
+        for pool in 0..self.pools.len() {
+            let left = self.end.saturating_duration_since(Instant::now());
+            let is_open = |plan: &AllocationPlan| plan.arena_size > plan.proven_bound;
+            let open = self.fitting[pool..].iter().flatten().filter(|plan| is_open(plan)).count() as u32;
+            let Some(now) = self.fitting[pool].as_ref().filter(|plan| is_open(plan)) else { continue };
+            if left.is_zero() || self.planner.watcher().is_cancelled() {
+                return;
+            }
+            let (arena, inside) = (now.arena_size, self.inside(pool));
+            let lower = self.plan(&inside, None, Instant::now() + left / open);
+            if let Some(lower) = lower.ok().filter(|lower| lower.arena_size < arena) {
+                self.fitting[pool] = Some(lower);
+            }
+        }
+    }
+
     /// The plan of what is in a pool, when one within its capacity is found.
     fn fitting_plan(&self, pool: usize) -> Option<AllocationPlan> {
         let inside = self.inside(pool);
@@ -226,10 +247,13 @@ impl<'a> Distribution<'a> {
     /// Whether some units fit into a pool together.
     pub(super) fn fit(&self, pool: usize, inside: &[usize]) -> Fit {
         let capacity = self.pools[pool].capacity;
-        // A part of the time that is left: there are other pools, and other distributions.
+        // A part of the time that is left: there are other pools, and other distributions where units may be elsewhere.
         let now = Instant::now();
-        let share = self.end.saturating_duration_since(now) / (2 * self.pools.len() as u32).max(4);
-        match self.plan(pool, inside, now + share) {
+        let pools = self.pools.len() as u32;
+        let must_stay = inside.iter().all(|&u| self.units[u].allowed.len() == 1);
+        let share =
+            self.end.saturating_duration_since(now) / if must_stay { pools } else { (2 * pools).max(4) };
+        match self.plan(inside, Some(capacity), now + share) {
             // The pins of two units touch: all else was checked before.
             Err(_) => Fit::Refuted,
             Ok(plan) if plan.arena_size <= capacity => Fit::Found(Box::new(plan)),
@@ -265,18 +289,31 @@ impl<'a> Distribution<'a> {
         compile(members.into_iter())
     }
 
-    fn plan(&self, pool: usize, inside: &[usize], end: Instant) -> Result<AllocationPlan, LifetimeError> {
+    /// The plan of what is in a pool: the first within its capacity, or the lowest.
+    fn plan(
+        &self,
+        inside: &[usize],
+        capacity: Option<ByteSize>,
+        end: Instant,
+    ) -> Result<AllocationPlan, LifetimeError> {
         let mut is_inside = vec![false; self.tensors.len()];
         for &u in inside {
             self.units[u].tensors.iter().for_each(|&i| is_inside[i] = true);
         }
-        let mut next = is_inside.into_iter();
-        let kept = self.models.iter().map(|model| Model {
-            tensors: model.tensors.iter().filter(|_| next.next() == Some(true)).cloned().collect(),
-            ..model.clone()
+        // All pools have one clock, whatever is in them.
+        let clock = match self.schedule {
+            Schedule::Fixed | Schedule::Sequential => Schedule::Fixed,
+            Schedule::Concurrent => Schedule::Concurrent,
+        };
+        let mut all = self.tensors.iter().zip(is_inside);
+        let kept = self.models.iter().map(|model| {
+            let own = all.by_ref().take(model.tensors.len()).filter(|(_, is_inside)| *is_inside);
+            let tensors = own.map(|(tensor, _)| tensor.clone()).collect();
+            Model { name: model.name.clone(), weights: model.weights, start: Step(0), tensors }
         });
         let kept: Vec<Model> = kept.collect();
-        self.planner.plan_within(&kept, self.schedule, Some(self.pools[pool].capacity), end, GLANCE)
+        let plan = self.planner.plan_within(&kept, clock, capacity, end, GLANCE)?;
+        Ok(AllocationPlan { schedule: self.schedule, ..plan })
     }
 
     /// Bytes touched over a unit's life: written at the start of every run, and read.
@@ -297,7 +334,8 @@ impl<'a> Distribution<'a> {
     /// Plans of what is in each pool now, whether they fit or not; `None` where there are none.
     pub(super) fn pooled_anyhow(&self) -> Option<PooledPlan> {
         let now = Instant::now();
-        let plans = (0..self.pools.len()).map(|pool| self.plan(pool, &self.inside(pool), now).ok());
+        let capacity = |pool: usize| Some(self.pools[pool].capacity);
+        let plans = (0..self.pools.len()).map(|pool| self.plan(&self.inside(pool), capacity(pool), now).ok());
         Some(self.with_plans(plans.collect::<Option<_>>()?))
     }
 

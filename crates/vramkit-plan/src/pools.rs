@@ -171,6 +171,7 @@ impl MemoryPlanner {
             });
         }
         distribution.bring_back();
+        distribution.lower();
         Ok(distribution.pooled())
     }
 }

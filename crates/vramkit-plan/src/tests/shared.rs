@@ -83,6 +83,54 @@ fn a_distribution_is_found_where_relieving_pools_gives_up() {
 }
 
 #[test]
+fn a_pool_with_room_has_the_arena_that_its_tensors_have_without_pools() {
+    let pools = [PoolLimit { name: "large".into(), capacity: ByteSize::gib(1) }];
+    let random = |seed| {
+        let mut random = vramkit_units::SplitMix64::new(seed);
+        let mut below = |n: usize| random.below(n) as u64;
+        let mut one = |i: u64| {
+            let start = below(30);
+            tensor("m", &format!("t{i}"), start, start + 1 + below(12), 1 + below(90))
+        };
+        [model("m", (0..40).map(&mut one).collect())]
+    };
+    let planner = || MemoryPlanner::thorough(std::time::Duration::from_secs(60));
+    let is_search = |models: &[Model; 1]| {
+        let first = MemoryPlanner::new().plan_pools(models, Schedule::Fixed, &pools).unwrap();
+        first.pools[0].1.arena_size > planner().plan(models, Schedule::Fixed).unwrap().arena_size
+    };
+    let models = (0..50).map(random).find(is_search).expect("one that greedy does not solve");
+    let alone = planner().plan(&models, Schedule::Fixed).unwrap();
+    let pooled = planner().plan_pools(&models, Schedule::Fixed, &pools).unwrap();
+    assert_eq!(pooled.pools[0].1.arena_size, alone.arena_size);
+}
+
+#[test]
+fn pools_are_on_one_clock_whatever_is_in_them() {
+    let in_pool = |pool: &str, id, start, end| TensorLifetime {
+        pools: [pool.into()].into(),
+        ..tensor("m", id, start, end, 10)
+    };
+    let models = [
+        model("m", vec![in_pool("fast", "early", 3, 5), in_pool("slow", "late", 40, 45)]),
+        Model {
+            name: "n".into(),
+            ..model("n", vec![TensorLifetime { model: "n".into(), ..in_pool("slow", "next", 7, 9) }])
+        },
+    ];
+    let pool = |name: &str| PoolLimit { name: name.into(), capacity: ByteSize::mib(1) };
+    let plan = MemoryPlanner::new()
+        .plan_pools(&models, Schedule::Sequential, &[pool("fast"), pool("slow")])
+        .unwrap();
+    let whole = MemoryPlanner::new().plan(&models, Schedule::Sequential).unwrap();
+    for tensor in plan.pools.iter().flat_map(|(_, plan)| plan.tensors.iter()) {
+        let same = whole.tensors.iter().find(|other| other.id == tensor.id).unwrap();
+        assert_eq!((tensor.start, tensor.end), (same.start, same.end), "{}", tensor.id);
+    }
+    assert!(plan.pools.iter().all(|(_, plan)| plan.schedule == Schedule::Sequential));
+}
+
+#[test]
 fn pools_take_what_they_are_allowed_and_can_hold() {
     let pool = |name: &str, capacity| PoolLimit { name: name.into(), capacity: ByteSize::new(capacity) };
     let allowed = |pools: &[&str], tensor| TensorLifetime {
