@@ -1,5 +1,6 @@
 //! One door for all kinds of files: what a path holds is told by its ending.
 
+use std::collections::{HashMap, HashSet};
 use std::path::Path;
 use std::sync::Arc;
 
@@ -57,15 +58,22 @@ pub fn read_all(paths: &[impl AsRef<Path>], options: &ReadOptions) -> Result<Dem
 
 fn together(paths: &[impl AsRef<Path>], options: &ReadOptions) -> Result<Demand, ReadError> {
     let mut all = Demand::new("workload".to_owned());
+    let mut taken: HashSet<Arc<str>> = HashSet::new();
+    // With which number a name was last made another.
+    let mut numbers: HashMap<Arc<str>, u64> = HashMap::new();
     for path in paths {
         let mut demand = one(path.as_ref(), options)?;
         for model in &mut demand.models {
-            let taken = |name: &str| all.models.iter().any(|other| &*other.name == name);
-            if taken(&model.name) {
-                let free = (2..).map(|n| format!("{}-{n}", model.name)).find(|name| !taken(name));
-                rename(model, free.expect("there are more numbers than models").into());
+            while taken.contains(&model.name) {
+                let number = numbers.entry(model.name.clone()).or_insert(1);
+                *number += 1;
+                let free = format!("{}-{number}", model.name);
+                if !taken.contains(&*free) {
+                    rename(model, free.into());
+                }
             }
         }
+        taken.extend(demand.models.iter().map(|model| model.name.clone()));
         all.models.append(&mut demand.models);
         all.settings.append(&mut demand.settings);
         all.capacity = all.capacity.or(demand.capacity);

@@ -87,9 +87,12 @@ impl MemoryPlanner {
             of_time: |p| if is_small(p) { 0.1 } else { 0.6 },
         };
         let loose = Part { search: LooseBlocks { searches: of_blocks() }, of_time: |_| 0.4 };
-        let searches: [Box<dyn Search>; 8] = [
+        // What exact search finds soon it finds before blocks are looked for that leave something empty.
+        let glance = Part { search: FirstLook, of_time: |p| if is_small(p) { 0.1 } else { 0.0 } };
+        let searches: [Box<dyn Search>; 9] = [
             Box::new(blocks),
             Box::new(rounds),
+            Box::new(glance),
             Box::new(loose),
             Box::new(FirstLook),
             Box::new(FloorSearch),
