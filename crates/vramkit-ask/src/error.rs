@@ -156,6 +156,26 @@ pub enum QuestionError {
         /// The schedule asked for.
         schedule: Schedule,
     },
+    /// A capacity is given for pools that have their own.
+    #[error(
+        "{files}: each of the {pools} pools has a capacity of its own, and there is no arena to hold another against"
+    )]
+    CapacityOfPools {
+        /// The files.
+        files: String,
+        /// How many pools.
+        pools: usize,
+    },
+    /// A tensor names a pool where there are none.
+    #[error("tensor `{tensor}` of `{model}` is allowed in pool `{pool}`, and there are no pools")]
+    NoPools {
+        /// The tensor.
+        tensor: String,
+        /// Its model.
+        model: String,
+        /// The pool.
+        pool: String,
+    },
     /// A workload over several pools is to be run.
     #[error("{workload} distributes tensors over {pools} pools, and a run binds one")]
     SeveralPools {

@@ -110,6 +110,9 @@ fn in_question(error: &QuestionError) -> String {
                 .to_owned()
         }
         QuestionError::StepTime(step) => format!("--step-seconds {step}: a step takes more than 0 seconds"),
+        QuestionError::CapacityOfPools { .. } => {
+            format!("{error}: leave --capacity out, or plan without `pools`")
+        }
         QuestionError::ReplayWithoutLog => format!("{error}: --replay needs --lengths"),
         QuestionError::ReplayWithoutCapacity => "--replay needs a capacity".to_owned(),
         QuestionError::PictureWithoutCapacity => {

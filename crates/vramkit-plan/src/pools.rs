@@ -50,7 +50,7 @@ pub enum PoolPlanError {
         id: Arc<str>,
     },
     /// No distribution over the pools has plans within their capacities, or none was found.
-    #[error("{}", refusal(pool, *capacity, *needs, *proven, shortage.as_ref()))]
+    #[error("{}", refusal(pool, *capacity, *needs, *proven, shortage.as_deref()))]
     Full {
         /// A pool that is too small in the closest distribution that was tried.
         pool: Arc<str>,
@@ -64,7 +64,7 @@ pub enum PoolPlanError {
         /// could be planned.
         closest: Option<Box<PooledPlan>>,
         /// Pools that are too small together, whatever goes where: where that is why there is no distribution that fits.
-        shortage: Option<PoolShortage>,
+        shortage: Option<Box<PoolShortage>>,
         /// How long planning took.
         elapsed: Duration,
     },
@@ -166,7 +166,7 @@ impl MemoryPlanner {
                 needs,
                 proven,
                 closest: closest.map(Box::new),
-                shortage,
+                shortage: shortage.map(Box::new),
                 elapsed: began.elapsed(),
             });
         }

@@ -18,7 +18,7 @@ use vramkit_models::{Demand, read_all};
 use super::answer::{Placed, PlanAnswer};
 use super::question::{PlanQuestion, has_clock};
 use super::{engine, in_place};
-use crate::error::AskError;
+use crate::error::{AskError, QuestionError};
 use crate::listener::Listener;
 
 /// Plans what files ask for.
@@ -49,6 +49,7 @@ pub fn plan(question: &PlanQuestion, listener: Arc<dyn Listener>) -> Result<Plan
     let several = if question.files.len() > 1 { Schedule::Sequential } else { Schedule::Fixed };
     let schedule = question.schedule.or(demand.schedule).unwrap_or(several);
     demand.schedule = Some(schedule);
+    check_pools(question, &demand)?;
     let asked = Instant::now();
     let left = || question.deadline.saturating_sub(asked.elapsed());
     let told = Told(listener);
@@ -98,13 +99,33 @@ pub fn plan(question: &PlanQuestion, listener: Arc<dyn Listener>) -> Result<Plan
         Ok((pooled, in_place)) => (PlanReport::of_pools(&pooled, &options(in_place)), Placed::Pools(pooled)),
         // There is no plan, or none was found: an answer, not a fault of the input.
         Err(ref full @ PoolPlanError::Full { proven, ref closest, elapsed, .. }) => {
-            let report = PlanReport::refused(schedule, closest.as_deref(), proven, full.to_string(), elapsed);
+            let refusal = (proven, full.to_string());
+            let report = PlanReport::refused(schedule, closest.as_deref(), refusal, elapsed, &options(None));
             let files = || question.file_names();
             (report.map_err(|error| AskError::Lifetimes { files: files(), error })?, Placed::Nowhere)
         }
         Err(error) => return Err(AskError::Pools { files: question.file_names(), error }),
     };
     Ok(PlanAnswer { report, placed, demand })
+}
+
+/// Whether capacities are either the arena's or the pools', and tensors name pools only where there are some.
+fn check_pools(question: &PlanQuestion, demand: &Demand) -> Result<(), QuestionError> {
+    if !demand.pools.is_empty() && question.capacity.is_some() {
+        return Err(QuestionError::CapacityOfPools {
+            files: question.file_names(),
+            pools: demand.pools.len(),
+        });
+    }
+    let named = demand.models.iter().flat_map(|model| &model.tensors).find(|tensor| !tensor.pools.is_empty());
+    match named.filter(|_| demand.pools.is_empty()) {
+        Some(tensor) => Err(QuestionError::NoPools {
+            tensor: tensor.id.to_string(),
+            model: tensor.model.to_string(),
+            pool: tensor.pools[0].to_string(),
+        }),
+        None => Ok(()),
+    }
 }
 
 fn planner(question: &PlanQuestion, time: Duration, told: Told) -> MemoryPlanner {

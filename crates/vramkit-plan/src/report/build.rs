@@ -45,6 +45,15 @@ pub struct Savings {
     pub in_place: Option<InPlaceReport>,
 }
 
+impl Savings {
+    /// Whether what does not fit with the starts that models have fits with none: where they were chosen, a bound for all of them
+    /// has to say so.
+    fn starts_refute(&self, capacity: Option<ByteSize>) -> bool {
+        let bound = self.starts.as_ref().map(|starts| starts.saved.bound_bytes);
+        bound.is_none_or(|bound| capacity.is_some_and(|capacity| bound > capacity))
+    }
+}
+
 /// Starts that were chosen.
 #[derive(Clone, Debug)]
 pub struct ChosenStarts {
@@ -62,6 +71,9 @@ impl PlanReport {
         report.models = models(&plan.models, options);
         report.starts = options.savings.starts.as_ref().map(|starts| starts.saved.clone());
         report.in_place = options.savings.in_place;
+        if report.feasible == Some(false) && !options.savings.starts_refute(*capacity) {
+            report.feasible = None;
+        }
         report.with_totals()
     }
 
@@ -105,24 +117,32 @@ impl PlanReport {
 
     /// Where no distribution over pools was found, or (`proven`) there is none: the closest one, with its tensors, or a plan
     /// of nothing, and how long all of it took. A plan that no pool has room for is the best of nothing, so it is not called optimal.
+    /// Where starts were chosen, other starts may fit.
     ///
     /// # Errors
     /// Those of planning nothing, of which none is known.
     pub fn refused(
         schedule: Schedule,
         closest: Option<&PooledPlan>,
-        proven: bool,
-        reason: String,
+        (proven, reason): (bool, String),
         elapsed: Duration,
+        options: &ReportOptions,
     ) -> Result<Self, LifetimeError> {
-        let options = ReportOptions { with_tensors: true, ..ReportOptions::default() };
         let report = match closest {
-            Some(closest) => Self::of_pools(closest, &options),
-            None => Self::new(&MemoryPlanner::new().plan(&[], schedule)?, &options),
+            Some(closest) => Self::of_pools(closest, options),
+            None => Self::new(&MemoryPlanner::new().plan(&[], schedule)?, &ReportOptions::default()),
         };
-        let feasible = if proven { Some(false) } else { None };
+        let capacity = closest.map(|closest| closest.pools.iter().map(|(pool, _)| pool.capacity).sum());
+        let refuted = options.savings.starts_refute(capacity);
+        let feasible = if proven && refuted { Some(false) } else { None };
+        let refusal = match proven && !refuted {
+            true => format!(
+                "with the starts that were chosen, which are the best for all pools together, {reason}"
+            ),
+            false => reason,
+        };
         let elapsed_seconds = elapsed.as_secs_f64();
-        Ok(Self { feasible, proven_optimal: false, refusal: Some(reason), elapsed_seconds, ..report })
+        Ok(Self { feasible, proven_optimal: false, refusal: Some(refusal), elapsed_seconds, ..report })
     }
 
     /// What a plan says by itself; totals and models are still to come.
