@@ -50,7 +50,7 @@ pub enum PoolPlanError {
         id: Arc<str>,
     },
     /// No distribution over the pools has plans within their capacities, or none was found.
-    #[error("{}", refusal(pool, *capacity, *needs, *proven, shortage.as_ref()))]
+    #[error("{}", refusal(pool, *capacity, *needs, *proven, shortage.as_deref()))]
     Full {
         /// A pool that is too small in the closest distribution that was tried.
         pool: Arc<str>,
@@ -64,7 +64,7 @@ pub enum PoolPlanError {
         /// could be planned.
         closest: Option<Box<PooledPlan>>,
         /// Pools that are too small together, whatever goes where: where that is why there is no distribution that fits.
-        shortage: Option<PoolShortage>,
+        shortage: Option<Box<PoolShortage>>,
         /// How long planning took.
         elapsed: Duration,
     },
@@ -77,16 +77,16 @@ fn refusal(
     proven: bool,
     shortage: Option<&PoolShortage>,
 ) -> String {
-    let what = match proven {
+    let mut what = match proven {
         true => "no distribution over the pools fits",
         false => "no distribution over the pools that fits was found, nor that there is none",
-    };
+    }
+    .to_owned();
     if let Some(PoolShortage { pools, capacity, needs, .. }) = shortage {
-        let (more, together) = if pools.len() > 1 { ("them", " together") } else { ("it", "") };
+        let together = if pools.len() > 1 { " together" } else { "" };
         let pools = pools.iter().map(|pool| format!("`{pool}`")).collect::<Vec<_>>().join(", ");
-        return format!(
-            "{what}: what is allowed in no pool but {pools} needs {needs} at one time, and there are {capacity}{together}; \
-             give {more} more, or allow some tensors in another pool"
+        what += &format!(
+            ", as what is allowed in no pool but {pools} needs {needs} at one time, and there are {capacity}{together}"
         );
     }
     let more = if proven { "" } else { ", search longer" };
@@ -166,7 +166,7 @@ impl MemoryPlanner {
                 needs,
                 proven,
                 closest: closest.map(Box::new),
-                shortage,
+                shortage: shortage.map(Box::new),
                 elapsed: began.elapsed(),
             });
         }
