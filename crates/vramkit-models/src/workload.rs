@@ -19,7 +19,7 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::fmt::Write as _;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -201,9 +201,10 @@ fn demand(
     let mut demand = Demand::new(workload.name.clone().unwrap_or_else(|| stem(file)));
     // Ids of inline tensors name one tensor of the whole workload.
     let mut ids: HashMap<String, String> = HashMap::new();
+    let mut names: HashSet<Arc<str>> = HashSet::new();
     for entry in workload.models {
         let (model, settings) = model(&within, entry, alignment, folder, options)?;
-        if demand.models.iter().any(|other| other.name == model.name) {
+        if !names.insert(model.name.clone()) {
             return Err(lifetimes(LifetimeError::DuplicateModel(model.name)));
         }
         if !settings.from_file {

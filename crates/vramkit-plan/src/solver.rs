@@ -80,18 +80,27 @@ impl Solver {
             tightest: parts.first().map_or_else(Vec::new, |(_, part, _)| part.clone()),
         };
         let stop = || task.has_waited();
+        let now = Instant::now();
+        let half = now + task.portfolio.saturating_duration_since(now) / 2;
         // Every part has its first answer before any is searched: what is searched may take all the time.
         let mut solved = Vec::with_capacity(parts.len());
         for (bound, part, restricted) in &parts {
             let enough = highest.max(capacity);
-            let (mut placement, mut method) = greedy::best(restricted, enough, &stop);
             let own: Vec<Option<u64>> = part.iter().filter_map(|&i| hints.get(i as usize).copied()).collect();
-            if own.iter().any(Option::is_some) && placement.arena > enough {
-                let hinted = greedy::from_hints(restricted, &own, &stop);
-                if let Some(hinted) = hinted.filter(|hinted| hinted.arena < placement.arena) {
-                    (placement, method) = (hinted, "hints".to_owned());
-                }
+            // Whoever gives hints may know more than any order does, and of many buffers there may be no time for both.
+            let mut hinted = None;
+            if own.iter().any(Option::is_some) {
+                let is_late = || Instant::now() >= half || stop();
+                hinted = greedy::from_hints(restricted, &own, &is_late);
             }
+            let (placement, method) = match hinted {
+                Some(hinted) if hinted.arena <= enough => (hinted, "hints".to_owned()),
+                hinted => {
+                    let ordered = greedy::best(restricted, enough, &stop);
+                    let hinted = hinted.filter(|hinted| hinted.arena < ordered.0.arena);
+                    hinted.map_or(ordered, |hinted| (hinted, "hints".to_owned()))
+                }
+            };
             task.recorder.begin(task.recorder.parts(), part.len(), &method);
             task.recorder.progress(*bound, placement.arena);
             solved.push(Solved { placement, method, bound: *bound, tightest: Vec::new() });
