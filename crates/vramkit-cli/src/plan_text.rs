@@ -5,8 +5,8 @@
 use std::fmt::Write as _;
 
 use vramkit::ByteSize;
-use vramkit::plan::AllocationPlan;
 use vramkit::plan::report::{ConflictReport, EngineReport, ModelReport, PlanReport};
+use vramkit::plan::{AllocationPlan, LivePlace};
 
 use crate::output::{self, BAD, BOLD, GOOD};
 use crate::printable::printable;
@@ -298,18 +298,33 @@ pub fn shared(report: &PlanReport) -> String {
     text
 }
 
+/// What lives in a place: a tensor, or a group's.
+fn live_in(plan: &AllocationPlan, place: &LivePlace) -> String {
+    let tensors = place.tensors.iter().map(|&i| &plan.tensors[i]);
+    let ids: Vec<&str> = tensors.clone().map(|tensor| &*tensor.id).collect();
+    let live = if ids.len() == 1 { "lives" } else { "live" };
+    let ids = ids.join(", ");
+    match tensors.clone().find_map(|tensor| Some((tensor, tensor.alias_group.as_deref()?))) {
+        Some((tensor, group)) => format!("alias group {group} of {}, in which {ids} {live}", tensor.model),
+        None => tensors.map(|tensor| format!("{} of {}", tensor.id, tensor.model)).collect(),
+    }
+}
+
 /// Where the bound comes from, how planning got on, and what shares addresses.
 pub fn explain(report: &PlanReport, plan: &AllocationPlan) -> String {
     let mut text = String::new();
     if let Some((step, live)) = plan.fullest_step() {
         let peak = report.live_peak_bytes;
         let what = if peak == report.lower_bound_bytes { "lower bound" } else { "live peak" };
-        let mut live: Vec<_> = live.iter().map(|&i| &plan.tensors[i]).collect();
-        live.sort_by_key(|tensor| std::cmp::Reverse(tensor.size));
-        let _ = writeln!(text, "{BOLD}{what}{BOLD:#}: {peak}, live at {step} in {} tensors", live.len());
-        for tensor in live.iter().take(5) {
-            let share = 100.0 * tensor.size.ratio_of(peak);
-            let _ = writeln!(text, "  {} {share:.1} %: {} of {}", tensor.size, tensor.id, tensor.model);
+        let mut live = live;
+        live.sort_by_key(|place| std::cmp::Reverse(place.size));
+        let is_grouped =
+            live.iter().flat_map(|place| &place.tensors).any(|&i| plan.tensors[i].alias_group.is_some());
+        let places = if is_grouped { "places" } else { "tensors" };
+        let _ = writeln!(text, "{BOLD}{what}{BOLD:#}: {peak}, live at {step} in {} {places}", live.len());
+        for place in live.iter().take(5) {
+            let share = 100.0 * place.size.ratio_of(peak);
+            let _ = writeln!(text, "  {} {share:.1} %: {}", place.size, live_in(plan, place));
         }
     }
     if report.lower_bound_bytes > report.live_peak_bytes {

@@ -82,7 +82,11 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         let mut models = models(cut(whole, pieces as usize, &mut random), tensors);
         let begun = Instant::now();
         let budget = OrderBudget::new(Duration::from_secs(seconds) / 4 * 3, &());
-        let starts = choose_starts(&models, Step(whole.0), &StartsSearch { seed, threads: 2, budget })?;
+        let starts = choose_starts(
+            &models,
+            Step(whole.0),
+            &StartsSearch { seed, threads: 2, budget, capacity: None },
+        )?;
         for (model, start) in models.iter_mut().zip(&starts.starts) {
             model.start = *start;
         }

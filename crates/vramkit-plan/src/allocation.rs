@@ -1,5 +1,6 @@
 //! The answer of the planner: an offset for each tensor, the arena, and how far it can be from the optimum.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -103,6 +104,16 @@ pub struct Conflict {
     pub irreducible: bool,
 }
 
+/// A place that is taken at a step.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct LivePlace {
+    /// Its bytes: the tensor's, or as many as the largest tensor of an alias group has, which may not be live itself.
+    pub size: ByteSize,
+    /// The tensors that are live in it, as places in [`AllocationPlan::tensors`]: one, or some of an alias group.
+    pub tensors: Vec<usize>,
+}
+
 impl AllocationPlan {
     /// Bytes of all tensors that ever live: what it takes when nothing is shared.
     pub fn sum_of_sizes(&self) -> ByteSize {
@@ -129,9 +140,9 @@ impl AllocationPlan {
         whole.saturating_sub(self.arena_size).ratio_of(whole)
     }
 
-    /// The step at which most bytes are live, and the places in [`tensors`](Self::tensors) of those that are. `None`
+    /// The step at which most bytes are live, and what is live there, which adds up to the [live peak](Self::lower_bound). `None`
     /// for an empty plan, and under the concurrent schedule, where every model has its own.
-    pub fn fullest_step(&self) -> Option<(Step, Vec<usize>)> {
+    pub fn fullest_step(&self) -> Option<(Step, Vec<LivePlace>)> {
         if self.schedule == Schedule::Concurrent {
             return None;
         }
@@ -140,8 +151,15 @@ impl AllocationPlan {
         // The first of equals.
         let rank = (0..loads.len()).rev().max_by_key(|&rank| loads[rank])?;
         let step = Step(compiled.steps[rank]);
-        let live = |&i: &usize| self.tensors[i].takes_room() && self.tensors[i].is_live_at(step);
-        Some((step, (0..self.tensors.len()).filter(live).collect()))
+        let mut places: BTreeMap<u32, Vec<usize>> = BTreeMap::new();
+        for (i, &buffer) in compiled.buffer_of.iter().enumerate() {
+            if let Some(buffer) = buffer.filter(|_| self.tensors[i].is_live_at(step)) {
+                places.entry(buffer).or_default().push(i);
+            }
+        }
+        let size = |buffer: u32| compiled.problem.buffers[buffer as usize].size;
+        let places = places.into_iter().map(|(buffer, tensors)| LivePlace { size: size(buffer), tensors });
+        Some((step, places.collect()))
     }
 
     /// The place of a model's tensors in [`tensors`](Self::tensors).

@@ -64,7 +64,7 @@ mod threads;
 mod union;
 mod validity;
 
-pub use allocation::{AllocationPlan, Conflict, ModelSummary, PlanStep};
+pub use allocation::{AllocationPlan, Conflict, LivePlace, ModelSummary, PlanStep};
 pub use analyzer::{LifetimeAnalyzer, SharingOpportunity};
 pub use clocks::{ClockError, ClockLife, StepLife, steps_of_clocks};
 pub use exact::ExactSearch;

@@ -77,16 +77,16 @@ fn refusal(
     proven: bool,
     shortage: Option<&PoolShortage>,
 ) -> String {
-    let what = match proven {
+    let mut what = match proven {
         true => "no distribution over the pools fits",
         false => "no distribution over the pools that fits was found, nor that there is none",
-    };
+    }
+    .to_owned();
     if let Some(PoolShortage { pools, capacity, needs, .. }) = shortage {
-        let (more, together) = if pools.len() > 1 { ("them", " together") } else { ("it", "") };
+        let together = if pools.len() > 1 { " together" } else { "" };
         let pools = pools.iter().map(|pool| format!("`{pool}`")).collect::<Vec<_>>().join(", ");
-        return format!(
-            "{what}: what is allowed in no pool but {pools} needs {needs} at one time, and there are {capacity}{together}; \
-             give {more} more, or allow some tensors in another pool"
+        what += &format!(
+            ", as what is allowed in no pool but {pools} needs {needs} at one time, and there are {capacity}{together}"
         );
     }
     let more = if proven { "" } else { ", search longer" };

@@ -80,13 +80,17 @@ impl Solver {
             tightest: parts.first().map_or_else(Vec::new, |(_, part, _)| part.clone()),
         };
         let stop = || task.has_waited();
+        let now = Instant::now();
+        let half = now + task.portfolio.saturating_duration_since(now) / 2;
         // Every part has its first answer before any is searched: what is searched may take all the time.
         let mut solved = Vec::with_capacity(parts.len());
         for (bound, part, restricted) in &parts {
             let enough = highest.max(capacity);
-            // Hints come first: where they are a placement, nothing else may leave them no time.
+            // Hints come first: whoever gives them may know more than any order does, and of many buffers there may be no time for both.
             let own: Vec<Option<u64>> = part.iter().filter_map(|&i| hints.get(i as usize).copied()).collect();
-            let sunk = own.iter().any(Option::is_some).then(|| greedy::from_hints(restricted, &own, &stop));
+            let is_late = || Instant::now() >= half || stop();
+            let sunk =
+                own.iter().any(Option::is_some).then(|| greedy::from_hints(restricted, &own, &is_late));
             let hinted = sunk.flatten().or_else(|| greedy::as_hinted(restricted, &own));
             let hinted = hinted.map(|hinted| (hinted, "hints".to_owned()));
             let (placement, method) = match hinted {

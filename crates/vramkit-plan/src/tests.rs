@@ -143,7 +143,20 @@ fn the_fullest_step_counts_an_alias_group_once() {
     let tensors =
         vec![view("a", 0, 2), view("b", 0, 2), tensor("m", "c", 4, 6, 15), tensor("m", "d", 5, 6, 1)];
     let plan = plan(&[model("m", tensors)], Schedule::Fixed);
-    assert_eq!(plan.fullest_step(), Some((Step(5), vec![2, 3])));
+    let (step, places) = plan.fullest_step().unwrap();
+    let places: Vec<_> = places.into_iter().map(|place| (place.size.bytes(), place.tensors)).collect();
+    assert_eq!((step, places), (Step(5), vec![(15, vec![2]), (1, vec![3])]));
+    // The place of a group has the size of its largest member, whichever lives.
+    let group = |id, start, end, bytes| TensorLifetime {
+        alias_group: Some("g".into()),
+        ..tensor("m", id, start, end, bytes)
+    };
+    let tensors = vec![group("a", 0, 1, 100), group("b", 0, 5, 1), tensor("m", "c", 1, 5, 99)];
+    let plan = self::plan(&[model("m", tensors)], Schedule::Fixed);
+    let (step, places) = plan.fullest_step().unwrap();
+    assert_eq!(places.iter().map(|place| place.size).sum::<ByteSize>(), plan.lower_bound);
+    let places: Vec<_> = places.into_iter().map(|place| (place.size.bytes(), place.tensors)).collect();
+    assert_eq!((step, places), (Step(1), vec![(100, vec![1]), (99, vec![2])]));
 }
 
 #[test]

@@ -291,7 +291,7 @@ impl Solver {
             union.models.iter().map(|model| self.solve(model, &[], without)).collect()
         };
         let now = Instant::now();
-        if task.capacity.is_some() {
+        if task.capacity.is_some_and(|capacity| bound <= capacity) {
             // Where the first answers do, nothing is searched for.
             let quiet = StepRecorder::new(now, None, &());
             let first = alone(Task { deadline: now, recorder: &quiet, ..task });

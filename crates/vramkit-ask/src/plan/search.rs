@@ -53,6 +53,7 @@ pub fn plan(question: &PlanQuestion, listener: Arc<dyn Listener>) -> Result<Plan
     let asked = Instant::now();
     let left = || question.deadline.saturating_sub(asked.elapsed());
     let told = Told(listener);
+    let capacity = question.capacity.filter(|_| demand.pools.is_empty());
     if question.reorder || question.recompute {
         // What orders save is more than what a search for offsets does, but without offsets there is no answer.
         demand
@@ -63,7 +64,7 @@ pub fn plan(question: &PlanQuestion, listener: Arc<dyn Listener>) -> Result<Plan
             // When models start decides more than where their tensors are.
             let budget = OrderBudget::new(left() / 4 * 3, &told);
             let threads = question.threads.unwrap_or_else(|| available_parallelism().map_or(1, NonZero::get));
-            let search = StartsSearch { seed: question.seed, threads, budget };
+            let search = StartsSearch { seed: question.seed, threads, budget, capacity };
             Some(choose(&mut demand, schedule, makespan, &search)?)
         }
         None => None,
@@ -150,6 +151,9 @@ fn choose(
     let chosen = choose_starts(&demand.models, makespan, search)?;
     for (model, start) in demand.models.iter_mut().zip(&chosen.starts) {
         model.start = *start;
+    }
+    for (model, &offset) in demand.models.iter_mut().zip(chosen.offsets.iter().flatten()) {
+        model.tensors.iter_mut().for_each(|tensor| tensor.hint = tensor.hint.or(Some(offset)));
     }
     let saved = StartsReport {
         makespan,

@@ -35,6 +35,42 @@ fn the_largest_arena_is_an_arena() {
     assert!(refused(&["plan", &path]).contains("the weights of model `b`"));
 }
 
+/// An hour of searching is left when a bound says that nothing fits, and the bound is named.
+#[test]
+fn what_cannot_fit_is_said_at_once() {
+    let began = std::time::Instant::now();
+    let said = |arguments: &[&str]| {
+        let output = vramkit().args(arguments).args(["--deadline", "3600"]).output().unwrap();
+        assert_eq!(output.status.code(), Some(1));
+        String::from_utf8([output.stdout, output.stderr].concat()).unwrap()
+    };
+    let row = |i: u64| format!("{i},0,1,{},{}\n", 33 + i % 13, if i.is_multiple_of(3) { 1 } else { 64 });
+    let rows: String =
+        std::iter::once("id,lower,upper,size,alignment\n".to_owned()).chain((0..60).map(row)).collect();
+    let (_folder, path) = file("hard.csv", &rows);
+    let fixed = said(&["plan", &path, "--capacity", "2000"]);
+    assert!(fixed.contains("does not fit") && fixed.contains("B at step 0"), "{fixed}");
+    let together = said(&["plan", &path, &path, "--schedule", "concurrent", "--capacity", "4000"]);
+    assert!(
+        together.contains("does not fit") && together.contains("are needed, the live peak"),
+        "{together}"
+    );
+    let (_folder, path) = file("full.toml", &pools(3).replace("[\"p2\", \"p0\", \"p1\"]", "[]"));
+    let pools = said(&["plan", &path]);
+    assert!(pools.contains("needs 21 B at one time, and there are 17 B together"), "{pools}");
+    assert!(began.elapsed() < std::time::Duration::from_secs(600));
+}
+
+#[test]
+fn the_bytes_at_the_fullest_step_add_up() {
+    let rows = "id,lower,upper,size,group\na,0,1,100,g\nb,0,5,1,g\nc,1,5,99,\n";
+    let (_folder, path) = file("group.csv", rows);
+    let text =
+        String::from_utf8(vramkit().args(["plan", &path, "--explain"]).output().unwrap().stdout).unwrap();
+    let lines = "lower bound: 199 B, live at step 1 in 2 places\n  100 B 50.3 %: alias group g of group, in which b lives\n  99 B 49.7 %: c";
+    assert!(text.contains(lines), "{text}");
+}
+
 #[test]
 fn what_takes_no_room_takes_no_arena() {
     let (_folder, path) = file("zero.csv", "id,lower,upper,size\na,3,3,100\nb,0,5,0\n");

@@ -1,42 +1,56 @@
-//! Starts by moving one model after the other to its best one, while that lowers the peak (then the time spent at it).
-//!
-//! The best starts are among those at which a rise of one model's load meets a fall of another's, or an end of the clock.
+//! Starts by moving one model after the other to its best one, while that lowers the peak (then the time spent at it); and where that begins.
 
-use super::profile::{Load, Profile};
+use std::cmp::Ordering;
+use std::collections::HashSet;
 
-/// Starts that are tried for one model, at most: evenly chosen where there are more.
-const STARTS: usize = 400;
-
-/// Changes of a model and of others that are paired to find starts, about: of more every so many of the model's.
-const PAIRS: usize = 1 << 22;
+use super::placed::{Models, Placed};
+use super::profile::Load;
 
 /// Moves one model after the other to its best start until no move helps, or time is up.
-pub(super) fn descend(profiles: &[Profile], latest: &[u64], starts: &mut [u64], is_over: &dyn Fn() -> bool) {
-    let mut load = Load::new(profiles.iter().zip(starts.iter().copied()));
-    let mut reached = height(&load);
+///
+/// No move makes pinned tensors collide that did not. What did not help one model helps none that is like it and starts with it, until another was
+/// moved: so thousands that are alike take about as long as their starts are many.
+pub(super) fn descend(models: &Models<'_>, starts: &mut [u64], is_over: &dyn Fn() -> bool) {
+    let mut placed = Placed::new(models, starts);
+    let mut reached = height(&placed.load);
+    let mut in_vain: HashSet<(usize, u64)> = HashSet::new();
     loop {
-        let before = reached;
-        for (i, profile) in profiles.iter().enumerate() {
+        let mut is_moved = false;
+        for (i, at) in starts.iter_mut().enumerate() {
             if is_over() {
                 return;
             }
-            let mut best = starts[i];
-            load.remove(profile, starts[i]);
-            for start in meetings(&load, profile, latest[i]) {
+            let start = *at;
+            let now = (models.kinds[i], start);
+            if in_vain.contains(&now) {
+                continue;
+            }
+            placed.remove(i, start);
+            let mut best = (placed.collisions_of(i, start), reached, start);
+            for start in placed.meetings(i) {
                 if is_over() {
                     break;
                 }
-                let mut tried = load.clone();
-                tried.add(profile, start);
+                let collisions = placed.collisions_of(i, start);
+                if collisions > best.0 {
+                    continue;
+                }
+                let mut tried = placed.load.clone();
+                tried.add(&models.profiles[i], start);
                 let height = height(&tried);
-                if height < reached {
-                    (reached, best) = (height, start);
+                if (collisions, height) < (best.0, best.1) {
+                    best = (collisions, height, start);
                 }
             }
-            starts[i] = best;
-            load.add(profile, best);
+            if best.2 == start {
+                in_vain.insert(now);
+            } else {
+                (reached, *at, is_moved) = (best.1, best.2, true);
+                in_vain.clear();
+            }
+            placed.add(i, *at);
         }
-        if reached == before {
+        if !is_moved {
             return;
         }
     }
@@ -48,12 +62,13 @@ const INSERTIONS: (u64, u64) = (64, 4096);
 const TOGETHER: u64 = 10_000_000;
 
 /// Starts of models put in one after the other, the largest peak first, each where least is live then, of some starts evenly
-/// apart; soon done for thousands of models, of which descending takes long.
-pub(super) fn insert(profiles: &[Profile], latest: &[u64], is_over: &dyn Fn() -> bool) -> Vec<u64> {
+/// apart; soon done for thousands of models, of which descending takes long. Pinned models are put at one another, and to the ends of the clock.
+pub(super) fn insert(models: &Models<'_>, is_over: &dyn Fn() -> bool) -> Vec<u64> {
+    let Models { profiles, latest, .. } = models;
     let mut order: Vec<usize> = (0..profiles.len()).collect();
     order.sort_by_key(|&i| std::cmp::Reverse(profiles[i].peak()));
     let mut starts = vec![0; profiles.len()];
-    let mut load = Load::new(std::iter::empty());
+    let mut placed = Placed::none(models);
     for (number, &i) in order.iter().enumerate() {
         let profile = &profiles[i];
         let many = latest[i].saturating_mul(2) / profile.steps.max(1);
@@ -64,41 +79,34 @@ pub(super) fn insert(profiles: &[Profile], latest: &[u64], is_over: &dyn Fn() ->
             starts[i] = (u128::from(latest[i]) * number as u128 / profiles.len() as u128) as u64;
             continue;
         }
+        let mut tried = placed.pinned_meetings(i);
+        if tried.is_empty() {
+            tried = (0..many).map(at).collect();
+        }
         // A first one is looked at whatever the time.
-        let tried = (0..many).map(at).enumerate().take_while(|&(k, _)| k == 0 || !is_over());
-        starts[i] =
-            tried.map(|(_, start)| start).min_by_key(|&start| load.highest(profile, start)).unwrap_or(0);
-        load.add(profile, starts[i]);
+        let tried = tried.into_iter().enumerate().take_while(|&(k, _)| k == 0 || !is_over());
+        let costs = tried
+            .map(|(_, start)| (placed.collisions_of(i, start), placed.load.highest(profile, start), start));
+        let best = costs.reduce(|best, next| if (next.0, next.1) < (best.0, best.1) { next } else { best });
+        starts[i] = best.map_or(0, |(.., start)| start);
+        placed.add(i, starts[i]);
     }
     starts
 }
 
-/// The starts at which one of a model's changes meets one of the others', and both ends of the clock.
-pub(super) fn meetings(load: &Load, profile: &Profile, latest: u64) -> Vec<u64> {
-    let mut all = vec![0, latest];
-    let pairs = profile.runs.len().saturating_mul(2 * load.times.len());
-    let ends = profile.runs.iter().flat_map(|run| [run.from, run.to]);
-    for own in ends.step_by(pairs.div_ceil(PAIRS).max(1)) {
-        let starts = load.times.iter().filter_map(|time| time.checked_sub(own));
-        all.extend(starts.filter(|&start| start <= latest));
-        // Before it grows without end: evenly chosen ones will do.
-        if all.len() > 64 * STARTS {
-            thin(&mut all);
-        }
-    }
-    thin(&mut all);
-    all
-}
-
-fn thin(all: &mut Vec<u64>) {
-    all.sort_unstable();
-    all.dedup();
-    let stride = all.len().div_ceil(STARTS).max(1);
-    let mut i = 0;
-    all.retain(|_| {
-        i += 1;
-        (i - 1) % stride == 0
-    });
+/// Starts at which models that are alike are spread evenly over all that they may have: of many, little more is live at any step than there
+/// must be. One that is like no other is in the middle.
+pub(super) fn spread(models: &Models<'_>) -> Vec<u64> {
+    let mut of_kind = vec![0u64; models.different()];
+    models.kinds.iter().for_each(|&kind| of_kind[kind] += 1);
+    let mut next = vec![0u64; of_kind.len()];
+    let start = |(&kind, &latest): (&usize, &u64)| {
+        let half = 2 * next[kind] + 1;
+        next[kind] += 1;
+        let places = u128::from(latest) + 1;
+        (places * u128::from(half) / u128::from(2 * of_kind[kind])) as u64
+    };
+    models.kinds.iter().zip(&models.latest).map(start).collect()
 }
 
 /// Most bytes live together, and for how many steps.
@@ -106,9 +114,9 @@ fn height(load: &Load) -> (u64, u64) {
     let mut most = (0, 0);
     for (from, to, level) in load.stretches() {
         match level.cmp(&most.0) {
-            std::cmp::Ordering::Greater => most = (level, to - from),
-            std::cmp::Ordering::Equal => most.1 += to - from,
-            std::cmp::Ordering::Less => {}
+            Ordering::Greater => most = (level, to - from),
+            Ordering::Equal => most.1 += to - from,
+            Ordering::Less => {}
         }
     }
     most

@@ -8,7 +8,7 @@ use crate::lifetime_error::LifetimeError;
 use crate::problem::collect;
 
 /// Steps of one load.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) struct Run {
     /// The first step, from the model's start.
     pub(super) from: u64,
@@ -19,7 +19,7 @@ pub(super) struct Run {
 }
 
 /// A model's load on its own clock.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(super) struct Profile {
     /// Ascending, apart from one another or with different loads; none for a model that takes no room.
     pub(super) runs: Vec<Run>,
@@ -172,6 +172,12 @@ impl Load {
             }
         });
         sum
+    }
+
+    /// Bytes times steps over a capacity.
+    pub(super) fn over(&self, capacity: u64) -> f64 {
+        let over = self.stretches().filter(|stretch| stretch.2 > capacity);
+        over.map(|(from, to, level)| (level - capacity) as f64 * (to - from) as f64).sum()
     }
 
     /// Gives the load, a profile's bytes and the steps of each stretch in which neither changes.

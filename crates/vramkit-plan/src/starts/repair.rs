@@ -2,20 +2,19 @@
 //!
 //! A model that is live where too much is, and some others, are taken out and put back one after the other, each where
 //! least is over the capacity. What comes of it is kept when it is better, and for a while when it is little worse (threshold
-//! accepting: Dueck and Scheuer, 1990). A capacity that is met is lowered.
+//! accepting: Dueck and Scheuer, 1990). A capacity that is met is lowered. No pinned tensors collide that did not.
 
 use vramkit_units::SplitMix64;
 
-use super::descent::meetings;
-use super::profile::{Load, Profile};
+use super::placed::{Models, Placed};
+use super::profile::Load;
 
 /// Models taken out at once, at most.
 const OUT: usize = 5;
 
 /// Models with starts, and what is over a capacity.
 pub(super) struct Repair<'a> {
-    pub(super) profiles: &'a [Profile],
-    pub(super) latest: &'a [u64],
+    pub(super) models: &'a Models<'a>,
     pub(super) random: SplitMix64,
 }
 
@@ -28,8 +27,9 @@ impl Repair<'_> {
         moves: usize,
         is_over: &dyn Fn() -> bool,
     ) -> bool {
-        let mut load = Load::new(self.profiles.iter().zip(starts.iter().copied()));
-        let mut cost = over(&load, capacity);
+        let mut placed = Placed::new(self.models, starts);
+        let mut cost = placed.load.over(capacity);
+        let mut collisions = placed.collisions();
         let scale = cost;
         for i in 0..moves {
             if cost == 0.0 {
@@ -38,20 +38,20 @@ impl Repair<'_> {
             if is_over() {
                 return false;
             }
-            let out = self.chosen(&load, starts, capacity);
+            let out = self.chosen(&placed.load, starts, capacity);
             let before: Vec<u64> = out.iter().map(|&model| starts[model]).collect();
-            let mut tried = load.clone();
+            let mut tried = placed.clone();
             for &model in &out {
-                tried.remove(&self.profiles[model], starts[model]);
+                tried.remove(model, starts[model]);
             }
             for &model in &out {
                 starts[model] = self.best(&tried, model, capacity, is_over);
-                tried.add(&self.profiles[model], starts[model]);
+                tried.add(model, starts[model]);
             }
-            let new = over(&tried, capacity);
+            let (new, collide) = (tried.load.over(capacity), tried.collisions());
             let slack = 0.05 * scale.min(cost) * (1.0 - i as f64 / moves as f64);
-            if new <= cost + slack * self.random.unit() {
-                (cost, load) = (new, tried);
+            if collide <= collisions && new <= cost + slack * self.random.unit() {
+                (cost, collisions, placed) = (new, collide, tried);
             } else {
                 out.iter().zip(before).for_each(|(&model, start)| starts[model] = start);
             }
@@ -65,7 +65,7 @@ impl Repair<'_> {
             load.stretches().filter(|stretch| stretch.2 > capacity).map(|(from, to, _)| (from, to)).collect();
         let (from, to) = steps[self.random.below(steps.len())];
         let live = |&i: &usize| {
-            let mut runs = self.profiles[i].runs.iter();
+            let mut runs = self.models.profiles[i].runs.iter();
             runs.any(|run| starts[i] + run.from < to && from < starts[i] + run.to)
         };
         let there: Vec<usize> = (0..starts.len()).filter(live).collect();
@@ -81,7 +81,7 @@ impl Repair<'_> {
         let mut keyed: Vec<(f64, usize)> = out
             .into_iter()
             .map(|i| {
-                let area: f64 = self.profiles[i]
+                let area: f64 = self.models.profiles[i]
                     .runs
                     .iter()
                     .map(|run| (run.to - run.from) as f64 * run.bytes as f64)
@@ -94,15 +94,15 @@ impl Repair<'_> {
     }
 
     /// The start at which least is over the capacity, of those that there is time for; of equal ones any.
-    fn best(&mut self, load: &Load, model: usize, capacity: u64, is_over: &dyn Fn() -> bool) -> u64 {
-        let (profile, latest) = (&self.profiles[model], self.latest[model]);
-        let mut best = (f64::INFINITY, 0);
+    fn best(&mut self, placed: &Placed<'_>, model: usize, capacity: u64, is_over: &dyn Fn() -> bool) -> u64 {
+        let profile = &self.models.profiles[model];
+        let mut best = ((f64::INFINITY, f64::INFINITY), 0);
         let mut equal = 0;
-        for start in meetings(load, profile, latest) {
+        for start in placed.meetings(model) {
             if equal > 0 && is_over() {
                 break;
             }
-            let over = load.excess(profile, start, capacity);
+            let over = (placed.collisions_of(model, start), placed.load.excess(profile, start, capacity));
             if over < best.0 {
                 (best, equal) = ((over, start), 1);
             } else if over == best.0 {
@@ -114,10 +114,4 @@ impl Repair<'_> {
         }
         best.1
     }
-}
-
-/// Bytes times steps over a capacity.
-fn over(load: &Load, capacity: u64) -> f64 {
-    let over = load.stretches().filter(|stretch| stretch.2 > capacity);
-    over.map(|(from, to, level)| (level - capacity) as f64 * (to - from) as f64).sum()
 }

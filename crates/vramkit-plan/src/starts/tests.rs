@@ -1,11 +1,13 @@
 //! Starts that are known to be best, and bounds against every start.
 
 use super::*;
-use crate::TensorLifetime;
+use crate::{OrderBudget, TensorLifetime};
 use proptest::prelude::*;
+use vramkit_units::SplitMix64;
 
 fn long() -> StartsSearch<'static> {
-    StartsSearch { seed: 0, threads: 1, budget: OrderBudget::new(std::time::Duration::from_millis(200), &()) }
+    let budget = OrderBudget::new(std::time::Duration::from_millis(200), &());
+    StartsSearch { seed: 0, threads: 1, budget, capacity: None }
 }
 
 fn model(name: &str, rows: &[(u64, u64, u64)]) -> Model {
@@ -21,7 +23,7 @@ fn model(name: &str, rows: &[(u64, u64, u64)]) -> Model {
 
 #[test]
 fn models_that_are_pinned_to_one_place_are_kept_apart() {
-    let pinned = |name, start| {
+    let pinned = |name: &str, start| {
         let mut model = model(name, &[(0, 3, 5)]);
         model.tensors[0].pinned = Some(ByteSize::ZERO);
         Model { start: Step(start), ..model }
@@ -33,6 +35,21 @@ fn models_that_are_pinned_to_one_place_are_kept_apart() {
     // Where the given starts do not keep them apart, one after the other does.
     let chosen = choose_starts(&[pinned("a", 0), pinned("b", 0), large.clone()], Step(9), &long()).unwrap();
     assert!(chosen.starts[0].0.abs_diff(chosen.starts[1].0) >= 3, "{:?}", chosen.starts);
+    // Where neither does: by load alone the pinned ones would run together again, beside no large one.
+    let many = |name: &'static str| ["1", "2", "3"].map(|n| (format!("{name}{n}"), name));
+    let named = many("a").into_iter().chain(many("c")).chain([("a4".to_owned(), "a")]);
+    let models: Vec<Model> = named
+        .map(|(name, kind)| match kind {
+            "a" => Model { name: name.as_str().into(), ..pinned(&name, 0) },
+            _ => model(&name, &[(0, 3, 10)]),
+        })
+        .collect();
+    let chosen = choose_starts(&models, Step(12), &long()).unwrap();
+    assert_eq!(chosen.peak, ByteSize::new(15));
+    let starts = models.iter().zip(&chosen.starts).filter(|(model, _)| model.name.starts_with('a'));
+    let mut starts: Vec<u64> = starts.map(|(_, start)| start.0).collect();
+    starts.sort_unstable();
+    assert_eq!(starts, [0, 3, 6, 9]);
     let models = [pinned("a", 0), pinned("b", 0), pinned("d", 0), large];
     let error = choose_starts(&models, Step(6), &long()).unwrap_err();
     assert!(error.to_string().ends_with("pin them apart, give a larger makespan, or none"), "{error}");
@@ -78,7 +95,7 @@ fn a_packing_of_rounded_boxes_is_taken_only_where_its_arena_is_lower() {
     });
     let starts = choose_starts(&models, Step(4), &long()).unwrap();
     let at: Vec<u64> = starts.starts.iter().map(|start| start.0).collect();
-    assert_eq!((starts.given_end, placed(&models, &at).unwrap()), (Step(4), 21), "{at:?}");
+    assert_eq!((starts.given_end, arena(&models, &at).unwrap()), (Step(4), 21), "{at:?}");
 }
 
 /// Models of three tensors, cut from a rectangle: what some free, others take.
@@ -120,13 +137,59 @@ fn hundreds_of_models_are_spread_at_once() {
         })
         .collect();
     let budget = OrderBudget::new(std::time::Duration::ZERO, &());
-    let search = StartsSearch { seed: 0, threads: 1, budget };
+    let search = StartsSearch { seed: 0, threads: 1, budget, capacity: None };
     let unhurried =
         StartsSearch { budget: OrderBudget::new(std::time::Duration::from_millis(500), &()), ..search };
     for (search, times) in [(search, 8), (unhurried, 3)] {
         let starts = choose_starts(&models, Step(600), &search).unwrap();
         assert!(starts.peak.bytes() <= starts.bound.bytes() * times, "{} of {}", starts.peak, starts.bound);
     }
+}
+
+/// What thousands come to is in proportion to what hundreds do.
+#[test]
+fn models_that_are_alike_may_be_many() {
+    let alike = |many: u64, rows: &[(u64, u64, u64)]| -> Vec<Model> {
+        (0..many).map(|i| model(&i.to_string(), rows)).collect()
+    };
+    let within = |models: &[Model], milliseconds| {
+        let budget = OrderBudget::new(std::time::Duration::from_millis(milliseconds), &());
+        choose_starts(models, Step(100), &StartsSearch { budget, ..long() }).unwrap()
+    };
+    // Fourteen run one after the other.
+    for many in [2_001u64, 20_000] {
+        let starts = within(&alike(many, &[(0, 7, 1_000)]), 0);
+        assert_eq!(starts.peak.bytes(), many.div_ceil(14) * 1_000, "{many}");
+    }
+    // Where boxes were packed, an arena of their offsets is there.
+    let mut random = SplitMix64::new(1);
+    let uneven = (0..2_100).map(|i| {
+        let (steps, bytes) = (1 + random.below(100) as u64, 1 + random.below(1_000) as u64);
+        model(&i.to_string(), &[(0, steps, bytes)])
+    });
+    let mut uneven: Vec<Model> = uneven.collect();
+    let starts = within(&uneven, 0);
+    for ((model, &start), &at) in uneven.iter_mut().zip(&starts.starts).zip(starts.offsets.as_ref().unwrap())
+    {
+        (model.start, model.tensors[0].hint) = (start, Some(at));
+    }
+    let plan = MemoryPlanner::new().plan(&uneven, Schedule::Fixed).unwrap();
+    assert!(plan.arena_size.ratio_of(starts.bound) < 1.1, "{} of {}", plan.arena_size, starts.bound);
+    for many in [299u64, 301, 3_000] {
+        let starts = within(&alike(many, &[(0, 4, 1_000), (3, 7, 500)]), 1_000);
+        assert!(starts.peak.bytes() * 100 <= many * 6_550, "{} of {many}", starts.peak);
+    }
+}
+
+#[test]
+fn no_starts_are_looked_for_where_none_will_do() {
+    let models: Vec<Model> = (0..40).map(|i| model(&i.to_string(), &[(0, 5 + i % 3, 100 + i)])).collect();
+    let began = std::time::Instant::now();
+    let budget = OrderBudget::new(std::time::Duration::from_secs(3600), &());
+    let search = StartsSearch { budget, capacity: Some(ByteSize::new(300)), ..long() };
+    let starts = choose_starts(&models, Step(50), &search).unwrap();
+    assert!(starts.bound > ByteSize::new(300) && starts.peak >= starts.bound);
+    assert!(began.elapsed() < std::time::Duration::from_secs(600));
 }
 
 #[test]
@@ -154,8 +217,9 @@ proptest! {
         let profiles: Vec<Profile> = models.iter().map(|model| Profile::new(model).unwrap()).collect();
         let makespan = profiles[0].steps.max(profiles[1].steps) + more;
         let found = choose_starts(&models, Step(makespan), &long()).unwrap();
+        let alone = Models::new(&profiles, makespan, Pins::none(2));
         let all = (0..=makespan - profiles[0].steps).flat_map(|x| (0..=makespan - profiles[1].steps).map(move |y| [x, y]));
-        let best = all.map(|starts| peak(&profiles, &starts)).min().unwrap();
+        let best = all.map(|starts| alone.cost(&starts).peak).min().unwrap();
         prop_assert_eq!(found.peak.bytes(), best);
         prop_assert!(found.bound <= found.peak);
         let ends = found.starts.iter().zip(&profiles).map(|(start, profile)| start.0 + profile.steps);
