@@ -55,8 +55,15 @@ pub fn plan(question: &PlanQuestion, listener: Arc<dyn Listener>) -> Result<Plan
     let capacity = question.capacity.filter(|_| demand.pools.is_empty());
     if question.reorder || question.recompute {
         // What orders save is more than what a search for offsets does, but without offsets there is no answer.
-        demand
-            .reorder(question.recompute, &OrderBudget::new(question.deadline / 2, &told).seed(question.seed));
+        let budget = |time: Duration| OrderBudget::new(time, &told).seed(question.seed);
+        let (orders, capacity) = (budget(question.deadline / 2), capacity.unwrap_or(ByteSize::MAX));
+        if question.recompute {
+            // The order is what it would be without; what no order fits in, nodes that run again may.
+            demand.reorder(&orders);
+            demand.recompute(&budget(left() / 2));
+        } else {
+            demand.reorder(&orders.capacity(capacity));
+        }
     }
     let starts = match question.makespan {
         Some(makespan) => {

@@ -120,6 +120,21 @@ fn orders_keep_to_the_deadline() {
     }
 }
 
+/// With steps that run again the order has as much time as without, and is where they begin.
+#[test]
+fn running_again_begins_at_the_order_found() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("graph.onnx").display().to_string();
+    fs::write(&path, random_graph(1, 1_000, 60)).unwrap();
+    let before = Instant::now();
+    let plan = json(&["plan", &path, "--json", "--deadline", "2", "--recompute"], 0);
+    let taken = before.elapsed();
+    let order = &plan["models"][0]["order"];
+    assert_eq!(order["proven"], false, "{order}");
+    assert!(bytes(&order["recomputed_peak_bytes"]) <= bytes(&order["reordered_peak_bytes"]), "{order}");
+    assert!(taken >= Duration::from_secs(1), "{taken:?}");
+}
+
 #[test]
 fn working_in_place_never_takes_more() {
     let folder = tempfile::tempdir().unwrap();
