@@ -31,6 +31,11 @@ impl Demand {
         self.models.iter().zip(&self.settings).map(|pair| one(pair).transpose()).collect()
     }
 
+    /// Whether any model comes from a graph, of which all that is here can be chosen.
+    pub fn has_graph(&self) -> bool {
+        self.settings.iter().any(|settings| settings.graph.is_some())
+    }
+
     /// Runs the nodes of every graph in the order with least live at most that is found within a budget. Graphs share the budget;
     /// what that saves is each model's [`Settings::order`](crate::Settings::order).
     pub fn reorder(&mut self, budget: &OrderBudget<'_>) {

@@ -18,7 +18,7 @@ use vramkit_models::{Demand, read_all};
 use super::answer::{Placed, PlanAnswer};
 use super::question::{PlanQuestion, has_clock};
 use super::{engine, in_place};
-use crate::error::AskError;
+use crate::error::{AskError, QuestionError};
 use crate::listener::Listener;
 
 /// Plans what files ask for.
@@ -46,6 +46,9 @@ use crate::listener::Listener;
 pub fn plan(question: &PlanQuestion, listener: Arc<dyn Listener>) -> Result<PlanAnswer, AskError> {
     question.check()?;
     let mut demand = read_all(&question.files, &question.read)?;
+    if let Some(what) = of_graphs(question).filter(|_| !demand.has_graph()) {
+        return Err(QuestionError::NoGraph { what, files: question.file_names() }.into());
+    }
     let several = if question.files.len() > 1 { Schedule::Sequential } else { Schedule::Fixed };
     let schedule = question.schedule.or(demand.schedule).unwrap_or(several);
     demand.schedule = Some(schedule);
@@ -113,6 +116,18 @@ pub fn plan(question: &PlanQuestion, listener: Arc<dyn Listener>) -> Result<Plan
         Err(error) => return Err(AskError::Pools { files: question.file_names(), error }),
     };
     Ok(PlanAnswer { report, placed, demand })
+}
+
+/// What is asked that only graphs have.
+fn of_graphs(question: &PlanQuestion) -> Option<&'static str> {
+    let asked = [
+        (question.reorder, "an order of nodes"),
+        (question.recompute, "nodes that run again"),
+        (question.read.in_place, "operators that work in place"),
+        (question.engine.is_some(), "an engine's plan"),
+        (question.read.shapes.is_some(), "measured shapes"),
+    ];
+    asked.into_iter().find(|(is_asked, _)| *is_asked).map(|(_, what)| what)
 }
 
 fn planner(question: &PlanQuestion, time: Duration, told: Told) -> MemoryPlanner {
