@@ -176,6 +176,14 @@ pub enum QuestionError {
         /// The pool.
         pool: String,
     },
+    /// Something is asked of graphs, and none of the files has any.
+    #[error("{what}: that is asked of ONNX graphs, and there is none in {files}")]
+    NoGraph {
+        /// What is asked.
+        what: &'static str,
+        /// The files.
+        files: String,
+    },
     /// A workload over several pools is to be run.
     #[error("{workload} distributes tensors over {pools} pools, and a run binds one")]
     SeveralPools {

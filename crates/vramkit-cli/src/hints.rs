@@ -87,6 +87,10 @@ fn in_question(error: &QuestionError) -> String {
         QuestionError::MakespanWithoutClock { schedule } => format!(
             "--makespan chooses when models start on one clock; the {schedule} schedule has none (--schedule fixed)"
         ),
+        QuestionError::NoGraph { what, files } => match option_of_graphs(what) {
+            Some(option) => format!("{option} acts on ONNX graphs, and there is none in {files}"),
+            None => error.to_string(),
+        },
         QuestionError::SeveralPools { workload, .. } => {
             format!("{error}; `vramkit plan {workload}` places them")
         }
@@ -177,6 +181,18 @@ fn option_beside_sets(what: &str) -> Option<&'static str> {
         ("a number of devices", "--tensor-parallel"),
         ("drafted tokens", "--draft-tokens"),
         ("a graph's dimension", "--dim"),
+    ];
+    options.into_iter().find(|(name, _)| *name == what).map(|(_, option)| option)
+}
+
+/// By which option something is asked that only graphs have.
+fn option_of_graphs(what: &str) -> Option<&'static str> {
+    let options = [
+        ("an order of nodes", "--order memory"),
+        ("nodes that run again", "--recompute"),
+        ("operators that work in place", "--in-place"),
+        ("an engine's plan", "--engine"),
+        ("measured shapes", "--shapes"),
     ];
     options.into_iter().find(|(name, _)| *name == what).map(|(_, option)| option)
 }

@@ -10,7 +10,7 @@ use vramkit_plan::{Model, OrderBudget};
 
 use crate::demand::{Demand, Settings};
 use crate::error::ReadError;
-use crate::onnx::{RuntimeLevel, RuntimePattern};
+use crate::onnx::{OnnxGraph, OrderSaving, RuntimeLevel, RuntimePattern};
 
 impl Demand {
     /// What is known of each model's graph, for those that come from one.
@@ -31,15 +31,37 @@ impl Demand {
         self.models.iter().zip(&self.settings).map(|pair| one(pair).transpose()).collect()
     }
 
-    /// Runs the nodes of every graph in the order with least live at most that is found within a budget, and with `recompute`
-    /// cheap ones again rather than keeping what they made, where that has less live. Graphs share the budget; what that saves
-    /// is each model's [`Settings::order`](crate::Settings::order).
-    pub fn reorder(&mut self, recompute: bool, budget: &OrderBudget<'_>) {
+    /// Whether any model comes from a graph, of which all that is here can be chosen.
+    pub fn has_graph(&self) -> bool {
+        self.settings.iter().any(|settings| settings.graph.is_some())
+    }
+
+    /// Runs the nodes of every graph in the order with least live at most that is found within a budget. Graphs share the budget;
+    /// what that saves is each model's [`Settings::order`](crate::Settings::order).
+    pub fn reorder(&mut self, budget: &OrderBudget<'_>) {
+        self.arrange(budget, |graph, in_place, _, budget| graph.reorder(in_place, budget));
+    }
+
+    /// Runs cheap nodes of every graph again rather than keeping what they made, where that has less live at most than the order that
+    /// [`reorder`](Self::reorder) found (which is looked for first where it was not). What was found is never given up for worse.
+    pub fn recompute(&mut self, budget: &OrderBudget<'_>) {
+        self.arrange(budget, |graph, in_place, saved, budget| match saved {
+            Some(saved) => graph.recompute(saved, in_place, budget),
+            None => graph.reorder(in_place, budget),
+        });
+    }
+
+    /// Arranges the nodes of one graph after the other.
+    fn arrange(
+        &mut self,
+        budget: &OrderBudget<'_>,
+        how: impl Fn(&mut OnnxGraph, bool, Option<OrderSaving>, &OrderBudget<'_>) -> OrderSaving,
+    ) {
         let mut graphs = self.settings.iter().filter(|settings| settings.graph.is_some()).count();
         for (model, settings) in self.models.iter_mut().zip(&mut self.settings) {
             let Some(source) = &mut settings.graph else { continue };
             let graph = Arc::make_mut(&mut source.graph);
-            settings.order = Some(graph.reorder(recompute, source.in_place, &budget.share(graphs)));
+            settings.order = Some(how(graph, source.in_place, settings.order, &budget.share(graphs)));
             model.tensors = source.tensors(model);
             graphs -= 1;
         }

@@ -37,7 +37,8 @@ pub struct PlanQuestion {
     /// As `reorder`, whether that is asked for or not, and cheap operators run again where that has less live at most.
     pub recompute: bool,
     /// How long to search for a better plan than the first ones; 1 s by default. Orders of graphs, where they are looked for,
-    /// have half of it; the models' starts, where they are chosen, three quarters of what is left then.
+    /// have half of it, and nodes to run again half of what is left then; the models' starts, where they are chosen, three
+    /// quarters of what is left after that.
     pub deadline: Duration,
     /// Where the search's random choices start.
     pub seed: u64,

@@ -46,6 +46,9 @@ use crate::listener::Listener;
 pub fn plan(question: &PlanQuestion, listener: Arc<dyn Listener>) -> Result<PlanAnswer, AskError> {
     question.check()?;
     let mut demand = read_all(&question.files, &question.read)?;
+    if let Some(what) = of_graphs(question).filter(|_| !demand.has_graph()) {
+        return Err(QuestionError::NoGraph { what, files: question.file_names() }.into());
+    }
     let several = if question.files.len() > 1 { Schedule::Sequential } else { Schedule::Fixed };
     let schedule = question.schedule.or(demand.schedule).unwrap_or(several);
     demand.schedule = Some(schedule);
@@ -53,18 +56,24 @@ pub fn plan(question: &PlanQuestion, listener: Arc<dyn Listener>) -> Result<Plan
     let asked = Instant::now();
     let left = || question.deadline.saturating_sub(asked.elapsed());
     let told = Told(listener);
-    let capacity = question.capacity.filter(|_| demand.pools.is_empty());
     if question.reorder || question.recompute {
         // What orders save is more than what a search for offsets does, but without offsets there is no answer.
-        demand
-            .reorder(question.recompute, &OrderBudget::new(question.deadline / 2, &told).seed(question.seed));
+        let budget = |time: Duration| OrderBudget::new(time, &told).seed(question.seed);
+        let (orders, capacity) = (budget(question.deadline / 2), question.capacity.unwrap_or(ByteSize::MAX));
+        if question.recompute {
+            // The order is what it would be without; what no order fits in, nodes that run again may.
+            demand.reorder(&orders);
+            demand.recompute(&budget(left() / 2));
+        } else {
+            demand.reorder(&orders.capacity(capacity));
+        }
     }
     let starts = match question.makespan {
         Some(makespan) => {
             // When models start decides more than where their tensors are.
             let budget = OrderBudget::new(left() / 4 * 3, &told);
             let threads = question.threads.unwrap_or_else(|| available_parallelism().map_or(1, NonZero::get));
-            let search = StartsSearch { seed: question.seed, threads, budget, capacity };
+            let search = StartsSearch { seed: question.seed, threads, budget, capacity: question.capacity };
             Some(choose(&mut demand, schedule, makespan, &search)?)
         }
         None => None,
@@ -127,6 +136,18 @@ fn check_pools(question: &PlanQuestion, demand: &Demand) -> Result<(), QuestionE
         }),
         None => Ok(()),
     }
+}
+
+/// What is asked that only graphs have.
+fn of_graphs(question: &PlanQuestion) -> Option<&'static str> {
+    let asked = [
+        (question.reorder, "an order of nodes"),
+        (question.recompute, "nodes that run again"),
+        (question.read.in_place, "operators that work in place"),
+        (question.engine.is_some(), "an engine's plan"),
+        (question.read.shapes.is_some(), "measured shapes"),
+    ];
+    asked.into_iter().find(|(is_asked, _)| *is_asked).map(|(_, what)| what)
 }
 
 fn planner(question: &PlanQuestion, time: Duration, told: Told) -> MemoryPlanner {

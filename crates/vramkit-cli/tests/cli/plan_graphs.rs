@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use serde_json::Value;
 use vramkit::units::SplitMix64;
 
-use crate::common::{file, json, vramkit};
+use crate::common::{file, json, refused, vramkit};
 
 /// A field of a protocol buffer: bytes.
 fn field(number: u64, content: &[u8]) -> Vec<u8> {
@@ -118,6 +118,45 @@ fn orders_keep_to_the_deadline() {
         let most = reading * 3 + Duration::from_secs(4);
         assert!(taken < most, "{arguments:?}: {taken:?}, of which reading is {reading:?}");
     }
+}
+
+/// With steps that run again the order has as much time as without, and is where they begin.
+#[test]
+fn running_again_begins_at_the_order_found() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("graph.onnx").display().to_string();
+    fs::write(&path, random_graph(1, 1_000, 60)).unwrap();
+    let before = Instant::now();
+    let plan = json(&["plan", &path, "--json", "--deadline", "2", "--recompute"], 0);
+    let taken = before.elapsed();
+    let order = &plan["models"][0]["order"];
+    assert_eq!(order["proven"], false, "{order}");
+    assert!(bytes(&order["recomputed_peak_bytes"]) <= bytes(&order["reordered_peak_bytes"]), "{order}");
+    assert!(taken >= Duration::from_secs(1), "{taken:?}");
+}
+
+#[test]
+fn what_only_graphs_have_is_refused_without_one() {
+    let (_folder, path) = file("plain.csv", "id,lower,upper,size\na,0,1,1\n");
+    let shapes = file("shapes.json", "{}");
+    for (option, value) in [
+        ("--order", Some("memory")),
+        ("--recompute", None),
+        ("--in-place", None),
+        ("--engine", Some("ort")),
+        ("--shapes", Some(shapes.1.as_str())),
+    ] {
+        let words = ["plan", &path, option].into_iter().chain(value).collect::<Vec<_>>();
+        let said = refused(&words);
+        assert!(said.contains(option) && said.contains("plain.csv") && said.contains("ONNX"), "{said}");
+    }
+    // The order that there is, is no question.
+    json(&["plan", &path, "--json", "--order", "file"], 0);
+    // Of several files one with a graph is enough.
+    let folder = tempfile::tempdir().unwrap();
+    let graph = folder.path().join("graph.onnx").display().to_string();
+    fs::write(&graph, random_graph(1, 5, 2)).unwrap();
+    json(&["plan", &path, &graph, "--json", "--order", "memory", "--in-place"], 0);
 }
 
 #[test]

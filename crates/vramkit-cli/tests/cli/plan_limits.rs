@@ -197,3 +197,42 @@ fn a_search_that_is_ended_keeps_its_plan() {
         assert!(plan["arena_bytes"].as_u64() > plan["lower_bound_bytes"].as_u64());
     }
 }
+
+#[test]
+fn a_capacity_beside_pools_and_pools_that_are_not_there_are_errors() {
+    let (_folder, path) = file("pools.toml", &pools(10));
+    let error = refused(&["plan", &path, "--capacity", "1MiB"]);
+    assert!(error.contains("3 pools has a capacity of its own") && error.contains("--capacity"), "{error}");
+    let lonely = "models = [{ name = \"m\", tensors = [{ id = \"a\", size = 1, start = 0, end = 1, pools = [\"p9\"] }] }]";
+    let (_folder, path) = file("lonely.toml", lonely);
+    let error = refused(&["plan", &path]);
+    assert!(error.contains("tensor `a` of `m` is allowed in pool `p9`, and there are no pools"), "{error}");
+}
+
+/// Two pools of ten bytes, two models in each: by all pools together any two of them may run at once.
+#[test]
+fn what_does_not_fit_with_chosen_starts_is_not_called_impossible() {
+    let model = |name: &str, pool: &str| {
+        format!(
+            "{{ name = \"{name}\", tensors = [{{ id = \"{name}t\", size = 10, start = 0, end = 2, pools = [\"{pool}\"] }}] }}"
+        )
+    };
+    let workload = |order: [&str; 4]| {
+        let models: Vec<String> =
+            order.iter().enumerate().map(|(i, pool)| model(&format!("m{i}"), pool)).collect();
+        format!(
+            "alignment = 1\npools = [{{ name = \"p0\", capacity = 10 }}, {{ name = \"p1\", capacity = 10 }}]\nmodels = [{}]\n",
+            models.join(", ")
+        )
+    };
+    for order in [["p0", "p1", "p0", "p1"], ["p0", "p0", "p1", "p1"]] {
+        let (_folder, path) = file("makespan.toml", &workload(order));
+        let done = vramkit().args(["plan", &path, "--json", "--makespan", "4"]).output().unwrap();
+        let plan: Value = serde_json::from_slice(&done.stdout).unwrap();
+        assert_ne!(plan["feasible"], false, "{order:?}: starts 0, 0, 2, 2 in some order fit");
+        assert!(plan["starts"].is_object());
+    }
+    let (_folder, path) = file("makespan.toml", &workload(["p0"; 4]));
+    let plan = json(&["plan", &path, "--json", "--makespan", "3"], 1);
+    assert_eq!(plan["feasible"], false, "no starts have less live than both pools hold: {plan}");
+}

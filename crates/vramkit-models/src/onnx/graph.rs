@@ -229,21 +229,32 @@ impl OnnxGraph {
         &self.symbols
     }
 
-    /// Runs the nodes in the order with least live at most that is found within a budget, and with `recompute` cheap
-    /// ones again rather than keeping what they made, where that lowers it further. With `in_place`, operators that can are
-    /// taken to write over their input.
-    pub fn reorder(&mut self, recompute: bool, in_place: bool, budget: &OrderBudget<'_>) -> OrderSaving {
-        let over = match in_place {
-            true => {
-                let nodes: Vec<&NodeProto> = self.nodes.iter().collect();
-                in_place::taken(&nodes, &self.activations, &self.facts)
-            }
-            false => Vec::new(),
-        };
-        let (saving, activations) =
-            reorder::reorder(&mut self.nodes, &self.activations, &over, recompute, budget);
+    /// Runs the nodes in the order with least live at most that is found within a budget. With `in_place`, operators that can
+    /// are taken to write over their input.
+    pub fn reorder(&mut self, in_place: bool, budget: &OrderBudget<'_>) -> OrderSaving {
+        let over = self.over(in_place);
+        let (saving, activations) = reorder::reorder(&mut self.nodes, &self.activations, &over, budget);
         self.activations = activations;
         saving
+    }
+
+    /// Runs cheap nodes again rather than keeping what they made, where that has less live at most than the order that there is. What
+    /// that order saved comes in, and what both save goes out; `in_place` as for [`reorder`](Self::reorder).
+    pub fn recompute(&mut self, saved: OrderSaving, in_place: bool, budget: &OrderBudget<'_>) -> OrderSaving {
+        let over = self.over(in_place);
+        let (saving, activations) =
+            reorder::recompute(&mut self.nodes, &self.activations, &over, saved, budget);
+        self.activations = activations;
+        saving
+    }
+
+    /// The activations that take another's place, with that one.
+    fn over(&self, in_place: bool) -> Vec<(usize, usize)> {
+        if !in_place {
+            return Vec::new();
+        }
+        let nodes: Vec<&NodeProto> = self.nodes.iter().collect();
+        in_place::taken(&nodes, &self.activations, &self.facts)
     }
 
     /// What of this a plan's document says.

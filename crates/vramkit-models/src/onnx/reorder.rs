@@ -32,36 +32,54 @@ pub struct OrderSaving {
     pub repeated: usize,
 }
 
-/// Reorders nodes, and repeats some when `recompute` says so, each for half of the budget then; activations follow. `over`
-/// are the activations that take another's place, with that one.
+/// Reorders nodes; activations follow. `over` are the activations that take another's place, with that one.
 pub(super) fn reorder(
     nodes: &mut Vec<NodeProto>,
     activations: &[Activation],
     over: &[(usize, usize)],
-    recompute: bool,
     budget: &OrderBudget<'_>,
 ) -> (OrderSaving, Vec<Activation>) {
-    let mut flow = dataflow(nodes, activations);
-    over.iter().for_each(|&(output, input)| flow.values[output].over = Some(input));
+    let flow = dataflow(nodes, activations, over);
     let given: Vec<usize> = (0..nodes.len()).collect();
     let before = flow.peak_of(&given);
-    let searches = if recompute { 2 } else { 1 };
-    let best = flow.best_order(&given, &budget.share(searches));
-    let (again, order, repeats) = match recompute {
-        true => {
-            let Recomputed { flow, order, repeats, .. } = flow.recompute(&best.order, budget);
-            (flow, order, repeats)
-        }
-        false => (flow.clone(), best.order.clone(), Vec::new()),
-    };
+    let best = flow.best_order(&given, budget);
     let saving = OrderSaving {
         before,
         reordered: best.peak,
         bound: best.bound,
         proven: best.proven,
-        recomputed: again.peak_of(&order),
-        repeated: repeats.len(),
+        recomputed: best.peak,
+        repeated: 0,
     };
+    let activations = arrange(nodes, activations, &flow, &best.order, &[]);
+    (saving, activations)
+}
+
+/// Repeats some nodes, and reorders all then, where less is live at most than in the order that there is; activations follow. Given what that
+/// order saved, says what both save.
+pub(super) fn recompute(
+    nodes: &mut Vec<NodeProto>,
+    activations: &[Activation],
+    over: &[(usize, usize)],
+    saved: OrderSaving,
+    budget: &OrderBudget<'_>,
+) -> (OrderSaving, Vec<Activation>) {
+    let given: Vec<usize> = (0..nodes.len()).collect();
+    let Recomputed { flow, order, repeats, .. } =
+        dataflow(nodes, activations, over).recompute(&given, budget);
+    let saving = OrderSaving { recomputed: flow.peak_of(&order), repeated: repeats.len(), ..saved };
+    let activations = arrange(nodes, activations, &flow, &order, &repeats);
+    (saving, activations)
+}
+
+/// Puts nodes into an order of a dataflow of theirs, with some of them repeated in it.
+fn arrange(
+    nodes: &mut Vec<NodeProto>,
+    activations: &[Activation],
+    again: &Dataflow,
+    order: &[usize],
+    repeats: &[usize],
+) -> Vec<Activation> {
     // Values after the dataflow's own were added one a repeated step.
     let added = again.values.len() - repeats.len();
     let mut all: Vec<Activation> = activations.to_vec();
@@ -89,7 +107,7 @@ pub(super) fn reorder(
     }
     let mut position = vec![0u64; order.len()];
     order.iter().zip(0..).for_each(|(&step, at)| position[step] = at);
-    let lives = again.lives(&order);
+    let lives = again.lives(order);
     let own = (0..activations.len()).chain(added..again.values.len());
     for (activation, v) in all.iter_mut().zip(own) {
         (activation.start, activation.end) = (lives[v].0.0, lives[v].1.0);
@@ -97,11 +115,11 @@ pub(super) fn reorder(
         activation.reads.sort_unstable();
     }
     *nodes = order.iter().map(|&step| nodes[step].clone()).collect();
-    (saving, all)
+    all
 }
 
 /// The first values are the activations, in their order; then nothing but dependencies on constants.
-fn dataflow(nodes: &[NodeProto], activations: &[Activation]) -> Dataflow {
+fn dataflow(nodes: &[NodeProto], activations: &[Activation], over: &[(usize, usize)]) -> Dataflow {
     let mut values: Vec<FlowValue> = activations
         .iter()
         .map(|activation| FlowValue {
@@ -112,6 +130,7 @@ fn dataflow(nodes: &[NodeProto], activations: &[Activation]) -> Dataflow {
             over: None,
         })
         .collect();
+    over.iter().for_each(|&(output, input)| values[output].over = Some(input));
     let known: HashSet<&str> = activations.iter().map(|activation| activation.id.as_str()).collect();
     let mut makers: HashMap<&str, usize> = HashMap::new();
     for (i, node) in nodes.iter().enumerate() {

@@ -181,7 +181,7 @@ fn endless() -> vramkit_plan::OrderBudget<'static> {
 fn another_order_holds_one_branch_at_a_time() {
     let mut graph = infer(&branches(), &[]).unwrap();
     let before = graph.model(&"g".into(), 1, false);
-    let saving = graph.reorder(false, false, &endless());
+    let saving = graph.reorder(false, &endless());
     let wide = 64 * 16 * 16 * 4;
     assert_eq!(saving.before.bytes(), 4 * 16 * 16 * 4 + 2 * wide);
     assert_eq!((saving.reordered.bytes(), saving.proven), (4 * 16 * 16 * 4 + wide + 64 * 4, true));
@@ -198,7 +198,8 @@ fn another_order_holds_one_branch_at_a_time() {
     };
     assert_eq!(named(&before), named(&after), "the same tensors, at other times");
     // An order that is best already stays.
-    let again = graph.reorder(true, false, &endless());
+    let again = graph.reorder(false, &endless());
+    assert_eq!(graph.recompute(again, false, &endless()), again);
     assert_eq!((again.before, again.reordered), (saving.reordered, saving.reordered));
 }
 
@@ -223,7 +224,7 @@ fn skip() -> ModelProto {
 fn orders_are_judged_with_operators_in_place() {
     let reordered = |in_place: bool| {
         let mut graph = infer(&skip(), &[]).unwrap();
-        let saving = graph.reorder(false, in_place, &endless());
+        let saving = graph.reorder(in_place, &endless());
         let model = graph.model(&"g".into(), 1, in_place);
         let peak = vramkit_plan::LifetimeAnalyzer::new(&model.tensors, Default::default()).peak().unwrap();
         assert_eq!((saving.reordered, saving.bound, saving.proven), (peak, peak, true));
@@ -236,7 +237,9 @@ fn orders_are_judged_with_operators_in_place() {
 #[test]
 fn cheap_operators_run_again_where_that_holds_less() {
     let mut graph = infer(&skip(), &[]).unwrap();
-    let saving = graph.reorder(true, false, &endless());
+    let ordered = graph.reorder(false, &endless());
+    let saving = graph.recompute(ordered, false, &endless());
+    assert_eq!((saving.reordered, ordered.repeated), (ordered.reordered, 0));
     assert_eq!(saving.repeated, 1);
     assert_eq!(saving.reordered.bytes() - saving.recomputed.bytes(), 4 * 16 * 16 * 4);
     let tensors = graph.model(&"g".into(), 1, false).tensors;

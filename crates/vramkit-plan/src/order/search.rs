@@ -216,7 +216,7 @@ impl Search {
         for at in self.worst_first() {
             let bound = self.bound();
             let (range, stretch) = &self.stretches[at];
-            if stretch.peak <= bound || effort.is_out_of_time() {
+            if stretch.peak <= bound || budget.is_hopeless(bound as u64) || effort.is_out_of_time() {
                 break;
             }
             let jobs: Vec<usize> = range.clone().collect();
@@ -230,7 +230,7 @@ impl Search {
             for at in self.worst_first() {
                 let bound = self.bound();
                 let stretch = &mut self.stretches[at].1;
-                if stretch.peak <= bound || effort.is_out_of_time() {
+                if stretch.peak <= bound || budget.is_hopeless(bound as u64) || effort.is_out_of_time() {
                     break;
                 }
                 if let Some(mut part) = stretch.part.take() {

@@ -3,6 +3,8 @@
 //! In: models, a makespan, and how long. Out: starts, of which those come first that keep pinned models apart, then those with less live at
 //! most; and the lowest packing, where models are boxes.
 
+use std::time::{Duration, Instant};
+
 use vramkit_units::SplitMix64;
 
 use super::boxes::Sides;
@@ -24,8 +26,10 @@ const MOVED: usize = 300;
 /// Beginnings from which models are moved.
 const BEGINNINGS: usize = 12;
 
-/// Runs of all models together up to which they are moved whatever the time: some milliseconds.
+/// Runs of all models together up to which they are moved whatever the time, as long as that is no more than this: few models have the
+/// same answer on every machine.
 const ALWAYS: usize = 200;
+const GRACE: Duration = Duration::from_millis(100);
 
 /// The widest beam: of many boxes more would take too much memory.
 const WIDTH: usize = 2_048;
@@ -107,7 +111,9 @@ impl<'a> Choice<'a> {
             true => self.search.budget.share(2),
             false => self.search.budget,
         };
-        let is_over = || takes_long && budget.is_over();
+        let began = Instant::now();
+        let has_grace = || !takes_long && began.elapsed() < GRACE;
+        let is_over = || budget.is_over() && !has_grace();
         let mut best = self.starts.clone();
         descend(&self.models, &mut best, &is_over);
         self.take(&best);
