@@ -81,18 +81,15 @@ impl Keeper {
         }
         let was_up = self.failed.is_none();
         let file = self.path.display().to_string();
-        let ended = || io::Error::other("there is no thread that writes it");
-        let outcome = match self.ticks.as_ref().map(|ticks| ticks.send(tick.clone())) {
-            Some(Ok(())) => match self.written.recv_timeout(patience) {
-                Ok(outcome) => outcome,
-                Err(RecvTimeoutError::Timeout) => {
-                    self.is_late = true;
-                    Err(io::Error::other(format!("it has not been written within {patience:?}")))
-                }
-                Err(RecvTimeoutError::Disconnected) => Err(ended()),
-            },
-            _ => Err(ended()),
-        };
+        // A thread that has ended is found out by its answer.
+        self.ticks.iter().for_each(|ticks| drop(ticks.send(tick.clone())));
+        let outcome = self.written.recv_timeout(patience).unwrap_or_else(|error| match error {
+            RecvTimeoutError::Timeout => {
+                self.is_late = true;
+                Err(io::Error::other(format!("it has not been written within {patience:?}")))
+            }
+            RecvTimeoutError::Disconnected => Err(io::Error::other("there is no thread that writes it")),
+        });
         match outcome {
             Ok(()) if was_up => None,
             Ok(()) => {
