@@ -45,11 +45,12 @@ impl Said {
         }
     }
 
-    /// How old the reading was when it was sent, as far as the answer says.
+    /// How old the reading was when it was sent, as far as the answer says: by the clock of dates, which somebody may have set, where it
+    /// says nothing else.
     fn age(&self, tick: &Tick) -> Duration {
         let by_clock = self.date.zip(unix_seconds(&tick.time)).map(|(date, read)| date - read);
         let by_clock = by_clock.and_then(|age| Duration::try_from_secs_f64(age).ok());
-        self.age.into_iter().chain(by_clock).max().unwrap_or_default()
+        self.age.or(by_clock).unwrap_or_default()
     }
 
     fn limit(&self) -> Duration {
@@ -162,6 +163,8 @@ mod tests {
             (&[("date", "Sun, 06 Nov 1994 07:49:30 GMT")], None),
             (&[("date", "yesterday")], None),
             (&[("age", "20"), ("date", "Sun, 06 Nov 1994 08:49:45 GMT")], Some(20)),
+            // Its clock was set back, and its date stands still until that is past.
+            (&[("age", "0"), ("date", "Sun, 06 Nov 1994 09:49:30 GMT")], None),
             (&[("age", "100"), ("vramkit-interval", "60")], None),
             (&[("age", "181"), ("vramkit-interval", "60")], Some(181)),
             (&[("age", "20000"), ("vramkit-interval", "1e300")], Some(20_000)),

@@ -17,7 +17,7 @@ use prometheus_client::metrics::MetricType;
 use prometheus_client::registry::{Registry, Unit};
 use vramkit::ByteSize;
 use vramkit::device::Reading;
-use vramkit::monitor::{MonitorStats, PoolUse, ProcessUse, StallTimes, Usage};
+use vramkit::monitor::{MonitorStats, PoolUse, ProcessIdentity, ProcessUse, StallTimes, Usage};
 use vramkit::pool::{Holder, PoolStats, Purpose};
 use vramkit::pressure::PressureLevel;
 use vramkit_watch::{Activity, DeviceClass, DeviceTick, Presence, Tick};
@@ -181,7 +181,9 @@ impl Families<'_> {
         let suspected = devices.iter().flat_map(|device| {
             device.suspected.iter().map(|found| {
                 let labels = with(labels(device), "pool", found.pool.clone());
-                let labels = with(labels, "pid", found.pid.to_string());
+                let mut labels = with(labels, "pid", found.pid.to_string());
+                let pool = device.snapshot.pools.iter().find(|pool| pool.pid == found.pid);
+                labels.extend(place_of(pool.and_then(|pool| pool.process.as_ref())));
                 let labels = owner(labels, &found.leak.model, found.leak.purpose);
                 (with(labels, "tag", found.leak.tag.clone()), 1.0)
             })
@@ -231,7 +233,7 @@ impl Families<'_> {
                 let mut labels = with(labels(device), "pid", process.pid.to_string());
                 labels.push(("process", process.name.value.clone().unwrap_or_default()));
                 let whose = &process.identity;
-                labels.extend(place(whose.pod.as_deref(), whose.container.as_deref()));
+                labels.extend(place_of(Some(whose)));
                 // A target has a label `job` of its own.
                 let more = [("user", &whose.user), ("batch_job", &whose.job)];
                 labels.extend(more.into_iter().filter_map(|(name, value)| Some((name, value.clone()?))));
@@ -316,6 +318,7 @@ fn bytes(reading: &Reading<ByteSize>) -> Option<f64> {
 fn pool_labels(device: &DeviceTick, pool: &PoolUse) -> Labels {
     let mut labels = with(labels(device), "pool", pool.name.clone());
     labels.push(("pid", pool.pid.to_string()));
+    labels.extend(place_of(pool.process.as_ref()));
     labels
 }
 
@@ -344,6 +347,12 @@ fn labels(device: &DeviceTick) -> Labels {
         // Rules choose by it: an alert about a card is not about main memory.
         ("class", device.class.as_str().to_owned()),
     ]
+}
+
+/// As [`place`], of a process.
+fn place_of(whose: Option<&ProcessIdentity>) -> Labels {
+    let pod = whose.and_then(|whose| whose.pod.as_deref());
+    place(pod, whose.and_then(|whose| whose.container.as_deref()))
 }
 
 /// In which pod and container, each label always: in place of one that is not there Prometheus puts the target's own, which is

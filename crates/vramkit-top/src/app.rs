@@ -382,6 +382,7 @@ impl App {
                 let victim = Victim {
                     pid,
                     program: row.program.clone(),
+                    command: row.identity.command.clone(),
                     user: row.identity.user.clone(),
                     read: row.read,
                 };

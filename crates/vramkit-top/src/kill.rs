@@ -10,7 +10,7 @@ use std::os::unix::fs::MetadataExt;
 use std::time::{Duration, SystemTime};
 
 use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
-use vramkit::monitor::text::{self, NAME, clean};
+use vramkit::monitor::text::{NAME, clean};
 
 use crate::text::cut;
 
@@ -20,6 +20,8 @@ pub(crate) struct Victim {
     pub(crate) pid: u32,
     /// What its program is called, where that was known.
     pub(crate) program: Option<String>,
+    /// Its command line, as it was read: reading it anew may hang where the process does, and with it the screen.
+    pub(crate) command: Option<String>,
     pub(crate) user: Option<String>,
     /// When it was seen to hold memory.
     pub(crate) read: SystemTime,
@@ -111,8 +113,7 @@ impl Target {
         if !is_same || started(pid).is_some_and(|started| started > victim.read + COARSE) {
             return Err(EndError::Another { pid });
         }
-        let command = read(pid, "cmdline").map(|command| clean(&command, text::WORDS).trim_end().to_owned());
-        let command = command.filter(|command| !command.trim().is_empty()).unwrap_or(name);
+        let command = victim.command.clone().filter(|command| !command.trim().is_empty()).unwrap_or(name);
         let owner =
             || fs::metadata(format!("/proc/{pid}")).ok().map(|folder| format!("user {}", folder.uid()));
         let user = victim.user.clone().or_else(owner).unwrap_or_else(|| "an unknown user".into());
@@ -174,7 +175,8 @@ mod tests {
 
     fn victim(pid: u32) -> Victim {
         let read = SystemTime::now() + Duration::from_secs(1);
-        Victim { pid, program: Some("sleep".into()), user: Some("ann".into()), read }
+        let command = Some("sleep 60, as it was read".into());
+        Victim { pid, program: Some("sleep".into()), command, user: Some("ann".into()), read }
     }
 
     #[test]
@@ -182,7 +184,7 @@ mod tests {
         for (end, signal) in [(End::Terminate, 15), (End::Kill, 9)] {
             let mut child = sleeper();
             let target = Target::find_here(&victim(child.id())).unwrap();
-            assert_eq!(target.words, format!("{} of ann: sleep 60", child.id()));
+            assert_eq!(target.words, format!("{} of ann: sleep 60, as it was read", child.id()));
             target.end(end).unwrap();
             assert_eq!(child.wait().unwrap().signal(), Some(signal));
             assert!(matches!(target.end(end), Err(EndError::Gone { .. })));

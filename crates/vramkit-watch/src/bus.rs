@@ -9,7 +9,7 @@ use std::path::Path;
 
 use vramkit::monitor::DeviceName;
 
-use crate::given::Given;
+use crate::given::{Given, NVIDIA};
 use crate::kernel::{Kernel, shown};
 use crate::known::ON_THE_BUS;
 use crate::source::{DeviceClass, Health, Missing, Readings, Source};
@@ -34,7 +34,7 @@ impl<S> WithBus<S> {
     /// Reads `proc`, `sys` and `dev` below `root`.
     pub(crate) fn at(root: &Path, source: S) -> Self {
         let is_made_up = root != Path::new("/");
-        Self { source, kernel: Kernel::at(root), is_made_up, given: Given::default() }
+        Self { source, kernel: Kernel::at(root), is_made_up, given: Given::of(NVIDIA) }
     }
 }
 

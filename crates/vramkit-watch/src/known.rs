@@ -346,6 +346,8 @@ impl Known {
             return;
         } else if let Some(place) = place {
             given(device, moment, &place, news);
+        } else if is_ill && matches!(device.state, State::Given { .. } | State::Barred { .. }) {
+            // Nobody says that it is back.
         } else if !is_lost && is_ill && readings.health != Health::Absent {
             device.state = State::Unread { since: standing.since(), reason: standing.reason().to_owned() };
         } else if device.class == DeviceClass::Gpu {

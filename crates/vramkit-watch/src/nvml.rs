@@ -97,11 +97,11 @@ fn load(path: &OsStr) -> Result<Nvml, Absent> {
     })
 }
 
-/// A driver that is not loaded is none on this machine; one that does not fit its library is one that fails.
+/// A driver that is not loaded is none on this machine; one that says anything else is one that fails.
 fn unloaded(error: &NvmlError) -> Health {
     match error {
-        NvmlError::LibRmVersionMismatch => Health::Failing,
-        _ => Health::Absent,
+        NvmlError::DriverNotLoaded | NvmlError::LibraryNotFound => Health::Absent,
+        _ => Health::Failing,
     }
 }
 
@@ -283,16 +283,19 @@ fn read_device(
 /// Which device it is now: a card that is divided anew has other parts at the same places. Its identity costs little; its name
 /// is asked for when that is new.
 fn identify(device: &Device<'_>, id: String, total: Option<ByteSize>, names: &mut Names) -> DeviceName {
-    let ask = || match device.name() {
-        Ok(name) => clean(&name, NAME).into_owned(),
-        Err(error) => format!("{NAMELESS} without a name ({error})"),
-    };
     let uuid = uuid_of(device);
-    let name = match uuid.as_ref().map(|uuid| (id.clone(), uuid.clone(), total.map(ByteSize::bytes))) {
-        Some(key) if names.len() < KNOWN => names.entry(key).or_insert_with(ask).clone(),
-        Some(key) => names.get(&key).cloned().unwrap_or_else(ask),
-        None => ask(),
-    };
+    let key = uuid.as_ref().map(|uuid| (id.clone(), uuid.clone(), total.map(ByteSize::bytes)));
+    let known = key.as_ref().and_then(|key| names.get(key).cloned());
+    let name = known.unwrap_or_else(|| match (device.name(), key) {
+        (Ok(name), key) => {
+            let name = clean(&name, NAME).into_owned();
+            let key = key.filter(|_| names.len() < KNOWN);
+            names.extend(key.map(|key| (key, name.clone())));
+            name
+        }
+        // It is asked again.
+        (Err(error), _) => format!("{NAMELESS} without a name ({error})"),
+    });
     DeviceName { id, name, uuid }
 }
 

@@ -297,6 +297,11 @@ fn a_card_that_a_virtual_machine_has_is_given_away() {
     assert!(readings.health == Health::Absent && readings.given.is_empty());
     tree.put(&format!("sys/bus/pci/drivers/vfio-pci/{MI300}/class"), "0x038000\n");
     assert!(source.read().given.contains(MI300));
+    // One that it had before anybody looked: where virtual machines are run.
+    tree.put(&format!("sys/bus/pci/drivers/vfio-pci/{MI300}/vendor"), "0x1002\n");
+    assert!(read(&tree).given.is_empty());
+    tree.put("dev/vfio/12", "");
+    assert!(read(&tree).given.contains(MI300));
 }
 
 #[test]

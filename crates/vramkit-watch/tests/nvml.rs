@@ -7,7 +7,7 @@ use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 use serde_json::{Value, json};
 use vramkit::ByteSize;
 use vramkit::device::Origin;
-use vramkit_watch::{Activity, DeviceClass, NvmlSource, Readings, Source};
+use vramkit_watch::{Activity, DeviceClass, Health, NvmlSource, Readings, Source};
 
 /// The stand-in's script is the process's: one test at a time.
 struct Machine {
@@ -226,6 +226,22 @@ fn no_library_a_library_of_another_kind_and_no_driver_are_reasons() {
     }
     let readings = machine.source().read();
     assert!(readings.devices.is_empty() && reasons(&readings).len() == 1, "{readings:?}");
+    assert_eq!(readings.health, Health::Absent);
+    for code in [4, 15, 999] {
+        machine.becomes(json!({"init": code}));
+        let readings = machine.source().read();
+        assert_eq!((readings.health, reasons(&readings).len()), (Health::Failing, 1), "{code}");
+    }
+}
+
+#[test]
+fn a_name_that_could_not_be_asked_for_once_is_asked_for_again() {
+    let called = |name: &str| json!({"cards": [card(|card| card["name"] = json!(name))]});
+    let machine = Machine::new(called(&"long".repeat(200)));
+    let mut source = machine.source();
+    assert!(source.read().devices[0].device.name.contains("without a name"));
+    machine.becomes(called("NVIDIA H100"));
+    assert_eq!(source.read().devices[0].device.name, "NVIDIA H100");
 }
 
 #[test]

@@ -47,10 +47,14 @@ impl Families<'_> {
             None,
             count(cards().filter(|card| is_present(card) || is_away(card)).count()),
         )?;
-        let known = tick.devices.iter().filter(|device| !is_away(device));
-        let present = known.map(|device| (labels(device), is(is_present(device))));
+        let known = || tick.devices.iter().filter(|device| !is_away(device));
+        let present = known().map(|device| (labels(device), is(is_present(device))));
         let help = "1 while a device is there and was read, 0 while it is lost or its source does not answer";
         self.gauge("vramkit_device_present", help, None, present.collect())?;
+        let is_lost = |device: &DeviceTick| matches!(device.presence, Presence::Lost { .. });
+        let lost = known().map(|device| (labels(device), is(is_lost(device))));
+        let help = "1 while a device is lost, however its source answers";
+        self.gauge("vramkit_device_lost", help, None, lost.collect())?;
         let may = tick.devices.iter().flat_map(|device| {
             device.assigned.iter().map(|to| {
                 let mut labels = labels(device);

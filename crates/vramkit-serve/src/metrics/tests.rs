@@ -111,7 +111,9 @@ fn where_a_process_runs_has_its_labels_also_in_no_pod_and_no_series_comes_twice(
     };
     let mut tick = watching(Readings { devices: vec![device], ..Readings::default() }).tick(Duration::ZERO);
     // Two replicas, the same in all that labels say.
-    let shown = PoolUse::of("kv", &pool);
+    let mut shown = PoolUse::of("kv", &pool);
+    shown.pid = 7;
+    shown.process = Some(serde_json::from_value(json!({"pod": "team/llm-1", "container": "c"})).unwrap());
     tick.devices[0].snapshot.pools = vec![shown.clone(), shown];
     let leak = json!({"model": "llama", "purpose": "kv", "tag": "t", "bytes_per_second": 1.0,
         "window_seconds": 60.0, "old_bytes": 1, "old_seconds": 60.0, "allocations": 1});
@@ -121,7 +123,9 @@ fn where_a_process_runs_has_its_labels_also_in_no_pod_and_no_series_comes_twice(
     for place in [
         r#"pid="1",process="python3",namespace="",pod="",container="""#,
         r#"pid="2",process="python3",namespace="team",pod="llm-0",container="""#,
-        r#"pool="kv",pid="7",model="llama",purpose="kv",tag="t"} 1.0"#,
+        r#"pool="",pid="0",namespace="",pod="",container="",model="llama",purpose="kv",tag="t"} 1.0"#,
+        r#"pool="kv",pid="7",namespace="team",pod="llm-1",container="c",model="llama",purpose="kv",tag="t"} 1.0"#,
+        r#"pool="kv",pid="7",namespace="team",pod="llm-1",container="c"} "#,
     ] {
         assert!(text.contains(place), "{place}\n{text}");
     }

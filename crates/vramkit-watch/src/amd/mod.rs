@@ -28,7 +28,7 @@ use vramkit::ByteSize;
 use vramkit::device::{Origin, Reading};
 use vramkit::monitor::{DeviceName, ProcessUse};
 
-use crate::given::Given;
+use crate::given::{AMD, Given};
 use crate::kernel::{Kernel, system_root};
 use crate::meminfo::MachineMemory;
 use crate::processes::Processes;
@@ -77,7 +77,7 @@ impl AmdSource {
             users: Users::default(),
             topology: Topology::default(),
             kinds: HashMap::new(),
-            given: Given::default(),
+            given: Given::of(AMD),
         }
     }
 

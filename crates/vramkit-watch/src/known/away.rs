@@ -20,8 +20,8 @@ impl Known {
                 continue;
             }
             let id = format!("{ON_THE_BUS}{place}");
-            let name = DeviceName { id: id.clone(), name: format!("NVIDIA card at {place}"), uuid: None };
-            let (class, origin) = (DeviceClass::Gpu, Origin::Nvml);
+            let name = DeviceName { id: id.clone(), name: format!("card at {place}"), uuid: None };
+            let (class, origin) = (DeviceClass::Gpu, Origin::System);
             let device = Device { name, class, origin, source, of_pools: false, state: State::Present };
             self.devices.insert(place.clone(), device);
             self.keys.insert(id, place.clone());
@@ -48,7 +48,11 @@ impl Known {
             };
             if is_over && !is_missed && !readings.given.contains(key) {
                 let what = if matches!(device.state, State::Lost { .. }) { "missed" } else { "given away" };
-                news.push(News::new(key, EventKind::Back, format!("{} is {what} no more", device.name.name)));
+                news.push(News::new(
+                    &device.name.id,
+                    EventKind::Back,
+                    format!("{} is {what} no more", device.name.name),
+                ));
                 found.push(key.clone());
             }
         }

@@ -68,3 +68,19 @@ fn a_card_that_was_given_away_before_and_is_so_no_more_is_no_loss() {
         assert!(watcher.history().devices.keys().all(|id| id.starts_with("cuda:")));
     }
 }
+
+#[test]
+fn a_card_that_was_given_away_stays_so_while_its_source_does_not_answer() {
+    let (script, mut watcher) = watcher();
+    script.lock().unwrap().given = ["0000:18:00.0".to_owned()].into();
+    let first = at(&script, &mut watcher, 0, vec![card(0, "GPU-0")]);
+    let before = script.lock().unwrap().clone();
+    *script.lock().unwrap() = Readings { health: Health::Failing, ..Readings::default() };
+    let tick = watcher.tick(Duration::from_secs(1));
+    assert!(matches!(presence(&tick, "GPU-0").presence, Presence::Unread { .. }), "{tick:?}");
+    assert_eq!(tick.devices[1].presence, first.devices[1].presence);
+    *script.lock().unwrap() = before;
+    let tick = watcher.tick(Duration::from_secs(2));
+    assert_eq!(kinds(&tick), [EventKind::SourceBack], "told once");
+    assert_eq!(tick.devices[1].presence, first.devices[1].presence);
+}
