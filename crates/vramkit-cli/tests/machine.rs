@@ -144,7 +144,7 @@ fn devices_say_what_is_lost_what_fails_and_what_a_group_allows() {
     // One of the three is nobody's loss: this user may not ask it.
     assert_eq!(report["devices"].as_array().unwrap().len(), 4, "{report}");
     let (text, _) = machine.run(&["top", "--once"]);
-    assert!(text.contains("1 other cards of this machine may not be asked by this user"), "{text}");
+    assert!(text.contains("one card of this machine may not be asked by this user"), "{text}");
     assert!(text.contains("(5): what it holds is not known: "), "{text}");
     let machine = Machine::new(&json!({"init": 18}));
     let (text, _) = machine.run(&["devices"]);
