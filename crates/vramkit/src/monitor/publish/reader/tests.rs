@@ -150,7 +150,7 @@ fn who_was_slow_is_left_alone_for_a_while_and_then_for_longer() {
         assert!(reader.read(&folder).is_empty());
         assert_eq!((reader.left_out[0].count, &reader.left_out[0].socket), (1, &path));
         assert_eq!(reader.left_out[0].why, WhyLeftOut::Silent);
-        assert_eq!(reader.silent(), [path.clone()]);
+        assert_eq!(reader.silent(), std::slice::from_ref(&path));
         begun.elapsed() >= PATIENCE
     };
     assert!(read(&mut reader));
