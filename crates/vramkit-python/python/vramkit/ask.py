@@ -577,9 +577,10 @@ def top(
     """Watch who holds the memory of every device, how full it is and whether it leaks Reads NVIDIA's and AMD's cards, this machine's
     memory (within its control group) and every pool that a process publishes, by model and purpose; with addresses, what
     `vramkit serve` says there instead. A screen on a terminal (keys: ?), one reading as text or JSON otherwise, also where
-    TERM is dumb or not set. Exit status with --once: 1 when a device that a driver or the system speaks of is at level
-    critical or a leak is suspected on one (devices of programs alone, simulated ones too, do not count), else 3 when one of
-    the addresses does not answer. A signal that ends the screen puts the terminal back first.
+    TERM is dumb or not set. Exit status with --once: 1 when a device that a driver or the system speaks of is lost or at
+    level critical, or a leak is suspected on one (devices of programs alone, simulated ones too, do not count), else 3 when a
+    source, such as a driver, or one of the addresses does not answer. A signal that ends the screen puts the terminal back
+    first.
 
     Options, `None` for what the program does without:
 
