@@ -3,6 +3,7 @@
 //! Each cause is kept as the crate that found it says it. No text here names an option of a program: it says what is missing,
 //! and whoever asked knows by which of their options it is given.
 
+use std::fmt;
 use std::io;
 use std::sync::Arc;
 
@@ -135,6 +136,34 @@ impl From<AdapterError> for AskError {
     }
 }
 
+/// What can be asked of graphs alone.
+#[non_exhaustive]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OfGraphs {
+    /// An order of nodes.
+    Order,
+    /// Nodes that run again.
+    Recompute,
+    /// Operators that work in place.
+    InPlace,
+    /// An engine's plan.
+    Engine,
+    /// Measured shapes.
+    Shapes,
+}
+
+impl fmt::Display for OfGraphs {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Order => "an order of nodes",
+            Self::Recompute => "nodes that run again",
+            Self::InPlace => "operators that work in place",
+            Self::Engine => "an engine's plan",
+            Self::Shapes => "measured shapes",
+        })
+    }
+}
+
 /// What is missing in a question, or contradicts something else in it.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
 #[non_exhaustive]
@@ -180,7 +209,7 @@ pub enum QuestionError {
     #[error("{what}: that is asked of ONNX graphs, and there is none in {files}")]
     NoGraph {
         /// What is asked.
-        what: &'static str,
+        what: OfGraphs,
         /// The files.
         files: String,
     },

@@ -61,7 +61,7 @@ pub use capacity::{
 pub use device::{DeviceChoice, ParseDeviceError};
 pub use devices::{DeviceReport, DevicesReport, UnavailableReport, devices};
 pub use drawing::Drawing;
-pub use error::{AskError, QuestionError};
+pub use error::{AskError, OfGraphs, QuestionError};
 pub use fit::{
     FitAccuracy, FitAnswer, FitChecked, FitExact, FitFigures, FitHost, FitMemory, FitMemoryReport,
     FitModelReport, FitPromise, FitQuestion, FitReport, FitSet, FitSetsReport, FitStops, FitSuggestion,

@@ -4,8 +4,8 @@
 //! the library says it.
 
 use vramkit_ask::{
-    AdapterError, Alternative, AskError, LoadError, QuestionError, ReadError, ReadTraceError, RunError,
-    ValidateError,
+    AdapterError, Alternative, AskError, LoadError, OfGraphs, QuestionError, ReadError, ReadTraceError,
+    RunError, ValidateError,
 };
 use vramkit_serve::ServeError;
 use vramkit_watch::record::ReadRecordError;
@@ -87,7 +87,7 @@ fn in_question(error: &QuestionError) -> String {
         QuestionError::MakespanWithoutClock { schedule } => format!(
             "--makespan chooses when models start on one clock; the {schedule} schedule has none (--schedule fixed)"
         ),
-        QuestionError::NoGraph { what, files } => match option_of_graphs(what) {
+        QuestionError::NoGraph { what, files } => match option_of_graphs(*what) {
             Some(option) => format!("{option} acts on ONNX graphs, and there is none in {files}"),
             None => error.to_string(),
         },
@@ -186,15 +186,15 @@ fn option_beside_sets(what: &str) -> Option<&'static str> {
 }
 
 /// By which option something is asked that only graphs have.
-fn option_of_graphs(what: &str) -> Option<&'static str> {
-    let options = [
-        ("an order of nodes", "--order memory"),
-        ("nodes that run again", "--recompute"),
-        ("operators that work in place", "--in-place"),
-        ("an engine's plan", "--engine"),
-        ("measured shapes", "--shapes"),
-    ];
-    options.into_iter().find(|(name, _)| *name == what).map(|(_, option)| option)
+fn option_of_graphs(what: OfGraphs) -> Option<&'static str> {
+    match what {
+        OfGraphs::Order => Some("--order memory"),
+        OfGraphs::Recompute => Some("--recompute"),
+        OfGraphs::InPlace => Some("--in-place"),
+        OfGraphs::Engine => Some("--engine"),
+        OfGraphs::Shapes => Some("--shapes"),
+        _ => None,
+    }
 }
 
 /// As a shell takes it for one word.

@@ -98,7 +98,7 @@ impl<'a> Distribution<'a> {
         loop {
             let inside = self.inside(pool);
             let compiled = self.compile(&inside).map_err(|_| false)?;
-            let must_stay = inside.iter().all(|&u| self.units[u].allowed.len() == 1);
+            let must_stay = self.must_stay(&inside);
             if compiled.problem.max_load().bytes() > capacity {
                 self.relieve_loads(&inside, &compiled, capacity).ok_or(must_stay)?;
                 if self.is_over(inside.len()) {
@@ -134,6 +134,11 @@ impl<'a> Distribution<'a> {
             let (_, Reverse(unit)) = movable.max().ok_or(false)?;
             self.move_on(unit);
         }
+    }
+
+    /// Whether units may be in no other pool.
+    fn must_stay(&self, units: &[usize]) -> bool {
+        units.iter().all(|&u| self.units[u].allowed.len() == 1)
     }
 
     /// Moves units out of a pool until no more is live there than it has; `None` when that does not help.
@@ -250,9 +255,8 @@ impl<'a> Distribution<'a> {
         // A part of the time that is left: there are other pools, and other distributions where units may be elsewhere.
         let now = Instant::now();
         let pools = self.pools.len() as u32;
-        let must_stay = inside.iter().all(|&u| self.units[u].allowed.len() == 1);
-        let share =
-            self.end.saturating_duration_since(now) / if must_stay { pools } else { (2 * pools).max(4) };
+        let parts = if self.must_stay(inside) { pools } else { (2 * pools).max(4) };
+        let share = self.end.saturating_duration_since(now) / parts;
         match self.plan(inside, Some(capacity), now + share) {
             // The pins of two units touch: all else was checked before.
             Err(_) => Fit::Refuted,

@@ -45,8 +45,7 @@ pub(super) fn shortage(
     sets.insert((pools.len(), (0..pools.len()).collect()));
     sets.into_iter().find_map(|(_, set)| {
         let capacities = set.iter().map(|&pool| pools[pool].capacity);
-        let capacity =
-            capacities.fold(ByteSize::ZERO, |sum, one| sum.checked_add(one).unwrap_or(ByteSize::MAX));
+        let capacity = capacities.fold(ByteSize::ZERO, ByteSize::saturating_add);
         let here = units.iter().filter(|unit| unit.allowed.iter().all(|pool| set.contains(pool)));
         let mut members: Vec<usize> = here.flat_map(|unit| unit.tensors.iter().copied()).collect();
         members.sort_unstable();
@@ -67,5 +66,5 @@ fn needs(tensors: &[TensorLifetime], schedule: Schedule, members: &[usize], in_o
             collect(own.into_iter()).map_or_else(|_| Problem::default(), |(compiled, _)| compiled.problem);
         if in_one && is_one_clock { problem.lower_bound() } else { problem.max_load() }
     };
-    clocks.map(of_clock).fold(ByteSize::ZERO, |sum, own| sum.checked_add(own).unwrap_or(ByteSize::MAX))
+    clocks.map(of_clock).fold(ByteSize::ZERO, ByteSize::saturating_add)
 }

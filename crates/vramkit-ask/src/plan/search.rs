@@ -18,7 +18,7 @@ use vramkit_models::{Demand, read_all};
 use super::answer::{Placed, PlanAnswer};
 use super::question::{PlanQuestion, has_clock};
 use super::{engine, in_place};
-use crate::error::{AskError, QuestionError};
+use crate::error::{AskError, OfGraphs, QuestionError};
 use crate::listener::Listener;
 
 /// Plans what files ask for.
@@ -139,13 +139,13 @@ fn check_pools(question: &PlanQuestion, demand: &Demand) -> Result<(), QuestionE
 }
 
 /// What is asked that only graphs have.
-fn of_graphs(question: &PlanQuestion) -> Option<&'static str> {
+fn of_graphs(question: &PlanQuestion) -> Option<OfGraphs> {
     let asked = [
-        (question.reorder, "an order of nodes"),
-        (question.recompute, "nodes that run again"),
-        (question.read.in_place, "operators that work in place"),
-        (question.engine.is_some(), "an engine's plan"),
-        (question.read.shapes.is_some(), "measured shapes"),
+        (question.reorder, OfGraphs::Order),
+        (question.recompute, OfGraphs::Recompute),
+        (question.read.in_place, OfGraphs::InPlace),
+        (question.engine.is_some(), OfGraphs::Engine),
+        (question.read.shapes.is_some(), OfGraphs::Shapes),
     ];
     asked.into_iter().find(|(is_asked, _)| *is_asked).map(|(_, what)| what)
 }

@@ -236,3 +236,16 @@ fn what_does_not_fit_with_chosen_starts_is_not_called_impossible() {
     let plan = json(&["plan", &path, "--json", "--makespan", "3"], 1);
     assert_eq!(plan["feasible"], false, "no starts have less live than both pools hold: {plan}");
 }
+
+/// Capacities that come to more than there are addresses.
+#[test]
+fn pools_without_limit_do_not_come_to_nothing_together() {
+    let workload = "alignment = 1\npools = [{ name = \"p0\", capacity = 1 }, { name = \"p1\", capacity = 9223372036854775807 }, \
+                    { name = \"p2\", capacity = 9223372036854775807 }, { name = \"p3\", capacity = 1 }]\n\
+                    models = [{ name = \"m\", tensors = [{ id = \"a\", size = 10, start = 0, end = 1, pools = [\"p0\"] }] }, \
+                    { name = \"n\", tensors = [{ id = \"b\", size = 10, start = 0, end = 1 }] }]\n";
+    let (_folder, path) = file("pools.toml", workload);
+    let plan = json(&["plan", &path, "--json", "--makespan", "4"], 1);
+    assert_eq!(plan["feasible"], Value::Null, "no bound is above all pools together: {plan}");
+    assert_eq!(json(&["plan", &path, "--json"], 1)["feasible"], false);
+}

@@ -9,7 +9,7 @@ use super::reduce::Reducer;
 use crate::exact;
 use crate::greedy;
 use crate::placement::Placement;
-use crate::problem::Problem;
+use crate::problem::{Buffer, Problem};
 use crate::search::{Found, Goal, Observer, Search};
 use vramkit_units::{ByteSize, SplitMix64};
 
@@ -32,10 +32,8 @@ impl Search for Blocks {
             // What is nearly right has something wrong deep inside, and is no start for searches that go on from it. Where those
             // are slow it is better than what they find.
             let is_slow = problem.buffers.len() > exact::LARGEST;
-            let is_right = |(aligned, _): (Cow<'_, Problem>, u64)| {
-                placement.arena <= goal.enough.max(aligned.max_load())
-            };
-            placement.arena < incumbent.arena && (is_slow || plain(problem).is_some_and(is_right))
+            let is_right = || placement.arena <= goal.enough.max(problem.max_sum(rounded));
+            placement.arena < incumbent.arena && (is_slow || is_right())
         });
         if let Some(placement) = &placement {
             goal.observer.progress(goal.bound, placement.arena);
@@ -177,13 +175,16 @@ fn plain(problem: &Problem) -> Option<(Cow<'_, Problem>, u64)> {
     }
     let mut aligned = Cow::Borrowed(problem);
     if problem.buffers.iter().any(|buffer| !buffer.bytes().is_multiple_of(alignment)) {
-        for buffer in &mut aligned.to_mut().buffers {
-            buffer.size = buffer.size.checked_align_up(alignment)?;
-        }
+        aligned.to_mut().buffers.iter_mut().for_each(|buffer| buffer.size = rounded(buffer));
     }
     // Sums have signs here.
     let total = aligned.buffers.iter().try_fold(0u64, |sum, buffer| sum.checked_add(buffer.bytes()))?;
     i64::try_from(total).is_ok().then_some((aligned, alignment))
+}
+
+/// What a buffer takes of addresses, but on top; its own size where there are not so many.
+fn rounded(buffer: &Buffer) -> ByteSize {
+    buffer.size.checked_align_up(buffer.alignment).unwrap_or(buffer.size)
 }
 
 /// Passes on whether it is time to stop, and nothing else.

@@ -132,7 +132,11 @@ impl PlanReport {
             Some(closest) => Self::of_pools(closest, options),
             None => Self::new(&MemoryPlanner::new().plan(&[], schedule)?, &ReportOptions::default()),
         };
-        let capacity = closest.map(|closest| closest.pools.iter().map(|(pool, _)| pool.capacity).sum());
+        let capacities = |closest: &PooledPlan| {
+            let all = closest.pools.iter().map(|(pool, _)| pool.capacity);
+            all.fold(ByteSize::ZERO, ByteSize::saturating_add)
+        };
+        let capacity = closest.map(capacities);
         let refuted = options.savings.starts_refute(capacity);
         let feasible = if proven && refuted { Some(false) } else { None };
         let refusal = match proven && !refuted {
