@@ -114,6 +114,13 @@ fn nothing_is_written_over_what_is_no_recording() {
         assert!(matches!(error, RecordError::Foreign { .. }), "{error}");
         assert_eq!(fs::read(&path).unwrap(), text, "as it was");
     }
+    // Nor over what stands where it goes when it is full.
+    fs::remove_file(&path).unwrap();
+    let old = root.path().join("notes.old");
+    fs::write(&old, "hello\n").unwrap();
+    let error = TickRecorder::open(&path, 1 << 20).unwrap_err();
+    assert!(matches!(&error, RecordError::Foreign { path, .. } if *path == old), "{error}");
+    fs::remove_file(&old).unwrap();
     // What a kill or a machine that failed leaves of a recording.
     let half = &whole[..whole.len() / 2];
     for (text, kept) in [

@@ -1,5 +1,6 @@
 //! From a question to a plan: read, order, choose starts, search, report.
 
+use std::borrow::Cow;
 use std::num::NonZero;
 use std::sync::Arc;
 use std::thread::available_parallelism;
@@ -169,7 +170,16 @@ fn choose(
     search: &StartsSearch<'_>,
 ) -> Result<ChosenStarts, AskError> {
     has_clock(schedule)?;
-    let chosen = choose_starts(&demand.models, makespan, search)?;
+    let mut models = Cow::Borrowed(&demand.models);
+    if !demand.pools.is_empty() {
+        // What is pinned to the same addresses may be in different pools.
+        models
+            .to_mut()
+            .iter_mut()
+            .flat_map(|model| &mut model.tensors)
+            .for_each(|tensor| tensor.pinned = None);
+    }
+    let chosen = choose_starts(&models, makespan, search)?;
     for (model, start) in demand.models.iter_mut().zip(&chosen.starts) {
         model.start = *start;
     }

@@ -249,3 +249,15 @@ fn pools_without_limit_do_not_come_to_nothing_together() {
     assert_eq!(plan["feasible"], Value::Null, "no bound is above all pools together: {plan}");
     assert_eq!(json(&["plan", &path, "--json"], 1)["feasible"], false);
 }
+
+#[test]
+fn pins_of_one_address_may_be_in_different_pools_at_any_starts() {
+    let workload = "alignment = 1\npools = [{ name = \"p0\", capacity = 8 }, { name = \"p1\", capacity = 8 }]\n\
+                    models = [{ name = \"m\", tensors = [{ id = \"a\", size = 4, start = 0, end = 3, offset = 1 }, \
+                    { id = \"b\", size = 4, start = 1, end = 4, offset = 1 }] }]\n";
+    let (_folder, path) = file("pins.toml", workload);
+    for more in [&[][..], &["--makespan", "9"]] {
+        let plan = json(&[&["plan", &path, "--json"], more].concat(), 0);
+        assert_eq!(plan["feasible"], true, "{more:?}");
+    }
+}

@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 
 use serde_json::Value;
 
-use super::files::beside;
+use super::files::{beside, old};
 use super::lines;
 use super::reader::TICK;
 
@@ -77,10 +77,14 @@ pub(super) fn begin(path: &Path) -> Result<File, RecordError> {
         return Err(RecordError::NotPlain { path: path.to_owned() });
     }
     let failed = |error| RecordError::Io { path: path.to_owned(), error };
-    if found.is_some()
-        && let Some(reason) = foreign(path).map_err(failed)?
-    {
-        return Err(RecordError::Foreign { path: path.to_owned(), reason });
+    // What it becomes when it is full takes the place of what is there.
+    for path in [path.to_owned(), old(path)] {
+        let failed = |error| RecordError::Io { path: path.clone(), error };
+        if fs::metadata(&path).is_ok_and(|found| found.is_file())
+            && let Some(reason) = foreign(&path).map_err(failed)?
+        {
+            return Err(RecordError::Foreign { path, reason });
+        }
     }
     let beside = beside(path, ".lock");
     let mut file = open(&beside).map_err(|error| RecordError::Io { path: beside.clone(), error })?;
